@@ -1,0 +1,88 @@
+package credential
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	// MaxToken is the longest token taken for one, in bytes. GitHub's stateless
+	// form is about 520.
+	MaxToken = 8 << 10
+	// maxStored bounds a stored token with its JSON wrapping.
+	maxStored = MaxToken + 1<<10
+	// Lifetime is how long GitHub's installation access tokens live. It bounds a
+	// token of unknown expiry, counted from when it was stored.
+	Lifetime = time.Hour
+)
+
+// ParseToken reads what a store holds: the bare token, with at most one newline
+// at its end, or a JSON object {"token","expires_at"}. stored is when it was
+// written; a token without a stated expiry ends Lifetime later.
+//
+// What is no token (empty, "null", control characters, blanks, an HTML page,
+// over MaxToken) is an error that does not repeat it.
+func ParseToken(data []byte, stored time.Time) (Token, error) {
+	if len(data) > maxStored {
+		return Token{}, notToken("it is longer than 8 KiB")
+	}
+	text := strings.TrimSuffix(string(data), "\n")
+	if strings.HasPrefix(text, "{") {
+		return parseStored([]byte(text), stored)
+	}
+	if err := CheckSecret(text); err != nil {
+		return Token{}, err
+	}
+	return NewToken(text, stored.Add(Lifetime)), nil
+}
+
+// storedToken is the JSON form; other keys are ignored.
+type storedToken struct {
+	Token     string    `json:"token"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func parseStored(data []byte, stored time.Time) (Token, error) {
+	var s storedToken
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&s); err != nil || dec.More() {
+		return Token{}, notToken(`it is not the JSON object {"token","expires_at"}`)
+	}
+	if err := CheckSecret(s.Token); err != nil {
+		return Token{}, err
+	}
+	if s.ExpiresAt.IsZero() {
+		s.ExpiresAt = stored.Add(Lifetime)
+	}
+	return NewToken(s.Token, s.ExpiresAt), nil
+}
+
+// CheckSecret reports why s cannot be a token. The error never contains s.
+func CheckSecret(s string) error {
+	switch strings.ToLower(s) {
+	case "":
+		return notToken("it is empty")
+	case "null", "none", "nil", "undefined": // what shells and SDKs print for nothing
+		return notToken("it is the word for no value")
+	}
+	if len(s) > MaxToken {
+		return notToken("it is longer than 8 KiB")
+	}
+	if s[0] == '<' {
+		return notToken("it is a web page")
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return notToken("it has blanks, control characters or letters outside ASCII")
+		}
+	}
+	return nil
+}
+
+func notToken(why string) error {
+	return oneline.New("what the source answered is no token", why, "look at what was stored there")
+}

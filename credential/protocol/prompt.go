@@ -1,0 +1,110 @@
+package protocol
+
+import "strings"
+
+// A Prompt is an askpass question about an https URL.
+type Prompt struct {
+	Request
+	WantsPassword bool // else the user name is wanted
+}
+
+// promptForm is one client's way to ask: what comes before and after the URL.
+type promptForm struct{ open, close string }
+
+// The forms of git (credential.c), git-lfs (creds.go) and gitoxide
+// (gix-prompt). None is translated.
+var promptForms = []promptForm{
+	{" for 'https://", "': "},
+	{" for \"https://", "\""},
+	{" for https://", ": "},
+}
+
+// ParsePrompt reads the one argument of an askpass program. Anything that is
+// not letter for letter a question about an https URL is ErrMalformed: ssh
+// passphrases, host keys, other schemes, and URLs that two readers would
+// understand differently (a second "@", or one behind the first slash).
+func ParsePrompt(arg string) (Prompt, error) {
+	question, rest, ok := cutQuestion(arg)
+	if !ok || hasControl(arg) || len(arg) > MaxLine {
+		return Prompt{}, ErrMalformed
+	}
+	for _, form := range promptForms {
+		url, ok := between(rest, form)
+		if !ok {
+			continue
+		}
+		request, err := parsePromptURL(url)
+		return Prompt{Request: request, WantsPassword: question == "Password"}, err
+	}
+	return Prompt{}, ErrMalformed
+}
+
+func cutQuestion(arg string) (question, rest string, ok bool) {
+	for _, question := range []string{"Username", "Password"} {
+		if rest, ok := strings.CutPrefix(arg, question); ok {
+			return question, rest, true
+		}
+	}
+	return "", "", false
+}
+
+func between(s string, form promptForm) (string, bool) {
+	s, ok := strings.CutPrefix(s, form.open)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(s, form.close)
+}
+
+func parsePromptURL(url string) (Request, error) {
+	if strings.ContainsAny(url, "'\" \t\\?#") {
+		return Request{}, ErrMalformed
+	}
+	authority, path, _ := strings.Cut(url, "/")
+	if strings.Contains(path, "@") || strings.Count(authority, "@") > 1 {
+		return Request{}, ErrMalformed // "https://github.com/x@evil.example": user or path?
+	}
+	user, host, hasUser := cutLast(authority, "@")
+	host, ok := CanonicalHost(host)
+	if !ok {
+		return Request{}, ErrMalformed
+	}
+	user, okUser := unescape(user)
+	path, okPath := unescape(strings.Trim(path, "/"))
+	if !okUser || !okPath {
+		return Request{}, ErrMalformed
+	}
+	return Request{Protocol: "https", Host: host, Path: path, Username: user, HasUsername: hasUser}, nil
+}
+
+// unescape undoes git's percent-encoding (2.48.1 and later). An escape that
+// stands for a control character is refused.
+func unescape(s string) (string, bool) {
+	if !strings.Contains(s, "%") {
+		return s, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
+			return "", false
+		}
+		b.WriteByte(hexValue(s[i+1])<<4 | hexValue(s[i+2]))
+		i += 2
+	}
+	return b.String(), !hasControl(b.String())
+}
+
+func hexValue(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	default:
+		return c - 'a' + 10
+	}
+}

@@ -1,0 +1,51 @@
+package protocol
+
+import "strings"
+
+// Repository returns the owner and name that a request's path means, in lower
+// case. It takes off what git and its companions add: ".git", the LFS endpoint
+// "/info/lfs…", a wiki's ".wiki", a query or fragment. ok is false for
+// a path that is not owner/name or that another reader could take for
+// something else ("..", "//", percent signs, backslashes).
+func (r Request) Repository() (owner, name string, ok bool) {
+	path, _, _ := strings.Cut(r.Path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	path = strings.TrimSuffix(path, "/")
+	if i := strings.Index(path, "/info/lfs"); i >= 0 && endsSegment(path[i+len("/info/lfs"):]) {
+		path = path[:i]
+	}
+	owner, name, found := strings.Cut(path, "/")
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".git"), ".wiki")
+	if !found || !validOwner(owner) || !validRepo(name) {
+		return "", "", false
+	}
+	return FoldASCII(owner), FoldASCII(name), true
+}
+
+func endsSegment(rest string) bool { return rest == "" || rest[0] == '/' }
+
+// validOwner knows GitHub's account names: letters, digits and hyphens, and the
+// underscore of enterprise-managed users.
+func validOwner(s string) bool {
+	if s == "" || len(s) > 39 || s[0] == '-' {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && s[i] != '-' && s[i] != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func validRepo(s string) bool {
+	if s == "" || len(s) > 100 || s == "." || s == ".." {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && s[i] != '-' && s[i] != '_' && s[i] != '.' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package credential
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Repositories says which repositories a workspace may ask a token for. The
+// zero value allows none; [AnyRepository] is said out loud.
+type Repositories struct {
+	any      bool
+	patterns []repositoryPattern
+}
+
+// repositoryPattern is "owner/name", "owner/*" or "owner/prefix-*", lower-case.
+type repositoryPattern struct {
+	owner, name string
+	prefix      bool // name is a prefix
+}
+
+// AnyRepository allows every repository of the configured hosts.
+func AnyRepository() Repositories { return Repositories{any: true} }
+
+// ParseRepositories reads patterns: "owner/repo", "owner/*", "owner/prefix-*",
+// or "*" for any repository. Every bad pattern is reported. An empty list
+// allows nothing. Names are compared as GitHub does, without regard to ASCII
+// case.
+func ParseRepositories(patterns []string) (Repositories, error) {
+	var r Repositories
+	var bad []error
+	for _, p := range patterns {
+		if p == "*" {
+			r.any = true
+			continue
+		}
+		pattern, err := parseRepository(p)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		r.patterns = append(r.patterns, pattern)
+	}
+	if len(bad) > 0 {
+		return Repositories{}, oneline.Join(bad...)
+	}
+	return r, nil
+}
+
+func parseRepository(p string) (repositoryPattern, error) {
+	path, prefix := strings.CutSuffix(p, "*")
+	if prefix && strings.HasSuffix(path, "/") {
+		path += "x" // stands for the name that the star leaves open
+	}
+	owner, name, ok := protocol.Request{Path: path}.Repository()
+	if !ok || strings.Count(path, "/") != 1 || strings.ContainsAny(path, "?#") {
+		return repositoryPattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/*, owner/prefix-* or *", p)
+	}
+	if prefix {
+		name = protocol.FoldASCII(path[len(owner)+1:])
+		if strings.HasSuffix(p, "/*") {
+			name = ""
+		}
+	}
+	return repositoryPattern{owner: owner, name: name, prefix: prefix}, nil
+}
+
+// Match reports whether owner/name is allowed.
+func (r Repositories) Match(owner, name string) bool {
+	owner, name = protocol.FoldASCII(owner), protocol.FoldASCII(name)
+	for _, p := range r.patterns {
+		if p.owner == owner && (p.name == name || p.prefix && strings.HasPrefix(name, p.name)) {
+			return true
+		}
+	}
+	return r.any
+}
+
+// String lists the patterns for a person: "acme/widgets, acme/api-*", "any
+// repository" or "none".
+func (r Repositories) String() string {
+	if r.any {
+		return "any repository"
+	}
+	if len(r.patterns) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(r.patterns))
+	for i, p := range r.patterns {
+		texts[i] = p.owner + "/" + p.name
+		if p.prefix {
+			texts[i] += "*"
+		}
+	}
+	return strings.Join(texts, ", ")
+}

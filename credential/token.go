@@ -1,0 +1,75 @@
+package credential
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+)
+
+// DefaultUsername is the user name GitHub documents for installation access
+// tokens over https.
+const DefaultUsername = "x-access-token"
+
+// A Token is a short-lived secret and the moment it stops working. The zero
+// Token is no token.
+//
+// A Token never prints itself: fmt, slog, JSON and text encodings show its
+// fingerprint. [Token.Secret] is the one way to the bytes.
+type Token struct {
+	secret *string // behind a pointer: fmt cannot call String on a Token inside an unexported field
+
+	Expiry   time.Time // never zero for a token of a Source
+	Username string    // empty means DefaultUsername
+
+	// What the issuer said the token opens, for people to read. Nil when the
+	// source does not know.
+	Repositories []string
+	Permissions  map[string]string
+}
+
+// NewToken holds secret until expiry. It does not check the secret; text from
+// outside goes through [ParseToken].
+func NewToken(secret string, expiry time.Time) Token {
+	return Token{secret: &secret, Expiry: expiry}
+}
+
+// Secret returns the token itself, and "" for the zero Token.
+func (t Token) Secret() string {
+	if t.secret == nil {
+		return ""
+	}
+	return *t.secret
+}
+
+// IsZero reports whether t is no token.
+func (t Token) IsZero() bool { return t.secret == nil || *t.secret == "" }
+
+// Hash returns base64(sha256(token)), the form of hashed_token in GitHub's
+// audit log, so that a token can be traced without being known.
+func (t Token) Hash() string {
+	sum := sha256.Sum256([]byte(t.Secret()))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// String returns the fingerprint, "sha256:" and the Hash; "none" for the zero
+// Token.
+func (t Token) String() string {
+	if t.IsZero() {
+		return "none"
+	}
+	return "sha256:" + t.Hash()
+}
+
+// GoString is String, for %#v.
+func (t Token) GoString() string { return "credential.Token(" + t.String() + ")" }
+
+// MarshalText writes the fingerprint; JSON and slog use it too.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Login returns the user name that goes with the token.
+func (t Token) Login() string {
+	if t.Username == "" {
+		return DefaultUsername
+	}
+	return t.Username
+}

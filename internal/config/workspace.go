@@ -1,0 +1,217 @@
+// Package config reads the workspace file, which tells the helper, the agent
+// and the guard what this workspace may do.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// DefaultPath is the workspace file of an image; root owns it there.
+	DefaultPath = "/etc/gatepass/workspace.yaml"
+	// PathVariable names the environment variable that points elsewhere.
+	PathVariable = "GATEPASS_CONFIG"
+	// DefaultHost is served when the file lists no hosts.
+	DefaultHost = "github.com"
+
+	maxFile = 1 << 20
+)
+
+// The ways to cache tokens.
+const (
+	CacheMemory  = "memory"  // in the agent
+	CacheKeyring = "keyring" // in the OS keyring
+	CacheNone    = "none"    // nowhere: no agent stays behind
+)
+
+// A Workspace is what the workspace file says, checked.
+type Workspace struct {
+	Path         string   // the file, absolute
+	ID           string   // the workspace's id; "" when the file names none
+	Hosts        []string // canonical, never empty
+	Source       *url.URL // nil when the file names none; placeholders not yet filled
+	Repositories credential.Repositories
+	Refs         []hooks.Entry // empty allows nothing
+	Cache        string        // one of the Cache constants
+}
+
+// file is the YAML as it stands. Repos is a node, to tell an absent key (any
+// repository) from one that was left empty (a mistake).
+type file struct {
+	Workspace string    `yaml:"workspace"`
+	Hosts     []string  `yaml:"hosts"`
+	Source    string    `yaml:"source"`
+	Repos     yaml.Node `yaml:"repos"`
+	Refs      refs      `yaml:"refs"`
+	Cache     string    `yaml:"cache"`
+}
+
+// refs is a list that, unlike a plain slice, does not drop null entries.
+type refs []hooks.Entry
+
+func (r *refs) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind != yaml.SequenceNode {
+		return fmt.Errorf("line %d: refs is a list", node.Line)
+	}
+	for _, item := range node.Content {
+		var e hooks.Entry
+		if err := e.UnmarshalYAML(item); err != nil {
+			return err
+		}
+		*r = append(*r, e)
+	}
+	return nil
+}
+
+// workspaceID keeps ids fit for paths of parameters, files and secrets.
+var workspaceID = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\z`)
+
+// Path returns the workspace file that the environment names, absolute, or
+// DefaultPath.
+func Path(getenv func(string) string) (string, error) {
+	p := getenv(PathVariable)
+	if p == "" {
+		return DefaultPath, nil
+	}
+	return filepath.Abs(p)
+}
+
+// Load reads and checks a workspace file. The error is one line with the file's
+// name and, where it can be told, the line in it.
+func Load(path string) (*Workspace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &oneline.Error{
+			What: "read the workspace file " + path, Why: bare(err), Err: err,
+			Do: "create it or name another with " + PathVariable,
+		}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, oneline.Wrap("read the workspace file "+path, err, "")
+	}
+	w, err := Parse(data)
+	if err != nil {
+		return nil, oneline.Wrap("read the workspace file "+path, err, "correct the file")
+	}
+	w.Path = path
+	return w, nil
+}
+
+// bare takes the repeated path out of a file error.
+func bare(err error) string {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}
+
+// Parse checks the text of a workspace file. Unknown and repeated keys, bad
+// hosts, patterns and verbs are errors.
+func Parse(data []byte) (*Workspace, error) {
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
+	}
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, flatten(err)
+	}
+	if err := dec.Decode(new(file)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds more than one YAML document")
+	}
+	return f.check()
+}
+
+// flatten makes one line of the YAML package's list of errors.
+func flatten(err error) error {
+	if list, ok := errors.AsType[*yaml.TypeError](err); ok {
+		return errors.New(strings.Join(list.Errors, ", "))
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+}
+
+func (f *file) check() (*Workspace, error) {
+	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache}
+	if w.ID != "" && !workspaceID.MatchString(w.ID) {
+		return nil, fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID)
+	}
+	var err error
+	if w.Hosts, err = checkHosts(f.Hosts); err != nil {
+		return nil, err
+	}
+	if w.Source, err = checkSource(f.Source); err != nil {
+		return nil, err
+	}
+	if w.Repositories, err = checkRepositories(f.Repos); err != nil {
+		return nil, err
+	}
+	switch w.Cache {
+	case "":
+		w.Cache = CacheMemory
+	case CacheMemory, CacheKeyring, CacheNone:
+	default:
+		return nil, fmt.Errorf("cache %q: want memory, keyring or none", w.Cache)
+	}
+	return w, nil
+}
+
+func checkHosts(hosts []string) ([]string, error) {
+	if hosts == nil {
+		return []string{DefaultHost}, nil
+	}
+	if len(hosts) == 0 {
+		return nil, errors.New("hosts is empty; leave it out for " + DefaultHost)
+	}
+	canonical := make([]string, len(hosts))
+	for i, h := range hosts {
+		c, ok := protocol.CanonicalHost(h)
+		if !ok {
+			return nil, fmt.Errorf("host %q: want an exact host name with an optional :port, no scheme, no wildcard", h)
+		}
+		canonical[i] = c
+	}
+	return canonical, nil
+}
+
+func checkSource(source string) (*url.URL, error) {
+	if source == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(source)
+	if err != nil || u.Scheme == "" || u.User != nil {
+		// The text is not repeated: it may hold a password.
+		return nil, errors.New("source: want a URL such as ssm:///path, file:///path or broker+https://host, without user or password")
+	}
+	return u, nil
+}
+
+func checkRepositories(node yaml.Node) (credential.Repositories, error) {
+	if node.IsZero() {
+		return credential.AnyRepository(), nil
+	}
+	if node.Kind != yaml.SequenceNode {
+		return credential.Repositories{}, fmt.Errorf("line %d: repos is a list; [] allows none, leaving it out allows any", node.Line)
+	}
+	var patterns []string
+	if err := node.Decode(&patterns); err != nil {
+		return credential.Repositories{}, flatten(err)
+	}
+	return credential.ParseRepositories(patterns)
+}

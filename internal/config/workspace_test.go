@@ -1,0 +1,120 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/hooks"
+)
+
+const full = `
+workspace: sb-1a2b3c
+hosts: [GitHub.com, "git.example:8443"]
+source: ssm:///sandbox/{workspace}/github-token?region=us-east-1
+repos: ["acme/widgets", "Acme/*"]
+refs:
+  - main
+  - {ref: "agent/**", allow: [create, update, force, delete]}
+cache: none
+`
+
+func TestParseReadsEveryKey(t *testing.T) {
+	w, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"github.com", "git.example:8443"}; !reflect.DeepEqual(w.Hosts, want) {
+		t.Errorf("Hosts = %q, want %q", w.Hosts, want)
+	}
+	wantRefs := []hooks.Entry{{Ref: "main"}, {Ref: "agent/**", Allow: []hooks.Verb{"create", "update", "force", "delete"}}}
+	if !reflect.DeepEqual(w.Refs, wantRefs) {
+		t.Errorf("Refs = %v, want %v", w.Refs, wantRefs)
+	}
+	if w.ID != "sb-1a2b3c" || w.Cache != CacheNone || w.Source.Path != "/sandbox/{workspace}/github-token" {
+		t.Errorf("Parse = %+v, want id sb-1a2b3c, cache none and the source's path as written", w)
+	}
+	if !w.Repositories.Match("ACME", "anything") || w.Repositories.Match("acme2", "widgets") {
+		t.Errorf("Repositories = %v, want every one of acme and no other", w.Repositories)
+	}
+}
+
+func TestParseDefaults(t *testing.T) {
+	w, err := Parse([]byte("source: file:///x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(w.Hosts) != 1 || w.Hosts[0] != "github.com" || w.Cache != CacheMemory || len(w.Refs) != 0 {
+		t.Errorf("Parse = %+v, want github.com, memory, no refs", w)
+	}
+	if !w.Repositories.Match("any", "thing") {
+		t.Error("an absent repos list refuses, want any repository")
+	}
+}
+
+func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"an unknown key", "source: file:///x\nrefz: [main]\n", "refz"},
+		{"a repeated key", "cache: none\ncache: memory\n", "already defined"},
+		{"two documents", "cache: none\n---\ncache: none\n", "more than one"},
+		{"a wildcard host", "hosts: ['*.github.com']\n", "exact host"},
+		{"a host with a scheme", "hosts: ['https://github.com']\n", "exact host"},
+		{"no hosts at all", "hosts: []\n", "hosts is empty"},
+		{"repos left empty", "repos:\n", "repos is a list"},
+		{"repos as one text", "repos: acme/x\n", "repos is a list"},
+		{"a bad repository", "repos: ['*/x']\n", `"*/x"`},
+		{"a repository with dots", "repos: ['acme/../x']\n", "want owner/repo"},
+		{"an unknown verb", "refs: [{ref: main, allow: [push]}]\n", `line 1 column 28: unknown verb "push"`},
+		{"no verbs", "refs: [{ref: main, allow: []}]\n", "not empty"},
+		{"an unknown ref key", "refs: [{reff: main}]\n", `unknown key "reff"`},
+		{"an entry without ref", "refs: [{allow: [create]}]\n", "without ref"},
+		{"a null ref", "refs: [~]\n", "not empty"},
+		{"a source that is no URL", "source: token\n", "want a URL"},
+		{"an unknown cache", "cache: disk\n", "memory, keyring or none"},
+		{"an id that climbs", "workspace: ../x\n", "an id is"},
+		{"not YAML", "refs: [", "line"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse([]byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Parse(%q) = %v, want an error with %q", c.text, err, c.want)
+			}
+		})
+	}
+}
+
+func TestSourceErrorDoesNotRepeatAPassword(t *testing.T) {
+	_, err := Parse([]byte("source: https://user:hunter2@vault.example\n"))
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Parse = %v, want an error without the password", err)
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "workspace.yaml")
+	_, err := Load(path)
+	if err == nil || !strings.Contains(err.Error(), path+": no such file or directory; create it") {
+		t.Errorf("Load(missing) = %v, want the file's name and what to do", err)
+	}
+	if err := os.WriteFile(path, []byte("nope: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(path)
+	if err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), path) {
+		t.Errorf("Load(bad) = %v, want one line that names the file", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{full, "", "repos: []", "refs: [{ref: a, allow: [create]}]", "a: &a [*a]", "hosts: [\"[::1]:8443\"]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		w, err := Parse([]byte(s))
+		if err == nil && (len(w.Hosts) == 0 || w.Cache == "") {
+			t.Errorf("Parse(%q) = %+v without an error", s, w)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+// Package oneline is how gatepass speaks to a person when something is wrong:
+// one line that says what, why, and what to do.
+//
+// Text that came from outside (a server, a ref, a URL, a file) cannot break
+// the line or drive the terminal: everything that is not printable is escaped.
+package oneline
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An Error is what a person is told. It prints as "what: why; do".
+type Error struct {
+	What string // what could not be done, as in "read /sandbox/x/github-token"
+	Why  string // the reason; when empty, the text of Err
+	Do   string // what the reader can do about it; may be empty
+	Err  error  // what lies below, for errors.Is; never printed when Why is set
+}
+
+// New returns an Error. Do may be empty where nothing helps.
+func New(what, why, do string) *Error { return &Error{What: what, Why: why, Do: do} }
+
+// Wrap returns an Error whose reason is err.
+func Wrap(what string, err error, do string) *Error { return &Error{What: what, Err: err, Do: do} }
+
+func (e *Error) Error() string {
+	why := e.Why
+	if why == "" && e.Err != nil {
+		why = e.Err.Error()
+	}
+	s := e.What
+	if why != "" {
+		s += ": " + why
+	}
+	if e.Do != "" {
+		s += "; " + e.Do
+	}
+	return Escape(s)
+}
+
+// Unwrap returns the error below, if any.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Line returns err as the one line a program prints, newline included:
+// "gatepass: what: why; what to do".
+func Line(err error) string { return "gatepass: " + Escape(err.Error()) + "\n" }
+
+// Join folds several errors into one line, separated by " / ".
+func Join(errs ...error) error {
+	var texts []string
+	for _, err := range errs {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(texts, " / "))
+}
+
+// Escape returns s with every character that is not printable written as a Go
+// escape: control characters, line breaks, invalid UTF-8, and the invisible
+// and direction-changing characters that make text look like other text.
+func Escape(s string) string {
+	if !needsEscape(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b.WriteString(`\x` + hexByte(s[0]))
+		case printable(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+func needsEscape(s string) bool {
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
+				return true
+			}
+		}
+		if !printable(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// printable is unicode.IsPrint: letters, marks, numbers, punctuation, symbols
+// and the ASCII space; it leaves out control and format characters.
+func printable(r rune) bool { return unicode.IsPrint(r) }
+
+func hexByte(c byte) string {
+	const digits = "0123456789abcdef"
+	return string([]byte{digits[c>>4], digits[c&15]})
+}
