@@ -25,6 +25,8 @@ type Token struct {
 	// source does not know.
 	Repositories []string
 	Permissions  map[string]string
+
+	cached bool
 }
 
 // NewToken holds secret until expiry. It does not check the secret; text from
@@ -72,4 +74,13 @@ func (t Token) Login() string {
 		return DefaultUsername
 	}
 	return t.Username
+}
+
+// Cached reports whether the token came out of a [Cache] rather than fresh from
+// its source: only such a token may be stale without anybody's fault.
+func (t Token) Cached() bool { return t.cached }
+
+func (t Token) asCached() Token {
+	t.cached = true
+	return t
 }

@@ -1,0 +1,240 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// The defaults of a Cache.
+const (
+	defaultMargin   = 5 * time.Minute
+	defaultMinLife  = time.Minute
+	defaultNegative = 2 * time.Second
+	defaultTimeout  = 20 * time.Second
+
+	retryEarly  = 10 * time.Second // between attempts to replace a token that still works
+	inUse       = 15 * time.Minute // a token asked for this recently is refreshed ahead
+	maxEntries  = 4096
+	maxRejected = 1024
+)
+
+// A Cache is a Source that keeps the tokens of another in memory.
+//
+// A token is served until Margin before its end, then fetched anew; the old one
+// stays in use while that fails, down to MinLife. Requests for the same token
+// wait for one fetch. A failure is remembered for Negative, so that a command
+// that asks ten times fails once. A token that GitHub rejected is not served
+// again. The zero durations mean the defaults above.
+type Cache struct {
+	Source   Source
+	Margin   time.Duration // default 5 minutes
+	MinLife  time.Duration // default 1 minute; never served with less left
+	Negative time.Duration // default 2 seconds
+	Timeout  time.Duration // of one fetch, default 20 seconds
+
+	mu       sync.Mutex // guards all below
+	entries  map[string]*entry
+	rejected map[string]time.Time // fingerprint to when it may be forgotten
+}
+
+// An entry is what is known for one key.
+type entry struct {
+	host    string
+	request Request // the latest one, to refresh with
+	token   Token
+	used    time.Time
+	refresh time.Time // when to fetch ahead of the end
+	tried   time.Time // the latest attempt to replace token
+
+	failure      error
+	failureUntil time.Time
+	flight       *flight
+}
+
+// A flight is one fetch that any number of requests wait for.
+type flight struct {
+	done    chan struct{} // closed when token and err are set
+	token   Token
+	err     error
+	entry   *entry
+	waiters int // guarded by the cache's mu; at zero the fetch is given up
+	cancel  context.CancelFunc
+}
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	if d == 0 {
+		return fallback
+	}
+	return d
+}
+
+// Token returns the cached token for req or fetches one. A token that came from
+// memory says so: see [Token.Cached].
+func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
+	c.mu.Lock()
+	e := c.entry(req)
+	e.request, e.used = req, time.Now()
+	if tok, err, ok := c.known(e); ok {
+		c.mu.Unlock()
+		return tok, err
+	}
+	f := c.join(ctx, e)
+	c.mu.Unlock()
+	return c.wait(ctx, f)
+}
+
+// entry returns the entry for req's key, made if need be. The caller holds mu.
+func (c *Cache) entry(req Request) *entry {
+	key := c.key(req)
+	if e, ok := c.entries[key]; ok {
+		return e
+	}
+	if c.entries == nil {
+		c.entries = make(map[string]*entry)
+	}
+	if len(c.entries) >= maxEntries {
+		c.dropIdle()
+	}
+	e := &entry{host: req.Host}
+	c.entries[key] = e
+	return e
+}
+
+func (c *Cache) key(req Request) string {
+	if k, ok := c.Source.(Keyer); ok {
+		return k.Key(req)
+	}
+	return req.Host + "\n" + req.Path
+}
+
+// dropIdle makes room: the entry that was idle longest goes. The caller holds mu.
+func (c *Cache) dropIdle() {
+	oldest, when := "", time.Now()
+	for key, e := range c.entries {
+		if e.flight == nil && !e.used.After(when) {
+			oldest, when = key, e.used
+		}
+	}
+	delete(c.entries, oldest)
+}
+
+// known answers from memory where it can. The caller holds mu.
+func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
+	now := time.Now()
+	left := e.token.Expiry.Sub(now)
+	switch {
+	case e.token.IsZero():
+	case left > orDefault(c.Margin, defaultMargin):
+		return e.token.asCached(), nil, true
+	case left > orDefault(c.MinLife, defaultMinLife) && now.Sub(e.tried) < retryEarly:
+		return e.token.asCached(), nil, true
+	}
+	if e.failure != nil && now.Before(e.failureUntil) {
+		return Token{}, e.failure, true
+	}
+	return Token{}, nil, false
+}
+
+// join returns the fetch under way, or starts one. The caller holds mu.
+func (c *Cache) join(ctx context.Context, e *entry) *flight {
+	if e.flight == nil {
+		// Not bound to the first asker's deadline: others may wait longer.
+		fetch, cancel := context.WithTimeout(context.WithoutCancel(ctx), orDefault(c.Timeout, defaultTimeout))
+		e.flight = &flight{done: make(chan struct{}), entry: e, cancel: cancel}
+		go c.fetch(fetch, e.flight, e.request)
+	}
+	e.flight.waiters++
+	return e.flight
+}
+
+func (c *Cache) wait(ctx context.Context, f *flight) (Token, error) {
+	select {
+	case <-f.done:
+		return f.token, f.err
+	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if f.waiters--; f.waiters == 0 {
+			f.cancel()
+			f.land()
+		}
+		return Token{}, ctx.Err()
+	}
+}
+
+// land takes f off its entry, so that the next request starts a new fetch. The
+// caller holds mu.
+func (f *flight) land() {
+	if f.entry.flight == f {
+		f.entry.flight = nil
+	}
+}
+
+func (c *Cache) fetch(ctx context.Context, f *flight, req Request) {
+	defer f.cancel()
+	tok, err := c.Source.Token(ctx, req)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		err = c.refuse(tok)
+	}
+	f.token, f.err = c.settle(f.entry, tok, err)
+	f.land()
+	close(f.done)
+}
+
+// refuse says why a token that the source gave must not be used. The caller
+// holds mu.
+func (c *Cache) refuse(tok Token) error {
+	if err := CheckSecret(tok.Secret()); err != nil {
+		return err
+	}
+	if _, bad := c.rejected[fingerprint(tok.Secret())]; bad {
+		return oneline.New("get a token", "the source still holds the token that the server rejected",
+			"wait for the next refresh, or ask the issuing side to refresh this workspace")
+	}
+	if left := time.Until(tok.Expiry); left <= 0 {
+		return oneline.New("get a token", "the source's token expired at "+tok.Expiry.UTC().Format(time.RFC3339),
+			"ask the issuing side to refresh this workspace, and check this machine's clock")
+	} else if left < orDefault(c.MinLife, defaultMinLife) {
+		return oneline.New("get a token", "the source's token expires at "+tok.Expiry.UTC().Format(time.RFC3339)+", too soon to use",
+			"try again in a minute")
+	}
+	return nil
+}
+
+// settle records the outcome of a fetch and returns what the waiters get. The
+// caller holds mu.
+func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
+	now := time.Now()
+	e.tried = now
+	if err == nil {
+		e.token, e.failure = tok, nil
+		e.refresh = c.refreshTime(tok)
+		return tok, nil
+	}
+	e.refresh = now.Add(retryEarly + rand.N(retryEarly))
+	if e.token.Expiry.Sub(now) > orDefault(c.MinLife, defaultMinLife) {
+		return e.token.asCached(), nil
+	}
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		e.failure, e.failureUntil = err, now.Add(orDefault(c.Negative, defaultNegative))
+	}
+	return Token{}, err
+}
+
+// refreshTime is when a token in use is fetched ahead of its end: at Margin,
+// or up to as much earlier, so that many workspaces do not ask at once.
+func (c *Cache) refreshTime(tok Token) time.Time {
+	margin := orDefault(c.Margin, defaultMargin)
+	at := tok.Expiry.Add(-margin - rand.N(margin))
+	if soonest := time.Now().Add(time.Minute); at.Before(soonest) {
+		return soonest // the source has not rotated yet: ask again, not at once
+	}
+	return at
+}

@@ -1,0 +1,102 @@
+package credential
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// Refresh fetches ahead the tokens that were used lately and near their end, and
+// forgets what has expired. The agent calls it from time to time; it does not
+// wait for the fetches.
+func (c *Cache) Refresh(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for key, e := range c.entries {
+		switch {
+		case e.flight != nil:
+		case !e.token.IsZero() && now.After(e.token.Expiry):
+			e.token = Token{}
+		case e.token.IsZero() && now.Sub(e.used) > inUse:
+			delete(c.entries, key)
+		case !e.token.IsZero() && now.After(e.refresh) && now.Sub(e.used) < inUse:
+			c.join(ctx, e)
+		}
+	}
+	for print, until := range c.rejected {
+		if now.After(until) {
+			delete(c.rejected, print)
+		}
+	}
+}
+
+// Reject is told that a server refused a secret. The entry that holds exactly
+// that secret is dropped and the secret is not served again while it could
+// still be alive; any other entry stays, since another process may already have
+// fetched a better token.
+func (c *Cache) Reject(secret string) { c.RejectPrint(fingerprint(secret)) }
+
+// RejectPrint is Reject for a secret known by its [Fingerprint].
+func (c *Cache) RejectPrint(print string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if !e.token.IsZero() && fingerprint(e.token.Secret()) == print {
+			e.token, e.failure = Token{}, nil
+		}
+	}
+	if c.rejected == nil {
+		c.rejected = make(map[string]time.Time)
+	}
+	if len(c.rejected) < maxRejected {
+		c.rejected[print] = time.Now().Add(Lifetime)
+	}
+}
+
+// Forget drops the token for req without calling it bad: an erase that names no
+// secret.
+func (c *Cache) Forget(req Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if req.Path != "" {
+		delete(c.entries, c.key(req))
+		return
+	}
+	for key, e := range c.entries {
+		if e.host == req.Host {
+			delete(c.entries, key)
+		}
+	}
+}
+
+// Held is one token in a Cache, for a person to look at.
+type Held struct {
+	Host  string
+	Path  string
+	Token Token
+	Used  time.Time
+}
+
+// Held lists the tokens in memory, in no order.
+func (c *Cache) Held() []Held {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []Held
+	for _, e := range c.entries {
+		if !e.token.IsZero() {
+			list = append(list, Held{Host: e.host, Path: e.request.Path, Token: e.token, Used: e.used})
+		}
+	}
+	return list
+}
+
+// Fingerprint names a token without being one: 128 bits of its SHA-256, in hex.
+// git carries it from one call of the helper to the next.
+func (t Token) Fingerprint() string { return fingerprint(t.Secret()) }
+
+func fingerprint(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:16])
+}
