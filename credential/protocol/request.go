@@ -43,6 +43,10 @@ type Request struct {
 	AuthType bool     // git announced capability[]=authtype (2.46)
 	Multi    bool     // git announced capability[]=state (2.46)
 	State    []string // the values of state[], foreign ones included
+
+	// Operation is "read" or "write": what the git that asks is about to do. git
+	// does not send it; the agent finds it out. Empty counts as write.
+	Operation string
 }
 
 // fields is a request before its meaning is checked: each key once.

@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// errNoAgent reports that nobody listens: an agent may be started.
+var errNoAgent = errors.New("no agent is running")
+
+// errNoReply reports that an agent took the call and went away without an
+// answer, as one that ends at that moment does.
+var errNoReply = errors.New("the agent ended without an answer")
+
+var errDeadline = errors.New("no answer from the agent in time")
+
+var errForeign = errors.New("the agent's socket belongs to another user")
+
+// ask makes one call over the socket.
+func ask(socket string, c Call, deadline time.Time) (Reply, error) {
+	fd, err := dial(socket, deadline)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer syscall.Close(fd)
+	c.Timeout = time.Until(deadline)
+	if err := writeAll(fd, AppendCall(make([]byte, 0, 512+len(c.Payload)), c)); err != nil {
+		return Reply{}, lost(err)
+	}
+	return readReply(fd)
+}
+
+func dial(socket string, deadline time.Time) (int, error) {
+	fd, err := newSocket()
+	if err != nil {
+		return -1, err
+	}
+	if err := limit(fd, deadline); err == nil {
+		err = connect(fd, socket)
+	}
+	if err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// limit bounds every call on the socket by the deadline. Each is one of few, so
+// the whole stays near it.
+func limit(fd int, deadline time.Time) error {
+	left := time.Until(deadline)
+	if left <= 0 {
+		return errDeadline
+	}
+	tv := syscall.NsecToTimeval(max(left, time.Millisecond).Nanoseconds())
+	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &tv); err != nil {
+		return err
+	}
+	return syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &tv)
+}
+
+func connect(fd int, socket string) error {
+	for {
+		err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket})
+		switch err {
+		case nil:
+			return checkPeer(fd)
+		case syscall.EINTR:
+		case syscall.ENOENT, syscall.ECONNREFUSED:
+			return errNoAgent
+		default:
+			return lost(err)
+		}
+	}
+}
+
+// lost puts the kernel's words for "too late" and "gone" into ours.
+func lost(err error) error {
+	switch err {
+	case syscall.EAGAIN, syscall.EINPROGRESS:
+		return errDeadline
+	case syscall.EPIPE, syscall.ECONNRESET:
+		return errNoReply
+	}
+	return err
+}
+
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := syscall.Write(fd, data)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+func readReply(fd int) (Reply, error) {
+	buf := make([]byte, 0, 4096)
+	for {
+		if len(buf) == cap(buf) {
+			if len(buf) >= MaxMessage {
+				return Reply{}, errWire
+			}
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := syscall.Read(fd, buf[len(buf):cap(buf)])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return Reply{}, lost(err)
+		}
+		if n == 0 {
+			return Reply{}, errNoReply
+		}
+		buf = buf[:len(buf)+n]
+		if r, whole, err := ParseReply(buf); whole || err != nil {
+			return r, err
+		}
+	}
+}

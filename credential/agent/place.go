@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// maxSocketPath is what fits in sockaddr_un on Linux with its final NUL.
+const maxSocketPath = 107
+
+// A Place is where the agent of one user and one workspace file lives.
+type Place struct {
+	Directory string // 0700, ours
+	Socket    string // the agent listens here
+	Lock      string // the agent holds this while it lives
+	Start     string // a starter holds this while it starts one
+}
+
+var errNoPlace = errors.New("no directory for a socket")
+
+// Locate returns the place for a workspace file (an absolute path). It makes the
+// directory: $XDG_RUNTIME_DIR/gatepass, or where that cannot be had
+// gatepass-UID under the temporary directory. A directory that others own or
+// may enter, a symbolic link, or a path too long for a socket is refused; the
+// error means that no agent can run here.
+func Locate(config string, getenv func(string) string) (Place, error) {
+	name := "/" + configKey(config)
+	err := errNoPlace
+	for _, dir := range candidates(getenv) {
+		if len(dir)+len(name)+len(".sock.new") > maxSocketPath {
+			continue
+		}
+		if err = makePrivate(dir); err == nil {
+			base := dir + name
+			return Place{Directory: dir, Socket: base + ".sock", Lock: base + ".lock", Start: base + ".start"}, nil
+		}
+	}
+	return Place{}, err
+}
+
+func candidates(getenv func(string) string) []string {
+	var dirs []string
+	if run := getenv("XDG_RUNTIME_DIR"); run != "" && run[0] == '/' {
+		dirs = append(dirs, run+"/gatepass")
+	}
+	tmp := getenv("TMPDIR")
+	if tmp == "" || tmp[0] != '/' {
+		tmp = "/tmp"
+	}
+	perUser := "/gatepass-" + strconv.Itoa(os.Geteuid())
+	dirs = append(dirs, tmp+perUser)
+	if tmp != "/tmp" {
+		dirs = append(dirs, "/tmp"+perUser) // where TMPDIR is gone or its path too long
+	}
+	return dirs
+}
+
+// makePrivate makes dir with mode 0700, or checks that it is one already: a real
+// directory, owned by us, closed to others.
+func makePrivate(dir string) error {
+	err := syscall.Mkdir(dir, 0o700)
+	if err != nil && err != syscall.EEXIST {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	var st syscall.Stat_t
+	if err := syscall.Lstat(dir, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		return &os.PathError{Op: "use", Path: dir, Err: errors.New("it is not a directory of ours that is closed to others")}
+	}
+	return nil
+}
+
+// configKey is FNV-1a of the path. It only has to tell workspace files apart: a
+// call names its file in full, and the agent refuses a call for another.
+func configKey(path string) string {
+	h := uint64(14695981039346656037)
+	for i := 0; i < len(path); i++ {
+		h = (h ^ uint64(path[i])) * 1099511628211
+	}
+	return strconv.FormatUint(h, 16)
+}

@@ -1,0 +1,31 @@
+package agent
+
+import (
+	"os"
+	"syscall"
+)
+
+func newSocket() (int, error) {
+	return syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+}
+
+// checkPeer refuses an agent of another user, should one ever listen here.
+func checkPeer(fd int) error {
+	cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	if err != nil {
+		return err
+	}
+	if int(cred.Uid) != os.Geteuid() {
+		return errForeign
+	}
+	return nil
+}
+
+// closeRange marks every descriptor above standard error close-on-exec, so that
+// an agent does not keep a pipe of git's caller open.
+func closeOnExec() {
+	const sysCloseRange, cloexec = 436, 4 // Linux 5.11
+	if _, _, errno := syscall.RawSyscall(sysCloseRange, 3, ^uintptr(0)>>1&0xffffffff, cloexec); errno != 0 {
+		closeOnExecEach()
+	}
+}

@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Program is the agent's name beside the helper and on PATH.
+const Program = "gatepass-agent"
+
+// Words that a starting agent says on its standard output, each a line.
+const (
+	Ready = "ready" // an agent listens on the socket
+	Once  = "once"  // none can or should run: write the call to my standard input
+)
+
+// startWait bounds how long another process' start of the agent is waited for.
+const startWait = 5 * time.Second
+
+var errNoProgram = errors.New(Program + " is neither beside this program nor on PATH")
+
+// Ask makes the call. Where no agent runs it starts one, and where none can run
+// the started program answers this one call itself.
+func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) {
+	if strings.ContainsAny(c.Config, "\n\r\x00") {
+		return Reply{}, errors.New("the name of the workspace file has a line end")
+	}
+	place, err := Locate(c.Config, getenv)
+	if err != nil {
+		return runOnce(c, getenv, deadline)
+	}
+	for range 3 {
+		reply, err := ask(place.Socket, c, deadline)
+		if err != errNoAgent && err != errNoReply {
+			return reply, err
+		}
+		reply, answered, err := start(place, c, getenv, deadline)
+		if answered || err != nil {
+			return reply, err
+		}
+	}
+	return Reply{}, errNoReply
+}
+
+// AskRunning makes the call if an agent runs; found is false where none does.
+func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply Reply, found bool, err error) {
+	place, err := Locate(c.Config, getenv)
+	if err != nil {
+		return Reply{}, false, nil
+	}
+	reply, err = ask(place.Socket, c, deadline)
+	if err == errNoAgent || err == errNoReply {
+		return Reply{}, false, nil
+	}
+	return reply, true, err
+}
+
+// start makes sure that an agent listens. One process at a time starts; the
+// others wait for it. answered is true when no agent can run and the call was
+// answered by a child instead.
+func start(place Place, c Call, getenv func(string) string, deadline time.Time) (reply Reply, answered bool, err error) {
+	unlock, err := lockStart(place, deadline)
+	if err != nil {
+		return Reply{}, false, err
+	}
+	defer unlock()
+	if fd, err := dial(place.Socket, deadline); err == nil {
+		syscall.Close(fd)
+		return Reply{}, false, nil // the one before us started it
+	}
+	child, err := spawn(c.Config, getenv, "--start")
+	if err != nil {
+		return Reply{}, false, err
+	}
+	defer child.close()
+	word, err := child.readWord(deadline)
+	if err != nil || word == Ready {
+		return Reply{}, false, err
+	}
+	unlock() // a child that answers one call keeps nobody else waiting
+	reply, err = child.call(c, deadline)
+	return reply, true, err
+}
+
+func runOnce(c Call, getenv func(string) string, deadline time.Time) (Reply, error) {
+	child, err := spawn(c.Config, getenv, "--once")
+	if err != nil {
+		return Reply{}, err
+	}
+	defer child.close()
+	return child.call(c, deadline)
+}
+
+// lockStart takes the start lock. Waiting is by short sleeps: flock(2) itself
+// has no time limit.
+func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
+	fd, err := syscall.Open(place.Start, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: place.Start, Err: err}
+	}
+	until := time.Now().Add(startWait)
+	if deadline.Before(until) {
+		until = deadline
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			closed := false
+			return func() {
+				if !closed {
+					closed = true
+					syscall.Close(fd)
+				}
+			}, nil
+		}
+		if err != syscall.EWOULDBLOCK && err != syscall.EINTR || time.Now().After(until) {
+			syscall.Close(fd)
+			return nil, errors.New("another process has been starting the agent for too long")
+		}
+		time.Sleep(wait)
+	}
+}
+
+// find returns the agent's path: beside this program, else on PATH. Relative
+// entries of PATH are passed over, since git runs in directories that others
+// fill.
+func find(getenv func(string) string) (string, error) {
+	if self, err := os.Executable(); err == nil {
+		if path := self[:strings.LastIndexByte(self, '/')+1] + Program; executable(path) {
+			return path, nil
+		}
+	}
+	for dir := range strings.SplitSeq(getenv("PATH"), ":") {
+		if path := dir + "/" + Program; strings.HasPrefix(dir, "/") && executable(path) {
+			return path, nil
+		}
+	}
+	return "", errNoProgram
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// closeOnExecEach is closeOnExec where the kernel cannot do it in one call.
+func closeOnExecEach() {
+	for fd := 3; fd < 1024; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+}

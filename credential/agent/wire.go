@@ -1,0 +1,127 @@
+// Package agent speaks to gatepass-agent, the process that holds the sources and
+// the tokens: where its socket is, what is said over it, and how it is started.
+//
+// The helper and askpass link this package at every git operation, so it keeps
+// to raw sockets and the small parts of the standard library: net alone would
+// cost a tenth of the helper's time.
+package agent
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Operations of a Call.
+const (
+	Get      = "get"      // the request is git's; the answer goes to git
+	Erase    = "erase"    // the same
+	Username = "username" // the request is an askpass prompt's; the answer is the user name
+	Password = "password" // the same; the answer is the token
+	Status   = "status"   // no request; the answer is JSON
+	Stop     = "stop"     // no request; the agent ends
+)
+
+// A Call is one question to the agent.
+type Call struct {
+	Operation string
+	Config    string        // the workspace file, absolute; one agent serves one file
+	Timeout   time.Duration // how long the asker will wait
+	Payload   []byte        // a git-credential request
+	Asker     int           // the asking process, where the agent cannot see it for itself; else 0
+}
+
+// A Reply is what the asking program prints and exits with.
+type Reply struct {
+	Exit   int
+	Stdout []byte
+	Stderr []byte
+}
+
+const (
+	magic     = "gatepass/1"
+	maxHeader = 8 << 10
+	// MaxMessage bounds what either side reads.
+	MaxMessage = 2 << 20
+)
+
+var errWire = errors.New("the agent speaks another version of the protocol; stop it with gatepass agent stop")
+
+// AppendCall writes c in the form
+// "gatepass/1 OPERATION TIMEOUT_MS ASKER LENGTH CONFIG\n" and the payload.
+func AppendCall(b []byte, c Call) []byte {
+	b = append(b, magic+" "+c.Operation+" "...)
+	b = strconv.AppendInt(b, c.Timeout.Milliseconds(), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(c.Asker), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(len(c.Payload)), 10)
+	b = append(append(append(b, ' '), c.Config...), '\n')
+	return append(b, c.Payload...)
+}
+
+// ParseCall reads what AppendCall wrote. whole is false while data is the
+// beginning of a call.
+func ParseCall(data []byte) (c Call, whole bool, err error) {
+	header, payload, found, err := cutHeader(data)
+	if err != nil || !found {
+		return Call{}, false, err
+	}
+	f := strings.SplitN(header, " ", 6)
+	if len(f) != 6 || f[0] != magic || strings.IndexByte(f[5], '/') != 0 {
+		return Call{}, false, errWire
+	}
+	millis, err1 := strconv.ParseUint(f[2], 10, 31)
+	asker, err2 := strconv.ParseUint(f[3], 10, 31)
+	size, err3 := strconv.ParseUint(f[4], 10, 31)
+	if err1 != nil || err2 != nil || err3 != nil || size > MaxMessage || len(payload) > int(size) {
+		return Call{}, false, errWire
+	}
+	c = Call{Operation: f[1], Timeout: time.Duration(millis) * time.Millisecond, Asker: int(asker), Config: f[5], Payload: payload}
+	return c, len(payload) == int(size), nil
+}
+
+// AppendReply writes r in the form "gatepass/1 EXIT STDOUT_LENGTH STDERR_LENGTH\n"
+// and the two texts.
+func AppendReply(b []byte, r Reply) []byte {
+	b = strconv.AppendInt(append(b, magic+" "...), int64(r.Exit), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(len(r.Stdout)), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(len(r.Stderr)), 10)
+	b = append(append(b, '\n'), r.Stdout...)
+	return append(b, r.Stderr...)
+}
+
+// ParseReply reads what AppendReply wrote. whole is false while data is the
+// beginning of a reply.
+func ParseReply(data []byte) (r Reply, whole bool, err error) {
+	header, body, found, err := cutHeader(data)
+	if err != nil || !found {
+		return Reply{}, false, err
+	}
+	f := strings.Split(header, " ")
+	if len(f) != 4 || f[0] != magic {
+		return Reply{}, false, errWire
+	}
+	exit, err1 := strconv.ParseUint(f[1], 10, 7)
+	out, err2 := strconv.ParseUint(f[2], 10, 31)
+	errs, err3 := strconv.ParseUint(f[3], 10, 31)
+	total := int(out + errs)
+	if err1 != nil || err2 != nil || err3 != nil || total > MaxMessage || len(body) > total {
+		return Reply{}, false, errWire
+	}
+	if len(body) < total {
+		return Reply{}, false, nil
+	}
+	return Reply{Exit: int(exit), Stdout: body[:out], Stderr: body[out:]}, true, nil
+}
+
+func cutHeader(data []byte) (header string, rest []byte, found bool, err error) {
+	for i, c := range data {
+		if c == '\n' {
+			return string(data[:i]), data[i+1:], true, nil
+		}
+		if i >= maxHeader || i < len(magic) && c != magic[i] {
+			return "", nil, false, errWire
+		}
+	}
+	return "", nil, false, nil
+}
