@@ -1,0 +1,37 @@
+// Command git-credential-gatepass is a git credential helper. It answers git
+// for the hosts and repositories of this workspace, through gatepass-agent.
+package main
+
+import (
+	"os"
+
+	"github.com/gatepass/gatepass/credential/forward"
+	"github.com/gatepass/gatepass/internal/version"
+)
+
+const usage = `usage: git-credential-gatepass get|store|erase|capability
+
+git runs this program; set it up with: gatepass install
+`
+
+func main() {
+	os.Exit(run(os.Args[1:], forward.World{
+		Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Exit: os.Exit,
+	}))
+}
+
+func run(args []string, w forward.World) int {
+	if len(args) == 0 {
+		_, _ = w.Stderr.Write([]byte(usage))
+		return 2
+	}
+	switch args[0] {
+	case "--version":
+		_, _ = w.Stdout.Write([]byte("git-credential-gatepass " + version.String() + "\n"))
+		return 0
+	case "-h", "--help":
+		_, _ = w.Stdout.Write([]byte(usage))
+		return 0
+	}
+	return forward.Helper(args[0], w)
+}

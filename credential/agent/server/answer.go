@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const maxTimeout = 10 * time.Minute
+
+// answer does what a call asks. pid is the asking process.
+func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply {
+	ctx, cancel := context.WithTimeout(ctx, min(c.Timeout, maxTimeout))
+	defer cancel()
+	if c.Config != s.Config {
+		return failed(c, oneline.New("ask the agent", "it serves another workspace file than "+c.Config, "run gatepass agent stop"))
+	}
+	switch c.Operation {
+	case agent.Status:
+		return s.status()
+	case agent.Stop:
+		s.stop()
+		return agent.Reply{}
+	}
+	req, err := protocol.ParseRequest(c.Payload)
+	if err != nil {
+		return agent.Reply{}
+	}
+	p, err := s.loader.load()
+	if err != nil {
+		return failed(c, err)
+	}
+	req.Operation = gitOperation(pid)
+	return reply(p.answer(ctx, c.Operation, req))
+}
+
+func (p *pipeline) answer(ctx context.Context, operation string, req credential.Request) credential.Answer {
+	switch operation {
+	case agent.Get:
+		return p.responder.Get(ctx, req)
+	case agent.Erase:
+		return p.responder.Erase(req)
+	case agent.Password:
+		return p.responder.Password(ctx, req)
+	case agent.Username:
+		return p.username(ctx, req)
+	}
+	return credential.Answer{}
+}
+
+// username answers askpass' first question from the workspace file alone; the
+// source is asked once, for the password.
+func (p *pipeline) username(ctx context.Context, req credential.Request) credential.Answer {
+	if _, err := p.names.Token(ctx, req); err != nil {
+		return credential.Answer{Exit: 1}
+	}
+	return credential.Answer{Stdout: []byte(credential.DefaultUsername + "\n")}
+}
+
+func reply(a credential.Answer) agent.Reply {
+	return agent.Reply{Exit: a.Exit, Stdout: a.Stdout, Stderr: []byte(a.Stderr)}
+}
+
+// failed is the reply when nothing could even be looked at.
+func failed(c agent.Call, err error) agent.Reply {
+	line := []byte(oneline.Line(err))
+	switch c.Operation {
+	case agent.Get:
+		return agent.Reply{Stdout: []byte("quit=1\n"), Stderr: line}
+	case agent.Erase:
+		return agent.Reply{}
+	case agent.Username, agent.Password:
+		return agent.Reply{Exit: 1}
+	}
+	return agent.Reply{Exit: 1, Stderr: line}
+}
+
+// State is what the agent says of itself.
+type State struct {
+	PID          int         `json:"pid"`
+	Config       string      `json:"config"`
+	Started      time.Time   `json:"started"`
+	IdleExit     string      `json:"idle_exit"`
+	MemoryLocked bool        `json:"memory_locked"`
+	Problem      string      `json:"problem,omitempty"`
+	Tokens       []HeldToken `json:"tokens"`
+}
+
+// HeldToken is one token in memory, without the token.
+type HeldToken struct {
+	Host         string            `json:"host"`
+	Path         string            `json:"path,omitempty"`
+	Hash         string            `json:"hash"` // base64(sha256(token)), as in GitHub's audit log
+	ExpiresAt    time.Time         `json:"expires_at"`
+	LastUsed     time.Time         `json:"last_used"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+}
+
+func (s *Server) status() agent.Reply {
+	st := State{
+		PID: os.Getpid(), Config: s.Config, Started: s.started, IdleExit: s.Idle.String(),
+		MemoryLocked: s.MemoryLocked, Tokens: []HeldToken{},
+	}
+	p, err := s.loader.load()
+	if err != nil {
+		st.Problem = err.Error()
+	}
+	if p != nil {
+		for _, h := range p.cache.Held() {
+			st.Tokens = append(st.Tokens, HeldToken{
+				Host: h.Host, Path: h.Path, Hash: h.Token.Hash(), ExpiresAt: h.Token.Expiry, LastUsed: h.Used,
+				Repositories: h.Token.Repositories, Permissions: h.Token.Permissions,
+			})
+		}
+	}
+	text, err := json.Marshal(st)
+	if err != nil {
+		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the agent: " + err.Error())))}
+	}
+	return agent.Reply{Stdout: append(text, '\n')}
+}

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A pipeline is one reading of the workspace file made into something that
+// answers: OnlyHosts(OnlyRepositories(Cache(source))).
+type pipeline struct {
+	workspace *config.Workspace
+	cache     *credential.Cache
+	responder credential.Responder
+	names     credential.Source // answers who may be asked about, without the source
+}
+
+func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
+	src, err := open(w)
+	if err != nil {
+		return nil, err
+	}
+	cache := &credential.Cache{Source: src}
+	fence := func(s credential.Source) credential.Source {
+		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
+	}
+	return &pipeline{
+		workspace: w,
+		cache:     cache,
+		responder: credential.Responder{Source: fence(cache), Cache: cache},
+		names: fence(credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
+			return credential.Token{}, nil
+		})),
+	}, nil
+}
+
+// A loader keeps the pipeline of the workspace file as it is now: a changed file
+// is read anew, and a file that cannot be read answers with its error, never
+// with what it said before.
+type loader struct {
+	path string
+	open Opener
+
+	mu    sync.Mutex // guards the rest
+	stamp stamp
+	pipe  *pipeline
+	err   error
+}
+
+// A stamp tells two states of a file apart.
+type stamp struct {
+	device, inode uint64
+	size          int64
+	modified      time.Time
+	changed       int64
+}
+
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	s := stamp{size: info.Size(), modified: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, changeTime(st)
+	}
+	return s, nil
+}
+
+func (l *loader) load() (*pipeline, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, err := stampOf(l.path)
+	if err == nil && now == l.stamp {
+		return l.pipe, l.err
+	}
+	l.stamp = now
+	l.pipe, l.err = l.read()
+	return l.pipe, l.err
+}
+
+func (l *loader) read() (*pipeline, error) {
+	w, err := config.Load(l.path)
+	if err != nil {
+		return nil, err
+	}
+	if w.Source == nil {
+		return nil, oneline.New("read the workspace file "+l.path, "it names no source", "add source: URL")
+	}
+	return newPipeline(w, l.open)
+}
+
+// current is the pipeline as it was read last, nil before the first reading.
+func (l *loader) current() *pipeline {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pipe
+}

@@ -1,0 +1,223 @@
+// Package server is the inside of gatepass-agent: it listens on the socket,
+// holds the source and the tokens in memory, and goes away when it is not
+// needed.
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	// DefaultIdle is how long an agent stays that nobody asks.
+	DefaultIdle = 30 * time.Minute
+
+	watchEvery   = time.Second      // for a socket or workspace file that is gone
+	refreshEvery = 30 * time.Second // for tokens near their end
+	lockWait     = 3 * time.Second  // for an agent that is just going away
+	drainWait    = 5 * time.Second  // for answers under way at the end
+	maxAtOnce    = 512
+)
+
+// ErrRunning reports that another agent listens already.
+var ErrRunning = errors.New("another agent is running")
+
+// An Opener makes the source that a workspace file names.
+type Opener func(*config.Workspace) (credential.Source, error)
+
+// A Server answers calls for one workspace file. Config and Open must be set.
+type Server struct {
+	Config       string        // the workspace file, absolute
+	Open         Opener        //
+	Idle         time.Duration // 0 means DefaultIdle
+	MemoryLocked bool          // said in the status
+
+	loader  loader
+	started time.Time
+	stop    context.CancelFunc
+	used    atomic.Int64 // Unix nanoseconds of the latest call
+	busy    atomic.Int64 // calls under way
+}
+
+func (s *Server) prepare() {
+	s.loader = loader{path: s.Config, open: s.Open}
+	s.started = time.Now()
+	s.used.Store(s.started.UnixNano())
+	if s.Idle == 0 {
+		s.Idle = DefaultIdle
+	}
+}
+
+// Stays reports whether this workspace wants an agent that stays: its file can
+// be read and does not say "cache: none".
+func (s *Server) Stays() bool {
+	s.prepare()
+	p, err := s.loader.load()
+	return err == nil && p.workspace.Cache != config.CacheNone
+}
+
+// Run listens at place until ctx ends, nobody has asked for Idle, or the socket
+// or the workspace file is gone. ready is called once calls are answered. It
+// returns ErrRunning where another agent has the place.
+func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error {
+	s.prepare()
+	unlock, err := takeLock(place.Lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listener, err := listen(place)
+	if err != nil {
+		return oneline.Wrap("listen on "+place.Socket, err, "")
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
+	mine, err := stampOf(place.Socket)
+	if err != nil {
+		return oneline.Wrap("listen on "+place.Socket, err, "")
+	}
+	ready()
+	var answers sync.WaitGroup
+	go s.watch(ctx, place.Socket, mine)
+	go func() {
+		<-ctx.Done()
+		removeSocket(place.Socket, mine)
+		listener.Close()
+	}()
+	s.accept(ctx, listener, &answers)
+	drain(&answers)
+	return nil
+}
+
+// takeLock holds the lock file for the life of the process. An agent that is
+// just ending still holds it for a moment.
+func takeLock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, oneline.Wrap("lock "+path, err, "")
+	}
+	for until := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if answers(path) || time.Now().After(until) {
+			f.Close()
+			return nil, ErrRunning
+		}
+	}
+}
+
+// answers reports whether the agent that holds lock listens.
+func answers(lock string) bool {
+	conn, err := net.Dial("unix", lock[:len(lock)-len(".lock")]+".sock")
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// listen binds under another name and renames: whoever finds the socket finds
+// somebody listening. The lock is held, so what lies there is left over.
+func listen(place agent.Place) (*net.UnixListener, error) {
+	fresh := place.Socket + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fresh, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := os.Rename(fresh, place.Socket); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// removeSocket takes the socket away unless another agent's lies there by now.
+func removeSocket(path string, mine stamp) {
+	if there, err := stampOf(path); err == nil && there.inode == mine.inode {
+		_ = os.Remove(path)
+	}
+}
+
+func (s *Server) accept(ctx context.Context, l *net.UnixListener, answers *sync.WaitGroup) {
+	slots := make(chan struct{}, maxAtOnce)
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // out of descriptors, say: others may end
+			continue
+		}
+		slots <- struct{}{}
+		answers.Go(func() {
+			defer func() { <-slots }()
+			s.serve(ctx, conn)
+		})
+	}
+}
+
+// drain lets answers under way end; a source that hangs is not waited for.
+func drain(answers *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() { answers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(drainWait):
+	}
+}
+
+// watch ends the server when it is of no use any more, and keeps tokens fresh
+// meanwhile.
+func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	refreshed := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s.useless(socket, mine) {
+			s.stop()
+			return
+		}
+		if p := s.loader.current(); p != nil && time.Since(refreshed) >= refreshEvery {
+			refreshed = time.Now()
+			p.cache.Refresh(ctx)
+		}
+	}
+}
+
+func (s *Server) useless(socket string, mine stamp) bool {
+	there, err := stampOf(socket)
+	if err != nil || there.inode != mine.inode {
+		return true
+	}
+	if _, err := os.Stat(s.Config); errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	if p := s.loader.current(); p != nil && p.workspace.Cache == config.CacheNone {
+		return true
+	}
+	idle := time.Since(time.Unix(0, s.used.Load()))
+	return s.busy.Load() == 0 && idle > s.Idle
+}

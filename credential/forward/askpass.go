@@ -1,0 +1,30 @@
+package forward
+
+import (
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// Askpass answers one askpass prompt and returns the exit status. It prints one
+// line, or nothing with status 1; never anything on standard error, which
+// git-lfs takes for a failure.
+func Askpass(prompt string, w World) int {
+	dl := within(timeout(w.Getenv), func() { w.Exit(1) })
+	p, err := protocol.ParsePrompt(prompt)
+	if err != nil {
+		return 1
+	}
+	operation := agent.Username
+	if p.WantsPassword {
+		operation = agent.Password
+	}
+	reply, err := w.ask(operation, request(p), dl.at)
+	if !dl.settle() {
+		select {}
+	}
+	if err != nil || len(reply.Stdout) == 0 {
+		return 1
+	}
+	reply.Stderr = nil
+	return w.print(reply)
+}

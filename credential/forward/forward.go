@@ -1,0 +1,158 @@
+// Package forward is the inside of git-credential-gatepass and gatepass-askpass:
+// it hands one question to the agent and prints the answer, once and whole,
+// within one deadline.
+package forward
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	// DefaultConfig is the workspace file of an image.
+	DefaultConfig = "/etc/gatepass/workspace.yaml"
+	// DefaultTimeout bounds one call of the helper, reading git's request and
+	// asking the source included.
+	DefaultTimeout = 20 * time.Second
+
+	configVariable  = "GATEPASS_CONFIG"
+	timeoutVariable = "GATEPASS_TIMEOUT"
+)
+
+// A World is what a program is given by the system.
+type World struct {
+	Getenv         func(string) string
+	Getwd          func() (string, error)
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Exit           func(int) // ends the program from another goroutine
+}
+
+// A deadline ends the program when the time is up, wherever it hangs: on a
+// standard input that trickles, a source that does not answer.
+type deadline struct {
+	at      time.Time
+	settled atomic.Bool // one of the two has spoken
+}
+
+// within starts the clock. Late is what the program does when time is up.
+func within(d time.Duration, late func()) *deadline {
+	dl := &deadline{at: time.Now().Add(d)}
+	time.AfterFunc(d+d/50, func() { // a little later than the calls that know the deadline
+		if dl.settled.CompareAndSwap(false, true) {
+			late()
+		}
+	})
+	return dl
+}
+
+// settle reports whether the caller may print the answer.
+func (d *deadline) settle() bool { return d.settled.CompareAndSwap(false, true) }
+
+// timeout reads GATEPASS_TIMEOUT: a Go duration ("5s") or whole seconds.
+func timeout(getenv func(string) string) time.Duration {
+	text := getenv(timeoutVariable)
+	if text == "" {
+		return DefaultTimeout
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 16); err == nil && seconds > 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return d
+	}
+	return DefaultTimeout
+}
+
+// config returns the workspace file's absolute path.
+func (w World) config() (string, error) {
+	path := w.Getenv(configVariable)
+	if path == "" {
+		return DefaultConfig, nil
+	}
+	if path[0] == '/' {
+		return path, nil
+	}
+	dir, err := w.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return dir + "/" + path, nil
+}
+
+// ask makes the call with what the environment says.
+func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.Reply, error) {
+	config, err := w.config()
+	if err != nil {
+		return agent.Reply{}, err
+	}
+	return agent.Ask(agent.Call{Operation: operation, Config: config, Payload: payload}, w.Getenv, deadline)
+}
+
+// print writes a reply, each stream once.
+func (w World) print(r agent.Reply) int {
+	if len(r.Stderr) > 0 {
+		_, _ = w.Stderr.Write(r.Stderr)
+	}
+	if len(r.Stdout) > 0 {
+		if _, err := w.Stdout.Write(r.Stdout); err != nil {
+			return 1
+		}
+	}
+	return r.Exit
+}
+
+// readRequest reads up to the blank line that ends a request, or the end.
+func readRequest(r io.Reader) ([]byte, error) {
+	buf := make([]byte, 0, 4096)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case ended(buf) || err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return nil, err
+		case len(buf) > protocol.MaxRequest:
+			return nil, protocol.ErrMalformed
+		}
+	}
+}
+
+func ended(buf []byte) bool {
+	n := len(buf)
+	return n >= 2 && buf[n-1] == '\n' && buf[n-2] == '\n' || n == 1 && buf[0] == '\n'
+}
+
+// trouble is what a person is told when the agent could not even be asked.
+func trouble(err error) error {
+	var line *oneline.Error
+	if errors.As(err, &line) {
+		return err
+	}
+	return oneline.Wrap("ask "+agent.Program, err, "see whether it is installed beside this program, or run gatepass agent status")
+}
+
+// request writes a prompt's URL as a git-credential request.
+func request(p protocol.Prompt) []byte {
+	var b strings.Builder
+	b.WriteString("protocol=https\nhost=" + p.Host + "\n")
+	if p.Path != "" {
+		b.WriteString("path=" + p.Path + "\n")
+	}
+	if p.HasUsername {
+		b.WriteString("username=" + p.Username + "\n")
+	}
+	return []byte(b.String() + "\n")
+}
