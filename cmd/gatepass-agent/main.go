@@ -1,0 +1,40 @@
+// Command gatepass-agent holds a workspace's token source and keeps its tokens
+// in memory. git-credential-gatepass starts it when it is needed; it goes away
+// when it is not.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/gatepass/gatepass/credential/agent/server"
+)
+
+const usage = `usage: gatepass-agent [--config FILE] [--idle DURATION] [--once | --start]
+
+Without --once or --start the agent stays in the foreground until it is idle or
+receives SIGTERM.
+
+  --config FILE     the workspace file (default $GATEPASS_CONFIG or /etc/gatepass/workspace.yaml)
+  --idle DURATION   exit after so long without a question (default $GATEPASS_AGENT_IDLE or 30m)
+  --once            answer the one call on standard input, and exit
+  --start           how the helper starts the agent: say "ready" and let go of the terminal
+  --version         print the version
+`
+
+// memoryLimit is where Go's collector starts to work harder, in bytes. The agent
+// lives in small sandboxes.
+const memoryLimit = 16 << 20
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // an asker that went away is not a reason to go
+	syscall.Umask(0o077)
+	debug.SetMemoryLimit(memoryLimit)
+	locked := server.Protect()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr, locked))
+}

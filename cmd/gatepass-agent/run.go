@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/credential/agent/server"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
+)
+
+const idleVariable = "GATEPASS_AGENT_IDLE"
+
+// options are the command line and what the environment adds to it.
+type options struct {
+	config      string
+	idle        time.Duration
+	once, start bool
+	version     bool
+}
+
+func parse(args []string, getenv func(string) string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("gatepass-agent", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.config, "config", "", "")
+	f.DurationVar(&o.idle, "idle", idleFrom(getenv), "")
+	f.BoolVar(&o.once, "once", false, "")
+	f.BoolVar(&o.start, "start", false, "")
+	f.BoolVar(&o.version, "version", false, "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 || o.once && o.start || o.idle < 0 {
+		return o, errors.New("unexpected arguments")
+	}
+	var err error
+	o.config, err = config.Path(func(name string) string {
+		if name == config.PathVariable && o.config != "" {
+			return o.config
+		}
+		return getenv(name)
+	})
+	return o, err
+}
+
+func idleFrom(getenv func(string) string) time.Duration {
+	if d, err := time.ParseDuration(getenv(idleVariable)); err == nil && d > 0 {
+		return d
+	}
+	return server.DefaultIdle
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer, locked bool) int {
+	o, err := parse(args, getenv)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	case err != nil:
+		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-agent --help")))
+		return 2
+	case o.version:
+		_, _ = io.WriteString(stdout, "gatepass-agent "+version.String()+"\n")
+		return 0
+	}
+	s := &server.Server{Config: o.config, Open: opener(getenv), Idle: o.idle, MemoryLocked: locked}
+	if err := serve(ctx, o, s, getenv, stdin, stdout); err != nil {
+		_, _ = io.WriteString(stderr, oneline.Line(err))
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, o options, s *server.Server, getenv func(string) string, stdin io.Reader, stdout io.Writer) error {
+	if o.once {
+		return s.Once(ctx, stdin, stdout)
+	}
+	place, err := agent.Locate(o.config, getenv)
+	if !o.start {
+		if err != nil {
+			return oneline.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
+		}
+		return s.Run(ctx, place, func() {})
+	}
+	return start(ctx, s, place, err, stdin, stdout)
+}
+
+// start is what the helper asks for: an agent in the background, or, where none
+// can or should stay, an answer to this one call.
+func start(ctx context.Context, s *server.Server, place agent.Place, placeErr error, stdin io.Reader, stdout io.Writer) error {
+	if placeErr == nil && s.Stays() {
+		ready := false
+		err := s.Run(ctx, place, func() {
+			ready = true
+			_, _ = io.WriteString(stdout, agent.Ready+"\n")
+			letGo()
+		})
+		if errors.Is(err, server.ErrRunning) {
+			_, err = io.WriteString(stdout, agent.Ready+"\n")
+			return err
+		}
+		if ready || err == nil {
+			return err
+		}
+	}
+	if _, err := io.WriteString(stdout, agent.Once+"\n"); err != nil {
+		return err
+	}
+	return s.Once(ctx, stdin, stdout)
+}
