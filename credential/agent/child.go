@@ -86,6 +86,7 @@ func (c *child) call(call Call, deadline time.Time) (Reply, error) {
 		n, err := c.out.Read(chunk)
 		buf.Write(chunk[:n])
 		if r, whole, perr := ParseReply([]byte(buf.String())); whole || perr != nil {
+			_, _ = c.process.Wait() // it is ending; a container's first process may never reap it
 			return r, perr
 		}
 		if err != nil || buf.Len() > MaxMessage {

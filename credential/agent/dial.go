@@ -36,7 +36,8 @@ func dial(socket string, deadline time.Time) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := limit(fd, deadline); err == nil {
+	err = limit(fd, deadline)
+	if err == nil {
 		err = connect(fd, socket)
 	}
 	if err != nil {

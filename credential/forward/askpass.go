@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"time"
+
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
@@ -9,7 +11,6 @@ import (
 // line, or nothing with status 1; never anything on standard error, which
 // git-lfs takes for a failure.
 func Askpass(prompt string, w World) int {
-	dl := within(timeout(w.Getenv), func() { w.Exit(1) })
 	p, err := protocol.ParsePrompt(prompt)
 	if err != nil {
 		return 1
@@ -18,10 +19,7 @@ func Askpass(prompt string, w World) int {
 	if p.WantsPassword {
 		operation = agent.Password
 	}
-	reply, err := w.ask(operation, request(p), dl.at)
-	if !dl.settle() {
-		select {}
-	}
+	reply, err := w.ask(operation, request(p), time.Now().Add(timeout(w.Getenv)))
 	if err != nil || len(reply.Stdout) == 0 {
 		return 1
 	}

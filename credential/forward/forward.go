@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
@@ -33,29 +32,7 @@ type World struct {
 	Getwd          func() (string, error)
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Exit           func(int) // ends the program from another goroutine
 }
-
-// A deadline ends the program when the time is up, wherever it hangs: on a
-// standard input that trickles, a source that does not answer.
-type deadline struct {
-	at      time.Time
-	settled atomic.Bool // one of the two has spoken
-}
-
-// within starts the clock. Late is what the program does when time is up.
-func within(d time.Duration, late func()) *deadline {
-	dl := &deadline{at: time.Now().Add(d)}
-	time.AfterFunc(d+d/50, func() { // a little later than the calls that know the deadline
-		if dl.settled.CompareAndSwap(false, true) {
-			late()
-		}
-	})
-	return dl
-}
-
-// settle reports whether the caller may print the answer.
-func (d *deadline) settle() bool { return d.settled.CompareAndSwap(false, true) }
 
 // timeout reads GATEPASS_TIMEOUT: a Go duration ("5s") or whole seconds.
 func timeout(getenv func(string) string) time.Duration {
@@ -110,8 +87,10 @@ func (w World) print(r agent.Reply) int {
 	return r.Exit
 }
 
-// readRequest reads up to the blank line that ends a request, or the end.
-func readRequest(r io.Reader) ([]byte, error) {
+// readRequest reads up to the blank line that ends a request, or the end, until
+// the deadline.
+func readRequest(r io.Reader, deadline time.Time) ([]byte, error) {
+	r = bounded(r, deadline)
 	buf := make([]byte, 0, 4096)
 	for {
 		if len(buf) == cap(buf) {

@@ -1,13 +1,20 @@
 package forward
 
 import (
+	"errors"
+	"os"
+	"time"
+
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// quit tells git to stop here: no other helper, no prompt.
-const quit = "quit=1\n"
+const (
+	// quit tells git to stop here: no other helper, no prompt.
+	quit = "quit=1\n"
+	late = "gatepass: answer git: its request did not end in time; give it longer with " + timeoutVariable + "\n"
+)
 
 // Helper does one operation of a git credential helper and returns the exit
 // status. Operations it does not know print nothing and succeed, as
@@ -25,19 +32,16 @@ func Helper(operation string, w World) int {
 }
 
 func (w World) get() int {
-	dl := within(timeout(w.Getenv), func() {
-		_, _ = w.Stderr.Write([]byte("gatepass: answer git: time is up before git's request was read and answered; give it longer with " + timeoutVariable + "\n"))
-		w.Exit(1)
-	})
-	payload, err := readRequest(w.Stdin)
+	deadline := time.Now().Add(timeout(w.Getenv))
+	payload, err := readRequest(w.Stdin, deadline)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_, _ = w.Stderr.Write([]byte(late))
+		return 1
+	}
 	if err != nil || !worthAsking(payload) {
-		dl.settle()
 		return 0
 	}
-	reply, err := w.ask(agent.Get, payload, dl.at)
-	if !dl.settle() {
-		select {} // the other side is printing, and ends the program
-	}
+	reply, err := w.ask(agent.Get, payload, deadline)
 	if err != nil {
 		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(oneline.Line(trouble(err)))}
 	}
@@ -46,8 +50,8 @@ func (w World) get() int {
 
 // erase tells a running agent; without one there is nothing to forget.
 func (w World) erase() int {
-	dl := within(timeout(w.Getenv), func() { w.Exit(0) })
-	payload, err := readRequest(w.Stdin)
+	deadline := time.Now().Add(timeout(w.Getenv))
+	payload, err := readRequest(w.Stdin, deadline)
 	if err != nil || !worthAsking(payload) {
 		return 0
 	}
@@ -55,7 +59,7 @@ func (w World) erase() int {
 	if err != nil {
 		return 0
 	}
-	_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Erase, Config: config, Payload: payload}, w.Getenv, dl.at)
+	_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Erase, Config: config, Payload: payload}, w.Getenv, deadline)
 	return 0
 }
 

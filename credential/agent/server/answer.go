@@ -37,7 +37,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if err != nil {
 		return failed(c, err)
 	}
-	req.Operation = gitOperation(pid)
+	if p.asksOperation {
+		req.Operation = gitOperation(pid)
+	}
 	return reply(p.answer(ctx, c.Operation, req))
 }
 

@@ -12,6 +12,14 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
+// OperationAware is a Source that looks at a request's Operation. Only for such a
+// one does the agent look what git is doing, which costs as much as all the rest
+// of a warm answer.
+type OperationAware interface {
+	credential.Source
+	UsesOperation()
+}
+
 // A pipeline is one reading of the workspace file made into something that
 // answers: OnlyHosts(OnlyRepositories(Cache(source))).
 type pipeline struct {
@@ -19,6 +27,8 @@ type pipeline struct {
 	cache     *credential.Cache
 	responder credential.Responder
 	names     credential.Source // answers who may be asked about, without the source
+
+	asksOperation bool // the source gives other tokens for reading than for writing
 }
 
 func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
@@ -30,7 +40,10 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	fence := func(s credential.Source) credential.Source {
 		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
 	}
+	_, asks := src.(OperationAware)
 	return &pipeline{
+		asksOperation: asks,
+
 		workspace: w,
 		cache:     cache,
 		responder: credential.Responder{Source: fence(cache), Cache: cache},

@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+)
+
+func TestAskWithoutAnAgent(t *testing.T) {
+	dir := short(t)
+	_, err := ask(dir+"/none.sock", Call{}, time.Now().Add(time.Second))
+	if !errors.Is(err, errNoAgent) {
+		t.Errorf("ask = %v, want %v", err, errNoAgent)
+	}
+}
+
+func TestAskGivesUpOnASilentAgent(t *testing.T) {
+	socket := short(t) + "/silent.sock"
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	start := time.Now()
+	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, start.Add(100*time.Millisecond))
+	if !errors.Is(err, errDeadline) || time.Since(start) > 5*time.Second {
+		t.Errorf("ask = %v after %v, want %v soon", err, time.Since(start), errDeadline)
+	}
+}
+
+func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
+	socket := short(t) + "/going.sock"
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			conn.Close()
+		}
+	}()
+	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, time.Now().Add(5*time.Second))
+	if !errors.Is(err, errNoReply) {
+		t.Errorf("ask = %v, want %v", err, errNoReply)
+	}
+}
