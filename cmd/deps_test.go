@@ -1,0 +1,106 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/gatepass/gatepass/"
+
+// Families of packages that must not reach a small binary.
+var (
+	cloud      = []string{"github.com/aws/", "cloud.google.com/", "github.com/Azure/", "github.com/hashicorp/"}
+	kubernetes = []string{"k8s.io/", "sigs.k8s.io/"}
+	gogit      = []string{"github.com/go-git/"}
+	framework  = []string{"github.com/urfave/"}
+	network    = []string{"net", "net/http", "crypto/tls"}
+	starters   = []string{"fmt", "crypto/sha256", "encoding/json", "log/slog"} // each costs the helper a tenth of its start
+)
+
+func join(lists ...[]string) []string {
+	var all []string
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
+
+// TestCommandsLinkOnlyWhatTheyMay holds the dependency rule of ARCHITECTURE.md.
+func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
+	forbidden := map[string][]string{
+		"git-credential-gatepass": join(cloud, kubernetes, gogit, framework, network, starters),
+		"gatepass-askpass":        join(cloud, kubernetes, gogit, framework, network, starters),
+		"gatepass-pre-push":       join(cloud, kubernetes, gogit, framework, network),
+		"gatepass-agent":          join(kubernetes, gogit, framework),
+		"gatepass":                kubernetes,
+	}
+	dirs, err := filepath.Glob("*/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		name := filepath.Dir(dir)
+		bad, known := forbidden[name]
+		if !known {
+			t.Errorf("cmd/%s has no entry in the table of what it may link", name)
+			continue
+		}
+		for _, dep := range deps(t, "./"+name) {
+			if hit := match(dep, bad); hit != "" {
+				t.Errorf("%s links %s, which its table forbids (%s)", name, dep, hit)
+			}
+		}
+	}
+}
+
+// TestLeavesStayLeaves keeps the packages that everything stands on free of
+// everything else.
+func TestLeavesStayLeaves(t *testing.T) {
+	allowed := map[string][]string{
+		"credential/protocol": nil,
+		"credential":          {"credential/protocol", "internal/oneline"},
+		"credential/agent":    {"credential/protocol", "internal/oneline"},
+		"credential/forward":  {"credential/agent", "credential/protocol", "internal/oneline"},
+		"internal/oneline":    nil,
+		"internal/version":    nil,
+		"broker/api":          {"credential/protocol", "credential", "internal/oneline"},
+	}
+	for leaf, may := range allowed {
+		if _, err := os.Stat("../" + leaf); os.IsNotExist(err) {
+			continue
+		}
+		for _, dep := range deps(t, "../"+leaf) {
+			first, _, _ := strings.Cut(dep, "/")
+			if !strings.Contains(first, ".") || dep == module+leaf {
+				continue // the standard library, or itself
+			}
+			if rest, ours := strings.CutPrefix(dep, module); !ours || match(rest, may) == "" {
+				t.Errorf("%s links %s, which a leaf may not", leaf, dep)
+			}
+		}
+	}
+}
+
+func deps(t *testing.T, pkg string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", pkg)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v", pkg, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// match returns the entry of list that dep is, or lies below.
+func match(dep string, list []string) string {
+	for _, entry := range list {
+		if dep == entry || strings.HasSuffix(entry, "/") && strings.HasPrefix(dep, entry) {
+			return entry
+		}
+	}
+	return ""
+}
