@@ -50,7 +50,7 @@ func check(t *testing.T, how, printed string) {
 func TestTokenShowsItsFingerprint(t *testing.T) {
 	tok := NewToken("abc", time.Time{})
 	const want = "sha256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
-	for how, got := range map[string]string{"%v": fmt.Sprint(tok), "%s": fmt.Sprintf("%s", tok)} {
+	for how, got := range map[string]string{"%v": fmt.Sprint(tok), "%q": strings.Trim(fmt.Sprintf("%q", tok), `"`)} {
 		if got != want {
 			t.Errorf("%s = %s, want %s", how, got, want)
 		}

@@ -1,0 +1,54 @@
+# What a newcomer runs first: make demo, make test.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+GO       ?= go
+BIN      := bin
+PREFIX   ?= /usr/local
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
+LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
+COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo install uninstall clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: $(COMMANDS) ## build the programs into bin/
+
+$(COMMANDS):
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/$@ ./cmd/$@
+
+demo: build ## the whole story on this machine: clone, push, refused push, stale token
+	@$(BIN)/gatepass demo
+
+test: ## the tests that need only Go and git
+	$(GO) test ./...
+
+test-race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+test-real: build ## the tests against real components, which it sets up once
+	$(GO) run ./internal/components test
+
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@sh internal/tools/fuzz.sh $(or $(FUZZTIME),10s)
+
+lint: ## formatting, vet, linters, other systems, shell scripts
+	@sh internal/tools/lint.sh
+
+bench: build ## the measured promises, each beside its peer
+	$(GO) run ./internal/bench
+
+install: build ## copy the programs to PREFIX (/usr/local); then run: gatepass install
+	install -d $(DESTDIR)$(PREFIX)/bin
+	for c in $(COMMANDS); do install -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c || exit 1; done
+
+uninstall: ## remove them again (run gatepass uninstall first)
+	for c in $(COMMANDS); do rm -f $(DESTDIR)$(PREFIX)/bin/$$c; done
+
+clean: ## remove what was built
+	rm -rf $(BIN)

@@ -1,0 +1,34 @@
+#!/bin/sh
+# make lint: formatting, vet, static analysis, the other systems, shell scripts.
+set -eu
+
+fail=0
+step() { printf '%s\n' "lint: $*"; }
+
+step "gofumpt"
+unformatted=$(git ls-files '*.go' | xargs go tool gofumpt -l)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted; run: go tool gofumpt -w %s\n' "$unformatted"
+	fail=1
+fi
+
+step "go vet, here and for the other systems we build for"
+go vet ./... || fail=1
+GOOS=darwin go build ./cmd/... || fail=1
+GOOS=linux GOARCH=arm64 go build ./cmd/... || fail=1
+
+step "staticcheck"
+go tool staticcheck ./... || fail=1
+
+step "go.mod is tidy"
+go mod tidy -diff || fail=1
+
+if command -v shellcheck >/dev/null 2>&1; then
+	step "shellcheck"
+	git ls-files '*.sh' .ci/run | xargs shellcheck || fail=1
+else
+	printf 'missing: shellcheck (apt-get install shellcheck)\n'
+	[ "${CI:-}" != true ] || fail=1
+fi
+
+exit "$fail"
