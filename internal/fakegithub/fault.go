@@ -1,0 +1,181 @@
+package fakegithub
+
+import (
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Fault is one way for a request to go wrong. Make it with Status,
+// RateLimited, SecondaryRateLimited, Reset, Slow or Truncate.
+type Fault struct {
+	refusal  *refusal
+	reset    bool
+	slow     time.Duration
+	truncate int // bytes of the body that get through; -1 means all
+}
+
+// Status answers with the status and, where GitHub has one, its text.
+func Status(code int) Fault {
+	return Fault{refusal: refuse(code, statusText(code)), truncate: -1}
+}
+
+func statusText(code int) string {
+	switch code {
+	case http.StatusUnauthorized:
+		return "Bad credentials"
+	case http.StatusInternalServerError:
+		return "Server Error"
+	}
+	return http.StatusText(code)
+}
+
+// RateLimited answers 429 with Retry-After.
+func RateLimited(retryAfter time.Duration) Fault {
+	f := Status(http.StatusTooManyRequests)
+	f.refusal.message = "API rate limit exceeded"
+	return f.retryAfter(retryAfter)
+}
+
+// SecondaryRateLimited answers 403 with Retry-After, as GitHub does to a
+// caller that is too fast.
+func SecondaryRateLimited(retryAfter time.Duration) Fault {
+	f := Status(http.StatusForbidden)
+	f.refusal.message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+	return f.retryAfter(retryAfter)
+}
+
+// retryAfter is in whole seconds, rounded up.
+func (f Fault) retryAfter(d time.Duration) Fault {
+	f.refusal.header = http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(d.Seconds())))}}
+	return f
+}
+
+// Reset breaks the connection without an answer.
+func Reset() Fault { return Fault{reset: true, truncate: -1} }
+
+// Slow answers rightly, but d later.
+func Slow(d time.Duration) Fault { return Fault{slow: d, truncate: -1} }
+
+// Truncate answers rightly and breaks the connection after n bytes of the
+// body. A shorter body gets through.
+func Truncate(n int) Fault { return Fault{truncate: max(n, 0)} }
+
+// To matches requests by method and the end of their path. An empty method
+// matches all.
+func To(method, pathSuffix string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return (method == "" || r.Method == method) && strings.HasSuffix(r.URL.EscapedPath(), pathSuffix)
+	}
+}
+
+type fault struct {
+	Fault
+	match func(*http.Request) bool
+	left  int // how many more requests it meets; negative means all
+}
+
+// Fail makes the next requests that match go wrong, the given number of times,
+// or until cancel is called if times is negative. The oldest fault that matches
+// is the one that happens. match must not call the Server.
+func (s *Server) Fail(match func(*http.Request) bool, f Fault, times int) (cancel func()) {
+	added := &fault{Fault: f, match: match, left: times}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, added)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.faults = slices.DeleteFunc(s.faults, func(o *fault) bool { return o == added })
+	}
+}
+
+// nextFault takes one turn of the first fault that matches.
+func (s *Server) nextFault(r *http.Request) Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if f.left != 0 && f.match(r) {
+			f.left = max(f.left-1, -1)
+			return f.Fault
+		}
+	}
+	return Fault{truncate: -1}
+}
+
+// withFaults runs a handler, or lets go wrong what was asked to.
+func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, h http.HandlerFunc) {
+	pause(r.Context(), s.opts.Delay)
+	f := s.nextFault(r)
+	pause(r.Context(), f.slow)
+	switch {
+	case f.reset:
+		reset(w)
+	case f.refusal != nil:
+		s.refuseFor(w, r, f.refusal)
+	case f.truncate >= 0:
+		cut := &cutter{ResponseWriter: w, left: f.truncate}
+		h(cut, r)
+		cut.finish()
+	default:
+		h(w, r)
+	}
+}
+
+func (s *Server) refuseFor(w http.ResponseWriter, r *http.Request, no *refusal) {
+	if _, git := parseGitPath(r.URL.EscapedPath()); git {
+		s.commonHeaders(w.Header())
+		refuseGit(w, r, no)
+		return
+	}
+	s.write(w, no.answer())
+}
+
+// reset sends a TCP RST where there is a connection of ours to break.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn() // below TLS, whose Close would say goodbye
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// A cutter lets the first bytes of a body through and swallows the others.
+type cutter struct {
+	http.ResponseWriter
+	left int
+	cut  bool
+}
+
+func (c *cutter) Write(p []byte) (int, error) {
+	n := min(len(p), c.left)
+	c.left -= n
+	c.cut = c.cut || n < len(p)
+	if n > 0 {
+		if _, err := c.ResponseWriter.Write(p[:n]); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// finish breaks the connection if anything was swallowed.
+func (c *cutter) finish() {
+	if !c.cut {
+		return
+	}
+	_ = http.NewResponseController(c.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }

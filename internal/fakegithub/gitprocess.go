@@ -1,0 +1,119 @@
+package fakegithub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// A gitCommand is one run of git.
+type gitCommand struct {
+	args     []string
+	dir      string
+	protocol string    // GIT_PROTOCOL
+	stdin    io.Reader // nil means empty
+	stdout   io.Writer // nil means discarded
+}
+
+// runGit runs git to its end. When ctx ends, or either stream breaks, git and
+// its children are killed: half a request must not be mistaken for one.
+func (s *Server) runGit(ctx context.Context, c gitCommand) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := s.gitProcess(ctx, c)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	fed := make(chan error, 1)
+	go func() { fed <- feed(in, c.stdin, cancel) }()
+	_, copyErr := io.Copy(c.output(), out)
+	if copyErr != nil {
+		cancel()
+	}
+	_, _ = io.Copy(io.Discard, out) // until the killed processes are gone
+	waitErr := cmd.Wait()
+	if err := errors.Join(<-fed, copyErr); err != nil {
+		return err
+	}
+	if waitErr != nil {
+		return fmt.Errorf("git %s: %w: %s", c.args[0], waitErr, strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
+
+// feed copies the request to git and what git does not want to nowhere. A body
+// that breaks off cancels before git can see its standard input end.
+func feed(in io.WriteCloser, body io.Reader, cancel func()) error {
+	if body == nil {
+		return in.Close()
+	}
+	src := &errorKeeper{r: body}
+	_, _ = io.Copy(in, src)
+	if src.err == nil {
+		_, _ = io.Copy(io.Discard, src)
+	}
+	if src.err != io.EOF {
+		cancel()
+		return src.err
+	}
+	_ = in.Close() // git may have closed its end already
+	return nil
+}
+
+// An errorKeeper remembers how reading ended, which io.Copy does not tell from
+// how writing did.
+type errorKeeper struct {
+	r   io.Reader
+	err error
+}
+
+func (k *errorKeeper) Read(p []byte) (int, error) {
+	n, err := k.r.Read(p)
+	if err != nil {
+		k.err = err
+	}
+	return n, err
+}
+
+func (c gitCommand) output() io.Writer {
+	if c.stdout == nil {
+		return io.Discard
+	}
+	return c.stdout
+}
+
+// gitProcess prepares a git that knows nothing of its parent's configuration:
+// PATH is all it inherits.
+func (s *Server) gitProcess(ctx context.Context, c gitCommand) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.git, c.args...)
+	cmd.Dir = c.dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + s.home,
+		"XDG_CONFIG_HOME=" + s.home,
+		"GIT_CONFIG_NOSYSTEM=1",
+		"LC_ALL=C",
+	}
+	if c.protocol != "" {
+		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+c.protocol)
+	}
+	ownGroup(cmd)
+	cmd.WaitDelay = 500 * time.Millisecond
+	return cmd
+}

@@ -1,0 +1,57 @@
+package fakegithub
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultPerPage = 30
+	maxPerPage     = 100
+)
+
+// page cuts the wanted page out of items and returns the Link header GitHub
+// would send with it. Numbers that make no sense are read as absent.
+func page[T any](c call, items []T) ([]T, http.Header) {
+	q := c.r.URL.Query()
+	size := min(positive(q.Get("per_page"), defaultPerPage), maxPerPage)
+	number := positive(q.Get("page"), 1)
+	last := max(1, (len(items)+size-1)/size)
+	header := http.Header{}
+	if link := links(c, size, number, last); link != "" {
+		header.Set("Link", link)
+	}
+	if number > last {
+		return nil, header
+	}
+	from := (number - 1) * size
+	return items[from:min(from+size, len(items))], header
+}
+
+func positive(s string, otherwise int) int {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return otherwise
+	}
+	return n
+}
+
+func links(c call, size, number, last int) string {
+	var out []string
+	add := func(rel string, n int) {
+		out = append(out, fmt.Sprintf(`<https://%s%s%s?per_page=%d&page=%d>; rel=%q`, c.r.Host, c.prefix, c.r.URL.Path, size, n, rel))
+	}
+	if number > 1 {
+		add("prev", min(number-1, last))
+	}
+	if number < last {
+		add("next", number+1)
+		add("last", last)
+	}
+	if number > 1 {
+		add("first", 1)
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,100 @@
+package fakegithub
+
+import (
+	"net/http"
+	"slices"
+	"time"
+)
+
+// A Request is one request the server has seen, without any secret.
+type Request struct {
+	Time    time.Time // by the server's clock
+	Method  string
+	Path    string // escaped, as sent; with /api/v3 if it was there
+	Query   string
+	Status  int    // 0 while it runs, or if it was cut off before an answer
+	Auth    string // "", "basic", "bearer", "token" or "unknown"
+	Hash    string // Hash of the token or JWT presented; empty without
+	Chunked bool   // the body came without a length
+
+	ContentLength   int64 // -1 when chunked
+	ContentEncoding string
+	GitProtocol     string
+	UserAgent       string
+}
+
+// record notes the request at once, and its status when there is one.
+func (s *Server) record(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	cred := credentialOf(r)
+	req := &Request{
+		Time: s.Now(), Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
+		Auth: cred.scheme, Chunked: r.ContentLength < 0, ContentLength: r.ContentLength,
+		ContentEncoding: r.Header.Get("Content-Encoding"),
+		GitProtocol:     r.Header.Get("Git-Protocol"),
+		UserAgent:       r.Header.Get("User-Agent"),
+	}
+	if cred.secret != "" {
+		req.Hash = Hash(cred.secret)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = append(s.requests, req)
+	return &statusWriter{ResponseWriter: w, s: s, req: req}
+}
+
+// A statusWriter notes the status before the client can see it, so that a
+// test that has its answer finds the request complete.
+type statusWriter struct {
+	http.ResponseWriter
+	s   *Server
+	req *Request
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.s.mu.Lock()
+	if w.req.Status == 0 {
+		w.req.Status = status
+	}
+	w.s.mu.Unlock()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	w.s.mu.Lock()
+	if w.req.Status == 0 {
+		w.req.Status = http.StatusOK
+	}
+	w.s.mu.Unlock()
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Requests lists the requests seen so far, in the order they came.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Request, len(s.requests))
+	for i, r := range s.requests {
+		out[i] = *r
+	}
+	return out
+}
+
+// Count counts the requests that match.
+func (s *Server) Count(match func(Request) bool) int {
+	n := 0
+	for _, r := range s.Requests() {
+		if match(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// ResetRequests forgets the requests seen so far.
+func (s *Server) ResetRequests() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = slices.Clip(s.requests[:0:0])
+}

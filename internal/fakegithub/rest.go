@@ -1,0 +1,269 @@
+package fakegithub
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+)
+
+const (
+	docsURL       = "https://docs.github.com/rest"
+	maxBody       = 1 << 20
+	enterpriseAPI = "/api/v3"
+	anonymous     = "anonymous"
+)
+
+type object = map[string]any
+
+// A refusal is an answer other than success, with the text GitHub gives.
+type refusal struct {
+	status  int
+	message string
+	header  http.Header
+}
+
+func refuse(status int, message string) *refusal { return &refusal{status: status, message: message} }
+
+// loudly refuses what GitHub would let pass and gatepass must not send.
+func loudly(message string) *refusal {
+	return refuse(http.StatusBadRequest, "fakegithub: "+message)
+}
+
+func (no *refusal) answer() answer {
+	body := object{"message": no.message, "documentation_url": docsURL, "status": strconv.Itoa(no.status)}
+	return answer{status: no.status, body: body, header: no.header}
+}
+
+// An answer is what a handler says; a nil body is sent as none.
+type answer struct {
+	status int
+	body   any
+	header http.Header
+}
+
+func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
+
+// A call is one REST request and who sent it. At most one of app and token is
+// set; neither is for an anonymous caller.
+type call struct {
+	s      *Server
+	r      *http.Request
+	prefix string // "" or /api/v3
+	app    *App
+	token  *issued
+}
+
+// Who may call an endpoint.
+type audience int
+
+const (
+	theApp          audience = iota // an App, by its JWT
+	anInstallation                  // by its token
+	anyone                          // with a token or without
+	freeOfRateLimit                 // anyone, and not counted
+)
+
+// routes is every REST endpoint of this GitHub. A further feature adds its
+// lines here and its handlers in a file of its own.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	add := func(who audience, pattern string, h func(call) answer) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.answerCall(w, r, who, h) })
+	}
+	add(theApp, "GET /app", getApp)
+	add(theApp, "GET /app/installations", listInstallations)
+	add(theApp, "GET /app/installations/{id}", getInstallation)
+	add(theApp, "DELETE /app/installations/{id}", deleteInstallation)
+	add(theApp, "PUT /app/installations/{id}/suspended", suspendInstallation)
+	add(theApp, "DELETE /app/installations/{id}/suspended", unsuspendInstallation)
+	add(theApp, "POST /app/installations/{id}/access_tokens", createToken)
+	add(theApp, "GET /orgs/{login}/installation", organizationInstallation)
+	add(theApp, "GET /users/{login}/installation", userInstallation)
+	add(theApp, "GET /repos/{owner}/{repo}/installation", repositoryInstallation)
+	add(theApp, "GET /repositories/{id}/installation", repositoryInstallation)
+	add(anInstallation, "DELETE /installation/token", deleteToken)
+	add(anInstallation, "GET /installation/repositories", listRepositories)
+	add(anyone, "GET /repos/{owner}/{repo}", getRepository)
+	add(anyone, "GET /repositories/{id}", getRepository)
+	add(freeOfRateLimit, "GET /rate_limit", getRateLimit)
+	add(anyone, "/", func(call) answer { return refuse(http.StatusNotFound, "Not Found").answer() })
+	return mux
+}
+
+// prefixHeader carries the prefix past http.ServeMux to the handler; one that
+// a client sends is dropped.
+const prefixHeader = "Fakegithub-Prefix"
+
+// serveREST takes the Enterprise prefix off, and keeps http.ServeMux from
+// redirecting unclean paths, which GitHub does not do.
+func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
+	r2 := r.Clone(r.Context())
+	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI+"/"); ok && r.URL.RawPath == "" {
+		r2.URL.Path = "/" + rest
+		r2.Header.Set(prefixHeader, enterpriseAPI)
+	} else {
+		r2.Header.Del(prefixHeader)
+	}
+	if r2.URL.Path == "" || path.Clean(r2.URL.Path) != r2.URL.Path {
+		s.write(w, refuse(http.StatusNotFound, "Not Found").answer())
+		return
+	}
+	s.mux.ServeHTTP(w, r2)
+}
+
+// answerCall does what all endpoints share: headers, identity, rate limit. It
+// holds s.mu throughout, so a handler sees and changes one consistent state.
+func (s *Server) answerCall(w http.ResponseWriter, r *http.Request, who audience, h func(call) answer) {
+	c := call{s: s, r: r, prefix: r.Header.Get(prefixHeader)}
+	if err := c.readBody(); err != nil {
+		s.write(w, refuse(http.StatusRequestEntityTooLarge, "Payload too large").answer())
+		return
+	}
+	s.mu.Lock()
+	a := c.run(w.Header(), who, h)
+	s.mu.Unlock()
+	s.write(w, a)
+}
+
+func (c *call) run(header http.Header, who audience, h func(call) answer) answer {
+	if no := checkHeaders(c.r.Header); no != nil {
+		return no.answer()
+	}
+	if no := c.identify(who); no != nil {
+		return no.answer()
+	}
+	principal := c.principal()
+	w := c.s.window(principal)
+	defer func() { w.writeTo(header) }()
+	if who != freeOfRateLimit {
+		if no := w.spend(principal); no != nil {
+			return no.answer()
+		}
+	}
+	return h(*c)
+}
+
+// readBody reads the body before the lock is taken: a slow client must not
+// hold up the others.
+func (c *call) readBody() error {
+	raw, err := io.ReadAll(http.MaxBytesReader(nil, c.r.Body, maxBody))
+	c.r.Body = io.NopCloser(bytes.NewReader(raw))
+	return err
+}
+
+// checkHeaders asks what api.github.com asks of every request.
+func checkHeaders(h http.Header) *refusal {
+	if h.Get("User-Agent") == "" {
+		return refuse(http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.")
+	}
+	switch v := h.Get("X-GitHub-Api-Version"); v {
+	case "", "2022-11-28", "2026-03-10":
+		return nil
+	default:
+		return refuse(http.StatusBadRequest, fmt.Sprintf("The X-GitHub-Api-Version header value %q is not supported.", v))
+	}
+}
+
+// identify fills in who is calling, or refuses.
+func (c *call) identify(who audience) *refusal {
+	cred := credentialOf(c.r)
+	if who == theApp {
+		var no *refusal
+		if cred.scheme != "bearer" {
+			return refuse(http.StatusUnauthorized, msgUndecodable)
+		}
+		c.app, no = c.s.verifyJWT(cred.secret)
+		return no
+	}
+	if cred.scheme == "" && who != anInstallation {
+		return nil
+	}
+	if cred.scheme == "" {
+		return refuse(http.StatusUnauthorized, "Requires authentication")
+	}
+	if c.token = c.s.token(cred.secret); c.token == nil {
+		return refuse(http.StatusUnauthorized, "Bad credentials")
+	}
+	if !c.token.installation.suspended.IsZero() {
+		return refuse(http.StatusForbidden, msgSuspended)
+	}
+	return nil
+}
+
+func (c *call) principal() string {
+	switch {
+	case c.app != nil:
+		return fmt.Sprintf("app ID %d", c.app.ID)
+	case c.token != nil:
+		return fmt.Sprintf("installation ID %d", c.token.installation.id)
+	}
+	return anonymous
+}
+
+// id is the path's {id}; GitHub answers 404 for what is no number.
+func (c call) id() int64 {
+	n, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// decode reads a JSON body strictly. An empty body leaves into as it is.
+func (c call) decode(into any) *refusal {
+	raw, err := io.ReadAll(c.r.Body)
+	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	err = d.Decode(into)
+	if err == nil {
+		_, err = d.Token()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return badBody(err)
+}
+
+func badBody(err error) *refusal {
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error())
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "json: unknown field") {
+		return loudly(err.Error())
+	}
+	return refuse(http.StatusBadRequest, "Problems parsing JSON")
+}
+
+// write sends an answer whole, with the headers every answer of GitHub has.
+func (s *Server) write(w http.ResponseWriter, a answer) {
+	h := w.Header()
+	for k, v := range a.header {
+		h[k] = v
+	}
+	s.commonHeaders(h)
+	var body bytes.Buffer
+	if a.body != nil {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		if err := json.NewEncoder(&body).Encode(a.body); err != nil {
+			a.status = http.StatusInternalServerError
+		}
+		h.Set("Content-Length", strconv.Itoa(body.Len()))
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(body.Bytes())
+}
+
+func (s *Server) commonHeaders(h http.Header) {
+	h.Set("Date", s.Now().Format(http.TimeFormat))
+	h.Set("Server", "github.com")
+	h.Set("X-GitHub-Request-Id", strings.ToUpper(randomBase62(24)))
+}

@@ -1,0 +1,97 @@
+package fakegithub
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+)
+
+var notFound = refuse(http.StatusNotFound, "Not Found")
+
+var noContent = answer{status: http.StatusNoContent}
+
+func getApp(c call) answer { return ok(c.showApp(c.app)) }
+
+func listInstallations(c call) answer {
+	var mine []*installed
+	for _, id := range slices.Sorted(maps.Keys(c.s.state.installations)) {
+		if in := c.s.state.installations[id]; in.app == c.app {
+			mine = append(mine, in)
+		}
+	}
+	some, header := page(c, mine)
+	body := make([]object, 0, len(some))
+	for _, in := range some {
+		body = append(body, c.showInstallation(in))
+	}
+	return answer{status: http.StatusOK, body: body, header: header}
+}
+
+// installation is the one of the path's {id}, if it is the caller's.
+func (c call) installation() *installed {
+	in := c.s.state.installations[c.id()]
+	if in == nil || in.app != c.app {
+		return nil
+	}
+	return in
+}
+
+func getInstallation(c call) answer { return c.showOrNotFound(c.installation()) }
+
+func (c call) showOrNotFound(in *installed) answer {
+	if in == nil {
+		return notFound.answer()
+	}
+	return ok(c.showInstallation(in))
+}
+
+func deleteInstallation(c call) answer {
+	in := c.installation()
+	if in == nil {
+		return notFound.answer()
+	}
+	delete(c.s.state.installations, in.id)
+	return noContent
+}
+
+func suspendInstallation(c call) answer   { return c.setSuspended(c.s.Now()) }
+func unsuspendInstallation(c call) answer { return c.setSuspended(time.Time{}) }
+
+func (c call) setSuspended(at time.Time) answer {
+	in := c.installation()
+	if in == nil {
+		return notFound.answer()
+	}
+	in.suspended = at
+	return noContent
+}
+
+func organizationInstallation(c call) answer { return c.accountInstallation(Organization) }
+func userInstallation(c call) answer         { return c.accountInstallation(User) }
+
+// accountInstallation finds the installation on {login}. GitHub's /users form
+// answers for organizations too, its /orgs form not for users.
+func (c call) accountInstallation(kind string) answer {
+	acc := c.s.state.accounts[fold(c.r.PathValue("login"))]
+	if acc == nil || (kind == Organization && acc.shownKind() != Organization) {
+		return notFound.answer()
+	}
+	return c.showOrNotFound(c.s.state.installationOn(c.app, acc))
+}
+
+func repositoryInstallation(c call) answer {
+	repo, moved := c.repository()
+	if repo == nil {
+		return notFound.answer()
+	}
+	for _, in := range c.s.state.installations {
+		if in.app == c.app && in.reaches(repo) {
+			if moved {
+				return c.movedTo(repo, "/installation")
+			}
+			return c.showOrNotFound(in)
+		}
+	}
+	return notFound.answer()
+}

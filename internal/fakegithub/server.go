@@ -1,0 +1,299 @@
+// Package fakegithub is a strict, stateful double of the part of GitHub that
+// gatepass talks to: Apps and their JWTs, installations, scoped and expiring
+// installation tokens, and git over smart HTTP, all behind one TLS listener
+// on the loopback interface.
+//
+// It is a server, not a stub: tokens are minted, narrowed, revoked and run out
+// by its clock, and the repositories are real bare repositories served by real
+// git. Where GitHub is lenient and gatepass must not rely on it (unknown keys
+// in a request, an undocumented combination), the double refuses loudly with a
+// message that begins "fakegithub:".
+//
+//	gh, err := fakegithub.New(fakegithub.Options{})
+//	defer gh.Close()
+//	app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: keys, Permissions: perms})
+//	_, err = gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"})
+//	inst, err := gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
+//
+// Messages and status codes follow https://docs.github.com/rest and what
+// github.com was seen to answer.
+package fakegithub
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// closeTimeout bounds Close: a handler that is still running by then is a bug.
+const closeTimeout = time.Second
+
+// Options configures a Server. The zero value works.
+type Options struct {
+	// Root holds the bare repositories. Empty means a temporary directory
+	// that Close removes.
+	Root string
+
+	// Now is the clock that Advance moves on from; nil means time.Now.
+	Now func() time.Time
+
+	// Delay is slept before every answer, as the network would.
+	Delay time.Duration
+
+	// Git is the git binary; empty means "git" on PATH.
+	Git string
+
+	// Addr is the address to listen on; empty means a free port of 127.0.0.1.
+	Addr string
+
+	// HandlerOnly opens no listener: the Server is used as an http.Handler or
+	// through Transport.
+	HandlerOnly bool
+
+	// StatelessTokens mints the long form, ghs_APPID_JWT, instead of the
+	// opaque one. A request can choose with X-GitHub-Stateless-S2S-Token.
+	StatelessTokens bool
+
+	// RateLimit is how many REST requests an App or installation may make in
+	// an hour; 0 means GitHub's 5000.
+	RateLimit int
+}
+
+// A Server is one GitHub. Make it with New.
+type Server struct {
+	opts    Options
+	git     string // absolute path
+	ownRoot bool   // Root was made by New, so Close removes it
+	home    string // HOME of every child git; always empty
+	url     string
+	ca      *authority
+	http    *http.Server
+	mux     *http.ServeMux
+	clock   clock
+	ctx     context.Context // ends when Close begins
+	cancel  context.CancelFunc
+
+	running sync.WaitGroup // handlers, and the accept loop
+
+	mu       sync.Mutex // guards everything below
+	closed   bool
+	state    state
+	faults   []*fault
+	requests []*Request
+}
+
+// state is what this GitHub knows.
+type state struct {
+	lastID        int64
+	accounts      map[string]*account    // by login, lower case
+	apps          map[int64]*App         // by App ID
+	installations map[int64]*installed   // by installation ID
+	repositories  map[int64]*Repository  // by repository ID
+	names         map[string]int64       // lower-case owner/name to repository ID
+	oldNames      map[string]int64       // names given up by a rename
+	tokens        map[tokenKey]*issued   // by SHA-256 of the token
+	usage         map[string]*rateWindow // by who is asking
+}
+
+func newState() state {
+	return state{
+		lastID:        1000,
+		accounts:      map[string]*account{},
+		apps:          map[int64]*App{},
+		installations: map[int64]*installed{},
+		repositories:  map[int64]*Repository{},
+		names:         map[string]int64{},
+		oldNames:      map[string]int64{},
+		tokens:        map[tokenKey]*issued{},
+		usage:         map[string]*rateWindow{},
+	}
+}
+
+// nextID gives every object of this GitHub an ID of its own, so that one kind
+// of ID used as another is never right by accident.
+func (st *state) nextID() int64 {
+	st.lastID++
+	return st.lastID
+}
+
+// New starts a GitHub with no accounts. The caller must Close it.
+func New(opts Options) (*Server, error) {
+	git, err := findGit(opts.Git)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, git: git, state: newState(), clock: clock{base: opts.Now}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mux = s.routes()
+	if err := s.prepareRoot(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func findGit(name string) (string, error) {
+	if name == "" {
+		name = "git"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("find git: %w", err)
+	}
+	return filepath.Abs(path)
+}
+
+func (s *Server) prepareRoot() (err error) {
+	if s.opts.Root == "" {
+		if s.opts.Root, err = os.MkdirTemp("", "fakegithub-"); err != nil {
+			return err
+		}
+		s.ownRoot = true
+	}
+	if s.opts.Root, err = filepath.Abs(s.opts.Root); err != nil {
+		return err
+	}
+	s.home, err = os.MkdirTemp("", "fakegithub-home-")
+	return err
+}
+
+func (s *Server) listen() error {
+	s.url = "https://github.invalid"
+	if s.opts.HandlerOnly {
+		return nil
+	}
+	var err error
+	if s.ca, err = newAuthority(); err != nil {
+		return err
+	}
+	addr := s.opts.Addr
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	s.url = "https://" + l.Addr().String()
+	s.serve(l)
+	return nil
+}
+
+// serve accepts HTTP/1.1 only: faults need the bare connection, and git
+// servers are reached that way by gatepass's own gateway too.
+func (s *Server) serve(l net.Listener) {
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // clients that give up are part of the tests
+		Protocols:         new(http.Protocols),
+	}
+	s.http.Protocols.SetHTTP1(true)
+	tl := tls.NewListener(l, s.ca.serverConfig())
+	s.running.Go(func() { _ = s.http.Serve(tl) })
+}
+
+// URL is the address of this GitHub as a browser or git would use it, such as
+// https://127.0.0.1:40123. The REST API answers at URL()/api/v3, as GitHub
+// Enterprise Server does, and at URL() itself, as api.github.com does.
+func (s *Server) URL() string { return s.url }
+
+// Host is the host and port of URL, as git sends them to a credential helper.
+func (s *Server) Host() string { return s.url[len("https://"):] }
+
+// Close ends every connection and every git process, and returns once they are
+// gone, or with an error after a second.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if !first {
+		return nil
+	}
+	s.cancel()
+	if s.http != nil {
+		_ = s.http.Close()
+	}
+	err := s.wait()
+	return errors.Join(err, s.removeDirs())
+}
+
+func (s *Server) removeDirs() error {
+	err := os.RemoveAll(s.home)
+	if s.ownRoot {
+		err = errors.Join(err, os.RemoveAll(s.opts.Root))
+	}
+	return err
+}
+
+func (s *Server) wait() error {
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(closeTimeout):
+		return errors.New("fakegithub: a request is still running after Close")
+	}
+}
+
+// enter counts a request in, unless the server is closing. Without it a
+// handler could start after Close has looked.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
+// ServeHTTP answers git and REST requests alike.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		http.Error(w, "closing", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.running.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	r = r.WithContext(ctx)
+	w = s.record(w, r)
+	s.withFaults(w, r, s.dispatch)
+}
+
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	if p, ok := parseGitPath(r.URL.EscapedPath()); ok {
+		s.serveGit(w, r, p)
+		return
+	}
+	s.serveREST(w, r)
+}
+
+// pause sleeps for d, or less if the client leaves or the server closes.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
