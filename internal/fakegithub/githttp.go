@@ -131,8 +131,8 @@ func (s *Server) authorizeGit(r *http.Request, g gitCall) (string, *refusal) {
 	if no := g.mayUse(repo, t); no != nil {
 		return "", no
 	}
-	if moved {
-		return "", s.gitMoved(r, g.path, repo)
+	if moved && g.path.endpoint == infoRefs {
+		return "", gitMoved(r, g.path, repo)
 	}
 	return existing(g.path.dir(repo))
 }
@@ -177,7 +177,9 @@ func existing(dir string) (string, *refusal) {
 	return dir, nil
 }
 
-func (s *Server) gitMoved(r *http.Request, p gitPath, repo *Repository) *refusal {
+// gitMoved redirects the first request of a fetch or push. A git that had to
+// authenticate first goes on with the old name for the second, which is served.
+func gitMoved(r *http.Request, p gitPath, repo *Repository) *refusal {
 	name := repo.FullName()
 	if p.wiki {
 		name += ".wiki"

@@ -58,10 +58,11 @@ func (s *Server) runGit(ctx context.Context, c gitCommand) error {
 }
 
 // feed copies the request to git and what git does not want to nowhere. A body
-// that breaks off cancels before git can see its standard input end.
+// that breaks off cancels instead of ending git's standard input.
 func feed(in io.WriteCloser, body io.Reader, cancel func()) error {
 	if body == nil {
-		return in.Close()
+		_ = in.Close() // which git may have closed already
+		return nil
 	}
 	src := &errorKeeper{r: body}
 	_, _ = io.Copy(in, src)
@@ -72,7 +73,7 @@ func feed(in io.WriteCloser, body io.Reader, cancel func()) error {
 		cancel()
 		return src.err
 	}
-	_ = in.Close() // git may have closed its end already
+	_ = in.Close()
 	return nil
 }
 

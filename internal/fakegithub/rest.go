@@ -217,13 +217,17 @@ func (c call) id() int64 {
 
 // decode reads a JSON body strictly. An empty body leaves into as it is.
 func (c call) decode(into any) *refusal {
-	raw, err := io.ReadAll(c.r.Body)
-	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
+	raw, _ := io.ReadAll(c.r.Body) // in memory since readBody
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
 		return nil
+	}
+	if string(raw) == "null" {
+		return badBody(errNull)
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	err = d.Decode(into)
+	err := d.Decode(into)
 	if err == nil {
 		_, err = d.Token()
 	}
@@ -234,7 +238,7 @@ func (c call) decode(into any) *refusal {
 }
 
 func badBody(err error) *refusal {
-	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+	if _, mistyped := errors.AsType[*json.UnmarshalTypeError](err); mistyped || errors.Is(err, errNull) {
 		return refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error())
 	}
 	if err != nil && strings.HasPrefix(err.Error(), "json: unknown field") {

@@ -1,16 +1,31 @@
 package fakegithub
 
 import (
-	"maps"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 )
 
 // tokenRequest is the body of POST …/access_tokens.
 type tokenRequest struct {
-	Repositories  []string    `json:"repositories"`
-	RepositoryIDs []int64     `json:"repository_ids"`
-	Permissions   Permissions `json:"permissions"`
+	Repositories  notNull[[]string]    `json:"repositories"`
+	RepositoryIDs notNull[[]int64]     `json:"repository_ids"`
+	Permissions   notNull[Permissions] `json:"permissions"`
+}
+
+// notNull is a value that may be absent but not null, which GitHub's
+// description allows nowhere and an encoder's nil slice would become.
+type notNull[T any] struct{ value T }
+
+var errNull = errors.New("null is not a list or an object")
+
+func (n *notNull[T]) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return errNull
+	}
+	return json.Unmarshal(raw, &n.value)
 }
 
 func createToken(c call) answer {
@@ -22,10 +37,10 @@ func createToken(c call) answer {
 	if no := c.decode(&req); no != nil {
 		return no.answer()
 	}
-	if err := req.Permissions.validate(); err != nil {
+	want := scope{names: req.Repositories.value, ids: req.RepositoryIDs.value, permissions: req.Permissions.value}
+	if err := want.permissions.validate(); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error()).answer()
 	}
-	want := scope{names: req.Repositories, ids: req.RepositoryIDs, permissions: req.Permissions}
 	token, made, no := c.s.mint(in, want, c.wantsStateless())
 	if no != nil {
 		return no.answer()
@@ -66,7 +81,7 @@ func (c call) reachedBy(t *issued) []*Repository {
 }
 
 func deleteToken(c call) answer {
-	maps.DeleteFunc(c.s.state.tokens, func(_ tokenKey, t *issued) bool { return t == c.token })
+	delete(c.s.state.tokens, sha256.Sum256([]byte(credentialOf(c.r).secret)))
 	return noContent
 }
 

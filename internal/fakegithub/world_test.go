@@ -169,7 +169,7 @@ func (w *world) workspace(token string) *workspace {
 	ws := &workspace{w: w, dir: w.t.TempDir(), home: w.t.TempDir(), token: token}
 	w.must(os.WriteFile(filepath.Join(ws.home, "ca.pem"), w.gh.CAPEM(), 0o600))
 	config := "[user]\n\tname = T\n\temail = t@example.com\n[http]\n\tsslCAInfo = " + filepath.Join(ws.home, "ca.pem") + "\n" +
-		"[credential]\n\thelper = \"!f() { test \\\"$1\\\" = get || return; echo username=x-access-token; echo password=$TOKEN; }; f\"\n"
+		"[core]\n\tcompression = 0\n[credential]\n\thelper = \"!f() { test \\\"$1\\\" = get || return; echo username=x-access-token; echo password=$TOKEN; }; f\"\n"
 	w.must(os.WriteFile(filepath.Join(ws.home, ".gitconfig"), []byte(config), 0o600))
 	return ws
 }
