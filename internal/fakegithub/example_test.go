@@ -2,6 +2,7 @@ package fakegithub_test
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
 )
@@ -21,7 +22,7 @@ func Example() {
 
 	token, _ := gh.MintFor(inst.ID, []string{"widgets"}, fakegithub.Permissions{"contents": "read"})
 	for _, t := range gh.Tokens() {
-		fmt.Println(t.Repositories, t.Permissions, t.Expires.Sub(t.Created).Round(1e9))
+		fmt.Println(t.Repositories, t.Permissions, t.Expires.Sub(t.Created).Round(time.Minute))
 	}
 	fmt.Println(gh.Revoke(token), len(gh.Tokens()))
 	// Output:
