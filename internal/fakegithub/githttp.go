@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -53,9 +54,7 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, p gitPath) {
 // reads the body first: a client cut off while sending never sees the answer.
 func refuseGit(w http.ResponseWriter, r *http.Request, no *refusal) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	for k, v := range no.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), no.header)
 	if no.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
 	}

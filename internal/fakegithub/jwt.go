@@ -35,7 +35,8 @@ const (
 	msgIssuedAt      = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 )
 
-var errUndecodable = errors.New(msgUndecodable)
+// errUndecodable is answered with msgUndecodable.
+var errUndecodable = errors.New("not a compact RS256 JWT")
 
 // An appJWT is a parsed, not yet verified, App JWT.
 type appJWT struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"strconv"
@@ -250,9 +251,7 @@ func badBody(err error) *refusal {
 // write sends an answer whole, with the headers every answer of GitHub has.
 func (s *Server) write(w http.ResponseWriter, a answer) {
 	h := w.Header()
-	for k, v := range a.header {
-		h[k] = v
-	}
+	maps.Copy(h, a.header)
 	s.commonHeaders(h)
 	var body bytes.Buffer
 	if a.body != nil {

@@ -80,9 +80,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("Close took %s, want a second at most", took)
 	}
-	if n := processesIn(t, root); n != 0 {
-		t.Errorf("processes after Close = %d, want 0", n)
-	}
+	eventually(t, "git ends", func() bool { return processesIn(t, root) == 0 })
 	leave()
 	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 	if _, err := os.Stat(w.gh.home); !os.IsNotExist(err) {

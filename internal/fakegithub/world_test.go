@@ -20,8 +20,10 @@ import (
 )
 
 // testKey is one App key for all tests; making one takes a while.
-var testKey = sync.OnceValue(newKey)
-var otherKey = sync.OnceValue(newKey)
+var (
+	testKey  = sync.OnceValue(newKey)
+	otherKey = sync.OnceValue(newKey)
+)
 
 func newKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
