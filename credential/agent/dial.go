@@ -110,7 +110,7 @@ func readReply(fd int) (Reply, error) {
 			}
 			buf = append(buf, 0)[:len(buf)]
 		}
-		n, err := syscall.Read(fd, buf[len(buf):cap(buf)])
+		n, err := readAlone(fd, buf[len(buf):cap(buf)])
 		if err == syscall.EINTR {
 			continue
 		}

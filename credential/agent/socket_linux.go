@@ -2,7 +2,9 @@ package agent
 
 import (
 	"os"
+	"runtime"
 	"syscall"
+	"unsafe"
 )
 
 func newSocket() (int, error) {
@@ -28,4 +30,18 @@ func closeOnExec() {
 	if _, _, errno := syscall.RawSyscall(sysCloseRange, 3, ^uintptr(0)>>1&0xffffffff, cloexec); errno != 0 {
 		closeOnExecEach()
 	}
+}
+
+// readAlone is read(2). Where no other goroutine could run meanwhile it does not
+// tell Go's scheduler, whose helpfulness, another thread that takes over, would
+// only make the helper wait longer.
+func readAlone(fd int, p []byte) (int, error) {
+	if runtime.NumGoroutine() > 1 {
+		return syscall.Read(fd, p)
+	}
+	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }

@@ -2,28 +2,26 @@ package server
 
 import (
 	"errors"
-	"net"
 	"os"
 	"syscall"
 )
 
 var errForeignPeer = errors.New("a peer of another user")
 
+func newSocket() (int, error) {
+	return syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+}
+
+func acceptOn(fd int) (int, error) {
+	conn, _, err := syscall.Accept4(fd, syscall.SOCK_CLOEXEC)
+	return conn, err
+}
+
 // peer returns the process at the other end, which must be the same user's.
-func peer(conn *net.UnixConn) (pid int, err error) {
-	raw, err := conn.SyscallConn()
+func (c *conn) peer() (pid int, err error) {
+	cred, err := syscall.GetsockoptUcred(c.fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {
 		return 0, err
-	}
-	var cred *syscall.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, credErr
 	}
 	if int(cred.Uid) != os.Geteuid() {
 		return 0, errForeignPeer

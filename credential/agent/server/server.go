@@ -27,7 +27,6 @@ const (
 	refreshEvery = 30 * time.Second // for tokens near their end
 	lockWait     = 3 * time.Second  // for an agent that is just going away
 	drainWait    = 5 * time.Second  // for answers under way at the end
-	maxAtOnce    = 512
 )
 
 // ErrRunning reports that another agent listens already.
@@ -88,15 +87,14 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 		return oneline.Wrap("listen on "+place.Socket, err, "")
 	}
 	ready()
-	var answers sync.WaitGroup
-	go s.watch(ctx, place.Socket, mine)
-	go func() {
-		<-ctx.Done()
-		removeSocket(place.Socket, mine)
-		listener.Close()
-	}()
-	s.accept(ctx, listener, &answers)
-	drain(&answers)
+	c := &crew{server: s, listen: listener}
+	for range spare {
+		c.enlist(ctx)
+	}
+	s.watch(ctx, place.Socket, mine)
+	removeSocket(place.Socket, mine)
+	listener.close()
+	drain(&c.answers)
 	return nil
 }
 
@@ -129,25 +127,6 @@ func answers(lock string) bool {
 	return true
 }
 
-// listen binds under another name and renames: whoever finds the socket finds
-// somebody listening. The lock is held, so what lies there is left over.
-func listen(place agent.Place) (*net.UnixListener, error) {
-	fresh := place.Socket + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fresh, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := os.Rename(fresh, place.Socket); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
 // removeSocket takes the socket away unless another agent's lies there by now.
 func removeSocket(path string, mine stamp) {
 	if there, err := stampOf(path); err == nil && there.inode == mine.inode {
@@ -155,22 +134,40 @@ func removeSocket(path string, mine stamp) {
 	}
 }
 
-func (s *Server) accept(ctx context.Context, l *net.UnixListener, answers *sync.WaitGroup) {
-	slots := make(chan struct{}, maxAtOnce)
+// crew is the goroutines that accept and answer. One of them always waits for
+// the next connection, so that a slow answer keeps nobody out; a connection is
+// answered by the thread that accepted it.
+type crew struct {
+	server  *Server
+	listen  *listener
+	waiting atomic.Int64
+	answers sync.WaitGroup
+}
+
+// spare is how many stay behind to wait when there is nothing to do.
+const spare = 3
+
+func (c *crew) enlist(ctx context.Context) {
+	c.waiting.Add(1)
+	go c.work(ctx)
+}
+
+func (c *crew) work(ctx context.Context) {
 	for {
-		conn, err := l.AcceptUnix()
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond) // out of descriptors, say: others may end
-			continue
+		conn, ok := c.listen.accept()
+		if !ok {
+			return
 		}
-		slots <- struct{}{}
-		answers.Go(func() {
-			defer func() { <-slots }()
-			s.serve(ctx, conn)
-		})
+		c.answers.Add(1)
+		if c.waiting.Add(-1) == 0 {
+			c.enlist(ctx)
+		}
+		c.server.serve(ctx, conn)
+		c.answers.Done()
+		if c.waiting.Add(1) > spare {
+			c.waiting.Add(-1)
+			return
+		}
 	}
 }
 

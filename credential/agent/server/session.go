@@ -3,34 +3,33 @@ package server
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// readWait bounds how long a connected program may take to say its call.
+// readWait bounds how long a connected program may take to say its call, and to
+// take the answer.
 const readWait = 10 * time.Second
 
 // serve answers the one call of a connection. Peers of another user are cut off
 // before a byte is read.
-func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
-	defer conn.Close()
-	pid, err := peer(conn)
+func (s *Server) serve(ctx context.Context, c *conn) {
+	defer c.close()
+	pid, err := c.peer()
 	if err != nil {
 		return
 	}
 	s.busy.Add(1)
 	defer s.busy.Add(-1)
-	defer func() { s.used.Store(time.Now().UnixNano()) }()
-	_ = conn.SetDeadline(time.Now().Add(readWait))
-	call, err := readCall(conn)
+	s.used.Store(time.Now().UnixNano())
+	c.limit(readWait)
+	call, err := readCall(c)
 	if err != nil {
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(call.Timeout + time.Second))
-	_, _ = conn.Write(agent.AppendReply(nil, s.answer(ctx, call, pid)))
+	_, _ = c.Write(agent.AppendReply(nil, s.answer(ctx, call, pid)))
 }
 
 func readCall(r io.Reader) (agent.Call, error) {
