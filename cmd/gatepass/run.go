@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const (
+	summary = "scoped, short-lived GitHub tokens for git, and a fence around what may be pushed"
+
+	about = `Every workspace gets a pass that opens only its repositories, only its refs,
+and only for an hour.
+
+Start with "gatepass install --dry-run": it shows what would be written
+to your git configuration, and writes nothing.`
+)
+
+// A world is everything outside the program that a command may touch.
+type world struct {
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// commands lists the commands in the order help shows them. Each is in a file
+// of its own.
+func (w *world) commands() []*cli.Command {
+	return []*cli.Command{
+		w.installCommand(),
+		w.uninstallCommand(),
+		w.versionCommand(),
+	}
+}
+
+// run is the program without the process around it. It returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	w := &world{getenv, stdin, stdout, stderr}
+	err := w.app().RunContext(ctx, append([]string{"gatepass"}, args...))
+	if err == nil {
+		return exitDone
+	}
+	_, _ = io.WriteString(stderr, oneline.Line(err))
+	_, mistyped := errors.AsType[*usageError](err)
+	_, library := errors.AsType[cli.ExitCoder](err) // we make none: it is "help" for an unknown topic
+	if mistyped || library {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (w *world) app() *cli.App {
+	app := &cli.App{
+		Name:         "gatepass",
+		Usage:        summary,
+		UsageText:    "gatepass COMMAND [options]\ngatepass COMMAND --help",
+		Description:  about,
+		HideVersion:  true,
+		Commands:     w.commands(),
+		Reader:       w.stdin,
+		Writer:       w.stdout,
+		ErrWriter:    w.stderr,
+		OnUsageError: onUsageError,
+		// The library would otherwise end the process by itself.
+		ExitErrHandler: func(*cli.Context, error) {},
+		Action:         w.group,
+	}
+	prepare(app.Commands, w.group)
+	return app
+}
+
+// prepare gives all commands what the library does not pass down.
+func prepare(commands []*cli.Command, group cli.ActionFunc) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+		if len(c.Subcommands) > 0 && c.Action == nil {
+			c.Action = group
+		}
+		prepare(c.Subcommands, group)
+	}
+}
+
+// group is the action where a command has to follow and none that we know does.
+func (w *world) group(c *cli.Context) error {
+	siblings, typed := c.Command.Subcommands, c.Args().First()
+	if typed == "" {
+		return usage(c, "a command is missing: it is one of "+nameList(siblings))
+	}
+	what := fmt.Sprintf("there is no command %q", typed)
+	if meant := closest(siblings, typed); meant != "" {
+		what += fmt.Sprintf(": did you mean %q?", meant)
+	}
+	return usage(c, what)
+}
+
+func nameList(commands []*cli.Command) string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// closest returns the command whose name is at most a few keys off.
+func closest(commands []*cli.Command, typed string) string {
+	best, meant := 1+len(typed)/3, ""
+	for _, c := range commands {
+		if d := distance(typed, c.Name); d < best || d == best && meant == "" {
+			best, meant = d, c.Name
+		}
+	}
+	return meant
+}
+
+// distance is Levenshtein's: how many letters to add, drop or change.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// A usageError is a command line that cannot be understood.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// usage says what is wrong with the command line of c, and where to read on.
+func usage(c *cli.Context, wrong string) error {
+	name := c.Command.HelpName
+	if command, ok := strings.CutPrefix(name, "gatepass "); ok {
+		wrong = command + ": " + wrong
+	}
+	return &usageError{wrong + "; see " + name + " --help"}
+}
+
+// onUsageError makes one line of what the flag parser says.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = "there is no option " + dashes(option)
+	}
+	return usage(c, text)
+}
+
+func dashes(option string) string {
+	if len(option) > 1 {
+		return "--" + option
+	}
+	return "-" + option
+}
+
+// noArguments refuses arguments that a command has no use for.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage(c, fmt.Sprintf("it takes no argument %q", c.Args().First()))
+	}
+	return nil
+}
+
+// writeJSON writes v once and whole.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

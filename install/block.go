@@ -1,0 +1,312 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Names in the configuration. The friendly name of the hook must not be that of
+// an event: git then refuses to run any hook.
+const (
+	hookSection  = "hook.gatepass"
+	ownSection   = "gatepass"
+	hooksPathKey = "core.hooksPath"
+	chainKey     = "gatepass.chainHooksPath" // the core.hooksPath that ours stands before
+	beforeKey    = "gatepass.fileBefore"     // what the block was added to, where that cannot be seen any more
+
+	beforeAbsent       = "absent"       // there was no file
+	beforeUnterminated = "unterminated" // its last line had no line break
+)
+
+// A setting is one variable. Keys are as git lists them, or as we write them.
+type setting struct {
+	key, value string
+	bare       bool // a key without "=", which git reads as true
+}
+
+// is compares as git does: section and name without case, subsection with.
+func (s setting) is(key string) bool { return canonical(s.key) == canonical(key) }
+
+func (s setting) same(t setting) bool { return s.is(t.key) && s.value == t.value && s.bare == t.bare }
+
+// canonical lowers the first and last part of a key and leaves the middle.
+func canonical(key string) string {
+	first, last := strings.IndexByte(key, '.'), strings.LastIndexByte(key, '.')
+	if first < 0 {
+		return strings.ToLower(key)
+	}
+	return strings.ToLower(key[:first]) + key[first:last] + strings.ToLower(key[last:])
+}
+
+// section returns the key without its last part.
+func (s setting) section() string {
+	k := canonical(s.key)
+	return k[:max(strings.LastIndexByte(k, '.'), 0)]
+}
+
+// A block is the sections gatepass adds to one file. Within hook.gatepass the
+// command comes first: an event without a command makes every push fail.
+type block [][]setting
+
+func (b block) flat() []setting { return slices.Concat(b...) }
+
+// wanted returns the block for one file. before is one of the before constants,
+// or empty.
+func wanted(hosts []string, helper, guard string, kind Guard, hooksDir, chain, before string) block {
+	var b block
+	for _, host := range hosts {
+		b = append(b, credentials(host, commandPath(helper)))
+	}
+	if kind.hook() {
+		b = append(b, []setting{
+			{key: hookSection + ".command", value: shellQuote(guard) + " --configured"},
+			{key: hookSection + ".event", value: "pre-push"},
+		})
+	}
+	var own []setting
+	if kind.hooksPath() {
+		b = append(b, []setting{{key: hooksPathKey, value: hooksDir}})
+		if chain != "" {
+			own = append(own, setting{key: chainKey, value: chain})
+		}
+	}
+	if before != "" {
+		own = append(own, setting{key: beforeKey, value: before})
+	}
+	if own != nil {
+		b = append(b, own)
+	}
+	return b
+}
+
+// credentials is the section of one host. The empty helper resets the list of
+// all that came before, whatever file they are in.
+func credentials(host, command string) []setting {
+	section := "credential.https://" + host
+	return []setting{
+		{key: section + ".helper"},
+		{key: section + ".helper", value: command},
+		{key: section + ".useHttpPath", value: "true"},
+	}
+}
+
+// owned picks from a file's settings what gatepass put there. ourDir tells
+// whether a core.hooksPath is a directory of our shims.
+func owned(list []setting, ourDir func(string) bool) block {
+	var b block
+	var hook, own, paths []setting
+	for _, s := range list {
+		s.key = spelled(s.key)
+		switch {
+		case ourHelper(s):
+			host := strings.TrimPrefix(s.section(), "credential.https://")
+			b = append(b, credentials(host, s.value))
+		case s.section() == hookSection:
+			hook = append(hook, s)
+		case s.section() == ownSection:
+			own = append(own, s)
+		case s.is(hooksPathKey) && ourDir(s.value):
+			paths = append(paths, s)
+		}
+	}
+	for _, section := range [][]setting{hook, paths, own} {
+		if section != nil {
+			b = append(b, section)
+		}
+	}
+	return b
+}
+
+// spelled returns a key of ours as we write it; git lists keys in lower case.
+func spelled(key string) string {
+	for _, ours := range []string{hooksPathKey, chainKey, beforeKey} {
+		if canonical(key) == canonical(ours) {
+			return ours
+		}
+	}
+	return key
+}
+
+func ourHelper(s setting) bool {
+	return strings.HasPrefix(s.key, "credential.https://") && strings.HasSuffix(canonical(s.key), ".helper") &&
+		isCommand(s.value, helperName)
+}
+
+// overrides tells whether a setting behind our block would undo part of it.
+func overrides(s setting) bool {
+	section, _, _ := strings.Cut(canonical(s.key), ".")
+	switch section {
+	case "credential":
+		k := canonical(s.key)
+		return strings.HasSuffix(k, ".helper") || strings.HasSuffix(k, ".usehttppath")
+	case "include", "includeif", ownSection:
+		return true
+	}
+	return s.is(hooksPathKey) || s.section() == hookSection
+}
+
+// inPlace tells whether list holds exactly the wanted settings in one run, with
+// nothing behind them that would undo them.
+func inPlace(list []setting, want []setting, ourDir func(string) bool) bool {
+	ours := owned(list, ourDir).flat()
+	if len(ours) == 0 || len(want) == 0 {
+		return len(ours) == len(want)
+	}
+	start := slices.IndexFunc(list, want[0].same)
+	for start >= 0 && start+len(want) <= len(list) {
+		if slices.EqualFunc(list[start:start+len(want)], want, setting.same) {
+			rest := list[start+len(want):]
+			return len(ours) == len(want) && !slices.ContainsFunc(rest, overrides)
+		}
+		next := slices.IndexFunc(list[start+1:], want[0].same)
+		if next < 0 {
+			break
+		}
+		start += 1 + next
+	}
+	return false
+}
+
+// add returns content with the block behind it.
+func (g git) add(ctx context.Context, content []byte, b block) ([]byte, error) {
+	out := bytes.NewBuffer(slices.Clone(content))
+	if unterminated(content) {
+		out.WriteByte('\n')
+	}
+	for _, section := range b {
+		text, err := g.render(ctx, section)
+		if err != nil {
+			return nil, err
+		}
+		out.WriteString(text)
+	}
+	return out.Bytes(), nil
+}
+
+func unterminated(content []byte) bool {
+	return len(content) > 0 && !bytes.HasSuffix(content, []byte("\n"))
+}
+
+// remove returns content without anything of gatepass, and whether the file
+// is one that New made, with nothing else in it since.
+func (g git) remove(ctx context.Context, content []byte, ourDir func(string) bool) (rest []byte, made bool, err error) {
+	for {
+		list, err := g.list(ctx, content)
+		if err != nil {
+			return nil, false, err
+		}
+		b := owned(list, ourDir)
+		if len(b) == 0 {
+			return content, made && len(content) == 0, nil
+		}
+		before := valueOf(list, beforeKey)
+		made = made || before == beforeAbsent
+		next, err := g.removeOnce(ctx, content, b, before)
+		if err != nil {
+			return nil, false, err
+		}
+		if bytes.Equal(next, content) {
+			return nil, false, errors.New("a section of gatepass's cannot be taken out")
+		}
+		content = next
+	}
+}
+
+func (g git) removeOnce(ctx context.Context, content []byte, b block, before string) ([]byte, error) {
+	whole, err := g.add(ctx, nil, b)
+	if err != nil {
+		return nil, err
+	}
+	if rest, ok := bytes.CutSuffix(content, whole); ok {
+		if before == beforeUnterminated {
+			rest = bytes.TrimSuffix(rest, []byte("\n"))
+		}
+		return rest, nil
+	}
+	for _, section := range b {
+		if content, err = g.removeSection(ctx, content, section); err != nil {
+			return nil, err
+		}
+	}
+	return content, nil
+}
+
+// removeSection takes one section out: as the text git would write for it, or
+// else without its heading, or else, where someone edited it, variable by
+// variable.
+func (g git) removeSection(ctx context.Context, content []byte, section []setting) ([]byte, error) {
+	text, err := g.render(ctx, section)
+	if err != nil {
+		return nil, err
+	}
+	if rest, ok := cut(content, text, true); ok {
+		return rest, nil
+	}
+	_, body, _ := strings.Cut(text, "\n")
+	if rest, ok := cut(content, body, false); ok {
+		return rest, nil
+	}
+	list, err := g.list(ctx, content)
+	if err != nil {
+		return nil, err
+	}
+	var commands [][]string
+	for _, s := range slices.Backward(section) { // the event goes before the command
+		if count(list, s) == 1 || !shared(s) {
+			commands = append(commands, unset(s))
+		}
+	}
+	return g.edit(ctx, content, commands...)
+}
+
+// shared tells whether a user might have written the very same setting in the
+// same section; then it goes only when there is just one.
+func shared(s setting) bool {
+	return strings.HasPrefix(s.section(), "credential.") && !ourHelper(s)
+}
+
+func count(list []setting, s setting) int {
+	n := 0
+	for _, t := range list {
+		if t.same(s) {
+			n++
+		}
+	}
+	return n
+}
+
+func unset(s setting) []string {
+	if s.bare {
+		return []string{"--unset-all", s.key}
+	}
+	return []string{"--fixed-value", "--unset-all", s.key, s.value}
+}
+
+// cut takes the last occurrence of text out that starts a line and, when whole,
+// has no further variables behind it.
+func cut(content []byte, text string, whole bool) ([]byte, bool) {
+	for end := len(content); ; {
+		at := bytes.LastIndex(content[:end], []byte(text))
+		if at < 0 || text == "" {
+			return content, false
+		}
+		after := content[at+len(text):]
+		if (at == 0 || content[at-1] == '\n') && (!whole || len(after) == 0 || after[0] == '[') {
+			return slices.Concat(content[:at], after), true
+		}
+		end = at + len(text) - 1
+	}
+}
+
+func valueOf(list []setting, key string) string {
+	value := ""
+	for _, s := range list {
+		if s.is(key) {
+			value = s.value
+		}
+	}
+	return value
+}

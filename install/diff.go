@@ -1,0 +1,126 @@
+package install
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// WriteDiff shows the plan: for each configuration file the lines that go and
+// come, as a unified diff without context (what stands around them may be
+// secret), and for each directory of shims the files.
+func (p *Plan) WriteDiff(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range p.Files {
+		f.writeDiff(&b)
+	}
+	for _, s := range p.Hooks {
+		for _, list := range []struct {
+			verb  string
+			names []string
+		}{{create, s.Create}, {"replace", s.Replace}, {remove, s.Remove}} {
+			for _, name := range list.names {
+				fmt.Fprintf(&b, "%s %s\n", list.verb, oneline.Escape(s.place.child(name).shown))
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (f FileChange) writeDiff(b *strings.Builder) {
+	from, to := oneline.Escape(f.Path), oneline.Escape(f.Path)
+	switch f.Change {
+	case create:
+		from = "/dev/null"
+	case remove:
+		to = "/dev/null"
+	}
+	fmt.Fprintf(b, "--- %s\n+++ %s\n", from, to)
+	for _, h := range lineDiff(f.old, f.new) {
+		fmt.Fprintf(b, "@@ -%s +%s @@\n", span(h.oldLine, h.removed), span(h.newLine, h.added))
+		writeLines(b, "-", h.removed)
+		writeLines(b, "+", h.added)
+	}
+}
+
+func writeLines(b *strings.Builder, sign string, lines []string) {
+	for _, l := range lines {
+		b.WriteString(sign + strings.ReplaceAll(oneline.Escape(l), `\t`, "\t") + "\n")
+	}
+}
+
+// span is a side of a hunk's heading. A side without lines names the line
+// before it.
+func span(first int, lines []string) string {
+	if len(lines) == 0 {
+		first--
+	}
+	return fmt.Sprintf("%d,%d", first, len(lines))
+}
+
+// A hunk is a run of lines that differ. Lines count from 1.
+type hunk struct {
+	oldLine, newLine int
+	removed, added   []string
+}
+
+// lineDiff compares by the longest common subsequence of lines. A line break
+// that the last line lacks is no difference: showing it would show the line.
+func lineDiff(a, b []byte) []hunk {
+	x, y := split(a), split(b)
+	start := 0
+	for start < len(x) && start < len(y) && x[start] == y[start] {
+		start++
+	}
+	x, y = x[start:], y[start:]
+	common := lcs(x, y)
+	var hunks []hunk
+	together := true // the lines before these are the same
+	for i, j := 0, 0; i < len(x) || j < len(y); {
+		if i < len(x) && j < len(y) && x[i] == y[j] {
+			i, j, together = i+1, j+1, true
+			continue
+		}
+		if together {
+			hunks = append(hunks, hunk{oldLine: start + i + 1, newLine: start + j + 1})
+			together = false
+		}
+		h := &hunks[len(hunks)-1]
+		if j == len(y) || i < len(x) && common[i+1][j] >= common[i][j+1] {
+			h.removed = append(h.removed, x[i])
+			i++
+		} else {
+			h.added = append(h.added, y[j])
+			j++
+		}
+	}
+	return hunks
+}
+
+func split(content []byte) []string {
+	if len(content) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+}
+
+// lcs returns the table of lengths: entry [i][j] is for x[i:] and y[j:].
+func lcs(x, y []string) [][]int {
+	table := make([][]int, len(x)+1)
+	for i := range table {
+		table[i] = make([]int, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		for j := len(y) - 1; j >= 0; j-- {
+			if x[i] == y[j] {
+				table[i][j] = table[i+1][j+1] + 1
+			} else {
+				table[i][j] = max(table[i+1][j], table[i][j+1])
+			}
+		}
+	}
+	return table
+}

@@ -1,0 +1,241 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// gitTimeout bounds every git command we run; each takes milliseconds.
+const gitTimeout = 30 * time.Second
+
+// A git is one git program on this machine.
+type git struct {
+	path    string
+	version version // zero when it did not say
+	getenv  func(string) string
+}
+
+// A version is git's major and minor number; the zero value is unknown.
+type version struct{ major, minor int }
+
+// configuredHooks is the first git with hook.<name>.command.
+var configuredHooks = version{2, 54}
+
+func (v version) known() bool { return v != version{} }
+func (v version) before(w version) bool {
+	return v.major < w.major || v.major == w.major && v.minor < w.minor
+}
+
+func (v version) String() string {
+	if !v.known() {
+		return "of unknown version"
+	}
+	return fmt.Sprintf("%d.%d", v.major, v.minor)
+}
+
+var versionNumber = regexp.MustCompile(`\A(?:git version )?(\d{1,4})\.(\d{1,4})(?:[^0-9]|\z)`)
+
+// parseVersion reads the output of "git version", or a bare version as package
+// databases hold it. Anything else is unknown.
+func parseVersion(s string) version {
+	m := versionNumber.FindStringSubmatch(s)
+	if m == nil {
+		return version{}
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	return version{major, minor}
+}
+
+// findGits returns every distinct git on PATH, the one git's users get first.
+// Relative entries of PATH are left out, as os/exec does.
+func findGits(ctx context.Context, getenv func(string) string) []git {
+	var found []git
+	var seen []os.FileInfo
+	for _, dir := range filepath.SplitList(getenv("PATH")) {
+		path := filepath.Join(dir, "git")
+		info, err := os.Stat(path)
+		if !filepath.IsAbs(dir) || err != nil || !executable(info) || sameAsAny(info, seen) {
+			continue
+		}
+		seen = append(seen, info)
+		g := git{path: path, getenv: getenv}
+		if out, err := g.run(ctx, nil, "version"); err == nil {
+			g.version = parseVersion(string(out))
+		}
+		found = append(found, g)
+	}
+	return found
+}
+
+func executable(info os.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+func sameAsAny(info os.FileInfo, seen []os.FileInfo) bool {
+	for _, s := range seen {
+		if os.SameFile(info, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// run runs git away from any configuration but what the arguments name, so that
+// a broken file of the user's does not keep us from reading or mending it.
+func (g git) run(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
+	return g.start(ctx, stdin, []string{
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "HOME=" + g.getenv("HOME"),
+	}, args)
+}
+
+// runAsUser runs git as the user's shell would, with the user's files. Its editor
+// prints the name of the file; git gives anything with a blank to a shell, so
+// that it needs no program.
+func (g git) runAsUser(ctx context.Context, args ...string) ([]byte, error) {
+	var env []string
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL"} {
+		if v := g.getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return g.start(ctx, nil, append(env, "GIT_EDITOR=printf %s"), args)
+}
+
+func (g git) start(ctx context.Context, stdin []byte, env, args []string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, g.path, args...)
+	cmd.Dir = string(filepath.Separator) // not in a repository whose configuration would count
+	cmd.Env = append(env, "PATH="+g.getenv("PATH"), "LC_ALL=C")
+	cmd.Stdin = bytes.NewReader(stdin)
+	cmd.WaitDelay = time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err == nil {
+		return out, nil
+	}
+	return nil, &gitError{text: firstLine(stderr.String()), err: err}
+}
+
+// A gitError is git's first line of complaint.
+type gitError struct {
+	text string
+	err  error
+}
+
+func (e *gitError) Error() string {
+	if e.text != "" {
+		return "git says: " + oneline.Escape(e.text)
+	}
+	return "git: " + e.err.Error()
+}
+
+func (e *gitError) Unwrap() error { return e.err }
+
+// exitStatus returns git's exit status, or -1 when err is not one.
+func exitStatus(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// list returns every variable of a configuration file's text, in order,
+// without following includes: of text on standard input git would.
+func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
+	if len(content) == 0 {
+		return nil, nil
+	}
+	out, err := g.run(ctx, content, "config", "--no-includes", "-z", "--list", "--file", "-")
+	if err != nil {
+		return nil, err
+	}
+	var list []setting
+	for record := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		key, value, assigned := strings.Cut(record, "\n")
+		list = append(list, setting{key: key, value: value, bare: !assigned})
+	}
+	return list, nil
+}
+
+// edit applies "git config --file FILE args…" for each of the commands to the
+// content and returns the result. That there is nothing to unset is no error.
+func (g git) edit(ctx context.Context, content []byte, commands ...[]string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "gatepass-config-") // 0700: the file may hold a user's secrets
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "config")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		return nil, err
+	}
+	for _, args := range commands {
+		_, err := g.run(ctx, nil, append([]string{"config", "--file", file}, args...)...)
+		if err != nil && exitStatus(err) != nothingToUnset {
+			return nil, err
+		}
+	}
+	return os.ReadFile(file)
+}
+
+// nothingToUnset is git config's exit status for a key that is not there.
+const nothingToUnset = 5
+
+// render returns the section of configuration that git writes for the settings.
+func (g git) render(ctx context.Context, settings []setting) (string, error) {
+	var commands [][]string
+	for _, s := range settings {
+		commands = append(commands, []string{"--add", s.key, s.value})
+	}
+	text, err := g.edit(ctx, nil, commands...)
+	return string(text), err
+}
+
+// systemFile asks git where its system configuration is. "git var" knows since
+// 2.42; before that the name is what git would hand to an editor.
+func (g git) systemFile(ctx context.Context) (string, error) {
+	out, err := g.runAsUser(ctx, "var", "GIT_CONFIG_SYSTEM")
+	if err != nil {
+		out, err = g.runAsUser(ctx, "config", "--system", "--edit")
+	}
+	if err != nil {
+		return "", err
+	}
+	path := firstLine(string(out))
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%s names no system configuration file", g.path)
+	}
+	return path, nil
+}
+
+// hooksPaths returns every value of core.hooksPath that file and its includes
+// set, in order.
+func (g git) hooksPaths(ctx context.Context, file string) ([]string, error) {
+	out, err := g.run(ctx, nil, "config", "-z", "--includes", "--file", file, "--get-all", "core.hooksPath")
+	if exitStatus(err) == 1 { // not set, or no such file
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
+}

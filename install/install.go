@@ -1,0 +1,182 @@
+// Package install writes the git configuration and the hook shims that put
+// gatepass between git and GitHub, and takes them out again.
+//
+// It works in three steps: a plan is made without writing anything, the plan
+// can be shown, and the plan is applied. Removal is a plan too. What is written
+// is one block of sections at the end of the configuration file:
+//
+//	[credential "https://github.com"]
+//		helper =
+//		helper = /usr/local/bin/git-credential-gatepass
+//		useHttpPath = true
+//	[hook "gatepass"]
+//		command = '/usr/local/bin/gatepass-pre-push' --configured
+//		event = pre-push
+//
+// The end, because git collects helpers in the order of the files and the last
+// value of a variable wins: whatever stood there before is reset or shadowed
+// without being touched, and taking the block out restores the file byte for
+// byte. The text of the block is git's own work (git config).
+//
+// Reading goes through "git config -z --list", which is exact. go-git's reader
+// is asked as well, as a second reader of what is about to be written; on its
+// own it would not do: it follows no includes, groups sections of one name
+// together and so loses their order, knows no difference between an empty value
+// and none, and refuses some files that git accepts.
+package install
+
+import (
+	"context"
+	"slices"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A Scope says whose git is configured.
+type Scope string
+
+// The scopes.
+const (
+	Global Scope = "global" // the current user's configuration
+	System Scope = "system" // that of every git on PATH, for all users
+	Image  Scope = "image"  // the system configuration of a directory tree that becomes an image
+)
+
+// A Guard says how git is made to run gatepass-pre-push.
+type Guard string
+
+// The ways to run the guard. See Choice for how Auto decides.
+const (
+	GuardAuto      Guard = "auto"
+	GuardHook      Guard = "hook"       // hook.gatepass.*: git 2.54 and later, shadows nothing
+	GuardHooksPath Guard = "hooks-path" // core.hooksPath and shims: every git
+	GuardBoth      Guard = "both"
+	GuardNone      Guard = "none" // credentials only
+)
+
+// Guards lists every Guard, for usage texts.
+func Guards() []Guard {
+	return []Guard{GuardAuto, GuardHook, GuardHooksPath, GuardBoth, GuardNone}
+}
+
+func (g Guard) hook() bool      { return g == GuardHook || g == GuardBoth }
+func (g Guard) hooksPath() bool { return g == GuardHooksPath || g == GuardBoth }
+
+// Options are what a person decides. Getenv is required, and Root for Image.
+type Options struct {
+	Scope  Scope    // empty means Global
+	Root   string   // the directory tree of Image
+	Hosts  []string // empty means the hosts of the workspace file, or github.com without one
+	BinDir string   // where the binaries are, in Image as seen from inside; empty means beside Executable, else on PATH
+	Guard  Guard    // empty means GuardAuto
+
+	// Executable is the absolute path of the running gatepass, or empty.
+	Executable string
+	Getenv     func(string) string
+}
+
+// New plans an installation. It writes nothing.
+func New(ctx context.Context, o Options) (*Plan, error) {
+	pl, err := newPlanner(ctx, o, "install")
+	if err != nil {
+		return nil, err
+	}
+	if err := pl.decide(ctx); err != nil {
+		return nil, err
+	}
+	for _, t := range pl.targets {
+		if err := pl.addFile(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return pl.finish(pl.wantShims())
+}
+
+// Removal plans to take out whatever New put into the same scope, by this
+// version or another, with these options or others. It writes nothing.
+func Removal(ctx context.Context, o Options) (*Plan, error) {
+	pl, err := newPlanner(ctx, o, "uninstall")
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range pl.targets {
+		if err := pl.clearFile(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return pl.finish(nil)
+}
+
+// A planner gathers what a Plan is made of.
+type planner struct {
+	Options
+	plan    *Plan
+	git     git      // the one that writes
+	gits    []git    // all on PATH
+	targets []target // the configuration files of the scope
+	hooks   place    // where our shims go
+	hooksIn string   // the same as git will see it
+	oldDirs []string // other directories of ours that the configuration names
+
+	helper, guard string // paths of the binaries as git will see them
+}
+
+// A target is one configuration file and the gits that read it.
+type target struct {
+	file place
+	gits []git
+}
+
+func newPlanner(ctx context.Context, o Options, action string) (*planner, error) {
+	if o.Scope == "" {
+		o.Scope = Global
+	}
+	if o.Guard == "" {
+		o.Guard = GuardAuto
+	}
+	if !slices.Contains(Guards(), o.Guard) {
+		return nil, oneline.New("choose a guard", "unknown kind "+string(o.Guard), "")
+	}
+	pl := &planner{Options: o, plan: &Plan{Action: action, Scope: o.Scope, Root: o.Root}}
+	pl.gits = findGits(ctx, o.Getenv)
+	if len(pl.gits) == 0 {
+		return nil, oneline.New(action, "there is no git on PATH", "install git")
+	}
+	pl.git = pl.gits[0]
+	return pl, pl.locate(ctx)
+}
+
+// decide settles everything New needs besides the files.
+func (pl *planner) decide(ctx context.Context) error {
+	var err error
+	if pl.plan.Hosts, err = pl.hosts(); err != nil {
+		return err
+	}
+	if err := pl.binaries(); err != nil {
+		return err
+	}
+	pl.plan.Helper, pl.plan.GuardBinary = pl.helper, pl.guard
+	for _, t := range pl.targets {
+		c := pl.choose(t)
+		c.File = t.file.shown
+		pl.plan.Guard = append(pl.plan.Guard, c)
+	}
+	return nil
+}
+
+// choice is what decide settled for one file.
+func (pl *planner) choice(file string) Guard {
+	for _, c := range pl.plan.Guard {
+		if c.File == file {
+			return c.Kind
+		}
+	}
+	return GuardNone
+}
+
+func (pl *planner) wantShims() map[string]string {
+	if !slices.ContainsFunc(pl.plan.Guard, func(c Choice) bool { return c.Kind.hooksPath() }) {
+		return nil
+	}
+	return shims(pl.guard)
+}

@@ -1,0 +1,230 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// systemHooks is the directory of shims of the scopes System and Image.
+const systemHooks = "/usr/local/share/gatepass/hooks"
+
+// locate finds the files of the scope: which configuration to write, and where
+// shims go.
+func (pl *planner) locate(ctx context.Context) error {
+	switch pl.Scope {
+	case Image:
+		return pl.locateImage()
+	case System:
+		return pl.locateSystem(ctx)
+	case Global:
+		return pl.locateGlobal()
+	}
+	return oneline.New("choose a scope", "unknown scope "+string(pl.Scope), "")
+}
+
+func (pl *planner) locateImage() error {
+	root, err := filepath.Abs(pl.Root)
+	if err == nil && pl.Root == "" {
+		err = errors.New("it is not named")
+	}
+	if err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return oneline.Wrap("open the image root "+pl.Root, plain(err), "")
+	}
+	pl.Root = root
+	file, err := imagePlace(root, "/etc/gitconfig")
+	if err != nil {
+		return cannotRead(filepath.Join(root, "etc/gitconfig"), err)
+	}
+	pl.targets = []target{{file: file}}
+	pl.hooksIn = systemHooks
+	pl.hooks, err = imagePlace(root, systemHooks)
+	return cannotUse(filepath.Join(root, systemHooks), err)
+}
+
+// locateSystem visits every git: each build has its own system file, so that of
+// one git says nothing to another.
+func (pl *planner) locateSystem(ctx context.Context) error {
+	for _, g := range pl.gits {
+		path, err := g.systemFile(ctx)
+		if err != nil {
+			return oneline.Wrap("find the system configuration of "+g.path, err, "")
+		}
+		if err := pl.addTarget(path, g); err != nil {
+			return err
+		}
+	}
+	return pl.locateHooks(systemHooks)
+}
+
+// locateGlobal follows git: GIT_CONFIG_GLOBAL, else ~/.gitconfig, except where
+// only $XDG_CONFIG_HOME/git/config exists.
+func (pl *planner) locateGlobal() error {
+	home := pl.Getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return oneline.New("find your git configuration", "HOME is not an absolute path", "set HOME")
+	}
+	if info, err := os.Stat(home); err != nil || !info.IsDir() {
+		return oneline.New("find your git configuration", "HOME ("+home+") is not a directory", "set HOME")
+	}
+	path := filepath.Join(home, ".gitconfig")
+	if other := pl.Getenv("GIT_CONFIG_GLOBAL"); other != "" {
+		path = other
+	} else if !exists(path) && exists(pl.xdg("XDG_CONFIG_HOME", ".config", "git/config")) {
+		path = pl.xdg("XDG_CONFIG_HOME", ".config", "git/config")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := pl.addTarget(path, pl.gits...); err != nil {
+		return err
+	}
+	return pl.locateHooks(pl.xdg("XDG_DATA_HOME", ".local/share", "gatepass/hooks"))
+}
+
+// xdg returns a path in one of the base directories. As the XDG specification
+// has it, a variable that is not an absolute path counts as not set.
+func (pl *planner) xdg(variable, fallback, name string) string {
+	if dir := pl.Getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, name)
+	}
+	return filepath.Join(pl.Getenv("HOME"), fallback, name)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// addTarget adds a file, or gits to a file already there.
+func (pl *planner) addTarget(path string, gits ...git) error {
+	file, err := hostPlace(path)
+	if err != nil {
+		return cannotRead(path, err)
+	}
+	for i, t := range pl.targets {
+		if t.file.path() == file.path() {
+			pl.targets[i].gits = append(t.gits, gits...)
+			return nil
+		}
+	}
+	pl.targets = append(pl.targets, target{file: file, gits: gits})
+	return nil
+}
+
+func (pl *planner) locateHooks(path string) error {
+	if err := CheckPath(path); err != nil {
+		return err
+	}
+	p, err := hostPlace(path)
+	pl.hooksIn, pl.hooks = path, p.fromAbove()
+	return cannotUse(path, err)
+}
+
+// seen returns the place of a directory that configuration of this scope names.
+func (pl *planner) seen(dir string) (place, error) {
+	if !filepath.IsAbs(dir) {
+		return place{}, fs.ErrNotExist
+	}
+	if pl.Scope == Image {
+		return imagePlace(pl.Root, dir)
+	}
+	p, err := hostPlace(filepath.Clean(dir))
+	return p.fromAbove(), err
+}
+
+// hosts returns the hosts to configure.
+func (pl *planner) hosts() ([]string, error) {
+	if len(pl.Hosts) > 0 {
+		return canonicalHosts(pl.Hosts)
+	}
+	w, err := pl.workspace()
+	if err != nil {
+		return nil, err
+	}
+	if w == nil {
+		return []string{config.DefaultHost}, nil
+	}
+	return canonicalHosts(w.Hosts)
+}
+
+func canonicalHosts(hosts []string) ([]string, error) {
+	var list []string
+	seen := map[string]bool{}
+	for _, h := range hosts {
+		c, ok := protocol.CanonicalHost(h)
+		if !ok {
+			return nil, oneline.New("use the host "+h, "it is not an exact host name with an optional :port",
+				"write it without scheme, path or wildcard")
+		}
+		if !seen[c] {
+			list = append(list, c)
+		}
+		seen[c] = true
+	}
+	return list, nil
+}
+
+// workspace reads the workspace file; nil means that there is none. An image's
+// file is the one inside; the environment of the builder says nothing about it.
+func (pl *planner) workspace() (*config.Workspace, error) {
+	if pl.Scope == Image {
+		return pl.imageWorkspace()
+	}
+	path, err := config.Path(pl.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	w, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) && pl.Getenv(config.PathVariable) == "" {
+		return nil, nil
+	}
+	return w, err
+}
+
+func (pl *planner) imageWorkspace() (*config.Workspace, error) {
+	file, err := imagePlace(pl.Root, config.DefaultPath)
+	if err != nil {
+		return nil, cannotRead(file.shown, err)
+	}
+	content, found, err := file.read()
+	if err != nil || !found {
+		return nil, cannotRead(file.shown, err)
+	}
+	w, err := config.Parse(content)
+	if err != nil {
+		return nil, oneline.Wrap("read the workspace file "+file.shown, err, "correct the file")
+	}
+	return w, nil
+}
+
+func cannotRead(file string, err error) error { return cannot("read ", file, err) }
+func cannotUse(file string, err error) error  { return cannot("use ", file, err) }
+
+func cannot(verb, file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return oneline.Wrap(verb+file, plain(err), "")
+}
+
+// plain takes the repeated path out of a file error.
+func plain(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,30 @@
+//go:build unix
+
+package install
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// copyOwner gives f the owner and group that info shows. Someone who may not
+// give files away may still write a file of their own.
+func copyOwner(info fs.FileInfo, f *os.File) error {
+	want, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	have, ok := mine.Sys().(*syscall.Stat_t)
+	if !ok || have.Uid == want.Uid && have.Gid == want.Gid {
+		return nil
+	}
+	if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil && have.Uid != want.Uid {
+		return errForeign
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A Plan is what would be written, decided in full. Its JSON form holds
+// gatepass's own lines only: the rest of a configuration file may be secret.
+type Plan struct {
+	Action      string       `json:"action"` // install or uninstall
+	Scope       Scope        `json:"scope"`
+	Root        string       `json:"root,omitempty"`
+	Hosts       []string     `json:"hosts,omitempty"`
+	Helper      string       `json:"helper,omitempty"`
+	GuardBinary string       `json:"guard_binary,omitempty"`
+	Guard       []Choice     `json:"guard,omitempty"` // one for each file
+	Files       []FileChange `json:"files"`           // those that change
+	Hooks       []Shims      `json:"hooks"`           // those that change
+	Notes       []string     `json:"notes,omitempty"` // what a person should know
+}
+
+// A FileChange is the old and new text of one configuration file.
+type FileChange struct {
+	Path    string   `json:"path"`
+	Change  string   `json:"change"` // create, edit or remove
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+
+	place    place
+	old, new []byte
+}
+
+// What becomes of a configuration file.
+const (
+	create = "create"
+	edit   = "edit"
+	remove = "remove"
+)
+
+// Shims is what becomes of one directory of shims, as file names.
+type Shims struct {
+	Dir     string   `json:"dir"` // as git will see it
+	Create  []string `json:"create,omitempty"`
+	Replace []string `json:"replace,omitempty"`
+	Remove  []string `json:"remove,omitempty"`
+	Keep    []string `json:"keep,omitempty"` // files of others, left alone
+
+	place place
+	want  map[string]string
+}
+
+func (s Shims) changes() bool { return len(s.Create)+len(s.Replace)+len(s.Remove) > 0 }
+
+// Empty tells whether there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Files)+len(p.Hooks) == 0 }
+
+// addFile plans to bring one configuration file to what New promises.
+func (pl *planner) addFile(ctx context.Context, t target) error {
+	content, exists, list, err := pl.readConfig(ctx, t.file)
+	if err != nil {
+		return err
+	}
+	base, made, err := pl.git.remove(ctx, content, pl.ourDir)
+	if err != nil {
+		return cannot("change ", t.file.shown, err)
+	}
+	before := ""
+	if !exists || made {
+		before = beforeAbsent
+	} else if unterminated(base) {
+		before = beforeUnterminated
+	}
+	kind, chain := pl.choice(t.file.shown), ""
+	if kind.hooksPath() {
+		if chain, err = pl.foreignHooksPath(ctx, t, list); err != nil {
+			return cannotRead(t.file.shown, err)
+		}
+	}
+	b := wanted(pl.plan.Hosts, pl.helper, pl.guard, kind, pl.hooksIn, chain, before)
+	if chain != "" {
+		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
+	}
+	if inPlace(withoutBefore(list), withoutBefore(b.flat()), pl.ourDir) {
+		return nil
+	}
+	text, err := pl.git.add(ctx, base, b)
+	if err == nil {
+		err = pl.check(ctx, base, text, b.flat())
+	}
+	if err != nil {
+		return cannot("change ", t.file.shown, err)
+	}
+	change := edit
+	if !exists {
+		change = create
+	}
+	pl.change(t.file, change, content, text)
+	return nil
+}
+
+// clearFile plans to take everything of ours out of one configuration file.
+func (pl *planner) clearFile(ctx context.Context, t target) error {
+	content, exists, _, err := pl.readConfig(ctx, t.file)
+	if err != nil || !exists {
+		return err
+	}
+	base, made, err := pl.git.remove(ctx, content, pl.ourDir)
+	if err == nil {
+		err = pl.check(ctx, base, base, nil)
+	}
+	switch {
+	case err != nil:
+		return cannot("change ", t.file.shown, err)
+	case made:
+		pl.change(t.file, remove, content, nil)
+	case !bytes.Equal(base, content):
+		pl.change(t.file, edit, content, base)
+	}
+	return nil
+}
+
+// readConfig reads one configuration file and notes the directories of shims it
+// names.
+func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, exists bool, list []setting, err error) {
+	content, exists, err = file.read()
+	if err != nil {
+		return nil, false, nil, cannotRead(file.shown, err)
+	}
+	if list, err = pl.git.list(ctx, content); err != nil {
+		err = oneline.Wrap("read "+file.shown, err, "correct the file")
+	}
+	for _, s := range list {
+		if s.is(hooksPathKey) && s.value != pl.hooksIn && pl.ourDir(s.value) {
+			pl.oldDirs = append(pl.oldDirs, s.value)
+		}
+	}
+	return content, exists, list, err
+}
+
+func (pl *planner) change(file place, kind string, old, text []byte) {
+	f := FileChange{Path: file.shown, Change: kind, place: file, old: old, new: text}
+	for _, h := range lineDiff(old, text) {
+		f.Removed = append(f.Removed, h.removed...)
+		f.Added = append(f.Added, h.added...)
+	}
+	pl.plan.Files = append(pl.plan.Files, f)
+}
+
+func withoutBefore(list []setting) []setting {
+	return slices.DeleteFunc(slices.Clone(list), func(s setting) bool { return s.is(beforeKey) })
+}
+
+// check makes sure that git reads from text what it reads from base, and then
+// the added settings, and nothing else.
+func (pl *planner) check(ctx context.Context, base, text []byte, added []setting) error {
+	was, err := pl.git.list(ctx, base)
+	if err != nil {
+		return err
+	}
+	is, err := pl.git.list(ctx, text)
+	if err != nil {
+		return err
+	}
+	if !slices.EqualFunc(is, append(was, added...), setting.same) {
+		return errors.New("git would not read back what is to be written; see whether its last line is complete")
+	}
+	return secondReader(base, text, added)
+}
+
+// foreignHooksPath returns the core.hooksPath that holds for this file's gits
+// now, leaving our own directories out; ours will stand before it. The includes
+// of an image are not followed: their paths mean other files here.
+func (pl *planner) foreignHooksPath(ctx context.Context, t target, list []setting) (string, error) {
+	var values []string
+	if pl.Scope == Image {
+		for _, s := range list {
+			if s.is(hooksPathKey) {
+				values = append(values, s.value)
+			}
+		}
+	} else {
+		for _, file := range pl.filesBelow(ctx, t) {
+			found, err := pl.git.hooksPaths(ctx, file)
+			if err != nil {
+				return "", err
+			}
+			values = append(values, found...)
+		}
+	}
+	for _, v := range slices.Backward(values) {
+		if !pl.ourDir(v) {
+			return v, nil
+		}
+	}
+	return "", nil
+}
+
+// filesBelow lists the files whose core.hooksPath ours would stand before, in
+// git's order, the file itself last.
+func (pl *planner) filesBelow(ctx context.Context, t target) []string {
+	var files []string
+	if pl.Scope == Global {
+		if file, err := pl.git.systemFile(ctx); err == nil {
+			files = append(files, file)
+		}
+		if pl.Getenv("GIT_CONFIG_GLOBAL") == "" {
+			files = append(files, pl.xdg("XDG_CONFIG_HOME", ".config", "git/config"))
+		}
+	}
+	own := t.file.path()
+	return append(slices.DeleteFunc(files, func(f string) bool { return f == own }), own)
+}
+
+// finish plans the shims and hands the plan over.
+func (pl *planner) finish(want map[string]string) (*Plan, error) {
+	if err := pl.addShims(pl.hooks, pl.hooksIn, want); err != nil {
+		return nil, err
+	}
+	slices.Sort(pl.oldDirs)
+	for _, dir := range slices.Compact(pl.oldDirs) {
+		p, err := pl.seen(dir)
+		if err != nil {
+			return nil, cannotUse(dir, err)
+		}
+		if err := pl.addShims(p, filepath.Clean(dir), nil); err != nil {
+			return nil, err
+		}
+	}
+	return pl.plan, nil
+}
+
+func (pl *planner) addShims(dir place, seenAs string, want map[string]string) error {
+	s, err := planShims(dir, seenAs, want)
+	if err != nil {
+		return err
+	}
+	if len(s.Keep) > 0 && pl.plan.Action == "uninstall" {
+		pl.plan.Notes = append(pl.plan.Notes, dir.shown+" stays: it holds files that are not gatepass's")
+	}
+	if s.changes() {
+		pl.plan.Hooks = append(pl.plan.Hooks, s)
+	}
+	return nil
+}
