@@ -1,0 +1,247 @@
+package install
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// testGit returns this machine's git.
+func testGit(t testing.TB) git {
+	path, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("git is not on PATH")
+	}
+	return git{path: path, getenv: func(string) string { return "" }}
+}
+
+func never(string) bool { return false }
+
+func TestRemovalRestoresEveryByte(t *testing.T) {
+	g := testGit(t)
+	b := wanted([]string{"github.com", "ghe.example.com:8443"}, "/opt/a b/git-credential-gatepass",
+		"/opt/a b/gatepass-pre-push", GuardBoth, "/hooks", "~/mine", "")
+	ourDir := func(dir string) bool { return dir == "/hooks" }
+	for name, content := range map[string]string{
+		"empty":                   "",
+		"ordinary":                "[user]\n\tname = x\n",
+		"no line break at end":    "[user]\n\tname = x",
+		"blank lines at end":      "[user]\n\tname = x\n\n\n",
+		"windows lines":           "[user]\r\n\tname = x\r\n",
+		"a comment last":          "[user]\n\tname = x\n# the end",
+		"our host is there":       "[credential \"https://github.com\"]\n\thelper =\n\thelper = store\n\tuseHttpPath = true\n",
+		"our host is there, bare": "[credential \"https://github.com\"]\n",
+		"core without anything":   "[core]\n",
+		"core with hooksPath":     "[core]\n\thooksPath = ~/mine\n\teditor = ed\n",
+		"odd spelling":            "[CORE] HooksPath=/x\n[Credential \"https://GitHub.com\"]helper=/y\n",
+		"byte order mark":         "\xef\xbb\xbf[user]\n\tname = x\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := b
+			if unterminated([]byte(content)) {
+				want = append(slices.Clip(b[:len(b)-1]), append(slices.Clip(b[len(b)-1]), setting{key: beforeKey, value: beforeUnterminated}))
+			}
+			added, err := g.add(t.Context(), []byte(content), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := g.remove(t.Context(), added, ourDir)
+			if err != nil || string(got) != content {
+				t.Errorf("remove(add(%q)) = %q, %v", content, got, err)
+			}
+			later := string(added) + "[later]\n\ta = b\n"
+			got, _, err = g.remove(t.Context(), []byte(later), ourDir)
+			if err != nil || strings.Contains(string(got), "gatepass") || !strings.HasPrefix(string(got), content) {
+				t.Errorf("remove with a later section = %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestRemovalOfEditedSections(t *testing.T) {
+	g := testGit(t)
+	for _, tt := range []struct{ name, content, want string }{
+		{
+			"a key was added", "[credential \"https://github.com\"]\n\thelper = \n\thelper = /b/git-credential-gatepass\n\tuseHttpPath = true\n\tusername = me\n",
+			"[credential \"https://github.com\"]\n\tusername = me\n",
+		},
+		{"written by hand", "[credential \"https://github.com\"]\n  helper = /b/git-credential-gatepass # ours\n", ""},
+		{"the hook disabled", "[hook \"gatepass\"]\n\tenabled = false\n\tevent = pre-push\n\tcommand = x\n[a]\n\tb = c\n", "[a]\n\tb = c\n"},
+		{"twice", "[credential \"https://github.com\"]\n\thelper = \n\thelper = /b/git-credential-gatepass\n\tuseHttpPath = true\n" +
+			"[credential \"https://github.com\"]\n\thelper = \n\thelper = /b/git-credential-gatepass\n\tuseHttpPath = true\n", ""},
+		{
+			"of others", "[credential \"https://github.com\"]\n\thelper = /b/git-credential-other\n[hook \"gatepass2\"]\n\tcommand = x\n",
+			"[credential \"https://github.com\"]\n\thelper = /b/git-credential-other\n[hook \"gatepass2\"]\n\tcommand = x\n",
+		},
+	} {
+		got, _, err := g.remove(t.Context(), []byte(tt.content), never)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: remove = %q, %v, want %q", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+func TestChoice(t *testing.T) {
+	for _, tt := range []struct {
+		gits []string
+		want Guard
+	}{
+		{[]string{"git version 2.39.5"}, GuardHooksPath},
+		{[]string{"git version 2.53.9 (Apple Git-154)"}, GuardHooksPath},
+		{[]string{"git version 2.54.0.windows.1"}, GuardHook},
+		{[]string{"git version 2.55.GIT"}, GuardHook},
+		{[]string{"git version 3.0"}, GuardHook},
+		{[]string{"git version 2.55.0", "git version 2.39.5"}, GuardBoth},
+		{[]string{"git version 2.55.0", "not git at all"}, GuardBoth},
+		{nil, GuardBoth},
+	} {
+		var versions []version
+		for _, g := range tt.gits {
+			versions = append(versions, parseVersion(g))
+		}
+		if got := decide(versions, "").Kind; got != tt.want {
+			t.Errorf("decide(%q) = %s, want %s", tt.gits, got, tt.want)
+		}
+	}
+}
+
+func TestPackageVersion(t *testing.T) {
+	const dpkg = "Package: git-lfs\nVersion: 3.0\n\nPackage: git\nStatus: ok\nVersion: 1:2.47.3-0+deb13u1\n\nPackage: zlib\nVersion: 9.9\n"
+	const apk = "C:Q1\nP:git-init-template\nV:2.60.1-r0\n\nC:Q2\nP:git\nV:2.52.0-r0\nA:x86_64\n"
+	for _, tt := range []struct {
+		db, name, key string
+		want          version
+	}{
+		{dpkg, "Package: git", "Version: ", version{2, 47}},
+		{apk, "P:git", "V:", version{2, 52}},
+		{strings.TrimSuffix("P:git\nV:2.52.0-r0\n", "\n"), "P:git", "V:", version{2, 52}},
+		{"Package: bash\nVersion: 5.2\n", "Package: git", "Version: ", version{}},
+		{"", "P:git", "V:", version{}},
+	} {
+		if got := packageVersion([]byte(tt.db), tt.name, tt.key); got != tt.want {
+			t.Errorf("packageVersion(%q) = %v, want %v", tt.db, got, tt.want)
+		}
+	}
+}
+
+func TestCheckPath(t *testing.T) {
+	for _, path := range []string{"/usr/local/bin", "/home/jo o'smith", "/é"} {
+		if err := CheckPath(path); err != nil {
+			t.Errorf("CheckPath(%q) = %v, want nil", path, err)
+		}
+	}
+	for _, path := range []string{"", "bin", "/a\r", "/a\nb", "/a\x00", "/a\x7f", "/\tb"} {
+		err := CheckPath(path)
+		if err == nil || strings.ContainsAny(err.Error(), "\r\n\x00") {
+			t.Errorf("CheckPath(%q) = %q, want an error on one line", path, err)
+		}
+	}
+}
+
+func TestLinksDoNotLeadOutOfAnImage(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	for name, target := range map[string]string{
+		"absolute": outside, "relative": "../" + filepath.Base(outside), "self": "self",
+		"file": "../../../../../../etc/passwd",
+	} {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+		p, err := imagePlace(root, "/"+name)
+		if err != nil {
+			continue
+		}
+		if _, exists, err := p.read(); err == nil && exists {
+			t.Errorf("imagePlace(%s -> %s) leads to a file: %+v", name, target, p)
+		}
+		if _, _, err := p.child("x").read(); err == nil {
+			if _, found, _ := p.child("x").read(); found {
+				t.Errorf("%s leads out", name)
+			}
+		}
+	}
+}
+
+func FuzzShellWord(f *testing.F) {
+	for _, s := range []string{"/usr/bin/x", "/a b/c", "/it's", "/''", "/\\", "/$(x)`y`\"z"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if word, rest, err := shellWord(shellQuote(s) + " get"); err != nil || word != s || rest != "get" {
+			t.Errorf("shellWord(shellQuote(%q)) = %q, %q, %v", s, word, rest, err)
+		}
+		_, _, _ = shellWord(s)
+		if CheckPath("/"+s) != nil {
+			return
+		}
+		if word, _, err := shellWord(commandPath("/"+s) + " get"); err != nil || word != "/"+s {
+			t.Errorf("shellWord(commandPath(%q)) = %q, %v", "/"+s, word, err)
+		}
+	})
+}
+
+// The shell is the judge of our quoting.
+func TestQuotingBySh(t *testing.T) {
+	for _, path := range []string{"/bin/x", "/a b/x", "/it's/x", "/a$b`c`\"d\"\\e/x", "/a;b&c|d<e>f(g)*?[h]~#!/x", "/ü/x"} {
+		out, err := exec.Command("/bin/sh", "-c", `printf "%s|%s" `+commandPath(path)+" get").Output()
+		if want := path + "|get"; err != nil || string(out) != want {
+			t.Errorf("sh reads %s as %q, %v, want %q", commandPath(path), out, err, want)
+		}
+	}
+}
+
+func FuzzIsShim(f *testing.F) {
+	f.Add("pre-push", shim("/usr/local/bin/gatepass-pre-push", "pre-push"))
+	f.Add("pre-push", shim("/it's/gatepass-pre-push", "pre-push"))
+	f.Add("pre-push", "#!/bin/sh\nexec '/x/gatepass-pre-push' --hook pre-push \"$@\"; rm x\n")
+	f.Fuzz(func(t *testing.T, hook, text string) {
+		if isShim(hook, text) != (text == shim(guardOf(text), hook) && strings.HasSuffix(guardOf(text), "/gatepass-pre-push")) {
+			t.Errorf("isShim(%q, %q) = %t", hook, text, isShim(hook, text))
+		}
+	})
+}
+
+func guardOf(text string) string {
+	word, _, _ := shellWord(strings.TrimPrefix(text, shimHead))
+	if !filepath.IsAbs(word) {
+		return ""
+	}
+	return word
+}
+
+func FuzzPackageVersion(f *testing.F) {
+	f.Add("P:git\nV:2.52.0-r0\n\nP:a\nV:1.0\n")
+	f.Fuzz(func(t *testing.T, db string) {
+		if v := packageVersion([]byte(db), "P:git", "V:"); v.known() && !strings.Contains(db, "P:git") {
+			t.Errorf("packageVersion(%q) = %v", db, v)
+		}
+	})
+}
+
+func FuzzLineDiff(f *testing.F) {
+	f.Add("a\nb\nc\n", "a\nx\nc\nd")
+	f.Add("", "a\n")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if len(a)+len(b) > 2000 {
+			return
+		}
+		old, want := split([]byte(a)), split([]byte(b))
+		var got []string
+		next := 0
+		for _, h := range lineDiff([]byte(a), []byte(b)) {
+			got = append(got, old[next:h.oldLine-1]...)
+			if len(got)+1 != h.newLine {
+				t.Fatalf("hunk at new line %d, want %d", h.newLine, len(got)+1)
+			}
+			got = append(got, h.added...)
+			next = h.oldLine - 1 + len(h.removed)
+		}
+		got = append(got, old[next:]...)
+		if !slices.Equal(got, want) {
+			t.Errorf("applying lineDiff(%q, %q) gives %q", a, b, got)
+		}
+	})
+}
