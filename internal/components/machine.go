@@ -1,0 +1,199 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A machine is where components live and what a person sees of the work.
+type machine struct {
+	cache          cache
+	ci             bool // a missing component is a failure
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// Names of components that the table of suites refers to.
+const (
+	systemGitComponent = "git (system)"
+	newestGitComponent = "git (newest)"
+	awsComponent       = "git (middle) + AWS emulator"
+)
+
+// newest has a git with the newest protocol: authtype and state since 2.46,
+// hooks by configuration since 2.54.
+func (m machine) newest() chroot {
+	return chroot{name: newestGitComponent, suite: "sid", cache: m.cache,
+		packages: []string{"git", "git-lfs", "hyperfine"}}
+}
+
+// middle has Debian stable's git, and moto, which the AWS emulator is.
+func (m machine) middle() chroot {
+	return chroot{name: awsComponent, suite: "trixie", cache: m.cache,
+		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors"}}
+}
+
+func (m machine) components() []Component {
+	return []Component{
+		debianPackage{systemGitComponent, "git", []string{"git", "version"}},
+		debianPackage{"git-lfs", "git-lfs", []string{"git-lfs", "version"}},
+		debianPackage{"shellcheck", "shellcheck", []string{"shellcheck", "--version"}},
+		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
+		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
+		m.newest(),
+		m.middle(),
+	}
+}
+
+func (m machine) list(ctx context.Context) (int, error) {
+	table := look(ctx, m.components())
+	printTable(m.stdout, table)
+	return m.verdict(table), nil
+}
+
+func (m machine) setup(ctx context.Context) (int, error) {
+	table, err := m.setUpAll(ctx)
+	if err != nil {
+		return 1, err
+	}
+	return m.verdict(table), nil
+}
+
+// setUpAll sets up what is missing and prints the table.
+func (m machine) setUpAll(ctx context.Context) ([]status, error) {
+	table, err := ensure(ctx, m.components(), m.cache, m.stderr)
+	if err == nil {
+		printTable(m.stdout, table)
+	}
+	return table, err
+}
+
+// verdict is the exit code for what is missing.
+func (m machine) verdict(table []status) int {
+	if m.ci && missing(table) > 0 {
+		return 1
+	}
+	return 0
+}
+
+func (m machine) test(ctx context.Context) (int, error) {
+	table, err := m.setUpAll(ctx)
+	if err != nil {
+		return 1, err
+	}
+	start := time.Now()
+	failed, err := m.runTests(ctx, table)
+	if err != nil {
+		return 1, err
+	}
+	fmt.Fprintf(m.stderr, "tests took %.1f s\n", time.Since(start).Seconds())
+	if failed > 0 {
+		return 1, nil
+	}
+	return m.verdict(table), nil
+}
+
+// runTests runs the suites on what the table says is there and returns how
+// many failed.
+func (m machine) runTests(ctx context.Context, table []status) (failed int, err error) {
+	module, err := moduleRoot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s, err := newStage(module)
+	if err != nil {
+		return 0, err
+	}
+	defer s.remove()
+	if err := s.buildBinaries(ctx); err != nil {
+		return 0, err
+	}
+	r := &runner{stage: s, places: m.places(), absent: absent(table), out: m.stdout}
+	if !r.absent[awsComponent] {
+		stop, err := r.startAWS(ctx, m.middle())
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+	}
+	if err := r.run(ctx, suites); err != nil {
+		return 0, err
+	}
+	r.summary()
+	return r.failed, nil
+}
+
+// places are where tests run, oldest git first.
+func (m machine) places() []place {
+	middle, newest := m.middle(), m.newest()
+	return []place{
+		{name: systemGitComponent},
+		{name: middle.name, chroot: &middle},
+		{name: newest.name, chroot: &newest},
+	}
+}
+
+func absent(table []status) map[string]bool {
+	names := map[string]bool{}
+	for _, s := range table {
+		if s.missing != nil {
+			names[s.name] = true
+		}
+	}
+	return names
+}
+
+// shell runs a command in a throw-away view of a chroot. It sees the current
+// folder's bin at /gatepass, and this machine's network.
+func (m machine) shell(ctx context.Context, name string, args []string) (int, error) {
+	c, ok := map[string]chroot{"git-newest": m.newest(), "git-middle": m.middle()}[name]
+	if !ok {
+		return 2, oneline.New("shell", "no component is called "+name, "use git-newest or git-middle")
+	}
+	if _, err := c.Find(ctx); err != nil {
+		return 1, oneline.Wrap("shell "+name, err, "")
+	}
+	s, err := newStage("")
+	if err != nil {
+		return 1, err
+	}
+	defer s.remove()
+	e := entry{scratch: s.home()}
+	if bin, err := filepath.Abs("bin"); err == nil && isDir(bin) {
+		e.binaries = bin
+	}
+	cmd := c.command(ctx, e, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = m.stdin, m.stdout, m.stderr
+	// In the terminal's own process group, so that it can read from it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return cmd.Process.Kill() }
+	return exitCode(cmd.Run())
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// exitCode returns the exit code of a command that ran, or the error of one
+// that did not.
+func exitCode(err error) (int, error) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		return exit.ExitCode(), nil
+	}
+	if err != nil {
+		return 1, err
+	}
+	return 0, nil
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// testTimeout bounds the tests of one package under one git. The test binary
+// is told to give up first: then it says where it hangs.
+const (
+	testTimeout = 5 * time.Minute
+	killAfter   = testTimeout + 10*time.Second
+)
+
+// A runner runs suites where they belong and counts what came of it: one
+// for each package and git.
+type runner struct {
+	stage  stage
+	places []place
+	absent map[string]bool // names of the components that are missing
+	aws    *awsEmulator    // nil when missing
+	out    io.Writer
+
+	passed, failed, skipped int
+	missing                 []string // what tests said they had to skip for
+}
+
+// startAWS starts the emulator for the suites that need it.
+func (r *runner) startAWS(ctx context.Context, c chroot) (stop func(), err error) {
+	scratch, err := r.stage.scratch()
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	a, err := startAWS(ctx, c, scratch)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(r.out, "AWS emulator answers after %.1f s\n", time.Since(start).Seconds())
+	r.aws = &a
+	return a.stop, nil
+}
+
+// run runs every suite. The error is one that kept tests from being run at
+// all; tests that fail are counted.
+func (r *runner) run(ctx context.Context, suites []suite) error {
+	for _, su := range suites {
+		packages, err := r.stage.packages(ctx, su)
+		if err != nil {
+			r.fail(su.pattern, "list", err)
+			continue
+		}
+		for _, p := range packages {
+			r.runPackage(ctx, p)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (r *runner) runPackage(ctx context.Context, p testPackage) {
+	if p.suite.aws && r.aws == nil {
+		r.skip(p.dir, awsComponent)
+		return
+	}
+	if err := r.stage.add(ctx, p); err != nil {
+		r.fail(p.dir, "build", err)
+		return
+	}
+	for _, where := range r.places {
+		switch {
+		case p.suite.gits == systemGit && where.chroot != nil:
+		case r.absent[where.name]:
+			r.skip(p.dir, where.name)
+		default:
+			r.runIn(ctx, p, where)
+		}
+	}
+}
+
+// runIn runs one package's tests in one place.
+func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
+	git, err := where.gitVersion(ctx, r.stage)
+	if err != nil {
+		r.fail(p.dir, where.name, err)
+		return
+	}
+	start := time.Now()
+	text, err := r.output(ctx, p, where)
+	result := parseResult(text)
+	took := time.Since(start)
+	if err != nil {
+		r.failed++
+		fmt.Fprintf(r.out, "%s\nFAIL  git %-7s  %s: %v\n", text, git, p.dir, err)
+		return
+	}
+	r.passed++
+	fmt.Fprintf(r.out, "ok    git %-7s  %s  %d passed, %d skipped  %.1f s\n",
+		git, p.dir, result.passed, result.skipped, took.Seconds())
+	for _, line := range result.missing {
+		r.missing = append(r.missing, fmt.Sprintf("git %s  %s  %s", git, p.dir, line))
+	}
+}
+
+// output runs a package's test binary and returns all it printed.
+func (r *runner) output(ctx context.Context, p testPackage, where place) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, killAfter)
+	defer cancel()
+	var env []string
+	if p.suite.aws {
+		env = r.aws.env()
+	}
+	cmd, err := where.command(ctx, r.stage, p.dir, env,
+		"./"+testBinary, "-test.v", "-test.timeout="+testTimeout.String())
+	if err != nil {
+		return "", err
+	}
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	defer endGroup(cmd)
+	err = cmd.Wait()
+	return text.String(), err
+}
+
+func (r *runner) skip(dir, component string) {
+	r.skipped++
+	fmt.Fprintf(r.out, "skip  %s: %s is missing\n", filepath.ToSlash(dir), component)
+}
+
+func (r *runner) fail(what, doing string, err error) {
+	r.failed++
+	fmt.Fprintf(r.out, "FAIL  %s: %s: %v\n", what, doing, err)
+}
+
+// summary writes what tests skipped for want of something, and the counts.
+func (r *runner) summary() {
+	if len(r.missing) > 0 {
+		fmt.Fprintf(r.out, "%d tests skipped for want of something:\n", len(r.missing))
+		for _, line := range r.missing {
+			fmt.Fprintf(r.out, "  %s\n", line)
+		}
+	}
+	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+}

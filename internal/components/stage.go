@@ -1,0 +1,133 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// buildTimeout bounds one call of the go command.
+const buildTimeout = 10 * time.Minute
+
+// A stage is a temporary folder that holds what a test run takes along:
+//
+//	bin/            our binaries, static
+//	tests/DIR/      for each package its test binary and its testdata
+//	home/           an empty home
+//	scratch/        to mount on
+type stage struct {
+	dir    string
+	module string // the module's root
+}
+
+func newStage(module string) (stage, error) {
+	dir, err := os.MkdirTemp("", "gatepass-test-")
+	if err != nil {
+		return stage{}, err
+	}
+	// The folders are entered by commands inside as well.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return stage{}, err
+	}
+	s := stage{dir: dir, module: module}
+	for _, d := range []string{s.bin(), s.tests(), s.home()} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return stage{}, err
+		}
+	}
+	return s, nil
+}
+
+func (s stage) bin() string   { return filepath.Join(s.dir, "bin") }
+func (s stage) tests() string { return filepath.Join(s.dir, "tests") }
+func (s stage) home() string  { return filepath.Join(s.dir, "home") }
+
+// scratch returns a new empty folder to mount on.
+func (s stage) scratch() (string, error) { return os.MkdirTemp(s.dir, "scratch-") }
+
+// remove removes the stage. Nothing is mounted in it: what was, ended with
+// the command that ran there.
+func (s stage) remove() error { return os.RemoveAll(s.dir) }
+
+// buildBinaries builds the module's commands, as they ship.
+func (s stage) buildBinaries(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(s.module, "cmd")); err != nil {
+		return fmt.Errorf("build the binaries: %w", err)
+	}
+	_, err := goCommand(ctx, s.module, "build", "-trimpath", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
+	return err
+}
+
+// A testPackage is one package whose tests are run.
+type testPackage struct {
+	suite suite
+	dir   string // relative to the module, as in "cmd/gatepass"
+}
+
+// packages returns the packages of a suite that have tests.
+func (s stage) packages(ctx context.Context, su suite) ([]testPackage, error) {
+	const format = `{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}`
+	text, err := goCommand(ctx, s.module, "list", "-f", format, su.pattern)
+	if err != nil {
+		return nil, err
+	}
+	var packages []testPackage
+	for dir := range strings.FieldsSeq(text) {
+		rel, err := filepath.Rel(s.module, dir)
+		if err != nil {
+			return nil, err
+		}
+		packages = append(packages, testPackage{suite: su, dir: rel})
+	}
+	if packages == nil {
+		return nil, fmt.Errorf("%s has no tests", su.pattern)
+	}
+	return packages, nil
+}
+
+// add compiles a package's tests and copies its testdata.
+func (s stage) add(ctx context.Context, p testPackage) error {
+	dir := filepath.Join(s.tests(), p.dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if _, err := goCommand(ctx, s.module, "test", "-c", "-o", filepath.Join(dir, testBinary), "./"+p.dir); err != nil {
+		return err
+	}
+	testdata := filepath.Join(s.module, p.dir, "testdata")
+	if _, err := os.Stat(testdata); err != nil {
+		return nil // no testdata
+	}
+	return os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(testdata))
+}
+
+// testBinary is what the test binary of every package is called in the stage.
+const testBinary = "package.test"
+
+// moduleRoot returns the root of the module this is run in.
+func moduleRoot(ctx context.Context) (string, error) {
+	gomod, err := goCommand(ctx, ".", "env", "GOMOD")
+	if err != nil {
+		return "", err
+	}
+	if gomod == "" || gomod == os.DevNull {
+		return "", fmt.Errorf("not inside the module")
+	}
+	return filepath.Dir(gomod), nil
+}
+
+// goCommand runs the go command without cgo, so that what it builds is static
+// and runs under any Debian.
+func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
+	cmd := command(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return output(cmd)
+}

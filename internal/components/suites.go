@@ -1,0 +1,31 @@
+//go:build linux
+
+package main
+
+// A suite names packages whose tests need something real.
+type suite struct {
+	pattern string // as "go list" takes it, relative to the module
+	gits    gits
+	aws     bool // needs the AWS emulator; its address is in the environment
+}
+
+// gits says under which git a suite runs.
+type gits int
+
+const (
+	systemGit gits = iota // this machine's
+	everyGit              // this machine's and each chroot's
+)
+
+// suites is the one place that says which packages run against what.
+//
+// A test finds the components in its environment: the git of its PATH, our
+// binaries in the folder GATEPASS_TEST_BIN_DIR, and the AWS emulator at
+// GATEPASS_TEST_AWS_ENDPOINT. One that cannot run without something skips with
+// a line that starts with "missing:".
+var suites = []suite{
+	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
+	{pattern: "./credential/ssmstore/...", aws: true},
+	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
+	{pattern: "./cmd/gatepass", gits: everyGit},
+}
