@@ -59,7 +59,7 @@ func (c chroot) Find(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	scratch, err := os.MkdirTemp("", "gatepass-enter-")
+	scratch, err := os.MkdirTemp("", "gatepass-")
 	if err != nil {
 		return "", err
 	}

@@ -164,12 +164,12 @@ func (m machine) shell(ctx context.Context, name string, args []string) (int, er
 	if _, err := c.Find(ctx); err != nil {
 		return 1, oneline.Wrap("shell "+name, err, "")
 	}
-	s, err := newStage("")
+	scratch, err := os.MkdirTemp("", "gatepass-")
 	if err != nil {
 		return 1, err
 	}
-	defer s.remove()
-	e := entry{scratch: s.home()}
+	defer os.Remove(scratch)
+	e := entry{scratch: scratch}
 	if bin, err := filepath.Abs("bin"); err == nil && isDir(bin) {
 		e.binaries = bin
 	}

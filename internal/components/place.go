@@ -43,6 +43,7 @@ func (p place) onThisMachine(ctx context.Context, s stage, dir string, env, args
 	cmd.Env = append([]string{
 		"PATH=" + s.bin() + ":" + os.Getenv("PATH"),
 		"HOME=" + s.home(),
+		"TMPDIR=" + s.tmp(),
 		"LANG=C.UTF-8",
 		"GATEPASS_TEST_BIN_DIR=" + s.bin(),
 	}, env...)

@@ -57,8 +57,26 @@ func (r *runner) run(ctx context.Context, suites []suite) error {
 			continue
 		}
 		for _, p := range packages {
-			r.runPackage(ctx, p)
+			if err := r.runPackage(ctx, p); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// runPackage runs one package's tests in every place its suite asks for. The
+// error is that of an ended ctx: what ran then has not failed.
+func (r *runner) runPackage(ctx context.Context, p testPackage) error {
+	if err := r.stage.add(ctx, p); err != nil {
+		r.fail(p.dir, "build", err)
+		return context.Cause(ctx)
+	}
+	for _, where := range r.places {
+		if p.suite.gits == systemGit && where.chroot != nil {
+			continue
+		}
+		r.runIn(ctx, p, where)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -66,28 +84,16 @@ func (r *runner) run(ctx context.Context, suites []suite) error {
 	return nil
 }
 
-func (r *runner) runPackage(ctx context.Context, p testPackage) {
+// runIn runs one package's tests in one place, if what they need is there.
+func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
+	if r.absent[where.name] {
+		r.skip(p.dir, where.name)
+		return
+	}
 	if p.suite.aws && r.aws == nil {
 		r.skip(p.dir, awsComponent)
 		return
 	}
-	if err := r.stage.add(ctx, p); err != nil {
-		r.fail(p.dir, "build", err)
-		return
-	}
-	for _, where := range r.places {
-		switch {
-		case p.suite.gits == systemGit && where.chroot != nil:
-		case r.absent[where.name]:
-			r.skip(p.dir, where.name)
-		default:
-			r.runIn(ctx, p, where)
-		}
-	}
-}
-
-// runIn runs one package's tests in one place.
-func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 	git, err := where.gitVersion(ctx, r.stage)
 	if err != nil {
 		r.fail(p.dir, where.name, err)
@@ -95,6 +101,9 @@ func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 	}
 	start := time.Now()
 	text, err := r.output(ctx, p, where)
+	if ctx.Err() != nil {
+		return
+	}
 	result := parseResult(text)
 	took := time.Since(start)
 	if err != nil {

@@ -19,14 +19,15 @@ const buildTimeout = 10 * time.Minute
 //	bin/            our binaries, static
 //	tests/DIR/      for each package its test binary and its testdata
 //	home/           an empty home
-//	scratch/        to mount on
+//	tmp/            for temporary files of tests on this machine
+//	scratch-*/      to mount on
 type stage struct {
 	dir    string
 	module string // the module's root
 }
 
 func newStage(module string) (stage, error) {
-	dir, err := os.MkdirTemp("", "gatepass-test-")
+	dir, err := os.MkdirTemp("", "gatepass-")
 	if err != nil {
 		return stage{}, err
 	}
@@ -35,7 +36,7 @@ func newStage(module string) (stage, error) {
 		return stage{}, err
 	}
 	s := stage{dir: dir, module: module}
-	for _, d := range []string{s.bin(), s.tests(), s.home()} {
+	for _, d := range []string{s.bin(), s.tests(), s.home(), s.tmp()} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return stage{}, err
 		}
@@ -46,6 +47,7 @@ func newStage(module string) (stage, error) {
 func (s stage) bin() string   { return filepath.Join(s.dir, "bin") }
 func (s stage) tests() string { return filepath.Join(s.dir, "tests") }
 func (s stage) home() string  { return filepath.Join(s.dir, "home") }
+func (s stage) tmp() string   { return filepath.Join(s.dir, "tmp") }
 
 // scratch returns a new empty folder to mount on.
 func (s stage) scratch() (string, error) { return os.MkdirTemp(s.dir, "scratch-") }
@@ -90,9 +92,13 @@ func (s stage) packages(ctx context.Context, su suite) ([]testPackage, error) {
 	return packages, nil
 }
 
-// add compiles a package's tests and copies its testdata.
+// add compiles a package's tests and copies its testdata, unless another
+// suite has added it already.
 func (s stage) add(ctx context.Context, p testPackage) error {
 	dir := filepath.Join(s.tests(), p.dir)
+	if _, err := os.Stat(filepath.Join(dir, testBinary)); err == nil {
+		return nil
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
