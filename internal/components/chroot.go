@@ -85,7 +85,7 @@ func (c chroot) SetUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := output(confined(ctx, "mmdebstrap", args...)); err != nil {
+		if err := bootstrap(ctx, filepath.Join(dir, "tmp"), args); err != nil {
 			return err
 		}
 		versions, err := c.installed(ctx, root)
@@ -94,6 +94,18 @@ func (c chroot) SetUp(ctx context.Context) error {
 		}
 		return os.WriteFile(filepath.Join(dir, "versions"), []byte(versions+"\n"), 0o644)
 	})
+}
+
+// bootstrap runs mmdebstrap with its temporary files in tmp, which is removed:
+// when killed it leaves them behind.
+func bootstrap(ctx context.Context, tmp string, args []string) error {
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return err
+	}
+	cmd := confined(ctx, "mmdebstrap", args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	_, err := output(cmd)
+	return errors.Join(err, os.RemoveAll(tmp))
 }
 
 // bootstrapArgs returns mmdebstrap's arguments for a chroot at target. It

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ const buildTimeout = 10 * time.Minute
 //	bin/            our binaries, static
 //	tests/DIR/      for each package its test binary and its testdata
 //	home/           an empty home
-//	tmp/            for temporary files of tests on this machine
+//	tmp/            for temporary files of builds, and of tests on this machine
 //	scratch-*/      to mount on
 type stage struct {
 	dir    string
@@ -61,7 +62,7 @@ func (s stage) buildBinaries(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.module, "cmd")); err != nil {
 		return fmt.Errorf("build the binaries: %w", err)
 	}
-	_, err := goCommand(ctx, s.module, "build", "-trimpath", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
+	_, err := s.goCommand(ctx, "build", "-trimpath", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
 	return err
 }
 
@@ -74,7 +75,7 @@ type testPackage struct {
 // packages returns the packages of a suite that have tests.
 func (s stage) packages(ctx context.Context, su suite) ([]testPackage, error) {
 	const format = `{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}`
-	text, err := goCommand(ctx, s.module, "list", "-f", format, su.pattern)
+	text, err := s.goCommand(ctx, "list", "-f", format, su.pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (s stage) add(ctx context.Context, p testPackage) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if _, err := goCommand(ctx, s.module, "test", "-c", "-o", filepath.Join(dir, testBinary), "./"+p.dir); err != nil {
+	if _, err := s.goCommand(ctx, "test", "-c", "-o", filepath.Join(dir, testBinary), "./"+p.dir); err != nil {
 		return err
 	}
 	testdata := filepath.Join(s.module, p.dir, "testdata")
@@ -115,25 +116,26 @@ func (s stage) add(ctx context.Context, p testPackage) error {
 // testBinary is what the test binary of every package is called in the stage.
 const testBinary = "package.test"
 
+// goCommand runs the go command without cgo, so that what it builds is static
+// and runs under any Debian. Its temporary files go with the stage, also when
+// it is killed.
+func (s stage) goCommand(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
+	cmd := command(ctx, "go", args...)
+	cmd.Dir = s.module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+s.tmp())
+	return output(cmd)
+}
+
 // moduleRoot returns the root of the module this is run in.
 func moduleRoot(ctx context.Context) (string, error) {
-	gomod, err := goCommand(ctx, ".", "env", "GOMOD")
+	gomod, err := output(command(ctx, "go", "env", "GOMOD"))
 	if err != nil {
 		return "", err
 	}
 	if gomod == "" || gomod == os.DevNull {
-		return "", fmt.Errorf("not inside the module")
+		return "", errors.New("the current folder is not inside the module")
 	}
 	return filepath.Dir(gomod), nil
-}
-
-// goCommand runs the go command without cgo, so that what it builds is static
-// and runs under any Debian.
-func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
-	cmd := command(ctx, "go", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return output(cmd)
 }
