@@ -44,10 +44,17 @@ type Request struct {
 	Multi    bool     // git announced capability[]=state (2.46)
 	State    []string // the values of state[], foreign ones included
 
-	// Operation is "read" or "write": what the git that asks is about to do. git
-	// does not send it; the agent finds it out. Empty counts as write.
+	// Operation is what git is about to do, OperationRead or OperationWrite;
+	// empty is treated as a write. git does not send it: the agent finds it out,
+	// and ParseRequest leaves it empty.
 	Operation string
 }
+
+// The operations of a Request.
+const (
+	OperationRead  = "read"
+	OperationWrite = "write"
+)
 
 // fields is a request before its meaning is checked: each key once.
 type fields struct {

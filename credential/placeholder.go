@@ -1,0 +1,170 @@
+package credential
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// The placeholders of a source.
+const (
+	PlaceholderWorkspace = "workspace"
+	PlaceholderHost      = "host"
+	PlaceholderOwner     = "owner"
+	PlaceholderRepo      = "repo"
+)
+
+const placeholderList = "{workspace}, {host}, {owner} and {repo}"
+
+// A Template is one part of a source's URL, such as the name of a parameter,
+// with placeholders that each request fills. The zero Template is the empty
+// text.
+type Template struct {
+	text   string
+	pieces []piece
+}
+
+// piece is literal text, or the name of the placeholder that stands there.
+type piece struct {
+	text        string
+	placeholder bool
+}
+
+// ParseTemplate reads text and fills {workspace}, which is the same for every
+// request. A placeholder it does not know, a single brace, and {workspace}
+// without a workspace id are errors, so that a source that cannot work is
+// refused when it is opened.
+func ParseTemplate(text, workspace string) (Template, error) {
+	t := Template{text: text}
+	for rest := text; rest != ""; {
+		literal, after, found := strings.Cut(rest, "{")
+		if strings.Contains(literal, "}") {
+			return Template{}, badTemplate(text, "a } without its {", "use "+placeholderList)
+		}
+		t.add(piece{text: literal})
+		if !found {
+			break
+		}
+		name, after, closed := strings.Cut(after, "}")
+		if !closed {
+			return Template{}, badTemplate(text, "a { without its }", "use "+placeholderList)
+		}
+		p, err := parsePlaceholder(text, name, workspace)
+		if err != nil {
+			return Template{}, err
+		}
+		t.add(p)
+		rest = after
+	}
+	return t, nil
+}
+
+func parsePlaceholder(text, name, workspace string) (piece, error) {
+	switch name {
+	case PlaceholderWorkspace:
+		if workspace == "" {
+			return piece{}, badTemplate(text, "it uses {workspace} and the workspace file names none", "add the key workspace to that file")
+		}
+		return piece{text: workspace}, nil
+	case PlaceholderHost, PlaceholderOwner, PlaceholderRepo:
+		return piece{text: name, placeholder: true}, nil
+	}
+	return piece{}, badTemplate(text, "unknown placeholder {"+name+"}", "use "+placeholderList)
+}
+
+func badTemplate(text, why, do string) error {
+	return oneline.New("source part "+text, why, do)
+}
+
+func (t *Template) add(p piece) {
+	if p.text != "" {
+		t.pieces = append(t.pieces, p)
+	}
+}
+
+// String returns the text as it was written.
+func (t Template) String() string { return t.text }
+
+// Uses reports whether the text depends on the named placeholder of a request.
+// {workspace} is filled once and for all, so it is none.
+func (t Template) Uses(name string) bool {
+	return slices.Contains(t.pieces, piece{text: name, placeholder: true})
+}
+
+// Fixed reports whether every request expands to the same text.
+func (t Template) Fixed() bool {
+	return !slices.ContainsFunc(t.pieces, func(p piece) bool { return p.placeholder })
+}
+
+// Expand fills the text for one request. Owner and repository are in lower
+// case. A host with a port is written with "_" for the ":", and "_" is doubled,
+// so that two hosts never share a place. A value that the request does not have
+// is an error that says what to do.
+func (t Template) Expand(req Request) (string, error) {
+	var b strings.Builder
+	for _, p := range t.pieces {
+		text := p.text
+		if p.placeholder {
+			var err error
+			if text, err = placeholderValue(p.text, req); err != nil {
+				return "", err
+			}
+		}
+		b.WriteString(text)
+	}
+	return b.String(), nil
+}
+
+// Key says which requests share a token: those that expand to the same text.
+// Requests that cannot be expanded have keys of their own; no token is ever
+// kept under them.
+func (t Template) Key(req Request) string {
+	text, err := t.Expand(req)
+	if err != nil {
+		return "\x00" + req.Host + "/" + req.Path
+	}
+	return text
+}
+
+func placeholderValue(name string, req Request) (string, error) {
+	if name == PlaceholderHost {
+		return hostValue(req)
+	}
+	owner, repo, err := RequireRepository(req, "the source uses {"+name+"}")
+	if err != nil {
+		return "", err
+	}
+	if name == PlaceholderOwner {
+		return owner, nil
+	}
+	return repo, nil
+}
+
+// hostValue refuses what cannot be a segment of a path everywhere: SSM takes no
+// brackets.
+func hostValue(req Request) (string, error) {
+	host, ok := protocol.CanonicalHost(req.Host)
+	if !ok || strings.HasPrefix(host, "[") {
+		return "", oneline.New("token for https://"+req.Host, "the source uses {host} and this is no host name",
+			"write a source without {host}")
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(host, "_", "__"), ":", "_"), nil
+}
+
+// RequireRepository returns the owner and name that req asks for. because says
+// why they are needed, as in "the source uses {owner}"; the error, for a request
+// without a path or with an unusual one, repeats it and says what to do.
+func RequireRepository(req Request, because string) (owner, name string, err error) {
+	if req.Path == "" {
+		return "", "", oneline.New("token for https://"+req.Host, because+" and git sent no path",
+			"run git config --global credential.useHttpPath true, or gatepass install")
+	}
+	owner, name, ok := req.Repository()
+	if !ok {
+		return "", "", oneline.New("token for https://"+req.Host+"/"+req.Path, because+" and the path is not owner/repository",
+			"use a URL of the form https://"+req.Host+"/owner/repository")
+	}
+	return owner, name, nil
+}
