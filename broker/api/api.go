@@ -1,0 +1,171 @@
+// Package api is what the broker and its clients say to each other: one call,
+// POST /v1/token, its answer, and problem documents (RFC 9457) for errors.
+//
+// Only the standard library and the git-credential protocol stand behind it, so
+// that any client can use it.
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+const (
+	// TokenPath is the path of the one call, below the broker's base.
+	TokenPath = "/v1/token"
+
+	MediaType        = "application/json"         // of requests and answers
+	ProblemMediaType = "application/problem+json" // of errors
+
+	MaxRequest = 4 << 10  // bytes of a request's body
+	MaxAnswer  = 64 << 10 // bytes of an answer's or a problem's body
+)
+
+// The operations of a request.
+const (
+	Read  = protocol.OperationRead
+	Write = protocol.OperationWrite
+)
+
+// A TokenRequest asks for a token for one repository.
+type TokenRequest struct {
+	Host      string `json:"host"`      // "github.com", lower case, no default port
+	Repo      string `json:"repo"`      // "owner/name"
+	Operation string `json:"operation"` // Read or Write
+}
+
+// Check reports what is wrong with r. Hosts are in the form of
+// [protocol.CanonicalHost]; a repository is exactly owner/name, in any case.
+func (r TokenRequest) Check() error {
+	if host, ok := protocol.CanonicalHost(r.Host); !ok || host != r.Host {
+		return errors.New(`"host" is a lower-case host name with an optional port`)
+	}
+	owner, name, ok := protocol.Request{Path: r.Repo}.Repository()
+	if !ok || len(r.Repo) != len(owner)+1+len(name) {
+		return errors.New(`"repo" is owner/name`)
+	}
+	if r.Operation != Read && r.Operation != Write {
+		return errors.New(`"operation" is "read" or "write"`)
+	}
+	return nil
+}
+
+// A Secret is the token of an answer. It never prints itself: fmt, slog and
+// JSON show a mark. [EncodeAnswer] and [Secret.Reveal] are the ways to its text.
+type Secret struct {
+	text *string // behind a pointer: fmt cannot call String on a field of an unexported struct
+}
+
+// NewSecret holds text.
+func NewSecret(text string) Secret { return Secret{text: &text} }
+
+// Reveal returns the text, and "" for the zero Secret.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+const hidden = "[secret]"
+
+func (s Secret) String() string               { return hidden }
+func (s Secret) GoString() string             { return "api.Secret(" + hidden + ")" }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// A TokenAnswer is a token and what it opens.
+type TokenAnswer struct {
+	Username     string
+	Token        Secret
+	ExpiresAt    time.Time
+	Repositories []string          // "owner/name"; nil when the broker does not say
+	Permissions  map[string]string // "contents": "write"; nil when the broker does not say
+}
+
+// wireAnswer is the answer as it travels, the one place where the token is a
+// plain string.
+type wireAnswer struct {
+	Username     string            `json:"username"`
+	Token        string            `json:"token"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Repositories []string          `json:"repositories,omitzero"`
+	Permissions  map[string]string `json:"permissions,omitzero"`
+}
+
+// EncodeAnswer writes a for the wire, token included.
+func EncodeAnswer(a TokenAnswer) ([]byte, error) {
+	return json.Marshal(wireAnswer{
+		Username: a.Username, Token: a.Token.Reveal(), ExpiresAt: a.ExpiresAt.UTC(),
+		Repositories: a.Repositories, Permissions: a.Permissions,
+	})
+}
+
+// DecodeAnswer reads an answer. Keys it does not know are ignored, so that a
+// broker may say more one day; a missing token or expiry is an error. Errors
+// never repeat the text.
+func DecodeAnswer(data []byte) (TokenAnswer, error) {
+	if len(data) > MaxAnswer {
+		return TokenAnswer{}, fmt.Errorf("the answer is over %d bytes", MaxAnswer)
+	}
+	var w wireAnswer
+	if err := json.Unmarshal(data, &w); err != nil {
+		return TokenAnswer{}, errors.New("the answer is not the JSON of a token")
+	}
+	if w.Token == "" || w.ExpiresAt.IsZero() {
+		return TokenAnswer{}, errors.New("the answer has no token or no expires_at")
+	}
+	return TokenAnswer{
+		Username: w.Username, Token: NewSecret(w.Token), ExpiresAt: w.ExpiresAt,
+		Repositories: w.Repositories, Permissions: w.Permissions,
+	}, nil
+}
+
+// Covers reports whether the answer's token opens repo, going by what the
+// broker says. An answer that does not say covers everything.
+func (a TokenAnswer) Covers(repo string) bool {
+	if a.Repositories == nil {
+		return true
+	}
+	for _, have := range a.Repositories {
+		if protocol.FoldASCII(have) == protocol.FoldASCII(repo) {
+			return true
+		}
+	}
+	return false
+}
+
+// A Problem is why a call failed (RFC 9457). Detail is for people; it never
+// holds a token or an identity.
+type Problem struct {
+	Type     string `json:"type,omitempty"` // a URI; empty is "about:blank"
+	Title    string `json:"title"`
+	Status   int    `json:"status"`
+	Detail   string `json:"detail,omitempty"`
+	Instance string `json:"instance,omitempty"`
+}
+
+func (p Problem) Error() string {
+	if p.Detail == "" {
+		return p.Title
+	}
+	return p.Title + ": " + p.Detail
+}
+
+// DecodeProblem reads a problem document leniently: what cannot be read is
+// empty. contentType is the answer's.
+func DecodeProblem(contentType string, data []byte) Problem {
+	var p Problem
+	if !isMedia(contentType, ProblemMediaType) || len(data) > MaxAnswer {
+		return p
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return Problem{}
+	}
+	p.Title, p.Detail = strings.TrimSpace(p.Title), strings.TrimSpace(p.Detail)
+	return p
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// ReadRequest reads the call that r makes. The error is a [Problem] with the
+// status to answer.
+func ReadRequest(w http.ResponseWriter, r *http.Request) (TokenRequest, error) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return TokenRequest{}, NewProblem(http.StatusMethodNotAllowed, "a token is asked for with POST")
+	}
+	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
+		return TokenRequest{}, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxRequest))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return TokenRequest{}, NewProblem(http.StatusRequestEntityTooLarge, "a request has at most 4096 bytes")
+	}
+	if err != nil {
+		return TokenRequest{}, NewProblem(http.StatusBadRequest, "the request ended early")
+	}
+	request, err := DecodeRequest(body)
+	if err != nil {
+		return TokenRequest{}, NewProblem(http.StatusBadRequest, err.Error())
+	}
+	return request, nil
+}
+
+// Bearer returns the identity that r carries, and "" when there is none or more
+// than one.
+func Bearer(r *http.Request) string {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, identity, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(identity, " ")
+}
+
+// WriteAnswer answers 200 with a. Nothing on the way may keep it.
+func WriteAnswer(w http.ResponseWriter, a TokenAnswer) error {
+	body, err := EncodeAnswer(a)
+	if err != nil {
+		return err
+	}
+	return write(w, http.StatusOK, MediaType, body)
+}
+
+// NewProblem returns the problem of an HTTP status, with its usual title.
+func NewProblem(status int, detail string) Problem {
+	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+// WriteProblem answers with p and its status. Retry-After and WWW-Authenticate
+// are the caller's to set before.
+func WriteProblem(w http.ResponseWriter, p Problem) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return write(w, p.Status, ProblemMediaType, body)
+}
+
+func write(w http.ResponseWriter, status int, mediaType string, body []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, err := w.Write(append(body, '\n'))
+	return err
+}
+
+// isMedia compares a Content-Type header with a media type, whatever its
+// parameters.
+func isMedia(contentType, want string) bool {
+	got, _, err := mime.ParseMediaType(contentType)
+	return err == nil && got == want
+}
+
+// IsJSON reports whether a Content-Type header says JSON.
+func IsJSON(contentType string) bool { return isMedia(contentType, MediaType) }
