@@ -1,0 +1,131 @@
+// Package filestore reads tokens from files: file:///path. It is for
+// development, where a token lies on the developer's own disk; a workspace asks
+// SSM, Vault or a broker instead.
+//
+// A file is read only when it is the user's own and nobody else's: a regular
+// file of this user without any permission for group or world, and no symbolic
+// link, which could make another private file the token.
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A Source is one file, or with placeholders one file per workspace, host,
+// owner or repository.
+type Source struct{ path credential.Template }
+
+// Open reads a URL file:///path. The file itself is opened by every Token anew.
+func Open(u *url.URL, workspace string) (*Source, error) {
+	switch {
+	case u.Scheme != "file":
+		return nil, oneline.New("source", "its scheme is not file", "")
+	case u.Host != "" || u.Opaque != "" || u.Path == "" || u.Path == "/":
+		return nil, oneline.New("source "+u.Redacted(), "a file source is an absolute path on this machine", "write file:///path, with three slashes")
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, oneline.New("source file://"+u.Path, "a file source has nothing but a path", "write %3F for a ? and %23 for a #")
+	}
+	path, err := credential.ParseTemplate(u.Path, workspace)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{path: path}, nil
+}
+
+// Key says that requests for the same file share a token.
+func (s *Source) Key(req credential.Request) string { return s.path.Key(req) }
+
+// Token reads the file. A bare token ends an hour after the file was written;
+// a JSON object {"token","expires_at"} says so itself.
+func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	if err := ctx.Err(); err != nil {
+		return credential.Token{}, err
+	}
+	path, err := s.path.Expand(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	data, written, err := read(path)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	token, err := credential.ParseToken(data, written)
+	if err != nil {
+		return credential.Token{}, oneline.Wrap("read "+path, err, "")
+	}
+	if !token.Expiry.After(time.Now()) {
+		return credential.Token{}, oneline.New("read "+path, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+			`write a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
+	}
+	return token, nil
+}
+
+// read checks the file that is open, not the name, so that what is checked is
+// what is read.
+func read(path string) (data []byte, written time.Time, err error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, time.Time{}, openError(path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, time.Time{}, oneline.Wrap("read "+path, err, "")
+	}
+	if err := check(path, info); err != nil {
+		return nil, time.Time{}, err
+	}
+	data, err = io.ReadAll(io.LimitReader(f, credential.MaxToken+1))
+	if err != nil {
+		return nil, time.Time{}, oneline.Wrap("read "+path, err, "")
+	}
+	if len(data) > credential.MaxToken {
+		return nil, time.Time{}, tooLong(path)
+	}
+	return data, info.ModTime(), nil
+}
+
+func check(path string, info fs.FileInfo) error {
+	what := "read " + path
+	switch {
+	case !info.Mode().IsRegular():
+		return oneline.New(what, "it is no regular file", "name the file that holds the token")
+	case info.Mode().Perm()&0o077 != 0:
+		return oneline.New(what, fmt.Sprintf("others can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
+	case !ownedByUs(info):
+		return oneline.New(what, "it belongs to another user", "use a file of your own")
+	case info.Size() > credential.MaxToken:
+		return tooLong(path)
+	}
+	return nil
+}
+
+func tooLong(path string) error {
+	return oneline.New("read "+path, "it is longer than 8 KiB", "name the file that holds the token")
+}
+
+func openError(path string, err error) error {
+	what := "read " + path
+	switch {
+	case isSymlink(err):
+		return &oneline.Error{What: what, Why: "it is a symbolic link", Do: "name the file itself", Err: err}
+	case errors.Is(err, fs.ErrNotExist):
+		return &oneline.Error{What: what, Why: "there is no such file", Do: "write the token there, mode 0600, or correct source in the workspace file", Err: err}
+	case errors.Is(err, fs.ErrPermission):
+		return &oneline.Error{What: what, Why: "this user may not open it", Do: "use a file of your own, mode 0600", Err: err}
+	}
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		err = pathErr.Err // the path is named already
+	}
+	return oneline.Wrap(what, err, "")
+}
