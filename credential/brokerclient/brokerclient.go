@@ -1,0 +1,87 @@
+// Package brokerclient asks a gatepass broker for tokens:
+//
+//	broker+https://host[:port][/base]?identity_file=PATH[&ca_file=PEM]
+//	broker+unix:///path.sock[?identity_file=PATH][&owner=UID]
+//
+// The caller proves who it is with a bearer identity, read anew for every call
+// from identity_file or, without one, the variable GATEPASS_IDENTITY. Over a
+// Unix socket the broker sees the caller's user id, so that the identity may be
+// absent. An identity leaves this process over verified TLS or the socket only.
+package brokerclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	// maxWait bounds one Token for callers without a deadline of their own.
+	maxWait = 30 * time.Second
+	// attemptWait bounds one attempt, so that one lost packet does not use up
+	// the caller's deadline.
+	attemptWait = 10 * time.Second
+	maxAttempts = 6
+)
+
+// A Source is one broker.
+type Source struct {
+	name     string // for messages: "https://host" or the socket's path
+	url      string // of the one call
+	identity identity
+	client   *http.Client
+}
+
+// Key says that requests for the same repository and operation share a token.
+func (s *Source) Key(req credential.Request) string {
+	r, err := tokenRequest(req)
+	if err != nil {
+		return "\x00" + req.Host + "/" + req.Path
+	}
+	return r.Host + " " + r.Repo + " " + r.Operation
+}
+
+// Token asks the broker for a token for one repository. It answers
+// [credential.ErrNoCredential] for a host the broker does not serve. What may
+// pass (429, 5xx, a lost connection) is tried again, but never beyond ctx's
+// deadline.
+func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	r, err := tokenRequest(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		token, err := s.attempt(ctx, r)
+		passing, ok := errors.AsType[*passingError](err)
+		if !ok {
+			return token, err
+		}
+		if attempt == maxAttempts || !sleep(ctx, passing.wait(attempt)) {
+			return credential.Token{}, passing.err
+		}
+	}
+}
+
+func tokenRequest(req credential.Request) (api.TokenRequest, error) {
+	owner, name, err := credential.RequireRepository(req, "a broker gives tokens for one repository")
+	if err != nil {
+		return api.TokenRequest{}, err
+	}
+	host, _ := protocol.CanonicalHost(req.Host)
+	r := api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: req.Operation}
+	if r.Operation == "" {
+		r.Operation = api.Write
+	}
+	if err := r.Check(); err != nil {
+		return api.TokenRequest{}, oneline.Wrap("token for https://"+req.Host+"/"+req.Path, err, "")
+	}
+	return r, nil
+}

@@ -1,0 +1,211 @@
+package brokerclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+// maxShown bounds what a message shows of the broker's words, in bytes.
+const maxShown = 300
+
+// attempt makes one call. What may pass is a *passingError.
+func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.Token, error) {
+	identity, err := s.identity.read()
+	if err != nil {
+		return credential.Token{}, err
+	}
+	attemptCtx, cancel := context.WithTimeout(ctx, attemptWait)
+	defer cancel()
+	request, err := s.request(attemptCtx, r, identity)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return credential.Token{}, s.lost(ctx, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, api.MaxAnswer+1))
+	if err != nil {
+		return credential.Token{}, s.lost(ctx, err)
+	}
+	if len(body) > api.MaxAnswer {
+		return credential.Token{}, s.strange("its answer is over 64 KiB")
+	}
+	return s.read(r, response, body)
+}
+
+func (s *Source) request(ctx context.Context, r api.TokenRequest, identity string) (*http.Request, error) {
+	body, err := api.EncodeRequest(r)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, s.strange("its address is malformed")
+	}
+	request.Header.Set("Content-Type", api.MediaType)
+	request.Header.Set("Accept", api.MediaType+", "+api.ProblemMediaType)
+	request.Header.Set("User-Agent", "gatepass")
+	if identity != "" {
+		request.Header.Set("Authorization", "Bearer "+identity)
+	}
+	return request, nil
+}
+
+func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) (credential.Token, error) {
+	problem := api.DecodeProblem(response.Header.Get("Content-Type"), body)
+	switch status := response.StatusCode; {
+	case status == http.StatusOK:
+		return s.accept(r, response.Header.Get("Content-Type"), body)
+	case status == http.StatusNoContent:
+		return credential.Token{}, credential.ErrNoCredential
+	case status == http.StatusUnauthorized:
+		return credential.Token{}, oneline.New(s.what(), "it does not know this workspace"+said(problem), "check the identity in "+s.identity.where())
+	case status == http.StatusForbidden:
+		return credential.Token{}, oneline.New(s.what(), "it refuses "+r.Operation+" for "+r.Repo+said(problem), "ask whoever runs the broker to allow it")
+	case status == http.StatusTooManyRequests || status >= 500:
+		return credential.Token{}, s.busy(response, problem)
+	case status >= 300 && status < 400:
+		return credential.Token{}, oneline.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
+			"if that is right, put that address into source in the workspace file")
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
+		return credential.Token{}, oneline.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", r.Repo, status)+said(problem),
+			"check that broker and workspace run versions of gatepass that fit together")
+	}
+	return credential.Token{}, s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
+}
+
+// accept checks an answer and makes it a Token.
+func (s *Source) accept(r api.TokenRequest, contentType string, body []byte) (credential.Token, error) {
+	if !api.IsJSON(contentType) {
+		return credential.Token{}, s.strange("its answer is no JSON")
+	}
+	answer, err := api.DecodeAnswer(body)
+	if err != nil {
+		return credential.Token{}, s.strange(err.Error())
+	}
+	if err := credential.CheckSecret(answer.Token.Reveal()); err != nil {
+		return credential.Token{}, oneline.Wrap(s.what(), err, "")
+	}
+	if !validUsername(answer.Username) {
+		return credential.Token{}, s.strange("the user name in its answer has unusual characters")
+	}
+	if !answer.ExpiresAt.After(time.Now()) {
+		return credential.Token{}, oneline.New(s.what(), "the token it gave ran out at "+answer.ExpiresAt.UTC().Format(time.RFC3339),
+			"compare the clocks of this machine and the broker's")
+	}
+	if !answer.Covers(r.Repo) {
+		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo, "ask whoever runs the broker to look at its log")
+	}
+	token := credential.NewToken(answer.Token.Reveal(), answer.ExpiresAt)
+	token.Username, token.Repositories, token.Permissions = answer.Username, answer.Repositories, answer.Permissions
+	return token, nil
+}
+
+// validUsername keeps what goes into git's line protocol and into basic
+// authentication, where a colon ends the name.
+func validUsername(s string) bool {
+	if len(s) > 256 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' || s[i] == ':' {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Source) what() string { return "ask the broker at " + s.name }
+
+func (s *Source) strange(why string) error {
+	return oneline.New(s.what(), why, "check that source in the workspace file names a gatepass broker")
+}
+
+// busy is a broker that asks to come again.
+func (s *Source) busy(response *http.Response, problem api.Problem) error {
+	after := retryAfter(response.Header)
+	do := "try again in a moment"
+	if after > 0 {
+		do = "try again in " + after.Round(time.Second).String()
+	}
+	why := fmt.Sprintf("it cannot answer now (%d)", response.StatusCode) + said(problem)
+	return &passingError{err: oneline.New(s.what(), why, do), after: after}
+}
+
+// said is what the broker itself gave as its reason, after a colon.
+func said(p api.Problem) string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	if text == "" {
+		return ""
+	}
+	return ": " + redact.Text(text, maxShown)
+}
+
+// lost turns a failed connection into one line. Only what cannot get better by
+// itself is final.
+func (s *Source) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		why := "it did not answer in time"
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = "the request was given up"
+		}
+		return &oneline.Error{What: s.what(), Why: why, Do: "check that it runs and can be reached from here", Err: ctx.Err()}
+	}
+	if line, ok := errors.AsType[*oneline.Error](err); ok { // of socket.check
+		return line
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // the address is named already
+	}
+	text := redact.Text(err.Error(), maxShown)
+	switch {
+	case isCertificate(err):
+		return oneline.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
+	case isHandshake(err):
+		return oneline.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
+	case isUnknownHost(err):
+		return oneline.New(s.what(), "there is no such host", "correct source in the workspace file")
+	case errors.Is(err, context.DeadlineExceeded):
+		text = "it did not answer in time"
+	}
+	return &passingError{err: oneline.New(s.what(), "it cannot be reached: "+text, "check that it runs and can be reached from here")}
+}
+
+func isCertificate(err error) bool {
+	_, verification := errors.AsType[*tls.CertificateVerificationError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, hostname := errors.AsType[x509.HostnameError](err)
+	return verification || authority || hostname
+}
+
+func isHandshake(err error) bool {
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	operation, ok := errors.AsType[*net.OpError](err)
+	remoteAlert := ok && operation.Op == "remote error" // how crypto/tls reports the peer's alert
+	return record || alert || remoteAlert || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+func isUnknownHost(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound
+}

@@ -1,0 +1,68 @@
+package brokerclient
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// identity is where the bearer identity comes from. It may be rotated at any
+// time (a projected service account token is), so it is read for every call.
+type identity struct {
+	file     string // "" means the variable
+	optional bool   // over a socket
+}
+
+func newIdentity(file, workspace string, optional bool) (identity, error) {
+	file, err := fixed(file, workspace)
+	return identity{file: file, optional: optional}, err
+}
+
+// where names the place for messages.
+func (id identity) where() string {
+	if id.file == "" {
+		return "the variable " + IdentityVariable
+	}
+	return id.file
+}
+
+// read returns the identity, and "" where none is needed. A file that cannot be
+// read is an error, never a reason to look at the variable.
+func (id identity) read() (string, error) {
+	if id.file == "" {
+		return id.check(os.Getenv(IdentityVariable))
+	}
+	f, err := os.Open(id.file)
+	if err != nil {
+		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+			err = pathErr.Err // the path is named already
+		}
+		return "", oneline.Wrap("read the identity "+id.file, err, "correct identity_file in the source")
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, credential.MaxToken+2))
+	if err != nil {
+		return "", oneline.New("read the identity "+id.file, "it cannot be read", "correct identity_file in the source")
+	}
+	return id.check(string(data))
+}
+
+func (id identity) check(text string) (string, error) {
+	text = strings.TrimSuffix(text, "\n")
+	if text == "" && id.file == "" {
+		if id.optional {
+			return "", nil
+		}
+		return "", oneline.New("ask the broker", "this workspace has no identity",
+			"add identity_file=PATH to the source or set "+IdentityVariable)
+	}
+	if credential.CheckSecret(text) != nil {
+		return "", oneline.New("read the identity in "+id.where(), "it is no bearer identity (empty, blanks, control characters or over 8 KiB)",
+			"write the bare token there")
+	}
+	return text, nil
+}
