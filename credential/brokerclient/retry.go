@@ -11,6 +11,10 @@ import (
 const (
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 2 * time.Second
+
+	// afterMost bounds what a broker can ask for; a date can be so far off that
+	// a sum with it overflows.
+	afterMost = 24 * time.Hour
 )
 
 // passingError is a failure that may be gone the next time.
@@ -46,15 +50,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // retryAfter reads the header Retry-After, seconds or a date (RFC 9110,
-// section 10.2.3). What cannot be read, and the past, is 0.
+// section 10.2.3), up to a day. What cannot be read, and the past, is 0.
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+		return min(time.Duration(seconds)*time.Second, afterMost)
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	return max(0, time.Until(at))
+	return min(max(0, time.Until(at)), afterMost)
 }
