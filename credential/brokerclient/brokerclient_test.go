@@ -340,3 +340,25 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func FuzzOpen(f *testing.F) {
+	for _, s := range []string{
+		"broker+https://broker.example:8443/base?identity_file=/run/{workspace}", "broker+unix:///run/b.sock?owner=0",
+		"broker+https://[::1]:8443", "broker+unix:///{owner}", "broker+https://a@b", "broker+https://%zz",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := url.Parse(raw)
+		if err != nil || strings.Contains(raw, "ca_file") { // which names a file to read
+			return
+		}
+		s, err := Open(u, "sb-1")
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(s.url, "https://") && s.url != "http://localhost/v1/token" {
+			t.Errorf("Open(%q) asks %q", raw, s.url)
+		}
+	})
+}

@@ -124,6 +124,25 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// The same with real connections: one that is dropped, one that ends within the
+// answer, one that says how long to wait.
+func TestRetriesOverARealNetwork(t *testing.T) {
+	b := &credentialtest.Broker{}
+	drop := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	half := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", api.MediaType)
+		w.Header().Set("Content-Length", "500")
+		_, _ = io.WriteString(w, `{"token":"`)
+	}
+	b.FailNext(credentialtest.Failure{Handler: http.HandlerFunc(drop)}, credentialtest.Failure{Handler: http.HandlerFunc(half)}, credentialtest.Busy(1))
+	s, _ := serve(t, under(b))
+	began := time.Now()
+	token, err := s.Token(t.Context(), widgets)
+	if took := time.Since(began); err != nil || token.IsZero() || b.Calls() != 4 || took < time.Second || took > 5*time.Second {
+		t.Errorf("Token = %v, %v after %d calls in %v, want a token after 4 in 1s and a little", token, err, b.Calls(), took)
+	}
+}
+
 func TestCancelEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := scripted(status(503, "Retry-After", "20"))

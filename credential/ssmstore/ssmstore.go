@@ -1,0 +1,80 @@
+// Package ssmstore reads tokens from AWS Systems Manager Parameter Store:
+//
+//	ssm:///name/of/parameter[?region=…][&endpoint=…][&profile=…]
+//
+// What the URL does not say comes from where the AWS SDK looks: AWS_REGION,
+// AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL, profiles, container and instance
+// roles.
+package ssmstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// maxWait bounds one Token for callers without a deadline of their own.
+const maxWait = 30 * time.Second
+
+// A Source is one parameter, or with placeholders one for each workspace, host,
+// owner or repository.
+type Source struct {
+	name      credential.Template
+	workspace string
+	settings  settings
+	client    lazyClient
+}
+
+// Key says that requests for the same parameter share a token.
+func (s *Source) Key(req credential.Request) string { return s.name.Key(req) }
+
+// Token reads and decrypts the parameter. A bare token ends an hour after the
+// parameter's last change; a JSON object {"token","expires_at"} says so itself.
+// Throttling and lost connections are tried again, never beyond ctx's deadline.
+func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	name, err := s.name.Expand(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	client, err := s.client.get(ctx, s.settings)
+	if err != nil {
+		return credential.Token{}, describeConfig(ctx, name, err)
+	}
+	out, err := client.read(ctx, name)
+	if err != nil {
+		if isStale(err) {
+			s.client.forget(client)
+		}
+		return credential.Token{}, describe(ctx, name, client.region, err)
+	}
+	return s.parse(name, out)
+}
+
+func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Token, error) {
+	if out.Parameter == nil || out.Parameter.Value == nil {
+		return credential.Token{}, oneline.New(what(name), "the answer holds no value", "check the endpoint that the source or AWS_ENDPOINT_URL names")
+	}
+	token, err := credential.ParseToken([]byte(*out.Parameter.Value), aws.ToTime(out.Parameter.LastModifiedDate))
+	if err != nil {
+		return credential.Token{}, oneline.Wrap(what(name), err, "")
+	}
+	if !token.Expiry.After(time.Now()) {
+		return credential.Token{}, oneline.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+			"the issuing side has to refresh it: gatepass workspace refresh "+s.workspaceOr("ID"))
+	}
+	return token, nil
+}
+
+func (s *Source) workspaceOr(other string) string {
+	if s.workspace == "" {
+		return other
+	}
+	return s.workspace
+}
