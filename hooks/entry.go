@@ -1,9 +1,18 @@
+// Package hooks guards what a push may do to the refs of a remote, and stands
+// in for the client hooks it displaces by being installed as core.hooksPath.
+//
+// A push is read line by line ([ParseUpdates]), every line is classified as
+// one [Verb] and checked against a [RefPolicy] ([Guard]); what cannot be
+// understood is refused. Then the repository's own hook runs as if git had
+// called it ([Hook]).
+//
+// The guard runs as the user it guards. It stops mistakes, not a determined
+// program: "git push --no-verify" passes it.
 package hooks
 
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -94,13 +103,7 @@ func (e *Entry) setAllow(node *yaml.Node) error {
 	return nil
 }
 
-func verbList() string {
-	texts := make([]string, len(verbs))
-	for i, v := range verbs {
-		texts[i] = string(v)
-	}
-	return strings.Join(texts, ", ")
-}
+func verbList() string { return joinVerbs(verbs) }
 
 func at(node *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d column %d: "+format, append([]any{node.Line, node.Column}, args...)...)

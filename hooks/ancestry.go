@@ -1,0 +1,129 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// ancestryTime bounds all questions of one push together.
+	ancestryTime = 15 * time.Second
+	// manyChanges is how many changes are worth one walk over all of them
+	// before each is asked about by itself.
+	manyChanges = 4
+	askers      = 4 // git processes at a time
+)
+
+// GitAncestry is the Ancestry of the repository in the current directory, as
+// git itself tells it. Nothing is fetched for it, however the repository is
+// set up, and replacement objects and grafts, which the remote does not know,
+// do not count. What git cannot tell in 15 seconds is unknown.
+func GitAncestry(ctx context.Context, changes []Change) []Relation {
+	ctx, cancel := context.WithTimeout(ctx, ancestryTime)
+	defer cancel()
+	var proven map[Change]bool
+	distinct := distinct(changes)
+	if len(distinct) > manyChanges {
+		proven = walk(ctx, distinct)
+	}
+	answers := askEach(ctx, distinct, proven)
+	relations := make([]Relation, len(changes))
+	for i, c := range changes {
+		relations[i] = answers[c]
+	}
+	return relations
+}
+
+func distinct(changes []Change) []Change {
+	seen := make(map[Change]bool, len(changes))
+	var kept []Change
+	for _, c := range changes {
+		if !seen[c] {
+			seen[c] = true
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// askEach asks git about every change that is not proven yet.
+func askEach(ctx context.Context, changes []Change, proven map[Change]bool) map[Change]Relation {
+	answers := make(map[Change]Relation, len(changes))
+	var mu sync.Mutex // guards answers
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, askers)
+	for _, c := range changes {
+		if proven[c] {
+			mu.Lock()
+			answers[c] = Relation{FastForward: true}
+			mu.Unlock()
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			relation := isAncestor(ctx, c)
+			mu.Lock()
+			answers[c] = relation
+			mu.Unlock()
+			<-slots
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// isAncestor asks git-merge-base(1), which peels tags, and answers 0 for yes, 1
+// for no, and something else when an object is absent or no commit.
+func isAncestor(ctx context.Context, c Change) Relation {
+	if ctx.Err() != nil {
+		return Relation{Unknown: tooLong}
+	}
+	err := offlineGit(ctx, "merge-base", "--is-ancestor", c.Old, c.New).Run()
+	if err == nil {
+		return Relation{FastForward: true}
+	}
+	exit, exited := errors.AsType[*exec.ExitError](err)
+	switch {
+	case ctx.Err() != nil:
+		return Relation{Unknown: tooLong}
+	case !exited:
+		return Relation{Unknown: "counted as forced: git could not be run"}
+	case exit.ExitCode() == 1:
+		return Relation{}
+	default:
+		return Relation{Unknown: "counted as forced: what the remote has, " + short(c.Old) + ", is not in this repository; fetch it first"}
+	}
+}
+
+const tooLong = "counted as forced: git took too long to tell"
+
+func short(oid string) string { return oid[:min(12, len(oid))] }
+
+// offlineGit is a git that answers from the objects at hand. Only git 2.45 and
+// later (and the last 2.39 to 2.44) know GIT_NO_LAZY_FETCH; allowing no
+// protocol stops the fetch that any older git starts in a partial clone.
+func offlineGit(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := gitCommand(ctx, args...)
+	cmd.Env = append(os.Environ(),
+		"GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none",
+		"GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE="+os.DevNull)
+	return cmd
+}
+
+// gitCommand runs the git of PATH; inside a hook, that is the one that called
+// it. The environment is passed on as git set it.
+func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+func gitOutput(ctx context.Context, args ...string) (string, error) {
+	out, err := gitCommand(ctx, args...).Output()
+	return strings.TrimSuffix(string(out), "\n"), err
+}

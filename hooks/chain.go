@@ -1,0 +1,166 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// A Hook is one call of a client hook by git.
+type Hook struct {
+	Event          string
+	Args           []string  // as git gave them
+	Stdin          io.Reader // for the hook; a file is handed over as it is
+	Stdout, Stderr io.Writer
+}
+
+// Chain runs the hook that git would have run if gatepass were not installed,
+// and returns its exit code, or 0 when there is none. That is the hook in
+//
+//   - the core.hooksPath that the installer replaced ([ChainPathKey]), else
+//   - the core.hooksPath of the next wider scope below ours, else
+//   - the hooks directory of the repository.
+//
+// When that hook leads back here, the second call does nothing.
+func (h Hook) Chain(ctx context.Context) (exitCode int, err error) {
+	mark := readMark(os.Getenv(chainMark))
+	above := ancestors()
+	if mark.covers(h.Event, nearestGit(above, os.Getppid()), os.Getppid()) {
+		return 0, nil
+	}
+	if mark.depth >= maxDepth {
+		return 0, fmt.Errorf("hooks call each other %d deep", maxDepth)
+	}
+	dir, err := chainDir(ctx, h.Event)
+	if err != nil || dir == "" {
+		return 0, err
+	}
+	path := filepath.Join(dir, h.Event)
+	if !h.runnable(path) {
+		return 0, nil
+	}
+	next := mark.next(h.Event, nearestGit(above, os.Getppid()))
+	return h.run(ctx, path, append(os.Environ(), chainMark+"="+next.String()))
+}
+
+// runnable reports whether git would run the file, and says when it only lacks
+// the permission.
+func (h Hook) runnable(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if info.Mode()&0o111 == 0 {
+		fmt.Fprintf(h.Stderr, "gatepass: the repository's %s hook is ignored: it is not executable\n", h.Event)
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return !isSelf(f)
+}
+
+func (h Hook) run(ctx context.Context, path string, env []string) (int, error) {
+	code, err := h.start(ctx, env, path)
+	if errors.Is(err, syscall.ENOEXEC) {
+		// A script without "#!" is run by sh, as git does.
+		code, err = h.start(ctx, env, "/bin/sh", path)
+	}
+	return code, err
+}
+
+func (h Hook) start(ctx context.Context, env []string, command ...string) (int, error) {
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], h.Args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = h.Stdin, h.Stdout, h.Stderr, env
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	exit, exited := errors.AsType[*exec.ExitError](err)
+	if !exited {
+		// The hook may leave its input unread, or a child with its output.
+		if errors.Is(err, exec.ErrWaitDelay) {
+			err = nil
+		}
+		return 0, err
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return exit.ExitCode(), nil
+}
+
+// chainDir returns the directory git would have looked in, "" for none.
+func chainDir(ctx context.Context, event string) (string, error) {
+	s, err := readSettings(ctx)
+	if err != nil {
+		return "", err
+	}
+	if dir, ok := s.nextHooksPath(event); ok {
+		return dir, nil
+	}
+	common, err := gitOutput(ctx, "rev-parse", "--git-common-dir")
+	if err != nil {
+		return "", fmt.Errorf("git rev-parse: %w", err)
+	}
+	// Not --git-path hooks, which follows core.hooksPath back to us.
+	return filepath.Join(common, "hooks"), nil
+}
+
+// nextHooksPath returns the core.hooksPath that would hold without ours. The
+// one in force brought git here, so it is ours whatever is in it.
+func (s settings) nextHooksPath(event string) (dir string, ok bool) {
+	if s.chained {
+		return expandHome(s.chainPath), true
+	}
+	for i, path := range s.hooksPaths {
+		dir := expandHome(path)
+		if i > 0 && dir != expandHome(s.hooksPaths[0]) && !IsShim(filepath.Join(dir, event)) {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+// chainMark is the environment variable that tells a hook which leads back here
+// from a new push made inside a hook.
+const (
+	chainMark = "GATEPASS_CHAIN"
+	maxDepth  = 8
+)
+
+// A mark says which hook is being chained, for which git, by which process.
+type mark struct {
+	event           string
+	git, dispatcher int
+	depth           int
+}
+
+func readMark(s string) mark {
+	var m mark
+	if _, err := fmt.Sscanf(s, "%s %d %d %d", &m.event, &m.git, &m.dispatcher, &m.depth); err != nil {
+		return mark{}
+	}
+	return m
+}
+
+func (m mark) String() string {
+	return fmt.Sprintf("%s %d %d %d", m.event, m.git, m.dispatcher, m.depth)
+}
+
+// covers reports whether the call of event by git, through parent, is part of
+// the chain m marks.
+func (m mark) covers(event string, git, parent int) bool {
+	return m.event == event && (m.git == git || m.dispatcher == parent)
+}
+
+func (m mark) next(event string, git int) mark {
+	return mark{event, git, os.Getpid(), m.depth + 1}
+}

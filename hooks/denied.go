@@ -1,0 +1,77 @@
+package hooks
+
+import (
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// maxListed is how many patterns a denial names.
+const maxListed = 12
+
+// A DeniedError says why one update of a push is refused. Its text is one line
+// without control characters.
+type DeniedError struct {
+	Update   RefUpdate
+	Verb     Verb
+	Matching []*Rule // the rules that match the ref, none of which allows Verb
+	Allowed  []*Rule // the whole policy
+	// Note says what else led here, such as that the history could not be
+	// read. It may be empty.
+	Note string
+}
+
+func (e *DeniedError) Error() string {
+	s := "push to " + e.Update.RemoteRef + " denied: " + e.reason()
+	if e.Note != "" {
+		s += " (" + e.Note + ")"
+	}
+	return oneline.Escape(s + "; " + e.instead())
+}
+
+func (e *DeniedError) reason() string {
+	if len(e.Matching) == 0 {
+		return "no rule allows it (" + string(e.Verb) + ")"
+	}
+	rules := make([]string, len(e.Matching))
+	for i, r := range e.Matching {
+		rules[i] = r.Ref + " allows " + joinVerbs(r.Verbs())
+	}
+	return "this would " + described(e.Verb) + "; rule " + list(rules, " and ")
+}
+
+// described is the verb as it follows "this would".
+func described(v Verb) string {
+	switch v {
+	case Create:
+		return "create the ref"
+	case Update:
+		return "update the ref"
+	case Force:
+		return "force the ref to other history"
+	case Delete:
+		return "delete the ref"
+	case Move:
+		return "move an existing tag"
+	default:
+		return string(v)
+	}
+}
+
+func (e *DeniedError) instead() string {
+	if len(e.Allowed) == 0 {
+		return "nothing may be pushed from here"
+	}
+	rules := make([]string, len(e.Allowed))
+	for i, r := range e.Allowed {
+		rules[i] = r.String()
+	}
+	return "allowed: " + list(rules, ", ")
+}
+
+func list(items []string, separator string) string {
+	if len(items) > maxListed {
+		items = append(items[:maxListed:maxListed], "…")
+	}
+	return strings.Join(items, separator)
+}

@@ -1,0 +1,100 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gobwas/glob"
+)
+
+// maxWildcards bounds the work one match can cost.
+const maxWildcards = 16
+
+// A pattern matches full ref names. There are three wildcards:
+//
+//	?   one character other than "/"
+//	*   any characters other than "/", or none
+//	**  any characters; as a whole part, "a/**/b", also no part at all: "a/b"
+//
+// Everything else stands for itself. The other glob characters are refused
+// rather than read as text, so that nobody believes in a set or an exclusion
+// that is not there.
+type pattern struct {
+	full   string // with "refs/heads/" where the entry left it out
+	prefix string // the literal text before the first wildcard
+	suffix string // the literal text after the last one
+	glob   *glob.Pattern
+}
+
+var compiler = glob.Compiler{Separators: []rune{'/'}, Globstar: true}
+
+// compilePattern reads the text of an entry.
+func compilePattern(text string) (*pattern, error) {
+	if err := checkPattern(text); err != nil {
+		return nil, err
+	}
+	full := text
+	if !strings.HasPrefix(full, "refs/") {
+		full = "refs/heads/" + full
+	}
+	if err := checkPossible(full); err != nil {
+		return nil, fmt.Errorf("no ref can match: %w", err)
+	}
+	p := &pattern{full: full}
+	first, last := strings.IndexAny(full, "*?"), strings.LastIndexAny(full, "*?")
+	if first < 0 {
+		return p, nil
+	}
+	p.prefix, p.suffix = full[:first], full[last+1:]
+	if last > 0 && full[last-1:last+1] == "**" {
+		// "**/x" also matches without the slash.
+		p.suffix = strings.TrimPrefix(p.suffix, "/")
+	}
+	var err error
+	p.glob, err = compiler.Compile(strings.ReplaceAll(full, "]", `\]`))
+	return p, err
+}
+
+func checkPattern(text string) error {
+	switch {
+	case text == "":
+		return errors.New("it is empty")
+	case text[0] == '!':
+		return errors.New("there is no negation; what no entry names is refused anyway")
+	case strings.ContainsAny(text, `[{}\`):
+		return errors.New(`only ?, * and ** are special here; for sets such as [ab] or {a,b} write one entry each`)
+	case strings.Contains(text, "***"):
+		return errors.New("three stars mean nothing; ** crosses slashes, * does not")
+	case strings.Count(text, "*")+strings.Count(text, "?") > maxWildcards:
+		return fmt.Errorf("it has more than %d wildcards", maxWildcards)
+	}
+	return nil
+}
+
+// checkPossible returns an error when no valid ref matches the full pattern. A
+// letter in place of every wildcard never makes a name invalid, so what is
+// still invalid then is so because of the text around the wildcards.
+func checkPossible(full string) error {
+	if full == "refs/heads" || full == "refs/tags" {
+		return errors.New("it is a directory of refs; add /** for all of them")
+	}
+	shortest := strings.ReplaceAll(full, "**/", "")
+	shortest = strings.ReplaceAll(shortest, "*", "")
+	if len(shortest) > maxRef {
+		return fmt.Errorf("it is longer than %d bytes", maxRef)
+	}
+	sample := strings.NewReplacer("**", "a", "*", "a", "?", "a").Replace(full)
+	if len(sample) > maxRef {
+		sample = sample[:maxRef-1] + "a"
+	}
+	return CheckRef(sample)
+}
+
+// match reports whether ref, a valid full name, is one the pattern names.
+func (p *pattern) match(ref string) bool {
+	if p.glob == nil {
+		return ref == p.full
+	}
+	return strings.HasPrefix(ref, p.prefix) && strings.HasSuffix(ref, p.suffix) && p.glob.Match(ref)
+}

@@ -1,0 +1,159 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Rule is one entry of a policy, ready to be asked.
+type Rule struct {
+	Entry          // as written
+	Full  string   // the pattern as it is matched, "refs/…"
+	index int      // its place in the list
+	p     *pattern // never nil
+	verbs map[Verb]bool
+}
+
+// Allows reports whether the rule allows verb on the refs it matches.
+func (r *Rule) Allows(verb Verb) bool { return r.verbs[verb] }
+
+// Verbs returns what the rule allows, in the order it was written.
+func (r *Rule) Verbs() []Verb {
+	if r.Allow == nil {
+		return []Verb{Create, Update}
+	}
+	return r.Allow
+}
+
+// String returns the pattern as written, followed by its verbs where they were
+// written too.
+func (r *Rule) String() string {
+	if r.Allow == nil {
+		return r.Ref
+	}
+	return r.Ref + " (" + joinVerbs(r.Allow) + ")"
+}
+
+// RefPolicy says which remote refs may be pushed and what may be done to them.
+// The zero value and nil allow nothing.
+//
+// Rules add up: a push is allowed when any rule that matches the ref allows
+// the verb. Names are compared byte for byte, in full.
+type RefPolicy struct {
+	rules []*Rule
+	exact map[string][]*Rule // by full name: rules without wildcards
+	globs []*Rule
+}
+
+// CompileRefs compiles the entries of a refs list. Every bad entry is
+// reported, joined into one error.
+func CompileRefs(entries []Entry) (*RefPolicy, error) {
+	policy := &RefPolicy{exact: map[string][]*Rule{}}
+	var errs []error
+	for i, e := range entries {
+		rule, err := compileRule(i, e)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ref pattern %q: %w", e.Ref, err))
+			continue
+		}
+		policy.add(rule)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
+func compileRule(index int, e Entry) (*Rule, error) {
+	p, err := compilePattern(e.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if e.Allow != nil && len(e.Allow) == 0 {
+		return nil, errors.New("allow is empty")
+	}
+	rule := &Rule{Entry: e, Full: p.full, index: index, p: p, verbs: map[Verb]bool{}}
+	for _, verb := range rule.Verbs() {
+		if !slices.Contains(verbs, verb) {
+			return nil, fmt.Errorf("unknown verb %q; known are %s", verb, verbList())
+		}
+		rule.verbs[verb] = true
+	}
+	return rule, nil
+}
+
+func (p *RefPolicy) add(r *Rule) {
+	p.rules = append(p.rules, r)
+	if r.p.glob == nil {
+		p.exact[r.Full] = append(p.exact[r.Full], r)
+		return
+	}
+	p.globs = append(p.globs, r)
+}
+
+// Rules returns the rules in the order of the list.
+func (p *RefPolicy) Rules() []*Rule {
+	if p == nil {
+		return nil
+	}
+	return slices.Clone(p.rules)
+}
+
+// Matching returns the rules whose pattern matches the full remote ref, in the
+// order of the list. A name that git would not accept matches none.
+func (p *RefPolicy) Matching(ref string) []*Rule {
+	if p == nil || len(p.rules) == 0 || CheckRef(ref) != nil {
+		return nil
+	}
+	matching := slices.Clone(p.exact[ref])
+	for _, r := range p.globs {
+		if r.p.match(ref) {
+			matching = append(matching, r)
+		}
+	}
+	slices.SortFunc(matching, func(a, b *Rule) int { return a.index - b.index })
+	return matching
+}
+
+// Check asks whether verb may be done to the full remote ref. It returns the
+// rule that allows it, or a [*DeniedError] that knows the rules that matched
+// the ref and do not allow the verb.
+func (p *RefPolicy) Check(ref string, verb Verb) (*Rule, error) {
+	matching := p.Matching(ref)
+	if denied := p.decide(matching, RefUpdate{RemoteRef: ref}, verb); denied != nil {
+		return nil, denied
+	}
+	return firstAllowing(matching, verb), nil
+}
+
+// decide returns nil when one of the matching rules allows verb.
+func (p *RefPolicy) decide(matching []*Rule, u RefUpdate, verb Verb) *DeniedError {
+	if firstAllowing(matching, verb) != nil {
+		return nil
+	}
+	denied := &DeniedError{Update: u, Verb: verb, Matching: matching}
+	if p != nil {
+		denied.Allowed = p.rules
+	}
+	return denied
+}
+
+// firstAllowing returns the first rule that allows verb, or nil.
+func firstAllowing(rules []*Rule, verb Verb) *Rule {
+	for _, r := range rules {
+		if r.Allows(verb) {
+			return r
+		}
+	}
+	return nil
+}
+
+func joinVerbs(vs []Verb) string {
+	texts := make([]string, len(vs))
+	for i, v := range vs {
+		texts[i] = string(v)
+	}
+	return strings.Join(texts, ", ")
+}

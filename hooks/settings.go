@@ -1,0 +1,95 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ChainPathKey is the git setting in which the installer keeps the
+// core.hooksPath it replaced, in the file that it replaced it in.
+const ChainPathKey = "gatepass.chainHooksPath"
+
+// settings is what the guard needs of git's configuration.
+type settings struct {
+	hooksPaths []string // every core.hooksPath, the one in force first
+	chainPath  string   // ChainPathKey
+	chained    bool     // whether chainPath is set
+	mirrors    []string // the remotes with mirror=true
+}
+
+const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|remote\..*\.mirror)$`
+
+// readSettings asks git once for all of them. Exit code 1 says that none is set.
+func readSettings(ctx context.Context) (settings, error) {
+	out, err := gitCommand(ctx, "config", "--null", "--get-regexp", settingKeys).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
+		return settings{}, nil
+	}
+	if err != nil {
+		return settings{}, fmt.Errorf("git config: %w", err)
+	}
+	return parseSettings(string(out)), nil
+}
+
+// parseSettings reads "key LF value NUL"; a key without a value has no LF and
+// means true. Later entries win.
+func parseSettings(out string) settings {
+	var s settings
+	mirror := map[string]bool{}
+	for entry := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
+		key, value, valued := strings.Cut(entry, "\n")
+		switch {
+		case key == "core.hookspath":
+			s.hooksPaths = append(s.hooksPaths, value)
+		case key == "gatepass.chainhookspath":
+			s.chainPath, s.chained = value, true
+		case strings.HasPrefix(key, "remote.") && strings.HasSuffix(key, ".mirror"):
+			mirror[strings.TrimSuffix(strings.TrimPrefix(key, "remote."), ".mirror")] = !valued || !isFalse(value)
+		}
+	}
+	slices.Reverse(s.hooksPaths)
+	for name, on := range mirror {
+		if on {
+			s.mirrors = append(s.mirrors, name)
+		}
+	}
+	return s
+}
+
+// isFalse reports whether git reads value as false. Everything else counts as
+// true here, also what git would refuse.
+func isFalse(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "false", "no", "off", "0":
+		return true
+	}
+	return false
+}
+
+// expandHome replaces a leading ~ or ~user as git does in paths. What cannot
+// be expanded stays, and then names no directory.
+func expandHome(path string) string {
+	if !strings.HasPrefix(path, "~") {
+		return path
+	}
+	name, rest, _ := strings.Cut(path[1:], "/")
+	home := os.Getenv("HOME")
+	if name != "" {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return path
+		}
+		home = u.HomeDir
+	}
+	if home == "" {
+		return path
+	}
+	return filepath.Join(home, rest)
+}
