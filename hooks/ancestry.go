@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"time"
 )
@@ -121,9 +120,4 @@ func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.WaitDelay = time.Second
 	return cmd
-}
-
-func gitOutput(ctx context.Context, args ...string) (string, error) {
-	out, err := gitCommand(ctx, args...).Output()
-	return strings.TrimSuffix(string(out), "\n"), err
 }

@@ -28,24 +28,22 @@ type Hook struct {
 //   - the hooks directory of the repository.
 //
 // When that hook leads back here, the second call does nothing.
-func (h Hook) Chain(ctx context.Context) (exitCode int, err error) {
+func (h Hook) Chain(ctx context.Context, r *Repository) (exitCode int, err error) {
+	parent := os.Getppid()
+	git := nearestGit(r.above, parent)
 	mark := readMark(os.Getenv(chainMark))
-	above := ancestors()
-	if mark.covers(h.Event, nearestGit(above, os.Getppid()), os.Getppid()) {
+	switch {
+	case mark.covers(h.Event, git, parent):
 		return 0, nil
-	}
-	if mark.depth >= maxDepth {
+	case mark.depth >= maxDepth:
 		return 0, fmt.Errorf("hooks call each other %d deep", maxDepth)
 	}
-	dir, err := chainDir(ctx, h.Event)
-	if err != nil || dir == "" {
-		return 0, err
-	}
+	dir := r.chainDir(h.Event)
 	path := filepath.Join(dir, h.Event)
-	if !h.runnable(path) {
+	if dir == "" || !h.runnable(path) {
 		return 0, nil
 	}
-	next := mark.next(h.Event, nearestGit(above, os.Getppid()))
+	next := mark.next(h.Event, git)
 	return h.run(ctx, path, append(os.Environ(), chainMark+"="+next.String()))
 }
 
@@ -97,21 +95,13 @@ func (h Hook) start(ctx context.Context, env []string, command ...string) (int, 
 	return exit.ExitCode(), nil
 }
 
-// chainDir returns the directory git would have looked in, "" for none.
-func chainDir(ctx context.Context, event string) (string, error) {
-	s, err := readSettings(ctx)
-	if err != nil {
-		return "", err
+// chainDir returns the directory git would have looked in, "" for none. It is
+// not what "git rev-parse --git-path hooks" says: that is ours.
+func (r *Repository) chainDir(event string) string {
+	if dir, ok := r.nextHooksPath(event); ok {
+		return dir
 	}
-	if dir, ok := s.nextHooksPath(event); ok {
-		return dir, nil
-	}
-	common, err := gitOutput(ctx, "rev-parse", "--git-common-dir")
-	if err != nil {
-		return "", fmt.Errorf("git rev-parse: %w", err)
-	}
-	// Not --git-path hooks, which follows core.hooksPath back to us.
-	return filepath.Join(common, "hooks"), nil
+	return filepath.Join(r.common, "hooks")
 }
 
 // nextHooksPath returns the core.hooksPath that would hold without ours. The

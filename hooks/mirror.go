@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"context"
 	"errors"
 	"slices"
 )
@@ -11,17 +10,13 @@ import (
 var ErrMirror = errors.New("a mirror push deletes refs that git does not show to hooks")
 
 // Mirrors returns an error that wraps [ErrMirror] when the push that called
-// this program mirrors: its arguments say so (seen on Linux only), or the
-// remote's settings do. Any other error says that the settings cannot be read.
-func Mirrors(ctx context.Context, remote string) error {
-	if args, ok := pusher(ancestors()); ok && asksForMirror(args) {
+// this program mirrors: its arguments say so, which only Linux shows, or the
+// settings of the remote do.
+func (r *Repository) Mirrors(remote string) error {
+	if args, ok := pusher(r.above); ok && asksForMirror(args) {
 		return mirrorError{"push the refs you mean by name, without --mirror"}
 	}
-	s, err := readSettings(ctx)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(s.mirrors, remote) {
+	if slices.Contains(r.mirrors, remote) {
 		return mirrorError{"unset remote." + RedactURL(remote) + ".mirror and push the refs you mean by name"}
 	}
 	return nil

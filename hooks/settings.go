@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +11,39 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // ChainPathKey is the git setting in which the installer keeps the
 // core.hooksPath it replaced, in the file that it replaced it in.
 const ChainPathKey = "gatepass.chainHooksPath"
+
+// A Repository is what a hook sees around itself: the processes above it, the
+// settings of git, and the repository in the current directory.
+type Repository struct {
+	settings
+	common string    // the git directory that all worktrees share
+	above  []process // nearest first; nil where it cannot be told
+}
+
+// ReadRepository asks git about the repository in the current directory.
+func ReadRepository(ctx context.Context) (*Repository, error) {
+	r := &Repository{above: ancestors()}
+	var settingsErr, commonErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { r.settings, settingsErr = readSettings(ctx) })
+	wg.Go(func() { r.common, commonErr = commonDir(ctx) })
+	wg.Wait()
+	return r, cmp.Or(settingsErr, commonErr)
+}
+
+func commonDir(ctx context.Context) (string, error) {
+	out, err := gitCommand(ctx, "rev-parse", "--git-common-dir").Output()
+	if err != nil {
+		return "", fmt.Errorf("git rev-parse: %w", err)
+	}
+	return strings.TrimSuffix(string(out), "\n"), nil
+}
 
 // settings is what the guard needs of git's configuration.
 type settings struct {

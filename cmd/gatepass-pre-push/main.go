@@ -1,0 +1,134 @@
+// Command gatepass-pre-push is a git hook that lets a push through only to the
+// refs the workspace file allows, and then runs the repository's own hook.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const usage = `usage: gatepass-pre-push [--configured] REMOTE URL    (git calls it, as its pre-push hook)
+       gatepass-pre-push --hook NAME [ARGUMENT...]     (as another client hook)
+       gatepass-pre-push --version
+
+Refuses a push to refs that the workspace file does not allow, and otherwise
+runs the repository's own hook with the same arguments and standard input.
+The file is /etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
+belong to root or to you, and no one else may be able to write to it.
+
+  --hook NAME    the hook to stand for; all but pre-push only run the repository's own
+  --configured   called by git's own hook.<name>.command (git 2.54 and later):
+                 do not run the repository's hook, git does
+
+Exit codes: 0 the push may go on, 1 it may not, 2 wrong usage; else that of the
+repository's hook.
+`
+
+// version is set by the linker; "go install" leaves it to the build's record.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run takes the whole of os.Args: under the name of a hook, the program is
+// that hook.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c, err := parse(args)
+	switch {
+	case err != nil:
+		fmt.Fprint(stderr, oneline.Line(err)+usage)
+		return 2
+	case c.help:
+		fmt.Fprint(stdout, usage)
+		return 0
+	case c.version:
+		fmt.Fprintln(stdout, "gatepass-pre-push", buildVersion())
+		return 0
+	}
+	c.getenv = getenv
+	hook := hooks.Hook{Event: c.event, Args: c.args, Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	if c.event == hooks.PrePush {
+		return c.guard(ctx, hook)
+	}
+	return c.chain(ctx, hook, nil)
+}
+
+// A call is what the arguments say.
+type call struct {
+	event         string
+	args          []string // the hook's
+	configured    bool
+	help, version bool
+	getenv        func(string) string
+}
+
+// parse reads our own options, which stand in front of the hook's arguments.
+func parse(args []string) (call, error) {
+	c := call{event: hooks.PrePush}
+	if len(args) == 0 {
+		return c, usageError("no program name")
+	}
+	if name := filepath.Base(args[0]); hooks.IsClientHook(name) {
+		// A symbolic link. Git's arguments may look like options: pre-rebase
+		// is given "--root".
+		c.event, c.args = name, args[1:]
+		return c, c.check()
+	}
+	for args = args[1:]; len(args) > 0 && strings.HasPrefix(args[0], "--"); args = args[1:] {
+		switch {
+		case args[0] == "--hook" && len(args) > 1:
+			c.event, args = args[1], args[1:]
+			c.args = args[1:]
+			return c, c.check()
+		case args[0] == "--configured":
+			c.configured = true
+		case args[0] == "--help":
+			c.help = true
+			return c, nil
+		case args[0] == "--version":
+			c.version = true
+			return c, nil
+		default:
+			return c, usageError(fmt.Sprintf("option %s is not known here", args[0]))
+		}
+	}
+	c.args = args
+	return c, c.check()
+}
+
+// check keeps a mistyped hook name from passing for one that only chains.
+func (c call) check() error {
+	if !hooks.IsClientHook(c.event) {
+		return usageError(fmt.Sprintf("%q is no client hook", c.event))
+	}
+	if c.event == hooks.PrePush && len(c.args) != 2 {
+		return usageError(fmt.Sprintf("a pre-push hook has two arguments, REMOTE and URL, not %d", len(c.args)))
+	}
+	return nil
+}
+
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
