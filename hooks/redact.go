@@ -14,7 +14,7 @@ func RedactURL(s string) string {
 		return redactShort(s)
 	}
 	u, err := url.Parse(s)
-	if err != nil || strings.Contains(u.Path, "@") || strings.Contains(scheme, "@") {
+	if err != nil || strings.Contains(u.Path, "@") || strings.Contains(scheme, "@") || u.User == nil && strings.Contains(rest, "@") {
 		return strings.TrimRight(scheme[strings.LastIndexByte(scheme, '@')+1:], ":") + "://…"
 	}
 	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// binVariable names a directory of built binaries to test instead of this
+// package compiled into the test.
+const binVariable = "GATEPASS_TEST_BIN"
+
+func TestMain(m *testing.M) {
+	commands := map[string]func(){"gatepass-pre-push": main}
+	if os.Getenv(binVariable) != "" {
+		commands = nil
+	}
+	testscript.Main(m, commands)
+}
+
+// scripts are embedded, so that the compiled test runs anywhere.
+//
+//go:embed testdata
+var scripts embed.FS
+
+func TestScripts(t *testing.T) {
+	version := gitVersion(t)
+	t.Logf("git %d.%d", version[0], version[1])
+	testscript.Run(t, testscript.Params{
+		Dir:   unpack(t),
+		Setup: setup,
+		Condition: func(cond string) (bool, error) {
+			var want [2]int
+			if _, err := fmt.Sscanf(cond, "git:%d.%d", &want[0], &want[1]); err != nil {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return version[0] > want[0] || version[0] == want[0] && version[1] >= want[1], nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shim": shim, "lines": lines},
+	})
+}
+
+// gitVersion reads "git version 2.39.5 (…)".
+func gitVersion(t *testing.T) (version [2]int) {
+	out, err := exec.Command("git", "version").Output()
+	if err != nil {
+		t.Skipf("git cannot be run: %v", err)
+	}
+	m := regexp.MustCompile(`(\d+)\.(\d+)`).FindStringSubmatch(string(out))
+	if m == nil {
+		t.Fatalf("git version = %q, want a version", out)
+	}
+	version[0], _ = strconv.Atoi(m[1])
+	version[1], _ = strconv.Atoi(m[2])
+	return version
+}
+
+func unpack(t *testing.T) string {
+	files, err := fs.Sub(scripts, "testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, files); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// setup gives every script a home with the guard installed for all of git, and
+// a policy nobody else can write to.
+func setup(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return err
+	}
+	settings := strings.Join([]string{
+		"[user]", "name = Test", "email = test@example.com",
+		"[init]", "defaultBranch = main",
+		"[core]", "hooksPath = " + filepath.Join(home, "hooks"),
+		"[protocol \"file\"]", "allow = always",
+		"[advice]", "detachedHead = false", "",
+	}, "\n")
+	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(settings), 0o644); err != nil {
+		return err
+	}
+	policy := filepath.Join(env.WorkDir, "workspace.yaml")
+	if _, err := os.Stat(policy); err == nil {
+		if err := os.Chmod(policy, 0o644); err != nil {
+			return err
+		}
+	}
+	if dir := os.Getenv(binVariable); dir != "" {
+		env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
+	}
+	env.Setenv("HOME", home)
+	env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	env.Setenv("GATEPASS_CONFIG", policy)
+	env.Setenv("ZERO", strings.Repeat("0", 40))
+	return writeShims(env, filepath.Join(home, "hooks"), hooks.ClientHooks)
+}
+
+func writeShims(env *testscript.Env, dir string, events []string) error {
+	binary, err := find(env.Getenv("PATH"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, event := range events {
+		if err := os.WriteFile(filepath.Join(dir, event), hooks.Shim(binary, event), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func find(path string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		binary := filepath.Join(dir, "gatepass-pre-push")
+		if _, err := os.Stat(binary); err == nil {
+			return binary, nil
+		}
+	}
+	return "", fmt.Errorf("no gatepass-pre-push in %s", path)
+}
+
+// shim DIR EVENT writes a file whose contents lead back to the guard.
+func shim(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: shim DIR EVENT")
+	}
+	binary, err := find(ts.Getenv("PATH"))
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), args[1]), hooks.Shim(binary, args[1]), 0o755))
+}
+
+// lines COUNT TEXT says how many lines of the last stderr hold the text.
+func lines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lines COUNT TEXT")
+	}
+	count := 0
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		if strings.Contains(line, args[1]) {
+			count++
+		}
+	}
+	if fmt.Sprint(count) != args[0] {
+		ts.Fatalf("%d lines of stderr hold %q, want %s", count, args[1], args[0])
+	}
+}

@@ -1,0 +1,87 @@
+package hooks
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestMirrorIsSeenInTheArguments(t *testing.T) {
+	for command, want := range map[string]bool{
+		"git push --mirror":                            true,
+		"git push --mir origin":                        true,
+		"git push --m":                                 true,
+		"/usr/bin/git push origin --mirror":            true,
+		"/usr/lib/git-core/git-push --mirror":          true,
+		"git -C dir -c a.b=c --no-pager push --mirror": true,
+		"git --git-dir x --work-tree=push push --mirr": true,
+		"git --config-env a.b=C push --mirror":         true,
+		"git push --no-mirror --mirror origin":         true,
+		"git push origin main":                         false,
+		"git push -- origin":                           false,
+		"git push --no-mirror origin":                  false,
+		"git push -m":                                  false,
+		"git push --mirrors":                           false,
+		"git push --":                                  false,
+		"git push origin mirror":                       false,
+		"git -C --mirror push":                         false,
+		"git clone --mirror":                           false,
+		"git remote add --mirror=push x y":             false,
+		"git":                                          false,
+		"git -c":                                       false,
+		"sh -c git push --mirror":                      false,
+		"git-lfs push --mirror":                        false,
+	} {
+		args, ok := process{argv: strings.Fields(command)}.pushArguments()
+		if got := ok && asksForMirror(args); got != want {
+			t.Errorf("%s: mirror = %v, want %v", command, got, want)
+		}
+	}
+}
+
+func TestTheNearestPushDecides(t *testing.T) {
+	above := []process{
+		{10, []string{"sh", "hook"}},
+		{9, []string{"git", "push", "origin"}},
+		{8, []string{"sh"}},
+		{7, []string{"git", "push", "--mirror"}},
+	}
+	if args, ok := pusher(above); !ok || asksForMirror(args) {
+		t.Errorf("pusher = %q, %v, want the inner push", args, ok)
+	}
+	if got := nearestGit(above, 10); got != 9 {
+		t.Errorf("nearestGit = %d, want 9", got)
+	}
+	if got := nearestGit(nil, 10); got != 10 {
+		t.Errorf("nearestGit of nothing = %d, want the parent", got)
+	}
+	if args, ok := pusher([]process{{1, nil}}); ok {
+		t.Errorf("pusher of a kernel thread = %q, want none", args)
+	}
+}
+
+func TestAncestorsAreSeen(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux shows them")
+	}
+	above := ancestors()
+	if len(above) == 0 || above[0].pid != os.Getppid() || len(above[0].argv) == 0 {
+		t.Errorf("ancestors = %v, want the parent %d first", above, os.Getppid())
+	}
+}
+
+func TestMark(t *testing.T) {
+	m := mark{"pre-push", 10, 11, 2}
+	if got := readMark(m.String()); got != m {
+		t.Errorf("readMark(%q) = %v, want %v", m, got, m)
+	}
+	for _, s := range []string{"", "x", "pre-push 1", "pre-push a b c"} {
+		if got := readMark(s); got != (mark{}) {
+			t.Errorf("readMark(%q) = %v, want none", s, got)
+		}
+	}
+	if !m.covers("pre-push", 10, 99) || !m.covers("pre-push", 99, 11) || m.covers("pre-push", 99, 99) || m.covers("pre-commit", 10, 11) {
+		t.Errorf("%v covers the wrong calls", m)
+	}
+}
