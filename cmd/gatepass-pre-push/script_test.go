@@ -21,7 +21,7 @@ import (
 const binVariable = "GATEPASS_TEST_BIN"
 
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"gatepass-pre-push": main}
+	commands := map[string]func(){"gatepass-pre-push": main, "pre-rebase": main}
 	if os.Getenv(binVariable) != "" {
 		commands = nil
 	}
@@ -101,7 +101,10 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	if dir := os.Getenv(binVariable); dir != "" {
-		env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
+		env.Setenv("PATH", strings.Join([]string{dir, home, env.Getenv("PATH")}, string(os.PathListSeparator)))
+		if err := os.Symlink(filepath.Join(dir, "gatepass-pre-push"), filepath.Join(home, "pre-rebase")); err != nil {
+			return err
+		}
 	}
 	env.Setenv("HOME", home)
 	env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
