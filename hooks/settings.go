@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -37,12 +38,30 @@ func ReadRepository(ctx context.Context) (*Repository, error) {
 	return r, cmp.Or(settingsErr, commonErr)
 }
 
+// commonDir returns the git directory that all worktrees share. Git says which
+// it is; only the plain case, which is nearly every one, is seen without
+// starting it.
 func commonDir(ctx context.Context) (string, error) {
+	if plainRepository() {
+		return ".git", nil
+	}
 	out, err := gitCommand(ctx, "rev-parse", "--git-common-dir").Output()
 	if err != nil {
 		return "", fmt.Errorf("git rev-parse: %w", err)
 	}
 	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
+// plainRepository reports whether the current directory holds its whole git
+// directory and nothing says to use another.
+func plainRepository() bool {
+	if os.Getenv("GIT_DIR") != "" || os.Getenv("GIT_COMMON_DIR") != "" {
+		return false
+	}
+	dotGit, err := os.Lstat(".git")
+	_, headErr := os.Lstat(".git/HEAD")
+	_, commonErr := os.Lstat(".git/commondir")
+	return err == nil && dotGit.IsDir() && headErr == nil && errors.Is(commonErr, fs.ErrNotExist)
 }
 
 // settings is what the guard needs of git's configuration.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/config"
@@ -15,28 +16,38 @@ import (
 // guard judges a push and then runs the repository's own hook.
 func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 	url := hooks.RedactURL(c.args[1])
+	push := "push to " + url + " denied"
 	workspace, policy, err := c.policy()
 	if err != nil {
 		return refuse(hook.Stderr, err)
 	}
 	raw, updates, err := hooks.ReadUpdates(hook.Stdin)
 	if err != nil {
-		return refuse(hook.Stderr, oneline.Wrap("push to "+url+" denied", err, "push branches and tags by name"))
+		return refuse(hook.Stderr, oneline.Wrap(push, err, "push branches and tags by name"))
 	}
-	repository, err := hooks.ReadRepository(ctx)
+	repository, denials, err := look(ctx, hooks.Guard{Policy: policy, Ancestry: hooks.GitAncestry}, updates)
 	if err != nil {
-		return refuse(hook.Stderr, oneline.Wrap("push to "+url+" denied", err, "check that git runs here: git status"))
+		return refuse(hook.Stderr, oneline.Wrap(push, err, "check that git runs here: git status"))
 	}
 	if err := repository.Mirrors(c.args[0]); err != nil {
-		return refuse(hook.Stderr, oneline.Wrap("push to "+url+" denied", err, ""))
+		return refuse(hook.Stderr, oneline.Wrap(push, err, ""))
 	}
-	guard := hooks.Guard{Policy: policy, Ancestry: hooks.GitAncestry}
-	if denials := guard.Check(ctx, updates); len(denials) > 0 {
+	if len(denials) > 0 {
 		fmt.Fprint(hook.Stderr, report(denials, url, workspace.Path))
 		return 1
 	}
 	hook.Stdin = bytes.NewReader(raw)
 	return c.chain(ctx, hook, repository)
+}
+
+// look asks git what it must about the repository and about the updates, at
+// the same time: starting git is most of what a push has to wait for.
+func look(ctx context.Context, g hooks.Guard, updates []hooks.RefUpdate) (r *hooks.Repository, denials []*hooks.DeniedError, err error) {
+	var wg sync.WaitGroup
+	wg.Go(func() { r, err = hooks.ReadRepository(ctx) })
+	denials = g.Check(ctx, updates)
+	wg.Wait()
+	return r, denials, err
 }
 
 // policy reads the workspace file.
