@@ -6,30 +6,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// clientHooks are the hooks that core.hooksPath would take from a repository
-// and that a shim gives back. Left out are those whose mere presence changes
-// what git does, or that run on servers only.
-var clientHooks = []string{
-	"applypatch-msg", "pre-applypatch", "post-applypatch",
-	"pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "post-commit",
-	"pre-rebase", "post-checkout", "post-merge", "pre-push", "pre-auto-gc", "post-rewrite",
-	"sendemail-validate", "post-index-change",
-	"p4-changelist", "p4-prepare-changelist", "p4-post-changelist", "p4-pre-submit",
-}
-
 const shimHead = "#!/bin/sh\nexec "
 
-// shim is the hook of that name: it hands over to the guard binary.
-func shim(guard, hook string) string {
-	return shimHead + shellQuote(guard) + " --hook " + hook + " \"$@\"\n"
-}
+func shim(guard, hook string) string { return string(hooks.Shim(guard, hook)) }
 
 func shims(guard string) map[string]string {
 	all := map[string]string{}
-	for _, hook := range clientHooks {
+	for _, hook := range hooks.ClientHooks {
 		all[hook] = shim(guard, hook)
 	}
 	return all

@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		_, _ = io.WriteString(stdout, "gatepass-agent "+version.String()+"\n")
 		return 0
 	}
-	s := &server.Server{Config: o.config, Open: opener(getenv), Idle: o.idle, MemoryLocked: locked}
+	s := &server.Server{Config: o.config, Open: open, Idle: o.idle, MemoryLocked: locked}
 	if err := serve(ctx, o, s, getenv, stdin, stdout); err != nil {
 		_, _ = io.WriteString(stderr, oneline.Line(err))
 		return 1

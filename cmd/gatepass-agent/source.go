@@ -1,18 +1,25 @@
 package main
 
 import (
-	"context"
-	"time"
-
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/agent/server"
+	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-func opener(getenv func(string) string) server.Opener {
-	return func(*config.Workspace) (credential.Source, error) {
-		return credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
-			return credential.NewToken("ghs_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", time.Now().Add(time.Hour)), nil
-		}), nil
+const knownSources = "ssm://, file://, broker+https:// and broker+unix://"
+
+// open makes the source that a workspace file names. Nothing is asked yet.
+func open(w *config.Workspace) (credential.Source, error) {
+	switch w.Source.Scheme {
+	case "ssm":
+		return ssmstore.Open(w.Source, w.ID)
+	case "file":
+		return filestore.Open(w.Source, w.ID)
+	case "broker+https", "broker+unix":
+		return brokerclient.Open(w.Source, w.ID)
 	}
+	return nil, oneline.New("open the source of "+w.Path, "this agent has no source "+w.Source.Scheme+"://", "use one of "+knownSources)
 }

@@ -47,6 +47,9 @@ func (s *Source) Key(req credential.Request) string {
 	return r.Host + " " + r.Repo + " " + r.Operation
 }
 
+// UsesOperation says that a token for reading is another than one for writing.
+func (*Source) UsesOperation() {}
+
 // Token asks the broker for a token for one repository. It answers
 // [credential.ErrNoCredential] for a host the broker does not serve. What may
 // pass (429, 5xx, a lost connection) is tried again, but never beyond ctx's

@@ -5,11 +5,13 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/gatepass/gatepass/credential/protocol"
 )
 
 const (
-	read  = "read"
-	write = "write"
+	read  = protocol.OperationRead
+	write = protocol.OperationWrite
 
 	maxAncestors = 16
 )
