@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/smithy-go/logging"
 )
 
 // attemptWait bounds one attempt, so that one lost packet does not use up the
@@ -92,7 +93,8 @@ func newClient(ctx context.Context, s settings) (*client, error) {
 // from one configuration and is an option of the other. Loading reads a few
 // small files; the network is not used.
 func loadConfig(ctx context.Context, s settings) (aws.Config, error) {
-	var options []func(*config.LoadOptions) error
+	// The SDK's warnings go to standard error by default, which is the user's.
+	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
 	if s.region != "" {
 		options = append(options, config.WithRegion(s.region))
 	}

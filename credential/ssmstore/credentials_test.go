@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +41,33 @@ func TestNoCredentialsIsToldSoon(t *testing.T) {
 			}
 			checkError(t, token, err, "there are no AWS credentials")
 		})
+	}
+}
+
+// What the SDK would warn about is no line of ours: a metadata service that
+// refuses makes it report the older way it tries next.
+func TestNothingElseIsPrinted(t *testing.T) {
+	metadata := httptest.NewServer(http.NotFoundHandler())
+	defer metadata.Close()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer refusing.Close()
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	defer func(was *os.File) { os.Stderr = was }(os.Stderr)
+	os.Stderr = stderr
+	for _, url := range []string{metadata.URL, refusing.URL} {
+		endpoint := start(t, &double{})
+		t.Setenv("AWS_ACCESS_KEY_ID", "")
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
+		token, err := open(t, "ssm://"+path+"?region=us-east-1&endpoint="+endpoint).Token(t.Context(), widgets)
+		checkError(t, token, err, "there are no AWS credentials")
+	}
+	if text, err := os.ReadFile(stderr.Name()); err != nil || len(text) > 0 {
+		t.Errorf("standard error has %q, %v, want nothing", text, err)
 	}
 }
 
