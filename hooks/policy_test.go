@@ -46,12 +46,12 @@ func TestPatternsMatchTheFullRef(t *testing.T) {
 		{"ü*", "refs/heads/über", "refs/heads/uber"},
 	} {
 		policy := mustCompile(t, Entry{Ref: c.pattern})
-		for _, ref := range strings.Fields(c.yes) {
+		for ref := range strings.FieldsSeq(c.yes) {
 			if len(policy.Matching(ref)) != 1 {
 				t.Errorf("%q does not match %q, want a match", c.pattern, ref)
 			}
 		}
-		for _, ref := range strings.Fields(c.no) {
+		for ref := range strings.FieldsSeq(c.no) {
 			if len(policy.Matching(ref)) != 0 {
 				t.Errorf("%q matches %q, want none", c.pattern, ref)
 			}

@@ -54,7 +54,7 @@ func TestShim(t *testing.T) {
 	if got, want := string(Shim("/opt/it's/gatepass-pre-push", "pre-commit")), "#!/bin/sh\nexec '/opt/it'\\''s/gatepass-pre-push' --hook pre-commit \"$@\"\n"; got != want {
 		t.Errorf("Shim = %q, want %q", got, want)
 	}
-	for _, name := range strings.Fields("push-to-checkout proc-receive pre-receive update reference-transaction fsmonitor-watchman") {
+	for name := range strings.FieldsSeq("push-to-checkout proc-receive pre-receive update reference-transaction fsmonitor-watchman") {
 		if IsClientHook(name) {
 			t.Errorf("IsClientHook(%s) = true, want false: that it exists changes what git does", name)
 		}
