@@ -101,6 +101,9 @@ func (r *Repository) chainDir(event string) string {
 	if dir, ok := r.nextHooksPath(event); ok {
 		return dir
 	}
+	if r.common == "" {
+		return ""
+	}
 	return filepath.Join(r.common, "hooks")
 }
 

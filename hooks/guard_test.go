@@ -76,8 +76,11 @@ func TestGuardKeepsTheOrderAndReportsAll(t *testing.T) {
 		return []Relation{{FastForward: true}, {Unknown: "no history"}}
 	}}
 	denials := g.Check(t.Context(), []RefUpdate{
-		{"a", oidA, "refs/heads/one", zero}, {"b", oidA, "refs/heads/ff1", oidB}, {"c", oidA, "refs/heads/ff2", oidB},
-		{"d", oidA, "refs/heads/ok", zero}, {"(delete)", zero, "refs/heads/ok", oidB},
+		{"a", oidA, "refs/heads/one", zero},
+		{"b", oidA, "refs/heads/ff1", oidB},
+		{"c", oidA, "refs/heads/ff2", oidB},
+		{"d", oidA, "refs/heads/ok", zero},
+		{"(delete)", zero, "refs/heads/ok", oidB},
 	})
 	var got []string
 	for _, d := range denials {

@@ -38,7 +38,8 @@ func ReadRepository(ctx context.Context) (*Repository, error) {
 	return r, cmp.Or(settingsErr, commonErr)
 }
 
-// commonDir returns the git directory that all worktrees share. Git says which
+// commonDir returns the git directory that all worktrees share, "" outside of
+// any repository. Git says which
 // it is; only the plain case, which is nearly every one, is seen without
 // starting it.
 func commonDir(ctx context.Context) (string, error) {
@@ -46,6 +47,9 @@ func commonDir(ctx context.Context) (string, error) {
 		return ".git", nil
 	}
 	out, err := gitCommand(ctx, "rev-parse", "--git-common-dir").Output()
+	if _, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {
+		return "", nil // no repository here, and so no hook of one
+	}
 	if err != nil {
 		return "", fmt.Errorf("git rev-parse: %w", err)
 	}

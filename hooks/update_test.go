@@ -22,8 +22,10 @@ func TestParseUpdatesSplitsFromTheRight(t *testing.T) {
 	}{
 		{"a branch", line("refs/heads/main", oidA, "refs/heads/main", oidB), RefUpdate{"refs/heads/main", oidA, "refs/heads/main", oidB}},
 		{"a source with spaces", line("HEAD@{0 days ago}", oidA, "refs/heads/x", zero), RefUpdate{"HEAD@{0 days ago}", oidA, "refs/heads/x", zero}},
-		{"a source that holds a whole line", line(":/refs/heads/main "+oidA+" refs/heads/ok "+oidB, oidA, "refs/heads/x", zero),
-			RefUpdate{":/refs/heads/main " + oidA + " refs/heads/ok " + oidB, oidA, "refs/heads/x", zero}},
+		{
+			"a source that holds a whole line", line(":/refs/heads/main "+oidA+" refs/heads/ok "+oidB, oidA, "refs/heads/x", zero),
+			RefUpdate{":/refs/heads/main " + oidA + " refs/heads/ok " + oidB, oidA, "refs/heads/x", zero},
+		},
 		{"a source that is a space", line(" ", oidA, "refs/heads/x", zero), RefUpdate{" ", oidA, "refs/heads/x", zero}},
 		{"a deletion", line("(delete)", zero, "refs/heads/x", oidB), RefUpdate{"(delete)", zero, "refs/heads/x", oidB}},
 		{"SHA-256", line("HEAD", oidA256, "refs/heads/x", zero256), RefUpdate{"HEAD", oidA256, "refs/heads/x", zero256}},
@@ -128,8 +130,10 @@ func TestCheckRef(t *testing.T) {
 			t.Errorf("CheckRef(%q) = %v, want nil", ref, err)
 		}
 	}
-	for _, ref := range []string{"", "refs", "refs/", "main", "HEAD", "refs/heads/", "refs//x", "/refs/heads/x", "refs/heads/.x", "refs/heads/x.lock", "refs/heads/x.lock/y",
-		"refs/heads/a..b", "refs/heads/x.", "refs/heads/a@{b", "refs/heads/a b", "refs/heads/a\x7f", "refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/*", "refs/heads/[a", `refs/heads/a\b`, "refs/heads/a\tb", "Refs/heads/x"} {
+	for _, ref := range []string{
+		"", "refs", "refs/", "main", "HEAD", "refs/heads/", "refs//x", "/refs/heads/x", "refs/heads/.x", "refs/heads/x.lock", "refs/heads/x.lock/y",
+		"refs/heads/a..b", "refs/heads/x.", "refs/heads/a@{b", "refs/heads/a b", "refs/heads/a\x7f", "refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/*", "refs/heads/[a", `refs/heads/a\b`, "refs/heads/a\tb", "Refs/heads/x",
+	} {
 		if CheckRef(ref) == nil {
 			t.Errorf("CheckRef(%q) = nil, want an error", ref)
 		}
