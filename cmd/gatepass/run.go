@@ -43,6 +43,7 @@ func (w *world) commands() []*cli.Command {
 	return []*cli.Command{
 		w.installCommand(),
 		w.uninstallCommand(),
+		w.agentCommand(),
 		w.versionCommand(),
 	}
 }

@@ -84,32 +84,10 @@ func failed(c agent.Call, err error) agent.Reply {
 	return agent.Reply{Exit: 1, Stderr: line}
 }
 
-// State is what the agent says of itself.
-type State struct {
-	PID          int         `json:"pid"`
-	Config       string      `json:"config"`
-	Started      time.Time   `json:"started"`
-	IdleExit     string      `json:"idle_exit"`
-	MemoryLocked bool        `json:"memory_locked"`
-	Problem      string      `json:"problem,omitempty"`
-	Tokens       []HeldToken `json:"tokens"`
-}
-
-// HeldToken is one token in memory, without the token.
-type HeldToken struct {
-	Host         string            `json:"host"`
-	Path         string            `json:"path,omitempty"`
-	Hash         string            `json:"hash"` // base64(sha256(token)), as in GitHub's audit log
-	ExpiresAt    time.Time         `json:"expires_at"`
-	LastUsed     time.Time         `json:"last_used"`
-	Repositories []string          `json:"repositories,omitempty"`
-	Permissions  map[string]string `json:"permissions,omitempty"`
-}
-
 func (s *Server) status() agent.Reply {
-	st := State{
+	st := agent.State{
 		PID: os.Getpid(), Config: s.Config, Started: s.started, IdleExit: s.Idle.String(),
-		MemoryLocked: s.MemoryLocked, Tokens: []HeldToken{},
+		MemoryLocked: s.MemoryLocked, Tokens: []agent.HeldToken{},
 	}
 	p, err := s.loader.load()
 	if err != nil {
@@ -117,7 +95,7 @@ func (s *Server) status() agent.Reply {
 	}
 	if p != nil {
 		for _, h := range p.cache.Held() {
-			st.Tokens = append(st.Tokens, HeldToken{
+			st.Tokens = append(st.Tokens, agent.HeldToken{
 				Host: h.Host, Path: h.Path, Hash: h.Token.Hash(), ExpiresAt: h.Token.Expiry, LastUsed: h.Used,
 				Repositories: h.Token.Repositories, Permissions: h.Token.Permissions,
 			})

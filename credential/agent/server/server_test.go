@@ -141,7 +141,7 @@ func TestStatusShowsNoToken(t *testing.T) {
 	w.run(t.Context(), &Server{})
 	w.ask(agent.Get, widgets)
 	r := w.ask(agent.Status, "")
-	var st State
+	var st agent.State
 	if err := json.Unmarshal(r.Stdout, &st); err != nil || len(st.Tokens) != 1 || st.PID != os.Getpid() {
 		t.Fatalf("status = %s, %v, want this process and one token", r.Stdout, err)
 	}

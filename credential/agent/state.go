@@ -1,0 +1,25 @@
+package agent
+
+import "time"
+
+// State is what the agent says of itself.
+type State struct {
+	PID          int         `json:"pid"`
+	Config       string      `json:"config"`
+	Started      time.Time   `json:"started"`
+	IdleExit     string      `json:"idle_exit"`
+	MemoryLocked bool        `json:"memory_locked"`
+	Problem      string      `json:"problem,omitempty"`
+	Tokens       []HeldToken `json:"tokens"`
+}
+
+// HeldToken is one token in memory, without the token.
+type HeldToken struct {
+	Host         string            `json:"host"`
+	Path         string            `json:"path,omitempty"`
+	Hash         string            `json:"hash"` // base64(sha256(token)), as in GitHub's audit log
+	ExpiresAt    time.Time         `json:"expires_at"`
+	LastUsed     time.Time         `json:"last_used"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+}
