@@ -18,7 +18,7 @@ import (
 
 // binVariable names a directory of built binaries to test instead of this
 // package compiled into the test.
-const binVariable = "GATEPASS_TEST_BIN"
+const binVariable = "GATEPASS_TEST_BIN_DIR"
 
 func TestMain(m *testing.M) {
 	commands := map[string]func(){"gatepass-pre-push": main, "pre-rebase": main}
