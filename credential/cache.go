@@ -34,7 +34,7 @@ type Cache struct {
 	Source   Source
 	Margin   time.Duration // default 5 minutes
 	MinLife  time.Duration // default 1 minute; never served with less left
-	Negative time.Duration // default 2 seconds
+	Negative time.Duration // default 2 seconds; less than 0 remembers no failure
 	Timeout  time.Duration // of one fetch, default 20 seconds
 
 	mu       sync.Mutex // guards all below

@@ -124,6 +124,17 @@ func TestCacheRemembersAFailureBriefly(t *testing.T) {
 	})
 }
 
+func TestCacheRemembersNoFailureWhenToldSo(t *testing.T) {
+	src := &issuer{}
+	src.breaks(errors.New("down"))
+	c := &Cache{Source: src, Negative: -1}
+	if _, err := c.Token(t.Context(), widgets); err == nil {
+		t.Fatal("Token = nil error, want down")
+	}
+	src.mends()
+	want(t, c, "tok-2")
+}
+
 func TestCacheGivesUpAFetchNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &issuer{delay: 10 * time.Second}

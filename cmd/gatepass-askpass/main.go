@@ -23,7 +23,7 @@ func main() {
 func run(args []string, w forward.World) int {
 	if len(args) != 1 {
 		_, _ = w.Stderr.Write([]byte(usage))
-		return 2
+		return 1
 	}
 	switch args[0] {
 	case "--version":

@@ -6,6 +6,7 @@ package forward
 import (
 	"errors"
 	"io"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -49,20 +50,21 @@ func timeout(getenv func(string) string) time.Duration {
 	return DefaultTimeout
 }
 
-// config returns the workspace file's absolute path.
+// config returns the workspace file's absolute path, in the one spelling that
+// the other programs use too: it names the agent.
 func (w World) config() (string, error) {
-	path := w.Getenv(configVariable)
-	if path == "" {
+	name := w.Getenv(configVariable)
+	if name == "" {
 		return DefaultConfig, nil
 	}
-	if path[0] == '/' {
-		return path, nil
+	if name[0] == '/' {
+		return path.Clean(name), nil
 	}
 	dir, err := w.Getwd()
 	if err != nil {
 		return "", err
 	}
-	return dir + "/" + path, nil
+	return path.Join(dir, name), nil
 }
 
 // ask makes the call with what the environment says.

@@ -216,3 +216,14 @@ func TestBoundedReadsToTheEnd(t *testing.T) {
 		t.Errorf("Read after the deadline = %v, want %v", err, os.ErrDeadlineExceeded)
 	}
 }
+
+func TestConfigHasOneSpelling(t *testing.T) {
+	for name, want := range map[string]string{
+		"": DefaultConfig, "/a//b/../ws.yaml": "/a/ws.yaml", "ws.yaml": "/cwd/ws.yaml", "../ws.yaml": "/ws.yaml",
+	} {
+		w := World{Getenv: func(string) string { return name }, Getwd: func() (string, error) { return "/cwd", nil }}
+		if got, err := w.config(); err != nil || got != want {
+			t.Errorf("config(%q) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+}

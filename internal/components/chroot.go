@@ -121,8 +121,10 @@ func (c chroot) bootstrapArgs(ctx context.Context, target string) ([]string, err
 		return nil, err
 	}
 	include := slices.Concat([]string{"ca-certificates"}, c.packages, c.helpers)
-	args := []string{"--quiet", "--mode=root", "--format=directory", "--variant=minbase",
-		"--include=" + strings.Join(include, ",")}
+	args := []string{
+		"--quiet", "--mode=root", "--format=directory", "--variant=minbase",
+		"--include=" + strings.Join(include, ","),
+	}
 	for _, option := range options {
 		args = append(args, "--aptopt="+option)
 	}

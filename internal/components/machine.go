@@ -34,14 +34,18 @@ const (
 // newest has a git with the newest protocol: authtype and state since 2.46,
 // hooks by configuration since 2.54.
 func (m machine) newest() chroot {
-	return chroot{name: newestGitComponent, suite: "sid", cache: m.cache,
-		packages: []string{"git", "git-lfs", "hyperfine"}}
+	return chroot{
+		name: newestGitComponent, suite: "sid", cache: m.cache,
+		packages: []string{"git", "git-lfs", "hyperfine"},
+	}
 }
 
 // middle has Debian stable's git, and moto, which the AWS emulator is.
 func (m machine) middle() chroot {
-	return chroot{name: awsComponent, suite: "trixie", cache: m.cache,
-		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors"}}
+	return chroot{
+		name: awsComponent, suite: "trixie", cache: m.cache,
+		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors"},
+	}
 }
 
 func (m machine) components() []Component {

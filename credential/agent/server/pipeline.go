@@ -37,6 +37,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		return nil, err
 	}
 	cache := &credential.Cache{Source: src}
+	if w.Source.Scheme == "file" {
+		cache.Negative = -1 // a file is asked again for nothing; whoever mends it tries at once
+	}
 	fence := func(s credential.Source) credential.Source {
 		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
 	}

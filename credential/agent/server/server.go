@@ -42,6 +42,7 @@ type Server struct {
 	Idle         time.Duration // 0 means DefaultIdle
 	MemoryLocked bool          // said in the status
 
+	once    sync.Once
 	loader  loader
 	started time.Time
 	stop    context.CancelFunc
@@ -50,12 +51,14 @@ type Server struct {
 }
 
 func (s *Server) prepare() {
-	s.loader = loader{path: s.Config, open: s.Open}
-	s.started = time.Now()
-	s.used.Store(s.started.UnixNano())
-	if s.Idle == 0 {
-		s.Idle = DefaultIdle
-	}
+	s.once.Do(func() {
+		s.loader.path, s.loader.open = s.Config, s.Open
+		s.started = time.Now()
+		s.used.Store(s.started.UnixNano())
+		if s.Idle == 0 {
+			s.Idle = DefaultIdle
+		}
+	})
 }
 
 // Stays reports whether this workspace wants an agent that stays: its file can
