@@ -1,0 +1,80 @@
+package mint
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// DefaultURL is the REST API of github.com.
+	DefaultURL = "https://api.github.com"
+
+	apiVersion = "2022-11-28"
+	userAgent  = "gatepass"
+	callWait   = 30 * time.Second // of one request
+)
+
+// An App speaks to GitHub as one GitHub App. ID and Signer must be set.
+type App struct {
+	ID     string       // client ID (recommended) or App ID
+	Signer Signer       // the App's key
+	URL    string       // of the REST API, as APIURL returns it; empty means DefaultURL
+	Client *http.Client // nil means one of our own; its redirects are not followed
+
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
+	passport passport
+}
+
+// defaultClient is ours alone: http.DefaultClient has no time limit and belongs
+// to everybody.
+var defaultClient = &http.Client{Timeout: callWait, CheckRedirect: refuseRedirect}
+
+// refuseRedirect keeps JWTs and tokens at the host they were made for. GitHub
+// redirects what was renamed; here identity is the id.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+func (a *App) client() *http.Client {
+	if a.Client == nil {
+		return defaultClient
+	}
+	own := *a.Client
+	own.CheckRedirect = refuseRedirect
+	return &own
+}
+
+func (a *App) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
+}
+
+func (a *App) base() string {
+	if a.URL == "" {
+		return DefaultURL
+	}
+	return strings.TrimSuffix(a.URL, "/")
+}
+
+// APIURL returns the REST API that belongs to what people call their GitHub:
+// github.com, a data residency host (https://SUB.ghe.com), or an Enterprise
+// Server (https://HOST/api/v3).
+func APIURL(github string) (string, error) {
+	u, err := url.Parse(github)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return "", errors.New("want https://HOST, as in https://github.com")
+	}
+	host := strings.ToLower(u.Host)
+	switch {
+	case host == "github.com" || host == "www.github.com":
+		return DefaultURL, nil
+	case strings.HasSuffix(host, ".ghe.com"):
+		return "https://api." + host, nil
+	}
+	return "https://" + host + "/api/v3", nil
+}

@@ -1,0 +1,419 @@
+package mint
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+var testKey = func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
+
+// counting counts the signatures of a key.
+type counting struct {
+	KeySigner
+	signed atomic.Int64
+}
+
+func (c *counting) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	c.signed.Add(1)
+	return c.KeySigner.Sign(ctx, digest)
+}
+
+// github is a double with one App on acme, and that App's client.
+type github struct {
+	*fakegithub.Server
+	app          *App
+	signer       *counting
+	installation int64
+	widgets      int64
+}
+
+// newGitHub may be used inside a synctest bubble: nothing goes over a network.
+func newGitHub(t *testing.T) *github {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write", "issues": "read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &github{Server: gh, signer: &counting{KeySigner: KeySigner{testKey}}}
+	for _, name := range []string{"widgets", "gadgets"} {
+		repo, err := gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "widgets" {
+			g.widgets = repo.ID
+		}
+	}
+	inst, err := gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.installation = inst.ID
+	g.app = &App{ID: app.ClientID, Signer: g.signer, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}
+	return g
+}
+
+func (g *github) grant() Grant {
+	return Grant{g.installation, RepositoryNames("widgets"), contents("read")}
+}
+
+func TestMintGivesExactlyWhatWasAsked(t *testing.T) {
+	g := newGitHub(t)
+	for name, repositories := range map[string]Repositories{"by name": RepositoryNames("Widgets"), "by id": RepositoryIDs(g.widgets)} {
+		m, err := g.app.Mint(t.Context(), Grant{g.installation, repositories, contents("read")})
+		if err != nil || len(m.Narrower) > 0 {
+			t.Fatalf("%s: Mint = %v, %v", name, m, err)
+		}
+		if got := strings.Join(m.Token.Repositories, " "); got != "acme/widgets" || m.Token.Permissions["contents"] != "read" {
+			t.Errorf("%s: token for %s with %v, want acme/widgets to read", name, got, m.Token.Permissions)
+		}
+		if left := m.Token.Expiry.Sub(g.Now()); left < 59*time.Minute || left > time.Hour {
+			t.Errorf("%s: token lives %v, want an hour", name, left)
+		}
+	}
+}
+
+func TestMintSendsNothingUndecided(t *testing.T) {
+	g := newGitHub(t)
+	for _, grant := range []Grant{{}, {Installation: g.installation}, {g.installation, RepositoryNames(), contents("read")}, {g.installation, RepositoryNames("widgets"), Permissions{}}} {
+		if m, err := g.app.Mint(t.Context(), grant); err == nil {
+			t.Errorf("Mint(%+v) = %v, want an error", grant, m)
+		}
+	}
+	if n := g.Count(func(fakegithub.Request) bool { return true }); n != 0 {
+		t.Errorf("GitHub was asked %d times, want 0", n)
+	}
+}
+
+func TestRevokeEndsTheToken(t *testing.T) {
+	g := newGitHub(t)
+	m, err := g.app.Mint(t.Context(), g.grant())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second is for a run that was cut off after the first
+		if err := g.app.Revoke(t.Context(), m.Token); err != nil {
+			t.Fatalf("Revoke = %v", err)
+		}
+	}
+	if live := g.Tokens(); len(live) != 0 {
+		t.Errorf("live tokens = %d, want 0", len(live))
+	}
+}
+
+// meddler changes the answer to a mint, as no GitHub should.
+type meddler struct {
+	http.RoundTripper
+	change func(map[string]any)
+}
+
+func (m meddler) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := m.RoundTripper.RoundTrip(r)
+	if err != nil || r.Method != http.MethodPost {
+		return response, err
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]any
+	if err := json.Unmarshal(body, &object); err != nil {
+		return nil, err
+	}
+	m.change(object)
+	body, err = json.Marshal(object)
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	response.ContentLength = int64(len(body))
+	return response, err
+}
+
+func TestAWiderGrantIsRevokedAndRefused(t *testing.T) {
+	for name, change := range map[string]func(map[string]any){
+		"another permission":  func(o map[string]any) { o["permissions"].(map[string]any)["issues"] = "write" },
+		"a higher level":      func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "write" },
+		"an unknown level":    func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "superadmin" },
+		"all repositories":    func(o map[string]any) { o["repository_selection"] = "all" },
+		"no selection at all": func(o map[string]any) { delete(o, "repository_selection") },
+		"another repository": func(o map[string]any) {
+			o["repositories"] = append(o["repositories"].([]any), map[string]any{"id": 99, "name": "secret", "full_name": "acme/secret"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGitHub(t)
+			g.app.Client = &http.Client{Transport: meddler{g.Transport(), change}}
+			m, err := g.app.Mint(t.Context(), g.grant())
+			if !errors.Is(err, ErrWider) || !m.Token.IsZero() {
+				t.Errorf("Mint = %v, %v, want %v", m, err, ErrWider)
+			}
+			if live := g.Tokens(); len(live) != 0 {
+				t.Errorf("live tokens = %d, want 0: it must be revoked", len(live))
+			}
+		})
+	}
+}
+
+func TestFailuresByKind(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func(*github) Grant
+		want   Kind
+		status int
+	}{
+		{"a foreign key", func(g *github) Grant {
+			other, _ := rsa.GenerateKey(rand.Reader, 2048)
+			g.app.Signer = &KeySigner{other}
+			return g.grant()
+		}, BadKey, 401},
+		{"an unknown App", func(g *github) Grant { g.app.ID = "Iv23nobody"; return g.grant() }, BadKey, 404},
+		{"an unknown installation", func(g *github) Grant {
+			return Grant{4711, RepositoryNames("widgets"), contents("read")}
+		}, NotInstalled, 404},
+		{"a suspended installation", func(g *github) Grant { g.Suspend(g.installation, true); return g.grant() }, Suspended, 403},
+		{"an unknown repository", func(g *github) Grant {
+			return Grant{g.installation, RepositoryNames("nothing"), contents("read")}
+		}, NotGranted, 422},
+		{"a permission it has not", func(g *github) Grant {
+			return Grant{g.installation, RepositoryNames("widgets"), PermissionLevels(map[string]string{"workflows": "write"})}
+		}, NotGranted, 422},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGitHub(t)
+			_, err := g.app.Mint(t.Context(), c.spoil(g))
+			e, ok := errors.AsType[*Error](err)
+			if !ok || e.Kind != c.want || e.Status != c.status {
+				t.Fatalf("Mint = %v, want kind %v and status %d", err, c.want, c.status)
+			}
+			if strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), "; ") {
+				t.Errorf("error %q, want one line that says what to do", err)
+			}
+		})
+	}
+}
+
+func TestTroubleThatPassesIsWaitedOut(t *testing.T) {
+	for name, fault := range map[string]fakegithub.Fault{
+		"502":                    fakegithub.Status(502),
+		"a reset":                fakegithub.Reset(),
+		"truncated JSON":         fakegithub.Truncate(20),
+		"a rate limit":           fakegithub.RateLimited(3 * time.Second),
+		"a secondary rate limit": fakegithub.SecondaryRateLimited(3 * time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGitHub(t)
+				g.Fail(fakegithub.To("POST", "/access_tokens"), fault, 2)
+				if _, err := g.app.Mint(t.Context(), g.grant()); err != nil {
+					t.Errorf("Mint = %v, want success on the third try", err)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitingNeverPassesTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGitHub(t)
+		g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.RateLimited(20*time.Second), -1)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := g.app.Mint(ctx, g.grant())
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Kind != RateLimited || e.RetryAfter != 20*time.Second || time.Since(start) > time.Second {
+			t.Errorf("Mint = %v after %v, want the rate limit at once", err, time.Since(start))
+		}
+	})
+}
+
+func TestAClockThatIsOffIsLearnt(t *testing.T) {
+	for _, off := range []time.Duration{-15 * time.Minute, 15 * time.Minute} {
+		g := newGitHub(t)
+		theirs := g.Now
+		g.app.Now = func() time.Time { return theirs().Add(off) }
+		for range 2 {
+			if _, err := g.app.Mint(t.Context(), g.grant()); err != nil {
+				t.Fatalf("clock %v off: Mint = %v", off, err)
+			}
+		}
+		refused := g.Count(func(r fakegithub.Request) bool { return r.Status == 401 })
+		if refused != 1 {
+			t.Errorf("clock %v off: %d refusals, want 1", off, refused)
+		}
+	}
+}
+
+func TestAThousandMintsCostFewSignatures(t *testing.T) {
+	g := newGitHub(t)
+	for range 1000 {
+		if _, err := g.app.Mint(t.Context(), g.grant()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := g.signer.signed.Load(); n > 10 {
+		t.Errorf("signatures = %d, want at most 10", n)
+	}
+	g.Advance(9 * time.Minute)
+	if _, err := g.app.Mint(t.Context(), g.grant()); err != nil {
+		t.Errorf("Mint after the JWT's end = %v", err)
+	}
+}
+
+func TestInstallationsFollowEveryPage(t *testing.T) {
+	g := newGitHub(t)
+	apps := g.app
+	for i := range 230 {
+		login := "org-" + string(rune('a'+i/26)) + string(rune('a'+i%26))
+		if err := g.AddAccount(login, fakegithub.Organization); err != nil {
+			t.Fatal(err)
+		}
+		inst, err := g.AddInstallation(fakegithub.Installation{AppID: g.appID(t), Account: login, RepositorySelection: "all"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 229 {
+			g.Suspend(inst.ID, true)
+		}
+	}
+	all, suspended := 0, 0
+	for inst, err := range apps.Installations(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if inst.Suspended() {
+			suspended++
+		}
+	}
+	if all != 231 || suspended != 1 {
+		t.Errorf("Installations = %d, %d suspended, want 231 and 1", all, suspended)
+	}
+}
+
+func (g *github) appID(t *testing.T) int64 {
+	t.Helper()
+	response, err := g.app.do(t.Context(), call{doing: "look", method: http.MethodGet, want: 200, url: g.app.URL + "/app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var app struct {
+		ID int64 `json:"id"`
+	}
+	if err := json.Unmarshal(response.body, &app); err != nil {
+		t.Fatal(err)
+	}
+	return app.ID
+}
+
+func TestInstallationOfAnOwner(t *testing.T) {
+	g := newGitHub(t)
+	for _, owner := range []string{"acme", "ACME"} {
+		if inst, err := g.app.InstallationOf(t.Context(), owner); err != nil || inst.ID != g.installation {
+			t.Errorf("InstallationOf(%s) = %d, %v, want %d", owner, inst.ID, err, g.installation)
+		}
+	}
+	_, err := g.app.InstallationOf(t.Context(), "nobody")
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != NotInstalled || !strings.Contains(err.Error(), "nobody") {
+		t.Errorf("InstallationOf(nobody) = %v, want not installed, naming the owner", err)
+	}
+	if inst, err := g.app.InstallationFor(t.Context(), "acme", "widgets"); err != nil || inst.ID != g.installation {
+		t.Errorf("InstallationFor = %d, %v, want %d", inst.ID, err, g.installation)
+	}
+}
+
+func TestNextPageStaysOnTheHost(t *testing.T) {
+	a := &App{}
+	for link, ok := range map[string]bool{
+		`<https://api.github.com/app/installations?page=2>; rel="next", <https://api.github.com/x>; rel="last"`: true,
+		`<https://evil.example/app/installations?page=2>; rel="next"`:                                           false,
+		`<http://api.github.com/app/installations?page=2>; rel="next"`:                                          false,
+		`<https://api.github.com/x>; rel="prev"`:                                                                true,
+	} {
+		if _, err := a.nextPage(http.Header{"Link": {link}}); (err == nil) != ok {
+			t.Errorf("nextPage(%s) = %v, want ok %v", link, err, ok)
+		}
+	}
+}
+
+func TestAPIURL(t *testing.T) {
+	for github, want := range map[string]string{
+		"https://github.com": DefaultURL, "https://GitHub.com/": DefaultURL, "https://acme.ghe.com": "https://api.acme.ghe.com",
+		"https://git.example:8443": "https://git.example:8443/api/v3",
+		"http://github.com":        "", "github.com": "", "https://u:p@github.com": "", "https://github.com/acme": "", "": "",
+	} {
+		if got, err := APIURL(github); got != want || (err == nil) != (want != "") {
+			t.Errorf("APIURL(%q) = %q, %v, want %q", github, got, err, want)
+		}
+	}
+}
+
+func TestReadKey(t *testing.T) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, _ := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // weak on purpose
+	pemOf := func(kind string, der []byte) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	}
+	pkcs1 := pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(testKey))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key.pem")
+	for _, c := range []struct {
+		name string
+		text []byte
+		mode os.FileMode
+		ok   bool
+	}{
+		{"PKCS#1", pkcs1, 0o600, true},
+		{"PKCS#8", pemOf("PRIVATE KEY", pkcs8), 0o400, true},
+		{"readable by the group", pkcs1, 0o640, false},
+		{"readable by all", pkcs1, 0o604, false},
+		{"a path instead of a key", []byte(path), 0o600, false},
+		{"a public key", pemOf("PUBLIC KEY", nil), 0o600, false},
+		{"damaged", pemOf("RSA PRIVATE KEY", []byte{1, 2}), 0o600, false},
+		{"too small", pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small)), 0o600, false},
+	} {
+		_ = os.Remove(path)
+		if err := os.WriteFile(path, c.text, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadKey(path); (err == nil) != c.ok {
+			t.Errorf("%s: ReadKey = %v, want ok %v", c.name, err, c.ok)
+		}
+	}
+	if _, err := ReadKey(string(pkcs1)); err == nil {
+		t.Error("ReadKey takes PEM text for a path")
+	}
+}

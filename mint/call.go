@@ -1,0 +1,169 @@
+package mint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	maxAttempts = 4
+	firstWait   = 500 * time.Millisecond
+	maxWait     = 30 * time.Second // longer than this the caller is told to come back
+	maxBody     = 8 << 20          // 100 installations with their permissions are 300 KB
+)
+
+// A call is one request to GitHub.
+type call struct {
+	doing  string // for messages
+	method string
+	url    string
+	token  string // an installation token; empty means the App's JWT
+	body   []byte
+	want   int // the status of success
+}
+
+// answer is what came back with the wanted status.
+type answer struct {
+	header http.Header
+	body   []byte
+}
+
+// do makes a call until it succeeds, fails for good, or the next wait would go
+// past ctx's deadline.
+func (a *App) do(ctx context.Context, c call) (answer, error) {
+	relearned := false
+	for attempt := 1; ; attempt++ {
+		got, err := a.attempt(ctx, c)
+		failure, ok := errors.AsType[*Error](err)
+		if !ok {
+			return got, err
+		}
+		if failure.Kind == Skewed && !relearned {
+			relearned = true
+			continue
+		}
+		if attempt == maxAttempts || !passes(failure.Kind) || !sleep(ctx, wait(failure, attempt)) {
+			return answer{}, err
+		}
+	}
+}
+
+// passes reports whether a failure may be gone when asked again.
+func passes(k Kind) bool { return k == RateLimited || k == Unavailable }
+
+// wait is what GitHub asks for, else doubling, with jitter so that many
+// processes do not come back together.
+func wait(e *Error, attempt int) time.Duration {
+	if e.RetryAfter > 0 {
+		return e.RetryAfter + rand.N(time.Second)
+	}
+	d := firstWait << (attempt - 1)
+	return d/2 + rand.N(d)
+}
+
+// sleep waits, unless that is too long to wait for.
+func sleep(ctx context.Context, d time.Duration) bool {
+	deadline, bounded := ctx.Deadline()
+	if d > maxWait || bounded && time.Until(deadline) < d {
+		return false
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (a *App) attempt(ctx context.Context, c call) (answer, error) {
+	r, err := a.request(ctx, c)
+	if err != nil {
+		return answer{}, err
+	}
+	response, err := a.client().Do(r)
+	if err != nil {
+		return answer{}, lost(ctx, c.doing, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = errors.New("the answer is longer than 8 MiB")
+	}
+	if err != nil {
+		return answer{}, lost(ctx, c.doing, err)
+	}
+	if response.StatusCode != c.want {
+		return answer{}, a.failure(c, response, body)
+	}
+	return answer{response.Header, body}, nil
+}
+
+func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
+	bearer := c.token
+	if bearer == "" {
+		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now())
+		if err != nil {
+			return nil, err
+		}
+		bearer = jwt
+	}
+	r, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader(c.body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	r.Header.Set("Accept", "application/vnd.github+json")
+	r.Header.Set("X-GitHub-Api-Version", apiVersion)
+	r.Header.Set("User-Agent", userAgent)
+	if c.body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r, nil
+}
+
+// failure reads a refusal. A JWT refused by a GitHub whose clock disagrees with
+// ours is tried once more by GitHub's clock.
+func (a *App) failure(c call, r *http.Response, body []byte) error {
+	var said struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &said) != nil || said.Message == "" {
+		said.Message = http.StatusText(r.StatusCode)
+	}
+	e := classify(c.doing, r, said.Message, a.now())
+	if e.Kind != BadKey || c.token != "" || r.StatusCode != http.StatusUnauthorized {
+		return e
+	}
+	theirs, err := http.ParseTime(r.Header.Get("Date"))
+	if err == nil && a.passport.learn(a.now(), theirs) {
+		e.Kind = Skewed
+	}
+	return e
+}
+
+// lost is a request without an answer.
+func lost(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the address is ours, and says nothing new
+	}
+	return &Error{Kind: Unavailable, Doing: doing, Err: err}
+}
+
+// decode reads a JSON answer. One that is cut off or something else counts as
+// GitHub being unavailable.
+func decode(doing string, body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not the JSON it should be")}
+	}
+	return nil
+}

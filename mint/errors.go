@@ -1,0 +1,116 @@
+package mint
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+// A Kind is why GitHub did not do what was asked.
+type Kind int
+
+// The kinds. The zero Kind is a refusal none of the others describes.
+const (
+	Refused      Kind = iota
+	BadKey            // the JWT's key or issuer is not the App's
+	Skewed            // this machine's clock is off
+	Suspended         // the installation is suspended
+	NotInstalled      // no such installation
+	NotGranted        // the installation lacks a repository or permission
+	RateLimited       // come back later
+	Unavailable       // GitHub is down, unreachable or answers nonsense
+)
+
+// advice is what to do about each kind.
+var advice = map[Kind]string{
+	BadKey:       "check the App's id and key: gatepass app key check",
+	Skewed:       "set this machine's clock",
+	Suspended:    "have the installation unsuspended in the account's GitHub settings",
+	NotInstalled: "install the App on that account, then run gatepass app discover",
+	NotGranted:   "grant it to the App, and have the owner approve it: gatepass app status",
+	RateLimited:  "try again later",
+	Unavailable:  "try again later; see https://www.githubstatus.com",
+}
+
+// An Error is GitHub's answer when it is not the one hoped for.
+type Error struct {
+	Kind       Kind
+	Doing      string        // "mint a token for installation 1"
+	Status     int           // HTTP status; 0 when there was no answer
+	Message    string        // GitHub's words, without secrets
+	RequestID  string        // X-GitHub-Request-Id, for GitHub's support
+	RetryAfter time.Duration // how long GitHub asks to wait; 0 when it does not say
+	Err        error         // below, when there was no answer
+}
+
+func (e *Error) Error() string {
+	why := e.Message
+	if why == "" && e.Err != nil {
+		why = redact.Text(e.Err.Error(), maxShown)
+	}
+	if e.Status != 0 {
+		why = fmt.Sprintf("GitHub answers %d: %s", e.Status, why)
+	}
+	if e.RetryAfter > 0 {
+		why += " (wait " + e.RetryAfter.Round(time.Second).String() + ")"
+	}
+	text := e.Doing + ": " + why
+	if do := advice[e.Kind]; do != "" {
+		text += "; " + do
+	}
+	return text
+}
+
+// Unwrap returns what lies below.
+func (e *Error) Unwrap() error { return e.Err }
+
+// maxShown bounds GitHub's words in a message, in bytes.
+const maxShown = 300
+
+// classify reads an answer that is no success.
+func classify(doing string, r *http.Response, message string, now time.Time) *Error {
+	e := &Error{
+		Doing: doing, Status: r.StatusCode, Message: redact.Text(message, maxShown),
+		RequestID: r.Header.Get("X-GitHub-Request-Id"), RetryAfter: retryAfter(r.Header, now),
+	}
+	limited := e.RetryAfter > 0 || r.Header.Get("X-RateLimit-Remaining") == "0"
+	lower := strings.ToLower(message)
+	switch {
+	case r.StatusCode == http.StatusUnauthorized:
+		e.Kind = BadKey
+	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusForbidden && limited:
+		e.Kind = RateLimited
+	case r.StatusCode == http.StatusForbidden && strings.Contains(lower, "suspended"):
+		e.Kind = Suspended
+	case r.StatusCode == http.StatusNotFound && strings.Contains(lower, "integration"):
+		e.Kind = BadKey // no App with that issuer
+	case r.StatusCode == http.StatusNotFound:
+		e.Kind = NotInstalled
+	case r.StatusCode == http.StatusUnprocessableEntity:
+		e.Kind = NotGranted
+	case r.StatusCode >= 500:
+		e.Kind = Unavailable
+	}
+	return e
+}
+
+// retryAfter reads how long GitHub wants to be left alone: Retry-After in
+// seconds, or the reset of an exhausted rate limit in Unix time
+// (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 20); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if h.Get("X-RateLimit-Remaining") != "0" {
+		return 0
+	}
+	reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(time.Unix(reset, 0).Sub(now), 0)
+}

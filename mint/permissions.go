@@ -1,0 +1,94 @@
+package mint
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Permissions says what a token may do, as GitHub's permission names and
+// levels. The zero value is "not decided" and cannot be minted.
+type Permissions struct {
+	all    bool
+	levels map[string]string
+}
+
+// AllPermissions means everything the installation was granted.
+func AllPermissions() Permissions { return Permissions{all: true} }
+
+// PermissionLevels means these permissions: "contents" to "read" and the like.
+// The set of names is open, since GitHub's grows; levels are read, write, admin.
+func PermissionLevels(levels map[string]string) Permissions {
+	return Permissions{levels: maps.Clone(levels)}
+}
+
+// rank orders GitHub's levels; an unknown one has none.
+var rank = map[string]int{"read": 1, "write": 2, "admin": 3}
+
+func (p Permissions) validate() error {
+	switch {
+	case p.all && len(p.levels) > 0:
+		return errors.New("permissions are given in more than one way")
+	case p.all:
+		return nil
+	case len(p.levels) == 0:
+		return errors.New("no permissions are decided, which GitHub would read as all of them")
+	}
+	var bad []error
+	for _, name := range slices.Sorted(maps.Keys(p.levels)) {
+		bad = append(bad, checkPermission(name, p.levels[name]))
+	}
+	return errors.Join(bad...)
+}
+
+func checkPermission(name, level string) error {
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return !('a' <= r && r <= 'z' || r == '_') }) {
+		return fmt.Errorf("%q is no permission name", name)
+	}
+	if rank[level] == 0 {
+		return fmt.Errorf("permission %s has the level %q; known are read, write and admin", name, level)
+	}
+	return nil
+}
+
+// verbs are what a profile may say instead of permission names.
+var verbs = map[string][2]string{
+	"clone":    {"contents", "read"},
+	"fetch":    {"contents", "read"},
+	"push":     {"contents", "write"},
+	"comment":  {"issues", "write"},
+	"review":   {"pull_requests", "write"},
+	"checks":   {"checks", "write"},
+	"workflow": {"workflows", "write"},
+	"actions":  {"actions", "write"},
+}
+
+// Verbs returns the permissions that the verbs of a profile need: clone, fetch,
+// push, comment, review, checks, workflow, actions. Of two levels of one
+// permission the higher holds. An unknown verb, and no verb at all, is an error.
+func Verbs(names ...string) (Permissions, error) {
+	levels := map[string]string{}
+	var bad []error
+	for _, name := range names {
+		needs, known := verbs[name]
+		if !known {
+			bad = append(bad, fmt.Errorf("unknown permission verb %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(verbs)), ", ")))
+			continue
+		}
+		if rank[needs[1]] > rank[levels[needs[0]]] {
+			levels[needs[0]] = needs[1]
+		}
+	}
+	if len(names) == 0 {
+		bad = append(bad, errors.New("no permission verbs"))
+	}
+	if err := errors.Join(bad...); err != nil {
+		return Permissions{}, err
+	}
+	return Permissions{levels: levels}, nil
+}
+
+// Levels returns the permission names and levels; nil for AllPermissions.
+func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }

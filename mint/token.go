@@ -1,0 +1,160 @@
+package mint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+)
+
+// ErrWider reports that GitHub granted more than was asked. The token has been
+// revoked.
+var ErrWider = errors.New("GitHub granted more than was asked")
+
+// Minted is a token and how it differs from what was asked.
+type Minted struct {
+	Token credential.Token
+	// Narrower lists what was asked and not granted, in words; nil when all was.
+	Narrower []string
+}
+
+// tokenRequest is the body of POST …/access_tokens. An absent list means
+// everything, and is sent only where that was said out loud.
+type tokenRequest struct {
+	Repositories  []string          `json:"repositories,omitempty"`
+	RepositoryIDs []int64           `json:"repository_ids,omitempty"`
+	Permissions   map[string]string `json:"permissions,omitempty"`
+}
+
+// tokenAnswer is GitHub's.
+type tokenAnswer struct {
+	Token        string            `json:"token"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Permissions  map[string]string `json:"permissions"`
+	Selection    string            `json:"repository_selection"`
+	Repositories []repository      `json:"repositories"`
+}
+
+type repository struct {
+	ID       int64  `json:"id"`
+	Name     string `json:"name"`
+	FullName string `json:"full_name"`
+}
+
+// Mint makes the token that g describes. The error is an [*Error] when GitHub
+// refuses, and wraps [ErrWider] when it grants more than was asked.
+func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
+	doing := fmt.Sprintf("mint a token for installation %d", g.Installation)
+	if err := g.Validate(); err != nil {
+		return Minted{}, fmt.Errorf("%s: %w", doing, err)
+	}
+	body, err := json.Marshal(tokenRequest{g.Repositories.names, g.Repositories.ids, g.Permissions.levels})
+	if err != nil {
+		return Minted{}, err
+	}
+	got, err := a.do(ctx, call{
+		doing: doing, method: http.MethodPost, want: http.StatusCreated, body: body,
+		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation),
+	})
+	if err != nil {
+		return Minted{}, err
+	}
+	return a.accept(ctx, doing, g, got.body)
+}
+
+func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (Minted, error) {
+	var granted tokenAnswer
+	if err := decode(doing, body, &granted); err != nil {
+		return Minted{}, err
+	}
+	if err := credential.CheckSecret(granted.Token); err != nil || granted.ExpiresAt.IsZero() {
+		return Minted{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
+	}
+	token := credential.NewToken(granted.Token, granted.ExpiresAt)
+	if wider := compare(g, granted).wider; len(wider) > 0 {
+		err := fmt.Errorf("%s: %w: %s", doing, ErrWider, strings.Join(wider, ", "))
+		return Minted{}, errors.Join(err, a.Revoke(ctx, token))
+	}
+	token.Permissions = granted.Permissions
+	for _, r := range granted.Repositories {
+		token.Repositories = append(token.Repositories, r.FullName)
+	}
+	return Minted{Token: token, Narrower: compare(g, granted).narrower}, nil
+}
+
+// Revoke ends a token at once. A token that GitHub does not know any more is as
+// good as revoked.
+func (a *App) Revoke(ctx context.Context, t credential.Token) error {
+	_, err := a.do(ctx, call{
+		doing: "revoke a token", method: http.MethodDelete, want: http.StatusNoContent,
+		url: a.base() + "/installation/token", token: t.Secret(),
+	})
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
+		return nil
+	}
+	return err
+}
+
+// difference is how a granted token differs from what was asked, in words.
+type difference struct{ wider, narrower []string }
+
+func compare(g Grant, granted tokenAnswer) difference {
+	var d difference
+	d.permissions(g.Permissions, granted.Permissions)
+	d.repositories(g.Repositories, granted)
+	return d
+}
+
+func (d *difference) permissions(asked Permissions, granted map[string]string) {
+	if asked.all {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(granted)) {
+		implied := name == "metadata" && granted[name] == "read" // GitHub adds it to every token
+		if rank[granted[name]] > rank[asked.levels[name]] && !implied || rank[granted[name]] == 0 {
+			d.wider = append(d.wider, name+": "+granted[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(asked.levels)) {
+		if rank[granted[name]] < rank[asked.levels[name]] {
+			d.narrower = append(d.narrower, name+": "+asked.levels[name])
+		}
+	}
+}
+
+func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
+	if asked.all {
+		return
+	}
+	if granted.Selection != "selected" {
+		d.wider = append(d.wider, "all repositories")
+		return
+	}
+	wanted := map[string]bool{}
+	for _, name := range asked.names {
+		wanted[strings.ToLower(name)] = true
+	}
+	for _, id := range asked.ids {
+		wanted[fmt.Sprint(id)] = true
+	}
+	for _, r := range granted.Repositories {
+		key := strings.ToLower(r.Name)
+		if len(asked.ids) > 0 {
+			key = fmt.Sprint(r.ID)
+		}
+		if !wanted[key] {
+			d.wider = append(d.wider, "repository "+r.FullName)
+		}
+		delete(wanted, key)
+	}
+	for _, missing := range slices.Sorted(maps.Keys(wanted)) {
+		d.narrower = append(d.narrower, "repository "+missing)
+	}
+}
