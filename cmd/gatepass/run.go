@@ -41,6 +41,7 @@ type world struct {
 // of its own.
 func (w *world) commands() []*cli.Command {
 	return []*cli.Command{
+		w.demoCommand(),
 		w.installCommand(),
 		w.uninstallCommand(),
 		w.agentCommand(),

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/gatepass/gatepass/internal/demo"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+const demoAbout = `Shows what gatepass does, on this machine, in a few seconds: a double of
+GitHub, a workspace, and your git with gatepass's programs clone, fetch and
+push. Every command shown is run, and what comes of it is checked; the exit
+code is 1 when something does not hold.
+
+Nothing of yours is read or changed, and nothing is left behind. git has to
+be on PATH, and the other programs beside this one.
+
+NO_COLOR turns colours off.`
+
+func (w *world) demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "demo",
+		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
+		UsageText:   "gatepass demo [--json] [--keep]",
+		Description: demoAbout,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "keep", Usage: "leave the scratch folder, and say where it is", DisableDefaultText: true},
+			jsonFlag(),
+		},
+		Action: w.demo,
+	}
+}
+
+func (w *world) demo(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return oneline.Wrap("find gatepass's programs", err, "")
+	}
+	// A reader that goes away, as in "gatepass demo | head", and a terminal that
+	// closes must not keep the demo from cleaning up.
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	o := demo.Options{
+		BinDir: filepath.Dir(self), Path: w.getenv("PATH"), Story: w.stdout,
+		Colour: w.colour(w.stdout), Keep: c.Bool("keep"),
+	}
+	if c.Bool("json") {
+		o.Story = nil
+	}
+	report, err := demo.Run(ctx, o)
+	if c.Bool("json") && len(report.Checks) > 0 {
+		if err := writeJSON(w.stdout, report); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// colour reports whether out is a terminal that shows colours and NO_COLOR
+// (https://no-color.org) does not ask for none.
+func (w *world) colour(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok || w.getenv("NO_COLOR") != "" || w.getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

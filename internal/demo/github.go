@@ -1,0 +1,122 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// A github is the double with what the story needs: one App, installed by two
+// owners, and three private repositories.
+type github struct {
+	*fakegithub.Server
+	app     fakegithub.App
+	key     *mint.KeySigner
+	widgets fakegithub.Repository
+	acme    fakegithub.Installation
+	globex  fakegithub.Installation
+}
+
+func newGitHub(o fakegithub.Options) (*github, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	server, err := fakegithub.New(o)
+	if err != nil {
+		return nil, err
+	}
+	g := &github{Server: server, key: key}
+	if err := g.populate(); err != nil {
+		_ = server.Close() // the first error is the one to know
+		return nil, err
+	}
+	return g, nil
+}
+
+// newKey makes the App's key, in the form GitHub hands it out.
+func newKey() (*mint.KeySigner, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	return mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
+func (g *github) populate() (err error) {
+	g.app, err = g.AddApp(fakegithub.App{
+		Slug: "gatepass", Keys: []*rsa.PublicKey{g.key.Public()},
+		Permissions: fakegithub.Permissions{"contents": "write"},
+	})
+	if err != nil {
+		return err
+	}
+	if g.widgets, err = g.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
+		return err
+	}
+	if _, err = g.AddRepository(fakegithub.Repository{Owner: "acme", Name: "payroll"}); err != nil {
+		return err
+	}
+	if _, err = g.AddRepository(fakegithub.Repository{Owner: "globex", Name: "gadgets"}); err != nil {
+		return err
+	}
+	if g.acme, err = g.install("acme"); err != nil {
+		return err
+	}
+	g.globex, err = g.install("globex")
+	return err
+}
+
+func (g *github) install(account string) (fakegithub.Installation, error) {
+	return g.AddInstallation(fakegithub.Installation{AppID: g.app.ID, Account: account, RepositorySelection: "all"})
+}
+
+// host is the double's address by name; its certificate is for both.
+func (g *github) host() string { return strings.Replace(g.Host(), "127.0.0.1", "localhost", 1) }
+
+// url is where git finds a repository.
+func (g *github) url(repository string) string {
+	return "https://" + g.host() + "/" + repository + ".git"
+}
+
+// gitRequests are the requests of git, without those that minted tokens.
+func (g *github) gitRequests() []fakegithub.Request {
+	var list []fakegithub.Request
+	for _, r := range g.Requests() {
+		if !strings.HasPrefix(r.Path, apiPath+"/") {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// colleague adds a commit to a branch of widgets, as a push from elsewhere would.
+func (d *demo) colleague(ctx context.Context, message string) error {
+	_, err := d.quiet(ctx, d.github.widgets.Dir, `new=$(git commit-tree 'main^{tree}' -p main -m "$1") && git update-ref refs/heads/main "$new"`, message)
+	return err
+}
+
+// refOf returns the commit of a branch of widgets at GitHub, "" without one.
+func (d *demo) refOf(ctx context.Context, branch string) string {
+	out, err := d.quiet(ctx, d.github.widgets.Dir, `git rev-parse --quiet --verify "refs/heads/$1"`, branch)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(out)
+}
+
+// commitOf returns the commit of a revision in the workspace's clone.
+func (d *demo) commitOf(ctx context.Context, revision string) (string, error) {
+	out, err := d.quiet(ctx, d.home+"/widgets", `git rev-parse --quiet --verify "$1"`, revision)
+	if err != nil {
+		return "", fmt.Errorf("the clone has no %s", revision)
+	}
+	return strings.TrimSpace(out), nil
+}
