@@ -28,4 +28,5 @@ var suites = []suite{
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
+	{pattern: "./internal/demo", gits: everyGit},
 }
