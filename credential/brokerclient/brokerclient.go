@@ -11,23 +11,13 @@ package brokerclient
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"time"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
-)
-
-const (
-	// maxWait bounds one Token for callers without a deadline of their own.
-	maxWait = 30 * time.Second
-	// attemptWait bounds one attempt, so that one lost packet does not use up
-	// the caller's deadline.
-	attemptWait = 10 * time.Second
-	maxAttempts = 6
+	"github.com/gatepass/gatepass/internal/remote"
 )
 
 // A Source is one broker.
@@ -59,18 +49,9 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	if err != nil {
 		return credential.Token{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
 	defer cancel()
-	for attempt := 1; ; attempt++ {
-		token, err := s.attempt(ctx, r)
-		passing, ok := errors.AsType[*passingError](err)
-		if !ok {
-			return token, err
-		}
-		if attempt == maxAttempts || !sleep(ctx, passing.wait(attempt)) {
-			return credential.Token{}, passing.err
-		}
-	}
+	return remote.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return s.attempt(ctx, r) })
 }
 
 func tokenRequest(req credential.Request) (api.TokenRequest, error) {

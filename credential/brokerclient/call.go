@@ -3,12 +3,9 @@ package brokerclient
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -17,18 +14,19 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/remote"
 )
 
 // maxShown bounds what a message shows of the broker's words, in bytes.
 const maxShown = 300
 
-// attempt makes one call. What may pass is a *passingError.
+// attempt makes one call. What may pass is a *[remote.PassingError].
 func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.Token, error) {
 	identity, err := s.identity.read()
 	if err != nil {
 		return credential.Token{}, err
 	}
-	attemptCtx, cancel := context.WithTimeout(ctx, attemptWait)
+	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
 	defer cancel()
 	request, err := s.request(attemptCtx, r, identity)
 	if err != nil {
@@ -139,13 +137,13 @@ func (s *Source) strange(why string) error {
 
 // busy is a broker that asks to come again.
 func (s *Source) busy(response *http.Response, problem api.Problem) error {
-	after := retryAfter(response.Header)
+	after := remote.RetryAfter(response.Header)
 	do := "try again in a moment"
 	if after > 0 {
 		do = "try again in " + after.Round(time.Second).String()
 	}
 	why := fmt.Sprintf("it cannot answer now (%d)", response.StatusCode) + said(problem)
-	return &passingError{err: oneline.New(s.what(), why, do), after: after}
+	return &remote.PassingError{Err: oneline.New(s.what(), why, do), After: after}
 }
 
 // said is what the broker itself gave as its reason, after a colon.
@@ -178,34 +176,14 @@ func (s *Source) lost(ctx context.Context, err error) error {
 	}
 	text := redact.Text(err.Error(), maxShown)
 	switch {
-	case isCertificate(err):
+	case remote.IsCertificate(err):
 		return oneline.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
-	case isHandshake(err):
+	case remote.IsHandshake(err):
 		return oneline.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
-	case isUnknownHost(err):
+	case remote.IsUnknownHost(err):
 		return oneline.New(s.what(), "there is no such host", "correct source in the workspace file")
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}
-	return &passingError{err: oneline.New(s.what(), "it cannot be reached: "+text, "check that it runs and can be reached from here")}
-}
-
-func isCertificate(err error) bool {
-	_, verification := errors.AsType[*tls.CertificateVerificationError](err)
-	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, hostname := errors.AsType[x509.HostnameError](err)
-	return verification || authority || hostname
-}
-
-func isHandshake(err error) bool {
-	_, record := errors.AsType[tls.RecordHeaderError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
-	operation, ok := errors.AsType[*net.OpError](err)
-	remoteAlert := ok && operation.Op == "remote error" // how crypto/tls reports the peer's alert
-	return record || alert || remoteAlert || errors.Is(err, http.ErrSchemeMismatch)
-}
-
-func isUnknownHost(err error) bool {
-	dns, ok := errors.AsType[*net.DNSError](err)
-	return ok && dns.IsNotFound
+	return &remote.PassingError{Err: oneline.New(s.what(), "it cannot be reached: "+text, "check that it runs and can be reached from here")}
 }

@@ -3,18 +3,16 @@ package brokerclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
 )
 
 const (
@@ -59,11 +57,11 @@ func openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := readRoots(query["ca_file"])
+	roots, err := remote.Roots(query["ca_file"], "ca_file in the source")
 	if err != nil {
 		return nil, err
 	}
-	t := transport()
+	t := remote.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	base := (&url.URL{Scheme: "https", Host: u.Host, Path: strings.TrimRight(u.Path, "/") + api.TokenPath}).String()
@@ -94,7 +92,7 @@ func openUnix(u *url.URL, workspace string) (*Source, error) {
 		}
 		s.owner = int64(n)
 	}
-	t := transport()
+	t := remote.Transport()
 	t.DialContext = s.dial
 	return &Source{name: "socket " + path, url: "http://localhost" + api.TokenPath, identity: id, client: client(t)}, nil
 }
@@ -133,34 +131,6 @@ func parseQuery(what, raw string, known ...string) (map[string]string, error) {
 		query[key] = list[0]
 	}
 	return query, nil
-}
-
-// readRoots returns the authorities of a PEM file, which take the place of the
-// system's; nil, the system's, without a file.
-func readRoots(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, oneline.Wrap("read ca_file", err, "correct ca_file in the source")
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, oneline.New("read ca_file "+path, "it holds no certificate in PEM form", "correct ca_file in the source")
-	}
-	return roots, nil
-}
-
-func transport() *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    5 * time.Second,
-		IdleConnTimeout:        30 * time.Second,
-		MaxIdleConnsPerHost:    2,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // MaxAnswer then counts what the broker sent
-	}
 }
 
 // client follows no redirect: an identity goes to the address in the source and

@@ -1,0 +1,58 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRetry(t *testing.T) {
+	failure, final := errors.New("busy"), errors.New("refused")
+	passing := &PassingError{Err: failure}
+	for _, c := range []struct {
+		name     string
+		outcomes []error // the last one repeats
+		deadline time.Duration
+		calls    int
+		want     error
+	}{
+		{"no trouble", []error{nil}, time.Minute, 1, nil},
+		{"trouble that passes", []error{passing, passing, nil}, time.Minute, 3, nil},
+		{"a refusal", []error{final}, time.Minute, 1, final},
+		{"trouble that stays", []error{passing}, time.Minute, MaxAttempts, failure},
+		{"a wait past the deadline", []error{&PassingError{Err: failure, After: time.Hour}}, time.Minute, 1, failure},
+		{"a deadline between two waits", []error{passing}, 140 * time.Millisecond, 2, failure},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+				defer cancel()
+				calls := 0
+				_, err := Retry(ctx, func(context.Context) (int, error) {
+					calls++
+					return calls, c.outcomes[min(calls, len(c.outcomes))-1]
+				})
+				if !errors.Is(err, c.want) || calls != c.calls {
+					t.Errorf("Retry = %v after %d calls, want %v after %d", err, calls, c.want, c.calls)
+				}
+			})
+		})
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "120", "-1", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e := PassingError{After: RetryAfter(http.Header{"Retry-After": {s}})}
+		for attempt := 1; attempt <= MaxAttempts; attempt++ {
+			if d := e.wait(attempt); d <= 0 {
+				t.Errorf("wait(%d) for Retry-After %q = %v, want more than 0", attempt, s, d)
+			}
+		}
+	})
+}
