@@ -57,6 +57,7 @@ func (m machine) components() []Component {
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		m.newest(),
 		m.middle(),
+		vaultBuild{m.cache},
 	}
 }
 
@@ -126,6 +127,13 @@ func (m machine) runTests(ctx context.Context, table []status) (failed int, err 
 	r := &runner{stage: s, places: m.places(), absent: absent(table), out: m.stdout}
 	if !r.absent[awsComponent] {
 		stop, err := r.startAWS(ctx, m.middle())
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+	}
+	if !r.absent[vaultComponent] {
+		stop, err := r.startVault(ctx, vaultBuild{m.cache})
 		if err != nil {
 			return 0, err
 		}

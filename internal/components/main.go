@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command components sets up the real things that tests run against (gits of
-// three ages, an AWS emulator, tools of Debian) and runs the tests that need
+// three ages, an AWS emulator, a Vault, tools of Debian) and runs the tests that need
 // them. It is what "make test-real" calls.
 //
 // Everything is set up once, into ${XDG_CACHE_HOME:-~/.cache}/gatepass-test;

@@ -25,6 +25,7 @@ type runner struct {
 	places []place
 	absent map[string]bool // names of the components that are missing
 	aws    *awsEmulator    // nil when missing
+	vault  *vaultServer    // nil when missing
 	out    io.Writer
 
 	passed, failed, skipped int
@@ -45,6 +46,26 @@ func (r *runner) startAWS(ctx context.Context, c chroot) (stop func(), err error
 	fmt.Fprintf(r.out, "AWS emulator answers after %.1f s\n", time.Since(start).Seconds())
 	r.aws = &a
 	return a.stop, nil
+}
+
+// startVault starts the server for the suites that need it.
+func (r *runner) startVault(ctx context.Context, build vaultBuild) (stop func(), err error) {
+	dir, err := vaultModule(ctx)
+	if err != nil {
+		return nil, err
+	}
+	program, err := build.program(dir)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	v, err := startVault(ctx, program)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(r.out, "Vault answers after %.1f s\n", time.Since(start).Seconds())
+	r.vault = &v
+	return v.stop, nil
 }
 
 // run runs every suite. The error is one that kept tests from being run at
@@ -94,6 +115,10 @@ func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 		r.skip(p.dir, awsComponent)
 		return
 	}
+	if p.suite.vault && r.vault == nil {
+		r.skip(p.dir, vaultComponent)
+		return
+	}
 	git, err := where.gitVersion(ctx, r.stage)
 	if err != nil {
 		r.fail(p.dir, where.name, err)
@@ -126,6 +151,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	var env []string
 	if p.suite.aws {
 		env = r.aws.env()
+	}
+	if p.suite.vault {
+		env = append(env, r.vault.env()...)
 	}
 	cmd, err := where.command(ctx, r.stage, p.dir, env,
 		"./"+testBinary, "-test.v", "-test.timeout="+testTimeout.String())

@@ -7,6 +7,7 @@ type suite struct {
 	pattern string // as "go list" takes it, relative to the module
 	gits    gits
 	aws     bool // needs the AWS emulator; its address is in the environment
+	vault   bool // needs Vault; address and root token are in the environment
 }
 
 // gits says under which git a suite runs.
@@ -20,12 +21,15 @@ const (
 // suites is the one place that says which packages run against what.
 //
 // A test finds the components in its environment: the git of its PATH, our
-// binaries in the folder GATEPASS_TEST_BIN_DIR, and the AWS emulator at
-// GATEPASS_TEST_AWS_ENDPOINT. One that cannot run without something skips with
+// binaries in the folder GATEPASS_TEST_BIN_DIR, the AWS emulator at
+// GATEPASS_TEST_AWS_ENDPOINT, and Vault at GATEPASS_TEST_VAULT_ADDR with the
+// root token GATEPASS_TEST_VAULT_TOKEN and GATEPASS_TEST_VAULT_UNSEAL_KEY, by
+// which a test may seal it for a moment: suites run one after the other. One that cannot run without something skips with
 // a line that starts with "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
+	{pattern: "./credential/vaultstore", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},

@@ -20,10 +20,19 @@ type OperationAware interface {
 	UsesOperation()
 }
 
+// An Upkeeper is a Source with something of its own to keep alive, such as a
+// login. Upkeep may take a while; it is called from time to time and ended with
+// the agent.
+type Upkeeper interface {
+	credential.Source
+	Upkeep(ctx context.Context)
+}
+
 // A pipeline is one reading of the workspace file made into something that
 // answers: OnlyHosts(OnlyRepositories(Cache(source))).
 type pipeline struct {
 	workspace *config.Workspace
+	source    credential.Source
 	cache     *credential.Cache
 	responder credential.Responder
 	names     credential.Source // answers who may be asked about, without the source
@@ -48,12 +57,22 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		asksOperation: asks,
 
 		workspace: w,
+		source:    src,
 		cache:     cache,
 		responder: credential.Responder{Source: fence(cache), Cache: cache},
 		names: fence(credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
 			return credential.Token{}, nil
 		})),
 	}, nil
+}
+
+// upkeep fetches tokens ahead and lets the source look after itself. It does not
+// wait.
+func (p *pipeline) upkeep(ctx context.Context) {
+	p.cache.Refresh(ctx)
+	if u, ok := p.source.(Upkeeper); ok {
+		go u.Upkeep(ctx)
+	}
 }
 
 // A loader keeps the pipeline of the workspace file as it is now: a changed file

@@ -202,7 +202,7 @@ func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
 		}
 		if p := s.loader.current(); p != nil && time.Since(refreshed) >= refreshEvery {
 			refreshed = time.Now()
-			p.cache.Refresh(ctx)
+			p.upkeep(ctx)
 		}
 	}
 }

@@ -1,0 +1,126 @@
+package vaultstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/vaultclient"
+)
+
+// unknownAge is how long a token lasts of which nobody says when it was written:
+// longer than a cache's margin, so that it is used at all, and not much longer,
+// so that a replaced one is noticed.
+const unknownAge = 10 * time.Minute
+
+// expiryField is what the issuing side, and engines for GitHub Apps, call the
+// end of a token.
+const expiryField = "expires_at"
+
+// maxFields bounds how many fields an error names.
+const maxFields = 10
+
+// missingError is a secret without the field.
+type missingError struct{ fields []string } // that it has instead
+
+func (e *missingError) Error() string { return "the field is missing" }
+
+// decode makes a Token of a secret's answer. Its errors do not repeat values.
+func decode(answer *vaultclient.Answer, v version, field string, asked time.Time) (credential.Token, error) {
+	fields, end := answer.Data, asked.Add(unknownAge).Round(0)
+	if answer.Leased {
+		end = asked.Add(answer.Lifetime).Round(0)
+	}
+	if v == versioned {
+		var written time.Time
+		var err error
+		if fields, written, err = decodeVersion(answer.Data); err != nil {
+			return credential.Token{}, err
+		}
+		end = written.Add(credential.Lifetime)
+	}
+	var text string
+	raw, ok := fields[field]
+	if !ok {
+		return credential.Token{}, &missingError{names(fields)}
+	}
+	if json.Unmarshal(raw, &text) != nil {
+		return credential.Token{}, errors.New("the field " + field + " is no text")
+	}
+	return withEnd(text, fields[expiryField], answer.Leased, end)
+}
+
+// withEnd reads the token, which may be stored with its expiry in one text, and
+// bounds it: by end, or by what is stated instead. A lease holds in any case.
+func withEnd(text string, stated json.RawMessage, leased bool, end time.Time) (credential.Token, error) {
+	token, err := credential.ParseToken([]byte(text), end.Add(-credential.Lifetime))
+	if err != nil {
+		return credential.Token{}, err
+	}
+	at, ok, err := decodeExpiry(stated)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	if ok {
+		token.Expiry = at
+	}
+	if leased && end.Before(token.Expiry) {
+		token.Expiry = end
+	}
+	return token, nil
+}
+
+// decodeVersion reads what KV version 2 puts around a secret's fields.
+func decodeVersion(data map[string]json.RawMessage) (fields map[string]json.RawMessage, written time.Time, err error) {
+	var meta struct {
+		CreatedTime time.Time `json:"created_time"`
+	}
+	if json.Unmarshal(data["data"], &fields) != nil || fields == nil ||
+		json.Unmarshal(data["metadata"], &meta) != nil || meta.CreatedTime.IsZero() {
+		return nil, time.Time{}, errors.New("it is no answer of a KV engine of version 2")
+	}
+	return fields, meta.CreatedTime, nil
+}
+
+// decodeExpiry reads a time as RFC 3339 or in seconds since 1970. Absent, null
+// and empty state none.
+func decodeExpiry(raw json.RawMessage) (at time.Time, stated bool, err error) {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) || bytes.Equal(raw, []byte(`""`)) {
+		return time.Time{}, false, nil
+	}
+	var seconds int64
+	if json.Unmarshal(raw, &seconds) == nil {
+		if seconds <= 0 || seconds > maxSeconds {
+			return time.Time{}, false, errExpiry
+		}
+		return time.Unix(seconds, 0), true, nil
+	}
+	if json.Unmarshal(raw, &at) != nil {
+		return time.Time{}, false, errExpiry
+	}
+	return at, true, nil
+}
+
+// maxSeconds is the end of the year 9999.
+const maxSeconds = 253402300799
+
+var errExpiry = errors.New("its field " + expiryField + " is neither a time such as 2026-01-02T15:04:05Z nor seconds since 1970")
+
+// names are the fields a person may have meant, in order.
+func names(fields map[string]json.RawMessage) []string {
+	list := slices.Sorted(maps.Keys(fields))
+	if len(list) > maxFields {
+		list = append(list[:maxFields], "...")
+	}
+	for i, name := range list {
+		if len(name) > 64 {
+			list[i] = name[:64] + "..."
+		}
+	}
+	return list
+}

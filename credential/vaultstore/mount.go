@@ -1,0 +1,96 @@
+package vaultstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/vaultclient"
+)
+
+// version is how a secrets engine is read.
+type version int
+
+const (
+	unknown   version = iota // Vault is asked
+	plain                    // KV version 1, and engines that are not KV
+	versioned                // KV version 2, which has data/ in its paths
+)
+
+// A mount is a secrets engine.
+type mount struct {
+	path    string // with a slash at its end
+	version version
+}
+
+// apiPath is where the engine answers for the secret full.
+func (m mount) apiPath(full string) string {
+	if m.version != versioned {
+		return full
+	}
+	return m.path + "data/" + strings.TrimPrefix(full, m.path)
+}
+
+// mountOf returns the engine that holds full. Vault is asked once for each: the
+// path of a mount never begins with another one's.
+func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) {
+	if s.version != unknown {
+		return mount{path: s.mount + "/", version: s.version}, nil
+	}
+	s.mu.Lock()
+	for _, m := range s.mounts {
+		if strings.HasPrefix(full, m.path) {
+			s.mu.Unlock()
+			return m, nil
+		}
+	}
+	s.mu.Unlock()
+	// The command line of Vault asks here, too: whoever may read something in a
+	// mount may know its version.
+	answer, err := s.client.Read(ctx, what, "sys/internal/ui/mounts/"+full)
+	if r, ok := errors.AsType[*vaultclient.Refusal](err); ok && r.Status == http.StatusNotFound {
+		return mount{path: s.mount + "/", version: plain}, nil // a Vault before version 2 of KV
+	}
+	if err != nil {
+		return mount{}, err
+	}
+	m := decodeMount(answer.Data, s.mount, full)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mounts = append(s.mounts, m)
+	return m, nil
+}
+
+// forget has Vault asked again: an engine may have been upgraded or replaced.
+func (s *Source) forget(m mount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, known := range s.mounts {
+		if known == m {
+			s.mounts = append(s.mounts[:i:i], s.mounts[i+1:]...)
+			return
+		}
+	}
+}
+
+// decodeMount reads path and version; an engine that says neither is a plain
+// one with a path of one segment.
+func decodeMount(data map[string]json.RawMessage, first, full string) mount {
+	m := mount{path: first + "/", version: plain}
+	var path string
+	if json.Unmarshal(data["path"], &path) == nil && strings.HasSuffix(path, "/") && strings.HasPrefix(full, path) {
+		m.path = path
+	}
+	var kind string
+	var options struct {
+		Version string `json:"version"`
+	}
+	_ = json.Unmarshal(data["type"], &kind)
+	_ = json.Unmarshal(data["options"], &options)
+	if kind == "kv" && options.Version == "2" {
+		m.version = versioned
+	}
+	return m
+}

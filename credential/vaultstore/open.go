@@ -1,0 +1,72 @@
+package vaultstore
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/vaultclient"
+)
+
+const form = "write vault://MOUNT/PATH?field=token&addr=https://host[:port]&auth=METHOD"
+
+// defaultField is what the issuing side, and engines for GitHub Apps, call it.
+const defaultField = "token"
+
+// Open reads a source's URL. Vault is asked, and the environment read, by the
+// first Token only.
+func Open(u *url.URL, workspace string) (*Source, error) {
+	what := "source vault://" + u.Host + u.Path
+	switch {
+	case u.Scheme != "vault":
+		return nil, oneline.New("source", "its scheme is not vault", form)
+	case u.User != nil || u.Opaque != "" || u.Fragment != "":
+		return nil, oneline.New("source vault://"+u.Host, "a secret's URL has no user, password or fragment", form)
+	case u.Port() != "":
+		return nil, oneline.New(what, "what follows vault:// is the mount, not the address", form)
+	case u.Host == "":
+		return nil, oneline.New(what, "it names no mount", form)
+	}
+	path, err := credential.ParseTemplate(strings.TrimPrefix(u.Path, "/"), workspace)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPath(what, u.Host, path); err != nil {
+		return nil, err
+	}
+	client, own, err := vaultclient.Open(what, u.RawQuery, workspace, "field", "kv")
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{mount: u.Host, path: path, field: own["field"], workspace: workspace, client: client}
+	if s.field == "" {
+		s.field = defaultField
+	}
+	s.version, err = parseVersion(what, own["kv"])
+	return s, err
+}
+
+// checkPath fills the placeholders with some request's values.
+func checkPath(what, mount string, path credential.Template) error {
+	full, err := path.Expand(credential.Request{Host: "github.com", Path: "owner/repo"})
+	if err != nil {
+		return err
+	}
+	if !vaultclient.IsPath(mount + "/" + full) {
+		return oneline.New(what, "it names no secret below the mount", form)
+	}
+	return nil
+}
+
+func parseVersion(what, text string) (version, error) {
+	switch text {
+	case "":
+		return unknown, nil
+	case "1":
+		return plain, nil
+	case "2":
+		return versioned, nil
+	}
+	return unknown, oneline.New(what, "kv is 1 or 2", "leave it out to have Vault asked")
+}

@@ -1,0 +1,110 @@
+// Package vaultstore reads tokens from HashiCorp Vault:
+//
+//	vault://MOUNT/PATH?field=…&addr=…&auth=…&role=…&namespace=…
+//
+// MOUNT is a KV engine of version 1 or 2, or an engine that makes tokens and
+// answers with a lease, such as one for GitHub Apps. Placeholders may stand in
+// PATH. The other keys, and where the login comes from, are those of package
+// vaultclient.
+package vaultstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/vaultclient"
+)
+
+// A Source is one secret, or with placeholders one for each workspace, host,
+// owner or repository.
+type Source struct {
+	mount     string
+	path      credential.Template // below the mount
+	field     string
+	version   version
+	workspace string
+	client    *vaultclient.Client
+
+	mu     sync.Mutex // guards mounts
+	mounts []mount
+}
+
+// Key says that requests for the same secret share a token.
+func (s *Source) Key(req credential.Request) string { return s.path.Key(req) }
+
+// Upkeep renews the Vault token that reads are made with. The agent calls it
+// from time to time.
+func (s *Source) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
+
+// Token reads the secret. The token ends with its lease or at the field
+// expires_at, whichever is sooner; without either an hour after this version
+// was written to a KV engine of version 2. Version 1 does not say when that
+// was: the token is then good for unknownAge, so that it is soon read again.
+func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	path, err := s.path.Expand(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	full := s.mount + "/" + path
+	what := "read " + full + " in " + s.client.Where()
+	if !vaultclient.IsPath(full) {
+		return credential.Token{}, oneline.New(what, "this is no path of Vault", form)
+	}
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	m, err := s.mountOf(ctx, what, full)
+	if err != nil {
+		return credential.Token{}, s.describe(what, m, full, err)
+	}
+	asked := time.Now()
+	answer, err := s.client.Read(ctx, what, m.apiPath(full))
+	if err != nil {
+		return credential.Token{}, s.describe(what, m, full, err)
+	}
+	token, err := decode(answer, m.version, s.field, asked)
+	if err != nil {
+		return credential.Token{}, s.unusable(what, err)
+	}
+	return s.alive(what, answer, token)
+}
+
+// alive refuses a token that has ended. A lease ends with the Vault token it was
+// made with, too.
+func (s *Source) alive(what string, answer *vaultclient.Answer, token credential.Token) (credential.Token, error) {
+	if end := s.client.Deadline(); answer.Leased && !end.IsZero() && end.Before(token.Expiry) {
+		token.Expiry = end
+	}
+	if token.Expiry.After(time.Now()) {
+		return token, nil
+	}
+	do := "the issuing side has to refresh it: gatepass workspace refresh " + s.workspaceOr("ID")
+	if answer.Leased {
+		do = "compare the clocks of this machine and Vault's"
+	}
+	return credential.Token{}, oneline.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339), do)
+}
+
+func (s *Source) workspaceOr(other string) string {
+	if s.workspace == "" {
+		return other
+	}
+	return s.workspace
+}
+
+// unusable says what is wrong with a secret that could be read.
+func (s *Source) unusable(what string, err error) error {
+	missing, ok := errors.AsType[*missingError](err)
+	switch {
+	case ok && len(missing.fields) == 0:
+		return oneline.New(what, "it has no field "+s.field, "correct field in the source; or the issuing side has not delivered yet")
+	case ok:
+		return oneline.New(what, "it has no field "+s.field, "name one it has with &field= in the source: "+strings.Join(missing.fields, ", "))
+	}
+	return oneline.Wrap(what, err, "")
+}

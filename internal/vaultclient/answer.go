@@ -1,0 +1,86 @@
+package vaultclient
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// maxLifetime bounds what Vault says of a lifetime, so that sums with it do not
+// overflow.
+const maxLifetime = 10 * 365 * 24 * time.Hour
+
+// An Answer is what Vault says to a read or a login.
+type Answer struct {
+	Leased   bool          // the data ends with a lease
+	Lifetime time.Duration // of the lease, from when the question was asked
+	Data     map[string]json.RawMessage
+
+	auth *auth
+}
+
+// auth is the token of a login or a renewal.
+type auth struct {
+	ClientToken   string  `json:"client_token"`
+	LeaseDuration seconds `json:"lease_duration"`
+	Renewable     bool    `json:"renewable"`
+}
+
+// seconds is a lifetime as Vault writes it.
+type seconds int64
+
+func (s seconds) duration() time.Duration {
+	return time.Duration(min(max(int64(s), 0), int64(maxLifetime/time.Second))) * time.Second
+}
+
+// envelope is the outer form of Vault's answers, good and bad ones.
+type envelope struct {
+	LeaseID       string                     `json:"lease_id"`
+	LeaseDuration seconds                    `json:"lease_duration"`
+	Data          map[string]json.RawMessage `json:"data"`
+	Auth          *auth                      `json:"auth"`
+	Errors        []string                   `json:"errors"`
+	Warnings      []string                   `json:"warnings"`
+}
+
+// decodeEnvelope reads one JSON object. Its errors do not repeat the text,
+// which may be a secret.
+func decodeEnvelope(body []byte) (envelope, error) {
+	var e envelope
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(&e); err != nil || dec.More() {
+		return envelope{}, errors.New("its answer is no JSON of Vault")
+	}
+	return e, nil
+}
+
+func decodeAnswer(body []byte) (*Answer, error) {
+	if len(bytes.TrimSpace(body)) == 0 { // 204, and what has nothing to tell
+		return &Answer{}, nil
+	}
+	e, err := decodeEnvelope(body)
+	if err != nil {
+		return nil, err
+	}
+	leased := e.LeaseID != "" && e.LeaseDuration > 0
+	return &Answer{Leased: leased, Lifetime: e.LeaseDuration.duration(), Data: e.Data, auth: e.Auth}, nil
+}
+
+// A Refusal is an answer of Vault that is no success.
+type Refusal struct {
+	Status int
+	Said   string                     // Vault's errors and warnings, as they came
+	Data   map[string]json.RawMessage // of a secret that was deleted
+}
+
+func (r *Refusal) Error() string { return "Vault refuses" }
+
+func decodeRefusal(status int, body []byte) *Refusal {
+	e, err := decodeEnvelope(body)
+	if err != nil {
+		return &Refusal{Status: status}
+	}
+	return &Refusal{Status: status, Said: strings.Join(append(e.Errors, e.Warnings...), "; "), Data: e.Data}
+}

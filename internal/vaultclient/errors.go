@@ -1,0 +1,97 @@
+package vaultclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// maxShown bounds what a message shows of Vault's words, in bytes.
+const maxShown = 300
+
+// Shown is what Vault said, fit for a message: after a colon, on one line,
+// without tokens; "" when it said nothing.
+func (r *Refusal) Shown() string {
+	text := redact.Text(strings.Join(strings.Fields(r.Said), " "), maxShown)
+	if text == "" || text == "permission denied" {
+		return ""
+	}
+	return ": " + text
+}
+
+func isDenied(err error) bool {
+	r, ok := errors.AsType[*Refusal](err)
+	return ok && r.Status == http.StatusForbidden
+}
+
+// refused turns an answer that is no success into an error: a line for people
+// where the state of Vault is the reason, else a *Refusal.
+func (l *link) refused(what string, response *http.Response, body []byte) error {
+	r := decodeRefusal(response.StatusCode, body)
+	lower := strings.ToLower(r.Said)
+	switch status := response.StatusCode; {
+	case status/100 == 3:
+		return oneline.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
+			"if that is right, put that address into addr of the source or VAULT_ADDR")
+	case status == http.StatusServiceUnavailable && strings.Contains(lower, "sealed"):
+		return oneline.New(what, "Vault is sealed", "its operators have to unseal it: vault operator unseal")
+	case status == http.StatusNotImplemented || strings.Contains(lower, "not initialized"):
+		return oneline.New(what, "Vault is not initialized", "its operators have to set it up: vault operator init")
+	case status == http.StatusTooManyRequests || status == http.StatusPreconditionFailed || status >= 500:
+		return l.busy(what, response, r)
+	}
+	return r
+}
+
+// busy is a Vault that may answer the next time.
+func (l *link) busy(what string, response *http.Response, r *Refusal) error {
+	after := remote.RetryAfter(response.Header)
+	do := "try again in a moment"
+	if after > 0 {
+		do = "try again in " + after.Round(time.Second).String()
+	}
+	why := fmt.Sprintf("Vault cannot answer now (%d)%s", r.Status, r.Shown())
+	return &remote.PassingError{Err: oneline.New(what, why, do), After: after}
+}
+
+func (l *link) strange(what, why string) error {
+	return oneline.New(what, why, "check that "+l.where+" (addr in the source, or VAULT_ADDR) is a Vault")
+}
+
+// lost turns a failed connection into one line. Only what cannot get better by
+// itself is final.
+func (l *link) lost(ctx context.Context, what string, err error) error {
+	const do = "check that Vault runs and can be reached from here"
+	if ctx.Err() != nil {
+		why := "Vault did not answer in time"
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = "the request was given up"
+		}
+		return &oneline.Error{What: what, Why: why, Do: do, Err: ctx.Err()}
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // the address is named already
+	}
+	text := redact.Text(err.Error(), maxShown)
+	switch {
+	case remote.IsCertificate(err):
+		l.distrusts.Store(true)
+		return oneline.New(what, "its certificate is not trusted: "+text,
+			"name its authority with ca_file=PEM in the source or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
+	case remote.IsHandshake(err):
+		return oneline.New(what, "no TLS connection: "+text, "check scheme and port of the address, and VAULT_CLIENT_CERT if it wants a certificate")
+	case remote.IsUnknownHost(err):
+		return oneline.New(what, "there is no such host", "correct addr in the source or VAULT_ADDR")
+	case errors.Is(err, context.DeadlineExceeded):
+		text = "it did not answer in time"
+	}
+	return &remote.PassingError{Err: oneline.New(what, "Vault cannot be reached: "+text, do)}
+}

@@ -1,0 +1,180 @@
+package vaultclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// maxAnswer bounds an answer, in bytes. It is the largest entry that Vault's own
+// storage takes by default.
+const maxAnswer = 1 << 20
+
+// maxRedirects is how often a Vault may send a request to another of its paths.
+const maxRedirects = 2
+
+// A link is a connection to one Vault, without a token.
+type link struct {
+	where     string // for messages
+	base      *url.URL
+	namespace string
+	client    *http.Client
+	distrusts atomic.Bool // met a certificate that it does not trust
+}
+
+// newLink reads what the source leaves to the environment.
+func newLink(what string, s settings) (*link, error) {
+	addr := s.address()
+	if addr == "" {
+		return nil, oneline.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the source or set VAULT_ADDR")
+	}
+	base, err := parseAddress(what, "VAULT_ADDR", addr)
+	if err != nil {
+		return nil, err
+	}
+	config, err := tlsConfig(what, s.caFile)
+	if err != nil {
+		return nil, err
+	}
+	t := remote.Transport()
+	t.Proxy = http.ProxyFromEnvironment
+	t.TLSClientConfig = config
+	return &link{
+		where:     base.Scheme + "://" + base.Host,
+		base:      base.JoinPath("v1"),
+		namespace: strings.Trim(orVariable(s.namespace, "VAULT_NAMESPACE"), "/"),
+		client:    &http.Client{Transport: t, CheckRedirect: checkRedirect},
+	}, nil
+}
+
+// checkRedirect lets Vault send a request elsewhere on the same address only:
+// the token goes along. Otherwise the redirect itself is the answer.
+func checkRedirect(next *http.Request, before []*http.Request) error {
+	first := before[0]
+	same := next.URL.Scheme == first.URL.Scheme && next.URL.Host == first.URL.Host && next.Method == first.Method
+	if !same || len(before) > maxRedirects {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+func tlsConfig(what, caFile string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: os.Getenv("VAULT_TLS_SERVER_NAME")}
+	var err error
+	switch dir := os.Getenv("VAULT_CAPATH"); {
+	case caFile != "":
+		config.RootCAs, err = remote.Roots(caFile, "ca_file in the source")
+	case os.Getenv("VAULT_CACERT") != "":
+		config.RootCAs, err = remote.Roots(os.Getenv("VAULT_CACERT"), "VAULT_CACERT")
+	case dir != "":
+		config.RootCAs, err = rootsIn(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cert, key := os.Getenv("VAULT_CLIENT_CERT"), os.Getenv("VAULT_CLIENT_KEY"); cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, oneline.New(what, "the client's certificate or key cannot be used", "correct VAULT_CLIENT_CERT and VAULT_CLIENT_KEY")
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// rootsIn returns the authorities of a folder's files.
+func rootsIn(dir string) (*x509.CertPool, error) {
+	roots, some := x509.NewCertPool(), false
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, oneline.Wrap("read the certificates", err, "correct VAULT_CAPATH")
+	}
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		some = err == nil && roots.AppendCertsFromPEM(data) || some
+	}
+	if !some {
+		return nil, oneline.New("read the certificates in "+dir, "it holds no certificate in PEM form", "correct VAULT_CAPATH")
+	}
+	return roots, nil
+}
+
+// A request is one question to Vault.
+type request struct {
+	method, path string // below /v1/
+	token        string // "" for a login
+	body         map[string]string
+}
+
+// do asks until Vault gives an answer that stays. What is not a success is an
+// error for people, or a *Refusal.
+func (l *link) do(ctx context.Context, what string, r request) (*Answer, error) {
+	return remote.Retry(ctx, func(ctx context.Context) (*Answer, error) { return l.attempt(ctx, what, r) })
+}
+
+func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, error) {
+	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	defer cancel()
+	request, err := l.request(attemptCtx, r)
+	if err != nil {
+		return nil, l.strange(what, "its address is malformed")
+	}
+	response, err := l.client.Do(request)
+	if err != nil {
+		return nil, l.lost(ctx, what, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return nil, l.lost(ctx, what, err)
+	}
+	if len(body) > maxAnswer {
+		return nil, l.strange(what, "its answer is over 1 MiB")
+	}
+	if response.StatusCode/100 != 2 {
+		return nil, l.refused(what, response, body)
+	}
+	answer, err := decodeAnswer(body)
+	if err != nil {
+		return nil, l.strange(what, err.Error())
+	}
+	return answer, nil
+}
+
+func (l *link) request(ctx context.Context, r request) (*http.Request, error) {
+	u := *l.base
+	u.Path, u.RawPath = u.Path+"/"+r.path, ""
+	var body io.Reader
+	if r.body != nil {
+		data, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", "gatepass")
+	request.Header.Set("X-Vault-Request", "true") // Vault's agent can be told to want it
+	if r.token != "" {
+		request.Header.Set("X-Vault-Token", r.token)
+	}
+	if l.namespace != "" {
+		request.Header.Set("X-Vault-Namespace", l.namespace)
+	}
+	return request, nil
+}

@@ -1,0 +1,200 @@
+package vaultclient
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// The login methods.
+const (
+	methodToken      = "token"
+	methodAppRole    = "approle"
+	methodJWT        = "jwt"
+	methodKubernetes = "kubernetes"
+)
+
+// serviceAccountToken is where Kubernetes puts a pod's identity.
+const serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+// A login says how to get a Vault token. Its files may be replaced at any time,
+// so they are read for every login.
+type login struct {
+	method, mount, role              string
+	roleID, roleIDFile, secretIDFile string
+	jwtFile, tokenFile               string
+}
+
+// loginKeys are the keys that each method understands.
+var loginKeys = map[string][]string{
+	methodToken:      {"token_file"},
+	methodAppRole:    {"auth_mount", "role_id", "role_id_file", "secret_id_file"},
+	methodJWT:        {"auth_mount", "role", "jwt_file"},
+	methodKubernetes: {"auth_mount", "role", "jwt_file"},
+}
+
+func newLogin(what string, query map[string]string) (login, error) {
+	l := login{
+		method: query["auth"], mount: query["auth_mount"], role: query["role"],
+		roleID: query["role_id"], roleIDFile: query["role_id_file"], secretIDFile: query["secret_id_file"],
+		jwtFile: query["jwt_file"], tokenFile: query["token_file"],
+	}
+	if l.method == "" {
+		l.method = methodToken
+	}
+	own, ok := loginKeys[l.method]
+	if !ok {
+		return l, oneline.New(what, "there is no login method "+l.method, "write auth=token, approle, jwt or kubernetes")
+	}
+	for _, key := range []string{"auth_mount", "role", "role_id", "role_id_file", "secret_id_file", "jwt_file", "token_file"} {
+		if query[key] != "" && !slices.Contains(own, key) {
+			return l, oneline.New(what, key+" does not go with auth="+l.method, "it takes "+strings.Join(own, ", "))
+		}
+	}
+	if l.mount == "" {
+		l.mount = l.method
+	}
+	if !IsPath(l.mount) {
+		return l, oneline.New(what, "auth_mount is no path", "write it as vault auth list does, without slashes at its ends")
+	}
+	return l, l.check(what)
+}
+
+// check says what a method lacks.
+func (l *login) check(what string) error {
+	lacks := func(key string) error {
+		return oneline.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the source")
+	}
+	switch l.method {
+	case methodAppRole:
+		if (l.roleID == "") == (l.roleIDFile == "") {
+			return lacks("either role_id_file or role_id")
+		}
+	case methodJWT:
+		if l.jwtFile == "" {
+			return lacks("jwt_file")
+		}
+	case methodKubernetes:
+		if l.role == "" {
+			return lacks("role")
+		}
+		if l.jwtFile == "" {
+			l.jwtFile = serviceAccountToken
+		}
+	}
+	return nil
+}
+
+// IsPath reports whether s is a path as Vault takes it: no empty segment, none
+// that is dots, no control characters.
+func IsPath(s string) bool {
+	for segment := range strings.SplitSeq(s, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return isPrintable(s)
+}
+
+// given reports that the token comes from outside, so that there is no login.
+func (l login) given() bool { return l.method == methodToken }
+
+// identity names who logs in.
+func (l login) identity() string {
+	switch {
+	case l.role != "":
+		return "the role " + l.role
+	case l.given():
+		return "the Vault token of " + l.tokenPlace()
+	case l.roleIDFile != "":
+		return "the AppRole of " + l.roleIDFile
+	}
+	return "this " + l.method + " login"
+}
+
+func (l login) tokenPlace() string {
+	if l.tokenFile != "" {
+		return l.tokenFile
+	}
+	if os.Getenv("VAULT_TOKEN") != "" {
+		return "VAULT_TOKEN"
+	}
+	return helperFile()
+}
+
+// helperFile is where "vault login" keeps its token.
+func helperFile() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".vault-token")
+}
+
+// token reads the token that is given. A file that cannot be read is an error,
+// never a reason to look elsewhere.
+func (l login) token(what string) (string, error) {
+	if l.tokenFile != "" {
+		return readFile(what, l.tokenFile, "correct token_file in the source")
+	}
+	if text := os.Getenv("VAULT_TOKEN"); text != "" {
+		return checkLine(what, text, "VAULT_TOKEN", "correct VAULT_TOKEN")
+	}
+	const do = "set VAULT_TOKEN, run vault login, or add token_file=PATH or auth=METHOD to the source"
+	path := helperFile()
+	if _, err := os.Stat(path); path == "" || errors.Is(err, os.ErrNotExist) {
+		return "", oneline.New(what, "there is no Vault token", do)
+	}
+	return readFile(what, path, do)
+}
+
+// request is the login as Vault takes it.
+func (l login) request(what string) (request, error) {
+	body := map[string]string{}
+	var err error
+	put := func(key, path, setting string) {
+		if path != "" && err == nil {
+			body[key], err = readFile(what, path, "correct "+setting+" in the source")
+		}
+	}
+	if l.method == methodAppRole {
+		body["role_id"] = l.roleID
+		put("role_id", l.roleIDFile, "role_id_file")
+		put("secret_id", l.secretIDFile, "secret_id_file")
+	} else {
+		if l.role != "" {
+			body["role"] = l.role
+		}
+		put("jwt", l.jwtFile, "jwt_file")
+	}
+	return request{method: http.MethodPost, path: "auth/" + l.mount + "/login", body: body}, err
+}
+
+// readFile returns the one line of a file.
+func readFile(what, path, do string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", oneline.Wrap(what, err, do)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, credential.MaxToken+2))
+	if err != nil {
+		return "", oneline.New(what, "the file "+path+" cannot be read", do)
+	}
+	return checkLine(what, strings.TrimRight(string(data), "\r\n"), path, do)
+}
+
+// checkLine keeps what goes into a header or a login to one word.
+func checkLine(what, text, place, do string) (string, error) {
+	if credential.CheckSecret(text) != nil {
+		return "", oneline.New(what, "what is in "+place+" is no credential (empty, blanks, control characters or over 8 KiB)", do)
+	}
+	return text, nil
+}

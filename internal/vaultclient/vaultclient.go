@@ -1,0 +1,93 @@
+// Package vaultclient logs in to HashiCorp Vault (or OpenBao, which speaks the
+// same) and reads from it. It uses four documented endpoints: a method's login,
+// lookup-self and renew-self of a token, and reading a path.
+//
+// How Vault is reached and how to log in is said by the query of a source's URL
+// and, where that is silent, by the variables that Vault's own programs read:
+// VAULT_ADDR, VAULT_NAMESPACE, VAULT_TOKEN, VAULT_CACERT, VAULT_CAPATH,
+// VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME. Certificates are
+// always verified; VAULT_SKIP_VERIFY is not heeded.
+package vaultclient
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// A Client is one login to one Vault. It keeps its Vault token while that lives.
+type Client struct {
+	settings settings
+	login    login
+
+	mu      sync.Mutex // guards what follows; held during a login
+	link    *link
+	session *session
+}
+
+// Where names the Vault for messages.
+func (c *Client) Where() string {
+	if addr := c.settings.address(); addr != "" {
+		if u, err := url.Parse(addr); err == nil && u.Host != "" {
+			return "Vault at " + u.Scheme + "://" + u.Host
+		}
+	}
+	return "Vault"
+}
+
+// Identity names what the Vault token comes from, as in "the role ci".
+func (c *Client) Identity() string { return c.login.identity() }
+
+// Read gets a path below /v1/. what begins the errors, as in "read a/b in
+// Vault". An answer that only the caller understands (403 with a token that is
+// alive, 400, 404, 405) is a [*Refusal].
+//
+// A Vault token that has ended is replaced by a new login, and one that is
+// denied may lack a policy its role has by now: both are tried once.
+func (c *Client) Read(ctx context.Context, what, path string) (*Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	l, s, err := c.open(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := l.do(ctx, what, s.request(http.MethodGet, path, nil))
+	if !isDenied(err) {
+		return answer, err
+	}
+	other, err := c.instead(ctx, what, l, s, err)
+	if err != nil {
+		return nil, err
+	}
+	return l.do(ctx, what, other.request(http.MethodGet, path, nil))
+}
+
+// open returns the connection and a Vault token that is worth trying.
+func (c *Client) open(ctx context.Context, what string) (*link, *session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, err := c.connect(what)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.current(ctx, l)
+	return l, s, err
+}
+
+// connect makes the connection, or makes it anew when the last one met a
+// certificate it did not trust: the authorities may have been replaced. The
+// caller holds mu.
+func (c *Client) connect(what string) (*link, error) {
+	if c.link != nil && !c.link.distrusts.Load() {
+		return c.link, nil
+	}
+	l, err := newLink(what, c.settings)
+	if err != nil {
+		return nil, err
+	}
+	c.link = l
+	return l, nil
+}
