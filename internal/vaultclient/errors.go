@@ -63,7 +63,7 @@ func (l *link) busy(what string, response *http.Response, r *Refusal) error {
 }
 
 func (l *link) strange(what, why string) error {
-	return oneline.New(what, why, "check that "+l.where+" (addr in the source, or VAULT_ADDR) is a Vault")
+	return oneline.New(what, why, "check that addr in the source, or VAULT_ADDR, names a Vault")
 }
 
 // lost turns a failed connection into one line. Only what cannot get better by

@@ -52,7 +52,7 @@ func newLink(what string, s settings) (*link, error) {
 	t.Proxy = http.ProxyFromEnvironment
 	t.TLSClientConfig = config
 	return &link{
-		where:     base.Scheme + "://" + base.Host,
+		where:     "Vault at " + base.Scheme + "://" + base.Host,
 		base:      base.JoinPath("v1"),
 		namespace: strings.Trim(orVariable(s.namespace, "VAULT_NAMESPACE"), "/"),
 		client:    &http.Client{Transport: t, CheckRedirect: checkRedirect},

@@ -125,7 +125,7 @@ func (l login) refused(what string, r *Refusal) error {
 	if r.Status == http.StatusForbidden && r.Shown() == "" {
 		why += ", or no login method is mounted at " + mount
 	}
-	do := "check that the role " + l.role + " of " + mount + " takes the identity in " + l.jwtFile + ": audience, subject, expiry"
+	do := "check that " + l.identity() + " of " + mount + " takes what is in " + l.jwtFile + ": audience, subject, expiry"
 	if l.method == methodAppRole {
 		do = "check role ID and secret ID (a secret ID can be used up or have expired); deliver a new one"
 		if l.secretIDFile != "" {

@@ -1,0 +1,393 @@
+package vaultclient
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/vaulttest"
+)
+
+const jwt = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"
+
+func isolate(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		"VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_CAPATH", "VAULT_CLIENT_CERT",
+		"VAULT_CLIENT_KEY", "VAULT_TLS_SERVER_NAME", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
+	} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// client opens a query against the double, without a network.
+func client(t *testing.T, v *vaulttest.Vault, query string) *Client {
+	t.Helper()
+	c, _, err := Open("source vault://secret/x", query, "sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.settings.addr = "https://vault.example"
+	l, err := newLink("", c.settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.client.Transport = v
+	c.link = l
+	return c
+}
+
+func newVault() *vaulttest.Vault {
+	v := &vaulttest.Vault{}
+	v.Mount("secret/", "kv", "1")
+	v.Put("secret/x", map[string]any{"data": map[string]any{"token": "y"}})
+	return v
+}
+
+func read(t *testing.T, c *Client) error {
+	t.Helper()
+	answer, err := c.Read(t.Context(), "read secret/x", "secret/x")
+	if err == nil && string(answer.Data["token"]) != `"y"` {
+		t.Errorf("Read = %v, want the token", answer.Data)
+	}
+	return err
+}
+
+func checkError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want one with %q", parts)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q, want %q in it", err, part)
+		}
+	}
+	for _, leak := range []string{"hvs.", jwt, "\n"} {
+		if strings.Contains(err.Error(), leak) {
+			t.Errorf("error %q shows %q", err, leak)
+		}
+	}
+}
+
+func TestLogins(t *testing.T) {
+	isolate(t)
+	roleID, secretID, jwtFile := writeFile(t, "role-1\n"), writeFile(t, "secret-1\n"), writeFile(t, jwt)
+	for _, c := range []struct{ name, query, mount, body string }{
+		{"AppRole", "auth=approle&role_id_file=" + roleID + "&secret_id_file=" + secretID, "approle", "role_id=role-1 secret_id=secret-1"},
+		{"AppRole without a secret ID", "auth=approle&role_id=role-1", "approle", "role_id=role-1"},
+		{"AppRole mounted elsewhere", "auth=approle&role_id=role-{workspace}&auth_mount=ci/approle", "ci/approle", "role_id=role-sb-1"},
+		{"JWT", "auth=jwt&role=ci&jwt_file=" + jwtFile, "jwt", "jwt=" + jwt + " role=ci"},
+		{"JWT with the default role", "auth=jwt&jwt_file=" + jwtFile, "jwt", "jwt=" + jwt},
+		{"Kubernetes", "auth=kubernetes&role={workspace}&jwt_file=" + jwtFile, "kubernetes", "jwt=" + jwt + " role=sb-1"},
+	} {
+		v := newVault()
+		body := map[string]string{}
+		for pair := range strings.FieldsSeq(c.body) {
+			key, value, _ := strings.Cut(pair, "=")
+			body[key] = value
+		}
+		v.Accept(c.mount, vaulttest.Login{Body: body, TTL: time.Hour})
+		if err := read(t, client(t, v, c.query)); err != nil || len(v.Invalid()) > 0 {
+			t.Errorf("%s: Read = %v, invalid %q, want the secret", c.name, err, v.Invalid())
+		}
+	}
+}
+
+func TestLoginsThatFail(t *testing.T) {
+	isolate(t)
+	jwtFile := writeFile(t, jwt)
+	v := newVault()
+	v.Accept("jwt", vaulttest.Login{Body: map[string]string{"jwt": "other"}})
+	for _, c := range []struct {
+		name, query string
+		want        []string
+	}{
+		{"not accepted", "auth=jwt&role=ci&jwt_file=" + jwtFile, []string{"log in to Vault at https://vault.example by jwt: Vault does not accept the login: invalid role or secret ID", "check that the role ci of auth/jwt takes what is in " + jwtFile}},
+		{"no such method", "auth=kubernetes&role=ci&jwt_file=" + jwtFile, []string{"or no login method is mounted at auth/kubernetes"}},
+		{"no file", "auth=approle&role_id=r&secret_id_file=/does/not/exist", []string{"no such file", "correct secret_id_file in the source"}},
+		{"an empty file", "auth=approle&role_id_file=" + writeFile(t, ""), []string{"no credential", "correct role_id_file"}},
+		{"two lines", "token_file=" + writeFile(t, "hvs.a\nX-Vault-Namespace: b"), []string{"no credential", "correct token_file"}},
+		{"nothing at all", "", []string{"there is no Vault token; set VAULT_TOKEN, run vault login"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { checkError(t, read(t, client(t, v, c.query)), c.want...) })
+	}
+}
+
+func TestTokenPlaces(t *testing.T) {
+	isolate(t)
+	v := newVault()
+	good := v.Give(vaulttest.Login{})
+	home, _ := os.UserHomeDir()
+	if err := os.WriteFile(filepath.Join(home, ".vault-token"), []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(t, client(t, v, "")); err != nil {
+		t.Errorf("Read with the token of vault login = %v", err)
+	}
+	t.Setenv("VAULT_TOKEN", "hvs.bad")
+	checkError(t, read(t, client(t, v, "")), "Vault does not know the Vault token of VAULT_TOKEN: it has expired")
+	if err := read(t, client(t, v, "auth=token&token_file="+writeFile(t, good+"\n"))); err != nil {
+		t.Errorf("Read with token_file = %v", err)
+	}
+}
+
+func TestTokenFileIsReadAnew(t *testing.T) {
+	isolate(t)
+	v := newVault()
+	path := writeFile(t, v.Give(vaulttest.Login{}))
+	c := client(t, v, "token_file="+path)
+	if err := read(t, c); err != nil {
+		t.Fatal(err)
+	}
+	v.Revoke()
+	checkError(t, read(t, c), "Vault does not know the Vault token of "+path, "put a fresh one there")
+	if err := os.WriteFile(path, []byte(v.Give(vaulttest.Login{})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(t, c); err != nil {
+		t.Errorf("Read with a fresh file = %v", err)
+	}
+}
+
+// appRole is a client whose tokens live for ttl, and at most for most.
+func appRole(t *testing.T, ttl, most time.Duration) (*vaulttest.Vault, *Client) {
+	isolate(t)
+	v := newVault()
+	v.Accept("approle", vaulttest.Login{Body: map[string]string{"role_id": "r"}, TTL: ttl, MaxTTL: most, Renewable: true})
+	return v, client(t, v, "auth=approle&role_id=r")
+}
+
+const (
+	loginCall = "POST auth/approle/login"
+	renewCall = "POST auth/token/renew-self"
+)
+
+func TestUpkeepKeepsTheLogin(t *testing.T) {
+	v, c := appRole(t, 2*time.Minute, 0)
+	synctest.Test(t, func(t *testing.T) {
+		c.Upkeep(t.Context()) // nothing to keep yet
+		for range 60 {        // half an hour
+			if err := read(t, c); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+			c.Upkeep(t.Context())
+		}
+	})
+	if v.Count(loginCall) != 1 || v.Count(renewCall) < 15 || v.Count(renewCall) > 31 {
+		t.Errorf("%d logins and %d renewals in half an hour, want 1 and one in a minute", v.Count(loginCall), v.Count(renewCall))
+	}
+}
+
+func TestLoginAgainAtTheEndOfTheLongestLife(t *testing.T) {
+	v, c := appRole(t, 2*time.Minute, 10*time.Minute)
+	synctest.Test(t, func(t *testing.T) {
+		for range 60 {
+			if err := read(t, c); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+			c.Upkeep(t.Context())
+		}
+	})
+	if n := v.Count(loginCall); n < 3 || n > 4 {
+		t.Errorf("%d logins in half an hour, want one in ten minutes", n)
+	}
+}
+
+func TestIdleClientLogsInAgain(t *testing.T) {
+	v, c := appRole(t, time.Minute, 0)
+	synctest.Test(t, func(t *testing.T) {
+		for range 3 {
+			if err := read(t, c); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+	if v.Count(loginCall) != 3 || v.Count(renewCall) != 0 {
+		t.Errorf("calls %q, want three logins", v.Calls())
+	}
+}
+
+func TestRevokedLoginIsReplaced(t *testing.T) {
+	v, c := appRole(t, time.Hour, 0)
+	if err := read(t, c); err != nil {
+		t.Fatal(err)
+	}
+	v.Revoke()
+	if err := read(t, c); err != nil || v.Count(loginCall) != 2 {
+		t.Errorf("Read after a revocation = %v with %d logins, want the secret with 2", err, v.Count(loginCall))
+	}
+}
+
+// Each login leaves a token behind, so a plain denial must not cause one; but a
+// role may have got a policy since.
+func TestDenialCausesALoginOnlyLater(t *testing.T) {
+	v, c := appRole(t, time.Hour, 0)
+	synctest.Test(t, func(t *testing.T) {
+		if err := read(t, c); err != nil {
+			t.Fatal(err)
+		}
+		v.FailNext(vaulttest.Errors(403, "permission denied"))
+		if err := read(t, c); !isDenied(err) || v.Count(loginCall) != 1 {
+			t.Errorf("Read = %v with %d logins, want a denial with 1", err, v.Count(loginCall))
+		}
+		time.Sleep(2 * time.Minute)
+		v.FailNext(vaulttest.Errors(403, "permission denied"))
+		if err := read(t, c); err != nil || v.Count(loginCall) != 2 {
+			t.Errorf("Read = %v with %d logins, want the secret with 2", err, v.Count(loginCall))
+		}
+	})
+}
+
+func TestOldLoginStaysWhileANewOneFails(t *testing.T) {
+	v, c := appRole(t, time.Hour, time.Hour)
+	synctest.Test(t, func(t *testing.T) {
+		if err := read(t, c); err != nil {
+			t.Fatal(err)
+		}
+		v.Accept("approle", vaulttest.Login{Body: map[string]string{"role_id": "another"}})
+		time.Sleep(50 * time.Minute)
+		if err := read(t, c); err != nil {
+			t.Errorf("Read with ten minutes left = %v, want the secret", err)
+		}
+		time.Sleep(10 * time.Minute)
+		checkError(t, read(t, c), "Vault does not accept the login", "check role ID and secret ID")
+	})
+}
+
+// A given token may be renewed as well, and its end bounds what it leased.
+func TestGivenTokenIsRenewed(t *testing.T) {
+	isolate(t)
+	v := newVault()
+	var c *Client
+	synctest.Test(t, func(t *testing.T) {
+		c = client(t, v, "token_file="+writeFile(t, v.Give(vaulttest.Login{TTL: 2 * time.Minute, Renewable: true})))
+		for range 20 {
+			if err := read(t, c); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+			c.Upkeep(t.Context())
+		}
+		if !c.Deadline().IsZero() || v.Count("GET auth/token/lookup-self") != 1 {
+			t.Errorf("Deadline = %v, calls %q, want none and one look at the token", c.Deadline(), v.Calls())
+		}
+		c = client(t, v, "token_file="+writeFile(t, v.Give(vaulttest.Login{TTL: time.Hour})))
+		if err := read(t, c); err != nil {
+			t.Fatal(err)
+		}
+		c.Upkeep(t.Context())
+		if left := time.Until(c.Deadline()); left < 59*time.Minute || left > time.Hour {
+			t.Errorf("Deadline in %v, want in an hour", left)
+		}
+	})
+}
+
+func TestRetries(t *testing.T) {
+	busy := vaulttest.Errors(500, "internal error")
+	for _, c := range []struct {
+		name  string
+		next  []http.HandlerFunc
+		calls int
+		want  string
+	}{
+		{"once", []http.HandlerFunc{busy}, 2, ""},
+		{"a quota", []http.HandlerFunc{vaulttest.Errors(429, "rate limited")}, 2, ""},
+		{"a standby that lags", []http.HandlerFunc{vaulttest.Errors(412)}, 2, ""},
+		{"always", []http.HandlerFunc{busy, busy, busy, busy, busy, busy}, 6, "Vault cannot answer now (500): internal error; try again in a moment"},
+		{"sealed", []http.HandlerFunc{vaulttest.Errors(503, "Vault is sealed")}, 1, "Vault is sealed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			isolate(t)
+			v := newVault()
+			t.Setenv("VAULT_TOKEN", v.Give(vaulttest.Login{}))
+			synctest.Test(t, func(t *testing.T) {
+				v.FailNext(c.next...)
+				err := read(t, client(t, v, ""))
+				if (c.want == "") != (err == nil) || len(v.Calls()) != c.calls {
+					t.Errorf("Read = %v after %q, want %d calls", err, v.Calls(), c.calls)
+				}
+				if c.want != "" {
+					checkError(t, err, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelEndsTheWait(t *testing.T) {
+	isolate(t)
+	v := newVault()
+	t.Setenv("VAULT_TOKEN", "hvs.x")
+	c := client(t, v, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := c.Read(ctx, "read secret/x", "secret/x")
+	checkError(t, err, "the request was given up")
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, c := range []struct{ query, want string }{
+		{"auth=ldap", "there is no login method ldap; write auth=token, approle, jwt or kubernetes"},
+		{"auth=approle", "needs either role_id_file or role_id"},
+		{"auth=approle&role_id=a&role_id_file=b", "needs either"},
+		{"auth=approle&role_id=a&role=b", "role does not go with auth=approle; it takes auth_mount, role_id"},
+		{"auth=jwt&role=a", "auth=jwt needs jwt_file"},
+		{"auth=kubernetes", "auth=kubernetes needs role"},
+		{"role=a", "role does not go with auth=token"},
+		{"auth=jwt&jwt_file=a&auth_mount=../sys", "auth_mount is no path"},
+		{"addr=http://vault.example", "neither https nor on this machine"},
+		{"addr=https://u:p@vault.example", "addr in the source is no address"},
+		{"addr=vault.example:8200", "is no address"},
+		{"namespace=a%0d%0ab", "namespace has blanks or control characters"},
+		{"token_file={owner}", "only {workspace} can stand there"},
+		{"a=%zz", "query is malformed"},
+		{"token=hvs.secret", "unknown key token; known: addr"},
+	} {
+		_, _, err := Open("source vault://secret/x", c.query, "sb-1")
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hvs.secret") || strings.Contains(err.Error(), "u:p") {
+			t.Errorf("Open(%s) = %v, want an error with %q", c.query, err, c.want)
+		}
+	}
+}
+
+func FuzzDecodeAnswer(f *testing.F) {
+	for _, s := range []string{
+		"", "{}", `{"lease_id":"a","lease_duration":9223372036854775807,"data":{"token":"ghs_secret"}}`,
+		`{"auth":{"client_token":"hvs.x","lease_duration":-1}}`, `{"errors":["permission denied"]}`, `<html>`, `{}{}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer, err := decodeAnswer(body)
+		if err != nil {
+			if err.Error() != "its answer is no JSON of Vault" {
+				t.Errorf("decodeAnswer(%q) = %v, which may repeat it", body, err)
+			}
+		} else if answer.Lifetime < 0 || answer.Leased && answer.Lifetime == 0 {
+			t.Errorf("decodeAnswer(%q) lives for %v", body, answer.Lifetime)
+		}
+		if shown := decodeRefusal(400, body).Shown(); len(shown) > maxShown+10 || strings.ContainsAny(shown, "\r\n") {
+			t.Errorf("Shown of %q = %q, want one bounded line", body, shown)
+		}
+	})
+}
