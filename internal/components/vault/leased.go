@@ -8,37 +8,56 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// leasedFactory makes an engine that answers as those for GitHub do: a token
-// under a lease.
+// leased is an engine that answers as those for GitHub do: a token under a
+// lease.
 //
-//	GET MOUNT/token[/NAME]?ttl=SECONDS[&expires_at=TIME]
+//	POST MOUNT/token {"ttl", "expires_at"}  says what tokens will be like
+//	GET  MOUNT/token[/NAME]                 gives one
+type leased struct {
+	*framework.Backend
+	secret    *framework.Secret
+	ttl       time.Duration
+	expiresAt string
+}
+
 func leasedFactory(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
-	b := &framework.Backend{BackendType: logical.TypeLogical}
-	secret := &framework.Secret{Type: "token", Revoke: revoke}
-	b.Secrets = []*framework.Secret{secret}
-	b.Paths = []*framework.Path{{
-		Pattern: "token(/.*)?",
-		Fields: map[string]*framework.FieldSchema{
-			"ttl":        {Type: framework.TypeDurationSecond, Default: 3600, Query: true},
-			"expires_at": {Type: framework.TypeString, Query: true},
-		},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{Callback: give(secret)},
-		},
-	}}
+	b := &leased{
+		secret: &framework.Secret{Type: "token", Revoke: revoke},
+		ttl:    time.Hour,
+	}
+	b.Backend = &framework.Backend{
+		BackendType: logical.TypeLogical,
+		Secrets:     []*framework.Secret{b.secret},
+		Paths: []*framework.Path{{
+			Pattern: "token(/.*)?",
+			Fields: map[string]*framework.FieldSchema{
+				"ttl":        {Type: framework.TypeDurationSecond, Default: 3600},
+				"expires_at": {Type: framework.TypeString},
+			},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.UpdateOperation: &framework.PathOperation{Callback: b.configure},
+				logical.ReadOperation:   &framework.PathOperation{Callback: b.give},
+			},
+		}},
+	}
 	return b, b.Setup(ctx, config)
 }
 
-func give(secret *framework.Secret) framework.OperationFunc {
-	return func(_ context.Context, _ *logical.Request, fields *framework.FieldData) (*logical.Response, error) {
-		data := map[string]any{"token": "ghs_leased0123456789", "installation_id": 7}
-		if at := fields.Get("expires_at").(string); at != "" {
-			data["expires_at"] = at
-		}
-		answer := secret.Response(data, nil)
-		answer.Secret.TTL = time.Duration(fields.Get("ttl").(int)) * time.Second
-		return answer, nil
+// configure is called by one test at a time.
+func (b *leased) configure(_ context.Context, _ *logical.Request, fields *framework.FieldData) (*logical.Response, error) {
+	b.ttl = time.Duration(fields.Get("ttl").(int)) * time.Second
+	b.expiresAt = fields.Get("expires_at").(string)
+	return nil, nil
+}
+
+func (b *leased) give(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+	data := map[string]any{"token": "ghs_leased0123456789", "installation_id": 7}
+	if b.expiresAt != "" {
+		data["expires_at"] = b.expiresAt
 	}
+	answer := b.secret.Response(data, nil)
+	answer.Secret.TTL = b.ttl
+	return answer, nil
 }
 
 func revoke(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {

@@ -84,7 +84,11 @@ func endWith(stdin io.Reader) {
 }
 
 func newCore() (*vault.Core, error) {
-	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr})
+	level := hclog.LevelFromString(os.Getenv("VAULT_LOG_LEVEL"))
+	if level == hclog.NoLevel {
+		level = hclog.Error
+	}
+	logger := hclog.New(&hclog.LoggerOptions{Level: level, Output: os.Stderr})
 	storage, err := inmem.NewInmem(nil, logger)
 	if err != nil {
 		return nil, err
