@@ -1,0 +1,32 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/config"
+)
+
+// tended is a source that notes its upkeep.
+type tended struct {
+	credential.SourceFunc
+	upkeeps chan struct{}
+}
+
+func (s tended) Upkeep(context.Context) { s.upkeeps <- struct{}{} }
+
+func TestUpkeepReachesTheSource(t *testing.T) {
+	s := tended{upkeeps: make(chan struct{})}
+	p, err := newPipeline(&config.Workspace{}, func(*config.Workspace) (credential.Source, error) { return s, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.upkeep(t.Context()) // does not wait for it
+	select {
+	case <-s.upkeeps:
+	case <-time.After(5 * time.Second):
+		t.Error("the source was not asked to look after itself")
+	}
+}
