@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/vaultclient"
@@ -59,7 +60,9 @@ func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) 
 	m := decodeMount(answer.Data, s.mount, full)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mounts = append(s.mounts, m)
+	if !slices.Contains(s.mounts, m) { // another request may have asked meanwhile
+		s.mounts = append(s.mounts, m)
+	}
 	return m, nil
 }
 
@@ -67,12 +70,7 @@ func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) 
 func (s *Source) forget(m mount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, known := range s.mounts {
-		if known == m {
-			s.mounts = append(s.mounts[:i:i], s.mounts[i+1:]...)
-			return
-		}
-	}
+	s.mounts = slices.DeleteFunc(s.mounts, func(known mount) bool { return known == m })
 }
 
 // decodeMount reads path and version; an engine that says neither is a plain

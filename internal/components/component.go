@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// setupTimeout bounds the set-up of one component. The slowest takes a minute
-// on two cores; the rest is room for a slow mirror.
+// setupTimeout bounds the set-up of one component. The slowest takes four minutes
+// of one core; the rest is room for a slow mirror.
 const setupTimeout = 15 * time.Minute
 
 // A Component is something real that tests run against.

@@ -1,5 +1,5 @@
 // Package vaultclient logs in to HashiCorp Vault (or OpenBao, which speaks the
-// same) and reads from it. It uses four documented endpoints: a method's login,
+// same) and reads from it. It uses four documented endpoints: a login,
 // lookup-self and renew-self of a token, and reading a path.
 //
 // How Vault is reached and how to log in is said by the query of a source's URL

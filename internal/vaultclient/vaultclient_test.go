@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,6 +236,29 @@ func TestRevokedLoginIsReplaced(t *testing.T) {
 	v.Revoke()
 	if err := read(t, c); err != nil || v.Count(loginCall) != 2 {
 		t.Errorf("Read after a revocation = %v with %d logins, want the secret with 2", err, v.Count(loginCall))
+	}
+}
+
+// Requests that find the login gone at the same time share one new login.
+func TestManyRequestsShareALogin(t *testing.T) {
+	v, c := appRole(t, time.Hour, 0)
+	if err := read(t, c); err != nil {
+		t.Fatal(err)
+	}
+	v.Revoke()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if err := read(t, c); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() { c.Upkeep(t.Context()) })
+		all.Go(func() { c.Deadline() })
+	}
+	all.Wait()
+	if n := v.Count(loginCall); n != 2 {
+		t.Errorf("%d logins, want the first and one more", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/url"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func (s tended) Upkeep(context.Context) { s.upkeeps <- struct{}{} }
 
 func TestUpkeepReachesTheSource(t *testing.T) {
 	s := tended{upkeeps: make(chan struct{})}
-	p, err := newPipeline(&config.Workspace{}, func(*config.Workspace) (credential.Source, error) { return s, nil })
+	p, err := newPipeline(&config.Workspace{Source: &url.URL{Scheme: "test"}}, func(*config.Workspace) (credential.Source, error) { return s, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
