@@ -20,7 +20,7 @@ func TestLeavesStayLeaves(t *testing.T) {
 		{"credential", core, "net/http"},
 		{"broker/api", wire, ""},
 		{"credential/filestore", append([]string{"credential/filestore"}, core...), "net/http"},
-		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact"}, wire...), "testing"},
+		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/remote"}, wire...), "testing"},
 		{"credential/credentialtest", append([]string{"credential/credentialtest"}, wire...), "testing"},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {
