@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -39,21 +40,27 @@ func TestGitOperationLooksUpwards(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
 		t.Skip("missing: /proc")
 	}
-	// A process named git-fetch with a child sh, as a helper would be run.
-	cmd := exec.Command("sh", "-c", "read x")
-	cmd.Args = []string{"git-fetch", "-c", "sh -c 'read x; :' & echo $!; wait"}
-	in, _ := cmd.StdinPipe()
-	out, _ := cmd.StdoutPipe()
+	// A process named git-fetch whose child sh stays until its input ends, as a
+	// helper would be run.
+	cmd := exec.Command("sh")
+	cmd.Args = []string{"git-fetch", "-c", "sh -c 'echo $$; read x; :'; :"}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { in.Close(); _ = cmd.Wait() }()
-	buf := make([]byte, 32)
-	n, _ := out.Read(buf)
-	if n == 0 {
-		t.Fatal("no process id from the shell")
+	var child int
+	if _, err := fmt.Fscan(out, &child); err != nil {
+		t.Fatalf("no process id from the shell: %v", err)
 	}
-	if got := gitOperation(cmd.Process.Pid); got != read {
+	if got := gitOperation(child); got != read {
 		t.Errorf("gitOperation = %q, want read", got)
 	}
 	if got := gitOperation(1 << 30); got != write {
