@@ -23,3 +23,14 @@ type HeldToken struct {
 	Repositories []string          `json:"repositories,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 }
+
+// A Grant is the answer to [Token] and [TokenRead]: the one form in which the
+// agent writes a token as JSON. Never log it.
+type Grant struct {
+	Token        string            `json:"token"`
+	Username     string            `json:"username"`
+	ExpiresAt    time.Time         `json:"expires_at"` // UTC, to the second
+	Hash         string            `json:"hash"`       // base64(sha256(token)), as in GitHub's audit log
+	Repositories []string          `json:"repositories"`
+	Permissions  map[string]string `json:"permissions"`
+}

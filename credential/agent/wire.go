@@ -21,6 +21,12 @@ const (
 	Password = "password" // the same; the answer is the token
 	Status   = "status"   // no request; the answer is JSON
 	Stop     = "stop"     // no request; the agent ends
+
+	// The request is what a person's program wants to reach; the answer is JSON
+	// with the token and all that is known of it. Get tells the same asker the
+	// same token: nobody learns more this way.
+	Token     = "token"      // a token for whatever the workspace may do
+	TokenRead = "token-read" // one for reading, where the source makes a difference
 )
 
 // A Call is one question to the agent.

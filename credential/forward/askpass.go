@@ -19,7 +19,7 @@ func Askpass(prompt string, w World) int {
 	if p.WantsPassword {
 		operation = agent.Password
 	}
-	reply, err := w.ask(operation, request(p), time.Now().Add(timeout(w.Getenv)))
+	reply, err := w.ask(operation, request(p), time.Now().Add(Timeout(w.Getenv)))
 	if err != nil || len(reply.Stdout) == 0 {
 		return 1
 	}

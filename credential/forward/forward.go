@@ -35,8 +35,8 @@ type World struct {
 	Stdout, Stderr io.Writer
 }
 
-// timeout reads GATEPASS_TIMEOUT: a Go duration ("5s") or whole seconds.
-func timeout(getenv func(string) string) time.Duration {
+// Timeout reads GATEPASS_TIMEOUT: a Go duration ("5s") or whole seconds.
+func Timeout(getenv func(string) string) time.Duration {
 	text := getenv(timeoutVariable)
 	if text == "" {
 		return DefaultTimeout

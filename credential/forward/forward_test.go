@@ -194,8 +194,8 @@ func TestTimeout(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"": DefaultTimeout, "5s": 5 * time.Second, "7": 7 * time.Second, "0": DefaultTimeout, "-1s": DefaultTimeout, "soon": DefaultTimeout,
 	} {
-		if got := timeout(func(string) string { return text }); got != want {
-			t.Errorf("timeout(%q) = %v, want %v", text, got, want)
+		if got := Timeout(func(string) string { return text }); got != want {
+			t.Errorf("Timeout(%q) = %v, want %v", text, got, want)
 		}
 	}
 }

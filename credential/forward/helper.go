@@ -32,7 +32,7 @@ func Helper(operation string, w World) int {
 }
 
 func (w World) get() int {
-	deadline := time.Now().Add(timeout(w.Getenv))
+	deadline := time.Now().Add(Timeout(w.Getenv))
 	payload, err := readRequest(w.Stdin, deadline)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		_, _ = w.Stderr.Write([]byte(late))
@@ -50,7 +50,7 @@ func (w World) get() int {
 
 // erase tells a running agent; without one there is nothing to forget.
 func (w World) erase() int {
-	deadline := time.Now().Add(timeout(w.Getenv))
+	deadline := time.Now().Add(Timeout(w.Getenv))
 	payload, err := readRequest(w.Stdin, deadline)
 	if err != nil || !worthAsking(payload) {
 		return 0

@@ -37,7 +37,12 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if err != nil {
 		return failed(c, err)
 	}
-	if p.asksOperation {
+	switch {
+	case c.Operation == agent.Token:
+		return p.grant(ctx, req, write)
+	case c.Operation == agent.TokenRead:
+		return p.grant(ctx, req, read)
+	case p.asksOperation:
 		req.Operation = gitOperation(pid)
 	}
 	return reply(p.answer(ctx, c.Operation, req))

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// grant answers with the token for req, behind the same fence as git's own
+// requests. Repositories and permissions are null where the source does not say.
+func (p *pipeline) grant(ctx context.Context, req credential.Request, operation string) agent.Reply {
+	req.Operation = operation
+	tok, err := p.responder.Source.Token(ctx, req)
+	if err != nil {
+		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(p.explain(ctx, req, err)))}
+	}
+	return describe(tok)
+}
+
+// explain puts words to refusals that git's own words do not fit.
+func (p *pipeline) explain(ctx context.Context, req credential.Request, err error) error {
+	if errors.Is(err, credential.ErrNoCredential) {
+		return oneline.New("token for "+req.Protocol+"://"+req.Host, "this workspace serves other hosts",
+			"it serves "+strings.Join(p.workspace.Hosts, ", ")+" over https")
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return oneline.New("get a token", "no answer from the source in time", "try again, or give it longer with GATEPASS_TIMEOUT")
+	}
+	if _, refused := p.names.Token(ctx, req); refused != nil && req.Path == "" {
+		return oneline.New("token for https://"+req.Host, "the workspace file lists repositories and none was named",
+			"name one of "+p.workspace.Repositories.String())
+	}
+	return err
+}
+
+func describe(tok credential.Token) agent.Reply {
+	text, err := json.Marshal(agent.Grant{
+		Token: tok.Secret(), Username: tok.Login(), ExpiresAt: tok.Expiry.UTC().Truncate(time.Second), Hash: tok.Hash(),
+		Repositories: tok.Repositories, Permissions: tok.Permissions,
+	})
+	if err != nil { // never: there is nothing in it that JSON cannot say
+		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the token: it cannot be written as JSON")))}
+	}
+	return agent.Reply{Stdout: append(text, '\n')}
+}

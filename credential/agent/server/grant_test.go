@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/config"
+)
+
+// operationSource is a source with other tokens for reading than for writing.
+type operationSource struct{}
+
+func (operationSource) UsesOperation() {}
+
+func (operationSource) Key(req credential.Request) string { return req.Operation }
+
+func (operationSource) Token(_ context.Context, req credential.Request) (credential.Token, error) {
+	tok := credential.NewToken("tok-"+req.Operation, time.Now().Add(time.Hour))
+	tok.Repositories, tok.Permissions = []string{"acme/widgets"}, map[string]string{"contents": req.Operation}
+	return tok, nil
+}
+
+func TestGrantSaysWhatIsKnownOfTheToken(t *testing.T) {
+	w := newWorld(t)
+	s := &Server{Config: w.config, Open: func(*config.Workspace) (credential.Source, error) { return operationSource{}, nil }}
+	s.prepare()
+	for _, c := range []struct{ operation, want string }{
+		{agent.Token, "write"},
+		{agent.TokenRead, "read"},
+	} {
+		r := s.answer(t.Context(), agent.Call{Operation: c.operation, Config: w.config, Timeout: time.Second, Payload: []byte(widgets)}, 0)
+		var g agent.Grant
+		if err := json.Unmarshal(r.Stdout, &g); err != nil {
+			t.Fatalf("%s = %q, %q: %v", c.operation, r.Stdout, r.Stderr, err)
+		}
+		if g.Token != "tok-"+c.want || g.Permissions["contents"] != c.want || g.Username != "x-access-token" ||
+			len(g.Repositories) != 1 || g.Hash == "" || time.Until(g.ExpiresAt) < 50*time.Minute {
+			t.Errorf("%s = %s, want all of the %s token", c.operation, r.Stdout, c.want)
+		}
+	}
+}
+
+func TestGrantStaysBehindTheFence(t *testing.T) {
+	w := newWorld(t)
+	w.run(t.Context(), &Server{})
+	for _, c := range []struct{ name, payload, why string }{
+		{"another host", "protocol=https\nhost=evil.example\n\n", "it serves github.com"},
+		{"another protocol", "protocol=http\nhost=github.com\npath=acme/widgets\n\n", "over https"},
+		{"another repository", "protocol=https\nhost=github.com\npath=other/x\n\n", "allowed: acme/*"},
+		{"no repository", "protocol=https\nhost=github.com\n\n", "name one of acme/*"},
+	} {
+		r := w.ask(agent.Token, c.payload)
+		if r.Exit != 1 || len(r.Stdout) > 0 || !strings.Contains(string(r.Stderr), c.why) || strings.Count(string(r.Stderr), "\n") != 1 {
+			t.Errorf("%s: %+v, want exit 1 and one line with %q", c.name, r, c.why)
+		}
+	}
+	if w.calls.Load() != 0 {
+		t.Errorf("the source was asked %d times, want 0", w.calls.Load())
+	}
+}
