@@ -44,6 +44,8 @@ func (w *world) commands() []*cli.Command {
 		w.demoCommand(),
 		w.installCommand(),
 		w.uninstallCommand(),
+		w.tokenCommand(),
+		w.execCommand(),
 		w.agentCommand(),
 		w.versionCommand(),
 	}
@@ -52,11 +54,17 @@ func (w *world) commands() []*cli.Command {
 // run is the program without the process around it. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	w := &world{getenv, stdin, stdout, stderr}
-	err := w.app().RunContext(ctx, append([]string{"gatepass"}, args...))
+	app := w.app()
+	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
 	if err == nil {
 		return exitDone
 	}
-	_, _ = io.WriteString(stderr, oneline.Line(err))
+	if err.Error() != "" {
+		_, _ = io.WriteString(stderr, oneline.Line(err))
+	}
+	if s, ok := errors.AsType[*statusError](err); ok {
+		return s.status
+	}
 	_, mistyped := errors.AsType[*usageError](err)
 	_, library := errors.AsType[cli.ExitCoder](err) // we make none: it is "help" for an unknown topic
 	if mistyped || library {

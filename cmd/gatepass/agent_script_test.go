@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// binVariable names a directory with the built programs; without it the agent
+// is built.
+const binVariable = "GATEPASS_TEST_BIN_DIR"
+
+// TestAgentScripts runs testdata/agent/*.txtar as TestScripts does, with the
+// real agent on PATH and the file $WORK/token as its source.
+func TestAgentScripts(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("git is not on PATH")
+	}
+	bin := agentDir(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/agent",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			if err := setUp(env, git); err != nil {
+				return err
+			}
+			return setUpAgent(env, bin)
+		},
+	})
+}
+
+func agentDir(t *testing.T) string {
+	if dir := os.Getenv(binVariable); dir != "" {
+		return dir
+	}
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, agent.Program), "../gatepass-agent")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	return dir
+}
+
+// setUpAgent makes the files private, and has the agent stopped at the end.
+func setUpAgent(env *testscript.Env, bin string) error {
+	env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+bin)
+	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+	workspace := filepath.Join(env.WorkDir, "workspace.yaml")
+	text, err := os.ReadFile(workspace)
+	if err != nil {
+		return err
+	}
+	expanded := os.Expand(string(text), func(string) string { return env.WorkDir })
+	if err := os.WriteFile(workspace, []byte(expanded), 0o600); err != nil {
+		return err
+	}
+	env.Defer(func() {
+		_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: workspace}, env.Getenv, time.Now().Add(5*time.Second))
+	})
+	return os.Chmod(filepath.Join(env.WorkDir, "token"), 0o600)
+}

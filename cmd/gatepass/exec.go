@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+const execName = "exec"
+
+const execAbout = `Runs COMMAND with the token of the working directory's repository, or of
+--repo and --host, in its environment: GH_TOKEN and GITHUB_TOKEN. Nothing
+is written to disk; but what COMMAND starts inherits it, and other programs
+of the same user can look. It is good until it expires, an hour at most,
+and is not renewed.
+
+On a host other than github.com, GH_HOST names it; on GitHub Enterprise
+Server, GH_ENTERPRISE_TOKEN and GITHUB_ENTERPRISE_TOKEN hold the token as
+well, which is where gh looks for it there. Of these five variables COMMAND
+has no other values than gatepass's.
+
+Standard input, output and error are COMMAND's own, and signals reach it.
+The exit status is COMMAND's: 128+N where signal N ended it, 127 where it
+was not found, 126 where it could not be run.
+
+Examples:
+  gatepass exec -- gh pr create --fill
+  gatepass exec --repo acme/widgets --operation read -- gh api repos/acme/widgets`
+
+func (w *world) execCommand() *cli.Command {
+	return &cli.Command{
+		Name:        execName,
+		Usage:       "run a command with GH_TOKEN set, for it alone",
+		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] -- COMMAND [ARGUMENT...]",
+		Description: execAbout,
+		Flags:       targetFlags(),
+		Action:      w.exec,
+	}
+}
+
+func (w *world) exec(c *cli.Context) error {
+	if !c.Args().Present() {
+		return usage(c, "a command is missing: gatepass exec -- COMMAND")
+	}
+	command := exec.Command(c.Args().First(), c.Args().Tail()...)
+	if command.Err != nil {
+		return notRun(c.Args().First(), command.Err)
+	}
+	where, grant, err := w.granted(c)
+	if err != nil {
+		return err
+	}
+	command.Env = withToken(os.Environ(), where.host, grant.Token)
+	command.Stdin, command.Stdout, command.Stderr = w.stdin, w.stdout, w.stderr
+	return runPassingSignals(c.Context, command)
+}
+
+// A statusError ends the program with a status of its own. With a nil err there
+// is nothing left to say.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+// notRun has the statuses that env(1) and shells use.
+func notRun(name string, err error) error {
+	if execErr, ok := errors.AsType[*exec.Error](err); ok {
+		err = execErr.Err
+	}
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return &statusError{127, oneline.Wrap("run "+name, err, "")}
+	}
+	return &statusError{126, oneline.Wrap("run "+name, err, "")}
+}
+
+// Where gh and other clients of GitHub look for a token, and gh for its host
+// ("gh help environment"): the first two for github.com and its tenants under
+// ghe.com, the next two for GitHub Enterprise Server.
+var (
+	tokenVariables      = []string{"GH_TOKEN", "GITHUB_TOKEN"}
+	enterpriseVariables = []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
+	hostVariables       = []string{"GH_HOST"}
+)
+
+// withToken returns environ with the token for host, and no other GitHub token.
+func withToken(environ []string, host, token string) []string {
+	ours := slices.Concat(tokenVariables, enterpriseVariables, hostVariables)
+	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(ours, name)
+	})
+	set := func(names []string, value string) {
+		for _, name := range names {
+			env = append(env, name+"="+value)
+		}
+	}
+	set(tokenVariables, token)
+	if host == config.DefaultHost {
+		return env
+	}
+	set(hostVariables, host)
+	if !strings.HasSuffix(host, ".ghe.com") {
+		set(enterpriseVariables, token)
+	}
+	return env
+}
+
+// runPassingSignals runs the command to its end. What would end or prod this
+// program goes to the command instead. ctx has ended where a signal came before.
+func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
+	signals := make(chan os.Signal, 16)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+		if !signal.Ignored(s) { // nohup's wish is for the command too
+			signal.Notify(signals, s)
+		}
+	}
+	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return oneline.New("run "+command.Path, "it was interrupted", "")
+	}
+	if err := command.Start(); err != nil {
+		return notRun(command.Path, bare(err))
+	}
+	done := make(chan error, 1)
+	go func() { done <- command.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			if !typed(s) {
+				_ = command.Process.Signal(s)
+			}
+		case err := <-done:
+			return ended(command.ProcessState, err)
+		}
+	}
+}
+
+// bare takes the repeated path out of an error.
+func bare(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}
+
+func ended(state *os.ProcessState, err error) error {
+	if state == nil {
+		return oneline.Wrap("wait for the command", err, "")
+	}
+	status := state.ExitCode()
+	if s, ok := state.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		status = 128 + int(s.Signal())
+	}
+	if status == 0 {
+		return nil
+	}
+	return &statusError{status: status}
+}
