@@ -71,7 +71,9 @@ func TestMint(t *testing.T) {
 				return
 			}
 			if test.body != "" {
-				request.check(t, "x-access-tokens-request", []byte(test.body))
+				if err := request.Validate(t, "x-access-tokens-request", []byte(test.body)); err != nil {
+					t.Error(err)
+				}
 			}
 			if shown := summary(got.body); shown != test.want || got.text("repository_selection") != test.selection {
 				t.Errorf("token = %s, %s, want %s, %s", shown, got.text("repository_selection"), test.want, test.selection)

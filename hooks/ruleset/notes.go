@@ -1,0 +1,44 @@
+package ruleset
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks"
+)
+
+// general is what no export can say.
+var general = []string{
+	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; whom they shall not hold, name with --bypass",
+	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
+}
+
+// unsaid is what the rulesets do not say of r.
+func unsaid(r *hooks.Rule) []string {
+	branches, tags := patterns(r.Full, "heads"), patterns(r.Full, "tags")
+	var notes []string
+	note := func(format string, args ...any) {
+		notes = append(notes, "rule "+r.Ref+": "+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case lost(r.Full):
+		note("a ** that is only some of the first part cannot be said; the server refuses refs that the guard lets through")
+	case len(branches)+len(tags) == 0:
+		note("it names neither branches nor tags; nothing is exported for it")
+	case !strings.HasPrefix(r.Full, "refs/heads/") && !strings.HasPrefix(r.Full, "refs/tags/"):
+		note("of its refs only the branches and tags are exported")
+	}
+	if len(branches) > 0 && r.Allows(hooks.Force) && !r.Allows(hooks.Update) {
+		note("GitHub cannot allow force without update; where no other rule allows update, neither may be done on the server")
+	}
+	return notes
+}
+
+// lost reports whether within gives the pattern up, or one that it can stand for.
+func lost(full string) bool {
+	first, rest, more := strings.Cut(strings.TrimPrefix(full, "refs/"), "/")
+	if first == "**" {
+		return more && lost("refs/"+rest)
+	}
+	return strings.Contains(first, "**")
+}
