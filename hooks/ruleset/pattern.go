@@ -59,7 +59,9 @@ func spread(pattern string) []string {
 		if !found {
 			continue
 		}
-		with := func(part string) string { return strings.Join(slices.Concat(parts[:i], []string{part}, parts[i+1:]), "/") }
+		with := func(part string) string {
+			return strings.Join(slices.Concat(parts[:i], []string{part}, parts[i+1:]), "/")
+		}
 		if part == "**" {
 			return []string{with("**/*")}
 		}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+const (
+	policyAbout = `The policy is the list refs in the workspace file: /etc/gatepass/workspace.yaml,
+or what GATEPASS_CONFIG or --config names.`
+
+	checkAbout = `Asks the policy what the guard asks it at a push. A REF without refs/ is a
+branch. Without --verb, what a plain push does: create and update a branch,
+create a tag. The exit status is 1 where anything would be refused.
+
+Verbs: create, update (fast-forward), force (any other change of a branch),
+delete, and move (any change of an existing tag).
+
+Examples:
+  gatepass policy check main agent/fix-1
+  gatepass policy check refs/tags/v1.2 --verb move
+  gatepass policy check main --verb force,delete --json`
+
+	exportAbout = `Prints rulesets for GitHub's REST API that enforce the same on the server,
+where no workspace can pass them by: a JSON list, with branches and tags
+apart, since GitHub takes one at a time. What rulesets cannot express is
+said on standard error.
+
+Rulesets hold for everyone who pushes, people included. Whom they shall not
+hold, --bypass names: Team:ID, User:ID, Integration:ID (an App),
+RepositoryRole:ID (5 is an administrator), OrganizationAdmin or DeployKey.
+The App of the workspaces must not be among them.
+
+Examples:
+  gatepass policy export --format github-ruleset --bypass RepositoryRole:5 >rulesets.json
+  jq -c '.[]' rulesets.json | while read -r set; do
+      printf '%s' "$set" | gh api repos/OWNER/NAME/rulesets --input -
+  done`
+)
+
+func (w *world) policyCommand() *cli.Command {
+	file := func(more ...cli.Flag) []cli.Flag {
+		return append([]cli.Flag{&cli.StringFlag{Name: "config", Usage: "the workspace `FILE`", TakesFile: true}}, more...)
+	}
+	return &cli.Command{
+		Name:        "policy",
+		Usage:       "say what may be pushed, and why",
+		UsageText:   "gatepass policy check REF... | explain | export",
+		Description: policyAbout,
+		Subcommands: []*cli.Command{
+			{
+				Name: "check", Usage: "say what the guard would, and which rule says it",
+				UsageText: "gatepass policy check REF... [--verb VERB]... [--config FILE] [--json]", Description: checkAbout,
+				Flags: file(
+					&cli.StringSliceFlag{Name: "verb", Usage: "`WHAT` the push does to the ref; may be repeated, or be a list with commas"},
+					jsonFlag(),
+				),
+				Action: w.policyCheck,
+			},
+			{
+				Name: "explain", Usage: "say in words what each rule means",
+				UsageText: "gatepass policy explain [--config FILE] [--json]",
+				Flags:     file(jsonFlag()),
+				Action:    w.policyExplain,
+			},
+			{
+				Name: "export", Usage: "print the policy for a server to enforce",
+				UsageText: "gatepass policy export [--format github-ruleset] [--bypass ACTOR]... [--config FILE]", Description: exportAbout,
+				Flags: file(
+					&cli.StringFlag{Name: "format", Value: rulesetFormat, Usage: "`HOW` the server wants it: " + rulesetFormat},
+					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets do not hold; may be repeated"},
+				),
+				Action: w.policyExport,
+			},
+		},
+	}
+}
+
+// A policy is the policy in force, and the file it comes from.
+type policy struct {
+	path string
+	refs *hooks.RefPolicy
+}
+
+// policyOf reads the policy as the guard does. A file that --config names may be
+// a draft, of anybody's.
+func (w *world) policyOf(c *cli.Context) (policy, error) {
+	path, err := config.Path(func(name string) string {
+		if name == config.PathVariable && c.String("config") != "" {
+			return c.String("config")
+		}
+		return w.getenv(name)
+	})
+	if err != nil {
+		return policy{}, err
+	}
+	if c.String("config") == "" {
+		if err := config.CheckOwner(path); err != nil {
+			return policy{}, err
+		}
+	}
+	workspace, err := config.Load(path)
+	if err != nil {
+		return policy{}, err
+	}
+	refs, err := hooks.CompileRefs(workspace.Refs)
+	if err != nil {
+		return policy{}, oneline.Wrap("read the workspace file "+path, fold(err), "correct the file")
+	}
+	return policy{path, refs}, nil
+}
+
+// fold makes one line of joined errors.
+func fold(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return oneline.Join(joined.Unwrap()...)
+	}
+	return err
+}

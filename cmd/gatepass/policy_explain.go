@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+// An explanation is one rule in words.
+type explanation struct {
+	Ref      string       `json:"ref"`  // as written
+	Full     string       `json:"full"` // as it is matched
+	Allow    []hooks.Verb `json:"allow"`
+	Meaning  string       `json:"meaning"`
+	Warnings []string     `json:"warnings"`
+}
+
+type policyReport struct {
+	Config string        `json:"config"`
+	Rules  []explanation `json:"rules"`
+}
+
+func (w *world) policyExplain(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	p, err := w.policyOf(c)
+	if err != nil {
+		return err
+	}
+	report := policyReport{p.path, []explanation{}}
+	for _, r := range p.refs.Rules() {
+		report.Rules = append(report.Rules, explanation{r.Ref, r.Full, r.Verbs(), meaning(r), warnings(r)})
+	}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	_, err = fmt.Fprint(w.stdout, report)
+	return err
+}
+
+const legend = `
+?, * and ** stand for any text: ? for one character, * for any number of them,
+neither with a slash; ** for slashes as well.
+
+Rules add up; what no rule allows is refused. The guard runs as the user it
+guards, and git push --no-verify passes it by: the token and rulesets on the
+server do enforce (gatepass policy export --format github-ruleset).
+`
+
+func (r policyReport) String() string {
+	var b strings.Builder
+	if len(r.Rules) == 0 {
+		fmt.Fprintf(&b, "%s lists no refs: every push is refused.\n", oneline.Escape(r.Config))
+		return b.String()
+	}
+	fmt.Fprintf(&b, "What may be pushed, by %s:\n\n", oneline.Escape(r.Config))
+	width := 0
+	for _, e := range r.Rules {
+		width = max(width, len([]rune(oneline.Escape(e.Ref))))
+	}
+	for _, e := range r.Rules {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, oneline.Escape(e.Ref), oneline.Escape(e.Meaning))
+		for _, warning := range e.Warnings {
+			fmt.Fprintf(&b, "  %-*s  ! %s\n", width, "", oneline.Escape(warning))
+		}
+	}
+	return b.String() + legend
+}
+
+// meaning is "branches release/*: create, fast-forward".
+func meaning(r *hooks.Rule) string {
+	var done []string
+	tags := isTag(r.Full)
+	for _, v := range r.Verbs() {
+		if text := effect(v, tags); text != "" {
+			done = append(done, text)
+		}
+	}
+	if len(done) == 0 {
+		return named(r.Full) + ": nothing"
+	}
+	return named(r.Full) + ": " + strings.Join(done, ", ")
+}
+
+// named is what kind of refs a full pattern names.
+func named(full string) string {
+	one := !strings.ContainsAny(full, "*?")
+	for _, kind := range []struct{ folder, one, many string }{
+		{"refs/heads/", "the branch ", "branches "},
+		{"refs/tags/", "the tag ", "tags "},
+		{"", "the ref ", "refs "},
+	} {
+		name, ok := strings.CutPrefix(full, kind.folder)
+		switch {
+		case ok && one:
+			return kind.one + name
+		case ok:
+			return kind.many + name
+		}
+	}
+	return full
+}
+
+// effect is what a verb allows; nothing where it does not apply.
+func effect(v hooks.Verb, tags bool) string {
+	switch {
+	case v == hooks.Create:
+		return "create"
+	case v == hooks.Delete:
+		return "delete"
+	case v == hooks.Update && !tags:
+		return "fast-forward"
+	case v == hooks.Force && !tags:
+		return "force to other history"
+	case v == hooks.Move && tags:
+		return "change what it names"
+	}
+	return ""
+}
+
+// warnings is what a reader of the rule may not expect.
+func warnings(r *hooks.Rule) []string {
+	list := []string{}
+	if wide, stops := acrossSlashes(r.Ref); stops {
+		list = append(list, fmt.Sprintf("* stops at a slash: %s does not name %s; %s does", r.Ref, example(r.Ref), wide))
+	}
+	heads, tags := strings.HasPrefix(r.Full, "refs/heads/"), isTag(r.Full)
+	if tags && (slices.Contains(r.Allow, hooks.Update) || slices.Contains(r.Allow, hooks.Force)) {
+		list = append(list, "update and force mean nothing for a tag: to change an existing one is move")
+	}
+	if heads && slices.Contains(r.Allow, hooks.Move) {
+		list = append(list, "move means nothing for a branch: it is updated or forced")
+	}
+	return list
+}
+
+// acrossSlashes returns the pattern with its last single * made to cross
+// slashes; stops is false where there is none, or another * does so already.
+// Shell patterns, with which such lists are often checked elsewhere, cross.
+func acrossSlashes(pattern string) (wide string, stops bool) {
+	if strings.Contains(pattern, "**") {
+		return pattern, false
+	}
+	i := strings.LastIndexByte(pattern, '*')
+	if i < 0 {
+		return pattern, false
+	}
+	return pattern[:i] + "*" + pattern[i:], true
+}
+
+// example is a name that the pattern would match if its last * crossed slashes.
+func example(pattern string) string {
+	i := strings.LastIndexByte(pattern, '*')
+	filled := pattern[:i] + "a/b" + pattern[i+1:]
+	return strings.NewReplacer("*", "x", "?", "x").Replace(filled)
+}
