@@ -7,7 +7,13 @@ BIN      := bin
 PREFIX   ?= /usr/local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
+MANDIR   ?= $(PREFIX)/share/man/man1
 COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
+
+BASH_COMPLETION := $(PREFIX)/share/bash-completion/completions/gatepass
+ZSH_COMPLETION  := $(PREFIX)/share/zsh/site-functions/_gatepass
+FISH_COMPLETION := $(PREFIX)/share/fish/vendor_completions.d/gatepass.fish
+COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
@@ -43,12 +49,18 @@ lint: ## formatting, vet, linters, other systems, shell scripts
 bench: build ## the measured promises, each beside its peer
 	$(GO) run ./internal/bench
 
-install: build ## copy the programs to PREFIX (/usr/local); then run: gatepass install
-	install -d $(DESTDIR)$(PREFIX)/bin
+install: build ## copy programs, manual and shell completion to PREFIX (/usr/local); then run: gatepass install
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR) $(addprefix $(DESTDIR),$(dir $(COMPLETIONS)))
 	for c in $(COMMANDS); do install -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c || exit 1; done
+	$(BIN)/gatepass man $(DESTDIR)$(MANDIR)
+	$(BIN)/gatepass completion bash >$(DESTDIR)$(BASH_COMPLETION)
+	$(BIN)/gatepass completion zsh >$(DESTDIR)$(ZSH_COMPLETION)
+	$(BIN)/gatepass completion fish >$(DESTDIR)$(FISH_COMPLETION)
+	chmod 0644 $(DESTDIR)$(MANDIR)/gatepass*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 uninstall: ## remove them again (run gatepass uninstall first)
 	for c in $(COMMANDS); do rm -f $(DESTDIR)$(PREFIX)/bin/$$c; done
+	rm -f $(DESTDIR)$(MANDIR)/gatepass.1 $(DESTDIR)$(MANDIR)/gatepass-*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 clean: ## remove what was built
 	rm -rf $(BIN)

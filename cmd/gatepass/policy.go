@@ -71,6 +71,7 @@ func (w *world) policyCommand() *cli.Command {
 				Flags: file(
 					&cli.StringFlag{Name: "format", Value: rulesetFormat, Usage: "`HOW` the server wants it: " + rulesetFormat},
 					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets do not hold; may be repeated"},
+					&cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true},
 				),
 				Action: w.policyExport,
 			},

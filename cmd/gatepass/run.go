@@ -48,6 +48,8 @@ func (w *world) commands() []*cli.Command {
 		w.tokenCommand(),
 		w.execCommand(),
 		w.agentCommand(),
+		w.completionCommand(),
+		w.manCommand(),
 		w.versionCommand(),
 	}
 }

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+// manCommand is for "make install" and packages.
+func (w *world) manCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "man",
+		Usage:     "write the manual pages into a directory",
+		UsageText: "gatepass man DIR",
+		Hidden:    true,
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usage(c, "name one directory")
+			}
+			for name, page := range manPages(c.App) {
+				if err := os.WriteFile(filepath.Join(c.Args().First(), name), []byte(page), 0o644); err != nil {
+					return oneline.Wrap("write the manual", err, "")
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// manPages returns gatepass.1 and a page for each command, by file name: what
+// --help says, for man(1) to set. It is written in the few macros of man(7)
+// itself, because a detour through Markdown would take the stars of ref patterns
+// for emphasis. There is no date in it, so that the same program writes the same
+// bytes.
+func manPages(app *cli.App) map[string]string {
+	var main roff
+	main.head("gatepass", app.Usage)
+	main.section("SYNOPSIS")
+	main.verbatim(app.UsageText)
+	main.section("DESCRIPTION")
+	main.prose(app.Description)
+	main.section("COMMANDS")
+	pages := map[string]string{}
+	for _, c := range app.Commands {
+		if c.Hidden || c.Name == "help" {
+			continue
+		}
+		main.item(`\fBgatepass\-`+escapeRoff(c.Name)+`\fR(1)`, c.Usage)
+		pages["gatepass-"+c.Name+".1"] = commandPage(c)
+	}
+	main.surroundings()
+	pages["gatepass.1"] = main.String()
+	return pages
+}
+
+func commandPage(c *cli.Command) string {
+	var r roff
+	r.head("gatepass-"+c.Name, c.Usage)
+	r.section("SYNOPSIS")
+	r.verbatim(c.UsageText)
+	if c.Description != "" {
+		r.section("DESCRIPTION")
+		r.prose(c.Description)
+	}
+	r.options("OPTIONS", c.Flags)
+	r.subcommands(c.Name, c.Subcommands)
+	r.section("SEE ALSO")
+	r.WriteString("\\fBgatepass\\fR(1)\n")
+	return r.String()
+}
+
+// A roff is a page being written.
+type roff struct{ strings.Builder }
+
+func (r *roff) head(name, usage string) {
+	fmt.Fprintf(r, ".TH %s 1 \"\" \"gatepass %s\" \"gatepass manual\"\n", strings.ToUpper(escapeRoff(name)), escapeRoff(buildVersion().Version))
+	r.WriteString(".ad l\n")
+	r.section("NAME")
+	fmt.Fprintf(r, "%s \\- %s\n", escapeRoff(name), escapeRoff(usage))
+}
+
+func (r *roff) section(title string) { fmt.Fprintf(r, ".SH %s\n", title) }
+
+func (r *roff) subcommands(parent string, commands []*cli.Command) {
+	for _, c := range commands {
+		if c.Hidden || c.Name == "help" {
+			continue
+		}
+		r.section(strings.ToUpper(escapeRoff(parent + " " + c.Name)))
+		r.prose(strings.ToUpper(c.Usage[:1]) + c.Usage[1:] + ".")
+		r.WriteString(".PP\n")
+		r.verbatim(c.UsageText)
+		if c.Description != "" {
+			r.WriteString(".PP\n")
+			r.prose(c.Description)
+		}
+		r.options("", c.Flags)
+		r.subcommands(parent+" "+c.Name, c.Subcommands)
+	}
+}
+
+func (r *roff) options(title string, flags []cli.Flag) {
+	if title != "" && len(flags) > 0 {
+		r.section(title)
+	}
+	for _, f := range flags {
+		documented, ok := f.(cli.DocGenerationFlag)
+		if !ok || f.Names()[0] == "help" {
+			continue
+		}
+		placeholder, about := placeholderIn(documented.GetUsage())
+		var names []string
+		for _, name := range f.Names() {
+			names = append(names, `\fB`+escapeRoff(dashes(name))+`\fR`)
+		}
+		label := strings.Join(names, ", ")
+		if documented.TakesValue() {
+			label += ` \fI` + escapeRoff(placeholder) + `\fR`
+		}
+		if d := strings.Trim(documented.GetDefaultText(), `"`); documented.TakesValue() && d != "" {
+			about += " (default: " + d + ")"
+		}
+		r.item(label, about)
+	}
+}
+
+// item is a hanging paragraph. The label is roff already.
+func (r *roff) item(label, about string) {
+	fmt.Fprintf(r, ".TP\n%s\n%s\n", label, line(about))
+}
+
+// prose sets paragraphs, and keeps lines that are indented as they are.
+func (r *roff) prose(s string) {
+	indented, gap := false, ""
+	for text := range strings.Lines(s) {
+		text = strings.TrimRight(text, "\n")
+		if text == "" {
+			gap = ".PP\n"
+			continue
+		}
+		switch in := strings.HasPrefix(text, "  "); {
+		case in && !indented:
+			gap = ".PP\n.RS 4\n.nf\n"
+			indented = true
+		case !in && indented:
+			gap = ".fi\n.RE\n.PP\n"
+			indented = false
+		}
+		r.WriteString(gap + line(strings.TrimPrefix(text, "  ")) + "\n")
+		gap = ""
+	}
+	if indented {
+		r.WriteString(".fi\n.RE\n")
+	}
+}
+
+func (r *roff) verbatim(s string) {
+	r.WriteString(".nf\n")
+	for text := range strings.SplitSeq(s, "\n") {
+		r.WriteString(line(text) + "\n")
+	}
+	r.WriteString(".fi\n")
+}
+
+// surroundings is what all commands share.
+func (r *roff) surroundings() {
+	r.section("FILES")
+	r.item(`\fI`+escapeRoff(config.DefaultPath)+`\fR`, "the workspace file: which hosts and repositories there are tokens for, from where, and what may be pushed")
+	r.section("ENVIRONMENT")
+	r.item(`\fB`+config.PathVariable+`\fR`, "another workspace file")
+	r.item(`\fBGATEPASS_TIMEOUT\fR`, "how long a token is waited for, as 5s or in whole seconds (default: 20s)")
+	r.section("EXIT STATUS")
+	r.item("0", "done")
+	r.item("1", "failed; one line on standard error says what, why, and what to do")
+	r.item("2", "the command line could not be understood")
+	r.WriteString(".PP\n" + line("gatepass exec ends with the status of its command.") + "\n")
+}
+
+// escapeRoff makes s ordinary text within a line.
+func escapeRoff(s string) string {
+	return strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`).Replace(s)
+}
+
+// line makes s an ordinary line: a dot in front would be a request.
+func line(s string) string {
+	s = escapeRoff(s)
+	if strings.HasPrefix(s, ".") {
+		return `\&` + s
+	}
+	return s
+}
