@@ -63,7 +63,7 @@ func (r *Responder) dropRejected(req Request) bool {
 		}
 		retry = true
 		if r.Cache != nil {
-			r.Cache.RejectPrint(print)
+			r.Cache.RejectPrint(req, print)
 		}
 	}
 	return retry
@@ -74,7 +74,7 @@ func (r *Responder) Erase(req Request) Answer {
 	switch {
 	case r.Cache == nil:
 	case req.HasSecret:
-		r.Cache.Reject(secretOf(req))
+		r.Cache.Reject(req, secretOf(req))
 	default:
 		r.Cache.Forget(req)
 	}

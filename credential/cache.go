@@ -105,12 +105,7 @@ func (c *Cache) entry(req Request) *entry {
 	return e
 }
 
-func (c *Cache) key(req Request) string {
-	if k, ok := c.Source.(Keyer); ok {
-		return k.Key(req)
-	}
-	return req.Host + "\n" + req.Path
-}
+func (c *Cache) key(req Request) string { return KeyOf(c.Source, req) }
 
 // dropIdle makes room: the entry that was idle longest goes. The caller holds mu.
 func (c *Cache) dropIdle() {
@@ -130,9 +125,9 @@ func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 	switch {
 	case e.token.IsZero():
 	case left > orDefault(c.Margin, defaultMargin):
-		return e.token.asCached(), nil, true
+		return e.token.AsCached(), nil, true
 	case left > orDefault(c.MinLife, defaultMinLife) && now.Sub(e.tried) < retryEarly:
-		return e.token.asCached(), nil, true
+		return e.token.AsCached(), nil, true
 	}
 	if e.failure != nil && now.Before(e.failureUntil) {
 		return Token{}, e.failure, true
@@ -220,7 +215,7 @@ func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
 	}
 	e.refresh = now.Add(retryEarly + rand.N(retryEarly))
 	if e.token.Expiry.Sub(now) > orDefault(c.MinLife, defaultMinLife) {
-		return e.token.asCached(), nil
+		return e.token.AsCached(), nil
 	}
 	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		e.failure, e.failureUntil = err, now.Add(orDefault(c.Negative, defaultNegative))

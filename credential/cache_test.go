@@ -166,7 +166,7 @@ func TestOneWaiterLeavingDoesNotFailTheOthers(t *testing.T) {
 func TestARejectedTokenIsNotServedAgain(t *testing.T) {
 	c := &Cache{Source: &issuer{fixed: "stale"}}
 	want(t, c, "stale")
-	c.Reject("stale")
+	c.Reject(widgets, "stale")
 	_, err := c.Token(t.Context(), widgets)
 	if err == nil || !strings.Contains(err.Error(), "rejected") || strings.Contains(err.Error(), "stale") {
 		t.Errorf("Token = %v, want an error that says rejected and not the token", err)
@@ -176,9 +176,9 @@ func TestARejectedTokenIsNotServedAgain(t *testing.T) {
 func TestRejectingAnotherTokenKeepsTheCachedOne(t *testing.T) {
 	c := &Cache{Source: &issuer{}}
 	want(t, c, "tok-1")
-	c.Reject("tok-0")
+	c.Reject(widgets, "tok-0")
 	want(t, c, "tok-1")
-	c.Reject("tok-1")
+	c.Reject(widgets, "tok-1")
 	want(t, c, "tok-2")
 }
 

@@ -35,11 +35,19 @@ func (c *Cache) Refresh(ctx context.Context) {
 // Reject is told that a server refused a secret. The entry that holds exactly
 // that secret is dropped and the secret is not served again while it could
 // still be alive; any other entry stays, since another process may already have
-// fetched a better token.
-func (c *Cache) Reject(secret string) { c.RejectPrint(fingerprint(secret)) }
+// fetched a better token. A source that is a [Rejecter] is told as well; req is
+// for it.
+func (c *Cache) Reject(req Request, secret string) { c.RejectPrint(req, fingerprint(secret)) }
 
-// RejectPrint is Reject for a secret known by its [Fingerprint].
-func (c *Cache) RejectPrint(print string) {
+// RejectPrint is Reject for a secret known by its [Token.Fingerprint].
+func (c *Cache) RejectPrint(req Request, print string) {
+	c.drop(print)
+	if below, ok := c.Source.(Rejecter); ok {
+		below.Reject(req, print)
+	}
+}
+
+func (c *Cache) drop(print string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.entries {

@@ -40,6 +40,22 @@ type Keyer interface {
 	Key(req Request) string
 }
 
+// KeyOf returns what src keeps req's token under, as a [Keyer] or by the
+// repository.
+func KeyOf(src Source, req Request) string {
+	if k, ok := src.(Keyer); ok {
+		return k.Key(req)
+	}
+	return req.Host + "\n" + req.Path
+}
+
+// A Rejecter is a Source that keeps tokens of its own and wants to know which
+// ones a server refused. print is the token's [Token.Fingerprint], req the
+// request it was refused for.
+type Rejecter interface {
+	Reject(req Request, print string)
+}
+
 // SourceFunc is a function as a Source.
 type SourceFunc func(ctx context.Context, req Request) (Token, error)
 

@@ -76,11 +76,12 @@ func (t Token) Login() string {
 	return t.Username
 }
 
-// Cached reports whether the token came out of a [Cache] rather than fresh from
+// Cached reports whether the token came out of a cache rather than fresh from
 // its source: only such a token may be stale without anybody's fault.
 func (t Token) Cached() bool { return t.cached }
 
-func (t Token) asCached() Token {
+// AsCached returns t as one that was kept since an earlier request.
+func (t Token) AsCached() Token {
 	t.cached = true
 	return t
 }

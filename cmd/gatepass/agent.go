@@ -85,6 +85,9 @@ func (w *world) printAgent(r agentReport) error {
 	if a.Problem != "" {
 		fmt.Fprintf(w.stdout, "problem: %s\n", oneline.Escape(a.Problem))
 	}
+	if a.Warning != "" {
+		fmt.Fprintf(w.stdout, "warning: %s\n", oneline.Escape(a.Warning))
+	}
 	if len(a.Tokens) == 0 {
 		_, err := fmt.Fprintln(w.stdout, "no tokens in memory")
 		return err

@@ -9,7 +9,8 @@ type State struct {
 	Started      time.Time   `json:"started"`
 	IdleExit     string      `json:"idle_exit"`
 	MemoryLocked bool        `json:"memory_locked"`
-	Problem      string      `json:"problem,omitempty"`
+	Problem      string      `json:"problem,omitempty"` // why no token can be had
+	Warning      string      `json:"warning,omitempty"` // what is amiss although tokens can be had
 	Tokens       []HeldToken `json:"tokens"`
 }
 

@@ -37,8 +37,8 @@ func (s *Source) Key(req credential.Request) string {
 	return r.Host + " " + r.Repo + " " + r.Operation
 }
 
-// UsesOperation says that a token for reading is another than one for writing.
-func (*Source) UsesOperation() {}
+// UsesOperation reports true: a token for reading is another than one for writing.
+func (*Source) UsesOperation() bool { return true }
 
 // Token asks the broker for a token for one repository. It answers
 // [credential.ErrNoCredential] for a host the broker does not serve. What may

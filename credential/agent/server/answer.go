@@ -89,6 +89,15 @@ func failed(c agent.Call, err error) agent.Reply {
 	return agent.Reply{Exit: 1, Stderr: line}
 }
 
+func (p *pipeline) warning() string {
+	if src, ok := p.source.(Warner); ok {
+		if err := src.Warning(); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
 func (s *Server) status() agent.Reply {
 	st := agent.State{
 		PID: os.Getpid(), Config: s.Config, Started: s.started, IdleExit: s.Idle.String(),
@@ -99,6 +108,7 @@ func (s *Server) status() agent.Reply {
 		st.Problem = err.Error()
 	}
 	if p != nil {
+		st.Warning = p.warning()
 		for _, h := range p.cache.Held() {
 			st.Tokens = append(st.Tokens, agent.HeldToken{
 				Host: h.Host, Path: h.Path, Hash: h.Token.Hash(), ExpiresAt: h.Token.Expiry, LastUsed: h.Used,

@@ -12,12 +12,19 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// OperationAware is a Source that looks at a request's Operation. Only for such a
-// one does the agent look what git is doing, which costs as much as all the rest
+// OperationAware is a Source that may look at a request's Operation. Only for one
+// that says so does the agent look what git is doing, which costs as much as all the rest
 // of a warm answer.
 type OperationAware interface {
 	credential.Source
-	UsesOperation()
+	UsesOperation() bool
+}
+
+// A Warner is a Source that does its work, but not all that the workspace file
+// asks for. Warning says what is amiss, and is nil while nothing is.
+type Warner interface {
+	credential.Source
+	Warning() error
 }
 
 // An Upkeeper is a Source with something of its own to keep alive, such as a
@@ -52,9 +59,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	fence := func(s credential.Source) credential.Source {
 		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
 	}
-	_, asks := src.(OperationAware)
+	aware, ok := src.(OperationAware)
 	return &pipeline{
-		asksOperation: asks,
+		asksOperation: ok && aware.UsesOperation(),
 
 		workspace: w,
 		source:    src,
