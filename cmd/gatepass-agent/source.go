@@ -4,16 +4,28 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/credential/oskeyring"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
 	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const knownSources = "ssm://, vault://, file://, broker+https:// and broker+unix://"
+const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and broker+unix://"
 
-// open makes the source that a workspace file names. Nothing is asked yet.
+const keyringScheme = "keyring"
+
+// open makes the source that a workspace file names, with the keyring before it
+// where the file says so. Nothing is asked yet.
 func open(w *config.Workspace) (credential.Source, error) {
+	src, err := openSource(w)
+	if err != nil || w.Cache != config.CacheKeyring || w.Source.Scheme == keyringScheme {
+		return src, err
+	}
+	return &oskeyring.Cache{Source: src, Scope: w.Path + "\n" + w.ID + "\n" + w.Source.String()}, nil
+}
+
+func openSource(w *config.Workspace) (credential.Source, error) {
 	switch w.Source.Scheme {
 	case "ssm":
 		return ssmstore.Open(w.Source, w.ID)
@@ -21,6 +33,8 @@ func open(w *config.Workspace) (credential.Source, error) {
 		return vaultstore.Open(w.Source, w.ID)
 	case "file":
 		return filestore.Open(w.Source, w.ID)
+	case keyringScheme:
+		return oskeyring.Open(w.Source, w.ID)
 	case "broker+https", "broker+unix":
 		return brokerclient.Open(w.Source, w.ID)
 	}

@@ -1,0 +1,246 @@
+package oskeyring
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	// service is what all entries of a Cache are filed under, for a person who
+	// wants to see or delete them.
+	service = "gatepass"
+
+	margin   = 5 * time.Minute // with less left, a token is fetched anew
+	minLife  = time.Minute     // with less left, it is not served even when that fails
+	pause    = time.Minute     // after a failure of the keyring, until it is tried again
+	maxKnown = 4096
+)
+
+// A Cache is a Source that keeps the tokens of another in the keyring.
+//
+// It belongs below a [credential.Cache], which answers from memory: for each
+// key the keyring is read once, by the first request, and then only written. A
+// stored token is served while it has five minutes left, and down to one minute
+// where the source fails. A keyring that fails costs one short wait each minute
+// at most, and a [Cache.Warning]; the source is then asked as if there were no
+// Cache.
+type Cache struct {
+	Source credential.Source
+	// Scope is what tokens depend on beside the host and the source's key: the
+	// workspace file and the source it names. Tokens of another scope are never
+	// served.
+	Scope string
+
+	ring ring // nil means the system's
+
+	mu       sync.Mutex           // guards all below
+	known    map[string]string    // account to the fingerprint stored there, "" for none
+	rejected map[string]time.Time // fingerprint to when it may be forgotten
+	failure  error                // of the latest access, nil when that went well
+	retry    time.Time            // when to try again after failure
+}
+
+// Key says that the same requests share a token as in the source.
+func (c *Cache) Key(req credential.Request) string { return credential.KeyOf(c.Source, req) }
+
+// UsesOperation reports whether the source's tokens depend on what git does.
+func (c *Cache) UsesOperation() bool {
+	src, ok := c.Source.(interface{ UsesOperation() bool })
+	return ok && src.UsesOperation()
+}
+
+// Warning says why tokens are not kept in the keyring, nil while they are.
+func (c *Cache) Warning() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == nil {
+		return nil
+	}
+	return &oneline.Error{
+		What: "cache: keyring", Why: c.failure.Error() + ", so tokens are kept in memory only", Err: c.failure,
+		Do: remedyCache(c.failure),
+	}
+}
+
+func remedyCache(err error) string {
+	if errors.Is(err, errLocked) {
+		return "unlock the keyring, or write cache: memory"
+	}
+	return "see that a keyring runs in this session, or write cache: memory"
+}
+
+// Token returns the stored token for req, or the source's, which it stores.
+func (c *Cache) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	account := c.account(req)
+	old := c.load(ctx, account)
+	if time.Until(old.Expiry) > margin {
+		return old.AsCached(), nil
+	}
+	tok, err := c.Source.Token(ctx, req)
+	switch {
+	case err == nil:
+		c.store(ctx, account, req.Host, tok)
+	case time.Until(old.Expiry) > minLife && !errors.Is(err, credential.ErrNoCredential):
+		return old.AsCached(), nil
+	}
+	return tok, err
+}
+
+// Reject deletes the token that a server refused, and no other, from the
+// keyring, and never stores it again.
+func (c *Cache) Reject(req credential.Request, print string) {
+	for _, account := range c.suspects(c.account(req), print) {
+		c.access(context.Background(), func(ctx context.Context, r ring) error {
+			value, _, err := r.get(ctx, item{service, account})
+			if err != nil && !errors.Is(err, errAmbiguous) {
+				return err
+			}
+			if tok, err := parse(value); err == nil && tok.Fingerprint() != print {
+				return nil
+			}
+			return r.remove(ctx, item{service, account})
+		})
+	}
+}
+
+// suspects notes that print is bad and returns the accounts that may hold it.
+func (c *Cache) suspects(account, print string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for p, until := range c.rejected {
+		if now.After(until) {
+			delete(c.rejected, p)
+		}
+	}
+	if c.rejected == nil {
+		c.rejected = make(map[string]time.Time)
+	}
+	if len(c.rejected) < maxKnown {
+		c.rejected[print] = now.Add(credential.Lifetime)
+	}
+	list := []string{account}
+	for a, p := range c.known {
+		if p == print && a != account {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// account names the entry for req. It is a hash, since a keyring shows the names
+// of its entries even while it is locked.
+func (c *Cache) account(req credential.Request) string {
+	name := strconv.Quote(c.Scope) + strconv.Quote(req.Host) + strconv.Quote(c.Key(req))
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
+}
+
+// load returns the stored token, or the zero Token, which it also returns for an
+// account that was asked for before: whoever asks again wants a fresh one. What
+// is no token, has expired or was rejected is deleted.
+func (c *Cache) load(ctx context.Context, account string) credential.Token {
+	if !c.first(account) {
+		return credential.Token{}
+	}
+	var tok credential.Token
+	c.access(ctx, func(ctx context.Context, r ring) error {
+		value, _, err := r.get(ctx, item{service, account})
+		if err == nil {
+			tok, err = parse(value)
+		}
+		if err == nil && time.Now().Before(tok.Expiry) && !c.isRejected(tok) {
+			c.note(account, tok.Fingerprint())
+			return nil
+		}
+		tok = credential.Token{}
+		if err != nil && !errors.Is(err, errNotOurs) && !errors.Is(err, errAmbiguous) {
+			return err
+		}
+		return r.remove(ctx, item{service, account})
+	})
+	return tok
+}
+
+// store keeps tok, unless it is of no use to the next agent.
+func (c *Cache) store(ctx context.Context, account, host string, tok credential.Token) {
+	if credential.CheckSecret(tok.Secret()) != nil || time.Until(tok.Expiry) <= margin || c.isRejected(tok) {
+		return
+	}
+	value, err := format(tok)
+	if err != nil {
+		return // no token has what JSON cannot say
+	}
+	c.access(ctx, func(ctx context.Context, r ring) error {
+		if err := r.set(ctx, item{service, account}, "gatepass token for "+host, value); err != nil {
+			return err
+		}
+		c.note(account, tok.Fingerprint())
+		return nil
+	})
+}
+
+// access does something with the keyring, unless that failed lately, and keeps
+// the outcome for Warning.
+func (c *Cache) access(ctx context.Context, do func(context.Context, ring) error) {
+	r, ok := c.usable()
+	if !ok {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := do(bounded, r)
+	if errors.Is(err, errNotFound) {
+		err = nil
+	}
+	if ctx.Err() != nil {
+		return // the asker went away: nothing is known of the keyring
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure, c.retry = err, time.Now().Add(pause)
+}
+
+func (c *Cache) usable() (ring, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ring == nil {
+		c.ring = system()
+	}
+	return c.ring, c.failure == nil || time.Now().After(c.retry)
+}
+
+// first reports whether nobody has asked for account before.
+func (c *Cache) first(account string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.known[account]; ok {
+		return false
+	}
+	if c.known == nil || len(c.known) >= maxKnown {
+		c.known = make(map[string]string)
+	}
+	c.known[account] = ""
+	return true
+}
+
+func (c *Cache) note(account, print string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[account] = print
+}
+
+func (c *Cache) isRejected(tok credential.Token) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, bad := c.rejected[tok.Fingerprint()]
+	return bad
+}

@@ -1,0 +1,135 @@
+// Package oskeyring keeps tokens in the keyring of the user's session: the
+// Secret Service on Linux, the keychain on macOS, the credential manager on
+// Windows.
+//
+// [Source] reads a token that something else stored there; [Cache] stores the
+// tokens of another source there, so that an agent that starts anew need not ask
+// for them. Both ask with little patience, and for nothing that was not there
+// before: no bus, no keyring and no dialog is ever started by them. On macOS
+// and Windows the system itself decides whether it shows a dialog.
+package oskeyring
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// patience bounds one access of the keyring. It is far more than a keyring
+// needs that answers at all.
+const patience = 250 * time.Millisecond
+
+// What a ring may answer. Other errors mean that it cannot be used now.
+var (
+	errNotFound  = errors.New("the keyring has no such entry")
+	errAmbiguous = errors.New("the keyring has several such entries")
+	errLocked    = errors.New("the keyring is locked")
+	errNoAnswer  = errors.New("the keyring does not answer")
+)
+
+// An item names one entry. The words are those of go-keyring and of Python's
+// keyring, which on Linux become the attributes "service" and "username".
+type item struct{ service, account string }
+
+// A ring is a keyring. Each call ends with its context.
+type ring interface {
+	// get returns the entry and when it was written, the zero time where the
+	// keyring does not say. It fails with errNotFound or errAmbiguous.
+	get(ctx context.Context, it item) (value []byte, written time.Time, err error)
+	// set writes the entry, in place of one of the same name. People see label
+	// where they look at their keyring.
+	set(ctx context.Context, it item, label string, value []byte) error
+	// remove deletes all entries of that name; none is no error.
+	remove(ctx context.Context, it item) error
+}
+
+// A Source is one entry of the keyring, or with placeholders in the account one
+// per workspace, host, owner or repository.
+type Source struct {
+	service string
+	account credential.Template
+	ring    ring
+}
+
+const form = "write keyring://SERVICE/ACCOUNT"
+
+// Open reads a URL keyring://service/account. The keyring is asked by every
+// Token anew.
+func Open(u *url.URL, workspace string) (*Source, error) {
+	switch {
+	case u.Scheme != "keyring":
+		return nil, oneline.New("source", "its scheme is not keyring", form)
+	case u.Host == "" || u.Opaque != "" || len(u.Path) < 2 || u.User != nil:
+		return nil, oneline.New("source keyring://"+u.Host+u.Path, "a keyring source is a service and an account", form)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, oneline.New("source keyring://"+u.Host+u.Path, "a keyring source has no keys such as "+firstKey(u), "write %3F for a ? and %23 for a #")
+	}
+	account, err := credential.ParseTemplate(u.Path[1:], workspace)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{service: u.Host, account: account, ring: system()}, nil
+}
+
+// firstKey names what the URL should not have, without its value.
+func firstKey(u *url.URL) string {
+	for key := range u.Query() {
+		return key
+	}
+	return "? and #"
+}
+
+// Key says that requests for the same account share a token.
+func (s *Source) Key(req credential.Request) string { return s.account.Key(req) }
+
+// Token reads the entry. A bare token ends an hour after the entry was written,
+// and where the keyring does not say when that was, an hour from now; a JSON
+// object {"token","expires_at"} says so itself.
+func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	account, err := s.account.Expand(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	what := "read keyring://" + s.service + "/" + account
+	value, written, err := s.read(ctx, account)
+	if err != nil && ctx.Err() != nil {
+		return credential.Token{}, ctx.Err() // it says nothing about the keyring
+	}
+	if err != nil {
+		return credential.Token{}, oneline.Wrap(what, err, remedy(err))
+	}
+	if written.IsZero() {
+		written = time.Now()
+	}
+	token, err := credential.ParseToken(value, written)
+	if err != nil {
+		return credential.Token{}, oneline.Wrap(what, err, "")
+	}
+	if !token.Expiry.After(time.Now()) {
+		return credential.Token{}, oneline.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+			`store a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
+	}
+	return token, nil
+}
+
+func (s *Source) read(ctx context.Context, account string) ([]byte, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.ring.get(ctx, item{s.service, account})
+}
+
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, errNotFound):
+		return storeHint
+	case errors.Is(err, errAmbiguous):
+		return "keep one of them"
+	case errors.Is(err, errLocked):
+		return "unlock it, or log in to your session"
+	}
+	return "see that a keyring runs in this session, or name another source in the workspace file"
+}
