@@ -55,6 +55,7 @@ func (m machine) components() []Component {
 		debianPackage{"shellcheck", "shellcheck", []string{"shellcheck", "--version"}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
+		secretService{},
 		m.newest(),
 		m.middle(),
 		vaultBuild{m.cache},

@@ -119,6 +119,10 @@ func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 		r.skip(p.dir, vaultComponent)
 		return
 	}
+	if p.suite.keyring && r.absent[secretServiceComponent] {
+		r.skip(p.dir, secretServiceComponent)
+		return
+	}
 	git, err := where.gitVersion(ctx, r.stage)
 	if err != nil {
 		r.fail(p.dir, where.name, err)
@@ -155,8 +159,15 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.vault {
 		env = append(env, r.vault.env()...)
 	}
-	cmd, err := where.command(ctx, r.stage, p.dir, env,
-		"./"+testBinary, "-test.v", "-test.timeout="+testTimeout.String())
+	args := []string{"./" + testBinary, "-test.v", "-test.timeout=" + testTimeout.String()}
+	if p.suite.keyring {
+		home, err := r.stage.scratch()
+		if err != nil {
+			return "", err
+		}
+		args = withKeyring(home, args)
+	}
+	cmd, err := where.command(ctx, r.stage, p.dir, env, args...)
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ type suite struct {
 	gits    gits
 	aws     bool // needs the AWS emulator; its address is in the environment
 	vault   bool // needs Vault; address and root token are in the environment
+	keyring bool // runs in a session with an unlocked keyring, under the system's git
 }
 
 // gits says under which git a suite runs.
@@ -24,12 +25,16 @@ const (
 // binaries in the folder GATEPASS_TEST_BIN_DIR, the AWS emulator at
 // GATEPASS_TEST_AWS_ENDPOINT, and Vault at GATEPASS_TEST_VAULT_ADDR with the
 // root token GATEPASS_TEST_VAULT_TOKEN and GATEPASS_TEST_VAULT_UNSEAL_KEY, by
-// which a test may seal it for a moment: suites run one after the other. One that cannot run without something skips with
+// which a test may seal it for a moment: suites run one after the other. Where
+// GATEPASS_TEST_SECRET_SERVICE is set, the session's keyring is one for tests,
+// empty and unlocked. One that cannot run without something skips with
 // a line that starts with "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true},
+	{pattern: "./credential/oskeyring", keyring: true},
+	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},
