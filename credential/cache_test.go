@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,6 +181,25 @@ func TestRejectingAnotherTokenKeepsTheCachedOne(t *testing.T) {
 	want(t, c, "tok-1")
 	c.Reject(widgets, "tok-1")
 	want(t, c, "tok-2")
+}
+
+// keeper is a source that keeps tokens below the cache.
+type keeper struct {
+	issuer
+	told []string
+}
+
+func (k *keeper) Reject(req Request, print string) { k.told = append(k.told, req.Path+" "+print) }
+
+func TestASourceThatKeepsTokensIsToldOfRejectedOnes(t *testing.T) {
+	src := &keeper{}
+	c := &Cache{Source: src}
+	c.Reject(widgets, "tok-1")
+	c.RejectPrint(widgets, "0123")
+	want := []string{"acme/widgets " + fingerprint("tok-1"), "acme/widgets 0123"}
+	if !slices.Equal(src.told, want) {
+		t.Errorf("the source was told of %q, want %q", src.told, want)
+	}
 }
 
 func TestForgetWithoutAPathDropsTheHost(t *testing.T) {
