@@ -57,6 +57,13 @@ func (c *Cache) UsesOperation() bool {
 	return ok && src.UsesOperation()
 }
 
+// Upkeep lets the source keep alive what it has to, such as a login.
+func (c *Cache) Upkeep(ctx context.Context) {
+	if src, ok := c.Source.(interface{ Upkeep(context.Context) }); ok {
+		src.Upkeep(ctx)
+	}
+}
+
 // Warning says why tokens are not kept in the keyring, nil while they are.
 func (c *Cache) Warning() error {
 	c.mu.Lock()

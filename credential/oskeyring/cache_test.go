@@ -240,3 +240,20 @@ func TestTheSourceDecidesOnTheOperation(t *testing.T) {
 		t.Error("UsesOperation = false, want true as of the source")
 	}
 }
+
+// kept is a source with a login to keep alive.
+type kept struct {
+	credential.Source
+	times int
+}
+
+func (k *kept) Upkeep(context.Context) { k.times++ }
+
+func TestUpkeepReachesTheSource(t *testing.T) {
+	src := &kept{}
+	(&Cache{Source: src}).Upkeep(t.Context())
+	if src.times != 1 {
+		t.Errorf("upkeeps of the source = %d, want 1", src.times)
+	}
+	(&Cache{Source: credential.SourceFunc(nil)}).Upkeep(t.Context()) // a source without anything to keep
+}
