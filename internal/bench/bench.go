@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A bench is one run of this program.
+type bench struct {
+	options
+	ctx     context.Context
+	scratch string // removed at the end
+	log     io.Writer
+	floor   string // a do-nothing Go program; "" where there is no go command
+	git     string // the version of the git on PATH
+}
+
+// A promise is measured by a function that returns its rows. One about time
+// is measured again when it is missed, since other programs share the machine.
+type promise struct {
+	name    string
+	timing  bool
+	measure func(*bench) ([]row, error)
+}
+
+// rounds is how often a promise about time may be measured.
+const rounds = 3
+
+var promises = []promise{
+	{"get", true, (*bench).warmGet},
+	{"fill", true, (*bench).fill},
+	{"size", false, (*bench).sizes},
+	{"memory", false, (*bench).memory},
+	{"cold", false, (*bench).cold},
+	{"guard", true, (*bench).guardCPU},
+	{"push", true, (*bench).push},
+	{"remote", true, (*bench).remote},
+}
+
+func checkNames(names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(promises, func(p promise) bool { return p.name == name }) {
+			return fmt.Errorf("%q is nothing that can be measured", name)
+		}
+	}
+	return nil
+}
+
+func newBench(ctx context.Context, o options, log io.Writer) (*bench, error) {
+	for _, program := range []string{helperProgram, agentProgram, askpassProgram, guardProgram, cliProgram} {
+		if _, err := os.Stat(o.bin + "/" + program); err != nil {
+			return nil, err
+		}
+	}
+	git, err := gitVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := os.MkdirTemp("", "gatepass-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return &bench{options: o, ctx: ctx, scratch: scratch, log: log, git: git}, nil
+}
+
+func (b *bench) close() { _ = os.RemoveAll(b.scratch) }
+
+// runs is how many runs of one command are made: n, or fewer in a hurry.
+func (b *bench) runs(n int) int {
+	if b.quick {
+		return max(3, n/10)
+	}
+	return n
+}
+
+// measure returns the rows of every promise that was asked for, or those up to
+// the one that could not be measured.
+func (b *bench) measure() ([]row, error) {
+	var all []row
+	for _, p := range promises {
+		if len(b.only) > 0 && !slices.Contains(b.only, p.name) {
+			continue
+		}
+		rows, err := b.best(p)
+		if err != nil {
+			return all, oneline.Wrap("measure "+p.name, err, "")
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// best measures one promise, again when it was missed by time alone.
+func (b *bench) best(p promise) ([]row, error) {
+	var rows []row
+	for round := range rounds {
+		again, err := p.measure(b)
+		if err != nil {
+			return nil, err
+		}
+		rows = better(rows, again)
+		if !p.timing || exitCode(rows) == 0 || b.ctx.Err() != nil {
+			break
+		}
+		if round+1 < rounds {
+			fmt.Fprintf(b.log, "%s: missed in round %d, measuring again\n", p.name, round+1)
+		}
+	}
+	return rows, b.ctx.Err()
+}
+
+// better keeps, of two measurements of the same rows, the better of each. A
+// figure without a target follows the row above it, so that they stay of one
+// run.
+func better(old, again []row) []row {
+	if len(old) != len(again) {
+		return again
+	}
+	take := false
+	out := slices.Clone(old)
+	for i := range out {
+		if old[i].Target != nil {
+			take = again[i].score() < old[i].score()
+		}
+		if take {
+			out[i] = again[i]
+		}
+	}
+	return out
+}
+
+// beneath names a folder of this run.
+func (b *bench) beneath(name string) (string, error) {
+	return os.MkdirTemp(b.scratch, strings.ReplaceAll(name, " ", "-")+"-")
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/gatepass/gatepass/credential/credentialtest"
+)
+
+const (
+	gitsCache = "git credential-cache"
+	github    = "github.com"
+	widgets   = "acme/widgets.git"
+)
+
+// A trio is three users: one whose tokens come from a file, one whose tokens
+// come from a broker, and one with git's own cache.
+type trio struct {
+	file, broker, peer *world
+	stop               func()
+}
+
+// trio sets the three up. For the broker's user the agent has to look what git
+// is about to do, to read or to write, which the file's does not.
+func (b *bench) trio() (t trio, err error) {
+	for name, w := range map[string]**world{"file": &t.file, "broker": &t.broker, "peer": &t.peer} {
+		if *w, err = b.newWorld(name); err != nil {
+			return t, err
+		}
+	}
+	secret := filepath.Join(t.file.dir, "token")
+	if err := os.WriteFile(secret, []byte(credentialtest.Secret(1)), 0o600); err != nil {
+		return t, err
+	}
+	br, err := b.startBroker(github, "", 0)
+	if err != nil {
+		return t, err
+	}
+	t.stop = func() { t.file.close(); t.broker.close(); t.peer.close(); br.close() }
+	err = firstOf(
+		t.file.configure("source: file://"+secret),
+		t.broker.configure(br.line()),
+		t.file.install(),
+		t.broker.install(),
+		t.peer.useGitsCache(github, credentialtest.Secret(1), widgets),
+	)
+	if err != nil {
+		t.stop()
+	}
+	return t, err
+}
+
+// warmGet times what git starts for "get" when the token is in memory. The
+// peer's command is what git runs for "credential.helper = cache".
+func (b *bench) warmGet() ([]row, error) {
+	t, err := b.trio()
+	if err != nil {
+		return nil, err
+	}
+	defer t.stop()
+	floor, err := b.floorProgram()
+	if err != nil {
+		return nil, err
+	}
+	peer := t.peer.command("git", "credential-cache", "get")
+	commands := []command{
+		getting(t.file.command(helperProgram, "get")), getting(peer), getting(t.broker.command(helperProgram, "get")),
+	}
+	if floor != "" {
+		commands = append(commands, command{path: floor, env: t.file.env()})
+	}
+	times, err := b.race(b.runs(1500), commands...)
+	if err != nil {
+		return nil, err
+	}
+	rows := []row{
+		row{Promise: "warm get, file source", Ours: times[0].figure()}.beside(gitsCache+" get", times[1].figure()).judged(ratioAtMost(1.1)),
+		row{Promise: "warm get, broker source", Ours: times[2].figure()}.beside(gitsCache+" get", times[1].figure()).judged(ratioAtMost(1.1)),
+	}
+	if floor != "" {
+		rows = append(rows, row{Promise: "  a Go program that does nothing", Ours: times[3].figure()}.beside(gitsCache+" get", times[1].figure()))
+	}
+	return rows, nil
+}
+
+// getting asks for widgets and wants a token.
+func getting(c command) command {
+	c.stdin, c.want = request(github, widgets), "password=ghs_"
+	return c
+}
+
+// fill times all that git does for a credential, its own start included.
+func (b *bench) fill() ([]row, error) {
+	t, err := b.trio()
+	if err != nil {
+		return nil, err
+	}
+	defer t.stop()
+	times, err := b.race(b.runs(400),
+		getting(t.file.command("git", "credential", "fill")),
+		getting(t.peer.command("git", "credential", "fill")),
+		getting(t.broker.command("git", "credential", "fill")))
+	if err != nil {
+		return nil, err
+	}
+	with := "with helper = cache"
+	return []row{
+		row{Promise: "git credential fill, file source", Ours: times[0].figure()}.beside(with, times[1].figure()).judged(ratioAtMost(1.15)),
+		row{Promise: "git credential fill, broker source", Ours: times[2].figure()}.beside(with, times[1].figure()).judged(ratioAtMost(1.15)),
+	}, nil
+}
+
+const nothing = "package main\n\nfunc main() {}\n"
+
+// floorProgram builds a program that does nothing, as ours are built. Its path
+// is empty where there is no go command.
+func (b *bench) floorProgram() (string, error) {
+	if b.floor != "" {
+		return b.floor, nil
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return "", nil
+	}
+	dir, err := b.beneath("floor")
+	if err != nil {
+		return "", err
+	}
+	source, program := filepath.Join(dir, "nothing.go"), filepath.Join(dir, "nothing")
+	if err := os.WriteFile(source, []byte(nothing), 0o600); err != nil {
+		return "", err
+	}
+	if err := b.goBuild(program, source); err != nil {
+		return "", err
+	}
+	b.floor = program
+	return program, nil
+}
+
+// goBuild builds a static, stripped program.
+func (b *bench) goBuild(program, source string) error {
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = b.log
+	return cmd.Run()
+}

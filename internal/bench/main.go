@@ -1,0 +1,117 @@
+// Command bench measures what gatepass promises about time, size and requests,
+// each beside its peer in the same run, and says which promises hold. It is
+// what "make bench" calls; BENCHMARKS.md says how to read it.
+//
+// Everything happens in scratch homes below one temporary directory. What is
+// started there is stopped by its own means.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here]
+
+Measures the promises of gatepass beside their peers. Exit code 1 when one is
+missed.
+
+  -quick        fewer runs: under 20 seconds, and less sure
+  -json         print JSON instead of a table
+  -only NAMES   of: get, fill, size, memory, cold, guard, push, remote
+  -bin DIR      where the stripped programs are (default bin)
+  -here         measure "remote" with the git on PATH; otherwise with the newest
+                git that internal/components has set up
+`
+
+func main() {
+	if filepath.Base(os.Args[0]) == promptProgram {
+		os.Exit(answerPrompt(os.Getenv, os.Stdout))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// options are the command line.
+type options struct {
+	quick, json, here bool
+	only              []string
+	bin               string // absolute
+}
+
+func parse(args []string) (o options, err error) {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&o.quick, "quick", false, "")
+	f.BoolVar(&o.json, "json", false, "")
+	f.BoolVar(&o.here, "here", false, "")
+	f.StringVar(&o.bin, "bin", "bin", "")
+	only := f.String("only", "", "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected %q", f.Arg(0))
+	}
+	if *only != "" {
+		o.only = strings.Split(*only, ",")
+	}
+	if err := checkNames(o.only); err != nil {
+		return o, err
+	}
+	o.bin, err = filepath.Abs(o.bin)
+	return o, err
+}
+
+// run returns the exit code: 0 every promise holds, 1 one does not or could
+// not be measured, 2 usage.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args)
+	if err != nil {
+		fmt.Fprint(stderr, oneline.Line(err)+usage)
+		return 2
+	}
+	b, err := newBench(ctx, o, stderr)
+	if err != nil {
+		fmt.Fprint(stderr, oneline.Line(oneline.Wrap("prepare the measurements", err, "run make build first")))
+		return 1
+	}
+	defer b.close()
+	rows, err := b.measure()
+	if err == nil || len(rows) > 0 {
+		err = firstOf(err, printRows(stdout, rows, o.json))
+	}
+	if err != nil {
+		fmt.Fprint(stderr, oneline.Line(err))
+		return 1
+	}
+	return exitCode(rows)
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exitCode(rows []row) int {
+	for _, r := range rows {
+		if r.Verdict == missed {
+			return 1
+		}
+	}
+	return 0
+}

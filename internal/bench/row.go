@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Verdicts of a row. One without a target has none.
+const (
+	kept    = "ok"
+	missed  = "MISSED"
+	missing = "missing" // what it takes to measure it could not be had
+)
+
+// A row is one measured promise, or a figure to read one by.
+type row struct {
+	Promise  string  `json:"promise"`
+	Ours     figure  `json:"gatepass"`
+	PeerName string  `json:"peer_name,omitempty"`
+	Peer     figure  `json:"peer,omitzero"`
+	Ratio    float64 `json:"ratio,omitempty"` // of ours to the peer's; lowest times
+	Target   *target `json:"target,omitempty"`
+	Verdict  string  `json:"verdict,omitempty"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// beside adds the peer that was measured in the same run.
+func (r row) beside(name string, peer figure) row {
+	r.PeerName, r.Peer = name, peer
+	if peer.Value > 0 {
+		r.Ratio = r.Ours.Value / peer.Value
+	}
+	return r
+}
+
+// judged holds the row against its target.
+func (r row) judged(t target) row {
+	r.Target, r.Verdict = &t, missed
+	if x := r.score(); x < 1 || x == 1 && !t.Below {
+		r.Verdict = kept
+	}
+	return r
+}
+
+// score is how much of the target is used up; up to 1 is within it.
+func (r row) score() float64 {
+	if r.Target == nil {
+		return 0
+	}
+	if r.Target.OfRatio {
+		return r.Ratio / r.Target.Limit
+	}
+	return r.Ours.Value / r.Target.Limit
+}
+
+// A figure is one number with its unit. Of times, Value is the lowest and
+// Median is there as well.
+type figure struct {
+	Value  float64 `json:"value"`
+	Median float64 `json:"median,omitempty"`
+	Unit   string  `json:"unit"`
+}
+
+const (
+	unitMS       = "ms"
+	unitMB       = "MB" // a million bytes
+	unitCalls    = "calls"
+	unitRequests = "requests"
+)
+
+func milliseconds(lowest, median time.Duration) figure {
+	return figure{Value: inMS(lowest), Median: inMS(median), Unit: unitMS}
+}
+
+func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func megabytes(bytes int64) figure { return figure{Value: float64(bytes) / 1e6, Unit: unitMB} }
+
+func count(n int, unit string) figure { return figure{Value: float64(n), Unit: unit} }
+
+func (f figure) String() string {
+	switch {
+	case f.Unit == "":
+		return ""
+	case f.Median != 0:
+		return fmt.Sprintf("%.2f %s (%.2f)", f.Value, f.Unit, f.Median)
+	case f.Unit == unitCalls || f.Unit == unitRequests:
+		return fmt.Sprintf("%.0f %s", f.Value, f.Unit)
+	}
+	return fmt.Sprintf("%.2f %s", f.Value, f.Unit)
+}
+
+// A target is the most a promise allows.
+type target struct {
+	Limit   float64 `json:"limit"`
+	OfRatio bool    `json:"of_ratio,omitempty"` // of the ratio to the peer; else of our figure
+	Below   bool    `json:"below,omitempty"`    // the limit itself is too much
+}
+
+func atMost(limit float64) target      { return target{Limit: limit} }
+func under(limit float64) target       { return target{Limit: limit, Below: true} }
+func ratioAtMost(limit float64) target { return target{Limit: limit, OfRatio: true} }
+func fewerThanPeer() target            { return target{Limit: 1, OfRatio: true, Below: true} }
+func (t target) text(unit string) string {
+	sign := "≤ "
+	if t.Below {
+		sign = "< "
+	}
+	limit := strconv.FormatFloat(t.Limit, 'f', -1, 64)
+	if t.OfRatio {
+		return sign + limit + " ×"
+	}
+	return sign + limit + " " + unit
+}

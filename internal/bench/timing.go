@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A command is run many times and timed as a whole process.
+type command struct {
+	path   string
+	args   []string // without the program's name
+	env    []string
+	dir    string
+	stdin  string       // at most a pipe full
+	want   string       // in what it prints, so that only answers are timed
+	before func() error // not timed
+}
+
+// A sample is one run.
+type sample struct {
+	took, cpu time.Duration // cpu is the user and system time, children waited for included
+	output    string        // standard output and error
+}
+
+// runLimit ends a run that hangs.
+const runLimit = 30 * time.Second
+
+// run starts the program with pipes that are ready, and waits for its end: the
+// harness costs the same for every program.
+func (c command) run() (sample, error) {
+	if c.before != nil {
+		if err := c.before(); err != nil {
+			return sample{}, err
+		}
+	}
+	stdin, err := filledPipe(c.stdin)
+	if err != nil {
+		return sample{}, err
+	}
+	defer stdin.Close()
+	output, printed, err := os.Pipe()
+	if err != nil {
+		return sample{}, err
+	}
+	defer output.Close()
+	attr := &os.ProcAttr{Dir: c.dir, Env: c.env, Files: []*os.File{stdin, printed, printed}}
+	argv := append([]string{c.path}, c.args...)
+
+	start := time.Now()
+	process, err := os.StartProcess(c.path, argv, attr)
+	if err != nil {
+		printed.Close()
+		return sample{}, err
+	}
+	limit := time.AfterFunc(runLimit, func() { _ = process.Kill() })
+	state, err := process.Wait()
+	took := time.Since(start)
+
+	limit.Stop()
+	printed.Close()
+	if err != nil {
+		return sample{}, err
+	}
+	text, err := readAvailable(output)
+	s := sample{took: took, cpu: state.UserTime() + state.SystemTime(), output: text}
+	if err == nil && (!state.Success() || !strings.Contains(text, c.want)) {
+		err = fmt.Errorf("%s %s: %s, printed %q, want %q in it", filepath.Base(c.path), strings.Join(c.args, " "), state, text, c.want)
+	}
+	return s, err
+}
+
+func filledPipe(text string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	_, err = w.WriteString(text)
+	return r, err
+}
+
+// readAvailable reads to the end, or for as long as a daemon that the program
+// left behind might hold the pipe open.
+func readAvailable(f *os.File) (string, error) {
+	_ = f.SetReadDeadline(time.Now().Add(2 * time.Second))
+	text, err := io.ReadAll(f)
+	if os.IsTimeout(err) {
+		err = nil
+	}
+	return string(text), err
+}
+
+// A timing is what many runs of one command took.
+type timing struct{ lowest, median time.Duration }
+
+func (t timing) figure() figure { return milliseconds(t.lowest, t.median) }
+
+func timingOf(took []time.Duration) timing {
+	slices.Sort(took)
+	return timing{took[0], took[len(took)/2]}
+}
+
+// race runs the commands n times each, by turns and in turning order, so that
+// whatever else the machine does meets all alike.
+func (b *bench) race(n int, commands ...command) ([]timing, error) {
+	took := make([][]time.Duration, len(commands))
+	for i := range n {
+		for k := range commands {
+			k = (k + i) % len(commands)
+			s, err := commands[k].run()
+			if err := firstOf(err, b.ctx.Err()); err != nil {
+				return nil, err
+			}
+			took[k] = append(took[k], s.took)
+		}
+	}
+	timings := make([]timing, len(commands))
+	for k := range took {
+		timings[k] = timingOf(took[k])
+	}
+	return timings, nil
+}

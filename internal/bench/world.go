@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/agent"
+)
+
+// The programs in the folder of binaries.
+const (
+	helperProgram  = "git-credential-gatepass"
+	askpassProgram = "gatepass-askpass"
+	guardProgram   = "gatepass-pre-push"
+	agentProgram   = agent.Program
+	cliProgram     = "gatepass"
+)
+
+// A world is one user on a machine of their own: a home, a runtime directory
+// and a workspace file, all scratch.
+type world struct {
+	bench  *bench
+	dir    string
+	config string // the workspace file
+}
+
+func (b *bench) newWorld(name string) (*world, error) {
+	dir, err := b.beneath(name)
+	if err != nil {
+		return nil, err
+	}
+	w := &world{bench: b, dir: dir, config: filepath.Join(dir, "workspace.yaml")}
+	for _, d := range []string{w.home(), w.runtime()} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *world) home() string    { return filepath.Join(w.dir, "home") }
+func (w *world) runtime() string { return filepath.Join(w.dir, "run") }
+
+// env is everything a program of this world knows.
+func (w *world) env(more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + w.home(),
+		"XDG_RUNTIME_DIR=" + w.runtime(),
+		"TMPDIR=" + os.TempDir(),
+		"LANG=C.UTF-8",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GATEPASS_CONFIG=" + w.config,
+		"GATEPASS_AGENT_IDLE=5m",
+	}, more...)
+}
+
+func (w *world) getenv(name string) string {
+	for _, v := range w.env() {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// configure writes the workspace file.
+func (w *world) configure(lines ...string) error {
+	return os.WriteFile(w.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+// command is one of our programs, or git, in this world.
+func (w *world) command(program string, args ...string) command {
+	path := filepath.Join(w.bench.bin, program)
+	if program == "git" {
+		path, _ = exec.LookPath("git") // newBench has run it
+	}
+	return command{path: path, args: args, env: w.env(), dir: w.dir}
+}
+
+// do runs a program once, with input of any length, and returns its output.
+func (w *world) do(stdin, program string, args ...string) (string, error) {
+	c := w.command(program, args...)
+	ctx, cancel := context.WithTimeout(w.bench.ctx, runLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Env, cmd.Dir, cmd.Stdin = c.env, c.dir, strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// install makes git use gatepass in this world, as a person would.
+func (w *world) install() error {
+	_, err := w.do("", cliProgram, "install", "--global", "--bin-dir", w.bench.bin)
+	return err
+}
+
+// useGitsCache makes git use its own cache in this world, which is the peer,
+// and puts the credential for each path of github.com or host into it.
+func (w *world) useGitsCache(host, token string, paths ...string) error {
+	if _, err := w.do("", "git", "config", "--global", "credential.helper", "cache"); err != nil {
+		return err
+	}
+	for _, path := range paths {
+		text := request(host, path, "username=x-access-token", "password="+token)
+		if _, err := w.do(text, "git", "credential-cache", "store"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close stops what this world has started. Neither is there always.
+func (w *world) close() {
+	_ = w.stopAgent()
+	_, _ = w.do("", "git", "credential-cache", "exit")
+}
+
+// stopAgent asks the agent to end and waits until it has.
+func (w *world) stopAgent() error {
+	call := agent.Call{Operation: agent.Stop, Config: w.config}
+	_, found, err := agent.AskRunning(call, w.getenv, time.Now().Add(5*time.Second))
+	if err != nil || !found {
+		return err
+	}
+	place, err := agent.Locate(w.config, w.getenv)
+	if err != nil {
+		return err
+	}
+	for range 1000 {
+		if !held(place.Lock) {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return errors.New("the agent does not end")
+}
+
+// held reports whether a process holds the lock file, as an agent does while
+// it lives.
+func held(lock string) bool {
+	f, err := os.Open(lock)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil
+}
+
+// request is a git-credential request for a host and a path, which may be
+// empty.
+func request(host, path string, more ...string) string {
+	lines := []string{"protocol=https", "host=" + host}
+	if path != "" {
+		lines = append(lines, "path="+path)
+	}
+	return strings.Join(append(lines, more...), "\n") + "\n\n"
+}
+
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
+
+// gitVersion asks the git on PATH.
+func gitVersion(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", "version").Output()
+	return versionNumber.FindString(string(out)), err
+}
