@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,13 +106,13 @@ func timingOf(took []time.Duration) timing {
 	return timing{took[0], took[len(took)/2]}
 }
 
-// race runs the commands n times each, by turns and in turning order, so that
-// whatever else the machine does meets all alike.
+// race runs the commands n times each, by turns and in shuffled order, so that
+// whatever else the machine does, and what one leaves behind for the next,
+// meets all alike.
 func (b *bench) race(n int, commands ...command) ([]timing, error) {
 	took := make([][]time.Duration, len(commands))
-	for i := range n {
-		for k := range commands {
-			k = (k + i) % len(commands)
+	for range n {
+		for _, k := range rand.Perm(len(commands)) {
 			s, err := commands[k].run()
 			if err := firstOf(err, b.ctx.Err()); err != nil {
 				return nil, err

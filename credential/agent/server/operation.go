@@ -1,10 +1,11 @@
 package server
 
 import (
-	"os"
+	"bytes"
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gatepass/gatepass/credential/protocol"
 )
@@ -21,26 +22,57 @@ const (
 // /proc. What it does not know is a write, so that a push never gets a token
 // that cannot push.
 func gitOperation(pid int) string {
+	var buf [maxProc]byte
 	for range maxAncestors {
 		if pid <= 1 {
 			break
 		}
-		argv, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+		argv, err := readArguments(&buf, pid)
 		if err != nil {
 			break
 		}
-		if op := commandOperation(strings.Split(strings.TrimSuffix(string(argv), "\x00"), "\x00")); op != "" {
+		if op := commandOperation(argv); op != "" {
 			return op
 		}
-		pid = parentOf(pid)
+		pid = parentOf(&buf, pid)
 	}
 	return write
 }
 
+// maxProc is how much of a file of a process is read: git's command and its
+// options come early.
+const maxProc = 4 << 10
+
+// readProc reads the beginning of a file of a process. os.ReadFile makes three
+// times the system calls, and a warm answer waits for about nine such files.
+func readProc(buf *[maxProc]byte, pid int, name string) ([]byte, error) {
+	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/"+name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(fd)
+	for {
+		n, err := syscall.Read(fd, buf[:])
+		if err != syscall.EINTR {
+			return buf[:max(n, 0)], err
+		}
+	}
+}
+
+// readArguments returns the words of a process' command line, without one that
+// would be cut short.
+func readArguments(buf *[maxProc]byte, pid int) ([]string, error) {
+	text, err := readProc(buf, pid, "cmdline")
+	if len(text) == maxProc {
+		text = text[:max(bytes.LastIndexByte(text, 0), 0)]
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), err
+}
+
 // parentOf reads the parent's id from /proc/PID/stat, whose second field, the
 // program's name in parentheses, may contain anything.
-func parentOf(pid int) int {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func parentOf(buf *[maxProc]byte, pid int) int {
+	stat, err := readProc(buf, pid, "stat")
 	if err != nil {
 		return 0
 	}
