@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/gatepass/gatepass/internal/fakegithub"
 )
 
 const (
@@ -145,82 +143,9 @@ func (h *hub) promptCalls() (int, error) {
 	}
 	before := h.broker.Calls()
 	c := h.lsRemote(w)
-	c.env = w.env("GIT_ASKPASS="+askpass, socketVariable+"="+h.broker.socket, hostVariable+"="+h.github.Host())
+	c.env = w.env("GIT_ASKPASS="+askpass, socketVariable+"="+h.broker.socket, hostVariable+"="+h.host)
 	if _, err := c.run(); err != nil {
 		return 0, err
 	}
 	return h.broker.Calls() - before, nil
-}
-
-// A hub is the GitHub double with one private repository, and a broker that
-// gives out a token for it.
-type hub struct {
-	bench  *bench
-	github *fakegithub.Server
-	broker *broker
-	token  string
-	ca     string // file with its certificate
-}
-
-// startHub starts a double that takes delay to answer a request.
-func (b *bench) startHub(delay time.Duration) (*hub, error) {
-	gh, err := fakegithub.New(fakegithub.Options{Delay: delay})
-	if err != nil {
-		return nil, err
-	}
-	h := &hub{bench: b, github: gh}
-	if err := h.fill(); err != nil {
-		h.close()
-		return nil, err
-	}
-	return h, nil
-}
-
-func (h *hub) fill() error {
-	app, err := h.github.AddApp(fakegithub.App{Permissions: fakegithub.Permissions{"contents": "read"}})
-	if err != nil {
-		return err
-	}
-	if _, err := h.github.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
-		return err
-	}
-	installation, err := h.github.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
-	if err != nil {
-		return err
-	}
-	if h.token, err = h.github.MintFor(installation.ID, nil, nil); err != nil {
-		return err
-	}
-	if h.broker, err = h.bench.startBroker(h.github.Host(), h.token, 0); err != nil {
-		return err
-	}
-	h.ca = filepath.Join(h.bench.scratch, "ca-"+filepath.Base(h.github.Host())+".pem")
-	return os.WriteFile(h.ca, h.github.CAPEM(), 0o600)
-}
-
-func (h *hub) close() {
-	if h.broker != nil {
-		h.broker.close()
-	}
-	_ = h.github.Close()
-}
-
-// user is one whose git trusts the double, and whose workspace file names it.
-func (h *hub) user(name string) (*world, error) {
-	w, err := h.bench.newWorld(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.configure("hosts: ["+`"`+h.github.Host()+`"]`, h.broker.line()); err != nil {
-		return nil, err
-	}
-	_, err = w.do("", "git", "config", "--global", "http."+h.github.URL()+".sslCAInfo", h.ca)
-	return w, err
-}
-
-// lsRemote is the git operation that is measured.
-func (h *hub) lsRemote(w *world) command {
-	c := w.command("git", "ls-remote", h.github.URL()+"/"+widgets)
-	c.want = "refs/heads/main"
-	return c
 }

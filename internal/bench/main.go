@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here]
+const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-rounds N]
 
 Measures the promises of gatepass beside their peers. Exit code 1 when one is
 missed.
@@ -31,6 +32,7 @@ missed.
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that internal/components has set up
+  -rounds N     measure a missed time up to N times and take the best (default 3)
 `
 
 func main() {
@@ -47,6 +49,7 @@ type options struct {
 	quick, json, here bool
 	only              []string
 	bin               string // absolute
+	rounds            int
 }
 
 func parse(args []string) (o options, err error) {
@@ -56,12 +59,13 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.json, "json", false, "")
 	f.BoolVar(&o.here, "here", false, "")
 	f.StringVar(&o.bin, "bin", "bin", "")
+	f.IntVar(&o.rounds, "rounds", 3, "")
 	only := f.String("only", "", "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected %q", f.Arg(0))
+	if f.NArg() > 0 || o.rounds < 1 {
+		return o, errors.New("unexpected arguments")
 	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")

@@ -46,7 +46,7 @@ func (b *bench) remoteNewest() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"shell", "git-newest", "--", "/gatepass/bench", "-here", "-json", "-only", "remote", "-bin", "/gatepass"}
+	args := []string{"shell", "git-newest", "--", "/gatepass/bench", "-here", "-json", "-rounds", "1", "-only", "remote", "-bin", "/gatepass"}
 	if b.quick {
 		args = append(args, "-quick")
 	}
@@ -61,48 +61,59 @@ func (b *bench) remoteNewest() ([]row, error) {
 	return rows, nil
 }
 
-// A contender is one way to have git authenticate, with what it cost.
+// A contender is what one way to authenticate cost.
 type contender struct {
-	world    *world
 	requests int // of one warm ls-remote
 	took     timing
 }
 
-// remoteHere compares with the git on PATH: ours, git's cache, and both with
-// http.<url>.proactiveAuth, which sends the credential unasked.
+// remoteHere compares with the git on PATH: against a server that offers Basic
+// alone, as github.com does, and against one that offers more. proactiveAuth
+// is git's own setting that sends a credential unasked.
 func (b *bench) remoteHere() ([]row, error) {
 	h, err := b.startHub(requestDelay)
 	if err != nil {
 		return nil, err
 	}
 	defer h.close()
-	var c [4]contender
-	for i := range c {
-		if c[i].world, err = h.contender(i%2 == 0, i >= 2); err != nil {
-			return nil, err
-		}
-		defer c[i].world.close()
-	}
-	if err := h.compare(c[:], b.runs(60)); err != nil {
+	c, err := h.compare(b.runs(40), ourUser, cacheUser, ourUser.proactive(), cacheUser.proactive())
+	if err != nil {
 		return nil, err
 	}
-	ours, peer, oursProactive, peerProactive := c[0], c[1], c[2], c[3]
-	name := fmt.Sprintf("ls-remote, git %s", b.git)
-	rows := []row{
-		row{Promise: name + ": requests", Ours: count(ours.requests, unitRequests)}.beside(gitsCache, count(peer.requests, unitRequests)),
-		row{Promise: name + ": time", Ours: ours.took.figure()}.beside(gitsCache, peer.took.figure()),
+	rows := b.judge("", c[0], c[1])
+	if b.knowsAuthtype() {
+		rows = append(rows, c[2].beside("  with proactiveAuth=basic", gitsCache+", the same", c[3])...)
 	}
-	if !b.knowsAuthtype() {
-		rows[0].Verdict, rows[1].Verdict = missing, missing
-		rows[1].Note = "to have fewer requests than git's cache takes git 2.46, which make test-real sets up"
-		return rows, nil
+	if err := h.offerMore(); err != nil {
+		return nil, err
 	}
-	rows[0], rows[1] = rows[0].judged(fewerThanPeer()), rows[1].judged(fewerThanPeer())
-	rows[1].Note = fmt.Sprintf("%d ms for each request", requestDelay.Milliseconds())
-	const both = gitsCache + ", the same"
-	return append(rows,
-		row{Promise: "  with proactiveAuth=basic: requests", Ours: count(oursProactive.requests, unitRequests)}.beside(both, count(peerProactive.requests, unitRequests)),
-		row{Promise: "  with proactiveAuth=basic: time", Ours: oursProactive.took.figure()}.beside(both, peerProactive.took.figure())), nil
+	c, err = h.compare(b.runs(40), ourUser, cacheUser)
+	if err != nil {
+		return nil, err
+	}
+	return append(rows, b.judge(", two schemes offered", c[0], c[1])...), nil
+}
+
+// judge holds ours against git's cache, where git lets a helper save anything.
+func (b *bench) judge(where string, ours, peer contender) []row {
+	rows := ours.beside("ls-remote, git "+b.git+where, gitsCache, peer)
+	for i := range rows {
+		if b.knowsAuthtype() {
+			rows[i] = rows[i].judged(fewerThanPeer())
+		} else {
+			rows[i].Verdict = missing
+			rows[i].Note = "takes git 2.46, which make test-real sets up"
+		}
+	}
+	return rows
+}
+
+// beside returns a row for the requests and one for the time.
+func (c contender) beside(what, peerName string, peer contender) []row {
+	return []row{
+		row{Promise: what + ": requests", Ours: count(c.requests, unitRequests)}.beside(peerName, count(peer.requests, unitRequests)),
+		row{Promise: what + ": time", Ours: c.took.figure()}.beside(peerName, peer.took.figure()),
+	}
 }
 
 func (b *bench) knowsAuthtype() bool {
@@ -111,44 +122,54 @@ func (b *bench) knowsAuthtype() bool {
 	return err == nil && (major > 2 || major == 2 && minor >= authtypeSince)
 }
 
-// contender sets up a user with our helper or with git's cache.
-func (h *hub) contender(ours, proactive bool) (*world, error) {
+// A setting is how one user's git authenticates.
+type setting struct{ gitsCache, unasked bool }
+
+var ourUser, cacheUser = setting{}, setting{gitsCache: true}
+
+func (s setting) proactive() setting { s.unasked = true; return s }
+
+// contender sets up a user.
+func (h *hub) contender(s setting) (*world, error) {
 	w, err := h.user("remote")
 	if err != nil {
 		return nil, err
 	}
-	if ours {
-		err = w.install()
+	if s.gitsCache {
+		err = w.useGitsCache(h.host, h.token, "")
 	} else {
-		err = w.useGitsCache(h.github.Host(), h.token, "")
+		err = w.install()
 	}
-	if err == nil && proactive {
-		_, err = w.do("", "git", "config", "--global", "http."+h.github.URL()+".proactiveAuth", "basic")
+	if err == nil && s.unasked {
+		_, err = w.do("", "git", "config", "--global", "http."+h.url+".proactiveAuth", "basic")
 	}
 	return w, err
 }
 
 // compare warms everyone up, counts the requests of one operation, and then
 // lets them race.
-func (h *hub) compare(c []contender, runs int) error {
+func (h *hub) compare(runs int, settings ...setting) ([]contender, error) {
+	contenders := make([]contender, len(settings))
 	var commands []command
-	for i := range c {
-		command := h.lsRemote(c[i].world)
-		commands = append(commands, command)
+	for i, s := range settings {
+		w, err := h.contender(s)
+		if err != nil {
+			return nil, err
+		}
+		defer w.close()
+		c := h.lsRemote(w)
+		commands = append(commands, c)
 		for range 2 { // the second is warm
 			h.github.ResetRequests()
-			if _, err := command.run(); err != nil {
-				return err
+			if _, err := c.run(); err != nil {
+				return nil, err
 			}
 		}
-		c[i].requests = len(h.github.Requests())
+		contenders[i].requests = len(h.github.Requests())
 	}
 	times, err := h.bench.race(runs, commands...)
-	if err != nil {
-		return err
+	for i := range times {
+		contenders[i].took = times[i]
 	}
-	for i := range c {
-		c[i].took = times[i]
-	}
-	return nil
+	return contenders, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -54,6 +55,9 @@ func (r row) score() float64 {
 	return r.Ours.Value / r.Target.Limit
 }
 
+// late reports whether the row missed a target of time.
+func (r row) late() bool { return r.Verdict == missed && r.Ours.Unit == unitMS }
+
 // A figure is one number with its unit. Of times, Value is the lowest and
 // Median is there as well.
 type figure struct {
@@ -85,11 +89,15 @@ func (f figure) String() string {
 		return ""
 	case f.Median != 0:
 		return fmt.Sprintf("%.2f %s (%.2f)", f.Value, f.Unit, f.Median)
-	case f.Unit == unitCalls || f.Unit == unitRequests:
+	case f.Value == 1 && f.counts():
+		return "1 " + strings.TrimSuffix(f.Unit, "s")
+	case f.counts():
 		return fmt.Sprintf("%.0f %s", f.Value, f.Unit)
 	}
 	return fmt.Sprintf("%.2f %s", f.Value, f.Unit)
 }
+
+func (f figure) counts() bool { return f.Unit == unitCalls || f.Unit == unitRequests }
 
 // A target is the most a promise allows.
 type target struct {
@@ -108,6 +116,9 @@ func (t target) text(unit string) string {
 		sign = "< "
 	}
 	limit := strconv.FormatFloat(t.Limit, 'f', -1, 64)
+	if t.Limit == 1 {
+		unit = strings.TrimSuffix(unit, "s")
+	}
 	if t.OfRatio {
 		return sign + limit + " ×"
 	}
