@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 )
@@ -19,6 +20,15 @@ type bench struct {
 	log     io.Writer
 	floor   string // a do-nothing Go program; "" where there is no go command
 	git     string // the version of the git on PATH
+	start   time.Time
+}
+
+// patience is how long after its start a run still measures again.
+func (b *bench) patience() time.Duration {
+	if b.quick {
+		return 10 * time.Second
+	}
+	return time.Minute
 }
 
 // A promise is measured by a function that returns its rows.
@@ -61,7 +71,7 @@ func newBench(ctx context.Context, o options, log io.Writer) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bench{options: o, ctx: ctx, scratch: scratch, log: log, git: git}, nil
+	return &bench{options: o, ctx: ctx, scratch: scratch, log: log, git: git, start: time.Now()}, nil
 }
 
 func (b *bench) close() { _ = os.RemoveAll(b.scratch) }
@@ -102,6 +112,9 @@ func (b *bench) best(p promise) ([]row, error) {
 		}
 		rows = better(rows, again)
 		if !slices.ContainsFunc(rows, row.late) || b.ctx.Err() != nil {
+			break
+		}
+		if time.Since(b.start) > b.patience() {
 			break
 		}
 		if round+1 < b.rounds {

@@ -32,7 +32,8 @@ missed.
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that internal/components has set up
-  -rounds N     measure a missed time up to N times and take the best (default 3)
+  -rounds N     measure a missed time up to N times and take the best
+                (default 3; none is begun after the first minute)
 `
 
 func main() {
