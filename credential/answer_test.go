@@ -241,3 +241,16 @@ func TestParseRepositoriesReportsEveryBadPattern(t *testing.T) {
 		t.Errorf("ParseRepositories = %v, want nine reports", err)
 	}
 }
+
+func TestFixedIsWhatAlwaysGetsAToken(t *testing.T) {
+	r, err := ParseRepositories([]string{"Acme/Widgets", "globex/*", "acme/api-*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.Fixed(), " "); got != "Acme/Widgets globex" {
+		t.Errorf("Fixed() = %q, want Acme/Widgets globex", got)
+	}
+	if got := AnyRepository().Fixed(); got != nil {
+		t.Errorf("Fixed() of any repository = %q, want none", got)
+	}
+}

@@ -18,7 +18,8 @@ type Repositories struct {
 // repositoryPattern is "owner/name", "owner/*" or "owner/prefix-*", lower-case.
 type repositoryPattern struct {
 	owner, name string
-	prefix      bool // name is a prefix
+	prefix      bool   // name is a prefix
+	written     string // as it was given
 }
 
 // AnyRepository allows every repository of the configured hosts.
@@ -64,7 +65,7 @@ func parseRepository(p string) (repositoryPattern, error) {
 			name = ""
 		}
 	}
-	return repositoryPattern{owner: owner, name: name, prefix: prefix}, nil
+	return repositoryPattern{owner: owner, name: name, prefix: prefix, written: p}, nil
 }
 
 // Match reports whether owner/name is allowed.
@@ -76,6 +77,25 @@ func (r Repositories) Match(owner, name string) bool {
 		}
 	}
 	return r.any
+}
+
+// Fixed lists what is allowed without a doubt: "owner/name" for a repository,
+// "owner" where all of an owner's are, in the letters they were written. It is
+// empty where any repository is allowed.
+func (r Repositories) Fixed() []string {
+	if r.any {
+		return nil
+	}
+	var fixed []string
+	for _, p := range r.patterns {
+		switch {
+		case !p.prefix:
+			fixed = append(fixed, p.written)
+		case p.name == "":
+			fixed = append(fixed, strings.TrimSuffix(p.written, "/*"))
+		}
+	}
+	return fixed
 }
 
 // String lists the patterns for a person: "acme/widgets, acme/api-*", "any

@@ -55,10 +55,13 @@ func (b block) flat() []setting { return slices.Concat(b...) }
 
 // wanted returns the block for one file. before is one of the before constants,
 // or empty.
-func wanted(hosts []string, helper, guard string, kind Guard, hooksDir, chain, before string) block {
+func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, chain, before string) block {
 	var b block
 	for _, host := range hosts {
 		b = append(b, credentials(host, commandPath(helper)))
+	}
+	for _, url := range ahead {
+		b = append(b, []setting{proactive(url)})
 	}
 	if kind.hook() {
 		b = append(b, []setting{
@@ -98,12 +101,15 @@ func credentials(host, command string) []setting {
 func owned(list []setting, ourDir func(string) bool) block {
 	var b block
 	var hook, own, paths []setting
+	var ahead block
 	for _, s := range list {
 		s.key = spelled(s.key)
 		switch {
 		case ourHelper(s):
 			host := strings.TrimPrefix(s.section(), "credential.https://")
 			b = append(b, credentials(host, s.value))
+		case ourProactive(s, list):
+			ahead = append(ahead, []setting{proactive(strings.TrimPrefix(s.section(), "http."))})
 		case s.section() == hookSection:
 			hook = append(hook, s)
 		case s.section() == ownSection:
@@ -112,6 +118,7 @@ func owned(list []setting, ourDir func(string) bool) block {
 			paths = append(paths, s)
 		}
 	}
+	b = append(b, ahead...)
 	for _, section := range [][]setting{hook, paths, own} {
 		if section != nil {
 			b = append(b, section)
@@ -265,7 +272,7 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 // shared tells whether a user might have written the very same setting in the
 // same section; then it goes only when there is just one.
 func shared(s setting) bool {
-	return strings.HasPrefix(s.section(), "credential.") && !ourHelper(s)
+	return strings.HasPrefix(s.section(), "credential.") && !ourHelper(s) || strings.HasPrefix(s.section(), "http.")
 }
 
 func count(list []setting, s setting) int {

@@ -9,6 +9,8 @@
 //		helper =
 //		helper = /usr/local/bin/git-credential-gatepass
 //		useHttpPath = true
+//	[http "https://github.com/acme/widgets"]
+//		proactiveAuth = basic
 //	[hook "gatepass"]
 //		command = '/usr/local/bin/gatepass-pre-push' --configured
 //		event = pre-push
@@ -118,6 +120,8 @@ type planner struct {
 	hooksIn string   // the same as git will see it
 	oldDirs []string // other directories of ours that the configuration names
 
+	proactive []string // URLs for which git shows its credential at once
+
 	helper, guard string // paths of the binaries as git will see them
 }
 
@@ -150,6 +154,9 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 func (pl *planner) decide(ctx context.Context) error {
 	var err error
 	if pl.plan.Hosts, err = pl.hosts(); err != nil {
+		return err
+	}
+	if pl.proactive, err = pl.ahead(); err != nil {
 		return err
 	}
 	if err := pl.binaries(); err != nil {

@@ -22,7 +22,7 @@ func never(string) bool { return false }
 
 func TestRemovalRestoresEveryByte(t *testing.T) {
 	g := testGit(t)
-	b := wanted([]string{"github.com", "ghe.example.com:8443"}, "/opt/a b/git-credential-gatepass",
+	b := wanted([]string{"github.com", "ghe.example.com:8443"}, []string{"https://github.com/acme", "https://github.com/Globex/api.git"}, "/opt/a b/git-credential-gatepass",
 		"/opt/a b/gatepass-pre-push", GuardBoth, "/hooks", "~/mine", "")
 	ourDir := func(dir string) bool { return dir == "/hooks" }
 	for name, content := range map[string]string{

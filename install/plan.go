@@ -83,7 +83,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 			return cannotRead(t.file.shown, err)
 		}
 	}
-	b := wanted(pl.plan.Hosts, pl.helper, pl.guard, kind, pl.hooksIn, chain, before)
+	b := wanted(pl.plan.Hosts, pl.proactive, pl.helper, pl.guard, kind, pl.hooksIn, chain, before)
 	if chain != "" {
 		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
 	}

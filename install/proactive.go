@@ -1,0 +1,73 @@
+package install
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/config"
+)
+
+// maxProactive bounds how many repositories get sections of their own.
+const maxProactive = 50
+
+// proactive makes git (2.46 and later) show its credential with the first
+// request instead of asking without one first and being refused: a round trip
+// less for every operation. Older git ignores it.
+func proactive(url string) setting {
+	return setting{key: "http." + url + ".proactiveAuth", value: "basic"}
+}
+
+// ourProactive tells whether s is what proactive writes, for a host that has
+// our helper in the same list.
+func ourProactive(s setting, list []setting) bool {
+	url, ok := strings.CutPrefix(s.section(), "http.https://")
+	if !ok || !s.same(proactive("https://"+url)) {
+		return false
+	}
+	host, path, _ := strings.Cut(url, "/")
+	return path != "" && slices.ContainsFunc(list, func(t setting) bool {
+		return ourHelper(t) && t.section() == "credential.https://"+host
+	})
+}
+
+// ahead returns the URLs below which the helper always has a token: the
+// repositories and owners that the workspace file names. Elsewhere git must ask
+// without a credential first, since for a URL that gets none it would prompt,
+// even where the repository is public.
+//
+// Hosts that were named by hand stand for themselves: there may be no file.
+func (pl *planner) ahead() ([]string, error) {
+	if len(pl.Options.Hosts) > 0 {
+		return nil, nil
+	}
+	w, err := pl.workspace()
+	if err != nil || w == nil {
+		return nil, err
+	}
+	var urls []string
+	for _, host := range pl.plan.Hosts {
+		if slices.Contains(w.Hosts, host) {
+			urls = append(urls, fixedURLs(host, w)...)
+		}
+	}
+	if len(urls) > maxProactive {
+		pl.plan.Notes = append(pl.plan.Notes, "repos names many repositories: git will ask for each without a token first")
+		return nil, nil
+	}
+	return urls, nil
+}
+
+// fixedURLs spells a repository with and without ".git": git compares whole
+// path segments.
+func fixedURLs(host string, w *config.Workspace) []string {
+	var urls []string
+	for _, path := range w.Repositories.Fixed() {
+		url := "https://" + host + "/" + path
+		urls = append(urls, url)
+		if strings.Contains(path, "/") && !strings.HasSuffix(path, ".git") {
+			urls = append(urls, url+".git")
+		}
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
+}
