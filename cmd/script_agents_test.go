@@ -1,0 +1,115 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const (
+	// settleWait is how long a number of agents may take to become so: an agent
+	// that has lost its socket looks once a second.
+	settleWait = 5 * time.Second
+	stopWait   = 2 * time.Second
+)
+
+// A process is a running agent of one script, known by its program and by the
+// script's directory in its environment.
+type process struct {
+	id  int
+	env map[string]string
+	cmd []string
+}
+
+func (w *world) running() []process {
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	var list []process
+	for _, entry := range entries {
+		if exe, _ := os.Readlink(entry + "/exe"); filepath.Base(exe) != agent.Program {
+			continue
+		}
+		environ, _ := os.ReadFile(entry + "/environ")
+		env := map[string]string{}
+		for pair := range strings.SplitSeq(string(environ), "\x00") {
+			key, value, _ := strings.Cut(pair, "=")
+			env[key] = value
+		}
+		if env["WORK"] != w.work {
+			continue
+		}
+		cmd, _ := os.ReadFile(entry + "/cmdline")
+		id, _ := strconv.Atoi(filepath.Base(entry))
+		list = append(list, process{id, env, strings.Split(strings.TrimSuffix(string(cmd), "\x00"), "\x00")})
+	}
+	return list
+}
+
+// stop asks an agent to end.
+func (p process) stop() error {
+	config := p.cmd[len(p.cmd)-1] // after --config
+	getenv := func(name string) string { return p.env[name] }
+	_, _, err := agent.AskRunning(agent.Call{Operation: agent.Stop, Config: config}, getenv, time.Now().Add(stopWait))
+	return err
+}
+
+// stopAgents ends the script's agents and waits until they are gone.
+func (w *world) stopAgents() error {
+	for _, p := range w.running() {
+		if err := p.stop(); err != nil {
+			return fmt.Errorf("stop agent %d: %w", p.id, err)
+		}
+	}
+	if left := w.await(0); left != 0 {
+		return fmt.Errorf("%d agents are left after they were stopped", left)
+	}
+	return nil
+}
+
+// await waits until the number of agents is as wanted, and returns the last.
+func (w *world) await(want int) (got int) {
+	for until := time.Now().Add(settleWait); ; time.Sleep(10 * time.Millisecond) {
+		if got = len(w.running()); got == want || time.Now().After(until) {
+			return got
+		}
+	}
+}
+
+// agents COUNT checks how many agents of this script run; "agents stop" ends
+// them.
+func (w *world) agents(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "agents COUNT or agents stop")
+	if args[0] == "stop" {
+		ts.Check(w.stopAgents())
+		return
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := w.await(want); got != want {
+		ts.Fatalf("%d agents run, want %d", got, want)
+	}
+}
+
+// kill SIGNAL sends TERM or KILL to this script's agents.
+func (w *world) kill(ts *testscript.TestScript, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	usage(ts, len(args) == 1 && signals[args[0]] != 0, "kill TERM or kill KILL")
+	list := w.running()
+	if len(list) == 0 {
+		ts.Fatalf("no agent runs")
+	}
+	for _, p := range list {
+		ts.Check(syscall.Kill(p.id, signals[args[0]]))
+	}
+	if left := w.await(0); left != 0 {
+		ts.Fatalf("%d agents are left after SIG%s", left, args[0])
+	}
+}

@@ -1,0 +1,90 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/credentialtest"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// broker WORD... starts or changes the script's broker:
+//
+//	broker start            listens on $BROKER, a Unix socket
+//	broker https IDENTITY   listens on $HTTPS_BROKER for that bearer identity
+//	broker dead             from now on its tokens are revoked before they arrive
+//	broker fail STATUS TEXT the next call fails
+//	broker stop             nobody answers any more
+func (w *world) broker(ts *testscript.TestScript, args []string) {
+	switch strings.Join(args[:min(1, len(args))], "") {
+	case "start":
+		w.brokerDouble = &credentialtest.Broker{Hosts: []string{w.github.Host(), ts.Getenv("FRONT")}, Mint: w.brokerMint}
+		l, err := net.Listen("unix", filepath.Join(w.run, "broker.sock"))
+		ts.Check(err)
+		w.serve(l, w.brokerDouble)
+	case "https":
+		usage(ts, len(args) == 2, "broker https IDENTITY")
+		w.brokerDouble = &credentialtest.Broker{
+			Hosts: []string{w.github.Host()}, Mint: w.brokerMint, Identities: map[string]string{args[1]: "sb-1"},
+		}
+		server := httptest.NewTLSServer(w.brokerDouble)
+		w.closers = append([]func(){server.Close}, w.closers...)
+		ts.Check(w.trust(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+		ts.Setenv("HTTPS_BROKER", "broker+"+server.URL)
+	case "dead":
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.dead = true
+	case "fail":
+		usage(ts, len(args) == 3, "broker fail STATUS TEXT")
+		status, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		w.brokerDouble.FailNext(credentialtest.Failure{Status: status, Detail: args[2]})
+	default:
+		ts.Fatalf("usage: broker start|https|dead|fail")
+	}
+}
+
+// brokerMint narrows a token to the one repository and operation asked for.
+func (w *world) brokerMint(_ string, r api.TokenRequest) (api.TokenAnswer, error) {
+	owner, name, ok := strings.Cut(r.Repo, "/")
+	if !ok {
+		return api.TokenAnswer{}, errors.New("a repository is needed")
+	}
+	token, err := w.newToken("broker", owner, []string{name}, r.Operation)
+	if err != nil {
+		return api.TokenAnswer{}, err
+	}
+	w.mu.Lock()
+	if w.dead {
+		w.github.Revoke(token)
+	}
+	w.mu.Unlock()
+	return api.TokenAnswer{
+		Username: credential.DefaultUsername, Token: api.NewSecret(token),
+		ExpiresAt:    time.Now().Add(credential.Lifetime).Truncate(time.Second),
+		Repositories: []string{r.Repo}, Permissions: map[string]string{"contents": r.Operation},
+	}, nil
+}
+
+// calls COUNT checks how often the broker was called, and that every call was
+// to the contract.
+func (w *world) calls(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "calls COUNT")
+	if got := w.brokerDouble.Calls(); strconv.Itoa(got) != args[0] {
+		ts.Fatalf("the broker was called %d times, want %s: %+v", got, args[0], w.brokerDouble.Requests())
+	}
+	if bad := w.brokerDouble.Invalid(); len(bad) > 0 {
+		ts.Fatalf("calls against the contract: %q", bad)
+	}
+}

@@ -1,0 +1,171 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const (
+	// binVariable names a directory with built programs; without it they are
+	// built as they ship.
+	binVariable = "GATEPASS_TEST_BIN_DIR"
+
+	buildTimeout = 5 * time.Minute
+	scriptFolder = "../testdata/script"
+)
+
+// TestScripts runs the scripts of testdata/script: the built programs under the
+// git of this machine, against a GitHub on loopback. Beside testscript's own
+// commands a script has those of [commands]; the conditions are [git:2.46],
+// which holds for that git and newer ones, and [root].
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs and runs git")
+	}
+	version, err := exec.Command("git", "version").Output()
+	if err != nil {
+		t.Skipf("missing: git: %v", err)
+	}
+	t.Logf("%s", version)
+	root := scratch(t)
+	bin := programs(t, root)
+	testscript.Run(t, testscript.Params{
+		Dir:                 scriptFolder,
+		WorkdirRoot:         root,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { return setUp(env, bin, root) },
+		Cmds:                commands,
+		Condition:           func(c string) (bool, error) { return condition(c, string(version)) },
+	})
+}
+
+// scratch is a short path, because sockets lie below it, which other users may
+// enter, because one script runs as another user.
+func scratch(t *testing.T) string {
+	root, err := os.MkdirTemp("", "gp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// programs returns the directory of the built programs.
+func programs(t *testing.T, root string) string {
+	if dir := os.Getenv(binVariable); dir != "" {
+		return dir
+	}
+	dir := filepath.Join(root, "bin")
+	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "./...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return dir
+}
+
+// condition knows "git:MAJOR.MINOR" and "root".
+func condition(c, gitVersion string) (bool, error) {
+	if c == "root" {
+		return os.Geteuid() == 0, nil
+	}
+	want, ok := strings.CutPrefix(c, "git:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", c)
+	}
+	var major, minor, wantMajor, wantMinor int
+	if _, err := fmt.Sscanf(gitVersion, "git version %d.%d", &major, &minor); err != nil {
+		return false, fmt.Errorf("%q: %w", gitVersion, err)
+	}
+	if _, err := fmt.Sscanf(want, "%d.%d", &wantMajor, &wantMinor); err != nil {
+		return false, fmt.Errorf("condition %q: %w", c, err)
+	}
+	return major > wantMajor || major == wantMajor && minor >= wantMinor, nil
+}
+
+// defaultWorkspace is for scripts that bring no workspace.yaml.
+const defaultWorkspace = "workspace: sb-1\nhosts: [\"$GITHUB\"]\nsource: file://$WORK/token\nrefs: [main, \"agent/**\"]\n"
+
+const gitConfig = `[user]
+	name = Test
+	email = test@example.com
+[init]
+	defaultBranch = main
+[advice]
+	detachedHead = false
+[http]
+	sslCAInfo = %s
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+`
+
+// setUp gives a script a GitHub, a home, a runtime directory and a workspace
+// file of its own. Nothing of the user's configuration or environment is seen.
+func setUp(env *testscript.Env, bin, root string) error {
+	run, err := os.MkdirTemp(root, "r")
+	if err != nil {
+		return err
+	}
+	w := &world{work: env.WorkDir, run: run, bin: bin, tokens: map[string]string{}, installed: map[string]int64{}}
+	env.Values[worldKey] = w
+	env.Defer(func() { w.end(env.T()) })
+	vars := map[string]string{
+		"PATH": bin + string(filepath.ListSeparator) + env.Getenv("PATH"),
+		"HOME": filepath.Join(env.WorkDir, "home"), "XDG_RUNTIME_DIR": run,
+		"RUN": run, "BIN": bin, "CA": filepath.Join(env.WorkDir, "ca.pem"),
+		"BROKER":              "broker+unix://" + filepath.Join(run, "broker.sock"),
+		"GATEPASS_CONFIG":     filepath.Join(env.WorkDir, "workspace.yaml"),
+		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "",
+		"LC_ALL": "C", "NOW": strconv.FormatInt(time.Now().Unix(), 10),
+	}
+	for key, value := range vars {
+		env.Setenv(key, value)
+	}
+	if err := os.MkdirAll(env.Getenv("HOME"), 0o755); err != nil {
+		return err
+	}
+	config := fmt.Sprintf(gitConfig, env.Getenv("CA"))
+	if err := os.WriteFile(filepath.Join(env.Getenv("HOME"), ".gitconfig"), []byte(config), 0o644); err != nil {
+		return err
+	}
+	if err := w.startGitHubs(env.Setenv); err != nil {
+		return err
+	}
+	return writeWorkspace(env)
+}
+
+// writeWorkspace fills $NAME in the script's workspace.yaml, or writes one.
+func writeWorkspace(env *testscript.Env) error {
+	path := env.Getenv("GATEPASS_CONFIG")
+	text, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		text, err = []byte(defaultWorkspace), nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(os.Expand(string(text), env.Getenv)), 0o644)
+}

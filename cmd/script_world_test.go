@@ -1,0 +1,283 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"context"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/credentialtest"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+type contextKey int
+
+const worldKey contextKey = 0
+
+// commands are what a script can say beside testscript's own. Each is described
+// at its function.
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"workspace": inWorld((*world).workspace),
+	"repo":      inWorld((*world).repository),
+	"mint":      inWorld((*world).mint),
+	"revoke":    inWorld((*world).revoke),
+	"put":       inWorld((*world).put),
+	"requests":  inWorld((*world).requests),
+	"foreign":   inWorld((*world).foreignSaw),
+	"broker":    inWorld((*world).broker),
+	"calls":     inWorld((*world).calls),
+	"front":     inWorld((*world).front),
+	"agents":    inWorld((*world).agents),
+	"kill":      inWorld((*world).kill),
+	"watch":     inWorld((*world).watch),
+	"leaks":     inWorld((*world).leaks),
+	"stranger":  inWorld((*world).stranger),
+	"trickle":   inWorld((*world).trickle),
+	"ask":       ask,
+	"together":  together,
+	"silent":    silent,
+}
+
+// A world is what one script runs in.
+type world struct {
+	work, run, bin string
+
+	github, elsewhere *fakegithub.Server // ours, and a host that is not
+	app               fakegithub.App
+	installed         map[string]int64 // installations by owner
+	brokerDouble      *credentialtest.Broker
+	watching          *watcher
+	closers           []func()
+
+	mu     sync.Mutex        // guards what follows; the broker mints from its own goroutines
+	tokens map[string]string // names of all tokens ever minted, by the token
+	dead   bool              // the broker's tokens are revoked at once
+}
+
+// inWorld makes a command of a method. None of them can be negated.
+func inWorld(f func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg {
+			ts.Fatalf("this command cannot be negated")
+		}
+		f(ts.Value(worldKey).(*world), ts, args)
+	}
+}
+
+// startGitHubs starts $GITHUB, and $FOREIGN, which no workspace file names.
+func (w *world) startGitHubs(setenv func(key, value string)) error {
+	var err error
+	for name, server := range map[string]**fakegithub.Server{"GITHUB": &w.github, "FOREIGN": &w.elsewhere} {
+		if *server, err = fakegithub.New(fakegithub.Options{}); err != nil {
+			return err
+		}
+		w.closers = append(w.closers, func() { _ = (*server).Close() })
+		setenv(name, (*server).Host())
+		if err := w.trust((*server).CAPEM()); err != nil {
+			return err
+		}
+	}
+	w.app, err = w.github.AddApp(fakegithub.App{Slug: "gatepass", Permissions: fakegithub.Permissions{"contents": "write"}})
+	return err
+}
+
+// trust adds a certificate to $CA.
+func (w *world) trust(certificate []byte) error {
+	f, err := os.OpenFile(filepath.Join(w.work, "ca.pem"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(certificate)
+	return err
+}
+
+// end stops everything the script started. An agent that does not end when it
+// is told to is a failure.
+func (w *world) end(t testscript.T) {
+	if w.watching != nil {
+		w.watching.stop()
+	}
+	err := w.stopAgents()
+	for _, c := range w.closers {
+		c()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// workspace FILE makes the file, with $NAME filled in, the workspace file.
+func (w *world) workspace(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "workspace FILE")
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	w.replace(ts, ts.Getenv("GATEPASS_CONFIG"), text, 0o644)
+}
+
+// put FILE TEXT writes a private file; \n and other escapes are Go's.
+func (w *world) put(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 2, "put FILE TEXT")
+	text, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
+	ts.Check(err)
+	w.replace(ts, ts.MkAbs(args[0]), text, 0o600)
+}
+
+// replace puts a file in place at once, so that nobody reads half of it.
+func (w *world) replace(ts *testscript.TestScript, path, text string, mode os.FileMode) {
+	ts.Check(os.WriteFile(path+".new", []byte(text), mode))
+	ts.Check(os.Rename(path+".new", path))
+}
+
+// repo [foreign] OWNER/NAME [public] [wiki] adds a repository to $GITHUB, where
+// its owner has the App for all repositories, or to $FOREIGN.
+func (w *world) repository(ts *testscript.TestScript, args []string) {
+	server := w.github
+	if len(args) > 0 && args[0] == "foreign" {
+		server, args = w.elsewhere, args[1:]
+	}
+	usage(ts, len(args) > 0, "repo [foreign] OWNER/NAME [public] [wiki]")
+	owner, name, _ := strings.Cut(args[0], "/")
+	r := fakegithub.Repository{Owner: owner, Name: name}
+	for _, word := range args[1:] {
+		r.Public = r.Public || word == "public"
+		r.Wiki = r.Wiki || word == "wiki"
+	}
+	_, err := server.AddRepository(r)
+	ts.Check(err)
+	if server == w.elsewhere || w.installed[owner] != 0 {
+		return
+	}
+	in, err := w.github.AddInstallation(fakegithub.Installation{AppID: w.app.ID, Account: owner, RepositorySelection: "all"})
+	ts.Check(err)
+	w.installed[owner] = in.ID
+}
+
+// mint NAME OWNER [LEVEL] sets $NAME to a token for all repositories of OWNER;
+// LEVEL is read or write.
+func (w *world) mint(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 2 || len(args) == 3, "mint NAME OWNER [LEVEL]")
+	level := "write"
+	if len(args) == 3 {
+		level = args[2]
+	}
+	token, err := w.newToken(args[0], args[1], nil, level)
+	ts.Check(err)
+	ts.Setenv(args[0], token)
+}
+
+func (w *world) newToken(name, owner string, repositories []string, level string) (string, error) {
+	token, err := w.github.MintFor(w.installed[owner], repositories, fakegithub.Permissions{"contents": level})
+	if err != nil {
+		return "", err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tokens[token] = name
+	return token, nil
+}
+
+// revoke TOKEN... ends tokens. "revoke all" ends every one.
+func (w *world) revoke(ts *testscript.TestScript, args []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(args) == 1 && args[0] == "all" {
+		for token := range w.tokens {
+			w.github.Revoke(token)
+		}
+		return
+	}
+	for _, token := range args {
+		if !w.github.Revoke(token) {
+			ts.Fatalf("a token to revoke was not live")
+		}
+	}
+}
+
+// requests COUNT [STATUS] checks how many git requests $GITHUB has answered, or
+// answered with a status; "requests reset" starts to count anew.
+func (w *world) requests(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1 || len(args) == 2, "requests COUNT [STATUS] or requests reset")
+	if args[0] == "reset" {
+		w.github.ResetRequests()
+		return
+	}
+	got := w.github.Count(func(r fakegithub.Request) bool {
+		return len(args) == 1 || strconv.Itoa(r.Status) == args[1]
+	})
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("%s saw %d requests %v, want %s: %+v", "$GITHUB", got, args[1:], args[0], w.github.Requests())
+	}
+}
+
+// foreign LEAST checks that $FOREIGN saw so many requests or more, and never a
+// credential.
+func (w *world) foreignSaw(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "foreign LEAST")
+	least, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := len(w.elsewhere.Requests()); got < least {
+		ts.Fatalf("$FOREIGN saw %d requests, want %d or more", got, least)
+	}
+	if got := w.elsewhere.Count(func(r fakegithub.Request) bool { return r.Auth != "" }); got > 0 {
+		ts.Fatalf("$FOREIGN was shown %d credentials, want none", got)
+	}
+}
+
+// front starts $FRONT, a host that stands before $GITHUB: it serves git-lfs,
+// sends every path below /moved/ to $FOREIGN, and leaves the rest to $GITHUB.
+func (w *world) front(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 0, "front")
+	mux := http.NewServeMux()
+	mux.Handle("/", w.github)
+	mux.Handle("/moved/", w.redirect())
+	store := &lfsServer{github: w.github, objects: map[string][]byte{}}
+	mux.Handle("/{owner}/{repo}/info/lfs/", store)
+	mux.Handle("/lfs/", store)
+	server := httptest.NewTLSServer(mux)
+	w.closers = append([]func(){server.Close}, w.closers...)
+	ts.Check(w.trust(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	ts.Setenv("FRONT", server.Listener.Addr().String())
+}
+
+// redirect asks for a credential first, so that git has one to carry along.
+func (w *world) redirect() http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			rw.Header().Set("WWW-Authenticate", `Basic realm="front"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		to := *r.URL
+		to.Scheme, to.Host, to.Path = "https", w.elsewhere.Host(), strings.TrimPrefix(r.URL.Path, "/moved")
+		http.Redirect(rw, r, to.String(), http.StatusFound)
+	})
+}
+
+// serve answers on a listener until the world ends.
+func (w *world) serve(l net.Listener, h http.Handler) {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	w.closers = append([]func(){func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+	}}, w.closers...)
+}
+
+func usage(ts *testscript.TestScript, ok bool, text string) {
+	if !ok {
+		ts.Fatalf("usage: %s", text)
+	}
+}
