@@ -28,13 +28,18 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 func writeRequest(ts *testscript.TestScript, lines []string) (path string) {
 	var b strings.Builder
 	for _, line := range lines {
-		text, err := strconv.Unquote(`"` + line + `"`)
-		ts.Check(err)
-		b.WriteString(text + "\n")
+		b.WriteString(unescape(ts, line) + "\n")
 	}
 	path = filepath.Join(ts.Getenv("RUN"), "request")
 	ts.Check(os.WriteFile(path, []byte(b.String()+"\n"), 0o600))
 	return path
+}
+
+// unescape reads Go's escapes; a quotation mark needs none.
+func unescape(ts *testscript.TestScript, word string) string {
+	text, err := strconv.Unquote(`"` + strings.ReplaceAll(word, `"`, `\"`) + `"`)
+	ts.Check(err)
+	return text
 }
 
 // together COUNT OPERATION LINE... asks so many times at once and prints each

@@ -127,9 +127,7 @@ func (w *world) workspace(ts *testscript.TestScript, args []string) {
 // put FILE TEXT writes a private file; \n and other escapes are Go's.
 func (w *world) put(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 2, "put FILE TEXT")
-	text, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
-	ts.Check(err)
-	w.replace(ts, ts.MkAbs(args[0]), text, 0o600)
+	w.replace(ts, ts.MkAbs(args[0]), unescape(ts, args[1]), 0o600)
 }
 
 // replace puts a file in place at once, so that nobody reads half of it.

@@ -53,13 +53,22 @@ func (p *pipeline) answer(ctx context.Context, operation string, req credential.
 	case agent.Get:
 		return p.responder.Get(ctx, req)
 	case agent.Erase:
-		return p.responder.Erase(req)
+		return p.erase(ctx, req)
 	case agent.Password:
 		return p.responder.Password(ctx, req)
 	case agent.Username:
 		return p.username(ctx, req)
 	}
 	return credential.Answer{}
+}
+
+// erase listens to nobody but our hosts: what another says of a token, even of
+// ours, is no reason to drop it.
+func (p *pipeline) erase(ctx context.Context, req credential.Request) credential.Answer {
+	if _, err := p.hosts.Token(ctx, req); err != nil {
+		return credential.Answer{}
+	}
+	return p.responder.Erase(req)
 }
 
 // username answers askpass' first question from the workspace file alone; the

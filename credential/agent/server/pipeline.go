@@ -43,6 +43,7 @@ type pipeline struct {
 	cache     *credential.Cache
 	responder credential.Responder
 	names     credential.Source // answers who may be asked about, without the source
+	hosts     credential.Source // the same, for the hosts alone
 
 	asksOperation bool // the source gives other tokens for reading than for writing
 }
@@ -59,6 +60,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	fence := func(s credential.Source) credential.Source {
 		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
 	}
+	anything := credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
+		return credential.Token{}, nil
+	})
 	aware, ok := src.(OperationAware)
 	return &pipeline{
 		asksOperation: ok && aware.UsesOperation(),
@@ -67,9 +71,8 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		source:    src,
 		cache:     cache,
 		responder: credential.Responder{Source: fence(cache), Cache: cache},
-		names: fence(credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
-			return credential.Token{}, nil
-		})),
+		names:     fence(anything),
+		hosts:     credential.OnlyHosts(anything, w.Hosts...),
 	}, nil
 }
 
