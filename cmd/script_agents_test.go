@@ -98,10 +98,10 @@ func (w *world) agents(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// kill SIGNAL sends TERM or KILL to this script's agents.
-func (w *world) kill(ts *testscript.TestScript, args []string) {
+// signal NAME sends TERM or KILL to this script's agents and waits for their end.
+func (w *world) signal(ts *testscript.TestScript, args []string) {
 	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
-	usage(ts, len(args) == 1 && signals[args[0]] != 0, "kill TERM or kill KILL")
+	usage(ts, len(args) == 1 && signals[args[0]] != 0, "signal TERM or signal KILL")
 	list := w.running()
 	if len(list) == 0 {
 		ts.Fatalf("no agent runs")

@@ -38,7 +38,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"calls":     inWorld((*world).calls),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
-	"kill":      inWorld((*world).kill),
+	"signal":    inWorld((*world).signal),
 	"watch":     inWorld((*world).watch),
 	"leaks":     inWorld((*world).leaks),
 	"stranger":  inWorld((*world).stranger),

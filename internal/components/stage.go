@@ -19,6 +19,7 @@ const buildTimeout = 10 * time.Minute
 //
 //	bin/            our binaries, static
 //	tests/DIR/      for each package its test binary and its testdata
+//	tests/testdata/ the module's testdata, for suites that say so
 //	home/           an empty home
 //	tmp/            for temporary files of builds, and of tests on this machine
 //	scratch-*/      to mount on
@@ -106,11 +107,25 @@ func (s stage) add(ctx context.Context, p testPackage) error {
 	if _, err := s.goCommand(ctx, "test", "-c", "-o", filepath.Join(dir, testBinary), "./"+p.dir); err != nil {
 		return err
 	}
-	testdata := filepath.Join(s.module, p.dir, "testdata")
-	if _, err := os.Stat(testdata); err != nil {
+	if p.suite.scripts {
+		if err := s.copyTestdata(filepath.Dir(p.dir)); err != nil {
+			return err
+		}
+	}
+	return s.copyTestdata(p.dir)
+}
+
+// copyTestdata takes the testdata folder of dir along, if it has one and it is
+// not there yet.
+func (s stage) copyTestdata(dir string) error {
+	from, to := filepath.Join(s.module, dir, "testdata"), filepath.Join(s.tests(), dir, "testdata")
+	if _, err := os.Stat(from); err != nil {
 		return nil // no testdata
 	}
-	return os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(testdata))
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	return os.CopyFS(to, os.DirFS(from))
 }
 
 // testBinary is what the test binary of every package is called in the stage.

@@ -9,6 +9,7 @@ type suite struct {
 	aws     bool // needs the AWS emulator; its address is in the environment
 	vault   bool // needs Vault; address and root token are in the environment
 	keyring bool // runs in a session with an unlocked keyring, under the system's git
+	scripts bool // reads the module's testdata, as ../testdata
 }
 
 // gits says under which git a suite runs.
@@ -38,4 +39,5 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},
+	{pattern: "./cmd", gits: everyGit, scripts: true},
 }
