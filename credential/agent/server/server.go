@@ -215,7 +215,7 @@ func (s *Server) useless(socket string, mine stamp) bool {
 	if _, err := os.Stat(s.Config); errors.Is(err, os.ErrNotExist) {
 		return true
 	}
-	if p := s.loader.current(); p != nil && p.workspace.Cache == config.CacheNone {
+	if p, err := s.loader.load(); err == nil && p.workspace.Cache == config.CacheNone {
 		return true
 	}
 	idle := time.Since(time.Unix(0, s.used.Load()))
