@@ -232,14 +232,16 @@ func (w *world) foreignSaw(ts *testscript.TestScript, args []string) {
 }
 
 // front starts $FRONT, a host that stands before $GITHUB: it serves git-lfs,
-// sends every path below /moved/ to $FOREIGN, and leaves the rest to $GITHUB.
+// sends every path below /moved/ to $FOREIGN, those below /login/ once they show
+// a credential, and leaves the rest to $GITHUB.
 func (w *world) front(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 0, "front")
 	mux := http.NewServeMux()
 	mux.Handle("/", w.github)
-	mux.Handle("/moved/", w.redirect())
+	mux.Handle("/moved/", http.StripPrefix("/moved", http.HandlerFunc(w.redirect)))
+	mux.Handle("/login/", http.StripPrefix("/login", login(w.redirect)))
 	store := &lfsServer{github: w.github, objects: map[string][]byte{}}
-	mux.Handle("/{owner}/{repo}/info/lfs/", store)
+	mux.Handle("/acme/{repo}/info/lfs/", store)
 	mux.Handle("/lfs/", store)
 	server := httptest.NewTLSServer(mux)
 	w.closers = append([]func(){server.Close}, w.closers...)
@@ -247,18 +249,22 @@ func (w *world) front(ts *testscript.TestScript, args []string) {
 	ts.Setenv("FRONT", server.Listener.Addr().String())
 }
 
-// redirect asks for a credential first, so that git has one to carry along.
-func (w *world) redirect() http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+func (w *world) redirect(rw http.ResponseWriter, r *http.Request) {
+	to := *r.URL
+	to.Scheme, to.Host = "https", w.elsewhere.Host()
+	http.Redirect(rw, r, to.String(), http.StatusFound)
+}
+
+// login asks for a credential, whichever, before it goes on.
+func login(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
-			rw.Header().Set("WWW-Authenticate", `Basic realm="front"`)
-			rw.WriteHeader(http.StatusUnauthorized)
+			w.Header().Set("WWW-Authenticate", `Basic realm="front"`)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		to := *r.URL
-		to.Scheme, to.Host, to.Path = "https", w.elsewhere.Host(), strings.TrimPrefix(r.URL.Path, "/moved")
-		http.Redirect(rw, r, to.String(), http.StatusFound)
-	})
+		next(w, r)
+	}
 }
 
 // serve answers on a listener until the world ends.
