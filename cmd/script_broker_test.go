@@ -3,10 +3,9 @@
 package cmd_test
 
 import (
-	"encoding/pem"
 	"errors"
 	"net"
-	"net/http/httptest"
+	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ import (
 //	broker https IDENTITY   listens on $HTTPS_BROKER for that bearer identity
 //	broker dead             from now on its tokens are revoked before they arrive
 //	broker fail STATUS TEXT the next call fails
-//	broker stop             nobody answers any more
+//	broker hang             the next call is never answered
 func (w *world) broker(ts *testscript.TestScript, args []string) {
 	switch strings.Join(args[:min(1, len(args))], "") {
 	case "start":
@@ -37,10 +36,7 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 		w.brokerDouble = &credentialtest.Broker{
 			Hosts: []string{w.github.Host()}, Mint: w.brokerMint, Identities: map[string]string{args[1]: "sb-1"},
 		}
-		server := httptest.NewTLSServer(w.brokerDouble)
-		w.closers = append([]func(){server.Close}, w.closers...)
-		ts.Check(w.trust(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
-		ts.Setenv("HTTPS_BROKER", "broker+"+server.URL)
+		ts.Setenv("HTTPS_BROKER", "broker+https://"+w.serveTLS(ts, w.brokerDouble))
 	case "dead":
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -49,11 +45,15 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 		usage(ts, len(args) == 3, "broker fail STATUS TEXT")
 		status, err := strconv.Atoi(args[1])
 		ts.Check(err)
-		w.brokerDouble.FailNext(credentialtest.Failure{Status: status, Detail: args[2]})
+		w.brokerDouble.FailNext(credentialtest.Failure{Status: status, Detail: unescape(ts, args[2])})
+	case "hang":
+		w.brokerDouble.FailNext(credentialtest.Failure{Handler: http.HandlerFunc(hang)})
 	default:
-		ts.Fatalf("usage: broker start|https|dead|fail")
+		ts.Fatalf("usage: broker start|https|dead|fail|hang")
 	}
 }
+
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // brokerMint narrows a token to the one repository and operation asked for.
 func (w *world) brokerMint(_ string, r api.TokenRequest) (api.TokenAnswer, error) {
