@@ -45,6 +45,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	case p.asksOperation:
 		req.Operation = gitOperation(pid)
 	}
+	if len(req.State) > 0 && askedByLFS(pid) {
+		req.State, req.Multi = nil, false
+	}
 	return reply(p.answer(ctx, c.Operation, req))
 }
 
