@@ -118,6 +118,6 @@ func offlineGit(ctx context.Context, args ...string) *exec.Cmd {
 // it. The environment is passed on as git set it.
 func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // to read what an ended git has said, on a machine that stalls
 	return cmd
 }
