@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +138,7 @@ func setUp(env *testscript.Env, bin, root string) error {
 		"BROKER":              "broker+unix://" + filepath.Join(run, "broker.sock"),
 		"GATEPASS_CONFIG":     filepath.Join(env.WorkDir, "workspace.yaml"),
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "",
-		"LC_ALL": "C", "NOW": strconv.FormatInt(time.Now().Unix(), 10),
+		"LC_ALL": "C",
 	}
 	for key, value := range vars {
 		env.Setenv(key, value)
