@@ -68,10 +68,8 @@ var gitPackages = []struct{ file, name, version string }{
 // imageGit says which git an image has, by its package database: nothing of an
 // image is run. A git beside the packaged one makes it unknown.
 func (pl *planner) imageGit() (v version, where string) {
-	for _, other := range []string{"/usr/local/bin/git", "/opt/git/bin/git"} {
-		if pl.isExecutable(other) {
-			return version{}, ""
-		}
+	if len(pl.imageGits) > 0 {
+		return version{}, ""
 	}
 	for _, db := range gitPackages {
 		p, err := imagePlace(pl.Root, db.file)

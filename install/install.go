@@ -116,6 +116,9 @@ type planner struct {
 	git     git      // the one that writes
 	gits    []git    // all on PATH
 	targets []target // the configuration files of the scope
+
+	imageGits []string // of Image: gits beside the distribution's, as seen inside
+
 	hooks   place    // where our shims go
 	hooksIn string   // the same as git will see it
 	oldDirs []string // other directories of ours that the configuration names

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/config"
@@ -41,11 +42,20 @@ func (pl *planner) locateImage() error {
 		return oneline.Wrap("open the image root "+pl.Root, plain(err), "")
 	}
 	pl.Root = root
-	file, err := imagePlace(root, "/etc/gitconfig")
-	if err != nil {
-		return cannotRead(filepath.Join(root, "etc/gitconfig"), err)
+	pl.imageGits = pl.findImageGits()
+	files := []string{"/etc/gitconfig"}
+	for _, g := range pl.imageGits {
+		files = append(files, derivedSystemFile(g))
 	}
-	pl.targets = []target{{file: file}}
+	for _, name := range files {
+		file, err := imagePlace(root, name)
+		if err != nil {
+			return cannotRead(filepath.Join(root, name), err)
+		}
+		if !slices.ContainsFunc(pl.targets, func(t target) bool { return t.file.path() == file.path() }) {
+			pl.targets = append(pl.targets, target{file: file})
+		}
+	}
 	pl.hooksIn = systemHooks
 	pl.hooks, err = imagePlace(root, systemHooks)
 	return cannotUse(filepath.Join(root, systemHooks), err)
