@@ -123,8 +123,8 @@ settle() {
 	root=${root%/}
 }
 
-# begin makes a working folder; what it is in keeps its time, as all does that
-# keep_time is told of.
+# begin makes a working folder. At the end, finish gives the folders that we
+# wrote to their times back, and those that we made our time.
 begin() {
 	temp=${TMPDIR:-/tmp}
 	temp_time=$(stat -c %Y "$temp" 2>/dev/null) || temp_time=''
@@ -147,6 +147,7 @@ finish() {
 		number=$((number + 1))
 		touch -c -r "$tmp/time.$number" "$path" 2>/dev/null || :
 	done <"$tmp/kept"
+	while IFS= read -r path; do touch -c -r "$tmp/stamp" "$root$path" 2>/dev/null || :; done <"$tmp/made"
 	rm -rf "$tmp"
 	[ -z "$temp_time" ] || touch -d "@$temp_time" "$temp" 2>/dev/null || :
 	exit "$status"
@@ -306,7 +307,6 @@ install_all() {
 	write_profile
 	configure
 	write_receipt
-	while IFS= read -r path; do touch -r "$tmp/stamp" "$root$path"; done <"$tmp/made"
 	say "installed gatepass in $root$prefix/bin"
 }
 

@@ -53,6 +53,7 @@ func (m machine) components() []Component {
 		debianPackage{systemGitComponent, "git", []string{"git", "version"}},
 		debianPackage{"git-lfs", "git-lfs", []string{"git-lfs", "version"}},
 		debianPackage{"shellcheck", "shellcheck", []string{"shellcheck", "--version"}},
+		debianPackage{"busybox", "busybox", []string{"busybox"}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		secretService{},

@@ -32,7 +32,7 @@ func (p place) command(ctx context.Context, s stage, dir string, env []string, a
 		dir:      filepath.Join(testsInside, dir),
 		binaries: s.bin(),
 		tests:    s.tests(),
-		env:      append([]string{"GATEPASS_TEST_BIN_DIR=" + binariesInside}, env...),
+		env:      append([]string{"GATEPASS_TEST_BIN_DIR=" + binariesInside, "GATEPASS_TEST_CHROOT=1"}, env...),
 	}
 	return p.chroot.command(ctx, e, args...), nil
 }

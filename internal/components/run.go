@@ -94,7 +94,7 @@ func (r *runner) runPackage(ctx context.Context, p testPackage) error {
 		return context.Cause(ctx)
 	}
 	for _, where := range r.places {
-		if p.suite.gits == systemGit && where.chroot != nil {
+		if !p.suite.gits.include(where) {
 			continue
 		}
 		r.runIn(ctx, p, where)

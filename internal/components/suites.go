@@ -16,9 +16,20 @@ type suite struct {
 type gits int
 
 const (
-	systemGit gits = iota // this machine's
-	everyGit              // this machine's and each chroot's
+	systemGit   gits = iota // this machine's
+	everyGit                // this machine's and each chroot's
+	everyChroot             // each chroot's: for tests that change the system they run in
 )
+
+func (g gits) include(where place) bool {
+	switch {
+	case g == systemGit:
+		return where.chroot == nil
+	case g == everyChroot:
+		return where.chroot != nil
+	}
+	return true
+}
 
 // suites is the one place that says which packages run against what.
 //
@@ -28,8 +39,9 @@ const (
 // root token GATEPASS_TEST_VAULT_TOKEN and GATEPASS_TEST_VAULT_UNSEAL_KEY, by
 // which a test may seal it for a moment: suites run one after the other. Where
 // GATEPASS_TEST_SECRET_SERVICE is set, the session's keyring is one for tests,
-// empty and unlocked. One that cannot run without something skips with
-// a line that starts with "missing:".
+// empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
+// a test may then change the system it runs in. One that cannot run without
+// something skips with a line that starts with "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
@@ -40,4 +52,5 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
+	{pattern: "./install", gits: everyChroot},
 }

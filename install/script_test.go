@@ -1,0 +1,210 @@
+//go:build linux
+
+package install_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestScriptHelp(t *testing.T) {
+	eachShell(t, func(t *testing.T, sh shell) {
+		out := sh.must(t, "--help")
+		if !strings.Contains(out, "ENV GIT_ASKPASS=") {
+			t.Errorf("--help = %s, want what to put into the Dockerfile", out)
+		}
+	})
+}
+
+// Installing twice is installing once, two equal images get equal files, and
+// uninstalling leaves what was there before.
+func TestScriptIntoARoot(t *testing.T) {
+	eachShell(t, func(t *testing.T, sh shell) {
+		root, twin := newRoot(t), newRoot(t)
+		before := manifest(t, root)
+
+		out := sh.must(t, "--root", root)
+		if !strings.Contains(out, "an allowed push goes through, another is refused") {
+			t.Errorf("install said %q, want that it is verified", out)
+		}
+		installed := manifest(t, root)
+		for _, want := range []string{
+			"usr/local/bin/gatepass-agent -rwxr-xr-x", "etc/profile.d/gatepass.sh -rw-r--r--", "etc/gitconfig -rw-r--r--",
+			"opt/conda/etc/gitconfig -rw-r--r--", "usr/local/share/gatepass/hooks/pre-push -rwxr-xr-x",
+		} {
+			if !slices.ContainsFunc(installed, func(line string) bool { return strings.HasPrefix(line, want) }) {
+				t.Errorf("no %s after the install", want)
+			}
+		}
+
+		sh.must(t, "--root", root)
+		same(t, "installed twice", manifest(t, root), installed)
+		sh.must(t, "--root", twin, "--no-verify-install")
+		same(t, "installed into its twin", manifest(t, twin), installed)
+
+		sh.must(t, "--uninstall", "--root", root)
+		same(t, "uninstalled", manifest(t, root), before)
+		if out := sh.must(t, "--uninstall", "--root", root); out != "nothing to do: not installed\n" {
+			t.Errorf("second uninstall said %q, want that there is nothing to do", out)
+		}
+	})
+}
+
+func TestScriptHonoursSourceDateEpoch(t *testing.T) {
+	eachShell(t, func(t *testing.T, sh shell) {
+		root := newRoot(t)
+		sh.env = append(sh.env, "SOURCE_DATE_EPOCH=1000000000")
+		sh.must(t, "--root", root, "--no-verify-install")
+		for _, name := range []string{
+			"usr/local/bin/gatepass", "etc/profile.d/gatepass.sh", "etc/gitconfig", "usr/local/share/gatepass",
+			"usr/local/share/gatepass/hooks/pre-push", "usr/local/share/gatepass/image/receipt",
+		} {
+			info, err := os.Stat(filepath.Join(root, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.ModTime().Unix(); got != 1000000000 {
+				t.Errorf("time of %s = %d, want 1000000000", name, got)
+			}
+		}
+	})
+}
+
+func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
+	sh := shells(t)[0]
+	root := newRoot(t)
+	before := manifest(t, root)
+	policy := write(t, filepath.Join(t.TempDir(), "policy.yaml"), "hosts: [ghe.example.com]\nrefs: [main]\n", 0o664)
+	sh.must(t, "--root", root, "--prefix=/opt/it's here", "--workspace-file", policy)
+
+	contains(t, filepath.Join(root, "etc/gitconfig"), `[credential "https://ghe.example.com"]`)
+	contains(t, filepath.Join(root, "etc/gatepass/workspace.yaml"), "refs: [main]")
+	profile := filepath.Join(root, "etc/profile.d/gatepass.sh")
+	out, err := exec.Command("sh", "-c", `. "$1" && printf %s "$GIT_ASKPASS $GIT_TERMINAL_PROMPT"`, "sh", profile).CombinedOutput()
+	if want := "/opt/it's here/bin/gatepass-askpass 0"; err != nil || string(out) != want {
+		t.Errorf("profile sets %q, %v, want %q", out, err, want)
+	}
+
+	// Another prefix takes the place of the first; the workspace file stays.
+	sh.must(t, "--root", root)
+	if _, err := os.Stat(filepath.Join(root, "opt/it's here/bin/gatepass")); err == nil {
+		t.Error("the programs at the first prefix are still there")
+	}
+	contains(t, filepath.Join(root, "etc/gatepass/workspace.yaml"), "refs: [main]")
+	sh.must(t, "--uninstall", "--root", root)
+	same(t, "uninstalled", manifest(t, root), before)
+}
+
+func TestScriptUninstallKeepsWhatOthersAdded(t *testing.T) {
+	sh := shells(t)[0]
+	root := newRoot(t)
+	sh.must(t, "--root", root, "--no-verify-install")
+	config := filepath.Join(root, "etc/gitconfig")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, string(text)+"[user]\n\tname = later\n", 0o644)
+	write(t, filepath.Join(root, "usr/local/share/gatepass/note"), "mine\n", 0o644)
+	out := sh.must(t, "--uninstall", "--root", root)
+	if !strings.Contains(out, "/usr/local/share/gatepass stays: it holds files of others") {
+		t.Errorf("uninstall said %q, want which folder stays", out)
+	}
+	contains(t, config, "name = later")
+	if left, err := os.ReadFile(config); err != nil || strings.Contains(string(left), "gatepass") {
+		t.Errorf("%s = %q, %v, want nothing of gatepass", config, left, err)
+	}
+}
+
+func TestScriptDryRunWritesNothing(t *testing.T) {
+	sh := shells(t)[0]
+	root := newRoot(t)
+	before := manifest(t, root)
+	out := sh.must(t, "--root", root, "--dry-run", "--host", "ghe.example.com:8443")
+	same(t, "after a dry run", manifest(t, root), before)
+	for _, want := range []string{root + "/usr/local/bin/gatepass\n", root + "/etc/profile.d/gatepass.sh\n", "--host ghe.example.com:8443\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("dry run said %q, want %q in it", out, want)
+		}
+	}
+}
+
+func TestScriptRefuses(t *testing.T) {
+	empty := t.TempDir()
+	bad := write(t, filepath.Join(empty, "bad.yaml"), "ref: [main]\n", 0o644)
+	pattern := write(t, filepath.Join(empty, "pattern.yaml"), "refs: ['a[']\n", 0o644)
+	for name, c := range map[string]struct {
+		args []string
+		env  string
+		code int
+		want string // a regular expression of the one line
+	}{
+		"an unknown option":    {args: []string{"--frobnicate"}, code: 2, want: `install\.sh: --frobnicate is not an option; see install\.sh --help`},
+		"a missing value":      {args: []string{"--from"}, code: 2, want: `--from needs a value; `},
+		"an empty value":       {args: []string{"--from="}, code: 2, want: `--from needs a value; `},
+		"a relative prefix":    {args: []string{"--prefix", "usr"}, code: 2, want: `--prefix usr is not an absolute path; `},
+		"a prefix with dots":   {args: []string{"--prefix", "/usr/../x"}, code: 2, want: `is not a plain path; `},
+		"a host with a path":   {args: []string{"--host", "github.com/acme"}, code: 2, want: `--host github\.com/acme is not a host`},
+		"a control character":  {args: []string{"--prefix", "/a\nb"}, code: 2, want: `the value of --prefix holds a control character; `},
+		"an odd time":          {env: "SOURCE_DATE_EPOCH=now", code: 2, want: `SOURCE_DATE_EPOCH is not a number of seconds; `},
+		"no programs":          {args: []string{"--from", empty}, code: 1, want: `find git-credential-gatepass: it is not in .*; name .* with --from DIR`},
+		"no root":              {args: []string{"--root", "/nowhere"}, code: 1, want: `open the root /nowhere: .*; name another with --root DIR`},
+		"no workspace file":    {args: []string{"--workspace-file", "/nowhere"}, code: 1, want: `read the workspace file /nowhere: `},
+		"an unknown key in it": {args: []string{"--workspace-file", bad}, code: 1, want: `use the workspace file .*/bad\.yaml: .*\bref\b.*; correct it`},
+		"a bad pattern in it":  {args: []string{"--workspace-file", pattern}, code: 1, want: `use the workspace file .*/pattern\.yaml: .*; correct it`},
+		"no git":               {env: "PATH=" + withoutGit(t), code: 1, want: `configure git: there is no git on PATH; install git first`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sh := shells(t)[0]
+			root := newRoot(t)
+			before := manifest(t, root)
+			if c.env != "" {
+				sh.env = append(sh.env, c.env)
+			}
+			args := c.args
+			if !slices.Contains(args, "--root") {
+				args = append([]string{"--root", root}, args...)
+			}
+			stdout, stderr, code := sh.run(t, args...)
+			line := regexp.MustCompile(`\Agatepass: .*` + c.want + `.*\n\z`)
+			if code != c.code || !line.MatchString(stderr) || stdout != "" {
+				t.Errorf("install.sh %q = %d, %q, %q, want %d, and one line like %q", c.args, code, stdout, stderr, c.code, c.want)
+			}
+			same(t, "afterwards", manifest(t, root), before)
+		})
+	}
+}
+
+func TestScriptDoesNotFollowLinksOut(t *testing.T) {
+	sh := shells(t)[0]
+	root, outside := newRoot(t), t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(root, "usr/local")); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := sh.run(t, "--root", root)
+	if code != 1 || !strings.Contains(stderr, "a link leads out of") {
+		t.Errorf("install.sh = %d, %q, want it refused", code, stderr)
+	}
+	if left := manifest(t, outside); len(left) != 1 {
+		t.Errorf("outside the root: %v, want nothing", left)
+	}
+}
+
+// A workspace file that someone else put there is not overwritten.
+func TestScriptKeepsAnotherWorkspaceFile(t *testing.T) {
+	sh := shells(t)[0]
+	root := newRoot(t)
+	write(t, filepath.Join(root, "etc/gatepass/workspace.yaml"), "refs: [main]\n", 0o644)
+	before := manifest(t, root)
+	mine := write(t, filepath.Join(t.TempDir(), "mine.yaml"), "refs: ['**']\n", 0o644)
+	_, stderr, code := sh.run(t, "--root", root, "--workspace-file", mine)
+	if code != 1 || !strings.Contains(stderr, "another one is there; move it away") {
+		t.Errorf("install.sh = %d, %q, want it refused", code, stderr)
+	}
+	same(t, "afterwards", manifest(t, root), before)
+}
