@@ -17,7 +17,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo install uninstall clean
+.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo dist install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,5 +62,8 @@ uninstall: ## remove them again (run gatepass uninstall first)
 	for c in $(COMMANDS); do rm -f $(DESTDIR)$(PREFIX)/bin/$$c; done
 	rm -f $(DESTDIR)$(MANDIR)/gatepass.1 $(DESTDIR)$(MANDIR)/gatepass-*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
+dist: ## release archives for linux in dist/, with install.sh for images
+	@sh internal/tools/dist.sh "$(GO)" "$(LDFLAGS)" $(COMMANDS)
+
 clean: ## remove what was built
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist

@@ -5,6 +5,7 @@ package install_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +94,40 @@ func TestImage(t *testing.T) {
 		sh.must(t, "--uninstall")
 		same(t, "uninstalled", system(t), before)
 	})
+}
+
+// The feature of a dev container passes its options on.
+func TestDevContainerFeature(t *testing.T) {
+	needChroot(t)
+	from, err := release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	feature := t.TempDir()
+	if err := os.CopyFS(filepath.Join(feature, "gatepass-linux-"+runtime.GOARCH), os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	entrypoint := write(t, filepath.Join(feature, "install.sh"), featureScript, 0o755)
+	policy := write(t, filepath.Join(t.TempDir(), "it is mine.yaml"), "refs: [main]\n", 0o644)
+	sh := plainPath(shells(t)[0])
+	before := system(t)
+
+	with := sh
+	with.env = append(slices.Clone(sh.env), "WORKSPACEFILE="+policy, "GITHOST=ghe.example.com", "VERIFY=false")
+	out, stderr, code := with.do(t, entrypoint)
+	if code != 0 || stderr != "" || strings.Contains(out, "verified") {
+		t.Errorf("install.sh of the feature = %d, %s%s, want 0 without a trial", code, out, stderr)
+	}
+	contains(t, "/etc/gatepass/workspace.yaml", "refs: [main]")
+	contains(t, "/etc/gitconfig", "ghe.example.com")
+
+	without := sh
+	without.env = append(slices.Clone(sh.env), "WORKSPACEFILE=", "GITHOST=", "VERIFY=true")
+	if out, stderr, code := without.do(t, entrypoint); code != 0 || !strings.Contains(out, "verified") {
+		t.Errorf("install.sh of the feature = %d, %s%s, want 0 and a trial", code, out, stderr)
+	}
+	sh.must(t, "--uninstall")
+	same(t, "uninstalled", system(t), before)
 }
 
 // Where the environment keeps git from its system file, the guard is off, and

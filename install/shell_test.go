@@ -22,6 +22,9 @@ import (
 //go:embed install.sh
 var script string
 
+//go:embed devcontainer/install.sh
+var featureScript string
+
 // programs are those that install.sh wants.
 var programs = []string{"git-credential-gatepass", "gatepass-askpass", "gatepass-pre-push", "gatepass-agent", "gatepass"}
 

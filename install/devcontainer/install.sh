@@ -1,3 +1,4 @@
 #!/bin/sh
-set -- "gatepass-linux-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" ${WORKSPACEFILE:+"--workspace-file=$WORKSPACEFILE"} ${HOST:+"--host=$HOST"}
-cd "$(dirname "$0")/$1" && shift && exec ./install.sh "$@" $([ "${VERIFY:-true}" = true ] || echo --no-verify-install)
+cd "$(dirname "$0")/gatepass-linux-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" || exit 1
+[ "${VERIFY:-true}" = true ] || set -- --no-verify-install
+exec ./install.sh ${WORKSPACEFILE:+"--workspace-file=$WORKSPACEFILE"} ${GITHOST:+"--host=$GITHOST"} "$@"
