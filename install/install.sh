@@ -121,6 +121,9 @@ settle() {
 	given=$root
 	root=$(cd "$root" 2>/dev/null && pwd -P) || die "open the root $given" "it is not a folder you can enter" "name another with --root DIR"
 	root=${root%/}
+	case $root in
+	*[\"\\\&\<\>]* | *[[:cntrl:]]*) die "open the root $given" "its path holds a quote, a backslash or another such character" "give it a plainer name" ;;
+	esac
 }
 
 # begin makes a working folder. At the end, finish gives the folders that we

@@ -42,7 +42,7 @@ func TestScriptIntoARoot(t *testing.T) {
 			}
 		}
 
-		sh.must(t, "--root", root)
+		sh.must(t, "--root", root, "--no-verify-install")
 		same(t, "installed twice", manifest(t, root), installed)
 		sh.must(t, "--root", twin, "--no-verify-install")
 		same(t, "installed into its twin", manifest(t, twin), installed)
@@ -91,7 +91,7 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 	}
 
 	// Another prefix takes the place of the first; the workspace file stays.
-	sh.must(t, "--root", root)
+	sh.must(t, "--root", root, "--no-verify-install")
 	if _, err := os.Stat(filepath.Join(root, "opt/it's here/bin/gatepass")); err == nil {
 		t.Error("the programs at the first prefix are still there")
 	}
@@ -177,6 +177,33 @@ func TestScriptRefuses(t *testing.T) {
 			}
 			same(t, "afterwards", manifest(t, root), before)
 		})
+	}
+}
+
+func TestScriptTakesARootWithSpaces(t *testing.T) {
+	eachShell(t, func(t *testing.T, sh shell) {
+		root := filepath.Join(t.TempDir(), "it's [an] image*")
+		if err := os.Rename(newRoot(t), root); err != nil {
+			t.Fatal(err)
+		}
+		before := manifest(t, root)
+		sh.must(t, "--root", root)
+		sh.must(t, "--uninstall", "--root", root)
+		same(t, "uninstalled", manifest(t, root), before)
+	})
+}
+
+func TestScriptRefusesARootItCannotName(t *testing.T) {
+	sh := shells(t)[0]
+	for _, name := range []string{`a"b`, `a\b`, "a&b", "a\nb"} {
+		root := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(root, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr, code := sh.run(t, "--root", root)
+		if code == 0 || !strings.HasPrefix(stderr, "gatepass: ") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("install.sh --root %q = %d, %q, want one line", root, code, stderr)
+		}
 	}
 }
 
