@@ -36,7 +36,7 @@ const (
 func (m machine) newest() chroot {
 	return chroot{
 		name: newestGitComponent, suite: "sid", cache: m.cache,
-		packages: []string{"git", "git-lfs", "hyperfine"},
+		packages: []string{"git", "git-lfs", "hyperfine"}, helpers: []string{"busybox"},
 	}
 }
 
@@ -44,7 +44,7 @@ func (m machine) newest() chroot {
 func (m machine) middle() chroot {
 	return chroot{
 		name: awsComponent, suite: "trixie", cache: m.cache,
-		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors"},
+		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors", "busybox"},
 	}
 }
 
