@@ -46,6 +46,7 @@ type Workspace struct {
 	Repositories credential.Repositories
 	Refs         []hooks.Entry // empty allows nothing
 	Cache        string        // one of the Cache constants
+	Strict       bool          // no token where git's configuration weakens the way to the host
 }
 
 // file is the YAML as it stands. Repos is a node, to tell an absent key (any
@@ -57,6 +58,7 @@ type file struct {
 	Repos     yaml.Node `yaml:"repos"`
 	Refs      refs      `yaml:"refs"`
 	Cache     string    `yaml:"cache"`
+	Strict    bool      `yaml:"strict"`
 }
 
 // refs is a list that, unlike a plain slice, does not drop null entries.
@@ -152,7 +154,7 @@ func flatten(err error) error {
 }
 
 func (f *file) check() (*Workspace, error) {
-	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache}
+	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache, Strict: f.Strict}
 	if w.ID != "" && !isWorkspaceID(w.ID) {
 		return nil, fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID)
 	}

@@ -19,6 +19,7 @@ refs:
   - main
   - {ref: "agent/**", allow: [create, update, force, delete]}
 cache: none
+strict: true
 `
 
 func TestParseReadsEveryKey(t *testing.T) {
@@ -36,6 +37,9 @@ func TestParseReadsEveryKey(t *testing.T) {
 	if w.ID != "sb-1a2b3c" || w.Cache != CacheNone || w.Source.Path != "/sandbox/{workspace}/github-token" {
 		t.Errorf("Parse = %+v, want id sb-1a2b3c, cache none and the source's path as written", w)
 	}
+	if !w.Strict {
+		t.Error("Strict = false, want true")
+	}
 	if !w.Repositories.Match("ACME", "anything") || w.Repositories.Match("acme2", "widgets") {
 		t.Errorf("Repositories = %v, want every one of acme and no other", w.Repositories)
 	}
@@ -46,8 +50,8 @@ func TestParseDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.Hosts) != 1 || w.Hosts[0] != "github.com" || w.Cache != CacheMemory || len(w.Refs) != 0 {
-		t.Errorf("Parse = %+v, want github.com, memory, no refs", w)
+	if len(w.Hosts) != 1 || w.Hosts[0] != "github.com" || w.Cache != CacheMemory || len(w.Refs) != 0 || w.Strict {
+		t.Errorf("Parse = %+v, want github.com, memory, no refs, not strict", w)
 	}
 	if !w.Repositories.Match("any", "thing") {
 		t.Error("an absent repos list refuses, want any repository")
@@ -73,6 +77,7 @@ func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"a null ref", "refs: [~]\n", "not empty"},
 		{"a source that is no URL", "source: token\n", "want a URL"},
 		{"an unknown cache", "cache: disk\n", "memory, keyring or none"},
+		{"a strictness of another kind", "strict: very\n", "bool"},
 		{"an id that climbs", "workspace: ../x\n", "an id is"},
 		{"not YAML", "refs: [", "line"},
 	} {

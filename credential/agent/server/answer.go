@@ -37,6 +37,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if err != nil {
 		return failed(c, err)
 	}
+	if err := p.checkTransport(ctx, c.Operation, pid, req); err != nil {
+		return failed(c, err)
+	}
 	switch {
 	case c.Operation == agent.Token:
 		return p.grant(ctx, req, write)

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/transport"
+)
+
+// gitWait bounds the one git command of a strict answer; it takes milliseconds.
+const gitWait = 5 * time.Second
+
+// checkTransport is the transport guard of a strict workspace: it returns an
+// error where the git that asks, by way of the process pid, is told by a
+// repository, a command line or its environment to weaken TLS or to go another
+// way. What cannot be found out is refused. Requests that are not ours, or for
+// repositories that are not, are left to those who answer them.
+//
+// It stops a configuration that someone slipped in, not a program of the same
+// user: that can put another git before ours.
+func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int, req credential.Request) error {
+	if !p.workspace.Strict || operation == agent.Erase || operation == agent.Username {
+		return nil
+	}
+	if _, err := p.names.Token(ctx, req); err != nil {
+		return nil
+	}
+	what := "token for https://" + req.Host
+	hazard, err := asker{pid}.hazard(ctx, transport.Target{Host: req.Host, Path: req.Path})
+	switch {
+	case err != nil:
+		return &oneline.Error{
+			What: what, Why: "the workspace is strict and how git would connect cannot be seen: " + err.Error(), Err: err,
+			Do: "run git where gatepass-agent can see it, or take strict out of " + p.workspace.Path,
+		}
+	case hazard != nil:
+		return oneline.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind),
+			"take the setting out, or set it for the machine (git config --system)")
+	}
+	return nil
+}
+
+// An asker is the process that asks: git's helper, which has git's directory
+// and environment.
+type asker struct{ pid int }
+
+var errUnseen = errors.New("the asking process is not known")
+
+// hazard returns the first thing that weakens the way to t and was not set for
+// the machine or the user.
+func (a asker) hazard(ctx context.Context, t transport.Target) (*transport.Hazard, error) {
+	environ, err := a.environ()
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.settings(ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range append(transport.Environment(environ), t.Hazards(list)...) {
+		if !h.Trusted() {
+			return &h, nil
+		}
+	}
+	return nil, nil
+}
+
+func (a asker) environ() ([]string, error) {
+	if a.pid <= 1 {
+		return nil, errUnseen
+	}
+	data, err := os.ReadFile(procFile(a.pid, "environ"))
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), nil
+}
+
+// settings asks the git that started the asker for its configuration, in the
+// asker's directory.
+func (a asker) settings(ctx context.Context, environ []string) ([]gitconfig.Setting, error) {
+	git, err := a.git(environ)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Readlink(procFile(a.pid, "cwd"))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, gitWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, git, gitconfig.Arguments()...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, gitEnvironment(environ), time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, errors.New("git config: " + err.Error())
+	}
+	return gitconfig.Parse(out)
+}
+
+// gitEnvironment is the asker's, without what would make "git config" read
+// another file than other git commands do, and without tracing.
+func gitEnvironment(environ []string) []string {
+	kept := make([]string, 0, len(environ))
+	for _, entry := range environ {
+		if !strings.HasPrefix(entry, "GIT_CONFIG=") && !strings.HasPrefix(entry, "GIT_TRACE") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// git returns the nearest git above the asker, since each build of git has a
+// system configuration of its own; else, for a program that asks by itself, the
+// one it would find.
+func (a asker) git(environ []string) (string, error) {
+	pid := a.pid
+	var buf [maxProc]byte
+	for range maxAncestors {
+		if pid <= 1 {
+			break
+		}
+		if exe, err := os.Readlink(procFile(pid, "exe")); err == nil && filepath.Base(exe) == "git" {
+			return exe, nil
+		}
+		pid = parentOf(&buf, pid)
+	}
+	for _, entry := range environ {
+		path, ok := strings.CutPrefix(entry, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(path) {
+			git := filepath.Join(dir, "git")
+			if info, err := os.Stat(git); filepath.IsAbs(dir) && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return git, nil
+			}
+		}
+	}
+	return "", errors.New("there is no git on its PATH")
+}
+
+func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }

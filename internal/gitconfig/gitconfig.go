@@ -1,0 +1,109 @@
+// Package gitconfig reads what git says its configuration is, each setting with
+// the scope and the file it comes from.
+package gitconfig
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Arguments are those of the git command whose output [Parse] reads. Git knows
+// --show-scope since 2.26.
+func Arguments() []string {
+	return []string{"config", "-z", "--show-scope", "--show-origin", "--list"}
+}
+
+// Scopes as git names them, from the widest to the narrowest. A later one wins.
+const (
+	System   = "system"
+	Global   = "global"
+	Local    = "local"
+	Worktree = "worktree"
+	Command  = "command" // git -c, GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT
+)
+
+// A Setting is one variable with one value.
+type Setting struct {
+	Scope  string // as git says; one of the scopes above
+	Origin string // "file:/etc/gitconfig", "command line:"
+	Key    string // section and name in lower case, the subsection as written
+	Value  string
+	Bare   bool // written without "=", which means true
+}
+
+var errList = errors.New("git's list of settings is not understood")
+
+// Parse reads "scope NUL origin NUL key LF value NUL", repeated. Anything else
+// is an error, so that no setting is passed over.
+func Parse(out []byte) ([]Setting, error) {
+	if len(out) == 0 {
+		return nil, nil
+	}
+	text, ended := strings.CutSuffix(string(out), "\x00")
+	fields := strings.Split(text, "\x00")
+	if !ended || len(fields)%3 != 0 {
+		return nil, errList
+	}
+	list := make([]Setting, 0, len(fields)/3)
+	for i := 0; i < len(fields); i += 3 {
+		key, value, assigned := strings.Cut(fields[i+2], "\n")
+		if fields[i] == "" || !strings.Contains(key, ".") {
+			return nil, errList
+		}
+		list = append(list, Setting{Scope: fields[i], Origin: fields[i+1], Key: key, Value: value, Bare: !assigned})
+	}
+	return list, nil
+}
+
+// Parts splits the key at its first and its last dot. The section and the name
+// are in lower case.
+func (s Setting) Parts() (section, subsection, name string) {
+	first, last := strings.IndexByte(s.Key, '.'), strings.LastIndexByte(s.Key, '.')
+	if first < 0 {
+		return strings.ToLower(s.Key), "", ""
+	}
+	section, name = strings.ToLower(s.Key[:first]), strings.ToLower(s.Key[last+1:])
+	if first < last {
+		subsection = s.Key[first+1 : last]
+	}
+	return section, subsection, name
+}
+
+// True reports whether git reads the value as true. What git would refuse to
+// read counts as false.
+func (s Setting) True() bool {
+	if s.Bare {
+		return true
+	}
+	switch strings.ToLower(s.Value) {
+	case "true", "yes", "on":
+		return true
+	}
+	n, err := strconv.ParseInt(s.Value, 0, 32)
+	return err == nil && n != 0
+}
+
+// Trusted reports whether the setting is the machine's or the user's own, and
+// not a repository's or one command's.
+func (s Setting) Trusted() bool { return s.Scope == System || s.Scope == Global }
+
+// File returns the file the setting is in, or "" where it is in none.
+func (s Setting) File() string {
+	file, ok := strings.CutPrefix(s.Origin, "file:")
+	if !ok {
+		return ""
+	}
+	return file
+}
+
+// Last returns the last of the settings with the key, which is the one that
+// holds, and nil when there is none.
+func Last(list []Setting, key string) *Setting {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Key == key {
+			return &list[i]
+		}
+	}
+	return nil
+}
