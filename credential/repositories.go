@@ -98,6 +98,21 @@ func (r Repositories) Fixed() []string {
 	return fixed
 }
 
+// Any reports whether every repository is allowed.
+func (r Repositories) Any() bool { return r.any }
+
+// Patterns returns the patterns as they are compared, in lower case.
+func (r Repositories) Patterns() []string {
+	texts := make([]string, len(r.patterns))
+	for i, p := range r.patterns {
+		texts[i] = p.owner + "/" + p.name
+		if p.prefix {
+			texts[i] += "*"
+		}
+	}
+	return texts
+}
+
 // String lists the patterns for a person: "acme/widgets, acme/api-*", "any
 // repository" or "none".
 func (r Repositories) String() string {
@@ -107,12 +122,5 @@ func (r Repositories) String() string {
 	if len(r.patterns) == 0 {
 		return "none"
 	}
-	texts := make([]string, len(r.patterns))
-	for i, p := range r.patterns {
-		texts[i] = p.owner + "/" + p.name
-		if p.prefix {
-			texts[i] += "*"
-		}
-	}
-	return strings.Join(texts, ", ")
+	return strings.Join(r.Patterns(), ", ")
 }

@@ -44,6 +44,7 @@ func (w *world) commands() []*cli.Command {
 		w.demoCommand(),
 		w.installCommand(),
 		w.uninstallCommand(),
+		w.doctorCommand(),
 		w.policyCommand(),
 		w.tokenCommand(),
 		w.execCommand(),

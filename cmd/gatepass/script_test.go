@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,8 +28,13 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Skip("git is not on PATH")
 	}
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasPrefix(filepath.Base(f), "doctor_") }) // see TestDoctor
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Files:               files,
 		RequireExplicitExec: true,
 		Setup:               func(env *testscript.Env) error { return setUp(env, git) },
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

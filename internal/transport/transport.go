@@ -33,16 +33,21 @@ const EnvironmentScope = "environment"
 type Hazard struct {
 	Kind    Kind
 	Setting gitconfig.Setting // of an environment variable: its name as Key
+
+	machine bool // it names a file that only root can change
 }
 
 // Trusted reports whether the hazard was set for the machine or the user, and
 // not by a repository, one command or the environment.
-func (h Hazard) Trusted() bool { return h.Setting.Trusted() }
+func (h Hazard) Trusted() bool { return h.machine || h.Setting.Trusted() }
 
 // String says which setting from which scope, without passwords in URLs:
 // "http.proxy=http://x (local scope)".
 func (h Hazard) String() string {
 	if h.Setting.Scope == EnvironmentScope {
+		if h.Kind == Authority {
+			return h.Setting.Key + "=" + h.value() + " (environment)"
+		}
 		return h.Setting.Key + " (environment)"
 	}
 	s := redact.Text(h.Setting.Key, 200)
@@ -75,7 +80,7 @@ func (t Target) Hazards(list []gitconfig.Setting) []Hazard {
 		if kind == "" || single(s) && gitconfig.Last(list[i+1:], s.Key) != nil {
 			continue
 		}
-		found = append(found, Hazard{kind, s})
+		found = append(found, Hazard{Kind: kind, Setting: s})
 	}
 	return found
 }
@@ -129,27 +134,24 @@ func httpKind(name string, s gitconfig.Setting) Kind {
 // elsewhere, or from elsewhere to the target. One that only changes how the
 // same place is reached (git@github.com: to https://github.com/) does neither.
 func (t Target) rewritten(base, value string) bool {
-	to, from := splitURL(base), splitURL(value)
+	to, from := Split(base), Split(value)
 	if to == from {
 		return false
 	}
-	return to.touches(t) || from.touches(t)
+	return to.overlaps(t) || from.overlaps(t)
 }
 
-// A spot is the host and the beginning of the path of a URL.
-type spot struct{ host, path string }
-
-func (s spot) touches(t Target) bool {
-	return s.host == t.Host && (t.Path == "" || strings.HasPrefix(t.Path, s.path) || strings.HasPrefix(s.path, t.Path))
+func (s Target) overlaps(t Target) bool {
+	return s.Host == t.Host && (t.Path == "" || strings.HasPrefix(t.Path, s.Path) || strings.HasPrefix(s.Path, t.Path))
 }
 
-// splitURL reads the beginning of a URL of any scheme, or of the form
-// user@host:path. The default ports of https and ssh are left out.
-func splitURL(url string) spot {
+// Split reads a URL of any scheme or of the form user@host:path, or the
+// beginning of one. The default ports of https and ssh are left out.
+func Split(url string) Target {
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
 		host, path, _ := strings.Cut(url, ":")
-		return spot{host: withoutUser(host), path: strings.TrimPrefix(path, "/")}
+		return Target{Host: withoutUser(host), Path: strings.TrimPrefix(path, "/")}
 	}
 	host, path, _ := strings.Cut(rest, "/")
 	host = withoutUser(host)
@@ -159,7 +161,7 @@ func splitURL(url string) spot {
 	case "ssh":
 		host = strings.TrimSuffix(host, ":22")
 	}
-	return spot{host: host, path: path}
+	return Target{Host: host, Path: path}
 }
 
 func withoutUser(host string) string {
@@ -167,7 +169,8 @@ func withoutUser(host string) string {
 }
 
 // Environment returns the variables that weaken TLS. Git takes the mere presence
-// of GIT_SSL_NO_VERIFY for a yes.
+// of GIT_SSL_NO_VERIFY for a yes. Authorities in files that only root can change
+// are the machine's: images bring those of their network that way.
 //
 // The proxies of the environment (https_proxy, ALL_PROXY) are none: images set
 // them for all programs alike, and a proxy sees nothing inside verified TLS.
@@ -179,12 +182,14 @@ func Environment(environ []string) []Hazard {
 		case name == "GIT_SSL_NO_VERIFY":
 			found = append(found, variable(TLSOff, name, value))
 		case (name == "GIT_SSL_CAINFO" || name == "GIT_SSL_CAPATH") && value != "":
-			found = append(found, variable(Authority, name, value))
+			h := variable(Authority, name, value)
+			h.machine = onlyRoots(value)
+			found = append(found, h)
 		}
 	}
 	return found
 }
 
 func variable(kind Kind, name, value string) Hazard {
-	return Hazard{kind, gitconfig.Setting{Scope: EnvironmentScope, Key: name, Value: value}}
+	return Hazard{Kind: kind, Setting: gitconfig.Setting{Scope: EnvironmentScope, Key: name, Value: value}}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,14 @@ func TestEnvironment(t *testing.T) {
 	if len(got) != 2 || got[0].Kind != TLSOff || got[1].Kind != Authority || got[0].Trusted() {
 		t.Errorf("Environment = %v, want verification off and another authority", got)
 	}
+	if got := Environment([]string{"GIT_SSL_CAINFO=/etc/passwd"}); len(got) != 1 || !got[0].Trusted() {
+		t.Errorf("Environment = %v, want a file of root's trusted", got)
+	}
+	for _, file := range []string{"passwd", "/no/such/file", filepath.Join(t.TempDir(), "..")} {
+		if got := Environment([]string{"GIT_SSL_CAPATH=" + file}); got[0].Trusted() {
+			t.Errorf("Environment = %v, want it not trusted", got)
+		}
+	}
 	if s := got[0].String(); s != "GIT_SSL_NO_VERIFY (environment)" {
 		t.Errorf("String = %q", s)
 	}
@@ -86,7 +95,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestStringHidesPasswords(t *testing.T) {
 	for _, proxy := range []string{"http://me:hunter2@p.example", "me:hunter2@p.example", "me:hunter2@x@p.example:80"} {
-		s := Hazard{Proxy, settings("local http.proxy=" + proxy)[0]}.String()
+		s := Hazard{Kind: Proxy, Setting: settings("local http.proxy=" + proxy)[0]}.String()
 		if strings.Contains(s, "hunter2") || !strings.Contains(s, "p.example") || !strings.Contains(s, "(local scope)") {
 			t.Errorf("String = %q, want it without the password and with the scope", s)
 		}

@@ -1,0 +1,140 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/transport"
+)
+
+// nearEnd is when a token that was just given has little life left.
+const nearEnd = 5 * time.Minute
+
+// lookAtAgent looks where the agent lives, whether one runs, and asks it for a
+// token as git would.
+func (c *chart) lookAtAgent(ctx context.Context) []Finding {
+	if c.workspace == nil {
+		return nil // said already
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(probeWait)
+	}
+	deadline = deadline.Add(-20 * time.Millisecond)
+	found := c.lookAtRuntime()
+	before, running, err := c.state(deadline)
+	switch {
+	case err != nil:
+		return append(found, Finding{Level: Failure, Text: "the agent that runs cannot be asked: " + err.Error(), Mend: "gatepass agent stop"})
+	case running && before.Problem != "":
+		return append(found, Finding{Level: Failure, Text: "the agent cannot work: " + before.Problem, Mend: "correct " + c.path})
+	case running:
+		found = append(found, Finding{Level: OK, Text: "an agent runs, process " + strconv.Itoa(before.PID)})
+	default:
+		found = append(found, Finding{Level: OK, Text: "no agent runs; one is started when a token is needed"})
+	}
+	return append(found, c.lookAtToken(deadline)...)
+}
+
+// lookAtRuntime looks at the directory of the socket.
+func (c *chart) lookAtRuntime() []Finding {
+	place, err := agent.Locate(c.path, c.Getenv)
+	if err != nil {
+		return []Finding{{
+			Level: Warning, Text: "there is no place for the agent's socket, so nothing is cached: " + err.Error(),
+			Mend: "set XDG_RUNTIME_DIR to a directory of yours with mode 0700",
+		}}
+	}
+	wanted := c.Getenv("XDG_RUNTIME_DIR")
+	if filepath.IsAbs(wanted) && place.Directory != filepath.Clean(wanted)+"/gatepass" {
+		return []Finding{{
+			Level: Warning, Text: "XDG_RUNTIME_DIR (" + wanted + ") cannot be used; the agent's socket is in " + place.Directory,
+			Mend: "set XDG_RUNTIME_DIR to a short path of yours with mode 0700, or unset it",
+		}}
+	}
+	return nil
+}
+
+func (c *chart) state(deadline time.Time) (s agent.State, running bool, err error) {
+	reply, running, err := agent.AskRunning(agent.Call{Operation: agent.Status, Config: c.path}, c.Getenv, deadline)
+	if err != nil || !running {
+		return s, false, err
+	}
+	if reply.Exit != 0 {
+		return s, true, errors.New(complaint(reply))
+	}
+	if err := json.Unmarshal(reply.Stdout, &s); err != nil {
+		return s, true, errors.New("it is of another version")
+	}
+	return s, true, nil
+}
+
+// lookAtToken asks for a token the way git does. It is shown by its hash.
+func (c *chart) lookAtToken(deadline time.Time) []Finding {
+	t := c.subject()
+	if t.Path == "" && c.needsPaths() {
+		return []Finding{{Level: OK, Text: "no token was asked for: the workspace file names no single repository; run gatepass doctor in a clone to try one"}}
+	}
+	what := "a token for https://" + strings.TrimSuffix(t.Host+"/"+t.Path, "/")
+	reply, err := agent.Ask(agent.Call{Operation: agent.Get, Config: c.path, Payload: request(t)}, c.Getenv, deadline)
+	if err != nil {
+		return []Finding{{Level: Failure, Text: what + " cannot be had: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
+	}
+	token, given := parseAnswer(string(reply.Stdout))
+	if !given {
+		return []Finding{{Level: Failure, Text: what + " cannot be had: " + complaint(reply), Mend: "see the reason; the source is in " + c.path}}
+	}
+	text := what + ": " + token.String() + c.describe(token, deadline)
+	left := time.Until(token.Expiry).Truncate(time.Second)
+	if left < nearEnd {
+		return []Finding{{Level: Warning, Text: text + ", ends in " + left.String(), Mend: "look whether the source is refreshed"}}
+	}
+	return []Finding{{Level: OK, Text: text + ", ends in " + left.String()}}
+}
+
+// describe says what the agent knows of the token that it just gave.
+func (c *chart) describe(token credential.Token, deadline time.Time) string {
+	s, running, err := c.state(deadline)
+	if err != nil || !running {
+		return ""
+	}
+	for _, held := range s.Tokens {
+		if held.Hash != token.Hash() {
+			continue
+		}
+		text := ""
+		if held.Repositories != nil {
+			text += ", for " + strings.Join(held.Repositories, ", ")
+		}
+		if held.Permissions != nil {
+			text += ", may " + permissions(held.Permissions)
+		}
+		return text
+	}
+	return ""
+}
+
+func request(t transport.Target) []byte {
+	text := "protocol=https\nhost=" + t.Host + "\n"
+	if t.Path != "" {
+		text += "path=" + t.Path + "\n"
+	}
+	return []byte(text + "\n")
+}
+
+// complaint is the line that a person would see, without the program's name.
+func complaint(reply agent.Reply) string {
+	line := strings.TrimPrefix(strings.TrimSpace(string(reply.Stderr)), "gatepass: ")
+	if line == "" {
+		return "the agent says nothing"
+	}
+	return oneline.Escape(line)
+}

@@ -1,0 +1,96 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+const (
+	smallSkew = 30 * time.Second // less is rounding and a slow answer
+	largeSkew = 5 * time.Minute  // issuers of identities allow about so much
+	clockWait = 900 * time.Millisecond
+)
+
+// lookAtClock compares the clock with that of the broker, which is asked for
+// every token anyway, and with --online that of the hosts. Nobody else is asked.
+func (c *chart) lookAtClock(ctx context.Context) []Finding {
+	ask := map[string]bool{}
+	if c.workspace != nil && c.workspace.Source != nil && c.workspace.Source.Scheme == "broker+https" {
+		ask[c.workspace.Source.Host] = true
+	}
+	if c.Online {
+		for _, host := range c.hosts {
+			ask[host] = true
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, clockWait)
+	defer cancel()
+	var mu sync.Mutex // guards found
+	var found []Finding
+	var wg sync.WaitGroup
+	for host := range ask {
+		wg.Go(func() {
+			f := compare(ctx, host)
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, f)
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+func compare(ctx context.Context, host string) Finding {
+	ahead, err := skew(ctx, "https://"+host+"/")
+	if err != nil {
+		return Finding{Level: Warning, Text: "the clock cannot be compared with that of " + host + ": " + redact.Text(err.Error(), 200), Mend: "look whether " + host + " can be reached"}
+	}
+	size, way := ahead.Abs().Round(time.Second), "ahead of"
+	if ahead < 0 {
+		way = "behind"
+	}
+	f := Finding{Level: OK, Text: "the clock agrees with that of " + host}
+	if size > smallSkew {
+		f = Finding{Level: Warning, Text: "the clock is " + size.String() + " " + way + " that of " + host, Mend: "set the clock; see timedatectl"}
+	}
+	if size > largeSkew {
+		f.Level, f.Text = Failure, f.Text+": tokens and identities seem to have ended, or not to have begun"
+	}
+	return f
+}
+
+// skew returns how far this clock is ahead of the one in the Date header of the
+// answer from url. The certificate is not verified: to a clock that is wrong it
+// is one that has ended, and nothing secret is sent.
+func skew(ctx context.Context, url string) (time.Duration, error) {
+	client := &http.Client{
+		Transport: &http.Transport{
+			Proxy:             http.ProxyFromEnvironment,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			DisableKeepAlives: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	sent := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	theirs, err := http.ParseTime(strings.TrimSpace(resp.Header.Get("Date")))
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(sent)
+	return sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), nil // a Date has no parts of a second
+}

@@ -1,0 +1,109 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+// readSettings lists the configuration of a git in the working directory.
+func (c *chart) readSettings(ctx context.Context, git string) ([]gitconfig.Setting, error) {
+	out, stderr, err := run(ctx, c.Dir, plainEnvironment(c.Environ), git, gitconfig.Arguments()...)
+	if err != nil {
+		return nil, oneline.Wrap("read git's configuration", firstOf(stderr, err), "")
+	}
+	return gitconfig.Parse(out)
+}
+
+// plainEnvironment leaves out what makes "git config" read another file than
+// other git commands do, and tracing.
+func plainEnvironment(environ []string) []string {
+	return without(environ, func(name string) bool { return name == "GIT_CONFIG" || strings.HasPrefix(name, "GIT_TRACE") })
+}
+
+func without(environ []string, drop func(name string) bool) []string {
+	var kept []string
+	for _, entry := range environ {
+		if name, _, _ := strings.Cut(entry, "="); !drop(name) {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+func run(ctx context.Context, dir string, environ []string, program string, args ...string) (stdout, stderr []byte, err error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environ, &out, &errs
+	cmd.WaitDelay = 50 * time.Millisecond
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		err = errors.New("no answer in time")
+	}
+	return out.Bytes(), errs.Bytes(), err
+}
+
+// firstOf is the first line a program complained with, or err where it said
+// nothing.
+func firstOf(stderr []byte, err error) error {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(stderr)), "\n")
+	if line == "" {
+		return err
+	}
+	return errors.New(redact.Text(line, 200))
+}
+
+// where says which file a setting is in: "local, .git/config".
+func where(s gitconfig.Setting) string {
+	if file := s.File(); file != "" {
+		return s.Scope + ", " + file
+	}
+	return s.Scope
+}
+
+// unset is the command that takes a setting out of its file.
+func unset(s gitconfig.Setting) string {
+	file := s.File()
+	if file == "" {
+		return "leave " + s.Key + " out of the command line and of GIT_CONFIG_* variables"
+	}
+	return "git config --file " + quote(file) + " --unset-all " + quote(s.Key)
+}
+
+// unsetValue is unset for one of several values.
+func unsetValue(s gitconfig.Setting) string {
+	if s.File() == "" {
+		return unset(s)
+	}
+	return unset(s) + " " + quote("^"+literal(s.Value)+"$")
+}
+
+// literal escapes a value for git's extended regular expressions.
+func literal(value string) string {
+	var b strings.Builder
+	for _, r := range value {
+		if strings.ContainsRune(`\.[]{}()*+?|^$`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// quote returns s as one word of a shell, plain where it can be.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,210 @@
+package doctor
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/install"
+	"github.com/gatepass/gatepass/internal/gitconfig"
+)
+
+// A link is one helper that git asks.
+type link struct {
+	gitconfig.Setting
+	ours bool
+	path string // of ours; "" where git looks for it on PATH
+}
+
+// A chain is the helpers git asks for one host, in its order: that of the files,
+// where an empty value forgets all before it (gitcredentials(7)).
+type chain struct {
+	links []link
+	reset *gitconfig.Setting // the empty value that made it forget gatepass
+}
+
+func chainFor(list []gitconfig.Setting, host string) chain {
+	var c chain
+	for _, s := range list {
+		section, subsection, name := s.Parts()
+		if section != "credential" || name != "helper" || subsection != "" && !gitconfig.Matches(subsection, host, "") {
+			continue
+		}
+		if s.Value == "" {
+			if c.ours() >= 0 {
+				c.reset = &s
+			}
+			c.links = nil
+			continue
+		}
+		path, ours := install.HelperPath(s.Value)
+		c.links = append(c.links, link{s, ours, path})
+	}
+	return c
+}
+
+func (c chain) ours() int { return slices.IndexFunc(c.links, func(l link) bool { return l.ours }) }
+
+func (c *chart) lookAtHelpers(context.Context) []Finding {
+	if c.gitErr != nil {
+		return nil // said already
+	}
+	var found []Finding
+	for _, host := range c.hosts {
+		found = append(found, c.lookAtChain(host)...)
+		found = append(found, c.lookAtPaths(host)...)
+	}
+	return found
+}
+
+func (c *chart) lookAtChain(host string) []Finding {
+	chain := chainFor(c.settings, host)
+	at := chain.ours()
+	if at < 0 {
+		return []Finding{missing(chain, host)}
+	}
+	ours := chain.links[at]
+	if broken := brokenHelper(ours); broken != "" {
+		return []Finding{{Level: Failure, Text: "git asks gatepass for " + host + " (" + where(ours.Setting) + "), but " + broken, Mend: "gatepass install"}}
+	}
+	var found []Finding
+	for _, l := range chain.links[:at] {
+		found = append(found, Finding{
+			Level: Failure, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is asked before gatepass for " + host + " and may answer with another credential",
+			Mend: "gatepass install, or " + unsetValue(l.Setting),
+		})
+	}
+	for _, l := range chain.links[at+1:] {
+		if !l.ours {
+			found = append(found, c.behind(l, host)...)
+		}
+	}
+	if found == nil {
+		found = []Finding{{Level: OK, Text: "git asks gatepass for " + host + ", and nobody else (" + where(ours.Setting) + ")"}}
+	}
+	return found
+}
+
+func missing(chain chain, host string) Finding {
+	if chain.reset != nil {
+		return Finding{
+			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") makes it forget the helpers before" + instead(chain),
+			Mend: unset(*chain.reset),
+		}
+	}
+	return Finding{Level: Failure, Text: "git does not ask gatepass for " + host + instead(chain), Mend: "gatepass install"}
+}
+
+func instead(chain chain) string {
+	if len(chain.links) == 0 {
+		return ""
+	}
+	var names []string
+	for _, l := range chain.links {
+		names = append(names, helperName(l.Value)+" ("+where(l.Setting)+")")
+	}
+	return "; it asks " + strings.Join(names, ", ")
+}
+
+func brokenHelper(l link) string {
+	if l.path == "" {
+		if _, err := exec.LookPath("git-credential-gatepass"); err != nil {
+			return "git-credential-gatepass is not on PATH"
+		}
+		return ""
+	}
+	return broken(l.path)
+}
+
+// broken says why a program cannot be run, or nothing.
+func broken(path string) string {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return path + " is not there"
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		return path + " cannot be run"
+	}
+	return ""
+}
+
+// behind judges a helper that git tells, after gatepass answered, which
+// credential worked. Git 2.46 and later tell it in a form that none of the
+// usual helpers keeps, and say that it is not to be kept.
+func (c *chart) behind(l link, host string) []Finding {
+	g, _ := c.git()
+	if g.AtLeast(2, 46) {
+		return []Finding{{Level: OK, Text: helperName(l.Value) + " (" + where(l.Setting) + ") comes after gatepass for " + host + "; git " + g.Version() + " keeps tokens from it"}}
+	}
+	keeps := "may keep it"
+	switch name, _, _ := strings.Cut(l.Value, " "); name {
+	case "store":
+		keeps = "writes it to ~/.git-credentials"
+	case "cache":
+		keeps = "holds it in memory past its end"
+	}
+	return []Finding{{
+		Level: Warning, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is told each token for " + host + " and " + keeps + " (git before 2.46)",
+		Mend: unsetValue(l.Setting),
+	}}
+}
+
+// helperName says which helper a value of credential.helper means.
+func helperName(value string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(value, "!"), " ")
+	base := strings.TrimPrefix(filepath.Base(first), "git-credential-")
+	switch {
+	case strings.Contains(value, "vscode"):
+		return "VS Code's credential helper"
+	case base == "manager" || base == "manager-core" || base == "manager.exe":
+		return "Git Credential Manager"
+	case base == "osxkeychain":
+		return "the macOS keychain (osxkeychain)"
+	case base == "gh":
+		return "the GitHub CLI (gh)"
+	case strings.HasPrefix(value, "!"):
+		return "a shell command"
+	}
+	return "credential helper " + base
+}
+
+// lookAtPaths finds out whether git sends the repository along, without which
+// neither repos nor a source for each of them works.
+func (c *chart) lookAtPaths(host string) []Finding {
+	if !c.needsPaths() {
+		return nil
+	}
+	sends := false
+	for _, s := range c.settings {
+		section, subsection, name := s.Parts()
+		if section == "credential" && name == "usehttppath" && (subsection == "" || gitconfig.Matches(subsection, host, "")) {
+			sends = s.True()
+		}
+	}
+	if sends {
+		return nil
+	}
+	return []Finding{{
+		Level: Failure, Text: "git does not say which repository of " + host + " it wants, and the workspace file tells them apart: every request is refused",
+		Mend: "git config --global credential.https://" + host + ".useHttpPath true",
+	}}
+}
+
+// needsPaths reports whether the workspace file tells repositories apart.
+func (c *chart) needsPaths() bool {
+	return c.workspace != nil && (!c.workspace.Repositories.Any() || c.sourcePerRepository())
+}
+
+// sourcePerRepository reports whether the source has a placeholder that only a
+// repository fills.
+func (c *chart) sourcePerRepository() bool {
+	if c.workspace == nil || c.workspace.Source == nil {
+		return false
+	}
+	source, err := url.PathUnescape(c.workspace.Source.String())
+	return err == nil && (strings.Contains(source, "{owner}") || strings.Contains(source, "{repo}"))
+}

@@ -1,0 +1,120 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks"
+)
+
+// emptyTree is what git stores a directory without files as, in a SHA-1
+// repository.
+const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+// forbidden are refs to try a push to; the first that the policy refuses is
+// taken.
+var forbidden = []string{"refs/heads/gatepass-doctor", "refs/tags/gatepass-doctor", "refs/gatepass/doctor", "refs/heads/gatepass/doctor/x"}
+
+// pushScratch finds out whether the guard really fires: in a scratch repository,
+// under the configuration of this machine, a push to a scratch remote that the
+// guard must refuse. The configuration of the repository at hand is left out,
+// so that none of its hooks runs.
+func (c *chart) pushScratch(ctx context.Context) []Finding {
+	if _, ok := c.git(); !ok || c.gitErr != nil {
+		return nil
+	}
+	s := scratch{chart: c, ctx: ctx}
+	dir, err := os.MkdirTemp("", "gatepass-doctor-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		s.dir = dir
+		err = s.prepare()
+	}
+	if err != nil {
+		return []Finding{{Level: Warning, Text: "whether the guard fires cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
+	}
+	return []Finding{s.push()}
+}
+
+type scratch struct {
+	*chart
+	ctx context.Context
+	dir string
+}
+
+// git runs git in the scratch repository, as far as possible from the one at
+// hand.
+func (s scratch) git(args ...string) (stdout, stderr []byte, err error) {
+	env := without(plainEnvironment(s.Environ), func(name string) bool {
+		switch name {
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_DEFAULT_HASH", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER":
+			return true
+		}
+		return false
+	})
+	env = append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=x", "GIT_AUTHOR_EMAIL=x@example.com", "GIT_COMMITTER_NAME=x", "GIT_COMMITTER_EMAIL=x@example.com")
+	return run(s.ctx, s.dir, env, "git", args...)
+}
+
+// prepare makes a repository with one commit, and a bare one to push to.
+func (s scratch) prepare() error {
+	for _, args := range [][]string{
+		{"init", "-q", "--template=", "."},
+		{"init", "-q", "--template=", "--bare", "remote.git"},
+		{"hash-object", "-w", "-t", "tree", os.DevNull},
+	} {
+		if _, stderr, err := s.git(args...); err != nil {
+			return firstOf(stderr, err)
+		}
+	}
+	commit, stderr, err := s.git("commit-tree", "-m", "scratch", emptyTree)
+	if err != nil {
+		return firstOf(stderr, err)
+	}
+	if _, stderr, err = s.git("update-ref", "refs/heads/scratch", strings.TrimSpace(string(commit))); err != nil {
+		return firstOf(stderr, err)
+	}
+	return nil
+}
+
+// push pushes what the guard must refuse, and looks whether it arrived.
+func (s scratch) push() Finding {
+	ref, ok := s.refusedRef()
+	args := []string{"-c", "protocol.file.allow=always", "push", "-q", "--no-signed", "--no-recurse-submodules", filepath.Join(s.dir, "remote.git")}
+	what := "a scratch push to " + ref
+	if ok {
+		args = append(args, "refs/heads/scratch:"+ref)
+	} else {
+		what = "a scratch push with --mirror"
+		args = append(args, "--mirror")
+	}
+	_, stderr, err := s.git(args...)
+	switch {
+	case s.ctx.Err() != nil:
+		return Finding{Level: Warning, Text: what + " did not end in time", Mend: "run gatepass doctor again; look for slow hooks"}
+	case err == nil:
+		return Finding{Level: Failure, Text: what + ", which must be refused, went through: the guard does not fire", Mend: "gatepass install"}
+	case !strings.Contains(string(stderr), "gatepass: "):
+		return Finding{
+			Level: Failure, Text: what + " failed, but not by the guard: " + firstOf(stderr, errors.New("git said nothing")).Error(),
+			Mend: "gatepass install",
+		}
+	}
+	return Finding{Level: OK, Text: what + " was refused by the guard, as it must be"}
+}
+
+// refusedRef returns a ref that the policy refuses; without a policy that is
+// any. ok is false where the policy allows everything that is tried.
+func (s scratch) refusedRef() (ref string, ok bool) {
+	for _, ref := range forbidden {
+		if _, err := s.policy.Check(ref, hooks.Create); err != nil {
+			return ref, true
+		}
+	}
+	return "", false
+}
