@@ -28,9 +28,10 @@ func (w *world) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "say what is configured, what shadows what, and whether a token can be had",
-		UsageText:   "gatepass doctor [--online] [--json]",
+		UsageText:   "gatepass doctor [--online] [--timeout DURATION] [--json]",
 		Description: doctorAbout,
 		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "timeout", Value: doctor.DefaultLimit, EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "how long to look, at most; for a slow source"},
 			&cli.BoolFlag{Name: "online", Usage: "also ask the configured hosts for the time", DisableDefaultText: true},
 			jsonFlag(),
 		},
@@ -50,11 +51,16 @@ func (w *world) doctor(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	if c.Duration("timeout") <= 0 {
+		return usage(c, "--timeout is a time such as 5s")
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return oneline.Wrap("find the working directory", err, "go to one that exists")
 	}
-	d := diagnose(doctor.Run(c.Context, doctor.Options{Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online")}))
+	d := diagnose(doctor.Run(c.Context, doctor.Options{
+		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Limit: c.Duration("timeout"),
+	}))
 	if c.Bool("json") {
 		err = writeJSON(w.stdout, d)
 	} else {

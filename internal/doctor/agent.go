@@ -24,11 +24,7 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	if c.workspace == nil {
 		return nil // said already
 	}
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(probeWait)
-	}
-	deadline = deadline.Add(-20 * time.Millisecond)
+	deadline := time.Now().Add(remaining(ctx))
 	found := c.lookAtRuntime()
 	before, running, err := c.state(deadline)
 	switch {
@@ -90,7 +86,11 @@ func (c *chart) lookAtToken(deadline time.Time) []Finding {
 	}
 	token, given := parseAnswer(string(reply.Stdout))
 	if !given {
-		return []Finding{{Level: Failure, Text: what + " cannot be had: " + complaint(reply), Mend: "see the reason; the source is in " + c.path}}
+		why, mend := complaint(reply), "see the reason; the source is named in "+c.path
+		if i := strings.LastIndex(why, "; "); i >= 0 {
+			why, mend = why[:i], why[i+2:]
+		}
+		return []Finding{{Level: Failure, Text: what + " cannot be had: " + why, Mend: mend}}
 	}
 	text := what + ": " + token.String() + c.describe(token, deadline)
 	left := time.Until(token.Expiry).Truncate(time.Second)

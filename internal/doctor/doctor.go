@@ -1,13 +1,13 @@
 // Package doctor looks at how git and gatepass are set up on this machine, and
 // says of each thing whether it would work and what mends it.
 //
-// It changes nothing and shows no secret. Every probe is bounded and they run
-// together, so that the whole takes less than two seconds.
+// It changes nothing and shows no secret. All probes run together and end by one
+// deadline, so that the whole takes less than two seconds.
 package doctor
 
 import (
 	"context"
-	"sync"
+	"errors"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/protocol"
@@ -42,12 +42,13 @@ type Options struct {
 	Environ []string // the whole environment, for what git is started with
 	Dir     string   // the working directory, absolute
 	Online  bool     // also ask the configured hosts for the time
+
+	// Limit bounds the whole; zero means DefaultLimit.
+	Limit time.Duration
 }
 
-const (
-	factsWait = 700 * time.Millisecond  // for reading configuration
-	probeWait = 1100 * time.Millisecond // for each probe; they run together
-)
+// DefaultLimit keeps a look at a machine where things hang under two seconds.
+const DefaultLimit = 1800 * time.Millisecond
 
 // A chart holds the facts that several probes look at.
 type chart struct {
@@ -85,41 +86,68 @@ var probes = []probe{
 
 // Run looks at everything. The findings are in a fixed order of groups.
 func Run(ctx context.Context, o Options) []Finding {
+	if o.Limit == 0 {
+		o.Limit = DefaultLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Limit)
+	defer cancel()
 	c := gather(ctx, o)
 	found := make([]chan []Finding, len(probes))
-	ctx, cancel := context.WithTimeout(ctx, probeWait)
-	defer cancel()
 	for i, p := range probes {
 		found[i] = make(chan []Finding, 1)
 		go func() { found[i] <- p.look(c, ctx) }()
 	}
-	late := time.After(probeWait + 50*time.Millisecond)
+	late, stop := context.WithTimeout(context.WithoutCancel(ctx), remaining(ctx)+lateness)
+	defer stop()
 	var all []Finding
 	for i, p := range probes {
-		select {
-		case list := <-found[i]:
-			for _, f := range list {
-				f.Group = p.group
-				all = append(all, f)
-			}
-		case <-late:
-			late = closed // no other is waited for either
-			all = append(all, Finding{p.group, Warning, "no answer within " + probeWait.String(), "run gatepass doctor again"})
+		list, ok := receive(late, found[i])
+		if !ok {
+			list = []Finding{{Level: Warning, Text: "no answer within " + o.Limit.String(), Mend: "gatepass doctor --timeout 20s"}}
+		}
+		for _, f := range list {
+			f.Group = p.group
+			all = append(all, f)
 		}
 	}
 	return all
 }
 
-var closed = func() <-chan time.Time { c := make(chan time.Time); close(c); return c }()
+// lateness is what a probe may take to say that it found nothing out in time.
+const lateness = 100 * time.Millisecond
 
-// gather reads what the probes share.
+// remaining is the time left until the deadline of ctx.
+func remaining(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return DefaultLimit
+	}
+	return time.Until(deadline)
+}
+
+// receive takes a value that is there, or comes before ctx ends.
+func receive[T any](ctx context.Context, from <-chan T) (value T, ok bool) {
+	select {
+	case value = <-from:
+		return value, true
+	default:
+	}
+	select {
+	case value = <-from:
+		return value, true
+	case <-ctx.Done():
+		return value, false
+	}
+}
+
+// gather reads what the probes share, in at most half of the time.
 func gather(ctx context.Context, o Options) *chart {
-	ctx, cancel := context.WithTimeout(ctx, factsWait)
+	ctx, cancel := context.WithTimeout(ctx, o.Limit/2)
 	defer cancel()
 	c := &chart{Options: o, hosts: []string{config.DefaultHost}}
-	var wg sync.WaitGroup
-	wg.Go(func() { c.gits = install.Gits(ctx, o.Getenv) })
-	wg.Go(func() { c.settings, c.gitErr = c.readSettings(ctx, "git") })
+	gits, lists := make(chan []install.Git, 1), make(chan listing, 1)
+	go func() { gits <- install.Gits(ctx, o.Getenv) }()
+	go func() { lists <- c.readSettings(ctx, "git") }()
 	if c.path, c.loadErr = config.Path(o.Getenv); c.loadErr == nil {
 		c.workspace, c.loadErr = config.Load(c.path)
 	}
@@ -127,9 +155,24 @@ func gather(ctx context.Context, o Options) *chart {
 		c.hosts = c.workspace.Hosts
 		c.policy, _ = hooks.CompileRefs(c.workspace.Refs)
 	}
-	wg.Wait()
+	list, ok := receive(ctx, lists)
+	if !ok {
+		list.err = errLate
+	}
+	c.settings, c.gitErr = list.settings, list.err
+	if c.gits, ok = receive(ctx, gits); !ok {
+		c.gitErr = errLate
+	}
 	return c
 }
+
+// A listing is a git's configuration, or why it cannot be read.
+type listing struct {
+	settings []gitconfig.Setting
+	err      error
+}
+
+var errLate = errors.New("git does not answer in time")
 
 // git returns the git that users get, and whether there is one.
 func (c *chart) git() (install.Git, bool) {

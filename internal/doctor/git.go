@@ -14,12 +14,13 @@ import (
 )
 
 // readSettings lists the configuration of a git in the working directory.
-func (c *chart) readSettings(ctx context.Context, git string) ([]gitconfig.Setting, error) {
+func (c *chart) readSettings(ctx context.Context, git string) listing {
 	out, stderr, err := run(ctx, c.Dir, plainEnvironment(c.Environ), git, gitconfig.Arguments()...)
 	if err != nil {
-		return nil, oneline.Wrap("read git's configuration", firstOf(stderr, err), "")
+		return listing{err: oneline.Wrap("read git's configuration", firstOf(stderr, err), "")}
 	}
-	return gitconfig.Parse(out)
+	list, err := gitconfig.Parse(out)
+	return listing{list, err}
 }
 
 // plainEnvironment leaves out what makes "git config" read another file than
@@ -45,7 +46,7 @@ func run(ctx context.Context, dir string, environ []string, program string, args
 	cmd.WaitDelay = 50 * time.Millisecond
 	err = cmd.Run()
 	if ctx.Err() != nil {
-		err = errors.New("no answer in time")
+		err = errLate
 	}
 	return out.Bytes(), errs.Bytes(), err
 }

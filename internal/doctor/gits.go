@@ -12,6 +12,9 @@ import (
 // lookAtGits names every git on PATH. Each build has a system configuration of
 // its own, so what is set up for one says nothing about another.
 func (c *chart) lookAtGits(ctx context.Context) []Finding {
+	if len(c.gits) == 0 && c.gitErr == errLate {
+		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Mend: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
+	}
 	if len(c.gits) == 0 {
 		return []Finding{{Level: Failure, Text: "there is no git on PATH", Mend: "install git"}}
 	}
@@ -54,12 +57,12 @@ func (c *chart) lookAtGit(ctx context.Context, g install.Git, first bool) Findin
 	if first {
 		return Finding{Level: OK, Text: text}
 	}
-	list, err := c.readSettings(ctx, g.Path)
-	if err != nil {
-		return Finding{Level: Warning, Text: name + ": " + err.Error(), Mend: "correct the file that git complains about"}
+	list := c.readSettings(ctx, g.Path)
+	if list.err != nil {
+		return Finding{Level: Warning, Text: name + ": " + list.err.Error(), Mend: "correct the file that git complains about"}
 	}
 	for _, host := range c.hosts {
-		if !slices.ContainsFunc(chainFor(list, host).links, func(l link) bool { return l.ours }) {
+		if !slices.ContainsFunc(chainFor(list.settings, host).links, func(l link) bool { return l.ours }) {
 			return Finding{Level: Warning, Text: text + " and does not ask gatepass for " + host, Mend: "sudo gatepass install --system"}
 		}
 	}

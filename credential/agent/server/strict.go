@@ -44,10 +44,19 @@ func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int
 			Do: "run git where gatepass-agent can see it, or take strict out of " + p.workspace.Path,
 		}
 	case hazard != nil:
-		return oneline.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind),
-			"take the setting out, or set it for the machine (git config --system)")
+		return oneline.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind), remedy(hazard))
 	}
 	return nil
+}
+
+func remedy(h *transport.Hazard) string {
+	switch {
+	case h.Setting.Scope == transport.EnvironmentScope:
+		return "unset the variable"
+	case h.Kind == transport.TLSOff:
+		return "take the setting out"
+	}
+	return "take the setting out, or have it set for the machine (git config --system)"
 }
 
 // An asker is the process that asks: git's helper, which has git's directory
