@@ -47,9 +47,9 @@ func TestDoctor(t *testing.T) {
 }
 
 // realPrograms returns a directory with what git runs: the one that
-// GATEPASS_TEST_BIN_DIR names, or one built now.
+// binVariable names, or one built now.
 func realPrograms(t *testing.T) string {
-	if dir := os.Getenv("GATEPASS_TEST_BIN_DIR"); dir != "" {
+	if dir := os.Getenv(binVariable); dir != "" {
 		return dir
 	}
 	dir := t.TempDir()

@@ -136,6 +136,12 @@ func TestStrictRefusesWhatItCannotSee(t *testing.T) {
 		if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 {
 			t.Errorf("%s: password = %d, %q, want it refused", name, r.Exit, r.Stdout)
 		}
+		for _, operation := range []string{agent.Token, agent.TokenRead} {
+			call.Operation = operation
+			if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 || !strings.Contains(string(r.Stderr), "cannot be seen") {
+				t.Errorf("%s: %s = %d, %q, want it refused", name, operation, r.Exit, r.Stdout)
+			}
+		}
 		for _, other := range []string{"protocol=https\nhost=evil.example\n\n", "protocol=http\nhost=github.com\npath=acme/x\n\n"} {
 			call.Operation, call.Payload = agent.Get, []byte(other)
 			if r := s.answer(t.Context(), call, pid); len(r.Stdout)+len(r.Stderr) > 0 {
