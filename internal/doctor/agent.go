@@ -37,7 +37,20 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	default:
 		found = append(found, Finding{Level: OK, Text: "no agent runs; one is started when a token is needed"})
 	}
-	return append(found, c.lookAtToken(deadline)...)
+	found = append(found, c.lookAtToken(deadline)...)
+	if after, running, err := c.state(deadline); err == nil && running && after.Warning != "" {
+		why, mend := split(after.Warning, "see gatepass agent status")
+		found = append(found, Finding{Level: Warning, Text: why, Mend: mend})
+	}
+	return found
+}
+
+// split takes what to do off the end of a line "what: why; what to do".
+func split(line, otherwise string) (why, mend string) {
+	if i := strings.LastIndex(line, "; "); i >= 0 {
+		return line[:i], line[i+2:]
+	}
+	return line, otherwise
 }
 
 // lookAtRuntime looks at the directory of the socket.
