@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -35,6 +36,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE) // an asker that went away is not a reason to go
 	syscall.Umask(0o077)
 	debug.SetMemoryLimit(memoryLimit)
+	runtime.GOMAXPROCS(1) // it waits, mostly: more threads to wake only use up the machine
 	locked := server.Protect()
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr, locked))
 }

@@ -58,14 +58,18 @@ func candidates(getenv func(string) string) []string {
 }
 
 // makePrivate makes dir with mode 0700, or checks that it is one already: a real
-// directory, owned by us, closed to others.
+// directory, owned by us, closed to others. It looks first: making is dearer, and
+// needed once.
 func makePrivate(dir string) error {
-	err := syscall.Mkdir(dir, 0o700)
-	if err != nil && err != syscall.EEXIST {
-		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
-	}
 	var st syscall.Stat_t
-	if err := syscall.Lstat(dir, &st); err != nil {
+	err := syscall.Lstat(dir, &st)
+	if err == syscall.ENOENT {
+		if err := syscall.Mkdir(dir, 0o700); err != nil && err != syscall.EEXIST {
+			return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+		}
+		err = syscall.Lstat(dir, &st)
+	}
+	if err != nil {
 		return &os.PathError{Op: "lstat", Path: dir, Err: err}
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {

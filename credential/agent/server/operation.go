@@ -27,16 +27,25 @@ func gitOperation(pid int) string {
 		if pid <= 1 {
 			break
 		}
-		argv, err := readArguments(&buf, pid)
-		if err != nil {
-			break
+		name, parent := nameAndParent(&buf, pid)
+		if mayDecide(name) {
+			argv, err := readArguments(&buf, pid)
+			if err != nil {
+				break
+			}
+			if op := commandOperation(argv); op != "" {
+				return op
+			}
 		}
-		if op := commandOperation(argv); op != "" {
-			return op
-		}
-		pid = parentOf(&buf, pid)
+		pid = parent
 	}
 	return write
+}
+
+// mayDecide passes over the processes whose command line says nothing of what
+// git is doing, to save reading it. The kernel cuts names at 15 bytes.
+func mayDecide(name string) bool {
+	return strings.Contains(name, "git") && !strings.HasPrefix(name, "git-remote-") && !strings.HasPrefix(name, "git-credential")
 }
 
 // maxProc is how much of a file of a process is read: git's command and its
@@ -69,31 +78,29 @@ func readArguments(buf *[maxProc]byte, pid int) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), err
 }
 
-// parentOf reads the parent's id from /proc/PID/stat, whose second field, the
-// program's name in parentheses, may contain anything.
+// parentOf returns the parent's id, and 0 where it cannot be read.
 func parentOf(buf *[maxProc]byte, pid int) int {
-	stat, err := readProc(buf, pid, "stat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := cutLastParen(string(stat))
-	fields := strings.Fields(rest)
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
+	_, parent := nameAndParent(buf, pid)
 	return parent
 }
 
-func cutLastParen(s string) (before, after string, ok bool) {
-	i := strings.LastIndexByte(s, ')')
-	if i < 0 {
-		return "", "", false
+// nameAndParent reads a process' name and its parent's id from /proc/PID/stat,
+// "PID (NAME) STATE PARENT …", where the name may contain anything.
+func nameAndParent(buf *[maxProc]byte, pid int) (name string, parent int) {
+	stat, err := readProc(buf, pid, "stat")
+	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	if err != nil || open < 0 || end < open {
+		return "", 0
 	}
-	return s[:i], s[i+1:], true
+	fields := strings.Fields(string(stat[end+1:]))
+	if len(fields) < 2 {
+		return "", 0
+	}
+	parent, err = strconv.Atoi(fields[1])
+	if err != nil {
+		return "", 0
+	}
+	return string(stat[open+1 : end]), parent
 }
 
 // commandOperation is read, write, or "" for a command that only passes

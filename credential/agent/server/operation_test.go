@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,8 +42,16 @@ func TestGitOperationLooksUpwards(t *testing.T) {
 		t.Skip("missing: /proc")
 	}
 	// A process named git-fetch whose child sh stays until its input ends, as a
-	// helper would be run.
-	cmd := exec.Command("sh")
+	// helper would be run. The kernel takes the name from the path.
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := filepath.Join(t.TempDir(), "git-fetch")
+	if err := os.Symlink(sh, fetch); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(fetch)
 	cmd.Args = []string{"git-fetch", "-c", "sh -c 'echo $$; read x; :'; :"}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -65,5 +74,16 @@ func TestGitOperationLooksUpwards(t *testing.T) {
 	}
 	if got := gitOperation(1 << 30); got != write {
 		t.Errorf("gitOperation of no process = %q, want write", got)
+	}
+}
+
+func TestMayDecide(t *testing.T) {
+	for name, want := range map[string]bool{
+		"git": true, "git-push": true, "git-lfs": true, ".git-wrapped": true,
+		"git-remote-http": false, "git-credential-": false, "sh": false, "": false,
+	} {
+		if got := mayDecide(name); got != want {
+			t.Errorf("mayDecide(%q) = %v, want %v", name, got, want)
+		}
 	}
 }
