@@ -76,7 +76,9 @@ func (b *bench) warmGet() ([]row, error) {
 	}
 	rows := []row{
 		row{Promise: "warm get, file source", Ours: times[0].figure()}.beside(gitsCache+" get", times[1].figure()).judged(ratioAtMost(1.1)),
-		row{Promise: "warm get, broker source", Ours: times[2].figure()}.beside(gitsCache+" get", times[1].figure()).judged(ratioAtMost(1.1)),
+		// Not a promise: without a git above it the agent looks through all of its
+		// ancestors, which no real operation makes it do.
+		row{Promise: "  from a broker: finds out whether git reads or writes", Ours: times[2].figure()}.beside(gitsCache+" get", times[1].figure()),
 	}
 	if floor != "" {
 		rows = append(rows, row{Promise: "  a Go program that does nothing", Ours: times[3].figure()}.beside(gitsCache+" get", times[1].figure()))
