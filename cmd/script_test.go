@@ -140,6 +140,9 @@ func setUp(env *testscript.Env, bin, root string) error {
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "",
 		"LC_ALL": "C",
 	}
+	if toolchains := rustupHome(); toolchains != "" {
+		vars["RUSTUP_HOME"] = toolchains // cargo may be rustup's, which looks for toolchains in HOME
+	}
 	for key, value := range vars {
 		env.Setenv(key, value)
 	}
@@ -154,6 +157,18 @@ func setUp(env *testscript.Env, bin, root string) error {
 		return err
 	}
 	return writeWorkspace(env)
+}
+
+// rustupHome is where rustup keeps its toolchains, or empty without rustup.
+func rustupHome() string {
+	dir := os.Getenv("RUSTUP_HOME")
+	if home, err := os.UserHomeDir(); dir == "" && err == nil {
+		dir = filepath.Join(home, ".rustup")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
 }
 
 // writeWorkspace fills $NAME in the script's workspace.yaml, or writes one.
