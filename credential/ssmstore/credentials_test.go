@@ -80,9 +80,9 @@ func TestFreshCredentialsAreFound(t *testing.T) {
 	s := open(t, "ssm://"+path+"?region=us-east-1&endpoint="+endpoint)
 	_, err := s.Token(t.Context(), widgets)
 	checkError(t, credential.Token{}, err, "expired")
-	before := s.client.client
-	if _, err := s.Token(t.Context(), widgets); err != nil || before != nil {
-		t.Errorf("Token = %v with client %v kept, want a token by a new client", err, before)
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDFRESH")
+	if _, err := s.Token(t.Context(), widgets); err != nil || !strings.Contains(d.authorization, "AKIDFRESH") {
+		t.Errorf("Token = %v by %.60s, want one by the fresh credentials", err, d.authorization)
 	}
 }
 

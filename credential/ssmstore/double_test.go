@@ -25,6 +25,8 @@ type double struct {
 	script     []http.HandlerFunc // the next answers, before parameters are looked up
 	calls      int
 	invalid    []string
+
+	authorization string // of the last call
 }
 
 type parameter struct {
@@ -36,6 +38,7 @@ func (d *double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++
+	d.authorization = r.Header.Get("Authorization")
 	name, problem := d.check(r)
 	if problem != "" {
 		d.invalid = append(d.invalid, problem)

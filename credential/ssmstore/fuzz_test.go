@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/awsclient"
 )
 
 func FuzzOpen(f *testing.F) {
@@ -54,9 +55,9 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		keys := credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "x", "")
 		s := open(t, "ssm://"+path)
-		s.client.client = &client{region: "us-east-1", credentials: keys, ssm: ssm.New(ssm.Options{
-			Region: "us-east-1", Credentials: keys, HTTPClient: answers{status, body}, Retryer: newRetryer(1),
-		})}
+		s.client.Use(&awsclient.Client[*ssm.Client]{Region: "us-east-1", Credentials: keys, Service: ssm.New(ssm.Options{
+			Region: "us-east-1", Credentials: keys, HTTPClient: answers{status, body}, Retryer: awsclient.NewRetryer(1),
+		})})
 		token, err := s.Token(t.Context(), widgets)
 		if (err == nil) == token.IsZero() {
 			t.Fatalf("Token = %v, %v, want one of the two", token, err)

@@ -15,19 +15,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
-
-// maxWait bounds one Token for callers without a deadline of their own.
-const maxWait = 30 * time.Second
 
 // A Source is one parameter, or with placeholders one for each workspace, host,
 // owner or repository.
 type Source struct {
 	name      credential.Template
 	workspace string
-	settings  settings
-	client    lazyClient
+	client    awsclient.Lazy[*ssm.Client]
+}
+
+func newService(cfg aws.Config, endpoint string) *ssm.Client {
+	return ssm.NewFromConfig(cfg, func(o *ssm.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+	})
 }
 
 // Key says that requests for the same parameter share a token.
@@ -41,20 +46,26 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	if err != nil {
 		return credential.Token{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()
-	client, err := s.client.get(ctx, s.settings)
+	client, err := s.client.Client(ctx)
 	if err != nil {
-		return credential.Token{}, describeConfig(ctx, name, err)
+		return credential.Token{}, reading(name, "").Unconfigured(ctx, err)
 	}
-	out, err := client.read(ctx, name)
+	out, err := read(ctx, client, name)
 	if err != nil {
-		if isStale(err) {
-			s.client.forget(client)
-		}
-		return credential.Token{}, describe(ctx, name, client.region, err)
+		s.client.Failed(client, err)
+		return credential.Token{}, reading(name, client.Region).Failed(ctx, err)
 	}
 	return s.parse(name, out)
+}
+
+func read(ctx context.Context, c *awsclient.Client[*ssm.Client], name string) (*ssm.GetParameterOutput, error) {
+	if err := c.Authenticate(ctx); err != nil {
+		return nil, err
+	}
+	input := &ssm.GetParameterInput{Name: aws.String(name), WithDecryption: aws.Bool(true)}
+	return c.Service.GetParameter(ctx, input, func(o *ssm.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) })
 }
 
 func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Token, error) {

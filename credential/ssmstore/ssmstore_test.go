@@ -110,7 +110,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"an unknown key", "ssm:///a?regoin=us-east-1", "unknown key regoin"},
 		{"a key twice", "ssm:///a?region=a&region=b", "given twice"},
 		{"an empty key", "ssm:///a?region=", "is empty"},
-		{"a placeholder in a key", "ssm:///a?profile={workspace}", "placeholders stand in the parameter's name only"},
+		{"a placeholder in a key", "ssm:///a?profile={workspace}", "placeholders stand in the path only"},
 		{"a region that is a host", "ssm:///a?region=evil.example/", "no AWS region"},
 		{"an endpoint that is not an address", "ssm:///a?endpoint=ssm.example", "no address"},
 		{"a plain endpoint elsewhere", "ssm:///a?endpoint=http://ssm.example", "neither https nor on this machine"},
@@ -269,14 +269,14 @@ func TestEndpointThatIsDown(t *testing.T) {
 }
 
 func TestUnknownHost(t *testing.T) {
-	err := describe(t.Context(), path, "us-east-9", &url.Error{Op: "Post", URL: "https://x", Err: &net.DNSError{Err: "no such host", Name: "ssm.us-east-9.amazonaws.com", IsNotFound: true}})
+	err := reading(path, "us-east-9").Failed(t.Context(), &url.Error{Op: "Post", URL: "https://x", Err: &net.DNSError{Err: "no such host", Name: "ssm.us-east-9.amazonaws.com", IsNotFound: true}})
 	checkError(t, credential.Token{}, err, "the host ssm.us-east-9.amazonaws.com cannot be found; check region us-east-9")
 }
 
 func TestNoRegion(t *testing.T) {
 	endpoint := start(t, &double{})
 	token, err := open(t, "ssm://"+path+"?endpoint="+endpoint).Token(t.Context(), widgets)
-	checkError(t, token, err, "no AWS region is set; add ?region=REGION")
+	checkError(t, token, err, "no AWS region is set; add ?region=REGION to the URL")
 }
 
 func TestNoSuchProfile(t *testing.T) {

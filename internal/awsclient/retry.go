@@ -1,4 +1,4 @@
-package ssmstore
+package awsclient
 
 import (
 	"context"
@@ -14,18 +14,18 @@ import (
 const (
 	maxAttempts = 6
 
-	// The first waits; each further one is twice as long. Parameter Store's
-	// throttle is a rate per second of the whole account, so that it is given
-	// more time than a lost connection.
+	// The first waits; each further one is twice as long. A throttle is a rate
+	// per second of the whole account, so that it is given more time than a lost
+	// connection.
 	backoffFirst    = 100 * time.Millisecond
 	backoffThrottle = 500 * time.Millisecond
 	backoffMost     = 4 * time.Second
 )
 
-// newRetryer is the SDK's standard retryer with shorter waits, which also takes
+// NewRetryer is the SDK's standard retryer with shorter waits, which also takes
 // an answer that was cut off for one that may be whole the next time. attempts
 // is what AWS_MAX_ATTEMPTS or the profile says, or 0.
-func newRetryer(attempts int) aws.Retryer {
+func NewRetryer(attempts int) aws.Retryer {
 	if attempts == 0 {
 		attempts = maxAttempts
 	}
@@ -37,7 +37,7 @@ func newRetryer(attempts int) aws.Retryer {
 	})
 }
 
-// isCutOff leaves out refusals that are not in SSM's form: a proxy's web page
+// isCutOff leaves out refusals that are not in AWS's form: a proxy's web page
 // stays what it is.
 func isCutOff(err error) aws.Ternary {
 	_, ok := errors.AsType[*smithy.DeserializationError](err)
@@ -54,14 +54,15 @@ func isCutOff(err error) aws.Ternary {
 // backoff is jittered between half and the whole of its wait.
 func backoff(attempt int, err error) (time.Duration, error) {
 	first := backoffFirst
-	if isThrottle(err) {
+	if IsThrottle(err) {
 		first = backoffThrottle
 	}
 	d := min(first<<min(max(attempt-1, 0), 10), backoffMost)
 	return d/2 + rand.N(d/2), nil
 }
 
-func isThrottle(err error) bool {
+// IsThrottle reports that AWS answers less often than it is asked.
+func IsThrottle(err error) bool {
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return false
@@ -69,6 +70,9 @@ func isThrottle(err error) bool {
 	_, ok = retry.DefaultThrottleErrorCodes[api.ErrorCode()]
 	return ok
 }
+
+// InTime returns r for one call, whose deadline is ctx's.
+func InTime(ctx context.Context, r aws.Retryer) aws.Retryer { return &inTime{r, ctx} }
 
 // inTime is a Retryer that gives up, with the last answer as the reason, when
 // the next wait would end beyond the deadline of its one call.

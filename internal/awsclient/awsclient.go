@@ -1,0 +1,96 @@
+// Package awsclient is what the clients of AWS services have in common: where
+// settings and credentials come from, waits that end with the caller's deadline,
+// and one line for what can go wrong with any service.
+//
+// What a URL's query does not say (region, endpoint, profile) comes from where
+// the AWS SDK looks: AWS_REGION, AWS_ENDPOINT_URL, profiles, container and
+// instance roles.
+package awsclient
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+)
+
+const (
+	// MaxWait bounds one request, with all its attempts, for callers without a
+	// deadline of their own.
+	MaxWait = 30 * time.Second
+
+	// attemptWait bounds one attempt, so that one lost packet does not use up
+	// the caller's deadline.
+	attemptWait = 10 * time.Second
+)
+
+// A Client is one service in one region, and where its credentials come from.
+type Client[S any] struct {
+	Region      string
+	Credentials aws.CredentialsProvider
+	Service     S
+}
+
+// Authenticate gets the credentials, so that their errors are told apart from
+// those of the service.
+func (c *Client[S]) Authenticate(ctx context.Context) error {
+	if _, err := c.Credentials.Retrieve(ctx); err != nil {
+		return &credentialsError{err}
+	}
+	return nil
+}
+
+// A Lazy makes its client when it is first needed, and keeps it while its
+// credentials work. Nothing is read or asked before that.
+type Lazy[S any] struct {
+	Settings Settings
+	// Make makes the service's client; endpoint is empty unless Settings names
+	// one, which is then stronger than the environment's.
+	Make func(cfg aws.Config, endpoint string) S
+
+	mu     sync.Mutex // guards client
+	client *Client[S]
+}
+
+// Client returns the client. Its error is for [Call.Unconfigured].
+func (l *Lazy[S]) Client(ctx context.Context) (*Client[S], error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil {
+		return l.client, nil
+	}
+	cfg, err := l.Settings.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Region == "" {
+		return nil, &aws.MissingRegionError{}
+	}
+	if h, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = h.WithTimeout(attemptWait)
+	}
+	retryer := NewRetryer(cfg.RetryMaxAttempts)
+	cfg.Retryer = func() aws.Retryer { return retryer }
+	l.client = &Client[S]{Region: cfg.Region, Credentials: cfg.Credentials, Service: l.Make(cfg, l.Settings.Endpoint)}
+	return l.client, nil
+}
+
+// Use has Client return c; for tests.
+func (l *Lazy[S]) Use(c *Client[S]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = c
+}
+
+// Failed tells that a call by c ended in err. Where other credentials may cure
+// it, the next Client reads the configuration anew: a profile's file may hold
+// fresh credentials by then.
+func (l *Lazy[S]) Failed(c *Client[S], err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == c && isStale(err) {
+		l.client = nil
+	}
+}

@@ -1,0 +1,147 @@
+package awsclient
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Settings are what a URL's query says of AWS; empty leaves it to the SDK.
+type Settings struct{ Region, Endpoint, Profile string }
+
+// ParseSettings reads a query of region, endpoint and profile. what begins the
+// errors.
+func ParseSettings(what, rawQuery string) (Settings, error) {
+	var s Settings
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return s, oneline.New(what, "its query is malformed", "")
+	}
+	for key, list := range values {
+		if len(list) != 1 || list[0] == "" {
+			return s, oneline.New(what, key+" is given twice or is empty", "")
+		}
+		if err := s.set(what, key, list[0]); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Settings) set(what, key, value string) error {
+	if strings.ContainsAny(value, "{}") {
+		return oneline.New(what, "a placeholder stands in "+key, "placeholders stand in the path only")
+	}
+	switch key {
+	case "region":
+		s.Region = value
+		if !isRegion(value) {
+			return oneline.New(what, "region is no AWS region", "write one such as us-east-1")
+		}
+	case "endpoint":
+		s.Endpoint = value
+		return checkEndpoint(what, value)
+	case "profile":
+		s.Profile = value
+	default:
+		return oneline.New(what, "unknown key "+key, "known: region, endpoint, profile")
+	}
+	return nil
+}
+
+// isRegion keeps a region, which becomes part of a host name, to one label.
+func isRegion(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !IsAlnum(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return len(s) <= 63
+}
+
+// IsAlnum reports whether c is one of the letters and digits that names in AWS
+// are made of.
+func IsAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// checkEndpoint takes https, and http on this machine: secrets come back in the
+// answer.
+func checkEndpoint(what, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return oneline.New(what, "endpoint is no address", "write endpoint=https://host[:port]")
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
+		return nil
+	}
+	return oneline.New(what, "endpoint is neither https nor on this machine", "write endpoint=https://host[:port]")
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// load loads twice: the client of the instance metadata service is made from one
+// configuration and is an option of the other. Loading reads a few small files;
+// the network is not used.
+func (s Settings) load(ctx context.Context) (aws.Config, error) {
+	// The SDK's warnings go to standard error by default, which is the user's.
+	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
+	if s.Region != "" {
+		options = append(options, config.WithRegion(s.Region))
+	}
+	if s.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(s.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	metadata := config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) {
+		o.Client = impatient{imds.NewFromConfig(cfg)}
+	})
+	return config.LoadDefaultConfig(ctx, append(options, metadata)...)
+}
+
+// impatient bounds each question to the instance metadata service: it is on the
+// same machine or not there at all, and a machine without credentials is to be
+// told so soon. The SDK by itself gives up after five seconds.
+type impatient struct {
+	ec2rolecreds.GetMetadataAPIClient
+}
+
+const (
+	metadataWait = 1500 * time.Millisecond
+	maxMetadata  = 64 << 10 // bytes; credentials are about two thousand
+)
+
+// GetMetadata reads the whole answer before its deadline is taken away.
+func (i impatient) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, options ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataWait)
+	defer cancel()
+	out, err := i.GetMetadataAPIClient.GetMetadata(ctx, in, options...)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Content.Close()
+	body, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata))
+	if err != nil {
+		return nil, err
+	}
+	out.Content = io.NopCloser(bytes.NewReader(body))
+	return out, nil
+}
