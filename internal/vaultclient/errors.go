@@ -40,7 +40,7 @@ func (l *link) refused(what string, response *http.Response, body []byte) error 
 	switch status := response.StatusCode; {
 	case status/100 == 3:
 		return oneline.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
-			"if that is right, put that address into addr of the source or VAULT_ADDR")
+			"if that is right, put that address into addr of the URL or VAULT_ADDR")
 	case status == http.StatusServiceUnavailable && strings.Contains(lower, "sealed"):
 		return oneline.New(what, "Vault is sealed", "its operators have to unseal it: vault operator unseal")
 	case status == http.StatusNotImplemented || strings.Contains(lower, "not initialized"):
@@ -63,7 +63,7 @@ func (l *link) busy(what string, response *http.Response, r *Refusal) error {
 }
 
 func (l *link) strange(what, why string) error {
-	return oneline.New(what, why, "check that addr in the source, or VAULT_ADDR, names a Vault")
+	return oneline.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 }
 
 // lost turns a failed connection into one line. Only what cannot get better by
@@ -85,11 +85,11 @@ func (l *link) lost(ctx context.Context, what string, err error) error {
 	case remote.IsCertificate(err):
 		l.distrusts.Store(true)
 		return oneline.New(what, "its certificate is not trusted: "+text,
-			"name its authority with ca_file=PEM in the source or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
+			"name its authority with ca_file=PEM in the URL or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
 	case remote.IsHandshake(err):
 		return oneline.New(what, "no TLS connection: "+text, "check scheme and port of the address, and VAULT_CLIENT_CERT if it wants a certificate")
 	case remote.IsUnknownHost(err):
-		return oneline.New(what, "there is no such host", "correct addr in the source or VAULT_ADDR")
+		return oneline.New(what, "there is no such host", "correct addr in the URL or VAULT_ADDR")
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}

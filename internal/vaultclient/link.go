@@ -34,11 +34,11 @@ type link struct {
 	distrusts atomic.Bool // met a certificate that it does not trust
 }
 
-// newLink reads what the source leaves to the environment.
+// newLink reads what the URL leaves to the environment.
 func newLink(what string, s settings) (*link, error) {
 	addr := s.address()
 	if addr == "" {
-		return nil, oneline.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the source or set VAULT_ADDR")
+		return nil, oneline.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the URL or set VAULT_ADDR")
 	}
 	base, err := parseAddress(what, "VAULT_ADDR", addr)
 	if err != nil {
@@ -75,7 +75,7 @@ func tlsConfig(what, caFile string) (*tls.Config, error) {
 	var err error
 	switch dir := os.Getenv("VAULT_CAPATH"); {
 	case caFile != "":
-		config.RootCAs, err = remote.Roots(caFile, "ca_file in the source")
+		config.RootCAs, err = remote.Roots(caFile, "ca_file in the URL")
 	case os.Getenv("VAULT_CACERT") != "":
 		config.RootCAs, err = remote.Roots(os.Getenv("VAULT_CACERT"), "VAULT_CACERT")
 	case dir != "":
@@ -115,7 +115,7 @@ func rootsIn(dir string) (*x509.CertPool, error) {
 type request struct {
 	method, path string // below /v1/
 	token        string // "" for a login
-	body         map[string]string
+	body         any    // as JSON; nil for none
 }
 
 // do asks until Vault gives an answer that stays. What is not a success is an

@@ -93,7 +93,7 @@ func TestRedirects(t *testing.T) {
 
 func TestStrangeAnswers(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
-		{"a web page", "<html>hvs.secret</html>", "its answer is no JSON of Vault; check that addr in the source, or VAULT_ADDR, names a Vault"},
+		{"a web page", "<html>hvs.secret</html>", "its answer is no JSON of Vault; check that addr in the URL, or VAULT_ADDR, names a Vault"},
 		{"two objects", "{}{}", "no JSON of Vault"},
 		{"a flood", `{"data":{"token":"` + strings.Repeat("a", maxAnswer) + `"}}`, "its answer is over 1 MiB"},
 	} {
@@ -115,7 +115,7 @@ func TestTLS(t *testing.T) {
 
 	c := at(t, server.URL, "")
 	t.Setenv("VAULT_SKIP_VERIFY", "true")
-	checkError(t, read(t, c), "its certificate is not trusted", "ca_file=PEM in the source or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
+	checkError(t, read(t, c), "its certificate is not trusted", "ca_file=PEM in the URL or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
 	t.Setenv("VAULT_CACERT", ca) // as if the file had been replaced
 	if err := read(t, c); err != nil {
 		t.Errorf("Read after the authorities were mended = %v, want the secret", err)
@@ -131,7 +131,7 @@ func TestTLS(t *testing.T) {
 	t.Setenv("VAULT_TLS_SERVER_NAME", "elsewhere.test")
 	checkError(t, read(t, at(t, server.URL, "ca_file="+ca)), "its certificate is not trusted", "elsewhere.test")
 	t.Setenv("VAULT_TLS_SERVER_NAME", "")
-	checkError(t, read(t, at(t, server.URL, "ca_file=/does/not/exist")), "no such file", "correct ca_file in the source")
+	checkError(t, read(t, at(t, server.URL, "ca_file=/does/not/exist")), "no such file", "correct ca_file in the URL")
 	t.Setenv("VAULT_CACERT", writeFile(t, "nothing"))
 	checkError(t, read(t, at(t, server.URL, "")), "no certificate in PEM form; correct VAULT_CACERT")
 	t.Setenv("VAULT_CLIENT_CERT", ca)
@@ -153,7 +153,7 @@ func TestAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, read(t, c), "no address of Vault is set; add &addr=https://host[:port] to the source or set VAULT_ADDR")
+	checkError(t, read(t, c), "no address of Vault is set; add &addr=https://host[:port] to the URL or set VAULT_ADDR")
 	t.Setenv("VAULT_ADDR", "http://vault.example:8200")
 	checkError(t, read(t, c), "VAULT_ADDR is neither https nor on this machine")
 	t.Setenv("VAULT_ADDR", "https://user:hvs.secret@vault.example")

@@ -70,7 +70,7 @@ func newLogin(what string, query map[string]string) (login, error) {
 // check says what a method lacks.
 func (l *login) check(what string) error {
 	lacks := func(key string) error {
-		return oneline.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the source")
+		return oneline.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the URL")
 	}
 	switch l.method {
 	case methodAppRole:
@@ -142,12 +142,12 @@ func helperFile() string {
 // never a reason to look elsewhere.
 func (l login) token(what string) (string, error) {
 	if l.tokenFile != "" {
-		return readFile(what, l.tokenFile, "correct token_file in the source")
+		return readFile(what, l.tokenFile, "correct token_file in the URL")
 	}
 	if text := os.Getenv("VAULT_TOKEN"); text != "" {
 		return checkLine(what, text, "VAULT_TOKEN", "correct VAULT_TOKEN")
 	}
-	const do = "set VAULT_TOKEN, run vault login, or add token_file=PATH or auth=METHOD to the source"
+	const do = "set VAULT_TOKEN, run vault login, or add token_file=PATH or auth=METHOD to the URL"
 	path := helperFile()
 	if _, err := os.Stat(path); path == "" || errors.Is(err, os.ErrNotExist) {
 		return "", oneline.New(what, "there is no Vault token", do)
@@ -161,7 +161,7 @@ func (l login) request(what string) (request, error) {
 	var err error
 	put := func(key, path, setting string) {
 		if path != "" && err == nil {
-			body[key], err = readFile(what, path, "correct "+setting+" in the source")
+			body[key], err = readFile(what, path, "correct "+setting+" in the URL")
 		}
 	}
 	if l.method == methodAppRole {

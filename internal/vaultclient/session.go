@@ -53,8 +53,10 @@ func (s *session) left() float64 {
 	return float64(time.Until(s.token.Expiry)) / float64(s.lifetime)
 }
 
-func (s *session) request(method, path string, body map[string]string) request {
-	return request{method: method, path: path, token: s.token.Secret(), body: body}
+// with is r as the session's token sends it.
+func (s *session) with(r request) request {
+	r.token = s.token.Secret()
+	return r
 }
 
 // current returns a session that has a third of its life left, by reading what
@@ -119,7 +121,7 @@ func (c *Client) logIn(ctx context.Context, l *link) (*session, error) {
 func (l login) refused(what string, r *Refusal) error {
 	mount := "auth/" + l.mount
 	if r.Status == http.StatusNotFound {
-		return oneline.New(what, "no login method is mounted at "+mount, "correct auth_mount, or namespace, in the source")
+		return oneline.New(what, "no login method is mounted at "+mount, "correct auth_mount, or namespace, in the URL")
 	}
 	why := "Vault does not accept the login" + r.Shown()
 	if r.Status == http.StatusForbidden && r.Shown() == "" {
@@ -143,7 +145,7 @@ func (c *Client) renew(ctx context.Context, l *link, s *session) *session {
 		return s
 	}
 	asked := time.Now()
-	answer, err := l.attempt(ctx, "renew the token of "+l.where, s.request(http.MethodPost, "auth/token/renew-self", map[string]string{}))
+	answer, err := l.attempt(ctx, "renew the token of "+l.where, s.with(request{method: http.MethodPost, path: "auth/token/renew-self", body: struct{}{}}))
 	switch {
 	case isDenied(err) && !c.login.given():
 		c.session = nil
@@ -172,7 +174,7 @@ func (s *session) renewed(a *auth, asked time.Time) *session {
 func (c *Client) instead(ctx context.Context, what string, l *link, s *session, denial error) (*session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := l.do(ctx, what, s.request(http.MethodGet, "auth/token/lookup-self", nil))
+	_, err := l.do(ctx, what, s.with(request{method: http.MethodGet, path: "auth/token/lookup-self"}))
 	alive := !isDenied(err)
 	if alive && (c.login.given() || time.Since(s.began) < settled) {
 		return nil, denial
@@ -217,7 +219,7 @@ func (c *Client) Upkeep(ctx context.Context) {
 // session. The caller holds mu.
 func (c *Client) lookUp(ctx context.Context, l *link, s *session) *session {
 	asked := time.Now()
-	answer, err := l.attempt(ctx, "look up the token of "+l.where, s.request(http.MethodGet, "auth/token/lookup-self", nil))
+	answer, err := l.attempt(ctx, "look up the token of "+l.where, s.with(request{method: http.MethodGet, path: "auth/token/lookup-self"}))
 	if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
 		return s
 	}

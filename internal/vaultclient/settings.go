@@ -47,7 +47,7 @@ func Open(what, rawQuery, workspace string, own ...string) (*Client, map[string]
 	}
 	s := settings{addr: query["addr"], namespace: query["namespace"], caFile: query["ca_file"]}
 	if s.addr != "" {
-		if _, err := parseAddress(what, "addr in the source", s.addr); err != nil {
+		if _, err := parseAddress(what, "addr in the URL", s.addr); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -1,8 +1,8 @@
 // Package vaultclient logs in to HashiCorp Vault (or OpenBao, which speaks the
-// same) and reads from it. It uses four documented endpoints: a login,
-// lookup-self and renew-self of a token, and reading a path.
+// same), reads from it and writes to it. Of Vault itself it uses three documented
+// endpoints: a login, and lookup-self and renew-self of a token.
 //
-// How Vault is reached and how to log in is said by the query of a source's URL
+// How Vault is reached and how to log in is said by the query of a URL
 // and, where that is silent, by the variables that Vault's own programs read:
 // VAULT_ADDR, VAULT_NAMESPACE, VAULT_TOKEN, VAULT_CACERT, VAULT_CAPATH,
 // VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME. Certificates are
@@ -48,13 +48,23 @@ func (c *Client) Identity() string { return c.login.identity() }
 // A Vault token that has ended is replaced by a new login, and one that is
 // denied may lack a policy its role has by now: both are tried once.
 func (c *Client) Read(ctx context.Context, what, path string) (*Answer, error) {
+	return c.ask(ctx, what, request{method: http.MethodGet, path: path})
+}
+
+// Write posts body, as JSON, to a path below /v1/. It is as Read otherwise; what
+// is written may be written twice when an answer is lost.
+func (c *Client) Write(ctx context.Context, what, path string, body any) (*Answer, error) {
+	return c.ask(ctx, what, request{method: http.MethodPost, path: path, body: body})
+}
+
+func (c *Client) ask(ctx context.Context, what string, r request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
 	defer cancel()
 	l, s, err := c.open(ctx, what)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := l.do(ctx, what, s.request(http.MethodGet, path, nil))
+	answer, err := l.do(ctx, what, s.with(r))
 	if !isDenied(err) {
 		return answer, err
 	}
@@ -62,7 +72,7 @@ func (c *Client) Read(ctx context.Context, what, path string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.do(ctx, what, other.request(http.MethodGet, path, nil))
+	return l.do(ctx, what, other.with(r))
 }
 
 // open returns the connection and a Vault token that is worth trying.

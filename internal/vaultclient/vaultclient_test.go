@@ -121,7 +121,7 @@ func TestLoginsThatFail(t *testing.T) {
 	}{
 		{"not accepted", "auth=jwt&role=ci&jwt_file=" + jwtFile, []string{"log in to Vault at https://vault.example by jwt: Vault does not accept the login: invalid role or secret ID", "check that the role ci of auth/jwt takes what is in " + jwtFile}},
 		{"no such method", "auth=kubernetes&role=ci&jwt_file=" + jwtFile, []string{"or no login method is mounted at auth/kubernetes"}},
-		{"no file", "auth=approle&role_id=r&secret_id_file=/does/not/exist", []string{"no such file", "correct secret_id_file in the source"}},
+		{"no file", "auth=approle&role_id=r&secret_id_file=/does/not/exist", []string{"no such file", "correct secret_id_file in the URL"}},
 		{"an empty file", "auth=approle&role_id_file=" + writeFile(t, ""), []string{"no credential", "correct role_id_file"}},
 		{"two lines", "token_file=" + writeFile(t, "hvs.a\nX-Vault-Namespace: b"), []string{"no credential", "correct token_file"}},
 		{"nothing at all", "", []string{"there is no Vault token; set VAULT_TOKEN, run vault login"}},
@@ -220,7 +220,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"role=a", "role does not go with auth=token"},
 		{"auth=jwt&jwt_file=a&auth_mount=../sys", "auth_mount is no path"},
 		{"addr=http://vault.example", "neither https nor on this machine"},
-		{"addr=https://u:p@vault.example", "addr in the source is no address"},
+		{"addr=https://u:p@vault.example", "addr in the URL is no address"},
 		{"addr=vault.example:8200", "is no address"},
 		{"namespace=a%0d%0ab", "namespace has blanks or control characters"},
 		{"token_file={owner}", "only {workspace} can stand there"},
