@@ -104,6 +104,9 @@ func (s *KeySigner) Sign(_ context.Context, digest [sha256.Size]byte) ([]byte, e
 // Public returns the public half, to compare with what a KMS holds.
 func (s *KeySigner) Public() *rsa.PublicKey { return &s.key.PublicKey }
 
+// PublicKey implements [PublicKeyer].
+func (s *KeySigner) PublicKey(context.Context) (*rsa.PublicKey, error) { return s.Public(), nil }
+
 // String keeps the key out of every format.
 func (s *KeySigner) String() string { return "RSA private key" }
 

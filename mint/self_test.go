@@ -1,0 +1,128 @@
+package mint
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var _ PublicKeyer = (*KeySigner)(nil)
+
+func TestSelfNamesTheApp(t *testing.T) {
+	g := newGitHub(t)
+	byClientID := g.app.ID
+	self, err := g.app.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if self.Slug != "gatepass" || self.Owner.Login != "app-owner" || self.ClientID != byClientID || self.Installations != 1 || self.Permissions["contents"] != "write" {
+		t.Errorf("Self = %+v, want the App gatepass of app-owner with one installation", self)
+	}
+	byID := &App{ID: strconv.FormatInt(self.ID, 10), Signer: g.signer, URL: g.app.URL, Client: g.app.Client, Now: g.Now}
+	if again, err := byID.Self(t.Context()); err != nil || again.ID != self.ID {
+		t.Errorf("Self by App ID = %+v, %v, want the same App", again, err)
+	}
+}
+
+func TestSelfRefusesAForeignKey(t *testing.T) {
+	g := newGitHub(t)
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		id     string
+		key    *rsa.PrivateKey
+		status int
+	}{
+		{"another key", g.app.ID, other, http.StatusUnauthorized},
+		{"no such App", "Iv23liNobody", testKey, http.StatusNotFound},
+	} {
+		app := &App{ID: c.id, Signer: &KeySigner{c.key}, URL: g.app.URL, Client: g.app.Client, Now: g.Now}
+		self, err := app.Self(t.Context())
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadKey || e.Status != c.status {
+			t.Errorf("%s: Self = %+v, %v, want BadKey with status %d", c.name, self, err, c.status)
+		}
+	}
+}
+
+// said answers every request with one body.
+type said string
+
+func (s said) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(s))), Request: r}, nil
+}
+
+func TestSelfBelievesNoOtherAnswer(t *testing.T) {
+	for _, body := range []said{`{}`, `{"id":7,"client_id":"Iv23liOther"}`, `{"id":0,"client_id":"Iv23liMine"}`, `<html>`, `null`} {
+		app := &App{ID: "Iv23liMine", Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: body}}
+		self, err := app.Self(t.Context())
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Unavailable {
+			t.Errorf("Self for the answer %s = %+v, %v, want Unavailable", body, self, err)
+		}
+	}
+}
+
+// The fingerprint is the one that GitHub tells people to compute with OpenSSL.
+func TestFingerprintIsGitHubs(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("missing: openssl")
+	}
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `"$0" rsa -pubout -outform DER | "$0" sha256 -binary | "$0" base64`, openssl)
+	cmd.Stdin = strings.NewReader(string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)})))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Fingerprint(&testKey.PublicKey), "SHA256:"+strings.TrimSpace(string(out)); got != want {
+		t.Errorf("Fingerprint = %s, want %s", got, want)
+	}
+}
+
+func TestCheckSignature(t *testing.T) {
+	digest := sha256.Sum256([]byte("x"))
+	good, err := (&KeySigner{testKey}).Sign(t.Context(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := sha256.Sum256(digest[:])
+	hashedTwice, err := (&KeySigner{testKey}).Sign(t.Context(), twice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckSignature(&testKey.PublicKey, digest, good); err != nil {
+		t.Errorf("CheckSignature of a good one = %v", err)
+	}
+	for _, bad := range [][]byte{nil, good[1:], hashedTwice} {
+		if CheckSignature(&testKey.PublicKey, digest, bad) == nil {
+			t.Errorf("CheckSignature(%x) = nil, want an error", bad)
+		}
+	}
+}
+
+func FuzzParsePublicKey(f *testing.F) {
+	der, err := x509.MarshalPKIXPublicKey(&testKey.PublicKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(der)
+	f.Add(der[:40])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		key, err := ParsePublicKey(der)
+		if err == nil && key.N.BitLen() < minKeyBits {
+			t.Errorf("ParsePublicKey = a key of %d bits, want at least %d", key.N.BitLen(), minKeyBits)
+		}
+	})
+}
