@@ -1,0 +1,72 @@
+package awskms
+
+import (
+	"os"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/gatepass/gatepass/mint"
+)
+
+// The emulator is somebody else's reading of AWS's protocol. It hashes a digest
+// once more, so that its key is looked at by our signer, and signs by the SDK's
+// client alone; that our signer then refuses the signature is part of the test.
+func TestAgainstTheEmulator(t *testing.T) {
+	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
+	if endpoint == "" {
+		t.Skip("missing: AWS emulator (set GATEPASS_TEST_AWS_ENDPOINT to the address of a moto_server)")
+	}
+	isolate(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_ENDPOINT_URL_KMS", endpoint)
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := kms.NewFromConfig(cfg)
+	made, err := c.CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeSignVerify})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := aws.ToString(made.KeyMetadata.Arn)
+	s := open(t, "awskms:///"+arn)
+	public, err := s.PublicKey(t.Context())
+	if err != nil {
+		t.Fatalf("PublicKey = %v, want the emulator's", err)
+	}
+	signed, err := c.Sign(t.Context(), &kms.SignInput{
+		KeyId: &arn, Message: []byte("header.claims"), MessageType: types.MessageTypeRaw,
+		SigningAlgorithm: types.SigningAlgorithmSpecRsassaPkcs1V15Sha256,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mint.CheckSignature(public, digest, signed.Signature); err != nil {
+		t.Errorf("the emulator's signature of the message: %v", err)
+	}
+	if signature, err := s.Sign(t.Context(), digest); err == nil {
+		if err := mint.CheckSignature(public, digest, signature); err != nil {
+			t.Errorf("Sign = a signature that is none: %v", err)
+		}
+	}
+
+	made, err = c.CreateKey(t.Context(), &kms.CreateKeyInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, "awskms:///"+aws.ToString(made.KeyMetadata.Arn)).PublicKey(t.Context())
+	if err == nil {
+		t.Error("PublicKey of a symmetric key = nil, want an error")
+	}
+	t.Logf("a symmetric key: %v", err)
+	if _, err = open(t, "awskms:///alias/nobody").PublicKey(t.Context()); err == nil {
+		t.Error("PublicKey of no key = nil, want an error")
+	}
+	t.Logf("no such key: %v", err)
+}
