@@ -48,6 +48,8 @@ var suites = []suite{
 	{pattern: "./credential/vaultstore", vault: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
+	{pattern: "./mint/awskms", aws: true},
+	{pattern: "./mint/vaulttransit", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},

@@ -94,6 +94,10 @@ func (v *Vault) serve(w http.ResponseWriter, r *http.Request, path string) {
 	switch {
 	case path == "auth/token/renew-self" && r.Method == http.MethodPost:
 		v.renew(w, r, name, t)
+	case r.Method == http.MethodPost && v.posts[path] != nil && t.allows(path):
+		v.posts[path](w, r)
+	case r.Method == http.MethodPost && !t.allows(path):
+		Errors(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")(w, r)
 	case r.Method != http.MethodGet:
 		Errors(http.StatusMethodNotAllowed, "unsupported operation")(w, r)
 	case path == "auth/token/lookup-self":

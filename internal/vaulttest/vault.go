@@ -23,7 +23,8 @@ type Vault struct {
 	mu      sync.Mutex // guards what follows
 	tokens  map[string]*token
 	engines []engine
-	secrets map[string]map[string]any // by API path
+	secrets map[string]map[string]any   // by API path
+	posts   map[string]http.HandlerFunc // by API path
 	logins  map[string]Login
 	next    []http.HandlerFunc
 	calls   []string
@@ -37,7 +38,7 @@ type Login struct {
 	TTL       time.Duration // of the tokens it gives
 	MaxTTL    time.Duration // how far they can be renewed; 0 for no end
 	Renewable bool
-	Policies  []string // prefixes of the API paths that may be read; none means all
+	Policies  []string // prefixes of the API paths that may be read and posted to; none means all
 }
 
 type token struct {
@@ -72,6 +73,17 @@ func (v *Vault) PutKV2(mount, path string, written time.Time, fields map[string]
 		"data":     fields,
 		"metadata": map[string]any{"created_time": written.UTC().Format(time.RFC3339Nano), "deletion_time": "", "destroyed": false, "version": 1},
 	}})
+}
+
+// HandlePost has h answer what is posted to path by those who may. Requests come
+// one at a time.
+func (v *Vault) HandlePost(path string, h http.HandlerFunc) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.posts == nil {
+		v.posts = map[string]http.HandlerFunc{}
+	}
+	v.posts[path] = h
 }
 
 // Give makes a token as l does, without a login.
@@ -183,7 +195,7 @@ func (t *token) renew() time.Duration {
 	return t.end.Sub(now)
 }
 
-// allows reports whether the token may read path.
+// allows reports whether the token may read path, or post to it.
 func (t *token) allows(path string) bool {
 	return len(t.login.Policies) == 0 || slices.ContainsFunc(t.login.Policies, func(p string) bool { return strings.HasPrefix(path, p) })
 }

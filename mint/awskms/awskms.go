@@ -14,8 +14,8 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/sha256"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -124,18 +124,14 @@ func (s *Signer) fetch(ctx context.Context) (*public, error) {
 	return &public{aws.ToString(out.KeyId), key}, nil
 }
 
-// check reports why a key cannot sign for a GitHub App.
+// check reports why a key cannot sign for a GitHub App. How long it is, the key
+// itself says.
 func check(out *kms.GetPublicKeyOutput) error {
-	switch out.KeySpec {
-	case types.KeySpecRsa2048, types.KeySpecRsa3072, types.KeySpecRsa4096:
-	default:
-		return fmt.Errorf("its key spec is %s; GitHub Apps have RSA keys", out.KeySpec)
+	if spec := string(out.KeySpec); spec != "" && !strings.HasPrefix(spec, "RSA_") {
+		return fmt.Errorf("its key spec is %s; GitHub Apps have RSA keys", spec)
 	}
 	if out.KeyUsage != types.KeyUsageTypeSignVerify {
-		return fmt.Errorf("its key usage is %s, and it cannot sign", out.KeyUsage)
-	}
-	if aws.ToString(out.KeyId) == "" {
-		return errors.New("the answer does not name the key")
+		return fmt.Errorf("its key usage is %q, which is not to sign", out.KeyUsage)
 	}
 	return nil
 }

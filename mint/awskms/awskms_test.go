@@ -172,7 +172,7 @@ func TestErrors(t *testing.T) {
 func TestKeysThatCannotSignForAnApp(t *testing.T) {
 	for _, c := range []struct{ spec, usage, want string }{
 		{"ECC_NIST_P256", "SIGN_VERIFY", "its key spec is ECC_NIST_P256; GitHub Apps have RSA keys; make one with key spec RSA_2048"},
-		{"RSA_2048", "ENCRYPT_DECRYPT", "its key usage is ENCRYPT_DECRYPT, and it cannot sign"},
+		{"RSA_2048", "ENCRYPT_DECRYPT", `its key usage is "ENCRYPT_DECRYPT", which is not to sign`},
 		{"HMAC_256", "GENERATE_VERIFY_MAC", "its key spec is HMAC_256"},
 	} {
 		d := &double{spec: c.spec, usage: c.usage}
