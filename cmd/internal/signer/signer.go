@@ -1,0 +1,69 @@
+// Package signer is the switch from a URL to the key that signs for the GitHub
+// App, which every command of the issuing side has in common.
+package signer
+
+import (
+	"net/url"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/awskms"
+	"github.com/gatepass/gatepass/mint/vaulttransit"
+)
+
+// Known are the forms that Open takes, for messages and help.
+const Known = "file:///PATH, awskms:///alias/NAME and vault+transit://MOUNT/KEY"
+
+// A Signer signs with a key whose public half can be shown.
+type Signer interface {
+	mint.Signer
+	mint.PublicKeyer
+}
+
+// Open makes the signer that a URL names. A file is read at once; a KMS is asked
+// by the first call only.
+func Open(rawURL string) (Signer, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, oneline.New("open the signer", "this is no URL", "write one of "+Known)
+	}
+	switch u.Scheme {
+	case "file":
+		return openFile(u)
+	case "awskms":
+		return opened(awskms.Open(u))
+	case "vault+transit":
+		return opened(vaulttransit.Open(u))
+	case "":
+		return nil, oneline.New("open the signer", "this is no URL", "write one of "+Known)
+	}
+	return nil, oneline.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+Known)
+}
+
+// opened keeps a nil pointer from becoming a Signer that is not nil.
+func opened[S Signer](s S, err error) (Signer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func openFile(u *url.URL) (Signer, error) {
+	const form = "write file:///PATH, with three slashes"
+	switch {
+	case u.Host != "" || u.Opaque != "" || u.User != nil || u.Path == "" || u.Path == "/":
+		return nil, oneline.New("open the signer", "a key's file is an absolute path on this machine", form)
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, oneline.New("signer file://"+u.Path, "a file has nothing but a path", "write %3F for a ? and %23 for a #")
+	}
+	return ReadFile(u.Path)
+}
+
+// ReadFile reads a private key in PEM form that only its owner can use.
+func ReadFile(path string) (Signer, error) {
+	key, err := mint.ReadKey(path)
+	if err != nil {
+		return nil, oneline.Wrap("read the App's key", err, "")
+	}
+	return key, nil
+}

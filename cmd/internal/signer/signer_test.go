@@ -1,0 +1,67 @@
+package signer
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeKey(t *testing.T, mode os.FileMode) (path string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "key.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	if err := os.WriteFile(path, text, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestOpen(t *testing.T) {
+	for _, c := range []struct{ url, kind string }{
+		{"file://" + writeKey(t, 0o600), "*mint.KeySigner"},
+		{"awskms:///alias/gatepass?region=us-east-1", "*awskms.Signer"},
+		{"vault+transit://transit/gatepass?addr=https://vault.example", "*vaulttransit.Signer"},
+	} {
+		s, err := Open(c.url)
+		if got := fmt.Sprintf("%T", s); err != nil || got != c.kind {
+			t.Errorf("Open(%s) = %s, %v, want %s", c.url, got, err, c.kind)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"", "this is no URL; write one of file:///PATH"},
+		{"/etc/key.pem", "this is no URL"},
+		{"%", "this is no URL"},
+		{"-----BEGIN RSA PRIVATE KEY-----", "this is no URL"},
+		{"gcpkms://projects/x", "there is no signer gcpkms://; write one of"},
+		{"vault://transit/key", "there is no signer vault://"},
+		{"env://KEY", "there is no signer env://"},
+		{"file://key.pem", "an absolute path on this machine"},
+		{"file:key.pem", "an absolute path on this machine"},
+		{"file:///a?b", "a file has nothing but a path"},
+		{"file:///does/not/exist", "read the App's key: open /does/not/exist: no such file"},
+		{"file://" + writeKey(t, 0o640), "run chmod 600 on it"},
+		{"awskms://alias/x", "a key follows three slashes"},
+		{"vault+transit://transit", "it names no key below a mount"},
+	} {
+		s, err := Open(c.url)
+		if err == nil || s != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Open(%q) = %v, %v, want an error with %q", c.url, s, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "PRIVATE KEY") {
+			t.Errorf("the error %q repeats what may be a key", err)
+		}
+	}
+}
