@@ -48,6 +48,7 @@ func (w *world) commands() []*cli.Command {
 		w.policyCommand(),
 		w.tokenCommand(),
 		w.execCommand(),
+		w.appCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
 		w.manCommand(),

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/urfave/cli/v2"
+)
+
+func (w *world) appKeyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "key",
+		Usage:     "look after the App's private key",
+		UsageText: "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL)",
+		Subcommands: []*cli.Command{
+			w.appKeyCheckCommand(),
+		},
+	}
+}
+
+// appKeyFlags say which App and which key.
+func appKeyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
+		&cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub hands it out, mode 0600"},
+		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key instead: awskms:///alias/NAME, vault+transit://MOUNT/KEY or file:///PATH"},
+		githubFlag(),
+	}
+}
+
+// githubVariable names the GitHub where no option does.
+const githubVariable = "GATEPASS_GITHUB_URL"
+
+func githubFlag() cli.Flag {
+	return &cli.StringFlag{Name: "github-url", Usage: "the `URL` of GitHub Enterprise, or " + githubVariable, DefaultText: "https://github.com"}
+}
+
+// apiURL returns the REST API of the GitHub that is asked.
+func (w *world) apiURL(c *cli.Context) (string, error) {
+	github := c.String("github-url")
+	if github == "" {
+		github = w.getenv(githubVariable)
+	}
+	if github == "" {
+		return mint.DefaultURL, nil
+	}
+	api, err := mint.APIURL(github)
+	if err != nil {
+		return "", usage(c, "--github-url or "+githubVariable+": "+err.Error())
+	}
+	return api, nil
+}
+
+// appSigner opens the key of the command line.
+func appSigner(c *cli.Context) (signer.Signer, error) {
+	file, url := c.String("private-key-file"), c.String("signer")
+	switch {
+	case (file == "") == (url == ""):
+		return nil, usage(c, "give either --private-key-file or --signer")
+	case file != "":
+		return signer.ReadFile(file)
+	}
+	return signer.Open(url)
+}

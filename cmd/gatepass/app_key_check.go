@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/urfave/cli/v2"
+)
+
+const appKeyCheckAbout = `Signs one JSON web token with the key, shows it to GitHub, and says what GitHub
+makes of it. Nothing is changed, and no token is minted.
+
+The fingerprint is the one under "Private keys" in the App's settings.
+
+Examples:
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'awskms:///alias/gatepass?region=us-east-1'
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'vault+transit://transit/gatepass?addr=https://vault.example'`
+
+// checkWait bounds the check, with its questions to a KMS and to GitHub.
+const checkWait = time.Minute
+
+func (w *world) appKeyCheckCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "check",
+		Usage:       "prove to GitHub that a key is the App's, and say whose App it is",
+		UsageText:   "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL) [--github-url URL] [--json]",
+		Description: appKeyCheckAbout,
+		Flags:       append(appKeyFlags(), jsonFlag()),
+		Action:      w.appKeyCheck,
+	}
+}
+
+// keyReport is the JSON of "app key check".
+type keyReport struct {
+	App appReport  `json:"app"`
+	Key keySummary `json:"key"`
+}
+
+type appReport struct {
+	ID            int64             `json:"id"`
+	ClientID      string            `json:"client_id"`
+	Slug          string            `json:"slug"`
+	Name          string            `json:"name"`
+	Owner         string            `json:"owner"`
+	URL           string            `json:"html_url"`
+	Permissions   map[string]string `json:"permissions"`
+	Installations int               `json:"installations_count"`
+}
+
+type keySummary struct {
+	Fingerprint string `json:"fingerprint"`
+	Bits        int    `json:"bits"`
+}
+
+func (w *world) appKeyCheck(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	id := c.String("app-client-id")
+	if id == "" {
+		return usage(c, "--app-client-id is missing")
+	}
+	api, err := w.apiURL(c)
+	if err != nil {
+		return err
+	}
+	key, err := appSigner(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, checkWait)
+	defer cancel()
+	public, err := key.PublicKey(ctx)
+	if err != nil {
+		return err
+	}
+	app := &mint.App{ID: id, Signer: key, URL: api}
+	self, err := app.Self(ctx)
+	if err != nil {
+		return notTheAppsKey(id, public, err)
+	}
+	report := newKeyReport(self, public)
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	return w.printKeyReport(report)
+}
+
+// notTheAppsKey says which of App and key GitHub does not know.
+func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
+	what := "check the key of the App " + id
+	e, ok := errors.AsType[*mint.Error](err)
+	switch {
+	case !ok || e.Kind != mint.BadKey:
+		return err
+	case e.Status == http.StatusNotFound:
+		return oneline.New(what, "GitHub has no App with this ID", "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url")
+	}
+	return oneline.New(what, "GitHub does not take the key "+mint.Fingerprint(key)+" for one of this App's: "+e.Message,
+		"compare it with those under Private keys in the App's settings")
+}
+
+func newKeyReport(self mint.Registration, key *rsa.PublicKey) keyReport {
+	return keyReport{
+		App: appReport{
+			ID: self.ID, ClientID: self.ClientID, Slug: self.Slug, Name: self.Name, Owner: self.Owner.Login,
+			URL: self.HTMLURL, Permissions: self.Permissions, Installations: self.Installations,
+		},
+		Key: keySummary{mint.Fingerprint(key), key.N.BitLen()},
+	}
+}
+
+func (w *world) printKeyReport(r keyReport) error {
+	text := oneline.Escape
+	fmt.Fprintf(w.stdout, "the key belongs to the App %s\n", text(r.App.Name))
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"slug", r.App.Slug},
+		{"owner", r.App.Owner},
+		{"App ID", fmt.Sprint(r.App.ID)},
+		{"client ID", r.App.ClientID},
+		{"page", r.App.URL},
+		{"installations", fmt.Sprint(r.App.Installations)},
+		{"key", fmt.Sprintf("%s (RSA, %d bits)", r.Key.Fingerprint, r.Key.Bits)},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
+	}
+	return t.Flush()
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// An appWorld is a GitHub with one App, and files with its key and another.
+type appWorld struct {
+	*fakegithub.Server
+	app             fakegithub.App
+	key, other      string
+	fingerprint, ca string
+}
+
+func newAppWorld(t *testing.T) *appWorld {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	w := &appWorld{Server: gh, ca: filepath.Join(t.TempDir(), "ca.pem")}
+	if err := os.WriteFile(w.ca, gh.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var public *rsa.PublicKey
+	w.key, public = writeAppKey(t)
+	w.other, _ = writeAppKey(t)
+	w.fingerprint = mint.Fingerprint(public)
+	w.app, err = gh.AddApp(fakegithub.App{
+		Slug: "sandbox-pass", Name: "Sandbox\u202e Pass", Owner: "acme", Keys: []*rsa.PublicKey{public},
+		Permissions: fakegithub.Permissions{"contents": "write"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func writeAppKey(t *testing.T) (path string, public *rsa.PublicKey) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "app.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, &key.PublicKey
+}
+
+// check runs "gatepass app key check" as a process of its own.
+func (w *appWorld) check(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "gatepass", append([]string{"app", "key", "check"}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	exit, failed := errors.AsType[*exec.ExitError](err)
+	if err != nil && !failed {
+		t.Fatal(err)
+	}
+	if failed {
+		status = exit.ExitCode()
+	}
+	return out.String(), errs.String(), status
+}
+
+func TestAppKeyCheck(t *testing.T) {
+	w := newAppWorld(t)
+	for _, key := range [][]string{{"--private-key-file", w.key}, {"--signer", "file://" + w.key}} {
+		out, errs, status := w.check(t, append([]string{"--app-client-id", w.app.ClientID}, key...)...)
+		if status != 0 || errs != "" {
+			t.Fatalf("check %s = %d, %q, want 0", key, status, errs)
+		}
+		for _, want := range []string{
+			`the key belongs to the App Sandbox\u202e Pass` + "\n", "slug           sandbox-pass\n", "owner          acme\n",
+			"client ID      " + w.app.ClientID + "\n", "key            " + w.fingerprint + " (RSA, 2048 bits)\n",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("check %s prints\n%s\nwant %q in it", key, out, want)
+			}
+		}
+	}
+	out, _, _ := w.check(t, "--json", "--app-client-id", w.app.ClientID, "--private-key-file", w.key)
+	var report keyReport
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.App.ID != w.app.ID || report.App.Owner != "acme" ||
+		report.App.Permissions["contents"] != "write" || report.Key.Fingerprint != w.fingerprint {
+		t.Errorf("check --json = %+v, %v, want the App and its key", report, err)
+	}
+	if live := w.Tokens(); len(live) != 0 {
+		t.Errorf("%d tokens were minted, want none", len(live))
+	}
+}
+
+func TestAppKeyCheckFails(t *testing.T) {
+	w := newAppWorld(t)
+	open := filepath.Join(t.TempDir(), "open.pem")
+	if err := os.WriteFile(open, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	id := []string{"--app-client-id", w.app.ClientID}
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not take the key SHA256:"},
+		{"no such App", []string{"--app-client-id", "Iv23liNobody", "--private-key-file", w.key}, 1, "check the key of the App Iv23liNobody: GitHub has no App with this ID; copy the client ID from the App's settings"},
+		{"a key that all can read", append(id, "--private-key-file", open), 1, "run chmod 600 on it"},
+		{"a signer that is none", append(id, "--signer", "env://KEY"), 1, "there is no signer env://"},
+		{"a KMS without a region", append(id, "--signer", "awskms:///alias/x"), 1, "look at the KMS key alias/x: no AWS region is set"},
+		{"a Vault without an address", append(id, "--signer", "vault+transit://transit/x"), 1, "no address of Vault is set"},
+		{"no GitHub there", append(id, "--private-key-file", w.key, "--github-url", "http://github.test"), 2, "want https://HOST"},
+		{"no App", []string{"--private-key-file", w.key}, 2, "--app-client-id is missing"},
+		{"no key", id, 2, "give either --private-key-file or --signer"},
+		{"two keys", append(id, "--private-key-file", w.key, "--signer", "file://"+w.key), 2, "give either --private-key-file or --signer"},
+		{"an argument", append(id, "now"), 2, `it takes no argument "now"`},
+	} {
+		out, errs, status := w.check(t, c.args...)
+		if status != c.status || out != "" || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: ") || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: check = %d, %q, %q, want %d and one line with %q", c.name, status, out, errs, c.status, c.want)
+		}
+		if strings.Contains(errs, "eyJ") || strings.Contains(errs, "PRIVATE KEY") {
+			t.Errorf("%s: %q shows a secret", c.name, errs)
+		}
+	}
+}
