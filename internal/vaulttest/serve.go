@@ -95,7 +95,10 @@ func (v *Vault) serve(w http.ResponseWriter, r *http.Request, path string) {
 	case path == "auth/token/renew-self" && r.Method == http.MethodPost:
 		v.renew(w, r, name, t)
 	case r.Method == http.MethodPost && v.posts[path] != nil && t.allows(path):
-		v.posts[path](w, r)
+		h := v.posts[path]
+		v.mu.Unlock() // h may change v
+		h(w, r)
+		v.mu.Lock()
 	case r.Method == http.MethodPost && !t.allows(path):
 		Errors(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")(w, r)
 	case r.Method != http.MethodGet:

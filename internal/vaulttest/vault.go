@@ -67,6 +67,13 @@ func (v *Vault) Put(path string, body map[string]any) {
 	v.secrets[path] = body
 }
 
+// Remove has Vault hold nothing at path any more.
+func (v *Vault) Remove(path string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.secrets, path)
+}
+
 // PutKV2 stores fields in the KV engine of version 2 at mount.
 func (v *Vault) PutKV2(mount, path string, written time.Time, fields map[string]any) {
 	v.Put(mount+"data/"+path, map[string]any{"data": map[string]any{
@@ -75,8 +82,7 @@ func (v *Vault) PutKV2(mount, path string, written time.Time, fields map[string]
 	}})
 }
 
-// HandlePost has h answer what is posted to path by those who may. Requests come
-// one at a time.
+// HandlePost has h answer what is posted to path by those who may.
 func (v *Vault) HandlePost(path string, h http.HandlerFunc) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -10,6 +10,9 @@ import (
 	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
+// errAbsent lies below the error about a key that is not there.
+var errAbsent = errors.New("no such key")
+
 // describe turns a refusal into one line; allow is what a policy has to. Other
 // errors are lines already.
 func (s *Signer) describe(what string, err error, allow string) error {
@@ -26,7 +29,7 @@ func (s *Signer) describe(what string, err error, allow string) error {
 	case strings.Contains(said, "unsupported path"), strings.Contains(said, "versioned k/v"), r.Status == http.StatusMethodNotAllowed:
 		return oneline.New(what, s.mount+"/ is no transit engine"+r.Shown(), "correct the mount: vault secrets list")
 	case r.Status == http.StatusNotFound, strings.Contains(said, "key not found"):
-		return oneline.New(what, "there is no such key"+r.Shown(), "correct its name: vault list "+s.mount+"/keys")
+		return &oneline.Error{What: what, Why: "there is no such key" + r.Shown(), Do: "correct its name: vault list " + s.mount + "/keys", Err: errAbsent}
 	}
 	return oneline.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check the key: vault read "+s.mount+"/keys/"+s.key)
 }

@@ -3,7 +3,9 @@ package vaulttransit
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/mint"
 )
 
 // vault is a real one, as its root sees it. Each test mounts an engine under a
@@ -150,6 +154,40 @@ func TestRealPolicies(t *testing.T) {
 	v.asPolicy(look)
 	_, err = open(t, url).Sign(t.Context(), digest)
 	checkError(t, err, "sign with the transit key", "permission denied; have a policy of the Vault token of VAULT_TOKEN allow update on "+v.mount+"/sign/app")
+}
+
+func newSigner(t *testing.T, key *rsa.PrivateKey) *mint.KeySigner {
+	t.Helper()
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+func TestRealImport(t *testing.T) {
+	v := realVault(t)
+	for i, key := range keys[1:] { // of 2048 and 3072 bits
+		s := open(t, "vault+transit://"+v.mount+"/imported"+strconv.Itoa(i))
+		for range 2 { // the second finds it there
+			if err := s.Import(t.Context(), newSigner(t, key)); err != nil {
+				t.Fatalf("Import = %v", err)
+			}
+		}
+		checkSigned(t, s, &key.PublicKey)
+		checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "import the transit key", "there is another key of that name, SHA256:")
+		checkSigned(t, s, &key.PublicKey)
+	}
+	path := v.mount + "/keys/imported0"
+	if data := v.call(http.MethodGet, path, nil)["data"].(map[string]any); data["exportable"] != false || data["allow_plaintext_backup"] != false {
+		t.Errorf("the key is %v, want one that is not exportable", data)
+	}
+	if response, err := v.try(http.MethodPost, path+"/rotate", nil); err != nil || response.StatusCode/100 == 2 {
+		t.Errorf("rotating the imported key = %v, %v, want it refused", response, err)
+	}
+	v.asPolicy(`path "` + v.mount + `/keys/*" { capabilities = ["read"] }`)
+	err := open(t, "vault+transit://"+v.mount+"/more").Import(t.Context(), newSigner(t, keys[0]))
+	checkError(t, err, "permission denied", "allow read on "+v.mount+"/wrapping_key")
 }
 
 // The secret ID is used up by the first login, so that only renewals can keep

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +46,9 @@ func newKey(bits int) *rsa.PrivateKey {
 // a digest as it is, and refuses what would not be one.
 type transit struct {
 	vaulttest.Vault
-	t        *testing.T
+	t *testing.T
+
+	mu       sync.Mutex // held during a POST
 	versions []*rsa.PrivateKey
 	hidden   int // versions below min_decryption_version
 	kind     string
@@ -79,6 +82,8 @@ func (v *transit) show() {
 }
 
 func (v *transit) sign(w http.ResponseWriter, r *http.Request) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
 	var body signing

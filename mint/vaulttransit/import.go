@@ -1,0 +1,105 @@
+package vaulttransit
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// imported is the body of POST /transit/keys/:name/import
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit#import-key). A
+// key that Vault may rotate by itself would get a version that GitHub does not
+// know.
+type imported struct {
+	Type          string `json:"type"`
+	Hash          string `json:"hash_function"`
+	Ciphertext    string `json:"ciphertext"`
+	AllowRotation bool   `json:"allow_rotation"`
+	Exportable    bool   `json:"exportable"`
+}
+
+// Import makes the key in Vault from one in memory, which can then be forgotten.
+// Vault neither rotates nor shows it. A key that is there already is never
+// changed: it is no error when it is the same.
+//
+// A policy has to allow read on MOUNT/wrapping_key and MOUNT/keys/KEY, and create
+// and update on MOUNT/keys/KEY/import.
+func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	what := s.what("import")
+	there, err := s.holds(ctx, key)
+	if there || err != nil {
+		return err
+	}
+	wrapping, err := s.wrappingKey(ctx, what)
+	if err != nil {
+		return err
+	}
+	wrapped, err := key.Wrap(wrapping)
+	if err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	path := s.mount + "/keys/" + s.key + "/import"
+	_, err = s.client.Write(ctx, what, path, imported{
+		Type: fmt.Sprintf("rsa-%d", key.Public().N.BitLen()), Hash: "SHA256",
+		Ciphertext: base64.StdEncoding.EncodeToString(wrapped),
+	})
+	if err != nil {
+		err = s.describe(what, err, "create and update on "+path)
+	}
+	// An answer that was lost, and asking again, looks like a key that is there.
+	there, look := s.holds(ctx, key)
+	switch {
+	case there:
+		return nil
+	case err != nil:
+		return err
+	case look != nil:
+		return look
+	}
+	return oneline.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
+}
+
+// holds reports whether the key is in Vault already. Another one of that name is
+// an error.
+func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
+	public, err := s.PublicKey(ctx)
+	if errors.Is(err, errAbsent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !public.Equal(key.Public()) {
+		return false, oneline.New(s.what("import"), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+	}
+	return true, nil
+}
+
+func (s *Signer) wrappingKey(ctx context.Context, what string) (*rsa.PublicKey, error) {
+	path := s.mount + "/wrapping_key"
+	answer, err := s.client.Read(ctx, what, path)
+	if err != nil {
+		return nil, s.describe(what, err, "read on "+path)
+	}
+	var text string
+	_ = json.Unmarshal(answer.Data["public_key"], &text)
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, oneline.New(what, "its answer holds no wrapping key", "importing needs Vault 1.11 or newer")
+	}
+	public, err := mint.ParsePublicKey(block.Bytes)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "")
+	}
+	return public, nil
+}
