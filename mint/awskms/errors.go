@@ -1,6 +1,7 @@
 package awskms
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -15,6 +16,12 @@ const (
 	signAction = "kms:Sign"
 )
 
+// What lies below errors that an import goes on from.
+var (
+	errAbsent  = errors.New("no such key")
+	errPending = errors.New("pending import")
+)
+
 // what begins an error: "sign with the KMS key alias/x".
 func (s *Signer) what(doing string) string { return doing + " the KMS key " + s.id }
 
@@ -24,8 +31,8 @@ func (s *Signer) failure(what, action, region string) awsclient.Call {
 	}}
 }
 
-// explain tells the errors of GetPublicKey and Sign, as the AWS KMS API reference
-// lists them; nil for all else.
+// explain tells the errors of signing, as the AWS KMS API reference lists them; nil
+// for all else.
 func explain(what, action, region string, api smithy.APIError) error {
 	line := func(why, do string) error { return oneline.New(what, why, do) }
 	switch code := api.ErrorCode(); {
@@ -34,7 +41,7 @@ func explain(what, action, region string, api smithy.APIError) error {
 	case strings.HasPrefix(code, "AccessDenied"):
 		return line("access denied"+awsclient.Said(api), "allow "+action+" on it for this identity, in its key policy or by IAM")
 	case code == "NotFoundException":
-		return line("there is no such key or alias in "+region, "check key, region and account in the URL")
+		return &oneline.Error{What: what, Why: "there is no such key or alias in " + region, Do: "check key, region and account in the URL", Err: errAbsent}
 	case code == "DisabledException":
 		return line("the key is disabled", "have it enabled: aws kms enable-key")
 	case code == "KMSInvalidStateException":
@@ -57,7 +64,7 @@ func invalidState(what string, api smithy.APIError) error {
 	case strings.Contains(said, "pending deletion"):
 		return oneline.New(what, "the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")
 	case strings.Contains(said, "pending import"):
-		return oneline.New(what, "the key is pending import: it has no key material", "import the App's private key into it")
+		return &oneline.Error{What: what, Why: "the key is pending import: it has no key material", Do: "import the App's private key: gatepass app key import", Err: errPending}
 	case strings.Contains(said, "disabled"):
 		return oneline.New(what, "the key is disabled", "have it enabled: aws kms enable-key")
 	}

@@ -1,0 +1,178 @@
+package awskms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// Import puts a key from memory, which can then be forgotten, into KMS: into a
+// key of origin EXTERNAL that is pending import, or, where an alias points
+// nowhere, into a new key that gets this alias. Key material that is there
+// already is never replaced: it is no error when it is the same.
+//
+// The identity needs kms:GetPublicKey, kms:DescribeKey,
+// kms:GetParametersForImport and kms:ImportKeyMaterial; for a new key
+// kms:CreateKey and kms:CreateAlias.
+func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
+	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
+	defer cancel()
+	switch there, err := s.holds(ctx, key); {
+	case there:
+		return nil
+	case errors.Is(err, errPending):
+		return s.fill(ctx, s.id, key)
+	case errors.Is(err, errAbsent) && strings.HasPrefix(s.id, "alias/"):
+		return s.create(ctx, key)
+	default:
+		return err
+	}
+}
+
+// holds reports whether the key is in KMS already. Another one is an error.
+func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
+	p, err := s.fetch(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !p.key.Equal(key.Public()) {
+		return false, oneline.New(s.what("import into"), "another key is there, "+mint.Fingerprint(p.key), "choose another alias; this key is never replaced")
+	}
+	return true, nil
+}
+
+// create makes a key, and the alias last: it never points to a key that cannot
+// sign.
+func (s *Signer) create(ctx context.Context, key *mint.KeySigner) error {
+	out, err := call(ctx, s, s.what("make"), "kms:CreateKey", func(c *kms.Client, o func(*kms.Options)) (*kms.CreateKeyOutput, error) {
+		return c.CreateKey(ctx, &kms.CreateKeyInput{
+			KeySpec: spec(key), KeyUsage: types.KeyUsageTypeSignVerify, Origin: types.OriginTypeExternal,
+			Description: aws.String("private key of a GitHub App, imported by gatepass"),
+		}, o)
+	})
+	if err != nil {
+		return err
+	}
+	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.Arn) == "" {
+		return oneline.New(s.what("make"), "the answer does not name the new key", "look for it: aws kms list-keys")
+	}
+	arn := aws.ToString(out.KeyMetadata.Arn)
+	err = s.fill(ctx, arn, key)
+	if err == nil {
+		_, err = call(ctx, s, s.what("name"), "kms:CreateAlias", func(c *kms.Client, o func(*kms.Options)) (*kms.CreateAliasOutput, error) {
+			return c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(s.id), TargetKeyId: aws.String(arn)}, o)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the key %s was made for it: go on with awskms:///%s, or schedule its deletion", err, arn, arn)
+	}
+	return nil
+}
+
+func spec(key *mint.KeySigner) types.KeySpec {
+	return types.KeySpec(fmt.Sprintf("RSA_%d", key.Public().N.BitLen()))
+}
+
+// fill imports the key into id, which is pending import.
+func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error {
+	what := "import into the KMS key " + id
+	// The two calls of an import take no alias.
+	described, err := patiently(ctx, func() (*kms.DescribeKeyOutput, error) {
+		return call(ctx, s, what, "kms:DescribeKey", func(c *kms.Client, o func(*kms.Options)) (*kms.DescribeKeyOutput, error) {
+			return c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(id)}, o)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := fits(described.KeyMetadata, key); err != nil {
+		return oneline.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
+	}
+	arn := aws.ToString(described.KeyMetadata.Arn)
+	if err := s.load(ctx, what, arn, key); err != nil {
+		return err
+	}
+	return s.await(ctx, arn, key)
+}
+
+// load wraps the key for KMS and hands it over.
+func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner) error {
+	parameters, err := call(ctx, s, what, "kms:GetParametersForImport", func(c *kms.Client, o func(*kms.Options)) (*kms.GetParametersForImportOutput, error) {
+		return c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{
+			KeyId: aws.String(arn), WrappingAlgorithm: types.AlgorithmSpecRsaAesKeyWrapSha256, WrappingKeySpec: types.WrappingKeySpecRsa4096,
+		}, o)
+	})
+	if err != nil {
+		return err
+	}
+	wrapping, err := mint.ParsePublicKey(parameters.PublicKey)
+	if err != nil {
+		return oneline.Wrap(what, err, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
+	}
+	wrapped, err := key.Wrap(wrapping)
+	if err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	_, err = call(ctx, s, what, "kms:ImportKeyMaterial", func(c *kms.Client, o func(*kms.Options)) (*kms.ImportKeyMaterialOutput, error) {
+		return c.ImportKeyMaterial(ctx, &kms.ImportKeyMaterialInput{
+			KeyId: aws.String(arn), EncryptedKeyMaterial: wrapped, ImportToken: parameters.ImportToken,
+			ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire,
+		}, o)
+	})
+	return err
+}
+
+// fits reports why the key cannot be imported into what was found.
+func fits(found *types.KeyMetadata, key *mint.KeySigner) error {
+	switch {
+	case found == nil || aws.ToString(found.Arn) == "":
+		return errors.New("the answer does not name the key")
+	case found.Origin != types.OriginTypeExternal:
+		return fmt.Errorf("its origin is %s, and nothing can be imported", found.Origin)
+	case found.KeyUsage != types.KeyUsageTypeSignVerify:
+		return fmt.Errorf("its key usage is %q, which is not to sign", found.KeyUsage)
+	case found.KeySpec != spec(key):
+		return fmt.Errorf("its key spec is %s, and the App's key is of %s", found.KeySpec, spec(key))
+	}
+	return nil
+}
+
+// await returns once KMS shows the key that was imported.
+func (s *Signer) await(ctx context.Context, arn string, key *mint.KeySigner) error {
+	imported := &Signer{id: arn}
+	imported.client.Settings, imported.client.Make = s.client.Settings, s.client.Make
+	_, err := patiently(ctx, func() (bool, error) { return imported.holds(ctx, key) })
+	return err
+}
+
+// KMS shows what was changed a moment later
+// (https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html).
+const (
+	lookAgain = 500 * time.Millisecond
+	looks     = 10
+)
+
+// patiently looks again while a key that was just made or filled does not show.
+func patiently[T any](ctx context.Context, look func() (T, error)) (T, error) {
+	for n := 1; ; n++ {
+		found, err := look()
+		if n == looks || !errors.Is(err, errAbsent) && !errors.Is(err, errPending) {
+			return found, err
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+			return found, err
+		}
+	}
+}

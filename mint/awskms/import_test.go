@@ -1,0 +1,212 @@
+package awskms
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatepass/gatepass/internal/keywrap"
+	"github.com/gatepass/gatepass/mint"
+)
+
+var wrapping = newKey(4096)
+
+// empty is a strict double of a KMS into which one key can be imported. It
+// unwraps what it is sent.
+type empty struct {
+	t *testing.T
+
+	mu      sync.Mutex // guards what follows
+	arn     string     // "" before CreateKey
+	alias   string     // that points to arn
+	spec    string
+	origin  string
+	key     *rsa.PrivateKey // nil while pending import
+	calls   []string
+	failing map[string]http.HandlerFunc
+	shy     int // how often a new key does not show yet
+}
+
+type importRequest struct {
+	KeyId, AliasName, TargetKeyId                       string
+	KeySpec, KeyUsage, Origin, Description              string
+	WrappingAlgorithm, WrappingKeySpec, ExpirationModel string
+	EncryptedKeyMaterial, ImportToken                   []byte
+}
+
+func (e *empty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
+	e.calls = append(e.calls, action)
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	var body importRequest
+	if err := dec.Decode(&body); err != nil {
+		e.t.Errorf("%s: %v", action, err)
+	}
+	if h := e.failing[action]; h != nil {
+		h(w, r)
+		return
+	}
+	if action != "CreateKey" && action != "CreateAlias" && !e.names(body.KeyId, action) {
+		fail(400, "NotFoundException", "")(w, r)
+		return
+	}
+	status, answer := e.answer(action, body)
+	reply(w, status, answer)
+}
+
+// names reports whether id is the key. The calls of an import take no alias.
+func (e *empty) names(id, action string) bool {
+	byAlias := action == "GetPublicKey" || action == "DescribeKey"
+	if e.shy > 0 && id == e.arn && e.arn != "" {
+		e.shy--
+		return false
+	}
+	return e.arn != "" && (id == e.arn || byAlias && id == e.alias)
+}
+
+func (e *empty) answer(action string, b importRequest) (status int, answer map[string]any) {
+	switch action {
+	case "CreateKey":
+		if b.Origin != "EXTERNAL" || b.KeyUsage != "SIGN_VERIFY" {
+			e.t.Errorf("CreateKey of %+v, want one to sign of origin EXTERNAL", b)
+		}
+		e.arn, e.spec, e.origin = arn, b.KeySpec, b.Origin
+		return 200, map[string]any{"KeyMetadata": e.metadata()}
+	case "CreateAlias":
+		if e.key == nil || b.TargetKeyId != e.arn {
+			e.t.Error("an alias was made for a key that cannot sign")
+		}
+		e.alias = b.AliasName
+		return 200, map[string]any{}
+	case "DescribeKey":
+		return 200, map[string]any{"KeyMetadata": e.metadata()}
+	case "GetParametersForImport":
+		if b.WrappingAlgorithm != "RSA_AES_KEY_WRAP_SHA_256" || b.WrappingKeySpec != "RSA_4096" {
+			e.t.Errorf("GetParametersForImport of %+v", b)
+		}
+		der, _ := x509.MarshalPKIXPublicKey(&wrapping.PublicKey)
+		return 200, map[string]any{"KeyId": e.arn, "PublicKey": der, "ImportToken": []byte("import-token")}
+	case "ImportKeyMaterial":
+		e.take(b)
+		return 200, map[string]any{}
+	case "GetPublicKey":
+		if e.key == nil {
+			return 400, map[string]any{"__type": "KMSInvalidStateException", "message": e.arn + " is pending import."}
+		}
+		der, _ := x509.MarshalPKIXPublicKey(&e.key.PublicKey)
+		return 200, map[string]any{"KeyId": e.arn, "PublicKey": der, "KeySpec": e.spec, "KeyUsage": "SIGN_VERIFY"}
+	}
+	e.t.Errorf("KMS was asked for %s", action)
+	return 400, map[string]any{"__type": "ValidationException"}
+}
+
+func (e *empty) metadata() map[string]any {
+	return map[string]any{"KeyId": "1234abcd", "Arn": e.arn, "KeySpec": e.spec, "KeyUsage": "SIGN_VERIFY", "Origin": e.origin, "KeyState": "PendingImport"}
+}
+
+func (e *empty) take(b importRequest) {
+	der, err := keywrap.Unwrap(wrapping, b.EncryptedKeyMaterial)
+	if err != nil || string(b.ImportToken) != "import-token" || b.ExpirationModel != "KEY_MATERIAL_DOES_NOT_EXPIRE" {
+		e.t.Errorf("ImportKeyMaterial of %+v: %v", b, err)
+		return
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		e.t.Errorf("what was wrapped is no PKCS#8: %v", err)
+		return
+	}
+	e.key = key.(*rsa.PrivateKey)
+}
+
+// serveEmpty opens a key of e, by its alias or ARN.
+func serveEmpty(t *testing.T, e *empty, id string) *Signer {
+	t.Helper()
+	isolate(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-access-key")
+	t.Setenv("AWS_REGION", "us-east-1")
+	e.t = t
+	server := httptest.NewServer(e)
+	t.Cleanup(server.Close)
+	return open(t, "awskms:///"+id+"?endpoint="+server.URL)
+}
+
+func inMemory(t *testing.T, key *rsa.PrivateKey) *mint.KeySigner {
+	t.Helper()
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+func TestImportMakesKeyAndAlias(t *testing.T) {
+	e := &empty{shy: 2}
+	s := serveEmpty(t, e, alias)
+	for range 2 { // the second finds it there
+		if err := s.Import(t.Context(), inMemory(t, keys[1])); err != nil {
+			t.Fatalf("Import = %v", err)
+		}
+	}
+	if e.alias != alias || !keys[1].Equal(e.key) || e.spec != "RSA_3072" {
+		t.Errorf("%s points to a key of %s, want %s to the imported one of RSA_3072", e.alias, e.spec, alias)
+	}
+	if n := strings.Count(strings.Join(e.calls, " "), "ImportKeyMaterial"); n != 1 {
+		t.Errorf("%d imports, want 1", n)
+	}
+	err := s.Import(t.Context(), inMemory(t, keys[0]))
+	checkError(t, nil, err, "another key is there, SHA256:")
+}
+
+func TestImportFillsAKey(t *testing.T) {
+	e := &empty{arn: arn, alias: alias, spec: "RSA_2048", origin: "EXTERNAL"}
+	if err := serveEmpty(t, e, alias).Import(t.Context(), inMemory(t, keys[0])); err != nil || !keys[0].Equal(e.key) {
+		t.Errorf("Import = %v, want the key in KMS", err)
+	}
+}
+
+func TestImportThatFails(t *testing.T) {
+	denied := func(action string) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{action: fail(400, "AccessDeniedException", "")}
+	}
+	pending := func() *empty { return &empty{arn: arn, alias: alias, spec: "RSA_2048", origin: "EXTERNAL"} }
+	for _, c := range []struct {
+		name   string
+		e      *empty
+		id     string
+		want   string
+		orphan bool
+	}{
+		{"kms:CreateKey is missing", &empty{failing: denied("CreateKey")}, alias, "allow kms:CreateKey", false},
+		{"kms:ImportKeyMaterial is missing", &empty{failing: denied("ImportKeyMaterial")}, alias, "allow kms:ImportKeyMaterial", true},
+		{"kms:CreateAlias is missing", &empty{failing: denied("CreateAlias")}, alias, "allow kms:CreateAlias", true},
+		{"kms:GetParametersForImport is missing", &empty{arn: arn, spec: "RSA_2048", origin: "EXTERNAL", failing: denied("GetParametersForImport")}, arn, "allow kms:GetParametersForImport", false},
+		{"no key of that ARN", &empty{}, arn, "there is no such key or alias", false},
+		{"a key of AWS's making", func() *empty { e := pending(); e.origin = "AWS_KMS"; return e }(), alias, "its origin is AWS_KMS, and nothing can be imported; make one with --origin EXTERNAL", false},
+		{"a key of another length", func() *empty { e := pending(); e.spec = "RSA_4096"; return e }(), alias, "its key spec is RSA_4096, and the App's key is of RSA_2048", false},
+		{"a damaged import", func() *empty {
+			e := pending()
+			e.failing = map[string]http.HandlerFunc{"ImportKeyMaterial": fail(400, "IncorrectKeyMaterialException", "")}
+			return e
+		}(), alias, "AWS refuses (IncorrectKeyMaterialException)", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := serveEmpty(t, c.e, c.id).Import(t.Context(), inMemory(t, keys[0]))
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\n") {
+				t.Fatalf("Import = %v, want one line with %q", err, c.want)
+			}
+			if told := strings.Contains(err.Error(), "the key "+arn+" was made for it"); told != c.orphan {
+				t.Errorf("Import = %v: it tells of a key that was made: %v, want %v", err, told, c.orphan)
+			}
+		})
+	}
+}
