@@ -10,9 +10,10 @@ func (w *world) appKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "key",
 		Usage:     "look after the App's private key",
-		UsageText: "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL)",
+		UsageText: "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL)\ngatepass app key import --private-key-file PEM --to URL",
 		Subcommands: []*cli.Command{
 			w.appKeyCheckCommand(),
+			w.appKeyImportCommand(),
 		},
 	}
 }
@@ -21,10 +22,14 @@ func (w *world) appKeyCommand() *cli.Command {
 func appKeyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
-		&cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub hands it out, mode 0600"},
+		privateKeyFlag(),
 		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key instead: awskms:///alias/NAME, vault+transit://MOUNT/KEY or file:///PATH"},
 		githubFlag(),
 	}
+}
+
+func privateKeyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub hands it out, mode 0600"}
 }
 
 // githubVariable names the GitHub where no option does.

@@ -60,6 +60,10 @@ type keySummary struct {
 	Bits        int    `json:"bits"`
 }
 
+func summarize(key *rsa.PublicKey) keySummary {
+	return keySummary{mint.Fingerprint(key), key.N.BitLen()}
+}
+
 func (w *world) appKeyCheck(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -114,7 +118,7 @@ func newKeyReport(self mint.Registration, key *rsa.PublicKey) keyReport {
 			ID: self.ID, ClientID: self.ClientID, Slug: self.Slug, Name: self.Name, Owner: self.Owner.Login,
 			URL: self.HTMLURL, Permissions: self.Permissions, Installations: self.Installations,
 		},
-		Key: keySummary{mint.Fingerprint(key), key.N.BitLen()},
+		Key: summarize(key),
 	}
 }
 

@@ -8,11 +8,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
@@ -24,6 +27,7 @@ type appWorld struct {
 	app             fakegithub.App
 	key, other      string
 	fingerprint, ca string
+	variables       []string // beyond those that reach GitHub
 }
 
 func newAppWorld(t *testing.T) *appWorld {
@@ -65,11 +69,16 @@ func writeAppKey(t *testing.T) (path string, public *rsa.PublicKey) {
 	return path, &key.PublicKey
 }
 
-// check runs "gatepass app key check" as a process of its own.
 func (w *appWorld) check(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "gatepass", append([]string{"app", "key", "check"}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}
+	return w.appKey(t, append([]string{"check"}, args...)...)
+}
+
+// appKey runs "gatepass app key" as a process of its own.
+func (w *appWorld) appKey(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "gatepass", append([]string{"app", "key"}, args...)...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}, w.variables...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -142,5 +151,72 @@ func TestAppKeyCheckFails(t *testing.T) {
 		if strings.Contains(errs, "eyJ") || strings.Contains(errs, "PRIVATE KEY") {
 			t.Errorf("%s: %q shows a secret", c.name, errs)
 		}
+	}
+}
+
+func TestAppKeyImportRefuses(t *testing.T) {
+	w := newAppWorld(t)
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"no target", []string{"--private-key-file", w.key}, 2, "give both --private-key-file and --to"},
+		{"no key", []string{"--to", "awskms:///alias/x"}, 2, "give both --private-key-file and --to"},
+		{"a file as the target", []string{"--private-key-file", w.key, "--to", "file://" + w.other}, 2, "a key is imported into awskms:// or vault+transit://"},
+		{"an unknown target", []string{"--private-key-file", w.key, "--to", "gcpkms://x"}, 1, "there is no signer gcpkms://"},
+		{"no key there", []string{"--private-key-file", w.key + "x", "--to", "awskms:///alias/x"}, 1, "read the App's key: open "},
+		{"a KMS without a region", []string{"--private-key-file", w.key, "--to", "awskms:///alias/x"}, 1, "no AWS region is set"},
+	} {
+		out, errs, status := w.appKey(t, append([]string{"import"}, c.args...)...)
+		if status != c.status || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: import = %d, %q, %q, want %d and one line with %q", c.name, status, out, errs, c.status, c.want)
+		}
+	}
+}
+
+// From a PEM file to a key that only a real Vault has, and GitHub still takes.
+func TestRealAppKeyImport(t *testing.T) {
+	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
+	if address == "" {
+		t.Skip("missing: Vault (make test-real sets GATEPASS_TEST_VAULT_ADDR)")
+	}
+	w := newAppWorld(t)
+	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
+	w.variables = []string{"VAULT_ADDR=" + address, "VAULT_TOKEN=" + token}
+	mount := fmt.Sprintf("t%d", time.Now().UnixNano())
+	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
+	t.Cleanup(func() { vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
+
+	url := "vault+transit://" + mount + "/gatepass"
+	out, errs, status := w.appKey(t, "import", "--private-key-file", w.key, "--to", url)
+	if status != 0 || !strings.HasPrefix(out, "the key "+w.fingerprint+" is in "+url+"\n") {
+		t.Fatalf("import = %d, %q, %q, want the key in Vault", status, out, errs)
+	}
+	if err := os.Remove(w.key); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status = w.check(t, "--app-client-id", w.app.ClientID, "--signer", url)
+	if status != 0 || !strings.Contains(out, w.fingerprint) {
+		t.Errorf("check = %d, %q, %q, want the same key", status, out, errs)
+	}
+}
+
+// vault is one request of the root user, which has to succeed.
+func vault(t *testing.T, method, url, token, body string) {
+	t.Helper()
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Vault-Token", token)
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode/100 != 2 {
+		t.Fatalf("%s %s = %s", method, url, response.Status)
 	}
 }

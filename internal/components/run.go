@@ -156,7 +156,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.aws {
 		env = r.aws.env()
 	}
-	if p.suite.vault {
+	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
 	}
 	args := []string{"./" + testBinary, "-test.v", "-test.timeout=" + testTimeout.String()}
