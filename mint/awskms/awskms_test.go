@@ -155,7 +155,7 @@ func TestErrors(t *testing.T) {
 		{"no key at all", "GetPublicKey", fail(400, "ValidationException", "1 validation error"), "AWS takes this for no key (ValidationException): 1 validation error"},
 		{"expired credentials", "GetPublicKey", fail(400, "ExpiredTokenException", ""), "the AWS credentials have expired"},
 		{"wrong credentials", "Sign", fail(400, "UnrecognizedClientException", "The security token included in the request is invalid."), "AWS does not accept the credentials"},
-		{"a web page of a proxy", "Sign", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 403) }, "not from KMS"},
+		{"a web page of a proxy", "Sign", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusForbidden) }, "not from KMS"},
 		{"an unknown code", "Sign", fail(400, "SomethingNew", "hello\nworld"), `AWS refuses (SomethingNew): hello\nworld`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
