@@ -18,8 +18,8 @@ const (
 
 // What lies below errors that an import goes on from.
 var (
-	errAbsent  = errors.New("no such key")
-	errPending = errors.New("pending import")
+	errAbsent = errors.New("no such key")
+	errState  = errors.New("a state that forbids it")
 )
 
 // what begins an error: "sign with the KMS key alias/x".
@@ -59,14 +59,14 @@ func explain(what, action, region string, api smithy.APIError) error {
 // invalidState tells the states apart by KMS's words, which are all there is
 // (https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
 func invalidState(what string, api smithy.APIError) error {
-	said := strings.ToLower(api.ErrorMessage())
-	switch {
+	line := func(why, do string) error { return &oneline.Error{What: what, Why: why, Do: do, Err: errState} }
+	switch said := strings.ToLower(api.ErrorMessage()); {
 	case strings.Contains(said, "pending deletion"):
-		return oneline.New(what, "the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")
+		return line("the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")
 	case strings.Contains(said, "pending import"):
-		return &oneline.Error{What: what, Why: "the key is pending import: it has no key material", Do: "import the App's private key: gatepass app key import", Err: errPending}
+		return line("the key is pending import: it has no key material", "import the App's private key: gatepass app key import")
 	case strings.Contains(said, "disabled"):
-		return oneline.New(what, "the key is disabled", "have it enabled: aws kms enable-key")
+		return line("the key is disabled", "have it enabled: aws kms enable-key")
 	}
-	return oneline.New(what, "the key cannot be used in its state"+awsclient.Said(api), "see aws kms describe-key")
+	return line("the key cannot be used in its state"+awsclient.Said(api), "see aws kms describe-key")
 }

@@ -30,7 +30,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	switch there, err := s.holds(ctx, key); {
 	case there:
 		return nil
-	case errors.Is(err, errPending):
+	case errors.Is(err, errState):
 		return s.fill(ctx, s.id, key)
 	case errors.Is(err, errAbsent) && strings.HasPrefix(s.id, "alias/"):
 		return s.create(ctx, key)
@@ -137,6 +137,8 @@ func fits(found *types.KeyMetadata, key *mint.KeySigner) error {
 	switch {
 	case found == nil || aws.ToString(found.Arn) == "":
 		return errors.New("the answer does not name the key")
+	case found.KeyState != types.KeyStatePendingImport:
+		return fmt.Errorf("its state is %s, and not to wait for an import", found.KeyState)
 	case found.Origin != types.OriginTypeExternal:
 		return fmt.Errorf("its origin is %s, and nothing can be imported", found.Origin)
 	case found.KeyUsage != types.KeyUsageTypeSignVerify:
@@ -166,7 +168,7 @@ const (
 func patiently[T any](ctx context.Context, look func() (T, error)) (T, error) {
 	for n := 1; ; n++ {
 		found, err := look()
-		if n == looks || !errors.Is(err, errAbsent) && !errors.Is(err, errPending) {
+		if n == looks || !errors.Is(err, errAbsent) && !errors.Is(err, errState) {
 			return found, err
 		}
 		select {

@@ -30,6 +30,7 @@ type empty struct {
 	key     *rsa.PrivateKey // nil while pending import
 	calls   []string
 	failing map[string]http.HandlerFunc
+	state   string
 	shy     int // how often a new key does not show yet
 }
 
@@ -100,7 +101,7 @@ func (e *empty) answer(action string, b importRequest) (status int, answer map[s
 		return 200, map[string]any{}
 	case "GetPublicKey":
 		if e.key == nil {
-			return 400, map[string]any{"__type": "KMSInvalidStateException", "message": e.arn + " is pending import."}
+			return 400, map[string]any{"__type": "KMSInvalidStateException"}
 		}
 		der, _ := x509.MarshalPKIXPublicKey(&e.key.PublicKey)
 		return 200, map[string]any{"KeyId": e.arn, "PublicKey": der, "KeySpec": e.spec, "KeyUsage": "SIGN_VERIFY"}
@@ -110,7 +111,10 @@ func (e *empty) answer(action string, b importRequest) (status int, answer map[s
 }
 
 func (e *empty) metadata() map[string]any {
-	return map[string]any{"KeyId": "1234abcd", "Arn": e.arn, "KeySpec": e.spec, "KeyUsage": "SIGN_VERIFY", "Origin": e.origin, "KeyState": "PendingImport"}
+	if e.state == "" {
+		e.state = "PendingImport"
+	}
+	return map[string]any{"KeyId": "1234abcd", "Arn": e.arn, "KeySpec": e.spec, "KeyUsage": "SIGN_VERIFY", "Origin": e.origin, "KeyState": e.state}
 }
 
 func (e *empty) take(b importRequest) {
@@ -193,6 +197,7 @@ func TestImportThatFails(t *testing.T) {
 		{"no key of that ARN", &empty{}, arn, "there is no such key or alias", false},
 		{"a key of AWS's making", func() *empty { e := pending(); e.origin = "AWS_KMS"; return e }(), alias, "its origin is AWS_KMS, and nothing can be imported; make one with --origin EXTERNAL", false},
 		{"a key of another length", func() *empty { e := pending(); e.spec = "RSA_4096"; return e }(), alias, "its key spec is RSA_4096, and the App's key is of RSA_2048", false},
+		{"a key that is about to go", func() *empty { e := pending(); e.state = "PendingDeletion"; return e }(), alias, "its state is PendingDeletion, and not to wait for an import", false},
 		{"a damaged import", func() *empty {
 			e := pending()
 			e.failing = map[string]http.HandlerFunc{"ImportKeyMaterial": fail(400, "IncorrectKeyMaterialException", "")}
