@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,10 +85,13 @@ func programs(t *testing.T, root string) string {
 	return dir
 }
 
-// condition knows "git:MAJOR.MINOR" and "root".
+// condition knows "git:MAJOR.MINOR", "root" and "cargo".
 func condition(c, gitVersion string) (bool, error) {
-	if c == "root" {
+	switch c {
+	case "root":
 		return os.Geteuid() == 0, nil
+	case "cargo":
+		return hasCargo(), nil
 	}
 	want, ok := strings.CutPrefix(c, "git:")
 	if !ok {
@@ -158,6 +162,14 @@ func setUp(env *testscript.Env, bin, root string) error {
 	}
 	return writeWorkspace(env)
 }
+
+// hasCargo reports whether a cargo works for somebody with a new HOME; rustup's
+// may be there without a toolchain.
+var hasCargo = sync.OnceValue(func() bool {
+	cmd := exec.Command("cargo", "--version")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "RUSTUP_HOME=" + rustupHome()}
+	return cmd.Run() == nil
+})
 
 // rustupHome is where rustup keeps its toolchains, or empty without rustup.
 func rustupHome() string {
