@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 )
@@ -12,6 +13,10 @@ var errNoAgent = errors.New("no agent is running")
 // errNoReply reports that an agent took the call and went away without an
 // answer, as one that ends at that moment does.
 var errNoReply = errors.New("the agent ended without an answer")
+
+// errNoSocket reports that this process may have no Unix socket at all, as under
+// a filter of system calls or address families.
+var errNoSocket = errors.New("no Unix sockets are allowed here")
 
 var errDeadline = errors.New("no answer from the agent in time")
 
@@ -31,10 +36,17 @@ func ask(socket string, c Call, deadline time.Time) (Reply, error) {
 	return readReply(fd)
 }
 
+// openSocket is newSocket, but for the test that has none.
+var openSocket = newSocket
+
 func dial(socket string, deadline time.Time) (int, error) {
-	fd, err := newSocket()
-	if err != nil {
-		return -1, err
+	fd, err := openSocket()
+	switch err {
+	case nil:
+	case syscall.EPERM, syscall.EACCES, syscall.EAFNOSUPPORT:
+		return -1, errNoSocket
+	default:
+		return -1, os.NewSyscallError("socket", err)
 	}
 	err = limit(fd, deadline)
 	if err == nil {
@@ -70,6 +82,8 @@ func connect(fd int, socket string) error {
 		case syscall.EINTR:
 		case syscall.ENOENT, syscall.ECONNREFUSED:
 			return errNoAgent
+		case syscall.EPERM, syscall.EACCES:
+			return errNoSocket
 		default:
 			return lost(err)
 		}

@@ -3,6 +3,8 @@ package agent
 import (
 	"errors"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,5 +46,22 @@ func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
 	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, time.Now().Add(5*time.Second))
 	if !errors.Is(err, errNoReply) {
 		t.Errorf("ask = %v, want %v", err, errNoReply)
+	}
+}
+
+// TestAskWithoutSockets lets the one-shot child answer where a filter forbids
+// Unix sockets.
+func TestAskWithoutSockets(t *testing.T) {
+	openSocket = func() (int, error) { return -1, syscall.EPERM }
+	t.Cleanup(func() { openSocket = newSocket })
+	dir := short(t)
+	answer := "#!/bin/sh\nhead -n 1 >/dev/null\nprintf 'gatepass/1 0 3 0\\nyes'\n"
+	if err := os.WriteFile(dir+"/"+Program, []byte(answer), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	getenv := env(map[string]string{"XDG_RUNTIME_DIR": dir, "PATH": dir})
+	r, err := Ask(Call{Operation: Get, Config: "/x"}, getenv, time.Now().Add(10*time.Second))
+	if err != nil || string(r.Stdout) != "yes" {
+		t.Errorf("Ask = %q, %v, want the child's answer", r.Stdout, err)
 	}
 }

@@ -34,6 +34,9 @@ func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) 
 	}
 	for range 3 {
 		reply, err := ask(place.Socket, c, deadline)
+		if err == errNoSocket {
+			return runOnce(c, getenv, deadline)
+		}
 		if err != errNoAgent && err != errNoReply {
 			return reply, err
 		}
@@ -52,7 +55,7 @@ func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply R
 		return Reply{}, false, nil
 	}
 	reply, err = ask(place.Socket, c, deadline)
-	if err == errNoAgent || err == errNoReply {
+	if err == errNoAgent || err == errNoReply || err == errNoSocket {
 		return Reply{}, false, nil
 	}
 	return reply, true, err
