@@ -1,0 +1,179 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The folders of the layout.
+const (
+	configFolder        = "config/github"
+	installationsFolder = configFolder + "/installations"
+	workspacesFolder    = "sandbox"
+	tokensFolder        = "github-tokens"
+	tokenName           = "github-token"
+	recordName          = "workspace"
+)
+
+// maxSegment is the longest part of a name between slashes, in bytes. It is
+// below what file systems take.
+const maxSegment = 128
+
+// A Name says where something is kept, below the store's own prefix. It is made
+// by the functions of this package only, so that none can climb out of its
+// folder or mean another entry. The zero Name is refused by every store.
+type Name struct{ path string }
+
+// String returns the name with slashes, as in "config/github/app-client-id".
+func (n Name) String() string { return n.path }
+
+// IsZero reports whether n names nothing.
+func (n Name) IsZero() bool { return n.path == "" }
+
+// AppClientID is where the App's client ID is.
+func AppClientID() Name { return Name{configFolder + "/app-client-id"} }
+
+// PrivateKey is where the App's private key is, in PEM.
+func PrivateKey() Name { return Name{configFolder + "/private-key"} }
+
+// Signer is where the URL of the KMS key is that signs for the App.
+func Signer() Name { return Name{configFolder + "/signer"} }
+
+// LegacyInstallation is where the first system kept its one installation.
+func LegacyInstallation() Name { return Name{configFolder + "/installation-id"} }
+
+// Installation is where the id of the installation on an account is. Logins
+// that differ in case only are one account.
+func Installation(login string) (Name, error) {
+	owner, err := checkLogin(login)
+	return name(err, installationsFolder, owner)
+}
+
+// Token is where a workspace's token for the repositories of owner is.
+func Token(workspace, owner string) (Name, error) {
+	if err := CheckWorkspace(workspace); err != nil {
+		return Name{}, err
+	}
+	login, err := checkLogin(owner)
+	return name(err, workspacesFolder, workspace, tokensFolder, login)
+}
+
+// OnlyToken is where a workspace's token is when it has repositories of one
+// owner.
+func OnlyToken(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, tokenName)
+}
+
+// Record is where a workspace's ledger record is. It holds no secrets.
+func Record(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, recordName)
+}
+
+func name(err error, segments ...string) (Name, error) {
+	if err != nil {
+		return Name{}, err
+	}
+	return Name{strings.Join(segments, "/")}, nil
+}
+
+// ParseName reads what String returns. It takes any name of one or more
+// segments, each of letters, digits, dots, hyphens and underscores that begins
+// with a letter or digit.
+func ParseName(text string) (Name, error) {
+	for segment := range strings.SplitSeq(text, "/") {
+		if !isSegment(segment) {
+			return Name{}, fmt.Errorf("%q is no name in a store", text)
+		}
+	}
+	return Name{text}, nil
+}
+
+// A Prefix is a folder of names. The zero Prefix is all of them.
+type Prefix struct{ path string }
+
+// Everything is all that a store has.
+func Everything() Prefix { return Prefix{} }
+
+// Installations is the folder of installation ids.
+func Installations() Prefix { return Prefix{installationsFolder} }
+
+// Workspaces is the folder of all workspaces.
+func Workspaces() Prefix { return Prefix{workspacesFolder} }
+
+// Workspace is the folder of one workspace.
+func Workspace(id string) (Prefix, error) {
+	n, err := name(CheckWorkspace(id), workspacesFolder, id)
+	return Prefix(n), err
+}
+
+// String returns the folder without a slash at its end; "" for everything.
+func (p Prefix) String() string { return p.path }
+
+// Has reports whether n is below p.
+func (p Prefix) Has(n Name) bool {
+	return p.path == "" || strings.HasPrefix(n.path, p.path+"/")
+}
+
+// CheckWorkspace returns an error unless id is fit for a workspace: letters,
+// digits, dots, hyphens and underscores, beginning with a letter or digit.
+func CheckWorkspace(id string) error {
+	if !isSegment(id) {
+		return fmt.Errorf("workspace %q: an id is up to %d letters, digits, dots, hyphens and underscores, and begins with a letter or digit", id, maxSegment)
+	}
+	return nil
+}
+
+// checkLogin knows GitHub's account names: letters, digits and hyphens, and the
+// underscore of enterprise-managed users. It returns login in lower case.
+func checkLogin(login string) (string, error) {
+	if !isSegment(login) || len(login) > 39 || strings.Contains(login, ".") {
+		return "", fmt.Errorf("%q is no account of GitHub", login)
+	}
+	return strings.ToLower(login), nil
+}
+
+func isSegment(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && (i == 0 || strings.IndexByte("._-", s[i]) < 0) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxSegment
+}
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// Owner returns the account of an installation's or token's name: the last
+// segment of what Installation and Token return. ok is false for other names.
+func (n Name) Owner() (login string, ok bool) {
+	parts := strings.Split(n.path, "/")
+	last := parts[len(parts)-1]
+	isInstallation := strings.HasPrefix(n.path, installationsFolder+"/") && len(parts) == 4
+	isToken := parts[0] == workspacesFolder && len(parts) == 4 && parts[2] == tokensFolder
+	return last, isInstallation || isToken
+}
+
+// Workspace returns the workspace that a name belongs to. ok is false for names
+// outside of the workspaces' folder.
+func (n Name) Workspace() (id string, ok bool) {
+	parts := strings.Split(n.path, "/")
+	if parts[0] != workspacesFolder || len(parts) < 3 {
+		return "", false
+	}
+	return parts[1], true
+}
+
+// IsToken reports whether n is where a workspace reads a token.
+func (n Name) IsToken() bool {
+	_, ok := n.Workspace()
+	_, owned := n.Owner()
+	return ok && (owned || strings.HasSuffix(n.path, "/"+tokenName))
+}
+
+// IsRecord reports whether n is where a ledger record is.
+func (n Name) IsRecord() bool {
+	parts := strings.Split(n.path, "/")
+	return len(parts) == 3 && parts[0] == workspacesFolder && parts[2] == recordName
+}

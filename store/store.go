@@ -1,0 +1,106 @@
+// Package store is where the issuing side keeps things: the App's credentials,
+// the tokens that workspaces read, and the ledger of what is alive.
+//
+// It is a leaf with three consumers (package workspace, the broker, and the
+// commands that set up an App), and its adapters are linked into the agent as
+// well, which must not carry YAML and policy because of an interface. Thus the
+// interface is here and not in one of its consumers. The adapters are Store in
+// credential/filestore, credential/ssmstore and credential/vaultstore; what
+// they have in common is tested by package storetest.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxValue bounds a value, in bytes: what the larger tier of AWS's Parameter
+// Store takes (https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html).
+const MaxValue = 8 << 10
+
+// Outcomes that callers branch on. Errors of a Store wrap them.
+var (
+	ErrNotFound = errors.New("there is no such entry")
+	ErrExists   = errors.New("there is an entry of that name already")
+)
+
+// A Store keeps secrets by name. Its methods may be called concurrently. Their
+// errors are for people: one line, without any value.
+type Store interface {
+	// Get returns the entry, or an error that wraps ErrNotFound.
+	Get(ctx context.Context, name Name) (Entry, error)
+
+	// Put writes the entry, whole or not at all. With CreateOnly it returns an
+	// error that wraps ErrExists, and changes nothing, where there is one. An
+	// error of any other kind leaves open whether the entry was written.
+	Put(ctx context.Context, name Name, value Secret, mode Mode) error
+
+	// Delete removes the entry; one that is not there is as good as removed.
+	// No earlier value of it can be read afterwards.
+	Delete(ctx context.Context, name Name) error
+
+	// List yields the names below the prefix, at any depth and in no order
+	// that means anything. The first error ends it. What is there under names
+	// that are not of this layout is passed over.
+	List(ctx context.Context, below Prefix) iter.Seq2[Name, error]
+}
+
+// An Entry is what is kept under a name.
+type Entry struct {
+	Value    Secret
+	Modified time.Time // when it was last written, by the store's clock
+}
+
+// Mode says whether Put may replace an entry. The zero Mode does not.
+type Mode int
+
+// The modes.
+const (
+	CreateOnly Mode = iota
+	Replace
+)
+
+// A Secret is a value that does not print itself: fmt, slog, JSON and text
+// encodings show a placeholder. [Secret.Reveal] is the one way to the text.
+type Secret struct {
+	text *string // behind a pointer: fmt cannot call String inside an unexported field
+}
+
+// NewSecret holds text.
+func NewSecret(text string) Secret { return Secret{&text} }
+
+// Reveal returns the text, and "" for the zero Secret.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// String returns a placeholder.
+func (s Secret) String() string { return "[secret]" }
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText writes the placeholder; JSON and slog use it too.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Check returns an error for what not every store can keep: nothing, more than
+// MaxValue bytes, and what is not text.
+func (s Secret) Check() error {
+	switch text := s.Reveal(); {
+	case text == "":
+		return errors.New("the value is empty")
+	case len(text) > MaxValue:
+		return fmt.Errorf("the value is %d bytes long, more than the %d that every store takes", len(text), MaxValue)
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return errors.New("the value is not text")
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// The names are a contract with what reads them.
+func TestLayout(t *testing.T) {
+	must := func(n Name, err error) Name {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for want, got := range map[string]Name{
+		"config/github/app-client-id":          AppClientID(),
+		"config/github/private-key":            PrivateKey(),
+		"config/github/signer":                 Signer(),
+		"config/github/installation-id":        LegacyInstallation(),
+		"config/github/installations/my-org":   must(Installation("My-Org")),
+		"sandbox/sb-1/github-tokens/acme_corp": must(Token("sb-1", "ACME_corp")),
+		"sandbox/sb-1/github-token":            must(OnlyToken("sb-1")),
+		"sandbox/sb-1/workspace":               must(Record("sb-1")),
+	} {
+		if got.String() != want {
+			t.Errorf("name = %s, want %s", got, want)
+		}
+	}
+}
+
+func TestNamesCannotClimb(t *testing.T) {
+	for _, bad := range []string{"", ".", "..", "../x", "a/b", "a\\b", ".hidden", "-x", "a b", "a\n", "a\x00", "ä", "%2e%2e", strings.Repeat("x", 129)} {
+		if n, err := Record(bad); err == nil {
+			t.Errorf("Record(%q) = %s, want an error", bad, n)
+		}
+		if n, err := Installation(bad); err == nil {
+			t.Errorf("Installation(%q) = %s, want an error", bad, n)
+		}
+		if n, err := Token("sb-1", bad); err == nil {
+			t.Errorf("Token(sb-1, %q) = %s, want an error", bad, n)
+		}
+		if n, err := Token(bad, "acme"); err == nil {
+			t.Errorf("Token(%q, acme) = %s, want an error", bad, n)
+		}
+		if p, err := Workspace(bad); err == nil {
+			t.Errorf("Workspace(%q) = %s, want an error", bad, p)
+		}
+	}
+}
+
+func TestNamesKnowWhatTheyAre(t *testing.T) {
+	for _, c := range []struct {
+		name, workspace, owner string
+		token, record          bool
+	}{
+		{"sandbox/a/github-token", "a", "", true, false},
+		{"sandbox/a/github-tokens/acme", "a", "acme", true, false},
+		{"sandbox/a/workspace", "a", "", false, true},
+		{"sandbox/a", "", "", false, false},
+		{"config/github/installations/acme", "", "acme", false, false},
+		{"config/github/private-key", "", "", false, false},
+	} {
+		n, err := ParseName(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, _ := n.Workspace(); id != c.workspace {
+			t.Errorf("%s is of workspace %q, want %q", n, id, c.workspace)
+		}
+		if owner, ok := n.Owner(); ok != (c.owner != "") || ok && owner != c.owner {
+			t.Errorf("%s is of owner %q, want %q", n, owner, c.owner)
+		}
+		if n.IsToken() != c.token || n.IsRecord() != c.record {
+			t.Errorf("%s: token %v, record %v, want %v, %v", n, n.IsToken(), n.IsRecord(), c.token, c.record)
+		}
+	}
+}
+
+func TestPrefixEndsAtASegment(t *testing.T) {
+	p, err := Workspace("sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, _ := Record("sb-1")
+	other, _ := Record("sb-10")
+	if !p.Has(mine) || p.Has(other) || !Everything().Has(other) {
+		t.Errorf("%s has %s: %v, has %s: %v, want the first only", p, mine, p.Has(mine), other, p.Has(other))
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	type held struct{ s Secret }
+	const text = "ghs_secretsecretsecret"
+	s := NewSecret(text)
+	encoded, err := json.Marshal(map[string]any{"s": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("put", "value", s, "held", held{s})
+	shown := fmt.Sprint(s, held{s}, &s) + fmt.Sprintf("%#v %+v %q %x %s", s, held{s}, s, s, []Secret{s}) + string(encoded) + log.String()
+	if strings.Contains(shown, text) || strings.Contains(shown, fmt.Sprintf("%x", text)) {
+		t.Errorf("it prints as %s", shown)
+	}
+	if s.Reveal() != text || (Secret{}).Reveal() != "" {
+		t.Errorf("Reveal = %q, want the text", s.Reveal())
+	}
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, seed := range []string{"sandbox/a/workspace", "../x", "a//b", "a/./b", "/a", "a/", "config/github/installations/acme"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		n, err := ParseName(text)
+		if err != nil {
+			return
+		}
+		if n.String() != text || strings.Contains("/"+text+"/", "/.") || strings.Contains("/"+text+"/", "//") || strings.ContainsAny(text, "\\%\n\x00 ") {
+			t.Errorf("ParseName(%q) = %q", text, n)
+		}
+		n.Owner()
+		n.Workspace()
+	})
+}
