@@ -26,7 +26,8 @@ type call struct {
 	url    string
 	token  string // an installation token; empty means the App's JWT
 	body   []byte
-	want   int // the status of success
+	want   int  // the status of success
+	moved  bool // a redirect from a former name is an answer, too
 }
 
 // answer is what came back with the wanted status.
@@ -99,7 +100,8 @@ func (a *App) attempt(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, lost(ctx, c.doing, err)
 	}
-	if response.StatusCode != c.want {
+	moved := c.moved && response.StatusCode == http.StatusMovedPermanently
+	if response.StatusCode != c.want && !moved {
 		return answer{}, a.failure(c, response, body)
 	}
 	return answer{response.Header, body}, nil

@@ -23,6 +23,7 @@ const (
 	NotGranted        // the installation lacks a repository or permission
 	RateLimited       // come back later
 	Unavailable       // GitHub is down, unreachable or answers nonsense
+	Renamed           // a repository has another name by now
 )
 
 // advice is what to do about each kind.
@@ -34,6 +35,7 @@ var advice = map[Kind]string{
 	NotGranted:   "grant it to the App, and have the owner approve it: gatepass app status",
 	RateLimited:  "try again later",
 	Unavailable:  "try again later; see https://www.githubstatus.com",
+	Renamed:      "write its new name in the profile",
 }
 
 // An Error is GitHub's answer when it is not the one hoped for.

@@ -67,9 +67,7 @@ func (a *App) nextPage(h http.Header) (string, error) {
 			continue
 		}
 		next := strings.TrimSuffix(strings.TrimPrefix(target, "<"), ">")
-		u, err := url.Parse(next)
-		base, _ := url.Parse(a.base())
-		if err != nil || u.Scheme != base.Scheme || u.Host != base.Host {
+		if !a.isOurs(next) {
 			return "", errors.New("GitHub's next page is on another host")
 		}
 		return next, nil

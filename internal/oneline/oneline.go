@@ -6,7 +6,6 @@
 package oneline
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"unicode"
@@ -49,19 +48,32 @@ func (e *Error) Unwrap() error { return e.Err }
 // "gatepass: what: why; what to do".
 func Line(err error) string { return "gatepass: " + Escape(err.Error()) + "\n" }
 
-// Join folds several errors into one line, separated by " / ".
+// Join folds several errors into one line, separated by " / ". All of them can
+// be found by errors.Is and errors.As.
 func Join(errs ...error) error {
-	var texts []string
+	var some joined
 	for _, err := range errs {
 		if err != nil {
-			texts = append(texts, err.Error())
+			some = append(some, err)
 		}
 	}
-	if len(texts) == 0 {
+	if len(some) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(texts, " / "))
+	return some
 }
+
+type joined []error
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, " / ")
+}
+
+func (j joined) Unwrap() []error { return j }
 
 // Escape returns s with every character that is not printable written as a Go
 // escape: control characters, line breaks, invalid UTF-8, and the invisible

@@ -1,0 +1,67 @@
+package mint
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// A Pattern names repositories: "owner/repo", "owner/*", "owner/prefix-*", or
+// "*" for all there are. The zero Pattern names none and is refused.
+type Pattern struct {
+	owner string // lower case; empty for "*"
+	name  string // lower case; of a wildcard, what comes before the star
+	star  bool
+	text  string // as written
+}
+
+// ParsePattern reads a pattern. Names are compared as GitHub does, without
+// regard to ASCII case.
+func ParsePattern(text string) (Pattern, error) {
+	if text == "*" {
+		return Pattern{star: true, text: text}, nil
+	}
+	path, star := strings.CutSuffix(text, "*")
+	owner, name, found := strings.Cut(path, "/")
+	asked := name
+	if star {
+		asked += "x" // stands for what the star leaves open, so that a prefix may be ".."
+	}
+	// The protocol knows which names GitHub has; what it takes off the end of a
+	// path (".git") is a mistake here.
+	gotOwner, gotName, ok := protocol.Request{Path: owner + "/" + asked}.Repository()
+	if !found || !ok || gotOwner != protocol.FoldASCII(owner) || gotName != protocol.FoldASCII(asked) {
+		return Pattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/*, owner/prefix-* or *", text)
+	}
+	return Pattern{owner: gotOwner, name: protocol.FoldASCII(name), star: star, text: text}, nil
+}
+
+// String returns the pattern as it was written.
+func (p Pattern) String() string { return p.text }
+
+// Owner returns the account in lower case; "" for "*".
+func (p Pattern) Owner() string { return p.owner }
+
+// Everything reports whether p is "*".
+func (p Pattern) Everything() bool { return p.star && p.owner == "" }
+
+// Equal reports whether p and q name the same, whatever the case.
+func (p Pattern) Equal(q Pattern) bool {
+	return p.owner == q.owner && p.name == q.name && p.star == q.star
+}
+
+// Match reports whether p names owner/name.
+func (p Pattern) Match(owner, name string) bool {
+	if p.text == "" {
+		return false
+	}
+	if p.Everything() {
+		return true
+	}
+	name = protocol.FoldASCII(name)
+	return p.owner == protocol.FoldASCII(owner) && (p.name == name || p.star && strings.HasPrefix(name, p.name))
+}
+
+var errNoPatterns = errors.New("no repositories are named, so there is nothing to mint a token for")

@@ -1,0 +1,181 @@
+package mint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// revokeWait bounds the revocation of a reader's token, which is made up for
+// even when the caller has given up.
+const revokeWait = 10 * time.Second
+
+// A reader sees the names of an installation's repositories and nothing in
+// them.
+type reader struct {
+	app   *App
+	token credential.Token
+}
+
+// withReader makes a reader for as long as use runs.
+func (a *App) withReader(ctx context.Context, installation int64, use func(reader) error) error {
+	m, err := a.Mint(ctx, Grant{installation, AllRepositories(), PermissionLevels(map[string]string{"metadata": "read"})})
+	if err != nil {
+		return err
+	}
+	err = use(reader{a, m.Token})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeWait)
+	defer cancel()
+	if revokeErr := a.Revoke(ctx, m.Token); err == nil {
+		err = revokeErr
+	}
+	return err
+}
+
+// repositories yields all that the installation reaches, page after page.
+func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
+	const doing = "list the installation's repositories"
+	return func(yield func(repository, error) bool) {
+		for next := r.app.base() + "/installation/repositories?per_page=100"; next != ""; {
+			var page struct {
+				Repositories []repository `json:"repositories"`
+			}
+			got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next, token: r.token.Secret()})
+			if err == nil {
+				err = decode(doing, got.body, &page)
+			}
+			if err == nil {
+				next, err = r.app.nextPage(got.header)
+			}
+			if err != nil {
+				yield(repository{}, err)
+				return
+			}
+			for _, repo := range page.Repositories {
+				if !yield(repo, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// missing says why exact names were not found. Wildcards may match nothing.
+func (r reader) missing(ctx context.Context, unmatched []Pattern) error {
+	var bad []error
+	for _, p := range unmatched {
+		if !p.star {
+			bad = append(bad, r.explain(ctx, p.text))
+		}
+	}
+	return oneline.Join(bad...)
+}
+
+// explain says why the installation does not have owner/name. A repository that
+// was renamed is not followed: a policy names what it means. A public one can be
+// read where it is not granted.
+func (r reader) explain(ctx context.Context, fullName string) error {
+	doing := "find " + fullName
+	now, err := r.nameOf(ctx, doing, fullName)
+	failure, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && failure.Status == http.StatusNotFound:
+		return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("there is none, or the installation does not reach it")}
+	case err != nil:
+		return err
+	case protocol.FoldASCII(now) != protocol.FoldASCII(fullName):
+		return &Error{Kind: Renamed, Doing: doing, Err: fmt.Errorf("it is called %s now", now)}
+	}
+	return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("the installation does not reach it")}
+}
+
+// nameOf returns what a repository is called today, following GitHub's redirect
+// from a former name (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
+func (r reader) nameOf(ctx context.Context, doing, fullName string) (string, error) {
+	at := r.app.base() + "/repos/" + fullName
+	for range 3 {
+		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret()})
+		if err != nil {
+			return "", err
+		}
+		var said struct {
+			FullName string `json:"full_name"`
+			URL      string `json:"url"`
+		}
+		if json.Unmarshal(got.body, &said) == nil && said.FullName != "" {
+			return said.FullName, nil
+		}
+		if at = said.URL; !r.app.isOurs(at) {
+			break
+		}
+	}
+	return "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
+}
+
+// isOurs reports whether a URL is of the same host: the token goes with the
+// request.
+func (a *App) isOurs(text string) bool {
+	u, err := url.Parse(text)
+	base, baseErr := url.Parse(a.base())
+	return err == nil && baseErr == nil && u.Scheme == base.Scheme && u.Host == base.Host
+}
+
+// MintOwner mints the token of one owner. Its errors name the owner; where
+// GitHub says no more than that something is not granted, they name the
+// repositories that are not there and those that were renamed.
+func (a *App) MintOwner(ctx context.Context, g OwnerGrant) (Minted, error) {
+	m, err := a.Mint(ctx, g.Grant)
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == NotGranted {
+		if why := a.whyNot(ctx, g); why != nil {
+			err = why
+		}
+	}
+	if err != nil {
+		return Minted{}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
+	}
+	return m, nil
+}
+
+// whyNot looks for the names that GitHub did not grant. It returns nil when
+// there is nothing to find out.
+func (a *App) whyNot(ctx context.Context, g OwnerGrant) error {
+	if len(g.Grant.Repositories.names) == 0 {
+		return nil
+	}
+	var why error
+	err := a.withReader(ctx, g.Grant.Installation, func(r reader) error {
+		why = r.explainAll(ctx, g)
+		return nil
+	})
+	if err != nil {
+		return nil // the first answer says more than that this one failed
+	}
+	return why
+}
+
+// explainAll explains every name that the installation does not reach.
+func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
+	reached := map[string]bool{}
+	for repo, err := range r.repositories(ctx) {
+		if err != nil {
+			return nil
+		}
+		reached[protocol.FoldASCII(repo.FullName)] = true
+	}
+	var bad []error
+	for _, name := range g.Grant.Repositories.names {
+		if full := g.Owner + "/" + name; !reached[protocol.FoldASCII(full)] {
+			bad = append(bad, r.explain(ctx, full))
+		}
+	}
+	return oneline.Join(bad...)
+}

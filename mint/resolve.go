@@ -1,0 +1,187 @@
+package mint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// An OwnerGrant is what one token of a workspace may do: a token belongs to one
+// installation and so to one owner.
+type OwnerGrant struct {
+	Owner string // the login, as its installation spells it
+	Grant Grant
+	// Notes are what a person should know: that a pattern means everything, or
+	// that an installation was left out.
+	Notes []string
+}
+
+// Resolve turns patterns into one grant for each owner, sorted by owner. It
+// asks nobody but the owner's own installation for the owner's repositories.
+//
+// Exact names are passed on as they are. Where an owner has a wildcard, its
+// names are replaced by ids, which are looked up with a token that can read
+// metadata only and is revoked afterwards. "*" means all repositories of all
+// the installations that work, and is said in Notes.
+//
+// Installations may be known by no more than id and login; of those that say
+// that they are suspended, none is used. All owners' errors come together, the
+// first of them for errors.As.
+func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
+	if len(patterns) == 0 {
+		return nil, errNoPatterns
+	}
+	if err := permissions.validate(); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(patterns, Pattern.Everything) {
+		return everything(permissions, installed)
+	}
+	byOwner := map[string][]Pattern{}
+	for _, p := range patterns {
+		if p.owner == "" {
+			return nil, errNoPatterns // the zero Pattern
+		}
+		byOwner[p.owner] = append(byOwner[p.owner], p)
+	}
+	var grants []OwnerGrant
+	var bad []error
+	for _, owner := range slices.Sorted(maps.Keys(byOwner)) {
+		g, err := a.resolveOwner(ctx, owner, byOwner[owner], permissions, installed)
+		grants, bad = append(grants, g), append(bad, err)
+	}
+	if err := oneline.Join(bad...); err != nil {
+		return nil, err
+	}
+	return grants, nil
+}
+
+// everything is "*": it is never a guess which installation is meant, because
+// all of them are.
+func everything(permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
+	var grants []OwnerGrant
+	var out []string
+	for _, i := range installed {
+		if i.Suspended() {
+			out = append(out, i.Account.Login)
+			continue
+		}
+		grants = append(grants, OwnerGrant{
+			Owner: i.Account.Login,
+			Grant: Grant{i.ID, AllRepositories(), permissions},
+			Notes: []string{"* means every repository that the App may reach on " + i.Account.Login},
+		})
+	}
+	if len(grants) == 0 {
+		why := "the App is not installed on any account"
+		if len(out) > 0 {
+			why = "every installation of the App is suspended: " + strings.Join(out, ", ")
+		}
+		return nil, &Error{Kind: NotInstalled, Doing: "find what * means", Err: errors.New(why)}
+	}
+	slices.SortFunc(grants, func(g, h OwnerGrant) int {
+		return strings.Compare(protocol.FoldASCII(g.Owner), protocol.FoldASCII(h.Owner))
+	})
+	if len(out) > 0 {
+		grants[0].Notes = append(grants[0].Notes, "left out, because suspended: "+strings.Join(out, ", "))
+	}
+	return grants, nil
+}
+
+func (a *App) resolveOwner(ctx context.Context, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (OwnerGrant, error) {
+	i, err := installationOf(owner, installed)
+	if err != nil {
+		return OwnerGrant{}, err
+	}
+	g := OwnerGrant{Owner: i.Account.Login, Grant: Grant{Installation: i.ID, Permissions: permissions}}
+	if slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star }) {
+		var ids []int64
+		if ids, err = a.expand(ctx, i, patterns); err == nil {
+			g.Grant.Repositories = RepositoryIDs(ids...)
+		}
+	} else {
+		g.Grant.Repositories = RepositoryNames(exactNames(patterns)...)
+	}
+	if err == nil {
+		err = g.Grant.Validate()
+	}
+	if err != nil {
+		return OwnerGrant{}, fmt.Errorf("repositories of %s: %w", i.Account.Login, err)
+	}
+	return g, nil
+}
+
+// exactNames are the names as written, each once.
+func exactNames(patterns []Pattern) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, p := range patterns {
+		if !p.star && !seen[p.name] {
+			seen[p.name] = true
+			names = append(names, p.text[strings.IndexByte(p.text, '/')+1:])
+		}
+	}
+	return names
+}
+
+// installationOf never answers with another account's.
+func installationOf(owner string, installed []Installation) (Installation, error) {
+	doing := "find the installation on " + owner
+	for _, i := range installed {
+		if protocol.FoldASCII(i.Account.Login) != owner {
+			continue
+		}
+		if i.Suspended() {
+			return Installation{}, &Error{Kind: Suspended, Doing: doing, Err: errors.New("it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly))}
+		}
+		return i, nil
+	}
+	return Installation{}, &Error{Kind: NotInstalled, Doing: doing, Err: errors.New("the App is not installed on " + owner)}
+}
+
+// expand returns the ids of what the patterns of one owner match.
+func (a *App) expand(ctx context.Context, i Installation, patterns []Pattern) ([]int64, error) {
+	var ids []int64
+	err := a.withReader(ctx, i.ID, func(r reader) error {
+		unmatched := slices.Clone(patterns)
+		for repo, err := range r.repositories(ctx) {
+			if err != nil {
+				return err
+			}
+			owner, name, _ := strings.Cut(repo.FullName, "/")
+			matches := func(p Pattern) bool { return p.Match(owner, name) }
+			if !slices.ContainsFunc(patterns, matches) {
+				continue
+			}
+			unmatched = slices.DeleteFunc(unmatched, matches)
+			if ids = append(ids, repo.ID); len(ids) > MaxRepositories {
+				return tooMany(patterns)
+			}
+		}
+		return r.missing(ctx, unmatched)
+	})
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("nothing that the installation reaches matches %s; grant it to the App, or correct the pattern", list(patterns))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
+func tooMany(patterns []Pattern) error {
+	return fmt.Errorf("%s matches more than the %d repositories that one token may name; narrow it, or split the workspace", list(patterns), MaxRepositories)
+}
+
+func list(patterns []Pattern) string {
+	texts := make([]string, len(patterns))
+	for i, p := range patterns {
+		texts[i] = p.text
+	}
+	return strings.Join(texts, ", ")
+}
