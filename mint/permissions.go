@@ -24,6 +24,9 @@ func PermissionLevels(levels map[string]string) Permissions {
 	return Permissions{levels: maps.Clone(levels)}
 }
 
+// Validate returns every reason why p cannot be minted, joined.
+func (p Permissions) Validate() error { return p.validate() }
+
 // rank orders GitHub's levels; an unknown one has none.
 var rank = map[string]int{"read": 1, "write": 2, "admin": 3}
 

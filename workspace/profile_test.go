@@ -1,0 +1,174 @@
+package workspace
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/hooks"
+)
+
+const whole = `apiVersion: gatepass.dev/v1
+kind: Profile
+metadata: {name: my-profile}
+spec:
+  sourceAccess:
+    github:
+      allowedRepos: [my-user/my-repo, "my-org/*", "my-org/api-*"]
+      allowedRefs: [main, "release/*", {ref: "agent/**", allow: [create, force]}]
+      permissions: [clone, push, comment]
+`
+
+func TestParseProfileReadsEveryKey(t *testing.T) {
+	p, err := ParseProfile([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var repositories []string
+	for _, pattern := range p.Repositories {
+		repositories = append(repositories, pattern.String())
+	}
+	if want := []string{"my-user/my-repo", "my-org/*", "my-org/api-*"}; p.Name != "my-profile" || !slices.Equal(repositories, want) {
+		t.Errorf("profile %s for %q, want my-profile for %q", p.Name, repositories, want)
+	}
+	if len(p.Refs) != 3 || p.Refs[0].Ref != "main" || !slices.Equal(p.Refs[2].Allow, []hooks.Verb{"create", "force"}) {
+		t.Errorf("Refs = %v, want the three", p.Refs)
+	}
+	if want := map[string]string{"contents": "write", "issues": "write"}; !maps.Equal(p.Permissions.Levels(), want) {
+		t.Errorf("Permissions = %v, want %v", p.Permissions.Levels(), want)
+	}
+}
+
+// spec is a profile of nothing but what is below github.
+func spec(github string) string {
+	return "spec:\n  sourceAccess:\n    github:\n" + github
+}
+
+func TestParseProfilePermissions(t *testing.T) {
+	for _, c := range []struct {
+		name, github string
+		want         map[string]string
+	}{
+		{"a mapping is kept open", "      allowedRepos: [a/b]\n      permissions: {contents: read, brand_new: admin}\n", map[string]string{"contents": "read", "brand_new": "admin"}},
+		{"verbs", "      allowedRepos: [a/b]\n      permissions: [fetch, actions]\n", map[string]string{"contents": "read", "actions": "write"}},
+		{"none and nothing to push", "      allowedRepos: [a/b]\n", map[string]string{"contents": "read"}},
+		// The first system's profiles have no permissions.
+		{"none and refs to push", "      allowedRepos: [a/b]\n      allowedRefs: [main]\n", map[string]string{"contents": "write"}},
+	} {
+		p, err := ParseProfile([]byte(spec(c.github)))
+		if err != nil || !maps.Equal(p.Permissions.Levels(), c.want) {
+			t.Errorf("%s: permissions = %v, %v, want %v", c.name, p, err, c.want)
+		}
+	}
+}
+
+func TestParseProfileWithoutRepositoriesGivesNoAccess(t *testing.T) {
+	for _, text := range []string{
+		"spec:\n", "spec: {}\n", "spec: {sourceAccess: {}}\n", "spec: {sourceAccess: {github: {}}}\n",
+		spec("      allowedRepos: []\n"), spec("      allowedRepos:\n      permissions: [push]\n"), spec("      allowedRefs: [main]\n"),
+	} {
+		if p, err := ParseProfile([]byte(text)); err != nil || p.HasAccess() {
+			t.Errorf("ParseProfile(%q) = %+v, %v, want a profile without access", text, p, err)
+		}
+	}
+}
+
+func TestParseProfileSaysWhatIsWrongAndWhere(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"nothing", "", "it is empty"},
+		{"no spec", "kind: Profile\napiVersion: gatepass.dev/v1\n", "line 1 column 1: there is no spec"},
+		{"two documents", "spec: {}\n---\nspec: {}\n", "more than one"},
+		{"no mapping", "- spec\n", "line 1 column 1: a profile is a mapping"},
+		{"another version", "apiVersion: gatepass.dev/v2\nkind: Profile\nspec: {}\n", `line 1 column 13: apiVersion is gatepass.dev/v1 here, not "gatepass.dev/v2"`},
+		{"half an envelope", "kind: Profile\nspec: {}\n", "line 1 column 1: apiVersion and kind stand together"},
+		{"a bad name", "metadata: {name: ../x}\nspec: {}\n", `line 1 column 18: "../x" is no name`},
+		{"an unknown key at the top", "specs: {}\nspec: {}\n", `line 1 column 1: unknown key "specs" in a profile; known are apiVersion, kind, metadata, spec`},
+		{"an unknown key below", spec("      allowedRepo: [a/b]\n"), `line 4 column 7: unknown key "allowedRepo" in github; known are allowedRefs, allowedRepos, permissions`},
+		{"a repeated key", spec("      allowedRepos: [a/b]\n      allowedRepos: [a/c]\n"), "line 5 column 7: allowedRepos is given twice, first in line 4"},
+		{"a merge key", "x: &x {spec: {}}\n<<: *x\n", `unknown key "<<"`},
+		{"repositories that are no list", spec("      allowedRepos: a/b\n"), "line 4 column 21: allowedRepos is a list"},
+		{"a bad pattern", spec("      allowedRepos: [a/b, a/*b]\n"), `line 4 column 27: repository pattern "a/*b"`},
+		{"a null entry", spec("      allowedRepos:\n        -\n"), "line 5 column 10: a repository pattern is a text"},
+		{"a repository twice", spec("      allowedRepos: [a/b, A/B]\n"), "line 4 column 27: A/B is given twice, first in line 4"},
+		{"everything and more", spec("      allowedRepos: [a/b, '*']\n"), "line 4 column 27: * is every repository"},
+		{"a bad glob", spec("      allowedRefs: ['[ab']\n"), "line 4 column 21: ref pattern \"[ab\""},
+		{"a bad verb of a ref", spec("      allowedRefs: [{ref: main, allow: [psh]}]\n"), `line 4 column 41: unknown verb "psh"`},
+		{"a ref twice", spec("      allowedRefs: [main, refs/heads/main]\n"), "line 4 column 27: ref refs/heads/main is given twice"},
+		{"a ref that contradicts", spec("      allowedRefs: [main, {ref: main, allow: [delete]}]\n"), "contradicts line 4, which allows create, update and not delete"},
+		{"no permissions", spec("      permissions: []\n"), "line 4 column 20: permissions is a list of verbs or a mapping"},
+		{"null permissions", spec("      permissions:\n"), "permissions is a list of verbs or a mapping"},
+		{"an unknown verb", spec("      permissions: [push, psuh]\n"), `line 4 column 27: unknown permission verb "psuh"`},
+		{"a verb twice", spec("      permissions: [push, push]\n"), "line 4 column 27: push is given twice"},
+		{"a permission twice", spec("      permissions: {contents: read, contents: write}\n"), "line 4 column 37: contents is given twice"},
+		{"a bad level", spec("      permissions: {contents: none}\n"), "line 4 column 21: permission contents has the level"},
+		{"no YAML", "spec: [\n", "line 1"},
+	} {
+		p, err := ParseProfile([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: ParseProfile = %v, %v, want an error of one line with %q", c.name, p, err, c.want)
+		}
+	}
+}
+
+func TestParseProfileReportsEverythingAtOnce(t *testing.T) {
+	_, err := ParseProfile([]byte("knd: x\n" + spec("      permissions: [psuh]\n      allowedRefs: [a b]\n      allowedRepos: [a, b]\n")))
+	problems, ok := errors.AsType[Problems](err)
+	if !ok {
+		t.Fatalf("ParseProfile = %v, want Problems", err)
+	}
+	var lines []int
+	for _, p := range problems {
+		lines = append(lines, p.Line)
+	}
+	if want := []int{1, 5, 6, 7, 7}; !slices.Equal(lines, want) {
+		t.Errorf("problems are in lines %v, want %v: %v", lines, want, err)
+	}
+}
+
+func TestParseProfileWarns(t *testing.T) {
+	p, err := ParseProfile([]byte(spec("      allowedRepos: [a/b]\n      allowedRefs: [main]\n      permissions: [clone]\n")))
+	if err != nil || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "do not include push") {
+		t.Errorf("ParseProfile = %+v, %v, want a warning that nothing can be pushed", p, err)
+	}
+}
+
+func TestLoadProfileNamesItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.yaml")
+	if p, err := LoadProfile(path); err == nil || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), path) != 1 {
+		t.Errorf("LoadProfile of nothing = %v, %v, want an error that names it once", p, err)
+	}
+	if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := LoadProfile(path); err != nil || p.Path != path {
+		t.Errorf("LoadProfile = %+v, %v, want it with its path", p, err)
+	}
+}
+
+func FuzzParseProfile(f *testing.F) {
+	for _, seed := range []string{
+		whole, spec("      allowedRepos: ['*']\n"), "spec: &a [*a]\n", "a: &a {b: *a}\n", "spec: {sourceAccess: {github: {permissions: {? [x] : y}}}}\n",
+		"? {a: b}\n: c\n", "spec: !!binary aGk=\n", "%YAML 1.1\n---\nspec: {}\n", "\ufeffspec: {}\n", "spec: {sourceAccess: {github: {allowedRefs: [~, {ref: }]}}}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ParseProfile(data)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\x1b\r") {
+				t.Errorf("the error %q is not escaped", err)
+			}
+			return
+		}
+		if _, err := hooks.CompileRefs(p.Refs); err != nil {
+			t.Errorf("ParseProfile takes refs that do not compile: %v", err)
+		}
+		if err := p.Permissions.Validate(); p.HasAccess() && err != nil {
+			t.Errorf("ParseProfile takes permissions that cannot be minted: %v", err)
+		}
+	})
+}

@@ -1,0 +1,306 @@
+package workspace
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"go.yaml.in/yaml/v3"
+)
+
+// maxProblems bounds how many mistakes are reported of one file.
+const maxProblems = 50
+
+// at notes a mistake.
+func (p *Problems) at(node *yaml.Node, format string, args ...any) {
+	*p = append(*p, Problem{node.Line, node.Column, fmt.Sprintf(format, args...)})
+}
+
+func (p Problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	if len(p) > maxProblems {
+		p = append(p[:maxProblems:maxProblems], Problem{p[maxProblems].Line, p[maxProblems].Column, "and more"})
+	}
+	return p
+}
+
+// A profileReader walks a file's nodes, so that every mistake is found and has
+// a place.
+type profileReader struct {
+	problems Problems
+	profile  Profile
+}
+
+// keys calls the reader of each key of a mapping. A null stands for a mapping
+// without keys.
+func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
+	node = resolve(node)
+	seen = map[string]*yaml.Node{}
+	if isNull(node) {
+		return seen
+	}
+	if node.Kind != yaml.MappingNode {
+		r.problems.at(node, "%s is a mapping", what)
+		return seen
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		read, ok := known[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || !ok:
+			r.problems.at(key, "unknown key %q in %s; known are %s", key.Value, what, sortedKeys(known))
+		case seen[key.Value] != nil:
+			r.problems.at(key, "%s is given twice, first in line %d", key.Value, seen[key.Value].Line)
+		default:
+			seen[key.Value] = key
+			read(value)
+		}
+	}
+	return seen
+}
+
+func (r *profileReader) document(node *yaml.Node) {
+	ignore := func(*yaml.Node) {}
+	seen := r.keys(node, "a profile", map[string]func(*yaml.Node){
+		"apiVersion": r.exactly("apiVersion", apiVersion),
+		"kind":       r.exactly("kind", kind),
+		"metadata": func(n *yaml.Node) {
+			r.keys(n, "metadata", map[string]func(*yaml.Node){"name": r.name, "labels": ignore, "annotations": ignore})
+		},
+		"spec": func(n *yaml.Node) {
+			r.keys(n, "spec", map[string]func(*yaml.Node){"sourceAccess": r.sourceAccess})
+		},
+	})
+	if seen["spec"] == nil {
+		r.problems.at(node, "there is no spec")
+	}
+	version, kind := seen["apiVersion"], seen["kind"]
+	if (version == nil) != (kind == nil) {
+		r.problems.at(cmp.Or(version, kind), "apiVersion and kind stand together, or neither does")
+	}
+}
+
+func (r *profileReader) exactly(key, want string) func(*yaml.Node) {
+	return func(node *yaml.Node) {
+		if got := resolve(node); got.Kind != yaml.ScalarNode || got.Value != want {
+			r.problems.at(node, "%s is %s here, not %q", key, want, got.Value)
+		}
+	}
+}
+
+func (r *profileReader) name(node *yaml.Node) {
+	text, ok := r.text(node, "a name")
+	if ok && store.CheckWorkspace(text) != nil {
+		r.problems.at(node, "%q is no name; it has letters, digits, dots, hyphens and underscores", text)
+		return
+	}
+	r.profile.Name = text
+}
+
+func (r *profileReader) sourceAccess(node *yaml.Node) {
+	r.keys(node, "sourceAccess", map[string]func(*yaml.Node){"github": r.github})
+}
+
+func (r *profileReader) github(node *yaml.Node) {
+	seen := r.keys(node, "github", map[string]func(*yaml.Node){
+		"allowedRepos": r.repositories,
+		"allowedRefs":  r.refs,
+		"permissions":  r.permissions,
+	})
+	if len(r.problems) > 0 {
+		return
+	}
+	if seen["permissions"] == nil {
+		r.profile.Permissions = defaultPermissions(r.profile.Refs)
+	}
+	if len(r.profile.Refs) > 0 && r.profile.HasAccess() && r.profile.Permissions.Levels()["contents"] == "read" {
+		r.profile.Warnings = append(r.profile.Warnings, "allowedRefs may be pushed by the guard's rules, but permissions do not include push")
+	}
+}
+
+// defaultPermissions is the least that makes a profile work as it reads.
+func defaultPermissions(refs []hooks.Entry) mint.Permissions {
+	level := "read"
+	if len(refs) > 0 {
+		level = "write"
+	}
+	return mint.PermissionLevels(map[string]string{"contents": level})
+}
+
+func (r *profileReader) repositories(node *yaml.Node) {
+	var places []*yaml.Node
+	for _, item := range r.list(node, "allowedRepos") {
+		text, ok := r.text(item, "a repository pattern")
+		if !ok {
+			continue
+		}
+		p, err := mint.ParsePattern(text)
+		if err != nil {
+			r.problems.at(item, "%s", err)
+			continue
+		}
+		if i := slices.IndexFunc(r.profile.Repositories, p.Equal); i >= 0 {
+			r.problems.at(item, "%s is given twice, first in line %d", text, places[i].Line)
+			continue
+		}
+		r.profile.Repositories, places = append(r.profile.Repositories, p), append(places, item)
+	}
+	everything := slices.IndexFunc(r.profile.Repositories, mint.Pattern.Everything)
+	if everything >= 0 && len(places) > 1 {
+		r.problems.at(places[everything], "* is every repository, so that the other entries mean nothing; leave it or them out")
+	}
+}
+
+func (r *profileReader) refs(node *yaml.Node) {
+	first := map[string]*yaml.Node{}
+	verbs := map[string]string{}
+	for _, item := range r.list(node, "allowedRefs") {
+		var e hooks.Entry
+		if err := e.UnmarshalYAML(resolve(item)); err != nil {
+			r.problems = append(r.problems, placed(item, err))
+			continue
+		}
+		policy, err := hooks.CompileRefs([]hooks.Entry{e})
+		if err != nil {
+			r.problems.at(item, "%s", err)
+			continue
+		}
+		rule := policy.Rules()[0]
+		allows := verbSet(rule)
+		switch before := first[rule.Full]; {
+		case before == nil:
+			first[rule.Full], verbs[rule.Full] = item, allows
+			r.profile.Refs = append(r.profile.Refs, e)
+		case verbs[rule.Full] == allows:
+			r.problems.at(item, "ref %s is given twice, first in line %d", e.Ref, before.Line)
+		default:
+			r.problems.at(item, "ref %s contradicts line %d, which allows %s and not %s", e.Ref, before.Line, verbs[rule.Full], allows)
+		}
+	}
+}
+
+func verbSet(rule *hooks.Rule) string {
+	var texts []string
+	for _, v := range rule.Verbs() {
+		texts = append(texts, string(v))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ", ")
+}
+
+// placed takes the place out of an error of package hooks, which writes it as a
+// Problem does.
+func placed(node *yaml.Node, err error) Problem {
+	p := Problem{node.Line, node.Column, err.Error()}
+	if n, scanErr := fmt.Sscanf(err.Error(), "line %d column %d:", &p.Line, &p.Column); n == 2 && scanErr == nil {
+		_, p.Text, _ = strings.Cut(err.Error(), ": ")
+	}
+	return p
+}
+
+func (r *profileReader) permissions(node *yaml.Node) {
+	node = resolve(node)
+	switch {
+	case node.Kind == yaml.MappingNode && len(node.Content) > 0:
+		r.levels(node)
+	case node.Kind == yaml.SequenceNode && len(node.Content) > 0:
+		r.verbs(node)
+	default:
+		r.problems.at(node, "permissions is a list of verbs or a mapping such as {contents: write}, and not empty; leave it out for clone and, with allowedRefs, push")
+	}
+}
+
+func (r *profileReader) verbs(node *yaml.Node) {
+	var names []string
+	for _, item := range node.Content {
+		verb, ok := r.text(item, "a permission verb")
+		if !ok {
+			continue
+		}
+		if slices.Contains(names, verb) {
+			r.problems.at(item, "%s is given twice", verb)
+			continue
+		}
+		if _, err := mint.Verbs(verb); err != nil {
+			r.problems.at(item, "%s", err)
+			continue
+		}
+		names = append(names, verb)
+	}
+	if len(names) > 0 {
+		r.profile.Permissions, _ = mint.Verbs(names...) // each was checked
+	}
+}
+
+func (r *profileReader) levels(node *yaml.Node) {
+	levels := map[string]string{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		level, ok := r.text(node.Content[i+1], "a level")
+		if _, twice := levels[key.Value]; twice {
+			r.problems.at(key, "%s is given twice", key.Value)
+			continue
+		}
+		levels[key.Value] = level
+		one := mint.PermissionLevels(map[string]string{key.Value: level})
+		if err := one.Validate(); ok && err != nil {
+			r.problems.at(key, "%s", err)
+		}
+	}
+	r.profile.Permissions = mint.PermissionLevels(levels)
+}
+
+// list returns the items of a list; null is an empty one.
+func (r *profileReader) list(node *yaml.Node, what string) []*yaml.Node {
+	node = resolve(node)
+	if isNull(node) {
+		return nil
+	}
+	if node.Kind != yaml.SequenceNode {
+		r.problems.at(node, "%s is a list", what)
+		return nil
+	}
+	return node.Content
+}
+
+func (r *profileReader) text(node *yaml.Node, what string) (string, bool) {
+	node = resolve(node)
+	if node.Kind != yaml.ScalarNode || isNull(node) || node.Value == "" {
+		r.problems.at(node, "%s is a text that is not empty", what)
+		return "", false
+	}
+	return node.Value, true
+}
+
+func isNull(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
+}
+
+// resolve follows an alias. The place of mistakes is then the anchor's.
+func resolve(node *yaml.Node) *yaml.Node {
+	for range 10 { // an alias of an alias is an error of YAML already
+		if node.Kind != yaml.AliasNode {
+			break
+		}
+		node = node.Alias
+	}
+	return node
+}
+
+func sortedKeys(known map[string]func(*yaml.Node)) string {
+	var names []string
+	for name := range known {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
