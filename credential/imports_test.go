@@ -19,7 +19,7 @@ func TestLeavesStayLeaves(t *testing.T) {
 	}{
 		{"credential", core, "net/http"},
 		{"broker/api", wire, ""},
-		{"credential/filestore", append([]string{"credential/filestore"}, core...), "net/http"},
+		{"credential/filestore", append([]string{"credential/filestore", "store"}, core...), "net/http"},
 		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/remote"}, wire...), "testing"},
 		{"credential/credentialtest", append([]string{"credential/credentialtest"}, wire...), "testing"},
 	} {

@@ -7,7 +7,37 @@ import (
 
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
 )
+
+// An operation is what a store does to a parameter, and which permissions it
+// takes.
+type operation struct{ what, action, keyAction string }
+
+// call is the operation as one of AWS.
+func (op operation) call(region string) awsclient.Call {
+	return awsclient.Call{What: op.what, Service: "SSM", Region: region, Explain: func(api smithy.APIError) error {
+		switch code := api.ErrorCode(); {
+		case strings.HasPrefix(code, "AccessDenied"):
+			return denied(op, awsclient.Said(api))
+		case code == "ParameterNotFound":
+			return &oneline.Error{What: op.what, Why: "there is no such parameter in " + region, Err: store.ErrNotFound}
+		case code == "ParameterAlreadyExists":
+			return &oneline.Error{What: op.what, Why: "there is one in " + region + " already", Err: store.ErrExists}
+		case code == "ParameterMaxVersionLimitExceeded":
+			return oneline.New(op.what, "its oldest of 100 versions carries a label, which AWS does not drop", "remove that label: aws ssm unlabel-parameter-version")
+		case code == "TooManyUpdates":
+			return oneline.New(op.what, "somebody else writes it at the same time", "try again in a moment")
+		case code == "InvalidKeyId" || isKMS(code):
+			return keyUnusable(op.what, code, region, api)
+		}
+		return nil
+	}}
+}
+
+func keyUnusable(what, code, region string, api smithy.APIError) error {
+	return oneline.New(what, "its KMS key cannot be used ("+code+")"+awsclient.Said(api), "check that the key exists in "+region+", is enabled and may be used by this identity")
+}
 
 func what(name string) string { return "read SSM parameter " + name }
 
@@ -25,23 +55,23 @@ func explain(name, region string, api smithy.APIError) error {
 	case awsclient.IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the throughput of Parameter Store in "+region)
 	case strings.HasPrefix(code, "AccessDenied"):
-		return denied(name, awsclient.Said(api))
+		return denied(operation{what(name), "ssm:GetParameter", "kms:Decrypt"}, awsclient.Said(api))
 	case code == "ParameterNotFound" || code == "ParameterVersionNotFound":
 		return line("there is no such parameter in "+region, "check name and region in the source; or the issuing side has not delivered yet (gatepass workspace create)")
 	case code == "InvalidKeyId" || isKMS(code):
-		return line("its KMS key cannot be used ("+code+")"+awsclient.Said(api), "check that the key exists in "+region+", is enabled and may be used by this identity")
+		return keyUnusable(what(name), code, region, api)
 	}
 	return nil
 }
 
 // denied names the permission that is missing: SSM passes on KMS's refusal with
 // its own code, told apart by the text only.
-func denied(name, said string) error {
+func denied(op operation, said string) error {
 	lower := strings.ToLower(said)
 	if strings.Contains(lower, "kms") || strings.Contains(lower, "ciphertext") {
-		return oneline.New(what(name), "access denied to its KMS key"+said, "allow kms:Decrypt on that key for this identity")
+		return oneline.New(op.what, "access denied to its KMS key"+said, "allow "+op.keyAction+" on that key for this identity")
 	}
-	return oneline.New(what(name), "access denied"+said, "allow ssm:GetParameter on it for this identity, and kms:Decrypt on its key")
+	return oneline.New(op.what, "access denied"+said, "allow "+op.action+" on it for this identity, and "+op.keyAction+" on its key")
 }
 
 func isKMS(code string) bool { return len(code) >= 3 && strings.EqualFold(code[:3], "KMS") }

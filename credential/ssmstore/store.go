@@ -1,0 +1,185 @@
+package ssmstore
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// standardSize is the longest value of a parameter that costs nothing, in bytes
+// (https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html).
+const standardSize = 4096
+
+// A Store keeps every entry as a SecureString below one prefix.
+//
+// Parameter Store has no check-and-set, so that of two concurrent Replace the
+// later one stays; CreateOnly is decided by AWS.
+type Store struct {
+	prefix string // "/km", or "" for the root
+	kmsKey string // may hold {workspace}; empty is the account's own key for SSM
+	client awsclient.Lazy[*ssm.Client]
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	full := s.full(name)
+	var out *ssm.GetParameterOutput
+	err := s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) (err error) {
+		out, err = read(ctx, c, full)
+		return err
+	})
+	if err != nil {
+		return store.Entry{}, err
+	}
+	if out.Parameter == nil || out.Parameter.Value == nil {
+		return store.Entry{}, oneline.New(storeReading(full).what, "the answer holds no value", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+	}
+	return store.Entry{Value: store.NewSecret(*out.Parameter.Value), Modified: aws.ToTime(out.Parameter.LastModifiedDate)}, nil
+}
+
+// Put implements [store.Store]. An attempt that AWS carried out without its
+// answer arriving is repeated; with CreateOnly the outcome may then be
+// [store.ErrExists] for an entry of one's own.
+func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	full := s.full(name)
+	op := operation{"write SSM parameter " + full, "ssm:PutParameter", "kms:Encrypt"}
+	if err := value.Check(); err != nil {
+		return oneline.Wrap(op.what, err, "")
+	}
+	input := &ssm.PutParameterInput{
+		Name: aws.String(full), Value: aws.String(value.Reveal()), Type: types.ParameterTypeSecureString,
+		Overwrite: aws.Bool(mode == store.Replace),
+	}
+	if key := s.keyFor(name); key != "" {
+		input.KeyId = aws.String(key)
+	}
+	if len(value.Reveal()) > standardSize {
+		input.Tier = types.ParameterTierAdvanced
+	}
+	return s.call(ctx, op, name.IsZero(), func(ctx context.Context, c *storeClient) error {
+		_, err := c.Service.PutParameter(ctx, input, within(ctx))
+		if isAdvanced(err) && input.Tier == "" {
+			input.Tier = types.ParameterTierAdvanced
+			_, err = c.Service.PutParameter(ctx, input, within(ctx))
+		}
+		return err
+	})
+}
+
+// isAdvanced reports the refusal to write a short value to a parameter that
+// was long once: there is no way back to the standard tier.
+func isAdvanced(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && api.ErrorCode() == "ValidationException" && strings.Contains(strings.ToLower(api.ErrorMessage()), "advanced")
+}
+
+// keyFor returns the KMS key of an entry. A key for each workspace is for what
+// belongs to a workspace.
+func (s *Store) keyFor(name store.Name) string {
+	if !strings.Contains(s.kmsKey, workspacePlace) {
+		return s.kmsKey
+	}
+	id, ok := name.Workspace()
+	if !ok {
+		return ""
+	}
+	return strings.ReplaceAll(s.kmsKey, workspacePlace, id)
+}
+
+// Delete implements [store.Store]. AWS drops all versions.
+func (s *Store) Delete(ctx context.Context, name store.Name) error {
+	full := s.full(name)
+	op := operation{"delete SSM parameter " + full, "ssm:DeleteParameter", "nothing"}
+	err := s.call(ctx, op, name.IsZero(), func(ctx context.Context, c *storeClient) error {
+		_, err := c.Service.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(full)}, within(ctx))
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// List implements [store.Store]. Nothing is decrypted.
+func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	return func(yield func(store.Name, error) bool) {
+		path := strings.TrimSuffix(s.prefix+"/"+below.String(), "/")
+		op := operation{"list SSM parameters below " + path + "/", "ssm:GetParametersByPath", "nothing"}
+		input := &ssm.GetParametersByPathInput{Path: aws.String(path + "/"), Recursive: aws.Bool(true)}
+		for {
+			var page *ssm.GetParametersByPathOutput
+			err := s.call(ctx, op, false, func(ctx context.Context, c *storeClient) (err error) {
+				page, err = c.Service.GetParametersByPath(ctx, input, within(ctx))
+				return err
+			})
+			if err != nil {
+				yield(store.Name{}, err)
+				return
+			}
+			if !s.yield(page, below, yield) || aws.ToString(page.NextToken) == "" {
+				return
+			}
+			input.NextToken = page.NextToken
+		}
+	}
+}
+
+func (s *Store) yield(page *ssm.GetParametersByPathOutput, below store.Prefix, yield func(store.Name, error) bool) bool {
+	for _, p := range page.Parameters {
+		rest, ours := strings.CutPrefix(aws.ToString(p.Name), s.prefix+"/")
+		name, err := store.ParseName(rest)
+		if !ours || err != nil || !below.Has(name) {
+			continue
+		}
+		if !yield(name, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) full(name store.Name) string { return s.prefix + "/" + name.String() }
+
+// call makes one call of AWS, within the time that a caller without a deadline
+// has.
+func (s *Store) call(ctx context.Context, op operation, nameless bool, ask func(context.Context, *storeClient) error) error {
+	if nameless {
+		return oneline.New(op.what, "it has no name", "")
+	}
+	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
+	defer cancel()
+	c, err := s.client.Client(ctx)
+	if err != nil {
+		return op.call("").Unconfigured(ctx, err)
+	}
+	if err = c.Authenticate(ctx); err == nil {
+		err = ask(ctx, c)
+	}
+	if err == nil {
+		return nil
+	}
+	s.client.Failed(c, err)
+	return op.call(c.Region).Failed(ctx, err)
+}
+
+// storeClient is what calls are made with.
+type storeClient = awsclient.Client[*ssm.Client]
+
+func storeReading(name string) operation {
+	return operation{what(name), "ssm:GetParameter", "kms:Decrypt"}
+}
+
+// within keeps one call's retries within its deadline.
+func within(ctx context.Context) func(*ssm.Options) {
+	return func(o *ssm.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) }
+}

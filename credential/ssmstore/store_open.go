@@ -1,0 +1,96 @@
+package ssmstore
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	storeForm      = "write ssm:///prefix?region=REGION[&kms_key=KEY]"
+	workspacePlace = "{workspace}"
+)
+
+// OpenStore reads a store's URL:
+//
+//	ssm:///prefix[?region=…][&endpoint=…][&profile=…][&kms_key=…]
+//
+// kms_key is a key's id, ARN or alias. With {workspace} in it, as in
+// alias/gatepass-{workspace}, it is used for what belongs to a workspace, and
+// the account's own key for the rest. AWS is asked by the first call only.
+func OpenStore(u *url.URL) (*Store, error) {
+	what := "store ssm://" + u.Path
+	switch {
+	case u.Scheme != "ssm":
+		return nil, oneline.New("store", "its scheme is not ssm", storeForm)
+	case u.Host != "" || u.Opaque != "" || u.User != nil:
+		return nil, oneline.New("store ssm://"+u.Host, "the prefix follows three slashes", storeForm)
+	case u.Fragment != "":
+		return nil, oneline.New(what, "it has a fragment", storeForm)
+	}
+	prefix := strings.TrimSuffix(u.Path, "/")
+	if err := checkPrefix(what, prefix); err != nil {
+		return nil, err
+	}
+	key, rest, err := takeKey(what, u.Query())
+	if err != nil {
+		return nil, err
+	}
+	settings, err := awsclient.ParseSettings(what, rest)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{prefix: prefix, kmsKey: key, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
+}
+
+// checkPrefix leaves room for the longest name below it.
+func checkPrefix(what, prefix string) error {
+	const longest = 300
+	for segment := range strings.SplitSeq(strings.TrimPrefix(prefix, "/"), "/") {
+		if prefix != "" && (segment == "" || strings.Trim(segment, ".") == "") {
+			return oneline.New(what, "a part of the prefix is empty or dots", storeForm)
+		}
+	}
+	for i := 0; i < len(prefix); i++ {
+		if c := prefix[i]; !isAlnum(c) && strings.IndexByte("_.-/", c) < 0 {
+			return oneline.New(what, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", storeForm)
+		}
+	}
+	// "A parameter name can't be prefixed with aws or ssm" (PutParameter).
+	lower := strings.ToLower(strings.TrimPrefix(prefix, "/"))
+	if strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm") {
+		return oneline.New(what, "AWS keeps names that begin with aws or ssm for itself", "choose another prefix")
+	}
+	if len(prefix) > longest {
+		return oneline.New(what, "the prefix is too long", "choose a shorter one")
+	}
+	return nil
+}
+
+// takeKey takes the KMS key out of the query.
+func takeKey(what string, query url.Values) (key, rest string, err error) {
+	keys, given := query["kms_key"]
+	if !given {
+		return "", query.Encode(), nil
+	}
+	query.Del("kms_key")
+	if len(keys) != 1 || keys[0] == "" {
+		return "", "", oneline.New(what, "kms_key is given twice or is empty", storeForm)
+	}
+	key = keys[0]
+	plain := strings.ReplaceAll(key, workspacePlace, "x")
+	for i := 0; i < len(plain); i++ {
+		if c := plain[i]; !isAlnum(c) && strings.IndexByte(":/_-", c) < 0 {
+			return "", "", oneline.New(what, "kms_key is no key's id, ARN or alias", "write kms_key=alias/NAME; {workspace} may stand in it")
+		}
+	}
+	return key, query.Encode(), nil
+}
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
