@@ -69,6 +69,7 @@ func TestLeavesStayLeaves(t *testing.T) {
 		"credential/forward":  {"credential/agent", "credential/protocol", "internal/oneline"},
 		"internal/oneline":    nil,
 		"internal/version":    nil,
+		"store":               nil,
 		"mint":                {"credential", "credential/protocol", "internal/keywrap", "internal/oneline", "internal/redact"},
 		"broker/api":          {"credential/protocol", "credential", "internal/oneline"},
 	}

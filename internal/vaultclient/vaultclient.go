@@ -57,6 +57,19 @@ func (c *Client) Write(ctx context.Context, what, path string, body any) (*Answe
 	return c.ask(ctx, what, request{method: http.MethodPost, path: path, body: body})
 }
 
+// List is Read for the names in a folder.
+func (c *Client) List(ctx context.Context, what, path string) (*Answer, error) {
+	return c.ask(ctx, what, request{method: methodList, path: path})
+}
+
+// Delete is Read for taking away what is at a path.
+func (c *Client) Delete(ctx context.Context, what, path string) (*Answer, error) {
+	return c.ask(ctx, what, request{method: http.MethodDelete, path: path})
+}
+
+// methodList is Vault's own (https://developer.hashicorp.com/vault/api-docs#http-verbs).
+const methodList = "LIST"
+
 func (c *Client) ask(ctx context.Context, what string, r request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
 	defer cancel()

@@ -1,0 +1,286 @@
+package vaultstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/vaultclient"
+	"github.com/gatepass/gatepass/store"
+)
+
+// maxTries is how often a Replace is tried when others write at the same time.
+const maxTries = 20
+
+// valueField holds what is no token; tokens are in defaultField, where sources
+// look for them.
+const valueField = "value"
+
+// A Store keeps every entry as a secret of a KV engine of version 2, and writes
+// with check-and-set only.
+type Store struct {
+	prefix string // "mount/prefix", or the mount alone
+	client *vaultclient.Client
+
+	mu     sync.Mutex // guards engine
+	engine string     // the engine's path with a slash at its end; "" until Vault was asked
+}
+
+// OpenStore reads a store's URL, vault://mount[/prefix]?addr=…&auth=…, with the
+// keys of a source that say how to reach Vault and how to log in. Vault is asked,
+// and the environment read, by the first call only.
+func OpenStore(u *url.URL) (*Store, error) {
+	const form = "write vault://MOUNT/PREFIX?addr=https://host[:port]&auth=METHOD"
+	what := "store vault://" + u.Host + u.Path
+	prefix := strings.TrimSuffix(u.Host+u.Path, "/")
+	switch {
+	case u.Scheme != "vault":
+		return nil, oneline.New("store", "its scheme is not vault", form)
+	case u.User != nil || u.Opaque != "" || u.Fragment != "":
+		return nil, oneline.New("store vault://"+u.Host, "a store's URL has no user, password or fragment", form)
+	case u.Port() != "":
+		return nil, oneline.New(what, "what follows vault:// is the mount, not the address", form)
+	case u.Host == "" || !vaultclient.IsPath(prefix) || strings.ContainsAny(prefix, "{}%"):
+		return nil, oneline.New(what, "it names no mount, or its path is none of Vault", form)
+	}
+	client, _, err := vaultclient.Open(what, u.RawQuery, "")
+	if err != nil {
+		return nil, err
+	}
+	return &Store{prefix: prefix, client: client}, nil
+}
+
+// Upkeep renews the Vault token; a long-lived process calls it from time to
+// time.
+func (s *Store) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
+
+// kept is the newest version of a secret.
+type kept struct {
+	version int // 0 where there has never been one
+	fields  map[string]json.RawMessage
+	written time.Time
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	what := s.what("read", name)
+	found, err := s.read(ctx, what, name)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	if found.fields == nil {
+		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+	}
+	var text string
+	if json.Unmarshal(found.fields[fieldOf(name)], &text) != nil || text == "" {
+		return store.Entry{}, oneline.New(what, "it has no field "+fieldOf(name)+" with a text in it", "gatepass did not write it; choose another prefix")
+	}
+	return store.Entry{Value: store.NewSecret(text), Modified: found.written}, nil
+}
+
+func fieldOf(name store.Name) string {
+	if name.IsToken() {
+		return defaultField
+	}
+	return valueField
+}
+
+// read returns the newest version. One that was deleted has no fields.
+func (s *Store) read(ctx context.Context, what string, name store.Name) (kept, error) {
+	path, err := s.path(ctx, what, "data", name)
+	if err != nil {
+		return kept{}, err
+	}
+	answer, err := s.client.Read(ctx, what, path)
+	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
+	switch {
+	case ok && refusal.Status == http.StatusNotFound:
+		return kept{version: versionOf(refusal.Data["metadata"])}, nil
+	case err != nil:
+		return kept{}, s.describe(what, "read", path, err)
+	}
+	fields, written, err := decodeVersion(answer.Data)
+	if err != nil {
+		return kept{}, oneline.Wrap(what, err, "")
+	}
+	return kept{versionOf(answer.Data["metadata"]), fields, written}, nil
+}
+
+func versionOf(metadata json.RawMessage) int {
+	var m struct {
+		Version int `json:"version"`
+	}
+	_ = json.Unmarshal(metadata, &m)
+	return m.Version
+}
+
+// Put implements [store.Store]. A write that Vault carried out without its
+// answer arriving is repeated; with CreateOnly the outcome may then be
+// [store.ErrExists] for an entry of one's own.
+func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	what := s.what("write", name)
+	if err := value.Check(); err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	for range maxTries {
+		found, err := s.read(ctx, what, name)
+		if err != nil {
+			return err
+		}
+		if found.fields != nil && mode == store.CreateOnly {
+			return &oneline.Error{What: what, Err: store.ErrExists}
+		}
+		if err = s.write(ctx, what, name, value, found.version); !errors.Is(err, errStale) {
+			return err
+		}
+	}
+	return oneline.New(what, "others write it all the time", "try again in a moment")
+}
+
+// errStale reports that another version was written in between.
+var errStale = errors.New("check-and-set failed")
+
+func (s *Store) write(ctx context.Context, what string, name store.Name, value store.Secret, version int) error {
+	path, err := s.path(ctx, what, "data", name)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{
+		"options": map[string]int{"cas": version},
+		"data":    map[string]string{fieldOf(name): value.Reveal()},
+	}
+	_, err = s.client.Write(ctx, what, path, body)
+	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
+	if ok && refusal.Status == http.StatusBadRequest && strings.Contains(refusal.Said, "check-and-set") {
+		return errStale
+	}
+	return s.describe(what, "create and update", path, err)
+}
+
+// Delete implements [store.Store]. All versions go, and what is known of them.
+func (s *Store) Delete(ctx context.Context, name store.Name) error {
+	what := s.what("delete", name)
+	path, err := s.path(ctx, what, "metadata", name)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.Delete(ctx, what, path)
+	return s.describe(what, "delete", path, err)
+}
+
+// List implements [store.Store]. It asks once for every folder.
+func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	return func(yield func(store.Name, error) bool) {
+		folders := []string{below.String()}
+		for len(folders) > 0 {
+			folder := folders[0]
+			folders = folders[1:]
+			keys, err := s.keys(ctx, folder)
+			if err != nil {
+				yield(store.Name{}, err)
+				return
+			}
+			for _, key := range keys {
+				path := strings.TrimPrefix(folder+"/"+key, "/")
+				if inner, ok := strings.CutSuffix(path, "/"); ok {
+					folders = append(folders, inner)
+					continue
+				}
+				name, err := store.ParseName(path)
+				if err == nil && !yield(name, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// keys are the names in a folder; those of folders end with a slash.
+func (s *Store) keys(ctx context.Context, folder string) ([]string, error) {
+	full := strings.TrimSuffix(s.prefix+"/"+folder, "/")
+	what := "list " + full + " in " + s.client.Where()
+	path, err := s.apiPath(ctx, what, "metadata", full)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.client.List(ctx, what, path)
+	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
+	if ok && refusal.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.describe(what, "list", path, err)
+	}
+	var keys []string
+	if json.Unmarshal(answer.Data["keys"], &keys) != nil {
+		return nil, oneline.New(what, "it is no answer of a KV engine of version 2", "")
+	}
+	return keys, nil
+}
+
+func (s *Store) what(verb string, name store.Name) string {
+	return verb + " " + s.prefix + "/" + name.String() + " in " + s.client.Where()
+}
+
+// path is where the engine answers for name: kind is data or metadata.
+func (s *Store) path(ctx context.Context, what, kind string, name store.Name) (string, error) {
+	if name.IsZero() {
+		return "", oneline.New(what, "it has no name", "")
+	}
+	return s.apiPath(ctx, what, kind, s.prefix+"/"+name.String())
+}
+
+func (s *Store) apiPath(ctx context.Context, what, kind, full string) (string, error) {
+	engine, err := s.find(ctx, what)
+	if err != nil {
+		return "", err
+	}
+	below := strings.TrimSuffix(strings.TrimPrefix(full+"/", engine), "/")
+	return strings.TrimSuffix(engine+kind+"/"+below, "/"), nil
+}
+
+// find asks once which engine the prefix is in. Version 1 would take a write to
+// data/ for the name of a secret.
+func (s *Store) find(ctx context.Context, what string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine != "" {
+		return s.engine, nil
+	}
+	answer, err := s.client.Read(ctx, what, "sys/internal/ui/mounts/"+s.prefix)
+	if err != nil {
+		mount, _, _ := strings.Cut(s.prefix, "/")
+		if _, ok := errors.AsType[*vaultclient.Refusal](err); ok {
+			return "", oneline.New(what, "permission denied, or there is no secrets engine at "+mount+"/",
+				"check mount and namespace, or have a policy of "+s.client.Identity()+" allow what is below "+mount+"/data/ and "+mount+"/metadata/")
+		}
+		return "", err
+	}
+	first, _, _ := strings.Cut(s.prefix, "/")
+	m := decodeMount(answer.Data, first, s.prefix+"/")
+	if m.version != versioned {
+		return "", oneline.New(what, "the engine at "+m.path+" is no KV engine of version 2", "enable one: vault secrets enable -version=2 -path=NAME kv")
+	}
+	s.engine = m.path
+	return s.engine, nil
+}
+
+// describe turns a refusal into one line. Other errors are lines already.
+func (s *Store) describe(what, capability, path string, err error) error {
+	r, ok := errors.AsType[*vaultclient.Refusal](err)
+	switch {
+	case !ok:
+		return err
+	case r.Status == http.StatusForbidden:
+		return oneline.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+capability+" on "+path)
+	}
+	return oneline.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, prefix and addr of the store")
+}
