@@ -63,19 +63,20 @@ func Plan(r *Record, held Held, want Want) []Step {
 	for _, owner := range p.want.Owners {
 		if owner = strings.ToLower(owner); !p.live[owner] {
 			p.add(Mint, owner, "", "there is no token that lasts")
+			p.live[owner] = true
 		}
 	}
 	slices.SortFunc(p.steps, func(a, b Step) int {
 		return cmp.Or(cmp.Compare(slices.Index(actions, a.Do), slices.Index(actions, b.Do)),
 			cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Hash, b.Hash))
 	})
-	return slices.Compact(p.steps)
+	return p.steps
 }
 
 type planner struct {
 	held  Held
 	want  Want
-	live  map[string]bool // owners with a token that stays
+	live  map[string]bool // owners with a token that stays, or a new one
 	steps []Step
 }
 

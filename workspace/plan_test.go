@@ -34,6 +34,7 @@ func TestPlan(t *testing.T) {
 
 		{"ended before GitHub was asked", tokens{token("acme", Planned, "", 0)}, false, nil, "acme", "abandon acme, mint acme"},
 		{"ended while GitHub was asked", tokens{token("acme", Minting, "", 0)}, false, nil, "acme", "abandon acme, mint acme"},
+		{"ended so twice", tokens{token("acme", Minting, "", 0), token("acme", Minting, "", 0)}, false, nil, "acme", "abandon acme, abandon acme, mint acme"},
 		{"ended before the delivery", tokens{token("acme", Minted, "h", lasts)}, false, nil, "acme", "abandon acme h, mint acme"},
 		{"ended after the delivery", tokens{token("acme", Minted, "h", lasts)}, false, Held{"acme": "h"}, "acme", "adopt acme h"},
 		{"one of two owners is done", tokens{token("acme", Delivered, "h", lasts), token("octo", Minting, "", 0)}, false, Held{"acme": "h"}, "acme octo", "abandon octo, mint octo"},

@@ -1,5 +1,6 @@
 // Package workspace is the issuing side's view of a workspace: the profile that
-// says what it may do, and the ledger record of what it has been given.
+// says what it may do, the ledger record of what it has been given, and the
+// Issuer that gives and takes.
 package workspace
 
 import (

@@ -1,0 +1,230 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+var errKilled = errors.New("killed")
+
+// mortal counts the effects of a run and kills it at one of them: either the
+// effect takes place and nobody hears of it, or it does not. Afterwards nothing
+// works any more.
+type mortal struct {
+	at     int // the effect that kills; 0 for none
+	after  bool
+	count  int
+	isDead bool
+}
+
+func (m *mortal) do(effect func() error) error {
+	if m.isDead {
+		return errKilled
+	}
+	m.count++
+	if m.count != m.at {
+		return effect()
+	}
+	m.isDead = true
+	if m.after {
+		_ = effect()
+	}
+	return errKilled
+}
+
+// mortalStore is a store of a run that can be killed.
+type mortalStore struct {
+	store.Store
+	m *mortal
+}
+
+func (s mortalStore) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
+	return s.m.do(func() error { return s.Store.Put(ctx, n, v, mode) })
+}
+
+func (s mortalStore) Delete(ctx context.Context, n store.Name) error {
+	return s.m.do(func() error { return s.Store.Delete(ctx, n) })
+}
+
+func (s mortalStore) Get(ctx context.Context, n store.Name) (e store.Entry, err error) {
+	if s.m.isDead {
+		return e, errKilled
+	}
+	return s.Store.Get(ctx, n)
+}
+
+func (s mortalStore) List(ctx context.Context, p store.Prefix) iter.Seq2[store.Name, error] {
+	if s.m.isDead {
+		return func(yield func(store.Name, error) bool) { yield(store.Name{}, errKilled) }
+	}
+	return s.Store.List(ctx, p)
+}
+
+// mortalGitHub is the network of a run that can be killed.
+type mortalGitHub struct {
+	http.RoundTripper
+	m *mortal
+}
+
+func (g mortalGitHub) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	if r.Method == http.MethodGet && !g.m.isDead {
+		return g.RoundTripper.RoundTrip(r)
+	}
+	err = g.m.do(func() (err error) {
+		response, err = g.RoundTripper.RoundTrip(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// city is a GitHub with two owners, and a store that knows both.
+type city struct {
+	*fakegithub.Server
+	t     *testing.T
+	app   fakegithub.App
+	key   *mint.KeySigner
+	store store.Store
+}
+
+var testKey = func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
+
+func newCity(t *testing.T) *city {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	s, err := filestore.OpenStore(&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "store")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &city{Server: gh, t: t, store: s}
+	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)}
+	if c.key, err = mint.ParseKey(pem.EncodeToMemory(block)); err != nil {
+		t.Fatal(err)
+	}
+	if c.app, err = gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"Acme", "octo"} {
+		c.settleIn(owner)
+	}
+	return c
+}
+
+func (c *city) settleIn(owner string) {
+	c.t.Helper()
+	if _, err := c.AddRepository(fakegithub.Repository{Owner: owner, Name: "widgets"}); err != nil {
+		c.t.Fatal(err)
+	}
+	in, err := c.AddInstallation(fakegithub.Installation{AppID: c.app.ID, Account: owner, RepositorySelection: "all"})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	name, err := store.Installation(owner)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.store.Put(c.t.Context(), name, store.NewSecret(fmt.Sprint(in.ID, "\n")), store.Replace); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// run is an Issuer as one process would have it.
+func (c *city) run(m *mortal) *Issuer {
+	client := &http.Client{Transport: mortalGitHub{c.Transport(), m}}
+	return &Issuer{
+		App:   &mint.App{ID: c.app.ClientID, Signer: c.key, URL: "https://github.test", Client: client, Now: c.Now},
+		Store: mortalStore{c.store, m}, Now: c.Now,
+	}
+}
+
+// held are the live tokens that the store has, and their names.
+func (c *city) held() (names, hashes []string) {
+	c.t.Helper()
+	for name, err := range c.store.List(c.t.Context(), store.Workspaces()) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		names = append(names, strings.TrimPrefix(name.String(), "sandbox/sb-1/"))
+		if entry, err := c.store.Get(c.t.Context(), name); err == nil && name.IsToken() {
+			hashes = append(hashes, credential.NewToken(entry.Value.Reveal(), time.Time{}).Hash())
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(hashes)
+	return names, slices.Compact(hashes)
+}
+
+func (c *city) checkNames(want ...string) {
+	c.t.Helper()
+	if names, _ := c.held(); !slices.Equal(names, want) {
+		c.t.Errorf("the store has %q, want %q", names, want)
+	}
+}
+
+// checkLive allows as many live tokens that the store does not have as were
+// lost.
+func (c *city) checkLive(delivered, lost int) {
+	c.t.Helper()
+	_, hashes := c.held()
+	live := 0
+	for _, token := range c.Tokens() {
+		if slices.Contains(hashes, token.Hash) {
+			live++
+		} else if !slices.Equal(slices.Sorted(mapsKeys(token.Permissions)), []string{"metadata"}) {
+			lost--
+		}
+	}
+	if live != delivered || len(hashes) != delivered || lost < 0 {
+		c.t.Errorf("%d tokens are live in the store, want %d; %d more are live than may be lost", live, delivered, -lost)
+	}
+}
+
+func mapsKeys(m fakegithub.Permissions) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func profile(t *testing.T, repositories string) *Profile {
+	t.Helper()
+	p, err := ParseProfile([]byte(spec("      allowedRepos: [" + repositories + "]\n      allowedRefs: [main]\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

@@ -1,0 +1,202 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+)
+
+var bothOwners = []string{"github-tokens/acme", "github-tokens/octo", "workspace"}
+
+func TestCreateDeliversInTheLayout(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*")); err != nil {
+		t.Fatal(err)
+	}
+	c.checkNames(bothOwners...)
+	c.checkLive(2, 0)
+	before := c.Tokens()
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*")); err != nil || !slices.Equal(hashesOf(c), hashesIn(before)) {
+		t.Errorf("Create again = %v and mints anew, want nothing to change", err)
+	}
+	// With one owner there is the single token, too, and the other is revoked.
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err != nil {
+		t.Fatal(err)
+	}
+	c.checkNames("github-token", "github-tokens/acme", "workspace")
+	c.checkLive(1, 0)
+}
+
+func hashesOf(c *city) []string { return hashesIn(c.Tokens()) }
+
+func hashesIn(tokens []fakegithub.Token) (hashes []string) {
+	for _, token := range tokens {
+		hashes = append(hashes, token.Hash)
+	}
+	return hashes
+}
+
+// A workspace is made while GitHub is down, or before the App is installed, and
+// heals by the next run: nothing of it is frozen.
+func TestCreateHeals(t *testing.T) {
+	c := newCity(t)
+	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"))
+	if r == nil || err == nil || !strings.Contains(err.Error(), "not installed on late") {
+		t.Fatalf("Create = %v, %v, want a record and an error that names the owner", r, err)
+	}
+	c.checkNames("workspace")
+	c.settleIn("late")
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets")); err != nil {
+		t.Fatal(err)
+	}
+	c.checkLive(2, 0)
+}
+
+// kills runs test once for every effect of a run and both ways to die at it.
+func kills(t *testing.T, test func(t *testing.T, m *mortal) (isOver bool)) {
+	for at := 1; ; at++ {
+		isOver := false
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("effect %d done %v", at, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { isOver = test(t, &mortal{at: at, after: after}) })
+			})
+		}
+		if isOver || t.Failed() {
+			return
+		}
+	}
+}
+
+func TestCreateThatIsKilledIsFinishedByTheNext(t *testing.T) {
+	kills(t, func(t *testing.T, m *mortal) bool {
+		c := newCity(t)
+		p := profile(t, "acme/widgets, octo/w*")
+		_, err := c.run(m).Create(t.Context(), "sb-1", p)
+		if (err == nil) == m.isDead {
+			t.Fatalf("Create = %v, dead: %v", err, m.isDead)
+		}
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p); err != nil {
+			t.Fatalf("the next Create = %v", err)
+		}
+		c.checkNames(bothOwners...)
+		c.checkLive(2, 1)
+		if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
+			t.Fatal(err)
+		}
+		c.checkNames()
+		c.checkLive(0, 1)
+		c.Advance(time.Hour)
+		c.checkLive(0, 0)
+		return !m.isDead
+	})
+}
+
+func TestDestroyThatIsKilledIsFinishedByTheNext(t *testing.T) {
+	kills(t, func(t *testing.T, m *mortal) bool {
+		c := newCity(t)
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.run(m).Destroy(t.Context(), "sb-1"); (err == nil) == m.isDead {
+			t.Fatalf("Destroy = %v, dead: %v", err, m.isDead)
+		}
+		for range 2 {
+			if lost, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil || len(lost) > 0 {
+				t.Fatalf("the next Destroy = %v, %v, want it done", lost, err)
+			}
+		}
+		c.checkNames()
+		c.checkLive(0, 0)
+		return !m.isDead
+	})
+}
+
+// What the first system delivered is revoked, too.
+func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
+	c := newCity(t)
+	installed, err := StoredInstallations(t.Context(), c.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.MintFor(installed[0].ID, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := store.OnlyToken("sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.store.Put(t.Context(), name, store.NewSecret(token), store.CreateOnly); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	c.checkNames()
+	c.checkLive(0, 0)
+}
+
+// A token that cannot be delivered is not left alive.
+func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	i.Store = fullStore{i.Store}
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err == nil || !strings.Contains(err.Error(), "no space") {
+		t.Fatalf("Create = %v, want the store's error", err)
+	}
+	c.checkNames("workspace")
+	c.checkLive(0, 0)
+	if n := c.Count(func(r fakegithub.Request) bool { return r.Method == http.MethodDelete }); n != 1 {
+		t.Errorf("GitHub was asked to revoke %d times, want once", n)
+	}
+}
+
+// fullStore takes no tokens.
+type fullStore struct{ store.Store }
+
+func (s fullStore) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
+	if n.IsToken() {
+		return errors.New("no space")
+	}
+	return s.Store.Put(ctx, n, v, mode)
+}
+
+func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
+	c := newCity(t)
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err != nil {
+		t.Fatal(err)
+	}
+	c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
+	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err == nil {
+		t.Fatal("Destroy is done, want an error")
+	}
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err == nil || !strings.Contains(err.Error(), "being destroyed") {
+		t.Errorf("Create = %v, want a refusal", err)
+	}
+	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	c.checkNames()
+	c.checkLive(0, 0)
+}
+
+// Every name of the workspace's folder is checked before anything is asked.
+func TestIDsThatClimbAreRefused(t *testing.T) {
+	c := newCity(t)
+	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profile(t, "acme/widgets")); err == nil {
+		t.Error("Create(../config) is done, want an error")
+	}
+	if _, err := c.run(&mortal{}).Destroy(t.Context(), ".."); err == nil {
+		t.Error("Destroy(..) is done, want an error")
+	}
+}
