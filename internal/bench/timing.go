@@ -58,10 +58,14 @@ func (c command) run() (sample, error) {
 		printed.Close()
 		return sample{}, err
 	}
-	limit := time.AfterFunc(runLimit, func() { _ = process.Kill() })
-	state, err := process.Wait()
+	ended := await(process, runLimit)
 	took := time.Since(start)
 
+	if !ended {
+		_ = process.Kill()
+	}
+	limit := time.AfterFunc(runLimit, func() { _ = process.Kill() })
+	state, err := process.Wait()
 	limit.Stop()
 	printed.Close()
 	if err != nil {
