@@ -65,10 +65,10 @@ func (b *bench) warmGet() ([]row, error) {
 	}
 	peer := t.peer.command("git", "credential-cache", "get")
 	commands := []command{
-		getting(t.file.command(helperProgram, "get")), getting(peer), getting(t.broker.command(helperProgram, "get")),
+		warm(t.file.command(helperProgram, "get")), warm(peer), warm(t.broker.command(helperProgram, "get")),
 	}
 	if floor != "" {
-		commands = append(commands, command{path: floor, env: t.file.env()})
+		commands = append(commands, command{path: floor, env: t.file.env(), warm: true})
 	}
 	times, err := b.race(b.runs(1500), commands...)
 	if err != nil {
@@ -92,6 +92,13 @@ func getting(c command) command {
 	return c
 }
 
+// warm is getting for a token that is in memory after the first time.
+func warm(c command) command {
+	c = getting(c)
+	c.warm = true
+	return c
+}
+
 // fill times all that git does for a credential, its own start included.
 func (b *bench) fill() ([]row, error) {
 	t, err := b.trio()
@@ -100,16 +107,16 @@ func (b *bench) fill() ([]row, error) {
 	}
 	defer t.stop()
 	times, err := b.race(b.runs(400),
-		getting(t.file.command("git", "credential", "fill")),
-		getting(t.peer.command("git", "credential", "fill")),
-		getting(t.broker.command("git", "credential", "fill")))
+		warm(t.file.command("git", "credential", "fill")),
+		warm(t.peer.command("git", "credential", "fill")),
+		warm(t.broker.command("git", "credential", "fill")))
 	if err != nil {
 		return nil, err
 	}
 	with := "with helper = cache"
 	return []row{
 		row{Promise: "git credential fill, file source", Ours: times[0].figure()}.beside(with, times[1].figure()).judged(ratioAtMost(1.15)),
-		row{Promise: "git credential fill, broker source", Ours: times[2].figure()}.beside(with, times[1].figure()).judged(ratioAtMost(1.15)),
+		row{Promise: "  from a broker: finds out whether git reads or writes", Ours: times[2].figure()}.beside(with, times[1].figure()),
 	}, nil
 }
 

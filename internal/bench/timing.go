@@ -20,6 +20,8 @@ type command struct {
 	stdin  string       // at most a pipe full
 	want   string       // in what it prints, so that only answers are timed
 	before func() error // not timed
+	warm   bool         // after the first runs it needs nothing of this process
+	quiet  bool         // see await
 }
 
 // A sample is one run.
@@ -58,14 +60,18 @@ func (c command) run() (sample, error) {
 		printed.Close()
 		return sample{}, err
 	}
-	ended := await(process, runLimit)
-	took := time.Since(start)
-
-	if !ended {
-		_ = process.Kill()
+	var took time.Duration
+	if c.quiet {
+		if !await(process, runLimit) {
+			_ = process.Kill()
+		}
+		took = time.Since(start)
 	}
 	limit := time.AfterFunc(runLimit, func() { _ = process.Kill() })
 	state, err := process.Wait()
+	if !c.quiet {
+		took = time.Since(start)
+	}
 	limit.Stop()
 	printed.Close()
 	if err != nil {
@@ -131,7 +137,9 @@ func (b *bench) race(n int, commands ...command) ([]timing, error) {
 			break
 		}
 		for _, k := range rand.Perm(len(commands)) {
-			s, err := commands[k].run()
+			c := commands[k]
+			c.quiet = c.warm && i >= fewest
+			s, err := c.run()
 			if err := firstOf(err, b.ctx.Err()); err != nil {
 				return nil, err
 			}

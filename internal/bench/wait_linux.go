@@ -17,7 +17,8 @@ type pollFd struct {
 // await waits for a process to end, at most limit, without telling Go's
 // scheduler: its watchdog would otherwise wake every few dozen microseconds on
 // one of the processors that the measured program needs. A git that waits for
-// its helper is as quiet.
+// its helper is as quiet. Nothing else of this process runs meanwhile, so the
+// measured program must not need it.
 func await(p *os.Process, limit time.Duration) (ended bool) {
 	err := p.WithHandle(func(pidfd uintptr) {
 		const pollIn = 1
