@@ -23,6 +23,10 @@ go tool staticcheck ./... || fail=1
 step "go.mod is tidy"
 go mod tidy -diff || fail=1
 
+if [ "${CI:-}" = true ] && ! command -v shellcheck >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+	step "installing shellcheck"
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends shellcheck >/dev/null || fail=1
+fi
 if command -v shellcheck >/dev/null 2>&1; then
 	step "shellcheck"
 	git ls-files '*.sh' .ci/run | xargs shellcheck || fail=1
