@@ -145,9 +145,23 @@ func Parse(data []byte) (*Workspace, error) {
 	return f.check()
 }
 
+// unknownKey puts what the YAML package says of a key it was not told of ("line
+// 2: field refz not found in type config.file") into the user's words.
+func unknownKey(text string) string {
+	where, rest, found := strings.Cut(text, ": field ")
+	key, _, ours := strings.Cut(rest, " not found in type ")
+	if !found || !ours {
+		return text
+	}
+	return fmt.Sprintf("%s: unknown key %q", where, key)
+}
+
 // flatten makes one line of the YAML package's list of errors.
 func flatten(err error) error {
 	if list, ok := errors.AsType[*yaml.TypeError](err); ok {
+		for i, text := range list.Errors {
+			list.Errors[i] = unknownKey(text)
+		}
 		return errors.New(strings.Join(list.Errors, ", "))
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))

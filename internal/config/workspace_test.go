@@ -60,7 +60,7 @@ func TestParseDefaults(t *testing.T) {
 
 func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"an unknown key", "source: file:///x\nrefz: [main]\n", "refz"},
+		{"an unknown key", "source: file:///x\nrefz: [main]\n", `line 2: unknown key "refz"`},
 		{"a repeated key", "cache: none\ncache: memory\n", "already defined"},
 		{"two documents", "cache: none\n---\ncache: none\n", "more than one"},
 		{"a wildcard host", "hosts: ['*.github.com']\n", "exact host"},
