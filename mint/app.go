@@ -12,6 +12,9 @@ const (
 	// DefaultURL is the REST API of github.com.
 	DefaultURL = "https://api.github.com"
 
+	// DefaultGitHub is what people call it.
+	DefaultGitHub = "https://github.com"
+
 	apiVersion = "2022-11-28"
 	userAgent  = "gatepass"
 	callWait   = 30 * time.Second // of one request

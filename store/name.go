@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -13,6 +14,8 @@ const (
 	tokensFolder        = "github-tokens"
 	tokenName           = "github-token"
 	recordName          = "workspace"
+	lockName            = "lock"
+	supersededFolder    = "superseded"
 )
 
 // maxSegment is the longest part of a name between slashes, in bytes. It is
@@ -38,6 +41,10 @@ func PrivateKey() Name { return Name{configFolder + "/private-key"} }
 
 // Signer is where the URL of the KMS key is that signs for the App.
 func Signer() Name { return Name{configFolder + "/signer"} }
+
+// GitHubURL is where the address of the App's GitHub is, when that is not
+// github.com.
+func GitHubURL() Name { return Name{configFolder + "/github-url"} }
 
 // LegacyInstallation is where the first system kept its one installation.
 func LegacyInstallation() Name { return Name{configFolder + "/installation-id"} }
@@ -67,6 +74,17 @@ func OnlyToken(workspace string) (Name, error) {
 // Record is where a workspace's ledger record is. It holds no secrets.
 func Record(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, recordName)
+}
+
+// Lock is where a run says that it works on a workspace.
+func Lock(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, lockName)
+}
+
+// Superseded is where a token is kept that another has taken the place of, from
+// then on until it is revoked. fingerprint tells it from others.
+func Superseded(workspace string, fingerprint [8]byte) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(fingerprint[:]))
 }
 
 func name(err error, segments ...string) (Name, error) {
@@ -172,8 +190,20 @@ func (n Name) IsToken() bool {
 	return ok && (owned || strings.HasSuffix(n.path, "/"+tokenName))
 }
 
-// IsRecord reports whether n is where a ledger record is.
-func (n Name) IsRecord() bool {
+// IsLock reports whether n is where a run says that it works on a workspace.
+func (n Name) IsLock() bool { return n.isOwn(lockName) }
+
+// IsSuperseded reports whether n is where a token waits to be revoked.
+func (n Name) IsSuperseded() bool {
 	parts := strings.Split(n.path, "/")
-	return len(parts) == 3 && parts[0] == workspacesFolder && parts[2] == recordName
+	return len(parts) == 4 && parts[0] == workspacesFolder && parts[2] == supersededFolder
+}
+
+// IsRecord reports whether n is where a ledger record is.
+func (n Name) IsRecord() bool { return n.isOwn(recordName) }
+
+// isOwn reports whether n is the workspace's one entry of that last segment.
+func (n Name) isOwn(last string) bool {
+	parts := strings.Split(n.path, "/")
+	return len(parts) == 3 && parts[0] == workspacesFolder && parts[2] == last
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/gatepass/gatepass/cmd/internal/signer"
-	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
 )
 
@@ -30,29 +29,6 @@ func appKeyFlags() []cli.Flag {
 
 func privateKeyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub hands it out, mode 0600"}
-}
-
-// githubVariable names the GitHub where no option does.
-const githubVariable = "GATEPASS_GITHUB_URL"
-
-func githubFlag() cli.Flag {
-	return &cli.StringFlag{Name: "github-url", Usage: "the `URL` of GitHub Enterprise, or " + githubVariable, DefaultText: "https://github.com"}
-}
-
-// apiURL returns the REST API of the GitHub that is asked.
-func (w *world) apiURL(c *cli.Context) (string, error) {
-	github := c.String("github-url")
-	if github == "" {
-		github = w.getenv(githubVariable)
-	}
-	if github == "" {
-		return mint.DefaultURL, nil
-	}
-	api, err := mint.APIURL(github)
-	if err != nil {
-		return "", usage(c, "--github-url or "+githubVariable+": "+err.Error())
-	}
-	return api, nil
 }
 
 // appSigner opens the key of the command line.

@@ -1,0 +1,101 @@
+package issuing
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// GitHubVariable names the GitHub where no option does.
+const GitHubVariable = "GATEPASS_GITHUB_URL"
+
+// notSetUp is what to do where the store has no App.
+const notSetUp = "run gatepass app create, or gatepass app add"
+
+// An App is the GitHub App of a store, ready to mint.
+type App struct {
+	*mint.App
+	Key    signer.Signer
+	GitHub string // as a person knows it: https://github.com
+}
+
+// LoadApp reads the App of a store. github is what the option or the variable
+// say; "" means what the store says, else github.com. GitHub is not asked.
+//
+// The error wraps [store.ErrNotFound] where no App is set up.
+func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
+	id, err := Text(ctx, s, store.AppClientID())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &oneline.Error{What: "load the GitHub App", Why: "none is set up in this store", Do: notSetUp, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if github, err = GitHub(ctx, s, github); err != nil {
+		return nil, err
+	}
+	api, err := mint.APIURL(github)
+	if err != nil {
+		return nil, oneline.Wrap("GitHub at "+github, err, "")
+	}
+	key, err := LoadKey(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &App{App: &mint.App{ID: id, Signer: key, URL: api}, Key: key, GitHub: github}, nil
+}
+
+// GitHub returns which GitHub a store's App is of: named, else what the store
+// says, else github.com.
+func GitHub(ctx context.Context, s store.Store, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	kept, err := Text(ctx, s, store.GitHubURL())
+	if errors.Is(err, store.ErrNotFound) {
+		return mint.DefaultGitHub, nil
+	}
+	return kept, err
+}
+
+// LoadKey opens the App's key: the KMS key that the store names, else the
+// private key that it holds. It wraps [store.ErrNotFound] where it has neither.
+func LoadKey(ctx context.Context, s store.Store) (signer.Signer, error) {
+	url, err := Text(ctx, s, store.Signer())
+	if err == nil {
+		return signer.Open(url)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	entry, err := s.Get(ctx, store.PrivateKey())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &oneline.Error{What: "load the App's key", Why: "the store has neither a private key nor the URL of a signer", Do: notSetUp, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := mint.ParseKey([]byte(entry.Value.Reveal()))
+	if err != nil {
+		return nil, oneline.Wrap("read "+store.PrivateKey().String(), err, "set the App's key anew: gatepass app rotate-key")
+	}
+	return key, nil
+}
+
+// Text reads an entry that is a line of text.
+func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
+	entry, err := s.Get(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(entry.Value.Reveal())
+	if text == "" || strings.ContainsAny(text, "\r\n") {
+		return "", oneline.New("read "+name.String(), "it is not one line of text", "set the App up anew: gatepass app add --force")
+	}
+	return text, nil
+}

@@ -1,0 +1,126 @@
+package issuing
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// Credentials are what a store keeps of an App. Exactly one of PrivateKey and
+// Signer is set.
+type Credentials struct {
+	ID         string       // client ID or App ID
+	PrivateKey store.Secret // PEM
+	Signer     string       // the URL of a key in a KMS
+	GitHub     string       // "" and https://github.com are the same
+}
+
+// restoreWait bounds putting things back for a caller that has given up.
+const restoreWait = 10 * time.Second
+
+// Kept returns the names of what a store has of an App already.
+func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
+	var kept []store.Name
+	for _, name := range []store.Name{store.AppClientID(), store.PrivateKey(), store.Signer(), store.GitHubURL()} {
+		switch _, err := s.Get(ctx, name); {
+		case err == nil:
+			kept = append(kept, name)
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+	}
+	return kept, nil
+}
+
+// Save keeps the credentials in the store. With [store.CreateOnly] it returns an
+// error that wraps [store.ErrExists], and changes nothing, where an App is set
+// up. When a write fails, what was there before is put back.
+func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) error {
+	if (c.PrivateKey.Reveal() == "") == (c.Signer == "") || c.ID == "" {
+		return errors.New("save the App: want an ID and either a private key or a signer")
+	}
+	kept, err := Kept(ctx, s)
+	if err != nil {
+		return err
+	}
+	if mode == store.CreateOnly && len(kept) > 0 {
+		return &oneline.Error{What: "save the App", Why: "the store has " + kept[0].String() + " already", Do: "add --force to replace it", Err: store.ErrExists}
+	}
+	t := transaction{store: s, mode: mode}
+	for _, e := range c.entries() {
+		if err := t.set(ctx, e.name, e.value); err != nil {
+			return oneline.Join(err, t.undo(ctx))
+		}
+	}
+	return nil
+}
+
+type entry struct {
+	name  store.Name
+	value store.Secret // the zero Secret means that there is to be none
+}
+
+// entries are in the order in which they are written: the ID comes last, since
+// without it no App counts as set up.
+func (c Credentials) entries() []entry {
+	var signer, github store.Secret
+	if c.Signer != "" {
+		signer = store.NewSecret(c.Signer)
+	}
+	if c.GitHub != "" && c.GitHub != mint.DefaultGitHub {
+		github = store.NewSecret(c.GitHub)
+	}
+	return []entry{
+		{store.PrivateKey(), c.PrivateKey},
+		{store.Signer(), signer},
+		{store.GitHubURL(), github},
+		{store.AppClientID(), store.NewSecret(c.ID)},
+	}
+}
+
+// A transaction remembers what it changed.
+type transaction struct {
+	store store.Store
+	mode  store.Mode
+	done  []entry // as they were before, in the order of change
+}
+
+func (t *transaction) set(ctx context.Context, name store.Name, value store.Secret) error {
+	before, err := t.store.Get(ctx, name)
+	absent := errors.Is(err, store.ErrNotFound)
+	if err != nil && !absent {
+		return err
+	}
+	if value.Reveal() == "" && absent || value.Reveal() == before.Value.Reveal() {
+		return nil
+	}
+	t.done = append(t.done, entry{name, before.Value})
+	if value.Reveal() == "" {
+		return t.store.Delete(ctx, name)
+	}
+	return t.store.Put(ctx, name, value, t.mode)
+}
+
+// undo puts things back, the last change first.
+func (t *transaction) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWait)
+	defer cancel()
+	var failed []error
+	for i := len(t.done) - 1; i >= 0; i-- {
+		e := t.done[i]
+		var err error
+		if e.value.Reveal() == "" {
+			err = t.store.Delete(ctx, e.name)
+		} else {
+			err = t.store.Put(ctx, e.name, e.value, store.Replace)
+		}
+		if err != nil {
+			failed = append(failed, oneline.Wrap("put back "+e.name.String(), err, ""))
+		}
+	}
+	return oneline.Join(failed...)
+}

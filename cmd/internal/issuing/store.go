@@ -1,0 +1,80 @@
+// Package issuing opens what every command of the issuing side works with: the
+// store, and the GitHub App that is kept in it.
+package issuing
+
+import (
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/credential/ssmstore"
+	"github.com/gatepass/gatepass/credential/vaultstore"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// StoreVariable names the store where no option does.
+const StoreVariable = "GATEPASS_STORE"
+
+// KnownStores are the forms that OpenStore takes, for messages and help.
+const KnownStores = "ssm:///PREFIX?region=…, vault://MOUNT/PREFIX?addr=…&auth=… and file:///DIR"
+
+// systemStore is where root keeps things by default.
+const systemStore = "/var/lib/gatepass"
+
+// OpenStore makes the store that a URL names. Nothing is asked or written yet.
+func OpenStore(rawURL string) (store.Store, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
+	}
+	switch u.Scheme {
+	case "file":
+		return opened(filestore.OpenStore(u))
+	case "ssm":
+		return opened(ssmstore.OpenStore(u))
+	case "vault":
+		return opened(vaultstore.OpenStore(u))
+	case "":
+		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
+	}
+	return nil, oneline.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
+}
+
+// opened keeps a nil pointer from becoming a Store that is not nil.
+func opened[S store.Store](s S, err error) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// DefaultStore is the URL of the embedded store: /var/lib/gatepass for root,
+// else a folder of the user's (XDG Base Directory Specification).
+func DefaultStore(getenv func(string) string) (string, error) {
+	dir := systemStore
+	if os.Geteuid() != 0 {
+		data := getenv("XDG_DATA_HOME")
+		if home := getenv("HOME"); !filepath.IsAbs(data) && filepath.IsAbs(home) {
+			data = filepath.Join(home, ".local", "share")
+		}
+		if !filepath.IsAbs(data) {
+			return "", errors.New("open the store: HOME is not set; name a store with --store or " + StoreVariable)
+		}
+		dir = filepath.Join(data, "gatepass")
+	}
+	return (&url.URL{Scheme: "file", Path: dir}).String(), nil
+}
+
+// StoreURL is what the option says, else the variable, else the default.
+func StoreURL(option string, getenv func(string) string) (string, error) {
+	if option != "" {
+		return option, nil
+	}
+	if named := getenv(StoreVariable); named != "" {
+		return named, nil
+	}
+	return DefaultStore(getenv)
+}
