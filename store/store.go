@@ -50,6 +50,45 @@ type Store interface {
 	List(ctx context.Context, below Prefix) iter.Seq2[Name, error]
 }
 
+// A Ledger is a Store that finds the records of all workspaces with fewer calls
+// than List and Get take.
+type Ledger interface {
+	// Records yields what [Records] does.
+	Records(ctx context.Context) iter.Seq2[NamedEntry, error]
+}
+
+// A NamedEntry is an entry and where it is kept.
+type NamedEntry struct {
+	Name Name
+	Entry
+}
+
+// Records yields the ledger record of every workspace, in no order that means
+// anything. One that is deleted meanwhile may be left out. The first error ends
+// it.
+func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
+	if ledger, ok := s.(Ledger); ok {
+		return ledger.Records(ctx)
+	}
+	return func(yield func(NamedEntry, error) bool) {
+		for name, err := range s.List(ctx, Workspaces()) {
+			if err == nil && !name.IsRecord() {
+				continue
+			}
+			var entry Entry
+			if err == nil {
+				entry, err = s.Get(ctx, name)
+			}
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if !yield(NamedEntry{name, entry}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // An Entry is what is kept under a name.
 type Entry struct {
 	Value    Secret

@@ -3,7 +3,6 @@ package ssmstore
 import (
 	"context"
 	"errors"
-	"iter"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,14 +19,17 @@ import (
 // (https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html).
 const standardSize = 4096
 
-// A Store keeps every entry as a SecureString below one prefix.
+// A Store keeps every entry below a prefix: as a SecureString, and a ledger
+// record, which holds no secret, as a String, so that all of them are found by
+// their type without a call of KMS.
 //
 // Parameter Store has no check-and-set, so that of two concurrent Replace the
 // later one stays; CreateOnly is decided by AWS.
 type Store struct {
-	prefix string // "/km", or "" for the root
-	kmsKey string // may hold {workspace}; empty is the account's own key for SSM
-	client awsclient.Lazy[*ssm.Client]
+	prefix     string // "/km", or "" for the root
+	workspaces string // likewise, of what belongs to workspaces
+	kmsKey     string // may hold {workspace}; empty is the account's own key for SSM
+	client     awsclient.Lazy[*ssm.Client]
 }
 
 // Get implements [store.Store].
@@ -57,10 +59,10 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 		return oneline.Wrap(op.what, err, "")
 	}
 	input := &ssm.PutParameterInput{
-		Name: aws.String(full), Value: aws.String(value.Reveal()), Type: types.ParameterTypeSecureString,
+		Name: aws.String(full), Value: aws.String(value.Reveal()), Type: typeOf(name),
 		Overwrite: aws.Bool(mode == store.Replace),
 	}
-	if key := s.keyFor(name); key != "" {
+	if key := s.keyFor(name); key != "" && input.Type == types.ParameterTypeSecureString {
 		input.KeyId = aws.String(key)
 	}
 	if len(value.Reveal()) > standardSize {
@@ -74,6 +76,13 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 		}
 		return err
 	})
+}
+
+func typeOf(name store.Name) types.ParameterType {
+	if name.IsRecord() {
+		return types.ParameterTypeString
+	}
+	return types.ParameterTypeSecureString
 }
 
 // isAdvanced reports the refusal to write a short value to a parameter that
@@ -109,46 +118,6 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	}
 	return err
 }
-
-// List implements [store.Store]. Nothing is decrypted.
-func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
-	return func(yield func(store.Name, error) bool) {
-		path := strings.TrimSuffix(s.prefix+"/"+below.String(), "/")
-		op := operation{"list SSM parameters below " + path + "/", "ssm:GetParametersByPath", "nothing"}
-		input := &ssm.GetParametersByPathInput{Path: aws.String(path + "/"), Recursive: aws.Bool(true)}
-		for {
-			var page *ssm.GetParametersByPathOutput
-			err := s.call(ctx, op, false, func(ctx context.Context, c *storeClient) (err error) {
-				page, err = c.Service.GetParametersByPath(ctx, input, within(ctx))
-				return err
-			})
-			if err != nil {
-				yield(store.Name{}, err)
-				return
-			}
-			if !s.yield(page, below, yield) || aws.ToString(page.NextToken) == "" {
-				return
-			}
-			input.NextToken = page.NextToken
-		}
-	}
-}
-
-func (s *Store) yield(page *ssm.GetParametersByPathOutput, below store.Prefix, yield func(store.Name, error) bool) bool {
-	for _, p := range page.Parameters {
-		rest, ours := strings.CutPrefix(aws.ToString(p.Name), s.prefix+"/")
-		name, err := store.ParseName(rest)
-		if !ours || err != nil || !below.Has(name) {
-			continue
-		}
-		if !yield(name, nil) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *Store) full(name store.Name) string { return s.prefix + "/" + name.String() }
 
 // call makes one call of AWS, within the time that a caller without a deadline
 // has.

@@ -11,17 +11,19 @@ import (
 )
 
 const (
-	storeForm      = "write ssm:///prefix?region=REGION[&kms_key=KEY]"
+	storeForm      = "write ssm:///prefix?region=REGION[&kms_key=KEY][&workspaces=/PREFIX]"
 	workspacePlace = "{workspace}"
 )
 
 // OpenStore reads a store's URL:
 //
-//	ssm:///prefix[?region=…][&endpoint=…][&profile=…][&kms_key=…]
+//	ssm:///prefix[?region=…][&endpoint=…][&profile=…][&kms_key=…][&workspaces=…]
 //
 // kms_key is a key's id, ARN or alias. With {workspace} in it, as in
 // alias/gatepass-{workspace}, it is used for what belongs to a workspace, and
-// the account's own key for the rest. AWS is asked by the first call only.
+// the account's own key for the rest. workspaces is another prefix for what
+// belongs to workspaces: with "/", a token is /sandbox/ID/github-token. AWS is
+// asked by the first call only.
 func OpenStore(u *url.URL) (*Store, error) {
 	what := "store ssm://" + u.Path
 	switch {
@@ -36,7 +38,12 @@ func OpenStore(u *url.URL) (*Store, error) {
 	if err := checkPrefix(what, prefix); err != nil {
 		return nil, err
 	}
-	key, rest, err := takeKey(what, u.Query())
+	query := u.Query()
+	workspaces, err := takeWorkspaces(what, prefix, query)
+	if err != nil {
+		return nil, err
+	}
+	key, rest, err := takeKey(what, query)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +51,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{prefix: prefix, kmsKey: key, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
+	return &Store{prefix: prefix, workspaces: workspaces, kmsKey: key, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
 }
 
 // checkPrefix leaves room for the longest name below it.
@@ -69,6 +76,20 @@ func checkPrefix(what, prefix string) error {
 		return oneline.New(what, "the prefix is too long", "choose a shorter one")
 	}
 	return nil
+}
+
+// takeWorkspaces takes the other prefix out of the query.
+func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
+	given, ok := query["workspaces"]
+	if !ok {
+		return prefix, nil
+	}
+	query.Del("workspaces")
+	if len(given) != 1 || !strings.HasPrefix(given[0], "/") {
+		return "", oneline.New(what, "workspaces is given twice or is no path", "write workspaces=/ or workspaces=/PREFIX")
+	}
+	other := strings.TrimSuffix(given[0], "/")
+	return other, checkPrefix(what, other)
 }
 
 // takeKey takes the KMS key out of the query.

@@ -153,3 +153,57 @@ func TestStoreSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("Put = %v, want an error that names the permission", err)
 	}
 }
+
+// A first system's readers know /sandbox/ID/github-token; the App may be
+// elsewhere.
+func TestStoreKeepsWorkspacesUnderAnotherPrefix(t *testing.T) {
+	emulator(t)
+	app, workspaces := newPrefix(), newPrefix()
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		app, workspaces := newPrefix(), newPrefix()
+		return func() store.Store { return openStore(t, "ssm://"+app+"?workspaces="+workspaces) }
+	})
+	s := openStore(t, "ssm://"+app+"?workspaces="+workspaces)
+	token, _ := store.OnlyToken("sb-1")
+	record, _ := store.Record("sb-1")
+	for name, want := range map[store.Name]string{
+		token:               workspaces + "/sandbox/sb-1/github-token",
+		record:              workspaces + "/sandbox/sb-1/workspace",
+		store.AppClientID(): app + "/config/github/app-client-id",
+	} {
+		if got := s.full(name); got != want {
+			t.Errorf("%s is in %s, want %s", name, got, want)
+		}
+	}
+	if got := openStore(t, "ssm:///km?workspaces=/").full(token); got != "/sandbox/sb-1/github-token" {
+		t.Errorf("with workspaces=/ the token is in %s, want /sandbox/sb-1/github-token", got)
+	}
+}
+
+func TestStoreRefusesOddWorkspaces(t *testing.T) {
+	for _, query := range []string{"workspaces=", "workspaces=km", "workspaces=/a&workspaces=/b", "workspaces=/a//b", "workspaces=/aws/x", "workspaces=/a%20b"} {
+		u, err := url.Parse("ssm:///km?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenStore(u); err == nil {
+			t.Errorf("OpenStore(%s) succeeds, want an error", u)
+		}
+	}
+}
+
+// The ledger is read without a call of KMS.
+func TestStoreKeepsRecordsPlain(t *testing.T) {
+	emulator(t)
+	prefix := newPrefix()
+	s := openStore(t, "ssm://"+prefix+"?kms_key=alias/x")
+	record, _ := store.Record("sb-1")
+	for range 2 {
+		if err := s.Put(t.Context(), record, store.NewSecret("{}"), store.Replace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := metadata(t, prefix+"/"+record.String()); p.Type != types.ParameterTypeString {
+		t.Errorf("the record is a %s, want a String", p.Type)
+	}
+}

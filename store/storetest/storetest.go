@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) (again func() store.Store)) {
 		{"what was deleted can be made again", deletedIsMadeAgain},
 		{"list finds every name below a prefix", listFindsAll},
 		{"list goes over many pages", listPages},
+		{"records are found among all else", recordsAreFound},
 		{"values of every form come back as they are", formsComeBack},
 		{"what no store keeps is refused", oddIsRefused},
 		{"a context that has ended changes nothing", endedChangesNothing},
@@ -230,6 +232,35 @@ func checkNames(t *testing.T, s store.Store, below store.Prefix, want ...string)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("List(%s) = %q, want %q", below, got, want)
+	}
+}
+
+func recordsAreFound(t *testing.T, open func() store.Store) {
+	s := open()
+	want := map[string]string{}
+	for i := range 23 {
+		id := fmt.Sprintf("w%02d", i)
+		want["sandbox/"+id+"/workspace"] = `{"id":"` + id + `"}`
+		put(t, s, "sandbox/"+id+"/workspace", want["sandbox/"+id+"/workspace"])
+		put(t, s, "sandbox/"+id+"/github-tokens/acme", secret)
+	}
+	put(t, s, "sandbox/no-record/github-token", secret)
+	put(t, s, "config/github/workspace", "x")
+	got := map[string]string{}
+	for e, err := range store.Records(t.Context(), s) {
+		if err != nil {
+			t.Fatalf("Records = %v", err)
+		}
+		got[e.Name.String()] = e.Value.Reveal()
+		if e.Modified.IsZero() {
+			t.Errorf("%s has no date", e.Name)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("Records = %v, want %v", got, want)
+	}
+	for range store.Records(t.Context(), s) {
+		break // leaving early is allowed
 	}
 }
 
