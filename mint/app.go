@@ -31,6 +31,7 @@ type App struct {
 	Now func() time.Time
 
 	passport passport
+	rate     rate
 }
 
 // defaultClient is ours alone: http.DefaultClient has no time limit and belongs

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -34,18 +35,22 @@ type call struct {
 type answer struct {
 	header http.Header
 	body   []byte
+	unseen int // earlier attempts that may have been carried out, too
 }
 
 // do makes a call until it succeeds, fails for good, or the next wait would go
 // past ctx's deadline.
 func (a *App) do(ctx context.Context, c call) (answer, error) {
-	relearned := false
+	relearned, unseen := false, 0
 	for attempt := 1; ; attempt++ {
 		got, err := a.attempt(ctx, c)
 		failure, ok := errors.AsType[*Error](err)
 		if !ok {
+			got.unseen = unseen
 			return got, err
 		}
+		unseen += failure.Unseen
+		failure.Unseen = unseen
 		if failure.Kind == Skewed && !relearned {
 			relearned = true
 			continue
@@ -100,11 +105,12 @@ func (a *App) attempt(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, lost(ctx, c.doing, err)
 	}
+	a.rate.note(c, response.Header)
 	moved := c.moved && response.StatusCode == http.StatusMovedPermanently
 	if response.StatusCode != c.want && !moved {
 		return answer{}, a.failure(c, response, body)
 	}
-	return answer{response.Header, body}, nil
+	return answer{header: response.Header, body: body}, nil
 }
 
 func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
@@ -112,7 +118,7 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	if bearer == "" {
 		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now())
 		if err != nil {
-			return nil, err
+			return nil, unsigned(ctx, c.doing, err)
 		}
 		bearer = jwt
 	}
@@ -140,6 +146,9 @@ func (a *App) failure(c call, r *http.Response, body []byte) error {
 		said.Message = http.StatusText(r.StatusCode)
 	}
 	e := classify(c.doing, r, said.Message, a.now())
+	if e.Kind == Unavailable {
+		e.Unseen = 1
+	}
 	if e.Kind != BadKey || c.token != "" || r.StatusCode != http.StatusUnauthorized {
 		return e
 	}
@@ -158,7 +167,19 @@ func lost(ctx context.Context, doing string, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the address is ours, and says nothing new
 	}
-	return &Error{Kind: Unavailable, Doing: doing, Err: err}
+	e := &Error{Kind: Unavailable, Doing: doing, Err: err}
+	if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" {
+		e.Unseen = 1
+	}
+	return e
+}
+
+// unsigned is a request that was never made.
+func unsigned(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &Error{Kind: Unsigned, Doing: doing, Err: err}
 }
 
 // decode reads a JSON answer. One that is cut off or something else counts as

@@ -24,6 +24,7 @@ const (
 	RateLimited       // come back later
 	Unavailable       // GitHub is down, unreachable or answers nonsense
 	Renamed           // a repository has another name by now
+	Unsigned          // the App's key could not sign; GitHub was not asked
 )
 
 // advice is what to do about each kind.
@@ -36,6 +37,7 @@ var advice = map[Kind]string{
 	RateLimited:  "try again later",
 	Unavailable:  "try again later; see https://www.githubstatus.com",
 	Renamed:      "write its new name in the profile",
+	Unsigned:     "see that the key can be reached: gatepass app status",
 }
 
 // An Error is GitHub's answer when it is not the one hoped for.
@@ -47,6 +49,11 @@ type Error struct {
 	RequestID  string        // X-GitHub-Request-Id, for GitHub's support
 	RetryAfter time.Duration // how long GitHub asks to wait; 0 when it does not say
 	Err        error         // below, when there was no answer
+
+	// Unseen counts the attempts that GitHub may have carried out although no
+	// answer arrived. A token that was made so lives for its hour, and nobody
+	// has its text.
+	Unseen int
 }
 
 func (e *Error) Error() string {

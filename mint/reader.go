@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -70,14 +71,18 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 }
 
 // missing says why exact names were not found. Wildcards may match nothing.
-func (r reader) missing(ctx context.Context, unmatched []Pattern) error {
-	var bad []error
-	for _, p := range unmatched {
-		if !p.star {
+func (a *App) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
+	exact := slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.star })
+	if len(exact) == 0 {
+		return nil
+	}
+	return a.withReader(ctx, installation, func(r reader) error {
+		var bad []error
+		for _, p := range exact {
 			bad = append(bad, r.explain(ctx, p.text))
 		}
-	}
-	return oneline.Join(bad...)
+		return oneline.Join(bad...)
+	})
 }
 
 // explain says why the installation does not have owner/name. A repository that

@@ -35,6 +35,12 @@ type OwnerGrant struct {
 // that they are suspended, none is used. All owners' errors come together, the
 // first of them for errors.As.
 func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
+	return a.ResolveFrom(ctx, nil, patterns, permissions, installed)
+}
+
+// ResolveFrom is Resolve, and lists an installation's repositories only where
+// the catalog does not know them yet.
+func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Pattern, permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
 	if len(patterns) == 0 {
 		return nil, errNoPatterns
 	}
@@ -54,7 +60,7 @@ func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permi
 	var grants []OwnerGrant
 	var bad []error
 	for _, owner := range slices.Sorted(maps.Keys(byOwner)) {
-		g, err := a.resolveOwner(ctx, owner, byOwner[owner], permissions, installed)
+		g, err := a.resolveOwner(ctx, known, owner, byOwner[owner], permissions, installed)
 		grants, bad = append(grants, g), append(bad, err)
 	}
 	if err := oneline.Join(bad...); err != nil {
@@ -95,7 +101,7 @@ func everything(permissions Permissions, installed []Installation) ([]OwnerGrant
 	return grants, nil
 }
 
-func (a *App) resolveOwner(ctx context.Context, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (OwnerGrant, error) {
+func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (OwnerGrant, error) {
 	i, err := installationOf(owner, installed)
 	if err != nil {
 		return OwnerGrant{}, err
@@ -103,7 +109,7 @@ func (a *App) resolveOwner(ctx context.Context, owner string, patterns []Pattern
 	g := OwnerGrant{Owner: i.Account.Login, Grant: Grant{Installation: i.ID, Permissions: permissions}}
 	if slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star }) {
 		var ids []int64
-		if ids, err = a.expand(ctx, i, patterns); err == nil {
+		if ids, err = a.expand(ctx, known, i, patterns); err == nil {
 			g.Grant.Repositories = RepositoryIDs(ids...)
 		}
 	} else {
@@ -147,31 +153,31 @@ func installationOf(owner string, installed []Installation) (Installation, error
 }
 
 // expand returns the ids of what the patterns of one owner match.
-func (a *App) expand(ctx context.Context, i Installation, patterns []Pattern) ([]int64, error) {
+func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patterns []Pattern) ([]int64, error) {
 	var ids []int64
-	err := a.withReader(ctx, i.ID, func(r reader) error {
-		unmatched := slices.Clone(patterns)
-		for repo, err := range r.repositories(ctx) {
-			if err != nil {
-				return err
-			}
-			owner, name, _ := strings.Cut(repo.FullName, "/")
-			matches := func(p Pattern) bool { return p.Match(owner, name) }
-			if !slices.ContainsFunc(patterns, matches) {
-				continue
-			}
-			unmatched = slices.DeleteFunc(unmatched, matches)
-			if ids = append(ids, repo.ID); len(ids) > MaxRepositories {
-				return tooMany(patterns)
-			}
+	unmatched := slices.Clone(patterns)
+	for repo, err := range a.reached(ctx, known, i.ID) {
+		if err != nil {
+			return nil, err
 		}
-		return r.missing(ctx, unmatched)
-	})
-	if err == nil && len(ids) == 0 {
-		err = fmt.Errorf("nothing that the installation reaches matches %s; grant it to the App, or correct the pattern", list(patterns))
+		owner, name, _ := strings.Cut(repo.FullName, "/")
+		matches := func(p Pattern) bool { return p.Match(owner, name) }
+		if !slices.ContainsFunc(patterns, matches) {
+			continue
+		}
+		unmatched = slices.DeleteFunc(unmatched, matches)
+		if ids = append(ids, repo.ID); len(ids) > MaxRepositories {
+			return nil, tooMany(patterns)
+		}
+	}
+	if err := a.missing(ctx, i.ID, unmatched); err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("nothing that the installation reaches matches %s; grant it to the App, or correct the pattern", list(patterns))
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids), err
+	return slices.Compact(ids), nil
 }
 
 func tooMany(patterns []Pattern) error {

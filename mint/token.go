@@ -23,6 +23,11 @@ type Minted struct {
 	Token credential.Token
 	// Narrower lists what was asked and not granted, in words; nil when all was.
 	Narrower []string
+	// All says that the token opens every repository of its installation.
+	All bool
+	// Unseen counts further tokens that may have been made by attempts whose
+	// answer never arrived. They live for their hour, and nobody has their text.
+	Unseen int
 }
 
 // tokenRequest is the body of POST …/access_tokens. An absent list means
@@ -66,7 +71,12 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 	if err != nil {
 		return Minted{}, err
 	}
-	return a.accept(ctx, doing, g, got.body)
+	m, err := a.accept(ctx, doing, g, got.body)
+	m.Unseen = got.unseen
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == Unavailable {
+		failure.Unseen = got.unseen + 1 // its answer cannot be read
+	}
+	return m, err
 }
 
 func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (Minted, error) {
@@ -86,7 +96,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	for _, r := range granted.Repositories {
 		token.Repositories = append(token.Repositories, r.FullName)
 	}
-	return Minted{Token: token, Narrower: compare(g, granted).narrower}, nil
+	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
 }
 
 // Revoke ends a token at once. A token that GitHub does not know any more is as

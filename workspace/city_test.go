@@ -34,6 +34,8 @@ type mortal struct {
 	after  bool
 	count  int
 	isDead bool
+	// isQuiet says that the run has no way to tell of the effect that killed it.
+	isQuiet bool
 }
 
 func (m *mortal) do(effect func() error) error {
@@ -62,7 +64,10 @@ func (s mortalStore) Put(ctx context.Context, n store.Name, v store.Secret, mode
 }
 
 func (s mortalStore) Delete(ctx context.Context, n store.Name) error {
-	return s.m.do(func() error { return s.Store.Delete(ctx, n) })
+	wasDead := s.m.isDead
+	err := s.m.do(func() error { return s.Store.Delete(ctx, n) })
+	s.m.isQuiet = s.m.isQuiet || s.m.isDead && !wasDead && n.IsLock()
+	return err
 }
 
 func (s mortalStore) Get(ctx context.Context, n store.Name) (e store.Entry, err error) {
@@ -176,7 +181,7 @@ func (c *city) held() (names, hashes []string) {
 			c.t.Fatal(err)
 		}
 		names = append(names, strings.TrimPrefix(name.String(), "sandbox/sb-1/"))
-		if entry, err := c.store.Get(c.t.Context(), name); err == nil && name.IsToken() {
+		if entry, err := c.store.Get(c.t.Context(), name); err == nil && (name.IsToken() || name.IsSuperseded()) {
 			hashes = append(hashes, credential.NewToken(entry.Value.Reveal(), time.Time{}).Hash())
 		}
 	}

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
@@ -10,28 +11,55 @@ import (
 
 // Destroy revokes every token of the workspace, deletes what the store has of
 // it, and proves that it is gone. It may be called again at any time. It returns
-// the tokens that a run lost before it could deliver them: nobody has their
-// text, and they run out by themselves ([Token.DiesBy]).
+// the tokens that may live on because nobody has their text: runs lost them
+// before they could be delivered, and they run out by themselves
+// ([Token.DiesBy]).
 func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err error) {
 	names, err := i.names(ctx, id)
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	r, err := i.Load(ctx, id)
-	if errors.Is(err, store.ErrNotFound) { // of the first system, or half destroyed
-		r, err = &Record{ID: id, Created: i.now()}, nil
+	err = i.locked(ctx, id, func(ctx context.Context) error {
+		r, err := i.Load(ctx, id)
+		if errors.Is(err, store.ErrNotFound) { // of the first system, or half destroyed
+			r, err = &Record{ID: id, Created: i.now()}, nil
+		}
+		if err != nil {
+			return err
+		}
+		err = i.end(ctx, r)
+		lost = r.Lost(i.now())
+		return err
+	})
+	return lost, err
+}
+
+// Lost returns the tokens that may be alive and that nobody has.
+func (r *Record) Lost(now time.Time) []Token {
+	var lost []Token
+	for _, t := range r.Tokens {
+		if t.Lost && t.IsAlive(now) {
+			lost = append(lost, t)
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
+	return lost
+}
+
+// end takes everything away. From the first write on, nothing is minted for the
+// workspace any more.
+func (i *Issuer) end(ctx context.Context, r *Record) error {
 	r.Destroying = true
 	if err := i.save(ctx, r); err != nil {
-		return nil, err
+		return err
 	}
-	if lost, err = i.settle(ctx, r); err != nil {
-		return lost, err
+	if err := i.settle(ctx, r, time.Time{}); err != nil {
+		return err
 	}
-	return lost, i.remove(ctx, id)
+	if err := i.remove(ctx, r.ID); err != nil {
+		return err
+	}
+	i.tell(Event{Type: Destroyed, Workspace: r.ID})
+	return nil
 }
 
 // names are all that the store has of a workspace.
@@ -57,25 +85,37 @@ func (i *Issuer) remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	var record store.Name
 	for _, name := range names {
-		if name.IsToken() {
+		switch {
+		case name.IsToken() || name.IsSuperseded():
 			return oneline.New("destroy workspace "+id, "somebody delivers tokens to it at the same time", "stop that, and destroy it again")
+		case name.IsRecord() || name.IsLock():
+			continue
 		}
-		if name.IsRecord() {
-			record = name
-		} else if err := i.Store.Delete(ctx, name); err != nil {
+		if err := i.Store.Delete(ctx, name); err != nil {
 			return err
 		}
 	}
-	if record.IsZero() {
-		return nil
+	record, err := store.Record(id)
+	if err == nil {
+		err = i.Store.Delete(ctx, record)
 	}
-	if err := i.Store.Delete(ctx, record); err != nil {
+	if err != nil {
 		return err
 	}
-	if names, err = i.names(ctx, id); err == nil && len(names) > 0 {
-		err = oneline.New("destroy workspace "+id, names[0].String()+" is still in the store", "destroy it again")
+	return i.prove(ctx, id)
+}
+
+// prove looks whether anything is left but the lock, which goes with this run.
+func (i *Issuer) prove(ctx context.Context, id string) error {
+	names, err := i.names(ctx, id)
+	if err != nil {
+		return err
 	}
-	return err
+	for _, name := range names {
+		if !name.IsLock() {
+			return oneline.New("destroy workspace "+id, name.String()+" is still in the store", "destroy it again")
+		}
+	}
+	return nil
 }

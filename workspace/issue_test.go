@@ -20,17 +20,17 @@ var bothOwners = []string{"github-tokens/acme", "github-tokens/octo", "workspace
 func TestCreateDeliversInTheLayout(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*")); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkNames(bothOwners...)
 	c.checkLive(2, 0)
 	before := c.Tokens()
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*")); err != nil || !slices.Equal(hashesOf(c), hashesIn(before)) {
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*"), 0); err != nil || !slices.Equal(hashesOf(c), hashesIn(before)) {
 		t.Errorf("Create again = %v and mints anew, want nothing to change", err)
 	}
 	// With one owner there is the single token, too, and the other is revoked.
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkNames("github-token", "github-tokens/acme", "workspace")
@@ -50,13 +50,13 @@ func hashesIn(tokens []fakegithub.Token) (hashes []string) {
 // heals by the next run: nothing of it is frozen.
 func TestCreateHeals(t *testing.T) {
 	c := newCity(t)
-	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"))
-	if r == nil || err == nil || !strings.Contains(err.Error(), "not installed on late") {
+	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"), 0)
+	if r == nil || err == nil || !strings.Contains(err.Error(), "find the installation on late: ") {
 		t.Fatalf("Create = %v, %v, want a record and an error that names the owner", r, err)
 	}
-	c.checkNames("workspace")
+	c.checkNames("github-token", "github-tokens/acme", "workspace")
 	c.settleIn("late")
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets")); err != nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkLive(2, 0)
@@ -81,11 +81,12 @@ func TestCreateThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	kills(t, func(t *testing.T, m *mortal) bool {
 		c := newCity(t)
 		p := profile(t, "acme/widgets, octo/w*")
-		_, err := c.run(m).Create(t.Context(), "sb-1", p)
-		if (err == nil) == m.isDead {
+		_, err := c.run(m).Create(t.Context(), "sb-1", p, 0)
+		if (err == nil) == (m.isDead && !m.isQuiet) {
 			t.Fatalf("Create = %v, dead: %v", err, m.isDead)
 		}
-		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p); err != nil {
+		c.Advance(lockTime)
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p, 0); err != nil {
 			t.Fatalf("the next Create = %v", err)
 		}
 		c.checkNames(bothOwners...)
@@ -104,12 +105,13 @@ func TestCreateThatIsKilledIsFinishedByTheNext(t *testing.T) {
 func TestDestroyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	kills(t, func(t *testing.T, m *mortal) bool {
 		c := newCity(t)
-		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets")); err != nil {
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.run(m).Destroy(t.Context(), "sb-1"); (err == nil) == m.isDead {
+		if _, err := c.run(m).Destroy(t.Context(), "sb-1"); (err == nil) == (m.isDead && !m.isQuiet) {
 			t.Fatalf("Destroy = %v, dead: %v", err, m.isDead)
 		}
+		c.Advance(lockTime)
 		for range 2 {
 			if lost, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil || len(lost) > 0 {
 				t.Fatalf("the next Destroy = %v, %v, want it done", lost, err)
@@ -151,7 +153,7 @@ func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	i.Store = fullStore{i.Store}
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err == nil || !strings.Contains(err.Error(), "no space") {
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
 		t.Fatalf("Create = %v, want the store's error", err)
 	}
 	c.checkNames("workspace")
@@ -173,14 +175,14 @@ func (s fullStore) Put(ctx context.Context, n store.Name, v store.Secret, mode s
 
 func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
 	c := newCity(t)
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err != nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err == nil {
 		t.Fatal("Destroy is done, want an error")
 	}
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets")); err == nil || !strings.Contains(err.Error(), "being destroyed") {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "being destroyed") {
 		t.Errorf("Create = %v, want a refusal", err)
 	}
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
@@ -193,7 +195,7 @@ func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
 // Every name of the workspace's folder is checked before anything is asked.
 func TestIDsThatClimbAreRefused(t *testing.T) {
 	c := newCity(t)
-	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profile(t, "acme/widgets")); err == nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profile(t, "acme/widgets"), 0); err == nil {
 		t.Error("Create(../config) is done, want an error")
 	}
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), ".."); err == nil {

@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"cmp"
+	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,14 +14,15 @@ type Action string
 
 // The actions, in the order in which they are done.
 const (
-	Adopt   Action = "adopt"   // the ledger learns that a token was delivered
-	Abandon Action = "abandon" // the ledger gives a token up that nobody holds; it runs out by itself
-	Revoke  Action = "revoke"  // end the token that the store holds, then delete it there
-	Forget  Action = "forget"  // delete from the store a token that is dead anyway
-	Mint    Action = "mint"    // make and deliver a new one
+	Adopt     Action = "adopt"     // the ledger learns that a token was delivered
+	Supersede Action = "supersede" // the ledger learns that another token took its place
+	Abandon   Action = "abandon"   // the ledger gives a token up that nobody holds; it runs out by itself
+	Revoke    Action = "revoke"    // end a token that the store holds, then delete it there
+	Forget    Action = "forget"    // delete from the store a token that is dead anyway
+	Mint      Action = "mint"      // make and deliver a new one
 )
 
-var actions = []Action{Adopt, Abandon, Revoke, Forget, Mint}
+var actions = []Action{Adopt, Supersede, Abandon, Revoke, Forget, Mint}
 
 // A Step is one thing that a run still has to do.
 type Step struct {
@@ -29,44 +32,49 @@ type Step struct {
 	Why   string // for people
 }
 
-// Held is what the store holds for a workspace: the hashes of its tokens by
-// owner in lower case, and by "" that of the only token, where it is no copy of
-// one of those. It was read after the record.
-type Held map[string]string
+// Held is what the store holds for a workspace, by hash. It was read after the
+// record.
+type Held struct {
+	// Current are the tokens that the workspace reads, by owner in lower case,
+	// and by "" the only token, where it is no copy of one of those.
+	Current map[string]string
+	// Superseded are kept to be revoked.
+	Superseded []string
+}
 
 // Want is what a run is to reach.
 type Want struct {
-	Owners []string // who is to have a token; none when the workspace is destroyed
+	// Owners are who is to have a token, in lower case, and what that token is
+	// for ([Record.Grant]). None when the workspace is destroyed.
+	Owners map[string]string
 	Now    time.Time
 	Margin time.Duration // a token that ends sooner than this from now is replaced
+	Grace  time.Duration // a token whose place another took is revoked after this
+	Since  time.Time     // a token that was minted before this is replaced; zero for none
 }
 
 // Plan decides what a run has to do so that each owner in want has one live
-// token that the workspace can read, and nobody else has any. It is a function
-// of its arguments only, and of no step that is done before: after a crash
-// anywhere the next run plans anew. When nothing is left to do it returns none.
+// token that the workspace can read, nobody else has any, and superseded ones
+// end in time. It is a function of its arguments only, and of no step that is
+// done before: after a crash anywhere the next run plans anew. When nothing is
+// left to do it returns none.
 func Plan(r *Record, held Held, want Want) []Step {
 	p := planner{held: held, want: want, live: map[string]bool{}}
 	if r.Destroying {
 		p.want.Owners = nil
 	}
-	known := map[string]string{}
+	known := map[string]bool{}
 	for _, t := range r.Tokens {
-		known[strings.ToLower(t.Owner)] += t.Hash + " "
+		known[t.Hash] = true
 		p.token(t)
 	}
-	for owner, hash := range held {
-		if !strings.Contains(known[owner], hash+" ") {
-			p.add(Revoke, owner, hash, "the ledger does not know the token in the store")
-		}
-	}
-	for _, owner := range p.want.Owners {
-		if owner = strings.ToLower(owner); !p.live[owner] {
+	p.unknown(known)
+	for _, owner := range slices.Sorted(maps.Keys(p.want.Owners)) {
+		if !p.live[owner] {
 			p.add(Mint, owner, "", "there is no token that lasts")
-			p.live[owner] = true
 		}
 	}
-	slices.SortFunc(p.steps, func(a, b Step) int {
+	slices.SortStableFunc(p.steps, func(a, b Step) int {
 		return cmp.Or(cmp.Compare(slices.Index(actions, a.Do), slices.Index(actions, b.Do)),
 			cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Hash, b.Hash))
 	})
@@ -76,7 +84,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 type planner struct {
 	held  Held
 	want  Want
-	live  map[string]bool // owners with a token that stays, or a new one
+	live  map[string]bool // owners with a token that stays
 	steps []Step
 }
 
@@ -84,50 +92,88 @@ func (p *planner) add(do Action, owner, hash, why string) {
 	p.steps = append(p.steps, Step{do, owner, hash, why})
 }
 
-// token decides about one line of the ledger.
-func (p *planner) token(t Token) {
-	owner := strings.ToLower(t.Owner)
-	isHeld := t.Hash != "" && p.held[owner] == t.Hash
-	isDead := !t.Expires.IsZero() && !t.Expires.After(p.want.Now)
-	isWanted := slices.ContainsFunc(p.want.Owners, func(o string) bool { return strings.EqualFold(o, owner) })
-	switch {
-	case t.State == Revoked && isHeld:
-		p.add(Forget, owner, t.Hash, "it was revoked and is still in the store")
-	case t.State == Revoked:
-	case !isHeld:
-		p.lost(t, owner, isDead)
-	case isDead:
-		p.add(Forget, owner, t.Hash, "it has run out")
-	case !isWanted:
-		p.add(Revoke, owner, t.Hash, "the workspace is not to have it any more")
-	default:
-		p.keep(t, owner)
+// unknown ends what the store holds and the ledger has never heard of.
+func (p *planner) unknown(known map[string]bool) {
+	const why = "the ledger does not know the token in the store"
+	for owner, hash := range p.held.Current {
+		if !known[hash] {
+			p.add(Revoke, owner, hash, why)
+		}
+	}
+	for _, hash := range p.held.Superseded {
+		if !known[hash] {
+			p.add(Revoke, "", hash, why)
+		}
 	}
 }
 
+// token decides about one line of the ledger.
+func (p *planner) token(t Token) {
+	owner := strings.ToLower(t.Owner)
+	isRead := t.Hash != "" && p.held.Current[owner] == t.Hash
+	isKept := t.Hash != "" && (slices.Contains(p.held.Superseded, t.Hash) || p.held.Current[""] == t.Hash)
+	grant, isWanted := p.want.Owners[owner]
+	switch {
+	case t.State == Revoked && (isRead || isKept):
+		p.add(Forget, owner, t.Hash, "it was revoked and is still in the store")
+	case t.State == Revoked:
+	case !isRead && !isKept:
+		p.lost(t, owner)
+	case !t.Expires.After(p.want.Now):
+		p.add(Forget, owner, t.Hash, "it has run out")
+	case !isWanted:
+		p.add(Revoke, owner, t.Hash, "the workspace is not to have it any more")
+	case isRead:
+		p.keep(t, owner, grant)
+	case t.State != Superseded:
+		p.add(Supersede, owner, t.Hash, "a run ended after another took its place")
+	case t.isFor(grant) && t.Changed.Add(p.want.Grace).After(p.want.Now):
+	default:
+		p.add(Revoke, owner, t.Hash, "another took its place")
+	}
+}
+
+// isFor reports whether a token is for that grant. One that does not say is.
+func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
+
 // lost is a token whose text nobody has: it cannot be revoked any more.
-func (p *planner) lost(t Token, owner string, isDead bool) {
+func (p *planner) lost(t Token, owner string) {
 	why := "a run ended before GitHub was asked for it"
 	switch {
-	case isDead:
+	case t.Hash != "" && !t.Expires.After(p.want.Now):
 		why = "it has run out"
 	case t.State == Minting:
 		why = "a run ended while GitHub was asked for it"
 	case t.State == Minted:
 		why = "a run ended before it was delivered"
-	case t.State == Delivered:
+	case t.State != Planned:
 		why = "it is not in the store any more"
 	}
 	p.add(Abandon, owner, t.Hash, why)
 }
 
-// keep is a live token that the workspace reads and may have. One that ends soon
-// stays until the next one takes its place.
-func (p *planner) keep(t Token, owner string) {
-	if t.State == Minted {
+// keep is a live token that the workspace reads and may have. One that ends
+// soon, or is not for what the workspace may do today, stays until the next one
+// takes its place.
+func (p *planner) keep(t Token, owner, grant string) {
+	if t.State != Delivered {
 		p.add(Adopt, owner, t.Hash, "a run ended after it was delivered")
 	}
-	if t.Expires.After(p.want.Now.Add(p.want.Margin)) {
+	if t.isFor(grant) && !t.Minted.Before(p.want.Since) && t.lasts(p.want.Now, p.want.Margin) {
 		p.live[owner] = true
 	}
+}
+
+// lasts reports whether a token lasts a margin and a little more, which differs
+// from token to token: so those that were minted together are not replaced
+// together.
+func (t Token) lasts(now time.Time, margin time.Duration) bool {
+	return t.Expires.After(now.Add(margin + t.jitter(margin/4)))
+}
+
+func (t Token) jitter(most time.Duration) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(t.Hash))
+	seconds := uint64(most/time.Second) * uint64(h.Sum32()) >> 32
+	return time.Duration(seconds) * time.Second
 }

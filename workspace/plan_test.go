@@ -28,40 +28,123 @@ func TestPlan(t *testing.T) {
 		owners     string
 		want       string
 	}{
-		{"a new workspace", nil, false, nil, "acme octo", "mint acme, mint octo"},
-		{"no access", nil, false, nil, "", ""},
-		{"all is well", tokens{token("Acme", Delivered, "h", lasts)}, false, Held{"acme": "h"}, "ACME", ""},
+		{"a new workspace", nil, false, Held{}, "acme octo", "mint acme, mint octo"},
+		{"no access", nil, false, Held{}, "", ""},
+		{"all is well", tokens{token("Acme", Delivered, "h", lasts)}, false, reads("acme h"), "ACME", ""},
 
-		{"ended before GitHub was asked", tokens{token("acme", Planned, "", 0)}, false, nil, "acme", "abandon acme, mint acme"},
-		{"ended while GitHub was asked", tokens{token("acme", Minting, "", 0)}, false, nil, "acme", "abandon acme, mint acme"},
-		{"ended so twice", tokens{token("acme", Minting, "", 0), token("acme", Minting, "", 0)}, false, nil, "acme", "abandon acme, abandon acme, mint acme"},
-		{"ended before the delivery", tokens{token("acme", Minted, "h", lasts)}, false, nil, "acme", "abandon acme h, mint acme"},
-		{"ended after the delivery", tokens{token("acme", Minted, "h", lasts)}, false, Held{"acme": "h"}, "acme", "adopt acme h"},
-		{"one of two owners is done", tokens{token("acme", Delivered, "h", lasts), token("octo", Minting, "", 0)}, false, Held{"acme": "h"}, "acme octo", "abandon octo, mint octo"},
+		{"ended before GitHub was asked", tokens{token("acme", Planned, "", 0)}, false, Held{}, "acme", "abandon acme, mint acme"},
+		{"ended while GitHub was asked", tokens{token("acme", Minting, "", 0)}, false, Held{}, "acme", "abandon acme, mint acme"},
+		{"ended so twice", tokens{token("acme", Minting, "", 0), token("acme", Minting, "", 0)}, false, Held{}, "acme", "abandon acme, abandon acme, mint acme"},
+		{"ended before the delivery", tokens{token("acme", Minted, "h", lasts)}, false, Held{}, "acme", "abandon acme h, mint acme"},
+		{"ended after the delivery", tokens{token("acme", Minted, "h", lasts)}, false, reads("acme h"), "acme", "adopt acme h"},
+		{"one of two owners is done", tokens{token("acme", Delivered, "h", lasts), token("octo", Minting, "", 0)}, false, reads("acme h"), "acme octo", "abandon octo, mint octo"},
 
-		{"it ends soon", tokens{token("acme", Delivered, "h", soon)}, false, Held{"acme": "h"}, "acme", "mint acme"},
-		{"it has run out", tokens{token("acme", Delivered, "h", past)}, false, Held{"acme": "h"}, "acme", "forget acme h, mint acme"},
-		{"somebody deleted it", tokens{token("acme", Delivered, "h", lasts)}, false, nil, "acme", "abandon acme h, mint acme"},
-		{"somebody replaced it", tokens{token("acme", Delivered, "h", lasts)}, false, Held{"acme": "x"}, "acme", "abandon acme h, revoke acme x, mint acme"},
-		{"the refresh ended before its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, Held{"acme": "h"}, "acme", "abandon acme n, mint acme"},
-		{"the refresh ended after its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, Held{"acme": "n"}, "acme", "adopt acme n, abandon acme h"},
-		{"an owner is wanted no more", tokens{token("acme", Delivered, "h", lasts), token("octo", Delivered, "o", lasts)}, false, Held{"acme": "h", "octo": "o"}, "octo", "revoke acme h"},
-		{"revoked, and the store was not told", tokens{token("acme", Revoked, "h", lasts)}, false, Held{"acme": "h"}, "", "forget acme h"},
-		{"a token of the first system", nil, false, Held{"acme": "x"}, "acme", "revoke acme x, mint acme"},
+		{"it ends soon", tokens{token("acme", Delivered, "h", soon)}, false, reads("acme h"), "acme", "mint acme"},
+		{"it has run out", tokens{token("acme", Delivered, "h", past)}, false, reads("acme h"), "acme", "forget acme h, mint acme"},
+		{"somebody deleted it", tokens{token("acme", Delivered, "h", lasts)}, false, Held{}, "acme", "abandon acme h, mint acme"},
+		{"somebody replaced it", tokens{token("acme", Delivered, "h", lasts)}, false, reads("acme x"), "acme", "abandon acme h, revoke acme x, mint acme"},
+		{"the refresh ended before its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, reads("acme h"), "acme", "abandon acme n, mint acme"},
+		{"the refresh ended after its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, reads("acme n"), "acme", "adopt acme n, abandon acme h"},
+		{"an owner is wanted no more", tokens{token("acme", Delivered, "h", lasts), token("octo", Delivered, "o", lasts)}, false, reads("acme h", "octo o"), "octo", "revoke acme h"},
+		{"revoked, and the store was not told", tokens{token("acme", Revoked, "h", lasts)}, false, reads("acme h"), "", "forget acme h"},
+		{"a token of the first system", nil, false, reads("acme x"), "acme", "revoke acme x, mint acme"},
 
-		{"destroy", tokens{token("acme", Delivered, "h", lasts), token("octo", Delivered, "o", lasts)}, true, Held{"acme": "h", "octo": "o"}, "acme octo", "revoke acme h, revoke octo o"},
-		{"destroy what is half made", tokens{token("acme", Minted, "h", lasts), token("octo", Minting, "", 0)}, true, Held{"acme": "h"}, "acme octo", "abandon octo, revoke acme h"},
-		{"destroy again", tokens{token("acme", Revoked, "h", lasts)}, true, nil, "acme", ""},
-		{"destroy what has run out", tokens{token("acme", Delivered, "h", past)}, true, Held{"acme": "h"}, "", "forget acme h"},
+		{"superseded just now", tokens{token("acme", Superseded, "o", lasts), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "acme", ""},
+		{"superseded long ago", tokens{ago(token("acme", Superseded, "o", lasts), 11*time.Minute), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "acme", "revoke acme o"},
+		{"superseded, and has run out", tokens{token("acme", Superseded, "o", past), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "acme", "forget acme o"},
+		{"superseded, and was for something else", tokens{granted(token("acme", Superseded, "o", lasts), "yesterday's"), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "acme", "revoke acme o"},
+		{"ended before the old one was kept", tokens{token("acme", Delivered, "o", soon), token("acme", Minted, "h", lasts)}, false, reads("acme o"), "acme", "abandon acme h, mint acme"},
+		{"ended after the old one was kept", tokens{token("acme", Delivered, "o", soon), token("acme", Minted, "h", lasts)}, false, reads("acme o", "- o"), "acme", "abandon acme h, mint acme"},
+		{"ended after the new one was delivered", tokens{token("acme", Delivered, "o", soon), token("acme", Minted, "h", lasts)}, false, reads("acme h", "- o"), "acme", "adopt acme h, supersede acme o"},
+		{"the copy of the only one is behind", tokens{token("acme", Delivered, "o", soon), token("acme", Delivered, "h", lasts)}, false, reads("acme h", " o"), "acme", "supersede acme o"},
+		{"somebody put the old one back", tokens{token("acme", Superseded, "o", lasts)}, false, reads("acme o"), "acme", "adopt acme o"},
+		{"kept, and nobody knows it", nil, false, reads("- x"), "", "revoke  x"},
+		{"an owner is wanted no more, with two tokens", tokens{token("acme", Superseded, "o", lasts), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "", "revoke acme h, revoke acme o"},
+		{"the profile says something else", tokens{granted(token("acme", Delivered, "h", lasts), "yesterday's")}, false, reads("acme h"), "acme", "mint acme"},
+		{"the profile says the same", tokens{granted(token("acme", Delivered, "h", lasts), "today's")}, false, reads("acme h"), "acme", ""},
+
+		{"destroy", tokens{token("acme", Delivered, "h", lasts), token("octo", Delivered, "o", lasts)}, true, reads("acme h", "octo o"), "acme octo", "revoke acme h, revoke octo o"},
+		{"destroy what is half made", tokens{token("acme", Minted, "h", lasts), token("octo", Minting, "", 0)}, true, reads("acme h"), "acme octo", "abandon octo, revoke acme h"},
+		{"destroy again", tokens{token("acme", Revoked, "h", lasts)}, true, Held{}, "acme", ""},
+		{"destroy what has run out", tokens{token("acme", Delivered, "h", past)}, true, reads("acme h"), "", "forget acme h"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &Record{ID: "sb-1", Tokens: c.tokens, Destroying: c.destroying}
-			steps := Plan(r, c.held, Want{Owners: strings.Fields(c.owners), Now: noon, Margin: 15 * time.Minute})
+			steps := Plan(r, c.held, Want{Owners: owners(c.owners), Now: noon, Margin: 15 * time.Minute, Grace: 10 * time.Minute})
 			if got := spell(steps); got != c.want {
 				t.Errorf("Plan = %q, want %q", got, c.want)
 			}
 		})
 	}
+}
+
+func ago(t Token, d time.Duration) Token {
+	t.Changed = noon.Add(-d)
+	return t
+}
+
+func granted(t Token, grant string) Token {
+	t.Grant = grant
+	return t
+}
+
+// A forced refresh replaces what was minted before it, once.
+func TestPlanSince(t *testing.T) {
+	old := token("acme", Delivered, "h", 50*time.Minute)
+	old.Minted = noon.Add(-time.Second)
+	want := Want{Owners: owners("acme"), Now: noon, Margin: 15 * time.Minute, Since: noon}
+	if got := spell(Plan(&Record{Tokens: []Token{old}}, reads("acme h"), want)); got != "mint acme" {
+		t.Errorf("Plan = %q, want mint acme", got)
+	}
+	old.Minted = noon
+	if got := spell(Plan(&Record{Tokens: []Token{old}}, reads("acme h"), want)); got != "" {
+		t.Errorf("Plan = %q, want nothing to do", got)
+	}
+}
+
+// Tokens that were minted together are not replaced together, and none later
+// than its margin says.
+func TestPlanSpreads(t *testing.T) {
+	due := map[time.Duration]int{}
+	for i := range 200 {
+		tok := token("acme", Delivered, fmt.Sprint("hash ", i), time.Hour)
+		for left := 30 * time.Minute; ; left -= time.Minute {
+			if !tok.lasts(tok.Expires.Add(-left), 20*time.Minute) {
+				due[left]++
+				break
+			}
+		}
+	}
+	for left, n := range due {
+		if left < 20*time.Minute || left > 25*time.Minute || n > 80 {
+			t.Errorf("%d of 200 tokens are due with %s left, want them spread between 20m and 25m", n, left)
+		}
+	}
+	if len(due) < 5 {
+		t.Errorf("tokens are due at %d different minutes, want at least 5", len(due))
+	}
+}
+
+// reads are what the store holds: "OWNER HASH" for what a workspace reads,
+// "- HASH" for what is kept to be revoked.
+func reads(texts ...string) Held {
+	h := Held{Current: map[string]string{}}
+	for _, text := range texts {
+		if owner, hash, _ := strings.Cut(text, " "); owner == "-" {
+			h.Superseded = append(h.Superseded, hash)
+		} else {
+			h.Current[owner] = hash
+		}
+	}
+	return h
+}
+
+func owners(text string) map[string]string {
+	wanted := map[string]string{}
+	for _, owner := range strings.Fields(strings.ToLower(text)) {
+		wanted[owner] = "today's"
+	}
+	return wanted
 }
 
 func spell(steps []Step) string {

@@ -1,8 +1,6 @@
 package workspace
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,10 +10,6 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
-
-// schema is the version of the ledger record's form. A record of a later
-// version is refused: acting on half of it could leave tokens alive.
-const schema = 1
 
 // A Record is a workspace's page of the ledger: what it may have and every
 // token it has been given. It holds no secrets. It is written before each step
@@ -27,9 +21,12 @@ type Record struct {
 	// installations and repositories change.
 	Repositories []mint.Pattern
 	Permissions  mint.Permissions
-	Created      time.Time
-	Destroying   bool // destroy has begun; nothing is minted any more
-	Tokens       []Token
+	// Margin is how long a token has to last to be left alone; 0 means the
+	// issuer's own. Whole seconds.
+	Margin     time.Duration
+	Created    time.Time
+	Destroying bool // destroy has begun; nothing is minted any more
+	Tokens     []Token
 }
 
 // State is how far a token has come. Each is written before the step after it.
@@ -37,15 +34,16 @@ type State string
 
 // The states, in their order.
 const (
-	Planned   State = "planned"   // somebody means to mint it
-	Minting   State = "minting"   // GitHub may have been asked; the token may be alive unseen
-	Minted    State = "minted"    // it is alive; it may have been delivered
-	Delivered State = "delivered" // the workspace can read it
-	Revoked   State = "revoked"   // it is dead, or lost and left to run out
+	Planned    State = "planned"    // somebody means to mint it
+	Minting    State = "minting"    // GitHub may have been asked; the token may be alive unseen
+	Minted     State = "minted"     // it is alive; it may have been delivered
+	Delivered  State = "delivered"  // the workspace can read it
+	Superseded State = "superseded" // another took its place; it is alive for a grace
+	Revoked    State = "revoked"    // it is dead, or lost and left to run out
 )
 
 // states knows the rank of each.
-var states = []State{Planned, Minting, Minted, Delivered, Revoked}
+var states = []State{Planned, Minting, Minted, Delivered, Superseded, Revoked}
 
 // A Token is one token in the ledger. A token is known by its hash.
 type Token struct {
@@ -53,9 +51,26 @@ type Token struct {
 	Installation int64     `json:"installation,omitempty"` // from Minting on
 	State        State     `json:"state"`
 	Hash         string    `json:"hash,omitempty"`   // base64(sha256(token)), from Minted on
+	Minted       time.Time `json:"minted,omitzero"`  // from Minted on
 	Expires      time.Time `json:"expires,omitzero"` // from Minted on; as GitHub says
 	Changed      time.Time `json:"changed"`          // when State was written
 	Note         string    `json:"note,omitempty"`   // why it ended, where that is not plain
+	// Lost says that nobody has its text: it lives until Expires at the latest.
+	Lost bool `json:"lost,omitempty"`
+
+	// What it was minted for: a digest of patterns and permissions, by which a
+	// token of an earlier profile is told from one of today's.
+	Grant string `json:"grant,omitempty"`
+	// What GitHub granted, for people; empty once it is Revoked. All says that
+	// it opens every repository of its installation.
+	All          bool              `json:"all,omitempty"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+}
+
+// IsAlive reports whether the token may work at that time.
+func (t Token) IsAlive(now time.Time) bool {
+	return (t.State != Revoked && t.State != Planned || t.Lost) && t.DiesBy().After(now)
 }
 
 // DiesBy returns when the token is dead at the latest without anybody's help.
@@ -64,7 +79,7 @@ func (t Token) DiesBy() time.Time {
 	switch {
 	case t.State == Minting:
 		return t.Changed.Add(tokenLife)
-	case t.State == Minted || t.State == Delivered:
+	case t.State == Minted || t.State == Delivered || t.State == Superseded || t.Lost:
 		return t.Expires
 	}
 	return t.Changed
@@ -74,69 +89,8 @@ func (t Token) DiesBy() time.Time {
 // clock that is off.
 const tokenLife = time.Hour + 5*time.Minute
 
-// file is a Record as JSON.
-type file struct {
-	Schema       int               `json:"schema"`
-	ID           string            `json:"id"`
-	Profile      string            `json:"profile,omitempty"`
-	Repositories []string          `json:"repositories"`
-	Permissions  map[string]string `json:"permissions"`
-	Created      time.Time         `json:"created"`
-	Destroying   bool              `json:"destroying,omitempty"`
-	Tokens       []Token           `json:"tokens"`
-}
-
-// Encode returns the record as JSON, unless ParseRecord would refuse it.
-func (r *Record) Encode() ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
-	}
-	f := file{
-		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(),
-		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens,
-	}
-	for _, p := range r.Repositories {
-		f.Repositories = append(f.Repositories, p.String())
-	}
-	return json.Marshal(f)
-}
-
-// ParseRecord reads what Encode wrote.
-func ParseRecord(data []byte) (*Record, error) {
-	var version struct {
-		Schema int `json:"schema"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
-		return nil, errors.New("the ledger record is no JSON")
-	}
-	if version.Schema != schema {
-		return nil, fmt.Errorf("the ledger record is of version %d, and this gatepass knows %d", version.Schema, schema)
-	}
-	var f file
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
-		return nil, fmt.Errorf("the ledger record: %w", err)
-	}
-	r := &Record{
-		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions),
-		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens,
-	}
-	for _, text := range f.Repositories {
-		p, err := mint.ParsePattern(text)
-		if err != nil {
-			return nil, fmt.Errorf("the ledger record: %w", err)
-		}
-		r.Repositories = append(r.Repositories, p)
-	}
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("the ledger record: %w", err)
-	}
-	return r, nil
-}
-
 func (r *Record) check() error {
-	bad := []error{store.CheckWorkspace(r.ID)}
+	bad := []error{store.CheckWorkspace(r.ID), checkMargin(r.Margin)}
 	if len(r.Repositories) > 0 {
 		// Levels is empty for "all", too, which no profile can say.
 		bad = append(bad, mint.PermissionLevels(r.Permissions.Levels()).Validate())
@@ -148,7 +102,7 @@ func (r *Record) check() error {
 }
 
 func (t Token) check() error {
-	known := t.State == Minted || t.State == Delivered
+	known := t.State == Minted || t.State == Delivered || t.State == Superseded
 	switch {
 	case !slices.Contains(states, t.State):
 		return fmt.Errorf("a token is in the unknown state %q", t.State)
@@ -158,4 +112,22 @@ func (t Token) check() error {
 		return fmt.Errorf("a token that is %s has no hash, expiry or installation", t.State)
 	}
 	return nil
+}
+
+// CheckMargin returns an error for a margin that no token of an hour can have.
+func CheckMargin(d time.Duration) error {
+	if d < time.Minute || d > MaxMargin || d%time.Second != 0 {
+		return fmt.Errorf("a margin is from 1m to %s in whole seconds, not %s", MaxMargin, d)
+	}
+	return nil
+}
+
+// MaxMargin leaves a new token ten minutes before it is replaced.
+const MaxMargin = 50 * time.Minute
+
+func checkMargin(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return CheckMargin(d)
 }

@@ -1,0 +1,197 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// errUnresolved marks the errors of one owner's repositories.
+var errUnresolved = errors.New("no grant")
+
+// renew makes and delivers one owner's token. An installation that GitHub does
+// not know any more is looked up anew: the App may have been installed again.
+func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner string, known knowledge) error {
+	if i.Unready != nil {
+		return unresolved{i.Unready}
+	}
+	if err := known.failed[owner]; err != nil {
+		return err
+	}
+	err := i.renewWith(ctx, r, held, owner, known.installed)
+	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
+		return err
+	}
+	now, lookErr := i.App.InstallationOf(ctx, owner)
+	if lookErr != nil || slices.ContainsFunc(known.installed, func(in mint.Installation) bool { return in.ID == now.ID }) {
+		return err
+	}
+	return i.renewWith(ctx, r, held, owner, []mint.Installation{now})
+}
+
+func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner string, installed []mint.Installation) error {
+	patterns := r.Repositories
+	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
+		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != owner })
+	}
+	grants, err := i.App.ResolveFrom(ctx, i.Catalog, patterns, r.Permissions, installed)
+	if err != nil {
+		return unresolved{err}
+	}
+	at := slices.IndexFunc(grants, func(g mint.OwnerGrant) bool { return strings.EqualFold(g.Owner, owner) })
+	if at < 0 {
+		return unresolved{errors.New("repositories of " + owner + ": nothing was resolved for them")}
+	}
+	return i.mint(ctx, r, held, grants[at])
+}
+
+// unresolved is an error before GitHub was asked for a token.
+type unresolved struct{ error }
+
+func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
+
+// mint makes one owner's token and delivers it. The ledger is told before each
+// step. The token that it takes the place of is kept first, to be revoked later.
+func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.OwnerGrant) error {
+	owner := strings.ToLower(g.Owner)
+	t, err := i.announce(ctx, r, Token{Owner: g.Owner, Installation: g.Grant.Installation, Grant: r.Grant(owner)})
+	if err != nil {
+		return err
+	}
+	m, err := i.App.MintOwner(ctx, g)
+	if err != nil {
+		return i.unminted(ctx, r, t, g, err)
+	}
+	t.Hash, t.Minted, t.Expires = m.Token.Hash(), i.now(), m.Token.Expiry.UTC()
+	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
+	i.tell(Event{
+		Type: Generated, Workspace: r.ID, Owner: g.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation,
+		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: strings.Join(m.Narrower, ", "),
+	})
+	if err := i.hand(ctx, r, held, t, m.Token); err != nil {
+		return i.undo(ctx, r, t, m.Token, err)
+	}
+	i.unseen(r, g, m.Unseen)
+	t = r.at(Minted)
+	superseded := r.current(owner, t.Hash)
+	t.turn(Delivered, i.now(), strings.Join(m.Narrower, ", "))
+	for _, old := range superseded {
+		old.turn(Superseded, i.now(), "")
+	}
+	return i.save(ctx, r)
+}
+
+// announce writes down that GitHub is about to be asked.
+func (i *Issuer) announce(ctx context.Context, r *Record, t Token) (*Token, error) {
+	t.turn(Minting, i.now(), "")
+	r.Tokens = append(r.Tokens, t)
+	if err := i.save(ctx, r); err != nil {
+		return nil, err
+	}
+	return &r.Tokens[len(r.Tokens)-1], nil
+}
+
+// unminted writes down what became of the request.
+func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.OwnerGrant, why error) error {
+	failure, ok := errors.AsType[*mint.Error](why)
+	isWider := errors.Is(why, mint.ErrWider)
+	switch {
+	case !ok && !isWider:
+		return why // the caller gave up: GitHub may have carried it out
+	case isWider && ok:
+		return oneline.Join(why, i.abandon(ctx, r, t, "GitHub granted more than was asked, and did not revoke it"))
+	case ok && failure.Unseen > 0:
+		i.unseen(r, g, failure.Unseen-1)
+		return oneline.Join(why, i.abandon(ctx, r, r.at(Minting), unanswered))
+	}
+	return oneline.Join(why, i.change(ctx, r, t, Revoked, "it was not granted"))
+}
+
+// unseen writes down tokens that may have been made by requests that were not
+// answered.
+func (i *Issuer) unseen(r *Record, g mint.OwnerGrant, count int) {
+	for range count {
+		t := Token{Owner: g.Owner, Installation: g.Grant.Installation, Lost: true, Expires: i.now().Add(tokenLife)}
+		t.turn(Revoked, i.now(), unanswered)
+		r.Tokens = append(r.Tokens, t)
+		i.tell(Event{Type: Lost, Workspace: r.ID, Owner: g.Owner, Expires: t.Expires, Why: t.Note})
+	}
+}
+
+const unanswered = "GitHub did not answer"
+
+// at returns the line of the token that is being made: the latest in that state.
+func (r *Record) at(state State) *Token {
+	for at := len(r.Tokens) - 1; ; at-- {
+		if r.Tokens[at].State == state {
+			return &r.Tokens[at]
+		}
+	}
+}
+
+// current returns the owner's delivered tokens but that one.
+func (r *Record) current(owner, but string) []*Token {
+	var found []*Token
+	for at := range r.Tokens {
+		t := &r.Tokens[at]
+		if strings.EqualFold(t.Owner, owner) && t.State == Delivered && t.Hash != but {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// hand puts a token where the workspace reads it, and the one that is there
+// where it can be revoked.
+func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, token credential.Token) error {
+	owner := strings.ToLower(t.Owner)
+	if err := i.change(ctx, r, t, Minted, ""); err != nil {
+		return err
+	}
+	if old, ok := held.current[owner]; ok {
+		name, err := supersededName(r.ID, old)
+		if err == nil {
+			err = i.Store.Put(ctx, name, store.NewSecret(old.Secret()), store.Replace)
+		}
+		if err != nil {
+			return err
+		}
+		held.kept = append(held.kept, old)
+	}
+	name, err := store.Token(r.ID, owner)
+	if err == nil {
+		err = i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+	}
+	if err == nil {
+		held.current[owner] = token
+	}
+	return err
+}
+
+// undo ends a token that could not be recorded or delivered, also for a caller
+// that has given up. What fails here is left to the next run.
+func (i *Issuer) undo(ctx context.Context, r *Record, t *Token, token credential.Token, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
+	defer cancel()
+	if i.App.Revoke(ctx, token) != nil {
+		return why
+	}
+	i.tell(Event{Type: Ended, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Why: "it could not be delivered"})
+	name, err := store.Token(r.ID, t.Owner)
+	if err != nil {
+		return why
+	}
+	if entry, err := i.Store.Get(ctx, name); err == nil && entry.Value.Reveal() == token.Secret() {
+		if i.Store.Delete(ctx, name) != nil {
+			return why
+		}
+	}
+	_ = i.change(ctx, r, t, Revoked, "it could not be delivered")
+	return why
+}

@@ -1,0 +1,128 @@
+package workspace
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+)
+
+// schema is the version of the ledger record's form. A record of a later
+// version is refused: acting on half of it could leave tokens alive.
+const schema = 1
+
+// A record of hundreds of repositories is longer than a store takes, and
+// compresses well.
+const (
+	packed    = "gzip:"
+	packAbove = 3 << 10 // bytes; below AWS's standard tier, with room for a line
+	maxRecord = 1 << 20 // bytes, unpacked
+)
+
+// file is a Record as JSON.
+type file struct {
+	Schema       int               `json:"schema"`
+	ID           string            `json:"id"`
+	Profile      string            `json:"profile,omitempty"`
+	Repositories []string          `json:"repositories"`
+	Permissions  map[string]string `json:"permissions"`
+	Margin       int64             `json:"margin_seconds,omitempty"`
+	Created      time.Time         `json:"created"`
+	Destroying   bool              `json:"destroying,omitempty"`
+	Tokens       []Token           `json:"tokens"`
+}
+
+// Encode returns the record as a store keeps it, unless ParseRecord would
+// refuse it: JSON, or "gzip:" and base64 where it is long.
+func (r *Record) Encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
+	}
+	f := file{
+		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Margin: int64(r.Margin / time.Second),
+		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens,
+	}
+	for _, p := range r.Repositories {
+		f.Repositories = append(f.Repositories, p.String())
+	}
+	data, err := json.Marshal(f)
+	if err != nil || len(data) <= packAbove {
+		return data, err
+	}
+	return pack(data)
+}
+
+func pack(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(packed)
+	text := base64.NewEncoder(base64.StdEncoding, &b)
+	z := gzip.NewWriter(text)
+	_, err := z.Write(data)
+	return b.Bytes(), errors.Join(err, z.Close(), text.Close())
+}
+
+// unpack returns the JSON of a record.
+func unpack(data []byte) ([]byte, error) {
+	text, ok := strings.CutPrefix(string(data), packed)
+	if !ok {
+		return data, nil
+	}
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(text)))
+	if err != nil {
+		return nil, errors.New("the ledger record is damaged")
+	}
+	data, err = io.ReadAll(io.LimitReader(z, maxRecord+1))
+	if err != nil || len(data) > maxRecord {
+		return nil, errors.New("the ledger record is damaged or too long")
+	}
+	return data, nil
+}
+
+// ParseRecord reads what Encode wrote.
+func ParseRecord(data []byte) (*Record, error) {
+	data, err := unpack(data)
+	if err != nil {
+		return nil, err
+	}
+	var version struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return nil, errors.New("the ledger record is no JSON")
+	}
+	if version.Schema != schema {
+		return nil, fmt.Errorf("the ledger record is of version %d, and this gatepass knows %d", version.Schema, schema)
+	}
+	var f file
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("the ledger record: %w", err)
+	}
+	return f.record()
+}
+
+func (f file) record() (*Record, error) {
+	r := &Record{
+		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions), Margin: time.Duration(f.Margin) * time.Second,
+		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens,
+	}
+	for _, text := range f.Repositories {
+		p, err := mint.ParsePattern(text)
+		if err != nil {
+			return nil, fmt.Errorf("the ledger record: %w", err)
+		}
+		r.Repositories = append(r.Repositories, p)
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("the ledger record: %w", err)
+	}
+	return r, nil
+}

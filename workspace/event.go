@@ -1,0 +1,69 @@
+package workspace
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Type is what an Event is about.
+type Type string
+
+// The types of events. Their names are what audit logs show.
+const (
+	Generated Type = "token_generated"         // a token was minted
+	Failed    Type = "token_generation_failed" // none could be
+	Ended     Type = "token_revoked"           // a token was revoked
+	Lost      Type = "token_lost"              // a token may be alive that nobody has; it runs out by itself
+	Destroyed Type = "workspace_destroyed"     // nothing of the workspace is left
+)
+
+// An Event is something that happened to a workspace's tokens. It holds no
+// secret: a token is known by its hash, the form of GitHub's audit log.
+type Event struct {
+	Type         Type
+	Workspace    string
+	Owner        string
+	Installation int64
+	Hash         string
+	Expires      time.Time
+	All          bool // every repository of the installation
+	Repositories []string
+	Permissions  map[string]string
+	Why          string
+	Err          error
+}
+
+// LogValue is the event as slog's attributes; what is not known is left out.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("workspace", e.Workspace)}
+	for _, a := range []struct{ key, value string }{{"owner", e.Owner}, {"hashed_token", e.Hash}, {"reason", e.Why}} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if e.Installation != 0 {
+		attrs = append(attrs, slog.Int64("installation_id", e.Installation))
+	}
+	if !e.Expires.IsZero() {
+		attrs = append(attrs, slog.Time("expires_at", e.Expires))
+	}
+	if e.All {
+		attrs = append(attrs, slog.String("repository_selection", "all"))
+	}
+	if len(e.Repositories) > 0 {
+		attrs = append(attrs, slog.Any("repositories", e.Repositories))
+	}
+	if len(e.Permissions) > 0 {
+		attrs = append(attrs, slog.Any("permissions", e.Permissions))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+func (i *Issuer) tell(e Event) {
+	if i.Audit != nil {
+		i.Audit(e)
+	}
+}

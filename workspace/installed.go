@@ -1,0 +1,121 @@
+package workspace
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// Grant is a digest of what the owner's token is for, by today's record.
+func (r *Record) Grant(owner string) string {
+	var texts []string
+	for _, p := range r.Repositories {
+		if p.Everything() || p.Owner() == owner {
+			texts = append(texts, strings.ToLower(p.String()))
+		}
+	}
+	slices.Sort(texts)
+	said, err := json.Marshal([]any{texts, r.Permissions.Levels()}) // a map's keys are sorted
+	if err != nil {
+		return "" // never: there are only texts
+	}
+	sum := sha256.Sum256(said)
+	return base64.RawStdEncoding.EncodeToString(sum[:9])
+}
+
+// knowledge is what is known of the App's installations.
+type knowledge struct {
+	installed []mint.Installation
+	failed    map[string]error // owners, in lower case, about whom GitHub could not be asked
+}
+
+// lookUp finds out where the App is installed, as far as the record needs it.
+func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
+	if len(r.Repositories) == 0 || r.Destroying {
+		return knowledge{}, nil
+	}
+	if i.Installed != nil {
+		installed, err := i.Installed(ctx)
+		return knowledge{installed: installed}, err
+	}
+	installed, err := StoredInstallations(ctx, i.Store)
+	if err != nil || i.Unready != nil {
+		return knowledge{installed: installed}, err
+	}
+	return i.complete(ctx, r, installed)
+}
+
+// ownersOf are the accounts, in lower case, that patterns name; "*" names every
+// installation's.
+func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
+	var owners []string
+	for _, p := range patterns {
+		if !p.Everything() {
+			owners = append(owners, p.Owner())
+			continue
+		}
+		for _, in := range installed {
+			if !in.Suspended() {
+				owners = append(owners, strings.ToLower(in.Account.Login))
+			}
+		}
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
+}
+
+// complete asks GitHub about owners that the store does not know: the App may
+// have been installed there since the last gatepass app discover. It is never
+// another account's installation that answers.
+func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Installation) (knowledge, error) {
+	k := knowledge{installed: installed, failed: map[string]error{}}
+	for _, owner := range ownersOf(r.Repositories, nil) {
+		if slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) }) {
+			continue
+		}
+		found, err := i.App.InstallationOf(ctx, owner)
+		if ctx.Err() != nil {
+			return k, ctx.Err()
+		}
+		if err != nil {
+			k.failed[owner] = unresolved{err}
+			continue
+		}
+		k.installed = append(k.installed, found)
+	}
+	return k, nil
+}
+
+// StoredInstallations reads the installations that the store knows: by login and
+// id only.
+func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installation, error) {
+	var all []mint.Installation
+	for name, err := range s.List(ctx, store.Installations()) {
+		if err != nil {
+			return nil, err
+		}
+		entry, err := s.Get(ctx, name)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
+		if err != nil || id <= 0 {
+			return nil, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover")
+		}
+		login, _ := name.Owner()
+		all = append(all, mint.Installation{ID: id, Account: mint.Account{Login: login}})
+	}
+	return all, nil
+}

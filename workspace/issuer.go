@@ -1,0 +1,181 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// The defaults of an Issuer.
+const (
+	// DefaultMargin is how long a token has to last to be left alone.
+	DefaultMargin = 20 * time.Minute
+	// DefaultGrace is how long a token stays alive whose place another took. An
+	// agent uses the token it has until five minutes before its end.
+	DefaultGrace = 20 * time.Minute
+)
+
+// cleanUpWait bounds what is tidied up after the caller has given up.
+const cleanUpWait = 10 * time.Second
+
+// An Issuer gives workspaces their tokens and takes them away. App and Store
+// must be set. Its methods may be called concurrently, by several processes
+// too: for each workspace one run at a time does something. The others wait, or
+// get an error that wraps [ErrBusy].
+type Issuer struct {
+	App   *mint.App
+	Store store.Store
+
+	// Unready says why App cannot mint, where it cannot; it can revoke then.
+	Unready error
+
+	// Installed are the App's installations; nil means those of the store, and
+	// for an owner that it does not know what GitHub says.
+	Installed func(ctx context.Context) ([]mint.Installation, error)
+	Catalog   *mint.Catalog    // nil means that every run lists repositories itself
+	Now       func() time.Time // nil means time.Now
+	Margin    time.Duration    // 0 means DefaultMargin; a record's own counts more
+	Grace     time.Duration    // 0 means DefaultGrace; less than 0 means none
+	Audit     func(Event)      // told what was done to tokens; nil means nobody is
+	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
+	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
+}
+
+func (i *Issuer) now() time.Time {
+	if i.Now == nil {
+		return time.Now().UTC()
+	}
+	return i.Now().UTC()
+}
+
+// want is what a run is to reach.
+func (i *Issuer) want(r *Record, owners []string) Want {
+	w := Want{Owners: map[string]string{}, Now: i.now(), Margin: DefaultMargin, Grace: DefaultGrace}
+	for _, owner := range owners {
+		w.Owners[owner] = r.Grant(owner)
+	}
+	if i.Margin != 0 {
+		w.Margin = i.Margin
+	}
+	if r.Margin != 0 {
+		w.Margin = r.Margin
+	}
+	if i.Grace != 0 {
+		w.Grace = max(i.Grace, 0)
+	}
+	return w
+}
+
+// Load reads a workspace's record. It wraps [store.ErrNotFound] where there is
+// none.
+func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
+	name, err := store.Record(id)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := i.Store.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return readRecord(id, entry)
+}
+
+func readRecord(id string, entry store.Entry) (*Record, error) {
+	r, err := ParseRecord([]byte(entry.Value.Reveal()))
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
+	}
+	if err != nil {
+		return nil, oneline.Wrap("read workspace "+id, err, "")
+	}
+	return r, nil
+}
+
+// save writes the record.
+func (i *Issuer) save(ctx context.Context, r *Record) error {
+	name, err := store.Record(r.ID)
+	if err != nil {
+		return err
+	}
+	data, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	return i.Store.Put(ctx, name, store.NewSecret(string(data)), store.Replace)
+}
+
+// prune leaves out what is dead for long. It moves the tokens of the record.
+func (r *Record) prune(now time.Time) {
+	r.Tokens = slices.DeleteFunc(r.Tokens, func(t Token) bool {
+		return t.State == Revoked && now.Sub(t.Changed) > tokenLife
+	})
+}
+
+// change writes a token's next state.
+func (i *Issuer) change(ctx context.Context, r *Record, t *Token, state State, note string) error {
+	t.turn(state, i.now(), note)
+	return i.save(ctx, r)
+}
+
+// turn sets a token's state. What it opened is of no interest once it is dead.
+func (t *Token) turn(state State, now time.Time, note string) {
+	t.State, t.Changed, t.Note = state, now, note
+	if state == Revoked {
+		t.All, t.Repositories, t.Permissions = false, nil, nil
+	}
+}
+
+// Create gives the workspace what the profile says, or finishes what an earlier
+// run began. The record is written first, so that a workspace whose tokens
+// cannot be had now heals by a later run; then it returns the record and the
+// error. A margin of 0 is the issuer's own.
+func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.Duration) (r *Record, err error) {
+	err = i.locked(ctx, id, func(ctx context.Context) error {
+		if r, err = i.prepare(ctx, id, p, margin); err != nil {
+			return err
+		}
+		return i.settle(ctx, r, time.Time{})
+	})
+	return r, err
+}
+
+// prepare writes what the workspace may have.
+func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (*Record, error) {
+	r, err := i.Load(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		r = &Record{ID: id, Created: i.now()}
+	case err != nil:
+		return nil, err
+	case r.Destroying:
+		return r, oneline.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
+	}
+	r.Profile, r.Repositories, r.Permissions, r.Margin = p.Name, p.Repositories, p.Permissions, margin
+	return r, i.save(ctx, r)
+}
+
+// Refresh gives the workspace what its record says: what ends soon is replaced,
+// what was superseded is revoked after its grace, and what a killed run left is
+// finished, a destruction too. With force all its tokens are replaced.
+func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (r *Record, err error) {
+	err = i.locked(ctx, id, func(ctx context.Context) error {
+		if r, err = i.Load(ctx, id); err != nil {
+			return err
+		}
+		if r.Destroying {
+			return i.end(ctx, r)
+		}
+		since := time.Time{}
+		if force {
+			since = i.now()
+		}
+		return i.settle(ctx, r, since)
+	})
+	return r, err
+}

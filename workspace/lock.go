@@ -1,0 +1,125 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// ErrBusy reports that another run works on the workspace.
+var ErrBusy = errors.New("another run works on it")
+
+// A run has runTime to do its work, and holds the workspace for lockTime: longer
+// than it can take, whatever the clocks of two machines say.
+const (
+	runTime  = time.Minute
+	lockTime = 90 * time.Second
+)
+
+// lease is what is in a workspace's lock.
+type lease struct {
+	Holder string    `json:"holder"`
+	Until  time.Time `json:"until"`
+}
+
+// locked does the work while no other run does. All stores create an entry for
+// one caller only; that is the lock. One that a killed run left behind counts
+// until it has run out, and is then taken over.
+func (i *Issuer) locked(ctx context.Context, id string, work func(context.Context) error) error {
+	name, err := store.Lock(id)
+	if err != nil {
+		return err
+	}
+	if err := i.wait(ctx, id, name); err != nil {
+		return err
+	}
+	defer i.release(ctx, name)
+	ctx, cancel := context.WithTimeout(ctx, runTime)
+	defer cancel()
+	return work(ctx)
+}
+
+// pollTime is between two looks at a lock that another run holds.
+const pollTime = time.Second
+
+// wait acquires the lock, and lets another run finish for as long as Patience
+// says.
+func (i *Issuer) wait(ctx context.Context, id string, name store.Name) error {
+	for left := i.Patience; ; left -= pollTime {
+		err := i.acquire(ctx, id, name)
+		if !errors.Is(err, ErrBusy) || left <= 0 {
+			return err
+		}
+		if left == i.Patience && i.Waiting != nil {
+			i.Waiting(id)
+		}
+		select {
+		case <-time.After(pollTime):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) error {
+	own, err := json.Marshal(lease{rand.Text(), i.now().Add(lockTime)})
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		err = i.Store.Put(ctx, name, store.NewSecret(string(own)), store.CreateOnly)
+		if !errors.Is(err, store.ErrExists) {
+			return err
+		}
+		left, err := i.heldFor(ctx, name, string(own))
+		switch {
+		case err != nil:
+			return err
+		case left < 0:
+			return nil // it is ours: AWS repeats a write whose answer was lost
+		case left > 0:
+			return &oneline.Error{
+				What: "work on workspace " + id, Err: ErrBusy,
+				Do: "try again, in " + left.Round(time.Second).String() + " at the latest",
+			}
+		}
+		if err := i.Store.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return &oneline.Error{What: "work on workspace " + id, Err: ErrBusy, Do: "try again"}
+}
+
+// heldFor returns how long another run may still hold the lock: 0 when it has
+// run out or is gone, less than 0 when it is our own.
+func (i *Issuer) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
+	entry, err := i.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if entry.Value.Reveal() == own {
+		return -1, nil
+	}
+	var l lease
+	if json.Unmarshal([]byte(entry.Value.Reveal()), &l) != nil {
+		return 0, nil // of nobody who would come back
+	}
+	// One that ends later than any lock does is of a clock that is wrong.
+	return min(max(l.Until.Sub(i.now()), 0), lockTime), nil
+}
+
+// release lets others work, also for a caller that has given up. What fails here
+// runs out.
+func (i *Issuer) release(ctx context.Context, name store.Name) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
+	defer cancel()
+	_ = i.Store.Delete(ctx, name)
+}

@@ -1,0 +1,135 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// maxRounds bounds how often a run plans: what one round mints, the next may
+// have to clean up after.
+const maxRounds = 3
+
+// settle does what Plan says until nothing is left to do, so that the workspace
+// has what its record says. One owner whose token cannot be had does not keep
+// the others from theirs.
+func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
+	r.prune(i.now())
+	known, err := i.lookUp(ctx, r)
+	if err != nil {
+		return err
+	}
+	held, err := i.hold(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	want := i.want(r, ownersOf(r.Repositories, known.installed))
+	want.Since = since
+	for range maxRounds {
+		steps := Plan(r, held.held(), want)
+		if len(steps) == 0 {
+			break
+		}
+		if err = i.round(ctx, r, held, steps, known); err != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return oneline.Join(err, i.copyOnly(ctx, r.ID, held))
+}
+
+// round does the steps of one plan. What GitHub refuses for one token does not
+// keep the run from the others.
+func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []Step, known knowledge) error {
+	var refused []error
+	for _, s := range steps {
+		var err error
+		if s.Do == Mint {
+			err = i.renew(ctx, r, held, s.Owner, known)
+		} else {
+			err = i.step(ctx, r, held, s)
+		}
+		if err == nil {
+			continue
+		}
+		if s.Do == Mint {
+			i.tell(Event{Type: Failed, Workspace: r.ID, Owner: s.Owner, Err: err})
+		}
+		if refused = append(refused, err); !isRefusal(err) {
+			break
+		}
+	}
+	return oneline.Join(refused...)
+}
+
+// isRefusal reports whether an error is about one token and no other: not the
+// store's, and not that time is up.
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*mint.Error](err)
+	return ok || errors.Is(err, mint.ErrWider) || errors.Is(err, errUnresolved)
+}
+
+// step does one step that makes no token.
+func (i *Issuer) step(ctx context.Context, r *Record, held *holdings, s Step) error {
+	at := slices.IndexFunc(r.Tokens, func(t Token) bool {
+		return t.Hash == s.Hash && (s.Owner == "" || strings.EqualFold(t.Owner, s.Owner)) && (t.State != Revoked || s.Do == Forget)
+	})
+	var t *Token
+	if at >= 0 {
+		t = &r.Tokens[at]
+	}
+	switch s.Do {
+	case Adopt:
+		return i.change(ctx, r, t, Delivered, "")
+	case Supersede:
+		return i.change(ctx, r, t, Superseded, "")
+	case Abandon:
+		return i.abandon(ctx, r, t, s.Why)
+	case Revoke:
+		return i.revoke(ctx, r, held, t, s)
+	case Forget:
+		return i.forget(ctx, r, held, t, s)
+	}
+	return fmt.Errorf("there is no step %q", s.Do)
+}
+
+// abandon gives a token up whose text nobody has.
+func (i *Issuer) abandon(ctx context.Context, r *Record, t *Token, why string) error {
+	dies := t.DiesBy()
+	if t.State != Planned && dies.After(i.now()) {
+		t.Lost, t.Expires = true, dies
+		i.tell(Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
+	}
+	return i.change(ctx, r, t, Revoked, why)
+}
+
+// revoke ends a token. The ledger is told before the store: were the token gone
+// from the store first, the next run would take it for one that was lost alive.
+func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token, s Step) error {
+	token, ok := held.find(s.Hash)
+	if !ok {
+		return errors.New("the token to revoke is not in the store")
+	}
+	if err := i.App.Revoke(ctx, token); err != nil {
+		return err
+	}
+	i.tell(Event{Type: Ended, Workspace: r.ID, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
+	return i.forget(ctx, r, held, t, s)
+}
+
+func (i *Issuer) forget(ctx context.Context, r *Record, held *holdings, t *Token, s Step) error {
+	if t != nil && t.State != Revoked {
+		if err := i.change(ctx, r, t, Revoked, s.Why); err != nil {
+			return err
+		}
+	}
+	return held.drop(ctx, i.Store, r.ID, s.Hash)
+}
