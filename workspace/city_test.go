@@ -121,9 +121,12 @@ var testKey = func() *rsa.PrivateKey {
 	return key
 }()
 
-func newCity(t *testing.T) *city {
+func newCity(t *testing.T) *city { return newCityWithLimit(t, 0) }
+
+// newCityWithLimit has a GitHub that takes so many requests in an hour.
+func newCityWithLimit(t *testing.T, limit int) *city {
 	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir(), RateLimit: limit})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,15 +24,20 @@ func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner str
 	if err := known.failed[owner]; err != nil {
 		return err
 	}
+	if err := i.shared.closed(owner, i.now()); err != nil {
+		return unresolved{err}
+	}
 	err := i.renewWith(ctx, r, held, owner, known.installed)
+	defer func() { i.shared.learn(owner, err, i.now()) }()
 	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
 		return err
 	}
-	now, lookErr := i.App.InstallationOf(ctx, owner)
+	now, lookErr := i.shared.of(ctx, i, owner)
 	if lookErr != nil || slices.ContainsFunc(known.installed, func(in mint.Installation) bool { return in.ID == now.ID }) {
 		return err
 	}
-	return i.renewWith(ctx, r, held, owner, []mint.Installation{now})
+	err = i.renewWith(ctx, r, held, owner, []mint.Installation{now})
+	return err
 }
 
 func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner string, installed []mint.Installation) error {

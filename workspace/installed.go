@@ -47,7 +47,7 @@ func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
 		installed, err := i.Installed(ctx)
 		return knowledge{installed: installed}, err
 	}
-	installed, err := StoredInstallations(ctx, i.Store)
+	installed, err := i.shared.stored(ctx, i)
 	if err != nil || i.Unready != nil {
 		return knowledge{installed: installed}, err
 	}
@@ -77,12 +77,12 @@ func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
 // have been installed there since the last gatepass app discover. It is never
 // another account's installation that answers.
 func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Installation) (knowledge, error) {
-	k := knowledge{installed: installed, failed: map[string]error{}}
+	k := knowledge{installed: slices.Clip(installed), failed: map[string]error{}}
 	for _, owner := range ownersOf(r.Repositories, nil) {
 		if slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) }) {
 			continue
 		}
-		found, err := i.App.InstallationOf(ctx, owner)
+		found, err := i.shared.of(ctx, i, owner)
 		if ctx.Err() != nil {
 			return k, ctx.Err()
 		}

@@ -45,6 +45,8 @@ type Issuer struct {
 	Audit     func(Event)      // told what was done to tokens; nil means nobody is
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
 	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
+
+	shared *shared // what the runs of a pass have in common; nil outside of one
 }
 
 func (i *Issuer) now() time.Time {

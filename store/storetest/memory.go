@@ -1,0 +1,133 @@
+package storetest
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// Memory is a store in memory, for tests that need thousands of entries or a
+// clock of their own. It passes Run. The zero Memory is empty.
+type Memory struct {
+	Now func() time.Time // nil means time.Now
+
+	mu      sync.RWMutex                          // guards folders
+	folders map[string]map[store.Name]store.Entry // by the first two segments: one is a workspace
+}
+
+// folder is the first two segments of a name or prefix.
+func folder(path string) string {
+	parts := strings.SplitN(path, "/", 3)
+	return strings.Join(parts[:min(2, len(parts))], "/")
+}
+
+// Get implements [store.Store].
+func (m *Memory) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	entry, ok := m.folders[folder(name.String())][name]
+	switch {
+	case ctx.Err() != nil:
+		return store.Entry{}, ctx.Err()
+	case name.IsZero():
+		return store.Entry{}, oneline.New("read", "it has no name", "")
+	case !ok:
+		return store.Entry{}, &oneline.Error{What: "read " + name.String(), Err: store.ErrNotFound}
+	}
+	return entry, nil
+}
+
+// Put implements [store.Store].
+func (m *Memory) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	what := "write " + name.String()
+	if err := value.Check(); err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in := m.folders[folder(name.String())]
+	_, exists := in[name]
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case name.IsZero():
+		return oneline.New(what, "it has no name", "")
+	case exists && mode == store.CreateOnly:
+		return &oneline.Error{What: what, Err: store.ErrExists}
+	}
+	if m.folders == nil {
+		m.folders = map[string]map[store.Name]store.Entry{}
+	}
+	if in == nil {
+		in = map[store.Name]store.Entry{}
+		m.folders[folder(name.String())] = in
+	}
+	in[name] = store.Entry{Value: value, Modified: m.now()}
+	return nil
+}
+
+func (m *Memory) now() time.Time {
+	if m.Now == nil {
+		return time.Now()
+	}
+	return m.Now()
+}
+
+// Delete implements [store.Store].
+func (m *Memory) Delete(ctx context.Context, name store.Name) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if name.IsZero() {
+		return oneline.New("delete", "it has no name", "")
+	}
+	in := m.folders[folder(name.String())]
+	if delete(in, name); len(in) == 0 {
+		delete(m.folders, folder(name.String()))
+	}
+	return nil
+}
+
+// List implements [store.Store].
+func (m *Memory) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	return func(yield func(store.Name, error) bool) {
+		for _, name := range m.names(below) {
+			if ctx.Err() != nil {
+				yield(store.Name{}, ctx.Err())
+				return
+			}
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// names are those below a prefix, in order.
+func (m *Memory) names(below store.Prefix) []store.Name {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	folders := slices.Collect(maps.Keys(m.folders))
+	if strings.Contains(below.String(), "/") {
+		folders = []string{folder(below.String())}
+	}
+	var names []store.Name
+	for _, f := range folders {
+		for name := range m.folders[f] {
+			if below.Has(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.SortFunc(names, func(a, b store.Name) int { return strings.Compare(a.String(), b.String()) })
+	return names
+}

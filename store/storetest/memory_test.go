@@ -1,0 +1,14 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+func TestMemoryConforms(t *testing.T) {
+	Run(t, func(*testing.T) func() store.Store {
+		m := new(Memory)
+		return func() store.Store { return m }
+	})
+}

@@ -1,0 +1,260 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// The defaults of a Pass.
+const (
+	defaultWorkers = 20
+	reservePart    = 10 // a tenth of the rate limit is for what cannot wait
+)
+
+// A Pass goes once over the ledger and refreshes every workspace that has
+// something due, those whose tokens end soonest first. It reads the store and
+// GitHub as they are now.
+type Pass struct {
+	Issuer  *Issuer      // as it would be for one workspace
+	Workers int          // workspaces worked on at once; 0 means 20
+	Force   bool         // replace every token, due or not
+	Each    func(Result) // told of each workspace that was due, one at a time; nil means nobody is
+}
+
+// A Result is what became of one workspace.
+type Result struct {
+	Workspace string
+	Err       error // nil when all is well; ErrBusy and ErrDeferred are for a later pass
+}
+
+// A Summary is what a pass found and did.
+type Summary struct {
+	Workspaces int       // in the ledger
+	Due        int       // of them
+	Refreshed  int       // of those due: all is well now
+	Failed     int       // of those due: something is wrong
+	Busy       int       // of those due: another run works on them
+	Deferred   int       // of those due: left to a later pass
+	Minted     int       // tokens
+	Revoked    int       // tokens
+	Lost       int       // tokens that may be alive and that nobody has
+	Expired    int       // workspaces that had a token run out before the pass
+	Soonest    time.Time // when the first of all delivered tokens ends; zero for none
+	Took       time.Duration
+}
+
+// item is a workspace that has something due.
+type item struct {
+	id   string
+	ends time.Time // its first token; zero where it has none yet
+	err  error     // its record cannot be read
+}
+
+// Run makes the pass. The error is about the ledger as a whole, or that ctx
+// ended before all was done; single workspaces are counted in the summary.
+func (p *Pass) Run(ctx context.Context) (Summary, error) {
+	w := p.worker()
+	begun := w.issuer.now()
+	items, err := w.due(ctx)
+	if err == nil {
+		err = w.work(ctx, items)
+	}
+	w.sum.Took = w.issuer.now().Sub(begun)
+	return w.sum, err
+}
+
+// worker has what one pass shares: the repositories and installations that it
+// has seen, and what is not worth asking again.
+type worker struct {
+	pass   *Pass
+	issuer *Issuer
+
+	mu  sync.Mutex // guards sum, and Each
+	sum Summary
+}
+
+func (p *Pass) worker() *worker {
+	own := *p.Issuer
+	w := &worker{pass: p, issuer: &own}
+	own.Catalog, own.shared = new(mint.Catalog), new(shared)
+	own.Audit = func(e Event) {
+		w.count(e)
+		p.Issuer.tell(e)
+	}
+	return w
+}
+
+func (w *worker) count(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e.Type {
+	case Generated:
+		w.sum.Minted++
+	case Ended:
+		w.sum.Revoked++
+	case Lost:
+		w.sum.Lost++
+	}
+}
+
+// due reads the ledger, and keeps of each record no more than its turn.
+func (w *worker) due(ctx context.Context) ([]item, error) {
+	installed, err := w.issuer.shared.stored(ctx, w.issuer)
+	if err != nil {
+		return nil, err
+	}
+	var items []item
+	for entry, err := range store.Records(ctx, w.issuer.Store) {
+		if err != nil {
+			return nil, err
+		}
+		id, _ := entry.Name.Workspace()
+		w.sum.Workspaces++
+		r, err := readRecord(id, entry.Entry)
+		if err != nil {
+			items = append(items, item{id: id, err: err})
+			continue
+		}
+		ends, isDue := w.look(r, installed)
+		if isDue {
+			items = append(items, item{id: id, ends: ends})
+		}
+	}
+	slices.SortStableFunc(items, func(a, b item) int { return a.ends.Compare(b.ends) })
+	w.sum.Due = len(items)
+	return items, nil
+}
+
+// look decides by the record alone whether a workspace has something due: as if
+// the store held what the ledger says.
+func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
+	want := w.issuer.want(r, ownersOf(r.Repositories, installed))
+	held := Held{Current: map[string]string{}}
+	for _, t := range r.Tokens {
+		switch t.State {
+		case Delivered:
+			held.Current[strings.ToLower(t.Owner)] = t.Hash
+		case Superseded:
+			held.Superseded = append(held.Superseded, t.Hash)
+		}
+	}
+	if ends = r.soonest(); !ends.IsZero() && !ends.After(want.Now) {
+		w.sum.Expired++
+	}
+	isDue = w.pass.Force || r.Destroying || len(Plan(r, held, want)) > 0
+	if !isDue {
+		w.sum.note(ends)
+	}
+	return ends, isDue
+}
+
+// soonest is when the first of the delivered tokens ends; zero for none.
+func (r *Record) soonest() time.Time {
+	var first time.Time
+	for _, t := range r.Tokens {
+		if t.State == Delivered && (first.IsZero() || t.Expires.Before(first)) {
+			first = t.Expires
+		}
+	}
+	return first
+}
+
+func (s *Summary) note(ends time.Time) {
+	if !ends.IsZero() && (s.Soonest.IsZero() || ends.Before(s.Soonest)) {
+		s.Soonest = ends
+	}
+}
+
+// work refreshes what is due, a bounded number at once.
+func (w *worker) work(ctx context.Context, items []item) error {
+	workers := w.pass.Workers
+	if workers <= 0 {
+		workers = defaultWorkers
+	}
+	queue := make(chan item)
+	var running sync.WaitGroup
+	for range min(workers, len(items)) {
+		running.Go(func() {
+			for it := range queue {
+				w.finish(w.refresh(ctx, it))
+			}
+		})
+	}
+	for _, it := range items {
+		queue <- it
+	}
+	close(queue)
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// refresh works on one workspace, unless it can wait and should.
+func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
+	result := Result{Workspace: it.id, Err: it.err}
+	switch {
+	case it.err != nil:
+		return result, it.ends
+	case ctx.Err() != nil:
+		result.Err = deferred("the time of this pass is over")
+		return result, it.ends
+	case w.canWait(it):
+		result.Err = deferred("GitHub's rate limit is nearly used up")
+		return result, it.ends
+	}
+	r, err := w.issuer.Refresh(ctx, it.id, w.pass.Force)
+	if errors.Is(err, store.ErrNotFound) && r == nil {
+		err = nil // destroyed meanwhile
+	}
+	result.Err = err
+	if r == nil {
+		return result, it.ends
+	}
+	return result, r.soonest()
+}
+
+// canWait reports whether a token lives until GitHub's limit is whole again,
+// and little is left of it now.
+func (w *worker) canWait(it item) bool {
+	rate, ok := w.issuer.App.Rate()
+	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.now()) && it.ends.After(rate.Reset.Add(time.Minute))
+}
+
+// ErrDeferred reports that a workspace was left to a later pass.
+var ErrDeferred = errors.New("left to the next pass")
+
+func deferred(why string) error {
+	return &oneline.Error{What: "refresh", Why: "left to the next pass: " + why, Err: ErrDeferred}
+}
+
+func (w *worker) finish(r Result, ends time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sum.note(ends)
+	switch {
+	case r.Err == nil:
+		w.sum.Refreshed++
+	case errors.Is(r.Err, ErrBusy):
+		w.sum.Busy++
+	case isDeferral(r.Err):
+		w.sum.Deferred++
+	default:
+		w.sum.Failed++
+	}
+	if w.pass.Each != nil {
+		w.pass.Each(r)
+	}
+}
+
+// isDeferral reports whether the next pass may succeed by itself.
+func isDeferral(err error) bool {
+	failure, ok := errors.AsType[*mint.Error](err)
+	return errors.Is(err, ErrDeferred) || ok && failure.Kind == mint.RateLimited
+}

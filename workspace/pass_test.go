@@ -1,0 +1,248 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+// crowd is a city with many workspaces, in a store without disks.
+type crowd struct{ *city }
+
+func newCrowd(t *testing.T, limit int) crowd {
+	t.Helper()
+	c := newCityWithLimit(t, limit)
+	m := &storetest.Memory{Now: c.Now}
+	for name, err := range c.store.List(t.Context(), store.Everything()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry, err := c.store.Get(t.Context(), name)
+		if err == nil {
+			err = m.Put(t.Context(), name, entry.Value, store.CreateOnly)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.store = m
+	return crowd{c}
+}
+
+// settle makes workspaces named by their number.
+func (c crowd) settle(n int, repositories string) {
+	c.t.Helper()
+	i := c.run(&mortal{})
+	for k := range n {
+		if _, err := i.Create(c.t.Context(), fmt.Sprintf("sb-%d", k), profile(c.t, repositories), 0); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+func (c crowd) pass() Summary {
+	c.t.Helper()
+	sum, err := (&Pass{Issuer: c.run(&mortal{})}).Run(c.t.Context())
+	if err != nil {
+		c.t.Fatalf("Pass = %+v, %v", sum, err)
+	}
+	return sum
+}
+
+// asked counts the requests for tokens since the last reset.
+func (c crowd) asked() int { return c.Count(isMint) }
+
+func isMint(r fakegithub.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.Path, "/access_tokens")
+}
+
+func TestPassMintsWhatIsDueAndNoMore(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(30, "acme/widgets")
+	c.ResetRequests()
+	if sum := c.pass(); sum.Workspaces != 30 || sum.Due != 0 || c.asked() != 0 {
+		t.Errorf("a pass over fresh workspaces = %+v, %d mints, want nothing due", sum, c.asked())
+	}
+	c.Advance(45 * time.Minute)
+	sum := c.pass()
+	if sum.Due != 30 || sum.Refreshed != 30 || sum.Minted != 30 || c.asked() != 30 || sum.Expired != 0 {
+		t.Errorf("a pass = %+v, %d mints, want one for each of 30", sum, c.asked())
+	}
+	if left := sum.Soonest.Sub(c.Now()); left < 59*time.Minute {
+		t.Errorf("the first token ends in %s, want an hour", left)
+	}
+	forced, err := (&Pass{Issuer: c.run(&mortal{}), Force: true}).Run(t.Context())
+	if err != nil || forced.Minted != 30 || forced.Revoked != 0 {
+		t.Errorf("a forced pass = %+v, %v, want 30 new tokens", forced, err)
+	}
+	c.Advance(DefaultGrace)
+	if sum := c.pass(); sum.Revoked != 30 || sum.Minted != 0 || len(c.Tokens()) != 30 {
+		t.Errorf("a pass after the grace = %+v, want 30 superseded tokens revoked", sum)
+	}
+}
+
+// An installation is listed once for all, however many workspaces have a
+// wildcard.
+func TestPassListsAnInstallationOnce(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(12, "acme/*")
+	c.Advance(45 * time.Minute)
+	c.ResetRequests()
+	if sum := c.pass(); sum.Refreshed != 12 || sum.Minted != 12 {
+		t.Errorf("a pass = %+v, want 12 refreshed", sum)
+	}
+	lists := c.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/installation/repositories") })
+	if c.asked() != 13 || lists != 1 {
+		t.Errorf("%d tokens and %d listings were asked for, want 13 and 1", c.asked(), lists)
+	}
+}
+
+// What is gone for one workspace is gone for all: GitHub is not asked a
+// thousand times.
+func TestPassLearns(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		break_ func(crowd)
+		most   int // requests to GitHub
+		want   string
+	}{
+		{"the App was removed from the account", func(c crowd) { c.removeFrom("acme") }, 8, "GitHub answers 404"},
+		{"the installation is suspended", func(c crowd) { c.suspend("acme") }, 4, "suspended"},
+		{"the key is no longer the App's", func(c crowd) { c.RemoveKey(c.app.ID, &testKey.PublicKey) }, 4, "gatepass app key check"},
+		{"GitHub is down", func(c crowd) { c.Fail(fakegithub.To("", ""), fakegithub.Status(http.StatusBadGateway), -1) }, 4 * (maxOutages + 4), "times in a row"},
+		{"the rate limit is used up", func(c crowd) { c.Fail(fakegithub.To("", ""), fakegithub.RateLimited(time.Hour), -1) }, 4, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				city := newCrowd(t, 0)
+				city.settle(40, "acme/widgets")
+				city.Advance(45 * time.Minute)
+				c.break_(city)
+				city.ResetRequests()
+				var texts []string
+				p := &Pass{Issuer: city.run(&mortal{}), Workers: 3, Each: func(r Result) { texts = append(texts, fmt.Sprint(r.Err)) }}
+				sum, err := p.Run(t.Context())
+				if err != nil || sum.Due != 40 || sum.Refreshed != 0 || sum.Minted != 0 {
+					t.Errorf("the pass = %+v, %v, want 40 that fail", sum, err)
+				}
+				if c.want == "" && sum.Deferred != 40 {
+					t.Errorf("the pass = %+v, want all left to the next", sum)
+				}
+				if n := city.Count(func(fakegithub.Request) bool { return true }); n > c.most {
+					t.Errorf("GitHub was asked %d times, want at most %d", n, c.most)
+				}
+				if all := strings.Join(texts, "\n"); !strings.Contains(all, c.want) {
+					t.Errorf("the errors are\n%s\nwant %q in them", all, c.want)
+				}
+			})
+		})
+	}
+}
+
+func (c crowd) removeFrom(owner string) { c.each(owner, c.RemoveInstallation) }
+func (c crowd) suspend(owner string) {
+	c.each(owner, func(id int64) error { return c.Suspend(id, true) })
+}
+
+func (c crowd) each(owner string, do func(int64) error) {
+	c.t.Helper()
+	installed, err := StoredInstallations(c.t.Context(), c.store)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, in := range installed {
+		if in.Account.Login == owner {
+			if err := do(in.ID); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// With little left of the rate limit, what ends before the limit is whole again
+// goes first, and what lasts longer waits.
+func TestPassKeepsAReserve(t *testing.T) {
+	c := newCrowd(t, 50)
+	i := c.run(&mortal{})
+	w := (&Pass{Issuer: i}).worker()
+	now := c.Now()
+	i.App.Self(t.Context()) // an answer with the limit
+	rate, ok := i.App.Rate()
+	if !ok || rate.Limit != 50 || rate.Remaining != 49 || !rate.Reset.After(now) {
+		t.Fatalf("Rate = %+v, %v, want what GitHub said", rate, ok)
+	}
+	later, sooner := item{ends: rate.Reset.Add(10 * time.Minute)}, item{ends: rate.Reset.Add(-time.Minute)}
+	if w.canWait(later) {
+		t.Error("a workspace waits although plenty is left")
+	}
+	for range rate.Remaining - rate.Limit/reservePart {
+		i.App.Self(t.Context())
+	}
+	if !w.canWait(later) || w.canWait(sooner) || w.canWait(item{}) {
+		t.Errorf("later waits: %v, sooner waits: %v, a new one waits: %v, want the first only", w.canWait(later), w.canWait(sooner), w.canWait(item{}))
+	}
+}
+
+// A record that cannot be read, a workspace another run works on, and one that
+// is being destroyed: each is one line, and none keeps the others from theirs.
+func TestPassGoesOn(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(4, "acme/widgets")
+	ctx := t.Context()
+	record, _ := store.Record("sb-0")
+	if err := c.store.Put(ctx, record, store.NewSecret("{"), store.Replace); err != nil {
+		t.Fatal(err)
+	}
+	lock, _ := store.Lock("sb-1")
+	if err := c.run(&mortal{}).acquire(ctx, "sb-1", lock); err != nil {
+		t.Fatal(err)
+	}
+	c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
+	if _, err := c.run(&mortal{}).Destroy(ctx, "sb-2"); err == nil {
+		t.Fatal("Destroy is done, want an error")
+	}
+	results := map[string]error{}
+	p := &Pass{Issuer: c.run(&mortal{}), Force: true, Each: func(r Result) { results[r.Workspace] = r.Err }}
+	sum, err := p.Run(ctx)
+	if err != nil || sum.Failed != 1 || sum.Busy != 1 || sum.Refreshed != 2 || sum.Minted != 1 {
+		t.Errorf("the pass = %+v, %v, want one failed, one busy, two done", sum, err)
+	}
+	if results["sb-0"] == nil || !errors.Is(results["sb-1"], ErrBusy) || results["sb-2"] != nil || results["sb-3"] != nil {
+		t.Errorf("results = %v", results)
+	}
+	if _, err := c.run(&mortal{}).Load(ctx, "sb-2"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the half destroyed workspace: %v, want it gone", err)
+	}
+}
+
+func TestPassEndsWithItsTime(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(5, "acme/widgets")
+	c.Advance(45 * time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &Pass{Issuer: c.run(&mortal{}), Workers: 1, Each: func(Result) { cancel() }}
+	sum, err := p.Run(ctx)
+	if !errors.Is(err, context.Canceled) || sum.Refreshed != 1 || sum.Deferred != 4 {
+		t.Errorf("Run = %+v, %v, want one done and four deferred", sum, err)
+	}
+}
+
+// The issue's figure, with a tenth of the workspaces; "make bench" has them all.
+func TestPassOverAThousand(t *testing.T) {
+	c := newCrowd(t, 100_000)
+	c.settle(1000, "acme/widgets")
+	c.Advance(45 * time.Minute)
+	c.ResetRequests()
+	if sum := c.pass(); sum.Minted != 1000 || c.asked() != 1000 || sum.Failed != 0 {
+		t.Errorf("a pass = %+v, %d mints, want 1000", sum, c.asked())
+	}
+}

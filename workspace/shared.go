@@ -1,0 +1,125 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// maxOutages is how many requests in a row GitHub may leave unanswered before a
+// pass takes it for down.
+const maxOutages = 5
+
+// shared is what the runs of one pass learn from each other: which installations
+// there are, and what is not worth asking again. Without it, an App that was
+// uninstalled would cost a request for every workspace, and a GitHub that is down
+// a minute. A nil shared knows nothing.
+type shared struct {
+	mu        sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
+	isLoaded  bool
+	known     []mint.Installation
+	asked     map[string]mint.Installation // owners, in lower case, found by asking GitHub
+	failed    map[string]error             // owners that are not worth asking about again
+	everybody error                        // nobody's token can be had
+	until     time.Time                    // everybody holds until then; zero for the whole pass
+	outages   int
+}
+
+// stored returns the installations of the store, read once.
+func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, error) {
+	if s == nil {
+		return StoredInstallations(ctx, i.Store)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isLoaded {
+		return s.known, nil
+	}
+	known, err := StoredInstallations(ctx, i.Store)
+	if err == nil {
+		s.known, s.isLoaded = known, true
+	}
+	return known, err
+}
+
+// of returns the installation on an account as GitHub knows it, asked once.
+func (s *shared) of(ctx context.Context, i *Issuer, owner string) (mint.Installation, error) {
+	if s == nil {
+		return i.App.InstallationOf(ctx, owner)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failed[owner]; err != nil {
+		return mint.Installation{}, err
+	}
+	if found, ok := s.asked[owner]; ok {
+		return found, nil
+	}
+	found, err := i.App.InstallationOf(ctx, owner)
+	if err != nil {
+		s.remember(owner, err, i.now())
+		return found, err
+	}
+	if s.asked == nil {
+		s.asked = map[string]mint.Installation{}
+	}
+	s.asked[owner] = found
+	return found, nil
+}
+
+// closed returns why an owner's token is not asked for.
+func (s *shared) closed(owner string, now time.Time) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.everybody != nil && (s.until.IsZero() || s.until.After(now)) {
+		return s.everybody
+	}
+	return s.failed[strings.ToLower(owner)]
+}
+
+// learn takes note of what GitHub said about an owner's token.
+func (s *shared) learn(owner string, err error, now time.Time) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.outages = 0
+		return
+	}
+	s.remember(strings.ToLower(owner), err, now)
+}
+
+// remember keeps an error that others would get as well.
+func (s *shared) remember(owner string, err error, now time.Time) {
+	failure, ok := errors.AsType[*mint.Error](err)
+	if !ok {
+		return
+	}
+	switch failure.Kind {
+	case mint.BadKey, mint.Unsigned:
+		s.everybody, s.until = err, time.Time{}
+	case mint.RateLimited:
+		s.everybody = &oneline.Error{What: "refresh", Why: "left to the next pass: " + failure.Message, Err: ErrDeferred}
+		s.until = now.Add(max(failure.RetryAfter, time.Minute))
+	case mint.Unavailable:
+		if s.outages++; s.outages >= maxOutages {
+			s.everybody, s.until = fmt.Errorf("%w, %d times in a row", err, s.outages), time.Time{}
+		}
+	case mint.Suspended, mint.NotInstalled:
+		if s.failed == nil {
+			s.failed = map[string]error{}
+		}
+		s.failed[owner] = err
+	}
+}
