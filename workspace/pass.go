@@ -146,7 +146,7 @@ func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time,
 			held.Superseded = append(held.Superseded, t.Hash)
 		}
 	}
-	if ends = r.soonest(); !ends.IsZero() && !ends.After(want.Now) {
+	if ends = r.Soonest(); !ends.IsZero() && !ends.After(want.Now) {
 		w.sum.Expired++
 	}
 	isDue = w.pass.Force || r.Destroying || len(Plan(r, held, want)) > 0
@@ -154,17 +154,6 @@ func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time,
 		w.sum.note(ends)
 	}
 	return ends, isDue
-}
-
-// soonest is when the first of the delivered tokens ends; zero for none.
-func (r *Record) soonest() time.Time {
-	var first time.Time
-	for _, t := range r.Tokens {
-		if t.State == Delivered && (first.IsZero() || t.Expires.Before(first)) {
-			first = t.Expires
-		}
-	}
-	return first
 }
 
 func (s *Summary) note(ends time.Time) {
@@ -217,7 +206,7 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 	if r == nil {
 		return result, it.ends
 	}
-	return result, r.soonest()
+	return result, r.Soonest()
 }
 
 // canWait reports whether a token lives until GitHub's limit is whole again,

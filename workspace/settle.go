@@ -32,6 +32,7 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	want := i.want(r, ownersOf(r.Repositories, known.installed))
 	want.Since = since
 	for range maxRounds {
+		want.Now = i.now()
 		steps := Plan(r, held.held(), want)
 		if len(steps) == 0 {
 			break
@@ -63,7 +64,11 @@ func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []S
 		if s.Do == Mint {
 			i.tell(Event{Type: Failed, Workspace: r.ID, Owner: s.Owner, Err: err})
 		}
-		if refused = append(refused, err); !isRefusal(err) {
+		// What is the same for all, as that no App is set up, is said once.
+		if !slices.ContainsFunc(refused, func(before error) bool { return before.Error() == err.Error() }) {
+			refused = append(refused, err)
+		}
+		if !isRefusal(err) {
 			break
 		}
 	}

@@ -49,6 +49,7 @@ func (w *world) commands() []*cli.Command {
 		w.tokenCommand(),
 		w.execCommand(),
 		w.appCommand(),
+		w.workspaceCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
 		w.manCommand(),

@@ -9,6 +9,7 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // GitHubVariable names the GitHub where no option does.
@@ -98,4 +99,20 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 		return "", oneline.New("read "+name.String(), "it is not one line of text", "set the App up anew: gatepass app add --force")
 	}
 	return text, nil
+}
+
+// NewIssuer makes an issuer for a store. Where its App cannot be had, the issuer
+// can still revoke, and says why it cannot mint. github is as for LoadApp.
+func NewIssuer(ctx context.Context, s store.Store, github string) (*workspace.Issuer, *App, error) {
+	app, err := LoadApp(ctx, s, github)
+	if err == nil {
+		return &workspace.Issuer{App: app.App, Store: s}, app, nil
+	}
+	if github, err2 := GitHub(ctx, s, github); err2 == nil {
+		if api, err2 := mint.APIURL(github); err2 == nil {
+			bare := &App{App: &mint.App{URL: api}, GitHub: github}
+			return &workspace.Issuer{App: bare.App, Store: s, Unready: err}, bare, nil
+		}
+	}
+	return nil, nil, err
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+const (
+	workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
+says which repositories its tokens open and which refs it may push; its ledger
+record, in the store, says which tokens are alive.
+
+A workspace has one token for each owner of its repositories. It reads them from
+the store; gatepass-refresher, or "gatepass workspace refresh", replaces them
+before they end; "gatepass workspace destroy" revokes them.`
+
+	createAbout = `Mints a token for each owner of the profile's repositories and puts it into the
+store, where the workspace reads it. Called again, it brings the workspace to
+what the profile says now; a token for an earlier profile is revoked.
+
+The workspace is made even if GitHub cannot be reached, or the App is not set up
+or not installed yet: it gets its tokens with the next refresh. --require-token
+makes that a failure.
+
+--policy-out writes the workspace file, /etc/gatepass/workspace.yaml inside: the
+hosts, the source of the tokens, repositories and refs.
+
+Examples:
+  gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
+  gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m --require-token`
+
+	destroyAbout = `Revokes every token of the workspace, deletes what the store has of it, and looks
+that nothing is left. It may be called again at any time; where there is nothing,
+it is done.`
+
+	refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
+end soon, revokes those that were replaced a while ago, and finishes what an
+interrupted command left. --force replaces all its tokens now; --revoke ends the
+replaced ones at once instead of after twenty minutes.`
+)
+
+// patience is how long a command waits for another that works on the workspace.
+const patience = 2 * time.Minute
+
+func (w *world) workspaceCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "workspace",
+		Usage:       "give workspaces their tokens, and take them away",
+		UsageText:   "gatepass workspace COMMAND [options]",
+		Description: workspaceAbout,
+		Subcommands: []*cli.Command{
+			{
+				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
+				UsageText:   "gatepass workspace create PROFILE --id ID [--require-token] [--ttl-margin D] [--policy-out FILE] [--json]",
+				Description: createAbout,
+				Flags: issuingFlags(
+					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
+					&cli.BoolFlag{Name: "require-token", Usage: "fail unless every token was delivered"},
+					&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
+					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
+					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
+				),
+				Action: w.workspaceCreate,
+			},
+			{
+				Name: "list", Usage: "list the workspaces and how they are",
+				UsageText: "gatepass workspace list [--json]",
+				Flags:     issuingFlags(), Action: w.workspaceList,
+			},
+			{
+				Name: "show", Usage: "show what a workspace has been given",
+				UsageText: "gatepass workspace show ID [--json]",
+				Flags:     issuingFlags(), Action: w.workspaceShow,
+			},
+			{
+				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",
+				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--json]", Description: refreshAbout,
+				Flags: issuingFlags(
+					&cli.BoolFlag{Name: "force", Usage: "replace every token"},
+					&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
+				),
+				Action: w.workspaceRefresh,
+			},
+			{
+				Name: "destroy", Usage: "revoke a workspace's tokens and forget it",
+				UsageText: "gatepass workspace destroy ID [--json]", Description: destroyAbout,
+				Flags: issuingFlags(), Action: w.workspaceDestroy,
+			},
+		},
+	}
+}
+
+// issuingFlags are what every command has that works on the store.
+func issuingFlags(more ...cli.Flag) []cli.Flag {
+	return append(more, storeFlag(), githubFlag(), jsonFlag())
+}
+
+// issuer opens the store of the command line and the App in it.
+func (w *world) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
+	github, err := w.github(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := w.store(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, app, err := issuing.NewIssuer(c.Context, s, github)
+	if err != nil {
+		return nil, nil, err
+	}
+	i.Patience = patience
+	i.Waiting = func(id string) { w.note("another run works on workspace " + id + "; waiting for it") }
+	return i, app, nil
+}
+
+// note tells a person something that is neither data nor an error.
+func (w *world) note(text string) {
+	_, _ = w.stderr.Write([]byte("note: " + oneline.Escape(text) + "\n"))
+}
+
+// workspaceID is a command's one argument.
+func workspaceID(c *cli.Context) (string, error) {
+	switch {
+	case c.NArg() == 0:
+		return "", usage(c, "the workspace's ID is missing")
+	case c.NArg() > 1:
+		return "", usage(c, "it takes one workspace at a time")
+	}
+	id := c.Args().First()
+	if err := store.CheckWorkspace(id); err != nil {
+		return "", usage(c, err.Error())
+	}
+	return id, nil
+}
+
+// unknownWorkspace says what to do where there is no such workspace.
+func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err error) error {
+	if _, loadErr := i.Load(ctx, id); isNotFound(loadErr) && isNotFound(err) {
+		return oneline.New("workspace "+id, "the ledger has none of that name", "see gatepass workspace list")
+	}
+	return err
+}

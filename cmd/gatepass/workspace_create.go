@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+func (w *world) workspaceCreate(c *cli.Context) error {
+	id, err := w.checkCreate(c)
+	if err != nil {
+		return err
+	}
+	p, err := workspace.LoadProfile(c.Args().First())
+	if err != nil {
+		return err
+	}
+	for _, warning := range p.Warnings {
+		w.note(warning)
+	}
+	i, app, err := w.issuer(c)
+	if err != nil {
+		return err
+	}
+	policy, err := w.policyFile(c, id, p, app.GitHub)
+	if err != nil {
+		return err
+	}
+	r, problem := i.Create(c.Context, id, p, c.Duration("ttl-margin"))
+	if r == nil || r.Destroying || problem != nil && !isWritten(c, i, r) {
+		return problem
+	}
+	if err := w.writePolicy(c.String("policy-out"), policy); err != nil {
+		return err
+	}
+	if err := w.printCreated(c, r, problem); err != nil {
+		return err
+	}
+	return w.excuse(c, id, problem)
+}
+
+func (w *world) checkCreate(c *cli.Context) (string, error) {
+	switch {
+	case c.NArg() == 0:
+		return "", usage(c, "the profile's file is missing")
+	case c.NArg() > 1:
+		return "", usage(c, "it takes one profile at a time")
+	case c.String("id") == "":
+		return "", usage(c, "--id is missing")
+	case c.String("policy-out") == "-" && c.Bool("json"):
+		return "", usage(c, "--policy-out - and --json would both write to standard output")
+	}
+	if c.IsSet("ttl-margin") {
+		if err := workspace.CheckMargin(c.Duration("ttl-margin")); err != nil {
+			return "", usage(c, "--ttl-margin: "+err.Error())
+		}
+	}
+	if err := store.CheckWorkspace(c.String("id")); err != nil {
+		return "", usage(c, "--id: "+err.Error())
+	}
+	return c.String("id"), nil
+}
+
+// isWritten reports whether the ledger knows the workspace, so that a refresh
+// will heal it.
+func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
+	_, err := i.Load(c.Context, r.ID)
+	return err == nil
+}
+
+// excuse is what becomes of an error when the workspace was made all the same.
+func (w *world) excuse(c *cli.Context, id string, problem error) error {
+	if problem == nil || c.Bool("require-token") {
+		return problem
+	}
+	w.note("the workspace is made and lacks a token, which the next refresh tries again to get: " + problem.Error())
+	return nil
+}
+
+// policyFile is the workspace file, made before anything is minted: a mistake in
+// it should cost nothing.
+func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
+	if c.String("policy-out") == "" {
+		return nil, nil
+	}
+	const what = "make the workspace file"
+	u, err := url.Parse(github)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "")
+	}
+	d := config.Draft{Workspace: id, Hosts: []string{u.Host}, Source: c.String("source"), Refs: p.Refs}
+	for _, r := range p.Repositories {
+		d.Repos = append(d.Repos, r.String())
+	}
+	if d.Source == "" && p.HasAccess() {
+		storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
+		if err != nil {
+			return nil, err
+		}
+		if d.Source, err = issuing.Source(storeURL, hasOneOwner(p.Repositories)); err != nil {
+			return nil, err
+		}
+	}
+	text, err := d.Encode()
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "correct --source, or the profile")
+	}
+	return text, nil
+}
+
+// hasOneOwner reports whether there is an only token, whatever is installed.
+func hasOneOwner(patterns []mint.Pattern) bool {
+	for _, p := range patterns {
+		if p.Everything() || p.Owner() != patterns[0].Owner() {
+			return false
+		}
+	}
+	return true
+}
+
+// writePolicy writes the workspace file whole or not at all. It holds no secret,
+// and whoever works in the workspace reads it.
+func (w *world) writePolicy(path string, text []byte) error {
+	switch path {
+	case "":
+		return nil
+	case "-":
+		_, err := io.Copy(w.stdout, bytes.NewReader(text))
+		return err
+	}
+	what := "write the workspace file " + path
+	f, err := os.CreateTemp(filepath.Dir(path), ".gatepass-*")
+	if err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	for _, next := range []func() error{func() error { return f.Chmod(0o644) }, f.Sync, f.Close} {
+		if nextErr := next(); err == nil {
+			err = nextErr
+		}
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return oneline.Wrap(what, err, "")
+	}
+	return nil
+}
+
+func (w *world) printCreated(c *cli.Context, r *workspace.Record, problem error) error {
+	report := newWorkspaceReport(r, problem)
+	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	out := w.stdout
+	if c.String("policy-out") == "-" {
+		out = w.stderr
+	}
+	if err := printWorkspace(out, report); err != nil {
+		return err
+	}
+	if path := c.String("policy-out"); path != "" && path != "-" {
+		fmt.Fprintf(out, "wrote %s, the workspace's /etc/gatepass/workspace.yaml\n", oneline.Escape(path))
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+// destroyReport is the JSON of "workspace destroy".
+type destroyReport struct {
+	Workspace string        `json:"workspace"`
+	Destroyed bool          `json:"destroyed"`
+	Revoked   []string      `json:"revoked"` // hashes
+	Lost      []tokenReport `json:"lost"`
+}
+
+func (w *world) workspaceDestroy(c *cli.Context) error {
+	id, err := workspaceID(c)
+	if err != nil {
+		return err
+	}
+	i, _, err := w.issuer(c)
+	if err != nil {
+		return err
+	}
+	report := destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
+	i.Audit = func(e workspace.Event) {
+		if e.Type == workspace.Ended {
+			report.Revoked = append(report.Revoked, e.Hash)
+		}
+	}
+	lost, problem := i.Destroy(c.Context, id)
+	for _, t := range lost {
+		report.Lost = append(report.Lost, newTokenReport(t))
+	}
+	report.Destroyed = problem == nil
+	if c.Bool("json") {
+		err = writeJSON(w.stdout, report)
+	} else {
+		err = w.printDestroyed(report)
+	}
+	return oneline.Join(problem, err)
+}
+
+func (w *world) printDestroyed(r destroyReport) error {
+	for _, hash := range r.Revoked {
+		fmt.Fprintf(w.stdout, "revoked %s\n", shortHash(hash))
+	}
+	for _, t := range r.Lost {
+		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", oneline.Escape(t.Owner), left(t.Ends))
+	}
+	if !r.Destroyed {
+		return nil
+	}
+	_, err := fmt.Fprintf(w.stdout, "nothing is left of workspace %s\n", r.Workspace)
+	return err
+}
+
+func (w *world) workspaceRefresh(c *cli.Context) error {
+	id, err := workspaceID(c)
+	if err != nil {
+		return err
+	}
+	i, _, err := w.issuer(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("revoke") {
+		i.Grace = -1
+	}
+	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
+	if r == nil {
+		return unknownWorkspace(c.Context, i, id, problem)
+	}
+	if problem == nil && r.Destroying {
+		return w.printDestroyed(destroyReport{Workspace: id, Destroyed: true})
+	}
+	report := newWorkspaceReport(r, problem)
+	if c.Bool("json") {
+		err = writeJSON(w.stdout, report)
+	} else {
+		err = printWorkspace(w.stdout, report)
+	}
+	return oneline.Join(problem, err)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+func (w *world) workspaceList(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	s, err := w.store(c)
+	if err != nil {
+		return err
+	}
+	reports := []workspaceReport{}
+	var unreadable []error
+	for entry, err := range store.Records(c.Context, s) {
+		if err != nil {
+			return err
+		}
+		id, _ := entry.Name.Workspace()
+		r, err := workspace.ParseRecord([]byte(entry.Value.Reveal()))
+		if err != nil {
+			unreadable = append(unreadable, oneline.Wrap("read workspace "+id, err, ""))
+			continue
+		}
+		reports = append(reports, newWorkspaceReport(r, nil))
+	}
+	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	if c.Bool("json") {
+		err = writeJSON(w.stdout, reports)
+	} else {
+		err = w.printList(reports)
+	}
+	if err != nil {
+		return err
+	}
+	return oneline.Join(unreadable...)
+}
+
+func (w *world) printList(reports []workspaceReport) error {
+	if len(reports) == 0 {
+		_, err := fmt.Fprintln(w.stdout, "no workspaces; make one with gatepass workspace create")
+		return err
+	}
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "WORKSPACE\tPROFILE\tSTATE\tOWNERS\tENDS\tAGE")
+	for _, r := range reports {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Workspace, dash(r.Profile), r.State, dash(strings.Join(owners(r), ", ")), left(r.Ends), agoOf(r.Created))
+	}
+	return t.Flush()
+}
+
+// owners are those of the tokens that the workspace reads.
+func owners(r workspaceReport) []string {
+	var logins []string
+	for _, t := range r.Tokens {
+		if t.State == workspace.Delivered {
+			logins = append(logins, oneline.Escape(t.Owner))
+		}
+	}
+	return logins
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// agoOf is how long ago something was, in the largest unit that fits.
+func agoOf(t time.Time) string {
+	switch d := max(time.Since(t), 0); {
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d/time.Hour))
+	default:
+		return fmt.Sprintf("%dd", int(d/(24*time.Hour)))
+	}
+}
+
+func (w *world) workspaceShow(c *cli.Context) error {
+	id, err := workspaceID(c)
+	if err != nil {
+		return err
+	}
+	i, _, err := w.issuer(c)
+	if err != nil {
+		return err
+	}
+	r, steps, err := i.Inspect(c.Context, id)
+	if err != nil {
+		return unknownWorkspace(c.Context, i, id, err)
+	}
+	report := newWorkspaceReport(r, nil)
+	for _, s := range steps {
+		report.Todo = append(report.Todo, stepReport(s))
+	}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	return w.printShown(report)
+}
+
+func (w *world) printShown(r workspaceReport) error {
+	if err := printWorkspace(w.stdout, r); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"profile", dash(r.Profile)},
+		{"repositories", dash(strings.Join(r.Repositories, ", "))},
+		{"permissions", levels(r.Permissions)},
+		{"created", r.Created.UTC().Format(time.RFC3339)},
+		{"replaced with", cmp.Or(r.Margin, workspace.DefaultMargin.String()) + " left"},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], oneline.Escape(row[1]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range r.Todo {
+		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, oneline.Escape(s.Owner))), s.Why)
+	}
+	return nil
+}

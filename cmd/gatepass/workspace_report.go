@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
+// workspaceReport is the JSON of a workspace.
+type workspaceReport struct {
+	Workspace    string              `json:"workspace"`
+	Profile      string              `json:"profile"`
+	State        workspace.Condition `json:"state"`
+	Created      time.Time           `json:"created_at"`
+	Ends         *time.Time          `json:"expires_at"` // of the token that ends first
+	Repositories []string            `json:"allowed_repos"`
+	Permissions  map[string]string   `json:"permissions"`
+	Margin       string              `json:"ttl_margin,omitempty"`
+	Tokens       []tokenReport       `json:"tokens"`
+	Todo         []stepReport        `json:"todo,omitempty"`
+	Problem      string              `json:"problem,omitempty"`
+}
+
+type tokenReport struct {
+	Owner        string            `json:"owner"`
+	State        workspace.State   `json:"state"`
+	Hash         string            `json:"hashed_token"`
+	Ends         *time.Time        `json:"expires_at"`
+	Selection    string            `json:"repository_selection,omitempty"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+	IsLost       bool              `json:"lost,omitempty"`
+	Note         string            `json:"note,omitempty"`
+}
+
+type stepReport struct {
+	Do    workspace.Action `json:"do"`
+	Owner string           `json:"owner,omitempty"`
+	Hash  string           `json:"hashed_token,omitempty"`
+	Why   string           `json:"why"`
+}
+
+func newWorkspaceReport(r *workspace.Record, problem error) workspaceReport {
+	now := time.Now()
+	report := workspaceReport{
+		Workspace: r.ID, Profile: r.Profile, State: r.Condition(now), Created: r.Created, Ends: moment(r.Soonest()),
+		Repositories: []string{}, Permissions: r.Permissions.Levels(), Tokens: []tokenReport{},
+	}
+	for _, p := range r.Repositories {
+		report.Repositories = append(report.Repositories, p.String())
+	}
+	if r.Margin != 0 {
+		report.Margin = r.Margin.String()
+	}
+	for _, t := range r.Tokens {
+		if t.IsAlive(now) || t.State != workspace.Revoked {
+			report.Tokens = append(report.Tokens, newTokenReport(t))
+		}
+	}
+	if problem != nil {
+		report.Problem = problem.Error()
+	}
+	return report
+}
+
+func newTokenReport(t workspace.Token) tokenReport {
+	report := tokenReport{
+		Owner: t.Owner, State: t.State, Hash: t.Hash, Ends: moment(t.Expires),
+		Repositories: t.Repositories, Permissions: t.Permissions, IsLost: t.Lost, Note: t.Note,
+	}
+	switch {
+	case t.All:
+		report.Selection = "all"
+	case len(t.Repositories) > 0:
+		report.Selection = "selected"
+	}
+	return report
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// printWorkspace writes what a workspace has, for people.
+func printWorkspace(out io.Writer, r workspaceReport) error {
+	fmt.Fprintf(out, "workspace %s: %s\n", r.Workspace, r.State)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, token := range r.Tokens {
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", oneline.Escape(token.Owner), oneline.Escape(reach(token)), levels(token.Permissions), tokenState(token), shortHash(token.Hash))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, token := range r.Tokens {
+		if token.Note != "" {
+			fmt.Fprintf(out, "  note: %s: %s\n", oneline.Escape(token.Owner), oneline.Escape(token.Note))
+		}
+	}
+	return nil
+}
+
+// shown is how many repositories a line names.
+const shown = 3
+
+func reach(t tokenReport) string {
+	switch n := len(t.Repositories); {
+	case t.Selection == "all":
+		return "every repository of the installation"
+	case n == 0:
+		return "-"
+	case n > shown:
+		return strings.Join(t.Repositories[:shown], ", ") + fmt.Sprintf(" and %d more", n-shown)
+	}
+	return strings.Join(t.Repositories, ", ")
+}
+
+func levels(permissions map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(permissions)) {
+		if name != "metadata" { // every token has it
+			texts = append(texts, name+": "+permissions[name])
+		}
+	}
+	if len(texts) == 0 {
+		return "-"
+	}
+	return oneline.Escape(strings.Join(texts, ", "))
+}
+
+func tokenState(t tokenReport) string {
+	switch {
+	case t.IsLost:
+		return "lost, ends " + left(t.Ends)
+	case t.State == workspace.Delivered:
+		return "ends " + left(t.Ends)
+	case t.Ends == nil:
+		return string(t.State)
+	}
+	return string(t.State) + ", ends " + left(t.Ends)
+}
+
+// left is how long something lasts, in minutes.
+func left(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	switch d := time.Until(*t); {
+	case d <= 0:
+		return fmt.Sprintf("%d min ago", int(-d/time.Minute))
+	case d < time.Minute:
+		return "in less than a minute"
+	default:
+		return fmt.Sprintf("in %d min", int((d+30*time.Second)/time.Minute))
+	}
+}
+
+func shortHash(hash string) string {
+	if hash == "" {
+		return "-"
+	}
+	return "sha256:" + hash
+}

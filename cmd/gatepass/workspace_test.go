@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// An issuingWorld is an App in a store, installed on acme and octo.
+type issuingWorld struct {
+	*appWorld
+	t   *testing.T
+	dir string // with the store, and profile.yaml
+}
+
+const profileText = `spec:
+  sourceAccess:
+    github:
+      allowedRepos: [acme/widgets, "octo/*"]
+      allowedRefs: [main, {ref: "agent/**", allow: [create, update, force]}]
+`
+
+func newIssuingWorld(t *testing.T) *issuingWorld {
+	t.Helper()
+	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir()}
+	w.write("profile.yaml", profileText)
+	pem, err := os.ReadFile(w.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := issuing.Credentials{ID: w.app.ClientID, PrivateKey: store.NewSecret(string(pem)), GitHub: w.URL()}
+	if err := issuing.Save(t.Context(), w.open(), c, store.CreateOnly); err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"acme", "octo"} {
+		if _, err := w.AddRepository(fakegithub.Repository{Owner: owner, Name: "widgets"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.AddInstallation(fakegithub.Installation{AppID: w.app.ID, Account: owner, RepositorySelection: "all"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w *issuingWorld) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *issuingWorld) storeURL() string { return "file://" + w.dir + "/store" }
+
+func (w *issuingWorld) open() store.Store {
+	w.t.Helper()
+	s, err := issuing.OpenStore(w.storeURL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// gatepass runs a command as a process of its own, in the folder of the world.
+// No token may be in what it prints.
+func (w *issuingWorld) gatepass(args ...string) (stdout, stderr string, status int) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "gatepass", args...)
+	cmd.Dir = w.dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "SSL_CERT_FILE=" + w.ca, "GATEPASS_STORE=" + w.storeURL()}, w.variables...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit, failed := errors.AsType[*exec.ExitError](err); failed {
+		status = exit.ExitCode()
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, text := range []string{out.String(), errs.String()} {
+		if strings.Contains(text, "ghs_") || strings.Contains(text, "PRIVATE KEY") {
+			w.t.Errorf("gatepass %s prints a secret: %s", strings.Join(args, " "), text)
+		}
+	}
+	return out.String(), errs.String(), status
+}
+
+// do is gatepass where all has to go well; it returns what is printed.
+func (w *issuingWorld) do(args ...string) string {
+	w.t.Helper()
+	out, errs, status := w.gatepass(args...)
+	if status != 0 || errs != "" {
+		w.t.Fatalf("gatepass %s = %d, %s%s", strings.Join(args, " "), status, out, errs)
+	}
+	return out
+}
+
+func (w *issuingWorld) report(args ...string) (r workspaceReport) {
+	w.t.Helper()
+	if err := json.Unmarshal([]byte(w.do(append(args, "--json")...)), &r); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// hash is that of what the workspace reads for an owner.
+func (w *issuingWorld) hash(id, owner string) string {
+	w.t.Helper()
+	name, err := store.Token(id, owner)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	entry, err := w.open().Get(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return credential.NewToken(entry.Value.Reveal(), time.Time{}).Hash()
+}
+
+func (w *issuingWorld) isLive(hash string) bool {
+	return slices.ContainsFunc(w.Tokens(), func(t fakegithub.Token) bool { return t.Hash == hash })
+}
+
+func TestWorkspaceFromCreateToDestroy(t *testing.T) {
+	w := newIssuingWorld(t)
+	out := w.do("workspace", "create", "profile.yaml", "--id", "sb-1", "--policy-out", "workspace.yaml")
+	for _, want := range []string{"workspace sb-1: ready\n", "acme/widgets  contents: write  ends in 60 min  sha256:", "wrote workspace.yaml"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("create prints\n%s\nwant %q in it", out, want)
+		}
+	}
+	policy, err := config.Load(filepath.Join(w.dir, "workspace.yaml"))
+	if err != nil || policy.ID != "sb-1" || policy.Hosts[0] != w.Host() || len(policy.Refs) != 2 || !policy.Repositories.Match("octo", "x") || policy.Repositories.Match("acme", "x") {
+		t.Errorf("the workspace file = %+v, %v, want what the profile says", policy, err)
+	}
+	first := w.hash("sb-1", "acme")
+	if r := w.report("workspace", "show", "sb-1"); r.State != workspace.Ready || len(r.Tokens) != 2 || r.Tokens[0].Hash != first || len(r.Todo) != 0 {
+		t.Errorf("show = %+v, want two tokens and nothing to do", r)
+	}
+	if out := w.do("workspace", "list"); !strings.Contains(out, "sb-1") || !strings.Contains(out, "acme, octo") || !strings.Contains(out, "in 60 min") {
+		t.Errorf("list prints\n%s\nwant the workspace", out)
+	}
+	w.do("workspace", "refresh", "sb-1", "--force", "--revoke")
+	if second := w.hash("sb-1", "acme"); second == first || w.isLive(first) || !w.isLive(second) {
+		t.Error("refresh --force --revoke does not replace the token, or leaves the old one alive")
+	}
+	var destroyed destroyReport
+	if err := json.Unmarshal([]byte(w.do("workspace", "destroy", "sb-1", "--json")), &destroyed); err != nil || len(destroyed.Revoked) != 2 || !destroyed.Destroyed {
+		t.Errorf("destroy = %+v, %v, want two tokens revoked", destroyed, err)
+	}
+	if live := w.Tokens(); len(live) != 0 {
+		t.Errorf("%d tokens are alive, want none", len(live))
+	}
+	if out := w.do("workspace", "destroy", "sb-1"); out != "nothing is left of workspace sb-1\n" {
+		t.Errorf("destroy again prints %q", out)
+	}
+	if out := w.do("workspace", "list", "--json"); out != "[]\n" {
+		t.Errorf("list --json = %q, want []", out)
+	}
+}
+
+// A workspace is made while GitHub is down, and heals; --require-token says no.
+func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
+	w := newIssuingWorld(t)
+	up := w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
+	out, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1")
+	if status != 0 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "note: the workspace is made and lacks a token") {
+		t.Errorf("create = %d, %s%s, want it made, with a note", status, out, errs)
+	}
+	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1", "--require-token"); status != 1 || !strings.HasPrefix(errs, "gatepass: repositories of acme: mint a token") {
+		t.Errorf("create --require-token = %d, %s, want a failure", status, errs)
+	}
+	up()
+	if r := w.report("workspace", "refresh", "sb-1"); r.State != workspace.Ready {
+		t.Errorf("refresh = %+v, want it healed", r)
+	}
+}
+
+func TestWorkspaceBeforeTheApp(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.variables = []string{"GATEPASS_STORE=file://" + w.dir + "/other"}
+	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 0 || strings.Count(errs, "none is set up in this store") != 1 {
+		t.Errorf("create = %d, %s, want it made, and the reason said once", status, errs)
+	}
+	if r := w.report("workspace", "show", "sb-1"); r.State != workspace.Pending || len(r.Todo) != 2 {
+		t.Errorf("show = %+v, want two tokens to mint", r)
+	}
+	w.do("workspace", "destroy", "sb-1")
+}
+
+func TestWorkspaceRefuses(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.write("bad.yaml", "spec:\n  sourceAccess:\n    github:\n      allowedRepo: [a/b]\n")
+	create := func(args ...string) []string { return append([]string{"workspace", "create"}, args...) }
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"no profile", create("--id", "sb-1"), 2, "the profile's file is missing"},
+		{"no id", create("profile.yaml"), 2, "--id is missing"},
+		{"an id that climbs", create("profile.yaml", "--id", "../x"), 2, "an id is up to 128 letters"},
+		{"a margin of a day", create("profile.yaml", "--id", "sb-1", "--ttl-margin", "24h"), 2, "a margin is from 1m to 50m"},
+		{"a profile that is none", create("bad.yaml", "--id", "sb-1"), 1, `line 4 column 7: unknown key "allowedRepo"`},
+		{"no such profile", create("none.yaml", "--id", "sb-1"), 1, "read the profile none.yaml: no such file"},
+		{"a store that is none", create("profile.yaml", "--id", "sb-1", "--store", "s3://x"), 1, "there is no store s3://"},
+		{"a source that is none", create("profile.yaml", "--id", "sb-1", "--policy-out", "w", "--source", "x"), 1, "make the workspace file: source: want a URL"},
+		{"two outputs", create("profile.yaml", "--id", "sb-1", "--policy-out", "-", "--json"), 2, "would both write"},
+		{"an unknown workspace to show", []string{"workspace", "show", "sb-9"}, 1, "workspace sb-9: the ledger has none of that name; see gatepass workspace list"},
+		{"an unknown workspace to refresh", []string{"workspace", "refresh", "sb-9"}, 1, "workspace sb-9: the ledger has none of that name; see gatepass workspace list"},
+		{"nothing to destroy", []string{"workspace", "destroy"}, 2, "the workspace's ID is missing"},
+	} {
+		out, errs, status := w.gatepass(c.args...)
+		if status != c.status || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: %d, %q, %q, want %d and one line with %q", c.name, status, out, errs, c.status, c.want)
+		}
+	}
+	if live := w.Tokens(); len(live) != 0 {
+		t.Errorf("%d tokens were minted, want none", len(live))
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "w")); err == nil {
+		t.Error("a refused create leaves a workspace file")
+	}
+}
+
+func TestWorkspaceFileOnStandardOutput(t *testing.T) {
+	w := newIssuingWorld(t)
+	out, _, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1", "--policy-out", "-", "--source", "broker+unix:///run/broker.sock")
+	if status != 0 {
+		t.Fatalf("create = %d", status)
+	}
+	if policy, err := config.Parse([]byte(out)); err != nil || policy.Source.String() != "broker+unix:///run/broker.sock" {
+		t.Errorf("standard output is %q, want a workspace file: %v", out, err)
+	}
+}

@@ -1,0 +1,43 @@
+package issuing
+
+import (
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// Source is the source of a workspace file whose tokens this store delivers: the
+// address of the only token, or one for each owner. How the workspace proves
+// itself to the store is not in it, unless that is part of how it is reached.
+func Source(storeURL string, isOnly bool) (string, error) {
+	u, err := url.Parse(storeURL)
+	if err != nil {
+		return "", oneline.New("name the source of a workspace", "the store is no URL", "")
+	}
+	only, err := store.OnlyToken("x")
+	if err != nil {
+		return "", err
+	}
+	name := strings.Replace(only.String(), "/x/", "/{workspace}/", 1)
+	if !isOnly {
+		name += "s/{owner}"
+	}
+	query, kept := u.Query(), url.Values{}
+	for _, key := range []string{"region", "endpoint", "addr", "namespace", "ca_file"} {
+		if query.Has(key) {
+			kept[key] = query[key]
+		}
+	}
+	prefix := u.Path
+	if u.Scheme == "ssm" && query.Has("workspaces") {
+		prefix = query.Get("workspaces")
+	}
+	source := u.Scheme + "://" + u.Host + path.Join("/", prefix, name)
+	if len(kept) > 0 {
+		source += "?" + kept.Encode()
+	}
+	return source, nil
+}

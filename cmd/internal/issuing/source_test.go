@@ -1,0 +1,22 @@
+package issuing
+
+import "testing"
+
+func TestSource(t *testing.T) {
+	for _, c := range []struct {
+		store  string
+		isOnly bool
+		want   string
+	}{
+		{"ssm:///km?region=us-east-1&kms_key=alias/x", true, "ssm:///km/sandbox/{workspace}/github-token?region=us-east-1"},
+		{"ssm:///km/", false, "ssm:///km/sandbox/{workspace}/github-tokens/{owner}"},
+		{"ssm:///km?workspaces=/&profile=issuer", true, "ssm:///sandbox/{workspace}/github-token"},
+		{"ssm:///", true, "ssm:///sandbox/{workspace}/github-token"},
+		{"vault://secret/gatepass?addr=https://vault.example:8200&auth=approle&role_id=x", false, "vault://secret/gatepass/sandbox/{workspace}/github-tokens/{owner}?addr=https%3A%2F%2Fvault.example%3A8200"},
+		{"file:///var/lib/gatepass", true, "file:///var/lib/gatepass/sandbox/{workspace}/github-token"},
+	} {
+		if got, err := Source(c.store, c.isOnly); err != nil || got != c.want {
+			t.Errorf("Source(%s, %v) = %s, %v, want %s", c.store, c.isOnly, got, err, c.want)
+		}
+	}
+}
