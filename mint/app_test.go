@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/openapi"
 )
 
 var testKey = func() *rsa.PrivateKey {
@@ -78,8 +79,14 @@ func newGitHub(t *testing.T) *github {
 		t.Fatal(err)
 	}
 	g.installation = inst.ID
-	g.app = &App{ID: app.ClientID, Signer: g.signer, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}
+	g.app = &App{ID: app.ClientID, Signer: g.signer, URL: "https://github.test", Client: &http.Client{Transport: contract(t).Watch(t, gh.Transport())}, Now: gh.Now}
 	return g
+}
+
+// contract is GitHub's description of its REST API.
+func contract(t *testing.T) openapi.Contract {
+	t.Helper()
+	return openapi.Load(t, "../internal/fakegithub/testdata/openapi/schemas.json")
 }
 
 func (g *github) grant() Grant {

@@ -39,7 +39,7 @@ func newWorld(t *testing.T) *world {
 	w.add("Acme/widgets", "Acme/api-one", "Acme/api-two", "Acme/apix", "Acme/shared", "octo/shared", "octo/other", "elsewhere/shared")
 	w.acme = w.install(app, "Acme")
 	w.octo = w.install(app, "octo")
-	w.app = &App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}
+	w.app = &App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: contract(t).Watch(t, gh.Transport())}, Now: gh.Now}
 	return w
 }
 

@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/openapi"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -167,9 +169,16 @@ func (c *city) settleIn(owner string) {
 	}
 }
 
+// contract is GitHub's description of its REST API.
+var (
+	loadContract sync.Once
+	contract     openapi.Contract
+)
+
 // run is an Issuer as one process would have it.
 func (c *city) run(m *mortal) *Issuer {
-	client := &http.Client{Transport: mortalGitHub{c.Transport(), m}}
+	loadContract.Do(func() { contract = openapi.Load(c.t, "../internal/fakegithub/testdata/openapi/schemas.json") })
+	client := &http.Client{Transport: mortalGitHub{contract.Watch(c.t, c.Transport()), m}}
 	return &Issuer{
 		App:   &mint.App{ID: c.app.ClientID, Signer: c.key, URL: "https://github.test", Client: client, Now: c.Now},
 		Store: mortalStore{c.store, m}, Now: c.Now,
