@@ -31,7 +31,20 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 		lost = r.Lost(i.now())
 		return err
 	})
+	if err == nil {
+		err = i.unlock(ctx, id)
+	}
 	return lost, err
+}
+
+// unlock deletes a lock that a run could not give back, of a workspace that is
+// gone.
+func (i *Issuer) unlock(ctx context.Context, id string) error {
+	names, err := i.names(ctx, id)
+	if err != nil || len(names) != 1 || !names[0].IsLock() {
+		return err
+	}
+	return i.Store.Delete(ctx, names[0])
 }
 
 // Lost returns the tokens that may be alive and that nobody has.
