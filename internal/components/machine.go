@@ -94,13 +94,18 @@ func (m machine) verdict(table []status) int {
 	return 0
 }
 
-func (m machine) test(ctx context.Context) (int, error) {
+// test runs the suites of the packages named, or all.
+func (m machine) test(ctx context.Context, packages []string) (int, error) {
+	some, err := chosen(packages)
+	if err != nil {
+		return 2, err
+	}
 	table, err := m.setUpAll(ctx)
 	if err != nil {
 		return 1, err
 	}
 	start := time.Now()
-	failed, err := m.runTests(ctx, table)
+	failed, err := m.runTests(ctx, table, some)
 	if err != nil {
 		return 1, err
 	}
@@ -113,7 +118,7 @@ func (m machine) test(ctx context.Context) (int, error) {
 
 // runTests runs the suites on what the table says is there and returns how
 // many failed.
-func (m machine) runTests(ctx context.Context, table []status) (failed int, err error) {
+func (m machine) runTests(ctx context.Context, table []status, some []suite) (failed int, err error) {
 	module, err := moduleRoot(ctx)
 	if err != nil {
 		return 0, err
@@ -141,7 +146,7 @@ func (m machine) runTests(ctx context.Context, table []status) (failed int, err 
 		}
 		defer stop()
 	}
-	if err := r.run(ctx, suites); err != nil {
+	if err := r.run(ctx, some); err != nil {
 		return 0, err
 	}
 	r.summary()
