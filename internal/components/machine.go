@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,12 +32,17 @@ const (
 	awsComponent       = "git (middle) + AWS emulator"
 )
 
+// shells read what we write for them: hooks, install.sh, completions.
+var shells = []string{"busybox", "zsh", "fish", "bash-completion"}
+
+const bashCompletionVersion = `. /usr/share/bash-completion/bash_completion && IFS=. && echo "${BASH_COMPLETION_VERSINFO[*]}"`
+
 // newest has a git with the newest protocol: authtype and state since 2.46,
 // hooks by configuration since 2.54.
 func (m machine) newest() chroot {
 	return chroot{
 		name: newestGitComponent, suite: "sid", cache: m.cache,
-		packages: []string{"git", "git-lfs", "hyperfine"}, helpers: []string{"busybox"},
+		packages: []string{"git", "git-lfs", "hyperfine"}, helpers: shells,
 	}
 }
 
@@ -44,7 +50,8 @@ func (m machine) newest() chroot {
 func (m machine) middle() chroot {
 	return chroot{
 		name: awsComponent, suite: "trixie", cache: m.cache,
-		packages: []string{"git", "git-lfs", "python3-moto"}, helpers: []string{"python3-flask", "python3-flask-cors", "busybox"},
+		packages: []string{"git", "git-lfs", "python3-moto"},
+		helpers:  slices.Concat(shells, []string{"python3-flask", "python3-flask-cors"}),
 	}
 }
 
@@ -54,6 +61,9 @@ func (m machine) components() []Component {
 		debianPackage{"git-lfs", "git-lfs", []string{"git-lfs", "version"}},
 		debianPackage{"shellcheck", "shellcheck", []string{"shellcheck", "--version"}},
 		debianPackage{"busybox", "busybox", []string{"busybox"}},
+		debianPackage{"zsh", "zsh", []string{"zsh", "--version"}},
+		debianPackage{"fish", "fish", []string{"fish", "--version"}},
+		debianPackage{"bash-completion", "bash-completion", []string{"bash", "-c", bashCompletionVersion}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		secretService{},
