@@ -42,7 +42,7 @@ const bashCompletionVersion = `. /usr/share/bash-completion/bash_completion && I
 func (m machine) newest() chroot {
 	return chroot{
 		name: newestGitComponent, suite: "sid", cache: m.cache,
-		packages: []string{"git", "git-lfs", "hyperfine"}, helpers: shells,
+		packages: []string{"git", "git-lfs", "cargo", "hyperfine"}, helpers: shells,
 	}
 }
 
@@ -50,7 +50,7 @@ func (m machine) newest() chroot {
 func (m machine) middle() chroot {
 	return chroot{
 		name: awsComponent, suite: "trixie", cache: m.cache,
-		packages: []string{"git", "git-lfs", "python3-moto"},
+		packages: []string{"git", "git-lfs", "cargo", "python3-moto"},
 		helpers:  slices.Concat(shells, []string{"python3-flask", "python3-flask-cors"}),
 	}
 }
@@ -64,6 +64,8 @@ func (m machine) components() []Component {
 		debianPackage{"zsh", "zsh", []string{"zsh", "--version"}},
 		debianPackage{"fish", "fish", []string{"fish", "--version"}},
 		debianPackage{"bash-completion", "bash-completion", []string{"bash", "-c", bashCompletionVersion}},
+		// By its path: another cargo, first in PATH, is not linked with Debian's libgit2.
+		debianPackage{"cargo", "cargo", []string{"/usr/bin/cargo", "--version"}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		secretService{},
