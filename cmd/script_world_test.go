@@ -36,6 +36,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"put":       inWorld((*world).put),
 	"requests":  inWorld((*world).requests),
 	"client":    inWorld((*world).client),
+	"gogit":     inWorld((*world).gogit),
 	"foreign":   inWorld((*world).foreignSaw),
 	"broker":    inWorld((*world).broker),
 	"calls":     inWorld((*world).calls),
