@@ -37,8 +37,8 @@ test: ## the tests that need only Go and git
 test-race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-test-real: build ## the tests against real components, which it sets up once
-	$(GO) run ./internal/components test
+test-real: build ## the tests against real components, which it sets up once; PACKAGES=./cmd for some
+	$(GO) run ./internal/components test $(PACKAGES)
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@sh internal/tools/fuzz.sh $(or $(FUZZTIME),10s)

@@ -27,8 +27,7 @@ const (
 
 // TestScripts runs the scripts of testdata/script: the built programs under the
 // git of this machine, against a GitHub on loopback. Beside testscript's own
-// commands a script has those of [commands]; the conditions are [git:2.46],
-// which holds for that git and newer ones, and [root].
+// commands a script has those of [commands]; its conditions are at [condition].
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the programs and runs git")
@@ -85,24 +84,34 @@ func programs(t *testing.T, root string) string {
 	return dir
 }
 
-// condition knows "git:MAJOR.MINOR", "root" and "cargo".
+// condition knows "git:MAJOR.MINOR", which holds for that git and newer ones,
+// "cargo", "cargo:MAJOR.MINOR", "root" and "mount", the right to mount.
 func condition(c, gitVersion string) (bool, error) {
-	switch c {
-	case "root":
+	name, want, versioned := strings.Cut(c, ":")
+	switch {
+	case c == "root":
 		return os.Geteuid() == 0, nil
-	case "cargo":
-		return hasCargo(), nil
+	case c == "mount":
+		return exec.Command("unshare", "--mount", "true").Run() == nil, nil
+	case c == "cargo":
+		return cargoVersion() != "", nil
+	case name == "cargo" && versioned:
+		return atLeast(cargoVersion(), "cargo %d.%d", want)
+	case name == "git" && versioned:
+		return atLeast(gitVersion, "git version %d.%d", want)
 	}
-	want, ok := strings.CutPrefix(c, "git:")
-	if !ok {
-		return false, fmt.Errorf("unknown condition %q", c)
-	}
+	return false, fmt.Errorf("unknown condition %q", c)
+}
+
+// atLeast compares what a program says of its version, in its format, with
+// "MAJOR.MINOR".
+func atLeast(says, format, want string) (bool, error) {
 	var major, minor, wantMajor, wantMinor int
-	if _, err := fmt.Sscanf(gitVersion, "git version %d.%d", &major, &minor); err != nil {
-		return false, fmt.Errorf("%q: %w", gitVersion, err)
+	if _, err := fmt.Sscanf(says, format, &major, &minor); err != nil {
+		return false, fmt.Errorf("%q: %w", says, err)
 	}
 	if _, err := fmt.Sscanf(want, "%d.%d", &wantMajor, &wantMinor); err != nil {
-		return false, fmt.Errorf("condition %q: %w", c, err)
+		return false, fmt.Errorf("version %q: %w", want, err)
 	}
 	return major > wantMajor || major == wantMajor && minor >= wantMinor, nil
 }
@@ -163,12 +172,17 @@ func setUp(env *testscript.Env, bin, root string) error {
 	return writeWorkspace(env)
 }
 
-// hasCargo reports whether a cargo works for somebody with a new HOME; rustup's
-// may be there without a toolchain.
-var hasCargo = sync.OnceValue(func() bool {
-	cmd := exec.Command("cargo", "--version")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "RUSTUP_HOME=" + rustupHome()}
-	return cmd.Run() == nil
+// cargoVersion is what cargo says of its version to somebody with a new HOME:
+// Debian's, or where there is none the first of PATH. It is empty without one
+// that works; rustup's may be there without a toolchain.
+var cargoVersion = sync.OnceValue(func() string {
+	cmd := exec.Command("env", "cargo", "--version") // env looks in the PATH it is given
+	cmd.Env = []string{"PATH=/usr/bin:" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "RUSTUP_HOME=" + rustupHome()}
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
 })
 
 // rustupHome is where rustup keeps its toolchains, or empty without rustup.

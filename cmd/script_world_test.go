@@ -35,6 +35,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"revoke":    inWorld((*world).revoke),
 	"put":       inWorld((*world).put),
 	"requests":  inWorld((*world).requests),
+	"client":    inWorld((*world).client),
+	"gogit":     inWorld((*world).gogit),
 	"foreign":   inWorld((*world).foreignSaw),
 	"broker":    inWorld((*world).broker),
 	"calls":     inWorld((*world).calls),
@@ -216,6 +218,19 @@ func (w *world) requests(ts *testscript.TestScript, args []string) {
 	})
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("%s saw %d requests %v, want %s: %+v", "$GITHUB", got, args[1:], args[0], w.github.Requests())
+	}
+}
+
+// client TEXT checks that the last git request $GITHUB answered showed a
+// credential and came from a program that calls itself so.
+func (w *world) client(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "client TEXT")
+	all := w.github.Requests()
+	if len(all) == 0 {
+		ts.Fatalf("$GITHUB saw no request, want one from %q", args[0])
+	}
+	if last := all[len(all)-1]; !strings.Contains(last.UserAgent, args[0]) || last.Hash == "" || last.Status != http.StatusOK {
+		ts.Fatalf("the last request was %+v, want one from %q that showed a credential", last, args[0])
 	}
 }
 

@@ -87,7 +87,7 @@ func zshCompletion(all []completed) string {
 # zsh completion for gatepass; written by: gatepass completion zsh
 
 _gatepass() {
-	local at='' i
+	local at='' before=${words[CURRENT-1]} i
 	local -a offered options
 	for ((i = 2; i < CURRENT; i++)); do
 		case "$at ${words[i]}" in
@@ -101,7 +101,11 @@ _gatepass() {
 			;;
 		esac
 	done
-	case "$at ${words[CURRENT-1]}" in
+	if [[ $PREFIX == --*=* ]]; then
+		before=${PREFIX%%=*}
+		compset -P 1 '*='
+	fi
+	case "$at $before" in
 `)
 	zshValues(&b, all)
 	b.WriteString("\tesac\n\tcase \"$at\" in\n")

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,60 +53,6 @@ func TestChoicesAreOfOptionsThatExist(t *testing.T) {
 		at, option, isOption := strings.Cut(key, " --")
 		if words := offered(at); len(words) == 0 || isOption && words["--"+option].value != chosen {
 			t.Errorf("there are choices for %q, and no such option or argument", key)
-		}
-	}
-}
-
-// TestBashCompletes presses Tab in a real bash.
-func TestBashCompletes(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("missing: bash")
-	}
-	script := filepath.Join(t.TempDir(), "gatepass")
-	if err := os.WriteFile(script, []byte(bashCompletion(completions(testApp()))), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const tab = `source "$0" && COMP_WORDS=("$@") && COMP_CWORD=$(($# - 1)) && _gatepass && echo "${COMPREPLY[*]}"`
-	for typed, want := range map[string]string{
-		"gatepass uni":                           "uninstall",
-		"gatepass policy .":                      "check explain export",
-		"gatepass policy check --v":              "--verb",
-		"gatepass policy check --verb f":         "force",
-		"gatepass install --guard = h":           "hook hooks-path",
-		"gatepass install --guard =":             "auto hook hooks-path both none",
-		"gatepass install --host .":              "",
-		"gatepass install --root /de":            "/dev",
-		"gatepass exec --repo a/b -- ls /dev/nu": "/dev/null",
-		"gatepass nonsense uninst":               "uninstall",
-	} {
-		args := strings.Fields(typed)
-		if args[len(args)-1] == "." { // stands for nothing typed yet
-			args[len(args)-1] = ""
-		}
-		var stderr bytes.Buffer
-		cmd := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "-c", tab, script}, args...)...)
-		cmd.Stderr = &stderr
-		out, _ := cmd.Output() // the status is that of compgen, 1 where nothing fits
-		got := strings.TrimSpace(string(out))
-		if got != want || stderr.Len() > 0 {
-			t.Errorf("Tab after %q offers %q, want %q; %s", typed, got, want, &stderr)
-		}
-	}
-}
-
-// TestOtherShellsReadTheirScripts is as far as zsh and fish go without a terminal.
-func TestOtherShellsReadTheirScripts(t *testing.T) {
-	for _, shell := range []string{"zsh", "fish"} {
-		path, err := exec.LookPath(shell)
-		if err != nil {
-			t.Logf("missing: %s", shell)
-			continue
-		}
-		cmd := exec.CommandContext(t.Context(), path, "-n")
-		cmd.Stdin = strings.NewReader(shells[shell](completions(testApp())))
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%s -n: %v: %s", shell, err, out)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (c chroot) installed(ctx context.Context, root string) (string, error) {
 }
 
 // upstream returns the version as its authors call it: without Debian's epoch
-// ("1:2.47.3-1") and revision.
+// ("1:2.47.3-1"), revision, and mark of a changed source ("1.85.1+dfsg1-1").
 func upstream(version string) string {
 	version = strings.TrimSpace(version)
 	if _, after, ok := strings.Cut(version, ":"); ok {
@@ -159,6 +159,7 @@ func upstream(version string) string {
 	if i := strings.LastIndexByte(version, '-'); i > 0 {
 		version = version[:i]
 	}
+	version, _, _ = strings.Cut(version, "+d")
 	return version
 }
 

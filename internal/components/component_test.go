@@ -125,3 +125,30 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
+
+func TestPackagesOfSuitesCanBeNamed(t *testing.T) {
+	for _, name := range []string{"./cmd", "cmd", "./credential/ssmstore/..."} {
+		if got, err := chosen([]string{name}); err != nil || len(got) != 1 {
+			t.Errorf("chosen(%q) = %v, %v, want one suite", name, got, err)
+		}
+	}
+	if got, err := chosen(nil); err != nil || len(got) != len(suites) {
+		t.Errorf("chosen() = %d suites, %v, want all %d", len(got), err, len(suites))
+	}
+	var stderr bytes.Buffer
+	code := run(t.Context(), []string{"test", "./cmd", "./nowhere"}, func(string) string { return "" }, nil, io.Discard, &stderr)
+	if code != 2 || !strings.Contains(stderr.String(), "test ./nowhere: no suite") {
+		t.Errorf("test ./cmd ./nowhere = %d, %q, want 2 and the package named", code, stderr.String())
+	}
+}
+
+// TestSuitesDiffer lets a suite be named by its package.
+func TestSuitesDiffer(t *testing.T) {
+	seen := map[string]bool{}
+	for _, su := range suites {
+		if seen[su.pattern] {
+			t.Errorf("%s is in the table twice", su.pattern)
+		}
+		seen[su.pattern] = true
+	}
+}

@@ -124,6 +124,6 @@ func parseAptOptions(dump string) []string {
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// firstVersion returns the first dotted number in text, which is where git,
-// git-lfs, shellcheck, hyperfine and mmdebstrap print their version.
+// firstVersion returns the first dotted number in text, which is where git and
+// the other programs of the table print their version.
 func firstVersion(text string) string { return versionNumber.FindString(text) }

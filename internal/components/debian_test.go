@@ -78,6 +78,8 @@ func TestUpstream(t *testing.T) {
 		"1:2.47.3-0+deb13u1\n": "2.47.3",
 		"3.8.1-1":              "3.8.1",
 		"5.1.1":                "5.1.1",
+		"0.66.0+ds1-1":         "0.66.0",
+		"1.85.1+dfsg1-1":       "1.85.1",
 	} {
 		if got := upstream(version); got != want {
 			t.Errorf("upstream(%q) = %q, want %q", version, got, want)

@@ -21,7 +21,9 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const usage = `usage: components [test]                      set up what is missing and run the tests
+const usage = `usage: components [test [PACKAGE...]]         set up what is missing and run the tests,
+                                              or only those of packages of
+                                              suites.go, as in: test ./cmd
        components setup                       set up what is missing
        components list                        say what is there
        components shell NAME -- COMMAND...    run a command under another git
@@ -67,8 +69,8 @@ func (m machine) do(ctx context.Context, args []string) (code int, err error) {
 		return m.list(ctx)
 	case verb == "setup" && len(args) == 1:
 		return m.setup(ctx)
-	case verb == "test" && len(args) <= 1:
-		return m.test(ctx)
+	case verb == "test":
+		return m.test(ctx, args[min(1, len(args)):])
 	}
 	fmt.Fprint(m.stderr, usage)
 	return 2, nil

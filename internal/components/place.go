@@ -46,18 +46,8 @@ func (p place) onThisMachine(ctx context.Context, s stage, dir string, env, args
 		"TMPDIR=" + s.tmp(),
 		"LANG=C.UTF-8",
 		"GATEPASS_TEST_BIN_DIR=" + s.bin(),
-		"RUSTUP_HOME=" + rustupHome(),
 	}, env...)
 	return cmd
-}
-
-// rustupHome is where the cargo of this machine may find its toolchain, should
-// it be rustup's: HOME is empty for tests.
-func rustupHome() string {
-	if dir := os.Getenv("RUSTUP_HOME"); dir != "" {
-		return dir
-	}
-	return filepath.Join(os.Getenv("HOME"), ".rustup")
 }
 
 // hostCommand returns args as a command that leaves nothing running: as root

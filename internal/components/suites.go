@@ -2,6 +2,13 @@
 
 package main
 
+import (
+	"path"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
 // A suite names packages whose tests need something real.
 type suite struct {
 	pattern string // as "go list" takes it, relative to the module
@@ -55,4 +62,27 @@ var suites = []suite{
 	{pattern: "./internal/demo", gits: everyGit},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
+}
+
+// chosen returns the suites of the packages named, which are patterns of the
+// table with or without "./"; all of them where none is named.
+func chosen(packages []string) ([]suite, error) {
+	if len(packages) == 0 {
+		return suites, nil
+	}
+	byPattern := map[string]suite{}
+	var known []string
+	for _, su := range suites {
+		byPattern[path.Clean(su.pattern)] = su
+		known = append(known, su.pattern)
+	}
+	var some []suite
+	for _, p := range packages {
+		su, ok := byPattern[path.Clean(p)]
+		if !ok {
+			return nil, oneline.New("test "+p, "no suite is of this package", "name some of "+strings.Join(known, ", "))
+		}
+		some = append(some, su)
+	}
+	return some, nil
 }
