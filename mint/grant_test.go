@@ -80,6 +80,22 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+func TestLacking(t *testing.T) {
+	for _, c := range []struct{ needed, granted, want map[string]string }{
+		{nil, nil, map[string]string{}},
+		{map[string]string{"contents": "write"}, nil, map[string]string{"contents": "write"}},
+		{map[string]string{"contents": "write"}, map[string]string{"contents": "read"}, map[string]string{"contents": "write"}},
+		{map[string]string{"contents": "read"}, map[string]string{"contents": "write"}, map[string]string{}},
+		{map[string]string{"contents": "read", "checks": "write"}, map[string]string{"contents": "admin", "issues": "write"}, map[string]string{"checks": "write"}},
+		{map[string]string{"contents": "read"}, map[string]string{"contents": "some"}, map[string]string{"contents": "read"}},
+		{map[string]string{"contents": "some"}, nil, map[string]string{"contents": "some"}},
+	} {
+		if got := Lacking(c.needed, c.granted); !maps.Equal(got, c.want) {
+			t.Errorf("Lacking(%v, %v) = %v, want %v", c.needed, c.granted, got, c.want)
+		}
+	}
+}
+
 func TestCompareSeesWiderAndNarrower(t *testing.T) {
 	asked := Grant{1, RepositoryNames("Widgets", "gone"), PermissionLevels(map[string]string{"contents": "write", "checks": "write"})}
 	granted := tokenAnswer{

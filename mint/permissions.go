@@ -93,5 +93,17 @@ func Verbs(names ...string) (Permissions, error) {
 	return Permissions{levels: levels}, nil
 }
 
+// Lacking returns those of the needed permissions that are not granted, or at a
+// lower level. An unknown level grants nothing.
+func Lacking(needed, granted map[string]string) map[string]string {
+	lacking := map[string]string{}
+	for name, level := range needed {
+		if rank[granted[name]] < max(rank[level], 1) {
+			lacking[name] = level
+		}
+	}
+	return lacking
+}
+
 // Levels returns the permission names and levels; nil for AllPermissions.
 func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // A Signer signs for one GitHub App without showing its key.
@@ -73,6 +74,32 @@ const maxKeyFile = 64 << 10
 
 // ReadKey reads a PEM file that only its owner can use.
 func ReadKey(path string) (*KeySigner, error) {
+	key, _, err := ReadPEM(path)
+	return key, err
+}
+
+// ReadPEM is ReadKey for those who keep the key elsewhere: it returns the key's
+// PEM block as well, without what else the file holds.
+func ReadPEM(path string) (*KeySigner, []byte, error) {
+	// Opening it or naming it in an error would repeat the key.
+	if strings.Contains(path, "-----BEGIN") {
+		return nil, nil, errors.New("this is the key itself and not the path of its file; clear it from your shell's history, and name the file")
+	}
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(text)
+	key, err := ParseKey(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	block, _ := pem.Decode(text) // as ParseKey did
+	return key, pem.EncodeToMemory(block), nil
+}
+
+// readPrivate reads a small file that only its owner can use.
+func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -85,15 +112,7 @@ func ReadKey(path string) (*KeySigner, error) {
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s must be a regular file that only its owner can use (mode %04o); run chmod 600 on it", path, info.Mode().Perm())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	signer, err := ParseKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return signer, nil
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
 }
 
 // Sign implements Signer.

@@ -3,7 +3,13 @@ package mint
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
 )
 
 // brokenSigner is a KMS that cannot be had.
@@ -11,4 +17,19 @@ type brokenSigner struct{}
 
 func (brokenSigner) Sign(context.Context, [sha256.Size]byte) ([]byte, error) {
 	return nil, errors.New("the KMS is asleep")
+}
+
+func TestReadPEMReturnsTheKeyAlone(t *testing.T) {
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)}))
+	path := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(path, []byte("Key of the App:\r\n"+text+"and a note\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, block, err := ReadPEM(path)
+	if err != nil || string(block) != text || !key.Public().Equal(&testKey.PublicKey) {
+		t.Errorf("ReadPEM = %v, %d bytes, %v, want the key and its block", key, len(block), err)
+	}
+	if _, _, err := ReadPEM(path + "x"); err == nil || strings.Count(err.Error(), path) != 1 {
+		t.Errorf("ReadPEM of no file = %v, want an error that names it", err)
+	}
 }

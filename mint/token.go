@@ -132,10 +132,9 @@ func (d *difference) permissions(asked Permissions, granted map[string]string) {
 			d.wider = append(d.wider, name+": "+granted[name])
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(asked.levels)) {
-		if rank[granted[name]] < rank[asked.levels[name]] {
-			d.narrower = append(d.narrower, name+": "+asked.levels[name])
-		}
+	lacking := Lacking(asked.levels, granted)
+	for _, name := range slices.Sorted(maps.Keys(lacking)) {
+		d.narrower = append(d.narrower, name+": "+lacking[name])
 	}
 }
 

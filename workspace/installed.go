@@ -96,9 +96,11 @@ func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Insta
 }
 
 // StoredInstallations reads the installations that the store knows: by login and
-// id only.
+// id only. Where the first system left the same account in another case, the
+// entry in lower case counts.
 func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installation, error) {
 	var all []mint.Installation
+	canonical := map[string]bool{}
 	for name, err := range s.List(ctx, store.Installations()) {
 		if err != nil {
 			return nil, err
@@ -112,10 +114,13 @@ func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installatio
 		}
 		id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
 		if err != nil || id <= 0 {
-			return nil, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover")
+			return nil, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
 		}
 		login, _ := name.Owner()
+		canonical[login] = login == strings.ToLower(login)
 		all = append(all, mint.Installation{ID: id, Account: mint.Account{Login: login}})
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(i mint.Installation) bool {
+		return !canonical[i.Account.Login] && canonical[strings.ToLower(i.Account.Login)]
+	}), nil
 }

@@ -202,3 +202,29 @@ func TestIDsThatClimbAreRefused(t *testing.T) {
 		t.Error("Destroy(..) is done, want an error")
 	}
 }
+
+// The first system wrote logins in GitHub's case, and its entry stays until it
+// is pruned: two entries of one account must not be a matter of luck.
+func TestStoredInstallationsTakeTheEntryInLowerCase(t *testing.T) {
+	c := newCity(t)
+	for text, value := range map[string]string{"Globex": "7", "globex": "8", "Only-Legacy": "9"} {
+		name, err := store.ParseName("config/github/installations/" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.store.Put(t.Context(), name, store.NewSecret(value), store.Replace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	installed, err := StoredInstallations(t.Context(), c.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, i := range installed {
+		got[i.Account.Login] = i.ID
+	}
+	if _, twice := got["Globex"]; twice || got["globex"] != 8 || got["Only-Legacy"] != 9 {
+		t.Errorf("StoredInstallations = %v, want globex: 8 and Only-Legacy: 9", got)
+	}
+}

@@ -13,6 +13,10 @@ func (w *world) appCommand() *cli.Command {
 		UsageText:   "gatepass app COMMAND [options]",
 		Description: appAbout,
 		Subcommands: []*cli.Command{
+			w.appAddCommand(),
+			w.appDiscoverCommand(),
+			w.appStatusCommand(),
+			w.appRotateKeyCommand(),
 			w.appKeyCommand(),
 		},
 	}

@@ -1,14 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
-	"errors"
 	"fmt"
-	"net/http"
 	"text/tabwriter"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
@@ -72,7 +72,7 @@ func (w *world) appKeyCheck(c *cli.Context) error {
 	if id == "" {
 		return usage(c, "--app-client-id is missing")
 	}
-	api, err := w.apiURL(c)
+	github, err := w.github(c)
 	if err != nil {
 		return err
 	}
@@ -80,45 +80,27 @@ func (w *world) appKeyCheck(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Context, checkWait)
-	defer cancel()
-	public, err := key.PublicKey(ctx)
+	app, err := issuing.NewApp(id, key, cmp.Or(github, mint.DefaultGitHub))
 	if err != nil {
 		return err
 	}
-	app := &mint.App{ID: id, Signer: key, URL: api}
-	self, err := app.Self(ctx)
+	ctx, cancel := context.WithTimeout(c.Context, checkWait)
+	defer cancel()
+	proof, err := app.Prove(ctx)
 	if err != nil {
-		return notTheAppsKey(id, public, err)
+		return err
 	}
-	report := newKeyReport(self, public)
+	report := keyReport{newAppReport(proof.App), summarize(proof.Key)}
 	if c.Bool("json") {
 		return writeJSON(w.stdout, report)
 	}
 	return w.printKeyReport(report)
 }
 
-// notTheAppsKey says which of App and key GitHub does not know.
-func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
-	what := "check the key of the App " + id
-	e, ok := errors.AsType[*mint.Error](err)
-	switch {
-	case !ok || e.Kind != mint.BadKey:
-		return err
-	case e.Status == http.StatusNotFound:
-		return oneline.New(what, "GitHub has no App with this ID", "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url")
-	}
-	return oneline.New(what, "GitHub does not take the key "+mint.Fingerprint(key)+" for one of this App's: "+e.Message,
-		"compare it with those under Private keys in the App's settings")
-}
-
-func newKeyReport(self mint.Registration, key *rsa.PublicKey) keyReport {
-	return keyReport{
-		App: appReport{
-			ID: self.ID, ClientID: self.ClientID, Slug: self.Slug, Name: self.Name, Owner: self.Owner.Login,
-			URL: self.HTMLURL, Permissions: self.Permissions, Installations: self.Installations,
-		},
-		Key: summarize(key),
+func newAppReport(app mint.Registration) appReport {
+	return appReport{
+		ID: app.ID, ClientID: app.ClientID, Slug: app.Slug, Name: app.Name, Owner: app.Owner.Login,
+		URL: app.HTMLURL, Permissions: app.Permissions, Installations: app.Installations,
 	}
 }
 
@@ -133,7 +115,7 @@ func (w *world) printKeyReport(r keyReport) error {
 		{"client ID", r.App.ClientID},
 		{"page", r.App.URL},
 		{"installations", fmt.Sprint(r.App.Installations)},
-		{"key", fmt.Sprintf("%s (RSA, %d bits)", r.Key.Fingerprint, r.Key.Bits)},
+		{"key", r.Key.text()},
 	} {
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
 	}

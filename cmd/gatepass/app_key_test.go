@@ -74,11 +74,23 @@ func (w *appWorld) check(t *testing.T, args ...string) (stdout, stderr string, s
 	return w.appKey(t, append([]string{"check"}, args...)...)
 }
 
-// appKey runs "gatepass app key" as a process of its own.
+// appKey runs "gatepass app key".
 func (w *appWorld) appKey(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "gatepass", append([]string{"app", "key"}, args...)...)
+	return w.run(t, append([]string{"app", "key"}, args...)...)
+}
+
+// command is gatepass as a process of its own.
+func (w *appWorld) command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "gatepass", args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}, w.variables...)
+	return cmd
+}
+
+func (w *appWorld) run(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := w.command(t, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -178,18 +190,8 @@ func TestAppKeyImportRefuses(t *testing.T) {
 
 // From a PEM file to a key that only a real Vault has, and GitHub still takes.
 func TestRealAppKeyImport(t *testing.T) {
-	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
-	if address == "" {
-		t.Skip("missing: Vault (make test-real sets GATEPASS_TEST_VAULT_ADDR)")
-	}
 	w := newAppWorld(t)
-	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
-	w.variables = []string{"VAULT_ADDR=" + address, "VAULT_TOKEN=" + token}
-	mount := fmt.Sprintf("t%d", time.Now().UnixNano())
-	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
-	t.Cleanup(func() { vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
-
-	url := "vault+transit://" + mount + "/gatepass"
+	url := "vault+transit://" + w.transit(t) + "/gatepass"
 	out, errs, status := w.appKey(t, "import", "--private-key-file", w.key, "--to", url)
 	if status != 0 || !strings.HasPrefix(out, "the key "+w.fingerprint+" is in "+url+"\n") {
 		t.Fatalf("import = %d, %q, %q, want the key in Vault", status, out, errs)
@@ -201,6 +203,21 @@ func TestRealAppKeyImport(t *testing.T) {
 	if status != 0 || !strings.Contains(out, w.fingerprint) {
 		t.Errorf("check = %d, %q, %q, want the same key", status, out, errs)
 	}
+}
+
+// transit makes a transit engine in a real Vault, which the commands then reach.
+func (w *appWorld) transit(t *testing.T) (mount string) {
+	t.Helper()
+	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
+	if address == "" {
+		t.Skip("missing: Vault (make test-real sets GATEPASS_TEST_VAULT_ADDR)")
+	}
+	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
+	w.variables = append(w.variables, "VAULT_ADDR="+address, "VAULT_TOKEN="+token)
+	mount = fmt.Sprintf("t%d", time.Now().UnixNano())
+	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
+	t.Cleanup(func() { vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
+	return mount
 }
 
 // vault is one request of the root user, which has to succeed.

@@ -136,7 +136,7 @@ func kindOf(takesValue bool, placeholder string, choices []string) valueKind {
 		return none
 	case len(choices) > 0:
 		return chosen
-	case placeholder == "FILE":
+	case placeholder == "FILE" || placeholder == "PEM":
 		return file
 	case placeholder == "DIR":
 		return directory

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -39,11 +40,31 @@ func (w *world) github(c *cli.Context) (string, error) {
 	return github, nil
 }
 
-// apiURL returns the REST API of the GitHub that is asked.
-func (w *world) apiURL(c *cli.Context) (string, error) {
-	github, err := w.github(c)
-	if err != nil || github == "" {
-		return mint.DefaultURL, err
+// storeURL is the store of the command line, as it may be shown.
+func (w *world) storeURL(c *cli.Context) string {
+	url, err := issuing.StoreURL(c.String("store"), w.getenv)
+	if err != nil {
+		return ""
 	}
-	return mint.APIURL(github)
+	return redact.Text(url, maxURL)
+}
+
+// maxURL bounds a URL that is shown, in bytes.
+const maxURL = 1000
+
+// storedApp opens the store of the command line, and the App in it.
+func (w *world) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
+	github, err := w.github(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := w.store(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	app, err := issuing.LoadApp(c.Context, s, github)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, app, nil
 }

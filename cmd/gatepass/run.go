@@ -35,6 +35,7 @@ type world struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	asking         *dialog // nil until somebody is asked
 }
 
 // commands lists the commands in the order help shows them. Each is in a file
@@ -59,7 +60,7 @@ func (w *world) commands() []*cli.Command {
 
 // run is the program without the process around it. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	w := &world{getenv, stdin, stdout, stderr}
+	w := &world{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	app := w.app()
 	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
 	if err == nil {

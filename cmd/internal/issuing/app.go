@@ -30,25 +30,37 @@ type App struct {
 //
 // The error wraps [store.ErrNotFound] where no App is set up.
 func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
-	id, err := Text(ctx, s, store.AppClientID())
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &oneline.Error{What: "load the GitHub App", Why: "none is set up in this store", Do: notSetUp, Err: err}
-	}
+	id, err := LoadID(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	if github, err = GitHub(ctx, s, github); err != nil {
 		return nil, err
 	}
-	api, err := mint.APIURL(github)
-	if err != nil {
-		return nil, oneline.Wrap("GitHub at "+github, err, "")
-	}
 	key, err := LoadKey(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	return NewApp(id, key, github)
+}
+
+// NewApp is an App that need not be in any store. github is as people know it.
+func NewApp(id string, key signer.Signer, github string) (*App, error) {
+	api, err := mint.APIURL(github)
+	if err != nil {
+		return nil, oneline.Wrap("GitHub at "+github, err, "")
+	}
 	return &App{App: &mint.App{ID: id, Signer: key, URL: api}, Key: key, GitHub: github}, nil
+}
+
+// LoadID reads the client ID, or App ID, of a store's App. It wraps
+// [store.ErrNotFound] where no App is set up.
+func LoadID(ctx context.Context, s store.Store) (string, error) {
+	id, err := Text(ctx, s, store.AppClientID())
+	if errors.Is(err, store.ErrNotFound) {
+		return "", &oneline.Error{What: "load the GitHub App", Why: "none is set up in this store", Do: notSetUp, Err: err}
+	}
+	return id, err
 }
 
 // GitHub returns which GitHub a store's App is of: named, else what the store
@@ -67,12 +79,12 @@ func GitHub(ctx context.Context, s store.Store, named string) (string, error) {
 // LoadKey opens the App's key: the KMS key that the store names, else the
 // private key that it holds. It wraps [store.ErrNotFound] where it has neither.
 func LoadKey(ctx context.Context, s store.Store) (signer.Signer, error) {
-	url, err := Text(ctx, s, store.Signer())
-	if err == nil {
-		return signer.Open(url)
-	}
-	if !errors.Is(err, store.ErrNotFound) {
+	url, err := SignerURL(ctx, s)
+	if err != nil {
 		return nil, err
+	}
+	if url != "" {
+		return signer.Open(url)
 	}
 	entry, err := s.Get(ctx, store.PrivateKey())
 	if errors.Is(err, store.ErrNotFound) {
@@ -86,6 +98,16 @@ func LoadKey(ctx context.Context, s store.Store) (signer.Signer, error) {
 		return nil, oneline.Wrap("read "+store.PrivateKey().String(), err, "set the App's key anew: gatepass app rotate-key")
 	}
 	return key, nil
+}
+
+// SignerURL returns the URL of the KMS key that a store names; "" where it names
+// none.
+func SignerURL(ctx context.Context, s store.Store) (string, error) {
+	url, err := Text(ctx, s, store.Signer())
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return url, err
 }
 
 // Text reads an entry that is a line of text.

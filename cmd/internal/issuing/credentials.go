@@ -1,8 +1,11 @@
 package issuing
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -36,19 +39,34 @@ func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
 	return kept, nil
 }
 
-// Save keeps the credentials in the store. With [store.CreateOnly] it returns an
-// error that wraps [store.ErrExists], and changes nothing, where an App is set
-// up. When a write fails, what was there before is put back.
+// CheckFree returns an error that wraps [store.ErrExists] and names what there
+// is, where an App is set up.
+func CheckFree(ctx context.Context, s store.Store) error {
+	kept, err := Kept(ctx, s)
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	names := make([]string, len(kept))
+	for i, name := range kept {
+		names[i] = name.String()
+	}
+	return &oneline.Error{
+		What: "save the App", Why: "the store has " + strings.Join(names, ", ") + " already",
+		Do: "add --force to replace the App, or see what is there: gatepass app status", Err: store.ErrExists,
+	}
+}
+
+// Save keeps the credentials in the store. With [store.CreateOnly] it fails as
+// [CheckFree] does, and changes nothing, where an App is set up. When a write
+// fails, what was there before is put back.
 func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) error {
 	if (c.PrivateKey.Reveal() == "") == (c.Signer == "") || c.ID == "" {
 		return errors.New("save the App: want an ID and either a private key or a signer")
 	}
-	kept, err := Kept(ctx, s)
-	if err != nil {
-		return err
-	}
-	if mode == store.CreateOnly && len(kept) > 0 {
-		return &oneline.Error{What: "save the App", Why: "the store has " + kept[0].String() + " already", Do: "add --force to replace it", Err: store.ErrExists}
+	if mode == store.CreateOnly {
+		if err := CheckFree(ctx, s); err != nil {
+			return err
+		}
 	}
 	t := transaction{store: s, mode: mode}
 	for _, e := range c.entries() {
@@ -64,8 +82,9 @@ type entry struct {
 	value store.Secret // the zero Secret means that there is to be none
 }
 
-// entries are in the order in which they are written: the ID comes last, since
-// without it no App counts as set up.
+// entries are in the order in which they are written: the ID comes after the
+// key, since without it no App counts as set up, and what is to go comes last,
+// so that a run that is killed leaves no App without a key.
 func (c Credentials) entries() []entry {
 	var signer, github store.Secret
 	if c.Signer != "" {
@@ -74,12 +93,22 @@ func (c Credentials) entries() []entry {
 	if c.GitHub != "" && c.GitHub != mint.DefaultGitHub {
 		github = store.NewSecret(c.GitHub)
 	}
-	return []entry{
+	all := []entry{
 		{store.PrivateKey(), c.PrivateKey},
 		{store.Signer(), signer},
 		{store.GitHubURL(), github},
 		{store.AppClientID(), store.NewSecret(c.ID)},
 	}
+	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.isToGo(), b.isToGo()) })
+	return all
+}
+
+// isToGo is 1 where there is to be no entry.
+func (e entry) isToGo() int {
+	if e.value.Reveal() == "" {
+		return 1
+	}
+	return 0
 }
 
 // A transaction remembers what it changed.

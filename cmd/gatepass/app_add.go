@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/urfave/cli/v2"
+)
+
+const appAddAbout = `Keeps an App that exists at GitHub, with its key, and where it is installed. The
+key is proved to GitHub before anything is written. A key that lies in a KMS
+stays there: --signer names it, and only that URL is kept.
+
+What is missing is asked for at a terminal: the client ID, and the path of the
+key's file. With --non-interactive nothing is asked.
+
+Without --installation-id or --account, all installations are looked up, as by
+gatepass app discover. With one of them GitHub is asked for that installation;
+with both it has to be on that account. Once an App is set up, an installation is
+added to it by naming the installation alone.
+
+What the store has already is replaced with --force only.
+
+Examples:
+  gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
+  gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'awskms:///alias/gatepass?region=us-east-1'
+  gatepass app add --installation-id 12345678 --account my-org`
+
+func (w *world) appAddCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "add",
+		Usage:       "keep an App that exists, and where it is installed",
+		UsageText:   "gatepass app add --app-client-id ID (--private-key-file PEM | --signer URL) [--installation-id N] [--account LOGIN]\n    [--force] [--non-interactive] [--store URL] [--github-url URL] [--json]\ngatepass app add --installation-id N [--account LOGIN] [--force]",
+		Description: appAddAbout,
+		Flags: append(appKeyFlags(),
+			&cli.Int64Flag{Name: "installation-id", Usage: "the one installation to add, by its `ID`", DefaultText: "all there are"},
+			&cli.StringFlag{Name: "account", Usage: "the one installation to add, by the `LOGIN` it is on"},
+			&cli.BoolFlag{Name: "force", Usage: "replace what the store has already", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; what is missing is an error", DisableDefaultText: true},
+			storeFlag(), jsonFlag(),
+		),
+		Action: w.appAdd,
+	}
+}
+
+// An addition is what "app add" is to do.
+type addition struct {
+	store        store.Store
+	app          *issuing.App
+	credentials  *issuing.Credentials // nil where the store's App is used as it is
+	keyFile      string               // that the key was read from, if any
+	installation int64                // 0 where any
+	account      string               // "" where any
+	force        bool
+}
+
+func (w *world) appAdd(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if c.IsSet("installation-id") && c.Int64("installation-id") <= 0 {
+		return usage(c, "--installation-id is a number above 0")
+	}
+	a := addition{installation: c.Int64("installation-id"), account: c.String("account"), force: c.Bool("force")}
+	named := c.String("app-client-id") != "" || c.String("private-key-file") != "" || c.String("signer") != ""
+	err := w.prepareAddition(c, &a, named)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
+	defer cancel()
+	proof, err := a.app.Prove(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := a.run(ctx)
+	if err != nil {
+		return err
+	}
+	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, w.storeURL(c), found}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	return w.printAddition(a, report, issuing.InstallURL(proof.App))
+}
+
+// prepareAddition finds out which App is meant. An installation alone is of the
+// App that the store has, where it has one.
+func (w *world) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
+	if a.store, err = w.store(c); err != nil {
+		return err
+	}
+	kept, err := issuing.Kept(c.Context, a.store)
+	if err != nil {
+		return err
+	}
+	if len(kept) > 0 && !named && (a.installation != 0 || a.account != "") {
+		a.store, a.app, err = w.storedApp(c)
+		return err
+	}
+	if !a.force {
+		if err := issuing.CheckFree(c.Context, a.store); err != nil {
+			return err
+		}
+	}
+	return w.newApp(c, a)
+}
+
+// newApp reads the App of the command line, and asks for what is missing there.
+func (w *world) newApp(c *cli.Context, a *addition) error {
+	github, err := w.github(c)
+	if err != nil {
+		return err
+	}
+	if github, err = issuing.GitHub(c.Context, a.store, github); err != nil {
+		return err
+	}
+	id, err := w.clientID(c)
+	if err != nil {
+		return err
+	}
+	key, err := w.givenKey(c)
+	if err != nil {
+		return err
+	}
+	a.credentials = &issuing.Credentials{ID: id, PrivateKey: key.pem, Signer: key.url, GitHub: github}
+	a.keyFile = key.file
+	a.app, err = issuing.NewApp(id, key, github)
+	return err
+}
+
+// run asks GitHub for the installations, then writes: a question that fails
+// leaves everything as it was.
+func (a *addition) run(ctx context.Context) (discovery, error) {
+	var one []issuing.Standing
+	if a.installation != 0 || a.account != "" {
+		s, err := a.one(ctx)
+		if err != nil {
+			return discovery{}, err
+		}
+		one = []issuing.Standing{s}
+	}
+	if a.credentials != nil {
+		if err := issuing.Save(ctx, a.store, *a.credentials, a.mode()); err != nil {
+			return discovery{}, err
+		}
+	}
+	found, err := a.settle(ctx, one)
+	if err != nil && a.credentials != nil {
+		err = oneline.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover")
+	}
+	return found, err
+}
+
+func (a *addition) settle(ctx context.Context, one []issuing.Standing) (discovery, error) {
+	may := issuing.Changes{Replace: a.force}
+	if one == nil {
+		return discover(ctx, a.store, a.app, may)
+	}
+	return discovery{Installations: one}, issuing.Settle(ctx, a.store, one, may)
+}
+
+func (a *addition) mode() store.Mode {
+	if a.force {
+		return store.Replace
+	}
+	return store.CreateOnly
+}
+
+// one finds the installation that is named, and says what the store has of it.
+func (a *addition) one(ctx context.Context) (issuing.Standing, error) {
+	found, err := a.find(ctx)
+	if err != nil {
+		return issuing.Standing{}, err
+	}
+	s, err := issuing.Only(ctx, a.store, found)
+	if err == nil && s.State == issuing.Changed && !a.force {
+		err = &oneline.Error{
+			What: "add the installation on " + found.Account.Login, Why: fmt.Sprintf("%s, and GitHub %d", s.Note, found.ID),
+			Do: "add --force to replace it", Err: store.ErrExists,
+		}
+	}
+	return s, err
+}
+
+func (a *addition) find(ctx context.Context) (mint.Installation, error) {
+	if a.installation == 0 {
+		return a.app.InstallationOf(ctx, a.account)
+	}
+	found, err := a.app.Installation(ctx, a.installation)
+	if err == nil && a.account != "" && !strings.EqualFold(found.Account.Login, a.account) {
+		err = oneline.New(fmt.Sprintf("add installation %d", a.installation), "it is on "+found.Account.Login+", not on "+a.account, "correct --account or --installation-id")
+	}
+	return found, err
+}
+
+// addReport is the JSON of "app add".
+type addReport struct {
+	keyReport
+	Store string `json:"store"`
+	discovery
+}
+
+func (w *world) printAddition(a addition, r addReport, install string) error {
+	if a.credentials == nil {
+		return r.print(w.stdout, false)
+	}
+	text := oneline.Escape
+	fmt.Fprintf(w.stdout, "the App %s is set up\n", text(r.App.Name))
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"slug", r.App.Slug},
+		{"owner", r.App.Owner},
+		{"client ID", r.App.ClientID},
+		{"key", r.Key.text() + ", " + keyPlace(a.credentials.Signer)},
+		{"store", r.Store},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", line[0], text(line[1]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if a.keyFile != "" {
+		fmt.Fprintf(w.stdout, "delete %s: it is not needed any more\n", text(a.keyFile))
+	}
+	if len(r.Installations) == 0 {
+		fmt.Fprintf(w.stdout, "it is not installed anywhere; install it: %s, then run gatepass app discover\n", text(install))
+	}
+	return r.print(w.stdout, false)
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/store"
+	"github.com/urfave/cli/v2"
+)
+
+const appRotateKeyAbout = `Has the store's App sign with another of its keys: one that was made in the App's
+settings ("Generate a private key"), or the same one in another place. The new key
+is proved to GitHub first; a key of another App changes nothing, and where the
+store fails, the old key stays.
+
+--private-key-file puts the key into the store. With --key-to it goes into a KMS
+instead, as by gatepass app key import, and is proved from there. --signer names
+a key that is in a KMS already.
+
+GitHub takes several keys of an App at once. Delete the old one in the App's
+settings when the new one is in use everywhere.
+
+Examples:
+  gatepass app rotate-key --private-key-file new.pem --dry-run
+  gatepass app rotate-key --private-key-file new.pem
+  gatepass app rotate-key --private-key-file new.pem --key-to 'awskms:///alias/gatepass-2?region=us-east-1'`
+
+func (w *world) appRotateKeyCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "rotate-key",
+		Usage:       "sign with another key of the App",
+		UsageText:   "gatepass app rotate-key (--private-key-file PEM [--key-to URL] | --signer URL) [--dry-run] [--store URL] [--github-url URL] [--json]",
+		Description: appRotateKeyAbout,
+		Flags: issuingFlags(
+			privateKeyFlag(),
+			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME or vault+transit://MOUNT/KEY"},
+			&cli.StringFlag{Name: "key-to", Usage: "the `URL` of a key in a KMS that the file is imported into"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "prove the key, and change nothing", DisableDefaultText: true},
+		),
+		Action: w.appRotateKey,
+	}
+}
+
+// rotationReport is the JSON of "app rotate-key".
+type rotationReport struct {
+	App         appReport `json:"app"`
+	Old         *keyAt    `json:"old,omitempty"` // none where it cannot be read
+	New         keyAt     `json:"new"`
+	Changed     bool      `json:"changed"`
+	DryRun      bool      `json:"dry_run"`
+	SettingsURL string    `json:"settings_url"`
+
+	unread error  // why Old is none
+	file   string // that the new key was read from, if any
+}
+
+// keyAt is a key and where it lies.
+type keyAt struct {
+	keySummary
+	Signer string `json:"signer,omitempty"` // its URL; without it the key is in the store
+}
+
+func (k keyAt) text() string { return k.keySummary.text() + ", " + keyPlace(k.Signer) }
+
+// A rotation is a key that is to take the place of another.
+type rotation struct {
+	store  store.Store
+	app    *issuing.App // with the new key
+	key    givenKey
+	github string // of the store's App
+	to     string // the KMS that the key is to be imported into; "" for none
+	dryRun bool
+}
+
+func (w *world) appRotateKey(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	r, err := w.rotation(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, 2*importWait)
+	defer cancel()
+	report, err := r.run(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	_, err = fmt.Fprint(w.stdout, report.String())
+	return err
+}
+
+// rotation reads the command line and the store. The key that is there now may
+// be unreadable: that is one reason to rotate.
+func (w *world) rotation(c *cli.Context) (*rotation, error) {
+	file, to := c.String("private-key-file"), c.String("key-to")
+	if file == "" && (to != "" || c.String("signer") == "") {
+		return nil, usage(c, "give --private-key-file or --signer; --key-to goes with the former")
+	}
+	named, err := w.github(c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := w.store(c)
+	if err != nil {
+		return nil, err
+	}
+	id, err := issuing.LoadID(c.Context, s)
+	if err != nil {
+		return nil, err
+	}
+	github, err := issuing.GitHub(c.Context, s, "")
+	if err != nil {
+		return nil, err
+	}
+	key, err := w.givenKey(c)
+	if err != nil {
+		return nil, err
+	}
+	if named == "" {
+		named = github
+	}
+	app, err := issuing.NewApp(id, key, named)
+	if err != nil {
+		return nil, err
+	}
+	return &rotation{s, app, key, github, to, c.Bool("dry-run")}, nil
+}
+
+func (r *rotation) run(ctx context.Context) (rotationReport, error) {
+	target, err := r.target()
+	if err != nil {
+		return rotationReport{}, err
+	}
+	proof, err := r.app.Prove(ctx)
+	if err != nil {
+		return rotationReport{}, err
+	}
+	report := rotationReport{
+		App: newAppReport(proof.App), DryRun: r.dryRun, SettingsURL: issuing.SettingsURL(r.app.GitHub, proof.App),
+		New: keyAt{summarize(proof.Key), redact.Text(r.signerURL(), maxURL)}, file: r.key.file,
+	}
+	report.Old, report.unread = r.old(ctx)
+	report.Changed = report.Old == nil || *report.Old != report.New
+	if r.dryRun || !report.Changed {
+		return report, nil
+	}
+	if target != nil {
+		if err := r.move(ctx, target); err != nil {
+			return rotationReport{}, err
+		}
+	}
+	credentials := issuing.Credentials{ID: r.app.ID, Signer: r.signerURL(), GitHub: r.github}
+	if credentials.Signer == "" {
+		credentials.PrivateKey = r.key.pem
+	}
+	return report, issuing.Save(ctx, r.store, credentials, store.Replace)
+}
+
+// signerURL is where the new key will lie; "" for the store.
+func (r *rotation) signerURL() string {
+	if r.to != "" {
+		return r.to
+	}
+	return r.key.url
+}
+
+// old is the key that the store has now, or why there is none to be seen.
+func (r *rotation) old(ctx context.Context) (*keyAt, error) {
+	url, err := issuing.SignerURL(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	key, err := issuing.LoadKey(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.PublicKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &keyAt{summarize(public), redact.Text(url, maxURL)}, nil
+}
+
+// target opens the KMS that the key goes to, if any.
+func (r *rotation) target() (signer.Signer, error) {
+	if r.to == "" {
+		return nil, nil
+	}
+	kms, err := signer.Open(r.to)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := kms.(importer); !ok {
+		return nil, oneline.New("import the key", "it can be imported into awskms:// or vault+transit:// only", "correct --key-to")
+	}
+	return kms, nil
+}
+
+// move imports the key, and proves that GitHub takes what the KMS signs.
+func (r *rotation) move(ctx context.Context, kms signer.Signer) error {
+	if err := kms.(importer).Import(ctx, r.key.local); err != nil {
+		return err
+	}
+	there, err := issuing.NewApp(r.app.ID, kms, r.app.GitHub)
+	if err != nil {
+		return err
+	}
+	_, err = there.Prove(ctx)
+	return err
+}
+
+func (r rotationReport) String() string {
+	var b strings.Builder
+	text := oneline.Escape
+	name := text(r.App.Name)
+	switch {
+	case !r.Changed:
+		fmt.Fprintf(&b, "the App %s signs with this key already; nothing was changed\n  key  %s\n", name, text(r.New.text()))
+		return b.String()
+	case r.DryRun:
+		fmt.Fprintf(&b, "the key is one of the App %s; nothing was changed\n", name)
+	default:
+		fmt.Fprintf(&b, "the App %s signs with the new key\n", name)
+	}
+	old := "cannot be read: " + fmt.Sprint(r.unread)
+	if r.Old != nil {
+		old = r.Old.text()
+	}
+	fmt.Fprintf(&b, "  old  %s\n  new  %s\n", text(old), text(r.New.text()))
+	if !r.DryRun && r.Old != nil && r.Old.Fingerprint != r.New.Fingerprint {
+		fmt.Fprintf(&b, "when the new key is in use everywhere, delete the old one in the App's settings: %s\n", text(r.SettingsURL))
+	}
+	if !r.DryRun && r.file != "" {
+		fmt.Fprintf(&b, "delete %s: it is not needed any more\n", text(r.file))
+	}
+	return b.String()
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+const appStatusAbout = `Says which App the store has, whether GitHub takes its key, where it is installed
+and what was granted there, beside what the store has of it. Nothing is changed,
+no token is minted, and no secret is shown.
+
+What is granted is compared with what the profiles need; without --profile, with
+everything that the App asks for. For what is lacking, the address is printed
+where it is added to the App, or approved by the account.
+
+It exits with 1 when something keeps tokens from being minted.
+
+Examples:
+  gatepass app status
+  gatepass app status --profile agent.yaml --profile review.yaml`
+
+func (w *world) appStatusCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "status",
+		Usage:       "show the App, its key, its installations and permissions",
+		UsageText:   "gatepass app status [--profile FILE]... [--store URL] [--github-url URL] [--json]",
+		Description: appStatusAbout,
+		Flags: issuingFlags(
+			&cli.StringSliceFlag{Name: "profile", Usage: "a profile's `FILE`, to ask whether its tokens can be had; may be repeated", TakesFile: true},
+		),
+		Action: w.appStatus,
+	}
+}
+
+// statusReport is the JSON of "app status".
+type statusReport struct {
+	OK             bool                `json:"ok"` // nothing keeps tokens from being minted
+	App            *appReport          `json:"app,omitempty"`
+	Key            keyStatus           `json:"key"`
+	Store          string              `json:"store"`
+	GitHub         string              `json:"github"`
+	Rate           *rateReport         `json:"rate,omitempty"`
+	Needed         map[string]string   `json:"needed,omitempty"`
+	Installations  []issuing.Installed `json:"installations"`
+	Legacy         int64               `json:"legacy_installation_id,omitempty"`
+	Problems       []issuing.Problem   `json:"problems"`
+	SettingsURL    string              `json:"settings_url,omitempty"`
+	PermissionsURL string              `json:"permissions_url,omitempty"`
+
+	clientID string
+}
+
+type keyStatus struct {
+	keySummary
+	Signer string `json:"signer,omitempty"` // its URL; without it the key is in the store
+	Proved bool   `json:"proved"`
+}
+
+type rateReport struct {
+	Limit     int       `json:"limit"`
+	Remaining int       `json:"remaining"`
+	Reset     time.Time `json:"reset"`
+}
+
+func (w *world) appStatus(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	var needs issuing.Needs
+	for _, path := range c.StringSlice("profile") {
+		p, err := workspace.LoadProfile(path)
+		if err != nil {
+			return err
+		}
+		needs.Profiles = append(needs.Profiles, p)
+	}
+	s, app, err := w.storedApp(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
+	defer cancel()
+	signerURL, err := issuing.SignerURL(ctx, s)
+	if err != nil {
+		return err
+	}
+	status, err := issuing.Examine(ctx, s, app, needs)
+	if err != nil {
+		return err
+	}
+	report := newStatusReport(app, status)
+	report.Store, report.Key.Signer = w.storeURL(c), redact.Text(signerURL, maxURL)
+	if c.Bool("json") {
+		err = writeJSON(w.stdout, report)
+	} else {
+		err = report.print(w.stdout)
+	}
+	if err != nil || report.OK {
+		return err
+	}
+	return oneline.New("app status", count(len(report.Problems), "thing")+" would keep tokens from being minted", "")
+}
+
+func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
+	r := statusReport{
+		OK: len(st.Problems) == 0, GitHub: redact.Text(app.GitHub, maxURL), Needed: st.Needed, Installations: st.Installations,
+		Legacy: st.Legacy, Problems: st.Problems, clientID: app.ID,
+	}
+	if st.Proof.Key != nil {
+		r.Key.keySummary = summarize(st.Proof.Key)
+	}
+	if st.Refused == nil {
+		self := newAppReport(st.Proof.App)
+		r.App, r.Key.Proved = &self, true
+		r.SettingsURL, r.PermissionsURL = issuing.SettingsURL(app.GitHub, st.Proof.App), issuing.PermissionsURL(app.GitHub, st.Proof.App)
+		if rate, said := app.Rate(); said {
+			r.Rate = &rateReport{rate.Limit, rate.Remaining, rate.Reset.UTC()}
+		}
+	}
+	if r.Problems == nil {
+		r.Problems = []issuing.Problem{}
+	}
+	if r.Installations == nil {
+		r.Installations = []issuing.Installed{}
+	}
+	return r
+}
+
+func (r statusReport) print(out io.Writer) error {
+	var b strings.Builder
+	r.printApp(&b)
+	r.printInstallations(&b)
+	if r.Legacy != 0 {
+		fmt.Fprintf(&b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
+	}
+	if r.OK {
+		b.WriteString("\nnothing keeps tokens from being minted\n")
+	} else {
+		b.WriteString("\nwhat keeps tokens from being minted:\n")
+	}
+	for _, p := range r.Problems {
+		line := "  " + oneline.Escape(p.Text)
+		if p.Mend != "" {
+			line += "; " + oneline.Escape(p.Mend)
+		}
+		b.WriteString(line + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (r statusReport) printApp(b *strings.Builder) {
+	name, lines := "unknown to GitHub by this key", [][2]string{{"client ID", r.clientID}}
+	if a := r.App; a != nil {
+		name = a.Name
+		lines = [][2]string{{"slug", a.Slug}, {"owner", a.Owner}, {"App ID", fmt.Sprint(a.ID)}, {"client ID", a.ClientID}, {"page", a.URL}, {"settings", r.SettingsURL}}
+	}
+	key := "none could be read"
+	if r.Key.Fingerprint != "" {
+		key = r.Key.text()
+	}
+	proved := ", GitHub takes it"
+	if !r.Key.Proved {
+		proved = ", not proved to GitHub"
+	}
+	lines = append(lines, [2]string{"key", key + ", " + keyPlace(r.Key.Signer) + proved}, [2]string{"store", r.Store}, [2]string{"GitHub", r.GitHub})
+	if r.Rate != nil {
+		lines = append(lines, [2]string{"requests", fmt.Sprintf("%d of %d left until %s", r.Rate.Remaining, r.Rate.Limit, r.Rate.Reset.Format(time.RFC3339))})
+	}
+	if r.App != nil {
+		lines = append(lines, [2]string{"asks for", issuing.PermissionText(r.App.Permissions)}, [2]string{"needed", issuing.PermissionText(r.Needed)})
+	}
+	fmt.Fprintf(b, "the App %s\n", oneline.Escape(name))
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, line := range lines {
+		fmt.Fprintf(t, "  %s\t%s\n", line[0], oneline.Escape(line[1]))
+	}
+	_ = t.Flush() // into memory
+}
+
+func (r statusReport) printInstallations(b *strings.Builder) {
+	if len(r.Installations) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	t := newTable("ACCOUNT", "TYPE", "ID", "STORED", "REPOSITORIES", "STATE", "GRANTED", "NOTE")
+	for _, i := range r.Installations {
+		note := i.Note
+		if len(i.Lacking) > 0 {
+			note = strings.TrimPrefix(note+"; lacks "+issuing.PermissionText(i.Lacking), "; ")
+		}
+		t.row(i.Account, i.Type, number(i.ID), number(i.Stored), i.Selection, string(i.State), issuing.PermissionText(i.Granted), note)
+	}
+	b.WriteString(t.String())
+}

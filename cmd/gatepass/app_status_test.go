@@ -1,0 +1,150 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+// profile writes a profile that needs these permissions on acme.
+func profile(t *testing.T, permissions string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "agent.yaml")
+	text := "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: " + permissions + "}}}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAppStatusOfWhatIsInOrder(t *testing.T) {
+	w := newStoreWorld(t)
+	w.install("acme", 11)
+	w.add()
+	w.put(map[string]string{"installation-id": "11"})
+	before := w.kept()
+	for _, args := range [][]string{nil, {"--profile", profile(t, "[clone, push]")}} {
+		out, errs, status := w.run(t, append([]string{"app", "status"}, args...)...)
+		if status != 0 || errs != "" {
+			t.Errorf("app status %q = %d, %q, want 0", args, status, errs)
+		}
+		lines := squeezed(out)
+		for _, want := range []string{
+			`the App Sandbox\u202e Pass`, "slug sandbox-pass", "owner acme", "client ID " + w.app.ClientID,
+			"settings " + w.URL() + "/organizations/acme/settings/apps/sandbox-pass",
+			"key " + w.fingerprint + " (RSA, 2048 bits), in the store, GitHub takes it", "asks for contents: write, metadata: read",
+			"acme Organization 11 11 all known contents: write, metadata: read",
+			"config/github/installation-id holds 11, which gatepass does not use", "nothing keeps tokens from being minted",
+		} {
+			if !slices.Contains(lines, want) {
+				t.Errorf("app status %q prints\n%s\nwant the line %q", args, out, want)
+			}
+		}
+		if !strings.Contains(out, " of 5000 left until ") {
+			t.Errorf("app status %q prints\n%s\nwant what is left of GitHub's limit", args, out)
+		}
+	}
+	w.wants("app status", before)
+	if live := w.Tokens(); len(live) != 0 {
+		t.Errorf("%d tokens were minted, want none", len(live))
+	}
+}
+
+// What is granted has two owners: the App's asks for it, the account's approves.
+func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
+	w := newStoreWorld(t)
+	w.install("acme", 11)
+	w.add()
+	checks := []string{"app", "status", "--profile", profile(t, "{contents: read, checks: write}")}
+	fails := func(name string, want ...string) {
+		t.Helper()
+		out, errs, status := w.run(t, checks...)
+		if status != 1 || !strings.Contains(errs, "would keep tokens from being minted") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: app status = %d, %q, want 1", name, status, errs)
+		}
+		lines := squeezed(out)
+		from := slices.Index(lines, "what keeps tokens from being minted:")
+		if from < 0 || !slices.Equal(lines[from+1:], want) {
+			t.Errorf("%s: app status prints\n%s\nwant at its end\n%s", name, out, strings.Join(want, "\n"))
+		}
+	}
+	acme := w.URL() + "/organizations/acme/settings"
+	fails("neither does",
+		"the App does not ask for checks: write; add it in the App's settings, then have every account approve it: "+acme+"/apps/sandbox-pass/permissions",
+		"acme has not granted checks: write; have an owner of acme approve it: "+acme+"/installations/11")
+
+	// The App comes to ask, and acme still has to approve.
+	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "checks": "write"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write"}); err != nil {
+		t.Fatal(err)
+	}
+	fails("acme does not", "acme has not granted checks: write; have an owner of acme approve it: "+acme+"/installations/11/permissions/update")
+
+	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "checks": "write"}); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, status := w.run(t, checks...); status != 0 {
+		t.Errorf("app status = %d, %q, %q, want 0 once it is approved", status, out, errs)
+	}
+}
+
+func TestAppStatusJSON(t *testing.T) {
+	w := newStoreWorld(t)
+	w.install("acme", 11)
+	w.install("globex", 12)
+	w.add()
+	w.put(map[string]string{"installations/gone": "5"})
+	if err := w.Suspend(12, true); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status := w.run(t, "app", "status", "--json")
+	r := decode[statusReport](t, out)
+	var states []string
+	for _, i := range r.Installations {
+		states = append(states, i.Account+" "+string(i.State))
+	}
+	if want := []string{"acme known", "globex suspended", "gone stale"}; status != 1 || r.OK || !slices.Equal(states, want) || len(r.Problems) != 2 {
+		t.Errorf("app status --json = %d, %q, %v with %v, want %v and two problems", status, errs, states, r.Problems, want)
+	}
+	if !r.Key.Proved || r.Key.Fingerprint != w.fingerprint || r.App.ClientID != w.app.ClientID || r.Rate.Limit != 5000 || r.GitHub != w.URL() {
+		t.Errorf("app status --json = %+v, want the App and its key", r)
+	}
+	if strings.Contains(out, "PRIVATE") || strings.Contains(out, "eyJ") {
+		t.Errorf("app status --json shows a secret: %s", out)
+	}
+}
+
+func TestAppStatusOfARefusedKey(t *testing.T) {
+	w := newStoreWorld(t)
+	w.install("acme", 11)
+	w.add()
+	pem, err := os.ReadFile(w.other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(map[string]string{"private-key": string(pem)})
+	out, errs, status := w.run(t, "app", "status")
+	if status != 1 || !strings.Contains(errs, "1 thing would keep tokens from being minted") || !strings.Contains(out, ", in the store, not proved to GitHub\n") ||
+		!strings.Contains(out, "GitHub does not take the key SHA256:") || !slices.Contains(squeezed(out), "acme - - 11 - unchecked -") {
+		t.Errorf("app status = %d, %q, %q, want the key refused and what the store has", status, out, errs)
+	}
+	r, _, _ := w.run(t, "app", "status", "--json")
+	if report := decode[statusReport](t, r); report.Key.Proved || report.App != nil {
+		t.Errorf("app status --json = %+v, want no App and no proof", report)
+	}
+}
+
+func TestAppStatusRefuses(t *testing.T) {
+	w := newStoreWorld(t)
+	w.refuses("status", []refusal{
+		{"no App", nil, 1, "none is set up in this store"},
+		{"an argument", []string{"acme"}, 2, `it takes no argument "acme"`},
+		{"no such profile", []string{"--profile", "nowhere.yaml"}, 1, "read the profile nowhere.yaml: no such file"},
+	})
+}

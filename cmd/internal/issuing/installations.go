@@ -1,0 +1,278 @@
+package issuing
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A State is how an installation at GitHub and the store's entry for its account
+// agree.
+type State string
+
+// The states that Compare finds.
+const (
+	New       State = "new"       // the store has no entry
+	Known     State = "known"     // the store has its id
+	Changed   State = "changed"   // the store has another id, or something that is none
+	Stale     State = "stale"     // the store has an entry, GitHub no installation of that name
+	Suspended State = "suspended" // GitHub refuses tokens; the store's entry, if any, stays as it is
+	Unusable  State = "unusable"  // it is on an enterprise, which owns no repositories
+)
+
+// What Settle makes of them.
+const (
+	Added    State = "added"
+	Replaced State = "replaced"
+	Removed  State = "removed"
+)
+
+// A Standing is one account's installation, as GitHub has it and as the store
+// has it.
+type Standing struct {
+	Account   string    `json:"account"`                // as GitHub spells it, else the store
+	Type      string    `json:"type,omitempty"`         // User, Organization or Enterprise
+	ID        int64     `json:"id,omitempty"`           // GitHub's; 0 where it has none
+	Stored    int64     `json:"stored,omitempty"`       // the store's; 0 where it has none
+	Selection string    `json:"repositories,omitempty"` // which it reaches: all or selected
+	State     State     `json:"state"`
+	Since     time.Time `json:"suspended_since,omitzero"`
+	Note      string    `json:"note,omitempty"`
+
+	name      store.Name // of the store's entry, present or future
+	movedTo   string     // the account that a stale entry's installation is on by now
+	otherCase bool       // the store has the account in another case, as the first system wrote it
+}
+
+// A Stored is what the store has of one account.
+type Stored struct {
+	Name store.Name
+	ID   int64 // 0 where the entry is no id
+}
+
+// StoredInstallations reads every entry, also those that are no ids.
+func StoredInstallations(ctx context.Context, s store.Store) ([]Stored, error) {
+	var all []Stored
+	for name, err := range s.List(ctx, store.Installations()) {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := name.Owner(); !ok {
+			continue
+		}
+		entry, err := s.Get(ctx, name)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Stored{name, parseID(entry.Value)})
+	}
+	return all, nil
+}
+
+func parseID(value store.Secret) int64 {
+	id, err := strconv.ParseInt(strings.TrimSpace(value.Reveal()), 10, 64)
+	if err != nil || id <= 0 {
+		return 0
+	}
+	return id
+}
+
+// Legacy returns what the first system keeps as its one installation; 0 where
+// there is none.
+func Legacy(ctx context.Context, s store.Store) (int64, error) {
+	entry, err := s.Get(ctx, store.LegacyInstallation())
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	return parseID(entry.Value), err
+}
+
+// Found returns all of the App's installations, or an error: what was listed
+// half-way says nothing about what is missing.
+func Found(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
+	var all []mint.Installation
+	for i, err := range app.Installations(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	return all, nil
+}
+
+// Compare sets all of the App's installations beside all of the store's
+// entries, sorted by account. It is a function of its arguments only.
+func Compare(found []mint.Installation, stored []Stored) []Standing {
+	entries := map[store.Name]Stored{}
+	for _, e := range stored {
+		entries[e.Name] = e
+	}
+	var all []Standing
+	byID := map[int64]string{}
+	for _, i := range found {
+		s := standing(i, entries)
+		delete(entries, s.name)
+		byID[i.ID] = s.Account
+		all = append(all, s)
+	}
+	for _, e := range entries {
+		all = append(all, stale(e, byID))
+	}
+	slices.SortFunc(all, func(a, b Standing) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Account), strings.ToLower(b.Account)), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Account, b.Account))
+	})
+	return all
+}
+
+// standing is of an installation that GitHub has.
+func standing(i mint.Installation, entries map[store.Name]Stored) Standing {
+	s := Standing{Account: i.Account.Login, Type: i.TargetType, ID: i.ID, Selection: i.Selection, Since: i.SuspendedAt}
+	var err error
+	if s.name, err = store.Installation(i.Account.Login); err != nil {
+		s.State, s.Note = Unusable, "it is on no account that has repositories"
+		return s
+	}
+	entry, present := entries[s.name]
+	s.Stored = entry.ID
+	other := "the store has " + idText(entry.ID)
+	switch {
+	case i.Suspended():
+		s.State, s.Note = Suspended, "since "+i.SuspendedAt.UTC().Format(time.DateOnly)
+		if present && entry.ID != i.ID {
+			s.Note += "; " + other
+		}
+	case !present:
+		s.State, s.otherCase = New, hasOtherCase(entries, s)
+	case entry.ID == i.ID:
+		s.State = Known
+	default:
+		s.State, s.Note = Changed, other
+	}
+	return s
+}
+
+func hasOtherCase(entries map[store.Name]Stored, s Standing) bool {
+	for name, e := range entries {
+		if e.ID == s.ID && strings.EqualFold(name.String(), s.name.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+// stale is of an entry that no installation has the name of.
+func stale(e Stored, byID map[int64]string) Standing {
+	login, _ := e.Name.Owner()
+	s := Standing{Account: login, Stored: e.ID, State: Stale, Note: "GitHub has no installation there", name: e.Name}
+	now, isElsewhere := byID[e.ID]
+	switch {
+	case isElsewhere && strings.EqualFold(now, login):
+		s.Note, s.otherCase = "written "+strings.ToLower(login)+" by now", true
+	case isElsewhere:
+		s.Note, s.movedTo = "the installation is on "+now+" by now", now
+	}
+	return s
+}
+
+func idText(id int64) string {
+	if id == 0 {
+		return "no id"
+	}
+	return strconv.FormatInt(id, 10)
+}
+
+// Changes says what Settle may do beyond adding what is new.
+type Changes struct {
+	Replace bool // ids that changed
+	Remove  bool // entries that are stale
+}
+
+// Settle brings the store to what Compare found, and notes in the standings what
+// it did. What is removed comes last.
+func Settle(ctx context.Context, s store.Store, all []Standing, may Changes) error {
+	for i := range all {
+		at := &all[i]
+		switch {
+		case at.State == New:
+			if err := at.put(ctx, s, store.CreateOnly, Added); err != nil {
+				return err
+			}
+		case at.State == Changed && may.Replace:
+			if err := at.put(ctx, s, store.Replace, Replaced); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range all {
+		if at := &all[i]; at.State == Stale && may.Remove {
+			if err := s.Delete(ctx, at.name); err != nil {
+				return err
+			}
+			at.State = Removed
+		}
+	}
+	return nil
+}
+
+func (s *Standing) put(ctx context.Context, into store.Store, mode store.Mode, done State) error {
+	err := into.Put(ctx, s.name, store.NewSecret(strconv.FormatInt(s.ID, 10)), mode)
+	if errors.Is(err, store.ErrExists) {
+		return &oneline.Error{What: "add the installation on " + s.Account, Why: "another run has just added one", Do: "run gatepass app discover", Err: err}
+	}
+	if err == nil {
+		s.State = done
+	}
+	return err
+}
+
+// Discover compares all that GitHub and the store have, and settles it as far as
+// it may. The store is not touched unless both could be read to the end.
+func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([]Standing, error) {
+	found, err := Found(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := StoredInstallations(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all := Compare(found, stored)
+	return all, Settle(ctx, s, all, may)
+}
+
+// Only is the standing of one installation that a person names, suspended or
+// not: Known, New or Changed.
+func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, error) {
+	name, err := store.Installation(i.Account.Login)
+	if err != nil {
+		return Standing{}, oneline.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
+	}
+	var stored []Stored
+	entry, err := s.Get(ctx, name)
+	switch {
+	case err == nil:
+		stored = []Stored{{name, parseID(entry.Value)}}
+	case !errors.Is(err, store.ErrNotFound):
+		return Standing{}, err
+	}
+	working := i
+	working.SuspendedAt = time.Time{}
+	one := Compare([]mint.Installation{working}, stored)[0]
+	if i.Suspended() {
+		one.Since = i.SuspendedAt
+		one.Note = strings.TrimPrefix(one.Note+"; suspended since "+i.SuspendedAt.UTC().Format(time.DateOnly)+", so that no token can be had", "; ")
+	}
+	return one, nil
+}
