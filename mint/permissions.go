@@ -105,5 +105,30 @@ func Lacking(needed, granted map[string]string) map[string]string {
 	return lacking
 }
 
+// With returns p and what more names; of two levels of one permission the higher
+// holds. The zero more adds nothing.
+func (p Permissions) With(more Permissions) Permissions {
+	if p.all || len(more.levels) == 0 && !more.all {
+		return p
+	}
+	if more.all {
+		return more
+	}
+	levels := maps.Clone(more.levels)
+	for name, level := range p.levels {
+		if rank[level] >= rank[levels[name]] {
+			levels[name] = level
+		}
+	}
+	return Permissions{levels: levels}
+}
+
+// Without returns p but for the permissions named. It is never "all".
+func (p Permissions) Without(names map[string]string) Permissions {
+	levels := maps.Clone(p.levels)
+	maps.DeleteFunc(levels, func(name, _ string) bool { return names[name] != "" })
+	return Permissions{levels: levels}
+}
+
 // Levels returns the permission names and levels; nil for AllPermissions.
 func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,7 +46,7 @@ func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner
 	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
 		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != owner })
 	}
-	grants, err := i.App.ResolveFrom(ctx, i.Catalog, patterns, r.Permissions, installed)
+	grants, err := i.App.ResolveFrom(ctx, i.Catalog, patterns, r.Permissions.With(r.Optional), installed)
 	if err != nil {
 		return unresolved{err}
 	}
@@ -69,7 +70,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	if err != nil {
 		return err
 	}
-	m, err := i.App.MintOwner(ctx, g)
+	m, err := i.ask(ctx, r, g)
 	if err != nil {
 		return i.unminted(ctx, r, t, g, err)
 	}
@@ -90,6 +91,31 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 		old.turn(Superseded, i.now(), "")
 	}
 	return i.save(ctx, r)
+}
+
+// ask has GitHub mint the token. Where the installation does not grant what is
+// optional, the token is asked for without that, and says so.
+func (i *Issuer) ask(ctx context.Context, r *Record, g mint.OwnerGrant) (mint.Minted, error) {
+	m, err := i.App.MintOwner(ctx, g)
+	failure, ok := errors.AsType[*mint.Error](err)
+	if !ok || failure.Kind != mint.NotGranted || len(r.Optional.Levels()) == 0 {
+		return m, err
+	}
+	now, lookErr := i.App.Installation(ctx, g.Grant.Installation)
+	lacking := mint.Lacking(r.Optional.Levels(), now.Permissions)
+	if lookErr != nil || len(lacking) == 0 {
+		return m, err
+	}
+	g.Grant.Permissions = r.Permissions.With(r.Optional.Without(lacking))
+	m, again := i.App.MintOwner(ctx, g)
+	if again != nil {
+		return m, again
+	}
+	m.Unseen += failure.Unseen
+	for _, name := range slices.Sorted(maps.Keys(lacking)) {
+		m.Narrower = append(m.Narrower, "without "+name+": "+lacking[name]+", which the installation does not grant")
+	}
+	return m, nil
 }
 
 // announce writes down that GitHub is about to be asked.

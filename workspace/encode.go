@@ -33,6 +33,7 @@ type file struct {
 	Profile      string            `json:"profile,omitempty"`
 	Repositories []string          `json:"repositories"`
 	Permissions  map[string]string `json:"permissions"`
+	Optional     map[string]string `json:"optional_permissions,omitempty"`
 	Margin       int64             `json:"margin_seconds,omitempty"`
 	Created      time.Time         `json:"created"`
 	Destroying   bool              `json:"destroying,omitempty"`
@@ -46,7 +47,7 @@ func (r *Record) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
 	}
 	f := file{
-		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Margin: int64(r.Margin / time.Second),
+		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Optional: r.Optional.Levels(), Margin: int64(r.Margin / time.Second),
 		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens,
 	}
 	for _, p := range r.Repositories {
@@ -65,7 +66,8 @@ func pack(data []byte) ([]byte, error) {
 	text := base64.NewEncoder(base64.StdEncoding, &b)
 	z := gzip.NewWriter(text)
 	_, err := z.Write(data)
-	return b.Bytes(), errors.Join(err, z.Close(), text.Close())
+	err = errors.Join(err, z.Close(), text.Close())
+	return b.Bytes(), err
 }
 
 // unpack returns the JSON of a record.
@@ -113,6 +115,9 @@ func (f file) record() (*Record, error) {
 	r := &Record{
 		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions), Margin: time.Duration(f.Margin) * time.Second,
 		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens,
+	}
+	if len(f.Optional) > 0 {
+		r.Optional = mint.PermissionLevels(f.Optional)
 	}
 	for _, text := range f.Repositories {
 		p, err := mint.ParsePattern(text)

@@ -24,7 +24,7 @@ func (r *Record) Grant(owner string) string {
 		}
 	}
 	slices.Sort(texts)
-	said, err := json.Marshal([]any{texts, r.Permissions.Levels()}) // a map's keys are sorted
+	said, err := json.Marshal([]any{texts, r.Permissions.Levels(), r.Optional.Levels()}) // a map's keys are sorted
 	if err != nil {
 		return "" // never: there are only texts
 	}

@@ -158,7 +158,8 @@ func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time
 	case r.Destroying:
 		return r, oneline.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
 	}
-	r.Profile, r.Repositories, r.Permissions, r.Margin = p.Name, p.Repositories, p.Permissions, margin
+	r.Profile, r.Repositories, r.Margin = p.Name, p.Repositories, margin
+	r.Permissions, r.Optional = p.Permissions, p.Optional
 	return r, i.save(ctx, r)
 }
 

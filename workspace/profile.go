@@ -32,6 +32,9 @@ type Profile struct {
 	Repositories []mint.Pattern // none means no access to GitHub at all
 	Refs         []hooks.Entry  // what may be pushed; none allows nothing
 	Permissions  mint.Permissions
+	// Optional are permissions that a token has where the installation grants
+	// them, and lacks where it does not. The zero value is none.
+	Optional mint.Permissions
 	// Warnings are what is allowed and probably not meant.
 	Warnings []string
 }

@@ -114,7 +114,12 @@ func (r *profileReader) github(node *yaml.Node) {
 	seen := r.keys(node, "github", map[string]func(*yaml.Node){
 		"allowedRepos": r.repositories,
 		"allowedRefs":  r.refs,
-		"permissions":  r.permissions,
+		"permissions": func(n *yaml.Node) {
+			r.permissions(n, &r.profile.Permissions, "permissions", "leave it out for clone and, with allowedRefs, push")
+		},
+		"optionalPermissions": func(n *yaml.Node) {
+			r.permissions(n, &r.profile.Optional, "optionalPermissions", "leave it out for none")
+		},
 	})
 	if len(r.problems) > 0 {
 		return
@@ -207,19 +212,19 @@ func placed(node *yaml.Node, err error) Problem {
 	return p
 }
 
-func (r *profileReader) permissions(node *yaml.Node) {
+func (r *profileReader) permissions(node *yaml.Node, into *mint.Permissions, key, otherwise string) {
 	node = resolve(node)
 	switch {
 	case node.Kind == yaml.MappingNode && len(node.Content) > 0:
-		r.levels(node)
+		*into = r.levels(node)
 	case node.Kind == yaml.SequenceNode && len(node.Content) > 0:
-		r.verbs(node)
+		*into = r.verbs(node)
 	default:
-		r.problems.at(node, "permissions is a list of verbs or a mapping such as {contents: write}, and not empty; leave it out for clone and, with allowedRefs, push")
+		r.problems.at(node, "%s is a list of verbs or a mapping such as {contents: write}, and not empty; %s", key, otherwise)
 	}
 }
 
-func (r *profileReader) verbs(node *yaml.Node) {
+func (r *profileReader) verbs(node *yaml.Node) (p mint.Permissions) {
 	var names []string
 	for _, item := range node.Content {
 		verb, ok := r.text(item, "a permission verb")
@@ -237,11 +242,12 @@ func (r *profileReader) verbs(node *yaml.Node) {
 		names = append(names, verb)
 	}
 	if len(names) > 0 {
-		r.profile.Permissions, _ = mint.Verbs(names...) // each was checked
+		p, _ = mint.Verbs(names...) // each was checked
 	}
+	return p
 }
 
-func (r *profileReader) levels(node *yaml.Node) {
+func (r *profileReader) levels(node *yaml.Node) mint.Permissions {
 	levels := map[string]string{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := node.Content[i]
@@ -256,7 +262,7 @@ func (r *profileReader) levels(node *yaml.Node) {
 			r.problems.at(key, "%s", err)
 		}
 	}
-	r.profile.Permissions = mint.PermissionLevels(levels)
+	return mint.PermissionLevels(levels)
 }
 
 // list returns the items of a list; null is an empty one.

@@ -21,6 +21,7 @@ type Record struct {
 	// installations and repositories change.
 	Repositories []mint.Pattern
 	Permissions  mint.Permissions
+	Optional     mint.Permissions // wanted where the installation grants them; zero for none
 	// Margin is how long a token has to last to be left alone; 0 means the
 	// issuer's own. Whole seconds.
 	Margin     time.Duration
@@ -94,6 +95,9 @@ func (r *Record) check() error {
 	if len(r.Repositories) > 0 {
 		// Levels is empty for "all", too, which no profile can say.
 		bad = append(bad, mint.PermissionLevels(r.Permissions.Levels()).Validate())
+	}
+	if len(r.Optional.Levels()) > 0 {
+		bad = append(bad, r.Optional.Validate())
 	}
 	for _, t := range r.Tokens {
 		bad = append(bad, t.check())

@@ -89,6 +89,8 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"id":"sb-1","repositories":["a/b"],"permissions":{"contents":"read"},"created":"2026-01-01T00:00:00Z","tokens":[]}`))
 	f.Add([]byte(`{"schema":1,"schema":2}`))
 	f.Add([]byte(`null`))
+	f.Add([]byte(`gzip:H4sIAAAAAAAA/6rmUlBQKk7OSM1NVLJSMKjlAgQAAP//`))
+	f.Add([]byte(`gzip:`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := ParseRecord(data)
 		if err != nil {

@@ -2,7 +2,9 @@ package workspace
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -289,5 +292,71 @@ func TestEventsHoldNoSecret(t *testing.T) {
 	}
 	if want := []Type{Generated, Ended, Destroyed}; !slices.Equal(types, want) {
 		t.Errorf("events = %v, want %v", types, want)
+	}
+}
+
+// The App asks for checks, and acme has not approved that yet: the workspace
+// gets the rest, is told, and has checks with the refresh after the approval.
+func TestOptionalPermissions(t *testing.T) {
+	c := newCity(t)
+	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push]\n      optionalPermissions: [checks, clone]\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := r.Tokens[len(r.Tokens)-1]
+	if got.Permissions["contents"] != "write" || got.Permissions["checks"] != "" || !strings.Contains(got.Note, "without checks: write") {
+		t.Errorf("the ledger says %+v, want a token without checks, and a note", got)
+	}
+	c.checkLive(1, 0)
+	app, err := c.AddApp(fakegithub.App{Slug: "more", Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write", "checks": "write"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.app = app
+	c.settleIn("zeta")
+	p.Repositories = profile(t, "zeta/widgets").Repositories
+	if r, err = c.run(&mortal{}).Create(t.Context(), "sb-2", p, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Tokens[0]; got.Permissions["checks"] != "write" || got.Note != "" {
+		t.Errorf("the ledger says %+v, want a token with checks", got)
+	}
+}
+
+// What is required is never left out.
+func TestRequiredPermissionsAreNotDegraded(t *testing.T) {
+	c := newCity(t)
+	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push, checks]\n      optionalPermissions: [comment]\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p, 0); err == nil || !strings.Contains(err.Error(), "gatepass app status") {
+		t.Errorf("Create = %+v, %v, want GitHub's refusal", r, err)
+	}
+	c.checkNames("workspace")
+	c.checkLive(0, 0)
+}
+
+func TestLongRecordsFitEveryStore(t *testing.T) {
+	r := record(t)
+	r.Repositories = nil
+	for k := range 500 {
+		pattern, err := mint.ParsePattern(fmt.Sprintf("acme/a-repository-with-a-name-%d", k*7919))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Repositories = append(r.Repositories, pattern)
+		r.Tokens[0].Repositories = append(r.Tokens[0].Repositories, pattern.String())
+	}
+	data, err := r.Encode()
+	if err != nil || len(data) > store.MaxValue {
+		t.Fatalf("Encode = %d bytes, %v, want at most %d", len(data), err, store.MaxValue)
+	}
+	if back, err := ParseRecord(data); err != nil || len(back.Repositories) != 500 || len(back.Tokens[0].Repositories) != 500 {
+		t.Errorf("ParseRecord = %v, want what was encoded", err)
 	}
 }
