@@ -16,6 +16,10 @@ const (
 	recordName          = "workspace"
 	lockName            = "lock"
 	supersededFolder    = "superseded"
+	vendedFolder        = "vended"
+	brokerFolder        = "broker"
+	barredFolder        = brokerFolder + "/barred"
+	joinFolder          = brokerFolder + "/join"
 )
 
 // maxSegment is the longest part of a name between slashes, in bytes. It is
@@ -87,6 +91,25 @@ func Superseded(workspace string, fingerprint [8]byte) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(fingerprint[:]))
 }
 
+// Vended is where a token is kept that a broker has given to a workspace, until
+// it has run out, so that any replica can revoke it.
+func Vended(workspace string, fingerprint [8]byte) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, hex.EncodeToString(fingerprint[:]))
+}
+
+// Barred is where it stands that brokers give a workspace nothing any more.
+func Barred(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), barredFolder, workspace)
+}
+
+// JoinToken is where a token that a workspace may show once is kept by its hash.
+func JoinToken(hash [32]byte) Name {
+	return Name{joinFolder + "/" + hex.EncodeToString(hash[:])}
+}
+
+// SessionKey is where the key is that brokers sign sessions with.
+func SessionKey() Name { return Name{brokerFolder + "/session-key"} }
+
 func name(err error, segments ...string) (Name, error) {
 	if err != nil {
 		return Name{}, err
@@ -123,6 +146,12 @@ func Workspace(id string) (Prefix, error) {
 	n, err := name(CheckWorkspace(id), workspacesFolder, id)
 	return Prefix(n), err
 }
+
+// BarredWorkspaces is the folder of what Barred names.
+func BarredWorkspaces() Prefix { return Prefix{barredFolder} }
+
+// JoinTokens is the folder of what JoinToken names.
+func JoinTokens() Prefix { return Prefix{joinFolder} }
 
 // String returns the folder without a slash at its end; "" for everything.
 func (p Prefix) String() string { return p.path }
@@ -194,9 +223,20 @@ func (n Name) IsToken() bool {
 func (n Name) IsLock() bool { return n.isOwn(lockName) }
 
 // IsSuperseded reports whether n is where a token waits to be revoked.
-func (n Name) IsSuperseded() bool {
+func (n Name) IsSuperseded() bool { return n.isIn(supersededFolder) }
+
+// IsVended reports whether n is where a token is that a broker has given.
+func (n Name) IsVended() bool { return n.isIn(vendedFolder) }
+
+// isIn reports whether n is in that folder of a workspace.
+func (n Name) isIn(folder string) bool {
 	parts := strings.Split(n.path, "/")
-	return len(parts) == 4 && parts[0] == workspacesFolder && parts[2] == supersededFolder
+	return len(parts) == 4 && parts[0] == workspacesFolder && parts[2] == folder
+}
+
+// BarredWorkspace returns the workspace of a name that Barred made.
+func (n Name) BarredWorkspace() (id string, ok bool) {
+	return strings.CutPrefix(n.path, barredFolder+"/")
 }
 
 // IsRecord reports whether n is where a ledger record is.

@@ -100,7 +100,7 @@ func (i *Issuer) remove(ctx context.Context, id string) error {
 	}
 	for _, name := range names {
 		switch {
-		case name.IsToken() || name.IsSuperseded():
+		case name.IsToken() || name.IsSuperseded() || name.IsVended():
 			return oneline.New("destroy workspace "+id, "somebody delivers tokens to it at the same time", "stop that, and destroy it again")
 		case name.IsRecord() || name.IsLock():
 			continue

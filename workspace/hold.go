@@ -14,6 +14,7 @@ import (
 type holdings struct {
 	current map[string]credential.Token // by owner; "" is the only one
 	kept    []credential.Token          // superseded
+	vended  []credential.Token          // by brokers; of interest only when all is taken away
 }
 
 // hold reads them. What is no token any more is treated as one that nobody
@@ -28,7 +29,7 @@ func (i *Issuer) hold(ctx context.Context, id string) (*holdings, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !name.IsToken() && !name.IsSuperseded() {
+		if !name.IsToken() && !name.IsSuperseded() && !name.IsVended() {
 			continue
 		}
 		if err := h.read(ctx, i.Store, name); err != nil {
@@ -50,8 +51,12 @@ func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) err
 	if err != nil {
 		token = credential.NewToken(entry.Value.Reveal(), entry.Modified)
 	}
-	if name.IsSuperseded() {
+	switch {
+	case name.IsSuperseded():
 		h.kept = append(h.kept, token)
+		return nil
+	case name.IsVended():
+		h.vended = append(h.vended, token)
 		return nil
 	}
 	owner, ok := name.Owner()
@@ -77,6 +82,9 @@ func (h *holdings) held() Held {
 	for _, token := range h.kept {
 		held.Superseded = append(held.Superseded, token.Hash())
 	}
+	for _, token := range h.vended {
+		held.Vended = append(held.Vended, token.Hash())
+	}
 	return held
 }
 
@@ -87,29 +95,23 @@ func (h *holdings) find(hash string) (credential.Token, bool) {
 			return token, true
 		}
 	}
-	i := slices.IndexFunc(h.kept, func(t credential.Token) bool { return t.Hash() == hash })
-	if i < 0 {
-		return credential.Token{}, false
+	for _, token := range slices.Concat(h.kept, h.vended) {
+		if token.Hash() == hash {
+			return token, true
+		}
 	}
-	return h.kept[i], true
+	return credential.Token{}, false
 }
 
 // drop deletes the token with that hash from the store, wherever it is. That a
 // workspace reads it goes last: until then the next run finds it by its owner.
-func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) error {
-	for _, token := range h.kept {
-		if token.Hash() != hash {
-			continue
-		}
-		name, err := supersededName(id, token)
-		if err == nil {
-			err = s.Delete(ctx, name)
-		}
-		if err != nil {
-			return err
-		}
+func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (err error) {
+	if h.vended, err = dropFrom(ctx, s, h.vended, id, hash, vendedName); err != nil {
+		return err
 	}
-	h.kept = slices.DeleteFunc(h.kept, func(t credential.Token) bool { return t.Hash() == hash })
+	if h.kept, err = dropFrom(ctx, s, h.kept, id, hash, supersededName); err != nil {
+		return err
+	}
 	for owner, token := range h.current {
 		if token.Hash() != hash {
 			continue
@@ -126,6 +128,22 @@ func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) err
 	return nil
 }
 
+// dropFrom deletes one token of a list, and returns the list without it.
+func dropFrom(ctx context.Context, s store.Store, list []credential.Token, id, hash string, nameOf func(string, credential.Token) (store.Name, error)) ([]credential.Token, error) {
+	at := slices.IndexFunc(list, func(t credential.Token) bool { return t.Hash() == hash })
+	if at < 0 {
+		return list, nil
+	}
+	name, err := nameOf(id, list[at])
+	if err == nil {
+		err = s.Delete(ctx, name)
+	}
+	if err != nil {
+		return list, err
+	}
+	return slices.Delete(list, at, at+1), nil
+}
+
 // tokenName is where the workspace reads the token of an owner; of "", its only
 // one.
 func tokenName(id, owner string) (store.Name, error) {
@@ -136,8 +154,17 @@ func tokenName(id, owner string) (store.Name, error) {
 }
 
 func supersededName(id string, token credential.Token) (store.Name, error) {
+	return store.Superseded(id, fingerprint(token))
+}
+
+func vendedName(id string, token credential.Token) (store.Name, error) {
+	return store.Vended(id, fingerprint(token))
+}
+
+// fingerprint tells the tokens of a workspace from each other.
+func fingerprint(token credential.Token) [8]byte {
 	sum := sha256.Sum256([]byte(token.Secret()))
-	return store.Superseded(id, [8]byte(sum[:8]))
+	return [8]byte(sum[:8])
 }
 
 // copyOnly keeps the only token's name a copy of the token when there is one

@@ -40,6 +40,9 @@ type Held struct {
 	Current map[string]string
 	// Superseded are kept to be revoked.
 	Superseded []string
+	// Vended were given by brokers, which look after them as long as the
+	// workspace is not destroyed.
+	Vended []string
 }
 
 // Want is what a run is to reach.
@@ -59,7 +62,7 @@ type Want struct {
 // done before: after a crash anywhere the next run plans anew. When nothing is
 // left to do it returns none.
 func Plan(r *Record, held Held, want Want) []Step {
-	p := planner{held: held, want: want, live: map[string]bool{}}
+	p := planner{held: held, want: want, live: map[string]bool{}, isEnding: r.Destroying}
 	if r.Destroying {
 		p.want.Owners = nil
 	}
@@ -86,6 +89,8 @@ type planner struct {
 	want  Want
 	live  map[string]bool // owners with a token that stays
 	steps []Step
+
+	isEnding bool // the workspace is destroyed
 }
 
 func (p *planner) add(do Action, owner, hash, why string) {
@@ -103,6 +108,11 @@ func (p *planner) unknown(known map[string]bool) {
 	for _, hash := range p.held.Superseded {
 		if !known[hash] {
 			p.add(Revoke, "", hash, why)
+		}
+	}
+	if p.isEnding {
+		for _, hash := range p.held.Vended {
+			p.add(Revoke, "", hash, "the workspace is destroyed")
 		}
 	}
 }

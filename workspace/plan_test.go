@@ -65,6 +65,8 @@ func TestPlan(t *testing.T) {
 
 		{"destroy", tokens{token("acme", Delivered, "h", lasts), token("octo", Delivered, "o", lasts)}, true, reads("acme h", "octo o"), "acme octo", "revoke acme h, revoke octo o"},
 		{"destroy what is half made", tokens{token("acme", Minted, "h", lasts), token("octo", Minting, "", 0)}, true, reads("acme h"), "acme octo", "abandon octo, revoke acme h"},
+		{"a broker gave it a token", nil, false, Held{Vended: []string{"v"}}, "", ""},
+		{"destroy what a broker gave", nil, true, Held{Vended: []string{"v"}}, "", "revoke  v"},
 		{"destroy again", tokens{token("acme", Revoked, "h", lasts)}, true, Held{}, "acme", ""},
 		{"destroy what has run out", tokens{token("acme", Delivered, "h", past)}, true, reads("acme h"), "", "forget acme h"},
 	} {
