@@ -37,7 +37,17 @@ type TokenRequest struct {
 	Host      string `json:"host"`      // "github.com", lower case, no default port
 	Repo      string `json:"repo"`      // "owner/name"
 	Operation string `json:"operation"` // Read or Write
+
+	// Permissions ask for others than the operation needs, as GitHub's names and
+	// levels; the workspace's profile has to allow them. Nil is none.
+	Permissions map[string]string `json:"permissions,omitempty"`
+	// MinTTL is how long the token has to last at least, in seconds. GitHub's
+	// live for an hour.
+	MinTTL int `json:"min_ttl,omitempty"`
 }
+
+// MaxMinTTL is the longest that a token can be asked to last, in seconds.
+const MaxMinTTL = 50 * 60
 
 // Check reports what is wrong with r. Hosts are in the form of
 // [protocol.CanonicalHost]; a repository is exactly owner/name, in any case.
@@ -51,6 +61,12 @@ func (r TokenRequest) Check() error {
 	}
 	if r.Operation != Read && r.Operation != Write {
 		return errors.New(`"operation" is "read" or "write"`)
+	}
+	if r.MinTTL < 0 || r.MinTTL > MaxMinTTL {
+		return fmt.Errorf(`"min_ttl" is from 0 to %d seconds`, MaxMinTTL)
+	}
+	if r.Permissions != nil && len(r.Permissions) == 0 {
+		return errors.New(`"permissions" is empty; leave it out for what the operation needs`)
 	}
 	return nil
 }

@@ -21,6 +21,14 @@ func TestDecodeRequest(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{ // want is part of the error, "" for none
 		{"as the client sends it", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, ""},
 		{"blanks around", " {\n\"operation\":\"read\", \"host\":\"github.com\",\"repo\":\"acme/widgets\"}\n", ""},
+		{"a number of seconds that is none", `{"min_ttl":"1"}`, `"min_ttl" is no number of seconds`},
+		{"half a second", `{"min_ttl":0.5}`, `"min_ttl" is no number of seconds`},
+		{"a day", `{"min_ttl":86400}`, `"min_ttl" is no number of seconds`},
+		{"less than nothing", `{"host":"github.com","repo":"acme/widgets","operation":"read","min_ttl":-1}`, `"min_ttl" is from 0`},
+		{"permissions that are a list", `{"permissions":["contents"]}`, `"permissions" is no object`},
+		{"no permissions", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{}}`, `"permissions" is empty`},
+		{"a permission twice", `{"permissions":{"a":"read","a":"write"}}`, `permission "a" is given twice`},
+		{"a level that is no text", `{"permissions":{"a":1}}`, `value of "a" is no string`},
 		{"an unknown key", `{"host":"github.com","repo":"acme/widgets","operation":"read","ref":"x"}`, `unknown key "ref"`},
 		{"a key in another case", `{"Host":"github.com","repo":"acme/widgets","operation":"read"}`, `unknown key "Host"`},
 		{"a key twice", `{"host":"github.com","host":"github.com","repo":"acme/widgets","operation":"read"}`, `"host" is given twice`},
@@ -44,13 +52,25 @@ func TestDecodeRequest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := DecodeRequest([]byte(c.in))
-			if c.want == "" && (err != nil || got != want) {
+			if c.want == "" && (err != nil || !reflect.DeepEqual(got, want)) {
 				t.Errorf("DecodeRequest = %+v, %v, want %+v", got, err, want)
 			}
 			if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("DecodeRequest = %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestDecodeRequestReadsWhatIsOptional(t *testing.T) {
+	in := `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"checks":"write"},"min_ttl":1800}`
+	got, err := DecodeRequest([]byte(in))
+	want := TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: Read, Permissions: map[string]string{"checks": "write"}, MinTTL: 1800}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("DecodeRequest = %+v, %v, want %+v", got, err, want)
+	}
+	if again, err := EncodeRequest(got); err != nil || string(again) != in {
+		t.Errorf("EncodeRequest = %s, %v, want %s", again, err, in)
 	}
 }
 
@@ -204,7 +224,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeRequest(again); err != nil || got != r {
+		if got, err := DecodeRequest(again); err != nil || !reflect.DeepEqual(got, r) {
 			t.Errorf("DecodeRequest(EncodeRequest(%+v)) = %+v, %v", r, got, err)
 		}
 	})

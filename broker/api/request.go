@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"unicode/utf8"
 )
 
@@ -36,17 +37,18 @@ func decodeObject(dec *json.Decoder) (TokenRequest, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return r, errNotObject
 	}
-	seen := make(map[string]bool, 3)
+	seen := map[string]bool{}
 	for dec.More() {
-		key, value, err := decodeMember(dec)
-		if err != nil {
-			return r, err
+		k, err := dec.Token()
+		key, ok := k.(string)
+		if err != nil || !ok {
+			return r, errNotObject
 		}
 		if seen[key] {
 			return r, fmt.Errorf("key %q is given twice", key)
 		}
 		seen[key] = true
-		if err := r.set(key, value); err != nil {
+		if err := r.set(key, dec); err != nil {
 			return r, err
 		}
 	}
@@ -59,33 +61,72 @@ func decodeObject(dec *json.Decoder) (TokenRequest, error) {
 	return r, nil
 }
 
-func decodeMember(dec *json.Decoder) (key, value string, err error) {
-	k, err := dec.Token()
-	if err != nil {
-		return "", "", errNotObject
-	}
-	key, _ = k.(string)
-	v, err := dec.Token()
-	if err != nil {
-		return "", "", errNotObject
-	}
-	value, ok := v.(string)
-	if !ok {
-		return "", "", fmt.Errorf("the value of %q is no string", key)
-	}
-	return key, value, nil
-}
-
-func (r *TokenRequest) set(key, value string) error {
+// set reads the value of a key.
+func (r *TokenRequest) set(key string, dec *json.Decoder) (err error) {
 	switch key {
 	case "host":
-		r.Host = value
+		r.Host, err = decodeString(key, dec)
 	case "repo":
-		r.Repo = value
+		r.Repo, err = decodeString(key, dec)
 	case "operation":
-		r.Operation = value
+		r.Operation, err = decodeString(key, dec)
+	case "permissions":
+		r.Permissions, err = decodeLevels(key, dec)
+	case "min_ttl":
+		r.MinTTL, err = decodeSeconds(key, dec)
 	default:
 		return fmt.Errorf("unknown key %q", key)
 	}
-	return nil
+	return err
+}
+
+func decodeString(key string, dec *json.Decoder) (string, error) {
+	v, err := dec.Token()
+	if err != nil {
+		return "", errNotObject
+	}
+	value, ok := v.(string)
+	if !ok {
+		return "", fmt.Errorf("the value of %q is no string", key)
+	}
+	return value, nil
+}
+
+func decodeSeconds(key string, dec *json.Decoder) (int, error) {
+	v, err := dec.Token()
+	if err != nil {
+		return 0, errNotObject
+	}
+	seconds, ok := v.(float64)
+	if !ok || seconds != math.Trunc(seconds) || math.Abs(seconds) > MaxMinTTL {
+		return 0, fmt.Errorf("the value of %q is no number of seconds up to %d", key, MaxMinTTL)
+	}
+	return int(seconds), nil
+}
+
+// decodeLevels reads an object of strings, each key once.
+func decodeLevels(key string, dec *json.Decoder) (map[string]string, error) {
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("the value of %q is no object", key)
+	}
+	levels := map[string]string{}
+	for dec.More() {
+		k, err := dec.Token()
+		name, ok := k.(string)
+		if err != nil || !ok {
+			return nil, errNotObject
+		}
+		level, err := decodeString(name, dec)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := levels[name]; twice {
+			return nil, fmt.Errorf("permission %q is given twice", name)
+		}
+		levels[name] = level
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errNotObject
+	}
+	return levels, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -90,7 +91,7 @@ func TestToken(t *testing.T) {
 		t.Errorf("Token opens %v with %v", token.Repositories, token.Permissions)
 	}
 	want := api.TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: "read"}
-	if got := b.Requests(); len(got) != 1 || got[0] != want || len(b.Invalid()) != 0 {
+	if got := b.Requests(); len(got) != 1 || !reflect.DeepEqual(got[0], want) || len(b.Invalid()) != 0 {
 		t.Errorf("the broker saw %v, invalid %v, want %v", got, b.Invalid(), want)
 	}
 }

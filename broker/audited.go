@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// An Entry is one line of the audit log. It holds no secret.
+type Entry struct {
+	Time      time.Time `json:"time"`
+	Kind      string    `json:"kind"` // one of the Kind constants
+	RequestID string    `json:"request_id,omitempty"`
+
+	// Who: the workspace, and what its identity is made of.
+	Workspace string            `json:"workspace,omitempty"`
+	Method    string            `json:"method,omitempty"`
+	Subject   string            `json:"subject,omitempty"`
+	Claims    map[string]string `json:"claims,omitempty"` // those that the rule looked at
+	Rule      string            `json:"rule,omitempty"`
+	Policy    string            `json:"policy,omitempty"` // its hash
+	Remote    string            `json:"remote,omitempty"` // address of the peer
+
+	// What.
+	Host        string            `json:"host,omitempty"`
+	Repository  string            `json:"repository,omitempty"`
+	Operation   string            `json:"operation,omitempty"`
+	Permissions map[string]string `json:"permissions,omitempty"`
+
+	// With which outcome.
+	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
+	Reason   string    `json:"reason,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
+	Expires  time.Time `json:"expires_at,omitzero"`
+	Cached   bool      `json:"cached,omitempty"`
+}
+
+// The kinds of entries.
+const (
+	KindRequest = "request" // a request was answered
+	KindIntent  = "intent"  // GitHub is about to be asked for a token
+	KindMinted  = "minted"  // it gave one, or did not
+	KindRevoked = "revoked" // a token was revoked
+	KindBarred  = "barred"  // an operator took everything from a workspace
+	KindConfig  = "config"  // another generation of the policy is in force
+)
+
+// The decisions.
+const (
+	Granted = "granted"
+	Refused = "refused"
+)
+
+// A Journal is the audit log. When it returns, the entry is written down; when
+// it cannot be, nothing is given.
+type Journal interface {
+	// Write writes an entry. With durable it has reached the disk.
+	Write(ctx context.Context, e Entry, durable bool) error
+}
+
+// Audited writes down every decision before it is answered, and answers only
+// what was written down.
+func Audited(j Journal, now func() time.Time, next Vendor) Vendor {
+	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
+		g, err := next(ctx, w, a)
+		e := requestEntry(now(), w, a)
+		if err == nil {
+			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
+			e.Permissions = g.Scope.Permissions
+		} else {
+			r := refusalOf(err)
+			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
+		}
+		if writeErr := j.Write(context.WithoutCancel(ctx), e, false); writeErr != nil {
+			return Grant{}, unwritten(errors.Join(err, writeErr))
+		}
+		return g, err
+	}
+}
+
+func unwritten(err error) *Refusal {
+	return &Refusal{
+		Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: outageRetry, Err: err,
+		Detail: "the broker's audit log cannot be written, and what is not written down is not given",
+	}
+}
+
+func requestEntry(now time.Time, w Workspace, a Ask) Entry {
+	e := Entry{
+		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: clip(w.Caller.Subject), Rule: w.Rule,
+		Host: a.Host, Repository: a.Repo(), Operation: a.Operation, Permissions: a.Permissions,
+	}
+	if w.Policy != nil {
+		e.Policy = w.Policy.Hash
+	}
+	return e
+}
+
+// Journaled writes down that GitHub is about to be asked, on the disk, and then
+// what came of it: whatever happens between the two, the log says that a token
+// may be alive. A token that cannot be written down is revoked.
+func Journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next func(context.Context, Scope) (mint.Minted, error)) func(context.Context, Scope) (mint.Minted, error) {
+	return func(ctx context.Context, s Scope) (mint.Minted, error) {
+		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, Permissions: s.Permissions}
+		if err := j.Write(ctx, e, true); err != nil {
+			return mint.Minted{}, unwritten(err)
+		}
+		m, err := next(ctx, s)
+		e.Time, e.Kind = now().UTC(), KindMinted
+		if err == nil {
+			e.Decision, e.Hash, e.Expires = Granted, m.Token.Hash(), m.Token.Expiry.UTC()
+		} else {
+			r := refusalOf(err)
+			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
+		}
+		if writeErr := j.Write(context.WithoutCancel(ctx), e, true); writeErr != nil && err == nil {
+			return mint.Minted{}, unwritten(errors.Join(writeErr, revoke(context.WithoutCancel(ctx), m.Token)))
+		}
+		return m, err
+	}
+}

@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// credentials answers POST /v1/git-credentials: git's request in, git's answer
+// out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
+// more than a shell script. The operation is a write: the format has no word for
+// it. What is not for this broker is answered with nothing.
+func (s *Server) credentials(c *call) error {
+	if c.r.Method != http.MethodPost {
+		c.w.Header().Set("Allow", http.MethodPost)
+		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "a credential is asked for with POST"}
+	}
+	w, err := s.identify(c)
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxCredentials))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: ReasonRequest, Detail: fmt.Sprintf("a request has at most %d bytes", maxCredentials)}
+	}
+	if err != nil {
+		return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: "the request ended early"}
+	}
+	request, err := credentialRequest(body)
+	if err != nil {
+		return err
+	}
+	g, err := s.vend(c, w, request)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, err = fmt.Fprintf(c.w, "username=%s\npassword=%s\npassword_expiry_utc=%d\n", g.Token.Login(), g.Token.Secret(), g.Token.Expiry.Unix())
+	return err
+}
+
+// credentialRequest reads git's format.
+func credentialRequest(body []byte) (api.TokenRequest, error) {
+	bad := func(detail string) error {
+		return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
+	}
+	request, err := protocol.ParseRequest(body)
+	if err != nil {
+		return api.TokenRequest{}, bad("the request is not in the format of git-credential")
+	}
+	host, ok := protocol.CanonicalHost(request.Host)
+	if request.Protocol != "https" || !ok {
+		return api.TokenRequest{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker serves https only"}
+	}
+	owner, name, ok := request.Repository()
+	if !ok {
+		return api.TokenRequest{}, bad("the request names no repository; set credential.useHttpPath")
+	}
+	return api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: api.Write}, nil
+}

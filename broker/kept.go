@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A Keeper writes down in the store which workspace was given which token, so
+// that any replica can revoke it, through a restart too. It remembers what it has
+// written, so that a warm request costs no write.
+type Keeper struct {
+	Store store.Store
+	Now   func() time.Time // nil means time.Now
+
+	mu    sync.Mutex               // guards the rest
+	kept  map[store.Name]time.Time // until when the token lives
+	swept time.Time
+}
+
+func (k *Keeper) now() time.Time {
+	if k.Now == nil {
+		return time.Now()
+	}
+	return k.Now()
+}
+
+// Keep writes down that the workspace has the token.
+func (k *Keeper) Keep(ctx context.Context, workspace string, t credential.Token) error {
+	sum := sha256.Sum256([]byte(t.Secret()))
+	name, err := store.Vended(workspace, [8]byte(sum[:8]))
+	if err != nil {
+		return err
+	}
+	if k.has(name) {
+		return nil
+	}
+	text, err := json.Marshal(keptToken{t.Secret(), t.Expiry.UTC()})
+	if err == nil {
+		err = k.Store.Put(ctx, name, store.NewSecret(string(text)), store.Replace)
+	}
+	if err != nil {
+		return &Refusal{
+			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: outageRetry, Err: err,
+			Detail: "the broker's store cannot be written, and what cannot be revoked is not given",
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept[name] = t.Expiry
+	return nil
+}
+
+// keptToken is the form that [credential.ParseToken] reads, too.
+type keptToken struct {
+	Token     string    `json:"token"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func (k *Keeper) has(name store.Name) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.now()
+	if k.kept == nil {
+		k.kept = map[store.Name]time.Time{}
+	}
+	if now.Sub(k.swept) >= sweepEvery {
+		k.swept = now
+		for n, until := range k.kept {
+			if !until.After(now) {
+				delete(k.kept, n)
+			}
+		}
+	}
+	return k.kept[name].After(now)
+}
+
+// Forget makes the keeper write again what a workspace is given: its entries in
+// the store were deleted.
+func (k *Keeper) Forget(workspace string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for n := range k.kept {
+		if id, _ := n.Workspace(); id == workspace {
+			delete(k.kept, n)
+		}
+	}
+}
+
+// Kept writes down what the workspace is about to be given.
+func Kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Scope) (Grant, error) {
+	return func(ctx context.Context, w Workspace, a Ask, s Scope) (Grant, error) {
+		t, cached, err := cache.Get(ctx, w.ID, s, a.MinTTL)
+		if err != nil {
+			return Grant{}, err
+		}
+		if err := keeper.Keep(ctx, w.ID, t); err != nil {
+			return Grant{}, err
+		}
+		return Grant{Token: t, Scope: s, Cached: cached}, nil
+	}
+}

@@ -1,0 +1,78 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+)
+
+// A Minter asks GitHub for tokens. [mint.App] is one.
+type Minter interface {
+	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
+	MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error)
+}
+
+// Minted asks GitHub for a token of exactly that scope: one repository, by the
+// installation that reaches it. What GitHub answers has been compared with what
+// was asked ([mint.App.Mint]); a narrower token is refused here, since a
+// workspace that relies on it would fail later and elsewhere.
+func Minted(app Minter) func(context.Context, Scope) (mint.Minted, error) {
+	return func(ctx context.Context, s Scope) (mint.Minted, error) {
+		i, err := app.InstallationFor(ctx, s.Owner, s.Name)
+		if err != nil {
+			return mint.Minted{}, fromGitHub(err)
+		}
+		if i.Suspended() {
+			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Owner + " is suspended"}
+		}
+		m, err := app.MintOwner(ctx, mint.OwnerGrant{Owner: i.Account.Login, Grant: mint.Grant{
+			Installation: i.ID, Repositories: mint.RepositoryNames(s.Name), Permissions: mint.PermissionLevels(s.Permissions),
+		}})
+		if err == nil && len(m.Narrower) > 0 {
+			err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
+		}
+		if err != nil {
+			return m, fromGitHub(err)
+		}
+		return m, nil
+	}
+}
+
+// outageRetry is when a caller may try again after GitHub could not be had.
+const outageRetry = 10 * time.Second
+
+// fromGitHub says what becomes of GitHub's refusal: that something is not granted
+// is the caller's business, and that GitHub or our key cannot be had is not.
+func fromGitHub(err error) error {
+	e, ok := errors.AsType[*mint.Error](err)
+	if !ok {
+		return err
+	}
+	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, outageRetry), Err: err}
+	switch e.Kind {
+	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Suspended:
+		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, clip(e.Error())
+	case mint.RateLimited:
+		r.Detail = "GitHub's rate limit is used up"
+	case mint.BadKey, mint.Unsigned, mint.Skewed:
+		r.Detail = "the broker cannot prove itself to GitHub; its operator has to look"
+	default:
+		r.Detail = "GitHub cannot be had"
+	}
+	return r
+}
+
+func levelsText(levels map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		texts = append(texts, fmt.Sprintf("%s: %s", name, levels[name]))
+	}
+	return strings.Join(texts, ", ")
+}

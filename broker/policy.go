@@ -1,0 +1,208 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A Policy is one generation of what the configuration says about callers. It
+// is never changed; a reload makes another. The zero Policy refuses everybody.
+type Policy struct {
+	Hash  string   // of everything that it was made from
+	Hosts []string // canonical; what git calls the GitHub that is served
+	Rules []Rule   // the first that matches decides
+}
+
+// A Rule gives callers a workspace and a profile.
+type Rule struct {
+	Name string     // "callers[0] ci", for audit and messages
+	By   Identifier // proves the caller; rules may share one
+	// Match says whether the rule is for a caller; nil is for everybody that By
+	// proves.
+	Match     Matcher
+	Workspace Template
+	Profile   *workspace.Profile
+}
+
+// A Matcher decides about what was proved.
+type Matcher interface {
+	Match(Caller) (bool, error)
+}
+
+// Exactly matches claims to texts: all of them have to be there and be equal.
+type Exactly map[string]string
+
+// Match implements Matcher.
+func (m Exactly) Match(c Caller) (bool, error) {
+	for path, want := range m {
+		if got, ok := c.Claim(path); !ok || got != want {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Patterns match claims to expressions that are anchored at both ends.
+type Patterns map[string]*regexp.Regexp
+
+// Match implements Matcher.
+func (m Patterns) Match(c Caller) (bool, error) {
+	for path, pattern := range m {
+		if got, ok := c.Claim(path); !ok || !pattern.MatchString(got) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// CompilePattern returns an expression that matches whole texts only. It is
+// compiled alone first, so that an unbalanced one cannot escape the anchors.
+func CompilePattern(text string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(text); err != nil {
+		return nil, err
+	}
+	return regexp.Compile(`\A(?:` + text + `)\z`)
+}
+
+// All matches where all of its matchers do.
+type All []Matcher
+
+// Match implements Matcher.
+func (m All) Match(c Caller) (bool, error) {
+	for _, one := range m {
+		if ok, err := one.Match(c); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// A Template makes a workspace's id of claims: "ci-{claim.repository_id}".
+type Template string
+
+const (
+	placeBegin = "{claim."
+	placeEnd   = "}"
+)
+
+// Check returns what is wrong with a template whatever the claims.
+func (t Template) Check() error {
+	const plain = "x"
+	filled, err := t.fill(func(string) (string, bool) { return plain, true })
+	if err == nil {
+		err = store.CheckWorkspace(filled)
+	}
+	return err
+}
+
+// ID fills in the claims. A claim that is missing, or that makes no id, is an
+// error.
+func (t Template) ID(c Caller) (string, error) {
+	id, err := t.fill(c.Claim)
+	if err == nil {
+		err = store.CheckWorkspace(id)
+	}
+	return id, err
+}
+
+func (t Template) fill(claim func(string) (string, bool)) (string, error) {
+	var b strings.Builder
+	rest := string(t)
+	for {
+		before, after, found := strings.Cut(rest, placeBegin)
+		b.WriteString(before)
+		if strings.ContainsAny(before, "{}") {
+			return "", errors.New("a workspace's id has {claim.NAME} and no other braces")
+		}
+		if !found {
+			return b.String(), nil
+		}
+		path, after, closed := strings.Cut(after, placeEnd)
+		if !closed || path == "" || strings.Contains(path, "{") {
+			return "", errors.New("a workspace's id has {claim.NAME}, which is not closed here")
+		}
+		value, ok := claim(path)
+		if !ok {
+			return "", errors.New("the claim " + path + " is missing or is no text")
+		}
+		b.WriteString(value)
+		rest = after
+	}
+}
+
+// proof is what one identifier made of a request.
+type proof struct {
+	caller Caller
+	err    error
+}
+
+// Resolve finds out which workspace sent a request, by the first rule that
+// matches. Each identifier is asked once.
+func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error) {
+	proofs := map[Identifier]proof{}
+	var invalid error
+	isProved := false
+	for _, rule := range p.Rules {
+		got, asked := proofs[rule.By]
+		if !asked {
+			got.caller, got.err = rule.By.Identify(ctx, r)
+			proofs[rule.By] = got
+		}
+		switch {
+		case errors.Is(got.err, ErrNoProof):
+			continue
+		case got.err != nil:
+			invalid = got.err
+			continue
+		}
+		isProved = true
+		w, ok, err := p.apply(rule, got.caller)
+		if err != nil || ok {
+			return w, err
+		}
+	}
+	switch {
+	case isProved:
+		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
+	case invalid != nil:
+		return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: oneline.Escape(clip(invalid.Error()))}
+	}
+	return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "the request carries no identity that the broker knows"}
+}
+
+// apply gives the caller what the rule says, if it is for the caller. A rule
+// that matches and makes no workspace refuses; later ones are not tried.
+func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
+	if rule.Match != nil {
+		ok, err := rule.Match.Match(c)
+		if err != nil {
+			return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "a rule of the broker cannot be applied to this identity", Err: err}
+		}
+		if !ok {
+			return Workspace{}, false, nil
+		}
+	}
+	id, err := rule.Workspace.ID(c)
+	if err != nil {
+		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(clip(err.Error()))}
+	}
+	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, Caller: c, Policy: p}, true, nil
+}
+
+// Serves reports whether host is one of those the broker answers for.
+func (p *Policy) Serves(host string) bool { return slices.Contains(p.Hosts, host) }
+
+func clip(text string) string {
+	if len(text) > maxDetail {
+		return strings.ToValidUTF8(text[:maxDetail], "")
+	}
+	return text
+}

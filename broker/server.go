@@ -1,0 +1,172 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// A Server is the HTTP side of a broker. Policy, Vend, Journal and Log must be
+// set.
+type Server struct {
+	Policy  func() *Policy // the generation in force
+	Vend    Vendor
+	Journal Journal
+	Log     *slog.Logger
+	Now     func() time.Time // nil means time.Now
+
+	// Observe is told of every answer, for metrics; nil means nobody is.
+	Observe func(Observation)
+}
+
+// An Observation is one answer, with few possible values in each field.
+type Observation struct {
+	Endpoint string // "token", "git-credentials"
+	Status   int
+	Reason   string
+	Cached   bool
+	Took     time.Duration
+}
+
+// CredentialsPath is where git's own format is spoken.
+const CredentialsPath = "/v1/git-credentials"
+
+// maxCredentials bounds a request in git's format, in bytes.
+const maxCredentials = 16 << 10
+
+// Handler answers workspaces.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(api.TokenPath, s.serve("token", s.token))
+	mux.HandleFunc(CredentialsPath, s.serve("git-credentials", s.credentials))
+	return mux
+}
+
+func (s *Server) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	id     string
+	cached bool
+}
+
+// serve does what all endpoints share: the request's id, the refusal as a
+// problem document, the log and the metrics.
+func (s *Server) serve(endpoint string, handle func(*call) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
+		c := &call{w: w, r: r, id: rand.Text()}
+		w.Header().Set("X-Request-Id", c.id)
+		status, reason := http.StatusOK, ReasonNone
+		if err := handle(c); err != nil {
+			refusal := refusalOf(err)
+			status, reason = refusal.Status, refusal.Reason
+			s.refuse(c, refusal)
+		}
+		if s.Observe != nil {
+			s.Observe(Observation{Endpoint: endpoint, Status: status, Reason: reason, Cached: c.cached, Took: time.Since(begun)})
+		}
+	}
+}
+
+// refuse answers with a refusal. What lies below goes to the log, and only what
+// is ours to mend is an error there.
+func (s *Server) refuse(c *call, r *Refusal) {
+	level := slog.LevelInfo
+	if r.Status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	attrs := []slog.Attr{slog.String("request_id", c.id), slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail)}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	s.Log.LogAttrs(c.r.Context(), level, "refused", attrs...)
+	if r.RetryAfter > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int((r.RetryAfter+time.Second-1)/time.Second)))
+	}
+	switch r.Status {
+	case http.StatusNoContent:
+		c.w.WriteHeader(http.StatusNoContent)
+		return
+	case http.StatusUnauthorized:
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="gatepass"`)
+	}
+	p := r.Problem()
+	p.Instance = "urn:gatepass:request:" + c.id
+	_ = api.WriteProblem(c.w, p) // the client has gone
+}
+
+// token answers POST /v1/token.
+func (s *Server) token(c *call) error {
+	w, err := s.identify(c)
+	if err != nil {
+		return err
+	}
+	request, err := api.ReadRequest(c.w, c.r)
+	if err != nil {
+		return malformed(err)
+	}
+	g, err := s.vend(c, w, request)
+	if err != nil {
+		return err
+	}
+	return api.WriteAnswer(c.w, answerOf(g))
+}
+
+func answerOf(g Grant) api.TokenAnswer {
+	return api.TokenAnswer{
+		Username: g.Token.Login(), Token: api.NewSecret(g.Token.Secret()), ExpiresAt: g.Token.Expiry.UTC().Truncate(time.Second),
+		Repositories: []string{g.Scope.Owner + "/" + g.Scope.Name}, Permissions: g.Scope.Permissions,
+	}
+}
+
+// malformed keeps the status that package api chose.
+func malformed(err error) error {
+	if p, ok := errors.AsType[api.Problem](err); ok {
+		return &Refusal{Status: p.Status, Reason: ReasonRequest, Detail: p.Detail}
+	}
+	return err
+}
+
+// vend has the vendor answer.
+func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
+	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
+	g, err := s.Vend(c.r.Context(), w, Ask{
+		Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions,
+		MinTTL: time.Duration(r.MinTTL) * time.Second, RequestID: c.id,
+	})
+	c.cached = g.Cached
+	return g, err
+}
+
+// identify resolves the caller. That nobody could be made of a request is
+// written down, too.
+func (s *Server) identify(c *call) (Workspace, error) {
+	w, err := s.Policy().Resolve(c.r.Context(), c.r)
+	if err == nil {
+		return w, nil
+	}
+	refusal := refusalOf(err)
+	e := Entry{
+		Time: s.now().UTC(), Kind: KindRequest, RequestID: c.id, Remote: c.r.RemoteAddr,
+		Decision: Refused, Reason: refusal.Reason, Detail: refusal.Detail, Policy: s.Policy().Hash,
+	}
+	if err := s.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
+		return Workspace{}, unwritten(err)
+	}
+	return Workspace{}, refusal
+}
