@@ -1,0 +1,69 @@
+package socket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// Peer is who connected. A process keeps its connection when it changes its
+// user; the credentials are those of the connect (unix(7), SO_PEERCRED).
+type Peer struct {
+	UID, GID uint32
+	PID      int32
+}
+
+type contextKey struct{}
+
+// ConnContext remembers the peer of a connection on a Unix socket, for
+// [http.Server.ConnContext].
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	unixConn, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	peer, err := peerOf(unixConn)
+	if err != nil {
+		return ctx // who cannot be told is nobody
+	}
+	return context.WithValue(ctx, contextKey{}, peer)
+}
+
+func peerOf(c *net.UnixConn) (Peer, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	var cred *unix.Ucred
+	controlErr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		return Peer{}, err
+	}
+	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
+}
+
+// Identifier proves callers on a Unix socket. Its claims are uid, gid and pid.
+type Identifier struct{}
+
+// Identify implements [broker.Identifier].
+func (Identifier) Identify(ctx context.Context, _ *http.Request) (broker.Caller, error) {
+	peer, ok := ctx.Value(contextKey{}).(Peer)
+	if !ok {
+		return broker.Caller{}, broker.ErrNoProof
+	}
+	number := func(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }
+	return broker.Caller{
+		Method: "socket", Subject: fmt.Sprintf("uid %d", peer.UID),
+		Claims: map[string]any{"uid": number(int64(peer.UID)), "gid": number(int64(peer.GID)), "pid": number(int64(peer.PID))},
+	}, nil
+}

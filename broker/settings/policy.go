@@ -1,0 +1,107 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/socket"
+)
+
+// methods are how many ways of proof a rule has; one is right.
+func (c Caller) methods() int {
+	n := 0
+	for _, isSet := range []bool{c.Socket != nil} {
+		if isSet {
+			n++
+		}
+	}
+	return n
+}
+
+func (c Caller) check(f *File) error {
+	if c.methods() != 1 {
+		return errors.New("a rule has exactly one of: socket")
+	}
+	if err := broker.Template(c.Workspace).Check(); err != nil {
+		return fmt.Errorf("workspace: %w", err)
+	}
+	if f.ByName[c.Profile] == nil {
+		return fmt.Errorf("there is no profile %q", c.Profile)
+	}
+	_, err := c.match()
+	return err
+}
+
+// match is what a rule asks of claims.
+func (c Caller) match() (broker.All, error) {
+	exact, patterns := broker.Exactly{}, broker.Patterns{}
+	for path, claim := range c.Claims {
+		if claim.Pattern == "" {
+			exact[path] = claim.Text
+			continue
+		}
+		compiled, err := broker.CompilePattern(claim.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("claim %s: %w", path, patternError(err))
+		}
+		patterns[path] = compiled
+	}
+	all := broker.All{exact, patterns}
+	if c.Socket != nil {
+		all = append(all, c.Socket.Match())
+	}
+	return all, nil
+}
+
+func patternError(err error) error { return errors.New("the pattern is no expression: " + err.Error()) }
+
+// An Identifiers makes the identifier of each method once, and keeps it over
+// reloads: what it has learnt (keys, nonces) is not lost.
+type Identifiers struct {
+	Socket socket.Identifier
+}
+
+func (i *Identifiers) of(c Caller) (broker.Identifier, error) {
+	if c.Socket != nil {
+		return i.Socket, nil
+	}
+	return nil, errors.New("it has no method")
+}
+
+// Policy makes the generation of the policy that a file describes. The file was
+// checked by [Load].
+func (f *File) Policy(known *Identifiers) (*broker.Policy, error) {
+	p := &broker.Policy{Hash: f.Hash, Hosts: f.Hosts}
+	if len(p.Hosts) == 0 {
+		p.Hosts = []string{hostOf(f.GitHubURL)}
+	}
+	for i, c := range f.Callers {
+		by, err := known.of(c)
+		if err != nil {
+			return nil, fmt.Errorf("callers[%d]: %w", i, err)
+		}
+		match, err := c.match()
+		if err != nil {
+			return nil, fmt.Errorf("callers[%d]: %w", i, err)
+		}
+		name := c.Name
+		if name == "" {
+			name = fmt.Sprintf("callers[%d]", i)
+		}
+		p.Rules = append(p.Rules, broker.Rule{Name: name, By: by, Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
+	}
+	return p, nil
+}
+
+// defaultHost is git's name for the GitHub of a file that names none.
+const defaultHost = "github.com"
+
+func hostOf(github string) string {
+	u, err := url.Parse(github)
+	if err != nil || u.Host == "" {
+		return defaultHost
+	}
+	return u.Host
+}

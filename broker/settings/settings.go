@@ -1,0 +1,234 @@
+// Package settings reads the broker's configuration file.
+package settings
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatepass/gatepass/broker/identity/socket"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// DefaultPath is the file where no option names another.
+const DefaultPath = "/etc/gatepass/broker.yaml"
+
+const maxFile = 1 << 20 // bytes
+
+// A File is the configuration as it stands. See docs/broker.md.
+type File struct {
+	Listen    Texts    `yaml:"listen"` // https://HOST:PORT or unix:///PATH
+	TLS       TLS      `yaml:"tls"`
+	Store     string   `yaml:"store"`
+	GitHubURL string   `yaml:"github_url"`
+	Hosts     []string `yaml:"hosts"` // what git calls the GitHub; none means the host of github_url
+	Audit     string   `yaml:"audit"` // the audit log, a file
+	Profiles  []string `yaml:"profiles"`
+	Callers   []Caller `yaml:"callers"`
+
+	Hash   string                        `yaml:"-"` // of the file and the profiles
+	ByName map[string]*workspace.Profile `yaml:"-"` // by metadata.name
+}
+
+// TLS is the broker's own certificate.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// A Caller is a rule: how a caller proves who it is, which of those it is for,
+// and what they get. Exactly one of the methods is set.
+type Caller struct {
+	Name   string           `yaml:"name"` // for audit and messages; "" means its place
+	Socket *socket.Settings `yaml:"socket"`
+
+	Claims    map[string]Claim `yaml:"claims"`
+	Workspace string           `yaml:"workspace"`
+	Profile   string           `yaml:"profile"`
+}
+
+// A Claim is what a claim has to be: a text, or {pattern: EXPRESSION}.
+type Claim struct {
+	Text    string
+	Pattern string
+}
+
+// UnmarshalYAML reads a text, a number, a truth, or {pattern: …}.
+func (c *Claim) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode && node.ShortTag() != "!!null" && node.Value != "" {
+		c.Text = node.Value
+		return nil
+	}
+	var p struct {
+		Pattern string `yaml:"pattern"`
+	}
+	if node.Kind != yaml.MappingNode || len(node.Content) != 2 || node.Decode(&p) != nil || p.Pattern == "" {
+		return fmt.Errorf("line %d: a claim is a text or {pattern: EXPRESSION}", node.Line)
+	}
+	c.Pattern = p.Pattern
+	return nil
+}
+
+// Texts is a text or a list of them.
+type Texts []string
+
+// UnmarshalYAML reads both.
+func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*t = Texts{node.Value}
+		return nil
+	}
+	var list []string
+	if err := node.Decode(&list); err != nil {
+		return fmt.Errorf("line %d: want a text or a list of texts", node.Line)
+	}
+	*t = list
+	return nil
+}
+
+// Load reads a file and the profiles that it names. The error is one line.
+func Load(path string) (*File, error) {
+	what := "read the broker's configuration " + path
+	data, err := read(path)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "write it, or name another with --config")
+	}
+	f, err := Parse(data)
+	if err == nil {
+		err = f.loadProfiles(data)
+	}
+	if err == nil {
+		err = f.check()
+	}
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "correct the file")
+	}
+	return f, nil
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it is longer than %d bytes", maxFile)
+	}
+	return data, err
+}
+
+// bare takes the repeated path out of a file error.
+func bare(err error) error {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}
+
+// Parse reads the text of a file. Unknown and repeated keys are errors.
+func Parse(data []byte) (*File, error) {
+	var f File
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("it is empty")
+		}
+		return nil, flatten(err)
+	}
+	if err := dec.Decode(new(File)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds more than one YAML document")
+	}
+	return &f, nil
+}
+
+// flatten makes one line of the YAML package's list of errors, in the user's
+// words.
+func flatten(err error) error {
+	list, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	for i, text := range list.Errors {
+		where, rest, found := strings.Cut(text, ": field ")
+		key, _, ours := strings.Cut(rest, " not found in type ")
+		if found && ours {
+			list.Errors[i] = fmt.Sprintf("%s: unknown key %q", where, key)
+		}
+	}
+	return errors.New(strings.Join(list.Errors, ", "))
+}
+
+// loadProfiles reads every profile and remembers what all was made from.
+func (f *File) loadProfiles(data []byte) error {
+	sum := sha256.New()
+	sum.Write(data)
+	f.ByName = map[string]*workspace.Profile{}
+	var paths []string
+	for _, pattern := range f.Profiles {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			return fmt.Errorf("profiles: nothing is at %s", pattern)
+		}
+		paths = append(paths, found...)
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		text, err := read(path)
+		if err != nil {
+			return fmt.Errorf("profile %s: %w", path, err)
+		}
+		p, err := workspace.ParseProfile(text)
+		if err != nil {
+			return fmt.Errorf("profile %s: %w", path, err)
+		}
+		if p.Name == "" || f.ByName[p.Name] != nil {
+			return fmt.Errorf("profile %s: its metadata.name is empty or taken by another", path)
+		}
+		fmt.Fprintf(sum, "\n%s %d\n%s", p.Name, len(text), text)
+		f.ByName[p.Name] = p
+	}
+	f.Hash = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// check says everything that is wrong with what the file says.
+func (f *File) check() error {
+	bad := []error{f.checkHosts()}
+	if len(f.Listen) == 0 {
+		bad = append(bad, errors.New("listen is missing: write https://HOST:PORT or unix:///PATH"))
+	}
+	if f.Audit == "" {
+		bad = append(bad, errors.New("audit is missing: write the path of the audit log"))
+	}
+	for i, c := range f.Callers {
+		if err := c.check(f); err != nil {
+			bad = append(bad, fmt.Errorf("callers[%d]: %w", i, err))
+		}
+	}
+	return oneline.Join(bad...)
+}
+
+func (f *File) checkHosts() error {
+	for i, h := range f.Hosts {
+		c, ok := protocol.CanonicalHost(h)
+		if !ok {
+			return fmt.Errorf("host %q: want an exact host name with an optional :port", h)
+		}
+		f.Hosts[i] = c
+	}
+	return nil
+}
