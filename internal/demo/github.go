@@ -19,13 +19,18 @@ type github struct {
 	*fakegithub.Server
 	app     fakegithub.App
 	key     *mint.KeySigner
+	pem     []byte // the key as GitHub hands it out
 	widgets fakegithub.Repository
 	acme    fakegithub.Installation
 	globex  fakegithub.Installation
 }
 
 func newGitHub(o fakegithub.Options) (*github, error) {
-	key, err := newKey()
+	text, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	key, err := mint.ParseKey(text)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +38,7 @@ func newGitHub(o fakegithub.Options) (*github, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &github{Server: server, key: key}
+	g := &github{Server: server, key: key, pem: text}
 	if err := g.populate(); err != nil {
 		_ = server.Close() // the first error is the one to know
 		return nil, err
@@ -42,12 +47,12 @@ func newGitHub(o fakegithub.Options) (*github, error) {
 }
 
 // newKey makes the App's key, in the form GitHub hands it out.
-func newKey() (*mint.KeySigner, error) {
+func newKey() ([]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
 	}
-	return mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), nil
 }
 
 func (g *github) populate() (err error) {

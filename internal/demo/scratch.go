@@ -117,7 +117,12 @@ repos: [acme/widgets, "globex/*"]
 refs: ["agent/**"]
 `, d.github.host(), source.String())
 	ca := filepath.Join(d.home, "github-ca.pem")
+	// gatepass itself, on the issuing side, trusts the double and nobody else.
+	d.env["SSL_CERT_FILE"], d.env["GATEPASS_GITHUB_URL"] = ca, "https://"+d.github.host()
+	d.env["GATEPASS_STORE"] = "file://" + filepath.Join(d.home, "store")
 	err := errors.Join(
+		os.WriteFile(filepath.Join(d.home, "app.pem"), d.github.pem, 0o600),
+		os.WriteFile(filepath.Join(d.home, "profile.yaml"), []byte(profile), 0o644),
 		os.WriteFile(d.env["GATEPASS_CONFIG"], []byte(workspace), 0o644),
 		os.WriteFile(ca, d.github.CAPEM(), 0o644),
 	)

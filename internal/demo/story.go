@@ -65,6 +65,16 @@ func (d *demo) steps() []step {
 		},
 		d.staleStep(),
 		{
+			"issue", "The issuing side: a profile becomes a workspace, with a token for each owner",
+			"gatepass workspace create delivers a token for each owner of the profile's repositories",
+			d.issue,
+		},
+		{
+			"destroy", "The workspace goes, and its tokens with it",
+			"gatepass workspace destroy revokes every token, and nothing of it is left in the store",
+			d.destroy,
+		},
+		{
 			"secrets", "What was written down? Every file here is searched for every token",
 			"no token is in a file or in what was printed",
 			d.noSecrets,
