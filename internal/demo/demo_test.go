@@ -23,7 +23,7 @@ import (
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
 // promises is how many checks a whole run has.
-const promises = 11
+const promises = 13
 
 var binDir string
 
@@ -320,6 +320,7 @@ func TestRunReportsWhatDoesNotHold(t *testing.T) {
 	newVisitor(t)
 	broke := map[string]func(*demo){
 		"owner": func(d *demo) { _ = d.github.Suspend(d.github.globex.ID, true) },
+		"issue": func(d *demo) { _ = d.github.Suspend(d.github.globex.ID, false) },
 		"secrets": func(d *demo) {
 			_ = os.WriteFile(filepath.Join(d.home, "leak"), []byte(d.source.all()[0].token.Secret()), 0o600)
 		},
@@ -337,7 +338,7 @@ func TestRunReportsWhatDoesNotHold(t *testing.T) {
 	if got := broken(r); !errors.Is(err, ErrBroken) || r.OK || !slices.Equal(got, want) {
 		t.Errorf("Run = %q, %v, want %q to be broken\n%s", got, err, want, &story)
 	}
-	if !strings.Contains(story.String(), "FAILED  "+want[0]) || !strings.Contains(story.String(), "9 of 11 hold.") {
+	if !strings.Contains(story.String(), "FAILED  "+want[0]) || !strings.Contains(story.String(), "11 of 13 hold.") {
 		t.Errorf("the story does not say what failed:\n%s", &story)
 	}
 }
