@@ -46,6 +46,7 @@ var promises = []promise{
 	{"guard", (*bench).guardCPU},
 	{"push", (*bench).push},
 	{"remote", (*bench).remote},
+	{"refresh", (*bench).refresh},
 }
 
 func checkNames(names []string) error {
