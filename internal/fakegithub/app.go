@@ -16,6 +16,9 @@ type App struct {
 	Slug     string // its bot is called SLUG[bot]
 	Name     string
 	Owner    string // login of the account that registered it
+	Public   bool   // other accounts may install it, too
+
+	Description, Homepage string // as its page shows them
 
 	// Permissions are what the App asks of an account that installs it.
 	Permissions Permissions
@@ -75,6 +78,17 @@ func (a App) clone() App {
 	a.Permissions = maps.Clone(a.Permissions)
 	a.Keys = slices.Clone(a.Keys)
 	return a
+}
+
+// Apps lists all Apps, the oldest first.
+func (s *Server) Apps() []App {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []App
+	for _, id := range slices.Sorted(maps.Keys(s.state.apps)) {
+		all = append(all, s.state.apps[id].clone())
+	}
+	return all
 }
 
 // AddKey lets the App sign with another key as well.

@@ -93,6 +93,13 @@ func (s *Server) routes() *http.ServeMux {
 	add(anyone, "GET /repos/{owner}/{repo}", getRepository)
 	add(anyone, "GET /repositories/{id}", getRepository)
 	add(freeOfRateLimit, "GET /rate_limit", getRateLimit)
+	add(anyone, "POST /app-manifests/{code}/conversions", convertManifest)
+	for _, settings := range []string{"/settings/apps", "/organizations/{org}/settings/apps"} {
+		add(freeOfRateLimit, "GET "+settings+"/new", newAppForm)
+		add(freeOfRateLimit, "POST "+settings+"/new", newAppFromManifest)
+		add(freeOfRateLimit, "POST "+settings, createApp)
+	}
+	add(freeOfRateLimit, "GET /login", loginPage)
 	add(anyone, "/", func(call) answer { return refuse(http.StatusNotFound, "Not Found").answer() })
 	return mux
 }
@@ -254,7 +261,10 @@ func (s *Server) write(w http.ResponseWriter, a answer) {
 	maps.Copy(h, a.header)
 	s.commonHeaders(h)
 	var body bytes.Buffer
-	if a.body != nil {
+	if page, is := a.body.(webPage); is {
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		body.Write(page)
+	} else if a.body != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		if err := json.NewEncoder(&body).Encode(a.body); err != nil {
 			a.status = http.StatusInternalServerError

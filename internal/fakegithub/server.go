@@ -1,7 +1,7 @@
 // Package fakegithub is a strict, stateful double of the part of GitHub that
-// gatepass talks to: Apps and their JWTs, installations, scoped and expiring
-// installation tokens, and git over smart HTTP, all behind one TLS listener
-// on the loopback interface.
+// gatepass talks to: Apps, how they are made from a manifest, and their JWTs,
+// installations, scoped and expiring installation tokens, and git over smart
+// HTTP, all behind one TLS listener on the loopback interface.
 //
 // It is a server, not a stub: tokens are minted, narrowed, revoked and run out
 // by its clock, and the repositories are real bare repositories served by real
@@ -103,6 +103,9 @@ type state struct {
 	oldNames      map[string]int64       // names given up by a rename
 	tokens        map[tokenKey]*issued   // by SHA-256 of the token
 	usage         map[string]*rateWindow // by who is asking
+	browser       *signedIn              // nil when nobody is
+	pending       map[string]*pendingApp // by the token of their form
+	conversions   map[string]*conversion // by code
 }
 
 func newState() state {
@@ -116,6 +119,8 @@ func newState() state {
 		oldNames:      map[string]int64{},
 		tokens:        map[tokenKey]*issued{},
 		usage:         map[string]*rateWindow{},
+		pending:       map[string]*pendingApp{},
+		conversions:   map[string]*conversion{},
 	}
 }
 

@@ -49,10 +49,14 @@ func (c call) showApp(app *App) object {
 			count++
 		}
 	}
+	homepage := app.Homepage
+	if homepage == "" {
+		homepage = c.html("/%s", app.Owner)
+	}
 	return object{
 		"id": app.ID, "slug": app.Slug, "client_id": app.ClientID, "node_id": nodeID("App", app.ID),
 		"owner": c.showAccount(c.s.state.accounts[fold(app.Owner)]),
-		"name":  app.Name, "description": nil, "external_url": c.html("/%s", app.Owner), "html_url": c.html("/apps/%s", app.Slug),
+		"name":  app.Name, "description": app.Description, "external_url": homepage, "html_url": c.html("/apps/%s", app.Slug),
 		"created_at": timestamp(epoch), "updated_at": timestamp(epoch),
 		"permissions": maps.Clone(app.Permissions), "events": []string{}, "installations_count": count,
 	}

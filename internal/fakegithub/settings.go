@@ -1,0 +1,232 @@
+package fakegithub
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// minState is the least length of a state that nobody guesses.
+const minState = 16
+
+// signedIn is who sits at the browser. There is one at most.
+type signedIn struct {
+	account *account
+	owns    map[string]bool // organizations, by login in lower case
+}
+
+// SignIn says who opens pages of this GitHub in a browser, and which
+// organizations that user owns. With an empty login nobody is signed in.
+func (s *Server) SignIn(login string, organizations ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.browser = nil
+	if login == "" {
+		return nil
+	}
+	user, err := s.state.account(login, User)
+	if err != nil {
+		return err
+	}
+	session := &signedIn{account: user, owns: map[string]bool{}}
+	for _, name := range organizations {
+		org, err := s.state.account(name, Organization)
+		if err != nil {
+			return err
+		}
+		session.owns[fold(org.login)] = true
+	}
+	s.state.browser = session
+	return nil
+}
+
+// A pendingApp waits for a click on "Create GitHub App".
+type pendingApp struct {
+	manifest appManifest
+	state    string
+	owner    *account
+}
+
+// settingsOwner is for whom the App of the path is to be made, or the answer to
+// those who may not make one there.
+func (c call) settingsOwner() (*account, *answer) {
+	browser := c.s.state.browser
+	if browser == nil {
+		to := redirect(c.html("/login?return_to=%s", url.QueryEscape(c.html("%s", c.r.URL.Path))))
+		return nil, &to
+	}
+	org := c.r.PathValue("org")
+	if org == "" {
+		return browser.account, nil
+	}
+	if acc := c.s.state.accounts[fold(org)]; acc != nil && browser.owns[fold(org)] {
+		return acc, nil
+	}
+	no := showPage(http.StatusNotFound, "Page not found", nil)
+	return nil, &no
+}
+
+func loginPage(call) answer { return showPage(http.StatusOK, "Sign in to GitHub", nil) }
+
+// newAppForm is the form for making an App by hand, which is all that is left of
+// a manifest when somebody had to sign in first.
+func newAppForm(c call) answer {
+	if _, no := c.settingsOwner(); no != nil {
+		return *no
+	}
+	return showPage(http.StatusOK, "Register new GitHub App", nil)
+}
+
+// newAppFromManifest asks whether the App of a manifest is to be made.
+func newAppFromManifest(c call) answer {
+	owner, no := c.settingsOwner()
+	if no != nil {
+		return *no
+	}
+	form, problem := c.form("manifest")
+	if problem != "" {
+		return showPage(http.StatusBadRequest, problem, nil)
+	}
+	state := c.r.URL.Query()["state"]
+	if len(state) != 1 || len(state[0]) < minState {
+		return showPage(http.StatusBadRequest, "fakegithub: the query has no state that nobody guesses", nil)
+	}
+	m, problem := parseManifest(form.Get("manifest"))
+	if problem != "" {
+		return showPage(http.StatusUnprocessableEntity, "Invalid GitHub App configuration. "+problem, nil)
+	}
+	token := randomBase62(40)
+	c.s.state.pending[token] = &pendingApp{manifest: m, state: state[0], owner: owner}
+	return confirmPage(c, http.StatusOK, token, m.Name, "")
+}
+
+func confirmPage(c call, status int, token, name, problem string) answer {
+	p := c.s.state.pending[token]
+	return showPage(status, "Create GitHub App for "+p.owner.login, &confirmation{
+		Action: strings.TrimSuffix(c.r.URL.Path, "/new"), Token: token, Name: name, Problem: problem, Owner: p.owner.login,
+	})
+}
+
+// createApp is the click on the button.
+func createApp(c call) answer {
+	owner, no := c.settingsOwner()
+	if no != nil {
+		return *no
+	}
+	form, problem := c.form("authenticity_token", "name")
+	token := form.Get("authenticity_token")
+	p := c.s.state.pending[token]
+	if problem != "" || p == nil || p.owner != owner {
+		return showPage(http.StatusUnprocessableEntity, "Your browser did something unexpected. "+problem, nil)
+	}
+	name := form.Get("name")
+	if problem = checkAppName(name); problem == "" && c.s.state.nameTaken(name, owner) {
+		problem = "Name has already been taken"
+	}
+	if problem != "" {
+		return confirmPage(c, http.StatusUnprocessableEntity, token, name, problem)
+	}
+	delete(c.s.state.pending, token)
+	code, err := c.s.makeApp(p, name)
+	if err != nil {
+		return showPage(http.StatusInternalServerError, err.Error(), nil)
+	}
+	to, _ := url.Parse(p.manifest.RedirectURL) // checked with the manifest
+	query := to.Query()
+	query.Set("code", code)
+	query.Set("state", p.state)
+	to.RawQuery = query.Encode()
+	return redirect(to.String())
+}
+
+// nameTaken reports whether an App has the name, or an account other than the
+// one that makes it.
+func (st *state) nameTaken(name string, owner *account) bool {
+	slug := appSlug(name)
+	for _, app := range st.apps {
+		if app.Slug == slug || strings.EqualFold(app.Name, name) {
+			return true
+		}
+	}
+	acc := st.accounts[slug]
+	return acc != nil && acc != owner
+}
+
+// A conversion is what a code is good for.
+type conversion struct {
+	app     *App
+	pem     []byte
+	created time.Time
+}
+
+func (s *Server) makeApp(p *pendingApp, name string) (code string, err error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return "", err
+	}
+	app := &App{
+		Slug: appSlug(name), Name: name, Owner: p.owner.login, Public: *p.manifest.Public,
+		Description: p.manifest.Description, Homepage: p.manifest.URL,
+		Permissions: p.manifest.Permissions.withMetadata(), Keys: []*rsa.PublicKey{&key.PublicKey},
+	}
+	s.state.completeApp(app)
+	s.state.apps[app.ID] = app
+	random := make([]byte, 20)
+	_, _ = rand.Read(random) // never fails
+	code = hex.EncodeToString(random)
+	s.state.conversions[code] = &conversion{
+		app: app, created: s.Now(),
+		pem: pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
+	}
+	return code, nil
+}
+
+// form reads a body that has each of the fields once and no others.
+func (c call) form(fields ...string) (form url.Values, problem string) {
+	if err := c.r.ParseForm(); err != nil || len(c.r.PostForm) != len(fields) {
+		return url.Values{}, "fakegithub: want a form with " + strings.Join(fields, " and ")
+	}
+	for _, f := range fields {
+		if len(c.r.PostForm[f]) != 1 {
+			return url.Values{}, "fakegithub: want a form with one " + f
+		}
+	}
+	return c.r.PostForm, ""
+}
+
+func redirect(to string) answer {
+	return answer{status: http.StatusFound, header: http.Header{"Location": {to}}}
+}
+
+// A webPage is a body for people.
+type webPage []byte
+
+// A confirmation is GitHub's question before it makes an App.
+type confirmation struct{ Action, Token, Name, Problem, Owner string }
+
+var pageTemplate = template.Must(template.New("").Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{{.Title}}</title></head><body><h1>{{.Title}}</h1>
+{{with .Confirm}}<form method="post" action="{{.Action}}">
+<input type="hidden" name="authenticity_token" value="{{.Token}}">
+{{with .Problem}}<p role="alert">{{.}}</p>{{end}}
+<p><label for="name">GitHub App name</label> <input id="name" name="name" value="{{.Name}}"></p>
+<p><button id="create">Create GitHub App for {{.Owner}}</button></p>
+</form>{{end}}</body></html>
+`))
+
+func showPage(status int, title string, confirm *confirmation) answer {
+	var b bytes.Buffer
+	err := pageTemplate.Execute(&b, map[string]any{"Title": title, "Confirm": confirm})
+	if err != nil {
+		return answer{status: http.StatusInternalServerError}
+	}
+	return answer{status: status, body: webPage(b.Bytes())}
+}
