@@ -26,6 +26,7 @@ type call struct {
 	method string
 	url    string
 	token  string // an installation token; empty means the App's JWT
+	open   bool   // with neither
 	body   []byte
 	want   int  // the status of success
 	moved  bool // a redirect from a former name is an answer, too
@@ -115,7 +116,7 @@ func (a *App) attempt(ctx context.Context, c call) (answer, error) {
 
 func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	bearer := c.token
-	if bearer == "" {
+	if bearer == "" && !c.open {
 		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now())
 		if err != nil {
 			return nil, unsigned(ctx, c.doing, err)
@@ -126,7 +127,9 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Authorization", "Bearer "+bearer)
+	if bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+bearer)
+	}
 	r.Header.Set("Accept", "application/vnd.github+json")
 	r.Header.Set("X-GitHub-Api-Version", apiVersion)
 	r.Header.Set("User-Agent", userAgent)
@@ -149,7 +152,7 @@ func (a *App) failure(c call, r *http.Response, body []byte) error {
 	if e.Kind == Unavailable {
 		e.Unseen = 1
 	}
-	if e.Kind != BadKey || c.token != "" || r.StatusCode != http.StatusUnauthorized {
+	if e.Kind != BadKey || c.token != "" || c.open || r.StatusCode != http.StatusUnauthorized {
 		return e
 	}
 	theirs, err := http.ParseTime(r.Header.Get("Date"))

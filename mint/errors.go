@@ -25,6 +25,7 @@ const (
 	Unavailable       // GitHub is down, unreachable or answers nonsense
 	Renamed           // a repository has another name by now
 	Unsigned          // the App's key could not sign; GitHub was not asked
+	CodeSpent         // the code of a manifest was used, or is more than an hour old
 )
 
 // advice is what to do about each kind.
@@ -38,6 +39,7 @@ var advice = map[Kind]string{
 	Unavailable:  "try again later; see https://www.githubstatus.com",
 	Renamed:      "write its new name in the profile",
 	Unsigned:     "see that the key can be reached: gatepass app status",
+	CodeSpent:    "make a private key in the settings of the App, then run gatepass app add",
 }
 
 // An Error is GitHub's answer when it is not the one hoped for.

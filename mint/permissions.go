@@ -130,5 +130,13 @@ func (p Permissions) Without(names map[string]string) Permissions {
 	return Permissions{levels: levels}
 }
 
+// Wider lists, in words, what granted has beyond p. Reading metadata does not
+// count: GitHub adds it to everything.
+func (p Permissions) Wider(granted map[string]string) []string {
+	var d difference
+	d.permissions(p, granted)
+	return d.wider
+}
+
 // Levels returns the permission names and levels; nil for AllPermissions.
 func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }

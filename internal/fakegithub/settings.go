@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -158,6 +159,25 @@ func (st *state) nameTaken(name string, owner *account) bool {
 	}
 	acc := st.accounts[slug]
 	return acc != nil && acc != owner
+}
+
+// MakeApp does in one step what takes a browser otherwise: owner has GitHub make
+// the App of a manifest. It returns the code.
+func (s *Server) MakeApp(owner, manifest string) (code string, err error) {
+	m, problem := parseManifest(manifest)
+	if problem == "" {
+		problem = checkAppName(m.Name)
+	}
+	if problem != "" {
+		return "", errors.New(problem)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	account, err := s.state.account(owner, "")
+	if err != nil {
+		return "", err
+	}
+	return s.makeApp(&pendingApp{manifest: m, owner: account}, m.Name)
 }
 
 // A conversion is what a code is good for.

@@ -1,0 +1,102 @@
+package mint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// MaxAppName is the longest name of an App, in characters
+// (https://docs.github.com/apps/creating-github-apps/registering-a-github-app/registering-a-github-app).
+const MaxAppName = 34
+
+// A Manifest says what App GitHub is asked to make
+// (https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest).
+// The App has no webhook and subscribes to nothing. The zero Manifest is
+// refused: homepage and permissions have to be decided.
+type Manifest struct {
+	Name        string // up to MaxAppName characters, which nobody else has; "" leaves it to the person
+	Description string // "" means none
+	Homepage    string // of the App; GitHub wants one
+	RedirectURL string // where the browser takes the code; "" in a manifest that is only shown
+	Public      bool   // other accounts than its owner's may install it
+	Permissions Permissions
+}
+
+// Validate returns every reason why GitHub must not be asked for m, joined.
+func (m Manifest) Validate() error {
+	errs := []error{m.Permissions.validate(), checkWebURL("homepage", m.Homepage)}
+	if m.Permissions.all {
+		errs = append(errs, errors.New("an App asks for each permission by name"))
+	}
+	if m.RedirectURL != "" {
+		errs = append(errs, checkWebURL("redirect URL", m.RedirectURL))
+	}
+	if n := utf8.RuneCountInString(m.Name); n > MaxAppName {
+		errs = append(errs, fmt.Errorf("the name has %d characters; GitHub takes up to %d", n, MaxAppName))
+	}
+	if m.Name != "" && strings.TrimSpace(m.Name) == "" || strings.ContainsFunc(m.Name, unicode.IsControl) || !utf8.ValidString(m.Name) {
+		errs = append(errs, fmt.Errorf("%q is no name", m.Name))
+	}
+	return errors.Join(errs...)
+}
+
+func checkWebURL(what, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("the %s is %q; want https://HOST/PATH", what, text)
+	}
+	return nil
+}
+
+// MarshalJSON writes m as GitHub reads it. It has no hook_attributes: their url
+// is required even of a hook that is not active, and an App without them has no
+// webhook.
+func (m Manifest) MarshalJSON() ([]byte, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		Name        string            `json:"name,omitempty"`
+		URL         string            `json:"url"`
+		Description string            `json:"description,omitempty"`
+		RedirectURL string            `json:"redirect_url,omitempty"`
+		Public      bool              `json:"public"`
+		Permissions map[string]string `json:"default_permissions"`
+	}{m.Name, m.Homepage, m.Description, m.RedirectURL, m.Public, m.Permissions.levels})
+}
+
+// SettingsURL returns the page with the Apps of an organization, or with an
+// empty org of whoever is signed in. Manifests are posted to its /new.
+func SettingsURL(github, org string) (string, error) {
+	if _, err := APIURL(github); err != nil {
+		return "", fmt.Errorf("%q: %w", github, err)
+	}
+	u, err := url.Parse(github)
+	if err != nil {
+		return "", err
+	}
+	host := strings.TrimPrefix(strings.ToLower(u.Host), "www.")
+	if org == "" {
+		return "https://" + host + "/settings/apps", nil
+	}
+	if err := checkOwner(org); err != nil {
+		return "", err
+	}
+	return "https://" + host + "/organizations/" + org + "/settings/apps", nil
+}
+
+// checkOwner leaves it to the protocol to know which accounts GitHub may have.
+func checkOwner(login string) error {
+	owner, _, ok := protocol.Request{Path: login + "/x"}.Repository()
+	if !ok || owner != protocol.FoldASCII(login) {
+		return fmt.Errorf("%q is no account of GitHub", login)
+	}
+	return nil
+}
