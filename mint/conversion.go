@@ -34,8 +34,8 @@ func (m Made) Issuer() string {
 // the answer may be lost, and the next error be CodeSpent.
 func (a *App) ConvertManifest(ctx context.Context, code string) (Made, error) {
 	const doing = "fetch the key of the new App"
-	if !isCode(code) {
-		return Made{}, &Error{Doing: doing, Err: errors.New("this is no code of GitHub's")}
+	if err := CheckCode(code); err != nil {
+		return Made{}, &Error{Doing: doing, Err: err}
 	}
 	got, err := a.attempt(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, open: true,
@@ -53,12 +53,15 @@ func (a *App) ConvertManifest(ctx context.Context, code string) (Made, error) {
 	return parseMade(doing, got.body)
 }
 
-// isCode reports whether text can be a code, which GitHub makes of 40
-// hexadecimal digits. It becomes a part of a URL.
-func isCode(text string) bool {
-	return text != "" && len(text) <= 128 && !strings.ContainsFunc(text, func(r rune) bool {
+// CheckCode returns an error unless text can be a code of the manifest flow,
+// which GitHub makes of 40 hexadecimal digits. It becomes a part of a URL.
+func CheckCode(text string) error {
+	if text == "" || len(text) > 128 || strings.ContainsFunc(text, func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-' || r == '_')
-	})
+	}) {
+		return errors.New("this is no code of GitHub's")
+	}
+	return nil
 }
 
 // parseMade reads the answer. Whether the key is one that can sign is left

@@ -50,6 +50,10 @@ func Signer() Name { return Name{configFolder + "/signer"} }
 // github.com.
 func GitHubURL() Name { return Name{configFolder + "/github-url"} }
 
+// Probe is where a command tries, before it does what cannot be taken back,
+// whether the store takes entries. Nothing stays there.
+func Probe() Name { return Name{configFolder + "/probe"} }
+
 // LegacyInstallation is where the first system kept its one installation.
 func LegacyInstallation() Name { return Name{configFolder + "/installation-id"} }
 

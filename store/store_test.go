@@ -21,6 +21,7 @@ func TestLayout(t *testing.T) {
 		"config/github/app-client-id":          AppClientID(),
 		"config/github/private-key":            PrivateKey(),
 		"config/github/signer":                 Signer(),
+		"config/github/probe":                  Probe(),
 		"config/github/installation-id":        LegacyInstallation(),
 		"config/github/installations/my-org":   must(Installation("My-Org")),
 		"sandbox/sb-1/github-tokens/acme_corp": must(Token("sb-1", "ACME_corp")),

@@ -1,0 +1,41 @@
+package issuing
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// probeSize is about that of a private key of GitHub's, in bytes: a store may
+// take short values only.
+const probeSize = 1700
+
+// Probe returns an error unless the store takes an entry, shows it and removes
+// it. Nothing stays in the store, also when ctx ends in between.
+func Probe(ctx context.Context, s store.Store) error {
+	text := rand.Text()
+	text = strings.Repeat(text, probeSize/len(text))
+	err := s.Put(ctx, store.Probe(), store.NewSecret(text), store.Replace)
+	if err == nil {
+		err = shows(ctx, s, text)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWait)
+	defer cancel()
+	// Also after an error, which leaves open whether the entry was written.
+	if gone := s.Delete(ctx, store.Probe()); err == nil && gone != nil {
+		err = oneline.Join(gone, errors.New("delete "+store.Probe().String()+" by hand"))
+	}
+	return err
+}
+
+func shows(ctx context.Context, s store.Store, text string) error {
+	entry, err := s.Get(ctx, store.Probe())
+	if err == nil && entry.Value.Reveal() != text {
+		err = oneline.New("read "+store.Probe().String(), "it is not what was written", "look for another gatepass that uses this store")
+	}
+	return err
+}

@@ -1,0 +1,168 @@
+package manifestflow
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+//go:embed page.html
+var pageText string
+
+// style is in every page, since a stylesheet of its own would be one more thing
+// to serve. The content policy allows it by its hash.
+//
+//go:embed page.css
+var style string
+
+var (
+	pageTemplate = template.Must(template.New("page").Parse(strings.Replace(pageText, "STYLE", style, 1)))
+	styleHash    = sha256.Sum256([]byte(style))
+)
+
+// contentPolicy lets a page do nothing but look good, and post its forms here
+// and to GitHub.
+func (s *Server) contentPolicy() string {
+	github, _ := url.Parse(s.action) // made by mint.SettingsURL
+	return "default-src 'none'; base-uri 'none'; frame-ancestors 'none'" +
+		"; style-src 'sha256-" + base64.StdEncoding.EncodeToString(styleHash[:]) + "'" +
+		"; form-action 'self' https://" + github.Host
+}
+
+// A page is what the template shows: a form, or some words.
+type page struct {
+	Title   string
+	Bad     bool
+	Text    []string
+	Command string // to run, for copying
+	Link    *link
+	Refresh bool
+	Form    *form
+}
+
+type link struct{ URL, Text string }
+
+// A form is the question.
+type form struct {
+	Name, Owner, GitHub, Home string
+	Public, Org               bool
+	Account                   string // that may install a private App
+	Permissions               []permission
+	KeyGoes                   string
+	Until                     time.Time
+	Action, Manifest, Cancel  string
+}
+
+// A permission is a line of the table, in words.
+type permission struct{ Name, Level, Means string }
+
+func (s *Server) form() page {
+	home, _ := url.Parse(s.action)
+	f := &form{
+		Name: oneline.Escape(s.flow.Manifest.Name), Owner: "your account", Account: "your account", Org: s.flow.Org != "",
+		GitHub: home.Host, Home: "https://" + home.Host + "/", Public: s.flow.Manifest.Public,
+		Permissions: inWords(s.flow.Manifest.Permissions.Levels()), KeyGoes: oneline.Escape(s.flow.KeyGoes),
+		Until: s.until, Action: s.action, Manifest: s.manifest, Cancel: s.root + cancelPath,
+	}
+	if f.Org {
+		f.Owner, f.Account = "the organization "+s.flow.Org, s.flow.Org
+	}
+	return page{Title: "Create a GitHub App", Form: f}
+}
+
+// titles and uses say what GitHub's permissions are about, and what gatepass has
+// them for at the level of its verbs.
+var (
+	titles = map[string]string{
+		"contents": "Code", "issues": "Issues", "pull_requests": "Pull requests", "checks": "Checks",
+		"workflows": "Workflow files", "actions": "Actions", "metadata": "Metadata",
+	}
+	uses = map[string]string{
+		"contents read": "clone and fetch", "contents write": "clone, fetch and push", "issues write": "write issues and comments",
+		"pull_requests write": "open, review and comment on pull requests", "checks write": "report what checks found",
+		"workflows write": "push changes of .github/workflows", "actions write": "start, rerun and cancel workflow runs",
+	}
+	levelWords = map[string]string{"read": "read", "write": "read and write", "admin": "everything"}
+)
+
+// inWords ends with what GitHub adds by itself.
+func inWords(levels map[string]string) []permission {
+	var rows []permission
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		title := titles[name]
+		if title == "" {
+			title = strings.ReplaceAll(name, "_", " ")
+		}
+		rows = append(rows, permission{title, levelWords[levels[name]], uses[name+" "+levels[name]]})
+	}
+	if _, asked := levels["metadata"]; !asked {
+		rows = append(rows, permission{titles["metadata"], levelWords["read"], "see names of repositories; GitHub adds this to every App"})
+	}
+	return rows
+}
+
+// An Outcome is what came of the code.
+type Outcome struct {
+	App     string // the App's name; "" when GitHub gave none
+	KeptIn  string // where its key is, when it is stored
+	Install string // the page where the App is installed; "" when it is not known
+	Problem string // one line; "" when all went well
+	Command string // what to run now
+}
+
+func (o Outcome) page() page {
+	name := oneline.Escape(o.App)
+	p := page{Title: name + " is ready", Command: o.Command}
+	if o.Problem == "" {
+		p.Text = []string{"Its key is stored in " + oneline.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach, then run:"}
+	} else {
+		p.Bad, p.Title = true, "The App is not set up"
+		if name != "" {
+			p.Title = name + " is made, but not set up"
+		}
+		p.Text = []string{oneline.Escape(o.Problem)}
+	}
+	if o.Install != "" {
+		p.Link = &link{o.Install, "Install " + name}
+	}
+	return p
+}
+
+// The pages with no more than words.
+var (
+	foreignPage = page{Title: "This page is another browser's", Bad: true, Text: []string{
+		"It was opened in another browser or window already, or this browser keeps no cookies for 127.0.0.1.",
+		"Go on where it was opened, or run the command again and open the new address here.",
+	}}
+	wrongStatePage = page{Title: "This answer is not for this page", Bad: true, Text: []string{
+		"Somebody sent this browser here with a state that is not the one this page gave to GitHub. Nothing was changed.",
+	}}
+	noCodePage    = page{Title: "The answer has no code", Bad: true, Text: []string{"GitHub sends a code when it has made the App, and none came. Go back and try again."}}
+	usedPage      = page{Title: "This page is used", Bad: true, Text: []string{"It takes one answer. The terminal says what came of it."}}
+	cancelledPage = page{Title: "Cancelled", Text: []string{"No App was made. You can close this page."}}
+	workingPage   = page{Title: "Fetching the key", Refresh: true, Text: []string{"GitHub has made the App. Its key is being fetched and stored; the terminal says why that takes so long."}}
+)
+
+// render sends a page whole.
+func (s *Server) render(w http.ResponseWriter, status int, p page) {
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, p); err != nil {
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
