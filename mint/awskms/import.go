@@ -95,7 +95,7 @@ func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error
 	if err != nil {
 		return err
 	}
-	if err := fits(described.KeyMetadata, key); err != nil {
+	if err := fits(described.KeyMetadata, spec(key)); err != nil {
 		return oneline.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
 	}
 	arn := aws.ToString(described.KeyMetadata.Arn)
@@ -132,8 +132,8 @@ func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner
 	return err
 }
 
-// fits reports why the key cannot be imported into what was found.
-func fits(found *types.KeyMetadata, key *mint.KeySigner) error {
+// fits reports why a key of that spec cannot be imported into what was found.
+func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 	switch {
 	case found == nil || aws.ToString(found.Arn) == "":
 		return errors.New("the answer does not name the key")
@@ -143,8 +143,8 @@ func fits(found *types.KeyMetadata, key *mint.KeySigner) error {
 		return fmt.Errorf("its origin is %s, and nothing can be imported", found.Origin)
 	case found.KeyUsage != types.KeyUsageTypeSignVerify:
 		return fmt.Errorf("its key usage is %q, which is not to sign", found.KeyUsage)
-	case found.KeySpec != spec(key):
-		return fmt.Errorf("its key spec is %s, and the App's key is of %s", found.KeySpec, spec(key))
+	case found.KeySpec != wanted:
+		return fmt.Errorf("its key spec is %s, and the App's key is of %s", found.KeySpec, wanted)
 	}
 	return nil
 }

@@ -69,6 +69,22 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	return oneline.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
 }
 
+// Vacant returns nil where Import can put a key that GitHub is still to make. It
+// changes nothing, and cannot tell whether importing is allowed.
+func (s *Signer) Vacant(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	what := s.what("import")
+	switch public, err := s.PublicKey(ctx); {
+	case err == nil:
+		return oneline.New(what, "there is a key of that name already, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+	case !errors.Is(err, errAbsent):
+		return err
+	}
+	_, err := s.wrappingKey(ctx, what)
+	return err
+}
+
 // holds reports whether the key is in Vault already. Another one of that name is
 // an error.
 func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {

@@ -74,6 +74,22 @@ func TestImport(t *testing.T) {
 	checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "there is another key of that name")
 }
 
+func TestVacant(t *testing.T) {
+	v := newTransit(t)
+	checkError(t, serve(t, v).Vacant(t.Context()), "there is a key of that name already, SHA256:")
+	v.takeImports(noContent)
+	if err := serve(t, v).Vacant(t.Context()); err != nil {
+		t.Errorf("Vacant where no key is = %v, want nil", err)
+	}
+	v.Remove("transit/wrapping_key")
+	if err := serve(t, v).Vacant(t.Context()); err == nil {
+		t.Error("Vacant of an engine that takes no keys = nil, want an error")
+	}
+	if n := v.Count("POST transit/keys/app/import"); n != 0 {
+		t.Errorf("%d imports, want none", n)
+	}
+}
+
 // The key is there; it is only the answer that went missing.
 func TestImportWhoseAnswerIsLost(t *testing.T) {
 	v := newTransit(t)
