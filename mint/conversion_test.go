@@ -92,7 +92,7 @@ func TestConvertManifestFails(t *testing.T) {
 		kind    Kind
 		says    string
 	}{
-		{name: "used", code: used, kind: CodeSpent, says: "run gatepass app add"},
+		{name: "used", code: used, kind: CodeSpent, says: "good once, within an hour"},
 		{name: "made up", code: strings.Repeat("0", 40), kind: CodeSpent},
 		{name: "no code", code: "../app", kind: Refused, says: "no code of GitHub's"},
 		{name: "empty", code: "", kind: Refused},

@@ -39,7 +39,7 @@ var advice = map[Kind]string{
 	Unavailable:  "try again later; see https://www.githubstatus.com",
 	Renamed:      "write its new name in the profile",
 	Unsigned:     "see that the key can be reached: gatepass app status",
-	CodeSpent:    "make a private key in the settings of the App, then run gatepass app add",
+	CodeSpent:    "a code is good once, within an hour",
 }
 
 // An Error is GitHub's answer when it is not the one hoped for.

@@ -13,10 +13,12 @@ func (w *world) appCommand() *cli.Command {
 		UsageText:   "gatepass app COMMAND [options]",
 		Description: appAbout,
 		Subcommands: []*cli.Command{
+			w.appCreateCommand(),
 			w.appAddCommand(),
 			w.appDiscoverCommand(),
 			w.appStatusCommand(),
 			w.appRotateKeyCommand(),
+			w.appManifestCommand(),
 			w.appKeyCommand(),
 		},
 	}

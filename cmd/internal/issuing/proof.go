@@ -39,10 +39,15 @@ func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
 	case !ok || e.Kind != mint.BadKey:
 		return err
 	case e.Status == http.StatusNotFound:
-		return oneline.New(what, "GitHub has no App with this ID", "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url")
+		return &oneline.Error{
+			What: what, Why: "GitHub has no App with this ID",
+			Do: "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url", Err: err,
+		}
 	}
-	return oneline.New(what, "GitHub does not take the key "+mint.Fingerprint(key)+" for one of this App's: "+e.Message,
-		"compare it with those under Private keys in the App's settings")
+	return &oneline.Error{
+		What: what, Why: "GitHub does not take the key " + mint.Fingerprint(key) + " for one of this App's: " + e.Message,
+		Do: "compare it with those under Private keys in the App's settings", Err: err,
+	}
 }
 
 // approvalPage follows the address of an installation's settings. GitHub's own

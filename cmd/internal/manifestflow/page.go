@@ -45,8 +45,9 @@ type page struct {
 	Title   string
 	Bad     bool
 	Text    []string
-	Command string // to run, for copying
 	Link    *link
+	Then    string // what comes before Command
+	Command string // to run, for copying
 	Refresh bool
 	Form    *form
 }
@@ -124,19 +125,27 @@ type Outcome struct {
 func (o Outcome) page() page {
 	name := oneline.Escape(o.App)
 	p := page{Title: name + " is ready", Command: o.Command}
-	if o.Problem == "" {
-		p.Text = []string{"Its key is stored in " + oneline.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach, then run:"}
-	} else {
-		p.Bad, p.Title = true, "The App is not set up"
-		if name != "" {
-			p.Title = name + " is made, but not set up"
-		}
-		p.Text = []string{oneline.Escape(o.Problem)}
+	if o.Problem != "" {
+		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{oneline.Escape(o.Problem)}, "To run when that is mended:"
+		return p
 	}
+	p.Text = []string{"Its key is stored in " + oneline.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach."}
+	p.Then = "When it is installed, run this, and close the page:"
 	if o.Install != "" {
 		p.Link = &link{o.Install, "Install " + name}
 	}
 	return p
+}
+
+// trouble is how far it came.
+func (o Outcome) trouble(name string) string {
+	switch {
+	case name == "":
+		return "The App is not set up"
+	case o.KeptIn == "":
+		return name + " is made, but not set up"
+	}
+	return name + " is set up, but GitHub has not confirmed its key"
 }
 
 // The pages with no more than words.

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/cmd/internal/manifestflow"
+	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/urfave/cli/v2"
+)
+
+const appCreateAbout = `Opens a page on this machine that shows what GitHub App is wanted. One click
+there and one at GitHub make it; its credentials are then in the store, and
+GitHub has been shown that they are good. The page waits for five minutes.
+
+The App may do what --permissions says and nothing else, has no webhook, and
+can be installed by its owner alone. Of what GitHub hands out only the client
+ID and the private key are kept. With --key-to the key goes straight into AWS
+KMS or Vault, and the store keeps no more than its URL.
+
+A store that has an App already is left alone without --force, and whether it
+can be written is tried before anything is asked of GitHub. Should it fail
+after that, the key is in a file that only you can read, and a line says where.
+
+Without a browser on this machine, forward the page's port to it:
+  ssh -L 8765:127.0.0.1:8765 HOST gatepass app create --no-browser --port 8765
+
+Examples:
+  gatepass app create --org acme
+  gatepass app create --org acme --permissions clone,push,review --store 'ssm:///km?region=us-east-1'
+  gatepass app create --key-to 'awskms:///alias/gatepass?region=us-east-1' --github-url https://ghe.example`
+
+func (w *world) appCreateCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "create",
+		Usage:       "have GitHub make the App, by a page in your browser",
+		UsageText:   "gatepass app create [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]\n    [--store URL] [--key-to URL] [--github-url URL] [--force] [--no-browser] [--port N] [--json]",
+		Description: appCreateAbout,
+		Flags: append(manifestFlags(),
+			storeFlag(),
+			&cli.StringFlag{Name: "key-to", Usage: "import the key into a KMS, by its `URL`: awskms:///alias/NAME or vault+transit://MOUNT/KEY", DefaultText: "the store keeps it"},
+			githubFlag(),
+			&cli.BoolFlag{Name: "force", Usage: "replace the App that the store has", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "no-browser", Usage: "open no browser, only print the page's address", DisableDefaultText: true},
+			&cli.IntFlag{Name: "port", Usage: "the `PORT` of the page on 127.0.0.1", DefaultText: "a free one"},
+			jsonFlag(),
+		),
+		Action: w.appCreate,
+	}
+}
+
+// A vacancy is a KMS that can say whether it takes a key before there is one.
+type vacancy interface {
+	importer
+	Vacant(ctx context.Context) error
+}
+
+// A creation is one run of "app create".
+type creation struct {
+	*world
+	flow     manifestflow.Flow
+	store    store.Store
+	mode     store.Mode
+	github   string // https://HOST
+	settings string // the page with the Apps of their owner
+	kms      vacancy
+	keyTo    string // the URL of kms; "" where the store keeps the key
+	given    string // options that the commands to run next need, too
+	quiet    bool   // what is said on the way goes to stderr
+	browser  bool
+	patience time.Duration // for GitHub to give out the key
+	client   *http.Client  // nil means one of mint's
+}
+
+func (w *world) appCreate(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	o, err := w.creation(c)
+	if err != nil {
+		return err
+	}
+	if err := o.prepare(c.Context); err != nil {
+		return err
+	}
+	report, err := o.run(c.Context)
+	if err != nil {
+		return err
+	}
+	if o.quiet {
+		return writeJSON(w.stdout, report)
+	}
+	return o.print(report)
+}
+
+// creation reads the command line.
+func (w *world) creation(c *cli.Context) (*creation, error) {
+	m, err := manifest(c)
+	if err != nil {
+		return nil, err
+	}
+	if m.Name == "" {
+		m.Name = "gatepass-" + strings.ToLower(rand.Text()[:6])
+	}
+	if port := c.Int("port"); port < 0 || port > 65535 {
+		return nil, usage(c, "--port is a number up to 65535")
+	}
+	o := &creation{
+		world: w, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
+		flow: manifestflow.Flow{Manifest: m, Org: c.String("org"), Port: c.Int("port")},
+	}
+	if c.Bool("force") {
+		o.mode = store.Replace
+	}
+	if err := o.place(c); err != nil {
+		return nil, err
+	}
+	return o, o.destination(c)
+}
+
+// place says at which GitHub the App is made.
+func (o *creation) place(c *cli.Context) error {
+	github, err := o.world.github(c)
+	if err != nil {
+		return err
+	}
+	apps, err := mint.SettingsURL(cmp.Or(github, mint.DefaultGitHub), "")
+	if err != nil {
+		return wrong(c, err)
+	}
+	o.github = strings.TrimSuffix(apps, "/settings/apps")
+	o.flow.GitHub = o.github
+	o.settings, err = mint.SettingsURL(o.github, o.flow.Org)
+	return wrong(c, err)
+}
+
+// destination says where the key is to be.
+func (o *creation) destination(c *cli.Context) error {
+	named, err := issuing.StoreURL(c.String("store"), o.getenv)
+	if err != nil {
+		return err
+	}
+	if o.store, err = o.world.store(c); err != nil {
+		return err
+	}
+	o.flow.KeyGoes = address(named)
+	if c.String("store") != "" {
+		o.given = " --store " + word(named)
+	}
+	if o.keyTo = c.String("key-to"); o.keyTo == "" {
+		return nil
+	}
+	o.flow.KeyGoes = address(o.keyTo)
+	return o.openKMS(c)
+}
+
+func (o *creation) openKMS(c *cli.Context) error {
+	const into = "--key-to: a key is imported into awskms:// or vault+transit://"
+	if strings.HasPrefix(o.keyTo, "file:") {
+		return usage(c, into) // and is not read
+	}
+	kms, err := signer.Open(o.keyTo)
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if o.kms, ok = kms.(vacancy); !ok {
+		return usage(c, into)
+	}
+	return nil
+}
+
+// address is the URL of a store or key without how it is reached.
+func address(named string) string {
+	u, err := url.Parse(named)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// word is text as one word of a shell, plain where it can be.
+func word(text string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
+	}
+	if text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return text
+	}
+	return quoted(text)
+}
+
+// prepare finds out all that would be too late to find out once GitHub has made
+// the App.
+func (o *creation) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWait)
+	defer cancel()
+	if o.mode == store.CreateOnly {
+		if err := issuing.CheckFree(ctx, o.store); err != nil {
+			return err
+		}
+	}
+	if o.kms != nil {
+		if err := o.kms.Vacant(ctx); err != nil {
+			return err
+		}
+	}
+	if err := issuing.Probe(ctx, o.store); err != nil {
+		return oneline.Wrap("create the App: try to write to the store", err, "")
+	}
+	app, err := o.app()
+	if err != nil {
+		return err
+	}
+	return app.Reach(ctx)
+}
+
+// app speaks to GitHub without being any App yet.
+func (o *creation) app() (*mint.App, error) {
+	api, err := mint.APIURL(o.github)
+	if err != nil {
+		return nil, err
+	}
+	return &mint.App{URL: api, Client: o.client}, nil
+}

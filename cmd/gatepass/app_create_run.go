@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/cmd/internal/manifestflow"
+	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// fetchFor is how long GitHub is asked for the key when it has trouble. A code
+	// is good for an hour; people are not that patient.
+	fetchFor = 10 * time.Minute
+
+	// A GitHub that has just made an App may not know it everywhere yet.
+	proofs     = 5
+	proveAgain = time.Second
+)
+
+// createReport is the JSON of "app create".
+type createReport struct {
+	keyReport
+	KeyIn   string `json:"key_in"`
+	Install string `json:"install_url,omitempty"`
+	Next    string `json:"next"`
+}
+
+// run goes from the page to an App that is kept and known to be good.
+func (o *creation) run(ctx context.Context) (createReport, error) {
+	page, err := manifestflow.Open(o.flow)
+	if err != nil {
+		return createReport{}, oneline.Wrap("create the App", err, "")
+	}
+	defer page.Close()
+	o.announce(page.URL())
+	code, err := page.Code(ctx)
+	if err != nil {
+		return createReport{}, o.noCode(err)
+	}
+	report, outcome, err := o.finish(ctx, code)
+	if err != nil {
+		outcome.Problem = err.Error()
+	}
+	page.Finish(outcome)
+	return report, err
+}
+
+// announce prints the page's address before anything else.
+func (o *creation) announce(address string) {
+	o.say("open %s in a browser on this machine; it waits for five minutes\n", address)
+	if o.browser {
+		openBrowser(o.getenv, address)
+	}
+	u, err := url.Parse(address)
+	if err == nil && o.getenv("SSH_CONNECTION") != "" {
+		o.say("the browser is elsewhere? there, first: ssh -L %s:%s HOST\n", u.Port(), u.Host)
+	}
+}
+
+// say is for what is said on the way, which is no JSON.
+func (o *creation) say(format string, args ...any) {
+	to := o.stdout
+	if o.quiet {
+		to = o.stderr
+	}
+	fmt.Fprintf(to, format, args...)
+}
+
+// noCode says what it means that no code came: almost surely there is no App.
+func (o *creation) noCode(err error) error {
+	const what = "create the App"
+	look := "if GitHub has made it all the same, delete it at " + o.settings
+	switch {
+	case errors.Is(err, manifestflow.ErrCancelled):
+		return oneline.New(what, err.Error(), "")
+	case errors.Is(err, manifestflow.ErrLate):
+		return oneline.New(what, "GitHub sent no answer in time", "run it again; "+look)
+	}
+	return &oneline.Error{What: what, Why: "interrupted", Do: look, Err: err}
+}
+
+// finish has the key fetched, kept and proved. From the first of these on an
+// interrupt must not lose it.
+func (o *creation) finish(ctx context.Context, code string) (createReport, manifestflow.Outcome, error) {
+	made, err := o.fetch(ctx, code)
+	if err != nil {
+		return createReport{}, manifestflow.Outcome{}, err
+	}
+	outcome := manifestflow.Outcome{App: made.Name, Install: o.installPage(made.Registration)}
+	key, err := o.keep(ctx, made)
+	if err != nil {
+		if u, ok := errors.AsType[*unkeptError](err); ok {
+			outcome.Command = u.command
+		}
+		return createReport{}, outcome, err
+	}
+	outcome.KeptIn, outcome.Command = o.flow.KeyGoes, o.next(ctx)
+	report, err := o.prove(ctx, made, key)
+	report.KeyIn, report.Install, report.Next = o.flow.KeyGoes, outcome.Install, outcome.Command
+	return report, outcome, err
+}
+
+// fetch asks for the key until GitHub gives it out, refuses it for good, or
+// patience ends. A question on its way is never given up: its answer has the only
+// copy.
+func (o *creation) fetch(ctx context.Context, code string) (mint.Made, error) {
+	app, err := o.app()
+	if err != nil {
+		return mint.Made{}, err
+	}
+	until := time.Now().Add(o.patience)
+	for attempt := 1; ; attempt++ {
+		made, err := app.ConvertManifest(context.WithoutCancel(ctx), code)
+		if err == nil {
+			return made, nil
+		}
+		pause, ok := again(err, attempt)
+		if !ok || time.Now().Add(pause).After(until) {
+			return mint.Made{}, o.unfetched(err)
+		}
+		if attempt == 1 {
+			fmt.Fprintf(o.stderr, "gatepass: %s (trying again until %s)\n", oneline.Escape(err.Error()), until.Format("15:04"))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return mint.Made{}, o.unfetched(err)
+		}
+	}
+}
+
+// again reports whether, and after how long, GitHub is to be asked again.
+func again(err error, attempt int) (pause time.Duration, ok bool) {
+	e, is := errors.AsType[*mint.Error](err)
+	if !is || e.Kind != mint.Unavailable && e.Kind != mint.RateLimited {
+		return 0, false
+	}
+	return max(min(time.Duration(attempt)*time.Second, 15*time.Second), e.RetryAfter), true
+}
+
+// unfetched is an App without a key on this side.
+func (o *creation) unfetched(err error) error {
+	return oneline.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.given)
+}
+
+// prove shows GitHub that the kept key is the App's.
+func (o *creation) prove(ctx context.Context, made mint.Made, key signer.Signer) (createReport, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkWait)
+	defer cancel()
+	app, err := issuing.NewApp(made.Issuer(), key, o.github)
+	if err != nil {
+		return createReport{}, err
+	}
+	app.Client = o.client
+	proof, err := app.Prove(ctx)
+	for n := 1; n < proofs && isBadKey(err); n++ {
+		select {
+		case <-time.After(proveAgain):
+		case <-ctx.Done():
+		}
+		proof, err = app.Prove(ctx)
+	}
+	if err != nil {
+		return createReport{}, oneline.Wrap("create the App: its key is kept in "+o.flow.KeyGoes, err, "")
+	}
+	o.warnOfWider(proof.App)
+	return createReport{keyReport: keyReport{newAppReport(proof.App), summarize(proof.Key)}}, nil
+}
+
+func isBadKey(err error) bool {
+	e, ok := errors.AsType[*mint.Error](err)
+	return ok && e.Kind == mint.BadKey
+}
+
+// warnOfWider says what GitHub gave beyond what was asked.
+func (o *creation) warnOfWider(self mint.Registration) {
+	if wider := o.flow.Manifest.Permissions.Wider(self.Permissions); len(wider) > 0 {
+		fmt.Fprintf(o.stderr, "gatepass: the App may more than was asked: %s; take it back at %s\n", oneline.Escape(strings.Join(wider, ", ")), oneline.Escape(issuing.PermissionsURL(o.github, self)))
+	}
+}
+
+// installPage is where the App is installed; "" where its page is not GitHub's.
+func (o *creation) installPage(app mint.Registration) string {
+	if !strings.HasPrefix(app.HTMLURL, o.github+"/") {
+		return ""
+	}
+	return issuing.InstallURL(app)
+}
+
+// next is the command to run once the App is installed. Installations of an
+// earlier App are of no use any more.
+func (o *creation) next(ctx context.Context) string {
+	for _, err := range o.store.List(ctx, store.Installations()) {
+		if err == nil {
+			return "gatepass app discover --prune" + o.given
+		}
+	}
+	return "gatepass app discover" + o.given
+}
+
+func (o *creation) print(r createReport) error {
+	text := oneline.Escape
+	var b strings.Builder
+	fmt.Fprintf(&b, "the App %s is ready\n", text(r.App.Name))
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"owner", r.App.Owner},
+		{"client ID", r.App.ClientID},
+		{"key", r.Key.text()},
+		{"kept in", r.KeyIn},
+		{"page", r.App.URL},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
+	}
+	_ = t.Flush() // into memory
+	if r.Install != "" {
+		fmt.Fprintf(&b, "install it: %s\n", text(r.Install))
+	}
+	fmt.Fprintf(&b, "then run: %s\n", text(r.Next))
+	_, err := o.stdout.Write([]byte(b.String()))
+	return err
+}
