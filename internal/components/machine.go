@@ -30,6 +30,7 @@ const (
 	systemGitComponent = "git (system)"
 	newestGitComponent = "git (newest)"
 	awsComponent       = "git (middle) + AWS emulator"
+	chromiumComponent  = "Chromium"
 )
 
 // shells read what we write for them: hooks, install.sh, completions.
@@ -69,6 +70,7 @@ func (m machine) components() []Component {
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		secretService{},
+		debianPackage{chromiumComponent, chromium, []string{chromium, "--version"}},
 		m.newest(),
 		m.middle(),
 		vaultBuild{m.cache},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -17,6 +18,9 @@ const (
 	testTimeout = 5 * time.Minute
 	killAfter   = testTimeout + 10*time.Second
 )
+
+// chromium is the browser's package and program.
+const chromium = "chromium"
 
 // A runner runs suites where they belong and counts what came of it: one
 // for each package and git.
@@ -107,20 +111,8 @@ func (r *runner) runPackage(ctx context.Context, p testPackage) error {
 
 // runIn runs one package's tests in one place, if what they need is there.
 func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
-	if r.absent[where.name] {
-		r.skip(p.dir, where.name)
-		return
-	}
-	if p.suite.aws && r.aws == nil {
-		r.skip(p.dir, awsComponent)
-		return
-	}
-	if p.suite.vault && r.vault == nil {
-		r.skip(p.dir, vaultComponent)
-		return
-	}
-	if p.suite.keyring && r.absent[secretServiceComponent] {
-		r.skip(p.dir, secretServiceComponent)
+	if component := r.lacks(p.suite, where); component != "" {
+		r.skip(p.dir, component)
 		return
 	}
 	git, err := where.gitVersion(ctx, r.stage)
@@ -148,6 +140,23 @@ func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 	}
 }
 
+// lacks returns a component that a suite needs and that is missing, or "".
+func (r *runner) lacks(su suite, where place) string {
+	switch {
+	case r.absent[where.name]:
+		return where.name
+	case su.aws && r.aws == nil:
+		return awsComponent
+	case su.vault && r.vault == nil:
+		return vaultComponent
+	case su.keyring && r.absent[secretServiceComponent]:
+		return secretServiceComponent
+	case su.browser && r.absent[chromiumComponent]:
+		return chromiumComponent
+	}
+	return ""
+}
+
 // output runs a package's test binary and returns all it printed.
 func (r *runner) output(ctx context.Context, p testPackage, where place) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, killAfter)
@@ -158,6 +167,13 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	}
 	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
+	}
+	if p.suite.browser {
+		path, err := exec.LookPath(chromium)
+		if err != nil {
+			return "", err
+		}
+		env = append(env, "GATEPASS_TEST_CHROMIUM="+path)
 	}
 	args := []string{"./" + testBinary, "-test.v", "-test.timeout=" + testTimeout.String()}
 	if p.suite.keyring {

@@ -86,19 +86,20 @@ func TestRunnerRunsTheProbeOnThisMachine(t *testing.T) {
 	r := &runner{
 		stage:  newTestStage(t),
 		places: []place{{name: systemGitComponent}, {name: "absent", chroot: &chroot{}}},
-		absent: map[string]bool{"absent": true},
+		absent: map[string]bool{"absent": true, chromiumComponent: true},
 		out:    &out,
 	}
 	probe := suite{pattern: "./internal/components/testdata/probe", gits: everyGit}
 	needsAWS := probe
 	needsAWS.aws, needsAWS.gits = true, systemGit
+	needsBrowser := suite{pattern: probe.pattern, browser: true}
 	nowhere := suite{pattern: "./internal/components/testdata/nowhere"}
-	if err := r.run(t.Context(), []suite{probe, needsAWS, nowhere}); err != nil {
+	if err := r.run(t.Context(), []suite{probe, needsAWS, needsBrowser, nowhere}); err != nil {
 		t.Fatal(err)
 	}
 	r.summary()
-	if !strings.HasSuffix(out.String(), "\n1 passed, 1 failed, 2 skipped\n") {
-		t.Errorf("summary of\n%s\nwant 1 passed, 1 failed, 2 skipped", out.String())
+	if !strings.HasSuffix(out.String(), "\n1 passed, 1 failed, 3 skipped\n") {
+		t.Errorf("summary of\n%s\nwant 1 passed, 1 failed, 3 skipped", out.String())
 	}
 	if !strings.Contains(out.String(), "TestAWSAnswers: missing: the AWS emulator") {
 		t.Errorf("summary of\n%s\nwant it to list the test that skipped", out.String())

@@ -16,6 +16,7 @@ type suite struct {
 	aws     bool // needs the AWS emulator; its address is in the environment
 	vault   bool // needs Vault; address and root token are in the environment
 	keyring bool // runs in a session with an unlocked keyring, under the system's git
+	browser bool // needs Chromium; its path is in the environment
 	scripts bool // reads the module's testdata, as ../testdata
 }
 
@@ -47,8 +48,9 @@ func (g gits) include(where place) bool {
 // which a test may seal it for a moment: suites run one after the other. Where
 // GATEPASS_TEST_SECRET_SERVICE is set, the session's keyring is one for tests,
 // empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
-// a test may then change the system it runs in. One that cannot run without
-// something skips with a line that starts with "missing:".
+// a test may then change the system it runs in. GATEPASS_TEST_CHROMIUM is the
+// path of the browser. A test that cannot run without something skips with a line
+// that starts with "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
@@ -60,6 +62,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
 	{pattern: "./internal/demo", gits: everyGit},
+	{pattern: "./internal/browser", browser: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
 }
