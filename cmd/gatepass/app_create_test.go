@@ -173,6 +173,15 @@ func TestAppCreateOpensABrowser(t *testing.T) {
 	}
 }
 
+func TestPermissionVerbsAreMints(t *testing.T) {
+	for _, verb := range permissionVerbs {
+		verbs(t, verb)
+	}
+	if _, err := mint.Verbs("x"); err == nil || strings.Count(err.Error(), ",")+1 != len(permissionVerbs) {
+		t.Errorf("mint knows %v, want %v", err, permissionVerbs)
+	}
+}
+
 func TestOpener(t *testing.T) {
 	for _, c := range []struct {
 		system, variable, want string

@@ -37,7 +37,11 @@ func TestAppCreateLooksBeforeItAsks(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"a store that cannot be written", func(*createWorld) {}, []string{"--store", "file:///proc/nowhere/store"}, "try to write to the store: "},
+		{"a store that cannot be written", func(w *createWorld) {
+			if err := os.Symlink("nowhere", w.dir); err != nil {
+				w.t.Fatal(err)
+			}
+		}, nil, "try to write to the store: "},
 		{"a store that cannot be read", func(w *createWorld) { writeText(w.t, w.dir, "a file where the folder should be") }, nil, "not a directory"},
 		{"a GitHub that is down", func(w *createWorld) {
 			w.Fail(fakegithub.To(http.MethodGet, "/rate_limit"), fakegithub.Status(http.StatusServiceUnavailable), -1)

@@ -29,12 +29,15 @@ func (w *world) appManifestCommand() *cli.Command {
 	}
 }
 
+// permissionVerbs are those of [mint.Verbs], from the least to the rarest.
+var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
+
 // manifestFlags say what App is wanted.
 func manifestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
 		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, which nobody else at GitHub has", DefaultText: "gatepass-ORGANIZATION"},
-		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: clone, fetch, push, comment, review, checks, workflow, actions", Value: cli.NewStringSlice("clone", "push")},
+		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
 		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},
 		&cli.StringFlag{Name: "homepage", Usage: "the `URL` that the App's page at GitHub links to", Value: homepage},

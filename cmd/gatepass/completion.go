@@ -74,13 +74,15 @@ const (
 
 // choices are the values of options and arguments that have few.
 var choices = map[string][]string{
-	" install --guard":        guards(),
-	" token --format":         {"text", "json"},
-	" token --operation":      {"read", "write"},
-	" exec --operation":       {"read", "write"},
-	" policy check --verb":    {"create", "update", "force", "delete", "move"},
-	" policy export --format": {rulesetFormat},
-	" completion":             {"bash", "zsh", "fish"},
+	" app create --permissions":   permissionVerbs,
+	" app manifest --permissions": permissionVerbs,
+	" install --guard":            guards(),
+	" token --format":             {"text", "json"},
+	" token --operation":          {"read", "write"},
+	" exec --operation":           {"read", "write"},
+	" policy check --verb":        {"create", "update", "force", "delete", "move"},
+	" policy export --format":     {rulesetFormat},
+	" completion":                 {"bash", "zsh", "fish"},
 }
 
 func guards() []string {

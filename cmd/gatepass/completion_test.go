@@ -32,6 +32,7 @@ func TestCompletionKnowsTheCommands(t *testing.T) {
 		{" policy check", "--verb"},
 		{" install", "-n"},
 		{" completion", "zsh"},
+		{" app create", "--org"},
 	} {
 		if _, ok := offered(c.at)[c.word]; !ok {
 			t.Errorf("after gatepass%s, %q is not offered", c.at, c.word)

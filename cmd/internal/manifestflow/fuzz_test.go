@@ -39,9 +39,8 @@ func FuzzCallback(f *testing.F) {
 			t.Fatal(err)
 		}
 		query = strings.ReplaceAll(query, "STATE", s.state)
-		r := httptest.NewRequest(http.MethodGet, s.URL()+callbackPath, nil)
+		r := httptest.NewRequest(http.MethodGet, s.at(s.callbackPath()), nil)
 		r.URL.RawQuery = query
-		r.AddCookie(&s.cookie)
 		w := httptest.NewRecorder()
 		s.handler().ServeHTTP(w, r)
 		values, _ := url.ParseQuery(query)

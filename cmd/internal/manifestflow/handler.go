@@ -8,14 +8,6 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// What is below the page's secret folder.
-const (
-	formPath     = "app"
-	cancelPath   = "cancel"
-	callbackPath = "callback"
-	resultPath   = "result"
-)
-
 // holdResult is how long the result is waited for before the browser is told to
 // ask again.
 const holdResult = 20 * time.Second
@@ -25,11 +17,10 @@ const holdResult = 20 * time.Second
 // neither do forms of other pages.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+s.root+"{$}", s.enter)
-	mux.HandleFunc("GET "+s.root+formPath, s.withCookie(s.showForm))
-	mux.HandleFunc("POST "+s.root+cancelPath, s.withCookie(s.cancel))
-	mux.HandleFunc("GET "+s.root+callbackPath, s.withCookie(s.callback))
-	mux.HandleFunc("GET "+s.root+resultPath, s.withCookie(s.showResult))
+	mux.HandleFunc("GET "+s.root+"{$}", s.show)
+	mux.HandleFunc("GET "+s.callbackPath(), s.callback)
+	mux.HandleFunc("POST "+s.cancelPath(), s.cancel)
+	mux.HandleFunc("GET "+s.resultPath(), s.showResult)
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.setHeaders(w.Header())
@@ -54,21 +45,31 @@ func (s *Server) setHeaders(h http.Header) {
 	h.Set("Referrer-Policy", "strict-origin")
 }
 
-// enter gives the first browser the cookie that everything else asks for. Others
-// are turned away, as is the same one when it keeps no cookies: better now than
-// when GitHub has made the App.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
+// GitHub and whoever is shown the page know callbackPath; the other two are known
+// to the page only.
+func (s *Server) callbackPath() string { return s.root + "callback" }
+func (s *Server) cancelPath() string   { return s.root + s.inner + "/cancel" }
+func (s *Server) resultPath() string   { return s.root + s.inner + "/result" }
+
+// show serves the page to the first who asks, and by the cookie to the same
+// browser again: the address may be seen by other users of this machine, in the
+// list of processes, and the page has the state in it.
+func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	first := !s.claimed
+	first, over := !s.claimed, s.over
 	s.claimed = true
 	s.mu.Unlock()
-	if first {
+	switch {
+	case first:
 		http.SetCookie(w, &s.cookie)
-	} else if !s.hasCookie(r) {
+	case !s.hasCookie(r):
 		s.render(w, http.StatusForbidden, foreignPage)
 		return
+	case over:
+		http.Redirect(w, r, s.resultPath(), http.StatusSeeOther)
+		return
 	}
-	http.Redirect(w, r, s.root+formPath, http.StatusSeeOther)
+	s.render(w, http.StatusOK, s.form())
 }
 
 func (s *Server) hasCookie(r *http.Request) bool {
@@ -78,27 +79,6 @@ func (s *Server) hasCookie(r *http.Request) bool {
 
 // equal takes as long for a guess that is nearly right as for any other.
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-func (s *Server) withCookie(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if !s.hasCookie(r) {
-			s.render(w, http.StatusForbidden, foreignPage)
-			return
-		}
-		h(w, r)
-	}
-}
-
-func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	over := s.over
-	s.mu.Unlock()
-	if over {
-		http.Redirect(w, r, s.root+resultPath, http.StatusSeeOther)
-		return
-	}
-	s.render(w, http.StatusOK, s.form())
-}
 
 // end reports whether the caller is the one who ends the waiting.
 func (s *Server) end() bool {
@@ -136,11 +116,11 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.codes <- code[0]
-	http.Redirect(w, r, s.root+resultPath, http.StatusSeeOther) // the address bar forgets the code
+	http.Redirect(w, r, s.resultPath(), http.StatusSeeOther) // the address bar forgets the code
 }
 
 func (s *Server) showResult(w http.ResponseWriter, r *http.Request) {
-	hold := time.NewTimer(holdResult)
+	hold := time.NewTimer(s.hold)
 	defer hold.Stop()
 	select {
 	case <-s.finished:

@@ -7,9 +7,9 @@
 // private key, never comes near the browser: [Server.Code] returns the code, and
 // whoever called it says by [Server.Finish] what came of it.
 //
-// A code is only believed from the browser that opened the page, together with
-// the state that the page gave it: else another program or web page could have
-// gatepass keep an App of its own choice.
+// A code is only believed together with the state that the page gave to GitHub,
+// and the page is shown to one browser only: else another program or web page
+// could have gatepass keep an App of its own choice.
 package manifestflow
 
 import (
@@ -66,10 +66,12 @@ type Server struct {
 	manifest string // JSON
 	host     string // the only Host that requests may name
 	root     string // "/SECRET/", below which everything is
+	inner    string // another secret, which only the page knows
 	state    string
 	until    time.Time
 	cookie   http.Cookie
 	http     *http.Server
+	hold     time.Duration // how long an answer waits for the outcome
 
 	codes     chan string   // has room for one
 	cancelled chan struct{} // closed when the person cancels
@@ -78,7 +80,7 @@ type Server struct {
 	shownOnce sync.Once
 
 	mu      sync.Mutex // guards the rest
-	claimed bool       // a browser has the cookie
+	claimed bool       // a browser has been shown the page
 	over    bool       // a code was accepted, or the person cancelled
 	outcome Outcome
 }
@@ -109,11 +111,11 @@ func Open(f Flow) (*Server, error) {
 
 func newServer(f Flow, settings, host string) (*Server, error) {
 	s := &Server{
-		host: host, root: "/" + rand.Text() + "/", state: rand.Text(), until: time.Now().Add(f.Limit),
+		hold: holdResult, host: host, root: "/" + rand.Text() + "/", inner: rand.Text(), state: rand.Text(), until: time.Now().Add(f.Limit),
 		codes: make(chan string, 1), cancelled: make(chan struct{}), finished: make(chan struct{}), shown: make(chan struct{}),
 	}
 	s.cookie = http.Cookie{Name: "gatepass-" + rand.Text()[:8], Value: rand.Text(), Path: s.root, HttpOnly: true, SameSite: http.SameSiteLaxMode}
-	f.Manifest.RedirectURL = "http://" + host + s.root + callbackPath
+	f.Manifest.RedirectURL = "http://" + host + s.callbackPath()
 	text, err := f.Manifest.MarshalJSON()
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func newServer(f Flow, settings, host string) (*Server, error) {
 	return s, nil
 }
 
-// URL is where the page is. Whoever knows it can open the page once.
+// URL is where the page is. The first who opens it is shown the page.
 func (s *Server) URL() string { return "http://" + s.host + s.root }
 
 // Code waits for the code that GitHub sends with the browser. It returns

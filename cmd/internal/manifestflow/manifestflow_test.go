@@ -93,38 +93,40 @@ func (b browser) get(url string) reply {
 func entered(t *testing.T, s *Server) browser {
 	t.Helper()
 	b := newBrowser(t)
-	if got := b.get(s.URL()); got.status != http.StatusOK || got.path != s.root+formPath {
+	if got := b.get(s.URL()); got.status != http.StatusOK || got.path != s.root {
 		t.Fatalf("GET %s = %d at %s, want the form", s.URL(), got.status, got.path)
 	}
 	return b
 }
 
-func (s *Server) at(path string, query url.Values) string {
-	return s.URL() + path + "?" + query.Encode()
+func (s *Server) at(path string) string { return "http://" + s.host + path }
+
+func (s *Server) callbackWith(query url.Values) string {
+	return s.at(s.callbackPath()) + "?" + query.Encode()
 }
 
 func TestOnlyTheFirstBrowserIsServed(t *testing.T) {
 	s := open(t, aFlow(t))
-	ahead := newBrowser(t)
-	if got := ahead.do(http.MethodHead, s.URL(), http.Header{}); got.status != http.StatusMethodNotAllowed {
+	if got := newBrowser(t).do(http.MethodHead, s.URL(), http.Header{}); got.status != http.StatusMethodNotAllowed {
 		t.Errorf("HEAD = %d, want 405 and the page still to be opened", got.status)
-	}
-	if got := ahead.get(s.at(callbackPath, url.Values{"state": {s.state}, "code": {code}})); got.status != http.StatusForbidden {
-		t.Errorf("a callback before the page was opened = %d, want 403", got.status)
 	}
 	first := entered(t, s)
 	second := newBrowser(t)
-	for _, path := range []string{"", formPath, callbackPath + "?state=" + s.state + "&code=" + code, resultPath} {
-		if got := second.get(s.URL() + path); got.status != http.StatusForbidden || strings.Contains(got.body, s.state) {
-			t.Errorf("another browser at /%s = %d, want 403 and no state:\n%s", path, got.status, got.body)
+	for range 2 {
+		if got := second.get(s.URL()); got.status != http.StatusForbidden || strings.Contains(got.body, s.state) || strings.Contains(got.body, s.inner) {
+			t.Errorf("another browser = %d, want 403 and no secret:\n%s", got.status, got.body)
 		}
 	}
 	if got := first.get(s.URL()); got.status != http.StatusOK {
 		t.Errorf("the first browser again = %d, want 200", got.status)
 	}
+	s = open(t, aFlow(t))
 	withoutCookies := browser{t, &http.Client{Timeout: 10 * time.Second}}
-	if got := withoutCookies.get(open(t, aFlow(t)).URL()); got.status != http.StatusForbidden || !strings.Contains(got.body, "keeps no cookies") {
-		t.Errorf("a browser without cookies = %d %s, want 403 with the reason", got.status, got.body)
+	if got := withoutCookies.get(s.URL()); got.status != http.StatusOK {
+		t.Errorf("a browser without cookies = %d, want 200", got.status)
+	}
+	if got := withoutCookies.get(s.URL()); got.status != http.StatusForbidden || !strings.Contains(got.body, "keeps no cookies") {
+		t.Errorf("a browser without cookies again = %d %s, want 403 with the reason", got.status, got.body)
 	}
 }
 
@@ -137,21 +139,21 @@ func TestRequestsFromElsewhereGetNothing(t *testing.T) {
 		header             http.Header
 		status             int
 	}{
-		{"a name made to lead here", "GET", formPath, http.Header{"Host": {"evil.example:" + port}}, http.StatusMisdirectedRequest},
-		{"another name of this machine", "GET", formPath, http.Header{"Host": {"localhost:" + port}}, http.StatusMisdirectedRequest},
-		{"a host without the port", "GET", formPath, http.Header{"Host": {"127.0.0.1"}}, http.StatusMisdirectedRequest},
-		{"another page's form", "POST", cancelPath, http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
-		{"an old browser's form", "POST", cancelPath, http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden},
-		{"a form to the callback", "POST", callbackPath, http.Header{}, http.StatusMethodNotAllowed},
-		{"a form to the page", "POST", formPath, http.Header{}, http.StatusMethodNotAllowed},
-		{"a link to cancel", "GET", cancelPath, http.Header{}, http.StatusMethodNotAllowed},
-		{"another path", "GET", "x", http.Header{}, http.StatusNotFound},
+		{"a name made to lead here", "GET", s.root, http.Header{"Host": {"evil.example:" + port}}, http.StatusMisdirectedRequest},
+		{"another name of this machine", "GET", s.root, http.Header{"Host": {"localhost:" + port}}, http.StatusMisdirectedRequest},
+		{"a host without the port", "GET", s.root, http.Header{"Host": {"127.0.0.1"}}, http.StatusMisdirectedRequest},
+		{"another page's form", "POST", s.cancelPath(), http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
+		{"an old browser's form", "POST", s.cancelPath(), http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden},
+		{"a form to the callback", "POST", s.callbackPath(), http.Header{}, http.StatusMethodNotAllowed},
+		{"a form to the page", "POST", s.root, http.Header{}, http.StatusMethodNotAllowed},
+		{"a link to cancel", "GET", s.cancelPath(), http.Header{}, http.StatusMethodNotAllowed},
+		{"another path", "GET", s.root + "x", http.Header{}, http.StatusNotFound},
 	} {
-		if got := b.do(c.method, s.URL()+c.path, c.header); got.status != c.status {
+		if got := b.do(c.method, s.at(c.path), c.header); got.status != c.status {
 			t.Errorf("%s: %d, want %d", c.name, got.status, c.status)
 		}
 	}
-	for _, outside := range []string{"/", "/favicon.ico", "/" + callbackPath, "/x/" + formPath} {
+	for _, outside := range []string{"/", "/favicon.ico", "/callback", "/x/callback", s.root + "cancel", s.root + "result"} {
 		if got := b.get("http://" + s.host + outside); got.status != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", outside, got.status)
 		}
@@ -185,25 +187,25 @@ func TestTheCodeIsTakenOnce(t *testing.T) {
 		{"two codes", url.Values{"state": {s.state}, "code": {code, code}}, http.StatusBadRequest},
 		{"a path for a code", url.Values{"state": {s.state}, "code": {"../../user"}}, http.StatusBadRequest},
 	} {
-		if got := b.get(s.at(callbackPath, c.query)); got.status != c.status {
+		if got := b.get(s.callbackWith(c.query)); got.status != c.status {
 			t.Errorf("%s: %d, want %d", c.name, got.status, c.status)
 		}
 	}
 	go s.Finish(Outcome{App: "Sandbox Pass"})
-	if got := b.get(s.at(callbackPath, good)); got.status != http.StatusOK || got.path != s.root+resultPath {
+	if got := b.get(s.callbackWith(good)); got.status != http.StatusOK || got.path != s.resultPath() {
 		t.Errorf("the callback = %d at %s, want the result without the code", got.status, got.path)
 	}
 	if got, err := s.Code(t.Context()); got != code || err != nil {
 		t.Errorf("Code = %q, %v, want %q", got, err, code)
 	}
 	good.Set("code", strings.Repeat("0", 40))
-	if got := b.get(s.at(callbackPath, good)); got.status != http.StatusConflict {
+	if got := b.get(s.callbackWith(good)); got.status != http.StatusConflict {
 		t.Errorf("a second code = %d, want 409", got.status)
 	}
 	if got, err := s.Code(canceled(t)); err == nil {
 		t.Errorf("Code again = %q, want none", got)
 	}
-	if got := b.get(s.URL()); got.path != s.root+resultPath {
+	if got := b.get(s.URL()); got.path != s.resultPath() {
 		t.Errorf("the page afterwards is %s, want the result", got.path)
 	}
 }
@@ -216,16 +218,16 @@ func TestWaitingEnds(t *testing.T) {
 	}
 	s := open(t, aFlow(t))
 	b := entered(t, s)
-	if got := b.do(http.MethodPost, s.URL()+cancelPath, http.Header{"Sec-Fetch-Site": {"same-origin"}}); got.status != http.StatusOK {
+	if got := b.do(http.MethodPost, s.at(s.cancelPath()), http.Header{"Sec-Fetch-Site": {"same-origin"}}); got.status != http.StatusOK {
 		t.Errorf("Cancel = %d, want 200", got.status)
 	}
 	if _, err := s.Code(t.Context()); !errors.Is(err, ErrCancelled) {
 		t.Errorf("Code = %v, want ErrCancelled", err)
 	}
-	if got := b.get(s.at(callbackPath, url.Values{"state": {s.state}, "code": {code}})); got.status != http.StatusConflict {
+	if got := b.get(s.callbackWith(url.Values{"state": {s.state}, "code": {code}})); got.status != http.StatusConflict {
 		t.Errorf("a code after Cancel = %d, want 409", got.status)
 	}
-	if got := b.do(http.MethodPost, s.URL()+cancelPath, http.Header{}); got.status != http.StatusConflict {
+	if got := b.do(http.MethodPost, s.at(s.cancelPath()), http.Header{}); got.status != http.StatusConflict {
 		t.Errorf("Cancel again = %d, want 409", got.status)
 	}
 }

@@ -74,7 +74,7 @@ func (s *Server) form() page {
 		Name: oneline.Escape(s.flow.Manifest.Name), Owner: "your account", Account: "your account", Org: s.flow.Org != "",
 		GitHub: home.Host, Home: "https://" + home.Host + "/", Public: s.flow.Manifest.Public,
 		Permissions: inWords(s.flow.Manifest.Permissions.Levels()), KeyGoes: oneline.Escape(s.flow.KeyGoes),
-		Until: s.until, Action: s.action, Manifest: s.manifest, Cancel: s.root + cancelPath,
+		Until: s.until, Action: s.action, Manifest: s.manifest, Cancel: s.cancelPath(),
 	}
 	if f.Org {
 		f.Owner, f.Account = "the organization "+s.flow.Org, s.flow.Org
@@ -151,8 +151,8 @@ func (o Outcome) trouble(name string) string {
 // The pages with no more than words.
 var (
 	foreignPage = page{Title: "This page is another browser's", Bad: true, Text: []string{
-		"It was opened in another browser or window already, or this browser keeps no cookies for 127.0.0.1.",
-		"Go on where it was opened, or run the command again and open the new address here.",
+		"It was opened in another browser or window already, or is opened again in one that keeps no cookies for 127.0.0.1.",
+		"Go on where it was opened, or run the command again, with --no-browser, and open the new address here.",
 	}}
 	wrongStatePage = page{Title: "This answer is not for this page", Bad: true, Text: []string{
 		"Somebody sent this browser here with a state that is not the one this page gave to GitHub. Nothing was changed.",

@@ -28,7 +28,7 @@ func TestThePageAsksForExactlyTheManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	permissions, _ := m["default_permissions"].(map[string]any)
-	if m["redirect_url"] != s.URL()+callbackPath || m["name"] != "Sandbox Pass" || m["public"] != false || len(permissions) != 2 || permissions["contents"] != "write" {
+	if m["redirect_url"] != s.at(s.callbackPath()) || m["name"] != "Sandbox Pass" || m["public"] != false || len(permissions) != 2 || permissions["contents"] != "write" {
 		t.Errorf("the manifest is %v, want the flow's with this page as redirect_url", m)
 	}
 	for _, want := range []string{
@@ -120,7 +120,7 @@ func TestOutcomes(t *testing.T) {
 		b := entered(t, s)
 		done := make(chan struct{})
 		go func() { s.Finish(c.outcome); close(done) }()
-		page := b.get(s.URL() + resultPath).body
+		page := b.get(s.at(s.resultPath())).body
 		for _, want := range c.want {
 			if !strings.Contains(page, want) {
 				t.Errorf("%s: the result lacks %q:\n%s", c.name, want, page)
@@ -136,5 +136,23 @@ func TestOutcomes(t *testing.T) {
 		case <-time.After(lingerFor / 2):
 			t.Errorf("%s: Finish still waits, want it to return once the result was seen", c.name)
 		}
+	}
+}
+
+// A key that takes long to fetch is waited for without any script.
+func TestTheBrowserIsToldToAskAgain(t *testing.T) {
+	s := open(t, aFlow(t))
+	s.hold = time.Millisecond
+	b := entered(t, s)
+	if page := b.get(s.at(s.resultPath())).body; !strings.Contains(page, `<meta http-equiv="refresh" content="1">`) || !strings.Contains(page, "Fetching the key") {
+		t.Errorf("the result that is not there yet is\n%s\nwant a page that comes back", page)
+	}
+	go s.Finish(Outcome{App: "Sandbox Pass"})
+	page := ""
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(page, "is ready") && time.Now().Before(deadline); {
+		page = b.get(s.at(s.resultPath())).body
+	}
+	if strings.Contains(page, "refresh") || !strings.Contains(page, "is ready") {
+		t.Errorf("the result is\n%s\nwant success, once and for all", page)
 	}
 }
