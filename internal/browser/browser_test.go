@@ -80,12 +80,13 @@ func (w *world) localhost() string { return strings.Replace(w.URL(), "127.0.0.1"
 func (w *world) startBrowser(chromium string) {
 	w.t.Helper()
 	var process *exec.Cmd
+	scratch := w.t.TempDir()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(chromium), chromedp.UserDataDir(w.t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("ignore-certificate-errors-spki-list", w.publicKey()),
 		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-			cmd.Env = []string{"HOME=" + w.home}
+			cmd.Env = []string{"HOME=" + w.home, "TMPDIR=" + scratch} // a killed browser cleans nothing up
 			process = cmd
 		}),
 	}
