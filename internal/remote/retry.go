@@ -49,13 +49,19 @@ func (e *PassingError) wait(attempt int) time.Duration {
 }
 
 // Retry calls try until it returns something else than a [*PassingError], for
-// at most MaxAttempts times and never beyond ctx's deadline. When it gives up it
-// returns the last failure's Err.
+// at most MaxAttempts times and never beyond ctx's deadline. When it gives up, or
+// the deadline cuts an attempt off, it returns the last failure's Err.
 func Retry[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
+	var last error
 	for attempt := 1; ; attempt++ {
 		result, err := try(ctx)
 		passing, ok := errors.AsType[*PassingError](err)
-		if !ok {
+		switch {
+		case ok:
+			last = passing.Err
+		case err != nil && last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return result, last
+		default:
 			return result, err
 		}
 		if attempt == MaxAttempts || !sleep(ctx, passing.wait(attempt)) {

@@ -43,6 +43,38 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// What the server said is more use than that the time was up.
+func TestRetryTellsTheLastAnswer(t *testing.T) {
+	busy := errors.New("busy")
+	for _, c := range []struct {
+		name   string
+		answer error // of the first attempt
+		want   error
+	}{
+		{"an answer before", &PassingError{Err: busy}, busy},
+		{"none before", nil, context.DeadlineExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				answer := c.answer
+				_, err := Retry(ctx, func(ctx context.Context) (int, error) {
+					if err := answer; err != nil {
+						answer = nil
+						return 0, err
+					}
+					<-ctx.Done()
+					return 0, ctx.Err()
+				})
+				if !errors.Is(err, c.want) {
+					t.Errorf("Retry = %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}
+
 func FuzzRetryAfter(f *testing.F) {
 	for _, s := range []string{"", "0", "120", "-1", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"} {
 		f.Add(s)
