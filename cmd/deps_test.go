@@ -12,7 +12,8 @@ const module = "github.com/gatepass/gatepass/"
 
 // Families of packages that must not reach a small binary.
 var (
-	cloud      = []string{"github.com/aws/", "cloud.google.com/", "github.com/Azure/", "github.com/hashicorp/"}
+	cloud      = []string{"github.com/aws/", "github.com/hashicorp/"}
+	signers    = []string{"cloud.google.com/", "google.golang.org/", "github.com/googleapis/", "go.opentelemetry.io/", "github.com/Azure/", "github.com/AzureAD/"}
 	kubernetes = []string{"k8s.io/", "sigs.k8s.io/"}
 	gogit      = []string{"github.com/go-git/"}
 	framework  = []string{"github.com/urfave/"}
@@ -32,10 +33,10 @@ func join(lists ...[]string) []string {
 // TestCommandsLinkOnlyWhatTheyMay holds the dependency rule of ARCHITECTURE.md.
 func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 	forbidden := map[string][]string{
-		"git-credential-gatepass": join(cloud, kubernetes, gogit, framework, keyring, network, starters),
-		"gatepass-askpass":        join(cloud, kubernetes, gogit, framework, keyring, network, starters),
-		"gatepass-pre-push":       join(cloud, kubernetes, gogit, framework, keyring, network),
-		"gatepass-agent":          join(kubernetes, gogit, framework),
+		"git-credential-gatepass": join(cloud, signers, kubernetes, gogit, framework, keyring, network, starters),
+		"gatepass-askpass":        join(cloud, signers, kubernetes, gogit, framework, keyring, network, starters),
+		"gatepass-pre-push":       join(cloud, signers, kubernetes, gogit, framework, keyring, network),
+		"gatepass-agent":          join(signers, kubernetes, gogit, framework),
 		"gatepass":                kubernetes,
 	}
 	needModule(t)

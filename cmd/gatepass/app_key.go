@@ -22,7 +22,7 @@ func appKeyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
 		privateKeyFlag(),
-		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key instead: awskms:///alias/NAME, vault+transit://MOUNT/KEY or file:///PATH"},
+		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key instead: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY, vault+transit://MOUNT/KEY or file:///PATH"},
 		githubFlag(),
 	}
 }

@@ -22,6 +22,8 @@ The fingerprint is the one under "Private keys" in the App's settings.
 Examples:
   gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
   gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'awskms:///alias/gatepass?region=us-east-1'
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer gcpkms://projects/acme/locations/europe-west1/keyRings/git/cryptoKeys/app
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer azurekeys://acme-git.vault.azure.net/app
   gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'vault+transit://transit/gatepass?addr=https://vault.example'`
 
 // checkWait bounds the check, with its questions to a KMS and to GitHub.

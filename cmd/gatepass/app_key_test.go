@@ -131,8 +131,14 @@ func TestAppKeyCheck(t *testing.T) {
 	}
 }
 
+const (
+	googleKey = "gcpkms://projects/acme/locations/global/keyRings/git/cryptoKeys/app"
+	azureKey  = "azurekeys://acme-git.vault.azure.net/app"
+)
+
 func TestAppKeyCheckFails(t *testing.T) {
 	w := newAppWorld(t)
+	w.variables = []string{"GOOGLE_APPLICATION_CREDENTIALS=/does/not/exist", "AZURE_TOKEN_CREDENTIALS=none"} // nobody is asked
 	open := filepath.Join(t.TempDir(), "open.pem")
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -149,6 +155,8 @@ func TestAppKeyCheckFails(t *testing.T) {
 		{"a key that all can read", append(id, "--private-key-file", open), 1, "run chmod 600 on it"},
 		{"a signer that is none", append(id, "--signer", "env://KEY"), 1, "there is no signer env://"},
 		{"a KMS without a region", append(id, "--signer", "awskms:///alias/x"), 1, "look at the KMS key alias/x: no AWS region is set"},
+		{"a Google key without credentials", append(id, "--signer", googleKey), 1, "choose a version of the Google Cloud KMS key projects/acme/locations/global/keyRings/git/cryptoKeys/app: the Google credentials cannot be read: open /does/not/exist: "},
+		{"an Azure key without credentials", append(id, "--signer", azureKey), 1, "look at the Azure key acme-git.vault.azure.net/app: the credentials cannot be chosen: "},
 		{"a Vault without an address", append(id, "--signer", "vault+transit://transit/x"), 1, "no address of Vault is set"},
 		{"no GitHub there", append(id, "--private-key-file", w.key, "--github-url", "http://github.test"), 2, "want https://HOST"},
 		{"no App", []string{"--private-key-file", w.key}, 2, "--app-client-id is missing"},
@@ -177,7 +185,9 @@ func TestAppKeyImportRefuses(t *testing.T) {
 		{"no target", []string{"--private-key-file", w.key}, 2, "give both --private-key-file and --to"},
 		{"no key", []string{"--to", "awskms:///alias/x"}, 2, "give both --private-key-file and --to"},
 		{"a file as the target", []string{"--private-key-file", w.key, "--to", "file://" + w.other}, 2, "a key is imported into awskms:// or vault+transit://"},
-		{"an unknown target", []string{"--private-key-file", w.key, "--to", "gcpkms://x"}, 1, "there is no signer gcpkms://"},
+		{"an unknown target", []string{"--private-key-file", w.key, "--to", "env://KEY"}, 1, "there is no signer env://"},
+		{"Google Cloud KMS", []string{"--private-key-file", w.key, "--to", googleKey}, 2, "a key is imported into awskms:// or vault+transit://"},
+		{"Azure Key Vault", []string{"--private-key-file", w.key, "--to", azureKey}, 2, "a key is imported into awskms:// or vault+transit://"},
 		{"no key there", []string{"--private-key-file", w.key + "x", "--to", "awskms:///alias/x"}, 1, "read the App's key: open "},
 		{"a KMS without a region", []string{"--private-key-file", w.key, "--to", "awskms:///alias/x"}, 1, "no AWS region is set"},
 	} {

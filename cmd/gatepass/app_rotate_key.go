@@ -38,7 +38,7 @@ func (w *world) appRotateKeyCommand() *cli.Command {
 		Description: appRotateKeyAbout,
 		Flags: issuingFlags(
 			privateKeyFlag(),
-			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME or vault+transit://MOUNT/KEY"},
+			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY or vault+transit://MOUNT/KEY"},
 			&cli.StringFlag{Name: "key-to", Usage: "the `URL` of a key in a KMS that the file is imported into"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "prove the key, and change nothing", DisableDefaultText: true},
 		),

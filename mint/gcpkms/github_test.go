@@ -35,5 +35,8 @@ func TestAThousandMintsSignOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if self, err := app.Self(t.Context()); err != nil || self.ID != registered.ID {
+		t.Errorf("Self = %+v, %v, want the App whose key it is", self, err)
+	}
 	checkCalls(t, d, 1, 1, 1)
 }

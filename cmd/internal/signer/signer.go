@@ -8,11 +8,13 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/awskms"
+	"github.com/gatepass/gatepass/mint/azurekeys"
+	"github.com/gatepass/gatepass/mint/gcpkms"
 	"github.com/gatepass/gatepass/mint/vaulttransit"
 )
 
 // Known are the forms that Open takes, for messages and help.
-const Known = "file:///PATH, awskms:///alias/NAME and vault+transit://MOUNT/KEY"
+const Known = "file:///PATH, awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY and vault+transit://MOUNT/KEY"
 
 // A Signer signs with a key whose public half can be shown.
 type Signer interface {
@@ -32,6 +34,10 @@ func Open(rawURL string) (Signer, error) {
 		return openFile(u)
 	case "awskms":
 		return opened(awskms.Open(u))
+	case "gcpkms":
+		return opened(gcpkms.Open(u))
+	case "azurekeys":
+		return opened(azurekeys.Open(u))
 	case "vault+transit":
 		return opened(vaulttransit.Open(u))
 	case "":

@@ -30,6 +30,9 @@ func TestOpen(t *testing.T) {
 	for _, c := range []struct{ url, kind string }{
 		{"file://" + writeKey(t, 0o600), "*mint.KeySigner"},
 		{"awskms:///alias/gatepass?region=us-east-1", "*awskms.Signer"},
+		{"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "*gcpkms.Signer"},
+		{"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "*gcpkms.Signer"},
+		{"azurekeys://gatepass-git.vault.azure.net/app", "*azurekeys.Signer"},
 		{"vault+transit://transit/gatepass?addr=https://vault.example", "*vaulttransit.Signer"},
 	} {
 		s, err := Open(c.url)
@@ -45,7 +48,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"/etc/key.pem", "this is no URL"},
 		{"%", "this is no URL"},
 		{"-----BEGIN RSA PRIVATE KEY-----", "this is no URL"},
-		{"gcpkms://projects/x", "there is no signer gcpkms://; write one of"},
+		{"gcpkms:///projects/x", "this is no key; write gcpkms://projects/"},
+		{"azurekeys://vault.example/app", "its host is no Key Vault"},
+		{"azurekms://x", "there is no signer azurekms://; write one of"},
 		{"vault://transit/key", "there is no signer vault://"},
 		{"env://KEY", "there is no signer env://"},
 		{"file://key.pem", "an absolute path on this machine"},
