@@ -24,9 +24,14 @@ const (
 // GitHub as they are now.
 type Pass struct {
 	Issuer  *Issuer      // as it would be for one workspace
+	Only    string       // the one workspace to look after, due or not; "" means all
 	Workers int          // workspaces worked on at once; 0 means 20
 	Force   bool         // replace every token, due or not
 	Each    func(Result) // told of each workspace that was due, one at a time; nil means nobody is
+
+	// Stop is closed when no further workspace is to be begun. Those that are
+	// worked on are finished, and the rest is deferred. nil is never closed.
+	Stop <-chan struct{}
 }
 
 // A Result is what became of one workspace.
@@ -37,7 +42,7 @@ type Result struct {
 
 // A Summary is what a pass found and did.
 type Summary struct {
-	Workspaces int       // in the ledger
+	Workspaces int       // in the ledger, or the only one
 	Due        int       // of them
 	Refreshed  int       // of those due: all is well now
 	Failed     int       // of those due: something is wrong
@@ -59,7 +64,8 @@ type item struct {
 }
 
 // Run makes the pass. The error is about the ledger as a whole, or that ctx
-// ended before all was done; single workspaces are counted in the summary.
+// ended before all was done; single workspaces are counted in the summary. It
+// wraps [store.ErrNotFound] where the ledger does not know the only one.
 func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w := p.worker()
 	begun := w.issuer.now()
@@ -107,6 +113,9 @@ func (w *worker) count(e Event) {
 
 // due reads the ledger, and keeps of each record no more than its turn.
 func (w *worker) due(ctx context.Context) ([]item, error) {
+	if w.pass.Only != "" {
+		return w.only(ctx)
+	}
 	installed, err := w.issuer.shared.stored(ctx, w.issuer)
 	if err != nil {
 		return nil, err
@@ -131,6 +140,21 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	slices.SortStableFunc(items, func(a, b item) int { return a.ends.Compare(b.ends) })
 	w.sum.Due = len(items)
 	return items, nil
+}
+
+// only looks for one workspace. Somebody asked for it, so that what its record
+// does not say is put in order as well, such as a token that is gone.
+func (w *worker) only(ctx context.Context) ([]item, error) {
+	r, err := w.issuer.Load(ctx, w.pass.Only)
+	if err != nil {
+		return nil, err
+	}
+	ends := r.Soonest()
+	w.sum.Workspaces, w.sum.Due = 1, 1
+	if !ends.IsZero() && !ends.After(w.issuer.now()) {
+		w.sum.Expired = 1
+	}
+	return []item{{id: r.ID, ends: ends}}, nil
 }
 
 // look decides by the record alone whether a workspace has something due: as if
@@ -191,8 +215,8 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 	switch {
 	case it.err != nil:
 		return result, it.ends
-	case ctx.Err() != nil:
-		result.Err = deferred("the time of this pass is over")
+	case ctx.Err() != nil, w.isStopped():
+		result.Err = deferred(timeIsOver)
 		return result, it.ends
 	case w.canWait(it):
 		result.Err = deferred("GitHub's rate limit is nearly used up")
@@ -202,11 +226,25 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 	if errors.Is(err, store.ErrNotFound) && r == nil {
 		err = nil // destroyed meanwhile
 	}
+	if err != nil && ctx.Err() != nil {
+		err = deferred(timeIsOver)
+	}
 	result.Err = err
 	if r == nil {
 		return result, it.ends
 	}
 	return result, r.Soonest()
+}
+
+const timeIsOver = "the time of this pass is over"
+
+func (w *worker) isStopped() bool {
+	select {
+	case <-w.pass.Stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // canWait reports whether a token lives until GitHub's limit is whole again,

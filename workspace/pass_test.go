@@ -236,6 +236,68 @@ func TestPassEndsWithItsTime(t *testing.T) {
 	}
 }
 
+// A pass that is told to stop finishes what it has begun.
+func TestPassStops(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(5, "acme/widgets")
+	c.Advance(45 * time.Minute)
+	stop := make(chan struct{})
+	i := c.run(&mortal{})
+	i.Audit = func(e Event) { // told while the first workspace is worked on
+		if e.Type == Generated {
+			close(stop)
+		}
+	}
+	sum, err := (&Pass{Issuer: i, Workers: 1, Stop: stop}).Run(t.Context())
+	if err != nil || sum.Refreshed != 1 || sum.Deferred != 4 || sum.Failed != 0 || sum.Minted != 1 {
+		t.Errorf("Run = %+v, %v, want one finished and four deferred", sum, err)
+	}
+}
+
+// What is given up when time is over has not failed.
+func TestPassGivesUp(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(3, "acme/widgets")
+	c.Advance(45 * time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	i := c.run(&mortal{})
+	i.App.Client = &http.Client{Transport: giveUp{cancel}}
+	sum, err := (&Pass{Issuer: i, Workers: 1}).Run(ctx)
+	if !errors.Is(err, context.Canceled) || sum.Deferred != 3 || sum.Failed != 0 {
+		t.Errorf("Run = %+v, %v, want all deferred", sum, err)
+	}
+}
+
+// giveUp is a GitHub that is asked when time is up.
+type giveUp struct{ cancel func() }
+
+func (g giveUp) RoundTrip(r *http.Request) (*http.Response, error) {
+	g.cancel()
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// One workspace is looked after whether its record has something due or not.
+func TestPassOverOne(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.settle(3, "acme/widgets")
+	ctx := t.Context()
+	token, _ := store.Token("sb-1", "acme")
+	if err := c.store.Delete(ctx, token); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx)
+	if err != nil || sum.Workspaces != 1 || sum.Due != 1 || sum.Refreshed != 1 || sum.Minted != 1 || sum.Soonest.IsZero() {
+		t.Errorf("a pass over sb-1 = %+v, %v, want its lost token replaced", sum, err)
+	}
+	if sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx); err != nil || sum.Minted != 0 || sum.Refreshed != 1 {
+		t.Errorf("another = %+v, %v, want nothing minted", sum, err)
+	}
+	if sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-9"}).Run(ctx); !errors.Is(err, store.ErrNotFound) || sum.Due != 0 {
+		t.Errorf("a pass over an unknown workspace = %+v, %v, want ErrNotFound", sum, err)
+	}
+}
+
 // The figure, with a tenth of the workspaces; "make bench" has them all.
 func TestPassOverAThousand(t *testing.T) {
 	c := newCrowd(t, 100_000)
