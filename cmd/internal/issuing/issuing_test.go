@@ -15,13 +15,15 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-var testKey = func() string {
+var testKey = newKey()
+
+func newKey() string {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
-}()
+}
 
 func newStore(t *testing.T) store.Store {
 	t.Helper()
