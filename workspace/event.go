@@ -14,10 +14,11 @@ const (
 	Failed    Type = "token_generation_failed" // none could be
 	Ended     Type = "token_revoked"           // a token was revoked
 	Lost      Type = "token_lost"              // a token may be alive that nobody has; it runs out by itself
+	Created   Type = "workspace_created"       // the ledger has a record of it now
 	Destroyed Type = "workspace_destroyed"     // nothing of the workspace is left
 )
 
-// An Event is something that happened to a workspace's tokens. It holds no
+// An Event is something that happened to a workspace or its tokens. It holds no
 // secret: a token is known by its hash, the form of GitHub's audit log.
 type Event struct {
 	Type         Type

@@ -150,8 +150,9 @@ func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.
 // prepare writes what the workspace may have.
 func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (*Record, error) {
 	r, err := i.Load(ctx, id)
+	isNew := errors.Is(err, store.ErrNotFound)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case isNew:
 		r = &Record{ID: id, Created: i.now()}
 	case err != nil:
 		return nil, err
@@ -160,7 +161,11 @@ func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time
 	}
 	r.Profile, r.Repositories, r.Margin = p.Name, p.Repositories, margin
 	r.Permissions, r.Optional = p.Permissions, p.Optional
-	return r, i.save(ctx, r)
+	err = i.save(ctx, r)
+	if err == nil && isNew {
+		i.tell(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
+	}
+	return r, err
 }
 
 // Refresh gives the workspace what its record says: what ends soon is replaced,

@@ -25,6 +25,7 @@ const (
 type Pass struct {
 	Issuer  *Issuer      // as it would be for one workspace
 	Only    string       // the one workspace to look after, due or not; "" means all
+	New     *Profile     // with Only: makes that workspace, should the ledger not know it; nil does not
 	Workers int          // workspaces worked on at once; 0 means 20
 	Force   bool         // replace every token, due or not
 	Each    func(Result) // told of each workspace that was due, one at a time; nil means nobody is
@@ -37,8 +38,12 @@ type Pass struct {
 // A Result is what became of one workspace.
 type Result struct {
 	Workspace string
-	Err       error // nil when all is well; ErrBusy and ErrDeferred are for a later pass
+	Err       error // nil when all is well
 }
+
+// IsLeft reports whether the workspace is left to another run or a later pass,
+// which may succeed by itself.
+func (r Result) IsLeft() bool { return errors.Is(r.Err, ErrBusy) || isDeferral(r.Err) }
 
 // A Summary is what a pass found and did.
 type Summary struct {
@@ -61,6 +66,8 @@ type item struct {
 	id   string
 	ends time.Time // its first token; zero where it has none yet
 	err  error     // its record cannot be read
+
+	isUnknown bool // to the ledger
 }
 
 // Run makes the pass. The error is about the ledger as a whole, or that ctx
@@ -146,6 +153,10 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 // does not say is put in order as well, such as a token that is gone.
 func (w *worker) only(ctx context.Context) ([]item, error) {
 	r, err := w.issuer.Load(ctx, w.pass.Only)
+	if errors.Is(err, store.ErrNotFound) && w.pass.New != nil {
+		w.sum.Workspaces, w.sum.Due = 1, 1
+		return []item{{id: w.pass.Only, isUnknown: true}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +233,7 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 		result.Err = deferred("GitHub's rate limit is nearly used up")
 		return result, it.ends
 	}
-	r, err := w.issuer.Refresh(ctx, it.id, w.pass.Force)
+	r, err := w.run(ctx, it)
 	if errors.Is(err, store.ErrNotFound) && r == nil {
 		err = nil // destroyed meanwhile
 	}
@@ -234,6 +245,13 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 		return result, it.ends
 	}
 	return result, r.Soonest()
+}
+
+func (w *worker) run(ctx context.Context, it item) (*Record, error) {
+	if it.isUnknown {
+		return w.issuer.Create(ctx, it.id, w.pass.New, 0)
+	}
+	return w.issuer.Refresh(ctx, it.id, w.pass.Force)
 }
 
 const timeIsOver = "the time of this pass is over"
@@ -270,7 +288,7 @@ func (w *worker) finish(r Result, ends time.Time) {
 		w.sum.Refreshed++
 	case errors.Is(r.Err, ErrBusy):
 		w.sum.Busy++
-	case isDeferral(r.Err):
+	case r.IsLeft():
 		w.sum.Deferred++
 	default:
 		w.sum.Failed++

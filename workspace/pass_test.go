@@ -296,6 +296,15 @@ func TestPassOverOne(t *testing.T) {
 	if sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-9"}).Run(ctx); !errors.Is(err, store.ErrNotFound) || sum.Due != 0 {
 		t.Errorf("a pass over an unknown workspace = %+v, %v, want ErrNotFound", sum, err)
 	}
+	for range 2 { // the second time, the record counts
+		sum, err = (&Pass{Issuer: c.run(&mortal{}), Only: "sb-9", New: profile(t, "octo/widgets")}).Run(ctx)
+		if err != nil || sum.Due != 1 || sum.Refreshed != 1 {
+			t.Errorf("a pass that makes it = %+v, %v, want it well", sum, err)
+		}
+	}
+	if r, err := c.run(&mortal{}).Load(ctx, "sb-9"); err != nil || len(r.Tokens) != 1 || r.Tokens[0].Owner != "octo" {
+		t.Errorf("its record = %+v, %v, want one token for octo", r, err)
+	}
 }
 
 // The figure, with a tenth of the workspaces; "make bench" has them all.

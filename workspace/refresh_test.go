@@ -290,7 +290,7 @@ func TestEventsHoldNoSecret(t *testing.T) {
 	if _, err := i.Destroy(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
-	if want := []Type{Generated, Ended, Destroyed}; !slices.Equal(types, want) {
+	if want := []Type{Created, Generated, Ended, Destroyed}; !slices.Equal(types, want) {
 		t.Errorf("events = %v, want %v", types, want)
 	}
 }
