@@ -6,6 +6,8 @@ GO       ?= go
 BIN      := bin
 PREFIX   ?= /usr/local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
+# Without it, AWS's library for Lambda functions doubles gatepass-refresher.
+TAGS     := lambda.norpc
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
 MANDIR   ?= $(PREFIX)/share/man/man1
 COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
@@ -17,7 +19,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo dist install uninstall clean
+.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo dist lambda install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,7 +28,7 @@ build: $(COMMANDS) ## build the programs into bin/
 
 $(COMMANDS):
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/$@ ./cmd/$@
+	$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(BIN)/$@ ./cmd/$@
 
 demo: build ## the whole story on this machine: clone, push, refused push, stale token
 	@$(BIN)/gatepass demo
@@ -63,7 +65,10 @@ uninstall: ## remove them again (run gatepass uninstall first)
 	rm -f $(DESTDIR)$(MANDIR)/gatepass.1 $(DESTDIR)$(MANDIR)/gatepass-*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 dist: ## release archives for linux in dist/, with install.sh for images
-	@sh internal/tools/dist.sh "$(GO)" "$(LDFLAGS)" $(COMMANDS)
+	@sh internal/tools/dist.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)" $(COMMANDS)
+
+lambda: ## the zips of gatepass-refresher for AWS Lambda in dist/
+	@sh internal/tools/lambda.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)"
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

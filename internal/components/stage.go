@@ -63,7 +63,7 @@ func (s stage) buildBinaries(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.module, "cmd")); err != nil {
 		return fmt.Errorf("build the binaries: %w", err)
 	}
-	_, err := s.goCommand(ctx, "build", "-trimpath", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
+	_, err := s.goCommand(ctx, "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
 	return err
 }
 

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambda/messages"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// runtimeAPI is by what a program knows that AWS Lambda started it
+// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
+const runtimeAPI = "AWS_LAMBDA_RUNTIME_API"
+
+// The errorType of invocations that fail.
+const (
+	badConfiguration = "BadConfiguration"
+	badPayload       = "BadPayload"
+	workspaceUnknown = "UnknownWorkspace"
+	workspaceFailed  = "WorkspaceFailed"
+	passIsFailed     = "PassFailed"
+)
+
+// Of an invocation's time the last part is kept: a share of it, so that a
+// function with little time does something as well, and no more than is of use.
+const (
+	reserveShare = 4 // to finish what was begun, and
+	maxReserve   = 40 * time.Second
+	answerShare  = 20 // to give it up, tidy up and answer
+	maxAnswer    = 10 * time.Second
+)
+
+// serveLambda answers invocations until ctx ends. Its options are the
+// environment's.
+func serveLambda(ctx context.Context, getenv func(string) string, stderr io.Writer) int {
+	log.SetFlags(0) // the library writes each error reply, as JSON
+	log.SetOutput(stderr)
+	go lambda.StartWithOptions(newInvoked(getenv, stderr), lambda.WithContext(ctx)) // it never returns
+	<-ctx.Done()
+	return 0
+}
+
+// invoked is the function. What it is set up with wrongly is the answer to every
+// invocation: whoever invokes it is told, as is the alarm on its errors.
+type invoked struct {
+	refresher *refresher
+	err       error
+}
+
+func newInvoked(getenv func(string) string, stderr io.Writer) *invoked {
+	o, err := parse(nil, getenv)
+	if err == nil && o.store == "" {
+		err = errors.New(issuing.StoreVariable + " is not set")
+	}
+	if err != nil {
+		return &invoked{err: oneline.Wrap("configure the function", err, "set its environment as docs/refresher.md says")}
+	}
+	r, err := newRefresher(o, getenv, newLogger(stderr, o.logFormat))
+	return &invoked{r, err}
+}
+
+// Invoke implements [lambda.Handler].
+func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	if i.err != nil {
+		return nil, reply(badConfiguration, i.err)
+	}
+	q, err := parsePayload(payload)
+	if err != nil {
+		return nil, reply(badPayload, oneline.Wrap("read the payload", err, ""))
+	}
+	ctx, stop, cancel := invocation(ctx)
+	defer cancel()
+	made, err := i.refresher.refresh(ctx, stop, q)
+	i.refresher.logFailures(made)
+	switch {
+	case errors.Is(err, errUnknown):
+		return nil, reply(workspaceUnknown, err)
+	case err != nil:
+		return nil, reply(passIsFailed, err)
+	case q.workspace != "" && len(made.Failures) > 0:
+		return nil, reply(workspaceFailed, oneline.Wrap("refresh workspace "+q.workspace, errors.New(made.Failures[0].Error), ""))
+	}
+	return json.Marshal(made)
+}
+
+// reply is an error as Lambda passes it on. It is told by its type.
+func reply(kind string, err error) error {
+	return messages.InvokeResponse_Error{Type: kind, Message: oneline.Escape(err.Error())}
+}
+
+// invocation has a pass end before its invocation does.
+func invocation(ctx context.Context) (whole context.Context, stop <-chan struct{}, cancel func()) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return term(ctx, defaultTimeout, lastWait)
+	}
+	left := time.Until(deadline)
+	reserve, answer := min(left/reserveShare, maxReserve), min(left/answerShare, maxAnswer)
+	return term(ctx, left-reserve, reserve-answer)
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// newLogger writes a line for each event of the audit and for each pass.
+func newLogger(w io.Writer, form string) *slog.Logger {
+	if form == "text" {
+		return slog.New(slog.NewTextHandler(w, nil))
+	}
+	return slog.New(slog.NewJSONHandler(w, nil))
+}
+
+var levels = map[workspace.Type]slog.Level{
+	workspace.Failed: slog.LevelError,
+	workspace.Lost:   slog.LevelWarn,
+}
+
+func (r *refresher) logEvent(e workspace.Event) {
+	r.log.LogAttrs(context.Background(), levels[e.Type], string(e.Type), e.LogValue().Group()...)
+}
+
+// logPass writes the line by which a pass is known to have taken place.
+func (r *refresher) logPass(made report, err error) {
+	attrs := []slog.Attr{
+		slog.Int("workspaces", made.Workspaces), slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),
+		slog.Int("failed", made.Failed), slog.Int("busy", made.Busy), slog.Int("deferred", made.Deferred), slog.Int("expired", made.Expired),
+		slog.Int("minted", made.Minted), slog.Int("revoked", made.Revoked), slog.Int("lost", made.Lost), slog.Float64("seconds", made.Seconds),
+	}
+	if made.Soonest != nil {
+		attrs = append(attrs, slog.Time("soonest_expiry", *made.Soonest))
+	}
+	level := slog.LevelInfo
+	switch {
+	case err != nil:
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("error", oneline.Escape(err.Error())))
+	case made.Failed > 0 || made.Expired > 0:
+		level = slog.LevelWarn
+	}
+	r.log.LogAttrs(context.Background(), level, "pass", attrs...)
+}
+
+// logFailures writes a line for each workspace that is not well.
+func (r *refresher) logFailures(made report) {
+	for _, f := range made.Failures {
+		r.log.Error("workspace_failed", "workspace", f.Workspace, "error", f.Error)
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// patience is how long a request for one workspace waits for another run that
+// works on it.
+const patience = 20 * time.Second
+
+// A refresher makes passes. It keeps the store's client and the App from one to
+// the next, and reads what they are to do anew each time. It makes one pass at a
+// time.
+type refresher struct {
+	options options
+	apps    issuing.Loader
+	address string // the store's URL
+	log     *slog.Logger
+	monitor *monitor     // nil means that nobody looks
+	client  *http.Client // for GitHub; nil means mint's own
+}
+
+func newRefresher(o options, getenv func(string) string, log *slog.Logger) (*refresher, error) {
+	address, err := issuing.StoreURL(o.store, getenv)
+	if err != nil {
+		return nil, err
+	}
+	s, err := issuing.OpenStore(address)
+	if err != nil {
+		return nil, err
+	}
+	return &refresher{options: o, apps: issuing.Loader{Store: s, GitHub: o.github}, address: address, log: log}, nil
+}
+
+// refresh does what is requested and logs it. The error is why it failed as a
+// whole: nothing could be done for any workspace.
+func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request) (report, error) {
+	begun := time.Now()
+	r.monitor.begin(begun)
+	made, app, err := r.pass(ctx, stop, q)
+	if err != nil {
+		made.Error = oneline.Escape(err.Error())
+	}
+	made.Seconds = time.Since(begun).Round(time.Millisecond).Seconds()
+	if made.isBadKey {
+		r.apps.Forget()
+	}
+	r.logPass(made, err)
+	r.monitor.end(made, app, err)
+	return made, err
+}
+
+func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (report, *mint.App, error) {
+	if err := r.checkParameter(q); err != nil {
+		return report{}, nil, err
+	}
+	issuer, app, err := r.apps.Issuer(ctx)
+	if err != nil {
+		return report{}, nil, err
+	}
+	app.Client = r.client
+	made := report{unready: issuer.Unready}
+	issuer.Margin, issuer.Grace = r.options.margin, r.options.issuerGrace()
+	issuer.Audit = func(e workspace.Event) {
+		r.logEvent(e)
+		r.monitor.event(e)
+	}
+	p := &workspace.Pass{
+		Issuer: issuer, Only: q.workspace, Workers: r.options.workers, Force: q.force, Stop: stop,
+		Each: made.add,
+	}
+	if q.workspace != "" {
+		issuer.Patience = patience
+		p.New, err = r.adoption(ctx, issuer, q)
+	}
+	if err == nil {
+		var sum workspace.Summary
+		sum, err = p.Run(ctx)
+		made.count(sum)
+	}
+	return made, app.App, made.verdict(err)
+}
+
+// adoption returns what a workspace is to be made from that the ledger does not
+// know: the payload, where that is wanted. nil means that there is a record,
+// which is what counts.
+func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q request) (*workspace.Profile, error) {
+	_, err := issuer.Load(ctx, q.workspace)
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if q.frozen == nil || !r.options.adopt {
+		return nil, unknownWorkspace(q)
+	}
+	p, err := q.frozen.profile()
+	if err != nil {
+		return nil, oneline.Wrap("adopt workspace "+q.workspace, err, "make it with gatepass workspace create PROFILE --id "+q.workspace)
+	}
+	return p, nil
+}
+
+// errUnknown reports a workspace that has no record.
+var errUnknown = errors.New("the ledger does not know it")
+
+func unknownWorkspace(q request) error {
+	do := "make it with gatepass workspace create PROFILE --id " + q.workspace
+	if q.frozen != nil {
+		do += ", or set GATEPASS_ADOPT=true to have it made from the payload"
+	}
+	return oneline.Wrap("refresh workspace "+q.workspace, errUnknown, do)
+}
+
+// profile is what the payload says as a profile would.
+func (f *frozen) profile() (*workspace.Profile, error) {
+	p := &workspace.Profile{Name: "adopted"}
+	for _, text := range f.repositories {
+		pattern, err := mint.ParsePattern(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(p.Repositories, pattern.Equal) {
+			p.Repositories = append(p.Repositories, pattern)
+		}
+	}
+	if !p.HasAccess() {
+		return nil, errors.New("the payload names no allowed_repos")
+	}
+	p.Permissions = mint.PermissionLevels(f.levels)
+	if f.levels == nil {
+		var err error
+		if p.Permissions, err = mint.Verbs(f.verbs...); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.Permissions.Validate()
+}
+
+// checkParameter refuses a payload whose workspace looks for its token elsewhere
+// than where this store delivers it.
+func (r *refresher) checkParameter(q request) error {
+	if q.frozen == nil || q.frozen.parameter == "" {
+		return nil
+	}
+	source, err := issuing.Source(r.address, true)
+	if err != nil {
+		return err
+	}
+	what := "refresh workspace " + q.workspace
+	u, err := url.Parse(source)
+	if err != nil || u.Scheme != "ssm" {
+		return oneline.New(what, "the payload names an SSM parameter, and the store is none of SSM", "leave ssm_parameter_name out, or name a store with ssm:///PREFIX")
+	}
+	here := strings.ReplaceAll(u.Path, "{workspace}", q.workspace)
+	if strings.Trim(here, "/") != strings.Trim(q.frozen.parameter, "/") {
+		return oneline.New(what, "its token is delivered to "+here+", and the payload names "+q.frozen.parameter,
+			"add workspaces=/ to the store's URL, so that tokens are in /sandbox/ID, or leave ssm_parameter_name out")
+	}
+	return nil
+}

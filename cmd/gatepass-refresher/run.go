@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
+)
+
+// lastWait is how long workspaces that are worked on may take to be finished,
+// once no further one is begun.
+const lastWait = 20 * time.Second
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if getenv(runtimeAPI) != "" {
+		return serveLambda(ctx, getenv, stderr)
+	}
+	o, err := parse(args, getenv)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	case err != nil:
+		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-refresher --help")))
+		return 2
+	case o.version:
+		_, _ = io.WriteString(stdout, "gatepass-refresher "+version.String()+"\n")
+		return 0
+	}
+	r, err := newRefresher(o, getenv, newLogger(stderr, o.logFormat))
+	if err == nil && o.interval > 0 {
+		err = r.loop(ctx)
+	} else if err == nil {
+		err = r.once(ctx, stdin, stdout, stderr)
+	}
+	switch {
+	case errors.Is(err, errReported):
+		return 1
+	case err != nil:
+		_, _ = io.WriteString(stderr, oneline.Line(err))
+		return 1
+	}
+	return 0
+}
+
+// errReported says that something failed, and that it has been printed.
+var errReported = errors.New("something failed")
+
+// once makes one pass and reports it.
+func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	q, err := r.asked(stdin)
+	if err != nil {
+		return err
+	}
+	ctx, stop, cancel := term(ctx, r.options.timeout, lastWait)
+	defer cancel()
+	made, err := r.refresh(ctx, stop, q)
+	if printErr := r.print(stdout, made); printErr != nil {
+		return oneline.Wrap("print the summary", printErr, "")
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range made.Failures {
+		_, _ = io.WriteString(stderr, oneline.Line(fmt.Errorf("workspace %s: %s", f.Workspace, f.Error)))
+	}
+	if more := made.Failed - len(made.Failures); more > 0 {
+		_, _ = io.WriteString(stderr, oneline.Line(fmt.Errorf("%d more workspaces failed", more)))
+	}
+	if made.Failed > 0 {
+		return errReported
+	}
+	return nil
+}
+
+// asked is what the command line, or the payload that it names, wants done.
+func (r *refresher) asked(stdin io.Reader) (request, error) {
+	if r.options.payload == "" {
+		return request{workspace: r.options.workspace, force: r.options.force}, nil
+	}
+	what := "read the payload " + r.options.payload
+	in := stdin
+	if r.options.payload != "-" {
+		f, err := os.Open(r.options.payload)
+		if err != nil {
+			return request{}, oneline.Wrap("read the payload", err, "name its file, or - for standard input")
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxPayload+1))
+	if err != nil {
+		return request{}, oneline.Wrap(what, err, "")
+	}
+	q, err := parsePayload(data)
+	if err != nil {
+		return request{}, oneline.Wrap(what, err, "")
+	}
+	return q, nil
+}
+
+func (r *refresher) print(stdout io.Writer, made report) error {
+	if !r.options.json {
+		if made.Error != "" && made.Workspaces == 0 {
+			return nil // there is nothing to tell but the error
+		}
+		_, err := io.WriteString(stdout, made.String()+"\n")
+		return err
+	}
+	text, err := json.MarshalIndent(made, "", "  ")
+	if err == nil {
+		_, err = stdout.Write(append(text, '\n'))
+	}
+	return err
+}
+
+// term is how long a pass may take: after soft, or when ctx ends, no workspace
+// is begun any more (stop); after another wait those that are worked on are given
+// up.
+func term(ctx context.Context, soft, wait time.Duration) (whole context.Context, stop <-chan struct{}, cancel func()) {
+	begin, cancelBegin := context.WithTimeout(ctx, soft)
+	whole, cancelWhole := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(begin, func() {
+		timer := time.AfterFunc(wait, cancelWhole)
+		context.AfterFunc(whole, func() { timer.Stop() })
+	})
+	return whole, begin.Done(), func() { cancelWhole(); cancelBegin() }
+}
