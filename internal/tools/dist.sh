@@ -1,15 +1,15 @@
 #!/bin/sh
 # make dist: the release archives, the same bytes for the same commit and Go.
 #
-#   dist.sh GO LDFLAGS COMMAND...
+#   dist.sh GO LDFLAGS TAGS COMMAND...
 #
 # Everything in them belongs to root and has the time SOURCE_DATE_EPOCH, or
 # without it that of the last commit. Needs GNU tar.
 set -eu
 umask 022
 export LC_ALL=C
-go=$1 ldflags=$2
-shift 2
+go=$1 ldflags=$2 tags=$3
+shift 3
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 workspace='git-credential-gatepass gatepass-askpass gatepass-pre-push gatepass-agent gatepass'
 
@@ -26,7 +26,7 @@ for arch in amd64 arm64; do
 	name=gatepass-linux-$arch
 	mkdir "dist/$name" "$feature/$name"
 	for command in "$@"; do
-		CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -ldflags "$ldflags" -o "dist/$name/$command" "./cmd/$command"
+		CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -tags "$tags" -ldflags "$ldflags" -o "dist/$name/$command" "./cmd/$command"
 	done
 	cp install/install.sh LICENSE "dist/$name"
 	for command in $workspace install.sh; do
