@@ -71,9 +71,9 @@ func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if i.err != nil {
 		return nil, reply(badConfiguration, i.err)
 	}
-	q, err := parsePayload(payload)
+	q, err := i.refresher.read(payload)
 	if err != nil {
-		return nil, reply(badPayload, oneline.Wrap("read the payload", err, ""))
+		return nil, reply(badPayload, err)
 	}
 	ctx, stop, cancel := invocation(ctx)
 	defer cancel()

@@ -64,9 +64,6 @@ func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request
 }
 
 func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (report, *mint.App, error) {
-	if err := r.checkParameter(q); err != nil {
-		return report{}, nil, err
-	}
 	issuer, app, err := r.apps.Issuer(ctx)
 	if err != nil {
 		return report{}, nil, err
@@ -146,6 +143,15 @@ func (f *frozen) profile() (*workspace.Profile, error) {
 		}
 	}
 	return p, p.Permissions.Validate()
+}
+
+// read reads a payload for this store.
+func (r *refresher) read(payload []byte) (request, error) {
+	q, err := parsePayload(payload)
+	if err != nil {
+		return request{}, oneline.Wrap("read the payload", err, "")
+	}
+	return q, r.checkParameter(q)
 }
 
 // checkParameter refuses a payload whose workspace looks for its token elsewhere

@@ -85,7 +85,6 @@ func (r *refresher) asked(stdin io.Reader) (request, error) {
 	if r.options.payload == "" {
 		return request{workspace: r.options.workspace, force: r.options.force}, nil
 	}
-	what := "read the payload " + r.options.payload
 	in := stdin
 	if r.options.payload != "-" {
 		f, err := os.Open(r.options.payload)
@@ -95,15 +94,11 @@ func (r *refresher) asked(stdin io.Reader) (request, error) {
 		defer f.Close()
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxPayload+1))
+	payload, err := io.ReadAll(io.LimitReader(in, maxPayload+1))
 	if err != nil {
-		return request{}, oneline.Wrap(what, err, "")
+		return request{}, oneline.Wrap("read the payload", err, "")
 	}
-	q, err := parsePayload(data)
-	if err != nil {
-		return request{}, oneline.Wrap(what, err, "")
-	}
-	return q, nil
+	return r.read(payload)
 }
 
 func (r *refresher) print(stdout io.Writer, made report) error {

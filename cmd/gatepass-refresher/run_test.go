@@ -40,7 +40,7 @@ func TestRunUsage(t *testing.T) {
 		{[]string{"--version"}, 0, "gatepass-refresher (devel)", ""},
 		{[]string{"--what"}, 2, "", "gatepass: read the command line: flag provided but not defined: -what; see gatepass-refresher --help\n"},
 		{[]string{"--store", "s3://x"}, 1, "", "gatepass: open the store: there is no store s3://"},
-		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "-"}, 1, "", "gatepass: read the payload -: it is no JSON object\n"},
+		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "-"}, 1, "", "gatepass: read the payload: it is no JSON object\n"},
 		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "/nowhere"}, 1, "", "no such file"},
 	} {
 		var stdout, stderr bytes.Buffer

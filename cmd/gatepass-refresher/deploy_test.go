@@ -1,0 +1,194 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/deploy"
+	"go.yaml.in/yaml/v3"
+)
+
+// The template and the program have to agree on every variable and on the
+// payload: three layers that did not stopped another system for weeks.
+func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
+	for _, given := range [][]string{
+		{},
+		{"WorkspacesPrefix=/"},
+		{"WorkspacesPrefix=/sandboxes/team-a", "StorePrefix=/km/prod", "GitHubUrl=https://ghe.example", "Margin=30m", "Grace=5m", "Adopt=true"},
+		{"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab", "ReservedConcurrency=0"},
+	} {
+		s := newStack(t, given...)
+		found := s.environment()
+		for name := range found {
+			if variables[name] == "" {
+				t.Errorf("%q: the template sets %s, which the program does not read", given, name)
+			}
+		}
+		i := newInvoked(func(name string) string { return found[name] }, new(logbook))
+		if i.err != nil {
+			t.Errorf("%q: the function is configured with %v: %v", given, found, i.err)
+			continue
+		}
+		if got := i.refresher.address; got != s.outputs["StoreUrl"].(map[string]any)["Value"] {
+			t.Errorf("%q: the function's store is %s, and the output says %v", given, got, s.outputs["StoreUrl"])
+		}
+		if i.refresher.options.adopt != slices.Contains(given, "Adopt=true") || i.refresher.options.margin.String() != s.parameters["Margin"]+"0s" {
+			t.Errorf("%q: the options are %+v", given, i.refresher.options)
+		}
+	}
+}
+
+func TestTheSchedulesPayload(t *testing.T) {
+	s := newStack(t)
+	for _, target := range s.properties("Rule")["Targets"].([]any) {
+		input, _ := target.(map[string]any)["Input"].(string)
+		if q, err := parsePayload([]byte(input)); err != nil || q != (request{}) {
+			t.Errorf("the schedule sends %q, which is %+v, %v, want a whole pass", input, q, err)
+		}
+	}
+}
+
+// With workspaces=/ a token lies where the first system's workspaces read it.
+func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
+	for _, c := range []struct{ prefix, want string }{
+		{"", "ssm:///gatepass/sandbox/{workspace}/github-token?region=us-east-1"},
+		{"/", "ssm:///sandbox/{workspace}/github-token?region=us-east-1"},
+	} {
+		s := newStack(t, "WorkspacesPrefix="+c.prefix)
+		if source, err := issuing.Source(s.environment()["GATEPASS_STORE"], true); err != nil || source != c.want {
+			t.Errorf("with WorkspacesPrefix=%s tokens are at %s, %v, want %s", c.prefix, source, err, c.want)
+		}
+	}
+}
+
+// The function has the least that it needs. What it does need is seen in
+// TestRecordedCallsAreAllowed.
+func TestThePolicyIsNarrow(t *testing.T) {
+	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}} {
+		for _, st := range newStack(t, given...).policy() {
+			for _, action := range st.actions {
+				if strings.Contains(action, "*") {
+					t.Errorf("%s allows %s", st.sid, action)
+				}
+			}
+			for _, resource := range st.resources {
+				parts := strings.SplitN(resource, ":", 6)
+				if len(parts) != 6 || parts[3] != "us-east-1" || parts[4] != "123456789012" || strings.HasPrefix(parts[5], "*") || strings.HasPrefix(parts[5], "parameter/*") {
+					t.Errorf("%s is about %s, which is not of this stack", st.sid, resource)
+				}
+			}
+			for _, secret := range []string{"/gatepass/config/github/private-key", "/gatepass/config/github/app-client-id"} {
+				resource := "arn:aws:ssm:us-east-1:123456789012:parameter" + secret
+				if st.allows("ssm:PutParameter", resource) || st.allows("ssm:DeleteParameter", resource) {
+					t.Errorf("%s allows to change %s", st.sid, secret)
+				}
+			}
+		}
+	}
+}
+
+// Alarms are about lines that the program writes.
+func TestTheAlarmsReadTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.settle("sb-1")
+	if _, err := w.refresh(w.refresher(), request{}); err != nil {
+		t.Fatal(err)
+	}
+	var line map[string]any
+	for text := range strings.Lines(w.log.String()) {
+		line = nil
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatalf("%q is no JSON: %v", text, err)
+		}
+	}
+	if line["msg"] != "pass" || line["level"] != "INFO" {
+		t.Fatalf("the last line is %v, want that of the pass", line)
+	}
+	s := newStack(t)
+	for _, metric := range []string{"PassesMetric", "FailedMetric", "ExpiredMetric"} {
+		pattern := s.properties(metric)["FilterPattern"].(string)
+		value := s.properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)["MetricValue"].(string)
+		for _, selector := range regexp.MustCompile(`\$\.([a-z_]+)`).FindAllStringSubmatch(pattern+value, -1) {
+			if _, ok := line[selector[1]]; !ok {
+				t.Errorf("%s looks for %s, which the line of a pass does not have", metric, selector[1])
+			}
+		}
+	}
+}
+
+// Every metric that a rule asks for is one that there is.
+func TestTheRulesReadTheMetrics(t *testing.T) {
+	text, err := deploy.Files.ReadFile("prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil || len(file.Groups) != 1 || len(file.Groups[0].Rules) == 0 {
+		t.Fatalf("alerts.yaml = %+v, %v", file, err)
+	}
+	m := newMonitor(1)
+	m.isRated = true
+	now := m.started
+	m.end(report{Soonest: &now}, nil, nil)
+	known := m.samples(t)
+	for _, rule := range file.Groups[0].Rules {
+		names := regexp.MustCompile(`gatepass_[a-z_]+`).FindAllString(rule.Expr, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for no metric", rule.Alert)
+		}
+		for _, name := range names {
+			isThere := false
+			for sample := range known {
+				bare, _, _ := strings.Cut(sample, "{")
+				isThere = isThere || bare == name
+			}
+			if !isThere {
+				t.Errorf("%s asks for %s, which there is not", rule.Alert, name)
+			}
+		}
+	}
+}
+
+// The units start the program with options that it takes.
+func TestTheUnits(t *testing.T) {
+	units, err := deploy.Files.ReadDir("systemd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := 0
+	for _, unit := range units {
+		text, err := deploy.Files.ReadFile("systemd/" + unit.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		environment := map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			switch key {
+			case "Environment":
+				name, value, _ := strings.Cut(value, "=")
+				environment[name] = value
+				if variables[name] == "" {
+					t.Errorf("%s sets %s, which the program does not read", unit.Name(), name)
+				}
+			case "ExecStart":
+				starts++
+				args := strings.Fields(value)
+				if _, err := parse(args[1:], func(name string) string { return environment[name] }); err != nil || args[0] != "/usr/local/bin/gatepass-refresher" {
+					t.Errorf("%s: %s: %v", unit.Name(), line, err)
+				}
+			}
+		}
+	}
+	if starts != 2 {
+		t.Errorf("%d units start the program, want 2", starts)
+	}
+}

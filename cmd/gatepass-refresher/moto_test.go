@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A cloud is AWS as a function of the template finds it: the emulator, and a
+// record of what it was asked.
+type cloud struct {
+	*world
+	stack  *stack
+	lambda *lambdaService
+	aws    *recorder
+	began  time.Time
+}
+
+// newCloud deploys the template and runs the program that ships in its function.
+func newCloud(t *testing.T, given ...string) *cloud {
+	t.Helper()
+	endpoint, programs := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT"), os.Getenv("GATEPASS_TEST_BIN_DIR")
+	if endpoint == "" || programs == "" {
+		t.Skip("missing: AWS emulator (set GATEPASS_TEST_AWS_ENDPOINT to the address of a moto_server, and GATEPASS_TEST_BIN_DIR to where the programs are)")
+	}
+	c := &cloud{aws: record(t, endpoint)}
+	prefix := "/gp" + time.Now().Format("150405.000000000")
+	c.stack = newStack(t, append(given, "StorePrefix="+prefix, "WorkspacesPrefix="+prefix+"-w", "Grace=0s")...)
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": endpoint,
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+	} {
+		t.Setenv(name, value)
+	}
+	s, err := issuing.OpenStore(c.stack.environment()["GATEPASS_STORE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.world = newWorldWith(t, fakegithub.Options{}, s)
+	c.settle("sb-1", "sb-2")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, c.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := []string{ // what AWS adds, and where its services and GitHub are
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=test", "AWS_REGION=us-east-1",
+		"AWS_ENDPOINT_URL=" + c.aws.URL, "SSL_CERT_FILE=" + ca,
+	}
+	for name, value := range c.stack.environment() {
+		environment = append(environment, name+"="+value)
+	}
+	c.began = time.Now()
+	c.lambda = startLambda(t, filepath.Join(programs, "gatepass-refresher"), environment...)
+	return c
+}
+
+func TestTheFunctionForReal(t *testing.T) {
+	c := newCloud(t)
+	before := []string{c.token("sb-1"), c.token("sb-2")}
+	if made := c.lambda.report("{}"); made.Workspaces != 2 || made.Minted != 2 || made.Failed != 0 {
+		t.Errorf("the first invocation = %+v, want two minted", made)
+	}
+	t.Logf("%s from start to the first reply", time.Since(c.began).Round(time.Millisecond))
+	after := []string{c.token("sb-1"), c.token("sb-2")}
+	if slices.Equal(before, after) || after[0] == after[1] {
+		t.Error("the tokens in the store are not two new ones")
+	}
+	if made := c.lambda.report(scheduled); made.Due != 0 || made.Minted != 0 || c.asked() != 2 {
+		t.Errorf("the second invocation = %+v, %d mints in all, want nothing due", made, c.asked())
+	}
+	c.checkPayloads()
+	c.checkJWTs(10)
+	if log := c.lambda.log.String(); strings.Contains(log, "ghs_") || !strings.Contains(log, "token_generated") {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// checkPayloads is about single workspaces, and what is no payload.
+func (c *cloud) checkPayloads() {
+	c.t.Helper()
+	parameter := c.stack.parameters["WorkspacesPrefix"] + "/sandbox/sb-1/github-token"
+	payload := func(id, parameter, permissions string) string {
+		return fmt.Sprintf(`{"sandbox_id": %q, "installation_id": "12345", "ssm_parameter_name": %q, "kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/1",
+			"allowed_repos": ["octo/*"], "permissions": %s}`, id, parameter, permissions)
+	}
+	for _, permissions := range []string{`["clone", "push"]`, `{"contents": "admin"}`} {
+		if made := c.lambda.report(payload("sb-1", parameter, permissions)); made.Refreshed != 1 || made.Minted != 0 {
+			c.t.Errorf("a schedule's invocation = %+v, want nothing minted", made)
+		}
+	}
+	c.lambda.refuses(payload("sb-1", "/sandbox/sb-1/github-token", "[]"), badPayload, "add workspaces=/")
+	c.lambda.refuses(payload("sb-9", "", `["clone"]`), workspaceUnknown, "GATEPASS_ADOPT=true")
+	c.lambda.refuses(`{"sandbox": "sb-1"}`, badPayload, "no known form")
+	cancel := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Slow(20*time.Second), -1)
+	defer cancel()
+	reply := c.lambda.invoke(`{"workspace": "sb-1", "force": true}`, 3*time.Second)
+	if reply.isError || !strings.Contains(reply.body, `"deferred":1`) || reply.took > 3*time.Second {
+		c.t.Errorf("the reply to one that takes too long is %+v, want it in time, and the workspace deferred", reply)
+	}
+}
+
+// checkJWTs has warm invocations sign once.
+func (c *cloud) checkJWTs(invocations int) {
+	c.t.Helper()
+	c.ResetRequests()
+	for range invocations {
+		if made := c.lambda.report(`{"workspace": "sb-2", "force": true}`); made.Minted != 1 || made.Revoked != 1 {
+			c.t.Errorf("by force = %+v, want one minted and one revoked", made)
+		}
+	}
+	signed := map[string]bool{}
+	for _, r := range c.Requests() {
+		if strings.HasSuffix(r.Path, "/access_tokens") {
+			signed[r.Hash] = true
+		}
+	}
+	if c.asked() != invocations || len(signed) != 1 {
+		c.t.Errorf("%d tokens were asked for with %d JWTs, want %d with one", c.asked(), len(signed), invocations)
+	}
+}
+
+// Everything that the function asks of AWS its role allows, and its role allows
+// nothing that it does not ask. The emulator signs digests wrongly, so that with
+// a key in KMS no token comes of it; what is asked is asked all the same.
+func TestRecordedCallsAreAllowed(t *testing.T) {
+	const key = "arn:aws:kms:us-east-1:123456789012:key/"
+	c := newCloud(t, "SigningKeyArn="+key+"1", "Adopt=true")
+	c.lambda.report("{}")
+	c.lambda.report(`{"workspace": "sb-1", "force": true}`)
+	c.lambda.report(`{"sandbox_id": "sb-3", "allowed_repos": ["octo/widgets"], "permissions": ["clone"]}`)
+	id := c.newKey()
+	c.put(store.Signer(), "awskms:///"+id)
+	c.lambda.refuses(`{"workspace": "sb-1", "force": true}`, passIsFailed, "sign with the KMS key")
+
+	used := map[string]bool{}
+	policy := c.stack.policy()
+	for _, call := range c.aws.calls() {
+		call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1)
+		for _, action := range call.actions() {
+			isAllowed := false
+			for i, st := range policy {
+				if st.allows(action, call.resource(action)) {
+					isAllowed = true
+					used[fmt.Sprint(i, action)] = true
+				}
+			}
+			if !isAllowed {
+				t.Errorf("the role does not allow %s on %s", action, call.resource(action))
+			}
+		}
+	}
+	for i, st := range policy {
+		for _, action := range st.actions {
+			if !used[fmt.Sprint(i, action)] && !strings.HasPrefix(action, "logs:") { // Lambda itself logs
+				t.Errorf("%s allows %s, which was not needed", st.sid, action)
+			}
+		}
+	}
+}
+
+// newKey makes a key in the emulator that could sign for an App.
+func (c *cloud) newKey() string {
+	c.t.Helper()
+	q, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, os.Getenv("GATEPASS_TEST_AWS_ENDPOINT"), strings.NewReader(`{"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}`))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	q.Header.Set("X-Amz-Target", "TrentService.CreateKey")
+	q.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=0")
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var made struct {
+		KeyMetadata struct{ KeyID string }
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&made); err != nil || made.KeyMetadata.KeyID == "" {
+		c.t.Fatalf("CreateKey = %+v, %v", made, err)
+	}
+	return made.KeyMetadata.KeyID
+}
+
+// A recorder is a proxy in front of AWS that notes what passes.
+type recorder struct {
+	*httptest.Server
+	t    *testing.T
+	mu   sync.Mutex // guards seen
+	seen []awsCall
+}
+
+// An awsCall is an operation and what of its request IAM looks at.
+type awsCall struct {
+	Operation      string `json:"-"` // "AmazonSSM.GetParameter", "TrentService.Sign"
+	Name, Path     string
+	Type           string
+	WithDecryption bool
+	KeyID          string
+}
+
+func record(t *testing.T, endpoint string) *recorder {
+	t.Helper()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{t: t}
+	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(u) }}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.note(q, body)
+		q.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, q)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *recorder) note(q *http.Request, body []byte) {
+	call := awsCall{Operation: q.Header.Get("X-Amz-Target")}
+	if err := json.Unmarshal(body, &call); err != nil || call.Operation == "" {
+		r.t.Errorf("AWS is asked %s %s %s: %v", q.Method, q.URL, q.Header, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, call)
+}
+
+func (r *recorder) calls() []awsCall {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen)
+}
+
+// actions are what IAM asks for: the call's own, and those by which Parameter
+// Store uses a KMS key in the caller's name
+// (https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html).
+func (c awsCall) actions() []string {
+	service, operation, _ := strings.Cut(c.Operation, ".")
+	prefix := map[string]string{"AmazonSSM": "ssm:", "TrentService": "kms:"}[service]
+	all := []string{prefix + operation}
+	switch {
+	case operation == "GetParameter" && c.WithDecryption:
+		all = append(all, "kms:Decrypt")
+	case operation == "PutParameter" && c.Type == "SecureString":
+		all = append(all, "kms:Encrypt", "kms:GenerateDataKey")
+	}
+	return all
+}
+
+// resource is what the action is about.
+func (c awsCall) resource(action string) string {
+	switch {
+	case action == "kms:Sign" || action == "kms:GetPublicKey":
+		return c.KeyID
+	case strings.HasPrefix(action, "kms:"):
+		return arns["StoreKey.Arn"]
+	}
+	return "arn:aws:ssm:us-east-1:123456789012:parameter" + c.Name + c.Path
+}
