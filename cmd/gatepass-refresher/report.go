@@ -103,6 +103,11 @@ func (r *report) verdict(err error) error {
 	return nil
 }
 
+// isOfWorkspaces reports whether what failed is best told workspace by workspace.
+func (r *report) isOfWorkspaces() bool {
+	return r.unready == nil && r.first != nil && !isGeneral(r.first)
+}
+
 // String is the summary for people, without a line break.
 func (r *report) String() string {
 	var b strings.Builder

@@ -65,7 +65,7 @@ func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io
 	if printErr := r.print(stdout, made); printErr != nil {
 		return oneline.Wrap("print the summary", printErr, "")
 	}
-	if err != nil {
+	if err != nil && !made.isOfWorkspaces() {
 		return err
 	}
 	for _, f := range made.Failures {
