@@ -33,7 +33,7 @@ const (
 const (
 	reserveShare = 4 // to finish what was begun, and
 	maxReserve   = 40 * time.Second
-	answerShare  = 20 // to give it up, tidy up and answer
+	answerShare  = 10 // to give it up, tidy up and answer
 	maxAnswer    = 10 * time.Second
 )
 

@@ -36,6 +36,7 @@ func TestLambda(t *testing.T) {
 	if made := l.report(""); made.Failed != 0 {
 		t.Errorf("after the failures = %+v, want the program alive", made)
 	}
+	l.stop()
 	if text := l.log.String(); strings.Contains(text, "ghs_") || strings.Count(text, `"msg":"pass"`) != 6 {
 		t.Errorf("the log:\n%s", text)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,7 +72,8 @@ func TestLoopRetriesSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.settle("sb-1")
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		r := w.refresher("--interval", "5m", "--listen", "none")
 		r.apps.Store = sometimes{w.store, &away}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -81,7 +83,7 @@ func TestLoopRetriesSooner(t *testing.T) {
 		if status, body := r.monitor.get(t, "/readyz"); status != 503 || !strings.Contains(body, "the store is away") {
 			t.Errorf("/readyz answers %d %q, want the reason", status, body)
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(67 * time.Second)
 		synctest.Wait()
 		if status, body := r.monitor.get(t, "/readyz"); status != 200 {
@@ -97,11 +99,11 @@ func TestLoopRetriesSooner(t *testing.T) {
 // sometimes is a store that is away while away is true.
 type sometimes struct {
 	store.Store
-	away *bool
+	away *atomic.Bool
 }
 
 func (s sometimes) Get(ctx context.Context, name store.Name) (store.Entry, error) {
-	if *s.away {
+	if s.away.Load() {
 		return store.Entry{}, errors.New("the store is away")
 	}
 	return s.Store.Get(ctx, name)

@@ -86,6 +86,7 @@ func TestTheFunctionForReal(t *testing.T) {
 	}
 	c.checkPayloads()
 	c.checkJWTs(10)
+	c.lambda.stop()
 	if log := c.lambda.log.String(); strings.Contains(log, "ghs_") || !strings.Contains(log, "token_generated") {
 		t.Errorf("the log:\n%s", log)
 	}
@@ -109,8 +110,8 @@ func (c *cloud) checkPayloads() {
 	c.lambda.refuses(`{"sandbox": "sb-1"}`, badPayload, "no known form")
 	cancel := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Slow(20*time.Second), -1)
 	defer cancel()
-	reply := c.lambda.invoke(`{"workspace": "sb-1", "force": true}`, 3*time.Second)
-	if reply.isError || !strings.Contains(reply.body, `"deferred":1`) || reply.took > 3*time.Second {
+	reply := c.lambda.invoke(`{"workspace": "sb-1", "force": true}`, 5*time.Second)
+	if reply.isError || !strings.Contains(reply.body, `"deferred":1`) || reply.took > 5*time.Second {
 		c.t.Errorf("the reply to one that takes too long is %+v, want it in time, and the workspace deferred", reply)
 	}
 }

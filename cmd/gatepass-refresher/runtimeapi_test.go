@@ -23,7 +23,8 @@ type lambdaService struct {
 	server  *httptest.Server
 	events  chan invocationEvent
 	replies chan invocationReply
-	log     *logbook // of the bootstrap
+	log     *logbook // of the bootstrap; whole once it is stopped
+	stop    func()
 
 	mu      sync.Mutex // guards the rest
 	count   int
@@ -62,12 +63,13 @@ func startLambda(t *testing.T, bootstrap string, environment ...string) *lambdaS
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		cancel() // the real service freezes or kills it
 		_ = cmd.Wait()
 		s.server.CloseClientConnections()
 		s.server.Close()
 	})
+	t.Cleanup(s.stop)
 	return s
 }
 
