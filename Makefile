@@ -6,7 +6,7 @@ GO       ?= go
 BIN      := bin
 PREFIX   ?= /usr/local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
-# Without it, AWS's library for Lambda functions doubles gatepass-refresher.
+# Leaves net/rpc out of AWS's library for Lambda functions, which nobody calls.
 TAGS     := lambda.norpc
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
 MANDIR   ?= $(PREFIX)/share/man/man1

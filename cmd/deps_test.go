@@ -19,7 +19,7 @@ var (
 	framework  = []string{"github.com/urfave/"}
 	keyring    = []string{"github.com/godbus/", "github.com/zalando/"}
 	network    = []string{"net", "net/http", "crypto/tls"}
-	rpc        = []string{"net/rpc"}                                           // keeps all methods of all types: it doubles a program
+	rpc        = []string{"net/rpc"}                                           // keeps every method of every type in a program
 	starters   = []string{"fmt", "crypto/sha256", "encoding/json", "log/slog"} // each costs the helper a tenth of its start
 )
 

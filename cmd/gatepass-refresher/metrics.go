@@ -16,7 +16,8 @@ import (
 
 // A page is written in Prometheus's text format
 // (https://prometheus.io/docs/instrumenting/exposition_formats/). The dozen
-// numbers here do not need its client library, which would double the program.
+// numbers here do not need its client library, of which the Lambda function would
+// carry all and use nothing.
 type page struct{ bytes.Buffer }
 
 // metric writes a metric's head; its samples follow.
