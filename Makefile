@@ -6,7 +6,7 @@ GO       ?= go
 BIN      := bin
 PREFIX   ?= /usr/local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
-# Leaves net/rpc out of AWS's library for Lambda functions, which nobody calls.
+# AWS's library for Lambda functions without what only its go1.x runtime called.
 TAGS     := lambda.norpc
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
 MANDIR   ?= $(PREFIX)/share/man/man1
