@@ -87,7 +87,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ type github struct {
 // newGitHub may be used inside a synctest bubble: nothing goes over a network.
 func newGitHub(t *testing.T) *github {
 	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

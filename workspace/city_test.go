@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,11 +17,11 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/internal/openapi"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
 )
 
 var errKilled = errors.New("killed")
@@ -128,16 +126,12 @@ func newCity(t *testing.T) *city { return newCityWithLimit(t, 0) }
 // newCityWithLimit has a GitHub that takes so many requests in an hour.
 func newCityWithLimit(t *testing.T, limit int) *city {
 	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir(), RateLimit: limit})
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir(), RateLimit: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { gh.Close() })
-	s, err := filestore.OpenStore(&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "store")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &city{Server: gh, t: t, store: s}
+	c := &city{Server: gh, t: t, store: &storetest.Memory{Now: gh.Now}}
 	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)}
 	if c.key, err = mint.ParseKey(pem.EncodeToMemory(block)); err != nil {
 		t.Fatal(err)

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
 )
@@ -19,6 +22,7 @@ var bothOwners = []string{"github-tokens/acme", "github-tokens/octo", "workspace
 
 func TestCreateDeliversInTheLayout(t *testing.T) {
 	c := newCity(t)
+	c.moveTo(filestoreIn(t))
 	i := c.run(&mortal{})
 	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*"), 0); err != nil {
 		t.Fatal(err)
@@ -35,6 +39,34 @@ func TestCreateDeliversInTheLayout(t *testing.T) {
 	}
 	c.checkNames("github-token", "github-tokens/acme", "workspace")
 	c.checkLive(1, 0)
+}
+
+// filestoreIn is a store of files, in a folder of the test.
+func filestoreIn(t *testing.T) store.Store {
+	t.Helper()
+	s, err := filestore.OpenStore(&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "store")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// moveTo takes the installations to another store.
+func (c *city) moveTo(s store.Store) {
+	c.t.Helper()
+	for name, err := range c.store.List(c.t.Context(), store.Installations()) {
+		var e store.Entry
+		if err == nil {
+			e, err = c.store.Get(c.t.Context(), name)
+		}
+		if err == nil {
+			err = s.Put(c.t.Context(), name, e.Value, store.CreateOnly)
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.store = s
 }
 
 func hashesOf(c *city) []string { return hashesIn(c.Tokens()) }

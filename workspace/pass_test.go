@@ -12,30 +12,14 @@ import (
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
 )
 
-// crowd is a city with many workspaces, in a store without disks.
+// crowd is a city with many workspaces.
 type crowd struct{ *city }
 
 func newCrowd(t *testing.T, limit int) crowd {
 	t.Helper()
-	c := newCityWithLimit(t, limit)
-	m := &storetest.Memory{Now: c.Now}
-	for name, err := range c.store.List(t.Context(), store.Everything()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		entry, err := c.store.Get(t.Context(), name)
-		if err == nil {
-			err = m.Put(t.Context(), name, entry.Value, store.CreateOnly)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	c.store = m
-	return crowd{c}
+	return crowd{newCityWithLimit(t, limit)}
 }
 
 // settle makes workspaces named by their number.

@@ -55,7 +55,9 @@ func (s *Server) AddRepository(repo Repository) (Repository, error) {
 	if err := s.reserve(&repo); err != nil {
 		return Repository{}, fmt.Errorf("add repository %s: %w", repo.FullName(), err)
 	}
-	if err := s.createOnDisk(repo); err != nil {
+	if s.opts.RESTOnly {
+		repo.Dir = ""
+	} else if err := s.createOnDisk(repo); err != nil {
 		return Repository{}, fmt.Errorf("add repository %s: %w", repo.FullName(), err)
 	}
 	s.mu.Lock()
@@ -180,5 +182,8 @@ func (s *Server) RemoveRepository(owner, name string) error {
 	}
 	delete(s.state.names, fold(repo.FullName()))
 	delete(s.state.repositories, repo.ID)
+	if repo.Dir == "" { // without git
+		return nil
+	}
 	return errors.Join(os.RemoveAll(repo.Dir), os.RemoveAll(repo.wikiDir()))
 }

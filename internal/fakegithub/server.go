@@ -60,6 +60,10 @@ type Options struct {
 	// through Transport.
 	HandlerOnly bool
 
+	// RESTOnly makes repositories without any git behind them, in a thousandth
+	// of the time. git does not find them.
+	RESTOnly bool
+
 	// StatelessTokens mints the long form, ghs_APPID_JWT, instead of the
 	// opaque one. A request can choose with X-GitHub-Stateless-S2S-Token.
 	StatelessTokens bool
