@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -52,8 +53,10 @@ type TLS struct {
 type Caller struct {
 	Name   string           `yaml:"name"` // for audit and messages; "" means its place
 	Socket *socket.Settings `yaml:"socket"`
+	OIDC   *oidc.Settings   `yaml:"oidc"`
 
 	Claims    map[string]Claim `yaml:"claims"`
+	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more
 	Workspace string           `yaml:"workspace"`
 	Profile   string           `yaml:"profile"`
 }
