@@ -32,7 +32,8 @@ const (
 	maxShown = 3 // errors of one expression
 )
 
-// A Condition is a compiled expression. Compile makes it.
+// A Condition is a compiled expression. Compile makes it; the zero Condition
+// matches nobody.
 type Condition struct {
 	text    string
 	ast     *cel.Ast
@@ -89,6 +90,9 @@ func (c *Condition) String() string { return c.text }
 // Match implements [broker.Matcher]. An expression that cannot be evaluated, as
 // where it names a claim that is missing, is an error.
 func (c *Condition) Match(caller broker.Caller) (bool, error) {
+	if c.program == nil {
+		return false, nil
+	}
 	value, _, err := c.program.Eval(map[string]any{
 		"claims": valueOf(caller.Claims), "method": caller.Method, "subject": caller.Subject,
 	})

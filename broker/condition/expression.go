@@ -10,6 +10,9 @@ type expression struct{ ast.Expr }
 
 // visit shows all expressions inside.
 func (c *Condition) visit(show func(expression)) {
+	if c.ast == nil {
+		return
+	}
 	root := ast.NavigateAST(c.ast.NativeRep())
 	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) { show(expression{e}) }))
 }

@@ -150,7 +150,7 @@ func Parse(data []byte) (*File, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("it is empty")
 		}
-		return nil, flatten(err)
+		return nil, Flatten(err)
 	}
 	if err := dec.Decode(new(File)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document")
@@ -158,9 +158,9 @@ func Parse(data []byte) (*File, error) {
 	return &f, nil
 }
 
-// flatten makes one line of the YAML package's list of errors, in the user's
+// Flatten makes one line of the YAML package's list of errors, in the user's
 // words.
-func flatten(err error) error {
+func Flatten(err error) error {
 	list, ok := errors.AsType[*yaml.TypeError](err)
 	if !ok {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
