@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 // A Caller is who sent a request, as far as that was proved.
@@ -23,7 +22,8 @@ type Caller struct {
 type Identifier interface {
 	// Identify returns an error that wraps ErrNoProof where the request carries
 	// no proof of this kind, and another where it carries one that does not hold.
-	// The text of that one is answered to the caller.
+	// The text of that one is answered to the caller; a [*Refusal] is answered as
+	// it is (503: the proof cannot be looked at now).
 	Identify(ctx context.Context, r *http.Request) (Caller, error)
 }
 
@@ -31,25 +31,28 @@ type Identifier interface {
 var ErrNoProof = errors.New("the request carries no such proof")
 
 // Claim returns the claim at a path: a name, or names with slashes between them
-// where claims are in objects ("kubernetes.io/namespace"). Texts, numbers and
-// booleans have a text; others have none.
+// where claims are in objects ("kubernetes.io/namespace"). Names may have slashes
+// themselves; the whole path as one name comes first, and then the shorter name.
+// Texts, numbers and booleans have a text; others have none.
 func (c Caller) Claim(path string) (string, bool) {
 	if v, ok := c.Claims[path]; ok {
 		return textOf(v)
 	}
-	var at any = c.Claims
-	for rest := path; rest != ""; {
-		object, ok := at.(map[string]any)
-		if !ok {
-			return "", false
+	return claimIn(c.Claims, path)
+}
+
+func claimIn(object map[string]any, path string) (string, bool) {
+	for i := range len(path) {
+		if path[i] != '/' {
+			continue
 		}
-		name, after, _ := strings.Cut(rest, "/")
-		if at, ok = object[name]; !ok {
-			return "", false
+		if inner, ok := object[path[:i]].(map[string]any); ok {
+			if text, ok := claimIn(inner, path[i+1:]); ok {
+				return text, true
+			}
 		}
-		rest = after
 	}
-	return textOf(at)
+	return textOf(object[path])
 }
 
 func textOf(v any) (string, bool) {

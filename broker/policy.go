@@ -160,7 +160,9 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		case errors.Is(got.err, ErrNoProof):
 			continue
 		case got.err != nil:
-			invalid = got.err
+			if _, later := errors.AsType[*Refusal](invalid); !later {
+				invalid = got.err
+			}
 			continue
 		}
 		isProved = true
@@ -173,6 +175,9 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 	case isProved:
 		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
 	case invalid != nil:
+		if refusal, ok := errors.AsType[*Refusal](invalid); ok {
+			return Workspace{}, refusal
+		}
 		return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: oneline.Escape(clip(invalid.Error()))}
 	}
 	return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "the request carries no identity that the broker knows"}

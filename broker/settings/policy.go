@@ -6,13 +6,15 @@ import (
 	"net/url"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/condition"
+	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/identity/socket"
 )
 
 // methods are how many ways of proof a rule has; one is right.
 func (c Caller) methods() int {
 	n := 0
-	for _, isSet := range []bool{c.Socket != nil} {
+	for _, isSet := range []bool{c.Socket != nil, c.OIDC != nil} {
 		if isSet {
 			n++
 		}
@@ -22,7 +24,7 @@ func (c Caller) methods() int {
 
 func (c Caller) check(f *File) error {
 	if c.methods() != 1 {
-		return errors.New("a rule has exactly one of: socket")
+		return errors.New("a rule has exactly one of: socket, oidc")
 	}
 	if err := broker.Template(c.Workspace).Check(); err != nil {
 		return fmt.Errorf("workspace: %w", err)
@@ -30,8 +32,24 @@ func (c Caller) check(f *File) error {
 	if f.ByName[c.Profile] == nil {
 		return fmt.Errorf("there is no profile %q", c.Profile)
 	}
+	if c.OIDC != nil {
+		if err := c.OIDC.Check(); err != nil {
+			return fmt.Errorf("oidc: %w", err)
+		}
+	}
 	_, err := c.match()
 	return err
+}
+
+// Method is the method of the callers that a rule is for, as they have it.
+func (c Caller) Method() string {
+	switch {
+	case c.Socket != nil:
+		return "socket"
+	case c.OIDC != nil:
+		return oidc.Method
+	}
+	return ""
 }
 
 // match is what a rule asks of claims.
@@ -52,6 +70,13 @@ func (c Caller) match() (broker.All, error) {
 	if c.Socket != nil {
 		all = append(all, c.Socket.Match())
 	}
+	if c.CEL != "" {
+		compiled, err := condition.Compile(c.CEL)
+		if err != nil {
+			return nil, fmt.Errorf("cel: %w", err)
+		}
+		all = append(all, compiled)
+	}
 	return all, nil
 }
 
@@ -61,24 +86,47 @@ func patternError(err error) error { return errors.New("the pattern is no expres
 // reloads: what it has learnt (keys, nonces) is not lost.
 type Identifiers struct {
 	Socket socket.Identifier
+
+	oidc map[string]*oidc.Identifier // by their settings
 }
 
 func (i *Identifiers) of(c Caller) (broker.Identifier, error) {
 	if c.Socket != nil {
 		return i.Socket, nil
 	}
+	if c.OIDC != nil {
+		return i.ofIssuer(*c.OIDC)
+	}
 	return nil, errors.New("it has no method")
+}
+
+func (i *Identifiers) ofIssuer(s oidc.Settings) (broker.Identifier, error) {
+	if known, ok := i.oidc[s.Key()]; ok {
+		return known, nil
+	}
+	made, err := oidc.New(s)
+	if err != nil {
+		return nil, err
+	}
+	if i.oidc == nil {
+		i.oidc = map[string]*oidc.Identifier{}
+	}
+	i.oidc[s.Key()] = made
+	return made, nil
 }
 
 // Policy makes the generation of the policy that a file describes. The file was
 // checked by [Load].
-func (f *File) Policy(known *Identifiers) (*broker.Policy, error) {
+func (f *File) Policy(known *Identifiers) (*broker.Policy, error) { return f.PolicyBy(known.of) }
+
+// PolicyBy is Policy with other identifiers: of returns the one of a rule.
+func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Policy, error) {
 	p := &broker.Policy{Hash: f.Hash, Hosts: f.Hosts}
 	if len(p.Hosts) == 0 {
 		p.Hosts = []string{hostOf(f.GitHubURL)}
 	}
 	for i, c := range f.Callers {
-		by, err := known.of(c)
+		by, err := of(c)
 		if err != nil {
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)
 		}
@@ -86,13 +134,17 @@ func (f *File) Policy(known *Identifiers) (*broker.Policy, error) {
 		if err != nil {
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)
 		}
-		name := c.Name
-		if name == "" {
-			name = fmt.Sprintf("callers[%d]", i)
-		}
-		p.Rules = append(p.Rules, broker.Rule{Name: name, By: by, Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
+		p.Rules = append(p.Rules, broker.Rule{Name: f.RuleName(i), By: by, Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
 	}
 	return p, nil
+}
+
+// RuleName is what a rule is called, by its place in Callers.
+func (f *File) RuleName(i int) string {
+	if name := f.Callers[i].Name; name != "" {
+		return name
+	}
+	return fmt.Sprintf("callers[%d]", i)
 }
 
 // defaultHost is git's name for the GitHub of a file that names none.

@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -52,8 +53,10 @@ type TLS struct {
 type Caller struct {
 	Name   string           `yaml:"name"` // for audit and messages; "" means its place
 	Socket *socket.Settings `yaml:"socket"`
+	OIDC   *oidc.Settings   `yaml:"oidc"`
 
 	Claims    map[string]Claim `yaml:"claims"`
+	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more
 	Workspace string           `yaml:"workspace"`
 	Profile   string           `yaml:"profile"`
 }
@@ -147,7 +150,7 @@ func Parse(data []byte) (*File, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("it is empty")
 		}
-		return nil, flatten(err)
+		return nil, Flatten(err)
 	}
 	if err := dec.Decode(new(File)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document")
@@ -155,9 +158,9 @@ func Parse(data []byte) (*File, error) {
 	return &f, nil
 }
 
-// flatten makes one line of the YAML package's list of errors, in the user's
+// Flatten makes one line of the YAML package's list of errors, in the user's
 // words.
-func flatten(err error) error {
+func Flatten(err error) error {
 	list, ok := errors.AsType[*yaml.TypeError](err)
 	if !ok {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))

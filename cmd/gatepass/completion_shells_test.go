@@ -17,7 +17,7 @@ import (
 // tabs are what every shell offers for the last word of a line.
 var tabs = map[string]string{
 	"gatepass uni":                           "uninstall",
-	"gatepass policy ":                       "check explain export",
+	"gatepass policy ":                       "check explain export lint test",
 	"gatepass policy check --v":              "--verb",
 	"gatepass policy check --verb f":         "force",
 	"gatepass install --guard h":             "hook hooks-path",

@@ -8,8 +8,12 @@ import (
 )
 
 const (
-	policyAbout = `The policy is the list refs in the workspace file: /etc/gatepass/workspace.yaml,
-or what GATEPASS_CONFIG or --config names.`
+	policyAbout = `The policy of a workspace is the list refs in the workspace file:
+/etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG or --config names. check,
+explain and export are about it.
+
+The policy of a broker is the list callers in its configuration. lint and test
+are about that.`
 
 	checkAbout = `Asks the policy what the guard asks it at a push. A REF without refs/ is a
 branch. Without --verb, what a plain push does: create and update a branch,
@@ -47,7 +51,7 @@ func (w *world) policyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "policy",
 		Usage:       "say what may be pushed, and why",
-		UsageText:   "gatepass policy check REF... | explain | export",
+		UsageText:   "gatepass policy check REF... | explain | export | lint | test CASES...",
 		Description: policyAbout,
 		Subcommands: []*cli.Command{
 			{
@@ -75,6 +79,8 @@ func (w *world) policyCommand() *cli.Command {
 				),
 				Action: w.policyExport,
 			},
+			w.policyLintCommand(),
+			w.policyTestCommand(),
 		},
 	}
 }

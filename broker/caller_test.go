@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+func TestClaim(t *testing.T) {
+	c := Caller{Claims: map[string]any{
+		"sub": "a", "n": json.Number("7"), "yes": true, "list": []any{"x"}, "nothing": nil,
+		"kubernetes.io":              map[string]any{"namespace": "ci", "serviceaccount": map[string]any{"name": "runner"}},
+		"https://sts.amazonaws.com/": map[string]any{"aws_account": "123456789012", "request_tags": map[string]any{"a/b": "slashed"}},
+		"a":                          map[string]any{"b": map[string]any{"c": "short names first"}},
+		"a/b":                        map[string]any{"c": "longer", "d": "only here"},
+		"a/b/c/whole":                "the whole path first",
+	}}
+	for path, want := range map[string]string{
+		"sub": "a", "n": "7", "yes": "true",
+		"kubernetes.io/serviceaccount/name":           "runner",
+		"https://sts.amazonaws.com//aws_account":      "123456789012",
+		"https://sts.amazonaws.com//request_tags/a/b": "slashed",
+		"a/b/c": "short names first", "a/b/d": "only here", "a/b/c/whole": "the whole path first",
+	} {
+		if got, ok := c.Claim(path); got != want || !ok {
+			t.Errorf("Claim(%q) = %q, %v, want %q", path, got, ok, want)
+		}
+	}
+	for _, path := range []string{"", "/", "Sub", "sub/", "/sub", "list", "nothing", "kubernetes.io", "kubernetes.io/", "kubernetes.io//namespace", "sub/a"} {
+		if got, ok := c.Claim(path); ok {
+			t.Errorf("Claim(%q) = %q, want none", path, got)
+		}
+	}
+}
+
+type identifierFunc func() error
+
+func (f *identifierFunc) Identify(context.Context, *http.Request) (Caller, error) {
+	return Caller{}, (*f)()
+}
+
+// An identity that cannot be looked at now is not one that does not hold,
+// whichever rule says so first.
+func TestResolveTellsLaterFromNever(t *testing.T) {
+	later := identifierFunc(func() error {
+		return &Refusal{Status: 503, Reason: ReasonIdentity, Detail: "later", RetryAfter: time.Second}
+	})
+	never := identifierFunc(func() error { return errors.New("never") })
+	for _, p := range []Policy{{Rules: []Rule{{By: &later}, {By: &never}}}, {Rules: []Rule{{By: &never}, {By: &later}}}} {
+		_, err := p.Resolve(t.Context(), httptest.NewRequest(http.MethodPost, "/", nil))
+		if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != 503 || r.RetryAfter != time.Second {
+			t.Errorf("Resolve = %v, want the refusal with 503", err)
+		}
+	}
+	p := Policy{Rules: []Rule{{By: &never}}}
+	_, err := p.Resolve(t.Context(), httptest.NewRequest(http.MethodPost, "/", nil))
+	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != 401 || r.Detail != "never" {
+		t.Errorf("Resolve = %v, want 401 with what the identifier says", err)
+	}
+}

@@ -1,0 +1,116 @@
+package oidc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// registered are the claims that decide (RFC 7519, section 4.1).
+var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
+// lastDate is the end of the year 9999, in seconds since 1970.
+const lastDate = 253402300799
+
+// maxText bounds what is shown of a token, in bytes.
+const maxText = 200
+
+func clip(text string) string {
+	if len(text) > maxText {
+		return strings.ToValidUTF8(text[:maxText], "")
+	}
+	return text
+}
+
+// checkClaims says what is wrong with the claims, and until when they hold. It
+// is asked before the signature is: what fails here costs no arithmetic, and
+// makes nobody fetch keys.
+func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.Time, err error) {
+	if err := checkNames(claims); err != nil {
+		return time.Time{}, err
+	}
+	if err := s.checkAudience(claims["aud"]); err != nil {
+		return time.Time{}, err
+	}
+	if textIn(claims, "sub") == "" {
+		return time.Time{}, errors.New("the token has no sub")
+	}
+	if s.SingleUse && textIn(claims, "jti") == "" {
+		return time.Time{}, errors.New("the token has no jti, and this broker takes each token once")
+	}
+	return s.checkTimes(claims, now)
+}
+
+// checkNames refuses names that are a registered one but for their case: readers
+// of JSON in Go take them for it.
+func checkNames(claims map[string]any) error {
+	for name := range claims {
+		for _, r := range registered {
+			if name != r && strings.EqualFold(name, r) {
+				return fmt.Errorf("the token has a claim %q beside %s", clip(name), r)
+			}
+		}
+	}
+	return nil
+}
+
+// checkAudience wants the one audience, alone. A token for several can be shown
+// here by each of the others that got it, and OpenID Connect Core 1.0 (section
+// 3.1.3.7) has a client refuse audiences that it does not trust.
+func (s Settings) checkAudience(aud any) error {
+	if list, ok := aud.([]any); ok && len(list) == 1 {
+		aud = list[0]
+	}
+	if text, ok := aud.(string); !ok || text != s.Audience {
+		return fmt.Errorf("the token is not for %q alone: ask the issuer for one with that audience", s.Audience)
+	}
+	return nil
+}
+
+// checkTimes holds exp, which has to be there, nbf and iat against the clock.
+func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.Time, err error) {
+	times := map[string]time.Time{}
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		v, ok := claims[name]
+		if !ok {
+			continue
+		}
+		if times[name], ok = numericDate(v); !ok {
+			return time.Time{}, fmt.Errorf("the token's %s is no date", name)
+		}
+	}
+	skew := s.skew()
+	exp, hasEnd := times["exp"]
+	issued, hasIssued := times["iat"]
+	switch {
+	case !hasEnd:
+		return time.Time{}, errors.New("the token has no exp")
+	case !now.Before(exp.Add(skew)):
+		return time.Time{}, errors.New("the token has expired")
+	case now.Add(skew).Before(times["nbf"]):
+		return time.Time{}, errors.New("the token is not valid yet: compare the clocks")
+	case now.Add(skew).Before(issued):
+		return time.Time{}, errors.New("the token is issued in the future: compare the clocks")
+	case s.MaxAge > 0 && !hasIssued:
+		return time.Time{}, errors.New("the token has no iat, and this broker bounds a token's age")
+	case s.MaxAge > 0 && now.After(issued.Add(s.MaxAge+skew)):
+		return time.Time{}, fmt.Errorf("the token was issued more than %s ago", s.MaxAge)
+	}
+	return exp.Add(skew), nil
+}
+
+// numericDate reads seconds since 1970 (RFC 7519, section 2); a fraction is
+// dropped.
+func numericDate(v any) (time.Time, bool) {
+	number, ok := v.(json.Number)
+	if !ok {
+		return time.Time{}, false
+	}
+	seconds, err := number.Float64()
+	if err != nil || seconds < 0 || seconds > lastDate {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0), true
+}

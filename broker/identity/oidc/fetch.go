@@ -1,0 +1,168 @@
+package oidc
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// maxBody bounds what a server answers, in bytes. The largest key sets of public
+// issuers have some 30 KB.
+const maxBody = 256 << 10
+
+// A server is asked by us alone: the URL is the configuration's, its certificate
+// has to hold, and where it sends us on we do not go.
+type server struct {
+	caFile  string        // "" means the system's authorities
+	timeout time.Duration // for a whole exchange
+
+	mu     sync.Mutex // guards what follows
+	roots  []byte     // as client trusts them
+	client *http.Client
+}
+
+// dial returns a client that trusts what is in the file now.
+func (s *server) dial() (*http.Client, error) {
+	var roots []byte
+	if s.caFile != "" {
+		var err error
+		if roots, err = readFile(s.caFile); err != nil {
+			return nil, fmt.Errorf("read the authorities: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil && bytes.Equal(s.roots, roots) {
+		return s.client, nil
+	}
+	transport := remote.Transport()
+	if s.caFile != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(roots) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM form", s.caFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+	s.roots = roots
+	s.client = &http.Client{
+		Transport: capped{transport}, Timeout: s.timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return s.client, nil
+}
+
+// readFile reads a file of a bounded size.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(&bounded{f, f, maxBody})
+}
+
+// capped bounds what is read of answers.
+type capped struct{ next http.RoundTripper }
+
+func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := c.next.RoundTrip(r)
+	if err == nil {
+		response.Body = &bounded{response.Body, response.Body, maxBody}
+	}
+	return response, err
+}
+
+// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+func (c capped) CloseIdleConnections() {
+	if t, ok := c.next.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// bounded fails where more is read than there may be.
+type bounded struct {
+	io.Reader
+	io.Closer
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("it is longer than %d bytes", maxBody)
+	}
+	return n, err
+}
+
+// published fetches the keys that the issuer publishes: where they are, its
+// discovery document says (OpenID Connect Discovery 1.0, section 4), which has to
+// be of this issuer.
+func published(issuer string, from *server) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		client, err := from.dial()
+		if err != nil {
+			return nil, err
+		}
+		provider, err := gooidc.NewProvider(gooidc.ClientContext(ctx, client), issuer)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s for its configuration: %w", issuer, shortened(err))
+		}
+		var place struct {
+			JWKS string `json:"jwks_uri"`
+		}
+		if provider.Claims(&place) != nil || checkURL("jwks_uri", place.JWKS) != nil {
+			return nil, fmt.Errorf("%s names no https place of its keys", issuer)
+		}
+		data, err := get(ctx, client, place.JWKS)
+		if err != nil {
+			return nil, fmt.Errorf("fetch the keys of %s: %w", issuer, shortened(err))
+		}
+		return data, nil
+	}
+}
+
+func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/json")
+	response, err := client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New("it answers " + response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
+// shortened keeps a server's text from filling the log.
+func shortened(err error) error { return errors.New(clip(err.Error())) }
+
+// filed reads keys from a file.
+func filed(path string) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) {
+		data, err := readFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the issuer's keys: %w", err)
+		}
+		return data, nil
+	}
+}

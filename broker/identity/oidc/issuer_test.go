@@ -1,0 +1,246 @@
+package oidc
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// audience is what the tokens of these tests are for.
+const audience = "gatepass"
+
+// start is when the tests happen.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// keys that take long to make are made once.
+var (
+	rsaKey      = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
+	otherRSAKey = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
+	ecKey       = sync.OnceValue(func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		return k
+	})
+)
+
+func newRSA(bits int) *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// An issuer publishes keys over https and signs what it is told to.
+type issuer struct {
+	*httptest.Server
+	caFile string
+
+	mu    sync.Mutex // guards what follows
+	clock time.Time
+	keys  map[string]any              // public, by kid
+	serve map[string]http.HandlerFunc // in the place of what a path has
+	asked map[string]int              // by path
+}
+
+const (
+	discoveryPath = "/.well-known/openid-configuration"
+	keysPath      = "/keys"
+)
+
+// newIssuer has the keys "rsa" and "ec".
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	i := &issuer{clock: start, serve: map[string]http.HandlerFunc{}, asked: map[string]int{}}
+	i.keys = map[string]any{"rsa": &rsaKey().PublicKey, "ec": &ecKey().PublicKey}
+	i.Server = httptest.NewUnstartedServer(i)
+	i.Config.ErrorLog = log.New(io.Discard, "", 0)
+	i.StartTLS()
+	t.Cleanup(i.Close)
+	i.caFile = filepath.Join(t.TempDir(), "ca.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw}
+	if err := os.WriteFile(i.caFile, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	i.asked[r.URL.Path]++
+	other := i.serve[r.URL.Path]
+	keys := maps.Clone(i.keys)
+	i.mu.Unlock()
+	switch {
+	case other != nil:
+		other(w, r)
+	case r.Method != http.MethodGet || r.Header.Get("Authorization") != "":
+		http.Error(w, "want GET without a token", http.StatusBadRequest)
+	case r.URL.Path == discoveryPath:
+		writeJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + keysPath})
+	case r.URL.Path == keysPath:
+		writeJSON(w, setOf(keys))
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func setOf(keys map[string]any) jose.JSONWebKeySet {
+	var set jose.JSONWebKeySet
+	for kid, k := range keys {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k, KeyID: kid, Use: "sig"})
+	}
+	return set
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func (i *issuer) now() time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.clock
+}
+
+func (i *issuer) pass(d time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.clock = i.clock.Add(d)
+}
+
+// answer has a path answer otherwise; nil is as before.
+func (i *issuer) answer(path string, h http.HandlerFunc) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.serve[path] = h
+}
+
+func (i *issuer) publish(keys map[string]any) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys = keys
+}
+
+// times is how often a path was asked for.
+func (i *issuer) times(path string) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.asked[path]
+}
+
+// identifier trusts the issuer; change may say otherwise.
+func (i *issuer) identifier(t *testing.T, change func(*Settings)) *Identifier {
+	t.Helper()
+	s := Settings{Issuer: i.URL, Audience: audience, CAFile: i.caFile}
+	if change != nil {
+		change(&s)
+	}
+	identifier, err := newAt(s, i.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identifier
+}
+
+// claims are those of a token that is good, changed; a nil takes one away.
+func (i *issuer) claims(changed map[string]any) map[string]any {
+	now := i.now().Unix()
+	c := map[string]any{"iss": i.URL, "aud": audience, "sub": "job 7", "iat": now, "nbf": now, "exp": now + 300, "jti": rand.Text()}
+	for name, v := range changed {
+		if c[name] = v; v == nil {
+			delete(c, name)
+		}
+	}
+	return c
+}
+
+// token is signed with the RSA key.
+func (i *issuer) token(changed map[string]any) string {
+	return signRSA(rsaKey(), map[string]any{"alg": "RS256", "kid": "rsa", "typ": "JWT"}, i.claims(changed))
+}
+
+func signRSA(key *rsa.PrivateKey, header, claims any) string {
+	input := signingInput(marshal(header), marshal(claims))
+	digest := sha256.Sum256([]byte(input))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	return input + "." + segment(signature)
+}
+
+func signEC(key *ecdsa.PrivateKey, header, claims any) string {
+	input := signingInput(marshal(header), marshal(claims))
+	digest := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	return input + "." + segment(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+}
+
+func signHMAC(key []byte, header, claims any) string {
+	input := signingInput(marshal(header), marshal(claims))
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(input))
+	return input + "." + segment(mac.Sum(nil))
+}
+
+func signingInput(header, claims []byte) string { return segment(header) + "." + segment(claims) }
+
+func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+
+// marshal leaves text as it is, for what no encoder writes.
+func marshal(v any) []byte {
+	if text, ok := v.(string); ok {
+		return []byte(text)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// identify shows a token.
+func identify(ctx context.Context, by *Identifier, token string) (broker.Caller, error) {
+	r := httptest.NewRequest(http.MethodPost, "/v1/token", nil)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return by.Identify(ctx, r)
+}
+
+// big answers more than is read.
+func big(w http.ResponseWriter, _ *http.Request) {
+	_, _ = fmt.Fprintf(w, `{"keys":[], "padding": "%s"}`, make([]byte, 2*maxBody))
+}

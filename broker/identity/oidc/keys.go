@@ -1,0 +1,139 @@
+package oidc
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+const (
+	// lookAfter is how old keys are when new ones are looked for meanwhile.
+	lookAfter = 5 * time.Minute
+	// freshFor is how old keys are when a token waits for that look: a key that
+	// the issuer takes back is refused after that.
+	freshFor  = 15 * time.Minute
+	staleWait = 2 * time.Second
+	// knownFor is how long keys are used while the issuer cannot be had.
+	knownFor = 24 * time.Hour
+	// tryAgain is between two loads, whatever ids of keys tokens name.
+	tryAgain = 10 * time.Second
+	loadWait = 10 * time.Second
+
+	retryAfter = 15 * time.Second // what callers are told
+)
+
+// errUnknownKey reports a key that the issuer does not publish.
+var errUnknownKey = errors.New("the token is signed with a key that its issuer does not publish")
+
+// A keyring has an issuer's keys, and looks for new ones when they are old or a
+// token names another.
+type keyring struct {
+	load func(context.Context) ([]byte, error) // the JWK Set
+	now  func() time.Time
+
+	mu      sync.Mutex // guards what follows
+	known   []jose.JSONWebKey
+	loaded  time.Time     // known, from the issuer
+	tried   time.Time     // the last load's beginning
+	running chan struct{} // closed at the end of a load; nil when none runs
+	failure error         // of the last load
+}
+
+// suiting returns the keys for a token. Those that are known and fresh, or known
+// while the issuer cannot be had, are used without a wait. The error is
+// errUnknownKey, or a [*broker.Refusal] where nobody can tell.
+func (k *keyring) suiting(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
+	keys, age, failure := k.look(kid, alg)
+	if len(keys) > 0 && age < lookAfter {
+		return keys, nil
+	}
+	loading := k.start(ctx)
+	switch {
+	case len(keys) == 0:
+		wait(ctx, loading, loadWait+time.Second)
+	case age > freshFor && failure == nil:
+		wait(ctx, loading, staleWait)
+	}
+	keys, _, failure = k.look(kid, alg)
+	switch {
+	case len(keys) > 0:
+		return keys, nil
+	case failure == nil:
+		failure = ctx.Err()
+	}
+	if failure != nil {
+		return nil, unavailable("the keys of the token's issuer cannot be had", failure)
+	}
+	return nil, errUnknownKey
+}
+
+// look returns the keys that are known for a token, how old they are, and why
+// the last load failed.
+func (k *keyring) look(kid, alg string) ([]crypto.PublicKey, time.Duration, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	age := k.now().Sub(k.loaded)
+	if age > knownFor {
+		k.known = nil
+	}
+	return suiting(k.known, kid, alg), age, k.failure
+}
+
+// wait returns when a load has ended, at the latest after most. Without a load
+// there is nothing to wait for.
+func wait(ctx context.Context, loading <-chan struct{}, most time.Duration) {
+	if loading == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	select {
+	case <-loading:
+	case <-ctx.Done():
+	}
+}
+
+// start begins a load where none runs and the last one is long enough ago. It
+// returns what is closed when the running one ends, nil where there is none.
+func (k *keyring) start(ctx context.Context) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.now()
+	if k.running != nil || !k.tried.IsZero() && now.Sub(k.tried) < tryAgain {
+		return k.running
+	}
+	k.tried, k.running = now, make(chan struct{})
+	go k.run(context.WithoutCancel(ctx)) // for all who wait, whoever began it
+	return k.running
+}
+
+func (k *keyring) run(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, loadWait)
+	defer cancel()
+	var keys []jose.JSONWebKey
+	data, err := k.load(ctx)
+	if err == nil {
+		keys, err = parseKeys(data)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failure = err
+	if err == nil {
+		k.known, k.loaded = keys, k.now()
+	}
+	close(k.running)
+	k.running = nil
+}
+
+// unavailable is the refusal where an identity cannot be looked at now. What lies
+// below is for the log.
+func unavailable(detail string, err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonIdentity, RetryAfter: retryAfter, Detail: detail, Err: err}
+}

@@ -1,0 +1,237 @@
+package oidc
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// isUnavailable reports a refusal that says to come back.
+func isUnavailable(err error) bool {
+	r, ok := errors.AsType[*broker.Refusal](err)
+	return ok && r.Status == http.StatusServiceUnavailable && r.RetryAfter > 0 && r.Err != nil
+}
+
+func down(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) }
+
+// Keys that are known are used while their issuer is down, for a day and no
+// longer, and no check is left out meanwhile.
+func TestOutage(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, nil)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+		t.Fatal(err)
+	}
+	i.answer(keysPath, down)
+	i.answer(discoveryPath, down)
+	for _, after := range []time.Duration{10 * time.Minute, time.Hour, 20 * time.Hour} {
+		i.pass(after)
+		if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+			t.Errorf("%s into an outage: Identify = %v", after, err)
+		}
+		forged := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "rsa"}, i.claims(nil))
+		if _, err := identify(t.Context(), by, forged); err == nil {
+			t.Errorf("%s into an outage a forged token is proof", after)
+		}
+	}
+	i.pass(5 * time.Hour)
+	if _, err := identify(t.Context(), by, i.token(nil)); !isUnavailable(err) {
+		t.Errorf("after a day without its issuer: Identify = %v, want a refusal with 503", err)
+	}
+	i.answer(keysPath, nil)
+	i.answer(discoveryPath, nil)
+	i.pass(tryAgain)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+		t.Errorf("when the issuer is back: Identify = %v", err)
+	}
+}
+
+// An issuer that cannot be had from the beginning is not the caller's mistake.
+func TestNoKeysAtAll(t *testing.T) {
+	for name, change := range map[string]func(*issuer){
+		"keys down":      func(i *issuer) { i.answer(keysPath, down) },
+		"discovery down": func(i *issuer) { i.answer(discoveryPath, down) },
+		"a huge body":    func(i *issuer) { i.answer(keysPath, big) },
+		"a huge discovery": func(i *issuer) {
+			i.answer(discoveryPath, big)
+		},
+		"no JSON": func(i *issuer) {
+			i.answer(keysPath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
+		},
+		"10,000 keys": func(i *issuer) {
+			i.answer(keysPath, func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"keys":[%s{}]}`, strings.Repeat("{},", 10_000))
+			})
+		},
+		"symmetric keys": func(i *issuer) { i.publish(map[string]any{"rsa": []byte("0123456789abcdef0123456789abcdef")}) },
+		"weak keys":      func(i *issuer) { i.publish(map[string]any{"rsa": &newRSA(1024).PublicKey}) },
+		"private keys":   func(i *issuer) { i.publish(map[string]any{"rsa": rsaKey()}) },
+		"a redirect":     func(i *issuer) { i.answer(keysPath, http.RedirectHandler("/other", http.StatusFound).ServeHTTP) },
+		"a discovery elsewhere": func(i *issuer) {
+			i.answer(discoveryPath, http.RedirectHandler("/other", http.StatusFound).ServeHTTP)
+		},
+		"another's discovery": func(i *issuer) {
+			i.answer(discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
+				writeJSON(w, map[string]any{"issuer": i.URL + "/other", "jwks_uri": i.URL + keysPath})
+			})
+		},
+		"keys over http": func(i *issuer) {
+			i.answer(discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
+				writeJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": strings.Replace(i.URL, "https", "http", 1) + keysPath})
+			})
+		},
+		"keys in a file": func(i *issuer) {
+			i.answer(discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
+				writeJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": "file:///etc/passwd"})
+			})
+		},
+	} {
+		i := newIssuer(t)
+		i.answer("/other", func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, setOf(map[string]any{"rsa": &rsaKey().PublicKey}))
+		})
+		change(i)
+		_, err := identify(t.Context(), i.identifier(t, nil), i.token(nil))
+		if !isUnavailable(err) || i.times("/other") != 0 {
+			t.Errorf("%s: Identify = %v, want a refusal with 503 and no step elsewhere", name, err)
+		}
+		if r, _ := errors.AsType[*broker.Refusal](err); r != nil && len(r.Err.Error()) > 2*maxText {
+			t.Errorf("%s: the log is given %d bytes", name, len(r.Err.Error()))
+		}
+	}
+}
+
+func TestStrangersCertificate(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.CAFile = "" })
+	if _, err := identify(t.Context(), by, i.token(nil)); !isUnavailable(err) {
+		t.Errorf("Identify = %v, want a refusal with 503", err)
+	}
+}
+
+// A new key is found by its id, at once; ids that nobody has make us ask once in
+// ten seconds, however many there are.
+func TestRotation(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, nil)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+		t.Fatal(err)
+	}
+	i.pass(tryAgain)
+	i.publish(map[string]any{"new": &otherRSAKey().PublicKey})
+	token := func() string {
+		return signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "new"}, i.claims(nil))
+	}
+	if _, err := identify(t.Context(), by, token()); err != nil {
+		t.Errorf("a token of the new key: Identify = %v", err)
+	}
+	if _, err := identify(t.Context(), by, i.token(nil)); !errors.Is(err, errUnknownKey) {
+		t.Errorf("a token of the old key: Identify = %v, want errUnknownKey", err)
+	}
+	before := i.times(keysPath)
+	for n := range 50 {
+		unknown := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": fmt.Sprint(n)}, i.claims(nil))
+		if _, err := identify(t.Context(), by, unknown); !errors.Is(err, errUnknownKey) {
+			t.Errorf("kid %d: Identify = %v, want errUnknownKey", n, err)
+		}
+	}
+	if n := i.times(keysPath) - before; n != 0 {
+		t.Errorf("unknown ids made us fetch the keys %d times within ten seconds, want 0", n)
+	}
+	if _, err := identify(t.Context(), by, token()); err != nil {
+		t.Errorf("a token of the new key afterwards: Identify = %v", err)
+	}
+}
+
+// A key that its issuer took back is refused after a quarter of an hour, though
+// nobody asked for another.
+func TestKeysAreTakenBack(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, nil)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+		t.Fatal(err)
+	}
+	i.publish(map[string]any{"ec": &ecKey().PublicKey})
+	i.pass(freshFor + time.Second)
+	if _, err := identify(t.Context(), by, i.token(nil)); !errors.Is(err, errUnknownKey) {
+		t.Errorf("Identify = %v, want errUnknownKey", err)
+	}
+}
+
+// A slow issuer makes tokens wait that nobody can tell about, and no others.
+func TestSlowIssuer(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, nil)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	defer close(release)
+	i.answer(discoveryPath, func(http.ResponseWriter, *http.Request) { <-release })
+	i.pass(lookAfter + time.Second)
+	begun := time.Now()
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil || time.Since(begun) > staleWait {
+		t.Errorf("with keys that are known: Identify = %v after %s", err, time.Since(begun))
+	}
+	i.pass(freshFor)
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil || time.Since(begun) > 2*staleWait {
+		t.Errorf("with keys that grow old: Identify = %v after %s", err, time.Since(begun))
+	}
+}
+
+// A file in the issuer's place is read again, and the issuer never asked.
+func TestKeysFromAFile(t *testing.T) {
+	i := newIssuer(t)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	write := func(keys map[string]any) {
+		if err := os.WriteFile(path, marshal(setOf(keys)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(map[string]any{"rsa": &rsaKey().PublicKey})
+	by := i.identifier(t, func(s *Settings) { s.JWKSFile, s.CAFile = path, "" })
+	if _, err := identify(t.Context(), by, i.token(nil)); err != nil || i.times(discoveryPath) != 0 {
+		t.Errorf("Identify = %v; the issuer was asked %d times", err, i.times(discoveryPath))
+	}
+	write(map[string]any{"ec": &ecKey().PublicKey})
+	i.pass(tryAgain)
+	if _, err := identify(t.Context(), by, signEC(ecKey(), map[string]any{"alg": "ES256", "kid": "ec"}, i.claims(nil))); err != nil {
+		t.Errorf("after the file changed: Identify = %v", err)
+	}
+}
+
+func TestKeysAreForAlgorithms(t *testing.T) {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		key  any
+		alg  string
+		want bool
+	}{
+		{&rsaKey().PublicKey, "RS256", true},
+		{&rsaKey().PublicKey, "PS512", true},
+		{&rsaKey().PublicKey, "ES256", false},
+		{&ecKey().PublicKey, "ES256", true},
+		{&ecKey().PublicKey, "ES384", false},
+		{&ecKey().PublicKey, "RS256", false},
+		{&p384.PublicKey, "ES384", true},
+		{&p384.PublicKey, "ES256", false},
+		{[]byte("secret"), "RS256", false},
+	} {
+		if got := isFor(c.key, c.alg); got != c.want {
+			t.Errorf("isFor(%T, %s) = %v, want %v", c.key, c.alg, got, c.want)
+		}
+	}
+}

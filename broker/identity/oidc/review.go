@@ -1,0 +1,165 @@
+package oidc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Review says how a Kubernetes API server is asked whether a token still stands:
+// that of a deleted pod does not, though its signature holds. Empty fields are
+// what a pod finds in its cluster.
+type Review struct {
+	URL       string `yaml:"url"`
+	CAFile    string `yaml:"ca_file"`
+	TokenFile string `yaml:"token_file"` // who asks; may create tokenreviews
+}
+
+const (
+	inCluster   = "https://kubernetes.default.svc"
+	accountFile = "/var/run/secrets/kubernetes.io/serviceaccount/"
+
+	reviewPath = "/apis/authentication.k8s.io/v1/tokenreviews"
+	reviewWait = 5 * time.Second
+	// reviewedFor is how long an answer stands: so long a token outlives its pod.
+	reviewedFor = 10 * time.Second
+	maxReviews  = 10_000
+)
+
+type reviewer struct {
+	url, tokenFile, audience string
+	server                   *server
+	now                      func() time.Time
+
+	mu    sync.Mutex // guards known
+	known map[[sha256.Size]byte]reviewed
+}
+
+// reviewed is an answer: nil, or why the token does not stand.
+type reviewed struct {
+	at  time.Time
+	err error
+}
+
+func newReviewer(r Review, audience string, now func() time.Time) *reviewer {
+	if r.URL == "" {
+		r.URL = inCluster
+		if r.CAFile == "" {
+			r.CAFile = accountFile + "ca.crt"
+		}
+	}
+	if r.TokenFile == "" {
+		r.TokenFile = accountFile + "token"
+	}
+	return &reviewer{
+		url: strings.TrimSuffix(r.URL, "/") + reviewPath, tokenFile: r.TokenFile, audience: audience, now: now,
+		server: &server{caFile: r.CAFile, timeout: reviewWait}, known: map[[sha256.Size]byte]reviewed{},
+	}
+}
+
+// check asks whether a token, whose signature holds, still stands.
+func (v *reviewer) check(ctx context.Context, token claimed) error {
+	id := sha256.Sum256([]byte(token.raw))
+	v.mu.Lock()
+	last, ok := v.known[id]
+	v.mu.Unlock()
+	if ok && v.now().Sub(last.at) < reviewedFor {
+		return last.err
+	}
+	at := v.now()
+	answer, err := v.ask(ctx, token.raw)
+	if err != nil {
+		return unavailable("the cluster cannot be asked whether the token still stands", err)
+	}
+	last = reviewed{at, answer.check(v.audience, textIn(token.claims, "sub"))}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.known) >= maxReviews {
+		clear(v.known) // they are of ten seconds
+	}
+	v.known[id] = last
+	return last.err
+}
+
+// A tokenReview is what is asked and answered
+// (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/).
+type tokenReview struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Spec       reviewSpec   `json:"spec"`
+	Status     reviewStatus `json:"status,omitzero"`
+}
+
+type reviewSpec struct {
+	Token     string   `json:"token"`
+	Audiences []string `json:"audiences"`
+}
+
+type reviewStatus struct {
+	Authenticated bool     `json:"authenticated"`
+	Audiences     []string `json:"audiences"`
+	User          struct {
+		Username string `json:"username"`
+	} `json:"user"`
+}
+
+// check wants the answer of a server that knows of audiences, which says so by
+// naming ours, and about the same account.
+func (s reviewStatus) check(audience, subject string) error {
+	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != subject {
+		return errors.New("the cluster does not stand by the token: its pod or account may be gone")
+	}
+	return nil
+}
+
+func (v *reviewer) ask(ctx context.Context, token string) (reviewStatus, error) {
+	own, err := readFile(v.tokenFile)
+	if err != nil {
+		return reviewStatus{}, fmt.Errorf("read the broker's own token: %w", err)
+	}
+	client, err := v.server.dial()
+	if err != nil {
+		return reviewStatus{}, err
+	}
+	body, err := json.Marshal(tokenReview{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview", Spec: reviewSpec{Token: token, Audiences: []string{v.audience}}})
+	if err != nil {
+		return reviewStatus{}, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, v.url, bytes.NewReader(body))
+	if err != nil {
+		return reviewStatus{}, err
+	}
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(own)))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json")
+	response, err := client.Do(r)
+	if err != nil {
+		return reviewStatus{}, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
+		return reviewStatus{}, errors.New("the API server answers " + response.Status)
+	}
+	return readReview(response.Body)
+}
+
+func readReview(body io.Reader) (reviewStatus, error) {
+	data, err := io.ReadAll(body)
+	var answer tokenReview
+	if err == nil {
+		err = json.Unmarshal(data, &answer)
+	}
+	if err != nil || answer.Kind != "TokenReview" {
+		return reviewStatus{}, errors.New("the API server answers no TokenReview")
+	}
+	return answer.Status, nil
+}

@@ -1,0 +1,109 @@
+package oidc
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSingleUse(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
+	token := i.token(map[string]any{"jti": "one"})
+	if _, err := identify(t.Context(), by, token); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{0, 299 * time.Second, 59 * time.Second} {
+		i.pass(after)
+		if _, err := identify(t.Context(), by, token); err == nil || !strings.Contains(err.Error(), "used before") {
+			t.Errorf("shown again: Identify = %v", err)
+		}
+	}
+	if _, err := identify(t.Context(), by, i.token(map[string]any{"jti": "one"})); err == nil {
+		t.Error("another token with the same jti is proof")
+	}
+	if _, err := identify(t.Context(), by, i.token(map[string]any{"jti": "two"})); err != nil {
+		t.Errorf("another jti: Identify = %v", err)
+	}
+	if _, err := identify(t.Context(), by, i.token(map[string]any{"jti": nil})); err == nil || !strings.Contains(err.Error(), "no jti") {
+		t.Errorf("no jti: Identify = %v", err)
+	}
+	forged := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "rsa"}, i.claims(map[string]any{"jti": "three"}))
+	if _, err := identify(t.Context(), by, forged); err == nil {
+		t.Fatal("a forged token is proof")
+	}
+	if _, err := identify(t.Context(), by, i.token(map[string]any{"jti": "three"})); err != nil {
+		t.Errorf("a forged token used up the jti of another: %v", err)
+	}
+}
+
+// Where no more can be remembered, no token is taken twice; room is made of those
+// that have expired.
+func TestSpentIsBounded(t *testing.T) {
+	var s spent
+	for n := range maxSpent {
+		if err := s.use(fmt.Sprint(n), start.Add(time.Minute), start); err != nil {
+			t.Fatalf("token %d: %v", n, err)
+		}
+	}
+	full := s.use("more", start.Add(time.Hour), start.Add(time.Second))
+	if full == nil {
+		t.Error("more is remembered than there is room for")
+	}
+	if err := s.use("more", start.Add(time.Hour), start.Add(time.Minute)); err != nil || len(s.until) != 1 {
+		t.Errorf("after they have expired: %v, %d remembered", err, len(s.until))
+	}
+}
+
+func TestMaxAge(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.MaxAge = 10 * time.Minute })
+	for name, c := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"young":          {map[string]any{"iat": i.now().Unix() - 600}, ""},
+		"old":            {map[string]any{"iat": i.now().Unix() - 661}, "more than 10m0s ago"},
+		"of unknown age": {map[string]any{"iat": nil}, "no iat"},
+	} {
+		_, err := identify(t.Context(), by, i.token(c.claims))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: Identify = %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	good := Settings{Issuer: "https://issuer.example/path", Audience: audience}
+	for name, c := range map[string]struct {
+		change func(*Settings)
+		want   string
+	}{
+		"good":               {func(*Settings) {}, ""},
+		"no issuer":          {func(s *Settings) { s.Issuer = "" }, "issuer"},
+		"http":               {func(s *Settings) { s.Issuer = "http://issuer.example" }, "want https://"},
+		"a query":            {func(s *Settings) { s.Issuer += "?a=b" }, "want https://"},
+		"a password":         {func(s *Settings) { s.Issuer = "https://a:b@issuer.example" }, "want https://"},
+		"a pattern":          {func(s *Settings) { s.Issuer = "https://*" }, ""}, // a host nobody has
+		"no audience":        {func(s *Settings) { s.Audience = "" }, "audience is missing"},
+		"HMAC":               {func(s *Settings) { s.Algorithms = []string{"HS256"} }, `algorithm "HS256"`},
+		"none":               {func(s *Settings) { s.Algorithms = []string{"RS256", "none"} }, `algorithm "none"`},
+		"another algorithm":  {func(s *Settings) { s.Algorithms = []string{"PS256"} }, ""},
+		"a wide skew":        {func(s *Settings) { s.ClockSkew = time.Hour }, "at most 10m"},
+		"a negative age":     {func(s *Settings) { s.MaxAge = -1 }, "max_age"},
+		"an API server":      {func(s *Settings) { s.TokenReview = &Review{} }, ""},
+		"a bare API server":  {func(s *Settings) { s.TokenReview = &Review{URL: "kubernetes"} }, "token_review: url"},
+		"everything at once": {func(s *Settings) { *s = Settings{} }, "audience is missing"},
+	} {
+		s := good
+		c.change(&s)
+		err := s.Check()
+		if _, newErr := New(s); (newErr == nil) != (err == nil) || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: Check = %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := New(Settings{}); err == nil {
+		t.Error("the zero Settings trust somebody")
+	}
+}

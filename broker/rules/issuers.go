@@ -1,0 +1,106 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// An issuer is what is known of the tokens of a public issuer.
+type issuer struct {
+	title string
+	// is reports whether an issuer's URL is of this kind.
+	is func(url string) bool
+	// public: anybody has tokens of it, so that a rule has to say whose.
+	public bool
+	// ids are the claims that say whose, and are given once.
+	ids []string
+	// names are claims that are given anew after a rename or a deletion, with the
+	// ids that say the same for good.
+	names map[string][]string
+	// chosen are claims that whoever runs the job, or writes to the repository,
+	// sets as he likes.
+	chosen []string
+	// usual reports an audience that tokens have when nobody asks for another.
+	usual func(audience, url string) bool
+}
+
+func exactly(url string) func(string) bool { return func(u string) bool { return u == url } }
+
+func never(string, string) bool { return false }
+
+// issuers are from the documentation of each: GitHub
+// (https://docs.github.com/actions/reference/security/oidc), GitLab
+// (https://docs.gitlab.com/ci/secrets/id_token_authentication/), AWS
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_token_claims.html),
+// Google (https://cloud.google.com/docs/authentication/token-types#id) and
+// Buildkite (https://buildkite.com/docs/pipelines/security/oidc).
+var issuers = []issuer{
+	{
+		title: "GitHub Actions", is: exactly("https://token.actions.githubusercontent.com"), public: true,
+		ids:    []string{"repository_id", "repository_owner_id", "enterprise_id"},
+		names:  githubNames,
+		chosen: githubChosen,
+		usual:  func(audience, _ string) bool { return strings.HasPrefix(audience, "https://github.com/") },
+	},
+	{
+		title: "GitHub Actions of an Enterprise Server", is: func(u string) bool { return strings.HasSuffix(u, "/_services/token") },
+		names: githubNames, chosen: githubChosen,
+		usual: func(audience, url string) bool {
+			return strings.HasPrefix(audience, strings.TrimSuffix(url, "_services/token"))
+		},
+	},
+	{
+		title: "GitLab", is: exactly("https://gitlab.com"), public: true,
+		ids: []string{"project_id", "namespace_id", "job_project_id", "job_namespace_id"},
+		names: map[string][]string{
+			"project_path": {"project_id", "namespace_id"}, "namespace_path": {"namespace_id", "project_id"}, "user_login": {"user_id"}, "user_email": {"user_id"}, "sub": {"project_id", "namespace_id"},
+		},
+		chosen: []string{"ref", "ref_path", "environment", "sub", "sha", "ci_config_ref_uri"},
+		usual:  func(audience, url string) bool { return audience == url || "https://"+audience == url },
+	},
+	{
+		title: "AWS", is: func(u string) bool { return strings.HasSuffix(u, ".tokens.sts.global.api.aws") },
+		chosen: []string{"https://sts.amazonaws.com//request_tags"}, usual: never,
+	},
+	{
+		title: "Google", is: exactly("https://accounts.google.com"), public: true,
+		ids: []string{"sub"}, names: map[string][]string{"email": {"sub"}}, usual: never,
+	},
+	{
+		title: "Buildkite", is: exactly("https://agent.buildkite.com"), public: true,
+		ids:    []string{"organization_id", "pipeline_id", "cluster_id"},
+		names:  map[string][]string{"organization_slug": {"organization_id"}, "pipeline_slug": {"pipeline_id"}, "sub": {"organization_id", "pipeline_id"}},
+		chosen: []string{"build_branch", "build_commit", "step_key", "sub"},
+		usual:  func(audience, _ string) bool { return strings.HasPrefix(audience, "https://buildkite.com/") },
+	},
+}
+
+var (
+	githubNames = map[string][]string{
+		"repository": {"repository_id", "repository_owner_id"}, "repository_owner": {"repository_owner_id", "repository_id"}, "actor": {"actor_id"},
+		"sub": {"repository_id", "repository_owner_id"}, "job_workflow_ref": {"repository_id", "repository_owner_id"}, "workflow_ref": {"repository_id", "repository_owner_id"},
+	}
+	githubChosen = []string{"ref", "head_ref", "base_ref", "sha", "sub", "workflow", "workflow_ref", "job_workflow_ref", "environment", "event_name"}
+)
+
+// others are audiences of other services, whose tokens many workflows fetch.
+var others = []string{"sts.amazonaws.com", "api://AzureADTokenExchange", "sigstore", "pypi", "https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"}
+
+// issuerOf returns what is known of a rule's issuer.
+func issuerOf(c settings.Caller) issuer {
+	if c.OIDC != nil {
+		for _, i := range issuers {
+			if i.is(c.OIDC.Issuer) {
+				return i
+			}
+		}
+	}
+	return issuer{usual: func(audience, url string) bool { return audience == url }}
+}
+
+// isChosen reports whether the caller sets the claim at a path.
+func (i issuer) isChosen(path string) bool {
+	return slices.ContainsFunc(i.chosen, func(c string) bool { return path == c || strings.HasPrefix(path, c+"/") })
+}

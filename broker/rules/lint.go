@@ -1,0 +1,181 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker/condition"
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// The levels of findings.
+const (
+	Failure = "failure" // it is not what anybody means
+	Warning = "warning" // it is probably not what was meant
+)
+
+// A Finding is one thing about the rules of a file that its writer should look
+// at.
+type Finding struct {
+	Level string `json:"level"`
+	Rule  string `json:"rule,omitempty"` // "" is of the whole file
+	Check string `json:"check"`          // a word for it
+	Text  string `json:"text"`           // what it is, and what to do
+}
+
+// Lint goes over the rules of a file that [settings.Load] checked. Failures come
+// first.
+func Lint(f *settings.File) []Finding {
+	l := &linter{findings: []Finding{}}
+	for i, c := range f.Callers {
+		l.rule = f.RuleName(i)
+		l.reach(f, i)
+		l.patterns(c)
+		l.template(c)
+		if c.OIDC != nil {
+			l.issuer(c)
+		}
+	}
+	l.rule = ""
+	l.profiles(f)
+	slices.SortStableFunc(l.findings, func(a, b Finding) int { return strings.Compare(a.Level, b.Level) })
+	return l.findings
+}
+
+type linter struct {
+	rule     string
+	findings []Finding
+}
+
+func (l *linter) add(level, check, format string, args ...any) {
+	l.findings = append(l.findings, Finding{level, l.rule, check, fmt.Sprintf(format, args...)})
+}
+
+// reach is about rules that nobody comes to.
+func (l *linter) reach(f *settings.File, i int) {
+	if why := contradiction(f.Callers[i]); why != "" {
+		l.add(Failure, "never", "no caller matches it: %s; correct one of them", why)
+	}
+	if earlier, found := shadowedBy(f, i); found {
+		l.add(Failure, "shadowed", "no caller comes to it: rule %s is for all of them, and the first that matches decides; put the narrower rule first", earlier)
+	}
+}
+
+// patterns is about expressions that say something else than they seem to.
+func (l *linter) patterns(c settings.Caller) {
+	for _, path := range sortedKeys(c.Claims) {
+		pattern := c.Claims[path].Pattern
+		if pattern == "" {
+			continue
+		}
+		s := shapeOf(pattern)
+		if s.anchors {
+			l.add(Warning, "anchor", "claim %s: ^ and $ say nothing in %q: a pattern matches whole texts anyway; leave them out", path, pattern)
+		}
+		if s.anyOne {
+			l.add(Warning, "dot", "claim %s: a . in %q is any character; write \\. for a dot", path, pattern)
+		}
+		if path == "sub" && s.crossing {
+			l.add(Warning, "colon", "claim sub: a wildcard in %q goes over colons, into parts that the caller may choose; write [^:]+, or match the claims that sub is made of", pattern)
+		}
+	}
+	for _, pattern := range conditionOf(c).Loose() {
+		l.add(Warning, "anchor", "cel: matches(%q) is content with a part of the text; write ^ and $ around it", pattern)
+	}
+}
+
+// template is about workspaces that a caller can choose: it would get what is
+// another's, and be revoked with it.
+func (l *linter) template(c settings.Caller) {
+	known := issuerOf(c)
+	var chosen []string
+	for _, path := range placesIn(c.Workspace) {
+		claim := c.Claims[path]
+		switch {
+		case known.isChosen(path) && claim.Text == "":
+			chosen = append(chosen, path)
+		case !known.isChosen(path):
+			return // workspaces of others have other ids
+		}
+	}
+	if len(chosen) > 0 {
+		l.add(Warning, "template", "workspace %q is of claim %s, which callers of %s choose; put an id into it, or match the claim exactly", c.Workspace, strings.Join(chosen, " and "), known.title)
+	}
+}
+
+// placesIn returns the claims that a template takes.
+func placesIn(template string) []string {
+	var paths []string
+	for _, part := range strings.Split(template, "{claim.")[1:] {
+		path, _, _ := strings.Cut(part, "}")
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// issuer is about whose tokens a rule takes.
+func (l *linter) issuer(c settings.Caller) {
+	known, asked := issuerOf(c), asks(c)
+	has := func(names []string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return asked[n] })
+	}
+	switch {
+	case known.public && !has(known.ids):
+		l.add(Failure, "open", "everybody has tokens of %s, and names are given anew: match one of %s", known.title, strings.Join(known.ids, ", "))
+	case len(asked) == 0:
+		l.add(Warning, "open", "it is for every token of %s for this audience; match a claim", c.OIDC.Issuer)
+	}
+	for _, name := range sortedKeys(known.names) {
+		if ids := known.names[name]; asked[name] && !has(ids) && !has(known.ids) {
+			l.add(Warning, "name", "claim %s is a name, which somebody else may have tomorrow; match %s", name, strings.Join(ids, " or "))
+		}
+	}
+	l.audience(c, known)
+}
+
+func (l *linter) audience(c settings.Caller, known issuer) {
+	audience := c.OIDC.Audience
+	switch {
+	case known.usual(audience, c.OIDC.Issuer):
+		l.add(Failure, "audience", "audience %q is what tokens of this issuer have when nobody asks for another: those that went elsewhere are taken here, too; choose one for this broker", audience)
+	case slices.Contains(others, audience):
+		l.add(Warning, "audience", "audience %q is another service's: tokens for it are taken here, too; choose one for this broker", audience)
+	}
+}
+
+// asks returns the claims that a rule looks at, by its claims or its condition.
+func asks(c settings.Caller) map[string]bool {
+	asked := map[string]bool{}
+	for path := range c.Claims {
+		asked[path] = c.Claims[path].Pattern != ".*"
+	}
+	for _, name := range conditionOf(c).Claims() {
+		asked[name] = true
+	}
+	return asked
+}
+
+// conditionOf is the rule's condition, which was compiled before; the zero
+// Condition, which reads nothing, where there is none.
+func conditionOf(c settings.Caller) *condition.Condition {
+	if compiled, err := condition.Compile(c.CEL); err == nil {
+		return compiled
+	}
+	return new(condition.Condition)
+}
+
+// profiles is about those that no rule gives.
+func (l *linter) profiles(f *settings.File) {
+	for _, name := range sortedKeys(f.ByName) {
+		if !slices.ContainsFunc(f.Callers, func(c settings.Caller) bool { return c.Profile == name }) {
+			l.add(Warning, "profile", "no rule gives profile %q; take its file out of profiles, or write a rule", name)
+		}
+	}
+	if len(f.Callers) == 0 {
+		l.add(Warning, "empty", "there are no callers: everybody is refused")
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,108 @@
+package rules
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/socket"
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// shadowedBy returns the first rule before i that is for all callers that i is
+// for.
+func shadowedBy(f *settings.File, i int) (name string, found bool) {
+	for j := range i {
+		if sameProof(f.Callers[j], f.Callers[i]) && covers(f.Callers[j], f.Callers[i]) {
+			return f.RuleName(j), true
+		}
+	}
+	return "", false
+}
+
+// sameProof reports whether both rules look at the same proof: their methods and
+// what those are set to are the same. What a socket's settings ask is a matter of
+// claims.
+func sameProof(a, b settings.Caller) bool {
+	bare := func(c settings.Caller) settings.Caller {
+		c.Name, c.Claims, c.CEL, c.Workspace, c.Profile = "", nil, "", "", ""
+		if c.Socket != nil {
+			c.Socket = new(socket.Settings)
+		}
+		return c
+	}
+	return reflect.DeepEqual(bare(a), bare(b))
+}
+
+// covers reports whether whatever matches narrow matches wide: each thing that
+// wide asks for follows from one that narrow asks for.
+func covers(wide, narrow settings.Caller) bool {
+	if wide.CEL != "" && wide.CEL != narrow.CEL {
+		return false
+	}
+	asked := claimsOf(narrow)
+	for path, claim := range claimsOf(wide) {
+		if !follows(claim, asked[path]) {
+			return false
+		}
+	}
+	return true
+}
+
+// claimsOf is what a rule asks of claims, its method's settings among them.
+func claimsOf(c settings.Caller) map[string]settings.Claim {
+	all := map[string]settings.Claim{}
+	for path, claim := range c.Claims {
+		all[path] = claim
+	}
+	if c.Socket != nil {
+		for path, text := range c.Socket.Match() {
+			all[path] = settings.Claim{Text: text}
+		}
+	}
+	return all
+}
+
+// follows reports whether every text that is the one is the other, too. The zero
+// Claim is of a claim that is not asked for.
+func follows(wide, narrow settings.Claim) bool {
+	switch {
+	case narrow == settings.Claim{}:
+		return false
+	case wide == narrow:
+		return true
+	case wide.Pattern == "":
+		return false
+	case narrow.Pattern != "":
+		return wide.Pattern == ".*"
+	}
+	pattern, err := broker.CompilePattern(wide.Pattern)
+	return err == nil && pattern.MatchString(narrow.Text)
+}
+
+// contradiction says why no caller matches a rule, whatever the others are.
+func contradiction(c settings.Caller) string {
+	if c.OIDC == nil {
+		return contradictsSocket(c)
+	}
+	for path, is := range map[string]string{"iss": c.OIDC.Issuer, "aud": c.OIDC.Audience} {
+		claim, asked := c.Claims[path]
+		if asked && !follows(claim, settings.Claim{Text: is}) {
+			return fmt.Sprintf("its claim %s is not %q, which oidc says", path, is)
+		}
+	}
+	return ""
+}
+
+func contradictsSocket(c settings.Caller) string {
+	if c.Socket == nil {
+		return ""
+	}
+	for path, is := range c.Socket.Match() {
+		claim, asked := c.Claims[path]
+		if asked && !follows(claim, settings.Claim{Text: is}) {
+			return fmt.Sprintf("its claim %s is not %s, which socket says", path, is)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,146 @@
+// Package rules is for the people who write a broker's rules: it tries them on
+// cases ([Tester]), and says what is probably not meant ([Lint]).
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/credential/protocol"
+)
+
+// A Tester tries cases on the policy of a file, as a broker would: the rules, the
+// profiles and the decisions are its own. Only what a case gives is not proved
+// but believed.
+type Tester struct {
+	policy  *broker.Policy
+	current *Given
+}
+
+// NewTester returns a Tester of a file that [settings.Load] checked.
+func NewTester(f *settings.File) (*Tester, error) {
+	t := &Tester{current: new(Given)}
+	var err error
+	t.policy, err = f.PolicyBy(func(c settings.Caller) (broker.Identifier, error) {
+		b := believer{current: t.current, method: c.Method()}
+		if c.OIDC != nil {
+			b.issuer, b.audience = c.OIDC.Issuer, c.OIDC.Audience
+		}
+		return b, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// A believer takes what a case gives as proved, where a rule of its kind would.
+type believer struct {
+	current                  *Given
+	method, issuer, audience string
+}
+
+// Identify implements [broker.Identifier].
+func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error) {
+	g := b.current
+	if g.Method != b.method || g.Issuer != b.issuer {
+		return broker.Caller{}, broker.ErrNoProof
+	}
+	if g.Audience != "" && g.Audience != b.audience {
+		return broker.Caller{}, errors.New("the token is for another audience")
+	}
+	c := broker.Caller{Method: g.Method, Subject: g.Subject, Claims: map[string]any{}}
+	if g.Claims != nil {
+		maps.Copy(c.Claims, *g.Claims)
+	}
+	if b.issuer != "" {
+		c.Claims["iss"], c.Claims["aud"] = b.issuer, b.audience
+		if sub, ok := c.Claims["sub"].(string); ok && c.Subject == "" {
+			c.Subject = b.issuer + " " + sub
+		}
+	}
+	return c, nil
+}
+
+// An Outcome is what came of a case.
+type Outcome struct {
+	Case      string `json:"case"`
+	Passed    bool   `json:"passed"`
+	Wanted    string `json:"wanted"`
+	Got       string `json:"got"`
+	Workspace string `json:"workspace,omitempty"`
+	Profile   string `json:"profile,omitempty"`
+	Rule      string `json:"rule,omitempty"`
+	Refused   string `json:"refused,omitempty"` // the reason
+	Detail    string `json:"detail,omitempty"`  // of a refusal, as callers are told
+}
+
+// Try says what comes of a case.
+func (t *Tester) Try(ctx context.Context, c Case) Outcome {
+	*t.current = c.Given
+	o := Outcome{Case: c.Name, Wanted: "refused: " + c.Refused}
+	w, err := t.resolve(ctx, c.Asks)
+	if err != nil {
+		o.Refused, o.Detail = broker.ReasonInternal, err.Error()
+		if r, ok := errors.AsType[*broker.Refusal](err); ok {
+			o.Refused, o.Detail = r.Reason, r.Detail
+		}
+		o.Got = fmt.Sprintf("refused: %s (%s)", o.Refused, o.Detail)
+	}
+	if w.Policy != nil {
+		o.Workspace, o.Profile, o.Rule = w.ID, w.Profile.Name, w.Rule
+	}
+	got := Want{o.Workspace, o.Profile, o.Rule}
+	if err == nil {
+		o.Got = got.String()
+	}
+	if c.Want == nil {
+		o.Passed = o.Refused == c.Refused
+		return o
+	}
+	o.Wanted = c.Want.String()
+	o.Passed = err == nil && c.Want.covers(got)
+	return o
+}
+
+// resolve is who the caller is, and whether that one may have what it asks for.
+// The workspace is known where it is the second that is refused.
+func (t *Tester) resolve(ctx context.Context, asks *Asks) (broker.Workspace, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
+	if err != nil {
+		return broker.Workspace{}, err
+	}
+	w, err := t.policy.Resolve(ctx, r)
+	if err != nil || asks == nil {
+		return w, err
+	}
+	owner, name, _ := protocol.Request{Path: asks.Repo}.Repository() // was checked
+	host := asks.Host
+	if host == "" {
+		host = t.policy.Hosts[0]
+	}
+	_, err = broker.Authorize(w, broker.Ask{Host: host, Owner: owner, Name: name, Operation: asks.Operation, Permissions: asks.Permissions})
+	return w, err
+}
+
+func (w Want) covers(got Want) bool {
+	same := func(wanted, is string) bool { return wanted == "" || wanted == is }
+	return same(w.Workspace, got.Workspace) && same(w.Profile, got.Profile) && same(w.Rule, got.Rule)
+}
+
+// String is "workspace ci-1, profile ci, rule callers[0]".
+func (w Want) String() string {
+	var parts []string
+	for _, p := range []struct{ name, value string }{{"workspace", w.Workspace}, {"profile", w.Profile}, {"rule", w.Rule}} {
+		if p.value != "" {
+			parts = append(parts, p.name+" "+p.value)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

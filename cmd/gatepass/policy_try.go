@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/gatepass/gatepass/broker/rules"
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+const testAbout = `Tries cases on a broker's rules and profiles, with the code that the broker runs.
+It asks nobody: what a case gives is taken as proved. The exit status is 1 where
+a case has another outcome than it wants.
+
+A file of cases is a list in YAML:
+
+  - name: the main branch of widgets
+    given:
+      method: oidc
+      issuer: https://token.actions.githubusercontent.com
+      claims: {repository_id: "123456", ref: refs/heads/main}
+    asks: {repo: acme/widgets, operation: write}
+    want: {workspace: ci-123456, profile: ci, rule: "callers[0]"}
+  - name: and no other repository
+    given: {method: socket, claims: {uid: 1000}}
+    asks: {repo: acme/secrets, operation: read}
+    refused: repository
+
+Reasons: host, identity, rule, repository, permission, request.
+
+Examples:
+  gatepass policy test --broker broker.yaml cases.yaml`
+
+func (w *world) policyTestCommand() *cli.Command {
+	return &cli.Command{
+		Name: "test", Usage: "try cases on a broker's rules",
+		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
+		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
+		Action: w.policyTest,
+	}
+}
+
+// maxCases bounds a file of cases, in bytes.
+const maxCases = 4 << 20
+
+type testReport struct {
+	Broker   string          `json:"broker"`
+	Passed   int             `json:"passed"`
+	Failed   int             `json:"failed"`
+	Outcomes []rules.Outcome `json:"outcomes"`
+}
+
+func (w *world) policyTest(c *cli.Context) error {
+	if !c.Args().Present() {
+		return usage(c, "a file of cases is missing")
+	}
+	file, err := settings.Load(c.String("broker"))
+	if err != nil {
+		return err
+	}
+	tester, err := rules.NewTester(file)
+	if err != nil {
+		return err
+	}
+	report := testReport{Broker: c.String("broker")}
+	for _, path := range c.Args().Slice() {
+		cases, err := loadCases(path)
+		if err != nil {
+			return oneline.Wrap("read the cases "+path, err, "correct the file")
+		}
+		for _, one := range cases {
+			report.add(tester.Try(c.Context, one))
+		}
+	}
+	if c.Bool("json") {
+		err = writeJSON(w.stdout, report)
+	} else {
+		_, err = io.WriteString(w.stdout, report.String())
+	}
+	if err == nil && report.Failed > 0 {
+		return &statusError{status: exitFailed}
+	}
+	return err
+}
+
+func loadCases(path string) ([]rules.Case, error) {
+	f, err := os.Open(path)
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return nil, pathErr.Err // the path is named already
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxCases+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxCases {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxCases)
+	}
+	return rules.ParseCases(data)
+}
+
+func (r *testReport) add(o rules.Outcome) {
+	r.Outcomes = append(r.Outcomes, o)
+	if o.Passed {
+		r.Passed++
+	} else {
+		r.Failed++
+	}
+}
+
+func (r testReport) String() string {
+	t := newTable("RESULT", "CASE", "OUTCOME")
+	for _, o := range r.Outcomes {
+		if o.Passed {
+			t.row("passed", o.Case, o.Got)
+		} else {
+			t.row("FAILED", o.Case, o.Got+"; wanted "+o.Wanted)
+		}
+	}
+	return t.String() + fmt.Sprintf("%d passed, %d failed\n", r.Passed, r.Failed)
+}
