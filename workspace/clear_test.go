@@ -110,3 +110,35 @@ func TestUnlockRemovesOnlyWhatRanOut(t *testing.T) {
 	}
 	c.checkNames()
 }
+
+// Nobody could revoke it later if its text went first.
+func TestATokenThatCannotBeRevokedStaysInTheStore(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	c.leave("sb-1")
+	for _, step := range []struct {
+		name string
+		run  func() error
+		live int // tokens that the store has
+	}{
+		{"Destroy", func() error { _, err := i.Destroy(t.Context(), "sb-1"); return err }, 1},
+		{"Create", func() error { _, err := i.Create(t.Context(), "sb-2", profile(t, "acme/widgets"), 0); return err }, 3},
+	} {
+		if step.name == "Create" {
+			c.leave("sb-2")
+		}
+		up := c.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), -1)
+		if err := step.run(); err == nil {
+			t.Errorf("%s is done, want an error", step.name)
+		}
+		up()
+		c.checkLive(step.live, 0)
+	}
+	if _, err := i.Destroy(t.Context(), "sb-1"); err != nil {
+		t.Error(err)
+	}
+	if _, err := i.Refresh(t.Context(), "sb-2", false); err != nil {
+		t.Error(err)
+	}
+	c.checkLive(1, 0)
+}
