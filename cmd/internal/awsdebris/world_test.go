@@ -43,7 +43,7 @@ func newRegion(t *testing.T) *region {
 	}
 	isolate(t)
 	r := &region{t: t, name: regions[0], endpoint: endpoint}
-	regions = regions[1:]
+	regions = append(regions[1:], r.name)
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	t.Setenv("AWS_REGION", r.name)

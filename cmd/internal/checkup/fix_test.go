@@ -133,6 +133,23 @@ func TestFixSaysWhatFailed(t *testing.T) {
 	}
 }
 
+// Nor does it remove what others have put beside the tokens since.
+func TestFixLooksOnceMoreAtWhatIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	for _, later := range []string{"slack-token", "vended/0123456789abcdef"} {
+		w.put("sandbox/sb-7/github-token", w.token())
+		things := w.check.Look(t.Context()).Fixable()
+		w.put("sandbox/sb-7/"+later, "x")
+		found := w.check.Fix(t.Context(), things)
+		if len(found) != 1 || found[0].Level != doctor.Warning || len(w.of("sb-7")) != 2 {
+			t.Errorf("with %s, Fix says\n%sand leaves %q, want all left", later, lines(found), w.of("sb-7"))
+		}
+		name, err := store.ParseName("sandbox/sb-7/" + later)
+		w.must(err)
+		w.must(w.store.Delete(t.Context(), name))
+	}
+}
+
 // Without an App tokens can be revoked all the same.
 func TestFixWithoutAnApp(t *testing.T) {
 	w := newWorld(t)
