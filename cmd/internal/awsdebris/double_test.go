@@ -121,12 +121,12 @@ func TestAKeyThatSomebodyUsesIsLeft(t *testing.T) {
 }
 
 func TestKeysThatAreNoWorkspaces(t *testing.T) {
-	for field, value := range map[string]any{"KeyManager": "AWS", "KeySpec": "RSA_2048", "KeyUsage": "GENERATE_VERIFY_MAC"} {
+	for _, c := range []struct{ field, value string }{{"KeyManager", "AWS"}, {"KeySpec", "RSA_2048"}, {"KeySpec", "HMAC_256"}} {
 		d := newDouble()
-		d["DescribeKey"].(map[string]any)["KeyMetadata"].(map[string]any)[field] = value
+		d["DescribeKey"].(map[string]any)["KeyMetadata"].(map[string]any)[c.field] = c.value
 		got, err := d.open(t).Examine(t.Context(), checkup.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID})
 		if err != nil || !got.Foreign {
-			t.Errorf("%s %v: Examine = %+v, %v, want it foreign", field, value, got, err)
+			t.Errorf("%s %s: Examine = %+v, %v, want it foreign", c.field, c.value, got, err)
 		}
 	}
 	d := newDouble()

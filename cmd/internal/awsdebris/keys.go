@@ -110,7 +110,7 @@ func (a *Account) examine(ctx context.Context, k checkup.Key) (checkup.Verdict, 
 	if err != nil {
 		return checkup.Verdict{}, nil, err
 	}
-	if key.KeyManager != types.KeyManagerTypeCustomer || key.KeyUsage != types.KeyUsageTypeEncryptDecrypt || key.KeySpec != types.KeySpecSymmetricDefault {
+	if key.KeyManager != types.KeyManagerTypeCustomer || key.KeySpec != types.KeySpecSymmetricDefault {
 		return checkup.Verdict{Foreign: true}, key, nil
 	}
 	isUsed, err := a.isUsed(ctx, k, key)

@@ -31,7 +31,7 @@ func (f *facts) judgeStore() []doctor.Finding {
 		})
 	case len(s.exposed) > 0:
 		found = append(found, doctor.Finding{
-			Level: doctor.Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "replace it: gatepass app rotate-key, which writes it encrypted",
+			Level: doctor.Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
 		})
 	case s.isFiles:
 		found = append(found, doctor.Finding{Level: doctor.OK, Text: what + " answers, and is its owner's alone"})
