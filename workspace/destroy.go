@@ -15,6 +15,27 @@ import (
 // before they could be delivered, and they run out by themselves
 // ([Token.DiesBy]).
 func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err error) {
+	return i.destroy(ctx, id, func(*Record) error { return nil })
+}
+
+// ErrInUse reports that a workspace is in the ledger and is to stay.
+var ErrInUse = errors.New("the ledger knows it, and nobody has begun to destroy it")
+
+// Clear is Destroy for a workspace that is over: whose destruction has begun, or
+// of which the ledger knows nothing. Any other is left as it is, also when it was
+// made a moment ago, with an error that wraps [ErrInUse].
+func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error) {
+	return i.destroy(ctx, id, func(r *Record) error {
+		if r == nil || r.Destroying {
+			return nil
+		}
+		return &oneline.Error{What: "clear workspace " + id, Err: ErrInUse, Do: "to end it: gatepass workspace destroy " + id}
+	})
+}
+
+// destroy is told by check, which is given the record, or nil where there is
+// none, whether to go on. No other run works on the workspace meanwhile.
+func (i *Issuer) destroy(ctx context.Context, id string, check func(*Record) error) (lost []Token, err error) {
 	names, err := i.names(ctx, id)
 	if err != nil || len(names) == 0 {
 		return nil, err
@@ -22,10 +43,16 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 	err = i.locked(ctx, id, func(ctx context.Context) error {
 		r, err := i.Load(ctx, id)
 		if errors.Is(err, store.ErrNotFound) { // of the first system, or half destroyed
-			r, err = &Record{ID: id, Created: i.now()}, nil
+			r, err = nil, nil
+		}
+		if err == nil {
+			err = check(r)
 		}
 		if err != nil {
 			return err
+		}
+		if r == nil {
+			r = &Record{ID: id, Created: i.now()}
 		}
 		err = i.end(ctx, r)
 		lost = r.Lost(i.now())

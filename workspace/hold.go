@@ -168,7 +168,8 @@ func fingerprint(token credential.Token) [8]byte {
 }
 
 // copyOnly keeps the only token's name a copy of the token when there is one
-// owner, and empty otherwise.
+// owner, and empty otherwise. A token that is nowhere else stays: it is still to
+// be revoked, and without its text nobody could.
 func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 	name, err := store.OnlyToken(id)
 	if err != nil {
@@ -178,6 +179,9 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 	owners := len(h.current)
 	if isThere {
 		owners--
+	}
+	if isThere && !h.isElsewhere(only) {
+		return nil
 	}
 	if owners != 1 {
 		if !isThere {
@@ -191,4 +195,14 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 		}
 	}
 	return nil
+}
+
+// isElsewhere reports whether the only token is kept under another name, too.
+func (h *holdings) isElsewhere(only credential.Token) bool {
+	for owner, token := range h.current {
+		if owner != "" && token.Secret() == only.Secret() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(h.kept, func(t credential.Token) bool { return t.Secret() == only.Secret() })
 }

@@ -108,12 +108,36 @@ func (i *Issuer) heldFor(ctx context.Context, name store.Name, own string) (time
 	if entry.Value.Reveal() == own {
 		return -1, nil
 	}
+	return leaseOf(entry, i.now()), nil
+}
+
+// leaseOf is how long the holder of a lock may still work; 0 when it has run out.
+func leaseOf(entry store.Entry, now time.Time) time.Duration {
 	var l lease
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &l) != nil {
-		return 0, nil // of nobody who would come back
+		return 0 // of nobody who would come back
 	}
 	// One that ends later than any lock does is of a clock that is wrong.
-	return min(max(l.Until.Sub(i.now()), 0), lockTime), nil
+	return min(max(l.Until.Sub(now), 0), lockTime)
+}
+
+// LockedFor returns how long a run may still work on the workspace: 0 where one
+// left its lock behind. It wraps [store.ErrNotFound] where there is no lock.
+func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error) {
+	name, err := store.Lock(id)
+	if err != nil {
+		return 0, err
+	}
+	entry, err := i.Store.Get(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return leaseOf(entry, i.now()), nil
+}
+
+// Unlock removes a lock that was left behind, and no other.
+func (i *Issuer) Unlock(ctx context.Context, id string) error {
+	return i.locked(ctx, id, func(context.Context) error { return nil })
 }
 
 // release lets others work, also for a caller that has given up. What fails here

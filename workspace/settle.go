@@ -138,3 +138,25 @@ func (i *Issuer) forget(ctx context.Context, r *Record, held *holdings, t *Token
 	}
 	return held.drop(ctx, i.Store, r.ID, s.Hash)
 }
+
+// Tidy does for a workspace what Refresh does, but for new tokens: it ends what
+// was superseded long enough ago, and what the ledger does not know.
+func (i *Issuer) Tidy(ctx context.Context, id string) error {
+	return i.locked(ctx, id, func(ctx context.Context) error {
+		r, err := i.Load(ctx, id)
+		if err != nil || r.Destroying {
+			return err
+		}
+		installed, err := StoredInstallations(ctx, i.Store)
+		if err != nil {
+			return err
+		}
+		held, err := i.hold(ctx, id)
+		if err != nil {
+			return err
+		}
+		steps := Plan(r, held.held(), i.want(r, ownersOf(r.Repositories, installed)))
+		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint })
+		return oneline.Join(i.round(ctx, r, held, steps, knowledge{}), i.copyOnly(ctx, id, held))
+	})
+}

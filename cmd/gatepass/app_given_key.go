@@ -54,13 +54,8 @@ func (w *world) clientID(c *cli.Context) (string, error) {
 
 // missing asks for what the command line lacks, or says that it does.
 func (w *world) missing(c *cli.Context, question, wrong string) (string, error) {
-	if !c.Bool("non-interactive") {
-		if w.asking == nil {
-			w.asking = w.dialog()
-		}
-		if w.asking != nil {
-			return w.asking.ask(c.Context, question)
-		}
+	if !c.Bool("non-interactive") && w.canAsk() {
+		return w.asking.ask(c.Context, question)
 	}
 	return "", usage(c, wrong)
 }

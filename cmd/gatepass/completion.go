@@ -76,6 +76,7 @@ const (
 var choices = map[string][]string{
 	" app create --permissions":   permissionVerbs,
 	" app manifest --permissions": permissionVerbs,
+	" doctor --side":              {issuingSide, workspaceSide, bothSides},
 	" install --guard":            guards(),
 	" token --format":             {"text", "json"},
 	" token --operation":          {"read", "write"},

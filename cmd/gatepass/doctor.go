@@ -3,23 +3,39 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
 
-const doctorAbout = `Looks at how git and gatepass are set up here and changes nothing: which
-credential helpers git asks and in what order, every git on PATH, whether the
-push guard really fires (a push between two scratch repositories), what stands
-between git and the hosts, the policy, the agent, and whether a token can be had,
-which is shown by its hash. Each line that is not in order says what mends it.
+const doctorAbout = `Looks at both sides of gatepass and changes nothing.
+
+The workspace side: which credential helpers git asks and in what order, every
+git on PATH, whether the push guard really fires (a push between two scratch
+repositories), what stands between git and the hosts, the policy, the agent, and
+whether a token can be had, which is shown by its hash.
+
+The issuing side: whether the store answers and is private, whether GitHub takes
+the App's key, where the App is installed and what is granted there, tokens that
+nobody refreshes, and what is left of workspaces that are gone. No token is
+minted.
+
+The issuing side is looked at where --store or ` + issuing.StoreVariable + ` names a store, or the
+default one has an App; the workspace side where there is a workspace file, or no
+issuing side. Each line that is not in order says what mends it.
+
+--fix removes what is left of workspaces that are gone: it revokes and deletes
+tokens, finishes destructions, removes locks, and deletes schedules and KMS keys
+(after 30 days). It asks first; with --yes it does not.
 
 Examples:
   gatepass doctor            in a clone: for its own configuration too
   gatepass doctor --online   also compare the clock with that of the hosts
+  gatepass doctor --store 'ssm:///km?region=us-east-1' --fix
 
 It exits with 1 when something would not work or not be safe, and with 0 when
 there are only warnings.`
@@ -28,12 +44,18 @@ func (w *world) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "say what is configured, what shadows what, and whether a token can be had",
-		UsageText:   "gatepass doctor [--online] [--timeout DURATION] [--json]",
+		UsageText:   "gatepass doctor [--side SIDE] [--online] [--fix [--yes]] [--store URL] [--github-url URL] [--timeout DURATION] [--json]",
 		Description: doctorAbout,
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Value: doctor.DefaultLimit, EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "how long to look, at most; for a slow source"},
+			&cli.StringFlag{Name: "side", Usage: "which `SIDE` to look at: issuing, workspace or both", DefaultText: "what is set up here"},
+			&cli.DurationFlag{
+				Name: "timeout", EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "how long to look, at most; for a slow source or store",
+				DefaultText: fmt.Sprintf("%s, the issuing side %s", doctor.DefaultLimit, checkup.DefaultLimit),
+			},
 			&cli.BoolFlag{Name: "online", Usage: "also ask the configured hosts for the time", DisableDefaultText: true},
-			jsonFlag(),
+			&cli.BoolFlag{Name: "fix", Usage: "remove what is left of workspaces that are gone", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
+			storeFlag(), githubFlag(), jsonFlag(),
 		},
 		Action: w.doctor,
 	}
@@ -44,23 +66,21 @@ type diagnosis struct {
 	OK       bool             `json:"ok"` // nothing would fail
 	Failures int              `json:"failures"`
 	Warnings int              `json:"warnings"`
+	Hint     string           `json:"hint,omitempty"` // what to do first, where nothing is set up
 	Findings []doctor.Finding `json:"findings"`
 }
 
 func (w *world) doctor(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	order, err := w.doctorOrder(c)
+	if err != nil {
 		return err
 	}
-	if c.Duration("timeout") <= 0 {
-		return usage(c, "--timeout is a time such as 5s")
-	}
-	dir, err := os.Getwd()
+	found, err := w.lookAtBoth(c, order)
 	if err != nil {
-		return oneline.Wrap("find the working directory", err, "go to one that exists")
+		return err
 	}
-	d := diagnose(doctor.Run(c.Context, doctor.Options{
-		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Limit: c.Duration("timeout"),
-	}))
+	d := diagnose(found)
+	d.Hint = order.hint
 	if c.Bool("json") {
 		err = writeJSON(w.stdout, d)
 	} else {
@@ -89,6 +109,9 @@ func diagnose(findings []doctor.Finding) diagnosis {
 // text is one line for each finding, under the name of its group.
 func (d diagnosis) text(marks map[doctor.Level]string) []byte {
 	var b bytes.Buffer
+	if d.Hint != "" {
+		b.WriteString(d.Hint + "\n")
+	}
 	group := ""
 	for _, f := range d.Findings {
 		if f.Group != group {

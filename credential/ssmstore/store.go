@@ -32,6 +32,13 @@ type Store struct {
 	client     awsclient.Lazy[*ssm.Client]
 }
 
+// KMSKey returns the kms_key of the store's URL, which may hold {workspace}; ""
+// where it has none.
+func (s *Store) KMSKey() string { return s.kmsKey }
+
+// Settings returns what the store's URL says of AWS.
+func (s *Store) Settings() awsclient.Settings { return s.client.Settings }
+
 // Get implements [store.Store].
 func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	full := s.full(name)

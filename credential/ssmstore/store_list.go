@@ -12,6 +12,9 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
+// Parameter returns the name of the parameter that keeps an entry.
+func (s *Store) Parameter(name store.Name) string { return s.full(name) }
+
 // full is the parameter of an entry.
 func (s *Store) full(name store.Name) string {
 	if _, ok := name.Workspace(); ok {

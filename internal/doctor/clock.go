@@ -48,6 +48,11 @@ func compare(ctx context.Context, host string) Finding {
 	if err != nil {
 		return Finding{Level: Warning, Text: "the clock cannot be compared with that of " + host + ": " + redact.Text(err.Error(), 200), Mend: "look whether " + host + " can be reached"}
 	}
+	return Clock(host, ahead)
+}
+
+// Clock is the finding about a clock that is so far ahead of a host's.
+func Clock(host string, ahead time.Duration) Finding {
 	size, way := ahead.Abs().Round(time.Second), "ahead of"
 	if ahead < 0 {
 		way = "behind"

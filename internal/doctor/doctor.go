@@ -8,6 +8,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/protocol"
@@ -217,4 +218,14 @@ func (c *chart) served(t transport.Target) (transport.Target, bool) {
 		}
 	}
 	return t, false
+}
+
+// FromError is the finding about an error "what: why; what to do". Where that does
+// not say what to do, otherwise does.
+func FromError(level Level, err error, otherwise string) Finding {
+	why, mend, ok := strings.Cut(err.Error(), "; ")
+	if !ok {
+		mend = otherwise
+	}
+	return Finding{Level: level, Text: why, Mend: mend}
 }

@@ -53,6 +53,10 @@ type Standing struct {
 	otherCase bool       // the store has the account in another case, as the first system wrote it
 }
 
+// IsOtherCase reports a stale entry that the first system wrote for an account
+// that is there, in another case. It works.
+func (s Standing) IsOtherCase() bool { return s.otherCase }
+
 // A Stored is what the store has of one account.
 type Stored struct {
 	Name store.Name

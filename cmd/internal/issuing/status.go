@@ -56,8 +56,9 @@ func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status,
 	if err != nil {
 		return st, err
 	}
-	st.assess(app.GitHub, found, stored, needs)
-	return st, nil
+	assessed := Assess(app.GitHub, st.Proof, found, stored, needs)
+	assessed.Legacy = st.Legacy
+	return assessed, nil
 }
 
 func (st *Status) unchecked(stored []Stored) {
@@ -68,9 +69,11 @@ func (st *Status) unchecked(stored []Stored) {
 	}
 }
 
-// assess is a function of its arguments and the proof only.
-func (st *Status) assess(github string, found []mint.Installation, stored []Stored, needs Needs) {
-	self := st.Proof.App
+// Assess says what [Examine] does, of what GitHub and the store were found to
+// have. It is a function of its arguments only.
+func Assess(github string, proof Proof, found []mint.Installation, stored []Stored, needs Needs) Status {
+	st := Status{Proof: proof}
+	self := proof.App
 	needs.Asked = self.Permissions
 	st.Needed = needs.All()
 	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 {
@@ -96,6 +99,7 @@ func (st *Status) assess(github string, found []mint.Installation, stored []Stor
 	case len(stored) == 0 && needs.Everything():
 		st.problem("the store has no installation, so that * means nothing", "run gatepass app discover")
 	}
+	return st
 }
 
 // one says what is wrong with one account.

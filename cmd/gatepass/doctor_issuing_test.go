@@ -1,0 +1,176 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/store"
+)
+
+// put writes an entry of the store, as somebody else would.
+func (w *issuingWorld) put(text, value string) {
+	w.t.Helper()
+	name, err := store.ParseName(text)
+	if err == nil {
+		err = w.open().Put(w.t.Context(), name, store.NewSecret(value), store.Replace)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// forget leaves a live token of a workspace that the ledger does not know.
+func (w *issuingWorld) forget(id string) (hash string) {
+	w.t.Helper()
+	live := w.Tokens()
+	if len(live) == 0 {
+		w.t.Fatal("no token is alive")
+	}
+	token, err := w.MintFor(live[0].InstallationID, nil, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put("sandbox/"+id+"/github-tokens/acme", token)
+	return w.hash(id, "acme")
+}
+
+// newHealthyWorld has a workspace with fresh tokens.
+func newHealthyWorld(t *testing.T) *issuingWorld {
+	t.Helper()
+	w := newIssuingWorld(t)
+	w.variables = append(w.variables, "LANG=C.UTF-8", "GATEPASS_DOCTOR_TIMEOUT=30s")
+	w.do("app", "discover")
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
+	return w
+}
+
+func TestDoctorOfAHealthyIssuingSide(t *testing.T) {
+	w := newHealthyWorld(t)
+	out := w.do("doctor", "--side", "issuing")
+	for _, want := range []string{
+		"store\n  ✓ the store file:///", "is its owner's alone\nApp\n  ✓ the App's key SHA256:", ": GitHub takes it for the App Sandbox\\u202e Pass\n",
+		"  ✓ the clock agrees with that of " + w.Host(), "installations\n  ✓ the App is installed on acme, octo, and the store knows it\n",
+		"workspaces\n  ✓ 1 workspace: 1 ready\n", "debris\n  ✓ nothing is left of workspaces that are gone\neverything is in order\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor prints\n%s\nwant %q in it", out, want)
+		}
+	}
+	d := decode[diagnosis](t, w.do("doctor", "--side", "issuing", "--json"))
+	if !d.OK || d.Failures+d.Warnings != 0 || len(d.Findings) != 7 {
+		t.Errorf("doctor --json = %+v, want seven findings in order", d)
+	}
+	if out := w.do("doctor", "--side", "issuing", "--fix", "--yes"); !strings.HasSuffix(out, "everything is in order\n") {
+		t.Errorf("doctor --fix prints\n%s\nwant nothing to do", out)
+	}
+}
+
+// Which side is looked at follows from what is set up.
+func TestDoctorChoosesItsSide(t *testing.T) {
+	w := newHealthyWorld(t)
+	w.write("workspace.yaml", "repos: [acme/widgets]\nrefs: [main]\n")
+	noStore, file := "GATEPASS_STORE=", "GATEPASS_CONFIG="+w.dir+"/workspace.yaml"
+	if _, err := os.Stat("/etc/gatepass/workspace.yaml"); err == nil {
+		t.Skip("this machine has a workspace file of its own")
+	}
+	for _, c := range []struct {
+		name            string
+		variables, args []string
+		inside, issuing bool
+	}{
+		{"a store is named", nil, nil, false, true},
+		{"by an option", []string{noStore}, []string{"--store", w.storeURL()}, false, true},
+		{"a workspace file is named", []string{noStore, file}, nil, true, false},
+		{"both are named", []string{file}, nil, true, true},
+		{"nothing is", []string{noStore}, nil, true, false},
+		{"only one is wanted", []string{file}, []string{"--side", "issuing"}, false, true},
+		{"only the other is wanted", []string{file}, []string{"--side", "workspace"}, true, false},
+		{"both are wanted", nil, []string{"--side", "both"}, true, true},
+		{"things are to be fixed", []string{noStore}, []string{"--fix", "--yes"}, false, true},
+	} {
+		before := w.variables
+		w.variables = append(slices.Clone(before), c.variables...)
+		out, _, _ := w.gatepass(append([]string{"doctor"}, c.args...)...)
+		w.variables = before
+		inside, issuing := strings.Contains(out, "push guard\n"), strings.Contains(out, "store\n  ")
+		if inside != c.inside || issuing != c.issuing {
+			t.Errorf("%s: doctor looks at the workspace side %v and the issuing side %v, want %v and %v", c.name, inside, issuing, c.inside, c.issuing)
+		}
+		if isHint := strings.HasPrefix(out, "nothing is set up here; "); isHint != (c.name == "nothing is") {
+			t.Errorf("%s: doctor says what to do first: %v\n%s", c.name, isHint, out)
+		}
+	}
+}
+
+func TestDoctorWhereTheStoreIsEmpty(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.variables = append(w.variables, "LANG=C.UTF-8", "GATEPASS_STORE=file://"+w.dir+"/other")
+	out, errs, status := w.gatepass("doctor")
+	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: none is set up in this store; to mend it: run gatepass app create, or gatepass app add\n") ||
+		errs != "gatepass: doctor: 1 thing would not work\n" {
+		t.Errorf("doctor = %d, %q, %q, want one failure that says what to do", status, out, errs)
+	}
+	out, _, status = w.gatepass("doctor", "--store", "s3://x")
+	if status != 1 || !strings.Contains(out, "✗ open the store: there is no store s3://; to mend it: write one of ssm:///") {
+		t.Errorf("doctor --store s3://x = %d, %q, want the store's failure", status, out)
+	}
+}
+
+func TestDoctorFixes(t *testing.T) {
+	w := newHealthyWorld(t)
+	hash := w.forget("sb-9")
+	mine := w.hash("sb-1", "acme")
+	out := w.do("doctor")
+	if !strings.Contains(out, "! 1 token of sb-9, of which the ledger knows nothing, alive until ") || !strings.Contains(out, "; to mend it: gatepass doctor --fix, which revokes and deletes it\n0 failures, 1 warning\n") {
+		t.Errorf("doctor prints\n%s\nwant the token, and what --fix would do", out)
+	}
+	if _, errs, status := w.gatepass("doctor", "--fix"); status != 2 || !strings.Contains(errs, "there is no terminal: add --yes") || !w.isLive(hash) {
+		t.Errorf("doctor --fix without a terminal = %d, %q, want it refused", status, errs)
+	}
+	d := decode[diagnosis](t, w.do("doctor", "--fix", "--yes", "--json"))
+	last := d.Findings[len(d.Findings)-1]
+	if last.Level != doctor.OK || !strings.HasSuffix(last.Text, ": revoked 1 token, nothing is left of it in the store") || d.Warnings != 0 {
+		t.Errorf("doctor --fix --json = %+v, want the token revoked", d)
+	}
+	if w.isLive(hash) || !w.isLive(mine) {
+		t.Error("the forgotten token is alive, or the other is not")
+	}
+	if out := w.do("doctor"); !strings.HasSuffix(out, "everything is in order\n") {
+		t.Errorf("afterwards doctor prints\n%s\nwant all in order", out)
+	}
+}
+
+func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
+	w := newHealthyWorld(t)
+	hash := w.forget("sb-9")
+	w.put("sandbox/sb-8/lock", `{"holder": "x", "until": "2026-01-01T00:00:00Z"}`)
+	w.variables = append(w.variables, "GATEPASS_GITHUB_URL=https://127.0.0.1:1")
+	out, errs, status := w.gatepass("doctor", "--fix", "--yes", "--timeout", "2s")
+	if status != 1 || !strings.Contains(errs, "1 thing would not work") || !strings.Contains(out, "✗ 1 token of sb-9, of which the ledger knows nothing, alive until ") ||
+		!strings.Contains(out, "✓ a lock of sb-8, whose run ended early: removed\n") || !w.isLive(hash) {
+		t.Errorf("doctor --fix = %d, %q\n%s\nwant the token left and the lock removed", status, errs, out)
+	}
+}
+
+func TestDoctorRefuses(t *testing.T) {
+	w := newIssuingWorld(t)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--side", "left"}, "--side is issuing, workspace or both"},
+		{[]string{"--yes"}, "--yes goes with --fix"},
+		{[]string{"--side", "workspace", "--fix", "--yes"}, "--fix is about the issuing side"},
+		{[]string{"--timeout", "0s"}, "--timeout is a time"},
+		{[]string{"--github-url", "http://x"}, "want https://HOST"},
+		{[]string{"now"}, `it takes no argument "now"`},
+	} {
+		out, errs, status := w.gatepass(append([]string{"doctor"}, c.args...)...)
+		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("doctor %q = %d, %q, %q, want 2 and one line with %q", c.args, status, out, errs, c.want)
+		}
+	}
+}

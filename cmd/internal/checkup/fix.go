@@ -1,0 +1,131 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// Fix removes things that Look found, and says of each what was done. Whether it
+// still is what it was is looked at once more: for what belongs to a workspace
+// while no other run works on it.
+func (c *Checkup) Fix(ctx context.Context, things []Thing) []doctor.Finding {
+	issuer, err := c.issuer(ctx)
+	var found []doctor.Finding
+	for _, t := range things {
+		done := ""
+		failed := err
+		if failed == nil {
+			done, failed = c.fix(ctx, issuer, t)
+		}
+		found = append(found, outcome(t, done, failed))
+	}
+	return found
+}
+
+// issuer can revoke, and mints nothing, whatever it is asked.
+func (c *Checkup) issuer(ctx context.Context) (*workspace.Issuer, error) {
+	i, app, err := issuing.NewIssuer(ctx, c.Store, c.GitHub)
+	if err != nil {
+		return nil, err
+	}
+	app.Client, app.Now, i.Now = c.Client, c.now, c.now
+	i.Unready = errors.New("gatepass doctor mints no tokens")
+	return i, nil
+}
+
+func outcome(t Thing, done string, err error) doctor.Finding {
+	found := doctor.Finding{Level: doctor.OK, Text: t.What + ": " + done}
+	switch {
+	case errors.Is(err, workspace.ErrBusy) || errors.Is(err, workspace.ErrInUse) || errors.Is(err, errAlive):
+		found = doctor.FromError(doctor.Warning, err, "run gatepass doctor again")
+		found.Text = t.What + ", is left: " + found.Text
+	case err != nil:
+		found = doctor.FromError(doctor.Failure, err, "run gatepass doctor --fix again")
+		found.Text = t.What + ": " + found.Text
+	}
+	found.Group = debrisGroup
+	return found
+}
+
+// errAlive reports that something of a workspace has come to be since Look.
+var errAlive = errors.New("there is something of the workspace by now")
+
+func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done string, err error) {
+	switch t.Kind {
+	case Tokens:
+		if err := c.checkForgotten(ctx, t.Workspace); err != nil {
+			return "", err
+		}
+		return end(ctx, i, t.Workspace)
+	case Destruction:
+		return end(ctx, i, t.Workspace)
+	case Superseded:
+		return counting(i, func() error { return i.Tidy(ctx, t.Workspace) })
+	case Lock:
+		return "removed", i.Unlock(ctx, t.Workspace)
+	case Sched:
+		if err := c.checkGone(ctx, t.Workspace); err != nil {
+			return "", err
+		}
+		return "deleted", c.Cloud.RemoveSchedule(ctx, t.schedule)
+	case OwnKey:
+		if err := c.checkGone(ctx, t.Workspace); err != nil {
+			return "", err
+		}
+		return c.Cloud.RemoveKey(ctx, t.key)
+	}
+	return "", fmt.Errorf("there is no kind %q", t.Kind)
+}
+
+func (c *Checkup) checkForgotten(ctx context.Context, id string) error {
+	names, err := c.names(ctx, id)
+	if err != nil {
+		return err
+	}
+	if f := (&folder{names: names}); len(names) > 0 && (!f.isForgotten() || f.has(isForeign)) {
+		return oneline.Wrap("clear "+id, errAlive, "")
+	}
+	return nil
+}
+
+func (c *Checkup) checkGone(ctx context.Context, id string) error {
+	names, err := c.names(ctx, id)
+	if err == nil && len(names) > 0 {
+		err = oneline.Wrap("clear "+id, errAlive, "")
+	}
+	return err
+}
+
+// end clears a workspace that is over.
+func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err error) {
+	lost := 0
+	done, err = counting(i, func() error {
+		tokens, err := i.Clear(ctx, id)
+		lost = len(tokens)
+		return err
+	})
+	done += ", nothing is left of it in the store"
+	if lost > 0 {
+		done += "; " + count(lost, "token") + " may be alive that nobody has"
+	}
+	return done, err
+}
+
+// counting says how many tokens the work revokes.
+func counting(i *workspace.Issuer, work func() error) (done string, err error) {
+	revoked := 0
+	i.Audit = func(e workspace.Event) {
+		if e.Type == workspace.Ended {
+			revoked++
+		}
+	}
+	defer func() { i.Audit = nil }()
+	err = work()
+	return "revoked " + count(revoked, "token"), err
+}

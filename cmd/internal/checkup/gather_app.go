@@ -1,0 +1,77 @@
+package checkup
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+)
+
+// gatherApp asks GitHub once who the App is, and where it is installed.
+func (c *Checkup) gatherApp(ctx context.Context) (f appFacts) {
+	app, watch, err := c.openApp(ctx)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	f.github, f.opened = app.GitHub, app
+	if f.signerURL, f.err = issuing.SignerURL(ctx, c.Store); f.err != nil {
+		return f
+	}
+	if f.proof, f.refused = app.Prove(ctx); f.refused == nil {
+		f.found, f.foundErr = issuing.Found(ctx, app.App)
+	}
+	f.clock = watch.read()
+	f.rate, f.hasRate = app.Rate()
+	f.stored, f.storedErr = issuing.StoredInstallations(ctx, c.Store)
+	return f
+}
+
+// openApp opens the store's App.
+func (c *Checkup) openApp(ctx context.Context) (*issuing.App, *clockWatch, error) {
+	app, err := issuing.LoadApp(ctx, c.Store, c.GitHub)
+	if err != nil {
+		return nil, nil, err
+	}
+	watch := &clockWatch{base: http.DefaultTransport, now: c.now}
+	if c.Client != nil && c.Client.Transport != nil {
+		watch.base = c.Client.Transport
+	}
+	app.Client, app.Now = &http.Client{Transport: watch}, c.now
+	return app, watch, nil
+}
+
+// A clockWatch compares this machine's clock with the Date of each answer.
+type clockWatch struct {
+	base http.RoundTripper
+	now  func() time.Time
+
+	mu   sync.Mutex // guards last
+	last reading
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (w *clockWatch) RoundTrip(r *http.Request) (*http.Response, error) {
+	sent := w.now()
+	resp, err := w.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	took := w.now().Sub(sent)
+	theirs, err := http.ParseTime(strings.TrimSpace(resp.Header.Get("Date")))
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.last = reading{sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), true} // a Date has no parts of a second
+	}
+	return resp, nil
+}
+
+func (w *clockWatch) read() reading {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}

@@ -1,0 +1,111 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+func (f *facts) judgeStore() []doctor.Finding {
+	s := f.store
+	what := "the store " + s.url
+	if s.err != nil {
+		return []doctor.Finding{f.trouble(doctor.Failure, what+" cannot be read", s.err, "name another with --store or GATEPASS_STORE")}
+	}
+	var found []doctor.Finding
+	switch {
+	case s.exposedErr != nil:
+		found = append(found, f.trouble(doctor.Warning, what+" answers; whether it is private cannot be told", s.exposedErr, "see the reason"))
+	case len(s.exposed) > 0 && s.isFiles:
+		found = append(found, doctor.Finding{
+			Level: doctor.Failure, Text: what + ": others can use " + these(s.exposed),
+			Mend: "chmod go= on them; then replace what lay open: gatepass app rotate-key, gatepass workspace refresh ID --force",
+		})
+	case len(s.exposed) > 0:
+		found = append(found, doctor.Finding{
+			Level: doctor.Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
+		})
+	case s.isFiles:
+		found = append(found, doctor.Finding{Level: doctor.OK, Text: what + " answers, and is its owner's alone"})
+	default:
+		found = append(found, doctor.Finding{Level: doctor.OK, Text: what + " answers"})
+	}
+	return found
+}
+
+func (f *facts) judgeApp() []doctor.Finding {
+	a := f.app
+	switch {
+	case errors.Is(a.err, store.ErrNotFound):
+		return []doctor.Finding{doctor.FromError(doctor.Failure, a.err, "gatepass app create, or gatepass app add")}
+	case a.err != nil:
+		return []doctor.Finding{f.trouble(doctor.Failure, "the App cannot be opened", a.err, "gatepass app rotate-key")}
+	}
+	found := []doctor.Finding{f.judgeKey()}
+	if a.clock.taken {
+		found = append(found, doctor.Clock(hostOf(a.github), a.clock.ahead))
+	}
+	if a.hasRate {
+		found = append(found, a.judgeRate())
+	}
+	return found
+}
+
+func (f *facts) judgeKey() doctor.Finding {
+	a := f.app
+	where := "in the store"
+	if a.signerURL != "" {
+		where = "at " + redact.Text(a.signerURL, maxURL)
+	}
+	if a.proof.Key == nil {
+		return f.trouble(doctor.Failure, "the App's key, "+where+", cannot be opened", a.refused, "see that the key can be reached: gatepass app key check")
+	}
+	key := "the App's key " + mint.Fingerprint(a.proof.Key) + ", " + where
+	switch {
+	case a.refused == nil:
+		return doctor.Finding{Level: doctor.OK, Text: key + ": GitHub takes it for the App " + a.proof.App.Name}
+	case isOutage(a.refused):
+		return f.trouble(doctor.Warning, key+": whether GitHub takes it is not known", a.refused, "run gatepass doctor again")
+	}
+	return f.trouble(doctor.Failure, key+" does not work", a.refused, "gatepass app status")
+}
+
+// maxURL bounds a URL that is shown, in bytes.
+const maxURL = 1000
+
+// isOutage reports an error that says nothing about what was asked.
+func isOutage(err error) bool {
+	failure, ok := errors.AsType[*mint.Error](err)
+	return ok && (failure.Kind == mint.Unavailable || failure.Kind == mint.RateLimited) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func hostOf(github string) string {
+	u, err := url.Parse(github)
+	if err != nil || u.Host == "" {
+		return "GitHub"
+	}
+	return strings.ToLower(u.Host)
+}
+
+// reservePart is which part of the hourly limit a refresher keeps for what cannot
+// wait.
+const reservePart = 10
+
+func (a appFacts) judgeRate() doctor.Finding {
+	text := fmt.Sprintf("%d of %d requests are left", a.rate.Remaining, a.rate.Limit)
+	if a.rate.Remaining > a.rate.Limit/reservePart {
+		return doctor.Finding{Level: doctor.OK, Text: text}
+	}
+	return doctor.Finding{
+		Level: doctor.Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
+		Mend: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
+	}
+}

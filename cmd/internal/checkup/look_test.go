@@ -1,0 +1,269 @@
+package checkup
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+func TestNothingIsWrongWhereAllIsWell(t *testing.T) {
+	w := newWorld(t)
+	r := w.look()
+	if bad := faults(r.All()); len(bad) > 0 {
+		t.Errorf("Look of a healthy set-up finds\n%s", lines(bad))
+	}
+	text := lines(r.All())
+	for _, want := range []string{
+		"store: ok: the store file:///", "is its owner's alone", "GitHub takes it for the App Sandbox Pass", "the clock agrees with that of github.test",
+		"of 5000 requests are left", "the App is installed on acme, and the store knows it", "2 workspaces: 2 ready", "nothing is left of workspaces that are gone",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("Look finds\n%s\nwant %q in it", text, want)
+		}
+	}
+}
+
+// Each plants one fault, and nothing else is found.
+func TestOneFault(t *testing.T) {
+	const settings = "https://github.test/organizations/acme/settings/installations/11"
+	for _, c := range []struct {
+		name  string
+		plant func(*world)
+		want  string // the beginning of the one line
+		mend  string // part of it
+	}{
+		{"a bad key", func(w *world) { w.put("config/github/private-key", otherKey) }, "App: failure: the App's key SHA256:", "Private keys"},
+		{"no key", func(w *world) { w.put("config/github/private-key", "x") }, "App: failure: the App cannot be opened: read config/github/private-key", "gatepass app rotate-key"},
+		{"a key in a KMS that is not there", func(w *world) { w.put("config/github/signer", "file:///nowhere/key.pem") }, "App: failure: the App cannot be opened", ""},
+		{"no App of that ID", func(w *world) { w.put("config/github/app-client-id", "Iv23liNobody") }, "App: failure: the App's key SHA256:", "copy the client ID"},
+		{"the clock is behind", func(w *world) { w.Advance(15 * time.Minute) }, "App: failure: the clock is 15m0s behind that of github.test", "timedatectl"},
+		{"the clock is ahead", func(w *world) { w.Advance(-15 * time.Minute) }, "App: failure: the clock is 15m0s ahead of that of github.test", "timedatectl"},
+		{"the clock is a little off", func(w *world) { w.Advance(time.Minute) }, "App: warning: the clock is 1m0s behind", "timedatectl"},
+		{
+			"GitHub is down",
+			func(w *world) {
+				w.Fail(fakegithub.To("", "/app"), fakegithub.Status(http.StatusServiceUnavailable), -1)
+			},
+			"App: warning: the App's key SHA256:", "try again later",
+		},
+		{
+			"GitHub breaks off the list",
+			func(w *world) { w.Fail(fakegithub.To("", "/installations"), fakegithub.Truncate(5), -1) },
+			"installations: warning: where the App is installed is not known", "try again later",
+		},
+		{"suspended", func(w *world) { w.must(w.Suspend(11, true)) }, "installations: failure: acme: the installation is suspended since ", "unsuspended: " + settings},
+		{"another id", func(w *world) { w.put("config/github/installations/acme", "12") }, "installations: failure: acme: the store has 12, GitHub 11", "discover --force"},
+		{"no id", func(w *world) { w.put("config/github/installations/acme", "x") }, "installations: failure: acme: the store has no id, GitHub 11", "discover --force"},
+		{"stale", func(w *world) { w.put("config/github/installations/globex", "7") }, "installations: warning: globex: GitHub has no installation there (no workspace needs it)", "discover --prune --force"},
+		{
+			"suspended where nobody needs it",
+			func(w *world) { w.install("globex", 12); w.must(w.Suspend(12, true)) },
+			"installations: warning: globex: the installation is suspended since ", "installations/12",
+		},
+		{
+			"a permission pending approval",
+			func(w *world) {
+				w.must(w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "issues": "write"}))
+				w.must(w.SetPermissions(11, fakegithub.Permissions{"issues": "write"}))
+			},
+			"installations: failure: acme has not granted contents: read", settings + "/permissions/update",
+		},
+		{"an open folder", func(w *world) { w.must(os.Chmod(filepath.Join(w.dir, "sandbox"), 0o755)) }, "store: failure: the store file:///", "chmod go="},
+		{"an open token", func(w *world) { w.must(os.Chmod(filepath.Join(w.dir, "sandbox/sb-1/github-token"), 0o640)) }, "store: failure: the store file:///", "chmod go="},
+		{"an open store", func(w *world) { w.must(os.Chmod(w.dir, 0o755)) }, "store: failure: the store file:///", "chmod go="},
+		{"tokens not refreshed", func(w *world) { w.ahead = 52 * time.Minute; w.Advance(w.ahead) }, "workspaces: warning: 2 workspaces should have a fresh token by now, the first ends in ", "is gatepass-refresher running? By hand: gatepass workspace refresh sb-1"},
+		{"tokens run out", func(w *world) { w.ahead = time.Hour; w.Advance(w.ahead) }, "workspaces: failure: 2 workspaces had a token run out: sb-1, sb-2", "is gatepass-refresher running?"},
+		{"a record of the future", func(w *world) { w.put("sandbox/sb-1/workspace", `{"schema": 9}`) }, "workspaces: failure: workspace sb-1 cannot be refreshed: the ledger record is of version 9", "gatepass workspace destroy sb-1"},
+		{
+			"a record of another",
+			func(w *world) { w.put("sandbox/sb-3/workspace", w.entries()["sandbox/sb-1/workspace"]) },
+			"workspaces: failure: workspace sb-3 cannot be refreshed: the ledger record is of workspace sb-1", "destroy sb-3",
+		},
+		{"a destruction that was begun", func(w *world) { w.beginDestruction("sb-1") }, "debris: warning: the destruction of sb-1 was begun and not finished", "gatepass doctor --fix, which finishes it"},
+		{
+			"a token that nobody knows",
+			func(w *world) { w.put("sandbox/sb-9/github-token", w.token()) },
+			"debris: warning: 1 token of sb-9, of which the ledger knows nothing, alive until ", "--fix, which revokes and deletes it",
+		},
+		{"a lock that ran out", func(w *world) { w.lock("sb-1", -time.Minute) }, "debris: warning: a lock of sb-1, whose run ended early", "--fix, which removes it"},
+		{"a lock of nobody's", func(w *world) { w.lock("sb-9", -time.Minute) }, "debris: warning: a lock of sb-9, whose run ended early", "--fix, which removes it"},
+		{
+			"a replaced token that still lives",
+			func(w *world) { w.supersede("sb-1"); w.ahead = 35 * time.Minute; w.Advance(w.ahead) },
+			"debris: warning: 1 replaced token of sb-1 should be revoked by now", "--fix, which revokes it",
+		},
+	} {
+		w := newWorld(t)
+		c.plant(w)
+		w.ResetRequests()
+		if strings.HasPrefix(c.name, "GitHub ") {
+			w.check.Limit = 2 * time.Second // too short for asking again and again
+		}
+		bad := faults(w.lookAtOpen().All())
+		if len(bad) != 1 || !strings.HasPrefix(line(bad[0]), c.want) || !strings.Contains(bad[0].Mend, c.mend) {
+			t.Errorf("%s: Look finds\n%swant only %q with %q", c.name, lines(bad), c.want, c.mend)
+		}
+	}
+}
+
+// lookAtOpen is look, where a test cannot read what it made others able to.
+func (w *world) lookAtOpen() Report {
+	for _, path := range []string{w.dir, filepath.Join(w.dir, "sandbox/sb-1/github-token")} {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return w.check.Look(w.t.Context())
+		}
+	}
+	return w.look()
+}
+
+// beginDestruction has GitHub refuse the end of it.
+func (w *world) beginDestruction(id string) {
+	w.t.Helper()
+	cancel := w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
+	defer cancel()
+	if _, err := w.issuer().Destroy(w.t.Context(), id); err == nil {
+		w.t.Fatal("Destroy is done, want an error")
+	}
+}
+
+func (w *world) lock(id string, left time.Duration) {
+	w.put("sandbox/"+id+"/lock", `{"holder": "x", "until": "`+w.check.now().Add(left).Format(time.RFC3339)+`"}`)
+}
+
+// supersede replaces the tokens twenty minutes from now, so that they last.
+func (w *world) supersede(id string) {
+	w.t.Helper()
+	i := w.issuer()
+	i.Grace = 24 * time.Hour
+	_, err := i.Refresh(w.t.Context(), id, true)
+	w.must(err)
+}
+
+func TestPendingWorkspacesSayWhy(t *testing.T) {
+	for _, c := range []struct {
+		name, repositories string
+		plant              func(*world)
+		want, mend         string
+	}{
+		{"not installed", "globex/x", nil, "1 workspace without a token: sb-9: the App is not installed on globex", "https://github.test/apps/sandbox-pass/installations/new; then gatepass workspace refresh sb-9"},
+		{"one of two", "acme/widgets, globex/x", nil, "1 workspace without a token: sb-9: the App is not installed on globex", "refresh sb-9"},
+		{
+			"a repository it was not given", "acme/gadgets",
+			func(w *world) {
+				_, err := w.AddRepository(fakegithub.Repository{Owner: "acme", Name: "gadgets"})
+				w.must(err)
+				w.must(w.SetRepositories(11, "selected", "widgets"))
+			},
+			"1 workspace without a token: sb-9: the App does not reach acme/gadgets", "add them to the installation",
+		},
+		{"a repository that is not there", "acme/nothing", nil, "1 workspace without a token: sb-9: the App does not reach acme/nothing", "or correct the profile"},
+		{"GitHub was down", "acme/widgets", nil, "1 workspace without a token: sb-9", "gatepass workspace refresh sb-9, which says why"},
+	} {
+		w := newWorld(t)
+		if c.plant != nil {
+			c.plant(w)
+		}
+		cancel := w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
+		if err := w.create("sb-9", c.repositories); err == nil {
+			t.Fatal("Create is done, want it pending")
+		}
+		cancel()
+		w.ResetRequests()
+		isFound := false
+		for _, f := range faults(w.look().All()) {
+			isFound = isFound || f.Level == doctor.Failure && f.Text == c.want && strings.Contains(f.Mend, c.mend)
+		}
+		if !isFound {
+			t.Errorf("%s: Look finds\n%swant %q with %q", c.name, lines(faults(w.look().All())), c.want, c.mend)
+		}
+	}
+}
+
+func TestWhereNothingIsSetUp(t *testing.T) {
+	w := newBareWorld(t, 0)
+	all := w.look().All()
+	if len(all) != 2 || line(all[1]) != "App: failure: load the GitHub App: none is set up in this store; run gatepass app create, or gatepass app add" {
+		t.Errorf("Look finds\n%swant only what to do first", lines(all))
+	}
+}
+
+func TestAStoreThatCannotBeReadIsSaidOnce(t *testing.T) {
+	w := newWorld(t)
+	w.must(os.RemoveAll(w.dir))
+	w.must(os.WriteFile(w.dir, nil, 0o600))
+	if all := w.check.Look(t.Context()).All(); len(all) != 1 || all[0].Level != doctor.Failure || all[0].Group != "store" {
+		t.Errorf("Look finds\n%swant one failure of the store", lines(all))
+	}
+}
+
+func TestNothingIsWaitedForLong(t *testing.T) {
+	w := newWorld(t)
+	w.Fail(func(*http.Request) bool { return true }, fakegithub.Slow(time.Minute), -1)
+	w.check.Limit = 300 * time.Millisecond
+	started := time.Now()
+	bad := faults(w.look().All())
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("Look took %v, want no more than its limit", took)
+	}
+	if len(bad) != 1 || bad[0].Level != doctor.Warning || !strings.Contains(bad[0].Text, "no answer within 300ms") || !strings.Contains(bad[0].Mend, "--timeout") {
+		t.Errorf("Look finds\n%swant one warning that names the limit", lines(bad))
+	}
+}
+
+func TestTheLimitOfRequests(t *testing.T) {
+	w := newWorldWithLimit(t, 12)
+	for range 12 {
+		w.check.Look(t.Context())
+		for _, f := range w.check.Look(t.Context()).All() {
+			if f.Level == doctor.Warning && strings.Contains(f.Text, " of 12 requests are left until ") {
+				return
+			}
+		}
+	}
+	t.Error("Look never warns of the limit")
+}
+
+func TestLostTokensAreTold(t *testing.T) {
+	w := newWorld(t)
+	cancel := w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Truncate(10), 1)
+	_, err := w.issuer().Refresh(t.Context(), "sb-1", true)
+	w.must(err)
+	cancel()
+	w.ResetRequests()
+	r := w.look()
+	if bad := faults(r.All()); len(bad) > 0 || !strings.Contains(lines(r.All()), "workspaces: ok: 1 token may be alive that nobody has; the last ends by ") {
+		t.Errorf("Look finds\n%swant the lost token told, and nothing wrong", lines(r.All()))
+	}
+}
+
+// A run that is at work is no debris, nor is what it has not finished.
+func TestWhatARunWorksOnIsLeft(t *testing.T) {
+	w := newWorld(t)
+	w.lock("sb-1", time.Minute)
+	w.lock("sb-9", time.Minute)
+	w.beginDestruction("sb-2")
+	w.lock("sb-2", time.Minute)
+	w.put("sandbox/sb-8/github-token", w.token())
+	w.lock("sb-8", time.Minute)
+	w.ResetRequests()
+	if r := w.look(); len(r.Debris) > 0 || len(faults(r.All())) > 0 {
+		t.Errorf("Look finds\n%swant nothing", lines(faults(r.All())))
+	}
+}
+
+// What a broker has given is looked after by the broker.
+func TestWhatABrokerGaveIsLeft(t *testing.T) {
+	w := newWorld(t)
+	w.put("sandbox/ci-7/vended/0123456789abcdef", w.token())
+	w.put("sandbox/ci-8/vended/0123456789abcdef", w.token())
+	w.put("sandbox/ci-8/github-token", w.token())
+	if r := w.look(); len(r.Debris) > 0 {
+		t.Errorf("Look finds\n%swant nothing", lines(faults(r.All())))
+	}
+}

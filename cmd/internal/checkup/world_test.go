@@ -1,0 +1,225 @@
+package checkup
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A world is a GitHub with an App that is installed on acme, a store that knows
+// it, and two workspaces with fresh tokens.
+type world struct {
+	*fakegithub.Server
+	t     *testing.T
+	app   fakegithub.App
+	store store.Store
+	dir   string
+	ahead time.Duration // of this machine's clock
+	check *Checkup
+}
+
+func newPEM() (text string, public *rsa.PublicKey) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
+}
+
+var (
+	appKey, appPublic = newPEM()
+	otherKey, _       = newPEM()
+)
+
+func newWorld(t *testing.T) *world { return newWorldWithLimit(t, 0) }
+
+// newWorldWithLimit has a GitHub that takes so many requests in an hour.
+func newWorldWithLimit(t *testing.T, limit int) *world {
+	t.Helper()
+	w := newBareWorld(t, limit)
+	credentials := issuing.Credentials{ID: w.app.ClientID, PrivateKey: store.NewSecret(appKey), GitHub: "https://github.test"}
+	w.must(issuing.Save(t.Context(), w.store, credentials, store.CreateOnly))
+	w.install("acme", 11)
+	for _, id := range []string{"sb-1", "sb-2"} {
+		w.must(w.create(id, "acme/widgets"))
+	}
+	w.ResetRequests()
+	return w
+}
+
+// newBareWorld has nothing set up.
+func newBareWorld(t *testing.T, limit int) *world {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir(), RateLimit: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	w := &world{Server: gh, t: t, dir: filepath.Join(t.TempDir(), "store")}
+	w.app, err = gh.AddApp(fakegithub.App{
+		Slug: "sandbox-pass", Name: "Sandbox Pass", Owner: "acme", Keys: []*rsa.PublicKey{appPublic}, Permissions: fakegithub.Permissions{"contents": "write"},
+	})
+	w.must(err)
+	w.store, err = issuing.OpenStore("file://" + w.dir)
+	w.must(err)
+	w.check = &Checkup{
+		Store: w.store, StoreURL: "file://" + w.dir, Folder: w.dir, Client: &http.Client{Transport: gh.Transport()},
+		Now: func() time.Time { return time.Now().Add(w.ahead) },
+	}
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// install has GitHub and the store know an account and its repository "widgets".
+func (w *world) install(login string, id int64) {
+	w.t.Helper()
+	_, err := w.AddRepository(fakegithub.Repository{Owner: login, Name: "widgets"})
+	w.must(err)
+	_, err = w.AddInstallation(fakegithub.Installation{ID: id, AppID: w.app.ID, Account: login, AccountType: fakegithub.Organization, RepositorySelection: "all"})
+	w.must(err)
+	_, err = issuing.Discover(w.t.Context(), w.store, w.issuer().App, issuing.Changes{})
+	w.must(err)
+}
+
+// issuer is what other commands of the issuing side work with.
+func (w *world) issuer() *workspace.Issuer {
+	w.t.Helper()
+	i, app, err := issuing.NewIssuer(w.t.Context(), w.store, "")
+	w.must(err)
+	app.Client, app.Now, i.Now = &http.Client{Transport: w.Transport()}, w.check.Now, w.check.Now
+	return i
+}
+
+func (w *world) create(id, repositories string) error {
+	w.t.Helper()
+	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [" + repositories + "], permissions: [clone]}}}"))
+	w.must(err)
+	_, err = w.issuer().Create(w.t.Context(), id, p, 0)
+	return err
+}
+
+// put writes an entry, as somebody else would.
+func (w *world) put(text, value string) {
+	w.t.Helper()
+	name, err := store.ParseName(text)
+	w.must(err)
+	w.must(w.store.Put(w.t.Context(), name, store.NewSecret(value), store.Replace))
+}
+
+// token is one that GitHub made for somebody.
+func (w *world) token() string {
+	w.t.Helper()
+	token, err := w.MintFor(11, nil, nil)
+	w.must(err)
+	return token
+}
+
+// entries are all that the store has.
+func (w *world) entries() map[string]string {
+	w.t.Helper()
+	all := map[string]string{}
+	for name, err := range w.store.List(w.t.Context(), store.Everything()) {
+		w.must(err)
+		e, err := w.store.Get(w.t.Context(), name)
+		w.must(err)
+		all[name.String()] = e.Value.Reveal()
+	}
+	return all
+}
+
+// of are the names of what the store has of a workspace.
+func (w *world) of(id string) []string {
+	w.t.Helper()
+	var names []string
+	for name := range w.entries() {
+		if rest, ok := strings.CutPrefix(name, "sandbox/"+id+"/"); ok {
+			names = append(names, rest)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// look looks, and checks that it changes nothing.
+func (w *world) look() Report {
+	w.t.Helper()
+	before := w.entries()
+	r := w.check.Look(w.t.Context())
+	if !maps.Equal(w.entries(), before) {
+		w.t.Error("Look changed the store")
+	}
+	if n := w.Count(func(r fakegithub.Request) bool { return r.Method != http.MethodGet }); n > 0 {
+		w.t.Errorf("Look asked GitHub for %d changes, want none", n)
+	}
+	for _, f := range r.All() {
+		if f.Group == "" || strings.Contains(f.Text+f.Mend, "ghs_") || strings.Contains(f.Text+f.Mend, "PRIVATE") {
+			w.t.Errorf("%+v has no group, or shows a secret", f)
+		}
+	}
+	return r
+}
+
+// faults are the findings that are not in order.
+func faults(all []doctor.Finding) []doctor.Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(f doctor.Finding) bool { return f.Level == doctor.OK })
+}
+
+func line(f doctor.Finding) string {
+	return f.Group + ": " + string(f.Level) + ": " + f.Text + "; " + f.Mend
+}
+
+func lines(all []doctor.Finding) string {
+	var b strings.Builder
+	for _, f := range all {
+		b.WriteString(line(f) + "\n")
+	}
+	return b.String()
+}
+
+// A sky is a cloud in memory.
+type sky struct {
+	keys      []Key
+	verdicts  map[string]Verdict // by name
+	schedules []Schedule
+	err       error
+}
+
+func (s *sky) Exposed(context.Context) ([]string, error) { return nil, s.err }
+func (s *sky) Keys(context.Context) ([]Key, error)       { return slices.Clone(s.keys), s.err }
+
+func (s *sky) Schedules(context.Context) ([]Schedule, error) { return slices.Clone(s.schedules), s.err }
+
+func (s *sky) Examine(_ context.Context, k Key) (Verdict, error) { return s.verdicts[k.Name], s.err }
+
+func (s *sky) RemoveKey(_ context.Context, k Key) (string, error) {
+	s.keys = slices.DeleteFunc(s.keys, func(o Key) bool { return o == k })
+	return "removed", s.err
+}
+
+func (s *sky) RemoveSchedule(_ context.Context, gone Schedule) error {
+	s.schedules = slices.DeleteFunc(s.schedules, func(o Schedule) bool { return o == gone })
+	return s.err
+}
+
+var _ Cloud = (*sky)(nil)
