@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
@@ -9,6 +10,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 const (
@@ -116,8 +118,23 @@ func (w *world) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) 
 		return nil, nil, err
 	}
 	i.Patience = patience
+	i.Audit = w.progress
 	i.Waiting = func(id string) { w.note("another run works on workspace " + id + "; waiting for it") }
 	return i, app, nil
+}
+
+// progress says on a terminal what has been done so far: a workspace may have
+// many owners, and GitHub take its time.
+func (w *world) progress(e workspace.Event) {
+	if f, ok := w.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return
+	}
+	switch e.Type {
+	case workspace.Generated:
+		w.note("a token for " + e.Owner + " was minted")
+	case workspace.Ended:
+		w.note("the token " + shortHash(e.Hash) + " was revoked: " + e.Why)
+	}
 }
 
 // note tells a person something that is neither data nor an error.
