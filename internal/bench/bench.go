@@ -47,6 +47,7 @@ var promises = []promise{
 	{"push", (*bench).push},
 	{"remote", (*bench).remote},
 	{"refresh", (*bench).refresh},
+	{"vend", (*bench).vend},
 }
 
 func checkNames(names []string) error {

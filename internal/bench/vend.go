@@ -1,0 +1,167 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	brokerProgram = "gatepass-broker"
+	startTogether = 1_000
+	vendRate      = 2_000 // requests in a second
+	vendTime      = 5 * time.Second
+	vendWorkers   = 64
+)
+
+// vend has the real broker answer workspaces over TLS that prove themselves by
+// OpenID Connect tokens.
+func (b *bench) vend() ([]row, error) {
+	v, err := b.startVendor()
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	together, err := b.vendTogether(v)
+	if err != nil {
+		return nil, err
+	}
+	many, err := b.vendMany(v)
+	if err != nil {
+		return nil, err
+	}
+	warm, err := b.vendWarm(v)
+	return append(append(together, warm...), many...), err
+}
+
+// vendTogether starts workspaces that all want the same.
+func (b *bench) vendTogether(v *vendor) ([]row, error) {
+	n := b.runs(startTogether)
+	for k := range n {
+		v.identity(k) // signing is not what is measured
+	}
+	start := time.Now()
+	errs := make(chan error, n)
+	for k := range n {
+		go func() { errs <- v.ask(v.client(), k, "acme/widgets") }()
+	}
+	var first error
+	for range n {
+		first = firstOf(first, <-errs)
+	}
+	if first != nil {
+		return nil, first
+	}
+	took := time.Since(start)
+	mints, _ := v.fleet.asked()
+	what := fmt.Sprintf("broker: %d workspaces start together on one scope", n)
+	return []row{
+		row{Promise: what + ": tokens minted", Ours: count(mints, unitRequests)}.judged(atMost(1)),
+		{Promise: what + ": until the last answer", Ours: milliseconds(took, took), Note: "each with a TLS handshake of its own"},
+	}, nil
+}
+
+// vendMany has many workspaces be alive, and looks at the broker's memory.
+func (b *bench) vendMany(v *vendor) ([]row, error) {
+	n := b.runs(manyWorkspaces)
+	client := v.client()
+	if err := inParallel(n, func(k int) error { return v.ask(client, k, "acme/widgets") }); err != nil {
+		return nil, err
+	}
+	bytes, err := resident(v.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		row{Promise: fmt.Sprintf("broker: memory with %d live workspaces", n), Ours: megabytes(bytes)}.judged(atMost(100)),
+	}, nil
+}
+
+// vendWarm asks at a steady rate, and counts each answer from when its request
+// was due: one that had to wait for others is late.
+func (b *bench) vendWarm(v *vendor) ([]row, error) {
+	n := b.runs(int(vendRate * vendTime / time.Second))
+	took := make([]time.Duration, n)
+	client := v.client()
+	if err := inParallel(vendWorkers, func(k int) error { return v.ask(client, k, "acme/widgets") }); err != nil {
+		return nil, err
+	}
+	workspaces := b.runs(manyWorkspaces)
+	start := time.Now()
+	var mu sync.Mutex // guards next and first
+	next, first := 0, error(nil)
+	var running sync.WaitGroup
+	for range vendWorkers {
+		running.Go(func() {
+			for {
+				mu.Lock()
+				k := next
+				next++
+				mu.Unlock()
+				if k >= n {
+					return
+				}
+				due := start.Add(time.Duration(k) * time.Second / vendRate)
+				time.Sleep(time.Until(due))
+				err := v.ask(client, k%workspaces, "acme/widgets")
+				took[k] = time.Since(due)
+				if err != nil {
+					mu.Lock()
+					first = firstOf(first, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	running.Wait()
+	if first != nil {
+		return nil, first
+	}
+	rate := float64(n) / time.Since(start).Seconds()
+	slices.Sort(took)
+	p99, median := took[n*99/100], took[n/2]
+	what := fmt.Sprintf("broker: a warm exchange over TLS, %d in a second", vendRate)
+	return []row{
+		row{Promise: what + ": 99th percentile", Ours: milliseconds(p99, median), Note: fmt.Sprintf("in parentheses the median; %.0f in a second were answered, and asked on the same two cores", rate)}.judged(atMost(3)),
+	}, nil
+}
+
+// client has connections of its own.
+func (v *vendor) client() *http.Client {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(v.certificate)
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: vendWorkers,
+	}}
+}
+
+// ask is one request of a workspace, which has to be answered with a token.
+func (v *vendor) ask(client *http.Client, workspace int, repo string) error {
+	body := `{"host":"` + v.fleet.github.Host() + `","repo":"` + repo + `","operation":"read"}`
+	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/token", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+v.identity(workspace))
+	response, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || !strings.Contains(string(answer), `"token":"ghs_`) {
+		return errors.New("the broker answers " + response.Status + ": " + string(answer[:min(len(answer), 200)]))
+	}
+	return nil
+}

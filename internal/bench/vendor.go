@@ -1,0 +1,216 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+// A vendor is a running broker, its GitHub, and an issuer of identities.
+type vendor struct {
+	fleet       *fleet
+	cmd         *exec.Cmd
+	url         string
+	certificate []byte // PEM
+	key         *rsa.PrivateKey
+
+	mu         sync.Mutex // guards identities
+	identities map[int]string
+}
+
+const (
+	benchIssuer  = "https://issuer.bench.example"
+	startWait    = 10 * time.Second
+	identityLife = time.Hour
+)
+
+// startVendor starts the broker with its store in memory, where the machine has
+// such a place, and its audit log on the disk.
+func (b *bench) startVendor() (*vendor, error) {
+	gh, err := fakegithub.New(fakegithub.Options{})
+	if err != nil {
+		return nil, err
+	}
+	v := &vendor{fleet: &fleet{github: gh}, identities: map[int]string{}}
+	if v.fleet.dir, err = os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-"); err == nil {
+		err = v.furnish(b)
+	}
+	if err == nil {
+		err = v.start(b)
+	}
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *vendor) close() {
+	if v.cmd != nil && v.cmd.Process != nil {
+		_ = v.cmd.Process.Signal(syscall.SIGTERM)
+		_ = v.cmd.Wait()
+	}
+	v.fleet.close()
+}
+
+// furnish sets the App up and writes the broker's files.
+func (v *vendor) furnish(b *bench) error {
+	u, err := url.Parse(v.fleet.storeURL())
+	if err != nil {
+		return err
+	}
+	s, err := filestore.OpenStore(u)
+	if err != nil {
+		return err
+	}
+	if _, err := v.fleet.setUp(b.ctx, s); err != nil {
+		return err
+	}
+	if v.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		return err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	v.url = "https://" + address
+	cert, key, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	v.certificate = cert
+	audit, err := b.beneath("audit")
+	if err != nil {
+		return err
+	}
+	in := func(name string) string { return filepath.Join(v.fleet.dir, name) }
+	for name, text := range map[string][]byte{
+		"ca.pem": v.fleet.github.CAPEM(), "tls.crt": cert, "tls.key": key, "jwks.json": v.jwks(),
+		"profile.yaml": []byte("metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n"),
+		"broker.yaml": fmt.Appendf(nil, `listen: %s
+tls: {cert_file: %q, key_file: %q}
+store: %q
+audit: %q
+profiles: [%q]
+limits: {requests: 4096}
+callers:
+  - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
+    workspace: "{claim.sub}"
+    profile: fleet
+`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), benchIssuer, in("jwks.json")),
+	} {
+		if err := os.WriteFile(in(name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	v.fleet.ca = in("ca.pem")
+	return nil
+}
+
+// start waits until the broker is ready.
+func (v *vendor) start(b *bench) error {
+	v.cmd = exec.CommandContext(b.ctx, filepath.Join(b.bin, brokerProgram), "--config", filepath.Join(v.fleet.dir, "broker.yaml"))
+	v.cmd.Env = []string{"SSL_CERT_FILE=" + v.fleet.ca, "HOME=" + v.fleet.dir}
+	log, err := os.Create(filepath.Join(v.fleet.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	v.cmd.Stderr = log
+	if err := v.cmd.Start(); err != nil {
+		return err
+	}
+	client := v.client()
+	for until := time.Now().Add(startWait); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		response, err := client.Get(v.url + "/readyz")
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+	said, _ := os.ReadFile(log.Name())
+	return fmt.Errorf("the broker is not ready: %.500s", said)
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// selfSigned makes a certificate for this machine.
+func selfSigned() (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	secret, keyErr := x509.MarshalPKCS8PrivateKey(private)
+	if err = errors.Join(err, keyErr); err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
+}
+
+var base64url = base64.RawURLEncoding.EncodeToString
+
+// jwks is the issuer's key set (RFC 7517).
+func (v *vendor) jwks() []byte {
+	e := big.NewInt(int64(v.key.E)).Bytes()
+	return fmt.Appendf(nil, `{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"bench","n":%q,"e":%q}]}`, base64url(v.key.N.Bytes()), base64url(e))
+}
+
+// identity is the token that a workspace shows, made once.
+func (v *vendor) identity(workspace int) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if text, ok := v.identities[workspace]; ok {
+		return text
+	}
+	claims, err := json.Marshal(map[string]any{
+		"iss": benchIssuer, "aud": "gatepass", "sub": fmt.Sprintf("w-%d", workspace),
+		"iat": time.Now().Unix(), "exp": time.Now().Add(identityLife).Unix(),
+	})
+	if err != nil {
+		return "" // never: there are only texts and numbers
+	}
+	head := base64url([]byte(`{"alg":"RS256","kid":"bench","typ":"JWT"}`)) + "." + base64url(claims)
+	digest := sha256.Sum256([]byte(head))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, v.key, crypto.SHA256, digest[:])
+	if err != nil {
+		return ""
+	}
+	v.identities[workspace] = head + "." + base64url(signature)
+	return v.identities[workspace]
+}
