@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,8 @@ const (
 	brokerFolder        = "broker"
 	barredFolder        = brokerFolder + "/barred"
 	joinFolder          = brokerFolder + "/join"
+	redeemedFolder      = brokerFolder + "/redeemed"
+	sessionKeysFolder   = brokerFolder + "/session-key"
 )
 
 // maxSegment is the longest part of a name between slashes, in bytes. It is
@@ -111,8 +114,17 @@ func JoinToken(hash [32]byte) Name {
 	return Name{joinFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// SessionKey is where the key is that brokers sign sessions with.
-func SessionKey() Name { return Name{brokerFolder + "/session-key"} }
+// Redeemed is where it stands that a token of JoinToken was shown. Whoever
+// creates the entry is the one who showed it.
+func Redeemed(hash [32]byte) Name {
+	return Name{redeemedFolder + "/" + hex.EncodeToString(hash[:])}
+}
+
+// SessionKey is where the key is that brokers sign sessions with on a day,
+// counted from the beginning of 1970.
+func SessionKey(day int64) Name {
+	return Name{sessionKeysFolder + "/" + strconv.FormatInt(day, 10)}
+}
 
 func name(err error, segments ...string) (Name, error) {
 	if err != nil {
@@ -156,6 +168,9 @@ func BarredWorkspaces() Prefix { return Prefix{barredFolder} }
 
 // JoinTokens is the folder of what JoinToken names.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
+
+// SessionKeys is the folder of what SessionKey names.
+func SessionKeys() Prefix { return Prefix{sessionKeysFolder} }
 
 // String returns the folder without a slash at its end; "" for everything.
 func (p Prefix) String() string { return p.path }
@@ -241,6 +256,23 @@ func (n Name) isIn(folder string) bool {
 // BarredWorkspace returns the workspace of a name that Barred made.
 func (n Name) BarredWorkspace() (id string, ok bool) {
 	return strings.CutPrefix(n.path, barredFolder+"/")
+}
+
+// JoinToken returns the hash of a name that JoinToken made.
+func (n Name) JoinToken() (hash [32]byte, ok bool) {
+	text, ok := strings.CutPrefix(n.path, joinFolder+"/")
+	sum, err := hex.DecodeString(text)
+	if !ok || err != nil || len(sum) != len(hash) {
+		return hash, false
+	}
+	return [32]byte(sum), true
+}
+
+// SessionKeyDay returns the day of a name that SessionKey made.
+func (n Name) SessionKeyDay() (day int64, ok bool) {
+	text, ok := strings.CutPrefix(n.path, sessionKeysFolder+"/")
+	day, err := strconv.ParseInt(text, 10, 64)
+	return day, ok && err == nil
 }
 
 // IsRecord reports whether n is where a ledger record is.

@@ -1,0 +1,203 @@
+// Package keyset is the keys with which the brokers of one store sign what they
+// give out and want to know again: sessions and nonces.
+//
+// There is a key for every day (UTC), made by whichever broker needs it first
+// and never changed; today's signs, and yesterday's is believed, too. So two keys
+// live, a change of keys needs no agreement between replicas, and an operator
+// ends everything that was signed by deleting the entries below
+// broker/session-key: every replica notices within a minute.
+package keyset
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// ErrForged reports that no key of the set has signed a text, or none that still
+// holds.
+var ErrForged = errors.New("its signature does not hold")
+
+// A Set is the keys in a store. The zero Set signs nothing and believes nothing.
+type Set struct {
+	Store store.Store
+	Now   func() time.Time // nil means time.Now
+
+	mu   sync.Mutex // guards keys; held while the store is asked, so that one asks for all
+	keys map[int64]key
+}
+
+type key struct {
+	bytes []byte
+	read  time.Time // when the store had it last
+}
+
+const (
+	keySize = 32
+	day     = 24 * time.Hour
+	recheck = time.Minute     // how long a key is believed to be in the store
+	skew    = 5 * time.Minute // between the clocks of replicas
+)
+
+var encoding = base64.RawURLEncoding.Strict()
+
+func (s *Set) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
+
+// Seal returns a text that holds payload, readable by anyone, and that Open knows
+// again by any broker of the store for two days. purpose tells uses apart: what was sealed
+// for one is forged for the others.
+func (s *Set) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
+	today := dayOf(s.now())
+	k, err := s.key(ctx, today, true)
+	if err != nil {
+		return "", err
+	}
+	signed := encoding.EncodeToString(payload) + "." + strconv.FormatInt(today, 10)
+	return signed + "." + encoding.EncodeToString(mac(k, purpose, signed)), nil
+}
+
+// Open returns the payload of a text that Seal made for the purpose. Its error
+// wraps ErrForged, unless the store cannot be read.
+func (s *Set) Open(ctx context.Context, purpose, text string) ([]byte, error) {
+	signed, signature, _ := cutLast(text)
+	body, dayText, ok := cutLast(signed)
+	want, err := encoding.DecodeString(signature)
+	if !ok || err != nil {
+		return nil, ErrForged
+	}
+	of, err := strconv.ParseInt(dayText, 10, 64)
+	if err != nil || !s.isLive(of) {
+		return nil, ErrForged
+	}
+	k, err := s.key(ctx, of, false)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrForged
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(mac(k, purpose, signed), want) {
+		return nil, ErrForged
+	}
+	payload, err := encoding.DecodeString(body)
+	if err != nil {
+		return nil, ErrForged
+	}
+	return payload, nil
+}
+
+func cutLast(text string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(text, '.')
+	if i < 0 {
+		return "", "", false
+	}
+	return text[:i], text[i+1:], true
+}
+
+// isLive keeps the store from being asked for days that callers make up.
+func (s *Set) isLive(of int64) bool {
+	now := s.now()
+	return of >= dayOf(now)-1 && of <= dayOf(now.Add(skew))
+}
+
+func mac(key []byte, purpose, signed string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(purpose + "\x00" + signed))
+	return h.Sum(nil)
+}
+
+// key returns the key of a day, and makes it where it is wanted.
+func (s *Set) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
+	if s == nil || s.Store == nil {
+		return nil, oneline.New("read the session keys", "no store is set", "")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	known, isKnown := s.keys[of]
+	if isKnown && now.Sub(known.read) < recheck {
+		return known.bytes, nil
+	}
+	fresh, err := s.read(ctx, of)
+	if errors.Is(err, store.ErrNotFound) {
+		delete(s.keys, of)
+		if isWanted {
+			fresh, err = s.create(ctx, of)
+		}
+	} else if err != nil && isKnown {
+		return known.bytes, nil // an outage of the store is ridden out
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.keys == nil {
+		s.keys = map[int64]key{}
+	}
+	s.keys[of] = key{fresh, now}
+	delete(s.keys, of-2)
+	return fresh, nil
+}
+
+func (s *Set) read(ctx context.Context, of int64) ([]byte, error) {
+	name := store.SessionKey(of)
+	entry, err := s.Store.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := encoding.DecodeString(entry.Value.Reveal())
+	if err != nil || len(bytes) != keySize {
+		return nil, oneline.New("read "+name.String(), "it is no key", "delete it; brokers make another, and what was signed with it ends")
+	}
+	return bytes, nil
+}
+
+// create makes the key of a day, or returns what another broker made. Keys that
+// nothing is signed with any more go.
+func (s *Set) create(ctx context.Context, of int64) ([]byte, error) {
+	bytes := make([]byte, keySize)
+	rand.Read(bytes) // never fails
+	putErr := s.Store.Put(ctx, store.SessionKey(of), store.NewSecret(encoding.EncodeToString(bytes)), store.CreateOnly)
+	if putErr == nil {
+		s.sweep(ctx, of)
+		return bytes, nil
+	}
+	// Whatever became of the write: what is in the store is the key.
+	bytes, err := s.read(ctx, of)
+	if err != nil {
+		return nil, oneline.Join(putErr, err)
+	}
+	return bytes, nil
+}
+
+// sweep deletes keys that have ended; where it cannot, the next day's does.
+func (s *Set) sweep(ctx context.Context, of int64) {
+	var old []store.Name
+	for name, err := range s.Store.List(ctx, store.SessionKeys()) {
+		if err != nil {
+			return
+		}
+		if made, ok := name.SessionKeyDay(); ok && made < of-1 {
+			old = append(old, name)
+		}
+	}
+	for _, name := range old {
+		_ = s.Store.Delete(ctx, name)
+	}
+}

@@ -1,0 +1,174 @@
+package keyset
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+// clock is a time that a test moves.
+type clock struct {
+	mu sync.Mutex // guards at
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func noon() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+
+func checkOpens(t *testing.T, s *Set, text, want string) {
+	t.Helper()
+	if got, err := s.Open(t.Context(), "session", text); err != nil || string(got) != want {
+		t.Errorf("Open = %q, %v, want %q", got, err, want)
+	}
+}
+
+func checkForged(t *testing.T, s *Set, purpose, text string) {
+	t.Helper()
+	if got, err := s.Open(t.Context(), purpose, text); !errors.Is(err, ErrForged) {
+		t.Errorf("Open(%q, %.60q) = %q, %v, want ErrForged", purpose, text, got, err)
+	}
+}
+
+func seal(t *testing.T, s *Set, payload string) string {
+	t.Helper()
+	text, err := s.Seal(t.Context(), "session", []byte(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestReplicasShareKeys(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	sets := make([]*Set, 8)
+	texts := make([]string, len(sets))
+	var wg sync.WaitGroup
+	for i := range sets {
+		sets[i] = &Set{Store: m, Now: c.now}
+		wg.Go(func() { texts[i] = seal(t, sets[i], "payload") })
+	}
+	wg.Wait()
+	for _, s := range sets {
+		for _, text := range texts {
+			checkOpens(t, s, text, "payload")
+		}
+	}
+}
+
+func TestTwoKeysLive(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	s := &Set{Store: m, Now: c.now}
+	first := seal(t, s, "one")
+	c.move(24 * time.Hour)
+	second := seal(t, s, "two")
+	checkOpens(t, s, first, "one")
+	checkOpens(t, &Set{Store: m, Now: c.now}, second, "two")
+	c.move(24 * time.Hour)
+	seal(t, s, "three")
+	checkForged(t, s, "session", first)
+	checkOpens(t, s, second, "two")
+	n := 0
+	for _, err := range m.List(t.Context(), store.SessionKeys()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("the store has %d keys, want 2", n)
+	}
+}
+
+// A replica whose clock is ahead signs with tomorrow's key.
+func TestClocksDifferALittle(t *testing.T) {
+	c, m := &clock{at: time.Date(2026, 3, 1, 23, 58, 0, 0, time.UTC)}, &storetest.Memory{}
+	ahead := &Set{Store: m, Now: func() time.Time { return c.now().Add(3 * time.Minute) }}
+	checkOpens(t, &Set{Store: m, Now: c.now}, seal(t, ahead, "x"), "x")
+}
+
+func TestDeletedKeysEndEverything(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	s, other := &Set{Store: m, Now: c.now}, &Set{Store: m, Now: c.now}
+	text := seal(t, s, "x")
+	checkOpens(t, other, text, "x")
+	if err := m.Delete(t.Context(), store.SessionKey(dayOf(c.now()))); err != nil {
+		t.Fatal(err)
+	}
+	c.move(recheck)
+	checkForged(t, other, "session", text)
+	again := seal(t, s, "y")
+	checkOpens(t, other, again, "y")
+	checkForged(t, s, "session", text)
+}
+
+func TestForgeries(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	s := &Set{Store: m, Now: c.now}
+	text := seal(t, s, `{"w":"sb-1"}`)
+	parts := strings.Split(text, ".")
+	stranger := seal(t, &Set{Store: &storetest.Memory{}, Now: c.now}, `{"w":"sb-1"}`)
+	other := seal(t, s, `{"w":"sb-2"}`)
+	checkForged(t, s, "nonce", text)
+	for _, forged := range []string{
+		"", ".", "..", "...", text + ".", text + "A", text[:len(text)-1], "." + parts[1] + "." + parts[2], parts[0] + ".." + parts[2], parts[0] + "." + parts[2],
+		parts[0] + ".20512." + parts[2], parts[0] + ".0" + parts[1] + "." + parts[2], parts[0] + ".+" + parts[1] + "." + parts[2], parts[0] + ".-1." + parts[2],
+		parts[0] + "." + parts[1] + ".", strings.Split(other, ".")[0] + "." + parts[1] + "." + parts[2], stranger, strings.Replace(text, ".", "=.", 1),
+	} {
+		checkForged(t, s, "session", forged)
+	}
+}
+
+// down is a store that does not answer.
+type down struct{ store.Store }
+
+func (down) Get(context.Context, store.Name) (store.Entry, error) {
+	return store.Entry{}, errors.New("the store is down")
+}
+
+func TestAnOutageIsNoForgery(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	s := &Set{Store: m, Now: c.now}
+	text := seal(t, s, "x")
+	s.Store = down{m}
+	c.move(time.Hour)
+	checkOpens(t, s, text, "x")
+	if _, err := (&Set{Store: down{m}, Now: c.now}).Open(t.Context(), "session", text); err == nil || errors.Is(err, ErrForged) {
+		t.Errorf("Open without the store = %v, want an error that is not ErrForged", err)
+	}
+	if _, err := new(Set).Seal(t.Context(), "session", nil); err == nil {
+		t.Error("the zero Set seals")
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	c := noon()
+	s := &Set{Store: &storetest.Memory{}, Now: c.now}
+	good, err := s.Seal(context.Background(), "session", []byte("x"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add("a.20513.b")
+	f.Fuzz(func(t *testing.T, text string) {
+		if payload, err := s.Open(t.Context(), "session", text); err == nil && text != good {
+			t.Errorf("Open(%q) = %q, want ErrForged", text, payload)
+		}
+	})
+}
