@@ -42,12 +42,13 @@ type Entry struct {
 
 // The kinds of entries.
 const (
-	KindRequest = "request" // a request was answered
-	KindIntent  = "intent"  // GitHub is about to be asked for a token
-	KindMinted  = "minted"  // it gave one, or did not
-	KindRevoked = "revoked" // a token was revoked
-	KindBarred  = "barred"  // an operator took everything from a workspace
-	KindConfig  = "config"  // another generation of the policy is in force
+	KindRequest  = "request"  // a request was answered
+	KindIntent   = "intent"   // GitHub is about to be asked for a token
+	KindMinted   = "minted"   // it gave one, or did not
+	KindRevoked  = "revoked"  // a token was revoked
+	KindBarred   = "barred"   // an operator took everything from a workspace
+	KindExchange = "exchange" // a join token or a session is exchanged for a session; without a decision, it is about to be
+	KindConfig   = "config"   // another generation of the policy is in force
 )
 
 // The decisions.

@@ -102,6 +102,7 @@ func (r *Refusal) Unwrap() error { return r.Err }
 const (
 	ReasonHost       = "host"       // not served
 	ReasonIdentity   = "identity"   // none, or it does not hold
+	ReasonReplay     = "replay"     // a proof that holds once came again
 	ReasonRule       = "rule"       // no rule matches the identity
 	ReasonBarred     = "barred"     // the workspace was revoked
 	ReasonRepository = "repository" // not the profile's

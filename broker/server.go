@@ -22,6 +22,9 @@ type Server struct {
 	Log     *slog.Logger
 	Now     func() time.Time // nil means time.Now
 
+	// Extra are further calls by their path; nil means none.
+	Extra map[string]Endpoint
+
 	// Observe is told of every answer, for metrics; nil means nobody is.
 	Observe func(Observation)
 }
@@ -46,6 +49,9 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(api.TokenPath, s.serve("token", s.token))
 	mux.HandleFunc(CredentialsPath, s.serve("git-credentials", s.credentials))
+	for path, e := range s.Extra {
+		mux.HandleFunc(path, s.serve(e.Name, e.serve))
+	}
 	return mux
 }
 

@@ -12,23 +12,30 @@ import (
 // ReadRequest reads the call that r makes. The error is a [Problem] with the
 // status to answer.
 func ReadRequest(w http.ResponseWriter, r *http.Request) (TokenRequest, error) {
+	return readCall(w, r, "a token is asked for with POST", DecodeRequest)
+}
+
+// readCall reads a call whose body is JSON; how is what to tell those who call in
+// another way.
+func readCall[T any](w http.ResponseWriter, r *http.Request, how string, decode func([]byte) (T, error)) (T, error) {
+	var none T
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return TokenRequest{}, NewProblem(http.StatusMethodNotAllowed, "a token is asked for with POST")
+		return none, NewProblem(http.StatusMethodNotAllowed, how)
 	}
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
-		return TokenRequest{}, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
+		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxRequest))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return TokenRequest{}, NewProblem(http.StatusRequestEntityTooLarge, "a request has at most 4096 bytes")
+		return none, NewProblem(http.StatusRequestEntityTooLarge, "a request has at most 4096 bytes")
 	}
 	if err != nil {
-		return TokenRequest{}, NewProblem(http.StatusBadRequest, "the request ended early")
+		return none, NewProblem(http.StatusBadRequest, "the request ended early")
 	}
-	request, err := DecodeRequest(body)
+	request, err := decode(body)
 	if err != nil {
-		return TokenRequest{}, NewProblem(http.StatusBadRequest, err.Error())
+		return none, NewProblem(http.StatusBadRequest, err.Error())
 	}
 	return request, nil
 }

@@ -17,14 +17,8 @@ func EncodeRequest(r TokenRequest) ([]byte, error) { return json.Marshal(r) }
 // not: each key exactly once and letter for letter, no other key, nothing
 // behind the object.
 func DecodeRequest(data []byte) (TokenRequest, error) {
-	if len(data) > MaxRequest {
-		return TokenRequest{}, fmt.Errorf("the request is over %d bytes", MaxRequest)
-	}
-	if !utf8.Valid(data) {
-		return TokenRequest{}, errors.New("the request is not UTF-8")
-	}
-	r, err := decodeObject(json.NewDecoder(bytes.NewReader(data)))
-	if err != nil {
+	var r TokenRequest
+	if err := decodeObject(data, errNotObject, r.set); err != nil {
 		return TokenRequest{}, err
 	}
 	return r, r.Check()
@@ -32,33 +26,41 @@ func DecodeRequest(data []byte) (TokenRequest, error) {
 
 var errNotObject = errors.New(`the request is not the JSON object {"host","repo","operation"}`)
 
-func decodeObject(dec *json.Decoder) (TokenRequest, error) {
-	var r TokenRequest
+// decodeObject has set read the value of each key of an object that is a whole
+// request.
+func decodeObject(data []byte, isNone error, set func(key string, dec *json.Decoder) error) error {
+	if len(data) > MaxRequest {
+		return fmt.Errorf("the request is over %d bytes", MaxRequest)
+	}
+	if !utf8.Valid(data) {
+		return errors.New("the request is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return r, errNotObject
+		return isNone
 	}
 	seen := map[string]bool{}
 	for dec.More() {
 		k, err := dec.Token()
 		key, ok := k.(string)
 		if err != nil || !ok {
-			return r, errNotObject
+			return isNone
 		}
 		if seen[key] {
-			return r, fmt.Errorf("key %q is given twice", key)
+			return fmt.Errorf("key %q is given twice", key)
 		}
 		seen[key] = true
-		if err := r.set(key, dec); err != nil {
-			return r, err
+		if err := set(key, dec); err != nil {
+			return err
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		return r, errNotObject
+		return isNone
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return r, errors.New("something follows the request")
+		return errors.New("something follows the request")
 	}
-	return r, nil
+	return nil
 }
 
 // set reads the value of a key.

@@ -1,0 +1,207 @@
+package join
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A Desk exchanges join tokens, and sessions that end soon, for sessions. All
+// fields must be set.
+type Desk struct {
+	Sessions *Identifier // the one of the policy's rules
+	Store    store.Store
+	Policy   func() *broker.Policy
+	Bar      broker.Bar
+	Journal  broker.Journal
+}
+
+// Endpoint is POST /v1/exchange.
+func (d *Desk) Endpoint() broker.Endpoint {
+	return broker.Endpoint{Name: "exchange", Serve: d.serve}
+}
+
+func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
+	request, err := api.ReadExchange(w, r)
+	if err != nil {
+		return err
+	}
+	e := broker.Entry{Time: d.Sessions.now().UTC(), Kind: broker.KindExchange, RequestID: id, Remote: r.RemoteAddr, Method: Method}
+	var answer api.SessionAnswer
+	if text := request.JoinToken.Reveal(); text != "" {
+		answer, err = d.redeem(r, &e, text)
+	} else {
+		answer, err = d.renew(r, &e)
+	}
+	if err := d.write(r.Context(), &e, err); err != nil {
+		return err
+	}
+	return api.WriteSession(w, answer)
+}
+
+// write puts the outcome into the journal and returns what to answer: nothing is
+// given that is not written down.
+func (d *Desk) write(ctx context.Context, e *broker.Entry, err error) error {
+	e.Decision = broker.Granted
+	if err != nil {
+		e.Decision, e.Reason, e.Detail = broker.Refused, broker.ReasonInternal, "" // until it is known better
+		if refusal, ok := errors.AsType[*broker.Refusal](err); ok {
+			e.Reason, e.Detail = refusal.Reason, refusal.Detail
+		}
+	}
+	if writeErr := d.Journal.Write(context.WithoutCancel(ctx), *e, true); writeErr != nil {
+		return unwritten(errors.Join(err, writeErr))
+	}
+	return err
+}
+
+func unwritten(err error) error {
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonAudit, RetryAfter: retryAfter, Err: err,
+		Detail: "the broker's audit log cannot be written, and what is not written down is not given",
+	}
+}
+
+func refused(status int, reason, detail string) error {
+	return &broker.Refusal{Status: status, Reason: reason, Detail: detail}
+}
+
+func unreadable(err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Err: err, Detail: "the broker's store cannot be had"}
+}
+
+// redeem gives a session for a join token. All that can refuse is looked at
+// before the token is spent.
+func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.SessionAnswer, error) {
+	token, err := ParseToken(text)
+	if err != nil {
+		return api.SessionAnswer{}, refused(http.StatusBadRequest, broker.ReasonRequest, err.Error())
+	}
+	hash := token.Hash()
+	s := session{Join: hex.EncodeToString(hash[:8])}
+	e.Subject, e.Claims = "join token "+s.Join, map[string]string{"join": s.Join}
+	kept, err := d.find(r.Context(), hash)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	s.Workspace, s.Rule = kept.Workspace, kept.Rule
+	e.Workspace, e.Rule = s.Workspace, s.Rule
+	answer, err := d.begin(r, e, s)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	if err := d.Journal.Write(context.WithoutCancel(r.Context()), *e, true); err != nil {
+		return api.SessionAnswer{}, unwritten(err)
+	}
+	if err := d.spend(r.Context(), hash); err != nil {
+		return api.SessionAnswer{}, err
+	}
+	return answer, nil
+}
+
+// find returns the record of a token that has not run out.
+func (d *Desk) find(ctx context.Context, hash [32]byte) (record, error) {
+	kept, err := load(ctx, d.Store, hash)
+	left := kept.Expires.Sub(d.Sessions.now())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return record{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token is not known here, or ran out long ago")
+	case err != nil:
+		return record{}, unreadable(err)
+	case left <= 0:
+		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
+	case left > MaxTTL+time.Minute: // not made by Issue
+		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token lasts longer than one may")
+	}
+	return kept, nil
+}
+
+// begin makes a session and has the policy say what it would be good for: it is
+// resolved as its first request will be.
+func (d *Desk) begin(r *http.Request, e *broker.Entry, s session) (api.SessionAnswer, error) {
+	text, expires, err := d.Sessions.seal(r.Context(), s)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	first := r.Clone(r.Context())
+	first.Header.Set("Authorization", "Bearer "+text)
+	w, err := d.resolve(first, e)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
+}
+
+// resolve returns the workspace of a request that carries a session, unless it
+// is barred.
+func (d *Desk) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, error) {
+	policy := d.Policy()
+	e.Policy = policy.Hash
+	w, err := policy.Resolve(r.Context(), r)
+	if err != nil {
+		return broker.Workspace{}, err
+	}
+	if w.Caller.Method != Method {
+		return broker.Workspace{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "another rule of the broker is for this caller; only a session is exchanged for a session")
+	}
+	e.Workspace, e.Rule, e.Subject = w.ID, w.Rule, w.Caller.Subject
+	if from, ok := w.Caller.Claim("join"); ok {
+		e.Claims = map[string]string{"join": from}
+	}
+	barred, err := d.Bar.Barred(r.Context(), w.ID)
+	if err != nil {
+		return broker.Workspace{}, unreadable(err)
+	}
+	if barred {
+		return broker.Workspace{}, refused(http.StatusForbidden, broker.ReasonBarred, "workspace "+w.ID+" was revoked")
+	}
+	return w, nil
+}
+
+// spend wins for exactly one of all who show a token.
+func (d *Desk) spend(ctx context.Context, hash [32]byte) error {
+	name, mark := store.Redeemed(hash), rand.Text()
+	err := d.Store.Put(ctx, name, store.NewSecret(mark), store.CreateOnly)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrExists):
+		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
+	}
+	// Whether it was written is open. The mark says whose it is.
+	entry, readErr := d.Store.Get(ctx, name)
+	switch {
+	case readErr == nil && entry.Value.Reveal() == mark:
+		return nil
+	case readErr == nil:
+		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
+	}
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, Err: errors.Join(err, readErr), RetryAfter: retryAfter,
+		Detail: "the broker's store did not answer; the join token may be spent",
+	}
+}
+
+// renew gives a session for the one that the request carries.
+func (d *Desk) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error) {
+	w, err := d.resolve(r, e)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	s, err := d.Sessions.open(r.Context(), api.Bearer(r))
+	if err != nil {
+		return api.SessionAnswer{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, err.Error())
+	}
+	text, expires, err := d.Sessions.seal(r.Context(), s)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
+}

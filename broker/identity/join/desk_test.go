@@ -1,0 +1,266 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+// paper is a journal in memory, which can run out.
+type paper struct {
+	mu      sync.Mutex // guards the rest
+	entries []broker.Entry
+	full    func(broker.Entry) bool
+}
+
+func (p *paper) Write(_ context.Context, e broker.Entry, _ bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full != nil && p.full(e) {
+		return errors.New("no space")
+	}
+	p.entries = append(p.entries, e)
+	return nil
+}
+
+func (p *paper) last() broker.Entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.entries[len(p.entries)-1]
+}
+
+// A replica is one broker of a store, with a rule "agents" for sessions.
+type replica struct {
+	t        *testing.T
+	sessions *Identifier
+	policy   *broker.Policy
+	bars     *broker.Bars
+	journal  *paper
+	handler  http.Handler
+}
+
+func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
+	r := &replica{
+		t: t, sessions: &Identifier{Keys: &keyset.Set{Store: s, Now: now}, Now: now},
+		bars: &broker.Bars{Store: s, Every: time.Nanosecond}, journal: new(paper),
+	}
+	r.policy = &broker.Policy{Hash: "h", Rules: []broker.Rule{{Name: "agents", By: r.sessions, Match: Settings{}.Match("agents"), Workspace: "{claim.workspace}"}}}
+	desk := &Desk{Sessions: r.sessions, Store: s, Policy: func() *broker.Policy { return r.policy }, Bar: r.bars, Journal: r.journal}
+	server := &broker.Server{
+		Policy: func() *broker.Policy { return r.policy }, Journal: r.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint()},
+	}
+	r.handler = server.Handler()
+	return r
+}
+
+func (r *replica) post(bearer, body string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(http.MethodPost, api.ExchangePath, strings.NewReader(body))
+	request.Header.Set("Content-Type", api.MediaType)
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, request)
+	return w
+}
+
+func (r *replica) redeem(t Token) *httptest.ResponseRecorder {
+	return r.post("", `{"join_token":"`+t.Reveal()+`"}`)
+}
+
+// session is what a token gives.
+func (r *replica) session(t Token) api.SessionAnswer {
+	r.t.Helper()
+	return r.answer(r.redeem(t))
+}
+
+func (r *replica) answer(got *httptest.ResponseRecorder) api.SessionAnswer {
+	r.t.Helper()
+	a, err := api.DecodeSession(got.Body.Bytes())
+	if err != nil || got.Code != 200 {
+		r.t.Fatalf("exchange = %d %s, want a session", got.Code, got.Body)
+	}
+	return a
+}
+
+func (r *replica) identify(bearer string) (broker.Workspace, error) {
+	request := httptest.NewRequest(http.MethodPost, api.TokenPath, nil)
+	request.Header.Set("Authorization", "Bearer "+bearer)
+	return r.policy.Resolve(r.t.Context(), request)
+}
+
+func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) Token {
+	t.Helper()
+	token, err := Issue(t.Context(), s, now, workspace, rule, 5*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestASessionIsTheWorkspaceAtEveryReplica(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	now := func() time.Time { return clock }
+	a, b := newReplica(t, m, now), newReplica(t, m, now)
+	token := issue(t, m, "sb-1", "agents", clock)
+	got := a.session(token)
+	if left := got.ExpiresAt.Sub(clock); got.Workspace != "sb-1" || left > SessionLife || left < SessionLife-2*time.Second || len(got.Session.Reveal()) > maxSession {
+		t.Errorf("the answer is for %s and %v, want sb-1 and 15m", got.Workspace, left)
+	}
+	for _, r := range []*replica{a, b} {
+		w, err := r.identify(got.Session.Reveal())
+		if err != nil || w.ID != "sb-1" || w.Rule != "agents" || w.Caller.Method != "session" {
+			t.Errorf("Resolve = %+v, %v, want sb-1 by the rule agents", w, err)
+		}
+	}
+	want := []string{"", broker.Granted}
+	var decisions []string
+	for _, e := range a.journal.entries {
+		decisions = append(decisions, e.Decision)
+		if e.Kind != broker.KindExchange || e.Workspace != "sb-1" || e.Rule != "agents" || e.Policy != "h" {
+			t.Errorf("the journal has %+v, want who and by which rule", e)
+		}
+	}
+	if !slices.Equal(decisions, want) {
+		t.Errorf("the journal has %q, want the intent and the outcome", decisions)
+	}
+	clock = clock.Add(SessionLife)
+	if _, err := b.identify(got.Session.Reveal()); err == nil || !strings.Contains(err.Error(), "has ended") {
+		t.Errorf("Resolve after 15m = %v, want that the session has ended", err)
+	}
+}
+
+func TestASessionIsRenewed(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	now := func() time.Time { return clock }
+	r := newReplica(t, m, now)
+	got := r.session(issue(t, m, "sb-1", "agents", clock))
+	for range 300 { // three days, over changes of keys
+		clock = clock.Add(SessionLife - time.Minute)
+		next := r.answer(r.post(got.Session.Reveal(), `{}`))
+		if !next.ExpiresAt.After(got.ExpiresAt) || next.Workspace != "sb-1" {
+			t.Fatalf("renewed until %v for %s, want later than %v", next.ExpiresAt, next.Workspace, got.ExpiresAt)
+		}
+		got = next
+	}
+	if e := r.journal.last(); e.Decision != broker.Granted || e.Workspace != "sb-1" {
+		t.Errorf("the journal has %+v, want the renewal", e)
+	}
+	r.policy = &broker.Policy{}
+	if got := r.post(got.Session.Reveal(), `{}`); got.Code != 401 {
+		t.Errorf("without its rule: %d %s, want 401", got.Code, got.Body)
+	}
+}
+
+func TestWhatIsNotExchanged(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	r := newReplica(t, m, func() time.Time { return clock })
+	early := issue(t, m, "sb-1", "agents", clock.Add(time.Hour))
+	token := issue(t, m, "sb-1", "agents", clock)
+	gone := issue(t, m, "sb-1", "another rule", clock)
+	barred := issue(t, m, "sb-2", "agents", clock)
+	old := issue(t, m, "sb-1", "agents", clock.Add(-5*time.Minute))
+	session := r.session(issue(t, m, "sb-2", "agents", clock)).Session.Reveal()
+	if err := r.bars.Bar(t.Context(), "sb-2"); err != nil {
+		t.Fatal(err)
+	}
+	join := func(t Token) string { return `{"join_token":"` + t.Reveal() + `"}` }
+	for _, c := range []struct {
+		name, bearer, body string
+		status             int
+		want               string
+	}{
+		{"nothing to show", "", `{}`, 401, "carries no identity"},
+		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "cut or mistyped"},
+		{"a token of nobody", "", join(NewToken()), 401, "not known here"},
+		{"a token that ran out", "", join(old), 401, "has run out"},
+		{"a token that lasts too long", "", join(early), 401, "longer than one may"},
+		{"a rule that is gone", "", join(gone), 403, "no rule of the broker"},
+		{"a barred workspace", "", join(barred), 403, "sb-2 was revoked"},
+		{"a session of a barred workspace", session, `{}`, 403, "sb-2 was revoked"},
+		{"a join token as a session", token.Reveal(), `{}`, 401, "carries no identity"},
+		{"a session as a join token", "", `{"join_token":"` + session + `"}`, 400, "cut or mistyped"},
+		{"a session cut short", session[:len(session)-1], `{}`, 401, "has ended, or is of another broker"},
+		{"a session that is too long", SessionPrefix + strings.Repeat("a", maxSession), `{}`, 401, "this is no session"},
+		{"an unknown key", "", `{"token":"x"}`, 400, "unknown key"},
+		{"an empty token", "", `{"join_token":""}`, 400, "leave it out"},
+		{"no object", "", `[]`, 400, "not the JSON object"},
+		{"a large request", "", strings.Repeat(" ", 5000), 413, "at most 4096 bytes"},
+	} {
+		got := r.post(c.bearer, c.body)
+		if got.Code != c.status || !strings.Contains(got.Body.String(), c.want) {
+			t.Errorf("%s: %d %s, want %d with %q", c.name, got.Code, got.Body, c.status, c.want)
+		}
+	}
+	if n := count(t, m, store.Everything()); r.redeem(token).Code != 200 || n == 0 {
+		t.Error("a refusal has spent a token")
+	}
+}
+
+// Whoever comes second is refused, and it is written down that somebody did.
+func TestASecondRedeemerRaisesAnAlarm(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	now := func() time.Time { return clock }
+	a, b := newReplica(t, m, now), newReplica(t, m, now)
+	token := issue(t, m, "sb-1", "agents", clock)
+	a.session(token)
+	got := b.redeem(token)
+	if got.Code != 403 || !strings.Contains(got.Body.String(), "was used already") {
+		t.Errorf("the second redeemer gets %d %s, want 403", got.Code, got.Body)
+	}
+	if e := b.journal.last(); e.Reason != broker.ReasonReplay || e.Workspace != "sb-1" || e.Decision != broker.Refused || len(e.Claims["join"]) != 16 {
+		t.Errorf("the journal has %+v, want the replay and whose token it was", e)
+	}
+}
+
+// A broker that fails between spending a token and answering leaves it spent.
+func TestACrashSpendsTheToken(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	now := func() time.Time { return clock }
+	a, b := newReplica(t, m, now), newReplica(t, m, now)
+	token := issue(t, m, "sb-1", "agents", clock)
+	a.journal.full = func(e broker.Entry) bool { return true }
+	if got := a.redeem(token); got.Code != 503 || strings.Contains(got.Body.String(), SessionPrefix) {
+		t.Errorf("without a journal: %d %s, want 503", got.Code, got.Body)
+	}
+	if n := count(t, m, store.JoinTokens()); n != 1 {
+		t.Fatalf("%d tokens, want 1", n)
+	}
+	a.journal.full = func(e broker.Entry) bool { return e.Decision != "" } // the intent is written, the outcome is not
+	if got := a.redeem(token); got.Code != 503 || strings.Contains(got.Body.String(), SessionPrefix) {
+		t.Errorf("without an outcome: %d %s, want 503", got.Code, got.Body)
+	}
+	for _, r := range []*replica{b, b} {
+		if got := r.redeem(token); got.Code != 403 || r.journal.last().Reason != broker.ReasonReplay {
+			t.Errorf("after the crash: %d %s, want that the token is spent", got.Code, got.Body)
+		}
+	}
+}
+
+// A session says nothing of itself to other methods, and others' bearer tokens
+// are none of its business.
+func TestOtherBearersAreNoSessions(t *testing.T) {
+	i := &Identifier{Keys: &keyset.Set{Store: &storetest.Memory{}}}
+	for _, text := range []string{"", "eyJhbGciOiJub25lIn0.e30.", "gpj_x", "GPS_x"} {
+		request := httptest.NewRequest(http.MethodPost, "/", nil)
+		request.Header.Set("Authorization", "Bearer "+text)
+		if _, err := i.Identify(t.Context(), request); !errors.Is(err, broker.ErrNoProof) {
+			t.Errorf("Identify(%q) = %v, want ErrNoProof", text, err)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package join
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/keyset"
+)
+
+const (
+	// SessionPrefix begins every session.
+	SessionPrefix = "gps_"
+	// SessionLife is how long a session lasts; it is renewed before.
+	SessionLife = 15 * time.Minute
+
+	maxSession = 1 << 10 // bytes
+	purpose    = "session"
+)
+
+// session is what the bearer of a session may claim to be.
+type session struct {
+	Workspace string `json:"w"`
+	Rule      string `json:"r"`
+	Join      string `json:"j"` // the beginning of the join token's hash, for the audit log
+	Expires   int64  `json:"e"` // Unix time
+}
+
+func (s session) claims() map[string]any {
+	return map[string]any{"workspace": s.Workspace, "rule": s.Rule, "join": s.Join}
+}
+
+// An Identifier proves callers by the session that they got for a join token.
+// Its claims are workspace, rule and join.
+type Identifier struct {
+	Keys *keyset.Set
+	Now  func() time.Time // nil means time.Now
+}
+
+func (i *Identifier) now() time.Time {
+	if i.Now == nil {
+		return time.Now()
+	}
+	return i.Now()
+}
+
+// Identify implements [broker.Identifier].
+func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
+	text := api.Bearer(r)
+	if !strings.HasPrefix(text, SessionPrefix) {
+		return broker.Caller{}, broker.ErrNoProof
+	}
+	s, err := i.open(ctx, text)
+	if err != nil {
+		return broker.Caller{}, err
+	}
+	return broker.Caller{Method: Method, Subject: "session of " + s.Workspace, Claims: s.claims()}, nil
+}
+
+// open reads a session. Its error is fit for the caller.
+func (i *Identifier) open(ctx context.Context, text string) (session, error) {
+	var s session
+	sealed, ok := strings.CutPrefix(text, SessionPrefix)
+	if !ok || len(text) > maxSession {
+		return s, errors.New("this is no session")
+	}
+	payload, err := i.Keys.Open(ctx, purpose, sealed)
+	switch {
+	case errors.Is(err, keyset.ErrForged):
+		return s, errors.New("the session has ended, or is of another broker; a new join token begins another")
+	case err != nil:
+		return s, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
+	}
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return s, errors.New("this is no session")
+	}
+	if !i.now().Before(time.Unix(s.Expires, 0)) {
+		return s, errors.New("the session has ended; a new join token begins another")
+	}
+	return s, nil
+}
+
+// seal makes the text of a session that begins now.
+func (i *Identifier) seal(ctx context.Context, s session) (text string, expires time.Time, err error) {
+	expires = i.now().Add(SessionLife).Truncate(time.Second)
+	s.Expires = expires.Unix()
+	payload, err := json.Marshal(s)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	sealed, err := i.Keys.Seal(ctx, purpose, payload)
+	if err != nil {
+		return "", time.Time{}, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
+	}
+	return SessionPrefix + sealed, expires, nil
+}

@@ -1,0 +1,156 @@
+package join
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// TokenPrefix begins every join token, so that people and scanners know one.
+	TokenPrefix = "gpj_"
+
+	// MaxTTL is the longest that a join token waits to be used.
+	MaxTTL = 10 * time.Minute
+
+	tokenSize = 32 // random bytes
+	sumSize   = 4  // of the checksum behind them
+	maxRule   = 128
+)
+
+// ErrTypo reports a text that is no join token of anybody: it was cut or
+// mistyped.
+var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
+
+var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// A Token is shown once for a session. It does not print itself.
+type Token struct{ secret store.Secret }
+
+// NewToken makes one.
+func NewToken() Token {
+	data := make([]byte, tokenSize, tokenSize+sumSize)
+	rand.Read(data) // never fails
+	return Token{store.NewSecret(spell(data))}
+}
+
+// spell adds the checksum. It tells a typo from a token that is not known; it
+// protects from nothing.
+func spell(data []byte) string {
+	return TokenPrefix + letters.EncodeToString(binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data)))
+}
+
+// ParseToken reads a token in its one spelling, or returns ErrTypo.
+func ParseToken(text string) (Token, error) {
+	rest, ok := strings.CutPrefix(text, TokenPrefix)
+	data, err := letters.DecodeString(rest)
+	if !ok || err != nil || len(data) != tokenSize+sumSize || spell(data[:tokenSize:tokenSize]) != text {
+		return Token{}, ErrTypo
+	}
+	return Token{store.NewSecret(text)}, nil
+}
+
+// Reveal returns the text.
+func (t Token) Reveal() string { return t.secret.Reveal() }
+
+// Hash is what the store knows of a token.
+func (t Token) Hash() [32]byte { return sha256.Sum256([]byte(t.secret.Reveal())) }
+
+func (t Token) String() string               { return t.secret.String() }
+func (t Token) GoString() string             { return t.secret.GoString() }
+func (t Token) MarshalText() ([]byte, error) { return t.secret.MarshalText() }
+
+// A record is what the store has under a token's hash.
+type record struct {
+	Workspace string    `json:"workspace"`
+	Rule      string    `json:"rule"`
+	Expires   time.Time `json:"expires_at"`
+}
+
+// Issue makes a token that opens, once and for ttl, a session of the workspace
+// by the rule of that name. What has run out long ago is deleted from the store.
+func Issue(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (Token, error) {
+	what := "make a join token for workspace " + workspace
+	if err := CheckRule(rule); err != nil {
+		return Token{}, oneline.Wrap(what, err, "")
+	}
+	if err := store.CheckWorkspace(workspace); err != nil {
+		return Token{}, oneline.Wrap("make a join token", err, "")
+	}
+	if ttl <= 0 || ttl > MaxTTL {
+		return Token{}, oneline.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxTTL), "make it just before it is used")
+	}
+	text, err := json.Marshal(record{workspace, rule, now.Add(ttl).UTC()})
+	if err != nil {
+		return Token{}, oneline.Wrap(what, err, "")
+	}
+	t := NewToken()
+	if err := s.Put(ctx, store.JoinToken(t.Hash()), store.NewSecret(string(text)), store.CreateOnly); err != nil {
+		return Token{}, oneline.Wrap(what, err, "")
+	}
+	sweep(ctx, s, now)
+	return t, nil
+}
+
+// CheckRule returns an error for what is no name of a rule that tokens can be
+// made for.
+func CheckRule(name string) error {
+	if name == "" || len(name) > maxRule || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("a rule that join tokens are for has a name of up to %d printable bytes", maxRule)
+	}
+	return nil
+}
+
+const (
+	keptFor  = time.Hour // behind its end: a token that comes late is told from an unknown one
+	maxSwept = 200       // entries looked at in one sweep
+)
+
+// sweep deletes tokens that have run out. What says that one was used goes last:
+// until then nobody can use it again, and afterwards there is none. Where the
+// store fails, a later sweep goes on.
+func sweep(ctx context.Context, s store.Store, now time.Time) {
+	var hashes [][32]byte
+	for name, err := range s.List(ctx, store.JoinTokens()) {
+		if err != nil || len(hashes) == maxSwept {
+			break
+		}
+		if hash, ok := name.JoinToken(); ok {
+			hashes = append(hashes, hash)
+		}
+	}
+	for _, hash := range hashes {
+		r, err := load(ctx, s, hash)
+		if err != nil || now.Sub(r.Expires) < keptFor {
+			continue
+		}
+		if s.Delete(ctx, store.JoinToken(hash)) == nil {
+			_ = s.Delete(ctx, store.Redeemed(hash))
+		}
+	}
+}
+
+func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
+	name := store.JoinToken(hash)
+	entry, err := s.Get(ctx, name)
+	if err != nil {
+		return record{}, err
+	}
+	var r record
+	if err := json.Unmarshal([]byte(entry.Value.Reveal()), &r); err != nil || store.CheckWorkspace(r.Workspace) != nil || CheckRule(r.Rule) != nil {
+		return record{}, oneline.New("read "+name.String(), "it is no record of a join token", "make another token")
+	}
+	return r, nil
+}
