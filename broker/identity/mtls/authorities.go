@@ -1,0 +1,154 @@
+package mtls
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	maxFile = 1 << 20          // bytes
+	stale   = 10 * time.Minute // how long authorities hold whose file cannot be read any more
+)
+
+// authorities are those of a file, which is read again when it has changed. A
+// file that cannot be read, as while it is written, leaves those that it had for
+// a while.
+type authorities struct {
+	path  string
+	parse func([]byte) ([]*x509.Certificate, error)
+
+	mu   sync.Mutex // guards the rest
+	seen fs.FileInfo
+	last []*x509.Certificate
+	good time.Time // when last was what the file has
+}
+
+func newAuthorities(s Settings) *authorities {
+	if s.BundleFile != "" {
+		return &authorities{path: s.BundleFile, parse: parseBundle}
+	}
+	return &authorities{path: s.CAFile, parse: parsePEM}
+}
+
+func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	info, err := os.Stat(a.path)
+	if err == nil && a.seen != nil && os.SameFile(info, a.seen) && info.ModTime().Equal(a.seen.ModTime()) && info.Size() == a.seen.Size() {
+		a.good = now
+		return a.last, nil
+	}
+	fresh, readErr := a.read()
+	switch {
+	case err == nil && readErr == nil:
+		a.seen, a.last, a.good = info, fresh, now
+	case a.last == nil || now.Sub(a.good) > stale:
+		return nil, oneline.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
+	}
+	return a.last, nil
+}
+
+func (a *authorities) read() ([]*x509.Certificate, error) {
+	f, err := os.Open(a.path)
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, pathErr.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
+	}
+	return a.parse(data)
+}
+
+// parsePEM reads certificates. Anything else in the file is an error, so that a
+// private key or half a certificate is not passed over.
+func parsePEM(data []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for len(bytes.TrimSpace(data)) > 0 {
+		block, rest := pem.Decode(data)
+		if block == nil || block.Type != "CERTIFICATE" {
+			return nil, errors.New("it holds something else than certificates in PEM form")
+		}
+		c, err := parseAuthority(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		all, data = append(all, c), rest
+	}
+	if all == nil {
+		return nil, errors.New("it holds no certificate")
+	}
+	return all, nil
+}
+
+func parseAuthority(der []byte) (*x509.Certificate, error) {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, errors.New("it holds a certificate that cannot be read")
+	}
+	if !c.IsCA {
+		return nil, errors.New("it holds a certificate that is no authority's")
+	}
+	return c, nil
+}
+
+// parseBundle reads a SPIFFE bundle: a set of JSON Web Keys, of which those for
+// X.509 hold one certificate each
+// (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md),
+// or PEM, as SPIRE writes it too.
+func parseBundle(data []byte) ([]*x509.Certificate, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return parsePEM(data)
+	}
+	var set struct {
+		Keys []struct {
+			Use string   `json:"use"`
+			X5C []string `json:"x5c"`
+		} `json:"keys"`
+	}
+	if err := json.Unmarshal(data, &set); err != nil {
+		return nil, errors.New("it is no SPIFFE bundle")
+	}
+	var all []*x509.Certificate
+	for _, key := range set.Keys {
+		if key.Use != "x509-svid" {
+			continue
+		}
+		if len(key.X5C) != 1 {
+			return nil, errors.New("a key of the bundle has not exactly one certificate")
+		}
+		der, err := base64.StdEncoding.DecodeString(key.X5C[0])
+		if err != nil {
+			return nil, errors.New("a certificate of the bundle is no base64")
+		}
+		c, err := parseAuthority(der)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	if all == nil {
+		return nil, errors.New("the bundle has no X.509 authority")
+	}
+	return all, nil
+}

@@ -1,0 +1,162 @@
+// Package mtls identifies callers by the SPIFFE id of their TLS client
+// certificate (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md).
+//
+// A certificate counts only on the connection that it opened: no header is
+// believed, so that a broker behind a proxy that ends TLS has no such callers.
+// The listener asks for a certificate and demands none
+// ([crypto/tls.VerifyClientCertIfGiven]) with the authorities of all rules
+// ([Pool]); each identifier then verifies the chain again with its own, and at
+// every request: a certificate that ends on an open connection ends there, too.
+package mtls
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Method is the method of callers with a certificate.
+const Method = "mtls"
+
+// Settings say whose certificates a rule is for.
+type Settings struct {
+	CAFile      string `yaml:"ca_file"`      // authorities in PEM
+	BundleFile  string `yaml:"bundle_file"`  // a trust domain's SPIFFE bundle, as JSON or PEM
+	TrustDomain string `yaml:"trust_domain"` // needed with a bundle; "" means any that the authorities sign for
+	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, for claims to choose from
+}
+
+// Check says what is wrong with the settings. No file is read.
+func (s Settings) Check() error {
+	switch {
+	case (s.CAFile == "") == (s.BundleFile == ""):
+		return errors.New("mtls has either ca_file, or bundle_file and trust_domain")
+	case s.BundleFile != "" && s.TrustDomain == "":
+		return errors.New("mtls: a bundle_file is of one trust_domain; name it")
+	case s.TrustDomain != "" && !isTrustDomain(s.TrustDomain):
+		return fmt.Errorf("mtls: trust_domain %q is none: lower-case letters, digits, dots, hyphens and underscores", s.TrustDomain)
+	}
+	if s.ID == "" {
+		return nil
+	}
+	id, err := ParseID(s.ID)
+	if err != nil {
+		return fmt.Errorf("mtls: id %q: %w", s.ID, err)
+	}
+	if s.TrustDomain != "" && id.TrustDomain != s.TrustDomain {
+		return fmt.Errorf("mtls: id %q is not of the trust domain %s", s.ID, s.TrustDomain)
+	}
+	return nil
+}
+
+// Match is the matcher of the settings.
+func (s Settings) Match() broker.Exactly {
+	m := broker.Exactly{}
+	if s.ID != "" {
+		m["spiffe_id"] = s.ID
+	}
+	return m
+}
+
+// An Identifier proves callers by certificates of some authorities. Its claims
+// are spiffe_id, trust_domain, path, serial and fingerprint (both in hex; the
+// latter of SHA-256).
+type Identifier struct {
+	trustDomain string
+	authorities *authorities
+	now         func() time.Time
+}
+
+// New makes the identifier of settings, whatever their ID.
+func New(s Settings) *Identifier {
+	return &Identifier{trustDomain: s.TrustDomain, authorities: newAuthorities(s), now: time.Now}
+}
+
+// Identify implements [broker.Identifier].
+func (i *Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return broker.Caller{}, broker.ErrNoProof
+	}
+	leaf := r.TLS.PeerCertificates[0]
+	id, err := i.verify(leaf, r.TLS.PeerCertificates[1:])
+	if err != nil {
+		return broker.Caller{}, fmt.Errorf("the client certificate does not hold: %w", err)
+	}
+	sum := sha256.Sum256(leaf.Raw)
+	return broker.Caller{Method: Method, Subject: id.String(), Claims: map[string]any{
+		"spiffe_id": id.String(), "trust_domain": id.TrustDomain, "path": id.Path,
+		"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:]),
+	}}, nil
+}
+
+func (i *Identifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {
+	certificates, err := i.authorities.get(i.now())
+	if err != nil {
+		return ID{}, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: time.Minute, Detail: "the broker cannot read the authorities of client certificates", Err: err}
+	}
+	id, err := svid(leaf)
+	if err != nil {
+		return ID{}, err
+	}
+	if i.trustDomain != "" && id.TrustDomain != i.trustDomain {
+		return ID{}, errors.New("it is of another trust domain")
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range rest {
+		intermediates.AddCert(c)
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{
+		Roots: pool(certificates), Intermediates: intermediates, CurrentTime: i.now(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return ID{}, errors.New(oneline.Escape(err.Error()))
+	}
+	return id, nil
+}
+
+// svid returns the id of a certificate that is fit for a workload.
+func svid(leaf *x509.Certificate) (ID, error) {
+	switch {
+	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
+		return ID{}, errors.New("it is one that signs others")
+	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return ID{}, errors.New("its key is not for digital signatures")
+	case len(leaf.URIs) != 1:
+		return ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(leaf.URIs))
+	}
+	return ParseID(leaf.URIs[0].String())
+}
+
+// Pool returns the authorities of all of the identifiers, for the listener; nil
+// where there are none. Their files may change: ask for every connection.
+func Pool(identifiers ...*Identifier) *x509.CertPool {
+	var all []*x509.Certificate
+	for _, i := range identifiers {
+		certificates, err := i.authorities.get(i.now())
+		if err != nil {
+			continue // Identify tells it whom it concerns
+		}
+		all = append(all, certificates...)
+	}
+	if all == nil {
+		return nil
+	}
+	return pool(all)
+}
+
+func pool(certificates []*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range certificates {
+		p.AddCert(c)
+	}
+	return p
+}
