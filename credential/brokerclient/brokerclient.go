@@ -3,10 +3,16 @@
 //	broker+https://host[:port][/base]?identity_file=PATH[&ca_file=PEM]
 //	broker+unix:///path.sock[?identity_file=PATH][&owner=UID]
 //
-// The caller proves who it is with a bearer identity, read anew for every call
-// from identity_file or, without one, the variable GATEPASS_IDENTITY. Over a
-// Unix socket the broker sees the caller's user id, so that the identity may be
-// absent. An identity leaves this process over verified TLS or the socket only.
+// The caller proves who it is in one of these ways, by the source's query:
+//
+//	identity_file=PATH            a bearer identity, read anew for every call; without any
+//	                              other way, the variable GATEPASS_IDENTITY holds it
+//	cert_file=PATH&key_file=PATH  a client certificate, read anew for every call (https)
+//	join_token_file=PATH          a token that is shown once, for a session that is renewed
+//	auth=NAME                     a [Method] that the program has
+//
+// Over a Unix socket the broker sees the caller's user id, so that all of them may
+// be absent. An identity leaves this process over verified TLS or the socket only.
 package brokerclient
 
 import (
@@ -23,9 +29,16 @@ import (
 // A Source is one broker.
 type Source struct {
 	name     string // for messages: "https://host" or the socket's path
-	url      string // of the one call
-	identity identity
+	base     string // of the calls' addresses
+	identity proof
 	client   *http.Client
+}
+
+// proof is how a caller proves who it is.
+type proof interface {
+	// authorization returns the header of one call; "" where none is needed.
+	authorization(ctx context.Context) (string, error)
+	where() string // names it for messages
 }
 
 // Key says that requests for the same repository and operation share a token.

@@ -299,11 +299,11 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestWorkspaceInPaths(t *testing.T) {
 	s := open(t, "broker+https://broker.example?identity_file=/run/{workspace}/identity")
-	if got, want := s.identity.file, "/run/sb-1/identity"; got != want {
+	if got, want := s.identity.(identity).file, "/run/sb-1/identity"; got != want {
 		t.Errorf("identity_file = %q, want %q", got, want)
 	}
-	if got, want := s.url, "https://broker.example/v1/token"; got != want {
-		t.Errorf("url = %q, want %q", got, want)
+	if got, want := s.base, "https://broker.example"; got != want {
+		t.Errorf("base = %q, want %q", got, want)
 	}
 }
 

@@ -20,49 +20,53 @@ import (
 // maxShown bounds what a message shows of the broker's words, in bytes.
 const maxShown = 300
 
-// attempt makes one call. What may pass is a *[remote.PassingError].
+// attempt asks once. What may pass is a *[remote.PassingError].
 func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.Token, error) {
-	identity, err := s.identity.read()
+	authorization, err := s.identity.authorization(ctx)
 	if err != nil {
 		return credential.Token{}, err
 	}
-	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
-	defer cancel()
-	request, err := s.request(attemptCtx, r, identity)
+	body, err := api.EncodeRequest(r)
 	if err != nil {
 		return credential.Token{}, err
+	}
+	response, answer, err := s.call(ctx, http.MethodPost, api.TokenPath, authorization, body)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	return s.read(r, response, answer)
+}
+
+// call makes one call and reads its answer whole. authorization may be empty, and
+// body nil.
+func (s *Source) call(ctx context.Context, method, path, authorization string, body []byte) (*http.Response, []byte, error) {
+	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	defer cancel()
+	request, err := http.NewRequestWithContext(attemptCtx, method, s.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, s.strange("its address is malformed")
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", api.MediaType)
+	}
+	request.Header.Set("Accept", api.MediaType+", "+api.ProblemMediaType)
+	request.Header.Set("User-Agent", "gatepass")
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return credential.Token{}, s.lost(ctx, err)
+		return nil, nil, s.lost(ctx, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, api.MaxAnswer+1))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, api.MaxAnswer+1))
 	if err != nil {
-		return credential.Token{}, s.lost(ctx, err)
+		return nil, nil, s.lost(ctx, err)
 	}
-	if len(body) > api.MaxAnswer {
-		return credential.Token{}, s.strange("its answer is over 64 KiB")
+	if len(answer) > api.MaxAnswer {
+		return nil, nil, s.strange("its answer is over 64 KiB")
 	}
-	return s.read(r, response, body)
-}
-
-func (s *Source) request(ctx context.Context, r api.TokenRequest, identity string) (*http.Request, error) {
-	body, err := api.EncodeRequest(r)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
-	if err != nil {
-		return nil, s.strange("its address is malformed")
-	}
-	request.Header.Set("Content-Type", api.MediaType)
-	request.Header.Set("Accept", api.MediaType+", "+api.ProblemMediaType)
-	request.Header.Set("User-Agent", "gatepass")
-	if identity != "" {
-		request.Header.Set("Authorization", "Bearer "+identity)
-	}
-	return request, nil
+	return response, answer, nil
 }
 
 func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) (credential.Token, error) {

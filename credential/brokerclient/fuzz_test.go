@@ -55,8 +55,8 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !strings.HasPrefix(s.url, "https://") && s.url != "http://localhost/v1/token" {
-			t.Errorf("Open(%q) asks %q", raw, s.url)
+		if !strings.HasPrefix(s.base, "https://") && s.base != "http://localhost" {
+			t.Errorf("Open(%q) asks %q", raw, s.base)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package brokerclient
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -30,25 +31,43 @@ func (id identity) where() string {
 	return id.file
 }
 
+// authorization is the header of one call.
+func (id identity) authorization(context.Context) (string, error) {
+	text, err := id.read()
+	if err != nil || text == "" {
+		return "", err
+	}
+	return "Bearer " + text, nil
+}
+
 // read returns the identity, and "" where none is needed. A file that cannot be
 // read is an error, never a reason to look at the variable.
 func (id identity) read() (string, error) {
 	if id.file == "" {
 		return id.check(os.Getenv(IdentityVariable))
 	}
-	f, err := os.Open(id.file)
+	text, err := readFile(id.file)
+	if err != nil {
+		return "", oneline.Wrap("read the identity "+id.file, err, "correct identity_file in the source")
+	}
+	return id.check(text)
+}
+
+// readFile reads what is no longer than a secret, and a little more.
+func readFile(path string) (string, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 			err = pathErr.Err // the path is named already
 		}
-		return "", oneline.Wrap("read the identity "+id.file, err, "correct identity_file in the source")
+		return "", err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, credential.MaxToken+2))
 	if err != nil {
-		return "", oneline.New("read the identity "+id.file, "it cannot be read", "correct identity_file in the source")
+		return "", errors.New("it cannot be read")
 	}
-	return id.check(string(data))
+	return string(data), nil
 }
 
 func (id identity) check(text string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
@@ -26,22 +27,46 @@ const (
 	form = "write broker+https://host[:port][/base]?identity_file=PATH or broker+unix:///path.sock"
 )
 
+// A Method is a way of proof that this package does not know by itself:
+// auth=NAME in a source.
+type Method struct {
+	Name string
+	Keys []string // of the query, besides auth and server_id
+	Open func(query map[string]string) (Prover, error)
+}
+
+// A Prover makes the Authorization of one call of the broker that calls itself
+// serverID, with a nonce of it.
+type Prover func(ctx context.Context, serverID, nonce string) (authorization string, err error)
+
+// An Opener opens sources. Sessions of join tokens are kept in it, so that a
+// source that is opened again goes on with them. The zero Opener has no methods.
+type Opener struct {
+	Methods []Method
+
+	mu     sync.Mutex         // guards joined
+	joined map[string]*joined // by broker and file
+}
+
+// Open opens a source with no more methods than this package has.
+func Open(u *url.URL, workspace string) (*Source, error) { return new(Opener).Open(u, workspace) }
+
 // Open reads a source's URL. {workspace} may stand in the socket's path and in
-// identity_file. No broker is asked yet.
-func Open(u *url.URL, workspace string) (*Source, error) {
+// those of files. No broker is asked yet.
+func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" {
 		return nil, oneline.New("source "+u.Scheme+"://"+u.Host, "a broker's URL has no user, password or fragment", form)
 	}
 	switch u.Scheme {
 	case schemeHTTPS:
-		return openHTTPS(u, workspace)
+		return o.openHTTPS(u, workspace)
 	case schemeUnix:
-		return openUnix(u, workspace)
+		return o.openUnix(u, workspace)
 	}
 	return nil, oneline.New("source", "its scheme is not broker+https or broker+unix", form)
 }
 
-func openHTTPS(u *url.URL, workspace string) (*Source, error) {
+func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	name := "https://" + u.Host
 	if u.Hostname() == "" {
 		return nil, oneline.New("source "+u.Scheme+"://", "it names no host", form)
@@ -49,11 +74,11 @@ func openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	if strings.ContainsAny(u.Path, "{}") {
 		return nil, oneline.New("source "+name+u.Path, "a broker's address has no placeholders", form)
 	}
-	query, err := parseQuery(name, u.RawQuery, "identity_file", "ca_file")
-	if err != nil {
-		return nil, err
+	keys := []string{"identity_file", "ca_file", "cert_file", "key_file", "join_token_file", "auth", "server_id"}
+	for _, m := range o.Methods {
+		keys = append(keys, m.Keys...)
 	}
-	id, err := newIdentity(query["identity_file"], workspace, false)
+	query, err := parseQuery(name, u.RawQuery, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +89,19 @@ func openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	t := remote.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-	base := (&url.URL{Scheme: "https", Host: u.Host, Path: strings.TrimRight(u.Path, "/") + api.TokenPath}).String()
-	return &Source{name: name, url: base, identity: id, client: client(t)}, nil
+	base := (&url.URL{Scheme: "https", Host: u.Host, Path: strings.TrimRight(u.Path, "/")}).String()
+	s := &Source{name: name, base: base, client: client(t)}
+	hasCertificate, err := useCertificate(name, t, query, workspace)
+	if err == nil {
+		s.identity, err = o.proof(s, u, query, workspace, hasCertificate)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-func openUnix(u *url.URL, workspace string) (*Source, error) {
+func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	if u.Host != "" || u.Path == "" || u.Path == "/" {
 		return nil, oneline.New("source "+u.Scheme+"://"+u.Host, "a socket is an absolute path on this machine", "write broker+unix:///path.sock, with three slashes")
 	}
@@ -76,25 +109,77 @@ func openUnix(u *url.URL, workspace string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	query, err := parseQuery(path, u.RawQuery, "identity_file", "owner")
+	query, err := parseQuery(path, u.RawQuery, "identity_file", "join_token_file", "owner")
 	if err != nil {
 		return nil, err
 	}
-	id, err := newIdentity(query["identity_file"], workspace, true)
-	if err != nil {
-		return nil, err
-	}
-	s := socket{path: path, owner: -1}
+	socket := socket{path: path, owner: -1}
 	if text, ok := query["owner"]; ok {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
 			return nil, oneline.New("source "+path, "owner is a numeric user id", "")
 		}
-		s.owner = int64(n)
+		socket.owner = int64(n)
 	}
 	t := remote.Transport()
-	t.DialContext = s.dial
-	return &Source{name: "socket " + path, url: "http://localhost" + api.TokenPath, identity: id, client: client(t)}, nil
+	t.DialContext = socket.dial
+	s := &Source{name: "socket " + path, base: "http://localhost", client: client(t)}
+	if s.identity, err = o.proof(s, u, query, workspace, true); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// proof is the one way of proof that a query asks for. optional says that the
+// broker knows the caller without one.
+func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace string, optional bool) (proof, error) {
+	n := 0
+	for _, key := range []string{"identity_file", "join_token_file", "auth"} {
+		if query[key] != "" {
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return nil, oneline.New("source "+s.name, "it has more than one of identity_file, join_token_file and auth", "leave one")
+	case query["auth"] != "":
+		return o.method(s, u, query)
+	case query["join_token_file"] != "":
+		file, err := fixed(query["join_token_file"], workspace)
+		if err != nil {
+			return nil, err
+		}
+		return o.join(s, file), nil
+	}
+	for _, m := range o.Methods {
+		for _, key := range m.Keys {
+			if query[key] != "" {
+				return nil, oneline.New("source "+s.name, key+" stands without auth="+m.Name, form)
+			}
+		}
+	}
+	return newIdentity(query["identity_file"], workspace, optional)
+}
+
+func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, error) {
+	for _, m := range o.Methods {
+		if m.Name != query["auth"] {
+			continue
+		}
+		id := query["server_id"]
+		if id == "" {
+			id = strings.ToLower(u.Hostname())
+		}
+		if err := api.CheckServerID(id); err != nil {
+			return nil, oneline.Wrap("source "+s.name, err, "name it with server_id, as the broker's configuration does")
+		}
+		prove, err := m.Open(query)
+		if err != nil {
+			return nil, err
+		}
+		return &challenged{source: s, method: m.Name, serverID: id, prove: prove}, nil
+	}
+	return nil, oneline.New("source "+s.name, "there is no auth="+query["auth"]+" here", "use another way, or the agent of gatepass")
 }
 
 // fixed fills a text in which only {workspace} may stand.

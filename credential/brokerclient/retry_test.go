@@ -69,7 +69,7 @@ func gives(*http.Request) (*http.Response, error) {
 
 func scripted(steps ...step) (*Source, *script) {
 	s := &script{steps: steps}
-	return &Source{name: "https://broker.example", url: "https://broker.example/v1/token", identity: identity{optional: true}, client: client(s)}, s
+	return &Source{name: "https://broker.example", base: "https://broker.example", identity: identity{optional: true}, client: client(s)}, s
 }
 
 func TestRetries(t *testing.T) {

@@ -1,0 +1,127 @@
+package awsidentity
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// identity is what AWS says of a caller, in the form that rules match.
+type identity struct{ arn, account, userID, role, session string }
+
+func (who identity) claims() map[string]any {
+	claims := map[string]any{"arn": who.arn, "account": who.account, "user_id": who.userID}
+	if who.role != "" {
+		claims["role"], claims["session"] = who.role, who.session
+	}
+	return claims
+}
+
+// The elements of an answer
+// (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html).
+const (
+	namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+	top       = "/GetCallerIdentityResponse"
+	result    = top + "/GetCallerIdentityResult"
+	metadata  = top + "/ResponseMetadata"
+)
+
+// elements says of each whether it has text.
+var elements = map[string]bool{
+	top: false, result: false, result + "/Arn": true, result + "/UserId": true, result + "/Account": true,
+	metadata: false, metadata + "/RequestId": true,
+}
+
+var errAnswer = errors.New("the answer of AWS STS is not that of GetCallerIdentity")
+
+// parse reads an answer. Each element is where it belongs, once, and nothing else
+// is there: no attribute, no comment, no text between.
+func parse(data []byte) (identity, error) {
+	texts, err := walk(data)
+	if err != nil {
+		return identity{}, err
+	}
+	return identityOf(texts[result+"/Arn"], texts[result+"/UserId"], texts[result+"/Account"])
+}
+
+func walk(data []byte) (map[string]string, error) {
+	dec := xml.NewDecoder(bytes.NewReader(data))
+	texts, path, isFirst := map[string]string{}, "", true
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) && len(texts) == len(elements) {
+			return texts, nil
+		}
+		if err != nil {
+			return nil, errAnswer
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			path += "/" + token.Name.Local
+			if _, isTwice := texts[path]; isTwice || !isOurs(path, token) {
+				return nil, errAnswer
+			}
+			texts[path] = ""
+		case xml.EndElement:
+			path = path[:strings.LastIndexByte(path, '/')]
+		case xml.CharData:
+			if elements[path] {
+				texts[path] += string(token)
+			} else if len(bytes.TrimSpace(token)) > 0 {
+				return nil, errAnswer
+			}
+		case xml.ProcInst:
+			if !isFirst || token.Target != "xml" {
+				return nil, errAnswer
+			}
+		default:
+			return nil, errAnswer
+		}
+		isFirst = false
+	}
+}
+
+func isOurs(path string, e xml.StartElement) bool {
+	if _, isKnown := elements[path]; !isKnown || e.Name.Space != namespace {
+		return false
+	}
+	if path == top {
+		return len(e.Attr) == 1 && e.Attr[0].Name == xml.Name{Local: "xmlns"}
+	}
+	return len(e.Attr) == 0
+}
+
+// The characters of names and paths in IAM
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+var (
+	arnForm     = regexp.MustCompile(`\Aarn:(aws[a-z-]*):(iam|sts)::([0-9]{12}):([!-~]{1,900})\z`)
+	sessionForm = regexp.MustCompile(`\Aassumed-role/([A-Za-z0-9_+=,.@-]{1,64})/([A-Za-z0-9_+=,.@-]{1,64})\z`)
+	userIDForm  = regexp.MustCompile(`\A[A-Za-z0-9]{12,128}(?::[A-Za-z0-9_+=,.@-]{1,64})?\z`)
+)
+
+// identityOf compares what AWS says three times over. The session of a role is
+// taken for the role, whose ARN has no path here, as in sts's own: whoever may
+// assume a role names the session as they like.
+func identityOf(arn, userID, account string) (identity, error) {
+	parts := arnForm.FindStringSubmatch(arn)
+	if parts == nil || parts[3] != account || !userIDForm.MatchString(userID) {
+		return identity{}, errAnswer
+	}
+	partition, service, resource := parts[1], parts[2], parts[4]
+	unique, suffix, hasSuffix := strings.Cut(userID, ":")
+	if session := sessionForm.FindStringSubmatch(resource); session != nil && service == "sts" {
+		if suffix != session[2] {
+			return identity{}, errAnswer
+		}
+		return identity{arn: "arn:" + partition + ":iam::" + account + ":role/" + session[1], account: account, userID: unique, role: session[1], session: session[2]}, nil
+	}
+	isUser := service == "iam" && !hasSuffix && (resource == "root" || strings.HasPrefix(resource, "user/"))
+	isFederated := service == "sts" && strings.HasPrefix(resource, "federated-user/")
+	if !isUser && !isFederated {
+		return identity{}, errAnswer
+	}
+	return identity{arn: arn, account: account, userID: userID}, nil
+}

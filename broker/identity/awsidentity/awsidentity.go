@@ -1,0 +1,165 @@
+// Package awsidentity identifies callers by their AWS credentials, which they
+// show to nobody: they sign a call of STS GetCallerIdentity, and the broker makes
+// that call and reads whose signature it was.
+//
+// Nothing of the call is the caller's choice. The broker builds it itself
+// ([api.AWSCall]): host, method, path, body and headers are fixed, the region is
+// of a list, and the server's id and a nonce of its own are signed with the rest.
+// A caller who signs anything else has signed another call, and AWS says so. The
+// answer is taken only in the one form that AWS gives it, so that nothing in it
+// that a caller can choose is taken for a name (CVE-2020-16250 was that).
+package awsidentity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// Method is the method of callers with an AWS identity.
+const Method = "aws"
+
+const (
+	retryAfter = 3 * time.Second
+	callWait   = 10 * time.Second
+	clockSkew  = 5 * time.Minute // AWS's own bound for this service
+	maxAnswer  = 16 << 10        // bytes
+	maxCalls   = 32              // of STS at a time
+)
+
+// Settings say which proofs are taken.
+type Settings struct {
+	ServerID string   `yaml:"server_id"` // what callers call this broker, best its host name
+	Regions  []string `yaml:"regions"`   // whose STS is asked; "aws-global" is the endpoint of none
+}
+
+// Check says what is wrong with the settings.
+func (s Settings) Check() error {
+	if err := api.CheckServerID(s.ServerID); err != nil {
+		return fmt.Errorf("aws: server_id: %w", err)
+	}
+	if len(s.Regions) == 0 {
+		return errors.New("aws: regions is empty; name those whose STS callers use")
+	}
+	for _, region := range s.Regions {
+		if err := api.CheckAWSRegion(region); err != nil {
+			return fmt.Errorf("aws: regions: %w", err)
+		}
+	}
+	return nil
+}
+
+// An Identifier proves callers by their AWS credentials. Its claims are arn,
+// account and user_id; for a role's session arn is the role's and user_id the
+// role's unique id, and role and session are there too.
+type Identifier struct {
+	settings Settings
+	nonces   *Nonces
+	calls    chan struct{} // holds one for each call under way
+
+	// Transport calls STS. No configuration changes it.
+	Transport http.RoundTripper
+	Now       func() time.Time // nil means time.Now
+}
+
+// New makes the identifier of settings that were checked. All of a broker share
+// nonces.
+func New(s Settings, n *Nonces) *Identifier {
+	t := remote.Transport()
+	t.Proxy = http.ProxyFromEnvironment
+	return &Identifier{settings: s, nonces: n, calls: make(chan struct{}, maxCalls), Transport: t}
+}
+
+func (i *Identifier) now() time.Time {
+	if i.Now == nil {
+		return time.Now()
+	}
+	return i.Now()
+}
+
+// Identify implements [broker.Identifier]. What can be seen without AWS is looked
+// at first; the nonce is spent before AWS is asked.
+func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
+	proof, ok, err := api.ReadAWSProof(r)
+	if !ok {
+		return broker.Caller{}, broker.ErrNoProof
+	}
+	if err != nil {
+		return broker.Caller{}, err
+	}
+	if !slices.Contains(i.settings.Regions, proof.Region) {
+		return broker.Caller{}, fmt.Errorf("the STS of region %s is not one of those that this broker asks", proof.Region)
+	}
+	signed, err := time.Parse(api.AWSDate, proof.Date)
+	if err != nil || i.now().Sub(signed).Abs() > clockSkew {
+		return broker.Caller{}, errors.New("the signature is of another time; compare the clocks")
+	}
+	if err := i.nonces.Spend(ctx, proof.Nonce); err != nil {
+		return broker.Caller{}, err
+	}
+	who, err := i.ask(ctx, proof)
+	if err != nil {
+		return broker.Caller{}, err
+	}
+	return broker.Caller{Method: Method, Subject: who.arn, Claims: who.claims()}, nil
+}
+
+// ask makes the call and reads its answer.
+func (i *Identifier) ask(ctx context.Context, proof api.AWSProof) (identity, error) {
+	select {
+	case i.calls <- struct{}{}:
+		defer func() { <-i.calls }()
+	default:
+		return identity{}, busy(broker.ReasonLimit, "too many proofs at once", nil)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	call, err := proof.Call(ctx, i.settings.ServerID)
+	if err != nil {
+		return identity{}, err
+	}
+	client := http.Client{Transport: i.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(call)
+	if err != nil {
+		return identity{}, busy(broker.ReasonIdentity, "AWS STS cannot be reached", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return identity{}, busy(broker.ReasonIdentity, "the answer of AWS STS was cut off", err)
+	}
+	return read(response, body)
+}
+
+func busy(reason, detail string, err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: reason, RetryAfter: retryAfter, Detail: detail, Err: err}
+}
+
+// read takes an answer of the one form that is right. What others say is not
+// repeated: a caller may have put it there.
+func read(response *http.Response, body []byte) (identity, error) {
+	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	switch status := response.StatusCode; {
+	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusBadRequest && strings.Contains(string(body), "<Code>Throttling</Code>"):
+		return identity{}, busy(broker.ReasonIdentity, fmt.Sprintf("AWS STS cannot answer now (%d)", status), nil)
+	case status >= 400:
+		return identity{}, fmt.Errorf("AWS does not accept the signature (%d): it has ended, or is not over what this broker expects, its server id included", status)
+	case status != http.StatusOK:
+		return identity{}, fmt.Errorf("AWS STS answered %d", status)
+	case err != nil || media != "text/xml":
+		return identity{}, errors.New("the answer of AWS STS is not XML")
+	case len(body) > maxAnswer:
+		return identity{}, errors.New("the answer of AWS STS is too long")
+	}
+	return parse(body)
+}

@@ -1,0 +1,119 @@
+package awsidentity
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/keyset"
+)
+
+const (
+	// NonceLife is how long a nonce is good.
+	NonceLife = time.Minute
+
+	purpose   = "nonce"
+	nonceSkew = 5 * time.Second // between the clocks of replicas
+	nonceSize = 8 + 16          // when it was made, and random bytes
+	maxUsed   = 100_000
+)
+
+// Nonces are texts that a proof has to contain, so that it cannot have been made
+// long ago. Every replica knows those of the others by their signature; that one
+// is used once only is seen by the replica where it is.
+type Nonces struct {
+	Keys *keyset.Set
+	Now  func() time.Time // nil means time.Now
+
+	mu    sync.Mutex           // guards the rest
+	used  map[string]time.Time // until when they would be good
+	swept time.Time
+}
+
+func (n *Nonces) now() time.Time {
+	if n.Now == nil {
+		return time.Now()
+	}
+	return n.Now()
+}
+
+// Endpoint is GET /v1/nonce.
+func (n *Nonces) Endpoint() broker.Endpoint {
+	return broker.Endpoint{Name: "nonce", Serve: func(w http.ResponseWriter, r *http.Request, _ string) error {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Allow", http.MethodGet)
+			return &broker.Refusal{Status: http.StatusMethodNotAllowed, Reason: broker.ReasonRequest, Detail: "a nonce is asked for with GET"}
+		}
+		text, expires, err := n.Make(r.Context())
+		if err != nil {
+			return unreadable(err)
+		}
+		return api.WriteNonce(w, api.NonceAnswer{Nonce: text, ExpiresAt: expires})
+	}}
+}
+
+func unreadable(err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
+}
+
+// Make returns a nonce and until when it is good.
+func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err error) {
+	now := n.now().Truncate(time.Second)
+	payload := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+	payload = append(payload, make([]byte, nonceSize-len(payload))...)
+	rand.Read(payload[8:]) // never fails
+	text, err = n.Keys.Seal(ctx, purpose, payload)
+	return text, now.Add(NonceLife), err
+}
+
+var errNonce = errors.New("the nonce is not of this broker, or is too old; get one from " + api.NoncePath)
+
+// Spend returns an error unless the nonce is good and was not spent here. The
+// error is fit for the caller.
+func (n *Nonces) Spend(ctx context.Context, text string) error {
+	payload, err := n.Keys.Open(ctx, purpose, text)
+	if errors.Is(err, keyset.ErrForged) || err == nil && len(payload) != nonceSize {
+		return errNonce
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	made := time.Unix(int64(binary.BigEndian.Uint64(payload)), 0)
+	now := n.now()
+	if age := now.Sub(made); age < -nonceSkew || age >= NonceLife {
+		return errNonce
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sweep(now)
+	if _, isUsed := n.used[text]; isUsed {
+		return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
+	}
+	if len(n.used) >= maxUsed {
+		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: NonceLife, Detail: "too many proofs at once"}
+	}
+	n.used[text] = made.Add(NonceLife)
+	return nil
+}
+
+// sweep forgets what is too old. The caller holds mu.
+func (n *Nonces) sweep(now time.Time) {
+	if n.used == nil {
+		n.used = map[string]time.Time{}
+	}
+	if now.Sub(n.swept) < NonceLife/2 {
+		return
+	}
+	n.swept = now
+	for text, until := range n.used {
+		if !until.After(now) {
+			delete(n.used, text)
+		}
+	}
+}

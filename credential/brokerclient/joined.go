@@ -1,0 +1,147 @@
+package brokerclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// joined is a session that was had for a join token. It lives in this process
+// alone, and is renewed for as long as that lives; the token is good once.
+type joined struct {
+	source *Source
+	file   string // of the join token
+
+	mu      sync.Mutex // guards the rest; held while the broker is asked, so that one asks for all
+	session api.Secret
+	expires time.Time
+	renew   time.Time // from when on the session is renewed
+	refused string    // the token that the broker does not take, and
+	why     error     // what it said
+}
+
+// lastMoment is how much of a session has to be left for a call with it.
+const lastMoment = 5 * time.Second
+
+// join returns the session of a broker and a file, with the source that asks for
+// it from now on.
+func (o *Opener) join(s *Source, file string) *joined {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := s.name + "\n" + s.base + "\n" + file
+	if o.joined == nil {
+		o.joined = map[string]*joined{}
+	}
+	j := o.joined[key]
+	if j == nil {
+		j = &joined{file: file}
+		o.joined[key] = j
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.source = s
+	return j
+}
+
+// NeedsAgent reports that the source has a session, which is lost with its
+// process.
+func (s *Source) NeedsAgent() bool {
+	_, ok := s.identity.(*joined)
+	return ok
+}
+
+// Upkeep renews a session ahead, and shows a join token before it runs out.
+func (s *Source) Upkeep(ctx context.Context) {
+	if j, ok := s.identity.(*joined); ok {
+		_, _ = j.authorization(ctx) // the next call says what is wrong
+	}
+}
+
+func (j *joined) where() string { return "the session that the join token gave" }
+
+func (j *joined) authorization(ctx context.Context) (string, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	if j.expires.Sub(now) < lastMoment {
+		return j.begin(ctx)
+	}
+	if now.After(j.renew) {
+		// While it cannot be renewed, it is good for as long as it lasts, unless a
+		// new token is there.
+		err := j.exchange(ctx, api.ExchangeRequest{}, "Bearer "+j.session.Reveal())
+		if _, isPassing := errors.AsType[*remote.PassingError](err); err != nil && !isPassing {
+			_, _ = j.begin(ctx)
+		}
+	}
+	return "Bearer " + j.session.Reveal(), nil
+}
+
+// begin shows the join token and deletes it. The caller holds mu.
+func (j *joined) begin(ctx context.Context) (string, error) {
+	what := "read the join token " + j.file
+	text, err := readFile(j.file)
+	if errors.Is(err, os.ErrNotExist) && !j.expires.IsZero() {
+		return "", oneline.New(what, "the session that it gave has ended, and there is no other", "put a new join token there: gatepass workspace join-token")
+	}
+	if err != nil {
+		return "", oneline.Wrap(what, err, "put a join token there: gatepass workspace join-token")
+	}
+	text = strings.TrimSuffix(text, "\n")
+	if credential.CheckSecret(text) != nil {
+		return "", oneline.New(what, "it is no join token", "put one there: gatepass workspace join-token")
+	}
+	if text == j.refused {
+		return "", j.why
+	}
+	err = j.exchange(ctx, api.ExchangeRequest{JoinToken: api.NewSecret(text)}, "")
+	if err != nil {
+		if _, isPassing := errors.AsType[*remote.PassingError](err); !isPassing && ctx.Err() == nil {
+			j.refused, j.why = text, err
+		}
+		return "", err
+	}
+	_ = os.Remove(j.file) // it is spent, whoever finds it
+	return "Bearer " + j.session.Reveal(), nil
+}
+
+// exchange asks for a session. The caller holds mu.
+func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorization string) error {
+	body, err := api.EncodeExchange(r)
+	if err != nil {
+		return err
+	}
+	s := j.source
+	response, data, err := s.call(ctx, http.MethodPost, api.ExchangePath, authorization, body)
+	if err != nil {
+		return err
+	}
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		problem := api.DecodeProblem(response.Header.Get("Content-Type"), data)
+		return oneline.New("get a session from the broker at "+s.name, "it refuses"+said(problem), "put a new join token into "+j.file+": gatepass workspace join-token")
+	default:
+		return s.unanswered(response, data, "it gives no sessions")
+	}
+	answer, err := api.DecodeSession(data)
+	if err != nil || credential.CheckSecret(answer.Session.Reveal()) != nil {
+		return s.strange("its answer is no session")
+	}
+	now := time.Now()
+	left := answer.ExpiresAt.Sub(now)
+	if left < lastMoment {
+		return oneline.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
+	}
+	j.session, j.expires, j.renew = answer.Session, answer.ExpiresAt, now.Add(left/2)
+	return nil
+}
