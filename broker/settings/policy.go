@@ -14,7 +14,7 @@ import (
 // methods are how many ways of proof a rule has; one is right.
 func (c Caller) methods() int {
 	n := 0
-	for _, isSet := range []bool{c.Socket != nil, c.OIDC != nil} {
+	for _, isSet := range []bool{c.Socket != nil, c.OIDC != nil, c.AWS != nil, c.MTLS != nil, c.Join != nil} {
 		if isSet {
 			n++
 		}
@@ -24,7 +24,10 @@ func (c Caller) methods() int {
 
 func (c Caller) check(f *File) error {
 	if c.methods() != 1 {
-		return errors.New("a rule has exactly one of: socket, oidc")
+		return errors.New("a rule has exactly one of: socket, oidc, aws, mtls, join")
+	}
+	if err := c.checkProof(); err != nil {
+		return err
 	}
 	if err := broker.Template(c.Workspace).Check(); err != nil {
 		return fmt.Errorf("workspace: %w", err)
@@ -70,6 +73,12 @@ func (c Caller) match() (broker.All, error) {
 	if c.Socket != nil {
 		all = append(all, c.Socket.Match())
 	}
+	if c.MTLS != nil {
+		all = append(all, c.MTLS.Match())
+	}
+	if c.Join != nil {
+		all = append(all, c.Join.Match(c.Name))
+	}
 	if c.CEL != "" {
 		compiled, err := condition.Compile(c.CEL)
 		if err != nil {
@@ -86,6 +95,7 @@ func patternError(err error) error { return errors.New("the pattern is no expres
 // reloads: what it has learnt (keys, nonces) is not lost.
 type Identifiers struct {
 	Socket socket.Identifier
+	proofs
 
 	oidc map[string]*oidc.Identifier // by their settings
 }
@@ -96,6 +106,9 @@ func (i *Identifiers) of(c Caller) (broker.Identifier, error) {
 	}
 	if c.OIDC != nil {
 		return i.ofIssuer(*c.OIDC)
+	}
+	if by := i.proof(c); by != nil {
+		return by, nil
 	}
 	return nil, errors.New("it has no method")
 }

@@ -15,6 +15,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatepass/gatepass/broker/identity/awsidentity"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity/mtls"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
@@ -51,9 +54,12 @@ type TLS struct {
 // A Caller is a rule: how a caller proves who it is, which of those it is for,
 // and what they get. Exactly one of the methods is set.
 type Caller struct {
-	Name   string           `yaml:"name"` // for audit and messages; "" means its place
-	Socket *socket.Settings `yaml:"socket"`
-	OIDC   *oidc.Settings   `yaml:"oidc"`
+	Name   string                `yaml:"name"` // for audit and messages; "" means its place
+	Socket *socket.Settings      `yaml:"socket"`
+	OIDC   *oidc.Settings        `yaml:"oidc"`
+	AWS    *awsidentity.Settings `yaml:"aws"`
+	MTLS   *mtls.Settings        `yaml:"mtls"`
+	Join   *join.Settings        `yaml:"join"`
 
 	Claims    map[string]Claim `yaml:"claims"`
 	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more

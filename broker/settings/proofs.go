@@ -1,0 +1,111 @@
+package settings
+
+import (
+	"crypto/x509"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/awsidentity"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity/mtls"
+	"github.com/gatepass/gatepass/broker/keyset"
+)
+
+// proofs are the identifiers that know something that others do not: keys,
+// nonces, authorities.
+type proofs struct {
+	// Keys are what sessions and nonces are signed with. Without them, nobody is
+	// proved by either.
+	Keys *keyset.Set
+
+	mu      sync.Mutex // guards the rest
+	session *join.Identifier
+	nonces  *awsidentity.Nonces
+	aws     map[string]*awsidentity.Identifier // by what their settings say
+	mtls    map[mtls.Settings]*mtls.Identifier // by their settings, without the id
+}
+
+// checkProof says what is wrong with the settings of the method.
+func (c Caller) checkProof() error {
+	switch {
+	case c.AWS != nil:
+		return c.AWS.Check()
+	case c.MTLS != nil:
+		return c.MTLS.Check()
+	case c.Join != nil:
+		return join.CheckRule(c.Name)
+	}
+	return nil
+}
+
+// proof is the identifier of a rule; nil where the rule is of another method.
+func (p *proofs) proof(c Caller) broker.Identifier {
+	switch {
+	case c.AWS != nil:
+		return p.ofAWS(*c.AWS)
+	case c.MTLS != nil:
+		return p.ofMTLS(*c.MTLS)
+	case c.Join != nil:
+		return p.Sessions()
+	}
+	return nil
+}
+
+// Sessions is the identifier of all rules with join, for [join.Desk].
+func (p *proofs) Sessions() *join.Identifier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == nil {
+		p.session = &join.Identifier{Keys: p.Keys}
+	}
+	return p.session
+}
+
+// Nonces are those of all rules with aws.
+func (p *proofs) Nonces() *awsidentity.Nonces {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.nonces == nil {
+		p.nonces = &awsidentity.Nonces{Keys: p.Keys}
+	}
+	return p.nonces
+}
+
+func (p *proofs) ofAWS(s awsidentity.Settings) *awsidentity.Identifier {
+	nonces := p.Nonces()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := s.ServerID + " " + strings.Join(s.Regions, " ")
+	if p.aws[key] == nil {
+		if p.aws == nil {
+			p.aws = map[string]*awsidentity.Identifier{}
+		}
+		p.aws[key] = awsidentity.New(s, nonces)
+	}
+	return p.aws[key]
+}
+
+func (p *proofs) ofMTLS(s mtls.Settings) *mtls.Identifier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.ID = ""
+	if p.mtls[s] == nil {
+		if p.mtls == nil {
+			p.mtls = map[mtls.Settings]*mtls.Identifier{}
+		}
+		p.mtls[s] = mtls.New(s)
+	}
+	return p.mtls[s]
+}
+
+// ClientCAs are the authorities of all rules with mtls, nil where there are none.
+// A listener asks for every connection, since their files may change, and demands
+// no certificate ([crypto/tls.VerifyClientCertIfGiven]).
+func (p *proofs) ClientCAs() *x509.CertPool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return mtls.Pool(slices.Collect(maps.Values(p.mtls))...)
+}
