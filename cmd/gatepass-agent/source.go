@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/awsproof"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/oskeyring"
@@ -14,6 +15,9 @@ import (
 const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and broker+unix://"
 
 const keyringScheme = "keyring"
+
+// brokers keeps the sessions of join tokens over changes of the workspace file.
+var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 
 // open makes the source that a workspace file names, with the keyring before it
 // where the file says so. Nothing is asked yet.
@@ -36,7 +40,7 @@ func openSource(w *config.Workspace) (credential.Source, error) {
 	case keyringScheme:
 		return oskeyring.Open(w.Source, w.ID)
 	case "broker+https", "broker+unix":
-		return brokerclient.Open(w.Source, w.ID)
+		return brokers.Open(w.Source, w.ID)
 	}
 	return nil, oneline.New("open the source of "+w.Path, "this agent has no source "+w.Source.Scheme+"://", "use one of "+knownSources)
 }

@@ -57,6 +57,13 @@ func (c *Cache) UsesOperation() bool {
 	return ok && src.UsesOperation()
 }
 
+// NeedsAgent reports whether the source has something that is lost with the
+// process.
+func (c *Cache) NeedsAgent() bool {
+	src, ok := c.Source.(interface{ NeedsAgent() bool })
+	return ok && src.NeedsAgent()
+}
+
 // Upkeep lets the source keep alive what it has to, such as a login.
 func (c *Cache) Upkeep(ctx context.Context) {
 	if src, ok := c.Source.(interface{ Upkeep(context.Context) }); ok {

@@ -37,6 +37,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if err != nil {
 		return failed(c, err)
 	}
+	if s.isOnce && p.needsAgent {
+		return failed(c, oneline.New("ask the source", "it needs an agent that stays: what it holds is lost with the process", "set XDG_RUNTIME_DIR to a directory of yours, and leave cache: none out"))
+	}
 	if err := p.checkTransport(ctx, c.Operation, pid, req); err != nil {
 		return failed(c, err)
 	}

@@ -35,6 +35,15 @@ type Upkeeper interface {
 	Upkeep(ctx context.Context)
 }
 
+// A Stayer is a Source that may have something that is lost with the process and
+// cannot be had again, such as a session that a join token gave. Where NeedsAgent
+// reports so, the agent does not leave for being idle, and nothing is asked where
+// no agent stays.
+type Stayer interface {
+	credential.Source
+	NeedsAgent() bool
+}
+
 // A pipeline is one reading of the workspace file made into something that
 // answers: OnlyHosts(OnlyRepositories(Cache(source))).
 type pipeline struct {
@@ -45,6 +54,7 @@ type pipeline struct {
 	names     credential.Source // answers who may be asked about, without the source
 	hosts     credential.Source // the same, for the hosts alone
 
+	needsAgent    bool // the source is a Stayer that does
 	asksOperation bool // the source gives other tokens for reading than for writing
 }
 
@@ -64,7 +74,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		return credential.Token{}, nil
 	})
 	aware, ok := src.(OperationAware)
+	stayer, isStayer := src.(Stayer)
 	return &pipeline{
+		needsAgent:    isStayer && stayer.NeedsAgent(),
 		asksOperation: ok && aware.UsesOperation(),
 
 		workspace: w,

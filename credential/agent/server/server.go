@@ -48,6 +48,7 @@ type Server struct {
 	stop    context.CancelFunc
 	used    atomic.Int64 // Unix nanoseconds of the latest call
 	busy    atomic.Int64 // calls under way
+	isOnce  bool         // no agent stays
 }
 
 func (s *Server) prepare() {
@@ -215,8 +216,13 @@ func (s *Server) useless(socket string, mine stamp) bool {
 	if _, err := os.Stat(s.Config); errors.Is(err, os.ErrNotExist) {
 		return true
 	}
-	if p, err := s.loader.load(); err == nil && p.workspace.Cache == config.CacheNone {
-		return true
+	if p, err := s.loader.load(); err == nil {
+		if p.workspace.Cache == config.CacheNone {
+			return true
+		}
+		if p.needsAgent {
+			return false
+		}
 	}
 	idle := time.Since(time.Unix(0, s.used.Load()))
 	return s.busy.Load() == 0 && idle > s.Idle

@@ -56,7 +56,7 @@ func readCall(r io.Reader) (agent.Call, error) {
 // agent stays.
 func (s *Server) Once(ctx context.Context, r io.Reader, w io.Writer) error {
 	s.prepare()
-	s.stop = func() {}
+	s.stop, s.isOnce = func() {}, true
 	call, err := readCall(r)
 	if err != nil {
 		return err
