@@ -94,6 +94,7 @@ func (w *world) workspaceCommand() *cli.Command {
 				UsageText: "gatepass workspace destroy ID [--json]", Description: destroyAbout,
 				Flags: issuingFlags(), Action: w.workspaceDestroy,
 			},
+			w.joinTokenCommand(),
 		},
 	}
 }

@@ -60,6 +60,7 @@ var suites = []suite{
 	{pattern: "./mint/awskms", aws: true},
 	{pattern: "./cmd/gatepass-refresher", aws: true},
 	{pattern: "./cmd/internal/awsdebris", aws: true},
+	{pattern: "./broker/identity/...", aws: true},
 	{pattern: "./mint/vaulttransit", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},
