@@ -18,18 +18,42 @@ func TestLayout(t *testing.T) {
 		return n
 	}
 	for want, got := range map[string]Name{
-		"config/github/app-client-id":          AppClientID(),
-		"config/github/private-key":            PrivateKey(),
-		"config/github/signer":                 Signer(),
-		"config/github/probe":                  Probe(),
-		"config/github/installation-id":        LegacyInstallation(),
-		"config/github/installations/my-org":   must(Installation("My-Org")),
-		"sandbox/sb-1/github-tokens/acme_corp": must(Token("sb-1", "ACME_corp")),
-		"sandbox/sb-1/github-token":            must(OnlyToken("sb-1")),
-		"sandbox/sb-1/workspace":               must(Record("sb-1")),
+		"config/github/app-client-id":                 AppClientID(),
+		"config/github/private-key":                   PrivateKey(),
+		"config/github/signer":                        Signer(),
+		"config/github/probe":                         Probe(),
+		"config/github/installation-id":               LegacyInstallation(),
+		"config/github/installations/my-org":          must(Installation("My-Org")),
+		"sandbox/sb-1/github-tokens/acme_corp":        must(Token("sb-1", "ACME_corp")),
+		"sandbox/sb-1/github-token":                   must(OnlyToken("sb-1")),
+		"sandbox/sb-1/workspace":                      must(Record("sb-1")),
+		"broker/session-key/20513":                    SessionKey(20513),
+		"broker/join/" + strings.Repeat("00", 32):     JoinToken([32]byte{}),
+		"broker/redeemed/" + strings.Repeat("00", 32): Redeemed([32]byte{}),
 	} {
 		if got.String() != want {
 			t.Errorf("name = %s, want %s", got, want)
+		}
+	}
+}
+
+func TestNamesOfTheBroker(t *testing.T) {
+	for _, hash := range [][32]byte{{}, {1, 2, 3}} {
+		if got, ok := JoinToken(hash).JoinToken(); !ok || got != hash || !JoinTokens().Has(JoinToken(hash)) {
+			t.Errorf("JoinToken(%x).JoinToken() = %x, %v", hash, got, ok)
+		}
+		if _, ok := Redeemed(hash).JoinToken(); ok {
+			t.Error("what says that a token was used is a token")
+		}
+	}
+	if day, ok := SessionKey(7).SessionKeyDay(); !ok || day != 7 || !SessionKeys().Has(SessionKey(7)) {
+		t.Errorf("SessionKey(7).SessionKeyDay() = %d, %v", day, ok)
+	}
+	for _, other := range []Name{AppClientID(), {joinFolder + "/00"}, {sessionKeysFolder + "/x"}, {joinFolder}} {
+		_, isJoin := other.JoinToken()
+		_, isKey := other.SessionKeyDay()
+		if isJoin || isKey {
+			t.Errorf("%s is a join token or a key", other)
 		}
 	}
 }

@@ -230,6 +230,10 @@ func TestClientCertificates(t *testing.T) {
 	w.check(s, "mtls-12")
 	w.checkRefused(w.open("cert_file="+w.path("leaf.pem")+"&key_file="+w.path("leaf-key.pem")), "do not fit together")
 	w.checkRefused(w.open("cert_file="+w.path("none")+"&key_file="+w.path("none")), "no such file")
+	w.checkRefused(w.open(""), "this workspace has no identity")
+	stranger := newWorld(t)
+	stranger.workload("leaf", 0x14, "spiffe://prod.example/sb-1")
+	w.checkRefused(w.open("cert_file="+stranger.path("leaf.pem")+"&key_file="+stranger.path("leaf-key.pem")), "does not take the client certificate")
 	w.workload("other", 0x13, "spiffe://test.example/sb-1")
 	w.checkRefused(w.open("cert_file="+w.path("other.pem")+"&key_file="+w.path("other-key.pem")), "another trust domain")
 }

@@ -52,7 +52,7 @@ const (
 var encoding = base64.RawURLEncoding.Strict()
 
 func (s *Set) now() time.Time {
-	if s.Now == nil {
+	if s == nil || s.Now == nil {
 		return time.Now()
 	}
 	return s.Now()

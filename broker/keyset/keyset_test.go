@@ -152,8 +152,13 @@ func TestAnOutageIsNoForgery(t *testing.T) {
 	if _, err := (&Set{Store: down{m}, Now: c.now}).Open(t.Context(), "session", text); err == nil || errors.Is(err, ErrForged) {
 		t.Errorf("Open without the store = %v, want an error that is not ErrForged", err)
 	}
-	if _, err := new(Set).Seal(t.Context(), "session", nil); err == nil {
-		t.Error("the zero Set seals")
+	for name, none := range map[string]*Set{"the zero Set": {}, "no Set": nil} {
+		if _, err := none.Seal(t.Context(), "session", nil); err == nil {
+			t.Errorf("%s seals", name)
+		}
+		if _, err := none.Open(t.Context(), "session", text); err == nil {
+			t.Errorf("%s opens", name)
+		}
 	}
 }
 

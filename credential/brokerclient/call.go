@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/broker/api"
@@ -182,6 +183,8 @@ func (s *Source) lost(ctx context.Context, err error) error {
 	switch {
 	case remote.IsCertificate(err):
 		return oneline.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
+	case remote.IsHandshake(err) && strings.Contains(text, "certificate"): // the peer's alert
+		return oneline.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask whoever runs the broker")
 	case remote.IsHandshake(err):
 		return oneline.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
 	case remote.IsUnknownHost(err):

@@ -56,7 +56,8 @@ func (d *Desk) write(ctx context.Context, e *broker.Entry, err error) error {
 			e.Reason, e.Detail = refusal.Reason, refusal.Detail
 		}
 	}
-	if writeErr := d.Journal.Write(context.WithoutCancel(ctx), *e, true); writeErr != nil {
+	isDurable := err == nil || e.Reason == broker.ReasonReplay
+	if writeErr := d.Journal.Write(context.WithoutCancel(ctx), *e, isDurable); writeErr != nil {
 		return unwritten(errors.Join(err, writeErr))
 	}
 	return err
