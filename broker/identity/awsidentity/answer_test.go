@@ -1,0 +1,93 @@
+package awsidentity
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
+)
+
+func TestAnswersThatAreNone(t *testing.T) {
+	evil := ststest.Answer(ststest.Principal{ARN: "arn:aws:iam::999999999999:root", UserID: "999999999999", Account: "999999999999"})
+	right := ststest.Answer(session)
+	edit := func(old, replacement string) string { return strings.Replace(right, old, replacement, 1) }
+	for _, c := range []struct {
+		name, media, body string
+		status            int
+		want              string
+	}{
+		{"a redirect", "text/xml", right, 302, "answered 302"},
+		{"an error that holds an answer", "text/xml", evil, 403, "does not accept"},
+		{"a success with nothing", "text/xml", "", 200, "not that of GetCallerIdentity"},
+		{"JSON that holds an answer", "application/json", `{"GetCallerIdentityResponse":{"x":"` + evil + `"}}`, 200, "not XML"},
+		{"JSON that says it is XML", "text/xml", `{"a":"` + evil + `"}`, 200, "not that of"},
+		{"an answer in an error", "text/xml", "<ErrorResponse>" + evil + "</ErrorResponse>", 200, "not that of"},
+		{"an answer in an answer", "text/xml", edit("<RequestId>", evil+"<RequestId>"), 200, "not that of"},
+		{"two answers", "text/xml", right + evil, 200, "not that of"},
+		{"an answer and text", "text/xml", right + "x", 200, "not that of"},
+		{"two ARNs", "text/xml", edit("<UserId>", "<Arn>arn:aws:iam::999999999999:root</Arn><UserId>"), 200, "not that of"},
+		{"an ARN in an ARN", "text/xml", edit("<Arn>", "<Arn><Arn>x</Arn>"), 200, "not that of"},
+		{"an ARN in another place", "text/xml", edit("<RequestId>", "<Arn>x</Arn><RequestId>"), 200, "not that of"},
+		{"another namespace", "text/xml", edit("2011-06-15", "2011-06-16"), 200, "not that of"},
+		{"an attribute", "text/xml", edit("<Arn>", `<Arn a="b">`), 200, "not that of"},
+		{"a comment", "text/xml", edit("<Arn>", "<!-- x --><Arn>"), 200, "not that of"},
+		{"a comment in an ARN", "text/xml", edit("assumed-role", "assumed<!-- -->-role"), 200, "not that of"},
+		{"a document type", "text/xml", `<!DOCTYPE x [<!ENTITY e "y">]>` + right, 200, "not that of"},
+		{"an element of another call", "text/xml", edit("<RequestId>", "<Extra/><RequestId>"), 200, "not that of"},
+		{"no account", "text/xml", edit("<Account>123456789012</Account>", ""), 200, "not that of"},
+		{"another account", "text/xml", edit("<Account>123456789012", "<Account>999999999999"), 200, "not that of"},
+		{"another session", "text/xml", edit(":sb-1<", ":sb-2<"), 200, "not that of"},
+		{"cut off", "text/xml", right[:len(right)-20], 200, "not that of"},
+		{"too long", "text/xml", right + strings.Repeat(" ", maxAnswer), 200, "too long"},
+		{"a web page", "text/html", "<html>", 200, "not XML"},
+	} {
+		w := newWorld(t)
+		w.sts.Answer = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", c.media)
+			rw.Header().Set("Location", "https://sts.evil.example/")
+			rw.WriteHeader(c.status)
+			_, _ = rw.Write([]byte(c.body))
+		})
+		got, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil))
+		checkRefused(t, c.name, got, err, c.want)
+		if n := len(w.sts.Calls()); n != 1 {
+			t.Errorf("%s: %d calls, want one", c.name, n)
+		}
+	}
+}
+
+func TestPrincipals(t *testing.T) {
+	const account = "123456789012"
+	for _, c := range []struct{ arn, userID, want string }{ // want is the canonical ARN
+		{"arn:aws:iam::123456789012:user/path/me", "AIDAIOSFODNN7EXAMPLE", "arn:aws:iam::123456789012:user/path/me"},
+		{"arn:aws:iam::123456789012:root", account, "arn:aws:iam::123456789012:root"},
+		{"arn:aws-cn:sts::123456789012:assumed-role/a/b", "AROAIOSFODNN7EXAMPLE:b", "arn:aws-cn:iam::123456789012:role/a"},
+		{"arn:aws:sts::123456789012:federated-user/x", "123456789012:x", "arn:aws:sts::123456789012:federated-user/x"},
+		{"arn:aws:iam::123456789012:role/a", "AROAIOSFODNN7EXAMPLE", ""},
+		{"arn:aws:iam::123456789012:assumed-role/a/b", "AROAIOSFODNN7EXAMPLE:b", ""},
+		{"arn:aws:sts::123456789012:assumed-role/a/b/c", "AROAIOSFODNN7EXAMPLE:c", ""},
+		{"arn:aws:sts::123456789012:assumed-role/a", "AROAIOSFODNN7EXAMPLE", ""},
+		{"arn:aws:sts::999999999999:assumed-role/a/b", "AROAIOSFODNN7EXAMPLE:b", ""},
+		{"arn:evil:iam::123456789012:root", account, ""},
+		{"arn:aws:iam:eu-west-1:123456789012:root", account, ""},
+		{"arn:aws:iam::123456789012:root\n", account, ""},
+		{"", "", ""},
+	} {
+		got, err := identityOf(c.arn, c.userID, account)
+		if (err == nil) != (c.want != "") || got.arn != c.want {
+			t.Errorf("identityOf(%q, %q) = %+v, %v, want %q", c.arn, c.userID, got, err, c.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(ststest.Answer(session)))
+	f.Add([]byte("<GetCallerIdentityResponse/>"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		who, err := parse(data)
+		if err == nil && (!strings.HasPrefix(who.arn, "arn:aws") || !strings.Contains(who.arn, "::"+who.account+":")) {
+			t.Errorf("parse(%q) = %+v", data, who)
+		}
+	})
+}
