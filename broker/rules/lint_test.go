@@ -63,6 +63,12 @@ func TestLint(t *testing.T) {
 		{"a condition first", rule(github, id+`, cel: "claims.ref == 'a'"`) + rule(github, id), nil},
 		{"a condition later", rule(github, id) + rule(github, id+`, cel: "claims.ref == 'a'"`), []string{"failure shadowed"}},
 		{"another audience first", rule(strings.Replace(github, ": gatepass", ": other", 1), id) + rule(github, id), nil},
+		{"join tokens for two rules", rule("name: a, join: {}", `workspace: "{claim.workspace}"`) + rule("name: b, join: {}", `workspace: "{claim.workspace}"`), nil},
+		{"two rules of one name", rule("name: a, join: {}", `workspace: "{claim.workspace}"`) + rule("name: a, join: {}", `workspace: "{claim.workspace}"`), []string{"failure shadowed"}},
+		{"two SPIFFE ids", rule("mtls: {ca_file: a, id: spiffe://d/a}", `workspace: a`) + rule("mtls: {ca_file: a, id: spiffe://d/b}", `workspace: b`), nil},
+		{"all SPIFFE ids first", rule("mtls: {ca_file: a}", `workspace: a`) + rule("mtls: {ca_file: a, id: spiffe://d/b}", `workspace: b`), []string{"failure shadowed"}},
+		{"another SPIFFE id in the claims", rule("mtls: {ca_file: a, id: spiffe://d/a}", `claims: {spiffe_id: spiffe://d/b}, workspace: a`), []string{"failure never"}},
+		{"an AWS account", rule("aws: {server_id: b, regions: [eu-west-1]}", `claims: {account: "123456789012"}, workspace: a`), nil},
 		{"a socket for all", rule("socket: {}", `workspace: a`), []string{"failure shadowed"}},
 		{"a socket for another", rule("socket: {gid: 1}", `workspace: a`), nil},
 	} {

@@ -21,13 +21,17 @@ func shadowedBy(f *settings.File, i int) (name string, found bool) {
 }
 
 // sameProof reports whether both rules look at the same proof: their methods and
-// what those are set to are the same. What a socket's settings ask is a matter of
+// what those are set to are the same. What settings ask of claims is a matter of
 // claims.
 func sameProof(a, b settings.Caller) bool {
 	bare := func(c settings.Caller) settings.Caller {
 		c.Name, c.Claims, c.CEL, c.Workspace, c.Profile = "", nil, "", "", ""
 		if c.Socket != nil {
 			c.Socket = new(socket.Settings)
+		}
+		if c.MTLS != nil {
+			same := *c.MTLS
+			same.ID, c.MTLS = "", &same
 		}
 		return c
 	}
@@ -55,10 +59,8 @@ func claimsOf(c settings.Caller) map[string]settings.Claim {
 	for path, claim := range c.Claims {
 		all[path] = claim
 	}
-	if c.Socket != nil {
-		for path, text := range c.Socket.Match() {
-			all[path] = settings.Claim{Text: text}
-		}
+	for path, text := range c.Asked() {
+		all[path] = settings.Claim{Text: text}
 	}
 	return all
 }
@@ -82,27 +84,22 @@ func follows(wide, narrow settings.Claim) bool {
 
 // contradiction says why no caller matches a rule, whatever the others are.
 func contradiction(c settings.Caller) string {
-	if c.OIDC == nil {
-		return contradictsSocket(c)
+	asked := c.Asked()
+	if c.OIDC != nil {
+		asked = broker.Exactly{"iss": c.OIDC.Issuer, "aud": c.OIDC.Audience}
 	}
-	for path, is := range map[string]string{"iss": c.OIDC.Issuer, "aud": c.OIDC.Audience} {
-		claim, asked := c.Claims[path]
-		if asked && !follows(claim, settings.Claim{Text: is}) {
-			return fmt.Sprintf("its claim %s is not %q, which oidc says", path, is)
+	for _, path := range sortedKeys(asked) {
+		if claim, isAsked := c.Claims[path]; isAsked && !follows(claim, settings.Claim{Text: asked[path]}) {
+			return fmt.Sprintf("its claim %s is not %q, which %s says", path, asked[path], wordOf(c))
 		}
 	}
 	return ""
 }
 
-func contradictsSocket(c settings.Caller) string {
-	if c.Socket == nil {
-		return ""
+// wordOf is what the file calls a rule's method.
+func wordOf(c settings.Caller) string {
+	if c.Join != nil {
+		return "its name"
 	}
-	for path, is := range c.Socket.Match() {
-		claim, asked := c.Claims[path]
-		if asked && !follows(claim, settings.Claim{Text: is}) {
-			return fmt.Sprintf("its claim %s is not %s, which socket says", path, is)
-		}
-	}
-	return ""
+	return c.Method()
 }

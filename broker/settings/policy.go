@@ -52,7 +52,7 @@ func (c Caller) Method() string {
 	case c.OIDC != nil:
 		return oidc.Method
 	}
-	return ""
+	return c.proofMethod()
 }
 
 // match is what a rule asks of claims.
@@ -69,16 +69,7 @@ func (c Caller) match() (broker.All, error) {
 		}
 		patterns[path] = compiled
 	}
-	all := broker.All{exact, patterns}
-	if c.Socket != nil {
-		all = append(all, c.Socket.Match())
-	}
-	if c.MTLS != nil {
-		all = append(all, c.MTLS.Match())
-	}
-	if c.Join != nil {
-		all = append(all, c.Join.Match(c.Name))
-	}
+	all := broker.All{exact, patterns, c.Asked()}
 	if c.CEL != "" {
 		compiled, err := condition.Compile(c.CEL)
 		if err != nil {

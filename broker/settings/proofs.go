@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"cmp"
 	"crypto/x509"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -32,11 +34,51 @@ type proofs struct {
 func (c Caller) checkProof() error {
 	switch {
 	case c.AWS != nil:
-		return c.AWS.Check()
+		return cmp.Or(c.AWS.Check(), c.checkAccount())
 	case c.MTLS != nil:
 		return c.MTLS.Check()
 	case c.Join != nil:
 		return join.CheckRule(c.Name)
+	}
+	return nil
+}
+
+// checkAccount wants a rule with aws to say whose identities it is for: AWS proves
+// those of every account there is.
+func (c Caller) checkAccount() error {
+	for _, path := range []string{"account", "arn", "user_id"} {
+		if _, isAsked := c.Claims[path]; isAsked {
+			return nil
+		}
+	}
+	if c.CEL != "" {
+		return nil
+	}
+	return errors.New("aws: the rule is for everybody who has an AWS account; match account, arn or user_id in claims")
+}
+
+// proofMethod is the method of a rule's callers, "" where it is none of these.
+func (c Caller) proofMethod() string {
+	switch {
+	case c.AWS != nil:
+		return awsidentity.Method
+	case c.MTLS != nil:
+		return mtls.Method
+	case c.Join != nil:
+		return join.Method
+	}
+	return ""
+}
+
+// Asked is what the settings of the method ask of claims.
+func (c Caller) Asked() broker.Exactly {
+	switch {
+	case c.Socket != nil:
+		return c.Socket.Match()
+	case c.MTLS != nil:
+		return c.MTLS.Match()
+	case c.Join != nil:
+		return c.Join.Match(c.Name)
 	}
 	return nil
 }

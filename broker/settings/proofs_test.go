@@ -88,6 +88,7 @@ func TestProofsRefused(t *testing.T) {
 		{"settings of join", "join: {}", "join: {ttl: 5m}", `unknown key "ttl"`},
 		{"no server id", "server_id: broker.example, ", "", "server_id"},
 		{"a region that is a pattern", "[eu-west-1]", "['*']", "no AWS region"},
+		{"a rule for every AWS account", `claims: {account: "123456789012"}`, `claims: {role: agents}`, "everybody who has an AWS account"},
 		{"a bundle of no trust domain", "trust_domain: prod.example, id: spiffe://prod.example/sb-1", "id: spiffe://prod.example/sb-1", "name it"},
 		{"an id of another trust domain", "id: spiffe://prod", "id: spiffe://other", "not of the trust domain"},
 	} {
