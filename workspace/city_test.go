@@ -30,8 +30,10 @@ var errKilled = errors.New("killed")
 // effect takes place and nobody hears of it, or it does not. Afterwards nothing
 // works any more.
 type mortal struct {
-	at     int // the effect that kills; 0 for none
-	after  bool
+	at    int // the effect that kills; 0 for none
+	after bool
+
+	mu     sync.Mutex // guards the rest
 	count  int
 	isDead bool
 	// isQuiet says that the run has no way to tell of the effect that killed it.
@@ -39,18 +41,34 @@ type mortal struct {
 }
 
 func (m *mortal) do(effect func() error) error {
-	if m.isDead {
+	if dead, last := m.next(); dead {
 		return errKilled
-	}
-	m.count++
-	if m.count != m.at {
+	} else if !last {
 		return effect()
 	}
-	m.isDead = true
 	if m.after {
 		_ = effect()
 	}
 	return errKilled
+}
+
+// next counts an effect: nothing takes place after death, and the last one may.
+func (m *mortal) next() (isDead, isLast bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isDead {
+		return true, false
+	}
+	m.count++
+	m.isDead = m.count == m.at
+	return false, m.isDead
+}
+
+// dead reports whether the run was killed.
+func (m *mortal) dead() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.isDead
 }
 
 // mortalStore is a store of a run that can be killed.
@@ -64,21 +82,23 @@ func (s mortalStore) Put(ctx context.Context, n store.Name, v store.Secret, mode
 }
 
 func (s mortalStore) Delete(ctx context.Context, n store.Name) error {
-	wasDead := s.m.isDead
+	wasDead := s.m.dead()
 	err := s.m.do(func() error { return s.Store.Delete(ctx, n) })
-	s.m.isQuiet = s.m.isQuiet || s.m.isDead && !wasDead && n.IsLock()
+	if isDead := s.m.dead(); isDead && !wasDead && n.IsLock() {
+		s.m.isQuiet = true
+	}
 	return err
 }
 
 func (s mortalStore) Get(ctx context.Context, n store.Name) (e store.Entry, err error) {
-	if s.m.isDead {
+	if s.m.dead() {
 		return e, errKilled
 	}
 	return s.Store.Get(ctx, n)
 }
 
 func (s mortalStore) List(ctx context.Context, p store.Prefix) iter.Seq2[store.Name, error] {
-	if s.m.isDead {
+	if s.m.dead() {
 		return func(yield func(store.Name, error) bool) { yield(store.Name{}, errKilled) }
 	}
 	return s.Store.List(ctx, p)
@@ -91,7 +111,7 @@ type mortalGitHub struct {
 }
 
 func (g mortalGitHub) RoundTrip(r *http.Request) (response *http.Response, err error) {
-	if r.Method == http.MethodGet && !g.m.isDead {
+	if r.Method == http.MethodGet && !g.m.dead() {
 		return g.RoundTripper.RoundTrip(r)
 	}
 	err = g.m.do(func() (err error) {
