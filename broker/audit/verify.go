@@ -34,8 +34,8 @@ type Report struct {
 // IsWhole reports whether the chain begins where the first file does.
 func (r Report) IsWhole() bool { return r.Prev == noHash }
 
-// errTorn is about a last line without its end.
-var errTorn = errors.New("it is cut off: the broker ended while it wrote, and repairs it when it starts again")
+// ErrTorn is about a last line without its end.
+var ErrTorn = errors.New("it is cut off: the broker ended while it wrote, and repairs it when it starts again")
 
 // Verify checks that the files are one chain, in their order. Every line that was
 // changed, dropped, repeated or moved is found, but for lines missing at the end:
@@ -127,7 +127,7 @@ func lines(r io.Reader) func(yield func([]byte, error) bool) {
 			case errors.Is(err, io.EOF) && len(text) == 0:
 				return
 			case errors.Is(err, io.EOF):
-				err = errTorn
+				err = ErrTorn
 			case errors.Is(err, bufio.ErrBufferFull):
 				err = errForm
 			}
