@@ -3,9 +3,9 @@
 // is found ([Verify]).
 //
 // Whoever can write the file can write all of it anew, with hashes that hold. The
-// chain shows that only to somebody who remembered its head: the broker prints
-// the head when it starts and shows it among its metrics, and the copies that it
-// sends elsewhere carry every line's hash.
+// chain shows that only to somebody who remembered its head: the broker logs
+// the head when it starts and ends and shows it at /readyz, and the copies that
+// it sends elsewhere carry every line's hash.
 package audit
 
 import (

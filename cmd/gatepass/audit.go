@@ -21,8 +21,8 @@ are chained by their hashes. Without FILE it is ` + auditFile + `.`
 the files of a log that was rotated in their order, the oldest first.
 
 Lines missing at the end, and a file that was written anew from some line on,
-are found by --head alone: it is a hash that the broker showed earlier, when it
-started or among its metrics, or that a copy has.
+are found by --head alone: it is a hash that the broker showed earlier, in its
+log when it started or at /readyz, or that a copy has.
 
 Examples:
   gatepass audit verify
