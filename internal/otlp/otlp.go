@@ -38,6 +38,7 @@ const (
 type Exporter struct {
 	url     string
 	headers http.Header
+	size    int // of a batch
 	client  *http.Client
 	body    func(items []any) any // what a request says
 
@@ -48,11 +49,11 @@ type Exporter struct {
 	stop    chan struct{}
 }
 
-// NewExporter sends items, in batches that body makes a request of, until it is
-// closed.
-func NewExporter(url string, headers http.Header, body func(items []any) any) *Exporter {
+// NewExporter sends items, in batches of up to size that body makes a request of,
+// until it is closed.
+func NewExporter(url string, headers http.Header, size int, body func(items []any) any) *Exporter {
 	e := &Exporter{
-		url: url, headers: headers, body: body,
+		url: url, headers: headers, size: size, body: body,
 		client: &http.Client{Timeout: sendWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		queue:  make(chan any, queueSize), ended: make(chan struct{}), stop: make(chan struct{}),
 	}
@@ -112,14 +113,14 @@ func (e *Exporter) batch(first any) []any {
 	items := []any{first}
 	wait := time.NewTimer(batchWait)
 	defer wait.Stop()
-	for len(items) < batchSize {
+	for len(items) < e.size {
 		select {
 		case item := <-e.queue:
 			items = append(items, item)
 			continue
 		case <-wait.C:
 		case <-e.stop:
-			for len(e.queue) > 0 && len(items) < batchSize {
+			for len(e.queue) > 0 && len(items) < e.size {
 				items = append(items, <-e.queue)
 			}
 		}

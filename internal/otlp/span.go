@@ -22,7 +22,7 @@ func NewTracer(e *Exporter) *Tracer {
 
 // NewSpans is the exporter of a tracer.
 func NewSpans(url string, headers map[string][]string, s Service) *Exporter {
-	return NewExporter(url, headers, func(items []any) any {
+	return NewExporter(url, headers, batchSize, func(items []any) any {
 		return map[string]any{"resourceSpans": []any{map[string]any{
 			"resource":   s.resource(),
 			"scopeSpans": []any{map[string]any{"scope": s.scope(), "spans": items}},
@@ -157,7 +157,7 @@ func NewLogRecord(at time.Time, severity int, text string, attributes ...Attribu
 
 // NewLogs is the exporter of log records.
 func NewLogs(url string, headers map[string][]string, s Service) *Exporter {
-	return NewExporter(url, headers, func(items []any) any {
+	return NewExporter(url, headers, batchSize, func(items []any) any {
 		return map[string]any{"resourceLogs": []any{map[string]any{
 			"resource":  s.resource(),
 			"scopeLogs": []any{map[string]any{"scope": s.scope(), "logRecords": items}},
