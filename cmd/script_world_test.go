@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"gogit":     inWorld((*world).gogit),
 	"foreign":   inWorld((*world).foreignSaw),
 	"broker":    inWorld((*world).broker),
+	"brokerd":   inWorld((*world).brokerd),
 	"calls":     inWorld((*world).calls),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
@@ -60,6 +62,7 @@ type world struct {
 	app               fakegithub.App
 	installed         map[string]int64 // installations by owner
 	brokerDouble      *credentialtest.Broker
+	brokerProcess     *exec.Cmd // the real one; nil for none
 	watching          *watcher
 	closers           []func()
 

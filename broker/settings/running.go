@@ -183,7 +183,7 @@ func CheckListen(address string) error {
 }
 
 func checkSocket(u *url.URL) error {
-	if u.Host != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) != u.Path || len(u.Path) > 107 {
+	if u.Host != "" || u.Path == "/" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) != u.Path || len(u.Path) > 107 {
 		return fmt.Errorf("listen: %q is no socket; write unix:///PATH of up to 107 bytes", u.String())
 	}
 	return nil
