@@ -39,6 +39,9 @@ func TestFromTheStartToTheEnd(t *testing.T) {
 	if got := w.get("broker.sock", "/metrics"); got.status != 404 {
 		t.Errorf("workspaces see the metrics: %d", got.status)
 	}
+	if got := w.get("broker.sock", "/readyz"); got.status != 200 || strings.Contains(got.body, "audit_head") {
+		t.Errorf("workspaces see %d %s, want no details", got.status, got.body)
+	}
 	if status := p.end(syscall.SIGTERM); status != 0 {
 		t.Errorf("the exit status is %d: %s", status, p.log)
 	}

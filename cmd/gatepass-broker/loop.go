@@ -14,7 +14,7 @@ import (
 
 const (
 	appEvery   = 5 * time.Second  // how often an App that is missing is looked for
-	barsEvery  = time.Second      // how often it is seen that another workspace is barred
+	barsEvery  = 2 * time.Second  // how often it is seen that another workspace is barred
 	sweepEvery = 30 * time.Second // how often what was given is gone over
 	sweepAgain = 5 * time.Second  // after one in which something went wrong
 	sweepWait  = 2 * time.Minute  // for one pass

@@ -20,10 +20,15 @@ const (
 type readiness struct {
 	Ready bool              `json:"ready"`
 	Parts map[string]string `json:"parts"` // "ok", or what is wrong in few words
-	// Details are for people, and nothing that fails.
+	// Config is for people, and nothing that fails.
+	Config string `json:"config"`
+	*details
+}
+
+// details are for the operator's listener.
+type details struct {
 	Generation int    `json:"config_generation"`
 	Policy     string `json:"policy"`
-	Config     string `json:"config"`
 	AuditSeq   uint64 `json:"audit_seq"`
 	AuditHead  string `json:"audit_head"`
 }
@@ -61,8 +66,8 @@ func (p *probe) look(ctx context.Context) readiness {
 		r.Config = "the file was rejected, and the last good one is in force; the broker's log says why"
 	}
 	g := d.config.current.Load()
-	r.Generation, r.Policy = g.number, g.policy.Hash
-	r.AuditSeq, r.AuditHead = d.journal.Head()
+	seq, head := d.journal.Head()
+	r.details = &details{g.number, g.policy.Hash, seq, head}
 	r.Ready = true
 	for _, state := range r.Parts {
 		r.Ready = r.Ready && state == ok
@@ -89,14 +94,18 @@ func (p *probe) readStore(ctx context.Context) error {
 	return err
 }
 
-// routes answers /healthz, which is about the process alone, and /readyz.
-func (p *probe) routes(mux *http.ServeMux) {
+// routes answers /healthz, which is about the process alone, and /readyz, with
+// details or without.
+func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		state := p.look(context.WithoutCancel(r.Context()))
+		if !withDetails {
+			state.details = nil
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if !state.Ready {

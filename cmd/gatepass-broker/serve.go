@@ -130,7 +130,7 @@ func (d *daemon) tlsConfig() *tls.Config {
 // handler answers workspaces, and whoever looks whether the broker is well.
 func (d *daemon) handler() http.Handler {
 	mux := http.NewServeMux()
-	d.probe.routes(mux)
+	d.probe.routes(mux, false)
 	limit := func() int { return d.config.file().Limits.Requests }
 	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.server.Handler())))
 	return mux
@@ -138,7 +138,7 @@ func (d *daemon) handler() http.Handler {
 
 func (d *daemon) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
-	d.probe.routes(mux)
+	d.probe.routes(mux, true)
 	mux.Handle("GET /metrics", d.metrics.Handler())
 	return mux
 }
