@@ -22,11 +22,11 @@ type readiness struct {
 	Parts map[string]string `json:"parts"` // "ok", or what is wrong in few words
 	// Config is for people, and nothing that fails.
 	Config string `json:"config"`
-	*details
+	*Details
 }
 
-// details are for the operator's listener.
-type details struct {
+// Details are for the operator's listener.
+type Details struct {
 	Generation int    `json:"config_generation"`
 	Policy     string `json:"policy"`
 	AuditSeq   uint64 `json:"audit_seq"`
@@ -67,7 +67,7 @@ func (p *probe) look(ctx context.Context) readiness {
 	}
 	g := d.config.current.Load()
 	seq, head := d.journal.Head()
-	r.details = &details{g.number, g.policy.Hash, seq, head}
+	r.Details = &Details{g.number, g.policy.Hash, seq, head}
 	r.Ready = true
 	for _, state := range r.Parts {
 		r.Ready = r.Ready && state == ok
@@ -104,7 +104,7 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		state := p.look(context.WithoutCancel(r.Context()))
 		if !withDetails {
-			state.details = nil
+			state.Details = nil
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
