@@ -4,9 +4,12 @@ package cmd_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"net"
 	"net/http/httptest"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/go-jose/go-jose/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -102,4 +106,29 @@ func (w *world) certificate(ts *testscript.TestScript) {
 	if !strings.Contains(ts.ReadFile(ts.Getenv("CA")), string(certificate)) {
 		ts.Check(w.trust(certificate))
 	}
+}
+
+// issue FILE SUBJECT writes a token of https://issuer.test for gatepass, whose
+// keys are in $JWKS.
+func (w *world) issue(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 2, "issue FILE SUBJECT")
+	if w.issuerKey == nil {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		ts.Check(err)
+		w.issuerKey = key
+		keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
+		ts.Check(err)
+		ts.Setenv("JWKS", filepath.Join(w.work, "jwks.json"))
+		w.replace(ts, ts.Getenv("JWKS"), string(keys), 0o600)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: w.issuerKey, KeyID: "1"}}, nil)
+	ts.Check(err)
+	now := time.Now().Unix()
+	claims, err := json.Marshal(map[string]any{"iss": "https://issuer.test", "aud": "gatepass", "sub": args[1], "iat": now, "exp": now + 600})
+	ts.Check(err)
+	signed, err := signer.Sign(claims)
+	ts.Check(err)
+	text, err := signed.CompactSerialize()
+	ts.Check(err)
+	w.replace(ts, ts.MkAbs(args[0]), text+"\n", 0o600)
 }

@@ -4,6 +4,7 @@ package cmd_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/pem"
 	"io"
 	"log"
@@ -41,6 +42,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"foreign":   inWorld((*world).foreignSaw),
 	"broker":    inWorld((*world).broker),
 	"brokerd":   inWorld((*world).brokerd),
+	"issue":     inWorld((*world).issue),
 	"calls":     inWorld((*world).calls),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
@@ -63,6 +65,7 @@ type world struct {
 	installed         map[string]int64 // installations by owner
 	brokerDouble      *credentialtest.Broker
 	brokerProcess     *exec.Cmd // the real one; nil for none
+	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
 	closers           []func()
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -62,7 +63,7 @@ func TestLabelsAreBounded(t *testing.T) {
 
 // The alerts are about metrics that there are. The readings are the program's.
 func TestAlertsNameWhatIsCounted(t *testing.T) {
-	alerts, err := os.ReadFile("../../deploy/prometheus/broker-alerts.yaml")
+	alerts, err := deploy.Files.ReadFile("prometheus/broker-alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
