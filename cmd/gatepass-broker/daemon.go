@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,7 +10,10 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/broker/metrics"
 	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
@@ -42,10 +44,6 @@ type daemon struct {
 	cache   *broker.Cache
 	janitor *broker.Janitor
 	server  *broker.Server
-
-	// clientCAs are the authorities of client certificates; nil means that none
-	// are asked for.
-	clientCAs func() *x509.CertPool
 
 	draining atomic.Bool
 	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
@@ -100,7 +98,7 @@ func (d *daemon) open(ctx context.Context, path, seen string, f *settings.File) 
 // safety; see package broker.
 func (d *daemon) assemble(path string, f *settings.File) {
 	d.metrics = metrics.New(version.String())
-	d.config = &configuration{path: path, known: new(settings.Identifiers), journal: d.journal, log: d.log, metrics: d.metrics}
+	d.config = &configuration{path: path, known: d.identifiers(), journal: d.journal, log: d.log, metrics: d.metrics}
 	github := f.GitHubURL
 	if github == "" {
 		github = d.getenv(issuing.GitHubVariable)
@@ -116,10 +114,25 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	d.janitor = &broker.Janitor{Store: d.store, Bars: d.bars, Keeper: d.keeper, Cache: d.cache, Journal: d.journal, Revoke: d.app.revoke}
 	d.server = &broker.Server{
 		Policy: d.config.policy, Journal: d.journal, Log: d.log, Observe: d.metrics.Observe,
-		Vend: broker.Audited(d.journal, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
+		Vend:  broker.Audited(d.journal, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
+		Extra: d.endpoints(),
 	}
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
+}
+
+// identifiers prove callers, all brokers of a store alike.
+func (d *daemon) identifiers() *settings.Identifiers {
+	known := new(settings.Identifiers)
+	known.Keys = &keyset.Set{Store: d.store}
+	return known
+}
+
+// endpoints are the calls that prepare a proof.
+func (d *daemon) endpoints() map[string]broker.Endpoint {
+	known := d.config.known
+	desk := &join.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
+	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint()}
 }
 
 // limits are those of a workspace, of the configuration in force.

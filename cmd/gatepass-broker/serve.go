@@ -113,13 +113,10 @@ func (d *daemon) tlsConfig() *tls.Config {
 		return nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: d.pair.Get, NextProtos: []string{"h2", "http/1.1"}}
-	if d.clientCAs == nil {
-		return config
-	}
 	base := config.Clone()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		c := base.Clone()
-		if pool := d.clientCAs(); pool != nil { // nil would mean every authority of this machine
+		if pool := d.config.known.ClientCAs(); pool != nil { // nil would mean every authority of this machine
 			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, pool
 		}
 		return c, nil
