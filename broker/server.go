@@ -25,6 +25,10 @@ type Server struct {
 	// Extra are further calls by their path; nil means none.
 	Extra map[string]Endpoint
 
+	// Strangers bounds the requests of an address that nobody can be made of; nil
+	// bounds nothing.
+	Strangers *Limiter
+
 	// Observe is told of every answer, for metrics; nil means nobody is.
 	Observe func(Observation)
 }
@@ -168,6 +172,9 @@ func (s *Server) identify(c *call) (Workspace, error) {
 	if err == nil {
 		c.method = w.Caller.Method
 		return w, nil
+	}
+	if err := s.tooManyOf(c.r); err != nil {
+		return Workspace{}, err
 	}
 	refusal := refusalOf(err)
 	e := Entry{

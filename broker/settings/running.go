@@ -127,6 +127,9 @@ type Limits struct {
 	WorkspaceRate     float64 `yaml:"workspace_rate"`     // of one workspace in a second, in the long run; 20
 	WorkspaceBurst    int     `yaml:"workspace_burst"`    // and at once; 200
 
+	StrangerRate  float64 `yaml:"stranger_rate"`  // of an address that shows no identity, in a second, in the long run; 5
+	StrangerBurst int     `yaml:"stranger_burst"` // and at once; 50
+
 	Connections int           `yaml:"connections"`         // of one listener; 4096
 	HeaderSize  Size          `yaml:"header_size"`         // of a request's headers; 32KiB
 	ReadHeader  time.Duration `yaml:"read_header_timeout"` // 10s
@@ -148,6 +151,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.WorkspaceRequests, 64)
 	setDefault(&l.WorkspaceRate, 20)
 	setDefault(&l.WorkspaceBurst, 200)
+	setDefault(&l.StrangerRate, 5)
+	setDefault(&l.StrangerBurst, 50)
 	setDefault(&l.Connections, 4096)
 	setDefault(&l.HeaderSize, 32<<10)
 	setDefault(&l.ReadHeader, 10*time.Second)
@@ -159,7 +164,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 func (l Limits) check() error {
-	if min(l.Requests, l.WorkspaceRequests, l.WorkspaceBurst, l.Connections) < 0 || l.WorkspaceRate < 0 || l.HeaderSize < 0 || min(l.ReadHeader, l.Read, l.Write, l.Idle, l.Drain) < 0 {
+	if min(l.Requests, l.WorkspaceRequests, l.WorkspaceBurst, l.StrangerBurst, l.Connections) < 0 || min(l.WorkspaceRate, l.StrangerRate) < 0 || l.HeaderSize < 0 || min(l.ReadHeader, l.Read, l.Write, l.Idle, l.Drain) < 0 {
 		return errors.New("limits: none is below 0")
 	}
 	return nil

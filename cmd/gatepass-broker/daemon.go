@@ -115,7 +115,7 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	d.server = &broker.Server{
 		Policy: d.config.policy, Journal: d.journal, Log: d.log, Observe: d.metrics.Observe,
 		Vend:  broker.Audited(d.journal, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
-		Extra: d.endpoints(),
+		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
 	}
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
@@ -139,6 +139,12 @@ func (d *daemon) endpoints() map[string]broker.Endpoint {
 func (d *daemon) limits() broker.Limits {
 	l := d.config.file().Limits
 	return broker.Limits{Requests: l.WorkspaceRequests, Rate: l.WorkspaceRate, Burst: l.WorkspaceBurst}
+}
+
+// strangerLimits are those of an address that shows no identity.
+func (d *daemon) strangerLimits() broker.Limits {
+	l := d.config.file().Limits
+	return broker.Limits{Rate: l.StrangerRate, Burst: l.StrangerBurst}
 }
 
 func (d *daemon) reopenFailed() error {
