@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,23 @@ func (b *Bars) Barred(ctx context.Context, workspace string) (bool, error) {
 		return true, b.err
 	}
 	return b.barred[workspace], nil
+}
+
+// Workspaces returns those that are barred, sorted.
+func (b *Bars) Workspaces(ctx context.Context) ([]string, error) {
+	if _, err := b.Barred(ctx, ""); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []string
+	for id, isBarred := range b.barred {
+		if isBarred {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 func or(d, fallback time.Duration) time.Duration {

@@ -29,9 +29,9 @@ const (
 type Cache struct {
 	// Mint makes a token; see [Minted].
 	Mint func(context.Context, Scope) (mint.Minted, error)
-	// Budget is asked before GitHub is, on behalf of a workspace; nil lets all
-	// through.
-	Budget func(workspace string) error
+	// Budget is asked before GitHub is, on behalf of a workspace; hasToken says
+	// that the scope has a token that still works. nil lets all through.
+	Budget func(workspace string, hasToken bool) error
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
@@ -144,7 +144,8 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry) (*flight, 
 		return e.flight, nil
 	}
 	if c.Budget != nil {
-		if err := c.Budget(workspace); err != nil {
+		hasToken := !e.token.IsZero() && e.token.Expiry.Sub(c.now()) > lastLife
+		if err := c.Budget(workspace, hasToken); err != nil {
 			return nil, err
 		}
 	}

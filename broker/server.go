@@ -25,6 +25,10 @@ type Server struct {
 	// Extra are further calls by their path; nil means none.
 	Extra map[string]Endpoint
 
+	// Strangers bounds the requests of an address that nobody can be made of; nil
+	// bounds nothing.
+	Strangers *Limiter
+
 	// Observe is told of every answer, for metrics; nil means nobody is.
 	Observe func(Observation)
 }
@@ -32,6 +36,7 @@ type Server struct {
 // An Observation is one answer, with few possible values in each field.
 type Observation struct {
 	Endpoint string // "token", "git-credentials"
+	Method   string // of the caller's proof; "" where nothing was proved
 	Status   int
 	Reason   string
 	Cached   bool
@@ -67,6 +72,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	id     string
+	method string // of the caller's proof
 	cached bool
 }
 
@@ -84,7 +90,7 @@ func (s *Server) serve(endpoint string, handle func(*call) error) http.HandlerFu
 			s.refuse(c, refusal)
 		}
 		if s.Observe != nil {
-			s.Observe(Observation{Endpoint: endpoint, Status: status, Reason: reason, Cached: c.cached, Took: time.Since(begun)})
+			s.Observe(Observation{Endpoint: endpoint, Method: c.method, Status: status, Reason: reason, Cached: c.cached, Took: time.Since(begun)})
 		}
 	}
 }
@@ -164,7 +170,11 @@ func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
 func (s *Server) identify(c *call) (Workspace, error) {
 	w, err := s.Policy().Resolve(c.r.Context(), c.r)
 	if err == nil {
+		c.method = w.Caller.Method
 		return w, nil
+	}
+	if err := s.tooManyOf(c.r); err != nil {
+		return Workspace{}, err
 	}
 	refusal := refusalOf(err)
 	e := Entry{

@@ -39,6 +39,7 @@ func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 		"gatepass-agent":          join(signers, kubernetes, gogit, framework),
 		"gatepass":                kubernetes,
 		"gatepass-refresher":      join(kubernetes, gogit, framework, keyring),
+		"gatepass-broker":         join(kubernetes, gogit, framework, keyring),
 	}
 	needModule(t)
 	dirs, err := filepath.Glob("*/main.go")

@@ -4,6 +4,7 @@ package cmd_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/pem"
 	"io"
 	"log"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,6 +41,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"gogit":     inWorld((*world).gogit),
 	"foreign":   inWorld((*world).foreignSaw),
 	"broker":    inWorld((*world).broker),
+	"brokerd":   inWorld((*world).brokerd),
+	"issue":     inWorld((*world).issue),
 	"calls":     inWorld((*world).calls),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
@@ -60,6 +64,8 @@ type world struct {
 	app               fakegithub.App
 	installed         map[string]int64 // installations by owner
 	brokerDouble      *credentialtest.Broker
+	brokerProcess     *exec.Cmd // the real one; nil for none
+	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
 	closers           []func()
 

@@ -1,5 +1,5 @@
-// Package deploy holds the files by which gatepass-refresher is deployed, for
-// the tests that hold them against the program.
+// Package deploy holds the files by which the programs are deployed, for the
+// tests that hold them against the programs.
 package deploy
 
 import "embed"

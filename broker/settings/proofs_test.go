@@ -12,6 +12,7 @@ import (
 )
 
 const proved = `listen: https://127.0.0.1:8443
+tls: {cert_file: /etc/gatepass/tls.crt, key_file: /etc/gatepass/tls.key}
 audit: /var/log/gatepass/audit.jsonl
 profiles: ["@DIR@/profiles/*.yaml"]
 callers:

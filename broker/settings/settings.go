@@ -37,9 +37,15 @@ type File struct {
 	Store     string   `yaml:"store"`
 	GitHubURL string   `yaml:"github_url"`
 	Hosts     []string `yaml:"hosts"` // what git calls the GitHub; none means the host of github_url
-	Audit     string   `yaml:"audit"` // the audit log, a file
+	Audit     Audit    `yaml:"audit"`
 	Profiles  []string `yaml:"profiles"`
 	Callers   []Caller `yaml:"callers"`
+
+	SocketMode Mode   `yaml:"socket_mode"` // of the sockets of listen; 0 means 0660
+	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means none are served
+	Pprof      string `yaml:"pprof"`       // unix:///PATH; "" means that it is not served
+	Log        Log    `yaml:"log"`
+	Limits     Limits `yaml:"limits"` // with their defaults after Load
 
 	Hash   string                        `yaml:"-"` // of the file and the profiles
 	ByName map[string]*workspace.Profile `yaml:"-"` // by metadata.name
@@ -220,9 +226,8 @@ func (f *File) check() error {
 	if len(f.Listen) == 0 {
 		bad = append(bad, errors.New("listen is missing: write https://HOST:PORT or unix:///PATH"))
 	}
-	if f.Audit == "" {
-		bad = append(bad, errors.New("audit is missing: write the path of the audit log"))
-	}
+	bad = append(bad, f.checkRunning())
+	f.Limits = f.Limits.withDefaults()
 	for i, c := range f.Callers {
 		if err := c.check(f); err != nil {
 			bad = append(bad, fmt.Errorf("callers[%d]: %w", i, err))

@@ -51,6 +51,7 @@ func (w *world) commands() []*cli.Command {
 		w.execCommand(),
 		w.appCommand(),
 		w.workspaceCommand(),
+		w.auditCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
 		w.manCommand(),

@@ -1,0 +1,272 @@
+// Package audit is the broker's audit log: a file of JSON lines that are chained
+// by their hashes, so that a line that was changed, dropped, repeated or moved
+// is found ([Verify]).
+//
+// Whoever can write the file can write all of it anew, with hashes that hold. The
+// chain shows that only to somebody who remembered its head: the broker logs
+// the head when it starts and ends and shows it at /readyz, and the copies that
+// it sends elsewhere carry every line's hash.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
+)
+
+// syncWithin is how soon an entry that is not durable reaches the disk.
+const syncWithin = 50 * time.Millisecond
+
+// A Log is an open audit log. It implements [broker.Journal]. While it cannot be
+// written, every Write returns an error and leaves nothing in the file; the first
+// one that works again says in the log what is missing.
+type Log struct {
+	// MaxSize is from how many bytes on the file is renamed to PATH.TIME-NUMBER
+	// and another is begun; 0 means that somebody else does that. It is set
+	// before the first Write.
+	MaxSize int64
+	// Copy is given every line that was written, without its line break; nil
+	// means nobody is. It must not block. It is set before the first Write.
+	Copy func(text []byte, r Record)
+
+	path string
+
+	mu   sync.Mutex // guards the rest
+	file file
+	size int64 // of the file, all of it whole lines
+	seq  uint64
+	hash string // of line seq; noHash before the first
+	last line
+
+	synced   uint64  // all lines up to this are on the disk
+	flight   *flight // the sync that is under way; nil for none
+	later    *time.Timer
+	trouble  error  // why the last attempt failed; nil when all is well
+	refused  uint64 // entries since all was well
+	isClosed bool
+}
+
+// file is what a Log needs of its file.
+type file interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
+	Stat() (os.FileInfo, error)
+}
+
+// line is one that was written.
+type line struct {
+	text   []byte
+	record Record
+}
+
+// flight is one sync that writers wait for.
+type flight struct{ done chan struct{} }
+
+// Open opens a log, or begins one. A second process that opens the same file is
+// refused. The end of the chain is verified. A last line that was cut off by a
+// crash is closed by a line that says so; nothing else is mended.
+func Open(path string) (*Log, error) {
+	l := &Log{path: path, hash: noHash}
+	if err := l.open(); err != nil {
+		return nil, oneline.Wrap("open the audit log "+path, err, "")
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	f, err := openFile(l.path)
+	if err != nil {
+		return bare(err)
+	}
+	end, err := readEnd(f)
+	if err == nil {
+		l.file, l.size, l.seq, l.hash = f, end.size, end.seq, end.hash
+		switch {
+		case end.size == 0 && len(end.torn) == 0:
+			err = l.put(content{Entry: entry(KindHead, "the log begins"), Note: Note{Version: version.String()}})
+		case len(end.torn) > 0:
+			err = l.repair(f, end)
+		}
+	}
+	if err == nil {
+		err = l.settle(f)
+	}
+	if err != nil {
+		return errors.Join(bare(err), f.Close())
+	}
+	return nil
+}
+
+// settle has everything reach the disk before anybody relies on it.
+func (l *Log) settle(f *os.File) error {
+	if err := errors.Join(f.Sync(), syncFolder(l.path)); err != nil {
+		return err
+	}
+	l.synced = l.seq
+	return setAppend(f)
+}
+
+func entry(kind, detail string) broker.Entry {
+	return broker.Entry{Time: time.Now().UTC(), Kind: kind, Detail: detail}
+}
+
+// repair writes over a line that was cut off. The line that takes its place holds
+// what it said, so it is longer: there is no moment at which the end of the file
+// looks whole and is not.
+func (l *Log) repair(f *os.File, end end) error {
+	if _, err := f.Seek(end.size, io.SeekStart); err != nil {
+		return err
+	}
+	detail := fmt.Sprintf("a line of %d bytes was cut off after number %d", len(end.torn), end.seq)
+	kind := KindTruncated
+	if end.seq == 0 {
+		kind = KindHead // every file begins with one
+	}
+	return l.put(content{Entry: entry(kind, detail), Note: Note{Torn: end.torn, Version: version.String()}})
+}
+
+// put appends one line. Where that fails nothing of it stays. The caller holds
+// mu, or is alone.
+func (l *Log) put(c content) error {
+	text, hash, err := encode(l.seq+1, l.hash, c)
+	if err != nil {
+		return err
+	}
+	if n, err := l.file.Write(text); err != nil || n < len(text) {
+		return errors.Join(orShort(err), l.file.Truncate(l.size))
+	}
+	l.last = line{text[:len(text)-1], Record{Seq: l.seq + 1, Prev: l.hash, Entry: c.Entry, Note: c.Note, Hash: hash}}
+	l.size += int64(len(text))
+	l.seq, l.hash = l.seq+1, hash
+	return nil
+}
+
+// tell passes on the line that was put last. The caller holds mu.
+func (l *Log) tell() {
+	if l.Copy != nil {
+		l.Copy(l.last.text, l.last.record)
+	}
+}
+
+func orShort(err error) error {
+	if err == nil {
+		return io.ErrShortWrite
+	}
+	return err
+}
+
+// Write implements [broker.Journal]. The entry has been given to the system when
+// it returns, and reaches the disk within 50 ms; with durable it is there.
+func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
+	seq, err := l.append(e)
+	if err == nil && durable {
+		err = l.sync(seq)
+	}
+	if err != nil {
+		return oneline.Wrap("write the audit log "+l.path, bare(err), "make room, or correct its rights")
+	}
+	return nil
+}
+
+func (l *Log) append(e broker.Entry) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosed {
+		return 0, os.ErrClosed
+	}
+	err := l.recover()
+	if err == nil {
+		err = l.rotateAt(l.MaxSize)
+	}
+	if err == nil {
+		err = l.put(content{Entry: e})
+	}
+	if err != nil {
+		l.fail(err)
+		l.refused++
+		return 0, err
+	}
+	l.tell()
+	l.syncLater()
+	return l.seq, nil
+}
+
+// fail remembers what is wrong. The caller holds mu.
+func (l *Log) fail(err error) {
+	if l.trouble == nil {
+		l.trouble = bare(err)
+	}
+}
+
+// recover sees whether a log that failed can be written again, and says in it
+// what is missing. The caller holds mu.
+func (l *Log) recover() error {
+	if l.trouble == nil {
+		return nil
+	}
+	if err := l.file.Truncate(l.size); err != nil { // the attempt that failed may have failed at this, too
+		return err
+	}
+	n := Note{Refused: l.refused, Trouble: l.trouble.Error()}
+	if l.synced < l.seq {
+		n.Uncertain = l.synced + 1 // after a sync that failed the next one says nothing of what was before
+	}
+	detail := fmt.Sprintf("the log could not be written; %d entries were refused", l.refused)
+	size, seq, hash := l.size, l.seq, l.hash
+	if err := l.put(content{Entry: entry(KindRecovered, detail), Note: n}); err != nil {
+		return err
+	}
+	if err := l.file.Sync(); err != nil {
+		l.size, l.seq, l.hash = size, seq, hash
+		return errors.Join(err, l.file.Truncate(size))
+	}
+	l.tell()
+	l.synced, l.trouble, l.refused = l.seq, nil, 0
+	return nil
+}
+
+// Head returns the number and the hash of the last line.
+func (l *Log) Head() (seq uint64, hash string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq, l.hash
+}
+
+// Ready returns why the log cannot be written. Where the last attempt failed it
+// tries again.
+func (l *Log) Ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosed {
+		return os.ErrClosed
+	}
+	if err := l.recover(); err != nil {
+		l.fail(err)
+		return bare(err)
+	}
+	return nil
+}
+
+// Close has everything reach the disk. Nothing can be written afterwards.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	seq, isClosed := l.seq, l.isClosed
+	l.isClosed = true
+	l.mu.Unlock()
+	if isClosed {
+		return nil
+	}
+	err := l.sync(seq)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(err, l.file.Close())
+}

@@ -1,0 +1,128 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFile opens the file of a log for itself alone. A symbolic link is refused,
+// and so is what is no ordinary file.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, errors.New("it is a symbolic link; name the file itself")
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("it is no ordinary file")
+	case info.Mode().Perm()&0o022 != 0:
+		err = fmt.Errorf("others may write it (mode %04o); chmod 0600 it", info.Mode().Perm())
+	default:
+		err = lock(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func lock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errors.New("another process writes it; each broker has a log of its own")
+	}
+	return err
+}
+
+// setAppend has every write go to the end of the file, whoever moved there.
+func setAppend(f *os.File) error {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags|unix.O_APPEND)
+	}
+	return err
+}
+
+// syncFolder has the file's name reach the disk.
+func syncFolder(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// end is where a chain goes on.
+type end struct {
+	size int64 // of all whole lines
+	seq  uint64
+	hash string
+	torn []byte // what follows them
+}
+
+// tailSize is how much of a file is verified when it is opened, in bytes.
+const tailSize = 1 << 20
+
+// readEnd verifies the end of a file.
+func readEnd(f *os.File) (end, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return end{}, err
+	}
+	from := max(0, info.Size()-tailSize)
+	data := make([]byte, info.Size()-from)
+	if _, err := f.ReadAt(data, from); err != nil && !errors.Is(err, io.EOF) {
+		return end{}, err
+	}
+	if from > 0 { // the first line in it began before
+		_, rest, found := bytes.Cut(data, []byte{'\n'})
+		if !found {
+			return end{}, errors.New("it ends in no line of an audit log; move it away")
+		}
+		data = rest
+	}
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	e := end{size: info.Size() - int64(len(data)-whole), hash: noHash, torn: data[whole:]}
+	if len(e.torn) >= maxLine/2 {
+		return end{}, errors.New("what follows its last line is none of its lines; move it away")
+	}
+	return e, e.verify(data[:whole], from == 0)
+}
+
+// verify goes along the lines that were read.
+func (e *end) verify(data []byte, isAll bool) error {
+	isFirst := true
+	for text := range bytes.Lines(data) {
+		r, err := parse(text[:len(text)-1])
+		if err == nil && isFirst && isAll && r.Kind != KindHead {
+			err = errors.New("it does not begin with a head")
+		}
+		if err == nil && !isFirst {
+			err = r.follows(e.seq, e.hash)
+		}
+		if err != nil {
+			return fmt.Errorf("its end does not hold after number %d (%w); see gatepass audit verify, and move it away", e.seq, err)
+		}
+		e.seq, e.hash, isFirst = r.Seq, r.Hash, false
+	}
+	return nil
+}
+
+// bare takes the repeated path out of a file error.
+func bare(err error) error {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}

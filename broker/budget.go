@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+)
+
+// The parts of GitHub's hourly limit below which requests are counted.
+const (
+	scarcePart  = 5         // under a fifth, workspaces share what is left
+	reservePart = 20        // under a twentieth, only what has no token at all is minted
+	activeFor   = time.Hour // how long a workspace counts after its last mint: as long as a token lives
+)
+
+// A Budget shares what GitHub leaves of its rate limit. While there is enough
+// everybody mints. When less than a fifth is left, each workspace may cause at
+// most its share of that until GitHub's window ends, and when less than a
+// twentieth is left nobody mints for a scope that still has a token.
+type Budget struct {
+	Rate func() (mint.Rate, bool) // what GitHub said last; see [mint.App.Rate]
+	Now  func() time.Time         // nil means time.Now
+
+	mu     sync.Mutex // guards the rest
+	active map[string]time.Time
+	pool   int       // what was left when it became scarce
+	until  time.Time // end of the window that pool is of; zero while nothing is scarce
+	spent  map[string]int
+}
+
+func (b *Budget) now() time.Time {
+	if b.Now == nil {
+		return time.Now()
+	}
+	return b.Now()
+}
+
+// Allow returns a [*Refusal] where a workspace may not cause a mint. hasToken
+// says that the scope has a token that still works.
+func (b *Budget) Allow(workspace string, hasToken bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.note(workspace, now)
+	r, known := b.Rate()
+	if !known || !now.Before(r.Reset) || r.Remaining*scarcePart >= r.Limit {
+		b.until = time.Time{}
+		return nil
+	}
+	if !b.until.Equal(r.Reset) {
+		b.pool, b.until, b.spent = r.Remaining, r.Reset, map[string]int{}
+	}
+	wait := r.Reset.Sub(now)
+	if hasToken && r.Remaining*reservePart < r.Limit {
+		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is for who has no token")
+	}
+	if share := max(1, b.pool/len(b.active)); b.spent[workspace] >= share {
+		return scarce(wait, fmt.Sprintf("workspace %s has used up its share of GitHub's rate limit", workspace))
+	}
+	b.spent[workspace]++
+	return nil
+}
+
+// note counts a workspace among the active ones. The caller holds mu.
+func (b *Budget) note(workspace string, now time.Time) {
+	if b.active == nil {
+		b.active = map[string]time.Time{}
+	}
+	b.active[workspace] = now
+	for id, last := range b.active {
+		if now.Sub(last) > activeFor {
+			delete(b.active, id)
+		}
+	}
+}
+
+func scarce(wait time.Duration, detail string) *Refusal {
+	return &Refusal{Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second), Detail: detail}
+}

@@ -1,0 +1,149 @@
+// Package metrics is what a broker tells Prometheus. Every label has few values,
+// whatever callers send.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// A Metrics counts. Make it with New.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	cached   prometheus.Counter
+	mints    *prometheus.CounterVec
+	minting  prometheus.Histogram
+
+	// RefusedConnections and RefusedRequests are those beyond the limits, which
+	// nobody looked at.
+	RefusedConnections, RefusedRequests prometheus.Counter
+	// Revoked, Forgotten and SweepsFailed are the janitor's.
+	Revoked, Forgotten, SweepsFailed prometheus.Counter
+	// Reloads are attempts to read the configuration again.
+	ReloadsFailed, Reloads prometheus.Counter
+}
+
+// A Reading is a value that is looked up whenever somebody asks.
+type Reading struct {
+	Name, Help string
+	IsTotal    bool // it only grows
+	Value      func() float64
+}
+
+const namespace = "gatepass_broker"
+
+// buckets are from a warm answer to a GitHub that is slow, in seconds.
+var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+// New makes the metrics of one broker.
+func New(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "requests_total", Help: "Requests, by endpoint, class of status, reason of a refusal and how the caller proved itself.",
+	}, []string{"endpoint", "status", "reason", "method"})
+	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "request_seconds", Help: "How long requests took.", Buckets: buckets,
+	}, []string{"endpoint"})
+	m.mints = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "mints_total", Help: "Tokens that GitHub was asked for, by outcome.",
+	}, []string{"outcome"})
+	m.minting = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "mint_seconds", Help: "How long GitHub took to mint a token, the audit log included.", Buckets: buckets,
+	})
+	m.registry.MustRegister(m.requests, m.took, m.mints, m.minting, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, c := range []struct {
+		to         *prometheus.Counter
+		name, help string
+	}{
+		{&m.cached, "cache_hits_total", "Requests that were answered with a token that was there already."},
+		{&m.RefusedConnections, "connections_refused_total", "Connections beyond the limit."},
+		{&m.RefusedRequests, "requests_refused_total", "Requests beyond the limit of those that run at once."},
+		{&m.Revoked, "janitor_revoked_total", "Tokens of barred workspaces that were revoked."},
+		{&m.Forgotten, "janitor_forgotten_total", "Entries of tokens that had run out and were deleted."},
+		{&m.SweepsFailed, "janitor_failures_total", "Passes over what was given in which something went wrong."},
+		{&m.Reloads, "config_reloads_total", "Attempts to read the configuration again."},
+		{&m.ReloadsFailed, "config_reload_failures_total", "Attempts after which the last good configuration was kept."},
+	} {
+		*c.to = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: c.name, Help: c.help})
+		m.registry.MustRegister(*c.to)
+	}
+	return m
+}
+
+func buildInfo(version string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "Which broker this is; the value is 1.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	}, func() float64 { return 1 })
+}
+
+// Read adds values that are looked up when somebody asks. Names are without the
+// prefix of all.
+func (m *Metrics) Read(readings ...Reading) {
+	for _, r := range readings {
+		if r.IsTotal {
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: r.Name, Help: r.Help}, r.Value))
+			continue
+		}
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: r.Name, Help: r.Help}, r.Value))
+	}
+}
+
+// Handler answers Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+var (
+	reasons = []string{
+		broker.ReasonNone, broker.ReasonHost, broker.ReasonIdentity, broker.ReasonReplay, broker.ReasonRule, broker.ReasonBarred, broker.ReasonRepository, broker.ReasonPermission,
+		broker.ReasonRequest, broker.ReasonLimit, broker.ReasonGitHub, broker.ReasonAudit, broker.ReasonStore, broker.ReasonInternal,
+	}
+	methods = []string{"", "socket", "oidc", "aws", "mtls", "session", "token"}
+)
+
+// Observe counts an answer; see [broker.Server].
+func (m *Metrics) Observe(o broker.Observation) {
+	m.requests.WithLabelValues(o.Endpoint, fmt.Sprintf("%dxx", o.Status/100), known(reasons, o.Reason), known(methods, o.Method)).Inc()
+	m.took.WithLabelValues(o.Endpoint).Observe(o.Took.Seconds())
+	if o.Cached && o.Status == http.StatusOK {
+		m.cached.Inc()
+	}
+}
+
+// known keeps a label to the values that there are.
+func known(list []string, value string) string {
+	if slices.Contains(list, value) {
+		return value
+	}
+	return "other"
+}
+
+// Minted counts mints and how long they take.
+func (m *Metrics) Minted(next func(context.Context, broker.Scope) (mint.Minted, error)) func(context.Context, broker.Scope) (mint.Minted, error) {
+	return func(ctx context.Context, s broker.Scope) (mint.Minted, error) {
+		begun := time.Now()
+		minted, err := next(ctx, s)
+		outcome := "minted"
+		if err != nil {
+			outcome = "failed"
+		}
+		m.mints.WithLabelValues(outcome).Inc()
+		m.minting.Observe(time.Since(begun).Seconds())
+		return minted, err
+	}
+}

@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Who may not ask cannot fill the log either.
+func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	j := new(paper)
+	s := &Server{
+		Policy: func() *Policy { return new(Policy) }, Journal: j, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Strangers: &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }},
+	}
+	h := s.Handler()
+	ask := func(from string) int {
+		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader("{}"))
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	for i := range 10 {
+		want := http.StatusUnauthorized
+		if i >= 3 {
+			want = http.StatusTooManyRequests
+		}
+		if got := ask("192.0.2.1:1234"); got != want {
+			t.Errorf("request %d: %d, want %d", i, got, want)
+		}
+	}
+	if n := len(j.entries); n != 3 {
+		t.Errorf("%d lines are written, want 3", n)
+	}
+	if got := ask("192.0.2.2:1"); got != http.StatusUnauthorized {
+		t.Errorf("another address: %d", got)
+	}
+	now = now.Add(2 * time.Second)
+	if got := ask("192.0.2.1:99"); got != http.StatusUnauthorized {
+		t.Errorf("later: %d", got)
+	}
+}
+
+func TestStranger(t *testing.T) {
+	for from, want := range map[string]string{
+		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8:1:2:3:4:5:6]:7": "2001:db8:1:2::/64", "[fe80::1%eth0]:7": "fe80::/64", "": "socket", "@": "socket",
+	} {
+		if got := stranger(&http.Request{RemoteAddr: from}); got != want {
+			t.Errorf("stranger(%q) = %q, want %q", from, got, want)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+)
+
+const (
+	loadAgain  = 2 * time.Second  // after an attempt that failed
+	loadWait   = 20 * time.Second // for a store and a KMS
+	trustFresh = 10 * time.Second // how long an App that was just read is not read again
+)
+
+// An app is the GitHub App of the store. It is read when it is needed and is not
+// there yet, and again when GitHub does not take its key any more: the broker
+// starts before somebody has set the App up, and lives on when its key is
+// rotated.
+type app struct {
+	read func(context.Context) (*issuing.App, error)
+	log  *slog.Logger
+
+	mu     sync.Mutex // guards the rest; held while the store is read, so that one reads for all
+	app    *issuing.App
+	loaded time.Time
+	err    error // why there is none
+	tried  time.Time
+}
+
+// get returns the App, or a refusal.
+func (a *app) get(ctx context.Context) (*issuing.App, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.app == nil && time.Since(a.tried) >= loadAgain {
+		a.load(ctx)
+	}
+	if a.app == nil {
+		return nil, &broker.Refusal{
+			Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: a.err,
+			Detail: "the broker has no GitHub App that it can use; its operator has to look",
+		}
+	}
+	return a.app, nil
+}
+
+// load reads the App, and has its key sign once. The caller holds mu.
+func (a *app) load(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWait)
+	defer cancel()
+	defer func() { a.tried = time.Now() }()
+	was := a.err
+	got, err := a.read(ctx)
+	if err == nil {
+		err = prove(ctx, got)
+	}
+	if err != nil {
+		a.err = err
+		if was == nil || was.Error() != err.Error() {
+			a.log.Error("the GitHub App cannot be used", "error", err.Error())
+		}
+		return
+	}
+	a.app, a.err, a.loaded = got, nil, time.Now()
+	a.log.Info("the GitHub App is loaded", "app", got.ID, "github", got.GitHub)
+}
+
+// prove has the key sign something that is no JWT.
+func prove(ctx context.Context, a *issuing.App) error {
+	public, err := a.Key.PublicKey(ctx)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256([]byte("gatepass-broker looks whether the App's key signs"))
+	signature, err := a.Signer.Sign(ctx, digest)
+	if err != nil {
+		return err
+	}
+	return mint.CheckSignature(public, digest, signature)
+}
+
+// doubt has the App read again where GitHub does not know its key: it may have
+// been rotated.
+func (a *app) doubt(err error) {
+	e, ok := errors.AsType[*mint.Error](err)
+	if !ok || e.Kind != mint.BadKey && e.Kind != mint.Unsigned {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.loaded) > trustFresh {
+		a.app, a.err, a.tried = nil, err, time.Time{}
+	}
+}
+
+// forget has the App read again by whoever needs it next.
+func (a *app) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.app, a.err, a.tried = nil, nil, time.Time{}
+}
+
+// InstallationFor implements [broker.Minter].
+func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error) {
+	app, err := a.get(ctx)
+	if err != nil {
+		return mint.Installation{}, err
+	}
+	i, err := app.InstallationFor(ctx, owner, name)
+	a.doubt(err)
+	return i, err
+}
+
+// MintOwner implements [broker.Minter].
+func (a *app) MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error) {
+	app, err := a.get(ctx)
+	if err != nil {
+		return mint.Minted{}, err
+	}
+	m, err := app.MintOwner(ctx, g)
+	a.doubt(err)
+	return m, err
+}
+
+// revoke ends a token.
+func (a *app) revoke(ctx context.Context, t credential.Token) error {
+	app, err := a.get(ctx)
+	if err != nil {
+		return err
+	}
+	return app.Revoke(ctx, t)
+}
+
+// rate is what GitHub leaves of its limit.
+func (a *app) rate() (mint.Rate, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.app == nil {
+		return mint.Rate{}, false
+	}
+	return a.app.Rate()
+}
+
+// problem is why there is no App; nil where there is one.
+func (a *app) problem() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.app == nil && a.err == nil {
+		return errors.New("it was not read yet")
+	}
+	return a.err
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/metrics"
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// lookEvery is how often the configuration is looked at.
+const lookEvery = 2 * time.Second
+
+// A generation is one state of the configuration. It is never changed.
+type generation struct {
+	number int
+	file   *settings.File
+	policy *broker.Policy
+}
+
+// A configuration is the generation in force, and the file that the next one may
+// come from.
+type configuration struct {
+	path    string
+	known   *settings.Identifiers // kept over reloads
+	journal broker.Journal
+	log     *slog.Logger
+	metrics *metrics.Metrics
+
+	current atomic.Pointer[generation]
+
+	mu       sync.Mutex // guards the rest
+	seen     string     // the state of the files when they were read last
+	rejected error      // why they are not in force; nil where they are
+}
+
+// begin puts the first generation in force.
+func (c *configuration) begin(ctx context.Context, f *settings.File, seen string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = seen
+	return c.apply(ctx, f)
+}
+
+func (c *configuration) file() *settings.File   { return c.current.Load().file }
+func (c *configuration) policy() *broker.Policy { return c.current.Load().policy }
+
+// problem is why the files are not in force.
+func (c *configuration) problem() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rejected
+}
+
+// apply makes a policy of a file and puts it in force, once that is written down.
+// The caller holds mu.
+func (c *configuration) apply(ctx context.Context, f *settings.File) error {
+	p, err := f.Policy(c.known)
+	if err != nil {
+		return err
+	}
+	number := 1
+	if last := c.current.Load(); last != nil {
+		number = last.number + 1
+	}
+	e := broker.Entry{Time: time.Now().UTC(), Kind: broker.KindConfig, Policy: p.Hash, Detail: fmt.Sprintf("generation %d is in force: %d rules", number, len(p.Rules))}
+	if err := c.journal.Write(ctx, e, true); err != nil {
+		return err
+	}
+	c.current.Store(&generation{number, f, p})
+	c.log.Info("the configuration is in force", "generation", number, "policy", p.Hash, "rules", len(p.Rules))
+	return nil
+}
+
+// look reads the files again where they changed, or where isAsked. One that is
+// wrong keeps the last good one, and is said once.
+func (c *configuration) look(ctx context.Context, isAsked bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := fingerprint(c.path, c.current.Load().file.Profiles)
+	if now == c.seen && !isAsked {
+		return
+	}
+	c.seen = now
+	f, err := settings.Load(c.path)
+	if err == nil && f.Hash == c.policy().Hash {
+		c.rejected = nil
+		return
+	}
+	c.metrics.Reloads.Inc()
+	if err == nil {
+		c.warnOfRestart(f)
+		if err = c.apply(ctx, f); err != nil {
+			c.seen = "" // what kept it, a full disk perhaps, may pass
+		}
+	}
+	c.reject(err)
+}
+
+// reject remembers why the files are not in force, and says it once. The caller
+// holds mu.
+func (c *configuration) reject(err error) {
+	was := c.rejected
+	c.rejected = err
+	if err == nil {
+		return
+	}
+	c.metrics.ReloadsFailed.Inc()
+	if was == nil || was.Error() != err.Error() {
+		c.log.Error("the configuration is rejected, and the last good one stays in force", "error", err.Error())
+	}
+}
+
+// warnOfRestart says which changes only a restart puts in force.
+func (c *configuration) warnOfRestart(f *settings.File) {
+	old := *c.file()
+	var fixed []string
+	for _, part := range []struct {
+		name string
+		a, b any
+	}{
+		{"listen", old.Listen, f.Listen},
+		{"tls", old.TLS, f.TLS},
+		{"store", old.Store, f.Store},
+		{"github_url", old.GitHubURL, f.GitHubURL},
+		{"audit", old.Audit, f.Audit},
+		{"metrics", old.Metrics, f.Metrics},
+		{"pprof", old.Pprof, f.Pprof},
+		{"socket_mode", old.SocketMode, f.SocketMode},
+		{"log.format", old.Log.Format, f.Log.Format},
+		{"limits.connections", old.Limits.Connections, f.Limits.Connections},
+	} {
+		if !reflect.DeepEqual(part.a, part.b) {
+			fixed = append(fixed, part.name)
+		}
+	}
+	if len(fixed) > 0 {
+		c.log.Warn("a restart is needed for what changed", "keys", strings.Join(fixed, ", "))
+	}
+}
+
+// fingerprint is the state of the configuration's files.
+func fingerprint(path string, profiles []string) string {
+	paths := []string{path}
+	for _, pattern := range profiles {
+		found, _ := filepath.Glob(pattern) // a bad pattern finds nothing
+		paths = append(paths, found...)
+	}
+	slices.Sort(paths)
+	var b strings.Builder
+	for _, p := range slices.Compact(paths) {
+		info, err := os.Stat(p)
+		if err != nil {
+			fmt.Fprintf(&b, "%q is not there\n", p)
+			continue
+		}
+		fmt.Fprintf(&b, "%q %d %d %d\n", p, info.Size(), info.ModTime().UnixNano(), inode(info))
+	}
+	return b.String()
+}

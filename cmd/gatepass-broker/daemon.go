@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/metrics"
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/certificate"
+	"github.com/gatepass/gatepass/internal/otlp"
+	"github.com/gatepass/gatepass/internal/version"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A daemon is a broker that runs.
+type daemon struct {
+	getenv func(string) string
+	log    *slog.Logger
+	level  slog.LevelVar
+
+	config  *configuration
+	store   store.Store
+	app     *app
+	journal *audit.Log
+	metrics *metrics.Metrics
+	probe   *probe
+	pair    *certificate.Pair // nil without https
+	copies  []*otlp.Exporter  // of the audit log
+	spans   *otlp.Exporter    // nil without a collector
+
+	bars    *broker.Bars
+	keeper  *broker.Keeper
+	cache   *broker.Cache
+	janitor *broker.Janitor
+	server  *broker.Server
+
+	draining atomic.Bool
+	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
+}
+
+// serve is the broker from its start to its end.
+func serve(ctx context.Context, path string, getenv func(string) string, stderr io.Writer, signals <-chan os.Signal) error {
+	d := &daemon{getenv: getenv}
+	seen := fingerprint(path, nil) // the profiles are not known yet; the first look reads all again
+	f, err := settings.Load(path)
+	if err != nil {
+		return err
+	}
+	d.log = newLog(f, stderr, &d.level)
+	if err := d.open(ctx, path, seen, f); err != nil {
+		return errors.Join(err, d.close())
+	}
+	return errors.Join(d.run(ctx, f, signals), d.close())
+}
+
+// open makes everything that does not serve yet.
+func (d *daemon) open(ctx context.Context, path, seen string, f *settings.File) (err error) {
+	if d.store, err = issuing.OpenStore(storeURL(f, d.getenv)); err != nil {
+		return err
+	}
+	if needsTLS(f) {
+		if d.pair, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile); err != nil {
+			return err
+		}
+		d.pair.Failed = func(err error) { d.log.Error("the changed certificate is not used", "error", err.Error()) }
+	}
+	address, headers, err := otlp.Endpoint(d.getenv, "traces")
+	if err != nil {
+		return err
+	}
+	if address != "" {
+		d.spans = otlp.NewSpans(address, headers, service())
+	}
+	if d.journal, err = audit.Open(f.Audit.File); err != nil {
+		return err
+	}
+	d.journal.MaxSize = int64(f.Audit.MaxSize)
+	_, logHeaders, _ := otlp.Endpoint(d.getenv, "logs") // a bad endpoint is not used here: the file names one
+	d.copies, d.journal.Copy = copying(f.Audit, logHeaders)
+	seq, head := d.journal.Head()
+	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
+	d.assemble(path, f)
+	return d.config.begin(ctx, f, seen)
+}
+
+// assemble puts the broker together. The order of the decorators is part of the
+// safety; see package broker.
+func (d *daemon) assemble(path string, f *settings.File) {
+	d.metrics = metrics.New(version.String())
+	d.config = &configuration{path: path, known: d.identifiers(), journal: d.journal, log: d.log, metrics: d.metrics}
+	github := f.GitHubURL
+	if github == "" {
+		github = d.getenv(issuing.GitHubVariable)
+	}
+	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
+	tracer := otlp.NewTracer(d.spans)
+	d.bars = &broker.Bars{Store: d.store}
+	d.keeper = &broker.Keeper{Store: d.store}
+	budget := &broker.Budget{Rate: d.app.rate}
+	limiter := &broker.Limiter{Limits: d.limits}
+	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.app.revoke, broker.Minted(d.app))))
+	d.cache = &broker.Cache{Mint: mint, Budget: budget.Allow}
+	d.janitor = &broker.Janitor{Store: d.store, Bars: d.bars, Keeper: d.keeper, Cache: d.cache, Journal: d.journal, Revoke: d.app.revoke}
+	d.server = &broker.Server{
+		Policy: d.config.policy, Journal: d.journal, Log: d.log, Observe: d.metrics.Observe,
+		Vend:  broker.Audited(d.journal, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
+		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
+	}
+	d.probe = &probe{d: d}
+	d.metrics.Read(d.readings()...)
+}
+
+// identifiers prove callers, all brokers of a store alike.
+func (d *daemon) identifiers() *settings.Identifiers {
+	known := new(settings.Identifiers)
+	known.Keys = &keyset.Set{Store: d.store}
+	return known
+}
+
+// endpoints are the calls that prepare a proof.
+func (d *daemon) endpoints() map[string]broker.Endpoint {
+	known := d.config.known
+	desk := &join.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
+	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint()}
+}
+
+// limits are those of a workspace, of the configuration in force.
+func (d *daemon) limits() broker.Limits {
+	l := d.config.file().Limits
+	return broker.Limits{Requests: l.WorkspaceRequests, Rate: l.WorkspaceRate, Burst: l.WorkspaceBurst}
+}
+
+// strangerLimits are those of an address that shows no identity.
+func (d *daemon) strangerLimits() broker.Limits {
+	l := d.config.file().Limits
+	return broker.Limits{Rate: l.StrangerRate, Burst: l.StrangerBurst}
+}
+
+func (d *daemon) reopenFailed() error {
+	if err := d.reopen.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// lastWait is for what is still to be sent when the broker ends.
+const lastWait = 3 * time.Second
+
+// close ends what open made, as far as it came.
+func (d *daemon) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWait)
+	defer cancel()
+	var err error
+	if d.journal != nil {
+		err = d.journal.Close()
+		seq, head := d.journal.Head()
+		d.log.Info("the audit log ends", "seq", seq, "head", head)
+	}
+	for _, e := range append(d.copies, d.spans) {
+		e.Close(ctx)
+	}
+	return err
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/deploy"
+)
+
+// The units start the program with options that it takes, and the socket is one
+// that it may be configured with.
+func TestTheUnits(t *testing.T) {
+	starts, sockets := 0, 0
+	for _, name := range []string{"gatepass-broker.service", "gatepass-broker.socket"} {
+		text, err := deploy.Files.ReadFile("systemd/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			switch key {
+			case "ExecStart", "ExecStartPre":
+				starts++
+				args := strings.Fields(value)
+				o, err := parse(args[1:])
+				if err != nil || args[0] != "/usr/local/bin/gatepass-broker" || o.check != (key == "ExecStartPre") || o.config != settings.DefaultPath {
+					t.Errorf("%s: %s: %+v, %v", name, line, o, err)
+				}
+			case "ListenStream":
+				sockets++
+				if err := settings.CheckListen("unix://" + value); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			case "PrivateUsers":
+				t.Errorf("%s hides who calls: %s", name, line)
+			}
+		}
+	}
+	if starts != 2 || sockets != 1 {
+		t.Errorf("the units start the program %d times and open %d sockets", starts, sockets)
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/internal/systemd"
+)
+
+const (
+	appEvery   = 5 * time.Second  // how often an App that is missing is looked for
+	barsEvery  = 2 * time.Second  // how often it is seen that another workspace is barred
+	sweepEvery = 30 * time.Second // how often what was given is gone over
+	sweepAgain = 5 * time.Second  // after one in which something went wrong
+	sweepWait  = 2 * time.Minute  // for one pass
+)
+
+// run serves until a signal comes.
+func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Signal) error {
+	doors, err := d.doors(f)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, len(doors))
+	for _, o := range doors {
+		go o.start(failed)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.sweep} {
+		loops.Go(func() { loop(ctx) })
+	}
+	for _, o := range doors {
+		d.log.Info("the broker listens", "address", o.Addr().Network()+":"+o.Addr().String())
+	}
+	if err := systemd.Notify(d.getenv, systemd.Ready); err != nil {
+		d.log.Warn("systemd cannot be told", "error", err.Error())
+	}
+	err = d.wait(ctx, signals, failed)
+	d.drain(doors, d.config.file().Limits.Drain, signals)
+	cancel()
+	loops.Wait()
+	return err
+}
+
+// wait returns when the broker is to end.
+func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-chan error) error {
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return nil
+			}
+			d.goOn()
+			d.app.forget()
+			d.config.look(ctx, true)
+			setLevel(d.config.file(), &d.level)
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// goOn has the audit log go on in another file where this one was renamed.
+func (d *daemon) goOn() {
+	err := d.journal.Reopen()
+	was := d.reopenFailed()
+	d.reopen.Store(&err)
+	if err != nil && (was == nil || was.Error() != err.Error()) {
+		d.log.Error("the audit log stays in its old file", "error", err.Error())
+	}
+}
+
+// every calls f at once, and then again and again until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		f()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+}
+
+// watch looks at the configuration and at the place of the audit log.
+func (d *daemon) watch(ctx context.Context) {
+	every(ctx, lookEvery, func() {
+		d.goOn()
+		d.config.look(ctx, false)
+		setLevel(d.config.file(), &d.level)
+	})
+}
+
+// findApp looks for an App until there is one, and again when there is none.
+func (d *daemon) findApp(ctx context.Context) {
+	every(ctx, appEvery, func() { _, _ = d.app.get(ctx) }) // it is in the log, and /readyz says so
+}
+
+// sweep has the janitor go over what was given: at the start, when another
+// workspace is barred, and now and then.
+func (d *daemon) sweep(ctx context.Context) {
+	var barred []string
+	var next time.Time
+	every(ctx, barsEvery, func() {
+		now, err := d.bars.Workspaces(ctx)
+		if err == nil && slices.Equal(now, barred) && time.Now().Before(next) {
+			return
+		}
+		if err == nil {
+			barred = now
+		}
+		next = time.Now().Add(d.sweepOnce(ctx))
+	})
+}
+
+// sweepOnce returns when the next pass is due.
+func (d *daemon) sweepOnce(ctx context.Context) time.Duration {
+	if d.app.problem() != nil {
+		return barsEvery // nothing can be revoked yet
+	}
+	ctx, cancel := context.WithTimeout(ctx, sweepWait)
+	defer cancel()
+	done, err := d.janitor.Sweep(ctx)
+	d.metrics.Revoked.Add(float64(done.Revoked))
+	d.metrics.Forgotten.Add(float64(done.Forgotten))
+	if done.Revoked > 0 {
+		d.log.Info("tokens of barred workspaces are revoked", "count", done.Revoked)
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
+		d.metrics.SweepsFailed.Inc()
+		d.log.Error("what was given could not all be gone over", "error", err.Error())
+		return sweepAgain
+	case done.More:
+		return 0
+	}
+	return sweepEvery
+}

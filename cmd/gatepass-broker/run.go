@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/certificate"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// program is the name of this program, for messages and telemetry.
+const program = "gatepass-broker"
+
+// options are the command line.
+type options struct {
+	config         string
+	check, version bool
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet(program, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.config, "config", settings.DefaultPath, "")
+	f.BoolVar(&o.check, "check", false, "")
+	f.BoolVar(&o.version, "version", false, "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("it takes no argument %q", f.Arg(0))
+	}
+	return o, nil
+}
+
+// run is the program without the process around it. It returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	o, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(stdout, usage)
+		return exitDone
+	case err != nil:
+		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-broker --help")))
+		return exitUsage
+	case o.version:
+		_, _ = io.WriteString(stdout, program+" "+version.String()+"\n")
+		return exitDone
+	case o.check:
+		err = check(o.config, getenv, stdout)
+	default:
+		err = serve(ctx, o.config, getenv, stderr, signals)
+	}
+	if err != nil {
+		_, _ = io.WriteString(stderr, oneline.Line(err))
+		return exitFailed
+	}
+	return exitDone
+}
+
+// check reads everything that a start reads, and asks and writes nothing.
+func check(path string, getenv func(string) string, stdout io.Writer) error {
+	f, err := settings.Load(path)
+	if err != nil {
+		return err
+	}
+	var bad []error
+	_, err = f.Policy(new(settings.Identifiers))
+	bad = append(bad, err)
+	_, err = issuing.OpenStore(storeURL(f, getenv))
+	bad = append(bad, err)
+	if needsTLS(f) {
+		_, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile)
+		bad = append(bad, err)
+	}
+	if info, err := os.Stat(filepath.Dir(f.Audit.File)); err != nil || !info.IsDir() {
+		bad = append(bad, oneline.New("audit "+f.Audit.File, "its folder is not there", "make it"))
+	}
+	if err := oneline.Join(bad...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %d rules, %d profiles; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
+	return err
+}
+
+// storeURL is what the file says, else the variable, else where the command line
+// of root keeps things.
+func storeURL(f *settings.File, getenv func(string) string) string {
+	const fallback = "file:///var/lib/gatepass"
+	if f.Store != "" {
+		return f.Store
+	}
+	if named := getenv(issuing.StoreVariable); named != "" {
+		return named
+	}
+	return fallback
+}
+
+func needsTLS(f *settings.File) bool {
+	for _, address := range f.Listen {
+		if strings.HasPrefix(address, "https:") {
+			return true
+		}
+	}
+	return false
+}
+
+// newLog is the broker's own log; level may change while it runs.
+func newLog(f *settings.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger {
+	setLevel(f, level)
+	o := &slog.HandlerOptions{Level: level}
+	if f.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(stderr, o))
+}
+
+func setLevel(f *settings.File, level *slog.LevelVar) {
+	var l slog.Level // the zero Level is info
+	_ = l.UnmarshalText([]byte(f.Log.Level))
+	level.Set(l)
+}

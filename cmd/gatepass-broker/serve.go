@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/socket"
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/internal/listen"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/otlp"
+	"github.com/gatepass/gatepass/internal/systemd"
+)
+
+// A door is a listener and the server behind it.
+type door struct {
+	net.Listener
+	server *http.Server
+	isTLS  bool
+}
+
+// doors opens every listener, or none.
+func (d *daemon) doors(f *settings.File) (doors []door, err error) {
+	handed, err := systemd.Sockets(d.getenv)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			for _, one := range doors {
+				_ = one.Close() // the first error is the one to know
+			}
+		}
+	}()
+	public := d.newServer(f, d.handler())
+	public.TLSConfig = d.tlsConfig()
+	for _, address := range f.Listen {
+		l, err := open(&handed, address, "", mode(f))
+		if err != nil {
+			return doors, err
+		}
+		l = listen.Limited(l, f.Limits.Connections, d.metrics.RefusedConnections.Inc)
+		doors = append(doors, door{l, public, strings.HasPrefix(address, "https:")})
+	}
+	for _, private := range []struct {
+		address, name string
+		handler       http.Handler
+	}{{f.Metrics, "metrics", d.metricsHandler()}, {f.Pprof, "pprof", pprofHandler()}} {
+		if private.address == "" {
+			continue
+		}
+		l, err := open(&handed, private.address, private.name, 0o600)
+		if err != nil {
+			return doors, err
+		}
+		server := d.newServer(f, private.handler)
+		server.WriteTimeout = 0 // a profile takes as long as it is asked to
+		doors = append(doors, door{l, server, false})
+	}
+	if len(handed) > 0 {
+		return doors, oneline.New("use the sockets of systemd", handed[0].Addr().String()+" is none of the configuration's addresses", "write it under listen")
+	}
+	return doors, nil
+}
+
+// mode is that of the sockets that workspaces use.
+func mode(f *settings.File) os.FileMode {
+	const usual = 0o660
+	if f.SocketMode == 0 {
+		return usual
+	}
+	return os.FileMode(f.SocketMode)
+}
+
+// open takes a socket of systemd's, or listens at unix:///PATH, https://HOST:PORT
+// or HOST:PORT.
+func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net.Listener, error) {
+	if l := listen.Take(handed, address, name); l != nil {
+		return l, nil
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err == nil && u.Scheme == "unix":
+		return listen.Unix(u.Path, mode)
+	case err == nil && u.Scheme == "https":
+		return listen.TCP(u.Host)
+	}
+	return listen.TCP(address)
+}
+
+func (d *daemon) newServer(f *settings.File, h http.Handler) *http.Server {
+	l := f.Limits
+	return &http.Server{
+		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return socket.ConnContext(ctx, listen.Bare(c)) },
+		MaxHeaderBytes: int(l.HeaderSize), ReadHeaderTimeout: l.ReadHeader, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are nobody's business
+	}
+}
+
+// tlsConfig is read again for each connection, as far as it may change.
+func (d *daemon) tlsConfig() *tls.Config {
+	if d.pair == nil {
+		return nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: d.pair.Get, NextProtos: []string{"h2", "http/1.1"}}
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c := base.Clone()
+		if pool := d.config.known.ClientCAs(); pool != nil { // nil would mean every authority of this machine
+			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, pool
+		}
+		return c, nil
+	}
+	return config
+}
+
+// handler answers workspaces, and whoever looks whether the broker is well.
+func (d *daemon) handler() http.Handler {
+	mux := http.NewServeMux()
+	d.probe.routes(mux, false)
+	limit := func() int { return d.config.file().Limits.Requests }
+	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.server.Handler())))
+	return mux
+}
+
+func (d *daemon) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	d.probe.routes(mux, true)
+	mux.Handle("GET /metrics", d.metrics.Handler())
+	return mux
+}
+
+func pprofHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// start serves at a door, and says when that ends for another reason than being
+// told to.
+func (o door) start(failed chan<- error) {
+	var err error
+	if o.isTLS {
+		err = o.server.ServeTLS(o.Listener, "", "")
+	} else {
+		err = o.server.Serve(o.Listener)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		failed <- err
+	}
+}
+
+// drain lets what runs finish. A second signal, or the end of the time for it,
+// cuts it off.
+func (d *daemon) drain(doors []door, limit time.Duration, signals <-chan os.Signal) {
+	d.draining.Store(true)
+	d.log.Info("the broker ends when the running requests have", "at_most", limit.String())
+	if err := systemd.Notify(d.getenv, systemd.Stopping); err != nil {
+		d.log.Warn("systemd cannot be told", "error", err.Error())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	closed := map[*http.Server]bool{}
+	for _, o := range doors {
+		if closed[o.server] {
+			continue
+		}
+		closed[o.server] = true
+		if o.server.Shutdown(ctx) != nil {
+			_ = o.server.Close()
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/audit"
+)
+
+// auditLog is a log of two workspaces.
+func auditLog(t *testing.T) (*audit.Log, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	for i, e := range []broker.Entry{
+		{Decision: broker.Granted, Workspace: "sb-1", Repository: "acme/widgets", Operation: "read", Hash: "abc="},
+		{Decision: broker.Refused, Workspace: "sb-1", Repository: "acme/payroll", Reason: broker.ReasonRepository, Detail: "not \x1b[31m yours"},
+		{Decision: broker.Granted, Workspace: "sb-2", Repository: "acme/widgets", Operation: "write", Hash: "def="},
+	} {
+		e.Kind, e.Time = broker.KindRequest, time.Date(2026, 1, 2, 3, i, 0, 0, time.UTC)
+		if err := l.Write(t.Context(), e, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l, path
+}
+
+// gatepass runs the program.
+func gatepass(ctx context.Context, args ...string) (stdout, stderr string, status int) {
+	var out, errs bytes.Buffer
+	status = run(ctx, args, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+	return out.String(), errs.String(), status
+}
+
+func TestAuditVerify(t *testing.T) {
+	l, path := auditLog(t)
+	_, head := l.Head()
+	out, errs, status := gatepass(t.Context(), "audit", "verify", path, "--head", head)
+	if status != 0 || !strings.Contains(out, "4 lines hold, number 1 to 4\nhead "+head) {
+		t.Errorf("verify = %d %q %q", status, out, errs)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.jsonl")
+	for _, c := range []struct{ name, text, head, want string }{
+		{"a bit", strings.Replace(string(data), "payroll", "payrolm", 1), "", "bad.jsonl: line 3: its hash does not hold"},
+		{"a line less at the end", string(data[:bytes.LastIndexByte(data[:len(data)-1], '\n')+1]), head, "it has no line " + head},
+		{"another head", string(data), strings.Repeat("0", 64), "it has no line 000"},
+		{"nothing", "", "", "line 1: the file is empty"},
+	} {
+		if err := os.WriteFile(bad, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"audit", "verify", bad, "--json"}
+		if c.head != "" {
+			args = append(args, "--head", c.head)
+		}
+		out, errs, status := gatepass(t.Context(), args...)
+		var said chainReport
+		if err := json.Unmarshal([]byte(out), &said); err != nil || said.OK || !strings.Contains(said.Why, c.want) {
+			t.Errorf("%s: verify says %s, %v, want %q", c.name, out, err, c.want)
+		}
+		if status != 1 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: verify = %d %q, want one line with %q", c.name, status, errs, c.want)
+		}
+	}
+}
+
+func TestAuditSearch(t *testing.T) {
+	_, path := auditLog(t)
+	for _, c := range []struct {
+		options string
+		want    string // numbers of the lines
+	}{
+		{"", "1 2 3 4"},
+		{"--kind request", "2 3 4"},
+		{"--workspace sb-1", "2 3"},
+		{"--repo Acme/Widgets", "2 4"},
+		{"--decision refused", "3"},
+		{"--reason repository", "3"},
+		{"--hash def=", "4"},
+		{"--workspace sb-2 --decision refused", ""},
+		{"--until 2026-01-02T03:02:00Z --since 2026-01-02T03:01", "3"},
+		{"--since 2026-01-03 --kind request", ""},
+		{"--since 1h", "1"},
+	} {
+		out, errs, status := gatepass(t.Context(), append([]string{"audit", "search", path, "--json"}, strings.Fields(c.options)...)...)
+		var got []string
+		for line := range strings.Lines(out) {
+			var r audit.Record
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(r.Seq))
+		}
+		if strings.Join(got, " ") != c.want || status != 0 {
+			t.Errorf("search %s = %v, %d %s, want %s", c.options, got, status, errs, c.want)
+		}
+	}
+	out, _, _ := gatepass(t.Context(), "audit", "search", path, "--reason", "repository")
+	if !strings.Contains(out, `request refused repository sb-1 acme/payroll detail="not \x1b[31m yours"`) || strings.Contains(out, "\x1b") {
+		t.Errorf("search prints %q", out)
+	}
+	if _, errs, status := gatepass(t.Context(), "audit", "search", path, "--since", "yesterday"); status != 2 || !strings.Contains(errs, `"yesterday" is no time`) {
+		t.Errorf("a time that is none: %d %s", status, errs)
+	}
+}
+
+// buffer is written and read at once.
+type buffer struct {
+	mu  sync.Mutex // guards the rest
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestAuditTail(t *testing.T) {
+	l, path := auditLog(t)
+	if out, _, _ := gatepass(t.Context(), "audit", "tail", path, "-n", "2"); strings.Count(out, "\n") != 2 || !strings.Contains(out, "sb-2") {
+		t.Errorf("tail prints %q, want the last two lines", out)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errs buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"audit", "tail", "-f", "-n", "0", path}, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+	}()
+	write := func(id string) {
+		t.Helper()
+		if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Workspace: id}, false); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if strings.Contains(out.String(), id) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Errorf("tail -f prints %q, want %s", out.String(), id)
+	}
+	time.Sleep(tailPoll) // it has looked once
+	write("sb-8")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write("sb-9")
+	cancel()
+	if status := <-done; status != 0 || strings.Count(out.String(), "sb-") != 2 {
+		t.Errorf("tail = %d %q %q, want each line once", status, out.String(), errs.String())
+	}
+}

@@ -1,0 +1,134 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/store"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// brokerWait bounds the start and the end of a gatepass-broker.
+const brokerWait = 20 * time.Second
+
+// brokerd FILE starts gatepass-broker with that configuration, $NAME filled in,
+// for the App of $GITHUB, and waits until it listens. Its store is $STORE, its
+// certificate is in $WORK/tls.crt and $WORK/tls.key and may listen at $HTTPS.
+// "brokerd stop" ends it.
+func (w *world) brokerd(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 1, "brokerd FILE or brokerd stop")
+	if args[0] == "stop" {
+		ts.Check(w.stopBroker())
+		return
+	}
+	ts.Setenv("STORE", "file://"+filepath.Join(w.work, "store"))
+	w.setUpApp(ts)
+	w.certificate(ts)
+	config := filepath.Join(w.work, "broker-in-force.yaml")
+	w.replace(ts, config, os.Expand(ts.ReadFile(args[0]), ts.Getenv), 0o600)
+	cmd := exec.Command(filepath.Join(w.bin, "gatepass-broker"), "--config", config)
+	cmd.Env = []string{"SSL_CERT_FILE=" + ts.Getenv("CA"), "PATH=" + os.Getenv("PATH")}
+	log, err := os.Create(filepath.Join(w.work, "broker.log"))
+	ts.Check(err)
+	defer log.Close()
+	cmd.Stderr = log
+	ts.Check(cmd.Start())
+	w.brokerProcess = cmd
+	w.closers = append([]func(){func() { _ = w.stopBroker() }}, w.closers...)
+	for deadline := time.Now().Add(brokerWait); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("unix", filepath.Join(w.run, "broker.sock"))
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("gatepass-broker does not listen: %s", ts.ReadFile("broker.log"))
+		}
+	}
+}
+
+func (w *world) stopBroker() error {
+	if w.brokerProcess == nil {
+		return nil
+	}
+	cmd := w.brokerProcess
+	w.brokerProcess = nil
+	stuck := time.AfterFunc(brokerWait, func() { _ = cmd.Process.Kill() })
+	defer stuck.Stop()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// setUpApp puts the App and a key of it in the store.
+func (w *world) setUpApp(ts *testscript.TestScript) {
+	s, err := issuing.OpenStore(ts.Getenv("STORE"))
+	ts.Check(err)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	ts.Check(err)
+	ts.Check(w.github.AddKey(w.app.ID, &key.PublicKey))
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	for name, text := range map[store.Name]string{store.AppClientID(): w.app.ClientID, store.PrivateKey(): string(text)} {
+		ts.Check(s.Put(context.Background(), name, store.NewSecret(text), store.Replace))
+	}
+}
+
+// certificate writes a pair for 127.0.0.1, which $CA trusts, and chooses $HTTPS.
+func (w *world) certificate(ts *testscript.TestScript) {
+	server := httptest.NewTLSServer(nil)
+	ts.Setenv("HTTPS", server.Listener.Addr().String())
+	pair := server.TLS.Certificates[0]
+	server.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	ts.Check(err)
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	w.replace(ts, filepath.Join(w.work, "tls.crt"), string(certificate), 0o600)
+	w.replace(ts, filepath.Join(w.work, "tls.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600)
+	if !strings.Contains(ts.ReadFile(ts.Getenv("CA")), string(certificate)) {
+		ts.Check(w.trust(certificate))
+	}
+}
+
+// issue FILE SUBJECT writes a token of https://issuer.test for gatepass, whose
+// keys are in $JWKS.
+func (w *world) issue(ts *testscript.TestScript, args []string) {
+	usage(ts, len(args) == 2, "issue FILE SUBJECT")
+	if w.issuerKey == nil {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		ts.Check(err)
+		w.issuerKey = key
+		keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
+		ts.Check(err)
+		ts.Setenv("JWKS", filepath.Join(w.work, "jwks.json"))
+		w.replace(ts, ts.Getenv("JWKS"), string(keys), 0o600)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: w.issuerKey, KeyID: "1"}}, nil)
+	ts.Check(err)
+	now := time.Now().Unix()
+	claims, err := json.Marshal(map[string]any{"iss": "https://issuer.test", "aud": "gatepass", "sub": args[1], "iat": now, "exp": now + 600})
+	ts.Check(err)
+	signed, err := signer.Sign(claims)
+	ts.Check(err)
+	text, err := signed.CompactSerialize()
+	ts.Check(err)
+	w.replace(ts, ts.MkAbs(args[0]), text+"\n", 0o600)
+}

@@ -1,0 +1,111 @@
+// Package certificate keeps a server's certificate up to date: whoever renews it
+// writes the files, and nobody restarts the server.
+package certificate
+
+import (
+	"crypto/tls"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// lookEvery is how often the files are looked at.
+const lookEvery = time.Second
+
+// A Pair is a certificate and its key, in files. Make it with Load.
+type Pair struct {
+	// Failed is told why a changed pair is not used, once for each change; nil
+	// means nobody is.
+	Failed func(error)
+
+	certFile, keyFile string
+
+	mu     sync.Mutex // guards the rest
+	pair   *tls.Certificate
+	seen   [2]stamp // of the files, when they were read last
+	looked time.Time
+}
+
+// stamp tells versions of a file from each other.
+type stamp struct {
+	info os.FileInfo // nil where there is none
+}
+
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{info}
+}
+
+func (s stamp) equal(o stamp) bool {
+	if s.info == nil || o.info == nil {
+		return s.info == nil && o.info == nil
+	}
+	return os.SameFile(s.info, o.info) && s.info.ModTime().Equal(o.info.ModTime()) && s.info.Size() == o.info.Size()
+}
+
+// Load reads a pair. The error is one line.
+func Load(certFile, keyFile string) (*Pair, error) {
+	p := &Pair{certFile: certFile, keyFile: keyFile}
+	p.seen = p.stamps()
+	pair, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	p.pair, p.looked = pair, time.Now()
+	return p, nil
+}
+
+func (p *Pair) stamps() [2]stamp { return [2]stamp{stampOf(p.certFile), stampOf(p.keyFile)} }
+
+func (p *Pair) read() (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return nil, oneline.Wrap("read the certificate "+p.certFile+" and its key", err, "write a certificate and the key that belongs to it")
+	}
+	return &pair, nil
+}
+
+// Get returns the pair for a handshake, for [tls.Config]. Files that changed are
+// read again; while they are no pair, because one is written after the other, the
+// last good one stays.
+func (p *Pair) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
+		p.looked = now
+		p.refresh()
+	}
+	return p.pair, nil
+}
+
+// refresh reads what changed. The caller holds mu.
+func (p *Pair) refresh() {
+	now := p.stamps()
+	if now[0].equal(p.seen[0]) && now[1].equal(p.seen[1]) {
+		return
+	}
+	p.seen = now
+	pair, err := p.read()
+	if err != nil {
+		if p.Failed != nil {
+			p.Failed(err)
+		}
+		return
+	}
+	p.pair = pair
+}
+
+// Expires returns when the certificate that is used runs out.
+func (p *Pair) Expires() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pair.Leaf == nil {
+		return time.Time{}
+	}
+	return p.pair.Leaf.NotAfter
+}

@@ -1,0 +1,122 @@
+package listen
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/systemd"
+)
+
+func TestUnixSocketsOfBefore(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	l, err := Unix(path, 0o660)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket's mode is %v, %v, want 0660", info.Mode(), err)
+	}
+	if _, err := Unix(path, 0o660); err == nil || !strings.Contains(err.Error(), "another server answers") {
+		t.Errorf("a socket that answers: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a crash leaves it
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = Unix(path, 0o600)
+	if err != nil {
+		t.Fatalf("a socket that nobody answers at: %v", err)
+	}
+	defer l.Close()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unix(file, 0o660); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("an ordinary file: %v", err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error("an ordinary file was removed")
+	}
+}
+
+func TestTake(t *testing.T) {
+	tcp, err := TCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	u, err := Unix(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	_, port, _ := net.SplitHostPort(tcp.Addr().String())
+	handed := []systemd.Socket{{Listener: tcp, Name: "a"}, {Listener: u, Name: "b"}}
+	for _, c := range []struct {
+		address, name string
+		want          net.Listener
+	}{
+		{"https://0.0.0.0:1", "", nil},
+		{"unix:///elsewhere", "", nil},
+		{"https://0.0.0.0:" + port, "", tcp},
+		{"https://0.0.0.0:" + port, "", nil}, // it was taken
+		{"unix:///elsewhere", "b", u},
+		{"unix://" + path, "", nil},
+	} {
+		if got := Take(&handed, c.address, c.name); got != c.want {
+			t.Errorf("Take(%s, %q) = %v, want %v", c.address, c.name, got, c.want)
+		}
+	}
+}
+
+func TestConnectionsBeyondTheLimit(t *testing.T) {
+	tcp, err := TCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan struct{}, 10)
+	l := Limited(tcp, 2, func() { refused <- struct{}{} })
+	defer l.Close()
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	dial()
+	first := <-accepted
+	<-accepted
+	third := dial()
+	<-refused
+	_ = third.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := third.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection beyond the limit is served")
+	}
+	first.Close()
+	first.Close() // gives one place back and no more
+	dial()
+	<-accepted
+	dial()
+	<-refused
+}

@@ -1,0 +1,94 @@
+// Package systemd is the little that a service says to systemd and is given by
+// it: sockets that were opened before it, and the state that it tells.
+//
+// See sd_listen_fds(3) and sd_notify(3).
+package systemd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// firstFD is the first descriptor that is handed over (SD_LISTEN_FDS_START).
+const firstFD = 3
+
+// maxFDs bounds what the environment may claim.
+const maxFDs = 64
+
+// A Socket is one that was handed over.
+type Socket struct {
+	net.Listener
+	Name string // of LISTEN_FDNAMES: FileDescriptorName=, else the name of the unit
+}
+
+// Sockets returns what was handed over to this process, and nothing where that
+// was nothing or was for another. It is called once, early: the descriptors are
+// not inherited by children afterwards.
+func Sockets(getenv func(string) string) ([]Socket, error) {
+	return sockets(getenv, firstFD)
+}
+
+func sockets(getenv func(string) string, first int) ([]Socket, error) {
+	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil
+	}
+	count, err := strconv.Atoi(getenv("LISTEN_FDS"))
+	if err != nil || count < 0 || count > maxFDs {
+		return nil, fmt.Errorf("LISTEN_FDS is %q and no number of sockets", getenv("LISTEN_FDS"))
+	}
+	names := strings.Split(getenv("LISTEN_FDNAMES"), ":")
+	var all []Socket
+	for i := range count {
+		s := Socket{Name: "unknown"}
+		if i < len(names) && names[i] != "" {
+			s.Name = names[i]
+		}
+		syscall.CloseOnExec(first + i)
+		f := os.NewFile(uintptr(first+i), s.Name)
+		if f == nil {
+			return nil, fmt.Errorf("socket %d of LISTEN_FDS is none", i)
+		}
+		l, err := net.FileListener(f) // which has a descriptor of its own
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("socket %d of LISTEN_FDS: %w", i, err), f.Close())
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false) // it is systemd's
+		}
+		s.Listener = l
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// The states that a service tells.
+const (
+	Ready    = "READY=1"
+	Stopping = "STOPPING=1"
+)
+
+// Notify tells systemd a state. Without a NOTIFY_SOCKET nobody listens, and
+// nothing is told.
+func Notify(getenv func(string) string, state string) error {
+	path := getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	if path[0] != '/' && path[0] != '@' {
+		return fmt.Errorf("NOTIFY_SOCKET %q is no socket of this machine", path)
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	_, err = c.Write([]byte(state))
+	return errors.Join(err, c.Close())
+}
