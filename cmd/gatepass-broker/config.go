@@ -16,6 +16,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/metrics"
 	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/store"
 )
 
 // lookEvery is how often the configuration is looked at.
@@ -36,6 +38,7 @@ type configuration struct {
 	journal broker.Journal
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	github  string // where the file names neither hosts nor github_url; "" is github.com
 
 	current atomic.Pointer[generation]
 
@@ -52,6 +55,15 @@ func (c *configuration) begin(ctx context.Context, f *settings.File, seen string
 	return c.apply(ctx, f)
 }
 
+// findGitHub asks the store which GitHub the App is of, where the file leaves it
+// to that: git calls the hosts that are served so.
+func (c *configuration) findGitHub(ctx context.Context, f *settings.File, s store.Store, getenv func(string) string) (err error) {
+	if len(f.Hosts) == 0 && f.GitHubURL == "" {
+		c.github, err = issuing.GitHub(ctx, s, getenv(issuing.GitHubVariable))
+	}
+	return err
+}
+
 func (c *configuration) file() *settings.File   { return c.current.Load().file }
 func (c *configuration) policy() *broker.Policy { return c.current.Load().policy }
 
@@ -65,7 +77,11 @@ func (c *configuration) problem() error {
 // apply makes a policy of a file and puts it in force, once that is written down.
 // The caller holds mu.
 func (c *configuration) apply(ctx context.Context, f *settings.File) error {
-	p, err := f.Policy(c.known)
+	named := *f
+	if named.GitHubURL == "" {
+		named.GitHubURL = c.github
+	}
+	p, err := named.Policy(c.known)
 	if err != nil {
 		return err
 	}

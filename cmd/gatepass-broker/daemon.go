@@ -91,6 +91,9 @@ func (d *daemon) open(ctx context.Context, path, seen string, f *settings.File) 
 	seq, head := d.journal.Head()
 	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
 	d.assemble(path, f)
+	if err := d.config.findGitHub(ctx, f, d.store, d.getenv); err != nil {
+		return err
+	}
 	return d.config.begin(ctx, f, seen)
 }
 

@@ -112,7 +112,6 @@ func (v *vendor) furnish(b *bench) error {
 		"broker.yaml": fmt.Appendf(nil, `listen: %s
 tls: {cert_file: %q, key_file: %q}
 store: %q
-github_url: %s
 audit: %q
 profiles: [%q]
 limits: {requests: 4096}
@@ -120,7 +119,7 @@ callers:
   - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
     workspace: "{claim.sub}"
     profile: fleet
-`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), v.fleet.github.URL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), benchIssuer, in("jwks.json")),
+`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), benchIssuer, in("jwks.json")),
 	} {
 		if err := os.WriteFile(in(name), text, 0o600); err != nil {
 			return err
