@@ -9,9 +9,12 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// A Bar says which workspaces are given nothing any more.
+// A Bar says who is given nothing any more.
 type Bar interface {
-	// Barred reports whether a workspace was revoked. An error refuses.
+	// BarredFor reports whether a workspace is given nothing of an account any
+	// more. An error refuses.
+	BarredFor(ctx context.Context, workspace, owner string) (bool, error)
+	// Barred reports whether a workspace is given nothing at all any more.
 	Barred(ctx context.Context, workspace string) (bool, error)
 }
 
@@ -55,7 +58,7 @@ func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
 	}
 	lacking := mint.Lacking(wanted, allowed)
 	if len(lacking) > 0 {
-		return nil, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+levelsText(lacking))
+		return nil, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+LevelsText(lacking))
 	}
 	return wanted, nil
 }
@@ -68,14 +71,14 @@ func Authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Gran
 	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
 		scope, err := Authorize(w, a)
 		if err == nil {
-			err = checkBar(ctx, bar, w)
+			err = checkBar(ctx, bar, w, scope)
 		}
 		if err != nil {
 			return Grant{}, err
 		}
 		g, err := next(ctx, w, a, scope)
 		if err == nil {
-			err = checkBar(ctx, bar, w)
+			err = checkBar(ctx, bar, w, scope)
 		}
 		if err != nil {
 			return Grant{}, err
@@ -84,13 +87,13 @@ func Authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Gran
 	}
 }
 
-func checkBar(ctx context.Context, bar Bar, w Workspace) error {
-	barred, err := bar.Barred(ctx, w.ID)
+func checkBar(ctx context.Context, bar Bar, w Workspace, s Scope) error {
+	barred, err := bar.BarredFor(ctx, w.ID, s.Owner)
 	if err != nil {
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: outageRetry, Detail: "the broker cannot tell whether this workspace was revoked", Err: err}
 	}
 	if barred {
-		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked")
+		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+s.Owner+" was")
 	}
 	return nil
 }

@@ -2,28 +2,38 @@ package broker
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
 )
 
-// Bars are the workspaces that are given nothing any more. They are in the
-// store, so that every replica knows them, through a restart too; what others
-// wrote is read again every Every, and what this one wrote holds at once. While
-// the store cannot be read for Stale, everybody is barred.
+// Bars are the workspaces and accounts that are given nothing any more. They are
+// in the store, so that every replica knows them, through a restart too; what
+// others wrote is read again every Every, and what this one wrote holds at once.
+// While the store cannot be read for Stale, everybody is barred.
 type Bars struct {
 	Store store.Store
 	Every time.Duration    // 0 means half a second
 	Stale time.Duration    // 0 means half a minute
 	Now   func() time.Time // nil means time.Now
+	// Took is told of bars that were not there before, so that what is kept in
+	// memory of them is dropped before the next answer; nil means nobody is. It
+	// must not call Bars.
+	Took func(store.Bars)
 
-	mu     sync.Mutex // guards the rest; held while the store is read, so that one reads for all
-	barred map[string]bool
-	read   time.Time // when the store was read last
-	tried  time.Time
-	err    error
+	mu    sync.Mutex // guards the rest; held while the store is read, so that one reads for all
+	have  store.Bars
+	known bool      // have was read
+	read  time.Time // when the store was read last
+	tried time.Time
+	err   error
 }
 
 const (
@@ -38,36 +48,45 @@ func (b *Bars) now() time.Time {
 	return b.Now()
 }
 
+// BarredFor implements [Bar].
+func (b *Bars) BarredFor(ctx context.Context, workspace, owner string) (bool, error) {
+	have, err := b.current(ctx)
+	if err != nil {
+		return true, err
+	}
+	return have.Has(workspace, owner), nil
+}
+
 // Barred implements [Bar].
 func (b *Bars) Barred(ctx context.Context, workspace string) (bool, error) {
+	return b.BarredFor(ctx, workspace, "")
+}
+
+// All returns every bar, as far as this replica knows.
+func (b *Bars) All(ctx context.Context) (store.Bars, error) {
+	have, err := b.current(ctx)
+	return store.Bars{App: have.App, Owners: maps.Clone(have.Owners), Workspaces: maps.Clone(have.Workspaces), Tokens: maps.Clone(have.Tokens)}, err
+}
+
+// current is what holds now. Its maps are never written to.
+func (b *Bars) current(ctx context.Context) (store.Bars, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	if b.barred == nil || now.Sub(b.tried) >= or(b.Every, barsEvery) {
+	if !b.known || now.Sub(b.tried) >= or(b.Every, barsEvery) {
 		b.tried = now
 		b.refresh(ctx, now)
 	}
-	if b.err != nil && (b.barred == nil || now.Sub(b.read) > or(b.Stale, barsStale)) {
-		return true, b.err
+	if b.err != nil && (!b.known || now.Sub(b.read) > or(b.Stale, barsStale)) {
+		return store.Bars{}, b.err
 	}
-	return b.barred[workspace], nil
+	return b.have, nil
 }
 
 // Workspaces returns those that are barred, sorted.
 func (b *Bars) Workspaces(ctx context.Context) ([]string, error) {
-	if _, err := b.Barred(ctx, ""); err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var ids []string
-	for id, isBarred := range b.barred {
-		if isBarred {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids, nil
+	have, err := b.current(ctx)
+	return slices.Sorted(maps.Keys(have.Workspaces)), err
 }
 
 func or(d, fallback time.Duration) time.Duration {
@@ -79,48 +98,146 @@ func or(d, fallback time.Duration) time.Duration {
 
 // refresh reads what the store has. The caller holds mu.
 func (b *Bars) refresh(ctx context.Context, now time.Time) {
-	found := map[string]bool{}
-	for name, err := range b.Store.List(ctx, store.BarredWorkspaces()) {
-		if err != nil {
-			b.err = err
-			return
-		}
-		if id, ok := name.BarredWorkspace(); ok {
-			found[id] = true
+	found, err := store.ReadBars(ctx, b.Store)
+	if err != nil {
+		b.err = err
+		return
+	}
+	b.take(found)
+	b.known, b.read, b.err = true, now, nil
+}
+
+// take makes bars those that hold. The caller holds mu.
+func (b *Bars) take(found store.Bars) {
+	added := found.Without(b.have)
+	b.have = found
+	if b.Took != nil && !added.IsEmpty() {
+		b.Took(added)
+	}
+}
+
+// A Target is what an operator takes everything from: exactly one of a
+// workspace, an account, and all that the App can reach.
+type Target struct {
+	Workspace string `json:"workspace,omitempty"`
+	Owner     string `json:"owner,omitempty"`
+	App       bool   `json:"app,omitempty"`
+}
+
+// Check returns an error unless exactly one is said, and may be.
+func (t Target) Check() error {
+	said := 0
+	for _, is := range []bool{t.Workspace != "", t.Owner != "", t.App} {
+		if is {
+			said++
 		}
 	}
-	b.barred, b.read, b.err = found, now, nil
+	if said != 1 {
+		return errors.New(`say exactly one of "workspace", "owner" and "app": true`)
+	}
+	_, err := t.name()
+	return err
+}
+
+// String is the target for people.
+func (t Target) String() string {
+	switch {
+	case t.App:
+		return "everything of the App"
+	case t.Owner != "":
+		return "owner " + t.Owner
+	}
+	return "workspace " + t.Workspace
+}
+
+func (t Target) name() (store.Name, error) {
+	switch {
+	case t.App:
+		return store.BarredApp(), nil
+	case t.Owner != "":
+		return store.BarredOwner(t.Owner)
+	}
+	return store.Barred(t.Workspace)
 }
 
 // Bar gives a workspace nothing from now on. It is in the store when Bar returns.
 func (b *Bars) Bar(ctx context.Context, workspace string) error {
-	name, err := store.Barred(workspace)
-	if err == nil {
-		err = b.Store.Put(ctx, name, store.NewSecret(b.now().UTC().Format(time.RFC3339)), store.Replace)
-	}
-	if err != nil {
-		return err
-	}
-	return b.set(workspace, true)
+	return b.Take(ctx, Target{Workspace: workspace})
 }
 
-// Admit takes a bar away.
+// Admit takes the bar of a workspace away.
 func (b *Bars) Admit(ctx context.Context, workspace string) error {
-	name, err := store.Barred(workspace)
+	return b.Lift(ctx, Target{Workspace: workspace})
+}
+
+// Take is Bar, for any target.
+func (b *Bars) Take(ctx context.Context, t Target) error {
+	name, err := t.name()
+	if err == nil {
+		err = b.put(ctx, name)
+	}
+	if err == nil {
+		b.change(t, true)
+	}
+	return err
+}
+
+func (b *Bars) put(ctx context.Context, name store.Name) error {
+	return b.Store.Put(ctx, name, store.NewSecret(b.now().UTC().Format(time.RFC3339)), store.Replace)
+}
+
+// BarToken keeps every replica from giving a token that is about to be revoked.
+func (b *Bars) BarToken(ctx context.Context, t credential.Token) error {
+	sum := Fingerprint(t)
+	if err := b.put(ctx, store.BarredToken(sum)); err != nil {
+		return err
+	}
+	b.set(func(have *store.Bars) { have.Tokens[hex.EncodeToString(sum[:])] = true })
+	return nil
+}
+
+// Lift is Admit, for any target.
+func (b *Bars) Lift(ctx context.Context, t Target) error {
+	name, err := t.name()
 	if err == nil {
 		err = b.Store.Delete(ctx, name)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		b.change(t, false)
 	}
-	return b.set(workspace, false)
+	return err
 }
 
-func (b *Bars) set(workspace string, isBarred bool) error {
+func (b *Bars) change(t Target, isBarred bool) {
+	b.set(func(have *store.Bars) {
+		switch {
+		case t.App:
+			have.App = isBarred
+		case t.Owner != "":
+			mark(have.Owners, strings.ToLower(t.Owner), isBarred)
+		default:
+			mark(have.Workspaces, t.Workspace, isBarred)
+		}
+	})
+}
+
+func mark(set map[string]bool, key string, isIn bool) {
+	if isIn {
+		set[key] = true
+		return
+	}
+	delete(set, key)
+}
+
+// set changes what holds, on a copy: others may be reading it.
+func (b *Bars) set(change func(*store.Bars)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.barred != nil {
-		b.barred[workspace] = isBarred
-	}
-	return nil
+	next := store.NewBars()
+	next.App = b.have.App
+	maps.Copy(next.Owners, b.have.Owners)
+	maps.Copy(next.Workspaces, b.have.Workspaces)
+	maps.Copy(next.Tokens, b.have.Tokens)
+	change(&next)
+	b.take(next)
 }

@@ -104,7 +104,7 @@ const (
 	ReasonIdentity   = "identity"   // none, or it does not hold
 	ReasonReplay     = "replay"     // a proof that holds once came again
 	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBarred     = "barred"     // the workspace was revoked
+	ReasonBarred     = "barred"     // the workspace was revoked, or the account
 	ReasonRepository = "repository" // not the profile's
 	ReasonPermission = "permission" // not the profile's
 	ReasonRequest    = "request"    // malformed

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,16 +34,15 @@ func (k *Keeper) now() time.Time {
 }
 
 // Keep writes down that the workspace has the token.
-func (k *Keeper) Keep(ctx context.Context, workspace string, t credential.Token) error {
-	sum := sha256.Sum256([]byte(t.Secret()))
-	name, err := store.Vended(workspace, [8]byte(sum[:8]))
+func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) error {
+	name, err := store.Vended(w.ID, Fingerprint(t))
 	if err != nil {
 		return err
 	}
 	if k.has(name) {
 		return nil
 	}
-	text, err := json.Marshal(keptToken{t.Secret(), t.Expiry.UTC()})
+	text, err := json.Marshal(keptOf(w, t))
 	if err == nil {
 		err = k.Store.Put(ctx, name, store.NewSecret(string(text)), store.Replace)
 	}
@@ -57,10 +58,60 @@ func (k *Keeper) Keep(ctx context.Context, workspace string, t credential.Token)
 	return nil
 }
 
-// keptToken is the form that [credential.ParseToken] reads, too.
+// Fingerprint tells tokens from each other, in names of the store.
+func Fingerprint(t credential.Token) [8]byte {
+	sum := sha256.Sum256([]byte(t.Secret()))
+	return [8]byte(sum[:8])
+}
+
+// keptToken is the form that [credential.ParseToken] reads, too, and what
+// operators want to know of it.
 type keptToken struct {
-	Token     string    `json:"token"`
-	ExpiresAt time.Time `json:"expires_at"`
+	Token        string            `json:"token"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+	Rule         string            `json:"rule,omitempty"`
+	Profile      string            `json:"profile,omitempty"`
+}
+
+func keptOf(w Workspace, t credential.Token) keptToken {
+	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, Permissions: t.Permissions, Rule: w.Rule}
+	if w.Profile != nil {
+		k.Profile = w.Profile.Name
+	}
+	return k
+}
+
+// A Vended is what a Keeper wrote down.
+type Vended struct {
+	Token   credential.Token
+	Rule    string // by which it was given
+	Profile string
+}
+
+// ReadVended reads what a Keeper wrote. Of a token that cannot be read nothing is
+// known but when it was written.
+func ReadVended(e store.Entry) Vended {
+	text := []byte(e.Value.Reveal())
+	token, err := credential.ParseToken(text, e.Modified)
+	if err != nil {
+		return Vended{Token: credential.NewToken(e.Value.Reveal(), e.Modified.Add(credential.Lifetime))}
+	}
+	var k keptToken
+	if json.Unmarshal(text, &k) == nil {
+		token.Repositories, token.Permissions = k.Repositories, k.Permissions
+	}
+	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile}
+}
+
+// IsOf reports whether the token may open something of an account. One that does
+// not say what it opens may.
+func (v Vended) IsOf(owner string) bool {
+	return len(v.Token.Repositories) == 0 || slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
+		of, _, _ := strings.Cut(full, "/")
+		return strings.EqualFold(of, owner)
+	})
 }
 
 func (k *Keeper) has(name store.Name) bool {
@@ -100,7 +151,7 @@ func Kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Sc
 		if err != nil {
 			return Grant{}, err
 		}
-		if err := keeper.Keep(ctx, w.ID, t); err != nil {
+		if err := keeper.Keep(ctx, w, t); err != nil {
 			return Grant{}, err
 		}
 		return Grant{Token: t, Scope: s, Cached: cached}, nil

@@ -69,7 +69,8 @@ func fromGitHub(err error) error {
 	return r
 }
 
-func levelsText(levels map[string]string) string {
+// LevelsText is permissions for people, sorted.
+func LevelsText(levels map[string]string) string {
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(levels)) {
 		texts = append(texts, fmt.Sprintf("%s: %s", name, levels[name]))

@@ -20,6 +20,11 @@ const (
 	vendedFolder        = "vended"
 	brokerFolder        = "broker"
 	barredFolder        = brokerFolder + "/barred"
+	barredWorkspaces    = barredFolder + "/workspaces"
+	barredOwners        = barredFolder + "/owners"
+	barredApp           = barredFolder + "/app"
+	barredTokens        = barredFolder + "/tokens"
+	deliveriesFolder    = brokerFolder + "/deliveries"
 	joinFolder          = brokerFolder + "/join"
 	redeemedFolder      = brokerFolder + "/redeemed"
 	sessionKeysFolder   = brokerFolder + "/session-key"
@@ -104,9 +109,30 @@ func Vended(workspace string, fingerprint [8]byte) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, hex.EncodeToString(fingerprint[:]))
 }
 
-// Barred is where it stands that brokers give a workspace nothing any more.
+// Barred is where it stands that a workspace is given nothing any more.
 func Barred(workspace string) (Name, error) {
-	return name(CheckWorkspace(workspace), barredFolder, workspace)
+	return name(CheckWorkspace(workspace), barredWorkspaces, workspace)
+}
+
+// BarredOwner is where it stands that nothing of an account is given any more.
+func BarredOwner(login string) (Name, error) {
+	owner, err := checkLogin(login)
+	return name(err, barredOwners, owner)
+}
+
+// BarredApp is where it stands that nothing at all is given any more.
+func BarredApp() Name { return Name{barredApp + "/all"} }
+
+// BarredToken is where it stands that a token was revoked, until it would have
+// run out, so that no replica of a broker gives it from memory.
+func BarredToken(fingerprint [8]byte) Name {
+	return Name{barredTokens + "/" + hex.EncodeToString(fingerprint[:])}
+}
+
+// Delivery is where it stands that a webhook delivery was handled, by the hash of
+// its id.
+func Delivery(hash [32]byte) Name {
+	return Name{deliveriesFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
 // JoinToken is where a token that a workspace may show once is kept by its hash.
@@ -163,8 +189,11 @@ func Workspace(id string) (Prefix, error) {
 	return Prefix(n), err
 }
 
-// BarredWorkspaces is the folder of what Barred names.
-func BarredWorkspaces() Prefix { return Prefix{barredFolder} }
+// AllBars is the folder of everything that is given nothing any more.
+func AllBars() Prefix { return Prefix{barredFolder} }
+
+// Deliveries is the folder of what Delivery names.
+func Deliveries() Prefix { return Prefix{deliveriesFolder} }
 
 // JoinTokens is the folder of what JoinToken names.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
@@ -253,11 +282,6 @@ func (n Name) isIn(folder string) bool {
 	return len(parts) == 4 && parts[0] == workspacesFolder && parts[2] == folder
 }
 
-// BarredWorkspace returns the workspace of a name that Barred made.
-func (n Name) BarredWorkspace() (id string, ok bool) {
-	return strings.CutPrefix(n.path, barredFolder+"/")
-}
-
 // JoinToken returns the hash of a name that JoinToken made.
 func (n Name) JoinToken() (hash [32]byte, ok bool) {
 	text, ok := strings.CutPrefix(n.path, joinFolder+"/")
@@ -274,6 +298,9 @@ func (n Name) SessionKeyDay() (day int64, ok bool) {
 	day, err := strconv.ParseInt(text, 10, 64)
 	return day, ok && err == nil
 }
+
+// IsBarredToken reports whether n is one that BarredToken made.
+func (n Name) IsBarredToken() bool { return strings.HasPrefix(n.path, barredTokens+"/") }
 
 // IsRecord reports whether n is where a ledger record is.
 func (n Name) IsRecord() bool { return n.isOwn(recordName) }

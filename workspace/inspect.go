@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/store"
 )
 
 // A Condition is how a workspace is, in one word.
@@ -88,9 +90,13 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	if err != nil {
 		return nil, nil, err
 	}
+	bars, err := store.ReadBars(ctx, i.Store)
+	if err != nil {
+		return nil, nil, err
+	}
 	held, err := i.hold(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, Plan(r, held.held(), i.want(r, ownersOf(r.Repositories, installed))), nil
+	return r, Plan(r, held.held(), i.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, bars))), nil
 }

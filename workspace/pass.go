@@ -127,6 +127,10 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	if err != nil {
 		return nil, err
 	}
+	bars, err := store.ReadBars(ctx, w.issuer.Store)
+	if err != nil {
+		return nil, err
+	}
 	var items []item
 	for entry, err := range store.Records(ctx, w.issuer.Store) {
 		if err != nil {
@@ -139,7 +143,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 			items = append(items, item{id: id, err: err})
 			continue
 		}
-		ends, isDue := w.look(r, installed)
+		ends, isDue := w.look(r, installed, bars)
 		if isDue {
 			items = append(items, item{id: id, ends: ends})
 		}
@@ -170,8 +174,8 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 
 // look decides by the record alone whether a workspace has something due: as if
 // the store held what the ledger says.
-func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
-	want := w.issuer.want(r, ownersOf(r.Repositories, installed))
+func (w *worker) look(r *Record, installed []mint.Installation, bars store.Bars) (ends time.Time, isDue bool) {
+	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, bars))
 	held := Held{Current: map[string]string{}}
 	for _, t := range r.Tokens {
 		switch t.State {

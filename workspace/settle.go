@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
 )
 
 // maxRounds bounds how often a run plans: what one round mints, the next may
@@ -29,8 +30,17 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	want := i.want(r, ownersOf(r.Repositories, known.installed))
+	bars, err := store.ReadBars(ctx, i.Store)
+	if err != nil {
+		return err
+	}
+	want := i.want(r, allowed(ownersOf(r.Repositories, known.installed), r.ID, bars))
 	want.Since = since
+	return i.reach(ctx, r, held, want, known)
+}
+
+// reach does what Plan says until nothing is left to do.
+func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want, known knowledge) (err error) {
 	for range maxRounds {
 		want.Now = i.now()
 		steps := Plan(r, held.held(), want)

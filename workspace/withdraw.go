@@ -1,0 +1,65 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+// allowed leaves out the owners of whom the workspace is given nothing any more.
+func allowed(owners []string, id string, bars store.Bars) []string {
+	return slices.DeleteFunc(owners, func(owner string) bool { return bars.Has(id, owner) })
+}
+
+// Withdraw revokes the tokens that the workspace can read and is not to have any
+// more, because an operator barred it, an owner or the App ([store.Bars]). The
+// others stay, nothing is minted, and the record stays, too: when the bar is
+// lifted, the next run gives the workspace its tokens again. Of tokens that
+// brokers gave it knows nothing.
+func (i *Issuer) Withdraw(ctx context.Context, id string) error {
+	return i.locked(ctx, id, func(ctx context.Context) error {
+		bars, err := store.ReadBars(ctx, i.Store)
+		if err != nil {
+			return err
+		}
+		r, err := i.Load(ctx, id)
+		if errors.Is(err, store.ErrNotFound) { // of the first system
+			r, err = &Record{ID: id, Created: i.now()}, nil
+		}
+		if err != nil {
+			return err
+		}
+		held, err := i.hold(ctx, id)
+		if err != nil {
+			return err
+		}
+		return i.withdraw(ctx, r, held, bars)
+	})
+}
+
+func (i *Issuer) withdraw(ctx context.Context, r *Record, held *holdings, bars store.Bars) error {
+	var barred []Step
+	for _, s := range Plan(r, held.held(), i.want(r, allowed(r.tokenOwners(), r.ID, bars))) {
+		isBarred := bars.Has(r.ID, s.Owner)
+		if (s.Do == Revoke || s.Do == Forget) && isBarred {
+			barred = append(barred, s)
+		}
+	}
+	if err := i.round(ctx, r, held, barred, knowledge{}); err != nil {
+		return err
+	}
+	return i.copyOnly(ctx, r.ID, held)
+}
+
+// tokenOwners are the accounts, in lower case, of tokens in the ledger.
+func (r *Record) tokenOwners() []string {
+	var owners []string
+	for _, t := range r.Tokens {
+		owners = append(owners, strings.ToLower(t.Owner))
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
+}
