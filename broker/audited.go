@@ -26,6 +26,7 @@ type Entry struct {
 	Remote    string            `json:"remote,omitempty"` // address of the peer
 
 	// What.
+	Target      string            `json:"target,omitempty"` // of what an operator did
 	Host        string            `json:"host,omitempty"`
 	Repository  string            `json:"repository,omitempty"`
 	Operation   string            `json:"operation,omitempty"`
@@ -46,7 +47,10 @@ const (
 	KindIntent   = "intent"   // GitHub is about to be asked for a token
 	KindMinted   = "minted"   // it gave one, or did not
 	KindRevoked  = "revoked"  // a token was revoked
-	KindBarred   = "barred"   // an operator took everything from a workspace
+	KindBarred   = "barred"   // an operator took everything from a workspace, an account or the App
+	KindAdmitted = "admitted" // an operator took a bar away
+	KindLogin    = "login"    // an operator came to the status page, or did not
+	KindGitHub   = "github"   // GitHub said that something changed
 	KindExchange = "exchange" // a join token or a session is exchanged for a session; without a decision, it is about to be
 	KindConfig   = "config"   // another generation of the policy is in force
 )

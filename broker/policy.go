@@ -16,15 +16,20 @@ import (
 // A Policy is one generation of what the configuration says about callers. It
 // is never changed; a reload makes another. The zero Policy refuses everybody.
 type Policy struct {
-	Hash  string   // of everything that it was made from
-	Hosts []string // canonical; what git calls the GitHub that is served
-	Rules []Rule   // the first that matches decides
+	Hash      string         // of everything that it was made from
+	Hosts     []string       // canonical; what git calls the GitHub that is served
+	Rules     []Rule         // the first that matches decides
+	Operators []OperatorRule // none means that there are no operators
 }
 
 // A Rule gives callers a workspace and a profile.
 type Rule struct {
 	Name string     // "callers[0] ci", for audit and messages
 	By   Identifier // proves the caller; rules may share one
+	// Method is the Method of the callers that By proves; "" where that is not
+	// known beforehand.
+	Method string
+	Issuer string // the claim iss of those callers; "" where they have none
 	// Match says whether the rule is for a caller; nil is for everybody that By
 	// proves.
 	Match     Matcher
@@ -171,16 +176,24 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 			return w, err
 		}
 	}
-	switch {
-	case isProved:
+	if isProved {
 		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
-	case invalid != nil:
-		if refusal, ok := errors.AsType[*Refusal](invalid); ok {
-			return Workspace{}, refusal
-		}
-		return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: oneline.Escape(clip(invalid.Error()))}
 	}
-	return Workspace{}, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "the request carries no identity that the broker knows"}
+	return Workspace{}, unproved(invalid)
+}
+
+// unproved is the answer to a request that proves nothing. invalid is why its
+// proof does not hold, or that this cannot be found out now; nil says that it has
+// none.
+func unproved(invalid error) *Refusal {
+	if refusal, ok := errors.AsType[*Refusal](invalid); ok {
+		return refusal
+	}
+	detail := "the request carries no identity that the broker knows"
+	if invalid != nil {
+		detail = oneline.Escape(clip(invalid.Error()))
+	}
+	return &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: detail}
 }
 
 // apply gives the caller what the rule says, if it is for the caller. A rule

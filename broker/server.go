@@ -31,6 +31,10 @@ type Server struct {
 
 	// Observe is told of every answer, for metrics; nil means nobody is.
 	Observe func(Observation)
+
+	// Mounted are handlers besides the server's own, by the pattern of
+	// [http.ServeMux]; nil means none.
+	Mounted map[string]http.Handler
 }
 
 // An Observation is one answer, with few possible values in each field.
@@ -57,7 +61,17 @@ func (s *Server) Handler() http.Handler {
 	for path, e := range s.Extra {
 		mux.HandleFunc(path, s.serve(e.Name, e.serve))
 	}
+	for pattern, handler := range s.Mounted {
+		mux.Handle(pattern, handler)
+	}
 	return mux
+}
+
+// Handle makes a handler that does what all endpoints share: the request's id,
+// the problem document of a refusal, the log and the metrics. name is for
+// metrics.
+func (s *Server) Handle(name string, handle func(w http.ResponseWriter, r *http.Request, id string) error) http.Handler {
+	return s.serve(name, Endpoint{name, handle}.serve)
 }
 
 func (s *Server) now() time.Time {

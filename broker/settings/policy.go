@@ -22,6 +22,15 @@ func (c Caller) methods() int {
 	return n
 }
 
+// issuer is the claim iss of the callers that a rule is for; "" where they have
+// none.
+func (c Caller) issuer() string {
+	if c.OIDC != nil {
+		return c.OIDC.Issuer
+	}
+	return ""
+}
+
 func (c Caller) check(f *File) error {
 	if c.methods() != 1 {
 		return errors.New("a rule has exactly one of: socket, oidc, aws, mtls, join")
@@ -35,6 +44,11 @@ func (c Caller) check(f *File) error {
 	if f.ByName[c.Profile] == nil {
 		return fmt.Errorf("there is no profile %q", c.Profile)
 	}
+	return c.checkAsked()
+}
+
+// checkAsked says what is wrong with what is asked of tokens and claims.
+func (c Caller) checkAsked() error {
 	if c.OIDC != nil {
 		if err := c.OIDC.Check(); err != nil {
 			return fmt.Errorf("oidc: %w", err)
@@ -129,6 +143,11 @@ func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Pol
 	if len(p.Hosts) == 0 {
 		p.Hosts = []string{hostOf(f.GitHubURL)}
 	}
+	operators, err := f.operators(of)
+	if err != nil {
+		return nil, err
+	}
+	p.Operators = operators
 	for i, c := range f.Callers {
 		by, err := of(c)
 		if err != nil {
@@ -138,7 +157,7 @@ func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Pol
 		if err != nil {
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)
 		}
-		p.Rules = append(p.Rules, broker.Rule{Name: f.RuleName(i), By: by, Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
+		p.Rules = append(p.Rules, broker.Rule{Name: f.RuleName(i), By: by, Method: c.Method(), Issuer: c.issuer(), Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
 	}
 	return p, nil
 }

@@ -32,14 +32,16 @@ const maxFile = 1 << 20 // bytes
 
 // A File is the configuration as it stands. See docs/broker.md.
 type File struct {
-	Listen    Texts    `yaml:"listen"` // https://HOST:PORT or unix:///PATH
-	TLS       TLS      `yaml:"tls"`
-	Store     string   `yaml:"store"`
-	GitHubURL string   `yaml:"github_url"`
-	Hosts     []string `yaml:"hosts"` // what git calls the GitHub; none means the host of github_url
-	Audit     Audit    `yaml:"audit"`
-	Profiles  []string `yaml:"profiles"`
-	Callers   []Caller `yaml:"callers"`
+	Listen    Texts      `yaml:"listen"` // https://HOST:PORT or unix:///PATH
+	TLS       TLS        `yaml:"tls"`
+	Store     string     `yaml:"store"`
+	GitHubURL string     `yaml:"github_url"`
+	Hosts     []string   `yaml:"hosts"` // what git calls the GitHub; none means the host of github_url
+	Audit     Audit      `yaml:"audit"`
+	Profiles  []string   `yaml:"profiles"`
+	Callers   []Caller   `yaml:"callers"`
+	Operators []Operator `yaml:"operators"` // none means that nobody may look and revoke
+	Webhook   Webhook    `yaml:"webhook"`
 
 	SocketMode Mode   `yaml:"socket_mode"` // of the sockets of listen; 0 means 0660
 	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means none are served
@@ -231,6 +233,11 @@ func (f *File) check() error {
 	for i, c := range f.Callers {
 		if err := c.check(f); err != nil {
 			bad = append(bad, fmt.Errorf("callers[%d]: %w", i, err))
+		}
+	}
+	for i, o := range f.Operators {
+		if err := o.check(); err != nil {
+			bad = append(bad, fmt.Errorf("operators[%d]: %w", i, err))
 		}
 	}
 	return oneline.Join(bad...)

@@ -1,0 +1,147 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// The paths of operators, below the broker's base.
+const (
+	WorkspacesPath = "/v1/workspaces"   // GET; …/{id}/revoke is POST, …/{id}/bar is DELETE
+	KillPath       = "/v1/kill"         // POST a Target
+	AdmitPath      = "/v1/admit"        // POST a Target
+	ExplainPath    = "/v1/explain"      // GET for oneself, POST for another caller
+	OpenAPIPath    = "/v1/openapi.json" // GET
+)
+
+// MaxPage is the most workspaces that one answer lists.
+const MaxPage = 500
+
+// A Target is what everything is taken from: exactly one of these.
+type Target struct {
+	Workspace string `json:"workspace,omitempty"`
+	Owner     string `json:"owner,omitempty"` // an account of GitHub
+	App       bool   `json:"app,omitempty"`   // all
+}
+
+// A Revocation is what came of taking everything from a target. It is barred
+// whatever Pending says.
+type Revocation struct {
+	Target
+	Revoked []string `json:"revoked"` // base64(sha256(token)), as in GitHub's audit log
+	Pending int      `json:"pending"` // what could not be done yet and is tried again
+}
+
+// A WorkspacePage lists workspaces by id.
+type WorkspacePage struct {
+	Workspaces []WorkspaceState `json:"workspaces"`
+	Next       string           `json:"next,omitempty"` // to be sent as "after"; "" at the end
+}
+
+// A WorkspaceState is what a workspace has been given.
+type WorkspaceState struct {
+	ID       string       `json:"id"`
+	Barred   bool         `json:"barred"`
+	Rule     string       `json:"rule,omitempty"`
+	Profile  string       `json:"profile,omitempty"`
+	LastSeen time.Time    `json:"last_seen,omitzero"` // by the replica that answers
+	Tokens   []TokenState `json:"tokens"`             // alive
+}
+
+// The kinds of tokens.
+const (
+	Vended    = "vended"    // answered by a broker
+	Delivered = "delivered" // put where the workspace reads it
+)
+
+// A TokenState is a token without its text.
+type TokenState struct {
+	Hash         string            `json:"hashed_token"` // base64(sha256(token)), as in GitHub's audit log
+	Kind         string            `json:"kind"`         // Vended or Delivered
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+}
+
+// An ExplainRequest asks what a caller of that method with those claims would
+// get.
+type ExplainRequest struct {
+	Host        string            `json:"host"`
+	Repo        string            `json:"repo"`
+	Operation   string            `json:"operation"`
+	Permissions map[string]string `json:"permissions,omitempty"`
+	Method      string            `json:"method,omitempty"` // "socket", "oidc", …; "" is any
+	Claims      map[string]any    `json:"claims"`
+}
+
+// An Explanation is why a caller would or would not get a token. Nothing is
+// minted for it.
+type Explanation struct {
+	Granted   bool   `json:"granted"`          // by the policy and, as far as can be told, by GitHub
+	Reason    string `json:"reason,omitempty"` // of the refusal, in one word
+	Detail    string `json:"detail"`
+	Policy    string `json:"policy"` // the hash of the generation in force
+	Rule      string `json:"rule,omitempty"`
+	Workspace string `json:"workspace,omitempty"`
+	Profile   string `json:"profile,omitempty"`
+
+	Repository  string            `json:"repository,omitempty"`
+	Permissions map[string]string `json:"permissions,omitempty"` // that the token would have
+
+	Rules  []RuleVerdict `json:"rules,omitempty"`  // up to the one that decides
+	GitHub *GitHubView   `json:"github,omitempty"` // nil where the policy refuses
+	Untold []string      `json:"untold,omitempty"` // what nobody can tell without trying
+}
+
+// A RuleVerdict is what one rule said.
+type RuleVerdict struct {
+	Rule    string `json:"rule"`
+	Matches bool   `json:"matches"`
+	Note    string `json:"note,omitempty"`
+}
+
+// A GitHubView is what GitHub says without being asked for a token.
+type GitHubView struct {
+	Installation int64             `json:"installation,omitempty"` // 0 where there is none
+	Account      string            `json:"account,omitempty"`
+	Reaches      bool              `json:"reaches"` // the repository
+	Suspended    bool              `json:"suspended"`
+	Lacking      map[string]string `json:"lacking,omitempty"` // permissions that the installation was not granted
+}
+
+// ReadJSON reads the body of an operator's request: one JSON object of at most
+// max bytes without unknown keys. The error is a [Problem].
+func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) error {
+	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
+		return NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBytes))
+	dec.DisallowUnknownFields()
+	dec.UseNumber()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("something follows the request")
+		}
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", maxBytes))
+	}
+	if err != nil {
+		return NewProblem(http.StatusBadRequest, "the request is not the JSON object that is wanted here")
+	}
+	return nil
+}
+
+// WriteJSON answers with v. Nothing on the way may keep it.
+func WriteJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return write(w, status, MediaType, body)
+}

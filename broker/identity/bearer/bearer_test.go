@@ -1,0 +1,75 @@
+package bearer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+const token = "operator-0123456789abcdef0123"
+
+func hashOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+func TestOnlyTheTokenOfTheHash(t *testing.T) {
+	i, err := Parse(hashOf(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		header []string
+		want   bool
+	}{
+		{"the token", []string{"Bearer " + token}, true},
+		{"nothing", nil, false},
+		{"its hash", []string{"Bearer " + hashOf(token)}, false},
+		{"its beginning", []string{"Bearer " + token[:len(token)-1]}, false},
+		{"more than it", []string{"Bearer " + token + "x"}, false},
+		{"the token as a password", []string{"Basic " + token}, false},
+		{"the token twice", []string{"Bearer " + token, "Bearer " + token}, false},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Authorization"] = c.header
+		got, err := i.Identify(t.Context(), r)
+		if c.want && (err != nil || got.Method != "token" || strings.Contains(got.Subject, token)) {
+			t.Errorf("%s: Identify = %+v, %v, want the operator", c.name, got, err)
+		}
+		if !c.want && !errors.Is(err, broker.ErrNoProof) {
+			t.Errorf("%s: Identify = %+v, %v, want ErrNoProof", c.name, got, err)
+		}
+	}
+}
+
+// Who configures the hash of a short token has one that can be guessed.
+func TestAShortTokenIsNobody(t *testing.T) {
+	i, err := Parse(hashOf("hunter2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer hunter2")
+	if _, err := i.Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
+		t.Errorf("Identify = %v, want ErrNoProof", err)
+	}
+}
+
+func TestTheZeroIdentifierIsNobody(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	if _, err := (Identifier{}).Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
+		t.Errorf("Identify = %v, want ErrNoProof", err)
+	}
+	for _, text := range []string{"", "x", hashOf(token)[1:], hashOf(token) + "00", strings.Repeat("0", 64)} {
+		if i, err := Parse(text); err == nil {
+			t.Errorf("Parse(%q) = %v, want an error", text, i)
+		}
+	}
+}

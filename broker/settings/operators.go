@@ -1,0 +1,116 @@
+package settings
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/bearer"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// An Operator is a rule for who may look at what was given, and take it away: how
+// they prove who they are, as callers do, or by a token of which the hash is here.
+type Operator struct {
+	Caller      `yaml:",inline"`
+	TokenSHA256 string `yaml:"token_sha256"`
+}
+
+// Webhook says how GitHub proves that it speaks.
+type Webhook struct {
+	SecretFile string `yaml:"secret_file"`
+}
+
+// maxSecret bounds the file of a secret, in bytes.
+const maxSecret = 4 << 10
+
+// Secret reads the file. The error is one line.
+func (w Webhook) Secret() (string, error) {
+	what := "read the webhook's secret " + w.SecretFile
+	f, err := os.Open(w.SecretFile)
+	if err != nil {
+		return "", oneline.Wrap(what, bare(err), "write the secret that the App's settings have")
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(data) > maxSecret {
+		err = fmt.Errorf("it is longer than %d bytes", maxSecret)
+	}
+	if err != nil {
+		return "", oneline.Wrap(what, bare(err), "")
+	}
+	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+func (o Operator) check() error {
+	methods := o.methods()
+	if o.TokenSHA256 != "" {
+		methods++
+	}
+	switch {
+	case methods != 1:
+		return errors.New("an operator has exactly one method of proof: token_sha256, or one that callers have")
+	case o.Workspace != "" || o.Profile != "":
+		return errors.New("an operator has no workspace and no profile")
+	}
+	if o.TokenSHA256 != "" {
+		if len(o.Claims) > 0 {
+			return errors.New("a token has no claims")
+		}
+		_, err := bearer.Parse(o.TokenSHA256)
+		return err
+	}
+	if o.Join != nil {
+		return errors.New("sessions are for workspaces")
+	}
+	if err := o.checkProof(); err != nil {
+		return err
+	}
+	if len(o.Claims)+len(o.Asked()) == 0 {
+		return errors.New("it is for everybody who proves anything; write claims, or the uid of a socket")
+	}
+	return o.checkAsked()
+}
+
+// rule makes the rule; at is its place.
+func (o Operator) rule(at int, of func(Caller) (broker.Identifier, error)) (broker.OperatorRule, error) {
+	r := broker.OperatorRule{Name: o.Name}
+	if r.Name == "" {
+		r.Name = fmt.Sprintf("operators[%d]", at)
+	}
+	said, err := yaml.Marshal(o)
+	if err != nil {
+		return r, err
+	}
+	sum := sha256.Sum256(said)
+	r.Key = hex.EncodeToString(sum[:16])
+	if o.TokenSHA256 != "" {
+		r.By, err = bearer.Parse(o.TokenSHA256)
+		return r, err
+	}
+	if r.By, err = of(o.Caller); err != nil {
+		return r, err
+	}
+	r.Match, err = o.match()
+	return r, err
+}
+
+// operators makes the rules of all.
+func (f *File) operators(of func(Caller) (broker.Identifier, error)) ([]broker.OperatorRule, error) {
+	var rules []broker.OperatorRule
+	for i, o := range f.Operators {
+		r, err := o.rule(i, of)
+		if err != nil {
+			return nil, fmt.Errorf("operators[%d]: %w", i, err)
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}

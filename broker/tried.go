@@ -1,0 +1,37 @@
+package broker
+
+import "net/http"
+
+// A Verdict is what one rule says of a caller.
+type Verdict struct {
+	Rule    string
+	Matches bool
+	Note    string // why it does not, where that is no claim
+}
+
+// Try finds out which workspace a caller would be, had it proved what it says,
+// and what each rule said up to the one that decides. A caller without a method
+// may have proved itself by any.
+func (p *Policy) Try(c Caller) (Workspace, []Verdict, error) {
+	var said []Verdict
+	for _, rule := range p.Rules {
+		if rule.Method != "" && c.Method != "" && rule.Method != c.Method {
+			said = append(said, Verdict{Rule: rule.Name, Note: "it is for " + rule.Method})
+			continue
+		}
+		if issuer, _ := c.Claim("iss"); rule.Issuer != "" && issuer != rule.Issuer {
+			said = append(said, Verdict{Rule: rule.Name, Note: "it is for the issuer " + rule.Issuer + ", which the claim iss has to say"})
+			continue
+		}
+		w, ok, err := p.apply(rule, c)
+		v := Verdict{Rule: rule.Name, Matches: ok || err != nil}
+		if err != nil {
+			v.Note = refusalOf(err).Detail
+		}
+		said = append(said, v)
+		if ok || err != nil {
+			return w, said, err
+		}
+	}
+	return Workspace{}, said, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
+}
