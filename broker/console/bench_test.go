@@ -1,0 +1,159 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/broker/identity/awsidentity"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/keyset"
+)
+
+const webhookSecret = "webhook-secret-0123456789"
+
+// bench is a replica with a console.
+type bench struct {
+	*brokertest.Bench
+	console  *Console
+	sessions *join.Identifier
+}
+
+func newReplica(g *brokertest.GitHub) *bench {
+	g.T.Helper()
+	recorder := new(Recorder)
+	b := &bench{Bench: brokertest.NewBench(g, func(j broker.Journal) broker.Journal {
+		recorder.Next = j
+		return recorder
+	})}
+	b.console = New(Options{
+		Server: b.Server, Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder,
+		Secret: func() (string, error) { return webhookSecret, nil }, AuditHead: func() string { return "head-of-the-chain" },
+	})
+	b.Server.Mounted = b.console.Routes()
+	keys := &keyset.Set{Store: g.Store, Now: g.Now}
+	b.sessions = &join.Identifier{Keys: keys, Now: g.Now}
+	desk := &join.Desk{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Bar: b.Bars, Journal: b.Server.Journal}
+	b.Server.Extra = map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: (&awsidentity.Nonces{Keys: keys, Now: g.Now}).Endpoint()}
+	b.Policy.Rules = append(b.Policy.Rules, broker.Rule{Name: "joined", By: b.sessions, Method: join.Method, Match: (join.Settings{}).Match("joined"), Workspace: "{claim.workspace}", Profile: b.Policy.Rules[1].Profile})
+	return b
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	return newReplica(brokertest.NewGitHub(t))
+}
+
+// operate calls an endpoint as the operator, which has to answer with a status,
+// and decodes the answer.
+func operate[T any](b *bench, method, target, body string, status int) T {
+	b.T.Helper()
+	got := b.Do("night", method, target, body)
+	var answer T
+	if got.Code != status {
+		b.T.Fatalf("%s %s %s = %d %s, want %d", method, target, body, got.Code, got.Body, status)
+	}
+	if err := json.Unmarshal(got.Body.Bytes(), &answer); err != nil && got.Body.Len() > 0 {
+		b.T.Fatalf("%s %s answers %q: %v", method, target, got.Body, err)
+	}
+	return answer
+}
+
+// alive are the hashes of the tokens that GitHub takes.
+func (b *bench) alive() []string {
+	hashes := []string{}
+	for _, t := range b.Tokens() {
+		hashes = append(hashes, t.Hash)
+	}
+	slices.Sort(hashes)
+	return hashes
+}
+
+func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want int) {
+	t.Helper()
+	if got.Code != want {
+		t.Errorf("%s: %d %s, want %d", what, got.Code, got.Body, want)
+	}
+}
+
+var operatorsOnly = []struct{ method, path, body string }{
+	{http.MethodGet, api.WorkspacesPath, ""},
+	{http.MethodPost, api.WorkspacesPath + "/sb-1/revoke", ""},
+	{http.MethodDelete, api.WorkspacesPath + "/sb-1/bar", ""},
+	{http.MethodPost, api.KillPath, `{"workspace":"sb-1"}`},
+	{http.MethodPost, api.AdmitPath, `{"workspace":"sb-1"}`},
+	{http.MethodPost, api.ExplainPath, `{"host":"github.com","repo":"acme/widgets","operation":"read","claims":{"id":"ci"}}`},
+}
+
+func TestOperatorsOnly(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	for _, c := range operatorsOnly {
+		for who, want := range map[string]int{"": 401, "sb-1": 401, "forged": 401} {
+			wantCode(t, c.method+" "+c.path+" by "+who, b.Do(who, c.method, c.path, c.body), want)
+		}
+	}
+	if n := len(b.alive()); n != 1 {
+		t.Errorf("%d tokens are alive, want the one", n)
+	}
+	b.Policy = &broker.Policy{Hash: "without operators", Rules: b.Policy.Rules, Hosts: b.Policy.Hosts}
+	for _, c := range operatorsOnly {
+		wantCode(t, c.method+" "+c.path+" without operators", b.Do("night", c.method, c.path, c.body), 403)
+	}
+	wantCode(t, "the page without operators", b.Do("night", "GET", "/", ""), 403)
+	for _, e := range b.Journal.Of(broker.KindRequest)[1:] {
+		if e.Decision != broker.Refused || e.Operation == "" {
+			t.Errorf("the journal has %+v, want refusals", e)
+		}
+	}
+}
+
+func TestOtherMethodsAndBodies(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"PUT", api.WorkspacesPath, "", 405},
+		{"GET", api.KillPath, "", 405},
+		{"DELETE", api.ExplainPath, "", 405},
+		{"POST", api.OpenAPIPath, "", 405},
+		{"POST", api.KillPath, `{}`, 400},
+		{"POST", api.KillPath, `{"app":true,"owner":"acme"}`, 400},
+		{"POST", api.KillPath, `{"app":false}`, 400},
+		{"POST", api.KillPath, `{"owner":"../acme"}`, 400},
+		{"POST", api.KillPath, `{"everything":true}`, 400},
+		{"POST", api.KillPath, `{"app":true}{}`, 400},
+		{"POST", api.KillPath, `["app"]`, 400},
+		{"POST", api.WorkspacesPath + "/..%2Fx/revoke", "", 400},
+		{"GET", api.WorkspacesPath + "?limit=0", "", 400},
+		{"GET", api.WorkspacesPath + "?limit=501", "", 400},
+		{"GET", api.WorkspacesPath + "?after=..%2F", "", 400},
+	} {
+		got := b.Do("night", c.method, c.path, c.body)
+		wantCode(t, c.method+" "+c.path+" "+c.body, got, c.want)
+		if kind := got.Header().Get("Content-Type"); kind != api.ProblemMediaType {
+			t.Errorf("%s %s answers %q, want a problem document", c.method, c.path, kind)
+		}
+	}
+	bars, err := b.Bars.All(t.Context())
+	if err != nil || !bars.IsEmpty() {
+		t.Errorf("barred is %+v, %v, want nobody", bars, err)
+	}
+}
+
+// A page elsewhere that a browser with a client certificate opens gets nowhere.
+func TestCrossOriginIsRefused(t *testing.T) {
+	b := newBench(t)
+	r := httptest.NewRequest("POST", api.WorkspacesPath+"/sb-1/revoke", nil)
+	r.Header.Set("Authorization", "Bearer "+brokertest.OperatorToken)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, r)
+	wantCode(t, "a form of another site", w, 403)
+}

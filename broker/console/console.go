@@ -1,0 +1,188 @@
+// Package console is what operators of a broker see and do, and what GitHub tells
+// a broker without being asked.
+//
+// Operators look at what workspaces were given, take it away from a workspace, an
+// account or everybody, and ask what a caller would get: by JSON under /v1, and on
+// a page in a browser. Taking away comes in an order that a crash cannot turn
+// into a token that lives on unseen: the bar is in the store first, then each
+// token is marked, revoked at GitHub, written down and deleted. What fails is
+// done by [Console.Reconcile], which any replica runs.
+package console
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// Options are the parts of the broker that a Console works on. Those that have no
+// comment must be set.
+type Options struct {
+	Server *broker.Server // its Policy, Journal, Log, Now and Observe are used
+	Store  store.Store
+	App    *mint.App
+	Bars   *broker.Bars // its Took is set by New
+	Cache  *broker.Cache
+
+	// Recorder has seen what the journal was told; nil means that the page shows
+	// neither refusals nor when a workspace was last seen.
+	Recorder *Recorder
+	// Issuer takes away tokens that were delivered to workspaces; nil means one
+	// of App and Store.
+	Issuer *workspace.Issuer
+	// Budget is asked before GitHub is, for a workspace that has something
+	// explained; nil lets all through.
+	Budget func(workspace string) error
+	// Secret is what GitHub signs webhooks with, read anew for each; nil means
+	// that there are none.
+	Secret func() (string, error)
+	// Keys are what logins are signed with, so that one holds at all replicas; nil
+	// means those of Store.
+	Keys *keyset.Set
+	// AuditHead is the end of the audit log's chain, for the page; nil means that
+	// it is not shown.
+	AuditHead func() string
+}
+
+// A Console serves operators. Make it with [New].
+type Console struct {
+	Options
+	csrf       *http.CrossOriginProtection
+	logins     *limiter
+	installed  installations
+	deliveries deliveries
+	reconciler reconciler
+	webhooks   chan struct{} // holds one for each delivery that is being read
+}
+
+// New makes a Console. Nothing is asked or written yet.
+func New(o Options) *Console {
+	if o.Issuer == nil {
+		o.Issuer = &workspace.Issuer{App: o.App, Store: o.Store, Now: o.Server.Now, Patience: 5 * time.Second}
+	}
+	if o.Recorder == nil {
+		o.Recorder = new(Recorder)
+	}
+	if o.Keys == nil {
+		o.Keys = &keyset.Set{Store: o.Store, Now: o.Server.Now}
+	}
+	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), webhooks: make(chan struct{}, maxReading)}
+	c.logins = &limiter{now: c.now}
+	o.Bars.Took = c.forget
+	return c
+}
+
+func (c *Console) now() time.Time {
+	if c.Server.Now == nil {
+		return time.Now()
+	}
+	return c.Server.Now()
+}
+
+// Routes are the endpoints, for [broker.Server.Mounted].
+func (c *Console) Routes() map[string]http.Handler {
+	routes := map[string]http.Handler{
+		api.WorkspacesPath:                  c.operators("workspaces", methods{http.MethodGet: c.listWorkspaces}),
+		api.WorkspacesPath + "/{id}/revoke": c.operators("revoke", methods{http.MethodPost: c.revokeWorkspace}),
+		api.WorkspacesPath + "/{id}/bar":    c.operators("admit", methods{http.MethodDelete: c.admitWorkspace}),
+		api.KillPath:                        c.operators("kill", methods{http.MethodPost: c.kill}),
+		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.admitTarget}),
+		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
+		api.OpenAPIPath:                     c.Server.Handle("openapi", serveOpenAPI),
+	}
+	if c.Secret != nil {
+		routes[WebhookPath] = c.Server.Handle("webhook", c.webhook)
+	}
+	for pattern, handler := range c.pages() {
+		routes[pattern] = handler
+	}
+	return routes
+}
+
+// request is one call of an operator.
+type request struct {
+	*http.Request
+	w   http.ResponseWriter
+	id  string
+	who broker.Operator
+}
+
+// methods are the handlers of one path.
+type methods map[string]func(request) error
+
+// operators serves a path to operators only.
+func (c *Console) operators(name string, by methods) http.Handler {
+	return c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
+		handle := by[r.Method]
+		if handle == nil {
+			return notAllowed(w, by)
+		}
+		who, err := c.Server.Policy().Operator(r.Context(), r)
+		if err != nil {
+			return c.stranger(r, id, err)
+		}
+		return handle(request{r, w, id, who})
+	}))
+}
+
+func notAllowed(w http.ResponseWriter, by methods) error {
+	var known []string
+	for method := range by {
+		known = append(known, method)
+	}
+	w.Header().Set("Allow", strings.Join(known, ", "))
+	return &broker.Refusal{Status: http.StatusMethodNotAllowed, Reason: broker.ReasonRequest, Detail: "this path is for " + strings.Join(known, " and ")}
+}
+
+// stranger writes down that somebody who is no operator asked for what is
+// theirs.
+func (c *Console) stranger(r *http.Request, id string, err error) error {
+	e := broker.Entry{Time: c.now().UTC(), Kind: broker.KindRequest, RequestID: id, Remote: r.RemoteAddr, Operation: r.Method + " " + r.URL.Path, Decision: broker.Refused, Policy: c.Server.Policy().Hash}
+	if refusal, ok := errors.AsType[*broker.Refusal](err); ok {
+		e.Reason, e.Detail = refusal.Reason, refusal.Detail
+	}
+	if writeErr := c.Server.Journal.Write(context.WithoutCancel(r.Context()), e, false); writeErr != nil {
+		return unwritten(errors.Join(err, writeErr))
+	}
+	return err
+}
+
+func unwritten(err error) error {
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonAudit, RetryAfter: retry, Err: err,
+		Detail: "the broker's audit log cannot be written",
+	}
+}
+
+// retry is when a caller may try again after something of ours failed.
+const retry = 10 * time.Second
+
+func noStore(err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retry, Err: err, Detail: "the broker's store cannot be had"}
+}
+
+func bad(detail string) error {
+	return &broker.Refusal{Status: http.StatusBadRequest, Reason: broker.ReasonRequest, Detail: detail}
+}
+
+// entry is the beginning of what is written down of an operator's action.
+func (c *Console) entry(kind string, r request, target string) broker.Entry {
+	return broker.Entry{
+		Time: c.now().UTC(), Kind: kind, RequestID: r.id, Method: r.who.Method, Subject: r.who.Subject, Rule: r.who.Name,
+		Policy: c.Server.Policy().Hash, Remote: r.RemoteAddr, Target: target, Decision: broker.Granted,
+	}
+}
+
+func (c *Console) log(ctx context.Context, what string, err error) {
+	c.Server.Log.LogAttrs(ctx, slog.LevelError, what, slog.String("error", err.Error()))
+}

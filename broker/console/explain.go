@@ -1,0 +1,176 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// maxExplain bounds a request with claims, in bytes.
+const maxExplain = 64 << 10
+
+// explain answers /v1/explain: with GET a caller hears about itself, with POST an
+// operator about any caller.
+func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) error {
+	switch r.Method {
+	case http.MethodGet:
+		return c.explainSelf(w, r, id)
+	case http.MethodPost:
+		who, err := c.Server.Policy().Operator(r.Context(), r)
+		if err != nil {
+			return c.stranger(r, id, err)
+		}
+		return c.explainOther(request{r, w, id, who})
+	}
+	return notAllowed(w, methods{http.MethodGet: nil, http.MethodPost: nil})
+}
+
+func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string) error {
+	who, err := c.Server.Policy().Resolve(r.Context(), r)
+	if err != nil {
+		return c.stranger(r, id, err)
+	}
+	q := r.URL.Query()
+	ask, err := askOf(api.TokenRequest{Host: q.Get("host"), Repo: q.Get("repo"), Operation: cmp.Or(q.Get("operation"), api.Read)})
+	if err != nil {
+		return err
+	}
+	if c.Budget != nil {
+		if err := c.Budget(who.ID); err != nil {
+			return err
+		}
+	}
+	return api.WriteJSON(w, http.StatusOK, c.explained(r.Context(), who, ask))
+}
+
+func (c *Console) explainOther(r request) error {
+	var said api.ExplainRequest
+	if err := api.ReadJSON(r.w, r.Request, maxExplain, &said); err != nil {
+		return err
+	}
+	ask, err := askOf(api.TokenRequest{Host: said.Host, Repo: said.Repo, Operation: cmp.Or(said.Operation, api.Read), Permissions: said.Permissions})
+	if err != nil {
+		return err
+	}
+	policy := c.Server.Policy()
+	who, verdicts, err := policy.Try(broker.Caller{Method: said.Method, Claims: said.Claims})
+	if err != nil {
+		refused := refusal(err)
+		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}
+		return api.WriteJSON(r.w, http.StatusOK, e)
+	}
+	e := c.explained(r.Context(), who, ask)
+	e.Rules, e.Untold = verdictsOf(verdicts), append(e.Untold, untoldProof)
+	return api.WriteJSON(r.w, http.StatusOK, e)
+}
+
+func verdictsOf(verdicts []broker.Verdict) []api.RuleVerdict {
+	var out []api.RuleVerdict
+	for _, v := range verdicts {
+		out = append(out, api.RuleVerdict(v))
+	}
+	return out
+}
+
+func askOf(r api.TokenRequest) (broker.Ask, error) {
+	if err := r.Check(); err != nil {
+		return broker.Ask{}, bad(err.Error())
+	}
+	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
+	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions}, nil
+}
+
+func refusal(err error) *broker.Refusal {
+	if r, ok := errors.AsType[*broker.Refusal](err); ok {
+		return r
+	}
+	return &broker.Refusal{Status: http.StatusInternalServerError, Reason: broker.ReasonInternal, Detail: "the broker could not tell"}
+}
+
+// What nobody can tell without trying.
+const (
+	untoldProof   = "whether the caller could prove these claims"
+	untoldRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
+	untoldGitHub  = "what GitHub grants: it could not be asked"
+	untoldRevoked = "whether the workspace is barred: the store could not be read"
+)
+
+// explained is what the policy, the bars and GitHub say, in the order in which a
+// request meets them.
+func (c *Console) explained(ctx context.Context, w broker.Workspace, a broker.Ask) api.Explanation {
+	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: a.Repo()}
+	if w.Profile != nil {
+		e.Profile = w.Profile.Name
+	}
+	scope, err := broker.Authorize(w, a)
+	if err != nil {
+		refused := refusal(err)
+		e.Reason, e.Detail = refused.Reason, refused.Detail
+		return e
+	}
+	e.Permissions = scope.Permissions
+	barred, err := c.Bars.BarredFor(ctx, w.ID, scope.Owner)
+	if err != nil {
+		e.Untold = append(e.Untold, untoldRevoked)
+	}
+	if barred {
+		e.Reason, e.Detail = broker.ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+scope.Owner+" was"
+		return e
+	}
+	c.github(ctx, scope, &e)
+	return e
+}
+
+// github asks where the App is installed, and mints nothing.
+func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation) {
+	e.GitHub = &api.GitHubView{}
+	found, err := c.App.InstallationFor(ctx, s.Owner, s.Name)
+	if err != nil {
+		c.absent(ctx, s, err, e)
+		return
+	}
+	e.GitHub.Installation, e.GitHub.Account, e.GitHub.Reaches, e.GitHub.Suspended = found.ID, found.Account.Login, true, found.Suspended()
+	e.GitHub.Lacking = mint.Lacking(s.Permissions, found.Permissions)
+	e.Untold = append(e.Untold, untoldRules)
+	switch {
+	case found.Suspended():
+		e.Reason, e.Detail = broker.ReasonGitHub, "the App's installation on "+found.Account.Login+" is suspended"
+	case len(e.GitHub.Lacking) > 0:
+		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+broker.LevelsText(e.GitHub.Lacking)
+	default:
+		e.Granted, e.Detail = true, "a token for "+s.Owner+"/"+s.Name+" with "+broker.LevelsText(s.Permissions)
+	}
+}
+
+// absent says why no installation reaches the repository.
+func (c *Console) absent(ctx context.Context, s broker.Scope, err error, e *api.Explanation) {
+	failure, ok := errors.AsType[*mint.Error](err)
+	e.Reason = broker.ReasonGitHub
+	switch {
+	case ok && failure.Status == http.StatusMovedPermanently:
+		e.Detail = s.Owner + "/" + s.Name + " has another name by now; write that in the profile"
+		return
+	case !ok || failure.Kind != mint.NotInstalled:
+		e.GitHub = nil
+		e.Detail, e.Untold = "GitHub could not be asked", append(e.Untold, untoldGitHub)
+		return
+	}
+	found, err := c.App.InstallationOf(ctx, s.Owner)
+	failure, ok = errors.AsType[*mint.Error](err)
+	switch {
+	case err == nil:
+		e.GitHub.Installation, e.GitHub.Account, e.GitHub.Suspended = found.ID, found.Account.Login, found.Suspended()
+		e.Detail = "the App is installed on " + found.Account.Login + ", but there is no " + s.Owner + "/" + s.Name + ", or the installation does not reach it"
+	case ok && failure.Kind == mint.NotInstalled:
+		e.Detail = "the App is not installed on " + s.Owner
+	default:
+		e.Detail, e.Untold = oneline.Escape("no installation of the App reaches "+s.Owner+"/"+s.Name), append(e.Untold, "whether the App is installed on "+s.Owner)
+	}
+}

@@ -1,0 +1,307 @@
+package console
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// The paths of the page. Only PagePath is for people to know.
+const (
+	PagePath   = "/"
+	stylePath  = "/console/style.css"
+	loginPath  = "/console/login"
+	logoutPath = "/console/logout"
+	revokePath = "/console/revoke"
+	admitPath  = "/console/admit"
+)
+
+var (
+	//go:embed style.css
+	style []byte
+	//go:embed page.html
+	pageText string
+
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair}).Parse(pageText))
+)
+
+// policyOfPages lets a page load the style sheet, send forms to where it came
+// from, and nothing else.
+const policyOfPages = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// pages are the handlers of the page, by pattern.
+func (c *Console) pages() map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET " + stylePath:   http.HandlerFunc(serveStyle),
+		"GET /{$}":           c.browser("page", c.showStatus),
+		"POST " + loginPath:  c.browser("login", c.tryLogin),
+		"POST " + logoutPath: c.browser("logout", c.doLogout),
+		"GET " + revokePath:  c.browser("page", c.askRevoke),
+		"POST " + revokePath: c.browser("revoke", c.doRevoke),
+		"POST " + admitPath:  c.browser("admit", c.doAdmit),
+	}
+}
+
+func serveStyle(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(style) // the browser has gone
+}
+
+// browser serves a path to browsers: a form of another page is refused, and
+// errors are pages.
+func (c *Console) browser(name string, handle func(request) error) http.Handler {
+	return c.readable(c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policyOfPages)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		return handle(request{Request: r, w: w, id: id})
+	})))
+}
+
+// operator finds out who looks: who is logged in, or who proves it with the
+// request.
+func (c *Console) operator(r *request) error {
+	if who, ok := c.open(r.Request); ok {
+		r.who = who
+		return nil
+	}
+	who, err := c.Server.Policy().Operator(r.Context(), r.Request)
+	r.who = who
+	return err
+}
+
+// sameOrigin reports whether a browser says that the request is of this page.
+// The cross-origin protection lets requests through that say nothing, which a
+// client without cookies may; here nobody may.
+func sameOrigin(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") != ""
+}
+
+// changing is what is asked of every form but the login.
+func (c *Console) changing(r *request) error {
+	if !sameOrigin(r.Request) {
+		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
+	}
+	if err := c.operator(r); err != nil {
+		return c.stranger(r.Request, r.id, err)
+	}
+	r.Body = http.MaxBytesReader(r.w, r.Body, maxTarget)
+	if r.ParseForm() != nil {
+		return bad("the form cannot be read")
+	}
+	return nil
+}
+
+// maxLogin bounds the form with a token, in bytes.
+const maxLogin = 32 << 10
+
+// tryLogin answers the login form: the token is shown to the rules as a client
+// would.
+func (c *Console) tryLogin(r request) error {
+	if !sameOrigin(r.Request) {
+		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
+	}
+	address := addressOf(r.Request)
+	if !c.logins.allows(address) {
+		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
+	}
+	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
+	if r.ParseForm() != nil {
+		return bad("the form cannot be read")
+	}
+	shown := r.Clone(r.Context())
+	shown.Header.Set("Authorization", "Bearer "+r.PostForm.Get("token"))
+	who, err := c.Server.Policy().Operator(r.Context(), shown)
+	e := c.entry(broker.KindLogin, request{Request: r.Request, id: r.id, who: who}, "")
+	if err != nil {
+		refused := refusal(err)
+		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
+		c.logins.failed(address)
+	}
+	if writeErr := c.Server.Journal.Write(r.Context(), e, false); writeErr != nil {
+		return unwritten(errors.Join(err, writeErr))
+	}
+	if err != nil {
+		return c.showLogin(r, http.StatusForbidden, "This token is not an operator's.")
+	}
+	if err := c.login(r.w, r.Request, who); err != nil {
+		return err
+	}
+	return seeOther(r, PagePath)
+}
+
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+func (c *Console) doLogout(r request) error {
+	if !sameOrigin(r.Request) {
+		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
+	}
+	logout(r.w, r.Request)
+	return seeOther(r, PagePath)
+}
+
+func seeOther(r request, path string) error {
+	http.Redirect(r.w, r.Request, path, http.StatusSeeOther)
+	return nil
+}
+
+// view is what the template shows: one of its parts.
+type view struct {
+	Title   string
+	Login   *loginView
+	Status  *statusView
+	Ask     *askView
+	Problem *api.Problem
+	Who     string
+}
+
+type loginView struct{ Wrong string }
+
+type askView struct {
+	Kind, Name string // of the target; as the form has them
+	What       string
+	Tokens     int
+}
+
+// show writes a page, whole.
+func (c *Console) show(r request, status int, v view) error {
+	var page bytes.Buffer
+	if err := pageTemplate.Execute(&page, v); err != nil {
+		return err
+	}
+	r.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	r.w.WriteHeader(status)
+	_, _ = r.w.Write(page.Bytes()) // the browser has gone
+	return nil
+}
+
+func (c *Console) showLogin(r request, status int, wrong string) error {
+	return c.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
+}
+
+// askRevoke asks before everything is taken from a target.
+func (c *Console) askRevoke(r request) error {
+	if err := c.operator(&r); err != nil {
+		return c.showLogin(r, http.StatusUnauthorized, "")
+	}
+	t, err := formTarget(r.URL.Query().Get)
+	if err != nil {
+		return err
+	}
+	return c.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: &askView{Kind: kindOf(t), Name: t.Workspace + t.Owner, What: t.String(), Tokens: c.countOf(r, t)}})
+}
+
+// countOf is how many tokens a workspace has, and less than 0 where that is not
+// known.
+func (c *Console) countOf(r request, t broker.Target) int {
+	if t.Workspace == "" {
+		return -1
+	}
+	page, err := c.page(r.Context(), query{begin: t.Workspace, limit: 1})
+	if err != nil || len(page.Workspaces) == 0 || page.Workspaces[0].ID != t.Workspace {
+		return -1
+	}
+	return len(page.Workspaces[0].Tokens)
+}
+
+func kindOf(t broker.Target) string {
+	switch {
+	case t.App:
+		return "app"
+	case t.Owner != "":
+		return "owner"
+	}
+	return "workspace"
+}
+
+func formTarget(get func(string) string) (broker.Target, error) {
+	var t broker.Target
+	switch name := get("name"); get("kind") {
+	case "app":
+		t.App = true
+	case "owner":
+		t.Owner = name
+	default:
+		t.Workspace = name
+	}
+	if err := t.Check(); err != nil {
+		return t, bad(oneline.Escape(err.Error()))
+	}
+	return t, nil
+}
+
+func (c *Console) doRevoke(r request) error {
+	if err := c.changing(&r); err != nil {
+		return err
+	}
+	t, err := formTarget(r.PostForm.Get)
+	if err != nil {
+		return err
+	}
+	done, err := c.take(r, t)
+	if err != nil {
+		return err
+	}
+	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d", PagePath, len(done.Revoked), done.Pending))
+}
+
+func (c *Console) doAdmit(r request) error {
+	if err := c.changing(&r); err != nil {
+		return err
+	}
+	t, err := formTarget(r.PostForm.Get)
+	if err != nil {
+		return err
+	}
+	if err := c.lift(r, t); err != nil {
+		return err
+	}
+	return seeOther(r, PagePath+"?admitted")
+}
+
+// left is a time span for people: "42 min".
+func left(d time.Duration) string {
+	if d < time.Minute {
+		return "under 1 min"
+	}
+	return fmt.Sprintf("%d min", int(d/time.Minute))
+}
+
+// clock is a moment for people, UTC.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// short is the beginning of a hash.
+func short(hash string) string { return hash[:min(12, len(hash))] }
+
+// pair is a target as a form has it.
+func pair(kind, name string) askView { return askView{Kind: kind, Name: name} }
+
+// fold compares accounts as GitHub does.
+func fold(login string) string { return protocol.FoldASCII(login) }

@@ -1,0 +1,282 @@
+package console
+
+import (
+	"crypto/tls"
+	"errors"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/brokertest"
+)
+
+// A tab is a browser that keeps cookies and says where forms come from.
+type tab struct {
+	*bench
+	cookies []*http.Cookie
+	site    string // Sec-Fetch-Site; "" sends none
+	tls     bool
+}
+
+func (b *bench) tab() *tab { return &tab{bench: b, site: "same-origin"} }
+
+func (b *tab) send(method, target string, form url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if b.tls {
+		r.TLS = new(tls.ConnectionState)
+	}
+	if b.site != "" {
+		r.Header.Set("Sec-Fetch-Site", b.site)
+	}
+	for _, c := range b.cookies {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, r)
+	if set := w.Result().Cookies(); len(set) > 0 {
+		b.cookies = set
+	}
+	return w
+}
+
+func (b *tab) signIn(token string) *httptest.ResponseRecorder {
+	return b.send("POST", loginPath, url.Values{"token": {token}})
+}
+
+func wantText(t *testing.T, what string, got *httptest.ResponseRecorder, status int, texts ...string) {
+	t.Helper()
+	wantCode(t, what, got, status)
+	shown := got.Body.String() + html.UnescapeString(got.Body.String())
+	for _, text := range texts {
+		if !strings.Contains(shown, text) {
+			t.Errorf("%s lacks %q:\n%s", what, text, got.Body)
+		}
+	}
+}
+
+func TestThePageIsForOperators(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	tab := b.tab()
+	wantText(t, "the page to a stranger", tab.send("GET", "/", nil), 401, "Sign in", `type="password"`)
+	if body := tab.send("GET", "/", nil).Body.String(); strings.Contains(body, "sb-1") {
+		t.Error("a stranger sees workspaces")
+	}
+	wantText(t, "a wrong token", tab.signIn("operator-of-another-broker-x"), 403, "not an operator")
+	got := tab.signIn(brokertest.OperatorToken)
+	wantCode(t, "the token", got, 303)
+	cookie := got.Result().Cookies()[0]
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.MaxAge != 8*3600 || strings.Contains(cookie.Value, brokertest.OperatorToken) {
+		t.Errorf("the cookie is %v", cookie)
+	}
+	wantText(t, "the page", tab.send("GET", "/", nil), 200, "sb-1", "sandboxes", "acme/widgets", "Signed in as <strong>night", b.alive()[0][:12], "min left of 60", "acme", "octo", "of 5000", "head-of-the-")
+	logins := b.Journal.Of(broker.KindLogin)
+	if len(logins) != 2 || logins[0].Decision != broker.Refused || logins[1].Rule != "night" {
+		t.Errorf("the journal has %+v, want both logins", logins)
+	}
+	wantCode(t, "sign out", tab.send("POST", logoutPath, nil), 303)
+	wantText(t, "the page afterwards", tab.send("GET", "/", nil), 401, "Sign in")
+}
+
+func TestALoginEnds(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	rules := b.Policy.Operators
+	b.Policy.Operators = []broker.OperatorRule{{Name: "night", Key: "another", By: rules[0].By}}
+	wantCode(t, "after the rule changed", tab.send("GET", "/", nil), 401)
+	b.Policy.Operators = rules
+	wantCode(t, "with the rule", tab.send("GET", "/", nil), 200)
+	b.Advance(8*time.Hour + time.Second)
+	wantCode(t, "after eight hours", tab.send("GET", "/", nil), 401)
+	for _, value := range []string{"", "x", "e30.x", strings.Repeat("a", 5000)} {
+		tab.cookies = []*http.Cookie{{Name: plainCookie, Value: value}}
+		wantCode(t, "with cookie "+value, tab.send("GET", "/", nil), 401)
+	}
+}
+
+func TestTheCookieIsSecureOverTLS(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.tls = true
+	tab.signIn(brokertest.OperatorToken)
+	if c := tab.cookies[0]; !c.Secure || c.Name != secureCookie || c.Path != "/" {
+		t.Errorf("the cookie is %v, want it for TLS only", c)
+	}
+	wantCode(t, "the page", tab.send("GET", "/", nil), 200)
+}
+
+func TestLoginsAreLimited(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	for range maxAttempts {
+		wantCode(t, "a wrong token", tab.signIn("x"), 403)
+	}
+	wantText(t, "the right one too late", tab.signIn(brokertest.OperatorToken), 429, "Too many attempts")
+	b.Advance(attemptWindow)
+	wantCode(t, "a minute later", tab.signIn(brokertest.OperatorToken), 303)
+	l := &limiter{now: time.Now}
+	for i := range maxEverybody {
+		if address := string(rune('a' + i)); l.allows(address) {
+			l.failed(address)
+		}
+	}
+	if l.allows("somebody else") {
+		t.Error("everybody together has no limit")
+	}
+}
+
+// Revoking asks first, by a page that changes nothing, and works by a form of
+// this page only.
+func TestRevokeOnThePage(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	tab := b.tab()
+	form := url.Values{"kind": {"workspace"}, "name": {"sb-1"}}
+	wantCode(t, "a stranger", tab.send("POST", revokePath, form), 401)
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the question", tab.send("GET", revokePath+"?"+form.Encode(), nil), 200, "Revoke workspace sb-1?", "1 token that is alive now stops")
+	if n := len(b.alive()); n != 1 {
+		t.Fatalf("the question alone leaves %d tokens, want 1", n)
+	}
+	for _, site := range []string{"cross-site", "same-site", "none", ""} {
+		tab.site = site
+		got := tab.send("POST", revokePath, form)
+		wantCode(t, "from "+site, got, 403)
+	}
+	if n := len(b.alive()); n != 1 {
+		t.Fatalf("forms of other pages leave %d tokens, want 1", n)
+	}
+	tab.site = "same-origin"
+	got := tab.send("POST", revokePath, form)
+	wantCode(t, "the answer", got, 303)
+	if n := len(b.alive()); n != 0 || got.Header().Get("Location") != "/?revoked=1&pending=0" {
+		t.Errorf("%d tokens are alive, to %q, want none", n, got.Header().Get("Location"))
+	}
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0", nil), 200, "Barred. 1 token revoked.", "barred", `aria-label="Admit workspace sb-1"`)
+	wantCode(t, "admit", tab.send("POST", admitPath, form), 303)
+	wantCode(t, "the workspace", b.Token("sb-1", "acme/widgets", "read"), 200)
+	for _, form := range []url.Values{{"kind": {"workspace"}}, {"kind": {"owner"}, "name": {"<b>"}}, {"name": {"../x"}}} {
+		wantText(t, "a form with "+form.Encode(), tab.send("POST", revokePath, form), 400, "<h1>Bad Request</h1>")
+	}
+	if barred := b.Journal.Of(broker.KindBarred); len(barred) != 1 || barred[0].Rule != "night" {
+		t.Errorf("the journal has %+v, want who barred", barred)
+	}
+}
+
+func TestKillOnThePage(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("ci", "acme/widgets", "read")
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the question", tab.send("GET", revokePath+"?kind=app&name=", nil), 200, "Revoke everything of the App?")
+	wantCode(t, "the answer", tab.send("POST", revokePath, url.Values{"kind": {"app"}}), 303)
+	wantText(t, "the page", tab.send("GET", "/", nil), 200, "Everything is barred.")
+	if n := len(b.alive()); n != 0 {
+		t.Errorf("%d tokens are alive, want none", n)
+	}
+	wantCode(t, "admit", tab.send("POST", admitPath, url.Values{"kind": {"app"}}), 303)
+	wantCode(t, "the workspace", b.Token("ci", "acme/widgets", "read"), 200)
+}
+
+// Nothing that a caller says is more than text, and no token is on the page.
+func TestThePageIsHarmless(t *testing.T) {
+	b := newBench(t)
+	secret := b.MustToken("ci", "acme/widgets", "read")
+	b.Do("x", "POST", "/v1/token", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`)
+	recorder := b.console.Recorder
+	evil := `"><script>alert(1)</script>`
+	recorder.note(broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: evil, Reason: evil, Detail: evil, Repository: evil})
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	got := tab.send("GET", "/?revoked=%3Cscript%3E&pending=1", nil)
+	body := got.Body.String()
+	if strings.Contains(body, "<script") || strings.Contains(body, secret) || strings.Contains(body, brokertest.OperatorToken) || strings.Contains(body, `style="`) {
+		t.Errorf("the page has a script, a token or a style of its own:\n%s", body)
+	}
+	wantText(t, "the page", got, 200, "&lt;script&gt;", "no rule of the broker is for this identity")
+	h := got.Header()
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+		"Cache-Control":           "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+	} {
+		if h.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, h.Get(name), want)
+		}
+	}
+}
+
+// What cannot be had is said in its place, and the rest is shown.
+func TestThePageWithoutGitHub(t *testing.T) {
+	b := newBench(t)
+	b.App.Client = &http.Client{Transport: failing{}}
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the page", tab.send("GET", "/", nil), 200, "GitHub cannot be asked", "No workspace has been given anything")
+}
+
+type failing struct{}
+
+func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("gone") }
+
+func TestTheRecorderIsBounded(t *testing.T) {
+	r := &Recorder{Next: new(brokertest.Paper)}
+	for i := range 3 * maxRefused {
+		_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: "w", Time: time.Unix(int64(i), 0)}, false)
+	}
+	last := r.Refused()
+	if len(last) != maxRefused || !last[0].Time.Equal(time.Unix(3*maxRefused-1, 0)) || !slices.IsSortedFunc(last, func(a, b broker.Entry) int { return b.Time.Compare(a.Time) }) {
+		t.Errorf("Refused has %d, first of %s, want the last %d, the latest first", len(last), last[0].Time, maxRefused)
+	}
+	paper := new(brokertest.Paper)
+	paper.Fail(errors.New("no space"))
+	if err := (&Recorder{Next: paper}).Write(t.Context(), broker.Entry{Kind: broker.KindRequest}, true); err == nil {
+		t.Error("Write = nil, want the journal's error")
+	}
+}
+
+func TestPagesOfWorkspaces(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"sb-3", "sb-1", "sb-2", "ci"} {
+		b.MustToken(id, "acme/widgets", "read")
+	}
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the page of sb-", tab.send("GET", "/?prefix=sb-&after=sb-1", nil), 200, "sb-2", "sb-3")
+	if body := tab.send("GET", "/?prefix=sb-&after=sb-1", nil).Body.String(); strings.Contains(body, ">sb-1<") || strings.Contains(body, ">ci<") {
+		t.Error("the page shows what was not asked for")
+	}
+	var ids []string
+	for after := ""; ; {
+		page := operate[struct {
+			Workspaces []struct {
+				ID, Rule, Profile string
+				Tokens            []struct {
+					Hash string `json:"hashed_token"`
+				}
+			}
+			Next string
+		}](b, "GET", "/v1/workspaces?limit=3&after="+after, "", 200)
+		for _, w := range page.Workspaces {
+			ids = append(ids, w.ID)
+			if len(w.Tokens) != 1 || w.Tokens[0].Hash != b.alive()[0] || w.Rule == "" || w.Profile == "" {
+				t.Errorf("%+v, want its token, rule and profile", w)
+			}
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	if want := []string{"ci", "sb-1", "sb-2", "sb-3"}; !slices.Equal(ids, want) {
+		t.Errorf("the pages list %q, want %q", ids, want)
+	}
+}

@@ -1,0 +1,274 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
+	b := newBench(t)
+	mine := fakegithub.Hash(b.MustToken("sb-1", "acme/widgets", "read"))
+	others := fakegithub.Hash(b.MustToken("ci", "octo/widgets", "write"))
+	got := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	if got.Workspace != "sb-1" || !slices.Equal(got.Revoked, []string{mine}) || got.Pending != 0 {
+		t.Errorf("revoke = %+v, want the one token of sb-1", got)
+	}
+	if !slices.Equal(b.alive(), []string{others}) {
+		t.Errorf("alive is %q, want %s", b.alive(), others)
+	}
+	wantCode(t, "the workspace afterwards", b.Token("sb-1", "acme/widgets", "read"), 403)
+	wantCode(t, "another workspace", b.Token("sb-2", "acme/widgets", "read"), 200)
+	barred, revoked := b.Journal.Of(broker.KindBarred), b.Journal.Of(broker.KindRevoked)
+	if len(barred) != 1 || barred[0].Rule != "night" || barred[0].Target != "workspace sb-1" || !strings.HasPrefix(barred[0].Subject, "token sha256:") {
+		t.Errorf("the journal has %+v, want who barred sb-1", barred)
+	}
+	if len(revoked) != 1 || revoked[0].Hash != mine || revoked[0].Workspace != "sb-1" || revoked[0].Rule != "night" {
+		t.Errorf("the journal has %+v, want which token was revoked", revoked)
+	}
+	again := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	if len(again.Revoked) != 0 {
+		t.Errorf("again: %+v, want nothing left", again)
+	}
+	operate[struct{}](b, "DELETE", "/v1/workspaces/sb-1/bar", "", 204)
+	wantCode(t, "admitted again", b.Token("sb-1", "acme/widgets", "read"), 200)
+	if n := len(b.Journal.Of(broker.KindAdmitted)); n != 1 {
+		t.Errorf("the journal has %d entries of admissions, want 1", n)
+	}
+}
+
+// A token belongs to a scope, and workspaces of a profile share it. Who is left
+// gets another, from every replica.
+func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	shared := two.MustToken("sb-1", "acme/widgets", "read")
+	if again := two.MustToken("sb-2", "acme/widgets", "read"); again != shared {
+		t.Fatal("workspaces of one scope have two tokens")
+	}
+	operate[api.Revocation](one, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	two.Advance(time.Second) // the other replica reads the bars again
+	if now := two.MustToken("sb-2", "acme/widgets", "read"); now == shared || !slices.Contains(two.alive(), fakegithub.Hash(now)) {
+		t.Error("the other replica gives a dead token from memory")
+	}
+}
+
+// From the operator's request to the refusal by another replica is at most a
+// second.
+func TestRevokeToRefusalTakesASecond(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	for _, b := range []*bench{one, two} {
+		b.MustToken("sb-1", "acme/widgets", "read")
+	}
+	begun := time.Now()
+	got := operate[api.Revocation](one, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	wantCode(t, "this replica at once", one.Token("sb-1", "acme/widgets", "read"), 403)
+	for two.Token("sb-1", "acme/widgets", "read").Code != 403 {
+		if time.Since(begun) > 5*time.Second {
+			t.Fatal("the other replica goes on")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("it took %s, want at most a second", took)
+	}
+	if len(got.Revoked) != 2 || len(one.alive()) != 0 {
+		t.Errorf("revoked %q, alive %q, want both replicas' tokens dead", got.Revoked, one.alive())
+	}
+}
+
+func TestKillAnOwner(t *testing.T) {
+	b := newBench(t)
+	b.Repository("acme", "gears")
+	for _, repo := range []string{"acme/widgets", "acme/gears", "octo/widgets"} {
+		b.MustToken("ci", repo, "write")
+	}
+	octo := fakegithub.Hash(b.MustToken("ci", "octo/widgets", "write"))
+	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"owner":"Acme"}`, 200)
+	if len(got.Revoked) != 2 || !slices.Equal(b.alive(), []string{octo}) {
+		t.Errorf("kill = %+v, alive %q, want acme's two dead", got, b.alive())
+	}
+	wantCode(t, "acme afterwards", b.Token("ci", "acme/widgets", "read"), 403)
+	wantCode(t, "octo afterwards", b.Token("ci", "octo/widgets", "read"), 200)
+	operate[struct{}](b, "POST", "/v1/admit", `{"owner":"acme"}`, 204)
+	if again := fakegithub.Hash(b.MustToken("ci", "acme/widgets", "write")); !slices.Contains(b.alive(), again) {
+		t.Error("acme admitted gets a dead token from memory")
+	}
+}
+
+// Everything of the App, also of hundreds of workspaces and of what was
+// delivered, in seconds.
+func TestKillTheApp(t *testing.T) {
+	b := newBench(t)
+	for i := range 300 {
+		b.Repository("acme", fmt.Sprintf("r%d", i))
+		b.MustToken("ci", fmt.Sprintf("acme/r%d", i), "read")
+	}
+	issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
+	for _, id := range []string{"w1", "w2"} {
+		if _, err := issuer.Create(t.Context(), id, b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.alive()); n != 304 {
+		t.Fatalf("%d tokens are alive, want 304", n)
+	}
+	begun := time.Now()
+	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"app":true}`, 200)
+	if took := time.Since(begun); took > 10*time.Second || len(got.Revoked) != 304 || len(b.alive()) != 0 {
+		t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
+	}
+	wantCode(t, "anybody", b.Token("sb-9", "acme/widgets", "read"), 403)
+	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 0 {
+		t.Errorf("a refresh meanwhile: %v, %d alive, want nothing minted", err, len(b.alive()))
+	}
+	operate[struct{}](b, "POST", "/v1/admit", `{"app":true}`, 204)
+	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 2 {
+		t.Errorf("a refresh after: %v, %d alive, want the workspace's two", err, len(b.alive()))
+	}
+}
+
+// An owner is taken from a workspace that has another owner's token, too.
+func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
+	b := newBench(t)
+	issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
+	if _, err := issuer.Create(t.Context(), "w1", b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
+		t.Fatal(err)
+	}
+	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"owner":"octo"}`, 200)
+	live := b.Tokens()
+	if len(got.Revoked) != 1 || len(live) != 1 || live[0].Repositories[0] != "acme/widgets" {
+		t.Errorf("kill = %+v, alive %+v, want acme's token alone", got, live)
+	}
+	if r, err := issuer.Refresh(t.Context(), "w1", true); err != nil || slices.ContainsFunc(b.Tokens(), func(t fakegithub.Token) bool { return t.Repositories[0] == "octo/widgets" }) {
+		t.Errorf("a forced refresh gives %+v, %v, want nothing of octo", r, err)
+	}
+}
+
+// A bar holds whatever else fails, and what failed is done later, after a
+// restart, too.
+func TestReconcileFinishesWhatFailed(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one := newReplica(g)
+	one.MustToken("ci", "acme/widgets", "read")
+	one.MustToken("ci", "octo/widgets", "read")
+	cancel := g.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), 100)
+	got := operate[api.Revocation](one, "POST", "/v1/workspaces/ci/revoke", "", 202)
+	if got.Pending != 2 || len(got.Revoked) != 0 {
+		t.Errorf("revoke while GitHub is away = %+v, want two pending", got)
+	}
+	wantCode(t, "the workspace meanwhile", one.Token("ci", "acme/widgets", "read"), 403)
+	cancel()
+	two := newReplica(g)
+	if err := two.console.Reconcile(t.Context()); err != nil || len(two.alive()) != 0 {
+		t.Errorf("Reconcile after a restart = %v, alive %q, want none", err, two.alive())
+	}
+	if revoked := two.Journal.Of(broker.KindRevoked); len(revoked) != 2 || revoked[0].Subject != "reconcile" || revoked[0].Target != "workspace ci" {
+		t.Errorf("the journal has %+v, want two tokens revoked", revoked)
+	}
+	if n := vendedEntries(t, two); n != 0 {
+		t.Errorf("%d entries are left, want none", n)
+	}
+}
+
+// What another replica gave before it knew of the bar is found, for as long as
+// that can be.
+func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
+	for _, target := range []broker.Target{{Workspace: "sb-1"}, {Owner: "acme"}, {App: true}} {
+		b := newBench(t)
+		if err := b.Bars.Take(t.Context(), target); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.console.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		slow := newReplica(b.GitHub)
+		slow.Bars.Every = time.Hour
+		slow.Bars.Store = brokertest.NewGitHub(t).Store // it has not heard of the bar
+		slow.MustToken("sb-1", "acme/widgets", "read")
+		b.Advance(lookEvery)
+		if err := b.console.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
+			t.Errorf("%s: Reconcile = %v, alive %q, want none", target, err, b.alive())
+		}
+	}
+}
+
+// Nothing is asked of the store for a bar that settled but the list of bars.
+func TestASettledBarIsLeftAlone(t *testing.T) {
+	b := newBench(t)
+	if err := b.Bars.Bar(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := b.console.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.Advance(lookEvery)
+	}
+	if s := b.console.reconciler.targets[broker.Target{Workspace: "sb-1"}]; s == nil || !s.done {
+		t.Errorf("after %s the bar is %+v, want it settled", 40*lookEvery, s)
+	}
+}
+
+func TestReconcileDeletesWhatHasRunOut(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	b.MustToken("sb-2", "acme/widgets", "read")
+	if err := b.console.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
+		t.Errorf("Reconcile = %v, want the living token's entry to stay", err)
+	}
+	b.Advance(time.Hour + 10*time.Minute)
+	for range 3 {
+		if err := b.console.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bars, err := b.Bars.All(t.Context())
+	if n := vendedEntries(t, b); n != 0 || err != nil || len(bars.Tokens) != 0 || !bars.Workspaces["sb-1"] {
+		t.Errorf("%d entries and bars %+v are left, %v, want the bar of sb-1 alone", n, bars, err)
+	}
+}
+
+// What is taken away is taken away though it cannot be written down; what is
+// given is not given then.
+func TestTheJournalRunsOut(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	b.Journal.Fail(errors.New("no space"))
+	wantCode(t, "revoke", b.Do("night", "POST", "/v1/workspaces/sb-1/revoke", ""), 503)
+	if n := len(b.alive()); n != 0 {
+		t.Errorf("%d tokens are alive, want none", n)
+	}
+	wantCode(t, "admit", b.Do("night", "DELETE", "/v1/workspaces/sb-1/bar", ""), 503)
+	b.Journal.Fail(nil)
+	wantCode(t, "the workspace", b.Token("sb-1", "acme/widgets", "read"), 403)
+}
+
+func vendedEntries(t *testing.T, b *bench) int {
+	t.Helper()
+	names, err := byWorkspace(t.Context(), b.Store, store.Workspaces())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, list := range names {
+		for _, name := range list {
+			if name.IsVended() {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,158 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// onPage is how many workspaces the page shows at once.
+const onPage = 50
+
+// statusView is what the page shows.
+type statusView struct {
+	Now     time.Time
+	Notice  string // what came of the last form
+	Trouble string // why workspaces cannot be shown
+
+	Prefix     string
+	Workspaces []workspaceView
+	Next       string
+
+	AppBarred bool
+	Owners    []ownerView
+	OwnersErr string
+	Rate      *rateView
+
+	Refused []broker.Entry
+	Policy  string
+	Rules   int
+	Audit   string
+}
+
+type workspaceView struct {
+	api.WorkspaceState
+	Tokens []tokenView
+}
+
+type tokenView struct {
+	api.TokenState
+	Left    time.Duration
+	Minutes int // of 60, for the bar
+}
+
+// ownerView is an account: where the App is installed, or that is barred.
+type ownerView struct {
+	mint.Installation
+	Barred bool
+}
+
+type rateView struct {
+	mint.Rate
+	Percent int
+}
+
+// showStatus answers GET /: the page to operators, and to others the login.
+func (c *Console) showStatus(r request) error {
+	if err := c.operator(&r); err != nil {
+		if refusal(err).Status != http.StatusUnauthorized {
+			return c.stranger(r.Request, r.id, err)
+		}
+		return c.showLogin(r, http.StatusUnauthorized, "")
+	}
+	q, err := parseQuery(r.Request)
+	if err != nil {
+		return err
+	}
+	q.limit = onPage
+	return c.show(r, http.StatusOK, view{Title: "Status", Who: r.who.Name, Status: c.status(r.Context(), q, noticeOf(r.Request))})
+}
+
+// noticeOf says what came of the last form. Only numbers come from the address.
+func noticeOf(r *http.Request) string {
+	q := r.URL.Query()
+	revoked, err := strconv.Atoi(q.Get("revoked"))
+	pending, pendingErr := strconv.Atoi(q.Get("pending"))
+	switch {
+	case q.Has("admitted"):
+		return "Admitted again."
+	case err != nil || pendingErr != nil:
+		return ""
+	case pending > 0:
+		return "Barred. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again."
+	}
+	return "Barred. " + count(revoked, "token") + " revoked."
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// status reads what there is to show. What cannot be read is said in its place.
+func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
+	policy := c.Server.Policy()
+	v := &statusView{
+		Now: c.now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(),
+		Policy: policy.Hash, Rules: len(policy.Rules),
+	}
+	if c.AuditHead != nil {
+		v.Audit = c.AuditHead()
+	}
+	page, err := c.page(ctx, q)
+	if err != nil {
+		c.log(ctx, "show the workspaces", err)
+		v.Trouble = "The store cannot be read. Who was barred stays barred; the broker's log says what is wrong."
+	}
+	for _, w := range page.Workspaces {
+		v.Workspaces = append(v.Workspaces, c.workspaceView(w))
+	}
+	v.Next = page.Next
+	c.owners(ctx, v)
+	if rate, ok := c.App.Rate(); ok {
+		v.Rate = &rateView{rate, 100 * rate.Remaining / rate.Limit}
+	}
+	return v
+}
+
+func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
+	v := workspaceView{WorkspaceState: w}
+	for _, t := range w.Tokens {
+		left := t.ExpiresAt.Sub(c.now())
+		v.Tokens = append(v.Tokens, tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)})
+	}
+	return v
+}
+
+// owners lists where the App is installed, and who is barred though it is not.
+func (c *Console) owners(ctx context.Context, v *statusView) {
+	installed, err := c.installed.of(ctx, c.App, c.now())
+	if err != nil {
+		c.log(ctx, "show the installations", err)
+		v.OwnersErr = "GitHub cannot be asked where the App is installed."
+	}
+	bars, err := c.Bars.All(ctx)
+	if err != nil {
+		return // the workspaces say so already
+	}
+	v.AppBarred = bars.App
+	shown := map[string]bool{}
+	for _, i := range installed {
+		owner := fold(i.Account.Login)
+		shown[owner] = true
+		v.Owners = append(v.Owners, ownerView{i, bars.Owners[owner]})
+	}
+	for _, t := range targetsOf(bars) {
+		if t.Owner != "" && !shown[t.Owner] {
+			v.Owners = append(v.Owners, ownerView{mint.Installation{Account: mint.Account{Login: t.Owner}}, true})
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package console
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// forget drops from memory what was barred. It is the Took of the bars.
+func (c *Console) forget(added store.Bars) {
+	c.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
+		return added.Has("", s.Owner) || isMarked(added, t)
+	})
+}
+
+// isMarked reports whether a token was revoked before its end.
+func isMarked(bars store.Bars, t credential.Token) bool {
+	sum := broker.Fingerprint(t)
+	return bars.Tokens[hex.EncodeToString(sum[:])]
+}
+
+// A sweep takes away what barred workspaces have.
+type sweep struct {
+	c  *Console
+	by broker.Entry // what is written down of each token, but for the token
+	// isShared says that others may go on, who share tokens with those that are
+	// taken: the tokens are marked, so that no replica gives them from memory.
+	isShared bool
+
+	mu        sync.Mutex // guards the rest
+	dead      []store.Name
+	revoked   []string
+	failed    int
+	errs      []error
+	unwritten error
+}
+
+// A choice says which tokens that brokers gave are meant.
+type choice func(broker.Vended) bool
+
+func everything(broker.Vended) bool { return true }
+
+// target takes away what the target has: what brokers gave, if it is chosen, and
+// what was delivered.
+func (s *sweep) target(ctx context.Context, t broker.Target, chosen choice) error {
+	below := store.Workspaces()
+	if t.Workspace != "" {
+		folder, err := store.Workspace(t.Workspace)
+		if err != nil {
+			return err
+		}
+		below = folder
+	}
+	names, err := byWorkspace(ctx, s.c.Store, below)
+	if err != nil {
+		s.fail(err)
+		return err
+	}
+	s.run(ctx, jobsOf(names, t), t, chosen)
+	return errors.Join(s.errs...)
+}
+
+// run does the jobs. All tokens are dead before the first entry is deleted: some
+// stores take few writes in a second.
+func (s *sweep) run(ctx context.Context, jobs []job, t broker.Target, chosen choice) {
+	s.isShared = s.isShared || t.Workspace != ""
+	s.each(ctx, len(jobs), func(i int) error {
+		if jobs[i].vended.IsZero() {
+			return s.delivered(ctx, jobs[i].workspace)
+		}
+		return s.vended(ctx, jobs[i], t, chosen)
+	})
+	s.each(ctx, len(s.dead), func(i int) error { return s.c.Store.Delete(ctx, s.dead[i]) })
+}
+
+// each counts what fails.
+func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
+	each(n, func(i int) {
+		err := ctx.Err()
+		if err == nil {
+			err = do(i)
+		}
+		if err != nil {
+			s.fail(err)
+		}
+	})
+}
+
+// changed takes away the tokens that brokers gave for what was changed at GitHub.
+// Those of a suspended installation open nothing, and cannot be revoked.
+func (s *sweep) changed(ctx context.Context, ch change) error {
+	names, err := byWorkspace(ctx, s.c.Store, store.Workspaces())
+	if err != nil {
+		return err
+	}
+	var jobs []job
+	for id, list := range names {
+		for _, name := range list {
+			if name.IsVended() {
+				jobs = append(jobs, job{id, name})
+			}
+		}
+	}
+	s.run(ctx, jobs, broker.Target{App: true}, ch.isMeant)
+	isSuspended := func(err error) bool {
+		failure, ok := errors.AsType[*mint.Error](err)
+		return ok && failure.Kind == mint.Suspended
+	}
+	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
+}
+
+// A job is one thing to do: a token that a broker gave, or all that was delivered
+// to a workspace.
+type job struct {
+	workspace string
+	vended    store.Name // zero for what was delivered
+}
+
+// jobsOf finds them by names alone. That an owner is meant is found out later
+// where a name does not tell.
+func jobsOf(names map[string][]store.Name, t broker.Target) []job {
+	var jobs []job
+	for id, list := range names {
+		isDelivered := false
+		for _, name := range list {
+			if name.IsVended() {
+				jobs = append(jobs, job{id, name})
+			}
+			isDelivered = isDelivered || mayHold(name, t)
+		}
+		if isDelivered {
+			jobs = append(jobs, job{workspace: id})
+		}
+	}
+	return jobs
+}
+
+// mayHold reports whether a token of the target may be delivered there.
+func mayHold(name store.Name, t broker.Target) bool {
+	owner, isOwned := name.Owner()
+	isOthers := t.Owner != "" && isOwned && !strings.EqualFold(owner, t.Owner)
+	return (name.IsToken() || name.IsSuperseded()) && !isOthers
+}
+
+func (s *sweep) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed++
+	if len(s.errs) < 10 { // enough to see what it is
+		s.errs = append(s.errs, err)
+	}
+}
+
+func (s *sweep) hashes() []string {
+	slices.Sort(s.revoked)
+	return append([]string{}, slices.Compact(s.revoked)...)
+}
+
+// vended ends a token that a broker gave.
+func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choice) error {
+	entry, err := s.c.Store.Get(ctx, j.vended)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v := broker.ReadVended(entry)
+	if t.Owner != "" && !v.IsOf(t.Owner) || !chosen(v) {
+		return nil
+	}
+	if v.Token.Expiry.After(s.c.now()) {
+		err = s.end(ctx, j.workspace, v)
+	}
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.dead = append(s.dead, j.vended)
+	}
+	return err
+}
+
+// end revokes a token that is alive.
+func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) error {
+	if s.isShared {
+		if err := s.c.Bars.BarToken(ctx, v.Token); err != nil {
+			return err
+		}
+	}
+	if err := s.c.App.Revoke(ctx, v.Token); err != nil {
+		return err
+	}
+	s.note(ctx, workspace, v.Token.Hash())
+	return nil
+}
+
+// delivered ends what was delivered to a workspace and is barred now.
+func (s *sweep) delivered(ctx context.Context, id string) error {
+	own := *s.c.Issuer
+	own.Audit = func(e workspace.Event) {
+		if e.Type == workspace.Ended {
+			s.note(ctx, id, e.Hash)
+		}
+		if s.c.Issuer.Audit != nil {
+			s.c.Issuer.Audit(e)
+		}
+	}
+	return own.Withdraw(ctx, id)
+}
+
+// note writes down that a token is dead.
+func (s *sweep) note(ctx context.Context, workspace, hash string) {
+	e := s.by
+	e.Time, e.Workspace, e.Hash = s.c.now().UTC(), workspace, hash
+	err := s.c.Server.Journal.Write(context.WithoutCancel(ctx), e, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unwritten = errors.Join(s.unwritten, err)
+	s.revoked = append(s.revoked, hash)
+}

@@ -1,0 +1,218 @@
+package console
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+func sign(secret, body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// tell delivers an event as GitHub does.
+func (b *bench) tell(id, event, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", WebhookPath, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-GitHub-Event", event)
+	r.Header.Set("X-GitHub-Delivery", id)
+	r.Header.Set("X-Hub-Signature-256", sign(webhookSecret, body))
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func TestOnlyWhatGitHubSigned(t *testing.T) {
+	b := newBench(t)
+	body := `{"action":"deleted","installation":{"account":{"login":"acme"}}}`
+	kept := b.MustToken("ci", "acme/widgets", "read")
+	for _, c := range []struct {
+		name      string
+		signature []string
+	}{
+		{"no signature", nil},
+		{"an empty one", []string{""}},
+		{"one of another secret", []string{sign("another-secret-0123456789", body)}},
+		{"one of another body", []string{sign(webhookSecret, body+" ")}},
+		{"one of SHA-1's length", []string{"sha256=" + strings.Repeat("0", 40)}},
+		{"one without its name", []string{strings.TrimPrefix(sign(webhookSecret, body), "sha256=")}},
+		{"two", []string{sign(webhookSecret, body), sign(webhookSecret, body)}},
+	} {
+		r := httptest.NewRequest("POST", WebhookPath, strings.NewReader(body))
+		r.Header["X-Hub-Signature-256"] = c.signature
+		r.Header.Set("X-GitHub-Event", "installation")
+		r.Header.Set("X-GitHub-Delivery", "1")
+		w := httptest.NewRecorder()
+		b.Handler().ServeHTTP(w, r)
+		wantCode(t, c.name, w, 401)
+	}
+	if !slices.Equal(b.alive(), []string{fakegithub.Hash(kept)}) || len(b.Journal.Of(broker.KindGitHub)) != 0 {
+		t.Errorf("alive is %q, want the token", b.alive())
+	}
+	for secret, err := range map[string]error{"": nil, "short": nil, webhookSecret: errors.New("gone")} {
+		b.console.Secret = func() (string, error) { return secret, err }
+		wantCode(t, "with secret "+secret, b.tell("2", "installation", body), 503)
+	}
+}
+
+// What each event does to the token of ci for acme/widgets, beside one of
+// octo/widgets that stays.
+func TestEvents(t *testing.T) {
+	for _, c := range []struct {
+		name, event, body string
+		isRevoked         bool // the token is dead, and the next request gets another
+		isDropped         bool // the next request gets another
+	}{
+		{"uninstalled", "installation", `{"action":"deleted","installation":{"account":{"login":"Acme"}}}`, true, true},
+		{"suspended", "installation", `{"action":"suspend","installation":{"account":{"login":"acme"}}}`, true, true},
+		{"installed", "installation", `{"action":"created","installation":{"account":{"login":"acme"}}}`, false, false},
+		{"unsuspended", "installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`, false, false},
+		{"permissions accepted", "installation", `{"action":"new_permissions_accepted","installation":{"account":{"login":"acme"}}}`, false, false},
+		{"another account's", "installation", `{"action":"deleted","installation":{"account":{"login":"acme2"}}}`, false, false},
+		{"another action", "installation", `{"action":"danced"}`, false, false},
+		{"taken from the installation", "installation_repositories", `{"action":"removed","repositories_removed":[{"full_name":"acme/other"},{"full_name":"Acme/Widgets"}]}`, true, true},
+		{"added to it", "installation_repositories", `{"action":"added","repositories_added":[{"full_name":"acme/widgets"}]}`, false, true},
+		{"another taken", "installation_repositories", `{"action":"removed","repositories_removed":[{"full_name":"acme/other"}]}`, false, false},
+		{"renamed", "repository", `{"action":"renamed","repository":{"full_name":"acme/new"},"changes":{"repository":{"name":{"from":"widgets"}}}}`, true, true},
+		{"transferred away", "repository", `{"action":"transferred","repository":{"full_name":"other/widgets"},"changes":{"owner":{"from":{"organization":{"login":"acme"}}}}}`, true, true},
+		{"deleted", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`, true, true},
+		{"made private", "repository", `{"action":"privatized","repository":{"full_name":"acme/widgets"}}`, false, true},
+		{"starred", "repository", `{"action":"edited","repository":{"full_name":"acme/widgets"}}`, false, false},
+		{"the account renamed", "installation_target", `{"action":"renamed","account":{"login":"newacme"},"changes":{"login":{"from":"acme"}}}`, true, true},
+		{"an event of no interest", "push", `{"ref":"refs/heads/main"}`, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			token := b.MustToken("ci", "acme/widgets", "read")
+			other := b.MustToken("ci", "octo/widgets", "read")
+			wantCode(t, "the delivery", b.tell("1", c.event, c.body), 204)
+			isAlive := slices.Contains(b.alive(), fakegithub.Hash(token))
+			if isAlive == c.isRevoked || !slices.Contains(b.alive(), fakegithub.Hash(other)) {
+				t.Errorf("the token is alive: %v, want %v, and octo's to stay", isAlive, !c.isRevoked)
+			}
+			if revoked := b.Journal.Of(broker.KindRevoked); len(revoked) == 1 != c.isRevoked {
+				t.Errorf("the journal has %+v, want a revocation: %v", revoked, c.isRevoked)
+			}
+			if now := b.MustToken("ci", "acme/widgets", "read"); (now != token) != c.isDropped {
+				t.Errorf("the next request gets another token: %v, want %v", now != token, c.isDropped)
+			}
+			if again := b.MustToken("ci", "octo/widgets", "read"); again != other {
+				t.Error("octo's token is another now")
+			}
+		})
+	}
+}
+
+// GitHub's refusal is not believed for longer than until GitHub says otherwise.
+func TestANewInstallationIsAskedAtOnce(t *testing.T) {
+	b := newBench(t)
+	if err := b.Suspend(b.Installations["acme"], true); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "while it is suspended", b.Token("ci", "acme/widgets", "read"), 403)
+	if err := b.Suspend(b.Installations["acme"], false); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "from memory", b.Token("ci", "acme/widgets", "read"), 403)
+	b.tell("1", "installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`)
+	wantCode(t, "after the event", b.Token("ci", "acme/widgets", "read"), 200)
+}
+
+// Another replica hears of what was revoked from the store.
+func TestAnEventReachesOtherReplicas(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	token := two.MustToken("ci", "acme/widgets", "read")
+	one.tell("1", "repository", `{"action":"renamed","repository":{"full_name":"acme/new"},"changes":{"repository":{"name":{"from":"widgets"}}}}`)
+	two.Advance(time.Second)
+	if now := two.MustToken("ci", "acme/widgets", "read"); now == token {
+		t.Error("the other replica gives the dead token")
+	}
+}
+
+func TestADeliveryCountsOnce(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	b := newReplica(g)
+	body := `{"action":"removed","repositories_removed":[{"full_name":"acme/widgets"}]}`
+	wantCode(t, "the delivery", b.tell("1", "installation_repositories", body), 204)
+	wantCode(t, "the same again", b.tell("1", "installation_repositories", body), 409)
+	wantCode(t, "at another replica, after a restart", newReplica(g).tell("1", "installation_repositories", body), 409)
+	wantCode(t, "another", b.tell("2", "installation_repositories", body), 204)
+	wantCode(t, "one without an id", b.tell("", "installation_repositories", body), 400)
+}
+
+// GitHub repeats a delivery under its id when somebody asks for it; one that
+// failed counts then.
+func TestADeliveryThatFailedCountsAgain(t *testing.T) {
+	b := newBench(t)
+	token := b.MustToken("ci", "acme/widgets", "read")
+	body := `{"action":"removed","repositories_removed":[{"full_name":"acme/widgets"}]}`
+	b.Journal.Fail(errors.New("no space"))
+	wantCode(t, "while nothing can be written down", b.tell("1", "installation_repositories", body), 503)
+	b.Journal.Fail(nil)
+	cancel := b.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(404), 100)
+	wantCode(t, "while the token cannot be revoked", b.tell("1", "installation_repositories", body), 503)
+	cancel()
+	wantCode(t, "the same again", b.tell("1", "installation_repositories", body), 204)
+	if slices.Contains(b.alive(), fakegithub.Hash(token)) {
+		t.Error("the token is alive")
+	}
+}
+
+// What cannot be revoked because the installation is suspended opens nothing.
+func TestASuspendedInstallationsTokensRunOut(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("ci", "acme/widgets", "read")
+	if err := b.Suspend(b.Installations["acme"], true); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "the delivery", b.tell("1", "installation", `{"action":"suspend","installation":{"account":{"login":"acme"}}}`), 204)
+	wantCode(t, "a request", b.Token("ci", "acme/widgets", "read"), 403)
+}
+
+func TestMalformedEvents(t *testing.T) {
+	b := newBench(t)
+	for event, body := range map[string]string{
+		"installation":              `{"action":"deleted"}`,
+		"installation_repositories": `{"action":"removed","repositories_removed":[{"full_name":"acme"}]}`,
+		"installation_target":       `{"action":"renamed"}`,
+		"repository":                `{"action":"renamed","repository":{"full_name":"acme/widgets"}}`,
+	} {
+		for _, text := range []string{body, "", "null x", "[]", `{"action":7}`} {
+			wantCode(t, event+" "+text, b.tell("1", event, text), 400)
+		}
+	}
+	wantCode(t, "a long one", b.tell("1", "push", strings.Repeat(" ", maxDelivery+1)), 413)
+	wantCode(t, "a ping", b.tell("1", "ping", `{"zen":"x"}`), 200)
+}
+
+func FuzzParseEvent(f *testing.F) {
+	for _, event := range []string{"installation", "installation_repositories", "installation_target", "repository", "push"} {
+		f.Add(event, []byte(`{"action":"renamed","installation":{"account":{"login":"acme"}},"account":{"login":"a"},"repository":{"full_name":"acme/widgets"},"repositories_removed":[{"full_name":"acme/widgets"}],"changes":{"login":{"from":"b"},"repository":{"name":{"from":"old"}},"owner":{"from":{"user":{"login":"c"}}}}}`))
+		f.Add(event, []byte(`{"action":"removed","repositories_removed":[{"full_name":"acme/.."}]}`))
+	}
+	f.Fuzz(func(t *testing.T, event string, body []byte) {
+		c, err := parseEvent(event, body)
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("the error has a line break: %q", err)
+		}
+		for _, name := range c.repositories {
+			owner, repo, ok := strings.Cut(name, "/")
+			if err == nil && (!ok || owner == "" || repo == "" || !c.touches(owner, repo)) {
+				t.Errorf("parseEvent(%q, %q) touches %q", event, body, name)
+			}
+		}
+	})
+}

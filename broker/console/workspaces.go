@@ -1,0 +1,181 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// defaultPage is how many workspaces an answer lists that was not asked for a
+// number.
+const defaultPage = 100
+
+// workers is how many things are done at once, at the store or GitHub.
+const workers = 20
+
+// query is which workspaces to list.
+type query struct {
+	after string // ids greater than this
+	begin string // and that begin so
+	limit int
+}
+
+func parseQuery(r *http.Request) (query, error) {
+	values := r.URL.Query()
+	q := query{after: values.Get("after"), begin: values.Get("prefix"), limit: defaultPage}
+	if text := values.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > api.MaxPage {
+			return q, bad(`"limit" is from 1 to ` + strconv.Itoa(api.MaxPage))
+		}
+		q.limit = n
+	}
+	for _, id := range []string{q.after, q.begin} {
+		if id != "" && store.CheckWorkspace(id) != nil {
+			return q, bad("what is asked for is no workspace's id")
+		}
+	}
+	return q, nil
+}
+
+// listWorkspaces answers GET /v1/workspaces.
+func (c *Console) listWorkspaces(r request) error {
+	q, err := parseQuery(r.Request)
+	if err != nil {
+		return err
+	}
+	page, err := c.page(r.Context(), q)
+	if err != nil {
+		return noStore(err)
+	}
+	return api.WriteJSON(r.w, http.StatusOK, page)
+}
+
+// page reads what the store has of some workspaces.
+func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) {
+	bars, err := c.Bars.All(ctx)
+	if err != nil {
+		return api.WorkspacePage{}, err
+	}
+	names, err := byWorkspace(ctx, c.Store, store.Workspaces())
+	if err != nil {
+		return api.WorkspacePage{}, err
+	}
+	for id := range bars.Workspaces {
+		if _, has := names[id]; !has {
+			names[id] = nil // it can be admitted
+		}
+	}
+	var ids []string
+	for id := range names {
+		if id > q.after && strings.HasPrefix(id, q.begin) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	page := api.WorkspacePage{Workspaces: []api.WorkspaceState{}}
+	if len(ids) > q.limit {
+		ids = ids[:q.limit]
+		page.Next = ids[q.limit-1]
+	}
+	page.Workspaces = make([]api.WorkspaceState, len(ids))
+	errs := make([]error, len(ids))
+	each(len(ids), func(i int) {
+		page.Workspaces[i], errs[i] = c.state(ctx, ids[i], names[ids[i]], bars)
+	})
+	return page, errors.Join(errs...)
+}
+
+// byWorkspace lists what the store has below a prefix.
+func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[string][]store.Name, error) {
+	names := map[string][]store.Name{}
+	for name, err := range s.List(ctx, below) {
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := name.Workspace(); ok {
+			names[id] = append(names[id], name)
+		}
+	}
+	return names, nil
+}
+
+// each calls do for 0 to n-1, a bounded number at once.
+func each(n int, do func(int)) {
+	queue := make(chan int)
+	var running sync.WaitGroup
+	for range min(workers, n) {
+		running.Go(func() {
+			for i := range queue {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		queue <- i
+	}
+	close(queue)
+	running.Wait()
+}
+
+// state reads one workspace. What is deleted meanwhile is left out.
+func (c *Console) state(ctx context.Context, id string, names []store.Name, bars store.Bars) (api.WorkspaceState, error) {
+	seen := c.Recorder.lastSeen(id)
+	w := api.WorkspaceState{ID: id, Barred: bars.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
+	for _, name := range names {
+		if !name.IsVended() && !name.IsRecord() {
+			continue
+		}
+		entry, err := c.Store.Get(ctx, name)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return w, err
+		}
+		if name.IsRecord() {
+			c.delivered(&w, entry)
+			continue
+		}
+		c.vended(&w, entry, bars)
+	}
+	slices.SortFunc(w.Tokens, func(a, b api.TokenState) int {
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.Hash, b.Hash))
+	})
+	return w, nil
+}
+
+// delivered adds what the ledger says.
+func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
+	r, err := workspace.ParseRecord([]byte(entry.Value.Reveal()))
+	if err != nil {
+		return // gatepass workspace list says what is wrong with it
+	}
+	w.Profile = cmp.Or(w.Profile, r.Profile)
+	for _, t := range r.Tokens {
+		if t.Hash == "" || !t.IsAlive(c.now()) {
+			continue
+		}
+		w.Tokens = append(w.Tokens, api.TokenState{Hash: t.Hash, Kind: api.Delivered, ExpiresAt: t.Expires.UTC(), Repositories: t.Repositories, Permissions: t.Permissions})
+	}
+}
+
+// vended adds what a broker gave, unless it is dead.
+func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, bars store.Bars) {
+	v := broker.ReadVended(entry)
+	w.Rule, w.Profile = cmp.Or(w.Rule, v.Rule), cmp.Or(v.Profile, w.Profile)
+	if !v.Token.Expiry.After(c.now()) || isMarked(bars, v.Token) {
+		return
+	}
+	w.Tokens = append(w.Tokens, api.TokenState{Hash: v.Token.Hash(), Kind: api.Vended, ExpiresAt: v.Token.Expiry.UTC(), Repositories: v.Token.Repositories, Permissions: v.Token.Permissions})
+}
