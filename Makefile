@@ -19,7 +19,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) test test-race test-real fuzz lint bench demo dist lambda install uninstall clean
+.PHONY: help build $(COMMANDS) test test-race test-real pictures fuzz lint bench demo dist lambda install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test-race: ## the same under the race detector (needs a C compiler)
 
 test-real: build ## the tests against real components, which it sets up once; PACKAGES=./cmd for some
 	$(GO) run ./internal/components test $(PACKAGES)
+
+pictures: ## the screenshots in docs/images, taken by Chromium
+	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPicturesForTheDocumentation ./internal/browser
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@sh internal/tools/fuzz.sh $(or $(FUZZTIME),10s)

@@ -1,0 +1,235 @@
+//go:build linux
+
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/broker/console"
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+// A desk is a broker with workspaces, and a browser at its status page.
+type desk struct {
+	*world
+	b   *brokertest.Bench
+	url string
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	chromium := os.Getenv("GATEPASS_TEST_CHROMIUM")
+	if chromium == "" {
+		t.Skip("missing: Chromium (make test-real sets GATEPASS_TEST_CHROMIUM)")
+	}
+	gh, err := fakegithub.New(fakegithub.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	w := &world{Server: gh, t: t, home: t.TempDir()}
+	w.startBrowser(chromium)
+	recorder := new(console.Recorder)
+	b := brokertest.NewBench(brokertest.NewGitHub(t), func(j broker.Journal) broker.Journal {
+		recorder.Next = j
+		return recorder
+	})
+	operators := console.New(console.Options{
+		Server: b.Server, Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder,
+		AuditHead: func() string { return "9f2c41d07ab3e85566d1c2" },
+	})
+	b.Server.Mounted = operators.Routes()
+	d := &desk{world: w, b: b}
+	d.fill()
+	server := httptest.NewServer(b.Handler())
+	t.Cleanup(server.Close)
+	d.url = server.URL
+	return d
+}
+
+// fill makes a day at a broker.
+func (d *desk) fill() {
+	d.t.Helper()
+	d.b.Repository("acme", "gears")
+	d.b.MustToken("ci", "acme/gears", "write")
+	d.b.Advance(17 * time.Minute)
+	d.b.MustToken("ci", "octo/widgets", "write")
+	d.b.MustToken("sb-7f3a91", "acme/widgets", "read")
+	d.b.Advance(26 * time.Minute)
+	d.b.MustToken("ci", "acme/widgets", "write")
+	d.b.MustToken("sb-b20c4e", "acme/widgets", "read")
+	for _, asked := range [][3]string{
+		{"sb-b20c4e", "octo/widgets", "read"}, {"forged", "acme/widgets", "read"}, {"laptop", "acme/widgets", "read"}, {"sb-7f3a91", "acme/widgets", "write"},
+	} {
+		d.b.Token(asked[0], asked[1], asked[2])
+		d.b.Advance(41 * time.Second)
+	}
+	if err := d.b.Bars.Bar(d.t.Context(), "sb-04d9aa"); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.b.Suspend(d.b.Installations["octo"], true); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) signInAsOperator() {
+	d.t.Helper()
+	d.do(chromedp.Navigate(d.url), chromedp.WaitVisible(chromedp.CSS("#token")),
+		chromedp.SendKeys(chromedp.CSS("#token"), brokertest.OperatorToken+kb.Enter), chromedp.WaitVisible(chromedp.CSS("#workspaces")))
+}
+
+// From the login to a revoked workspace by keyboard, and what can be checked of
+// the looks on the way.
+func TestTheStatusPage(t *testing.T) {
+	d := newDesk(t)
+	d.do(chromedp.Navigate(d.url), chromedp.WaitVisible(chromedp.CSS("#token")))
+	d.looks("console-login")
+	d.do(chromedp.SendKeys(chromedp.CSS("#token"), "not the token, but as long"+kb.Enter), chromedp.WaitVisible(chromedp.CSS("#wrong")))
+	if focused := evaluate[string](d.world, `document.activeElement.id`); focused != "token" {
+		t.Errorf("after a wrong token the focus is at %q, want the field", focused)
+	}
+	d.signInAsOperator()
+	if n := evaluate[int](d.world, `document.scripts.length + document.querySelectorAll("[style]").length`); n != 0 {
+		t.Errorf("the page has %d scripts and styles of its own, want none", n)
+	}
+	if said := d.complained(); len(said) > 0 && strings.Contains(strings.Join(said, " "), "Content Security Policy") {
+		t.Errorf("the browser complains: %q", said)
+	}
+	d.looks("console")
+	d.accessible()
+	d.do(chromedp.EmulateViewport(390, 844))
+	if wide := evaluate[int](d.world, `Math.max(...[...document.querySelectorAll(".scroll")].map(e => e.scrollWidth - e.clientWidth))`); wide > 0 {
+		t.Errorf("on a telephone %d pixels of a table are out of sight", wide)
+	}
+	d.picture("console-narrow")
+	d.do(chromedp.EmulateViewport(1000, 800))
+	d.byKeyboard()
+}
+
+// accessible checks what the accessibility tree makes of the page.
+func (d *desk) accessible() {
+	d.t.Helper()
+	const check = `(() => {
+		const bad = []
+		const one = s => { if (document.querySelectorAll(s).length !== 1) bad.push('not one ' + s) }
+		for (const s of ['main', 'header', 'nav[aria-label]', 'h1', 'html[lang]', 'a.skip[href="#main"]']) one(s)
+		for (const t of document.querySelectorAll('table')) {
+			if (!t.caption) bad.push('a table without a caption')
+			for (const th of t.querySelectorAll('th')) if (!th.scope) bad.push('a header without a scope: ' + th.textContent)
+		}
+		for (const i of document.querySelectorAll('input:not([type=hidden])')) if (!i.labels.length) bad.push('a field without a label: ' + i.id)
+		for (const b of document.querySelectorAll('button, a')) if (!(b.getAttribute('aria-label') || b.textContent).trim()) bad.push('a control without a name')
+		for (const s of document.querySelectorAll('svg')) if (s.getAttribute('aria-hidden') !== 'true' && !s.getAttribute('aria-label')) bad.push('a bar without a label')
+		const names = [...document.querySelectorAll('td.act a, td.act button')].map(e => e.getAttribute('aria-label'))
+		if (new Set(names).size !== names.length) bad.push('controls of one name: ' + names)
+		return bad
+	})()`
+	if bad := evaluate[[]string](d.world, check); len(bad) > 0 {
+		d.t.Errorf("the page is hard to use without seeing it: %q", bad)
+	}
+}
+
+// byKeyboard revokes the first workspace, and sees that it asks first.
+func (d *desk) byKeyboard() {
+	d.t.Helper()
+	d.do(chromedp.Navigate(d.url), chromedp.WaitVisible(chromedp.CSS("#workspaces")), chromedp.KeyEvent(kb.Tab))
+	if at := evaluate[string](d.world, `document.activeElement.className`); at != "skip" {
+		d.t.Errorf("the first stop of the keyboard is %q, want the skip link", at)
+	}
+	d.do(chromedp.KeyEvent(kb.Enter))
+	before := len(d.b.Tokens())
+	d.reach("Revoke workspace ci")
+	if style := evaluate[string](d.world, `getComputedStyle(document.activeElement).outlineStyle`); style == "none" {
+		d.t.Error("what has the focus looks like all else")
+	}
+	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#confirm")))
+	if h1 := d.text("h1"); h1 != "Revoke workspace ci?" || len(d.b.Tokens()) != before {
+		d.t.Errorf("the button leads to %q with %d tokens alive, want the question and %d", h1, len(d.b.Tokens()), before)
+	}
+	d.looks("console-ask")
+	d.do(chromedp.Click(chromedp.CSS("#cancel")), chromedp.WaitVisible(chromedp.CSS("#workspaces")))
+	d.reach("Revoke workspace ci")
+	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#confirm")))
+	d.tabTo("confirm")
+	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(".notice")))
+	if notice := d.text(".notice"); !strings.Contains(notice, "Barred.") {
+		d.t.Errorf("the page says %q, want that the workspace is barred", notice)
+	}
+	if got := d.b.Token("ci", "acme/widgets", "read"); got.Code != 403 {
+		d.t.Errorf("the workspace gets %d, want 403", got.Code)
+	}
+	d.looks("console-revoked")
+}
+
+// reach presses Tab until a control of that name has the focus.
+func (d *desk) reach(name string) {
+	d.t.Helper()
+	for range 40 {
+		d.do(chromedp.KeyEvent(kb.Tab))
+		if evaluate[string](d.world, `document.activeElement.getAttribute("aria-label") || ""`) == name {
+			return
+		}
+	}
+	d.t.Fatalf("the keyboard does not reach %q", name)
+}
+
+// A page of another site that knows where the console is, and a browser that is
+// signed in.
+func TestOtherSitesCannotRevoke(t *testing.T) {
+	d := newDesk(t)
+	d.signInAsOperator()
+	evil := httptest.NewServer(evilPage(d.url))
+	t.Cleanup(evil.Close)
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		page := strings.Replace(evil.URL, "127.0.0.1", host, 1)
+		before := len(d.b.Tokens())
+		d.complained()
+		d.do(chromedp.Navigate(page), chromedp.WaitVisible(chromedp.CSS("#post")))
+		if said := strings.Join(d.complained(), "\n"); !strings.Contains(said, "frame-ancestors") {
+			t.Errorf("%s: the browser complains of %q, want that it shows no console in a frame", page, said)
+		}
+		d.do(chromedp.Click(chromedp.CSS("#post")), chromedp.WaitNotPresent(chromedp.CSS("#post")))
+		if now := len(d.b.Tokens()); now != before {
+			t.Errorf("%s: a form of another page leaves %d tokens, want %d", page, now, before)
+		}
+	}
+	bars, err := d.b.Bars.All(t.Context())
+	if err != nil || bars.App || len(bars.Workspaces) != 1 {
+		t.Errorf("barred is %+v, %v, want what was barred before", bars, err)
+	}
+}
+
+func evilPage(console string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<title>evil</title><form method="post" action="%[1]s/console/revoke"><input type="hidden" name="kind" value="app"><button id="post">x</button></form><iframe src="%[1]s/"></iframe>`, console)
+	})
+}
+
+// The pictures of docs/console.md, which "make pictures" writes.
+func TestPicturesForTheDocumentation(t *testing.T) {
+	dir := os.Getenv("GATEPASS_TEST_PICTURES")
+	if dir == "" {
+		t.Skip("nobody wants pictures; make pictures does")
+	}
+	d := newDesk(t)
+	d.signInAsOperator()
+	d.do(chromedp.EmulateViewport(1100, 1010))
+	for _, scheme := range []string{"light", "dark"} {
+		d.scheme(scheme)
+		if err := os.WriteFile(filepath.Join(dir, "console-"+scheme+".png"), run(d.world, chromedp.CaptureScreenshot()), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
