@@ -123,10 +123,13 @@ func (j *Janitor) look(ctx context.Context, name store.Name, s *Swept) (isRead b
 }
 
 // revoke ends a token, and then writes that down and forgets it. Others may have
-// been given the same token, so no broker gives it any more.
+// been given the same token, so it is marked first: no broker gives it any more.
 func (j *Janitor) revoke(ctx context.Context, id string, name store.Name, t credential.Token) error {
 	if j.Cache != nil {
 		j.Cache.Drop(func(_ Scope, have credential.Token) bool { return !have.IsZero() && have.Secret() == t.Secret() })
+	}
+	if err := j.Bars.BarToken(ctx, t); err != nil {
+		return err
 	}
 	if err := j.Revoke(ctx, t); err != nil {
 		return fmt.Errorf("revoke a token of workspace %s, which is barred: %w", id, err)

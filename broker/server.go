@@ -187,7 +187,7 @@ func (s *Server) identify(c *call) (Workspace, error) {
 		c.method = w.Caller.Method
 		return w, nil
 	}
-	if err := s.tooManyOf(c.r); err != nil {
+	if err := s.TooManyOf(c.r); err != nil {
 		return Workspace{}, err
 	}
 	refusal := refusalOf(err)

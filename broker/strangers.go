@@ -26,10 +26,10 @@ func stranger(r *http.Request) string {
 	return address.String()
 }
 
-// tooManyOf refuses a stranger that asks too often. This is counted and not
+// TooManyOf refuses a stranger that asks too often. This is counted and not
 // written down, so that somebody who may not ask cannot fill the disk and with it
 // stop everybody else.
-func (s *Server) tooManyOf(r *http.Request) error {
+func (s *Server) TooManyOf(r *http.Request) error {
 	if s.Strangers == nil {
 		return nil
 	}

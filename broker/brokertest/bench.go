@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity/bearer"
@@ -213,6 +214,11 @@ func (b *Bench) Profile(name, repos, permissions string) *workspace.Profile {
 		b.T.Fatal(err)
 	}
 	return p
+}
+
+// Issuer makes who delivers tokens to workspaces.
+func (b *Bench) Issuer(context.Context) (*workspace.Issuer, error) {
+	return &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now, Patience: 5 * time.Second}, nil
 }
 
 // Handler is the broker's, with Mounted of the Server as it is at the first call.

@@ -32,7 +32,7 @@ func newReplica(g *brokertest.GitHub) *bench {
 		return recorder
 	})}
 	b.console = New(Options{
-		Server: b.Server, Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder,
+		Server: b.Server, Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder, Issuer: b.Issuer,
 		Secret: func() (string, error) { return webhookSecret, nil }, AuditHead: func() string { return "head-of-the-chain" },
 	})
 	b.Server.Mounted = b.console.Routes()

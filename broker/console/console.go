@@ -12,6 +12,7 @@ package console
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -20,31 +21,43 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
+
+// GitHub is what a console asks. [mint.App] is one.
+type GitHub interface {
+	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
+	InstallationOf(ctx context.Context, owner string) (mint.Installation, error)
+	Installations(ctx context.Context) iter.Seq2[mint.Installation, error]
+	Revoke(ctx context.Context, t credential.Token) error
+	Rate() (r mint.Rate, ok bool)
+}
+
+// ErrNoWebhooks reports that no secret for webhooks is configured.
+var ErrNoWebhooks = errors.New("no webhooks are configured")
 
 // Options are the parts of the broker that a Console works on. Those that have no
 // comment must be set.
 type Options struct {
 	Server *broker.Server // its Policy, Journal, Log, Now and Observe are used
 	Store  store.Store
-	App    *mint.App
+	App    GitHub
 	Bars   *broker.Bars // its Took is set by New
 	Cache  *broker.Cache
 
 	// Recorder has seen what the journal was told; nil means that the page shows
 	// neither refusals nor when a workspace was last seen.
 	Recorder *Recorder
-	// Issuer takes away tokens that were delivered to workspaces; nil means one
-	// of App and Store.
-	Issuer *workspace.Issuer
+	// Issuer makes who takes away tokens that were delivered to workspaces.
+	Issuer func(context.Context) (*workspace.Issuer, error)
 	// Budget is asked before GitHub is, for a workspace that has something
 	// explained; nil lets all through.
 	Budget func(workspace string) error
-	// Secret is what GitHub signs webhooks with, read anew for each; nil means
-	// that there are none.
+	// Secret is what GitHub signs webhooks with, read anew for each. It returns
+	// ErrNoWebhooks where there are to be none; so does nil.
 	Secret func() (string, error)
 	// Keys are what logins are signed with, so that one holds at all replicas; nil
 	// means those of Store.
@@ -67,8 +80,8 @@ type Console struct {
 
 // New makes a Console. Nothing is asked or written yet.
 func New(o Options) *Console {
-	if o.Issuer == nil {
-		o.Issuer = &workspace.Issuer{App: o.App, Store: o.Store, Now: o.Server.Now, Patience: 5 * time.Second}
+	if o.Secret == nil {
+		o.Secret = func() (string, error) { return "", ErrNoWebhooks }
 	}
 	if o.Recorder == nil {
 		o.Recorder = new(Recorder)
@@ -98,10 +111,8 @@ func (c *Console) Routes() map[string]http.Handler {
 		api.KillPath:                        c.operators("kill", methods{http.MethodPost: c.kill}),
 		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.admitTarget}),
 		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
+		WebhookPath:                         c.Server.Handle("webhook", c.webhook),
 		api.OpenAPIPath:                     c.Server.Handle("openapi", serveOpenAPI),
-	}
-	if c.Secret != nil {
-		routes[WebhookPath] = c.Server.Handle("webhook", c.webhook)
 	}
 	for pattern, handler := range c.pages() {
 		routes[pattern] = handler
@@ -147,6 +158,9 @@ func notAllowed(w http.ResponseWriter, by methods) error {
 // stranger writes down that somebody who is no operator asked for what is
 // theirs.
 func (c *Console) stranger(r *http.Request, id string, err error) error {
+	if err := c.Server.TooManyOf(r); err != nil {
+		return err
+	}
 	e := broker.Entry{Time: c.now().UTC(), Kind: broker.KindRequest, RequestID: id, Remote: r.RemoteAddr, Operation: r.Method + " " + r.URL.Path, Decision: broker.Refused, Policy: c.Server.Policy().Hash}
 	if refusal, ok := errors.AsType[*broker.Refusal](err); ok {
 		e.Reason, e.Detail = refusal.Reason, refusal.Detail

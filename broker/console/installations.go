@@ -29,7 +29,7 @@ func (i *installations) forget() {
 }
 
 // of lists where the App is installed, by account.
-func (i *installations) of(ctx context.Context, app *mint.App, now time.Time) ([]mint.Installation, error) {
+func (i *installations) of(ctx context.Context, app GitHub, now time.Time) ([]mint.Installation, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.read.IsZero() && now.Sub(i.read) < installationsEvery {

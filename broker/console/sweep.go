@@ -205,13 +205,14 @@ func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) erro
 
 // delivered ends what was delivered to a workspace and is barred now.
 func (s *sweep) delivered(ctx context.Context, id string) error {
-	own := *s.c.Issuer
+	issuer, err := s.c.Issuer(ctx)
+	if err != nil {
+		return err
+	}
+	own := *issuer
 	own.Audit = func(e workspace.Event) {
 		if e.Type == workspace.Ended {
 			s.note(ctx, id, e.Hash)
-		}
-		if s.c.Issuer.Audit != nil {
-			s.c.Issuer.Audit(e)
 		}
 	}
 	return own.Withdraw(ctx, id)

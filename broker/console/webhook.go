@@ -94,6 +94,9 @@ func (c *Console) deliver(w http.ResponseWriter, r *http.Request, id, delivery s
 // signed returns the body if GitHub signed it.
 func (c *Console) signed(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	secret, err := c.Secret()
+	if errors.Is(err, ErrNoWebhooks) {
+		return nil, &broker.Refusal{Status: http.StatusNotFound, Reason: broker.ReasonRequest, Detail: "this broker takes no webhooks; its configuration names no secret"}
+	}
 	if err == nil && len(secret) < minSecret {
 		err = errors.New("the webhook's secret is shorter than 16 bytes")
 	}

@@ -61,6 +61,8 @@ func TestOnlyWhatGitHubSigned(t *testing.T) {
 	if !slices.Equal(b.alive(), []string{fakegithub.Hash(kept)}) || len(b.Journal.Of(broker.KindGitHub)) != 0 {
 		t.Errorf("alive is %q, want the token", b.alive())
 	}
+	b.console.Secret = func() (string, error) { return "", ErrNoWebhooks }
+	wantCode(t, "where none are configured", b.tell("2", "installation", body), 404)
 	for secret, err := range map[string]error{"": nil, "short": nil, webhookSecret: errors.New("gone")} {
 		b.console.Secret = func() (string, error) { return secret, err }
 		wantCode(t, "with secret "+secret, b.tell("2", "installation", body), 503)

@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/identity/join"
 	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/broker/metrics"
@@ -42,8 +43,10 @@ type daemon struct {
 	bars    *broker.Bars
 	keeper  *broker.Keeper
 	cache   *broker.Cache
+	budget  *broker.Budget
 	janitor *broker.Janitor
 	server  *broker.Server
+	console *console.Console
 
 	draining atomic.Bool
 	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
@@ -110,16 +113,19 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	tracer := otlp.NewTracer(d.spans)
 	d.bars = &broker.Bars{Store: d.store}
 	d.keeper = &broker.Keeper{Store: d.store}
-	budget := &broker.Budget{Rate: d.app.rate}
+	d.budget = &broker.Budget{Rate: d.app.rate}
 	limiter := &broker.Limiter{Limits: d.limits}
+	recorder := &console.Recorder{Next: d.journal}
 	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.app.revoke, broker.Minted(d.app))))
-	d.cache = &broker.Cache{Mint: mint, Budget: budget.Allow}
+	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow}
 	d.janitor = &broker.Janitor{Store: d.store, Bars: d.bars, Keeper: d.keeper, Cache: d.cache, Journal: d.journal, Revoke: d.app.revoke}
 	d.server = &broker.Server{
-		Policy: d.config.policy, Journal: d.journal, Log: d.log, Observe: d.metrics.Observe,
-		Vend:  broker.Audited(d.journal, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
+		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe,
+		Vend:  broker.Audited(recorder, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
 		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
 	}
+	d.console = d.operators(recorder)
+	d.server.Mounted = d.console.Routes()
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
 }

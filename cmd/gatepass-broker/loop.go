@@ -32,7 +32,7 @@ func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Si
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.sweep} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.sweep, d.reconcile} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {

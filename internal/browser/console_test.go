@@ -47,7 +47,7 @@ func newDesk(t *testing.T) *desk {
 		return recorder
 	})
 	operators := console.New(console.Options{
-		Server: b.Server, Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder,
+		Server: b.Server, Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder, Issuer: b.Issuer,
 		AuditHead: func() string { return "9f2c41d07ab3e85566d1c2" },
 	})
 	b.Server.Mounted = operators.Routes()
