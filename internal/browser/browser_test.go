@@ -80,7 +80,11 @@ func (w *world) localhost() string { return strings.Replace(w.URL(), "127.0.0.1"
 func (w *world) startBrowser(chromium string) {
 	w.t.Helper()
 	var process *exec.Cmd
-	scratch := w.t.TempDir()
+	scratch, err := os.MkdirTemp("/tmp", "gpc") // short, because Chromium puts a socket into it
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { os.RemoveAll(scratch) })
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(chromium), chromedp.UserDataDir(w.t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("ignore-certificate-errors-spki-list", w.publicKey()),
