@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -50,7 +51,11 @@ func (b *bench) vendTogether(v *vendor) ([]row, error) {
 	start := time.Now()
 	errs := make(chan error, n)
 	for k := range n {
-		go func() { errs <- v.ask(v.client(), k, "acme/widgets") }()
+		go func() {
+			client := v.client()
+			defer client.CloseIdleConnections()
+			errs <- v.ask(client, k, "acme/widgets")
+		}()
 	}
 	var first error
 	for range n {
@@ -94,6 +99,7 @@ func (b *bench) vendWarm(v *vendor) ([]row, error) {
 		return nil, err
 	}
 	workspaces := b.runs(manyWorkspaces)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the asker's own pauses are not what is measured
 	start := time.Now()
 	var mu sync.Mutex // guards next and first
 	next, first := 0, error(nil)
