@@ -39,6 +39,9 @@ type Entry struct {
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
+	// Unseen counts tokens that GitHub may have made without its answer arriving:
+	// they live for their hour, and nobody has their text.
+	Unseen int `json:"unseen,omitempty"`
 }
 
 // The kinds of entries.
@@ -97,7 +100,7 @@ func unwritten(err error) *Refusal {
 
 func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 	e := Entry{
-		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: clip(w.Caller.Subject), Rule: w.Rule,
+		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: clip(w.Caller.Subject), Claims: w.Claims, Rule: w.Rule,
 		Host: a.Host, Repository: a.Repo(), Operation: a.Operation, Permissions: a.Permissions,
 	}
 	if w.Policy != nil {
@@ -116,16 +119,33 @@ func Journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 			return mint.Minted{}, unwritten(err)
 		}
 		m, err := next(ctx, s)
-		e.Time, e.Kind = now().UTC(), KindMinted
-		if err == nil {
-			e.Decision, e.Hash, e.Expires = Granted, m.Token.Hash(), m.Token.Expiry.UTC()
-		} else {
+		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
+		if !m.Token.IsZero() {
+			e.Hash, e.Expires = m.Token.Hash(), m.Token.Expiry.UTC()
+		}
+		if err != nil {
 			r := refusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
+			if !m.Token.IsZero() { // it was made, and is not what was asked for
+				err = errors.Join(err, revoke(context.WithoutCancel(ctx), m.Token))
+			}
+		} else {
+			e.Decision = Granted
 		}
 		if writeErr := j.Write(context.WithoutCancel(ctx), e, true); writeErr != nil && err == nil {
 			return mint.Minted{}, unwritten(errors.Join(writeErr, revoke(context.WithoutCancel(ctx), m.Token)))
 		}
 		return m, err
 	}
+}
+
+// unseen counts the tokens that may be alive and that nobody has.
+func unseen(m mint.Minted, err error) int {
+	if failure, ok := errors.AsType[*mint.Error](err); ok {
+		return failure.Unseen
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return 1 // GitHub may have been asked, and was not waited for
+	}
+	return m.Unseen
 }

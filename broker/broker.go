@@ -32,8 +32,10 @@ type Workspace struct {
 	ID      string
 	Profile *workspace.Profile
 	Rule    string // the rule of the policy that says so
-	Caller  Caller
-	Policy  *Policy
+	// Claims are those that the rule looked at, for the audit log.
+	Claims map[string]string
+	Caller Caller
+	Policy *Policy
 }
 
 // An Ask is what a workspace wants a token for.

@@ -52,6 +52,9 @@ const outageRetry = 10 * time.Second
 // is the caller's business, and that GitHub or our key cannot be had is not.
 func fromGitHub(err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
+	if !ok && errors.Is(err, context.DeadlineExceeded) {
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: outageRetry, Detail: "GitHub did not answer in time", Err: err}
+	}
 	if !ok {
 		return err
 	}

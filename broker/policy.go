@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -77,6 +78,12 @@ func CompilePattern(text string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + text + `)\z`)
 }
 
+// Claims are the claims that are looked at.
+func (m Exactly) Claims() []string { return slices.Collect(maps.Keys(m)) }
+
+// Claims are the claims that are looked at.
+func (m Patterns) Claims() []string { return slices.Collect(maps.Keys(m)) }
+
 // All matches where all of its matchers do.
 type All []Matcher
 
@@ -88,6 +95,17 @@ func (m All) Match(c Caller) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Claims are the claims that its matchers say they look at.
+func (m All) Claims() []string {
+	var paths []string
+	for _, one := range m {
+		if looking, ok := one.(interface{ Claims() []string }); ok {
+			paths = append(paths, looking.Claims()...)
+		}
+	}
+	return paths
 }
 
 // A Template makes a workspace's id of claims: "ci-{claim.repository_id}".
@@ -116,6 +134,16 @@ func (t Template) ID(c Caller) (string, error) {
 		err = store.CheckWorkspace(id)
 	}
 	return id, err
+}
+
+// Claims are the claims in a template.
+func (t Template) Claims() []string {
+	var paths []string
+	_, _ = t.fill(func(path string) (string, bool) {
+		paths = append(paths, path)
+		return "x", true
+	})
+	return paths
 }
 
 func (t Template) fill(claim func(string) (string, bool)) (string, error) {
@@ -212,7 +240,25 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	if err != nil {
 		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(clip(err.Error()))}
 	}
-	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, Caller: c, Policy: p}, true, nil
+	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
+}
+
+// maxClaim bounds a claim in the audit log, in bytes.
+const maxClaim = 200
+
+// looked are the claims that the rule looks at, and what they say.
+func (rule Rule) looked(c Caller) map[string]string {
+	paths := rule.Workspace.Claims()
+	if looking, ok := rule.Match.(interface{ Claims() []string }); ok {
+		paths = append(paths, looking.Claims()...)
+	}
+	claims := map[string]string{}
+	for _, path := range paths {
+		if text, ok := c.Claim(path); ok {
+			claims[path] = strings.ToValidUTF8(text[:min(len(text), maxClaim)], "")
+		}
+	}
+	return claims
 }
 
 // Serves reports whether host is one of those the broker answers for.
