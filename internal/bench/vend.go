@@ -39,7 +39,11 @@ func (b *bench) vend() ([]row, error) {
 		return nil, err
 	}
 	warm, err := b.vendWarm(v)
-	return append(append(together, warm...), many...), err
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := b.vendRevoked(v)
+	return slices.Concat(together, warm, many, revoked), err
 }
 
 // vendTogether starts workspaces that all want the same.
@@ -137,6 +141,53 @@ func (b *bench) vendWarm(v *vendor) ([]row, error) {
 	return []row{
 		row{Promise: what + ": 99th percentile", Ours: milliseconds(p99, median), Note: fmt.Sprintf("in parentheses the median; %.0f in a second were answered, and asked on the same two cores", rate)}.judged(atMost(3)),
 	}, nil
+}
+
+// vendRevoked takes everything from one workspace that asks all the time, and
+// then starts the broker anew.
+func (b *bench) vendRevoked(v *vendor) ([]row, error) {
+	client := v.client()
+	start := time.Now()
+	answered := make(chan error, 1)
+	go func() { answered <- v.revoke(client, "w-0") }()
+	for v.ask(client, 0, "acme/widgets") == nil {
+		if time.Since(start) > startWait {
+			return nil, errors.New("a revoked workspace is still given tokens")
+		}
+	}
+	took := time.Since(start)
+	if err := <-answered; err != nil {
+		return nil, err
+	}
+	v.stop()
+	if err := v.start(b); err != nil {
+		return nil, err
+	}
+	again := v.ask(v.client(), 0, "acme/widgets")
+	if again == nil || !strings.Contains(again.Error(), "was revoked") {
+		return nil, fmt.Errorf("after a restart a revoked workspace is told %w", again)
+	}
+	return []row{
+		row{Promise: "broker: from revoke to refusal", Ours: milliseconds(took, took), Note: "and after a restart the first request is refused"}.judged(atMost(1000)),
+	}, nil
+}
+
+// revoke is an operator's call.
+func (v *vendor) revoke(client *http.Client, workspace string) error {
+	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/workspaces/"+workspace+"/revoke", nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	response, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	if response.StatusCode/100 != 2 {
+		return errors.New("an operator's revoke is answered " + response.Status)
+	}
+	return nil
 }
 
 // client has connections of its own.

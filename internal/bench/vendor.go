@@ -41,9 +41,10 @@ type vendor struct {
 }
 
 const (
-	benchIssuer  = "https://issuer.bench.example"
-	startWait    = 10 * time.Second
-	identityLife = time.Hour
+	benchIssuer   = "https://issuer.bench.example"
+	operatorToken = "operator-of-the-measured-broker-0123456789"
+	startWait     = 10 * time.Second
+	identityLife  = time.Hour
 )
 
 // startVendor starts the broker with its store in memory, where the machine has
@@ -68,11 +69,16 @@ func (b *bench) startVendor() (*vendor, error) {
 }
 
 func (v *vendor) close() {
+	v.stop()
+	v.fleet.close()
+}
+
+func (v *vendor) stop() {
 	if v.cmd != nil && v.cmd.Process != nil {
 		_ = v.cmd.Process.Signal(syscall.SIGTERM)
 		_ = v.cmd.Wait()
 	}
-	v.fleet.close()
+	v.cmd = nil
 }
 
 // furnish sets the App up and writes the broker's files.
@@ -115,11 +121,12 @@ store: %q
 audit: %q
 profiles: [%q]
 limits: {requests: 4096}
+operators: [{name: bench, token_sha256: %x}]
 callers:
   - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
     workspace: "{claim.sub}"
     profile: fleet
-`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), benchIssuer, in("jwks.json")),
+`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), sha256.Sum256([]byte(operatorToken)), benchIssuer, in("jwks.json")),
 	} {
 		if err := os.WriteFile(in(name), text, 0o600); err != nil {
 			return err
