@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +29,8 @@ func TestAgentScripts(t *testing.T) {
 		Dir:                 "testdata/agent",
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		// Whoever runs the tests under nohup has SIGHUP ignored, for all below.
+		Condition: func(cond string) (bool, error) { return cond == "hangup" && !signal.Ignored(syscall.SIGHUP), nil },
 		Setup: func(env *testscript.Env) error {
 			if err := setUp(env, git); err != nil {
 				return err
