@@ -54,6 +54,7 @@ type daemon struct {
 
 // serve is the broker from its start to its end.
 func serve(ctx context.Context, path string, getenv func(string) string, stderr io.Writer, signals <-chan os.Signal) error {
+	collectLess(getenv)
 	d := &daemon{getenv: getenv}
 	seen := fingerprint(path, nil) // the profiles are not known yet; the first look reads all again
 	f, err := settings.Load(path)
