@@ -28,7 +28,7 @@ func (b *bench) patience() time.Duration {
 	if b.quick {
 		return 10 * time.Second
 	}
-	return time.Minute
+	return 3 * time.Minute
 }
 
 // A promise is measured by a function that returns its rows.

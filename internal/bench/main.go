@@ -34,7 +34,7 @@ missed.
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that internal/components has set up
   -rounds N     measure a missed time up to N times and take the best
-                (default 3; none is begun after the first minute)
+                (default 3; none is begun after three minutes)
 `
 
 func main() {
