@@ -8,8 +8,6 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/awskms"
-	"github.com/gatepass/gatepass/mint/azurekeys"
-	"github.com/gatepass/gatepass/mint/gcpkms"
 	"github.com/gatepass/gatepass/mint/vaulttransit"
 )
 
@@ -35,9 +33,9 @@ func Open(rawURL string) (Signer, error) {
 	case "awskms":
 		return opened(awskms.Open(u))
 	case "gcpkms":
-		return opened(gcpkms.Open(u))
+		return openGoogle(u)
 	case "azurekeys":
-		return opened(azurekeys.Open(u))
+		return openAzure(u)
 	case "vault+transit":
 		return opened(vaulttransit.Open(u))
 	case "":

@@ -1,0 +1,19 @@
+//go:build demo
+
+package signer
+
+import (
+	"net/url"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// The clients of two clouds are half of what a first "make demo" compiles, and
+// nothing of what it shows.
+
+func openGoogle(*url.URL) (Signer, error) { return nil, notInDemo("Google Cloud KMS") }
+func openAzure(*url.URL) (Signer, error)  { return nil, notInDemo("Azure Key Vault") }
+
+func notInDemo(what string) error {
+	return oneline.New("open the signer", "the demo's gatepass was built without "+what, "run make build, and use bin/gatepass")
+}
