@@ -178,12 +178,16 @@ func (p *planner) keep(t Token, owner, grant string) {
 // from token to token: so those that were minted together are not replaced
 // together.
 func (t Token) lasts(now time.Time, margin time.Duration) bool {
-	return t.Expires.After(now.Add(margin + t.jitter(margin/4)))
+	return t.Expires.After(now.Add(margin + t.jitter(min(margin/4, longestWait-margin))))
 }
+
+// longestWait is the most that a token may be asked to last: GitHub's live an
+// hour, and a new one has to be left alone for a while.
+const longestWait = MaxMargin + 5*time.Minute
 
 func (t Token) jitter(most time.Duration) time.Duration {
 	h := fnv.New32a()
 	h.Write([]byte(t.Hash))
-	seconds := uint64(most/time.Second) * uint64(h.Sum32()) >> 32
+	seconds := uint64(max(most, 0)/time.Second) * uint64(h.Sum32()) >> 32
 	return time.Duration(seconds) * time.Second
 }

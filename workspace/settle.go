@@ -39,13 +39,18 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	return i.reach(ctx, r, held, want, known)
 }
 
-// reach does what Plan says until nothing is left to do.
+// reach does what Plan says until nothing is left to do. An owner's token is
+// minted once: one that does not last, by a clock that is wrong, is all there is.
 func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want, known knowledge) (err error) {
+	tried := map[string]bool{}
 	for range maxRounds {
 		want.Now = i.now()
-		steps := Plan(r, held.held(), want)
+		steps := slices.DeleteFunc(Plan(r, held.held(), want), func(s Step) bool { return s.Do == Mint && tried[s.Owner] })
 		if len(steps) == 0 {
 			break
+		}
+		for _, s := range steps {
+			tried[s.Owner] = tried[s.Owner] || s.Do == Mint
 		}
 		if err = i.round(ctx, r, held, steps, known); err != nil {
 			break
