@@ -57,7 +57,7 @@ type verifier struct{ Report }
 func (v *verifier) file(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return oneline.Wrap("verify the audit log", err, "")
+		return err // which names the file
 	}
 	defer f.Close()
 	return v.read(path, f)
