@@ -98,9 +98,15 @@ func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, e
 	return found, nil
 }
 
-// InstallationFor returns the installation that reaches a repository.
+// InstallationFor returns the installation that reaches a repository. GitHub's
+// redirect from a former name is an [*Error] of kind [Renamed]; it leads to an id,
+// not to a name.
 func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installation, error) {
-	return a.find(ctx, "find the installation for "+owner+"/"+name, "/repos/"+url.PathEscape(owner)+"/"+url.PathEscape(name)+"/installation")
+	found, err := a.find(ctx, "find the installation for "+owner+"/"+name, "/repos/"+url.PathEscape(owner)+"/"+url.PathEscape(name)+"/installation")
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusMovedPermanently {
+		e.Kind, e.Message = Renamed, "it has another name by now"
+	}
+	return found, err
 }
 
 func (a *App) find(ctx context.Context, doing, path string) (Installation, error) {
