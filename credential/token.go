@@ -23,8 +23,9 @@ type Token struct {
 
 	// What the issuer said the token opens, for people to read. Nil when the
 	// source does not know.
-	Repositories []string
-	Permissions  map[string]string
+	Repositories  []string
+	RepositoryIDs []int64 // of Repositories, in their order
+	Permissions   map[string]string
 
 	cached bool
 }

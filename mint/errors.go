@@ -25,6 +25,7 @@ const (
 	Unavailable       // GitHub is down, unreachable or answers nonsense
 	Renamed           // a repository has another name by now
 	Unsigned          // the App's key could not sign; GitHub was not asked
+	Replaced          // a repository has the name of the one that is meant
 	CodeSpent         // the code of a manifest was used, or is more than an hour old
 )
 
@@ -39,6 +40,7 @@ var advice = map[Kind]string{
 	Unavailable:  "try again later; see https://www.githubstatus.com",
 	Renamed:      "write its new name in the profile",
 	Unsigned:     "see that the key can be reached: gatepass app status",
+	Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
 	CodeSpent:    "a code is good once, within an hour",
 }
 

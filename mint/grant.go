@@ -23,7 +23,7 @@ const MaxRepositories = 500
 type Repositories struct {
 	all   bool
 	names []string
-	ids   []int64
+	pins  []Pin
 }
 
 // AllRepositories means every repository of the installation.
@@ -34,12 +34,32 @@ func RepositoryNames(names ...string) Repositories {
 	return Repositories{names: slices.Clone(names)}
 }
 
-// RepositoryIDs means these repositories. Identifiers outlive a rename.
-func RepositoryIDs(ids ...int64) Repositories { return Repositories{ids: slices.Clone(ids)} }
+// RepositoryIDs means these repositories, whatever they are called.
+func RepositoryIDs(ids ...int64) Repositories {
+	var pins []Pin
+	for _, id := range ids {
+		pins = append(pins, Pin{ID: id})
+	}
+	return Repositories{pins: pins}
+}
+
+// PinnedRepositories means these repositories, while they are called that. A
+// token for one with another name by now is revoked, and [App.Mint] says so with
+// an [*Error] of kind [Renamed].
+func PinnedRepositories(pins ...Pin) Repositories { return Repositories{pins: slices.Clone(pins)} }
+
+// ids are those that GitHub is asked for; nil where it is asked by name.
+func (r Repositories) ids() []int64 {
+	var ids []int64
+	for _, p := range r.pins {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
 
 func (r Repositories) validate() error {
-	switch n := len(r.names) + len(r.ids); {
-	case r.all && n > 0 || len(r.names) > 0 && len(r.ids) > 0:
+	switch n := len(r.names) + len(r.pins); {
+	case r.all && n > 0 || len(r.names) > 0 && len(r.pins) > 0:
 		return errors.New("repositories are given in more than one way")
 	case r.all:
 		return nil
@@ -48,7 +68,7 @@ func (r Repositories) validate() error {
 	case n > MaxRepositories:
 		return fmt.Errorf("%d repositories are more than the %d that one token may name", n, MaxRepositories)
 	}
-	return errors.Join(checkNames(r.names), checkIDs(r.ids))
+	return errors.Join(checkNames(r.names), checkPins(r.pins))
 }
 
 func checkNames(names []string) error {
@@ -70,18 +90,22 @@ func notInName(r rune) bool {
 	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
 }
 
-func checkIDs(ids []int64) error {
+func checkPins(pins []Pin) error {
 	seen := map[int64]bool{}
-	for _, id := range ids {
-		if id <= 0 {
-			return fmt.Errorf("%d is no repository id", id)
+	var names []string
+	for _, p := range pins {
+		if p.ID <= 0 {
+			return fmt.Errorf("%d is no repository id", p.ID)
 		}
-		if seen[id] {
-			return fmt.Errorf("repository id %d is given twice", id)
+		if seen[p.ID] {
+			return fmt.Errorf("repository id %d is given twice", p.ID)
 		}
-		seen[id] = true
+		seen[p.ID] = true
+		if p.Name != "" {
+			names = append(names, p.Name)
+		}
 	}
-	return nil
+	return checkNames(names)
 }
 
 // A Grant is everything one token may do. Policy decides it, Validate checks

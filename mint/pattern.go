@@ -3,23 +3,39 @@ package mint
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 
-// A Pattern names repositories: "owner/repo", "owner/*", "owner/prefix-*", or
-// "*" for all there are. The zero Pattern names none and is refused.
+// A Pattern names repositories: "owner/repo", "owner/repo#ID" for the one with that
+// id alone, "owner/*", "owner/prefix-*", or "*" for all there are. The zero Pattern
+// names none and is refused.
 type Pattern struct {
 	owner string // lower case; empty for "*"
 	name  string // lower case; of a wildcard, what comes before the star
 	star  bool
-	text  string // as written
+	id    int64  // the only repository that may have the name; 0 is any
+	text  string // as written, without the id
 }
 
 // ParsePattern reads a pattern. Names are compared as GitHub does, without
 // regard to ASCII case.
 func ParsePattern(text string) (Pattern, error) {
+	names, after, isPinned := strings.Cut(text, "#")
+	p, err := parseNames(names)
+	if err != nil || !isPinned {
+		return p, err
+	}
+	p.id, err = strconv.ParseInt(after, 10, 64)
+	if err != nil || p.id <= 0 || p.star || strconv.FormatInt(p.id, 10) != after {
+		return Pattern{}, fmt.Errorf("repository pattern %q: behind the # is the id of the one repository, a number; see https://docs.github.com/rest/repos/repos#get-a-repository", text)
+	}
+	return p, nil
+}
+
+func parseNames(text string) (Pattern, error) {
 	if text == "*" {
 		return Pattern{star: true, text: text}, nil
 	}
@@ -33,13 +49,25 @@ func ParsePattern(text string) (Pattern, error) {
 	// path (".git") is a mistake here.
 	gotOwner, gotName, ok := protocol.Request{Path: owner + "/" + asked}.Repository()
 	if !found || !ok || gotOwner != protocol.FoldASCII(owner) || gotName != protocol.FoldASCII(asked) {
-		return Pattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/*, owner/prefix-* or *", text)
+		return Pattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/repo#ID, owner/*, owner/prefix-* or *", text)
 	}
 	return Pattern{owner: gotOwner, name: protocol.FoldASCII(name), star: star, text: text}, nil
 }
 
 // String returns the pattern as it was written.
-func (p Pattern) String() string { return p.text }
+func (p Pattern) String() string {
+	if p.id == 0 {
+		return p.text
+	}
+	return p.text + "#" + strconv.FormatInt(p.id, 10)
+}
+
+// Names returns the pattern without an id, for those who know repositories by
+// their names alone.
+func (p Pattern) Names() string { return p.text }
+
+// ID returns the id that the repository has to have; 0 is any.
+func (p Pattern) ID() int64 { return p.id }
 
 // Owner returns the account in lower case; "" for "*".
 func (p Pattern) Owner() string { return p.owner }
@@ -47,7 +75,7 @@ func (p Pattern) Owner() string { return p.owner }
 // Everything reports whether p is "*".
 func (p Pattern) Everything() bool { return p.star && p.owner == "" }
 
-// Equal reports whether p and q name the same, whatever the case.
+// Equal reports whether p and q name the same, whatever the case and the id.
 func (p Pattern) Equal(q Pattern) bool {
 	return p.owner == q.owner && p.name == q.name && p.star == q.star
 }

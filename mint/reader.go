@@ -79,7 +79,7 @@ func (a *App) missing(ctx context.Context, installation int64, unmatched []Patte
 	return a.withReader(ctx, installation, func(r reader) error {
 		var bad []error
 		for _, p := range exact {
-			bad = append(bad, r.explain(ctx, p.text))
+			bad = append(bad, r.explain(ctx, p.text, p.id))
 		}
 		return oneline.Join(bad...)
 	})
@@ -87,43 +87,45 @@ func (a *App) missing(ctx context.Context, installation int64, unmatched []Patte
 
 // explain says why the installation does not have owner/name. A repository that
 // was renamed is not followed: a policy names what it means. A public one can be
-// read where it is not granted.
-func (r reader) explain(ctx context.Context, fullName string) error {
+// read where it is not granted. id is the one that it has to have; 0 is any.
+func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	doing := "find " + fullName
-	now, err := r.nameOf(ctx, doing, fullName)
+	found, err := r.lookUp(ctx, doing, fullName)
 	failure, ok := errors.AsType[*Error](err)
 	switch {
 	case ok && failure.Status == http.StatusNotFound:
 		return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("there is none, or the installation does not reach it")}
 	case err != nil:
 		return err
-	case protocol.FoldASCII(now) != protocol.FoldASCII(fullName):
-		return &Error{Kind: Renamed, Doing: doing, Err: fmt.Errorf("it is called %s now", now)}
+	case protocol.FoldASCII(found.FullName) != protocol.FoldASCII(fullName):
+		return renamed(doing, found.FullName)
+	case id != 0 && found.ID != id:
+		return replaced(fullName, id, found.ID)
 	}
 	return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("the installation does not reach it")}
 }
 
-// nameOf returns what a repository is called today, following GitHub's redirect
+// lookUp returns what a repository is called today, following GitHub's redirect
 // from a former name (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
-func (r reader) nameOf(ctx context.Context, doing, fullName string) (string, error) {
+func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository, error) {
 	at := r.app.base() + "/repos/" + fullName
 	for range 3 {
 		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret()})
 		if err != nil {
-			return "", err
+			return repository{}, err
 		}
 		var said struct {
-			FullName string `json:"full_name"`
-			URL      string `json:"url"`
+			repository
+			URL string `json:"url"`
 		}
 		if json.Unmarshal(got.body, &said) == nil && said.FullName != "" {
-			return said.FullName, nil
+			return said.repository, nil
 		}
 		if at = said.URL; !r.app.isOurs(at) {
 			break
 		}
 	}
-	return "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
+	return repository{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
 }
 
 // isOurs reports whether a URL is of the same host: the token goes with the
@@ -153,7 +155,7 @@ func (a *App) MintOwner(ctx context.Context, g OwnerGrant) (Minted, error) {
 // whyNot looks for the names that GitHub did not grant. It returns nil when
 // there is nothing to find out.
 func (a *App) whyNot(ctx context.Context, g OwnerGrant) error {
-	if len(g.Grant.Repositories.names) == 0 {
+	if len(g.Grant.Repositories.named()) == 0 {
 		return nil
 	}
 	var why error
@@ -169,17 +171,24 @@ func (a *App) whyNot(ctx context.Context, g OwnerGrant) error {
 
 // explainAll explains every name that the installation does not reach.
 func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
-	reached := map[string]bool{}
+	reached, nameOf := map[string]int64{}, map[int64]string{}
 	for repo, err := range r.repositories(ctx) {
 		if err != nil {
 			return nil
 		}
-		reached[protocol.FoldASCII(repo.FullName)] = true
+		reached[protocol.FoldASCII(repo.FullName)], nameOf[repo.ID] = repo.ID, repo.FullName
 	}
 	var bad []error
-	for _, name := range g.Grant.Repositories.names {
-		if full := g.Owner + "/" + name; !reached[protocol.FoldASCII(full)] {
-			bad = append(bad, r.explain(ctx, full))
+	for _, pin := range g.Grant.Repositories.named() {
+		full := g.Owner + "/" + pin.Name
+		id, ok := reached[protocol.FoldASCII(full)]
+		switch {
+		case ok && pin.ID != 0 && pin.ID != id:
+			bad = append(bad, replaced(full, pin.ID, id))
+		case !ok && nameOf[pin.ID] != "":
+			bad = append(bad, renamed("find "+full, nameOf[pin.ID]))
+		case !ok:
+			bad = append(bad, r.explain(ctx, full, pin.ID))
 		}
 	}
 	return oneline.Join(bad...)

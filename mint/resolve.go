@@ -1,10 +1,12 @@
 package mint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -26,9 +28,10 @@ type OwnerGrant struct {
 // Resolve turns patterns into one grant for each owner, sorted by owner. It
 // asks nobody but the owner's own installation for the owner's repositories.
 //
-// Exact names are passed on as they are. Where an owner has a wildcard, its
-// names are replaced by ids, which are looked up with a token that can read
-// metadata only and is revoked afterwards. "*" means all repositories of all
+// Exact names are passed on as they are, or as their ids where all have one. Where
+// an owner has a wildcard, or names with and without ids, its names are replaced by
+// ids, which are looked up with a token that can read metadata only and is revoked
+// afterwards. "*" means all repositories of all
 // the installations that work, and is said in Notes.
 //
 // Installations may be known by no more than id and login; of those that say
@@ -107,13 +110,17 @@ func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, pa
 		return OwnerGrant{}, err
 	}
 	g := OwnerGrant{Owner: i.Account.Login, Grant: Grant{Installation: i.ID, Permissions: permissions}}
-	if slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star }) {
-		var ids []int64
-		if ids, err = a.expand(ctx, known, i, patterns); err == nil {
-			g.Grant.Repositories = RepositoryIDs(ids...)
-		}
-	} else {
+	isNamed := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star || p.id != 0 })
+	isPinned := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.id == 0 })
+	switch {
+	case isNamed:
 		g.Grant.Repositories = RepositoryNames(exactNames(patterns)...)
+	case isPinned:
+		g.Grant.Repositories = PinnedRepositories(pinsOf(patterns)...)
+	default:
+		var pins []Pin
+		pins, err = a.expand(ctx, known, i, patterns)
+		g.Grant.Repositories = PinnedRepositories(pins...)
 	}
 	if err == nil {
 		err = g.Grant.Validate()
@@ -152,32 +159,34 @@ func installationOf(owner string, installed []Installation) (Installation, error
 	return Installation{}, &Error{Kind: NotInstalled, Doing: doing, Err: errors.New("the App is not installed on " + owner)}
 }
 
-// expand returns the ids of what the patterns of one owner match.
-func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patterns []Pattern) ([]int64, error) {
-	var ids []int64
+// expand returns what the patterns of one owner match.
+func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patterns []Pattern) ([]Pin, error) {
+	var pins []Pin
 	unmatched := slices.Clone(patterns)
 	for repo, err := range a.reached(ctx, known, i.ID) {
 		if err != nil {
 			return nil, err
 		}
-		owner, name, _ := strings.Cut(repo.FullName, "/")
-		matches := func(p Pattern) bool { return p.Match(owner, name) }
-		if !slices.ContainsFunc(patterns, matches) {
+		pin, ok, err := pinned(patterns, repo)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
 			continue
 		}
-		unmatched = slices.DeleteFunc(unmatched, matches)
-		if ids = append(ids, repo.ID); len(ids) > MaxRepositories {
+		unmatched = slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.Match(i.Account.Login, path.Base(repo.FullName)) })
+		if pins = append(pins, pin); len(pins) > MaxRepositories {
 			return nil, tooMany(patterns)
 		}
 	}
 	if err := a.missing(ctx, i.ID, unmatched); err != nil {
 		return nil, err
 	}
-	if len(ids) == 0 {
+	if len(pins) == 0 {
 		return nil, fmt.Errorf("nothing that the installation reaches matches %s; grant it to the App, or correct the pattern", list(patterns))
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	slices.SortFunc(pins, func(p, q Pin) int { return cmp.Compare(p.ID, q.ID) })
+	return slices.Compact(pins), nil
 }
 
 func tooMany(patterns []Pattern) error {
@@ -187,7 +196,7 @@ func tooMany(patterns []Pattern) error {
 func list(patterns []Pattern) string {
 	texts := make([]string, len(patterns))
 	for i, p := range patterns {
-		texts[i] = p.text
+		texts[i] = p.String()
 	}
 	return strings.Join(texts, ", ")
 }

@@ -241,7 +241,7 @@ func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {
 		w.add(fmt.Sprintf("octo/many-%03d", i))
 	}
 	grants, err := w.app.Resolve(t.Context(), parse(t, "octo/many-*"), contents("read"), w.installed())
-	if err != nil || len(grants[0].Grant.Repositories.ids) != 120 {
+	if err != nil || len(grants[0].Grant.Repositories.pins) != 120 {
 		t.Fatalf("Resolve = %v, want 120 repositories", err)
 	}
 	pages := pager{total: 501, next: w.app.Client.Transport}
@@ -249,7 +249,7 @@ func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {
 	w.refuse(-1, "octo/* matches more than the 500 repositories", "octo/*")
 	pages.total = 500
 	grants, err = w.app.Resolve(t.Context(), parse(t, "octo/*"), contents("read"), w.installed())
-	if err != nil || len(grants[0].Grant.Repositories.ids) != 500 {
+	if err != nil || len(grants[0].Grant.Repositories.pins) != 500 {
 		t.Errorf("Resolve = %v, want the 500 repositories that are allowed", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/protocol"
 )
 
 // ErrWider reports that GitHub granted more than was asked. The token has been
@@ -60,7 +61,7 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 	if err := g.Validate(); err != nil {
 		return Minted{}, fmt.Errorf("%s: %w", doing, err)
 	}
-	body, err := json.Marshal(tokenRequest{g.Repositories.names, g.Repositories.ids, g.Permissions.levels})
+	body, err := json.Marshal(tokenRequest{g.Repositories.names, g.Repositories.ids(), g.Permissions.levels})
 	if err != nil {
 		return Minted{}, err
 	}
@@ -88,15 +89,29 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		return Minted{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
-	if wider := compare(g, granted).wider; len(wider) > 0 {
-		err := fmt.Errorf("%s: %w: %s", doing, ErrWider, strings.Join(wider, ", "))
+	if err := unwanted(doing, g, granted); err != nil {
 		return Minted{}, errors.Join(err, a.Revoke(ctx, token))
 	}
 	token.Permissions = granted.Permissions
 	for _, r := range granted.Repositories {
 		token.Repositories = append(token.Repositories, r.FullName)
+		token.RepositoryIDs = append(token.RepositoryIDs, r.ID)
 	}
 	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
+}
+
+// unwanted says why a granted token must not be used.
+func unwanted(doing string, g Grant, granted tokenAnswer) error {
+	if wider := compare(g, granted).wider; len(wider) > 0 {
+		return fmt.Errorf("%s: %w: %s", doing, ErrWider, strings.Join(wider, ", "))
+	}
+	for _, p := range g.Repositories.pins {
+		i := slices.IndexFunc(granted.Repositories, func(r repository) bool { return r.ID == p.ID })
+		if i >= 0 && p.Name != "" && protocol.FoldASCII(granted.Repositories[i].Name) != protocol.FoldASCII(p.Name) {
+			return renamed("find "+p.String(), granted.Repositories[i].FullName)
+		}
+	}
+	return nil
 }
 
 // Revoke ends a token at once. A token that GitHub does not know any more is as
@@ -150,12 +165,12 @@ func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
 	for _, name := range asked.names {
 		wanted[strings.ToLower(name)] = true
 	}
-	for _, id := range asked.ids {
-		wanted[fmt.Sprint(id)] = true
+	for _, p := range asked.pins {
+		wanted[fmt.Sprint(p.ID)] = true
 	}
 	for _, r := range granted.Repositories {
 		key := strings.ToLower(r.Name)
-		if len(asked.ids) > 0 {
+		if len(asked.pins) > 0 {
 			key = fmt.Sprint(r.ID)
 		}
 		if !wanted[key] {

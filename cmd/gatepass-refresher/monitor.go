@@ -146,7 +146,7 @@ func (m *monitor) ready() error {
 var reasons = map[mint.Kind]string{
 	mint.Refused: "refused", mint.BadKey: "bad_key", mint.Skewed: "clock", mint.Suspended: "suspended",
 	mint.NotInstalled: "not_installed", mint.NotGranted: "not_granted", mint.RateLimited: "rate_limited",
-	mint.Unavailable: "unavailable", mint.Renamed: "renamed", mint.Unsigned: "unsigned",
+	mint.Unavailable: "unavailable", mint.Renamed: "renamed", mint.Replaced: "replaced", mint.Unsigned: "unsigned",
 }
 
 const (

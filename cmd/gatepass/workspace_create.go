@@ -102,7 +102,7 @@ func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, gith
 	}
 	d := config.Draft{Workspace: id, Hosts: []string{u.Host}, Source: c.String("source"), Refs: p.Refs}
 	for _, r := range p.Repositories {
-		d.Repos = append(d.Repos, r.String())
+		d.Repos = append(d.Repos, r.Names())
 	}
 	if d.Source == "" && p.HasAccess() {
 		storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
