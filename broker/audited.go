@@ -26,11 +26,14 @@ type Entry struct {
 	Remote    string            `json:"remote,omitempty"` // address of the peer
 
 	// What.
-	Target      string            `json:"target,omitempty"` // of what an operator did
-	Host        string            `json:"host,omitempty"`
-	Repository  string            `json:"repository,omitempty"`
-	Operation   string            `json:"operation,omitempty"`
-	Permissions map[string]string `json:"permissions,omitempty"`
+	Target     string `json:"target,omitempty"` // of what an operator did
+	Host       string `json:"host,omitempty"`
+	Repository string `json:"repository,omitempty"`
+	// RepositoryID is GitHub's, of a token that was given, or that has to be
+	// given where there is none yet.
+	RepositoryID int64             `json:"repository_id,omitempty"`
+	Operation    string            `json:"operation,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
 
 	// With which outcome.
 	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
@@ -79,7 +82,7 @@ func Audited(j Journal, now func() time.Time, next Vendor) Vendor {
 		e := requestEntry(now(), w, a)
 		if err == nil {
 			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
-			e.Permissions = g.Scope.Permissions
+			e.RepositoryID, e.Permissions = repositoryOf(g.Token, a.RepositoryID), g.Scope.Permissions
 		} else {
 			r := refusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
@@ -101,7 +104,7 @@ func unwritten(err error) *Refusal {
 func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 	e := Entry{
 		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: clip(w.Caller.Subject), Claims: w.Claims, Rule: w.Rule,
-		Host: a.Host, Repository: a.Repo(), Operation: a.Operation, Permissions: a.Permissions,
+		Host: a.Host, Repository: a.Repo(), RepositoryID: a.RepositoryID, Operation: a.Operation, Permissions: a.Permissions,
 	}
 	if w.Policy != nil {
 		e.Policy = w.Policy.Hash
@@ -114,14 +117,14 @@ func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 // may be alive. A token that cannot be written down is revoked.
 func Journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next func(context.Context, Scope) (mint.Minted, error)) func(context.Context, Scope) (mint.Minted, error) {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, Permissions: s.Permissions}
+		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, RepositoryID: s.RepositoryID, Permissions: s.Permissions}
 		if err := j.Write(ctx, e, true); err != nil {
 			return mint.Minted{}, unwritten(err)
 		}
 		m, err := next(ctx, s)
 		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
 		if !m.Token.IsZero() {
-			e.Hash, e.Expires = m.Token.Hash(), m.Token.Expiry.UTC()
+			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID)
 		}
 		if err != nil {
 			r := refusalOf(err)
@@ -137,6 +140,14 @@ func Journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		}
 		return m, err
 	}
+}
+
+// repositoryOf is the repository that GitHub says the token opens.
+func repositoryOf(t credential.Token, otherwise int64) int64 {
+	if len(t.RepositoryIDs) == 1 {
+		return t.RepositoryIDs[0]
+	}
+	return otherwise
 }
 
 // unseen counts the tokens that may be alive and that nobody has.

@@ -1,9 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
@@ -24,14 +25,32 @@ func Authorize(w Workspace, a Ask) (Scope, error) {
 	if w.Policy == nil || !w.Policy.Serves(a.Host) {
 		return Scope{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker does not serve that host"}
 	}
-	if w.Profile == nil || !slices.ContainsFunc(w.Profile.Repositories, func(p mint.Pattern) bool { return p.Match(a.Owner, a.Name) }) {
-		return Scope{}, forbid(ReasonRepository, "the profile of workspace "+w.ID+" does not allow "+a.Repo())
+	id, err := repositoryFor(w, a)
+	if err != nil {
+		return Scope{}, err
 	}
 	permissions, err := permissionsFor(w, a)
 	if err != nil {
 		return Scope{}, err
 	}
-	return Scope{Owner: a.Owner, Name: a.Name, Permissions: permissions}, nil
+	return Scope{Owner: a.Owner, Name: a.Name, RepositoryID: id, Permissions: permissions}, nil
+}
+
+// repositoryFor is the id that the repository has to have: the profile's, or else
+// the one that was asked for; 0 is any.
+func repositoryFor(w Workspace, a Ask) (int64, error) {
+	var id int64
+	ok := false
+	if w.Profile != nil {
+		id, ok = mint.Allowed(w.Profile.Repositories, a.Owner, a.Name)
+	}
+	if !ok {
+		return 0, forbid(ReasonRepository, "the profile of workspace "+w.ID+" does not allow "+a.Repo())
+	}
+	if id != 0 && a.RepositoryID != 0 && a.RepositoryID != id {
+		return 0, forbid(ReasonRepository, fmt.Sprintf("the profile of workspace %s allows %s with the id %d, not %d", w.ID, a.Repo(), id, a.RepositoryID))
+	}
+	return cmp.Or(id, a.RepositoryID), nil
 }
 
 func forbid(reason, detail string) *Refusal {

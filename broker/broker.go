@@ -42,7 +42,9 @@ type Workspace struct {
 type Ask struct {
 	Host        string // canonical
 	Owner, Name string // the repository, in lower case
-	Operation   string // api.Read or api.Write
+	// RepositoryID is the one that it has to be; 0 means the profile's wish.
+	RepositoryID int64
+	Operation    string // api.Read or api.Write
 	// Permissions are narrower than the profile's; nil means what the operation
 	// needs.
 	Permissions map[string]string
@@ -55,14 +57,16 @@ func (a Ask) Repo() string { return a.Owner + "/" + a.Name }
 
 // A Scope is what one token opens. Requests of one scope share a token.
 type Scope struct {
-	Owner, Name string            // one repository, in lower case
-	Permissions map[string]string // never empty
+	Owner, Name string // one repository, in lower case
+	// RepositoryID is the only repository that may have the name; 0 is any.
+	RepositoryID int64
+	Permissions  map[string]string // never empty
 }
 
 // Key tells scopes from each other.
 func (s Scope) Key() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s/%s", s.Owner, s.Name)
+	fmt.Fprintf(&b, "%s/%s#%d", s.Owner, s.Name, s.RepositoryID)
 	for _, name := range slices.Sorted(maps.Keys(s.Permissions)) {
 		fmt.Fprintf(&b, " %s:%s", name, s.Permissions[name])
 	}

@@ -70,13 +70,14 @@ type keptToken struct {
 	Token        string            `json:"token"`
 	ExpiresAt    time.Time         `json:"expires_at"`
 	Repositories []string          `json:"repositories,omitempty"`
+	IDs          []int64           `json:"repository_ids,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 	Rule         string            `json:"rule,omitempty"`
 	Profile      string            `json:"profile,omitempty"`
 }
 
 func keptOf(w Workspace, t credential.Token) keptToken {
-	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, Permissions: t.Permissions, Rule: w.Rule}
+	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule}
 	if w.Profile != nil {
 		k.Profile = w.Profile.Name
 	}
@@ -100,7 +101,7 @@ func ReadVended(e store.Entry) Vended {
 	}
 	var k keptToken
 	if json.Unmarshal(text, &k) == nil {
-		token.Repositories, token.Permissions = k.Repositories, k.Permissions
+		token.Repositories, token.RepositoryIDs, token.Permissions = k.Repositories, k.IDs, k.Permissions
 	}
 	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile}
 }

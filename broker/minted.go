@@ -33,7 +33,7 @@ func Minted(app Minter) func(context.Context, Scope) (mint.Minted, error) {
 			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Owner + " is suspended"}
 		}
 		m, err := app.MintOwner(ctx, mint.OwnerGrant{Owner: i.Account.Login, Grant: mint.Grant{
-			Installation: i.ID, Repositories: mint.RepositoryNames(s.Name), Permissions: mint.PermissionLevels(s.Permissions),
+			Installation: i.ID, Repositories: s.repositories(), Permissions: mint.PermissionLevels(s.Permissions),
 		}})
 		if err == nil && len(m.Narrower) > 0 {
 			err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
@@ -43,6 +43,13 @@ func Minted(app Minter) func(context.Context, Scope) (mint.Minted, error) {
 		}
 		return m, nil
 	}
+}
+
+func (s Scope) repositories() mint.Repositories {
+	if s.RepositoryID != 0 {
+		return mint.PinnedRepositories(mint.Pin{ID: s.RepositoryID, Name: s.Name})
+	}
+	return mint.RepositoryNames(s.Name)
 }
 
 // outageRetry is when a caller may try again after GitHub could not be had.
@@ -60,7 +67,7 @@ func fromGitHub(err error) error {
 	}
 	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, outageRetry), Err: err}
 	switch e.Kind {
-	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Suspended:
+	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Replaced, mint.Suspended:
 		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, clip(e.Error())
 	case mint.RateLimited:
 		r.Detail = "GitHub's rate limit is used up"

@@ -156,7 +156,7 @@ func (s *Server) token(c *call) error {
 func answerOf(g Grant) api.TokenAnswer {
 	return api.TokenAnswer{
 		Username: g.Token.Login(), Token: api.NewSecret(g.Token.Secret()), ExpiresAt: g.Token.Expiry.UTC().Truncate(time.Second),
-		Repositories: []string{g.Scope.Owner + "/" + g.Scope.Name}, Permissions: g.Scope.Permissions,
+		Repositories: []string{g.Scope.Owner + "/" + g.Scope.Name}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions,
 	}
 }
 
@@ -172,7 +172,7 @@ func malformed(err error) error {
 func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
 	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
 	g, err := s.Vend(c.r.Context(), w, Ask{
-		Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions,
+		Host: r.Host, Owner: owner, Name: name, RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
 		MinTTL: time.Duration(r.MinTTL) * time.Second, RequestID: c.id,
 	})
 	c.cached = g.Cached

@@ -38,6 +38,9 @@ type TokenRequest struct {
 	Repo      string `json:"repo"`      // "owner/name"
 	Operation string `json:"operation"` // Read or Write
 
+	// RepositoryID is the only repository that the name may mean, by GitHub's id;
+	// 0 is any. A name can be given to another one, an id never is.
+	RepositoryID int64 `json:"repository_id,omitempty"`
 	// Permissions ask for others than the operation needs, as GitHub's names and
 	// levels; the workspace's profile has to allow them. Nil is none.
 	Permissions map[string]string `json:"permissions,omitempty"`
@@ -45,6 +48,9 @@ type TokenRequest struct {
 	// live for an hour.
 	MinTTL int `json:"min_ttl,omitempty"`
 }
+
+// maxID is the largest number that JSON's readers agree on (RFC 8259, section 6).
+const maxID = 1<<53 - 1
 
 // MaxMinTTL is the longest that a token can be asked to last, in seconds.
 const MaxMinTTL = 50 * 60
@@ -61,6 +67,9 @@ func (r TokenRequest) Check() error {
 	}
 	if r.Operation != Read && r.Operation != Write {
 		return errors.New(`"operation" is "read" or "write"`)
+	}
+	if r.RepositoryID < 0 || r.RepositoryID > maxID {
+		return errors.New(`"repository_id" is the id that GitHub gave the repository`)
 	}
 	if r.MinTTL < 0 || r.MinTTL > MaxMinTTL {
 		return fmt.Errorf(`"min_ttl" is from 0 to %d seconds`, MaxMinTTL)
@@ -99,25 +108,29 @@ type TokenAnswer struct {
 	Username     string
 	Token        Secret
 	ExpiresAt    time.Time
-	Repositories []string          // "owner/name"; nil when the broker does not say
-	Permissions  map[string]string // "contents": "write"; nil when the broker does not say
+	Repositories []string // "owner/name"; nil when the broker does not say
+	// RepositoryIDs are GitHub's, in the order of Repositories; nil when the
+	// broker does not say.
+	RepositoryIDs []int64
+	Permissions   map[string]string // "contents": "write"; nil when the broker does not say
 }
 
 // wireAnswer is the answer as it travels, the one place where the token is a
 // plain string.
 type wireAnswer struct {
-	Username     string            `json:"username"`
-	Token        string            `json:"token"`
-	ExpiresAt    time.Time         `json:"expires_at"`
-	Repositories []string          `json:"repositories,omitzero"`
-	Permissions  map[string]string `json:"permissions,omitzero"`
+	Username      string            `json:"username"`
+	Token         string            `json:"token"`
+	ExpiresAt     time.Time         `json:"expires_at"`
+	Repositories  []string          `json:"repositories,omitzero"`
+	RepositoryIDs []int64           `json:"repository_ids,omitzero"`
+	Permissions   map[string]string `json:"permissions,omitzero"`
 }
 
 // EncodeAnswer writes a for the wire, token included.
 func EncodeAnswer(a TokenAnswer) ([]byte, error) {
 	return json.Marshal(wireAnswer{
 		Username: a.Username, Token: a.Token.Reveal(), ExpiresAt: a.ExpiresAt.UTC(),
-		Repositories: a.Repositories, Permissions: a.Permissions,
+		Repositories: a.Repositories, RepositoryIDs: a.RepositoryIDs, Permissions: a.Permissions,
 	})
 }
 
@@ -137,7 +150,7 @@ func DecodeAnswer(data []byte) (TokenAnswer, error) {
 	}
 	return TokenAnswer{
 		Username: w.Username, Token: NewSecret(w.Token), ExpiresAt: w.ExpiresAt,
-		Repositories: w.Repositories, Permissions: w.Permissions,
+		Repositories: w.Repositories, RepositoryIDs: w.RepositoryIDs, Permissions: w.Permissions,
 	}, nil
 }
 

@@ -25,6 +25,11 @@ func TestDecodeRequest(t *testing.T) {
 		{"half a second", `{"min_ttl":0.5}`, `"min_ttl" is no number of seconds`},
 		{"a day", `{"min_ttl":86400}`, `"min_ttl" is no number of seconds`},
 		{"less than nothing", `{"host":"github.com","repo":"acme/widgets","operation":"read","min_ttl":-1}`, `"min_ttl" is from 0`},
+		{"an id that is none", `{"repository_id":0}`, `"repository_id" is no id`},
+		{"an id below none", `{"repository_id":-5}`, `"repository_id" is no id`},
+		{"half an id", `{"repository_id":1.5}`, `"repository_id" is no id`},
+		{"an id that is text", `{"repository_id":"1"}`, `"repository_id" is no id`},
+		{"an id that readers disagree on", `{"repository_id":9007199254740993}`, `"repository_id" is no id`},
 		{"permissions that are a list", `{"permissions":["contents"]}`, `"permissions" is no object`},
 		{"no permissions", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{}}`, `"permissions" is empty`},
 		{"a permission twice", `{"permissions":{"a":"read","a":"write"}}`, `permission "a" is given twice`},
@@ -63,9 +68,9 @@ func TestDecodeRequest(t *testing.T) {
 }
 
 func TestDecodeRequestReadsWhatIsOptional(t *testing.T) {
-	in := `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"checks":"write"},"min_ttl":1800}`
+	in := `{"host":"github.com","repo":"acme/widgets","operation":"read","repository_id":123456,"permissions":{"checks":"write"},"min_ttl":1800}`
 	got, err := DecodeRequest([]byte(in))
-	want := TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: Read, Permissions: map[string]string{"checks": "write"}, MinTTL: 1800}
+	want := TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: Read, RepositoryID: 123456, Permissions: map[string]string{"checks": "write"}, MinTTL: 1800}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("DecodeRequest = %+v, %v, want %+v", got, err, want)
 	}
@@ -77,7 +82,7 @@ func TestDecodeRequestReadsWhatIsOptional(t *testing.T) {
 func answer() TokenAnswer {
 	return TokenAnswer{
 		Username: "x-access-token", Token: NewSecret(token), ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Repositories: []string{"acme/widgets"}, Permissions: map[string]string{"contents": "write"},
+		Repositories: []string{"acme/widgets"}, RepositoryIDs: []int64{7}, Permissions: map[string]string{"contents": "write"},
 	}
 }
 
@@ -86,7 +91,7 @@ func TestAnswerRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"username":"x-access-token","token":"` + token + `","expires_at":"2026-01-02T03:04:05Z","repositories":["acme/widgets"],"permissions":{"contents":"write"}}`
+	want := `{"username":"x-access-token","token":"` + token + `","expires_at":"2026-01-02T03:04:05Z","repositories":["acme/widgets"],"repository_ids":[7],"permissions":{"contents":"write"}}`
 	if string(data) != want {
 		t.Errorf("EncodeAnswer = %s, want %s", data, want)
 	}

@@ -70,12 +70,13 @@ type TokenState struct {
 // An ExplainRequest asks what a caller of that method with those claims would
 // get.
 type ExplainRequest struct {
-	Host        string            `json:"host"`
-	Repo        string            `json:"repo"`
-	Operation   string            `json:"operation"`
-	Permissions map[string]string `json:"permissions,omitempty"`
-	Method      string            `json:"method,omitempty"` // "socket", "oidc", …; "" is any
-	Claims      map[string]any    `json:"claims"`
+	Host         string            `json:"host"`
+	Repo         string            `json:"repo"`
+	Operation    string            `json:"operation"`
+	RepositoryID int64             `json:"repository_id,omitempty"` // as in a TokenRequest
+	Permissions  map[string]string `json:"permissions,omitempty"`
+	Method       string            `json:"method,omitempty"` // "socket", "oidc", …; "" is any
+	Claims       map[string]any    `json:"claims"`
 }
 
 // An Explanation is why a caller would or would not get a token. Nothing is
@@ -89,8 +90,9 @@ type Explanation struct {
 	Workspace string `json:"workspace,omitempty"`
 	Profile   string `json:"profile,omitempty"`
 
-	Repository  string            `json:"repository,omitempty"`
-	Permissions map[string]string `json:"permissions,omitempty"` // that the token would have
+	Repository   string            `json:"repository,omitempty"`
+	RepositoryID int64             `json:"repository_id,omitempty"` // that it has to have; 0 is any
+	Permissions  map[string]string `json:"permissions,omitempty"`   // that the token would have
 
 	Rules  []RuleVerdict `json:"rules,omitempty"`  // up to the one that decides
 	GitHub *GitHubView   `json:"github,omitempty"` // nil where the policy refuses

@@ -74,6 +74,8 @@ func (r *TokenRequest) set(key string, dec *json.Decoder) (err error) {
 		r.Operation, err = decodeString(key, dec)
 	case "permissions":
 		r.Permissions, err = decodeLevels(key, dec)
+	case "repository_id":
+		r.RepositoryID, err = decodeID(key, dec)
 	case "min_ttl":
 		r.MinTTL, err = decodeSeconds(key, dec)
 	default:
@@ -92,6 +94,19 @@ func decodeString(key string, dec *json.Decoder) (string, error) {
 		return "", fmt.Errorf("the value of %q is no string", key)
 	}
 	return value, nil
+}
+
+// decodeID reads a whole number above zero.
+func decodeID(key string, dec *json.Decoder) (int64, error) {
+	v, err := dec.Token()
+	if err != nil {
+		return 0, errNotObject
+	}
+	id, ok := v.(float64)
+	if !ok || id != math.Trunc(id) || id < 1 || id > maxID {
+		return 0, fmt.Errorf("the value of %q is no id", key)
+	}
+	return int64(id), nil
 }
 
 func decodeSeconds(key string, dec *json.Decoder) (int, error) {

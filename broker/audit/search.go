@@ -3,6 +3,7 @@ package audit
 import (
 	"io"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ func Read(in io.Reader) iter.Seq2[Line, error] {
 // A Filter chooses lines. Fields that are empty are for all.
 type Filter struct {
 	Workspace, Decision, Reason, Kind string
-	Repository                        string // owner/name, in any case
+	Repository                        string // owner/name, in any case, or its id
 	Hash                              string // of a token, as in GitHub's audit log
 	Since, Until                      time.Time
 }
@@ -46,6 +47,11 @@ func (f Filter) Match(r Record) bool {
 			return false
 		}
 	}
-	return (f.Repository == "" || strings.EqualFold(f.Repository, r.Repository)) &&
-		!r.Time.Before(f.Since) && (f.Until.IsZero() || r.Time.Before(f.Until))
+	return f.isOf(r) && !r.Time.Before(f.Since) && (f.Until.IsZero() || r.Time.Before(f.Until))
+}
+
+// isOf reports whether a line is about the filter's repository.
+func (f Filter) isOf(r Record) bool {
+	id := strconv.FormatInt(r.RepositoryID, 10)
+	return f.Repository == "" || strings.EqualFold(f.Repository, r.Repository) || r.RepositoryID != 0 && f.Repository == id
 }

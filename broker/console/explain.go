@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
@@ -38,7 +40,11 @@ func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string)
 		return c.stranger(r, id, err)
 	}
 	q := r.URL.Query()
-	ask, err := askOf(api.TokenRequest{Host: q.Get("host"), Repo: q.Get("repo"), Operation: cmp.Or(q.Get("operation"), api.Read)})
+	pin, err := idIn(q)
+	if err != nil {
+		return err
+	}
+	ask, err := askOf(api.TokenRequest{Host: q.Get("host"), Repo: q.Get("repo"), Operation: cmp.Or(q.Get("operation"), api.Read), RepositoryID: pin})
 	if err != nil {
 		return err
 	}
@@ -55,7 +61,7 @@ func (c *Console) explainOther(r request) error {
 	if err := api.ReadJSON(r.w, r.Request, maxExplain, &said); err != nil {
 		return err
 	}
-	ask, err := askOf(api.TokenRequest{Host: said.Host, Repo: said.Repo, Operation: cmp.Or(said.Operation, api.Read), Permissions: said.Permissions})
+	ask, err := askOf(api.TokenRequest{Host: said.Host, Repo: said.Repo, Operation: cmp.Or(said.Operation, api.Read), Permissions: said.Permissions, RepositoryID: said.RepositoryID})
 	if err != nil {
 		return err
 	}
@@ -71,6 +77,18 @@ func (c *Console) explainOther(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, e)
 }
 
+// idIn reads the optional id of a repository.
+func idIn(q url.Values) (int64, error) {
+	if !q.Has("repository_id") {
+		return 0, nil
+	}
+	id, err := strconv.ParseInt(q.Get("repository_id"), 10, 64)
+	if err != nil || id < 1 {
+		return 0, bad(`"repository_id" is the id that GitHub gave the repository`)
+	}
+	return id, nil
+}
+
 func verdictsOf(verdicts []broker.Verdict) []api.RuleVerdict {
 	var out []api.RuleVerdict
 	for _, v := range verdicts {
@@ -84,7 +102,7 @@ func askOf(r api.TokenRequest) (broker.Ask, error) {
 		return broker.Ask{}, bad(err.Error())
 	}
 	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
-	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions}, nil
+	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions, RepositoryID: r.RepositoryID}, nil
 }
 
 func refusal(err error) *broker.Refusal {
@@ -98,6 +116,7 @@ func refusal(err error) *broker.Refusal {
 const (
 	untoldProof   = "whether the caller could prove these claims"
 	untoldRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
+	untoldID      = "whether the repository of that name has that id"
 	untoldGitHub  = "what GitHub grants: it could not be asked"
 	untoldRevoked = "whether the workspace is barred: the store could not be read"
 )
@@ -115,7 +134,7 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, a broker.As
 		e.Reason, e.Detail = refused.Reason, refused.Detail
 		return e
 	}
-	e.Permissions = scope.Permissions
+	e.Permissions, e.RepositoryID = scope.Permissions, scope.RepositoryID
 	barred, err := c.Bars.BarredFor(ctx, w.ID, scope.Owner)
 	if err != nil {
 		e.Untold = append(e.Untold, untoldRevoked)
@@ -139,6 +158,9 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	e.GitHub.Installation, e.GitHub.Account, e.GitHub.Reaches, e.GitHub.Suspended = found.ID, found.Account.Login, true, found.Suspended()
 	e.GitHub.Lacking = mint.Lacking(s.Permissions, found.Permissions)
 	e.Untold = append(e.Untold, untoldRules)
+	if s.RepositoryID != 0 {
+		e.Untold = append(e.Untold, untoldID)
+	}
 	switch {
 	case found.Suspended():
 		e.Reason, e.Detail = broker.ReasonGitHub, "the App's installation on "+found.Account.Login+" is suspended"

@@ -184,6 +184,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 	b.join(do)
 	do("ci", "POST", "/v1/token", json, `{"host":"github.com","repo":"octo/widgets","operation":"write","permissions":{"contents":"write"},"min_ttl":600}`)
+	do("ci", "POST", "/v1/token", json, `{"host":"github.com","repo":"acme/widgets","operation":"read","repository_id":4242}`)
+	do("ci", "GET", "/v1/explain?host=github.com&repo=acme/widgets&repository_id=4242", "", "")
+	do("ci", "GET", "/v1/explain?host=github.com&repo=acme/widgets&repository_id=all", "", "")
 	do("ci", "POST", "/v1/token", json, `{"host":"gitlab.com","repo":"acme/widgets","operation":"read"}`)
 	do("ci", "POST", "/v1/token", json, strings.Repeat(" ", 5000))
 	do("ci", "POST", "/v1/token", "text/plain", widgets)

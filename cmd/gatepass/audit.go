@@ -67,7 +67,7 @@ func (w *world) auditCommand() *cli.Command {
 				UsageText: "gatepass audit search [FILE]... [--workspace ID] [--repo OWNER/NAME] [--decision WORD] [--reason WORD] [--kind WORD] [--hash HASH] [--since TIME] [--until TIME] [--json]", Description: auditSearchAbout,
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "workspace", Usage: "the workspace's `ID`"},
-					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME`"},
+					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its id"},
 					&cli.StringFlag{Name: "decision", Usage: "granted or refused, a `WORD`"},
 					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, barred, repository, permission, limit, github…"},
 					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: request, intent, minted, revoked, barred, config"},

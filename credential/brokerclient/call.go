@@ -116,7 +116,7 @@ func (s *Source) accept(r api.TokenRequest, contentType string, body []byte) (cr
 		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo, "ask whoever runs the broker to look at its log")
 	}
 	token := credential.NewToken(answer.Token.Reveal(), answer.ExpiresAt)
-	token.Username, token.Repositories, token.Permissions = answer.Username, answer.Repositories, answer.Permissions
+	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
 	return token, nil
 }
 
