@@ -27,6 +27,7 @@ const (
 	deliveriesFolder    = brokerFolder + "/deliveries"
 	joinFolder          = brokerFolder + "/join"
 	redeemedFolder      = brokerFolder + "/redeemed"
+	spentFolder         = brokerFolder + "/spent"
 	sessionKeysFolder   = brokerFolder + "/session-key"
 )
 
@@ -146,6 +147,11 @@ func Redeemed(hash [32]byte) Name {
 	return Name{redeemedFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
+// Spent is where it stands that something which holds once was shown, by its hash.
+func Spent(hash [32]byte) Name {
+	return Name{spentFolder + "/" + hex.EncodeToString(hash[:])}
+}
+
 // SessionKey is where the key is that brokers sign sessions with on a day,
 // counted from the beginning of 1970.
 func SessionKey(day int64) Name {
@@ -197,6 +203,9 @@ func Deliveries() Prefix { return Prefix{deliveriesFolder} }
 
 // JoinTokens is the folder of what JoinToken names.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
+
+// AllSpent is the folder of what Spent names.
+func AllSpent() Prefix { return Prefix{spentFolder} }
 
 // SessionKeys is the folder of what SessionKey names.
 func SessionKeys() Prefix { return Prefix{sessionKeysFolder} }

@@ -28,6 +28,9 @@ const (
 	// again after GitHub's three days.
 	markLife     = 65 * time.Minute
 	deliveryLife = 7 * 24 * time.Hour
+	// spentLag is what the clocks of replicas may differ by.
+	spentLag    = 5 * time.Minute
+	unknownLife = 30 * 24 * time.Hour
 )
 
 // reconciler remembers what a call left to the next.
@@ -157,12 +160,12 @@ func (r *reconciler) keep(names []store.Name) {
 // perishable lists what runs out.
 func (c *Console) perishable(ctx context.Context) ([]store.Name, error) {
 	var names []store.Name
-	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries()} {
+	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent()} {
 		for name, err := range c.Store.List(ctx, below) {
 			if err != nil {
 				return nil, err
 			}
-			if name.IsVended() || name.IsBarredToken() || store.Deliveries().Has(name) {
+			if name.IsVended() || name.IsBarredToken() || !store.Workspaces().Has(name) && !store.AllBars().Has(name) {
 				names = append(names, name)
 			}
 		}
@@ -197,6 +200,12 @@ func endOf(name store.Name, entry store.Entry) time.Time {
 		return broker.ReadVended(entry).Token.Expiry.Add(time.Minute)
 	case name.IsBarredToken():
 		return entry.Modified.Add(markLife)
+	case store.AllSpent().Has(name):
+		until, err := store.ClaimedUntil(entry)
+		if err != nil { // nobody can tell; later than any token that a broker takes
+			until = entry.Modified.Add(unknownLife)
+		}
+		return until.Add(spentLag)
 	}
 	return entry.Modified.Add(deliveryLife)
 }

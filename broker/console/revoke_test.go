@@ -241,6 +241,27 @@ func TestReconcileDeletesWhatHasRunOut(t *testing.T) {
 	}
 }
 
+// What was shown once is remembered for as long as it could be shown again.
+func TestReconcileForgetsWhatWasShownOnce(t *testing.T) {
+	b := newBench(t)
+	short, long := store.Spent([32]byte{1}), store.Spent([32]byte{2})
+	for name, life := range map[store.Name]time.Duration{short: time.Minute, long: time.Hour} {
+		if won, err := store.Claim(t.Context(), b.Store, name, b.Now().Add(life)); !won || err != nil {
+			t.Fatalf("Claim = %v, %v", won, err)
+		}
+	}
+	b.Advance(20 * time.Minute)
+	if err := b.console.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Store.Get(t.Context(), short); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what has run out: Get = %v, want that it is gone", err)
+	}
+	if _, err := b.Store.Get(t.Context(), long); err != nil {
+		t.Errorf("what has not: Get = %v", err)
+	}
+}
+
 // What is taken away is taken away though it cannot be written down; what is
 // given is not given then.
 func TestTheJournalRunsOut(t *testing.T) {

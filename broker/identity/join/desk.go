@@ -2,7 +2,6 @@ package join
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -101,7 +100,7 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 	if err := d.Journal.Write(context.WithoutCancel(r.Context()), *e, true); err != nil {
 		return api.SessionAnswer{}, unwritten(err)
 	}
-	if err := d.spend(r.Context(), hash); err != nil {
+	if err := d.spend(r.Context(), hash, kept.Expires); err != nil {
 		return api.SessionAnswer{}, err
 	}
 	return answer, nil
@@ -167,27 +166,18 @@ func (d *Desk) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, erro
 }
 
 // spend wins for exactly one of all who show a token.
-func (d *Desk) spend(ctx context.Context, hash [32]byte) error {
-	name, mark := store.Redeemed(hash), rand.Text()
-	err := d.Store.Put(ctx, name, store.NewSecret(mark), store.CreateOnly)
+func (d *Desk) spend(ctx context.Context, hash [32]byte, until time.Time) error {
+	won, err := store.Claim(ctx, d.Store, store.Redeemed(hash), until)
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, store.ErrExists):
+	case err != nil:
+		return &broker.Refusal{
+			Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, Err: err, RetryAfter: retryAfter,
+			Detail: "the broker's store did not answer; the join token may be spent",
+		}
+	case !won:
 		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
 	}
-	// Whether it was written is open. The mark says whose it is.
-	entry, readErr := d.Store.Get(ctx, name)
-	switch {
-	case readErr == nil && entry.Value.Reveal() == mark:
-		return nil
-	case readErr == nil:
-		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
-	}
-	return &broker.Refusal{
-		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, Err: errors.Join(err, readErr), RetryAfter: retryAfter,
-		Detail: "the broker's store did not answer; the join token may be spent",
-	}
+	return nil
 }
 
 // renew gives a session for the one that the request carries.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/store"
 )
 
 // Method is the method of callers that are proved here.
@@ -28,10 +29,13 @@ type Identifier struct {
 	held     held
 }
 
-// New returns an Identifier. It asks nobody before the first token comes.
-func New(s Settings) (*Identifier, error) { return newAt(s, time.Now) }
+// New returns an Identifier. It asks nobody before the first token comes. In the
+// store stands which tokens were taken; it is needed where each is taken once.
+func New(s Settings, in store.Store) (*Identifier, error) { return newAt(s, in, time.Now) }
 
-func newAt(s Settings, now func() time.Time) (*Identifier, error) {
+var errNoStore = errors.New("single_use: there is no store to remember tokens in")
+
+func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -43,8 +47,11 @@ func newAt(s Settings, now func() time.Time) (*Identifier, error) {
 	if s.TokenReview != nil {
 		i.review = newReviewer(*s.TokenReview, s.Audience, now)
 	}
+	if s.SingleUse && in == nil {
+		return nil, errNoStore
+	}
 	if s.SingleUse {
-		i.spent = &spent{}
+		i.spent = &spent{store: in}
 	}
 	return i, nil
 }
@@ -80,7 +87,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		}
 	}
 	if i.spent != nil {
-		if err := i.spent.use(textIn(token.claims, "jti"), until, now); err != nil {
+		if err := i.spent.use(ctx, i.settings.Issuer, textIn(token.claims, "jti"), until, now); err != nil {
 			return broker.Caller{}, err
 		}
 	}

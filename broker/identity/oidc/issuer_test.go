@@ -27,6 +27,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store/storetest"
 )
 
 // audience is what the tokens of these tests are for.
@@ -60,6 +61,7 @@ func newRSA(bits int) *rsa.PrivateKey {
 type issuer struct {
 	*httptest.Server
 	caFile string
+	store  storetest.Memory // of all replicas
 
 	mu    sync.Mutex // guards what follows
 	clock time.Time
@@ -162,7 +164,7 @@ func (i *issuer) identifier(t *testing.T, change func(*Settings)) *Identifier {
 	if change != nil {
 		change(&s)
 	}
-	identifier, err := newAt(s, i.now)
+	identifier, err := newAt(s, &i.store, i.now)
 	if err != nil {
 		t.Fatal(err)
 	}

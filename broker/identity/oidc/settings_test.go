@@ -1,10 +1,19 @@
 package oidc
 
 import (
+	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
 )
 
 func TestSingleUse(t *testing.T) {
@@ -38,21 +47,73 @@ func TestSingleUse(t *testing.T) {
 	}
 }
 
-// Where no more can be remembered, no token is taken twice; room is made of those
-// that have expired.
-func TestSpentIsBounded(t *testing.T) {
-	var s spent
-	for n := range maxSpent {
-		if err := s.use(fmt.Sprint(n), start.Add(time.Minute), start); err != nil {
-			t.Fatalf("token %d: %v", n, err)
+// What one replica has taken, no other takes, nor the same one after a restart.
+func TestSingleUseAtAllReplicas(t *testing.T) {
+	i := newIssuer(t)
+	once := func(s *Settings) { s.SingleUse = true }
+	replicas := []*Identifier{i.identifier(t, once), i.identifier(t, once), i.identifier(t, func(s *Settings) { s.SingleUse, s.ClockSkew = true, 2*time.Minute })}
+	for range 20 {
+		token := i.token(nil)
+		var taken atomic.Int32
+		var wg sync.WaitGroup
+		for _, by := range replicas {
+			wg.Go(func() {
+				_, err := identify(t.Context(), by, token)
+				if err == nil {
+					taken.Add(1)
+				} else if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Reason != broker.ReasonReplay {
+					t.Errorf("Identify = %v, want a refusal for replay", err)
+				}
+			})
+		}
+		wg.Wait()
+		if taken.Load() != 1 {
+			t.Fatalf("%d replicas take a token, want one", taken.Load())
 		}
 	}
-	full := s.use("more", start.Add(time.Hour), start.Add(time.Second))
-	if full == nil {
-		t.Error("more is remembered than there is room for")
+}
+
+// A store that does not answer takes no token, and does not say that it was used.
+func TestSingleUseWithoutItsStore(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
+	by.spent.store = nowhere{&i.store}
+	if _, err := identify(t.Context(), by, i.token(nil)); !isUnavailable(err) {
+		t.Errorf("Identify = %v, want 503", err)
 	}
-	if err := s.use("more", start.Add(time.Hour), start.Add(time.Minute)); err != nil || len(s.until) != 1 {
-		t.Errorf("after they have expired: %v, %d remembered", err, len(s.until))
+	if _, err := newAt(Settings{Issuer: i.URL, Audience: audience, SingleUse: true}, nil, i.now); err == nil {
+		t.Error("single_use without a store is taken")
+	}
+}
+
+type nowhere struct{ store.Store }
+
+var errNowhere = errors.New("the store does not answer")
+
+func (nowhere) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errNowhere }
+
+func (nowhere) Get(context.Context, store.Name) (store.Entry, error) {
+	return store.Entry{}, errNowhere
+}
+
+// What there is no room for is asked of the store again.
+func TestSpentIsBounded(t *testing.T) {
+	s := spent{store: &storetest.Memory{}}
+	use := func(jti string, now time.Time) error {
+		return s.use(t.Context(), "https://issuer.test", jti, start.Add(time.Minute), now)
+	}
+	for n := range maxSpent {
+		s.remember(sha256.Sum256(fmt.Append(nil, n)), start.Add(time.Minute), start)
+	}
+	if err := use("more", start); err != nil || len(s.until) != 1 {
+		t.Errorf("where there is no room: %v, %d remembered", err, len(s.until))
+	}
+	clear(s.until)
+	if err := use("more", start); err != errSpent || len(s.until) != 1 {
+		t.Errorf("what the store knows: %v, %d remembered", err, len(s.until))
+	}
+	if err := s.use(t.Context(), "https://other.test", "more", start.Add(time.Minute), start); err != nil {
+		t.Errorf("the same jti of another issuer: %v", err)
 	}
 }
 
@@ -99,11 +160,11 @@ func TestSettings(t *testing.T) {
 		s := good
 		c.change(&s)
 		err := s.Check()
-		if _, newErr := New(s); (newErr == nil) != (err == nil) || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		if _, newErr := New(s, nil); (newErr == nil) != (err == nil) || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Check = %v, want %q", name, err, c.want)
 		}
 	}
-	if _, err := New(Settings{}); err == nil {
+	if _, err := New(Settings{}, nil); err == nil {
 		t.Error("the zero Settings trust somebody")
 	}
 }
