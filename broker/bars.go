@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,12 +80,6 @@ func (b *Bars) current(ctx context.Context) (store.Bars, error) {
 		return store.Bars{}, b.err
 	}
 	return b.have, nil
-}
-
-// Workspaces returns those that are barred, sorted.
-func (b *Bars) Workspaces(ctx context.Context) ([]string, error) {
-	have, err := b.current(ctx)
-	return slices.Sorted(maps.Keys(have.Workspaces)), err
 }
 
 func or(d, fallback time.Duration) time.Duration {

@@ -1,14 +1,15 @@
 // Package broker answers workspaces that prove who they are with tokens that
 // open exactly what their profile says.
 //
-// A request goes through four decorators, and their order is part of the safety:
+// A request goes through decorators, and their order is part of the safety:
 //
-//	Audited(Authorized(Kept(Cached(Minted))))
+//	Audited(Limited(Authorized(Kept(Cached(Journaled(Minted))))))
 //
 // Audited is outermost, so that nothing is answered that was not written down.
-// Authorized comes before Cached: a warm cache never answers what the policy
+// Limited bounds what one workspace asks for. Authorized comes before Cached: a warm cache never answers what the policy
 // refuses. Kept writes down what a workspace is given, so that it can be revoked
-// by any replica. A request sees one generation of the policy from its beginning
+// by any replica. Journaled has the intent on the disk before GitHub is asked, and
+// the outcome afterwards. A request sees one generation of the policy from its beginning
 // to its end ([Workspace.Policy]).
 package broker
 

@@ -133,18 +133,6 @@ func (k *Keeper) has(name store.Name) bool {
 	return k.kept[name].After(now)
 }
 
-// Forget makes the keeper write again what a workspace is given: its entries in
-// the store were deleted.
-func (k *Keeper) Forget(workspace string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for n := range k.kept {
-		if id, _ := n.Workspace(); id == workspace {
-			delete(k.kept, n)
-		}
-	}
-}
-
 // Kept writes down what the workspace is about to be given.
 func Kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Scope) (Grant, error) {
 	return func(ctx context.Context, w Workspace, a Ask, s Scope) (Grant, error) {

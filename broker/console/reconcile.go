@@ -49,24 +49,33 @@ type settling struct {
 	done  bool
 }
 
+// A Reconciled is what one call did.
+type Reconciled struct {
+	Revoked int // tokens
+	Deleted int // entries of the store that had run out
+}
+
 // Reconcile finishes what was begun: it revokes what barred workspaces and owners
 // still have, whoever barred them and whether or not the broker that did lives on,
 // and deletes from the store what has run out. A call does a bounded part; the
 // next goes on. It is to be called every few seconds, by any number of replicas.
-func (c *Console) Reconcile(ctx context.Context) error {
+func (c *Console) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	r := &c.reconciler
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	bars, err := store.ReadBars(ctx, c.Store)
 	if err != nil {
-		return err
+		return done, err
 	}
 	now := c.now()
 	var errs []error
 	for _, t := range r.due(bars, now) {
-		errs = append(errs, c.settle(ctx, t, r.targets[t]))
+		revoked, err := c.settle(ctx, t, r.targets[t])
+		done.Revoked += revoked
+		errs = append(errs, err)
 	}
-	return oneline.Join(append(errs, c.tidy(ctx, now))...)
+	done.Deleted, err = c.tidy(ctx, now)
+	return done, oneline.Join(append(errs, err)...)
 }
 
 // due are the targets to look at, a bounded number of them.
@@ -102,29 +111,29 @@ func targetsOf(bars store.Bars) []broker.Target {
 	return targets
 }
 
-// settle revokes what a target has. It is done when nothing was left a while
-// after the bar.
-func (c *Console) settle(ctx context.Context, t broker.Target, s *settling) error {
+// settle revokes what a target has, and returns how many tokens that were. It is
+// done when nothing was left a while after the bar.
+func (c *Console) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
 	now := c.now()
 	sweep := &sweep{c: c, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: c.Server.Policy().Hash, Decision: broker.Granted}}
-	err := sweep.target(ctx, t, everything)
+	err = sweep.target(ctx, t, everything)
 	s.again = now.Add(lookEvery)
 	s.done = err == nil && now.Sub(s.since) >= settleTime
-	return errors.Join(err, sweep.unwritten)
+	return len(sweep.revoked), errors.Join(err, sweep.unwritten)
 }
 
-// tidy deletes what has run out.
-func (c *Console) tidy(ctx context.Context, now time.Time) error {
+// tidy deletes what has run out, and returns how much that was.
+func (c *Console) tidy(ctx context.Context, now time.Time) (deleted int, err error) {
 	r := &c.reconciler
 	if len(r.left) == 0 {
 		if now.Sub(r.tidied) < tidyEvery {
-			return nil
+			return 0, nil
 		}
 		left, err := c.perishable(ctx)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r.left, r.tidied = left, now
 		r.keep(left)
@@ -137,13 +146,16 @@ func (c *Console) tidy(ctx context.Context, now time.Time) error {
 		ends[i], errs[i] = c.tidyOne(ctx, batch[i], r.ends[batch[i]], now)
 	})
 	for i, name := range batch {
-		if ends[i].IsZero() {
-			delete(r.ends, name)
+		if !ends[i].IsZero() {
+			r.ends[name] = ends[i]
 			continue
 		}
-		r.ends[name] = ends[i]
+		delete(r.ends, name)
+		if errs[i] == nil {
+			deleted++
+		}
 	}
-	return oneline.Join(errs...)
+	return deleted, oneline.Join(errs...)
 }
 
 // keep forgets what is not there any more.

@@ -171,8 +171,8 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 	wantCode(t, "the workspace meanwhile", one.Token("ci", "acme/widgets", "read"), 403)
 	cancel()
 	two := newReplica(g)
-	if err := two.console.Reconcile(t.Context()); err != nil || len(two.alive()) != 0 {
-		t.Errorf("Reconcile after a restart = %v, alive %q, want none", err, two.alive())
+	if done, err := two.console.Reconcile(t.Context()); err != nil || done != (Reconciled{Revoked: 2}) || len(two.alive()) != 0 {
+		t.Errorf("Reconcile after a restart = %+v, %v, alive %q, want none", done, err, two.alive())
 	}
 	if revoked := two.Journal.Of(broker.KindRevoked); len(revoked) != 2 || revoked[0].Subject != "reconcile" || revoked[0].Target != "workspace ci" {
 		t.Errorf("the journal has %+v, want two tokens revoked", revoked)
@@ -190,7 +190,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		if err := b.Bars.Take(t.Context(), target); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.console.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		slow := newReplica(b.GitHub)
@@ -198,7 +198,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		slow.Bars.Store = brokertest.NewGitHub(t).Store // it has not heard of the bar
 		slow.MustToken("sb-1", "acme/widgets", "read")
 		b.Advance(lookEvery)
-		if err := b.console.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
+		if _, err := b.console.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
 			t.Errorf("%s: Reconcile = %v, alive %q, want none", target, err, b.alive())
 		}
 	}
@@ -211,7 +211,7 @@ func TestASettledBarIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 40 {
-		if err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.console.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.Advance(lookEvery)
@@ -226,12 +226,12 @@ func TestReconcileDeletesWhatHasRunOut(t *testing.T) {
 	b.MustToken("sb-1", "acme/widgets", "read")
 	operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
 	b.MustToken("sb-2", "acme/widgets", "read")
-	if err := b.console.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
+	if _, err := b.console.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
 		t.Errorf("Reconcile = %v, want the living token's entry to stay", err)
 	}
 	b.Advance(time.Hour + 10*time.Minute)
 	for range 3 {
-		if err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.console.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -251,7 +251,7 @@ func TestReconcileForgetsWhatWasShownOnce(t *testing.T) {
 		}
 	}
 	b.Advance(20 * time.Minute)
-	if err := b.console.Reconcile(t.Context()); err != nil {
+	if _, err := b.console.Reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Store.Get(t.Context(), short); !errors.Is(err, store.ErrNotFound) {

@@ -31,8 +31,8 @@ type Metrics struct {
 	// RefusedConnections and RefusedRequests are those beyond the limits, which
 	// nobody looked at.
 	RefusedConnections, RefusedRequests prometheus.Counter
-	// Revoked, Forgotten and SweepsFailed are the janitor's.
-	Revoked, Forgotten, SweepsFailed prometheus.Counter
+	// What became of what is barred or has run out.
+	Revoked, Deleted, ReconcilesFailed prometheus.Counter
 	// Reloads are attempts to read the configuration again.
 	ReloadsFailed, Reloads prometheus.Counter
 }
@@ -72,9 +72,9 @@ func New(version string) *Metrics {
 		{&m.cached, "cache_hits_total", "Requests that were answered with a token that was there already."},
 		{&m.RefusedConnections, "connections_refused_total", "Connections beyond the limit."},
 		{&m.RefusedRequests, "requests_refused_total", "Requests beyond the limit of those that run at once."},
-		{&m.Revoked, "janitor_revoked_total", "Tokens of barred workspaces that were revoked."},
-		{&m.Forgotten, "janitor_forgotten_total", "Entries of tokens that had run out and were deleted."},
-		{&m.SweepsFailed, "janitor_failures_total", "Passes over what was given in which something went wrong."},
+		{&m.Revoked, "reconcile_revoked_total", "Tokens of what is barred that were revoked after the operator's request."},
+		{&m.Deleted, "reconcile_deleted_total", "Entries of the store that had run out and were deleted."},
+		{&m.ReconcilesFailed, "reconcile_failures_total", "Passes over what is barred and what has run out in which something went wrong."},
 		{&m.Reloads, "config_reloads_total", "Attempts to read the configuration again."},
 		{&m.ReloadsFailed, "config_reload_failures_total", "Attempts after which the last good configuration was kept."},
 	} {

@@ -44,7 +44,6 @@ type daemon struct {
 	keeper  *broker.Keeper
 	cache   *broker.Cache
 	budget  *broker.Budget
-	janitor *broker.Janitor
 	server  *broker.Server
 	console *console.Console
 
@@ -119,7 +118,6 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	recorder := &console.Recorder{Next: d.journal}
 	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.app.revoke, broker.Minted(d.app))))
 	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow}
-	d.janitor = &broker.Janitor{Store: d.store, Bars: d.bars, Keeper: d.keeper, Cache: d.cache, Journal: d.journal, Revoke: d.app.revoke}
 	d.server = &broker.Server{
 		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe,
 		Vend:  broker.Audited(recorder, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),

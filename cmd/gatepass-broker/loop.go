@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -12,13 +11,8 @@ import (
 	"github.com/gatepass/gatepass/internal/systemd"
 )
 
-const (
-	appEvery   = 5 * time.Second  // how often an App that is missing is looked for
-	barsEvery  = 2 * time.Second  // how often it is seen that another workspace is barred
-	sweepEvery = 30 * time.Second // how often what was given is gone over
-	sweepAgain = 5 * time.Second  // after one in which something went wrong
-	sweepWait  = 2 * time.Minute  // for one pass
-)
+// appEvery is how often an App that is missing is looked for.
+const appEvery = 5 * time.Second
 
 // run serves until a signal comes.
 func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Signal) error {
@@ -32,7 +26,7 @@ func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Si
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.sweep, d.reconcile} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.reconcile} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {
@@ -103,45 +97,4 @@ func (d *daemon) watch(ctx context.Context) {
 // findApp looks for an App until there is one, and again when there is none.
 func (d *daemon) findApp(ctx context.Context) {
 	every(ctx, appEvery, func() { _, _ = d.app.get(ctx) }) // it is in the log, and /readyz says so
-}
-
-// sweep has the janitor go over what was given: at the start, when another
-// workspace is barred, and now and then.
-func (d *daemon) sweep(ctx context.Context) {
-	var barred []string
-	var next time.Time
-	every(ctx, barsEvery, func() {
-		now, err := d.bars.Workspaces(ctx)
-		if err == nil && slices.Equal(now, barred) && time.Now().Before(next) {
-			return
-		}
-		if err == nil {
-			barred = now
-		}
-		next = time.Now().Add(d.sweepOnce(ctx))
-	})
-}
-
-// sweepOnce returns when the next pass is due.
-func (d *daemon) sweepOnce(ctx context.Context) time.Duration {
-	if d.app.problem() != nil {
-		return barsEvery // nothing can be revoked yet
-	}
-	ctx, cancel := context.WithTimeout(ctx, sweepWait)
-	defer cancel()
-	done, err := d.janitor.Sweep(ctx)
-	d.metrics.Revoked.Add(float64(done.Revoked))
-	d.metrics.Forgotten.Add(float64(done.Forgotten))
-	if done.Revoked > 0 {
-		d.log.Info("tokens of barred workspaces are revoked", "count", done.Revoked)
-	}
-	switch {
-	case err != nil && ctx.Err() == nil:
-		d.metrics.SweepsFailed.Inc()
-		d.log.Error("what was given could not all be gone over", "error", err.Error())
-		return sweepAgain
-	case done.More:
-		return 0
-	}
-	return sweepEvery
 }

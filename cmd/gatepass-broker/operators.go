@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 )
 
 const (
-	reconcileEvery = 3 * time.Second
+	reconcileEvery = 2 * time.Second
+	reconcileWait  = 2 * time.Minute
 	issuerPatience = 5 * time.Second // for another run that works on the same workspace
 )
 
@@ -45,15 +47,24 @@ func (d *daemon) webhookSecret() (string, error) {
 	return w.Secret()
 }
 
-// reconcile finishes what operators began, here or at another replica.
+// reconcile finishes what operators began, here or at another replica, and
+// forgets what has run out.
 func (d *daemon) reconcile(ctx context.Context) {
 	every(ctx, reconcileEvery, func() {
 		if d.app.problem() != nil {
 			return // nothing can be revoked yet
 		}
-		if err := d.console.Reconcile(ctx); err != nil && ctx.Err() == nil {
-			d.metrics.SweepsFailed.Inc()
-			d.log.Error("what was barred could not all be revoked", "error", err.Error())
+		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
+		defer cancel()
+		done, err := d.console.Reconcile(ctx)
+		d.metrics.Revoked.Add(float64(done.Revoked))
+		d.metrics.Deleted.Add(float64(done.Deleted))
+		if done.Revoked > 0 {
+			d.log.Info("tokens of what is barred are revoked", "count", done.Revoked)
+		}
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			d.metrics.ReconcilesFailed.Inc()
+			d.log.Error("what is barred could not all be revoked, or what has run out not be deleted", "error", err.Error())
 		}
 	})
 }
