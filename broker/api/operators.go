@@ -40,6 +40,8 @@ type Revocation struct {
 type WorkspacePage struct {
 	Workspaces []WorkspaceState `json:"workspaces"`
 	Next       string           `json:"next,omitempty"` // to be sent as "after"; "" at the end
+	// AsOf is of when the list is: a large store takes long to make another.
+	AsOf time.Time `json:"as_of"`
 }
 
 // A WorkspaceState is what a workspace has been given.

@@ -75,6 +75,7 @@ type Console struct {
 	installed  installations
 	deliveries deliveries
 	reconciler reconciler
+	listing    listing
 	webhooks   chan struct{} // holds one for each delivery that is being read
 }
 
@@ -91,6 +92,7 @@ func New(o Options) *Console {
 	}
 	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), webhooks: make(chan struct{}, maxReading)}
 	c.logins = &limiter{now: c.now}
+	c.listing.store, c.listing.now = o.Store, c.now
 	o.Bars.Took = c.forget
 	return c
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// onPage is how many workspaces the page shows at once.
-const onPage = 50
+const (
+	onPage = 50 // workspaces shown at once
+	isOld  = 5 * time.Second
+)
 
 // statusView is what the page shows.
 type statusView struct {
@@ -24,6 +26,7 @@ type statusView struct {
 	Prefix     string
 	Workspaces []workspaceView
 	Next       string
+	AsOf       time.Time // zero while the list is of now
 
 	AppBarred bool
 	Owners    []ownerView
@@ -116,6 +119,9 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 		v.Workspaces = append(v.Workspaces, c.workspaceView(w))
 	}
 	v.Next = page.Next
+	if v.Now.Sub(page.AsOf) >= isOld {
+		v.AsOf = page.AsOf
+	}
 	c.owners(ctx, v)
 	if rate, ok := c.App.Rate(); ok {
 		v.Rate = &rateView{rate, 100 * rate.Remaining / rate.Limit}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,29 +63,33 @@ func (c *Console) listWorkspaces(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, page)
 }
 
+// choose returns the ids that are asked for, sorted, those that are barred and have
+// nothing among them: they can be admitted.
+func (q query) choose(names map[string][]store.Name, bars store.Bars) []string {
+	var ids []string
+	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(bars.Workspaces)} {
+		for id := range known {
+			if id > q.after && strings.HasPrefix(id, q.begin) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
 // page reads what the store has of some workspaces.
 func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) {
 	bars, err := c.Bars.All(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	names, err := byWorkspace(ctx, c.Store, store.Workspaces())
+	found, err := c.listing.get(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	for id := range bars.Workspaces {
-		if _, has := names[id]; !has {
-			names[id] = nil // it can be admitted
-		}
-	}
-	var ids []string
-	for id := range names {
-		if id > q.after && strings.HasPrefix(id, q.begin) {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	page := api.WorkspacePage{Workspaces: []api.WorkspaceState{}}
+	ids := q.choose(found.names, bars)
+	page := api.WorkspacePage{AsOf: found.asOf.UTC()}
 	if len(ids) > q.limit {
 		ids = ids[:q.limit]
 		page.Next = ids[q.limit-1]
@@ -91,23 +97,9 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 	page.Workspaces = make([]api.WorkspaceState, len(ids))
 	errs := make([]error, len(ids))
 	each(len(ids), func(i int) {
-		page.Workspaces[i], errs[i] = c.state(ctx, ids[i], names[ids[i]], bars)
+		page.Workspaces[i], errs[i] = c.state(ctx, ids[i], found.names[ids[i]], bars)
 	})
 	return page, errors.Join(errs...)
-}
-
-// byWorkspace lists what the store has below a prefix.
-func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[string][]store.Name, error) {
-	names := map[string][]store.Name{}
-	for name, err := range s.List(ctx, below) {
-		if err != nil {
-			return nil, err
-		}
-		if id, ok := name.Workspace(); ok {
-			names[id] = append(names[id], name)
-		}
-	}
-	return names, nil
 }
 
 // each calls do for 0 to n-1, a bounded number at once.
