@@ -193,7 +193,7 @@ func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, 
 		if err != nil {
 			return err
 		}
-		held.kept = append(held.kept, old)
+		held.kept = append(held.kept, storedToken{old, name})
 	}
 	name, err := store.Token(r.ID, owner)
 	if err == nil {

@@ -13,8 +13,15 @@ import (
 // holdings are a workspace's tokens in the store.
 type holdings struct {
 	current map[string]credential.Token // by owner; "" is the only one
-	kept    []credential.Token          // superseded
-	vended  []credential.Token          // by brokers; of interest only when all is taken away
+	kept    []storedToken               // superseded
+	vended  []storedToken               // by brokers; of interest only when all is taken away
+}
+
+// storedToken is a token and where it is. Its name says no more than that: who wrote it
+// may have made another of the same token.
+type storedToken struct {
+	credential.Token
+	name store.Name
 }
 
 // hold reads them. What is no token any more is treated as one that nobody
@@ -53,10 +60,10 @@ func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) err
 	}
 	switch {
 	case name.IsSuperseded():
-		h.kept = append(h.kept, token)
+		h.kept = append(h.kept, storedToken{token, name})
 		return nil
 	case name.IsVended():
-		h.vended = append(h.vended, token)
+		h.vended = append(h.vended, storedToken{token, name})
 		return nil
 	}
 	owner, ok := name.Owner()
@@ -97,7 +104,7 @@ func (h *holdings) find(hash string) (credential.Token, bool) {
 	}
 	for _, token := range slices.Concat(h.kept, h.vended) {
 		if token.Hash() == hash {
-			return token, true
+			return token.Token, true
 		}
 	}
 	return credential.Token{}, false
@@ -106,10 +113,10 @@ func (h *holdings) find(hash string) (credential.Token, bool) {
 // drop deletes the token with that hash from the store, wherever it is. That a
 // workspace reads it goes last: until then the next run finds it by its owner.
 func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (err error) {
-	if h.vended, err = dropFrom(ctx, s, h.vended, id, hash, vendedName); err != nil {
+	if h.vended, err = dropFrom(ctx, s, h.vended, hash); err != nil {
 		return err
 	}
-	if h.kept, err = dropFrom(ctx, s, h.kept, id, hash, supersededName); err != nil {
+	if h.kept, err = dropFrom(ctx, s, h.kept, hash); err != nil {
 		return err
 	}
 	for owner, token := range h.current {
@@ -128,20 +135,18 @@ func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (er
 	return nil
 }
 
-// dropFrom deletes one token of a list, and returns the list without it.
-func dropFrom(ctx context.Context, s store.Store, list []credential.Token, id, hash string, nameOf func(string, credential.Token) (store.Name, error)) ([]credential.Token, error) {
-	at := slices.IndexFunc(list, func(t credential.Token) bool { return t.Hash() == hash })
-	if at < 0 {
-		return list, nil
+// dropFrom deletes a token of a list wherever it is, and returns the list without
+// it.
+func dropFrom(ctx context.Context, s store.Store, list []storedToken, hash string) ([]storedToken, error) {
+	for _, t := range list {
+		if t.Hash() != hash {
+			continue
+		}
+		if err := s.Delete(ctx, t.name); err != nil {
+			return list, err
+		}
 	}
-	name, err := nameOf(id, list[at])
-	if err == nil {
-		err = s.Delete(ctx, name)
-	}
-	if err != nil {
-		return list, err
-	}
-	return slices.Delete(list, at, at+1), nil
+	return slices.DeleteFunc(list, func(t storedToken) bool { return t.Hash() == hash }), nil
 }
 
 // tokenName is where the workspace reads the token of an owner; of "", its only
@@ -155,10 +160,6 @@ func tokenName(id, owner string) (store.Name, error) {
 
 func supersededName(id string, token credential.Token) (store.Name, error) {
 	return store.Superseded(id, fingerprint(token))
-}
-
-func vendedName(id string, token credential.Token) (store.Name, error) {
-	return store.Vended(id, fingerprint(token))
 }
 
 // fingerprint tells the tokens of a workspace from each other.
@@ -204,5 +205,5 @@ func (h *holdings) isElsewhere(only credential.Token) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.kept, func(t credential.Token) bool { return t.Secret() == only.Secret() })
+	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return t.Secret() == only.Secret() })
 }

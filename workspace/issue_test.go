@@ -180,6 +180,33 @@ func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
 	c.checkLive(0, 0)
 }
 
+// A token is revoked and deleted under whatever name it was kept, twice as well.
+func TestDestroyTakesTokensUnderOtherNames(t *testing.T) {
+	c := newCity(t)
+	installed, err := StoredInstallations(t.Context(), c.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.MintFor(installed[0].ID, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{"superseded/00000000000000ff", "superseded/00000000000000aa", "vended/00000000000000ff"} {
+		name, err := store.ParseName("sandbox/sb-1/" + place)
+		if err == nil {
+			err = c.store.Put(t.Context(), name, store.NewSecret(token), store.CreateOnly)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	c.checkNames()
+	c.checkLive(0, 0)
+}
+
 // A token that cannot be delivered is not left alive.
 func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
 	c := newCity(t)

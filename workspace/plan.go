@@ -102,18 +102,25 @@ func (p *planner) unknown(known map[string]bool) {
 	const why = "the ledger does not know the token in the store"
 	for owner, hash := range p.held.Current {
 		if !known[hash] {
-			p.add(Revoke, owner, hash, why)
+			p.revoke(owner, hash, why)
 		}
 	}
 	for _, hash := range p.held.Superseded {
 		if !known[hash] {
-			p.add(Revoke, "", hash, why)
+			p.revoke("", hash, why)
 		}
 	}
 	if p.isEnding {
 		for _, hash := range p.held.Vended {
-			p.add(Revoke, "", hash, "the workspace is destroyed")
+			p.revoke("", hash, "the workspace is destroyed")
 		}
+	}
+}
+
+// revoke adds that step once: a token may be kept in several places.
+func (p *planner) revoke(owner, hash, why string) {
+	if !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Do == Revoke && s.Hash == hash }) {
+		p.add(Revoke, owner, hash, why)
 	}
 }
 
