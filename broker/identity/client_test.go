@@ -29,6 +29,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/join"
 	"github.com/gatepass/gatepass/broker/identity/mtls"
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/spent"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/awsproof"
 	"github.com/gatepass/gatepass/credential/brokerclient"
@@ -54,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: &storetest.Memory{}, dir: t.TempDir()}
 	w.authority("ca")
 	keys := &keyset.Set{Store: w.store}
-	nonces, sessions := &awsidentity.Nonces{Keys: keys}, &join.Identifier{Keys: keys}
+	nonces, sessions := &awsidentity.Nonces{Keys: keys, Spent: spent.Set{Store: keys.Store}}, &join.Identifier{Keys: keys}
 	byAWS := awsidentity.New(awsidentity.Settings{ServerID: "127.0.0.1", Regions: []string{"eu-west-1"}}, nonces)
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{"AKIAIOSFODNN7EXAMPLE": {
 		Secret: "not-a-secret", Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE",

@@ -9,7 +9,6 @@ import (
 	"github.com/gatepass/gatepass/broker/condition"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/identity/socket"
-	"github.com/gatepass/gatepass/store"
 )
 
 // methods are how many ways of proof a rule has; one is right.
@@ -117,15 +116,6 @@ func (i *Identifiers) of(c Caller) (broker.Identifier, error) {
 		return by, nil
 	}
 	return nil, errors.New("it has no method")
-}
-
-// store is where replicas tell each other what was spent; nil where there is
-// none.
-func (i *Identifiers) store() store.Store {
-	if i.Keys == nil {
-		return nil
-	}
-	return i.Keys.Store
 }
 
 func (i *Identifiers) ofIssuer(s oidc.Settings) (broker.Identifier, error) {

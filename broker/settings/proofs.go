@@ -14,6 +14,8 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/join"
 	"github.com/gatepass/gatepass/broker/identity/mtls"
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/store"
 )
 
 // proofs are the identifiers that know something that others do not: keys,
@@ -106,12 +108,21 @@ func (p *proofs) Sessions() *join.Identifier {
 	return p.session
 }
 
+// store is where replicas tell each other what was spent; nil where there is
+// none.
+func (p *proofs) store() store.Store {
+	if p.Keys == nil {
+		return nil
+	}
+	return p.Keys.Store
+}
+
 // Nonces are those of all rules with aws.
 func (p *proofs) Nonces() *awsidentity.Nonces {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.nonces == nil {
-		p.nonces = &awsidentity.Nonces{Keys: p.Keys}
+		p.nonces = &awsidentity.Nonces{Keys: p.Keys, Spent: spent.Set{Store: p.store()}}
 	}
 	return p.nonces
 }

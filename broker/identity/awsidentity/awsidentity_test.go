@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/spent"
 	"github.com/gatepass/gatepass/store/storetest"
 )
 
@@ -46,7 +47,8 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, clock: time.Now()}
 	now := func() time.Time { return w.clock }
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{accessKey: session}, Now: now}
-	nonces := &Nonces{Keys: &keyset.Set{Store: &storetest.Memory{}, Now: now}, Now: now}
+	shared := new(storetest.Memory)
+	nonces := &Nonces{Keys: &keyset.Set{Store: shared, Now: now}, Spent: spent.Set{Store: shared}, Now: now}
 	w.Identifier = New(Settings{ServerID: serverID, Regions: []string{"eu-west-1", "cn-north-1", api.AWSGlobal}}, nonces)
 	w.Transport, w.Now = w.sts, now
 	return w
@@ -199,6 +201,9 @@ func TestWhatIsRefusedWithoutAWS(t *testing.T) {
 	}
 	got, err = w.identify(first)
 	checkRefused(t, "a replay", got, err, "was used already")
+	w.nonces.Spent = spent.Set{Store: w.nonces.Keys.Store} // as another replica has it
+	got, err = w.identify(first)
+	checkRefused(t, "a replay at another replica", got, err, "was used already")
 	if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Reason != broker.ReasonReplay {
 		t.Errorf("a replay: %v, want the reason replay", err)
 	}

@@ -6,12 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/spent"
 )
 
 const (
@@ -21,19 +21,15 @@ const (
 	purpose   = "nonce"
 	nonceSkew = 5 * time.Second // between the clocks of replicas
 	nonceSize = 8 + 16          // when it was made, and random bytes
-	maxUsed   = 100_000
 )
 
 // Nonces are texts that a proof has to contain, so that it cannot have been made
-// long ago. Every replica knows those of the others by their signature; that one
-// is used once only is seen by the replica where it is.
+// long ago. Every replica knows those of the others by their signature, and which
+// were used by Spent.
 type Nonces struct {
-	Keys *keyset.Set
-	Now  func() time.Time // nil means time.Now
-
-	mu    sync.Mutex           // guards the rest
-	used  map[string]time.Time // until when they would be good
-	swept time.Time
+	Keys  *keyset.Set
+	Spent spent.Set        // with the store of all replicas
+	Now   func() time.Time // nil means time.Now
 }
 
 func (n *Nonces) now() time.Time {
@@ -74,7 +70,7 @@ func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err 
 
 var errNonce = errors.New("the nonce is not of this broker, or is too old; get one from " + api.NoncePath)
 
-// Spend returns an error unless the nonce is good and was not spent here. The
+// Spend returns an error unless the nonce is good and was not spent before. The
 // error is fit for the caller.
 func (n *Nonces) Spend(ctx context.Context, text string) error {
 	payload, err := n.Keys.Open(ctx, purpose, text)
@@ -89,31 +85,9 @@ func (n *Nonces) Spend(ctx context.Context, text string) error {
 	if age := now.Sub(made); age < -nonceSkew || age >= NonceLife {
 		return errNonce
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.sweep(now)
-	if _, isUsed := n.used[text]; isUsed {
-		return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
+	err = n.Spent.Take(ctx, purpose, text, made.Add(NonceLife), now)
+	if errors.Is(err, spent.ErrSpent) {
+		err = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
 	}
-	if len(n.used) >= maxUsed {
-		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: NonceLife, Detail: "too many proofs at once"}
-	}
-	n.used[text] = made.Add(NonceLife)
-	return nil
-}
-
-// sweep forgets what is too old. The caller holds mu.
-func (n *Nonces) sweep(now time.Time) {
-	if n.used == nil {
-		n.used = map[string]time.Time{}
-	}
-	if now.Sub(n.swept) < NonceLife/2 {
-		return
-	}
-	n.swept = now
-	for text, until := range n.used {
-		if !until.After(now) {
-			delete(n.used, text)
-		}
-	}
+	return err
 }

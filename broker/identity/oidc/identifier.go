@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/spent"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -24,8 +25,8 @@ type Identifier struct {
 	settings Settings
 	now      func() time.Time
 	keys     *keyring
-	review   *reviewer // nil where nobody is asked
-	spent    *spent    // nil where tokens may be shown again
+	review   *reviewer  // nil where nobody is asked
+	spent    *spent.Set // nil where tokens may be shown again
 	held     held
 }
 
@@ -51,7 +52,7 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 		return nil, errNoStore
 	}
 	if s.SingleUse {
-		i.spent = &spent{store: in}
+		i.spent = &spent.Set{Store: in}
 	}
 	return i, nil
 }
@@ -87,11 +88,20 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		}
 	}
 	if i.spent != nil {
-		if err := i.spent.use(ctx, i.settings.Issuer, textIn(token.claims, "jti"), until, now); err != nil {
+		err := i.spent.Take(ctx, i.settings.Issuer, textIn(token.claims, "jti"), until, now)
+		if errors.Is(err, spent.ErrSpent) {
+			err = errSpent
+		}
+		if err != nil {
 			return broker.Caller{}, err
 		}
 	}
 	return broker.Caller{Method: Method, Subject: clip(i.settings.Issuer + " " + textIn(token.claims, "sub")), Claims: token.claims}, nil
+}
+
+var errSpent = &broker.Refusal{
+	Status: http.StatusUnauthorized, Reason: broker.ReasonReplay,
+	Detail: "the token was used before, and this broker takes each token once",
 }
 
 // verify holds the signature against the issuer's keys. go-oidc reads the token

@@ -1,10 +1,7 @@
 package oidc
 
 import (
-	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,8 +9,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
 )
 
 func TestSingleUse(t *testing.T) {
@@ -77,43 +72,12 @@ func TestSingleUseAtAllReplicas(t *testing.T) {
 func TestSingleUseWithoutItsStore(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
-	by.spent.store = nowhere{&i.store}
+	by.spent.Store = nil
 	if _, err := identify(t.Context(), by, i.token(nil)); !isUnavailable(err) {
 		t.Errorf("Identify = %v, want 503", err)
 	}
 	if _, err := newAt(Settings{Issuer: i.URL, Audience: audience, SingleUse: true}, nil, i.now); err == nil {
 		t.Error("single_use without a store is taken")
-	}
-}
-
-type nowhere struct{ store.Store }
-
-var errNowhere = errors.New("the store does not answer")
-
-func (nowhere) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errNowhere }
-
-func (nowhere) Get(context.Context, store.Name) (store.Entry, error) {
-	return store.Entry{}, errNowhere
-}
-
-// What there is no room for is asked of the store again.
-func TestSpentIsBounded(t *testing.T) {
-	s := spent{store: &storetest.Memory{}}
-	use := func(jti string, now time.Time) error {
-		return s.use(t.Context(), "https://issuer.test", jti, start.Add(time.Minute), now)
-	}
-	for n := range maxSpent {
-		s.remember(sha256.Sum256(fmt.Append(nil, n)), start.Add(time.Minute), start)
-	}
-	if err := use("more", start); err != nil || len(s.until) != 1 {
-		t.Errorf("where there is no room: %v, %d remembered", err, len(s.until))
-	}
-	clear(s.until)
-	if err := use("more", start); err != errSpent || len(s.until) != 1 {
-		t.Errorf("what the store knows: %v, %d remembered", err, len(s.until))
-	}
-	if err := s.use(t.Context(), "https://other.test", "more", start.Add(time.Minute), start); err != nil {
-		t.Errorf("the same jti of another issuer: %v", err)
 	}
 }
 

@@ -1,0 +1,87 @@
+// Package spent says of a proof that holds once whether it was shown before, at
+// any broker of a store.
+package spent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// maxKnown bounds how many proofs are remembered at once.
+	maxKnown   = 1 << 17
+	retryAfter = 5 * time.Second
+)
+
+// ErrSpent reports that a proof was shown before.
+var ErrSpent = errors.New("it was shown before")
+
+// A Set is what was shown. The store decides; what it has said is remembered, so
+// that showing a proof again and again costs no write. Without a Store, nothing is
+// taken.
+type Set struct {
+	Store store.Store
+
+	mu    sync.Mutex                      // guards until
+	until map[[sha256.Size]byte]time.Time // of what was shown, when it is refused anyway
+}
+
+// Take returns ErrSpent unless this is the first call, at any broker, with that
+// kind and text. From until on the proof is refused for its age. A store that does
+// not answer is a [*broker.Refusal]; the proof may be spent then.
+func (s *Set) Take(ctx context.Context, kind, text string, until, now time.Time) error {
+	id := sha256.Sum256([]byte(kind + "\n" + text))
+	if s.has(id, now) {
+		return ErrSpent
+	}
+	if s.Store == nil {
+		return unanswered(errors.New("there is no store"))
+	}
+	won, err := store.Claim(ctx, s.Store, store.Spent(id), until)
+	if err != nil {
+		return unanswered(err)
+	}
+	s.remember(id, until, now)
+	if !won {
+		return ErrSpent
+	}
+	return nil
+}
+
+func unanswered(err error) error {
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Err: err,
+		Detail: "the broker's store did not answer; the proof may be spent",
+	}
+}
+
+func (s *Set) has(id [sha256.Size]byte, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.until[id])
+}
+
+// remember makes room of proofs that are too old by now, and else forgets them
+// all: the store knows them.
+func (s *Set) remember(id [sha256.Size]byte, until, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.until) >= maxKnown {
+		for other, end := range s.until {
+			if !now.Before(end) {
+				delete(s.until, other)
+			}
+		}
+	}
+	if s.until == nil || len(s.until) >= maxKnown {
+		s.until = map[[sha256.Size]byte]time.Time{}
+	}
+	s.until[id] = until
+}

@@ -1,0 +1,94 @@
+package spent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+var (
+	start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	end   = start.Add(time.Minute)
+)
+
+func TestOneOfAllReplicasTakesAProof(t *testing.T) {
+	memory := new(storetest.Memory)
+	replicas := []*Set{{Store: memory}, {Store: memory}, {Store: memory}}
+	for n := range 50 {
+		var taken atomic.Int32
+		var wg sync.WaitGroup
+		for _, s := range replicas {
+			wg.Go(func() {
+				switch err := s.Take(t.Context(), "x", fmt.Sprint(n), end, start); {
+				case err == nil:
+					taken.Add(1)
+				case !errors.Is(err, ErrSpent):
+					t.Errorf("Take = %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if taken.Load() != 1 {
+			t.Fatalf("%d replicas take a proof, want one", taken.Load())
+		}
+	}
+	restarted := &Set{Store: memory}
+	if err := restarted.Take(t.Context(), "x", "7", end, start); !errors.Is(err, ErrSpent) {
+		t.Errorf("after a restart: Take = %v, want ErrSpent", err)
+	}
+	if err := restarted.Take(t.Context(), "y", "7", end, start); err != nil {
+		t.Errorf("the same text of another kind: Take = %v", err)
+	}
+}
+
+// nowhere is a store that does not answer.
+type nowhere struct{ store.Store }
+
+var errNowhere = errors.New("the store does not answer")
+
+func (nowhere) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errNowhere }
+
+func (nowhere) Get(context.Context, store.Name) (store.Entry, error) {
+	return store.Entry{}, errNowhere
+}
+
+func TestNothingIsTakenWithoutTheStore(t *testing.T) {
+	for name, s := range map[string]*Set{"that does not answer": {Store: nowhere{}}, "that is not there": {}} {
+		err := s.Take(t.Context(), "x", "1", end, start)
+		if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Status != http.StatusServiceUnavailable || r.RetryAfter == 0 {
+			t.Errorf("a store %s: Take = %v, want 503 with when to try again", name, err)
+		}
+	}
+}
+
+// What there is no room for is asked of the store again.
+func TestMemoryIsBounded(t *testing.T) {
+	s := &Set{Store: new(storetest.Memory)}
+	for n := range maxKnown {
+		s.remember(sha256.Sum256(fmt.Append(nil, n)), end, start)
+	}
+	if err := s.Take(t.Context(), "x", "more", end, start); err != nil || len(s.until) != 1 {
+		t.Errorf("where there is no room: %v, %d remembered, want it taken and alone", err, len(s.until))
+	}
+	clear(s.until)
+	if err := s.Take(t.Context(), "x", "more", end, start); !errors.Is(err, ErrSpent) || len(s.until) != 1 {
+		t.Errorf("what the store alone knows: %v, %d remembered, want ErrSpent", err, len(s.until))
+	}
+	s = new(Set)
+	for n := range maxKnown {
+		s.remember(sha256.Sum256(fmt.Append(nil, n)), end, start)
+	}
+	if s.remember(sha256.Sum256([]byte("late")), end.Add(time.Hour), end); len(s.until) != 1 {
+		t.Errorf("%d are remembered after all others have run out, want one", len(s.until))
+	}
+}
