@@ -22,7 +22,8 @@ type authority struct {
 	leaf tls.Certificate
 }
 
-func newAuthority() (*authority, error) {
+// newAuthority makes the certificate for this machine and for names.
+func newAuthority(names []string) (*authority, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -39,11 +40,11 @@ func newAuthority() (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := newLeaf(ca, caKey)
+	leaf, err := newLeaf(ca, caKey, names)
 	return &authority{ca: ca, leaf: leaf}, err
 }
 
-func newLeaf(ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, error) {
+func newLeaf(ca *x509.Certificate, caKey *ecdsa.PrivateKey, names []string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -51,7 +52,7 @@ func newLeaf(ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, er
 	template := certificate(2, "localhost")
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	template.DNSNames = []string{"localhost"}
+	template.DNSNames = append([]string{"localhost"}, names...)
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
 	if err != nil {

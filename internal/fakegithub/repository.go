@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,9 @@ type Repository struct {
 	Name   string
 	Public bool
 	Wiki   bool // a second repository, NAME.wiki.git, exists
+
+	// Files are in its first commit besides README.md: texts by path.
+	Files map[string]string
 
 	// Dir is the bare repository on disk. It is named by the ID, so that a
 	// rename leaves it alone.
@@ -107,13 +112,15 @@ func (s *Server) reserve(repo *Repository) error {
 func (r Repository) wikiDir() string { return strings.TrimSuffix(r.Dir, ".git") + ".wiki.git" }
 
 func (s *Server) createOnDisk(repo Repository) error {
-	if err := s.createBare(repo.Dir, "README.md", "# "+repo.Name+"\n"); err != nil || !repo.Wiki {
+	files := map[string]string{"README.md": "# " + repo.Name + "\n"}
+	maps.Copy(files, repo.Files)
+	if err := s.createBare(repo.Dir, files); err != nil || !repo.Wiki {
 		return err
 	}
-	return s.createBare(repo.wikiDir(), "Home.md", "Welcome to the "+repo.Name+" wiki!\n")
+	return s.createBare(repo.wikiDir(), map[string]string{"Home.md": "Welcome to the " + repo.Name + " wiki!\n"})
 }
 
-func (s *Server) createBare(dir, file, text string) error {
+func (s *Server) createBare(dir string, files map[string]string) error {
 	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
 	defer cancel()
 	init := gitCommand{args: []string{"init", "--quiet", "--bare", "--template=", dir}}
@@ -126,15 +133,20 @@ func (s *Server) createBare(dir, file, text string) error {
 	if err := os.WriteFile(filepath.Join(dir, "HEAD"), []byte("ref: refs/heads/"+defaultBranch+"\n"), 0o600); err != nil {
 		return err
 	}
-	commit := strings.NewReader(firstCommit(file, text, s.Now()))
+	commit := strings.NewReader(firstCommit(files, s.Now()))
 	return s.runGit(ctx, gitCommand{dir: dir, args: []string{"fast-import", "--quiet"}, stdin: commit})
 }
 
 // firstCommit is a stream for git fast-import.
-func firstCommit(file, text string, now time.Time) string {
+func firstCommit(files map[string]string, now time.Time) string {
 	const message = "Initial commit"
-	return fmt.Sprintf("commit refs/heads/%s\ncommitter GitHub <noreply@github.invalid> %d +0000\ndata %d\n%s\nM 100644 inline %s\ndata %d\n%s\n",
-		defaultBranch, now.Unix(), len(message), message, file, len(text), text)
+	var out strings.Builder
+	fmt.Fprintf(&out, "commit refs/heads/%s\ncommitter GitHub <noreply@github.invalid> %d +0000\ndata %d\n%s\n",
+		defaultBranch, now.Unix(), len(message), message)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(&out, "M 100644 inline %s\ndata %d\n%s\n", path, len(files[path]), files[path])
+	}
+	return out.String()
 }
 
 // repository finds by name, whatever its case; nil if there is none.

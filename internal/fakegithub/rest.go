@@ -92,6 +92,10 @@ func (s *Server) routes() *http.ServeMux {
 	add(anInstallation, "GET /installation/repositories", listRepositories)
 	add(anyone, "GET /repos/{owner}/{repo}", getRepository)
 	add(anyone, "GET /repositories/{id}", getRepository)
+	for _, repository := range []string{"/repos/{owner}/{repo}", "/repositories/{id}"} {
+		add(anyone, "GET "+repository+"/contents", getContents)
+		add(anyone, "GET "+repository+"/contents/{path...}", getContents)
+	}
 	add(freeOfRateLimit, "GET /rate_limit", getRateLimit)
 	add(anyone, "POST /app-manifests/{code}/conversions", convertManifest)
 	for _, settings := range []string{"/settings/apps", "/organizations/{org}/settings/apps"} {

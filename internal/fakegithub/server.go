@@ -56,6 +56,10 @@ type Options struct {
 	// Addr is the address to listen on; empty means a free port of 127.0.0.1.
 	Addr string
 
+	// Names are further DNS names that the certificate is for, of a client that
+	// is led here when it calls them.
+	Names []string
+
 	// HandlerOnly opens no listener: the Server is used as an http.Handler or
 	// through Transport.
 	HandlerOnly bool
@@ -184,7 +188,7 @@ func (s *Server) listen() error {
 		return nil
 	}
 	var err error
-	if s.ca, err = newAuthority(); err != nil {
+	if s.ca, err = newAuthority(s.opts.Names); err != nil {
 		return err
 	}
 	addr := s.opts.Addr

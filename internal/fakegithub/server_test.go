@@ -3,6 +3,8 @@ package fakegithub
 import (
 	"bufio"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -200,4 +202,19 @@ func TestTransportInABubble(t *testing.T) {
 			t.Error("a reset got an answer")
 		}
 	})
+}
+
+func TestCertificateIsForFurtherNames(t *testing.T) {
+	w := newWorld(t, Options{Names: []string{"api.github.test"}})
+	for name, isFor := range map[string]bool{"127.0.0.1": true, "localhost": true, "api.github.test": true, "github.test": false} {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(w.gh.CAPEM())
+		conn, err := tls.Dial("tcp", w.gh.Host(), &tls.Config{RootCAs: roots, ServerName: name})
+		if (err == nil) != isFor {
+			t.Errorf("a client that calls %s is told %v, want the certificate to be for it: %v", name, err, isFor)
+		}
+		if err == nil {
+			w.must(conn.Close())
+		}
+	}
 }

@@ -13,9 +13,10 @@ import (
 	"testing"
 )
 
-// operations are the methods and paths that the description has for Apps, the
-// keys their query may have, and the schema of their body. From the npm package
-// @octokit/openapi 23.0.2 (MIT).
+// operations are the methods and paths that the description has for Apps and
+// what they read, the keys their query may have, and the schema of their body.
+// A placeholder that the description lets be several segments ends in "...".
+// From the npm package @octokit/openapi 23.0.2 (MIT).
 //
 //go:embed operations.json
 var operations []byte
@@ -86,6 +87,9 @@ func (w *watcher) check(r *http.Request, body []byte) error {
 // matches compares a path with the template, segment by segment.
 func (o operation) matches(path string) bool {
 	want, got := strings.Split(o.Path, "/"), strings.Split(path, "/")
+	if last := len(want) - 1; strings.HasSuffix(o.Path, "...}") && len(got) > last {
+		got = append(got[:last:last], strings.Join(got[last:], "/"))
+	}
 	return slices.EqualFunc(want, got, func(w, g string) bool {
 		return w == g || strings.HasPrefix(w, "{") && g != ""
 	})
