@@ -48,6 +48,7 @@ var promises = []promise{
 	{"remote", (*bench).remote},
 	{"refresh", (*bench).refresh},
 	{"vend", (*bench).vend},
+	{"exchange", (*bench).exchange},
 }
 
 func checkNames(names []string) error {

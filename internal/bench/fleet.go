@@ -32,6 +32,8 @@ type fleet struct {
 	github *fakegithub.Server
 	dir    string // of the store
 	ca     string // file with the GitHub's certificate
+	appID  int64
+	key    []byte // of the App, PEM
 }
 
 // startFleet makes the workspaces in the past. The store is in memory where the
@@ -119,6 +121,7 @@ func (f *fleet) setUp(ctx context.Context, s store.Store) (*mint.App, error) {
 	if _, err := f.github.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
 		return nil, err
 	}
+	f.appID, f.key = app.ID, text
 	in, err := f.github.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
 	if err != nil {
 		return nil, err

@@ -53,20 +53,13 @@ func (b *bench) vendTogether(v *vendor) ([]row, error) {
 		v.identity(k) // signing is not what is measured
 	}
 	start := time.Now()
-	errs := make(chan error, n)
-	for k := range n {
-		go func() {
-			client := v.client()
-			defer client.CloseIdleConnections()
-			errs <- v.ask(client, k, "acme/widgets")
-		}()
-	}
-	var first error
-	for range n {
-		first = firstOf(first, <-errs)
-	}
-	if first != nil {
-		return nil, first
+	err := allAtOnce(n, func(k int) error {
+		client := v.client()
+		defer client.CloseIdleConnections()
+		return v.ask(client, k, "acme/widgets")
+	})
+	if err != nil {
+		return nil, err
 	}
 	took := time.Since(start)
 	mints, _ := v.fleet.asked()
@@ -75,6 +68,19 @@ func (b *bench) vendTogether(v *vendor) ([]row, error) {
 		row{Promise: what + ": tokens minted", Ours: count(mints, unitRequests)}.judged(atMost(1)),
 		{Promise: what + ": until the last answer", Ours: milliseconds(took, took), Note: "each with a TLS handshake of its own"},
 	}, nil
+}
+
+// allAtOnce calls do for 0 to n-1, all at once, and returns the first error.
+func allAtOnce(n int, do func(int) error) error {
+	errs := make(chan error, n)
+	for k := range n {
+		go func() { errs <- do(k) }()
+	}
+	var first error
+	for range n {
+		first = firstOf(first, <-errs)
+	}
+	return first
 }
 
 // vendMany has many workspaces be alive, and looks at the broker's memory.
@@ -201,24 +207,32 @@ func (v *vendor) client() *http.Client {
 
 // ask is one request of a workspace, which has to be answered with a token.
 func (v *vendor) ask(client *http.Client, workspace int, repo string) error {
+	_, err := v.exchange(client, v.identity(workspace), repo)
+	return err
+}
+
+// exchange is a request that shows an identity, and the token of its answer.
+func (v *vendor) exchange(client *http.Client, identity, repo string) (string, error) {
 	body := `{"host":"` + v.fleet.github.Host() + `","repo":"` + repo + `","operation":"read"}`
 	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/token", strings.NewReader(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+v.identity(workspace))
+	r.Header.Set("Authorization", "Bearer "+identity)
 	response, err := client.Do(r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if response.StatusCode != http.StatusOK || !strings.Contains(string(answer), `"token":"ghs_`) {
-		return errors.New("the broker answers " + response.Status + ": " + string(answer[:min(len(answer), 200)]))
+	_, rest, _ := strings.Cut(string(answer), `"token":"`)
+	token, _, _ := strings.Cut(rest, `"`)
+	if response.StatusCode != http.StatusOK || !strings.HasPrefix(token, "ghs_") {
+		return "", errors.New("the broker answers " + response.Status + ": " + string(answer[:min(len(answer), 200)]))
 	}
-	return nil
+	return token, nil
 }

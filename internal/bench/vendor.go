@@ -16,10 +16,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +37,9 @@ type vendor struct {
 	url         string
 	certificate []byte // PEM
 	key         *rsa.PrivateKey
+	issuer      string
+	issuing     *httptest.Server // where the issuer can be asked; nil: nowhere
+	repos       []string         // of acme, beside widgets
 
 	mu         sync.Mutex // guards identities
 	identities map[int]string
@@ -54,7 +59,13 @@ func (b *bench) startVendor() (*vendor, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &vendor{fleet: &fleet{github: gh}, identities: map[int]string{}}
+	v := &vendor{fleet: &fleet{github: gh}, issuer: benchIssuer}
+	return v, b.open(v)
+}
+
+// open starts a vendor that has a GitHub and an issuer.
+func (b *bench) open(v *vendor) (err error) {
+	v.identities = map[int]string{}
 	if v.fleet.dir, err = os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-"); err == nil {
 		err = v.furnish(b)
 	}
@@ -63,13 +74,15 @@ func (b *bench) startVendor() (*vendor, error) {
 	}
 	if err != nil {
 		v.close()
-		return nil, err
 	}
-	return v, nil
+	return err
 }
 
 func (v *vendor) close() {
 	v.stop()
+	if v.issuing != nil {
+		v.issuing.Close()
+	}
 	v.fleet.close()
 }
 
@@ -114,7 +127,7 @@ func (v *vendor) furnish(b *bench) error {
 	in := func(name string) string { return filepath.Join(v.fleet.dir, name) }
 	for name, text := range map[string][]byte{
 		"ca.pem": v.fleet.github.CAPEM(), "tls.crt": cert, "tls.key": key, "jwks.json": v.jwks(),
-		"profile.yaml": []byte("metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n"),
+		"profile.yaml": []byte("metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/" + strings.Join(append(v.repos, "widgets"), ", acme/") + "]}}}\n"),
 		"broker.yaml": fmt.Appendf(nil, `listen: %s
 tls: {cert_file: %q, key_file: %q}
 store: %q
@@ -126,7 +139,7 @@ callers:
   - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
     workspace: "{claim.sub}"
     profile: fleet
-`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), sha256.Sum256([]byte(operatorToken)), benchIssuer, in("jwks.json")),
+`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), sha256.Sum256([]byte(operatorToken)), v.issuer, in("jwks.json")),
 	} {
 		if err := os.WriteFile(in(name), text, 0o600); err != nil {
 			return err
@@ -149,19 +162,26 @@ func (v *vendor) start(b *bench) error {
 	if err := v.cmd.Start(); err != nil {
 		return err
 	}
-	client := v.client()
+	if answers(v.client(), v.url+"/readyz") {
+		return nil
+	}
+	said, _ := os.ReadFile(log.Name())
+	return fmt.Errorf("the broker is not ready: %.500s", said)
+}
+
+// answers waits for a server to say that it is ready.
+func answers(client *http.Client, url string) bool {
 	for until := time.Now().Add(startWait); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-		response, err := client.Get(v.url + "/readyz")
+		response, err := client.Get(url)
 		if err != nil {
 			continue
 		}
 		response.Body.Close()
 		if response.StatusCode == http.StatusOK {
-			return nil
+			return true
 		}
 	}
-	said, _ := os.ReadFile(log.Name())
-	return fmt.Errorf("the broker is not ready: %.500s", said)
+	return false
 }
 
 func freeAddress() (string, error) {
@@ -206,7 +226,7 @@ func (v *vendor) identity(workspace int) string {
 		return text
 	}
 	claims, err := json.Marshal(map[string]any{
-		"iss": benchIssuer, "aud": "gatepass", "sub": fmt.Sprintf("w-%d", workspace),
+		"iss": v.issuer, "aud": "gatepass", "sub": fmt.Sprintf("w-%d", workspace),
 		"iat": time.Now().Unix(), "exp": time.Now().Add(identityLife).Unix(),
 	})
 	if err != nil {

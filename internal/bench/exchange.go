@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// An exchanger gives a token for a repository to whoever shows an identity.
+type exchanger func(client *http.Client, identity, repo string) (token string, err error)
+
+// A task is exchanges that are counted together: every workspace asks for every
+// repository as often as times says.
+type task struct {
+	what       string
+	workspaces []int
+	repos      []string // of acme
+	times      int
+	together   bool // else one after another
+}
+
+// tasks ask for other repositories each, so that only what a program knows of
+// the owner is left of the one before.
+func (b *bench) tasks() []task {
+	n, few := b.runs(100), b.runs(10)
+	var many []int
+	var several []string
+	for k := range n {
+		many = append(many, 100+k)
+	}
+	for k := range few {
+		several = append(several, fmt.Sprintf("several-%d", k))
+	}
+	return []task{
+		{"the first", []int{0}, []string{"first"}, 1, false},
+		{fmt.Sprintf("%d of one workspace", n), []int{1}, []string{"one"}, n, false},
+		{fmt.Sprintf("%d workspaces at once", n), many, []string{"together"}, 1, true},
+		{fmt.Sprintf("%d repositories %d times", few, few), []int{2}, several, few, false},
+	}
+}
+
+// A bill is what a task cost.
+type bill struct {
+	requests, mints int
+	took            []time.Duration // one after another only, the first left out
+}
+
+// exchange has our broker and octo-sts do the same work before the same
+// GitHub, which answers as late as github.com.
+func (b *bench) exchange() ([]row, error) {
+	tasks := b.tasks()
+	v, err := b.openExchange(tasks)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	ours, err := v.bills(tasks, v.client, v.exchange)
+	if err != nil {
+		return nil, err
+	}
+	v.stop()
+	version, theirs, why := b.octoBills(v, tasks)
+	if why != nil && b.ctx.Err() != nil {
+		return nil, b.ctx.Err()
+	}
+	return besideOctoSTS(tasks, ours, theirs, version, why), nil
+}
+
+// openExchange makes the vendor, with a policy of octo-sts in each repository
+// and an issuer that octo-sts can ask for its keys.
+func (b *bench) openExchange(tasks []task) (*vendor, error) {
+	gh, err := fakegithub.New(fakegithub.Options{Delay: requestDelay, RateLimit: 100_000, Names: []string{githubAPI}})
+	if err != nil {
+		return nil, err
+	}
+	v := &vendor{fleet: &fleet{github: gh}}
+	v.issuing = httptest.NewTLSServer(http.HandlerFunc(v.issue))
+	v.issuer = v.issuing.URL
+	for _, t := range tasks {
+		for _, name := range t.repos {
+			v.repos = append(v.repos, name)
+			repo := fakegithub.Repository{Owner: "acme", Name: name, Files: octoPolicy(v.issuer)}
+			if _, err := gh.AddRepository(repo); err != nil {
+				v.close()
+				return nil, err
+			}
+		}
+	}
+	return v, b.open(v)
+}
+
+// issue is what an issuer has to answer (OpenID Connect Discovery 1.0).
+func (v *vendor) issue(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch r.URL.Path {
+	case "/.well-known/openid-configuration":
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"id_token_signing_alg_values_supported":["RS256"]}`, v.issuer, v.issuer+"/keys")
+	case "/keys":
+		_, _ = w.Write(v.jwks())
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// octoBills has octo-sts do the tasks, or returns why it is missing.
+func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill, why error) {
+	program, err := b.octoSTS()
+	if err != nil {
+		return "", nil, err
+	}
+	if version, err = octoVersion(octoModule); err != nil {
+		return "", nil, err
+	}
+	v.fleet.github.ResetRequests()
+	o, err := b.startOctoSTS(program, v)
+	if err != nil {
+		return "", nil, err
+	}
+	defer o.stop()
+	client := func() *http.Client { return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}} }
+	bills, err = v.bills(tasks, client, o.exchange)
+	return version, bills, err
+}
+
+// bills does the tasks. Requests since the program started belong to the first.
+func (v *vendor) bills(tasks []task, client func() *http.Client, exchange exchanger) ([]bill, error) {
+	var bills []bill
+	for _, t := range tasks {
+		took, err := v.do(t, client, exchange)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.what, err)
+		}
+		paid := bill{requests: len(v.fleet.github.Requests()), took: took}
+		paid.mints, _ = v.fleet.asked()
+		bills = append(bills, paid)
+		v.fleet.github.ResetRequests()
+	}
+	return bills, nil
+}
+
+// do makes the exchanges of a task, and looks at what the tokens open.
+func (v *vendor) do(t task, client func() *http.Client, exchange exchanger) ([]time.Duration, error) {
+	if t.together {
+		return nil, v.doTogether(t, client, exchange)
+	}
+	var took []time.Duration
+	c := client()
+	defer c.CloseIdleConnections()
+	for _, workspace := range t.workspaces {
+		for _, repo := range t.repos {
+			for range t.times {
+				start := time.Now()
+				token, err := exchange(c, v.identity(workspace), "acme/"+repo)
+				took = append(took, time.Since(start))
+				if err == nil {
+					err = v.opens(token, "acme/"+repo)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return took[1:], nil
+}
+
+// doTogether starts all workspaces of a task at once, each with a connection
+// of its own.
+func (v *vendor) doTogether(t task, client func() *http.Client, exchange exchanger) error {
+	for _, workspace := range t.workspaces {
+		v.identity(workspace) // signing is not what is measured
+	}
+	repo := "acme/" + t.repos[0]
+	return allAtOnce(len(t.workspaces), func(k int) error {
+		c := client()
+		defer c.CloseIdleConnections()
+		token, err := exchange(c, v.identity(t.workspaces[k]), repo)
+		if err != nil {
+			return err
+		}
+		return v.opens(token, repo)
+	})
+}
+
+// opens holds a token against the work: it has to be live, and to read this
+// repository and no other.
+func (v *vendor) opens(token, repo string) error {
+	hash := fakegithub.Hash(token)
+	for _, live := range v.fleet.github.Tokens() {
+		if live.Hash != hash {
+			continue
+		}
+		may := fakegithub.Permissions{"contents": "read", "metadata": "read"}
+		if !slices.Equal(live.Repositories, []string{repo}) || !maps.Equal(live.Permissions, may) {
+			return fmt.Errorf("a token for %s opens %v with %v", repo, live.Repositories, live.Permissions)
+		}
+		return nil
+	}
+	return fmt.Errorf("a token for %s is not live", repo)
+}
+
+// besideOctoSTS returns two rows for each task, and one for the time; without
+// the peer, ours and why it is missing.
+func besideOctoSTS(tasks []task, ours, theirs []bill, version string, why error) []row {
+	var rows []row
+	for i, t := range tasks {
+		what := "exchange, " + t.what
+		requests := row{Promise: what + ": requests", Ours: count(ours[i].requests, unitRequests)}
+		mints := row{Promise: what + ": tokens minted", Ours: count(ours[i].mints, unitRequests)}
+		if why != nil {
+			requests.Verdict, mints.Verdict = missing, missing
+		} else {
+			name := octoProgram + " " + version
+			requests = requests.beside(name, count(theirs[i].requests, unitRequests)).judged(fewerThanPeer())
+			mints = mints.beside(name, count(theirs[i].mints, unitRequests)).judged(fewerThanPeer())
+		}
+		rows = append(rows, requests, mints)
+	}
+	if why != nil {
+		rows[len(rows)-1].Note = octoProgram + " is missing: " + oneline.Escape(why.Error())
+		return rows
+	}
+	const warm = 1 // the task that asks again and again
+	took := row{Promise: "exchange, a warm one: time", Ours: timingOf(ours[warm].took).figure()}
+	took = took.beside(octoProgram+" "+version, timingOf(theirs[warm].took).figure())
+	took.Note = fmt.Sprintf("GitHub takes %v to answer here; ours over TLS, the peer without, as it leaves that to what is before it", requestDelay)
+	return append(rows, took)
+}
