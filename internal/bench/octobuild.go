@@ -17,7 +17,7 @@ const (
 	octoProgram = "octo-sts"
 	octoModule  = "internal/bench/octosts" // from the root of the module
 	octoPackage = "github.com/octo-sts/app"
-	octoBuild   = 10 * time.Minute // at most; two minutes of one core
+	octoBuild   = 10 * time.Minute // at most; one core takes a minute and a half, and the downloads
 )
 
 // octoVersion is the one that the nested module in dir asks for.
