@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/exposition"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -86,7 +87,7 @@ func TestMetrics(t *testing.T) {
 	soonest := now.Add(time.Hour)
 	m.end(report{Workspaces: 7, Due: 3, Refreshed: 2, Failed: 1, Soonest: &soonest}, nil, nil)
 	m.rate, m.isRated = mint.Rate{Limit: 5000, Remaining: 4321}, true
-	healthy := seconds(*now)
+	healthy := exposition.Seconds(*now)
 	*now = now.Add(time.Minute)
 	m.begin(*now)
 	m.end(report{}, nil, errors.New("the store does not answer"))
@@ -107,7 +108,7 @@ func TestMetrics(t *testing.T) {
 		`gatepass_token_failures_total{reason="not_installed"}`: 1,
 		`gatepass_token_failures_total{reason="other"}`:         1,
 		`gatepass_token_failures_total{reason="rate_limited"}`:  0,
-		`gatepass_token_soonest_expiry_timestamp_seconds`:       seconds(soonest),
+		`gatepass_token_soonest_expiry_timestamp_seconds`:       exposition.Seconds(soonest),
 		`gatepass_github_rate_limit_remaining`:                  4321,
 		`gatepass_github_rate_limit`:                            5000,
 	} {
@@ -156,16 +157,10 @@ func (m *monitor) samples(t *testing.T) map[string]float64 {
 	return all
 }
 
-func TestQuoted(t *testing.T) {
-	if got := quoted("a\"b\\c\nd"); got != `"a\"b\\c\nd"` {
-		t.Errorf("quoted = %s", got)
-	}
-}
-
 // Every reason of mint has a label of its own.
 func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
-	for kind := mint.Refused; kind <= mint.Unsigned; kind++ {
+	for kind := mint.Refused; kind <= mint.Replaced; kind++ {
 		label := reason(&mint.Error{Kind: kind})
 		if label == "" || seen[label] {
 			t.Errorf("kind %d has the label %q", kind, label)
