@@ -70,6 +70,20 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 	}
 }
 
+// Opened lists what a token opens, page after page, and returns at most limit names.
+func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]string, error) {
+	var names []string
+	for repo, err := range (reader{a, t}).repositories(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if names = append(names, repo.FullName); len(names) == limit {
+			break
+		}
+	}
+	return names, nil
+}
+
 // missing says why exact names were not found. Wildcards may match nothing.
 func (a *App) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
 	exact := slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.star })

@@ -52,6 +52,7 @@ func (w *world) commands() []*cli.Command {
 		w.appCommand(),
 		w.workspaceCommand(),
 		w.auditCommand(),
+		w.probeCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
 		w.manCommand(),

@@ -41,6 +41,22 @@ type proof interface {
 	where() string // names it for messages
 }
 
+// Nobody is the same broker, asked without an identity; ok is false where the
+// connection is one, or the source has none to leave out.
+func (s *Source) Nobody() (nobody *Source, ok bool) {
+	id, ok := s.identity.(identity)
+	if !ok || id.optional {
+		return nil, false
+	}
+	return &Source{name: s.name, base: s.base, identity: none{}, client: s.client}, true
+}
+
+// none proves nothing.
+type none struct{}
+
+func (none) authorization(context.Context) (string, error) { return "", nil }
+func (none) where() string                                 { return "none" }
+
 // Key says that requests for the same repository and operation share a token.
 func (s *Source) Key(req credential.Request) string {
 	r, err := tokenRequest(req)

@@ -72,15 +72,16 @@ func (s *Source) call(ctx context.Context, method, path, authorization string, b
 
 func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) (credential.Token, error) {
 	problem := api.DecodeProblem(response.Header.Get("Content-Type"), body)
+	problem.Status = response.StatusCode
 	switch status := response.StatusCode; {
 	case status == http.StatusOK:
 		return s.accept(r, response.Header.Get("Content-Type"), body)
 	case status == http.StatusNoContent:
 		return credential.Token{}, credential.ErrNoCredential
 	case status == http.StatusUnauthorized:
-		return credential.Token{}, oneline.New(s.what(), "it does not know this workspace"+said(problem), "check the identity in "+s.identity.where())
+		return credential.Token{}, s.refused(problem, "it does not know this workspace", "check the identity in "+s.identity.where())
 	case status == http.StatusForbidden:
-		return credential.Token{}, oneline.New(s.what(), "it refuses "+r.Operation+" for "+r.Repo+said(problem), "ask whoever runs the broker to allow it")
+		return credential.Token{}, s.refused(problem, "it refuses "+r.Operation+" for "+r.Repo, "ask whoever runs the broker to allow it")
 	case status == http.StatusTooManyRequests || status >= 500:
 		return credential.Token{}, s.busy(response, problem)
 	case status >= 300 && status < 400:
@@ -91,6 +92,12 @@ func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) 
 			"check that broker and workspace run versions of gatepass that fit together")
 	}
 	return credential.Token{}, s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
+}
+
+// refused is the broker's refusal; the problem is below, for those who want its
+// status.
+func (s *Source) refused(p api.Problem, why, do string) error {
+	return &oneline.Error{What: s.what(), Why: why + said(p), Do: do, Err: p}
 }
 
 // accept checks an answer and makes it a Token.

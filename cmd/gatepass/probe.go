@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/probe"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/awsproof"
+	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/urfave/cli/v2"
+)
+
+const probeAbout = `Asks a broker as a workspace does, and looks whether it gives what it should and
+refuses what it should. A policy that came to give too much is noticed by nobody
+else. Give the prober a workspace of its own, and a repository that holds nothing.
+
+A file of cases is a list in YAML:
+
+  - {repo: acme/canary, operation: read}
+  - {repo: acme/canary, operation: write, refused: true}
+  - {repo: acme/payroll, operation: read, refused: true}
+
+Of a token that is given, GitHub is asked what it opens. Where the source has a
+bearer identity, the same is asked without one, which has to be refused, too.
+
+The exit status is 1 where a case did not go as it should. With --every it goes on
+until it is ended, prints what changes, and shows metrics at --listen.
+
+Examples:
+  gatepass probe cases.yaml
+  gatepass probe cases.yaml --source 'broker+https://broker.example?identity_file=/run/id'
+  gatepass probe cases.yaml --every 1m --listen 127.0.0.1:9465`
+
+// minProbe is how often a broker may be probed.
+const minProbe = 10 * time.Second
+
+func (w *world) probeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "probe", Usage: "try on a broker what should be given and what should not",
+		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "source", Usage: "the broker as `URL`, as in a workspace file (default: what that file says)"},
+			githubFlag(),
+			&cli.DurationFlag{Name: "every", Usage: "again and again, after that `TIME`"},
+			&cli.StringFlag{Name: "listen", Usage: "metrics for Prometheus at `HOST:PORT`, with --every"},
+			jsonFlag(),
+		},
+		Action: w.probe,
+	}
+}
+
+func (w *world) probe(c *cli.Context) error {
+	if c.Args().Len() != 1 {
+		return usage(c, "name one file of cases")
+	}
+	if every := c.Duration("every"); every < 0 || every > 0 && every < minProbe || c.String("listen") != "" && every == 0 {
+		return usage(c, "--every is at least "+minProbe.String()+", and --listen goes with it")
+	}
+	cases, err := loadProbeCases(c.Args().First())
+	if err != nil {
+		return oneline.Wrap("read the cases "+c.Args().First(), err, "correct the file")
+	}
+	prober, err := w.prober(c)
+	if err != nil {
+		return err
+	}
+	if c.Duration("every") == 0 {
+		return w.probeOnce(c, prober, cases)
+	}
+	return w.probeAgain(c, prober, cases)
+}
+
+func loadProbeCases(path string) ([]probe.Case, error) {
+	f, err := os.Open(path)
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return nil, pathErr.Err // the path is named already
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, probe.MaxCases+1))
+	if err != nil {
+		return nil, err
+	}
+	return probe.ParseCases(data)
+}
+
+// prober asks the broker of the source, and GitHub what a token opens.
+func (w *world) prober(c *cli.Context) (*probe.Prober, error) {
+	source, id, err := w.probedSource(c.String("source"))
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(source.Scheme, "broker+") {
+		return nil, oneline.New("probe "+source.Scheme+"://", "that is no broker", "name one with --source broker+https://… or broker+unix://…")
+	}
+	opener := &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
+	broker, err := opener.Open(source, id)
+	if err != nil {
+		return nil, err
+	}
+	app := new(mint.App)
+	github, err := w.github(c)
+	if err == nil && github != "" {
+		app.URL, err = mint.APIURL(github)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &probe.Prober{Source: broker, Opened: func(ctx context.Context, t credential.Token) ([]string, error) { return app.Opened(ctx, t, 2) }}
+	if nobody, ok := broker.Nobody(); ok {
+		p.Nobody = nobody
+	}
+	return p, nil
+}
+
+// probedSource is what the option says, else the workspace file.
+func (w *world) probedSource(option string) (source *url.URL, workspace string, err error) {
+	if option != "" {
+		source, err = url.Parse(option)
+		if err != nil {
+			return nil, "", oneline.New("read --source", "it is no URL", "write it as in a workspace file")
+		}
+		return source, "", nil
+	}
+	path, err := config.Path(w.getenv)
+	if err != nil {
+		return nil, "", err
+	}
+	file, err := config.Load(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if file.Source == nil {
+		return nil, "", oneline.New("find the broker", path+" names no source", "name one with --source")
+	}
+	return file.Source, file.ID, nil
+}
+
+// probeOnce prints every result.
+func (w *world) probeOnce(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+	results := p.Run(c.Context, cases)
+	if err := w.showProbe(results, c.Bool("json")); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.State != probe.Passed {
+			return &statusError{status: exitFailed}
+		}
+	}
+	return nil
+}
