@@ -12,9 +12,9 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// setupTimeout bounds the set-up of one component. The slowest takes four minutes
-// of one core; the rest is room for a slow mirror.
-const setupTimeout = 15 * time.Minute
+// setupTimeout bounds the set-up of one component. The slowest takes eleven
+// minutes of one core; the rest is room for a slow mirror and a busy machine.
+const setupTimeout = 40 * time.Minute
 
 // A Component is something real that tests run against.
 type Component interface {

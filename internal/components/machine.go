@@ -74,6 +74,7 @@ func (m machine) components() []Component {
 		m.newest(),
 		m.middle(),
 		vaultBuild{m.cache},
+		kubernetesBuild{m.cache},
 	}
 }
 
@@ -155,6 +156,15 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 	}
 	if !r.absent[vaultComponent] {
 		stop, err := r.startVault(ctx, vaultBuild{m.cache})
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+	}
+	// Only where it is needed: it takes a core for five seconds and 400 MB.
+	needed := slices.ContainsFunc(some, func(su suite) bool { return su.kubernetes })
+	if needed && !r.absent[kubernetesComponent] {
+		stop, err := r.startKubernetes(ctx, kubernetesBuild{m.cache})
 		if err != nil {
 			return 0, err
 		}

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -64,7 +66,7 @@ func tryAWS(ctx context.Context, c chroot, scratch string) (awsEmulator, error) 
 		url:  fmt.Sprintf("http://127.0.0.1:%d", port),
 		stop: func() { cancel(); <-ended },
 	}
-	if err := ready(ctx, a.url+"/moto-api/", ended); err != nil {
+	if err := ready(ctx, loopback(nil), a.url+"/moto-api/", ended); err != nil {
 		a.stop()
 		return awsEmulator{}, fmt.Errorf("%w: %s", err, lastLines(log.String(), 3))
 	}
@@ -78,7 +80,7 @@ func waitFor(cmd *exec.Cmd, ended chan<- struct{}) {
 
 // ready waits up to 30 seconds for url to answer 200. A process that has
 // ended will not: then another one may be answering.
-func ready(ctx context.Context, url string, ended <-chan struct{}) error {
+func ready(ctx context.Context, client *http.Client, url string, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -89,26 +91,30 @@ func ready(ctx context.Context, url string, ended <-chan struct{}) error {
 			return fmt.Errorf("no answer from %s: %w", url, ctx.Err())
 		case <-time.After(100 * time.Millisecond):
 		}
-		if answers(ctx, url) {
+		if answers(ctx, client, url) {
 			return nil
 		}
 	}
 }
 
-func answers(ctx context.Context, url string) bool {
+func answers(ctx context.Context, client *http.Client, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return false
 	}
-	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return false
 	}
 	resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+// loopback returns a client that uses no proxy. nil roots are the system's.
+func loopback(roots *x509.CertPool) *http.Client {
+	return &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }
 
 func freePort() (int, error) {

@@ -32,6 +32,8 @@ type runner struct {
 	vault  *vaultServer    // nil when missing
 	out    io.Writer
 
+	kubernetes *kubernetesServer // nil when missing, or no chosen suite needs it
+
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
 }
@@ -54,11 +56,7 @@ func (r *runner) startAWS(ctx context.Context, c chroot) (stop func(), err error
 
 // startVault starts the server for the suites that need it.
 func (r *runner) startVault(ctx context.Context, build vaultBuild) (stop func(), err error) {
-	dir, err := vaultModule(ctx)
-	if err != nil {
-		return nil, err
-	}
-	program, err := build.program(dir)
+	program, err := build.program(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +147,8 @@ func (r *runner) lacks(su suite, where place) string {
 		return awsComponent
 	case su.vault && r.vault == nil:
 		return vaultComponent
+	case su.kubernetes && r.kubernetes == nil:
+		return kubernetesComponent
 	case su.keyring && r.absent[secretServiceComponent]:
 		return secretServiceComponent
 	case su.browser && r.absent[chromiumComponent]:
@@ -167,6 +167,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	}
 	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
+	}
+	if p.suite.kubernetes {
+		env = append(env, r.kubernetes.env()...)
 	}
 	if p.suite.browser {
 		path, err := exec.LookPath(chromium)

@@ -167,10 +167,10 @@ func TestReady(t *testing.T) {
 	defer server.Close()
 	running, ended := make(chan struct{}), make(chan struct{})
 	close(ended)
-	if err := ready(t.Context(), server.URL, running); err != nil {
+	if err := ready(t.Context(), loopback(nil), server.URL, running); err != nil {
 		t.Errorf("ready with an answer = %v, want nil", err)
 	}
-	if err := ready(t.Context(), server.URL, ended); err == nil {
+	if err := ready(t.Context(), loopback(nil), server.URL, ended); err == nil {
 		t.Error("ready of a process that ended = nil, want an error: another one answers")
 	}
 }

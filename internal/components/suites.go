@@ -18,6 +18,10 @@ type suite struct {
 	keyring bool // runs in a session with an unlocked keyring, under the system's git
 	browser bool // needs Chromium; its path is in the environment
 	scripts bool // reads the module's testdata, as ../testdata
+
+	// needs a Kubernetes API server; the path of a kubeconfig is in the
+	// environment, and does not lead into a chroot
+	kubernetes bool
 }
 
 // gits says under which git a suite runs.
@@ -49,7 +53,8 @@ func (g gits) include(where place) bool {
 // GATEPASS_TEST_SECRET_SERVICE is set, the session's keyring is one for tests,
 // empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
 // a test may then change the system it runs in. GATEPASS_TEST_CHROMIUM is the
-// path of the browser. A test that cannot run without something skips with a line
+// path of the browser. GATEPASS_TEST_KUBECONFIG is that of a kubeconfig, whose
+// user may do everything. A test that cannot run without something skips with a line
 // that starts with "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
@@ -60,7 +65,7 @@ var suites = []suite{
 	{pattern: "./mint/awskms", aws: true},
 	{pattern: "./cmd/gatepass-refresher", aws: true},
 	{pattern: "./cmd/internal/awsdebris", aws: true},
-	{pattern: "./broker/identity/...", aws: true},
+	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit},

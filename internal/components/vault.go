@@ -5,19 +5,18 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 )
 
-const vaultComponent = "Vault"
+const (
+	vaultComponent = "Vault"
+	vaultModule    = nestedModule("vault")
+)
 
 // A vaultBuild is a real Vault server, built once from the Go modules of the
 // nested module internal/components/vault.
@@ -29,81 +28,25 @@ func (v vaultBuild) Name() string { return vaultComponent }
 
 // Find returns the version that the nested module asks for.
 func (v vaultBuild) Find(ctx context.Context) (string, error) {
-	dir, err := vaultModule(ctx)
-	if err != nil {
-		return "", err
-	}
-	program, err := v.program(dir)
+	program, err := v.program(ctx)
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(program); err != nil {
 		return "", errors.New("not set up yet; make test-real")
 	}
-	gomod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-	return requiredVersion(string(gomod), "github.com/hashicorp/vault"), err
+	return vaultModule.version(ctx, "github.com/hashicorp/vault")
 }
 
-// SetUp builds the server, as static as our own programs. It takes four minutes
-// of one core; it leaves the others to whatever else runs.
+// SetUp builds the server. It takes four minutes of one core.
 func (v vaultBuild) SetUp(ctx context.Context) error {
-	dir, err := vaultModule(ctx)
-	if err != nil {
-		return err
-	}
-	key, err := vaultKey(dir)
-	if err != nil {
-		return err
-	}
-	return v.cache.build(key, func(entry string) error {
-		cmd := command(ctx, "nice", "go", "build", "-p=1", "-trimpath", "-buildvcs=false",
-			"-ldflags", "-s -w", "-o", filepath.Join(entry, "vault"), ".")
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOTMPDIR="+entry)
-		_, err := output(cmd)
-		return err
-	})
-}
-
-func vaultModule(ctx context.Context) (string, error) {
-	module, err := moduleRoot(ctx)
-	return filepath.Join(module, "internal", "components", "vault"), err
+	return vaultModule.build(ctx, v.cache, "-s -w", map[string]string{"vault": "."})
 }
 
 // program is where the server is, or would be.
-func (v vaultBuild) program(dir string) (string, error) {
-	key, err := vaultKey(dir)
-	return filepath.Join(v.cache.path(key), "vault"), err
-}
-
-// vaultKey names the cache entry. It changes with the module and the compiler.
-func vaultKey(dir string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return "", err
-	}
-	slices.Sort(files)
-	sum := sha256.New()
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(sum, "%s %d\n%s", filepath.Base(file), len(text), text)
-	}
-	return fmt.Sprintf("vault-%s-%s-%x", runtime.Version(), runtime.GOARCH, sum.Sum(nil)[:4]), nil
-}
-
-// requiredVersion returns the version of module that the text of a go.mod asks
-// for, without its "v".
-func requiredVersion(gomod, module string) string {
-	for line := range strings.Lines(gomod) {
-		fields := strings.Fields(strings.TrimPrefix(line, "require "))
-		if len(fields) >= 2 && fields[0] == module {
-			return strings.TrimPrefix(fields[1], "v")
-		}
-	}
-	return ""
+func (v vaultBuild) program(ctx context.Context) (string, error) {
+	entry, err := vaultModule.entry(ctx, v.cache)
+	return filepath.Join(entry, "vault"), err
 }
 
 // A vaultServer is a running Vault. It listens on loopback only.
