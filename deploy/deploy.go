@@ -4,8 +4,8 @@ package deploy
 
 import "embed"
 
-// Files are the CloudFormation template, the Prometheus rules and the systemd
-// units.
+// Files are the CloudFormation template, the Kubernetes manifest, the Prometheus
+// rules and the systemd units.
 //
-//go:embed aws prometheus systemd
+//go:embed aws kubernetes prometheus systemd
 var Files embed.FS

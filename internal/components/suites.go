@@ -60,6 +60,7 @@ var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true},
+	{pattern: "./credential/kubernetesstore", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},

@@ -45,6 +45,7 @@ func TestOpenStoreRefuses(t *testing.T) {
 		{"s3://bucket", "there is no store s3://; write one of ssm:///"},
 		{"file://x", "absolute path"},
 		{"vault://", "names no mount"},
+		{"kubernetes://", "names no namespace"},
 	} {
 		s, err := OpenStore(c.url)
 		if err == nil || s != nil || !strings.Contains(err.Error(), c.want) {

@@ -11,11 +11,15 @@ import (
 
 // Source is the source of a workspace file whose tokens this store delivers: the
 // address of the only token, or one for each owner. How the workspace proves
-// itself to the store is not in it, unless that is part of how it is reached.
+// itself to the store is not in it, unless that is part of how it is reached. A
+// store in Kubernetes is read by brokers only.
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {
 		return "", oneline.New("name the source of a workspace", "the store is no URL", "")
+	}
+	if u.Scheme == kubernetesScheme {
+		return "", oneline.New("name the source of a workspace", "workspaces do not read a store in Kubernetes", "let them ask a broker: --source broker+https://HOST[:PORT]")
 	}
 	only, err := store.OnlyToken("x")
 	if err != nil {

@@ -1,6 +1,9 @@
 package issuing
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestSource(t *testing.T) {
 	for _, c := range []struct {
@@ -18,5 +21,12 @@ func TestSource(t *testing.T) {
 		if got, err := Source(c.store, c.isOnly); err != nil || got != c.want {
 			t.Errorf("Source(%s, %v) = %s, %v, want %s", c.store, c.isOnly, got, err, c.want)
 		}
+	}
+}
+
+func TestSourceOfNoWorkspace(t *testing.T) {
+	got, err := Source("kubernetes://gatepass/team", true)
+	if err == nil || !strings.Contains(err.Error(), "--source broker+https://") {
+		t.Errorf("Source = %q, %v, want an error that names a broker", got, err)
 	}
 }

@@ -19,7 +19,9 @@ import (
 const StoreVariable = "GATEPASS_STORE"
 
 // KnownStores are the forms that OpenStore takes, for messages and help.
-const KnownStores = "ssm:///PREFIX?region=…, vault://MOUNT/PREFIX?addr=…&auth=… and file:///DIR"
+const KnownStores = "ssm:///PREFIX?region=…, vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX and file:///DIR"
+
+const kubernetesScheme = "kubernetes"
 
 // systemStore is where root keeps things by default.
 const systemStore = "/var/lib/gatepass"
@@ -37,6 +39,8 @@ func OpenStore(rawURL string) (store.Store, error) {
 		return opened(ssmstore.OpenStore(u))
 	case "vault":
 		return opened(vaultstore.OpenStore(u))
+	case kubernetesScheme:
+		return openKubernetes(u)
 	case "":
 		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}

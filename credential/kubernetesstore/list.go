@@ -1,0 +1,142 @@
+package kubernetesstore
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// defaultPage keeps a page of the longest records below 4 MB.
+	defaultPage = 250
+	// maxStarts is how often a list is begun: a server keeps what a list goes on
+	// from for some minutes.
+	maxStarts = 5
+)
+
+// List implements [store.Store]. The server leaves the values out. An object with
+// this store's labels that is not as it was written ends it with an error.
+func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	return func(yield func(store.Name, error) bool) {
+		for _, k := range kindsBelow(below) {
+			q := question{kind: k, labels: s.place.labelsBelow(below), partial: true}
+			for o, err := range s.objects(ctx, "list "+or(below.String(), "everything"), q) {
+				if err == nil && !below.Has(o.name) {
+					continue
+				}
+				if !yield(o.name, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Records implements [store.Ledger].
+func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
+	return func(yield func(store.NamedEntry, error) bool) {
+		const what = "list ledger records"
+		q := question{kind: secret, labels: s.place.labelsBelow(store.Workspaces())}
+		q.labels[recordLabel] = "true"
+		for o, err := range s.objects(ctx, what, q) {
+			var entry store.Entry
+			if err == nil {
+				if entry, err = s.place.entry(o.object, o.name); err != nil {
+					err = foreign(what, secret, o.object.Metadata.Name, err)
+				}
+			}
+			if !yield(store.NamedEntry{Name: o.name, Entry: entry}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// A question is what a list is of.
+type question struct {
+	kind    kind
+	labels  map[string]string
+	partial bool // without values
+}
+
+// wants are what the answer has to be, and how it is asked for.
+func (q question) wants() (kind, accept string) {
+	if q.partial {
+		return partialKind + "List", partialList
+	}
+	return q.kind.name + "List", wholeType
+}
+
+// A listed object and the name of its entry.
+type listed struct {
+	name   store.Name
+	object object
+}
+
+// objects yields each object once, page after page. What a list went on from is
+// gone after some minutes (410); it is then begun again.
+func (s *Store) objects(ctx context.Context, what string, q question) iter.Seq2[listed, error] {
+	return func(yield func(listed, error) bool) {
+		seen := map[store.Name]bool{}
+		for starts, next := 1, ""; ; {
+			part, err := s.pageOf(ctx, what, q, next)
+			if is(err, expired) && next != "" && starts < maxStarts {
+				starts, next = starts+1, ""
+				continue
+			}
+			if err != nil {
+				yield(listed{}, err)
+				return
+			}
+			for _, o := range part.Items {
+				name, err := s.place.nameOf(q.kind, o.Metadata)
+				if err != nil {
+					yield(listed{}, foreign(what, q.kind, o.Metadata.Name, err))
+					return
+				}
+				if !seen[name] && !yield(listed{name, o}, nil) {
+					return
+				}
+				seen[name] = true
+			}
+			if next = part.Metadata.Continue; next == "" {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) pageOf(ctx context.Context, what string, q question, next string) (page, error) {
+	want, accept := q.wants()
+	what += " of kubernetes://" + s.place.namespace
+	c := call{what: what, verb: "list", method: http.MethodGet, namespace: s.place.namespace, kind: q.kind, accept: accept}
+	c.query = url.Values{"labelSelector": {selector(q.labels)}, "limit": {strconv.Itoa(s.page)}}
+	if next != "" {
+		c.query.Set("continue", next)
+	}
+	body, err := s.ask(ctx, c)
+	if err != nil {
+		return page{}, err
+	}
+	answer, err := decodePage(body, want)
+	if err != nil {
+		return page{}, oneline.Wrap(what, err, "")
+	}
+	return answer, nil
+}
+
+// selector asks for all of the labels.
+func selector(labels map[string]string) string {
+	var text string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		text += "," + name + "=" + labels[name]
+	}
+	return text[1:]
+}

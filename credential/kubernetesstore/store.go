@@ -1,0 +1,306 @@
+// Package kubernetesstore keeps what the issuing side has as objects of one
+// namespace of a Kubernetes cluster:
+//
+//	kubernetes://NAMESPACE[/PREFIX]?context=…&kubeconfig=…
+//
+// Each entry is an object of its own, a Secret of type gatepass.dev/entry. The
+// markers of brokers without secrets in them (bars, webhook deliveries, join
+// tokens that were redeemed) are ConfigMaps: brokers list them twice a second, and
+// the API server narrows a list of Secrets only by looking at all of them.
+//
+// There is no source for workspaces here. Who may read one Secret of a namespace
+// by a Role that names it could be given no other without another Role for each
+// token, and a pod has an identity that a broker takes: its service account.
+//
+// Configuration and credentials are read by client-go, as kubectl reads them. Its
+// typed clients carry every kind of the API; five verbs on two kinds are asked for
+// here in plain JSON.
+package kubernetesstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/store"
+)
+
+// maxTries is how often a write is tried when others write at the same time.
+const maxTries = 20
+
+// A Store keeps every entry as an object. It replaces and deletes by the version
+// it has seen, and nothing that it has not made.
+type Store struct {
+	place place
+	from  origin
+	page  int // objects that one answer of a list has at most
+
+	mu   sync.Mutex // guards link
+	link *link      // nil until the first call, and where another may be needed
+}
+
+// errStale reports that somebody else wrote or deleted the object in between.
+var errStale = errors.New("the object has changed")
+
+// ask makes a call. A server that does not know who asks is asked once more with
+// the credentials as they are by then: tokens are replaced.
+func (s *Store) ask(ctx context.Context, c call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	for again := false; ; again = true {
+		l, err := s.open(c.what)
+		if err != nil {
+			return nil, err
+		}
+		body, err := l.do(ctx, c)
+		_, distrusted := errors.AsType[*distrust](err)
+		if isUnknown(err) || distrusted {
+			s.forget(l)
+		}
+		if again || !isUnknown(err) {
+			return body, err
+		}
+	}
+}
+
+func (s *Store) open(what string) (*link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		l, err := s.from.connect(what)
+		if err != nil {
+			return nil, err
+		}
+		s.link = l
+	}
+	return s.link, nil
+}
+
+func (s *Store) forget(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == l {
+		s.link = nil
+	}
+}
+
+// call is one about the object of an entry. Errors begin with what, which says
+// why it is made.
+func (s *Store) call(what, verb, method string, name store.Name) call {
+	return call{what: what, verb: verb, method: method, namespace: s.place.namespace, kind: kindOf(name), object: s.place.objectName(name)}
+}
+
+func (s *Store) what(verb string, name store.Name) (string, error) {
+	what := verb + " " + name.String() + " of kubernetes://" + s.place.namespace
+	if s.place.prefix != "" {
+		what += "/" + s.place.prefix
+	}
+	if name.IsZero() {
+		return "", oneline.New(what, "it has no name", "")
+	}
+	return what, nil
+}
+
+// foreign says that an object is not what this store writes, and whose it is to
+// repair.
+func foreign(what string, k kind, object string, err error) error {
+	return oneline.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
+}
+
+// leaving says that an object is neither there to stay nor gone.
+func leaving(what string) error {
+	return oneline.New(what, "the object is being deleted, and a finalizer of somebody else keeps it", "have them let go of it; its value can be read until then")
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	what, err := s.what("read", name)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	c := s.call(what, "get", http.MethodGet, name)
+	body, err := s.ask(ctx, c)
+	switch {
+	case isAbsent(err, c):
+		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+	case err != nil:
+		return store.Entry{}, err
+	}
+	o, err := decodeObject(body, c.kind.name)
+	if err != nil {
+		return store.Entry{}, oneline.Wrap(what, err, "")
+	}
+	entry, err := s.place.entry(o, name)
+	if err != nil {
+		return store.Entry{}, foreign(what, c.kind, c.object, err)
+	}
+	return entry, nil
+}
+
+// found returns what is there of the entry, without its value, or nil. What is
+// not this store's is an error.
+func (s *Store) found(ctx context.Context, what string, name store.Name) (*metadata, error) {
+	c := s.call(what, "get", http.MethodGet, name)
+	c.accept = partialType
+	body, err := s.ask(ctx, c)
+	if isAbsent(err, c) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o, err := decodeObject(body, partialKind)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "")
+	}
+	if err := s.place.check(o.Metadata, name); err != nil {
+		return nil, foreign(what, c.kind, c.object, err)
+	}
+	return &o.Metadata, nil
+}
+
+// Put implements [store.Store]. A write that was carried out without its answer
+// arriving is told from those of others by its annotation, and is a success.
+func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	what, err := s.what("write", name)
+	if err == nil {
+		if bad := value.Check(); bad != nil {
+			err = oneline.Wrap(what, bad, "")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	o := s.place.newObject(name, value, rand.Text(), time.Now())
+	write := s.create
+	if mode == store.Replace {
+		write = s.replace
+	}
+	return s.untilSeen(ctx, what, func(ctx context.Context) error { return write(ctx, what, name, o) })
+}
+
+// untilSeen tries a change until nobody else made one in between.
+func (s *Store) untilSeen(ctx context.Context, what string, change func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	for try := range maxTries {
+		if err := pause(ctx, try); err != nil {
+			return oneline.Wrap(what, err, "")
+		}
+		if err := change(ctx); !errors.Is(err, errStale) {
+			return err
+		}
+	}
+	return oneline.New(what, "others write it all the time", "try again in a moment")
+}
+
+// pause lets the others finish, for longer with each try.
+func pause(ctx context.Context, try int) error {
+	select {
+	case <-time.After(time.Duration(min(try, 10)) * 10 * time.Millisecond):
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// create makes the object, or returns an error that wraps [store.ErrExists].
+func (s *Store) create(ctx context.Context, what string, name store.Name, o object) error {
+	err := s.post(ctx, what, name, o)
+	if !is(err, alreadyExists) {
+		return err
+	}
+	there, err := s.found(ctx, what, name)
+	switch {
+	case err != nil:
+		return err
+	case there == nil:
+		return errStale
+	case there.Annotations[writeNote] == o.Metadata.Annotations[writeNote]:
+		return nil
+	}
+	return &oneline.Error{What: what, Err: store.ErrExists}
+}
+
+func (s *Store) post(ctx context.Context, what string, name store.Name, o object) error {
+	c := s.call(what, "create", http.MethodPost, name)
+	c.object, c.body, c.query = "", o, url.Values{"fieldManager": {manager}}
+	_, err := s.ask(ctx, c)
+	if is(err, conflict) { // a quota's, which others use at the same time
+		return errStale
+	}
+	return err
+}
+
+// replace changes the object as it was seen, or makes it. What others added to
+// it, it leaves.
+func (s *Store) replace(ctx context.Context, what string, name store.Name, o object) error {
+	there, err := s.found(ctx, what, name)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		if err = s.post(ctx, what, name, o); is(err, alreadyExists) {
+			return errStale
+		}
+		return err
+	}
+	switch {
+	case there.Annotations[writeNote] == o.Metadata.Annotations[writeNote]:
+		return nil
+	case there.Deleted != nil:
+		return leaving(what)
+	}
+	c := s.call(what, "patch", http.MethodPatch, name)
+	c.sends, c.query = "application/merge-patch+json", url.Values{"fieldManager": {manager}}
+	c.body = object{
+		Metadata: metadata{ResourceVersion: there.ResourceVersion, Labels: o.Metadata.Labels, Annotations: o.Metadata.Annotations},
+		Data:     o.Data,
+	}
+	_, err = s.ask(ctx, c)
+	if is(err, conflict) || isAbsent(err, c) {
+		return errStale
+	}
+	return err
+}
+
+// Delete implements [store.Store].
+func (s *Store) Delete(ctx context.Context, name store.Name) error {
+	what, err := s.what("delete", name)
+	if err != nil {
+		return err
+	}
+	return s.untilSeen(ctx, what, func(ctx context.Context) error { return s.remove(ctx, what, name) })
+}
+
+// remove deletes the object as it was seen.
+func (s *Store) remove(ctx context.Context, what string, name store.Name) error {
+	there, err := s.found(ctx, what, name)
+	if err != nil || there == nil {
+		return err
+	}
+	if there.Deleted != nil {
+		return leaving(what)
+	}
+	c := s.call(what, "delete", http.MethodDelete, name)
+	c.body = map[string]any{
+		"apiVersion": "v1", "kind": "DeleteOptions",
+		"preconditions": map[string]string{"uid": there.UID, "resourceVersion": there.ResourceVersion},
+	}
+	body, err := s.ask(ctx, c)
+	switch {
+	case isAbsent(err, c):
+		return nil
+	case is(err, conflict):
+		return errStale
+	case err == nil && decodeStatus(body).Kind == "": // the object, which is still there
+		return errStale
+	}
+	return err
+}
