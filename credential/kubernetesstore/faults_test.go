@@ -259,7 +259,7 @@ func losing(s *Store, method string) (lost *int) {
 
 // What was carried out without an answer is known again when it is repeated.
 func TestRealLostAnswers(t *testing.T) {
-	namespace := realCluster(t).namespace()
+	namespace := realCluster(t).Namespace()
 	write := func(mode store.Mode) func(*Store) error {
 		return func(s *Store) error { return s.Put(t.Context(), store.Signer(), store.NewSecret("x"), mode) }
 	}
@@ -297,7 +297,7 @@ func TestRealLostAnswers(t *testing.T) {
 // Somebody writes in between, again and again.
 func TestRealReplaceGivesUp(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	put(t, s, store.Signer(), "x")
 	other := openStore(t, "kubernetes://"+s.place.namespace)
 	next := s.link.client.Transport

@@ -1,27 +1,23 @@
 package kubernetesstore
 
 import (
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
 )
 
 // pod has what follows run as in a pod: with a folder of its service account.
-func (c *cluster) pod(token string) (folder string) {
+func (c cluster) pod(token string) (folder string) {
 	c.t.Helper()
-	u, err := url.Parse(c.host)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	c.t.Setenv("KUBECONFIG", "")
-	c.t.Setenv("KUBERNETES_SERVICE_HOST", u.Hostname())
-	c.t.Setenv("KUBERNETES_SERVICE_PORT", u.Port())
+	c.t.Setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+	c.t.Setenv("KUBERNETES_SERVICE_PORT", c.Port())
 	folder = c.t.TempDir()
-	write(c.t, filepath.Join(folder, "ca.crt"), string(c.config.CAData))
+	write(c.t, filepath.Join(folder, "ca.crt"), string(c.CA))
 	write(c.t, filepath.Join(folder, "token"), token)
 	return folder
 }
@@ -41,7 +37,7 @@ func TestRealPod(t *testing.T) {
 	s.from.account = c.pod("one that has run out")
 	_, err := s.Get(t.Context(), store.Signer())
 	checkError(t, err, "does not know who asks", "renew the credentials of the service account of this pod")
-	write(t, filepath.Join(s.from.account, "token"), c.account(namespace, "gatepass"))
+	write(t, filepath.Join(s.from.account, "token"), c.Token(namespace, "gatepass", nil))
 	if err := everything(t, s); err != nil {
 		t.Error(err)
 	}
@@ -62,15 +58,15 @@ func TestRealPlugin(t *testing.T) {
 	c := realCluster(t)
 	namespace := c.deployed(nil)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "answer"), `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"`+c.account(namespace, "gatepass")+`"}}`)
+	write(t, filepath.Join(dir, "answer"), `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"`+c.Token(namespace, "gatepass", nil)+`"}}`)
 	plugin := func(script string) fields {
 		return fields{"exec": fields{"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": []string{"-c", script}, "interactiveMode": "Never"}}
 	}
-	t.Setenv("KUBECONFIG", c.kubeconfig(plugin("cat "+filepath.Join(dir, "answer"))))
+	t.Setenv("KUBECONFIG", c.For(plugin("cat "+filepath.Join(dir, "answer"))))
 	if err := everything(t, openStore(t, "kubernetes://"+namespace)); err != nil {
 		t.Error(err)
 	}
-	t.Setenv("KUBECONFIG", c.kubeconfig(plugin("echo again >>"+filepath.Join(dir, "runs")+"; exit 3")))
+	t.Setenv("KUBECONFIG", c.For(plugin("echo again >>"+filepath.Join(dir, "runs")+"; exit 3")))
 	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "the credentials cannot be had", "exit code 3", "renew the credentials of the kubeconfig")
 	if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err != nil || len(strings.Fields(string(runs))) > 1 {
 		t.Errorf("the plugin ran %q, %v, want it run once", runs, err)
@@ -80,8 +76,8 @@ func TestRealPlugin(t *testing.T) {
 // The URL's keys are stronger than the environment.
 func TestRealURLNamesTheKubeconfig(t *testing.T) {
 	c := realCluster(t)
-	namespace := c.namespace()
-	whole := os.Getenv("KUBECONFIG")
+	namespace := c.Namespace()
+	whole := c.Kubeconfig
 	c.pod("nonsense")
 	for _, query := range []string{"?kubeconfig=" + whole, "?kubeconfig=" + whole + "&context=test"} {
 		if err := everything(t, openStore(t, "kubernetes://"+namespace+query)); err != nil {
@@ -98,7 +94,7 @@ func TestRealURLNamesTheKubeconfig(t *testing.T) {
 
 // Nothing is sent to a server that anybody can be.
 func TestKubeconfigsThatAreRefused(t *testing.T) {
-	isolate(t)
+	kubernetestest.Isolate(t)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	for cluster, want := range map[string]string{
 		`{server: "http://127.0.0.1:1"}`:                                    "does not begin with https://",
@@ -120,10 +116,10 @@ func TestKubeconfigsThatAreRefused(t *testing.T) {
 // A certificate that another authority made is not trusted.
 func TestRealOtherAuthority(t *testing.T) {
 	c := realCluster(t)
-	namespace := c.namespace()
+	namespace := c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	put(t, s, store.Signer(), "x")
-	other := c.kubeconfig(fields{"token": "x"})
+	other := c.For(fields{"token": "x"})
 	text, err := os.ReadFile(other)
 	if err != nil {
 		t.Fatal(err)

@@ -1,145 +1,30 @@
 package kubernetesstore
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
+	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
 )
 
 // A cluster is a real API server, as somebody sees it who may do everything.
 type cluster struct {
-	t      *testing.T
-	host   string
-	config *rest.Config
-	client *http.Client
+	*kubernetestest.Cluster
+	t *testing.T
 }
 
-func realCluster(t *testing.T) *cluster {
+type fields = kubernetestest.Fields
+
+// realCluster has stores be opened by somebody who may do everything.
+func realCluster(t *testing.T) cluster {
 	t.Helper()
-	path := os.Getenv("GATEPASS_TEST_KUBECONFIG")
-	if path == "" {
-		t.Skip("missing: Kubernetes API server (make test-real sets GATEPASS_TEST_KUBECONFIG)")
-	}
-	isolate(t)
-	config, err := clientcmd.BuildConfigFromFlags("", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := rest.HTTPClientFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("KUBECONFIG", path)
-	return &cluster{t, config.Host, config, client}
-}
-
-// isolate keeps the configuration of whoever runs the tests out of them.
-func isolate(t *testing.T) {
-	t.Helper()
-	t.Setenv("HOME", t.TempDir())
-	for _, name := range []string{"KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"} {
-		t.Setenv(name, "")
-	}
-}
-
-// try makes one request and returns what came of it.
-func (c *cluster) try(method, path string, body any) (code int, answer map[string]any) {
-	c.t.Helper()
-	text, err := json.Marshal(body)
-	if body == nil {
-		text = nil
-	}
-	if raw, ok := body.([]byte); ok {
-		text = raw
-	}
-	request, err2 := http.NewRequestWithContext(c.t.Context(), method, c.host+path, bytes.NewReader(text))
-	if err != nil || err2 != nil {
-		c.t.Fatal(err, err2)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	if method == http.MethodPatch {
-		request.Header.Set("Content-Type", "application/merge-patch+json")
-	}
-	response, err := c.client.Do(request)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
-	if err == nil {
-		err = json.Unmarshal(data, &answer)
-	}
-	if err != nil {
-		c.t.Fatalf("%s %s = %s, %v", method, path, response.Status, err)
-	}
-	return response.StatusCode, answer
-}
-
-// call is a request that has to succeed.
-func (c *cluster) call(method, path string, body any) map[string]any {
-	c.t.Helper()
-	code, answer := c.try(method, path, body)
-	if code/100 != 2 {
-		c.t.Fatalf("%s %s = %d %v", method, path, code, answer["message"])
-	}
-	return answer
-}
-
-type fields = map[string]any
-
-func named(name string) fields { return fields{"metadata": fields{"name": name}} }
-
-// namespace makes a new one.
-func (c *cluster) namespace() string {
-	c.t.Helper()
-	name := "t" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	c.call(http.MethodPost, "/api/v1/namespaces", named(name))
-	return name
-}
-
-// account makes a service account and returns a token of it.
-func (c *cluster) account(namespace, name string) string {
-	c.t.Helper()
-	at := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
-	if code, answer := c.try(http.MethodPost, at, named(name)); code != http.StatusCreated && code != http.StatusConflict {
-		c.t.Fatalf("make the service account %s: %d %v", name, code, answer["message"])
-	}
-	answer := c.call(http.MethodPost, at+"/"+name+"/token", fields{"spec": fields{}})
-	return answer["status"].(fields)["token"].(string)
-}
-
-// kubeconfig writes one for the holder of a token, or with another user.
-func (c *cluster) kubeconfig(user fields) string {
-	c.t.Helper()
-	text, err := json.Marshal(fields{
-		"apiVersion": "v1", "kind": "Config", "current-context": "it",
-		"contexts": []fields{{"name": "it", "context": fields{"cluster": "it", "user": "it"}}},
-		"clusters": []fields{{"name": "it", "cluster": fields{"server": c.host, "certificate-authority-data": c.config.CAData}}},
-		"users":    []fields{{"name": "it", "user": user}},
-	})
-	path := filepath.Join(c.t.TempDir(), "kubeconfig")
-	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
-	}
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return path
+	c := cluster{kubernetestest.New(t), t}
+	t.Setenv("KUBECONFIG", c.Kubeconfig)
+	return c
 }
 
 func openStore(t *testing.T, raw string) *Store {

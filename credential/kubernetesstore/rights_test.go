@@ -52,9 +52,9 @@ var apiPaths = map[string]string{
 
 // deployed applies the manifest to a new namespace, and has what follows be done
 // by its account. change may change the rules of the Role.
-func (c *cluster) deployed(change func(rule fields)) (namespace string) {
+func (c cluster) deployed(change func(rule fields)) (namespace string) {
 	c.t.Helper()
-	namespace = c.namespace()
+	namespace = c.Namespace()
 	for _, o := range manifestObjects(c.t, namespace)[1:] {
 		if o["kind"] == "Role" && change != nil {
 			change(o["rules"].([]any)[0].(fields))
@@ -63,9 +63,9 @@ func (c *cluster) deployed(change func(rule fields)) (namespace string) {
 		if !ok {
 			c.t.Fatalf("the manifest has a %v, which a store does not need", o["kind"])
 		}
-		c.call(http.MethodPost, fmt.Sprintf(at, namespace), o)
+		c.Call(http.MethodPost, fmt.Sprintf(at, namespace), o)
 	}
-	c.t.Setenv("KUBECONFIG", c.kubeconfig(fields{"token": c.account(namespace, "gatepass")}))
+	c.t.Setenv("KUBECONFIG", c.For(fields{"token": c.Token(namespace, "gatepass", nil)}))
 	return namespace
 }
 
@@ -126,16 +126,16 @@ func TestRealManifestIsNoMore(t *testing.T) {
 // The account reaches nothing outside of its namespace, and others nothing in it.
 func TestRealManifestReachesNoFurther(t *testing.T) {
 	c := realCluster(t)
-	namespace, other := c.deployed(nil), c.namespace()
+	namespace, other := c.deployed(nil), c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	if err := everything(t, s); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, store.Signer(), "x")
 	checkForbidden(t, openStore(t, "kubernetes://"+other))
-	t.Setenv("KUBECONFIG", c.kubeconfig(fields{"token": c.account(other, "gatepass")}))
+	t.Setenv("KUBECONFIG", c.For(fields{"token": c.Token(other, "gatepass", nil)}))
 	checkForbidden(t, openStore(t, "kubernetes://"+namespace))
-	t.Setenv("KUBECONFIG", c.kubeconfig(fields{}))
+	t.Setenv("KUBECONFIG", c.For(fields{}))
 	checkForbidden(t, openStore(t, "kubernetes://"+namespace))
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 func TestRealStoreConforms(t *testing.T) {
-	namespace := realCluster(t).namespace()
+	namespace := realCluster(t).Namespace()
 	n := 0
 	storetest.Run(t, func(t *testing.T) func() store.Store {
 		n++
@@ -31,7 +31,7 @@ func TestRealStoreConforms(t *testing.T) {
 // Many entries are written at once, some of them by two, with lists in between:
 // what was written before a list began is in it.
 func TestRealListsMissNothing(t *testing.T) {
-	address := "kubernetes://" + realCluster(t).namespace()
+	address := "kubernetes://" + realCluster(t).Namespace()
 	begun := openStore(t, address)
 	each(4, func(writer int) {
 		s := openStore(t, address)
@@ -67,7 +67,7 @@ func token(t *testing.T, workspace, owner string) store.Name {
 // Markers are ConfigMaps, all else is a Secret, and lists find both.
 func TestRealKinds(t *testing.T) {
 	c := realCluster(t)
-	namespace := c.namespace()
+	namespace := c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	for _, n := range []store.Name{
 		store.BarredApp(), store.BarredToken([8]byte{1}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}),
@@ -76,7 +76,7 @@ func TestRealKinds(t *testing.T) {
 		put(t, s, n, "x")
 	}
 	for resource, want := range map[string]int{"secrets": 4, "configmaps": 4} {
-		answer := c.call(http.MethodGet, "/api/v1/namespaces/"+namespace+"/"+resource+"?labelSelector=app.kubernetes.io/managed-by=gatepass", nil)
+		answer := c.Call(http.MethodGet, "/api/v1/namespaces/"+namespace+"/"+resource+"?labelSelector=app.kubernetes.io/managed-by=gatepass", nil)
 		if got := len(answer["items"].([]any)); got != want {
 			t.Errorf("%d %s, want %d", got, resource, want)
 		}
@@ -91,7 +91,7 @@ func TestRealKinds(t *testing.T) {
 
 // Stores of one namespace do not see each other, whatever their prefixes.
 func TestRealPrefixes(t *testing.T) {
-	namespace := realCluster(t).namespace()
+	namespace := realCluster(t).Namespace()
 	for _, prefix := range []string{"", "/config", "/config/github", "/Config"} {
 		s := openStore(t, "kubernetes://"+namespace+prefix)
 		if names := list(t, s, store.Everything()); names != nil {
@@ -106,7 +106,7 @@ func TestRealPrefixes(t *testing.T) {
 
 // Modified is the server's time of the last write, also of the same value.
 func TestRealModified(t *testing.T) {
-	s := openStore(t, "kubernetes://"+realCluster(t).namespace())
+	s := openStore(t, "kubernetes://"+realCluster(t).Namespace())
 	modified := func() time.Time {
 		put(t, s, store.Signer(), "the same")
 		e, err := s.Get(t.Context(), store.Signer())
@@ -130,19 +130,19 @@ func (s *Store) path(n store.Name) string {
 // What others add to an object stays, and is none of a value's age.
 func TestRealReplaceKeepsWhatOthersAdded(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	put(t, s, store.Signer(), "first")
 	before, err := s.Get(t.Context(), store.Signer())
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(1100 * time.Millisecond)
-	c.call(http.MethodPatch, s.path(store.Signer()), fields{"metadata": fields{"labels": fields{"team": "ops"}}})
+	c.Call(http.MethodPatch, s.path(store.Signer()), fields{"metadata": fields{"labels": fields{"team": "ops"}}})
 	if after, err := s.Get(t.Context(), store.Signer()); err != nil || !after.Modified.Equal(before.Modified) {
 		t.Errorf("Modified = %v, %v after a label of somebody's, want %v", after.Modified, err, before.Modified)
 	}
 	put(t, s, store.Signer(), "second")
-	labels := c.call(http.MethodGet, s.path(store.Signer()), nil)["metadata"].(fields)["labels"].(fields)
+	labels := c.Call(http.MethodGet, s.path(store.Signer()), nil)["metadata"].(fields)["labels"].(fields)
 	if labels["team"] != "ops" {
 		t.Errorf("labels = %v, want the one that was added", labels)
 	}
@@ -162,10 +162,10 @@ func TestRealForeignObjects(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
-				s := openStore(t, "kubernetes://"+c.namespace())
+				s := openStore(t, "kubernetes://"+c.Namespace())
 				put(t, s, n, "mine")
-				c.call(http.MethodPatch, s.path(n), fields{"metadata": change})
-				before := c.call(http.MethodGet, s.path(n), nil)
+				c.Call(http.MethodPatch, s.path(n), fields{"metadata": change})
+				before := c.Call(http.MethodGet, s.path(n), nil)
 				_, err := s.Get(t.Context(), n)
 				checkError(t, err, "gatepass did not write it so")
 				for _, mode := range []store.Mode{store.CreateOnly, store.Replace} {
@@ -176,7 +176,7 @@ func TestRealForeignObjects(t *testing.T) {
 					}
 				}
 				checkError(t, s.Delete(t.Context(), n), "gatepass did not write it so")
-				after := c.call(http.MethodGet, s.path(n), nil)
+				after := c.Call(http.MethodGet, s.path(n), nil)
 				if fmt.Sprint(before) != fmt.Sprint(after) {
 					t.Errorf("the object was changed: %v, want %v", after["metadata"], before["metadata"])
 				}
@@ -188,23 +188,23 @@ func TestRealForeignObjects(t *testing.T) {
 // A bar does not go away with its annotation.
 func TestRealSpoiltBarIsNoMissingBar(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	put(t, s, store.BarredApp(), "x")
-	c.call(http.MethodPatch, s.path(store.BarredApp()), fields{"metadata": fields{"annotations": fields{nameNote: nil}}})
+	c.Call(http.MethodPatch, s.path(store.BarredApp()), fields{"metadata": fields{"annotations": fields{nameNote: nil}}})
 	_, err := store.ReadBars(t.Context(), s)
 	checkError(t, err, "ConfigMap "+s.place.objectName(store.BarredApp()), nameNote)
 }
 
 func TestRealSpoiltValues(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	for data, want := range map[string]string{"": "has no value", "AA==": "not text", "/w==": "not text"} {
 		put(t, s, store.Signer(), "x")
 		change := fields{valueKey: data}
 		if data == "" {
 			change[valueKey] = nil
 		}
-		c.call(http.MethodPatch, s.path(store.Signer()), fields{"data": change})
+		c.Call(http.MethodPatch, s.path(store.Signer()), fields{"data": change})
 		_, err := s.Get(t.Context(), store.Signer())
 		checkError(t, err, want)
 	}
@@ -213,10 +213,10 @@ func TestRealSpoiltValues(t *testing.T) {
 // Somebody's finalizer keeps the object, and its value, after a delete.
 func TestRealFinalizer(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	put(t, s, store.Signer(), "x")
 	finalizers := func(list ...string) {
-		c.call(http.MethodPatch, s.path(store.Signer()), fields{"metadata": fields{"finalizers": list}})
+		c.Call(http.MethodPatch, s.path(store.Signer()), fields{"metadata": fields{"finalizers": list}})
 	}
 	finalizers("example.com/keep")
 	for range 2 {
@@ -235,10 +235,10 @@ func TestRealFinalizer(t *testing.T) {
 // A server that does not take an object says so without what is in it.
 func TestRealImmutable(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace())
+	s := openStore(t, "kubernetes://"+c.Namespace())
 	for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
 		put(t, s, n, "old value")
-		c.call(http.MethodPatch, s.path(n), fields{"immutable": true})
+		c.Call(http.MethodPatch, s.path(n), fields{"immutable": true})
 		err := s.Put(t.Context(), n, store.NewSecret("new value"), store.Replace)
 		checkError(t, err, "does not take the object (422)", "immutable")
 		if err != nil && strings.Contains(err.Error(), "new value") {
@@ -249,18 +249,18 @@ func TestRealImmutable(t *testing.T) {
 
 func TestRealNamespaceIsMissing(t *testing.T) {
 	c := realCluster(t)
-	s := openStore(t, "kubernetes://"+c.namespace()+"-absent")
+	s := openStore(t, "kubernetes://"+c.Namespace()+"-absent")
 	checkError(t, s.Put(t.Context(), store.Signer(), store.NewSecret("x"), store.CreateOnly), "there is no namespace "+s.place.namespace, "kubectl apply")
 }
 
 // Nobody counts here what a quota is of, so the test says it.
 func TestRealQuota(t *testing.T) {
 	c := realCluster(t)
-	namespace := c.namespace()
+	namespace := c.Namespace()
 	at := "/api/v1/namespaces/" + namespace + "/resourcequotas"
 	none := fields{"count/secrets": "0"}
-	c.call(http.MethodPost, at, fields{"metadata": fields{"name": "q"}, "spec": fields{"hard": none}})
-	c.call(http.MethodPatch, at+"/q/status", fields{"status": fields{"hard": none, "used": none}})
+	c.Call(http.MethodPost, at, fields{"metadata": fields{"name": "q"}, "spec": fields{"hard": none}})
+	c.Call(http.MethodPatch, at+"/q/status", fields{"status": fields{"hard": none, "used": none}})
 	s := openStore(t, "kubernetes://"+namespace)
 	var err error
 	for until := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(until); {

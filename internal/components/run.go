@@ -147,8 +147,6 @@ func (r *runner) lacks(su suite, where place) string {
 		return awsComponent
 	case su.vault && r.vault == nil:
 		return vaultComponent
-	case su.kubernetes && r.kubernetes == nil:
-		return kubernetesComponent
 	case su.keyring && r.absent[secretServiceComponent]:
 		return secretServiceComponent
 	case su.browser && r.absent[chromiumComponent]:
@@ -168,7 +166,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
 	}
-	if p.suite.kubernetes {
+	if p.suite.kubernetes && r.kubernetes != nil {
 		env = append(env, r.kubernetes.env()...)
 	}
 	if p.suite.browser {

@@ -19,8 +19,8 @@ type suite struct {
 	browser bool // needs Chromium; its path is in the environment
 	scripts bool // reads the module's testdata, as ../testdata
 
-	// needs a Kubernetes API server; the path of a kubeconfig is in the
-	// environment, and does not lead into a chroot
+	// has tests that need a Kubernetes API server, and skip without it; the path
+	// of a kubeconfig is in the environment, and does not lead into a chroot
 	kubernetes bool
 }
 
@@ -59,7 +59,7 @@ func (g gits) include(where place) bool {
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
-	{pattern: "./credential/vaultstore", vault: true},
+	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./credential/kubernetesstore", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},

@@ -13,7 +13,9 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/gatepass/gatepass/credential/filestore"
+	"github.com/gatepass/gatepass/credential/kubernetesstore"
 	"github.com/gatepass/gatepass/credential/ssmstore"
+	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/storetest"
 )
@@ -167,6 +169,21 @@ func TestExactlyOneWinsInParameterStore(t *testing.T) {
 	}
 	for range 5 {
 		checkLinear(t, race(t, s, 0.3, 4))
+	}
+}
+
+func TestRealExactlyOneWinsInKubernetes(t *testing.T) {
+	c := kubernetestest.New(t)
+	t.Setenv("KUBECONFIG", c.Kubeconfig)
+	s, err := kubernetesstore.OpenStore(&url.URL{Scheme: "kubernetes", Host: c.Namespace()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		checkLinear(t, race(t, s, 0.3, 4))
+	}
+	if won, _ := checkLinear(t, race(t, s, 0, 8)); won != 1 {
+		t.Errorf("%d sessions without any trouble, want 1", won)
 	}
 }
 

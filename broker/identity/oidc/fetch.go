@@ -141,7 +141,9 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Accept", "application/json")
+	// The type of a JWK Set (RFC 7517, section 8.5.1), which a Kubernetes API server
+	// insists on; others say that it is JSON.
+	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := client.Do(r)
 	if err != nil {
 		return nil, err

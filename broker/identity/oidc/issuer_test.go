@@ -20,6 +20,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +106,8 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want GET without a token", http.StatusBadRequest)
 	case r.URL.Path == discoveryPath:
 		writeJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + keysPath})
+	case r.URL.Path == keysPath && !strings.Contains(r.Header.Get("Accept"), "application/jwk-set+json"):
+		w.WriteHeader(http.StatusNotAcceptable) // as Kubernetes does
 	case r.URL.Path == keysPath:
 		writeJSON(w, setOf(keys))
 	default:

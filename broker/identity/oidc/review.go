@@ -30,7 +30,8 @@ const (
 
 	reviewPath = "/apis/authentication.k8s.io/v1/tokenreviews"
 	reviewWait = 5 * time.Second
-	// reviewedFor is how long an answer stands: so long a token outlives its pod.
+	// reviewedFor is how long an answer stands: so long a token outlives its pod,
+	// and up to ten seconds more, for which the API server keeps its own.
 	reviewedFor = 10 * time.Second
 	maxReviews  = 10_000
 )

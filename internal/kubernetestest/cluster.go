@@ -1,0 +1,178 @@
+// Package kubernetestest is what tests do to a real Kubernetes API server before
+// they let the code under test at it. There is no double here.
+package kubernetestest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Fields are a JSON object.
+type Fields = map[string]any
+
+// A Cluster is an API server, as somebody sees it who may do everything. What a
+// test makes there stays, under names of its own.
+type Cluster struct {
+	Host       string // https://127.0.0.1:PORT, also the issuer of its tokens
+	CA         []byte // in PEM
+	Kubeconfig string // path
+
+	t      *testing.T
+	client *http.Client
+}
+
+// New returns the cluster of GATEPASS_TEST_KUBECONFIG, or skips the test. The
+// variables by which programs find a cluster lead nowhere from then on.
+func New(t *testing.T) *Cluster {
+	t.Helper()
+	path := os.Getenv("GATEPASS_TEST_KUBECONFIG")
+	if path == "" {
+		t.Skip("missing: Kubernetes API server (make test-real sets GATEPASS_TEST_KUBECONFIG)")
+	}
+	Isolate(t)
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Timeout = 20 * time.Second
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Cluster{Host: config.Host, CA: config.CAData, Kubeconfig: path, t: t, client: client}
+}
+
+// Isolate keeps the configuration of whoever runs the tests out of them.
+func Isolate(t *testing.T) {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	for _, name := range []string{"KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"} {
+		t.Setenv(name, "")
+	}
+}
+
+// Try makes one request and returns what came of it.
+func (c *Cluster) Try(method, path string, body Fields) (code int, answer Fields) {
+	c.t.Helper()
+	var text []byte
+	var err error
+	if body != nil {
+		text, err = json.Marshal(body)
+	}
+	request, err2 := http.NewRequestWithContext(c.t.Context(), method, c.Host+path, bytes.NewReader(text))
+	if err != nil || err2 != nil {
+		c.t.Fatal(err, err2)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err == nil {
+		err = json.Unmarshal(data, &answer)
+	}
+	if err != nil {
+		c.t.Fatalf("%s %s = %s, %v", method, path, response.Status, err)
+	}
+	return response.StatusCode, answer
+}
+
+// Call is a request that has to succeed.
+func (c *Cluster) Call(method, path string, body Fields) Fields {
+	c.t.Helper()
+	code, answer := c.Try(method, path, body)
+	if code/100 != 2 {
+		c.t.Fatalf("%s %s = %d %v", method, path, code, answer["message"])
+	}
+	return answer
+}
+
+// Namespace makes a new one.
+func (c *Cluster) Namespace() string {
+	c.t.Helper()
+	name := "t" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	c.Call(http.MethodPost, "/api/v1/namespaces", Fields{"metadata": Fields{"name": name}})
+	return name
+}
+
+// accounts is where the API has a namespace's service accounts.
+func accounts(namespace string) string {
+	return "/api/v1/namespaces/" + namespace + "/serviceaccounts"
+}
+
+// Token returns one of a service account, which is made if need be: for an hour,
+// or as spec says.
+func (c *Cluster) Token(namespace, account string, spec Fields) string {
+	c.t.Helper()
+	code, answer := c.Try(http.MethodPost, accounts(namespace), Fields{"metadata": Fields{"name": account}})
+	if code != http.StatusCreated && code != http.StatusConflict {
+		c.t.Fatalf("make the service account %s: %d %v", account, code, answer["message"])
+	}
+	if spec == nil {
+		spec = Fields{}
+	}
+	answer = c.Call(http.MethodPost, accounts(namespace)+"/"+account+"/token", Fields{"spec": spec})
+	return answer["status"].(Fields)["token"].(string)
+}
+
+// DeleteAccount deletes a service account.
+func (c *Cluster) DeleteAccount(namespace, account string) {
+	c.t.Helper()
+	c.Call(http.MethodDelete, accounts(namespace)+"/"+account, nil)
+}
+
+// Grant gives a ClusterRole to a subject of RBAC.
+func (c *Cluster) Grant(role string, subject Fields) {
+	c.t.Helper()
+	const api = "rbac.authorization.k8s.io"
+	c.Call(http.MethodPost, "/apis/"+api+"/v1/clusterrolebindings", Fields{
+		"metadata": Fields{"generateName": "test-"},
+		"roleRef":  Fields{"apiGroup": api, "kind": "ClusterRole", "name": role},
+		"subjects": []Fields{subject},
+	})
+}
+
+// For writes a kubeconfig of another user, as in {"token": "…"}, and returns its
+// path.
+func (c *Cluster) For(user Fields) string {
+	c.t.Helper()
+	text, err := json.Marshal(Fields{
+		"apiVersion": "v1", "kind": "Config", "current-context": "it",
+		"contexts": []Fields{{"name": "it", "context": Fields{"cluster": "it", "user": "it"}}},
+		"clusters": []Fields{{"name": "it", "cluster": Fields{"server": c.Host, "certificate-authority-data": c.CA}}},
+		"users":    []Fields{{"name": "it", "user": user}},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.File("kubeconfig", string(text))
+}
+
+// File writes a file, for this test alone, and returns its path.
+func (c *Cluster) File(name, text string) string {
+	c.t.Helper()
+	path := filepath.Join(c.t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
+// Port is where the API server listens.
+func (c *Cluster) Port() string { return c.Host[strings.LastIndexByte(c.Host, ':')+1:] }
