@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/kubernetestest"
 )
 
 // secretForAll is a secret in a KV engine, and a policy that may read it.
@@ -199,5 +201,26 @@ func TestRealKubernetes(t *testing.T) {
 	query := source + "?auth=kubernetes&role=sandbox&auth_mount=" + mount + "&jwt_file="
 	wantToken(t, open(t, query+writeFile(t, jwt)), secret, time.Hour)
 	_, err := open(t, query+writeFile(t, signJWT(t, key, serviceAccount("stranger")))).Token(t.Context(), widgets)
+	checkError(t, err, "by kubernetes: Vault does not accept the login", "check that the role sandbox of auth/"+mount)
+}
+
+// The same before a real API server, which Vault asks by a reviewer's account.
+func TestRealKubernetesLogin(t *testing.T) {
+	v := realVault(t)
+	c := kubernetestest.New(t)
+	source, policy := v.secretForAll()
+	mount, namespace := v.mountLogin("kubernetes"), c.Namespace()
+	reviewer := c.Token(namespace, "reviewer", nil)
+	c.Grant("system:auth-delegator", kubernetestest.Fields{"kind": "ServiceAccount", "name": "reviewer", "namespace": namespace})
+	v.post("auth/"+mount+"/config", map[string]any{
+		"kubernetes_host": c.Host, "kubernetes_ca_cert": string(c.CA), "token_reviewer_jwt": reviewer, "disable_local_ca_jwt": true,
+	})
+	v.post("auth/"+mount+"/role/sandbox", map[string]any{
+		"bound_service_account_names": "agent", "bound_service_account_namespaces": namespace, "token_policies": policy,
+	})
+	t.Setenv("VAULT_TOKEN", "")
+	query := source + "?auth=kubernetes&role=sandbox&auth_mount=" + mount + "&jwt_file="
+	wantToken(t, open(t, query+writeFile(t, c.Token(namespace, "agent", nil))), secret, time.Hour)
+	_, err := open(t, query+writeFile(t, c.Token(namespace, "stranger", nil))).Token(t.Context(), widgets)
 	checkError(t, err, "by kubernetes: Vault does not accept the login", "check that the role sandbox of auth/"+mount)
 }

@@ -166,7 +166,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
 	}
-	if p.suite.kubernetes && r.kubernetes != nil {
+	if p.suite.kubernetes && r.kubernetes != nil && where.chroot == nil {
 		env = append(env, r.kubernetes.env()...)
 	}
 	if p.suite.browser {

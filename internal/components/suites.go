@@ -69,7 +69,7 @@ var suites = []suite{
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
-	{pattern: "./cmd/gatepass", gits: everyGit},
+	{pattern: "./cmd/gatepass", gits: everyGit, kubernetes: true},
 	{pattern: "./internal/demo", gits: everyGit},
 	{pattern: "./internal/browser", browser: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
