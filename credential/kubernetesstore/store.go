@@ -4,8 +4,8 @@
 //	kubernetes://NAMESPACE[/PREFIX]?context=…&kubeconfig=…
 //
 // Each entry is an object of its own, a Secret of type gatepass.dev/entry. The
-// markers of brokers without secrets in them (bars, webhook deliveries, join
-// tokens that were redeemed) are ConfigMaps: brokers list them twice a second, and
+// markers of brokers without secrets in them (bars, webhook deliveries, proofs and
+// join tokens that were used) are ConfigMaps: brokers list them twice a second, and
 // the API server narrows a list of Secrets only by looking at all of them.
 //
 // There is no source for workspaces here. Who may read one Secret of a namespace

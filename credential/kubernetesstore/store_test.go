@@ -70,19 +70,19 @@ func TestRealKinds(t *testing.T) {
 	namespace := c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	for _, n := range []store.Name{
-		store.BarredApp(), store.BarredToken([8]byte{1}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}),
+		store.BarredApp(), store.BarredToken([8]byte{1}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}), store.Spent([32]byte{1}),
 		store.JoinToken([32]byte{1}), store.SessionKey(7), store.PrivateKey(), token(t, "sb-1", "acme"),
 	} {
 		put(t, s, n, "x")
 	}
-	for resource, want := range map[string]int{"secrets": 4, "configmaps": 4} {
+	for resource, want := range map[string]int{"secrets": 4, "configmaps": 5} {
 		answer := c.Call(http.MethodGet, "/api/v1/namespaces/"+namespace+"/"+resource+"?labelSelector=app.kubernetes.io/managed-by=gatepass", nil)
 		if got := len(answer["items"].([]any)); got != want {
 			t.Errorf("%d %s, want %d", got, resource, want)
 		}
 	}
-	if got := list(t, s, store.Everything()); len(got) != 8 {
-		t.Errorf("List = %q, want all eight", got)
+	if got := list(t, s, store.Everything()); len(got) != 9 {
+		t.Errorf("List = %q, want all nine", got)
 	}
 	if b, err := store.ReadBars(t.Context(), s); err != nil || !b.App || len(b.Tokens) != 1 {
 		t.Errorf("ReadBars = %+v, %v, want both", b, err)
