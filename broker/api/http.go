@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -18,6 +19,11 @@ func ReadRequest(w http.ResponseWriter, r *http.Request) (TokenRequest, error) {
 // readCall reads a call whose body is JSON; how is what to tell those who call in
 // another way.
 func readCall[T any](w http.ResponseWriter, r *http.Request, how string, decode func([]byte) (T, error)) (T, error) {
+	return readSized(w, r, MaxRequest, how, decode)
+}
+
+// readSized is readCall for a body of up to limit bytes.
+func readSized[T any](w http.ResponseWriter, r *http.Request, limit int64, how string, decode func([]byte) (T, error)) (T, error) {
 	var none T
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -26,9 +32,9 @@ func readCall[T any](w http.ResponseWriter, r *http.Request, how string, decode 
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
 		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxRequest))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return none, NewProblem(http.StatusRequestEntityTooLarge, "a request has at most 4096 bytes")
+		return none, NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
 	}
 	if err != nil {
 		return none, NewProblem(http.StatusBadRequest, "the request ended early")

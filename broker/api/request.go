@@ -29,13 +29,29 @@ var errNotObject = errors.New(`the request is not the JSON object {"host","repo"
 // decodeObject has set read the value of each key of an object that is a whole
 // request.
 func decodeObject(data []byte, isNone error, set func(key string, dec *json.Decoder) error) error {
-	if len(data) > MaxRequest {
-		return fmt.Errorf("the request is over %d bytes", MaxRequest)
+	return decodeSized(data, MaxRequest, isNone, set)
+}
+
+// decodeSized is decodeObject for a request of up to limit bytes.
+func decodeSized(data []byte, limit int, isNone error, set func(key string, dec *json.Decoder) error) error {
+	if len(data) > limit {
+		return fmt.Errorf("the request is over %d bytes", limit)
 	}
 	if !utf8.Valid(data) {
 		return errors.New("the request is not UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := decodeKeys(dec, isNone, set); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the request")
+	}
+	return nil
+}
+
+// decodeKeys has set read the value of each key of the object that comes next.
+func decodeKeys(dec *json.Decoder, isNone error, set func(key string, dec *json.Decoder) error) error {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return isNone
 	}
@@ -56,9 +72,6 @@ func decodeObject(data []byte, isNone error, set func(key string, dec *json.Deco
 	}
 	if _, err := dec.Token(); err != nil {
 		return isNone
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the request")
 	}
 	return nil
 }

@@ -1,0 +1,169 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// RefusedPushesPath is where a workspace says which push its guard refused.
+const RefusedPushesPath = "/v1/refused-pushes"
+
+// The limits of a RefusedPush, in bytes but for the number of updates.
+const (
+	MaxRefusedPush   = 64 << 10 // of a request's body
+	MaxPushUpdates   = 32
+	MaxPushRef       = 1024
+	MaxPushReason    = 300
+	refusedPushUsage = `{"host","repo","updates":[{"ref","action","reason"}]}`
+)
+
+// PushActions are what an update of a push would have done to a ref: "move" is
+// for a tag that is there, "unknown" for what nobody looked at.
+var PushActions = []string{"create", "update", "force", "delete", "move", "unknown"}
+
+// A RefusedPush is what a workspace says of a push that its guard refused. It
+// asks for nothing and proves nothing.
+type RefusedPush struct {
+	Host    string          `json:"host"`    // as in a TokenRequest
+	Repo    string          `json:"repo"`    // "owner/name"
+	Updates []RefusedUpdate `json:"updates"` // at least one
+}
+
+// A RefusedUpdate is one ref of a refused push.
+type RefusedUpdate struct {
+	Ref    string `json:"ref"`    // in full, "refs/…"
+	Action string `json:"action"` // one of PushActions
+	Reason string `json:"reason"` // for people
+}
+
+// Check reports what is wrong with p. Texts have no control characters; other
+// characters that mislead the eye are for who shows them.
+func (p RefusedPush) Check() error {
+	if err := (TokenRequest{Host: p.Host, Repo: p.Repo, Operation: Write}).Check(); err != nil {
+		return err
+	}
+	if len(p.Updates) == 0 || len(p.Updates) > MaxPushUpdates {
+		return errUpdates
+	}
+	for _, u := range p.Updates {
+		if err := u.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u RefusedUpdate) check() error {
+	switch {
+	case !strings.HasPrefix(u.Ref, "refs/") || len(u.Ref) > MaxPushRef || !isText(u.Ref):
+		return fmt.Errorf(`"ref" begins with refs/ and has up to %d bytes, none of them a control character`, MaxPushRef)
+	case !slices.Contains(PushActions, u.Action):
+		return errors.New(`"action" is one of ` + strings.Join(PushActions, ", "))
+	case u.Reason == "" || len(u.Reason) > MaxPushReason || !isText(u.Reason):
+		return fmt.Errorf(`"reason" is a text of up to %d bytes without control characters`, MaxPushReason)
+	}
+	return nil
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
+
+// EncodeRefusedPush writes p for the wire, without its last updates where all of
+// them would be longer than MaxRefusedPush.
+func EncodeRefusedPush(p RefusedPush) ([]byte, error) {
+	for {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false) // each would be six bytes
+		if err := enc.Encode(p); err != nil {
+			return nil, err
+		}
+		if b.Len() <= MaxRefusedPush || len(p.Updates) <= 1 {
+			return b.Bytes(), nil
+		}
+		p.Updates = p.Updates[:len(p.Updates)-1]
+	}
+}
+
+var (
+	errNotPush = errors.New("the request is not the JSON object " + refusedPushUsage)
+	errUpdates = fmt.Errorf(`"updates" are from 1 to %d`, MaxPushUpdates)
+)
+
+// DecodeRefusedPush reads and checks a report as strictly as DecodeRequest does.
+func DecodeRefusedPush(data []byte) (RefusedPush, error) {
+	var p RefusedPush
+	if err := decodeSized(data, MaxRefusedPush, errNotPush, p.set); err != nil {
+		return RefusedPush{}, err
+	}
+	return p, p.Check()
+}
+
+// set reads the value of a key.
+func (p *RefusedPush) set(key string, dec *json.Decoder) (err error) {
+	switch key {
+	case "host":
+		p.Host, err = decodeString(key, dec)
+	case "repo":
+		p.Repo, err = decodeString(key, dec)
+	case "updates":
+		p.Updates, err = decodeUpdates(dec)
+	default:
+		return unknownKey(key)
+	}
+	return err
+}
+
+func decodeUpdates(dec *json.Decoder) ([]RefusedUpdate, error) {
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, errors.New(`the value of "updates" is no list`)
+	}
+	var updates []RefusedUpdate
+	for dec.More() {
+		if len(updates) == MaxPushUpdates {
+			return nil, errUpdates
+		}
+		var u RefusedUpdate
+		if err := decodeKeys(dec, errNotPush, u.set); err != nil {
+			return nil, err
+		}
+		updates = append(updates, u)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errNotPush
+	}
+	return updates, nil
+}
+
+// set reads the value of a key.
+func (u *RefusedUpdate) set(key string, dec *json.Decoder) (err error) {
+	switch key {
+	case "ref":
+		u.Ref, err = decodeString(key, dec)
+	case "action":
+		u.Action, err = decodeString(key, dec)
+	case "reason":
+		u.Reason, err = decodeString(key, dec)
+	default:
+		return unknownKey(key)
+	}
+	return err
+}
+
+// unknownKey shows the beginning of a key, which may be as long as the request.
+func unknownKey(key string) error {
+	const shown = 40
+	return fmt.Errorf("unknown key %.*q", shown, key)
+}
+
+// ReadRefusedPush reads the call that r makes. The error is a [Problem] with the
+// status to answer.
+func ReadRefusedPush(w http.ResponseWriter, r *http.Request) (RefusedPush, error) {
+	return readSized(w, r, MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush)
+}
