@@ -32,6 +32,7 @@ type Entry struct {
 	// RepositoryID is GitHub's, of a token that was given, or that has to be
 	// given where there is none yet.
 	RepositoryID int64             `json:"repository_id,omitempty"`
+	Ref          string            `json:"ref,omitempty"` // in full, of a push
 	Operation    string            `json:"operation,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
@@ -58,6 +59,7 @@ const (
 	KindLogin    = "login"    // an operator came to the status page, or did not
 	KindGitHub   = "github"   // GitHub said that something changed
 	KindExchange = "exchange" // a join token or a session is exchanged for a session; without a decision, it is about to be
+	KindPush     = "push"     // a workspace says that its guard refused a push; the broker decided nothing
 	KindConfig   = "config"   // another generation of the policy is in force
 )
 

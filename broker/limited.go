@@ -47,13 +47,7 @@ func (l *Limiter) enter(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limits, now := l.Limits(), l.now()
-	l.sweep(limits, now)
-	b := l.buckets[workspace]
-	if b == nil {
-		b = &bucket{left: float64(limits.Burst), at: now}
-		l.buckets[workspace] = b
-	}
-	b.refill(limits, now)
+	b := l.bucket(workspace, limits, now)
 	if limits.Requests > 0 && b.running >= limits.Requests {
 		return &Refusal{
 			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: time.Second,
@@ -72,6 +66,18 @@ func (l *Limiter) enter(workspace string) error {
 	}
 	b.running++
 	return nil
+}
+
+// bucket is that of a workspace, as it is now. The caller holds mu.
+func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket {
+	l.sweep(limits, now)
+	b := l.buckets[workspace]
+	if b == nil {
+		b = &bucket{left: float64(limits.Burst), at: now}
+		l.buckets[workspace] = b
+	}
+	b.refill(limits, now)
+	return b
 }
 
 func (b *bucket) refill(limits Limits, now time.Time) {

@@ -29,6 +29,13 @@ type Server struct {
 	// bounds nothing.
 	Strangers *Limiter
 
+	// Pushes bounds what a workspace reports of refused pushes, counted in refs;
+	// nil bounds nothing. See [PushLimits].
+	Pushes *Limiter
+	// Pushed is told of each ref in a refused push what would have been done to it,
+	// one of [api.PushActions]; nil means nobody is.
+	Pushed func(action string)
+
 	// Observe is told of every answer, for metrics; nil means nobody is.
 	Observe func(Observation)
 
@@ -39,7 +46,7 @@ type Server struct {
 
 // An Observation is one answer, with few possible values in each field.
 type Observation struct {
-	Endpoint string // "token", "git-credentials"
+	Endpoint string // "token", "git-credentials", …
 	Method   string // of the caller's proof; "" where nothing was proved
 	Status   int
 	Reason   string
@@ -58,6 +65,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(api.TokenPath, s.serve("token", s.token))
 	mux.HandleFunc(CredentialsPath, s.serve("git-credentials", s.credentials))
+	mux.HandleFunc(api.RefusedPushesPath, s.serve("refused-pushes", s.refusedPush))
 	for path, e := range s.Extra {
 		mux.HandleFunc(path, s.serve(e.Name, e.serve))
 	}

@@ -180,8 +180,9 @@ func NewBench(g *GitHub, wrap func(broker.Journal) broker.Journal) *Bench {
 	b.Cache = &broker.Cache{Now: g.Now, Mint: broker.Journaled(journal, g.Now, b.App.Revoke, broker.Minted(b.App))}
 	b.Server = &broker.Server{
 		Policy: func() *broker.Policy { return b.Policy }, Journal: journal, Now: g.Now,
-		Log:  slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Vend: broker.Audited(journal, g.Now, broker.Authorized(b.Bars, broker.Kept(&broker.Keeper{Store: g.Store, Now: g.Now}, b.Cache))),
+		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Pushes: &broker.Limiter{Limits: broker.PushLimits, Now: g.Now},
+		Vend:   broker.Audited(journal, g.Now, broker.Authorized(b.Bars, broker.Kept(&broker.Keeper{Store: g.Store, Now: g.Now}, b.Cache))),
 	}
 	return b
 }

@@ -49,7 +49,7 @@ type Options struct {
 	Cache  *broker.Cache
 
 	// Recorder has seen what the journal was told; nil means that the page shows
-	// neither refusals nor when a workspace was last seen.
+	// neither refusals, refused pushes, nor when a workspace was last seen.
 	Recorder *Recorder
 	// Issuer makes who takes away tokens that were delivered to workspaces.
 	Issuer func(context.Context) (*workspace.Issuer, error)

@@ -191,6 +191,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("ci", "POST", "/v1/token", json, strings.Repeat(" ", 5000))
 	do("ci", "POST", "/v1/token", "text/plain", widgets)
 	do("ci", "PUT", "/v1/token", json, widgets)
+	reports(do)
 	do("ci", "POST", "/v1/git-credentials", "text/plain", "protocol=https\nhost=github.com\npath=acme/widgets.git\n\n")
 	do("ci", "POST", "/v1/git-credentials", "text/plain", "protocol=http\nhost=github.com\n\n")
 	do("ci", "POST", "/v1/git-credentials", "text/plain", "nonsense")
@@ -226,6 +227,21 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", sign("another secret, as long", body), "X-GitHub-Event", "installation", "X-GitHub-Delivery", "2")
 	do("", "POST", WebhookPath, json, strings.Repeat(" ", maxDelivery+1), "X-Hub-Signature-256", signature)
 	c.complete()
+}
+
+// reports says what was refused, in all ways.
+func reports(do func(who, method, target, contentType, body string, headers ...string) *httptest.ResponseRecorder) {
+	const path, json = "/v1/refused-pushes", "application/json"
+	update := `{"ref":"refs/heads/$(größe)<i>","action":"force","reason":"no rule allows it"}`
+	body := `{"host":"github.com","repo":"acme/widgets","updates":[` + strings.Repeat(update+",", 31) + update + `]}`
+	for _, who := range []string{"ci", "sb-1", "", "forged", "x", "ci", "ci"} {
+		do(who, "POST", path, json, body)
+	}
+	do("ci", "POST", path, json, strings.Replace(body, "refs/heads/", `refs/\u0000`, 1))
+	do("ci", "POST", path, json, "{}")
+	do("ci", "POST", path, json, strings.Repeat(" ", 70000))
+	do("ci", "POST", path, "text/plain", body)
+	do("ci", "PUT", path, json, body)
 }
 
 // join exchanges a join token, twice.

@@ -32,7 +32,7 @@ var (
 	//go:embed page.html
 	pageText string
 
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair}).Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair, "plain": oneline.Escape}).Parse(pageText))
 )
 
 // policyOfPages lets a page load the style sheet, send forms to where it came

@@ -11,17 +11,21 @@ import (
 
 const (
 	maxRefused = 200
+	maxPushes  = 200   // refs of refused pushes,
+	maxPushed  = 20    // and of one workspace
 	maxSeen    = 20000 // workspaces in one generation of what was last seen
 )
 
 // A Recorder is a journal that remembers, for operators to look at, the last
-// refusals and when workspaces were last seen, after the journal behind it has
-// written them down. It knows what this replica answered since it began.
+// refusals, the last refused pushes that workspaces told of, and when workspaces
+// were last seen, after the journal behind it has written them down. It knows what
+// this replica answered since it began.
 type Recorder struct {
 	Next broker.Journal
 
 	mu      sync.Mutex     // guards the rest
 	refused []broker.Entry // oldest first
+	pushes  []broker.Entry // oldest first
 	seen    map[string]sighting
 	before  map[string]sighting // the generation before, so that seen is bounded
 }
@@ -36,10 +40,38 @@ func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) erro
 	if err := r.Next.Write(ctx, e, durable); err != nil {
 		return err
 	}
-	if e.Kind == broker.KindRequest || e.Kind == broker.KindLogin {
+	switch e.Kind {
+	case broker.KindRequest, broker.KindLogin:
 		r.note(e)
+	case broker.KindPush:
+		r.notePush(e)
 	}
 	return nil
+}
+
+// notePush remembers what a workspace says. It is kept apart from refusals, and
+// little of each workspace, so that one that says much hides nothing of others.
+func (r *Recorder) notePush(e broker.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ofSame := func(o broker.Entry) bool { return o.Workspace == e.Workspace }
+	if countIf(r.pushes, ofSame) >= maxPushed {
+		i := slices.IndexFunc(r.pushes, ofSame)
+		r.pushes = slices.Delete(r.pushes, i, i+1)
+	}
+	if len(r.pushes) >= maxPushes {
+		r.pushes = slices.Delete(r.pushes, 0, 1)
+	}
+	r.pushes = append(r.pushes, e)
+}
+
+func countIf(list []broker.Entry, is func(broker.Entry) bool) (n int) {
+	for _, e := range list {
+		if is(e) {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *Recorder) note(e broker.Entry) {
@@ -65,6 +97,15 @@ func (r *Recorder) Refused() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := slices.Clone(r.refused)
+	slices.Reverse(last)
+	return last
+}
+
+// Pushes returns the last refused pushes, a ref each, the latest first.
+func (r *Recorder) Pushes() []broker.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := slices.Clone(r.pushes)
 	slices.Reverse(last)
 	return last
 }

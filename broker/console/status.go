@@ -34,6 +34,7 @@ type statusView struct {
 	Rate      *rateView
 
 	Refused []broker.Entry
+	Pushes  []broker.Entry // refused ones, a ref each
 	Policy  string
 	Rules   int
 	Audit   string
@@ -104,7 +105,7 @@ func count(n int, what string) string {
 func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
 	policy := c.Server.Policy()
 	v := &statusView{
-		Now: c.now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(),
+		Now: c.now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(),
 		Policy: policy.Hash, Rules: len(policy.Rules),
 	}
 	if c.AuditHead != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -27,6 +28,7 @@ type Metrics struct {
 	cached   prometheus.Counter
 	mints    *prometheus.CounterVec
 	minting  prometheus.Histogram
+	pushes   *prometheus.CounterVec
 
 	// RefusedConnections and RefusedRequests are those beyond the limits, which
 	// nobody looked at.
@@ -64,7 +66,10 @@ func New(version string) *Metrics {
 	m.minting = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "mint_seconds", Help: "How long GitHub took to mint a token, the audit log included.", Buckets: buckets,
 	})
-	m.registry.MustRegister(m.requests, m.took, m.mints, m.minting, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.pushes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "refused_pushes_total", Help: "Refs of pushes that workspaces say their guards refused, by what would have been done.",
+	}, []string{"action"})
+	m.registry.MustRegister(m.requests, m.took, m.mints, m.minting, m.pushes, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		to         *prometheus.Counter
 		name, help string
@@ -123,6 +128,11 @@ func (m *Metrics) Observe(o broker.Observation) {
 	if o.Cached && o.Status == http.StatusOK {
 		m.cached.Inc()
 	}
+}
+
+// Pushed counts a ref of a refused push; see [broker.Server].
+func (m *Metrics) Pushed(action string) {
+	m.pushes.WithLabelValues(known(api.PushActions, action)).Inc()
 }
 
 // known keeps a label to the values that there are.

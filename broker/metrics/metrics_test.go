@@ -34,6 +34,8 @@ func TestWhatIsCounted(t *testing.T) {
 	})
 	_, _ = mints(t.Context(), broker.Scope{Owner: "acme"})
 	_, _ = mints(t.Context(), broker.Scope{})
+	m.Pushed("force")
+	m.Pushed("force")
 	m.Read(Reading{Name: "tokens_live", Help: "x", Value: func() float64 { return 7 }})
 	got := scrape(m)
 	for _, want := range []string{
@@ -41,6 +43,7 @@ func TestWhatIsCounted(t *testing.T) {
 		`gatepass_broker_requests_total{endpoint="token",method="socket",reason="rule",status="4xx"} 1`,
 		"gatepass_broker_cache_hits_total 1",
 		`gatepass_broker_mints_total{outcome="failed"} 1`, `gatepass_broker_mints_total{outcome="minted"} 1`,
+		`gatepass_broker_refused_pushes_total{action="force"} 2`,
 		"gatepass_broker_mint_seconds_count 2", "gatepass_broker_tokens_live 7",
 		`version="v1.2.3"`,
 	} {
@@ -55,9 +58,12 @@ func TestLabelsAreBounded(t *testing.T) {
 	m := New("v1")
 	for i := range 1000 {
 		m.Observe(broker.Observation{Endpoint: "token", Status: 400 + i%100, Reason: fmt.Sprint(i), Method: fmt.Sprint(i)})
+		m.Pushed(fmt.Sprint(i))
 	}
-	if n := strings.Count(scrape(m), "\ngatepass_broker_requests_total{"); n != 1 {
-		t.Errorf("there are %d series, want one", n)
+	for _, name := range []string{"requests_total", "refused_pushes_total"} {
+		if n := strings.Count(scrape(m), "\ngatepass_broker_"+name+"{"); n != 1 {
+			t.Errorf("%s has %d series, want one", name, n)
+		}
 	}
 }
 

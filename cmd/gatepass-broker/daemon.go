@@ -122,6 +122,7 @@ func (d *daemon) assemble(path string, f *settings.File) {
 		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe,
 		Vend:  broker.Audited(recorder, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
 		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
+		Pushes: &broker.Limiter{Limits: broker.PushLimits}, Pushed: d.metrics.Pushed,
 	}
 	d.console = d.operators(recorder)
 	d.server.Mounted = d.console.Routes()

@@ -70,7 +70,7 @@ func (w *world) auditCommand() *cli.Command {
 					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its id"},
 					&cli.StringFlag{Name: "decision", Usage: "granted or refused, a `WORD`"},
 					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, barred, repository, permission, limit, github…"},
-					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: request, intent, minted, revoked, barred, config"},
+					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: request, intent, minted, revoked, barred, push, config"},
 					&cli.StringFlag{Name: "hash", Usage: "of a token, a `HASH` as in GitHub's audit log"},
 					&cli.StringFlag{Name: "since", Usage: "from that `TIME` on"},
 					&cli.StringFlag{Name: "until", Usage: "up to that `TIME`"},

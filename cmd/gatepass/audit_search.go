@@ -111,7 +111,7 @@ func lineText(r audit.Record) string {
 		}
 	}
 	for _, c := range []struct{ name, value string }{
-		{"subject", r.Subject}, {"rule", r.Rule}, {"token", r.Entry.Hash}, {"request", r.RequestID}, {"detail", r.Detail},
+		{"ref", r.Ref}, {"subject", r.Subject}, {"rule", r.Rule}, {"token", r.Entry.Hash}, {"request", r.RequestID}, {"detail", r.Detail},
 	} {
 		if c.value != "" {
 			words = append(words, fmt.Sprintf("%s=%q", c.name, c.value))

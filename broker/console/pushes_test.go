@@ -1,0 +1,86 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/broker/brokertest"
+)
+
+// report tells of a refused push of one ref as a caller.
+func (b *bench) report(caller, host, repo, ref, reason string) {
+	b.T.Helper()
+	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: host, Repo: repo, Updates: []api.RefusedUpdate{{Ref: ref, Action: "force", Reason: reason}}})
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	wantCode(b.T, "a report of "+ref, b.Do(caller, http.MethodPost, api.RefusedPushesPath, string(body)), http.StatusNoContent)
+}
+
+func TestRefusedPushesOnThePage(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the page without pushes", tab.send("GET", "/", nil), 200, "<h2 id=\"pushes\">Refused pushes</h2>", "None since this replica began.")
+	b.report("sb-1", "github.com", "acme/widgets", "refs/heads/main", "this would force the ref to other history; rule main allows create, update")
+	b.report("ci", "git.example:8443", "other/repo", "refs/heads/größe", "no rule allows it (force)")
+	got := tab.send("GET", "/", nil)
+	wantText(t, "the page", got, 200,
+		"Reported by the workspace’s guard", "sb-1", "refs/heads/main", "this would force the ref to other history", `<span class="tag">force</span>`,
+		"git.example:8443/other/repo", "refs/heads/größe")
+	if body := got.Body.String(); strings.Index(body, "größe") > strings.Index(body, "refs/heads/main") {
+		t.Error("the page shows the older push first")
+	}
+	if refused := b.console.Recorder.Refused(); len(refused) != 0 {
+		t.Errorf("refused requests are %+v, want that pushes are not among them", refused)
+	}
+}
+
+// Refs are text, whatever they look like.
+func TestRefusedPushesAreHarmless(t *testing.T) {
+	b := newBench(t)
+	b.report("ci", "github.com", "acme/widgets", `refs/heads/"><script>alert(1)</script>$(id)`, `<img src=x onerror=alert(1)>`)
+	b.report("ci", "github.com", "acme/widgets", "refs/heads/\u202emain\u200b", "a\u2028b")
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	got := tab.send("GET", "/", nil)
+	wantText(t, "the page", got, 200, `refs/heads/"><script>alert(1)</script>$(id)`, `refs/heads/\u202emain\u200b`, `a\u2028b`)
+	if body := got.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, "<img") || strings.ContainsAny(body, "\u202e\u200b\u2028") {
+		t.Errorf("the page has what a ref says:\n%s", body)
+	}
+}
+
+// One workspace that says much hides neither what others say nor what the broker
+// itself refused.
+func TestRefusedPushesAreBounded(t *testing.T) {
+	r := &Recorder{Next: new(brokertest.Paper)}
+	push := func(workspace string, i int) {
+		e := broker.Entry{Kind: broker.KindPush, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}
+		if err := r.Write(t.Context(), e, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: "quiet"}, false)
+	push("quiet", 0)
+	for i := range 10 * maxPushes {
+		push("loud", i)
+	}
+	last := r.Pushes()
+	if len(last) != maxPushed+1 || last[maxPushed].Workspace != "quiet" || !last[0].Time.Equal(time.Unix(10*maxPushes-1, 0)) {
+		t.Errorf("Pushes has %d, want the last %d of the loud one and that of the quiet one", len(last), maxPushed)
+	}
+	if refused := r.Refused(); len(refused) != 1 || refused[0].Workspace != "quiet" {
+		t.Errorf("Refused = %+v, want the one request", refused)
+	}
+	for i := range 10 * maxPushes {
+		push(fmt.Sprintf("sb-%d", i), i)
+	}
+	if last = r.Pushes(); len(last) != maxPushes || last[0].Workspace != "sb-1999" {
+		t.Errorf("Pushes has %d, want the last %d", len(last), maxPushes)
+	}
+}
