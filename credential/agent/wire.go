@@ -27,6 +27,10 @@ const (
 	// same token: nobody learns more this way.
 	Token     = "token"      // a token for whatever the workspace may do
 	TokenRead = "token-read" // one for reading, where the source makes a difference
+
+	// The payload is a [PushReport] of the guard's. There is no answer, and the agent
+	// tells the source where that is a broker.
+	PushRefused = "push-refused"
 )
 
 // A Call is one question to the agent.

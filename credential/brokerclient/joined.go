@@ -86,6 +86,17 @@ func (j *joined) authorization(ctx context.Context) (string, error) {
 	return "Bearer " + j.session.Reveal(), nil
 }
 
+// atHand returns the header with the session as it is, "" for none: for calls that
+// are not worth spending a token or renewing a session for.
+func (j *joined) atHand() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if time.Until(j.expires) < lastMoment {
+		return ""
+	}
+	return "Bearer " + j.session.Reveal()
+}
+
 // begin shows the join token and deletes it. The caller holds mu.
 func (j *joined) begin(ctx context.Context) (string, error) {
 	what := "read the join token " + j.file

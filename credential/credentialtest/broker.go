@@ -29,6 +29,7 @@ type Broker struct {
 	mu       sync.Mutex // guards what follows
 	failures []Failure
 	requests []api.TokenRequest
+	pushes   []api.RefusedPush
 	invalid  []string
 	calls    int
 }
@@ -43,14 +44,15 @@ type Failure struct {
 	Handler http.Handler
 }
 
-// FailNext makes the next calls fail, one for each failure.
+// FailNext makes the next calls fail, one for each failure. Reports of refused
+// pushes do not fail.
 func (b *Broker) FailNext(failures ...Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures = append(b.failures, failures...)
 }
 
-// Calls returns how many calls came, refused ones included.
+// Calls returns how many calls for tokens came, refused ones included.
 func (b *Broker) Calls() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,6 +67,13 @@ func (b *Broker) Requests() []api.TokenRequest {
 	return slices.Clone(b.requests)
 }
 
+// Pushes returns the refused pushes that were reported, in their order.
+func (b *Broker) Pushes() []api.RefusedPush {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.pushes)
+}
+
 // Invalid returns why calls were against the contract, for a test to report.
 func (b *Broker) Invalid() []string {
 	b.mu.Lock()
@@ -74,18 +83,20 @@ func (b *Broker) Invalid() []string {
 
 // ServeHTTP implements http.Handler.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == api.RefusedPushesPath {
+		b.hear(w, r)
+		return
+	}
 	if failure, ok := b.nextFailure(); ok {
 		failure.ServeHTTP(w, r)
 		return
 	}
 	if r.URL.Path != api.TokenPath {
-		b.refuse(w, api.NewProblem(http.StatusNotFound, "the only path is "+api.TokenPath))
+		b.refuse(w, api.NewProblem(http.StatusNotFound, "the paths are "+api.TokenPath+" and "+api.RefusedPushesPath))
 		return
 	}
-	workspace, ok := b.identify(r)
+	workspace, ok := b.identify(w, r)
 	if !ok {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		_ = api.WriteProblem(w, api.NewProblem(http.StatusUnauthorized, "unknown identity"))
 		return
 	}
 	request, err := api.ReadRequest(w, r)
@@ -108,12 +119,32 @@ func (b *Broker) nextFailure() (Failure, bool) {
 	return failure, true
 }
 
-func (b *Broker) identify(r *http.Request) (workspace string, ok bool) {
+// identify answers where ok is false.
+func (b *Broker) identify(w http.ResponseWriter, r *http.Request) (workspace string, ok bool) {
 	if b.Identities == nil {
 		return "", true
 	}
-	workspace, ok = b.Identities[api.Bearer(r)]
+	if workspace, ok = b.Identities[api.Bearer(r)]; !ok {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		_ = api.WriteProblem(w, api.NewProblem(http.StatusUnauthorized, "unknown identity"))
+	}
 	return workspace, ok
+}
+
+// hear answers a report of a refused push.
+func (b *Broker) hear(w http.ResponseWriter, r *http.Request) {
+	if _, ok := b.identify(w, r); !ok {
+		return
+	}
+	push, err := api.ReadRefusedPush(w, r)
+	if err != nil {
+		b.refuse(w, err)
+		return
+	}
+	b.mu.Lock()
+	b.pushes = append(b.pushes, push)
+	b.mu.Unlock()
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (b *Broker) answer(w http.ResponseWriter, workspace string, r api.TokenRequest) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
@@ -69,6 +70,17 @@ func (c *Cache) Upkeep(ctx context.Context) {
 	if src, ok := c.Source.(interface{ Upkeep(context.Context) }); ok {
 		src.Upkeep(ctx)
 	}
+}
+
+// ReportPush tells the source of a refused push, where it is one that wants to
+// know.
+func (c *Cache) ReportPush(ctx context.Context, p api.RefusedPush) error {
+	if src, ok := c.Source.(interface {
+		ReportPush(context.Context, api.RefusedPush) error
+	}); ok {
+		return src.ReportPush(ctx, p)
+	}
+	return nil
 }
 
 // Warning says why tokens are not kept in the keyring, nil while they are.

@@ -15,10 +15,8 @@ import (
 
 const maxTimeout = 10 * time.Minute
 
-// answer does what a call asks. pid is the asking process.
+// answer does what a call asks. pid is the asking process, and ctx the agent's.
 func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply {
-	ctx, cancel := context.WithTimeout(ctx, min(c.Timeout, maxTimeout))
-	defer cancel()
 	if c.Config != s.Config {
 		return failed(c, oneline.New("ask the agent", "it serves another workspace file than "+c.Config, "run gatepass agent stop"))
 	}
@@ -28,7 +26,12 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	case agent.Stop:
 		s.stop()
 		return agent.Reply{}
+	case agent.PushRefused:
+		s.reportPush(ctx, c.Payload)
+		return agent.Reply{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, min(c.Timeout, maxTimeout))
+	defer cancel()
 	req, err := protocol.ParseRequest(c.Payload)
 	if err != nil {
 		return agent.Reply{}

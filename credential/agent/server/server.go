@@ -44,6 +44,7 @@ type Server struct {
 
 	once    sync.Once
 	loader  loader
+	reports reports
 	started time.Time
 	stop    context.CancelFunc
 	used    atomic.Int64 // Unix nanoseconds of the latest call

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+)
+
+// A PushReporter is a Source that wants to know of refused pushes: a broker. A nil
+// error says that it was told, or that there is nobody to tell.
+type PushReporter interface {
+	credential.Source
+	ReportPush(ctx context.Context, p api.RefusedPush) error
+}
+
+const (
+	reportWait = 2 * time.Second // for a broker to take one report
+	maxReports = 16              // that wait; the oldest go first
+)
+
+// reports are refused pushes on their way to the broker. They are sent one after
+// the other in the background: no answer waits for them.
+type reports struct {
+	mu      sync.Mutex // guards the rest
+	waiting []report   // oldest first
+	sending bool
+}
+
+type report struct {
+	to   PushReporter
+	push api.RefusedPush
+}
+
+// reportPush takes what the guard tells, and passes it on where there is somebody to
+// be told. What the guard says is not answered, so mistakes end here. ctx is that of
+// the agent.
+func (s *Server) reportPush(ctx context.Context, payload []byte) {
+	said, ok := agent.ParsePush(payload)
+	if !ok || s.isOnce {
+		return
+	}
+	p, err := s.loader.load()
+	if err != nil {
+		return
+	}
+	to, ok := p.source.(PushReporter)
+	if push := pushOf(said); ok && push.Check() == nil {
+		s.reports.add(ctx, report{to, push})
+	}
+}
+
+func pushOf(r agent.PushReport) api.RefusedPush {
+	p := api.RefusedPush{Host: r.Host, Repo: r.Repo}
+	for _, u := range r.Updates {
+		p.Updates = append(p.Updates, api.RefusedUpdate{Ref: u.Ref, Action: u.Action, Reason: u.Reason})
+	}
+	return p
+}
+
+func (r *reports) add(ctx context.Context, one report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) >= maxReports {
+		r.waiting = r.waiting[1:]
+	}
+	r.waiting = append(r.waiting, one)
+	if !r.sending {
+		r.sending = true
+		go r.send(ctx)
+	}
+}
+
+// send sends what waits until nothing does.
+func (r *reports) send(ctx context.Context) {
+	for {
+		one, ok := r.next()
+		if !ok {
+			return
+		}
+		bounded, cancel := context.WithTimeout(ctx, reportWait)
+		_ = one.to.ReportPush(bounded, one.push) // the push was refused either way, and its user was told why
+		cancel()
+	}
+}
+
+func (r *reports) next() (one report, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 0 {
+		r.waiting, r.sending = nil, false
+		return report{}, false
+	}
+	one, r.waiting = r.waiting[0], r.waiting[1:]
+	return one, true
+}
