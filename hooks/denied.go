@@ -22,14 +22,18 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	s := "push to " + e.Update.RemoteRef + " denied: " + e.reason()
-	if e.Note != "" {
-		s += " (" + e.Note + ")"
-	}
-	return oneline.Escape(s + "; " + e.instead())
+	return oneline.Escape("push to " + e.Update.RemoteRef + " denied: " + e.Reason() + "; " + e.instead())
 }
 
-func (e *DeniedError) reason() string {
+// Reason says which rule did not allow the update. It may have any characters.
+func (e *DeniedError) Reason() string {
+	if e.Note != "" {
+		return e.rule() + " (" + e.Note + ")"
+	}
+	return e.rule()
+}
+
+func (e *DeniedError) rule() string {
 	if len(e.Matching) == 0 {
 		return "no rule allows it (" + string(e.Verb) + ")"
 	}

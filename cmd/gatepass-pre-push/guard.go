@@ -30,10 +30,13 @@ func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 		return refuse(hook.Stderr, oneline.Wrap(push, err, "check that git runs here: git status"))
 	}
 	if err := repository.Mirrors(c.args[0]); err != nil {
-		return refuse(hook.Stderr, oneline.Wrap(push, err, ""))
+		code := refuse(hook.Stderr, oneline.Wrap(push, err, ""))
+		c.tell(workspace, allUpdates(updates, err))
+		return code
 	}
 	if len(denials) > 0 {
 		fmt.Fprint(hook.Stderr, report(denials, url, workspace.Path))
+		c.tell(workspace, deniedUpdates(denials))
 		return 1
 	}
 	hook.Stdin = bytes.NewReader(raw)

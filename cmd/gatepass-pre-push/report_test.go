@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatepass/gatepass/credential/agent"
+)
+
+const (
+	oid  = "1111111111111111111111111111111111111111"
+	zero = "0000000000000000000000000000000000000000"
+
+	brokerSource = "source: broker+https://broker.example\nrefs: [main]\n"
+	fileSource   = "source: file:///x\nrefs: [main]\n"
+	widgets      = "https://bot:ghs_0123456789abcdef@github.com/Acme/Widgets.git?token=x"
+)
+
+// scene is a repository, a workspace file, and maybe somebody who listens as its
+// agent.
+type scene struct {
+	t      *testing.T
+	config string
+	env    map[string]string
+	listen *net.UnixListener // nil for no agent
+}
+
+func newScene(t *testing.T, workspace string) *scene {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "gp") // a short one, for the socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &scene{t: t, config: filepath.Join(dir, "workspace.yaml")}
+	if err := os.WriteFile(s.config, []byte(workspace), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.env = map[string]string{"GATEPASS_CONFIG": s.config, "XDG_RUNTIME_DIR": dir, "PATH": os.Getenv("PATH")}
+	if out, err := exec.CommandContext(t.Context(), "git", "init", "-q", dir).CombinedOutput(); err != nil {
+		t.Skipf("missing: git: %v %s", err, out)
+	}
+	t.Chdir(dir)
+	return s
+}
+
+func (s *scene) agent() {
+	s.t.Helper()
+	place, err := agent.Locate(s.config, s.getenv)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.listen, err = net.ListenUnix("unix", &net.UnixAddr{Name: place.Socket, Net: "unix"}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { s.listen.Close() })
+}
+
+func (s *scene) getenv(name string) string { return s.env[name] }
+
+// push is what the guard says to updates, lines without the local ref.
+func (s *scene) push(url string, lines ...string) (code int, stderr string, took time.Duration) {
+	s.t.Helper()
+	var errs bytes.Buffer
+	stdin := ""
+	for _, line := range lines {
+		stdin += "HEAD " + line + "\n"
+	}
+	begun := time.Now()
+	code = run(s.t.Context(), []string{"gatepass-pre-push", "origin", url}, s.getenv, strings.NewReader(stdin), io.Discard, &errs)
+	return code, errs.String(), time.Since(begun)
+}
+
+// told is what the agent was told, and false where nobody came.
+func (s *scene) told() (r agent.PushReport, raw string, came bool) {
+	s.t.Helper()
+	if err := s.listen.SetDeadline(time.Now().Add(50 * time.Millisecond)); err != nil { // whoever came waits by now
+		s.t.Fatal(err)
+	}
+	conn, err := s.listen.Accept()
+	if err != nil {
+		return agent.PushReport{}, "", false
+	}
+	defer conn.Close()
+	data, err := io.ReadAll(conn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	call, whole, err := agent.ParseCall(data)
+	r, ok := agent.ParsePush(call.Payload)
+	if err != nil || !whole || !ok || call.Operation != agent.PushRefused || call.Config != s.config {
+		s.t.Fatalf("the agent was told %q: %v", data, err)
+	}
+	return r, string(data), true
+}
+
+func TestARefusedPushIsTold(t *testing.T) {
+	s := newScene(t, brokerSource)
+	s.agent()
+	code, _, _ := s.push(widgets, oid+" refs/heads/$(id)<b>\u202e\xff "+zero, zero+" refs/heads/main "+oid, oid+" refs/heads/main "+zero)
+	got, raw, came := s.told()
+	want := agent.PushReport{Host: "github.com", Repo: "acme/widgets", Updates: []agent.PushUpdate{
+		{Action: "create", Ref: `refs/heads/$(id)<b>\u202e\xff`, Reason: "no rule allows it (create)"},
+		{Action: "delete", Ref: "refs/heads/main", Reason: "this would delete the ref; rule main allows create, update"},
+	}}
+	if code != 1 || !came || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the push = %d, and the agent was told %+v, want %+v", code, got, want)
+	}
+	for _, secret := range []string{"bot", "ghs_", "token=", "HEAD"} {
+		if strings.Contains(raw, secret) {
+			t.Errorf("the agent was told %q, want nothing of %q", raw, secret)
+		}
+	}
+}
+
+func TestMuchIsToldInPart(t *testing.T) {
+	s := newScene(t, brokerSource)
+	s.agent()
+	var lines []string
+	for i := range 1000 {
+		lines = append(lines, fmt.Sprintf("%s refs/heads/%d-ghs_0123456789abcdef-%s %s", oid, i, strings.Repeat("\u200b", 300), zero))
+	}
+	s.push(widgets, lines...)
+	got, raw, _ := s.told()
+	if len(got.Updates) != agent.MaxPushUpdates || len(raw) > 50_000 || strings.Contains(raw, "ghs_") {
+		t.Errorf("%d updates are told in %d bytes: %.300s", len(got.Updates), len(raw), raw)
+	}
+	for _, u := range got.Updates {
+		if len(u.Ref) > maxRef || len(u.Reason) > maxReason || !utf8.ValidString(u.Ref) {
+			t.Errorf("%+v is told, want less", u)
+		}
+	}
+}
+
+func TestWhatIsNotTold(t *testing.T) {
+	refused, allowed := oid+" refs/heads/secret "+zero, oid+" refs/heads/main "+zero
+	for _, c := range []struct{ name, workspace, url, line string }{
+		{"a push that is allowed", brokerSource, widgets, allowed},
+		{"one where the source is no broker", fileSource, widgets, refused},
+		{"one without a source", "refs: [main]\n", widgets, refused},
+		{"one to a path", brokerSource, "/srv/git/acme/widgets.git", refused},
+		{"one to a file URL", brokerSource, "file:///acme/widgets", refused},
+		{"one to what GitHub has not", brokerSource, "https://git.example/group/sub/project", refused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t, c.workspace)
+			s.agent()
+			code, _, _ := s.push(c.url, c.line)
+			if want := map[string]int{refused: 1, allowed: 0}[c.line]; code != want {
+				t.Errorf("the push = %d, want %d", code, want)
+			}
+			if got, _, came := s.told(); came {
+				t.Errorf("the agent was told %+v, want nothing", got)
+			}
+		})
+	}
+}
+
+// What the user is told does not depend on who listens, nor does it take long.
+func TestTheUserIsToldAllTheSame(t *testing.T) {
+	s := newScene(t, brokerSource)
+	line := oid + " refs/heads/secret " + zero
+	code, without, base := s.push(widgets, line)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(s.config), "gatepass-agent")); code != 1 || err == nil {
+		t.Fatalf("the push without an agent = %d, want it refused and none started", code)
+	}
+	s.agent()
+	raw, err := s.listen.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil { // one may wait, who is not looked at
+		t.Fatal(err)
+	}
+	longest := time.Duration(0)
+	for range 4 {
+		code, with, took := s.push(widgets, line)
+		if code != 1 || with != without {
+			t.Errorf("the push with an agent = %d %q, want %q", code, with, without)
+		}
+		longest = max(longest, took)
+	}
+	if runtime.GOOS == "linux" && longest < reportWait || longest > base+reportWait+time.Second {
+		t.Errorf("a push took %v, want %v more than %v", longest, reportWait, base)
+	}
+}
+
+func TestRepositoryOf(t *testing.T) {
+	for remote, want := range map[string]string{
+		"https://github.com/acme/widgets.git":         "github.com acme/widgets",
+		"https://u:p@GitHub.com:443/Acme/Widgets/":    "github.com acme/widgets",
+		"http://git.example:8080/acme/widgets":        "git.example:8080 acme/widgets",
+		"ssh://git@github.com:22/acme/widgets":        "github.com acme/widgets",
+		"git@github.com:acme/widgets.git":             "github.com acme/widgets",
+		"github.com:/acme/widgets":                    "github.com acme/widgets",
+		"https://github.com/acme/widgets.wiki.git":    "github.com acme/widgets",
+		"https://github.com/acme":                     "",
+		"https://github.com/../widgets":               "",
+		"https://%zz/acme/widgets":                    "",
+		"file:///srv/acme/widgets":                    "",
+		"/srv/acme/widgets":                           "",
+		"./a:b/c":                                     "",
+		"acme/widgets":                                "",
+		"ext::sh -c date% acme/widgets":               "",
+		"https://a\nb/acme/widgets":                   "",
+		"u:https://x@github.com/acme/widgets":         "",
+		"https://github.com/acme/widgets?x=y#ghs_abc": "github.com acme/widgets",
+		"": "",
+	} {
+		host, repo, ok := repositoryOf(remote)
+		if got := host + " " + repo; ok != (want != "") || ok && got != want {
+			t.Errorf("repositoryOf(%q) = %q, %v, want %q", remote, got, ok, want)
+		}
+	}
+}
+
+// Whatever a remote is, what is told of it is a host and a repository.
+func FuzzRepositoryOf(f *testing.F) {
+	for _, s := range []string{widgets, "git@github.com:acme/widgets.git", "a@b:c@d/e", "://", "ssh://[::1]:22/a/b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, remote string) {
+		host, repo, ok := repositoryOf(remote)
+		if ok && strings.ContainsAny(host+repo, "@ ?#\n\x00%") {
+			t.Errorf("repositoryOf(%q) = %q, %q", remote, host, repo)
+		}
+	})
+}
