@@ -43,6 +43,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"broker":    inWorld((*world).broker),
 	"brokerd":   inWorld((*world).brokerd),
 	"issue":     inWorld((*world).issue),
+	"reported":  inWorld((*world).reported),
+	"page":      inWorld((*world).page),
 	"calls":     inWorld((*world).calls),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
