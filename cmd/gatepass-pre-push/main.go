@@ -24,6 +24,8 @@ Refuses a push to refs that the workspace file does not allow, and otherwise
 runs the repository's own hook with the same arguments and standard input.
 The file is /etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
 belong to root or to you, and no one else may be able to write to it.
+Where its source is a broker and gatepass-agent runs, the broker's operators are
+told which refs were refused.
 
   --hook NAME    the hook to stand for; all but pre-push only run the repository's own
   --configured   called by git's own hook.<name>.command (git 2.54 and later):

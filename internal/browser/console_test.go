@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/brokertest"
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/internal/fakegithub"
@@ -76,12 +77,27 @@ func (d *desk) fill() {
 		d.b.Token(asked[0], asked[1], asked[2])
 		d.b.Advance(41 * time.Second)
 	}
+	d.report("sb-7f3a91", "refs/heads/agent/"+strings.Repeat("very-", 12)+"long", "create", "no rule allows it (create)")
+	d.report("ci", "refs/heads/main", "force", "this would force the ref to other history; rule main allows create, update")
 	if err := d.b.Bars.Bar(d.t.Context(), "sb-04d9aa"); err != nil {
 		d.t.Fatal(err)
 	}
 	if err := d.b.Suspend(d.b.Installations["octo"], true); err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// report says that the guard of a workspace refused a push.
+func (d *desk) report(workspace, ref, action, reason string) {
+	d.t.Helper()
+	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: "github.com", Repo: "acme/widgets", Updates: []api.RefusedUpdate{{Ref: ref, Action: action, Reason: reason}}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if got := d.b.Do(workspace, http.MethodPost, api.RefusedPushesPath, string(body)); got.Code != http.StatusNoContent {
+		d.t.Fatalf("a report: %d %s", got.Code, got.Body)
+	}
+	d.b.Advance(9 * time.Second)
 }
 
 func (d *desk) signInAsOperator() {
@@ -225,7 +241,7 @@ func TestPicturesForTheDocumentation(t *testing.T) {
 	}
 	d := newDesk(t)
 	d.signInAsOperator()
-	d.do(chromedp.EmulateViewport(1100, 1010))
+	d.do(chromedp.EmulateViewport(1100, 1420))
 	for _, scheme := range []string{"light", "dark"} {
 		d.scheme(scheme)
 		if err := os.WriteFile(filepath.Join(dir, "console-"+scheme+".png"), run(d.world, chromedp.CaptureScreenshot()), 0o644); err != nil {
