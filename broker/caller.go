@@ -27,6 +27,18 @@ type Identifier interface {
 	Identify(ctx context.Context, r *http.Request) (Caller, error)
 }
 
+type givesNothing struct{}
+
+// GivingNothing returns the context of a call that gives its caller nothing.
+func GivingNothing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, givesNothing{}, true)
+}
+
+// GivesNothing reports whether ctx is that of a call that gives its caller nothing.
+// An [Identifier] does not use up for it what a workspace can show once: its next
+// request for a token needs that.
+func GivesNothing(ctx context.Context) bool { return ctx.Value(givesNothing{}) != nil }
+
 // ErrNoProof reports that a request carries no proof of an identifier's kind.
 var ErrNoProof = errors.New("the request carries no such proof")
 

@@ -24,6 +24,7 @@ func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates}
 // operators want to know. For the same reason a repository that its profile does
 // not have is written down as it was said.
 func (s *Server) refusedPush(c *call) error {
+	c.r = c.r.WithContext(GivingNothing(c.r.Context()))
 	w, err := s.identify(c)
 	if err != nil {
 		return err

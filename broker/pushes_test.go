@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +79,26 @@ func TestWhoReportsRefusedPushes(t *testing.T) {
 			t.Errorf("%s without a type = %d %s, want a problem document of %d", method, w.Code, w.Body, want)
 		}
 	}
+}
+
+// Identifiers are told that nothing is given, so that nothing is used up.
+func TestReportsUseUpNoProof(t *testing.T) {
+	b := newBench(t)
+	by := new(asked)
+	b.policy = &Policy{Hosts: []string{"github.com"}, Rules: []Rule{{By: by, Workspace: "sb-1", Profile: b.profile("[acme/widgets]", "[clone]")}}}
+	b.report("ci", "acme/widgets", 1)
+	b.token("ci", "acme/widgets", "read")
+	if want := []bool{true, false}; !slices.Equal(by.forNothing, want) {
+		t.Errorf("GivesNothing = %v for a report and a request, want %v", by.forNothing, want)
+	}
+}
+
+// asked notes what the calls give that it identifies the callers of.
+type asked struct{ forNothing []bool }
+
+func (a *asked) Identify(ctx context.Context, r *http.Request) (Caller, error) {
+	a.forNothing = append(a.forNothing, GivesNothing(ctx))
+	return byHeader{}.Identify(ctx, r)
 }
 
 func TestReportsAreLimited(t *testing.T) {

@@ -92,16 +92,16 @@ func TestTellSaysItAll(t *testing.T) {
 // Nobody who listens, or does not read, holds the guard up.
 func TestTellKeepsItsDeadline(t *testing.T) {
 	const patience = 200 * time.Millisecond
-	tell := func(getenv func(string) string, size int) (error, time.Duration) {
+	tell := func(getenv func(string) string, size int) (took time.Duration, err error) {
 		begun := time.Now()
-		err := Tell(Call{Operation: PushRefused, Config: "/x", Payload: make([]byte, size)}, getenv, begun.Add(patience))
-		return err, time.Since(begun)
+		err = Tell(Call{Operation: PushRefused, Config: "/x", Payload: make([]byte, size)}, getenv, begun.Add(patience))
+		return time.Since(begun), err
 	}
-	if err, took := tell(env(map[string]string{"XDG_RUNTIME_DIR": short(t)}), 1); err != errNoAgent || took > patience {
+	if took, err := tell(env(map[string]string{"XDG_RUNTIME_DIR": short(t)}), 1); err != errNoAgent || took > patience {
 		t.Errorf("Tell without an agent = %v after %v, want %v at once", err, took, errNoAgent)
 	}
 	_, getenv := told(t)
-	if err, took := tell(getenv, MaxMessage); err != errDeadline || took < patience || took > 3*patience {
+	if took, err := tell(getenv, MaxMessage); err != errDeadline || took < patience || took > 3*patience {
 		t.Errorf("Tell to one that does not read = %v after %v, want %v after %v", err, took, errDeadline, patience)
 	}
 	l, getenv := told(t)
@@ -113,7 +113,7 @@ func TestTellKeepsItsDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 0; ; i++ { // fill the queue of those who wait
-		err, took := tell(getenv, 1)
+		took, err := tell(getenv, 1)
 		if took > 3*patience || i > 1000 {
 			t.Fatalf("Tell = %v after %v, want it over by %v", err, took, patience)
 		}

@@ -87,7 +87,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 			return broker.Caller{}, err
 		}
 	}
-	if i.spent != nil {
+	if i.spent != nil && !broker.GivesNothing(ctx) {
 		err := i.spent.Take(ctx, i.settings.Issuer, textIn(token.claims, "jti"), until, now)
 		if errors.Is(err, spent.ErrSpent) {
 			err = errSpent

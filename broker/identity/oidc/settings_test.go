@@ -42,6 +42,27 @@ func TestSingleUse(t *testing.T) {
 	}
 }
 
+// A call that gives nothing costs no token, and may be made with one that is spent.
+func TestSingleUseIsForWhatIsGiven(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
+	token := i.token(nil)
+	for _, spent := range []bool{false, true} {
+		for range 2 {
+			if _, err := identify(broker.GivingNothing(t.Context()), by, token); err != nil {
+				t.Errorf("a call that gives nothing, spent %v: Identify = %v", spent, err)
+			}
+		}
+		if _, err := identify(t.Context(), by, token); (err != nil) != spent {
+			t.Errorf("a call for a token, spent %v: Identify = %v", spent, err)
+		}
+	}
+	forged := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "rsa"}, i.claims(nil))
+	if _, err := identify(broker.GivingNothing(t.Context()), by, forged); err == nil {
+		t.Error("a forged token is proof for a call that gives nothing")
+	}
+}
+
 // What one replica has taken, no other takes, nor the same one after a restart.
 func TestSingleUseAtAllReplicas(t *testing.T) {
 	i := newIssuer(t)
