@@ -43,6 +43,9 @@ type Entry struct {
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
+	// Repeated counts refusals of the workspace for asking too often, before this
+	// line, that have none.
+	Repeated int `json:"repeated,omitempty"`
 	// Unseen counts tokens that GitHub may have made without its answer arriving:
 	// they live for their hour, and nobody has their text.
 	Unseen int `json:"unseen,omitempty"`
@@ -77,8 +80,10 @@ type Journal interface {
 }
 
 // Audited writes down every decision before it is answered, and answers only
-// what was written down.
+// what was written down. Of refusals for asking too often, one a second of each
+// workspace is written down, with how many there were since.
 func Audited(j Journal, now func() time.Time, next Vendor) Vendor {
+	var often repeats
 	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
 		g, err := next(ctx, w, a)
 		e := requestEntry(now(), w, a)
@@ -88,6 +93,10 @@ func Audited(j Journal, now func() time.Time, next Vendor) Vendor {
 		} else {
 			r := refusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
+		}
+		var isWritten bool
+		if e.Repeated, isWritten = often.written(w.ID, e.Reason == ReasonLimit, e.Time); !isWritten {
+			return g, err
 		}
 		if writeErr := j.Write(context.WithoutCancel(ctx), e, false); writeErr != nil {
 			return Grant{}, unwritten(errors.Join(err, writeErr))
