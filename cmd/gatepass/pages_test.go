@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	// commandLine is a gatepass command as the pages write it: in an indented
+	// block, after a prompt, or between backquotes.
+	commandLine = regexp.MustCompile("(?m)(?:^    |^\\$ |`)gatepass ((?:[a-z][a-z-]*|--[a-z]).*?)(?:`|  |$)")
+	optionName  = regexp.MustCompile(`(?:^|[\s\[])(--[a-z][a-z-]*|-[a-z])\b`)
+)
+
+// deepest returns the command that the words begin with, as completions spell
+// it, and how many of them it is.
+func deepest(words []string) (at string, n int) {
+	known := map[string]bool{}
+	for _, c := range completions(testApp()) {
+		known[c.at] = true
+	}
+	for n < len(words) && known[at+" "+words[n]] {
+		at += " " + words[n]
+		n++
+	}
+	return at, n
+}
+
+// Every command and option in README and docs exists.
+func TestPagesNameCommandsThatExist(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range commandLine.FindAllStringSubmatch(string(text), -1) {
+			found++
+			line, _, _ := strings.Cut(m[1], " -- ") // what exec runs has options of its own
+			line, _, _ = strings.Cut(line, " #")
+			at, n := deepest(strings.Fields(line))
+			if n == 0 {
+				t.Errorf("%s: gatepass %s is no command", filepath.Base(page), line)
+			}
+			for _, option := range optionName.FindAllStringSubmatch(line, -1) {
+				if _, ok := offered(at)[option[1]]; !ok {
+					t.Errorf("%s: gatepass%s has no option %s", filepath.Base(page), at, option[1])
+				}
+			}
+		}
+	}
+	if found < 80 {
+		t.Errorf("%d commands were looked at, want all of them", found)
+	}
+}

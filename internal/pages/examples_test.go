@@ -1,0 +1,118 @@
+package pages
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker/probe"
+	"github.com/gatepass/gatepass/broker/rules"
+	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A reader is a parser of the programs, for examples that begin with one of its
+// words.
+type reader struct {
+	begins []string
+	read   func(t *testing.T, text string) error
+}
+
+var readers = []reader{
+	{[]string{"listen:", "callers:", "operators:", "webhook:", "audit:"}, broker},
+	{[]string{"- oidc:", "- socket:"}, func(t *testing.T, text string) error { return broker(t, "callers:\n"+text) }},
+	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := rules.ParseCases([]byte(text)); return err }},
+	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
+	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
+	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
+	{[]string{"source:"}, sources},
+}
+
+// broker reads a broker's file, or a part of one, with the profiles that the
+// examples name. Only what lies in other files is not looked at.
+func broker(t *testing.T, text string) error {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"agent", "ci"} {
+		write(t, filepath.Join(dir, name+".profile"), "metadata: {name: "+name+"}\nspec: {}\n")
+	}
+	for _, line := range []string{"listen: unix:///run/broker.sock\n", "audit: /var/log/audit\n", "profiles: [/etc/gatepass/profiles/*.yaml]\n"} {
+		if key, _, _ := strings.Cut(line, " "); !strings.HasPrefix(text, key) && !strings.Contains(text, "\n"+key) {
+			text = line + text
+		}
+	}
+	file := filepath.Join(dir, "broker.yaml")
+	write(t, file, strings.NewReplacer("/etc/gatepass/profiles/*.yaml", dir+"/*.profile", "6d3b…", strings.Repeat("6d3b", 16)).Replace(text))
+	_, err := settings.Load(file)
+	return err
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sources reads lines that are each the one source of a workspace file.
+func sources(_ *testing.T, text string) error {
+	for line := range strings.Lines(text) {
+		if _, err := config.Parse([]byte(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uncommented is an example without the comments that it begins with.
+func uncommented(text string) string {
+	for strings.HasPrefix(text, "#") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return text
+}
+
+// readerOf returns the parser for an example, or nil.
+func readerOf(text string) func(*testing.T, string) error {
+	for _, r := range readers {
+		for _, word := range r.begins {
+			if strings.HasPrefix(text, word) {
+				return r.read
+			}
+		}
+	}
+	return nil
+}
+
+func TestExamplesAreRead(t *testing.T) {
+	looked := 0
+	for _, page := range pages(t) {
+		examples, _ := blocks(read(t, page))
+		for _, b := range examples {
+			text := uncommented(b.text)
+			reads := readerOf(text)
+			switch {
+			case b.language == "json":
+				if !json.Valid([]byte(b.text)) {
+					t.Errorf("%s: no JSON:\n%s", page, b.text)
+				}
+			case reads != nil:
+				if err := reads(t, text); err != nil {
+					t.Errorf("%s: %v:\n%s", page, err, text)
+				}
+			case b.language == "yaml":
+				t.Errorf("%s: nothing here reads this example; add a reader:\n%s", page, text)
+				continue
+			default:
+				continue
+			}
+			looked++
+		}
+	}
+	if looked < 30 {
+		t.Errorf("%d examples were read, want all of them", looked)
+	}
+}
