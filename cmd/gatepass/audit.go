@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
@@ -35,6 +36,13 @@ Examples:
   gatepass audit search --workspace sb-1a2b3c --since 24h
   gatepass audit search --hash 'Xn2…=' --json`
 )
+
+// auditKinds are the kinds of lines.
+var auditKinds = []string{
+	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBarred, broker.KindAdmitted,
+	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindPush, broker.KindConfig,
+	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
+}
 
 func (w *world) auditCommand() *cli.Command {
 	return &cli.Command{
@@ -70,7 +78,7 @@ func (w *world) auditCommand() *cli.Command {
 					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its id"},
 					&cli.StringFlag{Name: "decision", Usage: "granted or refused, a `WORD`"},
 					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, barred, repository, permission, limit, github…"},
-					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: request, intent, minted, revoked, barred, push, config"},
+					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: " + strings.Join(auditKinds, ", ")},
 					&cli.StringFlag{Name: "hash", Usage: "of a token, a `HASH` as in GitHub's audit log"},
 					&cli.StringFlag{Name: "since", Usage: "from that `TIME` on"},
 					&cli.StringFlag{Name: "until", Usage: "up to that `TIME`"},

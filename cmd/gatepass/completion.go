@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/install"
 	"github.com/urfave/cli/v2"
 )
@@ -83,6 +84,8 @@ var choices = map[string][]string{
 	" exec --operation":           {"read", "write"},
 	" policy check --verb":        {"create", "update", "force", "delete", "move"},
 	" policy export --format":     {rulesetFormat},
+	" audit search --decision":    {broker.Granted, broker.Refused},
+	" audit search --kind":        auditKinds,
 	" completion":                 {"bash", "zsh", "fish"},
 }
 

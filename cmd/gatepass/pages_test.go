@@ -60,3 +60,16 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 		t.Errorf("%d commands were looked at, want all of them", found)
 	}
 }
+
+// The table of docs/audit.md has every kind of line.
+func TestAuditPageNamesTheKinds(t *testing.T) {
+	page, err := os.ReadFile("../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range auditKinds {
+		if !regexp.MustCompile("(?m)^\\|[^|]*`" + kind + "`").Match(page) {
+			t.Errorf("docs/audit.md has no row for the kind %s", kind)
+		}
+	}
+}
