@@ -22,7 +22,7 @@ type Installation struct {
 	HTMLURL     string            `json:"html_url"`     // its page in the account's settings
 }
 
-// An Account is a user or an organisation.
+// An Account is a user or an organization.
 type Account struct {
 	Login string `json:"login"`
 	ID    int64  `json:"id"`
@@ -81,7 +81,7 @@ func (a *App) Installation(ctx context.Context, id int64) (Installation, error) 
 	return a.find(ctx, fmt.Sprintf("find installation %d", id), fmt.Sprintf("/app/installations/%d", id))
 }
 
-// InstallationOf returns the installation on an account, user or organisation.
+// InstallationOf returns the installation on an account, user or organization.
 // There is never a fallback to another account.
 func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, error) {
 	doing := "find the installation on " + owner

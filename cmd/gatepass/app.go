@@ -3,7 +3,7 @@ package main
 import "github.com/urfave/cli/v2"
 
 const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs to a user or an
-organisation, is installed on the accounts whose repositories it may reach,
+organization, is installed on the accounts whose repositories it may reach,
 and proves itself by a private key.`
 
 func (w *world) appCommand() *cli.Command {
