@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // nobody is what a file's owner looks like that has no number in this user
@@ -18,7 +20,7 @@ const skewedFile = 5 * time.Minute
 
 func (c *chart) lookAtWorkspace(context.Context) []Finding {
 	if c.loadErr != nil {
-		return []Finding{{Level: Failure, Text: c.loadErr.Error(), Mend: "write the file " + c.path + ", or name another with " + config.PathVariable}}
+		return []Finding{unread(c.loadErr)}
 	}
 	info, err := os.Stat(c.path)
 	if err != nil {
@@ -35,6 +37,17 @@ func (c *chart) lookAtWorkspace(context.Context) []Finding {
 		found = append(found, Finding{Level: Failure, Text: c.path + " names no source of tokens", Mend: "add source: URL to " + c.path})
 	}
 	return found
+}
+
+// unread says why the workspace file could not be read. What to do is said once.
+func unread(err error) Finding {
+	line, ok := errors.AsType[*oneline.Error](err)
+	if !ok {
+		return Finding{Level: Failure, Text: err.Error(), Mend: "name the workspace file with " + config.PathVariable}
+	}
+	text := *line
+	text.Do = ""
+	return Finding{Level: Failure, Text: text.Error(), Mend: line.Do}
 }
 
 func (c *chart) ownership(info os.FileInfo) Finding {
