@@ -19,8 +19,8 @@ pack() { # FILE FOLDER NAME...
 	tar --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mode=go-w --mtime="@$epoch" -C "$folder" -cf - "$@" | gzip -n -9 >"$file"
 }
 
-rm -rf dist
 feature=dist/feature
+rm -rf dist/gatepass-linux-* dist/devcontainer-feature-gatepass.tgz dist/SHA256SUMS "$feature" # and not what make lambda put there
 mkdir -p "$feature"
 for arch in amd64 arm64; do
 	name=gatepass-linux-$arch
