@@ -71,9 +71,9 @@ func TestStoreURL(t *testing.T) {
 	}{
 		{"the option wins", "ssm:///a", map[string]string{StoreVariable: "ssm:///b"}, "ssm:///a"},
 		{"then the variable", "", map[string]string{StoreVariable: "ssm:///b"}, "ssm:///b"},
-		{"then a folder of the user's", "", home, user("file:///home/x/.local/share/gatepass")},
-		{"where XDG says", "", data, user("file:///data%20dir/gatepass")},
-		{"unless that is relative", "", relative, user("file:///home/x/.local/share/gatepass")},
+		{"then a folder of the user's", "", home, user("file:///home/x/.local/share/gatepass/store")},
+		{"where XDG says", "", data, user("file:///data%20dir/gatepass/store")},
+		{"unless that is relative", "", relative, user("file:///home/x/.local/share/gatepass/store")},
 	} {
 		if got, err := StoreURL(c.option, func(k string) string { return c.env[k] }); err != nil || got != c.want {
 			t.Errorf("%s: StoreURL = %q, %v, want %q", c.name, got, err, c.want)

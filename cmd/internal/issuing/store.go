@@ -56,7 +56,8 @@ func opened[S store.Store](s S, err error) (store.Store, error) {
 }
 
 // DefaultStore is the URL of the embedded store: /var/lib/gatepass for root,
-// else a folder of the user's (XDG Base Directory Specification).
+// else a folder of the user's (XDG Base Directory Specification). That one is below
+// the folder where gatepass install puts hooks, which others may read.
 func DefaultStore(getenv func(string) string) (string, error) {
 	dir := systemStore
 	if os.Geteuid() != 0 {
@@ -67,7 +68,7 @@ func DefaultStore(getenv func(string) string) (string, error) {
 		if !filepath.IsAbs(data) {
 			return "", errors.New("open the store: HOME is not set; name a store with --store or " + StoreVariable)
 		}
-		dir = filepath.Join(data, "gatepass")
+		dir = filepath.Join(data, "gatepass", "store")
 	}
 	return (&url.URL{Scheme: "file", Path: dir}).String(), nil
 }
