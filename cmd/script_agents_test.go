@@ -3,7 +3,9 @@
 package cmd_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,42 +24,45 @@ const (
 	stopWait   = 2 * time.Second
 )
 
-// A process is a running agent of one script, known by its program and by the
-// script's directory in its environment.
+// A process is a running agent of one script, known by the workspace file that it
+// was started for.
 type process struct {
-	id  int
-	env map[string]string
-	cmd []string
+	id     int
+	config string
 }
 
+// running lists the script's agents. Of another process that takes no debugger,
+// as an agent does not, its own user sees the command line alone.
 func (w *world) running() []process {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	var list []process
 	for _, entry := range entries {
-		if exe, _ := os.Readlink(entry + "/exe"); filepath.Base(exe) != agent.Program {
+		text, _ := os.ReadFile(entry + "/cmdline")
+		cmd := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+		config := cmd[len(cmd)-1] // after --config
+		if filepath.Base(cmd[0]) != agent.Program || !strings.HasPrefix(config, w.work+"/") {
 			continue
 		}
-		environ, _ := os.ReadFile(entry + "/environ")
-		env := map[string]string{}
-		for pair := range strings.SplitSeq(string(environ), "\x00") {
-			key, value, _ := strings.Cut(pair, "=")
-			env[key] = value
-		}
-		if env["WORK"] != w.work {
-			continue
-		}
-		cmd, _ := os.ReadFile(entry + "/cmdline")
 		id, _ := strconv.Atoi(filepath.Base(entry))
-		list = append(list, process{id, env, strings.Split(strings.TrimSuffix(string(cmd), "\x00"), "\x00")})
+		list = append(list, process{id, config})
 	}
 	return list
 }
 
-// stop asks an agent to end.
+// stop asks an agent to end, in its own environment. Who may not see that sends a
+// signal.
 func (p process) stop() error {
-	config := p.cmd[len(p.cmd)-1] // after --config
-	getenv := func(name string) string { return p.env[name] }
-	_, _, err := agent.AskRunning(agent.Call{Operation: agent.Stop, Config: config}, getenv, time.Now().Add(stopWait))
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.id))
+	if errors.Is(err, fs.ErrPermission) {
+		return syscall.Kill(p.id, syscall.SIGTERM)
+	}
+	env := map[string]string{}
+	for pair := range strings.SplitSeq(string(environ), "\x00") {
+		key, value, _ := strings.Cut(pair, "=")
+		env[key] = value
+	}
+	getenv := func(name string) string { return env[name] }
+	_, _, err = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: p.config}, getenv, time.Now().Add(stopWait))
 	return err
 }
 
