@@ -29,8 +29,18 @@ func deepest(words []string) (at string, n int) {
 	return at, n
 }
 
+// needPages skips where this test was taken away from the source and runs under
+// another git; the pages were looked at where it was built.
+func needPages(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("../../README.md"); err != nil {
+		t.Skip("the pages are not here: ", err)
+	}
+}
+
 // Every command and option in README and docs exists.
 func TestPagesNameCommandsThatExist(t *testing.T) {
+	needPages(t)
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +73,7 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 
 // The table of docs/audit.md has every kind of line.
 func TestAuditPageNamesTheKinds(t *testing.T) {
+	needPages(t)
 	page, err := os.ReadFile("../../docs/audit.md")
 	if err != nil {
 		t.Fatal(err)
