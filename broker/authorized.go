@@ -3,8 +3,10 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
@@ -100,10 +102,27 @@ func Authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Gran
 			err = checkBar(ctx, bar, w, scope)
 		}
 		if err != nil {
-			return Grant{}, err
+			return Grant{}, discreet(w, a, err)
 		}
 		return g, nil
 	}
+}
+
+// discreet keeps what a repository is called from a workspace that asked for its id
+// and may have nothing of that name: ids can be guessed.
+func discreet(w Workspace, a Ask, err error) error {
+	e, ok := errors.AsType[*mint.Error](err)
+	if !ok || e.Now == "" {
+		return err
+	}
+	if pin, _ := mint.Allowed(w.Profile.Repositories, a.Owner, a.Name); pin != 0 {
+		return err // who wrote the profile knows the id
+	}
+	owner, name, _ := strings.Cut(e.Now, "/")
+	if _, ok := mint.Allowed(w.Profile.Repositories, owner, name); ok {
+		return err
+	}
+	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", a.Repo(), a.RepositoryID), Err: err}
 }
 
 func checkBar(ctx context.Context, bar Bar, w Workspace, s Scope) error {

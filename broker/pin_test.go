@@ -57,8 +57,8 @@ func TestAnIDIsAskedFor(t *testing.T) {
 	}
 	b.forget()
 	refused := b.pinned("ci", id)
-	if refused.Code != 403 || !strings.Contains(refused.Body.String(), "acme/gadgets now") {
-		t.Errorf("after the name was taken: %d %s, want 403 with the new name", refused.Code, refused.Body)
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("does not have the id %d", id)) {
+		t.Errorf("after the name was taken: %d %s, want 403", refused.Code, refused.Body)
 	}
 	if got := repositoryID(t, b.token("ci", "acme/widgets", "read")); got == id {
 		t.Errorf("a token asked for by name alone opens %d, want the new repository", got)
@@ -85,6 +85,25 @@ func TestAProfilePinsAnID(t *testing.T) {
 	}
 	if after := len(b.Tokens()); after != before {
 		t.Errorf("%d tokens are alive, want the %d of before", after, before)
+	}
+}
+
+// Whoever guesses ids is not told what the repositories are called that its profile
+// does not have.
+func TestAnIDThatIsGuessedTellsNoName(t *testing.T) {
+	b := newBench(t)
+	secret, err := b.AddRepository(fakegithub.Repository{Owner: "acme", Name: "unannounced"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.policy.Rules[0].Profile = b.profile("[acme/widgets]", "[push]")
+	want := fmt.Sprintf("acme/widgets does not have the id %d", secret.ID)
+	if got := b.pinned("ci", secret.ID); got.Code != 403 || !strings.Contains(got.Body.String(), want) || strings.Contains(got.Body.String(), secret.Name) {
+		t.Errorf("a guessed id: %d %s, want 403 with %q", got.Code, got.Body, want)
+	}
+	b.policy.Rules[0].Profile = b.profile("[acme/widgets, 'acme/un*']", "[push]")
+	if got := b.pinned("ci", secret.ID); got.Code != 403 || !strings.Contains(got.Body.String(), "acme/unannounced now") {
+		t.Errorf("the id of what the profile has: %d %s, want 403 with the name", got.Code, got.Body)
 	}
 }
 

@@ -53,6 +53,7 @@ type Error struct {
 	RequestID  string        // X-GitHub-Request-Id, for GitHub's support
 	RetryAfter time.Duration // how long GitHub asks to wait; 0 when it does not say
 	Err        error         // below, when there was no answer
+	Now        string        // owner/name of what is Renamed, where GitHub says it; else ""
 
 	// Unseen counts the attempts that GitHub may have carried out although no
 	// answer arrived. A token that was made so lives for its hour, and nobody

@@ -76,7 +76,7 @@ func pinned(patterns []Pattern, repo repository) (pin Pin, ok bool, err error) {
 }
 
 func renamed(doing, now string) error {
-	return &Error{Kind: Renamed, Doing: doing, Err: fmt.Errorf("it is called %s now", now)}
+	return &Error{Kind: Renamed, Doing: doing, Now: now, Err: fmt.Errorf("it is called %s now", now)}
 }
 
 func replaced(fullName string, meant, now int64) error {
