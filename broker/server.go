@@ -72,7 +72,7 @@ func (s *Server) Handler() http.Handler {
 	for pattern, handler := range s.Mounted {
 		mux.Handle(pattern, handler)
 	}
-	return mux
+	return inProblems(mux)
 }
 
 // Handle makes a handler that does what all endpoints share: the request's id,
