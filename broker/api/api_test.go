@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -177,6 +178,36 @@ func TestReadRequest(t *testing.T) {
 				t.Errorf("ReadRequest = %v with status %d, want %d", err, p.Status, c.want)
 			}
 		})
+	}
+}
+
+func TestReadRequestOfACoding(t *testing.T) {
+	for coding, want := range map[string]int{"": 0, "identity": 0, "gzip": http.StatusUnsupportedMediaType} {
+		r := httptest.NewRequest("POST", TokenPath, strings.NewReader(`{"host":"github.com","repo":"acme/widgets","operation":"read"}`))
+		r.Header.Set("Content-Type", MediaType)
+		r.Header.Set("Content-Encoding", coding)
+		_, err := ReadRequest(httptest.NewRecorder(), r)
+		if p, _ := errors.AsType[Problem](err); p.Status != want {
+			t.Errorf("ReadRequest with Content-Encoding %q = %v, want status %d", coding, err, want)
+		}
+	}
+}
+
+// unread is a body that nobody may wait for.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestReadRequestThatSaysItIsTooLarge(t *testing.T) {
+	r := httptest.NewRequest("POST", TokenPath, unread{t})
+	r.Header.Set("Content-Type", MediaType)
+	r.ContentLength = MaxRequest + 1
+	_, err := ReadRequest(httptest.NewRecorder(), r)
+	if p, _ := errors.AsType[Problem](err); p.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("ReadRequest = %v, want status 413", err)
 	}
 }
 

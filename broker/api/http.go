@@ -32,9 +32,16 @@ func readSized[T any](w http.ResponseWriter, r *http.Request, limit int64, how s
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
 		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return none, NewProblem(http.StatusUnsupportedMediaType, "the request has a Content-Encoding; send it as it is")
+	}
+	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
+	if r.ContentLength > limit {
+		return none, tooLarge // and is not waited for
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return none, NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return none, tooLarge
 	}
 	if err != nil {
 		return none, NewProblem(http.StatusBadRequest, "the request ended early")
