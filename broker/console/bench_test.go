@@ -156,4 +156,7 @@ func TestCrossOriginIsRefused(t *testing.T) {
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, r)
 	wantCode(t, "a form of another site", w, 403)
+	if kind := w.Header().Get("Content-Type"); kind != api.ProblemMediaType {
+		t.Errorf("the answer is %q, want a problem document", kind)
+	}
 }

@@ -91,6 +91,7 @@ func New(o Options) *Console {
 		o.Keys = &keyset.Set{Store: o.Store, Now: o.Server.Now}
 	}
 	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), webhooks: make(chan struct{}, maxReading)}
+	c.csrf.SetDenyHandler(o.Server.Handle("cross-origin", crossOrigin))
 	c.logins = &limiter{now: c.now}
 	c.listing.store, c.listing.now = o.Store, c.now
 	o.Bars.Took = c.forget
@@ -171,6 +172,11 @@ func (c *Console) stranger(r *http.Request, id string, err error) error {
 		return unwritten(errors.Join(err, writeErr))
 	}
 	return err
+}
+
+// crossOrigin refuses what a browser was led to send by a page of another site.
+func crossOrigin(http.ResponseWriter, *http.Request, string) error {
+	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser says that this request is of another site's page"}
 }
 
 func unwritten(err error) error {

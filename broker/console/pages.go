@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -119,6 +120,7 @@ func (c *Console) tryLogin(r request) error {
 	}
 	address := addressOf(r.Request)
 	if !c.logins.allows(address) {
+		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
 		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
 	}
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)

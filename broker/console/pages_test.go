@@ -121,7 +121,11 @@ func TestLoginsAreLimited(t *testing.T) {
 	for range maxAttempts {
 		wantCode(t, "a wrong token", tab.signIn("x"), 403)
 	}
-	wantText(t, "the right one too late", tab.signIn(brokertest.OperatorToken), 429, "Too many attempts")
+	late := tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the right one too late", late, 429, "Too many attempts")
+	if after := late.Header().Get("Retry-After"); after != "60" {
+		t.Errorf("Retry-After is %q, want 60", after)
+	}
 	b.Advance(attemptWindow)
 	wantCode(t, "a minute later", tab.signIn(brokertest.OperatorToken), 303)
 	l := &limiter{now: time.Now}
