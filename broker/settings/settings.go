@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 
@@ -134,8 +135,24 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
+// ProfilesOf says where a file says that profiles are, whatever else is wrong with
+// it; ok is false where it cannot be read.
+func ProfilesOf(path string) (patterns []string, ok bool) {
+	data, err := read(path)
+	if err != nil {
+		return nil, false
+	}
+	f, err := Parse(data)
+	if err != nil {
+		return nil, false
+	}
+	return f.Profiles, true
+}
+
+// read reads a file of a bounded size, and does not wait for who may write to a
+// pipe in its place.
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, bare(err)
 	}

@@ -54,14 +54,9 @@ func (a *app) get(ctx context.Context) (*issuing.App, error) {
 
 // load reads the App, and has its key sign once. The caller holds mu.
 func (a *app) load(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWait)
-	defer cancel()
 	defer func() { a.tried = time.Now() }()
 	was := a.err
-	got, err := a.read(ctx)
-	if err == nil {
-		err = prove(ctx, got)
-	}
+	got, err := a.readProved(ctx)
 	if err != nil {
 		a.err = err
 		if was == nil || was.Error() != err.Error() {
@@ -69,8 +64,23 @@ func (a *app) load(ctx context.Context) {
 		}
 		return
 	}
+	a.take(got)
+}
+
+// take has an App be used. The caller holds mu.
+func (a *app) take(got *issuing.App) {
 	a.app, a.err, a.loaded = got, nil, time.Now()
 	a.log.Info("the GitHub App is loaded", "app", got.ID, "github", got.GitHub)
+}
+
+func (a *app) readProved(ctx context.Context) (*issuing.App, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWait)
+	defer cancel()
+	got, err := a.read(ctx)
+	if err == nil {
+		err = prove(ctx, got)
+	}
+	return got, err
 }
 
 // prove has the key sign something that is no JWT.
@@ -101,11 +111,20 @@ func (a *app) doubt(err error) {
 	}
 }
 
-// forget has the App read again by whoever needs it next.
-func (a *app) forget() {
+// renew reads the App again. Until that is done, and where it cannot be, the one
+// that there is stays in use.
+func (a *app) renew(ctx context.Context) {
+	got, err := a.readProved(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.app, a.err, a.tried = nil, nil, time.Time{}
+	switch {
+	case err == nil:
+		a.take(got)
+	case a.app != nil:
+		a.log.Error("the GitHub App cannot be read again, and stays as it was", "error", err.Error())
+	default:
+		a.tried = time.Time{}
+	}
 }
 
 // InstallationFor implements [broker.Minter].

@@ -21,7 +21,7 @@ import (
 )
 
 // lookEvery is how often the configuration is looked at.
-const lookEvery = 2 * time.Second
+const lookEvery = time.Second
 
 // A generation is one state of the configuration. It is never changed.
 type generation struct {
@@ -44,6 +44,7 @@ type configuration struct {
 
 	mu       sync.Mutex // guards the rest
 	seen     string     // the state of the files when they were read last
+	profiles []string   // where the file that was read last says that profiles are
 	rejected error      // why they are not in force; nil where they are
 }
 
@@ -51,7 +52,7 @@ type configuration struct {
 func (c *configuration) begin(ctx context.Context, f *settings.File, seen string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = seen
+	c.seen, c.profiles = seen, f.Profiles
 	return c.apply(ctx, f)
 }
 
@@ -103,12 +104,15 @@ func (c *configuration) apply(ctx context.Context, f *settings.File) error {
 func (c *configuration) look(ctx context.Context, isAsked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := fingerprint(c.path, c.current.Load().file.Profiles)
+	now := fingerprint(c.path, c.profiles)
 	if now == c.seen && !isAsked {
 		return
 	}
 	c.seen = now
 	f, err := settings.Load(c.path)
+	if where, ok := settings.ProfilesOf(c.path); ok {
+		c.profiles = where // of a rejected file, too: it may be a profile that is mended
+	}
 	if err == nil && f.Hash == c.policy().Hash {
 		c.rejected = nil
 		return

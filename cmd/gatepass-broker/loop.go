@@ -51,7 +51,7 @@ func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-ch
 				return nil
 			}
 			d.goOn()
-			d.app.forget()
+			go d.app.renew(ctx) // a second signal need not wait for the store
 			d.config.look(ctx, true)
 			setLevel(d.config.file(), &d.level)
 		case err := <-failed:

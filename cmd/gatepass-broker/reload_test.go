@@ -1,0 +1,63 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+// What is wrong with a new configuration may be a profile that the one in force
+// does not have.
+func TestAProfileOfARejectedFileIsMended(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(1)
+	p := w.start()
+	p.until("ready", func() bool { return w.ready().Ready })
+	w.write("others/agent.yaml", "metadata: {name: agent}\nspec: nothing\n")
+	w.write("broker.yaml", strings.Replace(config, "/profiles/", "/others/", 1))
+	p.until("saying that the profile is bad", func() bool { return w.ready().Config != ok })
+	time.Sleep(2 * lookEvery)
+	w.write("others/agent.yaml", profile)
+	p.until("in its second generation", func() bool { return w.ready().Generation == 2 && w.ready().Config == ok })
+}
+
+// A pipe in the place of the configuration keeps nobody waiting.
+func TestAPipeIsNoConfiguration(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	if err := os.Remove(w.path("broker.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(w.path("broker.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.until("saying that the file is bad", func() bool { return w.ready().Config != ok })
+	w.write("broker.yaml", config)
+	p.until("content with the file", func() bool { return w.ready().Config == ok })
+}
+
+// SIGHUP has the App read again, and costs nothing where that fails.
+func TestAnAppThatCannotBeReadAgainStays(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(2)
+	p := w.start()
+	p.until("ready", func() bool { return w.ready().Ready })
+	w.put(store.PrivateKey(), "half a key")
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.until("saying that the App cannot be read", func() bool { return strings.Contains(p.log.String(), "stays as it was") })
+	time.Sleep(readyFor)
+	if r := w.ready(); !r.Ready {
+		t.Errorf("/readyz = %+v, want it ready with the App it had", r)
+	}
+	if got := w.token("acme/r1", "read"); got.status != 200 {
+		t.Errorf("a token: %d %s", got.status, got.body)
+	}
+}
