@@ -38,6 +38,7 @@ type Bars struct {
 const (
 	barsEvery = 500 * time.Millisecond
 	barsStale = 30 * time.Second
+	barsWait  = 10 * time.Second // for the store
 )
 
 func (b *Bars) now() time.Time {
@@ -89,8 +90,11 @@ func or(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// refresh reads what the store has. The caller holds mu.
+// refresh reads what the store has, for all: whoever asks and goes away does not
+// keep others from knowing. The caller holds mu.
 func (b *Bars) refresh(ctx context.Context, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), barsWait)
+	defer cancel()
 	found, err := store.ReadBars(ctx, b.Store)
 	if err != nil {
 		b.err = err
