@@ -96,12 +96,22 @@ func (b *Bars) refresh(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), barsWait)
 	defer cancel()
 	found, err := store.ReadBars(ctx, b.Store)
+	if err == nil && found.IsEmpty() && !b.have.IsEmpty() {
+		err = b.lost(ctx)
+	}
 	if err != nil {
 		b.err = err
 		return
 	}
 	b.take(found)
 	b.known, b.read, b.err = true, now, nil
+}
+
+// lost reports whether the store that had bars is not there at all: of one whose
+// volume is gone, nothing is left but an empty folder.
+func (b *Bars) lost(ctx context.Context) error {
+	_, err := b.Store.Get(ctx, store.AppClientID())
+	return err
 }
 
 // take makes bars those that hold. The caller holds mu.
