@@ -116,6 +116,9 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	if more := wider(c, t.Permissions); more != "" {
 		return Violated, "the token may do more than was asked: " + more
 	}
+	if lacks := narrower(c, t.Permissions); lacks != "" {
+		return Failed, lacks
+	}
 	if left := t.Expiry.Sub(p.now()); left < least {
 		return Failed, fmt.Sprintf("the token has %s left", left.Round(time.Second))
 	}
@@ -140,6 +143,18 @@ func wider(c Case, permissions map[string]string) string {
 		if !isNeeded {
 			return strings.Join([]string{name, level}, ": ")
 		}
+	}
+	return ""
+}
+
+// narrower says why a token may not do what was asked, or why that cannot be told.
+func narrower(c Case, permissions map[string]string) string {
+	level := permissions["contents"]
+	switch {
+	case permissions == nil:
+		return "the broker does not say what the token may do"
+	case level == "" || c.Operation == api.Write && level == "read":
+		return "the token may not " + c.Operation + " " + c.Repo
 	}
 	return ""
 }
