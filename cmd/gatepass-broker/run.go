@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/certificate"
@@ -81,10 +82,13 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var bad []error
-	_, err = f.Policy(new(settings.Identifiers))
-	bad = append(bad, err)
-	_, err = issuing.OpenStore(storeURL(f, getenv))
+	known := new(settings.Identifiers)
+	s, err := issuing.OpenStore(storeURL(f, getenv))
+	bad := []error{err}
+	if err == nil {
+		known.Keys = &keyset.Set{Store: s}
+	}
+	_, err = f.Policy(known)
 	bad = append(bad, err)
 	if needsTLS(f) {
 		_, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile)

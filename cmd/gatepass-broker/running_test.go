@@ -246,6 +246,10 @@ func TestCheck(t *testing.T) {
 	if out, good := check(); !good || !strings.Contains(out, "1 rules, 1 profiles") {
 		t.Errorf("--check says %s", out)
 	}
+	w.write("broker.yaml", config+"  - oidc: {issuer: https://issuer.example, audience: gatepass, single_use: true}\n    workspace: once\n    profile: agent\n")
+	if out, good := check(); !good || !strings.Contains(out, "2 rules, 1 profiles") {
+		t.Errorf("with single_use, --check says %s", out)
+	}
 	for _, c := range []struct{ old, replacement, want string }{
 		{"listen: unix://@DIR@/broker.sock", "listen: http://0.0.0.0:80", "would send tokens in the clear"},
 		{"listen: unix://@DIR@/broker.sock", "listen: https://0.0.0.0:8443", "https needs cert_file"},
