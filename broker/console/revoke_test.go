@@ -47,6 +47,24 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 	}
 }
 
+// A token that many workspaces have is revoked once, and written down for each.
+func TestATokenOfManyIsRevokedOnce(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"sb-1", "sb-2"} {
+		b.MustToken(id, "acme/widgets", "read")
+	}
+	got := operate[api.Revocation](b, "POST", api.KillPath, `{"owner":"acme"}`, 200)
+	if len(got.Revoked) != 1 || got.Pending != 0 || len(b.alive()) != 0 {
+		t.Errorf("kill = %+v, alive %q, want the one token dead", got, b.alive())
+	}
+	if n := b.Count(func(r fakegithub.Request) bool { return r.Method == "DELETE" }); n != 1 {
+		t.Errorf("GitHub was asked %d times to revoke it, want once", n)
+	}
+	if lines := b.Journal.Of(broker.KindRevoked); len(lines) != 2 || lines[0].Workspace == lines[1].Workspace {
+		t.Errorf("the journal has %+v, want a line for each workspace", lines)
+	}
+}
+
 // A token belongs to a scope, and workspaces of a profile share it. Who is left
 // gets another, from every replica.
 func TestWhoSharedTheTokenGetsAnother(t *testing.T) {

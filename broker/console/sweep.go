@@ -35,6 +35,7 @@ type sweep struct {
 	// isShared says that others may go on, who share tokens with those that are
 	// taken: the tokens are marked, so that no replica gives them from memory.
 	isShared bool
+	ends     sync.Map // func() error that revokes, by the token's fingerprint
 
 	mu        sync.Mutex // guards the rest
 	dead      []store.Name
@@ -191,16 +192,23 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 
 // end revokes a token that is alive.
 func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) error {
-	if s.isShared {
-		if err := s.c.Bars.BarToken(ctx, v.Token); err != nil {
-			return err
-		}
-	}
-	if err := s.c.App.Revoke(ctx, v.Token); err != nil {
+	once, _ := s.ends.LoadOrStore(broker.Fingerprint(v.Token), sync.OnceValue(func() error { return s.revoke(ctx, v.Token) }))
+	if err := once.(func() error)(); err != nil {
 		return err
 	}
 	s.note(ctx, workspace, v.Token.Hash())
 	return nil
+}
+
+// revoke ends a token, once for all workspaces that have it: GitHub is not asked a
+// thousand times.
+func (s *sweep) revoke(ctx context.Context, t credential.Token) error {
+	if s.isShared {
+		if err := s.c.Bars.BarToken(ctx, t); err != nil {
+			return err
+		}
+	}
+	return s.c.App.Revoke(ctx, t)
 }
 
 // delivered ends what was delivered to a workspace and is barred now.
