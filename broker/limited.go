@@ -68,6 +68,15 @@ func (l *Limiter) enter(workspace string) error {
 	return nil
 }
 
+// Count counts one request of a workspace, or refuses it.
+func (l *Limiter) Count(workspace string) error {
+	err := l.enter(workspace)
+	if err == nil {
+		l.leave(workspace)
+	}
+	return err
+}
+
 // bucket is that of a workspace, as it is now. The caller holds mu.
 func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket {
 	l.sweep(limits, now)

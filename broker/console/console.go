@@ -76,7 +76,8 @@ type Console struct {
 	deliveries deliveries
 	reconciler reconciler
 	listing    listing
-	webhooks   chan struct{} // holds one for each delivery that is being read
+	readers    broker.Readers // of logins
+	webhooks   chan struct{}  // holds one for each delivery that is being read
 }
 
 // New makes a Console. Nothing is asked or written yet.

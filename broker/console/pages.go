@@ -123,9 +123,8 @@ func (c *Console) tryLogin(r request) error {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
 		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
 	}
-	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
-	if r.ParseForm() != nil {
-		return bad("the form cannot be read")
+	if err := c.readLogin(r); err != nil {
+		return err
 	}
 	shown := r.Clone(r.Context())
 	shown.Header.Set("Authorization", "Bearer "+r.PostForm.Get("token"))
@@ -146,6 +145,18 @@ func (c *Console) tryLogin(r request) error {
 		return err
 	}
 	return seeOther(r, PagePath)
+}
+
+func (c *Console) readLogin(r request) error {
+	if err := c.readers.Enter(); err != nil {
+		return err
+	}
+	defer c.readers.Leave()
+	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
+	if r.ParseForm() != nil {
+		return bad("the form cannot be read")
+	}
+	return nil
 }
 
 func addressOf(r *http.Request) string {

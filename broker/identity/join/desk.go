@@ -13,13 +13,21 @@ import (
 )
 
 // A Desk exchanges join tokens, and sessions that end soon, for sessions. All
-// fields must be set.
+// fields but the last two must be set.
 type Desk struct {
 	Sessions *Identifier // the one of the policy's rules
 	Store    store.Store
 	Policy   func() *broker.Policy
 	Bar      broker.Bar
 	Journal  broker.Journal
+
+	// Strangers refuses who is refused too often, which is not written down then;
+	// nil refuses nobody.
+	Strangers func(*http.Request) error
+	// Workspaces bounds the exchanges of each; nil bounds nothing.
+	Workspaces *broker.Limiter
+
+	readers broker.Readers
 }
 
 // Endpoint is POST /v1/exchange.
@@ -28,7 +36,7 @@ func (d *Desk) Endpoint() broker.Endpoint {
 }
 
 func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
-	request, err := api.ReadExchange(w, r)
+	request, err := d.read(w, r)
 	if err != nil {
 		return err
 	}
@@ -39,10 +47,23 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
 	} else {
 		answer, err = d.renew(r, &e)
 	}
+	if err != nil && d.Strangers != nil {
+		if tooMany := d.Strangers(r); tooMany != nil {
+			return tooMany
+		}
+	}
 	if err := d.write(r.Context(), &e, err); err != nil {
 		return err
 	}
 	return api.WriteSession(w, answer)
+}
+
+func (d *Desk) read(w http.ResponseWriter, r *http.Request) (api.ExchangeRequest, error) {
+	if err := d.readers.Enter(); err != nil {
+		return api.ExchangeRequest{}, err
+	}
+	defer d.readers.Leave()
+	return api.ReadExchange(w, r)
 }
 
 // write puts the outcome into the journal and returns what to answer: nothing is
@@ -97,6 +118,9 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 	if err != nil {
 		return api.SessionAnswer{}, err
 	}
+	if err := d.count(s.Workspace); err != nil {
+		return api.SessionAnswer{}, err
+	}
 	if err := d.Journal.Write(context.WithoutCancel(r.Context()), *e, true); err != nil {
 		return api.SessionAnswer{}, unwritten(err)
 	}
@@ -104,6 +128,14 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 		return api.SessionAnswer{}, err
 	}
 	return answer, nil
+}
+
+// count comes before all that is written down of an exchange.
+func (d *Desk) count(workspace string) error {
+	if d.Workspaces == nil {
+		return nil
+	}
+	return d.Workspaces.Count(workspace)
 }
 
 // find returns the record of a token that has not run out.
@@ -184,6 +216,9 @@ func (d *Desk) spend(ctx context.Context, hash [32]byte, until time.Time) error 
 func (d *Desk) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error) {
 	w, err := d.resolve(r, e)
 	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	if err := d.count(w.ID); err != nil {
 		return api.SessionAnswer{}, err
 	}
 	s, err := d.Sessions.open(r.Context(), api.Bearer(r))

@@ -51,6 +51,7 @@ type replica struct {
 	bars     *broker.Bars
 	journal  *paper
 	handler  http.Handler
+	desk     *Desk
 }
 
 func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
@@ -64,7 +65,7 @@ func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
 		Policy: func() *broker.Policy { return r.policy }, Journal: r.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint()},
 	}
-	r.handler = server.Handler()
+	r.handler, r.desk = server.Handler(), desk
 	return r
 }
 
