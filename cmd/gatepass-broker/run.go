@@ -100,7 +100,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %d rules, %d profiles; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
+	_, err = fmt.Fprintf(stdout, "%s: rules: %d, profiles: %d; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
 	return err
 }
 

@@ -243,11 +243,11 @@ func TestCheck(t *testing.T) {
 		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
 		return string(out), err == nil
 	}
-	if out, good := check(); !good || !strings.Contains(out, "1 rules, 1 profiles") {
+	if out, good := check(); !good || !strings.Contains(out, "rules: 1, profiles: 1") {
 		t.Errorf("--check says %s", out)
 	}
 	w.write("broker.yaml", config+"  - oidc: {issuer: https://issuer.example, audience: gatepass, single_use: true}\n    workspace: once\n    profile: agent\n")
-	if out, good := check(); !good || !strings.Contains(out, "2 rules, 1 profiles") {
+	if out, good := check(); !good || !strings.Contains(out, "rules: 2, profiles: 1") {
 		t.Errorf("with single_use, --check says %s", out)
 	}
 	for _, c := range []struct{ old, replacement, want string }{
