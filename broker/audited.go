@@ -164,7 +164,7 @@ func repositoryOf(t credential.Token, otherwise int64) int64 {
 // unseen counts the tokens that may be alive and that nobody has.
 func unseen(m mint.Minted, err error) int {
 	if failure, ok := errors.AsType[*mint.Error](err); ok {
-		return failure.Unseen
+		return max(failure.Unseen, m.Unseen)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return 1 // GitHub may have been asked, and was not waited for

@@ -1,7 +1,6 @@
 package mint
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -10,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -134,57 +132,6 @@ func TestRevokeEndsTheToken(t *testing.T) {
 	}
 	if live := g.Tokens(); len(live) != 0 {
 		t.Errorf("live tokens = %d, want 0", len(live))
-	}
-}
-
-// meddler changes the answer to a mint, as no GitHub should.
-type meddler struct {
-	http.RoundTripper
-	change func(map[string]any)
-}
-
-func (m meddler) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := m.RoundTripper.RoundTrip(r)
-	if err != nil || r.Method != http.MethodPost {
-		return response, err
-	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
-	}
-	var object map[string]any
-	if err := json.Unmarshal(body, &object); err != nil {
-		return nil, err
-	}
-	m.change(object)
-	body, err = json.Marshal(object)
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	response.ContentLength = int64(len(body))
-	return response, err
-}
-
-func TestAWiderGrantIsRevokedAndRefused(t *testing.T) {
-	for name, change := range map[string]func(map[string]any){
-		"another permission":  func(o map[string]any) { o["permissions"].(map[string]any)["issues"] = "write" },
-		"a higher level":      func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "write" },
-		"an unknown level":    func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "superadmin" },
-		"all repositories":    func(o map[string]any) { o["repository_selection"] = "all" },
-		"no selection at all": func(o map[string]any) { delete(o, "repository_selection") },
-		"another repository": func(o map[string]any) {
-			o["repositories"] = append(o["repositories"].([]any), map[string]any{"id": 99, "name": "secret", "full_name": "acme/secret"})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGitHub(t)
-			g.app.Client = &http.Client{Transport: meddler{g.Transport(), change}}
-			m, err := g.app.Mint(t.Context(), g.grant())
-			if !errors.Is(err, ErrWider) || !m.Token.IsZero() {
-				t.Errorf("Mint = %v, %v, want %v", m, err, ErrWider)
-			}
-			if live := g.Tokens(); len(live) != 0 {
-				t.Errorf("live tokens = %d, want 0: it must be revoked", len(live))
-			}
-		})
 	}
 }
 

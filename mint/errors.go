@@ -31,6 +31,7 @@ const (
 
 // advice is what to do about each kind.
 var advice = map[Kind]string{
+	Refused:      "see what the App may do there: gatepass app status",
 	BadKey:       "check the App's id and key: gatepass app key check",
 	Skewed:       "set this machine's clock",
 	Suspended:    "have the installation unsuspended in the account's GitHub settings",

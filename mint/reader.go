@@ -161,7 +161,7 @@ func (a *App) MintOwner(ctx context.Context, g OwnerGrant) (Minted, error) {
 		}
 	}
 	if err != nil {
-		return Minted{}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
+		return Minted{Unseen: m.Unseen}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
 	}
 	return m, nil
 }

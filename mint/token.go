@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // ErrWider reports that GitHub granted more than was asked. The token has been
@@ -26,8 +27,9 @@ type Minted struct {
 	Narrower []string
 	// All says that the token opens every repository of its installation.
 	All bool
-	// Unseen counts further tokens that may have been made by attempts whose
-	// answer never arrived. They live for their hour, and nobody has their text.
+	// Unseen counts further tokens that may be alive and that nobody has: made by
+	// attempts whose answer never arrived, or not wanted and not revoked. They live
+	// for their hour. It is set beside an error, too.
 	Unseen int
 }
 
@@ -69,13 +71,15 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, body: body,
 		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation),
 	})
-	if err != nil {
+	if failure, ok := errors.AsType[*Error](err); ok {
+		return Minted{Unseen: failure.Unseen}, err
+	} else if err != nil {
 		return Minted{}, err
 	}
 	m, err := a.accept(ctx, doing, g, got.body)
-	m.Unseen = got.unseen
-	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == Unavailable {
-		failure.Unseen = got.unseen + 1 // its answer cannot be read
+	m.Unseen += got.unseen
+	if failure, ok := errors.AsType[*Error](err); ok {
+		failure.Unseen = m.Unseen
 	}
 	return m, err
 }
@@ -83,14 +87,14 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (Minted, error) {
 	var granted tokenAnswer
 	if err := decode(doing, body, &granted); err != nil {
-		return Minted{}, err
+		return Minted{Unseen: 1}, err
 	}
 	if err := credential.CheckSecret(granted.Token); err != nil || granted.ExpiresAt.IsZero() {
-		return Minted{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
+		return Minted{Unseen: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
 	if err := unwanted(doing, g, granted); err != nil {
-		return Minted{}, errors.Join(err, a.Revoke(ctx, token))
+		return a.takeBack(ctx, token, err)
 	}
 	token.Permissions = granted.Permissions
 	for _, r := range granted.Repositories {
@@ -100,10 +104,21 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
 }
 
+// takeBack revokes a token that must not be used, also for a caller that has
+// given up.
+func (a *App) takeBack(ctx context.Context, token credential.Token, why error) (Minted, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeWait)
+	defer cancel()
+	if err := a.Revoke(ctx, token); err != nil {
+		return Minted{Unseen: 1}, oneline.Join(why, err)
+	}
+	return Minted{}, why
+}
+
 // unwanted says why a granted token must not be used.
 func unwanted(doing string, g Grant, granted tokenAnswer) error {
 	if wider := compare(g, granted).wider; len(wider) > 0 {
-		return fmt.Errorf("%s: %w: %s", doing, ErrWider, strings.Join(wider, ", "))
+		return fmt.Errorf("%s: %w: %s; look for a proxy that changes requests, or ask GitHub's support", doing, ErrWider, strings.Join(wider, ", "))
 	}
 	for _, p := range g.Repositories.pins {
 		i := slices.IndexFunc(granted.Repositories, func(r repository) bool { return r.ID == p.ID })
@@ -130,8 +145,13 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 // difference is how a granted token differs from what was asked, in words.
 type difference struct{ wider, narrower []string }
 
+// compare takes what an answer does not name for more than was asked: so GitHub
+// answers for a token of all that was selected for an installation.
 func compare(g Grant, granted tokenAnswer) difference {
 	var d difference
+	if granted.Permissions == nil && !g.Permissions.all {
+		d.wider = append(d.wider, "permissions that it does not name")
+	}
 	d.permissions(g.Permissions, granted.Permissions)
 	d.repositories(g.Repositories, granted)
 	return d
@@ -159,6 +179,10 @@ func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
 	}
 	if granted.Selection != "selected" {
 		d.wider = append(d.wider, "all repositories")
+		return
+	}
+	if granted.Repositories == nil {
+		d.wider = append(d.wider, "repositories that it does not name")
 		return
 	}
 	wanted := map[string]bool{}

@@ -72,7 +72,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	}
 	m, err := i.ask(ctx, r, g)
 	if err != nil {
-		return i.unminted(ctx, r, t, g, err)
+		return i.unminted(ctx, r, t, g, m.Unseen, err)
 	}
 	t.Hash, t.Minted, t.Expires = m.Token.Hash(), i.now(), m.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
@@ -107,11 +107,12 @@ func (i *Issuer) ask(ctx context.Context, r *Record, g mint.OwnerGrant) (mint.Mi
 		return m, err
 	}
 	g.Grant.Permissions = r.Permissions.With(r.Optional.Without(lacking))
-	m, again := i.App.MintOwner(ctx, g)
-	if again != nil {
-		return m, again
+	unseen := m.Unseen
+	m, err = i.App.MintOwner(ctx, g)
+	m.Unseen += unseen
+	if err != nil {
+		return m, err
 	}
-	m.Unseen += failure.Unseen
 	for _, name := range slices.Sorted(maps.Keys(lacking)) {
 		m.Narrower = append(m.Narrower, "without "+name+": "+lacking[name]+", which the installation does not grant")
 	}
@@ -128,18 +129,21 @@ func (i *Issuer) announce(ctx context.Context, r *Record, t Token) (*Token, erro
 	return &r.Tokens[len(r.Tokens)-1], nil
 }
 
-// unminted writes down what became of the request.
-func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.OwnerGrant, why error) error {
-	failure, ok := errors.AsType[*mint.Error](why)
+// unminted writes down what became of the request, by which unseen tokens may
+// have been made.
+func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.OwnerGrant, unseen int, why error) error {
+	_, ok := errors.AsType[*mint.Error](why)
 	isWider := errors.Is(why, mint.ErrWider)
+	note := unanswered
+	if isWider {
+		note = "GitHub granted more than was asked, and did not revoke it"
+	}
 	switch {
 	case !ok && !isWider:
 		return why // the caller gave up: GitHub may have carried it out
-	case isWider && ok:
-		return oneline.Join(why, i.abandon(ctx, r, t, "GitHub granted more than was asked, and did not revoke it"))
-	case ok && failure.Unseen > 0:
-		i.unseen(r, g, failure.Unseen-1)
-		return oneline.Join(why, i.abandon(ctx, r, r.at(Minting), unanswered))
+	case unseen > 0:
+		i.unseen(r, g, unseen-1)
+		return oneline.Join(why, i.abandon(ctx, r, r.at(Minting), note))
 	}
 	return oneline.Join(why, i.change(ctx, r, t, Revoked, "it was not granted"))
 }
