@@ -36,7 +36,23 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	}
 	want := i.want(r, allowed(ownersOf(r.Repositories, known.installed), r.ID, bars))
 	want.Since = since
-	return i.reach(ctx, r, held, want, known)
+	if err := i.reach(ctx, r, held, want, known); err != nil || r.Destroying {
+		return err
+	}
+	return i.somewhere(ctx, r, known)
+}
+
+// somewhere returns an error where a record that names no owner means nobody: a
+// workspace without any token is not what was asked for.
+func (i *Issuer) somewhere(ctx context.Context, r *Record, known knowledge) error {
+	if len(r.Repositories) == 0 || len(ownersOf(r.Repositories, known.installed)) > 0 {
+		return nil
+	}
+	if i.Unready != nil {
+		return unresolved{i.Unready}
+	}
+	_, err := i.App.Resolve(ctx, r.Repositories, r.Permissions, known.installed)
+	return err
 }
 
 // reach does what Plan says until nothing is left to do. An owner's token is

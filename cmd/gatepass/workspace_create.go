@@ -104,12 +104,10 @@ func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, gith
 	for _, r := range p.Repositories {
 		d.Repos = append(d.Repos, r.Names())
 	}
-	if d.Source == "" && p.HasAccess() {
-		storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
-		if err != nil {
-			return nil, err
-		}
-		if d.Source, err = issuing.Source(storeURL, hasOneOwner(p.Repositories)); err != nil {
+	if d.Source == "" {
+		// Without one, nobody would be told that no repository is allowed.
+		d.Source, err = w.source(c, p)
+		if err != nil && p.HasAccess() {
 			return nil, err
 		}
 	}
@@ -118,6 +116,15 @@ func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, gith
 		return nil, oneline.Wrap(what, err, "correct --source, or the profile")
 	}
 	return text, nil
+}
+
+// source is where a workspace of that profile reads its tokens.
+func (w *world) source(c *cli.Context, p *workspace.Profile) (string, error) {
+	storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
+	if err != nil {
+		return "", err
+	}
+	return issuing.Source(storeURL, hasOneOwner(p.Repositories))
 }
 
 // hasOneOwner reports whether there is an only token, whatever is installed.

@@ -248,3 +248,31 @@ func TestWorkspaceFileOnStandardOutput(t *testing.T) {
 		t.Errorf("standard output is %q, want a workspace file: %v", out, err)
 	}
 }
+
+// A workspace that may have nothing refuses by its list of repositories, and not
+// for want of a source.
+func TestWorkspaceFileOfNoAccess(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.write("empty.yaml", "spec: {sourceAccess: {github: {allowedRepos: []}}}\n")
+	w.do("workspace", "create", "empty.yaml", "--id", "sb-1", "--policy-out", "workspace.yaml")
+	policy, err := config.Load(filepath.Join(w.dir, "workspace.yaml"))
+	if err != nil || policy.Source == nil || policy.Repositories.Any() || policy.Repositories.Match("acme", "widgets") {
+		t.Errorf("the workspace file is %+v, %v, want a source and no repository", policy, err)
+	}
+}
+
+// Every repository of no installation is none.
+func TestWorkspaceBeforeAnyInstallation(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.write("all.yaml", "spec: {sourceAccess: {github: {allowedRepos: [\"*\"]}}}\n")
+	if err := os.RemoveAll(filepath.Join(w.dir, "store/config/github/installations")); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, status := w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1", "--require-token")
+	if status != 1 || !strings.Contains(errs, "the App is not installed on any account; install") {
+		t.Errorf("create = %d, %q, want a refusal that says where to install the App", status, errs)
+	}
+	if _, errs, status = w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1"); status != 0 || !strings.Contains(errs, "lacks a token") {
+		t.Errorf("create = %d, %q, want it made, and a note", status, errs)
+	}
+}

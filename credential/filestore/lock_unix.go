@@ -36,7 +36,7 @@ func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
 			f.Close()
-			return nil, errors.New("another process keeps it locked")
+			return nil, errLocked
 		}
 	}
 }

@@ -277,8 +277,11 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	}
 	defer root.Close()
 	unlock, err := lock(ctx, root)
-	if err != nil {
+	if errors.Is(err, errLocked) {
 		return oneline.Wrap(what, err, "see whether another gatepass hangs")
+	}
+	if err != nil {
+		return describe(what, err)
 	}
 	defer unlock()
 	if err := root.RemoveAll(scratchFolder); err != nil {
@@ -289,6 +292,9 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	}
 	return nil
 }
+
+// errLocked reports that somebody else was changing the folder all the time.
+var errLocked = errors.New("another process keeps it locked")
 
 // describe makes one line of a file system's error, which may be one of several.
 func describe(what string, err error) error {
