@@ -13,9 +13,22 @@ import (
 // it, and proves that it is gone. It may be called again at any time. It returns
 // the tokens that may live on because nobody has their text: runs lost them
 // before they could be delivered, and they run out by themselves
-// ([Token.DiesBy]).
+// ([Token.DiesBy]). Of a record that is damaged, one is taken to be lost.
 func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err error) {
-	return i.destroy(ctx, id, func(*Record) error { return nil })
+	return i.destroy(ctx, id, func(r *Record, err error) (*Record, error) {
+		if _, isDamaged := errors.AsType[damagedError](err); isDamaged {
+			return i.unreadable(id), nil
+		}
+		return r, err
+	})
+}
+
+// unreadable stands for a record that is damaged. Nobody knows what was lost
+// before it was.
+func (i *Issuer) unreadable(id string) *Record {
+	t := Token{Owner: "(unknown)", Lost: true, Expires: i.now().Add(tokenLife)}
+	t.turn(Revoked, i.now(), "the ledger record was damaged")
+	return &Record{ID: id, Created: i.now(), Tokens: []Token{t}}
 }
 
 // ErrInUse reports that a workspace is in the ledger and is to stay.
@@ -25,17 +38,18 @@ var ErrInUse = errors.New("the ledger knows it, and nobody has begun to destroy 
 // of which the ledger knows nothing. Any other is left as it is, also when it was
 // made a moment ago, with an error that wraps [ErrInUse].
 func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error) {
-	return i.destroy(ctx, id, func(r *Record) error {
-		if r == nil || r.Destroying {
-			return nil
+	return i.destroy(ctx, id, func(r *Record, err error) (*Record, error) {
+		if err != nil || r == nil || r.Destroying {
+			return r, err
 		}
-		return &oneline.Error{What: "clear workspace " + id, Err: ErrInUse, Do: "to end it: gatepass workspace destroy " + id}
+		return nil, &oneline.Error{What: "clear workspace " + id, Err: ErrInUse, Do: "to end it: gatepass workspace destroy " + id}
 	})
 }
 
-// destroy is told by check, which is given the record, or nil where there is
-// none, whether to go on. No other run works on the workspace meanwhile.
-func (i *Issuer) destroy(ctx context.Context, id string, check func(*Record) error) (lost []Token, err error) {
+// destroy is told by check, which is given what came of reading the record, or
+// nil where there is none, whether to go on. No other run works on the workspace
+// meanwhile.
+func (i *Issuer) destroy(ctx context.Context, id string, check func(*Record, error) (*Record, error)) (lost []Token, err error) {
 	names, err := i.names(ctx, id)
 	if err != nil || len(names) == 0 {
 		return nil, err
@@ -45,10 +59,7 @@ func (i *Issuer) destroy(ctx context.Context, id string, check func(*Record) err
 		if errors.Is(err, store.ErrNotFound) { // of the first system, or half destroyed
 			r, err = nil, nil
 		}
-		if err == nil {
-			err = check(r)
-		}
-		if err != nil {
+		if r, err = check(r, err); err != nil {
 			return err
 		}
 		if r == nil {

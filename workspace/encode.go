@@ -87,6 +87,13 @@ func unpack(data []byte) ([]byte, error) {
 	return data, nil
 }
 
+// A laterError is a record that a later gatepass wrote.
+type laterError struct{ version int }
+
+func (e laterError) Error() string {
+	return fmt.Sprintf("the ledger record is of version %d, and this gatepass knows %d", e.version, schema)
+}
+
 // ParseRecord reads what Encode wrote.
 func ParseRecord(data []byte) (*Record, error) {
 	data, err := unpack(data)
@@ -98,6 +105,9 @@ func ParseRecord(data []byte) (*Record, error) {
 	}
 	if err := json.Unmarshal(data, &version); err != nil {
 		return nil, errors.New("the ledger record is no JSON")
+	}
+	if version.Schema > schema {
+		return nil, laterError{version.Schema}
 	}
 	if version.Schema != schema {
 		return nil, fmt.Errorf("the ledger record is of version %d, and this gatepass knows %d", version.Schema, schema)

@@ -93,11 +93,19 @@ func readRecord(id string, entry store.Entry) (*Record, error) {
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
 	}
+	if _, isLater := errors.AsType[laterError](err); isLater {
+		return nil, oneline.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
+	}
 	if err != nil {
-		return nil, oneline.Wrap("read workspace "+id, err, "")
+		return nil, &oneline.Error{What: "read workspace " + id, Err: damagedError{err}, Do: "end it, and make it again: gatepass workspace destroy " + id}
 	}
 	return r, nil
 }
+
+// A damagedError is what is wrong with a record that no gatepass wrote so.
+type damagedError struct{ error }
+
+func (d damagedError) Unwrap() error { return d.error }
 
 // save writes the record.
 func (i *Issuer) save(ctx context.Context, r *Record) error {

@@ -62,13 +62,16 @@ type Want struct {
 // done before: after a crash anywhere the next run plans anew. When nothing is
 // left to do it returns none.
 func Plan(r *Record, held Held, want Want) []Step {
-	p := planner{held: held, want: want, live: map[string]bool{}, isEnding: r.Destroying}
+	p := planner{held: held, want: want, live: map[string]bool{}, given: map[string]bool{}, isEnding: r.Destroying}
 	if r.Destroying {
 		p.want.Owners = nil
 	}
 	known := map[string]bool{}
 	for _, t := range r.Tokens {
 		known[t.Hash] = true
+		if t.Hash != "" {
+			p.given[strings.ToLower(t.Owner)] = true
+		}
 		p.token(t)
 	}
 	p.unknown(known)
@@ -88,6 +91,7 @@ type planner struct {
 	held  Held
 	want  Want
 	live  map[string]bool // owners with a token that stays
+	given map[string]bool // owners of tokens that the ledger knows
 	steps []Step
 
 	isEnding bool // the workspace is destroyed
@@ -101,7 +105,7 @@ func (p *planner) add(do Action, owner, hash, why string) {
 func (p *planner) unknown(known map[string]bool) {
 	const why = "the ledger does not know the token in the store"
 	for owner, hash := range p.held.Current {
-		if !known[hash] {
+		if !known[hash] && !p.isInherited(owner) {
 			p.revoke(owner, hash, why)
 		}
 	}
@@ -115,6 +119,16 @@ func (p *planner) unknown(known map[string]bool) {
 			p.revoke("", hash, "the workspace is destroyed")
 		}
 	}
+}
+
+// isInherited reports whether a token that the workspace reads is the first
+// system's: nothing else was ever given. It stays until another takes its place.
+func (p *planner) isInherited(owner string) bool {
+	if owner == "" {
+		return len(p.given) == 0 && len(p.want.Owners) > 0
+	}
+	_, isWanted := p.want.Owners[owner]
+	return isWanted && !p.given[owner]
 }
 
 // revoke adds that step once: a token may be kept in several places.
