@@ -85,10 +85,12 @@ func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readRecord(id, entry)
+	return ReadRecord(id, entry)
 }
 
-func readRecord(id string, entry store.Entry) (*Record, error) {
+// ReadRecord reads the record of that workspace as the store has it. The error is
+// one line that says what to do.
+func ReadRecord(id string, entry store.Entry) (*Record, error) {
 	r, err := ParseRecord([]byte(entry.Value.Reveal()))
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)

@@ -138,7 +138,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 		}
 		id, _ := entry.Name.Workspace()
 		w.sum.Workspaces++
-		r, err := readRecord(id, entry.Entry)
+		r, err := ReadRecord(id, entry.Entry)
 		if err != nil {
 			items = append(items, item{id: id, err: err})
 			continue

@@ -22,9 +22,9 @@ func (w *world) appManifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
 		Usage:       "print what GitHub would be asked for",
-		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]",
+		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--json]",
 		Description: appManifestAbout,
-		Flags:       manifestFlags(),
+		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
 		Action:      w.appManifest,
 	}
 }

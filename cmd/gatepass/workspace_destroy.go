@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/workspace"
@@ -16,6 +17,17 @@ type destroyReport struct {
 	Lost      []tokenReport `json:"lost"`
 }
 
+// newDestroyReport is of what i is about to do.
+func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
+	report := &destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
+	i.Audit = func(e workspace.Event) {
+		if e.Type == workspace.Ended {
+			report.Revoked = append(report.Revoked, e.Hash)
+		}
+	}
+	return report
+}
+
 func (w *world) workspaceDestroy(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
@@ -25,26 +37,23 @@ func (w *world) workspaceDestroy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
-	i.Audit = func(e workspace.Event) {
-		if e.Type == workspace.Ended {
-			report.Revoked = append(report.Revoked, e.Hash)
-		}
-	}
+	report := newDestroyReport(id, i)
 	lost, problem := i.Destroy(c.Context, id)
+	return w.tellDestroyed(c, report, lost, problem)
+}
+
+func (w *world) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
 	report.Destroyed = problem == nil
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
-	} else {
-		err = w.printDestroyed(report)
+		return oneline.Join(problem, writeJSON(w.stdout, report))
 	}
-	return oneline.Join(problem, err)
+	return oneline.Join(problem, w.printDestroyed(report))
 }
 
-func (w *world) printDestroyed(r destroyReport) error {
+func (w *world) printDestroyed(r *destroyReport) error {
 	for _, hash := range r.Revoked {
 		fmt.Fprintf(w.stdout, "revoked %s\n", shortHash(hash))
 	}
@@ -70,12 +79,13 @@ func (w *world) workspaceRefresh(c *cli.Context) error {
 	if c.Bool("revoke") {
 		i.Grace = -1
 	}
+	ending := newDestroyReport(id, i) // in case its destruction has begun
 	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
 	if r == nil {
 		return unknownWorkspace(c.Context, i, id, problem)
 	}
 	if problem == nil && r.Destroying {
-		return w.printDestroyed(destroyReport{Workspace: id, Destroyed: true})
+		return w.tellDestroyed(c, ending, r.Lost(time.Now()), nil)
 	}
 	report := newWorkspaceReport(r, problem)
 	if c.Bool("json") {

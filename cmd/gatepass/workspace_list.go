@@ -29,17 +29,18 @@ func (w *world) workspaceList(c *cli.Context) error {
 			return err
 		}
 		id, _ := entry.Name.Workspace()
-		r, err := workspace.ParseRecord([]byte(entry.Value.Reveal()))
+		r, err := workspace.ReadRecord(id, entry.Entry)
 		if err != nil {
-			unreadable = append(unreadable, oneline.Wrap("read workspace "+id, err, ""))
+			unreadable = append(unreadable, err)
 			continue
 		}
 		reports = append(reports, newWorkspaceReport(r, nil))
 	}
 	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
-	if c.Bool("json") {
+	switch {
+	case c.Bool("json"):
 		err = writeJSON(w.stdout, reports)
-	} else {
+	case len(reports) > 0 || len(unreadable) == 0:
 		err = w.printList(reports)
 	}
 	if err != nil {

@@ -276,3 +276,29 @@ func TestWorkspaceBeforeAnyInstallation(t *testing.T) {
 		t.Errorf("create = %d, %q, want it made, and a note", status, errs)
 	}
 }
+
+// Whatever ends a workspace says so in the form that was asked for, and one whose
+// record is damaged can be ended.
+func TestWorkspaceEndsInJSON(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
+	stop := w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
+	if _, errs, status := w.gatepass("workspace", "destroy", "sb-1"); status != 1 {
+		t.Fatalf("destroy = %d, %q, want GitHub's refusal", status, errs)
+	}
+	stop()
+	var report destroyReport
+	if out := w.do("workspace", "refresh", "sb-1", "--json"); json.Unmarshal([]byte(out), &report) != nil || !report.Destroyed || len(report.Revoked) != 2 {
+		t.Errorf("refresh --json = %s, want what was destroyed", out)
+	}
+
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-2")
+	w.write("store/sandbox/sb-2/workspace", "{")
+	if out, errs, status := w.gatepass("workspace", "list"); status != 1 || out != "" || !strings.Contains(errs, "gatepass workspace destroy sb-2") {
+		t.Errorf("list = %d, %q, %q, want what to do", status, out, errs)
+	}
+	w.do("workspace", "destroy", "sb-2")
+	if live := w.Tokens(); len(live) != 0 {
+		t.Errorf("%d tokens are alive, want none", len(live))
+	}
+}
