@@ -3,6 +3,7 @@ package workspace
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
@@ -81,7 +82,9 @@ func TestTidyMintsNothing(t *testing.T) {
 	}
 }
 
-func TestUnlockRemovesOnlyWhatRanOut(t *testing.T) {
+func TestUnlockRemovesOnlyWhatRanOut(t *testing.T) { synctest.Test(t, unlockRemovesOnlyWhatRanOut) }
+
+func unlockRemovesOnlyWhatRanOut(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	if _, err := i.LockedFor(t.Context(), "sb-1"); !errors.Is(err, store.ErrNotFound) {

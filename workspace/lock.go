@@ -27,6 +27,15 @@ type lease struct {
 	Until  time.Time `json:"until"`
 }
 
+// Several runs may find a lock that has run out, and each writes its own over it.
+// A run does so within takeTime of looking, and looks again after settleTime: by
+// then the last of them has written, and that one has the lock. In between the lock
+// is never gone, so that nobody else creates one.
+const (
+	takeTime   = 2 * time.Second
+	settleTime = 3 * time.Second
+)
+
 // locked does the work while no other run does. All stores create an entry for
 // one caller only; that is the lock. One that a killed run left behind counts
 // until it has run out, and is then taken over.
@@ -76,32 +85,62 @@ func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) error 
 		if !errors.Is(err, store.ErrExists) {
 			return err
 		}
+		looked := time.Now()
 		left, err := i.heldFor(ctx, name, string(own))
 		switch {
+		case errors.Is(err, store.ErrNotFound):
+			continue
 		case err != nil:
 			return err
-		case left < 0:
-			return nil // it is ours: AWS repeats a write whose answer was lost
-		case left > 0:
-			return &oneline.Error{
-				What: "work on workspace " + id, Err: ErrBusy,
-				Do: "try again, in " + left.Round(time.Second).String() + " at the latest",
-			}
+		case left == 0:
+			return i.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
 		}
-		if err := i.Store.Delete(ctx, name); err != nil {
-			return err
-		}
+		return busy(id, left)
 	}
-	return &oneline.Error{What: "work on workspace " + id, Err: ErrBusy, Do: "try again"}
+	return busy(id, 0)
+}
+
+// busy is nil where the lock is our own.
+func busy(id string, left time.Duration) error {
+	if left < 0 {
+		return nil // AWS repeats a write whose answer was lost
+	}
+	do := "try again"
+	if left > 0 {
+		do += ", in " + left.Round(time.Second).String() + " at the latest"
+	}
+	return &oneline.Error{What: "work on workspace " + id, Err: ErrBusy, Do: do}
+}
+
+// takeOver puts our lease in the place of one that has run out.
+func (i *Issuer) takeOver(ctx context.Context, id string, name store.Name, own string, by time.Time) error {
+	soon, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	if soon.Err() != nil {
+		return busy(id, 0)
+	}
+	if err := i.Store.Put(soon, name, store.NewSecret(own), store.Replace); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(settleTime):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	left, err := i.heldFor(ctx, name, own)
+	if errors.Is(err, store.ErrNotFound) {
+		return busy(id, 0) // who won is done already
+	}
+	if err != nil {
+		return err
+	}
+	return busy(id, left)
 }
 
 // heldFor returns how long another run may still hold the lock: 0 when it has
-// run out or is gone, less than 0 when it is our own.
+// run out, less than 0 when it is our own.
 func (i *Issuer) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
 	entry, err := i.Store.Get(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, nil
-	}
 	if err != nil {
 		return 0, err
 	}
