@@ -122,12 +122,32 @@ func (i *Issuer) save(ctx context.Context, r *Record) error {
 	return i.Store.Put(ctx, name, store.NewSecret(string(data)), store.Replace)
 }
 
-// prune leaves out what is dead for long. It moves the tokens of the record.
+// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
+// does not answer for an hour would fill it until no store takes it.
+const maxLost = 100
+
+// prune leaves out what is dead for long, and the oldest of what was lost unseen,
+// which ends before the others. It moves the tokens of the record.
 func (r *Record) prune(now time.Time) {
+	unseen := 0
+	for _, t := range r.Tokens {
+		if t.isUnseen() {
+			unseen++
+		}
+	}
 	r.Tokens = slices.DeleteFunc(r.Tokens, func(t Token) bool {
-		return t.State == Revoked && now.Sub(t.Changed) > tokenLife
+		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife
+		if t.isUnseen() {
+			unseen--
+			isOver = isOver || unseen >= maxLost
+		}
+		return isOver
 	})
 }
+
+// isUnseen reports whether the token was lost before anybody knew more of it than
+// that it may be.
+func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
 
 // change writes a token's next state.
 func (i *Issuer) change(ctx context.Context, r *Record, t *Token, state State, note string) error {

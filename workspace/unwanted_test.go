@@ -8,8 +8,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
 )
 
 // spoiler changes GitHub's answers to those who want a token.
@@ -67,5 +69,25 @@ func TestARefusalDoesNotHideWhatWasNotAnswered(t *testing.T) {
 		if err == nil || r == nil || len(r.Lost(c.Now())) != 1 {
 			t.Errorf("Create = %+v, %v, want a refusal and one lost token", r, err)
 		}
+	})
+}
+
+// A GitHub that is down for an hour does not fill the record until no store takes
+// it any more.
+func TestTheRecordStaysSmallWhileNothingIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCity(t)
+		r := c.create("acme/widgets, octo/widgets")
+		stop := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusBadGateway), -1)
+		for range 70 {
+			c.Advance(time.Minute)
+			r, _ = c.run(&mortal{}).Refresh(t.Context(), "sb-1", true)
+		}
+		data, err := r.Encode()
+		if err != nil || len(data) > store.MaxValue/2 || len(r.Lost(c.Now())) < maxLost {
+			t.Errorf("the record has %d bytes and names %d lost tokens, %v, want it small, and the latest of them", len(data), len(r.Lost(c.Now())), err)
+		}
+		stop()
+		c.refresh(false)
 	})
 }
