@@ -30,10 +30,10 @@ func ask(socket string, c Call, deadline time.Time) (Reply, error) {
 	}
 	defer syscall.Close(fd)
 	c.Timeout = time.Until(deadline)
-	if err := writeAll(fd, AppendCall(make([]byte, 0, 512+len(c.Payload)), c)); err != nil {
+	if err := writeAll(fd, AppendCall(make([]byte, 0, 512+len(c.Payload)), c), deadline); err != nil {
 		return Reply{}, lost(err)
 	}
-	return readReply(fd)
+	return readReply(fd, deadline)
 }
 
 // openSocket is newSocket, but for the test that has none.
@@ -101,21 +101,24 @@ func lost(err error) error {
 	return err
 }
 
-func writeAll(fd int, data []byte) error {
+func writeAll(fd int, data []byte, deadline time.Time) error {
 	for len(data) > 0 {
 		n, err := syscall.Write(fd, data)
 		if err == syscall.EINTR {
-			continue
+			err = limit(fd, deadline) // the next call waits anew
 		}
 		if err != nil {
 			return err
 		}
-		data = data[n:]
+		data = data[max(n, 0):]
 	}
 	return nil
 }
 
-func readReply(fd int) (Reply, error) {
+// readReply reads until the deadline. Go interrupts a thread that seems to run
+// for long, every ten milliseconds, and the kernel does not go on with a read
+// that has a time limit.
+func readReply(fd int, deadline time.Time) (Reply, error) {
 	buf := make([]byte, 0, 4096)
 	for {
 		if len(buf) == cap(buf) {
@@ -126,6 +129,9 @@ func readReply(fd int) (Reply, error) {
 		}
 		n, err := readAlone(fd, buf[len(buf):cap(buf)])
 		if err == syscall.EINTR {
+			if err := limit(fd, deadline); err != nil {
+				return Reply{}, err
+			}
 			continue
 		}
 		if err != nil {
