@@ -54,7 +54,27 @@ func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
 func TestAskWithoutSockets(t *testing.T) {
 	openSocket = func() (int, error) { return -1, syscall.EPERM }
 	t.Cleanup(func() { openSocket = newSocket })
+	wantChildsAnswer(t, short(t))
+}
+
+// TestAskWithoutAStartLock lets it answer where nothing can be written beside the
+// socket, too. A directory in the lock's place stops even root.
+func TestAskWithoutAStartLock(t *testing.T) {
 	dir := short(t)
+	place, err := Locate("/x", env(map[string]string{"XDG_RUNTIME_DIR": dir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(place.Start, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantChildsAnswer(t, dir)
+}
+
+// wantChildsAnswer asks with dir as the runtime directory and an agent program
+// that can do nothing but answer once.
+func wantChildsAnswer(t *testing.T, dir string) {
+	t.Helper()
 	answer := "#!/bin/sh\nhead -n 1 >/dev/null\nprintf 'gatepass/1 0 3 0\\nyes'\n"
 	if err := os.WriteFile(dir+"/"+Program, []byte(answer), 0o755); err != nil {
 		t.Fatal(err)

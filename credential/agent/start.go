@@ -22,6 +22,10 @@ const startWait = 5 * time.Second
 
 var errNoProgram = errors.New(Program + " is neither beside this program nor on PATH")
 
+// errNoLock reports that the place of the agent cannot be written to, as on a
+// file system that is read-only or full.
+var errNoLock = errors.New("no file for the start lock can be opened")
+
 // Ask makes the call. Where no agent runs it starts one, and where none can run
 // the started program answers this one call itself.
 func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) {
@@ -66,6 +70,10 @@ func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply R
 // answered by a child instead.
 func start(place Place, c Call, getenv func(string) string, deadline time.Time) (reply Reply, answered bool, err error) {
 	unlock, err := lockStart(place, deadline)
+	if err == errNoLock {
+		reply, err := runOnce(c, getenv, deadline)
+		return reply, true, err
+	}
 	if err != nil {
 		return Reply{}, false, err
 	}
@@ -102,7 +110,7 @@ func runOnce(c Call, getenv func(string) string, deadline time.Time) (Reply, err
 func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
 	fd, err := syscall.Open(place.Start, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: place.Start, Err: err}
+		return nil, errNoLock
 	}
 	until := time.Now().Add(startWait)
 	if deadline.Before(until) {
