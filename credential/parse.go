@@ -13,8 +13,8 @@ const (
 	// MaxToken is the longest token taken for one, in bytes. GitHub's stateless
 	// form is about 520.
 	MaxToken = 8 << 10
-	// maxStored bounds a stored token with its JSON wrapping.
-	maxStored = MaxToken + 1<<10
+	// MaxStored bounds a stored token with its JSON wrapping, in bytes.
+	MaxStored = MaxToken + 1<<10
 	// Lifetime is how long GitHub's installation access tokens live. It bounds a
 	// token of unknown expiry, counted from when it was stored.
 	Lifetime = time.Hour
@@ -25,9 +25,9 @@ const (
 // written; a token without a stated expiry ends Lifetime later.
 //
 // What is no token (empty, "null", control characters, blanks, an HTML page,
-// over MaxToken) is an error that does not repeat it.
+// other JSON, over MaxToken) is an error that does not repeat it.
 func ParseToken(data []byte, stored time.Time) (Token, error) {
-	if len(data) > maxStored {
+	if len(data) > MaxStored {
 		return Token{}, notToken("it is longer than 8 KiB")
 	}
 	text := strings.TrimSuffix(string(data), "\n")
@@ -72,8 +72,11 @@ func CheckSecret(s string) error {
 	if len(s) > MaxToken {
 		return notToken("it is longer than 8 KiB")
 	}
-	if s[0] == '<' {
+	switch s[0] {
+	case '<':
 		return notToken("it is a web page")
+	case '"', '[':
+		return notToken("it is JSON, but not the object {\"token\",\"expires_at\"}")
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] > '~' {

@@ -86,7 +86,8 @@ func TestParseTokenRefuses(t *testing.T) {
 		"an error page without blanks": "<html></html>", "a sentence": "not found", "too long": strings.Repeat("x", 8193),
 		"JSON null": `{"token":null}`, "JSON without a token": `{}`, "cut JSON": `{"token":"ghs_x"`,
 		"two JSON values": `{"token":"ghs_x"}{"token":"y"}`, "a bad time": `{"token":"ghs_x","expires_at":"soon"}`,
-		"letters outside ASCII": "ghs_ü", "a very long JSON": `{"token":"` + strings.Repeat("x", 9000) + `"}`,
+		"letters outside ASCII": "ghs_ü", "a JSON string": `"ghs_x"`, "a JSON list": "[]",
+		"a very long JSON": `{"token":"` + strings.Repeat("x", 9000) + `"}`,
 	} {
 		tok, err := ParseToken([]byte(text), time.Now())
 		if err == nil {

@@ -85,11 +85,11 @@ func read(path string) (data []byte, written time.Time, err error) {
 	if err := check(path, info); err != nil {
 		return nil, time.Time{}, err
 	}
-	data, err = io.ReadAll(io.LimitReader(f, credential.MaxToken+1))
+	data, err = io.ReadAll(io.LimitReader(f, credential.MaxStored+1))
 	if err != nil {
 		return nil, time.Time{}, oneline.Wrap("read "+path, err, "")
 	}
-	if len(data) > credential.MaxToken {
+	if len(data) > credential.MaxStored {
 		return nil, time.Time{}, tooLong(path)
 	}
 	return data, info.ModTime(), nil
@@ -104,7 +104,7 @@ func check(path string, info fs.FileInfo) error {
 		return oneline.New(what, fmt.Sprintf("others can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
 	case !ownedByUs(info):
 		return oneline.New(what, "it belongs to another user", "use a file of your own")
-	case info.Size() > credential.MaxToken:
+	case info.Size() > credential.MaxStored:
 		return tooLong(path)
 	}
 	return nil

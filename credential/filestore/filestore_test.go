@@ -95,6 +95,15 @@ func TestTokenStatesItsExpiry(t *testing.T) {
 	}
 }
 
+func TestTheLongestToken(t *testing.T) {
+	long := strings.Repeat("a", credential.MaxToken)
+	for name, text := range map[string]string{"bare": long, "with a newline": long + "\n", "in JSON": `{"token":"` + long + `"}`} {
+		if token, err := open(t, "file://"+write(t, "token", text, 0o600)).Token(t.Context(), widgets); err != nil || token.Secret() != long {
+			t.Errorf("%s: Token = %v, %v, want the one of 8 KiB", name, token, err)
+		}
+	}
+}
+
 func TestPlaceholdersNameTheFile(t *testing.T) {
 	path := write(t, "sb-1-acme-widgets", secret, 0o600)
 	s := open(t, "file://"+filepath.Dir(path)+"/{workspace}-{owner}-{repo}")
@@ -133,6 +142,7 @@ func TestTokenRefuses(t *testing.T) {
 		{"a web page", write(t, "x", "<html>"+secret, 0o600), "web page"},
 		{"broken JSON", write(t, "x", `{"token":"`+secret, 0o600), "not the JSON object"},
 		{"8 KiB and a byte", write(t, "x", strings.Repeat("a", 8<<10+1), 0o600), "longer than 8 KiB"},
+		{"16 KiB", write(t, "x", strings.Repeat("a", 16<<10), 0o600), "longer than 8 KiB"},
 		{"a token of two hours ago", old, "ran out at"},
 		{"a token that says it ran out", write(t, "x", `{"token":"`+secret+`","expires_at":"2020-01-01T00:00:00Z"}`, 0o600), "ran out at 2020-01-01T00:00:00Z"},
 	} {
