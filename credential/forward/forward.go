@@ -4,6 +4,7 @@
 package forward
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"path"
@@ -111,9 +112,9 @@ func readRequest(r io.Reader, deadline time.Time) ([]byte, error) {
 	}
 }
 
+// ended reports whether buf holds the blank line; what follows it is nobody's.
 func ended(buf []byte) bool {
-	n := len(buf)
-	return n >= 2 && buf[n-1] == '\n' && buf[n-2] == '\n' || n == 1 && buf[0] == '\n'
+	return bytes.HasPrefix(buf, []byte("\n")) || bytes.Contains(buf, []byte("\n\n"))
 }
 
 // trouble is what a person is told when the agent could not even be asked.

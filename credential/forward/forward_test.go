@@ -143,19 +143,24 @@ func TestATricklingRequestEnds(t *testing.T) {
 }
 
 func TestGetStopsReadingAtTheBlankLine(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close() // stays open: git's caller may keep it
-	if _, err := w.WriteString(widgets); err != nil {
-		t.Fatal(err)
-	}
-	d := newDesk(t, r)
-	d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
-	if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
-		t.Errorf("get = %d, %q, want the agent's answer", exit, &d.out)
+	for name, stdin := range map[string]string{"at the end": widgets, "with text behind it": widgets + "host=evil.example\n"} {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			defer w.Close() // stays open: git's caller may keep it
+			if _, err := w.WriteString(stdin); err != nil {
+				t.Fatal(err)
+			}
+			d := newDesk(t, r)
+			d.env["GATEPASS_TIMEOUT"] = "5s"
+			d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
+			if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
+				t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
+			}
+		})
 	}
 }
 
