@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
@@ -85,6 +86,9 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	if !o.start {
 		if err != nil {
 			return oneline.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
+		}
+		if _, err := config.Load(o.config); errors.Is(err, fs.ErrNotExist) {
+			return err // the agent would leave at once, without a word
 		}
 		return s.Run(ctx, place, func() {})
 	}
