@@ -6,8 +6,11 @@ import "strings"
 // case. It takes off what git and its companions add: ".git", the LFS endpoint
 // "/info/lfs…", a wiki's ".wiki", a query or fragment. ok is false for
 // a path that is not owner/name or that another reader could take for
-// something else ("..", "//", percent signs, backslashes).
+// something else (".", "..", "//", percent signs, backslashes, wherever they are).
 func (r Request) Repository() (owner, name string, ok bool) {
+	if isAmbiguous(r.Path) {
+		return "", "", false
+	}
 	path, _, _ := strings.Cut(r.Path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	path = strings.TrimSuffix(path, "/")
@@ -20,6 +23,21 @@ func (r Request) Repository() (owner, name string, ok bool) {
 		return "", "", false
 	}
 	return FoldASCII(owner), FoldASCII(name), true
+}
+
+// isAmbiguous looks at the whole path, what is taken off included: git has undone
+// the percent-encoding, so "acme/widgets?/../../other/repo" can have been
+// "acme/widgets%3f/../..", and curl goes to other/repo then.
+func isAmbiguous(path string) bool {
+	if strings.ContainsAny(path, `%\`) || strings.Contains(path, "//") {
+		return true
+	}
+	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '?' || r == '#' }) {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func endsSegment(rest string) bool { return rest == "" || rest[0] == '/' }
