@@ -168,6 +168,9 @@ func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(out) == 0 { // nothing but comments and headings
+		return nil, nil
+	}
 	var list []setting
 	for record := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
 		key, value, assigned := strings.Cut(record, "\n")

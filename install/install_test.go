@@ -61,6 +61,21 @@ func TestRemovalRestoresEveryByte(t *testing.T) {
 	}
 }
 
+// A file of comments alone is what dotfiles and templates begin as.
+func TestAdditionToAFileWithoutSettings(t *testing.T) {
+	g := testGit(t)
+	added := []setting{{key: "user.name", value: "x"}}
+	for _, base := range []string{"# comments\n", "[user]\n", "\n"} {
+		text, err := g.add(t.Context(), []byte(base), block{added})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (&planner{git: g}).check(t.Context(), []byte(base), text, added); err != nil {
+			t.Errorf("check(%q, %q) = %v, want nil", base, text, err)
+		}
+	}
+}
+
 func TestRemovalOfEditedSections(t *testing.T) {
 	g := testGit(t)
 	for _, tt := range []struct{ name, content, want string }{
