@@ -17,6 +17,12 @@ func (p process) isGit() bool {
 	return len(p.argv) > 0 && (p.program() == "git" || p.program() == "git-push")
 }
 
+// isLikeGit reports whether p goes by a name that a git behind a wrapper has, such
+// as git.real or .git-wrapped.
+func (p process) isLikeGit() bool {
+	return p.isGit() || len(p.argv) > 0 && (strings.HasPrefix(p.program(), "git.") || strings.HasPrefix(p.program(), ".git"))
+}
+
 func (p process) program() string {
 	return strings.TrimSuffix(filepath.Base(p.argv[0]), ".exe")
 }
@@ -25,7 +31,7 @@ func (p process) program() string {
 // is false when p is something else. Aliases need no care: git runs what they
 // stand for as a process of its own.
 func (p process) pushArguments() (args []string, ok bool) {
-	if !p.isGit() {
+	if !p.isLikeGit() {
 		return nil, false
 	}
 	if p.program() == "git-push" {
