@@ -79,8 +79,11 @@ type settings struct {
 const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|remote\..*\.mirror)$`
 
 // readSettings asks git once for all of them. Exit code 1 says that none is set.
+// GIT_CONFIG has "git config" read another file than git push does.
 func readSettings(ctx context.Context) (settings, error) {
-	out, err := gitCommand(ctx, "config", "--null", "--get-regexp", settingKeys).Output()
+	cmd := gitCommand(ctx, "config", "--null", "--get-regexp", settingKeys)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG=") })
+	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 		return settings{}, nil
 	}
