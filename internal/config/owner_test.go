@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestCheckOwner(t *testing.T) {
@@ -37,5 +39,25 @@ func TestCheckOwner(t *testing.T) {
 	}
 	if err := CheckOwner(path); err == nil || !strings.Contains(err.Error(), "user 12345") {
 		t.Errorf("CheckOwner(someone else's) = %v, want it refused", err)
+	}
+}
+
+func TestLoadDoesNotWaitForAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "workspace.yaml")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := Load(path)
+		loaded <- err
+	}()
+	select {
+	case err := <-loaded:
+		if err == nil || !strings.Contains(err.Error(), path+": it is not a regular file") {
+			t.Errorf("Load(a pipe) = %v, want it refused", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Load(a pipe) still waits after 10 s")
 	}
 }

@@ -97,8 +97,12 @@ func Path(getenv func(string) string) (string, error) {
 }
 
 // Load reads and checks a workspace file. The error is one line with the file's
-// name and, where it can be told, the line in it.
+// name and, where it can be told, the line in it. Opening a pipe or a terminal
+// could wait forever, so only a regular file is read.
 func Load(path string) (*Workspace, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, oneline.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &oneline.Error{
