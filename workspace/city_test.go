@@ -165,6 +165,20 @@ func newCityWithLimit(t *testing.T, limit int) *city {
 	return c
 }
 
+// foreign makes a token that the ledger has never heard of.
+func (c *city) foreign() string {
+	c.t.Helper()
+	installed, err := StoredInstallations(c.t.Context(), c.store)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	token, err := c.MintFor(installed[0].ID, nil, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return token
+}
+
 func (c *city) settleIn(owner string) {
 	c.t.Helper()
 	if _, err := c.AddRepository(fakegithub.Repository{Owner: owner, Name: "widgets"}); err != nil {

@@ -13,17 +13,9 @@ import (
 // leave puts a token into the store that the ledger has never heard of.
 func (c *city) leave(id string) {
 	c.t.Helper()
-	installed, err := StoredInstallations(c.t.Context(), c.store)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	token, err := c.MintFor(installed[0].ID, nil, nil)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	name, err := store.OnlyToken(id)
 	if err == nil {
-		err = c.store.Put(c.t.Context(), name, store.NewSecret(token), store.CreateOnly)
+		err = c.store.Put(c.t.Context(), name, store.NewSecret(c.foreign()), store.CreateOnly)
 	}
 	if err != nil {
 		c.t.Fatal(err)

@@ -12,14 +12,7 @@ import (
 // inherit puts a token into the store as the first system does.
 func (c *city) inherit() (hash string) {
 	c.t.Helper()
-	installed, err := StoredInstallations(c.t.Context(), c.store)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	token, err := c.MintFor(installed[0].ID, nil, nil)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	token := c.foreign()
 	c.putRaw("github-token", token)
 	return fakegithub.Hash(token)
 }

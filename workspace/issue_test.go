@@ -158,14 +158,7 @@ func TestDestroyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 // What the first system delivered is revoked, too.
 func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
 	c := newCity(t)
-	installed, err := StoredInstallations(t.Context(), c.store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := c.MintFor(installed[0].ID, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := c.foreign()
 	name, err := store.OnlyToken("sb-1")
 	if err != nil {
 		t.Fatal(err)
@@ -183,14 +176,7 @@ func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
 // A token is revoked and deleted under whatever name it was kept, twice as well.
 func TestDestroyTakesTokensUnderOtherNames(t *testing.T) {
 	c := newCity(t)
-	installed, err := StoredInstallations(t.Context(), c.store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := c.MintFor(installed[0].ID, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := c.foreign()
 	for _, place := range []string{"superseded/00000000000000ff", "superseded/00000000000000aa", "vended/00000000000000ff"} {
 		name, err := store.ParseName("sandbox/sb-1/" + place)
 		if err == nil {

@@ -177,7 +177,7 @@ func (c *Console) perishable(ctx context.Context) ([]store.Name, error) {
 			if err != nil {
 				return nil, err
 			}
-			if name.IsVended() || name.IsBarredToken() || !store.Workspaces().Has(name) && !store.AllBars().Has(name) {
+			if name.IsVended() || name.IsBarredToken() || store.Deliveries().Has(name) || store.AllSpent().Has(name) {
 				names = append(names, name)
 			}
 		}

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
-	"log"
-	"net"
 	"net/http"
-	"time"
 
+	"github.com/gatepass/gatepass/internal/exposition"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -37,17 +34,5 @@ func answer(w http.ResponseWriter, why error) {
 
 // serve answers at that address until stop is called.
 func (m *monitor) serve(ctx context.Context, address string) (stop func(), err error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		if failed, ok := errors.AsType[*net.OpError](err); ok {
-			err = failed.Err // the address is named already
-		}
-		return nil, oneline.Wrap("listen on "+address, err, "name another address with --listen, or none")
-	}
-	s := &http.Server{
-		Handler: m.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: log.New(io.Discard, "", 0),
-	}
-	go func() { _ = s.Serve(l) }() // until it is closed
-	return func() { _ = s.Close() }, nil
+	return exposition.Listen(ctx, address, m.handler(), "name another address with --listen, or none")
 }

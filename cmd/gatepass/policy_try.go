@@ -88,22 +88,32 @@ func (w *world) policyTest(c *cli.Context) error {
 }
 
 func loadCases(path string) ([]rules.Case, error) {
+	data, err := readBounded(path, maxCases)
+	if err != nil {
+		return nil, err
+	}
+	return rules.ParseCases(data)
+}
+
+// readBounded reads a file that a command line names, of up to limit bytes. The
+// error does not repeat its name.
+func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-		return nil, pathErr.Err // the path is named already
+		return nil, pathErr.Err
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCases+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxCases {
-		return nil, fmt.Errorf("it is longer than %d bytes", maxCases)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("it is longer than %d bytes", limit)
 	}
-	return rules.ParseCases(data)
+	return data, nil
 }
 
 func (r *testReport) add(o rules.Outcome) {

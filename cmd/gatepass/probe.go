@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -80,15 +77,7 @@ func (w *world) probe(c *cli.Context) error {
 }
 
 func loadProbeCases(path string) ([]probe.Case, error) {
-	f, err := os.Open(path)
-	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-		return nil, pathErr.Err // the path is named already
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, probe.MaxCases+1))
+	data, err := readBounded(path, probe.MaxCases)
 	if err != nil {
 		return nil, err
 	}

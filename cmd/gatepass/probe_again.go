@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -109,21 +106,9 @@ func (v *vigil) serve(ctx context.Context, address string) (stop func(), err err
 	if address == "" {
 		return func() {}, nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		if failed, ok := errors.AsType[*net.OpError](err); ok {
-			err = failed.Err // the address is named already
-		}
-		return nil, oneline.Wrap("listen on "+address, err, "name another address with --listen")
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(rw http.ResponseWriter, _ *http.Request) { v.page().Serve(rw) })
-	s := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: log.New(io.Discard, "", 0),
-	}
-	go func() { _ = s.Serve(l) }() // until it is closed
-	return func() { _ = s.Close() }, nil
+	return exposition.Listen(ctx, address, mux, "name another address with --listen")
 }
 
 // page is what Prometheus reads. There are no cases on it before the first round.
