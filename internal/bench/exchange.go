@@ -114,7 +114,7 @@ func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill
 	if err != nil {
 		return "", nil, err
 	}
-	if version, err = octoVersion(octoModule); err != nil {
+	if version, err = octoModule.Version(octoPackage); err != nil {
 		return "", nil, err
 	}
 	v.fleet.github.ResetRequests()

@@ -46,15 +46,6 @@ func TestProxyLeadsOneWay(t *testing.T) {
 	}
 }
 
-func TestOctoVersionIsThatOfTheModule(t *testing.T) {
-	if got, err := octoVersion("octosts"); err != nil || strings.Count(got, ".") != 2 || strings.ContainsAny(got, " v/") {
-		t.Errorf("octoVersion = %q, %v, want three numbers", got, err)
-	}
-	if got, err := octoVersion(t.TempDir()); err == nil {
-		t.Errorf("octoVersion of an empty folder = %q, want an error", got)
-	}
-}
-
 func TestMissingOctoSTSIsSaid(t *testing.T) {
 	tasks := []task{{what: "the first"}, {what: "100 of one workspace"}}
 	ours := []bill{{requests: 2, mints: 1}, {requests: 2, mints: 1}}

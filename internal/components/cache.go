@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/nested"
 )
 
 // A cache keeps what was set up, one folder per component and version.
@@ -23,11 +25,8 @@ type cache struct {
 // userCache returns the cache of the user who runs this:
 // ${XDG_CACHE_HOME:-~/.cache}/gatepass-test.
 func userCache() (cache, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return cache{}, fmt.Errorf("find the cache folder: %w", err)
-	}
-	return cache{dir: filepath.Join(base, "gatepass-test")}, nil
+	dir, err := nested.CacheDir()
+	return cache{dir: dir}, err
 }
 
 // path returns the folder of an entry, whether it exists or not.

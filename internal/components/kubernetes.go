@@ -16,7 +16,8 @@ import (
 
 const (
 	kubernetesComponent = "Kubernetes API server"
-	kubernetesModule    = nestedModule("kubernetes")
+	kubernetesModule    = "kubernetes"
+	kubernetesPackage   = "k8s.io/kubernetes"
 	etcdProgram         = "etcd"
 	apiServerProgram    = "kube-apiserver"
 )
@@ -38,18 +39,26 @@ func (k kubernetesBuild) Find(ctx context.Context) (string, error) {
 	if !isDir(dir) {
 		return "", errors.New("not set up yet; make test-real")
 	}
-	return kubernetesModule.version(ctx, "k8s.io/kubernetes")
+	m, err := nestedModule(ctx, kubernetesModule)
+	if err != nil {
+		return "", err
+	}
+	return m.Version(kubernetesPackage)
 }
 
 // SetUp builds both. It takes eleven minutes of one core.
 func (k kubernetesBuild) SetUp(ctx context.Context) error {
-	version, err := kubernetesModule.version(ctx, "k8s.io/kubernetes")
+	m, err := nestedModule(ctx, kubernetesModule)
 	if err != nil {
 		return err
 	}
-	return kubernetesModule.build(ctx, k.cache, versioned(version), map[string]string{
+	version, err := m.Version(kubernetesPackage)
+	if err != nil {
+		return err
+	}
+	return m.Build(ctx, k.cache.dir, versioned(version), map[string]string{
 		etcdProgram:      "go.etcd.io/etcd/server/v3",
-		apiServerProgram: "k8s.io/kubernetes/cmd/kube-apiserver",
+		apiServerProgram: kubernetesPackage + "/cmd/kube-apiserver",
 	})
 }
 
@@ -62,7 +71,11 @@ func versioned(version string) string {
 
 // programs is the folder with both, or where it would be.
 func (k kubernetesBuild) programs(ctx context.Context) (string, error) {
-	return kubernetesModule.entry(ctx, k.cache)
+	m, err := nestedModule(ctx, kubernetesModule)
+	if err != nil {
+		return "", err
+	}
+	return m.Entry(k.cache.dir)
 }
 
 // A kubernetesServer is a running API server with its etcd. Both listen on

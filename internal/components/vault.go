@@ -15,7 +15,7 @@ import (
 
 const (
 	vaultComponent = "Vault"
-	vaultModule    = nestedModule("vault")
+	vaultModule    = "vault"
 )
 
 // A vaultBuild is a real Vault server, built once from the Go modules of the
@@ -35,17 +35,29 @@ func (v vaultBuild) Find(ctx context.Context) (string, error) {
 	if _, err := os.Stat(program); err != nil {
 		return "", errors.New("not set up yet; make test-real")
 	}
-	return vaultModule.version(ctx, "github.com/hashicorp/vault")
+	m, err := nestedModule(ctx, vaultModule)
+	if err != nil {
+		return "", err
+	}
+	return m.Version("github.com/hashicorp/vault")
 }
 
 // SetUp builds the server. It takes four minutes of one core.
 func (v vaultBuild) SetUp(ctx context.Context) error {
-	return vaultModule.build(ctx, v.cache, "-s -w", map[string]string{"vault": "."})
+	m, err := nestedModule(ctx, vaultModule)
+	if err != nil {
+		return err
+	}
+	return m.Build(ctx, v.cache.dir, "-s -w", map[string]string{"vault": "."})
 }
 
 // program is where the server is, or would be.
 func (v vaultBuild) program(ctx context.Context) (string, error) {
-	entry, err := vaultModule.entry(ctx, v.cache)
+	m, err := nestedModule(ctx, vaultModule)
+	if err != nil {
+		return "", err
+	}
+	entry, err := m.Entry(v.cache.dir)
 	return filepath.Join(entry, "vault"), err
 }
 

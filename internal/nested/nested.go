@@ -1,0 +1,131 @@
+// Package nested builds programs of other projects, to test and to measure
+// against, out of modules of their own: what they need never reaches the
+// product's go.mod. What is built stays in a folder of the user's.
+package nested
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Module is a folder with a go.mod of its own.
+type Module struct {
+	Dir string
+	// Command makes the command that builds; nil means [exec.CommandContext].
+	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
+}
+
+// CacheDir is where what is built stays, ${XDG_CACHE_HOME:-~/.cache}/gatepass-test.
+func CacheDir() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	return filepath.Join(base, "gatepass-test"), nil
+}
+
+// Entry is the folder below cacheDir of what is built, or would be. It changes with
+// the module's files and the compiler. One that is there is whole.
+func (m Module) Entry(cacheDir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(m.Dir, "*"))
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(files)
+	sum := sha256.New()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %d\n%s", filepath.Base(file), len(text), text)
+	}
+	return filepath.Join(cacheDir, fmt.Sprintf("%s-%s-%s-%x", filepath.Base(m.Dir), runtime.Version(), runtime.GOARCH, sum.Sum(nil)[:4])), nil
+}
+
+// Version returns the version of another module that it asks for, without its
+// "v"; "" where it asks for none.
+func (m Module) Version(module string) (string, error) {
+	gomod, err := os.ReadFile(filepath.Join(m.Dir, "go.mod"))
+	return requiredVersion(string(gomod), module), err
+}
+
+// Build makes the entry with its programs, by name, as static as our own, unless
+// it is there. It takes one core and leaves the others to whatever else runs.
+func (m Module) Build(ctx context.Context, cacheDir, ldflags string, programs map[string]string) error {
+	entry, err := m.Entry(cacheDir)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(entry); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
+		return err
+	}
+	removeStale(entry)
+	partial, err := os.MkdirTemp(cacheDir, filepath.Base(entry)+".partial-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(partial)
+	for name, pkg := range programs {
+		if err := m.build(ctx, partial, ldflags, name, pkg); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(partial, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(partial, entry)
+}
+
+// stale is how old what an interrupted build left is at least.
+const stale = time.Hour
+
+func removeStale(entry string) {
+	left, _ := filepath.Glob(entry + ".partial-*") // the pattern is well-formed
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > stale {
+			_ = os.RemoveAll(dir) // it is only in the way
+		}
+	}
+}
+
+func (m Module) build(ctx context.Context, into, ldflags, name, pkg string) error {
+	command := m.Command
+	if command == nil {
+		command = exec.CommandContext
+	}
+	cmd := command(ctx, "nice", "go", "build", "-p=1", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", filepath.Join(into, name), pkg)
+	cmd.Dir = m.Dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOTMPDIR="+into)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return fmt.Errorf("build %s: %w: %.500s", name, err, strings.Join(lines[max(len(lines)-3, 0):], " / "))
+	}
+	return nil
+}
+
+// requiredVersion returns the version of module that the text of a go.mod asks
+// for, without its "v".
+func requiredVersion(gomod, module string) string {
+	for line := range strings.Lines(gomod) {
+		fields := strings.Fields(strings.TrimPrefix(line, "require "))
+		if len(fields) >= 2 && fields[0] == module {
+			return strings.TrimPrefix(fields[1], "v")
+		}
+	}
+	return ""
+}
