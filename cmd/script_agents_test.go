@@ -52,6 +52,7 @@ func (w *world) running() []process {
 // stop asks an agent to end, in its own environment. Who may not see that sends a
 // signal.
 func (p process) stop() error {
+	_ = syscall.Kill(p.id, syscall.SIGCONT) // for a script that failed after signal STOP
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.id))
 	if errors.Is(err, fs.ErrPermission) {
 		return syscall.Kill(p.id, syscall.SIGTERM)
@@ -103,16 +104,20 @@ func (w *world) agents(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// signal NAME sends TERM or KILL to this script's agents and waits for their end.
+// signal NAME sends TERM or KILL to this script's agents and waits for their end,
+// or STOP or CONT and does not.
 func (w *world) signal(ts *testscript.TestScript, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
-	usage(ts, len(args) == 1 && signals[args[0]] != 0, "signal TERM or signal KILL")
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	usage(ts, len(args) == 1 && signals[args[0]] != 0, "signal TERM, KILL, STOP or CONT")
 	list := w.running()
 	if len(list) == 0 {
 		ts.Fatalf("no agent runs")
 	}
 	for _, p := range list {
 		ts.Check(syscall.Kill(p.id, signals[args[0]]))
+	}
+	if args[0] == "STOP" || args[0] == "CONT" {
+		return
 	}
 	if left := w.await(0); left != 0 {
 		ts.Fatalf("%d agents are left after SIG%s", left, args[0])

@@ -141,6 +141,9 @@ func (w *world) askAgent(operation string) (reply agent.Reply, found bool, err e
 		return agent.Reply{}, false, err
 	}
 	reply, found, err = agent.AskRunning(agent.Call{Operation: operation, Config: path}, w.getenv, time.Now().Add(agentWait))
+	if errors.Is(err, agent.ErrDeadline) {
+		return agent.Reply{}, false, oneline.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")
+	}
 	if err != nil {
 		return agent.Reply{}, false, oneline.Wrap("ask the agent", err, "")
 	}

@@ -103,7 +103,7 @@ func (w *world) ask(ctx context.Context, call agent.Call) (agent.Grant, error) {
 		return agent.Grant{}, oneline.New("ask "+agent.Program, "it was interrupted", "")
 	case r := <-done:
 		if r.err != nil {
-			return agent.Grant{}, oneline.Wrap("ask "+agent.Program, r.err, "see whether it is installed beside this program")
+			return agent.Grant{}, forward.Trouble(r.err)
 		}
 		return grantIn(r.reply)
 	}

@@ -73,7 +73,7 @@ func (c *child) readWord(deadline time.Time) (string, error) {
 
 // call writes the call to the child and reads its reply.
 func (c *child) call(call Call, deadline time.Time) (Reply, error) {
-	call.Timeout = time.Until(deadline)
+	call.Timeout = timeToAnswer(deadline)
 	call.Asker = os.Getpid()
 	_ = c.in.SetWriteDeadline(deadline)
 	_ = c.out.SetReadDeadline(deadline)
@@ -98,7 +98,7 @@ func (c *child) call(call Call, deadline time.Time) (Reply, error) {
 
 func lostChild(err error) error {
 	if os.IsTimeout(err) {
-		return errDeadline
+		return ErrDeadline
 	}
 	return errNoReply
 }

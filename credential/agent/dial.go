@@ -5,6 +5,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // errNoAgent reports that nobody listens: an agent may be started.
@@ -18,7 +20,8 @@ var errNoReply = errors.New("the agent ended without an answer")
 // a filter of system calls or address families.
 var errNoSocket = errors.New("no Unix sockets are allowed here")
 
-var errDeadline = errors.New("no answer from the agent in time")
+// ErrDeadline reports that an agent listens and has not answered in time.
+var ErrDeadline error = oneline.New("ask "+Program, "no answer in time", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
 var errForeign = errors.New("the agent's socket belongs to another user")
 
@@ -29,7 +32,7 @@ func ask(socket string, c Call, deadline time.Time) (Reply, error) {
 		return Reply{}, err
 	}
 	defer syscall.Close(fd)
-	c.Timeout = time.Until(deadline)
+	c.Timeout = timeToAnswer(deadline)
 	if err := writeAll(fd, AppendCall(make([]byte, 0, 512+len(c.Payload)), c), deadline); err != nil {
 		return Reply{}, lost(err)
 	}
@@ -64,7 +67,7 @@ func dial(socket string, deadline time.Time) (int, error) {
 func limit(fd int, deadline time.Time) error {
 	left := time.Until(deadline)
 	if left <= 0 {
-		return errDeadline
+		return ErrDeadline
 	}
 	tv := syscall.NsecToTimeval(max(left, time.Millisecond).Nanoseconds())
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &tv); err != nil {
@@ -94,7 +97,7 @@ func connect(fd int, socket string) error {
 func lost(err error) error {
 	switch err {
 	case syscall.EAGAIN, syscall.EINPROGRESS:
-		return errDeadline
+		return ErrDeadline
 	case syscall.EPIPE, syscall.ECONNRESET:
 		return errNoReply
 	}

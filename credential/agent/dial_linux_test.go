@@ -37,7 +37,7 @@ func TestAskGivesUpUnderSignals(t *testing.T) {
 	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, start.Add(200*time.Millisecond))
 	close(answered)
 	<-quiet
-	if !errors.Is(err, errDeadline) || time.Since(start) > 5*time.Second {
-		t.Errorf("ask = %v after %v, want %v soon", err, time.Since(start), errDeadline)
+	if !errors.Is(err, ErrDeadline) || time.Since(start) > 5*time.Second {
+		t.Errorf("ask = %v after %v, want %v soon", err, time.Since(start), ErrDeadline)
 	}
 }

@@ -26,8 +26,8 @@ func TestAskGivesUpOnASilentAgent(t *testing.T) {
 	defer l.Close()
 	start := time.Now()
 	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, start.Add(100*time.Millisecond))
-	if !errors.Is(err, errDeadline) || time.Since(start) > 5*time.Second {
-		t.Errorf("ask = %v after %v, want %v soon", err, time.Since(start), errDeadline)
+	if !errors.Is(err, ErrDeadline) || time.Since(start) > 5*time.Second {
+		t.Errorf("ask = %v after %v, want %v soon", err, time.Since(start), ErrDeadline)
 	}
 }
 

@@ -80,7 +80,7 @@ func Tell(c Call, getenv func(string) string, deadline time.Time) error {
 		return err
 	}
 	defer syscall.Close(fd)
-	c.Timeout = time.Until(deadline)
+	c.Timeout = timeToAnswer(deadline)
 	data := AppendCall(make([]byte, 0, 512+len(c.Payload)), c)
 	for len(data) > 0 {
 		if err := limit(fd, deadline); err != nil { // each write starts a wait of its own

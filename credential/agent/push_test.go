@@ -101,8 +101,8 @@ func TestTellKeepsItsDeadline(t *testing.T) {
 		t.Errorf("Tell without an agent = %v after %v, want %v at once", err, took, errNoAgent)
 	}
 	_, getenv := told(t)
-	if took, err := tell(getenv, MaxMessage); err != errDeadline || took < patience || took > 3*patience {
-		t.Errorf("Tell to one that does not read = %v after %v, want %v after %v", err, took, errDeadline, patience)
+	if took, err := tell(getenv, MaxMessage); err != ErrDeadline || took < patience || took > 3*patience {
+		t.Errorf("Tell to one that does not read = %v after %v, want %v after %v", err, took, ErrDeadline, patience)
 	}
 	l, getenv := told(t)
 	raw, err := l.SyscallConn()

@@ -37,7 +37,7 @@ const (
 type Call struct {
 	Operation string
 	Config    string        // the workspace file, absolute; one agent serves one file
-	Timeout   time.Duration // how long the asker will wait
+	Timeout   time.Duration // how long the agent may take
 	Payload   []byte        // a git-credential request
 	Asker     int           // the asking process, where the agent cannot see it for itself; else 0
 }
@@ -57,6 +57,14 @@ const (
 )
 
 var errWire = errors.New("the agent speaks another version of the protocol; stop it with gatepass agent stop")
+
+// timeToAnswer is what the agent is given of the time that its asker waits: it
+// knows why there is no token, and its answer has to arrive before the asker
+// gives up.
+func timeToAnswer(deadline time.Time) time.Duration {
+	left := time.Until(deadline)
+	return left - min(left/8, 500*time.Millisecond)
+}
 
 // AppendCall writes c in the form
 // "gatepass/1 OPERATION TIMEOUT_MS ASKER LENGTH CONFIG\n" and the payload.

@@ -117,8 +117,8 @@ func ended(buf []byte) bool {
 	return bytes.HasPrefix(buf, []byte("\n")) || bytes.Contains(buf, []byte("\n\n"))
 }
 
-// trouble is what a person is told when the agent could not even be asked.
-func trouble(err error) error {
+// Trouble is what a person is told when [agent.Ask] failed with err.
+func Trouble(err error) error {
 	var line *oneline.Error
 	if errors.As(err, &line) {
 		return err

@@ -43,7 +43,7 @@ func (w World) get() int {
 	}
 	reply, err := w.ask(agent.Get, payload, deadline)
 	if err != nil {
-		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(oneline.Line(trouble(err)))}
+		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(oneline.Line(Trouble(err)))}
 	}
 	return w.print(reply)
 }

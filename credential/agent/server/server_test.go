@@ -156,7 +156,7 @@ func TestServerEndsWhenItIsOfNoUse(t *testing.T) {
 		"its socket is gone":      func(w *world) { _ = os.Remove(w.place.Socket) },
 		"its file is gone":        func(w *world) { _ = os.Remove(w.config) },
 		"its directory is gone":   func(w *world) { _ = os.RemoveAll(w.place.Directory) },
-		"no cache is wanted more": func(w *world) { w.write(workspaceFile + "cache: none\n"); w.ask(agent.Get, widgets) },
+		"no cache is wanted more": func(w *world) { w.write(workspaceFile + "cache: none\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
