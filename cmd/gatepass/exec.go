@@ -19,23 +19,27 @@ import (
 const execName = "exec"
 
 const execAbout = `Runs COMMAND with the token of the working directory's repository, or of
---repo and --host, in its environment: GH_TOKEN and GITHUB_TOKEN. Nothing
-is written to disk; but what COMMAND starts inherits it, and other programs
-of the same user can look. It is good until it expires, an hour at most,
-and is not renewed.
+--repo and --host, in its environment as GH_TOKEN. Nothing is written to
+disk; but what COMMAND starts inherits it, and other programs of the same
+user can look. It is good until it expires, an hour at most, and is not
+renewed.
 
 On a host other than github.com, GH_HOST names it; on GitHub Enterprise
-Server, GH_ENTERPRISE_TOKEN and GITHUB_ENTERPRISE_TOKEN hold the token as
-well, which is where gh looks for it there. Of these five variables COMMAND
-has no other values than gatepass's.
+Server, GH_ENTERPRISE_TOKEN holds the token as well, which is where gh looks
+for it there. COMMAND has no other values of these than gatepass's, and no
+GITHUB_TOKEN or GITHUB_ENTERPRISE_TOKEN at all: it must not fall back on a
+token of another scope. For a program that reads only GITHUB_TOKEN, name it
+so yourself, as in the last example.
 
 Standard input, output and error are COMMAND's own, and signals reach it.
 The exit status is COMMAND's: 128+N where signal N ended it, 127 where it
-was not found, 126 where it could not be run.
+was not found, 126 where it could not be run. A script without #! is run by
+/bin/sh.
 
 Examples:
   gatepass exec -- gh pr create --fill
-  gatepass exec --repo acme/widgets --operation read -- gh api repos/acme/widgets`
+  gatepass exec --repo acme/widgets --operation read -- gh api repos/acme/widgets
+  gatepass exec -- sh -c 'GITHUB_TOKEN=$GH_TOKEN exec terraform plan'`
 
 func (w *world) execCommand() *cli.Command {
 	return &cli.Command{
@@ -90,34 +94,34 @@ func notRun(name string, err error) error {
 	return &statusError{126, oneline.Wrap("run "+name, err, "")}
 }
 
-// Where gh and other clients of GitHub look for a token, and gh for its host
-// ("gh help environment"): the first two for github.com and its tenants under
-// ghe.com, the next two for GitHub Enterprise Server.
-var (
-	tokenVariables      = []string{"GH_TOKEN", "GITHUB_TOKEN"}
-	enterpriseVariables = []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
-	hostVariables       = []string{"GH_HOST"}
+// Where gh looks for its host and for a token ("gh help environment"): the
+// first for github.com and its tenants under ghe.com, the second for GitHub
+// Enterprise Server.
+const (
+	hostVariable       = "GH_HOST"
+	tokenVariable      = "GH_TOKEN"
+	enterpriseVariable = "GH_ENTERPRISE_TOKEN"
 )
+
+// takenAway are the variables that the command does not inherit: those that
+// exec may set, and those where gh and other clients look next.
+var takenAway = []string{
+	hostVariable, tokenVariable, enterpriseVariable, "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN",
+}
 
 // withToken returns environ with the token for host, and no other GitHub token.
 func withToken(environ []string, host, token string) []string {
-	ours := slices.Concat(tokenVariables, enterpriseVariables, hostVariables)
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		return slices.Contains(ours, name)
+		return slices.Contains(takenAway, name)
 	})
-	set := func(names []string, value string) {
-		for _, name := range names {
-			env = append(env, name+"="+value)
-		}
-	}
-	set(tokenVariables, token)
+	env = append(env, tokenVariable+"="+token)
 	if host == config.DefaultHost {
 		return env
 	}
-	set(hostVariables, host)
+	env = append(env, hostVariable+"="+host)
 	if !strings.HasSuffix(host, ".ghe.com") {
-		set(enterpriseVariables, token)
+		env = append(env, enterpriseVariable+"="+token)
 	}
 	return env
 }
