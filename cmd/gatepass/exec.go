@@ -139,7 +139,8 @@ func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 	if ctx.Err() != nil {
 		return oneline.New("run "+command.Path, "it was interrupted", "")
 	}
-	if err := command.Start(); err != nil {
+	command, err := start(command)
+	if err != nil {
 		return notRun(command.Path, bare(err))
 	}
 	done := make(chan error, 1)
@@ -154,6 +155,20 @@ func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 			return ended(command.ProcessState, err)
 		}
 	}
+}
+
+// start starts the command, and returns what it started. As execvp(3) does and
+// so env(1) and shells, it gives /bin/sh a file that has leave to be executed and
+// that the kernel knows no way to: a script without "#!".
+func start(command *exec.Cmd) (*exec.Cmd, error) {
+	err := command.Start()
+	if !errors.Is(err, syscall.ENOEXEC) {
+		return command, err
+	}
+	script := exec.Command("/bin/sh", append([]string{command.Path}, command.Args[1:]...)...)
+	script.Env = command.Env
+	script.Stdin, script.Stdout, script.Stderr = command.Stdin, command.Stdout, command.Stderr
+	return script, script.Start()
 }
 
 // bare takes the repeated path out of an error.
