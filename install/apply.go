@@ -13,8 +13,9 @@ import (
 
 // Apply does what the plan says, or nothing: the new files are written beside
 // the old ones under git's own locks, then the shims, and only then the files
-// change places. When a step fails, the ones before it are undone. A file that
-// changed since the plan was made is left alone and reported.
+// change places, and directories of ours that are empty go. When a step fails,
+// the ones before it are undone. A file that changed since the plan was made is
+// left alone and reported.
 func (p *Plan) Apply() (err error) {
 	var u undoing
 	defer func() {
@@ -41,6 +42,9 @@ func (p *Plan) Apply() (err error) {
 		if err := s.clear(); err != nil {
 			return oneline.Wrap("remove the shims in "+s.place.shown, plain(err), "run the command again")
 		}
+	}
+	for _, dir := range p.directories {
+		dir.removeIfEmpty()
 	}
 	return nil
 }
@@ -229,23 +233,13 @@ func makeDirs(r *os.Root, name string, u *undoing) error {
 	return r.Chmod(name, 0o755)
 }
 
-// clear removes shims, and the directory and gatepass's directory around it
-// when nothing is left in them.
+// clear removes shims.
 func (s Shims) clear() error {
 	return s.place.with(func(r *os.Root) error {
 		for _, name := range s.Remove {
 			if err := r.Remove(path.Join(s.place.name, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-		}
-		if len(s.want) > 0 || len(s.Keep) > 0 {
-			return nil
-		}
-		if err := r.Remove(s.place.name); err != nil {
-			return nil // someone put something in: it stays
-		}
-		if parent := path.Dir(s.place.name); path.Base(parent) == "gatepass" {
-			_ = r.Remove(parent) // likewise
 		}
 		return nil
 	})

@@ -12,10 +12,10 @@ import (
 // an event: git then refuses to run any hook.
 const (
 	hookSection  = "hook.gatepass"
-	ownSection   = "gatepass"
 	hooksPathKey = "core.hooksPath"
 	chainKey     = "gatepass.chainHooksPath" // the core.hooksPath that ours stands before
 	beforeKey    = "gatepass.fileBefore"     // what the block was added to, where that cannot be seen any more
+	madeKey      = "gatepass.madeDirectory"  // the outermost directory that New made on the way to a file of ours
 
 	beforeAbsent       = "absent"       // there was no file
 	beforeUnterminated = "unterminated" // its last line had no line break
@@ -54,8 +54,8 @@ type block [][]setting
 func (b block) flat() []setting { return slices.Concat(b...) }
 
 // wanted returns the block for one file. before is one of the before constants,
-// or empty.
-func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, chain, before string) block {
+// or empty; made are the values of madeKey.
+func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, chain, before string, made ...string) block {
 	var b block
 	for _, host := range hosts {
 		b = append(b, credentials(host, commandPath(helper)))
@@ -78,6 +78,9 @@ func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, c
 	}
 	if before != "" {
 		own = append(own, setting{key: beforeKey, value: before})
+	}
+	for _, dir := range made {
+		own = append(own, setting{key: madeKey, value: dir})
 	}
 	if own != nil {
 		b = append(b, own)
@@ -112,7 +115,7 @@ func owned(list []setting, ourDir func(string) bool) block {
 			ahead = append(ahead, []setting{proactive(strings.TrimPrefix(s.section(), "http."))})
 		case s.section() == hookSection:
 			hook = append(hook, s)
-		case s.section() == ownSection:
+		case isOwn(s):
 			own = append(own, s)
 		case s.is(hooksPathKey) && ourDir(s.value):
 			paths = append(paths, s)
@@ -129,13 +132,17 @@ func owned(list []setting, ourDir func(string) bool) block {
 
 // spelled returns a key of ours as we write it; git lists keys in lower case.
 func spelled(key string) string {
-	for _, ours := range []string{hooksPathKey, chainKey, beforeKey} {
+	for _, ours := range []string{hooksPathKey, chainKey, beforeKey, madeKey} {
 		if canonical(key) == canonical(ours) {
 			return ours
 		}
 	}
 	return key
 }
+
+// isOwn tells the variables of the section gatepass that are New's. Others
+// there are the user's.
+func isOwn(s setting) bool { return s.is(chainKey) || s.is(beforeKey) || s.is(madeKey) }
 
 func ourHelper(s setting) bool {
 	return strings.HasPrefix(s.key, "credential.https://") && strings.HasSuffix(canonical(s.key), ".helper") &&
@@ -149,10 +156,10 @@ func overrides(s setting) bool {
 	case "credential":
 		k := canonical(s.key)
 		return strings.HasSuffix(k, ".helper") || strings.HasSuffix(k, ".usehttppath")
-	case "include", "includeif", ownSection:
+	case "include", "includeif":
 		return true
 	}
-	return s.is(hooksPathKey) || s.section() == hookSection
+	return s.is(hooksPathKey) || s.section() == hookSection || isOwn(s)
 }
 
 // inPlace tells whether list holds exactly the wanted settings in one run, with

@@ -10,7 +10,7 @@ import (
 
 // WriteDiff shows the plan: for each configuration file the lines that go and
 // come, as a unified diff without context (what stands around them may be
-// secret), and for each directory of shims the files.
+// secret), and for each directory of shims the files; and the directories that go.
 func (p *Plan) WriteDiff(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range p.Files {
@@ -25,6 +25,9 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 				fmt.Fprintf(&b, "%s %s\n", list.verb, oneline.Escape(s.place.child(name).shown))
 			}
 		}
+	}
+	for _, dir := range p.directories {
+		fmt.Fprintf(&b, "remove %s when nothing else is in it\n", oneline.Escape(dir.path()))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

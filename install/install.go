@@ -18,7 +18,9 @@
 // The end, because git collects helpers in the order of the files and the last
 // value of a variable wins: whatever stood there before is reset or shadowed
 // without being touched, and taking the block out restores the file byte for
-// byte. The text of the block is git's own work (git config).
+// byte. The text of the block is git's own work (git config). What cannot be seen
+// later – the directories that were made, a core.hooksPath that was there – is in
+// a section [gatepass] at its end.
 //
 // Reading goes through "git config -z --list", which is exact. go-git's reader
 // is asked as well, as a second reader of what is about to be written; on its
@@ -122,6 +124,8 @@ type planner struct {
 	hooks   place    // where our shims go
 	hooksIn string   // the same as git will see it
 	oldDirs []string // other directories of ours that the configuration names
+
+	madeDirs, keptDirs []string // directories that New made, and those of them that are needed further
 
 	proactive []string // URLs for which git shows its credential at once
 

@@ -137,7 +137,7 @@ func (pl *planner) locateHooks(path string) error {
 		return err
 	}
 	p, err := hostPlace(path)
-	pl.hooksIn, pl.hooks = path, p.fromAbove()
+	pl.hooksIn, pl.hooks = path, p
 	return cannotUse(path, err)
 }
 
@@ -149,8 +149,7 @@ func (pl *planner) seen(dir string) (place, error) {
 	if pl.Scope == Image {
 		return imagePlace(pl.Root, dir)
 	}
-	p, err := hostPlace(filepath.Clean(dir))
-	return p.fromAbove(), err
+	return hostPlace(filepath.Clean(dir))
 }
 
 // hosts returns the hosts to configure.

@@ -114,17 +114,6 @@ func hostPlace(shown string) (place, error) {
 	return p, err
 }
 
-// fromAbove returns the same place with a base one directory further up, so
-// that the directory it is in can be removed as well.
-func (p place) fromAbove() place {
-	if p.base == "" || path.Dir(p.name) != "." {
-		return p
-	}
-	p.name = path.Join(filepath.Base(p.base), p.name)
-	p.base = filepath.Dir(p.base)
-	return p
-}
-
 // imagePlace resolves a path as seen from inside the image. A link at its end
 // is followed as the image would follow it; links on the way must be relative
 // and stay inside, which [os.Root] sees to.

@@ -20,10 +20,13 @@ type Plan struct {
 	Hosts       []string     `json:"hosts,omitempty"`
 	Helper      string       `json:"helper,omitempty"`
 	GuardBinary string       `json:"guard_binary,omitempty"`
-	Guard       []Choice     `json:"guard,omitempty"` // one for each file
-	Files       []FileChange `json:"files"`           // those that change
-	Hooks       []Shims      `json:"hooks"`           // those that change
-	Notes       []string     `json:"notes,omitempty"` // what a person should know
+	Guard       []Choice     `json:"guard,omitempty"`       // one for each file
+	Files       []FileChange `json:"files"`                 // those that change
+	Hooks       []Shims      `json:"hooks"`                 // those that change
+	Directories []string     `json:"directories,omitempty"` // those that New made, as git sees them: they go where nothing is left in them
+	Notes       []string     `json:"notes,omitempty"`       // what a person should know
+
+	directories []place
 }
 
 // A FileChange is the old and new text of one configuration file.
@@ -83,11 +86,13 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 			return cannotRead(t.file.shown, err)
 		}
 	}
-	b := wanted(pl.plan.Hosts, pl.proactive, pl.helper, pl.guard, kind, pl.hooksIn, chain, before)
+	dirs := pl.directories(t, list, kind)
+	pl.keptDirs = append(pl.keptDirs, dirs...)
+	b := wanted(pl.plan.Hosts, pl.proactive, pl.helper, pl.guard, kind, pl.hooksIn, chain, before, dirs...)
 	if chain != "" {
 		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
 	}
-	if inPlace(withoutBefore(list), withoutBefore(b.flat()), pl.ourDir) {
+	if inPlace(withoutRecord(list), withoutRecord(b.flat()), pl.ourDir) {
 		return nil
 	}
 	text, err := pl.git.add(ctx, base, b)
@@ -126,8 +131,8 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 	return nil
 }
 
-// readConfig reads one configuration file and notes the directories of shims it
-// names.
+// readConfig reads one configuration file and notes the directories it names:
+// those of shims, and those that New made.
 func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, exists bool, list []setting, err error) {
 	content, exists, err = file.read()
 	if err != nil {
@@ -141,6 +146,7 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 			pl.oldDirs = append(pl.oldDirs, s.value)
 		}
 	}
+	pl.madeDirs = append(pl.madeDirs, recorded(list)...)
 	return content, exists, list, err
 }
 
@@ -153,8 +159,9 @@ func (pl *planner) change(file place, kind string, old, text []byte) {
 	pl.plan.Files = append(pl.plan.Files, f)
 }
 
-func withoutBefore(list []setting) []setting {
-	return slices.DeleteFunc(slices.Clone(list), func(s setting) bool { return s.is(beforeKey) })
+// withoutRecord leaves out what only says how it was before.
+func withoutRecord(list []setting) []setting {
+	return slices.DeleteFunc(slices.Clone(list), func(s setting) bool { return s.is(beforeKey) || s.is(madeKey) })
 }
 
 // check makes sure that git reads from text what it reads from base, and then
@@ -223,6 +230,7 @@ func (pl *planner) finish(want map[string]string) (*Plan, error) {
 	if err := pl.addShims(pl.hooks, pl.hooksIn, want); err != nil {
 		return nil, err
 	}
+	shims := []place{pl.hooks}
 	slices.Sort(pl.oldDirs)
 	for _, dir := range slices.Compact(pl.oldDirs) {
 		p, err := pl.seen(dir)
@@ -232,7 +240,9 @@ func (pl *planner) finish(want map[string]string) (*Plan, error) {
 		if err := pl.addShims(p, filepath.Clean(dir), nil); err != nil {
 			return nil, err
 		}
+		shims = append(shims, p)
 	}
+	pl.addDirectories(shims)
 	return pl.plan, nil
 }
 

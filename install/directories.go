@@ -1,0 +1,117 @@
+package install
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// directories returns the values of madeKey for one file: the directories that
+// its block has there while they still lead to something of ours, and those
+// that are to be made now.
+func (pl *planner) directories(t target, list []setting, kind Guard) []string {
+	ends := []place{t.file.parent()}
+	if kind.hooksPath() {
+		ends = append(ends, pl.hooks)
+	}
+	var dirs []string
+	for _, end := range ends {
+		for _, dir := range recorded(list) {
+			if pl.leadsTo(dir, end) {
+				dirs = append(dirs, dir)
+			}
+		}
+		if dir := pl.firstMissing(end); dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+func recorded(list []setting) []string {
+	var dirs []string
+	for _, s := range list {
+		if s.is(madeKey) {
+			dirs = append(dirs, s.value)
+		}
+	}
+	return dirs
+}
+
+func (p place) parent() place { return place{base: p.base, name: path.Dir(p.name)} }
+
+// firstMissing returns the outermost directory on the way to p that is not
+// there, as git sees it, or "". So it does for one that git cannot be told.
+func (pl *planner) firstMissing(p place) (dir string) {
+	_ = p.with(func(r *os.Root) error {
+		for name := p.name; name != "."; name = path.Dir(name) {
+			if _, err := r.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			dir = filepath.Join(p.base, name)
+			if pl.Scope == Image {
+				dir = path.Join("/", name)
+			}
+		}
+		return nil
+	})
+	if CheckPath(dir) != nil {
+		return ""
+	}
+	return dir
+}
+
+// leadsTo tells whether a directory is p or above it.
+func (pl *planner) leadsTo(dir string, p place) bool {
+	d, err := pl.seen(dir)
+	return err == nil && strings.HasPrefix(p.path()+"/", d.path()+"/")
+}
+
+// addDirectories plans to remove the directories that New made and that nothing
+// of ours needs any more.
+func (pl *planner) addDirectories(shims []place) {
+	ends := slices.Clone(shims)
+	for _, t := range pl.targets {
+		ends = append(ends, t.file.parent())
+	}
+	slices.Sort(pl.madeDirs)
+	for _, dir := range slices.Compact(pl.madeDirs) {
+		if slices.Contains(pl.keptDirs, dir) {
+			continue
+		}
+		for _, end := range ends {
+			if pl.leadsTo(dir, end) {
+				pl.addWay(dir, end)
+			}
+		}
+	}
+}
+
+// addWay adds the directories from end up to dir, the innermost first.
+func (pl *planner) addWay(dir string, end place) {
+	outermost, err := pl.seen(dir)
+	if err != nil {
+		return
+	}
+	for at := end.path(); at == outermost.path() || strings.HasPrefix(at, outermost.path()+"/"); at = filepath.Dir(at) {
+		rest := strings.TrimPrefix(at, outermost.path())
+		pl.plan.Directories = append(pl.plan.Directories, filepath.Join(dir, rest))
+		pl.plan.directories = append(pl.plan.directories, place{base: outermost.base, name: path.Join(outermost.name, rest)})
+	}
+}
+
+// removeIfEmpty removes a directory with nothing in it. Where someone put
+// something in, it stays.
+func (p place) removeIfEmpty() {
+	_ = p.with(func(r *os.Root) error {
+		if info, err := r.Lstat(p.name); err != nil || !info.IsDir() {
+			return err
+		}
+		return r.Remove(p.name)
+	})
+}
