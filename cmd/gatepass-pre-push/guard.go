@@ -59,9 +59,6 @@ func (c call) policy() (*config.Workspace, *hooks.RefPolicy, error) {
 	if err != nil {
 		return nil, nil, denied(err)
 	}
-	if err := config.CheckOwner(path); err != nil {
-		return nil, nil, denied(err)
-	}
 	workspace, err := config.Load(path)
 	if err != nil {
 		return nil, nil, denied(err)

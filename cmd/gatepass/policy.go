@@ -103,12 +103,11 @@ func (w *world) policyOf(c *cli.Context) (policy, error) {
 	if err != nil {
 		return policy{}, err
 	}
-	if c.String("config") == "" {
-		if err := config.CheckOwner(path); err != nil {
-			return policy{}, err
-		}
+	load := config.Load
+	if c.String("config") != "" {
+		load = config.LoadDraft
 	}
-	workspace, err := config.Load(path)
+	workspace, err := load(path)
 	if err != nil {
 		return policy{}, err
 	}

@@ -97,9 +97,31 @@ func Path(getenv func(string) string) (string, error) {
 }
 
 // Load reads and checks a workspace file. The error is one line with the file's
-// name and, where it can be told, the line in it. Opening a pipe or a terminal
-// could wait forever, so only a regular file is read.
-func Load(path string) (*Workspace, error) {
+// name and, where it can be told, the line in it. One that somebody else than
+// root and this user can change is refused.
+func Load(path string) (*Workspace, error) { return load(path, trust) }
+
+// LoadDraft is Load for a file that is only looked at: it may be anybody's.
+func LoadDraft(path string) (*Workspace, error) {
+	return load(path, func(string, os.FileInfo) error { return nil })
+}
+
+// Trust returns the error with which [Load] would refuse a file for who can
+// change it.
+func Trust(path string) error {
+	info, err := os.Stat(path)
+	if err == nil {
+		err = trust(path, info)
+	}
+	if err != nil {
+		return unread(path, err)
+	}
+	return nil
+}
+
+// load reads a regular file only: opening a pipe or a terminal could wait
+// forever.
+func load(path string, trust func(string, os.FileInfo) error) (*Workspace, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, oneline.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
 	}
@@ -111,9 +133,16 @@ func Load(path string) (*Workspace, error) {
 		}
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = trust(path, info)
+	}
+	if err != nil {
+		return nil, unread(path, err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, oneline.Wrap("read the workspace file "+path, err, "")
+		return nil, unread(path, err)
 	}
 	w, err := Parse(data)
 	if err != nil {
@@ -121,6 +150,14 @@ func Load(path string) (*Workspace, error) {
 	}
 	w.Path = path
 	return w, nil
+}
+
+// unread wraps an error of the system's; what says it all already stays.
+func unread(path string, err error) error {
+	if _, ok := errors.AsType[*oneline.Error](err); ok {
+		return err
+	}
+	return &oneline.Error{What: "read the workspace file " + path, Why: bare(err), Err: err}
 }
 
 // bare takes the repeated path out of a file error.

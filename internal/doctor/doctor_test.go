@@ -195,17 +195,3 @@ func TestMessagesOfPrograms(t *testing.T) {
 		t.Errorf("firstOf = %q, want one line without the password", got)
 	}
 }
-
-func FuzzQuote(f *testing.F) {
-	f.Add("it's")
-	f.Add("a b$(x)")
-	f.Fuzz(func(t *testing.T, s string) {
-		if strings.ContainsRune(s, 0) {
-			return
-		}
-		out, err := exec.Command("/bin/sh", "-c", "printf %s "+quote(s)).Output()
-		if err != nil || string(out) != s {
-			t.Errorf("sh reads quote(%q) as %q, %v", s, out, err)
-		}
-	})
-}

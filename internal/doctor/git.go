@@ -75,7 +75,7 @@ func unset(s gitconfig.Setting) string {
 	if file == "" {
 		return "leave " + s.Key + " out of the command line and of GIT_CONFIG_* variables"
 	}
-	return "git config --file " + quote(file) + " --unset-all " + quote(s.Key)
+	return "git config --file " + oneline.Quote(file) + " --unset-all " + oneline.Quote(s.Key)
 }
 
 // unsetValue is unset for one of several values.
@@ -83,7 +83,7 @@ func unsetValue(s gitconfig.Setting) string {
 	if s.File() == "" {
 		return unset(s)
 	}
-	return unset(s) + " " + quote("^"+literal(s.Value)+"$")
+	return unset(s) + " " + oneline.Quote("^"+literal(s.Value)+"$")
 }
 
 // literal escapes a value for git's extended regular expressions.
@@ -96,15 +96,4 @@ func literal(value string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// quote returns s as one word of a shell, plain where it can be.
-func quote(s string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -3,6 +3,7 @@ package oneline
 import (
 	"errors"
 	"io/fs"
+	"os/exec"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -49,6 +50,20 @@ func FuzzEscape(f *testing.F) {
 		}
 		if again := Escape(got); again != got {
 			t.Errorf("Escape(Escape(%q)) = %q, want %q", s, again, got)
+		}
+	})
+}
+
+func FuzzQuote(f *testing.F) {
+	f.Add("it's")
+	f.Add("a b$(x)")
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.ContainsRune(s, 0) {
+			return
+		}
+		out, err := exec.Command("/bin/sh", "-c", "printf %s "+Quote(s)).Output()
+		if err != nil || string(out) != s {
+			t.Errorf("sh reads Quote(%q) as %q, %v", s, out, err)
 		}
 	})
 }
