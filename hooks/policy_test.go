@@ -211,10 +211,14 @@ func TestMatchingDoesNotRunAway(t *testing.T) {
 	} {
 		policy := mustCompile(t, Entry{Ref: pattern})
 		for _, ref := range []string{"refs/heads/" + strings.Repeat("a", 1000) + "b/b", "refs/heads/" + strings.Repeat("a/", 500) + "bc/b", "refs/heads/" + strings.Repeat("aaaaaaaa/", 110) + "c/b"} {
-			start := time.Now()
-			policy.Matching(ref)
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("%q against %.30q… took %v, want under a second", pattern, ref, took)
+			best := time.Hour
+			for tries := 0; tries < 5 && best > time.Second; tries++ { // the machine may stall
+				start := time.Now()
+				policy.Matching(ref)
+				best = min(best, time.Since(start))
+			}
+			if best > time.Second {
+				t.Errorf("%q against %.30q… took %v, want under a second", pattern, ref, best)
 			}
 		}
 	}
