@@ -162,6 +162,9 @@ func (pl *planner) hosts() ([]string, error) {
 		return nil, err
 	}
 	if w == nil {
+		if pl.Scope != Image { // there it may be mounted later
+			pl.plan.Notes = append(pl.plan.Notes, "there is no "+config.DefaultPath+" yet: until it is written, git gets no token and nothing can be pushed")
+		}
 		return []string{config.DefaultHost}, nil
 	}
 	return canonicalHosts(w.Hosts)
