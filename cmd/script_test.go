@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ func TestScripts(t *testing.T) {
 		t.Skipf("missing: git: %v", err)
 	}
 	t.Logf("%s", version)
+	// No workspace file is trusted that the group can write to, and scripts write
+	// theirs by the umask.
+	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	root := scratch(t)
 	bin := programs(t, root)
 	testscript.Run(t, testscript.Params{

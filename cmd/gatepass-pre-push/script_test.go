@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gatepass/gatepass/hooks"
@@ -21,6 +22,9 @@ import (
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
 func TestMain(m *testing.M) {
+	// No workspace file is trusted that the group can write to, and scripts write
+	// theirs by the umask.
+	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	commands := map[string]func(){"gatepass-pre-push": main, "pre-rebase": main}
 	if os.Getenv(binVariable) != "" {
 		commands = nil

@@ -9,12 +9,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	// No workspace file is trusted that the group can write to, and scripts write
+	// theirs by the umask.
+	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	testscript.Main(m, map[string]func(){"gatepass": main})
 }
 

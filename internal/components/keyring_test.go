@@ -6,7 +6,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,9 @@ func needKeyring(t *testing.T) {
 	t.Helper()
 	if _, err := (secretService{}).Find(t.Context()); err != nil {
 		t.Skip("missing: Secret Service: ", err)
+	}
+	if _, err := user.LookupId(strconv.Itoa(os.Getuid())); err != nil {
+		t.Skip("missing: an entry in /etc/passwd, without which dbus-daemon does not start: ", err)
 	}
 }
 
