@@ -154,7 +154,7 @@ func (o *creation) destination(c *cli.Context) error {
 	}
 	o.flow.KeyGoes = address(named)
 	if c.String("store") != "" {
-		o.given = " --store " + word(named)
+		o.given = " --store " + oneline.Quote(named)
 	}
 	if o.keyTo = c.String("key-to"); o.keyTo == "" {
 		return nil
@@ -186,17 +186,6 @@ func address(named string) string {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host + u.Path
-}
-
-// word is text as one word of a shell, plain where it can be.
-func word(text string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
-	}
-	if text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
-		return text
-	}
-	return quoted(text)
 }
 
 // prepare finds out all that would be too late to find out once GitHub has made

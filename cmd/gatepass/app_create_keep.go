@@ -70,14 +70,14 @@ func (o *creation) rescue(made mint.Made, kept issuing.Credentials, why error) e
 	e := &unkeptError{app: made.Name, why: why}
 	options := o.given
 	if o.github != mint.DefaultGitHub {
-		options += " --github-url " + word(o.github)
+		options += " --github-url " + oneline.Quote(o.github)
 	}
 	if o.mode == store.Replace || errors.Is(why, store.ErrExists) {
 		options += " --force"
 	}
-	add := "gatepass app add --app-client-id " + word(kept.ID)
+	add := "gatepass app add --app-client-id " + oneline.Quote(kept.ID)
 	if kept.Signer != "" {
-		e.where, e.command = "its key is in "+o.flow.KeyGoes, add+" --signer "+word(kept.Signer)+options
+		e.where, e.command = "its key is in "+o.flow.KeyGoes, add+" --signer "+oneline.Quote(kept.Signer)+options
 		return e
 	}
 	path, err := o.rescueFile(made)
@@ -87,9 +87,9 @@ func (o *creation) rescue(made mint.Made, kept issuing.Credentials, why error) e
 		return e
 	}
 	e.file, e.where = true, "its only key is in "+path+" (mode 0600)"
-	e.command = add + " --private-key-file " + word(path) + options
+	e.command = add + " --private-key-file " + oneline.Quote(path) + options
 	if o.kms != nil {
-		e.command = "gatepass app key import --private-key-file " + word(path) + " --to " + word(o.keyTo) + " && " + add + " --signer " + word(o.keyTo) + options
+		e.command = "gatepass app key import --private-key-file " + oneline.Quote(path) + " --to " + oneline.Quote(o.keyTo) + " && " + add + " --signer " + oneline.Quote(o.keyTo) + options
 	}
 	return e
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -143,7 +144,7 @@ func TestAppCreateReplacesByForce(t *testing.T) {
 	again := w.start("--no-browser", "--force", "--store", "file://"+w.dir)
 	w.person().create(again.address, "another")
 	out, errs, status = again.wait()
-	if status != 0 || !strings.Contains(out, "then run: gatepass app discover --prune --store file://"+w.dir+"\n") {
+	if status != 0 || !strings.Contains(out, "then run: gatepass app discover --prune --store "+oneline.Quote("file://"+w.dir)+"\n") {
 		t.Errorf("create --force = %d, %q, %q, want a new App and the old installations gone", status, out, errs)
 	}
 	if id := w.keeps()["config/github/app-client-id"]; id == old || id != w.Apps()[1].ClientID {

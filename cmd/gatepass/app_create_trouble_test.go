@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -75,7 +76,7 @@ func writeText(t *testing.T, path, text string) {
 	}
 }
 
-var rescued = regexp.MustCompile(`its only key is in (/\S+) \(mode 0600\)`)
+var rescued = regexp.MustCompile(`its only key is in (/.+) \(mode 0600\)`)
 
 // A store that breaks once GitHub has made the App costs no key.
 func TestAppCreateRescuesTheKey(t *testing.T) {
@@ -89,7 +90,7 @@ func TestAppCreateRescuesTheKey(t *testing.T) {
 
 	app := w.Apps()[0]
 	path := filepath.Join(w.home, "gatepass-acme.private-key-2.pem")
-	add := "gatepass app add --app-client-id " + app.ClientID + " --private-key-file " + path + " --store file://" + w.dir + " --github-url " + w.URL()
+	add := "gatepass app add --app-client-id " + app.ClientID + " --private-key-file " + oneline.Quote(path) + " --store " + oneline.Quote("file://"+w.dir) + " --github-url " + w.URL()
 	oneLine(t, "a broken store", errs, status, "keep the new App gatepass-acme: ", path+" (mode 0600)", add+", and delete that file")
 	if strings.Contains(out, "ready") || strings.Contains(last.text, "ready") || !strings.Contains(last.text, "gatepass-acme is made, but not set up") || !strings.Contains(last.text, path) {
 		t.Errorf("stdout is %q and the last page\n%s\nwant no success, and where the key is", out, last.text)

@@ -140,7 +140,7 @@ func TestAppKeyCheckFails(t *testing.T) {
 	w := newAppWorld(t)
 	w.variables = []string{"GOOGLE_APPLICATION_CREDENTIALS=/does/not/exist", "AZURE_TOKEN_CREDENTIALS=none"} // nobody is asked
 	open := filepath.Join(t.TempDir(), "open.pem")
-	if err := os.WriteFile(open, nil, 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.Chmod(open, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	id := []string{"--app-client-id", w.app.ClientID}

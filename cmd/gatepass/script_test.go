@@ -77,6 +77,8 @@ func setUp(env *testscript.Env, git string) error {
 	env.Setenv("NEW", path("git-2.55"))
 	env.Setenv("BOTH", path("git-2.55", "git-2.39"))
 	env.Setenv("GATEPASS", gatepass)
+	env.Setenv("HELPER", helperOf(env.WorkDir, "bin"))
+	env.Setenv("OTHER_HELPER", helperOf(env.WorkDir, "other"))
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("GIT_CONFIG_SYSTEM", filepath.Join(env.WorkDir, "system-gitconfig"))
 	env.Setenv("GATEPASS_CONFIG", filepath.Join(env.WorkDir, "workspace.yaml"))
@@ -84,6 +86,16 @@ func setUp(env *testscript.Env, git string) error {
 		return err
 	}
 	return writeUnless(filepath.Join(env.WorkDir, "workspace.yaml"), "hosts: [github.com]\n")
+}
+
+// helperOf is how git is told of the helper in a directory: quoted where the
+// path has a blank, as that of a temporary directory may.
+func helperOf(workDir, dir string) string {
+	path := filepath.Join(workDir, dir, "git-credential-gatepass")
+	if strings.Contains(path, " ") {
+		return "/'" + path[1:] + "'"
+	}
+	return path
 }
 
 // exits runs a program that must end with an exact status: exits 2 gatepass x.

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // house makes a directory that only this user can write to, whatever the umask,
@@ -61,7 +63,7 @@ func TestLoadTrustsWhatOnlyRootAndItsReaderCanWrite(t *testing.T) {
 	_, path := house(t)
 	for mode, want := range map[os.FileMode]string{
 		0o600: "", 0o644: "", 0o444: "",
-		0o660: "others can write to it (mode 0660); run chmod go-w " + path,
+		0o660: "others can write to it (mode 0660); run chmod go-w " + oneline.Quote(path),
 		0o602: "mode 0602",
 		0o777: "metadata,umask=22",
 	} {
@@ -70,7 +72,7 @@ func TestLoadTrustsWhatOnlyRootAndItsReaderCanWrite(t *testing.T) {
 	}
 	change(t, path, 0o600)
 	give(t, path, 12345)
-	loads(t, path, "it belongs to user 12345, who is neither root nor you; run chown root "+path)
+	loads(t, path, "it belongs to user 12345, who is neither root nor you; run chown root "+oneline.Quote(path))
 	give(t, path, nobody)
 	loads(t, path, "its owner has no number in this container")
 }
@@ -83,7 +85,7 @@ func TestLoadTrustsNoDirectoryOpenToAll(t *testing.T) {
 		0o755:                 "",
 		0o775:                 "",
 		0o777 | os.ModeSticky: "",
-		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod o-w " + dir,
+		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod o-w " + oneline.Quote(dir),
 		0o703:                 "is open to all (mode 0703)",
 		0o770 | os.ModeSetgid: "",
 		0o777 | os.ModeSetgid: "is open to all",

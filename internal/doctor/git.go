@@ -43,7 +43,10 @@ func run(ctx context.Context, dir string, environ []string, program string, args
 	cmd := exec.CommandContext(ctx, program, args...)
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environ, &out, &errs
-	cmd.WaitDelay = 500 * time.Millisecond // to read what an ended program has said, on a machine that stalls
+	// To read what an ended program has said takes long on a machine that stalls;
+	// after the deadline nothing is waited for.
+	cmd.WaitDelay = 500 * time.Millisecond
+	cmd.Cancel = func() error { cmd.WaitDelay = lateness / 2; return cmd.Process.Kill() }
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:

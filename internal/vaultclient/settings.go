@@ -87,7 +87,11 @@ func fixed(what, key, text, workspace string) (string, error) {
 		return "", oneline.New(what, "a placeholder stands in "+key, "only {workspace} can stand there; the others stand in the path")
 	}
 	full, err := t.Expand(credential.Request{})
-	if err == nil && !isPrintable(full) {
+	shown := full
+	if strings.HasSuffix(key, "_file") { // a path may hold a blank
+		shown = strings.ReplaceAll(full, " ", "")
+	}
+	if err == nil && !isPrintable(shown) {
 		return "", oneline.New(what, key+" has blanks or control characters", "")
 	}
 	return full, err

@@ -28,7 +28,7 @@ func isolate(t *testing.T) {
 
 func writeFile(t *testing.T, text string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
+	path := filepath.Join(t.TempDir(), "a file")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

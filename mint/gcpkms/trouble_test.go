@@ -238,6 +238,9 @@ func TestMetadataServer(t *testing.T) {
 func TestProgramThatPrintsATokenAndMore(t *testing.T) {
 	s := serve(t, &double{}, one)
 	dir := t.TempDir()
+	if strings.Contains(dir, " ") {
+		t.Skip("the client library splits the command at blanks: ", dir)
+	}
 	program, path := filepath.Join(dir, "tokens"), filepath.Join(dir, "account.json")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 'warning: {\"id_token\":\"eyJ0.eyJ1.c2ln\"}'\n"), 0o700); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ func writeKey(t *testing.T, mode os.FileMode) (path string) {
 	}
 	path = filepath.Join(t.TempDir(), "key.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	if err := os.WriteFile(path, text, mode); err != nil {
+	if err := errors.Join(os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
 	return path

@@ -52,7 +52,7 @@ func newGits(t *testing.T, workspace string) *gits {
 		"GIT_TERMINAL_PROMPT=0", "GORACE=atexit_sleep_ms=0",
 	}
 	g.git("init", "-q", "work")
-	g.git("config", "--global", "credential.helper", self)
+	g.git("config", "--global", "credential.helper", "!'"+self+"'")
 	g.git("config", "--global", "credential.useHttpPath", "true")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := g.run(ctx, &Server{})
