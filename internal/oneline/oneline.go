@@ -79,9 +79,6 @@ func (j joined) Unwrap() []error { return j }
 // escape: control characters, line breaks, invalid UTF-8, and the invisible
 // and direction-changing characters that make text look like other text.
 func Escape(s string) string {
-	if !needsEscape(s) {
-		return s
-	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
@@ -97,20 +94,6 @@ func Escape(s string) string {
 		s = s[size:]
 	}
 	return b.String()
-}
-
-func needsEscape(s string) bool {
-	for i, r := range s {
-		if r == utf8.RuneError {
-			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
-				return true
-			}
-		}
-		if !printable(r) {
-			return true
-		}
-	}
-	return false
 }
 
 // printable is unicode.IsPrint: letters, marks, numbers, punctuation, symbols

@@ -19,6 +19,7 @@ func TestErrorSaysWhatWhyAndWhatToDo(t *testing.T) {
 		{"nothing to do", New("read token", "access denied", ""), "read token: access denied"},
 		{"the reason is an error", Wrap("open", fs.ErrNotExist, "create it"), "open: file does not exist; create it"},
 		{"a reason hides the error below", &Error{What: "a", Why: "b", Err: fs.ErrNotExist}, "a: b"},
+		{"no reason at all", New("no workspace file", "", "write one"), "no workspace file; write one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := c.err.Error(); got != c.want {
@@ -36,6 +37,39 @@ func TestLineIsOneLine(t *testing.T) {
 	want := `gatepass: a\nfatal: fake\x1b[31m\u202e\xff` + "\n"
 	if got != want {
 		t.Errorf("Line = %q, want %q", got, want)
+	}
+}
+
+func TestEscapeLeavesWhatCanBeRead(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                   "",
+		"a plain line":       "a plain line",
+		"Grüße an 東京":        "Grüße an 東京",
+		"Grüße\nan 東京":       `Grüße\nan 東京`,
+		"ma\u202ein":         `ma\u202ein`,
+		"half \xe6 a rune":   `half \xe6 a rune`,
+		"\ufffd, as sent":    "\ufffd, as sent",
+		"\ufffd and\x00more": "\ufffd and\\x00more",
+	} {
+		if got := Escape(in); got != want {
+			t.Errorf("Escape(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestJoinKeepsEveryError(t *testing.T) {
+	if err := Join(nil, nil); err != nil {
+		t.Errorf("Join(nil, nil) = %v, want nil", err)
+	}
+	err := Join(fs.ErrNotExist, nil, New("read", "denied", "ask"))
+	if want := "file does not exist / read: denied; ask"; err.Error() != want {
+		t.Errorf("Join = %q, want %q", err, want)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("errors.Is(%v, fs.ErrNotExist) = false, want true", err)
+	}
+	if said, ok := errors.AsType[*Error](err); !ok || said.Do != "ask" {
+		t.Errorf("errors.AsType(%v) = %v, %v; want what says ask", err, said, ok)
 	}
 }
 
