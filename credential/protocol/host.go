@@ -57,7 +57,7 @@ func validName(name string) bool {
 	if strings.HasPrefix(name, "[") {
 		return validIPv6(name)
 	}
-	if name == "" || len(name) > 253 {
+	if len(name) > 253 {
 		return false
 	}
 	for label := range strings.SplitSeq(name, ".") {

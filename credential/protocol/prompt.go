@@ -80,9 +80,6 @@ func parsePromptURL(url string) (Request, error) {
 // unescape undoes git's percent-encoding (2.48.1 and later). An escape that
 // stands for a control character is refused.
 func unescape(s string) (string, bool) {
-	if !strings.Contains(s, "%") {
-		return s, true
-	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {

@@ -17,9 +17,9 @@ func (r Request) Repository() (owner, name string, ok bool) {
 	if i := strings.Index(path, "/info/lfs"); i >= 0 && endsSegment(path[i+len("/info/lfs"):]) {
 		path = path[:i]
 	}
-	owner, name, found := strings.Cut(path, "/")
+	owner, name, _ = strings.Cut(path, "/")
 	name = strings.TrimSuffix(strings.TrimSuffix(name, ".git"), ".wiki")
-	if !found || !validOwner(owner) || !validRepo(name) {
+	if !validOwner(owner) || !validRepo(name) {
 		return "", "", false
 	}
 	return FoldASCII(owner), FoldASCII(name), true

@@ -22,12 +22,19 @@ func TestParseRequest(t *testing.T) {
 		{"an authtype erase", "protocol=https\nhost=h\nauthtype=Basic\ncredential=eA==\n\n", Request{Protocol: "https", Host: "h", Secret: "eA==", Scheme: "Basic", HasSecret: true}},
 		{"an empty user", "protocol=https\nhost=h\nusername=\npassword=\n\n", Request{Protocol: "https", Host: "h", HasUsername: true, HasSecret: true}},
 		{"unknown keys", "protocol=https\nhost=h\nfoo=bar\nbaz[]=1\n\n", Request{Protocol: "https", Host: "h"}},
+		{"several server headers, one with a tab", "protocol=https\nhost=h\nwwwauth[]=Basic\trealm=a\nwwwauth[]=Bearer\n\n", Request{Protocol: "https", Host: "h"}},
+		{"as long as a line can be", "protocol=https\nhost=h\nx=" + strings.Repeat("a", MaxLine-3) + "\n\n", Request{Protocol: "https", Host: "h"}},
+		{"state alone", "capability[]=state\ncapability[]=tomorrow\nprotocol=https\nhost=h\n\n", Request{Protocol: "https", Host: "h", Multi: true}},
+		{"authtype alone", "capability[]=authtype\ncapability[]=tomorrow\nprotocol=https\nhost=h\n\n", Request{Protocol: "https", Host: "h", AuthType: true}},
 		{"an emptied list", "protocol=https\nhost=h\ncapability[]=authtype\ncapability[]=\nstate[]=a\nstate[]=\n\n", Request{Protocol: "https", Host: "h"}},
 		{"the default port", "protocol=https\nhost=GitHub.com:443\n\n", Request{Protocol: "https", Host: "github.com"}},
 		{"another port", "protocol=https\nhost=GitHub.com:8443\n\n", Request{Protocol: "https", Host: "github.com:8443"}},
 		{"IPv6", "protocol=https\nhost=[::1]:8443\n\n", Request{Protocol: "https", Host: "[::1]:8443"}},
 		{"a url line", "url=https://u@github.com/acme/widgets.git\n\n", Request{Protocol: "https", Host: "github.com", Path: "acme/widgets.git", Username: "u", HasUsername: true}},
 		{"a url line that agrees", "protocol=https\nhost=github.com\nurl=https://github.com/\n\n", Request{Protocol: "https", Host: "github.com"}},
+		{"a url line and the same user", "username=u\nurl=https://u@h/\n\n", Request{Protocol: "https", Host: "h", Username: "u", HasUsername: true}},
+		{"a url line without the user", "username=u\nurl=https://h/\n\n", Request{Protocol: "https", Host: "h", Username: "u", HasUsername: true}},
+		{"a url line with an empty user", "url=https://@h/\n\n", Request{Protocol: "https", Host: "h", HasUsername: true}},
 		{"another scheme", "protocol=http\nhost=h\n\n", Request{Protocol: "http", Host: "h"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -55,7 +62,10 @@ func TestParseRequestRefuses(t *testing.T) {
 		"a carriage return in a server header": ok + "wwwauth[]=a\rb\n\n",
 		"CRLF lines":                           "protocol=https\r\nhost=github.com\r\n\r\n",
 		"NUL":                                  ok + "path=a\x00b\n\n",
+		"a key that begins with NUL":           ok + "\x00path=a\n\n",
 		"an escape":                            ok + "path=a\x1bb\n\n",
+		"DEL":                                  ok + "path=a\x7fb\n\n",
+		"one letter more than a line has":      ok + "x=" + strings.Repeat("a", MaxLine-2) + "\n\n",
 		"a long line (the fix of 2.41)":        ok + "wwwauth[]=" + strings.Repeat("a", MaxLine) + "host=evil\n\n",
 		"a trailing dot":                       "protocol=https\nhost=github.com.\n\n",
 		"a decoded slash":                      "protocol=https\nhost=github.com/evil\n\n",
@@ -70,11 +80,13 @@ func TestParseRequestRefuses(t *testing.T) {
 		"letters outside ASCII":                "protocol=https\nhost=gıthub.com\n\n",
 		"a url that disagrees":                 ok + "url=https://evil.example/\n\n",
 		"a url with escapes":                   "url=https://github.com%2f@evil/\n\n",
+		"a host and a url with escapes":        ok + "url=https://github.com/a%2fb\n\n",
+		"a host and a url with a password":     ok + "url=https://u:p@github.com/\n\n",
 		"a url with a password":                "url=https://u:p@github.com/\n\n",
 		"a url without a scheme":               "url=github.com\n\n",
 		"a url and another user":               "username=a\nurl=https://b@github.com/\n\n",
 		"password and credential":              ok + "password=a\ncredential=b\n\n",
-		"more than a request can be":           ok + strings.Repeat("a=b\n", MaxRequest),
+		"more than a request can be":           ok + strings.Repeat("wwwauth[]=a\n", MaxRequest/12),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := ParseRequest([]byte(text)); err == nil {
@@ -94,6 +106,9 @@ func TestRepositoryTakesOffWhatGitAdds(t *testing.T) {
 		"acme/widgets/info/lfs/objects/batch": "acme/widgets",
 		"acme/widgets.wiki.git":               "acme/widgets",
 		"acme/info":                           "acme/info",
+		"acme/widgets#readme":                 "acme/widgets",
+		"acme/widgets#a?b":                    "acme/widgets",
+		"a-b/c":                               "a-b/c",
 		"a_b/c.d-e_f":                         "a_b/c.d-e_f",
 		"":                                    "",
 		"acme":                                "",
@@ -110,6 +125,17 @@ func TestRepositoryTakesOffWhatGitAdds(t *testing.T) {
 		"acme/widgets/info/lfs//objects":      "",
 		`acme/widgets?\..`:                    "",
 		"acme/widgets?a=%2e":                  "",
+		"acme/widgets#..":                     "",
+		"acme/widgets?/./a":                   "",
+		"acme/..git":                          "", // "." and ".." once ".git" is off
+		"acme/...git":                         "",
+		"acme/...wiki.git":                    "",
+		"/widgets":                            "",
+		"/info/lfs":                           "",
+		"ac.me/widgets":                       "",
+		"@cme/widgets":                        "",
+		"acme/@widgets":                       "",
+		"acme/wid gets":                       "",
 		"acme/widgets?a..b":                   "acme/widgets",
 		`acme\widgets`:                        "",
 		"acme/widgets/info/lfsx":              "",
@@ -124,6 +150,19 @@ func TestRepositoryTakesOffWhatGitAdds(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("Repository(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestRepositoryIsNoLongerThanGitHubAllows(t *testing.T) {
+	owner, name := strings.Repeat("o", 39), strings.Repeat("n", 100)
+	for path, want := range map[string]bool{
+		owner + "/" + name + ".git": true,
+		owner + "o/" + name:         false,
+		owner + "/" + name + "n":    false,
+	} {
+		if _, _, ok := (Request{Path: path}).Repository(); ok != want {
+			t.Errorf("Repository(%q) ok = %v, want %v", path, ok, want)
 		}
 	}
 }

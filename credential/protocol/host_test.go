@@ -1,0 +1,50 @@
+package protocol
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCanonicalHost(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	longest := strings.Repeat(label+".", 3) + strings.Repeat("b", 61)
+	for host, want := range map[string]string{
+		"github.com":         "github.com",
+		"GitHub.com":         "github.com",
+		"A.example":          "a.example",
+		"Z.example":          "z.example",
+		"0-9.a_z":            "0-9.a_z",
+		"10.0.0.9":           "10.0.0.9",
+		"h:1":                "h:1",
+		"h:443":              "h",
+		"h:4430":             "h:4430",
+		"h:65535":            "h:65535",
+		"[::]":               "[::]",
+		"[FE80::a9F]:443":    "[fe80::a9f]",
+		"[::ffff:10.0.0.9]":  "[::ffff:10.0.0.9]",
+		"[::1]:8443":         "[::1]:8443",
+		label + ".example":   label + ".example",
+		longest:              longest,
+		"[" + ipv6(45) + "]": "[" + ipv6(45) + "]",
+	} {
+		if got, ok := CanonicalHost(host); !ok || got != want {
+			t.Errorf("CanonicalHost(%q) = %q, %v, want %q", host, got, ok, want)
+		}
+	}
+	for _, host := range []string{
+		"", ".", "a..b", "github.com.", ".github.com", "-a", "a-", "a.-b", "a-.b", "gıthub.com", "\u212aeys.example",
+		"@b", "a/b", "a:b", "a@b", "a[b", "a`b", "a{b", "a b", "a%b", "a\x00b",
+		"h:", "h:0", "h:0443", "h:65536", "h:99999", "h:100000", "h:4/3", "h:44:", "h:+1", "h:443:443",
+		"h:18446744073709552059", // 2^64+443: it has to be counted before it is added up
+		"[", "[]", "[:]", "[::1", "[abc]", "[g::]", "[::g]", "[::G]", "[::/]", "[::@]", "[::`]", "[::1%25eth0]", "[[::1]]",
+		"[::1]x", "[::1]443", "[::1]:", "[::1]:0", "[::1]:65536", "[::1]]", "[::1]:443:443",
+		label + "a.example", longest + "b", "[" + ipv6(46) + "]",
+	} {
+		if got, ok := CanonicalHost(host); ok {
+			t.Errorf("CanonicalHost(%q) = %q, want none", host, got)
+		}
+	}
+}
+
+// ipv6 is what has the letters of an address, n of them.
+func ipv6(n int) string { return strings.Repeat("0", n-2) + "::" }
