@@ -78,8 +78,8 @@ func TestGetFailsWithOneLineAndQuit(t *testing.T) {
 		return Token{}, errors.New("no\nluck\x1b[2J")
 	})}
 	a := r.Get(t.Context(), parse(t, "protocol=https", "host=github.com"))
-	if string(a.Stdout) != "quit=1\n" || strings.Count(a.Stderr, "\n") != 1 || strings.Contains(a.Stderr, "\x1b") {
-		t.Errorf("Get = %q, %q, want quit=1 and one plain line", a.Stdout, a.Stderr)
+	if want := `gatepass: no\nluck\x1b[2J` + "\n"; string(a.Stdout) != "quit=1\n" || a.Stderr != want {
+		t.Errorf("Get = %q, %q, want quit=1 and %q", a.Stdout, a.Stderr, want)
 	}
 }
 
@@ -92,6 +92,13 @@ func TestGetIsSilentWhereItIsNotAsked(t *testing.T) {
 	}
 	if a := r.Get(t.Context(), parse(t, "protocol=http", "host=github.com")); len(a.Stdout) > 0 {
 		t.Errorf("Get(http) = %q, want silence", a.Stdout)
+	}
+	if got := attributes(t, r.Get(t.Context(), parse(t, "protocol=https", "host=GitHub.com:443"))); got["password"] != "ghs_x" {
+		t.Errorf("Get(GitHub.com:443) = %v, want the token: it is the same host", got)
+	}
+	r.Source = OnlyHosts(fixed(NewToken("ghs_x", expiry)), "github.com", "no host", "")
+	if a := r.Get(t.Context(), Request{Protocol: "https", Host: "also none"}); len(a.Stdout) > 0 {
+		t.Errorf("Get of what is no host = %q, want silence", a.Stdout)
 	}
 }
 
@@ -156,6 +163,9 @@ func TestEraseDropsOnlyTheTokenItNames(t *testing.T) {
 		{"the cached token", []string{"username=x-access-token", "password=tok-1"}, "tok-2"},
 		{"the cached credential", []string{"authtype=Basic", "credential=" + basic("tok-1")}, "tok-2"},
 		{"another token", []string{"password=tok-0"}, "tok-1"},
+		{"the cached token as a bearer's", []string{"authtype=Bearer", "credential=tok-1"}, "tok-2"},
+		{"a bearer token that reads like a login", []string{"authtype=Bearer", "credential=" + basic("tok-1")}, "tok-1"},
+		{"what is no base64", []string{"authtype=Basic", "credential=tok-1 "}, "tok-1"},
 		{"another credential", []string{"authtype=basic", "credential=" + basic("tok-0")}, "tok-1"},
 		{"an empty password", []string{"username=", "password="}, "tok-1"},
 		{"no password", nil, "tok-2"},
@@ -178,79 +188,99 @@ func TestPasswordAnswersAskpass(t *testing.T) {
 	if a := good.Password(t.Context(), widgets); string(a.Stdout) != "ghs_x\n" || a.Exit != 0 {
 		t.Errorf("Password = %+v, want the token and exit 0", a)
 	}
-	bad := Responder{Source: OnlyHosts(fixed(NewToken("ghs_x", expiry)))}
-	if a := bad.Password(t.Context(), widgets); len(a.Stdout) > 0 || a.Stderr != "" || a.Exit != 1 {
-		t.Errorf("Password = %+v, want nothing and exit 1", a)
+	for name, src := range map[string]Source{
+		"no host":               OnlyHosts(fixed(NewToken("ghs_x", expiry))),
+		"the word for no value": fixed(NewToken("null", expiry)),
+		"two lines":             fixed(NewToken("ghs_x\nghs_y", expiry)),
+	} {
+		r := Responder{Source: src}
+		if a := r.Password(t.Context(), widgets); len(a.Stdout) > 0 || a.Stderr != "" || a.Exit != 1 {
+			t.Errorf("%s: Password = %+v, want nothing and exit 1", name, a)
+		}
 	}
 }
 
 func TestAUserNameFromAServerCannotBreakTheAnswer(t *testing.T) {
-	tok := NewToken("ghs_x", expiry)
-	for _, name := range []string{"a\npassword=evil", "a\x00", "ü"} {
-		tok.Username = name
+	for _, c := range []struct {
+		name     string
+		authtype bool
+		refused  bool
+	}{
+		{"a\npassword=evil", false, true},
+		{"\npassword=evil", true, true},
+		{"a\x00", false, true},
+		{"a\x7f", false, true},
+		{"ü", false, true},
+		{"a:b", true, true}, // "a", with the password "b:ghs_x"
+		{"a:b", false, false},
+		{"a b~", true, false},
+	} {
+		tok := NewToken("ghs_x", expiry)
+		tok.Username = c.name
 		r := Responder{Source: fixed(tok)}
-		if a := r.Get(t.Context(), parse(t, "protocol=https", "host=github.com")); string(a.Stdout) != "quit=1\n" {
-			t.Errorf("Get with user %q = %q, want quit=1", name, a.Stdout)
+		a := r.Get(t.Context(), Request{Protocol: "https", Host: "github.com", AuthType: c.authtype})
+		if refused := string(a.Stdout) == "quit=1\n"; refused != c.refused {
+			t.Errorf("Get with user %q and authtype %v = %q, want refused = %v", c.name, c.authtype, a.Stdout, c.refused)
 		}
 	}
 }
 
-func TestOnlyRepositories(t *testing.T) {
-	allowed, err := ParseRepositories([]string{"acme/widgets", "Acme/api-*", "other/*"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	asked := 0
-	src := OnlyRepositories(SourceFunc(func(context.Context, Request) (Token, error) {
-		asked++
-		return NewToken("ghs_x", expiry), nil
-	}), allowed)
-	try := func(path string) error {
-		_, err := src.Token(t.Context(), Request{Protocol: "https", Host: "github.com", Path: path})
-		return err
-	}
-	for _, path := range []string{"acme/widgets", "acme/widgets.git", "ACME/Widgets", "acme/widgets.git/info/lfs", "acme/widgets.wiki.git", "acme/api-x", "acme/api-", "other/anything", "acme/widgets/"} {
-		if err := try(path); err != nil {
-			t.Errorf("%s: %v, want allowed", path, err)
+func TestATokenThatIsNoneCannotBreakTheAnswer(t *testing.T) {
+	for _, secret := range []string{"", "null", "ghs_x\nhost=evil.example", "<html>"} {
+		r := Responder{Source: fixed(NewToken(secret, expiry))}
+		if a := r.Get(t.Context(), widgets); string(a.Stdout) != "quit=1\n" || strings.Contains(a.Stderr, "ghs_x") {
+			t.Errorf("Get with the token %q = %+v, want quit=1", secret, a)
 		}
 	}
-	asked = 0
-	for _, path := range []string{"", "acme/widgets2", "acme/apix", "acmes/widgets", "other", "acme//widgets", "acme/../other/x", "acme/widgets%2f", "acme/widgets/../../x/y", "other/a/b", "acme\\widgets", "../acme/widgets", "other/.", "other/..git"} {
-		if err := try(path); err == nil && path != "other/..git" {
-			t.Errorf("%s: allowed, want refused", path)
-		}
-	}
-	if asked > 1 {
-		t.Errorf("the source was asked %d times for refused repositories", asked)
+}
+
+// TestAnswersLetterForLetter holds what each git can read: state and continue are
+// for those that announced state, an authtype for those that announced that.
+func TestAnswersLetterForLetter(t *testing.T) {
+	user := "username=x-access-token\npassword=tok\npassword_expiry_utc=1900000000\n"
+	basic := "authtype=Basic\ncredential=eC1hY2Nlc3MtdG9rZW46dG9r\nephemeral=1\npassword_expiry_utc=1900000000\n"
+	state := "state[]=gatepass:" + fingerprint("tok") + "\ncontinue=1\n"
+	fresh := NewToken("tok", time.Unix(1900000000, 0))
+	for _, c := range []struct {
+		name string
+		tok  Token
+		req  Request
+		want string
+	}{
+		{"git before 2.46", fresh, Request{}, user},
+		{"git before 2.46, from memory", fresh.AsCached(), Request{}, user},
+		{"authtype", fresh, Request{AuthType: true}, "capability[]=authtype\n" + basic},
+		{"authtype, from memory", fresh.AsCached(), Request{AuthType: true}, "capability[]=authtype\n" + basic},
+		{"state, from memory", fresh.AsCached(), Request{Multi: true}, "capability[]=state\n" + user + state},
+		{"both", fresh, Request{AuthType: true, Multi: true}, "capability[]=authtype\n" + basic},
+		{"both, from memory", fresh.AsCached(), Request{AuthType: true, Multi: true}, "capability[]=authtype\ncapability[]=state\n" + basic + state},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := Responder{Source: fixed(c.tok)}
+			if a := r.Get(t.Context(), c.req); string(a.Stdout) != c.want {
+				t.Errorf("Get = %q, want %q", a.Stdout, c.want)
+			}
+		})
 	}
 }
 
-func TestTheZeroRepositoriesAllowNone(t *testing.T) {
-	var none Repositories
-	if none.Match("acme", "widgets") || none.String() != "none" {
-		t.Errorf("the zero Repositories matches, or prints %q", none)
+func TestWithoutACacheThereIsNothingToDrop(t *testing.T) {
+	r := Responder{Source: fixed(NewToken("ghs_x", expiry).AsCached())}
+	ask := []string{"capability[]=state", "protocol=https", "host=github.com"}
+	if got := attributes(t, r.Get(t.Context(), parse(t, append(ask, "state[]=gatepass:00")...))); got["password"] != "ghs_x" || got["continue"] != "" {
+		t.Errorf("Get of a retry = %v, want the token and no continue", got)
 	}
-	if r, _ := ParseRepositories([]string{"*"}); !r.Match("a", "b") {
-		t.Error(`ParseRepositories("*") refuses, want any`)
-	}
-}
-
-func TestParseRepositoriesReportsEveryBadPattern(t *testing.T) {
-	_, err := ParseRepositories([]string{"acme", "a/b/c", "acme/x*y", "*/x", "**", "", "acme/", "/x", "ok/ok", "acme/x?y"})
-	if err == nil || strings.Count(err.Error(), " / ") != 8 {
-		t.Errorf("ParseRepositories = %v, want nine reports", err)
+	if a := r.Erase(parse(t, append(ask, "password=ghs_x")...)); len(a.Stdout) > 0 || a.Stderr != "" {
+		t.Errorf("Erase = %+v, want silence", a)
 	}
 }
 
-func TestFixedIsWhatAlwaysGetsAToken(t *testing.T) {
-	r, err := ParseRepositories([]string{"Acme/Widgets", "globex/*", "acme/api-*"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Join(r.Fixed(), " "); got != "Acme/Widgets globex" {
-		t.Errorf("Fixed() = %q, want Acme/Widgets globex", got)
-	}
-	if got := AnyRepository().Fixed(); got != nil {
-		t.Errorf("Fixed() of any repository = %q, want none", got)
+func TestASourceThatTakesTooLongIsNamed(t *testing.T) {
+	r := Responder{Source: SourceFunc(func(context.Context, Request) (Token, error) {
+		return Token{}, context.DeadlineExceeded
+	})}
+	want := "gatepass: get a token: no answer from the source in time; try again, or give it longer with GATEPASS_TIMEOUT\n"
+	if a := r.Get(t.Context(), widgets); a.Stderr != want {
+		t.Errorf("Get says %q, want %q", a.Stderr, want)
 	}
 }

@@ -81,7 +81,19 @@ func TestCacheKeepsTheOldTokenWhileTheSourceIsDown(t *testing.T) {
 		src.breaks(errors.New("down"))
 		time.Sleep(57 * time.Minute)
 		want(t, c, "tok-1")
-		time.Sleep(150 * time.Second) // half a minute left: less than MinLife
+		time.Sleep(retryEarly - time.Millisecond)
+		want(t, c, "tok-1")
+		if n := src.calls.Load(); n != 2 {
+			t.Errorf("calls to the source = %d, want 2: it was down a moment ago", n)
+		}
+		time.Sleep(time.Millisecond)
+		want(t, c, "tok-1")
+		if n := src.calls.Load(); n != 3 {
+			t.Errorf("calls to the source = %d, want 3: it may be up again", n)
+		}
+		time.Sleep(80 * time.Second) // a minute and a half left
+		want(t, c, "tok-1")
+		time.Sleep(time.Minute) // half a minute left: less than MinLife
 		if tok, err := c.Token(t.Context(), widgets); err == nil {
 			t.Fatalf("Token = %q, want an error: it is about to expire", tok.Secret())
 		}
@@ -137,16 +149,19 @@ func TestCacheRemembersNoFailureWhenToldSo(t *testing.T) {
 }
 
 func TestCacheGivesUpAFetchNobodyWaitsFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := &issuer{delay: 10 * time.Second}
-		c := &Cache{Source: src}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := c.Token(ctx, widgets); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("Token = %v, want a deadline", err)
-		}
-		want(t, c, "tok-2") // a new fetch, not the abandoned one, and no remembered failure
-	})
+	for name, pause := range map[string]func(){"asked again at once": func() {}, "asked again later": synctest.Wait} {
+		synctest.Test(t, func(t *testing.T) {
+			src := &issuer{delay: 10 * time.Second}
+			c := &Cache{Source: src}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := c.Token(ctx, widgets); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%s: Token = %v, want a deadline", name, err)
+			}
+			pause()
+			want(t, c, "tok-2") // a new fetch, not the abandoned one, and no remembered failure
+		})
+	}
 }
 
 func TestOneWaiterLeavingDoesNotFailTheOthers(t *testing.T) {
@@ -162,25 +177,6 @@ func TestOneWaiterLeavingDoesNotFailTheOthers(t *testing.T) {
 		wg.Go(func() { want(t, c, "tok-1") })
 		wg.Wait()
 	})
-}
-
-func TestARejectedTokenIsNotServedAgain(t *testing.T) {
-	c := &Cache{Source: &issuer{fixed: "stale"}}
-	want(t, c, "stale")
-	c.Reject(widgets, "stale")
-	_, err := c.Token(t.Context(), widgets)
-	if err == nil || !strings.Contains(err.Error(), "rejected") || strings.Contains(err.Error(), "stale") {
-		t.Errorf("Token = %v, want an error that says rejected and not the token", err)
-	}
-}
-
-func TestRejectingAnotherTokenKeepsTheCachedOne(t *testing.T) {
-	c := &Cache{Source: &issuer{}}
-	want(t, c, "tok-1")
-	c.Reject(widgets, "tok-0")
-	want(t, c, "tok-1")
-	c.Reject(widgets, "tok-1")
-	want(t, c, "tok-2")
 }
 
 // keeper is a source that keeps tokens below the cache.
@@ -202,13 +198,6 @@ func TestASourceThatKeepsTokensIsToldOfRejectedOnes(t *testing.T) {
 	}
 }
 
-func TestForgetWithoutAPathDropsTheHost(t *testing.T) {
-	c := &Cache{Source: &issuer{}}
-	want(t, c, "tok-1")
-	c.Forget(Request{Protocol: "https", Host: "github.com"})
-	want(t, c, "tok-2")
-}
-
 func TestCacheRefusesWhatIsNoToken(t *testing.T) {
 	for _, bad := range []string{"null", "a b", "<html>", strings.Repeat("x", MaxToken+1), "a\x00b"} {
 		c := &Cache{Source: &issuer{fixed: bad}}
@@ -219,50 +208,98 @@ func TestCacheRefusesWhatIsNoToken(t *testing.T) {
 }
 
 func TestCacheRefusesAnExpiredToken(t *testing.T) {
-	for _, life := range []time.Duration{-time.Second, 30 * time.Second} {
+	for life, want := range map[time.Duration]string{
+		-time.Second:     "and check this machine's clock",
+		30 * time.Second: "too soon to use",
+	} {
 		c := &Cache{Source: &issuer{life: life}}
-		if _, err := c.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "expire") {
-			t.Errorf("Token with %v left = %v, want an error about its expiry", life, err)
+		if _, err := c.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Token with %v left = %v, want an error with %q", life, err, want)
 		}
+	}
+	want(t, &Cache{Source: &issuer{life: 61 * time.Second}}, "tok-1")
+}
+
+func TestCacheEndsAFetchThatTakesTooLong(t *testing.T) {
+	for _, c := range []*Cache{{}, {Timeout: 3 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			src := &issuer{delay: time.Hour}
+			c.Source = src
+			start, limit := time.Now(), orDefault(c.Timeout, 20*time.Second)
+			for n := range int64(2) {
+				_, err := c.Token(t.Context(), widgets)
+				if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != time.Duration(n+1)*limit {
+					t.Errorf("Token = %v after %v, want a deadline after %v", err, took, time.Duration(n+1)*limit)
+				}
+			}
+			if n := src.calls.Load(); n != 2 {
+				t.Errorf("calls to the source = %d, want 2: slowness is not remembered", n)
+			}
+		})
 	}
 }
 
-func TestRefreshFetchesAheadWhatIsInUse(t *testing.T) {
+func TestCacheTellsTheSourceThatNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &issuer{}
-		c := &Cache{Source: src}
-		want(t, c, "tok-1")
-		for range 120 { // an hour of upkeep every half minute
-			time.Sleep(30 * time.Second)
-			c.Refresh(t.Context())
-			synctest.Wait()
-			tok, err := c.Token(t.Context(), widgets)
-			if err != nil || time.Until(tok.Expiry) < 4*time.Minute || !tok.Cached() {
-				t.Fatalf("Token = %v, %v, cached %v, want a fresh one from memory", tok, err, tok.Cached())
-			}
-		}
-		if n := src.calls.Load(); n != 2 {
-			t.Errorf("calls to the source = %d, want 2", n)
+		var told time.Duration
+		start := time.Now()
+		c := &Cache{Source: SourceFunc(func(ctx context.Context, _ Request) (Token, error) {
+			<-ctx.Done()
+			told = time.Since(start)
+			return Token{}, ctx.Err()
+		})}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = c.Token(ctx, widgets)
+		synctest.Wait()
+		if told != time.Second {
+			t.Errorf("the source was told after %v, want %v", told, time.Second)
 		}
 	})
 }
 
-func TestRefreshLeavesWhatIsIdle(t *testing.T) {
+func TestAnAbandonedFetchDoesNotEndItsSuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		c := &Cache{Source: SourceFunc(func(context.Context, Request) (Token, error) {
+			calls.Add(1)
+			time.Sleep(10 * time.Second) // deaf to its context
+			return Token{}, errors.New("down")
+		})}
+		give := func(limit time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			_, _ = c.Token(ctx, widgets)
+		}
+		give(5 * time.Second)             // abandoned, comes back at 10 s
+		go func() { give(time.Minute) }() // its successor, from 5 s to 15 s
+		time.Sleep(8 * time.Second)       // 13 s: the failure of the first is forgotten
+		give(time.Minute)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("calls to the source = %d, want 2: one was still under way", n)
+		}
+	})
+}
+
+func TestCacheKeepsToWhatItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &issuer{}
-		c := &Cache{Source: src}
+		c := &Cache{Source: src, Margin: 20 * time.Minute, MinLife: 10 * time.Minute, Negative: time.Minute}
 		want(t, c, "tok-1")
-		for range 130 {
-			time.Sleep(30 * time.Second)
-			c.Refresh(t.Context())
-			synctest.Wait()
+		time.Sleep(41 * time.Minute)
+		want(t, c, "tok-2")
+		src.breaks(errors.New("down"))
+		time.Sleep(51 * time.Minute)
+		if tok, err := c.Token(t.Context(), widgets); err == nil {
+			t.Errorf("Token = %v with nine minutes left, want an error", tok)
 		}
-		if n := src.calls.Load(); n != 1 {
-			t.Errorf("calls to the source = %d, want 1: nobody asked since", n)
+		src.mends()
+		time.Sleep(59 * time.Second)
+		if _, err := c.Token(t.Context(), widgets); err == nil {
+			t.Error("Token = nil error within a minute of a failure, want that failure")
 		}
-		if held := c.Held(); len(held) != 0 {
-			t.Errorf("Held() = %v, want none: it expired", held)
-		}
+		time.Sleep(2 * time.Second)
+		want(t, c, "tok-4")
 	})
 }
 
@@ -278,19 +315,13 @@ func TestCacheAsksTheSourceWhatSharesAToken(t *testing.T) {
 	if tok, _ := c.Token(t.Context(), other); tok.Secret() != "tok-1" {
 		t.Errorf("Token(other) = %q, want the shared tok-1", tok.Secret())
 	}
+	if tok, _ := c.Token(t.Context(), Request{Protocol: "https", Host: "ghe.example", Path: "acme/widgets"}); tok.Secret() != "tok-2" {
+		t.Errorf("Token(another host) = %q, want its own tok-2", tok.Secret())
+	}
 	c = &Cache{Source: &issuer{}}
 	want(t, c, "tok-1")
 	if tok, _ := c.Token(t.Context(), other); tok.Secret() != "tok-2" {
 		t.Errorf("Token(other) = %q, want its own tok-2", tok.Secret())
 	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	c := &Cache{Source: &issuer{}}
-	for i := range maxEntries + 10 {
-		_, _ = c.Token(t.Context(), Request{Protocol: "https", Host: "github.com", Path: fmt.Sprint(i)})
-	}
-	if n := len(c.entries); n > maxEntries {
-		t.Errorf("entries = %d, want at most %d", n, maxEntries)
-	}
+	want(t, c, "tok-1")
 }

@@ -55,8 +55,13 @@ func TestTokenShowsItsFingerprint(t *testing.T) {
 			t.Errorf("%s = %s, want %s", how, got, want)
 		}
 	}
-	if got := fmt.Sprint(Token{}); got != "none" {
-		t.Errorf("Sprint(Token{}) = %s, want none", got)
+	if got, want := fmt.Sprintf("%#v", tok), "credential.Token("+want+")"; got != want {
+		t.Errorf("%%#v = %s, want %s", got, want)
+	}
+	for _, none := range []Token{{}, NewToken("", time.Now())} {
+		if got := fmt.Sprint(none); got != "none" || !none.IsZero() || none.Secret() != "" {
+			t.Errorf("Sprint(%#v) = %s, want none", none, got)
+		}
 	}
 }
 
@@ -71,6 +76,8 @@ func TestParseToken(t *testing.T) {
 		{"JSON", `{"token":"ghs_x","expires_at":"2026-01-02T03:30:00Z"}`, "ghs_x", stored.Add(30 * time.Minute)},
 		{"JSON without expiry", `{"token":"ghs_x"}`, "ghs_x", stored.Add(time.Hour)},
 		{"JSON with more keys", `{"token":"ghs_x","permissions":{"contents":"read"}}` + "\n", "ghs_x", stored.Add(time.Hour)},
+		{"every letter that can be", "!~", "!~", stored.Add(time.Hour)},
+		{"as long as a token can be", strings.Repeat("x", MaxToken), strings.Repeat("x", MaxToken), stored.Add(time.Hour)},
 	} {
 		tok, err := ParseToken([]byte(c.text), stored)
 		if err != nil || tok.Secret() != c.token || !tok.Expiry.Equal(c.expiry) {
@@ -86,7 +93,9 @@ func TestParseTokenRefuses(t *testing.T) {
 		"an error page without blanks": "<html></html>", "a sentence": "not found", "too long": strings.Repeat("x", 8193),
 		"JSON null": `{"token":null}`, "JSON without a token": `{}`, "cut JSON": `{"token":"ghs_x"`,
 		"two JSON values": `{"token":"ghs_x"}{"token":"y"}`, "a bad time": `{"token":"ghs_x","expires_at":"soon"}`,
-		"letters outside ASCII": "ghs_ü", "a JSON string": `"ghs_x"`, "a JSON list": "[]",
+		"nil of a program": "nil", "undefined of a script": "undefined", "a blank before it": " ghs_x", "DEL": "ghs_x\x7f",
+		"a short token in a long JSON": `{"token":"ghs_x","more":"` + strings.Repeat("x", MaxStored) + `"}`,
+		"letters outside ASCII":        "ghs_ü", "a JSON string": `"ghs_x"`, "a JSON list": "[]",
 		"a very long JSON": `{"token":"` + strings.Repeat("x", 9000) + `"}`,
 	} {
 		tok, err := ParseToken([]byte(text), time.Now())
