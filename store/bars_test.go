@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -40,9 +42,6 @@ func TestBars(t *testing.T) {
 	if !b.Tokens["ab00000000000000"] || b.App {
 		t.Errorf("ReadBars = %+v, want the token's mark, and not the App", b)
 	}
-	if rest := b.Without(b); !rest.IsEmpty() || b.Without(store.Bars{}).IsEmpty() {
-		t.Errorf("Without itself = %+v, want nothing", rest)
-	}
 	put(store.BarredApp(), nil)
 	if b, err = store.ReadBars(t.Context(), s); err != nil || !b.Has("x", "y") {
 		t.Errorf("with the App barred: %+v, %v, want everybody barred", b, err)
@@ -51,5 +50,37 @@ func TestBars(t *testing.T) {
 		if n, err := store.BarredOwner(login); err == nil {
 			t.Errorf("BarredOwner(%q) = %s, want an error", login, n)
 		}
+	}
+}
+
+// What cannot be read is not the same as what bars nobody.
+func TestBarsThatCannotBeReadAreAnError(t *testing.T) {
+	s := new(storetest.Memory)
+	if err := s.Put(t.Context(), store.BarredApp(), store.NewSecret("x"), store.Replace); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if b, err := store.ReadBars(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("ReadBars = %+v, %v, want the store's error", b, err)
+	}
+}
+
+func TestBarsWithoutOthers(t *testing.T) {
+	set := func(key string) map[string]bool { return map[string]bool{key: true} }
+	for name, b := range map[string]store.Bars{
+		"the App": {App: true}, "an owner": {Owners: set("a")}, "a workspace": {Workspaces: set("a")}, "a token": {Tokens: set("a")},
+	} {
+		others := store.Bars{Owners: set("b"), Workspaces: set("b"), Tokens: set("b")}
+		if b.IsEmpty() || b.Without(others).IsEmpty() {
+			t.Errorf("%s: Without others = %+v, want it to stay", name, b.Without(others))
+		}
+		if rest := b.Without(b); !rest.IsEmpty() {
+			t.Errorf("%s: Without itself = %+v, want nothing", name, rest)
+		}
+	}
+	two := store.Bars{Owners: set("a"), Workspaces: set("a"), Tokens: set("a")}
+	if two.IsEmpty() || !two.Without(two).IsEmpty() || !store.NewBars().IsEmpty() {
+		t.Errorf("IsEmpty of %+v and of none = %v, %v, want false, true", two, two.IsEmpty(), store.NewBars().IsEmpty())
 	}
 }

@@ -18,18 +18,21 @@ func TestLayout(t *testing.T) {
 		return n
 	}
 	for want, got := range map[string]Name{
-		"config/github/app-client-id":                 AppClientID(),
-		"config/github/private-key":                   PrivateKey(),
-		"config/github/signer":                        Signer(),
-		"config/github/probe":                         Probe(),
-		"config/github/installation-id":               LegacyInstallation(),
-		"config/github/installations/my-org":          must(Installation("My-Org")),
-		"sandbox/sb-1/github-tokens/acme_corp":        must(Token("sb-1", "ACME_corp")),
-		"sandbox/sb-1/github-token":                   must(OnlyToken("sb-1")),
-		"sandbox/sb-1/workspace":                      must(Record("sb-1")),
-		"broker/session-key/20513":                    SessionKey(20513),
-		"broker/join/" + strings.Repeat("00", 32):     JoinToken([32]byte{}),
-		"broker/redeemed/" + strings.Repeat("00", 32): Redeemed([32]byte{}),
+		"config/github/app-client-id":                   AppClientID(),
+		"config/github/private-key":                     PrivateKey(),
+		"config/github/signer":                          Signer(),
+		"config/github/probe":                           Probe(),
+		"config/github/installation-id":                 LegacyInstallation(),
+		"config/github/github-url":                      GitHubURL(),
+		"broker/spent/" + strings.Repeat("00", 32):      Spent([32]byte{}),
+		"broker/deliveries/" + strings.Repeat("00", 32): Delivery([32]byte{}),
+		"config/github/installations/my-org":            must(Installation("My-Org")),
+		"sandbox/sb-1/github-tokens/acme_corp":          must(Token("sb-1", "ACME_corp")),
+		"sandbox/sb-1/github-token":                     must(OnlyToken("sb-1")),
+		"sandbox/sb-1/workspace":                        must(Record("sb-1")),
+		"broker/session-key/20513":                      SessionKey(20513),
+		"broker/join/" + strings.Repeat("00", 32):       JoinToken([32]byte{}),
+		"broker/redeemed/" + strings.Repeat("00", 32):   Redeemed([32]byte{}),
 	} {
 		if got.String() != want {
 			t.Errorf("name = %s, want %s", got, want)
@@ -78,6 +81,22 @@ func TestNamesCannotClimb(t *testing.T) {
 	}
 }
 
+func TestIdsAtTheirLimits(t *testing.T) {
+	for id, want := range map[string]bool{
+		"0": true, "9": true, "a": true, "z": true, "A": true, "Z": true, "a.b-c_d": true, strings.Repeat("x", 128): true,
+		"/": false, ":": false, "@": false, "[": false, "`": false, "{": false, "_a": false, strings.Repeat("x", 129): false,
+	} {
+		if err := CheckWorkspace(id); (err == nil) != want {
+			t.Errorf("CheckWorkspace(%q) = %v, want it to be taken: %v", id, err, want)
+		}
+	}
+	for login, want := range map[string]bool{strings.Repeat("o", 39): true, strings.Repeat("o", 40): false, "a.b": false} {
+		if n, err := Installation(login); (err == nil) != want {
+			t.Errorf("Installation(%q) = %s, %v, want it to be taken: %v", login, n, err, want)
+		}
+	}
+}
+
 func TestNamesKnowWhatTheyAre(t *testing.T) {
 	for _, c := range []struct {
 		name, workspace, owner string
@@ -87,6 +106,14 @@ func TestNamesKnowWhatTheyAre(t *testing.T) {
 		{"sandbox/a/github-tokens/acme", "a", "acme", true, false},
 		{"sandbox/a/workspace", "a", "", false, true},
 		{"sandbox/a", "", "", false, false},
+		{"sandbox/a/vended/github-tokens", "a", "", false, false},
+		{"sandbox/a/github-tokens/acme/x", "a", "", false, false},
+		{"config/a/github-tokens/acme", "", "", false, false},
+		{"config/github/workspace", "", "", false, false},
+		{"config/github/github-token", "", "", false, false},
+		{"config/github/installations/acme/x", "", "", false, false},
+		{"config/github/installations", "", "", false, false},
+		{"config/github/other/acme", "", "", false, false},
 		{"config/github/installations/acme", "", "acme", false, false},
 		{"config/github/private-key", "", "", false, false},
 	} {
@@ -106,6 +133,52 @@ func TestNamesKnowWhatTheyAre(t *testing.T) {
 	}
 }
 
+// Locks, tokens that wait and tokens that were given are told apart from each other
+// and from names that end alike elsewhere.
+func TestFoldersOfAWorkspace(t *testing.T) {
+	for text, want := range map[string]string{
+		"sandbox/a/lock":              "lock",
+		"sandbox/a/superseded/00":     "superseded",
+		"sandbox/a/vended/00":         "vended",
+		"broker/barred/tokens/00":     "barred token",
+		"sandbox/a/workspace":         "",
+		"sandbox/lock":                "",
+		"sandbox/a/x/lock":            "",
+		"config/a/lock":               "",
+		"sandbox/a/superseded":        "",
+		"sandbox/a/superseded/00/x":   "",
+		"config/a/superseded/00":      "",
+		"config/a/vended/00":          "",
+		"broker/barred/workspaces/00": "",
+	} {
+		n, err := ParseName(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kind, is := range map[string]bool{"lock": n.IsLock(), "superseded": n.IsSuperseded(), "vended": n.IsVended(), "barred token": n.IsBarredToken()} {
+			if is != (kind == want) {
+				t.Errorf("%s is a %s = %v, want %v", n, kind, is, kind == want)
+			}
+		}
+	}
+}
+
+func TestValuesThatNotEveryStoreKeeps(t *testing.T) {
+	for _, s := range []Secret{NewSecret("x"), NewSecret(strings.Repeat("x", MaxValue)), NewSecret("ü\n\t")} {
+		if err := s.Check(); err != nil {
+			t.Errorf("Check = %v for %d bytes, want nil", err, len(s.Reveal()))
+		}
+	}
+	for name, s := range map[string]Secret{
+		"nothing": {}, "the empty text": NewSecret(""), "too much": NewSecret(strings.Repeat("x", MaxValue+1)),
+		"NUL": NewSecret("a\x00b"), "half a letter": NewSecret("a\xc3"),
+	} {
+		if err := s.Check(); err == nil || (s.Reveal() != "" && strings.Contains(err.Error(), s.Reveal())) {
+			t.Errorf("%s: Check = %v, want an error without the value", name, err)
+		}
+	}
+}
+
 func TestPrefixEndsAtASegment(t *testing.T) {
 	p, err := Workspace("sb-1")
 	if err != nil {
@@ -115,6 +188,15 @@ func TestPrefixEndsAtASegment(t *testing.T) {
 	other, _ := Record("sb-10")
 	if !p.Has(mine) || p.Has(other) || !Everything().Has(other) {
 		t.Errorf("%s has %s: %v, has %s: %v, want the first only", p, mine, p.Has(mine), other, p.Has(other))
+	}
+	for want, p := range map[string]Prefix{
+		"": Everything(), "config/github/installations": Installations(), "sandbox": Workspaces(), "sandbox/sb-1": p,
+		"broker/barred": AllBars(), "broker/deliveries": Deliveries(), "broker/join": JoinTokens(),
+		"broker/spent": AllSpent(), "broker/session-key": SessionKeys(),
+	} {
+		if p.String() != want {
+			t.Errorf("folder = %q, want %q", p, want)
+		}
 	}
 }
 

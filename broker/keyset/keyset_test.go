@@ -135,6 +135,110 @@ func TestForgeries(t *testing.T) {
 	}
 }
 
+// What is believed ends with its day's successor, whether or not anybody signed
+// since and so swept the store; and a broker whose clock is hours ahead signs what
+// others do not believe yet.
+func TestDaysThatDoNotCount(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	text := seal(t, &Set{Store: m, Now: c.now}, "x")
+	ahead := seal(t, &Set{Store: m, Now: func() time.Time { return c.now().Add(13 * time.Hour) }}, "y")
+	checkForged(t, &Set{Store: m, Now: c.now}, "session", ahead)
+	c.move(48 * time.Hour)
+	checkForged(t, &Set{Store: m, Now: c.now}, "session", text)
+}
+
+func TestOpeningMakesNoKey(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	text := seal(t, &Set{Store: &storetest.Memory{}, Now: c.now}, "x")
+	checkForged(t, &Set{Store: m, Now: c.now}, "session", text)
+	for name := range m.List(t.Context(), store.SessionKeys()) {
+		t.Errorf("the store has %s, want no key: nothing was signed", name)
+	}
+}
+
+// A key that an operator deleted stays gone: it is not believed when the store is
+// down afterwards, nor when another broker has made another for the same day.
+func TestADeletedKeyDoesNotComeBack(t *testing.T) {
+	for name, then := range map[string]func(c *clock, s *Set, m *storetest.Memory){
+		"an outage": func(c *clock, s *Set, m *storetest.Memory) {
+			checkForged(t, s, "session", "e30.20513.AA")
+			s.Store = down{m}
+		},
+		"another key": func(c *clock, s *Set, m *storetest.Memory) {
+			seal(t, &Set{Store: m, Now: c.now}, "y")
+		},
+	} {
+		c, m := noon(), &storetest.Memory{}
+		s := &Set{Store: m, Now: c.now}
+		text := seal(t, s, "x")
+		if err := m.Delete(t.Context(), store.SessionKey(dayOf(c.now()))); err != nil {
+			t.Fatal(err)
+		}
+		c.move(recheck)
+		then(c, s, m)
+		if got, err := s.Open(t.Context(), "session", text); err == nil {
+			t.Errorf("%s: Open = %q of a deleted key, want an error", name, got)
+		}
+	}
+}
+
+func TestWhatIsNoKeySignsNothing(t *testing.T) {
+	for _, value := range []string{"c2hvcnQ", strings.Repeat("A", 44), strings.Repeat("!", 43), strings.Repeat("A", 43) + "!"} {
+		c, m := noon(), &storetest.Memory{}
+		if err := m.Put(t.Context(), store.SessionKey(dayOf(c.now())), store.NewSecret(value), store.CreateOnly); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := (&Set{Store: m, Now: c.now}).Seal(t.Context(), "session", nil); err == nil || strings.Contains(err.Error(), value) {
+			t.Errorf("Seal with the key %q = %q, %v, want an error without it", value, text, err)
+		}
+	}
+}
+
+// late is a store that shows what another broker wrote a moment later.
+type late struct {
+	store.Store
+	asked bool
+}
+
+func (l *late) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	if !l.asked {
+		l.asked = true
+		return store.Entry{}, store.ErrNotFound
+	}
+	return l.Store.Get(ctx, n)
+}
+
+func TestTheKeyThatWasFirstIsTheKey(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	first := &Set{Store: m, Now: c.now}
+	seal(t, first, "x")
+	checkOpens(t, first, seal(t, &Set{Store: &late{Store: m}, Now: c.now}, "y"), "y")
+}
+
+// fleeting is a store in which another broker's key is gone before it can be read.
+type fleeting struct{ store.Store }
+
+func (fleeting) Put(context.Context, store.Name, store.Secret, store.Mode) error {
+	return store.ErrExists
+}
+
+func TestWithoutAKeyNothingIsSigned(t *testing.T) {
+	s := &Set{Store: fleeting{&storetest.Memory{}}}
+	if text, err := s.Seal(t.Context(), "session", nil); !errors.Is(err, store.ErrExists) || text != "" {
+		t.Errorf("Seal = %q, %v, want the store's error", text, err)
+	}
+}
+
+// A key is looked for once in a minute, not for each session.
+func TestAKeyIsBelievedForAMinute(t *testing.T) {
+	c, m := noon(), &storetest.Memory{}
+	s := &Set{Store: m, Now: c.now}
+	text := seal(t, s, "x")
+	s.Store = &late{Store: m} // would say that it has none
+	c.move(recheck - time.Second)
+	checkOpens(t, s, text, "x")
+}
+
 // down is a store that does not answer.
 type down struct{ store.Store }
 
@@ -146,9 +250,12 @@ func TestAnOutageIsNoForgery(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
 	s := &Set{Store: m, Now: c.now}
 	text := seal(t, s, "x")
+	c.move(24 * time.Hour)
+	today := seal(t, s, "y")
 	s.Store = down{m}
 	c.move(time.Hour)
 	checkOpens(t, s, text, "x")
+	checkOpens(t, s, today, "y")
 	if _, err := (&Set{Store: down{m}, Now: c.now}).Open(t.Context(), "session", text); err == nil || errors.Is(err, ErrForged) {
 		t.Errorf("Open without the store = %v, want an error that is not ErrForged", err)
 	}

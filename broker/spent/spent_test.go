@@ -71,6 +71,18 @@ func TestNothingIsTakenWithoutTheStore(t *testing.T) {
 	}
 }
 
+// What this broker knows to be spent is refused as that while the store is away, too.
+func TestASpentProofNeedsNoStore(t *testing.T) {
+	s := &Set{Store: new(storetest.Memory)}
+	if err := s.Take(t.Context(), "x", "1", end, start); err != nil {
+		t.Fatal(err)
+	}
+	s.Store = nowhere{}
+	if err := s.Take(t.Context(), "x", "1", end, end.Add(-1)); !errors.Is(err, ErrSpent) {
+		t.Errorf("Take = %v, want ErrSpent", err)
+	}
+}
+
 // What there is no room for is asked of the store again.
 func TestMemoryIsBounded(t *testing.T) {
 	s := &Set{Store: new(storetest.Memory)}
@@ -86,9 +98,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	s = new(Set)
 	for n := range maxKnown {
-		s.remember(sha256.Sum256(fmt.Append(nil, n)), end, start)
+		s.remember(sha256.Sum256(fmt.Append(nil, n)), end.Add(time.Duration(n%2)*time.Minute), start)
 	}
-	if s.remember(sha256.Sum256([]byte("late")), end.Add(time.Hour), end); len(s.until) != 1 {
-		t.Errorf("%d are remembered after all others have run out, want one", len(s.until))
+	if s.remember(sha256.Sum256([]byte("late")), end.Add(time.Hour), end); len(s.until) != maxKnown/2+1 {
+		t.Errorf("%d are remembered after half have run out, want the others and the new one", len(s.until))
 	}
 }
