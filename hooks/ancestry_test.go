@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -117,6 +118,34 @@ func TestWalkProvesManyFastForwards(t *testing.T) {
 	proven = walk(t.Context(), []Change{back, across})
 	if proven[back] || proven[across] {
 		t.Errorf("walk proves %v, want neither the way back nor across", proven)
+	}
+}
+
+// The remote has no replacement objects and no grafts: with them, going back can
+// look like going on.
+func TestAncestryIsWhatTheRemoteSees(t *testing.T) {
+	emptyRepository(t)
+	tree := git(t, "", "mktree")
+	base := commit(t, tree, "base")
+	ours, theirs := commit(t, tree, "ours", base), commit(t, tree, "theirs", base)
+	replaced, grafted := Change{theirs, ours}, Change{ours, base}
+	git(t, "", "replace", "--graft", ours, theirs)
+	if err := os.WriteFile(".git/info/grafts", []byte(base+" "+ours+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range GitAncestry(t.Context(), []Change{replaced, grafted}) {
+		if got != (Relation{}) {
+			t.Errorf("GitAncestry = %+v, want no fast-forward", got)
+		}
+	}
+}
+
+func TestWithoutGitEveryChangeIsForced(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, got := range GitAncestry(t.Context(), []Change{{oidB, oidA}}) {
+		if got.FastForward || !strings.Contains(got.Unknown, "git could not be run") {
+			t.Errorf("GitAncestry without git = %+v, want it unknown, and why", got)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func TestPatternsMatchTheFullRef(t *testing.T) {
 		{"x]", "refs/heads/x]", "refs/heads/x"},
 		{"release,1", "refs/heads/release,1", "refs/heads/release"},
 		{"b**ba", "refs/heads/bba refs/heads/b/ba", "refs/heads/ba"},
+		{"*" + strings.Repeat("x", maxRef-11), "refs/heads/" + strings.Repeat("x", maxRef-11), "refs/heads/y" + strings.Repeat("x", maxRef-11)},
 		{"ü*", "refs/heads/über", "refs/heads/uber"},
 	} {
 		policy := mustCompile(t, Entry{Ref: c.pattern})
@@ -87,6 +88,7 @@ func TestCompileRefsRefusesPatternsThatCannotMean(t *testing.T) {
 		{"x@{*", "@{"},
 		{"refs/", "empty"},
 		{"refs/heads", "directory"},
+		{"refs/tags", "directory"},
 		{"refs/heads/", "empty"},
 		{"a" + strings.Repeat("x", 1024), "1024"},
 		{"*" + strings.Repeat("x", 1024), "1024"},
@@ -126,6 +128,7 @@ func TestCheckNamesTheRuleThatDecides(t *testing.T) {
 		Entry{Ref: "**", Allow: []Verb{Delete}},
 		Entry{Ref: "ma*", Allow: []Verb{Update, Force}},
 		Entry{Ref: "refs/tags/v*", Allow: []Verb{Create}},
+		Entry{Ref: "refs/heads/main", Allow: []Verb{Force}},
 	)
 	for _, c := range []struct {
 		ref  string
@@ -156,8 +159,8 @@ func TestCheckNamesTheRuleThatDecides(t *testing.T) {
 	}
 	_, err := policy.Check("refs/heads/main", Move)
 	denied, ok := errors.AsType[*DeniedError](err)
-	if !ok || len(denied.Matching) != 3 || denied.Matching[0].Ref != "main" || denied.Matching[1].Ref != "**" {
-		t.Errorf("Check(refs/heads/main, move) = %+v, want the three rules that match, in order", denied)
+	if !ok || len(denied.Matching) != 4 || denied.Matching[0].Ref != "main" || denied.Matching[1].Ref != "**" {
+		t.Errorf("Check(refs/heads/main, move) = %+v, want the four rules that match, in order", denied)
 	}
 }
 

@@ -91,6 +91,8 @@ func TestRedactURL(t *testing.T) {
 		"https://me:12/pw@github.com/x":         "https://…",
 		"https://me:p@pw@github.com/x":          "https://github.com/x",
 		"https://me:pw%zz@github.com/x":         "https://…",
+		"https://me:pw@github.com/x@y":          "https://…",
+		"me:p@pw@github.com:acme/x":             "github.com:acme/x",
 		"git@github.com:acme/x":                 "git@github.com:acme/x",
 		"me:pw@github.com:acme/x":               "github.com:acme/x",
 		"ext::sh -c x https://me:pw@github.com": "ext::sh -c x https://…",

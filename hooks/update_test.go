@@ -1,8 +1,11 @@
 package hooks
 
 import (
+	"io"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 var (
@@ -55,6 +58,8 @@ func TestParseUpdatesRefuses(t *testing.T) {
 		{"a NUL", good + "\x00"},
 		{"a tab for a space", strings.ReplaceAll(good, " ", "\t")},
 		{"a short id", line("HEAD", oidA[:39], "refs/heads/x", zero)},
+		{"a short remote id", line("HEAD", oidA, "refs/heads/x", zero[:39])},
+		{"a remote id that is none", line("HEAD", oidA, "refs/heads/x", strings.Repeat("g", 40))},
 		{"an id of 50 digits", line("HEAD", oidA256[:50], "refs/heads/x", zero256[:50])},
 		{"an id in capitals", line("HEAD", strings.ToUpper(oidA), "refs/heads/x", zero)},
 		{"two lengths in a line", line("HEAD", oidA256, "refs/heads/x", zero)},
@@ -70,6 +75,30 @@ func TestParseUpdatesRefuses(t *testing.T) {
 				t.Errorf("ParseUpdates(%.80q) = %+v, want an error", c.in, got)
 			}
 		})
+	}
+}
+
+func TestParseUpdatesReadsEveryLine(t *testing.T) {
+	in := line("HEAD", oidA, "refs/heads/x", zero) + line("(delete)", zero, "refs/tags/v1", oidB)
+	want := []RefUpdate{{"HEAD", oidA, "refs/heads/x", zero}, {"(delete)", zero, "refs/tags/v1", oidB}}
+	if got, err := ParseUpdates([]byte(in)); err != nil || !slices.Equal(got, want) {
+		t.Errorf("ParseUpdates(%q) = %+v, %v, want %+v", in, got, err, want)
+	}
+	raw, got, err := ReadUpdates(strings.NewReader(in))
+	if err != nil || string(raw) != in || !slices.Equal(got, want) {
+		t.Errorf("ReadUpdates(%q) = %q, %+v, %v, want all of it", in, raw, got, err)
+	}
+}
+
+// What was read before an error may be whole lines, and not all of them.
+func TestReadUpdatesRefusesHalfOfAPush(t *testing.T) {
+	good := line("HEAD", oidA, "refs/heads/x", zero)
+	broken := io.MultiReader(strings.NewReader(good), iotest.ErrReader(io.ErrUnexpectedEOF))
+	if _, got, err := ReadUpdates(broken); err == nil || len(got) > 0 {
+		t.Errorf("ReadUpdates = %+v, %v, want an error", got, err)
+	}
+	if _, got, err := ReadUpdates(strings.NewReader(good + "garbage\n")); err == nil || len(got) > 0 {
+		t.Errorf("ReadUpdates = %+v, %v, want an error", got, err)
 	}
 }
 
