@@ -222,8 +222,11 @@ func (d *Desk) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error
 		return api.SessionAnswer{}, err
 	}
 	s, err := d.Sessions.open(r.Context(), api.Bearer(r))
+	if _, ok := errors.AsType[*broker.Refusal](err); err != nil && !ok {
+		err = refused(http.StatusUnauthorized, broker.ReasonIdentity, err.Error())
+	}
 	if err != nil {
-		return api.SessionAnswer{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, err.Error())
+		return api.SessionAnswer{}, err
 	}
 	text, expires, err := d.Sessions.seal(r.Context(), s)
 	if err != nil {

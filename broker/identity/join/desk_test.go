@@ -24,16 +24,17 @@ import (
 type paper struct {
 	mu      sync.Mutex // guards the rest
 	entries []broker.Entry
+	durable []bool // of each
 	full    func(broker.Entry) bool
 }
 
-func (p *paper) Write(_ context.Context, e broker.Entry, _ bool) error {
+func (p *paper) Write(_ context.Context, e broker.Entry, durable bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.full != nil && p.full(e) {
 		return errors.New("no space")
 	}
-	p.entries = append(p.entries, e)
+	p.entries, p.durable = append(p.entries, e), append(p.durable, durable)
 	return nil
 }
 

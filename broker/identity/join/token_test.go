@@ -60,6 +60,7 @@ func TestIssueRefuses(t *testing.T) {
 		{"no life", "sb-1", "agents", 0},
 		{"a long life", "sb-1", "agents", MaxTTL + 1},
 		{"no rule", "sb-1", "", time.Minute},
+		{"a long rule", "sb-1", strings.Repeat("a", maxRule+1), time.Minute},
 		{"a rule of two lines", "sb-1", "a\nb", time.Minute},
 		{"an id that climbs", "../sb-1", "agents", time.Minute},
 	} {

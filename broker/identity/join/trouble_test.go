@@ -1,0 +1,162 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+// unread are bars that cannot be read.
+type unread struct{}
+
+func (unread) BarredFor(context.Context, string, string) (bool, error) { return false, errLost }
+func (unread) Barred(context.Context, string) (bool, error)            { return false, errLost }
+
+// anybody proves every caller, as the identity of a machine does that several
+// workspaces share.
+type anybody struct{}
+
+func (anybody) Identify(context.Context, *http.Request) (broker.Caller, error) {
+	return broker.Caller{Method: "socket", Subject: "uid 0"}, nil
+}
+
+// Trouble refuses with what it is, gives nothing, and spends no token.
+func TestTroubleSpendsNoToken(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func(*replica)
+		status int
+		want   string
+	}{
+		{"bars that cannot be read", func(r *replica) { r.desk.Bar = unread{} }, 503, "store cannot be had"},
+		{"no session keys", func(r *replica) { r.desk.Sessions = &Identifier{Keys: &keyset.Set{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
+		{"a caller of another rule", func(r *replica) {
+			r.policy.Rules = slices.Insert(r.policy.Rules, 0, broker.Rule{Name: "machines", By: anybody{}, Match: broker.Exactly{}, Workspace: "other"})
+		}, 401, "only a session is exchanged for a session"},
+	} {
+		m, clock := &storetest.Memory{}, time.Now()
+		r := newReplica(t, m, func() time.Time { return clock })
+		token := issue(t, m, "sb-1", "agents", clock)
+		session := r.session(issue(t, m, "sb-1", "agents", clock)).Session.Reveal()
+		rules := slices.Clone(r.policy.Rules)
+		c.spoil(r)
+		if got := r.redeem(token); got.Code != c.status || !strings.Contains(got.Body.String(), c.want) || strings.Contains(got.Body.String(), SessionPrefix) {
+			t.Errorf("%s: a token gets %d %s, want %d with %q", c.name, got.Code, got.Body, c.status, c.want)
+		}
+		if got := r.post(session, `{}`); got.Code != c.status || strings.Contains(got.Body.String(), SessionPrefix) {
+			t.Errorf("%s: a session gets %d %s, want %d", c.name, got.Code, got.Body, c.status)
+		}
+		r.policy.Rules, r.desk.Bar, r.desk.Sessions = rules, r.bars, r.sessions
+		if got := r.redeem(token); got.Code != 200 {
+			t.Errorf("%s, afterwards: a token gets %d %s, want a session", c.name, got.Code, got.Body)
+		}
+	}
+}
+
+// A store that is away makes nobody a forger.
+func TestASessionThatCannotBeLookedAt(t *testing.T) {
+	m := &storetest.Memory{}
+	r := newReplica(t, m, time.Now)
+	session := r.session(issue(t, m, "sb-1", "agents", time.Now())).Session.Reveal()
+	r.sessions.Keys = &keyset.Set{}
+	_, err := r.identify(session)
+	if refusal, ok := errors.AsType[*broker.Refusal](err); !ok || refusal.Status != http.StatusServiceUnavailable || refusal.RetryAfter == 0 {
+		t.Errorf("Resolve = %v, want 503 and when to come back", err)
+	}
+}
+
+// What is no record of a token opens nothing, whoever wrote it.
+func TestARecordThatIsNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"no JSON":         "x",
+		"no workspace":    `{"rule":"agents","expires_at":"2100-01-01T00:00:00Z"}`,
+		"one that climbs": `{"workspace":"../sb-1","rule":"agents","expires_at":"2100-01-01T00:00:00Z"}`,
+		"no rule":         `{"workspace":"sb-1","expires_at":"2100-01-01T00:00:00Z"}`,
+		"no end":          `{"workspace":"sb-1","rule":"agents"}`,
+	} {
+		m := &storetest.Memory{}
+		r, token := newReplica(t, m, time.Now), NewToken()
+		if err := m.Put(t.Context(), store.JoinToken(token.Hash()), store.NewSecret(text), store.CreateOnly); err != nil {
+			t.Fatal(err)
+		}
+		got := r.redeem(token)
+		want := http.StatusServiceUnavailable
+		if name == "no end" {
+			want = http.StatusUnauthorized
+		}
+		if got.Code != want {
+			t.Errorf("%s: %d %s, want %d", name, got.Code, got.Body, want)
+		}
+	}
+}
+
+func TestATokenThatIsNotKeptIsNotIssued(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if token, err := Issue(ctx, &storetest.Memory{}, time.Now(), "sb-1", "agents", time.Minute); err == nil || token.Reveal() != "" {
+		t.Errorf("Issue = %v, %v, want an error", token, err)
+	}
+}
+
+// Who is let in does not count as a stranger.
+func TestOnlyRefusalsCountAsStrangers(t *testing.T) {
+	m := &storetest.Memory{}
+	r := newReplica(t, m, time.Now)
+	r.desk.Strangers = func(*http.Request) error { return refused(http.StatusTooManyRequests, broker.ReasonLimit, "too many") }
+	session := r.session(issue(t, m, "sb-1", "agents", time.Now())).Session.Reveal()
+	r.answer(r.post(session, `{}`))
+	if got := r.post("", `{}`); got.Code != http.StatusTooManyRequests {
+		t.Errorf("a stranger gets %d %s, want 429", got.Code, got.Body)
+	}
+}
+
+// The journal says of every outcome when, whose token and from where; what was
+// given, and what came again, is on the disk before it is answered.
+func TestWhatTheJournalSays(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	r := newReplica(t, m, func() time.Time { return clock })
+	token := issue(t, m, "sb-1", "agents", clock)
+	gone := issue(t, m, "sb-1", "another rule", clock)
+	session := r.session(token).Session.Reveal()
+	for _, c := range []struct {
+		name      string
+		ask       func()
+		decision  string
+		reason    string
+		workspace string
+		rule      string
+		subject   string
+		joined    bool // says which join token
+		durable   bool
+	}{
+		{"a renewal", func() { r.post(session, `{}`) }, broker.Granted, "", "sb-1", "agents", "session of sb-1", true, true},
+		{"a replay", func() { r.redeem(token) }, broker.Refused, broker.ReasonReplay, "sb-1", "agents", "session of sb-1", true, true},
+		{"a rule that is gone", func() { r.redeem(gone) }, broker.Refused, broker.ReasonIdentity, "sb-1", "another rule", "join token ", true, false},
+		{"a token of nobody", func() { r.redeem(NewToken()) }, broker.Refused, broker.ReasonIdentity, "", "", "join token ", true, false},
+		{"nothing", func() { r.post("", `{}`) }, broker.Refused, broker.ReasonIdentity, "", "", "", false, false},
+	} {
+		c.ask()
+		e := r.journal.last()
+		if e.Decision != c.decision || e.Workspace != c.workspace || e.Rule != c.rule || !strings.HasPrefix(e.Subject, c.subject) || (len(e.Claims["join"]) == 16) != c.joined {
+			t.Errorf("%s: the journal has %+v", c.name, e)
+		}
+		if c.reason == broker.ReasonReplay && e.Reason != c.reason || !e.Time.Equal(clock) || e.RequestID == "" || e.Remote == "" {
+			t.Errorf("%s: the journal has %+v, want the time, the request and from where", c.name, e)
+		}
+		if got := r.journal.durable[len(r.journal.durable)-1]; got != c.durable {
+			t.Errorf("%s: written through to the disk = %v, want %v", c.name, got, c.durable)
+		}
+	}
+	if !r.journal.durable[0] {
+		t.Error("the intent to give a session is not written through to the disk")
+	}
+}
