@@ -1,6 +1,7 @@
 package awsidentity
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,6 +39,10 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"no account", "text/xml", edit("<Account>123456789012</Account>", ""), 200, "not that of"},
 		{"another account", "text/xml", edit("<Account>123456789012", "<Account>999999999999"), 200, "not that of"},
 		{"another session", "text/xml", edit(":sb-1<", ":sb-2<"), 200, "not that of"},
+		{"another element for one", "text/xml", strings.ReplaceAll(right, "RequestId>", "Request>"), 200, "not that of"},
+		{"a second namespace", "text/xml", edit("xmlns=", `xmlns:a="b" xmlns=`), 200, "not that of"},
+		{"a program in front", "text/xml", "<?php x?>" + right, 200, "not that of"},
+		{"a declaration in the middle", "text/xml", edit("<Arn>", `<?xml version="1.0"?><Arn>`), 200, "not that of"},
 		{"cut off", "text/xml", right[:len(right)-20], 200, "not that of"},
 		{"too long", "text/xml", right + strings.Repeat(" ", maxAnswer), 200, "too long"},
 		{"a web page", "text/html", "<html>", 200, "not XML"},
@@ -65,6 +70,12 @@ func TestPrincipals(t *testing.T) {
 		{"arn:aws-cn:sts::123456789012:assumed-role/a/b", "AROAIOSFODNN7EXAMPLE:b", "arn:aws-cn:iam::123456789012:role/a"},
 		{"arn:aws:sts::123456789012:federated-user/x", "123456789012:x", "arn:aws:sts::123456789012:federated-user/x"},
 		{"arn:aws:iam::123456789012:role/a", "AROAIOSFODNN7EXAMPLE", ""},
+		{"arn:aws:iam::123456789012:user/me", "AIDAIOSFODNN7EXAMPLE:me", ""},
+		{"arn:aws:iam::123456789012:user/me", "short", ""},
+		{"arn:aws:iam::123456789012:user/me", "AIDAIOSFODNN7EXAMPLE/x", ""},
+		{"arn:aws:sts::123456789012:user/me", "AIDAIOSFODNN7EXAMPLE", ""},
+		{"arn:aws:sts::123456789012:root", account, ""},
+		{"arn:aws:iam::123456789012:federated-user/x", "123456789012:x", ""},
 		{"arn:aws:iam::123456789012:assumed-role/a/b", "AROAIOSFODNN7EXAMPLE:b", ""},
 		{"arn:aws:sts::123456789012:assumed-role/a/b/c", "AROAIOSFODNN7EXAMPLE:c", ""},
 		{"arn:aws:sts::123456789012:assumed-role/a", "AROAIOSFODNN7EXAMPLE", ""},
@@ -77,6 +88,22 @@ func TestPrincipals(t *testing.T) {
 		got, err := identityOf(c.arn, c.userID, account)
 		if (err == nil) != (c.want != "") || got.arn != c.want {
 			t.Errorf("identityOf(%q, %q) = %+v, %v, want %q", c.arn, c.userID, got, err, c.want)
+		}
+		if unique, _, _ := strings.Cut(c.userID, ":"); err == nil && (got.account != account || !strings.HasPrefix(got.userID, unique)) {
+			t.Errorf("identityOf(%q, %q) = %+v, want the account and the unique id, too", c.arn, c.userID, got)
+		}
+	}
+}
+
+// Rules that ask for a role find none where there is none.
+func TestAUserHasNoRole(t *testing.T) {
+	const declared = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+	user := ststest.Principal{Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE"}
+	for _, text := range []string{ststest.Answer(user), declared + ststest.Answer(user)} {
+		who, err := parse([]byte(text))
+		want := map[string]any{"arn": user.ARN, "account": user.Account, "user_id": user.UserID}
+		if got := who.claims(); err != nil || !maps.Equal(got, want) {
+			t.Errorf("parse(%q) claims %v, %v, want %v", text, got, err, want)
 		}
 	}
 }

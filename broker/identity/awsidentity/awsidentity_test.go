@@ -121,6 +121,9 @@ func TestWhoIsIdentified(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", region, err)
 		}
+		if c.Method != Method || c.Subject != "arn:aws:iam::123456789012:role/agents" {
+			t.Errorf("%s: the caller is %s %s, want the role", region, c.Method, c.Subject)
+		}
 		for claim, want := range map[string]string{
 			"arn": "arn:aws:iam::123456789012:role/agents", "account": "123456789012", "user_id": roleID, "role": "agents", "session": "sb-1",
 		} {

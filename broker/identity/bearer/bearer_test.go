@@ -50,14 +50,17 @@ func TestOnlyTheTokenOfTheHash(t *testing.T) {
 
 // Who configures the hash of a short token has one that can be guessed.
 func TestAShortTokenIsNobody(t *testing.T) {
-	i, err := Parse(hashOf("hunter2"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer hunter2")
-	if _, err := i.Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
-		t.Errorf("Identify = %v, want ErrNoProof", err)
+	for token, want := range map[string]error{"hunter2": broker.ErrNoProof, token[:minToken-1]: broker.ErrNoProof, token[:minToken]: nil} {
+		i, err := Parse(hashOf(token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		c, err := i.Identify(t.Context(), r)
+		if !errors.Is(err, want) || err == nil && c.Subject != "token sha256:"+hashOf(token)[:8] {
+			t.Errorf("Identify(%d letters) = %q, %v, want %v", len(token), c.Subject, err, want)
+		}
 	}
 }
 

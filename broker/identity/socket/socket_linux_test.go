@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gatepass/gatepass/broker"
 )
 
@@ -41,16 +43,16 @@ func TestIdentifyByThePeer(t *testing.T) {
 	response.Body.Close()
 	c := <-callers
 	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
-	other := uid + 1
+	other, otherGroup := uid+1, gid+1
 	for _, s := range []struct {
 		settings Settings
 		want     bool
-	}{{Settings{}, true}, {Settings{UID: &uid}, true}, {Settings{UID: &uid, GID: &gid}, true}, {Settings{UID: &other}, false}} {
+	}{{Settings{}, true}, {Settings{UID: &uid}, true}, {Settings{UID: &uid, GID: &gid}, true}, {Settings{GID: &gid}, true}, {Settings{UID: &other}, false}, {Settings{GID: &otherGroup}, false}, {Settings{UID: &uid, GID: &otherGroup}, false}, {Settings{UID: &other, GID: &gid}, false}} {
 		if got, err := s.settings.Match().Match(c); err != nil || got != s.want {
 			t.Errorf("%+v matches: %v, %v, want %v", s.settings, got, err, s.want)
 		}
 	}
-	if pid, _ := c.Claim("pid"); pid != strconv.Itoa(os.Getpid()) || c.Method != "socket" {
+	if pid, _ := c.Claim("pid"); pid != strconv.Itoa(os.Getpid()) || c.Method != "socket" || c.Subject != "uid "+strconv.Itoa(os.Getuid()) {
 		t.Errorf("the caller is %+v, want this process", c)
 	}
 }
@@ -64,5 +66,19 @@ func TestNobodyOnOtherConnections(t *testing.T) {
 	defer b.Close()
 	if _, err := (Identifier{}).Identify(ConnContext(t.Context(), a), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify over a pipe = %v, want ErrNoProof", err)
+	}
+	// Whose peer cannot be told is nobody, and not user 0.
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[1])
+	f := os.NewFile(uintptr(pair[0]), "pair")
+	gone, err := net.FileConn(f)
+	if err := errors.Join(err, f.Close(), gone.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := (Identifier{}).Identify(ConnContext(t.Context(), gone), nil); !errors.Is(err, broker.ErrNoProof) {
+		t.Errorf("Identify over a closed connection = %+v, %v, want ErrNoProof", c, err)
 	}
 }

@@ -1,0 +1,97 @@
+package awsidentity
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
+	"github.com/gatepass/gatepass/broker/keyset"
+)
+
+func checkBusy(t *testing.T, name string, err error) {
+	t.Helper()
+	if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Status != http.StatusServiceUnavailable || r.RetryAfter == 0 || r.Reason == "" {
+		t.Errorf("%s: %v, want 503, when to come back, and why", name, err)
+	}
+}
+
+// Calls that are over make room for others.
+func TestProofsAtATimeAreBounded(t *testing.T) {
+	w := newWorld(t)
+	for n := range maxCalls + 1 {
+		if _, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil)); err != nil {
+			t.Fatalf("proof %d: %v", n, err)
+		}
+	}
+	for range maxCalls {
+		w.calls <- struct{}{}
+	}
+	asked := len(w.sts.Calls())
+	_, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil))
+	checkBusy(t, "one too many", err)
+	if n := len(w.sts.Calls()) - asked; n != 0 {
+		t.Errorf("STS was asked %d times, want never", n)
+	}
+}
+
+// half answers with the beginning of what is right.
+type half struct{}
+
+func (half) RoundTrip(*http.Request) (*http.Response, error) {
+	body := io.MultiReader(strings.NewReader(ststest.Answer(session)), iotest.ErrReader(io.ErrUnexpectedEOF))
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/xml"}}, Body: io.NopCloser(body)}, nil
+}
+
+func TestAnAnswerThatBreaksOffIsNone(t *testing.T) {
+	w := newWorld(t)
+	w.Transport = half{}
+	_, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil))
+	checkBusy(t, "half an answer", err)
+}
+
+func TestNoncesNeedTheirKeys(t *testing.T) {
+	w := newWorld(t)
+	nonce := w.nonce()
+	w.nonces.Keys = new(keyset.Set)
+	checkBusy(t, "a nonce that cannot be looked at", w.nonces.Spend(t.Context(), nonce))
+	if text, _, err := w.nonces.Make(t.Context()); err == nil || text != "" {
+		t.Errorf("Make = %q, %v, want an error", text, err)
+	}
+}
+
+// A nonce of a replica whose clock is a little ahead is good; one from further on is
+// not, nor is what was sealed for a nonce and is none.
+func TestNoncesOfAnotherTime(t *testing.T) {
+	w := newWorld(t)
+	clock := w.clock.Truncate(time.Second)
+	for _, c := range []struct {
+		ahead time.Duration
+		want  error
+	}{
+		{0, nil},
+		{nonceSkew, nil},
+		{nonceSkew + time.Second, errNonce},
+		{-NonceLife + time.Second, nil},
+		{-NonceLife, errNonce},
+	} {
+		w.clock = clock.Add(c.ahead)
+		nonce := w.nonce()
+		w.clock = clock
+		if err := w.nonces.Spend(t.Context(), nonce); !errors.Is(err, c.want) {
+			t.Errorf("a nonce made %v from now: Spend = %v, want %v", c.ahead, err, c.want)
+		}
+	}
+	short, err := w.nonces.Keys.Seal(t.Context(), purpose, []byte("short"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.nonces.Spend(t.Context(), short); !errors.Is(err, errNonce) {
+		t.Errorf("Spend of what is no nonce = %v, want %v", err, errNonce)
+	}
+}
