@@ -134,6 +134,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a line that was changed", at("changed", changed, 0o600), "its end does not hold after number 2"},
 		{"another file", at("other", []byte("hello\n"), 0o600), "its end does not hold"},
 		{"lines without a head", at("headless", read(t, path)[bytes.IndexByte(read(t, path), '\n')+1:], 0o600), "does not begin with a head"},
+		{"a file that is no log", at("small", bytes.Repeat([]byte("x"), maxLine/2), 0o600), "none of its lines"},
 		{"a large file", at("large", bytes.Repeat([]byte("x"), 2*tailSize), 0o600), "move it away"},
 		{"no folder", filepath.Join(dir, "none", "audit"), "no such file"},
 	} {
@@ -239,7 +240,14 @@ func TestRotationBySize(t *testing.T) {
 			}
 		}
 	}
-	holds(t, l, append(ordered, path)...)
+	ordered = append(ordered, path)
+	holds(t, l, ordered...)
+	for i, p := range ordered[1:] {
+		head, _, _ := bytes.Cut(read(t, p), []byte{'\n'})
+		if r, err := parse(head); err != nil || r.File != ordered[i] {
+			t.Errorf("the head of %s goes on from %q, %v, want %s", p, r.File, err, ordered[i])
+		}
+	}
 }
 
 // counting counts syncs, and makes each take a moment.
@@ -299,8 +307,8 @@ func TestCopiesAreOfWhatIsWritten(t *testing.T) {
 	var got bytes.Buffer
 	l.Copy = func(text []byte, r Record) {
 		fmt.Fprintf(&got, "%s\n", text)
-		if _, err := parse(text); err != nil || !bytes.Contains(text, []byte(r.Hash)) {
-			t.Errorf("a copy is no line: %v", err)
+		if line, err := parse(text); err != nil || line.Seq != r.Seq || line.Prev != r.Prev || line.Hash != r.Hash || line.Kind != r.Kind {
+			t.Errorf("a copy is the line %+v, %v, want %+v", line, err, r)
 		}
 	}
 	head := read(t, path)
