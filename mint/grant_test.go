@@ -47,6 +47,20 @@ func TestValidate(t *testing.T) {
 		{"no level", func(g *Grant) { g.Permissions = contents("") }, `level ""`},
 		{"an odd name", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{"Contents": "read"}) }, "no permission name"},
 		{"a name GitHub may invent", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{"quantum_state": "write"}) }, ""},
+		{"every letter that there is", func(g *Grant) { g.Repositories = RepositoryNames("azAZ09-_.") }, ""},
+		{"as long as a name can be", func(g *Grant) { g.Repositories = RepositoryNames(strings.Repeat("a", 100)) }, ""},
+		{"a longer name", func(g *Grant) { g.Repositories = RepositoryNames(strings.Repeat("a", 101)) }, "no repository name"},
+		{"no name", func(g *Grant) { g.Repositories = RepositoryNames("") }, "no repository name"},
+		{"a brace", func(g *Grant) { g.Repositories = RepositoryNames("a{") }, "no repository name"},
+		{"a bracket", func(g *Grant) { g.Repositories = RepositoryNames("a[") }, "no repository name"},
+		{"a colon", func(g *Grant) { g.Repositories = RepositoryNames("a:") }, "no repository name"},
+		{"all, and one", func(g *Grant) { g.Repositories = Repositories{all: true, names: []string{"a"}} }, "more than one way"},
+		{"a name and an id", func(g *Grant) { g.Repositories = Repositories{names: []string{"a"}, pins: []Pin{{ID: 1}}} }, "more than one way"},
+		{"all permissions, and one", func(g *Grant) { g.Permissions = Permissions{all: true, levels: map[string]string{"contents": "read"}} }, "more than one way"},
+		{"a permission without a name", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{"": "read"}) }, "no permission name"},
+		{"a permission with a brace", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{"a{": "read"}) }, "no permission name"},
+		{"a long permission", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{strings.Repeat("z", 100): "read"}) }, ""},
+		{"a longer permission", func(g *Grant) { g.Permissions = PermissionLevels(map[string]string{strings.Repeat("z", 101): "read"}) }, "no permission name"},
 		{"a negative installation", func(g *Grant) { g.Installation = -1 }, "no installation"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,6 +94,33 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+func TestPermissionsTogether(t *testing.T) {
+	low, high := contents("read"), PermissionLevels(map[string]string{"contents": "write", "issues": "read"})
+	for _, c := range []struct {
+		name string
+		got  Permissions
+		want string
+	}{
+		{"more of one", low.With(high), "map[contents:write issues:read]"},
+		{"less of one", high.With(low), "map[contents:write issues:read]"},
+		{"another", low.With(PermissionLevels(map[string]string{"checks": "write"})), "map[checks:write contents:read]"},
+		{"nothing more", low.With(Permissions{}), "map[contents:read]"},
+		{"without one", high.Without(map[string]string{"contents": "read"}), "map[issues:read]"},
+		{"without another", low.Without(map[string]string{"issues": "read"}), "map[contents:read]"},
+		{"all without one", AllPermissions().Without(map[string]string{"issues": "read"}), "map[]"},
+	} {
+		if got := fmt.Sprint(c.got.Levels()); got != c.want || c.got.all {
+			t.Errorf("%s: %s, all = %v, want %s", c.name, got, c.got.all, c.want)
+		}
+	}
+	if !low.With(AllPermissions()).all || !AllPermissions().With(low).all {
+		t.Error("all and some is not all")
+	}
+	if err := (Permissions{}).Validate(); err == nil {
+		t.Error("Validate of none = nil, want an error")
+	}
+}
+
 func TestLacking(t *testing.T) {
 	for _, c := range []struct{ needed, granted, want map[string]string }{
 		{nil, nil, map[string]string{}},
@@ -109,6 +150,11 @@ func TestCompareSeesWiderAndNarrower(t *testing.T) {
 	}
 	if got := fmt.Sprint(d.narrower); got != "[checks: write contents: write repository gone]" {
 		t.Errorf("narrower = %s", got)
+	}
+	// U+212A is a k to those who fold more than ASCII.
+	alike := tokenAnswer{Selection: "selected", Permissions: map[string]string{"contents": "read"}, Repositories: []repository{{3, "\u212aits", "acme/\u212aits"}}}
+	if d := compare(Grant{1, RepositoryNames("kits"), contents("read")}, alike); len(d.wider) != 1 {
+		t.Errorf("wider = %v, want a repository that has another name", d.wider)
 	}
 	granted.Selection = "all"
 	if d := compare(asked, granted); !strings.Contains(fmt.Sprint(d.wider), "all repositories") {

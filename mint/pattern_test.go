@@ -18,6 +18,50 @@ func TestParsePattern(t *testing.T) {
 	}
 }
 
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, owner, name string
+		want                 bool
+	}{
+		{"acme/api", "acme", "api", true},
+		{"acme/api", "Acme", "API", true},
+		{"acme/api", "acme", "api-secret", false}, // what has no star is no prefix
+		{"acme/api", "acme", "ap", false},
+		{"acme/api", "octo", "api", false},
+		{"acme/api-*", "acme", "API-secret", true},
+		{"acme/api-*", "acme", "api", false},
+		{"acme/*", "acme", "anything", true},
+		{"acme/*", "acmes", "anything", false},
+		{"*", "anybody", "anything", true},
+	} {
+		if got := parse(t, c.pattern)[0].Match(c.owner, c.name); got != c.want {
+			t.Errorf("%s matches %s/%s = %v, want %v", c.pattern, c.owner, c.name, got, c.want)
+		}
+	}
+	if (Pattern{}).Match("", "") {
+		t.Error("the zero Pattern matches, want nothing")
+	}
+}
+
+func TestEqual(t *testing.T) {
+	for _, c := range []struct {
+		p, q string
+		want bool
+	}{
+		{"acme/api", "ACME/Api", true},
+		{"acme/api", "acme/api#7", true},
+		{"acme/api", "octo/api", false},
+		{"acme/api", "acme/apis", false},
+		{"acme/api", "acme/api*", false},
+		{"*", "*", true},
+		{"*", "acme/*", false},
+	} {
+		if got := parse(t, c.p)[0].Equal(parse(t, c.q)[0]); got != c.want {
+			t.Errorf("%s equals %s = %v, want %v", c.p, c.q, got, c.want)
+		}
+	}
+}
+
 func FuzzParsePattern(f *testing.F) {
 	for _, seed := range []string{"a/b", "a/*", "*", "a/b-*", "a/..", "a//b", "a/b.git", "\xff/*", "a/b#7", "a/b#007"} {
 		f.Add(seed)

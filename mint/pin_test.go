@@ -72,6 +72,7 @@ func TestAnIDThatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999")
 	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/api-*")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/*")
 	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999")
 	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999", "Acme/widgets")
 }

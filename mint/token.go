@@ -187,13 +187,13 @@ func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
 	}
 	wanted := map[string]bool{}
 	for _, name := range asked.names {
-		wanted[strings.ToLower(name)] = true
+		wanted[protocol.FoldASCII(name)] = true
 	}
 	for _, p := range asked.pins {
 		wanted[fmt.Sprint(p.ID)] = true
 	}
 	for _, r := range granted.Repositories {
-		key := strings.ToLower(r.Name)
+		key := protocol.FoldASCII(r.Name)
 		if len(asked.pins) > 0 {
 			key = fmt.Sprint(r.ID)
 		}
