@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// answers is a GitHub that answers what a test says, and remembers what was asked.
+type answers struct {
+	installation mint.Installation
+	minted       mint.Minted
+	err          error
+	asked        []mint.OwnerGrant
+}
+
+func (a *answers) InstallationFor(context.Context, string, string) (mint.Installation, error) {
+	return a.installation, nil
+}
+
+func (a *answers) MintOwner(_ context.Context, g mint.OwnerGrant) (mint.Minted, error) {
+	a.asked = append(a.asked, g)
+	return a.minted, a.err
+}
+
+func TestASuspendedInstallationMintsNothing(t *testing.T) {
+	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}, SuspendedAt: time.Now()}}
+	_, err := Minted(a)(t.Context(), widgets)
+	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "suspended") || len(a.asked) != 0 {
+		t.Errorf("Minted = %v with %d mints, want 403 and none", err, len(a.asked))
+	}
+}
+
+// A token that opens less is handed back beside the refusal, to be revoked.
+func TestATokenThatOpensLessIsRefused(t *testing.T) {
+	token := credential.NewToken("ghs_x", time.Now().Add(time.Hour))
+	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}}, minted: mint.Minted{Token: token, Narrower: []string{"contents: write"}}}
+	m, err := Minted(a)(t.Context(), widgets)
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "less than was asked: contents: write") || m.Token.Secret() != "ghs_x" {
+		t.Errorf("Minted = %v, %v, want 403 that says what is lacking, and the token", m.Token, err)
+	}
+	a.minted.Narrower = nil
+	if m, err := Minted(a)(t.Context(), widgets); err != nil || m.Token.Secret() != "ghs_x" || a.asked[1].Owner != "Acme" || a.asked[1].Grant.Installation != 1 {
+		t.Errorf("Minted = %v, %v of %+v, want the token, by Acme's installation", m.Token, err, a.asked)
+	}
+}
+
+// Whose business a failure is decides what the caller is told, and when to come back.
+func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
+	of := func(kind mint.Kind) error {
+		return &mint.Error{Kind: kind, Doing: "mint a token", Message: "secret-of-the-broker", RetryAfter: time.Minute}
+	}
+	const callers, later, ours, away = "mint a token", "rate limit is used up", "cannot prove itself", "GitHub cannot be had"
+	for _, c := range []struct {
+		name   string
+		err    error
+		status int
+		want   string
+		after  time.Duration
+	}{
+		{"not installed", of(mint.NotInstalled), 403, callers, 0},
+		{"not granted", of(mint.NotGranted), 403, callers, 0},
+		{"renamed", of(mint.Renamed), 403, callers, 0},
+		{"replaced", of(mint.Replaced), 403, callers, 0},
+		{"suspended", of(mint.Suspended), 403, callers, 0},
+		{"too often", of(mint.RateLimited), 503, later, time.Minute},
+		{"a key that GitHub refuses", of(mint.BadKey), 503, ours, time.Minute},
+		{"a key that cannot be had", of(mint.Unsigned), 503, ours, time.Minute},
+		{"a clock that is off", of(mint.Skewed), 503, ours, time.Minute},
+		{"GitHub is away", of(mint.Unavailable), 503, away, time.Minute},
+		{"GitHub is away for a moment", &mint.Error{Kind: mint.Unavailable, Doing: "mint a token"}, 503, away, outageRetry},
+		{"no answer in time", context.DeadlineExceeded, 503, "did not answer in time", outageRetry},
+	} {
+		a := &answers{installation: mint.Installation{ID: 1}, err: c.err}
+		_, err := Minted(a)(t.Context(), widgets)
+		r, ok := errors.AsType[*Refusal](err)
+		if !ok || r.Status != c.status || r.RetryAfter != c.after || !strings.Contains(r.Detail, c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, want %d after %v with %q", c.name, err, c.status, c.after, c.want)
+		}
+		if ok && c.status == 503 && strings.Contains(r.Detail, "secret-of-the-broker") {
+			t.Errorf("%s: the caller is told %q, which is not its business", c.name, r.Detail)
+		}
+	}
+	other := errors.New("something else")
+	if _, err := Minted(&answers{err: other})(t.Context(), widgets); !errors.Is(err, other) {
+		t.Errorf("Minted = %v, want what went wrong", err)
+	} else if r, ok := errors.AsType[*Refusal](err); ok {
+		t.Errorf("Minted = %v, want no answer for the caller", r)
+	}
+}
