@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -83,4 +84,106 @@ func leaveLock(t *testing.T, s store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// scripted is a store that answers one look or write after the other as a test says;
+// nil means as it is.
+type scripted struct {
+	store.Store
+	gets, puts []error
+	slow       time.Duration // of every look
+	replaced   int
+}
+
+func next(script *[]error) error {
+	if len(*script) == 0 {
+		return nil
+	}
+	err := (*script)[0]
+	*script = (*script)[1:]
+	return err
+}
+
+func (s *scripted) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	time.Sleep(s.slow)
+	if err := next(&s.gets); err != nil {
+		return store.Entry{}, err
+	}
+	return s.Store.Get(ctx, n)
+}
+
+func (s *scripted) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
+	if err := next(&s.puts); err != nil {
+		return err
+	}
+	if mode == store.Replace {
+		s.replaced++
+	}
+	return s.Store.Put(ctx, n, v, mode)
+}
+
+// Who cannot tell whether it has the lock does not work.
+func TestWithoutTheLockNothingIsDone(t *testing.T) {
+	away := errors.New("the store is away")
+	for _, c := range []struct {
+		name       string
+		left       bool // a lock was left behind
+		gets, puts []error
+		slow       time.Duration
+		want       error // nil means that the work is done
+		replaced   int
+	}{
+		{name: "no lock"},
+		{name: "a lock that was left behind", left: true, replaced: 1},
+		{name: "the lock cannot be written", puts: []error{away}, want: away},
+		{name: "the lock cannot be looked at", left: true, gets: []error{away}, want: away},
+		{name: "the lock of another is gone by then", puts: []error{store.ErrExists}, gets: []error{store.ErrNotFound}},
+		{name: "so is that of a third", puts: []error{store.ErrExists, store.ErrExists}, gets: []error{store.ErrNotFound, store.ErrNotFound}, want: ErrBusy},
+		{name: "it cannot be taken over", left: true, puts: []error{store.ErrExists, away}, want: away},
+		{name: "nobody can tell who took it over", left: true, gets: []error{nil, away}, want: away, replaced: 1},
+		{name: "who took it over is done already", left: true, gets: []error{nil, store.ErrNotFound}, want: ErrBusy, replaced: 1},
+		{name: "the look took too long", left: true, slow: takeTime, want: ErrBusy},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{Store: &storetest.Memory{Now: time.Now}, slow: c.slow}
+			if c.left {
+				leaveLock(t, s)
+			}
+			s.gets, s.puts = c.gets, c.puts
+			worked := false
+			err := (&Issuer{Store: s}).locked(t.Context(), "sb-1", func(context.Context) error { worked = true; return nil })
+			if !errors.Is(err, c.want) || worked != (c.want == nil) || s.replaced != c.replaced {
+				t.Errorf("%s: %v, worked = %v after %d takeovers, want %v and %d", c.name, err, worked, s.replaced, c.want, c.replaced)
+			}
+		})
+	}
+	if err := (&Issuer{Store: &storetest.Memory{}}).locked(t.Context(), "../x", func(context.Context) error { return nil }); err == nil {
+		t.Error("a bad id is locked")
+	}
+}
+
+func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &Issuer{Store: &storetest.Memory{Now: time.Now}}
+		err := i.locked(t.Context(), "sb-1", func(ctx context.Context) error {
+			time.Sleep(30 * time.Second)
+			if left, err := i.LockedFor(ctx, "sb-1"); left != time.Minute || err != nil {
+				t.Errorf("LockedFor = %v, %v, want a minute", left, err)
+			}
+			return i.Unlock(ctx, "sb-1")
+		})
+		if want := "work on workspace sb-1: another run works on it; try again, in 1m0s at the latest"; err == nil || err.Error() != want {
+			t.Errorf("Unlock = %v, want %s", err, want)
+		}
+		if _, err := i.LockedFor(t.Context(), "sb-1"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("LockedFor = %v, want that there is no lock", err)
+		}
+		i.Patience = time.Minute
+		leaveLock(t, i.Store)
+		ctx, cancel := context.WithTimeout(t.Context(), settleTime/2)
+		defer cancel()
+		if err := i.Unlock(ctx, "sb-1"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Unlock = %v, want the caller's deadline", err)
+		}
+	})
 }

@@ -65,6 +65,9 @@ func TestPlan(t *testing.T) {
 		{"the copy of the only one is behind", tokens{token("acme", Delivered, "o", soon), token("acme", Delivered, "h", lasts)}, false, reads("acme h", " o"), "acme", "supersede acme o"},
 		{"somebody put the old one back", tokens{token("acme", Superseded, "o", lasts)}, false, reads("acme o"), "acme", "adopt acme o"},
 		{"kept, and nobody knows it", nil, false, reads("- x"), "", "revoke  x"},
+		{"two are kept, and nobody knows them", nil, false, reads("- x", "- y"), "", "revoke  x, revoke  y"},
+		{"one is read and kept, and nobody knows it", nil, false, reads("octo x", "- x"), "", "revoke octo x"},
+		{"revoked, and the store still keeps it", tokens{token("acme", Revoked, "o", lasts)}, false, reads("- o"), "", "forget acme o"},
 		{"an owner is wanted no more, with two tokens", tokens{token("acme", Superseded, "o", lasts), token("acme", Delivered, "h", lasts)}, false, reads("acme h", "- o"), "", "revoke acme h, revoke acme o"},
 		{"the profile says something else", tokens{granted(token("acme", Delivered, "h", lasts), "yesterday's")}, false, reads("acme h"), "acme", "mint acme"},
 		{"the profile says the same", tokens{granted(token("acme", Delivered, "h", lasts), "today's")}, false, reads("acme h"), "acme", ""},
@@ -73,6 +76,7 @@ func TestPlan(t *testing.T) {
 		{"destroy what is half made", tokens{token("acme", Minted, "h", lasts), token("octo", Minting, "", 0)}, true, reads("acme h"), "acme octo", "abandon octo, revoke acme h"},
 		{"a broker gave it a token", nil, false, Held{Vended: []string{"v"}}, "", ""},
 		{"destroy what a broker gave", nil, true, Held{Vended: []string{"v"}}, "", "revoke  v"},
+		{"destroy what brokers gave", nil, true, Held{Vended: []string{"v", "w", "v"}}, "", "revoke  v, revoke  w"},
 		{"destroy again", tokens{token("acme", Revoked, "h", lasts)}, true, Held{}, "acme", ""},
 		{"destroy what has run out", tokens{token("acme", Delivered, "h", past)}, true, reads("acme h"), "", "forget acme h"},
 	} {
@@ -94,6 +98,29 @@ func ago(t Token, d time.Duration) Token {
 func granted(t Token, grant string) Token {
 	t.Grant = grant
 	return t
+}
+
+// Of a token that nobody has any more, people are told how that came.
+func TestPlanSaysHowATokenWasLost(t *testing.T) {
+	for _, c := range []struct {
+		state State
+		hash  string
+		left  time.Duration
+		want  string
+	}{
+		{Planned, "", 0, "a run ended before GitHub was asked for it"},
+		{Minting, "", 0, "a run ended while GitHub was asked for it"},
+		{Minted, "h", time.Hour, "a run ended before it was delivered"},
+		{Delivered, "h", time.Hour, "it is not in the store any more"},
+		{Superseded, "h", time.Hour, "it is not in the store any more"},
+		{Delivered, "h", 0, "it has run out"},
+		{Minted, "h", -time.Minute, "it has run out"},
+	} {
+		steps := Plan(&Record{Tokens: []Token{token("acme", c.state, c.hash, c.left)}}, Held{}, Want{Now: noon})
+		if len(steps) != 1 || steps[0].Do != Abandon || steps[0].Why != c.want {
+			t.Errorf("%s with %v left: Plan = %+v, want abandon, because %s", c.state, c.left, steps, c.want)
+		}
+	}
 }
 
 // A forced refresh replaces what was minted before it, once.
