@@ -100,3 +100,29 @@ func TestGated(t *testing.T) {
 		t.Errorf("after the first: %d", w.Code)
 	}
 }
+
+// A request that takes long is not forgotten, and ends.
+func TestLimitsOutlastASweep(t *testing.T) {
+	now := time.Now()
+	l := &Limiter{Limits: func() Limits { return Limits{Requests: 1} }, Now: func() time.Time { return now }}
+	if err := l.enter("sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * sweepEvery)
+	if err := l.Count("sb-2"); err != nil {
+		t.Errorf("Count(sb-2) = %v, want nil", err)
+	}
+	if err := l.Count("sb-1"); err == nil {
+		t.Error("Count(sb-1) = nil while its one request runs, want a refusal")
+	}
+	l.leave("sb-1")
+	for range 2 {
+		if err := l.Count("sb-1"); err != nil {
+			t.Errorf("Count(sb-1) = %v, want nil: what is counted is over at once", err)
+		}
+	}
+	now = now.Add(2 * sweepEvery)
+	if err := l.Count("sb-3"); err != nil || len(l.buckets) != 1 {
+		t.Errorf("Count = %v and %d workspaces are remembered, want the one that asks", err, len(l.buckets))
+	}
+}
