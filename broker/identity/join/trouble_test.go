@@ -39,6 +39,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 	}{
 		{"bars that cannot be read", func(r *replica) { r.desk.Bar = unread{} }, 503, "store cannot be had"},
 		{"no session keys", func(r *replica) { r.desk.Sessions = &Identifier{Keys: &keyset.Set{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
+		{"a journal that is full", func(r *replica) { r.journal.full = func(broker.Entry) bool { return true } }, 503, "audit log cannot be written"},
 		{"a caller of another rule", func(r *replica) {
 			r.policy.Rules = slices.Insert(r.policy.Rules, 0, broker.Rule{Name: "machines", By: anybody{}, Match: broker.Exactly{}, Workspace: "other"})
 		}, 401, "only a session is exchanged for a session"},
@@ -55,7 +56,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		if got := r.post(session, `{}`); got.Code != c.status || strings.Contains(got.Body.String(), SessionPrefix) {
 			t.Errorf("%s: a session gets %d %s, want %d", c.name, got.Code, got.Body, c.status)
 		}
-		r.policy.Rules, r.desk.Bar, r.desk.Sessions = rules, r.bars, r.sessions
+		r.policy.Rules, r.desk.Bar, r.desk.Sessions, r.journal.full = rules, r.bars, r.sessions, nil
 		if got := r.redeem(token); got.Code != 200 {
 			t.Errorf("%s, afterwards: a token gets %d %s, want a session", c.name, got.Code, got.Body)
 		}
@@ -158,5 +159,23 @@ func TestWhatTheJournalSays(t *testing.T) {
 	}
 	if !r.journal.durable[0] {
 		t.Error("the intent to give a session is not written through to the disk")
+	}
+}
+
+// mute is a store that takes nothing and does not say why.
+type mute struct{ store.Store }
+
+func (mute) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errLost }
+
+// Who cannot be told whether a token was used raises no alarm, and gets no session.
+func TestAStoreThatCannotSayWhoWasFirst(t *testing.T) {
+	m := &storetest.Memory{}
+	r := newReplica(t, m, time.Now)
+	token := issue(t, m, "sb-1", "agents", time.Now())
+	r.session(issue(t, m, "sb-1", "agents", time.Now())) // there is a key to sign with
+	r.desk.Store = mute{m}
+	got := r.redeem(token)
+	if e := r.journal.last(); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "may be spent") || e.Reason != broker.ReasonStore {
+		t.Errorf("redeem = %d %s with %+v, want 503 and no replay", got.Code, got.Body, e)
 	}
 }
