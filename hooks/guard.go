@@ -91,10 +91,12 @@ func (g Guard) ask(ctx context.Context, changes []Change) []Relation {
 	if len(changes) == 0 {
 		return nil
 	}
-	if g.Ancestry == nil {
-		return make([]Relation, len(changes))
+	if g.Ancestry != nil {
+		if relations := g.Ancestry(ctx, changes); len(relations) == len(changes) {
+			return relations
+		}
 	}
-	return g.Ancestry(ctx, changes)
+	return make([]Relation, len(changes)) // what is not answered is forced
 }
 
 func compact(denials []*DeniedError) []*DeniedError {

@@ -71,6 +71,18 @@ func TestWithoutAncestryEveryChangeIsForced(t *testing.T) {
 	}
 }
 
+// Whatever an Ancestry leaves out, no update passes unseen.
+func TestAnAncestryThatLeavesChangesOutAllowsNone(t *testing.T) {
+	updates := []RefUpdate{{"HEAD", oidA, "refs/heads/x", oidB}, {"HEAD", oidA, "refs/heads/y", oidB}}
+	for _, answer := range [][]Relation{nil, {}, {{FastForward: true}}, {{FastForward: true}, {FastForward: true}, {FastForward: true}}} {
+		g := Guard{Policy: mustCompile(t, Entry{Ref: "*"}), Ancestry: func(context.Context, []Change) []Relation { return answer }}
+		got := g.Check(t.Context(), updates)
+		if len(got) != 2 || got[0].Verb != Force || got[1].Verb != Force {
+			t.Errorf("Check with %d answers to two questions = %v, want two denials of force", len(answer), got)
+		}
+	}
+}
+
 func TestGuardKeepsTheOrderAndReportsAll(t *testing.T) {
 	g := Guard{Policy: mustCompile(t, Entry{Ref: "ok"}, Entry{Ref: "ff*"}), Ancestry: func(_ context.Context, changes []Change) []Relation {
 		return []Relation{{FastForward: true}, {Unknown: "no history"}}

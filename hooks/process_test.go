@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -89,5 +90,30 @@ func TestMark(t *testing.T) {
 	}
 	if !m.covers("pre-push", 10, 99) || !m.covers("pre-push", 99, 11) || m.covers("pre-push", 99, 99) || m.covers("pre-commit", 10, 11) {
 		t.Errorf("%v covers the wrong calls", m)
+	}
+}
+
+// A push that mirrors is refused, whoever said so: its arguments, or the remote's
+// configuration.
+func TestMirrors(t *testing.T) {
+	plain := []process{{10, []string{"sh"}}, {9, []string{"git", "push", "origin", "main"}}}
+	mirror := []process{{10, []string{"sh"}}, {9, []string{"git", "push", "--mirror", "origin"}}}
+	for _, c := range []struct {
+		name    string
+		above   []process
+		mirrors []string
+		want    string // a part of what to do; "" where it may go on
+	}{
+		{"a plain push", plain, nil, ""},
+		{"a plain push beside a mirror", plain, []string{"backup"}, ""},
+		{"a push that says so", mirror, nil, "without --mirror"},
+		{"a push to a remote that says so", plain, []string{"backup", "origin"}, "unset remote.origin.mirror"},
+		{"a push that nobody sees, to a remote that says so", nil, []string{"origin"}, "unset remote.origin.mirror"},
+	} {
+		r := &Repository{above: c.above, settings: settings{mirrors: c.mirrors}}
+		err := r.Mirrors("origin")
+		if (err == nil) != (c.want == "") || err != nil && (!errors.Is(err, ErrMirror) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: Mirrors(origin) = %v, want %q", c.name, err, c.want)
+		}
 	}
 }
