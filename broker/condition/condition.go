@@ -161,7 +161,7 @@ func (c *Condition) Claims() []string {
 func (c *Condition) Loose() []string {
 	var patterns []string
 	c.visit(func(e expression) {
-		if pattern, ok := e.pattern(); ok && !(strings.HasPrefix(pattern, "^") && strings.HasSuffix(pattern, "$")) {
+		if pattern, ok := e.pattern(); ok && !isWhole(pattern) {
 			patterns = append(patterns, pattern)
 		}
 	})

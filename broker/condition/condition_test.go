@@ -12,7 +12,7 @@ import (
 func caller() broker.Caller {
 	return broker.Caller{Method: "oidc", Subject: "https://issuer.example job 7", Claims: map[string]any{
 		"ref": "refs/heads/main", "owner_id": "123", "n": json.Number("7"), "f": json.Number("1.5"), "big": json.Number("123456789012345678901"),
-		"yes": true, "groups": []any{"dev", "ops"}, "kubernetes.io": map[string]any{"namespace": "ci"}, "nothing": nil,
+		"most": json.Number("18446744073709551615"), "e": json.Number("1e2"), "yes": true, "groups": []any{"dev", "ops"}, "kubernetes.io": map[string]any{"namespace": "ci"}, "nothing": nil,
 	}}
 }
 
@@ -30,6 +30,8 @@ func TestMatch(t *testing.T) {
 		"claims['kubernetes.io'].namespace == 'ci'":                        true,
 		"has(claims.environment)":                                          false,
 		"!('environment' in claims)":                                       true,
+		"claims.most == 18446744073709551615u":                             true,
+		"claims.e == 100.0":                                                true,
 		"method == 'oidc' && subject.endsWith(' job 7')":                   true,
 		"claims.ref.matches('^refs/heads/[a-z]+$')":                        true,
 		"false && claims.missing == 'x'":                                   false,
@@ -95,7 +97,7 @@ func TestCompileRefuses(t *testing.T) {
 }
 
 func TestWhatAnExpressionReads(t *testing.T) {
-	c, err := Compile(`claims.ref == 'a' && claims['kubernetes.io'].namespace == 'b' && 'sub' in claims && has(claims.x) && claims.groups.exists(g, g.ref == claims.ref)
+	c, err := Compile(`claims.ref == 'a' && claims['kubernetes.io'].namespace == 'b' && 'sub' in claims && has(claims.x) && claims.groups.exists(g, g.inner == claims.ref)
 		&& claims.ref.matches('^a$') && claims.ref.matches('b$') && method.matches('^c')`)
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +107,38 @@ func TestWhatAnExpressionReads(t *testing.T) {
 	}
 	if got, want := c.Loose(), []string{"b$", "^c"}; !slices.Equal(got, want) {
 		t.Errorf("Loose() = %q, want %q", got, want)
+	}
+}
+
+func TestPatternsOfWholeTexts(t *testing.T) {
+	for pattern, want := range map[string]bool{
+		"^a$": true, `\Aa\z`: true, "^(a|b)$": true, "(^a$)": true, "^a$|^b$": true, "^$": true, "^a.*$": true,
+		"": false, "a": false, "^a": false, "a$": false, "^a|b$": false, "^a$|b": false, `^a\$`: false,
+		"(?m)^a$": false, "(^a$)?": false, "(": false,
+	} {
+		if got := isWhole(pattern); got != want {
+			t.Errorf("isWhole(%q) = %v, want %v", pattern, got, want)
+		}
+	}
+}
+
+func TestTheZeroConditionMatchesNobody(t *testing.T) {
+	if ok, err := new(Condition).Match(caller()); ok || err != nil {
+		t.Errorf("Match = %v, %v, want false", ok, err)
+	}
+	if got := new(Condition).Claims(); len(got) != 0 {
+		t.Errorf("Claims = %q, want none", got)
+	}
+}
+
+func TestFewMistakesAreNamedAtOnce(t *testing.T) {
+	_, err := Compile("a == 1 || b == 1 || c == 1 || d == 1")
+	if err == nil || strings.Count(err.Error(), " / ") != maxShown-1 {
+		t.Errorf("Compile = %v, want %d mistakes", err, maxShown)
+	}
+	c, err := Compile("method == 'oidc'")
+	if err != nil || c.String() != "method == 'oidc'" {
+		t.Errorf("Compile = %v, %v, want it as it was written", c, err)
 	}
 }
 
