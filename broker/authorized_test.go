@@ -55,3 +55,30 @@ func TestTheBarIsLookedAtTwice(t *testing.T) {
 		}
 	}
 }
+
+func TestWhichIDARepositoryHasToHave(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct {
+		name    string
+		repos   string
+		asked   int64
+		want    int64
+		refused bool
+	}{
+		{"nobody says", "[acme/widgets]", 0, 0, false},
+		{"who asks says", "[acme/widgets]", 7, 7, false},
+		{"the profile says", "['acme/widgets#7']", 0, 7, false},
+		{"both say the same", "['acme/widgets#7']", 7, 7, false},
+		{"they differ", "['acme/widgets#7']", 8, 0, true},
+		{"another repository", "['acme/gadgets#7']", 7, 0, true},
+	} {
+		w := Workspace{ID: "sb-1", Policy: b.policy, Profile: b.profile(c.repos, "[clone]")}
+		s, err := Authorize(w, Ask{Host: "github.com", Owner: "acme", Name: "widgets", RepositoryID: c.asked, Operation: "read"})
+		if s.RepositoryID != c.want || (err != nil) != c.refused {
+			t.Errorf("%s: Authorize = %+v, %v, want the id %d, refused = %v", c.name, s, err, c.want, c.refused)
+		}
+	}
+	if s, err := Authorize(Workspace{ID: "sb-1"}, Ask{Host: "github.com", Owner: "acme", Name: "widgets", Operation: "read"}); err == nil {
+		t.Errorf("Authorize without a policy = %+v, want a refusal", s)
+	}
+}

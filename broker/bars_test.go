@@ -171,3 +171,40 @@ func TestBarsAreReadTwiceASecond(t *testing.T) {
 		t.Errorf("the store is read %d times in ten seconds, want 20", in.times)
 	}
 }
+
+// One bar more or less leaves the others as they are, before the store is read again.
+func TestBarsDoNotReplaceEachOther(t *testing.T) {
+	clock := time.Now()
+	b := &Bars{Store: new(storetest.Memory), Now: func() time.Time { return clock }}
+	expect := func(when string, want ...bool) {
+		t.Helper()
+		for i, ask := range [][2]string{{"sb-1", ""}, {"sb-2", "acme"}, {"sb-2", "octo"}} {
+			if got, err := b.BarredFor(t.Context(), ask[0], ask[1]); err != nil || got != want[i] {
+				t.Errorf("%s: BarredFor(%s, %s) = %v, %v, want %v", when, ask[0], ask[1], got, err, want[i])
+			}
+		}
+	}
+	expect("at first", false, false, false)
+	token := credential.NewToken("ghs_x", clock.Add(time.Hour))
+	for _, err := range []error{b.Bar(t.Context(), "sb-1"), b.Take(t.Context(), Target{Owner: "acme"}), b.BarToken(t.Context(), token), b.Take(t.Context(), Target{App: true})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("with the App", true, true, true)
+	if err := b.Lift(t.Context(), Target{App: true}); err != nil {
+		t.Fatal(err)
+	}
+	expect("without the App", true, true, false)
+	if all, err := b.All(t.Context()); err != nil || len(all.Tokens) != 1 || all.App {
+		t.Errorf("All = %+v, %v, want the token's mark, and not the App", all, err)
+	}
+	if err := b.Lift(t.Context(), Target{Owner: "ACME"}); err != nil {
+		t.Fatal(err)
+	}
+	expect("without the owner", true, false, false)
+	if err := b.Admit(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	expect("without the workspace", false, false, false)
+}
