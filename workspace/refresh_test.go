@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net/http"
@@ -293,52 +292,6 @@ func TestEventsHoldNoSecret(t *testing.T) {
 	if want := []Type{Created, Generated, Ended, Destroyed}; !slices.Equal(types, want) {
 		t.Errorf("events = %v, want %v", types, want)
 	}
-}
-
-// The App asks for checks, and acme has not approved that yet: the workspace
-// gets the rest, is told, and has checks with the refresh after the approval.
-func TestOptionalPermissions(t *testing.T) {
-	c := newCity(t)
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push]\n      optionalPermissions: [checks, clone]\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := r.Tokens[len(r.Tokens)-1]
-	if got.Permissions["contents"] != "write" || got.Permissions["checks"] != "" || !strings.Contains(got.Note, "without checks: write") {
-		t.Errorf("the ledger says %+v, want a token without checks, and a note", got)
-	}
-	c.checkLive(1, 0)
-	app, err := c.AddApp(fakegithub.App{Slug: "more", Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write", "checks": "write"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.app = app
-	c.settleIn("zeta")
-	p.Repositories = profile(t, "zeta/widgets").Repositories
-	if r, err = c.run(&mortal{}).Create(t.Context(), "sb-2", p, 0); err != nil {
-		t.Fatal(err)
-	}
-	if got := r.Tokens[0]; got.Permissions["checks"] != "write" || got.Note != "" {
-		t.Errorf("the ledger says %+v, want a token with checks", got)
-	}
-}
-
-// What is required is never left out.
-func TestRequiredPermissionsAreNotDegraded(t *testing.T) {
-	c := newCity(t)
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push, checks]\n      optionalPermissions: [comment]\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", p, 0); err == nil || !strings.Contains(err.Error(), "gatepass app status") {
-		t.Errorf("Create = %+v, %v, want GitHub's refusal", r, err)
-	}
-	c.checkNames("workspace")
-	c.checkLive(0, 0)
 }
 
 func TestLongRecordsFitEveryStore(t *testing.T) {
