@@ -21,13 +21,14 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/internal/freeport"
 	"github.com/gatepass/gatepass/store"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // brokerWait bounds the start and the end of a gatepass-broker.
-const brokerWait = 20 * time.Second
+const brokerWait = time.Minute
 
 // brokerd FILE starts gatepass-broker with that configuration, $NAME filled in,
 // for the App of $GITHUB, and waits until it listens. Its store is $STORE, its
@@ -94,8 +95,10 @@ func (w *world) setUpApp(ts *testscript.TestScript) {
 
 // certificate writes a pair for 127.0.0.1, which $CA trusts, and chooses $HTTPS.
 func (w *world) certificate(ts *testscript.TestScript) {
+	address, err := freeport.Address()
+	ts.Check(err)
+	ts.Setenv("HTTPS", address)
 	server := httptest.NewTLSServer(nil)
-	ts.Setenv("HTTPS", server.Listener.Addr().String())
 	pair := server.TLS.Certificates[0]
 	server.Close()
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)

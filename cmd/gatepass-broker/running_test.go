@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/freeport"
 )
 
 // certify writes a certificate for 127.0.0.1, and returns what trusts it.
@@ -54,16 +56,15 @@ func (w *world) certify(name string) *x509.CertPool {
 // freePort is one that nobody listens at.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func overTLS(pool *x509.CertPool, most uint16) *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS10, MaxVersion: most}, ForceAttemptHTTP2: true, DisableKeepAlives: true,
 	}}
 }
@@ -129,7 +130,7 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	defer notify.Close()
 	said := func() string {
-		_ = notify.SetReadDeadline(time.Now().Add(15 * time.Second))
+		_ = notify.SetReadDeadline(time.Now().Add(time.Minute))
 		buf := make([]byte, 100)
 		n, err := notify.Read(buf)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/freeport"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -158,16 +159,19 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestLoopServes(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := w.refresher("--interval", "5m", "--listen", address).loop(t.Context()); err == nil || !strings.Contains(err.Error(), "listen on "+address) || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("loop at a taken address = %v, want an error that says so", err)
 	}
 	l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- w.refresher("--interval", "5m", "--listen", address).loop(ctx) }()

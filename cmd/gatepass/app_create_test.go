@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/freeport"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -106,12 +107,11 @@ func TestAppCreateJSON(t *testing.T) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestAppCreateOpensABrowser(t *testing.T) {
 	w.variables = []string{"DISPLAY=:0", "PATH=" + bin + ":" + os.Getenv("PATH")}
 	run := w.start("--org", "acme")
 	var opened []byte
-	for deadline := time.Now().Add(10 * time.Second); opened == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); opened == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		opened, _ = os.ReadFile(filepath.Join(w.home, "opened"))
 	}
 	if string(opened) != run.address || run.address == "" {

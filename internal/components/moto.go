@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"strconv"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/freeport"
 )
 
 // An awsEmulator is a running moto_server. It listens on loopback only.
@@ -78,10 +80,10 @@ func waitFor(cmd *exec.Cmd, ended chan<- struct{}) {
 	close(ended)
 }
 
-// ready waits up to 30 seconds for url to answer 200. A process that has
+// ready waits up to two minutes for url to answer 200. A process that has
 // ended will not: then another one may be answering.
 func ready(ctx context.Context, client *http.Client, url string, ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		select {
@@ -118,10 +120,13 @@ func loopback(roots *x509.CertPool) *http.Client {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
 }

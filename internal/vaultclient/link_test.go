@@ -4,7 +4,6 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -164,12 +163,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestVaultIsDown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := "http://" + l.Addr().String()
-	l.Close()
+	const address = "http://127.0.0.1:1" // where nobody listens
 	isolate(t)
 	t.Setenv("VAULT_TOKEN", "hvs.secret")
 	checkError(t, read(t, at(t, address, "")), "Vault cannot be reached", "connection refused; check that Vault runs")
