@@ -59,12 +59,13 @@ func (d *desk) answers(t *testing.T, reply *agent.Reply) <-chan agent.Call {
 		if err != nil {
 			return
 		}
+		t.Cleanup(func() { conn.Close() }) // one that nobody holds is closed by the garbage collector
 		buf := make([]byte, 4096)
 		n, _ := conn.Read(buf)
 		call, _, _ := agent.ParseCall(buf[:n])
 		calls <- call
 		if reply == nil {
-			return // and keep the connection open
+			return
 		}
 		_, _ = conn.Write(agent.AppendReply(nil, *reply))
 		conn.Close()
@@ -155,7 +156,7 @@ func TestGetStopsReadingAtTheBlankLine(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := newDesk(t, r)
-			d.env["GATEPASS_TIMEOUT"] = "5s"
+			d.env["GATEPASS_TIMEOUT"] = "1m"
 			d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
 			if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
 				t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
@@ -213,7 +214,7 @@ func TestBoundedReadsToTheEnd(t *testing.T) {
 	defer r.Close()
 	_, _ = w.WriteString("abc")
 	w.Close()
-	b := bounded(r, time.Now().Add(5*time.Second))
+	b := bounded(r, time.Now().Add(time.Minute))
 	if got, err := io.ReadAll(b); err != nil || string(got) != "abc" {
 		t.Errorf("ReadAll = %q, %v, want abc", got, err)
 	}
