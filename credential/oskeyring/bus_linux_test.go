@@ -137,12 +137,11 @@ func TestWithoutABusNothingIsStarted(t *testing.T) {
 	for _, address := range []string{"", "autolaunch:", "unixexec:path=dbus-launch", "unix:path=" + t.TempDir() + "/gone"} {
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
 		t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-		start := time.Now()
-		c := &Cache{Source: &issuer{}}
-		want(t, c, widgets, "tok-1")
-		if took := time.Since(start); took > 300*time.Millisecond {
-			t.Errorf("address %q: the answer took %v, want at most 300 ms", address, took)
-		}
+		var c *Cache
+		soon(t, "address "+address+": the answer", func() {
+			c = &Cache{Source: &issuer{}}
+			want(t, c, widgets, "tok-1")
+		})
 		if c.Warning() == nil {
 			t.Errorf("address %q: Warning = nil, want that there is no session bus", address)
 		}
@@ -167,23 +166,30 @@ func TestASilentBus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address := serveBus(t, talk)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-			// A loaded machine may be late once, not three times.
-			var took time.Duration
-			for range 3 {
-				start := time.Now()
+			soon(t, "the answer", func() {
 				c := &Cache{Source: &issuer{}}
 				want(t, c, widgets, "tok-1")
-				took = time.Since(start)
 				if err := c.Warning(); !errors.Is(err, errNoAnswer) {
 					t.Fatalf("Warning = %v, want %v", err, errNoAnswer)
 				}
-				if took <= 300*time.Millisecond {
-					return
-				}
-			}
-			t.Errorf("the answer took %v, want at most 300 ms", took)
+			})
 		})
 	}
+}
+
+// soon wants what is done over within 300 ms. A loaded machine may be late, but
+// not each of many times.
+func soon(t *testing.T, what string, do func()) {
+	t.Helper()
+	best := time.Hour
+	for range 30 {
+		start := time.Now()
+		do()
+		if best = min(best, time.Since(start)); best <= 300*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("%s took %v, want at most 300 ms", what, best)
 }
 
 // serveBus accepts on a socket and talks, then holds the connection until the
@@ -199,7 +205,7 @@ func serveBus(t *testing.T, talk func(net.Conn)) string {
 			}
 			go func() {
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				talk(conn)
 				_, _ = bufio.NewReader(conn).WriteTo(discard{})
 			}()

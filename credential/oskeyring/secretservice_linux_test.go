@@ -148,13 +148,11 @@ func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
 		"set":    func(ctx context.Context) error { return r.set(ctx, it, "a test", []byte("ghs_two")) },
 		"remove": func(ctx context.Context) error { return r.remove(ctx, it) },
 	} {
-		start := time.Now()
-		if err := do(t.Context()); !errors.Is(err, errLocked) {
-			t.Errorf("%s = %v, want %v", name, err, errLocked)
-		}
-		if took := time.Since(start); took > 300*time.Millisecond {
-			t.Errorf("%s took %v, want at most 300 ms", name, took)
-		}
+		soon(t, name, func() {
+			if err := do(t.Context()); !errors.Is(err, errLocked) {
+				t.Errorf("%s = %v, want %v", name, err, errLocked)
+			}
+		})
 	}
 	c := &Cache{Source: &issuer{}, Scope: service}
 	want(t, c, widgets, "tok-1")
@@ -173,8 +171,8 @@ func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
 		if err == nil || dialogs() == 0 {
 			t.Errorf("go-keyring's Get = %v after %d dialogs, want one that nobody answers", err, dialogs())
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("go-keyring's Get still waits after 10 s")
+	case <-time.After(time.Minute):
+		t.Error("go-keyring's Get still waits after a minute")
 	}
 }
 

@@ -179,13 +179,20 @@ func TestSlowIssuer(t *testing.T) {
 	defer close(release)
 	i.answer(discoveryPath, func(http.ResponseWriter, *http.Request) { <-release })
 	i.pass(lookAfter + time.Second)
-	begun := time.Now()
-	if _, err := identify(t.Context(), by, i.token(nil)); err != nil || time.Since(begun) > staleWait {
-		t.Errorf("with keys that are known: Identify = %v after %s", err, time.Since(begun))
+	took := func() time.Duration {
+		begun := time.Now()
+		if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
+			t.Errorf("Identify = %v", err)
+		}
+		return time.Since(begun)
+	}
+	// This machine may be late, too, but not each time.
+	if best := min(took(), took(), took()); best > staleWait/2 {
+		t.Errorf("with keys that are known: Identify took %s", best)
 	}
 	i.pass(freshFor)
-	if _, err := identify(t.Context(), by, i.token(nil)); err != nil || time.Since(begun) > 2*staleWait {
-		t.Errorf("with keys that grow old: Identify = %v after %s", err, time.Since(begun))
+	if took := took(); took > loadWait {
+		t.Errorf("with keys that grow old: Identify took %s", took)
 	}
 }
 
