@@ -232,16 +232,26 @@ func TestTroubleThatStays(t *testing.T) {
 	}
 }
 
+// checkSignedNot wants an error within a deadline. Where this machine is late, it
+// has more and more time.
 func checkSignedNot(t *testing.T, s *Signer, deadline time.Duration, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	began := time.Now()
-	signature, err := s.Sign(ctx, digest)
-	if took := time.Since(began); took > deadline+300*time.Millisecond {
-		t.Errorf("Sign took %v with a deadline of %v", took, deadline)
+	for ; ; deadline *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		began := time.Now()
+		signature, err := s.Sign(ctx, digest)
+		took := time.Since(began)
+		cancel()
+		isLate := took > deadline+deadline/2 || err != nil && !strings.Contains(err.Error(), want)
+		if isLate && deadline < 10*time.Second {
+			continue
+		}
+		if took > deadline+deadline/2 {
+			t.Errorf("Sign took %v with a deadline of %v", took, deadline)
+		}
+		checkError(t, signature, err, want)
+		return
 	}
-	checkError(t, signature, err, want)
 }
 
 func TestNoRegionAndNoCredentials(t *testing.T) {
