@@ -73,16 +73,38 @@ func TestRealLoginThatExpired(t *testing.T) {
 // The secret ID is used up by the first login, so that only renewals can keep
 // the second read going.
 func TestRealRenewal(t *testing.T) {
-	v := realVault(t)
+	for range 10 {
+		if v := realVault(t); renews(t, v) {
+			return
+		}
+	}
+	t.Error("this machine was late ten times")
+}
+
+// renews reads twice what one login of two seconds may read. It is false where
+// this machine was too late for a renewal.
+func renews(t *testing.T, v *vault) bool {
+	t.Helper()
 	source, policy := v.secretForAll()
 	query, _, _ := v.appRole(policy, map[string]any{"token_ttl": "2s", "token_max_ttl": "1h"}, 1)
 	s := open(t, source+"?"+query)
+	last := time.Now()
 	wantToken(t, s, secret, time.Hour)
 	for range 16 {
 		time.Sleep(250 * time.Millisecond)
+		begun := time.Now()
 		s.Upkeep(t.Context())
+		if time.Since(last) > time.Second {
+			return false
+		}
+		last = begun
+	}
+	_, err := s.Token(t.Context(), widgets)
+	if err != nil && time.Since(last) > time.Second {
+		return false
 	}
 	wantToken(t, s, secret, time.Hour)
+	return true
 }
 
 func TestRealRevokedLoginIsReplaced(t *testing.T) {

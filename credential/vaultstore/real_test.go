@@ -47,7 +47,7 @@ func (v *vault) call(method, path string, body any) map[string]any {
 		v.t.Fatal(err)
 	}
 	request.Header.Set("X-Vault-Token", v.root)
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func (v *vault) cleanUp(path string) {
 // moment.
 func (v *vault) await(mount string) {
 	v.t.Helper()
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		request, _ := http.NewRequestWithContext(v.t.Context(), http.MethodPost, v.address+"/v1/"+mount+"/data/ready", strings.NewReader(`{"data":{}}`))
 		request.Header.Set("X-Vault-Token", v.root)
 		response, err := http.DefaultClient.Do(request)

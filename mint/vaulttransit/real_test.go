@@ -51,7 +51,7 @@ func (v *vault) try(method, path string, body any) (*http.Response, error) {
 		return nil, err
 	}
 	request.Header.Set("X-Vault-Token", v.root)
-	return (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	return (&http.Client{Timeout: time.Minute}).Do(request)
 }
 
 // call is one request of the root user, which has to succeed.
@@ -193,7 +193,18 @@ func TestRealImport(t *testing.T) {
 // The secret ID is used up by the first login, so that only renewals can keep
 // the second signature going.
 func TestRealLoginAndRenewal(t *testing.T) {
-	v := realVault(t)
+	for range 10 {
+		if v := realVault(t); renews(t, v) {
+			return
+		}
+	}
+	t.Error("this machine was late ten times")
+}
+
+// renews signs twice by one login of two seconds. It is false where this machine
+// was too late for a renewal.
+func renews(t *testing.T, v *vault) bool {
+	t.Helper()
 	url := v.newKey("app", "rsa-2048")
 	public := v.public(url)
 	name := strings.TrimSuffix(v.mount, "/transit")
@@ -210,10 +221,20 @@ func TestRealLoginAndRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, url+"?auth=approle&auth_mount="+name+"&role_id="+roleID+"&secret_id_file="+file)
+	last := time.Now()
 	checkSigned(t, s, public)
 	for range 12 {
 		time.Sleep(250 * time.Millisecond)
+		begun := time.Now()
 		s.Upkeep(t.Context())
+		if time.Since(last) > time.Second {
+			return false
+		}
+		last = begun
+	}
+	if _, err := s.Sign(t.Context(), [32]byte{}); err != nil && time.Since(last) > time.Second {
+		return false
 	}
 	checkSigned(t, s, public)
+	return true
 }

@@ -200,14 +200,19 @@ func TestLoginAndRenewal(t *testing.T) {
 	server := httptest.NewServer(&v.Vault)
 	t.Cleanup(server.Close)
 	s := open(t, "vault+transit://transit/app?auth=approle&role_id=r-1&secret_id_file="+secretID+"&addr="+server.URL)
-	checkSigned(t, s, &keys[0].PublicKey)
-	for range 3 {
-		time.Sleep(600 * time.Millisecond)
+	late, last := 0, time.Now()
+	for timely := 0; timely < 4; timely++ { // in a row: a machine that is late loses the login
+		begun := time.Now()
 		s.Upkeep(t.Context())
+		checkSigned(t, s, &keys[0].PublicKey)
+		if time.Since(last) >= time.Second && late < 30 {
+			late, timely = late+1, -1
+		}
+		last = begun
+		time.Sleep(600 * time.Millisecond)
 	}
-	checkSigned(t, s, &keys[0].PublicKey)
-	if logins := v.Count("POST auth/approle/login"); logins != 1 {
-		t.Errorf("%d logins, want 1 that is renewed", logins)
+	if logins := v.Count("POST auth/approle/login"); logins < 1 || logins > 1+late {
+		t.Errorf("%d logins, and %d times no time to renew, want 1 that is renewed", logins, late)
 	}
 	v.Revoke()
 	checkSigned(t, s, &keys[0].PublicKey)
