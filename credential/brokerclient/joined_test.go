@@ -133,10 +133,13 @@ func TestASessionIsRenewedAhead(t *testing.T) {
 }
 
 func TestANewJoinTokenBeginsAnotherSession(t *testing.T) {
-	g := &gate{life: lastMoment + 200*time.Millisecond}
+	g := &gate{}
 	_, s, _, file := joinSource(t, g)
 	s.Upkeep(t.Context())
-	time.Sleep(300 * time.Millisecond)
+	j := s.identity.(*joined)
+	j.mu.Lock()
+	j.expires = time.Now().Add(lastMoment - time.Millisecond)
+	j.mu.Unlock()
 	g.set(func() { g.spent = false })
 	if err := os.WriteFile(file, []byte("gpj_right"), 0o600); err != nil {
 		t.Fatal(err)
