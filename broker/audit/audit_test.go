@@ -250,24 +250,32 @@ func TestRotationBySize(t *testing.T) {
 	}
 }
 
-// counting counts syncs, and makes each take a moment.
+// counting counts syncs, each of which takes until everybody has written.
 type counting struct {
 	file
-	syncs atomic.Int32
+	syncs   atomic.Int32
+	written func() bool
 }
 
 func (c *counting) Sync() error {
 	c.syncs.Add(1)
-	time.Sleep(5 * time.Millisecond)
+	for deadline := time.Now().Add(time.Minute); !c.written() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	return c.file.Sync()
 }
 
 func TestManyWaitForOneSync(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "audit.jsonl"))
-	c := &counting{file: l.file}
-	l.file = c
-	var wg sync.WaitGroup
 	const writers = 200
+	last := l.seq + writers
+	l.file = &counting{file: l.file, written: func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.seq >= last
+	}}
+	c := l.file.(*counting)
+	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
 			if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindIntent}, true); err != nil {
@@ -276,7 +284,7 @@ func TestManyWaitForOneSync(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := c.syncs.Load(); n > writers/4 {
+	if n := c.syncs.Load(); n > 4 {
 		t.Errorf("%d entries took %d syncs", writers, n)
 	}
 	l.mu.Lock()
@@ -289,7 +297,7 @@ func TestManyWaitForOneSync(t *testing.T) {
 func TestWhatIsNotDurableReachesTheDiskSoon(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "audit.jsonl"))
 	write(t, l, 2)
-	for range 100 {
+	for range 6000 {
 		l.mu.Lock()
 		isSynced := l.synced == l.seq
 		l.mu.Unlock()
@@ -298,7 +306,7 @@ func TestWhatIsNotDurableReachesTheDiskSoon(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Error("a second passed and the line is not on the disk")
+	t.Error("a minute passed and the line is not on the disk")
 }
 
 func TestCopiesAreOfWhatIsWritten(t *testing.T) {
