@@ -72,6 +72,7 @@ type Server struct {
 	cookie   http.Cookie
 	http     *http.Server
 	hold     time.Duration // how long an answer waits for the outcome
+	linger   time.Duration // how long Finish waits for the browser
 
 	codes     chan string   // has room for one
 	cancelled chan struct{} // closed when the person cancels
@@ -111,7 +112,7 @@ func Open(f Flow) (*Server, error) {
 
 func newServer(f Flow, settings, host string) (*Server, error) {
 	s := &Server{
-		hold: holdResult, host: host, root: "/" + rand.Text() + "/", inner: rand.Text(), state: rand.Text(), until: time.Now().Add(f.Limit),
+		hold: holdResult, linger: lingerFor, host: host, root: "/" + rand.Text() + "/", inner: rand.Text(), state: rand.Text(), until: time.Now().Add(f.Limit),
 		codes: make(chan string, 1), cancelled: make(chan struct{}), finished: make(chan struct{}), shown: make(chan struct{}),
 	}
 	s.cookie = http.Cookie{Name: "gatepass-" + rand.Text()[:8], Value: rand.Text(), Path: s.root, HttpOnly: true, SameSite: http.SameSiteLaxMode}
@@ -158,7 +159,7 @@ func (s *Server) Finish(o Outcome) {
 	close(s.finished)
 	select {
 	case <-s.shown:
-	case <-time.After(lingerFor):
+	case <-time.After(s.linger):
 	}
 }
 

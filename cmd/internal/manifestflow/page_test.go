@@ -117,6 +117,7 @@ func TestOutcomes(t *testing.T) {
 		{"a link that is a script", Outcome{App: "x", Install: "javascript:alert(1)"}, []string{"is ready"}, []string{"javascript:"}},
 	} {
 		s := open(t, aFlow(t))
+		s.linger = time.Hour
 		b := entered(t, s)
 		done := make(chan struct{})
 		go func() { s.Finish(c.outcome); close(done) }()
@@ -133,7 +134,7 @@ func TestOutcomes(t *testing.T) {
 		}
 		select {
 		case <-done:
-		case <-time.After(lingerFor / 2):
+		case <-time.After(time.Minute):
 			t.Errorf("%s: Finish still waits, want it to return once the result was seen", c.name)
 		}
 	}
@@ -142,14 +143,14 @@ func TestOutcomes(t *testing.T) {
 // A key that takes long to fetch is waited for without any script.
 func TestTheBrowserIsToldToAskAgain(t *testing.T) {
 	s := open(t, aFlow(t))
-	s.hold = time.Millisecond
+	s.hold, s.linger = time.Millisecond, time.Minute
 	b := entered(t, s)
 	if page := b.get(s.at(s.resultPath())).body; !strings.Contains(page, `<meta http-equiv="refresh" content="1">`) || !strings.Contains(page, "Fetching the key") {
 		t.Errorf("the result that is not there yet is\n%s\nwant a page that comes back", page)
 	}
 	go s.Finish(Outcome{App: "Sandbox Pass"})
 	page := ""
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(page, "is ready") && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(page, "is ready") && time.Now().Before(deadline); {
 		page = b.get(s.at(s.resultPath())).body
 	}
 	if strings.Contains(page, "refresh") || !strings.Contains(page, "is ready") {
