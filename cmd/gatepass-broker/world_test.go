@@ -209,21 +209,24 @@ func (p *process) end(s syscall.Signal) int {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		p.w.t.Fatalf("the broker does not end after %v: %s", s, p.log)
 	}
 	return p.ProcessState.ExitCode()
 }
 
-// until waits for something, at most 15 seconds.
+// until waits for something, at most a minute.
 func (p *process) until(what string, isSo func() bool) {
 	p.w.t.Helper()
-	for range 300 {
+	for range 1200 {
 		if isSo() {
 			return
 		}
 		select {
 		case <-p.done:
+			if isSo() {
+				return
+			}
 			p.w.t.Fatalf("the broker ended before it was %s: %s", what, p.log)
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -232,7 +235,7 @@ func (p *process) until(what string, isSo func() bool) {
 }
 
 func overSocket(path string) *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
