@@ -175,15 +175,23 @@ func TestAuditTail(t *testing.T) {
 		if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Workspace: id}, false); err != nil {
 			t.Fatal(err)
 		}
-		for range 100 {
+		for range 1200 {
 			if strings.Contains(out.String(), id) {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		t.Errorf("tail -f prints %q, want %s", out.String(), id)
+		t.Fatalf("tail -f prints %q, want %s", out.String(), id)
 	}
-	time.Sleep(tailPoll) // it has looked once
+	begin := broker.Entry{Kind: broker.KindRequest, Workspace: "begin"}
+	for range 600 { // what it prints is what was written after it had looked once
+		if err := l.Write(t.Context(), begin, false); err != nil {
+			t.Fatal(err)
+		}
+		if time.Sleep(tailPoll / 2); strings.Contains(out.String(), begin.Workspace) {
+			break
+		}
+	}
 	write("sb-8")
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
