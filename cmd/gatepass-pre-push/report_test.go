@@ -82,10 +82,11 @@ func (s *scene) push(url string, lines ...string) (code int, stderr string, took
 	return code, errs.String(), time.Since(begun)
 }
 
-// told is what the agent was told, and false where nobody came.
-func (s *scene) told() (r agent.PushReport, raw string, came bool) {
+// told is what the agent was told, and false where nobody comes within patience.
+// Whoever came waits by now.
+func (s *scene) told(patience time.Duration) (r agent.PushReport, raw string, came bool) {
 	s.t.Helper()
-	if err := s.listen.SetDeadline(time.Now().Add(50 * time.Millisecond)); err != nil { // whoever came waits by now
+	if err := s.listen.SetDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	conn, err := s.listen.Accept()
@@ -109,7 +110,7 @@ func TestARefusedPushIsTold(t *testing.T) {
 	s := newScene(t, brokerSource)
 	s.agent()
 	code, _, _ := s.push(widgets, oid+" refs/heads/$(id)<b>\u202e\xff "+zero, zero+" refs/heads/main "+oid, oid+" refs/heads/main "+zero)
-	got, raw, came := s.told()
+	got, raw, came := s.told(30 * time.Second)
 	want := agent.PushReport{Host: "github.com", Repo: "acme/widgets", Updates: []agent.PushUpdate{
 		{Action: "create", Ref: `refs/heads/$(id)<b>\u202e\xff`, Reason: "no rule allows it (create)"},
 		{Action: "delete", Ref: "refs/heads/main", Reason: "this would delete the ref; rule main allows create, update"},
@@ -132,7 +133,7 @@ func TestMuchIsToldInPart(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%s refs/heads/%d-ghs_0123456789abcdef-%s %s", oid, i, strings.Repeat("\u200b", 300), zero))
 	}
 	s.push(widgets, lines...)
-	got, raw, _ := s.told()
+	got, raw, _ := s.told(30 * time.Second)
 	if len(got.Updates) != agent.MaxPushUpdates || len(raw) > 50_000 || strings.Contains(raw, "ghs_") {
 		t.Errorf("%d updates are told in %d bytes: %.300s", len(got.Updates), len(raw), raw)
 	}
@@ -160,7 +161,7 @@ func TestWhatIsNotTold(t *testing.T) {
 			if want := map[string]int{refused: 1, allowed: 0}[c.line]; code != want {
 				t.Errorf("the push = %d, want %d", code, want)
 			}
-			if got, _, came := s.told(); came {
+			if got, _, came := s.told(50 * time.Millisecond); came {
 				t.Errorf("the agent was told %+v, want nothing", got)
 			}
 		})
@@ -191,7 +192,7 @@ func TestTheUserIsToldAllTheSame(t *testing.T) {
 		}
 		longest = max(longest, took)
 	}
-	if runtime.GOOS == "linux" && longest < reportWait || longest > base+reportWait+time.Second {
+	if runtime.GOOS == "linux" && longest < reportWait || longest > base+reportWait+5*time.Second {
 		t.Errorf("a push took %v, want %v more than %v", longest, reportWait, base)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 func TestAskWithoutAnAgent(t *testing.T) {
 	dir := short(t)
-	_, err := ask(dir+"/none.sock", Call{}, time.Now().Add(time.Second))
+	_, err := ask(dir+"/none.sock", Call{}, time.Now().Add(30*time.Second))
 	if !errors.Is(err, errNoAgent) {
 		t.Errorf("ask = %v, want %v", err, errNoAgent)
 	}
@@ -43,7 +43,7 @@ func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, time.Now().Add(5*time.Second))
+	_, err = ask(socket, Call{Operation: Get, Config: "/x"}, time.Now().Add(30*time.Second))
 	if !errors.Is(err, errNoReply) {
 		t.Errorf("ask = %v, want %v", err, errNoReply)
 	}
@@ -80,7 +80,7 @@ func wantChildsAnswer(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	getenv := env(map[string]string{"XDG_RUNTIME_DIR": dir, "PATH": dir})
-	r, err := Ask(Call{Operation: Get, Config: "/x"}, getenv, time.Now().Add(10*time.Second))
+	r, err := Ask(Call{Operation: Get, Config: "/x"}, getenv, time.Now().Add(time.Minute))
 	if err != nil || string(r.Stdout) != "yes" {
 		t.Errorf("Ask = %q, %v, want the child's answer", r.Stdout, err)
 	}
