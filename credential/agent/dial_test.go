@@ -49,6 +49,43 @@ func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
 	}
 }
 
+// An agent gives up a source early enough to say so.
+func TestAskLeavesTheAgentTimeToAnswer(t *testing.T) {
+	for _, c := range []struct{ wait, least, most time.Duration }{
+		{time.Hour, 59 * time.Minute, time.Hour - 500*time.Millisecond},
+		{100 * time.Second, 30 * time.Second, 99500 * time.Millisecond},
+		{2 * time.Second, -time.Hour, 1800 * time.Millisecond},
+	} {
+		if got := timeToAnswer(time.Now().Add(c.wait)); got < c.least || got > c.most {
+			t.Errorf("of %v, the agent has %v, want %v to %v", c.wait, got, c.least, c.most)
+		}
+	}
+	socket := short(t) + "/told.sock"
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	told := make(chan time.Duration, 1)
+	go func() {
+		defer close(told)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, 4096)
+		n, _ := conn.Read(buf)
+		if call, whole, err := ParseCall(buf[:n]); whole && err == nil {
+			told <- call.Timeout
+		}
+	}()
+	_, _ = ask(socket, Call{Operation: Get, Config: "/x"}, time.Now().Add(time.Hour))
+	if got := <-told; got <= 0 || got > time.Hour-500*time.Millisecond {
+		t.Errorf("of an hour, the agent is told of %v, want a little less", got)
+	}
+}
+
 // TestAskWithoutSockets lets the one-shot child answer where a filter forbids
 // Unix sockets.
 func TestAskWithoutSockets(t *testing.T) {

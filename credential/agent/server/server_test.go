@@ -72,8 +72,8 @@ func (w *world) run(ctx context.Context, s *Server) <-chan error {
 	case <-ready:
 	case err := <-done:
 		w.t.Fatalf("Run = %v before it was ready", err)
-	case <-time.After(10 * time.Second):
-		w.t.Fatal("the server is not ready after 10 s")
+	case <-time.After(time.Minute):
+		w.t.Fatal("the server is not ready after a minute")
 	}
 	return done
 }
@@ -81,7 +81,7 @@ func (w *world) run(ctx context.Context, s *Server) <-chan error {
 func (w *world) ask(operation, payload string) agent.Reply {
 	w.t.Helper()
 	c := agent.Call{Operation: operation, Config: w.config, Payload: []byte(payload)}
-	r, found, err := agent.AskRunning(c, w.getenv, time.Now().Add(10*time.Second))
+	r, found, err := agent.AskRunning(c, w.getenv, time.Now().Add(time.Minute))
 	if err != nil || !found {
 		w.t.Fatalf("AskRunning(%s) = %v, found %v", operation, err, found)
 	}
@@ -96,8 +96,8 @@ func ends(t *testing.T, done <-chan error) {
 		if err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("the server still runs after 10 s")
+	case <-time.After(time.Minute):
+		t.Error("the server still runs after a minute")
 	}
 }
 
@@ -196,7 +196,7 @@ func TestServerServesOneFileOnly(t *testing.T) {
 	w := newWorld(t)
 	s := &Server{Config: w.config, Open: w.open, stop: func() {}}
 	s.prepare()
-	r := s.answer(t.Context(), agent.Call{Operation: agent.Get, Config: "/other", Timeout: time.Second, Payload: []byte(widgets)}, 0)
+	r := s.answer(t.Context(), agent.Call{Operation: agent.Get, Config: "/other", Timeout: time.Minute, Payload: []byte(widgets)}, 0)
 	if string(r.Stdout) != "quit=1\n" || w.calls.Load() != 0 {
 		t.Errorf("answer for another file = %q, want quit=1 and no call to the source", r.Stdout)
 	}
@@ -216,7 +216,7 @@ func TestOneServerWins(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(10 * time.Second); lost.Load() < 49 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); lost.Load() < 49 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	cancel()
@@ -261,7 +261,7 @@ func TestOnceAnswersOneCall(t *testing.T) {
 	if s.Stays() {
 		t.Error("Stays() = true with cache: none")
 	}
-	call := agent.AppendCall(nil, agent.Call{Operation: agent.Get, Config: w.config, Timeout: time.Second, Payload: []byte(widgets)})
+	call := agent.AppendCall(nil, agent.Call{Operation: agent.Get, Config: w.config, Timeout: time.Minute, Payload: []byte(widgets)})
 	var out strings.Builder
 	if err := s.Once(t.Context(), strings.NewReader(string(call)), &out); err != nil {
 		t.Fatal(err)
