@@ -20,8 +20,8 @@ import (
 const (
 	// settleWait is how long a number of agents may take to become so: an agent
 	// that has lost its socket looks once a second.
-	settleWait = 5 * time.Second
-	stopWait   = 2 * time.Second
+	settleWait = time.Minute
+	stopWait   = 30 * time.Second
 )
 
 // A process is a running agent of one script, known by the workspace file that it
@@ -55,7 +55,7 @@ func (p process) stop() error {
 	_ = syscall.Kill(p.id, syscall.SIGCONT) // for a script that failed after signal STOP
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.id))
 	if errors.Is(err, fs.ErrPermission) {
-		return syscall.Kill(p.id, syscall.SIGTERM)
+		return p.kill(syscall.SIGTERM)
 	}
 	env := map[string]string{}
 	for pair := range strings.SplitSeq(string(environ), "\x00") {
@@ -65,6 +65,14 @@ func (p process) stop() error {
 	getenv := func(name string) string { return env[name] }
 	_, _, err = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: p.config}, getenv, time.Now().Add(stopWait))
 	return err
+}
+
+// kill sends a signal to an agent, unless it has ended by itself.
+func (p process) kill(s syscall.Signal) error {
+	if err := syscall.Kill(p.id, s); err != syscall.ESRCH {
+		return err
+	}
+	return nil
 }
 
 // stopAgents ends the script's agents and waits until they are gone.
@@ -114,7 +122,7 @@ func (w *world) signal(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("no agent runs")
 	}
 	for _, p := range list {
-		ts.Check(syscall.Kill(p.id, signals[args[0]]))
+		ts.Check(p.kill(signals[args[0]]))
 	}
 	if args[0] == "STOP" || args[0] == "CONT" {
 		return
