@@ -38,7 +38,7 @@ func (w *world) gogit(ts *testscript.TestScript, args []string) {
 
 // gogitRefs takes an interface, because go-git calls a nil pointer in one.
 func (w *world) gogitRefs(url string, auth transport.AuthMethod) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(w.github.CAPEM())

@@ -19,7 +19,7 @@ import (
 
 const (
 	// reportedWait bounds how long a report may take, from the guard to the log.
-	reportedWait = 10 * time.Second
+	reportedWait = time.Minute
 	// unheardWait is how long a report that is not to come is waited for.
 	unheardWait = 300 * time.Millisecond
 

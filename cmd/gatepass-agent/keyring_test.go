@@ -59,18 +59,18 @@ func (d *desk) start() (stop func()) {
 		done <- <-done
 	}
 	d.t.Cleanup(stop)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, found, _ := d.try(agent.Status, ""); found {
 			return stop
 		}
 	}
-	d.t.Fatal("the agent does not listen after 10 s")
+	d.t.Fatal("the agent does not listen after a minute")
 	return nil
 }
 
 func (d *desk) try(operation, payload string) (agent.Reply, bool, error) {
 	c := agent.Call{Operation: operation, Config: d.config, Payload: []byte(payload)}
-	return agent.AskRunning(c, d.getenv, time.Now().Add(10*time.Second))
+	return agent.AskRunning(c, d.getenv, time.Now().Add(time.Minute))
 }
 
 func (d *desk) ask(operation, payload string) agent.Reply {

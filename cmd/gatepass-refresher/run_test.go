@@ -131,7 +131,7 @@ func process(t *testing.T, args ...string) (*world, *exec.Cmd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = []string{asProgram + "=1", "GATEPASS_STORE=" + address, "SSL_CERT_FILE=" + ca, "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
@@ -157,7 +157,7 @@ func TestProgramEndsInOrder(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); w.asked() == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); w.asked() == 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

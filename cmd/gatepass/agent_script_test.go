@@ -66,7 +66,7 @@ func setUpAgent(env *testscript.Env, bin string) error {
 		return err
 	}
 	env.Defer(func() {
-		_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: workspace}, env.Getenv, time.Now().Add(5*time.Second))
+		_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: workspace}, env.Getenv, time.Now().Add(time.Minute))
 	})
 	return os.Chmod(filepath.Join(env.WorkDir, "token"), 0o600)
 }

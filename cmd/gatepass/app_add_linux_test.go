@@ -47,7 +47,7 @@ func (w *storeWorld) converse(answers [][2]string, args ...string) (stdout, seen
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	watchdog := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
 	program.Close()
 	var screen strings.Builder
@@ -119,7 +119,7 @@ func TestAppAddAtATerminalIsInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	watchdog := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
 	program.Close()
 	buffer, seen := make([]byte, 4096), ""

@@ -236,7 +236,7 @@ func TestAppCreateEndsAtAnInterrupt(t *testing.T) {
 	w.Fail(fakegithub.To(http.MethodPost, "/conversions"), fakegithub.Status(http.StatusBadGateway), -1)
 	run = w.start("--no-browser", "--org", "acme")
 	go func() {
-		for deadline := time.Now().Add(10 * time.Second); w.askedForKeys() == 0 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); w.askedForKeys() == 0 && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		_ = run.cmd.Process.Signal(os.Interrupt)
@@ -285,7 +285,7 @@ func TestFetchLosesPatience(t *testing.T) {
 	for _, patience := range []time.Duration{0, 59 * time.Second} {
 		var errs bytes.Buffer
 		o := &creation{world: &world{stderr: &errs}, github: w.URL(), settings: "https://ghe.example/settings/apps", patience: patience, client: w.Client()}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := o.fetch(ctx, strings.Repeat("0", 40)); err == nil || ctx.Err() != nil || errs.Len() > 0 {
 			t.Errorf("fetch with patience for %v = %v, want an error at once", patience, err)

@@ -96,7 +96,7 @@ func (c *creating) wait() (stdout, stderr string, status int) {
 	c.w.t.Helper()
 	select {
 	case <-c.read:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		c.w.t.Fatal("the program does not end")
 	}
 	err := c.cmd.Wait()

@@ -238,7 +238,7 @@ func vault(t *testing.T, method, url, token, body string) {
 		t.Fatal(err)
 	}
 	request.Header.Set("X-Vault-Token", token)
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func shell(t *testing.T, name string) (program, script string) {
 // shellSays is what a shell prints, which must not complain.
 func shellSays(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)

@@ -45,7 +45,7 @@ func TestProbeAgain(t *testing.T) {
 	if err := os.WriteFile(cases, []byte("- {repo: acme/canary}\n- {repo: acme/payroll, refused: true}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	out, in := io.Pipe()
 	done := make(chan int, 1)

@@ -139,7 +139,7 @@ func TestRetriesOverARealNetwork(t *testing.T) {
 	s, _ := serve(t, under(b))
 	began := time.Now()
 	token, err := s.Token(t.Context(), widgets)
-	if took := time.Since(began); err != nil || token.IsZero() || b.Calls() != 4 || took < time.Second || took > 5*time.Second {
+	if took := time.Since(began); err != nil || token.IsZero() || b.Calls() != 4 || took < time.Second || took > 30*time.Second {
 		t.Errorf("Token = %v, %v after %d calls in %v, want a token after 4 in 1s and a little", token, err, b.Calls(), took)
 	}
 }

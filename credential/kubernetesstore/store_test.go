@@ -263,7 +263,7 @@ func TestRealQuota(t *testing.T) {
 	c.Call(http.MethodPatch, at+"/q/status", fields{"status": fields{"hard": none, "used": none}})
 	s := openStore(t, "kubernetes://"+namespace)
 	var err error
-	for until := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(until); {
+	for until := time.Now().Add(time.Minute); err == nil && time.Now().Before(until); {
 		// The server hears of quotas by a watch.
 		err = s.Put(t.Context(), store.Signer(), store.NewSecret("x"), store.Replace)
 		if err == nil {

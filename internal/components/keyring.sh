@@ -25,7 +25,7 @@ exec dbus-run-session -- sh -c '
 	until dbus-send --session --print-reply --dest=org.freedesktop.DBus / \
 		org.freedesktop.DBus.GetNameOwner string:org.freedesktop.secrets >/dev/null 2>&1; do
 		tries=$((tries + 1))
-		[ "$tries" -lt 100 ] || { echo "the keyring does not start" >&2; exit 1; }
+		[ "$tries" -lt 600 ] || { echo "the keyring does not start" >&2; exit 1; }
 		sleep 0.1
 	done
 	status=0

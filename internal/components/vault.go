@@ -97,7 +97,7 @@ func startVault(ctx context.Context, program string) (vaultServer, error) {
 		cancel()
 		return vaultServer{}, fmt.Errorf("start Vault: %w", err)
 	}
-	late := time.AfterFunc(30*time.Second, cancel)
+	late := time.AfterFunc(2*time.Minute, cancel)
 	var v vaultServer
 	err = json.NewDecoder(stdout).Decode(&v)
 	late.Stop()

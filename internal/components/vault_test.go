@@ -32,13 +32,13 @@ func TestStartVault(t *testing.T) {
 	}
 	began := time.Now()
 	v.stop()
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("stop took %v, want it at once", took)
 	}
 }
 
 func TestStartVaultThatEnds(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := startVault(ctx, vaultProgram(t, "echo no room >&2; exit 1"))
 	if err == nil || !strings.Contains(err.Error(), "no room") {

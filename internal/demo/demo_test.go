@@ -89,7 +89,7 @@ func newVisitor(t *testing.T) *visitor {
 }
 
 func (v *visitor) command(args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	v.t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, filepath.Join(v.bin, "gatepass"), append([]string{"demo"}, args...)...)
 	cmd.Env = v.env
@@ -128,7 +128,7 @@ func (v *visitor) nothingLeft() {
 			v.t.Errorf("in %s is %v, %v, want nothing", dir, entries, err)
 		}
 	}
-	for until := time.Now().Add(3 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		left := running(v.tmp)
 		if len(left) == 0 {
 			return

@@ -79,8 +79,8 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := w.gh.Close(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("Close took %s, want a second at most", took)
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("Close took %s, want that nothing is waited for", took)
 	}
 	eventually(t, "git ends", func() bool { return processesIn(t, root) == 0 })
 	leave()

@@ -222,12 +222,12 @@ func (ws *workspace) commit(file string, data []byte) {
 	ws.git("commit", "--quiet", "-m", "add "+file)
 }
 
-// eventually waits up to five seconds for what must come true.
+// eventually waits up to a minute for what must come true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within five seconds", what)
+			t.Fatalf("%s: not within a minute", what)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestNotify(t *testing.T) {
 	if err := Notify(env("NOTIFY_SOCKET", path), Ready); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	buf := make([]byte, 100)
 	if n, err := c.Read(buf); err != nil || string(buf[:n]) != "READY=1" {
 		t.Errorf("systemd is told %q, %v", buf[:n], err)

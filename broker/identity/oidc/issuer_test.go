@@ -240,7 +240,7 @@ func identify(ctx context.Context, by *Identifier, token string) (broker.Caller,
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return by.Identify(ctx, r)
 }

@@ -64,7 +64,7 @@ func (c *realCluster) pod(name, account string) kubernetestest.Fields {
 // token for ten seconds after it has looked.
 func (c *realCluster) untilRefused(t *testing.T, by *Identifier, what, token string) {
 	t.Helper()
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		c.ahead.Add(int64(reviewedFor))
 		_, err := identify(t.Context(), by, token)
 		switch {

@@ -74,7 +74,7 @@ func TestLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := net.DialTimeout("tcp", l.Addr().String(), time.Second)
+	conn, err := net.DialTimeout("tcp", l.Addr().String(), 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestAWSAnswers(t *testing.T) {
 	if endpoint == "" {
 		t.Skip("missing: the AWS emulator (GATEPASS_TEST_AWS_ENDPOINT)")
 	}
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: 30 * time.Second}
 	resp, err := client.Get(endpoint + "/moto-api/")
 	if err != nil {
 		t.Fatal(err)
