@@ -120,7 +120,7 @@ func (g git) start(ctx context.Context, stdin []byte, env, args []string) ([]byt
 	cmd.Dir = string(filepath.Separator) // not in a repository whose configuration would count
 	cmd.Env = append(env, "PATH="+g.getenv("PATH"), "LC_ALL=C")
 	cmd.Stdin = bytes.NewReader(stdin)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // to read what an ended git has said, on a machine that stalls
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -77,7 +77,7 @@ func (d *demo) quiet(ctx context.Context, dir, line string, args ...string) (str
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // to read what an ended command has said, on a machine that stalls
 	err := cmd.Run()
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // and not the signal that ended it

@@ -115,6 +115,6 @@ func (s *Server) gitProcess(ctx context.Context, c gitCommand) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+c.protocol)
 	}
 	ownGroup(cmd)
-	cmd.WaitDelay = 500 * time.Millisecond
+	cmd.WaitDelay = 30 * time.Second // for a client that reads slowly what an ended git has said
 	return cmd
 }

@@ -36,7 +36,7 @@ import (
 )
 
 // closeTimeout bounds Close: a handler that is still running by then is a bug.
-const closeTimeout = time.Second
+const closeTimeout = time.Minute
 
 // Options configures a Server. The zero value works.
 type Options struct {

@@ -109,7 +109,7 @@ func (a asker) settings(ctx context.Context, environ []string) ([]gitconfig.Sett
 	ctx, cancel := context.WithTimeout(ctx, gitWait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, git, gitconfig.Arguments()...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, gitEnvironment(environ), time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, gitEnvironment(environ), gitWait
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, errors.New("git config: " + err.Error())
