@@ -15,7 +15,7 @@ import (
 // testTimeout bounds the tests of one package under one git. The test binary
 // is told to give up first: then it says where it hangs.
 const (
-	testTimeout = 5 * time.Minute
+	testTimeout = 15 * time.Minute
 	killAfter   = testTimeout + 10*time.Second
 )
 
