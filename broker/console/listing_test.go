@@ -77,7 +77,7 @@ func TestAListingThatTakesLong(t *testing.T) {
 	if text := b.Do("night", "GET", "/", "").Body.String(); !strings.Contains(text, "the store takes long") {
 		t.Errorf("the page does not say that its list is old: %s", text)
 	}
-	s.gate <- struct{}{}
+	close(s.gate)
 	b.console.listing.patience = time.Minute
 	if got := b.ids(); got != "sb-1 sb-2" {
 		t.Errorf("in the end: %q, want both", got)
