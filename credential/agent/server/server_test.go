@@ -71,7 +71,12 @@ func (w *world) run(ctx context.Context, s *Server) <-chan error {
 	select {
 	case <-ready:
 	case err := <-done:
-		w.t.Fatalf("Run = %v before it was ready", err)
+		select {
+		case <-ready: // and has ended since
+			done <- err
+		default:
+			w.t.Fatalf("Run = %v before it was ready", err)
+		}
 	case <-time.After(time.Minute):
 		w.t.Fatal("the server is not ready after a minute")
 	}
