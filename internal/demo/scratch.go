@@ -21,7 +21,7 @@ import (
 const maxScratch = 64
 
 // closeWait bounds how long the agent may take to end.
-const closeWait = 3 * time.Second
+const closeWait = 10 * time.Second
 
 // A demo is one run: the folder, the GitHub, the source, and what was found.
 type demo struct {
