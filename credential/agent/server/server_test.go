@@ -35,16 +35,15 @@ func newWorld(t *testing.T) *world {
 	dir := t.TempDir()
 	w := &world{t: t, config: filepath.Join(dir, "workspace.yaml")}
 	w.write(workspaceFile)
-	runtimeDir := filepath.Join(dir, "run")
-	if err := os.Mkdir(runtimeDir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	w.getenv = func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": runtimeDir}[name] }
-	place, err := agent.Locate(w.config, w.getenv)
+	runtimeDir, err := os.MkdirTemp("/tmp", "gp") // short: a socket's path is
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.place = place
+	t.Cleanup(func() { os.RemoveAll(runtimeDir) })
+	w.getenv = func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": runtimeDir}[name] }
+	if w.place, err = agent.Locate(w.config, w.getenv); err != nil || filepath.Dir(w.place.Directory) != runtimeDir {
+		t.Fatalf("Locate = %+v, %v, want it in %s", w.place, err, runtimeDir)
+	}
 	return w
 }
 
