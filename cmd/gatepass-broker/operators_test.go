@@ -35,7 +35,7 @@ func (w *world) do(method, path, body string, headers ...string) (int, string) {
 		return new(net.Dialer).DialContext(ctx, "unix", w.path("broker.sock"))
 	}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(r)
+	response, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestIdentifyByThePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	callers := make(chan broker.Caller, 1)
-	server := &http.Server{ConnContext: ConnContext, ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ConnContext: ConnContext, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c, err := Identifier{}.Identify(r.Context(), r)
 		if err != nil {
 			t.Errorf("Identify = %v", err)
@@ -33,7 +33,7 @@ func TestIdentifyByThePeer(t *testing.T) {
 	})}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { server.Close() })
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}
 	response, err := client.Get("http://broker/")

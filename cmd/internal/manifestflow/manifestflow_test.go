@@ -121,7 +121,7 @@ func TestOnlyTheFirstBrowserIsServed(t *testing.T) {
 		t.Errorf("the first browser again = %d, want 200", got.status)
 	}
 	s = open(t, aFlow(t))
-	withoutCookies := browser{t, &http.Client{Timeout: 10 * time.Second}}
+	withoutCookies := browser{t, &http.Client{Timeout: time.Minute}}
 	if got := withoutCookies.get(s.URL()); got.status != http.StatusOK {
 		t.Errorf("a browser without cookies = %d, want 200", got.status)
 	}

@@ -33,7 +33,7 @@ func TestGrantSaysWhatIsKnownOfTheToken(t *testing.T) {
 		{agent.Token, "write"},
 		{agent.TokenRead, "read"},
 	} {
-		r := s.answer(t.Context(), agent.Call{Operation: c.operation, Config: w.config, Timeout: time.Second, Payload: []byte(widgets)}, 0)
+		r := s.answer(t.Context(), agent.Call{Operation: c.operation, Config: w.config, Timeout: time.Minute, Payload: []byte(widgets)}, 0)
 		var g agent.Grant
 		if err := json.Unmarshal(r.Stdout, &g); err != nil {
 			t.Fatalf("%s = %q, %q: %v", c.operation, r.Stdout, r.Stderr, err)

@@ -31,7 +31,7 @@ func TestAnAgentStaysForASession(t *testing.T) {
 		t.Error("an idle agent with a session is of no use, want that it stays")
 	}
 	var out strings.Builder
-	call := agent.AppendCall(nil, agent.Call{Operation: agent.Get, Config: w.config, Timeout: time.Second, Payload: []byte(widgets)})
+	call := agent.AppendCall(nil, agent.Call{Operation: agent.Get, Config: w.config, Timeout: time.Minute, Payload: []byte(widgets)})
 	if err := s.Once(t.Context(), strings.NewReader(string(call)), &out); err != nil {
 		t.Fatal(err)
 	}
