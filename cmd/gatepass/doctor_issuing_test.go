@@ -148,7 +148,7 @@ func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
 	hash := w.forget("sb-9")
 	w.put("sandbox/sb-8/lock", `{"holder": "x", "until": "2026-01-01T00:00:00Z"}`)
 	w.variables = append(w.variables, "GATEPASS_GITHUB_URL=https://127.0.0.1:1")
-	out, errs, status := w.gatepass("doctor", "--fix", "--yes", "--timeout", "2s")
+	out, errs, status := w.gatepass("doctor", "--fix", "--yes", "--timeout", "4s")
 	if status != 1 || !strings.Contains(errs, "1 thing would not work") || !strings.Contains(out, "✗ 1 token of sb-9, of which the ledger knows nothing, alive until ") ||
 		!strings.Contains(out, "✓ a lock of sb-8, whose run ended early: removed\n") || !w.isLive(hash) {
 		t.Errorf("doctor --fix = %d, %q\n%s\nwant the token left and the lock removed", status, errs, out)
