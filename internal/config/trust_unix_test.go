@@ -171,7 +171,7 @@ func TestLoadDoesNotWaitForAPipe(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path+": it is not a regular file") {
 			t.Errorf("Load(a pipe) = %v, want it refused", err)
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("Load(a pipe) still waits after 10 s")
+	case <-time.After(time.Minute):
+		t.Error("Load(a pipe) still waits after a minute")
 	}
 }
