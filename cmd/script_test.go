@@ -22,7 +22,7 @@ const (
 	// built as they ship.
 	binVariable = "GATEPASS_TEST_BIN_DIR"
 
-	buildTimeout = 5 * time.Minute
+	buildTimeout = 9 * time.Minute
 	scriptFolder = "../testdata/script"
 )
 
