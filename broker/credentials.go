@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/gatepass/gatepass/broker/api"
@@ -23,12 +21,11 @@ func (s *Server) credentials(c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxCredentials))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: ReasonRequest, Detail: fmt.Sprintf("a request has at most %d bytes", maxCredentials)}
-	}
+	body, err := readOf(s, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+		return api.ReadBody(w, r, maxCredentials)
+	})
 	if err != nil {
-		return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: "the request ended early"}
+		return err
 	}
 	request, err := credentialRequest(body)
 	if err != nil {

@@ -29,9 +29,9 @@ func (s *Server) refusedPush(c *call) error {
 	if err != nil {
 		return err
 	}
-	push, err := api.ReadRefusedPush(c.w, c.r)
+	push, err := readOf(s, c, w, api.MaxRefusedPush, api.ReadRefusedPush)
 	if err != nil {
-		return malformed(err)
+		return err
 	}
 	if s.Pushes != nil {
 		if err := s.Pushes.spend(w.ID, len(push.Updates)); err != nil {

@@ -42,6 +42,8 @@ type Server struct {
 	// Mounted are handlers besides the server's own, by the pattern of
 	// [http.ServeMux]; nil means none.
 	Mounted map[string]http.Handler
+
+	bodies Bodies // of workspaces that are known
 }
 
 // An Observation is one answer, with few possible values in each field.
@@ -150,9 +152,9 @@ func (s *Server) token(c *call) error {
 	if err != nil {
 		return err
 	}
-	request, err := api.ReadRequest(c.w, c.r)
+	request, err := readOf(s, c, w, api.MaxRequest, api.ReadRequest)
 	if err != nil {
-		return malformed(err)
+		return err
 	}
 	g, err := s.vend(c, w, request)
 	if err != nil {
@@ -166,6 +168,15 @@ func answerOf(g Grant) api.TokenAnswer {
 		Username: g.Token.Login(), Token: api.NewSecret(g.Token.Secret()), ExpiresAt: g.Token.Expiry.UTC().Truncate(time.Second),
 		Repositories: []string{g.Scope.Owner + "/" + g.Scope.Name}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions,
 	}
+}
+
+// readOf has read take the body of a workspace's call.
+func readOf[T any](s *Server, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
+	err = s.bodies.Read(c.w, w.ID, size, func() error {
+		got, err = read(c.w, c.r)
+		return err
+	})
+	return got, malformed(err)
 }
 
 // malformed keeps the status that package api chose.

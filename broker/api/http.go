@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -35,22 +36,35 @@ func readSized[T any](w http.ResponseWriter, r *http.Request, limit int64, how s
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return none, NewProblem(http.StatusUnsupportedMediaType, "the request has a Content-Encoding; send it as it is")
 	}
-	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
-	if r.ContentLength > limit {
-		return none, tooLarge // and is not waited for
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return none, tooLarge
-	}
+	body, err := ReadBody(w, r, limit)
 	if err != nil {
-		return none, NewProblem(http.StatusBadRequest, "the request ended early")
+		return none, err
 	}
 	request, err := decode(body)
 	if err != nil {
 		return none, NewProblem(http.StatusBadRequest, err.Error())
 	}
 	return request, nil
+}
+
+// ReadBody reads the body of r, up to limit bytes. The error is a [Problem] with
+// the status to answer.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
+	if r.ContentLength > limit {
+		return nil, tooLarge // and is not waited for
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err == nil {
+		return body, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, NewProblem(http.StatusRequestTimeout, "the request came too slowly")
+	}
+	return nil, NewProblem(http.StatusBadRequest, "the request ended early")
 }
 
 // Bearer returns the identity that r carries, and "" when there is none or more

@@ -76,8 +76,11 @@ type Console struct {
 	deliveries deliveries
 	reconciler reconciler
 	listing    listing
-	readers    broker.Readers // of logins
-	webhooks   chan struct{}  // holds one for each delivery that is being read
+	forms      broker.Bodies // of logins
+	documents  broker.Bodies // that anybody may have
+	bodies     broker.Bodies // of deliveries
+	waiting    chan struct{} // holds one for each delivery of GitHub's that waits
+	acting     chan struct{} // and for each that is acted on
 }
 
 // New makes a Console. Nothing is asked or written yet.
@@ -91,7 +94,8 @@ func New(o Options) *Console {
 	if o.Keys == nil {
 		o.Keys = &keyset.Set{Store: o.Store, Now: o.Server.Now}
 	}
-	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), webhooks: make(chan struct{}, maxReading)}
+	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
+	c.bodies.Each = leastDelivery
 	c.csrf.SetDenyHandler(o.Server.Handle("cross-origin", crossOrigin))
 	c.logins = &limiter{now: c.now}
 	c.listing.store, c.listing.now = o.Store, c.now
@@ -116,7 +120,7 @@ func (c *Console) Routes() map[string]http.Handler {
 		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.admitTarget}),
 		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
 		WebhookPath:                         c.Server.Handle("webhook", c.webhook),
-		api.OpenAPIPath:                     c.Server.Handle("openapi", serveOpenAPI),
+		api.OpenAPIPath:                     c.Server.Handle("openapi", c.serveOpenAPI),
 	}
 	for pattern, handler := range c.pages() {
 		routes[pattern] = handler

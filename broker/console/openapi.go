@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/internal/crowd"
 )
 
 // openapiText describes every endpoint of the broker (OpenAPI 3.1,
@@ -28,7 +29,7 @@ var openapiDocument = sync.OnceValues(func() (json.RawMessage, error) {
 
 // serveOpenAPI answers GET /v1/openapi.json, to anybody: it says nothing about
 // this broker.
-func serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
+func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
 	if r.Method != http.MethodGet {
 		return notAllowed(w, methods{http.MethodGet: nil})
 	}
@@ -36,5 +37,8 @@ func serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
-	return api.WriteJSON(w, http.StatusOK, document)
+	_ = c.documents.Write(w, crowd.Address(r.RemoteAddr), int64(len(document)), func() error {
+		return api.WriteJSON(w, http.StatusOK, document)
+	}) // the client has gone
+	return nil
 }

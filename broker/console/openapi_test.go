@@ -220,12 +220,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("", "POST", "/v1/nonce", json, "{}")
 	body := `{"action":"suspend","installation":{"account":{"login":"acme"}}}`
 	signature := sign(webhookSecret, body)
-	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "ping")
+	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "ping", "X-GitHub-Delivery", "0")
 	for range 2 {
 		do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "installation", "X-GitHub-Delivery", "1")
 	}
 	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", sign("another secret, as long", body), "X-GitHub-Event", "installation", "X-GitHub-Delivery", "2")
-	do("", "POST", WebhookPath, json, strings.Repeat(" ", maxDelivery+1), "X-Hub-Signature-256", signature)
+	do("", "POST", WebhookPath, json, strings.Repeat(" ", maxDelivery+1), "X-Hub-Signature-256", signature, "X-GitHub-Event", "push", "X-GitHub-Delivery", "3")
 	c.complete()
 }
 

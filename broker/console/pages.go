@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -43,7 +44,7 @@ const policyOfPages = "default-src 'none'; style-src 'self'; form-action 'self';
 // pages are the handlers of the page, by pattern.
 func (c *Console) pages() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET " + stylePath:   http.HandlerFunc(serveStyle),
+		"GET " + stylePath:   http.HandlerFunc(c.serveStyle),
 		"GET /{$}":           c.browser("page", c.showStatus),
 		"POST " + loginPath:  c.browser("login", c.tryLogin),
 		"POST " + logoutPath: c.browser("logout", c.doLogout),
@@ -53,11 +54,14 @@ func (c *Console) pages() map[string]http.Handler {
 	}
 }
 
-func serveStyle(w http.ResponseWriter, _ *http.Request) {
+func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=3600")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(style) // the browser has gone
+	_ = c.documents.Write(w, crowd.Address(r.RemoteAddr), int64(len(style)), func() error {
+		_, err := w.Write(style)
+		return err
+	}) // the browser has gone
 }
 
 // browser serves a path to browsers: a form of another page is refused, and
@@ -148,15 +152,13 @@ func (c *Console) tryLogin(r request) error {
 }
 
 func (c *Console) readLogin(r request) error {
-	if err := c.readers.Enter(); err != nil {
-		return err
-	}
-	defer c.readers.Leave()
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
-	if r.ParseForm() != nil {
-		return bad("the form cannot be read")
-	}
-	return nil
+	return c.forms.Read(r.w, crowd.Address(r.RemoteAddr), maxLogin, func() error {
+		if r.ParseForm() != nil {
+			return bad("the form cannot be read")
+		}
+		return nil
+	})
 }
 
 func addressOf(r *http.Request) string {

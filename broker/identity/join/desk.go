@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -27,7 +28,7 @@ type Desk struct {
 	// Workspaces bounds the exchanges of each; nil bounds nothing.
 	Workspaces *broker.Limiter
 
-	readers broker.Readers
+	bodies broker.Bodies
 }
 
 // Endpoint is POST /v1/exchange.
@@ -58,12 +59,12 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
 	return api.WriteSession(w, answer)
 }
 
-func (d *Desk) read(w http.ResponseWriter, r *http.Request) (api.ExchangeRequest, error) {
-	if err := d.readers.Enter(); err != nil {
-		return api.ExchangeRequest{}, err
-	}
-	defer d.readers.Leave()
-	return api.ReadExchange(w, r)
+func (d *Desk) read(w http.ResponseWriter, r *http.Request) (request api.ExchangeRequest, err error) {
+	err = d.bodies.Read(w, crowd.Address(r.RemoteAddr), api.MaxRequest, func() error {
+		request, err = api.ReadExchange(w, r)
+		return err
+	})
+	return request, err
 }
 
 // write puts the outcome into the journal and returns what to answer: nothing is

@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/crowd"
+)
+
+const (
+	maxBodies = 64
+	// bodyTime is for a whole body. All come with their headers but those of who
+	// wants to be in the way.
+	bodyTime  = 5 * time.Second
+	bodyCount = 64 << 10 // bytes; see Bodies.Each
+)
+
+// Bodies bound what is taken by bodies on their way, each of which holds a place
+// among all requests for as long as its client likes. 64 are let be at once, for
+// five seconds each. One that comes when there are as many is let in all the same,
+// and not waited for any more is the one that [crowd.Room] finds in the way.
+type Bodies struct {
+	// Each is what a body counts for at least, in bytes: 64 times as many are let be
+	// at once. 0 means 64 KiB.
+	Each int64
+
+	once sync.Once
+	room crowd.Room
+}
+
+// Read calls read, which reads the body of a request to its end. from is whom to count it
+// for, and size is what it has at most, in bytes. The body ends with
+// [os.ErrDeadlineExceeded] where it took too long, or is in the way.
+func (b *Bodies) Read(w http.ResponseWriter, from string, size int64, read func() error) error {
+	return b.hold(from, size, http.NewResponseController(w).SetReadDeadline, read)
+}
+
+// Write calls write, which answers with a body of so many bytes.
+func (b *Bodies) Write(w http.ResponseWriter, from string, size int64, write func() error) error {
+	return b.hold(from, size, http.NewResponseController(w).SetWriteDeadline, write)
+}
+
+func (b *Bodies) hold(from string, size int64, deadline func(time.Time) error, do func() error) error {
+	b.once.Do(func() {
+		if b.Each == 0 {
+			b.Each = bodyCount
+		}
+		b.room.Size, b.room.IsBrief = maxBodies*b.Each, true
+	})
+	until := func(t time.Time) { _ = deadline(t) } // where there is no connection there is nothing to wait for
+	until(time.Now().Add(bodyTime))
+	leave, ok := b.room.Enter(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
+	if !ok {
+		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: ReasonRequest, Detail: "the request is too large"}
+	}
+	err := do()
+	leave()
+	if err == nil {
+		until(time.Time{}) // or its end would look as if the client had gone
+	}
+	return err
+}
