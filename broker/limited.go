@@ -46,8 +46,28 @@ func (l *Limiter) now() time.Time {
 func (l *Limiter) enter(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limits, now := l.Limits(), l.now()
-	b := l.bucket(workspace, limits, now)
+	limits := l.Limits()
+	b := l.bucket(workspace, limits, l.now())
+	if err := b.refusal(workspace, limits); err != nil {
+		return err
+	}
+	if limits.Rate > 0 {
+		b.left--
+	}
+	b.running++
+	return nil
+}
+
+// isOver refuses what enter would, and counts nothing.
+func (l *Limiter) isOver(workspace string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := l.Limits()
+	return l.bucket(workspace, limits, l.now()).refusal(workspace, limits)
+}
+
+// refusal is that of one more request; nil where there may be one.
+func (b *bucket) refusal(workspace string, limits Limits) error {
 	if limits.Requests > 0 && b.running >= limits.Requests {
 		return &Refusal{
 			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: time.Second,
@@ -61,10 +81,6 @@ func (l *Limiter) enter(workspace string) error {
 			Detail: fmt.Sprintf("workspace %s asks more often than %g times a second", workspace, limits.Rate),
 		}
 	}
-	if limits.Rate > 0 {
-		b.left--
-	}
-	b.running++
 	return nil
 }
 

@@ -38,6 +38,14 @@ func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
 	if n := len(j.entries); n != 3 {
 		t.Errorf("%d lines are written, want 3", n)
 	}
+	if err := s.HadTooMany(&http.Request{RemoteAddr: "192.0.2.1:5"}); err == nil {
+		t.Error("its address had not too many")
+	}
+	for range 10 {
+		if err := s.HadTooMany(&http.Request{RemoteAddr: "192.0.2.2:5"}); err != nil {
+			t.Errorf("another address had too many: %v", err)
+		}
+	}
 	if got := ask("192.0.2.2:1"); got != http.StatusUnauthorized {
 		t.Errorf("another address: %d", got)
 	}

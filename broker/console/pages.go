@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -122,7 +121,7 @@ func (c *Console) tryLogin(r request) error {
 	if !sameOrigin(r.Request) {
 		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
 	}
-	address := addressOf(r.Request)
+	address := crowd.Address(r.RemoteAddr)
 	if !c.logins.allows(address) {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
 		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
@@ -159,14 +158,6 @@ func (c *Console) readLogin(r request) error {
 		}
 		return nil
 	})
-}
-
-func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 func (c *Console) doLogout(r request) error {

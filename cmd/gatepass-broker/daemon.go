@@ -143,6 +143,7 @@ func (d *daemon) endpoints() map[string]broker.Endpoint {
 	known := d.config.known
 	desk := &join.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
 	desk.Strangers = func(r *http.Request) error { return d.server.TooManyOf(r) }
+	desk.HadTooMany = func(r *http.Request) error { return d.server.HadTooMany(r) }
 	desk.Workspaces = &broker.Limiter{Limits: d.limits}
 	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint()}
 }

@@ -8,12 +8,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 )
 
 const (
 	readyFor  = time.Second     // how long an answer is given again: the store is not asked by everybody
 	readyWait = 5 * time.Second // for the store
+
+	maxLooking = 64 // who ask at once: while the store is waited for, all of them wait
 )
 
 // A readiness says whether the broker can give tokens, part by part.
@@ -101,7 +104,7 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /readyz", broker.Gated(func() int { return maxLooking }, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := p.look(context.WithoutCancel(r.Context()))
 		if !withDetails {
 			state.Details = nil
@@ -114,5 +117,5 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(state) // the client has gone
-	})
+	})))
 }

@@ -9,9 +9,9 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/internal/systemd"
 )
 
@@ -96,15 +96,16 @@ func matches(a net.Addr, address string) bool {
 	return err == nil && haveErr == nil && a.Network() == "tcp" && port == have
 }
 
-// Limited closes connections at once that are more than so many. refused is told
+// Limited closes connections that are more than so many: the oldest of the address
+// that has the most, and the one that comes where that is its own. refused is told
 // of each; nil means nobody is.
 func Limited(l net.Listener, limit int, refused func()) net.Listener {
-	return &limited{Listener: l, free: make(chan struct{}, limit), refused: refused}
+	return &limited{Listener: l, room: crowd.Room{Size: int64(limit)}, refused: refused}
 }
 
 type limited struct {
 	net.Listener
-	free    chan struct{} // holds one for each connection
+	room    crowd.Room // in connections
 	refused func()
 }
 
@@ -114,21 +115,21 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.free <- struct{}{}:
-			return l.counted(c), nil
-		default:
+		refuse := func() {
+			_ = c.Close() // whoever serves it finds out
+			if l.refused != nil {
+				l.refused()
+			}
 		}
-		_ = c.Close() // it was never served
-		if l.refused != nil {
-			l.refused()
+		if leave, ok := l.room.Enter(crowd.Address(c.RemoteAddr().String()), 1, refuse); ok {
+			return counted(c, leave), nil
 		}
+		refuse()
 	}
 }
 
 // counted gives its place back when it is closed.
-func (l *limited) counted(c net.Conn) net.Conn {
-	back := sync.OnceFunc(func() { <-l.free })
+func counted(c net.Conn, back func()) net.Conn {
 	if u, ok := c.(*net.UnixConn); ok {
 		return &unixConn{u, back}
 	}

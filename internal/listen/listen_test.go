@@ -121,3 +121,43 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 	dial()
 	<-refused
 }
+
+// Who has all connections loses one to whoever else comes.
+func TestNobodyHasAllConnections(t *testing.T) {
+	tcp, err := TCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Limited(tcp, 3, nil)
+	defer l.Close()
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil { // and say nothing
+				return
+			}
+		}
+	}()
+	dial := func(from string) net.Conn {
+		t.Helper()
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}).Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Skip("this system has one address of its own: ", err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	isClosed := func(c net.Conn, wait time.Duration) bool {
+		_ = c.SetReadDeadline(time.Now().Add(wait))
+		_, err := c.Read(make([]byte, 1))
+		return !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	oldest, second := dial("127.0.0.1"), dial("127.0.0.1")
+	dial("127.0.0.1")
+	if late := dial("127.0.0.1"); !isClosed(late, 5*time.Second) {
+		t.Error("one more of the same address is let in")
+	}
+	other := dial("127.0.0.2")
+	if !isClosed(oldest, 5*time.Second) || isClosed(second, 100*time.Millisecond) || isClosed(other, 100*time.Millisecond) {
+		t.Error("want the oldest connection of the address with the most closed, and no other")
+	}
+}

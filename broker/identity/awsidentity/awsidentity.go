@@ -23,6 +23,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/internal/remote"
 )
 
@@ -65,7 +66,7 @@ func (s Settings) Check() error {
 type Identifier struct {
 	settings Settings
 	nonces   *Nonces
-	calls    chan struct{} // holds one for each call under way
+	calls    crowd.Room // that are under way
 
 	// Transport calls STS. No configuration changes it.
 	Transport http.RoundTripper
@@ -77,7 +78,7 @@ type Identifier struct {
 func New(s Settings, n *Nonces) *Identifier {
 	t := remote.Transport()
 	t.Proxy = http.ProxyFromEnvironment
-	return &Identifier{settings: s, nonces: n, calls: make(chan struct{}, maxCalls), Transport: t}
+	return &Identifier{settings: s, nonces: n, calls: crowd.Room{Size: maxCalls}, Transport: t}
 }
 
 func (i *Identifier) now() time.Time {
@@ -107,23 +108,34 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err := i.nonces.Spend(ctx, proof.Nonce); err != nil {
 		return broker.Caller{}, err
 	}
-	who, err := i.ask(ctx, proof)
+	who, err := i.ask(ctx, crowd.Address(r.RemoteAddr), proof)
 	if err != nil {
 		return broker.Caller{}, err
 	}
 	return broker.Caller{Method: Method, Subject: who.arn, Claims: who.claims()}, nil
 }
 
-// ask makes the call and reads its answer.
-func (i *Identifier) ask(ctx context.Context, proof api.AWSProof) (identity, error) {
-	select {
-	case i.calls <- struct{}{}:
-		defer func() { <-i.calls }()
-	default:
-		return identity{}, busy(broker.ReasonLimit, "too many proofs at once", nil)
-	}
+// ask makes the call for an address and reads its answer. Whoever is not known to
+// AWS costs a call as well, so that none has all of them.
+func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
+	tooMany := busy(broker.ReasonLimit, "too many proofs at once", nil)
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	leave, ok := i.calls.Enter(from, 1, func() { cut(tooMany) })
+	if !ok {
+		return identity{}, tooMany
+	}
+	defer leave()
+	who, err := i.call(ctx, proof)
+	if err != nil && errors.Is(context.Cause(ctx), tooMany) {
+		err = tooMany
+	}
+	return who, err
+}
+
+func (i *Identifier) call(ctx context.Context, proof api.AWSProof) (identity, error) {
 	call, err := proof.Call(ctx, i.settings.ServerID)
 	if err != nil {
 		return identity{}, err

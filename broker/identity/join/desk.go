@@ -14,7 +14,7 @@ import (
 )
 
 // A Desk exchanges join tokens, and sessions that end soon, for sessions. All
-// fields but the last two must be set.
+// fields but the last three must be set.
 type Desk struct {
 	Sessions *Identifier // the one of the policy's rules
 	Store    store.Store
@@ -22,9 +22,9 @@ type Desk struct {
 	Bar      broker.Bar
 	Journal  broker.Journal
 
-	// Strangers refuses who is refused too often, which is not written down then;
-	// nil refuses nobody.
-	Strangers func(*http.Request) error
+	// Strangers refuses who is refused too often, which is not written down then,
+	// and HadTooMany such a one before the store is asked; nil refuses nobody.
+	Strangers, HadTooMany func(*http.Request) error
 	// Workspaces bounds the exchanges of each; nil bounds nothing.
 	Workspaces *broker.Limiter
 
@@ -109,6 +109,11 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 	hash := token.Hash()
 	s := session{Join: hex.EncodeToString(hash[:8])}
 	e.Subject, e.Claims = "join token "+s.Join, map[string]string{"join": s.Join}
+	if d.HadTooMany != nil {
+		if err := d.HadTooMany(r); err != nil {
+			return api.SessionAnswer{}, err
+		}
+	}
 	kept, err := d.find(r.Context(), hash)
 	if err != nil {
 		return api.SessionAnswer{}, err

@@ -1,16 +1,19 @@
 package join
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/storetest"
 )
 
@@ -41,6 +44,40 @@ func TestExchangesAreBounded(t *testing.T) {
 			t.Errorf("%s: %d in the end, and %d lines, want 429 and at most %d", c.name, last, lines, c.lines)
 		}
 	}
+}
+
+// The store is not asked for an address that guesses.
+func TestGuessesDoNotReachTheStore(t *testing.T) {
+	s := &counting{Memory: new(storetest.Memory)}
+	r := newReplica(t, s, time.Now)
+	over := errors.New("too many")
+	r.desk.HadTooMany = func(*http.Request) error { return over }
+	good := issue(t, s, "sb-1", "agents", time.Now())
+	before := s.gets.Load()
+	for range 10 {
+		if got := r.redeem(NewToken()); got.Code == http.StatusOK {
+			t.Errorf("a guess: %d", got.Code)
+		}
+	}
+	r.redeem(good)
+	if n := s.gets.Load() - before; n != 0 {
+		t.Errorf("the store was asked %d times, want never", n)
+	}
+	over = nil
+	r.session(good) // it was not spent
+}
+
+// counting counts what is read of it.
+type counting struct {
+	*storetest.Memory
+	gets atomic.Int64
+}
+
+func (c *counting) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	if _, ok := name.JoinToken(); ok {
+		c.gets.Add(1)
+	}
+	return c.Memory.Get(ctx, name)
 }
 
 // Bodies that come slowly do not take the place of everybody else.

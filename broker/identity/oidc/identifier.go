@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -44,7 +45,7 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 	if s.JWKSFile != "" {
 		load = filed(s.JWKSFile)
 	}
-	i := &Identifier{settings: s, now: now, keys: &keyring{load: load, now: now}}
+	i := &Identifier{settings: s, now: now, keys: newKeyring(load, now)}
 	if s.TokenReview != nil {
 		i.review = newReviewer(*s.TokenReview, s.Audience, now)
 	}
@@ -77,7 +78,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		return broker.Caller{}, err
 	}
 	if !i.held.has(token.raw, now) {
-		if err := i.verify(ctx, token); err != nil {
+		if err := i.verify(ctx, crowd.Address(r.RemoteAddr), token); err != nil {
 			return broker.Caller{}, err
 		}
 		i.held.add(token.raw, now)
@@ -107,8 +108,8 @@ var errSpent = &broker.Refusal{
 // verify holds the signature against the issuer's keys. go-oidc reads the token
 // anew, checks issuer and audience as well, and has to have seen the same payload.
 // Its clock has other tolerances than the settings, and is left out.
-func (i *Identifier) verify(ctx context.Context, token claimed) error {
-	keys, err := i.keys.suiting(ctx, token.kid, token.alg)
+func (i *Identifier) verify(ctx context.Context, from string, token claimed) error {
+	keys, err := i.keys.suiting(ctx, from, token.kid, token.alg)
 	if err != nil {
 		return err
 	}

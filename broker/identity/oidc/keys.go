@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/crowd"
 )
 
 const (
@@ -26,8 +28,14 @@ const (
 	tryAgain = 10 * time.Second
 	loadWait = 10 * time.Second
 
+	// maxWaiting is how many tokens wait for a load. Who sent them is not known yet.
+	maxWaiting = 64
+
 	retryAfter = 15 * time.Second // what callers are told
 )
+
+// errCrowded reports that too many wait for the same.
+var errCrowded = errors.New("too many tokens wait for them")
 
 // errUnknownKey reports a key that the issuer does not publish.
 var errUnknownKey = errors.New("the token is signed with a key that its issuer does not publish")
@@ -38,6 +46,8 @@ type keyring struct {
 	load func(context.Context) ([]byte, error) // the JWK Set
 	now  func() time.Time
 
+	waiting crowd.Room
+
 	mu      sync.Mutex // guards what follows
 	known   []jose.JSONWebKey
 	loaded  time.Time     // known, from the issuer
@@ -46,28 +56,32 @@ type keyring struct {
 	failure error         // of the last load
 }
 
-// suiting returns the keys for a token. Those that are known and fresh, or known
+// newKeyring returns one without keys.
+func newKeyring(load func(context.Context) ([]byte, error), now func() time.Time) *keyring {
+	return &keyring{load: load, now: now, waiting: crowd.Room{Size: maxWaiting}}
+}
+
+// suiting returns the keys for a token that came from an address. Those that are known and fresh, or known
 // while the issuer cannot be had, are used without a wait. The error is
 // errUnknownKey, or a [*broker.Refusal] where nobody can tell.
-func (k *keyring) suiting(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
+func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.PublicKey, error) {
 	keys, age, failure := k.look(kid, alg)
 	if len(keys) > 0 && age < lookAfter {
 		return keys, nil
 	}
 	loading := k.start(ctx)
+	var crowded error
 	switch {
 	case len(keys) == 0:
-		wait(ctx, loading, loadWait+time.Second)
+		crowded = k.wait(ctx, from, loading, loadWait+time.Second)
 	case age > freshFor && failure == nil:
-		wait(ctx, loading, staleWait)
+		_ = k.wait(ctx, from, loading, staleWait) // there are keys
 	}
 	keys, _, failure = k.look(kid, alg)
-	switch {
-	case len(keys) > 0:
+	if len(keys) > 0 {
 		return keys, nil
-	case failure == nil:
-		failure = ctx.Err()
 	}
+	failure = cmp.Or(failure, ctx.Err(), crowded)
 	if failure != nil {
 		return nil, unavailable("the keys of the token's issuer cannot be had", failure)
 	}
@@ -87,17 +101,26 @@ func (k *keyring) look(kid, alg string) ([]crypto.PublicKey, time.Duration, erro
 }
 
 // wait returns when a load has ended, at the latest after most. Without a load
-// there is nothing to wait for.
-func wait(ctx context.Context, loading <-chan struct{}, most time.Duration) {
+// there is nothing to wait for. The error is errCrowded.
+func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}, most time.Duration) error {
 	if loading == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	crowded := make(chan struct{})
+	leave, ok := k.waiting.Enter(from, 1, func() { close(crowded) })
+	if !ok {
+		return errCrowded
+	}
+	defer leave()
 	select {
 	case <-loading:
 	case <-ctx.Done():
+	case <-crowded:
+		return errCrowded
 	}
+	return nil
 }
 
 // start begins a load where none runs and the last one is long enough ago. It

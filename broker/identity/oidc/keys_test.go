@@ -111,6 +111,33 @@ func TestNoKeysAtAll(t *testing.T) {
 	}
 }
 
+// While an issuer does not answer, tokens of keys that nobody knows wait for it, and
+// not more of them than are let.
+func TestFewWaitForAnIssuer(t *testing.T) {
+	i := newIssuer(t)
+	end := make(chan struct{})
+	i.answer(discoveryPath, func(http.ResponseWriter, *http.Request) { <-end })
+	defer close(end)
+	by := i.identifier(t, nil)
+	done := make(chan error, 2*maxWaiting)
+	for range cap(done) {
+		go func() {
+			_, err := identify(t.Context(), by, i.token(nil))
+			done <- err
+		}()
+	}
+	for range maxWaiting {
+		select {
+		case err := <-done:
+			if !isUnavailable(err) || !errors.Is(err, errCrowded) {
+				t.Fatalf("one of too many: %v, want a refusal with 503", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("all of them wait")
+		}
+	}
+}
+
 func TestStrangersCertificate(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.CAFile = "" })
