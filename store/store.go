@@ -27,12 +27,15 @@ const MaxValue = 8 << 10
 var (
 	ErrNotFound = errors.New("there is no such entry")
 	ErrExists   = errors.New("there is an entry of that name already")
+	// ErrDamaged reports an entry that is there without what a Put wrote: somebody
+	// else made it, or half of it is lost. It can be replaced and deleted.
+	ErrDamaged = errors.New("the entry is damaged")
 )
 
 // A Store keeps secrets by name. Its methods may be called concurrently. Their
 // errors are for people: one line, without any value.
 type Store interface {
-	// Get returns the entry, or an error that wraps ErrNotFound.
+	// Get returns the entry, or an error that wraps ErrNotFound or ErrDamaged.
 	Get(ctx context.Context, name Name) (Entry, error)
 
 	// Put writes the entry, whole or not at all. With CreateOnly it returns an
@@ -64,8 +67,8 @@ type NamedEntry struct {
 }
 
 // Records yields the ledger record of every workspace, in no order that means
-// anything. One that is deleted meanwhile may be left out. The first error ends
-// it.
+// anything. One that is deleted meanwhile may be left out. An error that comes with
+// a name is about that record, and the others follow; one without ends it.
 func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 	if ledger, ok := s.(Ledger); ok {
 		return ledger.Records(ctx)
@@ -82,7 +85,8 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
-			if !yield(NamedEntry{name, entry}, err) || err != nil {
+			// On a disk, what cannot be read of one file says nothing of the others.
+			if !yield(NamedEntry{name, entry}, err) || err != nil && (name.IsZero() || ctx.Err() != nil) {
 				return
 			}
 		}

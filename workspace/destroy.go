@@ -26,9 +26,9 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 // unreadable stands for a record that is damaged. Nobody knows what was lost
 // before it was.
 func (i *Issuer) unreadable(id string) *Record {
-	t := Token{Owner: "(unknown)", Lost: true, Expires: i.now().Add(tokenLife)}
-	t.turn(Revoked, i.now(), "the ledger record was damaged")
-	return &Record{ID: id, Created: i.now(), Tokens: []Token{t}}
+	r := &Record{ID: id, Created: i.now()}
+	i.miss(r, "the ledger record was damaged")
+	return r
 }
 
 // ErrInUse reports that a workspace is in the ledger and is to stay.

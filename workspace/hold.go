@@ -15,6 +15,7 @@ type holdings struct {
 	current map[string]credential.Token // by owner; "" is the only one
 	kept    []storedToken               // superseded
 	vended  []storedToken               // by brokers; of interest only when all is taken away
+	damaged []store.Name                // where a token should be and is none
 }
 
 // storedToken is a token and where it is. Its name says no more than that: who wrote it
@@ -49,6 +50,10 @@ func (i *Issuer) hold(ctx context.Context, id string) (*holdings, error) {
 func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) error {
 	entry, err := s.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if errors.Is(err, store.ErrDamaged) {
+		h.damaged = append(h.damaged, name)
 		return nil
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -82,16 +83,57 @@ func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
 		return nil, err
 	}
 	entry, err := i.Store.Get(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return ReadRecord(id, entry)
+	return readRecord(id, entry, err)
 }
 
-// ReadRecord reads the record of that workspace as the store has it. The error is
-// one line that says what to do.
-func ReadRecord(id string, entry store.Entry) (*Record, error) {
-	r, err := ParseRecord([]byte(entry.Value.Reveal()))
+// A Found is the record of one workspace, or why it cannot be read: one line that
+// says what to do.
+type Found struct {
+	ID     string
+	Record *Record
+	Err    error
+}
+
+// Reason is Err without the workspace and what to do, for who says both.
+func (f Found) Reason() error {
+	if damage, ok := errors.AsType[damagedError](f.Err); ok {
+		return damage
+	}
+	if later, ok := errors.AsType[laterError](f.Err); ok {
+		return later
+	}
+	return f.Err
+}
+
+// Records yields what [store.Records] finds, also records that cannot be read. An
+// error ends it.
+func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for entry, err := range store.Records(ctx, s) {
+			if err != nil && entry.Name.IsZero() {
+				yield(Found{}, err)
+				return
+			}
+			f := Found{}
+			f.ID, _ = entry.Name.Workspace()
+			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readRecord reads the record of that workspace as the store has it; err is that of
+// the store.
+func readRecord(id string, entry store.Entry, err error) (*Record, error) {
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		return nil, err
+	}
+	var r *Record
+	if err == nil {
+		r, err = ParseRecord([]byte(entry.Value.Reveal()))
+	}
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
 	}

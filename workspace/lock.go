@@ -141,6 +141,9 @@ func (i *Issuer) takeOver(ctx context.Context, id string, name store.Name, own s
 // run out, less than 0 when it is our own.
 func (i *Issuer) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
 	entry, err := i.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrDamaged) {
+		return 0, nil // of nobody, as in leaseOf
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -168,6 +171,9 @@ func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error
 		return 0, err
 	}
 	entry, err := i.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrDamaged) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}

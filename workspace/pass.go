@@ -132,20 +132,18 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 		return nil, err
 	}
 	var items []item
-	for entry, err := range store.Records(ctx, w.issuer.Store) {
+	for found, err := range Records(ctx, w.issuer.Store) {
 		if err != nil {
 			return nil, err
 		}
-		id, _ := entry.Name.Workspace()
 		w.sum.Workspaces++
-		r, err := ReadRecord(id, entry.Entry)
-		if err != nil {
-			items = append(items, item{id: id, err: err})
+		if found.Err != nil {
+			items = append(items, item{id: found.ID, err: found.Err})
 			continue
 		}
-		ends, isDue := w.look(r, installed, bars)
+		ends, isDue := w.look(found.Record, installed, bars)
 		if isDue {
-			items = append(items, item{id: id, ends: ends})
+			items = append(items, item{id: found.ID, ends: ends})
 		}
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return a.ends.Compare(b.ends) })

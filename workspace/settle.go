@@ -30,6 +30,9 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	if err != nil {
 		return err
 	}
+	if err := i.discard(ctx, r, held); err != nil {
+		return err
+	}
 	bars, err := store.ReadBars(ctx, i.Store)
 	if err != nil {
 		return err
@@ -40,6 +43,35 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 		return err
 	}
 	return i.somewhere(ctx, r, known)
+}
+
+// discard deletes what should be a token and is none, so that Plan takes for lost
+// what the record says was there. Of what a broker kept the record does not know:
+// that is told when all is taken away, and left before.
+func (i *Issuer) discard(ctx context.Context, r *Record, held *holdings) error {
+	for _, name := range held.damaged {
+		if name.IsVended() && !r.Destroying {
+			continue
+		}
+		if name.IsVended() || len(r.Tokens) == 0 { // or the first system's
+			i.miss(r, "what the store has of a token is damaged")
+			if err := i.save(ctx, r); err != nil {
+				return err
+			}
+		}
+		if err := i.Store.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// miss notes that there may be a token of which nothing is known.
+func (i *Issuer) miss(r *Record, why string) {
+	t := Token{Owner: "(unknown)", Lost: true, Expires: i.now().Add(tokenLife)}
+	t.turn(Revoked, i.now(), why)
+	r.Tokens = append(r.Tokens, t)
+	i.tell(Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Expires: t.Expires, Why: why})
 }
 
 // somewhere returns an error where a record that names no owner means nobody: a

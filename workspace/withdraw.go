@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -26,17 +27,21 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 			return err
 		}
 		r, err := i.Load(ctx, id)
-		if errors.Is(err, store.ErrNotFound) { // of the first system
-			r, err = &Record{ID: id, Created: i.now()}, nil
-		}
-		if err != nil {
+		_, isDamaged := errors.AsType[damagedError](err)
+		damage := err // what the store has is taken all the same
+		switch {
+		case errors.Is(err, store.ErrNotFound): // of the first system
+			r, damage = &Record{ID: id, Created: i.now()}, nil
+		case isDamaged:
+			r = &Record{ID: id, Created: i.now()}
+		case err != nil:
 			return err
 		}
 		held, err := i.hold(ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			err = i.withdraw(ctx, r, held, bars)
 		}
-		return i.withdraw(ctx, r, held, bars)
+		return oneline.Join(err, damage)
 	})
 }
 

@@ -193,6 +193,10 @@ func (c *Console) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 		if errors.Is(err, store.ErrNotFound) {
 			return time.Time{}, nil
 		}
+		if errors.Is(err, store.ErrDamaged) { // nobody can tell since when it is there
+			c.log(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", err)
+			entry, err = store.Entry{Modified: now}, nil
+		}
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -172,6 +172,9 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
+	if errors.Is(err, store.ErrDamaged) {
+		return s.missed(ctx, j, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -188,6 +191,22 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 		s.dead = append(s.dead, j.vended)
 	}
 	return err
+}
+
+// missed writes down that a token cannot be revoked because nobody knows it. It is
+// once: the entry is deleted, for there is nothing more to be done with it.
+func (s *sweep) missed(ctx context.Context, j job, damage error) error {
+	e := s.by
+	e.Time, e.Workspace, e.Decision, e.Reason = s.c.now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
+	e.Detail = "what the store has of a token is damaged: it cannot be revoked, and runs out within an hour"
+	s.c.log(ctx, "a token cannot be revoked, and runs out within an hour", damage)
+	if err := s.c.Server.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = append(s.dead, j.vended)
+	return nil
 }
 
 // end revokes a token that is alive.

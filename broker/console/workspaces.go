@@ -129,8 +129,8 @@ func (c *Console) state(ctx context.Context, id string, names []store.Name, bars
 			continue
 		}
 		entry, err := c.Store.Get(ctx, name)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
+			continue // gatepass workspace list says what is wrong with a record
 		}
 		if err != nil {
 			return w, err

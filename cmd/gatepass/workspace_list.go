@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
 )
@@ -24,17 +23,15 @@ func (w *world) workspaceList(c *cli.Context) error {
 	}
 	reports := []workspaceReport{}
 	var unreadable []error
-	for entry, err := range store.Records(c.Context, s) {
+	for found, err := range workspace.Records(c.Context, s) {
 		if err != nil {
 			return err
 		}
-		id, _ := entry.Name.Workspace()
-		r, err := workspace.ReadRecord(id, entry.Entry)
-		if err != nil {
-			unreadable = append(unreadable, err)
+		if found.Err != nil {
+			unreadable = append(unreadable, found.Err)
 			continue
 		}
-		reports = append(reports, newWorkspaceReport(r, nil))
+		reports = append(reports, newWorkspaceReport(found.Record, nil))
 	}
 	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	switch {

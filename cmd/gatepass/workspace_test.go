@@ -309,3 +309,29 @@ func TestWorkspaceEndsInJSON(t *testing.T) {
 		t.Errorf("%d tokens are alive, want none", len(live))
 	}
 }
+
+// A record that somebody touched, or a full disk cut off, is named beside those that
+// are whole, and its workspace can be destroyed.
+func TestARecordOfNoBytes(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-2")
+	if err := os.Truncate(filepath.Join(w.dir, "store/sandbox/sb-2/workspace"), 0); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status := w.gatepass("workspace", "list")
+	if status != 1 || !strings.Contains(out, "sb-1") || strings.Contains(out, "sb-2") || !strings.Contains(errs, "the file is empty; end it, and make it again: gatepass workspace destroy sb-2") {
+		t.Errorf("list = %d, %q, %q, want sb-1 listed, and what to do about sb-2", status, out, errs)
+	}
+	for _, command := range []string{"show", "refresh"} {
+		if _, errs, status := w.gatepass("workspace", command, "sb-2"); status != 1 || !strings.Contains(errs, "gatepass workspace destroy sb-2") {
+			t.Errorf("%s = %d, %q, want what to do", command, status, errs)
+		}
+	}
+	if out := w.do("workspace", "destroy", "sb-2"); !strings.Contains(out, "(unknown) may be alive") || !strings.Contains(out, "nothing is left of workspace sb-2") {
+		t.Errorf("destroy = %q, want that nobody knows what was lost", out)
+	}
+	if out := w.do("workspace", "list"); !strings.Contains(out, "sb-1") {
+		t.Errorf("list = %q, want sb-1", out)
+	}
+}

@@ -56,11 +56,19 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	}
 	defer root.Close()
 	entry, err := readEntry(root, name)
+	if damage, ok := errors.AsType[damaged](err); ok {
+		return store.Entry{}, &oneline.Error{What: what, Why: string(damage), Err: store.ErrDamaged}
+	}
 	if err != nil {
 		return store.Entry{}, describe(what, err)
 	}
 	return entry, nil
 }
+
+// damaged is what is wrong with a file that no Put wrote so.
+type damaged string
+
+func (d damaged) Error() string { return string(d) }
 
 func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	// A link, even one that stays in the folder, would make another entry this one.
@@ -69,7 +77,9 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	} else if info.IsDir() {
 		return store.Entry{}, fs.ErrNotExist
 	} else if !info.Mode().IsRegular() {
-		return store.Entry{}, errors.New("it is no regular file")
+		return store.Entry{}, damaged("it is no regular file")
+	} else if info.Size() == 0 {
+		return store.Entry{}, damaged("the file is empty") // whoever made it, and with whatever mode
 	}
 	f, err := root.Open(name.String())
 	if err != nil {
@@ -88,7 +98,10 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	value := store.NewSecret(string(data))
-	return store.Entry{Value: value, Modified: info.ModTime()}, value.Check()
+	if err := value.Check(); err != nil {
+		return store.Entry{}, damaged(err.Error())
+	}
+	return store.Entry{Value: value, Modified: info.ModTime()}, nil
 }
 
 // private returns an error where others can use a file or folder.

@@ -140,3 +140,28 @@ func TestALockThatCannotBeMadeIsNobodys(t *testing.T) {
 		t.Errorf("Put = %v, want what is wrong with the lock, and nobody else blamed", err)
 	}
 }
+
+// What others leave under the name of an entry is told from what cannot be reached.
+func TestStoreIsDamaged(t *testing.T) {
+	for what, write := range map[string]func(path string) error{
+		"an empty file":        func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"one that was touched": func(path string) error { return os.WriteFile(path, nil, 0o644) },
+		"no text":              func(path string) error { return os.WriteFile(path, []byte{0xff, 0}, 0o600) },
+		"a long one":           func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			storetest.Damaged(t, openStore(t, dir), func(name store.Name) {
+				path := filepath.Join(dir, name.String())
+				err := os.MkdirAll(filepath.Dir(path), 0o700)
+				if err == nil {
+					_ = os.Remove(path)
+					err = write(path)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}

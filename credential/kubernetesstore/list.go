@@ -52,7 +52,7 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 					err = foreign(what, secret, o.object.Metadata.Name, err)
 				}
 			}
-			if !yield(store.NamedEntry{Name: o.name, Entry: entry}, err) || err != nil {
+			if !yield(store.NamedEntry{Name: o.name, Entry: entry}, err) || err != nil && o.name.IsZero() {
 				return
 			}
 		}

@@ -132,25 +132,31 @@ func (p place) nameOf(k kind, m metadata) (store.Name, error) {
 	return name, nil
 }
 
-// entry reads the value.
+// damaged is what is wrong with the value of an object that is ours.
+type damaged struct{ error }
+
+func (damaged) Is(target error) bool { return target == store.ErrDamaged }
+
+// entry reads the value. The error wraps [store.ErrDamaged] where the object is
+// this entry's.
 func (p place) entry(o object, name store.Name) (store.Entry, error) {
 	if err := p.check(o.Metadata, name); err != nil {
 		return store.Entry{}, err
 	}
 	text, ok := o.Data[valueKey]
 	if !ok {
-		return store.Entry{}, fmt.Errorf("it has no %s in its data", valueKey)
+		return store.Entry{}, damaged{fmt.Errorf("it has no %s in its data", valueKey)}
 	}
 	if kindOf(name) == secret {
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || o.Type != entryType {
-			return store.Entry{}, fmt.Errorf("it is no Secret of type %s with text in it", entryType)
+			return store.Entry{}, damaged{fmt.Errorf("it is no Secret of type %s with text in it", entryType)}
 		}
 		text = string(data)
 	}
 	value := store.NewSecret(text)
 	if err := value.Check(); err != nil {
-		return store.Entry{}, err
+		return store.Entry{}, damaged{err}
 	}
 	modified, err := o.Metadata.modified()
 	return store.Entry{Value: value, Modified: modified}, err

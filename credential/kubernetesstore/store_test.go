@@ -294,3 +294,12 @@ func TestOpenStoreRefuses(t *testing.T) {
 	_, err := OpenStore(u)
 	checkError(t, err, "it names no namespace", "is not guessed; write kubernetes://NAMESPACE")
 }
+
+func TestRealStoreIsDamaged(t *testing.T) {
+	c := realCluster(t)
+	s := openStore(t, "kubernetes://"+c.Namespace())
+	storetest.Damaged(t, s, func(name store.Name) {
+		put(t, s, name, "x")
+		c.Call(http.MethodPatch, s.path(name), fields{"data": fields{valueKey: ""}})
+	})
+}

@@ -81,7 +81,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	}
 	var text string
 	if json.Unmarshal(found.fields[fieldOf(name)], &text) != nil || text == "" {
-		return store.Entry{}, oneline.New(what, "it has no field "+fieldOf(name)+" with a text in it", "gatepass did not write it; choose another prefix")
+		return store.Entry{}, &oneline.Error{What: what, Why: "it has no field " + fieldOf(name) + " with a text in it", Do: "gatepass did not write it so; delete it, or choose another prefix", Err: store.ErrDamaged}
 	}
 	return store.Entry{Value: store.NewSecret(text), Modified: found.written}, nil
 }
@@ -220,7 +220,11 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 			if errors.Is(err, store.ErrNotFound) {
 				continue
 			}
-			if !yield(store.NamedEntry{Name: name, Entry: entry}, err) || err != nil {
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
+				yield(store.NamedEntry{}, err)
+				return
+			}
+			if !yield(store.NamedEntry{Name: name, Entry: entry}, err) {
 				return
 			}
 		}

@@ -130,3 +130,12 @@ func TestOpenStoreRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestRealStoreIsDamaged(t *testing.T) {
+	v := realVault(t)
+	mount := v.kv("", "2")
+	s := openStore(t, "vault://"+mount+"/team")
+	storetest.Damaged(t, s, func(name store.Name) {
+		v.post(mount+"/data/team/"+name.String(), map[string]any{"data": map[string]any{"note": "of somebody"}})
+	})
+}

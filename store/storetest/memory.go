@@ -40,6 +40,8 @@ func (m *Memory) Get(ctx context.Context, name store.Name) (store.Entry, error) 
 		return store.Entry{}, oneline.New("read", "it has no name", "")
 	case !ok:
 		return store.Entry{}, &oneline.Error{What: "read " + name.String(), Err: store.ErrNotFound}
+	case entry.Value.Reveal() == "":
+		return store.Entry{}, damage("read " + name.String())
 	}
 	return entry, nil
 }

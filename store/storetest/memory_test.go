@@ -12,3 +12,8 @@ func TestMemoryConforms(t *testing.T) {
 		return func() store.Store { return m }
 	})
 }
+
+func TestMemoryIsDamaged(t *testing.T) {
+	m := new(Memory)
+	Damaged(t, m, m.Damage)
+}

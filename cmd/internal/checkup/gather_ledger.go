@@ -19,21 +19,16 @@ func (c *Checkup) gatherLedger(ctx context.Context) ledgerFacts {
 	var listErr error
 	var listing sync.WaitGroup
 	listing.Go(func() { listErr = c.list(ctx, f.folders) })
-	for entry, err := range store.Records(ctx, c.Store) {
+	for found, err := range workspace.Records(ctx, c.Store) {
 		if err != nil {
 			f.err = err
 			break
 		}
-		id, _ := entry.Name.Workspace()
-		r, err := workspace.ParseRecord([]byte(entry.Value.Reveal()))
-		if err == nil && r.ID != id {
-			err = errors.New("the ledger record is of workspace " + r.ID)
-		}
-		if err != nil {
-			f.unreadable[id] = err
+		if found.Err != nil {
+			f.unreadable[found.ID] = found.Reason()
 			continue
 		}
-		f.records = append(f.records, r)
+		f.records = append(f.records, found.Record)
 	}
 	listing.Wait()
 	f.err = cmp.Or(f.err, listErr)
