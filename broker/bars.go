@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -73,11 +74,11 @@ func (b *Bars) current(ctx context.Context) (store.Bars, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	if !b.known || now.Sub(b.tried) >= or(b.Every, barsEvery) {
+	if !b.known || clock.Since(b.tried, now) >= or(b.Every, barsEvery) {
 		b.tried = now
 		b.refresh(ctx, now)
 	}
-	if b.err != nil && (!b.known || now.Sub(b.read) > or(b.Stale, barsStale)) {
+	if b.err != nil && (!b.known || clock.Since(b.read, now) > or(b.Stale, barsStale)) {
 		return store.Bars{}, b.err
 	}
 	return b.have, nil

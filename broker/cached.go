@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -43,6 +44,7 @@ type Cache struct {
 type entry struct {
 	scope   Scope
 	token   credential.Token
+	ends    time.Time // the token does, by both clocks
 	renew   time.Time // from when on the token is replaced, while it is still given
 	refusal error
 	until   time.Time // refusal holds
@@ -68,14 +70,14 @@ func (c *Cache) now() time.Time {
 func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Duration) (t credential.Token, cached bool, err error) {
 	c.mu.Lock()
 	e := c.entry(s)
-	left := e.token.Expiry.Sub(c.now())
+	left := clock.Left(e.ends, c.now())
 	isGood := !e.token.IsZero() && left > max(minLife, ttl)
 	switch {
-	case isGood && c.now().Before(e.renew):
+	case isGood && clock.Left(e.renew, c.now()) > 0:
 		t = e.token
 		c.mu.Unlock()
 		return t, true, nil
-	case e.refusal != nil && c.now().Before(e.until):
+	case e.refusal != nil && clock.Left(e.until, c.now()) > 0:
 		t, err = c.fallback(e, e.refusal)
 		c.mu.Unlock()
 		return t, true, err
@@ -105,7 +107,7 @@ func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Dur
 func (c *Cache) fallback(e *entry, err error) (credential.Token, error) {
 	r, ok := errors.AsType[*Refusal](err)
 	isOutage := !ok || r.Status >= 500 || r.Status == 429
-	if isOutage && !e.token.IsZero() && e.token.Expiry.Sub(c.now()) > lastLife {
+	if isOutage && !e.token.IsZero() && clock.Left(e.ends, c.now()) > lastLife {
 		return e.token, nil
 	}
 	return credential.Token{}, err
@@ -132,7 +134,7 @@ func (c *Cache) sweep() {
 	}
 	c.swept = now
 	for key, e := range c.entries {
-		if e.flight == nil && !e.token.Expiry.After(now) && !e.until.After(now) {
+		if e.flight == nil && clock.Left(e.ends, now) <= 0 && clock.Left(e.until, now) <= 0 {
 			delete(c.entries, key)
 		}
 	}
@@ -144,7 +146,7 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry) (*flight, 
 		return e.flight, nil
 	}
 	if c.Budget != nil {
-		hasToken := !e.token.IsZero() && e.token.Expiry.Sub(c.now()) > lastLife
+		hasToken := !e.token.IsZero() && clock.Left(e.ends, c.now()) > lastLife
 		if err := c.Budget(workspace, hasToken); err != nil {
 			return nil, err
 		}
@@ -172,7 +174,8 @@ func (c *Cache) fly(ctx context.Context, e *entry) {
 		return
 	}
 	e.refusal, e.token = nil, m.Token
-	e.renew = renewal(c.now(), m.Token.Expiry)
+	e.ends = clock.Mark(m.Token.Expiry, c.now())
+	e.renew = renewal(c.now(), e.ends)
 	f.token = m.Token
 }
 
@@ -223,7 +226,7 @@ func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.entries {
-		if e.token.Expiry.After(c.now()) {
+		if clock.Left(e.ends, c.now()) > 0 {
 			yield(e.scope, e.token)
 		}
 	}

@@ -106,7 +106,7 @@ func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket
 }
 
 func (b *bucket) refill(limits Limits, now time.Time) {
-	b.left = min(max(float64(limits.Burst), 1), b.left+now.Sub(b.at).Seconds()*limits.Rate)
+	b.left = min(max(float64(limits.Burst), 1), b.left+max(0, now.Sub(b.at)).Seconds()*limits.Rate)
 	b.at = now
 }
 

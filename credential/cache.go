@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -126,10 +127,10 @@ func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 	case e.token.IsZero():
 	case left > orDefault(c.Margin, defaultMargin):
 		return e.token.AsCached(), nil, true
-	case left > orDefault(c.MinLife, defaultMinLife) && now.Sub(e.tried) < retryEarly:
+	case left > orDefault(c.MinLife, defaultMinLife) && clock.Since(e.tried, now) < retryEarly:
 		return e.token.AsCached(), nil, true
 	}
-	if e.failure != nil && now.Before(e.failureUntil) {
+	if e.failure != nil && clock.Left(e.failureUntil, now) > 0 {
 		return Token{}, e.failure, true
 	}
 	return Token{}, nil, false

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 // Refresh fetches ahead the tokens that were used lately and near their end, and
@@ -21,7 +23,7 @@ func (c *Cache) Refresh(ctx context.Context) {
 			e.token = Token{}
 		case e.token.IsZero() && now.Sub(e.used) > inUse:
 			delete(c.entries, key)
-		case !e.token.IsZero() && now.After(e.refresh) && now.Sub(e.used) < inUse:
+		case !e.token.IsZero() && clock.Left(e.refresh, now) < 0 && now.Sub(e.used) < inUse:
 			c.join(ctx, e)
 		}
 	}

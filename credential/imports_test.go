@@ -10,7 +10,7 @@ import (
 // the standard library and their own kin stands behind them.
 func TestLeavesStayLeaves(t *testing.T) {
 	const module = "github.com/gatepass/gatepass/"
-	core := []string{"credential", "credential/protocol", "internal/oneline"}
+	core := []string{"credential", "credential/protocol", "internal/clock", "internal/oneline"}
 	wire := append([]string{"broker/api"}, core...)
 	for _, c := range []struct {
 		pkg     string

@@ -33,7 +33,7 @@ type Token struct {
 // NewToken holds secret until expiry. It does not check the secret; text from
 // outside goes through [ParseToken].
 func NewToken(secret string, expiry time.Time) Token {
-	return Token{secret: &secret, Expiry: expiry}
+	return Token{secret: &secret, Expiry: expiry.Round(0)}
 }
 
 // Secret returns the token itself, and "" for the zero Token.

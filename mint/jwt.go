@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 // GitHub refuses a JWT that lives longer than ten minutes, or that was issued in
@@ -32,7 +34,7 @@ type passport struct {
 func (p *passport) show(ctx context.Context, issuer string, signer Signer, now time.Time) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.text != "" && now.Before(p.expires.Add(-jwtReserve)) {
+	if p.text != "" && clock.Left(p.expires, now) > jwtReserve {
 		return p.text, nil
 	}
 	text, err := signJWT(ctx, issuer, signer, now.Add(p.skew))

@@ -151,8 +151,12 @@ type damagedError struct{ error }
 
 func (d damagedError) Unwrap() error { return d.error }
 
-// save writes the record.
+// save writes the record, before anything is done that it says. A run whose time is
+// over does nothing more.
 func (i *Issuer) save(ctx context.Context, r *Record) error {
+	if err := i.isOver(ctx); err != nil {
+		return err
+	}
 	name, err := store.Record(r.ID)
 	if err != nil {
 		return err

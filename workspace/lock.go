@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
@@ -50,7 +51,19 @@ func (i *Issuer) locked(ctx context.Context, id string, work func(context.Contex
 	defer i.release(ctx, name)
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
-	return work(ctx)
+	return work(context.WithValue(ctx, turn{}, i.now().Add(runTime)))
+}
+
+// turn is the key of a run's end in its context. The context's own end is put off
+// while the machine is suspended, and others do not wait for it that long.
+type turn struct{}
+
+// isOver returns an error where a run has no time left by the wall's clock.
+func (i *Issuer) isOver(ctx context.Context) error {
+	if end, ok := ctx.Value(turn{}).(time.Time); ok && clock.Left(end, i.now()) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // pollTime is between two looks at a lock that another run holds.

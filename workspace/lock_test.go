@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock/clocktest"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/storetest"
 )
@@ -186,4 +187,23 @@ func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
 			t.Errorf("Unlock = %v, want the caller's deadline", err)
 		}
 	})
+}
+
+// A machine that was suspended in the middle of a run goes on with nothing: another
+// has its lock by then.
+func TestARunThatSleptDoesNothingMore(t *testing.T) {
+	now := time.Now()
+	s := new(storetest.Memory)
+	i := &Issuer{Store: s, Now: func() time.Time { return now }}
+	err := i.locked(t.Context(), "sb-1", func(ctx context.Context) error {
+		r := &Record{ID: "sb-1", Created: now}
+		if err := i.save(ctx, r); err != nil {
+			t.Errorf("save = %v, want nil", err)
+		}
+		now = clocktest.Slept(now, 2*time.Hour)
+		return i.save(ctx, r)
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("save after two hours of sleep = %v, want DeadlineExceeded", err)
+	}
 }

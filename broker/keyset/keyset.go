@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
@@ -132,7 +133,7 @@ func (s *Set) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) 
 	defer s.mu.Unlock()
 	now := s.now()
 	known, isKnown := s.keys[of]
-	if isKnown && now.Sub(known.read) < recheck {
+	if isKnown && clock.Since(known.read, now) < recheck {
 		return known.bytes, nil
 	}
 	fresh, err := s.read(ctx, of)

@@ -12,25 +12,25 @@ import (
 	"github.com/gatepass/gatepass/store/storetest"
 )
 
-// clock is a time that a test moves.
-type clock struct {
+// hand is a time that a test moves.
+type hand struct {
 	mu sync.Mutex // guards at
 	at time.Time
 }
 
-func (c *clock) now() time.Time {
+func (c *hand) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.at
 }
 
-func (c *clock) move(d time.Duration) {
+func (c *hand) move(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
 }
 
-func noon() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+func noon() *hand { return &hand{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
 
 func checkOpens(t *testing.T, s *Set, text, want string) {
 	t.Helper()
@@ -96,9 +96,9 @@ func TestTwoKeysLive(t *testing.T) {
 	}
 }
 
-// A replica whose clock is ahead signs with tomorrow's key.
+// A replica whose hand is ahead signs with tomorrow's key.
 func TestClocksDifferALittle(t *testing.T) {
-	c, m := &clock{at: time.Date(2026, 3, 1, 23, 58, 0, 0, time.UTC)}, &storetest.Memory{}
+	c, m := &hand{at: time.Date(2026, 3, 1, 23, 58, 0, 0, time.UTC)}, &storetest.Memory{}
 	ahead := &Set{Store: m, Now: func() time.Time { return c.now().Add(3 * time.Minute) }}
 	checkOpens(t, &Set{Store: m, Now: c.now}, seal(t, ahead, "x"), "x")
 }
@@ -159,12 +159,12 @@ func TestOpeningMakesNoKey(t *testing.T) {
 // A key that an operator deleted stays gone: it is not believed when the store is
 // down afterwards, nor when another broker has made another for the same day.
 func TestADeletedKeyDoesNotComeBack(t *testing.T) {
-	for name, then := range map[string]func(c *clock, s *Set, m *storetest.Memory){
-		"an outage": func(c *clock, s *Set, m *storetest.Memory) {
+	for name, then := range map[string]func(c *hand, s *Set, m *storetest.Memory){
+		"an outage": func(c *hand, s *Set, m *storetest.Memory) {
 			checkForged(t, s, "session", "e30.20513.AA")
 			s.Store = down{m}
 		},
-		"another key": func(c *clock, s *Set, m *storetest.Memory) {
+		"another key": func(c *hand, s *Set, m *storetest.Memory) {
 			seal(t, &Set{Store: m, Now: c.now}, "y")
 		},
 	} {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 // minRetry is how soon after a pass that failed the next one is made.
@@ -23,7 +25,7 @@ func (r *refresher) loop(ctx context.Context) error {
 	for {
 		begun := time.Now()
 		err := r.turn(ctx)
-		if !sleep(ctx, time.Until(begun.Add(next(r.options.interval, err != nil)))) {
+		if !sleepUntil(ctx, begun.Add(next(r.options.interval, err != nil)), time.Now) {
 			return nil
 		}
 	}
@@ -45,6 +47,20 @@ func next(interval time.Duration, hasFailed bool) time.Duration {
 		interval = min(interval, max(interval/5, minRetry))
 	}
 	return interval - interval/10 + rand.N(interval/5+1)
+}
+
+// longestNap is how late a machine that was suspended goes on.
+const longestNap = 10 * time.Second
+
+// sleepUntil waits for a moment by either clock: tokens end while the machine is
+// suspended. It reports whether ctx goes on.
+func sleepUntil(ctx context.Context, end time.Time, now func() time.Time) bool {
+	for left := clock.Left(end, now()); left > 0; left = clock.Left(end, now()) {
+		if !sleep(ctx, min(left, longestNap)) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // sleep waits, and reports whether ctx goes on.

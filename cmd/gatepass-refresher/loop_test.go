@@ -200,3 +200,19 @@ func isReady(ctx context.Context, url string) bool {
 	body, err := io.ReadAll(answer.Body)
 	return err == nil && answer.StatusCode == http.StatusOK && string(body) == "ok\n"
 }
+
+// After the machine was suspended the next pass is not put off by as long.
+func TestTheLoopAfterSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now().Round(0)
+		var slept time.Duration
+		time.AfterFunc(time.Minute, func() { slept = 2 * time.Hour })
+		wall := func() time.Time { return time.Now().Round(0).Add(slept) }
+		if !sleepUntil(t.Context(), begun.Add(time.Hour), wall) {
+			t.Error("sleepUntil = false, want true")
+		}
+		if took := time.Since(begun); took > 2*time.Minute {
+			t.Errorf("it waited for %v, want little more than the minute before it slept", took)
+		}
+	})
+}

@@ -153,6 +153,6 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorizat
 	if left < lastMoment {
 		return oneline.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
 	}
-	j.session, j.expires, j.renew = answer.Session, answer.ExpiresAt, now.Add(left/2)
+	j.session, j.expires, j.renew = answer.Session, answer.ExpiresAt, answer.ExpiresAt.Add(-left/2) // by the wall, as it ends
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -55,7 +56,7 @@ func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
 	switch {
 	case err == nil && readErr == nil:
 		a.seen, a.last, a.good = info, fresh, now
-	case a.last == nil || now.Sub(a.good) > stale:
+	case a.last == nil || clock.Since(a.good, now) > stale:
 		return nil, oneline.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
 	}
 	return a.last, nil

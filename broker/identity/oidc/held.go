@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 const (
@@ -25,7 +27,7 @@ type held struct {
 func (h *held) has(token string, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.until[sha256.Sum256([]byte(token))].After(now)
+	return clock.Left(h.until[sha256.Sum256([]byte(token))], now) > 0
 }
 
 func (h *held) add(token string, now time.Time) {
@@ -34,7 +36,7 @@ func (h *held) add(token string, now time.Time) {
 	if now.Sub(h.swept) >= heldTime {
 		h.swept = now
 		for k, until := range h.until {
-			if !until.After(now) {
+			if clock.Left(until, now) <= 0 {
 				delete(h.until, k)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/crowd"
 )
 
@@ -93,7 +94,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 func (k *keyring) look(kid, alg string) ([]crypto.PublicKey, time.Duration, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	age := k.now().Sub(k.loaded)
+	age := clock.Since(k.loaded, k.now())
 	if age > knownFor {
 		k.known = nil
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 // Review says how a Kubernetes API server is asked whether a token still stands:
@@ -73,7 +75,7 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	v.mu.Lock()
 	last, ok := v.known[id]
 	v.mu.Unlock()
-	if ok && v.now().Sub(last.at) < reviewedFor {
+	if ok && clock.Since(last.at, v.now()) < reviewedFor {
 		return last.err
 	}
 	at := v.now()

@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock/clocktest"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store/storetest"
+)
+
+// Tokens and refusals end in memory by whichever clock says so.
+func TestWhatIsCachedEndsByEitherClock(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		later   func(time.Time) time.Time
+		minted  int // of a token
+		refused int // times that GitHub is asked for what it refuses
+	}{
+		{"at once", func(t time.Time) time.Time { return t }, 1, 1},
+		{"after two hours of sleep", func(t time.Time) time.Time { return clocktest.Slept(t, 2*time.Hour) }, 2, 2},
+		{"two hours later by a clock that was set back", func(t time.Time) time.Time { return clocktest.Slept(t.Add(2*time.Hour), -2*time.Hour) }, 2, 2},
+		{"set back by an hour", func(t time.Time) time.Time { return clocktest.Slept(t, -time.Hour) }, 1, 1},
+	} {
+		now := time.Now()
+		asked := map[string]int{}
+		cache := &Cache{Now: func() time.Time { return now }, Mint: func(_ context.Context, s Scope) (mint.Minted, error) {
+			asked[s.Name]++
+			if s.Name == "refused" {
+				return mint.Minted{}, &Refusal{Status: http.StatusForbidden}
+			}
+			return mint.Minted{Token: credential.NewToken(fmt.Sprint("ghs_", asked[s.Name]), now.Add(time.Hour))}, nil
+		}}
+		for range 2 {
+			for _, name := range []string{"widgets", "refused"} {
+				_, _, _ = cache.Get(t.Context(), "sb-1", Scope{Owner: "acme", Name: name}, 0)
+			}
+			now = c.later(now)
+		}
+		if asked["widgets"] != c.minted || asked["refused"] != c.refused {
+			t.Errorf("%s: asked %v, want widgets %d and refused %d times", c.name, asked, c.minted, c.refused)
+		}
+	}
+}
+
+// Who was barred while a broker was suspended is barred from its first answer on.
+func TestBarsAfterSleep(t *testing.T) {
+	in, now := new(storetest.Memory), time.Now()
+	bars := &Bars{Store: in, Now: func() time.Time { return now }}
+	if barred, err := bars.Barred(t.Context(), "sb-1"); barred || err != nil {
+		t.Fatalf("Barred = %v, %v, want nobody to be", barred, err)
+	}
+	if err := (&Bars{Store: in}).Bar(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = clocktest.Slept(now, 2*time.Hour)
+	if barred, err := bars.Barred(t.Context(), "sb-1"); !barred || err != nil {
+		t.Errorf("Barred = %v, %v after two hours of sleep, want it barred", barred, err)
+	}
+}
+
+// A clock that is set back takes nothing from a workspace.
+func TestALimiterWhoseClockIsSetBack(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	l := &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }}
+	if err := l.Count("sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(-time.Hour)
+	if err := l.Count("sb-1"); err != nil {
+		t.Errorf("Count = %v after the clock was set back, want one more let through", err)
+	}
+}
