@@ -83,12 +83,13 @@ func (k kubernetesBuild) programs(ctx context.Context) (string, error) {
 // collected, and no pod runs.
 type kubernetesServer struct {
 	kubeconfig string // of a user who may do everything
+	etcd       string // URL
 	stop       func()
 }
 
 // env is what a test needs to reach it.
 func (k kubernetesServer) env() []string {
-	return []string{"GATEPASS_TEST_KUBECONFIG=" + k.kubeconfig}
+	return []string{"GATEPASS_TEST_KUBECONFIG=" + k.kubeconfig, "GATEPASS_TEST_ETCD=" + k.etcd}
 }
 
 // startKubernetes runs both with their data in dir, which is the caller's to
@@ -126,7 +127,7 @@ func tryKubernetes(ctx context.Context, programs, dir string) (kubernetesServer,
 		etcd.stop()
 		return kubernetesServer{}, err
 	}
-	k := kubernetesServer{kubeconfig: c.path("kubeconfig"), stop: func() { api.stop(); etcd.stop() }}
+	k := kubernetesServer{kubeconfig: c.path("kubeconfig"), etcd: c.etcd, stop: func() { api.stop(); etcd.stop() }}
 	if err := c.ready(ctx, etcd, api); err != nil {
 		k.stop()
 		return kubernetesServer{}, err

@@ -54,8 +54,9 @@ func (g gits) include(where place) bool {
 // empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
 // a test may then change the system it runs in. GATEPASS_TEST_CHROMIUM is the
 // path of the browser. GATEPASS_TEST_KUBECONFIG is that of a kubeconfig, whose
-// user may do everything. A test that cannot run without something skips with a line
-// that starts with "missing:".
+// user may do everything, and GATEPASS_TEST_ETCD the URL of the etcd below its server.
+// A test that cannot run without something skips with a line that starts with
+// "missing:".
 var suites = []suite{
 	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
