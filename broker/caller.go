@@ -16,6 +16,20 @@ type Caller struct {
 	// Claims are what the proof says, as decoded JSON: texts, json.Number, bool,
 	// lists and objects.
 	Claims map[string]any
+	// Spend uses up a proof that holds once, and returns a [*Refusal] where it was
+	// shown before; nil for one that may be shown again.
+	Spend func(context.Context) error
+}
+
+// Use spends what proved the caller, for a call that gives it something: for another
+// it is not used up, since the next request for a token needs it. It is called when a
+// rule turned out to be for the caller: whom none is for, of all that an issuer or AWS
+// knows, leaves nothing in the store.
+func (c Caller) Use(ctx context.Context) error {
+	if c.Spend == nil || ctx.Value(givesNothing{}) != nil {
+		return nil
+	}
+	return c.Spend(ctx)
 }
 
 // An Identifier proves who sent a request.
@@ -29,15 +43,11 @@ type Identifier interface {
 
 type givesNothing struct{}
 
-// GivingNothing returns the context of a call that gives its caller nothing.
+// GivingNothing returns the context of a call that gives its caller nothing: see
+// [Caller.Use].
 func GivingNothing(ctx context.Context) context.Context {
 	return context.WithValue(ctx, givesNothing{}, true)
 }
-
-// GivesNothing reports whether ctx is that of a call that gives its caller nothing.
-// An [Identifier] does not use up for it what a workspace can show once: its next
-// request for a token needs that.
-func GivesNothing(ctx context.Context) bool { return ctx.Value(givesNothing{}) != nil }
 
 // ErrNoProof reports that a request carries no proof of an identifier's kind.
 var ErrNoProof = errors.New("the request carries no such proof")

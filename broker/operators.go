@@ -54,6 +54,9 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			return Operator{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "a rule of the broker cannot be applied to this identity", Err: err}
 		}
 		if ok {
+			if err := got.caller.Use(ctx); err != nil {
+				return Operator{}, err
+			}
 			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: clip(got.caller.Subject)}, nil
 		}
 	}

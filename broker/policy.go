@@ -200,8 +200,14 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		}
 		isProved = true
 		w, ok, err := p.apply(rule, got.caller)
-		if err != nil || ok {
-			return w, err
+		if ok && err == nil {
+			err = got.caller.Use(ctx)
+		}
+		if err != nil {
+			return Workspace{}, err
+		}
+		if ok {
+			return w, nil
 		}
 	}
 	if isProved {

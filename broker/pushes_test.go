@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,24 +80,58 @@ func TestWhoReportsRefusedPushes(t *testing.T) {
 	}
 }
 
-// Identifiers are told that nothing is given, so that nothing is used up.
+// A report is given nothing, and a call of nobody's is not either: neither uses up what
+// proves it.
 func TestReportsUseUpNoProof(t *testing.T) {
 	b := newBench(t)
-	by := new(asked)
-	b.policy = &Policy{Hosts: []string{"github.com"}, Rules: []Rule{{By: by, Workspace: "sb-1", Profile: b.profile("[acme/widgets]", "[clone]")}}}
-	b.report("ci", "acme/widgets", 1)
-	b.token("ci", "acme/widgets", "read")
-	if want := []bool{true, false}; !slices.Equal(by.forNothing, want) {
-		t.Errorf("GivesNothing = %v for a report and a request, want %v", by.forNothing, want)
+	by := new(once)
+	b.policy = &Policy{Hosts: []string{"github.com"}, Rules: []Rule{{By: by, Match: Exactly{"id": "ci"}, Workspace: "sb-1", Profile: b.profile("[acme/widgets]", "[clone]")}}}
+	for _, c := range []struct {
+		name string
+		ask  func()
+		want int
+	}{
+		{"a report", func() { b.report("ci", "acme/widgets", 1) }, 0},
+		{"somebody whom no rule is for", func() { b.token("sb-2", "acme/widgets", "read") }, 0},
+		{"a request", func() { b.token("ci", "acme/widgets", "read") }, 1},
+	} {
+		if c.ask(); by.spent != c.want {
+			t.Errorf("after %s %d proofs are spent, want %d", c.name, by.spent, c.want)
+		}
 	}
 }
 
-// asked notes what the calls give that it identifies the callers of.
-type asked struct{ forNothing []bool }
+// A proof that is spent already is an answer of its own, for workspaces and operators.
+func TestASpentProof(t *testing.T) {
+	b := newBench(t)
+	by := &once{refusal: &Refusal{Status: http.StatusUnauthorized, Reason: ReasonReplay, Detail: "it was used before"}}
+	p := &Policy{
+		Rules:     []Rule{{By: by, Workspace: "sb-1", Profile: b.profile("[acme/widgets]", "[clone]")}},
+		Operators: []OperatorRule{{Name: "night", By: by}},
+	}
+	r := httptest.NewRequest(http.MethodPost, "/v1/token", nil)
+	r.Header.Set("Test-Caller", "ci")
+	if w, err := p.Resolve(t.Context(), r); !errors.Is(err, by.refusal) || w.ID != "" {
+		t.Errorf("Resolve = %+v, %v, want the refusal", w, err)
+	}
+	if o, err := p.Operator(t.Context(), r); !errors.Is(err, by.refusal) || o.Name != "" {
+		t.Errorf("Operator = %+v, %v, want the refusal", o, err)
+	}
+}
 
-func (a *asked) Identify(ctx context.Context, r *http.Request) (Caller, error) {
-	a.forNothing = append(a.forNothing, GivesNothing(ctx))
-	return byHeader{}.Identify(ctx, r)
+// once identifies callers by proofs that hold once.
+type once struct {
+	spent   int
+	refusal error // of spending
+}
+
+func (o *once) Identify(ctx context.Context, r *http.Request) (Caller, error) {
+	c, err := byHeader{}.Identify(ctx, r)
+	c.Spend = func(context.Context) error {
+		o.spent++
+		return o.refusal
+	}
+	return c, err
 }
 
 func TestReportsAreLimited(t *testing.T) {

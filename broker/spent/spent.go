@@ -37,7 +37,7 @@ type Set struct {
 // kind and text. From until on the proof is refused for its age. A store that does
 // not answer is a [*broker.Refusal]; the proof may be spent then.
 func (s *Set) Take(ctx context.Context, kind, text string, until, now time.Time) error {
-	id := sha256.Sum256([]byte(kind + "\n" + text))
+	id := idOf(kind, text)
 	if s.has(id, now) {
 		return ErrSpent
 	}
@@ -54,6 +54,12 @@ func (s *Set) Take(ctx context.Context, kind, text string, until, now time.Time)
 	}
 	return nil
 }
+
+// Knows reports what Take would return ErrSpent for without asking the store. That it
+// does not says nothing.
+func (s *Set) Knows(kind, text string, now time.Time) bool { return s.has(idOf(kind, text), now) }
+
+func idOf(kind, text string) [sha256.Size]byte { return sha256.Sum256([]byte(kind + "\n" + text)) }
 
 func unanswered(err error) error {
 	return &broker.Refusal{

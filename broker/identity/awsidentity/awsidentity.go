@@ -89,7 +89,8 @@ func (i *Identifier) now() time.Time {
 }
 
 // Identify implements [broker.Identifier]. What can be seen without AWS is looked
-// at first; the nonce is spent before AWS is asked.
+// at first, also whether this broker knows that the nonce was spent. It is spent when
+// a rule is for the caller.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	proof, ok, err := api.ReadAWSProof(r)
 	if !ok {
@@ -105,14 +106,17 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil || i.now().Sub(signed).Abs() > clockSkew {
 		return broker.Caller{}, errors.New("the signature is of another time; compare the clocks")
 	}
-	if err := i.nonces.Spend(ctx, proof.Nonce); err != nil {
+	if _, err := i.nonces.check(ctx, proof.Nonce); err != nil {
 		return broker.Caller{}, err
 	}
 	who, err := i.ask(ctx, crowd.Address(r.RemoteAddr), proof)
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	return broker.Caller{Method: Method, Subject: who.arn, Claims: who.claims()}, nil
+	return broker.Caller{
+		Method: Method, Subject: who.arn, Claims: who.claims(),
+		Spend: func(ctx context.Context) error { return i.nonces.Spend(ctx, proof.Nonce) },
+	}, nil
 }
 
 // ask makes the call for an address and reads its answer. Whoever is not known to

@@ -104,7 +104,14 @@ func (w *world) request(p api.AWSProof) *http.Request {
 
 func (w *world) identify(p api.AWSProof) (broker.Caller, error) {
 	w.t.Helper()
-	return w.Identify(w.t.Context(), w.request(p))
+	c, err := w.Identify(w.t.Context(), w.request(p))
+	if err == nil {
+		err = c.Use(w.t.Context()) // as a policy does where a rule is for the caller
+	}
+	if err != nil {
+		return broker.Caller{}, err
+	}
+	return c, nil
 }
 
 func checkRefused(t *testing.T, name string, c broker.Caller, err error, want string) {
@@ -210,8 +217,8 @@ func TestWhatIsRefusedWithoutAWS(t *testing.T) {
 	if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Reason != broker.ReasonReplay {
 		t.Errorf("a replay: %v, want the reason replay", err)
 	}
-	if n := len(w.sts.Calls()) - asked; n != 1 {
-		t.Errorf("STS was asked %d times, want once", n)
+	if n := len(w.sts.Calls()) - asked; n != 2 {
+		t.Errorf("STS was asked %d times, want once for each replica", n)
 	}
 }
 

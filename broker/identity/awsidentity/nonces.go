@@ -73,21 +73,35 @@ var errNonce = errors.New("the nonce is not of this broker, or is too old; get o
 // Spend returns an error unless the nonce is good and was not spent before. The
 // error is fit for the caller.
 func (n *Nonces) Spend(ctx context.Context, text string) error {
+	until, err := n.check(ctx, text)
+	if err != nil {
+		return err
+	}
+	err = n.Spent.Take(ctx, purpose, text, until, n.now())
+	if errors.Is(err, spent.ErrSpent) {
+		err = errSpent
+	}
+	return err
+}
+
+var errSpent = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
+
+// check says until when a nonce is good, as far as can be told without the store.
+func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err error) {
 	payload, err := n.Keys.Open(ctx, purpose, text)
 	if errors.Is(err, keyset.ErrForged) || err == nil && len(payload) != nonceSize {
-		return errNonce
+		return until, errNonce
 	}
 	if err != nil {
-		return unreadable(err)
+		return until, unreadable(err)
 	}
 	made := time.Unix(int64(binary.BigEndian.Uint64(payload)), 0)
 	now := n.now()
 	if age := now.Sub(made); age < -nonceSkew || age >= NonceLife {
-		return errNonce
+		return until, errNonce
 	}
-	err = n.Spent.Take(ctx, purpose, text, made.Add(NonceLife), now)
-	if errors.Is(err, spent.ErrSpent) {
-		err = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
+	if n.Spent.Knows(purpose, text, now) {
+		return until, errSpent
 	}
-	return err
+	return made.Add(NonceLife), nil
 }

@@ -88,16 +88,20 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 			return broker.Caller{}, err
 		}
 	}
-	if i.spent != nil && !broker.GivesNothing(ctx) {
-		err := i.spent.Take(ctx, i.settings.Issuer, textIn(token.claims, "jti"), until, now)
-		if errors.Is(err, spent.ErrSpent) {
-			err = errSpent
-		}
-		if err != nil {
-			return broker.Caller{}, err
-		}
+	c := broker.Caller{Method: Method, Subject: clip(i.settings.Issuer + " " + textIn(token.claims, "sub")), Claims: token.claims}
+	if i.spent != nil {
+		c.Spend = func(ctx context.Context) error { return i.spend(ctx, textIn(token.claims, "jti"), until) }
 	}
-	return broker.Caller{Method: Method, Subject: clip(i.settings.Issuer + " " + textIn(token.claims, "sub")), Claims: token.claims}, nil
+	return c, nil
+}
+
+// spend takes a token once.
+func (i *Identifier) spend(ctx context.Context, jti string, until time.Time) error {
+	err := i.spent.Take(ctx, i.settings.Issuer, jti, until, i.now())
+	if errors.Is(err, spent.ErrSpent) {
+		return errSpent
+	}
+	return err
 }
 
 var errSpent = &broker.Refusal{

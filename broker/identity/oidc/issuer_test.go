@@ -242,7 +242,11 @@ func identify(ctx context.Context, by *Identifier, token string) (broker.Caller,
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return by.Identify(ctx, r)
+	c, err := by.Identify(ctx, r)
+	if err == nil {
+		err = c.Use(ctx) // as a policy does where a rule is for the caller
+	}
+	return c, err
 }
 
 // big answers more than is read.
