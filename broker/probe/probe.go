@@ -48,7 +48,7 @@ type Prober struct {
 	// Nobody is the same broker, asked without an identity; nil where the
 	// connection itself is one.
 	Nobody credential.Source
-	// Opened lists the repositories that a token opens, as GitHub says.
+	// Opened lists the repositories that a token opens, as GitHub says; two are enough.
 	Opened func(context.Context, credential.Token) ([]string, error)
 	Now    func() time.Time // nil means time.Now
 }
@@ -129,7 +129,7 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	others := slices.DeleteFunc(slices.Clone(opened), func(repo string) bool { return protocol.FoldASCII(repo) == protocol.FoldASCII(c.Repo) })
 	switch {
 	case len(others) > 0:
-		return Violated, fmt.Sprintf("the token opens %d others, %s among them", len(others), others[0])
+		return Violated, "the token opens others, " + others[0] + " among them"
 	case len(opened) == 0:
 		return Failed, "the token does not open " + c.Repo
 	}

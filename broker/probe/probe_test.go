@@ -57,7 +57,7 @@ func TestWhatShouldBeGiven(t *testing.T) {
 		{"one that reads, to write", "write", answering{token: token(reading, time.Hour)}, []string{"acme/canary"}, nil, Failed, "may not write acme/canary"},
 		{"one that may do nothing", "read", answering{token: token(map[string]string{}, time.Hour)}, []string{"acme/canary"}, nil, Failed, "may not read acme/canary"},
 		{"one of which nothing is said", "read", answering{token: token(nil, time.Hour)}, []string{"acme/canary"}, nil, Failed, "does not say"},
-		{"one for others as well", "read", answering{token: token(reading, time.Hour)}, []string{"acme/canary", "acme/payroll"}, nil, Violated, "opens 1 others, acme/payroll"},
+		{"one for others as well", "read", answering{token: token(reading, time.Hour)}, []string{"acme/canary", "acme/payroll"}, nil, Violated, "opens others, acme/payroll among them"},
 		{"one for another", "read", answering{token: token(reading, time.Hour)}, []string{"acme/payroll"}, nil, Violated, "acme/payroll"},
 		{"one for nothing", "read", answering{token: token(reading, time.Hour)}, nil, nil, Failed, "does not open acme/canary"},
 		{"one that ends", "read", answering{token: token(reading, 10*time.Second)}, []string{"acme/canary"}, nil, Failed, "left"},
