@@ -37,8 +37,10 @@ demo: ## the whole story on this machine: clone, push, refused push, stale token
 	$(GO) build -trimpath -tags demo -ldflags "$(LDFLAGS)" -o $(BIN)/demo/ $(addprefix ./cmd/,$(DEMO))
 	@$(BIN)/demo/gatepass demo
 
+# Twice as many packages at once as there are processors: many of them wait.
+AT_ONCE := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
 test: ## the tests that need only Go and git
-	$(GO) test ./...
+	$(GO) test -p $(AT_ONCE) ./...
 
 test-race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...

@@ -229,6 +229,7 @@ func TestThePageIsHarmless(t *testing.T) {
 
 // What cannot be had is said in its place, and the rest is shown.
 func TestThePageWithoutGitHub(t *testing.T) {
+	t.Parallel() // it waits
 	b := newBench(t)
 	b.App.Client = &http.Client{Transport: failing{}}
 	tab := b.tab()

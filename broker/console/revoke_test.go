@@ -121,6 +121,7 @@ func TestKillAnOwner(t *testing.T) {
 // Everything of the App, also of hundreds of workspaces and of what was
 // delivered, in seconds.
 func TestKillTheApp(t *testing.T) {
+	t.Parallel() // it waits
 	b := newBench(t)
 	for i := range 300 {
 		b.Repository("acme", fmt.Sprintf("r%d", i))

@@ -32,6 +32,7 @@ func oneLine(t *testing.T, name, errs string, status int, wants ...string) {
 }
 
 func TestAppCreateLooksBeforeItAsks(t *testing.T) {
+	t.Parallel() // it waits
 	for _, c := range []struct {
 		name string
 		set  func(w *createWorld)
@@ -190,6 +191,7 @@ func TestRescueFileFindsAPlace(t *testing.T) {
 }
 
 func TestAppCreateAsksAgainForTheKey(t *testing.T) {
+	t.Parallel() // it waits
 	w := newCreateWorld(t)
 	w.Fail(fakegithub.To(http.MethodPost, "/conversions"), fakegithub.Status(http.StatusBadGateway), 2)
 	run := w.start("--no-browser", "--org", "acme")
@@ -204,6 +206,7 @@ func TestAppCreateAsksAgainForTheKey(t *testing.T) {
 }
 
 func TestAppCreateWithoutAKey(t *testing.T) {
+	t.Parallel() // it waits
 	for _, c := range []struct {
 		name  string
 		fault fakegithub.Fault

@@ -42,6 +42,7 @@ func (p *tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // An Enterprise Server behind a proxy, with a certificate of a private
 // authority: SSL_CERT_FILE and HTTPS_PROXY are all it takes.
 func TestAPrivateAuthorityAndAProxy(t *testing.T) {
+	t.Parallel() // it waits
 	w := newAppWorld(t)
 	p := &tunnel{to: w.Host()}
 	proxy := httptest.NewServer(p)

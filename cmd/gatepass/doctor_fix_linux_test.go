@@ -8,6 +8,7 @@ import (
 )
 
 func TestDoctorFixAsksAtATerminal(t *testing.T) {
+	t.Parallel() // it waits
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	w.add()

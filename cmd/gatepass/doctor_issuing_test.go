@@ -144,6 +144,7 @@ func TestDoctorFixes(t *testing.T) {
 }
 
 func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
+	t.Parallel() // it waits
 	w := newHealthyWorld(t)
 	hash := w.forget("sb-9")
 	w.put("sandbox/sb-8/lock", `{"holder": "x", "until": "2026-01-01T00:00:00Z"}`)

@@ -44,6 +44,7 @@ func (w *world) fix() []doctor.Finding {
 }
 
 func TestFixRemovesWhatLiesAround(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	forgotten, replaced := w.token(), w.token()
 	w.put("sandbox/sb-7/github-token", forgotten)
@@ -94,6 +95,7 @@ func TestFixRemovesWhatLiesAround(t *testing.T) {
 
 // Whoever came in between keeps what is his.
 func TestFixLooksOnceMore(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	w.put("sandbox/sb-7/github-token", w.token())
 	w.lock("sb-8", -time.Minute)
