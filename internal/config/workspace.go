@@ -106,19 +106,6 @@ func LoadDraft(path string) (*Workspace, error) {
 	return load(path, func(string, os.FileInfo) error { return nil })
 }
 
-// Trust returns the error with which [Load] would refuse a file for who can
-// change it.
-func Trust(path string) error {
-	info, err := os.Stat(path)
-	if err == nil {
-		err = trust(path, info)
-	}
-	if err != nil {
-		return unread(path, err)
-	}
-	return nil
-}
-
 // load reads a regular file only: opening a pipe or a terminal could wait
 // forever.
 func load(path string, trust func(string, os.FileInfo) error) (*Workspace, error) {
