@@ -99,7 +99,7 @@ func TestDoctorChoosesItsSide(t *testing.T) {
 		if inside != c.inside || issuing != c.issuing {
 			t.Errorf("%s: doctor looks at the workspace side %v and the issuing side %v, want %v and %v", c.name, inside, issuing, c.inside, c.issuing)
 		}
-		if isHint := strings.HasPrefix(out, "nothing is set up here; "); isHint != (c.name == "nothing is") {
+		if isHint := strings.HasPrefix(out, "no workspace file and no App is here; "); isHint != (c.name == "nothing is") {
 			t.Errorf("%s: doctor says what to do first: %v\n%s", c.name, isHint, out)
 		}
 	}

@@ -25,7 +25,7 @@ const (
 )
 
 // nothingSetUp is what to do first.
-const nothingSetUp = "nothing is set up here; where git runs: write " + config.DefaultPath + " and run gatepass install; " +
+const nothingSetUp = "no workspace file and no App is here; where git runs: write " + config.DefaultPath + " and run gatepass install; " +
 	"to issue tokens: gatepass app create, or gatepass app add; to see it all at work: gatepass demo"
 
 // An order is what the doctor is asked to do.
