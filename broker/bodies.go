@@ -33,12 +33,23 @@ type Bodies struct {
 // for, and size is what it has at most, in bytes. The body ends with
 // [os.ErrDeadlineExceeded] where it took too long, or is in the way.
 func (b *Bodies) Read(w http.ResponseWriter, from string, size int64, read func() error) error {
-	return b.hold(from, size, http.NewResponseController(w).SetReadDeadline, read)
+	deadline := http.NewResponseController(w).SetReadDeadline
+	err := b.hold(from, size, deadline, read)
+	if err == nil {
+		_ = deadline(time.Time{}) // or its end would look as if the client had gone
+	}
+	return err
 }
 
-// Write calls write, which answers with a body of so many bytes.
+// Write calls write, which answers with a body of so many bytes. For what net/http
+// still has of the answer then there are another five seconds.
 func (b *Bodies) Write(w http.ResponseWriter, from string, size int64, write func() error) error {
-	return b.hold(from, size, http.NewResponseController(w).SetWriteDeadline, write)
+	deadline := http.NewResponseController(w).SetWriteDeadline
+	err := b.hold(from, size, deadline, write)
+	if err == nil {
+		_ = deadline(time.Now().Add(bodyTime)) // or a client could take for ever over the end
+	}
+	return err
 }
 
 func (b *Bodies) hold(from string, size int64, deadline func(time.Time) error, do func() error) error {
@@ -54,10 +65,6 @@ func (b *Bodies) hold(from string, size int64, deadline func(time.Time) error, d
 	if !ok {
 		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: ReasonRequest, Detail: "the request is too large"}
 	}
-	err := do()
-	leave()
-	if err == nil {
-		until(time.Time{}) // or its end would look as if the client had gone
-	}
-	return err
+	defer leave()
+	return do()
 }
