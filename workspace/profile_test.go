@@ -154,7 +154,7 @@ func TestLoadProfileNamesItsFile(t *testing.T) {
 func FuzzParseProfile(f *testing.F) {
 	for _, seed := range []string{
 		whole, spec("      allowedRepos: ['*']\n"), "spec: &a [*a]\n", "a: &a {b: *a}\n", "spec: {sourceAccess: {github: {permissions: {? [x] : y}}}}\n",
-		"? {a: b}\n: c\n", "spec: !!binary aGk=\n", "%YAML 1.1\n---\nspec: {}\n", "\ufeffspec: {}\n", "spec: {sourceAccess: {github: {allowedRefs: [~, {ref: }]}}}",
+		"? {a: b}\n: c\n", "spec: !!binary aGk=\n", sandbox, sandboxOf("&a {github: *a}"), "%YAML 1.1\n---\nspec: {}\n", "\ufeffspec: {}\n", "spec: {sourceAccess: {github: {allowedRefs: [~, {ref: }]}}}",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -38,11 +38,25 @@ func (p Problems) err() error {
 type profileReader struct {
 	problems Problems
 	profile  Profile
+
+	isSandbox  bool            // the file is one of the first system's
+	sourceMode string          // of sourceAccess, there
+	ignored    []string        // keys that are not about GitHub, there
+	isGiven    map[string]bool // the keys of github
 }
 
 // keys calls the reader of each key of a mapping. A null stands for a mapping
 // without keys.
 func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
+	return r.read(node, what, known, false)
+}
+
+// someKeys is keys for a mapping that has keys of no interest in a sandbox profile.
+func (r *profileReader) someKeys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
+	return r.read(node, what, known, r.isSandbox)
+}
+
+func (r *profileReader) read(node *yaml.Node, what string, known map[string]func(*yaml.Node), ignores bool) (seen map[string]*yaml.Node) {
 	node = resolve(node)
 	seen = map[string]*yaml.Node{}
 	if isNull(node) {
@@ -55,13 +69,18 @@ func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		read, ok := known[key.Value]
+		isOther := !ok && ignores && r.mayIgnore(key, known)
 		switch {
-		case key.Kind != yaml.ScalarNode || !ok:
+		case key.Kind != yaml.ScalarNode || !ok && !isOther:
 			r.problems.at(key, "unknown key %q in %s; known are %s", key.Value, what, sortedKeys(known))
 		case seen[key.Value] != nil:
 			r.problems.at(key, "%s is given twice, first in line %d", key.Value, seen[key.Value].Line)
 		default:
 			seen[key.Value] = key
+			if isOther {
+				r.ignored = append(r.ignored, fmt.Sprintf("%s.%.60s", what, key.Value))
+				continue
+			}
 			read(value)
 		}
 	}
@@ -70,16 +89,26 @@ func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func
 
 func (r *profileReader) document(node *yaml.Node) {
 	ignore := func(*yaml.Node) {}
-	seen := r.keys(node, "a profile", map[string]func(*yaml.Node){
+	known := map[string]func(*yaml.Node){
 		"apiVersion": r.exactly("apiVersion", apiVersion),
 		"kind":       r.exactly("kind", kind),
 		"metadata": func(n *yaml.Node) {
-			r.keys(n, "metadata", map[string]func(*yaml.Node){"name": r.name, "labels": ignore, "annotations": ignore})
+			r.someKeys(n, "metadata", map[string]func(*yaml.Node){"name": r.name, "labels": ignore, "annotations": ignore})
 		},
 		"spec": func(n *yaml.Node) {
-			r.keys(n, "spec", map[string]func(*yaml.Node){"sourceAccess": r.sourceAccess})
+			r.someKeys(n, "spec", map[string]func(*yaml.Node){"sourceAccess": r.sourceAccess})
 		},
-	})
+	}
+	var extends *yaml.Node
+	if r.isSandbox = isSandboxProfile(node); r.isSandbox {
+		known["apiVersion"], known["kind"] = ignore, r.exactly("kind", sandboxKind)
+		known["extends"] = func(n *yaml.Node) { extends = resolve(n) }
+	}
+	seen := r.keys(node, "a profile", known)
+	if r.isSandbox {
+		r.inherited(extends)
+		r.narrow()
+	}
 	if seen["spec"] == nil {
 		r.problems.at(node, "there is no spec")
 	}
@@ -107,7 +136,11 @@ func (r *profileReader) name(node *yaml.Node) {
 }
 
 func (r *profileReader) sourceAccess(node *yaml.Node) {
-	r.keys(node, "sourceAccess", map[string]func(*yaml.Node){"github": r.github})
+	known := map[string]func(*yaml.Node){"github": r.github}
+	if r.isSandbox {
+		known["mode"] = r.mode
+	}
+	r.keys(node, "sourceAccess", known)
 }
 
 func (r *profileReader) github(node *yaml.Node) {
@@ -121,6 +154,10 @@ func (r *profileReader) github(node *yaml.Node) {
 			r.permissions(n, &r.profile.Optional, "optionalPermissions", "leave it out for none")
 		},
 	})
+	r.isGiven = map[string]bool{}
+	for key := range seen {
+		r.isGiven[key] = true
+	}
 	if len(r.problems) > 0 {
 		return
 	}
@@ -148,7 +185,11 @@ func (r *profileReader) repositories(node *yaml.Node) {
 		if !ok {
 			continue
 		}
-		p, err := mint.ParsePattern(text)
+		pattern := text
+		if r.isSandbox {
+			pattern = strings.TrimPrefix(text, "github.com/") // as the first system does
+		}
+		p, err := mint.ParsePattern(pattern)
 		if err != nil {
 			r.problems.at(item, "%s", err)
 			continue
@@ -230,6 +271,9 @@ func (r *profileReader) verbs(node *yaml.Node) (p mint.Permissions) {
 		verb, ok := r.text(item, "a permission verb")
 		if !ok {
 			continue
+		}
+		if other, ok := sandboxVerbs[verb]; ok && r.isSandbox {
+			verb = other
 		}
 		if slices.Contains(names, verb) {
 			r.problems.at(item, "%s is given twice", verb)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -237,6 +238,18 @@ func (f *File) loadProfiles(data []byte) error {
 	}
 	f.Hash = hex.EncodeToString(sum.Sum(nil))
 	return nil
+}
+
+// Warnings are what the profiles allow and probably do not mean, and what of them
+// is ignored: lines without a control character.
+func (f *File) Warnings() []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(f.ByName)) {
+		for _, w := range f.ByName[name].Warnings {
+			all = append(all, oneline.Escape("profile "+name+": "+w))
+		}
+	}
+	return all
 }
 
 // check says everything that is wrong with what the file says.

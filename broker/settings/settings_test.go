@@ -4,10 +4,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 const whole = `listen: unix:///run/gatepass/broker.sock
@@ -94,4 +96,17 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte("listen: [a, b]\ncallers: [{claims: {a: 1, b: true, c: {pattern: x}}}]\n"))
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = Parse(data) })
+}
+
+// What is ignored of a profile, or probably not meant, is said in the broker's log
+// and by --check: nobody else reads the file.
+func TestWarningsOfProfiles(t *testing.T) {
+	p, err := workspace.ParseProfile([]byte("apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nspec: {\"run\\u202etime\": {}, sourceAccess: {mode: none}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &File{ByName: map[string]*workspace.Profile{"b": p, "a": {}}}
+	if got, want := f.Warnings(), []string{`profile b: ignored, since only spec.sourceAccess is read: spec.run\u202etime`}; !slices.Equal(got, want) {
+		t.Errorf("Warnings = %q, want %q", got, want)
+	}
 }

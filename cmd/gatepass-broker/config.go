@@ -96,6 +96,9 @@ func (c *configuration) apply(ctx context.Context, f *settings.File) error {
 	}
 	c.current.Store(&generation{number, f, p})
 	c.log.Info("the configuration is in force", "generation", number, "policy", p.Hash, "rules", len(p.Rules))
+	for _, w := range f.Warnings() {
+		c.log.Warn(w)
+	}
 	return nil
 }
 

@@ -100,6 +100,9 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}
+	for _, w := range f.Warnings() {
+		fmt.Fprintln(stdout, "warning: "+w)
+	}
 	_, err = fmt.Fprintf(stdout, "%s: rules: %d, profiles: %d; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
 	return err
 }

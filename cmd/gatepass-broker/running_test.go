@@ -251,6 +251,13 @@ func TestCheck(t *testing.T) {
 	if out, good := check(); !good || !strings.Contains(out, "rules: 2, profiles: 1") {
 		t.Errorf("with single_use, --check says %s", out)
 	}
+	w.write("profiles/other.yaml", "apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nmetadata: {name: other}\nspec: {runtime: {}, sourceAccess: {mode: none}}\n")
+	if out, good := check(); !good || !strings.Contains(out, "warning: profile other: ignored, since only spec.sourceAccess is read: spec.runtime\n") {
+		t.Errorf("with a profile of another system, --check says %s", out)
+	}
+	if err := os.Remove(w.path("profiles/other.yaml")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ old, replacement, want string }{
 		{"listen: unix://@DIR@/broker.sock", "listen: http://0.0.0.0:80", "would send tokens in the clear"},
 		{"listen: unix://@DIR@/broker.sock", "listen: https://0.0.0.0:8443", "https needs cert_file"},

@@ -83,6 +83,9 @@ func (w *world) appStatus(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		for _, warning := range p.Warnings {
+			w.note(path + ": " + warning)
+		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
 	s, app, err := w.storedApp(c)

@@ -1,0 +1,99 @@
+package workspace
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The envelope of the first system's profiles. Their spec.sourceAccess means the
+// same in both versions.
+const sandboxKind = "SandboxProfile"
+
+var sandboxVersions = []string{"klankermaker.ai/v1alpha1", "klankermaker.ai/v1alpha2"}
+
+// The modes of sourceAccess: what github lists, or nothing.
+const (
+	allowlistMode = "allowlist"
+	noneMode      = "none"
+)
+
+// sandboxVerbs are what the first system's profiles call two permissions.
+var sandboxVerbs = map[string]string{"read": "clone", "write": "push"}
+
+// maxNamed bounds how many ignored keys a warning names.
+const maxNamed = 20
+
+// isSandboxProfile reports whether a file says that it is one of the first
+// system's. It looks at apiVersion alone, so that a wrong kind is an error.
+func isSandboxProfile(node *yaml.Node) bool {
+	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == "apiVersion" {
+			return slices.Contains(sandboxVersions, resolve(node.Content[i+1]).Value)
+		}
+	}
+	return false
+}
+
+// mayIgnore reports whether a key of a sandbox profile is about other things than
+// GitHub. A key that could be meant for a known one is not ignored: another case
+// of it, and YAML's merge key.
+func (r *profileReader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.Node)) bool {
+	if key.Kind != yaml.ScalarNode || key.Value == "<<" || key.Value == "" {
+		return false
+	}
+	for name := range known {
+		if strings.EqualFold(name, key.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+// mode reads sourceAccess.mode.
+func (r *profileReader) mode(node *yaml.Node) {
+	text, ok := r.text(node, "a mode")
+	if ok && text != allowlistMode && text != noneMode {
+		r.problems.at(node, "unknown mode %q of sourceAccess; known are %s and %s", text, allowlistMode, noneMode)
+	}
+	r.sourceMode = text
+}
+
+// inherited refuses a profile that leaves to the profile it extends what its
+// tokens may do: the other file is not read, and may allow less.
+func (r *profileReader) inherited(extends *yaml.Node) {
+	if extends == nil || isNull(extends) || r.sourceMode == noneMode {
+		return
+	}
+	var missing []string
+	if r.sourceMode == "" {
+		missing = append(missing, "mode")
+	}
+	for _, key := range []string{"allowedRepos", "allowedRefs", "permissions"} {
+		if !r.isGiven[key] {
+			missing = append(missing, "github."+key)
+		}
+	}
+	if len(missing) > 0 {
+		r.problems.at(extends, "the profile that it extends is not read; write into sourceAccess of this file what is inherited: %s", strings.Join(missing, ", "))
+	}
+}
+
+// narrow applies the mode, and says what was not read.
+func (r *profileReader) narrow() {
+	if r.sourceMode == noneMode {
+		if r.profile.HasAccess() {
+			r.profile.Warnings = append(r.profile.Warnings, "the mode of sourceAccess is none, so that allowedRepos opens nothing")
+		}
+		r.profile.Repositories, r.profile.Refs = nil, nil
+	}
+	if named := r.ignored[:min(len(r.ignored), maxNamed)]; len(named) > 0 {
+		text := "ignored, since only spec.sourceAccess is read: " + strings.Join(named, ", ")
+		if more := len(r.ignored) - len(named); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		r.profile.Warnings = append(r.profile.Warnings, text)
+	}
+}
