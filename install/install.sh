@@ -388,14 +388,24 @@ verify_with() { # FOLDER
 	if ! { try "$1" init -q --bare ../remote.git && try "$1" init -q && try "$1" commit -q --allow-empty -m check; }; then
 		fail "$tmp/out" "$what" "see whether this git works, or leave it out with --no-verify-install"
 	fi
-	try "$1" push -q ../remote.git HEAD:refs/heads/gatepass/allowed ||
+	push "$1" HEAD:refs/heads/gatepass/allowed ||
 		fail "$tmp/out" "$what" "see what stands in the way of a push that is allowed"
-	! try "$1" push -q ../remote.git HEAD:refs/heads/gatepass/refused ||
+	! push "$1" HEAD:refs/heads/gatepass/refused ||
 		die "$what" "a push went through that the policy refuses" "see what this git reads: git config --list --show-origin"
 	grep -q '^gatepass: push to refs/heads/gatepass/refused denied' "$tmp/out" ||
 		fail "$tmp/out" "$what" "the push was refused, but not by the guard"
 	say "verified with $1/git: an allowed push goes through, another is refused"
 }
+
+# push pushes to the temporary repository. Git and the guard take it for one of
+# github.com, which is not contacted: see TrialOptions in trial.go.
+push() { # FOLDER REFSPEC
+	try "$1" -c remote.gatepass-trial.url=https://github.com/gatepass/trial -c remote.gatepass-trial.vcs=gatepass-trial \
+		-c protocol.gatepass-trial.allow=always -c alias.remote-gatepass-trial="$helper" push -q gatepass-trial "$2"
+}
+
+helper='!f() { unset $(git rev-parse --local-env-vars); while read -r line; do case $line in
+capabilities) printf "connect\n\n" ;; "connect git-receive-pack") echo; exec git receive-pack ../remote.git ;; *) exit 1 ;; esac; done; }; f'
 
 try() ( # FOLDER ARGUMENT...
 	cd "$tmp/verify/work"

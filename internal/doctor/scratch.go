@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/install"
 )
 
 // emptyTree is what git stores a directory without files as, in a SHA-1
@@ -19,9 +20,10 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 var forbidden = []string{"refs/heads/gatepass-doctor", "refs/tags/gatepass-doctor", "refs/gatepass/doctor", "refs/heads/gatepass/doctor/x"}
 
 // pushScratch finds out whether the guard really fires: in a scratch repository,
-// under the configuration of this machine, a push to a scratch remote that the
-// guard must refuse. The configuration of the repository at hand is left out,
-// so that none of its hooks runs.
+// under the configuration of this machine, a push that the guard must refuse.
+// Git and the guard take it for a push to a configured host, which is not
+// contacted. The configuration of the repository at hand is left out, so that
+// none of its hooks runs.
 func (c *chart) pushScratch(ctx context.Context) []Finding {
 	if _, ok := c.git(); !ok || c.gitErr != nil {
 		return nil
@@ -85,7 +87,8 @@ func (s scratch) prepare() error {
 // push pushes what the guard must refuse, and looks whether it arrived.
 func (s scratch) push() Finding {
 	ref, ok := s.refusedRef()
-	args := []string{"-c", "protocol.file.allow=always", "push", "-q", "--no-signed", "--no-recurse-submodules", filepath.Join(s.dir, "remote.git")}
+	args := install.TrialOptions("https://"+s.hosts[0]+"/gatepass/doctor", filepath.Join(s.dir, "remote.git"))
+	args = append(args, "push", "-q", "--no-signed", "--no-recurse-submodules", install.TrialRemote)
 	what := "a scratch push to " + ref
 	if ok {
 		args = append(args, "refs/heads/scratch:"+ref)
