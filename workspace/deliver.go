@@ -124,6 +124,7 @@ func (i *Issuer) announce(ctx context.Context, r *Record, t Token) (*Token, erro
 	t.turn(Minting, i.now(), "")
 	r.Tokens = append(r.Tokens, t)
 	if err := i.save(ctx, r); err != nil {
+		r.Tokens = r.Tokens[:len(r.Tokens)-1] // GitHub is not asked for it
 		return nil, err
 	}
 	return &r.Tokens[len(r.Tokens)-1], nil

@@ -104,7 +104,7 @@ func (i *Issuer) end(ctx context.Context, r *Record) error {
 		return err
 	}
 	if err := i.settle(ctx, r, time.Time{}); err != nil {
-		return err
+		return i.conclude(ctx, r, err)
 	}
 	if err := i.remove(ctx, r.ID); err != nil {
 		return err

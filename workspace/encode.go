@@ -38,6 +38,7 @@ type file struct {
 	Created      time.Time         `json:"created"`
 	Destroying   bool              `json:"destroying,omitempty"`
 	Tokens       []Token           `json:"tokens"`
+	LastError    *LastError        `json:"last_error,omitempty"`
 }
 
 // Encode returns the record as a store keeps it, unless ParseRecord would
@@ -48,7 +49,7 @@ func (r *Record) Encode() ([]byte, error) {
 	}
 	f := file{
 		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Optional: r.Optional.Levels(), Margin: int64(r.Margin / time.Second),
-		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens,
+		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens, LastError: r.LastError,
 	}
 	for _, p := range r.Repositories {
 		f.Repositories = append(f.Repositories, p.String())
@@ -124,7 +125,7 @@ func ParseRecord(data []byte) (*Record, error) {
 func (f file) record() (*Record, error) {
 	r := &Record{
 		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions), Margin: time.Duration(f.Margin) * time.Second,
-		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens,
+		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens, LastError: f.LastError,
 	}
 	if len(f.Optional) > 0 {
 		r.Optional = mint.PermissionLevels(f.Optional)

@@ -15,6 +15,7 @@ type Condition string
 // The conditions.
 const (
 	Ready    Condition = "ready"      // every owner has a token that works
+	Failing  Condition = "failing"    // so it is, and the latest run failed: the tokens are not replaced
 	Pending  Condition = "pending"    // an owner has no token yet
 	Expired  Condition = "expired"    // an owner's token has run out
 	Ending   Condition = "destroying" // its destruction has begun
@@ -41,8 +42,11 @@ func (r *Record) Condition(now time.Time) Condition {
 			return Pending
 		}
 	}
-	if len(ends) == 0 { // "*", and no installation is known
+	switch {
+	case len(ends) == 0: // "*", and no installation is known
 		return Pending
+	case r.LastError != nil:
+		return Failing
 	}
 	return Ready
 }

@@ -218,7 +218,7 @@ func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.
 		if r, err = i.prepare(ctx, id, p, margin); err != nil {
 			return err
 		}
-		return i.settle(ctx, r, time.Time{})
+		return i.conclude(ctx, r, i.settle(ctx, r, time.Time{}))
 	})
 	return r, err
 }
@@ -259,7 +259,7 @@ func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (r *Record,
 		if force {
 			since = i.now()
 		}
-		return i.settle(ctx, r, since)
+		return i.conclude(ctx, r, i.settle(ctx, r, since))
 	})
 	return r, err
 }

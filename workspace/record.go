@@ -28,6 +28,9 @@ type Record struct {
 	Created    time.Time
 	Destroying bool // destroy has begun; nothing is minted any more
 	Tokens     []Token
+	LastError  *LastError // why the latest run failed; nil where it did not
+
+	failed []string // owners whose token this run could not mint
 }
 
 // State is how far a token has come. Each is written before the step after it.

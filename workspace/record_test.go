@@ -17,7 +17,8 @@ func record(t *testing.T) *Record {
 	}
 	return &Record{
 		ID: "sb-1", Profile: p.Name, Repositories: p.Repositories, Permissions: p.Permissions, Created: noon,
-		Tokens: []Token{token("acme", Delivered, "h", time.Hour), token("octo", Planned, "", 0)},
+		Tokens:    []Token{token("acme", Delivered, "h", time.Hour), token("octo", Planned, "", 0)},
+		LastError: &LastError{At: noon, Why: "GitHub is down", Owners: []string{"octo"}},
 	}
 }
 

@@ -125,6 +125,7 @@ func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []S
 			continue
 		}
 		if s.Do == Mint {
+			r.failed = append(r.failed, s.Owner)
 			i.tell(Event{Type: Failed, Workspace: r.ID, Owner: s.Owner, Err: err})
 		}
 		// What is the same for all, as that no App is set up, is said once.

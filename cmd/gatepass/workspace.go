@@ -26,16 +26,16 @@ before they end; "gatepass workspace destroy" revokes them.`
 store, where the workspace reads it. Called again, it brings the workspace to
 what the profile says now; a token for an earlier profile is revoked.
 
-The workspace is made even if GitHub cannot be reached, or the App is not set up
-or not installed yet: it gets its tokens with the next refresh. --require-token
-makes that a failure.
+Without every token the exit code is 1. The workspace is made all the same, even if
+GitHub cannot be reached, or the App is not set up or not installed yet: the next
+refresh mints what is missing. --allow-pending makes that exit code 0.
 
 --policy-out writes the workspace file, /etc/gatepass/workspace.yaml inside: the
 hosts, the source of the tokens, repositories and refs.
 
 Examples:
   gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
-  gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m --require-token`
+  gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m`
 
 	destroyAbout = `Revokes every token of the workspace, deletes what the store has of it, and looks
 that nothing is left. It may be called again at any time; where there is nothing,
@@ -44,7 +44,9 @@ it is done.`
 	refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
 end soon, revokes those that were replaced a while ago, and finishes what an
 interrupted command left. --force replaces all its tokens now; --revoke ends the
-replaced ones at once instead of after twenty minutes.`
+replaced ones at once instead of after twenty minutes.
+
+The exit code is 1 where an owner has no fresh token; the error names the owner.`
 )
 
 // patience is how long a command waits for another that works on the workspace.
@@ -59,11 +61,12 @@ func (w *world) workspaceCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
-				UsageText:   "gatepass workspace create PROFILE --id ID [--require-token] [--ttl-margin D] [--policy-out FILE] [--json]",
+				UsageText:   "gatepass workspace create PROFILE --id ID [--allow-pending] [--ttl-margin D] [--policy-out FILE] [--json]",
 				Description: createAbout,
 				Flags: issuingFlags(
 					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
-					&cli.BoolFlag{Name: "require-token", Usage: "fail unless every token was delivered"},
+					&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
+					&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
 					&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
 					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
 					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},

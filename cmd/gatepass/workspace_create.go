@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/config"
@@ -45,7 +46,9 @@ func (w *world) workspaceCreate(c *cli.Context) error {
 	if err := w.writePolicy(c.String("policy-out"), policy); err != nil {
 		return err
 	}
-	if err := w.printCreated(c, r, problem); err != nil {
+	now := time.Now()
+	problem = incomplete(r, now, problem)
+	if err := w.printCreated(c, newWorkspaceReport(r, now, problem)); err != nil {
 		return err
 	}
 	return w.excuse(c, id, problem)
@@ -59,6 +62,8 @@ func (w *world) checkCreate(c *cli.Context) (string, error) {
 		return "", usage(c, "it takes one profile at a time")
 	case c.String("id") == "":
 		return "", usage(c, "--id is missing")
+	case c.Bool("require-token") && c.Bool("allow-pending"):
+		return "", usage(c, "--require-token and --allow-pending contradict each other")
 	case c.String("policy-out") == "-" && c.Bool("json"):
 		return "", usage(c, "--policy-out - and --json would both write to standard output")
 	}
@@ -80,13 +85,18 @@ func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
 	return err == nil
 }
 
-// excuse is what becomes of an error when the workspace was made all the same.
+// excuse returns the error of a workspace that was made and lacks a token. With
+// --allow-pending it is a warning.
 func (w *world) excuse(c *cli.Context, id string, problem error) error {
-	if problem == nil || c.Bool("require-token") {
-		return problem
+	if problem == nil {
+		return nil
 	}
-	w.note("the workspace is made and lacks a token, which the next refresh tries again to get: " + problem.Error())
-	return nil
+	problem = fmt.Errorf("workspace %s is created, but lacks a token, which the next refresh mints: %w", id, problem)
+	if c.Bool("allow-pending") {
+		w.note(problem.Error())
+		return nil
+	}
+	return problem
 }
 
 // policyFile is the workspace file, made before anything is minted: a mistake in
@@ -168,8 +178,7 @@ func (w *world) writePolicy(path string, text []byte) error {
 	return nil
 }
 
-func (w *world) printCreated(c *cli.Context, r *workspace.Record, problem error) error {
-	report := newWorkspaceReport(r, problem)
+func (w *world) printCreated(c *cli.Context, report workspaceReport) error {
 	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
 	if c.Bool("json") {
 		return writeJSON(w.stdout, report)

@@ -15,6 +15,8 @@ type destroyReport struct {
 	Destroyed bool          `json:"destroyed"`
 	Revoked   []string      `json:"revoked"` // hashes
 	Lost      []tokenReport `json:"lost"`
+
+	now time.Time
 }
 
 // newDestroyReport is of what i is about to do.
@@ -43,6 +45,7 @@ func (w *world) workspaceDestroy(c *cli.Context) error {
 }
 
 func (w *world) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+	report.now = time.Now()
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
@@ -58,7 +61,7 @@ func (w *world) printDestroyed(r *destroyReport) error {
 		fmt.Fprintf(w.stdout, "revoked %s\n", shortHash(hash))
 	}
 	for _, t := range r.Lost {
-		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", oneline.Escape(t.Owner), left(t.Ends))
+		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", oneline.Escape(t.Owner), left(t.Ends, r.now))
 	}
 	if !r.Destroyed {
 		return nil
@@ -80,6 +83,9 @@ func (w *world) workspaceRefresh(c *cli.Context) error {
 		i.Grace = -1
 	}
 	ending := newDestroyReport(id, i) // in case its destruction has begun
+	did := 0
+	tell := i.Audit
+	i.Audit = func(e workspace.Event) { did++; tell(e) }
 	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
 	if r == nil {
 		return unknownWorkspace(c.Context, i, id, problem)
@@ -87,7 +93,10 @@ func (w *world) workspaceRefresh(c *cli.Context) error {
 	if problem == nil && r.Destroying {
 		return w.tellDestroyed(c, ending, r.Lost(time.Now()), nil)
 	}
-	report := newWorkspaceReport(r, problem)
+	now := time.Now()
+	problem = incomplete(r, now, problem)
+	report := newWorkspaceReport(r, now, problem)
+	report.NothingDue = did == 0 && problem == nil
 	if c.Bool("json") {
 		err = writeJSON(w.stdout, report)
 	} else {

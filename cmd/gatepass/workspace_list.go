@@ -21,6 +21,7 @@ func (w *world) workspaceList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now()
 	reports := []workspaceReport{}
 	var unreadable []error
 	for found, err := range workspace.Records(c.Context, s) {
@@ -31,7 +32,7 @@ func (w *world) workspaceList(c *cli.Context) error {
 			unreadable = append(unreadable, found.Err)
 			continue
 		}
-		reports = append(reports, newWorkspaceReport(found.Record, nil))
+		reports = append(reports, newWorkspaceReport(found.Record, now, nil))
 	}
 	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	switch {
@@ -54,9 +55,20 @@ func (w *world) printList(reports []workspaceReport) error {
 	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WORKSPACE\tPROFILE\tSTATE\tOWNERS\tENDS\tAGE")
 	for _, r := range reports {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Workspace, dash(r.Profile), r.State, dash(strings.Join(owners(r), ", ")), left(r.Ends), agoOf(r.Created))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Workspace, dash(r.Profile), r.State, dash(strings.Join(owners(r), ", ")), left(r.Ends, r.now), agoOf(r.Created, r.now))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, r := range reports {
+		if r.LastError == nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(w.stdout, "%s failed %s ago: %s\n", r.Workspace, agoOf(r.LastError.At, r.now), oneline.Escape(r.LastError.Why)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owners are those of the tokens that the workspace reads.
@@ -78,8 +90,8 @@ func dash(text string) string {
 }
 
 // agoOf is how long ago something was, in the largest unit that fits.
-func agoOf(t time.Time) string {
-	switch d := max(time.Since(t), 0); {
+func agoOf(t, now time.Time) string {
+	switch d := max(now.Sub(t), 0); {
 	case d < time.Hour:
 		return fmt.Sprintf("%dm", int(d/time.Minute))
 	case d < 48*time.Hour:
@@ -102,7 +114,7 @@ func (w *world) workspaceShow(c *cli.Context) error {
 	if err != nil {
 		return unknownWorkspace(c.Context, i, id, err)
 	}
-	report := newWorkspaceReport(r, nil)
+	report := newWorkspaceReport(r, time.Now(), nil)
 	for _, s := range steps {
 		report.Todo = append(report.Todo, stepReport(s))
 	}
@@ -127,6 +139,9 @@ func (w *world) printShown(r workspaceReport) error {
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], oneline.Escape(row[1]))
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := printLastError(w.stdout, r); err != nil {
 		return err
 	}
 	for _, s := range r.Todo {

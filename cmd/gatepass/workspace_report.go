@@ -30,6 +30,11 @@ type workspaceReport struct {
 	Tokens       []tokenReport       `json:"tokens"`
 	Todo         []stepReport        `json:"todo,omitempty"`
 	Problem      string              `json:"problem,omitempty"`
+	// LastError is why the latest run failed, by whichever program; absent where it did not.
+	LastError  *workspace.LastError `json:"last_error,omitempty"`
+	NothingDue bool                 `json:"nothing_due,omitempty"` // of "workspace refresh"
+
+	now time.Time
 }
 
 type tokenReport struct {
@@ -51,11 +56,10 @@ type stepReport struct {
 	Why   string           `json:"why"`
 }
 
-func newWorkspaceReport(r *workspace.Record, problem error) workspaceReport {
-	now := time.Now()
+func newWorkspaceReport(r *workspace.Record, now time.Time, problem error) workspaceReport {
 	report := workspaceReport{
 		Workspace: r.ID, Profile: r.Profile, State: r.Condition(now), Created: r.Created, Ends: moment(r.Soonest()),
-		Repositories: []string{}, Permissions: r.Permissions.Levels(), Tokens: []tokenReport{},
+		Repositories: []string{}, Permissions: r.Permissions.Levels(), Tokens: []tokenReport{}, LastError: r.LastError, now: now,
 	}
 	for _, p := range r.Repositories {
 		report.Repositories = append(report.Repositories, p.String())
@@ -98,10 +102,14 @@ func moment(t time.Time) *time.Time {
 
 // printWorkspace writes what a workspace has, for people.
 func printWorkspace(out io.Writer, r workspaceReport) error {
-	fmt.Fprintf(out, "workspace %s: %s\n", r.Workspace, r.State)
+	due := ""
+	if r.NothingDue {
+		due = "; nothing was due"
+	}
+	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, r.State, due)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, token := range r.Tokens {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", oneline.Escape(token.Owner), oneline.Escape(reach(token)), levels(token.Permissions), tokenState(token), shortHash(token.Hash))
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", oneline.Escape(token.Owner), oneline.Escape(reach(token)), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -112,6 +120,29 @@ func printWorkspace(out io.Writer, r workspaceReport) error {
 		}
 	}
 	return nil
+}
+
+// printLastError says why the latest run failed, and when.
+func printLastError(out io.Writer, r workspaceReport) error {
+	if r.LastError == nil {
+		return nil
+	}
+	of := ""
+	if len(r.LastError.Owners) > 0 {
+		of = ", for " + strings.Join(r.LastError.Owners, ", ")
+	}
+	_, err := fmt.Fprintf(out, "  last error: %s ago%s: %s\n", agoOf(r.LastError.At, r.now), oneline.Escape(of), oneline.Escape(r.LastError.Why))
+	return err
+}
+
+// incomplete returns an error that names the owners without a token, where a run
+// that met no error left some, as an operator's block does.
+func incomplete(r *workspace.Record, now time.Time, problem error) error {
+	missing := r.Missing(now)
+	if problem != nil || len(missing) == 0 {
+		return problem
+	}
+	return oneline.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
 }
 
 // shown is how many repositories a line names.
@@ -142,24 +173,24 @@ func levels(permissions map[string]string) string {
 	return oneline.Escape(strings.Join(texts, ", "))
 }
 
-func tokenState(t tokenReport) string {
+func tokenState(t tokenReport, now time.Time) string {
 	switch {
 	case t.IsLost:
-		return "lost, ends " + left(t.Ends)
+		return "lost, ends " + left(t.Ends, now)
 	case t.State == workspace.Delivered:
-		return "ends " + left(t.Ends)
+		return "ends " + left(t.Ends, now)
 	case t.Ends == nil:
 		return string(t.State)
 	}
-	return string(t.State) + ", ends " + left(t.Ends)
+	return string(t.State) + ", ends " + left(t.Ends, now)
 }
 
 // left is how long something lasts, in minutes.
-func left(t *time.Time) string {
+func left(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "-"
 	}
-	switch d := time.Until(*t); {
+	switch d := t.Sub(now); {
 	case d <= 0:
 		return fmt.Sprintf("%d min ago", int(-d/time.Minute))
 	case d < time.Minute:

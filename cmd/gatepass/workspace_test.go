@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ type issuingWorld struct {
 	*appWorld
 	t   *testing.T
 	dir string // with the store, and profile.yaml
+
+	installed map[string]int64 // by account
 }
 
 const profileText = `spec:
@@ -38,7 +41,7 @@ const profileText = `spec:
 
 func newIssuingWorld(t *testing.T) *issuingWorld {
 	t.Helper()
-	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir()}
+	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir(), installed: map[string]int64{}}
 	w.write("profile.yaml", profileText)
 	pem, err := os.ReadFile(w.key)
 	if err != nil {
@@ -52,9 +55,11 @@ func newIssuingWorld(t *testing.T) *issuingWorld {
 		if _, err := w.AddRepository(fakegithub.Repository{Owner: owner, Name: "widgets"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.AddInstallation(fakegithub.Installation{AppID: w.app.ID, Account: owner, RepositorySelection: "all"}); err != nil {
+		in, err := w.AddInstallation(fakegithub.Installation{AppID: w.app.ID, Account: owner, RepositorySelection: "all"})
+		if err != nil {
 			t.Fatal(err)
 		}
+		w.installed[owner] = in.ID
 	}
 	return w
 }
@@ -180,27 +185,99 @@ func TestWorkspaceFromCreateToDestroy(t *testing.T) {
 	}
 }
 
-// A workspace is made while GitHub is down, and heals; --require-token says no.
+// A workspace is made while GitHub is down, and heals. A script that goes on has to
+// say so: without a token the exit code is 1, unless --allow-pending is given.
 func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
 	w := newIssuingWorld(t)
 	up := w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
-	out, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1")
-	if status != 0 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "note: the workspace is made and lacks a token") {
-		t.Errorf("create = %d, %s%s, want it made, with a note", status, out, errs)
+	create := []string{"workspace", "create", "profile.yaml", "--id", "sb-1"}
+	for _, more := range []string{"", "--require-token"} {
+		args := create
+		if more != "" {
+			args = append(args, more)
+		}
+		out, errs, status := w.gatepass(args...)
+		if status != 1 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: workspace sb-1 is created, but lacks a token") || !strings.Contains(errs, "repositories of acme: mint a token") {
+			t.Errorf("create %s = %d, %s%s, want it made, and a failure", more, status, out, errs)
+		}
 	}
-	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1", "--require-token"); status != 1 || !strings.HasPrefix(errs, "gatepass: repositories of acme: mint a token") {
-		t.Errorf("create --require-token = %d, %s, want a failure", status, errs)
+	out, errs, status := w.gatepass(append(create, "--allow-pending")...)
+	if status != 0 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "note: workspace sb-1 is created, but lacks a token") {
+		t.Errorf("create --allow-pending = %d, %s%s, want it made, with a note", status, out, errs)
+	}
+	if _, _, status := w.gatepass(append(create, "--allow-pending", "--require-token")...); status != 2 {
+		t.Errorf("create with both = %d, want a mistake of the command line", status)
 	}
 	up()
-	if r := w.report("workspace", "refresh", "sb-1"); r.State != workspace.Ready {
+	if r := w.report("workspace", "refresh", "sb-1"); r.State != workspace.Ready || r.LastError != nil {
 		t.Errorf("refresh = %+v, want it healed", r)
+	}
+}
+
+// A token that works hides that it cannot be replaced: refresh names the owner and
+// fails, and until a run succeeds everybody who looks is told why and when.
+func TestTheLastErrorOfAWorkspace(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
+	if out := w.do("workspace", "refresh", "sb-1"); out != "" && !strings.HasPrefix(out, "workspace sb-1: ready; nothing was due\n") {
+		t.Errorf("refresh = %q, want that nothing was due", out)
+	}
+	if r := w.report("workspace", "refresh", "sb-1"); !r.NothingDue || r.State != workspace.Ready {
+		t.Errorf("refresh --json = %+v, want that nothing was due", r)
+	}
+	up := w.Fail(w.mintsOf("octo"), fakegithub.Status(http.StatusForbidden), -1)
+	out, errs, status := w.gatepass("workspace", "refresh", "sb-1", "--force")
+	if status != 1 || !strings.HasPrefix(out, "workspace sb-1: failing\n") || !strings.Contains(errs, "repositories of octo: mint a token") || strings.Contains(errs, "acme") {
+		t.Errorf("refresh = %d, %q, %q, want that octo failed", status, out, errs)
+	}
+	show := w.do("workspace", "show", "sb-1")
+	if !strings.HasPrefix(show, "workspace sb-1: failing\n") || !strings.Contains(show, "last error: 0m ago, for octo: repositories of octo: mint a token") {
+		t.Errorf("show = %q, want the last error", show)
+	}
+	if list := w.do("workspace", "list"); !strings.Contains(list, "failing") || !strings.Contains(list, "\nsb-1 failed 0m ago: repositories of octo: ") {
+		t.Errorf("list = %q, want the last error", list)
+	}
+	r := w.report("workspace", "show", "sb-1")
+	if r.LastError == nil || !slices.Equal(r.LastError.Owners, []string{"octo"}) || time.Since(r.LastError.At).Abs() > time.Hour || !strings.Contains(r.LastError.Why, "GitHub answers 403") {
+		t.Errorf("show --json = %+v, want the last error", r.LastError)
+	}
+	up()
+	if r := w.report("workspace", "refresh", "sb-1", "--force"); r.LastError != nil || r.State != workspace.Ready || r.NothingDue {
+		t.Errorf("refresh = %+v, want that all is well again", r)
+	}
+	if list := w.do("workspace", "list", "--json"); strings.Contains(list, "last_error") {
+		t.Errorf("list = %s, want no error any more", list)
+	}
+}
+
+// mintsOf matches requests for tokens of an account.
+func (w *issuingWorld) mintsOf(owner string) func(*http.Request) bool {
+	return fakegithub.To(http.MethodPost, fmt.Sprintf("/app/installations/%d/access_tokens", w.installed[owner]))
+}
+
+// A workspace that an operator blocked gets no token, and no run fails for that.
+// create and refresh do.
+func TestABlockedWorkspaceIsNoSuccess(t *testing.T) {
+	w := newIssuingWorld(t)
+	name, err := store.Barred("sb-1")
+	if err == nil {
+		err = w.open().Put(t.Context(), name, store.NewSecret("{}"), store.Replace)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 1 || !strings.Contains(errs, "it has no token for acme, octo") {
+		t.Errorf("create = %d, %q, want a failure that names the owners", status, errs)
+	}
+	if _, errs, status := w.gatepass("workspace", "refresh", "sb-1"); status != 1 || !strings.Contains(errs, "it has no token for acme, octo") {
+		t.Errorf("refresh = %d, %q, want a failure that names the owners", status, errs)
 	}
 }
 
 func TestWorkspaceBeforeTheApp(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.variables = []string{"GATEPASS_STORE=file://" + w.dir + "/other"}
-	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 0 || strings.Count(errs, "none is set up in this store") != 1 {
+	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 1 || strings.Count(errs, "none is set up in this store") != 1 {
 		t.Errorf("create = %d, %s, want it made, and the reason said once", status, errs)
 	}
 	if r := w.report("workspace", "show", "sb-1"); r.State != workspace.Pending || len(r.Todo) != 2 {
@@ -279,7 +356,7 @@ func TestWorkspaceBeforeAnyInstallation(t *testing.T) {
 	if status != 1 || !strings.Contains(errs, "the App is not installed on any account; install") {
 		t.Errorf("create = %d, %q, want a refusal that says where to install the App", status, errs)
 	}
-	if _, errs, status = w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1"); status != 0 || !strings.Contains(errs, "lacks a token") {
+	if _, errs, status = w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1", "--allow-pending"); status != 0 || !strings.Contains(errs, "lacks a token") {
 		t.Errorf("create = %d, %q, want it made, and a note", status, errs)
 	}
 }

@@ -29,6 +29,7 @@ func (f *facts) judgeWorkspaces() []doctor.Finding {
 	}
 	found = append(found, f.judgeEnds()...)
 	found = append(found, f.judgePending()...)
+	found = append(found, f.judgeFailing()...)
 	return append(found, f.judgeLost()...)
 }
 
@@ -42,7 +43,7 @@ func (f *facts) census() string {
 		counts[r.Condition(f.now)]++
 	}
 	var texts []string
-	for _, c := range []workspace.Condition{workspace.Ready, workspace.Pending, workspace.Expired, workspace.Ending, workspace.NoAccess} {
+	for _, c := range []workspace.Condition{workspace.Ready, workspace.Failing, workspace.Pending, workspace.Expired, workspace.Ending, workspace.NoAccess} {
 		if counts[c] > 0 {
 			texts = append(texts, strconv.Itoa(counts[c])+" "+string(c))
 		}
@@ -59,7 +60,7 @@ func (f *facts) judgeEnds() []doctor.Finding {
 		switch c := r.Condition(f.now); {
 		case c == workspace.Expired:
 			over = append(over, r.ID)
-		case (c == workspace.Ready || c == workspace.Pending) && !ends.IsZero() && ends.Sub(f.now) < margin(r)/2:
+		case (c == workspace.Ready || c == workspace.Failing || c == workspace.Pending) && !ends.IsZero() && ends.Sub(f.now) < margin(r)/2:
 			late = append(late, r.ID)
 			if first.IsZero() || ends.Before(first) {
 				first = ends
@@ -106,6 +107,24 @@ func (f *facts) judgePending() []doctor.Finding {
 			finding.Text, finding.Mend = finding.Text+": "+one.why, one.mend+"; then "+refresh
 		}
 		found = append(found, finding)
+	}
+	return found
+}
+
+// judgeFailing has one finding for each reason of the latest runs that failed.
+func (f *facts) judgeFailing() []doctor.Finding {
+	ids := map[string][]string{}
+	for _, r := range f.ledger.records {
+		if r.Condition(f.now) == workspace.Failing {
+			ids[r.LastError.Why] = append(ids[r.LastError.Why], r.ID)
+		}
+	}
+	var found []doctor.Finding
+	for _, why := range slices.Sorted(maps.Keys(ids)) {
+		found = append(found, doctor.Finding{
+			Level: doctor.Warning, Text: count(len(ids[why]), "workspace") + " could not be refreshed: " + these(ids[why]) + ": " + why,
+			Mend: "gatepass workspace refresh " + ids[why][0],
+		})
 	}
 	return found
 }
