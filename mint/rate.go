@@ -35,7 +35,7 @@ func (r *rate) note(c call, h http.Header) {
 	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
 	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
 	reset, resetErr := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
-	if c.token != "" || err != nil || leftErr != nil || resetErr != nil || limit <= 0 || left < 0 {
+	if c.token != "" || c.open || err != nil || leftErr != nil || resetErr != nil || limit <= 0 || left < 0 {
 		return
 	}
 	said := Rate{limit, left, time.Unix(reset, 0)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -38,4 +39,29 @@ func (a *App) Self(ctx context.Context) (Registration, error) {
 		return Registration{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not about this App")}
 	}
 	return self, nil
+}
+
+// IsPublic reports whether accounts other than its owner's may install the App.
+// GitHub does not say so; but it shows a public App to everybody, so that it is
+// asked once without the App's key. An error leaves it open: an Enterprise Server
+// may show nothing at all to strangers, and strangers have few requests an hour.
+func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
+	const doing = "ask GitHub whether the App is public"
+	got, err := a.attempt(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, open: true, url: a.base() + "/apps/" + url.PathEscape(self.Slug)})
+	failure, ok := errors.AsType[*Error](err)
+	isKnownOwner := self.Owner.Type == "Organization" || self.Owner.Type == "User" // an enterprise's is shown within it
+	if ok && failure.Status == http.StatusNotFound && isKnownOwner {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var shown Registration
+	if err := decode(doing, got.body, &shown); err != nil {
+		return false, err
+	}
+	if shown.ID != self.ID {
+		return false, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not about this App")}
+	}
+	return true, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
 )
 
 var _ PublicKeyer = (*KeySigner)(nil)
@@ -125,4 +127,38 @@ func FuzzParsePublicKey(f *testing.F) {
 			t.Errorf("ParsePublicKey = a key of %d bits, want at least %d", key.N.BitLen(), minKeyBits)
 		}
 	})
+}
+
+// GitHub does not say whether an App is public; it shows a public one to anybody.
+// An answer that is about neither leaves it open.
+func TestIsPublic(t *testing.T) {
+	g := newGitHub(t)
+	self, err := g.app.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rate, _ := g.app.Rate()
+	if public, err := g.app.IsPublic(t.Context(), self); public || err != nil {
+		t.Errorf("IsPublic of a private App = %t, %v, want false", public, err)
+	}
+	other, err := g.AddApp(fakegithub.App{Slug: "open", Public: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := Registration{ID: other.ID, Slug: "open", Owner: self.Owner}
+	if public, err := g.app.IsPublic(t.Context(), shown); !public || err != nil {
+		t.Errorf("IsPublic of a public App = %t, %v, want true", public, err)
+	}
+	shown.ID++
+	if public, err := g.app.IsPublic(t.Context(), shown); public || err == nil {
+		t.Errorf("IsPublic of an answer about another App = %t, %v, want an error", public, err)
+	}
+	enterprise := Registration{ID: 1, Slug: "none", Owner: Account{Login: "big", Type: "Enterprise"}}
+	if public, err := g.app.IsPublic(t.Context(), enterprise); public || err == nil {
+		t.Errorf("IsPublic of an enterprise's App = %t, %v, want it left open", public, err)
+	}
+	// A stranger's limit is not the App's.
+	if now, ok := g.app.Rate(); !ok || now.Limit != rate.Limit {
+		t.Errorf("Rate = %+v, want the App's own, %+v", now, rate)
+	}
 }

@@ -50,6 +50,7 @@ type statusReport struct {
 	Key            keyStatus           `json:"key"`
 	Store          string              `json:"store"`
 	GitHub         string              `json:"github"`
+	Public         *bool               `json:"public,omitempty"` // any account can install it; left out where GitHub does not say
 	Rate           *rateReport         `json:"rate,omitempty"`
 	Needed         map[string]string   `json:"needed,omitempty"`
 	Installations  []issuing.Installed `json:"installations"`
@@ -58,7 +59,8 @@ type statusReport struct {
 	SettingsURL    string              `json:"settings_url,omitempty"`
 	PermissionsURL string              `json:"permissions_url,omitempty"`
 
-	clientID string
+	clientID  string
+	publicURL string // where the App is made public
 }
 
 type keyStatus struct {
@@ -125,8 +127,9 @@ func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 	}
 	if st.Refused == nil {
 		self := newAppReport(st.Proof.App)
-		r.App, r.Key.Proved = &self, true
+		r.App, r.Key.Proved, r.Public = &self, true, st.Proof.IsPublic
 		r.SettingsURL, r.PermissionsURL = issuing.SettingsURL(app.GitHub, st.Proof.App), issuing.PermissionsURL(app.GitHub, st.Proof.App)
+		r.publicURL = issuing.PublicURL(app.GitHub, st.Proof.App)
 		if rate, said := app.Rate(); said {
 			r.Rate = &rateReport{rate.Limit, rate.Remaining, rate.Reset.UTC()}
 		}
@@ -144,6 +147,7 @@ func (r statusReport) print(out io.Writer) error {
 	var b strings.Builder
 	r.printApp(&b)
 	r.printInstallations(&b)
+	b.WriteString(r.whyFew())
 	if r.Legacy != 0 {
 		fmt.Fprintf(&b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
 	}
@@ -169,6 +173,9 @@ func (r statusReport) printApp(b *strings.Builder) {
 		name = a.Name
 		lines = [][2]string{{"slug", a.Slug}, {"owner", a.Owner}, {"App ID", fmt.Sprint(a.ID)}, {"client ID", a.ClientID}, {"page", a.URL}, {"settings", r.SettingsURL}}
 	}
+	if r.App != nil {
+		lines = append(lines, [2]string{"public", r.reach()})
+	}
 	key := "none could be read"
 	if r.Key.Fingerprint != "" {
 		key = r.Key.text()
@@ -190,6 +197,31 @@ func (r statusReport) printApp(b *strings.Builder) {
 		fmt.Fprintf(t, "  %s\t%s\n", line[0], oneline.Escape(line[1]))
 	}
 	_ = t.Flush() // into memory
+}
+
+// reach says who can install the App.
+func (r statusReport) reach() string {
+	switch {
+	case r.Public == nil:
+		return "unknown, GitHub does not say; see the App's settings"
+	case *r.Public:
+		return "yes, every account can install it"
+	}
+	return "no, only " + r.App.Owner + " can install it"
+}
+
+// whyFew explains why a private App has one installation at most.
+func (r statusReport) whyFew() string {
+	installed := 0
+	for _, i := range r.Installations {
+		if i.ID != 0 {
+			installed++
+		}
+	}
+	if r.Public == nil || *r.Public || installed > 1 {
+		return ""
+	}
+	return oneline.Escape(fmt.Sprintf("the App is private, and no account but %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
 func (r statusReport) printInstallations(b *strings.Builder) {

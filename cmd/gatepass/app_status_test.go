@@ -148,3 +148,40 @@ func TestAppStatusRefuses(t *testing.T) {
 		{"no such profile", []string{"--profile", "nowhere.yaml"}, 1, "read the profile nowhere.yaml: no such file"},
 	})
 }
+
+// A private App can be installed on its owner's account alone: where only that
+// installation shows, the page says why, and what to do.
+func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
+	w := newStoreWorld(t)
+	w.install("acme", 11)
+	w.add()
+	for _, isPublic := range []bool{false, true} {
+		if err := w.SetPublic(w.app.ID, isPublic); err != nil {
+			t.Fatal(err)
+		}
+		where := w.URL() + "/organizations/acme/settings/apps/sandbox-pass/advanced"
+		out, errs, status := w.run(t, "app", "status")
+		lines := squeezed(out)
+		note := "the App is private, and no account but acme can install it; for repositories of other accounts, make it public: " + where
+		line := "public no, only acme can install it"
+		if isPublic {
+			line = "public yes, every account can install it"
+		}
+		if status != 0 || !slices.Contains(lines, line) || slices.Contains(lines, note) == isPublic {
+			t.Errorf("app status of an App that is public %t = %d, %q, %s", isPublic, status, errs, out)
+		}
+		r, _, _ := w.run(t, "app", "status", "--json")
+		if public := decode[statusReport](t, r).Public; public == nil || *public != isPublic {
+			t.Errorf("app status --json says public: %v, want %t", public, isPublic)
+		}
+		path := filepath.Join(t.TempDir(), "p.yaml")
+		if err := os.WriteFile(path, []byte("spec: {sourceAccess: {github: {allowedRepos: [globex/x]}}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, _, status = w.run(t, "app", "status", "--profile", path)
+		want := "a profile names globex, where the App is not installed; make it public, since only acme can install a private App: " + where + ", then install it there: "
+		if status != 1 || strings.Contains(out, want) == isPublic {
+			t.Errorf("app status with a profile of another account = %d, %s, want what to do first: %t", status, out, !isPublic)
+		}
+	}
+}

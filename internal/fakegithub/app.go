@@ -103,6 +103,11 @@ func (s *Server) RemoveKey(appID int64, key *rsa.PublicKey) error {
 	})
 }
 
+// SetPublic lets other accounts than its owner's install the App, or not.
+func (s *Server) SetPublic(appID int64, isPublic bool) error {
+	return s.changeApp(appID, func(a *App) { a.Public = isPublic })
+}
+
 var errUnknownApp = errors.New("no such App")
 
 func (s *Server) changeApp(id int64, change func(*App)) error {

@@ -78,6 +78,7 @@ func (s *Server) routes() *http.ServeMux {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.answerCall(w, r, who, h) })
 	}
 	add(theApp, "GET /app", getApp)
+	add(anyone, "GET /apps/{slug}", getAppBySlug)
 	add(theApp, "GET /app/installations", listInstallations)
 	add(theApp, "GET /app/installations/{id}", getInstallation)
 	add(theApp, "DELETE /app/installations/{id}", deleteInstallation)

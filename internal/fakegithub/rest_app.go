@@ -13,6 +13,18 @@ var noContent = answer{status: http.StatusNoContent}
 
 func getApp(c call) answer { return ok(c.showApp(c.app)) }
 
+// getAppBySlug shows a public App to everybody, and a private one to itself
+// (https://docs.github.com/rest/apps/apps#get-an-app).
+func getAppBySlug(c call) answer {
+	for _, app := range c.s.state.apps {
+		isOwn := c.token != nil && c.token.installation.app == app
+		if app.Slug == c.r.PathValue("slug") && (app.Public || isOwn) {
+			return ok(c.showApp(app))
+		}
+	}
+	return notFound.answer()
+}
+
 func listInstallations(c call) answer {
 	var mine []*installed
 	for _, id := range slices.Sorted(maps.Keys(c.s.state.installations)) {

@@ -23,6 +23,7 @@ func (c *Checkup) gatherApp(ctx context.Context) (f appFacts) {
 	}
 	if f.proof, f.refused = app.Prove(ctx); f.refused == nil {
 		f.found, f.foundErr = issuing.Found(ctx, app.App)
+		f.proof.IsPublic = app.Public(ctx, f.proof.App)
 	}
 	f.clock = watch.read()
 	f.rate, f.hasRate = app.Rate()

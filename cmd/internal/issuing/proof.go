@@ -15,6 +15,36 @@ import (
 type Proof struct {
 	App mint.Registration
 	Key *rsa.PublicKey
+	// IsPublic says that any account can install the App; nil where GitHub does not
+	// say, or was not asked ([App.Public]).
+	IsPublic *bool
+}
+
+// Public asks whether any account can install the App; nil where GitHub does not
+// say.
+func (a *App) Public(ctx context.Context, self mint.Registration) *bool {
+	if isPublic, err := a.IsPublic(ctx, self); err == nil {
+		return &isPublic
+	}
+	return nil
+}
+
+// unlock is what to do before another account than its owner's can install a
+// private App.
+func (p Proof) unlock(github, owner string) string {
+	if p.IsPublic == nil || *p.IsPublic || strings.EqualFold(owner, p.App.Owner.Login) {
+		return ""
+	}
+	return "make it public, since only " + p.App.Owner.Login + " can install a private App: " + PublicURL(github, p.App) + ", then "
+}
+
+// PublicURL is where the App's owner makes it public.
+func PublicURL(github string, app mint.Registration) string {
+	url := SettingsURL(github, app)
+	if url == app.HTMLURL {
+		return url
+	}
+	return url + "/advanced"
 }
 
 // Prove signs with the App's key and shows it to GitHub. Where the key itself
@@ -28,7 +58,7 @@ func (a *App) Prove(ctx context.Context) (Proof, error) {
 	if err != nil {
 		return Proof{Key: public}, notTheAppsKey(a.ID, public, err)
 	}
-	return Proof{self, public}, nil
+	return Proof{App: self, Key: public}, nil
 }
 
 // notTheAppsKey says which of App and key GitHub does not know.

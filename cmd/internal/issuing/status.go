@@ -56,6 +56,7 @@ func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status,
 	if err != nil {
 		return st, err
 	}
+	st.Proof.IsPublic = app.Public(ctx, st.Proof.App)
 	assessed := Assess(app.GitHub, st.Proof, found, stored, needs)
 	assessed.Legacy = st.Legacy
 	return assessed, nil
@@ -90,7 +91,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	}
 	for _, owner := range needs.Owners() {
 		if !isInstalled[owner] {
-			st.problem("a profile names "+owner+", where the App is not installed", "install it there: "+InstallURL(self)+", then run gatepass app discover")
+			st.problem("a profile names "+owner+", where the App is not installed", proof.unlock(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
 		}
 	}
 	switch {

@@ -116,7 +116,7 @@ func TestExamine(t *testing.T) {
 			"the store has no installation, so that * means nothing; run gatepass app discover",
 		}},
 		{"installed elsewhere only", nil, false, map[string]string{"acme": "1"}, []string{`"Initech/*" with [clone]`}, []string{
-			"a profile names initech, where the App is not installed; install it there: " + install + ", then run gatepass app discover",
+			"a profile names initech, where the App is not installed; make it public, since only acme can install a private App: https://github.test/organizations/acme/settings/apps/sandbox-pass/advanced, then install it there: " + install + ", then run gatepass app discover",
 		}},
 		{"in GitHub's case, as the first system wrote it", nil, false, map[string]string{"Acme": "1"}, []string{`acme/x with [clone]`}, nil},
 		{"renamed", nil, false, map[string]string{"acme": "1", "before": "1"}, []string{`before/x with [clone]`}, []string{
