@@ -27,7 +27,7 @@ func Status(code int) Fault {
 func statusText(code int) string {
 	switch code {
 	case http.StatusUnauthorized:
-		return "Bad credentials"
+		return msgBadCredentials
 	case http.StatusInternalServerError:
 		return "Server Error"
 	}

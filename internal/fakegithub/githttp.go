@@ -123,6 +123,9 @@ func (s *Server) authorizeGit(r *http.Request, g gitCall) (string, *refusal) {
 	if cred.scheme == "basic" || cred.scheme == "bearer" {
 		t = s.token(cred.secret)
 	}
+	if t != nil && s.isUnknownYet(t) {
+		t = nil
+	}
 	if cred.scheme != "" && t == nil {
 		return "", refuse(http.StatusUnauthorized, msgBadToken)
 	}

@@ -201,7 +201,10 @@ func (c *call) identify(who audience) *refusal {
 		return refuse(http.StatusUnauthorized, "Requires authentication")
 	}
 	if c.token = c.s.token(cred.secret); c.token == nil {
-		return refuse(http.StatusUnauthorized, "Bad credentials")
+		return refuse(http.StatusUnauthorized, msgBadCredentials)
+	}
+	if no := c.unknownYet(); no != nil {
+		return no
 	}
 	if !c.token.installation.suspended.IsZero() {
 		return refuse(http.StatusForbidden, msgSuspended)

@@ -114,6 +114,7 @@ type state struct {
 	browser       *signedIn              // nil when nobody is
 	pending       map[string]*pendingApp // by the token of their form
 	conversions   map[string]*conversion // by code
+	lag           lag                    // of tokens that are made from now on
 }
 
 func newState() state {

@@ -28,6 +28,7 @@ type issued struct {
 	repositories map[int64]bool // IDs, when narrowed
 	created      time.Time
 	expires      time.Time
+	lag          lag // in force when it was made
 }
 
 // A Token describes a live token without containing it.
@@ -50,10 +51,11 @@ type scope struct {
 
 // The texts of GitHub's refusals to mint.
 const (
-	msgNoRepository = "There is at least one repository that does not exist or is not accessible to the parent installation."
-	msgNoPermission = "The permissions requested are not granted to this installation."
-	msgSuspended    = "This installation has been suspended"
-	msgTooMany      = "A maximum of 500 repositories can be requested."
+	msgNoRepository   = "There is at least one repository that does not exist or is not accessible to the parent installation."
+	msgNoPermission   = "The permissions requested are not granted to this installation."
+	msgBadCredentials = "Bad credentials"
+	msgSuspended      = "This installation has been suspended"
+	msgTooMany        = "A maximum of 500 repositories can be requested."
 )
 
 // Hash is the form of a token in Requests, Tokens and GitHub's audit log.
@@ -68,7 +70,7 @@ func (s *Server) mint(in *installed, want scope, stateless bool) (string, *issue
 		return "", nil, refuse(http.StatusForbidden, msgSuspended)
 	}
 	now := s.Now()
-	t := &issued{installation: in, created: now, expires: now.Add(tokenLife).Truncate(time.Second)}
+	t := &issued{installation: in, created: now, expires: now.Add(tokenLife).Truncate(time.Second), lag: s.state.lag}
 	if no := s.state.narrow(t, want); no != nil {
 		return "", nil, no
 	}
