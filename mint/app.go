@@ -32,6 +32,7 @@ type App struct {
 
 	passport passport
 	rate     rate
+	ended    ended
 }
 
 // defaultClient is ours alone: http.DefaultClient has no time limit and belongs

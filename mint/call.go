@@ -28,8 +28,9 @@ type call struct {
 	token  string // an installation token; empty means the App's JWT
 	open   bool   // with neither
 	body   []byte
-	want   int  // the status of success
-	moved  bool // a redirect from a former name is an answer, too
+	want   int       // the status of success
+	moved  bool      // a redirect from a former name is an answer, too
+	made   time.Time // when token was, of a read; zero where it is not new
 }
 
 // answer is what came back with the wanted status.
@@ -54,6 +55,10 @@ func (a *App) do(ctx context.Context, c call) (answer, error) {
 		failure.Unseen = unseen
 		if failure.Kind == Skewed && !relearned {
 			relearned = true
+			continue
+		}
+		if a.mayLag(c, failure) && sleep(ctx, lagWait) {
+			attempt = 0
 			continue
 		}
 		if attempt == maxAttempts || !passes(failure.Kind) || !sleep(ctx, wait(failure, attempt)) {
@@ -149,14 +154,17 @@ func (a *App) failure(c call, r *http.Response, body []byte) error {
 		said.Message = http.StatusText(r.StatusCode)
 	}
 	e := classify(c.doing, r, said.Message, a.now())
+	e.at, _ = http.ParseTime(r.Header.Get("Date")) // zero where it is no date
+	if c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled) {
+		e.Kind = BadToken // the App's key has no part in it
+	}
 	if e.Kind == Unavailable {
 		e.Unseen = 1
 	}
-	if e.Kind != BadKey || c.token != "" || c.open || r.StatusCode != http.StatusUnauthorized {
+	if e.Kind != BadKey || c.open || r.StatusCode != http.StatusUnauthorized {
 		return e
 	}
-	theirs, err := http.ParseTime(r.Header.Get("Date"))
-	if err == nil && a.passport.learn(a.now(), theirs) {
+	if !e.at.IsZero() && a.passport.learn(a.now(), e.at) {
 		e.Kind = Skewed
 	}
 	return e

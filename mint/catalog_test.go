@@ -59,7 +59,7 @@ func TestCatalogListsOnce(t *testing.T) {
 func TestCatalogForgetsWhatBrokeOff(t *testing.T) {
 	g := newGitHub(t)
 	var known Catalog
-	g.Fail(fakegithub.To(http.MethodGet, "/installation/repositories"), fakegithub.Status(http.StatusForbidden), 1)
+	g.Fail(fakegithub.To(http.MethodGet, "/installation/repositories"), fakegithub.Status(http.StatusBadRequest), 1)
 	resolve := func() error {
 		_, err := g.app.ResolveFrom(t.Context(), &known, patterns(t, "acme/*"), contents("read"), g.installed())
 		return err

@@ -27,6 +27,7 @@ const (
 	Unsigned          // the App's key could not sign; GitHub was not asked
 	Replaced          // a repository has the name of the one that is meant
 	CodeSpent         // the code of a manifest was used, or is more than an hour old
+	BadToken          // an installation token is refused: it is too new, or over
 )
 
 // advice is what to do about each kind.
@@ -43,6 +44,7 @@ var advice = map[Kind]string{
 	Unsigned:     "see that the key can be reached: gatepass app status",
 	Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
 	CodeSpent:    "a code is good once, within an hour",
+	BadToken:     "try again in a minute: GitHub may not know a new token yet",
 }
 
 // An Error is GitHub's answer when it is not the one hoped for.
@@ -60,6 +62,8 @@ type Error struct {
 	// answer arrived. A token that was made so lives for its hour, and nobody
 	// has its text.
 	Unseen int
+
+	at time.Time // of the answer, by GitHub's clock; zero where it does not say
 }
 
 func (e *Error) Error() string {

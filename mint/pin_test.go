@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // idOf returns what GitHub calls a repository.
@@ -68,7 +69,9 @@ func TestANameThatWasTakenOpensNothing(t *testing.T) {
 }
 
 // One that is gone is told from one that the installation does not reach.
-func TestAnIDThatIsNotThere(t *testing.T) {
+func TestAnIDThatIsNotThere(t *testing.T) { synctest.Test(t, inAnIDThatIsNotThere) }
+
+func inAnIDThatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999")
 	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/api-*")

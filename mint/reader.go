@@ -9,16 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
-
-// revokeWait bounds the revocation of a reader's token, which is made up for
-// even when the caller has given up.
-const revokeWait = 10 * time.Second
 
 // A reader sees the names of an installation's repositories and nothing in
 // them.
@@ -34,9 +29,7 @@ func (a *App) withReader(ctx context.Context, installation int64, use func(reade
 		return err
 	}
 	err = use(reader{a, m.Token})
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeWait)
-	defer cancel()
-	if revokeErr := a.Revoke(ctx, m.Token); err == nil {
+	if revokeErr := a.takeBack(ctx, m.Token); err == nil {
 		err = revokeErr
 	}
 	return err
@@ -50,7 +43,7 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 			var page struct {
 				Repositories []repository `json:"repositories"`
 			}
-			got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next, token: r.token.Secret()})
+			got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next, token: r.token.Secret(), made: born(r.token)})
 			if err == nil {
 				err = decode(doing, got.body, &page)
 			}
@@ -124,7 +117,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository, error) {
 	at := r.app.base() + "/repos/" + fullName
 	for range 3 {
-		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret()})
+		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret(), made: born(r.token)})
 		if err != nil {
 			return repository{}, err
 		}

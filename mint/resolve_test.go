@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/fakegithub"
@@ -167,7 +168,9 @@ func (w *world) refuse(kind Kind, want string, patterns ...string) {
 	}
 }
 
-func TestResolveRefuses(t *testing.T) {
+func TestResolveRefuses(t *testing.T) { synctest.Test(t, inResolveRefuses) }
+
+func inResolveRefuses(t *testing.T) {
 	w := newWorld(t)
 	// There is no falling back to another account's installation.
 	w.refuse(NotInstalled, "not installed on elsewhere", "elsewhere/shared")

@@ -94,7 +94,10 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
 	if err := unwanted(doing, g, granted); err != nil {
-		return a.takeBack(ctx, token, err)
+		if failed := a.takeBack(ctx, token); failed != nil {
+			return Minted{Unseen: 1}, oneline.Join(err, failed)
+		}
+		return Minted{}, err
 	}
 	token.Permissions = granted.Permissions
 	for _, r := range granted.Repositories {
@@ -102,17 +105,6 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		token.RepositoryIDs = append(token.RepositoryIDs, r.ID)
 	}
 	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
-}
-
-// takeBack revokes a token that must not be used, also for a caller that has
-// given up.
-func (a *App) takeBack(ctx context.Context, token credential.Token, why error) (Minted, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeWait)
-	defer cancel()
-	if err := a.Revoke(ctx, token); err != nil {
-		return Minted{Unseen: 1}, oneline.Join(why, err)
-	}
-	return Minted{}, why
 }
 
 // unwanted says why a granted token must not be used.
@@ -127,19 +119,6 @@ func unwanted(doing string, g Grant, granted tokenAnswer) error {
 		}
 	}
 	return nil
-}
-
-// Revoke ends a token at once. A token that GitHub does not know any more is as
-// good as revoked.
-func (a *App) Revoke(ctx context.Context, t credential.Token) error {
-	_, err := a.do(ctx, call{
-		doing: "revoke a token", method: http.MethodDelete, want: http.StatusNoContent,
-		url: a.base() + "/installation/token", token: t.Secret(),
-	})
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
-		return nil
-	}
-	return err
 }
 
 // difference is how a granted token differs from what was asked, in words.

@@ -147,6 +147,7 @@ var reasons = map[mint.Kind]string{
 	mint.Refused: "refused", mint.BadKey: "bad_key", mint.Skewed: "clock", mint.Suspended: "suspended",
 	mint.NotInstalled: "not_installed", mint.NotGranted: "not_granted", mint.RateLimited: "rate_limited",
 	mint.Unavailable: "unavailable", mint.Renamed: "renamed", mint.Replaced: "replaced", mint.Unsigned: "unsigned",
+	mint.BadToken: "bad_token",
 }
 
 const (

@@ -1,0 +1,120 @@
+package mint
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock"
+)
+
+// GitHub's servers learn of a new token one after the other. For some seconds those
+// that have not heard of it refuse it
+// (https://github.com/octokit/auth-app.js/issues/65, 589).
+const (
+	readLag     = 5 * time.Second // a refused read is tried again while the token is younger than this
+	proofAge    = time.Minute     // that GitHub does not know a token proves something from this age on
+	lagWait     = time.Second     // between two tries
+	revokeTries = 6
+	wrongClock  = time.Minute // a token that is to be made later than this from now tells of a clock that is wrong
+)
+
+// born is when a token was made, by the clock that its end is of.
+func born(t credential.Token) time.Time { return t.Expiry.Add(-credential.Lifetime) }
+
+// isYounger reports whether less than age has passed since then, by our clock or by
+// GitHub's, which is zero where it is not known. Either clock may be wrong, and either
+// may be the one that the token's end is of.
+func isYounger(since time.Time, age time.Duration, now, theirs time.Time) bool {
+	isYoung := func(passed time.Duration) bool { return passed > -wrongClock && passed < age }
+	return isYoung(clock.Since(since, now)) || !theirs.IsZero() && isYoung(theirs.Sub(since))
+}
+
+// mayLag reports whether a read was refused by a server that may not know its token
+// yet.
+func (a *App) mayLag(c call, e *Error) bool {
+	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended
+	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), e.at)
+}
+
+// ended are the tokens that GitHub said it revoked, for as long as its 401 is no proof
+// of that.
+type ended struct {
+	mu sync.Mutex // guards at
+	at map[[sha256.Size]byte]time.Time
+}
+
+func (e *ended) add(t credential.Token, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.at == nil {
+		e.at = map[[sha256.Size]byte]time.Time{}
+	}
+	maps.DeleteFunc(e.at, func(_ [sha256.Size]byte, at time.Time) bool { return clock.Since(at, now) > proofAge+wrongClock })
+	e.at[sha256.Sum256([]byte(t.Secret()))] = now
+}
+
+func (e *ended) has(t credential.Token) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, is := e.at[sha256.Sum256([]byte(t.Secret()))]
+	return is
+}
+
+// Revoke ends a token at once. A token that GitHub does not know any more is as
+// good as revoked, but not one that is younger than a minute, which GitHub may not
+// know yet: it is tried again for some seconds, and then returned as an [*Error] of
+// kind [BadToken]. The caller has to keep the token, and revoke it again later.
+func (a *App) Revoke(ctx context.Context, t credential.Token) error {
+	for try := 1; ; try++ {
+		_, err := a.do(ctx, call{
+			doing: "revoke a token", method: http.MethodDelete, want: http.StatusNoContent,
+			url: a.base() + "/installation/token", token: t.Secret(),
+		})
+		if err == nil {
+			a.ended.add(t, a.now())
+			return nil
+		}
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Status != http.StatusUnauthorized {
+			return err
+		}
+		if a.ended.has(t) || !isYounger(born(t), proofAge, a.now(), e.at) {
+			return nil
+		}
+		if try == revokeTries || !sleep(ctx, lagWait) {
+			return e
+		}
+	}
+}
+
+// revokeWait bounds one attempt to take a token back, and takeBackWait all of them.
+const (
+	revokeWait   = 10 * time.Second
+	takeBackWait = proofAge + 2*revokeWait
+)
+
+// takeBack revokes a token that only this call knows, also for a caller that has
+// given up. A token that is too new is tried until it is old enough.
+func (a *App) takeBack(ctx context.Context, t credential.Token) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWait)
+	defer cancel()
+	for {
+		err := a.revokeWithin(ctx, t)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadToken || !sleep(ctx, lagWait) {
+			return err
+		}
+	}
+}
+
+func (a *App) revokeWithin(ctx context.Context, t credential.Token) error {
+	ctx, cancel := context.WithTimeout(ctx, revokeWait)
+	defer cancel()
+	return a.Revoke(ctx, t)
+}
