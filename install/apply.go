@@ -70,11 +70,16 @@ var (
 
 // advice says what to do about an error of Apply.
 func advice(err error) string {
+	if _, foreign := errors.AsType[*foreignLink](err); foreign {
+		return "run the command as that user, or replace the link by what it leads to"
+	}
 	switch {
 	case errors.Is(err, errLocked):
 		return "try again, and if no git is running remove its .lock file"
 	case errors.Is(err, errChanged):
 		return "run the command again"
+	case errors.Is(err, errDangling):
+		return "create that file or remove the link"
 	case errors.Is(err, errReadOnly):
 		return "make it writable or choose another scope"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, errForeign):
@@ -83,28 +88,30 @@ func advice(err error) string {
 	return ""
 }
 
-func (f FileChange) lock() string { return f.place.name + ".lock" }
+const lockSuffix = ".lock"
 
 // prepare writes the new content into git's lock file, with the mode and owner
 // of the old one.
 func (f FileChange) prepare(u *undoing) error {
-	return f.place.with(func(r *os.Root) error {
-		if err := makeDirs(r, path.Dir(f.place.name), u); err != nil {
-			return err
-		}
-		lock, err := r.OpenFile(f.lock(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err := f.place.parent().makeDirs(u); err != nil {
+		return err
+	}
+	return f.place.in(func(dir *os.Root, name string) error {
+		lock, err := dir.OpenFile(name+lockSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, fs.ErrExist) {
 			return errLocked
 		}
 		if err != nil {
 			return err
 		}
-		u.add(func() { _ = f.place.with(func(r *os.Root) error { return r.Remove(f.lock()) }) })
-		return errors.Join(f.fill(r, lock), lock.Close())
+		u.add(func() {
+			_ = f.place.in(func(dir *os.Root, name string) error { return dir.Remove(name + lockSuffix) })
+		})
+		return errors.Join(f.fill(dir, name, lock), lock.Close())
 	})
 }
 
-func (f FileChange) fill(r *os.Root, lock *os.File) error {
+func (f FileChange) fill(dir *os.Root, name string, lock *os.File) error {
 	now, found, err := f.place.read()
 	if err != nil {
 		return err
@@ -114,7 +121,7 @@ func (f FileChange) fill(r *os.Root, lock *os.File) error {
 	}
 	mode := fs.FileMode(0o644)
 	if found {
-		if mode, err = keepOwner(r, f.place.name, lock); err != nil {
+		if mode, err = keepOwner(dir, name, lock); err != nil {
 			return err
 		}
 	}
@@ -129,15 +136,15 @@ func (f FileChange) fill(r *os.Root, lock *os.File) error {
 
 // keepOwner gives the new file the owner of the old one and returns its mode.
 // Renaming would get around a read-only file; whoever made it so meant it.
-func keepOwner(r *os.Root, name string, lock *os.File) (fs.FileMode, error) {
-	info, err := r.Stat(name)
+func keepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
+	info, err := dir.Lstat(name)
 	if err != nil {
 		return 0, err
 	}
 	if info.Mode().Perm()&0o200 == 0 {
 		return 0, errReadOnly
 	}
-	old, err := r.OpenFile(name, os.O_WRONLY, 0)
+	old, err := open(dir, name, os.O_WRONLY)
 	if err != nil {
 		return 0, err
 	}
@@ -148,11 +155,11 @@ func keepOwner(r *os.Root, name string, lock *os.File) (fs.FileMode, error) {
 }
 
 func (f FileChange) commit() error {
-	return f.place.with(func(r *os.Root) error {
+	return f.place.in(func(dir *os.Root, name string) error {
 		if f.Change != remove {
-			return r.Rename(f.lock(), f.place.name)
+			return dir.Rename(name+lockSuffix, name)
 		}
-		return errors.Join(r.Remove(f.place.name), r.Remove(f.lock()))
+		return errors.Join(dir.Remove(name), dir.Remove(name+lockSuffix))
 	})
 }
 
@@ -161,86 +168,100 @@ func (s Shims) write(u *undoing) error {
 	if len(s.Create)+len(s.Replace) == 0 {
 		return nil
 	}
-	return s.place.with(func(r *os.Root) error {
-		if err := makeDirs(r, s.place.name, u); err != nil {
+	if err := s.place.makeDirs(u); err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(s.Create, s.Replace) {
+		file := s.place.child(name)
+		old, existed, err := file.read()
+		if err != nil {
 			return err
 		}
-		for _, name := range slices.Concat(s.Create, s.Replace) {
-			file := s.place.child(name)
-			old, existed, err := file.read()
-			if err != nil {
-				return err
-			}
-			u.add(func() { file.restore(old, existed) })
-			if err := writeProgram(r, file.name, s.want[name]); err != nil {
-				return err
-			}
+		u.add(func() { file.restore(old, existed) })
+		if err := file.writeProgram(s.want[name]); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (p place) restore(old []byte, existed bool) {
-	_ = p.with(func(r *os.Root) error {
-		if existed {
-			return writeProgram(r, p.name, string(old))
-		}
-		return r.Remove(p.name)
-	})
+	if existed {
+		_ = p.writeProgram(string(old))
+		return
+	}
+	_ = p.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
 }
 
 // writeProgram replaces a file in one step, executable for all whatever the
 // umask.
-func writeProgram(r *os.Root, name, text string) error {
-	temp := path.Join(path.Dir(name), "."+path.Base(name)+".gatepass")
-	if err := r.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (p place) writeProgram(text string) error {
+	return p.in(func(dir *os.Root, name string) error {
+		temp := "." + name + ".gatepass"
+		if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f, err := dir.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(text)
+		if err = errors.Join(err, f.Chmod(0o755), f.Close()); err == nil {
+			err = dir.Rename(temp, name)
+		}
+		if err != nil {
+			_ = dir.Remove(temp)
+		}
 		return err
-	}
-	f, err := r.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(0o755), f.Close()); err == nil {
-		err = r.Rename(temp, name)
-	}
-	if err != nil {
-		_ = r.Remove(temp)
-	}
-	return err
+	})
 }
 
 // makeDirs makes a directory and its parents, open to all to look into
 // whatever the umask: other users' gits go through them.
-func makeDirs(r *os.Root, name string, u *undoing) error {
-	if name == "." {
-		return nil
-	}
-	if info, err := r.Stat(name); err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: name, Err: errors.New("it is not a directory")}
+func (p place) makeDirs(u *undoing) error {
+	at := place{root: p.root, name: "."}
+	dir, err := openDir(at.root, at.name)
+	for _, part := range names(p.name) {
+		if err != nil {
+			return err
 		}
-		return nil
+		at = at.child(part)
+		next, stepErr := step(dir, part)
+		if errors.Is(stepErr, fs.ErrNotExist) {
+			next, stepErr = at.makeDir(dir, u)
+		}
+		dir.Close()
+		dir, err = next, stepErr
 	}
-	if err := makeDirs(r, path.Dir(name), u); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := r.Mkdir(name, 0o755); err != nil {
-		return err
+	return dir.Close()
+}
+
+func (p place) makeDir(parent *os.Root, u *undoing) (*os.Root, error) {
+	name := path.Base(p.name)
+	if err := parent.Mkdir(name, 0o755); err != nil {
+		return nil, err
 	}
-	base := r.Name()
-	u.add(func() { _ = place{base: base}.with(func(r *os.Root) error { return r.Remove(name) }) })
-	return r.Chmod(name, 0o755)
+	u.add(p.removeIfEmpty)
+	dir, err := step(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := dir.Chmod(".", 0o755); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // clear removes shims.
 func (s Shims) clear() error {
-	return s.place.with(func(r *os.Root) error {
-		for _, name := range s.Remove {
-			if err := r.Remove(path.Join(s.place.name, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+	for _, name := range s.Remove {
+		err := s.place.child(name).in(func(dir *os.Root, name string) error { return dir.Remove(name) })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }

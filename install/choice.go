@@ -72,7 +72,7 @@ func (pl *planner) imageGit() (v version, where string) {
 		return version{}, ""
 	}
 	for _, db := range gitPackages {
-		p, err := imagePlace(pl.Root, db.file)
+		p, err := imagePlace(pl.image, db.file)
 		if err != nil {
 			continue
 		}

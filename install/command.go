@@ -83,13 +83,11 @@ func (pl *planner) binDirs() []string {
 }
 
 func (pl *planner) isExecutable(path string) bool {
-	var info os.FileInfo
-	var err error
 	if pl.Scope == Image {
-		info, err = place{base: pl.Root, name: inside(path)}.stat()
-	} else {
-		info, err = os.Stat(path)
+		info := pl.lookInside(path)
+		return info != nil && executable(info)
 	}
+	info, err := os.Stat(path)
 	return err == nil && executable(info)
 }
 

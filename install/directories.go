@@ -1,8 +1,6 @@
 package install
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -43,27 +41,25 @@ func recorded(list []setting) []string {
 	return dirs
 }
 
-func (p place) parent() place { return place{base: p.base, name: path.Dir(p.name)} }
-
 // firstMissing returns the outermost directory on the way to p that is not
 // there, as git sees it, or "". So it does for one that git cannot be told.
-func (pl *planner) firstMissing(p place) (dir string) {
-	_ = p.with(func(r *os.Root) error {
-		for name := p.name; name != "."; name = path.Dir(name) {
-			if _, err := r.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			dir = filepath.Join(p.base, name)
-			if pl.Scope == Image {
-				dir = path.Join("/", name)
-			}
+func (pl *planner) firstMissing(p place) string {
+	at := place{root: p.root, name: "."}
+	for _, part := range names(p.name) {
+		at = at.child(part)
+		if _, err := at.stat(); err == nil {
+			continue
 		}
-		return nil
-	})
-	if CheckPath(dir) != nil {
-		return ""
+		dir := at.path()
+		if pl.Scope == Image {
+			dir = path.Join("/", at.name)
+		}
+		if CheckPath(dir) != nil {
+			return ""
+		}
+		return dir
 	}
-	return dir
+	return ""
 }
 
 // leadsTo tells whether a directory is p or above it.
@@ -101,17 +97,17 @@ func (pl *planner) addWay(dir string, end place) {
 	for at := end.path(); at == outermost.path() || strings.HasPrefix(at, outermost.path()+"/"); at = filepath.Dir(at) {
 		rest := strings.TrimPrefix(at, outermost.path())
 		pl.plan.Directories = append(pl.plan.Directories, filepath.Join(dir, rest))
-		pl.plan.directories = append(pl.plan.directories, place{base: outermost.base, name: path.Join(outermost.name, rest)})
+		pl.plan.directories = append(pl.plan.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
 	}
 }
 
 // removeIfEmpty removes a directory with nothing in it. Where someone put
 // something in, it stays.
 func (p place) removeIfEmpty() {
-	_ = p.with(func(r *os.Root) error {
-		if info, err := r.Lstat(p.name); err != nil || !info.IsDir() {
+	_ = p.in(func(dir *os.Root, name string) error {
+		if info, err := dir.Lstat(name); err != nil || !info.IsDir() {
 			return err
 		}
-		return r.Remove(p.name)
+		return dir.Remove(name)
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 )
 
 // otherGits is where images have gits beside the distribution's: built from
@@ -17,22 +19,54 @@ var otherGits = []string{
 
 // findImageGits returns those of otherGits that an image has, as absolute
 // paths inside it. One that is the distribution's under another name is not
-// another git.
+// another git. Links are followed as the image would, whoever made them: a git
+// that is missed is one without a guard.
 func (pl *planner) findImageGits() (found []string) {
-	_ = place{base: pl.Root}.with(func(r *os.Root) error {
-		distribution, _ := r.Stat("usr/bin/git")
-		for _, pattern := range otherGits {
-			matches, _ := fs.Glob(r.FS(), pattern)
-			for _, m := range matches {
-				info, err := r.Stat(m)
-				if err != nil || !executable(info) || distribution != nil && os.SameFile(info, distribution) {
-					continue
-				}
-				found = append(found, "/"+m)
+	distribution := pl.lookInside("/usr/bin/git")
+	for _, pattern := range otherGits {
+		for _, git := range pl.glob("/", strings.Split(pattern, "/")) {
+			info := pl.lookInside(git)
+			if info == nil || !executable(info) || distribution != nil && os.SameFile(info, distribution) {
+				continue
 			}
+			found = append(found, git)
 		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// lookInside returns what an image has at a path, or nil. It is only for looking.
+func (pl *planner) lookInside(inner string) fs.FileInfo {
+	p, err := imageLookup(pl.image, inner, lookup{anyLink: true})
+	if err != nil {
 		return nil
-	})
+	}
+	info, err := p.stat()
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
+// glob returns the paths below dir of an image that match the pattern's parts.
+func (pl *planner) glob(dir string, parts []string) (found []string) {
+	if len(parts) == 0 {
+		return []string{dir}
+	}
+	next := []string{parts[0]}
+	if strings.Contains(parts[0], "*") {
+		p, err := imageLookup(pl.image, dir, lookup{anyLink: true})
+		if err != nil {
+			return nil
+		}
+		next, _ = p.names()
+	}
+	for _, name := range next {
+		if ok, _ := path.Match(parts[0], name); ok {
+			found = append(found, pl.glob(path.Join(dir, name), parts[1:])...)
+		}
+	}
 	return found
 }
 

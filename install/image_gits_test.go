@@ -43,7 +43,14 @@ func TestFindImageGits(t *testing.T) {
 	if err := os.Symlink("../../bin/git", filepath.Join(local, "git")); err != nil {
 		t.Fatal(err)
 	}
-	pl := &planner{Options: Options{Root: root}}
+	// An image may have its folders elsewhere. The link means a folder of the image.
+	if err := os.Rename(filepath.Join(root, "opt"), filepath.Join(root, "data")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/data", filepath.Join(root, "opt")); err != nil {
+		t.Fatal(err)
+	}
+	pl := &planner{image: openRoot(t, root)}
 	if got, want := pl.findImageGits(), []string{"/opt/conda/bin/git"}; !slices.Equal(got, want) {
 		t.Errorf("findImageGits() = %v, want %v", got, want)
 	}

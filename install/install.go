@@ -31,6 +31,7 @@ package install
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -119,6 +120,7 @@ type planner struct {
 	gits    []git    // all on PATH
 	targets []target // the configuration files of the scope
 
+	image     *os.Root // of Image
 	imageGits []string // of Image: gits beside the distribution's, as seen inside
 
 	hooks   place    // where our shims go

@@ -31,34 +31,46 @@ func (pl *planner) locate(ctx context.Context) error {
 }
 
 func (pl *planner) locateImage() error {
-	root, err := filepath.Abs(pl.Root)
-	if err == nil && pl.Root == "" {
-		err = errors.New("it is not named")
+	if err := pl.openImage(); err != nil {
+		return oneline.Wrap("open the image root "+pl.Root, plain(err), advice(err))
 	}
-	if err == nil {
-		root, err = filepath.EvalSymlinks(root)
-	}
-	if err != nil {
-		return oneline.Wrap("open the image root "+pl.Root, plain(err), "")
-	}
-	pl.Root = root
 	pl.imageGits = pl.findImageGits()
 	files := []string{"/etc/gitconfig"}
 	for _, g := range pl.imageGits {
 		files = append(files, derivedSystemFile(g))
 	}
 	for _, name := range files {
-		file, err := imagePlace(root, name)
+		file, err := imagePlace(pl.image, name)
 		if err != nil {
-			return cannotRead(filepath.Join(root, name), err)
+			return cannotRead(file.shown, err)
 		}
 		if !slices.ContainsFunc(pl.targets, func(t target) bool { return t.file.path() == file.path() }) {
 			pl.targets = append(pl.targets, target{file: file})
 		}
 	}
+	var err error
 	pl.hooksIn = systemHooks
-	pl.hooks, err = imagePlace(root, systemHooks)
-	return cannotUse(filepath.Join(root, systemHooks), err)
+	pl.hooks, err = imagePlace(pl.image, systemHooks)
+	return cannotUse(pl.hooks.shown, err)
+}
+
+// openImage opens the image's root. It stays open: whatever takes its place
+// later is not written to.
+func (pl *planner) openImage() error {
+	if pl.Root == "" {
+		return errors.New("it is not named")
+	}
+	root, err := filepath.Abs(pl.Root)
+	if err != nil {
+		return err
+	}
+	p, err := hostPlace(root)
+	if err != nil {
+		return err
+	}
+	pl.Root = p.path()
+	pl.image, err = openDir(p.root, p.name)
+	return err
 }
 
 // locateSystem visits every git: each build has its own system file, so that of
@@ -147,7 +159,7 @@ func (pl *planner) seen(dir string) (place, error) {
 		return place{}, fs.ErrNotExist
 	}
 	if pl.Scope == Image {
-		return imagePlace(pl.Root, dir)
+		return imagePlace(pl.image, dir)
 	}
 	return hostPlace(filepath.Clean(dir))
 }
@@ -205,7 +217,7 @@ func (pl *planner) workspace() (*config.Workspace, error) {
 }
 
 func (pl *planner) imageWorkspace() (*config.Workspace, error) {
-	file, err := imagePlace(pl.Root, config.DefaultPath)
+	file, err := imagePlace(pl.image, config.DefaultPath)
 	if err != nil {
 		return nil, cannotRead(file.shown, err)
 	}
@@ -227,7 +239,7 @@ func cannot(verb, file string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return oneline.Wrap(verb+file, plain(err), "")
+	return oneline.Wrap(verb+file, plain(err), advice(err))
 }
 
 // plain takes the repeated path out of a file error.

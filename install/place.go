@@ -13,49 +13,119 @@ import (
 
 const maxFile = 8 << 20 // bytes of a configuration file we are willing to hold
 
-// A place is a file or directory below a directory that is opened as an
-// [os.Root], so that no symbolic link leads out of it.
-//
-// For an image the base is its root. For this machine all links are followed
-// while planning, and the base is an existing directory on the way.
+// A place is a file or directory below a directory that is held open. Its name
+// is free of symbolic links. Each use walks to it from the open directory and
+// follows no link, so that a link which appears after the plan was made leads
+// nowhere.
 type place struct {
-	base  string // absolute directory of this machine
-	name  string // below base, with slashes
+	root  *os.Root
+	name  string // below root, with slashes; "." is root itself
 	shown string // what a person knows it by
 }
 
-func (p place) path() string { return filepath.Join(p.base, p.name) }
+func (p place) path() string { return filepath.Join(p.root.Name(), p.name) }
 
 func (p place) child(name string) place {
-	return place{base: p.base, name: path.Join(p.name, name), shown: filepath.Join(p.shown, name)}
+	return place{root: p.root, name: path.Join(p.name, name), shown: filepath.Join(p.shown, name)}
 }
 
-// with opens the base for the time of f.
-func (p place) with(f func(*os.Root) error) error {
-	root, err := os.OpenRoot(p.base)
+func (p place) parent() place {
+	return place{root: p.root, name: path.Dir(p.name), shown: filepath.Dir(p.shown)}
+}
+
+// in calls f with the directory that holds p, and p's name in it.
+func (p place) in(f func(dir *os.Root, name string) error) error {
+	dir, err := openDir(p.root, path.Dir(p.name))
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(root), root.Close())
+	return errors.Join(f(dir, path.Base(p.name)), dir.Close())
+}
+
+// openDir opens a directory below root and follows no link on the way.
+func openDir(root *os.Root, name string) (*os.Root, error) {
+	dir, err := root.OpenRoot(".")
+	if name == "." {
+		return dir, err
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if err != nil {
+			return nil, err
+		}
+		var next *os.Root
+		next, err = step(dir, part)
+		dir.Close()
+		dir = next
+	}
+	return dir, err
+}
+
+// step opens a directory in dir. What is opened must be what was looked at
+// before: another user may put a link in its place in between.
+func step(dir *os.Root, name string) (*os.Root, error) {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: notDirectory(info)}
+	}
+	next, err := dir.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := next.Stat(".")
+	if err == nil && !os.SameFile(info, opened) {
+		err = errChanged
+	}
+	if err != nil {
+		next.Close()
+		return nil, err
+	}
+	return next, nil
+}
+
+func notDirectory(info fs.FileInfo) error {
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return errChanged // the plan knows no links
+	}
+	return errors.New("it is not a directory")
 }
 
 func (p place) stat() (info fs.FileInfo, err error) {
-	err = p.with(func(r *os.Root) error { info, err = r.Stat(p.name); return err })
+	err = p.in(func(dir *os.Root, name string) error { info, err = dir.Lstat(name); return err })
 	return info, err
+}
+
+// open opens a regular file.
+func open(dir *os.Root, name string, flag int) (*os.File, error) {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	f, err := dir.OpenFile(name, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = errChanged
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // read returns a regular file's content. There being no file is no error:
 // exists is then false.
 func (p place) read() (content []byte, exists bool, err error) {
-	err = p.with(func(r *os.Root) error {
-		info, err := r.Stat(p.name)
-		if err != nil {
-			return err
-		}
-		if !info.Mode().IsRegular() {
-			return errors.New("it is not a regular file")
-		}
-		f, err := r.Open(p.name)
+	err = p.in(func(dir *os.Root, name string) error {
+		f, err := open(dir, name, os.O_RDONLY)
 		if err != nil {
 			return err
 		}
@@ -73,74 +143,20 @@ func (p place) read() (content []byte, exists bool, err error) {
 }
 
 // names lists a directory; an absent one is empty.
-func (p place) names() ([]string, error) {
-	var names []string
-	err := p.with(func(r *os.Root) error {
-		entries, err := fs.ReadDir(r.FS(), p.name)
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return err
-	})
+func (p place) names() (names []string, err error) {
+	dir, err := openDir(p.root, p.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
 	return names, err
-}
-
-// hostPlace resolves an absolute path of this machine. Where its end does not
-// exist yet, the base is the directory nearest to it that does.
-func hostPlace(shown string) (place, error) {
-	real, err := filepath.EvalSymlinks(shown)
-	if err == nil {
-		return place{base: filepath.Dir(real), name: filepath.Base(real), shown: shown}, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return place{}, err
-	}
-	if info, err := os.Lstat(shown); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return place{}, errors.New("it is a symbolic link to a file that does not exist")
-	}
-	dir := filepath.Dir(shown)
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return place{}, fmt.Errorf("%s is not a directory", dir)
-		}
-		real, err := filepath.EvalSymlinks(dir)
-		return place{base: real, name: filepath.Base(shown), shown: shown}, err
-	}
-	p, err := hostPlace(dir)
-	p.name, p.shown = path.Join(p.name, filepath.Base(shown)), shown
-	return p, err
-}
-
-// imagePlace resolves a path as seen from inside the image. A link at its end
-// is followed as the image would follow it; links on the way must be relative
-// and stay inside, which [os.Root] sees to.
-func imagePlace(root, inner string) (place, error) {
-	p := place{base: root, name: inside(inner), shown: filepath.Join(root, inner)}
-	err := p.with(func(r *os.Root) error {
-		for range 40 {
-			info, err := r.Lstat(p.name)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-				return err
-			}
-			target, err := r.Readlink(p.name)
-			if err != nil {
-				return err
-			}
-			if path.IsAbs(target) {
-				p.name = inside(target)
-			} else {
-				p.name = path.Dir(p.name) + "/" + target // not cleaned: ".." counts from where links lead
-			}
-		}
-		return errors.New("too many symbolic links")
-	})
-	return p, err
 }
 
 // inside turns an absolute path of an image into a name below its root.

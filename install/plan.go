@@ -141,6 +141,9 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	if list, err = pl.git.list(ctx, content); err != nil {
 		err = oneline.Wrap("read "+file.shown, err, "correct the file")
 	}
+	if exists && !file.trusted() {
+		return content, exists, list, err
+	}
 	for _, s := range list {
 		if s.is(hooksPathKey) && s.value != pl.hooksIn && pl.ourDir(s.value) {
 			pl.oldDirs = append(pl.oldDirs, s.value)
@@ -148,6 +151,13 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	}
 	pl.madeDirs = append(pl.madeDirs, recorded(list)...)
 	return content, exists, list, err
+}
+
+// trusted tells whether a file belongs to root or to the current user. What
+// somebody else writes into a file names no directory to remove things from.
+func (p place) trusted() bool {
+	info, err := p.stat()
+	return err == nil && ours(info)
 }
 
 func (pl *planner) change(file place, kind string, old, text []byte) {

@@ -34,11 +34,14 @@ var release = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	released = dir
 	if err := errors.Join(os.Chmod(dir, 0o755), fill(dir), os.WriteFile(filepath.Join(dir, "install.sh"), []byte(script), 0o755)); err != nil {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil
 })
+
+var released string // what release made, if a test asked for it
 
 func fill(dir string) error {
 	built := os.Getenv("GATEPASS_TEST_BIN_DIR")
@@ -64,8 +67,8 @@ func fill(dir string) error {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := release(); err == nil {
-		os.RemoveAll(dir)
+	if released != "" {
+		os.RemoveAll(released)
 	}
 	os.Exit(code)
 }

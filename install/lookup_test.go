@@ -1,0 +1,273 @@
+//go:build unix
+
+package install
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
+}
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A link in an image means what it means to the image: a file of the image, or
+// none. It never means the file of this machine that has the same path.
+func TestLinksOfAnImageLeadWhereTheImageHasThem(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	put(t, filepath.Join(outside, "secret"), "of the host", 0o600)
+	put(t, filepath.Join(root, "usr/lib/gitconfig"), "of the image", 0o600)
+	for name, target := range map[string]string{
+		"absolute": "/usr/lib/gitconfig", "relative": "usr/lib/gitconfig", "too high": "../../../../usr/lib/gitconfig",
+		"through": "/way/gitconfig", "up": "usr/lib/../lib/gitconfig", "up a link": "way/../lib/gitconfig",
+		"way":         "/usr/lib",
+		"of the host": outside + "/secret", "up to the host": "../" + filepath.Base(outside) + "/secret", "self": "self", "nothing": "/usr/lib/none",
+	} {
+		link(t, target, filepath.Join(root, name))
+	}
+	for name, want := range map[string]string{
+		"absolute": "of the image", "relative": "of the image", "too high": "of the image", "through": "of the image",
+		"up": "of the image", "up a link": "of the image", "way/gitconfig": "of the image",
+		"way/none": "", "none": "", "none/at/all": "",
+		"of the host": "error", "up to the host": "error", "self": "error", "nothing": "error",
+	} {
+		p, err := imagePlace(openRoot(t, root), "/"+name)
+		if want == "error" {
+			if err == nil {
+				t.Errorf("imagePlace(%s) = %s, want an error", name, p.path())
+			}
+			continue
+		}
+		if err != nil || !strings.HasPrefix(p.path(), root) {
+			t.Errorf("imagePlace(%s) = %s, %v, want a path of the image", name, p.path(), err)
+			continue
+		}
+		if text, exists, err := p.read(); string(text) != want || exists != (want != "") || err != nil {
+			t.Errorf("%s reads as %q, %v, %v, want %q", name, text, exists, err, want)
+		}
+	}
+}
+
+func TestHostPlaceFollowsLinks(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "real/file"), "x", 0o600)
+	for name, target := range map[string]string{"absolute": dir + "/real", "relative": "real", "loop": "loop", "file": "absolute/../real/file"} {
+		link(t, target, filepath.Join(dir, name))
+	}
+	for name, want := range map[string]string{
+		"absolute/file": "real/file", "relative/file": "real/file", "file": "real/file", "absolute/new/er": "real/new/er", "real": "real",
+		"absolute": "real",
+	} {
+		if p, err := hostPlace(filepath.Join(dir, name)); err != nil || p.path() != filepath.Join(dir, want) {
+			t.Errorf("hostPlace(%s) = %s, %v, want %s", name, p.path(), err, want)
+		}
+	}
+	if p, err := hostPlace("/"); err != nil || p.path() != "/" {
+		t.Errorf("hostPlace(/) = %s, %v, want /", p.path(), err)
+	}
+	if p, err := hostPlace(filepath.Join(dir, "loop")); err == nil {
+		t.Errorf("hostPlace(loop) = %s, want an error", p.path())
+	}
+}
+
+// With the permission to search a directory, but not to list it, its owner's
+// files below can be installed into all the same.
+func TestTheWayNeedNotBeListed(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "home/me/.gitconfig"), "", 0o600)
+	if err := os.Chmod(filepath.Join(dir, "home"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	part, rest := trustedPart(filepath.Join(dir, "home/me/.gitconfig"))
+	if part != filepath.Join(dir, "home/me") || rest != ".gitconfig" {
+		t.Errorf("trustedPart = %s, %s, want the directory itself", part, rest)
+	}
+	if err := os.Chmod(filepath.Join(dir, "home"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if part, rest = trustedPart(filepath.Join(dir, "home/me/.gitconfig")); part != filepath.Join(dir, "home") || rest != "me/.gitconfig" {
+		t.Errorf("trustedPart below a directory open to all = %s, %s, want to stop at it", part, rest)
+	}
+}
+
+// someoneElse gives files to another user, as only root can.
+func someoneElse(t *testing.T, paths ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("missing: root")
+	}
+	for _, path := range paths {
+		if err := os.Lchown(path, 12345, 12345); err != nil {
+			t.Skipf("missing: chown: %v", err)
+		}
+	}
+}
+
+// Root must not write or delete where a link of another user leads: in a home
+// that root's HOME names, in an image, anywhere.
+func TestAnotherUsersLinksAreNotFollowed(t *testing.T) {
+	home, target := t.TempDir(), t.TempDir()
+	put(t, filepath.Join(target, "config"), "", 0o644)
+	for _, name := range []string{".gitconfig", ".config", "share/gatepass"} {
+		to := target
+		if name == ".gitconfig" {
+			to = filepath.Join(target, "config")
+		}
+		link(t, to, filepath.Join(home, name))
+		someoneElse(t, home, filepath.Join(home, name))
+	}
+	for _, name := range []string{".gitconfig", ".config/git/config", "share/gatepass/hooks"} {
+		if p, err := hostPlace(filepath.Join(home, name)); !isForeign(err) {
+			t.Errorf("hostPlace(%s) = %s, %v, want the link refused", name, p.path(), err)
+		}
+		link(t, "/etc", filepath.Join(home, "image", name))
+		someoneElse(t, filepath.Join(home, "image", name))
+		if p, err := imagePlace(openRoot(t, filepath.Join(home, "image")), name); !isForeign(err) {
+			t.Errorf("imagePlace(%s) = %s, %v, want the link refused", name, p.path(), err)
+		}
+	}
+	link(t, "/", filepath.Join(home, "rootfs"))
+	someoneElse(t, filepath.Join(home, "rootfs"))
+	pl := &planner{Options: Options{Root: filepath.Join(home, "rootfs")}}
+	if err := pl.openImage(); !isForeign(err) {
+		t.Errorf("openImage = %v, want the link refused", err)
+	}
+}
+
+func isForeign(err error) bool {
+	_, ok := errors.AsType[*foreignLink](err)
+	return ok
+}
+
+// Another user may put a link in the way after the plan was made. Each step
+// that writes or deletes has to notice.
+func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
+	home, outside := t.TempDir(), t.TempDir()
+	put(t, filepath.Join(outside, "f"), "theirs", 0o644)
+	if err := os.Mkdir(filepath.Join(home, "way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	host, err := hostPlace(filepath.Join(home, "way/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host = place{root: openRoot(t, home), name: "way/f", shown: host.shown} // as below a directory of somebody else
+	if err := os.Remove(filepath.Join(home, "way")); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{outside, "inside"} { // os.Root itself follows what stays inside
+		put(t, filepath.Join(home, "inside/f"), "theirs", 0o644)
+		link(t, target, filepath.Join(home, "way"))
+		var u undoing
+		steps := map[string]func() error{
+			"prepare": func() error { return FileChange{Change: edit, place: host, old: []byte("theirs")}.prepare(&u) },
+			"commit":  FileChange{Change: remove, place: host}.commit,
+			"write":   func() error { return Shims{Create: []string{"f"}, place: host.parent()}.write(&u) },
+			"clear":   Shims{Remove: []string{"f"}, place: host.parent()}.clear,
+			"make":    func() error { return host.makeDirs(&u) },
+		}
+		for name, step := range steps {
+			if err := step(); !errors.Is(err, errChanged) {
+				t.Errorf("%s through a link to %s = %v, want it refused", name, target, err)
+			}
+		}
+		host.removeIfEmpty()
+		for _, file := range []string{filepath.Join(outside, "f"), filepath.Join(home, "inside/f")} {
+			if text, err := os.ReadFile(file); err != nil || string(text) != "theirs" {
+				t.Errorf("%s = %q, %v, want it as it was", file, text, err)
+			}
+		}
+		if err := os.Remove(filepath.Join(home, "way")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A file's place that has become a link is replaced or refused, and what it
+// leads to is left alone.
+func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
+	home := t.TempDir()
+	put(t, filepath.Join(home, "theirs"), "theirs", 0o644)
+	link(t, "theirs", filepath.Join(home, "f"))
+	link(t, "none", filepath.Join(home, "dangling"))
+	for _, name := range []string{"f", "dangling"} {
+		p := place{root: openRoot(t, home), name: name, shown: name}
+		var u undoing
+		if err := (FileChange{Change: edit, place: p, old: []byte("theirs"), new: []byte("ours")}).prepare(&u); err == nil {
+			t.Errorf("prepare(%s) = nil, want the link refused", name)
+		}
+		u.all()
+		if err := p.writeProgram("ours"); err != nil {
+			t.Error(err)
+		}
+		if info, err := os.Lstat(filepath.Join(home, name)); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s is %v, %v, want a file of our own", name, info, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(home, "theirs")); err != nil || string(text) != "theirs" {
+		t.Errorf("what the link led to = %q, %v, want it as it was", text, err)
+	}
+	if _, err := os.Lstat(filepath.Join(home, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the target of the dangling link: %v, want none", err)
+	}
+}
+
+// The words of a file that another user writes do not make root delete things
+// of a third: not the system's shims, not an empty directory.
+func TestAnotherUsersConfigurationNamesNothingOfOthers(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("missing: git")
+	}
+	home, system := t.TempDir(), filepath.Join(t.TempDir(), "gatepass/hooks")
+	put(t, filepath.Join(system, "pre-push"), shim("/usr/bin/gatepass-pre-push", "pre-push"), 0o755)
+	config := filepath.Join(home, ".gitconfig")
+	put(t, config, "[core]\n\thooksPath = "+system+"\n[gatepass]\n\tmadeDirectory = "+filepath.Dir(system)+"\n", 0o644)
+	env := map[string]string{"HOME": home, "PATH": os.Getenv("PATH")}
+	o := Options{Getenv: func(name string) string { return env[name] }}
+	plan, err := Removal(t.Context(), o)
+	if err != nil || len(plan.Hooks) != 1 {
+		t.Fatalf("Removal of one's own = %+v, %v, want the shims removed", plan, err)
+	}
+	someoneElse(t, home, config)
+	plan, err = Removal(t.Context(), o)
+	if err != nil || len(plan.Hooks)+len(plan.Directories) != 0 {
+		t.Errorf("Removal of another user's = %+v, %v, want the shims left alone", plan, err)
+	}
+}
