@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -98,38 +99,30 @@ func Path(getenv func(string) string) (string, error) {
 
 // Load reads and checks a workspace file. The error is one line with the file's
 // name and, where it can be told, the line in it. One that somebody else than
-// root and this user can change is refused.
-func Load(path string) (*Workspace, error) { return load(path, trust) }
+// root and this user can change or replace is refused.
+func Load(path string) (*Workspace, error) {
+	return load(path, func(path string) (*os.File, error) {
+		return trustedfile.Open("the workspace file", path, trustedfile.Writing)
+	})
+}
 
 // LoadDraft is Load for a file that is only looked at: it may be anybody's.
-func LoadDraft(path string) (*Workspace, error) {
-	return load(path, func(string, os.FileInfo) error { return nil })
-}
+func LoadDraft(path string) (*Workspace, error) { return load(path, os.Open) }
 
 // load reads a regular file only: opening a pipe or a terminal could wait
 // forever.
-func load(path string, trust func(string, os.FileInfo) error) (*Workspace, error) {
+func load(path string, open func(string) (*os.File, error)) (*Workspace, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, oneline.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
 	}
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
-		return nil, &oneline.Error{
-			What: "read the workspace file " + path, Why: bare(err), Err: err,
-			Do: "create it or name another with " + PathVariable,
-		}
+		return nil, unread(path, err, "create it or name another with "+PathVariable)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err == nil {
-		err = trust(path, info)
-	}
-	if err != nil {
-		return nil, unread(path, err)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, unread(path, err)
+		return nil, unread(path, err, "")
 	}
 	w, err := Parse(data)
 	if err != nil {
@@ -140,11 +133,11 @@ func load(path string, trust func(string, os.FileInfo) error) (*Workspace, error
 }
 
 // unread wraps an error of the system's; what says it all already stays.
-func unread(path string, err error) error {
+func unread(path string, err error, do string) error {
 	if _, ok := errors.AsType[*oneline.Error](err); ok {
 		return err
 	}
-	return &oneline.Error{What: "read the workspace file " + path, Why: bare(err), Err: err}
+	return &oneline.Error{What: "read the workspace file " + path, Why: bare(err), Do: do, Err: err}
 }
 
 // bare takes the repeated path out of a file error.

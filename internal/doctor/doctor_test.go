@@ -30,6 +30,9 @@ func newWard(t *testing.T) *ward {
 		t.Skip("the programs are scripts")
 	}
 	w := &ward{t: t, home: t.TempDir()}
+	if err := os.Chmod(w.home, 0o755); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
 	w.env = map[string]string{
 		"HOME": w.home, "PATH": w.home, "XDG_RUNTIME_DIR": w.home, "GIT_CONFIG_NOSYSTEM": "1",
 		"GATEPASS_CONFIG": filepath.Join(w.home, "workspace.yaml"),

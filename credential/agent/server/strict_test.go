@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gatepass/gatepass/credential/agent"
@@ -22,6 +23,8 @@ func TestMain(m *testing.M) {
 			Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		}))
 	}
+	// No workspace file is trusted below a directory that the group can write to.
+	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	os.Exit(m.Run())
 }
 

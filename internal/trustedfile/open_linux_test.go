@@ -1,0 +1,57 @@
+package trustedfile
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// Kubernetes mounts a ConfigMap read-only, and shows its directory open to all:
+// nobody here can replace what is in it.
+func TestDirectoryMountedReadOnly(t *testing.T) {
+	dir, _ := house(t)
+	source, mounted := filepath.Join(dir, "source"), filepath.Join(dir, "mounted")
+	makeDir(t, source)
+	makeDir(t, mounted)
+	write(t, filepath.Join(source, "file"), "good")
+	link(t, "file", filepath.Join(source, "link"))
+	if err := syscall.Mount(source, mounted, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("missing: the right to mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(mounted, syscall.MNT_DETACH) })
+	change(t, source, 0o777)
+	opens(t, filepath.Join(mounted, "file"), Writing, mounted+" is open to all")
+	if err := syscall.Mount("", mounted, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("missing: the right to mount read-only: %v", err)
+	}
+	opens(t, filepath.Join(mounted, "file"), Writing, "")
+	give(t, filepath.Join(source, "link"), stranger)
+	change(t, source, 0o755)
+	give(t, source, stranger)
+	opens(t, filepath.Join(mounted, "link"), Writing, "")
+}
+
+// A directory that may be passed through and not listed, as many homes are, is no
+// hindrance.
+func TestDirectoryThatCannotBeListed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can look as another user")
+	}
+	dir, path := house(t)
+	change(t, filepath.Dir(dir), 0o711)
+	change(t, dir, 0o711)
+	change(t, path, 0o644)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := syscall.Setfsuid(stranger); err != nil {
+			t.Error(err)
+			return
+		}
+		opens(t, path, Writing, "")
+	}()
+	<-done
+}

@@ -1,0 +1,261 @@
+//go:build unix
+
+package trustedfile
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// nobody is the owner that a file shows which has no number in this user
+	// namespace.
+	nobody = 65534
+
+	// maxLinks is how many symbolic links the kernel follows in one path.
+	maxLinks = 40
+)
+
+// Open opens the regular file at path for reading. kind says in errors what it
+// is, as in "the workspace file".
+//
+// It returns an error unless the file, every directory on the way to it and
+// every link belong to root or this user, and group and others can write to no
+// directory and have none of the refused permissions on the file. In a directory
+// with the sticky bit, as /tmp has it, only an entry's owner can replace it; a
+// directory that is mounted read-only, as Kubernetes mounts a ConfigMap, stays as
+// it is whoever owns it.
+//
+// The way is walked by descriptors: what was checked is what is read.
+func Open(kind, path string, refused fs.FileMode) (*os.File, error) {
+	rest, err := absolute(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD, rest: rest}
+	defer w.close()
+	if err := w.enter("/"); err != nil {
+		return nil, err
+	}
+	for w.rest != "" {
+		var name string
+		name, w.rest, _ = strings.Cut(w.rest, "/")
+		if name == "" || name == "." {
+			continue
+		}
+		isFile, err := w.step(name)
+		if err != nil {
+			return nil, err
+		}
+		if isFile {
+			return w.open(name, refused)
+		}
+	}
+	return nil, w.failed("", errNotRegular)
+}
+
+// absolute leaves dots in path: what they mean depends on links.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	dir, err := os.Getwd()
+	return dir + "/" + path, err
+}
+
+// A walker is on its way to a file. All directories so far are trusted.
+type walker struct {
+	kind, path string // for messages
+	dir        int    // the directory reached
+	name       string // its path, without links
+	sticky     bool   // others can add to it, and replace what is theirs
+	rest       string // of the path
+	links      int    // followed so far
+}
+
+func (w *walker) close() {
+	if w.dir >= 0 {
+		unix.Close(w.dir)
+	}
+}
+
+// step goes on by one name. isFile reports that it is the file, not opened yet.
+func (w *walker) step(name string) (isFile bool, err error) {
+	entry, err := w.look(name)
+	if err != nil {
+		return false, err
+	}
+	switch entry.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return false, w.enter(name)
+	case unix.S_IFLNK:
+		return false, w.follow(name)
+	case unix.S_IFREG:
+		if strings.Trim(w.rest, "/") != "" {
+			return false, w.failed(name, unix.ENOTDIR)
+		}
+		return true, nil
+	}
+	return false, w.failed(name, errNotRegular)
+}
+
+// openat is openat(2) in the directory reached, or from the root for "/".
+func (w *walker) openat(name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Openat(w.dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// enter goes on to a directory, and checks who can write to it.
+func (w *walker) enter(name string) error {
+	fd, err := w.openat(name, directory)
+	if err != nil {
+		return w.failed(name, err)
+	}
+	w.close()
+	w.dir, w.name = fd, w.join(name)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return w.failed("", err)
+	}
+	return w.check(int(st.Uid), fs.FileMode(st.Mode&0o777), st.Mode&unix.S_ISVTX != 0)
+}
+
+func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
+	w.sticky = sticky && mode&Writing != 0
+	switch {
+	case isReadOnly(w.dir):
+		w.sticky = false
+		return nil
+	case !trusted(uid):
+		return w.distrust("others can replace it: "+belongs(w.name, uid), toOwn(w.name, uid))
+	case mode&Writing == 0 || sticky:
+		return nil
+	case mode&0o002 != 0:
+		return w.distrust(fmt.Sprintf("others can replace it: %s is open to all (mode %04o)", w.name, mode), toClose(w.name, mode))
+	}
+	return w.distrust(fmt.Sprintf("others can replace it: the group of %s can write to it (mode %04o)", w.name, mode), toClose(w.name, mode))
+}
+
+// look says what name is, and returns an error where its owner can replace it
+// and is neither root nor this user.
+func (w *walker) look(name string) (st unix.Stat_t, err error) {
+	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return st, w.failed(name, err)
+	}
+	isLink := st.Mode&unix.S_IFMT == unix.S_IFLNK
+	if uid := int(st.Uid); name != ".." && (w.sticky || isLink) && !trusted(uid) && !isReadOnly(w.dir) {
+		return st, w.distrust("others can replace it: "+belongs(w.join(name), uid), toOwn(w.join(name), uid))
+	}
+	return st, nil
+}
+
+// follow puts the target of a link before the rest of the path.
+func (w *walker) follow(name string) error {
+	if w.links++; w.links > maxLinks {
+		return w.failed(name, unix.ELOOP)
+	}
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(w.dir, name, target)
+	if err != nil {
+		return w.failed(name, err)
+	}
+	w.rest = string(target[:n]) + "/" + w.rest
+	if strings.HasPrefix(w.rest, "/") {
+		return w.enter("/")
+	}
+	return nil
+}
+
+// open opens the file itself and checks what was opened.
+func (w *walker) open(name string, refused fs.FileMode) (*os.File, error) {
+	fd, err := w.openat(name, unix.O_RDONLY)
+	if err != nil {
+		return nil, w.failed(name, err)
+	}
+	f := os.NewFile(uintptr(fd), w.path)
+	if err := w.checkFile(fd, refused); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (w *walker) checkFile(fd int, refused fs.FileMode) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return w.failed("", err)
+	}
+	mode, uid := fs.FileMode(st.Mode&0o777), int(st.Uid)
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return w.failed("", errNotRegular)
+	case mode&refused&Writing != 0:
+		return w.distrust(fmt.Sprintf("others can write to it (mode %04o)", mode), "run chmod go-w "+oneline.Quote(w.path)+onWindowsDrive(mode))
+	case mode&refused != 0:
+		return w.distrust(fmt.Sprintf("others can read it (mode %04o)", mode), "run chmod go= "+oneline.Quote(w.path))
+	case !trusted(uid):
+		return w.distrust(belongs("it", uid), toOwn(w.path, uid))
+	}
+	return nil
+}
+
+func (w *walker) join(name string) string {
+	if name == "/" {
+		return name
+	}
+	return filepath.Join(w.name, name)
+}
+
+func (w *walker) failed(name string, err error) error {
+	return &fs.PathError{Op: "open", Path: w.join(name), Err: err}
+}
+
+func (w *walker) distrust(why, do string) error {
+	return oneline.New("trust "+w.kind+" "+w.path, why, do)
+}
+
+func trusted(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+
+func belongs(what string, uid int) string {
+	if uid == nobody {
+		return what + " shows as user 65534: its owner has no number in this container"
+	}
+	return fmt.Sprintf("%s belongs to user %d, who is neither root nor you", what, uid)
+}
+
+const orMove = " or move the file to where only root and you can write"
+
+// toOwn is what to do about an owner. With -h a link itself gets another one.
+func toOwn(path string, uid int) string {
+	if uid == nobody {
+		return "map its owner into the container or copy the file into the image"
+	}
+	return "run chown -h root " + oneline.Quote(path) + orMove
+}
+
+func toClose(dir string, mode fs.FileMode) string {
+	do := "run chmod go-w " + oneline.Quote(dir)
+	if mode&0o002 != 0 {
+		do += " (+t where all must write)"
+	}
+	return do + orMove + onWindowsDrive(mode)
+}
+
+// onWindowsDrive is for mounts that show every file with mode 0777, whatever it
+// is set to: a Windows drive in WSL, FAT.
+func onWindowsDrive(mode fs.FileMode) string {
+	if mode != 0o777 {
+		return ""
+	}
+	return "; where that changes nothing, as on a Windows drive under WSL, move the file to a Linux file system or mount the drive with metadata,umask=22"
+}

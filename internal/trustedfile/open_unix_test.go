@@ -1,0 +1,300 @@
+//go:build unix
+
+package trustedfile
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// stranger is a user who is neither root nor who runs the tests.
+const stranger = 12345
+
+// house makes a directory that only this user can write to, whatever the umask,
+// with a file in it.
+func house(t *testing.T) (dir, path string) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, dir, 0o755)
+	path = filepath.Join(dir, "file")
+	write(t, path, "good")
+	return dir, path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func makeDir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	change(t, path, 0o755)
+}
+
+func change(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// give gives a file to another user, as only root can.
+func give(t *testing.T, path string, uid int) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file to someone else")
+	}
+	if err := os.Lchown(path, uid, -1); err != nil {
+		t.Skipf("chown is not allowed here: %v", err)
+	}
+}
+
+func read(path string, refused fs.FileMode) (string, error) {
+	f, err := Open("the file", path, refused)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	return string(text), err
+}
+
+// opens tells whether a file is opened as it should be: want is "", or part of
+// the reason for which it is refused.
+func opens(t *testing.T, path string, refused fs.FileMode, want string) {
+	t.Helper()
+	text, err := read(path, refused)
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("Open = %v, want %q", err, want)
+	}
+	if err == nil && text != "good" {
+		t.Errorf("Open reads %q, want what is in the file", text)
+	}
+}
+
+func TestFileThatOthersCanUse(t *testing.T) {
+	_, path := house(t)
+	for _, c := range []struct {
+		mode, refused fs.FileMode
+		want          string
+	}{
+		{0o600, Writing, ""},
+		{0o644, Writing, ""},
+		{0o444, Writing, ""},
+		{0o660, Writing, "trust the file " + path + ": others can write to it (mode 0660); run chmod go-w " + oneline.Quote(path)},
+		{0o602, Writing, "mode 0602"},
+		{0o600, ReadingAndWriting, ""},
+		{0o400, ReadingAndWriting, ""},
+		{0o640, ReadingAndWriting, "others can read it (mode 0640); run chmod go= " + oneline.Quote(path)},
+		{0o622, ReadingAndWriting, "others can write to it (mode 0622)"},
+	} {
+		change(t, path, c.mode)
+		opens(t, path, c.refused, c.want)
+	}
+	change(t, path, 0o600)
+	give(t, path, stranger)
+	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor you; run chown -h root "+oneline.Quote(path))
+	give(t, path, nobody)
+	opens(t, path, Writing, "its owner has no number in this container; map its owner into the container")
+}
+
+// Whoever can write to a directory can put a file that was yours before, or a
+// link to one, in the place of another. A group may have members of whom its
+// directory does not know, so the group of a umask of 002 is refused as well.
+func TestDirectoryThatOthersCanWriteTo(t *testing.T) {
+	dir, path := house(t)
+	for mode, want := range map[os.FileMode]string{
+		0o755: "", 0o700: "", 0o711: "",
+		0o775:                 "others can replace it: the group of " + dir + " can write to it (mode 0775); run chmod go-w " + oneline.Quote(dir) + " or move the file",
+		0o770 | os.ModeSetgid: "the group of " + dir + " can write to it (mode 0770)",
+		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod go-w " + oneline.Quote(dir) + " (+t where all must write) or move the file",
+		0o703:                 dir + " is open to all (mode 0703)",
+		0o777 | os.ModeSetgid: dir + " is open to all",
+		0o777 | os.ModeSticky: "",
+		0o775 | os.ModeSticky: "",
+	} {
+		change(t, dir, mode)
+		opens(t, path, Writing, want)
+	}
+}
+
+// A Windows drive in WSL shows everything with mode 0777, and chmod succeeds
+// there without changing anything.
+func TestWhatToDoOnAWindowsDrive(t *testing.T) {
+	dir, path := house(t)
+	change(t, path, 0o777)
+	opens(t, path, Writing, "metadata,umask=22")
+	change(t, path, 0o600)
+	change(t, dir, 0o777)
+	opens(t, path, Writing, "metadata,umask=22")
+}
+
+func TestDirectoryFurtherUp(t *testing.T) {
+	dir, _ := house(t)
+	path := filepath.Join(dir, "a", "b", "file")
+	makeDir(t, filepath.Dir(path))
+	write(t, path, "good")
+	opens(t, path, Writing, "")
+	change(t, dir, 0o777)
+	opens(t, path, Writing, dir+" is open to all")
+	change(t, dir, 0o775)
+	opens(t, path, Writing, "the group of "+dir+" can write to it")
+}
+
+// A directory's owner can rename what is in it, whoever owns that. So it is with
+// /workspaces of another user in a dev container.
+func TestDirectoryOfAThirdUser(t *testing.T) {
+	dir, _ := house(t)
+	path := filepath.Join(dir, "third", "ours", "file")
+	makeDir(t, filepath.Dir(path))
+	write(t, path, "good")
+	third := filepath.Join(dir, "third")
+	for uid, want := range map[int]string{
+		stranger: "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + oneline.Quote(third) + " or move the file",
+		nobody:   "others can replace it: " + third + " shows as user 65534: its owner has no number in this container; map its owner",
+	} {
+		give(t, third, uid)
+		for _, mode := range []os.FileMode{0o755, 0o700, 0o777 | os.ModeSticky} {
+			change(t, third, mode)
+			opens(t, path, Writing, want)
+		}
+	}
+}
+
+// With the sticky bit only the owner of an entry can replace it.
+func TestEntryOfAThirdUserInAStickyDirectory(t *testing.T) {
+	dir, path := house(t)
+	inner := filepath.Join(dir, "inner")
+	makeDir(t, inner)
+	write(t, filepath.Join(inner, "file"), "good")
+	change(t, dir, 0o777|os.ModeSticky)
+	opens(t, filepath.Join(inner, "file"), Writing, "")
+	give(t, inner, stranger)
+	opens(t, filepath.Join(inner, "file"), Writing, inner+" belongs to user 12345")
+	give(t, path, stranger)
+	opens(t, path, Writing, "others can replace it: "+path+" belongs to user 12345")
+}
+
+// A link says where its owner wanted.
+func TestLinkThatOthersCanReplace(t *testing.T) {
+	open, _ := house(t)
+	dir, path := house(t)
+	first := filepath.Join(open, "first")
+	link(t, dir, first)
+	through := filepath.Join(first, "file")
+	opens(t, through, Writing, "")
+	for mode, want := range map[os.FileMode]string{
+		0o777: open + " is open to all", 0o775: "the group of " + open, 0o777 | os.ModeSticky: "", 0o755: "",
+	} {
+		change(t, open, mode)
+		opens(t, through, Writing, want)
+		opens(t, path, Writing, "")
+	}
+	give(t, first, stranger)
+	for _, mode := range []os.FileMode{0o755, 0o777 | os.ModeSticky} {
+		change(t, open, mode)
+		opens(t, through, Writing, "others can replace it: "+first+" belongs to user 12345")
+	}
+}
+
+// What is behind a link is looked at as well.
+func TestLinkIntoADirectoryOfAThirdUser(t *testing.T) {
+	dir, path := house(t)
+	third := filepath.Join(dir, "third")
+	makeDir(t, third)
+	write(t, filepath.Join(third, "file"), "good")
+	through := filepath.Join(dir, "link")
+	link(t, "./third/../third/file", through)
+	opens(t, through, Writing, "")
+	opens(t, path, Writing, "")
+	give(t, third, stranger)
+	opens(t, through, Writing, third+" belongs to user 12345")
+}
+
+// The same path leads here and in the kernel to the same file.
+func TestPathsAreFollowedAsTheKernelDoes(t *testing.T) {
+	dir, _ := house(t)
+	makeDir(t, filepath.Join(dir, "far", "away"))
+	write(t, filepath.Join(dir, "far", "file"), "good")
+	for name, target := range map[string]string{"link": "far/./away", "chain": dir + "/link", "round": "round", "back": "../" + filepath.Base(dir) + "/far/file"} {
+		link(t, target, filepath.Join(dir, name))
+	}
+	for _, path := range []string{"//chain/../file", "/link/../file", "/far//away/.././file", "/back"} {
+		opens(t, dir+path, Writing, "")
+	}
+	for path, want := range map[string]error{
+		"/round/x": syscall.ELOOP, "/round": syscall.ELOOP, "/none/x": fs.ErrNotExist, "/far/none": fs.ErrNotExist,
+		"/back/x": syscall.ENOTDIR, "/far": errNotRegular, "/..": errNotRegular, "": errNotRegular,
+	} {
+		if _, err := read(dir+path, Writing); !errors.Is(err, want) {
+			t.Errorf("Open(%q) = %v, want %v", path, err, want)
+		}
+	}
+	t.Chdir(filepath.Join(dir, "far"))
+	opens(t, "file", Writing, "")
+	opens(t, "../back", Writing, "")
+}
+
+// A pipe would wait for its other end.
+func TestPipeIsNotOpened(t *testing.T) {
+	dir, _ := house(t)
+	if err := syscall.Mkfifo(dir+"/pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opens(t, dir+"/pipe", Writing, "it is not a regular file")
+}
+
+// Somebody who can replace a link may put it back before anybody looks. What was
+// checked is what is read.
+func TestNothingIsReadThatWasNotChecked(t *testing.T) {
+	dir, path := house(t)
+	bad := filepath.Join(dir, "bad")
+	write(t, bad, "bad")
+	change(t, dir, 0o777|os.ModeSticky)
+	name, mine, theirs := filepath.Join(dir, "name"), filepath.Join(dir, "mine"), filepath.Join(dir, "theirs")
+	var swapping sync.WaitGroup
+	end := time.Now().Add(100 * time.Millisecond)
+	link(t, bad, theirs)
+	give(t, theirs, stranger)
+	link(t, path, name)
+	link(t, path, mine)
+	swapping.Go(func() {
+		for time.Now().Before(end) {
+			_ = os.Rename(name, mine)
+			_ = os.Rename(theirs, name)
+			_ = os.Rename(name, theirs)
+			_ = os.Rename(mine, name)
+		}
+	})
+	defer swapping.Wait()
+	for time.Now().Before(end) {
+		if text, err := read(name, Writing); err == nil && text != "good" {
+			t.Fatalf("Open reads %q, want the file of this user or an error", text)
+		}
+	}
+}

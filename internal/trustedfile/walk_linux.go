@@ -1,0 +1,13 @@
+package trustedfile
+
+import "golang.org/x/sys/unix"
+
+// directory opens a directory that may be passed through, but not listed.
+const directory = unix.O_PATH | unix.O_DIRECTORY
+
+// isReadOnly reports whether the file system of a directory is mounted read-only
+// here. access(2) alone says so only to those whom the mode lets write.
+func isReadOnly(dir int) bool {
+	var st unix.Statfs_t
+	return unix.Faccessat(dir, ".", unix.W_OK, 0) == unix.EROFS || unix.Fstatfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
+}
