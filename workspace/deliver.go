@@ -76,7 +76,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	}
 	t.Hash, t.Minted, t.Expires = m.Token.Hash(), i.now(), m.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
-	i.tell(Event{
+	i.happened(r, Event{
 		Type: Generated, Workspace: r.ID, Owner: g.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation,
 		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: strings.Join(m.Narrower, ", "),
 	})
@@ -87,6 +87,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	t = r.at(Minted)
 	superseded := r.current(owner, t.Hash)
 	t.turn(Delivered, i.now(), strings.Join(m.Narrower, ", "))
+	r.remember(PastEvent{At: i.now(), What: handed, Owner: t.Owner, Hash: t.Hash})
 	for _, old := range superseded {
 		old.turn(Superseded, i.now(), "")
 	}
@@ -156,7 +157,7 @@ func (i *Issuer) unseen(r *Record, g mint.OwnerGrant, count int) {
 		t := Token{Owner: g.Owner, Installation: g.Grant.Installation, Lost: true, Expires: i.now().Add(tokenLife)}
 		t.turn(Revoked, i.now(), unanswered)
 		r.Tokens = append(r.Tokens, t)
-		i.tell(Event{Type: Lost, Workspace: r.ID, Owner: g.Owner, Expires: t.Expires, Why: t.Note})
+		i.happened(r, Event{Type: Lost, Workspace: r.ID, Owner: g.Owner, Expires: t.Expires, Why: t.Note})
 	}
 }
 
@@ -218,7 +219,7 @@ func (i *Issuer) undo(ctx context.Context, r *Record, t *Token, token credential
 	if i.App.Revoke(ctx, token) != nil {
 		return why
 	}
-	i.tell(Event{Type: Ended, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Why: "it could not be delivered"})
+	i.happened(r, Event{Type: Ended, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Why: "it could not be delivered"})
 	name, err := store.Token(r.ID, t.Owner)
 	if err != nil {
 		return why

@@ -39,6 +39,7 @@ type file struct {
 	Destroying   bool              `json:"destroying,omitempty"`
 	Tokens       []Token           `json:"tokens"`
 	LastError    *LastError        `json:"last_error,omitempty"`
+	History      []PastEvent       `json:"events,omitempty"`
 }
 
 // Encode returns the record as a store keeps it, unless ParseRecord would
@@ -49,11 +50,15 @@ func (r *Record) Encode() ([]byte, error) {
 	}
 	f := file{
 		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Optional: r.Optional.Levels(), Margin: int64(r.Margin / time.Second),
-		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens, LastError: r.LastError,
+		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens, LastError: r.LastError, History: r.History,
 	}
 	for _, p := range r.Repositories {
 		f.Repositories = append(f.Repositories, p.String())
 	}
+	return f.fit()
+}
+
+func (f file) encode() ([]byte, error) {
 	data, err := json.Marshal(f)
 	if err != nil || len(data) <= packAbove {
 		return data, err
@@ -125,7 +130,7 @@ func ParseRecord(data []byte) (*Record, error) {
 func (f file) record() (*Record, error) {
 	r := &Record{
 		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions), Margin: time.Duration(f.Margin) * time.Second,
-		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens, LastError: f.LastError,
+		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens, LastError: f.LastError, History: f.History,
 	}
 	if len(f.Optional) > 0 {
 		r.Optional = mint.PermissionLevels(f.Optional)

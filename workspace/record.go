@@ -28,7 +28,8 @@ type Record struct {
 	Created    time.Time
 	Destroying bool // destroy has begun; nothing is minted any more
 	Tokens     []Token
-	LastError  *LastError // why the latest run failed; nil where it did not
+	LastError  *LastError  // why the latest run failed; nil where it did not
+	History    []PastEvent // the latest events, the oldest first
 
 	failed []string // owners whose token this run could not mint
 }

@@ -71,7 +71,7 @@ func (i *Issuer) miss(r *Record, why string) {
 	t := Token{Owner: "(unknown)", Lost: true, Expires: i.now().Add(tokenLife)}
 	t.turn(Revoked, i.now(), why)
 	r.Tokens = append(r.Tokens, t)
-	i.tell(Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Expires: t.Expires, Why: why})
+	i.happened(r, Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Expires: t.Expires, Why: why})
 }
 
 // somewhere returns an error where a record that names no owner means nobody: a
@@ -126,7 +126,9 @@ func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []S
 		}
 		if s.Do == Mint {
 			r.failed = append(r.failed, s.Owner)
-			i.tell(Event{Type: Failed, Workspace: r.ID, Owner: s.Owner, Err: err})
+			i.happened(r, Event{Type: Failed, Workspace: r.ID, Owner: s.Owner, Err: err})
+		} else {
+			r.remember(PastEvent{At: i.now(), What: failed, Owner: s.Owner, Hash: s.Hash, Why: err.Error()})
 		}
 		// What is the same for all, as that no App is set up, is said once.
 		if !slices.ContainsFunc(refused, func(before error) bool { return before.Error() == err.Error() }) {
@@ -157,6 +159,7 @@ func (i *Issuer) step(ctx context.Context, r *Record, held *holdings, s Step) er
 	}
 	switch s.Do {
 	case Adopt:
+		r.remember(PastEvent{At: i.now(), What: handed, Owner: t.Owner, Hash: t.Hash, Why: s.Why})
 		return i.change(ctx, r, t, Delivered, "")
 	case Supersede:
 		return i.change(ctx, r, t, Superseded, "")
@@ -175,7 +178,7 @@ func (i *Issuer) abandon(ctx context.Context, r *Record, t *Token, why string) e
 	dies := t.DiesBy()
 	if t.State != Planned && dies.After(i.now()) {
 		t.Lost, t.Expires = true, dies
-		i.tell(Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
+		i.happened(r, Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
 	}
 	return i.change(ctx, r, t, Revoked, why)
 }
@@ -190,7 +193,7 @@ func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token
 	if err := i.App.Revoke(ctx, token); err != nil {
 		return err
 	}
-	i.tell(Event{Type: Ended, Workspace: r.ID, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
+	i.happened(r, Event{Type: Ended, Workspace: r.ID, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
 	return i.forget(ctx, r, held, t, s)
 }
 

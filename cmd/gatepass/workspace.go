@@ -41,6 +41,13 @@ Examples:
 that nothing is left. It may be called again at any time; where there is nothing,
 it is done.`
 
+	showAbout = `Shows what a workspace may have and what it has been given, by its ledger record.
+
+--events adds the latest events, the oldest first: which token was minted,
+delivered, revoked or lost, and what failed and why. A failure that repeats is one
+line with a count. What a broker gave to the workspace is in the broker's audit
+log.`
+
 	refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
 end soon, revokes those that were replaced a while ago, and finishes what an
 interrupted command left. --force replaces all its tokens now; --revoke ends the
@@ -80,8 +87,11 @@ func (w *world) workspaceCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "show what a workspace has been given",
-				UsageText: "gatepass workspace show ID [--json]",
-				Flags:     issuingFlags(), Action: w.workspaceShow,
+				UsageText: "gatepass workspace show ID [--events] [--json]", Description: showAbout,
+				Flags: issuingFlags(
+					&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, failed and why"},
+				),
+				Action: w.workspaceShow,
 			},
 			{
 				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -118,10 +119,33 @@ func (w *world) workspaceShow(c *cli.Context) error {
 	for _, s := range steps {
 		report.Todo = append(report.Todo, stepReport(s))
 	}
+	if c.Bool("events") {
+		report.Events = r.History
+	}
 	if c.Bool("json") {
 		return writeJSON(w.stdout, report)
 	}
-	return w.printShown(report)
+	if err := w.printShown(report); err != nil || !c.Bool("events") {
+		return err
+	}
+	return printEvents(w.stdout, report.Events)
+}
+
+func printEvents(out io.Writer, events []workspace.PastEvent) error {
+	if len(events) == 0 {
+		_, err := fmt.Fprintln(out, "  events: none")
+		return err
+	}
+	fmt.Fprintln(out, "  events:")
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, e := range events {
+		what := e.What
+		if e.Times > 1 {
+			what += fmt.Sprintf(", %d times", e.Times)
+		}
+		fmt.Fprintf(t, "    %s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), oneline.Escape(what), dash(oneline.Escape(e.Owner)), oneline.Escape(shortHash(e.Hash)), oneline.Escape(e.Why))
+	}
+	return t.Flush()
 }
 
 func (w *world) printShown(r workspaceReport) error {

@@ -31,8 +31,10 @@ type workspaceReport struct {
 	Todo         []stepReport        `json:"todo,omitempty"`
 	Problem      string              `json:"problem,omitempty"`
 	// LastError is why the latest run failed, by whichever program; absent where it did not.
-	LastError  *workspace.LastError `json:"last_error,omitempty"`
-	NothingDue bool                 `json:"nothing_due,omitempty"` // of "workspace refresh"
+	LastError *workspace.LastError `json:"last_error,omitempty"`
+	// Events are the latest, the oldest first; of "workspace show --events".
+	Events     []workspace.PastEvent `json:"events,omitempty"`
+	NothingDue bool                  `json:"nothing_due,omitempty"` // of "workspace refresh"
 
 	now time.Time
 }
