@@ -19,7 +19,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) test test-race test-real pictures fuzz lint bench demo dist lambda install uninstall clean
+.PHONY: help build $(COMMANDS) test test-race test-real pictures fuzz lint vuln bench demo dist lambda install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 
 lint: ## formatting, vet, linters, other systems, shell scripts
 	@sh internal/tools/lint.sh
+
+vuln: ## known vulnerabilities in what the programs call
+	@sh internal/tools/vuln.sh "$(GO)"
 
 bench: build ## the measured promises, each beside its peer
 	$(GO) run ./internal/bench
