@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 )
@@ -11,7 +12,8 @@ import (
 // A Caller is who sent a request, as far as that was proved.
 type Caller struct {
 	Method string // "socket", "oidc", "aws", "mtls", "session", "token"
-	// Subject is who it is for people: a uid, a subject, an ARN, a SPIFFE id.
+	// Subject is who it is, whole: a uid, a subject, an ARN, a SPIFFE id. Rules see
+	// it, so that only what is shown to people is cut.
 	Subject string
 	// Claims are what the proof says, as decoded JSON: texts, json.Number, bool,
 	// lists and objects.
@@ -19,6 +21,37 @@ type Caller struct {
 	// Spend uses up a proof that holds once, and returns a [*Refusal] where it was
 	// shown before; nil for one that may be shown again.
 	Spend func(context.Context) error
+}
+
+// MaxSubject bounds a subject, in bytes. That of a SPIFFE id has at most half of it.
+const MaxSubject = 4 << 10
+
+// NewCaller returns the caller of a method whom claims describe: what proves
+// callers, what tries rules on cases and what explains them make the subject of
+// the claims here, and refuse what is too long here. The subject is empty where
+// the claims do not say it.
+func NewCaller(method string, claims map[string]any) (Caller, error) {
+	c := Caller{Method: method, Claims: claims}
+	c.Subject = c.subject()
+	if len(c.Subject) > MaxSubject {
+		return Caller{}, fmt.Errorf("the subject of this identity is %d bytes long, and at most %d are taken", len(c.Subject), MaxSubject)
+	}
+	return c, nil
+}
+
+// subject is what the claims of the method say.
+func (c Caller) subject() string {
+	form, ok := map[string]struct{ before, claim string }{
+		"socket": {"uid ", "uid"}, "oidc": {"", "sub"}, "aws": {"", "arn"}, "mtls": {"", "spiffe_id"}, "session": {"session of ", "workspace"},
+	}[c.Method]
+	text, isSaid := textOf(c.Claims[form.claim])
+	if !ok || !isSaid {
+		return ""
+	}
+	if issuer, isText := c.Claims["iss"].(string); c.Method == "oidc" && isText {
+		form.before = issuer + " "
+	}
+	return form.before + text
 }
 
 // Use spends what proved the caller, for a call that gives it something: for another

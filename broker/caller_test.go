@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,5 +61,35 @@ func TestResolveTellsLaterFromNever(t *testing.T) {
 	_, err := p.Resolve(t.Context(), httptest.NewRequest(http.MethodPost, "/", nil))
 	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != 401 || r.Detail != "never" {
 		t.Errorf("Resolve = %v, want 401 with what the identifier says", err)
+	}
+}
+
+// Rules see the whole subject, whoever makes the caller: the end of one that is cut
+// is its writer's to choose. One that is too long is refused by name.
+func TestNewCaller(t *testing.T) {
+	long := strings.Repeat("x", MaxSubject)
+	for _, c := range []struct {
+		method string
+		claims map[string]any
+		want   string
+	}{
+		{"socket", map[string]any{"uid": json.Number("1000")}, "uid 1000"},
+		{"oidc", map[string]any{"iss": "https://i.example", "sub": "job 7"}, "https://i.example job 7"},
+		{"oidc", map[string]any{"iss": "https://i.example"}, ""},
+		{"oidc", map[string]any{"sub": long}, long},
+		{"aws", map[string]any{"arn": "arn:aws:iam::1:role/a"}, "arn:aws:iam::1:role/a"},
+		{"mtls", map[string]any{"spiffe_id": "spiffe://a/b"}, "spiffe://a/b"},
+		{"session", map[string]any{"workspace": "sb-1"}, "session of sb-1"},
+		{"another", map[string]any{"": "x", "sub": "x"}, ""},
+	} {
+		got, err := NewCaller(c.method, c.claims)
+		if err != nil || got.Subject != c.want || got.Method != c.method {
+			t.Errorf("NewCaller(%s, %.40v) = %.40q, %v, want %.40q", c.method, c.claims, got.Subject, err, c.want)
+		}
+	}
+	for method, claim := range map[string]string{"oidc": "sub", "aws": "arn", "mtls": "spiffe_id", "session": "workspace"} {
+		if got, err := NewCaller(method, map[string]any{claim: long + "x"}); err == nil || !strings.Contains(err.Error(), "subject") || got.Method != "" {
+			t.Errorf("NewCaller(%s) of a long %s = %v, want that the subject is too long", method, claim, err)
+		}
 	}
 }

@@ -1,6 +1,11 @@
 package broker
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
 
 // A Verdict is what one rule says of a caller.
 type Verdict struct {
@@ -9,13 +14,17 @@ type Verdict struct {
 	Note    string // why it does not, where that is no claim
 }
 
-// Try finds out which workspace a caller would be, had it proved what it says,
+// Try finds out which workspace a caller would be, had it proved these claims,
 // and what each rule said up to the one that decides. A caller without a method
 // may have proved itself by any.
-func (p *Policy) Try(c Caller) (Workspace, []Verdict, error) {
+func (p *Policy) Try(method string, claims map[string]any) (Workspace, []Verdict, error) {
 	var said []Verdict
 	for _, rule := range p.Rules {
-		if rule.Method != "" && c.Method != "" && rule.Method != c.Method {
+		c, err := NewCaller(cmp.Or(method, rule.Method), claims)
+		if err != nil {
+			return Workspace{}, said, &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: oneline.Escape(err.Error())}
+		}
+		if rule.Method != "" && rule.Method != c.Method {
 			said = append(said, Verdict{Rule: rule.Name, Note: "it is for " + rule.Method})
 			continue
 		}

@@ -66,7 +66,7 @@ func (c *Console) explainOther(r request) error {
 		return err
 	}
 	policy := c.Server.Policy()
-	who, verdicts, err := policy.Try(broker.Caller{Method: said.Method, Claims: said.Claims})
+	who, verdicts, err := policy.Try(said.Method, said.Claims)
 	if err != nil {
 		refused := refusal(err)
 		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}

@@ -2,9 +2,12 @@ package rules
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/broker"
 )
 
 func TestClaimsOfYAML(t *testing.T) {
@@ -101,6 +104,58 @@ func TestTry(t *testing.T) {
 			t.Errorf("%s: Try = %+v, want passed %v and %q", c.name, o, c.passed, c.got)
 		}
 	}
+}
+
+// A case is decided by the code that the broker runs, on the value that it sees: what
+// passes here passes there, and what is refused there is refused here.
+func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
+	f := load(t, `  - {name: main, oidc: {issuer: "https://i.example", audience: b}, cel: "subject.endsWith(':ref:refs/heads/main')", workspace: a, profile: ci}
+  - {name: agents, mtls: {ca_file: a, trust_domain: prod.example}, claims: {path: {pattern: "/agents/.+"}}, workspace: b, profile: ci}
+  - {name: sb, join: {}, cel: "subject == 'session of sb-1'", workspace: "{claim.workspace}", profile: ci}
+  - {name: role, aws: {server_id: b, regions: [eu-west-1]}, cel: "subject == 'arn:aws:iam::123456789012:role/agents'", workspace: c, profile: ci}
+  - {name: uid, socket: {}, cel: "subject == 'uid 7'", workspace: d, profile: ci}
+`)
+	tester, err := NewTester(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pad := strings.Repeat("x", 300)
+	for _, c := range []struct {
+		name    string
+		given   Given
+		rule    string // "" is refused, for
+		refused string
+	}{
+		{"a subject", token("repo:acme/widgets:ref:refs/heads/main"), "main", ""},
+		{"a long one", token("repo:" + pad + ":ref:refs/heads/main"), "main", ""},
+		{"a padded one", token("repo:acme/widgets:ref:refs/heads/main" + pad), "", broker.ReasonRule},
+		{"one that no token has", token("repo:" + strings.Repeat("x", 8000) + ":ref:refs/heads/main"), "", broker.ReasonIdentity},
+		{"one that is too long", token("repo:" + strings.Repeat("x", 4100) + ":ref:refs/heads/main"), "", broker.ReasonIdentity},
+		{"a claim in another case", Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": "x:ref:refs/heads/main", "Sub": "y"}}, "", broker.ReasonIdentity},
+		{"another subject than the claims say", Given{Method: "oidc", Issuer: "https://i.example", Subject: "x:ref:refs/heads/main", Claims: &Claims{"sub": "y"}}, "", broker.ReasonIdentity},
+		{"a SPIFFE id", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://prod.example/agents/1"}}, "agents", ""},
+		{"one of another domain", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://other.example/agents/1"}}, "", broker.ReasonIdentity},
+		{"one in another case", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://Prod.example/agents/1"}}, "", broker.ReasonIdentity},
+		{"one whose path the case says otherwise", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://prod.example/x", "path": "/agents/1"}}, "", broker.ReasonRule},
+		{"a session", Given{Method: "session", Claims: &Claims{"workspace": "sb-1", "rule": "sb"}}, "sb", ""},
+		{"an ARN", Given{Method: "aws", Claims: &Claims{"arn": "arn:aws:iam::123456789012:role/agents"}}, "role", ""},
+		{"a user", Given{Method: "socket", Claims: &Claims{"uid": json.Number("7")}}, "uid", ""},
+	} {
+		o := tester.Try(t.Context(), Case{Name: c.name, Given: c.given})
+		if o.Rule != c.rule || o.Refused != c.refused {
+			t.Errorf("%s: Try = %+v, want rule %q and refused %q", c.name, o, c.rule, c.refused)
+		}
+		claims := maps.Clone(*c.given.Claims)
+		claims["iss"] = c.given.Issuer
+		if w, _, err := tester.policy.Try(c.given.Method, claims); c.refused != broker.ReasonIdentity && (w.Rule != c.rule || (err == nil) != (c.rule != "")) && c.given.Method != "mtls" {
+			t.Errorf("%s: the broker explains rule %q, %v, want %q", c.name, w.Rule, err, c.rule)
+		}
+	}
+}
+
+// token is a case's token of the one issuer.
+func token(sub string) Given {
+	return Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": sub}}
 }
 
 func FuzzParseCases(f *testing.F) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/mtls"
+	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
@@ -32,6 +34,9 @@ func NewTester(f *settings.File) (*Tester, error) {
 		if c.OIDC != nil {
 			b.issuer, b.audience = c.OIDC.Issuer, c.OIDC.Audience
 		}
+		if c.MTLS != nil {
+			b.trustDomain = c.MTLS.TrustDomain
+		}
 		return b, nil
 	})
 	if err != nil {
@@ -40,10 +45,11 @@ func NewTester(f *settings.File) (*Tester, error) {
 	return t, nil
 }
 
-// A believer takes what a case gives as proved, where a rule of its kind would.
+// A believer takes what a case gives as proved, where a rule of its kind would, and
+// makes the caller of it with the code that makes it of a proof.
 type believer struct {
-	current                  *Given
-	method, issuer, audience string
+	current                               *Given
+	method, issuer, audience, trustDomain string
 }
 
 // Identify implements [broker.Identifier].
@@ -55,17 +61,36 @@ func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error
 	if g.Audience != "" && g.Audience != b.audience {
 		return broker.Caller{}, errors.New("the token is for another audience")
 	}
-	c := broker.Caller{Method: g.Method, Subject: g.Subject, Claims: map[string]any{}}
+	claims := map[string]any{}
 	if g.Claims != nil {
-		maps.Copy(c.Claims, *g.Claims)
+		maps.Copy(claims, *g.Claims)
 	}
 	if b.issuer != "" {
-		c.Claims["iss"], c.Claims["aud"] = b.issuer, b.audience
-		if sub, ok := c.Claims["sub"].(string); ok && c.Subject == "" {
-			c.Subject = b.issuer + " " + sub
-		}
+		claims["iss"], claims["aud"] = b.issuer, b.audience
 	}
+	if err := b.check(claims); err != nil {
+		return broker.Caller{}, err
+	}
+	c, err := broker.NewCaller(b.method, claims)
+	if err != nil || g.Subject == "" || g.Subject == c.Subject {
+		return c, err
+	}
+	if c.Subject != "" {
+		return broker.Caller{}, fmt.Errorf("the case gives the subject %q, and its claims make %q; leave subject out", g.Subject, c.Subject)
+	}
+	c.Subject = g.Subject
 	return c, nil
+}
+
+// check refuses claims that no proof of the method has.
+func (b believer) check(claims map[string]any) error {
+	switch b.method {
+	case oidc.Method:
+		return oidc.CheckClaims(claims)
+	case mtls.Method:
+		return mtls.CheckClaims(b.trustDomain, claims)
+	}
+	return nil
 }
 
 // An Outcome is what came of a case.

@@ -113,10 +113,9 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	return broker.Caller{
-		Method: Method, Subject: who.arn, Claims: who.claims(),
-		Spend: func(ctx context.Context) error { return i.nonces.Spend(ctx, proof.Nonce) },
-	}, nil
+	c, err := broker.NewCaller(Method, who.claims())
+	c.Spend = func(ctx context.Context) error { return i.nonces.Spend(ctx, proof.Nonce) }
+	return c, err
 }
 
 // ask makes the call for an address and reads its answer. Whoever is not known to

@@ -59,7 +59,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	return broker.Caller{Method: Method, Subject: "session of " + s.Workspace, Claims: s.claims()}, nil
+	return broker.NewCaller(Method, s.claims())
 }
 
 // open reads a session. Its error is fit for the caller.

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -91,10 +92,42 @@ func (i *Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller
 		return broker.Caller{}, fmt.Errorf("the client certificate does not hold: %w", err)
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	return broker.Caller{Method: Method, Subject: id.String(), Claims: map[string]any{
-		"spiffe_id": id.String(), "trust_domain": id.TrustDomain, "path": id.Path,
-		"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:]),
-	}}, nil
+	claims := map[string]any{"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:])}
+	id.describe(claims)
+	return broker.NewCaller(Method, claims)
+}
+
+// CheckClaims returns an error where no certificate with the claim spiffe_id is
+// taken by a rule for trustDomain ("" is any), and completes the claims with those
+// that follow from it. It is for claims that are believed.
+func CheckClaims(trustDomain string, claims map[string]any) error {
+	text, isText := claims["spiffe_id"].(string)
+	if !isText {
+		return nil // the rule sees that it is missing
+	}
+	id, err := ParseID(text)
+	if err == nil {
+		err = id.checkDomain(trustDomain)
+	}
+	if err == nil {
+		id.describe(claims)
+	}
+	return err
+}
+
+var errDomain = errors.New("it is of another trust domain")
+
+// checkDomain wants the id to be of a trust domain, "" for any.
+func (id ID) checkDomain(trustDomain string) error {
+	if trustDomain != "" && id.TrustDomain != trustDomain {
+		return errDomain
+	}
+	return nil
+}
+
+// describe sets the claims that an id makes.
+func (id ID) describe(claims map[string]any) {
+	claims["spiffe_id"], claims["trust_domain"], claims["path"] = id.String(), id.TrustDomain, id.Path
 }
 
 func (i *Identifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {
@@ -106,8 +139,8 @@ func (i *Identifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (I
 	if err != nil {
 		return ID{}, err
 	}
-	if i.trustDomain != "" && id.TrustDomain != i.trustDomain {
-		return ID{}, errors.New("it is of another trust domain")
+	if err := id.checkDomain(i.trustDomain); err != nil {
+		return ID{}, err
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range rest {
@@ -130,10 +163,39 @@ func svid(leaf *x509.Certificate) (ID, error) {
 		return ID{}, errors.New("it is one that signs others")
 	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return ID{}, errors.New("its key is not for digital signatures")
-	case len(leaf.URIs) != 1:
-		return ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(leaf.URIs))
 	}
-	return ParseID(leaf.URIs[0].String())
+	uris, err := urisIn(leaf)
+	if err != nil {
+		return ID{}, err
+	}
+	if len(uris) != 1 {
+		return ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(uris))
+	}
+	return ParseID(uris[0])
+}
+
+var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17} // RFC 5280, 4.2.1.6
+
+// urisIn returns the URIs of a certificate letter for letter. Those that
+// [x509.Certificate] has were read as URLs: written out again, SPIFFE://a/b and
+// spiffe://a/b# are spiffe://a/b.
+func urisIn(leaf *x509.Certificate) (uris []string, err error) {
+	const uri = 6 // uniformResourceIdentifier among the GeneralNames
+	for _, e := range leaf.Extensions {
+		if !e.Id.Equal(subjectAltName) {
+			continue
+		}
+		var names []asn1.RawValue
+		if rest, err := asn1.Unmarshal(e.Value, &names); err != nil || len(rest) > 0 {
+			return nil, errors.New("its names cannot be read")
+		}
+		for _, name := range names {
+			if name.Class == asn1.ClassContextSpecific && name.Tag == uri {
+				uris = append(uris, string(name.Bytes))
+			}
+		}
+	}
+	return uris, nil
 }
 
 // Pool returns the authorities of all of the identifiers, for the listener; nil

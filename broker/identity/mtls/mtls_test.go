@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -333,4 +334,40 @@ func FuzzParseBundle(f *testing.F) {
 			t.Errorf("parseBundle(%q) has no authority and no error", data)
 		}
 	})
+}
+
+// An id is compared letter for letter, as the certificate has it. Go reads it as an
+// URL, and writes another one: these are no SPIFFE ids, and not spiffe://prod.example/a.
+func TestIDsAreTakenAsTheyAreWritten(t *testing.T) {
+	ca := newAuthority(t, "root", nil)
+	server := serve(t, New(Settings{CAFile: file(t, ca.pem()), TrustDomain: "prod.example"}))
+	for text, want := range map[string]string{
+		"spiffe://prod.example/a":      "spiffe://prod.example/a",
+		"spiffe://prod.example/A":      "spiffe://prod.example/A",
+		"SPIFFE://prod.example/a":      "refused: ",
+		"Spiffe://prod.example/a":      "refused: ",
+		"spiffe://Prod.example/a":      "refused: ",
+		"spiffe://prod.example/a#":     "refused: ",
+		"spiffe://prod.example/a?":     "refused: ",
+		"spiffe://prod.example/%61":    "refused: ",
+		"spiffe://prod.example/a/":     "refused: ",
+		"spiffe://prod.example/b/../a": "refused: ",
+		"spiffe://prod.example:/a":     "refused: ",
+		"spiffe://@prod.example/a":     "refused: ",
+	} {
+		leaf := ca.leaf(func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{uriExtension(t, text)} })
+		if got := ask(t, server, leaf); got != want && (want != "refused: " || !strings.HasPrefix(got, want) && got != "no connection") {
+			t.Errorf("%q: the caller is told %q, want %q", text, got, want)
+		}
+	}
+}
+
+// uriExtension has a URI as it is written.
+func uriExtension(t *testing.T, text string) pkix.Extension {
+	t.Helper()
+	value, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pkix.Extension{Id: subjectAltName, Value: value}
 }

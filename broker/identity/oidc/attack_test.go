@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
+	cel "github.com/gatepass/gatepass/broker/condition"
 )
 
 func TestIdentify(t *testing.T) {
@@ -199,10 +200,40 @@ func TestSubjectsAreExact(t *testing.T) {
 			t.Errorf("the rule for %q matches %q: %v", match["sub"], sub, got)
 		}
 	}
-	c, err := identify(t.Context(), by, i.token(map[string]any{"sub": strings.Repeat("\u00e9", 1000)}))
-	if err != nil || len(c.Subject) > maxText || strings.ContainsRune(c.Subject, '\ufffd') {
-		t.Errorf("a long subject is %q, %v", c.Subject, err)
+}
+
+// A rule decides about the whole subject: a cut one would end where its writer likes.
+func TestSubjectsAreWhole(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, nil)
+	main := condition(t, "subject.endsWith(':ref:refs/heads/main')")
+	for _, n := range []int{0, 1, 100, 150, 199, 200, 201, 255, 300, 1000, 4000} {
+		padded := "repo:acme/" + strings.Repeat("x", n) + ":ref:refs/heads/main"
+		for sub, want := range map[string]bool{padded: true, padded + "x": false, padded + strings.Repeat("x", 200): false} {
+			c, err := identify(t.Context(), by, i.token(map[string]any{"sub": sub}))
+			if len(i.URL+" "+sub) > broker.MaxSubject {
+				if err == nil || !strings.Contains(err.Error(), "subject") {
+					t.Errorf("%d bytes: Identify = %v, want that the subject is too long", len(sub), err)
+				}
+				continue
+			}
+			if err != nil || c.Subject != i.URL+" "+sub {
+				t.Errorf("%d bytes: Identify = %d bytes, %v", len(sub), len(c.Subject), err)
+			}
+			if got, err := main.Match(c); err != nil || got != want {
+				t.Errorf("%d bytes: the rule matches: %v, %v, want %v", len(sub), got, err, want)
+			}
+		}
 	}
+}
+
+func condition(t *testing.T, text string) broker.Matcher {
+	t.Helper()
+	c, err := cel.Compile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func TestTwoAuthorizationHeaders(t *testing.T) {

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,23 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 		return time.Time{}, errors.New("the token has no jti, and this broker takes each token once")
 	}
 	return s.checkTimes(claims, now)
+}
+
+// CheckClaims returns an error for claims that no token has which is taken here,
+// whoever signs it. It is for claims that are believed; a token's own are checked on
+// the way.
+func CheckClaims(claims map[string]any) error {
+	text, err := json.Marshal(claims)
+	if err != nil {
+		return err
+	}
+	if base64.RawURLEncoding.EncodedLen(len(text)) > maxToken {
+		return errLong
+	}
+	if _, err := decodeObject(text); err != nil {
+		return fmt.Errorf("the token's payload: %w", err)
+	}
+	return checkNames(claims)
 }
 
 // checkNames refuses names that are a registered one but for their case: readers

@@ -88,7 +88,10 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 			return broker.Caller{}, err
 		}
 	}
-	c := broker.Caller{Method: Method, Subject: clip(i.settings.Issuer + " " + textIn(token.claims, "sub")), Claims: token.claims}
+	c, err := broker.NewCaller(Method, token.claims)
+	if err != nil {
+		return broker.Caller{}, err
+	}
 	if i.spent != nil {
 		c.Spend = func(ctx context.Context) error { return i.spend(ctx, textIn(token.claims, "jti"), until) }
 	}

@@ -14,6 +14,8 @@ import (
 // systems and clusters have one to three thousand.
 const maxToken = 8 << 10
 
+var errLong = fmt.Errorf("the token is longer than %d bytes", maxToken)
+
 // segments are what a signed token consists of (RFC 7515, section 7.1).
 const segments = 3
 
@@ -33,7 +35,7 @@ func parse(raw string) (claimed, error) {
 		return claimed{}, broker.ErrNoProof
 	}
 	if len(raw) > maxToken {
-		return claimed{}, fmt.Errorf("the token is longer than %d bytes", maxToken)
+		return claimed{}, errLong
 	}
 	if strings.Count(raw, ".") != segments-1 {
 		return claimed{}, errors.New("the token is not made of three parts")

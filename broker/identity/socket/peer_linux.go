@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -62,8 +61,5 @@ func (Identifier) Identify(ctx context.Context, _ *http.Request) (broker.Caller,
 		return broker.Caller{}, broker.ErrNoProof
 	}
 	number := func(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }
-	return broker.Caller{
-		Method: "socket", Subject: fmt.Sprintf("uid %d", peer.UID),
-		Claims: map[string]any{"uid": number(int64(peer.UID)), "gid": number(int64(peer.GID)), "pid": number(int64(peer.PID))},
-	}, nil
+	return broker.NewCaller("socket", map[string]any{"uid": number(int64(peer.UID)), "gid": number(int64(peer.GID)), "pid": number(int64(peer.PID))})
 }
