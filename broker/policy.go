@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -106,69 +105,6 @@ func (m All) Claims() []string {
 		}
 	}
 	return paths
-}
-
-// A Template makes a workspace's id of claims: "ci-{claim.repository_id}".
-type Template string
-
-const (
-	placeBegin = "{claim."
-	placeEnd   = "}"
-)
-
-// Check returns what is wrong with a template whatever the claims.
-func (t Template) Check() error {
-	const plain = "x"
-	filled, err := t.fill(func(string) (string, bool) { return plain, true })
-	if err == nil {
-		err = store.CheckWorkspace(filled)
-	}
-	return err
-}
-
-// ID fills in the claims. A claim that is missing, or that makes no id, is an
-// error.
-func (t Template) ID(c Caller) (string, error) {
-	id, err := t.fill(c.Claim)
-	if err == nil {
-		err = store.CheckWorkspace(id)
-	}
-	return id, err
-}
-
-// Claims are the claims in a template.
-func (t Template) Claims() []string {
-	var paths []string
-	_, _ = t.fill(func(path string) (string, bool) {
-		paths = append(paths, path)
-		return "x", true
-	})
-	return paths
-}
-
-func (t Template) fill(claim func(string) (string, bool)) (string, error) {
-	var b strings.Builder
-	rest := string(t)
-	for {
-		before, after, found := strings.Cut(rest, placeBegin)
-		b.WriteString(before)
-		if strings.ContainsAny(before, "{}") {
-			return "", errors.New("a workspace's id has {claim.NAME} and no other braces")
-		}
-		if !found {
-			return b.String(), nil
-		}
-		path, after, closed := strings.Cut(after, placeEnd)
-		if !closed || path == "" || strings.Contains(path, "{") {
-			return "", errors.New("a workspace's id has {claim.NAME}, which is not closed here")
-		}
-		value, ok := claim(path)
-		if !ok {
-			return "", errors.New("the claim " + path + " is missing or is no text")
-		}
-		b.WriteString(value)
-		rest = after
-	}
 }
 
 // proof is what one identifier made of a request.

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -87,7 +88,7 @@ func TestTemplates(t *testing.T) {
 		{"ci", true, "ci"},
 		{"ci-{claim.id}", true, "ci-7"},
 		{"{claim.id}-{claim.in/side}", true, "7-x"},
-		{"{claim.id}{claim.id}.", true, "77."},
+		{"{claim.id}{claim.id}.", false, ""},
 		{"ci-{claim.empty}", true, "ci-"},
 		{"{claim.empty}", true, ""},
 		{"{claim.missing}", true, ""},
@@ -112,6 +113,45 @@ func TestTemplates(t *testing.T) {
 	}
 	if got := Template("{claim.a}-{claim.b/c}").Claims(); !slices.Equal(got, []string{"a", "b/c"}) {
 		t.Errorf("Claims = %q, want a and b/c", got)
+	}
+}
+
+// Two lists of claims never make one workspace, or the one caller would be revoked
+// with the other: whatever separator is written, a claim that contains it is refused.
+func TestTemplatesMakeNoIDTwice(t *testing.T) {
+	values := []string{"", "a", "-", "a-", "-a", "a-b", "a--", "--a", "a--b", "a---b", "b", ".", "_", "a.b", "A"}
+	for _, template := range []Template{"x{claim.a}-{claim.b}", "x{claim.a}--{claim.b}", "x{claim.a}-.-{claim.b}", "x{claim.a}a{claim.b}", "x{claim.a}-{claim.b}-{claim.a}.b"} {
+		made := map[string][2]string{}
+		for _, a := range values {
+			for _, b := range values {
+				id, err := template.ID(Caller{Claims: map[string]any{"a": a, "b": b}})
+				if err != nil {
+					continue
+				}
+				if other, isThere := made[id]; isThere {
+					t.Errorf("%s makes %s of %q and of %q", template, id, other, [2]string{a, b})
+				}
+				made[id] = [2]string{a, b}
+			}
+		}
+		if len(made) == 0 {
+			t.Errorf("%s makes no id at all", template)
+		}
+	}
+	_, err := Template("k8s-{claim.a}-{claim.b}").ID(Caller{Claims: map[string]any{"a": "team-a", "b": "runner"}})
+	if err == nil || !strings.Contains(err.Error(), `claim a contains the separator "-"`) {
+		t.Errorf("ID = %v, want what is wrong with which claim", err)
+	}
+}
+
+// What is too long is said, not only shown: the value that would fill the answer is
+// cut, and the reason is not.
+func TestAnIDThatIsTooLong(t *testing.T) {
+	by := &counted{caller: Caller{Method: "test", Claims: map[string]any{"id": strings.Repeat("a", 5000)}}}
+	_, err := (&Policy{Rules: []Rule{{By: by, Workspace: "ci-{claim.id}"}}}).Resolve(t.Context(), httptest.NewRequest(http.MethodPost, "/", nil))
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "{claim.id}") || !strings.Contains(r.Detail, "5003 bytes is too long") || len(r.Detail) > maxDetail {
+		t.Errorf("Resolve = %v, want 403 and that the id is too long", err)
 	}
 }
 

@@ -221,8 +221,12 @@ func (p Prefix) Has(n Name) bool {
 // CheckWorkspace returns an error unless id is fit for a workspace: letters,
 // digits, dots, hyphens and underscores, beginning with a letter or digit.
 func CheckWorkspace(id string) error {
+	const form = "letters, digits, dots, hyphens and underscores, and begins with a letter or digit"
+	if len(id) > maxSegment {
+		return fmt.Errorf("workspace %.40q…: an id of %d bytes is too long; it is up to %d %s", id, len(id), maxSegment, form)
+	}
 	if !isSegment(id) {
-		return fmt.Errorf("workspace %q: an id is up to %d letters, digits, dots, hyphens and underscores, and begins with a letter or digit", id, maxSegment)
+		return fmt.Errorf("workspace %q: an id is up to %d %s", id, maxSegment, form)
 	}
 	return nil
 }

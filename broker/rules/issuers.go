@@ -22,6 +22,8 @@ type issuer struct {
 	// chosen are claims that whoever runs the job, or writes to the repository,
 	// sets as he likes.
 	chosen []string
+	// alphabets are the characters of claims that cannot have all those of an id.
+	alphabets map[string]string
 	// usual reports an audience that tokens have when nobody asks for another.
 	usual func(audience, url string) bool
 }
@@ -41,12 +43,12 @@ var issuers = []issuer{
 		title: "GitHub Actions", is: exactly("https://token.actions.githubusercontent.com"), public: true,
 		ids:    []string{"repository_id", "repository_owner_id", "enterprise_id"},
 		names:  githubNames,
-		chosen: githubChosen,
-		usual:  func(audience, _ string) bool { return strings.HasPrefix(audience, "https://github.com/") },
+		chosen: githubChosen, alphabets: githubAlphabets,
+		usual: func(audience, _ string) bool { return strings.HasPrefix(audience, "https://github.com/") },
 	},
 	{
 		title: "GitHub Actions of an Enterprise Server", is: func(u string) bool { return strings.HasSuffix(u, "/_services/token") },
-		names: githubNames, chosen: githubChosen,
+		names: githubNames, chosen: githubChosen, alphabets: githubAlphabets,
 		usual: func(audience, url string) bool {
 			return strings.HasPrefix(audience, strings.TrimSuffix(url, "_services/token"))
 		},
@@ -57,16 +59,18 @@ var issuers = []issuer{
 		names: map[string][]string{
 			"project_path": {"project_id", "namespace_id"}, "namespace_path": {"namespace_id", "project_id"}, "user_login": {"user_id"}, "user_email": {"user_id"}, "sub": {"project_id", "namespace_id"},
 		},
-		chosen: []string{"ref", "ref_path", "environment", "sub", "sha", "ci_config_ref_uri"},
-		usual:  func(audience, url string) bool { return audience == url || "https://"+audience == url },
+		chosen:    []string{"ref", "ref_path", "environment", "sub", "sha", "ci_config_ref_uri"},
+		alphabets: numbers("project_id", "namespace_id", "user_id", "pipeline_id", "job_id", "job_project_id", "job_namespace_id", "runner_id"),
+		usual:     func(audience, url string) bool { return audience == url || "https://"+audience == url },
 	},
 	{
 		title: "AWS", is: func(u string) bool { return strings.HasSuffix(u, ".tokens.sts.global.api.aws") },
-		chosen: []string{"https://sts.amazonaws.com//request_tags"}, usual: never,
+		chosen:    []string{"https://sts.amazonaws.com//request_tags"},
+		alphabets: numbers("https://sts.amazonaws.com//aws_account"), usual: never,
 	},
 	{
 		title: "Google", is: exactly("https://accounts.google.com"), public: true,
-		ids: []string{"sub"}, names: map[string][]string{"email": {"sub"}}, usual: never,
+		ids: []string{"sub"}, names: map[string][]string{"email": {"sub"}}, alphabets: numbers("sub"), usual: never,
 	},
 	{
 		title: "Buildkite", is: exactly("https://agent.buildkite.com"), public: true,
@@ -77,8 +81,18 @@ var issuers = []issuer{
 	},
 }
 
+// numbers are claims of digits only.
+func numbers(names ...string) map[string]string {
+	alphabets := map[string]string{}
+	for _, name := range names {
+		alphabets[name] = digits
+	}
+	return alphabets
+}
+
 var (
-	githubNames = map[string][]string{
+	githubAlphabets = numbers("repository_id", "repository_owner_id", "actor_id", "enterprise_id", "run_id", "run_number", "run_attempt", "check_run_id")
+	githubNames     = map[string][]string{
 		"repository": {"repository_id", "repository_owner_id"}, "repository_owner": {"repository_owner_id", "repository_id"}, "actor": {"actor_id"},
 		"sub": {"repository_id", "repository_owner_id"}, "job_workflow_ref": {"repository_id", "repository_owner_id"}, "workflow_ref": {"repository_id", "repository_owner_id"},
 	}

@@ -34,6 +34,8 @@ func Lint(f *settings.File) []Finding {
 		l.reach(f, i)
 		l.patterns(c)
 		l.template(c)
+		l.separators(c)
+		l.collisions(f, i)
 		if c.OIDC != nil {
 			l.issuer(c)
 		}
@@ -84,35 +86,6 @@ func (l *linter) patterns(c settings.Caller) {
 	for _, pattern := range conditionOf(c).Loose() {
 		l.add(Warning, "anchor", "cel: matches(%q) is content with a part of the text; write ^ and $ around it", pattern)
 	}
-}
-
-// template is about workspaces that a caller can choose: it would get what is
-// another's, and be revoked with it.
-func (l *linter) template(c settings.Caller) {
-	known := issuerOf(c)
-	var chosen []string
-	for _, path := range placesIn(c.Workspace) {
-		claim := c.Claims[path]
-		switch {
-		case known.isChosen(path) && claim.Text == "":
-			chosen = append(chosen, path)
-		case !known.isChosen(path):
-			return // workspaces of others have other ids
-		}
-	}
-	if len(chosen) > 0 {
-		l.add(Warning, "template", "workspace %q is of claim %s, which callers of %s choose; put an id into it, or match the claim exactly", c.Workspace, strings.Join(chosen, " and "), known.title)
-	}
-}
-
-// placesIn returns the claims that a template takes.
-func placesIn(template string) []string {
-	var paths []string
-	for _, part := range strings.Split(template, "{claim.")[1:] {
-		path, _, _ := strings.Cut(part, "}")
-		paths = append(paths, path)
-	}
-	return paths
 }
 
 // issuer is about whose tokens a rule takes.

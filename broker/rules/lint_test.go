@@ -27,6 +27,8 @@ func found(t *testing.T, callers string) []string {
 
 func TestLint(t *testing.T) {
 	const id = `claims: {repository_id: "1"}, workspace: "a-{claim.repository_id}"`
+	const id2 = `claims: {repository_owner_id: "1"}, workspace: "a-{claim.repository_id}"`
+	const i = `oidc: {issuer: "https://i.example", audience: b}`
 	for _, c := range []struct {
 		name, callers string
 		want          []string
@@ -50,9 +52,30 @@ func TestLint(t *testing.T) {
 		{"a class over colons", rule(github, `claims: {repository_id: "1", sub: {pattern: "repo:[^/]+/w:x"}}, workspace: a`), []string{"warning colon"}},
 		{"a subject in its parts", rule(github, `claims: {repository_id: "1", sub: {pattern: "repo:[^/:]+/w:[a-z]+"}}, workspace: a`), nil},
 		{"a loose match", rule(github, `cel: "claims.repository_id == '1' && claims.ref.matches('main')", workspace: a`), []string{"warning anchor"}},
-		{"a chosen workspace", rule(github, `claims: {repository_owner_id: "7"}, workspace: "{claim.environment}"`), []string{"warning template"}},
+		{"a chosen workspace", rule(github, `claims: {repository_owner_id: "7"}, workspace: "{claim.environment}"`), []string{"failure collision", "warning template"}},
 		{"a chosen part", rule(github, `claims: {repository_owner_id: "7"}, workspace: "{claim.repository_id}-{claim.environment}"`), nil},
 		{"a claim that is fixed", rule(github, `claims: {repository_owner_id: "7", environment: prod}, workspace: "{claim.environment}"`), nil},
+		{"claims that run together", rule(i, `claims: {sub: x}, workspace: "k-{claim.a}-{claim.b}"`), []string{"failure separator"}},
+		{"and three of them", rule(i, `claims: {sub: x}, workspace: "k-{claim.a}--{claim.b}_{claim.c}"`), []string{"failure separator", "failure separator"}},
+		{"letters between them", rule(i, `claims: {sub: x}, workspace: "k-{claim.a}x{claim.b}"`), []string{"failure separator"}},
+		{"a pattern without the separator", rule(i, `claims: {a: {pattern: "[a-z0-9]+"}}, workspace: "k-{claim.a}-{claim.b}"`), nil},
+		{"a pattern with it", rule(i, `claims: {a: {pattern: "[a-z0-9-]+"}}, workspace: "k-{claim.a}-{claim.b}"`), []string{"failure separator"}},
+		{"a fixed claim", rule(i, `claims: {a: x}, workspace: "k-{claim.a}-{claim.b}"`), nil},
+		{"a fixed claim with the separator", rule(i, `claims: {a: x-y}, workspace: "k-{claim.a}-{claim.b}"`), []string{"failure separator"}},
+		{"numbers of GitHub", rule(github, `claims: {repository_owner_id: "7"}, workspace: "k-{claim.repository_id}-{claim.run_id}-{claim.environment}"`), nil},
+		{"such a name of another issuer", rule(i, `claims: {sub: x}, workspace: "k-{claim.repository_id}-{claim.run_id}"`), []string{"failure separator"}},
+		{"names of Kubernetes", rule(i, `claims: {sub: x}, workspace: "k-{claim.kubernetes.io/namespace}_{claim.kubernetes.io/pod/name}"`), nil},
+		{"names of Kubernetes with hyphens", rule(i, `claims: {sub: x}, workspace: "k-{claim.kubernetes.io/namespace}-{claim.kubernetes.io/pod/name}"`), []string{"failure separator"}},
+		{"a serial number", rule("mtls: {ca_file: a}", `workspace: "k-{claim.serial}-{claim.path}"`), nil},
+		{"two issuers of one id", rule(github, id) + rule(i, `claims: {sub: x}, workspace: "a-{claim.sub2}"`), []string{"failure collision"}},
+		{"two issuers of one text", rule(github, id) + rule(i, `claims: {sub: x}, workspace: "a-{claim.repository_id}"`), []string{"failure collision"}},
+		{"two issuers of two ids", rule(github, id) + rule(i, `claims: {sub: x}, workspace: "b-{claim.repository_id}"`), nil},
+		{"an id that a claim can be", rule("socket: {uid: 9}", `workspace: a-77`) + rule(github, id2), []string{"failure collision"}},
+		{"an id that the claim cannot be", rule("socket: {uid: 9}", `workspace: a-b`) + rule(github, id2), nil},
+		{"an id of the same claim", rule(github, `claims: {repository_id: "5", ref: x}, workspace: "a-5"`) + rule(github, id2), nil},
+		{"an id of another claim", rule(github, `claims: {repository_id: "6", ref: x}, workspace: "a-5"`) + rule(github, id2), []string{"failure collision"}},
+		{"two templates of other claims", rule(github, `claims: {repository_id: "6"}, workspace: "a-{claim.run_id}"`) + rule(github, id2), []string{"failure collision"}},
+		{"an id that a join token names", rule("name: j, join: {}", `workspace: "{claim.workspace}"`) + rule(github, id), nil},
 		{"another issuer in the claims", rule(github, `claims: {repository_id: "1", iss: "https://i.example"}, workspace: a`), []string{"failure never"}},
 		{"another user in the claims", rule("socket: {uid: 1}", `claims: {uid: "2"}, workspace: a`), []string{"failure never"}},
 		{"the same twice", rule(github, id) + rule(github, id), []string{"failure shadowed"}},

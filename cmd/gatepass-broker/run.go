@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/rules"
 	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/certificate"
@@ -89,7 +90,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 		known.Keys = &keyset.Set{Store: s}
 	}
 	_, err = f.Policy(known)
-	bad = append(bad, err)
+	bad = append(bad, err, ambiguous(f))
 	if needsTLS(f) {
 		_, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile)
 		bad = append(bad, err)
@@ -105,6 +106,18 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	}
 	_, err = fmt.Fprintf(stdout, "%s: rules: %d, profiles: %d; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
 	return err
+}
+
+// ambiguous says which rules can make one workspace of two callers, as "gatepass
+// policy lint" does.
+func ambiguous(f *settings.File) error {
+	var bad []error
+	for _, found := range rules.Lint(f) {
+		if found.Check == rules.Separator {
+			bad = append(bad, fmt.Errorf("rule %s: %s", found.Rule, found.Text))
+		}
+	}
+	return oneline.Join(bad...)
 }
 
 // storeURL is what the file says, else the variable, else where the command line

@@ -266,6 +266,8 @@ func TestCheck(t *testing.T) {
 		{"store: file://@DIR@/store", "store: ftp://x", "there is no store ftp://"},
 		{"@DIR@/audit.jsonl", "@DIR@/none/audit.jsonl", "its folder is not there"},
 		{"workspace_rate", "workspace_rat", "unknown key"},
+		{"workspace: sb-1", "workspace: \"{claim.uid}-{claim.gid}{claim.pid}\"", "run together"},
+		{"socket: {uid: @UID@}\n    workspace: sb-1", "oidc: {issuer: https://issuer.example, audience: gatepass}\n    workspace: \"{claim.a}-{claim.b}\"", "claim a may contain \"-\""},
 		{"metrics: unix://@DIR@/metrics.sock", "metrics: 9465", "want HOST:PORT"},
 		{"metrics: unix://@DIR@/metrics.sock", "pprof: 127.0.0.1:6060", "on a socket only"},
 	} {

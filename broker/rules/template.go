@@ -1,0 +1,217 @@
+package rules
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/awsidentity"
+	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity/mtls"
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// Separator is the check of templates whose claims can run together.
+const Separator = "separator"
+
+// template is about workspaces that a caller can choose: it would get what is
+// another's, and be revoked with it.
+func (l *linter) template(c settings.Caller) {
+	known := issuerOf(c)
+	var chosen []string
+	for _, path := range broker.Template(c.Workspace).Claims() {
+		claim := c.Claims[path]
+		switch {
+		case known.isChosen(path) && claim.Text == "":
+			chosen = append(chosen, path)
+		case !known.isChosen(path):
+			return // workspaces of others have other ids
+		}
+	}
+	if len(chosen) > 0 {
+		l.add(Warning, "template", "workspace %q is of claim %s, which callers of %s choose; put an id into it, or match the claim exactly", c.Workspace, strings.Join(chosen, " and "), known.title)
+	}
+}
+
+// separators is about claims that may contain what separates them from the next:
+// "a-b" and "c" would make the id that "a" and "b-c" make, so the broker refuses
+// the first.
+func (l *linter) separators(c settings.Caller) {
+	parts, _ := broker.Template(c.Workspace).Parts() // was checked
+	for i, p := range parts[:len(parts)-1] {
+		separator := parts[i+1].Text
+		if parts[i+1].Claim == "" {
+			continue
+		}
+		if text := c.Claims[p.Claim].Text; text != "" && broker.Separates(separator, text) {
+			continue
+		}
+		if strings.ContainsRune(alphabetOf(c, p.Claim), rune(separator[0])) {
+			l.add(Failure, Separator, "workspace %q: claim %s may contain %q, so that two callers could share an id; those are refused: write a separator that the claim cannot contain, or match the claim with a pattern without it", c.Workspace, p.Claim, separator)
+		}
+	}
+}
+
+// collisions is about two rules that can make one id of different claims. Ids that
+// are written out, and those that a join token names, are meant.
+func (l *linter) collisions(f *settings.File, i int) {
+	c := f.Callers[i]
+	if len(broker.Template(c.Workspace).Claims()) == 0 || isNamed(c) {
+		return
+	}
+	for j, other := range f.Callers {
+		isLater := j > i && len(broker.Template(other.Workspace).Claims()) > 0 // and says it
+		if j == i || isLater || isNamed(other) || sameMeaning(c, other) {
+			continue
+		}
+		if overlap(elementsOf(c), elementsOf(other)) {
+			l.add(Failure, "collision", "workspace %q can be the id that rule %s makes of other claims (%q): the two would be revoked and counted together; begin one of them in another way", c.Workspace, f.RuleName(j), other.Workspace)
+		}
+	}
+}
+
+// isNamed reports whether the workspace is the one that a join token names.
+func isNamed(c settings.Caller) bool {
+	return c.Join != nil && slices.Contains(broker.Template(c.Workspace).Claims(), "workspace")
+}
+
+// sameMeaning reports whether two rules that make one id make it of the same claims
+// of the same issuer: by one template, or by one that says what the other's fixed
+// claims make.
+func sameMeaning(a, b settings.Caller) bool {
+	if a.Method() != b.Method() || issuerURL(a) != issuerURL(b) {
+		return false
+	}
+	return a.Workspace == b.Workspace || filled(a.Workspace, b) == b.Workspace || filled(b.Workspace, a) == a.Workspace
+}
+
+func issuerURL(c settings.Caller) string {
+	if c.OIDC == nil {
+		return ""
+	}
+	return c.OIDC.Issuer
+}
+
+// filled is a template with the claims that a rule matches exactly.
+func filled(template string, by settings.Caller) string {
+	for path, claim := range claimsOf(by) {
+		if claim.Text != "" {
+			template = strings.ReplaceAll(template, "{claim."+path+"}", claim.Text)
+		}
+	}
+	return template
+}
+
+// An element is a character of an id: one of a set, any number of times if it
+// repeats.
+type element struct {
+	set     string
+	repeats bool
+}
+
+// elementsOf is the form of all ids that a rule makes.
+func elementsOf(c settings.Caller) []element {
+	var all []element
+	parts, _ := broker.Template(filled(c.Workspace, c)).Parts() // was checked
+	for _, p := range parts {
+		for _, letter := range p.Text {
+			all = append(all, element{set: string(letter)})
+		}
+		if p.Claim != "" {
+			all = append(all, element{set: alphabetOf(c, p.Claim), repeats: true})
+		}
+	}
+	return all
+}
+
+// overlap reports whether there is a text of both forms.
+func overlap(a, b []element) bool {
+	tried := map[[2]int]bool{}
+	var from func(i, j int) bool
+	from = func(i, j int) bool {
+		if at := [2]int{i, j}; tried[at] {
+			return false
+		} else {
+			tried[at] = true
+		}
+		if i == len(a) && j == len(b) {
+			return true
+		}
+		if i < len(a) && a[i].repeats && from(i+1, j) || j < len(b) && b[j].repeats && from(i, j+1) {
+			return true
+		}
+		if i == len(a) || j == len(b) || !strings.ContainsAny(a[i].set, b[j].set) {
+			return false
+		}
+		next := func(n int, e element) int {
+			if e.repeats {
+				return n
+			}
+			return n + 1
+		}
+		return from(next(i, a[i]), next(j, b[j]))
+	}
+	return from(0, 0)
+}
+
+const (
+	digits  = "0123456789"
+	hex     = digits + "abcdef"
+	lower   = "abcdefghijklmnopqrstuvwxyz"
+	letters = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + digits
+	ofIDs   = letters + "._-"
+)
+
+// alphabetOf has every character of an id that a claim may contain.
+func alphabetOf(c settings.Caller, path string) string {
+	alphabet := ofIDs
+	if known := knownAlphabet(c, path); known != "" {
+		alphabet = known
+	}
+	pattern := claimsOf(c)[path].Pattern
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if pattern == "" || err != nil {
+		return alphabet
+	}
+	return strings.Map(func(r rune) rune {
+		if mayContain(re, r) {
+			return r
+		}
+		return -1
+	}, alphabet)
+}
+
+// mayContain reports whether a text that the expression matches may contain r.
+func mayContain(re *syntax.Regexp, r rune) bool {
+	switch re.Op {
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return true
+	case syntax.OpLiteral:
+		return slices.ContainsFunc(re.Rune, func(have rune) bool {
+			return have == r || re.Flags&syntax.FoldCase != 0 && strings.EqualFold(string(have), string(r))
+		})
+	case syntax.OpCharClass:
+		return hasRune(re.Rune, r)
+	}
+	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return mayContain(sub, r) })
+}
+
+// knownAlphabet is what is known of a claim's characters; "" where nothing is.
+func knownAlphabet(c settings.Caller, path string) string {
+	if inside, ok := strings.CutPrefix(path, "kubernetes.io/"); ok && c.OIDC != nil {
+		return map[string]string{ // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+			"namespace": lower + digits + "-", "pod/uid": hex + "-", "node/uid": hex + "-", "serviceaccount/uid": hex + "-",
+			"pod/name": lower + digits + "-.", "node/name": lower + digits + "-.", "serviceaccount/name": lower + digits + "-.",
+		}[inside]
+	}
+	if c.OIDC != nil {
+		return issuerOf(c).alphabets[path]
+	}
+	return map[string]map[string]string{
+		"socket":           {"uid": digits, "gid": digits, "pid": digits},
+		awsidentity.Method: {"account": digits, "user_id": letters},
+		mtls.Method:        {"serial": hex, "fingerprint": hex, "trust_domain": lower + digits + "._-"},
+		join.Method:        {"join": hex},
+	}[c.Method()][path]
+}
