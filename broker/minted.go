@@ -67,7 +67,7 @@ func fromGitHub(err error) error {
 	}
 	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, outageRetry), Err: err}
 	switch e.Kind {
-	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Replaced, mint.Suspended:
+	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Replaced, mint.Suspended, mint.NotListed:
 		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, clip(e.Error())
 	case mint.RateLimited:
 		r.Detail = "GitHub's rate limit is used up"

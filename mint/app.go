@@ -33,6 +33,8 @@ type App struct {
 	passport passport
 	rate     rate
 	ended    ended
+	clock    githubClock
+	gate     gate
 }
 
 // defaultClient is ours alone: http.DefaultClient has no time limit and belongs

@@ -37,7 +37,7 @@ func TestAJWTEndsByEitherClock(t *testing.T) {
 		var p passport
 		var signed signatures
 		for _, now := range []time.Time{begun, c.now} {
-			if _, err := p.show(t.Context(), "app", &signed, now); err != nil {
+			if _, err := p.show(t.Context(), "app", &signed, now, 0); err != nil {
 				t.Fatal(err)
 			}
 		}

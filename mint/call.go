@@ -41,11 +41,15 @@ type answer struct {
 }
 
 // do makes a call until it succeeds, fails for good, or the next wait would go
-// past ctx's deadline.
+// past ctx's deadline. While GitHub asks the App to pause, no attempt is made.
 func (a *App) do(ctx context.Context, c call) (answer, error) {
 	relearned, unseen := false, 0
 	for attempt := 1; ; attempt++ {
-		got, err := a.attempt(ctx, c)
+		var got answer
+		err := a.wait(ctx, c)
+		if err == nil {
+			got, err = a.attempt(ctx, c)
+		}
 		failure, ok := errors.AsType[*Error](err)
 		if !ok {
 			got.unseen = unseen
@@ -95,14 +99,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 func (a *App) attempt(ctx context.Context, c call) (answer, error) {
+	believed, _ := a.clock.reading()
 	r, err := a.request(ctx, c)
 	if err != nil {
 		return answer{}, err
 	}
+	sent := a.now()
 	response, err := a.client().Do(r)
 	if err != nil {
 		return answer{}, lost(ctx, c.doing, err)
 	}
+	a.clock.hear(response, sent, a.now())
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err == nil && len(body) > maxBody {
@@ -114,15 +121,17 @@ func (a *App) attempt(ctx context.Context, c call) (answer, error) {
 	a.rate.note(c, response.Header)
 	moved := c.moved && response.StatusCode == http.StatusMovedPermanently
 	if response.StatusCode != c.want && !moved {
-		return answer{}, a.failure(c, response, body)
+		return answer{}, a.failure(c, response, body, sent, believed)
 	}
+	a.gate.open(sent)
 	return answer{header: response.Header, body: body}, nil
 }
 
 func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	bearer := c.token
 	if bearer == "" && !c.open {
-		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now())
+		ahead, _ := a.clock.reading()
+		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now(), ahead)
 		if err != nil {
 			return nil, unsigned(ctx, c.doing, err)
 		}
@@ -144,27 +153,32 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	return r, nil
 }
 
-// failure reads a refusal. A JWT refused by a GitHub whose clock disagrees with
-// ours is tried once more by GitHub's clock.
-func (a *App) failure(c call, r *http.Response, body []byte) error {
-	var said struct {
-		Message string `json:"message"`
-	}
+// refusal is the body of an answer that is no success.
+type refusal struct {
+	Message string `json:"message"`
+	Docs    string `json:"documentation_url"`
+}
+
+// failure reads a refusal of a request that was sent then. A JWT that was signed
+// while our clock was believed to be ahead by another time than GitHub says now is
+// tried once more.
+func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, believed time.Duration) error {
+	var said refusal
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = http.StatusText(r.StatusCode)
 	}
-	e := classify(c.doing, r, said.Message, a.now())
+	e := classify(c.doing, r, said, a.Time())
 	e.at, _ = http.ParseTime(r.Header.Get("Date")) // zero where it is no date
-	if c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled) {
+	ahead, _ := a.clock.reading()
+	isJWT := c.token == "" && !c.open
+	switch {
+	case c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled):
 		e.Kind = BadToken // the App's key has no part in it
-	}
-	if e.Kind == Unavailable {
+	case e.Kind == Unavailable:
 		e.Unseen = 1
-	}
-	if e.Kind != BadKey || c.open || r.StatusCode != http.StatusUnauthorized {
-		return e
-	}
-	if !e.at.IsZero() && a.passport.learn(a.now(), e.at) {
+	case e.Kind == RateLimited:
+		a.gate.close(c, e, sent, a.now())
+	case e.Kind == BadKey && isJWT && r.StatusCode == http.StatusUnauthorized && (ahead-believed).Abs() >= jwtBackdate/2:
 		e.Kind = Skewed
 	}
 	return e

@@ -28,6 +28,7 @@ const (
 	Replaced          // a repository has the name of the one that is meant
 	CodeSpent         // the code of a manifest was used, or is more than an hour old
 	BadToken          // an installation token is refused: it is too new, or over
+	NotListed         // the account's IP allow list does not have this machine's address
 )
 
 // advice is what to do about each kind.
@@ -43,6 +44,7 @@ var advice = map[Kind]string{
 	Renamed:      "write its new name in the profile",
 	Unsigned:     "see that the key can be reached: gatepass app status",
 	Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
+	NotListed:    "have an owner of the account add this machine's public address to its IP allow list",
 	CodeSpent:    "a code is good once, within an hour",
 	BadToken:     "try again in a minute: GitHub may not know a new token yet",
 }
@@ -64,6 +66,11 @@ type Error struct {
 	Unseen int
 
 	at time.Time // of the answer, by GitHub's clock; zero where it does not say
+
+	// Of a rate limit: isExhausted says that the hourly one is used up, which each
+	// installation and the App have of their own; isUntold that GitHub did not say
+	// how long to wait.
+	isExhausted, isUntold bool
 }
 
 func (e *Error) Error() string {
@@ -90,19 +97,24 @@ func (e *Error) Unwrap() error { return e.Err }
 // maxShown bounds GitHub's words in a message, in bytes.
 const maxShown = 300
 
-// classify reads an answer that is no success.
-func classify(doing string, r *http.Response, message string, now time.Time) *Error {
-	e := &Error{
-		Doing: doing, Status: r.StatusCode, Message: redact.Text(message, maxShown),
-		RequestID: r.Header.Get("X-GitHub-Request-Id"), RetryAfter: retryAfter(r.Header, now),
+// classify reads an answer that is no success. now is the time by GitHub's clock,
+// for an answer that does not say.
+func classify(doing string, r *http.Response, said refusal, now time.Time) *Error {
+	e := &Error{Doing: doing, Status: r.StatusCode, Message: redact.Text(said.Message, maxShown), RequestID: r.Header.Get("X-GitHub-Request-Id")}
+	if date, err := http.ParseTime(r.Header.Get("Date")); err == nil {
+		now = date
 	}
-	limited := e.RetryAfter > 0 || r.Header.Get("X-RateLimit-Remaining") == "0"
-	lower := strings.ToLower(message)
+	after, isTold := retryAfter(r.Header, now)
+	e.RetryAfter = after
+	lower := strings.ToLower(said.Message)
 	switch {
 	case r.StatusCode == http.StatusUnauthorized:
 		e.Kind = BadKey
-	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusForbidden && limited:
-		e.Kind = RateLimited
+	case isRateLimit(r, said):
+		e.Kind, e.isUntold = RateLimited, !isTold
+		e.isExhausted = r.Header.Get("Retry-After") == "" && r.Header.Get("X-RateLimit-Remaining") == "0"
+	case r.StatusCode == http.StatusForbidden && strings.Contains(lower, "ip allow list"):
+		e.Kind = NotListed
 	case r.StatusCode == http.StatusForbidden && strings.Contains(lower, "suspended"):
 		e.Kind = Suspended
 	case r.StatusCode == http.StatusNotFound && strings.Contains(lower, "integration"):
@@ -117,19 +129,44 @@ func classify(doing string, r *http.Response, message string, now time.Time) *Er
 	return e
 }
 
-// retryAfter reads how long GitHub wants to be left alone: Retry-After in
-// seconds, or the reset of an exhausted rate limit in Unix time
+// isRateLimit reports whether GitHub asks for fewer requests. A secondary rate limit
+// may come as a 403 with requests left and without Retry-After; then only its words
+// tell it from a refusal
+// (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit).
+func isRateLimit(r *http.Response, said refusal) bool {
+	switch r.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+	default:
+		return false
+	}
+	lower := strings.ToLower(said.Message)
+	return r.Header.Get("Retry-After") != "" || r.Header.Get("X-RateLimit-Remaining") == "0" ||
+		strings.Contains(lower, "rate limit") || strings.Contains(lower, "abuse detection") || strings.Contains(said.Docs, "rate-limit")
+}
+
+// maxRetry bounds what GitHub can ask to wait, so that a sum with it is a time.
+const maxRetry = 24 * time.Hour
+
+// retryAfter reads how long GitHub wants to be left alone: Retry-After in seconds or
+// as a date, or the reset of an exhausted rate limit in Unix time
 // (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 20); err == nil {
-		return time.Duration(seconds) * time.Second
+// now is the time by GitHub's clock.
+func retryAfter(h http.Header, now time.Time) (d time.Duration, isTold bool) {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetry), true
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), maxRetry), true
 	}
 	if h.Get("X-RateLimit-Remaining") != "0" {
-		return 0
+		return 0, false
 	}
 	reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	return max(time.Unix(reset, 0).Sub(now), 0)
+	return min(max(time.Unix(reset, 0).Sub(now), 0), maxRetry), true
 }

@@ -26,36 +26,24 @@ const (
 type passport struct {
 	mu      sync.Mutex // guards the rest; held while signing, so that one signs for all
 	text    string
-	expires time.Time // by our own clock
-	skew    time.Duration
+	expires time.Time     // by our own clock
+	ahead   time.Duration // what our clock was believed to be ahead of GitHub's
 }
 
-// show returns a JWT that GitHub should take.
-func (p *passport) show(ctx context.Context, issuer string, signer Signer, now time.Time) (string, error) {
+// show returns a JWT that GitHub should take. ahead is how far our clock, which says
+// now, is ahead of GitHub's.
+func (p *passport) show(ctx context.Context, issuer string, signer Signer, now time.Time, ahead time.Duration) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.text != "" && clock.Left(p.expires, now) > jwtReserve {
+	if p.text != "" && clock.Left(p.expires, now) > jwtReserve && (ahead-p.ahead).Abs() < jwtBackdate/2 {
 		return p.text, nil
 	}
-	text, err := signJWT(ctx, issuer, signer, now.Add(p.skew))
+	text, err := signJWT(ctx, issuer, signer, now.Add(-ahead))
 	if err != nil {
 		return "", fmt.Errorf("sign the App's JWT: %w", err)
 	}
-	p.text, p.expires = text, now.Add(jwtLife)
+	p.text, p.expires, p.ahead = text, now.Add(jwtLife), ahead
 	return text, nil
-}
-
-// learn takes GitHub's clock for the right one, and forgets the JWT that it
-// refused. It reports whether that makes a difference.
-func (p *passport) learn(now, theirs time.Time) bool {
-	skew := theirs.Sub(now).Round(time.Second)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if difference := skew - p.skew; difference.Abs() < jwtBackdate/2 {
-		return false
-	}
-	p.skew, p.text = skew, ""
-	return true
 }
 
 // signJWT makes the three parts of a JWT (RFC 7519) with RS256.

@@ -39,7 +39,7 @@ func isYounger(since time.Time, age time.Duration, now, theirs time.Time) bool {
 // mayLag reports whether a read was refused by a server that may not know its token
 // yet.
 func (a *App) mayLag(c call, e *Error) bool {
-	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended
+	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended && e.Kind != NotListed
 	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), e.at)
 }
 

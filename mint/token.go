@@ -93,11 +93,11 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		return Minted{Unseen: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
+	if left := granted.ExpiresAt.Sub(a.Time()); left < leastLife {
+		return a.decline(ctx, token, hasEnded(doing, granted.ExpiresAt, left))
+	}
 	if err := unwanted(doing, g, granted); err != nil {
-		if failed := a.takeBack(ctx, token); failed != nil {
-			return Minted{Unseen: 1}, oneline.Join(err, failed)
-		}
-		return Minted{}, err
+		return a.decline(ctx, token, err)
 	}
 	token.Permissions = granted.Permissions
 	for _, r := range granted.Repositories {
@@ -106,6 +106,23 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	}
 	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
 }
+
+// decline revokes a token that must not be used, and returns why.
+func (a *App) decline(ctx context.Context, token credential.Token, why error) (Minted, error) {
+	if failed := a.takeBack(ctx, token); failed != nil {
+		return Minted{Unseen: 1}, oneline.Join(why, failed)
+	}
+	return Minted{}, why
+}
+
+// hasEnded says that a new token is of no use.
+func hasEnded(doing string, end time.Time, left time.Duration) error {
+	return &Error{Kind: Skewed, Doing: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
+}
+
+// leastLife is less than any new token has left. One with less is useless, and would
+// be taken for one that ran out.
+const leastLife = time.Minute
 
 // unwanted says why a granted token must not be used.
 func unwanted(doing string, g Grant, granted tokenAnswer) error {

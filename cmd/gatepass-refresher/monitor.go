@@ -148,6 +148,7 @@ var reasons = map[mint.Kind]string{
 	mint.NotInstalled: "not_installed", mint.NotGranted: "not_granted", mint.RateLimited: "rate_limited",
 	mint.Unavailable: "unavailable", mint.Renamed: "renamed", mint.Replaced: "replaced", mint.Unsigned: "unsigned",
 	mint.BadToken: "bad_token",
+	mint.NotListed: "not_listed",
 }
 
 const (

@@ -48,6 +48,34 @@ func (s *Server) AddAccount(login, kind string) error {
 	return err
 }
 
+// RenameAccount gives an account another name. Its repositories redirect from their
+// former names. API requests that name the account itself do not: GitHub answers 404
+// for a former name.
+func (s *Server) RenameAccount(login, newLogin string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &s.state
+	a := st.accounts[fold(login)]
+	switch {
+	case a == nil:
+		return fmt.Errorf("rename %s: no such account", login)
+	case !validOwner(newLogin) || st.accounts[fold(newLogin)] != nil:
+		return fmt.Errorf("rename %s: %q is taken or not a name GitHub allows", login, newLogin)
+	}
+	delete(st.accounts, fold(login))
+	st.accounts[fold(newLogin)], a.login = a, newLogin
+	for _, repo := range st.repositories {
+		if fold(repo.Owner) != fold(login) {
+			continue
+		}
+		delete(st.names, fold(repo.FullName()))
+		st.oldNames[fold(repo.FullName())] = repo.ID
+		repo.Owner = newLogin
+		st.names[fold(repo.FullName())] = repo.ID
+	}
+	return nil
+}
+
 func (a *account) shownKind() string {
 	if a.kind == "" {
 		return User

@@ -11,7 +11,7 @@ import (
 )
 
 // A Fault is one way for a request to go wrong. Make it with Status,
-// RateLimited, SecondaryRateLimited, Reset, Slow or Truncate.
+// RateLimited, SecondaryRateLimited, NotOnIPAllowList, Reset, Slow or Truncate.
 type Fault struct {
 	refusal  *refusal
 	reset    bool
@@ -42,11 +42,25 @@ func RateLimited(retryAfter time.Duration) Fault {
 }
 
 // SecondaryRateLimited answers 403 with Retry-After, as GitHub does to a
-// caller that is too fast.
+// caller that is too fast. A negative retryAfter leaves the header out, as GitHub
+// may.
 func SecondaryRateLimited(retryAfter time.Duration) Fault {
 	f := Status(http.StatusForbidden)
 	f.refusal.message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+	f.refusal.docs = "https://docs.github.com/free-pro-team@latest/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"
+	if retryAfter < 0 {
+		return f
+	}
 	return f.retryAfter(retryAfter)
+}
+
+// NotOnIPAllowList answers as GitHub does where an organization's IP allow list
+// does not have the caller's address.
+func NotOnIPAllowList(organization string) Fault {
+	f := Status(http.StatusForbidden)
+	f.refusal.message = "Although you appear to have the correct authorization credentials, the `" + organization +
+		"` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
+	return f
 }
 
 // retryAfter is in whole seconds, rounded up.

@@ -2,6 +2,7 @@ package fakegithub
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type object = map[string]any
 type refusal struct {
 	status  int
 	message string
+	docs    string // documentation_url; "" is docsURL
 	header  http.Header
 }
 
@@ -37,7 +39,7 @@ func loudly(message string) *refusal {
 }
 
 func (no *refusal) answer() answer {
-	body := object{"message": no.message, "documentation_url": docsURL, "status": strconv.Itoa(no.status)}
+	body := object{"message": no.message, "documentation_url": cmp.Or(no.docs, docsURL), "status": strconv.Itoa(no.status)}
 	return answer{status: no.status, body: body, header: no.header}
 }
 

@@ -1,0 +1,166 @@
+package mint
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+func (g *github) mints() int {
+	return g.Count(func(r fakegithub.Request) bool { return r.Method == http.MethodPost })
+}
+
+// GitHub may refuse a caller that is too fast with a 403 that has no Retry-After and
+// requests left. It is no refusal of what was asked, and whoever asks on is blocked
+// for longer (scala-steward-org/scala-steward#2355): one answer holds back the whole
+// App, for a minute and each time twice as long.
+func TestASecondaryLimitHoldsBackTheApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGitHub(t)
+		cancel := g.Fail(func(*http.Request) bool { return true }, fakegithub.SecondaryRateLimited(-1), -1)
+		for n, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+			for range 30 {
+				_, err := g.app.Mint(t.Context(), g.grant())
+				if e, ok := errors.AsType[*Error](err); !ok || e.Kind != RateLimited || e.RetryAfter != want {
+					t.Fatalf("Mint = %v, want a rate limit of %v", err, want)
+				}
+			}
+			if _, err := g.app.Self(t.Context()); err == nil {
+				t.Error("Self is asked during the pause")
+			}
+			if g.mints() != n+1 {
+				t.Errorf("GitHub was asked %d times, want %d", g.mints(), n+1)
+			}
+			time.Sleep(want)
+		}
+		cancel()
+		if _, err := g.app.Mint(t.Context(), g.grant()); err != nil {
+			t.Fatalf("Mint after the pause = %v", err)
+		}
+		g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.SecondaryRateLimited(-1), 1)
+		_, err := g.app.Mint(t.Context(), g.grant())
+		if e, ok := errors.AsType[*Error](err); !ok || e.RetryAfter != time.Minute {
+			t.Errorf("Mint = %v, want a minute again after a success", err)
+		}
+	})
+}
+
+// What tells a rate limit from a refusal.
+func TestRateLimitsByTheirWords(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		status        int
+		message, docs string
+		header        http.Header
+		want          Kind
+	}{
+		{"a secondary limit", 403, "You have exceeded a secondary rate limit.", "", nil, RateLimited},
+		{"its former words", 403, "You have triggered an abuse detection mechanism.", "", nil, RateLimited},
+		{"its page", 403, "Please wait.", "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits", nil, RateLimited},
+		{"429", 429, "", "", nil, RateLimited},
+		{"requests used up", 403, "x", "", http.Header{"X-Ratelimit-Remaining": {"0"}}, RateLimited},
+		{"a date to wait for", 403, "x", "", http.Header{"Retry-After": {"Wed, 01 Apr 2026 12:00:00 GMT"}}, RateLimited},
+		{"a refusal", 403, "Resource not accessible by integration", "https://docs.github.com/rest/apps/apps", nil, Refused},
+		{"a repository called so", 404, "no repository rate limit", "", nil, NotInstalled},
+	} {
+		r := &http.Response{StatusCode: c.status, Header: c.header}
+		if e := classify("x", r, refusal{c.message, c.docs}, time.Now()); e.Kind != c.want {
+			t.Errorf("%s is of kind %d, want %d", c.name, e.Kind, c.want)
+		}
+	}
+}
+
+// A moment that GitHub names is read by the clock of the same answer.
+func TestRetryAfterByGitHubsClock(t *testing.T) {
+	theirs := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	for name, header := range map[string]http.Header{
+		"seconds":            {"Retry-After": {"90"}},
+		"a date":             {"Retry-After": {theirs.Add(90 * time.Second).Format(http.TimeFormat)}},
+		"the hour's new one": {"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"1775044890"}},
+	} {
+		header.Set("Date", theirs.Format(http.TimeFormat))
+		r := &http.Response{StatusCode: 403, Header: header}
+		if e := classify("x", r, refusal{}, theirs.Add(2*time.Hour)); e.RetryAfter != 90*time.Second || e.isUntold {
+			t.Errorf("%s: RetryAfter = %v, want 90s", name, e.RetryAfter)
+		}
+	}
+}
+
+// The hourly limit of one installation says nothing about the others, nor does that of
+// the App's JWT about revoking: a kill switch works meanwhile.
+func TestAnHourlyLimitHoldsBackItsOwn(t *testing.T) {
+	g := newGitHub(t)
+	m, err := g.app.Mint(t.Context(), g.grant())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exhausted := rewriting(func(r *http.Response) {
+		if r.Request.Method == http.MethodPost {
+			r.StatusCode = http.StatusForbidden
+			r.Header.Set("X-RateLimit-Remaining", "0")
+		}
+	}, g.app.Client.Transport)
+	g.app.Client = &http.Client{Transport: exhausted}
+	for range 3 {
+		_, err = g.app.Mint(t.Context(), g.grant())
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != RateLimited || e.RetryAfter < 50*time.Minute {
+			t.Fatalf("Mint = %v, want that the hour's requests are used up", err)
+		}
+	}
+	if g.mints() != 2 {
+		t.Errorf("GitHub was asked %d times, want 2", g.mints())
+	}
+	if err := g.app.Revoke(t.Context(), m.Token); err != nil {
+		t.Errorf("Revoke = %v, want it done", err)
+	}
+}
+
+// Calls wait together for a short pause, and one whose time is up before its end is
+// told so at once instead of standing in a queue.
+func TestWaitingAtTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGitHub(t)
+		g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.SecondaryRateLimited(10*time.Second), 1)
+		begun := time.Now()
+		var running sync.WaitGroup
+		running.Go(func() {
+			if _, err := g.app.Mint(t.Context(), g.grant()); err != nil || time.Since(begun) < 10*time.Second {
+				t.Errorf("Mint = %v after %v, want a token after the pause", err, time.Since(begun))
+			}
+		})
+		synctest.Wait()
+		for range 5 {
+			running.Go(func() {
+				if _, err := g.app.Mint(t.Context(), g.grant()); err != nil || time.Since(begun) < 10*time.Second {
+					t.Errorf("Mint = %v after %v, want a token after the pause", err, time.Since(begun))
+				}
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := g.app.Mint(ctx, g.grant())
+		if e, ok := errors.AsType[*Error](err); !ok || e.RetryAfter != 10*time.Second || time.Since(begun) > time.Second {
+			t.Errorf("Mint = %v after %v, want the rate limit at once", err, time.Since(begun))
+		}
+		if g.mints() != 1 {
+			t.Errorf("GitHub was asked %d times during the pause, want once", g.mints())
+		}
+		running.Wait()
+	})
+}
+
+// An IP allow list is named: nothing is wrong with the App or its key.
+func TestAnIPAllowListIsNamed(t *testing.T) {
+	g := newGitHub(t)
+	g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.NotOnIPAllowList("acme"), 1)
+	_, err := g.app.Mint(t.Context(), g.grant())
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != NotListed {
+		t.Errorf("Mint = %v, want the IP allow list", err)
+	}
+}
