@@ -168,7 +168,6 @@ func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, bel
 		said.Message = http.StatusText(r.StatusCode)
 	}
 	e := classify(c.doing, r, said, a.Time())
-	e.at, _ = http.ParseTime(r.Header.Get("Date")) // zero where it is no date
 	ahead, _ := a.clock.reading()
 	isJWT := c.token == "" && !c.open
 	switch {

@@ -65,8 +65,6 @@ type Error struct {
 	// has its text.
 	Unseen int
 
-	at time.Time // of the answer, by GitHub's clock; zero where it does not say
-
 	// Of a rate limit: isExhausted says that the hourly one is used up, which each
 	// installation and the App have of their own; isUntold that GitHub did not say
 	// how long to wait.

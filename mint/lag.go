@@ -29,18 +29,17 @@ const (
 func born(t credential.Token) time.Time { return t.Expiry.Add(-credential.Lifetime) }
 
 // isYounger reports whether less than age has passed since then, by our clock or by
-// GitHub's, which is zero where it is not known. Either clock may be wrong, and either
-// may be the one that the token's end is of.
+// GitHub's. A store's own date may be by either.
 func isYounger(since time.Time, age time.Duration, now, theirs time.Time) bool {
 	isYoung := func(passed time.Duration) bool { return passed > -wrongClock && passed < age }
-	return isYoung(clock.Since(since, now)) || !theirs.IsZero() && isYoung(theirs.Sub(since))
+	return isYoung(clock.Since(since, now)) || isYoung(theirs.Sub(since))
 }
 
 // mayLag reports whether a read was refused by a server that may not know its token
 // yet.
 func (a *App) mayLag(c call, e *Error) bool {
 	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended && e.Kind != NotListed
-	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), e.at)
+	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), a.Time())
 }
 
 // ended are the tokens that GitHub said it revoked, for as long as its 401 is no proof
@@ -85,7 +84,7 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 		if !ok || e.Status != http.StatusUnauthorized {
 			return err
 		}
-		if a.ended.has(t) || !isYounger(born(t), proofAge, a.now(), e.at) {
+		if a.ended.has(t) || !isYounger(born(t), proofAge, a.now(), a.Time()) {
 			return nil
 		}
 		if try == revokeTries || !sleep(ctx, lagWait) {
@@ -100,9 +99,10 @@ const (
 	takeBackWait = proofAge + 2*revokeWait
 )
 
-// takeBack revokes a token that only this call knows, also for a caller that has
-// given up. A token that is too new is tried until it is old enough.
-func (a *App) takeBack(ctx context.Context, t credential.Token) error {
+// TakeBack is Revoke for a token that the caller keeps nowhere, also for a caller that
+// has given up. Where GitHub may not know the token yet, it tries until its answer is
+// proof, for more than a minute at most.
+func (a *App) TakeBack(ctx context.Context, t credential.Token) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWait)
 	defer cancel()
 	for {

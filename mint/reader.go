@@ -29,7 +29,7 @@ func (a *App) withReader(ctx context.Context, installation int64, use func(reade
 		return err
 	}
 	err = use(reader{a, m.Token})
-	if revokeErr := a.takeBack(ctx, m.Token); err == nil {
+	if revokeErr := a.TakeBack(ctx, m.Token); err == nil {
 		err = revokeErr
 	}
 	return err

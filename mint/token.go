@@ -109,7 +109,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 
 // decline revokes a token that must not be used, and returns why.
 func (a *App) decline(ctx context.Context, token credential.Token, why error) (Minted, error) {
-	if failed := a.takeBack(ctx, token); failed != nil {
+	if failed := a.TakeBack(ctx, token); failed != nil {
 		return Minted{Unseen: 1}, oneline.Join(why, failed)
 	}
 	return Minted{}, why

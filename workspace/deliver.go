@@ -217,6 +217,9 @@ func (i *Issuer) undo(ctx context.Context, r *Record, t *Token, token credential
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
 	if i.App.Revoke(ctx, token) != nil {
+		if name, err := supersededName(r.ID, token); err == nil {
+			_ = i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace) // the next run revokes it; where it is not there, it is lost
+		}
 		return why
 	}
 	i.happened(r, Event{Type: Ended, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Why: "it could not be delivered"})

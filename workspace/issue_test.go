@@ -208,6 +208,59 @@ func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
 	}
 }
 
+// A token that cannot be delivered, and that GitHub does not know everywhere yet, is
+// kept until it can be revoked.
+func TestAnUndeliverableTokenThatIsTooNewIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCity(t)
+		i := c.run(&mortal{})
+		full := *i
+		full.Store = fullStore{i.Store}
+		c.lag(20 * time.Second)
+		if _, err := full.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
+			t.Fatalf("Create = %v, want the store's error", err)
+		}
+		c.checkLive(1, 0)
+		time.Sleep(20 * time.Second)
+		c.lag(0)
+		if lost, err := i.Destroy(t.Context(), "sb-1"); err != nil || len(lost) != 0 {
+			t.Errorf("Destroy = %v, %v, want nothing lost", lost, err)
+		}
+		c.checkLive(0, 0)
+	})
+}
+
+// A workspace that is destroyed, or whose token is replaced, in the first seconds of
+// the token: GitHub's 401 does not say that the token is gone
+// (octokit/auth-app.js#65).
+func TestANewTokenIsNotTakenForRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCity(t)
+		i := c.run(&mortal{})
+		c.lag(20 * time.Second)
+		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if lost, err := i.Destroy(t.Context(), "sb-1"); err == nil || !strings.Contains(err.Error(), "in a minute") {
+			t.Errorf("Destroy = %v, %v, want an error that says to try again", lost, err)
+		}
+		c.checkLive(1, 0)
+		time.Sleep(20 * time.Second)
+		if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Revoked != 1 {
+			t.Errorf("a pass = %+v, %v, want the destruction finished", sum, err)
+		}
+		c.checkLive(0, 0)
+		c.checkNames()
+	})
+}
+
+func (c *city) lag(d time.Duration) {
+	c.t.Helper()
+	if err := c.SetLag(d, http.StatusUnauthorized); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // fullStore takes no tokens.
 type fullStore struct{ store.Store }
 

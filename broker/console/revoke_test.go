@@ -3,9 +3,11 @@ package console
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -191,6 +193,46 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 	}
 	if n := vendedEntries(t, two); n != 0 {
 		t.Errorf("%d entries are left, want none", n)
+	}
+}
+
+// GitHub's 401 does not say that a token of the last minute is gone
+// (octokit/auth-app.js#65, #589): what operators and GitHub's events take back stays
+// pending until it is revoked.
+func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
+	for _, call := range []string{"/v1/workspaces/sb-1/revoke", "/v1/kill", WebhookPath} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if err := b.SetLag(20*time.Second, http.StatusUnauthorized); err != nil {
+				t.Fatal(err)
+			}
+			b.MustToken("sb-1", "acme/widgets", "read")
+			switch call {
+			case "/v1/kill":
+				if got := operate[api.Revocation](b, "POST", call, `{"app":true}`, 202); got.Pending != 1 || len(got.Revoked) != 0 {
+					t.Errorf("%s = %+v, want it pending", call, got)
+				}
+			case WebhookPath:
+				wantCode(t, call, b.tell("1", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`), 503)
+			default:
+				if got := operate[api.Revocation](b, "POST", call, "", 202); got.Pending != 1 || len(got.Revoked) != 0 {
+					t.Errorf("%s = %+v, want it pending", call, got)
+				}
+			}
+			if len(b.alive()) != 1 || vendedEntries(t, b) != 1 {
+				t.Errorf("%s: %d tokens are alive and %d kept, want the one that is pending", call, len(b.alive()), vendedEntries(t, b))
+			}
+			time.Sleep(20 * time.Second)
+			var err error
+			if call == WebhookPath { // GitHub is asked to deliver it again
+				wantCode(t, call, b.tell("1", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`), 204)
+			} else {
+				_, err = b.console.Reconcile(t.Context())
+			}
+			if err != nil || len(b.alive()) != 0 || vendedEntries(t, b) != 0 {
+				t.Errorf("%s, later: %v, %d tokens are alive and %d kept, want none", call, err, len(b.alive()), vendedEntries(t, b))
+			}
+		})
 	}
 }
 

@@ -43,6 +43,7 @@ type daemon struct {
 
 	bars    *broker.Bars
 	keeper  *broker.Keeper
+	back    *broker.TakeBack
 	cache   *broker.Cache
 	budget  *broker.Budget
 	server  *broker.Server
@@ -114,10 +115,11 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	tracer := otlp.NewTracer(d.spans)
 	d.bars = &broker.Bars{Store: d.store}
 	d.keeper = &broker.Keeper{Store: d.store}
+	d.back = &broker.TakeBack{Revoke: d.app.revoke, Revoked: d.tookBack}
 	d.budget = &broker.Budget{Rate: d.app.rate}
 	limiter := &broker.Limiter{Limits: d.limits}
 	recorder := &console.Recorder{Next: d.journal}
-	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.app.revoke, broker.Minted(d.app))))
+	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.back.Take, broker.Minted(d.app))))
 	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow}
 	d.server = &broker.Server{
 		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe,

@@ -6,8 +6,10 @@ import (
 	"iter"
 	"time"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -57,6 +59,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
 		done, err := d.console.Reconcile(ctx)
+		err = oneline.Join(err, d.back.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		d.metrics.Deleted.Add(float64(done.Deleted))
 		if done.Revoked > 0 {
@@ -67,6 +70,14 @@ func (d *daemon) reconcile(ctx context.Context) {
 			d.log.Error("what is barred could not all be revoked, or what has run out not be deleted", "error", err.Error())
 		}
 	})
+}
+
+// tookBack writes down that a token that no workspace was given is revoked.
+func (d *daemon) tookBack(t credential.Token) {
+	e := broker.Entry{Time: time.Now().UTC(), Kind: broker.KindRevoked, Subject: "reconcile", Hash: t.Hash(), Decision: broker.Granted, Policy: d.config.policy().Hash}
+	if err := d.journal.Write(context.Background(), e, false); err != nil {
+		d.log.Error("a token is revoked, and that cannot be written down", "token", t, "error", err.Error())
+	}
 }
 
 // InstallationOf implements [console.GitHub].
