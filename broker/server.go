@@ -119,18 +119,25 @@ func (s *Server) serve(endpoint string, handle func(*call) error) http.HandlerFu
 	}
 }
 
-// refuse answers with a refusal. What lies below goes to the log, and only what
-// is ours to mend is an error there.
-func (s *Server) refuse(c *call, r *Refusal) {
-	level := slog.LevelInfo
-	if r.Status >= http.StatusInternalServerError {
-		level = slog.LevelError
+// level is that of a refusal in the broker's own log: only what is ours to mend is
+// an error. Callers who ask too often do not fill it; metrics count them.
+func (r *Refusal) level() slog.Level {
+	switch {
+	case r.Status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case r.Status == http.StatusTooManyRequests:
+		return slog.LevelDebug
 	}
+	return slog.LevelInfo
+}
+
+// refuse answers with a refusal. What lies below goes to the log.
+func (s *Server) refuse(c *call, r *Refusal) {
 	attrs := []slog.Attr{slog.String("request_id", c.id), slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail)}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
 	}
-	s.Log.LogAttrs(c.r.Context(), level, "refused", attrs...)
+	s.Log.LogAttrs(c.r.Context(), r.level(), "refused", attrs...)
 	if r.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int((r.RetryAfter+time.Second-1)/time.Second)))
 	}

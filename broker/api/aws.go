@@ -209,7 +209,7 @@ func (p *AWSProof) set(key string, dec *json.Decoder) (err error) {
 	}
 	field := fields[key]
 	if field == nil {
-		return fmt.Errorf("unknown key %q", key)
+		return unknownKey(key)
 	}
 	*field, err = decodeString(key, dec)
 	return err

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 )
@@ -35,7 +34,7 @@ func DecodeExchange(data []byte) (ExchangeRequest, error) {
 	var r ExchangeRequest
 	err := decodeObject(data, errNotExchange, func(key string, dec *json.Decoder) error {
 		if key != "join_token" {
-			return fmt.Errorf("unknown key %q", key)
+			return unknownKey(key)
 		}
 		text, err := decodeString(key, dec)
 		if err == nil && text == "" {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // ReadRequest reads the call that r makes. The error is a [Problem] with the
@@ -111,7 +113,7 @@ func write(w http.ResponseWriter, status int, mediaType string, body []byte) err
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, err := w.Write(append(body, '\n'))
+	_, err := oneline.JSONWriter(w).Write(append(body, '\n')) // people look at it on terminals, too
 	return err
 }
 

@@ -156,11 +156,10 @@ func (u *RefusedUpdate) set(key string, dec *json.Decoder) (err error) {
 	return err
 }
 
-// unknownKey shows the beginning of a key, which may be as long as the request.
-func unknownKey(key string) error {
-	const shown = 40
-	return fmt.Errorf("unknown key %.*q", shown, key)
-}
+// shownKey is how much of a key is shown, which may be as long as the request.
+const shownKey = 40
+
+func unknownKey(key string) error { return fmt.Errorf("unknown key %.*q", shownKey, key) }
 
 // ReadRefusedPush reads the call that r makes. The error is a [Problem] with the
 // status to answer.

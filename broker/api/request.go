@@ -63,7 +63,7 @@ func decodeKeys(dec *json.Decoder, isNone error, set func(key string, dec *json.
 			return isNone
 		}
 		if seen[key] {
-			return fmt.Errorf("key %q is given twice", key)
+			return fmt.Errorf("key %.*q is given twice", shownKey, key)
 		}
 		seen[key] = true
 		if err := set(key, dec); err != nil {
@@ -92,7 +92,7 @@ func (r *TokenRequest) set(key string, dec *json.Decoder) (err error) {
 	case "min_ttl":
 		r.MinTTL, err = decodeSeconds(key, dec)
 	default:
-		return fmt.Errorf("unknown key %q", key)
+		return unknownKey(key)
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func decodeString(key string, dec *json.Decoder) (string, error) {
 	}
 	value, ok := v.(string)
 	if !ok {
-		return "", fmt.Errorf("the value of %q is no string", key)
+		return "", fmt.Errorf("the value of %.*q is no string", shownKey, key)
 	}
 	return value, nil
 }
@@ -151,7 +151,7 @@ func decodeLevels(key string, dec *json.Decoder) (map[string]string, error) {
 			return nil, err
 		}
 		if _, twice := levels[name]; twice {
-			return nil, fmt.Errorf("permission %q is given twice", name)
+			return nil, fmt.Errorf("permission %.*q is given twice", shownKey, name)
 		}
 		levels[name] = level
 	}

@@ -188,7 +188,7 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 		err = l.rotateAt(l.MaxSize)
 	}
 	if err == nil {
-		err = l.put(content{Entry: e})
+		err = l.put(entryOf(e))
 	}
 	if err != nil {
 		l.fail(err)
@@ -198,6 +198,13 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 	l.tell()
 	l.syncLater()
 	return l.seq, nil
+}
+
+// entryOf is what is written of an entry: nothing that a caller puts into one is too
+// long for a line, or trouble of the log.
+func entryOf(e broker.Entry) content {
+	bounded, shortened := Bound(e)
+	return content{Entry: bounded, Note: Note{Shortened: shortened}}
 }
 
 // fail remembers what is wrong. The caller holds mu.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 )
 
 func open(t *testing.T, path string) *Log {
@@ -91,21 +89,6 @@ func TestLinesAreJSON(t *testing.T) {
 		if err := json.Unmarshal(text, &got); err != nil || got["seq"] == nil || got["prev"] == nil || got["hash"] == nil || got["kind"] == nil {
 			t.Errorf("line %s: %v", text, err)
 		}
-	}
-}
-
-// The longest push that a workspace can report is a line, however JSON spells it.
-func TestTheLongestPushIsALine(t *testing.T) {
-	l := open(t, filepath.Join(t.TempDir(), "audit.jsonl"))
-	e := broker.Entry{
-		Kind: broker.KindPush, Ref: strings.Repeat("<", api.MaxPushRef), Detail: strings.Repeat("&", api.MaxPushReason),
-		Host: strings.Repeat("h", 300), Repository: strings.Repeat("r", 200), Claims: map[string]string{},
-	}
-	for i := range 20 {
-		e.Claims[strconv.Itoa(i)] = strings.Repeat("<", 200)
-	}
-	if err := l.Write(t.Context(), e, false); err != nil {
-		t.Errorf("Write = %v, want it written", err)
 	}
 }
 

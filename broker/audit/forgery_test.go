@@ -83,24 +83,12 @@ func TestALineSaysEverythingOnce(t *testing.T) {
 	}
 }
 
-// What is too long for a line is refused, and the log goes on.
-func TestAnEntryThatIsTooLongIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	l := open(t, path)
-	long := broker.Entry{Kind: broker.KindIntent, Detail: strings.Repeat("x", maxLine)}
-	if err := l.Write(t.Context(), long, true); err == nil {
-		t.Error("Write = nil for what no line holds, want an error")
-	}
-	write(t, l, 1)
-	holds(t, l, path)
-}
-
 // Of a large log the end alone is verified, and it goes on from there.
 func TestALargeLogIsGoneOnWith(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := open(t, path)
-	for range tailSize/maxLine*2 + 2 {
-		if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindIntent, Detail: strings.Repeat("x", maxLine*3/4)}, false); err != nil {
+	for range 2 * tailSize / maxRef {
+		if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindIntent, Ref: strings.Repeat("x", maxRef)}, false); err != nil {
 			t.Fatal(err)
 		}
 	}

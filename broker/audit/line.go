@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // A line is, letter for letter:
@@ -24,8 +25,7 @@ const (
 	lineEnd  = `"}`
 	hashSize = 2 * sha256.Size
 
-	// maxLine bounds a line, in bytes. An entry is far shorter: the broker cuts
-	// what comes from outside.
+	// maxLine bounds a line, in bytes. An entry is far shorter: see Bound.
 	maxLine = 64 << 10
 )
 
@@ -54,6 +54,8 @@ type Note struct {
 	Uncertain uint64 `json:"uncertain,omitempty"` // the first line that may not have reached the disk
 	Trouble   string `json:"trouble,omitempty"`   // what was wrong
 	Version   string `json:"version,omitempty"`   // of a head: the program that began it
+	// Shortened names the fields that did not fit; see Bound.
+	Shortened []string `json:"shortened,omitempty"`
 }
 
 // noHash stands where a chain begins.
@@ -65,9 +67,20 @@ type content struct {
 	Note
 }
 
+// body is content as JSON that may be shown on a terminal.
+func (c content) body() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // each would be six bytes
+	if err := enc.Encode(c); err != nil {
+		return nil, err
+	}
+	return oneline.JSON(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), nil
+}
+
 // encode gives content its place in the chain. The text ends with a line break.
 func encode(seq uint64, prev string, c content) (text []byte, hash string, err error) {
-	body, err := json.Marshal(c)
+	body, err := c.body()
 	if err != nil {
 		return nil, "", err
 	}

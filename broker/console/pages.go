@@ -137,6 +137,9 @@ func (c *Console) tryLogin(r request) error {
 		refused := refusal(err)
 		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
 		c.logins.failed(address)
+		if tooMany := c.Server.TooManyOf(r.Request); tooMany != nil {
+			return tooMany
+		}
 	}
 	if writeErr := c.Server.Journal.Write(r.Context(), e, false); writeErr != nil {
 		return unwritten(errors.Join(err, writeErr))

@@ -243,12 +243,28 @@ func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, er
 
 func TestTheRecorderIsBounded(t *testing.T) {
 	r := &Recorder{Next: new(brokertest.Paper)}
+	refuse := func(workspace string, i int) {
+		_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}, false)
+	}
 	for i := range 3 * maxRefused {
-		_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: "w", Time: time.Unix(int64(i), 0)}, false)
+		refuse(fmt.Sprint("w", i), i)
 	}
 	last := r.Refused()
 	if len(last) != maxRefused || !last[0].Time.Equal(time.Unix(3*maxRefused-1, 0)) || !slices.IsSortedFunc(last, func(a, b broker.Entry) int { return b.Time.Compare(a.Time) }) {
 		t.Errorf("Refused has %d, first of %s, want the last %d, the latest first", len(last), last[0].Time, maxRefused)
+	}
+	// Strangers and one workspace hide little of the others.
+	for i := range 10 * maxRefused {
+		refuse("", i)
+		refuse("loud", i)
+	}
+	_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Operation: strings.Repeat("<", 30_000)}, false)
+	last = r.Refused()
+	if n := len(last[0].Operation); n > 1024 {
+		t.Errorf("Refused has a text of %d bytes", n)
+	}
+	if n := countIf(last, func(e broker.Entry) bool { return e.Workspace != "" && e.Workspace != "loud" }); n != maxRefused-maxUnknown-maxOfOne {
+		t.Errorf("Refused has %d of the others, want %d", n, maxRefused-maxUnknown-maxOfOne)
 	}
 	paper := new(brokertest.Paper)
 	paper.Fail(errors.New("no space"))

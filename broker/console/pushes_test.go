@@ -46,11 +46,13 @@ func TestRefusedPushesAreHarmless(t *testing.T) {
 	b := newBench(t)
 	b.report("ci", "github.com", "acme/widgets", `refs/heads/"><script>alert(1)</script>$(id)`, `<img src=x onerror=alert(1)>`)
 	b.report("ci", "github.com", "acme/widgets", "refs/heads/\u202emain\u200b", "a\u2028b")
+	const secret = "ghs_0123456789abcdefghijABCDEFGHIJ012345" // an agent of another version may not redact
+	b.report("ci", "github.com", "acme/widgets", "refs/heads/"+secret, "the remote is https://x:"+secret+"@github.com")
 	tab := b.tab()
 	tab.signIn(brokertest.OperatorToken)
 	got := tab.send("GET", "/", nil)
 	wantText(t, "the page", got, 200, `refs/heads/"><script>alert(1)</script>$(id)`, `refs/heads/\u202emain\u200b`, `a\u2028b`)
-	if body := got.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, "<img") || strings.ContainsAny(body, "\u202e\u200b\u2028") {
+	if body := got.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, "<img") || strings.ContainsAny(body, "\u202e\u200b\u2028") || strings.Contains(body, secret) {
 		t.Errorf("the page has what a ref says:\n%s", body)
 	}
 }
@@ -71,8 +73,8 @@ func TestRefusedPushesAreBounded(t *testing.T) {
 		push("loud", i)
 	}
 	last := r.Pushes()
-	if len(last) != maxPushed+1 || last[maxPushed].Workspace != "quiet" || !last[0].Time.Equal(time.Unix(10*maxPushes-1, 0)) {
-		t.Errorf("Pushes has %d, want the last %d of the loud one and that of the quiet one", len(last), maxPushed)
+	if len(last) != maxOfOne+1 || last[maxOfOne].Workspace != "quiet" || !last[0].Time.Equal(time.Unix(10*maxPushes-1, 0)) {
+		t.Errorf("Pushes has %d, want the last %d of the loud one and that of the quiet one", len(last), maxOfOne)
 	}
 	if refused := r.Refused(); len(refused) != 1 || refused[0].Workspace != "quiet" {
 		t.Errorf("Refused = %+v, want the one request", refused)

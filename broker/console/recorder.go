@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/audit"
 )
 
 const (
 	maxRefused = 200
-	maxPushes  = 200   // refs of refused pushes,
-	maxPushed  = 20    // and of one workspace
+	maxPushes  = 200   // refs of refused pushes
+	maxOfOne   = 20    // of each, from one workspace
+	maxUnknown = 100   // refusals of all that are no workspace
 	maxSeen    = 20000 // workspaces in one generation of what was last seen
 )
 
@@ -35,7 +37,8 @@ type sighting struct {
 	rule string
 }
 
-// Write implements [broker.Journal].
+// Write implements [broker.Journal]. An entry is remembered as the audit log bounds
+// it.
 func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) error {
 	if err := r.Next.Write(ctx, e, durable); err != nil {
 		return err
@@ -49,20 +52,26 @@ func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) erro
 	return nil
 }
 
-// notePush remembers what a workspace says. It is kept apart from refusals, and
-// little of each workspace, so that one that says much hides nothing of others.
+// notePush remembers what a workspace says. It is kept apart from refusals.
 func (r *Recorder) notePush(e broker.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.pushes = remember(r.pushes, e, maxPushes, maxOfOne)
+}
+
+// remember appends an entry, as the audit log bounds it, to a list of at most max, and at most ofOne from its
+// workspace, so that who causes many hides little of others. The oldest go.
+func remember(list []broker.Entry, e broker.Entry, max, ofOne int) []broker.Entry {
+	e, _ = audit.Bound(e)
 	ofSame := func(o broker.Entry) bool { return o.Workspace == e.Workspace }
-	if countIf(r.pushes, ofSame) >= maxPushed {
-		i := slices.IndexFunc(r.pushes, ofSame)
-		r.pushes = slices.Delete(r.pushes, i, i+1)
+	if countIf(list, ofSame) >= ofOne {
+		i := slices.IndexFunc(list, ofSame)
+		list = slices.Delete(list, i, i+1)
 	}
-	if len(r.pushes) >= maxPushes {
-		r.pushes = slices.Delete(r.pushes, 0, 1)
+	if len(list) >= max {
+		list = slices.Delete(list, 0, 1)
 	}
-	r.pushes = append(r.pushes, e)
+	return append(list, e)
 }
 
 func countIf(list []broker.Entry, is func(broker.Entry) bool) (n int) {
@@ -78,10 +87,11 @@ func (r *Recorder) note(e broker.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.Decision == broker.Refused {
-		if len(r.refused) >= maxRefused {
-			r.refused = slices.Delete(r.refused, 0, len(r.refused)-maxRefused+1)
+		ofOne := maxOfOne
+		if e.Workspace == "" { // a stranger
+			ofOne = maxUnknown
 		}
-		r.refused = append(r.refused, e)
+		r.refused = remember(r.refused, e, maxRefused, ofOne)
 	}
 	if e.Workspace == "" {
 		return
