@@ -49,8 +49,11 @@ type Log struct {
 	synced   uint64  // all lines up to this are on the disk
 	flight   *flight // the sync that is under way; nil for none
 	later    *time.Timer
-	trouble  error  // why the last attempt failed; nil when all is well
-	refused  uint64 // entries since all was well
+	lost     int64     // bytes of whole lines that somebody took out of the file, until a line says so
+	gone     [2]uint64 // first and last of the lines that went with them before they were on the disk
+	astray   error     // why the log is in a file that was renamed; nil where it is in its place
+	trouble  error     // why the last attempt failed; nil when all is well
+	refused  uint64    // entries since all was well
 	isClosed bool
 }
 
@@ -142,7 +145,10 @@ func (l *Log) put(c content) error {
 		return err
 	}
 	if n, err := l.file.Write(text); err != nil || n < len(text) {
-		return errors.Join(orShort(err), l.file.Truncate(l.size))
+		return errors.Join(orShort(err), l.cutBack())
+	}
+	if err := l.landed(int64(len(text))); err != nil {
+		return err
 	}
 	l.last = line{text[:len(text)-1], Record{Seq: l.seq + 1, Prev: l.hash, Entry: c.Entry, Note: c.Note, Hash: hash}}
 	l.size += int64(len(text))
@@ -183,12 +189,9 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 	if l.isClosed {
 		return 0, os.ErrClosed
 	}
-	err := l.recover()
-	if err == nil {
-		err = l.rotateAt(l.MaxSize)
-	}
-	if err == nil {
-		err = l.put(entryOf(e))
+	err := l.add(entryOf(e))
+	if errors.Is(err, errEmptied) { // between the look at the file and the write
+		err = l.add(entryOf(e))
 	}
 	if err != nil {
 		l.fail(err)
@@ -198,6 +201,18 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 	l.tell()
 	l.syncLater()
 	return l.seq, nil
+}
+
+// add puts a line where the next one belongs. The caller holds mu.
+func (l *Log) add(c content) error {
+	err := l.recover()
+	if err == nil {
+		err = l.rotateAt(l.MaxSize)
+	}
+	if err == nil {
+		err = l.put(c)
+	}
+	return err
 }
 
 // entryOf is what is written of an entry: nothing that a caller puts into one is too
@@ -214,13 +229,16 @@ func (l *Log) fail(err error) {
 	}
 }
 
-// recover sees whether a log that failed can be written again, and says in it
-// what is missing. The caller holds mu.
+// recover has the file ready for the next line: in its place, and with the lines
+// that it should have. Where the log failed it says in it what is missing. The
+// caller holds mu.
 func (l *Log) recover() error {
-	if l.trouble == nil {
-		return nil
+	if l.trouble != nil {
+		if err := l.cutBack(); err != nil { // the attempt that failed may have failed at this, too
+			return err
+		}
 	}
-	if err := l.file.Truncate(l.size); err != nil { // the attempt that failed may have failed at this, too
+	if err := l.stay(); err != nil || l.trouble == nil {
 		return err
 	}
 	n := Note{Refused: l.refused, Trouble: l.trouble.Error()}
@@ -234,7 +252,7 @@ func (l *Log) recover() error {
 	}
 	if err := l.file.Sync(); err != nil {
 		l.size, l.seq, l.hash = size, seq, hash
-		return errors.Join(err, l.file.Truncate(size))
+		return errors.Join(err, l.cutBack())
 	}
 	l.tell()
 	l.synced, l.trouble, l.refused = l.seq, nil, 0
@@ -248,8 +266,8 @@ func (l *Log) Head() (seq uint64, hash string) {
 	return l.seq, l.hash
 }
 
-// Ready returns why the log cannot be written. Where the last attempt failed it
-// tries again.
+// Ready returns why the log cannot be written, or not in its place. Where the last
+// attempt failed it tries again.
 func (l *Log) Ready() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,7 +278,7 @@ func (l *Log) Ready() error {
 		l.fail(err)
 		return bare(err)
 	}
-	return nil
+	return bare(l.astray)
 }
 
 // Close has everything reach the disk. Nothing can be written afterwards.

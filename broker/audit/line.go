@@ -49,6 +49,7 @@ type Record struct {
 // A Note is what lines about the log itself say.
 type Note struct {
 	File      string `json:"file,omitempty"`      // of a head: the file before this one
+	Lost      int64  `json:"lost,omitempty"`      // bytes of whole lines that somebody took out of the file
 	Torn      []byte `json:"torn,omitempty"`      // what stood in a line that was cut off
 	Refused   uint64 `json:"refused,omitempty"`   // entries that could not be written
 	Uncertain uint64 `json:"uncertain,omitempty"` // the first line that may not have reached the disk

@@ -7,38 +7,26 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/version"
 )
 
 // Reopen goes on in another file where this one was renamed or deleted: the new
-// one's head names the last line of the old. It does nothing where the file is
-// still in its place.
+// one's head names the last line of the old. Where somebody took lines out of the
+// file, its head or the next file's says so. It does nothing where the file is as it
+// was left. Every Write looks as well.
 func (l *Log) Reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
 		return os.ErrClosed
 	}
-	isOurs, err := l.isInPlace()
-	if err == nil && !isOurs {
-		err = l.follow("")
-	}
+	err := l.recover()
 	if err != nil {
+		l.fail(err)
+	}
+	if err = errors.Join(err, l.astray); err != nil {
 		return oneline.Wrap("go on in another audit log "+l.path, bare(err), "move away what is there")
 	}
 	return nil
-}
-
-func (l *Log) isInPlace() (bool, error) {
-	ours, err := l.file.Stat()
-	if err != nil {
-		return false, err
-	}
-	there, err := os.Lstat(l.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(ours, there), err
 }
 
 // rotateAt begins another file where this one has grown to size. The caller holds
@@ -47,13 +35,14 @@ func (l *Log) rotateAt(size int64) error {
 	if size <= 0 || l.size < size {
 		return nil
 	}
-	isOurs, err := l.isInPlace()
-	if err != nil {
-		return err
+	if l.astray != nil { // it goes on in a renamed file, which is for others to rotate
+		return nil
 	}
-	if !isOurs { // an attempt before this one got so far
-		return l.follow("")
-	}
+	return l.setAside("the log goes on from another file")
+}
+
+// setAside renames the file, and begins another. The caller holds mu.
+func (l *Log) setAside(detail string) error {
 	name := fmt.Sprintf("%s.%s-%d", l.path, time.Now().UTC().Format("20060102T150405Z"), l.seq)
 	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is there already", name)
@@ -61,12 +50,12 @@ func (l *Log) rotateAt(size int64) error {
 	if err := os.Rename(l.path, name); err != nil {
 		return err
 	}
-	return l.follow(name)
+	return l.follow(name, detail)
 }
 
 // follow begins the next file. Until that is done the old one is written. The
 // caller holds mu.
-func (l *Log) follow(oldName string) error {
+func (l *Log) follow(oldName, detail string) error {
 	if err := l.file.Sync(); err != nil {
 		return err
 	}
@@ -83,14 +72,12 @@ func (l *Log) follow(oldName string) error {
 	}
 	old, oldSize, oldSynced := l.file, l.size, l.synced
 	l.file, l.size, l.synced = next, 0, l.seq
-	head := content{Entry: entry(KindHead, "the log goes on from another file"), Note: Note{File: oldName, Version: version.String()}}
-	if err := l.put(head); err != nil {
+	if err := l.begin(detail, oldName); err != nil {
 		l.file, l.size, l.synced = old, oldSize, oldSynced
 		return errors.Join(err, next.Close())
 	}
 	if err := l.settle(next); err != nil {
 		l.fail(err)
 	}
-	l.tell()
 	return old.Close()
 }

@@ -2,7 +2,8 @@ package audit
 
 import "time"
 
-// sync returns when the line of that number is on the disk. Whoever comes while
+// sync returns when the line of that number is on the disk, or is in no file any
+// more. Whoever comes while
 // a sync is under way waits for the next one, which is for all of them.
 func (l *Log) sync(seq uint64) error {
 	l.mu.Lock()
@@ -19,6 +20,9 @@ func (l *Log) sync(seq uint64) error {
 		l.mu.Unlock()
 		<-wait
 		l.mu.Lock()
+	}
+	if l.gone[0] <= seq && seq <= l.gone[1] {
+		return errEmptied
 	}
 	return nil
 }

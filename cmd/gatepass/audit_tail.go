@@ -55,17 +55,21 @@ func (w *world) follow(ctx context.Context, path string, seq uint64, asJSON bool
 	for ctx.Err() == nil {
 		info, err := os.Stat(path)
 		if err == nil {
-			if seen == nil || !os.SameFile(seen, info) {
+			if seen == nil || !os.SameFile(seen, info) || info.Size() < offset {
 				offset = 0
 			}
 			seen = info
-			offset, err = linesFrom(path, offset, func(l audit.Line) error {
+			show := func(l audit.Line) error {
 				if l.Seq <= seq {
 					return nil
 				}
 				seq = l.Seq
 				return w.printLine(l, asJSON)
-			})
+			}
+			from := offset
+			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was emptied and has grown again
+				offset, err = linesFrom(path, 0, show)
+			}
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
