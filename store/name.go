@@ -130,8 +130,8 @@ func BarredToken(fingerprint [8]byte) Name {
 	return Name{barredTokens + "/" + hex.EncodeToString(fingerprint[:])}
 }
 
-// Delivery is where it stands that a webhook delivery was handled, by the hash of
-// its id.
+// Delivery is where it stands that a webhook delivery is being handled, or was, by a
+// hash that stands for what was delivered.
 func Delivery(hash [32]byte) Name {
 	return Name{deliveriesFolder + "/" + hex.EncodeToString(hash[:])}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -71,9 +72,56 @@ type repository struct {
 	FullName string `json:"full_name"`
 }
 
+// A form is which keys an event's body has.
+type form struct {
+	needs []string // one of these
+	may   []string // and these, beside those of every event
+}
+
+var (
+	// forms are those of the events that are read
+	// (https://docs.github.com/webhooks/webhook-events-and-payloads). No body has two:
+	// what happens to an issue has an action and a repository as well, and it would
+	// pass for what happens to the repository if its other keys were passed over.
+	forms = map[string]form{
+		"ping":                      {needs: []string{"zen"}, may: []string{"hook", "hook_id", "repository"}},
+		"installation":              {needs: []string{"installation"}, may: []string{"repositories", "requester"}},
+		"installation_repositories": {needs: []string{"repositories_added", "repositories_removed"}, may: []string{"repository_selection", "requester"}},
+		"installation_target":       {needs: []string{"account"}, may: []string{"changes", "target_type"}},
+		"repository":                {needs: []string{"repository"}, may: []string{"changes"}},
+	}
+	everyForm = []string{"action", "enterprise", "installation", "organization", "sender"}
+)
+
+// checkForm refuses a body that is another event's. The event's name is not signed.
+func checkForm(event string, body []byte) error {
+	f, isRead := forms[event]
+	if !isRead {
+		return nil
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(body, &keys); err != nil {
+		return errNotJSON
+	}
+	if !slices.ContainsFunc(f.needs, func(key string) bool { return keys[key] != nil }) {
+		return fmt.Errorf("it is not of the event %s: it has no %s", event, strings.Join(f.needs, " or "))
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(slices.Concat(everyForm, f.needs, f.may), key) {
+			return fmt.Errorf("it is not of the event %s: it has the key %.60q", event, key)
+		}
+	}
+	return nil
+}
+
+var errNotJSON = errors.New("it is not the JSON that it should be")
+
 // parseEvent reads a delivery. Events and actions that mean nothing here are no
 // change.
 func parseEvent(event string, body []byte) (change, error) {
+	if err := checkForm(event, body); err != nil {
+		return change{}, err
+	}
 	read := map[string]func(payload) (change, error){
 		"installation":              installationEvent,
 		"installation_repositories": repositoriesEvent,
@@ -85,7 +133,7 @@ func parseEvent(event string, body []byte) (change, error) {
 	}
 	var p payload
 	if err := json.Unmarshal(body, &p); err != nil {
-		return change{}, errors.New("it is not the JSON that it should be")
+		return change{}, errNotJSON
 	}
 	c, err := read(p)
 	if err == nil && !c.isNothing() {

@@ -220,7 +220,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("", "POST", "/v1/nonce", json, "{}")
 	body := `{"action":"suspend","installation":{"account":{"login":"acme"}}}`
 	signature := sign(webhookSecret, body)
-	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "ping", "X-GitHub-Delivery", "0")
+	ping := `{"zen":"Keep it logically awesome."}`
+	for _, media := range []string{json, "application/x-www-form-urlencoded"} {
+		do("", "POST", WebhookPath, media, ping, "X-Hub-Signature-256", sign(webhookSecret, ping), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "0")
+	}
 	for range 2 {
 		do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "installation", "X-GitHub-Delivery", "1")
 	}

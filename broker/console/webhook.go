@@ -6,16 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/internal/crowd"
-	"github.com/gatepass/gatepass/store"
 )
 
 // WebhookPath is where GitHub tells what changed.
@@ -38,15 +36,14 @@ const (
 	// (https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks)
 	// and does not send it again by itself.
 	actWait = 8 * time.Second
-
-	maxDeliveries = 10000 // remembered in memory
 )
 
-// delivery is what the headers say. Nothing of it is signed.
+// delivery is what the headers say. Nothing of it is signed: one body can come under
+// any event's name, with any id, any number of times.
 type delivery struct {
-	event, id string
-	mac       []byte
-	size      int64 // bytes, at most
+	event string
+	mac   []byte
+	size  int64 // bytes, at most
 }
 
 // webhook answers POST /v1/webhooks/github
@@ -67,8 +64,9 @@ func (c *Console) webhook(w http.ResponseWriter, r *http.Request, id string) err
 		return err
 	}
 	var change change
+	var sum eventSum
 	err = c.bodies.Read(w, crowd.Address(r.RemoteAddr), d.size, func() error {
-		change, err = d.read(w, r, secret)
+		change, sum, err = d.read(w, r, secret)
 		return err
 	})
 	switch {
@@ -86,7 +84,7 @@ func (c *Console) webhook(w http.ResponseWriter, r *http.Request, id string) err
 		return err
 	}
 	defer leave()
-	return c.deliver(w, r, id, d.id, change)
+	return c.deliver(w, r, id, sum, change)
 }
 
 // webhookSecret is what deliveries have to be signed with.
@@ -106,13 +104,16 @@ func (c *Console) webhookSecret() (string, error) {
 
 // announced reads the headers of a delivery.
 func announced(r *http.Request) (delivery, error) {
-	d := delivery{event: r.Header.Get("X-GitHub-Event"), id: r.Header.Get("X-GitHub-Delivery"), size: r.ContentLength}
+	d := delivery{event: r.Header.Get("X-GitHub-Event"), size: r.ContentLength}
+	id, media := r.Header.Get("X-GitHub-Delivery"), r.Header.Get("Content-Type")
 	const longest = 100 // bytes of an event's name, and of an id
 	switch {
 	case d.event == "" || len(d.event) > longest:
 		return d, bad("the delivery names no event")
-	case d.id == "" || len(d.id) > longest:
+	case id == "" || len(id) > longest:
 		return d, bad("the delivery has no id")
+	case media != "" && !api.IsJSON(media):
+		return d, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: fmt.Sprintf("the delivery's content type is %.60q; set that of the App's webhook to application/json", media)}
 	case d.size < 0: // it does not say
 		d.size = maxDelivery
 	case d.size > maxDelivery:
@@ -140,21 +141,21 @@ func macOf(headers []string) ([]byte, bool) {
 }
 
 // read reads the body if GitHub signed it, and says what it changes.
-func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (change, error) {
+func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (change, eventSum, error) {
 	body, err := api.ReadBody(w, r, maxDelivery)
 	if err != nil {
-		return change{}, err
+		return change{}, eventSum{}, err
 	}
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
 	if !hmac.Equal(d.mac, mac.Sum(nil)) { // in constant time
-		return change{}, unsigned()
+		return change{}, eventSum{}, unsigned()
 	}
 	ch, err := parseEvent(d.event, body)
 	if err != nil {
-		return change{}, bad("the delivery is not what GitHub documents: " + err.Error())
+		return change{}, eventSum{}, bad("the delivery is not what GitHub documents: " + err.Error())
 	}
-	return ch, nil
+	return ch, sha256.Sum256(body), nil
 }
 
 // turn waits until a delivery of GitHub's may be acted on.
@@ -174,58 +175,4 @@ func (c *Console) turn(ctx context.Context) (leave func(), err error) {
 	case <-ctx.Done():
 		return nil, tooMany
 	}
-}
-
-// deliver does what a change asks for, once for each delivery. One that failed is
-// not remembered: GitHub sends it again under the same id when it is asked to.
-func (c *Console) deliver(w http.ResponseWriter, r *http.Request, id, delivery string, change change) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), killTime)
-	defer cancel()
-	name := store.Delivery(sha256.Sum256([]byte(delivery)))
-	isKnown, err := c.deliveries.has(ctx, c.Store, name)
-	if err != nil {
-		return noStore(err)
-	}
-	if isKnown {
-		return &broker.Refusal{Status: http.StatusConflict, Reason: broker.ReasonRequest, Detail: "this delivery was handled before"}
-	}
-	if err := c.apply(ctx, id, change); err != nil {
-		return err
-	}
-	if err := c.deliveries.add(ctx, c.Store, name); err != nil {
-		return noStore(err)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// deliveries are those that were handled: in memory, and in the store for other
-// replicas and the time after a restart.
-type deliveries struct {
-	mu    sync.Mutex // guards the rest
-	known []store.Name
-}
-
-func (d *deliveries) has(ctx context.Context, s store.Store, name store.Name) (bool, error) {
-	d.mu.Lock()
-	isKnown := slices.Contains(d.known, name)
-	d.mu.Unlock()
-	if isKnown {
-		return true, nil
-	}
-	_, err := s.Get(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (d *deliveries) add(ctx context.Context, s store.Store, name store.Name) error {
-	d.mu.Lock()
-	if len(d.known) >= maxDeliveries {
-		d.known = slices.Delete(d.known, 0, maxDeliveries/2)
-	}
-	d.known = append(d.known, name)
-	d.mu.Unlock()
-	return s.Put(ctx, name, store.NewSecret("handled"), store.Replace)
 }

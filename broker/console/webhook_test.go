@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,7 +86,7 @@ func TestEvents(t *testing.T) {
 		{"unsuspended", "installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`, false, false},
 		{"permissions accepted", "installation", `{"action":"new_permissions_accepted","installation":{"account":{"login":"acme"}}}`, false, false},
 		{"another account's", "installation", `{"action":"deleted","installation":{"account":{"login":"acme2"}}}`, false, false},
-		{"another action", "installation", `{"action":"danced"}`, false, false},
+		{"another action", "installation", `{"action":"danced","installation":{"account":{"login":"acme"}}}`, false, false},
 		{"taken from the installation", "installation_repositories", `{"action":"removed","repositories_removed":[{"full_name":"acme/other"},{"full_name":"Acme/Widgets"}]}`, true, true},
 		{"added to it", "installation_repositories", `{"action":"added","repositories_added":[{"full_name":"acme/widgets"}]}`, false, true},
 		{"another taken", "installation_repositories", `{"action":"removed","repositories_removed":[{"full_name":"acme/other"}]}`, false, false},
@@ -144,15 +147,123 @@ func TestAnEventReachesOtherReplicas(t *testing.T) {
 	}
 }
 
+const (
+	removed = `{"action":"removed","repositories_removed":[{"full_name":"acme/widgets"}]}`
+	repos   = "installation_repositories"
+)
+
+// The body alone is signed, so that whoever saw one can send it again with another
+// id, under another event's name, and many at once. It counts once.
 func TestADeliveryCountsOnce(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	b := newReplica(g)
-	body := `{"action":"removed","repositories_removed":[{"full_name":"acme/widgets"}]}`
-	wantCode(t, "the delivery", b.tell("1", "installation_repositories", body), 204)
-	wantCode(t, "the same again", b.tell("1", "installation_repositories", body), 409)
-	wantCode(t, "at another replica, after a restart", newReplica(g).tell("1", "installation_repositories", body), 409)
-	wantCode(t, "another", b.tell("2", "installation_repositories", body), 204)
-	wantCode(t, "one without an id", b.tell("", "installation_repositories", body), 400)
+	wantCode(t, "the delivery", b.tell("1", repos, removed), 204)
+	wantCode(t, "the same again", b.tell("1", repos, removed), 409)
+	wantCode(t, "with another id", b.tell("2", repos, removed), 409)
+	wantCode(t, "at another replica, after a restart", newReplica(g).tell("3", repos, removed), 409)
+	for _, event := range []string{"installation", "installation_target", "repository", "ping"} {
+		wantCode(t, "as "+event, b.tell("4", event, removed), 400)
+	}
+	wantCode(t, "as an event of no interest", b.tell("5", "push", removed), 204)
+	wantCode(t, "another body", b.tell("1", repos, removed+" "), 204)
+	wantCode(t, "one without an id", b.tell("", repos, removed), 400)
+	if got := len(b.Journal.Of(broker.KindGitHub)); got != 2 {
+		t.Errorf("%d events were acted on, want 2", got)
+	}
+}
+
+func TestADeliveryCountsOnceOfManyAtATime(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	replicas := []*bench{newReplica(g), newReplica(g)}
+	replicas[0].MustToken("ci", "acme/widgets", "read")
+	replicas[0].Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Slow(80*time.Millisecond), 20)
+	codes := make(chan int, 20)
+	var all sync.WaitGroup
+	for i := range cap(codes) {
+		all.Go(func() { codes <- replicas[i%2].tell(strconv.Itoa(i), repos, removed).Code })
+	}
+	all.Wait()
+	close(codes)
+	count := map[int]int{}
+	for code := range codes {
+		count[code]++
+	}
+	acted := len(replicas[0].Journal.Of(broker.KindGitHub)) + len(replicas[1].Journal.Of(broker.KindGitHub))
+	if count[204] != 1 || count[409] != 19 || acted != 1 {
+		t.Errorf("the answers are %v, and %d were acted on, want one", count, acted)
+	}
+}
+
+// A broker that dies while it acts has not acted: its claim ends, and of all that are
+// delivered again afterwards one is acted on.
+func TestADeliveryThatABrokerDiedOf(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	b := newReplica(g)
+	claim := func() {
+		t.Helper()
+		if _, err := b.console.claim(t.Context(), sha256.Sum256([]byte(removed))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim()
+	wantCode(t, "while the other may live", b.tell("1", repos, removed), 409)
+	b.Advance(claimLife)
+	claim()
+	wantCode(t, "while the second may live", b.tell("1", repos, removed), 409)
+	b.Advance(claimLife)
+	wantCode(t, "afterwards", b.tell("1", repos, removed), 204)
+	wantCode(t, "and again", newReplica(g).tell("2", repos, removed), 409)
+}
+
+// What happens to an issue, a label or a hook of a repository has an action and the
+// repository as well: under another name it must not pass for what happens to it.
+func TestAnEventUnderAnothersName(t *testing.T) {
+	b := newBench(t)
+	token := b.MustToken("ci", "acme/widgets", "read")
+	const of = `,"repository":{"full_name":"acme/widgets"},"installation":{"id":1},"sender":{"login":"x"}}`
+	for body, want := range map[string]string{
+		`{"action":"deleted","issue":{"id":1}` + of:                          `the key "issue"`,
+		`{"action":"deleted","hook_id":1,"hook":{}` + of:                     `the key "hook"`,
+		`{"action":"deleted","installation":{"account":{"login":"acme"}}}`:   `no repository`,
+		`{"action":"renamed","repository_ruleset":{"id":1}` + of:             `the key "repository_ruleset"`,
+		`{"action":"deleted","Repository":{"full_name":"acme/widgets"}}`:     `no repository`,
+		`{"action":"removed","repositories_removed":[{"full_name":"a/b"}]}`:  `no repository`,
+		`{"action":"deleted","issue":{},"repository":{"full_name":"acme/b"}`: `not the JSON`,
+	} {
+		got := b.tell("1", "repository", body)
+		wantCode(t, body, got, 400)
+		if !strings.Contains(strings.ReplaceAll(got.Body.String(), `\"`, `"`), want) {
+			t.Errorf("%s: the answer is %s, want %q", body, got.Body, want)
+		}
+	}
+	if !slices.Contains(b.alive(), fakegithub.Hash(token)) {
+		t.Error("the token is dead")
+	}
+	wantCode(t, "the repository's own", b.tell("1", "repository", `{"action":"deleted","organization":{"login":"acme"},"enterprise":{}`+of), 204)
+	if slices.Contains(b.alive(), fakegithub.Hash(token)) {
+		t.Error("the token is alive")
+	}
+}
+
+// A webhook that is set to the form encoding, which GitHub proposes, is told so when
+// GitHub tries it.
+func TestAFormIsRefusedByItsName(t *testing.T) {
+	b := newBench(t)
+	for _, event := range []string{"ping", "installation"} {
+		body := "payload=" + url.QueryEscape(`{"zen":"x","action":"deleted","installation":{"account":{"login":"acme"}}}`)
+		r := httptest.NewRequest("POST", WebhookPath, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-GitHub-Event", event)
+		r.Header.Set("X-GitHub-Delivery", "1")
+		r.Header.Set("X-Hub-Signature-256", sign(webhookSecret, body))
+		w := httptest.NewRecorder()
+		b.Handler().ServeHTTP(w, r)
+		wantCode(t, event, w, 415)
+		if got := w.Body.String(); !strings.Contains(got, "application/x-www-form-urlencoded") || !strings.Contains(got, "application/json") {
+			t.Errorf("%s: the answer is %s, want what it is and what to set", event, got)
+		}
+	}
+	wantCode(t, "a ping without its form", b.tell("1", "ping", `{"action":"deleted"}`), 400)
 }
 
 // GitHub repeats a delivery under its id when somebody asks for it; one that
@@ -160,7 +271,7 @@ func TestADeliveryCountsOnce(t *testing.T) {
 func TestADeliveryThatFailedCountsAgain(t *testing.T) {
 	b := newBench(t)
 	token := b.MustToken("ci", "acme/widgets", "read")
-	body := `{"action":"removed","repositories_removed":[{"full_name":"acme/widgets"}]}`
+	body := removed
 	b.Journal.Fail(errors.New("no space"))
 	wantCode(t, "while nothing can be written down", b.tell("1", "installation_repositories", body), 503)
 	b.Journal.Fail(nil)
