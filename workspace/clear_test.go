@@ -110,6 +110,7 @@ func unlockRemovesOnlyWhatRanOut(t *testing.T) {
 func TestATokenThatCannotBeRevokedStaysInTheStore(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
+	i.Adopt = true
 	c.leave("sb-1")
 	for _, step := range []struct {
 		name string

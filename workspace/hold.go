@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
@@ -81,9 +82,9 @@ func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) err
 
 // held is what Plan is told.
 func (h *holdings) held() Held {
-	held := Held{Current: map[string]string{}}
+	held := Held{Current: map[string]string{}, Ends: map[string]time.Time{}}
 	for owner, token := range h.current {
-		held.Current[owner] = token.Hash()
+		held.Current[owner], held.Ends[token.Hash()] = token.Hash(), token.Expiry
 	}
 	for owner, hash := range held.Current {
 		if owner != "" && hash == held.Current[""] {
@@ -197,10 +198,33 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 	}
 	for owner, token := range h.current {
 		if owner != "" && only.Secret() != token.Secret() {
-			return i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+			err := i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+			if err == nil {
+				h.current[""] = token
+			}
+			return err
 		}
 	}
 	return nil
+}
+
+// makeWay puts the owner's token in the place of the only one before that one is
+// revoked, so that the workspace reads a live token all the time. The other is kept
+// first, for a later run to revoke.
+func (i *Issuer) makeWay(ctx context.Context, id string, h *holdings, hash string) error {
+	only, ok := h.current[""]
+	if !ok || only.Hash() != hash || len(h.current) != 2 || h.isElsewhere(only) {
+		return nil
+	}
+	name, err := supersededName(id, only)
+	if err == nil {
+		err = i.Store.Put(ctx, name, store.NewSecret(only.Secret()), store.Replace)
+	}
+	if err != nil {
+		return err
+	}
+	h.kept = append(h.kept, storedToken{only, name})
+	return i.copyOnly(ctx, id, h)
 }
 
 // isElsewhere reports whether the only token is kept under another name, too.

@@ -34,8 +34,10 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 	c := newCity(t)
 	old := c.inherit()
 	stop := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
+	i := c.run(&mortal{})
+	i.Adopt = true
 	for range 2 {
-		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil {
+		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil {
 			t.Fatal("Create = nil, want GitHub's refusal")
 		}
 		if !c.isLive(old) {
@@ -44,7 +46,9 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 		c.checkNames("github-token", "workspace")
 	}
 	stop()
-	c.refresh(false)
+	if _, err := i.Refresh(t.Context(), "sb-1", false); err != nil {
+		t.Fatal(err)
+	}
 	if c.isLive(old) {
 		t.Error("the token is alive, although another took its place")
 	}

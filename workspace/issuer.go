@@ -44,6 +44,7 @@ type Issuer struct {
 	Margin    time.Duration    // 0 means DefaultMargin; a record's own counts more
 	Grace     time.Duration    // 0 means DefaultGrace; less than 0 means none
 	Audit     func(Event)      // told what was done to tokens; nil means nobody is
+	Adopt     bool             // replace and revoke live tokens that gatepass did not write; otherwise they are left alone
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
 	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
 
@@ -59,7 +60,7 @@ func (i *Issuer) now() time.Time {
 
 // want is what a run is to reach.
 func (i *Issuer) want(r *Record, owners []string) Want {
-	w := Want{Owners: map[string]string{}, Now: i.now(), Margin: DefaultMargin, Grace: DefaultGrace}
+	w := Want{Owners: map[string]string{}, Now: i.now(), Margin: DefaultMargin, Grace: DefaultGrace, Adopt: i.Adopt}
 	for _, owner := range owners {
 		w.Owners[owner] = r.Grant(owner)
 	}

@@ -15,6 +15,8 @@ import (
 type LastError struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"error"` // one line of at most maxWhy bytes, without secrets
+	// Foreign says that another system's token was left alone ([ErrForeign]).
+	Foreign bool `json:"foreign,omitempty"`
 	// Owners are the accounts, in lower case, whose tokens could not be minted.
 	Owners []string `json:"owners,omitempty"`
 }
@@ -32,7 +34,7 @@ func (i *Issuer) conclude(ctx context.Context, r *Record, why error) error {
 	r.LastError = nil
 	if why != nil {
 		slices.Sort(r.failed)
-		r.LastError = &LastError{At: i.now(), Why: redact.Text(oneline.Escape(why.Error()), maxWhy), Owners: slices.Compact(r.failed)}
+		r.LastError = &LastError{At: i.now(), Why: redact.Text(oneline.Escape(why.Error()), maxWhy), Foreign: errors.Is(why, ErrForeign), Owners: slices.Compact(r.failed)}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()

@@ -186,7 +186,8 @@ func (w *worker) look(r *Record, installed []mint.Installation, bars store.Bars)
 	if ends = r.Soonest(); !ends.IsZero() && !ends.After(want.Now) {
 		w.sum.Expired++
 	}
-	isDue = w.pass.Force || r.Destroying || len(Plan(r, held, want)) > 0
+	isLeft := r.LastError != nil && r.LastError.Foreign
+	isDue = w.pass.Force || r.Destroying || len(Plan(r, held, want)) > 0 || want.Adopt && isLeft
 	if !isDue {
 		w.sum.note(ends)
 	}

@@ -20,9 +20,10 @@ const (
 	Revoke    Action = "revoke"    // end a token that the store holds, then delete it there
 	Forget    Action = "forget"    // delete from the store a token that is dead anyway
 	Mint      Action = "mint"      // make and deliver a new one
+	Leave     Action = "leave"     // nothing is done to a token that gatepass did not write
 )
 
-var actions = []Action{Adopt, Supersede, Abandon, Revoke, Forget, Mint}
+var actions = []Action{Adopt, Supersede, Abandon, Revoke, Forget, Mint, Leave}
 
 // A Step is one thing that a run still has to do.
 type Step struct {
@@ -43,6 +44,8 @@ type Held struct {
 	// Vended were given by brokers, which look after them as long as the
 	// workspace is not destroyed.
 	Vended []string
+	// Ends says when a token of Current has run out, by what the store says of it.
+	Ends map[string]time.Time
 }
 
 // Want is what a run is to reach.
@@ -54,15 +57,19 @@ type Want struct {
 	Margin time.Duration // a token that ends sooner than this from now is replaced
 	Grace  time.Duration // a token whose place another took is revoked after this
 	Since  time.Time     // a token that was minted before this is replaced; zero for none
+	// Adopt has live tokens that gatepass did not write replaced and revoked. Without
+	// it they are left alone: another system looks after them.
+	Adopt bool
 }
 
 // Plan decides what a run has to do so that each owner in want has one live
 // token that the workspace can read, nobody else has any, and superseded ones
-// end in time. It is a function of its arguments only, and of no step that is
+// end in time. Another system's tokens are left alone, unless want.Adopt is set or
+// the workspace is destroyed. It is a function of its arguments only, and of no step that is
 // done before: after a crash anywhere the next run plans anew. When nothing is
 // left to do it returns none.
 func Plan(r *Record, held Held, want Want) []Step {
-	p := planner{held: held, want: want, live: map[string]bool{}, given: map[string]bool{}, isEnding: r.Destroying}
+	p := planner{held: held, want: want, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
 	if r.Destroying {
 		p.want.Owners = nil
 	}
@@ -76,7 +83,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 	}
 	p.unknown(known)
 	for _, owner := range slices.Sorted(maps.Keys(p.want.Owners)) {
-		if !p.live[owner] {
+		if !p.live[owner] && !p.left[owner] {
 			p.add(Mint, owner, "", "there is no token that lasts")
 		}
 	}
@@ -92,6 +99,7 @@ type planner struct {
 	want  Want
 	live  map[string]bool // owners with a token that stays
 	given map[string]bool // owners of tokens that the ledger knows
+	left  map[string]bool // owners whose place another system's token has
 	steps []Step
 
 	isEnding bool // the workspace is destroyed
@@ -101,11 +109,16 @@ func (p *planner) add(do Action, owner, hash, why string) {
 	p.steps = append(p.steps, Step{do, owner, hash, why})
 }
 
-// unknown ends what the store holds and the ledger has never heard of.
+// unknown is about what the store holds and the ledger has never heard of.
 func (p *planner) unknown(known map[string]bool) {
 	const why = "the ledger does not know the token in the store"
 	for owner, hash := range p.held.Current {
-		if !known[hash] && !p.isInherited(owner) {
+		switch {
+		case known[hash]:
+		case p.isForeign(hash):
+			p.left[owner] = true
+			p.add(Leave, owner, hash, "gatepass did not write it")
+		case !p.isInherited(owner):
 			p.revoke(owner, hash, why)
 		}
 	}
@@ -119,6 +132,15 @@ func (p *planner) unknown(known map[string]bool) {
 			p.revoke("", hash, "the workspace is destroyed")
 		}
 	}
+}
+
+// isForeign reports whether an unknown token is left to the system that wrote it.
+// One that has run out is of use to nobody, and one that is kept to be revoked was
+// adopted by a run that did not come to its end.
+func (p *planner) isForeign(hash string) bool {
+	end, isKnown := p.held.Ends[hash]
+	isLive := !isKnown || end.After(p.want.Now)
+	return isLive && !p.want.Adopt && !p.isEnding && !slices.Contains(p.held.Superseded, hash)
 }
 
 // isInherited reports whether a token that the workspace reads is the first

@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,11 +84,54 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &Record{ID: "sb-1", Tokens: c.tokens, Destroying: c.destroying}
-			steps := Plan(r, c.held, Want{Owners: owners(c.owners), Now: noon, Margin: 15 * time.Minute, Grace: 10 * time.Minute})
-			if got := spell(steps); got != c.want {
+			w := Want{Owners: owners(c.owners), Now: noon, Margin: 15 * time.Minute, Grace: 10 * time.Minute, Adopt: true}
+			if got := spell(Plan(r, c.held, w)); got != c.want {
 				t.Errorf("Plan = %q, want %q", got, c.want)
 			}
+			if hasUnknown := slices.Contains(slices.Collect(maps.Values(c.held.Current)), "x"); hasUnknown && !c.destroying {
+				return
+			}
+			w.Adopt = false
+			if got := spell(Plan(r, c.held, w)); got != c.want {
+				t.Errorf("Plan without Adopt = %q, want the same, %q", got, c.want)
+			}
 		})
+	}
+}
+
+// Two systems that deliver to one workspace would revoke each other's tokens
+// without end. What gatepass did not write is left alone while it lives.
+func TestPlanLeavesAnotherSystemsTokens(t *testing.T) {
+	const lasts, soon = 50 * time.Minute, 5 * time.Minute
+	ours := token("acme", Delivered, "h", lasts)
+	dead := reads(" x")
+	dead.Ends = map[string]time.Time{"x": noon}
+	live := reads(" x")
+	live.Ends = map[string]time.Time{"x": noon.Add(time.Second)}
+	for _, c := range []struct {
+		name   string
+		tokens []Token
+		held   Held
+		owners string
+		want   string
+	}{
+		{"before gatepass gave any", nil, reads(" x"), "acme", "mint acme, leave  x"},
+		{"in the owner's place", nil, reads("acme x"), "acme", "leave acme x"},
+		{"the other system wrote over the copy of ours", []Token{ours}, reads("acme h", " x"), "acme", "leave  x"},
+		{"so it did, and ours ends soon", []Token{token("acme", Delivered, "h", soon)}, reads("acme h", " x"), "acme", "mint acme, leave  x"},
+		{"the other system wrote over ours", []Token{ours}, reads("acme x"), "acme", "abandon acme h, leave acme x"},
+		{"of an owner that is not wanted", []Token{ours}, reads("acme h", "octo x"), "acme", "leave octo x"},
+		{"no access", nil, reads(" x"), "", "leave  x"},
+		{"it lives", []Token{ours}, Held{Current: map[string]string{"acme": "h", "": "x"}, Ends: live.Ends}, "acme", "leave  x"},
+		{"it has run out", []Token{ours}, Held{Current: map[string]string{"acme": "h", "": "x"}, Ends: dead.Ends}, "acme", "revoke  x"},
+		{"it has run out before gatepass gave any", nil, dead, "acme", "mint acme"},
+		{"a run that adopted it was killed", nil, reads("octo x", "- x"), "acme", "revoke octo x, mint acme"},
+	} {
+		r := &Record{ID: "sb-1", Tokens: c.tokens}
+		steps := Plan(r, c.held, Want{Owners: owners(c.owners), Now: noon, Margin: 15 * time.Minute, Grace: 10 * time.Minute})
+		if got := spell(steps); got != c.want {
+			t.Errorf("%s: Plan = %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 

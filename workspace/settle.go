@@ -39,6 +39,7 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	}
 	want := i.want(r, allowed(ownersOf(r.Repositories, known.installed), r.ID, bars))
 	want.Since = since
+	want.Adopt = want.Adopt || bars.Has(r.ID, "") // nothing is left to a workspace that is blocked
 	if err := i.reach(ctx, r, held, want, known); err != nil || r.Destroying {
 		return err
 	}
@@ -91,10 +92,11 @@ func (i *Issuer) somewhere(ctx context.Context, r *Record, known knowledge) erro
 // minted once: one that does not last, by a clock that is wrong, is all there is.
 func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want, known knowledge) (err error) {
 	tried := map[string]bool{}
+	var left []Step
 	for range maxRounds {
 		want.Now = i.now()
 		steps := slices.DeleteFunc(Plan(r, held.held(), want), func(s Step) bool { return s.Do == Mint && tried[s.Owner] })
-		if len(steps) == 0 {
+		if steps, left = withoutLeft(steps); len(steps) == 0 {
 			break
 		}
 		for _, s := range steps {
@@ -107,7 +109,7 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 	if ctx.Err() != nil {
 		return err
 	}
-	return oneline.Join(err, i.copyOnly(ctx, r.ID, held))
+	return oneline.Join(err, i.copyOnly(ctx, r.ID, held), foreign(r.ID, left))
 }
 
 // round does the steps of one plan. What GitHub refuses for one token does not
@@ -190,6 +192,9 @@ func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token
 	if !ok {
 		return errors.New("the token to revoke is not in the store")
 	}
+	if err := i.makeWay(ctx, r.ID, held, s.Hash); err != nil {
+		return err
+	}
 	if err := i.App.Revoke(ctx, token); err != nil {
 		return err
 	}
@@ -223,7 +228,7 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 			return err
 		}
 		steps := Plan(r, held.held(), i.want(r, ownersOf(r.Repositories, installed)))
-		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint })
+		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint || s.Do == Leave })
 		return oneline.Join(i.round(ctx, r, held, steps, knowledge{}), i.copyOnly(ctx, id, held))
 	})
 }

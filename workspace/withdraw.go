@@ -47,7 +47,9 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 
 func (i *Issuer) withdraw(ctx context.Context, r *Record, held *holdings, bars store.Bars) error {
 	var barred []Step
-	for _, s := range Plan(r, held.held(), i.want(r, allowed(r.tokenOwners(), r.ID, bars))) {
+	want := i.want(r, allowed(r.tokenOwners(), r.ID, bars))
+	want.Adopt = true // whoever wrote a token
+	for _, s := range Plan(r, held.held(), want) {
 		isBarred := bars.Has(r.ID, s.Owner)
 		if (s.Do == Revoke || s.Do == Forget) && isBarred {
 			barred = append(barred, s)

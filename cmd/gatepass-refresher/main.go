@@ -24,7 +24,8 @@ so again and again. Where AWS Lambda starts it, it answers invocations.
   --workers N         workspaces at once (default $GATEPASS_WORKERS or 20)
   --timeout D         begin no further workspace after this; the next pass does (default 15m)
   --payload FILE      do what this payload of the Lambda function says; - is standard input
-  --adopt             make a workspace that a payload describes and the ledger does not know (or $GATEPASS_ADOPT)
+  --adopt             make a workspace that a payload describes and the ledger does not know, and
+                      replace live tokens that gatepass did not write (or $GATEPASS_ADOPT)
   --interval D        stay, and make a pass every D, give or take a tenth
   --listen ADDRESS    serve /healthz, /readyz and /metrics while it stays (default 127.0.0.1:9464); none for nowhere
   --json              print the summary as JSON

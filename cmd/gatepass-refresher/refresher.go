@@ -71,6 +71,7 @@ func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (
 	app.Client = r.client
 	made := report{unready: issuer.Unready}
 	issuer.Margin, issuer.Grace = r.options.margin, r.options.issuerGrace()
+	issuer.Adopt = r.options.adopt
 	issuer.Audit = func(e workspace.Event) {
 		r.logEvent(e)
 		r.monitor.event(e)

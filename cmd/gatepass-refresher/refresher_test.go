@@ -227,6 +227,42 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// A sandbox that another system delivers to as well is named in the log and counted
+// as failed, and the other's token lives on, until --adopt is given.
+func TestRefreshLeavesAnotherSystemsToken(t *testing.T) {
+	w := newWorld(t)
+	w.settle("sb-1")
+	if _, err := w.refresh(w.refresher(), request{}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := store.OnlyToken("sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed, err := workspace.StoredInstallations(t.Context(), w.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := w.MintFor(installed[0].ID, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(name, theirs)
+	made, _ := w.refresh(w.refresher(), request{workspace: "sb-1"})
+	if made.Failed != 1 || len(made.Failures) != 1 || !strings.Contains(made.Failures[0].Error, "gatepass did not write") {
+		t.Errorf("refresh = %+v, want it failed, and why", made)
+	}
+	if entry, err := w.store.Get(t.Context(), name); err != nil || entry.Value.Reveal() != theirs {
+		t.Errorf("the other's token is gone: %v", err)
+	}
+	if made, err := w.refresh(w.refresher("--adopt"), request{}); err != nil || made.Refreshed != 1 {
+		t.Errorf("refresh with --adopt = %+v, %v, want it taken over", made, err)
+	}
+	if entry, err := w.store.Get(t.Context(), name); err != nil || entry.Value.Reveal() == theirs {
+		t.Errorf("the other's token is still there: %v", err)
+	}
+}
+
 func TestThePayloadsParameter(t *testing.T) {
 	for _, c := range []struct{ store, parameter, want string }{
 		{"ssm:///km?workspaces=/", "/sandbox/sb-1/github-token", ""},

@@ -3,6 +3,10 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // A profile of the first system makes a workspace as it is, and what of it is
@@ -29,4 +33,55 @@ spec:
 	if _, errs, status := w.gatepass("app", "status", "--profile", "sandbox.yaml"); status != 0 || errs != "note: sandbox.yaml: "+strings.TrimPrefix(note, "note: ") {
 		t.Errorf("app status = %d, %q, want the same note with the file's name", status, errs)
 	}
+}
+
+// Whoever moves a sandbox is told that the other system still delivers to it, and
+// takes it over by a word of his own.
+func TestWorkspaceAdopts(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n")
+	name, err := store.OnlyToken("sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.do("app", "discover")
+	theirs, err := w.MintFor(w.installation(t, "acme"), nil, nil)
+	if err == nil {
+		err = w.open().Put(t.Context(), name, store.NewSecret(theirs), store.CreateOnly)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const says = "gatepass: workspace sb-1: the store holds a live token that gatepass did not write, and left it alone: sandbox/sb-1/github-token; another system delivers to the workspace; stop that system for it, then: gatepass workspace refresh sb-1 --adopt\n"
+	for _, args := range [][]string{{"create", "one.yaml", "--id", "sb-1"}, {"refresh", "sb-1"}} {
+		if _, errs, status := w.gatepass(append([]string{"workspace"}, args...)...); status != 1 || errs != says || !w.isLive(fakegithub.Hash(theirs)) {
+			t.Errorf("workspace %s = %d, %q, and the other's token is alive: %t", args[0], status, errs, w.isLive(fakegithub.Hash(theirs)))
+		}
+	}
+	if r := w.report("workspace", "show", "sb-1"); r.LastError == nil || !r.LastError.Foreign || len(r.Todo) != 1 || r.Todo[0].Do != workspace.Leave {
+		t.Errorf("workspace show = %+v, want the error and what is left", r)
+	}
+	w.do("workspace", "refresh", "sb-1", "--adopt")
+	if w.isLive(fakegithub.Hash(theirs)) {
+		t.Error("the other's token is alive after --adopt")
+	}
+	if r := w.report("workspace", "show", "sb-1"); r.State != workspace.Ready || len(r.Todo) != 0 {
+		t.Errorf("workspace show = %+v, want it ready", r)
+	}
+}
+
+// installation is the id that the store has for an account.
+func (w *issuingWorld) installation(t *testing.T, owner string) int64 {
+	t.Helper()
+	all, err := workspace.StoredInstallations(t.Context(), w.open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range all {
+		if in.Account.Login == owner {
+			return in.ID
+		}
+	}
+	t.Fatalf("the store knows no installation on %s", owner)
+	return 0
 }

@@ -68,12 +68,13 @@ func (w *world) workspaceCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
-				UsageText:   "gatepass workspace create PROFILE --id ID [--allow-pending] [--ttl-margin D] [--policy-out FILE] [--json]",
+				UsageText:   "gatepass workspace create PROFILE --id ID [--allow-pending] [--adopt] [--ttl-margin D] [--policy-out FILE] [--json]",
 				Description: createAbout,
 				Flags: issuingFlags(
 					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
 					&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
 					&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
+					adoptFlag(),
 					&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
 					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
 					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
@@ -95,10 +96,11 @@ func (w *world) workspaceCommand() *cli.Command {
 			},
 			{
 				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",
-				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--json]", Description: refreshAbout,
+				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--adopt] [--json]", Description: refreshAbout,
 				Flags: issuingFlags(
 					&cli.BoolFlag{Name: "force", Usage: "replace every token"},
 					&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
+					adoptFlag(),
 				),
 				Action: w.workspaceRefresh,
 			},
@@ -110,6 +112,11 @@ func (w *world) workspaceCommand() *cli.Command {
 			w.joinTokenCommand(),
 		},
 	}
+}
+
+// adoptFlag is of the commands that may find another system's tokens.
+func adoptFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "adopt", Usage: "replace and revoke a live token that gatepass did not write"}
 }
 
 // issuingFlags are what every command has that works on the store.
@@ -133,6 +140,7 @@ func (w *world) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) 
 	}
 	i.Patience = patience
 	i.Audit = w.progress
+	i.Adopt = c.Bool("adopt")
 	i.Waiting = func(id string) { w.note("another run works on workspace " + id + "; waiting for it") }
 	return i, app, nil
 }

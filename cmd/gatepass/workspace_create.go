@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -91,7 +92,9 @@ func (w *world) excuse(c *cli.Context, id string, problem error) error {
 	if problem == nil {
 		return nil
 	}
-	problem = fmt.Errorf("workspace %s is created, but lacks a token, which the next refresh mints: %w", id, problem)
+	if !errors.Is(problem, workspace.ErrForeign) {
+		problem = fmt.Errorf("workspace %s is created, but lacks a token, which the next refresh mints: %w", id, problem)
+	}
 	if c.Bool("allow-pending") {
 		w.note(problem.Error())
 		return nil

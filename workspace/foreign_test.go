@@ -1,0 +1,139 @@
+package workspace
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+)
+
+// onlyRead is the hash of what is at the name that the first system's readers know.
+func (c *city) onlyRead() string {
+	c.t.Helper()
+	name, err := store.OnlyToken("sb-1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	entry, err := c.store.Get(c.t.Context(), name)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return credential.NewToken(entry.Value.Reveal(), time.Time{}).Hash()
+}
+
+// Two systems that run at once for one sandbox would take each other's tokens away
+// every few minutes. gatepass says so, and leaves the other's alone.
+func TestTwoSystemsAtOnce(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	says := func(when string, err error) {
+		t.Helper()
+		if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "sandbox/sb-1/github-token") || !strings.Contains(err.Error(), "refresh sb-1 --adopt") {
+			t.Errorf("%s: %v, want it to name the place and what to do", when, err)
+		}
+	}
+	theirs := c.inherit()
+	_, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0)
+	says("Create", err)
+	for round := range 3 {
+		if !c.isLive(theirs) || c.onlyRead() != theirs {
+			t.Fatalf("round %d: the other system's token is gone", round)
+		}
+		r, err := i.Load(t.Context(), "sb-1")
+		if err != nil || r.LastError == nil || !r.LastError.Foreign || len(r.Missing(c.Now())) > 0 {
+			t.Errorf("round %d: the record is %+v, %v, want what is wrong, and a token of our own", round, r, err)
+		}
+		c.Advance(41 * time.Minute)
+		theirs = c.inherit() // as its schedule does
+		_, err = i.Refresh(t.Context(), "sb-1", false)
+		says("Refresh", err)
+		sum, err := (&Pass{Issuer: i, Force: true}).Run(t.Context())
+		if err != nil || sum.Failed != 1 {
+			t.Errorf("a pass counts %+v, %v, want it failed", sum, err)
+		}
+	}
+	if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Due != 0 {
+		t.Errorf("a pass counts %+v, %v, want nothing due: the token of our own lasts", sum, err)
+	}
+	i.Adopt = true
+	if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Refreshed != 1 {
+		t.Errorf("a pass that adopts counts %+v, %v, want one refreshed", sum, err)
+	}
+	if c.isLive(theirs) || !c.isLive(c.onlyRead()) {
+		t.Error("the other's token is alive, or the workspace reads a dead one")
+	}
+	if r, err := i.Load(t.Context(), "sb-1"); err != nil || r.LastError != nil {
+		t.Errorf("the record is %+v, %v, want no error any more", r, err)
+	}
+}
+
+// When the other system has stopped, its last token runs out and its place is free.
+func TestATokenOfAnotherSystemThatHasRunOut(t *testing.T) {
+	c := newCity(t)
+	c.inherit()
+	c.Advance(61 * time.Minute)
+	c.create("acme/widgets")
+	if !c.isLive(c.onlyRead()) {
+		t.Error("the workspace reads the token that has run out")
+	}
+}
+
+// A blocked workspace keeps no token, whoever wrote it.
+func TestABlockTakesAnotherSystemsToken(t *testing.T) {
+	for _, step := range []string{"Withdraw", "Refresh"} {
+		c := newCity(t)
+		i := c.run(&mortal{})
+		theirs := c.inherit()
+		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); !errors.Is(err, ErrForeign) {
+			t.Fatal(err)
+		}
+		c.bar(store.Barred("sb-1"))
+		var err error
+		if step == "Withdraw" {
+			err = i.Withdraw(t.Context(), "sb-1")
+		} else {
+			_, err = i.Refresh(t.Context(), "sb-1", false)
+		}
+		if err != nil || c.isLive(theirs) {
+			t.Errorf("%s: %v, and the other's token is alive: %t", step, err, c.isLive(theirs))
+		}
+	}
+}
+
+// While another's token is adopted, the workspace reads a live one at every moment,
+// and a run that is killed anywhere leaves nothing that the next does not finish.
+func TestAdoptionIsMadeBeforeItBreaks(t *testing.T) {
+	for n := 1; ; n++ {
+		m := &mortal{at: n, after: n%2 == 0}
+		c := newCity(t)
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+			t.Fatal(err)
+		}
+		theirs := c.inherit()
+		i := c.run(m)
+		i.Adopt = true
+		_, err := i.Refresh(t.Context(), "sb-1", false)
+		if !c.isLive(c.onlyRead()) {
+			t.Errorf("killed at %d, the workspace reads a dead token", n)
+		}
+		if !m.dead() {
+			if err != nil || c.isLive(theirs) {
+				t.Errorf("Refresh = %v, and the other's token is alive: %t", err, c.isLive(theirs))
+			}
+			return
+		}
+		c.Advance(lockTime)
+		again := c.run(&mortal{})
+		again.Adopt = true
+		if _, err := again.Refresh(t.Context(), "sb-1", false); err != nil || c.isLive(theirs) || c.onlyRead() == theirs {
+			t.Errorf("killed at %d: the next run = %v, and the other's token is alive: %t", n, err, c.isLive(theirs))
+		}
+		c.checkLive(1, 0)
+		if n > 50 {
+			t.Fatal("the run never comes to its end")
+		}
+	}
+}
