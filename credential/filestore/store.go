@@ -218,6 +218,10 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 		if from == "" {
 			from = "."
 		}
+		if info, err := root.Lstat(from); err == nil && !info.IsDir() {
+			yield(store.Name{}, describe(what, errNoFolder)) // where the block list should be, that is not an empty one
+			return
+		}
 		err = fs.WalkDir(root.FS(), from, func(p string, d fs.DirEntry, err error) error {
 			return visit(ctx, p, d, err, yield)
 		})
@@ -226,6 +230,8 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 		}
 	}
 }
+
+var errNoFolder = errors.New("it is no folder")
 
 // visit yields the name of a file. What goes away while it is listed is gone.
 func visit(ctx context.Context, p string, d fs.DirEntry, err error, yield func(store.Name, error) bool) error {
