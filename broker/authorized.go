@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
@@ -125,10 +126,13 @@ func discreet(w Workspace, a Ask, err error) error {
 	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", a.Repo(), a.RepositoryID), Err: err}
 }
 
+// blocklistRetry is when a caller may try again after the list could not be read.
+const blocklistRetry = 2 * time.Second
+
 func checkBar(ctx context.Context, bar Bar, w Workspace, s Scope) error {
 	barred, err := bar.BarredFor(ctx, w.ID, s.Owner)
 	if err != nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: outageRetry, Detail: "the broker cannot tell whether this workspace was revoked", Err: err}
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read the list of what is blocked, and gives nothing meanwhile", Err: err}
 	}
 	if barred {
 		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+s.Owner+" was")

@@ -10,36 +10,46 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/store"
 )
 
-// Bars are the workspaces and accounts that are given nothing any more. They are
-// in the store, so that every replica knows them, through a restart too; what
-// others wrote is read again every Every, and what this one wrote holds at once.
-// While the store cannot be read for Stale, everybody is barred.
+// Bars is the list of workspaces and accounts that are blocked. It is in the store,
+// so that every replica knows it, through a restart too. What other replicas wrote is
+// read again every Every while somebody asks; what this one wrote holds at once.
+//
+// An answer holds only what a reading of the last Stale says. Where there is none, a
+// caller waits for one for a moment, and then everybody is blocked.
 type Bars struct {
 	Store store.Store
 	Every time.Duration    // 0 means half a second
-	Stale time.Duration    // 0 means half a minute
+	Stale time.Duration    // 0 means a second
 	Now   func() time.Time // nil means time.Now
-	// Took is told of bars that were not there before, so that what is kept in
-	// memory of them is dropped before the next answer; nil means nobody is. It
+	// Took is told of entries that were not there before, so that what is kept in
+	// memory of them is dropped before the next answer; nil means that it is not. It
 	// must not call Bars.
 	Took func(store.Bars)
+	// Told is told when readings begin to fail, with the reason, and with nil when one
+	// succeeds again; nil means that it is not.
+	Told func(error)
 
-	mu    sync.Mutex // guards the rest; held while the store is read, so that one reads for all
-	have  store.Bars
-	known bool      // have was read
-	read  time.Time // when the store was read last
-	tried time.Time
-	err   error
+	mu     sync.Mutex // guards the rest; never held while the store is read
+	have   store.Bars
+	known  bool          // have was read
+	latest int           // the number of the reading that have is of
+	read   time.Time     // when it began
+	begun  int           // readings so far
+	tried  time.Time     // when the latest reading began
+	under  []*reading    // those under way
+	ended  chan struct{} // closed when one of them ends; nil before the first
+	failed int           // readings since the last that succeeded
+	err    error         // why they failed
+	total  uint64        // readings that failed
 }
 
 const (
 	barsEvery = 500 * time.Millisecond
-	barsStale = 30 * time.Second
-	barsWait  = 10 * time.Second // for the store
+	barsStale = time.Second
+	barsWait  = 3 * time.Second // for the store
 )
 
 func (b *Bars) now() time.Time {
@@ -69,43 +79,11 @@ func (b *Bars) All(ctx context.Context) (store.Bars, error) {
 	return store.Bars{App: have.App, Owners: maps.Clone(have.Owners), Workspaces: maps.Clone(have.Workspaces), Tokens: maps.Clone(have.Tokens)}, err
 }
 
-// current is what holds now. Its maps are never written to.
-func (b *Bars) current(ctx context.Context) (store.Bars, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	if !b.known || clock.Since(b.tried, now) >= or(b.Every, barsEvery) {
-		b.tried = now
-		b.refresh(ctx, now)
-	}
-	if b.err != nil && (!b.known || clock.Since(b.read, now) > or(b.Stale, barsStale)) {
-		return store.Bars{}, b.err
-	}
-	return b.have, nil
-}
-
 func or(d, fallback time.Duration) time.Duration {
 	if d == 0 {
 		return fallback
 	}
 	return d
-}
-
-// refresh reads what the store has, for all: whoever asks and goes away does not
-// keep others from knowing. The caller holds mu.
-func (b *Bars) refresh(ctx context.Context, now time.Time) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), barsWait)
-	defer cancel()
-	found, err := store.ReadBars(ctx, b.Store)
-	if err == nil && found.IsEmpty() && !b.have.IsEmpty() {
-		err = b.lost(ctx)
-	}
-	if err != nil {
-		b.err = err
-		return
-	}
-	b.take(found)
-	b.known, b.read, b.err = true, now, nil
 }
 
 // lost reports whether the store that had bars is not there at all: of one whose
@@ -247,5 +225,8 @@ func (b *Bars) set(change func(*store.Bars)) {
 	maps.Copy(next.Workspaces, b.have.Workspaces)
 	maps.Copy(next.Tokens, b.have.Tokens)
 	change(&next)
+	for _, r := range b.under {
+		r.mine = append(r.mine, change)
+	}
 	b.take(next)
 }

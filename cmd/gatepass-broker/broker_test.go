@@ -231,6 +231,50 @@ func TestRevokedThroughARestart(t *testing.T) {
 	}
 }
 
+// A broker that cannot read who was blocked gives nothing, says why wherever somebody
+// looks, and goes on by itself.
+func TestAnUnreadableBlocklist(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(2)
+	p := w.start()
+	p.until("ready", func() bool { return w.ready().Ready })
+	if got := w.token("acme/r0", "write"); got.status != 200 {
+		t.Fatalf("a token: %d %s", got.status, got.body)
+	}
+	minted := w.mints()
+	if err := os.MkdirAll(w.path("store/broker"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.path("store/broker/barred"), nil, 0o600); err != nil { // no folder any more
+		t.Fatal(err)
+	}
+	p.until("refusing", func() bool { return w.token("acme/r0", "write").status == 503 })
+	got := w.token("acme/r1", "write")
+	if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "list of what is blocked") || w.mints() != minted {
+		t.Errorf("a token: %d %v %s after %d mints, want 503 with Retry-After and nothing minted", got.status, got.header, got.body, w.mints())
+	}
+	if ready := w.ready(); ready.Ready || ready.Parts["blocklist"] == ok || ready.Parts["store"] != ok {
+		t.Errorf("ready = %+v, want the blocklist named", ready)
+	}
+	m := w.get("metrics.sock", "/metrics").body
+	for _, line := range []string{"gatepass_broker_blocklist_readable 0\n", `reason="store",status="5xx"}`} {
+		if !strings.Contains(m, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	if strings.Contains(m, "gatepass_broker_blocklist_read_failures_total 0\n") {
+		t.Error("no reading is said to have failed")
+	}
+	if err := os.Remove(w.path("store/broker/barred")); err != nil {
+		t.Fatal(err)
+	}
+	p.until("giving again", func() bool { return w.token("acme/r1", "write").status == 200 })
+	p.end(syscall.SIGTERM)
+	if log := p.log.String(); !strings.Contains(log, "blocked cannot be read") || !strings.Contains(log, "can be read again") {
+		t.Errorf("the log is %s", log)
+	}
+}
+
 func TestTwoBrokersOfOneLog(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()

@@ -113,7 +113,7 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	}
 	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
 	tracer := otlp.NewTracer(d.spans)
-	d.bars = &broker.Bars{Store: d.store}
+	d.bars = &broker.Bars{Store: d.store, Told: d.blocklistTold}
 	d.keeper = &broker.Keeper{Store: d.store}
 	d.back = &broker.TakeBack{Revoke: d.app.revoke, Revoked: d.tookBack}
 	d.budget = &broker.Budget{Rate: d.app.rate}
@@ -131,6 +131,16 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	d.server.Mounted = d.console.Routes()
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
+}
+
+// blocklistTold says when the list of what is blocked cannot be read, and when it can
+// again.
+func (d *daemon) blocklistTold(err error) {
+	if err == nil {
+		d.log.Info("the list of what is blocked can be read again")
+		return
+	}
+	d.log.Error("the list of what is blocked cannot be read; after a second without it nothing is given", "error", err.Error())
 }
 
 // identifiers prove callers, all brokers of a store alike.

@@ -55,7 +55,7 @@ func (p *probe) look(ctx context.Context) readiness {
 		return p.last
 	}
 	d := p.d
-	r := readiness{Parts: map[string]string{"policy": ok, "audit": ok, "store": ok, "app": ok, "draining": p.draining()}, Config: ok}
+	r := readiness{Parts: map[string]string{"policy": ok, "audit": ok, "store": ok, "blocklist": ok, "app": ok, "draining": p.draining()}, Config: ok}
 	say := func(part string, err error, words string) {
 		if err != nil {
 			r.Parts[part] = words
@@ -64,6 +64,7 @@ func (p *probe) look(ctx context.Context) readiness {
 	}
 	say("audit", errors.Join(d.journal.Ready(), d.reopenFailed()), "it cannot be written")
 	say("store", p.readStore(ctx), "it cannot be read")
+	say("blocklist", d.bars.Check(ctx), "it cannot be read, and nothing is given")
 	say("app", d.app.problem(), "it cannot be used")
 	if d.config.problem() != nil {
 		r.Config = "the file was rejected, and the last good one is in force; the broker's log says why"
