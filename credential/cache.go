@@ -29,8 +29,8 @@ const (
 // A token is served until Margin before its end, then fetched anew; the old one
 // stays in use while that fails, down to MinLife. Requests for the same token
 // wait for one fetch. A failure is remembered for Negative, so that a command
-// that asks ten times fails once. A token that GitHub rejected is not served
-// again. The zero durations mean the defaults above.
+// that asks ten times fails once. A token that a server rejected is not served
+// again for that repository. The zero durations mean the defaults above.
 type Cache struct {
 	Source   Source
 	Margin   time.Duration // default 5 minutes
@@ -40,8 +40,13 @@ type Cache struct {
 
 	mu       sync.Mutex // guards all below
 	entries  map[string]*entry
-	rejected map[string]time.Time // fingerprint to when it may be forgotten
+	rejected map[rejection]time.Time // to when it may be forgotten
 }
+
+// A rejection is a secret that a server refused for one repository. It says
+// nothing about other repositories that share the token: git may have sent a
+// header of its own there. Path is "" where git did not name the repository.
+type rejection struct{ print, host, path string }
 
 // An entry is what is known for one key.
 type entry struct {
@@ -86,7 +91,34 @@ func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
 	}
 	f := c.join(ctx, e)
 	c.mu.Unlock()
-	return c.wait(ctx, f)
+	tok, err := c.wait(ctx, f)
+	if err == nil && c.isRejected(req, tok) {
+		return Token{}, errRejected
+	}
+	return tok, err
+}
+
+var errRejected = oneline.New("get a token", "the source still holds the token that the server rejected",
+	"wait for the next refresh, or ask the issuing side to refresh this workspace")
+
+// isRejected reports whether a server refused tok for the repository of req, or
+// for a repository of the host that git did not name.
+func (c *Cache) isRejected(req Request, tok Token) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rejects(req, tok)
+}
+
+// rejects is isRejected for a caller that holds mu.
+func (c *Cache) rejects(req Request, tok Token) bool {
+	if len(c.rejected) == 0 {
+		return false
+	}
+	r := rejection{print: fingerprint(tok.Secret()), host: req.Host}
+	_, unnamed := c.rejected[r]
+	r.path = req.Path
+	_, named := c.rejected[r]
+	return unnamed || named
 }
 
 // entry returns the entry for req's key, made if need be. The caller holds mu.
@@ -125,6 +157,11 @@ func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 	left := e.token.Expiry.Sub(now)
 	switch {
 	case e.token.IsZero():
+	case c.rejects(e.request, e.token):
+		if clock.Since(e.tried, now) < orDefault(c.Negative, defaultNegative) {
+			return Token{}, errRejected, true
+		}
+		return Token{}, nil, false
 	case left > orDefault(c.Margin, defaultMargin):
 		return e.token.AsCached(), nil, true
 	case left > orDefault(c.MinLife, defaultMinLife) && clock.Since(e.tried, now) < retryEarly:
@@ -184,15 +221,10 @@ func (c *Cache) fetch(ctx context.Context, f *flight, req Request) {
 	close(f.done)
 }
 
-// refuse says why a token that the source gave must not be used. The caller
-// holds mu.
+// refuse says why a token that the source gave must not be used for any request.
 func (c *Cache) refuse(tok Token) error {
 	if err := CheckSecret(tok.Secret()); err != nil {
 		return err
-	}
-	if _, bad := c.rejected[fingerprint(tok.Secret())]; bad {
-		return oneline.New("get a token", "the source still holds the token that the server rejected",
-			"wait for the next refresh, or ask the issuing side to refresh this workspace")
 	}
 	if left := time.Until(tok.Expiry); left <= 0 {
 		return oneline.New("get a token", "the source's token expired at "+tok.Expiry.UTC().Format(time.RFC3339),

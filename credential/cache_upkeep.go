@@ -27,41 +27,41 @@ func (c *Cache) Refresh(ctx context.Context) {
 			c.join(ctx, e)
 		}
 	}
-	for print, until := range c.rejected {
+	for r, until := range c.rejected {
 		if now.After(until) {
-			delete(c.rejected, print)
+			delete(c.rejected, r)
 		}
 	}
 }
 
 // Reject is told that a server refused a secret. The entry that holds exactly
-// that secret is dropped and the secret is not served again while it could
-// still be alive; any other entry stays, since another process may already have
+// that secret is dropped and the secret is not served again for the repository
+// of req while it could still be alive; any other entry stays, since another process may already have
 // fetched a better token. A source that is a [Rejecter] is told as well; req is
 // for it.
 func (c *Cache) Reject(req Request, secret string) { c.RejectPrint(req, fingerprint(secret)) }
 
 // RejectPrint is Reject for a secret known by its [Token.Fingerprint].
 func (c *Cache) RejectPrint(req Request, print string) {
-	c.drop(print)
+	c.drop(rejection{print, req.Host, req.Path})
 	if below, ok := c.Source.(Rejecter); ok {
 		below.Reject(req, print)
 	}
 }
 
-func (c *Cache) drop(print string) {
+func (c *Cache) drop(r rejection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.entries {
-		if !e.token.IsZero() && fingerprint(e.token.Secret()) == print {
+		if !e.token.IsZero() && fingerprint(e.token.Secret()) == r.print {
 			e.token, e.failure = Token{}, nil
 		}
 	}
 	if c.rejected == nil {
-		c.rejected = make(map[string]time.Time)
+		c.rejected = make(map[rejection]time.Time)
 	}
 	if len(c.rejected) < maxRejected {
-		c.rejected[print] = time.Now().Add(Lifetime)
+		c.rejected[r] = time.Now().Add(Lifetime)
 	}
 }
 

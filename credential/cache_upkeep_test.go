@@ -28,6 +28,33 @@ func TestARejectedTokenIsNotServedAgain(t *testing.T) {
 	}
 }
 
+// A shared is a source with one token for all repositories, as SSM has.
+type shared struct{ *issuer }
+
+func (shared) Key(Request) string { return "one" }
+
+// A repository's own Authorization header makes the server answer 401 whatever our token
+// is (actions/checkout#2299). The token still works for every other repository.
+func TestARejectionForOneRepositoryLeavesTheOthersTheToken(t *testing.T) {
+	gadgets := widgets
+	gadgets.Path = "acme/gadgets"
+	c := &Cache{Source: shared{&issuer{fixed: "good"}}}
+	want(t, c, "good")
+	c.Reject(widgets, "good")
+	for range 2 {
+		if tok, err := c.Token(t.Context(), widgets); err == nil {
+			t.Errorf("Token(acme/widgets) = %v, want it refused there", tok)
+		}
+		if tok, err := c.Token(t.Context(), gadgets); err != nil || tok.Secret() != "good" {
+			t.Errorf("Token(acme/gadgets) = %v, %v, want the token", tok, err)
+		}
+	}
+	c.Reject(Request{Protocol: "https", Host: "github.com"}, "good")
+	if tok, err := c.Token(t.Context(), gadgets); err == nil {
+		t.Errorf("Token = %v after a rejection without a path, want it refused everywhere", tok)
+	}
+}
+
 func TestForgetWithoutAPathDropsTheHost(t *testing.T) {
 	c := &Cache{Source: &issuer{}}
 	want(t, c, "tok-1")

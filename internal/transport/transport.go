@@ -145,6 +145,43 @@ func (s Target) overlaps(t Target) bool {
 	return s.Host == t.Host && (t.Path == "" || strings.HasPrefix(t.Path, s.Path) || strings.HasPrefix(s.Path, t.Path))
 }
 
+// OwnHeader returns the setting by which git sends an Authorization header of its
+// own to t, as actions/checkout makes it, or nil. Its value is a secret.
+func (t Target) OwnHeader(list []gitconfig.Setting) *gitconfig.Setting {
+	var found *gitconfig.Setting
+	for i, s := range list {
+		section, subsection, name := s.Parts()
+		if section != "http" || name != "extraheader" || subsection != "" && !gitconfig.Matches(subsection, t.Host, t.Path) {
+			continue
+		}
+		header, _, _ := strings.Cut(s.Value, ":")
+		switch {
+		case s.Value == "": // takes back the headers before it
+			found = nil
+		case strings.EqualFold(strings.TrimSpace(header), "Authorization"):
+			found = &list[i]
+		}
+	}
+	return found
+}
+
+// Helpers returns the credential helpers that a repository, one command or the
+// environment adds for t. git tells each of them the token that worked.
+func (t Target) Helpers(list []gitconfig.Setting) []gitconfig.Setting {
+	var found []gitconfig.Setting
+	for _, s := range list {
+		section, subsection, name := s.Parts()
+		switch {
+		case section != "credential" || name != "helper" || subsection != "" && !gitconfig.Matches(subsection, t.Host, t.Path):
+		case s.Value == "": // takes back the helpers before it
+			found = nil
+		case !s.Trusted():
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
 // Split reads a URL of any scheme or of the form user@host:path, or the
 // beginning of one. The default ports of https and ssh are left out.
 func Split(url string) Target {

@@ -54,6 +54,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	case p.asksOperation:
 		req.Operation = gitOperation(pid)
 	}
+	if heedHeader(ctx, c.Operation, pid, &req) {
+		return agent.Reply{}
+	}
 	if len(req.State) > 0 && askedByLFS(pid) {
 		req.State, req.Multi = nil, false
 	}

@@ -36,7 +36,7 @@ func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int
 		return nil
 	}
 	what := "token for https://" + req.Host
-	hazard, err := asker{pid}.hazard(ctx, transport.Target{Host: req.Host, Path: req.Path})
+	hazard, err := asker{pid}.hazard(ctx, operation, req)
 	switch {
 	case err != nil:
 		return &oneline.Error{
@@ -53,7 +53,7 @@ func remedy(h *transport.Hazard) string {
 	switch {
 	case h.Setting.Scope == transport.EnvironmentScope:
 		return "unset the variable"
-	case h.Kind == transport.TLSOff:
+	case h.Kind == transport.TLSOff || h.Kind == tellsHelper:
 		return "take the setting out"
 	}
 	return "take the setting out, or have it set for the machine (git config --system)"
@@ -65,9 +65,13 @@ type asker struct{ pid int }
 
 var errUnseen = errors.New("the asking process is not known")
 
-// hazard returns the first thing that weakens the way to t and was not set for
-// the machine or the user.
-func (a asker) hazard(ctx context.Context, t transport.Target) (*transport.Hazard, error) {
+// tellsHelper is what a helper of a repository or a command does.
+const tellsHelper transport.Kind = "tells another program the token"
+
+// hazard returns the first thing that weakens the way to the target of req or
+// gives the token away, and was not set for the machine or the user.
+func (a asker) hazard(ctx context.Context, operation string, req credential.Request) (*transport.Hazard, error) {
+	t := transport.Target{Host: req.Host, Path: req.Path}
 	environ, err := a.environ()
 	if err != nil {
 		return nil, err
@@ -81,8 +85,35 @@ func (a asker) hazard(ctx context.Context, t transport.Target) (*transport.Hazar
 			return &h, nil
 		}
 	}
+	if operation != agent.Get && operation != agent.Password {
+		return nil, nil // no git that would tell a helper
+	}
+	for _, s := range t.Helpers(list) {
+		if !a.mayBeTold(s.Value, req.AuthType) {
+			return &transport.Hazard{Kind: tellsHelper, Setting: s}, nil
+		}
+	}
 	return nil, nil
 }
+
+// mayBeTold reports whether git may tell a helper the token. That is our helper,
+// by its name or as the program that asks. Where git can be told that a
+// credential is ephemeral (2.46 and later, ephemeral true), a helper that git
+// finds by its name may be told as well: those keep no such credential. A shell
+// command or a program by its path does with it what it likes.
+func (a asker) mayBeTold(helper string, ephemeral bool) bool {
+	if helper == "gatepass" {
+		return true
+	}
+	if self, err := os.Readlink(procFile(a.pid, "exe")); err == nil && helper == self {
+		return true
+	}
+	return ephemeral && strings.Trim(helper, helperName) == ""
+}
+
+// helperName is what a helper's name and options consist of. git runs "git
+// credential-NAME" by the shell.
+const helperName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_= "
 
 func (a asker) environ() ([]string, error) {
 	if a.pid <= 1 {

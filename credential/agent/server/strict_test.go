@@ -98,6 +98,15 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 		{name: "the environment names a proxy", env: []string{"https_proxy=http://proxy.example"}},
 		{name: "URLs of another host lead here", set: in("--local", "url.https://github.com/.insteadOf", "https://good.example/"), want: "rewrites URLs"},
 		{name: "ssh URLs of the host lead here", set: in("--local", "url.https://github.com/.insteadOf", "git@github.com:")},
+		// git tells every helper the token that worked; these write it where they like
+		{name: "the system has another helper", set: in("--system", "credential.helper", "store")},
+		{name: "the user has another helper", set: in("--global", "--add", "credential.helper", "store")},
+		{name: "the repository has a helper", set: in("--local", "credential.helper", "store"), want: "credential.helper=store (local scope) tells another program the token"},
+		{name: "for this host only", set: in("--local", "credential.https://github.com.helper", "cache"), want: "(local scope) tells"},
+		{name: "for another host", set: in("--local", "credential.https://git.example.helper", "store")},
+		{name: "the command line has a helper", git: []string{"-c", "credential.helper=!cat >>/tmp/x"}, want: "(command scope) tells"},
+		{name: "the command line takes the repository's helper back", set: in("--local", "credential.helper", "store"), git: []string{"-c", "credential.helper=", "-c", "credential.helper=!'" + os.Args[0] + "'"}, want: "(command scope) tells"},
+		{name: "the repository names ours", set: in("--local", "credential.helper", os.Args[0])},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newGits(t, workspaceFile+"strict: true\n")
@@ -114,6 +123,22 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 				t.Errorf("git credential fill = %q after %d calls of the source, want one line, quit=1 and none", out, g.calls.Load())
 			}
 		})
+	}
+}
+
+// git 2.46 and later can be told that a credential is ephemeral, and the helpers it finds
+// by name keep no such one. A shell command or a path is a program that nothing is known of.
+func TestStrictHelpersThatAreToldOfAnEphemeralToken(t *testing.T) {
+	for helper, want := range map[string]bool{
+		"gatepass": true, "store": true, "cache --timeout=60": true,
+		"!cat": false, "/tmp/helper": false, "store; cat": false, "store $(cat)": false, "store --file=/tmp/x": false,
+	} {
+		if got := (asker{os.Getpid()}).mayBeTold(helper, true); got != want {
+			t.Errorf("mayBeTold(%q, ephemeral) = %v, want %v", helper, got, want)
+		}
+		if got := (asker{os.Getpid()}).mayBeTold(helper, false); got != (helper == "gatepass") {
+			t.Errorf("mayBeTold(%q) = %v", helper, got)
+		}
 	}
 }
 

@@ -1,0 +1,149 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/transport"
+)
+
+// maxConfigFile is how much of a configuration file is searched. A longer one
+// is left to git.
+const maxConfigFile = 256 << 10
+
+// heedHeader changes req where the git that asks sends an Authorization header
+// of its own to the target (http.extraHeader, as actions/checkout sets it).
+//
+// There the server judges that header and not our token: git is given a user
+// name and password, which curl leaves out beside the header, since two headers
+// make the server answer 400. What git says of our token after the server's
+// answer is passed over; ignore reports that the whole request is.
+func heedHeader(ctx context.Context, operation string, pid int, req *credential.Request) (ignore bool) {
+	switch {
+	case operation == agent.Get && !req.AuthType && len(req.State) == 0:
+		return false
+	case operation != agent.Get && operation != agent.Erase:
+		return false
+	}
+	if !(asker{pid}).sendsOwnHeader(ctx, transport.Target{Host: req.Host, Path: req.Path}) {
+		return false
+	}
+	req.AuthType, req.Multi, req.State = false, false, nil
+	return operation == agent.Erase
+}
+
+// sendsOwnHeader reports whether the asking git is configured to send an
+// Authorization header to t. git itself is asked only where a configuration
+// file or the environment mentions the setting or includes another file.
+// A git that cannot be seen is taken for one without.
+func (a asker) sendsOwnHeader(ctx context.Context, t transport.Target) bool {
+	environ, err := a.environ()
+	if err != nil || !a.mentionsHeader(environ) {
+		return false
+	}
+	list, err := a.settings(ctx, environ)
+	return err == nil && t.OwnHeader(list) != nil
+}
+
+func (a asker) mentionsHeader(environ []string) bool {
+	if slices.ContainsFunc(environ, func(entry string) bool { return mentionsHeader([]byte(entry)) }) {
+		return true
+	}
+	dir, err := os.Readlink(procFile(a.pid, "cwd"))
+	if err != nil {
+		return false
+	}
+	for _, file := range configFiles(dir, environ) {
+		if text := head(file); len(text) == maxConfigFile || mentionsHeader(text) || mentions(text, "include") {
+			return true
+		}
+	}
+	return false
+}
+
+func mentionsHeader(text []byte) bool { return mentions(text, "extraheader") }
+
+func mentions(text []byte, word string) bool {
+	return bytes.Contains(bytes.ToLower(text), []byte(word))
+}
+
+// head returns up to maxConfigFile bytes of a file; nothing where it cannot be read.
+func head(file string) []byte {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxConfigFile))
+	return text
+}
+
+// configFiles are the files that git may read in dir (git-config(1), "FILES").
+// Other builds of git may have their system file elsewhere.
+func configFiles(dir string, environ []string) []string {
+	home := lookUp(environ, "HOME")
+	files := []string{
+		"/etc/gitconfig", "/usr/local/etc/gitconfig", lookUp(environ, "GIT_CONFIG_SYSTEM"), lookUp(environ, "GIT_CONFIG_GLOBAL"),
+		filepath.Join(lookUp(environ, "XDG_CONFIG_HOME"), "git", "config"), filepath.Join(home, ".config", "git", "config"), filepath.Join(home, ".gitconfig"),
+	}
+	if repository := gitDirectory(dir, environ); repository != "" {
+		common := repository
+		if text := head(filepath.Join(repository, "commondir")); text != nil {
+			common = below(repository, strings.TrimSpace(string(text)))
+		}
+		files = append(files, filepath.Join(common, "config"), filepath.Join(repository, "config"), filepath.Join(repository, "config.worktree"))
+	}
+	return files
+}
+
+// gitDirectory finds the repository of dir as git does: GIT_DIR, the nearest
+// .git above, or a bare repository; "" where there is none.
+func gitDirectory(dir string, environ []string) string {
+	if named := lookUp(environ, "GIT_DIR"); named != "" {
+		return below(dir, named)
+	}
+	for {
+		dotGit := filepath.Join(dir, ".git")
+		switch info, err := os.Stat(dotGit); {
+		case err == nil && info.IsDir():
+			return dotGit
+		case err == nil:
+			if target, ok := strings.CutPrefix(string(head(dotGit)), "gitdir: "); ok {
+				return below(dir, strings.TrimSpace(target))
+			}
+		default:
+			if info, err := os.Stat(filepath.Join(dir, "objects")); err == nil && info.IsDir() {
+				return dir
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// lookUp returns the value of a variable of environ, "" where it has none.
+func lookUp(environ []string, name string) string {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// below is path, which counts from dir unless it is absolute.
+func below(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
