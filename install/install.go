@@ -168,6 +168,9 @@ func (pl *planner) decide(ctx context.Context) error {
 	if pl.proactive, err = pl.ahead(); err != nil {
 		return err
 	}
+	if pl.Options.Root == "" {
+		pl.noteOwnHeaders(ctx)
+	}
 	if err := pl.binaries(); err != nil {
 		return err
 	}

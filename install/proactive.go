@@ -1,10 +1,14 @@
 package install
 
 import (
+	"context"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/transport"
 )
 
 // maxProactive bounds how many repositories get sections of their own.
@@ -70,4 +74,29 @@ func fixedURLs(host string, w *config.Workspace) []string {
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls)
+}
+
+// noteOwnHeaders says where git, in the current directory, sends an
+// Authorization header of its own, as actions/checkout sets it in a repository:
+// the server then judges that header and not gatepass's token.
+func (pl *planner) noteOwnHeaders(ctx context.Context) {
+	here, err := os.Getwd()
+	if err != nil {
+		return
+	}
+	// A git that cannot list its configuration is reported where that matters.
+	out, err := pl.git.runAsUser(ctx, append([]string{"-C", here}, gitconfig.Arguments()...)...)
+	if err != nil {
+		return
+	}
+	list, err := gitconfig.Parse(out)
+	if err != nil {
+		return
+	}
+	for _, host := range pl.plan.Hosts {
+		if s := (transport.Target{Host: host}).OwnHeader(list); s != nil {
+			pl.plan.Notes = append(pl.plan.Notes, "git sends an Authorization header of its own to "+host+" and not gatepass's token: "+
+				s.Key+" ("+s.Scope+" scope); remove that setting (with actions/checkout: persist-credentials: false)")
+		}
+	}
 }

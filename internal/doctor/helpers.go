@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/transport"
 )
 
 // A link is one helper that git asks.
@@ -55,10 +56,28 @@ func (c *chart) lookAtHelpers(context.Context) []Finding {
 	}
 	var found []Finding
 	for _, host := range c.hosts {
+		found = append(found, c.lookAtOwnHeader(host)...)
 		found = append(found, c.lookAtChain(host)...)
 		found = append(found, c.lookAtPaths(host)...)
 	}
 	return found
+}
+
+// lookAtOwnHeader finds an Authorization header that git sends by itself, as
+// actions/checkout sets it: the server then judges that and not our token.
+func (c *chart) lookAtOwnHeader(host string) []Finding {
+	t := transport.Target{Host: host}
+	if here := c.subject(); here.Host == host {
+		t = here
+	}
+	s := t.OwnHeader(c.settings)
+	if s == nil {
+		return nil
+	}
+	return []Finding{{
+		Level: Failure, Text: "git sends an Authorization header of its own to " + host + " and not gatepass's token: " + s.Key + " (" + where(*s) + ")",
+		Mend: unset(*s) + "; with actions/checkout: persist-credentials: false",
+	}}
 }
 
 func (c *chart) lookAtChain(host string) []Finding {
@@ -140,18 +159,22 @@ func (c *chart) behind(l link, host string) []Finding {
 	if g.AtLeast(2, 46) {
 		return []Finding{{Level: OK, Text: helperName(l.Value) + " (" + where(l.Setting) + ") comes after gatepass for " + host + "; git " + g.Version() + " keeps tokens from it"}}
 	}
-	keeps := "may keep it"
-	switch name, _, _ := strings.Cut(l.Value, " "); name {
-	case "store":
-		keeps = "writes it to ~/.git-credentials"
-	case "cache":
+	level, keeps := Warning, "may keep it"
+	switch name, _, _ := strings.Cut(l.Value, " "); {
+	case name == "store":
+		level, keeps = Failure, "writes it to a file in plain text"
+	case name == "cache":
 		keeps = "holds it in memory past its end"
+	case helperName(l.Value) == ghHelper:
+		return []Finding{{Level: OK, Text: ghHelper + " (" + where(l.Setting) + ") comes after gatepass for " + host + " and keeps no token of it"}}
 	}
 	return []Finding{{
-		Level: Warning, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is told each token for " + host + " and " + keeps + " (git before 2.46)",
+		Level: level, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is told each token for " + host + " and " + keeps + " (git before 2.46)",
 		Mend: unsetValue(l.Setting),
 	}}
 }
+
+const ghHelper = "the GitHub CLI (gh)"
 
 // helperName says which helper a value of credential.helper means.
 func helperName(value string) string {
@@ -165,7 +188,7 @@ func helperName(value string) string {
 	case base == "osxkeychain":
 		return "the macOS keychain (osxkeychain)"
 	case base == "gh":
-		return "the GitHub CLI (gh)"
+		return ghHelper
 	case strings.HasPrefix(value, "!"):
 		return "a shell command"
 	}
@@ -194,9 +217,14 @@ func (c *chart) lookAtPaths(host string) []Finding {
 	}}
 }
 
-// needsPaths reports whether the workspace file tells repositories apart.
+// needsPaths reports whether a token is for one repository: the workspace file
+// tells repositories apart, or a broker is asked for each.
 func (c *chart) needsPaths() bool {
-	return c.workspace != nil && (!c.workspace.Repositories.Any() || c.sourcePerRepository())
+	return c.workspace != nil && (!c.workspace.Repositories.Any() || c.sourcePerRepository() || c.sourceIsBroker())
+}
+
+func (c *chart) sourceIsBroker() bool {
+	return c.workspace.Source != nil && strings.HasPrefix(c.workspace.Source.Scheme, "broker+")
 }
 
 // sourcePerRepository reports whether the source has a placeholder that only a
