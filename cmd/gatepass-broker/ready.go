@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -115,7 +116,7 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		if !state.Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		enc := json.NewEncoder(w)
+		enc := json.NewEncoder(oneline.JSONWriter(w))
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(state) // the client has gone
 	})))

@@ -142,14 +142,15 @@ func needsTLS(f *settings.File) bool {
 	return false
 }
 
-// newLog is the broker's own log; level may change while it runs.
+// newLog is the broker's own log; level may change while it runs. What is in it may
+// come from anybody, and is shown on terminals.
 func newLog(f *settings.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger {
 	setLevel(f, level)
 	o := &slog.HandlerOptions{Level: level}
 	if f.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(stderr, o))
+		return slog.New(slog.NewJSONHandler(oneline.JSONWriter(stderr), o))
 	}
-	return slog.New(slog.NewTextHandler(stderr, o))
+	return slog.New(slog.NewTextHandler(oneline.TextWriter(stderr), o))
 }
 
 func setLevel(f *settings.File, level *slog.LevelVar) {

@@ -87,7 +87,8 @@ func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	case q.workspace != "" && len(made.Failures) > 0:
 		return nil, reply(workspaceFailed, oneline.Wrap("refresh workspace "+q.workspace, errors.New(made.Failures[0].Error), ""))
 	}
-	return json.Marshal(made)
+	text, err := json.Marshal(made)
+	return oneline.JSON(text), err
 }
 
 // reply is an error as Lambda passes it on. It is told by its type.

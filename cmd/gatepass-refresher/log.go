@@ -9,12 +9,13 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// newLogger writes a line for each event of the audit and for each pass.
+// newLogger writes a line for each event of the audit and for each pass. What is in it
+// may come from GitHub or a workspace, and is shown on terminals.
 func newLogger(w io.Writer, form string) *slog.Logger {
 	if form == "text" {
-		return slog.New(slog.NewTextHandler(w, nil))
+		return slog.New(slog.NewTextHandler(oneline.TextWriter(w), nil))
 	}
-	return slog.New(slog.NewJSONHandler(w, nil))
+	return slog.New(slog.NewJSONHandler(oneline.JSONWriter(w), nil))
 }
 
 var levels = map[workspace.Type]slog.Level{

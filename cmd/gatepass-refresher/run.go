@@ -111,7 +111,7 @@ func (r *refresher) print(stdout io.Writer, made report) error {
 	}
 	text, err := json.MarshalIndent(made, "", "  ")
 	if err == nil {
-		_, err = stdout.Write(append(text, '\n'))
+		_, err = oneline.JSONWriter(stdout).Write(append(text, '\n'))
 	}
 	return err
 }

@@ -94,7 +94,7 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 
 // printLine prints a line as it is, or for people.
 func (w *world) printLine(l audit.Line, asJSON bool) error {
-	text := string(l.Text)
+	text := string(oneline.JSON(l.Text)) // another version may have written it as it was
 	if !asJSON {
 		text = lineText(l.Record)
 	}

@@ -214,6 +214,6 @@ func writeJSON(w io.Writer, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := oneline.JSONWriter(w).Write(b.Bytes())
 	return err
 }

@@ -169,7 +169,7 @@ func (w *world) printShown(r workspaceReport) error {
 		return err
 	}
 	for _, s := range r.Todo {
-		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, oneline.Escape(s.Owner))), s.Why)
+		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, oneline.Escape(s.Owner))), oneline.Escape(s.Why))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -58,8 +59,14 @@ func (p *Page) Serve(w http.ResponseWriter) {
 	_, _ = w.Write(p.Bytes()) // who asked has gone
 }
 
+// quoted is a label's value. What is not printable is escaped as in messages, but for
+// line breaks, which the format has a way to write.
 func quoted(value string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(value, "\uFFFD")) + `"`
+	lines := strings.Split(strings.ToValidUTF8(value, "\uFFFD"), "\n")
+	for i, line := range lines {
+		lines[i] = oneline.Escape(line)
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.Join(lines, "\n")) + `"`
 }
 
 // Seconds is Unix time as Prometheus has it.

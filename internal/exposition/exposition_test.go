@@ -19,6 +19,12 @@ func TestPage(t *testing.T) {
 	if p.String() != want {
 		t.Errorf("page = %q, want %q", p.String(), want)
 	}
+	// A page of metrics is looked at with curl.
+	var hostile Page
+	hostile.Sample("d", "workspace", "\u202e\x7f\x1b[31m\u200b", 1)
+	if got, want := hostile.String(), `d{workspace="\\u202e\\x7f\\x1b[31m\\u200b"} 1`+"\n"; got != want {
+		t.Errorf("a label is %q, want %q", got, want)
+	}
 	p.Build()
 	w := httptest.NewRecorder()
 	p.Serve(w)

@@ -2,6 +2,7 @@ package oneline
 
 import (
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,12 +38,28 @@ func appendUnit(out []byte, unit rune) []byte {
 
 // JSONWriter returns a writer that passes JSON on as [JSON] writes it. Each Write
 // has to hold whole characters.
-func JSONWriter(w io.Writer) io.Writer { return jsonWriter{w} }
+func JSONWriter(w io.Writer) io.Writer { return escaping{w, JSON} }
 
-type jsonWriter struct{ io.Writer }
+// TextWriter returns a writer that passes lines on, each of them as [Escape] writes
+// it. Each Write has to hold whole characters.
+func TextWriter(w io.Writer) io.Writer {
+	return escaping{w, func(text []byte) []byte {
+		lines := strings.Split(string(text), "\n")
+		for i, line := range lines {
+			lines[i] = Escape(line)
+		}
+		return []byte(strings.Join(lines, "\n"))
+	}}
+}
 
-func (w jsonWriter) Write(text []byte) (int, error) {
-	if _, err := w.Writer.Write(JSON(text)); err != nil {
+// escaping is a writer that escapes what it passes on.
+type escaping struct {
+	w      io.Writer
+	escape func([]byte) []byte
+}
+
+func (e escaping) Write(text []byte) (int, error) {
+	if _, err := e.w.Write(e.escape(text)); err != nil {
 		return 0, err
 	}
 	return len(text), nil

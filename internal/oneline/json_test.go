@@ -13,15 +13,15 @@ import (
 // characters that turn text around as they are.
 func TestJSONHidesNothing(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                          "",
+		"":                            "",
 		"{\n\t\"a\": \"Grüße 東京\"}\n": "{\n\t\"a\": \"Grüße 東京\"}\n",
-		"\"\u202e\"":                `"\u202e"`,
-		"\"\u2066a\u2069\"":         `"\u2066a\u2069"`,
-		"\"\u200b\u2028\"":          `"\u200b\u2028"`,
-		"\"\x7f\u009b31m\"":         `"\u007f\u009b31m"`,
-		"\"\U000e0041\"":            `"\udb40\udc41"`,
-		"\"\xff\"":                  `"\ufffd"`,
-		`"\u001b\n"`:                `"\u001b\n"`,
+		"\"\u202e\"":                  `"\u202e"`,
+		"\"\u2066a\u2069\"":           `"\u2066a\u2069"`,
+		"\"\u200b\u2028\"":            `"\u200b\u2028"`,
+		"\"\x7f\u009b31m\"":           `"\u007f\u009b31m"`,
+		"\"\U000e0041\"":              `"\udb40\udc41"`,
+		"\"\xff\"":                    `"\ufffd"`,
+		`"\u001b\n"`:                  `"\u001b\n"`,
 	} {
 		if got := string(JSON([]byte(in))); got != want {
 			t.Errorf("JSON(%q) = %s, want %s", in, got, want)
@@ -33,6 +33,14 @@ func TestJSONWriterSaysHowMuchItTook(t *testing.T) {
 	var out bytes.Buffer
 	if n, err := JSONWriter(&out).Write([]byte("\"\u202e\"")); n != 5 || err != nil || out.String() != `"\u202e"` {
 		t.Errorf("Write = %d, %v, and wrote %s", n, err, out.String())
+	}
+}
+
+// A log in text is lines; slog leaves a DEL in them as it is.
+func TestTextWriterKeepsLines(t *testing.T) {
+	var out bytes.Buffer
+	if n, err := TextWriter(&out).Write([]byte("a\x7f\nb\u202e\n")); n != 8 || err != nil || out.String() != "a\\x7f\nb\\u202e\n" {
+		t.Errorf("Write = %d, %v, and wrote %q", n, err, out.String())
 	}
 }
 

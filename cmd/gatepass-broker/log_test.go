@@ -1,0 +1,27 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/gatepass/gatepass/broker/settings"
+)
+
+// The broker's own log has what anybody sends, and people read it on terminals. slog
+// leaves DEL in text, and every direction of text in JSON.
+func TestTheLogIsHarmless(t *testing.T) {
+	for _, form := range []string{"text", "json"} {
+		var out bytes.Buffer
+		var f settings.File
+		f.Log.Format = form
+		newLog(&f, &out, new(slog.LevelVar)).Info("a\u202eb", slog.String("detail", "a\x7f"), slog.String("error", "\u2066\u200b\u009b31m"))
+		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(text, `\u202e`) {
+			t.Errorf("%s: the log has %q", form, text)
+		}
+	}
+}
