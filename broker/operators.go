@@ -43,9 +43,7 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			continue
 		}
 		if got.err != nil {
-			if _, later := errors.AsType[*Refusal](invalid); !later {
-				invalid = got.err
-			}
+			invalid = graver(invalid, got.err)
 			continue
 		}
 		isProved = true

@@ -129,9 +129,7 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		case errors.Is(got.err, ErrNoProof):
 			continue
 		case got.err != nil:
-			if _, later := errors.AsType[*Refusal](invalid); !later {
-				invalid = got.err
-			}
+			invalid = graver(invalid, got.err)
 			continue
 		}
 		isProved = true
@@ -150,6 +148,19 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
 	}
 	return Workspace{}, unproved(invalid)
+}
+
+// graver returns the one of two reasons to answer with: that a proof cannot be looked
+// at now, or else one with more of it for the log, or else the later one.
+func graver(earlier, later error) error {
+	was, isRefusal := errors.AsType[*Refusal](earlier)
+	if !isRefusal {
+		return later
+	}
+	if is, ok := errors.AsType[*Refusal](later); ok && is.Status > was.Status {
+		return later
+	}
+	return earlier
 }
 
 // unproved is the answer to a request that proves nothing. invalid is why its

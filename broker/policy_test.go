@@ -171,6 +171,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	who := Caller{Method: "test", Subject: "who", Claims: map[string]any{"id": "7"}}
 	proved, silent, forged := &counted{caller: who}, &counted{err: ErrNoProof}, &counted{err: errors.New("forged")}
 	later := &counted{err: &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore}}
+	named := &counted{err: &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity}}
 	rule := func(name string, by Identifier, match Matcher, template Template) Rule {
 		return Rule{Name: name, By: by, Match: match, Workspace: template}
 	}
@@ -190,6 +191,8 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		{"no rule for it", []Rule{rule("a", proved, not, "one")}, "", 403},
 		{"no rule for it, and a proof that does not hold", []Rule{rule("a", forged, nil, "one"), rule("b", proved, not, "two")}, "", 403},
 		{"no proof", []Rule{rule("a", silent, nil, "one")}, "", 401},
+		{"a proof that is refused with why, before one that cannot be looked at", []Rule{rule("a", named, nil, "one"), rule("b", later, nil, "two")}, "", 503},
+		{"a proof that cannot be looked at, before one that is refused with why", []Rule{rule("a", later, nil, "one"), rule("b", named, nil, "two"), rule("c", forged, nil, "two")}, "", 503},
 		{"a proof that cannot be looked at", []Rule{rule("a", forged, nil, "one"), rule("b", later, nil, "two")}, "", 503},
 	} {
 		proved.asked = 0

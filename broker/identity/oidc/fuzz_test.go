@@ -59,16 +59,16 @@ func FuzzParseKeys(f *testing.F) {
 	f.Add(marshal(setOf(map[string]any{"rsa": &rsaKey().PublicKey, "ec": &ecKey().PublicKey})))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		keys, err := parseKeys(data)
-		if err == nil && len(keys) == 0 {
+		known, err := parseKeys(data)
+		if err == nil && len(known.keys) == 0 {
 			t.Errorf("parseKeys(%q) has no keys and no error", data)
 		}
-		for _, k := range keys {
+		for _, k := range known.keys {
 			if !k.IsPublic() {
 				t.Errorf("parseKeys(%q) has a key that is not public", data)
 			}
 			for _, alg := range allAlgorithms {
-				suiting(keys, k.KeyID, alg)
+				_, _ = known.suiting(k.KeyID, alg)
 			}
 		}
 	})

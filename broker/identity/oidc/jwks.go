@@ -9,8 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 const (
@@ -19,29 +23,73 @@ const (
 	maxRSABits = 8192 // a larger one costs too much to ask
 )
 
+// A keySet is what an issuer publishes.
+type keySet struct {
+	keys     []jose.JSONWebKey
+	unusable map[string]error // why, by id, of keys that no signature is verified with
+}
+
 // parseKeys reads a JWK Set (RFC 7517, section 5). Keys that cannot verify are
 // passed over, as the section asks; a set without any that can is an error.
-func parseKeys(data []byte) ([]jose.JSONWebKey, error) {
+func parseKeys(data []byte) (keySet, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, errors.New("it is no JWK Set")
+		return keySet{}, errors.New("it is no JWK Set")
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("it has %d keys, more than %d", len(set.Keys), maxKeys)
+		return keySet{}, fmt.Errorf("it has %d keys, more than %d", len(set.Keys), maxKeys)
 	}
-	var keys []jose.JSONWebKey
+	known, refused := keySet{unusable: map[string]error{}}, []error{}
 	for _, text := range set.Keys {
-		var k jose.JSONWebKey
-		if json.Unmarshal(text, &k) == nil && k.IsPublic() && k.Valid() && (k.Use == "" || k.Use == "sig") && isStrong(k.Key) {
-			keys = append(keys, k)
+		k, err := parseKey(text)
+		if err != nil {
+			err = fmt.Errorf("key %q cannot be used: %w", clip(k.KeyID), err)
+			known.unusable[k.KeyID] = err
+			refused = append(refused, err)
+			continue
 		}
+		known.keys = append(known.keys, k)
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("it has no public key to verify signatures with")
+	if len(known.keys) == 0 {
+		return keySet{}, shortened(oneline.Join(append([]error{errors.New("it has no public key to verify signatures with")}, refused...)...))
 	}
-	return keys, nil
+	return known, nil
+}
+
+// parseKey reads a key. The error is why it is not used; the key has its id then.
+// Certificates are left out: the issuer's word is enough for a key, and some have
+// ones that Go cannot parse.
+func parseKey(text []byte) (jose.JSONWebKey, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return jose.JSONWebKey{}, errors.New("it is no JSON object")
+	}
+	var k jose.JSONWebKey
+	_ = json.Unmarshal(members["kid"], &k.KeyID) // one without is found by ""
+	nameless := jose.JSONWebKey{KeyID: k.KeyID}
+	for _, name := range []string{"x5c", "x5u", "x5t", "x5t#S256"} {
+		delete(members, name)
+	}
+	bare, err := json.Marshal(members)
+	if err != nil {
+		return nameless, err
+	}
+	if err := json.Unmarshal(bare, &k); err != nil {
+		return nameless, errors.New(oneline.Escape(clip(err.Error())))
+	}
+	switch {
+	case !k.IsPublic():
+		return nameless, errors.New("it is not a public key")
+	case !k.Valid():
+		return nameless, errors.New("its numbers are not those of a key")
+	case k.Use != "" && k.Use != "sig":
+		return nameless, fmt.Errorf("its use is %q, not sig", clip(k.Use))
+	case !isStrong(k.Key):
+		return nameless, fmt.Errorf("an RSA key of %d to %d bits and an exponent of 3 or more is wanted", minRSABits, maxRSABits)
+	}
+	return k, nil
 }
 
 func isStrong(key any) bool {
@@ -49,16 +97,44 @@ func isStrong(key any) bool {
 	return !isRSA || k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits && k.E >= 3
 }
 
-// suiting returns the keys with exactly this id that are for the algorithm. An
-// id is compared and nothing else; a token without one is for keys without.
-func suiting(keys []jose.JSONWebKey, kid, alg string) []crypto.PublicKey {
-	var list []crypto.PublicKey
-	for _, k := range keys {
-		if k.KeyID == kid && (k.Algorithm == "" || k.Algorithm == alg) && isFor(k.Key, alg) {
-			list = append(list, k.Key)
+// suiting returns the keys with exactly this id that are for the algorithm. A token
+// without an id is for the one key that is for its algorithm. The error says why
+// there is none.
+func (s keySet) suiting(kid, alg string) ([]crypto.PublicKey, error) {
+	var fit []crypto.PublicKey
+	var other error // why a key of the id is not for the token
+	for _, k := range s.keys {
+		switch {
+		case kid != "" && k.KeyID != kid:
+		case k.Algorithm != "" && k.Algorithm != alg || !isFor(k.Key, alg):
+			other = fmt.Errorf("key %q is not for %s, which the token is signed by", clip(k.KeyID), alg)
+		default:
+			fit = append(fit, k.Key)
 		}
 	}
-	return list
+	switch unusable := s.unusable[kid]; {
+	case kid == "" && len(fit) > 1:
+		return nil, errNoKeyID
+	case len(fit) > 0:
+		return fit, nil
+	case unusable != nil:
+		return nil, unfit(unusable)
+	case other != nil && kid != "":
+		return nil, unfit(other)
+	}
+	return nil, errUnknownKey
+}
+
+// errUnknownKey reports a key that the issuer does not publish.
+var errUnknownKey = errors.New("the token is signed with a key that its issuer does not publish")
+
+// errNoKeyID reports a token that does not say which of several keys signed it.
+var errNoKeyID = errors.New("the token's header has no kid, and its issuer publishes several keys that may have signed it")
+
+// unfit refuses a token of a key that is published and cannot be used. Why is for
+// the log.
+func unfit(why error) error {
+	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the key that the token is signed with cannot be used here", Err: why}
 }
 
 // isFor reports whether keys of this kind make signatures of the algorithm

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/crowd"
@@ -38,9 +36,6 @@ const (
 // errCrowded reports that too many wait for the same.
 var errCrowded = errors.New("too many tokens wait for them")
 
-// errUnknownKey reports a key that the issuer does not publish.
-var errUnknownKey = errors.New("the token is signed with a key that its issuer does not publish")
-
 // A keyring has an issuer's keys, and looks for new ones when they are old or a
 // token names another.
 type keyring struct {
@@ -50,7 +45,7 @@ type keyring struct {
 	waiting crowd.Room
 
 	mu      sync.Mutex // guards what follows
-	known   []jose.JSONWebKey
+	known   keySet
 	loaded  time.Time     // known, from the issuer
 	tried   time.Time     // the last load's beginning
 	running chan struct{} // closed at the end of a load; nil when none runs
@@ -63,10 +58,10 @@ func newKeyring(load func(context.Context) ([]byte, error), now func() time.Time
 }
 
 // suiting returns the keys for a token that came from an address. Those that are known and fresh, or known
-// while the issuer cannot be had, are used without a wait. The error is
-// errUnknownKey, or a [*broker.Refusal] where nobody can tell.
+// while the issuer cannot be had, are used without a wait. The error is of
+// [keySet.suiting], or a [*broker.Refusal] with 503 where nobody can tell.
 func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.PublicKey, error) {
-	keys, age, failure := k.look(kid, alg)
+	keys, _, age, failure := k.look(kid, alg)
 	if len(keys) > 0 && age < lookAfter {
 		return keys, nil
 	}
@@ -78,7 +73,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	case age > freshFor && failure == nil:
 		_ = k.wait(ctx, from, loading, staleWait) // there are keys
 	}
-	keys, _, failure = k.look(kid, alg)
+	keys, why, _, failure := k.look(kid, alg)
 	if len(keys) > 0 {
 		return keys, nil
 	}
@@ -86,19 +81,20 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	if failure != nil {
 		return nil, unavailable("the keys of the token's issuer cannot be had", failure)
 	}
-	return nil, errUnknownKey
+	return nil, why
 }
 
-// look returns the keys that are known for a token, how old they are, and why
-// the last load failed.
-func (k *keyring) look(kid, alg string) ([]crypto.PublicKey, time.Duration, error) {
+// look returns the keys that are known for a token or why there are none, how old
+// they are, and why the last load failed.
+func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age time.Duration, failure error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	age := clock.Since(k.loaded, k.now())
+	age = clock.Since(k.loaded, k.now())
 	if age > knownFor {
-		k.known = nil
+		k.known = keySet{}
 	}
-	return suiting(k.known, kid, alg), age, k.failure
+	keys, why = k.known.suiting(kid, alg)
+	return keys, why, age, k.failure
 }
 
 // wait returns when a load has ended, at the latest after most. Without a load
@@ -141,7 +137,7 @@ func (k *keyring) start(ctx context.Context) <-chan struct{} {
 func (k *keyring) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, loadWait)
 	defer cancel()
-	var keys []jose.JSONWebKey
+	var keys keySet
 	data, err := k.load(ctx)
 	if err == nil {
 		keys, err = parseKeys(data)
