@@ -12,17 +12,24 @@ import (
 )
 
 // Apply does what the plan says, or nothing: the new files are written beside
-// the old ones under git's own locks, then the shims, and only then the files
+// the old ones under git's own locks, then the shims and whole files, and only then the files
 // change places, and directories of ours that are empty go. When a step fails,
 // the ones before it are undone. A file that changed since the plan was made is
 // left alone and reported.
 func (p *Plan) Apply() (err error) {
 	var u undoing
+	times := p.noteTimes()
 	defer func() {
 		if err != nil {
 			u.all()
 		}
+		times.restore(p, err == nil)
 	}()
+	for _, c := range p.Copies {
+		if err := c.prepare(p.stamp, &u); err != nil {
+			return oneline.Wrap("write "+c.Path, plain(err), advice(err))
+		}
+	}
 	for _, f := range p.Files {
 		if err := f.prepare(&u); err != nil {
 			return oneline.Wrap("change "+f.Path, plain(err), advice(err))
@@ -32,6 +39,9 @@ func (p *Plan) Apply() (err error) {
 		if err := s.write(&u); err != nil {
 			return oneline.Wrap("write the shims in "+s.place.shown, plain(err), advice(err))
 		}
+	}
+	if err := p.commitCopies(false); err != nil {
+		return err
 	}
 	for _, f := range p.Files {
 		if err := f.commit(); err != nil {
@@ -43,10 +53,37 @@ func (p *Plan) Apply() (err error) {
 			return oneline.Wrap("remove the shims in "+s.place.shown, plain(err), "run the command again")
 		}
 	}
-	for _, dir := range p.directories {
-		dir.removeIfEmpty()
+	if err := p.commitCopies(true); err != nil {
+		return err
+	}
+	p.removeDirectories()
+	return nil
+}
+
+// commitCopies puts the prepared files in their places, or removes those that
+// go: git's configuration names the programs, so these come first and go last.
+func (p *Plan) commitCopies(removals bool) error {
+	for _, c := range p.Copies {
+		if (c.Change == remove) != removals {
+			continue
+		}
+		if err := c.commit(); err != nil && !(removals && errors.Is(err, fs.ErrNotExist)) {
+			return oneline.Wrap(c.Change+" "+c.Path, plain(err), advice(err))
+		}
 	}
 	return nil
+}
+
+// removeDirectories removes the directories that are empty, the innermost
+// first, and notes those of the receipt that are not.
+func (p *Plan) removeDirectories() {
+	slices.SortStableFunc(p.directories, func(a, b place) int { return len(b.path()) - len(a.path()) })
+	for _, dir := range p.directories {
+		dir.removeIfEmpty()
+		if _, err := dir.stat(); err == nil && slices.Contains(p.noted, dir.path()) {
+			p.Notes = append(p.Notes, dir.shown+" stays: it holds files of others")
+		}
+	}
 }
 
 // undoing is a stack of steps back. They are best effort: the error that called
@@ -249,7 +286,7 @@ func (p place) makeDir(parent *os.Root, u *undoing) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := dir.Chmod(".", 0o755); err != nil {
+	if err := errors.Join(dir.Chmod(".", 0o755), rootOwns(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil

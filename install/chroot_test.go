@@ -65,9 +65,15 @@ func plainPath(sh shell) shell {
 // otherGit puts a git with its own system file into the image, as conda has it.
 func otherGit(t *testing.T) {
 	t.Helper()
-	write(t, "/opt/conda/bin/git", "#!/bin/sh\nGIT_CONFIG_SYSTEM=/opt/conda/etc/gitconfig\nexport GIT_CONFIG_SYSTEM\nexec /usr/bin/git \"$@\"\n", 0o755)
-	t.Cleanup(func() { os.RemoveAll("/opt/conda") })
+	write(t, "/opt/conda/bin/git", "#!/bin/sh\n>/tmp/ran\nGIT_CONFIG_SYSTEM=/opt/conda/etc/gitconfig\nexport GIT_CONFIG_SYSTEM\nexec /usr/bin/git \"$@\"\n", 0o755)
+	t.Cleanup(func() {
+		os.RemoveAll("/opt/conda")
+		os.Remove("/tmp/ran")
+	})
 }
+
+// ran tells whether that git was run since the last time.
+func ran() bool { return os.Remove("/tmp/ran") == nil }
 
 func TestImage(t *testing.T) {
 	needChroot(t)
@@ -75,11 +81,15 @@ func TestImage(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		sh = plainPath(sh)
 		before := system(t)
-		out := sh.must(t)
-		for _, want := range []string{"verified with /opt/conda/bin/git: ", "guard: "} {
+		dry := sh.must(t, "--dry-run", "--policy-later")
+		out := sh.must(t, "--policy-later")
+		for _, want := range []string{"verified with /", "guard: "} {
 			if !strings.Contains(out, want) {
 				t.Errorf("install said %q, want %q in it", out, want)
 			}
+		}
+		if ran() || !strings.Contains(dry, "/opt/conda/etc/gitconfig") {
+			t.Errorf("install ran a git that is not on PATH, or its dry run said %q without that git's file", dry)
 		}
 		installed := system(t)
 		contains(t, "/etc/gitconfig", "git-credential-gatepass")
@@ -89,10 +99,16 @@ func TestImage(t *testing.T) {
 				t.Errorf("%s, want it to belong to root", line)
 			}
 		}
-		sh.must(t)
+		sh.must(t, "--policy-later")
 		same(t, "installed twice", system(t), installed)
+		if out := sh.must(t, "--policy-later", "--run-gits"); !strings.Contains(out, "verified with /opt/conda/bin/git: ") || !ran() {
+			t.Errorf("install --run-gits said %q, want all gits verified", out)
+		}
 		sh.must(t, "--uninstall")
 		same(t, "uninstalled", system(t), before)
+		if ran() {
+			t.Error("uninstall ran a git that is not on PATH")
+		}
 	})
 }
 
@@ -122,7 +138,12 @@ func TestDevContainerFeature(t *testing.T) {
 	contains(t, "/etc/gitconfig", "ghe.example.com")
 
 	without := sh
-	without.env = append(slices.Clone(sh.env), "WORKSPACEFILE=", "GITHOST=", "VERIFY=true")
+	without.env = append(slices.Clone(sh.env), "WORKSPACEFILE=", "GITHOST=", "VERIFY=true", "POLICYLATER=false")
+	sh.must(t, "--uninstall")
+	if _, stderr, code := without.do(t, entrypoint); code != 1 || !strings.Contains(stderr, "--policy-later") {
+		t.Errorf("install.sh of the feature without a workspace file = %d, %q, want it refused", code, stderr)
+	}
+	without.env = append(without.env, "POLICYLATER=true")
 	if out, stderr, code := without.do(t, entrypoint); code != 0 || !strings.Contains(out, "verified") {
 		t.Errorf("install.sh of the feature = %d, %s%s, want 0 and a trial", code, out, stderr)
 	}
@@ -137,7 +158,7 @@ func TestImageInWhichTheGuardCannotWork(t *testing.T) {
 	sh := plainPath(shells(t)[0])
 	defer sh.must(t, "--uninstall")
 	sh.env = append(sh.env, "GIT_CONFIG_NOSYSTEM=1")
-	_, stderr, code := sh.run(t)
+	_, stderr, code := sh.run(t, "--policy-later")
 	if want := "/usr/bin/git: a push went through that the policy refuses; "; code != 1 || !strings.Contains(stderr, want) {
 		t.Errorf("install.sh = %d, %q, want 1, %q", code, stderr, want)
 	}
@@ -148,8 +169,8 @@ func TestImageAsSomeone(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		sh, home := asSomeone(t, plainPath(sh))
 		before := system(t)
-		_, stderr, code := sh.run(t)
-		if want := "gatepass: install into /: user 1000 cannot write to /usr/local/bin; run this as root, or name a folder of your own with --root DIR\n"; code != 1 || stderr != want {
+		_, stderr, code := sh.run(t, "--policy-later")
+		if want := "gatepass: write /usr/local/bin/git-credential-gatepass: permission denied; run as the file's owner or choose another scope\n"; code != 1 || stderr != want {
 			t.Errorf("install.sh = %d, %q, want 1, %q", code, stderr, want)
 		}
 		same(t, "refused", system(t), before)
@@ -162,10 +183,10 @@ func TestImageAsSomeone(t *testing.T) {
 			t.Fatal(err)
 		}
 		empty := manifest(t, root)
-		sh.must(t, "--prefix", home+"/.local", "--root", root)
+		sh.must(t, "--policy-later", "--prefix", home+"/.local", "--root", root)
 		installed := manifest(t, root)
 		contains(t, filepath.Join(root, "etc/gitconfig"), home+"/.local/bin/git-credential-gatepass")
-		sh.must(t, "--prefix", home+"/.local", "--root", root)
+		sh.must(t, "--policy-later", "--prefix", home+"/.local", "--root", root)
 		same(t, "installed twice", manifest(t, root), installed)
 		sh.must(t, "--uninstall", "--root", root)
 		same(t, "uninstalled", manifest(t, root), empty)

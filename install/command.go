@@ -37,7 +37,7 @@ func (pl *planner) find(name string) (string, error) {
 	dirs := pl.binDirs()
 	for _, dir := range dirs {
 		path := filepath.Join(dir, name)
-		if !filepath.IsAbs(path) || !pl.isExecutable(path) {
+		if !filepath.IsAbs(path) || pl.From == "" && !pl.isExecutable(path) {
 			continue
 		}
 		if err := CheckPath(path); err != nil {

@@ -26,6 +26,9 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 			}
 		}
 	}
+	for _, c := range p.Copies {
+		fmt.Fprintf(&b, "%s %s\n", c.Change, oneline.Escape(c.Path))
+	}
 	for _, dir := range p.directories {
 		fmt.Fprintf(&b, "remove %s when nothing else is in it\n", oneline.Escape(dir.path()))
 	}

@@ -71,12 +71,19 @@ func findGits(ctx context.Context, getenv func(string) string) []git {
 		}
 		seen = append(seen, info)
 		g := git{path: path, getenv: getenv}
-		if out, err := g.run(ctx, nil, "version"); err == nil {
-			g.version = parseVersion(string(out))
-		}
+		g.askVersion(ctx)
 		found = append(found, g)
 	}
 	return found
+}
+
+// askVersion sets the version, and tells whether the program runs.
+func (g *git) askVersion(ctx context.Context) bool {
+	out, err := g.run(ctx, nil, "version")
+	if err == nil {
+		g.version = parseVersion(string(out))
+	}
+	return err == nil
 }
 
 func executable(info os.FileInfo) bool {

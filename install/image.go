@@ -1,9 +1,11 @@
 package install
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -14,6 +16,7 @@ var otherGits = []string{
 	"usr/local/bin/git",
 	"opt/*/bin/git",
 	"opt/conda/envs/*/bin/git",
+	"root/*conda3/bin/git",
 	"home/linuxbrew/.linuxbrew/bin/git",
 }
 
@@ -34,6 +37,41 @@ func (pl *planner) findImageGits() (found []string) {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// nixGits are the gits of Nix. They are only asked for their file: it is that of
+// the distribution.
+var nixGits = []string{"root/.nix-profile/bin/git", "nix/var/nix/profiles/default/bin/git"}
+
+// otherHostGits returns those of otherGits that this machine has and that are
+// not on PATH. They are run only if the caller wants that.
+func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git) {
+	var seen []os.FileInfo
+	for _, g := range pl.gits {
+		if info, err := os.Stat(g.path); err == nil {
+			seen = append(seen, info)
+		}
+	}
+	patterns := otherGits
+	if runThem {
+		patterns = slices.Concat(otherGits, nixGits)
+	}
+	for _, pattern := range patterns {
+		matches, _ := filepath.Glob("/" + pattern)
+		for _, m := range matches {
+			info, err := os.Stat(m)
+			if err != nil || !executable(info) || sameAsAny(info, seen) {
+				continue
+			}
+			g := git{path: m, getenv: pl.Getenv}
+			if runThem && !g.askVersion(ctx) {
+				continue
+			}
+			seen = append(seen, info)
+			found = append(found, g)
+		}
+	}
+	return found
 }
 
 // lookInside returns what an image has at a path, or nil. It is only for looking.

@@ -71,9 +71,21 @@ func (g Guard) hooksPath() bool { return g == GuardHooksPath || g == GuardBoth }
 type Options struct {
 	Scope  Scope    // empty means Global
 	Root   string   // the directory tree of Image
-	Hosts  []string // empty means the hosts of the workspace file, or github.com without one
+	Hosts  []string // empty means the hosts of the workspace file, or github.com with PolicyLater and without one
 	BinDir string   // where the binaries are, in Image as seen from inside; empty means beside Executable, else on PATH
 	Guard  Guard    // empty means GuardAuto
+
+	// PolicyLater does without a workspace file: it is mounted later. Else New
+	// fails where there is none, since the guard would deny every push.
+	PolicyLater bool
+
+	// From makes the install one of a whole image, for Image and System: the
+	// programs in From go to Prefix/bin, and a receipt says what Removal is to
+	// take out.
+	From          string
+	Prefix        string // as seen from inside; empty means DefaultPrefix
+	WorkspaceFile string // becomes the image's; may be empty
+	RunGits       bool   // for System: also run gits that are not on PATH, to ask each for its file
 
 	// Executable is the absolute path of the running gatepass, or empty.
 	Executable string
@@ -123,6 +135,11 @@ type planner struct {
 	image     *os.Root // of Image
 	imageGits []string // of Image: gits beside the distribution's, as seen inside
 
+	receipt       *receipt // of an earlier install; nil where there is none
+	receiptPlace  place
+	workspaceText []byte // of WorkspaceFile
+	workspacePath string // where the workspace file is, or should be
+
 	hooks   place    // where our shims go
 	hooksIn string   // the same as git will see it
 	oldDirs []string // other directories of ours that the configuration names
@@ -156,7 +173,28 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 		return nil, oneline.New(action, "there is no git on PATH", "install git")
 	}
 	pl.git = pl.gits[0]
-	return pl, pl.locate(ctx)
+	return pl, pl.prepare(ctx)
+}
+
+// prepare reads what there is of an earlier install and finds the files.
+func (pl *planner) prepare(ctx context.Context) error {
+	if err := pl.checkBundle(); err != nil {
+		return err
+	}
+	if pl.Scope == Image {
+		if err := pl.openImage(); err != nil {
+			return oneline.Wrap("open the image root "+pl.Root, plain(err), advice(err))
+		}
+	}
+	if pl.Scope != Global && (pl.From != "" || pl.plan.Action == "uninstall") {
+		if err := pl.readReceipt(); err != nil {
+			return err
+		}
+	}
+	if err := pl.locate(ctx); err != nil {
+		return err
+	}
+	return pl.checkReceipt()
 }
 
 // decide settles everything New needs besides the files.

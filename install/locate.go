@@ -31,9 +31,6 @@ func (pl *planner) locate(ctx context.Context) error {
 }
 
 func (pl *planner) locateImage() error {
-	if err := pl.openImage(); err != nil {
-		return oneline.Wrap("open the image root "+pl.Root, plain(err), advice(err))
-	}
 	pl.imageGits = pl.findImageGits()
 	files := []string{"/etc/gitconfig"}
 	for _, g := range pl.imageGits {
@@ -68,14 +65,18 @@ func (pl *planner) openImage() error {
 	if err != nil {
 		return err
 	}
-	pl.Root = p.path()
-	pl.image, err = openDir(p.root, p.name)
+	if pl.image, err = openDir(p.root, p.name); err == nil {
+		pl.Root = p.path()
+	}
 	return err
 }
 
 // locateSystem visits every git: each build has its own system file, so that of
 // one git says nothing to another.
 func (pl *planner) locateSystem(ctx context.Context) error {
+	if pl.bundled() && pl.RunGits {
+		pl.gits = append(pl.gits, pl.otherHostGits(ctx, true)...)
+	}
 	for _, g := range pl.gits {
 		path, err := g.systemFile(ctx)
 		if err != nil {
@@ -83,6 +84,13 @@ func (pl *planner) locateSystem(ctx context.Context) error {
 		}
 		if err := pl.addTarget(path, g); err != nil {
 			return err
+		}
+	}
+	if pl.bundled() && !pl.RunGits {
+		for _, g := range pl.otherHostGits(ctx, false) {
+			if err := pl.addTarget(derivedSystemFile(g.path), g); err != nil {
+				return err
+			}
 		}
 	}
 	return pl.locateHooks(systemHooks)
@@ -166,20 +174,32 @@ func (pl *planner) seen(dir string) (place, error) {
 
 // hosts returns the hosts to configure.
 func (pl *planner) hosts() ([]string, error) {
-	if len(pl.Hosts) > 0 {
-		return canonicalHosts(pl.Hosts)
-	}
 	w, err := pl.workspace()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case w == nil && !pl.PolicyLater:
+		return nil, pl.noWorkspace()
+	case w == nil:
+		pl.plan.Notes = append(pl.plan.Notes, "there is no workspace file "+pl.workspacePath+" yet: until it is there, git gets no token and the guard denies every push")
 	}
-	if w == nil {
-		if pl.Scope != Image { // there it may be mounted later
-			pl.plan.Notes = append(pl.plan.Notes, "there is no "+config.DefaultPath+" yet: until it is written, git gets no token and nothing can be pushed")
-		}
+	switch {
+	case len(pl.Hosts) > 0:
+		return canonicalHosts(pl.Hosts)
+	case w == nil:
 		return []string{config.DefaultHost}, nil
 	}
 	return canonicalHosts(w.Hosts)
+}
+
+// noWorkspace says what to write. Without that file the guard denies every push
+// on the machine, which is not what somebody who installs it wants.
+func (pl *planner) noWorkspace() error {
+	do := `write at least "source: URL" and "refs: [PATTERN, ...]" into it (the README has an example), or use --policy-later if it is mounted later`
+	if pl.From != "" {
+		do = "name yours with --workspace-file FILE, or use --policy-later if it is mounted later"
+	}
+	return oneline.New("install", "there is no workspace file "+pl.workspacePath+": the guard would deny every push", do)
 }
 
 func canonicalHosts(hosts []string) ([]string, error) {
@@ -202,15 +222,21 @@ func canonicalHosts(hosts []string) ([]string, error) {
 // workspace reads the workspace file; nil means that there is none. An image's
 // file is the one inside; the environment of the builder says nothing about it.
 func (pl *planner) workspace() (*config.Workspace, error) {
+	if pl.WorkspaceFile != "" {
+		return pl.readWorkspaceFile()
+	}
 	if pl.Scope == Image {
 		return pl.imageWorkspace()
 	}
-	path, err := config.Path(pl.Getenv)
-	if err != nil {
-		return nil, err
+	pl.workspacePath = config.DefaultPath
+	if pl.From == "" {
+		var err error
+		if pl.workspacePath, err = config.Path(pl.Getenv); err != nil {
+			return nil, err
+		}
 	}
-	w, err := config.Load(path)
-	if errors.Is(err, fs.ErrNotExist) && pl.Getenv(config.PathVariable) == "" {
+	w, err := config.Load(pl.workspacePath)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return w, err
@@ -218,6 +244,7 @@ func (pl *planner) workspace() (*config.Workspace, error) {
 
 func (pl *planner) imageWorkspace() (*config.Workspace, error) {
 	file, err := imagePlace(pl.image, config.DefaultPath)
+	pl.workspacePath = file.shown
 	if err != nil {
 		return nil, cannotRead(file.shown, err)
 	}

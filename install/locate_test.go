@@ -10,32 +10,38 @@ import (
 	"github.com/gatepass/gatepass/internal/config"
 )
 
-// Without a workspace file git gets no token, which whoever installs first
-// should hear from install and not from git.
-func TestNewNotesThatThereIsNoWorkspaceFile(t *testing.T) {
+// Without a workspace file the guard denies every push on the machine. Whoever
+// installs should hear that, with what to write, before it is so.
+func TestNewWantsAWorkspaceFile(t *testing.T) {
 	if _, err := os.Stat(config.DefaultPath); err == nil {
 		t.Skip("this machine has a workspace file: ", config.DefaultPath)
 	}
 	bin := t.TempDir()
-	for _, name := range []string{helperName, guardName} {
+	for _, name := range programs {
 		if err := os.WriteFile(filepath.Join(bin, name), nil, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	env := map[string]string{"HOME": t.TempDir(), "PATH": filepath.Dir(testGit(t).path), "GIT_CONFIG_SYSTEM": os.DevNull}
+	env := map[string]string{"HOME": t.TempDir(), "PATH": filepath.Dir(testGit(t).path), "GIT_CONFIG_SYSTEM": filepath.Join(t.TempDir(), "gitconfig")}
 	for name, o := range map[string]Options{
 		"for oneself":     {BinDir: bin},
 		"with a host":     {BinDir: bin, Hosts: []string{"github.com"}},
 		"without a guard": {BinDir: bin, Guard: GuardNone},
+		"for everybody":   {BinDir: bin, Scope: System},
+		"in an image":     {From: bin, Scope: Image, Root: t.TempDir()},
 	} {
 		o.Getenv = func(name string) string { return env[name] }
+		if _, err := New(t.Context(), o); err == nil || !strings.Contains(err.Error(), config.DefaultPath+": the guard would deny every push; ") {
+			t.Errorf("%s: New = %v, want the missing file in an error", name, err)
+		}
+		o.PolicyLater = true
 		p, err := New(t.Context(), o)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: New with PolicyLater = %v", name, err)
+			continue
 		}
-		noted := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.HasPrefix(n, "there is no "+config.DefaultPath+" yet") })
-		if want := o.Hosts == nil; noted != want {
-			t.Errorf("%s: New notes %q, want the missing file in it: %t", name, p.Notes, want)
+		if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.HasPrefix(n, "there is no workspace file ") }) {
+			t.Errorf("%s: New with PolicyLater notes %q, want the missing file in it", name, p.Notes)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func openRoot(t *testing.T, dir string) *os.Root {
@@ -201,6 +202,9 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 			"commit":  FileChange{Change: remove, place: host}.commit,
 			"write":   func() error { return Shims{Create: []string{"f"}, place: host.parent()}.write(&u) },
 			"clear":   Shims{Remove: []string{"f"}, place: host.parent()}.clear,
+			"copy":    func() error { return Copy{Change: create, place: host, text: []byte("ours")}.prepare(time.Now(), &u) },
+			"place":   Copy{Change: replace, place: host}.commit,
+			"remove":  Copy{Change: remove, place: host}.commit,
 			"make":    func() error { return host.makeDirs(&u) },
 		}
 		for name, step := range steps {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 )
@@ -23,10 +24,15 @@ type Plan struct {
 	Guard       []Choice     `json:"guard,omitempty"`       // one for each file
 	Files       []FileChange `json:"files"`                 // those that change
 	Hooks       []Shims      `json:"hooks"`                 // those that change
+	Copies      []Copy       `json:"copies,omitempty"`      // files that are ours as a whole
 	Directories []string     `json:"directories,omitempty"` // those that New made, as git sees them: they go where nothing is left in them
 	Notes       []string     `json:"notes,omitempty"`       // what a person should know
 
 	directories []place
+	noted       []string  // paths of directories to say of that they stay
+	stamp       time.Time // what is written gets this time; zero leaves it to the system
+	keepTimes   bool      // directories keep their times
+	gits        []git
 }
 
 // A FileChange is the old and new text of one configuration file.
@@ -38,13 +44,15 @@ type FileChange struct {
 
 	place    place
 	old, new []byte
+	time     time.Time // of the file afterwards; zero means the plan's stamp
 }
 
 // What becomes of a configuration file.
 const (
-	create = "create"
-	edit   = "edit"
-	remove = "remove"
+	create  = "create"
+	edit    = "edit"
+	replace = "replace"
+	remove  = "remove"
 )
 
 // Shims is what becomes of one directory of shims, as file names.
@@ -62,7 +70,7 @@ type Shims struct {
 func (s Shims) changes() bool { return len(s.Create)+len(s.Replace)+len(s.Remove) > 0 }
 
 // Empty tells whether there is nothing to do.
-func (p *Plan) Empty() bool { return len(p.Files)+len(p.Hooks) == 0 }
+func (p *Plan) Empty() bool { return len(p.Files)+len(p.Hooks)+len(p.Copies) == 0 }
 
 // addFile plans to bring one configuration file to what New promises.
 func (pl *planner) addFile(ctx context.Context, t target) error {
@@ -253,7 +261,11 @@ func (pl *planner) finish(want map[string]string) (*Plan, error) {
 		shims = append(shims, p)
 	}
 	pl.addDirectories(shims)
-	return pl.plan, nil
+	pl.plan.gits = pl.gits
+	if pl.plan.Action == "install" {
+		return pl.plan, pl.addBundle()
+	}
+	return pl.plan, pl.clearBundle()
 }
 
 func (pl *planner) addShims(dir place, seenAs string, want map[string]string) error {

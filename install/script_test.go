@@ -28,7 +28,7 @@ func TestScriptIntoARoot(t *testing.T) {
 		root, twin := newRoot(t), newRoot(t)
 		before := manifest(t, root)
 
-		out := sh.must(t, "--root", root)
+		out := sh.must(t, "--policy-later", "--root", root)
 		if !strings.Contains(out, "an allowed push goes through, another is refused") {
 			t.Errorf("install said %q, want that it is verified", out)
 		}
@@ -42,9 +42,9 @@ func TestScriptIntoARoot(t *testing.T) {
 			}
 		}
 
-		sh.must(t, "--root", root, "--no-verify-install")
+		sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
 		same(t, "installed twice", manifest(t, root), installed)
-		sh.must(t, "--root", twin, "--no-verify-install")
+		sh.must(t, "--policy-later", "--root", twin, "--no-verify-install")
 		same(t, "installed into its twin", manifest(t, twin), installed)
 
 		sh.must(t, "--uninstall", "--root", root)
@@ -59,7 +59,7 @@ func TestScriptHonoursSourceDateEpoch(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		root := newRoot(t)
 		sh.env = append(sh.env, "SOURCE_DATE_EPOCH=1000000000")
-		sh.must(t, "--root", root, "--no-verify-install")
+		sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
 		for _, name := range []string{
 			"usr/local/bin/gatepass", "etc/profile.d/gatepass.sh", "etc/gitconfig", "usr/local/share/gatepass",
 			"usr/local/share/gatepass/hooks/pre-push", "usr/local/share/gatepass/image/receipt",
@@ -91,7 +91,7 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 	}
 
 	// Another prefix takes the place of the first; the workspace file stays.
-	sh.must(t, "--root", root, "--no-verify-install")
+	sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
 	if _, err := os.Stat(filepath.Join(root, "opt/it's here/bin/gatepass")); err == nil {
 		t.Error("the programs at the first prefix are still there")
 	}
@@ -103,7 +103,7 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 func TestScriptUninstallKeepsWhatOthersAdded(t *testing.T) {
 	sh := shells(t)[0]
 	root := newRoot(t)
-	sh.must(t, "--root", root, "--no-verify-install")
+	sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
 	config := filepath.Join(root, "etc/gitconfig")
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -125,9 +125,9 @@ func TestScriptDryRunWritesNothing(t *testing.T) {
 	sh := shells(t)[0]
 	root := newRoot(t)
 	before := manifest(t, root)
-	out := sh.must(t, "--root", root, "--dry-run", "--host", "ghe.example.com:8443")
+	out := sh.must(t, "--policy-later", "--root", root, "--dry-run", "--host", "ghe.example.com:8443")
 	same(t, "after a dry run", manifest(t, root), before)
-	for _, want := range []string{root + "/usr/local/bin/gatepass\n", root + "/etc/profile.d/gatepass.sh\n", "--host ghe.example.com:8443\n"} {
+	for _, want := range []string{root + "/usr/local/bin/gatepass\n", root + "/etc/profile.d/gatepass.sh\n", `+[credential "https://ghe.example.com:8443"]` + "\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("dry run said %q, want %q in it", out, want)
 		}
@@ -144,20 +144,22 @@ func TestScriptRefuses(t *testing.T) {
 		code int
 		want string // a regular expression of the one line
 	}{
-		"an unknown option":    {args: []string{"--frobnicate"}, code: 2, want: `install\.sh: --frobnicate is not an option; see install\.sh --help`},
-		"a missing value":      {args: []string{"--from"}, code: 2, want: `--from needs a value; `},
-		"an empty value":       {args: []string{"--from="}, code: 2, want: `--from needs a value; `},
-		"a relative prefix":    {args: []string{"--prefix", "usr"}, code: 2, want: `--prefix usr is not an absolute path; `},
-		"a prefix with dots":   {args: []string{"--prefix", "/usr/../x"}, code: 2, want: `is not a plain path; `},
-		"a host with a path":   {args: []string{"--host", "github.com/acme"}, code: 2, want: `--host github\.com/acme is not a host`},
-		"a control character":  {args: []string{"--prefix", "/a\nb"}, code: 2, want: `the value of --prefix holds a control character; `},
-		"an odd time":          {env: "SOURCE_DATE_EPOCH=now", code: 2, want: `SOURCE_DATE_EPOCH is not a number of seconds; `},
-		"no programs":          {args: []string{"--from", empty}, code: 1, want: `find git-credential-gatepass: it is not in .*; name .* with --from DIR`},
-		"no root":              {args: []string{"--root", "/nowhere"}, code: 1, want: `open the root /nowhere: .*; name another with --root DIR`},
-		"no workspace file":    {args: []string{"--workspace-file", "/nowhere"}, code: 1, want: `read the workspace file /nowhere: `},
-		"an unknown key in it": {args: []string{"--workspace-file", bad}, code: 1, want: `use the workspace file .*/bad\.yaml: .*\bref\b.*; correct it`},
-		"a bad pattern in it":  {args: []string{"--workspace-file", pattern}, code: 1, want: `use the workspace file .*/pattern\.yaml: .*; correct it`},
-		"no git":               {env: "PATH=" + withoutGit(t), code: 1, want: `configure git: there is no git on PATH; install git first`},
+		"an unknown option":        {args: []string{"--frobnicate"}, code: 2, want: `install: there is no option --frobnicate; see gatepass install --help`},
+		"a missing value":          {args: []string{"--from"}, code: 2, want: `install\.sh: --from needs a value; `},
+		"an empty value":           {args: []string{"--from="}, code: 2, want: `install\.sh: --from needs a value; `},
+		"a relative prefix":        {args: []string{"--prefix", "usr"}, code: 1, want: `use usr: the path is not absolute`},
+		"a prefix with dots":       {args: []string{"--prefix", "/usr/../x"}, code: 1, want: `use the prefix /usr/\.\./x: it is not a plain path`},
+		"a host with a path":       {args: []string{"--host", "github.com/acme"}, code: 1, want: `use the host github\.com/acme: `},
+		"a control character":      {args: []string{"--prefix", "/a\nb"}, code: 1, want: `the path holds a control character; `},
+		"an odd time":              {env: "SOURCE_DATE_EPOCH=now", code: 1, want: `SOURCE_DATE_EPOCH: it is not a number of seconds; `},
+		"no programs":              {args: []string{"--from", empty}, code: 1, want: `install\.sh: there is no gatepass in .*; name .* with --from DIR`},
+		"no root":                  {args: []string{"--root", "/nowhere"}, code: 1, want: `open the image root /nowhere: `},
+		"to run another's git":     {args: []string{"--run-gits"}, code: 2, want: `--run-gits goes with --system: `},
+		"without a workspace file": {code: 1, want: `install: there is no workspace file .*/etc/gatepass/workspace\.yaml: the guard would deny every push; name yours with --workspace-file FILE, or use --policy-later if it is mounted later`},
+		"no workspace file":        {args: []string{"--workspace-file", "/nowhere"}, code: 1, want: `read the workspace file /nowhere: `},
+		"an unknown key in it":     {args: []string{"--workspace-file", bad}, code: 1, want: `use the workspace file .*/bad\.yaml: .*\bref\b.*; correct it`},
+		"a bad pattern in it":      {args: []string{"--workspace-file", pattern}, code: 1, want: `use the workspace file .*/pattern\.yaml: .*; correct it`},
+		"no git":                   {env: "PATH=" + withoutGit(t), code: 1, want: `install: there is no git on PATH; install git`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sh := shells(t)[0]
@@ -170,6 +172,9 @@ func TestScriptRefuses(t *testing.T) {
 			if !slices.Contains(args, "--root") {
 				args = append([]string{"--root", root}, args...)
 			}
+			if !strings.Contains(name, "workspace file") {
+				args = append([]string{"--policy-later"}, args...)
+			}
 			stdout, stderr, code := sh.run(t, args...)
 			line := regexp.MustCompile(`\Agatepass: .*` + c.want + `.*\n\z`)
 			if code != c.code || !line.MatchString(stderr) || stdout != "" {
@@ -180,46 +185,19 @@ func TestScriptRefuses(t *testing.T) {
 	}
 }
 
-func TestScriptTakesARootWithSpaces(t *testing.T) {
+func TestScriptTakesAnyRoot(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
-		root := filepath.Join(t.TempDir(), "it's [an] image*")
-		if err := os.Rename(newRoot(t), root); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"it's [an] image*", `a"b`, `a\b`, "a&b", "-a", "a\nb\n"} {
+			root := filepath.Join(t.TempDir(), name)
+			if err := os.Rename(newRoot(t), root); err != nil {
+				t.Fatal(err)
+			}
+			before := manifest(t, root)
+			sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
+			sh.must(t, "--uninstall", "--root="+root)
+			same(t, "uninstalled", manifest(t, root), before)
 		}
-		before := manifest(t, root)
-		sh.must(t, "--root", root)
-		sh.must(t, "--uninstall", "--root", root)
-		same(t, "uninstalled", manifest(t, root), before)
 	})
-}
-
-func TestScriptRefusesARootItCannotName(t *testing.T) {
-	sh := shells(t)[0]
-	for _, name := range []string{`a"b`, `a\b`, "a&b", "a\nb"} {
-		root := filepath.Join(t.TempDir(), name)
-		if err := os.Mkdir(root, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		_, stderr, code := sh.run(t, "--root", root)
-		if code == 0 || !strings.HasPrefix(stderr, "gatepass: ") || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("install.sh --root %q = %d, %q, want one line", root, code, stderr)
-		}
-	}
-}
-
-func TestScriptDoesNotFollowLinksOut(t *testing.T) {
-	sh := shells(t)[0]
-	root, outside := newRoot(t), t.TempDir()
-	if err := os.Symlink(outside, filepath.Join(root, "usr/local")); err != nil {
-		t.Fatal(err)
-	}
-	_, stderr, code := sh.run(t, "--root", root)
-	if code != 1 || !strings.Contains(stderr, "a link leads out of") {
-		t.Errorf("install.sh = %d, %q, want it refused", code, stderr)
-	}
-	if left := manifest(t, outside); len(left) != 1 {
-		t.Errorf("outside the root: %v, want nothing", left)
-	}
 }
 
 // A workspace file that someone else put there is not overwritten.

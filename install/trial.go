@@ -1,5 +1,18 @@
 package install
 
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
 // TrialRemote is the remote that [TrialOptions] makes.
 const TrialRemote = "gatepass-trial"
 
@@ -20,4 +33,136 @@ func TrialOptions(url, dir string) []string {
 		"-c", "protocol." + TrialRemote + ".allow=always",
 		"-c", "alias.remote-" + TrialRemote + "=" + helper,
 	}
+}
+
+const (
+	trialAllowed = "refs/heads/gatepass/allowed"
+	trialRefused = "refs/heads/gatepass/refused"
+
+	trialTimeout = time.Minute // for one git command; each takes milliseconds
+)
+
+// A trial pushes with one git, in a temporary directory.
+type trial struct {
+	git     string
+	host    string
+	dir     string
+	environ []string
+}
+
+// Verify pushes with each git that the plan configured, once what a temporary
+// policy allows and once what it refuses, and returns the gits. For an image
+// nothing of that image is run: one git of this machine gets the same
+// configuration in a temporary home.
+//
+// environ is the environment of an ordinary git. Verify replaces in it what
+// would lead git to other repositories or another policy.
+func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verified []string, err error) {
+	dir, err := os.MkdirTemp("", "gatepass-trial-")
+	if err != nil {
+		return nil, oneline.Wrap("verify the install", err, "name another directory with TMPDIR")
+	}
+	defer os.RemoveAll(dir)
+	environ = trialEnvironment(environ, dir)
+	gits := p.gits
+	if p.Scope == Image {
+		gits = gits[:1]
+		environ = append(environ, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+filepath.Join(dir, ".gitconfig"))
+		if err := p.installHome(ctx, o, dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range gits {
+		t := trial{git: g.path, host: p.Hosts[0], dir: dir, environ: environ}
+		if err := t.run(ctx); err != nil {
+			return verified, err
+		}
+		verified = append(verified, g.path)
+	}
+	return verified, nil
+}
+
+func trialEnvironment(environ []string, dir string) []string {
+	kept := []string{}
+	for _, entry := range environ {
+		switch name, _, _ := strings.Cut(entry, "="); name {
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_DEFAULT_HASH":
+		default:
+			kept = append(kept, entry)
+		}
+	}
+	return append(kept, "LC_ALL=C", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"),
+		"GATEPASS_CONFIG="+filepath.Join(dir, "policy.yaml"), "GIT_TERMINAL_PROMPT=0")
+}
+
+// installHome configures git in a temporary home with the programs that were
+// put into an image.
+func (p *Plan) installHome(ctx context.Context, o Options, home string) error {
+	path := o.Getenv("PATH")
+	plan, err := New(ctx, Options{
+		Scope: Global, Hosts: p.Hosts, BinDir: o.From, Guard: o.Guard, PolicyLater: true,
+		Getenv: func(name string) string { return map[string]string{"HOME": home, "PATH": path}[name] },
+	})
+	if err != nil {
+		return err
+	}
+	return plan.Apply()
+}
+
+func (t trial) run(ctx context.Context) error {
+	what := "verify the install with " + t.git
+	work, remote := filepath.Join(t.dir, "work"), filepath.Join(t.dir, "remote.git")
+	err := errors.Join(os.RemoveAll(work), os.RemoveAll(remote),
+		os.WriteFile(filepath.Join(t.dir, "policy.yaml"), []byte("hosts: ['"+t.host+"']\nrefs: [gatepass/allowed]\n"), 0o600))
+	for _, args := range [][]string{
+		{"init", "-q", "--template=", "--bare", remote},
+		{"init", "-q", "--template=", work},
+		{"-C", work, "commit", "-q", "--allow-empty", "-m", "trial"},
+	} {
+		if err == nil {
+			_, err = t.do(ctx, args...)
+		}
+	}
+	if err != nil {
+		return oneline.Wrap(what, err, "see whether this git works, or leave it out with --no-verify-install")
+	}
+	push := append([]string{"-C", work}, TrialOptions("https://"+t.host+"/gatepass/trial", remote)...)
+	push = append(push, "push", "-q", TrialRemote)
+	if _, err := t.do(ctx, append(push, "HEAD:"+trialAllowed)...); err != nil {
+		return oneline.Wrap(what, err, "see what stops a push that is allowed")
+	}
+	said, err := t.do(ctx, append(push, "HEAD:"+trialRefused)...)
+	switch {
+	case err == nil:
+		return oneline.New(what, "a push went through that the policy refuses", "see what this git reads: git config --list --show-origin")
+	case !strings.Contains(said, "gatepass: push to "+trialRefused+" denied"):
+		return oneline.Wrap(what, err, "the push was refused, but not by the guard")
+	}
+	return nil
+}
+
+// do runs git and returns what it said. The error is git's first line.
+func (t trial) do(ctx context.Context, args ...string) (said string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+	defer cancel()
+	args = append([]string{"-c", "commit.gpgSign=false", "-c", "user.name=gatepass", "-c", "user.email=gatepass@localhost"}, args...)
+	cmd := exec.CommandContext(ctx, t.git, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Dir, cmd.WaitDelay = t.dir, 5*time.Second
+	cmd.Env = append(t.environ[:len(t.environ):len(t.environ)], "PATH="+filepath.Dir(t.git)+string(filepath.ListSeparator)+pathOf(t.environ))
+	if err = cmd.Run(); err != nil {
+		err = &gitError{text: firstLine(out.String()), err: err}
+	}
+	return out.String(), err
+}
+
+func pathOf(environ []string) (path string) {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			path = value
+		}
+	}
+	return path
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/install"
+	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -18,6 +19,9 @@ const (
 
 	installAbout = `Tells git to ask gatepass for credentials of your GitHub hosts, and to run
 the push guard. Without an option, for you alone (--global).
+
+The workspace file has to be there first: without it every push would be
+denied. An image that mounts it later takes --policy-later.
 
 Nothing of yours is overwritten: what gatepass needs goes to the end of
 the configuration file, and "gatepass uninstall" takes it out again.
@@ -29,6 +33,12 @@ Examples:
   sudo gatepass install --system        for everyone on this machine
   gatepass install --root ./rootfs      into the files of a container image
   gatepass install --host github.com --host ghe.example.com:8443
+  gatepass install --root ./rootfs --from ./bin --workspace-file workspace.yaml
+
+With --from, install brings the programs along, which is what install.sh does
+for images. Only the gits on PATH are run, and nothing below --root.
+
+Links of another user are not followed, at any scope.
 
 The push guard: git 2.54 and later get a configured hook (hook.gatepass);
 older git gets core.hooksPath with hooks that run the repository's own
@@ -44,7 +54,13 @@ func (w *world) installCommand() *cli.Command {
 		Description: installAbout,
 		Flags: append(scopeFlags(),
 			&cli.StringSliceFlag{Name: "host", Usage: "a `HOST[:PORT]` to answer for, instead of the workspace file's; may be repeated"},
+			&cli.BoolFlag{Name: "policy-later", Usage: "do without a workspace file, for an image that mounts it later", DisableDefaultText: true},
 			&cli.StringFlag{Name: "bin-dir", Usage: "the `DIR` that holds the gatepass binaries (in an image: as seen inside)"},
+			&cli.StringFlag{Name: "from", Usage: "copy the programs from `DIR` too, and verify the install by two pushes; for --system and --root"},
+			&cli.StringFlag{Name: "prefix", Value: install.DefaultPrefix, Usage: "with --from: the programs go to `DIR`/bin"},
+			&cli.StringFlag{Name: "workspace-file", Usage: "with --from: `FILE` becomes " + config.DefaultPath},
+			&cli.BoolFlag{Name: "no-verify-install", Usage: "with --from: do not push to a temporary repository at the end", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "run-gits", Usage: "with --from and --system: also run gits that are not on PATH, to ask each for its file and to verify it", DisableDefaultText: true},
 			&cli.StringFlag{Name: "guard", Value: string(install.GuardAuto), Usage: "`HOW` git runs the guard: auto, hook, hooks-path, both or none"},
 		),
 		Action: func(c *cli.Context) error { return w.change(c, install.New) },
@@ -68,6 +84,9 @@ func (w *world) change(c *cli.Context, planned planner) error {
 	if err != nil {
 		return err
 	}
+	if o.From != "" {
+		defer install.KeepTime(os.TempDir())()
+	}
 	plan, err := planned(c.Context, o)
 	if err != nil {
 		return err
@@ -80,11 +99,25 @@ func (w *world) change(c *cli.Context, planned planner) error {
 	}
 	switch {
 	case c.Bool("json"):
-		return writeJSON(w.stdout, plan)
+		err = writeJSON(w.stdout, plan)
 	case dry:
-		return w.showDry(plan)
+		err = w.showDry(plan)
+	default:
+		_, err = fmt.Fprint(w.stdout, report(plan))
 	}
-	_, err = fmt.Fprint(w.stdout, report(plan))
+	if err != nil || dry || o.From == "" || c.Bool("no-verify-install") {
+		return err
+	}
+	return w.verify(c, plan, o)
+}
+
+func (w *world) verify(c *cli.Context, plan *install.Plan, o install.Options) error {
+	gits, err := plan.Verify(c.Context, o, os.Environ())
+	for _, git := range gits {
+		if !c.Bool("json") {
+			fmt.Fprintf(w.stdout, "verified with %s: an allowed push goes through, another is refused\n", oneline.Escape(git))
+		}
+	}
 	return err
 }
 
@@ -92,6 +125,8 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 	o := install.Options{
 		Scope: install.Global, Root: c.String("root"), BinDir: c.String("bin-dir"),
 		Guard: install.Guard(c.String("guard")), Getenv: w.getenv, Executable: executable(),
+		From: c.String("from"), Prefix: c.String("prefix"), WorkspaceFile: c.String("workspace-file"), RunGits: c.Bool("run-gits"),
+		PolicyLater: c.Bool("policy-later"),
 	}
 	if err := noArguments(c); err != nil {
 		return o, err
@@ -106,6 +141,9 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 	case c.Bool("system"):
 		o.Scope = install.System
 	}
+	if err := bundleOptions(c, &o); err != nil {
+		return o, err
+	}
 	if o.Guard != "" && !slices.Contains(install.Guards(), o.Guard) {
 		return o, usage(c, fmt.Sprintf("--guard %q is none of auto, hook, hooks-path, both and none", o.Guard))
 	}
@@ -113,6 +151,26 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 		o.Hosts = append(o.Hosts, strings.TrimSpace(h))
 	}
 	return o, nil
+}
+
+// bundleOptions checks those that go with --from.
+func bundleOptions(c *cli.Context, o *install.Options) (err error) {
+	for _, name := range []string{"prefix", "workspace-file", "no-verify-install", "run-gits"} {
+		if c.IsSet(name) && o.From == "" {
+			return usage(c, "--"+name+" goes with --from")
+		}
+	}
+	switch {
+	case c.IsSet("from") && o.From == "":
+		return usage(c, "--from needs a directory")
+	case o.From != "" && o.Scope == install.Global:
+		return usage(c, "--from goes with --system or --root")
+	case o.RunGits && o.Scope == install.Image:
+		return usage(c, "--run-gits goes with --system: from outside nothing of an image is run")
+	case o.From != "":
+		o.From, err = filepath.Abs(o.From)
+	}
+	return err
 }
 
 // executable is the path of this program as it was started, so that a link
@@ -165,6 +223,9 @@ func report(plan *install.Plan) string {
 				fmt.Fprintf(&b, "%s %d hooks in %s\n", part.done, len(part.names), oneline.Escape(s.Dir))
 			}
 		}
+	}
+	for _, c := range plan.Copies {
+		fmt.Fprintf(&b, "%s %s\n", map[string]string{"create": "created", "replace": "replaced", "remove": "removed"}[c.Change], oneline.Escape(c.Path))
 	}
 	if plan.Empty() {
 		fmt.Fprintf(&b, "nothing to do: %s\n", map[string]string{"install": "already installed", "uninstall": "not installed"}[plan.Action])

@@ -8,10 +8,10 @@ import (
 )
 
 const uninstallAbout = `Takes out what "gatepass install" wrote, in the same scope: the lines in the
-configuration file, the hooks where they are gatepass's own, and the
-directories that install made, where nothing else is in them. All else stays
-as it is, also variables of your own in the section gatepass. Without an
-option, for you alone (--global).
+configuration file, the hooks where they are gatepass's own, the programs and
+other files of an install --from, and the directories that install made, where
+nothing else is in them. All else stays as it is, also variables of your own in
+the section gatepass. Without an option, for you alone (--global).
 
 Examples:
   gatepass uninstall --dry-run
