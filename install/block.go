@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -14,6 +16,7 @@ const (
 	hookSection  = "hook.gatepass"
 	hooksPathKey = "core.hooksPath"
 	chainKey     = "gatepass.chainHooksPath" // the core.hooksPath that ours stands before
+	hostKey      = "gatepass.host"           // a host that the block configures
 	beforeKey    = "gatepass.fileBefore"     // what the block was added to, where that cannot be seen any more
 	madeKey      = "gatepass.madeDirectory"  // the outermost directory that New made on the way to a file of ours
 
@@ -70,6 +73,9 @@ func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, c
 		})
 	}
 	var own []setting
+	for _, host := range hosts {
+		own = append(own, setting{key: hostKey, value: host})
+	}
 	if kind.hooksPath() {
 		b = append(b, []setting{{key: hooksPathKey, value: hooksDir}})
 		if chain != "" {
@@ -117,6 +123,9 @@ func owned(list []setting, ourDir func(string) bool) block {
 			hook = append(hook, s)
 		case isOwn(s):
 			own = append(own, s)
+			if s.is(hostKey) && !hasHelper(list, s.value) {
+				b = append(b, remains(list, s.value)...)
+			}
 		case s.is(hooksPathKey) && ourDir(s.value):
 			paths = append(paths, s)
 		}
@@ -130,9 +139,35 @@ func owned(list []setting, ourDir func(string) bool) block {
 	return b
 }
 
+// hasHelper tells whether our helper is there for a host.
+func hasHelper(list []setting, host string) bool {
+	return slices.ContainsFunc(list, func(s setting) bool { return ourHelper(s) && s.section() == "credential.https://"+host })
+}
+
+// remains is what another program left of a host's section when it took our
+// helper out, as gh auth setup-git does. A reset of the helpers is ours where
+// no helper follows: gh puts its own behind one.
+func remains(list []setting, host string) (b block) {
+	section := credentials(host, "")
+	reset, path := section[0], section[len(section)-1]
+	last := -1
+	for i, s := range list {
+		if s.is(reset.key) {
+			last = i
+		}
+	}
+	if last >= 0 && list[last].same(reset) {
+		b = append(b, []setting{reset})
+	}
+	if count(list, path) > 0 {
+		b = append(b, []setting{path})
+	}
+	return b
+}
+
 // spelled returns a key of ours as we write it; git lists keys in lower case.
 func spelled(key string) string {
-	for _, ours := range []string{hooksPathKey, chainKey, beforeKey, madeKey} {
+	for _, ours := range []string{hooksPathKey, chainKey, hostKey, beforeKey, madeKey} {
 		if canonical(key) == canonical(ours) {
 			return ours
 		}
@@ -142,7 +177,9 @@ func spelled(key string) string {
 
 // isOwn tells the variables of the section gatepass that are New's. Others
 // there are the user's.
-func isOwn(s setting) bool { return s.is(chainKey) || s.is(beforeKey) || s.is(madeKey) }
+func isOwn(s setting) bool {
+	return s.is(chainKey) || s.is(hostKey) || s.is(beforeKey) || s.is(madeKey)
+}
 
 func ourHelper(s setting) bool {
 	return strings.HasPrefix(s.key, "credential.https://") && strings.HasSuffix(canonical(s.key), ".helper") &&
@@ -256,16 +293,20 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 	if err != nil {
 		return nil, err
 	}
-	if rest, ok := cut(content, text, true); ok {
-		return rest, nil
-	}
-	_, body, _ := strings.Cut(text, "\n")
-	if rest, ok := cut(content, body, false); ok {
-		return rest, nil
-	}
 	list, err := g.list(ctx, content)
 	if err != nil {
 		return nil, err
+	}
+	_, body, _ := strings.Cut(text, "\n")
+	for _, try := range []struct {
+		text  string
+		whole bool
+	}{{text, true}, {body, false}} {
+		for rest := range cuts(content, try.text, try.whole) {
+			if g.lacks(ctx, rest, list, section) {
+				return rest, nil
+			}
+		}
 	}
 	var commands [][]string
 	for _, s := range slices.Backward(section) { // the event goes before the command
@@ -274,6 +315,22 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 		}
 	}
 	return g.edit(ctx, content, commands...)
+}
+
+// lacks tells whether git reads from content what was in list, less section: the
+// lines of a body may be those of another section.
+func (g git) lacks(ctx context.Context, content []byte, list, section []setting) bool {
+	is, err := g.list(ctx, content)
+	return err == nil && slices.Equal(sorted(append(is, section...)), sorted(list))
+}
+
+func sorted(list []setting) []string {
+	var texts []string
+	for _, s := range list {
+		texts = append(texts, fmt.Sprintf("%q %q %t", canonical(s.key), s.value, s.bare))
+	}
+	slices.Sort(texts)
+	return texts
 }
 
 // shared tells whether a user might have written the very same setting in the
@@ -299,19 +356,22 @@ func unset(s setting) []string {
 	return []string{"--fixed-value", "--unset-all", s.key, s.value}
 }
 
-// cut takes the last occurrence of text out that starts a line and, when whole,
-// has no further variables behind it.
-func cut(content []byte, text string, whole bool) ([]byte, bool) {
-	for end := len(content); ; {
-		at := bytes.LastIndex(content[:end], []byte(text))
-		if at < 0 || text == "" {
-			return content, false
+// cuts takes an occurrence of text out that starts a line and, when whole, has
+// no further variables behind it. The last one comes first.
+func cuts(content []byte, text string, whole bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for end := len(content); text != ""; {
+			at := bytes.LastIndex(content[:end], []byte(text))
+			if at < 0 {
+				return
+			}
+			after := content[at+len(text):]
+			fits := (at == 0 || content[at-1] == '\n') && (!whole || len(after) == 0 || after[0] == '[')
+			if fits && !yield(slices.Concat(content[:at], after)) {
+				return
+			}
+			end = at + len(text) - 1
 		}
-		after := content[at+len(text):]
-		if (at == 0 || content[at-1] == '\n') && (!whole || len(after) == 0 || after[0] == '[') {
-			return slices.Concat(content[:at], after), true
-		}
-		end = at + len(text) - 1
 	}
 }
 

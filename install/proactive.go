@@ -22,7 +22,7 @@ func proactive(url string) setting {
 }
 
 // ourProactive tells whether s is what proactive writes, for a host that has
-// our helper in the same list.
+// our helper in the same list, or had it.
 func ourProactive(s setting, list []setting) bool {
 	url, ok := strings.CutPrefix(s.section(), "http.https://")
 	if !ok || !s.same(proactive("https://"+url)) {
@@ -30,7 +30,7 @@ func ourProactive(s setting, list []setting) bool {
 	}
 	host, path, _ := strings.Cut(url, "/")
 	return path != "" && slices.ContainsFunc(list, func(t setting) bool {
-		return ourHelper(t) && t.section() == "credential.https://"+host
+		return ourHelper(t) && t.section() == "credential.https://"+host || t.is(hostKey) && t.value == host
 	})
 }
 
