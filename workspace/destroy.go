@@ -66,7 +66,7 @@ func (i *Issuer) destroy(ctx context.Context, id string, check func(*Record, err
 			r = &Record{ID: id, Created: i.now()}
 		}
 		err = i.end(ctx, r)
-		lost = r.Lost(i.now())
+		lost = r.Lost(i.now().Add(-i.doubt()))
 		return err
 	})
 	if err == nil {

@@ -84,8 +84,9 @@ func (r *Record) Owners() []string {
 }
 
 // Inspect reads the workspace's record, and what a run would do now, and changes
-// nothing. GitHub is not asked.
+// nothing. GitHub is asked for the time alone.
 func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error) {
+	i.Sync(ctx)
 	r, err := i.Load(ctx, id)
 	if err != nil {
 		return nil, nil, err

@@ -40,7 +40,7 @@ type Issuer struct {
 	// for an owner that it does not know what GitHub says.
 	Installed func(ctx context.Context) ([]mint.Installation, error)
 	Catalog   *mint.Catalog    // nil means that every run lists repositories itself
-	Now       func() time.Time // nil means time.Now
+	Now       func() time.Time // nil means GitHub's clock, as App knows it
 	Margin    time.Duration    // 0 means DefaultMargin; a record's own counts more
 	Grace     time.Duration    // 0 means DefaultGrace; less than 0 means none
 	Audit     func(Event)      // told what was done to tokens; nil means nobody is
@@ -51,16 +51,55 @@ type Issuer struct {
 	shared *shared // what the runs of a pass have in common; nil outside of one
 }
 
+// now is the time by GitHub's clock: so are the moments in the ledger, whichever
+// machine writes them.
 func (i *Issuer) now() time.Time {
-	if i.Now == nil {
-		return time.Now().UTC()
+	switch {
+	case i.Now != nil:
+		return i.Now().UTC()
+	case i.App != nil:
+		return i.App.Time().UTC()
 	}
-	return i.Now().UTC()
+	return time.Now().UTC()
+}
+
+// machine is the time by this machine's clock, to measure how long something takes:
+// now may jump when an answer tells GitHub's clock.
+func (i *Issuer) machine() time.Time {
+	if i.Now != nil {
+		return i.Now()
+	}
+	return time.Now()
+}
+
+// Sync learns GitHub's clock. Without an answer it stays as it is.
+func (i *Issuer) Sync(ctx context.Context) {
+	if i.Now == nil && i.App != nil {
+		_ = i.App.Sync(ctx)
+	}
+}
+
+// Time returns the time by which the moments in the ledger are to be read.
+func (i *Issuer) Time() time.Time { return i.now() }
+
+// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
+const maxDoubt = 24 * time.Hour
+
+// doubt is how far now may be ahead of the time. A token that may be alive is not
+// taken for one that ran out.
+func (i *Issuer) doubt() time.Duration {
+	if i.Now != nil || i.App == nil {
+		return 0
+	}
+	if _, ok := i.App.Ahead(); ok {
+		return 0
+	}
+	return maxDoubt
 }
 
 // want is what a run is to reach.
 func (i *Issuer) want(r *Record, owners []string) Want {
-	w := Want{Owners: map[string]string{}, Now: i.now(), Margin: DefaultMargin, Grace: DefaultGrace, Adopt: i.Adopt}
+	w := Want{Owners: map[string]string{}, Now: i.now(), Doubt: i.doubt(), Margin: DefaultMargin, Grace: DefaultGrace, Adopt: i.Adopt}
 	for _, owner := range owners {
 		w.Owners[owner] = r.Grant(owner)
 	}

@@ -45,13 +45,14 @@ func (i *Issuer) locked(ctx context.Context, id string, work func(context.Contex
 	if err != nil {
 		return err
 	}
+	i.Sync(ctx) // others read the lease by their clocks
 	if err := i.wait(ctx, id, name); err != nil {
 		return err
 	}
 	defer i.release(ctx, name)
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
-	return work(context.WithValue(ctx, turn{}, i.now().Add(runTime)))
+	return work(context.WithValue(ctx, turn{}, i.machine().Add(runTime)))
 }
 
 // turn is the key of a run's end in its context. The context's own end is put off
@@ -60,7 +61,7 @@ type turn struct{}
 
 // isOver returns an error where a run has no time left by the wall's clock.
 func (i *Issuer) isOver(ctx context.Context) error {
-	if end, ok := ctx.Value(turn{}).(time.Time); ok && clock.Left(end, i.now()) <= 0 {
+	if end, ok := ctx.Value(turn{}).(time.Time); ok && clock.Left(end, i.machine()) <= 0 {
 		return context.DeadlineExceeded
 	}
 	return nil

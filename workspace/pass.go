@@ -75,12 +75,13 @@ type item struct {
 // wraps [store.ErrNotFound] where the ledger does not know the only one.
 func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w := p.worker()
-	begun := w.issuer.now()
+	begun := w.issuer.machine()
+	w.issuer.Sync(ctx) // what is due depends on it
 	items, err := w.due(ctx)
 	if err == nil {
 		err = w.work(ctx, items)
 	}
-	w.sum.Took = w.issuer.now().Sub(begun)
+	w.sum.Took = w.issuer.machine().Sub(begun)
 	return w.sum, err
 }
 

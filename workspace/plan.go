@@ -54,6 +54,7 @@ type Want struct {
 	// for ([Record.Grant]). None when the workspace is destroyed.
 	Owners map[string]string
 	Now    time.Time
+	Doubt  time.Duration // how far Now may be ahead of the time
 	Margin time.Duration // a token that ends sooner than this from now is replaced
 	Grace  time.Duration // a token whose place another took is revoked after this
 	Since  time.Time     // a token that was minted before this is replaced; zero for none
@@ -172,7 +173,7 @@ func (p *planner) token(t Token) {
 	case t.State == Revoked:
 	case !isRead && !isKept:
 		p.lost(t, owner)
-	case !t.Expires.After(p.want.Now):
+	case p.hasEnded(t):
 		p.add(Forget, owner, t.Hash, "it has run out")
 	case !isWanted:
 		p.add(Revoke, owner, t.Hash, "the workspace is not to have it any more")
@@ -186,6 +187,9 @@ func (p *planner) token(t Token) {
 	}
 }
 
+// hasEnded reports whether a token has surely run out.
+func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
+
 // isFor reports whether a token is for that grant. One that does not say is.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
 
@@ -193,7 +197,7 @@ func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == gra
 func (p *planner) lost(t Token, owner string) {
 	why := "a run ended before GitHub was asked for it"
 	switch {
-	case t.Hash != "" && !t.Expires.After(p.want.Now):
+	case t.Hash != "" && p.hasEnded(t):
 		why = "it has run out"
 	case t.State == Minting:
 		why = "a run ended while GitHub was asked for it"

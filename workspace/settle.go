@@ -21,7 +21,7 @@ const maxRounds = 3
 // has what its record says. One owner whose token cannot be had does not keep
 // the others from theirs.
 func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
-	r.prune(i.now())
+	r.prune(i.now().Add(-i.doubt()))
 	known, err := i.lookUp(ctx, r)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 	tried := map[string]bool{}
 	var left []Step
 	for range maxRounds {
-		want.Now = i.now()
+		want.Now, want.Doubt = i.now(), i.doubt()
 		steps := slices.DeleteFunc(Plan(r, held.held(), want), func(s Step) bool { return s.Do == Mint && tried[s.Owner] })
 		if steps, left = withoutLeft(steps); len(steps) == 0 {
 			break
@@ -178,7 +178,7 @@ func (i *Issuer) step(ctx context.Context, r *Record, held *holdings, s Step) er
 // abandon gives a token up whose text nobody has.
 func (i *Issuer) abandon(ctx context.Context, r *Record, t *Token, why string) error {
 	dies := t.DiesBy()
-	if t.State != Planned && dies.After(i.now()) {
+	if t.State != Planned && dies.After(i.now().Add(-i.doubt())) {
 		t.Lost, t.Expires = true, dies
 		i.happened(r, Event{Type: Lost, Workspace: r.ID, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
 	}

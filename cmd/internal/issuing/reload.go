@@ -19,8 +19,9 @@ type Loader struct {
 	Store  store.Store
 	GitHub string // as for LoadApp
 
-	app  *App
-	said [sha256.Size]byte // what app was made of
+	app   *App
+	said  [sha256.Size]byte // what app was made of
+	known *mint.App         // the latest one, for what it learned of GitHub
 }
 
 // Issuer is [NewIssuer].
@@ -40,7 +41,8 @@ func (l *Loader) Issuer(ctx context.Context) (*workspace.Issuer, *App, error) {
 	}
 	said := [sha256.Size]byte(heard.sum.Sum(nil))
 	if l.app == nil || l.said != said {
-		l.app, l.said = app, said
+		app.Inherit(l.known)
+		l.app, l.said, l.known = app, said, app.App
 	}
 	issuer.App = l.app.App
 	return issuer, l.app, nil
