@@ -38,6 +38,10 @@ func (r *refresher) logPass(made report, err error) {
 		attrs = append(attrs, slog.Time("soonest_expiry", *made.Soonest))
 	}
 	level := slog.LevelInfo
+	if made.Clock != "" {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.String("clock", made.Clock))
+	}
 	switch {
 	case err != nil:
 		level = slog.LevelError

@@ -37,6 +37,7 @@ func (m *monitor) writePasses(p *exposition.Page) {
 }
 
 func (m *monitor) writeTokens(p *exposition.Page) {
+	p.Single("gatepass_clock_ahead_seconds", "gauge", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", m.ahead.Seconds())
 	p.Single("gatepass_tokens_minted_total", "counter", "Tokens that GitHub made.", float64(m.minted))
 	p.Single("gatepass_tokens_revoked_total", "counter", "Tokens that were revoked.", float64(m.revoked))
 	p.Single("gatepass_tokens_lost_total", "counter", "Tokens that may live until their hour is over and that nobody has.", float64(m.lost))

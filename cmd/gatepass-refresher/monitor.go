@@ -34,6 +34,8 @@ type monitor struct {
 	failed   map[string]int // by reason
 	rate     mint.Rate
 	isRated  bool
+	clock    string        // how far this machine's clock is off; "" where it is right
+	ahead    time.Duration // of GitHub's clock
 }
 
 // The results of passes.
@@ -47,12 +49,12 @@ var results = []string{passOK, passPartial, passFailed}
 
 func newMonitor(interval time.Duration) *monitor {
 	m := &monitor{interval: interval, passes: map[string]int{}, failed: map[string]int{}}
-	m.started = m.clock()
+	m.started = m.time()
 	m.healthy = m.started
 	return m
 }
 
-func (m *monitor) clock() time.Time {
+func (m *monitor) time() time.Time {
 	if m.now == nil {
 		return time.Now()
 	}
@@ -101,10 +103,10 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 		result = passPartial
 	}
 	m.passes[result]++
-	m.took += m.clock().Sub(m.begun)
+	m.took += m.time().Sub(m.begun)
 	m.begun, m.err, m.hasEnded = time.Time{}, err, true
 	if err == nil {
-		m.healthy = m.clock()
+		m.healthy = m.time()
 	}
 	if err == nil || made.Workspaces > 0 {
 		m.last = made
@@ -112,6 +114,8 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	if app == nil {
 		return
 	}
+	m.ahead, _ = app.Ahead()
+	m.clock = app.ClockProblem()
 	if rate, ok := app.Rate(); ok {
 		m.rate, m.isRated = rate, true
 	}
@@ -124,7 +128,7 @@ func (m *monitor) alive() error {
 	if m.begun.IsZero() {
 		return nil
 	}
-	if since := m.clock().Sub(m.begun); since > hangs*m.interval {
+	if since := m.time().Sub(m.begun); since > hangs*m.interval {
 		return fmt.Errorf("a pass has been running for %s", since.Round(time.Second))
 	}
 	return nil
@@ -132,14 +136,15 @@ func (m *monitor) alive() error {
 
 var errFirst = errors.New("the first pass has not ended yet")
 
-// ready returns why tokens are not being refreshed.
-func (m *monitor) ready() error {
+// ready returns why tokens are not being refreshed, and a note for people where they
+// are.
+func (m *monitor) ready() (note string, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.hasEnded {
-		return errFirst
+		return "", errFirst
 	}
-	return m.err
+	return m.clock, m.err
 }
 
 // reasons are why GitHub made no token, as labels.
@@ -147,7 +152,7 @@ var reasons = map[mint.Kind]string{
 	mint.Refused: "refused", mint.BadKey: "bad_key", mint.Skewed: "clock", mint.Suspended: "suspended",
 	mint.NotInstalled: "not_installed", mint.NotGranted: "not_granted", mint.RateLimited: "rate_limited",
 	mint.Unavailable: "unavailable", mint.Renamed: "renamed", mint.Replaced: "replaced", mint.Unsigned: "unsigned",
-	mint.BadToken: "bad_token",
+	mint.BadToken:  "bad_token",
 	mint.NotListed: "not_listed",
 }
 

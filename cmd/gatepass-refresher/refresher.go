@@ -58,6 +58,9 @@ func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request
 	if made.isBadKey {
 		r.apps.Forget()
 	}
+	if app != nil {
+		made.Clock = app.ClockProblem()
+	}
 	r.logPass(made, err)
 	r.monitor.end(made, app, err)
 	return made, err

@@ -31,6 +31,7 @@ type report struct {
 	Soonest    *time.Time `json:"soonest_expiry"` // of all delivered tokens; null for none
 	Seconds    float64    `json:"seconds"`
 	Unready    string     `json:"unready,omitempty"` // why nothing can be minted
+	Clock      string     `json:"clock,omitempty"`   // how far this machine's clock is off
 	Error      string     `json:"error,omitempty"`   // why it failed as a whole
 	Failures   []failure  `json:"failures,omitempty"`
 
@@ -131,5 +132,8 @@ func (r *report) String() string {
 		fmt.Fprintf(&b, "; the next one ends %s", r.Soonest.Format(time.RFC3339))
 	}
 	fmt.Fprintf(&b, " (%.1f s)", r.Seconds)
+	if r.Clock != "" {
+		b.WriteString("; " + r.Clock)
+	}
 	return b.String()
 }

@@ -13,18 +13,24 @@ import (
 // nothing of a workspace.
 func (m *monitor) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, m.alive()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, m.ready()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "", m.alive()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		note, why := m.ready()
+		answer(w, note, why)
+	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		m.page().Serve(w)
 	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, why error) {
+func answer(w http.ResponseWriter, note string, why error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	text := "ok"
+	if note != "" {
+		text += ": " + note
+	}
 	if why != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		text = oneline.Escape(why.Error())

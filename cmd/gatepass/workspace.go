@@ -159,6 +159,15 @@ func (w *world) progress(e workspace.Event) {
 	}
 }
 
+// clock is the time by which the moments in the ledger are to be read. It warns of a
+// clock of this machine that is off.
+func (w *world) clock(i *workspace.Issuer) time.Time {
+	if problem := i.App.ClockProblem(); problem != "" {
+		w.note(problem)
+	}
+	return i.Time()
+}
+
 // note tells a person something that is neither data nor an error.
 func (w *world) note(text string) {
 	_, _ = w.stderr.Write([]byte("note: " + oneline.Escape(text) + "\n"))

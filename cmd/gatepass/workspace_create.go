@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/config"
@@ -47,7 +46,7 @@ func (w *world) workspaceCreate(c *cli.Context) error {
 	if err := w.writePolicy(c.String("policy-out"), policy); err != nil {
 		return err
 	}
-	now := time.Now()
+	now := w.clock(i)
 	problem = incomplete(r, now, problem)
 	if err := w.printCreated(c, newWorkspaceReport(r, now, problem)); err != nil {
 		return err

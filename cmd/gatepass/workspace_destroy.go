@@ -41,11 +41,11 @@ func (w *world) workspaceDestroy(c *cli.Context) error {
 	}
 	report := newDestroyReport(id, i)
 	lost, problem := i.Destroy(c.Context, id)
+	report.now = w.clock(i)
 	return w.tellDestroyed(c, report, lost, problem)
 }
 
 func (w *world) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
-	report.now = time.Now()
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
@@ -90,10 +90,11 @@ func (w *world) workspaceRefresh(c *cli.Context) error {
 	if r == nil {
 		return unknownWorkspace(c.Context, i, id, problem)
 	}
+	now := w.clock(i)
 	if problem == nil && r.Destroying {
-		return w.tellDestroyed(c, ending, r.Lost(time.Now()), nil)
+		ending.now = now
+		return w.tellDestroyed(c, ending, r.Lost(now), nil)
 	}
-	now := time.Now()
 	problem = incomplete(r, now, problem)
 	report := newWorkspaceReport(r, now, problem)
 	report.NothingDue = did == 0 && problem == nil

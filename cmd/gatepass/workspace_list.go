@@ -9,7 +9,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
 )
@@ -22,7 +25,10 @@ func (w *world) workspaceList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now, err := w.timeOf(c, s)
+	if err != nil {
+		return err
+	}
 	reports := []workspaceReport{}
 	var unreadable []error
 	for found, err := range workspace.Records(c.Context, s) {
@@ -46,6 +52,25 @@ func (w *world) workspaceList(c *cli.Context) error {
 		return err
 	}
 	return oneline.Join(unreadable...)
+}
+
+// timeOf is GitHub's, by which the moments in the ledger are. A GitHub that does not
+// answer keeps nobody from the list.
+func (w *world) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
+	github, err := w.github(c)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if github, err = issuing.GitHub(c.Context, s, github); err != nil {
+		return time.Time{}, err
+	}
+	api, err := mint.APIURL(github)
+	if err != nil {
+		return time.Time{}, oneline.Wrap("GitHub at "+github, err, "")
+	}
+	i := &workspace.Issuer{App: &mint.App{URL: api}, Store: s}
+	i.Sync(c.Context)
+	return w.clock(i), nil
 }
 
 func (w *world) printList(reports []workspaceReport) error {
@@ -115,7 +140,7 @@ func (w *world) workspaceShow(c *cli.Context) error {
 	if err != nil {
 		return unknownWorkspace(c.Context, i, id, err)
 	}
-	report := newWorkspaceReport(r, time.Now(), nil)
+	report := newWorkspaceReport(r, w.clock(i), nil)
 	for _, s := range steps {
 		report.Todo = append(report.Todo, stepReport(s))
 	}

@@ -21,6 +21,9 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 	together.Go(func() { f.ledger = c.gatherLedger(ctx) })
 	together.Go(func() { f.cloud = c.gatherCloud(ctx) })
 	together.Wait()
+	if f.app.opened != nil {
+		f.now = f.app.opened.Time() // the ledger's moments are by GitHub's clock
+	}
 	if f.store.err != nil || f.ledger.err != nil {
 		return f
 	}
