@@ -21,6 +21,9 @@ type Server struct {
 	Journal Journal
 	Log     *slog.Logger
 	Now     func() time.Time // nil means time.Now
+	// TokenTime is GitHub's clock, by which tokens end; isKnown says that GitHub told
+	// it. nil means Now.
+	TokenTime func() (now time.Time, isKnown bool)
 
 	// Extra are further calls by their path; nil means none.
 	Extra map[string]Endpoint
@@ -89,6 +92,14 @@ func (s *Server) now() time.Time {
 		return time.Now()
 	}
 	return s.Now()
+}
+
+func (s *Server) tokenTime() time.Time {
+	if s.TokenTime == nil {
+		return s.now()
+	}
+	now, _ := s.TokenTime()
+	return now
 }
 
 // call is one request on its way through a handler.
@@ -167,6 +178,9 @@ func (s *Server) token(c *call) error {
 	if err != nil {
 		return err
 	}
+	// The Date is of the clock that the token's end is of: the workspace, whose clock
+	// may be another one, counts the time between them.
+	c.w.Header().Set("Date", s.tokenTime().UTC().Format(http.TimeFormat))
 	return api.WriteAnswer(c.w, answerOf(g))
 }
 

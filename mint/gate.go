@@ -102,3 +102,7 @@ func (a *App) wait(ctx context.Context, c call) error {
 		}
 	}
 }
+
+// Paused returns the rate limit that holds back requests with the App's JWT, with the
+// time that is left of it; nil where none does.
+func (a *App) Paused() *Error { return a.gate.held(call{doing: "ask GitHub"}, a.now()) }

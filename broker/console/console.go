@@ -110,6 +110,22 @@ func (c *Console) now() time.Time {
 	return c.Server.Now()
 }
 
+// maxDoubt is what a clock is taken to be off that GitHub's was never heard of.
+const maxDoubt = 24 * time.Hour
+
+// tokenTime is the time by which tokens end. While GitHub's clock is not known it is
+// early, so that no live token is taken for one that ran out.
+func (c *Console) tokenTime() time.Time {
+	if c.Server.TokenTime == nil {
+		return c.now()
+	}
+	now, isKnown := c.Server.TokenTime()
+	if !isKnown {
+		now = now.Add(-maxDoubt)
+	}
+	return now
+}
+
 // Routes are the endpoints, for [broker.Server.Mounted].
 func (c *Console) Routes() map[string]http.Handler {
 	routes := map[string]http.Handler{

@@ -202,6 +202,9 @@ func (c *Console) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 		}
 		end = endOf(name, entry)
 	}
+	if name.IsVended() {
+		now = c.tokenTime()
+	}
 	if end.After(now) {
 		return end, nil
 	}

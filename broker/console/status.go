@@ -133,7 +133,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 	v := workspaceView{WorkspaceState: w}
 	for _, t := range w.Tokens {
-		left := t.ExpiresAt.Sub(c.now())
+		left := t.ExpiresAt.Sub(c.tokenTime())
 		v.Tokens = append(v.Tokens, tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)})
 	}
 	return v

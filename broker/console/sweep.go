@@ -182,7 +182,7 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 	if t.Owner != "" && !v.IsOf(t.Owner) || !chosen(v) {
 		return nil
 	}
-	if v.Token.Expiry.After(s.c.now()) {
+	if v.Token.Expiry.After(s.c.tokenTime()) {
 		err = s.end(ctx, j.workspace, v)
 	}
 	if err == nil {

@@ -155,7 +155,7 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 	}
 	w.Profile = cmp.Or(w.Profile, r.Profile)
 	for _, t := range r.Tokens {
-		if t.Hash == "" || !t.IsAlive(c.now()) {
+		if t.Hash == "" || !t.IsAlive(c.tokenTime()) {
 			continue
 		}
 		w.Tokens = append(w.Tokens, api.TokenState{Hash: t.Hash, Kind: api.Delivered, ExpiresAt: t.Expires.UTC(), Repositories: t.Repositories, Permissions: t.Permissions})
@@ -166,7 +166,7 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, bars store.Bars) {
 	v := broker.ReadVended(entry)
 	w.Rule, w.Profile = cmp.Or(w.Rule, v.Rule), cmp.Or(v.Profile, w.Profile)
-	if !v.Token.Expiry.After(c.now()) || isMarked(bars, v.Token) {
+	if !v.Token.Expiry.After(c.tokenTime()) || isMarked(bars, v.Token) {
 		return
 	}
 	w.Tokens = append(w.Tokens, api.TokenState{Hash: v.Token.Hash(), Kind: api.Vended, ExpiresAt: v.Token.Expiry.UTC(), Repositories: v.Token.Repositories, Permissions: v.Token.Permissions})

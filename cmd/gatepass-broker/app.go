@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -28,6 +29,8 @@ const (
 type app struct {
 	read func(context.Context) (*issuing.App, error)
 	log  *slog.Logger
+
+	latest atomic.Pointer[mint.App] // the App that was used last, for GitHub's clock
 
 	mu     sync.Mutex // guards the rest; held while the store is read, so that one reads for all
 	app    *issuing.App
@@ -69,6 +72,8 @@ func (a *app) load(ctx context.Context) {
 
 // take has an App be used. The caller holds mu.
 func (a *app) take(got *issuing.App) {
+	got.Inherit(a.latest.Load())
+	a.latest.Store(got.App)
 	a.app, a.err, a.loaded = got, nil, time.Now()
 	a.log.Info("the GitHub App is loaded", "app", got.ID, "github", got.GitHub)
 }
@@ -127,9 +132,25 @@ func (a *app) renew(ctx context.Context) {
 	}
 }
 
+// maxQueue is for how long workspaces wait together when GitHub asks for a pause. With
+// a longer one they are told at once when to come back.
+const maxQueue = 2 * time.Second
+
+// asking returns the App to ask GitHub with.
+func (a *app) asking(ctx context.Context) (*issuing.App, error) {
+	app, err := a.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if limit := app.Paused(); limit != nil && limit.RetryAfter > maxQueue {
+		return nil, limit
+	}
+	return app, nil
+}
+
 // InstallationFor implements [broker.Minter].
 func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error) {
-	app, err := a.get(ctx)
+	app, err := a.asking(ctx)
 	if err != nil {
 		return mint.Installation{}, err
 	}
@@ -140,7 +161,7 @@ func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Ins
 
 // MintOwner implements [broker.Minter].
 func (a *app) MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error) {
-	app, err := a.get(ctx)
+	app, err := a.asking(ctx)
 	if err != nil {
 		return mint.Minted{}, err
 	}

@@ -114,15 +114,15 @@ func (d *daemon) assemble(path string, f *settings.File) {
 	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
 	tracer := otlp.NewTracer(d.spans)
 	d.bars = &broker.Bars{Store: d.store, Told: d.blocklistTold}
-	d.keeper = &broker.Keeper{Store: d.store}
-	d.back = &broker.TakeBack{Revoke: d.app.revoke, Revoked: d.tookBack}
-	d.budget = &broker.Budget{Rate: d.app.rate}
+	d.keeper = &broker.Keeper{Store: d.store, Now: d.app.time}
+	d.back = &broker.TakeBack{Revoke: d.app.revoke, Revoked: d.tookBack, Now: d.app.time}
+	d.budget = &broker.Budget{Rate: d.app.rate, Now: d.app.time}
 	limiter := &broker.Limiter{Limits: d.limits}
 	recorder := &console.Recorder{Next: d.journal}
 	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.back.Take, broker.Minted(d.app))))
-	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow}
+	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow, Now: d.app.time}
 	d.server = &broker.Server{
-		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe,
+		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe, TokenTime: d.app.tokenTime,
 		Vend:  broker.Audited(recorder, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
 		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
 		Pushes: &broker.Limiter{Limits: broker.PushLimits}, Pushed: d.metrics.Pushed,

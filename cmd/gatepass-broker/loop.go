@@ -26,7 +26,7 @@ func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Si
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.reconcile} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {

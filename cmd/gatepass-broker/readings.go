@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/metrics"
@@ -41,11 +40,12 @@ func (d *daemon) readings() []metrics.Reading {
 		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return isTrue(d.config.problem() == nil) }},
 		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
 		{Name: "github_rate_remaining", Help: "What is left of it; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 {
-			if !time.Now().Before(r.Reset) {
+			if !d.app.time().Before(r.Reset) {
 				return float64(r.Limit)
 			}
 			return float64(r.Remaining)
 		})},
+		{Name: "clock_ahead_seconds", Help: "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", Value: d.clockAhead},
 		{Name: "certificate_expiry_seconds", Help: "When the certificate runs out, in Unix time; 0 without one.", Value: d.certificateExpiry},
 	}
 }

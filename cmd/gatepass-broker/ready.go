@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type readiness struct {
 	Parts map[string]string `json:"parts"` // "ok", or what is wrong in few words
 	// Config is for people, and nothing that fails.
 	Config string `json:"config"`
+	Clock  string `json:"clock"` // how far this machine's is off GitHub's; for people, too
 	*Details
 }
 
@@ -56,7 +58,7 @@ func (p *probe) look(ctx context.Context) readiness {
 		return p.last
 	}
 	d := p.d
-	r := readiness{Parts: map[string]string{"policy": ok, "audit": ok, "store": ok, "blocklist": ok, "app": ok, "draining": p.draining()}, Config: ok}
+	r := readiness{Parts: map[string]string{"policy": ok, "audit": ok, "store": ok, "blocklist": ok, "app": ok, "draining": p.draining()}, Config: ok, Clock: cmp.Or(d.app.clockProblem(), ok)}
 	say := func(part string, err error, words string) {
 		if err != nil {
 			r.Parts[part] = words

@@ -28,7 +28,7 @@ func TestAClockThatIsOffIsSaid(t *testing.T) {
 		if status, body := r.monitor.get(t, "/readyz"); status != 200 || !strings.HasPrefix(body, "ok: "+c.want) {
 			t.Errorf("/readyz answers %d %q, want %q", status, body, c.want)
 		}
-		if got := r.monitor.samples(t)["gatepass_clock_ahead_seconds"]; (got + c.moved.Seconds()) > 5 || got+c.moved.Seconds() < -5 {
+		if got := r.monitor.samples(t)["gatepass_clock_ahead_seconds"]; (got+c.moved.Seconds()) > 5 || got+c.moved.Seconds() < -5 {
 			t.Errorf("gatepass_clock_ahead_seconds = %v, want %v", got, -c.moved.Seconds())
 		}
 	}

@@ -75,7 +75,7 @@ func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) 
 	problem.Status = response.StatusCode
 	switch status := response.StatusCode; {
 	case status == http.StatusOK:
-		return s.accept(r, response.Header.Get("Content-Type"), body)
+		return s.accept(r, response.Header, body)
 	case status == http.StatusNoContent:
 		return credential.Token{}, credential.ErrNoCredential
 	case status == http.StatusUnauthorized:
@@ -100,9 +100,10 @@ func (s *Source) refused(p api.Problem, why, do string) error {
 	return &oneline.Error{What: s.what(), Why: why + said(p), Do: do, Err: p}
 }
 
-// accept checks an answer and makes it a Token.
-func (s *Source) accept(r api.TokenRequest, contentType string, body []byte) (credential.Token, error) {
-	if !api.IsJSON(contentType) {
+// accept checks an answer and makes it a Token. Its end is moved from the broker's
+// clock to this machine's, by which git and the agent read it.
+func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (credential.Token, error) {
+	if !api.IsJSON(header.Get("Content-Type")) {
 		return credential.Token{}, s.strange("its answer is no JSON")
 	}
 	answer, err := api.DecodeAnswer(body)
@@ -115,14 +116,20 @@ func (s *Source) accept(r api.TokenRequest, contentType string, body []byte) (cr
 	if !validUsername(answer.Username) {
 		return credential.Token{}, s.strange("the user name in its answer has unusual characters")
 	}
-	if !answer.ExpiresAt.After(time.Now()) {
+	now := time.Now()
+	ends := answer.ExpiresAt.Add(remote.Ahead(header))
+	if !ends.After(now) {
 		return credential.Token{}, oneline.New(s.what(), "the token it gave ran out at "+answer.ExpiresAt.UTC().Format(time.RFC3339),
 			"compare the clocks of this machine and the broker's")
 	}
 	if !answer.Covers(r.Repo) {
 		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo, "ask whoever runs the broker to look at its log")
 	}
-	token := credential.NewToken(answer.Token.Reveal(), answer.ExpiresAt)
+	// No token of GitHub's lives longer, whatever a wrong clock makes of it.
+	if longest := now.Add(credential.Lifetime); ends.After(longest) {
+		ends = longest
+	}
+	token := credential.NewToken(answer.Token.Reveal(), ends)
 	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
 	return token, nil
 }

@@ -148,11 +148,11 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorizat
 	if err != nil || credential.CheckSecret(answer.Session.Reveal()) != nil {
 		return s.strange("its answer is no session")
 	}
-	now := time.Now()
-	left := answer.ExpiresAt.Sub(now)
+	ends := answer.ExpiresAt.Add(remote.Ahead(response.Header)) // by our clock
+	left := time.Until(ends)
 	if left < lastMoment {
 		return oneline.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
 	}
-	j.session, j.expires, j.renew = answer.Session, answer.ExpiresAt, answer.ExpiresAt.Add(-left/2) // by the wall, as it ends
+	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall, as it ends
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 // requests that are signed and whole.
 type double struct {
 	region string
+	off    time.Duration // of AWS's clock from ours
 
 	mu         sync.Mutex // guards what follows
 	parameters map[string]parameter
@@ -39,6 +40,7 @@ func (d *double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer d.mu.Unlock()
 	d.calls++
 	d.authorization = r.Header.Get("Authorization")
+	w.Header().Set("Date", time.Now().Add(d.off).UTC().Format(http.TimeFormat))
 	name, problem := d.check(r)
 	if problem != "" {
 		d.invalid = append(d.invalid, problem)

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -75,6 +77,9 @@ func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Tok
 	token, err := credential.ParseToken([]byte(*out.Parameter.Value), aws.ToTime(out.Parameter.LastModifiedDate))
 	if err != nil {
 		return credential.Token{}, oneline.Wrap(what(name), err, "")
+	}
+	if theirs, ok := middleware.GetServerTime(out.ResultMetadata); ok {
+		token.Expiry = token.Expiry.Add(clock.Ahead(theirs, time.Now())) // to this machine's clock
 	}
 	if !token.Expiry.After(time.Now()) {
 		return credential.Token{}, oneline.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),

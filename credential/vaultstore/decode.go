@@ -29,7 +29,8 @@ type missingError struct{ fields []string } // that it has instead
 
 func (e *missingError) Error() string { return "the field is missing" }
 
-// decode makes a Token of a secret's answer. Its errors do not repeat values.
+// decode makes a Token of a secret's answer, with its end by this machine's clock. Its
+// errors do not repeat values.
 func decode(answer *vaultclient.Answer, v version, field string, asked time.Time) (credential.Token, error) {
 	fields, end := answer.Data, asked.Add(unknownAge).Round(0)
 	if answer.Leased {
@@ -41,7 +42,7 @@ func decode(answer *vaultclient.Answer, v version, field string, asked time.Time
 		if fields, written, err = decodeVersion(answer.Data); err != nil {
 			return credential.Token{}, err
 		}
-		end = written.Add(credential.Lifetime)
+		end = written.Add(credential.Lifetime + answer.Ahead)
 	}
 	var text string
 	raw, ok := fields[field]
@@ -51,24 +52,26 @@ func decode(answer *vaultclient.Answer, v version, field string, asked time.Time
 	if json.Unmarshal(raw, &text) != nil {
 		return credential.Token{}, errors.New("the field " + field + " is no text")
 	}
-	return withEnd(text, fields[expiryField], answer.Leased, end)
+	return withEnd(text, fields[expiryField], answer, end)
 }
 
 // withEnd reads the token, which may be stored with its expiry in one text, and
-// bounds it: by end, or by what is stated instead. A lease holds in any case.
-func withEnd(text string, stated json.RawMessage, leased bool, end time.Time) (credential.Token, error) {
-	token, err := credential.ParseToken([]byte(text), end.Add(-credential.Lifetime))
+// bounds it: by end, or by what is stated instead. A lease holds in any case. end is by
+// this machine's clock, and what is stored by Vault's and GitHub's.
+func withEnd(text string, stated json.RawMessage, answer *vaultclient.Answer, end time.Time) (credential.Token, error) {
+	token, err := credential.ParseToken([]byte(text), end.Add(-credential.Lifetime-answer.Ahead))
 	if err != nil {
 		return credential.Token{}, err
 	}
+	token.Expiry = token.Expiry.Add(answer.Ahead)
 	at, ok, err := decodeExpiry(stated)
 	if err != nil {
 		return credential.Token{}, err
 	}
 	if ok {
-		token.Expiry = at
+		token.Expiry = at.Add(answer.Ahead)
 	}
-	if leased && end.Before(token.Expiry) {
+	if answer.Leased && end.Before(token.Expiry) {
 		token.Expiry = end
 	}
 	return token, nil

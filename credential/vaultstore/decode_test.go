@@ -67,3 +67,35 @@ func FuzzDecodeMount(f *testing.F) {
 		}
 	})
 }
+
+// What a secret says of moments is by Vault's clock and GitHub's; a lease counts from
+// when it was asked for. On a machine whose clock is off all of them are read by its own.
+func TestDecodeByTheMachinesClock(t *testing.T) {
+	asked := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	for _, ahead := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
+		theirs := asked.Add(-ahead)
+		at := func(d time.Duration) string { return theirs.Add(d).Format(time.RFC3339) }
+		for _, c := range []struct {
+			name, text string
+			version    version
+			isLeased   bool
+			want       time.Duration // after asked
+		}{
+			{"a version", `{"data":{"token":"ghs_x"},"metadata":{"created_time":"` + at(-20*time.Minute) + `"}}`, versioned, false, 40 * time.Minute},
+			{"a stated end", `{"token":"ghs_x","expires_at":"` + at(30*time.Minute) + `"}`, plain, false, 30 * time.Minute},
+			{"an end in the text", `{"token":"{\"token\":\"ghs_x\",\"expires_at\":\"` + at(30*time.Minute) + `\"}"}`, plain, false, 30 * time.Minute},
+			{"a lease", `{"token":"ghs_x"}`, plain, true, 10 * time.Minute},
+			{"a lease that ends before", `{"token":"ghs_x","expires_at":"` + at(30*time.Minute) + `"}`, plain, true, 10 * time.Minute},
+		} {
+			var data map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(c.text), &data); err != nil {
+				t.Fatal(c.name, err)
+			}
+			answer := &vaultclient.Answer{Data: data, Leased: c.isLeased, Lifetime: 10 * time.Minute, Ahead: ahead}
+			token, err := decode(answer, c.version, "token", asked)
+			if err != nil || !token.Expiry.Equal(asked.Add(c.want)) {
+				t.Errorf("%v ahead, %s: it ends at %v, %v, want %v", ahead, c.name, token.Expiry, err, asked.Add(c.want))
+			}
+		}
+	}
+}

@@ -23,3 +23,17 @@ func Left(end, now time.Time) time.Duration {
 func Mark(end, now time.Time) time.Time {
 	return now.Add(end.Round(0).Sub(now.Round(0)))
 }
+
+// tolerance is what two clocks may differ by without being corrected: servers write
+// whole seconds, and an answer takes a while.
+const tolerance = 5 * time.Second
+
+// Ahead is how far our clock is ahead of a server's, which read theirs a moment ago,
+// and less than 0 where it is behind. A few seconds, and a zero theirs, count as 0.
+func Ahead(theirs, now time.Time) time.Duration {
+	ahead := now.Round(0).Sub(theirs.Round(0))
+	if theirs.IsZero() || ahead.Abs() < tolerance {
+		return 0
+	}
+	return ahead
+}

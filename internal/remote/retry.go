@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
 )
 
 const (
@@ -86,8 +88,20 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Ahead is how far our clock is ahead of a server's by the Date of its answer, which
+// arrived just now; 0 where it does not say. A moment that the answer names is by the
+// server's clock: add Ahead to it.
+func Ahead(h http.Header) time.Duration {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return clock.Ahead(theirs, time.Now())
+}
+
 // RetryAfter reads the header Retry-After, seconds or a date (RFC 9110,
-// section 10.2.3), up to a day. What cannot be read, and the past, is 0.
+// section 10.2.3), up to a day. A date is by the server's clock. What cannot be
+// read, and the past, is 0.
 func RetryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -97,5 +111,5 @@ func RetryAfter(h http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(0, time.Until(at)), afterMost)
+	return min(max(0, time.Until(at.Add(Ahead(h)))), afterMost)
 }

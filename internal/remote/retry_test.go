@@ -88,3 +88,14 @@ func FuzzRetryAfter(f *testing.F) {
 		}
 	})
 }
+
+// A date to wait for is by the server's clock, and so is the Date beside it.
+func TestRetryAfterADateByTheServersClock(t *testing.T) {
+	for _, off := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
+		theirs := time.Now().Add(off).UTC()
+		h := http.Header{"Retry-After": {theirs.Add(time.Minute).Format(http.TimeFormat)}, "Date": {theirs.Format(http.TimeFormat)}}
+		if d := RetryAfter(h); (d - time.Minute).Abs() > 10*time.Second {
+			t.Errorf("the server's clock is %v off: RetryAfter = %v, want a minute", off, d)
+		}
+	}
+}

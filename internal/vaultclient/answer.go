@@ -17,6 +17,7 @@ type Answer struct {
 	Leased   bool          // the data ends with a lease
 	Lifetime time.Duration // of the lease, from when the question was asked
 	Data     map[string]json.RawMessage
+	Ahead    time.Duration // how far our clock is ahead of Vault's
 
 	auth *auth
 }

@@ -150,6 +150,7 @@ func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, er
 	if err != nil {
 		return nil, l.strange(what, err.Error())
 	}
+	answer.Ahead = remote.Ahead(response.Header)
 	return answer, nil
 }
 
