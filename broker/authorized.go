@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // A Bar says who is given nothing any more.
@@ -36,7 +37,16 @@ func Authorize(w Workspace, a Ask) (Scope, error) {
 	if err != nil {
 		return Scope{}, err
 	}
-	return Scope{Owner: a.Owner, Name: a.Name, RepositoryID: id, Permissions: permissions}, nil
+	return Scope{Owner: a.Owner, Name: a.Name, RepositoryID: id, Permissions: permissions, For: sharersOf(w)}, nil
+}
+
+// sharersOf is who may have the same token as a workspace. Two profiles of one name,
+// before and after a reload, are two.
+func sharersOf(w Workspace) string {
+	if w.Profile.Sharing == workspace.ShareNothing {
+		return "workspace " + w.ID
+	}
+	return "profile " + w.Profile.Name + " " + w.Profile.Version
 }
 
 // repositoryFor is the id that the repository has to have: the profile's, or else

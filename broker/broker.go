@@ -62,6 +62,9 @@ type Scope struct {
 	// RepositoryID is the only repository that may have the name; 0 is any.
 	RepositoryID int64
 	Permissions  map[string]string // never empty
+	// For is who shares the token: workspaces of one version of a profile, or one
+	// workspace alone. Whoever shares it is cut off when it is revoked.
+	For string
 }
 
 // Key tells scopes from each other.
@@ -71,6 +74,7 @@ func (s Scope) Key() string {
 	for _, name := range slices.Sorted(maps.Keys(s.Permissions)) {
 		fmt.Fprintf(&b, " %s:%s", name, s.Permissions[name])
 	}
+	b.WriteString(" " + s.For)
 	return b.String()
 }
 

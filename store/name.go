@@ -289,6 +289,15 @@ func (n Name) IsSuperseded() bool { return n.isIn(supersededFolder) }
 // IsVended reports whether n is where a token is that a broker has given.
 func (n Name) IsVended() bool { return n.isIn(vendedFolder) }
 
+// Fingerprint returns the fingerprint of the token that a name made by Vended is for,
+// as text; "" for others.
+func (n Name) Fingerprint() string {
+	if !n.IsVended() {
+		return ""
+	}
+	return n.path[strings.LastIndexByte(n.path, '/')+1:]
+}
+
 // isIn reports whether n is in that folder of a workspace.
 func (n Name) isIn(folder string) bool {
 	parts := strings.Split(n.path, "/")

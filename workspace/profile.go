@@ -5,6 +5,8 @@ package workspace
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,9 +37,24 @@ type Profile struct {
 	// Optional are permissions that a token has where the installation grants
 	// them, and lacks where it does not. The zero value is none.
 	Optional mint.Permissions
+	// Sharing says which workspaces a broker may give the same token; "" is
+	// [ShareInProfile].
+	Sharing Sharing
+	// Version tells apart what profiles of one name say; "" when it was not parsed.
+	Version string
 	// Warnings are what is allowed and probably not meant.
 	Warnings []string
 }
+
+// Sharing is who may have the same token of a broker: whoever has it is cut off when
+// it is revoked from one of them.
+type Sharing string
+
+// The ways of sharing.
+const (
+	ShareInProfile Sharing = "profile"   // all workspaces of one version of the profile
+	ShareNothing   Sharing = "workspace" // each workspace has tokens of its own
+)
 
 // HasAccess reports whether a workspace of this profile gets any token.
 func (p *Profile) HasAccess() bool { return len(p.Repositories) > 0 }
@@ -91,6 +108,8 @@ func ParseProfile(data []byte) (*Profile, error) {
 	if err := r.problems.err(); err != nil {
 		return nil, err
 	}
+	sum := sha256.Sum256(data)
+	r.profile.Version = hex.EncodeToString(sum[:])
 	return &r.profile, nil
 }
 

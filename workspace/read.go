@@ -153,6 +153,7 @@ func (r *profileReader) github(node *yaml.Node) {
 		"optionalPermissions": func(n *yaml.Node) {
 			r.permissions(n, &r.profile.Optional, "optionalPermissions", "leave it out for none")
 		},
+		"sharing": r.sharing,
 	})
 	r.isGiven = map[string]bool{}
 	for key := range seen {
@@ -176,6 +177,14 @@ func defaultPermissions(refs []hooks.Entry) mint.Permissions {
 		level = "write"
 	}
 	return mint.PermissionLevels(map[string]string{"contents": level})
+}
+
+func (r *profileReader) sharing(node *yaml.Node) {
+	text, ok := r.text(node, "a way of sharing")
+	r.profile.Sharing = Sharing(text)
+	if ok && r.profile.Sharing != ShareInProfile && r.profile.Sharing != ShareNothing {
+		r.problems.at(node, "sharing is %s or %s, not %q", ShareInProfile, ShareNothing, text)
+	}
 }
 
 func (r *profileReader) repositories(node *yaml.Node) {

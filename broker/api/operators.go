@@ -34,6 +34,12 @@ type Revocation struct {
 	Target
 	Revoked []string `json:"revoked"` // base64(sha256(token)), as in GitHub's audit log
 	Pending int      `json:"pending"` // what could not be done yet and is tried again
+	// Workspaces had one of the tokens, or have it while it is pending: the target's,
+	// and others that share tokens with it.
+	Workspaces []string `json:"workspaces"`
+	// AsOf is of when the list is that the others were looked for in; zero where none
+	// could be read.
+	AsOf time.Time `json:"as_of,omitzero"`
 }
 
 // A WorkspacePage lists workspaces by id.

@@ -204,6 +204,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("night", "GET", "/v1/workspaces?limit=1", "", "")
 	do("night", "GET", "/v1/workspaces?prefix=sb-&after=sb-1", "", "")
 	do("night", "POST", "/v1/workspaces/sb-1/revoke", "", "")
+	do("sb-2", "POST", "/v1/token", json, widgets)
 	cancel := b.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), 100)
 	do("night", "POST", "/v1/workspaces/sb-2/revoke", "", "")
 	do("night", "POST", "/v1/kill", json, `{"owner":"acme"}`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
 )
 
 // The paths of the page. Only PagePath is for people to know.
@@ -192,7 +194,15 @@ type askView struct {
 	Kind, Name string // of the target; as the form has them
 	What       string
 	Tokens     int
+	// Others share tokens with the target, and lose them, too; More are not shown.
+	Others []string
+	More   int
+	// Unknown says that others could not be looked for.
+	Unknown bool
 }
+
+// maxOthers is how many workspaces the question names.
+const maxOthers = 200
 
 // show writes a page, whole.
 func (c *Console) show(r request, status int, v view) error {
@@ -219,7 +229,34 @@ func (c *Console) askRevoke(r request) error {
 	if err != nil {
 		return err
 	}
-	return c.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: &askView{Kind: kindOf(t), Name: t.Workspace + t.Owner, What: t.String(), Tokens: c.countOf(r, t)}})
+	ask := &askView{Kind: kindOf(t), Name: t.Workspace + t.Owner, What: t.String(), Tokens: c.countOf(r, t)}
+	c.askOthers(r, t, ask)
+	return c.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: ask})
+}
+
+// askOthers names the workspaces that share a token with the target.
+func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
+	if t.Workspace == "" {
+		return
+	}
+	found, err := c.listing.get(r.Context())
+	if err != nil {
+		c.log(r.Context(), "find who shares a token", err)
+		ask.Unknown = true
+		return
+	}
+	meant := map[string]bool{}
+	for _, name := range found.names[t.Workspace] {
+		meant[name.Fingerprint()] = name.IsVended()
+	}
+	for id, names := range found.names {
+		if id != t.Workspace && slices.ContainsFunc(names, func(n store.Name) bool { return meant[n.Fingerprint()] }) {
+			ask.Others = append(ask.Others, id)
+		}
+	}
+	slices.Sort(ask.Others)
+	ask.More = max(0, len(ask.Others)-maxOthers)
+	ask.Others = ask.Others[:len(ask.Others)-ask.More]
 }
 
 // countOf is how many tokens a workspace has, and less than 0 where that is not
@@ -273,7 +310,8 @@ func (c *Console) doRevoke(r request) error {
 	if err != nil {
 		return err
 	}
-	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d", PagePath, len(done.Revoked), done.Pending))
+	others := len(slices.DeleteFunc(done.Workspaces, func(id string) bool { return id == t.Workspace }))
+	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d&others=%d", PagePath, len(done.Revoked), done.Pending, others))
 }
 
 func (c *Console) doAdmit(r request) error {

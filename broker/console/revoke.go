@@ -73,7 +73,7 @@ func (c *Console) take(r request, t broker.Target) (api.Revocation, error) {
 	if err := errors.Join(unwrittenErr, s.unwritten); err != nil {
 		return api.Revocation{}, unwritten(err)
 	}
-	return api.Revocation{Target: api.Target(t), Revoked: s.hashes(), Pending: s.failed}, nil
+	return api.Revocation{Target: api.Target(t), Revoked: s.hashes(), Pending: s.failed, Workspaces: s.workspaces(), AsOf: s.asOf.UTC()}, nil
 }
 
 // admitWorkspace answers DELETE /v1/workspaces/{id}/bar.

@@ -83,6 +83,52 @@ func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
 	}
 }
 
+// Revoking one workspace cut off others without a word: they had the same token, by
+// another profile, too. Now only workspaces of one profile share, and each that is hit
+// is named: before, in the answer, and in the audit log.
+func TestWhoIsHitIsNamed(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	other := one.MustToken("ci", "acme/widgets", "read")
+	shared := one.MustToken("sb-1", "acme/widgets", "read")
+	if shared == other {
+		t.Fatal("workspaces of two profiles share a token")
+	}
+	one.MustToken("sb-2", "acme/widgets", "read")
+	two.MustToken("sb-3", "acme/widgets", "read") // of the same profile, by another broker's token
+	tab := two.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the question", tab.send("GET", revokePath+"?kind=workspace&name=sb-1", nil), 200, "Other workspaces share its tokens and lose them, too: sb-2.")
+	got := operate[api.Revocation](two, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	if !slices.Equal(got.Workspaces, []string{"sb-1", "sb-2"}) || got.AsOf.IsZero() || len(one.alive()) != 2 {
+		t.Errorf("revoke = %+v with %d alive, want sb-1 and sb-2 hit", got, len(one.alive()))
+	}
+	var lines []string
+	for _, e := range two.Journal.Of(broker.KindRevoked) {
+		lines = append(lines, e.Workspace+" "+e.Detail)
+	}
+	if slices.Sort(lines); !slices.Equal(lines, []string{"sb-1 ", "sb-2 it shared this token"}) {
+		t.Errorf("the journal has %q, want who was revoked and who was hit", lines)
+	}
+	// Nothing of the dead token is left to be revoked a second time.
+	if again := operate[api.Revocation](one, "POST", "/v1/workspaces/sb-2/revoke", "", 200); len(again.Revoked) != 0 || again.Pending != 0 {
+		t.Errorf("revoke sb-2 = %+v, want nothing left", again)
+	}
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "It hit 1 other workspace, too; the audit log names them.")
+}
+
+// A token that cannot be revoked yet hits who shares it as soon as it is.
+func TestWhoIsHitIsNamedWhileItIsPending(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"sb-1", "sb-2"} {
+		b.MustToken(id, "acme/widgets", "read")
+	}
+	b.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), -1)
+	if got := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 202); !slices.Equal(got.Workspaces, []string{"sb-1", "sb-2"}) {
+		t.Errorf("revoke = %+v, want both named", got)
+	}
+}
+
 // From the operator's request to the refusal by another replica is at most a
 // second.
 func TestRevokeToRefusalTakesASecond(t *testing.T) {

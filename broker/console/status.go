@@ -83,15 +83,19 @@ func noticeOf(r *http.Request) string {
 	q := r.URL.Query()
 	revoked, err := strconv.Atoi(q.Get("revoked"))
 	pending, pendingErr := strconv.Atoi(q.Get("pending"))
+	text := ""
+	if others, err := strconv.Atoi(q.Get("others")); err == nil && others > 0 {
+		text = " It hit " + count(others, "other workspace") + ", too; the audit log names them."
+	}
 	switch {
 	case q.Has("admitted"):
 		return "Admitted again."
 	case err != nil || pendingErr != nil:
 		return ""
 	case pending > 0:
-		return "Barred. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again."
+		return "Barred. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again." + text
 	}
-	return "Barred. " + count(revoked, "token") + " revoked."
+	return "Barred. " + count(revoked, "token") + " revoked." + text
 }
 
 func count(n int, what string) string {

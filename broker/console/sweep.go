@@ -1,12 +1,15 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
@@ -37,7 +40,10 @@ type sweep struct {
 	isShared bool
 	ends     sync.Map // func() error that revokes, by the token's fingerprint
 
-	mu        sync.Mutex // guards the rest
+	mu        sync.Mutex      // guards the rest
+	touched   map[string]bool // fingerprints of tokens that brokers gave and that are meant; true once dead
+	hit       map[string]bool // workspaces that had one of the tokens
+	asOf      time.Time       // of the list that others were looked for in
 	dead      []store.Name
 	revoked   []string
 	failed    int
@@ -61,13 +67,85 @@ func (s *sweep) target(ctx context.Context, t broker.Target, chosen choice) erro
 		}
 		below = folder
 	}
+	asOf := s.c.now()
 	names, err := byWorkspace(ctx, s.c.Store, below)
 	if err != nil {
 		s.fail(err)
 		return err
 	}
 	s.run(ctx, jobsOf(names, t), t, chosen)
+	if s.asOf = asOf; t.Workspace != "" {
+		s.others(ctx)
+	}
 	return errors.Join(s.errs...)
+}
+
+// others finds who else had the tokens. What they have of those that are dead is
+// written down and deleted, too.
+func (s *sweep) others(ctx context.Context) {
+	if len(s.touched) == 0 {
+		return
+	}
+	s.asOf = time.Time{}
+	found, err := s.c.listing.get(ctx)
+	if err != nil {
+		s.c.log(ctx, "find who else had a token that is revoked", err)
+		return
+	}
+	s.asOf = found.asOf
+	var gone []job
+	for id, list := range found.names {
+		for _, name := range list {
+			isDead, isMeant := s.touched[name.Fingerprint()]
+			if !isMeant || slices.Contains(s.dead, name) {
+				continue
+			}
+			s.hits(id)
+			if isDead {
+				gone = append(gone, job{id, name})
+			}
+		}
+	}
+	s.each(ctx, len(gone), func(i int) error { return s.share(ctx, gone[i]) })
+}
+
+// share writes down that a workspace was cut off, because it had the token of
+// another.
+func (s *sweep) share(ctx context.Context, j job) error {
+	entry, err := s.c.Store.Get(ctx, j.vended)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		s.note(ctx, j.workspace, broker.ReadVended(entry).Token.Hash(), "it shared this token")
+		err = s.c.Store.Delete(ctx, j.vended)
+	}
+	return err
+}
+
+// touch remembers a token that is meant, and whether it is dead.
+func (s *sweep) touch(workspace string, name store.Name, isDead bool) {
+	s.mu.Lock()
+	if s.touched == nil {
+		s.touched = map[string]bool{}
+	}
+	s.touched[name.Fingerprint()] = isDead
+	s.mu.Unlock()
+	s.hits(workspace)
+}
+
+func (s *sweep) hits(workspace string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hit == nil {
+		s.hit = map[string]bool{}
+	}
+	s.hit[workspace] = true
+}
+
+// workspaces are those that had one of the tokens.
+func (s *sweep) workspaces() []string {
+	return append([]string{}, slices.Sorted(maps.Keys(s.hit))...)
 }
 
 // run does the jobs. All tokens are dead before the first entry is deleted: some
@@ -184,6 +262,7 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 	}
 	if v.Token.Expiry.After(s.c.tokenTime()) {
 		err = s.end(ctx, j.workspace, v)
+		s.touch(j.workspace, j.vended, err == nil)
 	}
 	if err == nil {
 		s.mu.Lock()
@@ -215,7 +294,7 @@ func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) erro
 	if err := once.(func() error)(); err != nil {
 		return err
 	}
-	s.note(ctx, workspace, v.Token.Hash())
+	s.note(ctx, workspace, v.Token.Hash(), "")
 	return nil
 }
 
@@ -239,17 +318,18 @@ func (s *sweep) delivered(ctx context.Context, id string) error {
 	own := *issuer
 	own.Audit = func(e workspace.Event) {
 		if e.Type == workspace.Ended {
-			s.note(ctx, id, e.Hash)
+			s.note(ctx, id, e.Hash, "")
 		}
 	}
 	return own.Withdraw(ctx, id)
 }
 
 // note writes down that a token is dead.
-func (s *sweep) note(ctx context.Context, workspace, hash string) {
+func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	e := s.by
-	e.Time, e.Workspace, e.Hash = s.c.now().UTC(), workspace, hash
+	e.Time, e.Workspace, e.Hash, e.Detail = s.c.now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
 	err := s.c.Server.Journal.Write(context.WithoutCancel(ctx), e, false)
+	s.hits(workspace)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unwritten = errors.Join(s.unwritten, err)
