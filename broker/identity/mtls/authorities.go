@@ -34,6 +34,7 @@ type authorities struct {
 	mu   sync.Mutex // guards the rest
 	seen fs.FileInfo
 	last []*x509.Certificate
+	over error     // which keys of the file are passed over, and why
 	good time.Time // when last was what the file has
 }
 
@@ -54,12 +55,19 @@ func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
 	}
 	fresh, readErr := a.read()
 	switch {
-	case err == nil && readErr == nil:
-		a.seen, a.last, a.good = info, fresh, now
+	case err == nil && (readErr == nil || fresh != nil):
+		a.seen, a.last, a.over, a.good = info, fresh, readErr, now
 	case a.last == nil || clock.Since(a.good, now) > stale:
 		return nil, oneline.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
 	}
 	return a.last, nil
+}
+
+// passedOver says which keys of the file are not among the authorities.
+func (a *authorities) passedOver() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.over
 }
 
 func (a *authorities) read() ([]*x509.Certificate, error) {
@@ -116,7 +124,8 @@ func parseAuthority(der []byte) (*x509.Certificate, error) {
 // parseBundle reads a SPIFFE bundle: a set of JSON Web Keys, of which those for
 // X.509 hold one certificate each
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md),
-// or PEM, as SPIRE writes it too.
+// or PEM, as SPIRE writes it too. Beside authorities, the error says which keys are
+// passed over.
 func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parsePEM(data)
@@ -131,25 +140,32 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 		return nil, errors.New("it is no SPIFFE bundle")
 	}
 	var all []*x509.Certificate
-	for _, key := range set.Keys {
+	var unusable []error
+	for i, key := range set.Keys {
 		if key.Use != "x509-svid" {
 			continue
 		}
-		if len(key.X5C) != 1 {
-			return nil, errors.New("a key of the bundle has not exactly one certificate")
-		}
-		der, err := base64.StdEncoding.DecodeString(key.X5C[0])
+		c, err := parseX5C(key.X5C)
 		if err != nil {
-			return nil, errors.New("a certificate of the bundle is no base64")
-		}
-		c, err := parseAuthority(der)
-		if err != nil {
-			return nil, err
+			unusable = append(unusable, fmt.Errorf("keys[%d] of the bundle cannot be used: %w", i, err))
+			continue
 		}
 		all = append(all, c)
 	}
 	if all == nil {
-		return nil, errors.New("the bundle has no X.509 authority")
+		return nil, oneline.Join(append(unusable, errors.New("the bundle has no X.509 authority"))...)
 	}
-	return all, nil
+	return all, oneline.Join(unusable...)
+}
+
+// parseX5C reads the one certificate of a bundle's key.
+func parseX5C(x5c []string) (*x509.Certificate, error) {
+	if len(x5c) != 1 {
+		return nil, errors.New("it has not exactly one certificate")
+	}
+	der, err := base64.StdEncoding.DecodeString(x5c[0])
+	if err != nil {
+		return nil, errors.New("it is no base64")
+	}
+	return parseAuthority(der)
 }

@@ -89,7 +89,7 @@ func (i *Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller
 	leaf := r.TLS.PeerCertificates[0]
 	id, err := i.verify(leaf, r.TLS.PeerCertificates[1:])
 	if err != nil {
-		return broker.Caller{}, fmt.Errorf("the client certificate does not hold: %w", err)
+		return broker.Caller{}, i.refused(fmt.Errorf("the client certificate does not hold: %w", err))
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	claims := map[string]any{"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:])}
@@ -128,6 +128,16 @@ func (id ID) checkDomain(trustDomain string) error {
 // describe sets the claims that an id makes.
 func (id ID) describe(claims map[string]any) {
 	claims["spiffe_id"], claims["trust_domain"], claims["path"] = id.String(), id.TrustDomain, id.Path
+}
+
+// refused adds, for the log, which authorities of the bundle are passed over: the
+// certificate may be of one of them.
+func (i *Identifier) refused(err error) error {
+	over := i.authorities.passedOver()
+	if _, isRefusal := errors.AsType[*broker.Refusal](err); isRefusal || over == nil {
+		return err
+	}
+	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("%.300s", err), Err: over}
 }
 
 func (i *Identifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {

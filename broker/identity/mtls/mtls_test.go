@@ -281,6 +281,7 @@ func TestBundles(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text, want string }{
 		{"JSON", `{"keys":[{"use":"jwt-svid","kid":"a"},{"use":"x509-svid","kty":"EC","x5c":["` + x5c(root.cert.Raw) + `"]}],"spiffe_sequence":1}`, ""},
+		{"JSON, with keys that cannot be used", `{"keys":[{"use":"x509-svid","x5c":["AAAA"]},{"use":"x509-svid","x5c":["` + x5c(root.cert.Raw) + `"]},{"use":"x509-svid"}]}`, ""},
 		{"PEM", root.pem(), ""},
 		{"nothing", "", "no certificate"},
 		{"no X.509 authority", `{"keys":[{"use":"jwt-svid"}]}`, "no X.509 authority"},
@@ -299,6 +300,30 @@ func TestBundles(t *testing.T) {
 		if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
+	}
+}
+
+// A key of a bundle that cannot be used spoils none of the others. The log says why it
+// is not used when a certificate is refused, which may be signed with it.
+func TestABundleWithAKeyThatCannotBeUsed(t *testing.T) {
+	good, bad := newAuthority(t, "good", nil), newAuthority(t, "bad", nil)
+	i := New(Settings{TrustDomain: "prod.example", BundleFile: file(t, `{"keys":[{"use":"x509-svid","x5c":["AAAA"]},{"use":"x509-svid","x5c":["`+base64.StdEncoding.EncodeToString(good.cert.Raw)+`"]}]}`)})
+	identify := func(a *authority) error {
+		cert, err := x509.ParseCertificate(a.leaf(nil, "spiffe://prod.example/x").Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+		_, err = i.Identify(t.Context(), r)
+		return err
+	}
+	if err := identify(good); err != nil {
+		t.Errorf("Identify = %v, want the workload", err)
+	}
+	r, ok := errors.AsType[*broker.Refusal](identify(bad))
+	if !ok || r.Status != http.StatusUnauthorized || r.Err == nil || !strings.Contains(r.Err.Error(), "keys[0] of the bundle cannot be used") || strings.Contains(r.Detail, "bundle") {
+		t.Errorf("Identify = %+v, want 401, and the key for the log", r)
 	}
 }
 
