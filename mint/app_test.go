@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -276,6 +278,7 @@ func TestReadKey(t *testing.T) {
 		{"readable by all", pkcs1, 0o604, false},
 		{"a path instead of a key", []byte(path), 0o600, false},
 		{"a public key", pemOf("PUBLIC KEY", nil), 0o600, false},
+		{"longer than is read", append(slices.Clone(pkcs1), bytes.Repeat([]byte("\n"), maxKeyFile)...), 0o600, false},
 		{"damaged", pemOf("RSA PRIVATE KEY", []byte{1, 2}), 0o600, false},
 		{"too small", pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small)), 0o600, false},
 	} {

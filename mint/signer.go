@@ -112,7 +112,12 @@ func readPrivate(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s must be a regular file that only its owner can use (mode %04o); run chmod 600 on it", path, info.Mode().Perm())
 	}
-	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		clear(text)
+		return nil, fmt.Errorf("%s is longer than %d bytes; a key has about four thousand", path, maxKeyFile)
+	}
+	return text, err
 }
 
 // Sign implements Signer.

@@ -3,6 +3,7 @@ package awsclient
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -138,7 +139,10 @@ func (i impatient) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, o
 		return nil, err
 	}
 	defer out.Content.Close()
-	body, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata))
+	body, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata+1))
+	if err == nil && len(body) > maxMetadata {
+		err = fmt.Errorf("the instance metadata service answers more than %d bytes", maxMetadata)
+	}
 	if err != nil {
 		return nil, err
 	}
