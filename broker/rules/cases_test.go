@@ -139,6 +139,8 @@ func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 		{"one whose path the case says otherwise", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://prod.example/x", "path": "/agents/1"}}, "", broker.ReasonRule},
 		{"a session", Given{Method: "session", Claims: &Claims{"workspace": "sb-1", "rule": "sb"}}, "sb", ""},
 		{"an ARN", Given{Method: "aws", Claims: &Claims{"arn": "arn:aws:iam::123456789012:role/agents"}}, "role", ""},
+		{"one of a session", Given{Method: "aws", Claims: &Claims{"arn": "arn:aws:sts::123456789012:assumed-role/agents/x"}}, "", broker.ReasonIdentity},
+		{"one of another account", Given{Method: "aws", Claims: &Claims{"arn": "arn:aws:iam::123456789012:role/agents", "account": "1"}}, "", broker.ReasonIdentity},
 		{"a user", Given{Method: "socket", Claims: &Claims{"uid": json.Number("7")}}, "uid", ""},
 	} {
 		o := tester.Try(t.Context(), Case{Name: c.name, Given: c.given})

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity/awsidentity"
 	"github.com/gatepass/gatepass/broker/identity/mtls"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/broker/settings"
@@ -87,6 +88,8 @@ func (b believer) check(claims map[string]any) error {
 	switch b.method {
 	case oidc.Method:
 		return oidc.CheckClaims(claims)
+	case awsidentity.Method:
+		return awsidentity.CheckClaims(claims)
 	case mtls.Method:
 		return mtls.CheckClaims(b.trustDomain, claims)
 	}

@@ -12,8 +12,9 @@ import (
 
 const lintAbout = `Reads a broker's configuration with its profiles, and says what in its rules is
 probably not meant: rules that nobody comes to, rules for everybody, names that
-somebody else may have tomorrow, patterns that match more than they seem to. It
-asks nobody. The exit status is 1 where there are failures; warnings are no
+somebody else may have tomorrow, patterns that match more than they seem to,
+claims that run together in a workspace's id, rules that can make one id of
+different claims. It asks nobody. The exit status is 1 where there are failures; warnings are no
 failures.
 
 Examples:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -124,4 +125,24 @@ func identityOf(arn, userID, account string) (identity, error) {
 		return identity{}, errAnswer
 	}
 	return identity{arn: arn, account: account, userID: userID}, nil
+}
+
+// CheckClaims returns an error where no caller has these claims: the session of a role
+// has the role's ARN. It is for claims that are believed.
+func CheckClaims(claims map[string]any) error {
+	arn, isText := claims["arn"].(string)
+	if !isText {
+		return nil // the rule sees that it is missing
+	}
+	parts := arnForm.FindStringSubmatch(arn)
+	if parts == nil {
+		return fmt.Errorf("the claim arn is %.100q, which is no ARN of a role or user", arn)
+	}
+	if strings.HasPrefix(parts[4], "assumed-role/") {
+		return errors.New("the claim arn is a session's; the broker has the role's, arn:aws:iam::ACCOUNT:role/NAME, and the name of the session in session")
+	}
+	if account, ok := claims["account"]; ok && account != parts[3] {
+		return errors.New("the claim account is not that of the claim arn")
+	}
+	return nil
 }

@@ -115,6 +115,17 @@ func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) T
 	return token
 }
 
+// A session is taken whatever the rule's name, which may be long and which JSON makes
+// longer: one that is too long for its reader would be of no use.
+func TestASessionOfALongRule(t *testing.T) {
+	m := &storetest.Memory{}
+	r, rule, id := newReplica(t, m, time.Now), strings.Repeat("<", maxRule), strings.Repeat("a", 128)
+	r.policy.Rules[0].Match = Settings{}.Match(rule)
+	if w, err := r.identify(r.session(issue(t, m, id, rule, time.Now())).Session.Reveal()); err != nil || w.ID != id {
+		t.Errorf("Resolve = %q, %v, want the workspace", w.ID, err)
+	}
+}
+
 func TestASessionIsTheWorkspaceAtEveryReplica(t *testing.T) {
 	m, clock := &storetest.Memory{}, time.Now()
 	now := func() time.Time { return clock }

@@ -19,7 +19,7 @@ const (
 	// SessionLife is how long a session lasts; it is renewed before.
 	SessionLife = 15 * time.Minute
 
-	maxSession = 1 << 10 // bytes
+	maxSession = 4 << 10 // bytes; JSON has six for a character of a rule's name
 	purpose    = "session"
 )
 
