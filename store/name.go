@@ -16,6 +16,7 @@ const (
 	tokenName           = "github-token"
 	recordName          = "workspace"
 	lockName            = "lock"
+	keyMarkName         = "key-being-made"
 	supersededFolder    = "superseded"
 	vendedFolder        = "vended"
 	brokerFolder        = "broker"
@@ -280,6 +281,9 @@ func (n Name) IsToken() bool {
 	return ok && (owned || strings.HasSuffix(n.path, "/"+tokenName))
 }
 
+// IsKeyMark reports whether n is one that KeyMark made.
+func (n Name) IsKeyMark() bool { return n.isOwn(keyMarkName) }
+
 // IsLock reports whether n is where a run says that it works on a workspace.
 func (n Name) IsLock() bool { return n.isOwn(lockName) }
 
@@ -323,6 +327,15 @@ func (n Name) SessionKeyDay() (day int64, ok bool) {
 
 // IsBarredToken reports whether n is one that BarredToken made.
 func (n Name) IsBarredToken() bool { return strings.HasPrefix(n.path, barredTokens+"/") }
+
+// IsSecret reports whether n is where something of a workspace is that must not be
+// read: a token, wherever it waits.
+func (n Name) IsSecret() bool { return n.IsToken() || n.IsSuperseded() || n.IsVended() }
+
+// KeyMark is where it stands that a key for a workspace is being made.
+func KeyMark(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, keyMarkName)
+}
 
 // IsRecord reports whether n is where a ledger record is.
 func (n Name) IsRecord() bool { return n.isOwn(recordName) }

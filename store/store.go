@@ -60,6 +60,14 @@ type Ledger interface {
 	Records(ctx context.Context) iter.Seq2[NamedEntry, error]
 }
 
+// A Preparer is a Store that has to make something before a workspace's first secret
+// is kept, such as a key. It takes that away with the workspace's record.
+type Preparer interface {
+	// Prepare may be called again at any time. Put calls it as well; whoever is about to
+	// have a secret made calls it first, so that none is made that cannot be kept.
+	Prepare(ctx context.Context, workspace string) error
+}
+
 // A NamedEntry is an entry and where it is kept.
 type NamedEntry struct {
 	Name Name

@@ -66,6 +66,11 @@ func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 // step. The token that it takes the place of is kept first, to be revoked later.
 func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.OwnerGrant) error {
 	owner := strings.ToLower(g.Owner)
+	if s, ok := i.Store.(store.Preparer); ok {
+		if err := s.Prepare(ctx, r.ID); err != nil {
+			return err
+		}
+	}
 	t, err := i.announce(ctx, r, Token{Owner: g.Owner, Installation: g.Grant.Installation, Grant: r.Grant(owner)})
 	if err != nil {
 		return err

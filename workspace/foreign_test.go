@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -135,5 +136,23 @@ func TestAdoptionIsMadeBeforeItBreaks(t *testing.T) {
 		if n > 50 {
 			t.Fatal("the run never comes to its end")
 		}
+	}
+}
+
+// unready is a store that cannot make what a workspace's secrets need.
+type unready struct{ store.Store }
+
+func (unready) Prepare(context.Context, string) error { return errors.New("no key could be made") }
+
+// A token that could not be kept is not minted.
+func TestNothingIsMintedThatCannotBeKept(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	i.Store = unready{i.Store}
+	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no key could be made") {
+		t.Errorf("Create = %v, want the store's reason", err)
+	}
+	if n := c.Count(isMint); n != 0 {
+		t.Errorf("GitHub was asked for %d tokens, want none", n)
 	}
 }

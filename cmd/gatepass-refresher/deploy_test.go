@@ -18,6 +18,8 @@ func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
 	for _, given := range [][]string{
 		{},
 		{"WorkspacesPrefix=/"},
+		{"WorkspaceKeys=gatepass-"},
+		{"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/", "StorePrefix=/km"},
 		{"WorkspacesPrefix=/sandboxes/team-a", "StorePrefix=/km/prod", "GitHubUrl=https://ghe.example", "Margin=30m", "Grace=5m", "Adopt=true"},
 		{"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab", "ReservedConcurrency=0"},
 	} {
@@ -68,7 +70,7 @@ func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
 // The function has the least that it needs. What it does need is seen in
 // TestRecordedCallsAreAllowed.
 func TestThePolicyIsNarrow(t *testing.T) {
-	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}} {
+	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}, {"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/"}} {
 		for _, st := range newStack(t, given...).policy() {
 			for _, action := range st.actions {
 				if strings.Contains(action, "*") {
@@ -76,6 +78,13 @@ func TestThePolicyIsNarrow(t *testing.T) {
 				}
 			}
 			for _, resource := range st.resources {
+				if resource == "*" {
+					st.checkUnbound(t)
+					continue
+				}
+				if strings.HasSuffix(resource, ":key/*") && !strings.Contains(st.condition, "aws:ResourceTag/gatepass:store") {
+					t.Errorf("%s is about every key, without a condition", st.sid)
+				}
 				parts := strings.SplitN(resource, ":", 6)
 				if len(parts) != 6 || parts[3] != "us-east-1" || parts[4] != "123456789012" || strings.HasPrefix(parts[5], "*") || strings.HasPrefix(parts[5], "parameter/*") {
 					t.Errorf("%s is about %s, which is not of this stack", st.sid, resource)
@@ -87,6 +96,18 @@ func TestThePolicyIsNarrow(t *testing.T) {
 					t.Errorf("%s allows to change %s", st.sid, secret)
 				}
 			}
+		}
+	}
+}
+
+// checkUnbound is about a statement on any resource: nothing but what KMS cannot tie
+// to one, and what is made only with the store's tag.
+func (st statement) checkUnbound(t *testing.T) {
+	t.Helper()
+	for _, action := range st.actions {
+		isTagged := strings.Contains(st.condition, "aws:RequestTag/gatepass:store") && strings.Contains(st.condition, "/sandbox/*")
+		if action != "kms:ListKeys" && !(isTagged && (action == "kms:CreateKey" || action == "kms:TagResource")) {
+			t.Errorf("%s allows %s on anything", st.sid, action)
 		}
 	}
 }

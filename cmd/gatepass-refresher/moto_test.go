@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // A cloud is AWS as a function of the template finds it: the emulator, and a
@@ -156,20 +157,70 @@ func TestRecordedCallsAreAllowed(t *testing.T) {
 	c.put(store.Signer(), "awskms:///"+id)
 	c.lambda.refuses(`{"workspace": "sb-1", "force": true}`, passIsFailed, "sign with the KMS key")
 
-	used := map[string]bool{}
+	c.checkPolicy(func(call *awsCall) { call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1) })
+}
+
+// So it is where each workspace has a key of its own, through its making, a making
+// that was cut off, and its end.
+func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
+	c := newCloud(t, "WorkspaceKeys="+strings.ReplaceAll(t.Name(), "/", "-")+"-"+time.Now().Format("150405")+"-", "Adopt=true")
+	if made := c.lambda.report("{}"); made.Refreshed != 2 {
+		t.Fatalf("a pass = %+v, want two refreshed", made)
+	}
+	mark, err := store.KeyMark("sb-3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.put(mark, "cut off")
+	if made := c.lambda.report(`{"sandbox_id": "sb-3", "allowed_repos": ["octo/widgets"], "permissions": ["clone"]}`); made.Refreshed != 1 {
+		t.Errorf("a workspace whose key was not made to its end = %+v, want it made", made)
+	}
+	for _, id := range []string{"sb-1", "sb-3"} {
+		record, err := (&workspace.Issuer{Store: c.store}).Load(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record.Destroying = true
+		data, err := record.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := store.Record(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.put(name, string(data))
+		if made := c.lambda.report(`{"workspace": "` + id + `"}`); made.Failed != 0 {
+			t.Errorf("the end of %s = %+v, want it done", id, made)
+		}
+	}
+	c.checkPolicy(func(*awsCall) {})
+	for _, operation := range []string{"CreateKey", "CreateAlias", "ListKeys", "ScheduleKeyDeletion", "DeleteAlias"} {
+		if !slices.ContainsFunc(c.aws.calls(), func(a awsCall) bool { return a.Operation == "TrentService."+operation }) {
+			t.Errorf("%s was never called", operation)
+		}
+	}
+}
+
+// checkPolicy holds the recorded calls against the role's policy, both ways.
+func (c *cloud) checkPolicy(change func(*awsCall)) {
+	c.t.Helper()
+	t, used := c.t, map[string]bool{}
 	policy := c.stack.policy()
 	for _, call := range c.aws.calls() {
-		call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1)
+		change(&call)
 		for _, action := range call.actions() {
-			isAllowed := false
-			for i, st := range policy {
-				if st.allows(action, call.resource(action)) {
-					isAllowed = true
-					used[fmt.Sprint(i, action)] = true
+			for _, resource := range call.resources(action) {
+				isAllowed := false
+				for i, st := range policy {
+					if st.allows(action, resource) {
+						isAllowed = true
+						used[fmt.Sprint(i, action)] = true
+					}
 				}
-			}
-			if !isAllowed {
-				t.Errorf("the role does not allow %s on %s", action, call.resource(action))
+				if !isAllowed {
+					t.Errorf("the role does not allow %s on %s", action, resource)
+				}
 			}
 		}
 	}
@@ -220,6 +271,7 @@ type awsCall struct {
 	Type           string
 	WithDecryption bool
 	KeyID          string
+	AliasName      string
 }
 
 func record(t *testing.T, endpoint string) *recorder {
@@ -267,6 +319,8 @@ func (c awsCall) actions() []string {
 	prefix := map[string]string{"AmazonSSM": "ssm:", "TrentService": "kms:"}[service]
 	all := []string{prefix + operation}
 	switch {
+	case operation == "CreateKey":
+		all = append(all, "kms:TagResource")
 	case operation == "GetParameter" && c.WithDecryption:
 		all = append(all, "kms:Decrypt")
 	case operation == "PutParameter" && c.Type == "SecureString":
@@ -275,11 +329,22 @@ func (c awsCall) actions() []string {
 	return all
 }
 
-// resource is what the action is about.
+// resources are what the action is about. An alias is changed by who may change both
+// it and its key.
+func (c awsCall) resources(action string) []string {
+	if c.AliasName != "" {
+		return []string{"arn:aws:kms:us-east-1:123456789012:" + c.AliasName, c.resource(action)}
+	}
+	return []string{c.resource(action)}
+}
+
+// resource is what the action is about, an alias aside.
 func (c awsCall) resource(action string) string {
 	switch {
 	case action == "kms:Sign" || action == "kms:GetPublicKey":
 		return c.KeyID
+	case strings.HasPrefix(action, "kms:") && (strings.HasPrefix(c.KeyID, "alias/") || strings.HasPrefix(c.Operation, "TrentService.")):
+		return "arn:aws:kms:us-east-1:123456789012:key/x"
 	case strings.HasPrefix(action, "kms:"):
 		return arns["StoreKey.Arn"]
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -224,6 +225,7 @@ func (s *stack) environment() map[string]string {
 type statement struct {
 	sid                string
 	actions, resources []string
+	condition          string // as text
 }
 
 // policy is what the function's role is allowed.
@@ -236,7 +238,7 @@ func (s *stack) policy() []statement {
 			if v["Effect"] != "Allow" || v["NotAction"] != nil || v["NotResource"] != nil {
 				s.t.Errorf("the statement %v does more than to allow", v["Sid"])
 			}
-			all = append(all, statement{v["Sid"].(string), texts(v["Action"]), texts(v["Resource"])})
+			all = append(all, statement{v["Sid"].(string), texts(v["Action"]), texts(v["Resource"]), fmt.Sprint(v["Condition"])})
 		}
 	}
 	return all

@@ -1,6 +1,7 @@
 package ssmstore
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -35,8 +36,14 @@ func (op operation) call(region string) awsclient.Call {
 	}}
 }
 
+// ErrKey reports that a parameter's KMS key does not exist or cannot be used.
+var ErrKey = errors.New("its KMS key cannot be used")
+
 func keyUnusable(what, code, region string, api smithy.APIError) error {
-	return oneline.New(what, "its KMS key cannot be used ("+code+")"+awsclient.Said(api), "check that the key exists in "+region+", is enabled and may be used by this identity")
+	return &oneline.Error{
+		What: what, Why: ErrKey.Error() + " (" + code + ")" + awsclient.Said(api), Err: ErrKey,
+		Do: "check that the key exists in " + region + ", is enabled and may be used by this identity",
+	}
 }
 
 func what(name string) string { return "read SSM parameter " + name }

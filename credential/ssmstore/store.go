@@ -29,12 +29,26 @@ type Store struct {
 	prefix     string // "/km", or "" for the root
 	workspaces string // likewise, of what belongs to workspaces
 	kmsKey     string // may hold {workspace}; empty is the account's own key for SSM
+	makesKeys  bool   // kmsKey is an alias whose keys gatepass makes
 	client     awsclient.Lazy[*ssm.Client]
 }
 
 // KMSKey returns the kms_key of the store's URL, which may hold {workspace}; ""
 // where it has none.
 func (s *Store) KMSKey() string { return s.kmsKey }
+
+// MakesKeys reports whether the store's URL says create: before its kms_key, which
+// is then an alias with {workspace}. This package makes no keys.
+func (s *Store) MakesKeys() bool { return s.makesKeys }
+
+// KeyOf returns the KMS key that an entry is encrypted with, as the store's URL names
+// it; "" for the account's own, and for what is not encrypted.
+func (s *Store) KeyOf(name store.Name) string {
+	if typeOf(name) != types.ParameterTypeSecureString {
+		return ""
+	}
+	return s.keyFor(name)
+}
 
 // Settings returns what the store's URL says of AWS.
 func (s *Store) Settings() awsclient.Settings { return s.client.Settings }
@@ -69,7 +83,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 		Name: aws.String(full), Value: aws.String(value.Reveal()), Type: typeOf(name),
 		Overwrite: aws.Bool(mode == store.Replace),
 	}
-	if key := s.keyFor(name); key != "" && input.Type == types.ParameterTypeSecureString {
+	if key := s.KeyOf(name); key != "" {
 		input.KeyId = aws.String(key)
 	}
 	if len(value.Reveal()) > standardSize {
@@ -106,10 +120,25 @@ func (s *Store) keyFor(name store.Name) string {
 		return s.kmsKey
 	}
 	id, ok := name.Workspace()
-	if !ok {
-		return ""
+	if !ok || s.makesKeys && !name.IsSecret() {
+		return "" // a lock is written before there is a key, also for a workspace that does not exist
 	}
 	return strings.ReplaceAll(s.kmsKey, workspacePlace, id)
+}
+
+// ARN asks AWS for the full name of an entry's parameter. Nothing is decrypted. It
+// wraps [store.ErrNotFound] where there is none.
+func (s *Store) ARN(ctx context.Context, name store.Name) (string, error) {
+	full := s.full(name)
+	var arn string
+	err := s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) error {
+		out, err := c.Service.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(full)}, within(ctx))
+		if err == nil && out.Parameter != nil {
+			arn = aws.ToString(out.Parameter.ARN)
+		}
+		return err
+	})
+	return arn, err
 }
 
 // Delete implements [store.Store]. AWS drops all versions.

@@ -13,6 +13,7 @@ import (
 const (
 	storeForm      = "write ssm:///prefix?region=REGION[&kms_key=KEY][&workspaces=/PREFIX]"
 	workspacePlace = "{workspace}"
+	createKey      = "create:"
 )
 
 // OpenStore reads a store's URL:
@@ -21,7 +22,8 @@ const (
 //
 // kms_key is a key's id, ARN or alias. With {workspace} in it, as in
 // alias/gatepass-{workspace}, it is used for what belongs to a workspace, and
-// the account's own key for the rest. workspaces is another prefix for what
+// the account's own key for the rest. create:alias/gatepass-{workspace} says that
+// the issuing side makes these keys ([Store.MakesKeys]). workspaces is another prefix for what
 // belongs to workspaces: with "/", a token is /sandbox/ID/github-token. AWS is
 // asked by the first call only.
 func OpenStore(u *url.URL) (*Store, error) {
@@ -51,7 +53,8 @@ func OpenStore(u *url.URL) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{prefix: prefix, workspaces: workspaces, kmsKey: key, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
+	key, makes := strings.CutPrefix(key, createKey)
+	return &Store{prefix: prefix, workspaces: workspaces, kmsKey: key, makesKeys: makes, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
 }
 
 // checkPrefix leaves room for the longest name below it.
@@ -103,6 +106,11 @@ func takeKey(what string, query url.Values) (key, rest string, err error) {
 		return "", "", oneline.New(what, "kms_key is given twice or is empty", storeForm)
 	}
 	key = keys[0]
+	if form, makes := strings.CutPrefix(key, createKey); makes {
+		if err := checkForm(what, form); err != nil {
+			return "", "", err
+		}
+	}
 	plain := strings.ReplaceAll(key, workspacePlace, "x")
 	for i := 0; i < len(plain); i++ {
 		if c := plain[i]; !isAlnum(c) && strings.IndexByte(":/_-", c) < 0 {
@@ -110,6 +118,23 @@ func takeKey(what string, query url.Values) (key, rest string, err error) {
 		}
 	}
 	return key, query.Encode(), nil
+}
+
+// checkForm returns an error for a form by which the key of a workspace could be
+// taken for another one.
+func checkForm(what, form string) error {
+	const leastFixed = 3
+	name, isAlias := strings.CutPrefix(form, "alias/")
+	fixed := strings.Replace(name, workspacePlace, "", 1)
+	switch {
+	case !isAlias || strings.Count(name, workspacePlace) != 1:
+		return oneline.New(what, "kms_key=create: needs an alias with {workspace} in it once", "write kms_key=create:alias/gatepass-{workspace}")
+	case strings.HasPrefix(name, "aws/"):
+		return oneline.New(what, "AWS keeps aliases that begin with aws/ for itself", "write kms_key=create:alias/gatepass-{workspace}")
+	case len(fixed) < leastFixed || strings.Contains(fixed, ":"):
+		return oneline.New(what, "kms_key=create:"+form+" would fit nearly any alias", "write kms_key=create:alias/gatepass-{workspace}")
+	}
+	return nil
 }
 
 func isAlnum(c byte) bool {

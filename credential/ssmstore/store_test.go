@@ -103,6 +103,9 @@ func TestOpenStoreRefuses(t *testing.T) {
 	for _, bad := range []string{
 		"ssm://km", "ssm:km", "file:///km", "ssm:///a//b", "ssm:///a/../b", "ssm:///a b", "ssm:///aws/x", "ssm:///SSMx",
 		"ssm:///km?kms_key=", "ssm:///km?kms_key=a&kms_key=b", "ssm:///km?kms_key=a%20b", "ssm:///km?kms_key={owner}",
+		"ssm:///km?kms_key=create:", "ssm:///km?kms_key=create:alias/one", "ssm:///km?kms_key=create:{workspace}", "ssm:///km?kms_key=create:alias/{workspace}",
+		"ssm:///km?kms_key=create:alias/{workspace}-{workspace}-key", "ssm:///km?kms_key=create:alias/aws/{workspace}", "ssm:///km?kms_key=create:arn:aws:kms:us-east-1:1:alias/gp-{workspace}",
+		"ssm:///km?kms_key=create:create:alias/gp-{workspace}", "ssm:///km?kms_key=Create:alias/gp.{workspace}",
 		"ssm:///km?unknown=x", "ssm:///km?region={workspace}", "ssm:///km?endpoint=http://far.example", "ssm:///km#f", "ssm:///" + strings.Repeat("x", 400),
 	} {
 		u, err := url.Parse(bad)
@@ -113,7 +116,7 @@ func TestOpenStoreRefuses(t *testing.T) {
 			t.Errorf("OpenStore(%s) = %+v, want an error", bad, s)
 		}
 	}
-	for _, good := range []string{"ssm:///", "ssm:///km", "ssm:///a/b/?region=us-east-1&kms_key=arn:aws:kms:us-east-1:1:key/x"} {
+	for _, good := range []string{"ssm:///", "ssm:///km", "ssm:///a/b/?region=us-east-1&kms_key=arn:aws:kms:us-east-1:1:key/x", "ssm:///km?kms_key=create:alias/gp-{workspace}"} {
 		openStore(t, good)
 	}
 }
@@ -205,5 +208,26 @@ func TestStoreKeepsRecordsPlain(t *testing.T) {
 	}
 	if p := metadata(t, prefix+"/"+record.String()); p.Type != types.ParameterTypeString {
 		t.Errorf("the record is a %s, want a String", p.Type)
+	}
+}
+
+// With keys that the issuing side makes, what is written before there is a key is not
+// encrypted with it.
+func TestKeysThatAreMade(t *testing.T) {
+	s := openStore(t, "ssm:///km?kms_key=create:alias/gp-{workspace}")
+	if !s.MakesKeys() || s.KMSKey() != "alias/gp-{workspace}" {
+		t.Errorf("MakesKeys = %t, KMSKey = %s, want the form alone", s.MakesKeys(), s.KMSKey())
+	}
+	for text, want := range map[string]string{
+		"sandbox/sb-1/github-token": "alias/gp-sb-1", "sandbox/sb-1/github-tokens/acme": "alias/gp-sb-1", "sandbox/sb-1/superseded/00": "alias/gp-sb-1",
+		"sandbox/sb-1/vended/00": "alias/gp-sb-1", "sandbox/sb-1/lock": "", "sandbox/sb-1/workspace": "", "sandbox/sb-1/key-being-made": "", "config/github/private-key": "",
+	} {
+		name, err := store.ParseName(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.KeyOf(name); got != want {
+			t.Errorf("KeyOf(%s) = %q, want %q", text, got, want)
+		}
 	}
 }

@@ -110,7 +110,7 @@ func (f *folder) tokens() int {
 
 // isForeign reports a name that gatepass would not make in a workspace's folder.
 func isForeign(n store.Name) bool {
-	return !n.IsToken() && !n.IsSuperseded() && !n.IsVended() && !n.IsRecord() && !n.IsLock()
+	return !n.IsToken() && !n.IsSuperseded() && !n.IsVended() && !n.IsRecord() && !n.IsLock() && !n.IsKeyMark()
 }
 
 // isForgotten reports tokens of which the ledger knows nothing. What a broker has

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/workspace"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 func (w *world) isLive(token string) bool {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gatepass/gatepass/cmd/internal/workspacekey"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
@@ -36,7 +37,7 @@ func OpenStore(rawURL string) (store.Store, error) {
 	case "file":
 		return opened(filestore.OpenStore(u))
 	case "ssm":
-		return opened(ssmstore.OpenStore(u))
+		return openSSM(u)
 	case "vault":
 		return opened(vaultstore.OpenStore(u))
 	case kubernetesScheme:
@@ -45,6 +46,15 @@ func OpenStore(rawURL string) (store.Store, error) {
 		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}
 	return nil, oneline.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
+}
+
+// openSSM makes a store that also makes its keys, where the URL says so.
+func openSSM(u *url.URL) (store.Store, error) {
+	s, err := ssmstore.OpenStore(u)
+	if err == nil && s.MakesKeys() {
+		return workspacekey.New(s), nil
+	}
+	return opened(s, err)
 }
 
 // opened keeps a nil pointer from becoming a Store that is not nil.
