@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,8 @@ import (
 // broker WORD... starts or changes the script's broker:
 //
 //	broker start            listens on $BROKER, a Unix socket
-//	broker https IDENTITY   listens on $HTTPS_BROKER for that bearer identity
+//	broker https IDENTITY.. listens on $HTTPS_BROKER for these bearer identities of
+//	                        the workspaces sb-1, sb-2 and so on
 //	broker dead             from now on its tokens are revoked before they arrive
 //	broker fail STATUS TEXT the next call fails, or the next COUNT of them
 //	  [COUNT]
@@ -33,9 +35,10 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 		ts.Check(err)
 		w.serve(l, w.brokerDouble)
 	case "https":
-		usage(ts, len(args) == 2, "broker https IDENTITY")
-		w.brokerDouble = &credentialtest.Broker{
-			Hosts: []string{w.github.Host()}, Mint: w.brokerMint, Identities: map[string]string{args[1]: "sb-1"},
+		usage(ts, len(args) >= 2, "broker https IDENTITY...")
+		w.brokerDouble = &credentialtest.Broker{Hosts: []string{w.github.Host()}, Mint: w.brokerMint, Identities: map[string]string{}}
+		for i, identity := range args[1:] {
+			w.brokerDouble.Identities[identity] = "sb-" + strconv.Itoa(i+1)
 		}
 		ts.Setenv("HTTPS_BROKER", "broker+https://"+w.serveTLS(ts, w.brokerDouble))
 	case "dead":
@@ -64,7 +67,7 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // brokerMint narrows a token to the one repository and operation asked for.
-func (w *world) brokerMint(_ string, r api.TokenRequest) (api.TokenAnswer, error) {
+func (w *world) brokerMint(workspace string, r api.TokenRequest) (api.TokenAnswer, error) {
 	owner, name, ok := strings.Cut(r.Repo, "/")
 	if !ok {
 		return api.TokenAnswer{}, errors.New("a repository is needed")
@@ -74,6 +77,7 @@ func (w *world) brokerMint(_ string, r api.TokenRequest) (api.TokenAnswer, error
 		return api.TokenAnswer{}, err
 	}
 	w.mu.Lock()
+	w.callers = append(w.callers, workspace)
 	if w.dead {
 		w.github.Revoke(token)
 	}
@@ -83,6 +87,16 @@ func (w *world) brokerMint(_ string, r api.TokenRequest) (api.TokenAnswer, error
 		ExpiresAt:    time.Now().Add(credential.Lifetime).Truncate(time.Second),
 		Repositories: []string{r.Repo}, Permissions: map[string]string{"contents": r.Operation},
 	}, nil
+}
+
+// callers WORKSPACE... checks for which workspaces the broker minted, in any order.
+func (w *world) callersWere(ts *testscript.TestScript, args []string) {
+	w.mu.Lock()
+	got := slices.Sorted(slices.Values(w.callers))
+	w.mu.Unlock()
+	if !slices.Equal(got, args) {
+		ts.Fatalf("the broker minted for %q, want %q", got, args)
+	}
 }
 
 // calls COUNT [MOST] checks how often the broker was called, and that every call

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential/credentialtest"
 	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/internal/vaulttest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -46,6 +47,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"reported":  inWorld((*world).reported),
 	"page":      inWorld((*world).page),
 	"calls":     inWorld((*world).calls),
+	"callers":   inWorld((*world).callersWere),
+	"vault":     inWorld((*world).vault),
 	"front":     inWorld((*world).front),
 	"agents":    inWorld((*world).agents),
 	"signal":    inWorld((*world).signal),
@@ -66,14 +69,16 @@ type world struct {
 	app               fakegithub.App
 	installed         map[string]int64 // installations by owner
 	brokerDouble      *credentialtest.Broker
+	vaultDouble       *vaulttest.Vault
 	brokerProcess     *exec.Cmd // the real one; nil for none
 	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
 	closers           []func()
 
-	mu     sync.Mutex        // guards what follows; the broker mints from its own goroutines
-	tokens map[string]string // names of all tokens ever minted, by the token
-	dead   bool              // the broker's tokens are revoked at once
+	mu      sync.Mutex        // guards what follows; the broker mints from its own goroutines
+	tokens  map[string]string // names of all tokens ever minted, by the token
+	dead    bool              // the broker's tokens are revoked at once
+	callers []string          // the workspaces that the broker minted for
 }
 
 // inWorld makes a command of a method. None of them can be negated.

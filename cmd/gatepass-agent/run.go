@@ -82,7 +82,7 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	if o.once {
 		return s.Once(ctx, stdin, stdout)
 	}
-	place, err := agent.Locate(o.config, getenv)
+	place, err := settle(s, o.config, getenv)
 	if !o.start {
 		if err != nil {
 			return oneline.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
@@ -93,6 +93,15 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 		return s.Run(ctx, place, func() {})
 	}
 	return start(ctx, s, place, err, stdin, stdout)
+}
+
+// settle finds the place of an agent that can read its workspace file, or of one
+// that cannot yet.
+func settle(s *server.Server, path string, getenv func(string) string) (agent.Place, error) {
+	if reads := s.Reads(); reads != server.Unknown {
+		return agent.Settle(path, reads, getenv)
+	}
+	return agent.Locate(path, getenv)
 }
 
 // start is what the helper asks for: an agent in the background, or, where none

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,8 +15,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const agentAbout = `gatepass-agent holds this workspace's tokens in memory. git's helper starts it
+const agentAbout = `gatepass-agent holds a workspace's tokens in memory. git's helper starts it
 when it is needed, and it ends by itself when nobody asks any more.
+
+A user has one agent for each workspace file and environment: an agent is asked
+only by those who have the same identity, proxies, CA files, and variables of
+Vault and AWS as the one that started it. Both commands are about all of them.
 
 Examples:
   gatepass agent status
@@ -26,20 +32,20 @@ const agentWait = 5 * time.Second
 func (w *world) agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "agent",
-		Usage:       "look at the program that holds the tokens, or end it",
+		Usage:       "inspect or stop the programs that hold the tokens",
 		UsageText:   "gatepass agent status [--json]\ngatepass agent stop",
 		Description: agentAbout,
 		Subcommands: []*cli.Command{
 			{
 				Name:      "status",
-				Usage:     "say whether an agent runs and what it holds, without the tokens",
+				Usage:     "list the agents that run and what they hold, without the tokens",
 				UsageText: "gatepass agent status [--json]",
 				Flags:     []cli.Flag{jsonFlag()},
 				Action:    w.agentStatus,
 			},
 			{
 				Name:      "stop",
-				Usage:     "end the agent; its tokens are forgotten",
+				Usage:     "end the agents; their tokens are forgotten",
 				UsageText: "gatepass agent stop",
 				Action:    w.agentStop,
 			},
@@ -49,39 +55,82 @@ func (w *world) agentCommand() *cli.Command {
 
 // agentReport is the JSON of "agent status".
 type agentReport struct {
-	Running bool         `json:"running"`
-	Agent   *agent.State `json:"agent,omitempty"`
+	Running bool          `json:"running"`         // the agent of this environment
+	Agent   *agent.State  `json:"agent,omitempty"` // the same
+	Agents  []agent.State `json:"agents"`          // all of this user, that one first
 }
 
 func (w *world) agentStatus(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	reply, found, err := w.askAgent(agent.Status)
-	if err != nil {
-		return err
+	r, troubles := w.agents()
+	if c.Bool("json") {
+		return oneline.Join(writeJSON(w.stdout, r), troubles)
 	}
-	r := agentReport{Running: found}
-	if found {
-		r.Agent = new(agent.State)
-		if err := json.Unmarshal(reply.Stdout, r.Agent); err != nil {
-			return oneline.Wrap("read the agent's answer", err, "it may be of another version; run gatepass agent stop")
+	if !r.Running && troubles == nil {
+		text := "no agent is running"
+		if len(r.Agents) > 0 {
+			text += " for this workspace file and environment"
+		}
+		if _, err := fmt.Fprintln(w.stdout, text+"; git starts one when it needs a token"); err != nil {
+			return err
 		}
 	}
-	if c.Bool("json") {
-		return writeJSON(w.stdout, r)
+	for _, a := range r.Agents {
+		if err := w.printAgent(a); err != nil {
+			return err
+		}
 	}
-	return w.printAgent(r)
+	return troubles
 }
 
-func (w *world) printAgent(r agentReport) error {
-	if !r.Running {
-		_, err := fmt.Fprintln(w.stdout, "no agent is running; git starts one when it needs a token")
-		return err
+// agents asks all agents of this user for themselves. Those that end meanwhile
+// and those that speak another version of the protocol, and so say nothing, are
+// left out. The error is about those that should have answered.
+func (w *world) agents() (agentReport, error) {
+	r := agentReport{Agents: []agent.State{}}
+	path, err := config.Path(w.getenv)
+	if err != nil {
+		return r, err
 	}
-	a := r.Agent
-	fmt.Fprintf(w.stdout, "agent %d for %s, up %s, ends after %s without a question\n",
-		a.PID, oneline.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
+	own, _ := agent.Locate(path, w.getenv) // where there is no place there is no agent
+	var troubles []error
+	for _, socket := range agent.Sockets(w.getenv) {
+		state, found, err := w.agentState(socket)
+		switch {
+		case err != nil:
+			troubles = append(troubles, err)
+		case found && socket == own.Socket:
+			r.Running, r.Agent = true, &state
+			r.Agents = slices.Insert(r.Agents, 0, state)
+		case found:
+			r.Agents = append(r.Agents, state)
+		}
+	}
+	return r, oneline.Join(troubles...)
+}
+
+func (w *world) agentState(socket string) (state agent.State, found bool, err error) {
+	reply, found, err := w.askAgent(socket, agent.Status)
+	if err != nil || !found {
+		return state, false, err
+	}
+	if err := json.Unmarshal(reply.Stdout, &state); err != nil {
+		return state, false, oneline.Wrap("read the agent's answer", err, "it may be of another version; run gatepass agent stop")
+	}
+	return state, true, nil
+}
+
+func (w *world) printAgent(a agent.State) error {
+	fmt.Fprintf(w.stdout, "agent %d %s for %s, up %s, ends after %s without a question\n",
+		a.PID, oneline.Escape(a.Version), oneline.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
+	if len(a.Variables) > 0 {
+		fmt.Fprintf(w.stdout, "environment: %s\n", oneline.Escape(strings.Join(a.Variables, ", ")))
+	}
+	if a.Replaced {
+		fmt.Fprintf(w.stdout, "warning: %s was replaced; this agent is still of the version before\n", oneline.Escape(a.Program))
+	}
 	if a.Problem != "" {
 		fmt.Fprintf(w.stdout, "problem: %s\n", oneline.Escape(a.Problem))
 	}
@@ -109,38 +158,43 @@ func (w *world) agentStop(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	_, found, err := w.askAgent(agent.Stop)
-	if err != nil {
+	stopped := 0
+	var troubles []error
+	for _, socket := range agent.Sockets(w.getenv) {
+		_, found, err := w.askAgent(socket, agent.Stop)
+		if err == nil && found {
+			stopped++
+			err = w.awaitEnd(socket)
+		}
+		troubles = append(troubles, err)
+	}
+	if err := oneline.Join(troubles...); err != nil {
 		return err
 	}
 	text := "no agent was running"
-	if found {
+	switch {
+	case stopped == 1:
 		text = "the agent has ended; its tokens are forgotten"
-		if err := w.awaitEnd(); err != nil {
-			return err
-		}
+	case stopped > 1:
+		text = fmt.Sprintf("%d agents have ended; their tokens are forgotten", stopped)
 	}
-	_, err = fmt.Fprintln(w.stdout, text)
+	_, err := fmt.Fprintln(w.stdout, text)
 	return err
 }
 
 // awaitEnd waits until nobody answers any more.
-func (w *world) awaitEnd() error {
+func (w *world) awaitEnd(socket string) error {
 	for until := time.Now().Add(agentWait); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if _, found, err := w.askAgent(agent.Status); err != nil || !found {
+		if _, found, err := w.askAgent(socket, agent.Status); err != nil || !found {
 			return nil // gone, or so far gone that it cannot answer
 		}
 	}
 	return oneline.New("stop the agent", "it still answers", "end it by its process id; see gatepass agent status")
 }
 
-// askAgent asks a running agent; found is false where none runs.
-func (w *world) askAgent(operation string) (reply agent.Reply, found bool, err error) {
-	path, err := config.Path(w.getenv)
-	if err != nil {
-		return agent.Reply{}, false, err
-	}
-	reply, found, err = agent.AskRunning(agent.Call{Operation: operation, Config: path}, w.getenv, time.Now().Add(agentWait))
+// askAgent asks the agent at a socket; found is false where none runs.
+func (w *world) askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
+	reply, found, err = agent.AskAt(socket, agent.Call{Operation: operation, Config: "/"}, time.Now().Add(agentWait))
 	if errors.Is(err, agent.ErrDeadline) {
 		return agent.Reply{}, false, oneline.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")
 	}

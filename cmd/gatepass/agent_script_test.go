@@ -66,7 +66,15 @@ func setUpAgent(env *testscript.Env, bin string) error {
 		return err
 	}
 	env.Defer(func() {
-		_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: workspace}, env.Getenv, time.Now().Add(time.Minute))
+		stopAgents(env.WorkDir)
 	})
 	return os.Chmod(filepath.Join(env.WorkDir, "token"), 0o600)
+}
+
+// stopAgents stops those whose sockets are below a runtime directory.
+func stopAgents(run string) {
+	sockets, _ := filepath.Glob(run + "/gatepass/*.sock")
+	for _, socket := range sockets {
+		_, _, _ = agent.AskAt(socket, agent.Call{Operation: agent.Stop, Config: "/"}, time.Now().Add(time.Minute))
+	}
 }

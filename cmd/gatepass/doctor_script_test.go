@@ -84,7 +84,7 @@ func setUpDoctor(env *testscript.Env, bin string) error {
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Setenv("SKEWED", skewedHost(env))
 	env.Defer(func() {
-		_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Stop, Config: workspace}, env.Getenv, time.Now().Add(time.Minute))
+		stopAgents(run)
 		_ = os.RemoveAll(run)
 	})
 	return writeSource(env, workspace)

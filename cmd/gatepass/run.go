@@ -64,6 +64,9 @@ func (w *world) commands() []*cli.Command {
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	w := &world{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	app := w.app()
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
 	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
 	if err == nil {
 		return exitDone

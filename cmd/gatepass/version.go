@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
+	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"
 )
@@ -14,26 +19,66 @@ type versionInfo struct {
 	Revision string `json:"revision,omitempty"` // of the source, with "+" when it had changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+
+	AgentProgram *agentProgram  `json:"agent_program,omitempty"` // what would be started
+	Agents       []runningAgent `json:"agents"`                  // what runs
+}
+
+type agentProgram struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+}
+
+type runningAgent struct {
+	PID     int    `json:"pid"`
+	Config  string `json:"config"`
+	Version string `json:"version"`
 }
 
 func (w *world) versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "version",
-		Usage:     "say which gatepass this is",
-		UsageText: "gatepass version [--json]",
+		Usage:     "print the versions of gatepass and of its agent, as installed and as running",
+		UsageText: "gatepass version [--json]\ngatepass --version",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			v := buildVersion()
+			v := w.versions(c.Context)
 			if c.Bool("json") {
 				return writeJSON(w.stdout, v)
 			}
-			_, err := fmt.Fprintf(w.stdout, "gatepass %s (%s, %s)\n", v.Version, v.Go, v.Platform)
-			return err
+			return w.printVersions(v)
 		},
 	}
+}
+
+// versions leaves out an agent that cannot be asked: other commands say why.
+func (w *world) versions(ctx context.Context) versionInfo {
+	v := buildVersion()
+	if path, version, err := doctor.AgentProgram(ctx, w.getenv); err == nil {
+		v.AgentProgram = &agentProgram{path, version}
+	}
+	v.Agents = []runningAgent{}
+	running, _ := w.agents()
+	for _, a := range running.Agents {
+		v.Agents = append(v.Agents, runningAgent{a.PID, a.Config, a.Version})
+	}
+	return v
+}
+
+func (w *world) printVersions(v versionInfo) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "gatepass %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+	if p := v.AgentProgram; p != nil {
+		fmt.Fprintf(&b, "gatepass-agent %s, %s\n", oneline.Escape(p.Version), oneline.Escape(p.Path))
+	}
+	for _, a := range v.Agents {
+		fmt.Fprintf(&b, "running: agent %d %s for %s\n", a.PID, oneline.Escape(a.Version), oneline.Escape(a.Config))
+	}
+	_, err := io.WriteString(w.stdout, b.String())
+	return err
 }
 
 func jsonFlag() cli.Flag {

@@ -17,7 +17,7 @@ type child struct {
 // spawn starts the agent program in a session of its own, in the root directory
 // and with no descriptor of ours but the two pipes.
 func spawn(config string, getenv func(string) string, mode string) (*child, error) {
-	path, err := find(getenv)
+	path, err := Find(getenv)
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func TestAskWithoutAStartLock(t *testing.T) {
 // that can do nothing but answer once.
 func wantChildsAnswer(t *testing.T, dir string) {
 	t.Helper()
-	answer := "#!/bin/sh\nhead -n 1 >/dev/null\nprintf 'gatepass/1 0 3 0\\nyes'\n"
+	answer := "#!/bin/sh\nhead -n 1 >/dev/null\nprintf 'gatepass/2 0 3 0\\nyes'\n"
 	if err := os.WriteFile(dir+"/"+Program, []byte(answer), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -120,5 +120,32 @@ func wantChildsAnswer(t *testing.T, dir string) {
 	r, err := Ask(Call{Operation: Get, Config: "/x"}, getenv, time.Now().Add(time.Minute))
 	if err != nil || string(r.Stdout) != "yes" {
 		t.Errorf("Ask = %q, %v, want the child's answer", r.Stdout, err)
+	}
+}
+
+// The one that starts the agent may be slow; whoever waits for it does so as long
+// as GATEPASS_TIMEOUT allows, which is more than the five seconds that it was once.
+func TestWaitForAnothersStartLastsUntilTheDeadline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for six seconds")
+	}
+	t.Parallel()
+	place, err := Locate("/x", env(map[string]string{"XDG_RUNTIME_DIR": short(t)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockStart(place, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	time.AfterFunc(6*time.Second, unlock)
+	second, err := lockStart(place, begun.Add(time.Minute))
+	if err != nil {
+		t.Fatalf("lockStart after %v = %v, want the lock once it is free", time.Since(begun), err)
+	}
+	defer second()
+	if _, err := lockStart(place, time.Now().Add(50*time.Millisecond)); err != errBusyStart {
+		t.Errorf("lockStart = %v, want %v at the deadline", err, errBusyStart)
 	}
 }

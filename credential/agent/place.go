@@ -10,8 +10,11 @@ import (
 // maxSocketPath is what fits in sockaddr_un on Linux with its final NUL.
 const maxSocketPath = 107
 
-// A Place is where the agent of one user and one workspace file lives.
+// A Place is where the agent of one user, one workspace file and one environment
+// lives.
 type Place struct {
+	Reads     string // the groups of variables that the source reads, as far as is known
+	Identity  string // what the agent and those who ask it must have in common
 	Directory string // 0700, ours
 	Socket    string // the agent listens here
 	Lock      string // the agent holds this while it lives
@@ -20,21 +23,30 @@ type Place struct {
 
 var errNoPlace = errors.New("no directory for a socket")
 
-// Locate returns the place for a workspace file (an absolute path). It makes the
-// directory: $XDG_RUNTIME_DIR/gatepass, or where that cannot be had
-// gatepass-UID under the temporary directory. A directory that others own or
-// may enter, a symbolic link, or a path too long for a socket is refused; the
-// error means that no agent can run here.
+// nameLength is how much of an identity is in the names of files. It only has to
+// tell a user's few agents apart: a call carries the whole, and the agent refuses
+// a call for another.
+const nameLength = 16
+
+// Locate returns the place for a workspace file (an absolute path) and the values
+// of the variables that its source reads; see [Hint]. It makes the directory: $XDG_RUNTIME_DIR/gatepass, or where that
+// cannot be had gatepass-UID under the temporary directory. A directory that others
+// own or may enter, a symbolic link, or a path too long for a socket is refused;
+// the error means that no agent can run here.
 func Locate(config string, getenv func(string) string) (Place, error) {
-	name := "/" + configKey(config)
 	err := errNoPlace
 	for _, dir := range candidates(getenv) {
-		if len(dir)+len(name)+len(".sock.new") > maxSocketPath {
+		if len(dir)+len("/.sock.new")+nameLength > maxSocketPath {
 			continue
 		}
-		if err = makePrivate(dir); err == nil {
-			base := dir + name
-			return Place{Directory: dir, Socket: base + ".sock", Lock: base + ".lock", Start: base + ".start"}, nil
+		if err = makePrivate(dir); err != nil {
+			continue
+		}
+		reads := hinted(dir, config)
+		var identity string
+		if identity, err = identify(dir, config, reads, getenv); err == nil {
+			base := dir + "/" + identity[:nameLength]
+			return Place{Reads: reads, Identity: identity, Directory: dir, Socket: base + ".sock", Lock: base + ".lock", Start: base + ".start"}, nil
 		}
 	}
 	return Place{}, err
@@ -76,14 +88,4 @@ func makePrivate(dir string) error {
 		return &os.PathError{Op: "use", Path: dir, Err: errors.New("it is not a directory of ours that is closed to others")}
 	}
 	return nil
-}
-
-// configKey is FNV-1a of the path. It only has to tell workspace files apart: a
-// call names its file in full, and the agent refuses a call for another.
-func configKey(path string) string {
-	h := uint64(14695981039346656037)
-	for i := 0; i < len(path); i++ {
-		h = (h ^ uint64(path[i])) * 1099511628211
-	}
-	return strconv.FormatUint(h, 16)
 }

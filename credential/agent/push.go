@@ -75,6 +75,7 @@ func Tell(c Call, getenv func(string) string, deadline time.Time) error {
 	if err != nil {
 		return err
 	}
+	c.Identity = place.Identity
 	fd, err := dial(place.Socket, deadline)
 	if err != nil {
 		return err

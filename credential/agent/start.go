@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // Program is the agent's name beside the helper and on PATH.
@@ -17,14 +19,14 @@ const (
 	Once  = "once"  // none can or should run: write the call to my standard input
 )
 
-// startWait bounds how long another process' start of the agent is waited for.
-const startWait = 5 * time.Second
-
 var errNoProgram = errors.New(Program + " is neither beside this program nor on PATH")
 
 // errNoLock reports that the place of the agent cannot be written to, as on a
-// file system that is read-only or full.
+// file system that is read-only or full, or that it has no locks, as some NFS, 9p
+// and gVisor.
 var errNoLock = errors.New("no file for the start lock can be opened")
+
+var errBusyStart error = oneline.New("ask "+Program, "another process is still starting it", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
 // Ask makes the call. Where no agent runs it starts one, and where none can run
 // the started program answers this one call itself.
@@ -32,11 +34,12 @@ func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) 
 	if strings.ContainsAny(c.Config, "\n\r\x00") {
 		return Reply{}, errors.New("the name of the workspace file has a line end")
 	}
-	place, err := Locate(c.Config, getenv)
-	if err != nil {
-		return runOnce(c, getenv, deadline)
-	}
-	for range 3 {
+	for range 4 { // no agent, a start that teaches us the place, a file that has changed meanwhile
+		place, err := Locate(c.Config, getenv)
+		if err != nil {
+			return runOnce(c, getenv, deadline)
+		}
+		c.Identity = place.Identity
 		reply, err := ask(place.Socket, c, deadline)
 		if err == errNoSocket {
 			return runOnce(c, getenv, deadline)
@@ -58,7 +61,13 @@ func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply R
 	if err != nil {
 		return Reply{}, false, nil
 	}
-	reply, err = ask(place.Socket, c, deadline)
+	c.Identity = place.Identity
+	return AskAt(place.Socket, c, deadline)
+}
+
+// AskAt is AskRunning for the agent at a socket of [Sockets].
+func AskAt(socket string, c Call, deadline time.Time) (reply Reply, found bool, err error) {
+	reply, err = ask(socket, c, deadline)
 	if err == errNoAgent || err == errNoReply || err == errNoSocket {
 		return Reply{}, false, nil
 	}
@@ -78,6 +87,9 @@ func start(place Place, c Call, getenv func(string) string, deadline time.Time) 
 		return Reply{}, false, err
 	}
 	defer unlock()
+	if now, err := Locate(c.Config, getenv); err == nil && now != place {
+		return Reply{}, false, nil // the one before us left a hint
+	}
 	if fd, err := dial(place.Socket, deadline); err == nil {
 		syscall.Close(fd)
 		return Reply{}, false, nil // the one before us started it
@@ -105,19 +117,18 @@ func runOnce(c Call, getenv func(string) string, deadline time.Time) (Reply, err
 	return child.call(c, deadline)
 }
 
-// lockStart takes the start lock. Waiting is by short sleeps: flock(2) itself
-// has no time limit.
+// flock is flock(2), but for the test of a file system that has none.
+var flock = syscall.Flock
+
+// lockStart takes the start lock, and waits for another process' start until the
+// deadline. Waiting is by short sleeps: flock(2) itself has no time limit.
 func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
 	fd, err := syscall.Open(place.Start, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, errNoLock
 	}
-	until := time.Now().Add(startWait)
-	if deadline.Before(until) {
-		until = deadline
-	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		err := flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			closed := false
 			return func() {
@@ -127,18 +138,22 @@ func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
 				}
 			}, nil
 		}
-		if err != syscall.EWOULDBLOCK && err != syscall.EINTR || time.Now().After(until) {
+		busy := err == syscall.EWOULDBLOCK || err == syscall.EINTR
+		if !busy || time.Now().After(deadline) {
 			syscall.Close(fd)
-			return nil, errors.New("another process has been starting the agent for too long")
+			if !busy {
+				return nil, errNoLock
+			}
+			return nil, errBusyStart
 		}
 		time.Sleep(wait)
 	}
 }
 
-// find returns the agent's path: beside this program, else on PATH. Relative
+// Find returns the agent's path: beside this program, else on PATH. Relative
 // entries of PATH are passed over, since git runs in directories that others
 // fill.
-func find(getenv func(string) string) (string, error) {
+func Find(getenv func(string) string) (string, error) {
 	if self, err := os.Executable(); err == nil {
 		if path := self[:strings.LastIndexByte(self, '/')+1] + Program; executable(path) {
 			return path, nil

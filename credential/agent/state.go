@@ -6,6 +6,10 @@ import "time"
 type State struct {
 	PID          int         `json:"pid"`
 	Config       string      `json:"config"`
+	Version      string      `json:"version"`
+	Program      string      `json:"program"`
+	Replaced     bool        `json:"program_replaced"`    // another program lies there now, or none
+	Variables    []string    `json:"variables,omitempty"` // of [Variables], those that are set
 	Started      time.Time   `json:"started"`
 	IdleExit     string      `json:"idle_exit"`
 	MemoryLocked bool        `json:"memory_locked"`

@@ -8,6 +8,7 @@ package agent
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ const (
 type Call struct {
 	Operation string
 	Config    string        // the workspace file, absolute; one agent serves one file
+	Identity  string        // of the [Place]; "" to a child, which has the asker's environment
 	Timeout   time.Duration // how long the agent may take
 	Payload   []byte        // a git-credential request
 	Asker     int           // the asking process, where the agent cannot see it for itself; else 0
@@ -50,8 +52,10 @@ type Reply struct {
 }
 
 const (
-	magic     = "gatepass/1"
+	magic     = "gatepass/2"
 	maxHeader = 8 << 10
+	// noIdentity is written where a call has none.
+	noIdentity = "-"
 	// MaxMessage bounds what either side reads.
 	MaxMessage = 2 << 20
 )
@@ -67,13 +71,17 @@ func timeToAnswer(deadline time.Time) time.Duration {
 }
 
 // AppendCall writes c in the form
-// "gatepass/1 OPERATION TIMEOUT_MS ASKER LENGTH CONFIG\n" and the payload.
+// "gatepass/2 OPERATION TIMEOUT_MS ASKER LENGTH IDENTITY CONFIG\n" and the payload.
 func AppendCall(b []byte, c Call) []byte {
 	b = append(b, magic+" "+c.Operation+" "...)
-	b = strconv.AppendInt(b, c.Timeout.Milliseconds(), 10)
+	b = strconv.AppendInt(b, min(c.Timeout.Milliseconds(), math.MaxInt32), 10)
 	b = strconv.AppendInt(append(b, ' '), int64(c.Asker), 10)
 	b = strconv.AppendInt(append(b, ' '), int64(len(c.Payload)), 10)
-	b = append(append(append(b, ' '), c.Config...), '\n')
+	identity := c.Identity
+	if identity == "" {
+		identity = noIdentity
+	}
+	b = append(b, " "+identity+" "+c.Config+"\n"...)
 	return append(b, c.Payload...)
 }
 
@@ -84,8 +92,8 @@ func ParseCall(data []byte) (c Call, whole bool, err error) {
 	if err != nil || !found {
 		return Call{}, false, err
 	}
-	f := strings.SplitN(header, " ", 6)
-	if len(f) != 6 || f[0] != magic || strings.IndexByte(f[5], '/') != 0 {
+	f := strings.SplitN(header, " ", 7)
+	if len(f) != 7 || f[0] != magic || strings.IndexByte(f[6], '/') != 0 {
 		return Call{}, false, errWire
 	}
 	millis, err1 := strconv.ParseUint(f[2], 10, 31)
@@ -94,11 +102,14 @@ func ParseCall(data []byte) (c Call, whole bool, err error) {
 	if err1 != nil || err2 != nil || err3 != nil || size > MaxMessage || len(payload) > int(size) {
 		return Call{}, false, errWire
 	}
-	c = Call{Operation: f[1], Timeout: time.Duration(millis) * time.Millisecond, Asker: int(asker), Config: f[5], Payload: payload}
+	c = Call{Operation: f[1], Timeout: time.Duration(millis) * time.Millisecond, Asker: int(asker), Config: f[6], Payload: payload}
+	if f[5] != noIdentity {
+		c.Identity = f[5]
+	}
 	return c, len(payload) == int(size), nil
 }
 
-// AppendReply writes r in the form "gatepass/1 EXIT STDOUT_LENGTH STDERR_LENGTH\n"
+// AppendReply writes r in the form "gatepass/2 EXIT STDOUT_LENGTH STDERR_LENGTH\n"
 // and the two texts.
 func AppendReply(b []byte, r Reply) []byte {
 	b = strconv.AppendInt(append(b, magic+" "...), int64(r.Exit), 10)

@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/version"
 )
 
 // nearEnd is when a token that was just given has little life left.
@@ -25,7 +26,7 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 		return nil // said already
 	}
 	deadline := time.Now().Add(remaining(ctx))
-	found := c.lookAtRuntime()
+	found := append(c.lookAtRuntime(), c.lookAtProgram(ctx)...)
 	before, running, err := c.state(deadline)
 	switch {
 	case err != nil:
@@ -33,7 +34,7 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	case running && before.Problem != "":
 		return append(found, Finding{Level: Failure, Text: "the agent cannot work: " + before.Problem, Mend: "correct " + c.path})
 	case running:
-		found = append(found, Finding{Level: OK, Text: "an agent runs, process " + strconv.Itoa(before.PID)})
+		found = append(found, ageOf(before))
 	default:
 		found = append(found, Finding{Level: OK, Text: "no agent runs; one is started when a token is needed"})
 	}
@@ -43,6 +44,35 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 		found = append(found, Finding{Level: Warning, Text: why, Mend: mend})
 	}
 	return found
+}
+
+// lookAtProgram says which agent would be started. That there is none is said
+// where one is asked for a token.
+func (c *chart) lookAtProgram(ctx context.Context) []Finding {
+	path, installed, err := AgentProgram(ctx, c.Getenv)
+	switch {
+	case err != nil:
+		return nil
+	case installed != version.String():
+		return []Finding{{
+			Level: Warning, Text: path + " says version " + strconv.Quote(installed) + ", and gatepass is version " + version.String(),
+			Mend: "install the programs of one version",
+		}}
+	}
+	return []Finding{{Level: OK, Text: path + " is version " + installed}}
+}
+
+// ageOf says which agent runs. One of another version than this program is right
+// only as long as it has a session that a new agent could not get.
+func ageOf(a agent.State) Finding {
+	text := "an agent runs, process " + strconv.Itoa(a.PID) + ", version " + a.Version
+	switch {
+	case a.Replaced:
+		return Finding{Level: Warning, Text: text + ", and " + a.Program + " was replaced since", Mend: "gatepass agent stop"}
+	case a.Version != version.String():
+		return Finding{Level: Warning, Text: text + ", and gatepass is version " + version.String(), Mend: "install the programs of one version, then gatepass agent stop"}
+	}
+	return Finding{Level: OK, Text: text}
 }
 
 // split takes what to do off the end of a line "what: why; what to do".

@@ -5,32 +5,32 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"time"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
 )
-
-const maxTimeout = 10 * time.Minute
 
 // answer does what a call asks. pid is the asking process, and ctx the agent's.
 func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply {
-	if c.Config != s.Config {
-		return failed(c, oneline.New("ask the agent", "it serves another workspace file than "+c.Config, "run gatepass agent stop"))
-	}
 	switch c.Operation {
 	case agent.Status:
 		return s.status()
 	case agent.Stop:
 		s.stop()
 		return agent.Reply{}
+	}
+	if c.Config != s.Config || s.place.Identity != "" && c.Identity != s.place.Identity {
+		return failed(c, oneline.New("ask the agent", "it serves another workspace file than "+c.Config+", or another environment", "run gatepass agent stop"))
+	}
+	switch c.Operation {
 	case agent.PushRefused:
 		s.reportPush(ctx, c.Payload)
 		return agent.Reply{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(c.Timeout, maxTimeout))
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	req, err := protocol.ParseRequest(c.Payload)
 	if err != nil {
@@ -125,7 +125,7 @@ func (p *pipeline) warning() string {
 func (s *Server) status() agent.Reply {
 	st := agent.State{
 		PID: os.Getpid(), Config: s.Config, Started: s.started, IdleExit: s.Idle.String(),
-		MemoryLocked: s.MemoryLocked, Tokens: []agent.HeldToken{},
+		MemoryLocked: s.MemoryLocked, Version: version.String(), Program: s.Program, Replaced: s.replaced(), Variables: setVariables(s.reads), Tokens: []agent.HeldToken{},
 	}
 	p, err := s.loader.load()
 	if err != nil {
@@ -145,4 +145,15 @@ func (s *Server) status() agent.Reply {
 		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the agent: " + err.Error())))}
 	}
 	return agent.Reply{Stdout: append(text, '\n')}
+}
+
+// setVariables names the variables that are set here and read by the source.
+func setVariables(reads string) []string {
+	var names []string
+	for _, name := range agent.Variables(reads) {
+		if os.Getenv(name) != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
@@ -86,6 +88,31 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		names:     fence(anything),
 		hosts:     credential.OnlyHosts(anything, w.Hosts...),
 	}, nil
+}
+
+// reads returns the groups of variables that the source and its transport read.
+// A session is one for the user, however the environments of those who ask differ:
+// another agent could not get it.
+func (p *pipeline) reads() string {
+	var reads string
+	source := p.workspace.Source
+	switch {
+	case p.needsAgent, source.Scheme == "file":
+	case source.Scheme == "keyring":
+		reads = agent.ReadsKeyring
+	case source.Scheme == "vault":
+		reads = agent.ReadsHome + agent.ReadsNetwork + agent.ReadsVault
+	case source.Scheme == "ssm":
+		reads = agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS
+	case strings.HasPrefix(source.Scheme, "broker+") && source.Query().Get("auth") != "aws":
+		reads = agent.ReadsIdentity + agent.ReadsNetwork
+	default:
+		reads = agent.ReadsIdentity + agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS
+	}
+	if p.workspace.Cache == config.CacheKeyring && reads != agent.ReadsKeyring {
+		reads += agent.ReadsKeyring
+	}
+	return reads
 }
 
 // upkeep fetches tokens ahead and lets the source look after itself. It does not

@@ -6,11 +6,9 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -25,27 +23,28 @@ const (
 
 	watchEvery   = time.Second      // for a socket or workspace file that is gone
 	refreshEvery = 30 * time.Second // for tokens near their end
-	lockWait     = 3 * time.Second  // for an agent that is just going away
-	drainWait    = 5 * time.Second  // for answers under way at the end
+	drainWait    = 5 * time.Second  // for answers under way when the agent is told to end
 )
-
-// ErrRunning reports that another agent listens already.
-var ErrRunning = errors.New("another agent is running")
 
 // An Opener makes the source that a workspace file names.
 type Opener func(*config.Workspace) (credential.Source, error)
 
-// A Server answers calls for one workspace file. Config and Open must be set.
+// A Server answers calls for one workspace file and one environment. Config and
+// Open must be set.
 type Server struct {
 	Config       string        // the workspace file, absolute
 	Open         Opener        //
 	Idle         time.Duration // 0 means DefaultIdle
 	MemoryLocked bool          // said in the status
+	Program      string        // the agent's own file; "" means os.Executable
 
 	once    sync.Once
 	loader  loader
 	reports reports
 	started time.Time
+	program stamp       // at the start
+	place   agent.Place // of Run
+	reads   string      // what the source read when Run began
 	stop    context.CancelFunc
 	used    atomic.Int64 // Unix nanoseconds of the latest call
 	busy    atomic.Int64 // calls under way
@@ -60,6 +59,10 @@ func (s *Server) prepare() {
 		if s.Idle == 0 {
 			s.Idle = DefaultIdle
 		}
+		if s.Program == "" {
+			s.Program, _ = os.Executable()
+		}
+		s.program, _ = stampOf(s.Program)
 	})
 }
 
@@ -71,16 +74,46 @@ func (s *Server) Stays() bool {
 	return err == nil && p.workspace.Cache != config.CacheNone
 }
 
-// Run listens at place until ctx ends, nobody has asked for Idle, or the socket
-// or the workspace file is gone. ready is called once calls are answered. It
-// returns ErrRunning where another agent has the place.
+// Unknown is what the source reads of a workspace file that cannot be read.
+const Unknown = "?"
+
+// Reads says which variables the source of the workspace file reads, as [agent.Variables]
+// takes it.
+func (s *Server) Reads() string {
+	s.prepare()
+	p, err := s.loader.load()
+	if err != nil {
+		return Unknown
+	}
+	return p.reads()
+}
+
+// moved reports whether the source has become one that reads other variables, of
+// which this agent may have other values than those who ask. They are told.
+func (s *Server) moved() bool {
+	now := s.Reads()
+	if s.place.Identity == "" || now == s.reads || now == Unknown {
+		return false
+	}
+	_ = agent.Hint(s.place.Directory, s.Config, now)
+	return true
+}
+
+// Run listens at place until ctx ends, nobody has asked for Idle, the socket or
+// the workspace file is gone, or the program was replaced. ready is called once
+// calls are answered. Run returns ErrRunning where another agent has the place,
+// and another error where too many agents of this user run.
 func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error {
 	s.prepare()
+	s.place, s.reads = place, s.Reads()
 	unlock, err := takeLock(place.Lock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if sweep(place.Directory, place.Lock) >= maxAgents {
+		return errTooMany
+	}
 	listener, err := listen(place)
 	if err != nil {
 		return oneline.Wrap("listen on "+place.Socket, err, "")
@@ -99,37 +132,9 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 	s.watch(ctx, place.Socket, mine)
 	removeSocket(place.Socket, mine)
 	listener.close()
-	drain(&c.answers)
+	unlock() // the next agent need not wait for the answers of this one
+	drain(ctx, &c.answers)
 	return nil
-}
-
-// takeLock holds the lock file for the life of the process. An agent that is
-// just ending still holds it for a moment.
-func takeLock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, oneline.Wrap("lock "+path, err, "")
-	}
-	for until := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if answers(path) || time.Now().After(until) {
-			f.Close()
-			return nil, ErrRunning
-		}
-	}
-}
-
-// answers reports whether the agent that holds lock listens.
-func answers(lock string) bool {
-	conn, err := net.Dial("unix", lock[:len(lock)-len(".lock")]+".sock")
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
 }
 
 // removeSocket takes the socket away unless another agent's lies there by now.
@@ -176,18 +181,24 @@ func (c *crew) work(ctx context.Context) {
 	}
 }
 
-// drain lets answers under way end; a source that hangs is not waited for.
-func drain(answers *sync.WaitGroup) {
+// drain lets answers under way end. Once ctx ends, a source that hangs is not
+// waited for.
+func drain(ctx context.Context, answers *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() { answers.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
 	select {
 	case <-done:
 	case <-time.After(drainWait):
 	}
 }
 
-// watch ends the server when it is of no use any more, and keeps tokens fresh
-// meanwhile.
+// watch returns when the server is told to end or of no use any more, and keeps
+// tokens fresh meanwhile.
 func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -199,7 +210,6 @@ func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
 		case <-tick.C:
 		}
 		if s.useless(socket, mine) {
-			s.stop()
 			return
 		}
 		if p := s.loader.current(); p != nil && time.Since(refreshed) >= refreshEvery {
@@ -217,6 +227,9 @@ func (s *Server) useless(socket string, mine stamp) bool {
 	if _, err := os.Stat(s.Config); errors.Is(err, os.ErrNotExist) {
 		return true
 	}
+	if s.moved() {
+		return true
+	}
 	if p, err := s.loader.load(); err == nil {
 		if p.workspace.Cache == config.CacheNone {
 			return true
@@ -225,6 +238,20 @@ func (s *Server) useless(socket string, mine stamp) bool {
 			return false
 		}
 	}
+	if s.replaced() {
+		return true
+	}
 	idle := time.Since(time.Unix(0, s.used.Load()))
 	return s.busy.Load() == 0 && idle > s.Idle
+}
+
+// replaced reports whether the agent's program is another than at the start, or
+// gone, as after an upgrade. A change of its mode or links is none.
+func (s *Server) replaced() bool {
+	there, err := stampOf(s.Program)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) && s.program != stamp{}
+	}
+	there.changed = s.program.changed
+	return there != s.program
 }

@@ -29,6 +29,9 @@ func (s *Server) serve(ctx context.Context, c *conn) {
 	if err != nil {
 		return
 	}
+	if s.moved() {
+		return // whoever asks will ask another agent
+	}
 	_, _ = c.Write(agent.AppendReply(nil, s.answer(ctx, call, pid)))
 }
 

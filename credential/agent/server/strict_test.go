@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,7 +36,8 @@ type gits struct {
 	env []string
 }
 
-func newGits(t *testing.T, workspace string) *gits {
+// newGits starts a server for an asking git that has env as well.
+func newGits(t *testing.T, workspace string, env ...string) *gits {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux shows the asking process")
@@ -57,6 +59,18 @@ func newGits(t *testing.T, workspace string) *gits {
 	g.git("init", "-q", "work")
 	g.git("config", "--global", "credential.helper", "!'"+self+"'")
 	g.git("config", "--global", "credential.useHttpPath", "true")
+	runtimeDir := g.getenv("XDG_RUNTIME_DIR")
+	g.getenv = func(name string) string {
+		values := map[string]string{"XDG_RUNTIME_DIR": runtimeDir}
+		for _, pair := range append(slices.Clone(g.env), env...) {
+			key, value, _ := strings.Cut(pair, "=")
+			values[key] = value
+		}
+		return values[name]
+	}
+	if g.place, err = agent.Locate(g.config, g.getenv); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := g.run(ctx, &Server{})
 	t.Cleanup(func() { cancel(); <-done })
@@ -109,7 +123,7 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 		{name: "the repository names ours", set: in("--local", "credential.helper", os.Args[0])},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newGits(t, workspaceFile+"strict: true\n")
+			g := newGits(t, workspaceFile+"strict: true\n", c.env...)
 			if c.set != nil {
 				g.git(append([]string{"-C", "work", "config"}, c.set...)...)
 			}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+const (
+	lockWait = 3 * time.Second // for an agent that is just going away
+
+	// maxAgents bounds how many agents of a user stay. Calls from one more
+	// environment are answered without an agent that stays.
+	maxAgents = 64
+)
+
+// ErrRunning reports that another agent listens already.
+var ErrRunning = errors.New("another agent is running")
+
+var errTooMany = oneline.New("start an agent", "as many of this user run as may", "end them with gatepass agent stop")
+
+// flock is flock(2), but for the test of a file system that has none.
+var flock = syscall.Flock
+
+// takeLock holds the lock file for the life of the agent. An agent that is just
+// ending still holds it for a moment.
+func takeLock(path string) (unlock func(), err error) {
+	for until := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
+		f, err := tryLock(path, os.O_RDWR|os.O_CREATE)
+		switch {
+		case err == nil:
+			return func() { f.Close() }, nil
+		case err != syscall.EWOULDBLOCK && err != syscall.EINTR:
+			return nil, oneline.Wrap("lock "+path, err, "")
+		case answers(path) || time.Now().After(until):
+			return nil, ErrRunning
+		}
+	}
+}
+
+// tryLock returns EWOULDBLOCK where another holds the file, or has just swept it
+// away.
+func tryLock(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		err = stillThere(f, path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func stillThere(f *os.File, path string) error {
+	held, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Lstat(path); err != nil || !os.SameFile(held, there) {
+		return syscall.EWOULDBLOCK
+	}
+	return nil
+}
+
+// answers reports whether the agent that holds lock listens.
+func answers(lock string) bool {
+	conn, err := net.Dial("unix", strings.TrimSuffix(lock, ".lock")+".sock")
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// sweep removes what agents left behind that have ended, and returns how many
+// still run, without the one that holds own.
+func sweep(directory, own string) (running int) {
+	entries, _ := os.ReadDir(directory)
+	for _, entry := range entries {
+		lock := filepath.Join(directory, entry.Name())
+		if !strings.HasSuffix(lock, ".lock") || lock == own {
+			continue
+		}
+		f, err := tryLock(lock, os.O_RDWR)
+		if err == syscall.EWOULDBLOCK {
+			running++
+		}
+		if err != nil {
+			continue
+		}
+		base := strings.TrimSuffix(lock, ".lock")
+		for _, end := range []string{".sock.new", ".sock", ".start", ".lock"} {
+			_ = os.Remove(base + end)
+		}
+		f.Close()
+	}
+	return running
+}
