@@ -36,7 +36,7 @@ type Cache struct {
 	Margin   time.Duration // default 5 minutes
 	MinLife  time.Duration // default 1 minute; never served with less left
 	Negative time.Duration // default 2 seconds; less than 0 remembers no failure
-	Timeout  time.Duration // of one fetch, default 20 seconds
+	Timeout  time.Duration // of one fetch, default 20 seconds; an asker with more time has it
 
 	mu       sync.Mutex // guards all below
 	entries  map[string]*entry
@@ -176,8 +176,12 @@ func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 // join returns the fetch under way, or starts one. The caller holds mu.
 func (c *Cache) join(ctx context.Context, e *entry) *flight {
 	if e.flight == nil {
-		// Not bound to the first asker's deadline: others may wait longer.
-		fetch, cancel := context.WithTimeout(context.WithoutCancel(ctx), orDefault(c.Timeout, defaultTimeout))
+		// Others may wait longer than the first asker, and an asker longer than Timeout.
+		timeout := orDefault(c.Timeout, defaultTimeout)
+		if deadline, ok := ctx.Deadline(); ok {
+			timeout = max(timeout, time.Until(deadline))
+		}
+		fetch, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		e.flight = &flight{done: make(chan struct{}), entry: e, cancel: cancel}
 		go c.fetch(fetch, e.flight, e.request)
 	}

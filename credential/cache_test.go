@@ -325,3 +325,16 @@ func TestCacheAsksTheSourceWhatSharesAToken(t *testing.T) {
 	}
 	want(t, c, "tok-1")
 }
+
+// GATEPASS_TIMEOUT is the asker's to say, and may be more than a fetch has by
+// default.
+func TestAFetchLastsAsLongAsItsAskerWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Cache{Source: &issuer{delay: 50 * time.Second}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if tok, err := c.Token(ctx, widgets); err != nil || tok.Secret() != "tok-1" {
+			t.Errorf("Token of a source that takes 50 s, for an asker that waits a minute = %v, %v, want tok-1", tok, err)
+		}
+	})
+}
