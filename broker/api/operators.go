@@ -3,8 +3,6 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -124,27 +122,27 @@ type GitHubView struct {
 }
 
 // ReadJSON reads the body of an operator's request: one JSON object of at most
-// max bytes without unknown keys. The error is a [Problem].
+// max bytes without unknown or repeated keys. The error is a [Problem].
 func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) error {
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
 		return NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBytes))
-	dec.DisallowUnknownFields()
-	dec.UseNumber()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
-			err = errors.New("something follows the request")
-		}
-	}
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", maxBytes))
-	}
+	body, err := ReadBody(w, r, maxBytes)
 	if err != nil {
-		return NewProblem(http.StatusBadRequest, "the request is not the JSON object that is wanted here")
+		return err
+	}
+	if err := decodeStrict(body, into); err != nil {
+		return NewProblem(http.StatusBadRequest, "the request is not the JSON object that is wanted here: "+describe(err))
 	}
 	return nil
+}
+
+// describe says what is wrong with a request, without the words of encoding/json.
+func describe(err error) string {
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return "a value is of another type"
+	}
+	return err.Error()
 }
 
 // WriteJSON answers with v. Nothing on the way may keep it.

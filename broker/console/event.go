@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
@@ -98,6 +99,9 @@ func checkForm(event string, body []byte) error {
 	f, isRead := forms[event]
 	if !isRead {
 		return nil
+	}
+	if err := api.CheckJSON(body, false); err != nil {
+		return fmt.Errorf("%w: %w", errNotJSON, err)
 	}
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(body, &keys); err != nil {

@@ -307,6 +307,8 @@ func TestMalformedEvents(t *testing.T) {
 			wantCode(t, event+" "+text, b.tell("1", event, text), 400)
 		}
 	}
+	// The last of two keys would be what is done.
+	wantCode(t, "a key twice", b.tell("1", "installation", `{"action":"deleted","installation":{"account":{"login":"octo","login":"acme"}}}`), 400)
 	wantCode(t, "a long one", b.tell("1", "push", strings.Repeat(" ", maxDelivery+1)), 413)
 	wantCode(t, "a ping", b.tell("1", "ping", `{"zen":"x"}`), 200)
 }
