@@ -53,6 +53,51 @@ func (w *world) certify(name string) *x509.CertPool {
 	return pool
 }
 
+// A browser that is led to any answer of the broker, an error or a refusal among them,
+// must not run it, frame it, guess its type or keep it.
+func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
+	w := newWorld(t)
+	w.write("broker.yaml", strings.Replace(config, "limits: {", "operators: [{name: me, socket: {uid: 4242}}]\nlimits: {", 1))
+	p := w.start() // without an App
+	long := strings.Repeat("x", 100_000)
+	seen := map[int]bool{}
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/healthz", ""}, {"GET", "/readyz", ""}, {"POST", "/healthz", ""}, {"GET", "/nothing", ""}, {"GET", "//", ""}, {"GET", "/v1/../x", ""},
+		{"GET", "/", ""}, {"GET", "/console/style.css", ""}, {"POST", "/console/login", "token=x"}, {"POST", "/console/logout", ""},
+		{"GET", "/console/revoke?kind=app", ""}, {"POST", "/console/revoke", "kind=app"}, {"POST", "/console/admit", "kind=app"}, {"PUT", "/console/login", ""},
+		{"POST", "/v1/token", `{"host":"github.com","repo":"acme/r0","operation":"read"}`}, {"POST", "/v1/token", long}, {"POST", "/v1/token", "{"}, {"DELETE", "/v1/token", ""},
+		{"POST", "/v1/git-credentials", "x"}, {"POST", "/v1/git-credentials", long}, {"POST", "/v1/refused-pushes", "{}"}, {"POST", "/v1/exchange", "{}"}, {"GET", "/v1/exchange", ""},
+		{"GET", "/v1/nonce", ""}, {"GET", "/v1/workspaces", ""}, {"POST", "/v1/workspaces/sb-1/revoke", ""}, {"DELETE", "/v1/workspaces/sb-1/bar", ""}, {"POST", "/v1/kill", "{}"},
+		{"POST", "/v1/admit", "{}"}, {"GET", "/v1/explain?host=github.com&repo=acme/r0", ""}, {"POST", "/v1/explain", "{}"}, {"POST", "/v1/webhooks/github", "{}"}, {"GET", "/v1/openapi.json", ""},
+	} {
+		for _, socket := range []string{"broker.sock", "metrics.sock"} {
+			r, err := http.NewRequestWithContext(t.Context(), c.method, "http://broker"+c.path, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			client := overSocket(w.path(socket))
+			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			got := read(client.Do(r))
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			seen[got.status] = true
+			for _, name := range []string{"Cache-Control", "Content-Security-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options"} {
+				if got.header.Get(name) == "" {
+					t.Errorf("%s: %s %s answers %d without %s", socket, c.method, c.path, got.status, name)
+				}
+			}
+		}
+	}
+	for _, status := range []int{200, 401, 403, 404, 405, 413, 503} {
+		if !seen[status] {
+			t.Errorf("nothing was answered %d", status)
+		}
+	}
+	p.end(syscall.SIGTERM)
+}
+
 // freePort is one that nobody listens at.
 func freePort(t *testing.T) string {
 	t.Helper()

@@ -130,14 +130,14 @@ func (d *daemon) handler() http.Handler {
 	d.probe.routes(mux, false)
 	limit := func() int { return d.config.file().Limits.Requests }
 	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.server.Handler())))
-	return mux
+	return broker.Secured(mux)
 }
 
 func (d *daemon) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	d.probe.routes(mux, true)
 	mux.Handle("GET /metrics", d.metrics.Handler())
-	return mux
+	return broker.Secured(mux)
 }
 
 func pprofHandler() http.Handler {
@@ -147,7 +147,7 @@ func pprofHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return broker.Secured(mux)
 }
 
 // start serves at a door, and says when that ends for another reason than being
