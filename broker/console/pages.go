@@ -83,12 +83,15 @@ func (c *Console) browser(name string, handle func(request) error) http.Handler 
 // operator finds out who looks: who is logged in, or who proves it with the
 // request.
 func (c *Console) operator(r *request) error {
-	if who, ok := c.open(r.Request); ok {
+	who, ok, err := c.open(r.Request)
+	if err != nil {
+		return err
+	}
+	if ok {
 		r.who = who
 		return nil
 	}
-	who, err := c.Server.Policy().Operator(r.Context(), r.Request)
-	r.who = who
+	r.who, err = c.Server.Policy().Operator(r.Context(), r.Request)
 	return err
 }
 
@@ -169,7 +172,9 @@ func (c *Console) doLogout(r request) error {
 	if !sameOrigin(r.Request) {
 		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
 	}
-	logout(r.w, r.Request)
+	if err := c.logout(r.w, r.Request); err != nil {
+		return err
+	}
 	return seeOther(r, PagePath)
 }
 
@@ -220,10 +225,18 @@ func (c *Console) showLogin(r request, status int, wrong string) error {
 	return c.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
 }
 
+// notIn shows the login to whoever proves nothing.
+func (c *Console) notIn(r request, err error) error {
+	if refusal(err).Status != http.StatusUnauthorized {
+		return c.stranger(r.Request, r.id, err)
+	}
+	return c.showLogin(r, http.StatusUnauthorized, "")
+}
+
 // askRevoke asks before everything is taken from a target.
 func (c *Console) askRevoke(r request) error {
 	if err := c.operator(&r); err != nil {
-		return c.showLogin(r, http.StatusUnauthorized, "")
+		return c.notIn(r, err)
 	}
 	t, err := formTarget(r.URL.Query().Get)
 	if err != nil {

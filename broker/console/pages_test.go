@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"context"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/store"
 )
 
 // A tab is a browser that keeps cookies and says where forms come from.
@@ -103,6 +105,75 @@ func TestALoginEnds(t *testing.T) {
 		tab.cookies = []*http.Cookie{{Name: plainCookie, Value: value}}
 		wantCode(t, "with cookie "+value, tab.send("GET", "/", nil), 401)
 	}
+}
+
+// A copy of the cookie, from a backup or another's hands, is of no use once its owner
+// has signed out, at whichever replica; nor is it where that cannot be found out.
+func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	tab, other := one.tab(), one.tab()
+	tab.signIn(brokertest.OperatorToken)
+	other.signIn(brokertest.OperatorToken)
+	copied := two.tab()
+	copied.cookies = slices.Clone(tab.cookies)
+	wantCode(t, "the copy at another replica", copied.send("GET", "/", nil), 200)
+	tab.site = "cross-site"
+	wantCode(t, "signed out by another site", tab.send("POST", logoutPath, nil), 403)
+	wantCode(t, "the copy", copied.send("GET", "/", nil), 200)
+	tab.site = "same-origin"
+	kept := two.console.Store
+	two.console.Store = away{kept}
+	got := copied.send("GET", "/", nil)
+	if wantCode(t, "the copy while the store cannot be read", got, 503); got.Header().Get("Retry-After") == "" {
+		t.Error("nothing says when to try again")
+	}
+	two.console.Store = kept
+	wantCode(t, "sign out", tab.send("POST", logoutPath, nil), 303)
+	form := url.Values{"kind": {"app"}}
+	wantCode(t, "the copy", copied.send("GET", "/", nil), 401)
+	wantCode(t, "the copy's question", copied.send("GET", revokePath+"?"+form.Encode(), nil), 401)
+	wantCode(t, "the copy's form", copied.send("POST", revokePath, form), 401)
+	copied.bench = one
+	wantCode(t, "the copy at the first replica", copied.send("GET", "/", nil), 401)
+	wantCode(t, "another login of the operator", other.send("GET", "/", nil), 200)
+	// It is forgotten when the login would have ended by itself.
+	b := one
+	b.Advance(9 * time.Hour)
+	for range 2 {
+		if _, err := b.console.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, err := range g.Store.List(t.Context(), store.AllSpent()) {
+		t.Errorf("%v, %v is left", name, err)
+	}
+}
+
+// Signing out that cannot be written down is not done: the login lives on.
+func TestSigningOutSaysWhenItFails(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	b.console.Store = away{b.console.Store}
+	got := tab.send("POST", logoutPath, nil)
+	if wantCode(t, "sign out", got, 503); len(got.Result().Cookies()) != 0 {
+		t.Error("the cookie is taken away, and its copies hold")
+	}
+}
+
+// away is a store of which no login can be looked up, and that takes nothing.
+type away struct{ store.Store }
+
+func (u away) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	if store.AllSpent().Has(n) {
+		return store.Entry{}, errors.New("it is away")
+	}
+	return u.Store.Get(ctx, n)
+}
+
+func (u away) Put(context.Context, store.Name, store.Secret, store.Mode) error {
+	return errors.New("it is away")
 }
 
 func TestTheCookieIsSecureOverTLS(t *testing.T) {

@@ -1,12 +1,16 @@
 package console
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
 )
 
 const (
@@ -28,34 +32,49 @@ type session struct {
 	Method  string    `json:"method"`
 	Subject string    `json:"subject"`
 	Until   time.Time `json:"until"`
+	// ID tells logins of the same moment apart.
+	ID string `json:"id"`
 }
 
-// open returns the operator who is logged in. A login ends with its time, and
-// with the rule that it was by.
-func (c *Console) open(r *http.Request) (broker.Operator, bool) {
-	cookie, err := r.Cookie(cookieName(r))
-	if err != nil {
-		return broker.Operator{}, false
-	}
-	payload, err := c.Keys.Open(r.Context(), purpose, cookie.Value)
-	if err != nil {
-		return broker.Operator{}, false
-	}
-	var s session
-	if json.Unmarshal(payload, &s) != nil || !c.now().Before(s.Until) {
-		return broker.Operator{}, false
+// open returns the operator who is logged in. A login ends with its time, with the
+// rule that it was by, and when somebody signs it out at any replica. An error says
+// that the last cannot be found out.
+func (c *Console) open(r *http.Request) (who broker.Operator, ok bool, err error) {
+	s, id, ok := c.session(r)
+	if !ok {
+		return who, false, nil
 	}
 	rule, ok := c.Server.Policy().OperatorByKey(s.Key)
 	if !ok {
-		return broker.Operator{}, false
+		return who, false, nil
 	}
-	return broker.Operator{Name: rule.Name, Key: s.Key, Method: s.Method, Subject: s.Subject}, true
+	_, err = c.Store.Get(r.Context(), id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return broker.Operator{Name: rule.Name, Key: s.Key, Method: s.Method, Subject: s.Subject}, true, nil
+	case err == nil, errors.Is(err, store.ErrDamaged):
+		return who, false, nil
+	}
+	return who, false, noStore(err)
+}
+
+// session reads the cookie, and says where it is noted that the login was signed out.
+func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
+	cookie, err := r.Cookie(cookieName(r))
+	if err != nil {
+		return s, id, false
+	}
+	payload, err := c.Keys.Open(r.Context(), purpose, cookie.Value)
+	if err != nil || json.Unmarshal(payload, &s) != nil || !c.now().Before(s.Until) {
+		return s, id, false
+	}
+	return s, store.Spent(sha256.Sum256(append([]byte(purpose+" signed out\n"), payload...))), true
 }
 
 // login gives the browser a cookie.
 func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Operator) error {
 	until := c.now().Add(sessionLife)
-	payload, err := json.Marshal(session{Key: who.Key, Method: who.Method, Subject: who.Subject, Until: until})
+	payload, err := json.Marshal(session{Key: who.Key, Method: who.Method, Subject: who.Subject, Until: until, ID: rand.Text()})
 	if err != nil {
 		return err
 	}
@@ -67,8 +86,17 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Opera
 	return nil
 }
 
-// logout takes the cookie away.
-func logout(w http.ResponseWriter, r *http.Request) { http.SetCookie(w, cookie(r, "", -1)) }
+// logout ends a login at all replicas, for whoever has a copy of the cookie, too, and
+// takes the cookie away.
+func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
+	if s, id, ok := c.session(r); ok {
+		if _, err := store.Claim(r.Context(), c.Store, id, s.Until); err != nil {
+			return noStore(err)
+		}
+	}
+	http.SetCookie(w, cookie(r, "", -1))
+	return nil
+}
 
 func cookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{Name: cookieName(r), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode}

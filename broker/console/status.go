@@ -65,10 +65,7 @@ type rateView struct {
 // showStatus answers GET /: the page to operators, and to others the login.
 func (c *Console) showStatus(r request) error {
 	if err := c.operator(&r); err != nil {
-		if refusal(err).Status != http.StatusUnauthorized {
-			return c.stranger(r.Request, r.id, err)
-		}
-		return c.showLogin(r, http.StatusUnauthorized, "")
+		return c.notIn(r, err)
 	}
 	q, err := parseQuery(r.Request)
 	if err != nil {
