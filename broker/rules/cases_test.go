@@ -109,7 +109,8 @@ func TestTry(t *testing.T) {
 // A case is decided by the code that the broker runs, on the value that it sees: what
 // passes here passes there, and what is refused there is refused here.
 func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
-	f := load(t, `  - {name: main, oidc: {issuer: "https://i.example", audience: b}, cel: "subject.endsWith(':ref:refs/heads/main')", workspace: a, profile: ci}
+	f := load(t, `  - {name: list, oidc: {issuer: "https://i.example", audience: b}, cel: "has(claims.aud) && claims.aud == ['b']", workspace: a, profile: ci}
+  - {name: main, oidc: {issuer: "https://i.example", audience: b}, cel: "subject.endsWith(':ref:refs/heads/main')", workspace: a, profile: ci}
   - {name: agents, mtls: {ca_file: a, trust_domain: prod.example}, claims: {path: {pattern: "/agents/.+"}}, workspace: b, profile: ci}
   - {name: sb, join: {}, cel: "subject == 'session of sb-1'", workspace: "{claim.workspace}", profile: ci}
   - {name: role, aws: {server_id: b, regions: [eu-west-1]}, cel: "subject == 'arn:aws:iam::123456789012:role/agents'", workspace: c, profile: ci}
@@ -132,6 +133,9 @@ func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 		{"one that no token has", token("repo:" + strings.Repeat("x", 8000) + ":ref:refs/heads/main"), "", broker.ReasonIdentity},
 		{"one that is too long", token("repo:" + strings.Repeat("x", 4100) + ":ref:refs/heads/main"), "", broker.ReasonIdentity},
 		{"a claim in another case", Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": "x:ref:refs/heads/main", "Sub": "y"}}, "", broker.ReasonIdentity},
+		{"a subject that is no text", Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": json.Number("7")}}, "", broker.ReasonIdentity},
+		{"an audience in a list", Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": "x:ref:refs/heads/main", "aud": []any{"b"}}}, "list", ""},
+		{"an audience beside others", Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": "x", "aud": []any{"b", "c"}}}, "", broker.ReasonIdentity},
 		{"another subject than the claims say", Given{Method: "oidc", Issuer: "https://i.example", Subject: "x:ref:refs/heads/main", Claims: &Claims{"sub": "y"}}, "", broker.ReasonIdentity},
 		{"a SPIFFE id", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://prod.example/agents/1"}}, "agents", ""},
 		{"one of another domain", Given{Method: "mtls", Claims: &Claims{"spiffe_id": "spiffe://other.example/agents/1"}}, "", broker.ReasonIdentity},

@@ -67,7 +67,10 @@ func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error
 		maps.Copy(claims, *g.Claims)
 	}
 	if b.issuer != "" {
-		claims["iss"], claims["aud"] = b.issuer, b.audience
+		claims["iss"] = b.issuer
+		if _, isSaid := claims["aud"]; !isSaid {
+			claims["aud"] = b.audience
+		}
 	}
 	if err := b.check(claims); err != nil {
 		return broker.Caller{}, err
@@ -87,7 +90,7 @@ func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error
 func (b believer) check(claims map[string]any) error {
 	switch b.method {
 	case oidc.Method:
-		return oidc.CheckClaims(claims)
+		return oidc.Settings{Audience: b.audience}.CheckClaims(claims)
 	case awsidentity.Method:
 		return awsidentity.CheckClaims(claims)
 	case mtls.Method:

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 		return time.Time{}, err
 	}
 	if textIn(claims, "sub") == "" {
-		return time.Time{}, errors.New("the token has no sub")
+		return time.Time{}, errNoSub
 	}
 	if s.SingleUse && textIn(claims, "jti") == "" {
 		return time.Time{}, errors.New("the token has no jti, and this broker takes each token once")
@@ -44,10 +45,10 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 	return s.checkTimes(claims, now)
 }
 
-// CheckClaims returns an error for claims that no token has which is taken here,
-// whoever signs it. It is for claims that are believed; a token's own are checked on
-// the way.
-func CheckClaims(claims map[string]any) error {
+// CheckClaims returns an error for claims that no token has which is taken by these
+// settings, whoever signs it. What claims do not say is not asked for, but for the
+// audience. It is for claims that are believed; a token's own are checked on the way.
+func (s Settings) CheckClaims(claims map[string]any) error {
 	text, err := json.Marshal(claims)
 	if err != nil {
 		return err
@@ -58,8 +59,13 @@ func CheckClaims(claims map[string]any) error {
 	if _, err := decodeObject(text); err != nil {
 		return fmt.Errorf("the token's payload: %w", err)
 	}
-	return checkNames(claims)
+	if _, isSaid := claims["sub"]; isSaid && textIn(claims, "sub") == "" {
+		return errNoSub
+	}
+	return cmp.Or(checkNames(claims), s.checkAudience(claims["aud"]))
 }
+
+var errNoSub = errors.New("the token has no sub")
 
 // checkNames refuses names that are a registered one but for their case: readers
 // of JSON in Go take them for it.
