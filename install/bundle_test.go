@@ -80,18 +80,19 @@ func (a attacked) unharmed() {
 // written.
 func TestTheReceiptNamesNothingOfOthers(t *testing.T) {
 	for name, lines := range map[string]string{
-		"a path that leads up":    "prefix /usr/local\nfile /../host/shadow\n",
-		"a file of the image":     "prefix /usr/local\nfile /etc/passwd\n",
-		"another name in bin":     "prefix /usr/local\nfile /usr/local/bin/sh\n",
-		"a prefix that leads up":  "prefix /../host\nfile /usr/local/bin/gatepass\n",
-		"no prefix":               "file /usr/local/bin/gatepass\n",
-		"two prefixes":            "prefix /usr/local\nprefix /opt\n",
-		"a directory of others":   "prefix /usr/local\ndir /var/empty\n",
-		"a directory leading up":  "prefix /usr/local\ndir /usr/../../host/bin\n",
-		"a line of another kind":  "prefix /usr/local\nlink /etc/passwd\n",
-		"a file in the state dir": "prefix /usr/local\nfile /usr/local/share/gatepass/image/../../../../../etc/passwd\n",
-		"a control character":     "prefix /usr/local\nfile /usr/local/bin/gatepass\r\n",
-		"nothing":                 "",
+		"a path that leads up":     "prefix /usr/local\nfile /../host/shadow\n",
+		"a file of the image":      "prefix /usr/local\nfile /etc/passwd\n",
+		"a name of ours elsewhere": "prefix /usr/local\nfile /etc/gatepass\n",
+		"another name in bin":      "prefix /usr/local\nfile /usr/local/bin/sh\n",
+		"a prefix that leads up":   "prefix /../host\nfile /usr/local/bin/gatepass\n",
+		"no prefix":                "file /usr/local/bin/gatepass\n",
+		"two prefixes":             "prefix /usr/local\nprefix /opt\n",
+		"a directory of others":    "prefix /usr/local\ndir /var/empty\n",
+		"a directory leading up":   "prefix /usr/local\ndir /usr/../../host/bin\n",
+		"a line of another kind":   "prefix /usr/local\nlink /etc/passwd\n",
+		"a file in the state dir":  "prefix /usr/local\nfile /usr/local/share/gatepass/image/../../../../../etc/passwd\n",
+		"a control character":      "prefix /usr/local\nfile /usr/local/bin/gatepass\r\n",
+		"nothing":                  "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAttacked(t)

@@ -55,3 +55,13 @@ func TestFindImageGits(t *testing.T) {
 		t.Errorf("findImageGits() = %v, want %v", got, want)
 	}
 }
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
+}

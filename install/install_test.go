@@ -155,6 +155,23 @@ func TestCheckPath(t *testing.T) {
 	}
 }
 
+// The lines of one section may be those of another, which is the user's. They are
+// told apart by what git reads afterwards.
+func TestRemovalTakesTheRightSection(t *testing.T) {
+	g := testGit(t)
+	b := wanted([]string{"github.com"}, []string{"https://github.com/acme"}, "/usr/bin/git-credential-gatepass", "", GuardNone, "", "", "")
+	added, err := g.add(t.Context(), nil, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const theirs = "[http \"https://ghe.example.com\"]\n\tproactiveAuth = basic\n[credential \"https://ghe.example.com\"]\n\tuseHttpPath = true\n"
+	edited := strings.Replace(string(added), "\tproactiveAuth = basic\n", "\tproactiveAuth = basic\n\tsslVerify = true\n", 1) + theirs
+	got, _, err := g.remove(t.Context(), []byte(edited), never)
+	if want := "[http \"https://github.com/acme\"]\n\tsslVerify = true\n" + theirs; err != nil || string(got) != want {
+		t.Errorf("remove(%s) = %s, %v, want %s", edited, got, err, want)
+	}
+}
+
 func FuzzShellWord(f *testing.F) {
 	for _, s := range []string{"/usr/bin/x", "/a b/c", "/it's", "/''", "/\\", "/$(x)`y`\"z"} {
 		f.Add(s)
