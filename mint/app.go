@@ -2,10 +2,13 @@ package mint
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/redact"
 )
 
 const (
@@ -70,13 +73,20 @@ func (a *App) base() string {
 
 // APIURL returns the REST API that belongs to what people call their GitHub:
 // github.com, a data residency host (https://SUB.ghe.com), or an Enterprise
-// Server (https://HOST/api/v3).
+// Server (https://HOST/api/v3). The address of the API itself is an error that says
+// what to write instead.
 func APIURL(github string) (string, error) {
 	u, err := url.Parse(github)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", errors.New("want https://HOST, as in https://github.com")
 	}
-	host := strings.ToLower(u.Host)
+	host, path := strings.ToLower(u.Host), strings.Trim(u.Path, "/")
+	if web := webHost(host, path); web != "" {
+		return "", fmt.Errorf("%s is the address of the API; write https://%s", redact.Text(github, maxShown), web)
+	}
+	if path != "" {
+		return "", errors.New("want https://HOST without a path, as in https://github.com")
+	}
 	switch {
 	case host == "github.com" || host == "www.github.com":
 		return DefaultURL, nil
@@ -84,4 +94,17 @@ func APIURL(github string) (string, error) {
 		return "https://api." + host, nil
 	}
 	return "https://" + host + "/api/v3", nil
+}
+
+// webHost returns where people find the GitHub of an API's address; "" where it is
+// none.
+func webHost(host, path string) string {
+	sub, isSub := strings.CutPrefix(host, "api.")
+	switch {
+	case isSub && (sub == "github.com" || strings.HasSuffix(sub, ".ghe.com")):
+		return sub
+	case path == "api/v3" || path == "api" || path == "api/graphql":
+		return host
+	}
+	return ""
 }

@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -65,6 +66,8 @@ type Error struct {
 	// has its text.
 	Unseen int
 
+	do string // what to do; "" is the advice of Kind
+
 	// Of a rate limit: isExhausted says that the hourly one is used up, which each
 	// installation and the App have of their own; isUntold that GitHub did not say
 	// how long to wait.
@@ -83,7 +86,7 @@ func (e *Error) Error() string {
 		why += " (wait " + e.RetryAfter.Round(time.Second).String() + ")"
 	}
 	text := e.Doing + ": " + why
-	if do := advice[e.Kind]; do != "" {
+	if do := cmp.Or(e.do, advice[e.Kind]); do != "" {
 		text += "; " + do
 	}
 	return text

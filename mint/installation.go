@@ -98,28 +98,41 @@ func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, e
 	return found, nil
 }
 
-// InstallationFor returns the installation that reaches a repository. GitHub's
-// redirect from a former name is an [*Error] of kind [Renamed]; it leads to an id,
-// not to a name.
-func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installation, error) {
-	found, err := a.find(ctx, "find the installation for "+owner+"/"+name, "/repos/"+url.PathEscape(owner)+"/"+url.PathEscape(name)+"/installation")
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusMovedPermanently {
-		e.Kind, e.Message = Renamed, "it has another name by now"
+func repositoryPath(owner, name string) string {
+	return "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name)
+}
+
+func (a *App) find(ctx context.Context, doing, path string) (Installation, error) {
+	found, movedTo, err := a.findMoved(ctx, doing, path)
+	if err == nil && movedTo != "" {
+		err = &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
 	}
 	return found, err
 }
 
-func (a *App) find(ctx context.Context, doing, path string) (Installation, error) {
-	got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: a.base() + path})
+// findMoved returns an installation, or where GitHub redirects to.
+func (a *App) findMoved(ctx context.Context, doing, path string) (found Installation, movedTo string, err error) {
+	return a.findAt(ctx, doing, a.base()+path)
+}
+
+func (a *App) findAt(ctx context.Context, doing, at string) (found Installation, movedTo string, err error) {
+	got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at})
 	if err != nil {
-		return Installation{}, err
+		return Installation{}, "", err
 	}
-	var found Installation
-	if err := decode(doing, got.body, &found); err != nil {
-		return Installation{}, err
+	var said struct {
+		Installation
+		Message string `json:"message"`
+		URL     string `json:"url"`
 	}
-	if found.ID <= 0 {
-		return Installation{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
+	if err := decode(doing, got.body, &said); err != nil {
+		return Installation{}, "", err
 	}
-	return found, nil
+	switch {
+	case said.ID > 0:
+		return said.Installation, "", nil
+	case a.isOurs(said.URL):
+		return Installation{}, said.URL, nil
+	}
+	return Installation{}, "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
 }

@@ -159,23 +159,6 @@ func (a *App) MintOwner(ctx context.Context, g OwnerGrant) (Minted, error) {
 	return m, nil
 }
 
-// whyNot looks for the names that GitHub did not grant. It returns nil when
-// there is nothing to find out.
-func (a *App) whyNot(ctx context.Context, g OwnerGrant) error {
-	if len(g.Grant.Repositories.named()) == 0 {
-		return nil
-	}
-	var why error
-	err := a.withReader(ctx, g.Grant.Installation, func(r reader) error {
-		why = r.explainAll(ctx, g)
-		return nil
-	})
-	if err != nil {
-		return nil // the first answer says more than that this one failed
-	}
-	return why
-}
-
 // explainAll explains every name that the installation does not reach.
 func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
 	reached, nameOf := map[string]int64{}, map[int64]string{}

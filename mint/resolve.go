@@ -167,6 +167,9 @@ func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patter
 		if err != nil {
 			return nil, err
 		}
+		if owner := path.Dir(repo.FullName); !isSame(owner, i.Account.Login) {
+			return nil, renamedAccount(i.Account.Login, owner)
+		}
 		pin, ok, err := pinned(patterns, repo)
 		if err != nil {
 			return nil, err

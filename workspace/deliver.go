@@ -83,7 +83,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
 	i.happened(r, Event{
 		Type: Generated, Workspace: r.ID, Owner: g.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation,
-		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: strings.Join(m.Narrower, ", "),
+		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: notes(g.Owner, m),
 	})
 	if err := i.hand(ctx, r, held, t, m.Token); err != nil {
 		return i.undo(ctx, r, t, m.Token, err)
@@ -91,12 +91,21 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Own
 	i.unseen(r, g, m.Unseen)
 	t = r.at(Minted)
 	superseded := r.current(owner, t.Hash)
-	t.turn(Delivered, i.now(), strings.Join(m.Narrower, ", "))
+	t.turn(Delivered, i.now(), notes(g.Owner, m))
 	r.remember(PastEvent{At: i.now(), What: handed, Owner: t.Owner, Hash: t.Hash})
 	for _, old := range superseded {
 		old.turn(Superseded, i.now(), "")
 	}
 	return i.save(ctx, r)
+}
+
+// notes is what a person should know of a token.
+func notes(owner string, m mint.Minted) string {
+	texts := m.Narrower
+	if now := m.RenamedTo(owner); now != "" {
+		texts = append(slices.Clip(texts), owner+" is called "+now+" now; write that in the profile, and run gatepass app discover")
+	}
+	return strings.Join(texts, ", ")
 }
 
 // ask has GitHub mint the token. Where the installation does not grant what is

@@ -87,12 +87,30 @@ func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Insta
 			return k, ctx.Err()
 		}
 		if err != nil {
-			k.failed[owner] = unresolved{err}
+			k.failed[owner] = unresolved{i.named(ctx, r, owner, err)}
 			continue
 		}
 		k.installed = append(k.installed, found)
 	}
 	return k, nil
+}
+
+// named says what an owner is called by now, where GitHub does not know the name any
+// more.
+func (i *Issuer) named(ctx context.Context, r *Record, owner string, err error) error {
+	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
+		return err
+	}
+	installation := int64(0)
+	for _, t := range r.Tokens {
+		if strings.EqualFold(t.Owner, owner) && t.Installation != 0 {
+			installation = t.Installation
+		}
+	}
+	if why := i.App.Renamed(ctx, owner, installation, r.Repositories); why != nil {
+		return why
+	}
+	return err
 }
 
 // StoredInstallations reads the installations that the store knows: by login and

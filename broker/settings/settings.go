@@ -24,6 +24,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -254,7 +255,7 @@ func (f *File) Warnings() []string {
 
 // check says everything that is wrong with what the file says.
 func (f *File) check() error {
-	bad := []error{f.checkHosts()}
+	bad := []error{f.checkHosts(), f.checkGitHub()}
 	if len(f.Listen) == 0 {
 		bad = append(bad, errors.New("listen is missing: write https://HOST:PORT or unix:///PATH"))
 	}
@@ -271,6 +272,16 @@ func (f *File) check() error {
 		}
 	}
 	return oneline.Join(bad...)
+}
+
+func (f *File) checkGitHub() error {
+	if f.GitHubURL == "" {
+		return nil
+	}
+	if _, err := mint.APIURL(f.GitHubURL); err != nil {
+		return fmt.Errorf("github_url: %w", err)
+	}
+	return nil
 }
 
 func (f *File) checkHosts() error {

@@ -121,6 +121,9 @@ func (w *world) newApp(c *cli.Context, a *addition) error {
 	if github, err = issuing.GitHub(c.Context, a.store, github); err != nil {
 		return err
 	}
+	if err := w.needsFlags(c); err != nil {
+		return err
+	}
 	id, err := w.clientID(c)
 	if err != nil {
 		return err
@@ -133,6 +136,24 @@ func (w *world) newApp(c *cli.Context, a *addition) error {
 	a.keyFile = key.file
 	a.app, err = issuing.NewApp(id, key, github)
 	return err
+}
+
+// needsFlags names every flag that is missing at once, where nobody can be asked.
+func (w *world) needsFlags(c *cli.Context) error {
+	if !c.Bool("non-interactive") && w.canAsk() {
+		return nil
+	}
+	var missing []string
+	if c.String("app-client-id") == "" {
+		missing = append(missing, "--app-client-id")
+	}
+	if c.String("private-key-file") == "" && c.String("signer") == "" {
+		missing = append(missing, "--private-key-file or --signer")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return usage(c, "missing: "+strings.Join(missing, ", and "))
 }
 
 // run asks GitHub for the installations, then writes: a question that fails

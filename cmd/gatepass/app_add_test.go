@@ -108,14 +108,16 @@ func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 	id, key := []string{"--app-client-id", w.app.ClientID}, []string{"--private-key-file", w.key}
 	both := slices.Concat(id, key)
 	w.refuses("add", []refusal{
-		{"nothing, and nobody to ask", nil, 2, "--app-client-id is missing"},
-		{"no key", id, 2, "give --private-key-file or --signer"},
-		{"no key, and nobody may be asked", append(id, "--non-interactive"), 2, "give --private-key-file or --signer"},
+		// Who mends one mistake at a time runs it once for each.
+		{"nothing, and nobody to ask", nil, 2, "missing: --app-client-id, and --private-key-file or --signer"},
+		{"no key", id, 2, "missing: --private-key-file or --signer"},
+		{"no key, and nobody may be asked", append(id, "--non-interactive"), 2, "missing: --private-key-file or --signer"},
+		{"no client ID", key, 2, "missing: --app-client-id"},
 		{"two keys", append(both, "--signer", "file://"+w.key), 2, "give either --private-key-file or --signer"},
 		{"an argument", append(both, "now"), 2, `it takes no argument "now"`},
 		{"no number", append(both, "--installation-id", "acme"), 2, "installation-id"},
 		{"a number that is no id", append(both, "--installation-id", "-1"), 2, "--installation-id is a number above 0"},
-		{"an installation of no App", []string{"--installation-id", "11"}, 2, "--app-client-id is missing"},
+		{"an installation of no App", []string{"--installation-id", "11"}, 2, "missing: --app-client-id, and --private-key-file or --signer"},
 		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not take the key SHA256:"},
 		{"no such App", append(key, "--app-client-id", "Iv23liNobody"), 1, "GitHub has no App with this ID"},
 		{"the key for its path", append(id, "--private-key-file", string(pem)), 1, "this is the key itself and not the path of its file"},

@@ -1,0 +1,110 @@
+package mint
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/internal/fakegithub"
+)
+
+// GitHub's 422 says that some permission is not granted. Whoever reads it wants to know
+// which, what is granted instead, and who can change that where.
+func TestAPermissionThatIsNotGranted(t *testing.T) {
+	w := newWorld(t)
+	if err := w.SetPermissions(w.acme.ID, fakegithub.Permissions{"contents": "read", "metadata": "read"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		permissions map[string]string
+		want        []string
+	}{
+		{map[string]string{"contents": "write"}, []string{
+			"the installation on Acme lacks contents: write (granted: read); have an owner of the organization Acme approve it: https://", "/settings/installations/",
+		}},
+		{map[string]string{"workflows": "write", "contents": "write"}, []string{
+			"lacks contents: write (granted: read), workflows: write (granted: none); the App does not ask for it: add it to the permissions of the App ", ", then have an owner",
+		}},
+	} {
+		_, err := w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("widgets"), PermissionLevels(c.permissions)}})
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Kind != NotGranted || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("MintOwner = %v, want NotGranted in one line", err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("MintOwner = %v, want %q in it", err, want)
+			}
+		}
+	}
+}
+
+// follow lets the App go where GitHub redirects to, which its description of the API
+// leaves out.
+func (w *world) follow() { w.app.Client = &http.Client{Transport: w.Transport()} }
+
+// GitHub answers for the former name of an organization as if there were none. Nobody
+// should look for a lost installation: the error names what it is called now.
+func TestARenamedOrganizationIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.follow()
+	was := w.installed()
+	if err := w.RenameAccount("Acme", "newcorp"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.app.InstallationOf(t.Context(), "acme"); err == nil || strings.Contains(err.Error(), "newcorp") {
+		t.Fatalf("InstallationOf = %v: the double knows more than GitHub", err)
+	}
+	isNamed := func(what string, err error) {
+		t.Helper()
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Renamed || !strings.Contains(err.Error(), "newcorp") {
+			t.Errorf("%s = %v, want the new name", what, err)
+		}
+	}
+	isNamed("Renamed by a repository", w.app.Renamed(t.Context(), "acme", 0, parse(t, "octo/*", "acme/widgets")))
+	isNamed("Renamed by an installation", w.app.Renamed(t.Context(), "acme", w.acme.ID, parse(t, "acme/*")))
+	if err := w.app.Renamed(t.Context(), "nobody", 0, parse(t, "nobody/x")); err != nil {
+		t.Errorf("Renamed(nobody) = %v, want nil", err)
+	}
+	_, err := w.app.InstallationFor(t.Context(), "acme", "widgets")
+	isNamed("InstallationFor", err)
+	_, err = w.app.Resolve(t.Context(), parse(t, "acme/*"), contents("read"), was)
+	isNamed("Resolve of a wildcard", err)
+	_, err = w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("nothing"), contents("read")}})
+	isNamed("MintOwner of what is not there", err)
+	m, err := w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("widgets"), contents("read")}})
+	if err != nil || m.RenamedTo("acme") != "newcorp" || m.RenamedTo("NewCorp") != "" {
+		t.Errorf("MintOwner = %v, %v, want a token that says newcorp", m, err)
+	}
+}
+
+// A repository that was renamed, and stayed with its owner, is not blamed on the owner.
+func TestARenamedRepositoryKeepsItsOwner(t *testing.T) {
+	w := newWorld(t)
+	w.follow()
+	if err := w.RenameRepository("Acme", "widgets", "gizmos"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.app.InstallationFor(t.Context(), "acme", "widgets")
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Renamed || !strings.Contains(err.Error(), "it has another name by now") {
+		t.Errorf("InstallationFor = %v, want that it has another name", err)
+	}
+}
+
+// Somebody who knows the API's address writes that one: it is refused with what to write.
+func TestTheAddressOfTheAPI(t *testing.T) {
+	for github, want := range map[string]string{
+		"https://api.github.com":              "write https://github.com",
+		"https://API.github.com/":             "write https://github.com",
+		"https://api.acme.ghe.com":            "write https://acme.ghe.com",
+		"https://ghe.example:8443/api/v3":     "write https://ghe.example:8443",
+		"https://ghe.example/api/v3/":         "write https://ghe.example",
+		"https://github.com/acme":             "without a path",
+		"https://ghs_0123456789@api.acme.com": "want https://HOST",
+	} {
+		if got, err := APIURL(github); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("APIURL(%q) = %q, %v, want %q", github, got, err, want)
+		}
+	}
+}
