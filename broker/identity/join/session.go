@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -66,8 +67,11 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 func (i *Identifier) open(ctx context.Context, text string) (session, error) {
 	var s session
 	sealed, ok := strings.CutPrefix(text, SessionPrefix)
-	if !ok || len(text) > maxSession {
+	if !ok {
 		return s, errors.New("this is no session")
+	}
+	if len(text) > maxSession {
+		return s, fmt.Errorf("this is no session: it is %d bytes long, over %d", len(text), maxSession)
 	}
 	payload, err := i.Keys.Open(ctx, purpose, sealed)
 	switch {

@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -24,8 +25,12 @@ func ParseID(text string) (ID, error) {
 	rest, ok := strings.CutPrefix(text, scheme)
 	domain, path, hasPath := strings.Cut(rest, "/")
 	switch {
-	case !ok || len(text) > maxID:
-		return ID{}, errors.New("this is no SPIFFE id")
+	case len(text) > maxID:
+		return ID{}, fmt.Errorf("the SPIFFE id is %d bytes long, and at most %d are taken", len(text), maxID)
+	case !ok:
+		return ID{}, errors.New("this is no SPIFFE id, which begins with spiffe:// in lower case")
+	case len(domain) > maxTrustDomain:
+		return ID{}, fmt.Errorf("its trust domain is %d bytes long, and at most %d are taken", len(domain), maxTrustDomain)
 	case !isTrustDomain(domain):
 		return ID{}, errors.New("its trust domain has other characters than lower-case letters, digits, dots, hyphens and underscores")
 	case !hasPath:

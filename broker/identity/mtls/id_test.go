@@ -57,6 +57,18 @@ func TestParseID(t *testing.T) {
 	}
 }
 
+// What is too long is refused by that name: its characters may all be right.
+func TestParseIDSaysWhatIsTooLong(t *testing.T) {
+	for text, want := range map[string]string{
+		"spiffe://a/" + strings.Repeat("b", maxID):                 "SPIFFE id is 2059 bytes long",
+		"spiffe://" + strings.Repeat("a", maxTrustDomain+1) + "/x": "trust domain is 256 bytes long",
+	} {
+		if _, err := ParseID(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseID(%.40q) = %v, want that the %s", text, err, want)
+		}
+	}
+}
+
 func FuzzParseID(f *testing.F) {
 	f.Add("spiffe://prod.example/sb/1")
 	f.Add("spiffe://a//b")
