@@ -5,30 +5,81 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
+// Check returns why a log at path would not be opened: others can change, replace or
+// lock it. It writes nothing, and the file need not be there.
+func Check(path string) error {
+	err := checkFolder(path)
+	if err != nil {
+		return oneline.Wrap("open the audit log "+path, err, "")
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err != nil {
+		return oneline.Wrap("open the audit log "+path, bare(err), "")
+	}
+	return nil
+}
+
+func checkFolder(path string) error {
+	return trustedfile.CheckDir("the audit log's directory", filepath.Dir(path))
+}
+
+var errLink = errors.New("it is a symbolic link; name the file itself")
+
+// checkFile looks at who else can use a log. Who can read one can lock it, too.
+func checkFile(path string, info fs.FileInfo) error {
+	const writing, reading = 0o022, 0o004
+	mode := info.Mode()
+	stat, isKnown := info.Sys().(*syscall.Stat_t)
+	switch {
+	case mode&fs.ModeSymlink != 0:
+		return errLink
+	case !mode.IsRegular():
+		return errors.New("it is no ordinary file")
+	case isKnown && stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
+		return fmt.Errorf("it belongs to user %d, who is neither root nor you; run chown to the broker's user %s", stat.Uid, oneline.Quote(path))
+	case mode.Perm()&writing != 0:
+		return fmt.Errorf("others may write it (mode %04o); run chmod 0600 %s", mode.Perm(), oneline.Quote(path))
+	case mode.Perm()&reading != 0:
+		return fmt.Errorf("others may read it, and lock it (mode %04o); run chmod o= %s", mode.Perm(), oneline.Quote(path))
+	}
+	return nil
+}
+
 // openFile opens the file of a log for itself alone. A symbolic link is refused,
-// and so is what is no ordinary file.
+// and so is what is no ordinary file, or not this user's alone.
 func openFile(path string) (*os.File, error) {
+	if err := checkFolder(path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, errors.New("it is a symbolic link; name the file itself")
+		return nil, errLink
 	}
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = errors.New("it is no ordinary file")
-	case info.Mode().Perm()&0o022 != 0:
-		err = fmt.Errorf("others may write it (mode %04o); chmod 0600 it", info.Mode().Perm())
-	default:
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err == nil {
 		err = lock(f)
 	}
 	if err != nil {

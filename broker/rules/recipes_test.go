@@ -34,7 +34,7 @@ func tryLoad(t *testing.T, callers string) (*settings.File, error) {
 			t.Fatal(err)
 		}
 	}
-	return settings.Load(filepath.Join(dir, "broker.yaml"))
+	return settings.LoadDraft(filepath.Join(dir, "broker.yaml"))
 }
 
 // blocks are the rules and the cases for them in the order of the page.

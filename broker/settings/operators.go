@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity/bearer"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 // An Operator is a rule for who may look at what was given, and take it away: how
@@ -34,9 +35,12 @@ const maxSecret = 4 << 10
 // Secret reads the file. The error is one line.
 func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
-	f, err := os.Open(w.SecretFile)
-	if err != nil {
+	f, err := trustedfile.Open("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting)
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", oneline.Wrap(what, bare(err), "write the secret that the App's settings have")
+	}
+	if err != nil {
+		return "", oneline.Wrap(what, bare(err), "")
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -117,16 +119,47 @@ func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// Load reads a file and the profiles that it names. The error is one line.
+// An opener opens a file; kind says what it is.
+type opener func(kind, path string) (*os.File, error)
+
+func trusted(kind, path string) (*os.File, error) {
+	return trustedfile.Open(kind, path, trustedfile.Writing)
+}
+
+// anybodys does not wait for who may write to a pipe.
+func anybodys(_, path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// Load reads a file and the profiles that it names. It refuses files that another user
+// than root and this one can change or replace, and secrets that one can read, also
+// those that others read later. The error is one line.
 func Load(path string) (*File, error) {
-	what := "read the broker's configuration " + path
-	data, err := read(path)
+	f, err := loadBy(trusted, path)
+	if err == nil {
+		err = f.distrusted()
+	}
 	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// LoadDraft is Load for a file that is only looked at: it may be anybody's.
+func LoadDraft(path string) (*File, error) { return loadBy(anybodys, path) }
+
+func loadBy(open opener, path string) (*File, error) {
+	what := "read the broker's configuration " + path
+	data, err := open.read("the broker's configuration", path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, oneline.Wrap(what, err, "write it, or name another with --config")
+	}
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "")
 	}
 	f, err := Parse(data)
 	if err == nil {
-		err = f.loadProfiles(data)
+		err = f.loadProfiles(data, open)
 	}
 	if err == nil {
 		err = f.check()
@@ -140,7 +173,7 @@ func Load(path string) (*File, error) {
 // ProfilesOf says where a file says that profiles are, whatever else is wrong with
 // it; ok is false where it cannot be read.
 func ProfilesOf(path string) (patterns []string, ok bool) {
-	data, err := read(path)
+	data, err := opener(trusted).read("the broker's configuration", path)
 	if err != nil {
 		return nil, false
 	}
@@ -151,10 +184,9 @@ func ProfilesOf(path string) (patterns []string, ok bool) {
 	return f.Profiles, true
 }
 
-// read reads a file of a bounded size, and does not wait for who may write to a
-// pipe in its place.
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// read reads a file of a bounded size.
+func (open opener) read(kind, path string) ([]byte, error) {
+	f, err := open(kind, path)
 	if err != nil {
 		return nil, bare(err)
 	}
@@ -209,7 +241,7 @@ func Flatten(err error) error {
 }
 
 // loadProfiles reads every profile and remembers what all was made from.
-func (f *File) loadProfiles(data []byte) error {
+func (f *File) loadProfiles(data []byte, open opener) error {
 	sum := sha256.New()
 	sum.Write(data)
 	f.ByName = map[string]*workspace.Profile{}
@@ -223,7 +255,7 @@ func (f *File) loadProfiles(data []byte) error {
 	}
 	slices.Sort(paths)
 	for _, path := range slices.Compact(paths) {
-		text, err := read(path)
+		text, err := open.read("the profile", path)
 		if err != nil {
 			return fmt.Errorf("profile %s: %w", path, err)
 		}

@@ -187,7 +187,7 @@ func fingerprint(path string, profiles []string) string {
 			fmt.Fprintf(&b, "%q is not there\n", p)
 			continue
 		}
-		fmt.Fprintf(&b, "%q %d %d %d\n", p, info.Size(), info.ModTime().UnixNano(), inode(info))
+		fmt.Fprintf(&b, "%q %d %d %d %v\n", p, info.Size(), info.ModTime().UnixNano(), inode(info), info.Mode())
 	}
 	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/broker/rules"
 	"github.com/gatepass/gatepass/broker/settings"
@@ -97,7 +98,10 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	}
 	if info, err := os.Stat(filepath.Dir(f.Audit.File)); err != nil || !info.IsDir() {
 		bad = append(bad, oneline.New("audit "+f.Audit.File, "its folder is not there", "make it"))
+	} else {
+		bad = append(bad, audit.Check(f.Audit.File))
 	}
+	bad = append(bad, checkWebhook(f))
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}
@@ -118,6 +122,15 @@ func ambiguous(f *settings.File) error {
 		}
 	}
 	return oneline.Join(bad...)
+}
+
+// checkWebhook reads the secret of webhooks, where there is to be one.
+func checkWebhook(f *settings.File) error {
+	if f.Webhook.SecretFile == "" {
+		return nil
+	}
+	_, err := f.Webhook.Secret()
+	return err
 }
 
 // storeURL is what the file says, else the variable, else where the command line

@@ -46,7 +46,7 @@ func (w *world) policyLint(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	file, err := settings.Load(c.String("broker"))
+	file, err := settings.LoadDraft(c.String("broker"))
 	if err != nil {
 		return err
 	}

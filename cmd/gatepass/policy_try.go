@@ -58,7 +58,7 @@ func (w *world) policyTest(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a file of cases is missing")
 	}
-	file, err := settings.Load(c.String("broker"))
+	file, err := settings.LoadDraft(c.String("broker"))
 	if err != nil {
 		return err
 	}

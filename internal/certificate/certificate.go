@@ -4,11 +4,15 @@ package certificate
 
 import (
 	"crypto/tls"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 // lookEvery is how often the files are looked at.
@@ -45,7 +49,7 @@ func (s stamp) equal(o stamp) bool {
 	if s.info == nil || o.info == nil {
 		return s.info == nil && o.info == nil
 	}
-	return os.SameFile(s.info, o.info) && s.info.ModTime().Equal(o.info.ModTime()) && s.info.Size() == o.info.Size()
+	return os.SameFile(s.info, o.info) && s.info.ModTime().Equal(o.info.ModTime()) && s.info.Size() == o.info.Size() && s.info.Mode() == o.info.Mode()
 }
 
 // Load reads a pair. The error is one line.
@@ -63,11 +67,38 @@ func Load(certFile, keyFile string) (*Pair, error) {
 func (p *Pair) stamps() [2]stamp { return [2]stamp{stampOf(p.certFile), stampOf(p.keyFile)} }
 
 func (p *Pair) read() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	what := "read the certificate " + p.certFile + " and its key"
+	cert, err := readFile("the certificate", p.certFile, trustedfile.Writing)
 	if err != nil {
-		return nil, oneline.Wrap("read the certificate "+p.certFile+" and its key", err, "write a certificate and the key that belongs to it")
+		return nil, oneline.Wrap(what, err, "")
+	}
+	key, err := readFile("the certificate's key", p.keyFile, trustedfile.ReadingAndWriting)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "")
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, oneline.Wrap(what, err, "write a certificate and the key that belongs to it")
 	}
 	return &pair, nil
+}
+
+// maxFile bounds a file, in bytes.
+const maxFile = 1 << 20
+
+// readFile reads a file that nobody but root and this user can use in the ways that
+// are refused.
+func readFile(kind, path string, refused fs.FileMode) ([]byte, error) {
+	f, err := trustedfile.Open(kind, path, refused)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s is longer than %d bytes", path, maxFile)
+	}
+	return data, err
 }
 
 // Get returns the pair for a handshake, for [tls.Config]. Files that changed are

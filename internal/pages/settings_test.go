@@ -44,7 +44,7 @@ func load(t *testing.T, more string) *settings.File {
 	write(t, filepath.Join(dir, "ci.profile"), "metadata: {name: ci}\nspec: {}\n")
 	path := filepath.Join(dir, "broker.yaml")
 	write(t, path, "listen: unix:///run/broker.sock\naudit: /var/log/audit\nprofiles: ["+dir+"/*.profile]\n"+more)
-	f, err := settings.Load(path)
+	f, err := settings.LoadDraft(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,3 +55,34 @@ func TestDirectoryThatCannotBeListed(t *testing.T) {
 	}()
 	<-done
 }
+
+// Kubernetes mounts a Secret read-only, in memory, behind a link by which it replaces
+// all of its files at once, and with mode 0644 unless somebody asks for another. A file
+// that only has the mode is refused.
+func TestSecretOfKubernetes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	dir, _ := house(t)
+	mounted := filepath.Join(dir, "mounted")
+	makeDir(t, mounted)
+	if err := syscall.Mount("tmpfs", mounted, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("missing: the right to mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(mounted, syscall.MNT_DETACH) })
+	change(t, mounted, 0o777|os.ModeSticky)
+	version := filepath.Join(mounted, "..2026_11_30_00_00_00.1")
+	makeDir(t, version)
+	file := filepath.Join(version, "tls.key")
+	write(t, file, "good")
+	change(t, file, 0o644)
+	link(t, filepath.Base(version), filepath.Join(mounted, "..data"))
+	link(t, "..data/tls.key", filepath.Join(mounted, "tls.key"))
+	key := filepath.Join(mounted, "tls.key")
+	opens(t, key, ReadingAndWriting, "others can read it (mode 0644)")
+	if err := syscall.Mount("", mounted, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("missing: the right to mount read-only: %v", err)
+	}
+	opens(t, key, ReadingAndWriting, "")
+	opens(t, file, ReadingAndWriting, "others can read it (mode 0644)")
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -32,16 +33,46 @@ const (
 // directory that is mounted read-only, as Kubernetes mounts a ConfigMap, stays as
 // it is whoever owns it.
 //
+// Two files of root's are accepted although reading is refused: one that only root's
+// group, or a group of this program, can read; and one in a Secret volume of
+// Kubernetes, which has mode 0644 unless its pod asks for another.
+//
 // The way is walked by descriptors: what was checked is what is read.
 func Open(kind, path string, refused fs.FileMode) (*os.File, error) {
-	rest, err := absolute(path)
+	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD}
+	defer w.close()
+	name, err := w.walk()
+	if err == nil && name == "" {
+		err = w.failed("", errNotRegular)
+	}
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD, rest: rest}
+	return w.open(name, refused)
+}
+
+// CheckDir returns an error unless the directory at path, and all that leads there,
+// belong to root or this user, and group and others can write to none of them.
+// Directories of root's on the way may be open to a group, as /var/log is on some
+// systems: it is for files whose writer notices when they are moved away.
+func CheckDir(kind, path string) error {
+	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD, group: true}
 	defer w.close()
+	name, err := w.walk()
+	if err == nil && name != "" {
+		err = w.failed(name, unix.ENOTDIR)
+	}
+	return err
+}
+
+// walk goes to the end of the path. file is what the last directory has the file as;
+// "" where the path ends in that directory.
+func (w *walker) walk() (file string, err error) {
+	if w.rest, err = absolute(w.path); err != nil {
+		return "", err
+	}
 	if err := w.enter("/"); err != nil {
-		return nil, err
+		return "", err
 	}
 	for w.rest != "" {
 		var name string
@@ -49,15 +80,11 @@ func Open(kind, path string, refused fs.FileMode) (*os.File, error) {
 		if name == "" || name == "." {
 			continue
 		}
-		isFile, err := w.step(name)
-		if err != nil {
-			return nil, err
-		}
-		if isFile {
-			return w.open(name, refused)
+		if isFile, err := w.step(name); err != nil || isFile {
+			return name, err
 		}
 	}
-	return nil, w.failed("", errNotRegular)
+	return "", nil
 }
 
 // absolute leaves dots in path: what they mean depends on links.
@@ -77,6 +104,8 @@ type walker struct {
 	sticky     bool   // others can add to it, and replace what is theirs
 	rest       string // of the path
 	links      int    // followed so far
+	volume     bool   // one of them was the ..data by which Kubernetes replaces all files of a volume
+	group      bool   // see CheckDir
 }
 
 func (w *walker) close() {
@@ -138,7 +167,7 @@ func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
 		return nil
 	case !trusted(uid):
 		return w.distrust("others can replace it: "+belongs(w.name, uid), toOwn(w.name, uid))
-	case mode&Writing == 0 || sticky:
+	case mode&Writing == 0 || sticky, w.group && uid == 0 && mode&0o002 == 0 && strings.Trim(w.rest, "/") != "":
 		return nil
 	case mode&0o002 != 0:
 		return w.distrust(fmt.Sprintf("others can replace it: %s is open to all (mode %04o)", w.name, mode), toClose(w.name, mode))
@@ -170,6 +199,7 @@ func (w *walker) follow(name string) error {
 		return w.failed(name, err)
 	}
 	w.rest = string(target[:n]) + "/" + w.rest
+	w.volume = w.volume || name == "..data"
 	if strings.HasPrefix(w.rest, "/") {
 		return w.enter("/")
 	}
@@ -201,12 +231,42 @@ func (w *walker) checkFile(fd int, refused fs.FileMode) error {
 		return w.failed("", errNotRegular)
 	case mode&refused&Writing != 0:
 		return w.distrust(fmt.Sprintf("others can write to it (mode %04o)", mode), "run chmod go-w "+oneline.Quote(w.path)+onWindowsDrive(mode))
-	case mode&refused != 0:
-		return w.distrust(fmt.Sprintf("others can read it (mode %04o)", mode), "run chmod go= "+oneline.Quote(w.path))
+	case mode&refused&^w.readers(fd, &st) != 0:
+		return w.distrust(fmt.Sprintf("others can read it (mode %04o)", mode), w.toHide(&st))
 	case !trusted(uid):
 		return w.distrust(belongs("it", uid), toOwn(w.path, uid))
 	}
 	return nil
+}
+
+// readers are the permissions of a file to read it that root gave on purpose.
+func (w *walker) readers(fd int, st *unix.Stat_t) fs.FileMode {
+	switch {
+	case st.Uid != 0:
+		return 0
+	case w.volume && isReadOnly(w.dir) && isMemory(fd):
+		return 0o044
+	case isOurs(int(st.Gid)):
+		return 0o040
+	}
+	return 0
+}
+
+// isOurs reports whether a group is root's or one of this program's.
+func isOurs(gid int) bool {
+	groups, err := os.Getgroups()
+	return gid == 0 || gid == os.Getegid() || err == nil && slices.Contains(groups, gid)
+}
+
+// toHide keeps this program able to read what is not its own.
+func (w *walker) toHide(st *unix.Stat_t) string {
+	switch {
+	case int(st.Uid) == os.Geteuid():
+		return "run chmod go= " + oneline.Quote(w.path)
+	case isOurs(int(st.Gid)):
+		return "run chmod o= " + oneline.Quote(w.path)
+	}
+	return "run chmod o= " + oneline.Quote(w.path) + " and chgrp it to a group of this program"
 }
 
 func (w *walker) join(name string) string {

@@ -110,7 +110,7 @@ func TestFileThatOthersCanUse(t *testing.T) {
 		{0o602, Writing, "mode 0602"},
 		{0o600, ReadingAndWriting, ""},
 		{0o400, ReadingAndWriting, ""},
-		{0o640, ReadingAndWriting, "others can read it (mode 0640); run chmod go= " + oneline.Quote(path)},
+		{0o604, ReadingAndWriting, "others can read it (mode 0604); run chmod go= " + oneline.Quote(path)},
 		{0o622, ReadingAndWriting, "others can write to it (mode 0622)"},
 	} {
 		change(t, path, c.mode)
@@ -297,4 +297,48 @@ func TestNothingIsReadThatWasNotChecked(t *testing.T) {
 			t.Fatalf("Open reads %q, want the file of this user or an error", text)
 		}
 	}
+}
+
+// Who makes a file for a service keeps it root's and gives it the service's group.
+// Another group was not meant.
+func TestSecretThatRootSharesWithAGroup(t *testing.T) {
+	_, path := house(t)
+	change(t, path, 0o640)
+	if os.Geteuid() != 0 {
+		t.Skip("only root has files of root's")
+	}
+	opens(t, path, ReadingAndWriting, "")
+	if err := os.Chown(path, 0, stranger); err != nil {
+		t.Skipf("chown is not allowed here: %v", err)
+	}
+	opens(t, path, ReadingAndWriting, "others can read it (mode 0640)")
+	opens(t, path, Writing, "")
+}
+
+func TestCheckDir(t *testing.T) {
+	dir, path := house(t)
+	inner := filepath.Join(dir, "inner")
+	makeDir(t, inner)
+	check := func(path, want string) {
+		t.Helper()
+		if err := CheckDir("the log", path); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("CheckDir(%s) = %v, want %q", path, err, want)
+		}
+	}
+	check(inner, "")
+	check(path, "not a directory")
+	check(filepath.Join(dir, "none"), "no such file")
+	change(t, inner, 0o775)
+	check(inner, "the group of "+inner+" can write to it")
+	change(t, inner, 0o777)
+	check(inner, inner+" is open to all")
+	change(t, inner, 0o755)
+	change(t, dir, 0o777)
+	check(inner, dir+" is open to all")
+	change(t, dir, 0o775)
+	if os.Geteuid() == 0 { // as /var/log is of the group syslog
+		check(inner, "")
+	}
+	give(t, dir, stranger)
+	check(inner, dir+" belongs to user 12345")
 }

@@ -11,3 +11,9 @@ func isReadOnly(dir int) bool {
 	var st unix.Statfs_t
 	return unix.Faccessat(dir, ".", unix.W_OK, 0) == unix.EROFS || unix.Fstatfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
 }
+
+// isMemory reports whether a file is in a tmpfs, as a Secret of Kubernetes is.
+func isMemory(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 const (
@@ -71,7 +72,7 @@ func (a *authorities) passedOver() error {
 }
 
 func (a *authorities) read() ([]*x509.Certificate, error) {
-	f, err := os.Open(a.path)
+	f, err := trustedfile.Open("the authorities", a.path, trustedfile.Writing)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, pathErr.Err
 	}

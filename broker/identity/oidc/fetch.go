@@ -8,14 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 // maxBody bounds what a server answers, in bytes. The largest key sets of public
@@ -38,7 +39,7 @@ func (s *server) dial() (*http.Client, error) {
 	var roots []byte
 	if s.caFile != "" {
 		var err error
-		if roots, err = readFile(s.caFile); err != nil {
+		if roots, err = readFile("the issuer's authorities", s.caFile, trustedfile.Writing); err != nil {
 			return nil, fmt.Errorf("read the authorities: %w", err)
 		}
 	}
@@ -66,9 +67,10 @@ func (s *server) dial() (*http.Client, error) {
 	return s.client, nil
 }
 
-// readFile reads a file of a bounded size.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readFile reads a file of a bounded size that nobody but root and this user can use in
+// the ways that are refused.
+func readFile(kind, path string, refused fs.FileMode) ([]byte, error) {
+	f, err := trustedfile.Open(kind, path, refused)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +163,7 @@ func shortened(err error) error { return errors.New(clip(err.Error())) }
 // filed reads keys from a file.
 func filed(path string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
-		data, err := readFile(path)
+		data, err := readFile("the issuer's keys", path, trustedfile.Writing)
 		if err != nil {
 			return nil, fmt.Errorf("read the issuer's keys: %w", err)
 		}

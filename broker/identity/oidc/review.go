@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 // Review says how a Kubernetes API server is asked whether a token still stands:
@@ -125,7 +126,7 @@ func (s reviewStatus) check(audience, subject string) error {
 }
 
 func (v *reviewer) ask(ctx context.Context, token string) (reviewStatus, error) {
-	own, err := readFile(v.tokenFile)
+	own, err := readFile("the broker's own token", v.tokenFile, trustedfile.ReadingAndWriting)
 	if err != nil {
 		return reviewStatus{}, fmt.Errorf("read the broker's own token: %w", err)
 	}

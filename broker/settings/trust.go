@@ -1,0 +1,62 @@
+package settings
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
+)
+
+// A named file is one that the configuration names.
+type named struct {
+	kind, path string
+	refused    fs.FileMode // to group and others
+}
+
+// distrusted says which of the named files another user can use to the broker's
+// harm. One that is missing, or cannot be opened, is for its reader to tell.
+func (f *File) distrusted() error {
+	var bad []error
+	for _, one := range f.named() {
+		if one.path == "" {
+			continue
+		}
+		file, err := trustedfile.Open(one.kind, one.path, one.refused)
+		if err == nil {
+			err = file.Close()
+		}
+		if _, ok := errors.AsType[*fs.PathError](err); err != nil && !ok {
+			bad = append(bad, err)
+		}
+	}
+	return oneline.Join(bad...)
+}
+
+func (f *File) named() []named {
+	files := []named{
+		{"the certificate", f.TLS.CertFile, trustedfile.Writing},
+		{"the certificate's key", f.TLS.KeyFile, trustedfile.ReadingAndWriting},
+		{"the webhook's secret", f.Webhook.SecretFile, trustedfile.ReadingAndWriting},
+	}
+	for _, c := range f.Callers {
+		files = append(files, c.named()...)
+	}
+	for _, o := range f.Operators {
+		files = append(files, o.Caller.named()...)
+	}
+	return files
+}
+
+func (c Caller) named() (files []named) {
+	if c.OIDC != nil {
+		files = append(files, named{"the issuer's keys", c.OIDC.JWKSFile, trustedfile.Writing}, named{"the issuer's authorities", c.OIDC.CAFile, trustedfile.Writing})
+		if r := c.OIDC.TokenReview; r != nil {
+			files = append(files, named{"the cluster's authorities", r.CAFile, trustedfile.Writing}, named{"the broker's own token", r.TokenFile, trustedfile.ReadingAndWriting})
+		}
+	}
+	if c.MTLS != nil {
+		files = append(files, named{"the authorities", c.MTLS.CAFile, trustedfile.Writing}, named{"the bundle", c.MTLS.BundleFile, trustedfile.Writing})
+	}
+	return files
+}

@@ -1,0 +1,122 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Who can change what the broker goes by decides who is given tokens, and who can read
+// its secrets speaks in its name, or in GitHub's. --check and the start refuse both, and
+// say what to do: doing it is enough.
+func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.certify("broker")
+	w.write("tls/none", "")
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		if err := os.Rename(w.path(name), w.path("tls/"+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write("webhook/secret", strings.Repeat("s", 32))
+	w.write("log/none", "")
+	text := strings.Replace(config, "audit: @DIR@/audit.jsonl", "audit: @DIR@/log/audit.jsonl", 1)
+	text = strings.Replace(text, "listen: unix://@DIR@/broker.sock", "listen: https://127.0.0.1:0\ntls: {cert_file: @DIR@/tls/tls.crt, key_file: @DIR@/tls/tls.key}", 1)
+	text += "  - oidc: {issuer: https://issuer.example, audience: a, jwks_file: @DIR@/jwks.json, ca_file: @DIR@/ca.pem}\n    workspace: x\n    profile: agent\n" +
+		"  - mtls: {ca_file: @DIR@/clients.pem}\n    workspace: y\n    profile: agent\n"
+	w.clientCertificate("spiffe://prod.example/sb-1")
+	w.write("jwks.json", "{}")
+	w.write("broker.yaml", text+"webhook: {secret_file: @DIR@/webhook/secret}\n")
+	w.write("log/audit.jsonl", "")
+	says := func(args ...string) string {
+		cmd := w.command(append(args, "--config", w.path("broker.yaml"))...)
+		defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop() // it must not start
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return ""
+		}
+		return string(out)
+	}
+	if out := says("--check"); out != "" {
+		t.Fatalf("--check says %s", out)
+	}
+	for _, c := range []struct {
+		name string
+		mode os.FileMode
+		want string
+	}{
+		{"broker.yaml", 0o620, "others can write to it (mode 0620)"},
+		{"profiles/agent.yaml", 0o602, "others can write to it"},
+		{"profiles", 0o777, "open to all"},
+		{"webhook/secret", 0o604, "others can read it (mode 0604)"},
+		{"webhook/secret", 0o620, "others can write to it"},
+		{"webhook", 0o775, "can write to it (mode 0775)"},
+		{"tls/tls.key", 0o644, "others can read it (mode 0644)"},
+		{"tls/tls.crt", 0o666, "others can write to it"},
+		{"tls", 0o777, "open to all"},
+		{"jwks.json", 0o620, "trust the issuer's keys"},
+		{"ca.pem", 0o602, "trust the issuer's authorities"},
+		{"clients.pem", 0o620, "trust the authorities"},
+		{"log/audit.jsonl", 0o620, "others may write it"},
+		{"log/audit.jsonl", 0o604, "others may read it"},
+		{"log", 0o770, "can write to it (mode 0770)"},
+	} {
+		path := w.path(c.name)
+		info, err := os.Stat(path)
+		if err = errors.Join(err, os.Chmod(path, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"--check"}, {}} {
+			out := says(args...)
+			if !strings.Contains(out, c.want) || strings.Count(out, "\n") != 1 {
+				t.Fatalf("%s with mode %04o: %q says %q, want one line with %q", c.name, c.mode, args, out, c.want)
+			}
+			_, fix, _ := strings.Cut(out, "run ")
+			fix, _, _ = strings.Cut(strings.TrimSpace(fix), " (+t")
+			fix, _, _ = strings.Cut(fix, " or move")
+			fix, _, _ = strings.Cut(fix, ";")
+			if err := exec.Command("sh", "-c", fix).Run(); err != nil || !strings.HasPrefix(fix, "chmod ") {
+				t.Fatalf("%s: %q: %v", c.name, fix, err)
+			}
+			if out := says("--check"); out != "" {
+				t.Errorf("%s: after %q, --check says %s", c.name, fix, out)
+			}
+			if err := os.Chmod(path, c.mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(path, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A directory of links, as package managers make them, is as good as the file, if no
+// other user can change a link.
+func TestLinksOnTheWayToTheConfiguration(t *testing.T) {
+	w := newWorld(t)
+	w.write("links/none", "")
+	link := w.path("links/broker.yaml")
+	if err := os.Symlink(w.path("broker.yaml"), link); err != nil {
+		t.Fatal(err)
+	}
+	check := func() (string, bool) {
+		out, err := w.command("--check", "--config", link).CombinedOutput()
+		return string(out), err == nil
+	}
+	if out, good := check(); !good {
+		t.Errorf("--check says %s", out)
+	}
+	if err := os.Chmod(filepath.Dir(link), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if out, good := check(); good || !strings.Contains(out, "others can replace it") {
+		t.Errorf("--check says %s, want the directory of the link refused", out)
+	}
+}
