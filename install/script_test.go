@@ -55,6 +55,17 @@ func TestScriptIntoARoot(t *testing.T) {
 	})
 }
 
+// The trial push has a transport of its own, and a repository of its own: what
+// the builder's environment says of others does not matter.
+func TestScriptVerifiesInAnyEnvironment(t *testing.T) {
+	sh := shells(t)[0]
+	sh.env = append(sh.env, "GIT_ALLOW_PROTOCOL=https", "GIT_PROTOCOL_FROM_USER=0", "GIT_DIR=/nowhere", "GATEPASS_CONFIG=/nowhere",
+		"GIT_CONFIG_GLOBAL=/nowhere")
+	if out := sh.must(t, "--policy-later", "--root", newRoot(t)); !strings.Contains(out, "an allowed push goes through, another is refused") {
+		t.Errorf("install said %q, want that it is verified", out)
+	}
+}
+
 func TestScriptHonoursSourceDateEpoch(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		root := newRoot(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +64,8 @@ func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verifie
 		return nil, oneline.Wrap("verify the install", err, "name another directory with TMPDIR")
 	}
 	defer os.RemoveAll(dir)
-	environ = trialEnvironment(environ, dir)
+	environ = append(TrialEnvironment(environ), "LC_ALL=C", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"),
+		"GATEPASS_CONFIG="+filepath.Join(dir, "policy.yaml"), "GIT_TERMINAL_PROMPT=0")
 	gits := p.gits
 	if p.Scope == Image {
 		gits = gits[:1]
@@ -82,18 +84,17 @@ func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verifie
 	return verified, nil
 }
 
-func trialEnvironment(environ []string, dir string) []string {
-	kept := []string{}
-	for _, entry := range environ {
+// TrialEnvironment leaves out of an environment what would lead git to another
+// repository than the one of the trial, or forbid its transport.
+func TrialEnvironment(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		switch name, _, _ := strings.Cut(entry, "="); name {
 		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_DEFAULT_HASH":
-		default:
-			kept = append(kept, entry)
+			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_DEFAULT_HASH", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER":
+			return true
 		}
-	}
-	return append(kept, "LC_ALL=C", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"),
-		"GATEPASS_CONFIG="+filepath.Join(dir, "policy.yaml"), "GIT_TERMINAL_PROMPT=0")
+		return false
+	})
 }
 
 // installHome configures git in a temporary home with the programs that were

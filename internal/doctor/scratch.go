@@ -50,14 +50,7 @@ type scratch struct {
 // git runs git in the scratch repository, as far as possible from the one at
 // hand.
 func (s scratch) git(args ...string) (stdout, stderr []byte, err error) {
-	env := without(plainEnvironment(s.Environ), func(name string) bool {
-		switch name {
-		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_DEFAULT_HASH", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER":
-			return true
-		}
-		return false
-	})
+	env := install.TrialEnvironment(plainEnvironment(s.Environ))
 	env = append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0",
 		"GIT_AUTHOR_NAME=x", "GIT_AUTHOR_EMAIL=x@example.com", "GIT_COMMITTER_NAME=x", "GIT_COMMITTER_EMAIL=x@example.com")
 	return run(s.ctx, s.dir, env, "git", args...)
