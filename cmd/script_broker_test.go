@@ -23,6 +23,7 @@ import (
 //	broker start            listens on $BROKER, a Unix socket
 //	broker https IDENTITY.. listens on $HTTPS_BROKER for these bearer identities of
 //	                        the workspaces sb-1, sb-2 and so on
+//	broker read-only        from now on it refuses to give a token for writing
 //	broker dead             from now on its tokens are revoked before they arrive
 //	broker fail STATUS TEXT the next call fails, or the next COUNT of them
 //	  [COUNT]
@@ -41,6 +42,10 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 			w.brokerDouble.Identities[identity] = "sb-" + strconv.Itoa(i+1)
 		}
 		ts.Setenv("HTTPS_BROKER", "broker+https://"+w.serveTLS(ts, w.brokerDouble))
+	case "read-only":
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.readOnly = true
 	case "dead":
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -71,6 +76,12 @@ func (w *world) brokerMint(workspace string, r api.TokenRequest) (api.TokenAnswe
 	owner, name, ok := strings.Cut(r.Repo, "/")
 	if !ok {
 		return api.TokenAnswer{}, errors.New("a repository is needed")
+	}
+	w.mu.Lock()
+	refuses := w.readOnly && r.Operation != api.Read
+	w.mu.Unlock()
+	if refuses {
+		return api.TokenAnswer{}, api.NewProblem(http.StatusForbidden, "this workspace only reads")
 	}
 	token, err := w.newToken("broker", owner, []string{name}, r.Operation)
 	if err != nil {

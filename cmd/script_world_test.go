@@ -75,10 +75,11 @@ type world struct {
 	watching          *watcher
 	closers           []func()
 
-	mu      sync.Mutex        // guards what follows; the broker mints from its own goroutines
-	tokens  map[string]string // names of all tokens ever minted, by the token
-	dead    bool              // the broker's tokens are revoked at once
-	callers []string          // the workspaces that the broker minted for
+	mu       sync.Mutex        // guards what follows; the broker mints from its own goroutines
+	tokens   map[string]string // names of all tokens ever minted, by the token
+	dead     bool              // the broker's tokens are revoked at once
+	readOnly bool              // the broker refuses to give tokens for writing
+	callers  []string          // the workspaces that the broker minted for
 }
 
 // inWorld makes a command of a method. None of them can be negated.

@@ -21,7 +21,7 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "repo", Usage: "for `OWNER/NAME` instead of the working directory's repository"},
 		&cli.StringFlag{Name: "host", Usage: "on `HOST[:PORT]`; with --repo alone, the workspace file's first"},
-		&cli.StringFlag{Name: "operation", Value: protocol.OperationWrite, Usage: "for `WHAT`: read or write; where the source tells them apart"},
+		&cli.StringFlag{Name: "operation", Value: protocol.OperationWrite, Usage: "for `WHAT`: read or write; where the source tells them apart. Without it, to write where that is allowed, else to read"},
 	}
 }
 
@@ -51,6 +51,9 @@ func (w *world) granted(c *cli.Context) (place, agent.Grant, error) {
 func operationOf(c *cli.Context) (string, error) {
 	switch o := c.String("operation"); o {
 	case protocol.OperationWrite:
+		if c.IsSet("operation") {
+			return agent.TokenWrite, nil
+		}
 		return agent.Token, nil
 	case protocol.OperationRead:
 		return agent.TokenRead, nil

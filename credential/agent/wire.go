@@ -26,8 +26,9 @@ const (
 	// The request is what a person's program wants to reach; the answer is JSON
 	// with the token and all that is known of it. Get tells the same asker the
 	// same token: nobody learns more this way.
-	Token     = "token"      // a token for whatever the workspace may do
-	TokenRead = "token-read" // one for reading, where the source makes a difference
+	Token      = "token"       // a token for writing, or for reading where writing is refused
+	TokenRead  = "token-read"  // one for reading, where the source makes a difference
+	TokenWrite = "token-write" // one for writing
 
 	// The payload is a [PushReport] of the guard's. There is no answer, and the agent
 	// tells the source where that is a broker.

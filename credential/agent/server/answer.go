@@ -48,6 +48,8 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	}
 	switch {
 	case c.Operation == agent.Token:
+		return p.grant(ctx, req, either)
+	case c.Operation == agent.TokenWrite:
 		return p.grant(ctx, req, write)
 	case c.Operation == agent.TokenRead:
 		return p.grant(ctx, req, read)
@@ -83,7 +85,11 @@ func (p *pipeline) erase(ctx context.Context, req credential.Request) credential
 	if _, err := p.hosts.Token(ctx, req); err != nil {
 		return credential.Answer{}
 	}
-	return p.responder.Erase(req)
+	for _, op := range operations(req.Operation) {
+		req.Operation = op
+		p.responder.Erase(req)
+	}
+	return credential.Answer{}
 }
 
 // username answers askpass' first question from the workspace file alone; the

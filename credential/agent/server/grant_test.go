@@ -32,6 +32,7 @@ func TestGrantSaysWhatIsKnownOfTheToken(t *testing.T) {
 	for _, c := range []struct{ operation, want string }{
 		{agent.Token, "write"},
 		{agent.TokenRead, "read"},
+		{agent.TokenWrite, "write"},
 	} {
 		r := s.answer(t.Context(), agent.Call{Operation: c.operation, Config: w.config, Timeout: time.Minute, Payload: []byte(widgets)}, 0)
 		var g agent.Grant

@@ -2,11 +2,16 @@ package server
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"net/http"
 	"path"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 
@@ -14,15 +19,20 @@ const (
 	read  = protocol.OperationRead
 	write = protocol.OperationWrite
 
+	// either is what the agent says of a request that may be for reading or for
+	// writing. No source sees it: [orRead] makes one of the others of it.
+	either = "either"
+
 	maxAncestors = 16
 )
 
 // gitOperation says whether the git that asked, by way of the process pid, is
 // about to read or to write. It looks at the nearest git command above pid, in
-// /proc. What it does not know is a write, so that a push never gets a token
-// that cannot push.
+// /proc. A git that talks to a server and does not push reads. Of a program that
+// talks for itself, and only asks git for a credential, nothing is known.
 func gitOperation(pid int) string {
 	var buf [maxProc]byte
+	talks := false
 	for range maxAncestors {
 		if pid <= 1 {
 			break
@@ -33,19 +43,30 @@ func gitOperation(pid int) string {
 			if err != nil {
 				break
 			}
-			if op := commandOperation(argv); op != "" {
-				return op
+			switch command, args := commandOf(argv); {
+			case isRemoteHelper(command):
+				talks = true
+			case operationOf(command, args) != "":
+				return operationOf(command, args)
+			case talks && command != "" && !strings.HasPrefix(command, "credential"):
+				return read
 			}
 		}
 		pid = parent
 	}
-	return write
+	return either
 }
 
 // mayDecide passes over the processes whose command line says nothing of what
 // git is doing, to save reading it. The kernel cuts names at 15 bytes.
 func mayDecide(name string) bool {
-	return strings.Contains(name, "git") && !strings.HasPrefix(name, "git-remote-") && !strings.HasPrefix(name, "git-credential")
+	return strings.Contains(name, "git") && !strings.HasPrefix(name, "git-credential")
+}
+
+// isRemoteHelper reports whether a command of git's is what talks to a server
+// over https for another command.
+func isRemoteHelper(command string) bool {
+	return command == "remote-https" || command == "remote-http"
 }
 
 // maxProc is how much of a file of a process is read: git's command and its
@@ -103,25 +124,23 @@ func nameAndParent(buf *[maxProc]byte, pid int) (name string, parent int) {
 	return string(stat[open+1 : end]), parent
 }
 
-// commandOperation is read, write, or "" for a command that only passes
-// requests on (git remote-https, sh, git credential).
-func commandOperation(argv []string) string {
-	name := path.Base(argv[0])
-	args := argv[1:]
-	switch {
-	case name == "git":
-		args = afterOptions(args)
-		if len(args) == 0 {
-			return ""
-		}
-		name, args = args[0], args[1:]
-	case strings.HasPrefix(name, "git-"):
-		name = strings.TrimPrefix(name, "git-")
-	default:
-		return ""
+// commandOf returns git's command in a command line and its arguments, "" where
+// it is none of git's.
+func commandOf(argv []string) (command string, args []string) {
+	name, args := path.Base(argv[0]), argv[1:]
+	if command, ok := strings.CutPrefix(name, "git-"); ok {
+		return command, args
 	}
-	switch name {
-	case "push", "send-pack":
+	if args = afterOptions(args); name != "git" || len(args) == 0 {
+		return "", nil
+	}
+	return args[0], args[1:]
+}
+
+// operationOf is read, write, either, or "" for a command that does not say it.
+func operationOf(command string, args []string) string {
+	switch command {
+	case "push", "send-pack", "http-push":
 		return write
 	case "fetch", "clone", "pull", "ls-remote", "fetch-pack", "archive", "submodule":
 		return read
@@ -138,8 +157,39 @@ func lfsOperation(args []string) string {
 	switch args[0] {
 	case "fetch", "pull", "clone", "smudge", "filter-process", "checkout":
 		return read
+	case "push", "pre-push":
+		return write
 	}
-	return write
+	return either
+}
+
+// An orRead is a Source that gives, for a request that may be either, a token for
+// writing, or one for reading where writing is refused. With the first the asker
+// can do whatever it is about to; with the second, what the workspace may.
+type orRead struct{ credential.Source }
+
+func (o orRead) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	if req.Operation != either {
+		return o.Source.Token(ctx, req)
+	}
+	req.Operation = write
+	tok, err := o.Source.Token(ctx, req)
+	if problem, ok := errors.AsType[api.Problem](err); !ok || problem.Status != http.StatusForbidden {
+		return tok, err
+	}
+	req.Operation = read
+	if tok, readErr := o.Source.Token(ctx, req); readErr == nil {
+		return tok, nil
+	}
+	return credential.Token{}, err
+}
+
+// operations are those that a request for op may have got a token for.
+func operations(op string) []string {
+	if op == either {
+		return []string{write, read}
+	}
+	return []string{op}
 }
 
 // afterOptions skips git's own options, those with a separate value included.

@@ -47,7 +47,7 @@ type Stayer interface {
 }
 
 // A pipeline is one reading of the workspace file made into something that
-// answers: OnlyHosts(OnlyRepositories(Cache(source))).
+// answers: OnlyHosts(OnlyRepositories(orRead(Cache(source)))).
 type pipeline struct {
 	workspace *config.Workspace
 	source    credential.Source
@@ -84,7 +84,7 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		workspace: w,
 		source:    src,
 		cache:     cache,
-		responder: credential.Responder{Source: fence(cache), Cache: cache},
+		responder: credential.Responder{Source: fence(orRead{cache}), Cache: cache},
 		names:     fence(anything),
 		hosts:     credential.OnlyHosts(anything, w.Hosts...),
 	}, nil

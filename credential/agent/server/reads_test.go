@@ -23,7 +23,7 @@ func TestWhatASourceReads(t *testing.T) {
 		{source: "broker+https://b?identity_file=/x", want: agent.ReadsIdentity + agent.ReadsNetwork},
 		{source: "broker+https://b?auth=aws", want: agent.ReadsIdentity + agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS},
 		// A join token is good once, so that a second agent would get no session.
-		{source: "broker+https://b?join_file=/x", needsAgent: true},
+		{source: "broker+https://b?join_token_file=/x", needsAgent: true},
 		{source: "new://x", want: agent.ReadsIdentity + agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS},
 	} {
 		u, err := url.Parse(c.source)

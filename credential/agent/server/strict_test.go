@@ -178,7 +178,7 @@ func TestStrictRefusesWhatItCannotSee(t *testing.T) {
 		if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 {
 			t.Errorf("%s: password = %d, %q, want it refused", name, r.Exit, r.Stdout)
 		}
-		for _, operation := range []string{agent.Token, agent.TokenRead} {
+		for _, operation := range []string{agent.Token, agent.TokenRead, agent.TokenWrite} {
 			call.Operation = operation
 			if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 || !strings.Contains(string(r.Stderr), "cannot be seen") {
 				t.Errorf("%s: %s = %d, %q, want it refused", name, operation, r.Exit, r.Stdout)
