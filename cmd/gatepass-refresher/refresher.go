@@ -128,7 +128,7 @@ func unknownWorkspace(q request) error {
 func (f *frozen) profile() (*workspace.Profile, error) {
 	p := &workspace.Profile{Name: "adopted"}
 	for _, text := range f.repositories {
-		pattern, err := mint.ParsePattern(text)
+		pattern, err := mint.ParsePattern(strings.TrimPrefix(text, "github.com/")) // as that system's profiles may have it
 		if err != nil {
 			return nil, err
 		}

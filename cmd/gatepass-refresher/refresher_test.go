@@ -206,7 +206,7 @@ func TestRefreshFrozen(t *testing.T) {
 func TestAdoption(t *testing.T) {
 	w := newWorld(t)
 	w.settle()
-	f := &frozen{repositories: []string{"octo/widgets"}, verbs: []string{"clone"}}
+	f := &frozen{repositories: []string{"github.com/octo/widgets"}, verbs: []string{"clone"}}
 	if made, err := w.refresh(w.refresher(), request{workspace: "sb-7", frozen: f}); !errors.Is(err, errUnknown) || !strings.Contains(err.Error(), "GATEPASS_ADOPT=true") {
 		t.Errorf("refresh without --adopt = %+v, %v, want what to do", made, err)
 	}
