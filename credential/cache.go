@@ -41,6 +41,7 @@ type Cache struct {
 	mu       sync.Mutex // guards all below
 	entries  map[string]*entry
 	rejected map[rejection]time.Time // to when it may be forgotten
+	heard    map[string]time.Time    // by host: when a server last refused a token that was here
 }
 
 // A rejection is a secret that a server refused for one repository. It says
@@ -54,6 +55,7 @@ type entry struct {
 	request Request // the latest one, to refresh with
 	token   Token
 	used    time.Time
+	got     time.Time // when token came
 	refresh time.Time // when to fetch ahead of the end
 	tried   time.Time // the latest attempt to replace token
 
@@ -85,6 +87,9 @@ func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
 	c.mu.Lock()
 	e := c.entry(req)
 	e.request, e.used = req, time.Now()
+	if IsAnew(ctx) {
+		e.token, e.failure, e.flight = Token{}, nil, nil
+	}
 	if tok, err, ok := c.known(e); ok {
 		c.mu.Unlock()
 		return tok, err
@@ -220,7 +225,9 @@ func (c *Cache) fetch(ctx context.Context, f *flight, req Request) {
 	if err == nil {
 		err = c.refuse(tok)
 	}
-	f.token, f.err = c.settle(f.entry, tok, err)
+	if f.token, f.err = tok, err; f.entry.flight == f { // else a later one asks anew
+		f.token, f.err = c.settle(f.entry, tok, err)
+	}
 	f.land()
 	close(f.done)
 }
@@ -246,7 +253,7 @@ func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
 	now := time.Now()
 	e.tried = now
 	if err == nil {
-		e.token, e.failure = tok, nil
+		e.token, e.failure, e.got = tok, nil, now
 		e.refresh = c.refreshTime(tok)
 		return tok, nil
 	}

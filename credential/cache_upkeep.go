@@ -55,6 +55,10 @@ func (c *Cache) drop(r rejection) {
 	for _, e := range c.entries {
 		if !e.token.IsZero() && fingerprint(e.token.Secret()) == r.print {
 			e.token, e.failure = Token{}, nil
+			if c.heard == nil {
+				c.heard = map[string]time.Time{}
+			}
+			c.heard[e.host] = time.Now()
 		}
 	}
 	if c.rejected == nil {
@@ -63,6 +67,16 @@ func (c *Cache) drop(r rejection) {
 	if len(c.rejected) < maxRejected {
 		c.rejected[r] = time.Now().Add(Lifetime)
 	}
+}
+
+// IsDoubted reports whether the token for req was here when a server refused another of
+// the same host: whoever revoked that one may have revoked all of the workspace. git
+// finds out by itself; a program that is handed a token does not.
+func (c *Cache) IsDoubted(req Request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[c.key(req)]
+	return e != nil && !e.token.IsZero() && !e.got.After(c.heard[e.host])
 }
 
 // Forget drops the token for req without calling it bad: an erase that names no

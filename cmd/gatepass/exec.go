@@ -45,7 +45,7 @@ func (w *world) execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        execName,
 		Usage:       "run a command with GH_TOKEN set, for it alone",
-		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] -- COMMAND [ARGUMENT...]",
+		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh] -- COMMAND [ARGUMENT...]",
 		Description: execAbout,
 		Flags:       targetFlags(),
 		Action:      w.exec,

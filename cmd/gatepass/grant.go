@@ -22,6 +22,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "repo", Usage: "for `OWNER/NAME` instead of the working directory's repository"},
 		&cli.StringFlag{Name: "host", Usage: "on `HOST[:PORT]`; with --repo alone, the workspace file's first"},
 		&cli.StringFlag{Name: "operation", Value: protocol.OperationWrite, Usage: "for `WHAT`: read or write; where the source tells them apart. Without it, to write where that is allowed, else to read"},
+		&cli.BoolFlag{Name: "fresh", Usage: "ask the source, whatever the agent has: after a 401, as when the token was revoked", DisableDefaultText: true},
 	}
 }
 
@@ -49,14 +50,18 @@ func (w *world) granted(c *cli.Context) (place, agent.Grant, error) {
 }
 
 func operationOf(c *cli.Context) (string, error) {
+	fresh := ""
+	if c.Bool("fresh") {
+		fresh = agent.Fresh
+	}
 	switch o := c.String("operation"); o {
 	case protocol.OperationWrite:
 		if c.IsSet("operation") {
-			return agent.TokenWrite, nil
+			return agent.TokenWrite + fresh, nil
 		}
-		return agent.Token, nil
+		return agent.Token + fresh, nil
 	case protocol.OperationRead:
-		return agent.TokenRead, nil
+		return agent.TokenRead + fresh, nil
 	default:
 		return "", usage(c, fmt.Sprintf("--operation %q is neither read nor write", o))
 	}

@@ -26,7 +26,7 @@ func (w *world) tokenCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "token",
 		Usage:       "print the token for a repository",
-		UsageText:   "gatepass token [--format text|json] [--show] [--repo OWNER/NAME] [--host HOST] [--operation read|write]",
+		UsageText:   "gatepass token [--format text|json] [--show] [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh]",
 		Description: tokenAbout,
 		Flags: append(targetFlags(),
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "`HOW` to print it: text, which is the token alone, or json with all that is known of it"},

@@ -30,6 +30,10 @@ const (
 	TokenRead  = "token-read"  // one for reading, where the source makes a difference
 	TokenWrite = "token-write" // one for writing
 
+	// Fresh at the end of one of those three has the source asked, whatever the agent
+	// has.
+	Fresh = "-fresh"
+
 	// The payload is a [PushReport] of the guard's. There is no answer, and the agent
 	// tells the source where that is a broker.
 	PushRefused = "push-refused"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
@@ -45,6 +46,9 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	}
 	if err := p.checkTransport(ctx, c.Operation, pid, req); err != nil {
 		return failed(c, err)
+	}
+	if operation, isFresh := strings.CutSuffix(c.Operation, agent.Fresh); isFresh {
+		ctx, c.Operation = credential.Anew(ctx), operation
 	}
 	switch {
 	case c.Operation == agent.Token:

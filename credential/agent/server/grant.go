@@ -16,6 +16,12 @@ import (
 // requests. Repositories and permissions are null where the source does not say.
 func (p *pipeline) grant(ctx context.Context, req credential.Request, operation string) agent.Reply {
 	req.Operation = operation
+	for _, o := range operations(operation) {
+		asked := req
+		if asked.Operation = o; p.cache.IsDoubted(asked) {
+			ctx = credential.Anew(ctx)
+		}
+	}
 	tok, err := p.responder.Source.Token(ctx, req)
 	if err != nil {
 		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(p.explain(ctx, req, err)))}

@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,5 +64,57 @@ func TestGrantStaysBehindTheFence(t *testing.T) {
 	}
 	if w.calls.Load() != 0 {
 		t.Errorf("the source was asked %d times, want 0", w.calls.Load())
+	}
+}
+
+// numberedSource hands out another token each time.
+type numberedSource struct {
+	operationSource
+	asked *atomic.Int64
+}
+
+func (s numberedSource) Token(_ context.Context, req credential.Request) (credential.Token, error) {
+	return credential.NewToken(fmt.Sprint("tok-", req.Operation, s.asked.Add(1)), time.Now().Add(time.Hour)), nil
+}
+
+// After a revocation a person's program gets a token that works: git hears the 401 and
+// tells the agent, or the person says that it has to be a fresh one.
+func TestAGrantAfterARevocation(t *testing.T) {
+	w := newWorld(t)
+	source := numberedSource{asked: new(atomic.Int64)}
+	s := &Server{Config: w.config, Open: func(*config.Workspace) (credential.Source, error) { return source, nil }}
+	s.prepare()
+	token := func(operation string) string {
+		t.Helper()
+		r := s.answer(t.Context(), agent.Call{Operation: operation, Config: w.config, Timeout: time.Minute, Payload: []byte(widgets)}, 0)
+		var g agent.Grant
+		if err := json.Unmarshal(r.Stdout, &g); err != nil {
+			t.Fatalf("%s = %q, %q: %v", operation, r.Stdout, r.Stderr, err)
+		}
+		return g.Token
+	}
+	for _, c := range []struct{ operation, want string }{
+		{agent.TokenWrite, "tok-write1"},
+		{agent.TokenRead, "tok-read2"},
+		{agent.TokenWrite, "tok-write1"},
+		{agent.TokenWrite + agent.Fresh, "tok-write3"},
+		{agent.TokenWrite, "tok-write3"},
+		{agent.TokenRead + agent.Fresh, "tok-read4"},
+		{agent.TokenRead, "tok-read4"},
+	} {
+		if got := token(c.operation); got != c.want {
+			t.Errorf("%s = %s, want %s", c.operation, got, c.want)
+		}
+	}
+	erase := strings.TrimSuffix(widgets, "\n") + "username=x-access-token\npassword=tok-write3\n\n"
+	s.answer(t.Context(), agent.Call{Operation: agent.Erase, Config: w.config, Timeout: time.Minute, Payload: []byte(erase)}, 0)
+	if got := token(agent.TokenWrite); got != "tok-write5" {
+		t.Errorf("after git's erase: %s, want a new one", got)
+	}
+	if got := token(agent.TokenRead); got != "tok-read6" {
+		t.Errorf("the token for reading after git's erase of the other: %s, want a new one", got)
+	}
+	if got := token(agent.TokenRead); got != "tok-read6" {
+		t.Errorf("the new token for reading: %s, want it kept", got)
 	}
 }
