@@ -29,8 +29,10 @@ func full(text string) (e broker.Entry, names []string) {
 			f.Set(reflect.ValueOf(m))
 		case time.Time:
 			f.Set(reflect.ValueOf(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)))
-		default:
+		case int, int64, bool:
 			continue
+		default:
+			panic("Bound does not know fields such as " + name)
 		}
 		names = append(names, name)
 	}
