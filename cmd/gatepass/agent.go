@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"
 )
 
@@ -55,6 +56,7 @@ func (w *world) agentCommand() *cli.Command {
 
 // agentReport is the JSON of "agent status".
 type agentReport struct {
+	Version string        `json:"version"`         // of this gatepass
 	Running bool          `json:"running"`         // the agent of this environment
 	Agent   *agent.State  `json:"agent,omitempty"` // the same
 	Agents  []agent.State `json:"agents"`          // all of this user, that one first
@@ -89,7 +91,7 @@ func (w *world) agentStatus(c *cli.Context) error {
 // and those that speak another version of the protocol, and so say nothing, are
 // left out. The error is about those that should have answered.
 func (w *world) agents() (agentReport, error) {
-	r := agentReport{Agents: []agent.State{}}
+	r := agentReport{Version: version.String(), Agents: []agent.State{}}
 	path, err := config.Path(w.getenv)
 	if err != nil {
 		return r, err
@@ -127,6 +129,9 @@ func (w *world) printAgent(a agent.State) error {
 		a.PID, oneline.Escape(a.Version), oneline.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
 		fmt.Fprintf(w.stdout, "environment: %s\n", oneline.Escape(strings.Join(a.Variables, ", ")))
+	}
+	if a.Version != version.String() {
+		fmt.Fprintf(w.stdout, "warning: gatepass is version %s\n", version.String())
 	}
 	if a.Replaced {
 		fmt.Fprintf(w.stdout, "warning: %s was replaced; this agent is still of the version before\n", oneline.Escape(a.Program))
