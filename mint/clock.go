@@ -82,14 +82,15 @@ func (a *App) Ahead() (ahead time.Duration, ok bool) {
 }
 
 // ClockProblem says in words that this machine's clock is off by [ClockWarning] or
-// more, and is "" where it is not.
+// more, to ten seconds, and is "" where it is not.
 func (a *App) ClockProblem() string {
 	ahead, _ := a.Ahead()
+	size := ahead.Abs().Round(10 * time.Second)
 	switch {
 	case ahead >= ClockWarning:
-		return fmt.Sprintf("this machine's clock is %s ahead of GitHub's; set it: timedatectl", ahead)
+		return fmt.Sprintf("this machine's clock is %s ahead of GitHub's; set it: timedatectl", size)
 	case ahead <= -ClockWarning:
-		return fmt.Sprintf("this machine's clock is %s behind GitHub's; set it: timedatectl", -ahead)
+		return fmt.Sprintf("this machine's clock is %s behind GitHub's; set it: timedatectl", size)
 	}
 	return ""
 }

@@ -103,6 +103,7 @@ func TestFixLooksOnceMore(t *testing.T) {
 	clouds := &sky{keys: []Key{{Workspace: "sb-6", Name: "alias/x-sb-6", ID: "1"}}, schedules: []Schedule{{Workspace: "sb-6", Name: "s", Group: "g"}}}
 	w.check.Cloud = clouds
 	w.ahead = freshToken
+	w.Advance(w.ahead)
 	things := w.check.Look(t.Context()).Fixable()
 	if len(things) != 4 {
 		t.Fatalf("Look finds %d things to fix, want 4", len(things))

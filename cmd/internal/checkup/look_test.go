@@ -46,6 +46,10 @@ func TestOneFault(t *testing.T) {
 		{"the clock is behind", func(w *world) { w.Advance(15 * time.Minute) }, "App: failure: the clock is 15m0s behind that of github.test", "timedatectl"},
 		{"the clock is ahead", func(w *world) { w.Advance(-15 * time.Minute) }, "App: failure: the clock is 15m0s ahead of that of github.test", "timedatectl"},
 		{"the clock is a little off", func(w *world) { w.Advance(time.Minute) }, "App: warning: the clock is 1m0s behind", "timedatectl"},
+		// GitHub is asked once, and the key is not blamed (scala-steward-org/scala-steward#2355).
+		{"a secondary rate limit", func(w *world) { w.Fail(fakegithub.To("", "/app"), fakegithub.SecondaryRateLimited(-1), -1) }, "App: warning: the App's key SHA256:", "try again later"},
+		// What the ledger says is read by GitHub's clock: no token seems to have run out.
+		{"the clock is hours ahead", func(w *world) { w.ahead = 2 * time.Hour }, "App: failure: the clock is 2h0m0s ahead of that of github.test", "timedatectl"},
 		{
 			"GitHub is down",
 			func(w *world) {
@@ -119,7 +123,7 @@ func TestOneFault(t *testing.T) {
 
 // wholeMinutes takes the second away that is there or missing because GitHub tells
 // its time in whole ones.
-var wholeMinutes = strings.NewReplacer(" 14m59s", " 15m0s", " 15m1s", " 15m0s", " 59s behind", " 1m0s behind", " 1m1s", " 1m0s")
+var wholeMinutes = strings.NewReplacer(" 1h59m59s", " 2h0m0s", " 2h0m1s", " 2h0m0s", " 14m59s", " 15m0s", " 15m1s", " 15m0s", " 59s behind", " 1m0s behind", " 1m1s", " 1m0s")
 
 // lookAtOpen is look, where a test cannot read what it made others able to.
 func (w *world) lookAtOpen() Report {
