@@ -130,7 +130,7 @@ func (w *world) printAgent(a agent.State) error {
 	if len(a.Variables) > 0 {
 		fmt.Fprintf(w.stdout, "environment: %s\n", oneline.Escape(strings.Join(a.Variables, ", ")))
 	}
-	if a.Version != version.String() {
+	if version.Differ(a.Version, version.String()) {
 		fmt.Fprintf(w.stdout, "warning: gatepass is version %s\n", version.String())
 	}
 	if a.Replaced {

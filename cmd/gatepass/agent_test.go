@@ -7,14 +7,13 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-func TestStatusNamesAnAgentOfAnotherVersion(t *testing.T) {
+func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 	for name, c := range map[string]struct {
 		agent agent.State
 		want  string
 	}{
-		"another version": {agent.State{Version: "v0.1"}, "warning: gatepass is version (devel)\n"},
-		"replaced":        {agent.State{Version: "(devel)", Program: "/bin/a", Replaced: true}, "warning: /bin/a was replaced; this agent is still of the version before\n"},
-		"this version":    {agent.State{Version: "(devel)"}, ""},
+		"replaced":     {agent.State{Version: "(devel)", Program: "/bin/a", Replaced: true}, "warning: /bin/a was replaced; this agent is still of the version before\n"},
+		"this version": {agent.State{Version: "(devel)"}, ""},
 	} {
 		var out strings.Builder
 		w := &world{stdout: &out}

@@ -53,7 +53,7 @@ func (c *chart) lookAtProgram(ctx context.Context) []Finding {
 	switch {
 	case err != nil:
 		return nil
-	case installed != version.String():
+	case version.Differ(installed, version.String()):
 		return []Finding{{
 			Level: Warning, Text: path + " says version " + strconv.Quote(installed) + ", and gatepass is version " + version.String(),
 			Mend: "install the programs of one version",
@@ -69,7 +69,7 @@ func ageOf(a agent.State) Finding {
 	switch {
 	case a.Replaced:
 		return Finding{Level: Warning, Text: text + ", and " + a.Program + " was replaced since", Mend: "gatepass agent stop"}
-	case a.Version != version.String():
+	case version.Differ(a.Version, version.String()):
 		return Finding{Level: Warning, Text: text + ", and gatepass is version " + version.String(), Mend: "install the programs of one version, then gatepass agent stop"}
 	}
 	return Finding{Level: OK, Text: text}
