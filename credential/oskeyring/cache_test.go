@@ -70,6 +70,18 @@ func TestARunningAgentRefreshesFromTheSource(t *testing.T) {
 	})
 }
 
+// Whoever asks for a fresh token does not get the one of the keyring, which may be
+// revoked.
+func TestAFreshTokenIsNotTheKeyrings(t *testing.T) {
+	r, src := &memory{}, &issuer{}
+	want(t, agent(r, src), widgets, "tok-1")
+	tok, err := agent(r, src).Token(credential.Anew(t.Context()), widgets)
+	if err != nil || tok.Secret() != "tok-2" {
+		t.Errorf("Token anew = %q, %v, want tok-2", tok.Secret(), err)
+	}
+	want(t, agent(r, src), widgets, "tok-2")
+}
+
 func TestAnExpiredEntryIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, src := &memory{}, &issuer{}
