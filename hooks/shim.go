@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 )
@@ -11,27 +12,168 @@ import (
 // PrePush is the hook that guards.
 const PrePush = "pre-push"
 
-// ClientHooks are the hooks a directory of shims must hold, lest setting it as
-// core.hooksPath silently turns off the repository's own (githooks(5)).
-//
-// The hooks of the receiving side are left out, and so are
-// reference-transaction and fsmonitor-watchman: that they exist is enough to
-// change what git does, or to make it start a program for every ref.
-var ClientHooks = []string{
+// Shimmed are the hooks a directory of shims must hold, lest setting it as
+// core.hooksPath silently turns off the repository's own. With [Linked], it is
+// every hook of githooks(5) but fsmonitor-watchman: git finds that one by the
+// path in core.fsmonitor and never looks into core.hooksPath for it.
+var Shimmed = []string{
 	"applypatch-msg", "pre-applypatch", "post-applypatch",
 	"pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "post-commit",
 	"pre-rebase", "post-checkout", "post-merge", PrePush, "pre-auto-gc", "post-rewrite",
 	"sendemail-validate", "p4-changelist", "p4-prepare-changelist", "p4-post-changelist", "p4-pre-submit",
-	"post-index-change",
+	"post-index-change", "reference-transaction",
+	preReceive, "update", "post-receive", "post-update",
 }
 
-const shimMark = "gatepass-pre-push"
+// Linked are the hooks that change what git does by their existence alone:
+// without push-to-checkout git updates the work tree itself, and without
+// proc-receive it refuses the refs that are meant for it. So each is a symbolic
+// link, which leads to the hook that it hides and nowhere where there is none.
+var Linked = []string{"proc-receive", "push-to-checkout"}
 
-// Shim returns the script that stands for event in the directory of shims. The
-// binary is an absolute path.
-func Shim(binary, event string) []byte {
-	quoted := "'" + strings.ReplaceAll(binary, "'", `'\''`) + "'"
-	return []byte("#!/bin/sh\nexec " + quoted + " --hook " + event + ` "$@"` + "\n")
+const (
+	preReceive = "pre-receive"
+	shimMark   = "gatepass-pre-push"
+)
+
+// A Shim is the script that stands for a hook in the directory of shims. It
+// runs the hook that core.hooksPath hides, and starts no other program to find
+// it. The shim of pre-push runs the guard, which runs that hook in turn.
+type Shim struct {
+	Guard string // absolute path of gatepass-pre-push
+	Event string
+	// Chain is the core.hooksPath that the directory of shims replaces, as
+	// git's configuration spells it. Empty means the repository's own hooks.
+	Chain string
+}
+
+// Text returns the script. It uses nothing that dash, busybox and bash do not
+// share, and no variable that the environment could hold for another purpose.
+func (s Shim) Text() string {
+	text := guardIs + quote(s.Guard) + "\n"
+	if s.Event == PrePush {
+		return text + guardLines
+	}
+	if s.Chain == "" {
+		text += s.forEvent(ownLines)
+	} else {
+		text += hooksAre + tilde(s.Chain) + "\n"
+	}
+	if s.Event == preReceive {
+		text += linkLines
+	}
+	return text + s.forEvent(runLines)
+}
+
+func (s Shim) forEvent(lines string) string { return strings.ReplaceAll(lines, "EVENT", s.Event) }
+
+// ShimGuard returns the Guard of a text that Text wrote, in this version or
+// another. ok is false for any other text.
+func ShimGuard(text string) (guard string, ok bool) {
+	rest, ok := strings.CutPrefix(text, guardIs)
+	line, _, _ := strings.Cut(rest, "\n")
+	guard = unquote(line)
+	return guard, ok && path.IsAbs(guard) && line == quote(guard)
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", quotedQuote) + "'" }
+
+// unquote undoes quote.
+func unquote(s string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(s, "'"), "'"), quotedQuote, "'")
+}
+
+// tilde quotes a path but leaves the shell a "~" that git would expand, too.
+func tilde(s string) string {
+	user, rest, _ := strings.Cut(s, "/")
+	if !strings.HasPrefix(user, "~") || strings.Trim(user[1:], userLetters) != "" {
+		return quote(s)
+	}
+	return user + "/" + quote(rest)
+}
+
+const (
+	guardIs     = "#!/bin/sh\n# Written by gatepass install, which also replaces and removes it.\ngatepass_guard="
+	hooksAre    = "gatepass_hooks="
+	quotedQuote = `'\''`
+	userLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+)
+
+const guardLines = `# Judges the push and then runs the hook that core.hooksPath hides.
+[ -x "$gatepass_guard" ] && exec "$gatepass_guard" --hook pre-push "$@"
+printf 'gatepass: push denied: %s cannot be run; install gatepass again, or take out the core.hooksPath that "git config --show-origin core.hooksPath" shows\n' "$gatepass_guard" >&2
+exit 1
+`
+
+// ownLines find the directory of the repository's own hooks. Git sets GIT_DIR
+// for a hook wherever the git directory is not .git in the current directory,
+// but for post-checkout of "git worktree add". The guard finds what they do not.
+const ownLines = `gatepass_dir=${GIT_COMMON_DIR:-${GIT_DIR:-.git}}
+if [ -f "$gatepass_dir" ]; then
+	IFS= read -r gatepass_dir <"$gatepass_dir"
+	gatepass_dir=${gatepass_dir#gitdir: }
+fi
+if [ -z "$GIT_COMMON_DIR" ] && [ -f "$gatepass_dir/commondir" ]; then
+	IFS= read -r gatepass_common <"$gatepass_dir/commondir"
+	case $gatepass_common in
+	/*) gatepass_dir=$gatepass_common ;;
+	*) gatepass_dir=$gatepass_dir/$gatepass_common ;;
+	esac
+fi
+if [ ! -d "$gatepass_dir" ]; then
+	[ -x "$gatepass_guard" ] && exec "$gatepass_guard" --hook EVENT "$@"
+	exit 0
+fi
+gatepass_hooks=$gatepass_dir/hooks
+gatepass_hooks=${gatepass_hooks#./}
+`
+
+// linkLines refuse a push where a link of [Linked] misses the hook it is for:
+// in a linked worktree that is pushed to, and without /proc.
+const linkLines = `for gatepass_link in proc-receive push-to-checkout; do
+	if [ -x "$gatepass_hooks/$gatepass_link" ] && [ ! -x "${0%/*}/$gatepass_link" ]; then
+		printf 'gatepass: push denied: the %s hook of this repository cannot run through core.hooksPath; run there: git config core.hooksPath "%s"\n' "$gatepass_link" "$(cd "$gatepass_hooks" && pwd)" >&2
+		exit 1
+	fi
+done
+`
+
+// runLines do nothing where the hook leads back here; see [mark].
+const runLines = `# Runs the hook EVENT that core.hooksPath hides.
+gatepass_hook=$gatepass_hooks/EVENT
+[ -e "$gatepass_hook" ] || exit 0
+if [ ! -x "$gatepass_hook" ]; then
+	[ "$(git config --type=bool advice.ignoredHook)" = false ] ||
+		printf 'hint: The %s hook was ignored because it is not set as executable.\n' "'$gatepass_hook'" >&2
+	exit 0
+fi
+gatepass_depth=0
+case ${GATEPASS_CHAIN-} in
+"EVENT $PPID "* | "EVENT "*" $PPID "*) exit 0 ;;
+"EVENT "*" "[1-7]) gatepass_depth=${GATEPASS_CHAIN##* } ;;
+"EVENT "*)
+	printf 'gatepass: run the EVENT hook: hooks call each other 8 deep\n' >&2
+	exit 1
+	;;
+esac
+export GATEPASS_CHAIN="EVENT $PPID $$ $((gatepass_depth + 1))"
+exec "$gatepass_hook" "$@"
+`
+
+// LinkTarget returns where the link of a hook of [Linked] leads, given a
+// Shim's Chain: git looks for these hooks from within the git directory. ok is
+// false where no link can lead there, which the shim of pre-receive then sees.
+func LinkTarget(event, chain string) (target string, ok bool) {
+	const current = "/proc/self/cwd"
+	switch {
+	case chain == "":
+		return path.Join(current, "hooks", event), true
+	case strings.HasPrefix(chain, "~"):
+		return "", false
+	case !path.IsAbs(chain):
+		chain = current + "/" + chain // not cleaned: ".." counts from where the link leads
+	}
+	return chain + "/" + event, true
 }
 
 // IsShim reports whether the file leads back to this program: a [Shim], or
@@ -48,7 +190,8 @@ func IsShim(path string) bool {
 	head := make([]byte, 4096)
 	n, _ := io.ReadFull(f, head)
 	head = head[:n]
-	return bytes.HasPrefix(head, []byte("#!")) && bytes.Contains(head, []byte(shimMark)) && bytes.Contains(head, []byte("--hook"))
+	return bytes.HasPrefix(head, []byte(guardIs)) ||
+		bytes.HasPrefix(head, []byte("#!")) && bytes.Contains(head, []byte(shimMark)) && bytes.Contains(head, []byte("--hook"))
 }
 
 func isSelf(f *os.File) bool {
@@ -61,5 +204,5 @@ func isSelf(f *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(mine, theirs)
 }
 
-// IsClientHook reports whether event is one of [ClientHooks].
-func IsClientHook(event string) bool { return slices.Contains(ClientHooks, event) }
+// IsShimmed reports whether event is one of [Shimmed].
+func IsShimmed(event string) bool { return slices.Contains(Shimmed, event) }

@@ -210,7 +210,7 @@ func (s Shims) write(u *undoing) error {
 	}
 	for _, name := range slices.Concat(s.Create, s.Replace) {
 		file := s.place.child(name)
-		old, existed, err := file.read()
+		old, existed, err := file.program()
 		if err != nil {
 			return err
 		}
@@ -222,9 +222,9 @@ func (s Shims) write(u *undoing) error {
 	return nil
 }
 
-func (p place) restore(old []byte, existed bool) {
+func (p place) restore(old program, existed bool) {
 	if existed {
-		_ = p.writeProgram(string(old))
+		_ = p.writeProgram(old)
 		return
 	}
 	_ = p.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
@@ -232,18 +232,14 @@ func (p place) restore(old []byte, existed bool) {
 
 // writeProgram replaces a file in one step, executable for all whatever the
 // umask.
-func (p place) writeProgram(text string) error {
+func (p place) writeProgram(is program) error {
 	return p.in(func(dir *os.Root, name string) error {
 		temp := "." + name + ".gatepass"
 		if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		f, err := dir.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString(text)
-		if err = errors.Join(err, f.Chmod(0o755), f.Close()); err == nil {
+		err := is.write(dir, temp)
+		if err == nil {
 			err = dir.Rename(temp, name)
 		}
 		if err != nil {
@@ -251,6 +247,18 @@ func (p place) writeProgram(text string) error {
 		}
 		return err
 	})
+}
+
+func (p program) write(r *os.Root, name string) error {
+	if p.link != "" {
+		return r.Symlink(p.link, name)
+	}
+	f, err := r.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(p.text)
+	return errors.Join(err, f.Chmod(0o755), f.Close())
 }
 
 // makeDirs makes a directory and its parents, open to all to look into

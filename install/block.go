@@ -70,6 +70,7 @@ func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, c
 		b = append(b, []setting{
 			{key: hookSection + ".command", value: shellQuote(guard) + " --configured"},
 			{key: hookSection + ".event", value: "pre-push"},
+			{key: hookSection + ".parallel", value: "true"}, // else git runs all hooks of a push one after another
 		})
 	}
 	var own []setting

@@ -14,6 +14,7 @@
 //	[hook "gatepass"]
 //		command = '/usr/local/bin/gatepass-pre-push' --configured
 //		event = pre-push
+//		parallel = true
 //
 // The end, because git collects helpers in the order of the files and the last
 // value of a variable wins: whatever stood there before is reset or shadowed
@@ -31,6 +32,7 @@ package install
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 
@@ -106,7 +108,11 @@ func New(ctx context.Context, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return pl.finish(pl.wantShims())
+	shims, err := pl.wantShims()
+	if err != nil {
+		return nil, err
+	}
+	return pl.finish(shims)
 }
 
 // Removal plans to take out whatever New put into the same scope, by this
@@ -146,6 +152,7 @@ type planner struct {
 
 	madeDirs, keptDirs []string // directories that New made, and those of them that are needed further
 
+	chains    []string // for each file with shims, the core.hooksPath that they replace
 	proactive []string // URLs for which git shows its credential at once
 
 	helper, guard string // paths of the binaries as git will see them
@@ -231,9 +238,16 @@ func (pl *planner) choice(file string) Guard {
 	return GuardNone
 }
 
-func (pl *planner) wantShims() map[string]string {
-	if !slices.ContainsFunc(pl.plan.Guard, func(c Choice) bool { return c.Kind.hooksPath() }) {
-		return nil
+// wantShims returns the directory of shims, which all files share. So they have
+// to hide the same directory of hooks.
+func (pl *planner) wantShims() (map[string]program, error) {
+	chains := slices.Compact(slices.Sorted(slices.Values(pl.chains)))
+	switch len(chains) {
+	case 0:
+		return nil, nil
+	case 1:
+		return pl.shims(pl.guard, chains[0]), nil
 	}
-	return shims(pl.guard)
+	return nil, oneline.New("install the hooks", fmt.Sprintf("the gits on PATH have different values of core.hooksPath: %q", chains),
+		"give the system configuration of each git the same value, or none")
 }

@@ -2,10 +2,11 @@ package install
 
 import (
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/hooks"
 )
 
 // testGit returns this machine's git.
@@ -200,23 +201,43 @@ func TestQuotingBySh(t *testing.T) {
 	}
 }
 
-func FuzzIsShim(f *testing.F) {
-	f.Add("pre-push", shim("/usr/local/bin/gatepass-pre-push", "pre-push"))
-	f.Add("pre-push", shim("/it's/gatepass-pre-push", "pre-push"))
-	f.Add("pre-push", "#!/bin/sh\nexec '/x/gatepass-pre-push' --hook pre-push \"$@\"; rm x\n")
-	f.Fuzz(func(t *testing.T, hook, text string) {
-		if isShim(hook, text) != (text == shim(guardOf(text), hook) && strings.HasSuffix(guardOf(text), "/gatepass-pre-push")) {
-			t.Errorf("isShim(%q, %q) = %t", hook, text, isShim(hook, text))
+// What install takes for its own it replaces and removes: shims of this version
+// and of others, and nothing else.
+func TestIsShim(t *testing.T) {
+	guard := "/it's/gatepass-pre-push"
+	own := hooks.Shim{Guard: guard, Event: "update", Chain: "~a/b'c\nd"}.Text()
+	for text, want := range map[string]bool{
+		own:                       true,
+		own + "# a later version": true,
+		earlierShim + shellQuote(guard) + " --hook update \"$@\"\n":       true,
+		earlierShim + shellQuote(guard) + " --hook update \"$@\"; rm x\n": false,
+		hooks.Shim{Guard: "/bin/other", Event: "update"}.Text():           false,
+		hooks.Shim{Guard: "gatepass-pre-push", Event: "update"}.Text():    false,
+		strings.Replace(own, "guard='", "guard=';rm x;'", 1):              false,
+		strings.Replace(own, "'\n", "' rm\n", 1):                          false,
+		"":                                                                false, "#!/bin/sh\n": false,
+	} {
+		if got := isShim("update", program{text: text}); got != want {
+			t.Errorf("isShim(%q) = %t, want %t", text, got, want)
 		}
-	})
+	}
+	for link, want := range map[string]bool{
+		"/proc/self/cwd/hooks/proc-receive": true, "/foreign/proc-receive": true, "proc-receive": false, "/foreign/x": false,
+	} {
+		if got := isShim("proc-receive", program{link: link}); got != want || isShim("update", program{link: "/x/update"}) {
+			t.Errorf("isShim of a link to %s = %t, want %t, and none of update", link, got, want)
+		}
+	}
 }
 
-func guardOf(text string) string {
-	word, _, _ := shellWord(strings.TrimPrefix(text, shimHead))
-	if !filepath.IsAbs(word) {
-		return ""
-	}
-	return word
+func FuzzIsShim(f *testing.F) {
+	f.Add("pre-push", hooks.Shim{Guard: "/usr/local/bin/gatepass-pre-push", Event: "pre-push"}.Text())
+	f.Add("pre-push", earlierShim+"'/x/gatepass-pre-push' --hook pre-push \"$@\"; rm x\n")
+	f.Fuzz(func(t *testing.T, hook, text string) {
+		if isShim(hook, program{text: text}) && (!strings.HasPrefix(text, "#!/bin/sh\n") || !strings.Contains(text, "/gatepass-pre-push'")) {
+			t.Errorf("isShim(%q, %q) = true", hook, text)
+		}
+	})
 }
 
 func FuzzPackageVersion(f *testing.F) {

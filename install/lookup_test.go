@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/hooks"
 )
 
 func link(t *testing.T, target, name string) {
@@ -228,7 +230,7 @@ func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 			t.Errorf("prepare(%s) = nil, want the link refused", name)
 		}
 		u.all()
-		if err := p.writeProgram("ours"); err != nil {
+		if err := p.writeProgram(program{text: "ours"}); err != nil {
 			t.Error(err)
 		}
 		if info, err := os.Lstat(filepath.Join(home, name)); err != nil || !info.Mode().IsRegular() {
@@ -250,7 +252,7 @@ func TestAnotherUsersConfigurationNamesNothingOfOthers(t *testing.T) {
 		t.Skip("missing: git")
 	}
 	home, system := t.TempDir(), filepath.Join(t.TempDir(), "gatepass/hooks")
-	put(t, filepath.Join(system, "pre-push"), shim("/usr/bin/gatepass-pre-push", "pre-push"), 0o755)
+	put(t, filepath.Join(system, "pre-push"), hooks.Shim{Guard: "/usr/bin/gatepass-pre-push", Event: "pre-push"}.Text(), 0o755)
 	config := filepath.Join(home, ".gitconfig")
 	put(t, config, "[core]\n\thooksPath = "+system+"\n[gatepass]\n\tmadeDirectory = "+filepath.Dir(system)+"\n", 0o644)
 	env := map[string]string{"HOME": home, "PATH": os.Getenv("PATH")}

@@ -5,6 +5,7 @@ package install
 import (
 	"io/fs"
 	"os"
+	"time"
 )
 
 func copyOwner(fs.FileInfo, *os.File) error { return nil }
@@ -12,3 +13,5 @@ func copyOwner(fs.FileInfo, *os.File) error { return nil }
 func ours(fs.FileInfo) bool { return true }
 
 func owner(fs.FileInfo) int { return -1 }
+
+func setLinkTime(*os.Root, string, time.Time) error { return nil }

@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // copyOwner gives f the owner and group that info shows. Someone who may not
@@ -37,4 +40,18 @@ func owner(info fs.FileInfo) int {
 		return int(stat.Uid)
 	}
 	return -1
+}
+
+// setLinkTime sets the time of a symbolic link itself.
+func setLinkTime(dir *os.Root, name string, when time.Time) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	at, err := unix.TimeToTimespec(when)
+	if err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(int(f.Fd()), name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 }

@@ -64,7 +64,7 @@ type Shims struct {
 	Keep    []string `json:"keep,omitempty"` // files of others, left alone
 
 	place place
-	want  map[string]string
+	want  map[string]program
 }
 
 func (s Shims) changes() bool { return len(s.Create)+len(s.Replace)+len(s.Remove) > 0 }
@@ -93,6 +93,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 		if chain, err = pl.foreignHooksPath(ctx, t, list); err != nil {
 			return cannotRead(t.file.shown, err)
 		}
+		pl.chains = append(pl.chains, chain)
 	}
 	dirs := pl.directories(t, list, kind)
 	pl.keptDirs = append(pl.keptDirs, dirs...)
@@ -244,7 +245,7 @@ func (pl *planner) filesBelow(ctx context.Context, t target) []string {
 }
 
 // finish plans the shims and hands the plan over.
-func (pl *planner) finish(want map[string]string) (*Plan, error) {
+func (pl *planner) finish(want map[string]program) (*Plan, error) {
 	if err := pl.addShims(pl.hooks, pl.hooksIn, want); err != nil {
 		return nil, err
 	}
@@ -268,7 +269,7 @@ func (pl *planner) finish(want map[string]string) (*Plan, error) {
 	return pl.plan, pl.clearBundle()
 }
 
-func (pl *planner) addShims(dir place, seenAs string, want map[string]string) error {
+func (pl *planner) addShims(dir place, seenAs string, want map[string]program) error {
 	s, err := planShims(dir, seenAs, want)
 	if err != nil {
 		return err

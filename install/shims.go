@@ -1,8 +1,11 @@
 package install
 
 import (
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -10,28 +13,43 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const shimHead = "#!/bin/sh\nexec "
+// A program is a file of a directory of shims: a script, or a symbolic link.
+type program struct{ text, link string }
 
-func shim(guard, hook string) string { return string(hooks.Shim(guard, hook)) }
-
-func shims(guard string) map[string]string {
-	all := map[string]string{}
-	for _, hook := range hooks.ClientHooks {
-		all[hook] = shim(guard, hook)
+// shims returns the directory of shims for a guard, by file name. chain is the
+// core.hooksPath that they replace. Links are for Linux: see hooks.LinkTarget.
+func (pl *planner) shims(guard, chain string) map[string]program {
+	all := map[string]program{}
+	for _, hook := range hooks.Shimmed {
+		all[hook] = program{text: hooks.Shim{Guard: guard, Event: hook, Chain: chain}.Text()}
+	}
+	if pl.Scope == Global && strings.HasPrefix(chain, "~/") {
+		chain = filepath.Join(pl.Getenv("HOME"), chain[2:])
+	}
+	for _, hook := range hooks.Linked {
+		if target, ok := hooks.LinkTarget(hook, chain); ok && (runtime.GOOS == "linux" || pl.Scope == Image) {
+			all[hook] = program{link: target}
+		}
 	}
 	return all
 }
 
-// isShim tells whether a file of that name and text is a shim of ours, with
-// whatever path to the guard.
-func isShim(hook, text string) bool {
-	rest, ok := strings.CutPrefix(text, shimHead)
-	if !ok {
-		return false
+// isShim tells whether a file of that name is of ours, with whatever path to
+// the guard, from this version or an earlier one.
+func isShim(hook string, p program) bool {
+	if p.link != "" {
+		return slices.Contains(hooks.Linked, hook) && filepath.IsAbs(p.link) && filepath.Base(p.link) == hook
 	}
-	guard, _, err := shellWord(rest)
-	return err == nil && filepath.IsAbs(guard) && filepath.Base(guard) == guardName && text == shim(guard, hook)
+	if guard, ok := hooks.ShimGuard(p.text); ok {
+		return slices.Contains(hooks.Shimmed, hook) && filepath.Base(guard) == guardName
+	}
+	guard, rest, err := shellWord(strings.TrimPrefix(p.text, earlierShim))
+	return err == nil && filepath.IsAbs(guard) && filepath.Base(guard) == guardName &&
+		strings.HasPrefix(p.text, earlierShim) && rest == "--hook "+hook+` "$@"`+"\n"
 }
+
+// earlierShim begins the shim of an earlier gatepass, which always ran the guard.
+const earlierShim = "#!/bin/sh\nexec "
 
 // ourDir tells whether a value of core.hooksPath is a directory of our shims.
 func (pl *planner) ourDir(value string) bool {
@@ -43,20 +61,20 @@ func (pl *planner) ourDir(value string) bool {
 		return false
 	}
 	text, _, err := p.child("pre-push").read()
-	return err == nil && isShim("pre-push", string(text))
+	return err == nil && isShim("pre-push", program{text: string(text)})
 }
 
 // planShims compares a directory with the shims wanted in it. A file of someone
 // else's is never replaced.
-func planShims(dir place, seenAs string, want map[string]string) (Shims, error) {
+func planShims(dir place, seenAs string, want map[string]program) (Shims, error) {
 	s := Shims{Dir: seenAs, place: dir, want: want}
 	names, err := dir.names()
 	if err != nil {
 		return s, cannotRead(dir.shown, err)
 	}
 	for _, name := range names {
-		text, _, err := dir.child(name).read()
-		ours := err == nil && isShim(name, string(text))
+		is, _, err := dir.child(name).program()
+		ours := err == nil && isShim(name, is)
 		wanted, isWanted := want[name]
 		switch {
 		case !ours && isWanted:
@@ -66,7 +84,7 @@ func planShims(dir place, seenAs string, want map[string]string) (Shims, error) 
 			s.Keep = append(s.Keep, name)
 		case !isWanted:
 			s.Remove = append(s.Remove, name)
-		case string(text) != wanted || !dir.child(name).runnable():
+		case is != wanted || !dir.child(name).runnable():
 			s.Replace = append(s.Replace, name)
 		}
 	}
@@ -78,7 +96,20 @@ func planShims(dir place, seenAs string, want map[string]string) (Shims, error) 
 	return s, nil
 }
 
+// runnable reports whether git may run the file. Where a link leads is not ours
+// to look at.
 func (p place) runnable() bool {
 	info, err := p.stat()
-	return err == nil && info.Mode().Perm() == 0o755
+	return err == nil && (info.Mode().Type() == fs.ModeSymlink || info.Mode().Perm() == 0o755)
+}
+
+// program reads a file of a directory of shims.
+func (p place) program() (is program, exists bool, err error) {
+	info, err := p.stat()
+	if err != nil || info.Mode().Type() != fs.ModeSymlink {
+		text, exists, err := p.read()
+		return program{text: string(text)}, exists, err
+	}
+	err = p.in(func(dir *os.Root, name string) error { is.link, err = dir.Readlink(name); return err })
+	return is, err == nil, err
 }

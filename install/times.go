@@ -1,6 +1,7 @@
 package install
 
 import (
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -80,7 +81,7 @@ func (t times) stampFiles(p *Plan) {
 	}
 }
 
-// setTime sets the time of a directory or regular file.
+// setTime sets the time of a directory, regular file or symbolic link.
 func (p place) setTime(when time.Time) {
 	if when.IsZero() {
 		return
@@ -91,10 +92,16 @@ func (p place) setTime(when time.Time) {
 		return
 	}
 	_ = p.in(func(dir *os.Root, name string) error {
-		if info, err := dir.Lstat(name); err != nil || !info.Mode().IsRegular() {
+		info, err := dir.Lstat(name)
+		switch {
+		case err != nil:
 			return err
+		case info.Mode().Type() == fs.ModeSymlink:
+			return setLinkTime(dir, name, when)
+		case info.Mode().IsRegular():
+			return dir.Chtimes(name, when, when)
 		}
-		return dir.Chtimes(name, when, when)
+		return nil
 	})
 }
 

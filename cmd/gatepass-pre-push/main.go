@@ -17,11 +17,13 @@ import (
 )
 
 const usage = `usage: gatepass-pre-push [--configured] REMOTE URL    (git calls it, as its pre-push hook)
-       gatepass-pre-push --hook NAME [ARGUMENT...]     (as another client hook)
+       gatepass-pre-push --hook NAME [ARGUMENT...]     (as another hook)
        gatepass-pre-push --version
 
-Refuses a push to refs that the workspace file does not allow, and otherwise
-runs the repository's own hook with the same arguments and standard input.
+Refuses a push to refs that the workspace file does not allow, and to hosts that
+it does not list (its key elsewhere), and otherwise runs the repository's own
+hook with the same arguments and standard input. A push to a path on this
+machine is not judged.
 The file is /etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
 belong to root or to you, and no one else may be able to write to it.
 Where its source is a broker and gatepass-agent runs, the broker's operators are
@@ -82,7 +84,7 @@ func parse(args []string) (call, error) {
 	if len(args) == 0 {
 		return c, usageError("no program name")
 	}
-	if name := filepath.Base(args[0]); hooks.IsClientHook(name) {
+	if name := filepath.Base(args[0]); hooks.IsShimmed(name) {
 		// A symbolic link. Git's arguments may look like options: pre-rebase
 		// is given "--root".
 		c.event, c.args = name, args[1:]
@@ -112,8 +114,8 @@ func parse(args []string) (call, error) {
 
 // check keeps a mistyped hook name from passing for one that only chains.
 func (c call) check() error {
-	if !hooks.IsClientHook(c.event) {
-		return usageError(fmt.Sprintf("%q is no client hook", c.event))
+	if !hooks.IsShimmed(c.event) {
+		return usageError(fmt.Sprintf("%q is no hook with a shim", c.event))
 	}
 	if c.event == hooks.PrePush && len(c.args) != 2 {
 		return usageError(fmt.Sprintf("a pre-push hook has two arguments, REMOTE and URL, not %d", len(c.args)))

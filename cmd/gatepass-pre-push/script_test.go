@@ -81,8 +81,9 @@ func unpack(t *testing.T) string {
 	return dir
 }
 
-// setup gives every script a home with the guard installed for all of git, and
-// a policy nobody else can write to.
+// setup gives every script a home with the guard installed for all of git, a
+// policy that no one else can write to, and an ssh to github.com: a push to a path
+// is not judged.
 func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
 	if err := os.MkdirAll(home, 0o755); err != nil {
@@ -92,10 +93,14 @@ func setup(env *testscript.Env) error {
 		"[user]", "name = Test", "email = test@example.com",
 		"[init]", "defaultBranch = main",
 		"[core]", "hooksPath = " + filepath.Join(home, "hooks"),
+		"sshCommand = " + filepath.Join(home, "ssh"),
 		"[protocol \"file\"]", "allow = always",
 		"[advice]", "detachedHead = false", "",
 	}, "\n")
 	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(settings), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(home, "ssh"), []byte(ssh), 0o755); err != nil {
 		return err
 	}
 	policy := filepath.Join(env.WorkDir, "workspace.yaml")
@@ -115,19 +120,27 @@ func setup(env *testscript.Env) error {
 	env.Setenv("GATEPASS_CONFIG", policy)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // else every hook of a -race test waits a second
 	env.Setenv("ZERO", strings.Repeat("0", 40))
-	return writeShims(env, filepath.Join(home, "hooks"), hooks.ClientHooks)
+	return writeShims(env, filepath.Join(home, "hooks"), hooks.Shimmed)
 }
+
+// ssh runs the command that it is given for the other side on this one, below
+// the script's directory.
+const ssh = `#!/bin/sh
+for command; do :; done
+cd "$WORK" && exec sh -c "$command"
+`
 
 func writeShims(env *testscript.Env, dir string, events []string) error {
 	binary, err := find(env.Getenv("PATH"))
 	if err != nil {
 		return err
 	}
+	env.Setenv("GUARD", binary)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, event := range events {
-		if err := os.WriteFile(filepath.Join(dir, event), hooks.Shim(binary, event), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, event), []byte(hooks.Shim{Guard: binary, Event: event}.Text()), 0o755); err != nil {
 			return err
 		}
 	}
@@ -151,7 +164,7 @@ func shim(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	binary, err := find(ts.Getenv("PATH"))
 	ts.Check(err)
-	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), args[1]), hooks.Shim(binary, args[1]), 0o755))
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), args[1]), []byte(hooks.Shim{Guard: binary, Event: args[1]}.Text()), 0o755))
 }
 
 // lines COUNT TEXT says how many lines of the last stderr hold the text.

@@ -42,8 +42,9 @@ Links of another user are not followed, at any scope.
 
 The push guard: git 2.54 and later get a configured hook (hook.gatepass);
 older git gets core.hooksPath with hooks that run the repository's own
-ones as well, and a core.hooksPath you had is kept behind it. Where both
-ages of git read one file, or the age is not known, both are written.`
+ones as well, and a core.hooksPath you had is kept behind it; run install
+again after you change that one. Where both ages of git read one file, or
+the age is not known, both are written.`
 )
 
 func (w *world) installCommand() *cli.Command {

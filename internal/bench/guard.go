@@ -38,6 +38,7 @@ func patterns() []string {
 type pusher struct {
 	*world
 	work, bare string
+	url        string // of bare, by a stand-in for ssh: a push to a path is not judged
 	old, new   string // the two commits
 }
 
@@ -47,6 +48,11 @@ func (b *bench) newPusher() (*pusher, error) {
 		return nil, err
 	}
 	p := &pusher{world: w, work: filepath.Join(w.dir, "work"), bare: filepath.Join(w.dir, "bare.git")}
+	p.url = "github.com:" + p.bare
+	ssh := filepath.Join(w.dir, "ssh")
+	if err := os.WriteFile(ssh, []byte("#!/bin/sh\nfor command; do :; done\nexec sh -c \"$command\"\n"), 0o755); err != nil {
+		return nil, err
+	}
 	if err := w.configure(append([]string{"source: file:///nonexistent"}, patterns()...)...); err != nil {
 		return nil, err
 	}
@@ -55,6 +61,7 @@ func (b *bench) newPusher() (*pusher, error) {
 		{"init", "-q", "--bare", p.bare},
 		{"config", "--global", "user.name", "bench"},
 		{"config", "--global", "user.email", "bench@example.com"},
+		{"config", "--global", "core.sshCommand", ssh},
 		{"-C", p.work, "commit", "-q", "--allow-empty", "-m", "one"},
 		{"-C", p.work, "push", "-q", p.bare, "HEAD:" + agentBranch},
 		{"-C", p.work, "commit", "-q", "--allow-empty", "-m", "two"},
@@ -99,7 +106,7 @@ func (b *bench) guardCPU() ([]row, error) {
 func (p *pusher) guardTimes(n int, stdin string) (timing, error) {
 	var used []time.Duration
 	for range n {
-		c := p.command(guardProgram, p.bare, p.bare)
+		c := p.command(guardProgram, p.url, p.url)
 		cmd := exec.CommandContext(p.bench.ctx, c.path, c.args...)
 		cmd.Env, cmd.Dir, cmd.Stdin = c.env, p.work, strings.NewReader(stdin)
 		var out bytes.Buffer
@@ -143,7 +150,7 @@ func (b *bench) push() ([]row, error) {
 
 // pushing moves the branch on by one commit; before, it is put back.
 func (p *pusher) pushing() command {
-	c := p.command("git", "push", "-q", p.bare, p.new+":"+agentBranch)
+	c := p.command("git", "push", "-q", p.url, p.new+":"+agentBranch)
 	c.dir = p.work
 	c.before = func() error {
 		return os.WriteFile(filepath.Join(p.bare, agentBranch), []byte(p.old+"\n"), 0o600)
@@ -165,7 +172,7 @@ func (p *pusher) withoutGuard() ([]string, error) {
 // isGuarded makes sure that the guard is asked at all: it must refuse what the
 // policy does not allow.
 func (p *pusher) isGuarded() error {
-	_, err := p.do("", "git", "-C", p.work, "push", "-q", "--dry-run", p.bare, "HEAD:refs/heads/main")
+	_, err := p.do("", "git", "-C", p.work, "push", "-q", "--dry-run", p.url, "HEAD:refs/heads/main")
 	if err == nil || !strings.Contains(err.Error(), "gatepass:") {
 		return fmt.Errorf("the guard is not asked: %w", err)
 	}
