@@ -70,13 +70,15 @@ func plainRepository() bool {
 
 // settings is what the guard needs of git's configuration.
 type settings struct {
-	hooksPaths []string // every core.hooksPath, the one in force first
-	chainPath  string   // ChainPathKey
-	chained    bool     // whether chainPath is set
-	mirrors    []string // the remotes with mirror=true
+	hooksPaths []string          // every core.hooksPath, the one in force first
+	chainPath  string            // ChainPathKey
+	chained    bool              // whether chainPath is set
+	mirrors    []string          // the remotes with mirror=true
+	programs   map[string]string // for each remote, its vcs or receivepack
+	configured string            // hook.gatepass.command
 }
 
-const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|remote\..*\.mirror)$`
+const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|hook\.gatepass\.command|remote\..*\.(mirror|vcs|receivepack))$`
 
 // readSettings asks git once for all of them. Exit code 1 says that none is set.
 // GIT_CONFIG has "git config" read another file than git push does.
@@ -105,8 +107,15 @@ func parseSettings(out string) settings {
 			s.hooksPaths = append(s.hooksPaths, value)
 		case key == "gatepass.chainhookspath":
 			s.chainPath, s.chained = value, true
-		case strings.HasPrefix(key, "remote.") && strings.HasSuffix(key, ".mirror"):
-			mirror[strings.TrimSuffix(strings.TrimPrefix(key, "remote."), ".mirror")] = !valued || !isFalse(value)
+		case key == "hook.gatepass.command":
+			s.configured = value
+		case strings.HasPrefix(key, "remote."):
+			name := strings.TrimPrefix(key, "remote.")
+			if mirrored, ok := strings.CutSuffix(name, ".mirror"); ok {
+				mirror[mirrored] = !valued || !isFalse(value)
+			} else if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
+				s.addProgram(name[:dot], name[dot+1:], value)
+			}
 		}
 	}
 	slices.Reverse(s.hooksPaths)
@@ -117,6 +126,20 @@ func parseSettings(out string) settings {
 	}
 	return s
 }
+
+// addProgram notes by what a remote is reached. With a vcs, that is never git's
+// own receiving side.
+func (s *settings) addProgram(remote, key, value string) {
+	if s.programs == nil {
+		s.programs = map[string]string{}
+	}
+	if key == "vcs" || s.programs[remote] == remoteHelper {
+		value = remoteHelper
+	}
+	s.programs[remote] = value
+}
+
+const remoteHelper = "a remote helper"
 
 // isFalse reports whether git reads value as false. Everything else counts as
 // true here, also what git would refuse.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,44 +14,107 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// guard judges a push and then runs the repository's own hook.
+// guard judges a push and then runs the repository's own hook. A push to a path
+// on this machine is not judged.
 func (c call) guard(ctx context.Context, hook hooks.Hook) int {
-	url := hooks.RedactURL(c.args[1])
-	push := "push to " + url + " denied"
-	workspace, policy, err := c.policy()
-	if err != nil {
-		return refuse(hook.Stderr, err)
+	read := begin(ctx)
+	target := hooks.TargetOf(c.args[1])
+	if target.Path {
+		r, err := read()
+		if err == nil && !r.ThroughProgram(c.args[0]) {
+			return c.chain(ctx, hook, r)
+		}
+		target = hooks.Target{}
 	}
-	raw, updates, err := hooks.ReadUpdates(hook.Stdin)
-	if err != nil {
-		return refuse(hook.Stderr, oneline.Wrap(push, err, "push branches and tags by name"))
+	v := c.judge(ctx, hook.Stdin, target)
+	if v.input != nil {
+		hook.Stdin = bytes.NewReader(v.input)
 	}
-	repository, denials, err := look(ctx, hooks.Guard{Policy: policy, Ancestry: hooks.GitAncestry}, updates)
-	if err != nil {
-		return refuse(hook.Stderr, oneline.Wrap(push, err, "check that git runs here: git status"))
+	r, err := read()
+	switch {
+	case err == nil && !c.configured && r.JudgedByGit(ctx):
+		return c.chain(ctx, hook, r)
+	case v.err != nil:
+	case err != nil:
+		v.err = oneline.Wrap(c.denied(), err, "check that git runs here: git status")
+	case v.passed:
+		return c.chain(ctx, hook, r)
+	default:
+		if err := r.Mirrors(c.args[0]); err != nil {
+			v.err = oneline.Wrap(c.denied(), err, "")
+		}
 	}
-	if err := repository.Mirrors(c.args[0]); err != nil {
-		code := refuse(hook.Stderr, oneline.Wrap(push, err, ""))
-		c.tell(workspace, allUpdates(updates, err))
-		return code
+	if v.err != nil || len(v.denials) > 0 {
+		return c.refuse(hook.Stderr, v)
 	}
-	if len(denials) > 0 {
-		fmt.Fprint(hook.Stderr, report(denials, url, workspace.Path))
-		c.tell(workspace, deniedUpdates(denials))
-		return 1
-	}
-	hook.Stdin = bytes.NewReader(raw)
-	return c.chain(ctx, hook, repository)
+	return c.chain(ctx, hook, r)
 }
 
-// look asks git what it must about the repository and about the updates, at
-// the same time: starting git is most of what a push has to wait for.
-func look(ctx context.Context, g hooks.Guard, updates []hooks.RefUpdate) (r *hooks.Repository, denials []*hooks.DeniedError, err error) {
+// A verdict is what the workspace file says of a push.
+type verdict struct {
+	workspace *config.Workspace // nil when it cannot be read
+	passed    bool              // the push goes where the file allows all
+	input     []byte            // of git, as far as it was read
+	updates   []hooks.RefUpdate
+	denials   []*hooks.DeniedError
+	err       error // why the push is refused as a whole
+}
+
+func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (v verdict) {
+	var policy *hooks.RefPolicy
+	if v.workspace, policy, v.err = c.policy(); v.err != nil {
+		return v
+	}
+	listed, allowed := target.In(v.workspace.Hosts), v.workspace.Elsewhere == config.ElsewhereAllow
+	if !listed && allowed && target.Host != "" {
+		v.passed = true
+		return v
+	}
+	var err error
+	if v.input, v.updates, err = hooks.ReadUpdates(stdin); err != nil {
+		v.err = oneline.Wrap(c.denied(), err, "push branches and tags by name")
+		return v
+	}
+	if !listed && !allowed && len(v.updates) > 0 {
+		v.err = c.elsewhere(target.Host, v.workspace.Path)
+		return v
+	}
+	v.denials = hooks.Guard{Policy: policy, Ancestry: hooks.GitAncestry}.Check(ctx, v.updates)
+	return v
+}
+
+// elsewhere says that only the hosts of the workspace file may be pushed to.
+func (c call) elsewhere(host, path string) error {
+	if host == "" {
+		return oneline.New(c.denied(), "where it goes cannot be told, and elsewhere is deny",
+			"push to a URL of one of the hosts, or set elsewhere: allow in "+path)
+	}
+	return oneline.New(c.denied(), host+" is not one of the hosts, and elsewhere is deny",
+		"add it to hosts, or set elsewhere: allow, in "+path)
+}
+
+func (c call) denied() string { return "push to " + hooks.RedactURL(c.args[1]) + " denied" }
+
+// refuse tells the user, and then the broker's operators.
+func (c call) refuse(stderr io.Writer, v verdict) int {
+	if v.err != nil {
+		code := refuse(stderr, v.err)
+		c.tell(v.workspace, allUpdates(v.updates, why(v.err)))
+		return code
+	}
+	fmt.Fprint(stderr, report(v.denials, hooks.RedactURL(c.args[1]), v.workspace.Path))
+	c.tell(v.workspace, deniedUpdates(v.denials))
+	return 1
+}
+
+// begin starts to ask git about the repository. The function that it returns
+// waits for the answer: starting git is most of what a push has to wait for.
+func begin(ctx context.Context) func() (*hooks.Repository, error) {
+	var r *hooks.Repository
+	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { r, err = hooks.ReadRepository(ctx) })
-	denials = g.Check(ctx, updates)
-	wg.Wait()
-	return r, denials, err
+	return func() (*hooks.Repository, error) { wg.Wait(); return r, err }
 }
 
 // policy reads the workspace file.
@@ -107,6 +171,15 @@ func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) i
 		return refuse(hook.Stderr, oneline.Wrap("run the repository's "+hook.Event+" hook", err, ""))
 	}
 	return code
+}
+
+// why is the reason in an error without what it was about, which the report
+// says in its own way.
+func why(err error) string {
+	if line, ok := errors.AsType[*oneline.Error](err); ok {
+		return line.Why
+	}
+	return err.Error()
 }
 
 func refuse(stderr io.Writer, err error) int {

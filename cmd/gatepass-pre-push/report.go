@@ -27,7 +27,7 @@ const (
 // depends on it. What git calls a dry run counts as well: hooks cannot tell it from
 // a push.
 func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
-	if w.Source == nil || !strings.HasPrefix(w.Source.Scheme, "broker+") || len(updates) == 0 {
+	if w == nil || w.Source == nil || !strings.HasPrefix(w.Source.Scheme, "broker+") || len(updates) == 0 {
 		return
 	}
 	host, repo, ok := repositoryOf(c.args[1])
@@ -49,10 +49,10 @@ func deniedUpdates(denials []*hooks.DeniedError) []agent.PushUpdate {
 }
 
 // allUpdates are those of a push that was refused as a whole.
-func allUpdates(all []hooks.RefUpdate, why error) []agent.PushUpdate {
+func allUpdates(all []hooks.RefUpdate, why string) []agent.PushUpdate {
 	updates := make([]agent.PushUpdate, 0, agent.MaxPushUpdates)
 	for _, u := range all[:min(len(all), agent.MaxPushUpdates)] {
-		updates = append(updates, update(u, "unknown", why.Error()))
+		updates = append(updates, update(u, "unknown", why))
 	}
 	return updates
 }

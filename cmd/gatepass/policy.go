@@ -15,9 +15,10 @@ explain and export are about it.
 The policy of a broker is the list callers in its configuration. lint and test
 are about that.`
 
-	checkAbout = `Asks the policy what the guard asks it at a push. A REF without refs/ is a
-branch. Without --verb, what a plain push does: create and update a branch,
-create a tag. The exit status is 1 where anything would be refused.
+	checkAbout = `Asks the policy what the guard asks it at a push to one of the hosts. A REF
+without refs/ is a branch. Without --verb, what a plain push does: create and
+update a branch, create a tag. The exit status is 1 where anything would be
+refused.
 
 Verbs: create, update (fast-forward), force (any other change of a branch),
 delete, and move (any change of an existing tag).
@@ -87,8 +88,10 @@ func (w *world) policyCommand() *cli.Command {
 
 // A policy is the policy in force, and the file it comes from.
 type policy struct {
-	path string
-	refs *hooks.RefPolicy
+	path      string
+	refs      *hooks.RefPolicy
+	hosts     []string
+	elsewhere string
 }
 
 // policyOf reads the policy as the guard does. A file that --config names may be
@@ -115,7 +118,7 @@ func (w *world) policyOf(c *cli.Context) (policy, error) {
 	if err != nil {
 		return policy{}, oneline.Wrap("read the workspace file "+path, fold(err), "correct the file")
 	}
-	return policy{path, refs}, nil
+	return policy{path, refs, workspace.Hosts, workspace.Elsewhere}, nil
 }
 
 // fold makes one line of joined errors.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -20,8 +21,10 @@ type explanation struct {
 }
 
 type policyReport struct {
-	Config string        `json:"config"`
-	Rules  []explanation `json:"rules"`
+	Config    string        `json:"config"`
+	Hosts     []string      `json:"hosts"`
+	Elsewhere string        `json:"elsewhere"` // pushes to other hosts: deny or allow
+	Rules     []explanation `json:"rules"`
 }
 
 func (w *world) policyExplain(c *cli.Context) error {
@@ -32,7 +35,7 @@ func (w *world) policyExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := policyReport{p.path, []explanation{}}
+	report := policyReport{p.path, p.hosts, p.elsewhere, []explanation{}}
 	for _, r := range p.refs.Rules() {
 		report.Rules = append(report.Rules, explanation{r.Ref, r.Full, r.Verbs(), meaning(r), warnings(r)})
 	}
@@ -55,10 +58,10 @@ server do enforce (gatepass policy export --format github-ruleset).
 func (r policyReport) String() string {
 	var b strings.Builder
 	if len(r.Rules) == 0 {
-		fmt.Fprintf(&b, "%s lists no refs: every push is refused.\n", oneline.Escape(r.Config))
-		return b.String()
+		fmt.Fprintf(&b, "%s lists no refs: every push to %s is refused.\n", oneline.Escape(r.Config), strings.Join(r.Hosts, ", "))
+		return b.String() + r.others()
 	}
-	fmt.Fprintf(&b, "What may be pushed, by %s:\n\n", oneline.Escape(r.Config))
+	fmt.Fprintf(&b, "What may be pushed to %s, by %s:\n\n", strings.Join(r.Hosts, ", "), oneline.Escape(r.Config))
 	width := 0
 	for _, e := range r.Rules {
 		width = max(width, len([]rune(oneline.Escape(e.Ref))))
@@ -69,7 +72,16 @@ func (r policyReport) String() string {
 			fmt.Fprintf(&b, "  %-*s  ! %s\n", width, "", oneline.Escape(warning))
 		}
 	}
-	return b.String() + legend
+	return b.String() + "\n" + r.others() + legend
+}
+
+// others says what becomes of pushes that the rules are not for.
+func (r policyReport) others() string {
+	verb := "refuses"
+	if r.Elsewhere == config.ElsewhereAllow {
+		verb = "allows"
+	}
+	return fmt.Sprintf("The guard %s pushes to other hosts (elsewhere: %s), and judges none to a path on\nthis machine.\n", verb, r.Elsewhere)
 }
 
 // meaning is "branches release/*: create, fast-forward".

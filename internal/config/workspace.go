@@ -38,6 +38,12 @@ const (
 	CacheNone    = "none"    // nowhere: no agent stays behind
 )
 
+// What becomes of pushes to hosts that the file does not list.
+const (
+	ElsewhereDeny  = "deny"
+	ElsewhereAllow = "allow"
+)
+
 // A Workspace is what the workspace file says, checked.
 type Workspace struct {
 	Path         string   // the file, absolute
@@ -47,6 +53,7 @@ type Workspace struct {
 	Repositories credential.Repositories
 	Refs         []hooks.Entry // empty allows nothing
 	Cache        string        // one of the Cache constants
+	Elsewhere    string        // one of the Elsewhere constants
 	Strict       bool          // no token where git's configuration weakens the way to the host
 }
 
@@ -59,6 +66,7 @@ type file struct {
 	Repos     yaml.Node `yaml:"repos"`
 	Refs      refs      `yaml:"refs"`
 	Cache     string    `yaml:"cache"`
+	Elsewhere string    `yaml:"elsewhere"`
 	Strict    bool      `yaml:"strict"`
 }
 
@@ -189,7 +197,7 @@ func flatten(err error) error {
 }
 
 func (f *file) check() (*Workspace, error) {
-	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache, Strict: f.Strict}
+	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache, Elsewhere: f.Elsewhere, Strict: f.Strict}
 	if w.ID != "" && !isWorkspaceID(w.ID) {
 		return nil, fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID)
 	}
@@ -209,6 +217,13 @@ func (f *file) check() (*Workspace, error) {
 	case CacheMemory, CacheKeyring, CacheNone:
 	default:
 		return nil, fmt.Errorf("cache %q: want memory, keyring or none", w.Cache)
+	}
+	switch w.Elsewhere {
+	case "":
+		w.Elsewhere = ElsewhereDeny
+	case ElsewhereDeny, ElsewhereAllow:
+	default:
+		return nil, fmt.Errorf("elsewhere %q: want deny or allow", w.Elsewhere)
 	}
 	return w, nil
 }
