@@ -106,9 +106,9 @@ func remedyCache(err error) string {
 // Token returns the stored token for req, or the source's, which it stores.
 func (c *Cache) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	account := c.account(req)
-	var old credential.Token
-	if !credential.IsAnew(ctx) {
-		old = c.load(ctx, account)
+	old := c.load(ctx, account)
+	if credential.IsAnew(ctx) {
+		old = credential.Token{}
 	}
 	if time.Until(old.Expiry) > margin {
 		return old.AsCached(), nil
