@@ -125,7 +125,8 @@ func (g git) start(ctx context.Context, stdin []byte, env, args []string) ([]byt
 	defer cancel()
 	cmd := exec.CommandContext(ctx, g.path, args...)
 	cmd.Dir = string(filepath.Separator) // not in a repository whose configuration would count
-	cmd.Env = append(env, "PATH="+g.getenv("PATH"), "LC_ALL=C")
+	// Git appends to any file that trace2.* in the user's configuration names.
+	cmd.Env = append(env, "PATH="+g.getenv("PATH"), "LC_ALL=C", "GIT_TRACE2=0", "GIT_TRACE2_PERF=0", "GIT_TRACE2_EVENT=0")
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.WaitDelay = 5 * time.Second // to read what an ended git has said, on a machine that stalls
 	var stderr bytes.Buffer

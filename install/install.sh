@@ -86,8 +86,7 @@ fi
 	die 1 "$gatepass does not start here ($(uname -m)); take the build for this machine, from where programs may run"
 
 [ "$verb" = uninstall ] || set -- --from "$from" "$@"
-# shellcheck disable=SC3013 # dash, ash, bash and ksh all have -ef
-if [ "$root" -ef / ]; then
-	exec "$gatepass" "$verb" --system "$@"
-fi
-exec "$gatepass" "$verb" --root "$root" "$@"
+case $root in
+*[!/]*) exec "$gatepass" "$verb" --root "$root" "$@" ;; # a link to / too: somebody else may have made it
+*) exec "$gatepass" "$verb" --system "$@" ;;
+esac

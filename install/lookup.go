@@ -62,8 +62,9 @@ func imageLookup(root *os.Root, inner string, l lookup) (place, error) {
 		if err != nil || again == "" {
 			return place{root: root, name: name, shown: filepath.Join(root.Name(), inner)}, err
 		}
-		if at = again; names(at)[0] == ".." { // the root is its own parent
-			at = strings.Join(names(at)[1:], "/")
+		at = again
+		if parts := names(at); len(parts) > 0 && parts[0] == ".." { // the root is its own parent
+			at = strings.Join(parts[1:], "/")
 		}
 	}
 }

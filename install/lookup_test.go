@@ -3,6 +3,7 @@
 package install
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -68,6 +69,17 @@ func TestLinksOfAnImageLeadWhereTheImageHasThem(t *testing.T) {
 		}
 		if text, exists, err := p.read(); string(text) != want || exists != (want != "") || err != nil {
 			t.Errorf("%s reads as %q, %v, %v, want %q", name, text, exists, err, want)
+		}
+	}
+}
+
+// A link to the top of an image leads there, as the last part of a path too.
+func TestALinkToTheTopOfAnImage(t *testing.T) {
+	root := t.TempDir()
+	for name, target := range map[string]string{"absolute": "/", "relative": ".", "too high": "..", "above": "/.."} {
+		link(t, target, filepath.Join(root, name))
+		if p, err := imagePlace(openRoot(t, root), "/"+name); err != nil || p.name != "." {
+			t.Errorf("imagePlace of a link to %s = %q, %v, want the top", target, p.name, err)
 		}
 	}
 }
@@ -265,5 +277,27 @@ func TestAnotherUsersConfigurationNamesNothingOfOthers(t *testing.T) {
 	plan, err = Removal(t.Context(), o)
 	if err != nil || len(plan.Hooks)+len(plan.Directories) != 0 {
 		t.Errorf("Removal of another user's = %+v, %v, want the shims left alone", plan, err)
+	}
+}
+
+// Git appends to each file that trace2.* in the user's configuration names. That
+// user may be another one than root who runs the command, and a plan writes
+// nothing at all.
+func TestAPlanWritesNoTrace(t *testing.T) {
+	home := t.TempDir()
+	trace := filepath.Join(home, "trace")
+	put(t, filepath.Join(home, ".gitconfig"), "[trace2]\n\tnormalTarget = "+trace+"\n\teventTarget = "+trace+"\n\tperfTarget = "+trace+"\n", 0o644)
+	env := map[string]string{"HOME": home, "PATH": os.Getenv("PATH")}
+	for _, plan := range []func(context.Context, Options) (*Plan, error){New, Removal} {
+		for _, scope := range []Scope{Global, System} {
+			o := Options{Scope: scope, PolicyLater: true, Guard: GuardNone, BinDir: t.TempDir(), Getenv: func(name string) string { return env[name] }}
+			put(t, filepath.Join(o.BinDir, helperName), "", 0o755)
+			if _, err := plan(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if text, err := os.ReadFile(trace); err == nil {
+		t.Errorf("git wrote a trace: %s", text)
 	}
 }

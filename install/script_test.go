@@ -211,6 +211,24 @@ func TestScriptTakesAnyRoot(t *testing.T) {
 	})
 }
 
+// Only / itself means this machine. A link to it may be of the user who prepared
+// the image, and gatepass looks at whose it is.
+func TestScriptTakesALinkToTheTopForAnImage(t *testing.T) {
+	programs, top := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	write(t, filepath.Join(programs, "gatepass"), "#!/bin/sh\nprintf '%s ' \"$@\"\n", 0o755)
+	if err := os.Symlink("/", top); err != nil {
+		t.Fatal(err)
+	}
+	eachShell(t, func(t *testing.T, sh shell) {
+		for root, want := range map[string]string{"/": "--system", "//": "--system", top: "--root " + top, "/.": "--root /."} {
+			want = "install " + want + " --from " + programs + " -n "
+			if out := sh.must(t, "--from", programs, "--root", root, "-n"); !strings.HasSuffix(out, want) {
+				t.Errorf("install.sh --root %s called gatepass %s, want %s", root, out, want)
+			}
+		}
+	})
+}
+
 // A workspace file that someone else put there is not overwritten.
 func TestScriptKeepsAnotherWorkspaceFile(t *testing.T) {
 	sh := shells(t)[0]
