@@ -164,6 +164,23 @@ func TestImageInWhichTheGuardCannotWork(t *testing.T) {
 	}
 }
 
+// The trial of an image is about that image: a workspace file of this machine
+// that cannot be read, and a hook of this machine, do not matter.
+func TestImageBesideAnotherPolicy(t *testing.T) {
+	needChroot(t)
+	hook := write(t, filepath.Join(t.TempDir(), "pre-push"), "#!/bin/sh\nexit 1\n", 0o755)
+	for name, text := range map[string]string{
+		"/etc/gatepass/workspace.yaml": "nonsense: 1\n", "/etc/gitconfig": "[core]\n\thooksPath = " + filepath.Dir(hook) + "\n",
+	} {
+		if _, err := os.Stat(name); err == nil {
+			t.Fatalf("%s is there already", name)
+		}
+		write(t, name, text, 0o644)
+		t.Cleanup(func() { os.Remove(name) })
+	}
+	shells(t)[0].must(t, "--policy-later", "--root", newRoot(t))
+}
+
 func TestImageAsSomeone(t *testing.T) {
 	needChroot(t)
 	eachShell(t, func(t *testing.T, sh shell) {

@@ -40,6 +40,8 @@ const (
 	trialAllowed = "refs/heads/gatepass/allowed"
 	trialRefused = "refs/heads/gatepass/refused"
 
+	policyFile = "policy.yaml" // in the trial's directory
+
 	trialTimeout = time.Minute // for one git command; each takes milliseconds
 )
 
@@ -65,7 +67,7 @@ func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verifie
 	}
 	defer os.RemoveAll(dir)
 	environ = append(TrialEnvironment(environ), "LC_ALL=C", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"),
-		"GATEPASS_CONFIG="+filepath.Join(dir, "policy.yaml"), "GIT_TERMINAL_PROMPT=0")
+		"GATEPASS_CONFIG="+filepath.Join(dir, policyFile), "GIT_TERMINAL_PROMPT=0")
 	gits := p.gits
 	if p.Scope == Image {
 		gits = gits[:1]
@@ -100,10 +102,13 @@ func TrialEnvironment(environ []string) []string {
 // installHome configures git in a temporary home with the programs that were
 // put into an image.
 func (p *Plan) installHome(ctx context.Context, o Options, home string) error {
-	path := o.Getenv("PATH")
+	env := map[string]string{
+		"HOME": home, "PATH": o.Getenv("PATH"),
+		"GATEPASS_CONFIG": filepath.Join(home, policyFile), "GIT_CONFIG_SYSTEM": os.DevNull, // this machine's say nothing about an image
+	}
 	plan, err := New(ctx, Options{
 		Scope: Global, Hosts: p.Hosts, BinDir: o.From, Guard: o.Guard, PolicyLater: true,
-		Getenv: func(name string) string { return map[string]string{"HOME": home, "PATH": path}[name] },
+		Getenv: func(name string) string { return env[name] },
 	})
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func (t trial) run(ctx context.Context) error {
 	what := "verify the install with " + t.git
 	work, remote := filepath.Join(t.dir, "work"), filepath.Join(t.dir, "remote.git")
 	err := errors.Join(os.RemoveAll(work), os.RemoveAll(remote),
-		os.WriteFile(filepath.Join(t.dir, "policy.yaml"), []byte("hosts: ['"+t.host+"']\nrefs: [gatepass/allowed]\n"), 0o600))
+		os.WriteFile(filepath.Join(t.dir, policyFile), []byte("hosts: ['"+t.host+"']\nrefs: [gatepass/allowed]\n"), 0o600))
 	for _, args := range [][]string{
 		{"init", "-q", "--template=", "--bare", remote},
 		{"init", "-q", "--template=", work},
