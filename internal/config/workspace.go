@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -124,7 +125,10 @@ func load(path string, open func(string) (*os.File, error)) (*Workspace, error) 
 		return nil, oneline.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
 	}
 	f, err := open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, unread(path, err, "have it made readable to you, or name another with "+PathVariable)
+	case err != nil:
 		return nil, unread(path, err, "create it or name another with "+PathVariable)
 	}
 	defer f.Close()

@@ -97,6 +97,21 @@ func TestSourceErrorDoesNotRepeatAPassword(t *testing.T) {
 	}
 }
 
+// A file that is there is not created: who owns it opens it.
+func TestLoadSaysThatAFileIsNotReadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	path := filepath.Join(t.TempDir(), "workspace.yaml")
+	if err := os.WriteFile(path, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	if err == nil || !strings.HasSuffix(err.Error(), path+": permission denied; have it made readable to you, or name another with GATEPASS_CONFIG") {
+		t.Errorf("Load = %v, want what to do", err)
+	}
+}
+
 func TestLoadNamesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "workspace.yaml")
 	_, err := Load(path)
