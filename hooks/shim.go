@@ -99,9 +99,13 @@ const (
 	userLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 )
 
+// GuardIsGone is what the shim of pre-push says where it refuses a push because
+// there is no guard to run.
+const GuardIsGone = "cannot be run; install gatepass again"
+
 const guardLines = `# Judges the push and then runs the hook that core.hooksPath hides.
 [ -x "$gatepass_guard" ] && exec "$gatepass_guard" --hook pre-push "$@"
-printf 'gatepass: push denied: %s cannot be run; install gatepass again, or take out the core.hooksPath that "git config --show-origin core.hooksPath" shows\n' "$gatepass_guard" >&2
+printf 'gatepass: push denied: %s ` + GuardIsGone + `, or take out the core.hooksPath that "git config --show-origin core.hooksPath" shows\n' "$gatepass_guard" >&2
 exit 1
 `
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -95,7 +96,7 @@ func (s scratch) push() Finding {
 		return Finding{Level: Warning, Text: what + " did not end in time", Mend: "run gatepass doctor again; look for slow hooks"}
 	case err == nil:
 		return Finding{Level: Failure, Text: what + ", which must be refused, went through: the guard does not fire", Mend: "gatepass install"}
-	case !strings.Contains(string(stderr), "gatepass: "):
+	case !strings.Contains(string(stderr), "gatepass: "), bytes.Contains(stderr, []byte(hooks.GuardIsGone)):
 		return Finding{
 			Level: Failure, Text: what + " failed, but not by the guard: " + firstOf(stderr, errors.New("git said nothing")).Error(),
 			Mend: "gatepass install",

@@ -115,6 +115,7 @@ func TestTextLeavesWhatIsNoSecret(t *testing.T) {
 		"vault://kv/x?field=token&addr=https://vault:8200",
 		"arn:aws:sts::123456789012:assumed-role/role/i-0abcdef0123456789",
 		"/opt/Some1/very/long/path/to/a/File.txt",
+		"file:///tmp/TestAppAddOne3384858294/001/store",
 		"s.example.com refuses; r.b.c.d too",
 		"-----BEGIN CERTIFICATE----- abc -----END CERTIFICATE-----",
 		"the token: it has expired",

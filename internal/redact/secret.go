@@ -100,14 +100,15 @@ func vaultLegacy(s string) int {
 }
 
 // awsKey knows the two halves of a key of AWS: AKIA or ASIA and 16 capitals, and 40
-// letters of base64. Letters of one case alone are a hash of git.
+// letters of base64. Letters of one case alone are a hash of git, and a slash at the
+// beginning is a path's.
 func awsKey(s string) int {
 	const idSize, secretSize = 20, 40
 	id, n := s[:run(s, "")], run(s, wideLetters)
 	switch {
 	case len(id) == idSize && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA")) && !hasAll(id, isLower):
 		return idSize
-	case n == secretSize && run(s, "+/") == n && hasAll(s[:n], isLower, isUpper, isDigit):
+	case n == secretSize && s[0] != '/' && run(s, "+/") == n && hasAll(s[:n], isLower, isUpper, isDigit):
 		return n
 	}
 	return 0

@@ -5,8 +5,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
@@ -69,7 +71,8 @@ func TestAGitWithAHeaderOfItsOwnIsSeen(t *testing.T) {
 	}
 }
 
-// sleeper starts a process that sleeps in dir until the test ends.
+// sleeper starts a process that sleeps in dir until the test ends. Its environment
+// can be read a moment after its start only.
 func sleeper(t *testing.T, dir, variable string) (pid int) {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
@@ -78,7 +81,13 @@ func sleeper(t *testing.T, dir, variable string) (pid int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return cmd.Process.Pid
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if environ, err := (asker{cmd.Process.Pid}).environ(); err == nil && slices.Contains(environ, variable) {
+			return cmd.Process.Pid
+		}
+	}
+	t.Fatal("the environment of a process cannot be read")
+	return 0
 }
 
 // What the server said of the repository's own header says nothing of our token: it stays
