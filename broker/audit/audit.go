@@ -111,11 +111,11 @@ func (l *Log) open() error {
 
 // settle has everything reach the disk before anybody relies on it.
 func (l *Log) settle(f *os.File) error {
-	if err := errors.Join(f.Sync(), syncFolder(l.path)); err != nil {
+	if err := errors.Join(setAppend(f), f.Sync(), syncFolder(l.path)); err != nil {
 		return err
 	}
 	l.synced = l.seq
-	return setAppend(f)
+	return nil
 }
 
 func entry(kind, detail string) broker.Entry {

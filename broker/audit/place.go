@@ -12,6 +12,9 @@ import (
 // errEmptied reports that somebody took lines out of the file while one was written.
 var errEmptied = errors.New("somebody cut the file off while it was written; rotate it by renaming it")
 
+// goesOn is what the head of the next file says.
+const goesOn = "the log goes on from another file"
+
 // stay looks, before a line is written, whether the file is still in its place and
 // as long as it was left. Rotation by copytruncate empties it: its next line is a
 // head then, which goes on from the last line. What was shortened or changed in
@@ -42,7 +45,7 @@ func (l *Log) stay() error {
 // comeBack begins a file in the log's place. Where that fails the log goes on in
 // the old one as long as that has a name. The caller holds mu.
 func (l *Log) comeBack(ours fs.FileInfo) error {
-	l.astray = l.follow("", "the log goes on from another file")
+	l.astray = l.follow("", goesOn)
 	if l.astray != nil && (links(ours) == 0 || ours.Size() != l.size) {
 		return l.astray
 	}
@@ -58,10 +61,19 @@ func links(info fs.FileInfo) uint64 {
 	return uint64(stat.Nlink)
 }
 
-// goOn begins the emptied file anew. The caller holds mu.
+// isGone reports whether a file has no name any more.
+func isGone(f file) bool {
+	info, err := f.Stat()
+	return err == nil && links(info) == 0
+}
+
+// goOn begins the emptied file anew, or one that has no head yet. The caller holds mu.
 func (l *Log) goOn() error {
 	l.lose(l.size)
 	l.size = 0
+	if l.lost == 0 {
+		return l.begin(goesOn, "")
+	}
 	return l.begin("somebody emptied the file", "")
 }
 

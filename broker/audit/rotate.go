@@ -38,7 +38,7 @@ func (l *Log) rotateAt(size int64) error {
 	if l.astray != nil { // it goes on in a renamed file, which is for others to rotate
 		return nil
 	}
-	return l.setAside("the log goes on from another file")
+	return l.setAside(goesOn)
 }
 
 // setAside renames the file, and begins another. The caller holds mu.
@@ -73,6 +73,9 @@ func (l *Log) follow(oldName, detail string) error {
 	old, oldSize, oldSynced := l.file, l.size, l.synced
 	l.file, l.size, l.synced = next, 0, l.seq
 	if err := l.begin(detail, oldName); err != nil {
+		if isGone(old) { // it would keep a disk full as long as it is open
+			return errors.Join(err, old.Close(), l.settle(next))
+		}
 		l.file, l.size, l.synced = old, oldSize, oldSynced
 		return errors.Join(err, next.Close())
 	}

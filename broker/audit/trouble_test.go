@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,18 +14,52 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// A disk that is full refuses, and is made good afterwards.
-func TestAFullDiskFailsClosed(t *testing.T) {
+// smallDisk is a folder with room for 16 KiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := exec.Command("mount", "-t", "tmpfs", "-o", "size=16k", "gatepass", dir).Run(); err != nil {
 		t.Skip("missing: the right to mount: ", err)
 	}
-	path := filepath.Join(dir, "audit.jsonl")
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// Who deletes the log, or moves it to another disk, makes room: a log that kept the
+// deleted file open would keep the disk full, and refuse until it is started anew.
+func TestAFullDiskThatIsEmptiedByDeleting(t *testing.T) {
+	path := filepath.Join(smallDisk(t), "audit.jsonl")
+	l := open(t, path)
+	var err error
+	for err == nil {
+		err = l.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Detail: strings.Repeat("x", 100)}, false)
+	}
+	seq, _ := l.Head()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Ready() // sees that there is no room for a head
+	if err := l.Ready(); err != nil {
+		t.Errorf("Ready = %v after room was made", err)
+	}
+	write(t, l, 2)
+	lines := slices.Collect(bytes.Lines(read(t, path)))
+	if r := headed(t, path); r.Seq != seq+1 || len(lines) != 4 || !bytes.Contains(lines[1], []byte(KindRecovered)) {
+		t.Errorf("the file is %s, want a head that goes on after number %d, what was refused, and two lines", read(t, path), seq)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A disk that is full refuses, and is made good afterwards.
+func TestAFullDiskFailsClosed(t *testing.T) {
+	dir := smallDisk(t)
+	path := filepath.Join(dir, "audit.jsonl")
 	l := open(t, path)
 	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 8<<10), 0o600); err != nil {
 		t.Fatal(err)
