@@ -12,9 +12,12 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -216,6 +219,24 @@ func noStore(err error) error {
 
 func bad(detail string) error {
 	return &broker.Refusal{Status: http.StatusBadRequest, Reason: broker.ReasonRequest, Detail: detail}
+}
+
+// queryOf reads the query of a request, which has only these keys, each once: what a
+// filter before the broker let through would not be what is answered otherwise.
+func queryOf(r *http.Request, known ...string) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, bad("the query cannot be read")
+	}
+	for key, values := range q {
+		switch {
+		case !slices.Contains(known, key):
+			return nil, bad(fmt.Sprintf("unknown key %.60q in the query", key))
+		case len(values) > 1:
+			return nil, bad(fmt.Sprintf("key %q is given twice in the query", key))
+		}
+	}
+	return q, nil
 }
 
 // entry is the beginning of what is written down of an operator's action.

@@ -39,7 +39,10 @@ func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string)
 	if err != nil {
 		return c.stranger(r, id, err)
 	}
-	q := r.URL.Query()
+	q, err := queryOf(r, "host", "repo", "operation", "repository_id")
+	if err != nil {
+		return err
+	}
 	pin, err := idIn(q)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (c *Console) showStatus(r request) error {
 	if err := c.operator(&r); err != nil {
 		return c.notIn(r, err)
 	}
-	q, err := parseQuery(r.Request)
+	q, err := parseQuery(r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,8 +33,7 @@ type query struct {
 	limit int
 }
 
-func parseQuery(r *http.Request) (query, error) {
-	values := r.URL.Query()
+func parseQuery(values url.Values) (query, error) {
 	q := query{after: values.Get("after"), begin: values.Get("prefix"), limit: defaultPage}
 	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -52,7 +52,11 @@ func parseQuery(r *http.Request) (query, error) {
 
 // listWorkspaces answers GET /v1/workspaces.
 func (c *Console) listWorkspaces(r request) error {
-	q, err := parseQuery(r.Request)
+	values, err := queryOf(r.Request, "after", "prefix", "limit")
+	if err != nil {
+		return err
+	}
+	q, err := parseQuery(values)
 	if err != nil {
 		return err
 	}
