@@ -69,6 +69,7 @@ func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 		{"POST", "/v1/git-credentials", "x"}, {"POST", "/v1/git-credentials", long}, {"POST", "/v1/refused-pushes", "{}"}, {"POST", "/v1/exchange", "{}"}, {"GET", "/v1/exchange", ""},
 		{"GET", "/v1/nonce", ""}, {"GET", "/v1/workspaces", ""}, {"POST", "/v1/workspaces/sb-1/revoke", ""}, {"DELETE", "/v1/workspaces/sb-1/bar", ""}, {"POST", "/v1/kill", "{}"},
 		{"POST", "/v1/admit", "{}"}, {"GET", "/v1/explain?host=github.com&repo=acme/r0", ""}, {"POST", "/v1/explain", "{}"}, {"POST", "/v1/webhooks/github", "{}"}, {"GET", "/v1/openapi.json", ""},
+		{"OPTIONS", "/*", ""}, // is sent as "OPTIONS *"
 	} {
 		for _, socket := range []string{"broker.sock", "metrics.sock"} {
 			r, err := http.NewRequestWithContext(t.Context(), c.method, "http://broker"+c.path, strings.NewReader(c.body))
@@ -76,6 +77,9 @@ func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Header.Set("Content-Type", "application/json")
+			if c.path == "/*" {
+				r.URL.Opaque = "*"
+			}
 			client := overSocket(w.path(socket))
 			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			got := read(client.Do(r))

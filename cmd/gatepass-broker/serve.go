@@ -104,6 +104,8 @@ func (d *daemon) newServer(f *settings.File, h http.Handler) *http.Server {
 		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return socket.ConnContext(ctx, listen.Bare(c)) },
 		MaxHeaderBytes: int(l.HeaderSize), ReadHeaderTimeout: l.ReadHeader, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are nobody's business
+
+		DisableGeneralOptionsHandler: true, // its answer lacks the headers of [broker.Secured]
 	}
 }
 
