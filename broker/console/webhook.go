@@ -93,13 +93,21 @@ func (c *Console) webhookSecret() (string, error) {
 	if errors.Is(err, ErrNoWebhooks) {
 		return "", &broker.Refusal{Status: http.StatusNotFound, Reason: broker.ReasonRequest, Detail: "this broker takes no webhooks; its configuration names no secret"}
 	}
-	if err == nil && len(secret) < minSecret {
-		err = errors.New("the webhook's secret is shorter than 16 bytes")
+	if err == nil {
+		err = CheckSecret(secret)
 	}
 	if err != nil {
 		return "", &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: retry, Err: err, Detail: "the broker cannot read the webhook's secret"}
 	}
 	return secret, nil
+}
+
+// CheckSecret refuses a secret of webhooks that can be guessed.
+func CheckSecret(secret string) error {
+	if len(secret) < minSecret {
+		return fmt.Errorf("the webhook's secret is shorter than %d bytes", minSecret)
+	}
+	return nil
 }
 
 // announced reads the headers of a delivery.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/broker/rules"
 	"github.com/gatepass/gatepass/broker/settings"
@@ -129,8 +130,14 @@ func checkWebhook(f *settings.File) error {
 	if f.Webhook.SecretFile == "" {
 		return nil
 	}
-	_, err := f.Webhook.Secret()
-	return err
+	secret, err := f.Webhook.Secret()
+	if err != nil {
+		return err
+	}
+	if err := console.CheckSecret(secret); err != nil {
+		return oneline.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings, too")
+	}
+	return nil
 }
 
 // storeURL is what the file says, else the variable, else where the command line

@@ -97,6 +97,20 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 	}
 }
 
+// A secret that is missing a letter or all of them would refuse every delivery, once
+// GitHub sends one.
+func TestCheckSaysThatTheWebhooksSecretIsTooShort(t *testing.T) {
+	w := newWorld(t)
+	w.write("broker.yaml", config+"webhook: {secret_file: @DIR@/secret}\n")
+	for _, secret := range []string{"", "\n", strings.Repeat("s", 15) + "\n"} {
+		w.write("secret", secret)
+		cmd := w.command("--check", "--config", w.path("broker.yaml"))
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "shorter than 16 bytes; write a longer one") || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("--check of the secret %q = %v: %s, want one line that says that it is too short", secret, err, out)
+		}
+	}
+}
+
 // A directory of links, as package managers make them, is as good as the file, if no
 // other user can change a link.
 func TestLinksOnTheWayToTheConfiguration(t *testing.T) {
