@@ -177,7 +177,7 @@ func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) i
 // says in its own way.
 func why(err error) string {
 	if line, ok := errors.AsType[*oneline.Error](err); ok {
-		return line.Why
+		return line.Reason()
 	}
 	return err.Error()
 }

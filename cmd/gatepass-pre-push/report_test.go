@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/hooks"
 )
 
 const (
@@ -122,6 +123,21 @@ func TestARefusedPushIsTold(t *testing.T) {
 		if strings.Contains(raw, secret) {
 			t.Errorf("the agent was told %q, want nothing of %q", raw, secret)
 		}
+	}
+}
+
+// A push that is refused as a whole was told without a reason where that is in an
+// error below, and the broker refuses such a report.
+func TestAPushThatIsRefusedAsAWholeIsTold(t *testing.T) {
+	s := newScene(t, brokerSource)
+	s.agent()
+	if out, err := exec.CommandContext(t.Context(), "git", "config", "remote.origin.mirror", "true").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	code, _, _ := s.push(widgets, oid+" refs/heads/main "+zero)
+	got, _, _ := s.told(30 * time.Second)
+	if code != 1 || len(got.Updates) != 1 || !strings.HasPrefix(got.Updates[0].Reason, hooks.ErrMirror.Error()) {
+		t.Errorf("the push = %d, and the agent was told %+v, want the reason %q", code, got, hooks.ErrMirror)
 	}
 }
 

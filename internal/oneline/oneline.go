@@ -27,18 +27,22 @@ func New(what, why, do string) *Error { return &Error{What: what, Why: why, Do: 
 func Wrap(what string, err error, do string) *Error { return &Error{What: what, Err: err, Do: do} }
 
 func (e *Error) Error() string {
-	why := e.Why
-	if why == "" && e.Err != nil {
-		why = e.Err.Error()
-	}
 	s := e.What
-	if why != "" {
+	if why := e.Reason(); why != "" {
 		s += ": " + why
 	}
 	if e.Do != "" {
 		s += "; " + e.Do
 	}
 	return Escape(s)
+}
+
+// Reason is Why, or the text of Err without it. It may have any characters.
+func (e *Error) Reason() string {
+	if e.Why == "" && e.Err != nil {
+		return e.Err.Error()
+	}
+	return e.Why
 }
 
 // Unwrap returns the error below, if any.
