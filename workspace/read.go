@@ -40,6 +40,7 @@ type profileReader struct {
 	profile  Profile
 
 	isSandbox  bool            // the file is one of the first system's
+	isSecond   bool            // of its second version
 	sourceMode string          // of sourceAccess, there
 	ignored    []string        // keys that are not about GitHub, there
 	isGiven    map[string]bool // the keys of github
@@ -100,7 +101,9 @@ func (r *profileReader) document(node *yaml.Node) {
 		},
 	}
 	var extends *yaml.Node
-	if r.isSandbox = isSandboxProfile(node); r.isSandbox {
+	sandbox := sandboxVersion(node)
+	r.isSandbox, r.isSecond = sandbox != "", sandbox == sandboxV2
+	if r.isSandbox {
 		known["apiVersion"], known["kind"] = ignore, r.exactly("kind", sandboxKind)
 		known["extends"] = func(n *yaml.Node) { extends = resolve(n) }
 	}

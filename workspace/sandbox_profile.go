@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -12,7 +11,10 @@ import (
 // same in both versions.
 const sandboxKind = "SandboxProfile"
 
-var sandboxVersions = []string{"klankermaker.ai/v1alpha1", "klankermaker.ai/v1alpha2"}
+const (
+	sandboxV1 = "klankermaker.ai/v1alpha1"
+	sandboxV2 = "klankermaker.ai/v1alpha2" // has no permissions, and its reader refuses them
+)
 
 // The modes of sourceAccess: what github lists, or nothing.
 const (
@@ -26,15 +28,16 @@ var sandboxVerbs = map[string]string{"read": "clone", "write": "push"}
 // maxNamed bounds how many ignored keys a warning names.
 const maxNamed = 20
 
-// isSandboxProfile reports whether a file says that it is one of the first
-// system's. It looks at apiVersion alone, so that a wrong kind is an error.
-func isSandboxProfile(node *yaml.Node) bool {
+// sandboxVersion returns the version of a file that says it is one of the first
+// system's, or "". It looks at apiVersion alone, so that a wrong kind is an error.
+func sandboxVersion(node *yaml.Node) string {
 	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == "apiVersion" {
-			return slices.Contains(sandboxVersions, resolve(node.Content[i+1]).Value)
+		version := resolve(node.Content[i+1]).Value
+		if node.Content[i].Value == "apiVersion" && (version == sandboxV1 || version == sandboxV2) {
+			return version
 		}
 	}
-	return false
+	return ""
 }
 
 // mayIgnore reports whether a key of a sandbox profile is about other things than
@@ -72,7 +75,7 @@ func (r *profileReader) inherited(extends *yaml.Node) {
 		missing = append(missing, "mode")
 	}
 	for _, key := range []string{"allowedRepos", "allowedRefs", "permissions"} {
-		if !r.isGiven[key] {
+		if !r.isGiven[key] && !(key == "permissions" && r.isSecond) {
 			missing = append(missing, "github."+key)
 		}
 	}

@@ -120,6 +120,21 @@ func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 	}
 }
 
+// The second version of the format has no permissions, and its own reader refuses a
+// file with them: none can be inherited.
+func TestAProfileOfTheSecondVersionInheritsNoPermissions(t *testing.T) {
+	second := func(sourceAccess string) (*Profile, error) {
+		text := strings.Replace(sandboxOf(sourceAccess), "metadata:", "extends: [base, hardened]\nmetadata:", 1)
+		return ParseProfile([]byte(strings.Replace(text, "v1alpha1", "v1alpha2", 1)))
+	}
+	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}"); err != nil || p.Permissions.Levels()["contents"] != "write" {
+		t.Errorf("a whole one = %v, %v, want it read", p, err)
+	}
+	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b]}}"); err == nil || !strings.HasSuffix(err.Error(), "is inherited: github.allowedRefs") {
+		t.Errorf("one without allowedRefs = %v, %v, want an error that names them", p, err)
+	}
+}
+
 // Ignoring what is not ours must not ignore what is: every form in which a key of
 // GitHub's could hide is an error.
 func TestNothingHidesInAProfileOfTheFirstSystem(t *testing.T) {
