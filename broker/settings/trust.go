@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
@@ -31,6 +32,33 @@ func (f *File) distrusted() error {
 		}
 	}
 	return oneline.Join(bad...)
+}
+
+// CheckFiles reads the files that callers are proved by, and says which cannot be used.
+// A start goes on without them, since they may come later.
+func (f *File) CheckFiles() error {
+	var bad []error
+	callers := slices.Clone(f.Callers)
+	for _, o := range f.Operators {
+		callers = append(callers, o.Caller)
+	}
+	said := map[string]bool{} // rules often name the same file
+	for _, c := range callers {
+		if err := c.checkFiles(); err != nil && !said[err.Error()] {
+			said[err.Error()], bad = true, append(bad, err)
+		}
+	}
+	return oneline.Join(bad...)
+}
+
+func (c Caller) checkFiles() error {
+	switch {
+	case c.OIDC != nil:
+		return c.OIDC.CheckFiles()
+	case c.MTLS != nil:
+		return c.MTLS.CheckFiles()
+	}
+	return nil
 }
 
 func (f *File) named() []named {

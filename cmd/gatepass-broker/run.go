@@ -102,7 +102,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	} else {
 		bad = append(bad, audit.Check(f.Audit.File))
 	}
-	bad = append(bad, checkWebhook(f))
+	bad = append(bad, f.CheckFiles(), checkWebhook(f))
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}

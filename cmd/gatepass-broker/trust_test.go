@@ -31,7 +31,7 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 	text += "  - oidc: {issuer: https://issuer.example, audience: a, jwks_file: @DIR@/jwks.json, ca_file: @DIR@/ca.pem}\n    workspace: x\n    profile: agent\n" +
 		"  - mtls: {ca_file: @DIR@/clients.pem}\n    workspace: y\n    profile: agent\n"
 	w.clientCertificate("spiffe://prod.example/sb-1")
-	w.write("jwks.json", "{}")
+	w.write("jwks.json", `{"keys": [`+publicKey+`]}`)
 	w.write("broker.yaml", text+"webhook: {secret_file: @DIR@/webhook/secret}\n")
 	w.write("log/audit.jsonl", "")
 	says := func(args ...string) string {
@@ -93,6 +93,41 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 		}
 		if err := os.Chmod(path, info.Mode().Perm()); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// publicKey is one for ES256, the base point of the curve.
+const publicKey = `{"kty": "EC", "crv": "P-256", "kid": "1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}`
+
+// A file of keys that is not there, or has none, would refuse each caller with 503, once
+// there is one. The start waits for it, and --check says it.
+func TestCheckReadsTheFilesOfKeys(t *testing.T) {
+	w := newWorld(t)
+	w.write("empty", "")
+	w.write("jwks.json", `{"keys": [`+publicKey+`]}`)
+	w.write("encrypts.json", `{"keys": [`+strings.Replace(publicKey, `"kid"`, `"use": "enc", "kid"`, 1)+`]}`)
+	w.clientCertificate("spiffe://prod.example/sb-1")
+	const issuer = "oidc: {issuer: https://issuer.example, audience: a, "
+	for proof, want := range map[string]string{
+		issuer + "jwks_file: @DIR@/jwks.json}":                             "",
+		issuer + "jwks_file: @DIR@/jwks.json, ca_file: @DIR@/ca.pem}":      "",
+		issuer + "jwks_file: @DIR@/none}":                                  "read the issuer's keys @DIR@/none: no such file",
+		issuer + "jwks_file: @DIR@/empty}":                                 "read the issuer's keys @DIR@/empty: it is no JWK Set",
+		issuer + "jwks_file: @DIR@/encrypts.json}":                         `read the issuer's keys @DIR@/encrypts.json: it has no public key to verify signatures with / key "1" cannot be used: its use is "enc"`,
+		issuer + "ca_file: @DIR@/none}":                                    "read the issuer's authorities @DIR@/none: no such file",
+		issuer + "ca_file: @DIR@/empty}":                                   "read the issuer's authorities @DIR@/empty: it holds no certificate",
+		"mtls: {ca_file: @DIR@/clients.pem}":                               "",
+		"mtls: {ca_file: @DIR@/none}":                                      "read the authorities of callers @DIR@/none: no such file",
+		"mtls: {ca_file: @DIR@/empty}":                                     "read the authorities of callers @DIR@/empty: ",
+		"mtls: {bundle_file: @DIR@/jwks.json, trust_domain: prod.example}": "read the authorities of callers @DIR@/jwks.json: ",
+	} {
+		rule := "  - " + proof + "\n    workspace: x\n    profile: agent\n"
+		w.write("broker.yaml", config+rule+rule) // what is wrong with both is said once
+		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
+		want = strings.ReplaceAll(want, "@DIR@/", w.path("")+"/")
+		if (err != nil) != (want != "") || strings.Count(string(out), want) != 1 && want != "" || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("--check of %s = %v: %s, want one line with %q", proof, err, out, want)
 		}
 	}
 }

@@ -71,6 +71,15 @@ func (a *authorities) passedOver() error {
 	return a.over
 }
 
+// CheckFiles reads the authorities, and says in one line why they cannot be used.
+func (s Settings) CheckFiles() error {
+	a := newAuthorities(s)
+	if _, err := a.read(); err != nil {
+		return oneline.Wrap("read the authorities of callers "+a.path, err, "write it, or correct it")
+	}
+	return nil
+}
+
 func (a *authorities) read() ([]*x509.Certificate, error) {
 	f, err := trustedfile.Open("the authorities", a.path, trustedfile.Writing)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {

@@ -15,6 +15,7 @@ import (
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/remote"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
@@ -161,6 +162,36 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 func shortened(err error) error { return errors.New(clip(err.Error())) }
 
 // filed reads keys from a file.
+// CheckFiles reads the files that are named, and says in one line which cannot be used.
+func (s Settings) CheckFiles() error {
+	var bad []error
+	if s.JWKSFile != "" {
+		data, err := readFile("the issuer's keys", s.JWKSFile, trustedfile.Writing)
+		if err == nil {
+			_, err = parseKeys(data)
+		}
+		bad = append(bad, inFile("the issuer's keys", s.JWKSFile, err))
+	}
+	if s.CAFile != "" {
+		data, err := readFile("the issuer's authorities", s.CAFile, trustedfile.Writing)
+		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+			err = errors.New("it holds no certificate in PEM form")
+		}
+		bad = append(bad, inFile("the issuer's authorities", s.CAFile, err))
+	}
+	return oneline.Join(bad...)
+}
+
+func inFile(kind, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err
+	}
+	return oneline.Wrap("read "+kind+" "+path, err, "write it, or correct it")
+}
+
 func filed(path string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
 		data, err := readFile("the issuer's keys", path, trustedfile.Writing)
