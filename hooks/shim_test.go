@@ -208,8 +208,10 @@ func play(t *testing.T, root, hooksPath, script string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", prelude+script)
 	cmd.Dir = work
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + work, "W=" + work, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
-		"GIT_AUTHOR_DATE=@1 +0000", "GIT_COMMITTER_DATE=@1 +0000"}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + work, "W=" + work, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
+		"GIT_AUTHOR_DATE=@1 +0000", "GIT_COMMITTER_DATE=@1 +0000",
+	}
 	out, err := cmd.CombinedOutput()
 	log, _ := os.ReadFile(filepath.Join(work, "log"))
 	return strings.ReplaceAll(fmt.Sprintf("%s\n%s\n%v", out, log, err), "remote: ", "")

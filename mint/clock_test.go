@@ -57,8 +57,11 @@ func TestSync(t *testing.T) {
 			set  time.Duration
 			want int // questions so far
 		}{
-			{"the first", 0, 0, 1}, {"a second later", time.Second, 0, 1}, {"two minutes later", 2 * time.Minute, 0, 2},
-			{"two hours ahead", 0, 2 * time.Hour, 3}, {"right again", 2 * time.Minute, 0, 4},
+			{"the first", 0, 0, 1},
+			{"a second later", time.Second, 0, 1},
+			{"two minutes later", 2 * time.Minute, 0, 2},
+			{"two hours ahead", 0, 2 * time.Hour, 3},
+			{"right again", 2 * time.Minute, 0, 4},
 		} {
 			time.Sleep(c.wait)
 			set = c.set

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"context"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/brokertest"
 	"github.com/gatepass/gatepass/store"

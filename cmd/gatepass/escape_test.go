@@ -60,9 +60,19 @@ func TestCommandsAreHarmless(t *testing.T) {
 		return map[string]string{"GATEPASS_CONFIG": file, "HOME": dir, "PATH": os.Getenv("PATH"), "XDG_RUNTIME_DIR": dir, "GIT_CONFIG_NOSYSTEM": "1"}[name]
 	}
 	for _, args := range [][]string{
-		{"policy", "explain"}, {"policy", "check", "ref\u202e\x7fx"}, {"policy", "export", "--format", "github-ruleset"},
-		{"install", "--dry-run", "--bin-dir", bin}, {"uninstall", "--dry-run"}, {"doctor"}, {"agent", "status"}, {"token"},
-		{"audit", "verify", "no\u202e"}, {"audit", "search", "no\u202e"}, {"policy", "lint", "--broker", "no\u202e"}, {"no\u202esuch"}, {"workspace", "show", "no\u202e", "--store", "file://" + dir + "/store"},
+		{"policy", "explain"},
+		{"policy", "check", "ref\u202e\x7fx"},
+		{"policy", "export", "--format", "github-ruleset"},
+		{"install", "--dry-run", "--bin-dir", bin},
+		{"uninstall", "--dry-run"},
+		{"doctor"},
+		{"agent", "status"},
+		{"token"},
+		{"audit", "verify", "no\u202e"},
+		{"audit", "search", "no\u202e"},
+		{"policy", "lint", "--broker", "no\u202e"},
+		{"no\u202esuch"},
+		{"workspace", "show", "no\u202e", "--store", "file://" + dir + "/store"},
 	} {
 		for _, form := range []string{"", "--json"} {
 			var out, errs bytes.Buffer

@@ -17,12 +17,20 @@ const (
 
 // prefixes begin secrets, wherever they are in a text.
 var prefixes = []struct{ text, letters string }{
-	{"ghs_", tokenLetters}, {"ghp_", tokenLetters}, {"gho_", tokenLetters}, {"ghu_", tokenLetters}, {"ghr_", tokenLetters}, {"github_pat_", tokenLetters},
-	{"eyJ", tokenLetters},                                                  // a JWT, and a session of the broker: the base64 of `{"`
-	{"gpj_", tokenLetters},                                                 // a join token
-	{"hvs.", tokenLetters}, {"hvb.", tokenLetters}, {"hvr.", tokenLetters}, // Vault's
-	{"ya29.", tokenLetters},                                      // Google's
-	{"IQoJb3JpZ2lu", wideLetters}, {"FwoGZXIvYXdz", wideLetters}, // sessions of AWS
+	{"ghs_", tokenLetters},
+	{"ghp_", tokenLetters},
+	{"gho_", tokenLetters},
+	{"ghu_", tokenLetters},
+	{"ghr_", tokenLetters},
+	{"github_pat_", tokenLetters},
+	{"eyJ", tokenLetters},  // a JWT, and a session of the broker: the base64 of `{"`
+	{"gpj_", tokenLetters}, // a join token
+	{"hvs.", tokenLetters},
+	{"hvb.", tokenLetters},
+	{"hvr.", tokenLetters},  // Vault's
+	{"ya29.", tokenLetters}, // Google's
+	{"IQoJb3JpZ2lu", wideLetters},
+	{"FwoGZXIvYXdz", wideLetters},         // sessions of AWS
 	{"eC1hY2Nlc3MtdG9rZW46", wideLetters}, // the base64 of "x-access-token:"
 }
 
