@@ -34,21 +34,19 @@ func (f *File) distrusted() error {
 	return oneline.Join(bad...)
 }
 
-// CheckFiles reads the files that callers are proved by, and says which cannot be used.
-// A start goes on without them, since they may come later.
-func (f *File) CheckFiles() error {
-	var bad []error
+// UnusableFiles reads the files that callers are proved by, and says which cannot be
+// used. A start goes on without them, since they may come later.
+func (f *File) UnusableFiles() (warnings []string) {
 	callers := slices.Clone(f.Callers)
 	for _, o := range f.Operators {
 		callers = append(callers, o.Caller)
 	}
-	said := map[string]bool{} // rules often name the same file
 	for _, c := range callers {
-		if err := c.checkFiles(); err != nil && !said[err.Error()] {
-			said[err.Error()], bad = true, append(bad, err)
+		if err := c.checkFiles(); err != nil && !slices.Contains(warnings, err.Error()) { // rules often name the same file
+			warnings = append(warnings, err.Error())
 		}
 	}
-	return oneline.Join(bad...)
+	return warnings
 }
 
 func (c Caller) checkFiles() error {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/broker/audit"
@@ -102,11 +103,11 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	} else {
 		bad = append(bad, audit.Check(f.Audit.File))
 	}
-	bad = append(bad, f.CheckFiles(), checkWebhook(f))
+	bad = append(bad, checkWebhook(f))
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}
-	for _, w := range f.Warnings() {
+	for _, w := range slices.Concat(f.Warnings(), f.UnusableFiles()) {
 		fmt.Fprintln(stdout, "warning: "+w)
 	}
 	_, err = fmt.Fprintf(stdout, "%s: rules: %d, profiles: %d; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)

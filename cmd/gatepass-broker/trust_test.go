@@ -100,8 +100,8 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 // publicKey is one for ES256, the base point of the curve.
 const publicKey = `{"kty": "EC", "crv": "P-256", "kid": "1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}`
 
-// A file of keys that is not there, or has none, would refuse each caller with 503, once
-// there is one. The start waits for it, and --check says it.
+// Without a file of keys each caller that it is for is answered with 503. The broker
+// starts, since the file may come later, and --check says it.
 func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 	w := newWorld(t)
 	w.write("empty", "")
@@ -126,8 +126,9 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 		w.write("broker.yaml", config+rule+rule) // what is wrong with both is said once
 		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
 		want = strings.ReplaceAll(want, "@DIR@/", w.path("")+"/")
-		if (err != nil) != (want != "") || strings.Count(string(out), want) != 1 && want != "" || strings.Count(string(out), "\n") != 1 {
-			t.Errorf("--check of %s = %v: %s, want one line with %q", proof, err, out, want)
+		warned := strings.Count(string(out), "warning: ")
+		if err != nil || want == "" && warned > 0 || want != "" && (warned != 1 || !strings.Contains(string(out), "warning: "+want)) {
+			t.Errorf("--check of %s = %v: %s, want one warning, %q", proof, err, out, want)
 		}
 	}
 }
