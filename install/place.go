@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 const maxFile = 8 << 20 // bytes of a configuration file we are willing to hold
@@ -97,7 +98,8 @@ func (p place) stat() (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// open opens a regular file.
+// open opens a regular file. A pipe that takes its place meanwhile is not waited
+// for.
 func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -106,7 +108,7 @@ func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
-	f, err := dir.OpenFile(name, flag, 0)
+	f, err := dir.OpenFile(name, flag|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

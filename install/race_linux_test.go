@@ -19,32 +19,63 @@ func TestALinkIsNotFollowedInARace(t *testing.T) {
 		}
 	}
 	link(t, "theirs", filepath.Join(top, "link"))
-	exchange := func() error {
-		return unix.Renameat2(unix.AT_FDCWD, filepath.Join(top, "way"), unix.AT_FDCWD, filepath.Join(top, "link"), unix.RENAME_EXCHANGE)
-	}
-	if err := exchange(); err != nil {
-		t.Skip("missing: renameat2: ", err)
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = exchange()
-			}
-		}
-	}()
+	stop := exchange(t, filepath.Join(top, "way"), filepath.Join(top, "link"))
 	p := place{root: openRoot(t, top), name: "way/f"}
 	for range 20000 {
 		var u undoing
 		_ = Copy{Change: create, place: p, text: []byte("ours")}.prepare(time.Now(), &u)
 	}
-	close(stop)
-	<-stopped
+	stop()
 	if entries, err := os.ReadDir(filepath.Join(top, "theirs")); err != nil || len(entries) != 0 {
 		t.Errorf("where the link leads: %v, %v, want nothing", entries, err)
+	}
+}
+
+// A pipe in place of a file would keep root waiting for a writer who never comes.
+func TestAPipeIsNotWaitedForInARace(t *testing.T) {
+	top := t.TempDir()
+	put(t, filepath.Join(top, "f"), "text", 0o644)
+	if err := unix.Mkfifo(filepath.Join(top, "pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	stop := exchange(t, filepath.Join(top, "f"), filepath.Join(top, "pipe"))
+	p := place{root: openRoot(t, top), name: "f"}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20000 {
+			_, _, _ = p.read()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("it waits for a pipe")
+	}
+	stop()
+}
+
+// exchange has two files change places all the time, until stop is called.
+func exchange(t *testing.T, a, b string) (stop func()) {
+	t.Helper()
+	swap := func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) }
+	if err := swap(); err != nil {
+		t.Skip("missing: renameat2: ", err)
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				_ = swap()
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
 	}
 }
