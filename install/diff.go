@@ -82,6 +82,9 @@ func lineDiff(a, b []byte) []hunk {
 		start++
 	}
 	x, y = x[start:], y[start:]
+	for len(x) > 0 && len(y) > 0 && x[len(x)-1] == y[len(y)-1] {
+		x, y = x[:len(x)-1], y[:len(y)-1]
+	}
 	common := lcs(x, y)
 	var hunks []hunk
 	together := true // the lines before these are the same
@@ -95,7 +98,7 @@ func lineDiff(a, b []byte) []hunk {
 			together = false
 		}
 		h := &hunks[len(hunks)-1]
-		if j == len(y) || i < len(x) && common[i+1][j] >= common[i][j+1] {
+		if j == len(y) || i < len(x) && (common == nil || common[i+1][j] >= common[i][j+1]) {
 			h.removed = append(h.removed, x[i])
 			i++
 		} else {
@@ -113,8 +116,16 @@ func split(content []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
 }
 
-// lcs returns the table of lengths: entry [i][j] is for x[i:] and y[j:].
+// maxTable bounds the entries of a table: the file may be another user's.
+const maxTable = 1 << 22
+
+// lcs returns the table of lengths: entry [i][j] is for x[i:] and y[j:]. It is nil
+// where that would be too large; then lines go first, which is right where the
+// others stayed as they were.
 func lcs(x, y []string) [][]int {
+	if len(x) > maxTable/(len(y)+1) {
+		return nil
+	}
 	table := make([][]int, len(x)+1)
 	for i := range table {
 		table[i] = make([]int, len(y)+1)

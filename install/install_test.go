@@ -249,6 +249,23 @@ func FuzzPackageVersion(f *testing.F) {
 	})
 }
 
+// The file of an image may be long, and its lines may be secret: a difference takes
+// no memory for each pair of lines, and shows those that changed only.
+func TestLineDiffOfALongFile(t *testing.T) {
+	middle := strings.Repeat("theirs\n", 100_000)
+	got := lineDiff([]byte("ours\nfirst\n"+middle+"ours\nlast\n"), []byte("first\n"+middle+"last\nnew\n"))
+	want := []hunk{
+		{oldLine: 1, newLine: 1, removed: []string{"ours"}},
+		{oldLine: 100_003, newLine: 100_002, removed: []string{"ours"}},
+		{oldLine: 100_005, newLine: 100_003, added: []string{"new"}},
+	}
+	if !slices.EqualFunc(got, want, func(a, b hunk) bool {
+		return a.oldLine == b.oldLine && a.newLine == b.newLine && slices.Equal(a.removed, b.removed) && slices.Equal(a.added, b.added)
+	}) {
+		t.Errorf("%d hunks, want %d of one line each", len(got), len(want))
+	}
+}
+
 func FuzzLineDiff(f *testing.F) {
 	f.Add("a\nb\nc\n", "a\nx\nc\nd")
 	f.Add("", "a\n")
