@@ -21,6 +21,7 @@ import (
 	"github.com/gatepass/gatepass/internal/certificate"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
+	"github.com/gatepass/gatepass/store"
 )
 
 // Exit codes.
@@ -107,11 +108,25 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	if err := oneline.Join(bad...); err != nil {
 		return err
 	}
-	for _, w := range slices.Concat(f.Warnings(), f.UnusableFiles()) {
+	for _, w := range slices.Concat(f.Warnings(), f.UnusableFiles(), unusableFolder(s, storeURL(f, getenv))) {
 		fmt.Fprintln(stdout, "warning: "+w)
 	}
 	_, err = fmt.Fprintf(stdout, "%s: rules: %d, profiles: %d; its hash is %s\n", path, len(f.Callers), len(f.ByName), f.Hash)
 	return err
+}
+
+// unusableFolder warns of a store that is a folder of this machine and cannot be read,
+// or that others can use. What is not there may come later.
+func unusableFolder(s store.Store, url string) []string {
+	if !strings.HasPrefix(url, "file:") {
+		return nil
+	}
+	for _, name := range []store.Name{store.AppClientID(), store.PrivateKey()} {
+		if _, err := s.Get(context.Background(), name); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return []string{err.Error()}
+		}
+	}
+	return nil
 }
 
 // ambiguous says which rules can make one workspace of two callers, as "gatepass

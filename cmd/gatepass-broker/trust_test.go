@@ -133,6 +133,28 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 	}
 }
 
+// A store that others can use is not read by the broker, which would give nothing.
+func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
+	w := newWorld(t)
+	w.write("broker.yaml", config)
+	w.addApp(1)
+	for _, c := range []struct {
+		mode  os.FileMode
+		isBad bool
+	}{{0o700, false}, {0o770, true}, {0o705, true}} {
+		if err := os.Chmod(w.path("store"), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "warning: ") != c.isBad || c.isBad && !strings.Contains(string(out), "others can use it") {
+			t.Errorf("--check with a store of mode %04o = %v: %s, warning wanted: %v", c.mode, err, out, c.isBad)
+		}
+		if err := os.Chmod(w.path("store"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A secret that is missing a letter or all of them would refuse every delivery, once
 // GitHub sends one.
 func TestCheckSaysThatTheWebhooksSecretIsTooShort(t *testing.T) {
