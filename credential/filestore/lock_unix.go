@@ -4,7 +4,6 @@ package filestore
 
 import (
 	"context"
-	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -13,6 +12,9 @@ import (
 // maxLocked is how long a lock is waited for. Whoever holds it writes one small
 // file.
 const maxLocked = 10 * time.Second
+
+// flock is flock(2), but for the test of a file system that has none.
+var flock = syscall.Flock
 
 // lock keeps other processes, and other callers in this one, from changing the
 // folder. The kernel releases it when its holder dies.
@@ -24,11 +26,15 @@ func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, maxLocked)
 	defer cancel()
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
+		err := flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch err {
+		case nil:
 			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+		case syscall.EWOULDBLOCK, syscall.EINTR:
+		case syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.ENOSYS:
+			f.Close()
+			return nil, errNoLocks
+		default:
 			f.Close()
 			return nil, err
 		}

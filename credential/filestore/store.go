@@ -299,6 +299,9 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	if errors.Is(err, errLocked) {
 		return oneline.Wrap(what, err, "see whether another gatepass hangs")
 	}
+	if errors.Is(err, errNoLocks) {
+		return oneline.Wrap(what, err, "keep the store in a folder of another one")
+	}
 	if err != nil {
 		return describe(what, err)
 	}
@@ -314,6 +317,9 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 
 // errLocked reports that somebody else was changing the folder all the time.
 var errLocked = errors.New("another process keeps it locked")
+
+// errNoLocks reports a file system without flock(2), such as some NFS, 9p and gVisor.
+var errNoLocks = errors.New("its file system has no locks")
 
 // describe makes one line of a file system's error, which may be one of several.
 func describe(what string, err error) error {
