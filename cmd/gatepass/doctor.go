@@ -15,9 +15,10 @@ import (
 const doctorAbout = `Looks at both sides of gatepass and changes nothing.
 
 The workspace side: which credential helpers git asks and in what order, every
-git on PATH, whether the push guard really fires (a push between two scratch
-repositories), what stands between git and the hosts, the policy, the agent, and
-whether a token can be had, which is shown by its hash.
+git on PATH, whether the push guard really fires (at a scratch push that git takes
+for one to the first of the hosts, which is not contacted), what stands between git
+and the hosts, the policy, the agent, and whether a token can be had, which is shown
+by its hash.
 
 The issuing side: whether the store answers and is private, whether GitHub takes
 the App's key, where the App is installed and what is granted there, tokens that
