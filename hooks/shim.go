@@ -36,9 +36,9 @@ const (
 	shimMark   = "gatepass-pre-push"
 )
 
-// A Shim is the script that stands for a hook in the directory of shims. It
-// runs the hook that core.hooksPath hides, and starts no other program to find
-// it. The shim of pre-push runs the guard, which runs that hook in turn.
+// A Shim stands for a hook in the directory of shims and runs the hook that
+// core.hooksPath hides: a link to the guard where Link says so, else a script.
+// The shim of pre-push runs the guard, which runs that hook in turn.
 type Shim struct {
 	Guard string // absolute path of gatepass-pre-push
 	Event string
@@ -47,7 +47,16 @@ type Shim struct {
 	Chain string
 }
 
-// Text returns the script. It uses nothing that dash, busybox and bash do not
+// Link reports whether the shim is a symbolic link to Guard, which git starts
+// sooner than a script. Where the guard is gone, such a hook is absent. pre-push
+// must then refuse, and a link cannot tell a Chain, so these are scripts;
+// pre-receive looks for what is beside it.
+func (s Shim) Link() bool {
+	return s.Chain == "" && s.Event != PrePush && s.Event != preReceive
+}
+
+// Text returns the script, which a guard that is called by a link runs as well.
+// It uses nothing that dash, busybox and bash do not
 // share, and no variable that the environment could hold for another purpose.
 func (s Shim) Text() string {
 	text := guardIs + quote(s.Guard) + "\n"
@@ -182,8 +191,11 @@ func LinkTarget(event, chain string) (target string, ok bool) {
 
 // IsShim reports whether the file leads back to this program: a [Shim], or
 // the program itself under the hook's name.
-func IsShim(path string) bool {
-	f, err := os.Open(path)
+func IsShim(file string) bool {
+	if target, err := os.Readlink(file); err == nil && path.Base(target) == shimMark {
+		return true // perhaps to another copy of it
+	}
+	f, err := os.Open(file)
 	if err != nil {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -52,14 +53,24 @@ func TestShimText(t *testing.T) {
 			t.Errorf("IsShim(%q) = %v, want %v", text, got, want)
 		}
 	}
+	for target, want := range map[string]bool{"/gone/gatepass-pre-push": true, "/gone/other": false} {
+		link := filepath.Join(dir, strings.ReplaceAll(target, "/", "-"))
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		if got := IsShim(link); got != want {
+			t.Errorf("IsShim(link to %s) = %v, want %v", target, got, want)
+		}
+	}
 	if IsShim(filepath.Join(dir, "absent")) {
 		t.Error("IsShim(absent) = true, want false")
 	}
 }
 
-// The interpreters that /bin/sh is somewhere.
+// What git starts for a shim: the interpreters that /bin/sh is somewhere, and
+// the guard that a link leads to, as released and without its early end.
 func interpreters(t *testing.T) map[string]string {
-	found := map[string]string{}
+	found := guards(t)
 	for _, name := range []string{"dash", "busybox", "bash"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -68,13 +79,34 @@ func interpreters(t *testing.T) map[string]string {
 		found[name] = map[string]string{"dash": path, "busybox": path + " sh", "bash": path + " --posix"}[name]
 	}
 	if len(found) == 0 {
-		t.Skip("missing: dash, busybox or bash")
+		t.Skip("missing: dash, busybox, bash or go")
 	}
 	return found
 }
 
-// writeShims makes a directory of shims for the interpreter, without that of the
-// guard.
+// guards builds the programs that links lead to, where Go and the module are here.
+func guards(t *testing.T) map[string]string {
+	t.Helper()
+	built := map[string]string{}
+	if _, err := os.Stat("../go.mod"); err != nil {
+		return built
+	}
+	flags := map[string]string{"link, Go": ""}
+	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
+		flags["link"] = "-E main.entry"
+	}
+	for name, flag := range flags {
+		built[name] = filepath.Join(t.TempDir(), shimMark)
+		build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", flag, "-o", built[name], "../cmd/"+shimMark)
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	return built
+}
+
+// writeShims makes a directory of shims for the interpreter or the guard,
+// without that of pre-push.
 func writeShims(t *testing.T, dir, interpreter, chain string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -84,8 +116,16 @@ func writeShims(t *testing.T, dir, interpreter, chain string) {
 		if event == PrePush {
 			continue
 		}
-		text := Shim{Guard: "/gone/gatepass-pre-push", Event: event, Chain: chain}.Text()
-		text = strings.Replace(text, "#!/bin/sh", "#!"+interpreter, 1)
+		shim := Shim{Guard: "/gone/gatepass-pre-push", Event: event, Chain: chain}
+		text := shim.Text()
+		if filepath.Base(interpreter) != shimMark {
+			text = strings.Replace(text, "#!/bin/sh", "#!"+interpreter, 1)
+		} else if shim.Link() {
+			if err := os.Symlink(interpreter, filepath.Join(dir, event)); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, event), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}

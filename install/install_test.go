@@ -228,6 +228,11 @@ func TestIsShim(t *testing.T) {
 			t.Errorf("isShim of a link to %s = %t, want %t, and none of update", link, got, want)
 		}
 	}
+	for link, want := range map[string]bool{guard: true, "gatepass-pre-push": false, "/bin/other": false} {
+		if got := isShim("update", program{link: link}); got != want || isShim("other", program{link: link}) {
+			t.Errorf("isShim of a link to %s = %t, want %t, and none of other", link, got, want)
+		}
+	}
 }
 
 func FuzzIsShim(f *testing.F) {

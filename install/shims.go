@@ -17,11 +17,17 @@ import (
 type program struct{ text, link string }
 
 // shims returns the directory of shims for a guard, by file name. chain is the
-// core.hooksPath that they replace. Links are for Linux: see hooks.LinkTarget.
+// core.hooksPath that they replace. Those of hooks.Linked are for Linux: see
+// hooks.LinkTarget.
 func (pl *planner) shims(guard, chain string) map[string]program {
 	all := map[string]program{}
 	for _, hook := range hooks.Shimmed {
-		all[hook] = program{text: hooks.Shim{Guard: guard, Event: hook, Chain: chain}.Text()}
+		shim := hooks.Shim{Guard: guard, Event: hook, Chain: chain}
+		if shim.Link() {
+			all[hook] = program{link: guard}
+		} else {
+			all[hook] = program{text: shim.Text()}
+		}
 	}
 	if pl.Scope == Global && strings.HasPrefix(chain, "~/") {
 		chain = filepath.Join(pl.Getenv("HOME"), chain[2:])
@@ -38,7 +44,9 @@ func (pl *planner) shims(guard, chain string) map[string]program {
 // the guard, from this version or an earlier one.
 func isShim(hook string, p program) bool {
 	if p.link != "" {
-		return slices.Contains(hooks.Linked, hook) && filepath.IsAbs(p.link) && filepath.Base(p.link) == hook
+		toGuard := slices.Contains(hooks.Shimmed, hook) && filepath.Base(p.link) == guardName
+		toHook := slices.Contains(hooks.Linked, hook) && filepath.Base(p.link) == hook
+		return filepath.IsAbs(p.link) && (toGuard || toHook)
 	}
 	if guard, ok := hooks.ShimGuard(p.text); ok {
 		return slices.Contains(hooks.Shimmed, hook) && filepath.Base(guard) == guardName

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -185,4 +187,17 @@ func why(err error) string {
 func refuse(stderr io.Writer, err error) int {
 	fmt.Fprint(stderr, oneline.Line(err))
 	return 1
+}
+
+// runOwn is what a link in the directory of shims does.
+func runOwn(args []string, stderr io.Writer) int {
+	event := filepath.Base(args[0])
+	guard, err := os.Executable()
+	if err == nil {
+		err = hooks.Shim{Guard: guard, Event: event}.Become(args)
+	}
+	if err != nil {
+		return refuse(stderr, oneline.Wrap("run the repository's "+event+" hook", err, ""))
+	}
+	return 0
 }

@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return 0
 	}
 	c.getenv = getenv
+	if c.linked {
+		return runOwn(args, stderr)
+	}
 	hook := hooks.Hook{Event: c.event, Args: c.args, Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	if c.event == hooks.PrePush {
 		return c.guard(ctx, hook)
@@ -74,6 +77,7 @@ type call struct {
 	event         string
 	args          []string // the hook's
 	configured    bool
+	linked        bool // called by a link of the hook's name
 	help, version bool
 	getenv        func(string) string
 }
@@ -87,7 +91,7 @@ func parse(args []string) (call, error) {
 	if name := filepath.Base(args[0]); hooks.IsShimmed(name) {
 		// A symbolic link. Git's arguments may look like options: pre-rebase
 		// is given "--root".
-		c.event, c.args = name, args[1:]
+		c.event, c.args, c.linked = name, args[1:], name != hooks.PrePush
 		return c, c.check()
 	}
 	for args = args[1:]; len(args) > 0 && strings.HasPrefix(args[0], "--"); args = args[1:] {

@@ -25,7 +25,10 @@ func TestMain(m *testing.M) {
 	// No workspace file is trusted that the group can write to, and scripts write
 	// theirs by the umask.
 	syscall.Umask(syscall.Umask(0o077) | 0o022)
-	commands := map[string]func(){"gatepass-pre-push": main, "pre-rebase": main}
+	commands := map[string]func(){"gatepass-pre-push": main}
+	for _, event := range hooks.Shimmed {
+		commands[event] = main // a link to this test
+	}
 	if os.Getenv(binVariable) != "" {
 		commands = nil
 	}
@@ -140,7 +143,13 @@ func writeShims(env *testscript.Env, dir string, events []string) error {
 		return err
 	}
 	for _, event := range events {
-		if err := os.WriteFile(filepath.Join(dir, event), []byte(hooks.Shim{Guard: binary, Event: event}.Text()), 0o755); err != nil {
+		shim, path := hooks.Shim{Guard: binary, Event: event}, filepath.Join(dir, event)
+		if shim.Link() {
+			err = os.Symlink(binary, path)
+		} else {
+			err = os.WriteFile(path, []byte(shim.Text()), 0o755)
+		}
+		if err != nil {
 			return err
 		}
 	}
