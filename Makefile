@@ -9,6 +9,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(d
 # AWS's library for Lambda functions without what only its go1.x runtime called.
 TAGS     := lambda.norpc
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
+# On linux/amd64 the guard ends before Go starts where it has nothing to do: see entry_linux_amd64.go.
+ENTRY    := $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E main.entry)
 MANDIR   ?= $(PREFIX)/share/man/man1
 COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
 
@@ -28,7 +30,7 @@ build: $(COMMANDS) ## build the programs into bin/
 
 $(COMMANDS):
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(BIN)/$@ ./cmd/$@
+	$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)$(if $(filter gatepass-pre-push,$@), $(ENTRY))" -o $(BIN)/$@ ./cmd/$@
 
 # Built apart, without what the story does not need: it is what a newcomer waits for.
 DEMO := gatepass gatepass-agent gatepass-pre-push git-credential-gatepass

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -63,7 +64,14 @@ func (s stage) buildBinaries(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.module, "cmd")); err != nil {
 		return fmt.Errorf("build the binaries: %w", err)
 	}
-	_, err := s.goCommand(ctx, "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", s.bin()+"/", "./cmd/...")
+	if err := s.build(ctx, "-s -w", "./cmd/..."); err != nil || runtime.GOARCH != "amd64" {
+		return err
+	}
+	return s.build(ctx, "-s -w -E main.entry", "./cmd/gatepass-pre-push")
+}
+
+func (s stage) build(ctx context.Context, flags, packages string) error {
+	_, err := s.goCommand(ctx, "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", flags, "-o", s.bin()+"/", packages)
 	return err
 }
 

@@ -26,7 +26,9 @@ for arch in amd64 arm64; do
 	name=gatepass-linux-$arch
 	mkdir "dist/$name" "$feature/$name"
 	for command in "$@"; do
-		CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -tags "$tags" -ldflags "$ldflags" -o "dist/$name/$command" "./cmd/$command"
+		entry=
+		[ "$command $arch" != "gatepass-pre-push amd64" ] || entry=' -E main.entry' # see entry_linux_amd64.go
+		CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -tags "$tags" -ldflags "$ldflags$entry" -o "dist/$name/$command" "./cmd/$command"
 	done
 	cp install/install.sh LICENSE "dist/$name"
 	for command in $workspace install.sh; do
