@@ -45,6 +45,7 @@ var promises = []promise{
 	{"cold", (*bench).cold},
 	{"guard", (*bench).guardCPU},
 	{"push", (*bench).push},
+	{"hooks", (*bench).hooks},
 	{"remote", (*bench).remote},
 	{"refresh", (*bench).refresh},
 	{"vend", (*bench).vend},

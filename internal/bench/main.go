@@ -28,7 +28,7 @@ missed.
 
   -quick        fewer runs: under 20 seconds, and less sure
   -json         print JSON instead of a table
-  -only NAMES   of: get, fill, size, memory, cold, guard, push, remote,
+  -only NAMES   of: get, fill, size, memory, cold, guard, push, hooks, remote,
                 refresh, vend, exchange
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
