@@ -18,7 +18,9 @@ var (
 		"pre-rebase\x00post-checkout\x00post-merge\x00pre-auto-gc\x00post-rewrite\x00" +
 		"sendemail-validate\x00p4-changelist\x00p4-prepare-changelist\x00p4-post-changelist\x00p4-pre-submit\x00" +
 		"post-index-change\x00reference-transaction\x00update\x00post-receive\x00post-update\x00"
-	gitHead   = ".git/HEAD\x00"
-	gitCommon = ".git/commondir\x00"
-	gitHooks  = ".git/hooks/\x00"
+	dotGit    = ".git\x00"
+	head      = "/HEAD\x00"
+	commonDir = "/commondir\x00"
+	parents   = "/../.."
+	hooksDir  = "/hooks/"
 )

@@ -46,9 +46,11 @@ skip:
 	INCQ R10
 	JMP  skip
 
-	// GIT_DIR and GIT_COMMON_DIR say that the repository is elsewhere. Eight
-	// bytes can be read from the last variable too: the program's path is behind it.
+	// R13 is the git directory: GIT_DIR, else .git. With GIT_COMMON_DIR, Go starts.
+	// Eight bytes can be read from the last variable too: the program's path is
+	// behind it.
 known:
+	MOVQ ·dotGit(SB), R13
 	LEAQ 16(SP)(CX*8), SI
 	MOVQ $0x3d5249445f544947, R10 // "GIT_DIR="
 	MOVQ $0x4d4d4f435f544947, R11 // "GIT_COMM"
@@ -57,36 +59,88 @@ variable:
 	MOVQ (SI), DI
 	ADDQ $8, SI
 	TESTQ DI, DI
-	JEQ  files
+	JEQ  directory
 	CMPQ R10, (DI)
-	JEQ  start
+	JNE  common
+	LEAQ 8(DI), R13
+	JMP  variable
+common:
 	CMPQ R11, (DI)
 	JNE  variable
 	CMPQ R12, 7(DI)
 	JEQ  start
 	JMP  variable
 
-	// The current directory must hold the whole git directory: a linked worktree
-	// has a file .git, and commondir leads from its git directory to the shared one.
-files:
+	// Paths are built at -8192(SP): the directory, and from R14 what is in it.
+directory:
+	CLD
+	LEAQ -8192(SP), DI
+	LEAQ -4096(SP), R14
+copy:
+	CMPQ DI, R14
+	JCC  start
+	MOVBLZX (R13), AX
+	MOVB AX, (DI)
+	INCQ R13
+	INCQ DI
+	TESTL AX, AX
+	JNE  copy
+	LEAQ -1(DI), R14
+
+	// It must be a git directory, and not a file that leads to one.
+	MOVQ R14, DI
+	MOVQ ·head(SB), SI
+	MOVQ $6, CX
+	REP
+	MOVSB
 	MOVL $21, AX // access
-	MOVQ ·gitHead(SB), DI
+	LEAQ -8192(SP), DI
 	XORL SI, SI
 	SYSCALL
 	TESTQ AX, AX
 	JNE  start
-	MOVL $21, AX
-	MOVQ ·gitCommon(SB), DI
-	XORL SI, SI
+
+	// That of a linked worktree has a file commondir, which must say what git
+	// writes there: "../.." and a line feed.
+	MOVQ R14, DI
+	MOVQ ·commonDir(SB), SI
+	MOVQ $11, CX
+	REP
+	MOVSB
+	MOVL $2, AX // open
+	LEAQ -8192(SP), DI
+	MOVL $0x80000, SI // O_CLOEXEC
+	XORL DX, DX
 	SYSCALL
 	CMPQ AX, $-2 // ENOENT
+	JEQ  hook
+	TESTQ AX, AX
+	JLT  start
+	MOVQ AX, DI
+	XORL AX, AX // read
+	LEAQ -4096(SP), SI
+	MOVL $16, DX
+	SYSCALL
+	CMPQ AX, $6
 	JNE  start
+	MOVL -4096(SP), AX
+	CMPL AX, $0x2e2f2e2e // "../."
+	JNE  start
+	MOVWLZX -4092(SP), AX
+	CMPL AX, $0x0a2e // "." and a line feed
+	JNE  start
+	MOVQ R14, DI
+	MOVQ ·parents(SB), SI
+	MOVQ $6, CX
+	REP
+	MOVSB
+	MOVQ DI, R14
 
 	// The repository must not have the hook.
-	LEAQ -256(SP), DI
-	MOVQ ·gitHooks(SB), SI
-	MOVQ $11, CX
-	CLD
+hook:
+	MOVQ R14, DI
+	MOVQ ·hooksDir(SB), SI
+	MOVQ $7, CX
 	REP
 	MOVSB
 	MOVQ R8, SI
@@ -94,7 +148,7 @@ files:
 	REP
 	MOVSB
 	MOVL $21, AX
-	LEAQ -256(SP), DI
+	LEAQ -8192(SP), DI
 	XORL SI, SI
 	SYSCALL
 	CMPQ AX, $-2

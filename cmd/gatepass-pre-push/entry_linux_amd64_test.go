@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,10 @@ func TestEntryStartsGoOnlyForAHook(t *testing.T) {
 		{name: "another hook", hook: "commit-msg", file: ".git/hooks/post-commit"},
 		{name: "other variables", hook: "update", env: "GIT_DIRECTORY=x"},
 		{name: "a hook", hook: "post-commit", file: ".git/hooks/post-commit", goes: true},
-		{name: "GIT_DIR", hook: "post-commit", env: "GIT_DIR=.git", goes: true},
+		{name: "GIT_DIR", hook: "post-commit", env: "GIT_DIR=.git"},
+		{name: "GIT_DIR with a hook", hook: "post-commit", env: "GIT_DIR=.git", file: ".git/hooks/post-commit", goes: true},
+		{name: "GIT_DIR is absent", hook: "post-commit", env: "GIT_DIR=x", goes: true},
+		{name: "GIT_DIR is long", hook: "post-commit", env: "GIT_DIR=" + strings.Repeat("./", 3000) + ".git", goes: true},
 		{name: "GIT_COMMON_DIR", hook: "post-commit", env: "GIT_COMMON_DIR=.git", goes: true},
 		{name: "no repository", hook: "post-commit", lacks: true, goes: true},
 		{name: "a linked worktree", hook: "post-commit", lacks: true, file: ".git", goes: true},
@@ -99,5 +103,37 @@ func TestEntryStartsGoOnlyForAHook(t *testing.T) {
 				t.Errorf("Go started: %v, %v, want %v: %s", started, err, test.goes, out)
 			}
 		})
+	}
+}
+
+// A linked worktree shares the hooks of its repository, whose place entry knows
+// only as git writes it.
+func TestEntryInALinkedWorktree(t *testing.T) {
+	dir := t.TempDir()
+	link, gitDir := filepath.Join(dir, "update"), filepath.Join(dir, ".git/worktrees/w")
+	goes := func(commonDir string) bool {
+		if err := os.WriteFile(filepath.Join(gitDir, "commondir"), []byte(commonDir), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), link)
+		cmd.Dir, cmd.Env = dir, []string{"GODEBUG=inittrace=1", "GIT_DIR=" + gitDir}
+		out, _ := cmd.CombinedOutput()
+		return strings.Contains(string(out), "init runtime")
+	}
+	err := errors.Join(os.Symlink(released(t), link), os.MkdirAll(gitDir, 0o755), os.Mkdir(filepath.Join(dir, ".git/hooks"), 0o755),
+		os.WriteFile(filepath.Join(gitDir, "HEAD"), nil, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"../..\n": false, "../.": true, "../..": true, "../../\n": true, "../..\n\n": true, dir + "\n": true, "": true} {
+		if got := goes(text); got != want {
+			t.Errorf("with commondir %q Go started: %v, want %v", text, got, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".git/hooks/update"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if !goes("../..\n") {
+		t.Error("Go did not start, want it for the hook of the repository")
 	}
 }
