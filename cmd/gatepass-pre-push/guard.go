@@ -34,7 +34,7 @@ func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 	}
 	r, err := read()
 	switch {
-	case err == nil && !c.configured && r.JudgedByGit(ctx):
+	case err == nil && c.shim && r.JudgedByGit(ctx):
 		return c.chain(ctx, hook, r)
 	case v.err != nil:
 	case err != nil:

@@ -77,6 +77,7 @@ type call struct {
 	event         string
 	args          []string // the hook's
 	configured    bool
+	shim          bool // called by the script that stands for a hook
 	linked        bool // called by a link of the hook's name
 	help, version bool
 	getenv        func(string) string
@@ -98,7 +99,7 @@ func parse(args []string) (call, error) {
 		switch {
 		case args[0] == "--hook" && len(args) > 1:
 			c.event, args = args[1], args[1:]
-			c.args = args[1:]
+			c.args, c.shim = args[1:], true
 			return c, c.check()
 		case args[0] == "--configured":
 			c.configured = true

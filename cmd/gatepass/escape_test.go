@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,9 +58,17 @@ func TestCommandsAreHarmless(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, ".gitconfig"), []byte("[http]\n\tproxy = \"http://x\u202e\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	getenv := func(name string) string {
-		return map[string]string{"GATEPASS_CONFIG": file, "HOME": dir, "PATH": os.Getenv("PATH"), "XDG_RUNTIME_DIR": dir, "GIT_CONFIG_NOSYSTEM": "1"}[name]
+	sockets, err := os.MkdirTemp("/tmp", "gp") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
 	}
+	getenv := func(name string) string {
+		return map[string]string{"GATEPASS_CONFIG": file, "HOME": dir, "PATH": os.Getenv("PATH"), "XDG_RUNTIME_DIR": sockets, "GIT_CONFIG_NOSYSTEM": "1"}[name]
+	}
+	t.Cleanup(func() { // "token" starts an agent where the programs are beside this one
+		run(context.Background(), []string{"agent", "stop"}, getenv, strings.NewReader(""), io.Discard, io.Discard)
+		_ = os.RemoveAll(sockets)
+	})
 	for _, args := range [][]string{
 		{"policy", "explain"},
 		{"policy", "check", "ref\u202e\x7fx"},
