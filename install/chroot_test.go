@@ -3,6 +3,8 @@
 package install_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -172,11 +174,16 @@ func TestImageBesideAnotherPolicy(t *testing.T) {
 	for name, text := range map[string]string{
 		"/etc/gatepass/workspace.yaml": "nonsense: 1\n", "/etc/gitconfig": "[core]\n\thooksPath = " + filepath.Dir(hook) + "\n",
 	} {
-		if _, err := os.Stat(name); err == nil {
-			t.Fatalf("%s is there already", name)
+		before, err := os.ReadFile(name)
+		switch {
+		case err == nil:
+			t.Cleanup(func() { write(t, name, string(before), 0o644) })
+		case errors.Is(err, fs.ErrNotExist):
+			t.Cleanup(func() { os.Remove(name) })
+		default:
+			t.Fatal(err)
 		}
 		write(t, name, text, 0o644)
-		t.Cleanup(func() { os.Remove(name) })
 	}
 	shells(t)[0].must(t, "--policy-later", "--root", newRoot(t))
 }
