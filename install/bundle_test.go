@@ -75,7 +75,7 @@ func (a attacked) unharmed() {
 	}
 }
 
-// The receipt lies in the image, and whoever wrote the image can write it.
+// The receipt lies in the image, so the author of the image can write it.
 // uninstall --root runs as root and believes only what install could have
 // written.
 func TestTheReceiptNamesNothingOfOthers(t *testing.T) {

@@ -85,7 +85,7 @@ func TestSync(t *testing.T) {
 	})
 }
 
-// A token that has ended by GitHub's own clock is no use to a workspace, and nobody
+// A token that has ended by GitHub's own clock is of no use, and no later step
 // would revoke it later. It is revoked at once.
 func TestATokenThatHasEndedIsTakenBack(t *testing.T) {
 	g := newGitHub(t)

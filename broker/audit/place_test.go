@@ -201,7 +201,7 @@ func TestAFileThatCannotBeSetAsideRefuses(t *testing.T) {
 }
 
 // logrotate renames the file, or somebody deletes it: the next line is in a file that
-// has the log's name, and not in one that nobody reads any more.
+// has the log's name, and not in the one that was moved away.
 func TestARenamedOrDeletedFileIsNoticedAtOnce(t *testing.T) {
 	for name, move := range map[string]func(path string) error{
 		"renamed": func(path string) error { return os.Rename(path, path+".1") },
