@@ -48,22 +48,22 @@ test-race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 test-real: build ## the tests against real components, which it sets up once; PACKAGES=./cmd for some
-	$(GO) run ./internal/components test $(PACKAGES)
+	$(GO) run ./test/components test $(PACKAGES)
 
 pictures: ## the screenshots in docs/images, taken by Chromium
-	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPicturesForTheDocumentation ./internal/browser
+	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPicturesForTheDocumentation ./test/browser
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
-	@sh internal/tools/fuzz.sh $(or $(FUZZTIME),10s)
+	@sh test/tools/fuzz.sh $(or $(FUZZTIME),10s)
 
 lint: ## formatting, vet, linters, other systems, shell scripts
-	@sh internal/tools/lint.sh
+	@sh test/tools/lint.sh
 
 vuln: ## known vulnerabilities in what the programs call
-	@sh internal/tools/vuln.sh "$(GO)"
+	@sh test/tools/vuln.sh "$(GO)"
 
 bench: build ## the measured promises, each beside its peer
-	$(GO) run ./internal/bench
+	$(GO) run ./test/bench
 
 install: build ## copy programs, manual and shell completion to PREFIX (/usr/local); then run: gatepass install
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR) $(addprefix $(DESTDIR),$(dir $(COMPLETIONS)))
@@ -79,10 +79,10 @@ uninstall: ## remove them again (run gatepass uninstall first)
 	rm -f $(DESTDIR)$(MANDIR)/gatepass.1 $(DESTDIR)$(MANDIR)/gatepass-*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 dist: ## release archives for linux in dist/, with install.sh for images
-	@sh internal/tools/dist.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)" $(COMMANDS)
+	@sh test/tools/dist.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)" $(COMMANDS)
 
 lambda: ## the zips of gatepass-refresher for AWS Lambda in dist/
-	@sh internal/tools/lambda.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)"
+	@sh test/tools/lambda.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)"
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

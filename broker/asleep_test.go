@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/clocktest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // Tokens and refusals end in memory by whichever clock says so.

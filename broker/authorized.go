@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )

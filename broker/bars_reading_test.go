@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/clocktest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // stuck is a store whose lists do what before says first.

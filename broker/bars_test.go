@@ -8,7 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // A workspace that goes on asking and going away does not keep a replica from

@@ -17,9 +17,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
 )
 

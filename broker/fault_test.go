@@ -12,37 +12,37 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/trouble"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/faultinject"
 )
 
 // troubledJournal is a disk that is full for a moment.
 type troubledJournal struct {
 	Journal
-	*trouble.Trouble
+	*faultinject.Trouble
 }
 
 func (j troubledJournal) Write(ctx context.Context, e Entry, durable bool) error {
 	if j.Strikes() {
-		return trouble.ErrTrouble
+		return faultinject.ErrTrouble
 	}
 	return j.Journal.Write(ctx, e, durable)
 }
 
 // over is the bench's broker with one thing that fails once. It is not started
 // anew: it has to recover by itself.
-func (b *bench) over(f *trouble.Trouble) {
+func (b *bench) over(f *faultinject.Trouble) {
 	var kept store.Store = b.store
 	var journal Journal = b.journal
 	switch f.Kind {
-	case trouble.KeyDown:
-		b.app.Signer = trouble.Key{Signer: b.app.Signer, Trouble: f}
-	case trouble.StoreDown, trouble.StoreLost:
-		kept = trouble.Store{Store: b.store, Trouble: f}
-	case trouble.DiskFull:
+	case faultinject.KeyDown:
+		b.app.Signer = faultinject.Key{Signer: b.app.Signer, Trouble: f}
+	case faultinject.StoreDown, faultinject.StoreLost:
+		kept = faultinject.Store{Store: b.store, Trouble: f}
+	case faultinject.DiskFull:
 		journal = troubledJournal{b.journal, f}
 	default:
-		b.app.Client = &http.Client{Transport: trouble.GitHub{RoundTripper: b.Transport(), Trouble: f}}
+		b.app.Client = &http.Client{Transport: faultinject.GitHub{RoundTripper: b.Transport(), Trouble: f}}
 	}
 	b.cache = &Cache{Now: b.Now, Mint: Journaled(journal, b.Now, b.app.Revoke, Minted(b.app))}
 	b.bars = &Bars{Store: kept, Now: b.Now}
@@ -84,11 +84,11 @@ func (b *bench) checkLive(when string) {
 
 // TestEveryCallMayFail asks again and again while one call of the broker's fails.
 func TestEveryCallMayFail(t *testing.T) {
-	kinds := append(slices.Clone(trouble.OnTheWay), trouble.WrongExpiry, trouble.LessThanSaid, trouble.StoreDown, trouble.StoreLost, trouble.KeyDown, trouble.DiskFull)
+	kinds := append(slices.Clone(faultinject.OnTheWay), faultinject.WrongExpiry, faultinject.LessThanSaid, faultinject.StoreDown, faultinject.StoreLost, faultinject.KeyDown, faultinject.DiskFull)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			for at := 1; ; at++ {
-				f := &trouble.Trouble{Kind: kind, At: at}
+				f := &faultinject.Trouble{Kind: kind, At: at}
 				t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { askInTrouble(t, f) })
 				})
@@ -100,7 +100,7 @@ func TestEveryCallMayFail(t *testing.T) {
 	}
 }
 
-func askInTrouble(t *testing.T, f *trouble.Trouble) {
+func askInTrouble(t *testing.T, f *faultinject.Trouble) {
 	b := newBench(t)
 	b.over(f)
 	for _, ask := range [][2]string{{"acme/widgets", "read"}, {"octo/widgets", "write"}, {"acme/widgets", "read"}} {
@@ -111,10 +111,10 @@ func askInTrouble(t *testing.T, f *trouble.Trouble) {
 			if got.Code == http.StatusOK {
 				break
 			}
-			if strings.Contains(got.Body.String(), "ghs_") || strings.Contains(got.Body.String(), trouble.ErrTrouble.Error()) {
+			if strings.Contains(got.Body.String(), "ghs_") || strings.Contains(got.Body.String(), faultinject.ErrTrouble.Error()) {
 				t.Errorf("%s: the refusal %s shows what it must not", when, got.Body)
 			}
-			isRefusal := got.Code == http.StatusServiceUnavailable || got.Code == http.StatusForbidden && f.Kind == trouble.LessThanSaid
+			isRefusal := got.Code == http.StatusServiceUnavailable || got.Code == http.StatusForbidden && f.Kind == faultinject.LessThanSaid
 			if !isRefusal || try == 3 {
 				t.Fatalf("%s is answered with %d %s at the %d. try", when, got.Code, got.Body, try)
 			}

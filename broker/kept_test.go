@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // writes counts what is written into a store, which may be away.

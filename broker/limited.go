@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 )
 
 // Limits bound what one workspace can use up. Fields that are 0 or less bound

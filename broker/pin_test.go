@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // repositoryID asks for a token of acme/widgets and returns the id that it opens.

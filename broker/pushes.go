@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 )
 
 // report posts a refused push of n refs as a caller.

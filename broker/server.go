@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 

@@ -3,7 +3,7 @@ package broker
 import (
 	"net/http"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 )
 
 // inProblems answers what mux has nothing for with a problem document, as every

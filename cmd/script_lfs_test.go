@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // lfsServer is as much of the git-lfs API as a push and a clone need: the batch

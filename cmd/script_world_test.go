@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/credentialtest"
-	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/internal/vaulttest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/vaulttest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 

@@ -3,7 +3,7 @@ package config
 import (
 	"bytes"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -13,7 +13,7 @@ type Draft struct {
 	Hosts     []string
 	Source    string   // "" leaves it out
 	Repos     []string // none allows none
-	Refs      []hooks.Entry
+	Refs      []refs.Entry
 }
 
 // draft is the file in the order in which people read it.
@@ -27,8 +27,8 @@ type draft struct {
 
 // entry is a ref with what may be done to it.
 type entry struct {
-	Ref   string       `yaml:"ref"`
-	Allow []hooks.Verb `yaml:"allow,flow"`
+	Ref   string      `yaml:"ref"`
+	Allow []refs.Verb `yaml:"allow,flow"`
 }
 
 // Encode returns the file's text, unless Parse would refuse it.

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 func TestDraftComesBack(t *testing.T) {
 	d := Draft{
 		Workspace: "sb-1", Hosts: []string{"github.com"}, Source: "ssm:///km/sandbox/{workspace}/github-tokens/{owner}?region=us-east-1",
 		Repos: []string{"acme/widgets", "*"},
-		Refs:  []hooks.Entry{{Ref: "main"}, {Ref: "yes"}, {Ref: "agent/**", Allow: []hooks.Verb{hooks.Create, hooks.Delete}}},
+		Refs:  []refs.Entry{{Ref: "main"}, {Ref: "yes"}, {Ref: "agent/**", Allow: []refs.Verb{refs.Create, refs.Delete}}},
 	}
 	text, err := d.Encode()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 	"go.yaml.in/yaml/v3"
@@ -52,10 +52,10 @@ type Workspace struct {
 	Hosts        []string // canonical, never empty
 	Source       *url.URL // nil when the file names none; placeholders not yet filled
 	Repositories credential.Repositories
-	Refs         []hooks.Entry // empty allows nothing
-	Cache        string        // one of the Cache constants
-	Elsewhere    string        // one of the Elsewhere constants
-	Strict       bool          // no token where git's configuration weakens the way to the host
+	Refs         []refs.Entry // empty allows nothing
+	Cache        string       // one of the Cache constants
+	Elsewhere    string       // one of the Elsewhere constants
+	Strict       bool         // no token where git's configuration weakens the way to the host
 }
 
 // file is the YAML as it stands. Repos is a node, to tell an absent key (any
@@ -65,21 +65,21 @@ type file struct {
 	Hosts     []string  `yaml:"hosts"`
 	Source    string    `yaml:"source"`
 	Repos     yaml.Node `yaml:"repos"`
-	Refs      refs      `yaml:"refs"`
+	Refs      refList   `yaml:"refs"`
 	Cache     string    `yaml:"cache"`
 	Elsewhere string    `yaml:"elsewhere"`
 	Strict    bool      `yaml:"strict"`
 }
 
-// refs is a list that, unlike a plain slice, does not drop null entries.
-type refs []hooks.Entry
+// refList is a list that, unlike a plain slice, does not drop null entries.
+type refList []refs.Entry
 
-func (r *refs) UnmarshalYAML(node *yaml.Node) error {
+func (r *refList) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.SequenceNode {
 		return fmt.Errorf("line %d: refs is a list", node.Line)
 	}
 	for _, item := range node.Content {
-		var e hooks.Entry
+		var e refs.Entry
 		if err := e.UnmarshalYAML(item); err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 const full = `
@@ -30,7 +30,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	if want := []string{"github.com", "git.example:8443"}; !reflect.DeepEqual(w.Hosts, want) {
 		t.Errorf("Hosts = %q, want %q", w.Hosts, want)
 	}
-	wantRefs := []hooks.Entry{{Ref: "main"}, {Ref: "agent/**", Allow: []hooks.Verb{"create", "update", "force", "delete"}}}
+	wantRefs := []refs.Entry{{Ref: "main"}, {Ref: "agent/**", Allow: []refs.Verb{"create", "update", "force", "delete"}}}
 	if !reflect.DeepEqual(w.Refs, wantRefs) {
 		t.Errorf("Refs = %v, want %v", w.Refs, wantRefs)
 	}

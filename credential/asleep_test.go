@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 // A token that was given an hour from now ends an hour from now, whatever the

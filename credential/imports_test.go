@@ -11,14 +11,14 @@ import (
 func TestLeavesStayLeaves(t *testing.T) {
 	const module = "github.com/gatepass/gatepass/"
 	core := []string{"credential", "credential/protocol", "internal/clock", "internal/oneline"}
-	wire := append([]string{"broker/api"}, core...)
+	wire := append([]string{"api"}, core...)
 	for _, c := range []struct {
 		pkg     string
 		allowed []string // of this module
 		never   string   // of the standard library
 	}{
 		{"credential", core, "net/http"},
-		{"broker/api", wire, ""},
+		{"api", wire, ""},
 		{"credential/filestore", append([]string{"credential/filestore", "store"}, core...), "net/http"},
 		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/remote"}, wire...), "testing"},
 		{"credential/credentialtest", append([]string{"credential/credentialtest"}, wire...), "testing"},

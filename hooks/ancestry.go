@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 const (
@@ -18,29 +20,29 @@ const (
 	askers      = 4 // git processes at a time
 )
 
-// GitAncestry is the Ancestry of the repository in the current directory, as
+// GitAncestry is the [refs.Ancestry] of the repository in the current directory, as
 // git itself tells it. Nothing is fetched for it, however the repository is
 // set up, and replacement objects and grafts, which the remote does not know,
 // do not count. What git cannot tell in 15 seconds is unknown.
-func GitAncestry(ctx context.Context, changes []Change) []Relation {
+func GitAncestry(ctx context.Context, changes []refs.Change) []refs.Relation {
 	ctx, cancel := context.WithTimeout(ctx, ancestryTime)
 	defer cancel()
-	var proven map[Change]bool
+	var proven map[refs.Change]bool
 	distinct := distinct(changes)
 	if len(distinct) > manyChanges {
 		proven = walk(ctx, distinct)
 	}
 	answers := askEach(ctx, distinct, proven)
-	relations := make([]Relation, len(changes))
+	relations := make([]refs.Relation, len(changes))
 	for i, c := range changes {
 		relations[i] = answers[c]
 	}
 	return relations
 }
 
-func distinct(changes []Change) []Change {
-	seen := make(map[Change]bool, len(changes))
-	var kept []Change
+func distinct(changes []refs.Change) []refs.Change {
+	seen := make(map[refs.Change]bool, len(changes))
+	var kept []refs.Change
 	for _, c := range changes {
 		if !seen[c] {
 			seen[c] = true
@@ -51,15 +53,15 @@ func distinct(changes []Change) []Change {
 }
 
 // askEach asks git about every change that is not proven yet.
-func askEach(ctx context.Context, changes []Change, proven map[Change]bool) map[Change]Relation {
-	answers := make(map[Change]Relation, len(changes))
+func askEach(ctx context.Context, changes []refs.Change, proven map[refs.Change]bool) map[refs.Change]refs.Relation {
+	answers := make(map[refs.Change]refs.Relation, len(changes))
 	var mu sync.Mutex // guards answers
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, askers)
 	for _, c := range changes {
 		if proven[c] {
 			mu.Lock()
-			answers[c] = Relation{FastForward: true}
+			answers[c] = refs.Relation{FastForward: true}
 			mu.Unlock()
 			continue
 		}
@@ -78,24 +80,24 @@ func askEach(ctx context.Context, changes []Change, proven map[Change]bool) map[
 
 // isAncestor asks git-merge-base(1), which peels tags, and answers 0 for yes, 1
 // for no, and something else when an object is absent or no commit.
-func isAncestor(ctx context.Context, c Change) Relation {
+func isAncestor(ctx context.Context, c refs.Change) refs.Relation {
 	if ctx.Err() != nil {
-		return Relation{Unknown: tooLong}
+		return refs.Relation{Unknown: tooLong}
 	}
 	err := offlineGit(ctx, "merge-base", "--is-ancestor", c.Old, c.New).Run()
 	if err == nil {
-		return Relation{FastForward: true}
+		return refs.Relation{FastForward: true}
 	}
 	exit, exited := errors.AsType[*exec.ExitError](err)
 	switch {
 	case ctx.Err() != nil:
-		return Relation{Unknown: tooLong}
+		return refs.Relation{Unknown: tooLong}
 	case !exited:
-		return Relation{Unknown: "counted as forced: git could not be run"}
+		return refs.Relation{Unknown: "counted as forced: git could not be run"}
 	case exit.ExitCode() == 1:
-		return Relation{}
+		return refs.Relation{}
 	default:
-		return Relation{Unknown: "counted as forced: what the remote has, " + short(c.Old) + ", is not in this repository; fetch it first"}
+		return refs.Relation{Unknown: "counted as forced: what the remote has, " + short(c.Old) + ", is not in this repository; fetch it first"}
 	}
 }
 

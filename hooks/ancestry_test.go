@@ -8,7 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/hooks/refs"
 )
+
+var oidA, oidB = strings.Repeat("a", 40), strings.Repeat("b", 40)
 
 // git runs git in the current directory and returns what it prints.
 func git(t testing.TB, stdin string, args ...string) string {
@@ -49,7 +53,7 @@ func commit(t *testing.T, tree, message string, parents ...string) string {
 }
 
 // related is GitAncestry, which has to answer everything.
-func related(ctx context.Context, t *testing.T, changes ...Change) []Relation {
+func related(ctx context.Context, t *testing.T, changes ...refs.Change) []refs.Relation {
 	t.Helper()
 	relations := GitAncestry(ctx, changes)
 	if len(relations) != len(changes) {
@@ -89,9 +93,9 @@ func TestGitAncestry(t *testing.T) {
 		{"the same change again", a, b, true, false},
 	}
 	check := func(t *testing.T, from, to int) {
-		var changes []Change
+		var changes []refs.Change
 		for _, c := range cases[from:to] {
-			changes = append(changes, Change{c.old, c.new})
+			changes = append(changes, refs.Change{Old: c.old, New: c.new})
 		}
 		for i, got := range related(t.Context(), t, changes...) {
 			c := cases[from+i]
@@ -113,10 +117,10 @@ func TestWalkProvesManyFastForwards(t *testing.T) {
 	emptyRepository(t)
 	tree := git(t, "", "mktree")
 	base := commit(t, tree, "base")
-	var changes []Change
+	var changes []refs.Change
 	for i := range 20 {
 		one := commit(t, tree, fmt.Sprint(i), base)
-		changes = append(changes, Change{base, commit(t, tree, fmt.Sprint(i, "next"), one)})
+		changes = append(changes, refs.Change{Old: base, New: commit(t, tree, fmt.Sprint(i, "next"), one)})
 	}
 	proven := walk(t.Context(), changes)
 	for _, c := range changes {
@@ -124,8 +128,8 @@ func TestWalkProvesManyFastForwards(t *testing.T) {
 			t.Errorf("walk does not prove %v", c)
 		}
 	}
-	back, across := Change{changes[1].New, base}, Change{changes[1].New, changes[2].New}
-	proven = walk(t.Context(), []Change{back, across})
+	back, across := refs.Change{Old: changes[1].New, New: base}, refs.Change{Old: changes[1].New, New: changes[2].New}
+	proven = walk(t.Context(), []refs.Change{back, across})
 	if proven[back] || proven[across] {
 		t.Errorf("walk proves %v, want neither the way back nor across", proven)
 	}
@@ -138,13 +142,13 @@ func TestAncestryIsWhatTheRemoteSees(t *testing.T) {
 	tree := git(t, "", "mktree")
 	base := commit(t, tree, "base")
 	ours, theirs := commit(t, tree, "ours", base), commit(t, tree, "theirs", base)
-	replaced, grafted := Change{theirs, ours}, Change{ours, base}
+	replaced, grafted := refs.Change{Old: theirs, New: ours}, refs.Change{Old: ours, New: base}
 	git(t, "", "replace", "--graft", ours, theirs)
 	if err := os.WriteFile(".git/info/grafts", []byte(base+" "+ours+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range related(t.Context(), t, replaced, grafted) {
-		if got != (Relation{}) {
+		if got != (refs.Relation{}) {
 			t.Errorf("GitAncestry = %+v, want no fast-forward", got)
 		}
 	}
@@ -152,7 +156,7 @@ func TestAncestryIsWhatTheRemoteSees(t *testing.T) {
 
 func TestWithoutGitEveryChangeIsForced(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	for _, got := range related(t.Context(), t, Change{oidB, oidA}) {
+	for _, got := range related(t.Context(), t, refs.Change{Old: oidB, New: oidA}) {
 		if got.FastForward || !strings.Contains(got.Unknown, "git could not be run") {
 			t.Errorf("GitAncestry without git = %+v, want it unknown, and why", got)
 		}
@@ -164,9 +168,9 @@ func TestAncestryIsBounded(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	start := time.Now()
-	changes := make([]Change, 1000)
+	changes := make([]refs.Change, 1000)
 	for i := range changes {
-		changes[i] = Change{oidA, fmt.Sprintf("%040x", i+1)}
+		changes[i] = refs.Change{Old: oidA, New: fmt.Sprintf("%040x", i+1)}
 	}
 	for _, got := range related(ctx, t, changes...) {
 		if got.FastForward || !strings.Contains(got.Unknown, "too long") {
@@ -191,17 +195,17 @@ func TestPatternsAgreeWithGit(t *testing.T) {
 	}
 	git(t, create.String(), "update-ref", "--stdin")
 	for _, text := range []string{"*", "**", "a*", "*b", "?", "??", "v?", "c/*", "*/a", "**/a", "**/b", "**/*b", "d/**", "d/**/b", "d/*/b", "d/*/*/b", "release*/*", "release/?", "**/a/**", "*/*", "**/*/*", "e/**/b/**", "*.?"} {
-		p, err := compilePattern(text)
+		policy, err := refs.Compile([]refs.Entry{{Ref: text}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		for _, name := range names {
-			if p.match("refs/heads/" + name) {
+			if policy.Matching("refs/heads/"+name) != nil {
 				got = append(got, name)
 			}
 		}
-		want := strings.Fields(git(t, "", "for-each-ref", "--format=%(refname:lstrip=2)", p.full))
+		want := strings.Fields(git(t, "", "for-each-ref", "--format=%(refname:lstrip=2)", policy.Rules()[0].Full))
 		if !sameSet(got, want) {
 			t.Errorf("%q matches %q, git says %q", text, got, want)
 		}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // the new tips have and the old ones have not, with parents, and follows them.
 // A proof is a chain of parents from the new commit to the old one. No proof
 // means nothing: the chain may run through commits another old tip has too.
-func walk(ctx context.Context, changes []Change) map[Change]bool {
+func walk(ctx context.Context, changes []refs.Change) map[refs.Change]bool {
 	var in bytes.Buffer
 	for _, c := range changes {
 		fmt.Fprintf(&in, "%s\n^%s\n", c.New, c.Old)
@@ -33,7 +35,7 @@ func walk(ctx context.Context, changes []Change) map[Change]bool {
 		commit := strings.Fields(lines.Text())
 		parents[commit[0]] = commit[1:]
 	}
-	proven := make(map[Change]bool, len(changes))
+	proven := make(map[refs.Change]bool, len(changes))
 	steps := maxSteps
 	for _, c := range changes {
 		proven[c] = reaches(parents, c, &steps)
@@ -43,7 +45,7 @@ func walk(ctx context.Context, changes []Change) map[Change]bool {
 
 // reaches reports whether following parents from c.New meets c.Old, within the
 // steps left.
-func reaches(parents map[string][]string, c Change, steps *int) bool {
+func reaches(parents map[string][]string, c refs.Change, steps *int) bool {
 	seen := map[string]bool{c.New: true}
 	for todo := []string{c.New}; len(todo) > 0; {
 		commit := todo[len(todo)-1]

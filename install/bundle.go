@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -84,7 +84,7 @@ func (pl *planner) readWorkspaceFile() (*config.Workspace, error) {
 	}
 	w, err := config.Parse(text)
 	if err == nil {
-		_, err = hooks.CompileRefs(w.Refs)
+		_, err = refs.Compile(w.Refs)
 	}
 	if err != nil {
 		return nil, oneline.Wrap("use the workspace file "+pl.WorkspaceFile, err, "correct it")

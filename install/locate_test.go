@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
 )
 
 // Without a workspace file the guard denies every push on the machine. Whoever

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 

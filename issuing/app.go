@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -21,7 +20,7 @@ const notSetUp = "run gatepass app create, or gatepass app add"
 // An App is the GitHub App of a store, ready to mint.
 type App struct {
 	*mint.App
-	Key    signer.Signer
+	Key    Signer
 	GitHub string // as a person knows it: https://github.com
 }
 
@@ -45,7 +44,7 @@ func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
 }
 
 // NewApp is an App that need not be in any store. github is as people know it.
-func NewApp(id string, key signer.Signer, github string) (*App, error) {
+func NewApp(id string, key Signer, github string) (*App, error) {
 	api, err := mint.APIURL(github)
 	if err != nil {
 		return nil, oneline.Wrap("GitHub at "+github, err, "")
@@ -78,13 +77,13 @@ func GitHub(ctx context.Context, s store.Store, named string) (string, error) {
 
 // LoadKey opens the App's key: the KMS key that the store names, else the
 // private key that it holds. It wraps [store.ErrNotFound] where it has neither.
-func LoadKey(ctx context.Context, s store.Store) (signer.Signer, error) {
+func LoadKey(ctx context.Context, s store.Store) (Signer, error) {
 	url, err := SignerURL(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	if url != "" {
-		return signer.Open(url)
+		return OpenSigner(url)
 	}
 	entry, err := s.Get(ctx, store.PrivateKey())
 	if errors.Is(err, store.ErrNotFound) {

@@ -5,8 +5,8 @@ package issuing
 import (
 	"net/url"
 
-	"github.com/gatepass/gatepass/credential/kubernetesstore"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/kubernetes"
 )
 
-func openKubernetes(u *url.URL) (store.Store, error) { return opened(kubernetesstore.OpenStore(u)) }
+func openKubernetes(u *url.URL) (store.Store, error) { return opened(kubernetes.OpenStore(u)) }

@@ -1,6 +1,4 @@
-// Package signer is the switch from a URL to the key that signs for the GitHub
-// App, which every command of the issuing side has in common.
-package signer
+package issuing
 
 import (
 	"net/url"
@@ -11,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/mint/vaulttransit"
 )
 
-// Known are the forms that Open takes, for messages and help.
-const Known = "file:///PATH, awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY and vault+transit://MOUNT/KEY"
+// KnownSigners are the forms that OpenSigner takes, for messages and help.
+const KnownSigners = "file:///PATH, awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY and vault+transit://MOUNT/KEY"
 
 // A Signer signs with a key whose public half can be shown.
 type Signer interface {
@@ -20,32 +18,32 @@ type Signer interface {
 	mint.PublicKeyer
 }
 
-// Open makes the signer that a URL names. A file is read at once; a KMS is asked
+// OpenSigner makes the signer that a URL names. A file is read at once; a KMS is asked
 // by the first call only.
-func Open(rawURL string) (Signer, error) {
+func OpenSigner(rawURL string) (Signer, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, oneline.New("open the signer", "this is no URL", "write one of "+Known)
+		return nil, oneline.New("open the signer", "this is no URL", "write one of "+KnownSigners)
 	}
 	switch u.Scheme {
 	case "file":
 		return openFile(u)
 	case "awskms":
-		return opened(awskms.Open(u))
+		return openedSigner(awskms.Open(u))
 	case "gcpkms":
 		return openGoogle(u)
 	case "azurekeys":
 		return openAzure(u)
 	case "vault+transit":
-		return opened(vaulttransit.Open(u))
+		return openedSigner(vaulttransit.Open(u))
 	case "":
-		return nil, oneline.New("open the signer", "this is no URL", "write one of "+Known)
+		return nil, oneline.New("open the signer", "this is no URL", "write one of "+KnownSigners)
 	}
-	return nil, oneline.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+Known)
+	return nil, oneline.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
 }
 
-// opened keeps a nil pointer from becoming a Signer that is not nil.
-func opened[S Signer](s S, err error) (Signer, error) {
+// openedSigner keeps a nil pointer from becoming a Signer that is not nil.
+func openedSigner[S Signer](s S, err error) (Signer, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +58,11 @@ func openFile(u *url.URL) (Signer, error) {
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, oneline.New("signer file://"+u.Path, "a file has nothing but a path", "write %3F for a ? and %23 for a #")
 	}
-	return ReadFile(u.Path)
+	return ReadKeyFile(u.Path)
 }
 
-// ReadFile reads a private key in PEM form that only its owner can use.
-func ReadFile(path string) (Signer, error) {
+// ReadKeyFile reads a private key in PEM form that only its owner can use.
+func ReadKeyFile(path string) (Signer, error) {
 	key, err := mint.ReadKey(path)
 	if err != nil {
 		return nil, oneline.Wrap("read the App's key", err, "")

@@ -1,6 +1,6 @@
 //go:build !demo
 
-package signer
+package issuing
 
 import (
 	"net/url"
@@ -9,5 +9,5 @@ import (
 	"github.com/gatepass/gatepass/mint/gcpkms"
 )
 
-func openGoogle(u *url.URL) (Signer, error) { return opened(gcpkms.Open(u)) }
-func openAzure(u *url.URL) (Signer, error)  { return opened(azurekeys.Open(u)) }
+func openGoogle(u *url.URL) (Signer, error) { return openedSigner(gcpkms.Open(u)) }
+func openAzure(u *url.URL) (Signer, error)  { return openedSigner(azurekeys.Open(u)) }

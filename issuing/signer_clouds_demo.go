@@ -1,6 +1,6 @@
 //go:build demo
 
-package signer
+package issuing
 
 import (
 	"net/url"

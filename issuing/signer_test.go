@@ -1,4 +1,4 @@
-package signer
+package issuing
 
 import (
 	"crypto/rand"
@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-func writeKey(t *testing.T, mode os.FileMode) (path string) {
+func writeSignerKey(t *testing.T, mode os.FileMode) (path string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -29,16 +29,16 @@ func writeKey(t *testing.T, mode os.FileMode) (path string) {
 
 func TestOpen(t *testing.T) {
 	for _, c := range []struct{ url, kind string }{
-		{"file://" + writeKey(t, 0o600), "*mint.KeySigner"},
+		{"file://" + writeSignerKey(t, 0o600), "*mint.KeySigner"},
 		{"awskms:///alias/gatepass?region=us-east-1", "*awskms.Signer"},
 		{"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "*gcpkms.Signer"},
 		{"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "*gcpkms.Signer"},
 		{"azurekeys://gatepass-git.vault.azure.net/app", "*azurekeys.Signer"},
 		{"vault+transit://transit/gatepass?addr=https://vault.example", "*vaulttransit.Signer"},
 	} {
-		s, err := Open(c.url)
+		s, err := OpenSigner(c.url)
 		if got := fmt.Sprintf("%T", s); err != nil || got != c.kind {
-			t.Errorf("Open(%s) = %s, %v, want %s", c.url, got, err, c.kind)
+			t.Errorf("OpenSigner(%s) = %s, %v, want %s", c.url, got, err, c.kind)
 		}
 	}
 }
@@ -58,13 +58,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"file:key.pem", "an absolute path on this machine"},
 		{"file:///a?b", "a file has nothing but a path"},
 		{"file:///does/not/exist", "read the App's key: open /does/not/exist: no such file"},
-		{"file://" + writeKey(t, 0o640), "run chmod 600 on it"},
+		{"file://" + writeSignerKey(t, 0o640), "run chmod 600 on it"},
 		{"awskms://alias/x", "a key follows three slashes"},
 		{"vault+transit://transit", "it names no key below a mount"},
 	} {
-		s, err := Open(c.url)
+		s, err := OpenSigner(c.url)
 		if err == nil || s != nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("Open(%q) = %v, %v, want an error with %q", c.url, s, err, c.want)
+			t.Errorf("OpenSigner(%q) = %v, %v, want an error with %q", c.url, s, err, c.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "PRIVATE KEY") {
 			t.Errorf("the error %q repeats what may be a key", err)

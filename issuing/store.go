@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gatepass/gatepass/cmd/internal/workspacekey"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing/workspacekey"
 	"github.com/gatepass/gatepass/store"
 )
 

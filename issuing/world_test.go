@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A world is a GitHub with one App, installed nowhere yet, and an empty store.

@@ -19,8 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/internal/openapi"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/openapi"
 )
 
 var testKey = func() *rsa.PrivateKey {
@@ -85,7 +85,7 @@ func newGitHub(t *testing.T) *github {
 // contract is GitHub's description of its REST API.
 func contract(t *testing.T) openapi.Contract {
 	t.Helper()
-	return openapi.Load(t, "../internal/fakegithub/testdata/openapi/schemas.json")
+	return openapi.Load(t, "../test/fakegithub/testdata/openapi/schemas.json")
 }
 
 func (g *github) grant() Grant {

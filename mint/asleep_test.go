@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 // signatures counts what it signs.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 var _ PublicKeyer = (*KeySigner)(nil)

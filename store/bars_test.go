@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // Bars of different kinds are never taken for each other, whatever the names.

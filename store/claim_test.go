@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 var errLost = errors.New("the connection was lost")

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // forgetful is a store in which one record is deleted between its listing and its

@@ -17,11 +17,11 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/internal/openapi"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/openapi"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 var errKilled = errors.New("killed")
@@ -205,7 +205,7 @@ var (
 
 // run is an Issuer as one process would have it.
 func (c *city) run(m *mortal) *Issuer {
-	loadContract.Do(func() { contract = openapi.Load(c.t, "../internal/fakegithub/testdata/openapi/schemas.json") })
+	loadContract.Do(func() { contract = openapi.Load(c.t, "../test/fakegithub/testdata/openapi/schemas.json") })
 	client := &http.Client{Transport: mortalGitHub{contract.Watch(c.t, c.Transport()), m}}
 	return &Issuer{
 		App:   &mint.App{ID: c.app.ClientID, Signer: c.key, URL: "https://github.test", Client: client, Now: c.Now},

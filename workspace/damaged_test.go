@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // damage empties an entry of a workspace, as a crash or a full disk does.

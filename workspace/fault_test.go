@@ -9,21 +9,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/internal/trouble"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/faultinject"
 )
 
 // troubled is an issuer whose outside fails once. It is one process: it has to
 // recover without a restart.
-func (c *city) troubled(f *trouble.Trouble) *Issuer {
+func (c *city) troubled(f *faultinject.Trouble) *Issuer {
 	i := c.run(&mortal{})
 	switch f.Kind {
-	case trouble.KeyDown:
-		i.App.Signer = trouble.Key{Signer: i.App.Signer, Trouble: f}
-	case trouble.StoreDown, trouble.StoreLost:
-		i.Store = trouble.Store{Store: i.Store, Trouble: f}
+	case faultinject.KeyDown:
+		i.App.Signer = faultinject.Key{Signer: i.App.Signer, Trouble: f}
+	case faultinject.StoreDown, faultinject.StoreLost:
+		i.Store = faultinject.Store{Store: i.Store, Trouble: f}
 	default:
-		i.App.Client = &http.Client{Transport: trouble.GitHub{RoundTripper: i.App.Client.Transport, Trouble: f}}
+		i.App.Client = &http.Client{Transport: faultinject.GitHub{RoundTripper: i.App.Client.Transport, Trouble: f}}
 	}
 	return i
 }
@@ -59,10 +59,10 @@ func (c *city) checkTokens(when string, lost int) {
 // TestEveryCallMayFail goes through creation, refresh and destruction once for
 // every call and every way in which it can go wrong.
 func TestEveryCallMayFail(t *testing.T) {
-	for _, kind := range append(slices.Clone(trouble.OnTheWay), trouble.StoreDown, trouble.StoreLost, trouble.KeyDown) {
+	for _, kind := range append(slices.Clone(faultinject.OnTheWay), faultinject.StoreDown, faultinject.StoreLost, faultinject.KeyDown) {
 		t.Run(kind, func(t *testing.T) {
 			for at := 1; ; at++ {
-				f := &trouble.Trouble{Kind: kind, At: at}
+				f := &faultinject.Trouble{Kind: kind, At: at}
 				t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { live(t, f) })
 				})
@@ -75,7 +75,7 @@ func TestEveryCallMayFail(t *testing.T) {
 }
 
 // live is the life of a workspace, with every step repeated until it succeeds.
-func live(t *testing.T, f *trouble.Trouble) {
+func live(t *testing.T, f *faultinject.Trouble) {
 	c := newCity(t)
 	i := c.troubled(f)
 	p := profile(t, "acme/w*, octo/widgets")

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // past are a record's events as people read them.

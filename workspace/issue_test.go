@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/filestore"
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 var bothOwners = []string{"github-tokens/acme", "github-tokens/octo", "workspace"}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A pass that fails leaves its reason in the record for the command line. A later

@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/clocktest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // lazy is a store that is far away.

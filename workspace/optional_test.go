@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // The App asks for checks, and acme has not approved that yet: the workspace

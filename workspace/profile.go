@@ -13,7 +13,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"go.yaml.in/yaml/v3"
@@ -32,7 +32,7 @@ type Profile struct {
 	Path         string         // the file it was loaded from; "" when parsed
 	Name         string         // metadata.name; "" when the file has none
 	Repositories []mint.Pattern // none means no access to GitHub at all
-	Refs         []hooks.Entry  // what may be pushed; none allows nothing
+	Refs         []refs.Entry   // what may be pushed; none allows nothing
 	Permissions  mint.Permissions
 	// Optional are permissions that a token has where the installation grants
 	// them, and lacks where it does not. The zero value is none.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 const whole = `apiVersion: gatepass.dev/v1
@@ -35,7 +35,7 @@ func TestParseProfileReadsEveryKey(t *testing.T) {
 	if want := []string{"my-user/my-repo", "my-org/*", "my-org/api-*"}; p.Name != "my-profile" || !slices.Equal(repositories, want) {
 		t.Errorf("profile %s for %q, want my-profile for %q", p.Name, repositories, want)
 	}
-	if len(p.Refs) != 3 || p.Refs[0].Ref != "main" || !slices.Equal(p.Refs[2].Allow, []hooks.Verb{"create", "force"}) {
+	if len(p.Refs) != 3 || p.Refs[0].Ref != "main" || !slices.Equal(p.Refs[2].Allow, []refs.Verb{"create", "force"}) {
 		t.Errorf("Refs = %v, want the three", p.Refs)
 	}
 	if want := map[string]string{"contents": "write", "issues": "write"}; !maps.Equal(p.Permissions.Levels(), want) {
@@ -166,7 +166,7 @@ func FuzzParseProfile(f *testing.F) {
 			}
 			return
 		}
-		if _, err := hooks.CompileRefs(p.Refs); err != nil {
+		if _, err := refs.Compile(p.Refs); err != nil {
 			t.Errorf("ParseProfile takes refs that do not compile: %v", err)
 		}
 		if err := p.Permissions.Validate(); p.HasAccess() && err != nil {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"go.yaml.in/yaml/v3"
@@ -174,7 +174,7 @@ func (r *profileReader) github(node *yaml.Node) {
 }
 
 // defaultPermissions is the least that makes a profile work as it reads.
-func defaultPermissions(refs []hooks.Entry) mint.Permissions {
+func defaultPermissions(refs []refs.Entry) mint.Permissions {
 	level := "read"
 	if len(refs) > 0 {
 		level = "write"
@@ -222,12 +222,12 @@ func (r *profileReader) refs(node *yaml.Node) {
 	first := map[string]*yaml.Node{}
 	verbs := map[string]string{}
 	for _, item := range r.list(node, "allowedRefs") {
-		var e hooks.Entry
+		var e refs.Entry
 		if err := e.UnmarshalYAML(resolve(item)); err != nil {
 			r.problems = append(r.problems, placed(item, err))
 			continue
 		}
-		policy, err := hooks.CompileRefs([]hooks.Entry{e})
+		policy, err := refs.Compile([]refs.Entry{e})
 		if err != nil {
 			r.problems.at(item, "%s", err)
 			continue
@@ -246,7 +246,7 @@ func (r *profileReader) refs(node *yaml.Node) {
 	}
 }
 
-func verbSet(rule *hooks.Rule) string {
+func verbSet(rule *refs.Rule) string {
 	var texts []string
 	for _, v := range rule.Verbs() {
 		texts = append(texts, string(v))

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func (c *city) create(repositories string) *Record {

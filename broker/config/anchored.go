@@ -1,4 +1,4 @@
-package condition
+package config
 
 import "regexp/syntax"
 

@@ -1,4 +1,4 @@
-package rules
+package config
 
 import (
 	"bytes"
@@ -12,9 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 
@@ -125,7 +124,7 @@ func ParseCases(data []byte) ([]Case, error) {
 	dec.KnownFields(true)
 	var cases []Case
 	if err := dec.Decode(&cases); err != nil && !errors.Is(err, io.EOF) {
-		return nil, settings.Flatten(err)
+		return nil, Flatten(err)
 	}
 	if err := dec.Decode(new([]Case)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document")

@@ -1,11 +1,4 @@
-// Package condition decides about callers by an expression in CEL
-// (https://cel.dev), for what claims and patterns cannot say:
-//
-//	claims.ref.startsWith('refs/heads/') && claims.repository_owner_id == '123'
-//
-// An expression has the variables claims (what was proved), method and subject.
-// It reads nothing else, ends, and costs a bounded amount of work.
-package condition
+package config
 
 import (
 	"encoding/json"
@@ -34,6 +27,13 @@ const (
 
 // A Condition is a compiled expression. Compile makes it; the zero Condition
 // matches nobody.
+//
+// It is an expression in CEL (https://cel.dev), for what claims and patterns cannot say:
+//
+//	claims.ref.startsWith('refs/heads/') && claims.repository_owner_id == '123'
+//
+// It has the variables claims (what was proved), method and subject. It reads nothing
+// else, ends, and costs a bounded amount of work.
 type Condition struct {
 	text    string
 	ast     *cel.Ast

@@ -1,4 +1,4 @@
-package condition
+package config
 
 import (
 	"encoding/json"
@@ -44,6 +44,22 @@ func TestMatch(t *testing.T) {
 		}
 		if got, err := c.Match(caller()); err != nil || got != want {
 			t.Errorf("%s is %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+// A condition decides about the whole subject: a cut one would end where its writer likes.
+func TestMatchSeesWholeSubjects(t *testing.T) {
+	c, err := Compile("subject.endsWith(':ref:refs/heads/main')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 150, 199, 200, 201, 255, 1000, broker.MaxSubject - 100} {
+		padded := "repo:acme/" + strings.Repeat("x", n) + ":ref:refs/heads/main"
+		for subject, want := range map[string]bool{padded: true, padded + "x": false, padded + strings.Repeat("x", 60): false} {
+			if got, err := c.Match(broker.Caller{Method: "oidc", Subject: subject}); err != nil || got != want {
+				t.Errorf("%d bytes: the rule matches: %v, %v, want %v", len(subject), got, err, want)
+			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package condition
+package config
 
 import (
 	"cel.dev/cel-go/common/ast"

@@ -1,10 +1,8 @@
-package rules
+package config
 
 import (
 	"slices"
 	"strings"
-
-	"github.com/gatepass/gatepass/broker/settings"
 )
 
 // An issuer is what is known of the tokens of a public issuer.
@@ -103,7 +101,7 @@ var (
 var others = []string{"sts.amazonaws.com", "api://AzureADTokenExchange", "sigstore", "pypi", "https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"}
 
 // issuerOf returns what is known of a rule's issuer.
-func issuerOf(c settings.Caller) issuer {
+func issuerOf(c Caller) issuer {
 	if c.OIDC != nil {
 		for _, i := range issuers {
 			if i.is(c.OIDC.Issuer) {

@@ -1,13 +1,10 @@
-package rules
+package config
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/gatepass/gatepass/broker/condition"
-	"github.com/gatepass/gatepass/broker/settings"
 )
 
 // The levels of findings.
@@ -25,9 +22,9 @@ type Finding struct {
 	Text  string `json:"text"`           // what it is, and what to do
 }
 
-// Lint goes over the rules of a file that [settings.Load] checked. Failures come
+// Lint goes over the rules of a file that [Load] checked. Failures come
 // first.
-func Lint(f *settings.File) []Finding {
+func Lint(f *File) []Finding {
 	l := &linter{findings: []Finding{}}
 	for i, c := range f.Callers {
 		l.rule = f.RuleName(i)
@@ -56,7 +53,7 @@ func (l *linter) add(level, check, format string, args ...any) {
 }
 
 // reach is about rules that nobody comes to.
-func (l *linter) reach(f *settings.File, i int) {
+func (l *linter) reach(f *File, i int) {
 	if why := contradiction(f.Callers[i]); why != "" {
 		l.add(Failure, "never", "no caller matches it: %s; correct one of them", why)
 	}
@@ -66,7 +63,7 @@ func (l *linter) reach(f *settings.File, i int) {
 }
 
 // patterns is about expressions that say something else than they seem to.
-func (l *linter) patterns(c settings.Caller) {
+func (l *linter) patterns(c Caller) {
 	for _, path := range sortedKeys(c.Claims) {
 		pattern := c.Claims[path].Pattern
 		if pattern == "" {
@@ -89,7 +86,7 @@ func (l *linter) patterns(c settings.Caller) {
 }
 
 // issuer is about whose tokens a rule takes.
-func (l *linter) issuer(c settings.Caller) {
+func (l *linter) issuer(c Caller) {
 	known, asked := issuerOf(c), asks(c)
 	has := func(names []string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return asked[n] })
@@ -108,7 +105,7 @@ func (l *linter) issuer(c settings.Caller) {
 	l.audience(c, known)
 }
 
-func (l *linter) audience(c settings.Caller, known issuer) {
+func (l *linter) audience(c Caller, known issuer) {
 	audience := c.OIDC.Audience
 	switch {
 	case known.usual(audience, c.OIDC.Issuer):
@@ -119,7 +116,7 @@ func (l *linter) audience(c settings.Caller, known issuer) {
 }
 
 // asks returns the claims that a rule looks at, by its claims or its condition.
-func asks(c settings.Caller) map[string]bool {
+func asks(c Caller) map[string]bool {
 	asked := map[string]bool{}
 	for path := range c.Claims {
 		asked[path] = c.Claims[path].Pattern != ".*"
@@ -132,17 +129,17 @@ func asks(c settings.Caller) map[string]bool {
 
 // conditionOf is the rule's condition, which was compiled before; the zero
 // Condition, which reads nothing, where there is none.
-func conditionOf(c settings.Caller) *condition.Condition {
-	if compiled, err := condition.Compile(c.CEL); err == nil {
+func conditionOf(c Caller) *Condition {
+	if compiled, err := Compile(c.CEL); err == nil {
 		return compiled
 	}
-	return new(condition.Condition)
+	return new(Condition)
 }
 
 // profiles is about those that no rule gives.
-func (l *linter) profiles(f *settings.File) {
+func (l *linter) profiles(f *File) {
 	for _, name := range sortedKeys(f.ByName) {
-		if !slices.ContainsFunc(f.Callers, func(c settings.Caller) bool { return c.Profile == name }) {
+		if !slices.ContainsFunc(f.Callers, func(c Caller) bool { return c.Profile == name }) {
 			l.add(Warning, "profile", "no rule gives profile %q; take its file out of profiles, or write a rule", name)
 		}
 	}

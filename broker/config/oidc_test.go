@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"strings"
@@ -15,7 +15,7 @@ const oidcRule = `  - oidc: {issuer: "https://issuer.example", audience: gatepas
 `
 
 func TestOIDCRule(t *testing.T) {
-	f, err := load(t, whole+oidcRule)
+	f, err := loadFile(t, whole+oidcRule)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestIdentifiersAreKept(t *testing.T) {
 	known := new(Identifiers)
 	policy := func(text string) *broker.Policy {
 		t.Helper()
-		f, err := load(t, whole+text)
+		f, err := loadFile(t, whole+text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestOIDCRuleRefuses(t *testing.T) {
 		{"cel: claims", "cel: clams", "callers[1]: cel: line 1, column 1 of the expression: undeclared reference"},
 		{"oidc: {", "socket: {}\n    oidc: {", "exactly one of: socket, oidc"},
 	} {
-		_, err := load(t, whole+strings.Replace(oidcRule, c.old, c.changed, 1))
+		_, err := loadFile(t, whole+strings.Replace(oidcRule, c.old, c.changed, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load = %v, want one line with %q", c.changed, err, c.want)
 		}

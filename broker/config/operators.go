@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"crypto/sha256"
@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/bearer"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
@@ -68,7 +68,7 @@ func (o Operator) check() error {
 		if len(o.Claims) > 0 {
 			return errors.New("a token has no claims")
 		}
-		_, err := bearer.Parse(o.TokenSHA256)
+		_, err := identity.ParseBearer(o.TokenSHA256)
 		return err
 	}
 	if o.Join != nil {
@@ -96,7 +96,7 @@ func (o Operator) rule(at int, of func(Caller) (broker.Identifier, error)) (brok
 	sum := sha256.Sum256(said)
 	r.Key = hex.EncodeToString(sum[:16])
 	if o.TokenSHA256 != "" {
-		r.By, err = bearer.Parse(o.TokenSHA256)
+		r.By, err = identity.ParseBearer(o.TokenSHA256)
 		return r, err
 	}
 	if r.By, err = of(o.Caller); err != nil {

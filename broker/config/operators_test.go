@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"net/http/httptest"
@@ -17,7 +17,7 @@ const (
 )
 
 func TestOperators(t *testing.T) {
-	f, err := load(t, whole+"operators:\n  - {name: root, socket: {uid: 0}}\n  - {name: night, token_sha256: "+operatorHash+"}\nwebhook: {secret_file: /etc/gatepass/webhook}\n")
+	f, err := loadFile(t, whole+"operators:\n  - {name: root, socket: {uid: 0}}\n  - {name: night, token_sha256: "+operatorHash+"}\nwebhook: {secret_file: /etc/gatepass/webhook}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestTheKeyFollowsTheRule(t *testing.T) {
 		"[{name: a, socket: {uid: 0}}]", "[{name: a, socket: {uid: 1}}]", "[{name: b, socket: {uid: 0}}]", "[{name: a, socket: {uid: 0}, claims: {pid: '7'}}]",
 		"[{name: a, token_sha256: " + operatorHash + "}]", "[{name: a, token_sha256: " + strings.Repeat("1", 64) + "}]",
 	} {
-		f, err := load(t, whole+"operators: "+operators+"\n")
+		f, err := loadFile(t, whole+"operators: "+operators+"\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestOperatorsRefused(t *testing.T) {
 		{"an unknown key", "[{tokens: x}]", `unknown key "tokens"`},
 		{"an unbalanced pattern", "[{socket: {uid: 0}, claims: {pid: {pattern: 'a)|(b'}}}]", "no expression"},
 	} {
-		if f, err := load(t, whole+"operators: "+c.operators+"\n"); err == nil || !strings.Contains(err.Error(), c.want) {
+		if f, err := loadFile(t, whole+"operators: "+c.operators+"\n"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Load = %v, %v, want an error with %q", c.name, f, err, c.want)
 		}
 	}

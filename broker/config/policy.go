@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"errors"
@@ -6,9 +6,8 @@ import (
 	"net/url"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/condition"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
-	"github.com/gatepass/gatepass/broker/identity/socket"
 )
 
 // methods are how many ways of proof a rule has; one is right.
@@ -85,7 +84,7 @@ func (c Caller) match() (broker.All, error) {
 	}
 	all := broker.All{exact, patterns, c.Asked()}
 	if c.CEL != "" {
-		compiled, err := condition.Compile(c.CEL)
+		compiled, err := Compile(c.CEL)
 		if err != nil {
 			return nil, fmt.Errorf("cel: %w", err)
 		}
@@ -99,7 +98,7 @@ func patternError(err error) error { return errors.New("the pattern is no expres
 // An Identifiers makes the identifier of each method once, and keeps it over
 // reloads: what it has learnt (keys, nonces) is not lost.
 type Identifiers struct {
-	Socket socket.Identifier
+	Socket identity.SocketIdentifier
 	proofs
 
 	oidc map[string]*oidc.Identifier // by their settings

@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"cmp"
@@ -10,11 +10,8 @@ import (
 	"sync"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/identity/mtls"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -23,13 +20,13 @@ import (
 type proofs struct {
 	// Keys are what sessions and nonces are signed with. Without them, nobody is
 	// proved by either.
-	Keys *keyset.Set
+	Keys *identity.Keyset
 
 	mu      sync.Mutex // guards the rest
-	session *join.Identifier
-	nonces  *awsidentity.Nonces
-	aws     map[string]*awsidentity.Identifier // by what their settings say
-	mtls    map[mtls.Settings]*mtls.Identifier // by their settings, without the id
+	session *identity.SessionIdentifier
+	nonces  *aws.Nonces
+	aws     map[string]*aws.Identifier                         // by what their settings say
+	mtls    map[identity.MTLSSettings]*identity.MTLSIdentifier // by their settings, without the id
 }
 
 // checkProof says what is wrong with the settings of the method.
@@ -40,7 +37,7 @@ func (c Caller) checkProof() error {
 	case c.MTLS != nil:
 		return c.MTLS.Check()
 	case c.Join != nil:
-		return join.CheckRule(c.Name)
+		return identity.CheckJoinRule(c.Name)
 	}
 	return nil
 }
@@ -63,11 +60,11 @@ func (c Caller) checkAccount() error {
 func (c Caller) proofMethod() string {
 	switch {
 	case c.AWS != nil:
-		return awsidentity.Method
+		return aws.Method
 	case c.MTLS != nil:
-		return mtls.Method
+		return identity.MTLSMethod
 	case c.Join != nil:
-		return join.Method
+		return identity.JoinMethod
 	}
 	return ""
 }
@@ -98,12 +95,12 @@ func (p *proofs) proof(c Caller) broker.Identifier {
 	return nil
 }
 
-// Sessions is the identifier of all rules with join, for [join.Desk].
-func (p *proofs) Sessions() *join.Identifier {
+// Sessions is the identifier of all rules with join, for [identity.Desk].
+func (p *proofs) Sessions() *identity.SessionIdentifier {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.session == nil {
-		p.session = &join.Identifier{Keys: p.Keys}
+		p.session = &identity.SessionIdentifier{Keys: p.Keys}
 	}
 	return p.session
 }
@@ -118,38 +115,38 @@ func (p *proofs) store() store.Store {
 }
 
 // Nonces are those of all rules with aws.
-func (p *proofs) Nonces() *awsidentity.Nonces {
+func (p *proofs) Nonces() *aws.Nonces {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.nonces == nil {
-		p.nonces = &awsidentity.Nonces{Keys: p.Keys, Spent: spent.Set{Store: p.store()}}
+		p.nonces = &aws.Nonces{Keys: p.Keys, Spent: identity.ReplayCache{Store: p.store()}}
 	}
 	return p.nonces
 }
 
-func (p *proofs) ofAWS(s awsidentity.Settings) *awsidentity.Identifier {
+func (p *proofs) ofAWS(s aws.Settings) *aws.Identifier {
 	nonces := p.Nonces()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := s.ServerID + " " + strings.Join(s.Regions, " ")
 	if p.aws[key] == nil {
 		if p.aws == nil {
-			p.aws = map[string]*awsidentity.Identifier{}
+			p.aws = map[string]*aws.Identifier{}
 		}
-		p.aws[key] = awsidentity.New(s, nonces)
+		p.aws[key] = aws.New(s, nonces)
 	}
 	return p.aws[key]
 }
 
-func (p *proofs) ofMTLS(s mtls.Settings) *mtls.Identifier {
+func (p *proofs) ofMTLS(s identity.MTLSSettings) *identity.MTLSIdentifier {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.ID = ""
 	if p.mtls[s] == nil {
 		if p.mtls == nil {
-			p.mtls = map[mtls.Settings]*mtls.Identifier{}
+			p.mtls = map[identity.MTLSSettings]*identity.MTLSIdentifier{}
 		}
-		p.mtls[s] = mtls.New(s)
+		p.mtls[s] = identity.NewMTLS(s)
 	}
 	return p.mtls[s]
 }
@@ -160,5 +157,5 @@ func (p *proofs) ofMTLS(s mtls.Settings) *mtls.Identifier {
 func (p *proofs) ClientCAs() *x509.CertPool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return mtls.Pool(slices.Collect(maps.Values(p.mtls))...)
+	return identity.Pool(slices.Collect(maps.Values(p.mtls))...)
 }

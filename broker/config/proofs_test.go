@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"net/http"
@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 const proved = `listen: https://127.0.0.1:8443
@@ -38,12 +38,12 @@ callers:
 `
 
 func TestProofs(t *testing.T) {
-	f, err := load(t, proved)
+	f, err := loadFile(t, proved)
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := new(Identifiers)
-	known.Keys = &keyset.Set{Store: &storetest.Memory{}}
+	known.Keys = &identity.Keyset{Store: &storetest.Memory{}}
 	p, err := f.Policy(known)
 	if err != nil || len(p.Rules) != 5 {
 		t.Fatalf("Policy = %+v, %v, want five rules", p, err)
@@ -93,7 +93,7 @@ func TestProofsRefused(t *testing.T) {
 		{"a bundle of no trust domain", "trust_domain: prod.example, id: spiffe://prod.example/sb-1", "id: spiffe://prod.example/sb-1", "name it"},
 		{"an id of another trust domain", "id: spiffe://prod", "id: spiffe://other", "not of the trust domain"},
 	} {
-		f, err := load(t, strings.Replace(proved, c.old, c.replacement, 1))
+		f, err := loadFile(t, strings.Replace(proved, c.old, c.replacement, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load = %v, %v, want one line with %q", c.name, f, err, c.want)
 		}

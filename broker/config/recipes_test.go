@@ -1,19 +1,17 @@
-package rules
+package config
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/gatepass/gatepass/broker/settings"
 )
 
 // profile is what the rules of these tests give.
 const profile = "metadata: {name: ci}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: {contents: write}}}}\n"
 
 // load reads a file with these rules, and the profiles ci and agent.
-func load(t *testing.T, callers string) *settings.File {
+func load(t *testing.T, callers string) *File {
 	t.Helper()
 	f, err := tryLoad(t, callers)
 	if err != nil {
@@ -22,7 +20,7 @@ func load(t *testing.T, callers string) *settings.File {
 	return f
 }
 
-func tryLoad(t *testing.T, callers string) (*settings.File, error) {
+func tryLoad(t *testing.T, callers string) (*File, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -34,7 +32,7 @@ func tryLoad(t *testing.T, callers string) (*settings.File, error) {
 			t.Fatal(err)
 		}
 	}
-	return settings.LoadDraft(filepath.Join(dir, "broker.yaml"))
+	return LoadDraft(filepath.Join(dir, "broker.yaml"))
 }
 
 // blocks are the rules and the cases for them in the order of the page.

@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestHowTheBrokerRuns(t *testing.T) {
-	f, err := load(t, strings.Replace(whole, "audit: /var/log/gatepass/audit.jsonl", `audit: {file: /a, max_size: 100MB, otlp: "https://c/v1/logs"}
+	f, err := loadFile(t, strings.Replace(whole, "audit: /var/log/gatepass/audit.jsonl", `audit: {file: /a, max_size: 100MB, otlp: "https://c/v1/logs"}
 socket_mode: 0666
 metrics: 127.0.0.1:9465
 log: {format: json, level: debug}
@@ -22,7 +22,7 @@ limits: {requests: 7, read_timeout: 5s, header_size: 8KiB}`, 1))
 	if l.Requests != 7 || l.Read != 5*time.Second || l.HeaderSize != 8<<10 || l.WorkspaceRate != 20 || l.Drain != 20*time.Second {
 		t.Errorf("the limits are %+v, want what is said and the defaults", l)
 	}
-	if f, err := load(t, whole); err != nil || f.Audit.File != "/var/log/gatepass/audit.jsonl" || f.Audit.MaxSize != 0 || f.Limits.Requests != 512 {
+	if f, err := loadFile(t, whole); err != nil || f.Audit.File != "/var/log/gatepass/audit.jsonl" || f.Audit.MaxSize != 0 || f.Limits.Requests != 512 {
 		t.Errorf("without any of it: %+v, %v", f, err)
 	}
 }
@@ -43,7 +43,7 @@ func TestHowTheBrokerDoesNotRun(t *testing.T) {
 		{"a limit that there is not", "audit: /a\nlimits: {tokens: 1}", `unknown key "tokens"`},
 		{"metrics below a path", "audit: /a\nmetrics: unix://metrics.sock", "is no socket"},
 	} {
-		f, err := load(t, strings.Replace(whole, "audit: /var/log/gatepass/audit.jsonl", c.line, 1))
+		f, err := loadFile(t, strings.Replace(whole, "audit: /var/log/gatepass/audit.jsonl", c.line, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load = %+v, %v, want one line with %q", c.name, f, err, c.want)
 		}

@@ -1,5 +1,7 @@
-// Package settings reads the broker's configuration file.
-package settings
+// Package config reads the broker's configuration file, compiles it into the policy
+// that is in force, and helps the people who write it: [Lint] says what is probably not
+// meant, and a [Tester] tries the rules on cases.
+package config
 
 import (
 	"bytes"
@@ -18,11 +20,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/identity/mtls"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
-	"github.com/gatepass/gatepass/broker/identity/socket"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
@@ -67,12 +67,12 @@ type TLS struct {
 // A Caller is a rule: how a caller proves who it is, which of those it is for,
 // and what they get. Exactly one of the methods is set.
 type Caller struct {
-	Name   string                `yaml:"name"` // for audit and messages; "" means its place
-	Socket *socket.Settings      `yaml:"socket"`
-	OIDC   *oidc.Settings        `yaml:"oidc"`
-	AWS    *awsidentity.Settings `yaml:"aws"`
-	MTLS   *mtls.Settings        `yaml:"mtls"`
-	Join   *join.Settings        `yaml:"join"`
+	Name   string                   `yaml:"name"` // for audit and messages; "" means its place
+	Socket *identity.SocketSettings `yaml:"socket"`
+	OIDC   *oidc.Settings           `yaml:"oidc"`
+	AWS    *aws.Settings            `yaml:"aws"`
+	MTLS   *identity.MTLSSettings   `yaml:"mtls"`
+	Join   *identity.JoinSettings   `yaml:"join"`
 
 	Claims    map[string]Claim `yaml:"claims"`
 	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more

@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"net/http/httptest"
@@ -24,7 +24,7 @@ callers:
     profile: agent
 `
 
-func load(t *testing.T, text string) (*File, error) {
+func loadFile(t *testing.T, text string) (*File, error) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "profiles"), 0o755); err != nil {
@@ -42,7 +42,7 @@ func load(t *testing.T, text string) (*File, error) {
 }
 
 func TestLoad(t *testing.T) {
-	f, err := load(t, whole)
+	f, err := loadFile(t, whole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a template that is not closed", `"sb-{claim.uid}"`, `"sb-{claim.uid"`, "not closed"},
 		{"a bad host", "audit:", "hosts: ['*']\naudit:", "want an exact host"},
 	} {
-		f, err := load(t, strings.Replace(whole, c.old, c.replacement, 1))
+		f, err := loadFile(t, strings.Replace(whole, c.old, c.replacement, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load = %v, %v, want one line with %q", c.name, f, err, c.want)
 		}
@@ -85,8 +85,8 @@ func TestLoadRefuses(t *testing.T) {
 
 // A change of a profile is another generation.
 func TestHashIsOfEverything(t *testing.T) {
-	a, errA := load(t, whole)
-	b, errB := load(t, strings.Replace(whole, "uid: 1000", "uid: 1001", 1))
+	a, errA := loadFile(t, whole)
+	b, errB := loadFile(t, strings.Replace(whole, "uid: 1000", "uid: 1001", 1))
 	if errA != nil || errB != nil || a.Hash == b.Hash {
 		t.Errorf("hashes %v and %v, %v, %v", a, b, errA, errB)
 	}

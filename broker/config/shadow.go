@@ -1,17 +1,16 @@
-package rules
+package config
 
 import (
 	"fmt"
 	"reflect"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/socket"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/identity"
 )
 
 // shadowedBy returns the first rule before i that is for all callers that i is
 // for.
-func shadowedBy(f *settings.File, i int) (name string, found bool) {
+func shadowedBy(f *File, i int) (name string, found bool) {
 	for j := range i {
 		if sameProof(f.Callers[j], f.Callers[i]) && covers(f.Callers[j], f.Callers[i]) {
 			return f.RuleName(j), true
@@ -23,11 +22,11 @@ func shadowedBy(f *settings.File, i int) (name string, found bool) {
 // sameProof reports whether both rules look at the same proof: their methods and
 // what those are set to are the same. What settings ask of claims is a matter of
 // claims.
-func sameProof(a, b settings.Caller) bool {
-	bare := func(c settings.Caller) settings.Caller {
+func sameProof(a, b Caller) bool {
+	bare := func(c Caller) Caller {
 		c.Name, c.Claims, c.CEL, c.Workspace, c.Profile = "", nil, "", "", ""
 		if c.Socket != nil {
-			c.Socket = new(socket.Settings)
+			c.Socket = new(identity.SocketSettings)
 		}
 		if c.MTLS != nil {
 			same := *c.MTLS
@@ -40,7 +39,7 @@ func sameProof(a, b settings.Caller) bool {
 
 // covers reports whether whatever matches narrow matches wide: each thing that
 // wide asks for follows from one that narrow asks for.
-func covers(wide, narrow settings.Caller) bool {
+func covers(wide, narrow Caller) bool {
 	if wide.CEL != "" && wide.CEL != narrow.CEL {
 		return false
 	}
@@ -54,22 +53,22 @@ func covers(wide, narrow settings.Caller) bool {
 }
 
 // claimsOf is what a rule asks of claims, its method's settings among them.
-func claimsOf(c settings.Caller) map[string]settings.Claim {
-	all := map[string]settings.Claim{}
+func claimsOf(c Caller) map[string]Claim {
+	all := map[string]Claim{}
 	for path, claim := range c.Claims {
 		all[path] = claim
 	}
 	for path, text := range c.Asked() {
-		all[path] = settings.Claim{Text: text}
+		all[path] = Claim{Text: text}
 	}
 	return all
 }
 
 // follows reports whether every text that is the one is the other, too. The zero
 // Claim is of a claim that is not asked for.
-func follows(wide, narrow settings.Claim) bool {
+func follows(wide, narrow Claim) bool {
 	switch {
-	case narrow == settings.Claim{}:
+	case narrow == Claim{}:
 		return false
 	case wide == narrow:
 		return true
@@ -83,13 +82,13 @@ func follows(wide, narrow settings.Claim) bool {
 }
 
 // contradiction says why no caller matches a rule, whatever the others are.
-func contradiction(c settings.Caller) string {
+func contradiction(c Caller) string {
 	asked := c.Asked()
 	if c.OIDC != nil {
 		asked = broker.Exactly{"iss": c.OIDC.Issuer, "aud": c.OIDC.Audience}
 	}
 	for _, path := range sortedKeys(asked) {
-		if claim, isAsked := c.Claims[path]; isAsked && !follows(claim, settings.Claim{Text: asked[path]}) {
+		if claim, isAsked := c.Claims[path]; isAsked && !follows(claim, Claim{Text: asked[path]}) {
 			return fmt.Sprintf("its claim %s is not %q, which %s says", path, asked[path], wordOf(c))
 		}
 	}
@@ -97,7 +96,7 @@ func contradiction(c settings.Caller) string {
 }
 
 // wordOf is what the file calls a rule's method.
-func wordOf(c settings.Caller) string {
+func wordOf(c Caller) string {
 	if c.Join != nil {
 		return "its name"
 	}

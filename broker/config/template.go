@@ -1,4 +1,4 @@
-package rules
+package config
 
 import (
 	"regexp/syntax"
@@ -6,10 +6,8 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/identity/mtls"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
 )
 
 // Separator is the check of templates whose claims can run together.
@@ -17,7 +15,7 @@ const Separator = "separator"
 
 // template is about workspaces that a caller can choose: it would get what is
 // another's, and be revoked with it.
-func (l *linter) template(c settings.Caller) {
+func (l *linter) template(c Caller) {
 	known := issuerOf(c)
 	var chosen []string
 	for _, path := range broker.Template(c.Workspace).Claims() {
@@ -37,7 +35,7 @@ func (l *linter) template(c settings.Caller) {
 // separators is about claims that may contain what separates them from the next:
 // "a-b" and "c" would make the id that "a" and "b-c" make, so the broker refuses
 // the first.
-func (l *linter) separators(c settings.Caller) {
+func (l *linter) separators(c Caller) {
 	parts, _ := broker.Template(c.Workspace).Parts() // was checked
 	for i, p := range parts[:len(parts)-1] {
 		separator := parts[i+1].Text
@@ -55,7 +53,7 @@ func (l *linter) separators(c settings.Caller) {
 
 // collisions is about two rules that can make one id of different claims. Ids that
 // are written out, and those that a join token names, are meant.
-func (l *linter) collisions(f *settings.File, i int) {
+func (l *linter) collisions(f *File, i int) {
 	c := f.Callers[i]
 	if len(broker.Template(c.Workspace).Claims()) == 0 || isNamed(c) {
 		return
@@ -72,21 +70,21 @@ func (l *linter) collisions(f *settings.File, i int) {
 }
 
 // isNamed reports whether the workspace is the one that a join token names.
-func isNamed(c settings.Caller) bool {
+func isNamed(c Caller) bool {
 	return c.Join != nil && slices.Contains(broker.Template(c.Workspace).Claims(), "workspace")
 }
 
 // sameMeaning reports whether two rules that make one id make it of the same claims
 // of the same issuer: by one template, or by one that says what the other's fixed
 // claims make.
-func sameMeaning(a, b settings.Caller) bool {
+func sameMeaning(a, b Caller) bool {
 	if a.Method() != b.Method() || issuerURL(a) != issuerURL(b) {
 		return false
 	}
 	return a.Workspace == b.Workspace || filled(a.Workspace, b) == b.Workspace || filled(b.Workspace, a) == a.Workspace
 }
 
-func issuerURL(c settings.Caller) string {
+func issuerURL(c Caller) string {
 	if c.OIDC == nil {
 		return ""
 	}
@@ -94,7 +92,7 @@ func issuerURL(c settings.Caller) string {
 }
 
 // filled is a template with the claims that a rule matches exactly.
-func filled(template string, by settings.Caller) string {
+func filled(template string, by Caller) string {
 	for path, claim := range claimsOf(by) {
 		if claim.Text != "" {
 			template = strings.ReplaceAll(template, "{claim."+path+"}", claim.Text)
@@ -111,7 +109,7 @@ type element struct {
 }
 
 // elementsOf is the form of all ids that a rule makes.
-func elementsOf(c settings.Caller) []element {
+func elementsOf(c Caller) []element {
 	var all []element
 	parts, _ := broker.Template(filled(c.Workspace, c)).Parts() // was checked
 	for _, p := range parts {
@@ -156,15 +154,15 @@ func overlap(a, b []element) bool {
 }
 
 const (
-	digits  = "0123456789"
-	hex     = digits + "abcdef"
-	lower   = "abcdefghijklmnopqrstuvwxyz"
-	letters = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + digits
-	ofIDs   = letters + "._-"
+	digits    = "0123456789"
+	hexDigits = digits + "abcdef"
+	lower     = "abcdefghijklmnopqrstuvwxyz"
+	letters   = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + digits
+	ofIDs     = letters + "._-"
 )
 
 // alphabetOf has every character of an id that a claim may contain.
-func alphabetOf(c settings.Caller, path string) string {
+func alphabetOf(c Caller, path string) string {
 	alphabet := ofIDs
 	if known := knownAlphabet(c, path); known != "" {
 		alphabet = known
@@ -198,10 +196,10 @@ func mayContain(re *syntax.Regexp, r rune) bool {
 }
 
 // knownAlphabet is what is known of a claim's characters; "" where nothing is.
-func knownAlphabet(c settings.Caller, path string) string {
+func knownAlphabet(c Caller, path string) string {
 	if inside, ok := strings.CutPrefix(path, "kubernetes.io/"); ok && c.OIDC != nil {
 		return map[string]string{ // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-			"namespace": lower + digits + "-", "pod/uid": hex + "-", "node/uid": hex + "-", "serviceaccount/uid": hex + "-",
+			"namespace": lower + digits + "-", "pod/uid": hexDigits + "-", "node/uid": hexDigits + "-", "serviceaccount/uid": hexDigits + "-",
 			"pod/name": lower + digits + "-.", "node/name": lower + digits + "-.", "serviceaccount/name": lower + digits + "-.",
 		}[inside]
 	}
@@ -209,9 +207,9 @@ func knownAlphabet(c settings.Caller, path string) string {
 		return issuerOf(c).alphabets[path]
 	}
 	return map[string]map[string]string{
-		"socket":           {"uid": digits, "gid": digits, "pid": digits},
-		awsidentity.Method: {"account": digits, "user_id": letters},
-		mtls.Method:        {"serial": hex, "fingerprint": hex, "trust_domain": lower + digits + "._-"},
-		join.Method:        {"join": hex},
+		"socket":            {"uid": digits, "gid": digits, "pid": digits},
+		aws.Method:          {"account": digits, "user_id": letters},
+		identity.MTLSMethod: {"serial": hexDigits, "fingerprint": hexDigits, "trust_domain": lower + digits + "._-"},
+		identity.JoinMethod: {"join": hexDigits},
 	}[c.Method()][path]
 }

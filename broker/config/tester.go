@@ -1,6 +1,4 @@
-// Package rules is for the people who write a broker's rules: it tries them on
-// cases ([Tester]), and says what is probably not meant ([Lint]).
-package rules
+package config
 
 import (
 	"context"
@@ -11,10 +9,9 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/mtls"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
-	"github.com/gatepass/gatepass/broker/settings"
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 
@@ -26,11 +23,11 @@ type Tester struct {
 	current *Given
 }
 
-// NewTester returns a Tester of a file that [settings.Load] checked.
-func NewTester(f *settings.File) (*Tester, error) {
+// NewTester returns a Tester of a file that [Load] checked.
+func NewTester(f *File) (*Tester, error) {
 	t := &Tester{current: new(Given)}
 	var err error
-	t.policy, err = f.PolicyBy(func(c settings.Caller) (broker.Identifier, error) {
+	t.policy, err = f.PolicyBy(func(c Caller) (broker.Identifier, error) {
 		b := believer{current: t.current, method: c.Method()}
 		if c.OIDC != nil {
 			b.issuer, b.audience = c.OIDC.Issuer, c.OIDC.Audience
@@ -91,10 +88,10 @@ func (b believer) check(claims map[string]any) error {
 	switch b.method {
 	case oidc.Method:
 		return oidc.Settings{Audience: b.audience}.CheckClaims(claims)
-	case awsidentity.Method:
-		return awsidentity.CheckClaims(claims)
-	case mtls.Method:
-		return mtls.CheckClaims(b.trustDomain, claims)
+	case aws.Method:
+		return aws.CheckClaims(claims)
+	case identity.MTLSMethod:
+		return identity.CheckMTLSClaims(b.trustDomain, claims)
 	}
 	return nil
 }

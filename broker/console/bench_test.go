@@ -7,12 +7,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/brokertest"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
+	"github.com/gatepass/gatepass/test/brokertest"
 )
 
 const webhookSecret = "webhook-secret-0123456789"
@@ -21,7 +20,7 @@ const webhookSecret = "webhook-secret-0123456789"
 type bench struct {
 	*brokertest.Bench
 	console  *Console
-	sessions *join.Identifier
+	sessions *identity.SessionIdentifier
 }
 
 func newReplica(g *brokertest.GitHub) *bench {
@@ -36,11 +35,11 @@ func newReplica(g *brokertest.GitHub) *bench {
 		Secret: func() (string, error) { return webhookSecret, nil }, AuditHead: func() string { return "head-of-the-chain" },
 	})
 	b.Server.Mounted = b.console.Routes()
-	keys := &keyset.Set{Store: g.Store, Now: g.Now}
-	b.sessions = &join.Identifier{Keys: keys, Now: g.Now}
-	desk := &join.Desk{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Bar: b.Bars, Journal: b.Server.Journal}
-	b.Server.Extra = map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: (&awsidentity.Nonces{Keys: keys, Now: g.Now}).Endpoint()}
-	b.Policy.Rules = append(b.Policy.Rules, broker.Rule{Name: "joined", By: b.sessions, Method: join.Method, Match: (join.Settings{}).Match("joined"), Workspace: "{claim.workspace}", Profile: b.Policy.Rules[1].Profile})
+	keys := &identity.Keyset{Store: g.Store, Now: g.Now}
+	b.sessions = &identity.SessionIdentifier{Keys: keys, Now: g.Now}
+	desk := &identity.Desk{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Bar: b.Bars, Journal: b.Server.Journal}
+	b.Server.Extra = map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: (&aws.Nonces{Keys: keys, Now: g.Now}).Endpoint()}
+	b.Policy.Rules = append(b.Policy.Rules, broker.Rule{Name: "joined", By: b.sessions, Method: identity.JoinMethod, Match: (identity.JoinSettings{}).Match("joined"), Workspace: "{claim.workspace}", Profile: b.Policy.Rules[1].Profile})
 	return b
 }
 

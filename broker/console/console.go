@@ -21,9 +21,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -64,7 +64,7 @@ type Options struct {
 	Secret func() (string, error)
 	// Keys are what logins are signed with, so that one holds at all replicas; nil
 	// means those of Store.
-	Keys *keyset.Set
+	Keys *identity.Keyset
 	// AuditHead is the end of the audit log's chain, for the page; nil means that
 	// it is not shown.
 	AuditHead func() string
@@ -95,7 +95,7 @@ func New(o Options) *Console {
 		o.Recorder = new(Recorder)
 	}
 	if o.Keys == nil {
-		o.Keys = &keyset.Set{Store: o.Store, Now: o.Server.Now}
+		o.Keys = &identity.Keyset{Store: o.Store, Now: o.Server.Now}
 	}
 	c := &Console{Options: o, csrf: http.NewCrossOriginProtection(), waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
 	c.bodies.Each = leastDelivery

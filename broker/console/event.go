@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 )

@@ -8,8 +8,8 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"

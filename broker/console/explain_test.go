@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func (b *bench) explainSelf(caller, repo, operation string) api.Explanation {

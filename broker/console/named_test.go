@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/broker/brokertest"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A workspace is told what keeps it from a token where that is not the broker's

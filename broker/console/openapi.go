@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/internal/crowd"
 )
 

@@ -15,9 +15,9 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/gatepass/gatepass/broker/brokertest"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A contract is the description, to hold answers against.
@@ -251,7 +251,7 @@ func reports(do func(who, method, target, contentType, body string, headers ...s
 // join exchanges a join token, twice.
 func (b *bench) join(do func(who, method, target, contentType, body string, headers ...string) *httptest.ResponseRecorder) {
 	b.T.Helper()
-	token, err := join.Issue(b.T.Context(), b.Store, b.Now(), "sb-9", "joined", time.Minute)
+	token, err := identity.IssueJoinToken(b.T.Context(), b.Store, b.Now(), "sb-9", "joined", time.Minute)
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/brokertest"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/brokertest"
 )
 
 // A tab is a browser that keeps cookies and says where forms come from.

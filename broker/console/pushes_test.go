@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/brokertest"
+	"github.com/gatepass/gatepass/test/brokertest"
 )
 
 // report tells of a refused push of one ref as a caller.

@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 )
 
 // killTime bounds what one request takes away; the rest is for [Console.Reconcile].

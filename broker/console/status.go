@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
 )

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 )
 
 // unread asks for a path over one connection of HTTP/2 as often as told, and takes

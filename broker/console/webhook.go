@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/internal/crowd"
 )
 

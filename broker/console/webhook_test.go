@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/brokertest"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func sign(secret, body string) string {

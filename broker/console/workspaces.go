@@ -13,8 +13,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )

@@ -1,4 +1,4 @@
-package mtls
+package identity
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ type authorities struct {
 	good time.Time // when last was what the file has
 }
 
-func newAuthorities(s Settings) *authorities {
+func newAuthorities(s MTLSSettings) *authorities {
 	if s.BundleFile != "" {
 		return &authorities{path: s.BundleFile, parse: parseBundle}
 	}
@@ -72,7 +72,7 @@ func (a *authorities) passedOver() error {
 }
 
 // CheckFiles reads the authorities, and says in one line why they cannot be used.
-func (s Settings) CheckFiles() error {
+func (s MTLSSettings) CheckFiles() error {
 	a := newAuthorities(s)
 	if _, err := a.read(); err != nil {
 		return oneline.Wrap("read the authorities of callers "+a.path, err, "write it, or correct it")

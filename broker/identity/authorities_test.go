@@ -1,4 +1,4 @@
-package mtls
+package identity
 
 import (
 	"crypto/tls"
@@ -57,7 +57,7 @@ func TestWhatCountsAsAChange(t *testing.T) {
 // The while that authorities outlast their file begins when it was last seen.
 func TestAuthoritiesOutlastTheirFileForAWhile(t *testing.T) {
 	path, now := file(t, newAuthority(t, "one", nil).pem()), time.Now()
-	a := newAuthorities(Settings{CAFile: path})
+	a := newAuthorities(MTLSSettings{CAFile: path})
 	for _, at := range []time.Duration{0, time.Hour} {
 		if _, err := a.get(now.Add(at)); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestWithoutAuthoritiesNobodyIsToBlame(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest(http.MethodPost, "/", nil)
-	i := New(Settings{CAFile: filepath.Join(t.TempDir(), "missing")})
+	i := NewMTLS(MTLSSettings{CAFile: filepath.Join(t.TempDir(), "missing")})
 	if _, err := i.Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify without TLS = %v, want ErrNoProof", err)
 	}

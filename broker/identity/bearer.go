@@ -1,6 +1,4 @@
-// Package bearer identifies who shows a token of which no more than the hash is
-// known. It is for operators: a token that does not run out is not for workspaces.
-package bearer
+package identity
 
 import (
 	"context"
@@ -10,34 +8,36 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 )
 
 // minToken is the shortest token that is looked at, in bytes: what is shorter can
 // be guessed from its hash.
 const minToken = 24
 
-// Identifier proves who shows the token with that hash. The zero Identifier
+// BearerIdentifier proves who shows the token with that hash. The zero BearerIdentifier
 // proves nobody.
-type Identifier struct{ hash [sha256.Size]byte }
+//
+// It is for operators: a token that does not run out is not for workspaces.
+type BearerIdentifier struct{ hash [sha256.Size]byte }
 
-// Parse reads the hash of a token as sha256sum writes it.
-func Parse(text string) (Identifier, error) {
+// ParseBearer reads the hash of a token as sha256sum writes it.
+func ParseBearer(text string) (BearerIdentifier, error) {
 	data, err := hex.DecodeString(text)
 	if err != nil || len(data) != sha256.Size {
-		return Identifier{}, errors.New("want the SHA-256 of a token, 64 hexadecimal digits")
+		return BearerIdentifier{}, errors.New("want the SHA-256 of a token, 64 hexadecimal digits")
 	}
-	i := Identifier{[sha256.Size]byte(data)}
-	if i == (Identifier{}) {
-		return Identifier{}, errors.New("this is the SHA-256 of no token")
+	i := BearerIdentifier{[sha256.Size]byte(data)}
+	if i == (BearerIdentifier{}) {
+		return BearerIdentifier{}, errors.New("this is the SHA-256 of no token")
 	}
 	return i, nil
 }
 
 // Identify implements [broker.Identifier]. Another token is no proof: it may be
 // one that another identifier knows.
-func (i Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
+func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	token := api.Bearer(r)
 	sum := sha256.Sum256([]byte(token))
 	if len(token) < minToken || subtle.ConstantTimeCompare(sum[:], i.hash[:]) != 1 {

@@ -1,4 +1,4 @@
-package bearer
+package identity
 
 import (
 	"crypto/sha256"
@@ -19,7 +19,7 @@ func hashOf(token string) string {
 }
 
 func TestOnlyTheTokenOfTheHash(t *testing.T) {
-	i, err := Parse(hashOf(token))
+	i, err := ParseBearer(hashOf(token))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestOnlyTheTokenOfTheHash(t *testing.T) {
 // Who configures the hash of a short token has one that can be guessed.
 func TestAShortTokenIsNobody(t *testing.T) {
 	for token, want := range map[string]error{"hunter2": broker.ErrNoProof, token[:minToken-1]: broker.ErrNoProof, token[:minToken]: nil} {
-		i, err := Parse(hashOf(token))
+		i, err := ParseBearer(hashOf(token))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +67,11 @@ func TestAShortTokenIsNobody(t *testing.T) {
 func TestTheZeroIdentifierIsNobody(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
-	if _, err := (Identifier{}).Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
+	if _, err := (BearerIdentifier{}).Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify = %v, want ErrNoProof", err)
 	}
 	for _, text := range []string{"", "x", hashOf(token)[1:], hashOf(token) + "00", strings.Repeat("0", 64)} {
-		if i, err := Parse(text); err == nil {
+		if i, err := ParseBearer(text); err == nil {
 			t.Errorf("Parse(%q) = %v, want an error", text, i)
 		}
 	}

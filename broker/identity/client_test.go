@@ -22,18 +22,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/identity/mtls"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/awsproof"
 	"github.com/gatepass/gatepass/credential/brokerclient"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/test/ststest"
 )
 
 // anything is written down nowhere.
@@ -54,21 +50,21 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: &storetest.Memory{}, dir: t.TempDir()}
 	w.authority("ca")
-	keys := &keyset.Set{Store: w.store}
-	nonces, sessions := &awsidentity.Nonces{Keys: keys, Spent: spent.Set{Store: keys.Store}}, &join.Identifier{Keys: keys}
-	byAWS := awsidentity.New(awsidentity.Settings{ServerID: "127.0.0.1", Regions: []string{"eu-west-1"}}, nonces)
+	keys := &identity.Keyset{Store: w.store}
+	nonces, sessions := &aws.Nonces{Keys: keys, Spent: identity.ReplayCache{Store: keys.Store}}, &identity.SessionIdentifier{Keys: keys}
+	byAWS := aws.New(aws.Settings{ServerID: "127.0.0.1", Regions: []string{"eu-west-1"}}, nonces)
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{"AKIAIOSFODNN7EXAMPLE": {
 		Secret: "not-a-secret", Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE",
 	}}}
 	byAWS.Transport = w.sts
-	byMTLS := mtls.New(mtls.Settings{CAFile: w.path("ca.pem"), TrustDomain: "prod.example"})
+	byMTLS := identity.NewMTLS(identity.MTLSSettings{CAFile: w.path("ca.pem"), TrustDomain: "prod.example"})
 	policy := &broker.Policy{Rules: []broker.Rule{
 		{Name: "aws", By: byAWS, Workspace: "aws-{claim.account}"},
 		{Name: "mtls", By: byMTLS, Workspace: "mtls-{claim.serial}"},
-		{Name: "agents", By: sessions, Match: join.Settings{}.Match("agents"), Workspace: "{claim.workspace}"},
+		{Name: "agents", By: sessions, Match: identity.JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}"},
 	}}
 	current := func() *broker.Policy { return policy }
-	desk := &join.Desk{Sessions: sessions, Store: w.store, Policy: current, Bar: &broker.Bars{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
+	desk := &identity.Desk{Sessions: sessions, Store: w.store, Policy: current, Bar: &broker.Bars{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
 	b := &broker.Server{
 		Policy: current, Journal: anything{}, Log: slog.New(slog.DiscardHandler),
 		Vend: func(_ context.Context, got broker.Workspace, a broker.Ask) (broker.Grant, error) {
@@ -78,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.server = httptest.NewUnstartedServer(b.Handler())
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	w.server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: mtls.Pool(byMTLS)}
+	w.server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: identity.Pool(byMTLS)}
 	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	w.write("server.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw}))
@@ -101,7 +97,7 @@ func (w *world) open(query string) *brokerclient.Source {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := (&brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}).Open(u, "sb-1")
+	s, err := (&brokerclient.Opener{Methods: []brokerclient.Method{brokerclient.AWSMethod}}).Open(u, "sb-1")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -150,7 +146,7 @@ func TestAWS(t *testing.T) {
 
 func TestJoin(t *testing.T) {
 	w := newWorld(t)
-	token, err := join.Issue(t.Context(), w.store, time.Now(), "sb-7", "agents", time.Minute)
+	token, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-7", "agents", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +162,7 @@ func TestJoin(t *testing.T) {
 	if err := (&broker.Bars{Store: w.store}).Bar(t.Context(), "sb-8"); err != nil {
 		t.Fatal(err)
 	}
-	barred, err := join.Issue(t.Context(), w.store, time.Now(), "sb-8", "agents", time.Minute)
+	barred, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-8", "agents", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +252,7 @@ func TestNonces(t *testing.T) {
 		if err != nil || response.StatusCode != want || response.Header.Get("X-Request-Id") == "" || response.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s = %d %s, want %d", method, response.StatusCode, body, want)
 		}
-		if a, err := api.DecodeNonce(body); want == 200 && (err != nil || time.Until(a.ExpiresAt) > awsidentity.NonceLife) {
+		if a, err := api.DecodeNonce(body); want == 200 && (err != nil || time.Until(a.ExpiresAt) > aws.NonceLife) {
 			t.Errorf("%s = %+v, %v, want a nonce for a minute", method, a, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -7,16 +7,23 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/store"
 )
 
 // A Desk exchanges join tokens, and sessions that end soon, for sessions. All
 // fields but the last three must be set.
+//
+// A join token is 256 random bits, known to the store by its hash, bound to one workspace
+// and one rule, and gone in ten minutes. Of all who show it, at any of the brokers of a
+// store, exactly one gets a session: the one that creates the entry which says that the
+// token was used ([store.Redeemed]). For every other one the broker writes down that the
+// token came again, since one of the two is not who it should be. When a broker dies
+// between creating that entry and answering, the token is spent and nobody has a session.
 type Desk struct {
-	Sessions *Identifier // the one of the policy's rules
+	Sessions *SessionIdentifier // the one of the policy's rules
 	Store    store.Store
 	Policy   func() *broker.Policy
 	Bar      broker.Bar
@@ -41,7 +48,7 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
 	if err != nil {
 		return err
 	}
-	e := broker.Entry{Time: d.Sessions.now().UTC(), Kind: broker.KindExchange, RequestID: id, Remote: r.RemoteAddr, Method: Method}
+	e := broker.Entry{Time: d.Sessions.now().UTC(), Kind: broker.KindExchange, RequestID: id, Remote: r.RemoteAddr, Method: JoinMethod}
 	var answer api.SessionAnswer
 	if text := request.JoinToken.Reveal(); text != "" {
 		answer, err = d.redeem(r, &e, text)
@@ -102,7 +109,7 @@ func unreadable(err error) error {
 // redeem gives a session for a join token. All that can refuse is looked at
 // before the token is spent.
 func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.SessionAnswer, error) {
-	token, err := ParseToken(text)
+	token, err := ParseJoinToken(text)
 	if err != nil {
 		return api.SessionAnswer{}, refused(http.StatusBadRequest, broker.ReasonRequest, err.Error())
 	}
@@ -155,7 +162,7 @@ func (d *Desk) find(ctx context.Context, hash [32]byte) (record, error) {
 		return record{}, unreadable(err)
 	case left <= 0:
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
-	case left > MaxTTL+time.Minute: // not made by Issue
+	case left > MaxJoinTTL+time.Minute: // not made by IssueJoinToken
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token lasts longer than one may")
 	}
 	return kept, nil
@@ -186,7 +193,7 @@ func (d *Desk) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, erro
 	if err != nil {
 		return broker.Workspace{}, err
 	}
-	if w.Caller.Method != Method {
+	if w.Caller.Method != JoinMethod {
 		return broker.Workspace{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "another rule of the broker is for this caller; only a session is exchanged for a session")
 	}
 	e.Workspace, e.Rule, e.Subject = w.ID, w.Rule, w.Caller.Subject

@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // paper is a journal in memory, which can run out.
@@ -47,7 +46,7 @@ func (p *paper) last() broker.Entry {
 // A replica is one broker of a store, with a rule "agents" for sessions.
 type replica struct {
 	t        *testing.T
-	sessions *Identifier
+	sessions *SessionIdentifier
 	policy   *broker.Policy
 	bars     *broker.Bars
 	journal  *paper
@@ -57,10 +56,10 @@ type replica struct {
 
 func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
 	r := &replica{
-		t: t, sessions: &Identifier{Keys: &keyset.Set{Store: s, Now: now}, Now: now},
+		t: t, sessions: &SessionIdentifier{Keys: &Keyset{Store: s, Now: now}, Now: now},
 		bars: &broker.Bars{Store: s, Every: time.Nanosecond}, journal: new(paper),
 	}
-	r.policy = &broker.Policy{Hash: "h", Rules: []broker.Rule{{Name: "agents", By: r.sessions, Match: Settings{}.Match("agents"), Workspace: "{claim.workspace}"}}}
+	r.policy = &broker.Policy{Hash: "h", Rules: []broker.Rule{{Name: "agents", By: r.sessions, Match: JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}"}}}
 	desk := &Desk{Sessions: r.sessions, Store: s, Policy: func() *broker.Policy { return r.policy }, Bar: r.bars, Journal: r.journal}
 	server := &broker.Server{
 		Policy: func() *broker.Policy { return r.policy }, Journal: r.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -81,12 +80,12 @@ func (r *replica) post(bearer, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-func (r *replica) redeem(t Token) *httptest.ResponseRecorder {
+func (r *replica) redeem(t JoinToken) *httptest.ResponseRecorder {
 	return r.post("", `{"join_token":"`+t.Reveal()+`"}`)
 }
 
 // session is what a token gives.
-func (r *replica) session(t Token) api.SessionAnswer {
+func (r *replica) session(t JoinToken) api.SessionAnswer {
 	r.t.Helper()
 	return r.answer(r.redeem(t))
 }
@@ -106,9 +105,9 @@ func (r *replica) identify(bearer string) (broker.Workspace, error) {
 	return r.policy.Resolve(r.t.Context(), request)
 }
 
-func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) Token {
+func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) JoinToken {
 	t.Helper()
-	token, err := Issue(t.Context(), s, now, workspace, rule, 5*time.Minute)
+	token, err := IssueJoinToken(t.Context(), s, now, workspace, rule, 5*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) T
 func TestASessionOfALongRule(t *testing.T) {
 	m := &storetest.Memory{}
 	r, rule, id := newReplica(t, m, time.Now), strings.Repeat("<", maxRule), strings.Repeat("a", 128)
-	r.policy.Rules[0].Match = Settings{}.Match(rule)
+	r.policy.Rules[0].Match = JoinSettings{}.Match(rule)
 	if w, err := r.identify(r.session(issue(t, m, id, rule, time.Now())).Session.Reveal()); err != nil || w.ID != id {
 		t.Errorf("Resolve = %q, %v, want the workspace", w.ID, err)
 	}
@@ -192,7 +191,7 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	if err := r.bars.Bar(t.Context(), "sb-2"); err != nil {
 		t.Fatal(err)
 	}
-	join := func(t Token) string { return `{"join_token":"` + t.Reveal() + `"}` }
+	join := func(t JoinToken) string { return `{"join_token":"` + t.Reveal() + `"}` }
 	for _, c := range []struct {
 		name, bearer, body string
 		status             int
@@ -200,7 +199,7 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	}{
 		{"nothing to show", "", `{}`, 401, "carries no identity"},
 		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "cut or mistyped"},
-		{"a token of nobody", "", join(NewToken()), 401, "not known here"},
+		{"a token of nobody", "", join(NewJoinToken()), 401, "not known here"},
 		{"a token that ran out", "", join(old), 401, "has run out"},
 		{"a token that lasts too long", "", join(early), 401, "longer than one may"},
 		{"a rule that is gone", "", join(gone), 403, "no rule of the broker"},
@@ -268,7 +267,7 @@ func TestACrashSpendsTheToken(t *testing.T) {
 // A session says nothing of itself to other methods, and others' bearer tokens
 // are none of its business.
 func TestOtherBearersAreNoSessions(t *testing.T) {
-	i := &Identifier{Keys: &keyset.Set{Store: &storetest.Memory{}}}
+	i := &SessionIdentifier{Keys: &Keyset{Store: &storetest.Memory{}}}
 	for _, text := range []string{"", "eyJhbGciOiJub25lIn0.e30.", "gpj_x", "GPS_x"} {
 		request := httptest.NewRequest(http.MethodPost, "/", nil)
 		request.Header.Set("Authorization", "Bearer "+text)

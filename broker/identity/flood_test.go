@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // Neither strangers nor a workspace fill the journal by exchanging all the time.
@@ -55,7 +55,7 @@ func TestGuessesDoNotReachTheStore(t *testing.T) {
 	good := issue(t, s, "sb-1", "agents", time.Now())
 	before := s.gets.Load()
 	for range 10 {
-		if got := r.redeem(NewToken()); got.Code == http.StatusOK {
+		if got := r.redeem(NewJoinToken()); got.Code == http.StatusOK {
 			t.Errorf("a guess: %d", got.Code)
 		}
 	}

@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/keyset"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // unread are bars that cannot be read.
@@ -38,7 +37,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		want   string
 	}{
 		{"bars that cannot be read", func(r *replica) { r.desk.Bar = unread{} }, 503, "store cannot be had"},
-		{"no session keys", func(r *replica) { r.desk.Sessions = &Identifier{Keys: &keyset.Set{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
+		{"no session keys", func(r *replica) { r.desk.Sessions = &SessionIdentifier{Keys: &Keyset{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
 		{"a journal that is full", func(r *replica) { r.journal.full = func(broker.Entry) bool { return true } }, 503, "audit log cannot be written"},
 		{"a caller of another rule", func(r *replica) {
 			r.policy.Rules = slices.Insert(r.policy.Rules, 0, broker.Rule{Name: "machines", By: anybody{}, Match: broker.Exactly{}, Workspace: "other"})
@@ -68,7 +67,7 @@ func TestASessionThatCannotBeLookedAt(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
 	session := r.session(issue(t, m, "sb-1", "agents", time.Now())).Session.Reveal()
-	r.sessions.Keys = &keyset.Set{}
+	r.sessions.Keys = &Keyset{}
 	_, err := r.identify(session)
 	if refusal, ok := errors.AsType[*broker.Refusal](err); !ok || refusal.Status != http.StatusServiceUnavailable || refusal.RetryAfter == 0 {
 		t.Errorf("Resolve = %v, want 503 and when to come back", err)
@@ -85,7 +84,7 @@ func TestARecordThatIsNone(t *testing.T) {
 		"no end":          `{"workspace":"sb-1","rule":"agents"}`,
 	} {
 		m := &storetest.Memory{}
-		r, token := newReplica(t, m, time.Now), NewToken()
+		r, token := newReplica(t, m, time.Now), NewJoinToken()
 		if err := m.Put(t.Context(), store.JoinToken(token.Hash()), store.NewSecret(text), store.CreateOnly); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +102,7 @@ func TestARecordThatIsNone(t *testing.T) {
 func TestATokenThatIsNotKeptIsNotIssued(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if token, err := Issue(ctx, &storetest.Memory{}, time.Now(), "sb-1", "agents", time.Minute); err == nil || token.Reveal() != "" {
+	if token, err := IssueJoinToken(ctx, &storetest.Memory{}, time.Now(), "sb-1", "agents", time.Minute); err == nil || token.Reveal() != "" {
 		t.Errorf("Issue = %v, %v, want an error", token, err)
 	}
 }
@@ -142,7 +141,7 @@ func TestWhatTheJournalSays(t *testing.T) {
 		{"a renewal", func() { r.post(session, `{}`) }, broker.Granted, "", "sb-1", "agents", "session of sb-1", true, true},
 		{"a replay", func() { r.redeem(token) }, broker.Refused, broker.ReasonReplay, "sb-1", "agents", "session of sb-1", true, true},
 		{"a rule that is gone", func() { r.redeem(gone) }, broker.Refused, broker.ReasonIdentity, "sb-1", "another rule", "join token ", true, false},
-		{"a token of nobody", func() { r.redeem(NewToken()) }, broker.Refused, broker.ReasonIdentity, "", "", "join token ", true, false},
+		{"a token of nobody", func() { r.redeem(NewJoinToken()) }, broker.Refused, broker.ReasonIdentity, "", "", "join token ", true, false},
 		{"nothing", func() { r.post("", `{}`) }, broker.Refused, broker.ReasonIdentity, "", "", "", false, false},
 	} {
 		c.ask()

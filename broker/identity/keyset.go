@@ -1,12 +1,4 @@
-// Package keyset is the keys with which the brokers of one store sign what they
-// give out and want to know again: sessions and nonces.
-//
-// There is a key for every day (UTC), made by whichever broker needs it first
-// and never changed; today's signs, and yesterday's is believed, too. So two keys
-// live, a change of keys needs no agreement between replicas, and an operator
-// ends everything that was signed by deleting the entries below
-// broker/session-key: every replica notices within a minute.
-package keyset
+package identity
 
 import (
 	"context"
@@ -29,8 +21,14 @@ import (
 // holds.
 var ErrForged = errors.New("its signature does not hold")
 
-// A Set is the keys in a store. The zero Set signs nothing and believes nothing.
-type Set struct {
+// A Keyset is the keys in a store. The zero Keyset signs nothing and believes nothing.
+//
+// There is a key for every day (UTC), made by whichever broker needs it first and never
+// changed; today's signs, and yesterday's is believed, too. So two keys live, a change of
+// keys needs no agreement between replicas, and an operator ends everything that was
+// signed by deleting the entries below broker/session-key: every replica notices within
+// a minute.
+type Keyset struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
@@ -52,7 +50,7 @@ const (
 
 var encoding = base64.RawURLEncoding.Strict()
 
-func (s *Set) now() time.Time {
+func (s *Keyset) now() time.Time {
 	if s == nil || s.Now == nil {
 		return time.Now()
 	}
@@ -64,7 +62,7 @@ func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 // Seal returns a text that holds payload, readable by anyone, and that Open knows
 // again by any broker of the store for two days. purpose tells uses apart: what was sealed
 // for one is forged for the others.
-func (s *Set) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
+func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
 	if err != nil {
@@ -76,7 +74,7 @@ func (s *Set) Seal(ctx context.Context, purpose string, payload []byte) (string,
 
 // Open returns the payload of a text that Seal made for the purpose. Its error
 // wraps ErrForged, unless the store cannot be read.
-func (s *Set) Open(ctx context.Context, purpose, text string) ([]byte, error) {
+func (s *Keyset) Open(ctx context.Context, purpose, text string) ([]byte, error) {
 	signed, signature, _ := cutLast(text)
 	body, dayText, ok := cutLast(signed)
 	want, err := encoding.DecodeString(signature)
@@ -113,7 +111,7 @@ func cutLast(text string) (before, after string, ok bool) {
 }
 
 // isLive keeps the store from being asked for days that callers make up.
-func (s *Set) isLive(of int64) bool {
+func (s *Keyset) isLive(of int64) bool {
 	now := s.now()
 	return of >= dayOf(now)-1 && of <= dayOf(now.Add(skew))
 }
@@ -125,7 +123,7 @@ func mac(key []byte, purpose, signed string) []byte {
 }
 
 // key returns the key of a day, and makes it where it is wanted.
-func (s *Set) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
+func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
 	if s == nil || s.Store == nil {
 		return nil, oneline.New("read the session keys", "no store is set", "")
 	}
@@ -156,7 +154,7 @@ func (s *Set) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) 
 	return fresh, nil
 }
 
-func (s *Set) read(ctx context.Context, of int64) ([]byte, error) {
+func (s *Keyset) read(ctx context.Context, of int64) ([]byte, error) {
 	name := store.SessionKey(of)
 	entry, err := s.Store.Get(ctx, name)
 	if err != nil {
@@ -171,7 +169,7 @@ func (s *Set) read(ctx context.Context, of int64) ([]byte, error) {
 
 // create makes the key of a day, or returns what another broker made. Keys that
 // nothing is signed with any more go.
-func (s *Set) create(ctx context.Context, of int64) ([]byte, error) {
+func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	bytes := make([]byte, keySize)
 	rand.Read(bytes) // never fails
 	putErr := s.Store.Put(ctx, store.SessionKey(of), store.NewSecret(encoding.EncodeToString(bytes)), store.CreateOnly)
@@ -188,7 +186,7 @@ func (s *Set) create(ctx context.Context, of int64) ([]byte, error) {
 }
 
 // sweep deletes keys that have ended; where it cannot, the next day's does.
-func (s *Set) sweep(ctx context.Context, of int64) {
+func (s *Keyset) sweep(ctx context.Context, of int64) {
 	var old []store.Name
 	for name, err := range s.Store.List(ctx, store.SessionKeys()) {
 		if err != nil {

@@ -1,4 +1,4 @@
-package keyset
+package identity
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // hand is a time that a test moves.
@@ -32,21 +32,21 @@ func (c *hand) move(d time.Duration) {
 
 func noon() *hand { return &hand{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
 
-func checkOpens(t *testing.T, s *Set, text, want string) {
+func checkOpens(t *testing.T, s *Keyset, text, want string) {
 	t.Helper()
 	if got, err := s.Open(t.Context(), "session", text); err != nil || string(got) != want {
 		t.Errorf("Open = %q, %v, want %q", got, err, want)
 	}
 }
 
-func checkForged(t *testing.T, s *Set, purpose, text string) {
+func checkForged(t *testing.T, s *Keyset, purpose, text string) {
 	t.Helper()
 	if got, err := s.Open(t.Context(), purpose, text); !errors.Is(err, ErrForged) {
 		t.Errorf("Open(%q, %.60q) = %q, %v, want ErrForged", purpose, text, got, err)
 	}
 }
 
-func seal(t *testing.T, s *Set, payload string) string {
+func seal(t *testing.T, s *Keyset, payload string) string {
 	t.Helper()
 	text, err := s.Seal(t.Context(), "session", []byte(payload))
 	if err != nil {
@@ -57,11 +57,11 @@ func seal(t *testing.T, s *Set, payload string) string {
 
 func TestReplicasShareKeys(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	sets := make([]*Set, 8)
+	sets := make([]*Keyset, 8)
 	texts := make([]string, len(sets))
 	var wg sync.WaitGroup
 	for i := range sets {
-		sets[i] = &Set{Store: m, Now: c.now}
+		sets[i] = &Keyset{Store: m, Now: c.now}
 		wg.Go(func() { texts[i] = seal(t, sets[i], "payload") })
 	}
 	wg.Wait()
@@ -74,12 +74,12 @@ func TestReplicasShareKeys(t *testing.T) {
 
 func TestTwoKeysLive(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	s := &Set{Store: m, Now: c.now}
+	s := &Keyset{Store: m, Now: c.now}
 	first := seal(t, s, "one")
 	c.move(24 * time.Hour)
 	second := seal(t, s, "two")
 	checkOpens(t, s, first, "one")
-	checkOpens(t, &Set{Store: m, Now: c.now}, second, "two")
+	checkOpens(t, &Keyset{Store: m, Now: c.now}, second, "two")
 	c.move(24 * time.Hour)
 	seal(t, s, "three")
 	checkForged(t, s, "session", first)
@@ -99,13 +99,13 @@ func TestTwoKeysLive(t *testing.T) {
 // A replica whose hand is ahead signs with tomorrow's key.
 func TestClocksDifferALittle(t *testing.T) {
 	c, m := &hand{at: time.Date(2026, 3, 1, 23, 58, 0, 0, time.UTC)}, &storetest.Memory{}
-	ahead := &Set{Store: m, Now: func() time.Time { return c.now().Add(3 * time.Minute) }}
-	checkOpens(t, &Set{Store: m, Now: c.now}, seal(t, ahead, "x"), "x")
+	ahead := &Keyset{Store: m, Now: func() time.Time { return c.now().Add(3 * time.Minute) }}
+	checkOpens(t, &Keyset{Store: m, Now: c.now}, seal(t, ahead, "x"), "x")
 }
 
 func TestDeletedKeysEndEverything(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	s, other := &Set{Store: m, Now: c.now}, &Set{Store: m, Now: c.now}
+	s, other := &Keyset{Store: m, Now: c.now}, &Keyset{Store: m, Now: c.now}
 	text := seal(t, s, "x")
 	checkOpens(t, other, text, "x")
 	if err := m.Delete(t.Context(), store.SessionKey(dayOf(c.now()))); err != nil {
@@ -120,10 +120,10 @@ func TestDeletedKeysEndEverything(t *testing.T) {
 
 func TestForgeries(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	s := &Set{Store: m, Now: c.now}
+	s := &Keyset{Store: m, Now: c.now}
 	text := seal(t, s, `{"w":"sb-1"}`)
 	parts := strings.Split(text, ".")
-	stranger := seal(t, &Set{Store: &storetest.Memory{}, Now: c.now}, `{"w":"sb-1"}`)
+	stranger := seal(t, &Keyset{Store: &storetest.Memory{}, Now: c.now}, `{"w":"sb-1"}`)
 	other := seal(t, s, `{"w":"sb-2"}`)
 	checkForged(t, s, "nonce", text)
 	for _, forged := range []string{
@@ -140,17 +140,17 @@ func TestForgeries(t *testing.T) {
 // others do not believe yet.
 func TestDaysThatDoNotCount(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	text := seal(t, &Set{Store: m, Now: c.now}, "x")
-	ahead := seal(t, &Set{Store: m, Now: func() time.Time { return c.now().Add(13 * time.Hour) }}, "y")
-	checkForged(t, &Set{Store: m, Now: c.now}, "session", ahead)
+	text := seal(t, &Keyset{Store: m, Now: c.now}, "x")
+	ahead := seal(t, &Keyset{Store: m, Now: func() time.Time { return c.now().Add(13 * time.Hour) }}, "y")
+	checkForged(t, &Keyset{Store: m, Now: c.now}, "session", ahead)
 	c.move(48 * time.Hour)
-	checkForged(t, &Set{Store: m, Now: c.now}, "session", text)
+	checkForged(t, &Keyset{Store: m, Now: c.now}, "session", text)
 }
 
 func TestOpeningMakesNoKey(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	text := seal(t, &Set{Store: &storetest.Memory{}, Now: c.now}, "x")
-	checkForged(t, &Set{Store: m, Now: c.now}, "session", text)
+	text := seal(t, &Keyset{Store: &storetest.Memory{}, Now: c.now}, "x")
+	checkForged(t, &Keyset{Store: m, Now: c.now}, "session", text)
 	for name := range m.List(t.Context(), store.SessionKeys()) {
 		t.Errorf("the store has %s, want no key: nothing was signed", name)
 	}
@@ -159,17 +159,17 @@ func TestOpeningMakesNoKey(t *testing.T) {
 // A key that an operator deleted stays gone: it is not believed when the store is
 // down afterwards, nor when another broker has made another for the same day.
 func TestADeletedKeyDoesNotComeBack(t *testing.T) {
-	for name, then := range map[string]func(c *hand, s *Set, m *storetest.Memory){
-		"an outage": func(c *hand, s *Set, m *storetest.Memory) {
+	for name, then := range map[string]func(c *hand, s *Keyset, m *storetest.Memory){
+		"an outage": func(c *hand, s *Keyset, m *storetest.Memory) {
 			checkForged(t, s, "session", "e30.20513.AA")
 			s.Store = down{m}
 		},
-		"another key": func(c *hand, s *Set, m *storetest.Memory) {
-			seal(t, &Set{Store: m, Now: c.now}, "y")
+		"another key": func(c *hand, s *Keyset, m *storetest.Memory) {
+			seal(t, &Keyset{Store: m, Now: c.now}, "y")
 		},
 	} {
 		c, m := noon(), &storetest.Memory{}
-		s := &Set{Store: m, Now: c.now}
+		s := &Keyset{Store: m, Now: c.now}
 		text := seal(t, s, "x")
 		if err := m.Delete(t.Context(), store.SessionKey(dayOf(c.now()))); err != nil {
 			t.Fatal(err)
@@ -188,7 +188,7 @@ func TestWhatIsNoKeySignsNothing(t *testing.T) {
 		if err := m.Put(t.Context(), store.SessionKey(dayOf(c.now())), store.NewSecret(value), store.CreateOnly); err != nil {
 			t.Fatal(err)
 		}
-		if text, err := (&Set{Store: m, Now: c.now}).Seal(t.Context(), "session", nil); err == nil || strings.Contains(err.Error(), value) {
+		if text, err := (&Keyset{Store: m, Now: c.now}).Seal(t.Context(), "session", nil); err == nil || strings.Contains(err.Error(), value) {
 			t.Errorf("Seal with the key %q = %q, %v, want an error without it", value, text, err)
 		}
 	}
@@ -210,9 +210,9 @@ func (l *late) Get(ctx context.Context, n store.Name) (store.Entry, error) {
 
 func TestTheKeyThatWasFirstIsTheKey(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	first := &Set{Store: m, Now: c.now}
+	first := &Keyset{Store: m, Now: c.now}
 	seal(t, first, "x")
-	checkOpens(t, first, seal(t, &Set{Store: &late{Store: m}, Now: c.now}, "y"), "y")
+	checkOpens(t, first, seal(t, &Keyset{Store: &late{Store: m}, Now: c.now}, "y"), "y")
 }
 
 // fleeting is a store in which another broker's key is gone before it can be read.
@@ -223,7 +223,7 @@ func (fleeting) Put(context.Context, store.Name, store.Secret, store.Mode) error
 }
 
 func TestWithoutAKeyNothingIsSigned(t *testing.T) {
-	s := &Set{Store: fleeting{&storetest.Memory{}}}
+	s := &Keyset{Store: fleeting{&storetest.Memory{}}}
 	if text, err := s.Seal(t.Context(), "session", nil); !errors.Is(err, store.ErrExists) || text != "" {
 		t.Errorf("Seal = %q, %v, want the store's error", text, err)
 	}
@@ -232,7 +232,7 @@ func TestWithoutAKeyNothingIsSigned(t *testing.T) {
 // A key is looked for once in a minute, not for each session.
 func TestAKeyIsBelievedForAMinute(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	s := &Set{Store: m, Now: c.now}
+	s := &Keyset{Store: m, Now: c.now}
 	text := seal(t, s, "x")
 	s.Store = &late{Store: m} // would say that it has none
 	c.move(recheck - time.Second)
@@ -248,7 +248,7 @@ func (down) Get(context.Context, store.Name) (store.Entry, error) {
 
 func TestAnOutageIsNoForgery(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
-	s := &Set{Store: m, Now: c.now}
+	s := &Keyset{Store: m, Now: c.now}
 	text := seal(t, s, "x")
 	c.move(24 * time.Hour)
 	today := seal(t, s, "y")
@@ -256,10 +256,10 @@ func TestAnOutageIsNoForgery(t *testing.T) {
 	c.move(time.Hour)
 	checkOpens(t, s, text, "x")
 	checkOpens(t, s, today, "y")
-	if _, err := (&Set{Store: down{m}, Now: c.now}).Open(t.Context(), "session", text); err == nil || errors.Is(err, ErrForged) {
+	if _, err := (&Keyset{Store: down{m}, Now: c.now}).Open(t.Context(), "session", text); err == nil || errors.Is(err, ErrForged) {
 		t.Errorf("Open without the store = %v, want an error that is not ErrForged", err)
 	}
-	for name, none := range map[string]*Set{"the zero Set": {}, "no Set": nil} {
+	for name, none := range map[string]*Keyset{"the zero Set": {}, "no Set": nil} {
 		if _, err := none.Seal(t.Context(), "session", nil); err == nil {
 			t.Errorf("%s seals", name)
 		}
@@ -271,7 +271,7 @@ func TestAnOutageIsNoForgery(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	c := noon()
-	s := &Set{Store: &storetest.Memory{}, Now: c.now}
+	s := &Keyset{Store: &storetest.Memory{}, Now: c.now}
 	good, err := s.Seal(context.Background(), "session", []byte("x"))
 	if err != nil {
 		f.Fatal(err)

@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/gatepass/gatepass/credential/filestore"
-	"github.com/gatepass/gatepass/credential/kubernetesstore"
 	"github.com/gatepass/gatepass/credential/ssmstore"
-	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/store/kubernetes"
+	"github.com/gatepass/gatepass/test/kubernetestest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // What came of showing a token.
@@ -175,7 +175,7 @@ func TestExactlyOneWinsInParameterStore(t *testing.T) {
 func TestRealExactlyOneWinsInKubernetes(t *testing.T) {
 	c := kubernetestest.New(t)
 	t.Setenv("KUBECONFIG", c.Kubeconfig)
-	s, err := kubernetesstore.OpenStore(&url.URL{Scheme: "kubernetes", Host: c.Namespace()})
+	s, err := kubernetes.OpenStore(&url.URL{Scheme: "kubernetes", Host: c.Namespace()})
 	if err != nil {
 		t.Fatal(err)
 	}

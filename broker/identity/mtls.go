@@ -1,13 +1,4 @@
-// Package mtls identifies callers by the SPIFFE id of their TLS client
-// certificate (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md).
-//
-// A certificate counts only on the connection that it opened: no header is
-// believed, so that a broker behind a proxy that ends TLS has no such callers.
-// The listener asks for a certificate and demands none
-// ([crypto/tls.VerifyClientCertIfGiven]) with the authorities of all rules
-// ([Pool]); each identifier then verifies the chain again with its own, and at
-// every request: a certificate that ends on an open connection ends there, too.
-package mtls
+package identity
 
 import (
 	"context"
@@ -24,11 +15,11 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// Method is the method of callers with a certificate.
-const Method = "mtls"
+// MTLSMethod is the method of callers with a certificate.
+const MTLSMethod = "mtls"
 
-// Settings say whose certificates a rule is for.
-type Settings struct {
+// MTLSSettings say whose certificates a rule is for.
+type MTLSSettings struct {
 	CAFile      string `yaml:"ca_file"`      // authorities in PEM
 	BundleFile  string `yaml:"bundle_file"`  // a trust domain's SPIFFE bundle, as JSON or PEM
 	TrustDomain string `yaml:"trust_domain"` // needed with a bundle; "" means any that the authorities sign for
@@ -36,7 +27,7 @@ type Settings struct {
 }
 
 // Check says what is wrong with the settings. No file is read.
-func (s Settings) Check() error {
+func (s MTLSSettings) Check() error {
 	switch {
 	case (s.CAFile == "") == (s.BundleFile == ""):
 		return errors.New("mtls has either ca_file, or bundle_file and trust_domain")
@@ -59,7 +50,7 @@ func (s Settings) Check() error {
 }
 
 // Match is the matcher of the settings.
-func (s Settings) Match() broker.Exactly {
+func (s MTLSSettings) Match() broker.Exactly {
 	m := broker.Exactly{}
 	if s.ID != "" {
 		m["spiffe_id"] = s.ID
@@ -67,22 +58,29 @@ func (s Settings) Match() broker.Exactly {
 	return m
 }
 
-// An Identifier proves callers by certificates of some authorities. Its claims
+// An MTLSIdentifier proves callers by certificates of some authorities. Its claims
 // are spiffe_id, trust_domain, path, serial and fingerprint (both in hex; the
 // latter of SHA-256).
-type Identifier struct {
+//
+// A certificate counts only on the connection that it opened: no header is believed, so
+// that a broker behind a proxy that ends TLS has no such callers. The listener asks for a
+// certificate and demands none ([crypto/tls.VerifyClientCertIfGiven]) with the
+// authorities of all rules ([Pool]); each identifier then verifies the chain again with
+// its own, and at every request: a certificate that ends on an open connection ends
+// there, too (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md).
+type MTLSIdentifier struct {
 	trustDomain string
 	authorities *authorities
 	now         func() time.Time
 }
 
 // New makes the identifier of settings, whatever their ID.
-func New(s Settings) *Identifier {
-	return &Identifier{trustDomain: s.TrustDomain, authorities: newAuthorities(s), now: time.Now}
+func NewMTLS(s MTLSSettings) *MTLSIdentifier {
+	return &MTLSIdentifier{trustDomain: s.TrustDomain, authorities: newAuthorities(s), now: time.Now}
 }
 
 // Identify implements [broker.Identifier].
-func (i *Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
+func (i *MTLSIdentifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return broker.Caller{}, broker.ErrNoProof
 	}
@@ -94,13 +92,13 @@ func (i *Identifier) Identify(_ context.Context, r *http.Request) (broker.Caller
 	sum := sha256.Sum256(leaf.Raw)
 	claims := map[string]any{"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:])}
 	id.describe(claims)
-	return broker.NewCaller(Method, claims)
+	return broker.NewCaller(MTLSMethod, claims)
 }
 
-// CheckClaims returns an error where no certificate with the claim spiffe_id is
+// CheckMTLSClaims returns an error where no certificate with the claim spiffe_id is
 // taken by a rule for trustDomain ("" is any), and completes the claims with those
 // that follow from it. It is for claims that are believed.
-func CheckClaims(trustDomain string, claims map[string]any) error {
+func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 	text, isText := claims["spiffe_id"].(string)
 	if !isText {
 		return nil // the rule sees that it is missing
@@ -132,7 +130,7 @@ func (id ID) describe(claims map[string]any) {
 
 // refused adds, for the log, which authorities of the bundle are passed over: the
 // certificate may be of one of them.
-func (i *Identifier) refused(err error) error {
+func (i *MTLSIdentifier) refused(err error) error {
 	over := i.authorities.passedOver()
 	if _, isRefusal := errors.AsType[*broker.Refusal](err); isRefusal || over == nil {
 		return err
@@ -140,7 +138,7 @@ func (i *Identifier) refused(err error) error {
 	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("%.300s", err), Err: over}
 }
 
-func (i *Identifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {
+func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {
 	certificates, err := i.authorities.get(i.now())
 	if err != nil {
 		return ID{}, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: time.Minute, Detail: "the broker cannot read the authorities of client certificates", Err: err}
@@ -210,7 +208,7 @@ func urisIn(leaf *x509.Certificate) (uris []string, err error) {
 
 // Pool returns the authorities of all of the identifiers, for the listener; nil
 // where there are none. Their files may change: ask for every connection.
-func Pool(identifiers ...*Identifier) *x509.CertPool {
+func Pool(identifiers ...*MTLSIdentifier) *x509.CertPool {
 	var all []*x509.Certificate
 	for _, i := range identifiers {
 		certificates, err := i.authorities.get(i.now())

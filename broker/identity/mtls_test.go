@@ -1,4 +1,4 @@
-package mtls
+package identity
 
 import (
 	"crypto/ecdsa"
@@ -112,7 +112,7 @@ func file(t *testing.T, text string) string {
 
 // serve is a listener for the identifiers' callers; it answers with what the
 // first of them makes of a caller.
-func serve(t *testing.T, identifiers ...*Identifier) *httptest.Server {
+func serve(t *testing.T, identifiers ...*MTLSIdentifier) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := identifiers[0].Identify(r.Context(), r)
@@ -171,8 +171,8 @@ func ask(t *testing.T, server *httptest.Server, certs ...tls.Certificate) string
 func TestWhoIsIdentified(t *testing.T) {
 	root, stranger := newAuthority(t, "root", nil), newAuthority(t, "stranger", nil)
 	middle := newAuthority(t, "middle", root)
-	i := New(Settings{BundleFile: file(t, root.pem()), TrustDomain: "prod.example"})
-	other := New(Settings{CAFile: file(t, stranger.pem())})
+	i := NewMTLS(MTLSSettings{BundleFile: file(t, root.pem()), TrustDomain: "prod.example"})
+	other := NewMTLS(MTLSSettings{CAFile: file(t, stranger.pem())})
 	server := serve(t, i, other)
 	chained := middle.leaf(nil, "spiffe://prod.example/sb-2")
 	chained.Certificate = append(chained.Certificate, middle.cert.Raw)
@@ -213,7 +213,7 @@ func TestWhoIsIdentified(t *testing.T) {
 
 func TestClaims(t *testing.T) {
 	root := newAuthority(t, "root", nil)
-	i := New(Settings{CAFile: file(t, root.pem())})
+	i := NewMTLS(MTLSSettings{CAFile: file(t, root.pem())})
 	leaf, err := x509.ParseCertificate(root.leaf(nil, "spiffe://any.example/a/b").Certificate[0])
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestClaims(t *testing.T) {
 		t.Errorf("fingerprint = %q, want 64 digits", got)
 	}
 	for id, want := range map[string]bool{"": true, "spiffe://any.example/a/b": true, "spiffe://any.example/a": false, "spiffe://any.example/a/b/c": false} {
-		if got, err := (Settings{ID: id}).Match().Match(c); got != want || err != nil {
+		if got, err := (MTLSSettings{ID: id}).Match().Match(c); got != want || err != nil {
 			t.Errorf("id %q matches: %v, %v, want %v", id, got, err, want)
 		}
 	}
@@ -247,7 +247,7 @@ func TestClaims(t *testing.T) {
 func TestAChangedFileIsReadAgain(t *testing.T) {
 	one, two := newAuthority(t, "one", nil), newAuthority(t, "two", nil)
 	path := file(t, one.pem())
-	i := New(Settings{CAFile: path})
+	i := NewMTLS(MTLSSettings{CAFile: path})
 	server := serve(t, i)
 	const id = "spiffe://prod.example/x"
 	expect := func(when, first, second string) {
@@ -293,7 +293,7 @@ func TestBundles(t *testing.T) {
 		{"broken JSON", `{"keys":`, "no SPIFFE bundle"},
 		{"too long", strings.Repeat(" ", maxFile+1), "longer than"},
 	} {
-		got, err := newAuthorities(Settings{BundleFile: file(t, c.text)}).get(time.Now())
+		got, err := newAuthorities(MTLSSettings{BundleFile: file(t, c.text)}).get(time.Now())
 		if c.want == "" && (err != nil || len(got) != 1 || !got[0].Equal(root.cert)) {
 			t.Errorf("%s: %d authorities, %v, want the one", c.name, len(got), err)
 		}
@@ -307,7 +307,7 @@ func TestBundles(t *testing.T) {
 // is not used when a certificate is refused, which may be signed with it.
 func TestABundleWithAKeyThatCannotBeUsed(t *testing.T) {
 	good, bad := newAuthority(t, "good", nil), newAuthority(t, "bad", nil)
-	i := New(Settings{TrustDomain: "prod.example", BundleFile: file(t, `{"keys":[{"use":"x509-svid","x5c":["AAAA"]},{"use":"x509-svid","x5c":["`+base64.StdEncoding.EncodeToString(good.cert.Raw)+`"]}]}`)})
+	i := NewMTLS(MTLSSettings{TrustDomain: "prod.example", BundleFile: file(t, `{"keys":[{"use":"x509-svid","x5c":["AAAA"]},{"use":"x509-svid","x5c":["`+base64.StdEncoding.EncodeToString(good.cert.Raw)+`"]}]}`)})
 	identify := func(a *authority) error {
 		cert, err := x509.ParseCertificate(a.leaf(nil, "spiffe://prod.example/x").Certificate[0])
 		if err != nil {
@@ -329,24 +329,24 @@ func TestABundleWithAKeyThatCannotBeUsed(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
-		settings Settings
+		settings MTLSSettings
 		want     string
 	}{
-		{Settings{CAFile: "x"}, ""},
-		{Settings{BundleFile: "x", TrustDomain: "a.example", ID: "spiffe://a.example/x"}, ""},
-		{Settings{}, "either ca_file"},
-		{Settings{CAFile: "x", BundleFile: "y", TrustDomain: "a"}, "either ca_file"},
-		{Settings{BundleFile: "x"}, "name it"},
-		{Settings{CAFile: "x", TrustDomain: "A"}, "lower-case"},
-		{Settings{CAFile: "x", ID: "spiffe://a/*"}, "its path has segments"},
-		{Settings{CAFile: "x", TrustDomain: "a", ID: "spiffe://b/x"}, "not of the trust domain"},
+		{MTLSSettings{CAFile: "x"}, ""},
+		{MTLSSettings{BundleFile: "x", TrustDomain: "a.example", ID: "spiffe://a.example/x"}, ""},
+		{MTLSSettings{}, "either ca_file"},
+		{MTLSSettings{CAFile: "x", BundleFile: "y", TrustDomain: "a"}, "either ca_file"},
+		{MTLSSettings{BundleFile: "x"}, "name it"},
+		{MTLSSettings{CAFile: "x", TrustDomain: "A"}, "lower-case"},
+		{MTLSSettings{CAFile: "x", ID: "spiffe://a/*"}, "its path has segments"},
+		{MTLSSettings{CAFile: "x", TrustDomain: "a", ID: "spiffe://b/x"}, "not of the trust domain"},
 	} {
 		err := c.settings.Check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("Check(%+v) = %v, want %q", c.settings, err, c.want)
 		}
 	}
-	if Pool() != nil || Pool(New(Settings{CAFile: "/nonexistent"})) != nil {
+	if Pool() != nil || Pool(NewMTLS(MTLSSettings{CAFile: "/nonexistent"})) != nil {
 		t.Error("a pool without authorities is not nil")
 	}
 }
@@ -365,7 +365,7 @@ func FuzzParseBundle(f *testing.F) {
 // URL, and writes another one: these are no SPIFFE ids, and not spiffe://prod.example/a.
 func TestIDsAreTakenAsTheyAreWritten(t *testing.T) {
 	ca := newAuthority(t, "root", nil)
-	server := serve(t, New(Settings{CAFile: file(t, ca.pem()), TrustDomain: "prod.example"}))
+	server := serve(t, NewMTLS(MTLSSettings{CAFile: file(t, ca.pem()), TrustDomain: "prod.example"}))
 	for text, want := range map[string]string{
 		"spiffe://prod.example/a":      "spiffe://prod.example/a",
 		"spiffe://prod.example/A":      "spiffe://prod.example/A",

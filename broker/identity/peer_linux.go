@@ -1,4 +1,4 @@
-package socket
+package identity
 
 import (
 	"context"
@@ -51,11 +51,11 @@ func peerOf(c *net.UnixConn) (Peer, error) {
 	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
 }
 
-// Identifier proves callers on a Unix socket. Its claims are uid, gid and pid.
-type Identifier struct{}
+// SocketIdentifier proves callers on a Unix socket. Its claims are uid, gid and pid.
+type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].
-func (Identifier) Identify(ctx context.Context, _ *http.Request) (broker.Caller, error) {
+func (SocketIdentifier) Identify(ctx context.Context, _ *http.Request) (broker.Caller, error) {
 	peer, ok := ctx.Value(contextKey{}).(Peer)
 	if !ok {
 		return broker.Caller{}, broker.ErrNoProof

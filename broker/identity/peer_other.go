@@ -1,6 +1,6 @@
 //go:build !linux
 
-package socket
+package identity
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 // ConnContext changes nothing.
 func ConnContext(ctx context.Context, _ net.Conn) context.Context { return ctx }
 
-// Identifier identifies nobody.
-type Identifier struct{}
+// SocketIdentifier identifies nobody.
+type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].
-func (Identifier) Identify(context.Context, *http.Request) (broker.Caller, error) {
+func (SocketIdentifier) Identify(context.Context, *http.Request) (broker.Caller, error) {
 	return broker.Caller{}, broker.ErrNoProof
 }

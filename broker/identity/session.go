@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/keyset"
 )
 
 const (
@@ -36,14 +35,14 @@ func (s session) claims() map[string]any {
 	return map[string]any{"workspace": s.Workspace, "rule": s.Rule, "join": s.Join}
 }
 
-// An Identifier proves callers by the session that they got for a join token.
+// An SessionIdentifier proves callers by the session that they got for a join token.
 // Its claims are workspace, rule and join.
-type Identifier struct {
-	Keys *keyset.Set
+type SessionIdentifier struct {
+	Keys *Keyset
 	Now  func() time.Time // nil means time.Now
 }
 
-func (i *Identifier) now() time.Time {
+func (i *SessionIdentifier) now() time.Time {
 	if i.Now == nil {
 		return time.Now()
 	}
@@ -51,7 +50,7 @@ func (i *Identifier) now() time.Time {
 }
 
 // Identify implements [broker.Identifier].
-func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
+func (i *SessionIdentifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	text := api.Bearer(r)
 	if !strings.HasPrefix(text, SessionPrefix) {
 		return broker.Caller{}, broker.ErrNoProof
@@ -60,11 +59,11 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	return broker.NewCaller(Method, s.claims())
+	return broker.NewCaller(JoinMethod, s.claims())
 }
 
 // open reads a session. Its error is fit for the caller.
-func (i *Identifier) open(ctx context.Context, text string) (session, error) {
+func (i *SessionIdentifier) open(ctx context.Context, text string) (session, error) {
 	var s session
 	sealed, ok := strings.CutPrefix(text, SessionPrefix)
 	if !ok {
@@ -75,7 +74,7 @@ func (i *Identifier) open(ctx context.Context, text string) (session, error) {
 	}
 	payload, err := i.Keys.Open(ctx, purpose, sealed)
 	switch {
-	case errors.Is(err, keyset.ErrForged):
+	case errors.Is(err, ErrForged):
 		return s, errors.New("the session has ended, or is of another broker; a new join token begins another")
 	case err != nil:
 		return s, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
@@ -90,7 +89,7 @@ func (i *Identifier) open(ctx context.Context, text string) (session, error) {
 }
 
 // seal makes the text of a session that begins now.
-func (i *Identifier) seal(ctx context.Context, s session) (text string, expires time.Time, err error) {
+func (i *SessionIdentifier) seal(ctx context.Context, s session) (text string, expires time.Time, err error) {
 	expires = i.now().Add(SessionLife).Truncate(time.Second)
 	s.Expires = expires.Unix()
 	payload, err := json.Marshal(s)

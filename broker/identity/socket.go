@@ -1,6 +1,4 @@
-// Package socket identifies callers on a Unix socket by what the kernel says of
-// the process at the other end. It is for Linux; elsewhere it identifies nobody.
-package socket
+package identity
 
 import (
 	"strconv"
@@ -8,14 +6,14 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// Settings say whom a rule is for; nil fields are for everybody.
-type Settings struct {
+// SocketSettings say whom a rule is for; nil fields are for everybody.
+type SocketSettings struct {
 	UID *uint32 `yaml:"uid"`
 	GID *uint32 `yaml:"gid"`
 }
 
 // Match is the matcher of the settings.
-func (s Settings) Match() broker.Exactly {
+func (s SocketSettings) Match() broker.Exactly {
 	m := broker.Exactly{}
 	if s.UID != nil {
 		m["uid"] = strconv.FormatUint(uint64(*s.UID), 10)

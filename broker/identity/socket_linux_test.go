@@ -1,4 +1,4 @@
-package socket
+package identity
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestIdentifyByThePeer(t *testing.T) {
 	}
 	callers := make(chan broker.Caller, 1)
 	server := &http.Server{ConnContext: ConnContext, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		c, err := Identifier{}.Identify(r.Context(), r)
+		c, err := SocketIdentifier{}.Identify(r.Context(), r)
 		if err != nil {
 			t.Errorf("Identify = %v", err)
 		}
@@ -45,9 +45,9 @@ func TestIdentifyByThePeer(t *testing.T) {
 	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
 	other, otherGroup := uid+1, gid+1
 	for _, s := range []struct {
-		settings Settings
+		settings SocketSettings
 		want     bool
-	}{{Settings{}, true}, {Settings{UID: &uid}, true}, {Settings{UID: &uid, GID: &gid}, true}, {Settings{GID: &gid}, true}, {Settings{UID: &other}, false}, {Settings{GID: &otherGroup}, false}, {Settings{UID: &uid, GID: &otherGroup}, false}, {Settings{UID: &other, GID: &gid}, false}} {
+	}{{SocketSettings{}, true}, {SocketSettings{UID: &uid}, true}, {SocketSettings{UID: &uid, GID: &gid}, true}, {SocketSettings{GID: &gid}, true}, {SocketSettings{UID: &other}, false}, {SocketSettings{GID: &otherGroup}, false}, {SocketSettings{UID: &uid, GID: &otherGroup}, false}, {SocketSettings{UID: &other, GID: &gid}, false}} {
 		if got, err := s.settings.Match().Match(c); err != nil || got != s.want {
 			t.Errorf("%+v matches: %v, %v, want %v", s.settings, got, err, s.want)
 		}
@@ -58,13 +58,13 @@ func TestIdentifyByThePeer(t *testing.T) {
 }
 
 func TestNobodyOnOtherConnections(t *testing.T) {
-	if _, err := (Identifier{}).Identify(t.Context(), nil); !errors.Is(err, broker.ErrNoProof) {
+	if _, err := (SocketIdentifier{}).Identify(t.Context(), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify = %v, want ErrNoProof", err)
 	}
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if _, err := (Identifier{}).Identify(ConnContext(t.Context(), a), nil); !errors.Is(err, broker.ErrNoProof) {
+	if _, err := (SocketIdentifier{}).Identify(ConnContext(t.Context(), a), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify over a pipe = %v, want ErrNoProof", err)
 	}
 	// Whose peer cannot be told is nobody, and not user 0.
@@ -78,7 +78,7 @@ func TestNobodyOnOtherConnections(t *testing.T) {
 	if err := errors.Join(err, f.Close(), gone.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := (Identifier{}).Identify(ConnContext(t.Context(), gone), nil); !errors.Is(err, broker.ErrNoProof) {
+	if c, err := (SocketIdentifier{}).Identify(ConnContext(t.Context(), gone), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify over a closed connection = %+v, %v, want ErrNoProof", c, err)
 	}
 }

@@ -1,6 +1,4 @@
-// Package spent says of a proof that holds once whether it was shown before, at
-// any broker of a store.
-package spent
+package identity
 
 import (
 	"context"
@@ -16,17 +14,17 @@ import (
 
 const (
 	// maxKnown bounds how many proofs are remembered at once.
-	maxKnown   = 1 << 17
-	retryAfter = 5 * time.Second
+	maxKnown    = 1 << 17
+	retryReplay = 5 * time.Second
 )
 
 // ErrSpent reports that a proof was shown before.
 var ErrSpent = errors.New("it was shown before")
 
-// A Set is what was shown. The store decides; what it has said is remembered, so
+// A ReplayCache is what was shown. The store decides; what it has said is remembered, so
 // that showing a proof again and again costs no write. Without a Store, nothing is
 // taken.
-type Set struct {
+type ReplayCache struct {
 	Store store.Store
 
 	mu    sync.Mutex                      // guards until
@@ -36,7 +34,7 @@ type Set struct {
 // Take returns ErrSpent unless this is the first call, at any broker, with that
 // kind and text. From until on the proof is refused for its age. A store that does
 // not answer is a [*broker.Refusal]; the proof may be spent then.
-func (s *Set) Take(ctx context.Context, kind, text string, until, now time.Time) error {
+func (s *ReplayCache) Take(ctx context.Context, kind, text string, until, now time.Time) error {
 	id := idOf(kind, text)
 	if s.has(id, now) {
 		return ErrSpent
@@ -57,18 +55,20 @@ func (s *Set) Take(ctx context.Context, kind, text string, until, now time.Time)
 
 // Knows reports what Take would return ErrSpent for without asking the store. That it
 // does not says nothing.
-func (s *Set) Knows(kind, text string, now time.Time) bool { return s.has(idOf(kind, text), now) }
+func (s *ReplayCache) Knows(kind, text string, now time.Time) bool {
+	return s.has(idOf(kind, text), now)
+}
 
 func idOf(kind, text string) [sha256.Size]byte { return sha256.Sum256([]byte(kind + "\n" + text)) }
 
 func unanswered(err error) error {
 	return &broker.Refusal{
-		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Err: err,
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryReplay, Err: err,
 		Detail: "the broker's store did not answer; the proof may be spent",
 	}
 }
 
-func (s *Set) has(id [sha256.Size]byte, now time.Time) bool {
+func (s *ReplayCache) has(id [sha256.Size]byte, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return now.Before(s.until[id])
@@ -76,7 +76,7 @@ func (s *Set) has(id [sha256.Size]byte, now time.Time) bool {
 
 // remember makes room of proofs that are too old by now, and else forgets them
 // all: the store knows them.
-func (s *Set) remember(id [sha256.Size]byte, until, now time.Time) {
+func (s *ReplayCache) remember(id [sha256.Size]byte, until, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.until) >= maxKnown {

@@ -1,4 +1,4 @@
-package spent
+package identity
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 var (
@@ -23,7 +23,7 @@ var (
 
 func TestOneOfAllReplicasTakesAProof(t *testing.T) {
 	memory := new(storetest.Memory)
-	replicas := []*Set{{Store: memory}, {Store: memory}, {Store: memory}}
+	replicas := []*ReplayCache{{Store: memory}, {Store: memory}, {Store: memory}}
 	for n := range 50 {
 		var taken atomic.Int32
 		var wg sync.WaitGroup
@@ -42,7 +42,7 @@ func TestOneOfAllReplicasTakesAProof(t *testing.T) {
 			t.Fatalf("%d replicas take a proof, want one", taken.Load())
 		}
 	}
-	restarted := &Set{Store: memory}
+	restarted := &ReplayCache{Store: memory}
 	if err := restarted.Take(t.Context(), "x", "7", end, start); !errors.Is(err, ErrSpent) {
 		t.Errorf("after a restart: Take = %v, want ErrSpent", err)
 	}
@@ -63,7 +63,7 @@ func (nowhere) Get(context.Context, store.Name) (store.Entry, error) {
 }
 
 func TestNothingIsTakenWithoutTheStore(t *testing.T) {
-	for name, s := range map[string]*Set{"that does not answer": {Store: nowhere{}}, "that is not there": {}} {
+	for name, s := range map[string]*ReplayCache{"that does not answer": {Store: nowhere{}}, "that is not there": {}} {
 		err := s.Take(t.Context(), "x", "1", end, start)
 		if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Status != http.StatusServiceUnavailable || r.RetryAfter == 0 {
 			t.Errorf("a store %s: Take = %v, want 503 with when to try again", name, err)
@@ -73,7 +73,7 @@ func TestNothingIsTakenWithoutTheStore(t *testing.T) {
 
 // What this broker knows to be spent is refused as that while the store is away, too.
 func TestASpentProofNeedsNoStore(t *testing.T) {
-	s := &Set{Store: new(storetest.Memory)}
+	s := &ReplayCache{Store: new(storetest.Memory)}
 	if err := s.Take(t.Context(), "x", "1", end, start); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestASpentProofNeedsNoStore(t *testing.T) {
 
 // What there is no room for is asked of the store again.
 func TestMemoryIsBounded(t *testing.T) {
-	s := &Set{Store: new(storetest.Memory)}
+	s := &ReplayCache{Store: new(storetest.Memory)}
 	for n := range maxKnown {
 		s.remember(sha256.Sum256(fmt.Append(nil, n)), end, start)
 	}
@@ -96,7 +96,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err := s.Take(t.Context(), "x", "more", end, start); !errors.Is(err, ErrSpent) || len(s.until) != 1 {
 		t.Errorf("what the store alone knows: %v, %d remembered, want ErrSpent", err, len(s.until))
 	}
-	s = new(Set)
+	s = new(ReplayCache)
 	for n := range maxKnown {
 		s.remember(sha256.Sum256(fmt.Append(nil, n)), end.Add(time.Duration(n%2)*time.Minute), start)
 	}

@@ -1,4 +1,4 @@
-package mtls
+package identity
 
 import (
 	"strings"

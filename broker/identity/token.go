@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	// TokenPrefix begins every join token, so that people and scanners know one.
-	TokenPrefix = "gpj_"
+	// JoinTokenPrefix begins every join token, so that people and scanners know one.
+	JoinTokenPrefix = "gpj_"
 
-	// MaxTTL is the longest that a join token waits to be used.
-	MaxTTL = 10 * time.Minute
+	// MaxJoinTTL is the longest that a join token waits to be used.
+	MaxJoinTTL = 10 * time.Minute
 
 	tokenSize = 32 // random bytes
 	sumSize   = 4  // of the checksum behind them
@@ -36,41 +36,41 @@ var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
 
 var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// A Token is shown once for a session. It does not print itself.
-type Token struct{ secret store.Secret }
+// A JoinToken is shown once for a session. It does not print itself.
+type JoinToken struct{ secret store.Secret }
 
-// NewToken makes one.
-func NewToken() Token {
+// NewJoinToken makes one.
+func NewJoinToken() JoinToken {
 	data := make([]byte, tokenSize, tokenSize+sumSize)
 	rand.Read(data) // never fails
-	return Token{store.NewSecret(spell(data))}
+	return JoinToken{store.NewSecret(spell(data))}
 }
 
 // spell adds the checksum. It tells a typo from a token that is not known; it
 // protects from nothing.
 func spell(data []byte) string {
-	return TokenPrefix + letters.EncodeToString(binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data)))
+	return JoinTokenPrefix + letters.EncodeToString(binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data)))
 }
 
-// ParseToken reads a token in its one spelling, or returns ErrTypo.
-func ParseToken(text string) (Token, error) {
-	rest, ok := strings.CutPrefix(text, TokenPrefix)
+// ParseJoinToken reads a token in its one spelling, or returns ErrTypo.
+func ParseJoinToken(text string) (JoinToken, error) {
+	rest, ok := strings.CutPrefix(text, JoinTokenPrefix)
 	data, err := letters.DecodeString(rest)
 	if !ok || err != nil || len(data) != tokenSize+sumSize || spell(data[:tokenSize:tokenSize]) != text {
-		return Token{}, ErrTypo
+		return JoinToken{}, ErrTypo
 	}
-	return Token{store.NewSecret(text)}, nil
+	return JoinToken{store.NewSecret(text)}, nil
 }
 
 // Reveal returns the text.
-func (t Token) Reveal() string { return t.secret.Reveal() }
+func (t JoinToken) Reveal() string { return t.secret.Reveal() }
 
 // Hash is what the store knows of a token.
-func (t Token) Hash() [32]byte { return sha256.Sum256([]byte(t.secret.Reveal())) }
+func (t JoinToken) Hash() [32]byte { return sha256.Sum256([]byte(t.secret.Reveal())) }
 
-func (t Token) String() string               { return t.secret.String() }
-func (t Token) GoString() string             { return t.secret.GoString() }
-func (t Token) MarshalText() ([]byte, error) { return t.secret.MarshalText() }
+func (t JoinToken) String() string               { return t.secret.String() }
+func (t JoinToken) GoString() string             { return t.secret.GoString() }
+func (t JoinToken) MarshalText() ([]byte, error) { return t.secret.MarshalText() }
 
 // A record is what the store has under a token's hash.
 type record struct {
@@ -79,34 +79,34 @@ type record struct {
 	Expires   time.Time `json:"expires_at"`
 }
 
-// Issue makes a token that opens, once and for ttl, a session of the workspace
+// IssueJoinToken makes a token that opens, once and for ttl, a session of the workspace
 // by the rule of that name. What has run out long ago is deleted from the store.
-func Issue(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (Token, error) {
+func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (JoinToken, error) {
 	what := "make a join token for workspace " + workspace
-	if err := CheckRule(rule); err != nil {
-		return Token{}, oneline.Wrap(what, err, "")
+	if err := CheckJoinRule(rule); err != nil {
+		return JoinToken{}, oneline.Wrap(what, err, "")
 	}
 	if err := store.CheckWorkspace(workspace); err != nil {
-		return Token{}, oneline.Wrap("make a join token", err, "")
+		return JoinToken{}, oneline.Wrap("make a join token", err, "")
 	}
-	if ttl <= 0 || ttl > MaxTTL {
-		return Token{}, oneline.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxTTL), "make it just before it is used")
+	if ttl <= 0 || ttl > MaxJoinTTL {
+		return JoinToken{}, oneline.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxJoinTTL), "make it just before it is used")
 	}
 	text, err := json.Marshal(record{workspace, rule, now.Add(ttl).UTC()})
 	if err != nil {
-		return Token{}, oneline.Wrap(what, err, "")
+		return JoinToken{}, oneline.Wrap(what, err, "")
 	}
-	t := NewToken()
+	t := NewJoinToken()
 	if err := s.Put(ctx, store.JoinToken(t.Hash()), store.NewSecret(string(text)), store.CreateOnly); err != nil {
-		return Token{}, oneline.Wrap(what, err, "")
+		return JoinToken{}, oneline.Wrap(what, err, "")
 	}
 	sweep(ctx, s, now)
 	return t, nil
 }
 
-// CheckRule returns an error for what is no name of a rule that tokens can be
+// CheckJoinRule returns an error for what is no name of a rule that tokens can be
 // made for.
-func CheckRule(name string) error {
+func CheckJoinRule(name string) error {
 	if name == "" || len(name) > maxRule || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("a rule that join tokens are for has a name of up to %d printable bytes", maxRule)
 	}
@@ -149,7 +149,7 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 		return record{}, err
 	}
 	var r record
-	if err := json.Unmarshal([]byte(entry.Value.Reveal()), &r); err != nil || store.CheckWorkspace(r.Workspace) != nil || CheckRule(r.Rule) != nil {
+	if err := json.Unmarshal([]byte(entry.Value.Reveal()), &r); err != nil || store.CheckWorkspace(r.Workspace) != nil || CheckJoinRule(r.Rule) != nil {
 		return record{}, oneline.New("read "+name.String(), "it is no record of a join token", "make another token")
 	}
 	return r, nil

@@ -1,4 +1,4 @@
-package join
+package identity
 
 import (
 	"encoding/json"
@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 func TestTypos(t *testing.T) {
-	text := NewToken().Reveal()
-	if got, err := ParseToken(text); err != nil || got.Reveal() != text || len(text) != 62 {
+	text := NewJoinToken().Reveal()
+	if got, err := ParseJoinToken(text); err != nil || got.Reveal() != text || len(text) != 62 {
 		t.Fatalf("ParseToken(%d bytes) = %v, want the token", len(text), err)
 	}
 	for i := range text {
@@ -34,18 +34,18 @@ func TestTypos(t *testing.T) {
 
 func checkTypo(t *testing.T, text string) {
 	t.Helper()
-	if _, err := ParseToken(text); !errors.Is(err, ErrTypo) {
+	if _, err := ParseJoinToken(text); !errors.Is(err, ErrTypo) {
 		t.Errorf("ParseToken(%q) = %v, want ErrTypo", text, err)
 	}
 }
 
 func TestTokensDoNotPrint(t *testing.T) {
-	token := NewToken()
+	token := NewJoinToken()
 	asJSON, err := json.Marshal(map[string]any{"t": token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{fmt.Sprint(token, struct{ t Token }{token}), fmt.Sprintf("%v %+v %#v %s %q", token, token, token, token, token), string(asJSON)} {
+	for _, text := range []string{fmt.Sprint(token, struct{ t JoinToken }{token}), fmt.Sprintf("%v %+v %#v %s %q", token, token, token, token, token), string(asJSON)} {
 		if strings.Contains(text, token.Reveal()[:12]) {
 			t.Errorf("the token is in %q", text)
 		}
@@ -58,15 +58,15 @@ func TestIssueRefuses(t *testing.T) {
 		ttl                   time.Duration
 	}{
 		{"no life", "sb-1", "agents", 0},
-		{"a long life", "sb-1", "agents", MaxTTL + 1},
+		{"a long life", "sb-1", "agents", MaxJoinTTL + 1},
 		{"no rule", "sb-1", "", time.Minute},
 		{"a long rule", "sb-1", strings.Repeat("a", maxRule+1), time.Minute},
 		{"a rule of two lines", "sb-1", "a\nb", time.Minute},
 		{"an id that climbs", "../sb-1", "agents", time.Minute},
 	} {
 		m := &storetest.Memory{}
-		if _, err := Issue(t.Context(), m, time.Now(), c.workspace, c.rule, c.ttl); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: Issue = %v, want an error of one line", c.name, err)
+		if _, err := IssueJoinToken(t.Context(), m, time.Now(), c.workspace, c.rule, c.ttl); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: IssueJoinToken = %v, want an error of one line", c.name, err)
 		}
 		if n := count(t, m, store.Everything()); n != 0 {
 			t.Errorf("%s: the store has %d entries, want none", c.name, n)
@@ -88,7 +88,7 @@ func count(t *testing.T, s store.Store, below store.Prefix) (n int) {
 // The store never has the token, and forgets what ran out.
 func TestWhatTheStoreHas(t *testing.T) {
 	m, now := &storetest.Memory{}, time.Now()
-	token, err := Issue(t.Context(), m, now, "sb-1", "agents", MaxTTL)
+	token, err := IssueJoinToken(t.Context(), m, now, "sb-1", "agents", MaxJoinTTL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestWhatTheStoreHas(t *testing.T) {
 	if err := m.Put(t.Context(), store.Redeemed(token.Hash()), store.NewSecret("x"), store.CreateOnly); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Issue(t.Context(), m, now.Add(MaxTTL+keptFor), "sb-1", "agents", MaxTTL); err != nil {
+	if _, err := IssueJoinToken(t.Context(), m, now.Add(MaxJoinTTL+keptFor), "sb-1", "agents", MaxJoinTTL); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, m, store.Everything()); n != 1 {
@@ -110,10 +110,10 @@ func TestWhatTheStoreHas(t *testing.T) {
 }
 
 func FuzzParseToken(f *testing.F) {
-	f.Add(NewToken().Reveal())
+	f.Add(NewJoinToken().Reveal())
 	f.Add("gpj_")
 	f.Fuzz(func(t *testing.T, text string) {
-		if token, err := ParseToken(text); err == nil && token.Reveal() != text {
+		if token, err := ParseJoinToken(text); err == nil && token.Reveal() != text {
 			t.Errorf("ParseToken(%q) = %q, want one spelling for one token", text, token.Reveal())
 		}
 	})

@@ -8,8 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -36,7 +36,7 @@ func ParseCases(data []byte) ([]Case, error) {
 	dec.KnownFields(true)
 	var cases []Case
 	if err := dec.Decode(&cases); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(oneline.Escape(settings.Flatten(err).Error()))
+		return nil, errors.New(oneline.Escape(config.Flatten(err).Error()))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document")

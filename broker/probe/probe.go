@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 )

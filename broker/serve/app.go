@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 )
 

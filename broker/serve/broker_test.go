@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func TestFromTheStartToTheEnd(t *testing.T) {
@@ -105,8 +105,8 @@ func TestReload(t *testing.T) {
 		t.Error("the metrics do not say it")
 	}
 	// And SIGHUP reads at once.
-	w.write("broker.yaml", config+"hosts_are_not_a_key: 1\n")
-	w.write("broker.yaml", strings.Replace(config, "sb-1", "sb-2", 1))
+	w.write("broker.yaml", testConfig+"hosts_are_not_a_key: 1\n")
+	w.write("broker.yaml", strings.Replace(testConfig, "sb-1", "sb-2", 1))
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestAnUnreadableBlocklist(t *testing.T) {
 func TestTwoBrokersOfOneLog(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
-	w.write("other.yaml", strings.ReplaceAll(config, ".sock", "2.sock"))
+	w.write("other.yaml", strings.ReplaceAll(testConfig, ".sock", "2.sock"))
 	out, err := w.command("--config", w.path("other.yaml")).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "another process writes it") {
 		t.Errorf("a second broker: %v %s", err, out)

@@ -1,6 +1,4 @@
-// Package certificate keeps a server's certificate up to date: whoever renews it
-// writes the files, and nobody restarts the server.
-package certificate
+package serve
 
 import (
 	"crypto/tls"
@@ -15,11 +13,11 @@ import (
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
-// lookEvery is how often the files are looked at.
-const lookEvery = time.Second
+// certificateEvery is how often the files are looked at.
+const certificateEvery = time.Second
 
-// A Pair is a certificate and its key, in files. Make it with Load.
-type Pair struct {
+// A Certificate is a certificate and its key, in files. Make it with LoadCertificate.
+type Certificate struct {
 	// Failed is told why a changed pair is not used, once for each change; nil
 	// means nobody is.
 	Failed func(error)
@@ -52,9 +50,9 @@ func (s stamp) equal(o stamp) bool {
 	return os.SameFile(s.info, o.info) && s.info.ModTime().Equal(o.info.ModTime()) && s.info.Size() == o.info.Size() && s.info.Mode() == o.info.Mode()
 }
 
-// Load reads a pair. The error is one line.
-func Load(certFile, keyFile string) (*Pair, error) {
-	p := &Pair{certFile: certFile, keyFile: keyFile}
+// LoadCertificate reads a pair. The error is one line.
+func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
+	p := &Certificate{certFile: certFile, keyFile: keyFile}
 	p.seen = p.stamps()
 	pair, err := p.read()
 	if err != nil {
@@ -64,9 +62,9 @@ func Load(certFile, keyFile string) (*Pair, error) {
 	return p, nil
 }
 
-func (p *Pair) stamps() [2]stamp { return [2]stamp{stampOf(p.certFile), stampOf(p.keyFile)} }
+func (p *Certificate) stamps() [2]stamp { return [2]stamp{stampOf(p.certFile), stampOf(p.keyFile)} }
 
-func (p *Pair) read() (*tls.Certificate, error) {
+func (p *Certificate) read() (*tls.Certificate, error) {
 	what := "read the certificate " + p.certFile + " and its key"
 	cert, err := readFile("the certificate", p.certFile, trustedfile.Writing)
 	if err != nil {
@@ -104,10 +102,10 @@ func readFile(kind, path string, refused fs.FileMode) ([]byte, error) {
 // Get returns the pair for a handshake, for [tls.Config]. Files that changed are
 // read again; while they are no pair, because one is written after the other, the
 // last good one stays.
-func (p *Pair) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (p *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
+	if now := time.Now(); now.Sub(p.looked) >= certificateEvery {
 		p.looked = now
 		p.refresh()
 	}
@@ -115,7 +113,7 @@ func (p *Pair) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // refresh reads what changed. The caller holds mu.
-func (p *Pair) refresh() {
+func (p *Certificate) refresh() {
 	now := p.stamps()
 	if now[0].equal(p.seen[0]) && now[1].equal(p.seen[1]) {
 		return
@@ -132,7 +130,7 @@ func (p *Pair) refresh() {
 }
 
 // Expires returns when the certificate that is used runs out.
-func (p *Pair) Expires() time.Time {
+func (p *Certificate) Expires() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pair.Leaf == nil {

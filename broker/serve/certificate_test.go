@@ -1,4 +1,4 @@
-package certificate
+package serve
 
 import (
 	"crypto/ecdsa"
@@ -48,7 +48,7 @@ func put(t *testing.T, path string, data []byte) {
 func TestAPairThatIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	renew(t, dir, "one")
-	p, err := Load(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	p, err := LoadCertificate(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestAPairThatIsRenewed(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil {
+	if _, err := LoadCertificate(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil {
 		t.Error("files that are not there are a pair")
 	}
 }

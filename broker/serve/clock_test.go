@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"encoding/json"
@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // With its clock two hours ahead a broker minted for every request, and its kill switch
@@ -24,7 +24,7 @@ func TestABrokerWhoseClockIsOff(t *testing.T) {
 		w := newWorld(t)
 		w.gh.Advance(moved)
 		w.addApp(1)
-		w.write("broker.yaml", config+fmt.Sprintf("operators: [{name: me, socket: {uid: %d}}]\n", os.Getuid()))
+		w.write("broker.yaml", testConfig+fmt.Sprintf("operators: [{name: me, socket: {uid: %d}}]\n", os.Getuid()))
 		p := w.start()
 		p.until("ready", func() bool { return w.ready().Ready })
 		for range 3 {

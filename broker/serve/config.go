@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -14,9 +14,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/metrics"
-	"github.com/gatepass/gatepass/broker/settings"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/broker/config"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -26,7 +25,7 @@ const lookEvery = time.Second
 // A generation is one state of the configuration. It is never changed.
 type generation struct {
 	number int
-	file   *settings.File
+	file   *config.File
 	policy *broker.Policy
 }
 
@@ -34,10 +33,10 @@ type generation struct {
 // come from.
 type configuration struct {
 	path    string
-	known   *settings.Identifiers // kept over reloads
+	known   *config.Identifiers // kept over reloads
 	journal broker.Journal
 	log     *slog.Logger
-	metrics *metrics.Metrics
+	metrics *Metrics
 	github  string // where the file names neither hosts nor github_url; "" is github.com
 
 	current atomic.Pointer[generation]
@@ -49,7 +48,7 @@ type configuration struct {
 }
 
 // begin puts the first generation in force.
-func (c *configuration) begin(ctx context.Context, f *settings.File, seen string) error {
+func (c *configuration) begin(ctx context.Context, f *config.File, seen string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen, c.profiles = seen, f.Profiles
@@ -58,14 +57,14 @@ func (c *configuration) begin(ctx context.Context, f *settings.File, seen string
 
 // findGitHub asks the store which GitHub the App is of, where the file leaves it
 // to that: git calls the hosts that are served so.
-func (c *configuration) findGitHub(ctx context.Context, f *settings.File, s store.Store, getenv func(string) string) (err error) {
+func (c *configuration) findGitHub(ctx context.Context, f *config.File, s store.Store, getenv func(string) string) (err error) {
 	if len(f.Hosts) == 0 && f.GitHubURL == "" {
 		c.github, err = issuing.GitHub(ctx, s, getenv(issuing.GitHubVariable))
 	}
 	return err
 }
 
-func (c *configuration) file() *settings.File   { return c.current.Load().file }
+func (c *configuration) file() *config.File     { return c.current.Load().file }
 func (c *configuration) policy() *broker.Policy { return c.current.Load().policy }
 
 // problem is why the files are not in force.
@@ -77,7 +76,7 @@ func (c *configuration) problem() error {
 
 // apply makes a policy of a file and puts it in force, once that is written down.
 // The caller holds mu.
-func (c *configuration) apply(ctx context.Context, f *settings.File) error {
+func (c *configuration) apply(ctx context.Context, f *config.File) error {
 	named := *f
 	if named.GitHubURL == "" {
 		named.GitHubURL = c.github
@@ -112,8 +111,8 @@ func (c *configuration) look(ctx context.Context, isAsked bool) {
 		return
 	}
 	c.seen = now
-	f, err := settings.Load(c.path)
-	if where, ok := settings.ProfilesOf(c.path); ok {
+	f, err := config.Load(c.path)
+	if where, ok := config.ProfilesOf(c.path); ok {
 		c.profiles = where // of a rejected file, too: it may be a profile that is mended
 	}
 	if err == nil && f.Hash == c.policy().Hash {
@@ -145,7 +144,7 @@ func (c *configuration) reject(err error) {
 }
 
 // warnOfRestart says which changes only a restart puts in force.
-func (c *configuration) warnOfRestart(f *settings.File) {
+func (c *configuration) warnOfRestart(f *config.File) {
 	old := *c.file()
 	var fixed []string
 	for _, part := range []struct {

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/otlp"
 	"github.com/gatepass/gatepass/internal/version"
 )
@@ -19,7 +19,7 @@ func service() otlp.Service { return otlp.Service{Name: program, Version: versio
 
 // copying sends copies of the audit log's lines where the file says. The log
 // itself stays the truth: copies may be dropped.
-func copying(a settings.Audit, headers http.Header) (copies []*otlp.Exporter, tell func([]byte, audit.Record)) {
+func copying(a config.Audit, headers http.Header) (copies []*otlp.Exporter, tell func([]byte, audit.Record)) {
 	var tells []func([]byte, audit.Record)
 	if a.CloudEvents != "" {
 		e := otlp.NewExporter(a.CloudEvents, http.Header{"Content-Type": {"application/cloudevents+json; charset=utf-8"}}, 1, func(items []any) any { return items[0] })

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -10,18 +10,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
-	"github.com/gatepass/gatepass/broker/identity/join"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/metrics"
-	"github.com/gatepass/gatepass/broker/settings"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/certificate"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/otlp"
 	"github.com/gatepass/gatepass/internal/version"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -35,11 +32,11 @@ type daemon struct {
 	store   store.Store
 	app     *app
 	journal *audit.Log
-	metrics *metrics.Metrics
+	metrics *Metrics
 	probe   *probe
-	pair    *certificate.Pair // nil without https
-	copies  []*otlp.Exporter  // of the audit log
-	spans   *otlp.Exporter    // nil without a collector
+	pair    *Certificate     // nil without https
+	copies  []*otlp.Exporter // of the audit log
+	spans   *otlp.Exporter   // nil without a collector
 
 	bars    *broker.Bars
 	keeper  *broker.Keeper
@@ -58,7 +55,7 @@ func serve(ctx context.Context, path string, getenv func(string) string, stderr 
 	collectLess(getenv)
 	d := &daemon{getenv: getenv}
 	seen := fingerprint(path, nil) // the profiles are not known yet; the first look reads all again
-	f, err := settings.Load(path)
+	f, err := config.Load(path)
 	if err != nil {
 		return err
 	}
@@ -70,12 +67,12 @@ func serve(ctx context.Context, path string, getenv func(string) string, stderr 
 }
 
 // open makes everything that does not serve yet.
-func (d *daemon) open(ctx context.Context, path, seen string, f *settings.File) (err error) {
+func (d *daemon) open(ctx context.Context, path, seen string, f *config.File) (err error) {
 	if d.store, err = issuing.OpenStore(storeURL(f, d.getenv)); err != nil {
 		return err
 	}
 	if needsTLS(f) {
-		if d.pair, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile); err != nil {
+		if d.pair, err = LoadCertificate(f.TLS.CertFile, f.TLS.KeyFile); err != nil {
 			return err
 		}
 		d.pair.Failed = func(err error) { d.log.Error("the changed certificate is not used", "error", err.Error()) }
@@ -104,8 +101,8 @@ func (d *daemon) open(ctx context.Context, path, seen string, f *settings.File) 
 
 // assemble puts the broker together. The order of the decorators is part of the
 // safety; see package broker.
-func (d *daemon) assemble(path string, f *settings.File) {
-	d.metrics = metrics.New(version.String())
+func (d *daemon) assemble(path string, f *config.File) {
+	d.metrics = NewMetrics(version.String())
 	d.config = &configuration{path: path, known: d.identifiers(), journal: d.journal, log: d.log, metrics: d.metrics}
 	github := f.GitHubURL
 	if github == "" {
@@ -144,16 +141,16 @@ func (d *daemon) blocklistTold(err error) {
 }
 
 // identifiers prove callers, all brokers of a store alike.
-func (d *daemon) identifiers() *settings.Identifiers {
-	known := new(settings.Identifiers)
-	known.Keys = &keyset.Set{Store: d.store}
+func (d *daemon) identifiers() *config.Identifiers {
+	known := new(config.Identifiers)
+	known.Keys = &identity.Keyset{Store: d.store}
 	return known
 }
 
 // endpoints are the calls that prepare a proof.
 func (d *daemon) endpoints() map[string]broker.Endpoint {
 	known := d.config.known
-	desk := &join.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
+	desk := &identity.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
 	desk.Strangers = func(r *http.Request) error { return d.server.TooManyOf(r) }
 	desk.HadTooMany = func(r *http.Request) error { return d.server.HadTooMany(r) }
 	desk.Workspaces = &broker.Limiter{Limits: d.limits}

@@ -1,10 +1,10 @@
-package main
+package serve
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/deploy"
 )
 
@@ -24,12 +24,12 @@ func TestTheUnits(t *testing.T) {
 				starts++
 				args := strings.Fields(value)
 				o, err := parse(args[1:])
-				if err != nil || args[0] != "/usr/local/bin/gatepass-broker" || o.check != (key == "ExecStartPre") || o.config != settings.DefaultPath {
+				if err != nil || args[0] != "/usr/local/bin/gatepass-broker" || o.check != (key == "ExecStartPre") || o.config != config.DefaultPath {
 					t.Errorf("%s: %s: %+v, %v", name, line, o, err)
 				}
 			case "ListenStream":
 				sockets++
-				if err := settings.CheckListen("unix://" + value); err != nil {
+				if err := config.CheckListen("unix://" + value); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			case "PrivateUsers":

@@ -1,7 +1,4 @@
-// Package listen opens the addresses that a server is configured with: TCP, and
-// Unix sockets, whose leftovers of a crash are removed, and those of a server
-// that still answers are not.
-package listen
+package serve
 
 import (
 	"errors"
@@ -18,9 +15,9 @@ import (
 // dialWait is how long a socket that is there has to answer.
 const dialWait = 2 * time.Second
 
-// Unix listens on a socket with that mode. A socket that nobody answers at is
+// ListenUnix listens on a socket with that mode. A socket that nobody answers at is
 // taken away first.
-func Unix(path string, mode os.FileMode) (net.Listener, error) {
+func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -54,8 +51,8 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// TCP listens on HOST:PORT.
-func TCP(address string) (net.Listener, error) {
+// ListenTCP listens on HOST:PORT.
+func ListenTCP(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", address, bare(err))
@@ -71,10 +68,10 @@ func bare(err error) error {
 	return err
 }
 
-// Take returns the socket of those that were handed over which is for an address,
+// TakeSocket returns the socket of those that were handed over which is for an address,
 // unix:///PATH or https://HOST:PORT, or which has the name. It is taken out of
 // the list.
-func Take(handed *[]systemd.Socket, address, name string) net.Listener {
+func TakeSocket(handed *[]systemd.Socket, address, name string) net.Listener {
 	for i, s := range *handed {
 		if s.Name == name && name != "" || matches(s.Addr(), address) {
 			*handed = append((*handed)[:i:i], (*handed)[i+1:]...)
@@ -84,7 +81,7 @@ func Take(handed *[]systemd.Socket, address, name string) net.Listener {
 	return nil
 }
 
-// matches compares a socket with what was configured. Of TCP the port decides:
+// matches compares a socket with what was configured. Of ListenTCP the port decides:
 // systemd listens on all addresses where it is told only a port.
 func matches(a net.Addr, address string) bool {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {

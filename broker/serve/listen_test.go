@@ -1,4 +1,4 @@
-package listen
+package serve
 
 import (
 	"errors"
@@ -15,21 +15,21 @@ import (
 func TestUnixSocketsOfBefore(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
-	l, err := Unix(path, 0o660)
+	l, err := ListenUnix(path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("the socket's mode is %v, %v, want 0660", info.Mode(), err)
 	}
-	if _, err := Unix(path, 0o660); err == nil || !strings.Contains(err.Error(), "another server answers") {
+	if _, err := ListenUnix(path, 0o660); err == nil || !strings.Contains(err.Error(), "another server answers") {
 		t.Errorf("a socket that answers: %v", err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a crash leaves it
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err = Unix(path, 0o600)
+	l, err = ListenUnix(path, 0o600)
 	if err != nil {
 		t.Fatalf("a socket that nobody answers at: %v", err)
 	}
@@ -38,7 +38,7 @@ func TestUnixSocketsOfBefore(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unix(file, 0o660); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := ListenUnix(file, 0o660); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("an ordinary file: %v", err)
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -47,13 +47,13 @@ func TestUnixSocketsOfBefore(t *testing.T) {
 }
 
 func TestTake(t *testing.T) {
-	tcp, err := TCP("127.0.0.1:0")
+	tcp, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
 	path := filepath.Join(t.TempDir(), "s")
-	u, err := Unix(path, 0o600)
+	u, err := ListenUnix(path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +71,14 @@ func TestTake(t *testing.T) {
 		{"unix:///elsewhere", "b", u},
 		{"unix://" + path, "", nil},
 	} {
-		if got := Take(&handed, c.address, c.name); got != c.want {
+		if got := TakeSocket(&handed, c.address, c.name); got != c.want {
 			t.Errorf("Take(%s, %q) = %v, want %v", c.address, c.name, got, c.want)
 		}
 	}
 }
 
 func TestConnectionsBeyondTheLimit(t *testing.T) {
-	tcp, err := TCP("127.0.0.1:0")
+	tcp, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 
 // Who has all connections loses one to whoever else comes.
 func TestNobodyHasAllConnections(t *testing.T) {
-	tcp, err := TCP("127.0.0.1:0")
+	tcp, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 )
 
 // The broker's own log has what anybody sends, and people read it on terminals. slog
@@ -17,7 +17,7 @@ import (
 func TestTheLogIsHarmless(t *testing.T) {
 	for _, form := range []string{"text", "json"} {
 		var out bytes.Buffer
-		var f settings.File
+		var f config.File
 		f.Log.Format = form
 		newLog(&f, &out, new(slog.LevelVar)).Info("a\u202eb", slog.String("detail", "a\x7f"), slog.String("error", "\u2066\u200b\u009b31m"))
 		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(text, `\u202e`) {

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/systemd"
 )
 
@@ -15,7 +15,7 @@ import (
 const appEvery = 5 * time.Second
 
 // run serves until a signal comes.
-func (d *daemon) run(ctx context.Context, f *settings.File, signals <-chan os.Signal) error {
+func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Signal) error {
 	doors, err := d.doors(f)
 	if err != nil {
 		return err

@@ -1,6 +1,4 @@
-// Package metrics is what a broker tells Prometheus. Every label has few values,
-// whatever callers send.
-package metrics
+package serve
 
 import (
 	"context"
@@ -14,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -52,7 +50,7 @@ const namespace = "gatepass_broker"
 var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 // New makes the metrics of one broker.
-func New(version string) *Metrics {
+func NewMetrics(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "requests_total", Help: "Requests, by endpoint, class of status, reason of a refusal and how the caller proved itself.",

@@ -1,4 +1,4 @@
-package metrics
+package serve
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func scrape(m *Metrics) string {
 }
 
 func TestWhatIsCounted(t *testing.T) {
-	m := New("v1.2.3")
+	m := NewMetrics("v1.2.3")
 	m.Observe(broker.Observation{Endpoint: "token", Status: 200, Method: "socket", Cached: true, Took: time.Millisecond})
 	m.Observe(broker.Observation{Endpoint: "token", Status: 403, Reason: broker.ReasonRule, Method: "socket"})
 	mints := m.Minted(func(_ context.Context, s broker.Scope) (mint.Minted, error) {
@@ -55,7 +55,7 @@ func TestWhatIsCounted(t *testing.T) {
 
 // Whatever callers send, there are few series.
 func TestLabelsAreBounded(t *testing.T) {
-	m := New("v1")
+	m := NewMetrics("v1")
 	for i := range 1000 {
 		m.Observe(broker.Observation{Endpoint: "token", Status: 400 + i%100, Reason: fmt.Sprint(i), Method: fmt.Sprint(i)})
 		m.Pushed(fmt.Sprint(i))
@@ -73,10 +73,10 @@ func TestAlertsNameWhatIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New("v1")
+	m := NewMetrics("v1")
 	m.Observe(broker.Observation{Endpoint: "token", Status: 200})
 	_, _ = m.Minted(func(context.Context, broker.Scope) (mint.Minted, error) { return mint.Minted{}, nil })(t.Context(), broker.Scope{})
-	program, err := os.ReadFile("../../cmd/gatepass-broker/readings.go")
+	program, err := os.ReadFile("readings.go")
 	if err != nil {
 		t.Fatal(err)
 	}

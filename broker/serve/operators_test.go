@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"context"
@@ -62,7 +62,7 @@ func TestOperatorsAndWebhooks(t *testing.T) {
 		t.Errorf("without a webhook: %d, want 404", status)
 	}
 	w.write("secret", secret+"\n")
-	w.write("broker.yaml", config+fmt.Sprintf("operators: [{name: me, socket: {uid: %d}}]\nwebhook: {secret_file: %s}\n", os.Getuid(), w.path("secret")))
+	w.write("broker.yaml", testConfig+fmt.Sprintf("operators: [{name: me, socket: {uid: %d}}]\nwebhook: {secret_file: %s}\n", os.Getuid(), w.path("secret")))
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"crypto/ecdsa"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity"
 )
 
 const proofRules = `  - mtls: {ca_file: @DIR@/clients.pem, trust_domain: prod.example}
@@ -65,7 +65,7 @@ func TestProofsOverHTTPS(t *testing.T) {
 	address := freePort(t)
 	pool := w.certify("broker")
 	certificate := w.clientCertificate("spiffe://prod.example/sb-1")
-	w.write("broker.yaml", strings.Replace(config, "listen: unix://@DIR@/broker.sock", "listen: https://"+address+"\ntls: {cert_file: @DIR@/tls.crt, key_file: @DIR@/tls.key}", 1)+proofRules)
+	w.write("broker.yaml", strings.Replace(testConfig, "listen: unix://@DIR@/broker.sock", "listen: https://"+address+"\ntls: {cert_file: @DIR@/tls.crt, key_file: @DIR@/tls.key}", 1)+proofRules)
 	p := w.start()
 	p.until("ready", func() bool { return w.ready().Ready })
 	post := func(c *http.Client, path, bearer, body string) answer {
@@ -92,7 +92,7 @@ func TestProofsOverHTTPS(t *testing.T) {
 	w.clientCertificate("spiffe://prod.example/sb-1") // another authority took the place of the first
 	p.until("refusing the certificate", func() bool { return post(shows, "/v1/token", "", ask).status != 200 })
 
-	token, err := join.Issue(t.Context(), w.store, time.Now(), "sb-9", "agents", time.Minute)
+	token, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-9", "agents", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,9 @@
-package main
+package serve
 
 import (
 	"context"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/metrics"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -17,7 +16,7 @@ func isTrue(b bool) float64 {
 }
 
 // readings are the metrics that are looked up when somebody asks.
-func (d *daemon) readings() []metrics.Reading {
+func (d *daemon) readings() []Reading {
 	rate := func(part func(mint.Rate) float64) func() float64 {
 		return func() float64 {
 			r, known := d.app.rate()
@@ -27,7 +26,7 @@ func (d *daemon) readings() []metrics.Reading {
 			return part(r)
 		}
 	}
-	return []metrics.Reading{
+	return []Reading{
 		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return isTrue(d.probe.look(context.Background()).Ready) }},
 		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"os"
@@ -20,7 +20,7 @@ func TestAProfileOfARejectedFileIsMended(t *testing.T) {
 	p := w.start()
 	p.until("ready", func() bool { return w.ready().Ready })
 	w.write("others/agent.yaml", "metadata: {name: agent}\nspec: nothing\n")
-	w.write("broker.yaml", strings.Replace(config, "/profiles/", "/others/", 1))
+	w.write("broker.yaml", strings.Replace(testConfig, "/profiles/", "/others/", 1))
 	p.until("saying that the profile is bad", func() bool { return w.ready().Config != ok })
 	time.Sleep(2 * lookEvery)
 	w.write("others/agent.yaml", profile)
@@ -38,7 +38,7 @@ func TestAPipeIsNoConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("saying that the file is bad", func() bool { return w.ready().Config != ok })
-	w.write("broker.yaml", config)
+	w.write("broker.yaml", testConfig)
 	p.until("content with the file", func() bool { return w.ready().Config == ok })
 }
 

@@ -1,4 +1,6 @@
-package main
+// Package serve is the program gatepass-broker: it opens what the configuration
+// names, composes the broker, and serves it until it is told to end.
+package serve
 
 import (
 	"context"
@@ -8,21 +10,31 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/rules"
-	"github.com/gatepass/gatepass/broker/settings"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/certificate"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
+
+const usage = `usage: gatepass-broker [--config FILE] [--check]
+
+  --config FILE   the configuration (default /etc/gatepass/broker.yaml)
+  --check         read everything, ask nobody, and say whether it would start
+  --version       print the version
+
+SIGHUP reads the configuration again. SIGTERM and SIGINT let running requests
+finish; a second one does not.
+`
 
 // Exit codes.
 const (
@@ -44,7 +56,7 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet(program, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&o.config, "config", settings.DefaultPath, "")
+	f.StringVar(&o.config, "config", config.DefaultPath, "")
 	f.BoolVar(&o.check, "check", false, "")
 	f.BoolVar(&o.version, "version", false, "")
 	if err := f.Parse(args); err != nil {
@@ -54,6 +66,15 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("it takes no argument %q", f.Arg(0))
 	}
 	return o, nil
+}
+
+// Main is the program gatepass-broker. It returns the exit code.
+func Main() int {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
+	syscall.Umask(0o077)
+	return run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr, signals)
 }
 
 // run is the program without the process around it. It returns the exit code.
@@ -83,20 +104,20 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // check reads everything that a start reads, and asks and writes nothing.
 func check(path string, getenv func(string) string, stdout io.Writer) error {
-	f, err := settings.Load(path)
+	f, err := config.Load(path)
 	if err != nil {
 		return err
 	}
-	known := new(settings.Identifiers)
+	known := new(config.Identifiers)
 	s, err := issuing.OpenStore(storeURL(f, getenv))
 	bad := []error{err}
 	if err == nil {
-		known.Keys = &keyset.Set{Store: s}
+		known.Keys = &identity.Keyset{Store: s}
 	}
 	_, err = f.Policy(known)
 	bad = append(bad, err, ambiguous(f))
 	if needsTLS(f) {
-		_, err = certificate.Load(f.TLS.CertFile, f.TLS.KeyFile)
+		_, err = LoadCertificate(f.TLS.CertFile, f.TLS.KeyFile)
 		bad = append(bad, err)
 	}
 	if info, err := os.Stat(filepath.Dir(f.Audit.File)); err != nil || !info.IsDir() {
@@ -131,10 +152,10 @@ func unusableFolder(s store.Store, url string) []string {
 
 // ambiguous says which rules can make one workspace of two callers, as "gatepass
 // policy lint" does.
-func ambiguous(f *settings.File) error {
+func ambiguous(f *config.File) error {
 	var bad []error
-	for _, found := range rules.Lint(f) {
-		if found.Check == rules.Separator {
+	for _, found := range config.Lint(f) {
+		if found.Check == config.Separator {
 			bad = append(bad, fmt.Errorf("rule %s: %s", found.Rule, found.Text))
 		}
 	}
@@ -142,7 +163,7 @@ func ambiguous(f *settings.File) error {
 }
 
 // checkWebhook reads the secret of webhooks, where there is to be one.
-func checkWebhook(f *settings.File) error {
+func checkWebhook(f *config.File) error {
 	if f.Webhook.SecretFile == "" {
 		return nil
 	}
@@ -158,7 +179,7 @@ func checkWebhook(f *settings.File) error {
 
 // storeURL is what the file says, else the variable, else where the command line
 // of root keeps things.
-func storeURL(f *settings.File, getenv func(string) string) string {
+func storeURL(f *config.File, getenv func(string) string) string {
 	const fallback = "file:///var/lib/gatepass"
 	if f.Store != "" {
 		return f.Store
@@ -169,7 +190,7 @@ func storeURL(f *settings.File, getenv func(string) string) string {
 	return fallback
 }
 
-func needsTLS(f *settings.File) bool {
+func needsTLS(f *config.File) bool {
 	for _, address := range f.Listen {
 		if strings.HasPrefix(address, "https:") {
 			return true
@@ -180,7 +201,7 @@ func needsTLS(f *settings.File) bool {
 
 // newLog is the broker's own log; level may change while it runs. What is in it may
 // come from anybody, and is shown on terminals.
-func newLog(f *settings.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger {
+func newLog(f *config.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger {
 	setLevel(f, level)
 	o := &slog.HandlerOptions{Level: level}
 	if f.Log.Format == "json" {
@@ -189,7 +210,7 @@ func newLog(f *settings.File, stderr io.Writer, level *slog.LevelVar) *slog.Logg
 	return slog.New(slog.NewTextHandler(oneline.TextWriter(stderr), o))
 }
 
-func setLevel(f *settings.File, level *slog.LevelVar) {
+func setLevel(f *config.File, level *slog.LevelVar) {
 	var l slog.Level // the zero Level is info
 	_ = l.UnmarshalText([]byte(f.Log.Level))
 	level.Set(l)

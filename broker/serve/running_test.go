@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"crypto/ecdsa"
@@ -24,7 +24,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/freeport"
+	"github.com/gatepass/gatepass/test/freeport"
 )
 
 // certify writes a certificate for 127.0.0.1, and returns what trusts it.
@@ -58,7 +58,7 @@ func (w *world) certify(name string) *x509.CertPool {
 // must not run it, frame it, guess its type or keep it.
 func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 	w := newWorld(t)
-	w.write("broker.yaml", strings.Replace(config, "limits: {", "operators: [{name: me, socket: {uid: 4242}}]\nlimits: {", 1))
+	w.write("broker.yaml", strings.Replace(testConfig, "limits: {", "operators: [{name: me, socket: {uid: 4242}}]\nlimits: {", 1))
 	p := w.start() // without an App
 	long := strings.Repeat("x", 100_000)
 	seen := map[int]bool{}
@@ -157,7 +157,7 @@ func TestHTTPS(t *testing.T) {
 	w.addApp(1)
 	address := freePort(t)
 	pool := w.certify("one")
-	w.write("broker.yaml", strings.Replace(config, "listen: unix://@DIR@/broker.sock", "listen: [https://"+address+", unix://@DIR@/broker.sock]\ntls: {cert_file: @DIR@/tls.crt, key_file: @DIR@/tls.key}", 1))
+	w.write("broker.yaml", strings.Replace(testConfig, "listen: unix://@DIR@/broker.sock", "listen: [https://"+address+", unix://@DIR@/broker.sock]\ntls: {cert_file: @DIR@/tls.crt, key_file: @DIR@/tls.key}", 1))
 	p := w.start()
 	p.until("ready", func() bool { return w.ready().Ready })
 	r, err := overTLS(pool, 0).Get("https://" + address + "/healthz")
@@ -250,7 +250,7 @@ func TestUnderSystemd(t *testing.T) {
 func TestAWorkspaceThatAsksTooOften(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
-	w.write("broker.yaml", strings.Replace(config, "{workspace_rate: 100000, workspace_burst: 100000}", "{workspace_rate: 0.1, workspace_burst: 2}", 1))
+	w.write("broker.yaml", strings.Replace(testConfig, "{workspace_rate: 100000, workspace_burst: 100000}", "{workspace_rate: 0.1, workspace_burst: 2}", 1))
 	p := w.start()
 	p.until("ready", func() bool { return w.ready().Ready })
 	for range 2 {
@@ -261,7 +261,7 @@ func TestAWorkspaceThatAsksTooOften(t *testing.T) {
 	if got := w.token("acme/r0", "read"); got.status != 429 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "asks more often") {
 		t.Errorf("beyond it: %d %s", got.status, got.body)
 	}
-	w.write("broker.yaml", config)
+	w.write("broker.yaml", testConfig)
 	p.until("under its new limits", func() bool { return w.token("acme/r0", "read").status == 200 })
 }
 
@@ -279,7 +279,7 @@ func TestTelemetry(t *testing.T) {
 	}))
 	defer collector.Close()
 	w.env = append(w.env, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-	w.write("broker.yaml", strings.Replace(config, "audit: @DIR@/audit.jsonl", "audit: {file: @DIR@/audit.jsonl, cloudevents: "+collector.URL+"/events, otlp: "+collector.URL+"/v1/logs}", 1))
+	w.write("broker.yaml", strings.Replace(testConfig, "audit: @DIR@/audit.jsonl", "audit: {file: @DIR@/audit.jsonl, cloudevents: "+collector.URL+"/events, otlp: "+collector.URL+"/v1/logs}", 1))
 	p := w.start()
 	p.until("ready", func() bool { return w.ready().Ready })
 	if got := w.token("acme/r0", "read"); got.status != 200 {
@@ -304,7 +304,7 @@ func TestTelemetry(t *testing.T) {
 
 func TestPprofIsForItsOwnerAlone(t *testing.T) {
 	w := newWorld(t)
-	w.write("broker.yaml", config+"pprof: unix://@DIR@/pprof.sock\n")
+	w.write("broker.yaml", testConfig+"pprof: unix://@DIR@/pprof.sock\n")
 	w.start()
 	if got := w.get("pprof.sock", "/debug/pprof/cmdline"); got.status != 200 {
 		t.Errorf("pprof answers %d %v", got.status, got.err)
@@ -330,7 +330,7 @@ func TestCheck(t *testing.T) {
 	if out, good := check(); !good || !strings.Contains(out, "rules: 1, profiles: 1") {
 		t.Errorf("--check says %s", out)
 	}
-	w.write("broker.yaml", config+"  - oidc: {issuer: https://issuer.example, audience: gatepass, single_use: true}\n    workspace: once\n    profile: agent\n")
+	w.write("broker.yaml", testConfig+"  - oidc: {issuer: https://issuer.example, audience: gatepass, single_use: true}\n    workspace: once\n    profile: agent\n")
 	if out, good := check(); !good || !strings.Contains(out, "rules: 2, profiles: 1") {
 		t.Errorf("with single_use, --check says %s", out)
 	}
@@ -354,7 +354,7 @@ func TestCheck(t *testing.T) {
 		{"metrics: unix://@DIR@/metrics.sock", "metrics: 9465", "want HOST:PORT"},
 		{"metrics: unix://@DIR@/metrics.sock", "pprof: 127.0.0.1:6060", "on a socket only"},
 	} {
-		w.write("broker.yaml", strings.Replace(config, c.old, c.replacement, 1))
+		w.write("broker.yaml", strings.Replace(testConfig, c.old, c.replacement, 1))
 		if out, good := check(); good || !strings.Contains(out, c.want) || strings.Count(out, "\n") != 1 {
 			t.Errorf("%s: --check says %s, want one line with %q", c.replacement, out, c.want)
 		}

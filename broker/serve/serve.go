@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -14,9 +14,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/socket"
-	"github.com/gatepass/gatepass/broker/settings"
-	"github.com/gatepass/gatepass/internal/listen"
+	"github.com/gatepass/gatepass/broker/config"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/otlp"
 	"github.com/gatepass/gatepass/internal/systemd"
@@ -30,7 +29,7 @@ type door struct {
 }
 
 // doors opens every listener, or none.
-func (d *daemon) doors(f *settings.File) (doors []door, err error) {
+func (d *daemon) doors(f *config.File) (doors []door, err error) {
 	handed, err := systemd.Sockets(d.getenv)
 	if err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func (d *daemon) doors(f *settings.File) (doors []door, err error) {
 		if err != nil {
 			return doors, err
 		}
-		l = listen.Limited(l, f.Limits.Connections, d.metrics.RefusedConnections.Inc)
+		l = Limited(l, f.Limits.Connections, d.metrics.RefusedConnections.Inc)
 		doors = append(doors, door{l, public, strings.HasPrefix(address, "https:")})
 	}
 	for _, private := range []struct {
@@ -74,7 +73,7 @@ func (d *daemon) doors(f *settings.File) (doors []door, err error) {
 }
 
 // mode is that of the sockets that workspaces use.
-func mode(f *settings.File) os.FileMode {
+func mode(f *config.File) os.FileMode {
 	const usual = 0o660
 	if f.SocketMode == 0 {
 		return usual
@@ -85,23 +84,23 @@ func mode(f *settings.File) os.FileMode {
 // open takes a socket of systemd's, or listens at unix:///PATH, https://HOST:PORT
 // or HOST:PORT.
 func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net.Listener, error) {
-	if l := listen.Take(handed, address, name); l != nil {
+	if l := TakeSocket(handed, address, name); l != nil {
 		return l, nil
 	}
 	u, err := url.Parse(address)
 	switch {
 	case err == nil && u.Scheme == "unix":
-		return listen.Unix(u.Path, mode)
+		return ListenUnix(u.Path, mode)
 	case err == nil && u.Scheme == "https":
-		return listen.TCP(u.Host)
+		return ListenTCP(u.Host)
 	}
-	return listen.TCP(address)
+	return ListenTCP(address)
 }
 
-func (d *daemon) newServer(f *settings.File, h http.Handler) *http.Server {
+func (d *daemon) newServer(f *config.File, h http.Handler) *http.Server {
 	l := f.Limits
 	return &http.Server{
-		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return socket.ConnContext(ctx, listen.Bare(c)) },
+		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return identity.ConnContext(ctx, Bare(c)) },
 		MaxHeaderBytes: int(l.HeaderSize), ReadHeaderTimeout: l.ReadHeader, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are nobody's business
 

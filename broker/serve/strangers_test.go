@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/broker/console"
 )
@@ -22,7 +22,7 @@ func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 	const burst = 10
 	w := newWorld(t)
 	w.addApp(1)
-	text := strings.ReplaceAll(config, "@UID@", "4294967294")
+	text := strings.ReplaceAll(testConfig, "@UID@", "4294967294")
 	text = strings.Replace(text, "limits: {", "limits: {stranger_rate: 0.000001, stranger_burst: 10, ", 1)
 	w.write("broker.yaml", text+"operators:\n  - {name: night, token_sha256: \""+strings.Repeat("ab", 32)+"\"}\n")
 	p := w.start()

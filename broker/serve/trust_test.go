@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 	}
 	w.write("webhook/secret", strings.Repeat("s", 32))
 	w.write("log/none", "")
-	text := strings.Replace(config, "audit: @DIR@/audit.jsonl", "audit: @DIR@/log/audit.jsonl", 1)
+	text := strings.Replace(testConfig, "audit: @DIR@/audit.jsonl", "audit: @DIR@/log/audit.jsonl", 1)
 	text = strings.Replace(text, "listen: unix://@DIR@/broker.sock", "listen: https://127.0.0.1:0\ntls: {cert_file: @DIR@/tls/tls.crt, key_file: @DIR@/tls/tls.key}", 1)
 	text += "  - oidc: {issuer: https://issuer.example, audience: a, jwks_file: @DIR@/jwks.json, ca_file: @DIR@/ca.pem}\n    workspace: x\n    profile: agent\n" +
 		"  - mtls: {ca_file: @DIR@/clients.pem}\n    workspace: y\n    profile: agent\n"
@@ -123,7 +123,7 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 		"mtls: {bundle_file: @DIR@/jwks.json, trust_domain: prod.example}": "read the authorities of callers @DIR@/jwks.json: ",
 	} {
 		rule := "  - " + proof + "\n    workspace: x\n    profile: agent\n"
-		w.write("broker.yaml", config+rule+rule) // what is wrong with both is said once
+		w.write("broker.yaml", testConfig+rule+rule) // what is wrong with both is said once
 		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
 		want = strings.ReplaceAll(want, "@DIR@/", w.path("")+"/")
 		warned := strings.Count(string(out), "warning: ")
@@ -136,7 +136,7 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 // A store that others can use is not read by the broker, which would give nothing.
 func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
 	w := newWorld(t)
-	w.write("broker.yaml", config)
+	w.write("broker.yaml", testConfig)
 	w.addApp(1)
 	for _, c := range []struct {
 		mode  os.FileMode
@@ -159,7 +159,7 @@ func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
 // GitHub sends one.
 func TestCheckSaysThatTheWebhooksSecretIsTooShort(t *testing.T) {
 	w := newWorld(t)
-	w.write("broker.yaml", config+"webhook: {secret_file: @DIR@/secret}\n")
+	w.write("broker.yaml", testConfig+"webhook: {secret_file: @DIR@/secret}\n")
 	for _, secret := range []string{"", "\n", strings.Repeat("s", 15) + "\n"} {
 		w.write("secret", secret)
 		cmd := w.command("--check", "--config", w.path("broker.yaml"))

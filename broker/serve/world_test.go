@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package serve
 
 import (
 	"bytes"
@@ -23,9 +23,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // asProgram makes this test binary be gatepass-broker.
@@ -33,7 +33,7 @@ const asProgram = "GATEPASS_BROKER_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		os.Exit(Main())
 	}
 	os.Exit(m.Run())
 }
@@ -55,7 +55,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-const config = `listen: unix://@DIR@/broker.sock
+const testConfig = `listen: unix://@DIR@/broker.sock
 store: file://@DIR@/store
 github_url: @GITHUB@
 hosts: [github.com]
@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, gh: gh, dir: dir}
 	w.write("ca.pem", string(gh.CAPEM()))
 	w.write("profiles/agent.yaml", profile)
-	w.write("broker.yaml", config)
+	w.write("broker.yaml", testConfig)
 	w.env = []string{asProgram + "=1", "SSL_CERT_FILE=" + w.path("ca.pem"), "PATH=" + os.Getenv("PATH"), "HOME=" + dir}
 	if w.store, err = issuing.OpenStore("file://" + w.path("store")); err != nil {
 		t.Fatal(err)

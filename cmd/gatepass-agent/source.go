@@ -1,14 +1,13 @@
 package main
 
 import (
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/awsproof"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/oskeyring"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -17,7 +16,7 @@ const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and
 const keyringScheme = "keyring"
 
 // brokers keeps the sessions of join tokens over changes of the workspace file.
-var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
+var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{brokerclient.AWSMethod}}
 
 // open makes the source that a workspace file names, with the keyring before it
 // where the file says so. Nothing is asked yet.

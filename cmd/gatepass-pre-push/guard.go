@@ -11,8 +11,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -57,13 +58,13 @@ type verdict struct {
 	workspace *config.Workspace // nil when it cannot be read
 	passed    bool              // the push goes where the file allows all
 	input     []byte            // of git, as far as it was read
-	updates   []hooks.RefUpdate
-	denials   []*hooks.DeniedError
+	updates   []refs.RefUpdate
+	denials   []*refs.DeniedError
 	err       error // why the push is refused as a whole
 }
 
 func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (v verdict) {
-	var policy *hooks.RefPolicy
+	var policy *refs.Policy
 	if v.workspace, policy, v.err = c.policy(); v.err != nil {
 		return v
 	}
@@ -73,7 +74,7 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 		return v
 	}
 	var err error
-	if v.input, v.updates, err = hooks.ReadUpdates(stdin); err != nil {
+	if v.input, v.updates, err = refs.ReadUpdates(stdin); err != nil {
 		v.err = oneline.Wrap(c.denied(), err, "push branches and tags by name")
 		return v
 	}
@@ -81,7 +82,7 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 		v.err = c.elsewhere(target.Host, v.workspace.Path)
 		return v
 	}
-	v.denials = hooks.Guard{Policy: policy, Ancestry: hooks.GitAncestry}.Check(ctx, v.updates)
+	v.denials = refs.Guard{Policy: policy, Ancestry: hooks.GitAncestry}.Check(ctx, v.updates)
 	return v
 }
 
@@ -120,7 +121,7 @@ func begin(ctx context.Context) func() (*hooks.Repository, error) {
 }
 
 // policy reads the workspace file.
-func (c call) policy() (*config.Workspace, *hooks.RefPolicy, error) {
+func (c call) policy() (*config.Workspace, *refs.Policy, error) {
 	path, err := config.Path(c.getenv)
 	if err != nil {
 		return nil, nil, denied(err)
@@ -129,7 +130,7 @@ func (c call) policy() (*config.Workspace, *hooks.RefPolicy, error) {
 	if err != nil {
 		return nil, nil, denied(err)
 	}
-	policy, err := hooks.CompileRefs(workspace.Refs)
+	policy, err := refs.Compile(workspace.Refs)
 	if err != nil {
 		return nil, nil, denied(oneline.Wrap("read the workspace file "+path, fold(err), "correct the file"))
 	}
@@ -148,7 +149,7 @@ func fold(err error) error {
 }
 
 // report is one line for every denial and one that says what to do.
-func report(denials []*hooks.DeniedError, url, path string) string {
+func report(denials []*refs.DeniedError, url, path string) string {
 	var b strings.Builder
 	for _, d := range denials {
 		b.WriteString(oneline.Line(d))

@@ -6,10 +6,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
 )
@@ -40,7 +40,7 @@ func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
 }
 
 // deniedUpdates are those that the policy does not allow.
-func deniedUpdates(denials []*hooks.DeniedError) []agent.PushUpdate {
+func deniedUpdates(denials []*refs.DeniedError) []agent.PushUpdate {
 	updates := make([]agent.PushUpdate, 0, agent.MaxPushUpdates)
 	for _, d := range denials[:min(len(denials), agent.MaxPushUpdates)] {
 		updates = append(updates, update(d.Update, string(d.Verb), d.Reason()))
@@ -49,7 +49,7 @@ func deniedUpdates(denials []*hooks.DeniedError) []agent.PushUpdate {
 }
 
 // allUpdates are those of a push that was refused as a whole.
-func allUpdates(all []hooks.RefUpdate, why string) []agent.PushUpdate {
+func allUpdates(all []refs.RefUpdate, why string) []agent.PushUpdate {
 	updates := make([]agent.PushUpdate, 0, agent.MaxPushUpdates)
 	for _, u := range all[:min(len(all), agent.MaxPushUpdates)] {
 		updates = append(updates, update(u, "unknown", why))
@@ -57,7 +57,7 @@ func allUpdates(all []hooks.RefUpdate, why string) []agent.PushUpdate {
 	return updates
 }
 
-func update(u hooks.RefUpdate, action, reason string) agent.PushUpdate {
+func update(u refs.RefUpdate, action, reason string) agent.PushUpdate {
 	return agent.PushUpdate{Action: action, Ref: shown(u.RemoteRef, maxRef), Reason: shown(reason, maxReason)}
 }
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/deploy"
+	"github.com/gatepass/gatepass/issuing"
 	"go.yaml.in/yaml/v3"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // The Runtime API drives the program, which finds everything in its environment.

@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
 )
 

@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"

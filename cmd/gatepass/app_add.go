@@ -6,8 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/issuing"
 )
 
 func TestAppAddFindsTheInstallations(t *testing.T) {

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/cmd/internal/manifestflow"
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/issuing/manifestflow"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -168,7 +167,7 @@ func (o *creation) openKMS(c *cli.Context) error {
 	if strings.HasPrefix(o.keyTo, "file:") {
 		return usage(c, into) // and is not read
 	}
-	kms, err := signer.Open(o.keyTo)
+	kms, err := issuing.OpenSigner(o.keyTo)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -23,7 +22,7 @@ const keepWait = 2 * time.Minute
 
 // keep puts the key into the KMS, where there is to be one, and the credentials
 // into the store. The error is an [*unkeptError].
-func (o *creation) keep(ctx context.Context, made mint.Made) (signer.Signer, error) {
+func (o *creation) keep(ctx context.Context, made mint.Made) (issuing.Signer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
 	kept := issuing.Credentials{ID: made.Issuer(), PrivateKey: store.NewSecret(made.PrivateKey.Reveal()), GitHub: o.github}
@@ -31,12 +30,12 @@ func (o *creation) keep(ctx context.Context, made mint.Made) (signer.Signer, err
 	if err != nil {
 		return nil, o.rescue(made, kept, oneline.Wrap("read the new App's key", err, ""))
 	}
-	var signs signer.Signer = key
+	var signs issuing.Signer = key
 	if o.kms != nil {
 		if err := o.kms.Import(ctx, key); err != nil {
 			return nil, o.rescue(made, kept, err)
 		}
-		if signs, err = signer.Open(o.keyTo); err != nil {
+		if signs, err = issuing.OpenSigner(o.keyTo); err != nil {
 			return nil, o.rescue(made, kept, err)
 		}
 		kept.PrivateKey, kept.Signer = store.Secret{}, o.keyTo

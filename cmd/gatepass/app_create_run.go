@@ -9,10 +9,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/cmd/internal/manifestflow"
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/issuing/manifestflow"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -154,7 +153,7 @@ func (o *creation) unfetched(err error) error {
 }
 
 // prove shows GitHub that the kept key is the App's.
-func (o *creation) prove(ctx context.Context, made mint.Made, key signer.Signer) (createReport, error) {
+func (o *creation) prove(ctx context.Context, made mint.Made, key issuing.Signer) (createReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
 	app, err := issuing.NewApp(made.Issuer(), key, o.github)

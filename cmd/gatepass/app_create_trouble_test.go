@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // oneLine fails where a command did not end with exactly that.

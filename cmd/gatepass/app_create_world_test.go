@@ -19,10 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A createWorld is a GitHub at which octocat, who owns acme, is signed in, and a

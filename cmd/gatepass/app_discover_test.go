@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // newDiscoverWorld has one account in every state.

@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -14,7 +14,7 @@ import (
 // A givenKey is the key of the command line, and how a store keeps it: as PEM,
 // or as the URL of where it lies.
 type givenKey struct {
-	signer.Signer
+	issuing.Signer
 	pem   store.Secret
 	url   string
 	file  string
@@ -29,7 +29,7 @@ func (w *world) givenKey(c *cli.Context) (givenKey, error) {
 		return givenKey{}, usage(c, "give either --private-key-file or --signer")
 	}
 	if url != "" {
-		key, err := signer.Open(url)
+		key, err := issuing.OpenSigner(url)
 		return givenKey{Signer: key, url: url}, err
 	}
 	if file == "" {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/gatepass/gatepass/cmd/internal/signer"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/urfave/cli/v2"
 )
 
@@ -32,13 +32,13 @@ func privateKeyFlag() cli.Flag {
 }
 
 // appSigner opens the key of the command line.
-func appSigner(c *cli.Context) (signer.Signer, error) {
+func appSigner(c *cli.Context) (issuing.Signer, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	switch {
 	case (file == "") == (url == ""):
 		return nil, usage(c, "give either --private-key-file or --signer")
 	case file != "":
-		return signer.ReadFile(file)
+		return issuing.ReadKeyFile(file)
 	}
-	return signer.Open(url)
+	return issuing.OpenSigner(url)
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
 )
@@ -63,7 +63,7 @@ func (w *world) appKeyImport(c *cli.Context) error {
 	if file == "" || to == "" {
 		return usage(c, "give both --private-key-file and --to")
 	}
-	kms, err := signer.Open(to)
+	kms, err := issuing.OpenSigner(to)
 	if err != nil {
 		return err
 	}

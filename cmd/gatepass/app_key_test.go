@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // An appWorld is a GitHub with one App, and files with its key and another.

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/cmd/internal/signer"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
 )
@@ -191,11 +190,11 @@ func (r *rotation) old(ctx context.Context) (*keyAt, error) {
 }
 
 // target opens the KMS that the key goes to, if any.
-func (r *rotation) target() (signer.Signer, error) {
+func (r *rotation) target() (issuing.Signer, error) {
 	if r.to == "" {
 		return nil, nil
 	}
-	kms, err := signer.Open(r.to)
+	kms, err := issuing.OpenSigner(r.to)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +205,7 @@ func (r *rotation) target() (signer.Signer, error) {
 }
 
 // move imports the key, and proves that GitHub takes what the KMS signs.
-func (r *rotation) move(ctx context.Context, kms signer.Signer) error {
+func (r *rotation) move(ctx context.Context, kms issuing.Signer) error {
 	if err := kms.(importer).Import(ctx, r.key.local); err != nil {
 		return err
 	}

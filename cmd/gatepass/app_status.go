@@ -8,9 +8,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"

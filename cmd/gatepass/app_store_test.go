@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A storeWorld is an appWorld with a store that the commands use.

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/demo"
+	"github.com/gatepass/gatepass/cmd/internal/demo"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/urfave/cli/v2"
 )
 
@@ -51,7 +50,7 @@ func (w *world) doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: "side", Usage: "which `SIDE` to look at: issuing, workspace or both", DefaultText: "what is set up here"},
 			&cli.DurationFlag{
 				Name: "timeout", EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "how long to look, at most; for a slow source or store",
-				DefaultText: fmt.Sprintf("%s, the issuing side %s", doctor.DefaultLimit, checkup.DefaultLimit),
+				DefaultText: fmt.Sprintf("%s, the issuing side %s", doctor.DefaultLimit, doctor.IssuingLimit),
 			},
 			&cli.BoolFlag{Name: "online", Usage: "also ask the configured hosts for the time", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "fix", Usage: "remove what is left of workspaces that are gone", DisableDefaultText: true},

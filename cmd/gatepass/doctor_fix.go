@@ -4,15 +4,14 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
 
 // fix removes what may be removed, and returns what is found after that. A person
 // is shown it all before, and asked once.
-func (w *world) fix(c *cli.Context, check *checkup.Checkup, report checkup.Report) ([]doctor.Finding, error) {
+func (w *world) fix(c *cli.Context, check *doctor.Checkup, report doctor.Report) ([]doctor.Finding, error) {
 	things := report.Fixable()
 	if len(things) == 0 {
 		return report.All(), nil
@@ -31,7 +30,7 @@ func (w *world) fix(c *cli.Context, check *checkup.Checkup, report checkup.Repor
 }
 
 // agree lists the things where the question is asked, and asks.
-func (w *world) agree(c *cli.Context, things []checkup.Thing) (bool, error) {
+func (w *world) agree(c *cli.Context, things []doctor.Thing) (bool, error) {
 	var b strings.Builder
 	for _, t := range things {
 		fmt.Fprintf(&b, "  %s: --fix %s\n", oneline.Escape(t.What), oneline.Escape(t.Does))

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/store"
 )
 

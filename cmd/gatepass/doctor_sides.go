@@ -8,11 +8,10 @@ import (
 	"sync"
 
 	"github.com/gatepass/gatepass/cmd/internal/awsdebris"
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/config"
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
 )
@@ -133,12 +132,12 @@ func (w *world) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error)
 }
 
 // checkup is of the store of the command line.
-func (w *world) checkup(c *cli.Context, github string) (*checkup.Checkup, error) {
+func (w *world) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
 	s, err := w.store(c)
 	if err != nil {
 		return nil, err
 	}
-	check := &checkup.Checkup{Store: s, StoreURL: w.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
+	check := &doctor.Checkup{Store: s, StoreURL: w.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
 	rawURL, err := issuing.StoreURL(c.String("store"), w.getenv)
 	if err != nil {
 		return nil, err

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/forward"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/install"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"

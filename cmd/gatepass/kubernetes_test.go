@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/fakegithub"
-	"github.com/gatepass/gatepass/internal/kubernetestest"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // From an App's key to a workspace that is gone, with a store in Kubernetes.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )

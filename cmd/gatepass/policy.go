@@ -1,8 +1,8 @@
 package main
 
 import (
-	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -89,7 +89,7 @@ func (w *world) policyCommand() *cli.Command {
 // A policy is the policy in force, and the file it comes from.
 type policy struct {
 	path      string
-	refs      *hooks.RefPolicy
+	refs      *refs.Policy
 	hosts     []string
 	elsewhere string
 }
@@ -114,7 +114,7 @@ func (w *world) policyOf(c *cli.Context) (policy, error) {
 	if err != nil {
 		return policy{}, err
 	}
-	refs, err := hooks.CompileRefs(workspace.Refs)
+	refs, err := refs.Compile(workspace.Refs)
 	if err != nil {
 		return policy{}, oneline.Wrap("read the workspace file "+path, fold(err), "correct the file")
 	}

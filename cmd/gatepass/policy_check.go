@@ -9,7 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -60,12 +60,12 @@ func (w *world) policyCheck(c *cli.Context) error {
 	return err
 }
 
-var allVerbs = []hooks.Verb{hooks.Create, hooks.Update, hooks.Force, hooks.Delete, hooks.Move}
+var allVerbs = []refs.Verb{refs.Create, refs.Update, refs.Force, refs.Delete, refs.Move}
 
-func verbsOf(c *cli.Context) ([]hooks.Verb, error) {
-	var verbs []hooks.Verb
+func verbsOf(c *cli.Context) ([]refs.Verb, error) {
+	var verbs []refs.Verb
 	for _, text := range c.StringSlice("verb") {
-		verb := hooks.Verb(strings.TrimSpace(text))
+		verb := refs.Verb(strings.TrimSpace(text))
 		if !slices.Contains(allVerbs, verb) {
 			return nil, usage(c, fmt.Sprintf("--verb %q is none of create, update, force, delete and move", text))
 		}
@@ -77,15 +77,15 @@ func verbsOf(c *cli.Context) ([]hooks.Verb, error) {
 func isTag(ref string) bool { return strings.HasPrefix(ref, "refs/tags/") }
 
 // plain is what a push without --force does.
-func plain(ref string) []hooks.Verb {
+func plain(ref string) []refs.Verb {
 	if isTag(ref) {
-		return []hooks.Verb{hooks.Create}
+		return []refs.Verb{refs.Create}
 	}
-	return []hooks.Verb{hooks.Create, hooks.Update}
+	return []refs.Verb{refs.Create, refs.Update}
 }
 
 // judge asks about one ref, named as in a policy: without refs/ it is a branch.
-func (p policy) judge(ref string, verbs []hooks.Verb) []verdict {
+func (p policy) judge(ref string, verbs []refs.Verb) []verdict {
 	if !strings.HasPrefix(ref, "refs/") {
 		ref = "refs/heads/" + ref
 	}
@@ -99,7 +99,7 @@ func (p policy) judge(ref string, verbs []hooks.Verb) []verdict {
 	return verdicts
 }
 
-func (p policy) verdict(ref string, verb hooks.Verb) verdict {
+func (p policy) verdict(ref string, verb refs.Verb) verdict {
 	v := verdict{Ref: ref, Verb: string(verb)}
 	if err := possible(ref, verb); err != nil {
 		v.Reason = err.Error()
@@ -111,7 +111,7 @@ func (p policy) verdict(ref string, verb hooks.Verb) verdict {
 		return v
 	}
 	v.Reason = err.Error()
-	if denied, ok := errors.AsType[*hooks.DeniedError](err); ok {
+	if denied, ok := errors.AsType[*refs.DeniedError](err); ok {
 		for _, r := range denied.Matching {
 			v.Matching = append(v.Matching, r.String())
 		}
@@ -120,13 +120,13 @@ func (p policy) verdict(ref string, verb hooks.Verb) verdict {
 }
 
 // possible returns an error for what no push can do.
-func possible(ref string, verb hooks.Verb) error {
+func possible(ref string, verb refs.Verb) error {
 	switch {
-	case hooks.CheckRef(ref) != nil:
-		return fmt.Errorf("no ref has this name: %w", hooks.CheckRef(ref))
-	case verb == hooks.Move && !isTag(ref):
+	case refs.CheckRef(ref) != nil:
+		return fmt.Errorf("no ref has this name: %w", refs.CheckRef(ref))
+	case verb == refs.Move && !isTag(ref):
 		return errors.New("only tags are moved; a branch is updated or forced")
-	case isTag(ref) && (verb == hooks.Update || verb == hooks.Force):
+	case isTag(ref) && (verb == refs.Update || verb == refs.Force):
 		return errors.New("any change of an existing tag is a move")
 	}
 	return nil

@@ -5,19 +5,19 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
 
 // An explanation is one rule in words.
 type explanation struct {
-	Ref      string       `json:"ref"`  // as written
-	Full     string       `json:"full"` // as it is matched
-	Allow    []hooks.Verb `json:"allow"`
-	Meaning  string       `json:"meaning"`
-	Warnings []string     `json:"warnings"`
+	Ref      string      `json:"ref"`  // as written
+	Full     string      `json:"full"` // as it is matched
+	Allow    []refs.Verb `json:"allow"`
+	Meaning  string      `json:"meaning"`
+	Warnings []string    `json:"warnings"`
 }
 
 type policyReport struct {
@@ -85,7 +85,7 @@ func (r policyReport) others() string {
 }
 
 // meaning is "branches release/*: create, fast-forward".
-func meaning(r *hooks.Rule) string {
+func meaning(r *refs.Rule) string {
 	var done []string
 	tags := isTag(r.Full)
 	for _, v := range r.Verbs() {
@@ -119,33 +119,33 @@ func named(full string) string {
 }
 
 // effect is what a verb allows; nothing where it does not apply.
-func effect(v hooks.Verb, tags bool) string {
+func effect(v refs.Verb, tags bool) string {
 	switch {
-	case v == hooks.Create:
+	case v == refs.Create:
 		return "create"
-	case v == hooks.Delete:
+	case v == refs.Delete:
 		return "delete"
-	case v == hooks.Update && !tags:
+	case v == refs.Update && !tags:
 		return "fast-forward"
-	case v == hooks.Force && !tags:
+	case v == refs.Force && !tags:
 		return "force to other history"
-	case v == hooks.Move && tags:
+	case v == refs.Move && tags:
 		return "change what it names"
 	}
 	return ""
 }
 
 // warnings is what a reader of the rule may not expect.
-func warnings(r *hooks.Rule) []string {
+func warnings(r *refs.Rule) []string {
 	list := []string{}
 	if wide, stops := acrossSlashes(r.Ref); stops {
 		list = append(list, fmt.Sprintf("* stops at a slash: %s does not name %s; %s does", r.Ref, example(r.Ref), wide))
 	}
 	heads, tags := strings.HasPrefix(r.Full, "refs/heads/"), isTag(r.Full)
-	if tags && (slices.Contains(r.Allow, hooks.Update) || slices.Contains(r.Allow, hooks.Force)) {
+	if tags && (slices.Contains(r.Allow, refs.Update) || slices.Contains(r.Allow, refs.Force)) {
 		list = append(list, "update and force mean nothing for a tag: to change an existing one is move")
 	}
-	if heads && slices.Contains(r.Allow, hooks.Move) {
+	if heads && slices.Contains(r.Allow, refs.Move) {
 		list = append(list, "move means nothing for a branch: it is updated or forced")
 	}
 	return list

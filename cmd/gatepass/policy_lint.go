@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gatepass/gatepass/broker/rules"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -22,7 +21,7 @@ Examples:
   gatepass policy lint --broker broker.yaml --json`
 
 func brokerFlag() cli.Flag {
-	return &cli.StringFlag{Name: "broker", Value: settings.DefaultPath, Usage: "the broker's `FILE`", TakesFile: true}
+	return &cli.StringFlag{Name: "broker", Value: config.DefaultPath, Usage: "the broker's `FILE`", TakesFile: true}
 }
 
 func (w *world) policyLintCommand() *cli.Command {
@@ -35,24 +34,24 @@ func (w *world) policyLintCommand() *cli.Command {
 }
 
 type lintReport struct {
-	Broker   string          `json:"broker"`
-	Rules    int             `json:"rules"`
-	Failures int             `json:"failures"`
-	Warnings int             `json:"warnings"`
-	Findings []rules.Finding `json:"findings"`
+	Broker   string           `json:"broker"`
+	Rules    int              `json:"rules"`
+	Failures int              `json:"failures"`
+	Warnings int              `json:"warnings"`
+	Findings []config.Finding `json:"findings"`
 }
 
 func (w *world) policyLint(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	file, err := settings.LoadDraft(c.String("broker"))
+	file, err := config.LoadDraft(c.String("broker"))
 	if err != nil {
 		return err
 	}
-	report := lintReport{Broker: c.String("broker"), Rules: len(file.Callers), Findings: rules.Lint(file)}
+	report := lintReport{Broker: c.String("broker"), Rules: len(file.Callers), Findings: config.Lint(file)}
 	for _, f := range report.Findings {
-		if f.Level == rules.Failure {
+		if f.Level == config.Failure {
 			report.Failures++
 		} else {
 			report.Warnings++

@@ -6,8 +6,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/gatepass/gatepass/broker/rules"
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -48,21 +47,21 @@ func (w *world) policyTestCommand() *cli.Command {
 const maxCases = 4 << 20
 
 type testReport struct {
-	Broker   string          `json:"broker"`
-	Passed   int             `json:"passed"`
-	Failed   int             `json:"failed"`
-	Outcomes []rules.Outcome `json:"outcomes"`
+	Broker   string           `json:"broker"`
+	Passed   int              `json:"passed"`
+	Failed   int              `json:"failed"`
+	Outcomes []config.Outcome `json:"outcomes"`
 }
 
 func (w *world) policyTest(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a file of cases is missing")
 	}
-	file, err := settings.LoadDraft(c.String("broker"))
+	file, err := config.LoadDraft(c.String("broker"))
 	if err != nil {
 		return err
 	}
-	tester, err := rules.NewTester(file)
+	tester, err := config.NewTester(file)
 	if err != nil {
 		return err
 	}
@@ -87,12 +86,12 @@ func (w *world) policyTest(c *cli.Context) error {
 	return err
 }
 
-func loadCases(path string) ([]rules.Case, error) {
+func loadCases(path string) ([]config.Case, error) {
 	data, err := readBounded(path, maxCases)
 	if err != nil {
 		return nil, err
 	}
-	return rules.ParseCases(data)
+	return config.ParseCases(data)
 }
 
 // readBounded reads a file that a command line names, of up to limit bytes. The
@@ -116,7 +115,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-func (r *testReport) add(o rules.Outcome) {
+func (r *testReport) add(o config.Outcome) {
 	r.Outcomes = append(r.Outcomes, o)
 	if o.Passed {
 		r.Passed++

@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"

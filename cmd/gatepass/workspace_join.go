@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -62,10 +62,10 @@ func (w *world) workspaceJoinToken(c *cli.Context) error {
 	switch {
 	case c.String("rule") == "":
 		return usage(c, "--rule is missing")
-	case ttl <= 0 || ttl > join.MaxTTL:
-		return usage(c, fmt.Sprintf("--ttl is more than nothing and up to %v", join.MaxTTL))
+	case ttl <= 0 || ttl > identity.MaxJoinTTL:
+		return usage(c, fmt.Sprintf("--ttl is more than nothing and up to %v", identity.MaxJoinTTL))
 	}
-	if err := join.CheckRule(c.String("rule")); err != nil {
+	if err := identity.CheckJoinRule(c.String("rule")); err != nil {
 		return usage(c, "--rule: "+err.Error())
 	}
 	if isTerminal(w.stdout) && !c.Bool("show") {
@@ -76,7 +76,7 @@ func (w *world) workspaceJoinToken(c *cli.Context) error {
 		return err
 	}
 	now := time.Now()
-	token, err := join.Issue(c.Context, s, now, id, c.String("rule"), ttl)
+	token, err := identity.IssueJoinToken(c.Context, s, now, id, c.String("rule"), ttl)
 	if err != nil {
 		return err
 	}

@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/identity/join"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/store"
 )
 
 func TestJoinTokenIsPrintedOnce(t *testing.T) {
 	w := newIssuingWorld(t)
 	text := strings.TrimSuffix(w.do("workspace", "join-token", "sb-1", "--rule", "agents"), "\n")
-	token, err := join.ParseToken(text)
+	token, err := identity.ParseJoinToken(text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
 

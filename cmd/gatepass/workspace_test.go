@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/config"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
 )
 

@@ -1,7 +1,4 @@
-// Package awsproof proves an AWS identity to a broker with the credentials that
-// the AWS SDK finds: it signs a call that the broker makes, and sends neither a
-// key nor the call.
-package awsproof
+package brokerclient
 
 import (
 	"context"
@@ -11,14 +8,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// Method is auth=aws in a source.
-var Method = brokerclient.Method{Name: "aws", Keys: []string{"region", "profile"}, Open: open}
+// AWSMethod is auth=aws in a source.
+var AWSMethod = Method{Name: "aws", Keys: []string{"region", "profile"}, Open: openAWS}
 
 const what = "prove an AWS identity to the broker"
 
@@ -29,7 +25,7 @@ type signer struct {
 	now    func() time.Time
 }
 
-func open(query map[string]string) (brokerclient.Prover, error) {
+func openAWS(query map[string]string) (Prover, error) {
 	s := &signer{region: query["region"], now: time.Now}
 	if s.region != "" {
 		if err := api.CheckAWSRegion(s.region); err != nil {

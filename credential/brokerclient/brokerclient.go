@@ -19,7 +19,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"

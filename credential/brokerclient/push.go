@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/credentialtest"
 	"github.com/gatepass/gatepass/internal/remote"

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 func openStore(t *testing.T, dir string) *Store {

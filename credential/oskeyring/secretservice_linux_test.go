@@ -18,7 +18,7 @@ import (
 func realRing(t *testing.T) (r ring, service string) {
 	t.Helper()
 	if os.Getenv("GATEPASS_TEST_SECRET_SERVICE") == "" {
-		t.Skip("missing: Secret Service (run make test-real, or internal/components/keyring.sh DIR go test ...)")
+		t.Skip("missing: Secret Service (run make test-real, or test/components/keyring.sh DIR go test ...)")
 	}
 	return system(), "gatepass-test-" + t.Name() + time.Now().Format("-150405.000000000")
 }
@@ -206,7 +206,7 @@ func unlock(t *testing.T, s *session) {
 	}
 }
 
-// keyringPassword is what internal/components/keyring.sh gives it.
+// keyringPassword is what test/components/keyring.sh gives it.
 const keyringPassword = "\n"
 
 // A prompter stands where gnome-keyring looks for the program that shows

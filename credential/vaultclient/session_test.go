@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/vaulttest"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 // appRole is a client whose tokens live for ttl, and at most for most.

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/vaulttest"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 const jwt = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"

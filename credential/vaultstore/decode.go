@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/vaultclient"
+	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
 // unknownAge is how long a token lasts of which nobody says when it was written:

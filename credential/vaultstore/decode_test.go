@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/vaultclient"
+	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
 // What a server sends becomes a token with an end, or an error that does not

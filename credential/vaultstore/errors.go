@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
 // describe turns a refusal into one line. Other errors are lines already.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/vaultclient"
+	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
 // version is how a secrets engine is read.

@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
 const form = "write vault://MOUNT/PATH?field=token&addr=https://host[:port]&auth=METHOD"

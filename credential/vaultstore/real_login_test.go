@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/kubernetestest"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // secretForAll is a secret in a KV engine, and a policy that may read it.

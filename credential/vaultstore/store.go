@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 	"github.com/gatepass/gatepass/store"
 )
 

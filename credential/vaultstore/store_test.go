@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 func openStore(t *testing.T, raw string) *Store {

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/remote"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
 // A Source is one secret, or with placeholders one for each workspace, host,

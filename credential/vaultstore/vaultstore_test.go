@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/vaulttest"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 const secret = "ghs_0123456789abcdef"

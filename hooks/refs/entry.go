@@ -1,14 +1,9 @@
-// Package hooks guards what a push may do to the refs of a remote, and stands
-// in for the client hooks it displaces by being installed as core.hooksPath.
+// Package refs decides what a push may do to the refs of a remote. It reads nothing and
+// asks nobody: the guard, profiles, rulesets and the gateway share it.
 //
-// A push is read line by line ([ParseUpdates]), every line is classified as
-// one [Verb] and checked against a [RefPolicy] ([Guard]); what cannot be
-// understood is refused. Then the repository's own hook runs as if git had
-// called it ([Hook]).
-//
-// The guard runs as the user it guards. It stops mistakes, not a determined
-// program: "git push --no-verify" passes it.
-package hooks
+// A push is read line by line ([ParseUpdates]), every line is classified as one [Verb]
+// and checked against a [Policy] ([Guard]); what cannot be understood is refused.
+package refs
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package hooks
+package refs
 
 import (
 	"errors"
@@ -36,21 +36,21 @@ func (r *Rule) String() string {
 	return r.Ref + " (" + joinVerbs(r.Allow) + ")"
 }
 
-// RefPolicy says which remote refs may be pushed and what may be done to them.
+// Policy says which remote refs may be pushed and what may be done to them.
 // The zero value and nil allow nothing.
 //
 // Rules add up: a push is allowed when any rule that matches the ref allows
 // the verb. Names are compared byte for byte, in full.
-type RefPolicy struct {
+type Policy struct {
 	rules []*Rule
 	exact map[string][]*Rule // by full name: rules without wildcards
 	globs []*Rule
 }
 
-// CompileRefs compiles the entries of a refs list. Every bad entry is
+// Compile compiles the entries of a refs list. Every bad entry is
 // reported, joined into one error.
-func CompileRefs(entries []Entry) (*RefPolicy, error) {
-	policy := &RefPolicy{exact: map[string][]*Rule{}}
+func Compile(entries []Entry) (*Policy, error) {
+	policy := &Policy{exact: map[string][]*Rule{}}
 	var errs []error
 	for i, e := range entries {
 		rule, err := compileRule(i, e)
@@ -84,7 +84,7 @@ func compileRule(index int, e Entry) (*Rule, error) {
 	return rule, nil
 }
 
-func (p *RefPolicy) add(r *Rule) {
+func (p *Policy) add(r *Rule) {
 	p.rules = append(p.rules, r)
 	if r.p.glob == nil {
 		p.exact[r.Full] = append(p.exact[r.Full], r)
@@ -94,7 +94,7 @@ func (p *RefPolicy) add(r *Rule) {
 }
 
 // Rules returns the rules in the order of the list.
-func (p *RefPolicy) Rules() []*Rule {
+func (p *Policy) Rules() []*Rule {
 	if p == nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (p *RefPolicy) Rules() []*Rule {
 
 // Matching returns the rules whose pattern matches the full remote ref, in the
 // order of the list. A name that git would not accept matches none.
-func (p *RefPolicy) Matching(ref string) []*Rule {
+func (p *Policy) Matching(ref string) []*Rule {
 	if p == nil || len(p.rules) == 0 || CheckRef(ref) != nil {
 		return nil
 	}
@@ -120,7 +120,7 @@ func (p *RefPolicy) Matching(ref string) []*Rule {
 // Check asks whether verb may be done to the full remote ref. It returns the
 // rule that allows it, or a [*DeniedError] that knows the rules that matched
 // the ref and do not allow the verb.
-func (p *RefPolicy) Check(ref string, verb Verb) (*Rule, error) {
+func (p *Policy) Check(ref string, verb Verb) (*Rule, error) {
 	matching := p.Matching(ref)
 	if denied := p.decide(matching, RefUpdate{RemoteRef: ref}, verb); denied != nil {
 		return nil, denied
@@ -129,7 +129,7 @@ func (p *RefPolicy) Check(ref string, verb Verb) (*Rule, error) {
 }
 
 // decide returns nil when one of the matching rules allows verb.
-func (p *RefPolicy) decide(matching []*Rule, u RefUpdate, verb Verb) *DeniedError {
+func (p *Policy) decide(matching []*Rule, u RefUpdate, verb Verb) *DeniedError {
 	if firstAllowing(matching, verb) != nil {
 		return nil
 	}

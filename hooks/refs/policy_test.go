@@ -1,4 +1,4 @@
-package hooks
+package refs
 
 import (
 	"errors"
@@ -16,9 +16,9 @@ func entries(patterns ...string) []Entry {
 	return es
 }
 
-func mustCompile(t testing.TB, es ...Entry) *RefPolicy {
+func mustCompile(t testing.TB, es ...Entry) *Policy {
 	t.Helper()
-	p, err := CompileRefs(es)
+	p, err := Compile(es)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestPatternsMatchTheFullRef(t *testing.T) {
 	}
 }
 
-func TestCompileRefsRefusesPatternsThatCannotMean(t *testing.T) {
+func TestCompileRefusesPatternsThatCannotMean(t *testing.T) {
 	for _, c := range []struct{ pattern, want string }{
 		{"", "empty"},
 		{"!main", "negation"},
@@ -93,27 +93,27 @@ func TestCompileRefsRefusesPatternsThatCannotMean(t *testing.T) {
 		{"a" + strings.Repeat("x", 1024), "1024"},
 		{"*" + strings.Repeat("x", 1024), "1024"},
 	} {
-		_, err := CompileRefs(entries(c.pattern))
+		_, err := Compile(entries(c.pattern))
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", c.pattern)) {
-			t.Errorf("CompileRefs(%.40q) = %v, want an error that names it and says %q", c.pattern, err, c.want)
+			t.Errorf("Compile(%.40q) = %v, want an error that names it and says %q", c.pattern, err, c.want)
 		}
 	}
 }
 
-func TestCompileRefsReportsEveryBadPattern(t *testing.T) {
-	_, err := CompileRefs([]Entry{{Ref: "a..b"}, {Ref: "main"}, {Ref: "[x]"}, {Ref: "y", Allow: []Verb{"push"}}, {Ref: "z", Allow: []Verb{}}})
+func TestCompileReportsEveryBadPattern(t *testing.T) {
+	_, err := Compile([]Entry{{Ref: "a..b"}, {Ref: "main"}, {Ref: "[x]"}, {Ref: "y", Allow: []Verb{"push"}}, {Ref: "z", Allow: []Verb{}}})
 	for _, want := range []string{`"a..b"`, `"[x]"`, `"y": unknown verb "push"`, `"z": allow is empty`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("CompileRefs = %v, want it to name %s", err, want)
+			t.Errorf("Compile = %v, want it to name %s", err, want)
 		}
 	}
 	if err != nil && strings.Contains(err.Error(), "main") {
-		t.Errorf("CompileRefs = %v, want no word about the good one", err)
+		t.Errorf("Compile = %v, want no word about the good one", err)
 	}
 }
 
 func TestNoPolicyAllowsNothing(t *testing.T) {
-	for name, policy := range map[string]*RefPolicy{"nil": nil, "zero": new(RefPolicy), "empty": mustCompile(t)} {
+	for name, policy := range map[string]*Policy{"nil": nil, "zero": new(Policy), "empty": mustCompile(t)} {
 		for _, verb := range verbs {
 			if rule, err := policy.Check("refs/heads/main", verb); err == nil {
 				t.Errorf("%s policy: Check(refs/heads/main, %s) = %v, want a denial", name, verb, rule)

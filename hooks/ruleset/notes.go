@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 // general is what no export can say.
@@ -14,7 +14,7 @@ var general = []string{
 }
 
 // unsaid is what the rulesets do not say of r.
-func unsaid(r *hooks.Rule) []string {
+func unsaid(r *refs.Rule) []string {
 	branches, tags := patterns(r.Full, "heads"), patterns(r.Full, "tags")
 	var notes []string
 	note := func(format string, args ...any) {
@@ -28,7 +28,7 @@ func unsaid(r *hooks.Rule) []string {
 	case !strings.HasPrefix(r.Full, "refs/heads/") && !strings.HasPrefix(r.Full, "refs/tags/"):
 		note("of its refs only the branches and tags are exported")
 	}
-	if len(branches) > 0 && r.Allows(hooks.Force) && !r.Allows(hooks.Update) {
+	if len(branches) > 0 && r.Allows(refs.Force) && !r.Allows(refs.Update) {
 		note("GitHub cannot allow force without update; where no other rule allows update, neither may be done on the server")
 	}
 	return notes

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 // A Ruleset is the body of GitHub's "create a repository ruleset",
@@ -51,29 +51,29 @@ type area struct {
 // forbidden is a kind of rule, and the verb it forbids.
 type forbidden struct {
 	kind string
-	verb hooks.Verb
+	verb refs.Verb
 }
 
 // areas: any change of a tag is a Move; of a branch, "update" forbids forced
 // changes as well as others, and "non_fast_forward" those alone.
 var areas = []area{
 	{"branch", "branches", "heads", []forbidden{
-		{"creation", hooks.Create},
-		{"update", hooks.Update},
-		{"non_fast_forward", hooks.Force},
-		{"deletion", hooks.Delete},
+		{"creation", refs.Create},
+		{"update", refs.Update},
+		{"non_fast_forward", refs.Force},
+		{"deletion", refs.Delete},
 	}},
 	{"tag", "tags", "tags", []forbidden{
-		{"creation", hooks.Create},
-		{"update", hooks.Move},
-		{"deletion", hooks.Delete},
+		{"creation", refs.Create},
+		{"update", refs.Move},
+		{"deletion", refs.Delete},
 	}},
 }
 
 // Export returns the rulesets that enforce p, and what they cannot say, each a
 // sentence for a person. On branches and tags the rulesets allow nothing that p
 // refuses. The nil policy forbids everything.
-func Export(p *hooks.RefPolicy, bypass ...Actor) (sets []Ruleset, notes []string) {
+func Export(p *refs.Policy, bypass ...Actor) (sets []Ruleset, notes []string) {
 	for _, a := range areas {
 		sets = append(sets, a.export(p, append([]Actor{}, bypass...))...)
 	}
@@ -84,7 +84,7 @@ func Export(p *hooks.RefPolicy, bypass ...Actor) (sets []Ruleset, notes []string
 }
 
 // export makes one ruleset of the rules that leave out the same refs.
-func (a area) export(p *hooks.RefPolicy, bypass []Actor) []Ruleset {
+func (a area) export(p *refs.Policy, bypass []Actor) []Ruleset {
 	var sets []Ruleset
 	for _, f := range a.rules {
 		exclude := a.allowing(p, f.verb)
@@ -115,7 +115,7 @@ func (a area) name(rules []Rule) string {
 
 // allowing returns the patterns, of refs in this area, on which p allows verb.
 // It is never nil: GitHub wants a list.
-func (a area) allowing(p *hooks.RefPolicy, verb hooks.Verb) []string {
+func (a area) allowing(p *refs.Policy, verb refs.Verb) []string {
 	exclude := []string{}
 	for _, r := range p.Rules() {
 		if !r.Allows(verb) {

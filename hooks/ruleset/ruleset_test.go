@@ -8,8 +8,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/openapi"
+	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/test/openapi"
 )
 
 // policies are lists of "PATTERN" or "PATTERN VERB,VERB".
@@ -29,20 +29,20 @@ var policies = [][]string{
 	{"refs/notes/*", "refs/for/main create", "refs/heads/refs/heads/x"},
 }
 
-func compile(t *testing.T, list []string) *hooks.RefPolicy {
+func compile(t *testing.T, list []string) *refs.Policy {
 	t.Helper()
-	var entries []hooks.Entry
+	var entries []refs.Entry
 	for _, text := range list {
 		ref, verbs, given := strings.Cut(text, " ")
-		e := hooks.Entry{Ref: ref}
+		e := refs.Entry{Ref: ref}
 		if given {
 			for v := range strings.SplitSeq(verbs, ",") {
-				e.Allow = append(e.Allow, hooks.Verb(v))
+				e.Allow = append(e.Allow, refs.Verb(v))
 			}
 		}
 		entries = append(entries, e)
 	}
-	p, err := hooks.CompileRefs(entries)
+	p, err := refs.Compile(entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,13 +96,13 @@ func TestExportOfAnExample(t *testing.T) {
 
 // refuses says what GitHub would, by the meaning of the rules in its
 // documentation.
-func refuses(sets []Ruleset, ref string, verb hooks.Verb) bool {
-	target, kinds := "branch", map[hooks.Verb][]string{
-		hooks.Create: {"creation"}, hooks.Update: {"update"}, hooks.Force: {"update", "non_fast_forward"}, hooks.Delete: {"deletion"},
+func refuses(sets []Ruleset, ref string, verb refs.Verb) bool {
+	target, kinds := "branch", map[refs.Verb][]string{
+		refs.Create: {"creation"}, refs.Update: {"update"}, refs.Force: {"update", "non_fast_forward"}, refs.Delete: {"deletion"},
 	}[verb]
 	if strings.HasPrefix(ref, "refs/tags/") {
 		target = "tag"
-		if verb == hooks.Move {
+		if verb == refs.Move {
 			kinds = []string{"update", "non_fast_forward"}
 		}
 	}
@@ -120,18 +120,18 @@ func refuses(sets []Ruleset, ref string, verb hooks.Verb) bool {
 
 // agree holds the export against the policy itself. Where a note says that the
 // server is stricter, it may be, but never laxer.
-func agree(t *testing.T, p *hooks.RefPolicy, ref string) {
+func agree(t *testing.T, p *refs.Policy, ref string) {
 	t.Helper()
 	sets, notes := Export(p)
 	stricter := strings.Contains(strings.Join(notes, "\n"), "server refuses refs that the guard lets through")
-	verbs := []hooks.Verb{hooks.Create, hooks.Update, hooks.Force, hooks.Delete}
+	verbs := []refs.Verb{refs.Create, refs.Update, refs.Force, refs.Delete}
 	if strings.HasPrefix(ref, "refs/tags/") {
-		verbs = []hooks.Verb{hooks.Create, hooks.Move, hooks.Delete}
+		verbs = []refs.Verb{refs.Create, refs.Move, refs.Delete}
 	}
 	for _, verb := range verbs {
 		_, denied := p.Check(ref, verb)
-		if verb == hooks.Force && denied == nil {
-			_, denied = p.Check(ref, hooks.Update)
+		if verb == refs.Force && denied == nil {
+			_, denied = p.Check(ref, refs.Update)
 		}
 		if got, want := refuses(sets, ref, verb), denied != nil; got != want && (!got || !stricter) {
 			t.Errorf("%v: %s of %s: refused by GitHub is %v, by the guard %v\n%+v", p.Rules(), verb, ref, got, want, sets)
@@ -163,20 +163,20 @@ func FuzzTheServerAgreesWithTheGuard(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, one, two, name string, a, b byte) {
-		some := func(bits byte) (allow []hooks.Verb) {
-			for i, v := range []hooks.Verb{hooks.Create, hooks.Update, hooks.Force, hooks.Delete, hooks.Move} {
+		some := func(bits byte) (allow []refs.Verb) {
+			for i, v := range []refs.Verb{refs.Create, refs.Update, refs.Force, refs.Delete, refs.Move} {
 				if bits&(1<<i) != 0 {
 					allow = append(allow, v)
 				}
 			}
 			return allow
 		}
-		p, err := hooks.CompileRefs([]hooks.Entry{{Ref: one, Allow: some(a)}, {Ref: two, Allow: some(b)}})
+		p, err := refs.Compile([]refs.Entry{{Ref: one, Allow: some(a)}, {Ref: two, Allow: some(b)}})
 		if err != nil || !utf8.ValidString(one+two+name) || len(one+two+name) > 60 {
 			return
 		}
 		for _, ref := range []string{"refs/heads/" + name, "refs/tags/" + name} {
-			if hooks.CheckRef(ref) == nil {
+			if refs.CheckRef(ref) == nil {
 				agree(t, p, ref)
 			}
 		}

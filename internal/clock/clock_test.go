@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 func TestBothClocks(t *testing.T) {

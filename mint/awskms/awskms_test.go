@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/signertest"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 var (

@@ -3,7 +3,7 @@ package awskms
 import (
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/signertest"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 // A thousand tokens cost one signature: KMS bills and throttles each.

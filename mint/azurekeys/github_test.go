@@ -3,7 +3,7 @@ package azurekeys
 import (
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/signertest"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 // A thousand tokens cost one signature: Key Vault bills and throttles each.

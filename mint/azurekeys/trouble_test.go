@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/signertest"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 func TestTroubleThatPasses(t *testing.T) {

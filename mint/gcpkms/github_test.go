@@ -3,7 +3,7 @@ package gcpkms
 import (
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/signertest"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 // A thousand tokens cost one signature: Cloud KMS bills and limits each.

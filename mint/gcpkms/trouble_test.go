@@ -14,7 +14,7 @@ import (
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/kms/apiv1/kmspb"
-	"github.com/gatepass/gatepass/internal/signertest"
+	"github.com/gatepass/gatepass/test/signertest"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"

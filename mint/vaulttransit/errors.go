@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
 // errAbsent lies below the error about a key that is not there.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/internal/keywrap"
-	"github.com/gatepass/gatepass/internal/vaulttest"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 var wrapping = newKey(4096)

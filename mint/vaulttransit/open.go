@@ -5,8 +5,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 )
 
 const (

@@ -23,9 +23,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/remote"
-	"github.com/gatepass/gatepass/internal/vaultclient"
 	"github.com/gatepass/gatepass/mint"
 )
 

@@ -21,8 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/vaulttest"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 var (

@@ -1,4 +1,4 @@
-package kubernetesstore
+package kubernetes
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package kubernetesstore
+package kubernetes
 
 import (
 	"os"
@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // pod has what follows run as in a pod: with a folder of its service account.

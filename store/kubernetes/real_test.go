@@ -1,4 +1,4 @@
-package kubernetesstore
+package kubernetes
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/kubernetestest"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // A cluster is a real API server, as somebody sees it who may do everything.

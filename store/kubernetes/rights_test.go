@@ -1,4 +1,4 @@
-package kubernetesstore
+package kubernetes
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // manifestObjects are those of the manifest that ships, in another namespace.

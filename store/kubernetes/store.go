@@ -15,7 +15,7 @@
 // Configuration and credentials are read by client-go, as kubectl reads them. Its
 // typed clients carry every kind of the API; five verbs on two kinds are asked for
 // here in plain JSON.
-package kubernetesstore
+package kubernetes
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package kubernetesstore
+package kubernetes
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 func TestRealStoreConforms(t *testing.T) {

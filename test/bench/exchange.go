@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // An exchanger gives a token for a repository to whoever shows an identity.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A hub is the GitHub double with one private repository, and a broker that

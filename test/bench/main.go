@@ -32,7 +32,7 @@ missed.
                 refresh, vend, exchange
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
-                git that internal/components has set up
+                git that test/components has set up
   -rounds N     measure a missed time up to N times and take the best
                 (default 3; none is begun after three minutes)
 `

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/nested"
+	"github.com/gatepass/gatepass/test/extbuild"
 )
 
 const (
@@ -18,12 +18,12 @@ const (
 )
 
 // octoModule is the one that asks for the server, from the root of the module.
-var octoModule = nested.Module{Dir: "internal/bench/octosts"}
+var octoModule = extbuild.Module{Dir: "test/bench/octosts"}
 
 // octoSTS is the path of the program, which is built once, unless there is a
 // hurry.
 func (b *bench) octoSTS() (string, error) {
-	cache, err := nested.CacheDir()
+	cache, err := extbuild.CacheDir()
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 )
 
 // The askpass of the simple kind, a peer: this program under another name. It

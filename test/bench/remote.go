@@ -31,7 +31,7 @@ func (b *bench) remote() ([]row, error) {
 	return b.remoteHere()
 }
 
-// remoteNewest runs this program under the newest git of internal/components.
+// remoteNewest runs this program under the newest git of test/components.
 // It sees a folder of programs only, at /gatepass.
 func (b *bench) remoteNewest() ([]row, error) {
 	stage, err := b.beneath("newest")
@@ -42,7 +42,7 @@ func (b *bench) remoteNewest() ([]row, error) {
 		return nil, err
 	}
 	components := filepath.Join(stage, "components")
-	err = firstOf(b.goBuild(components, "./internal/components"), b.goBuild(filepath.Join(stage, "bin", "bench"), "./internal/bench"))
+	err = firstOf(b.goBuild(components, "./test/components"), b.goBuild(filepath.Join(stage, "bin", "bench"), "./test/bench"))
 	if err != nil {
 		return nil, err
 	}

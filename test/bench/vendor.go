@@ -27,7 +27,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/filestore"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A vendor is a running broker, its GitHub, and an issuer of identities.

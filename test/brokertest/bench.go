@@ -23,10 +23,10 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/bearer"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -189,7 +189,7 @@ func NewBench(g *GitHub, wrap func(broker.Journal) broker.Journal) *Bench {
 
 func (b *Bench) policy() *broker.Policy {
 	sum := sha256.Sum256([]byte(OperatorToken))
-	night, err := bearer.Parse(hex.EncodeToString(sum[:]))
+	night, err := identity.ParseBearer(hex.EncodeToString(sum[:]))
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -15,11 +15,11 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/brokertest"
 	"github.com/gatepass/gatepass/broker/console"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A desk is a broker with workspaces, and a browser at its status page.

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/nested"
+	"github.com/gatepass/gatepass/test/extbuild"
 )
 
 // A cache keeps what was set up, one folder per component and version.
@@ -25,7 +25,7 @@ type cache struct {
 // userCache returns the cache of the user who runs this:
 // ${XDG_CACHE_HOME:-~/.cache}/gatepass-test.
 func userCache() (cache, error) {
-	dir, err := nested.CacheDir()
+	dir, err := extbuild.CacheDir()
 	return cache{dir: dir}, err
 }
 

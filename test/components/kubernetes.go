@@ -23,7 +23,7 @@ const (
 )
 
 // A kubernetesBuild is a real API server and the etcd it is released with, built
-// once from the Go modules that internal/components/kubernetes asks for.
+// once from the Go modules that test/components/kubernetes asks for.
 type kubernetesBuild struct {
 	cache cache
 }

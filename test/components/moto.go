@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/freeport"
+	"github.com/gatepass/gatepass/test/freeport"
 )
 
 // An awsEmulator is a running moto_server. It listens on loopback only.

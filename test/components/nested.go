@@ -6,11 +6,11 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/gatepass/gatepass/internal/nested"
+	"github.com/gatepass/gatepass/test/extbuild"
 )
 
-// nestedModule is the one in a folder below internal/components.
-func nestedModule(ctx context.Context, name string) (nested.Module, error) {
+// nestedModule is the one in a folder below test/components.
+func nestedModule(ctx context.Context, name string) (extbuild.Module, error) {
 	root, err := moduleRoot(ctx)
-	return nested.Module{Dir: filepath.Join(root, "internal", "components", name), Command: command}, err
+	return extbuild.Module{Dir: filepath.Join(root, "test", "components", name), Command: command}, err
 }

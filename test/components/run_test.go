@@ -89,11 +89,11 @@ func TestRunnerRunsTheProbeOnThisMachine(t *testing.T) {
 		absent: map[string]bool{"absent": true, chromiumComponent: true},
 		out:    &out,
 	}
-	probe := suite{pattern: "./internal/components/testdata/probe", gits: everyGit}
+	probe := suite{pattern: "./test/components/testdata/probe", gits: everyGit}
 	needsAWS := probe
 	needsAWS.aws, needsAWS.gits = true, systemGit
 	needsBrowser := suite{pattern: probe.pattern, browser: true}
-	nowhere := suite{pattern: "./internal/components/testdata/nowhere"}
+	nowhere := suite{pattern: "./test/components/testdata/nowhere"}
 	if err := r.run(t.Context(), []suite{probe, needsAWS, needsBrowser, nowhere}); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestRunnerStopsWhenInterrupted(t *testing.T) {
 	cancel()
 	var out bytes.Buffer
 	r := &runner{stage: newTestStage(t), places: []place{{name: systemGitComponent}}, out: &out}
-	p := testPackage{dir: "internal/components/testdata/probe"}
+	p := testPackage{dir: "test/components/testdata/probe"}
 	if err := r.runPackage(ctx, p); !errors.Is(err, context.Canceled) {
 		t.Errorf("runPackage = %v, want %v", err, context.Canceled)
 	}

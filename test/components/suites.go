@@ -58,22 +58,22 @@ func (g gits) include(where place) bool {
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
-	{pattern: "./internal/components/testdata/probe", gits: everyGit, aws: true},
+	{pattern: "./test/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
-	{pattern: "./credential/kubernetesstore", kubernetes: true},
+	{pattern: "./store/kubernetes", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},
 	{pattern: "./cmd/gatepass-refresher", aws: true},
 	{pattern: "./cmd/internal/awsdebris", aws: true},
-	{pattern: "./cmd/internal/workspacekey", aws: true},
+	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit, aws: true, kubernetes: true},
-	{pattern: "./internal/demo", gits: everyGit},
-	{pattern: "./internal/browser", browser: true},
+	{pattern: "./cmd/internal/demo", gits: everyGit},
+	{pattern: "./test/browser", browser: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // A vaultBuild is a real Vault server, built once from the Go modules of the
-// nested module internal/components/vault.
+// nested module test/components/vault.
 type vaultBuild struct {
 	cache cache
 }

@@ -1,4 +1,4 @@
-package pages
+package docstest
 
 import (
 	"encoding/json"
@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	brokerconfig "github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/probe"
-	"github.com/gatepass/gatepass/broker/rules"
-	"github.com/gatepass/gatepass/broker/settings"
-	"github.com/gatepass/gatepass/internal/config"
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -24,7 +23,7 @@ type reader struct {
 var readers = []reader{
 	{[]string{"listen:", "callers:", "operators:", "webhook:", "audit:"}, broker},
 	{[]string{"- oidc:", "- socket:"}, func(t *testing.T, text string) error { return broker(t, "callers:\n"+text) }},
-	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := rules.ParseCases([]byte(text)); return err }},
+	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := brokerconfig.ParseCases([]byte(text)); return err }},
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
 	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
@@ -46,7 +45,7 @@ func broker(t *testing.T, text string) error {
 	}
 	file := filepath.Join(dir, "broker.yaml")
 	write(t, file, strings.NewReplacer("/etc/gatepass/profiles/*.yaml", dir+"/*.profile", "6d3b…", strings.Repeat("6d3b", 16)).Replace(text))
-	_, err := settings.LoadDraft(file)
+	_, err := brokerconfig.LoadDraft(file)
 	return err
 }
 

@@ -1,6 +1,6 @@
 // Package pages holds the pages for users against the tree: where their
 // links lead, what their examples say, which folders they name.
-package pages
+package docstest
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package pages
+package docstest
 
 import (
 	"path/filepath"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/broker/settings"
+	"github.com/gatepass/gatepass/broker/config"
 )
 
 // limitRow is a row of the table of limits: its names, and their defaults in the
@@ -32,19 +32,19 @@ func TestLimitsHaveTheDefaultsOfThePage(t *testing.T) {
 	if without := load(t, "").Limits; said != without {
 		t.Errorf("docs/broker.md says %+v, want %+v", said, without)
 	}
-	if n := strings.Count(limits.String(), "\n"); n != reflect.TypeFor[settings.Limits]().NumField() {
+	if n := strings.Count(limits.String(), "\n"); n != reflect.TypeFor[config.Limits]().NumField() {
 		t.Errorf("the table has %d limits, want all of them", n)
 	}
 }
 
 // load reads a broker's file that says nothing but more.
-func load(t *testing.T, more string) *settings.File {
+func load(t *testing.T, more string) *config.File {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "ci.profile"), "metadata: {name: ci}\nspec: {}\n")
 	path := filepath.Join(dir, "broker.yaml")
 	write(t, path, "listen: unix:///run/broker.sock\naudit: /var/log/audit\nprofiles: ["+dir+"/*.profile]\n"+more)
-	f, err := settings.LoadDraft(path)
+	f, err := config.LoadDraft(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestPagesNameTheKeysOfABroker(t *testing.T) {
 		said.WriteString(read(t, "docs/"+name+".md"))
 	}
 	found := map[string]bool{}
-	keys(reflect.TypeFor[settings.File](), found)
+	keys(reflect.TypeFor[config.File](), found)
 	if len(found) < 60 {
 		t.Errorf("a broker's file has %d keys, want all of them", len(found))
 	}

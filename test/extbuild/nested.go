@@ -1,7 +1,7 @@
 // Package nested builds programs of other projects, to test and to measure
 // against, out of modules of their own: what they need never reaches the
 // product's go.mod. What is built stays in a folder of the user's.
-package nested
+package extbuild
 
 import (
 	"bytes"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/openapi"
+	"github.com/gatepass/gatepass/test/openapi"
 )
 
 func loadContract(t *testing.T) openapi.Contract {

@@ -1,6 +1,6 @@
 // Package trouble makes one call of what the issuing side stands on go wrong, in
 // tests that go through every call and every way.
-package trouble
+package faultinject
 
 import (
 	"bytes"

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // MintThousand registers an App with the key, has the signer prove that it is

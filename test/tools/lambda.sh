@@ -17,6 +17,6 @@ mkdir -p dist
 for arch in amd64 arm64; do
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -tags "$tags" -ldflags "$ldflags" -o "$work/bootstrap" ./cmd/gatepass-refresher
 	zip=dist/gatepass-refresher-lambda-$arch.zip
-	CGO_ENABLED=0 "$go" run ./internal/tools/lambdazip "$zip" "$epoch" "$work/bootstrap" LICENSE
+	CGO_ENABLED=0 "$go" run ./test/tools/lambdazip "$zip" "$epoch" "$work/bootstrap" LICENSE
 	(cd dist && sha256sum "${zip#dist/}")
 done

@@ -14,7 +14,7 @@ fi
 
 step "go vet, here and for the other systems we build for"
 go vet ./... || fail=1
-go vet -tags demo ./cmd/internal/signer ./cmd/internal/issuing || fail=1
+go vet -tags demo ./issuing || fail=1
 GOOS=darwin go build ./cmd/... || fail=1
 GOOS=linux GOARCH=arm64 go build ./cmd/... || fail=1
 

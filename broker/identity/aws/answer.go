@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 )
 
 // identity is what AWS says of a caller, in the form that rules match.
-type identity struct{ arn, account, userID, role, session string }
+type callerIdentity struct{ arn, account, userID, role, session string }
 
-func (who identity) claims() map[string]any {
+func (who callerIdentity) claims() map[string]any {
 	claims := map[string]any{"arn": who.arn, "account": who.account, "user_id": who.userID}
 	if who.role != "" {
 		claims["role"], claims["session"] = who.role, who.session
@@ -40,10 +40,10 @@ var errAnswer = errors.New("the answer of AWS STS is not that of GetCallerIdenti
 
 // parse reads an answer. Each element is where it belongs, once, and nothing else
 // is there: no attribute, no comment, no text between.
-func parse(data []byte) (identity, error) {
+func parse(data []byte) (callerIdentity, error) {
 	texts, err := walk(data)
 	if err != nil {
-		return identity{}, err
+		return callerIdentity{}, err
 	}
 	return identityOf(texts[result+"/Arn"], texts[result+"/UserId"], texts[result+"/Account"])
 }
@@ -106,25 +106,25 @@ var (
 // identityOf compares what AWS says three times over. The session of a role is
 // taken for the role, whose ARN has no path here, as in sts's own: whoever may
 // assume a role names the session as they like.
-func identityOf(arn, userID, account string) (identity, error) {
+func identityOf(arn, userID, account string) (callerIdentity, error) {
 	parts := arnForm.FindStringSubmatch(arn)
 	if parts == nil || parts[3] != account || !userIDForm.MatchString(userID) {
-		return identity{}, errAnswer
+		return callerIdentity{}, errAnswer
 	}
 	partition, service, resource := parts[1], parts[2], parts[4]
 	unique, suffix, hasSuffix := strings.Cut(userID, ":")
 	if session := sessionForm.FindStringSubmatch(resource); session != nil && service == "sts" {
 		if suffix != session[2] {
-			return identity{}, errAnswer
+			return callerIdentity{}, errAnswer
 		}
-		return identity{arn: "arn:" + partition + ":iam::" + account + ":role/" + session[1], account: account, userID: unique, role: session[1], session: session[2]}, nil
+		return callerIdentity{arn: "arn:" + partition + ":iam::" + account + ":role/" + session[1], account: account, userID: unique, role: session[1], session: session[2]}, nil
 	}
 	isUser := service == "iam" && !hasSuffix && (resource == "root" || strings.HasPrefix(resource, "user/"))
 	isFederated := service == "sts" && strings.HasPrefix(resource, "federated-user/")
 	if !isUser && !isFederated {
-		return identity{}, errAnswer
+		return callerIdentity{}, errAnswer
 	}
-	return identity{arn: arn, account: account, userID: userID}, nil
+	return callerIdentity{arn: arn, account: account, userID: userID}, nil
 }
 
 // CheckClaims returns an error where no caller has these claims: the session of a role

@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"maps"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
+	"github.com/gatepass/gatepass/test/ststest"
 )
 
 func TestAnswersThatAreNone(t *testing.T) {

@@ -8,7 +8,7 @@
 // A caller who signs anything else has signed another call, and AWS says so. The
 // answer is taken only in the one form that AWS gives it, so that nothing in it
 // that a caller can choose is taken for a name (CVE-2020-16250 was that).
-package awsidentity
+package aws
 
 import (
 	"context"
@@ -21,8 +21,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
 	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/internal/remote"
 )
@@ -120,7 +120,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 
 // ask makes the call for an address and reads its answer. Whoever is not known to
 // AWS costs a call as well, so that none has all of them.
-func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (identity, error) {
+func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (callerIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
 	tooMany := busy(broker.ReasonLimit, "too many proofs at once", nil)
@@ -128,7 +128,7 @@ func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (
 	defer cut(nil)
 	leave, ok := i.calls.Enter(from, 1, func() { cut(tooMany) })
 	if !ok {
-		return identity{}, tooMany
+		return callerIdentity{}, tooMany
 	}
 	defer leave()
 	who, err := i.call(ctx, proof)
@@ -138,20 +138,20 @@ func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (
 	return who, err
 }
 
-func (i *Identifier) call(ctx context.Context, proof api.AWSProof) (identity, error) {
+func (i *Identifier) call(ctx context.Context, proof api.AWSProof) (callerIdentity, error) {
 	call, err := proof.Call(ctx, i.settings.ServerID)
 	if err != nil {
-		return identity{}, err
+		return callerIdentity{}, err
 	}
 	client := http.Client{Transport: i.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(call)
 	if err != nil {
-		return identity{}, busy(broker.ReasonIdentity, "AWS STS cannot be reached", err)
+		return callerIdentity{}, busy(broker.ReasonIdentity, "AWS STS cannot be reached", err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return identity{}, busy(broker.ReasonIdentity, "the answer of AWS STS was cut off", err)
+		return callerIdentity{}, busy(broker.ReasonIdentity, "the answer of AWS STS was cut off", err)
 	}
 	return read(response, body)
 }
@@ -162,19 +162,19 @@ func busy(reason, detail string, err error) error {
 
 // read takes an answer of the one form that is right. What others say is not
 // repeated: a caller may have put it there.
-func read(response *http.Response, body []byte) (identity, error) {
+func read(response *http.Response, body []byte) (callerIdentity, error) {
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	switch status := response.StatusCode; {
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusBadRequest && strings.Contains(string(body), "<Code>Throttling</Code>"):
-		return identity{}, busy(broker.ReasonIdentity, fmt.Sprintf("AWS STS cannot answer now (%d)", status), nil)
+		return callerIdentity{}, busy(broker.ReasonIdentity, fmt.Sprintf("AWS STS cannot answer now (%d)", status), nil)
 	case status >= 400:
-		return identity{}, fmt.Errorf("AWS does not accept the signature (%d): it has ended, or is not over what this broker expects, its server id included", status)
+		return callerIdentity{}, fmt.Errorf("AWS does not accept the signature (%d): it has ended, or is not over what this broker expects, its server id included", status)
 	case status != http.StatusOK:
-		return identity{}, fmt.Errorf("AWS STS answered %d", status)
+		return callerIdentity{}, fmt.Errorf("AWS STS answered %d", status)
 	case err != nil || media != "text/xml":
-		return identity{}, errors.New("the answer of AWS STS is not XML")
+		return callerIdentity{}, errors.New("the answer of AWS STS is not XML")
 	case len(body) > maxAnswer:
-		return identity{}, errors.New("the answer of AWS STS is too long")
+		return callerIdentity{}, errors.New("the answer of AWS STS is too long")
 	}
 	return parse(body)
 }

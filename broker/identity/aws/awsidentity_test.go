@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"context"
@@ -16,12 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/spent"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/test/ststest"
 )
 
 const (
@@ -48,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	now := func() time.Time { return w.clock }
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{accessKey: session}, Now: now}
 	shared := new(storetest.Memory)
-	nonces := &Nonces{Keys: &keyset.Set{Store: shared, Now: now}, Spent: spent.Set{Store: shared}, Now: now}
+	nonces := &Nonces{Keys: &identity.Keyset{Store: shared, Now: now}, Spent: identity.ReplayCache{Store: shared}, Now: now}
 	w.Identifier = New(Settings{ServerID: serverID, Regions: []string{"eu-west-1", "cn-north-1", api.AWSGlobal}}, nonces)
 	w.Transport, w.Now = w.sts, now
 	return w
@@ -211,7 +210,7 @@ func TestWhatIsRefusedWithoutAWS(t *testing.T) {
 	}
 	got, err = w.identify(first)
 	checkRefused(t, "a replay", got, err, "was used already")
-	w.nonces.Spent = spent.Set{Store: w.nonces.Keys.Store} // as another replica has it
+	w.nonces.Spent = identity.ReplayCache{Store: w.nonces.Keys.Store} // as another replica has it
 	got, err = w.identify(first)
 	checkRefused(t, "a replay at another replica", got, err, "was used already")
 	if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Reason != broker.ReasonReplay {

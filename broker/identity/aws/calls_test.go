@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"encoding/xml"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
+	"github.com/gatepass/gatepass/test/ststest"
 )
 
 // emulated sends what is for STS to the emulator, which verifies no signature

@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"context"
@@ -8,10 +8,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/keyset"
-	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/broker/identity"
 )
 
 const (
@@ -27,9 +26,9 @@ const (
 // long ago. Every replica knows those of the others by their signature, and which
 // were used by Spent.
 type Nonces struct {
-	Keys  *keyset.Set
-	Spent spent.Set        // with the store of all replicas
-	Now   func() time.Time // nil means time.Now
+	Keys  *identity.Keyset
+	Spent identity.ReplayCache // with the store of all replicas
+	Now   func() time.Time     // nil means time.Now
 }
 
 func (n *Nonces) now() time.Time {
@@ -78,7 +77,7 @@ func (n *Nonces) Spend(ctx context.Context, text string) error {
 		return err
 	}
 	err = n.Spent.Take(ctx, purpose, text, until, n.now())
-	if errors.Is(err, spent.ErrSpent) {
+	if errors.Is(err, identity.ErrSpent) {
 		err = errSpent
 	}
 	return err
@@ -89,7 +88,7 @@ var errSpent = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.R
 // check says until when a nonce is good, as far as can be told without the store.
 func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err error) {
 	payload, err := n.Keys.Open(ctx, purpose, text)
-	if errors.Is(err, keyset.ErrForged) || err == nil && len(payload) != nonceSize {
+	if errors.Is(err, identity.ErrForged) || err == nil && len(payload) != nonceSize {
 		return until, errNonce
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package awsidentity
+package aws
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/identity/awsidentity/ststest"
-	"github.com/gatepass/gatepass/broker/keyset"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/test/ststest"
 )
 
 func checkBusy(t *testing.T, name string, err error) {
@@ -58,7 +58,7 @@ func TestAnAnswerThatBreaksOffIsNone(t *testing.T) {
 func TestNoncesNeedTheirKeys(t *testing.T) {
 	w := newWorld(t)
 	nonce := w.nonce()
-	w.nonces.Keys = new(keyset.Set)
+	w.nonces.Keys = new(identity.Keyset)
 	checkBusy(t, "a nonce that cannot be looked at", w.nonces.Spend(t.Context(), nonce))
 	if text, _, err := w.nonces.Make(t.Context()); err == nil || text != "" {
 		t.Errorf("Make = %q, %v, want an error", text, err)

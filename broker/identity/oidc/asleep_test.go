@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock/clocktest"
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 // A key that the issuer took back while the broker was suspended is not believed

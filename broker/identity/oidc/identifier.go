@@ -10,9 +10,9 @@ import (
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/api"
-	"github.com/gatepass/gatepass/broker/spent"
+	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/crowd"
 	"github.com/gatepass/gatepass/store"
 )
@@ -26,8 +26,8 @@ type Identifier struct {
 	settings Settings
 	now      func() time.Time
 	keys     *keyring
-	review   *reviewer  // nil where nobody is asked
-	spent    *spent.Set // nil where tokens may be shown again
+	review   *reviewer             // nil where nobody is asked
+	spent    *identity.ReplayCache // nil where tokens may be shown again
 	held     held
 }
 
@@ -53,7 +53,7 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 		return nil, errNoStore
 	}
 	if s.SingleUse {
-		i.spent = &spent.Set{Store: in}
+		i.spent = &identity.ReplayCache{Store: in}
 	}
 	return i, nil
 }
@@ -101,7 +101,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 // spend takes a token once.
 func (i *Identifier) spend(ctx context.Context, jti string, until time.Time) error {
 	err := i.spent.Take(ctx, i.settings.Issuer, jti, until, i.now())
-	if errors.Is(err, spent.ErrSpent) {
+	if errors.Is(err, identity.ErrSpent) {
 		return errSpent
 	}
 	return err

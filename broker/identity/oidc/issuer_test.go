@@ -28,7 +28,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/store/storetest"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // audience is what the tokens of these tests are for.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/kubernetestest"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // A realCluster is an API server, and a namespace in it with a broker's account,

@@ -21,14 +21,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
 
-// An Account is the one that a store is in. It implements [checkup.Cloud].
+// An Account is the one that a store is in. It implements [doctor.Cloud].
 type Account struct {
 	store *ssmstore.Store
 	now   func() time.Time // nil means time.Now
@@ -85,7 +85,7 @@ func (a *Account) time() time.Time {
 	return a.now()
 }
 
-// Exposed implements [checkup.Cloud]: the App's private key is to be encrypted.
+// Exposed implements [doctor.Cloud]: the App's private key is to be encrypted.
 func (a *Account) Exposed(ctx context.Context) ([]string, error) {
 	p, err := a.parameter(ctx, store.PrivateKey())
 	if errors.Is(err, store.ErrNotFound) {
@@ -153,4 +153,4 @@ func (a *Account) isFirstSystems() bool {
 	return err == nil && a.store.Parameter(name) == "/sandbox/x/github-token"
 }
 
-var _ checkup.Cloud = (*Account)(nil)
+var _ doctor.Cloud = (*Account)(nil)

@@ -9,10 +9,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
-	"github.com/gatepass/gatepass/internal/doctor"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // The whole of a look and a fix, of a store that the first system uses too.
@@ -32,7 +31,7 @@ func TestWhatIsGoneGoesAndAllElseStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer gh.Close()
-	c := &checkup.Checkup{Store: a.store, StoreURL: "ssm:///km", Cloud: a, Client: &http.Client{Transport: gh.Transport()}, Now: a.time, Limit: time.Minute}
+	c := &doctor.Checkup{Store: a.store, StoreURL: "ssm:///km", Cloud: a, Client: &http.Client{Transport: gh.Transport()}, Now: a.time, Limit: time.Minute}
 
 	report := c.Look(t.Context())
 	var things []string

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 )
 
 // A double answers calls of SSM and KMS as a table says, by operation. The emulator
@@ -124,14 +124,14 @@ func TestKeysThatAreNoWorkspaces(t *testing.T) {
 	for _, c := range []struct{ field, value string }{{"KeyManager", "AWS"}, {"KeySpec", "RSA_2048"}, {"KeySpec", "HMAC_256"}} {
 		d := newDouble()
 		d["DescribeKey"].(map[string]any)["KeyMetadata"].(map[string]any)[c.field] = c.value
-		got, err := d.open(t).Examine(t.Context(), checkup.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID})
+		got, err := d.open(t).Examine(t.Context(), doctor.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID})
 		if err != nil || !got.Foreign {
 			t.Errorf("%s %s: Examine = %+v, %v, want it foreign", c.field, c.value, got, err)
 		}
 	}
 	d := newDouble()
 	d["DescribeKey"].(map[string]any)["KeyMetadata"].(map[string]any)["MultiRegion"] = true
-	if got, err := d.open(t).Examine(t.Context(), checkup.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID}); err != nil || !strings.Contains(got.Left, "multi-Region") {
+	if got, err := d.open(t).Examine(t.Context(), doctor.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID}); err != nil || !strings.Contains(got.Left, "multi-Region") {
 		t.Errorf("a multi-Region key: Examine = %+v, %v, want it left", got, err)
 	}
 }
@@ -145,7 +145,7 @@ func TestWhatIsNotAllowedIsSaid(t *testing.T) {
 		a := d.open(t)
 		_, err := a.Keys(t.Context())
 		if err == nil {
-			_, err = a.Examine(t.Context(), checkup.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID})
+			_, err = a.Examine(t.Context(), doctor.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: keyID})
 		}
 		if err == nil || !strings.Contains(err.Error(), "allow "+action+" for this identity") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s is denied: %v, want one line with %s", operation, err, action)

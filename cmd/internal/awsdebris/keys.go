@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -38,8 +38,8 @@ const (
 	pageSize = 100
 )
 
-// Keys implements [checkup.Cloud].
-func (a *Account) Keys(ctx context.Context) ([]checkup.Key, error) {
+// Keys implements [doctor.Cloud].
+func (a *Account) Keys(ctx context.Context) ([]doctor.Key, error) {
 	forms, err := a.forms()
 	if err != nil || len(forms) == 0 {
 		return nil, err
@@ -48,7 +48,7 @@ func (a *Account) Keys(ctx context.Context) ([]checkup.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	var keys []checkup.Key
+	var keys []doctor.Key
 	err = a.aliases(ctx, "", func(e types.AliasListEntry) {
 		name, id := aws.ToString(e.AliasName), aws.ToString(e.TargetKeyId)
 		if id == "" || !h.has("kms", aws.ToString(e.AliasArn)) {
@@ -56,7 +56,7 @@ func (a *Account) Keys(ctx context.Context) ([]checkup.Key, error) {
 		}
 		for _, f := range forms {
 			if workspace, ok := f.workspaceOf(name); ok {
-				keys = append(keys, checkup.Key{Workspace: workspace, Name: name, ID: id, Named: latest(e.CreationDate, e.LastUpdatedDate)})
+				keys = append(keys, doctor.Key{Workspace: workspace, Name: name, ID: id, Named: latest(e.CreationDate, e.LastUpdatedDate)})
 				return
 			}
 		}
@@ -97,31 +97,31 @@ func (a *Account) aliases(ctx context.Context, id string, yield func(types.Alias
 	}
 }
 
-// Examine implements [checkup.Cloud]. Whatever a key is called, it is one of a
+// Examine implements [doctor.Cloud]. Whatever a key is called, it is one of a
 // workspace only where Parameter Store could encrypt with it, and no parameter of
 // this region is encrypted with it any more.
-func (a *Account) Examine(ctx context.Context, k checkup.Key) (checkup.Verdict, error) {
+func (a *Account) Examine(ctx context.Context, k doctor.Key) (doctor.Verdict, error) {
 	verdict, _, err := a.examine(ctx, k)
 	return verdict, err
 }
 
-func (a *Account) examine(ctx context.Context, k checkup.Key) (checkup.Verdict, *types.KeyMetadata, error) {
+func (a *Account) examine(ctx context.Context, k doctor.Key) (doctor.Verdict, *types.KeyMetadata, error) {
 	key, err := a.describe(ctx, k.ID)
 	if err != nil {
-		return checkup.Verdict{}, nil, err
+		return doctor.Verdict{}, nil, err
 	}
 	if key.KeyManager != types.KeyManagerTypeCustomer || key.KeySpec != types.KeySpecSymmetricDefault {
-		return checkup.Verdict{Foreign: true}, key, nil
+		return doctor.Verdict{Foreign: true}, key, nil
 	}
 	isUsed, err := a.isUsed(ctx, k, key)
 	if err != nil || isUsed {
-		return checkup.Verdict{Foreign: isUsed}, key, err
+		return doctor.Verdict{Foreign: isUsed}, key, err
 	}
 	left, err := a.whyLeft(ctx, k, key)
-	return checkup.Verdict{Left: left}, key, err
+	return doctor.Verdict{Left: left}, key, err
 }
 
-func (a *Account) whyLeft(ctx context.Context, k checkup.Key, key *types.KeyMetadata) (string, error) {
+func (a *Account) whyLeft(ctx context.Context, k doctor.Key, key *types.KeyMetadata) (string, error) {
 	switch now := a.time(); {
 	case key.KeyState == types.KeyStatePendingDeletion:
 		return "", nil // only its name is left to remove
@@ -136,7 +136,7 @@ func (a *Account) whyLeft(ctx context.Context, k checkup.Key, key *types.KeyMeta
 }
 
 // whyBusy says when the key was used last, where that is not long ago.
-func (a *Account) whyBusy(ctx context.Context, k checkup.Key) (string, error) {
+func (a *Account) whyBusy(ctx context.Context, k doctor.Key) (string, error) {
 	op := operation{"see when the KMS key " + k.Name + " was used", "KMS", "kms:GetKeyLastUsage"}
 	out, err := call(ctx, &a.kms, op, func(ctx context.Context, c *kms.Client) (*kms.GetKeyLastUsageOutput, error) {
 		if isEmulator(c) {
@@ -179,7 +179,7 @@ func (a *Account) describe(ctx context.Context, id string) (*types.KeyMetadata, 
 
 // isUsed reports whether any parameter of the region is encrypted with the key, by
 // whatever name.
-func (a *Account) isUsed(ctx context.Context, k checkup.Key, key *types.KeyMetadata) (bool, error) {
+func (a *Account) isUsed(ctx context.Context, k doctor.Key, key *types.KeyMetadata) (bool, error) {
 	h, err := a.where(ctx)
 	if err != nil {
 		return false, err
@@ -203,9 +203,9 @@ func (a *Account) isUsed(ctx context.Context, k checkup.Key, key *types.KeyMetad
 	}
 }
 
-// RemoveKey implements [checkup.Cloud]. The alias goes last: without it nobody
+// RemoveKey implements [doctor.Cloud]. The alias goes last: without it nobody
 // would find the key again.
-func (a *Account) RemoveKey(ctx context.Context, k checkup.Key) (done string, err error) {
+func (a *Account) RemoveKey(ctx context.Context, k doctor.Key) (done string, err error) {
 	what := "remove the KMS key " + k.Name
 	verdict, key, err := a.examine(ctx, k)
 	switch {

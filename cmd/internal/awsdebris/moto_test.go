@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -86,16 +86,16 @@ func TestExamine(t *testing.T) {
 	for _, c := range []struct {
 		name, alias, id string
 		in              time.Duration // from now
-		want            checkup.Verdict
+		want            doctor.Verdict
 	}{
-		{"nobody uses it", "alias/gatepass-idle", idle, 2 * time.Hour, checkup.Verdict{}},
-		{"it was just made", "alias/gatepass-idle", idle, 0, checkup.Verdict{Left: "it was made or named less than an hour ago"}},
-		{"a parameter of another store is encrypted with it", "alias/gatepass-used", used, 2 * time.Hour, checkup.Verdict{Foreign: true}},
-		{"it signs for the App", "alias/gatepass-app", signing, 2 * time.Hour, checkup.Verdict{Foreign: true}},
-		{"it is to be deleted already", "alias/gatepass-ending", ending, 0, checkup.Verdict{}},
+		{"nobody uses it", "alias/gatepass-idle", idle, 2 * time.Hour, doctor.Verdict{}},
+		{"it was just made", "alias/gatepass-idle", idle, 0, doctor.Verdict{Left: "it was made or named less than an hour ago"}},
+		{"a parameter of another store is encrypted with it", "alias/gatepass-used", used, 2 * time.Hour, doctor.Verdict{Foreign: true}},
+		{"it signs for the App", "alias/gatepass-app", signing, 2 * time.Hour, doctor.Verdict{Foreign: true}},
+		{"it is to be deleted already", "alias/gatepass-ending", ending, 0, doctor.Verdict{}},
 	} {
 		a.now = func() time.Time { return time.Now().Add(c.in) }
-		got, err := a.Examine(t.Context(), checkup.Key{Workspace: "x", Name: c.alias, ID: c.id})
+		got, err := a.Examine(t.Context(), doctor.Key{Workspace: "x", Name: c.alias, ID: c.id})
 		if err != nil || got != c.want {
 			t.Errorf("%s: Examine = %+v, %v, want %+v", c.name, got, err, c.want)
 		}
@@ -108,7 +108,7 @@ func TestRemoveKey(t *testing.T) {
 	alone := r.key(types.KeySpecSymmetricDefault, "alias/gatepass-sb-1")
 	shared := r.key(types.KeySpecSymmetricDefault, "alias/gatepass-sb-2", "alias/logs")
 	signing := r.key(types.KeySpecRsa2048, "alias/gatepass-app")
-	done, err := a.RemoveKey(t.Context(), checkup.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: alone})
+	done, err := a.RemoveKey(t.Context(), doctor.Key{Workspace: "sb-1", Name: "alias/gatepass-sb-1", ID: alone})
 	if err != nil || !strings.Contains(done, "in 30 days") || !strings.Contains(done, "cancel-key-deletion --key-id "+alone) {
 		t.Errorf("RemoveKey = %q, %v, want it to say how to go back", done, err)
 	}
@@ -116,13 +116,13 @@ func TestRemoveKey(t *testing.T) {
 	if left := time.Until(aws.ToTime(key.DeletionDate)); key.KeyState != types.KeyStatePendingDeletion || left < 29*24*time.Hour {
 		t.Errorf("the key is %s and deleted in %v, want it pending for 30 days", key.KeyState, left)
 	}
-	if done, err = a.RemoveKey(t.Context(), checkup.Key{Workspace: "sb-2", Name: "alias/gatepass-sb-2", ID: shared}); err != nil || !strings.Contains(done, "stays") {
+	if done, err = a.RemoveKey(t.Context(), doctor.Key{Workspace: "sb-2", Name: "alias/gatepass-sb-2", ID: shared}); err != nil || !strings.Contains(done, "stays") {
 		t.Errorf("RemoveKey of a key with another name = %q, %v, want the key to stay", done, err)
 	}
 	if key := r.describe(shared); key.KeyState != types.KeyStateEnabled {
 		t.Errorf("the key with another name is %s, want it enabled", key.KeyState)
 	}
-	for _, k := range []checkup.Key{
+	for _, k := range []doctor.Key{
 		{Workspace: "app", Name: "alias/gatepass-app", ID: signing},
 		{Workspace: "sb-9", Name: "alias/gatepass-sb-9", ID: shared},
 	} {
@@ -168,7 +168,7 @@ func TestSchedulesAreThoseOfTheFirstSystem(t *testing.T) {
 			}
 		}
 	}
-	if err := a.RemoveSchedule(t.Context(), checkup.Schedule{Workspace: "sb-4", Group: "default", Name: "backup", IsEnabled: true}); err == nil {
+	if err := a.RemoveSchedule(t.Context(), doctor.Schedule{Workspace: "sb-4", Group: "default", Name: "backup", IsEnabled: true}); err == nil {
 		t.Error("RemoveSchedule of another's = nil, want an error")
 	}
 	if got, want := r.schedules(), []string{"default/another-parameter", "default/another-sandboxs", "default/backup", "default/no-function"}; !slices.Equal(got, want) {

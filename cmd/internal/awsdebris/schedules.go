@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
@@ -19,9 +19,9 @@ import (
 // workers is how many schedules are read side by side.
 const workers = 8
 
-// Schedules implements [checkup.Cloud]. A list of schedules does not say what they
+// Schedules implements [doctor.Cloud]. A list of schedules does not say what they
 // hand over, so that each that starts a function is read.
-func (a *Account) Schedules(ctx context.Context) ([]checkup.Schedule, error) {
+func (a *Account) Schedules(ctx context.Context) ([]doctor.Schedule, error) {
 	if !a.isFirstSystems() {
 		return nil, nil
 	}
@@ -65,9 +65,9 @@ func isFunction(arn string) bool {
 	return len(part) == 6 && part[2] == "lambda" && strings.HasPrefix(part[5], "function:")
 }
 
-func (a *Account) readAll(ctx context.Context, candidates []types.ScheduleSummary) ([]checkup.Schedule, error) {
+func (a *Account) readAll(ctx context.Context, candidates []types.ScheduleSummary) ([]doctor.Schedule, error) {
 	var mu sync.Mutex // guards all and failed
-	var all []checkup.Schedule
+	var all []doctor.Schedule
 	var failed error
 	next := make(chan types.ScheduleSummary)
 	var running sync.WaitGroup
@@ -98,7 +98,7 @@ func (a *Account) readAll(ctx context.Context, candidates []types.ScheduleSummar
 }
 
 // read returns a schedule if it writes the token of a workspace of this store.
-func (a *Account) read(ctx context.Context, group, name string) (s checkup.Schedule, ok bool, err error) {
+func (a *Account) read(ctx context.Context, group, name string) (s doctor.Schedule, ok bool, err error) {
 	op := operation{"look at the schedule " + group + "/" + name, "EventBridge Scheduler", "scheduler:GetSchedule"}
 	out, err := call(ctx, &a.scheduler, op, func(ctx context.Context, c *scheduler.Client) (*scheduler.GetScheduleOutput, error) {
 		return c.GetSchedule(ctx, &scheduler.GetScheduleInput{GroupName: aws.String(group), Name: aws.String(name)}, inTimeScheduler(ctx))
@@ -114,7 +114,7 @@ func (a *Account) read(ctx context.Context, group, name string) (s checkup.Sched
 	if err != nil || a.store.Parameter(token) != parameter {
 		return s, false, nil
 	}
-	return checkup.Schedule{
+	return doctor.Schedule{
 		Workspace: id, Group: group, Name: name, IsEnabled: out.State == types.ScheduleStateEnabled,
 		Changed: latest(out.CreationDate, out.LastModificationDate),
 	}, true, nil
@@ -135,8 +135,8 @@ func parseInput(text string) (id, parameter string, ok bool) {
 	return id, parameter, store.CheckWorkspace(id) == nil
 }
 
-// RemoveSchedule implements [checkup.Cloud].
-func (a *Account) RemoveSchedule(ctx context.Context, s checkup.Schedule) error {
+// RemoveSchedule implements [doctor.Cloud].
+func (a *Account) RemoveSchedule(ctx context.Context, s doctor.Schedule) error {
 	what := "delete the schedule " + s.Group + "/" + s.Name
 	now, ok, err := a.read(ctx, s.Group, s.Name)
 	if errors.Is(err, store.ErrNotFound) {

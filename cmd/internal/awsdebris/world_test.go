@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
-	"github.com/gatepass/gatepass/cmd/internal/checkup"
+	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -201,7 +201,7 @@ func input(id, parameter string) string {
 	return fmt.Sprintf(`{"sandbox_id": %q, "installation_id": "1", "ssm_parameter_name": %q, "allowed_repos": ["acme/x"], "permissions": {"contents": "write"}}`, id, parameter)
 }
 
-func texts(keys []checkup.Key) []string {
+func texts(keys []doctor.Key) []string {
 	var all []string
 	for _, k := range keys {
 		all = append(all, k.Workspace+" "+k.Name)

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A github is the double with what the story needs: one App, installed by two

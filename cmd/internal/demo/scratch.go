@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // maxScratch leaves room for the path of the agent's socket below the scratch

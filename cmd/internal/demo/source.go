@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gatepass/gatepass/broker/api"
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/credentialtest"
 	"github.com/gatepass/gatepass/mint"

@@ -1,11 +1,4 @@
-// Package checkup looks at the issuing side: the store, the App and its key, where
-// it is installed, the ledger of workspaces, and what is left of workspaces that
-// are gone. It is to the issuing side what package doctor is to a workspace.
-//
-// Facts are gathered first, all at once and within one deadline; what they mean is
-// decided afterwards by functions of the facts alone. Nothing is changed but by
-// [Checkup.Fix], nothing is minted, and no secret is shown.
-package checkup
+package doctor
 
 import (
 	"context"
@@ -14,12 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/store"
 )
 
-// DefaultLimit is time for a ledger of hundreds of workspaces and a slow network.
-const DefaultLimit = 15 * time.Second
+// IssuingLimit is time for a ledger of hundreds of workspaces and a slow network.
+const IssuingLimit = 15 * time.Second
 
 // A Checkup is of one store. Store and StoreURL must be set.
 type Checkup struct {
@@ -30,7 +22,7 @@ type Checkup struct {
 	GitHub   string           // as people know it; "" means what the store says
 	Client   *http.Client     // for GitHub; nil means one of our own
 	Now      func() time.Time // nil means time.Now
-	Limit    time.Duration    // of Look as a whole; zero means DefaultLimit
+	Limit    time.Duration    // of Look as a whole; zero means IssuingLimit
 }
 
 // The groups of the findings, in their order.
@@ -44,12 +36,12 @@ const (
 
 // A Report is what was found.
 type Report struct {
-	Findings []doctor.Finding
+	Findings []Finding
 	Debris   []Thing
 }
 
 // All are the findings, and one for each thing that lies around.
-func (r Report) All() []doctor.Finding {
+func (r Report) All() []Finding {
 	all := r.Findings
 	for _, t := range r.Debris {
 		all = append(all, t.finding())
@@ -83,7 +75,7 @@ func (r Report) Remaining() Report {
 func (c *Checkup) Look(ctx context.Context) Report {
 	limit := c.Limit
 	if limit == 0 {
-		limit = DefaultLimit
+		limit = IssuingLimit
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -102,7 +94,7 @@ func (c *Checkup) now() time.Time {
 // judge is a function of the facts only.
 func (f *facts) judge() Report {
 	var r Report
-	add := func(group string, found []doctor.Finding) {
+	add := func(group string, found []Finding) {
 		for _, one := range found {
 			one.Group = group
 			r.Findings = append(r.Findings, one)
@@ -121,7 +113,7 @@ func (f *facts) judge() Report {
 	add(debrisGroup, f.judgeSurroundings())
 	r.Debris = f.debris()
 	if f.ledger.err == nil && len(r.Debris) == 0 && f.cloud.isWell() {
-		add(debrisGroup, []doctor.Finding{{Level: doctor.OK, Text: "nothing is left of workspaces that are gone"}})
+		add(debrisGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
 	}
 	return r
 }
@@ -133,12 +125,12 @@ func (f *facts) isEmpty() bool {
 
 // trouble is a finding about what could not be found out. What took too long is
 // never more than a warning.
-func (f *facts) trouble(level doctor.Level, what string, err error, otherwise string) doctor.Finding {
+func (f *facts) trouble(level Level, what string, err error, otherwise string) Finding {
 	if errors.Is(err, context.DeadlineExceeded) {
 		longer := (4 * f.limit).Round(time.Second)
-		return doctor.Finding{Level: doctor.Warning, Text: what + ": no answer within " + f.limit.String(), Mend: "gatepass doctor --timeout " + longer.String()}
+		return Finding{Level: Warning, Text: what + ": no answer within " + f.limit.String(), Mend: "gatepass doctor --timeout " + longer.String()}
 	}
-	found := doctor.FromError(level, err, otherwise)
+	found := FromError(level, err, otherwise)
 	found.Text = what + ": " + found.Text
 	return found
 }

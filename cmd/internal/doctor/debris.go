@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"cmp"
@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -40,13 +39,13 @@ type Thing struct {
 }
 
 // finding is about the thing before anything was done to it.
-func (t Thing) finding() doctor.Finding {
-	found := doctor.Finding{Group: debrisGroup, Level: doctor.Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
+func (t Thing) finding() Finding {
+	found := Finding{Group: debrisGroup, Level: Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
 	if t.Left != "" {
 		found.Text, found.Mend = t.What+"; it is left: "+t.Left, t.Mend
 	}
 	if t.Left != "" && t.Mend == "" {
-		found.Level = doctor.OK
+		found.Level = OK
 	}
 	return found
 }
@@ -196,33 +195,33 @@ func (f *facts) keyDebris() []Thing {
 
 // judgeSurroundings is about what is beside the workspaces and no debris, or could
 // not be looked at.
-func (f *facts) judgeSurroundings() []doctor.Finding {
-	var found []doctor.Finding
+func (f *facts) judgeSurroundings() []Finding {
+	var found []Finding
 	if f.cloud.schedulesErr != nil {
-		found = append(found, f.trouble(doctor.Warning, "schedules of another system were not looked at", f.cloud.schedulesErr, "see the reason"))
+		found = append(found, f.trouble(Warning, "schedules of another system were not looked at", f.cloud.schedulesErr, "see the reason"))
 	}
 	if f.cloud.keysErr != nil {
-		found = append(found, f.trouble(doctor.Warning, "not all keys of workspaces were looked at", f.cloud.keysErr, "see the reason"))
+		found = append(found, f.trouble(Warning, "not all keys of workspaces were looked at", f.cloud.keysErr, "see the reason"))
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.ledger.folders)) {
 		if err := f.ledger.folders[id].err; err != nil {
-			found = append(found, f.trouble(doctor.Warning, "what is left of "+id+" was not looked at", err, "run gatepass doctor again"))
+			found = append(found, f.trouble(Warning, "what is left of "+id+" was not looked at", err, "run gatepass doctor again"))
 		}
 	}
 	return append(found, f.judgeOthers()...)
 }
 
 // judgeOthers tells of workspaces that another system refreshes.
-func (f *facts) judgeOthers() []doctor.Finding {
+func (f *facts) judgeOthers() []Finding {
 	var theirs []string
-	var found []doctor.Finding
+	var found []Finding
 	for _, s := range f.cloud.schedules {
 		folder := f.ledger.folders[s.Workspace]
 		switch {
 		case folder == nil || !s.IsEnabled:
 		case folder.has(store.Name.IsRecord):
-			found = append(found, doctor.Finding{
-				Level: doctor.Warning, Text: "workspace " + s.Workspace + " is in the ledger, and the schedule " + s.Group + "/" + s.Name + " of another system writes its token too",
+			found = append(found, Finding{
+				Level: Warning, Text: "workspace " + s.Workspace + " is in the ledger, and the schedule " + s.Group + "/" + s.Name + " of another system writes its token too",
 				Mend: "aws scheduler delete-schedule --group-name " + s.Group + " --name " + s.Name,
 			})
 		default:
@@ -231,7 +230,7 @@ func (f *facts) judgeOthers() []doctor.Finding {
 	}
 	if len(theirs) > 0 {
 		slices.Sort(theirs)
-		found = append(found, doctor.Finding{Level: doctor.OK, Text: "another system refreshes the tokens of " + these(theirs)})
+		found = append(found, Finding{Level: OK, Text: "another system refreshes the tokens of " + these(theirs)})
 	}
 	return found
 }

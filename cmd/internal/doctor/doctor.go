@@ -1,8 +1,10 @@
-// Package doctor looks at how git and gatepass are set up on this machine, and
-// says of each thing whether it would work and what mends it.
+// Package doctor looks at how git and gatepass are set up on this machine ([Run]), and
+// at the issuing side: the store, the App and its key, where it is installed, and the
+// ledger of workspaces ([Checkup]). It says of each thing whether it works and what
+// fixes it.
 //
-// It changes nothing and shows no secret. All probes run together and end by one
-// deadline, so that the whole takes less than two seconds.
+// It changes nothing but by [Checkup.Fix] and shows no secret. All checks of a side run
+// together and end by one deadline.
 package doctor
 
 import (
@@ -11,10 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/install"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/transport"
 )
@@ -56,7 +58,7 @@ type chart struct {
 	Options
 	path      string // of the workspace file
 	workspace *config.Workspace
-	policy    *hooks.RefPolicy // nil where it does not compile
+	policy    *refs.Policy // nil where it does not compile
 	loadErr   error
 
 	hosts    []string
@@ -154,7 +156,7 @@ func gather(ctx context.Context, o Options) *chart {
 	}
 	if c.workspace != nil {
 		c.hosts = c.workspace.Hosts
-		c.policy, _ = hooks.CompileRefs(c.workspace.Refs)
+		c.policy, _ = refs.Compile(c.workspace.Refs)
 	}
 	list, ok := receive(ctx, lists)
 	if !ok {

@@ -1,11 +1,11 @@
-package checkup
+package doctor
 
 import (
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"

@@ -1,22 +1,21 @@
-package checkup
+package doctor
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/workspace"
 )
 
 // Fix removes things that Look found, and says of each what was done. Whether it
 // still is what it was is looked at once more: for what belongs to a workspace
 // while no other run works on it.
-func (c *Checkup) Fix(ctx context.Context, things []Thing) []doctor.Finding {
+func (c *Checkup) Fix(ctx context.Context, things []Thing) []Finding {
 	issuer, err := c.issuer(ctx)
-	var found []doctor.Finding
+	var found []Finding
 	for _, t := range things {
 		done := ""
 		failed := err
@@ -39,14 +38,14 @@ func (c *Checkup) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	return i, nil
 }
 
-func outcome(t Thing, done string, err error) doctor.Finding {
-	found := doctor.Finding{Level: doctor.OK, Text: t.What + ": " + done}
+func outcome(t Thing, done string, err error) Finding {
+	found := Finding{Level: OK, Text: t.What + ": " + done}
 	switch {
 	case errors.Is(err, workspace.ErrBusy) || errors.Is(err, workspace.ErrInUse) || errors.Is(err, errAlive):
-		found = doctor.FromError(doctor.Warning, err, "run gatepass doctor again")
+		found = FromError(Warning, err, "run gatepass doctor again")
 		found.Text = t.What + ", is left: " + found.Text
 	case err != nil:
-		found = doctor.FromError(doctor.Failure, err, "run gatepass doctor --fix again")
+		found = FromError(Failure, err, "run gatepass doctor --fix again")
 		found.Text = t.What + ": " + found.Text
 	}
 	found.Group = debrisGroup

@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"crypto/sha256"
@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/doctor"
-	"github.com/gatepass/gatepass/internal/fakegithub"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -32,7 +31,7 @@ func (w *world) written(text string) time.Time {
 }
 
 // fix removes what is found, and checks that nothing is minted.
-func (w *world) fix() []doctor.Finding {
+func (w *world) fix() []Finding {
 	w.t.Helper()
 	things := w.check.Look(w.t.Context()).Fixable()
 	w.ResetRequests()
@@ -116,7 +115,7 @@ func TestFixLooksOnceMore(t *testing.T) {
 	before := w.entries()
 	w.lock("sb-8", time.Minute)
 	for _, f := range w.check.Fix(t.Context(), things) {
-		if f.Level != doctor.Warning || !strings.Contains(f.Text, ", is left: ") {
+		if f.Level != Warning || !strings.Contains(f.Text, ", is left: ") {
 			t.Errorf("Fix says %s, want it left", line(f))
 		}
 	}
@@ -131,7 +130,7 @@ func TestFixSaysWhatFailed(t *testing.T) {
 	w.put("sandbox/sb-7/github-token", token)
 	w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
 	found := w.fix()
-	if len(found) != 1 || found[0].Level != doctor.Failure || !strings.Contains(found[0].Text, "revoke a token: GitHub answers 403") {
+	if len(found) != 1 || found[0].Level != Failure || !strings.Contains(found[0].Text, "revoke a token: GitHub answers 403") {
 		t.Errorf("Fix says\n%swant the token's failure", lines(found))
 	}
 	if w.entries()["sandbox/sb-7/github-token"] != token {
@@ -147,7 +146,7 @@ func TestFixLooksOnceMoreAtWhatIsForgotten(t *testing.T) {
 		things := w.check.Look(t.Context()).Fixable()
 		w.put("sandbox/sb-7/"+later, "x")
 		found := w.check.Fix(t.Context(), things)
-		if len(found) != 1 || found[0].Level != doctor.Warning || len(w.of("sb-7")) != 2 {
+		if len(found) != 1 || found[0].Level != Warning || len(w.of("sb-7")) != 2 {
 			t.Errorf("with %s, Fix says\n%sand leaves %q, want all left", later, lines(found), w.of("sb-7"))
 		}
 		name, err := store.ParseName("sandbox/sb-7/" + later)

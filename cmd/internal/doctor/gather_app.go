@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
+	"github.com/gatepass/gatepass/issuing"
 )
 
 // gatherApp asks GitHub once who the App is, and where it is installed.

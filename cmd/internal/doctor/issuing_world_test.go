@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"context"
@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/doctor"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -181,15 +180,15 @@ func (w *world) look() Report {
 }
 
 // faults are the findings that are not in order.
-func faults(all []doctor.Finding) []doctor.Finding {
-	return slices.DeleteFunc(slices.Clone(all), func(f doctor.Finding) bool { return f.Level == doctor.OK })
+func faults(all []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool { return f.Level == OK })
 }
 
-func line(f doctor.Finding) string {
+func line(f Finding) string {
 	return f.Group + ": " + string(f.Level) + ": " + f.Text + "; " + f.Mend
 }
 
-func lines(all []doctor.Finding) string {
+func lines(all []Finding) string {
 	var b strings.Builder
 	for _, f := range all {
 		b.WriteString(line(f) + "\n")

@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"context"
@@ -8,50 +8,49 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
-func (f *facts) judgeStore() []doctor.Finding {
+func (f *facts) judgeStore() []Finding {
 	s := f.store
 	what := "the store " + s.url
 	if s.err != nil {
-		return []doctor.Finding{f.trouble(doctor.Failure, what+" cannot be read", s.err, "name another with --store or GATEPASS_STORE")}
+		return []Finding{f.trouble(Failure, what+" cannot be read", s.err, "name another with --store or GATEPASS_STORE")}
 	}
-	var found []doctor.Finding
+	var found []Finding
 	switch {
 	case s.exposedErr != nil:
-		found = append(found, f.trouble(doctor.Warning, what+" answers; whether it is private cannot be told", s.exposedErr, "see the reason"))
+		found = append(found, f.trouble(Warning, what+" answers; whether it is private cannot be told", s.exposedErr, "see the reason"))
 	case len(s.exposed) > 0 && s.isFiles:
-		found = append(found, doctor.Finding{
-			Level: doctor.Failure, Text: what + ": others can use " + these(s.exposed),
+		found = append(found, Finding{
+			Level: Failure, Text: what + ": others can use " + these(s.exposed),
 			Mend: "chmod go= on them; then replace what lay open: gatepass app rotate-key, gatepass workspace refresh ID --force",
 		})
 	case len(s.exposed) > 0:
-		found = append(found, doctor.Finding{
-			Level: doctor.Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
+		found = append(found, Finding{
+			Level: Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
 		})
 	case s.isFiles:
-		found = append(found, doctor.Finding{Level: doctor.OK, Text: what + " answers, and is its owner's alone"})
+		found = append(found, Finding{Level: OK, Text: what + " answers, and is its owner's alone"})
 	default:
-		found = append(found, doctor.Finding{Level: doctor.OK, Text: what + " answers"})
+		found = append(found, Finding{Level: OK, Text: what + " answers"})
 	}
 	return found
 }
 
-func (f *facts) judgeApp() []doctor.Finding {
+func (f *facts) judgeApp() []Finding {
 	a := f.app
 	switch {
 	case errors.Is(a.err, store.ErrNotFound):
-		return []doctor.Finding{doctor.FromError(doctor.Failure, a.err, "gatepass app create, or gatepass app add")}
+		return []Finding{FromError(Failure, a.err, "gatepass app create, or gatepass app add")}
 	case a.err != nil:
-		return []doctor.Finding{f.trouble(doctor.Failure, "the App cannot be opened", a.err, "gatepass app rotate-key")}
+		return []Finding{f.trouble(Failure, "the App cannot be opened", a.err, "gatepass app rotate-key")}
 	}
-	found := []doctor.Finding{f.judgeKey()}
+	found := []Finding{f.judgeKey()}
 	if a.clock.taken {
-		found = append(found, doctor.Clock(hostOf(a.github), a.clock.ahead))
+		found = append(found, Clock(hostOf(a.github), a.clock.ahead))
 	}
 	if a.hasRate {
 		found = append(found, a.judgeRate())
@@ -59,23 +58,23 @@ func (f *facts) judgeApp() []doctor.Finding {
 	return found
 }
 
-func (f *facts) judgeKey() doctor.Finding {
+func (f *facts) judgeKey() Finding {
 	a := f.app
 	where := "in the store"
 	if a.signerURL != "" {
 		where = "at " + redact.Text(a.signerURL, maxURL)
 	}
 	if a.proof.Key == nil {
-		return f.trouble(doctor.Failure, "the App's key, "+where+", cannot be opened", a.refused, "see that the key can be reached: gatepass app key check")
+		return f.trouble(Failure, "the App's key, "+where+", cannot be opened", a.refused, "see that the key can be reached: gatepass app key check")
 	}
 	key := "the App's key " + mint.Fingerprint(a.proof.Key) + ", " + where
 	switch {
 	case a.refused == nil:
-		return doctor.Finding{Level: doctor.OK, Text: key + ": GitHub takes it for the App " + a.proof.App.Name}
+		return Finding{Level: OK, Text: key + ": GitHub takes it for the App " + a.proof.App.Name}
 	case isOutage(a.refused):
-		return f.trouble(doctor.Warning, key+": whether GitHub takes it is not known", a.refused, "run gatepass doctor again")
+		return f.trouble(Warning, key+": whether GitHub takes it is not known", a.refused, "run gatepass doctor again")
 	}
-	return f.trouble(doctor.Failure, key+" does not work", a.refused, "gatepass app status")
+	return f.trouble(Failure, key+" does not work", a.refused, "gatepass app status")
 }
 
 // maxURL bounds a URL that is shown, in bytes.
@@ -99,13 +98,13 @@ func hostOf(github string) string {
 // wait.
 const reservePart = 10
 
-func (a appFacts) judgeRate() doctor.Finding {
+func (a appFacts) judgeRate() Finding {
 	text := fmt.Sprintf("%d of %d requests are left", a.rate.Remaining, a.rate.Limit)
 	if a.rate.Remaining > a.rate.Limit/reservePart {
-		return doctor.Finding{Level: doctor.OK, Text: text}
+		return Finding{Level: OK, Text: text}
 	}
-	return doctor.Finding{
-		Level: doctor.Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
+	return Finding{
+		Level: Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
 		Mend: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
 	}
 }

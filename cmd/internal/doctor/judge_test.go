@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"errors"
@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/doctor"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
@@ -97,21 +96,21 @@ func TestEnds(t *testing.T) {
 		name   string
 		left   time.Duration
 		margin time.Duration
-		level  doctor.Level // "" for nothing
+		level  Level // "" for nothing
 	}{
 		{"fresh", time.Hour, 0, ""},
 		{"due for a refresh", 15 * time.Minute, 0, ""},
 		{"half of the margin", 10 * time.Minute, 0, ""},
-		{"less than half of the margin", 10*time.Minute - time.Second, 0, doctor.Warning},
-		{"over", 0, 0, doctor.Failure},
-		{"long over", -time.Hour, 0, doctor.Failure},
-		{"a margin of its own", 20 * time.Minute, 50 * time.Minute, doctor.Warning},
+		{"less than half of the margin", 10*time.Minute - time.Second, 0, Warning},
+		{"over", 0, 0, Failure},
+		{"long over", -time.Hour, 0, Failure},
+		{"a margin of its own", 20 * time.Minute, 50 * time.Minute, Warning},
 		{"a short margin of its own", 2 * time.Minute, 2 * time.Minute, ""},
 	} {
 		f := &facts{now: noon}
 		f.ledger.records = []*workspace.Record{record(t, "acme/x", c.left)}
 		f.ledger.records[0].Margin = c.margin
-		var got doctor.Level
+		var got Level
 		if found := f.judgeEnds(); len(found) > 0 {
 			got = found[0].Level
 		}

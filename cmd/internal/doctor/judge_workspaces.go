@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"maps"
@@ -7,8 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/cmd/internal/issuing"
-	"github.com/gatepass/gatepass/internal/doctor"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -18,14 +17,14 @@ const (
 	hourMinute    = "15:04 MST"
 )
 
-func (f *facts) judgeWorkspaces() []doctor.Finding {
+func (f *facts) judgeWorkspaces() []Finding {
 	l := f.ledger
 	if l.err != nil {
-		return []doctor.Finding{f.trouble(doctor.Failure, "the ledger cannot be read to its end", l.err, "see that the store can be reached")}
+		return []Finding{f.trouble(Failure, "the ledger cannot be read to its end", l.err, "see that the store can be reached")}
 	}
-	found := []doctor.Finding{{Level: doctor.OK, Text: f.census()}}
+	found := []Finding{{Level: OK, Text: f.census()}}
 	for _, id := range slices.Sorted(maps.Keys(l.unreadable)) {
-		found = append(found, f.trouble(doctor.Failure, "workspace "+id+" cannot be refreshed", l.unreadable[id], "see whether a newer gatepass wrote it; else gatepass workspace destroy "+id))
+		found = append(found, f.trouble(Failure, "workspace "+id+" cannot be refreshed", l.unreadable[id], "see whether a newer gatepass wrote it; else gatepass workspace destroy "+id))
 	}
 	found = append(found, f.judgeEnds()...)
 	found = append(found, f.judgePending()...)
@@ -52,7 +51,7 @@ func (f *facts) census() string {
 }
 
 // judgeEnds finds the tokens that somebody should have replaced by now.
-func (f *facts) judgeEnds() []doctor.Finding {
+func (f *facts) judgeEnds() []Finding {
 	var over, late []string
 	first := time.Time{}
 	for _, r := range f.ledger.records {
@@ -67,15 +66,15 @@ func (f *facts) judgeEnds() []doctor.Finding {
 			}
 		}
 	}
-	var found []doctor.Finding
+	var found []Finding
 	if len(over) > 0 {
-		found = append(found, doctor.Finding{
-			Level: doctor.Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Mend: refresherMend + over[0],
+		found = append(found, Finding{
+			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Mend: refresherMend + over[0],
 		})
 	}
 	if len(late) > 0 {
-		found = append(found, doctor.Finding{
-			Level: doctor.Warning,
+		found = append(found, Finding{
+			Level: Warning,
 			Text: count(len(late), "workspace") + " should have a fresh token by now, the first ends in " + first.Sub(f.now).Round(time.Second).String() +
 				": " + these(late),
 			Mend: refresherMend + late[0],
@@ -88,7 +87,7 @@ func (f *facts) judgeEnds() []doctor.Finding {
 type reason struct{ why, mend string }
 
 // judgePending has one finding for each reason.
-func (f *facts) judgePending() []doctor.Finding {
+func (f *facts) judgePending() []Finding {
 	var reasons []reason
 	ids := map[reason][]string{}
 	for _, r := range f.pending() {
@@ -99,10 +98,10 @@ func (f *facts) judgePending() []doctor.Finding {
 		}
 		ids[one] = append(ids[one], r.ID)
 	}
-	var found []doctor.Finding
+	var found []Finding
 	for _, one := range reasons {
 		refresh := "gatepass workspace refresh " + ids[one][0]
-		finding := doctor.Finding{Level: doctor.Failure, Text: count(len(ids[one]), "workspace") + " without a token: " + these(ids[one]), Mend: refresh + ", which says why"}
+		finding := Finding{Level: Failure, Text: count(len(ids[one]), "workspace") + " without a token: " + these(ids[one]), Mend: refresh + ", which says why"}
 		if one.why != "" {
 			finding.Text, finding.Mend = finding.Text+": "+one.why, one.mend+"; then "+refresh
 		}
@@ -112,17 +111,17 @@ func (f *facts) judgePending() []doctor.Finding {
 }
 
 // judgeFailing has one finding for each reason of the latest runs that failed.
-func (f *facts) judgeFailing() []doctor.Finding {
+func (f *facts) judgeFailing() []Finding {
 	ids := map[string][]string{}
 	for _, r := range f.ledger.records {
 		if r.Condition(f.now) == workspace.Failing {
 			ids[r.LastError.Why] = append(ids[r.LastError.Why], r.ID)
 		}
 	}
-	var found []doctor.Finding
+	var found []Finding
 	for _, why := range slices.Sorted(maps.Keys(ids)) {
-		found = append(found, doctor.Finding{
-			Level: doctor.Warning, Text: count(len(ids[why]), "workspace") + " could not be refreshed: " + these(ids[why]) + ": " + why,
+		found = append(found, Finding{
+			Level: Warning, Text: count(len(ids[why]), "workspace") + " could not be refreshed: " + these(ids[why]) + ": " + why,
 			Mend: "gatepass workspace refresh " + ids[why][0],
 		})
 	}
@@ -173,7 +172,7 @@ func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend stri
 }
 
 // judgeLost tells of tokens that may be alive and that nobody has.
-func (f *facts) judgeLost() []doctor.Finding {
+func (f *facts) judgeLost() []Finding {
 	n, last := 0, time.Time{}
 	for _, r := range f.ledger.records {
 		for _, t := range r.Lost(f.now) {
@@ -186,8 +185,8 @@ func (f *facts) judgeLost() []doctor.Finding {
 	if n == 0 {
 		return nil
 	}
-	return []doctor.Finding{{
-		Level: doctor.OK, Text: count(n, "token") + " may be alive that nobody has; the last ends by " + last.UTC().Format(hourMinute),
+	return []Finding{{
+		Level: OK, Text: count(n, "token") + " may be alive that nobody has; the last ends by " + last.UTC().Format(hourMinute),
 	}}
 }
 

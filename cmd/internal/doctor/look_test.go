@@ -1,4 +1,4 @@
-package checkup
+package doctor
 
 import (
 	"net/http"
@@ -9,8 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/doctor"
-	"github.com/gatepass/gatepass/internal/fakegithub"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func TestNothingIsWrongWhereAllIsWell(t *testing.T) {
@@ -190,7 +189,7 @@ func TestPendingWorkspacesSayWhy(t *testing.T) {
 		w.ResetRequests()
 		isFound := false
 		for _, f := range faults(w.look().All()) {
-			isFound = isFound || f.Level == doctor.Failure && f.Text == c.want && strings.Contains(f.Mend, c.mend)
+			isFound = isFound || f.Level == Failure && f.Text == c.want && strings.Contains(f.Mend, c.mend)
 		}
 		if !isFound {
 			t.Errorf("%s: Look finds\n%swant %q with %q", c.name, lines(faults(w.look().All())), c.want, c.mend)
@@ -210,12 +209,12 @@ func TestAStoreThatCannotBeReadIsSaidOnce(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.RemoveAll(w.dir))
 	w.must(os.WriteFile(w.dir, nil, 0o600))
-	if all := w.check.Look(t.Context()).All(); len(all) != 1 || all[0].Level != doctor.Failure || all[0].Group != "store" {
+	if all := w.check.Look(t.Context()).All(); len(all) != 1 || all[0].Level != Failure || all[0].Group != "store" {
 		t.Errorf("Look finds\n%swant one failure of the store", lines(all))
 	}
 }
 
-func TestNothingIsWaitedForLong(t *testing.T) {
+func TestTheIssuingSideIsNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.Fail(func(*http.Request) bool { return true }, fakegithub.Slow(time.Minute), -1)
@@ -225,7 +224,7 @@ func TestNothingIsWaitedForLong(t *testing.T) {
 		if took := time.Since(started); took > w.check.Limit {
 			t.Errorf("Look took %v, want no more than its limit", took)
 		}
-		if len(bad) != 1 || bad[0].Level != doctor.Warning || !strings.Contains(bad[0].Text, "no answer within 300ms") || !strings.Contains(bad[0].Mend, "--timeout") {
+		if len(bad) != 1 || bad[0].Level != Warning || !strings.Contains(bad[0].Text, "no answer within 300ms") || !strings.Contains(bad[0].Mend, "--timeout") {
 			t.Errorf("Look finds\n%swant one warning that names the limit", lines(bad))
 		}
 	})
@@ -236,7 +235,7 @@ func TestTheLimitOfRequests(t *testing.T) {
 	for range 12 {
 		w.check.Look(t.Context())
 		for _, f := range w.check.Look(t.Context()).All() {
-			if f.Level == doctor.Warning && strings.Contains(f.Text, " of 12 requests are left until ") {
+			if f.Level == Warning && strings.Contains(f.Text, " of 12 requests are left until ") {
 				return
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 func (c *chart) lookAtPolicy(context.Context) []Finding {
@@ -14,7 +14,7 @@ func (c *chart) lookAtPolicy(context.Context) []Finding {
 	}
 	rules := c.policy.Rules()
 	if c.policy == nil {
-		_, err := hooks.CompileRefs(c.workspace.Refs)
+		_, err := refs.Compile(c.workspace.Refs)
 		return []Finding{{
 			Level: Failure, Text: "the refs of " + c.path + " cannot be used, so every push is refused: " + strings.ReplaceAll(err.Error(), "\n", ", "),
 			Mend: "correct the file; see gatepass policy explain",
@@ -42,7 +42,7 @@ func (c *chart) lookAtPolicy(context.Context) []Finding {
 // maxNamed is how many rules are named.
 const maxNamed = 6
 
-func names(rules []*hooks.Rule) string {
+func names(rules []*refs.Rule) string {
 	var texts []string
 	for _, r := range rules {
 		if len(texts) == maxNamed {
@@ -57,7 +57,7 @@ func names(rules []*hooks.Rule) string {
 // shortStar warns of a pattern whose last part is a lone star. A shell, and many
 // a tool before this one, lets it cross slashes; here, and in GitHub's
 // rulesets, it does not.
-func shortStar(r *hooks.Rule) (Finding, bool) {
+func shortStar(r *refs.Rule) (Finding, bool) {
 	base, ok := strings.CutSuffix(r.Ref, "*")
 	if !ok || base != "" && !strings.HasSuffix(base, "/") {
 		return Finding{}, false

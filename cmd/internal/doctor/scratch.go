@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/install"
 )
 
@@ -109,7 +110,7 @@ func (s scratch) push() Finding {
 // any. ok is false where the policy allows everything that is tried.
 func (s scratch) refusedRef() (ref string, ok bool) {
 	for _, ref := range forbidden {
-		if _, err := s.policy.Check(ref, hooks.Create); err != nil {
+		if _, err := s.policy.Check(ref, refs.Create); err != nil {
 			return ref, true
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 // operationSource is a source with other tokens for reading than for writing.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 // in is a call that the agent of the same environment gets.

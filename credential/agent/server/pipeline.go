@@ -8,9 +8,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 

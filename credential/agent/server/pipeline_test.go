@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 // tended is a source that notes its upkeep.

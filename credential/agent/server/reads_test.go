@@ -4,8 +4,8 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 func TestWhatASourceReads(t *testing.T) {

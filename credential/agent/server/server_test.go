@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 const workspaceFile = "source: file:///unused\nrepos: [acme/*]\n"

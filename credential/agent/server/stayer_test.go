@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/config"
 )
 
 // session is a source that cannot be opened again.

@@ -1,4 +1,4 @@
-package hooks
+package refs
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 
 // A Guard decides about pushes. The zero value denies everything.
 type Guard struct {
-	Policy *RefPolicy
+	Policy *Policy
 	// Ancestry tells fast-forwards from the rest. It is asked only where the
 	// policy allows one of the two. Nil means every change is forced.
 	Ancestry Ancestry

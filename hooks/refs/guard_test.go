@@ -1,4 +1,4 @@
-package hooks
+package refs
 
 import (
 	"context"
@@ -115,7 +115,7 @@ func TestDeniedErrorIsSafeToPrint(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("Check = %v, want %s", err, want)
 	}
-	var none *RefPolicy
+	var none *Policy
 	if _, err := none.Check("refs/heads/x", Create); err == nil || !strings.HasSuffix(err.Error(), "nothing may be pushed from here") {
 		t.Errorf("Check = %v, want it to say that nothing may be pushed", err)
 	}
