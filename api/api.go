@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 const (
@@ -28,8 +28,8 @@ const (
 
 // The operations of a request.
 const (
-	Read  = protocol.OperationRead
-	Write = protocol.OperationWrite
+	Read  = "read"
+	Write = "write"
 )
 
 // A TokenRequest asks for a token for one repository.
@@ -56,12 +56,12 @@ const maxID = 1<<53 - 1
 const MaxMinTTL = 50 * 60
 
 // Check reports what is wrong with r. Hosts are in the form of
-// [protocol.CanonicalHost]; a repository is exactly owner/name, in any case.
+// [gitname.Host]; a repository is exactly owner/name, in any case.
 func (r TokenRequest) Check() error {
-	if host, ok := protocol.CanonicalHost(r.Host); !ok || host != r.Host {
+	if host, ok := gitname.Host(r.Host); !ok || host != r.Host {
 		return errors.New(`"host" is a lower-case host name with an optional port`)
 	}
-	owner, name, ok := protocol.Request{Path: r.Repo}.Repository()
+	owner, name, ok := gitname.Path(r.Repo)
 	if !ok || len(r.Repo) != len(owner)+1+len(name) {
 		return errors.New(`"repo" is owner/name`)
 	}
@@ -161,7 +161,7 @@ func (a TokenAnswer) Covers(repo string) bool {
 		return true
 	}
 	for _, have := range a.Repositories {
-		if protocol.FoldASCII(have) == protocol.FoldASCII(repo) {
+		if gitname.Fold(have) == gitname.Fold(repo) {
 			return true
 		}
 	}

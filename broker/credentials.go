@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // credentials answers POST /v1/git-credentials: git's request in, git's answer
@@ -52,7 +53,7 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	if err != nil {
 		return api.TokenRequest{}, bad("the request is not in the format of git-credential")
 	}
-	host, ok := protocol.CanonicalHost(request.Host)
+	host, ok := gitname.Host(request.Host)
 	if request.Protocol != "https" || !ok {
 		return api.TokenRequest{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker serves https only"}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // ReasonReported stands where a reason does in the lines of refused pushes: the
@@ -53,7 +53,7 @@ func (s *Server) refusedPush(c *call) error {
 // pushEntries are a line for each ref: one for all could be longer than a line
 // may be.
 func pushEntries(now time.Time, w Workspace, p api.RefusedPush, id string) []Entry {
-	owner, name, _ := protocol.Request{Path: p.Repo}.Repository() // was checked
+	owner, name, _ := gitname.Path(p.Repo) // was checked
 	entries := make([]Entry, len(p.Updates))
 	for i, u := range p.Updates {
 		e := requestEntry(now, w, Ask{Host: p.Host, Owner: owner, Name: name, Operation: u.Action, RequestID: id})

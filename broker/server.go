@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Server is the HTTP side of a broker. Policy, Vend, Journal and Log must be
@@ -210,7 +210,7 @@ func malformed(err error) error {
 
 // vend has the vendor answer.
 func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
-	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
+	owner, name, _ := gitname.Path(r.Repo) // was checked
 	g, err := s.Vend(c.r.Context(), w, Ask{
 		Host: r.Host, Owner: owner, Name: name, RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
 		MinTTL: time.Duration(r.MinTTL) * time.Second, RequestID: c.id,

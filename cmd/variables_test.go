@@ -59,7 +59,7 @@ func TestAgentVariablesAreThoseThatItReads(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"AWS_PROFILE", "VAULT_TOKEN", "GATEPASS_IDENTITY", "HOME", "DBUS_SESSION_BUS_ADDRESS", "SSL_CERT_FILE", "HTTPS_PROXY", "no_proxy"} {
+	for _, name := range []string{"AWS_PROFILE", "VAULT_TOKEN", "GATEPASS_IDENTITY", "DBUS_SESSION_BUS_ADDRESS", "SSL_CERT_FILE", "HTTPS_PROXY", "no_proxy"} {
 		if read[name] == "" {
 			t.Errorf("this test does not find where %s is read", name)
 		}

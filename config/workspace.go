@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 	"go.yaml.in/yaml/v3"
@@ -241,7 +241,7 @@ func checkHosts(hosts []string) ([]string, error) {
 	}
 	canonical := make([]string, len(hosts))
 	for i, h := range hosts {
-		c, ok := protocol.CanonicalHost(h)
+		c, ok := gitname.Host(h)
 		if !ok {
 			return nil, fmt.Errorf("host %q: want an exact host name with an optional :port, no scheme, no wildcard", h)
 		}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -145,7 +145,7 @@ func placeholderValue(name string, req Request) (string, error) {
 // hostValue refuses what cannot be a segment of a path everywhere: SSM takes no
 // brackets.
 func hostValue(req Request) (string, error) {
-	host, ok := protocol.CanonicalHost(req.Host)
+	host, ok := gitname.Host(req.Host)
 	if !ok || strings.HasPrefix(host, "[") {
 		return "", oneline.New("token for https://"+req.Host, "the source uses {host} and this is no host name",
 			"write a source without {host}")

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -55,12 +55,12 @@ func parseRepository(p string) (repositoryPattern, error) {
 	if prefix && strings.HasSuffix(path, "/") {
 		path += "x" // stands for the name that the star leaves open
 	}
-	owner, name, ok := protocol.Request{Path: path}.Repository()
+	owner, name, ok := gitname.Path(path)
 	if !ok || strings.Count(path, "/") != 1 || strings.ContainsAny(path, "?#") {
 		return repositoryPattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/*, owner/prefix-* or *", p)
 	}
 	if prefix {
-		name = protocol.FoldASCII(path[len(owner)+1:])
+		name = gitname.Fold(path[len(owner)+1:])
 		if strings.HasSuffix(p, "/*") {
 			name = ""
 		}
@@ -70,7 +70,7 @@ func parseRepository(p string) (repositoryPattern, error) {
 
 // Match reports whether owner/name is allowed.
 func (r Repositories) Match(owner, name string) bool {
-	owner, name = protocol.FoldASCII(owner), protocol.FoldASCII(name)
+	owner, name = gitname.Fold(owner), gitname.Fold(name)
 	for _, p := range r.patterns {
 		if p.owner == owner && (p.name == name || p.prefix && strings.HasPrefix(name, p.name)) {
 			return true

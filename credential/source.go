@@ -13,6 +13,7 @@ import (
 	"errors"
 
 	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -65,16 +66,16 @@ func (f SourceFunc) Token(ctx context.Context, req Request) (Token, error) { ret
 // OnlyHosts returns a Source that hands requests for the given https hosts to
 // src and answers every other request with ErrNoCredential. It is the outermost
 // wrapper: no token is fetched, let alone printed, for any other host. Hosts
-// are compared exactly, in the form of [protocol.CanonicalHost].
+// are compared exactly, in the form of [gitname.Host].
 func OnlyHosts(src Source, hosts ...string) Source {
 	allowed := make(map[string]bool, len(hosts))
 	for _, h := range hosts {
-		if canonical, ok := protocol.CanonicalHost(h); ok {
+		if canonical, ok := gitname.Host(h); ok {
 			allowed[canonical] = true
 		}
 	}
 	return SourceFunc(func(ctx context.Context, req Request) (Token, error) {
-		host, ok := protocol.CanonicalHost(req.Host)
+		host, ok := gitname.Host(req.Host)
 		if req.Protocol != "https" || !ok || !allowed[host] {
 			return Token{}, ErrNoCredential
 		}

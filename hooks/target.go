@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Target is where a push goes, by the URL that git gives a pre-push hook.
@@ -54,7 +54,7 @@ func targetOfURL(scheme, remote string) Target {
 	if err != nil || strings.ContainsAny(remote, "\\ \t\r\n") {
 		return Target{}
 	}
-	host, ok := protocol.CanonicalHost(u.Host)
+	host, ok := gitname.Host(u.Host)
 	if !ok {
 		return Target{}
 	}
@@ -75,7 +75,7 @@ func hostOfSSH(remote string) string {
 		}
 		host = inside
 	}
-	host, ok := protocol.CanonicalHost(host[strings.LastIndexByte(host, '@')+1:])
+	host, ok := gitname.Host(host[strings.LastIndexByte(host, '@')+1:])
 	if !ok {
 		return ""
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -206,7 +206,7 @@ func canonicalHosts(hosts []string) ([]string, error) {
 	var list []string
 	seen := map[string]bool{}
 	for _, h := range hosts {
-		c, ok := protocol.CanonicalHost(h)
+		c, ok := gitname.Host(h)
 		if !ok {
 			return nil, oneline.New("use the host "+h, "it is not an exact host name with an optional :port",
 				"write it without scheme, path or wildcard")

@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // MaxAppName is the longest name of an App, in characters
@@ -94,8 +94,8 @@ func SettingsURL(github, org string) (string, error) {
 
 // checkOwner leaves it to the protocol to know which accounts GitHub may have.
 func checkOwner(login string) error {
-	owner, _, ok := protocol.Request{Path: login + "/x"}.Repository()
-	if !ok || owner != protocol.FoldASCII(login) {
+	owner, _, ok := gitname.Path(login + "/x")
+	if !ok || owner != gitname.Fold(login) {
 		return fmt.Errorf("%q is no account of GitHub", login)
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Pattern names repositories: "owner/repo", "owner/repo#ID" for the one with that
@@ -47,11 +47,11 @@ func parseNames(text string) (Pattern, error) {
 	}
 	// The protocol knows which names GitHub has; what it takes off the end of a
 	// path (".git") is a mistake here.
-	gotOwner, gotName, ok := protocol.Request{Path: owner + "/" + asked}.Repository()
-	if !found || !ok || gotOwner != protocol.FoldASCII(owner) || gotName != protocol.FoldASCII(asked) {
+	gotOwner, gotName, ok := gitname.Path(owner + "/" + asked)
+	if !found || !ok || gotOwner != gitname.Fold(owner) || gotName != gitname.Fold(asked) {
 		return Pattern{}, fmt.Errorf("repository pattern %q: want owner/repo, owner/repo#ID, owner/*, owner/prefix-* or *", text)
 	}
-	return Pattern{owner: gotOwner, name: protocol.FoldASCII(name), star: star, text: text}, nil
+	return Pattern{owner: gotOwner, name: gitname.Fold(name), star: star, text: text}, nil
 }
 
 // String returns the pattern as it was written.
@@ -88,8 +88,8 @@ func (p Pattern) Match(owner, name string) bool {
 	if p.Everything() {
 		return true
 	}
-	name = protocol.FoldASCII(name)
-	return p.owner == protocol.FoldASCII(owner) && (p.name == name || p.star && strings.HasPrefix(name, p.name))
+	name = gitname.Fold(name)
+	return p.owner == gitname.Fold(owner) && (p.name == name || p.star && strings.HasPrefix(name, p.name))
 }
 
 var errNoPatterns = errors.New("no repositories are named, so there is nothing to mint a token for")

@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -104,7 +104,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 		return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("there is none, or the installation does not reach it")}
 	case err != nil:
 		return err
-	case protocol.FoldASCII(found.FullName) != protocol.FoldASCII(fullName):
+	case gitname.Fold(found.FullName) != gitname.Fold(fullName):
 		return renamed(doing, found.FullName)
 	case id != 0 && found.ID != id:
 		return replaced(fullName, id, found.ID)
@@ -166,12 +166,12 @@ func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
 		if err != nil {
 			return nil
 		}
-		reached[protocol.FoldASCII(repo.FullName)], nameOf[repo.ID] = repo.ID, repo.FullName
+		reached[gitname.Fold(repo.FullName)], nameOf[repo.ID] = repo.ID, repo.FullName
 	}
 	var bad []error
 	for _, pin := range g.Grant.Repositories.named() {
 		full := g.Owner + "/" + pin.Name
-		id, ok := reached[protocol.FoldASCII(full)]
+		id, ok := reached[gitname.Fold(full)]
 		switch {
 		case ok && pin.ID != 0 && pin.ID != id:
 			bad = append(bad, replaced(full, pin.ID, id))

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -96,7 +96,7 @@ func everything(permissions Permissions, installed []Installation) ([]OwnerGrant
 		return nil, &Error{Kind: NotInstalled, Doing: "find what * means", Err: errors.New(why)}
 	}
 	slices.SortFunc(grants, func(g, h OwnerGrant) int {
-		return strings.Compare(protocol.FoldASCII(g.Owner), protocol.FoldASCII(h.Owner))
+		return strings.Compare(gitname.Fold(g.Owner), gitname.Fold(h.Owner))
 	})
 	if len(out) > 0 {
 		grants[0].Notes = append(grants[0].Notes, "left out, because suspended: "+strings.Join(out, ", "))
@@ -148,7 +148,7 @@ func exactNames(patterns []Pattern) []string {
 func installationOf(owner string, installed []Installation) (Installation, error) {
 	doing := "find the installation on " + owner
 	for _, i := range installed {
-		if protocol.FoldASCII(i.Account.Login) != owner {
+		if gitname.Fold(i.Account.Login) != owner {
 			continue
 		}
 		if i.Suspended() {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -131,7 +131,7 @@ func unwanted(doing string, g Grant, granted tokenAnswer) error {
 	}
 	for _, p := range g.Repositories.pins {
 		i := slices.IndexFunc(granted.Repositories, func(r repository) bool { return r.ID == p.ID })
-		if i >= 0 && p.Name != "" && protocol.FoldASCII(granted.Repositories[i].Name) != protocol.FoldASCII(p.Name) {
+		if i >= 0 && p.Name != "" && gitname.Fold(granted.Repositories[i].Name) != gitname.Fold(p.Name) {
 			return renamed("find "+p.String(), granted.Repositories[i].FullName)
 		}
 	}
@@ -183,13 +183,13 @@ func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
 	}
 	wanted := map[string]bool{}
 	for _, name := range asked.names {
-		wanted[protocol.FoldASCII(name)] = true
+		wanted[gitname.Fold(name)] = true
 	}
 	for _, p := range asked.pins {
 		wanted[fmt.Sprint(p.ID)] = true
 	}
 	for _, r := range granted.Repositories {
-		key := protocol.FoldASCII(r.Name)
+		key := gitname.Fold(r.Name)
 		if len(asked.pins) > 0 {
 			key = fmt.Sprint(r.ID)
 		}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // whyNot looks for what GitHub did not grant: its answer says no more than that
@@ -65,7 +65,7 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 }
 
 // isSame reports whether two logins are of one account.
-func isSame(one, other string) bool { return protocol.FoldASCII(one) == protocol.FoldASCII(other) }
+func isSame(one, other string) bool { return gitname.Fold(one) == gitname.Fold(other) }
 
 func renamedAccount(was, now string) error {
 	return &Error{
@@ -96,7 +96,7 @@ func (a *App) Renamed(ctx context.Context, owner string, installation int64, pat
 		}
 	}
 	for _, p := range patterns {
-		if p.star || p.owner != protocol.FoldASCII(owner) {
+		if p.star || p.owner != gitname.Fold(owner) {
 			continue
 		}
 		_, err := a.InstallationFor(ctx, owner, p.name)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Case is a caller, what it asks for, and what should come of it. Exactly one
@@ -165,7 +165,7 @@ func (c Case) check() error {
 }
 
 func (a Asks) check() error {
-	if _, _, ok := (protocol.Request{Path: a.Repo}).Repository(); !ok {
+	if _, _, ok := gitname.Path(a.Repo); !ok {
 		return fmt.Errorf("asks: repo %q: want OWNER/NAME", a.Repo)
 	}
 	if a.Operation != api.Read && a.Operation != api.Write {

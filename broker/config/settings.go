@@ -23,7 +23,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 	"github.com/gatepass/gatepass/mint"
@@ -318,7 +318,7 @@ func (f *File) checkGitHub() error {
 
 func (f *File) checkHosts() error {
 	for i, h := range f.Hosts {
-		c, ok := protocol.CanonicalHost(h)
+		c, ok := gitname.Host(h)
 		if !ok {
 			return fmt.Errorf("host %q: want an exact host name with an optional :port", h)
 		}

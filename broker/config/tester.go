@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Tester tries cases on the policy of a file, as a broker would: the rules, the
@@ -148,7 +148,7 @@ func (t *Tester) resolve(ctx context.Context, asks *Asks) (broker.Workspace, err
 	if err != nil || asks == nil {
 		return w, err
 	}
-	owner, name, _ := protocol.Request{Path: asks.Repo}.Repository() // was checked
+	owner, name, _ := gitname.Path(asks.Repo) // was checked
 	host := asks.Host
 	if host == "" {
 		host = t.policy.Hosts[0]

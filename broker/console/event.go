@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A change is what an event means for what is kept and given.
@@ -209,7 +209,7 @@ func repositoryEvent(p payload) (change, error) {
 }
 
 func (a account) owner() (string, error) {
-	owner, _, ok := protocol.Request{Path: a.Login + "/x"}.Repository()
+	owner, _, ok := gitname.Path(a.Login + "/x")
 	if !ok {
 		return "", errors.New("it names no account")
 	}
@@ -220,7 +220,7 @@ func (a account) owner() (string, error) {
 func fullNames(repositories []repository) ([]string, error) {
 	names := map[string]bool{}
 	for _, r := range repositories {
-		owner, name, ok := protocol.Request{Path: r.FullName}.Repository()
+		owner, name, ok := gitname.Path(r.FullName)
 		if !ok || len(r.FullName) != len(owner)+1+len(name) {
 			return nil, errors.New("it names no repository")
 		}

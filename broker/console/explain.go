@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -104,7 +104,7 @@ func askOf(r api.TokenRequest) (broker.Ask, error) {
 	if err := r.Check(); err != nil {
 		return broker.Ask{}, bad(err.Error())
 	}
-	owner, name, _ := protocol.Request{Path: r.Repo}.Repository() // was checked
+	owner, name, _ := gitname.Path(r.Repo) // was checked
 	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions, RepositoryID: r.RepositoryID}, nil
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
 )
@@ -364,4 +364,4 @@ func short(hash string) string { return hash[:min(12, len(hash))] }
 func pair(kind, name string) askView { return askView{Kind: kind, Name: name} }
 
 // fold compares accounts as GitHub does.
-func fold(login string) string { return protocol.FoldASCII(login) }
+func fold(login string) string { return gitname.Fold(login) }

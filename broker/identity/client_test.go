@@ -28,6 +28,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/credential/brokerclient/awsproof"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/test/ststest"
 )
@@ -97,7 +98,7 @@ func (w *world) open(query string) *brokerclient.Source {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := (&brokerclient.Opener{Methods: []brokerclient.Method{brokerclient.AWSMethod}}).Open(u, "sb-1")
+	s, err := (&brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}).Open(u, "sb-1")
 	if err != nil {
 		w.t.Fatal(err)
 	}

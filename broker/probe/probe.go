@@ -14,7 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A State is what came of a case.
@@ -126,7 +126,7 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	if err != nil {
 		return Failed, "what the token opens cannot be told: " + err.Error()
 	}
-	others := slices.DeleteFunc(slices.Clone(opened), func(repo string) bool { return protocol.FoldASCII(repo) == protocol.FoldASCII(c.Repo) })
+	others := slices.DeleteFunc(slices.Clone(opened), func(repo string) bool { return gitname.Fold(repo) == gitname.Fold(c.Repo) })
 	switch {
 	case len(others) > 0:
 		return Violated, "the token opens others, " + others[0] + " among them"

@@ -4,6 +4,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/credential/brokerclient/awsproof"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/oskeyring"
 	"github.com/gatepass/gatepass/credential/ssmstore"
@@ -16,7 +17,7 @@ const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and
 const keyringScheme = "keyring"
 
 // brokers keeps the sessions of join tokens over changes of the workspace file.
-var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{brokerclient.AWSMethod}}
+var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 
 // open makes the source that a workspace file names, with the keyring before it
 // where the file says so. Nothing is asked yet.

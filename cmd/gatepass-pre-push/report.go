@@ -8,8 +8,8 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
 )
@@ -93,7 +93,7 @@ func repositoryOf(remote string) (host, repo string, ok bool) {
 		}
 		host, path = before[strings.LastIndexByte(before, '@')+1:], after
 	}
-	host, hostOK := protocol.CanonicalHost(host)
-	owner, name, repoOK := protocol.Request{Path: strings.TrimPrefix(path, "/")}.Repository()
+	host, hostOK := gitname.Host(host)
+	owner, name, repoOK := gitname.Path(strings.TrimPrefix(path, "/"))
 	return host, owner + "/" + name, hostOK && repoOK
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/forward"
 	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/urfave/cli/v2"
 )
@@ -72,12 +73,12 @@ func operationOf(c *cli.Context) (string, error) {
 func target(c *cli.Context, configPath string) (place, error) {
 	host, repo := c.String("host"), c.String("repo")
 	if c.IsSet("repo") {
-		if _, _, ok := (protocol.Request{Path: repo}).Repository(); !ok {
+		if _, _, ok := gitname.Path(repo); !ok {
 			return place{}, usage(c, fmt.Sprintf("--repo %q is not OWNER/NAME", repo))
 		}
 	}
 	if c.IsSet("host") {
-		canonical, ok := protocol.CanonicalHost(host)
+		canonical, ok := gitname.Host(host)
 		if !ok {
 			return place{}, usage(c, fmt.Sprintf("--host %q is not HOST or HOST:PORT", host))
 		}

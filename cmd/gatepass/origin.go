@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
 )
@@ -52,9 +52,9 @@ func gitSaid(stderr string) string {
 // the agent to say.
 func parseRemote(remote string) (place, error) {
 	host, path, ok := splitRemote(remote)
-	canonical, valid := protocol.CanonicalHost(host)
+	canonical, valid := gitname.Host(host)
 	path = strings.Trim(path, "/")
-	if _, _, named := (protocol.Request{Path: path}).Repository(); !ok || !valid || !named {
+	if _, _, named := gitname.Path(path); !ok || !valid || !named {
 		return place{}, oneline.New("find the repository", "origin is "+hooks.RedactURL(remote)+", which is no https or ssh URL of HOST/OWNER/NAME", nameOne)
 	}
 	return place{canonical, path}, nil

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 var remotes = map[string]place{
@@ -57,8 +57,8 @@ func FuzzParseRemote(f *testing.F) {
 			}
 			return
 		}
-		host, ok := protocol.CanonicalHost(got.host)
-		if _, _, named := (protocol.Request{Path: got.path}).Repository(); !ok || host != got.host || !named || strings.ContainsAny(got.path, "\n\x00") {
+		host, ok := gitname.Host(got.host)
+		if _, _, named := gitname.Path(got.path); !ok || host != got.host || !named || strings.ContainsAny(got.path, "\n\x00") {
 			t.Errorf("parseRemote(%q) = %+v, want an exact host and owner/name", remote, got)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
+	"github.com/gatepass/gatepass/credential/brokerclient/awsproof"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
@@ -92,7 +93,7 @@ func (w *world) prober(c *cli.Context) (*probe.Prober, error) {
 	if !strings.HasPrefix(source.Scheme, "broker+") {
 		return nil, oneline.New("probe "+source.Scheme+"://", "that is no broker", "name one with --source broker+https://… or broker+unix://…")
 	}
-	opener := &brokerclient.Opener{Methods: []brokerclient.Method{brokerclient.AWSMethod}}
+	opener := &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 	broker, err := opener.Open(source, id)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/remote"
 )
@@ -88,7 +88,7 @@ func tokenRequest(req credential.Request) (api.TokenRequest, error) {
 	if err != nil {
 		return api.TokenRequest{}, err
 	}
-	host, _ := protocol.CanonicalHost(req.Host)
+	host, _ := gitname.Host(req.Host)
 	r := api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: req.Operation}
 	if r.Operation == "" {
 		r.Operation = api.Write

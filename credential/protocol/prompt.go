@@ -1,6 +1,11 @@
 package protocol
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/gitname"
+)
 
 // A Prompt is an askpass question about an https URL.
 type Prompt struct {
@@ -65,7 +70,7 @@ func parsePromptURL(url string) (Request, error) {
 		return Request{}, ErrMalformed // "https://github.com/x@evil.example": user or path?
 	}
 	user, host, hasUser := cutLast(authority, "@")
-	host, ok := CanonicalHost(host)
+	host, ok := gitname.Host(host)
 	if !ok {
 		return Request{}, ErrMalformed
 	}
@@ -86,22 +91,15 @@ func unescape(s string) (string, bool) {
 			b.WriteByte(s[i])
 			continue
 		}
-		if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
+		if i+2 >= len(s) {
 			return "", false
 		}
-		b.WriteByte(hexValue(s[i+1])<<4 | hexValue(s[i+2]))
+		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", false
+		}
+		b.WriteByte(byte(c))
 		i += 2
 	}
 	return b.String(), !hasControl(b.String())
-}
-
-func hexValue(c byte) byte {
-	switch {
-	case c <= '9':
-		return c - '0'
-	case c <= 'F':
-		return c - 'A' + 10
-	default:
-		return c - 'a' + 10
-	}
 }

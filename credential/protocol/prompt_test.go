@@ -3,6 +3,8 @@ package protocol
 import (
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 func TestParsePrompt(t *testing.T) {
@@ -71,13 +73,13 @@ func FuzzParsePrompt(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, ok := CanonicalHost(p.Host); !ok || again != p.Host || hasControl(p.Username+p.Path) {
+		if again, ok := gitname.Host(p.Host); !ok || again != p.Host || hasControl(p.Username+p.Path) {
 			t.Errorf("ParsePrompt(%q) = %+v", arg, p)
 		}
 		// The host that was understood is the only place a host can stand.
 		_, url, _ := strings.Cut(arg, "https://")
 		authority, _, _ := strings.Cut(url, "/")
-		if !strings.Contains(FoldASCII(authority), strings.TrimSuffix(p.Host, ":443")) {
+		if !strings.Contains(gitname.Fold(authority), strings.TrimSuffix(p.Host, ":443")) {
 			t.Errorf("ParsePrompt(%q) reads the host %q", arg, p.Host)
 		}
 	})

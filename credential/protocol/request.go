@@ -11,6 +11,8 @@ package protocol
 import (
 	"errors"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 const (
@@ -128,7 +130,7 @@ func (f *fields) request() (Request, error) {
 	if err := f.mergeURL(); err != nil {
 		return Request{}, err
 	}
-	host, ok := CanonicalHost(f.one["host"])
+	host, ok := gitname.Host(f.one["host"])
 	if !ok || f.one["protocol"] == "" {
 		return Request{}, ErrMalformed
 	}
@@ -212,3 +214,7 @@ func hasControl(s string) bool {
 	}
 	return false
 }
+
+// Repository returns the owner and name that the path means, in lower case; see
+// [gitname.Path].
+func (r Request) Repository() (owner, name string, ok bool) { return gitname.Path(r.Path) }

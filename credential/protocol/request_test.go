@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 func TestParseRequest(t *testing.T) {
@@ -96,77 +98,6 @@ func TestParseRequestRefuses(t *testing.T) {
 	}
 }
 
-func TestRepositoryTakesOffWhatGitAdds(t *testing.T) {
-	for path, want := range map[string]string{
-		"acme/widgets":                        "acme/widgets",
-		"Acme/Widgets.git":                    "acme/widgets",
-		"acme/widgets.git/":                   "acme/widgets",
-		"acme/widgets.git?x=1#y":              "acme/widgets",
-		"acme/widgets.git/info/lfs":           "acme/widgets",
-		"acme/widgets/info/lfs/objects/batch": "acme/widgets",
-		"acme/widgets.wiki.git":               "acme/widgets",
-		"acme/info":                           "acme/info",
-		"acme/widgets#readme":                 "acme/widgets",
-		"acme/widgets#a?b":                    "acme/widgets",
-		"a-b/c":                               "a-b/c",
-		"a_b/c.d-e_f":                         "a_b/c.d-e_f",
-		"":                                    "",
-		"acme":                                "",
-		"acme/":                               "",
-		"acme/widgets/tree":                   "",
-		"acme//widgets":                       "",
-		"acme/..":                             "",
-		"../widgets":                          "",
-		"acme/wid%67ets":                      "",
-		"acme/widgets?/../../acme/secret":     "", // curl makes /acme/secret of widgets%3f/../../acme/secret
-		"acme/widgets/info/lfs/../../../a/b":  "",
-		"acme/widgets#/./..":                  "",
-		"acme/widgets?..":                     "",
-		"acme/widgets/info/lfs//objects":      "",
-		`acme/widgets?\..`:                    "",
-		"acme/widgets?a=%2e":                  "",
-		"acme/widgets#..":                     "",
-		"acme/widgets?/./a":                   "",
-		"acme/..git":                          "", // "." and ".." once ".git" is off
-		"acme/...git":                         "",
-		"acme/...wiki.git":                    "",
-		"/widgets":                            "",
-		"/info/lfs":                           "",
-		"ac.me/widgets":                       "",
-		"@cme/widgets":                        "",
-		"acme/@widgets":                       "",
-		"acme/wid gets":                       "",
-		"acme/widgets?a..b":                   "acme/widgets",
-		`acme\widgets`:                        "",
-		"acme/widgets/info/lfsx":              "",
-		"-acme/widgets":                       "",
-		"acme/.git":                           "",
-		"\u212aeys/x":                         "",
-	} {
-		owner, name, ok := Request{Path: path}.Repository()
-		got := ""
-		if ok {
-			got = owner + "/" + name
-		}
-		if got != want {
-			t.Errorf("Repository(%q) = %q, want %q", path, got, want)
-		}
-	}
-}
-
-func TestRepositoryIsNoLongerThanGitHubAllows(t *testing.T) {
-	owner, name := strings.Repeat("o", 39), strings.Repeat("n", 100)
-	for path, want := range map[string]bool{
-		owner + "/" + name + ".git": true,
-		owner + "o/" + name:         false,
-		owner + "/" + name + "n":    false,
-	} {
-		if _, _, ok := (Request{Path: path}).Repository(); ok != want {
-			t.Errorf("Repository(%q) ok = %v, want %v", path, ok, want)
-		}
-	}
-}
-
 func FuzzParseRequest(f *testing.F) {
 	for _, s := range []string{
 		"protocol=https\nhost=github.com\npath=a/b.git\n\n", "url=https://a@b/c\n", "capability[]=state\nstate[]=x\nprotocol=https\nhost=[::1]:1\n",
@@ -179,7 +110,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, ok := CanonicalHost(r.Host); r.Protocol == "" || !ok || again != r.Host {
+		if again, ok := gitname.Host(r.Host); r.Protocol == "" || !ok || again != r.Host {
 			t.Errorf("ParseRequest(%q) has protocol %q and host %q", data, r.Protocol, r.Host)
 		}
 		for _, s := range []string{r.Path, r.Username, r.Secret} {

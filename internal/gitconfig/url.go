@@ -3,7 +3,7 @@ package gitconfig
 import (
 	"strings"
 
-	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // Matches reports whether a subsection such as "https://*.example.com" or
@@ -32,7 +32,7 @@ func Matches(pattern, host, path string) bool {
 
 // matchesHost compares label by label; "*" stands for a whole one.
 func matchesHost(pattern, host string) bool {
-	wantName, wantPort := splitPort(protocol.FoldASCII(pattern))
+	wantName, wantPort := splitPort(gitname.Fold(pattern))
 	haveName, havePort := splitPort(host)
 	if wantPort != havePort {
 		return false

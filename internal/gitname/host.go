@@ -1,17 +1,19 @@
-package protocol
+// Package gitname reads the names in a git URL: the host, and owner/repository. Each is
+// brought into the one form that gatepass compares.
+package gitname
 
 import "strings"
 
-// CanonicalHost returns host in the one form gatepass compares: lower case, no
+// Host returns host in the one form gatepass compares: lower case, no
 // default port. ok is false for anything but a plain DNS name, an IPv4 address
 // or a bracketed IPv6 address, each with an optional port; git decodes
 // percent-escapes, so a host can contain any byte.
-func CanonicalHost(host string) (canonical string, ok bool) {
+func Host(host string) (canonical string, ok bool) {
 	name, port, ok := splitPort(host)
 	if !ok || !validName(name) {
 		return "", false
 	}
-	name = FoldASCII(name)
+	name = Fold(name)
 	if port == "" || port == "443" {
 		return name, true
 	}
@@ -107,10 +109,10 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// FoldASCII returns s with A-Z in lower case and nothing else changed: Unicode
+// Fold returns s with A-Z in lower case and nothing else changed: Unicode
 // folding equates characters such as U+212A
 // and k.
-func FoldASCII(s string) string {
+func Fold(s string) string {
 	for i := 0; i < len(s); i++ {
 		if 'A' <= s[i] && s[i] <= 'Z' {
 			b := []byte(s)

@@ -1,11 +1,11 @@
-package protocol
+package gitname
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestCanonicalHost(t *testing.T) {
+func TestHost(t *testing.T) {
 	label := strings.Repeat("a", 63)
 	longest := strings.Repeat(label+".", 3) + strings.Repeat("b", 61)
 	for host, want := range map[string]string{
@@ -27,8 +27,8 @@ func TestCanonicalHost(t *testing.T) {
 		longest:              longest,
 		"[" + ipv6(45) + "]": "[" + ipv6(45) + "]",
 	} {
-		if got, ok := CanonicalHost(host); !ok || got != want {
-			t.Errorf("CanonicalHost(%q) = %q, %v, want %q", host, got, ok, want)
+		if got, ok := Host(host); !ok || got != want {
+			t.Errorf("Host(%q) = %q, %v, want %q", host, got, ok, want)
 		}
 	}
 	for _, host := range []string{
@@ -40,8 +40,8 @@ func TestCanonicalHost(t *testing.T) {
 		"[::1]x", "[::1]443", "[::1]:", "[::1]:0", "[::1]:65536", "[::1]]", "[::1]:443:443",
 		label + "a.example", longest + "b", "[" + ipv6(46) + "]",
 	} {
-		if got, ok := CanonicalHost(host); ok {
-			t.Errorf("CanonicalHost(%q) = %q, want none", host, got)
+		if got, ok := Host(host); ok {
+			t.Errorf("Host(%q) = %q, want none", host, got)
 		}
 	}
 }

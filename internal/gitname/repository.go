@@ -1,17 +1,17 @@
-package protocol
+package gitname
 
 import "strings"
 
-// Repository returns the owner and name that a request's path means, in lower
+// Path returns the owner and name that the path of a git URL means, in lower
 // case. It takes off what git and its companions add: ".git", the LFS endpoint
 // "/info/lfs…", a wiki's ".wiki", a query or fragment. ok is false for
 // a path that is not owner/name or that another reader could take for
 // something else (".", "..", "//", percent signs, backslashes, wherever they are).
-func (r Request) Repository() (owner, name string, ok bool) {
-	if isAmbiguous(r.Path) {
+func Path(path string) (owner, name string, ok bool) {
+	if isAmbiguous(path) {
 		return "", "", false
 	}
-	path, _, _ := strings.Cut(r.Path, "?")
+	path, _, _ = strings.Cut(path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	path = strings.TrimSuffix(path, "/")
 	if i := strings.Index(path, "/info/lfs"); i >= 0 && endsSegment(path[i+len("/info/lfs"):]) {
@@ -22,7 +22,7 @@ func (r Request) Repository() (owner, name string, ok bool) {
 	if !validOwner(owner) || !validRepo(name) {
 		return "", "", false
 	}
-	return FoldASCII(owner), FoldASCII(name), true
+	return Fold(owner), Fold(name), true
 }
 
 // isAmbiguous looks at the whole path, what is taken off included: git has undone

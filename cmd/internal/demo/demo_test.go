@@ -49,7 +49,7 @@ func testMain(m *testing.M) int {
 func build(dir string) error {
 	args := []string{"build", "-o", dir + "/"}
 	for _, name := range programs {
-		args = append(args, "../../cmd/"+name)
+		args = append(args, "../../"+name)
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/transport"
 )
 
@@ -209,8 +209,8 @@ func (c *chart) subject() transport.Target {
 
 // served reports whether t is one repository that this workspace may reach.
 func (c *chart) served(t transport.Target) (transport.Target, bool) {
-	host, ok := protocol.CanonicalHost(t.Host)
-	owner, name, named := protocol.Request{Path: t.Path}.Repository()
+	host, ok := gitname.Host(t.Host)
+	owner, name, named := gitname.Path(t.Path)
 	if !ok || !named || c.workspace != nil && !c.workspace.Repositories.Match(owner, name) {
 		return t, false
 	}

@@ -1,4 +1,7 @@
-package brokerclient
+// Package awsproof proves an AWS identity to a broker with the credentials that
+// the AWS SDK finds: it signs a call that the broker makes, and sends neither a
+// key nor the call.
+package awsproof
 
 import (
 	"context"
@@ -9,12 +12,13 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// AWSMethod is auth=aws in a source.
-var AWSMethod = Method{Name: "aws", Keys: []string{"region", "profile"}, Open: openAWS}
+// Method is auth=aws in a source.
+var Method = brokerclient.Method{Name: "aws", Keys: []string{"region", "profile"}, Open: open}
 
 const what = "prove an AWS identity to the broker"
 
@@ -25,7 +29,7 @@ type signer struct {
 	now    func() time.Time
 }
 
-func openAWS(query map[string]string) (Prover, error) {
+func open(query map[string]string) (brokerclient.Prover, error) {
 	s := &signer{region: query["region"], now: time.Now}
 	if s.region != "" {
 		if err := api.CheckAWSRegion(s.region); err != nil {

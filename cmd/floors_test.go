@@ -1,0 +1,132 @@
+package cmd_test
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors are the folders in the order in which they stand on each other. A folder may
+// import those on its own floor and on the floors below it. Of two entries that hold a
+// folder the longer one counts.
+var floors = [][]string{
+	{"internal", "api"},
+	{"credential", "hooks/refs", "store"},
+	{"config", "hooks", "mint"},
+	{"workspace", "install"},
+	{"issuing"},
+	{"broker", "operator"},
+	{"cmd", "test", "deploy"},
+}
+
+// exceptions are imports that run up. Two are the most that there may be.
+var exceptions = map[[2]string]string{
+	{"credential/agent/server", "config"}: "the agent reads the workspace file again whenever it changes, so it needs its parser",
+}
+
+// The test doubles are the roof: only tests and the demo stand beside them.
+var roof = map[[2]string]string{
+	{"cmd/internal/demo", "test/fakegithub"}: "gatepass demo tells its story before the double of GitHub",
+}
+
+// TestFloors holds the order in ARCHITECTURE.md: no folder imports one above it, and
+// nothing imports test but what lies in it.
+func TestFloors(t *testing.T) {
+	needModule(t)
+	used := map[[2]string]bool{}
+	for from, imports := range importsOf(t) {
+		for _, to := range imports {
+			pair := [2]string{from, to}
+			isUp := floorOf(t, from) < floorOf(t, to)
+			isRoof := isIn(to, "test") && !isIn(from, "test")
+			if !isUp && !isRoof {
+				continue
+			}
+			used[pair] = true
+			if cmp.Or(exceptions[pair], roof[pair]) == "" {
+				t.Errorf("%s imports %s, which stands above it", from, to)
+			}
+		}
+	}
+	if n := len(exceptions) + len(roof); n > 2 {
+		t.Errorf("there are %d exceptions, want two at most", n)
+	}
+	for _, list := range []map[[2]string]string{exceptions, roof} {
+		for pair := range list {
+			if !used[pair] {
+				t.Errorf("%s does not import %s: take the exception away", pair[0], pair[1])
+			}
+		}
+	}
+}
+
+// importsOf returns, for each folder, the folders of this module that its code imports;
+// tests are not read.
+func importsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal("go list: ", err)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		from := strings.TrimPrefix(fields[0], module)
+		all[from] = nil
+		for _, to := range fields[1:] {
+			if ours, ok := strings.CutPrefix(to, module); ok {
+				all[from] = append(all[from], ours)
+			}
+		}
+	}
+	return all
+}
+
+func isIn(folder, parent string) bool {
+	return folder == parent || strings.HasPrefix(folder, parent+"/")
+}
+
+// floorOf returns the number of a folder's floor.
+func floorOf(t *testing.T, folder string) int {
+	t.Helper()
+	floor, longest := -1, 0
+	for i, entries := range floors {
+		for _, entry := range entries {
+			if isIn(folder, entry) && len(entry) > longest {
+				floor, longest = i, len(entry)
+			}
+		}
+	}
+	if floor < 0 {
+		t.Errorf("%s is on no floor", folder)
+	}
+	return floor
+}
+
+// TestFloorsKnowUpFromDown keeps TestFloors from passing because it sees nothing.
+func TestFloorsKnowUpFromDown(t *testing.T) {
+	needModule(t)
+	for _, c := range []struct {
+		below, above string
+	}{
+		{"internal/oneline", "credential"},
+		{"api", "credential/brokerclient"},
+		{"hooks/refs", "hooks"},
+		{"store/kubernetes", "workspace"},
+		{"mint/awskms", "issuing/manifestflow"},
+		{"issuing", "broker/serve"},
+		{"broker/console", "cmd/gatepass"},
+	} {
+		if floorOf(t, c.below) >= floorOf(t, c.above) {
+			t.Errorf("%s is not below %s", c.below, c.above)
+		}
+	}
+	if imports := importsOf(t)["mint"]; !slices.Contains(imports, "credential") {
+		t.Errorf("mint imports %q, want credential among them", imports)
+	}
+}
