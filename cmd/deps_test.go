@@ -20,6 +20,7 @@ var (
 	gogit           = []string{"github.com/go-git/"}
 	framework       = []string{"github.com/urfave/"}
 	keyring         = []string{"github.com/godbus/", "github.com/zalando/"}
+	metrics         = []string{"github.com/prometheus/"}
 	network         = []string{"net", "net/http", "crypto/tls"}
 	starters        = []string{"fmt", "crypto/sha256", "encoding/json", "log/slog"} // each costs the helper a tenth of its start
 )
@@ -35,10 +36,10 @@ func join(lists ...[]string) []string {
 // TestCommandsLinkOnlyWhatTheyMay holds the dependency rule of ARCHITECTURE.md.
 func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 	forbidden := map[string][]string{
-		"git-credential-gatepass": join(cloud, signers, kubernetes, gogit, framework, keyring, network, starters),
-		"gatepass-askpass":        join(cloud, signers, kubernetes, gogit, framework, keyring, network, starters),
-		"gatepass-pre-push":       join(cloud, signers, kubernetes, gogit, framework, keyring, network),
-		"gatepass-agent":          join(signers, kubernetes, gogit, framework),
+		"git-credential-gatepass": join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
+		"gatepass-askpass":        join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
+		"gatepass-pre-push":       join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network),
+		"gatepass-agent":          join(signers, kubernetes, gogit, framework, metrics),
 		"gatepass":                kubernetesTypes,
 		"gatepass-refresher":      join(kubernetesTypes, gogit, framework, keyring),
 		"gatepass-broker":         join(kubernetesTypes, gogit, framework, keyring),

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/mint"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -156,8 +158,8 @@ func TestTheRulesReadTheMetrics(t *testing.T) {
 		t.Fatalf("alerts.yaml = %+v, %v", file, err)
 	}
 	m := newMonitor(1)
-	m.isRated = true
-	now := m.started
+	m.metrics.rated(mint.Rate{})
+	now := time.Now()
 	m.end(report{Soonest: &now}, nil, nil)
 	known := m.samples(t)
 	for _, rule := range file.Groups[0].Rules {

@@ -3,51 +3,81 @@ package main
 import (
 	"maps"
 	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/gatepass/gatepass/internal/exposition"
+	"github.com/gatepass/gatepass/mint"
 )
 
-// page is all metrics. No label has a value for each workspace: there may be
-// thousands, and the log names them.
-func (m *monitor) page() *exposition.Page {
-	var p exposition.Page
-	m.mu.Lock()
-	m.writePasses(&p)
-	m.writeTokens(&p)
-	m.mu.Unlock()
-	p.Build()
-	return &p
+// metrics are counts of all passes, and gauges of the last one. No label has a value for
+// each workspace: there may be thousands, and the log names them.
+type metrics struct {
+	registry *prometheus.Registry
+
+	passes, failures      *prometheus.CounterVec
+	took                  prometheus.Summary
+	minted, revoked, lost prometheus.Counter
+	workspaces            *prometheus.GaugeVec
+	succeeded, ahead      prometheus.Gauge
+	// Vectors without a label: they have no sample until the value is known.
+	soonest, limit, remaining *prometheus.GaugeVec
 }
 
-func (m *monitor) writePasses(p *exposition.Page) {
-	p.ByLabel("gatepass_refresher_passes_total", "counter",
-		"Passes by result: ok, partial (single workspaces failed), failed (as a whole).", "result", results, m.passes)
-	const took = "gatepass_refresher_pass_duration_seconds"
-	p.Metric(took, "summary", "How long passes took.")
-	p.Sample(took+"_sum", "", "", m.took.Seconds())
-	p.Sample(took+"_count", "", "", float64(m.passes[passOK]+m.passes[passPartial]+m.passes[passFailed]))
-	p.ByLabel("gatepass_refresher_workspaces", "gauge", "Workspaces in the last pass by what became of them; known and expired are counted beside the others.",
-		"state", []string{"known", "due", "refreshed", "failed", "busy", "deferred", "expired"}, map[string]int{
-			"known": m.last.Workspaces, "due": m.last.Due, "refreshed": m.last.Refreshed, "failed": m.last.Failed,
-			"busy": m.last.Busy, "deferred": m.last.Deferred, "expired": m.last.Expired,
-		})
-	p.Single("gatepass_refresher_interval_seconds", "gauge", "How often a pass is made.", m.interval.Seconds())
-	p.Single("gatepass_refresher_last_success_timestamp_seconds", "gauge",
-		"When the last pass ended that did not fail as a whole; before the first one, when the program started.", exposition.Seconds(m.healthy))
+func newMetrics(interval time.Duration, started time.Time) *metrics {
+	registry := exposition.New()
+	r := promauto.With(registry)
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return r.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return r.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		registry:   registry,
+		passes:     counters("gatepass_refresher_passes_total", "Passes by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
+		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "How long passes took."}),
+		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last pass by what became of them; known and expired are counted beside the others.", "state"),
+		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last pass ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
+		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
+		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub made.").WithLabelValues(),
+		revoked:    counters("gatepass_tokens_revoked_total", "Tokens that were revoked.").WithLabelValues(),
+		lost:       counters("gatepass_tokens_lost_total", "Tokens that may live until their hour is over and that nobody has.").WithLabelValues(),
+		failures:   counters("gatepass_token_failures_total", "Tokens that could not be made, by reason.", "reason"),
+		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first of all delivered tokens ends."),
+		limit:      gauges("gatepass_github_rate_limit", "Requests that GitHub takes from the App in an hour."),
+		remaining:  gauges("gatepass_github_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour."),
+	}
+	gauges("gatepass_refresher_interval_seconds", "How often a pass is made.").WithLabelValues().Set(interval.Seconds())
+	m.succeeded.Set(exposition.Seconds(started))
+	m.report(report{})
+	for _, result := range []string{passOK, passPartial, passFailed} {
+		m.passes.WithLabelValues(result) // 0 from the start, as the reasons below
+	}
+	for _, reason := range append(slices.Collect(maps.Values(reasons)), reasonOther, reasonWider) {
+		m.failures.WithLabelValues(reason)
+	}
+	return m
 }
 
-func (m *monitor) writeTokens(p *exposition.Page) {
-	p.Single("gatepass_clock_ahead_seconds", "gauge", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", m.ahead.Seconds())
-	p.Single("gatepass_tokens_minted_total", "counter", "Tokens that GitHub made.", float64(m.minted))
-	p.Single("gatepass_tokens_revoked_total", "counter", "Tokens that were revoked.", float64(m.revoked))
-	p.Single("gatepass_tokens_lost_total", "counter", "Tokens that may live until their hour is over and that nobody has.", float64(m.lost))
-	p.ByLabel("gatepass_token_failures_total", "counter", "Tokens that could not be made, by reason.", "reason",
-		append(slices.Sorted(maps.Values(reasons)), reasonOther, reasonWider), m.failed)
-	if m.last.Soonest != nil {
-		p.Single("gatepass_token_soonest_expiry_timestamp_seconds", "gauge", "When the first of all delivered tokens ends.", exposition.Seconds(*m.last.Soonest))
+// report shows the last pass that could read the ledger.
+func (m *metrics) report(made report) {
+	for state, n := range map[string]int{
+		"known": made.Workspaces, "due": made.Due, "refreshed": made.Refreshed, "failed": made.Failed,
+		"busy": made.Busy, "deferred": made.Deferred, "expired": made.Expired,
+	} {
+		m.workspaces.WithLabelValues(state).Set(float64(n))
 	}
-	if m.isRated {
-		p.Single("gatepass_github_rate_limit_remaining", "gauge", "Requests that GitHub still takes from the App in this hour.", float64(m.rate.Remaining))
-		p.Single("gatepass_github_rate_limit", "gauge", "Requests that GitHub takes from the App in an hour.", float64(m.rate.Limit))
+	m.soonest.Reset()
+	if made.Soonest != nil {
+		m.soonest.WithLabelValues().Set(exposition.Seconds(*made.Soonest))
 	}
+}
+
+// rated shows what GitHub leaves of its limit.
+func (m *metrics) rated(rate mint.Rate) {
+	m.limit.WithLabelValues().Set(float64(rate.Limit))
+	m.remaining.WithLabelValues().Set(float64(rate.Remaining))
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/exposition"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -18,24 +19,13 @@ const hangs = 3
 type monitor struct {
 	interval time.Duration
 	now      func() time.Time // nil means time.Now
-	started  time.Time
+	metrics  *metrics
 
 	mu       sync.Mutex // guards the rest
 	begun    time.Time  // of the pass that runs; zero while none does
-	passes   map[string]int
-	last     report        // of the last pass that could read the ledger
-	took     time.Duration // all passes together
-	err      error         // why the last pass failed as a whole
-	hasEnded bool          // a pass has ended
-	healthy  time.Time     // when the last pass ended that did not fail
-	minted   int
-	revoked  int
-	lost     int
-	failed   map[string]int // by reason
-	rate     mint.Rate
-	isRated  bool
-	clock    string        // how far this machine's clock is off; "" where it is right
-	ahead    time.Duration // of GitHub's clock
+	err      error      // why the last pass failed as a whole
+	hasEnded bool       // a pass has ended
+	clock    string     // how far this machine's clock is off; "" where it is right
 }
 
 // The results of passes.
@@ -45,13 +35,8 @@ const (
 	passFailed  = "failed"
 )
 
-var results = []string{passOK, passPartial, passFailed}
-
 func newMonitor(interval time.Duration) *monitor {
-	m := &monitor{interval: interval, passes: map[string]int{}, failed: map[string]int{}}
-	m.started = m.time()
-	m.healthy = m.started
-	return m
+	return &monitor{interval: interval, metrics: newMetrics(interval, time.Now())}
 }
 
 func (m *monitor) time() time.Time {
@@ -74,17 +59,15 @@ func (m *monitor) event(e workspace.Event) {
 	if m == nil {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	switch e.Type {
 	case workspace.Generated:
-		m.minted++
+		m.metrics.minted.Inc()
 	case workspace.Ended:
-		m.revoked++
+		m.metrics.revoked.Inc()
 	case workspace.Lost:
-		m.lost++
+		m.metrics.lost.Inc()
 	case workspace.Failed:
-		m.failed[reason(e.Err)]++
+		m.metrics.failures.WithLabelValues(reason(e.Err)).Inc()
 	}
 }
 
@@ -102,22 +85,23 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	case made.Failed > 0:
 		result = passPartial
 	}
-	m.passes[result]++
-	m.took += m.time().Sub(m.begun)
+	m.metrics.passes.WithLabelValues(result).Inc()
+	m.metrics.took.Observe(m.time().Sub(m.begun).Seconds())
 	m.begun, m.err, m.hasEnded = time.Time{}, err, true
 	if err == nil {
-		m.healthy = m.time()
+		m.metrics.succeeded.Set(exposition.Seconds(m.time()))
 	}
-	if err == nil || made.Workspaces > 0 {
-		m.last = made
+	if err == nil || made.Workspaces > 0 { // the ledger was read
+		m.metrics.report(made)
 	}
 	if app == nil {
 		return
 	}
-	m.ahead, _ = app.Ahead()
 	m.clock = app.ClockProblem()
+	ahead, _ := app.Ahead()
+	m.metrics.ahead.Set(ahead.Seconds())
 	if rate, ok := app.Rate(); ok {
-		m.rate, m.isRated = rate, true
+		m.metrics.rated(rate)
 	}
 }
 

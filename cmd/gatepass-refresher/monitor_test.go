@@ -20,7 +20,7 @@ func watched(interval time.Duration) (m *monitor, clock *time.Time) {
 	now := time.Unix(1_800_000_000, 0)
 	m = newMonitor(interval)
 	m.now = func() time.Time { return now }
-	m.started, m.healthy = now, now
+	m.metrics.succeeded.Set(exposition.Seconds(now))
 	return m, &now
 }
 
@@ -86,7 +86,7 @@ func TestMetrics(t *testing.T) {
 	}
 	soonest := now.Add(time.Hour)
 	m.end(report{Workspaces: 7, Due: 3, Refreshed: 2, Failed: 1, Soonest: &soonest}, nil, nil)
-	m.rate, m.isRated = mint.Rate{Limit: 5000, Remaining: 4321}, true
+	m.metrics.rated(mint.Rate{Limit: 5000, Remaining: 4321})
 	healthy := exposition.Seconds(*now)
 	*now = now.Add(time.Minute)
 	m.begin(*now)
@@ -120,7 +120,7 @@ func TestMetrics(t *testing.T) {
 
 var (
 	headLine   = regexp.MustCompile(`^# (HELP|TYPE) ([a-z_]+) (.+)$`)
-	sampleLine = regexp.MustCompile(`^(([a-z_]+)(?:\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})?) (-?[0-9.]+)$`)
+	sampleLine = regexp.MustCompile(`^(([a-z_]+)(?:\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})?) (-?[0-9.]+(?:e[+-][0-9]+)?)$`)
 )
 
 // samples reads the page as strictly as its format says.

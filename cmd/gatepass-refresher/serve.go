@@ -18,9 +18,7 @@ func (m *monitor) handler() http.Handler {
 		note, why := m.ready()
 		answer(w, note, why)
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		m.page().Serve(w)
-	})
+	mux.Handle("GET /metrics", exposition.Handler(m.metrics.registry))
 	return mux
 }
 

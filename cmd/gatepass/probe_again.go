@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/urfave/cli/v2"
 
 	"github.com/gatepass/gatepass/broker/probe"
 	"github.com/gatepass/gatepass/internal/exposition"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/urfave/cli/v2"
 )
 
 // showProbe prints results, all together.
@@ -36,14 +38,27 @@ func stateText(s probe.State) string {
 
 // A vigil is what was found out last.
 type vigil struct {
-	mu   sync.Mutex // guards the rest
-	last []probe.Result
-	at   time.Time
+	last    []probe.Result
+	metrics *prometheus.Registry
+	// By case; there are none before the first round. ended has no label.
+	passed, violated, took, ended *prometheus.GaugeVec
+}
+
+func newVigil() *vigil {
+	v := &vigil{metrics: exposition.New()}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return promauto.With(v.metrics).NewGaugeVec(prometheus.GaugeOpts{Namespace: "gatepass_probe", Name: name, Help: help}, labels)
+	}
+	v.passed = gauges("passed", "Whether the broker did as it should: 1 or 0.", "case")
+	v.violated = gauges("violated", "Whether the broker gave what it should not: 1 or 0.", "case")
+	v.took = gauges("duration_seconds", "How long the case took.", "case")
+	v.ended = gauges("last_round_timestamp_seconds", "When the last round ended.")
+	return v
 }
 
 // probeAgain goes on until its context ends, and prints what changes.
 func (w *world) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
-	v := new(vigil)
+	v := newVigil()
 	stop, err := v.serve(c.Context, c.String("listen"))
 	if err != nil {
 		return err
@@ -69,16 +84,33 @@ func (w *world) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) 
 
 // take keeps results, and returns those that are not as before.
 func (v *vigil) take(results []probe.Result) []probe.Result {
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	var changed []probe.Result
 	for i, r := range results {
 		if v.last == nil || v.last[i].State != r.State {
 			changed = append(changed, r)
 		}
 	}
-	v.last, v.at = results, time.Now()
+	v.last = results
+	v.show(results)
 	return changed
+}
+
+// show sets the metrics. A page of them is looked at with curl, so names are escaped.
+func (v *vigil) show(results []probe.Result) {
+	for _, r := range results {
+		name := oneline.Escape(r.Case)
+		v.passed.WithLabelValues(name).Set(is(r.State == probe.Passed))
+		v.violated.WithLabelValues(name).Set(is(r.State == probe.Violated))
+		v.took.WithLabelValues(name).Set(r.Took.Seconds())
+	}
+	v.ended.WithLabelValues().Set(exposition.Seconds(time.Now()))
+}
+
+func is(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // sayChanges prints a line each.
@@ -107,40 +139,6 @@ func (v *vigil) serve(ctx context.Context, address string) (stop func(), err err
 		return func() {}, nil
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(rw http.ResponseWriter, _ *http.Request) { v.page().Serve(rw) })
+	mux.Handle("GET /metrics", exposition.Handler(v.metrics))
 	return exposition.Listen(ctx, address, mux, "name another address with --listen")
-}
-
-// page is what Prometheus reads. There are no cases on it before the first round.
-func (v *vigil) page() *exposition.Page {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	p := new(exposition.Page)
-	for _, m := range []struct {
-		name, help string
-		value      func(probe.Result) float64
-	}{
-		{"gatepass_probe_passed", "Whether the broker did as it should: 1 or 0.", is(probe.Passed)},
-		{"gatepass_probe_violated", "Whether the broker gave what it should not: 1 or 0.", is(probe.Violated)},
-		{"gatepass_probe_duration_seconds", "How long the case took.", func(r probe.Result) float64 { return r.Took.Seconds() }},
-	} {
-		p.Metric(m.name, "gauge", m.help)
-		for _, r := range v.last {
-			p.Sample(m.name, "case", r.Case, m.value(r))
-		}
-	}
-	if !v.at.IsZero() {
-		p.Single("gatepass_probe_last_round_timestamp_seconds", "gauge", "When the last round ended.", exposition.Seconds(v.at))
-	}
-	p.Build()
-	return p
-}
-
-func is(state probe.State) func(probe.Result) float64 {
-	return func(r probe.Result) float64 {
-		if r.State == state {
-			return 1
-		}
-		return 0
-	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker/probe"
 	"github.com/gatepass/gatepass/deploy"
+	"github.com/gatepass/gatepass/internal/exposition"
 )
 
 // refusing is a broker on a socket that refuses everything, with a status.
@@ -67,7 +68,7 @@ func TestProbeAgain(t *testing.T) {
 }
 
 func TestProbeSaysWhatChanged(t *testing.T) {
-	v := new(vigil)
+	v := newVigil()
 	of := func(a, b probe.State) []probe.Result {
 		return []probe.Result{{Case: "a", State: a, Took: time.Second}, {Case: `b "x"`, State: b}}
 	}
@@ -88,16 +89,23 @@ func TestProbeSaysWhatChanged(t *testing.T) {
 			t.Errorf("changed are %q, want %q", got, c.want)
 		}
 	}
-	w := httptest.NewRecorder()
-	v.page().Serve(w)
+	v.take([]probe.Result{{Case: "\u202e\x1b[31m\u200b"}, {Case: "b"}})
+	page := scrape(v)
 	for _, want := range []string{
 		`gatepass_probe_passed{case="a"} 0`, `gatepass_probe_violated{case="a"} 0`, `gatepass_probe_violated{case="b \"x\""} 1`,
 		`gatepass_probe_duration_seconds{case="a"} 1`, "gatepass_probe_last_round_timestamp_seconds 1",
+		"gatepass_build_info{goversion=", `gatepass_probe_passed{case="\\u202e\\x1b[31m\\u200b"} 0`, // a page of metrics is looked at with curl
 	} {
-		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("the page lacks %s: %s", want, w.Body)
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s: %s", want, page)
 		}
 	}
+}
+
+func scrape(v *vigil) string {
+	w := httptest.NewRecorder()
+	exposition.Handler(v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }
 
 // The alerts ask for metrics that there are.
@@ -106,8 +114,9 @@ func TestProbeAlerts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vigil{last: []probe.Result{{Case: "a"}}, at: time.Now()}
-	page := v.page().String()
+	v := newVigil()
+	v.take([]probe.Result{{Case: "a"}})
+	page := scrape(v)
 	asked := regexp.MustCompile(`gatepass_[a-z_]+`).FindAllString(string(text), -1)
 	for _, name := range asked {
 		if !strings.Contains(page, "# TYPE "+name+" ") {
