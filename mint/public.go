@@ -35,9 +35,9 @@ func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
 }
 
 // CheckSignature returns an error unless signature is what a [Signer] with that
-// key returns for digest.
+// key returns for digest. A nil key has none.
 func CheckSignature(key *rsa.PublicKey, digest [sha256.Size]byte, signature []byte) error {
-	if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
+	if key == nil || rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
 		return errors.New("the signature is not the key's for what was to be signed")
 	}
 	return nil

@@ -9,22 +9,16 @@ package awsclient
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/gatepass/gatepass/internal/remote"
 )
 
-const (
-	// MaxWait bounds one request, with all its attempts, for callers without a
-	// deadline of their own.
-	MaxWait = 30 * time.Second
-
-	// attemptWait bounds one attempt, so that one lost packet does not use up
-	// the caller's deadline.
-	attemptWait = 10 * time.Second
-)
+// MaxWait bounds one request, with all its attempts, for callers without a
+// deadline of their own.
+const MaxWait = remote.MaxWait
 
 // A Client is one service in one region, and where its credentials come from.
 type Client[S any] struct {
@@ -50,17 +44,15 @@ type Lazy[S any] struct {
 	// one, which is then stronger than the environment's.
 	Make func(cfg aws.Config, endpoint string) S
 
-	mu     sync.Mutex // guards client
-	client *Client[S]
+	lazy remote.Lazy[Client[S]]
 }
 
 // Client returns the client. Its error is for [Call.Unconfigured].
 func (l *Lazy[S]) Client(ctx context.Context) (*Client[S], error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.client != nil {
-		return l.client, nil
-	}
+	return l.lazy.Get(ctx, l.open)
+}
+
+func (l *Lazy[S]) open(ctx context.Context) (*Client[S], error) {
 	cfg, err := l.Settings.load(ctx)
 	if err != nil {
 		return nil, err
@@ -69,28 +61,21 @@ func (l *Lazy[S]) Client(ctx context.Context) (*Client[S], error) {
 		return nil, &aws.MissingRegionError{}
 	}
 	if h, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = h.WithTimeout(attemptWait)
+		cfg.HTTPClient = h.WithTimeout(remote.AttemptWait)
 	}
 	retryer := NewRetryer(cfg.RetryMaxAttempts)
 	cfg.Retryer = func() aws.Retryer { return retryer }
-	l.client = &Client[S]{Region: cfg.Region, Credentials: cfg.Credentials, Service: l.Make(cfg, l.Settings.Endpoint)}
-	return l.client, nil
+	return &Client[S]{Region: cfg.Region, Credentials: cfg.Credentials, Service: l.Make(cfg, l.Settings.Endpoint)}, nil
 }
 
 // Use has Client return c; for tests.
-func (l *Lazy[S]) Use(c *Client[S]) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.client = c
-}
+func (l *Lazy[S]) Use(c *Client[S]) { l.lazy.Use(c) }
 
 // Failed tells that a call by c ended in err. Where other credentials may cure
 // it, the next Client reads the configuration anew: a profile's file may hold
 // fresh credentials by then.
 func (l *Lazy[S]) Failed(c *Client[S], err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.client == c && isStale(err) {
-		l.client = nil
+	if isStale(err) {
+		l.lazy.Drop(c)
 	}
 }

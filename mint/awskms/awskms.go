@@ -12,11 +12,9 @@ package awskms
 
 import (
 	"context"
-	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -25,21 +23,22 @@ import (
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one key, or what an alias points to.
+// A Signer is one key, or what an alias points to. An alias may be given another
+// key: the version of a key is its ARN.
 type Signer struct {
+	signer.Key
 	id     string
 	client awsclient.Lazy[*kms.Client]
-
-	mu     sync.Mutex // guards public; held while it is asked for
-	public *public
 }
 
-// public is the public half of the key with that ARN.
-type public struct {
-	arn string
-	key *rsa.PublicKey
+func newSigner(id string, settings awsclient.Settings) *Signer {
+	s := &Signer{id: id}
+	s.client.Settings, s.client.Make = settings, newService
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer}
+	return s
 }
 
 func newService(cfg aws.Config, endpoint string) *kms.Client {
@@ -50,27 +49,12 @@ func newService(cfg aws.Config, endpoint string) *kms.Client {
 	})
 }
 
-// PublicKey implements [mint.PublicKeyer]. It asks KMS and returns an error
-// unless the key can sign for a GitHub App.
-func (s *Signer) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
-	defer cancel()
-	p, err := s.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return p.key, nil
-}
+const wrongServer = "check the endpoint that the URL or AWS_ENDPOINT_URL names"
 
-// Sign implements [mint.Signer]. The key is looked at once, before the first
-// signature; each signature is checked with its public half. Throttling and lost
-// connections are tried again, never beyond ctx's deadline.
-func (s *Signer) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
-	defer cancel()
-	if _, err := s.known(ctx, ""); err != nil {
-		return nil, err
-	}
+// name is how errors name the key.
+func (s *Signer) name(string) string { return "the KMS key " + s.id }
+
+func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
 	out, err := call(ctx, s, s.what("sign with"), signAction, func(c *kms.Client, o func(*kms.Options)) (*kms.SignOutput, error) {
 		return c.Sign(ctx, &kms.SignInput{
 			KeyId: aws.String(s.id), Message: digest[:], MessageType: types.MessageTypeDigest,
@@ -78,35 +62,12 @@ func (s *Signer) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, er
 		}, o)
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	p, err := s.known(ctx, aws.ToString(out.KeyId))
-	if err != nil {
-		return nil, err
-	}
-	if err := mint.CheckSignature(p.key, digest, out.Signature); err != nil {
-		return nil, oneline.Wrap(s.what("sign with"), err, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
-	}
-	return out.Signature, nil
+	return out.Signature, aws.ToString(out.KeyId), nil
 }
 
-// known returns the public half of the key with that ARN, or of any when arn is
-// empty. An alias may have been given another key since the last look.
-func (s *Signer) known(ctx context.Context, arn string) (*public, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.public != nil && (arn == "" || arn == s.public.arn) {
-		return s.public, nil
-	}
-	p, err := s.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.public = p
-	return p, nil
-}
-
-func (s *Signer) fetch(ctx context.Context) (*public, error) {
+func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	what := s.what("look at")
 	out, err := call(ctx, s, what, lookAction, func(c *kms.Client, o func(*kms.Options)) (*kms.GetPublicKeyOutput, error) {
 		return c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(s.id)}, o)
@@ -119,9 +80,9 @@ func (s *Signer) fetch(ctx context.Context) (*public, error) {
 	}
 	key, err := mint.ParsePublicKey(out.PublicKey)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
+		return nil, oneline.Wrap(what, err, wrongServer)
 	}
-	return &public{aws.ToString(out.KeyId), key}, nil
+	return signer.One(aws.ToString(out.KeyId), key), nil
 }
 
 // check reports why a key cannot sign for a GitHub App. How long it is, the key

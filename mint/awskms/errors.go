@@ -23,7 +23,7 @@ var (
 )
 
 // what begins an error: "sign with the KMS key alias/x".
-func (s *Signer) what(doing string) string { return doing + " the KMS key " + s.id }
+func (s *Signer) what(doing string) string { return doing + " " + s.name("") }
 
 func (s *Signer) failure(what, action, region string) awsclient.Call {
 	return awsclient.Call{What: what, Service: "KMS", Region: region, Explain: func(api smithy.APIError) error {

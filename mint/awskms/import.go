@@ -41,12 +41,12 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 
 // holds reports whether the key is in KMS already. Another one is an error.
 func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
-	p, err := s.fetch(ctx)
+	there, err := s.PublicKey(ctx)
 	if err != nil {
 		return false, err
 	}
-	if !p.key.Equal(key.Public()) {
-		return false, oneline.New(s.what("import into"), "another key is there, "+mint.Fingerprint(p.key), "choose another alias; this key is never replaced")
+	if !there.Equal(key.Public()) {
+		return false, oneline.New(s.what("import into"), "another key is there, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
 	}
 	return true, nil
 }
@@ -117,7 +117,7 @@ func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner
 	}
 	wrapping, err := mint.ParsePublicKey(parameters.PublicKey)
 	if err != nil {
-		return oneline.Wrap(what, err, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
+		return oneline.Wrap(what, err, wrongServer)
 	}
 	wrapped, err := key.Wrap(wrapping)
 	if err != nil {
@@ -151,8 +151,7 @@ func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 
 // await returns once KMS shows the key that was imported.
 func (s *Signer) await(ctx context.Context, arn string, key *mint.KeySigner) error {
-	imported := &Signer{id: arn}
-	imported.client.Settings, imported.client.Make = s.client.Settings, s.client.Make
+	imported := newSigner(arn, s.client.Settings)
 	_, err := patiently(ctx, func() (bool, error) { return imported.holds(ctx, key) })
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const form = "write awskms:///alias/NAME?region=REGION, or a key's id or ARN for alias/NAME"
@@ -40,9 +41,7 @@ func Open(u *url.URL) (*Signer, error) {
 		}
 		settings.Region = region
 	}
-	s := &Signer{id: id}
-	s.client.Settings, s.client.Make = settings, newService
-	return s, nil
+	return newSigner(id, settings), nil
 }
 
 // isKey takes alias/NAME, a key's id, and the ARN of either.
@@ -72,16 +71,8 @@ func isKey(id string) bool {
 	return isName(id)
 }
 
-// isName reports whether s is letters, digits, hyphens and underscores, as names
-// in KMS are.
-func isName(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !awsclient.IsAlnum(s[i]) && s[i] != '-' && s[i] != '_' {
-			return false
-		}
-	}
-	return s != ""
-}
+// isName takes what names in KMS are made of.
+func isName(s string) bool { return signer.IsName(s, "-_", maxID) }
 
 // regionOf returns the region of an ARN.
 func regionOf(id string) string {

@@ -20,9 +20,9 @@ import (
 func (s *Signer) Vacant(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()
-	switch p, err := s.fetch(ctx); {
+	switch there, err := s.PublicKey(ctx); {
 	case err == nil:
-		return oneline.New(s.what("import into"), "a key is there already, "+mint.Fingerprint(p.key), "choose another alias; this key is never replaced")
+		return oneline.New(s.what("import into"), "a key is there already, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
 	case errors.Is(err, errState):
 		return s.awaitsImport(ctx)
 	case errors.Is(err, errAbsent) && strings.HasPrefix(s.id, "alias/"):

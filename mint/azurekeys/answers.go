@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 var errOtherKey = errors.New("another key")
@@ -31,40 +33,33 @@ func (s *Signer) versionOf(id *azkeys.ID) (string, error) {
 	return version, nil
 }
 
-func wrongKey(what string, id *azkeys.ID) error {
+func wrongKey(id *azkeys.ID) error {
 	answered := "of none"
 	if id != nil {
 		answered = string(*id)
 	}
-	return oneline.New(what, "the answer is of another key, "+oneline.Escape(answered), wrongServer)
+	return signer.New("the answer is of another key, "+oneline.Escape(answered), wrongServer)
 }
 
 // check returns an error where a version cannot sign for a GitHub App. How long its
 // key is, the key itself says.
-func (t task) check(b *azkeys.KeyBundle) error {
+func check(what string, b *azkeys.KeyBundle) error {
 	kind := azkeys.KeyType("")
 	if b.Key.Kty != nil {
 		kind = *b.Key.Kty
 	}
 	switch {
 	case kind != azkeys.KeyTypeRSA && kind != azkeys.KeyTypeRSAHSM:
-		return t.line("its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
+		return oneline.New(what, "its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
 	case b.Attributes != nil && b.Attributes.Enabled != nil && !*b.Attributes.Enabled:
-		return t.line("the version is disabled", enable)
-	case len(b.Key.KeyOps) > 0 && !allows(b.Key.KeyOps, azkeys.KeyOperationSign):
-		return t.line("this key cannot sign: sign is not among its operations (key_ops)", makeKey)
+		return oneline.New(what, "the version is disabled", enable)
+	case len(b.Key.KeyOps) > 0 && !slices.ContainsFunc(b.Key.KeyOps, isSign):
+		return oneline.New(what, "this key cannot sign: sign is not among its operations (key_ops)", makeKey)
 	}
 	return nil
 }
 
-func allows(operations []*azkeys.KeyOperation, wanted azkeys.KeyOperation) bool {
-	for _, o := range operations {
-		if o != nil && *o == wanted {
-			return true
-		}
-	}
-	return false
-}
+func isSign(o *azkeys.KeyOperation) bool { return o != nil && *o == azkeys.KeyOperationSign }
 
 // parseJWK reads the public half of an RSA key (RFC 7518, section 6.3.1). It has to
 // be one that GitHub takes.

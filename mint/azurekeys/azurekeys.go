@@ -23,113 +23,76 @@ package azurekeys
 
 import (
 	"context"
-	"crypto/rsa"
 	"crypto/sha256"
-	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
-	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one version of a key.
+// A Signer is one version of a key. The first Sign or PublicKey asks Key Vault which,
+// and for its public half: a version never changes its key.
 type Signer struct {
+	signer.Key
 	host    string // in lower case
 	key     string
 	version string // "" for the current one
-	client  lazy
-
-	mu     sync.Mutex // guards public; held while it is asked for
-	public *public
+	client  keyVault
 }
 
-// public is the public half of the version that signs.
-type public struct {
-	version string
-	key     *rsa.PublicKey
-}
-
-// PublicKey implements [mint.PublicKeyer]. The first call asks Key Vault, and
-// returns an error unless the key can sign for a GitHub App; a version never
-// changes its key.
-func (s *Signer) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	p, err := s.known(ctx)
-	if err != nil {
-		return nil, err
+// name is how errors name a version of the key, "" for the current one.
+func (s *Signer) name(version string) string {
+	id := s.host + "/" + s.key
+	if version != "" {
+		id += "/" + version
 	}
-	return p.key, nil
+	return "the Azure key " + id
 }
 
-// Sign implements [mint.Signer]. What Key Vault answers has to be about the version
-// that was asked, and is checked with its public half. Throttling and lost
-// connections are tried again, never beyond ctx's deadline.
-func (s *Signer) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	p, err := s.known(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := s.task("sign with", p.version, "sign")
-	out, err := call(ctx, s, t, func(ctx context.Context, c *azkeys.Client) (azkeys.SignResponse, error) {
-		return c.Sign(ctx, s.key, p.version, azkeys.SignParameters{
+// sign returns an error unless the answer is about the version that was asked.
+func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
+	out, err := call(ctx, s, "sign with "+s.name(version), "sign", func(ctx context.Context, c *azkeys.Client) (out azkeys.SignResponse, err error) {
+		out, err = c.Sign(ctx, s.key, version, azkeys.SignParameters{
 			Algorithm: to.Ptr(azkeys.SignatureAlgorithmRS256), Value: digest[:],
 		}, nil)
+		if err != nil {
+			return out, err
+		}
+		if by, err = s.versionOf(out.KID); err != nil || by != version {
+			return out, wrongKey(out.KID)
+		}
+		return out, nil
+	})
+	return out.Result, by, err
+}
+
+// look returns the version of the URL, or the current one.
+func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
+	var version string
+	out, err := call(ctx, s, "look at "+s.name(s.version), "get", func(ctx context.Context, c *azkeys.Client) (out azkeys.GetKeyResponse, err error) {
+		if out, err = c.GetKey(ctx, s.key, s.version, nil); err != nil {
+			return out, err
+		}
+		if out.Key == nil {
+			return out, signer.New("its answer holds no key", wrongServer)
+		}
+		if version, err = s.versionOf(out.Key.KID); err != nil || s.version != "" && version != s.version {
+			return out, wrongKey(out.Key.KID)
+		}
+		return out, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if version, err := s.versionOf(out.KID); err != nil || version != p.version {
-		return nil, wrongKey(t.what, out.KID)
-	}
-	if err := mint.CheckSignature(p.key, digest, out.Result); err != nil {
-		return nil, oneline.Wrap(t.what, err, wrongServer)
-	}
-	return out.Result, nil
-}
-
-// known returns the version that signs.
-func (s *Signer) known(ctx context.Context) (*public, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.public != nil {
-		return s.public, nil
-	}
-	p, err := s.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.public = p
-	return p, nil
-}
-
-func (s *Signer) fetch(ctx context.Context) (*public, error) {
-	t := s.task("look at", s.version, "get")
-	out, err := call(ctx, s, t, func(ctx context.Context, c *azkeys.Client) (azkeys.GetKeyResponse, error) {
-		return c.GetKey(ctx, s.key, s.version, nil)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if out.Key == nil {
-		return nil, oneline.New(t.what, "its answer holds no key", wrongServer)
-	}
-	version, err := s.versionOf(out.Key.KID)
-	if err != nil || s.version != "" && version != s.version {
-		return nil, wrongKey(t.what, out.Key.KID)
-	}
-	t = s.task("look at", version, "get")
-	if err := t.check(&out.KeyBundle); err != nil {
+	what := "look at " + s.name(version)
+	if err := check(what, &out.KeyBundle); err != nil {
 		return nil, err
 	}
 	key, err := parseJWK(out.Key)
 	if err != nil {
-		return nil, oneline.Wrap(t.what, err, makeKey)
+		return nil, oneline.Wrap(what, err, makeKey)
 	}
-	return &public{version, key}, nil
+	return signer.One(version, key), nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const (
@@ -32,54 +33,29 @@ var clouds = map[string]cloud.Configuration{
 // Open reads a signer's URL. Azure is asked, and the credentials read, by the
 // first Sign or PublicKey only.
 func Open(u *url.URL) (*Signer, error) {
-	what := "signer " + scheme + "://" + u.Host + u.Path
-	switch {
-	case u.Scheme != scheme:
-		return nil, oneline.New("signer", "its scheme is not "+scheme, form)
-	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
-	case u.RawQuery != "" || u.ForceQuery:
-		return nil, oneline.New(what, "it has a query, and a key needs none", "take the part from ? on away")
+	what, err := signer.CheckURL(u, scheme, form)
+	if err != nil {
+		return nil, err
 	}
 	host := strings.ToLower(u.Host)
 	name, suffix, _ := strings.Cut(host, ".")
-	if _, known := clouds[suffix]; !known || !isName(name) {
+	if _, known := clouds[suffix]; !known || !signer.IsName(name, "-", maxName) {
 		return nil, oneline.New(what, "its host is no Key Vault and no Managed HSM of Azure", form)
 	}
 	key, version, versioned := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	if !isName(key) || versioned && !isVersion(version) {
+	if !signer.IsName(key, "-", maxName) || versioned && !isVersion(version) {
 		return nil, oneline.New(what, "this is no key", form)
 	}
 	s := &Signer{host: host, key: key, version: strings.ToLower(version)}
 	s.client.url, s.client.cloud = "https://"+host, clouds[suffix]
+	s.client.Service, s.client.Host, s.client.Open = "Azure", host, s.client.open
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer, Pinned: true}
 	return s, nil
 }
 
-// maxName is the longest name of a key in Key Vault; those of vaults are shorter.
-const maxName = 127
+const (
+	maxName       = 127 // the longest name of a key; those of vaults are shorter
+	versionLength = 32  // of what Key Vault calls a version
+)
 
-// isName takes letters, digits and hyphens.
-func isName(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !isAlnum(s[i]) && s[i] != '-' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxName
-}
-
-// versionLength is that of what Key Vault calls a version, in characters.
-const versionLength = 32
-
-func isVersion(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !isAlnum(s[i]) {
-			return false
-		}
-	}
-	return len(s) == versionLength
-}
-
-func isAlnum(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
+func isVersion(s string) bool { return len(s) == versionLength && signer.IsName(s, "", versionLength) }

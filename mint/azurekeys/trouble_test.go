@@ -258,7 +258,7 @@ func FuzzParseRefusal(f *testing.F) {
 	f.Add("<html>")
 	f.Fuzz(func(t *testing.T, text string) {
 		r := parseRefusal([]byte(text))
-		told := task{"look at the Azure key x", vault, "get"}.forbidden(r).Error()
+		told := explainForbidden("get", r).Error()
 		if strings.ContainsAny(told, "\n\r\x1b") || len(told) > 6*maxShown+300 {
 			t.Errorf("of %q is told %q", text, told)
 		}

@@ -1,9 +1,6 @@
 package gcpkms
 
 import (
-	"crypto/rsa"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -11,7 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 // Cloud KMS protects what it is sent and what it answers by CRC32C
@@ -27,17 +24,15 @@ func fits(data []byte, sum *wrapperspb.Int64Value) bool {
 	return sum != nil && sum.GetValue() == checksum(data).GetValue()
 }
 
-// A damage is what a checksum shows: something was lost or changed on the way,
-// which another attempt may cure.
-type damage string
+// damage is what a checksum shows: something was lost or changed on the way, which
+// another attempt may cure.
+func damage(why string) *signer.Problem {
+	return signer.Passing(why, "try again; when it stays so, "+wrongServer, 0)
+}
 
-func (d damage) Error() string { return string(d) }
-
-// A wrongKey is an answer about another version than the one asked for.
-type wrongKey struct{ answered string }
-
-func (e *wrongKey) Error() string {
-	return "the answer is of another key, " + oneline.Escape(e.answered)
+// wrongKey is an answer about another version than the one asked for.
+func wrongKey(answered string) *signer.Problem {
+	return signer.New("the answer is of another key, "+oneline.Escape(answered), wrongServer)
 }
 
 // wholeSignature returns an error unless out is the answer to a digest that arrived
@@ -45,7 +40,7 @@ func (e *wrongKey) Error() string {
 func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
 	switch {
 	case out.GetName() != version:
-		return &wrongKey{out.GetName()}
+		return wrongKey(out.GetName())
 	case !out.GetVerifiedDigestCrc32C():
 		return damage("Cloud KMS did not verify the checksum of the digest")
 	case !fits(out.GetSignature(), out.GetSignatureCrc32C()):
@@ -57,7 +52,7 @@ func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
 func wholePublic(out *kmspb.PublicKey, version string) error {
 	switch {
 	case out.GetName() != version:
-		return &wrongKey{out.GetName()}
+		return wrongKey(out.GetName())
 	case !fits([]byte(out.GetPem()), out.GetPemCrc32C()):
 		return damage("the public key does not match its checksum")
 	}
@@ -75,13 +70,4 @@ func checkAlgorithm(a kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorithm) error {
 		return nil
 	}
 	return fmt.Errorf("its algorithm is %s; GitHub Apps sign with RSA_SIGN_PKCS1_2048_SHA256, or 3072 or 4096 bits", a)
-}
-
-// parsePublic reads a public key as Cloud KMS shows it, in PEM form.
-func parsePublic(text string) (*rsa.PublicKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("its public key is damaged")
-	}
-	return mint.ParsePublicKey(block.Bytes)
 }

@@ -3,7 +3,6 @@ package gcpkms
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"cloud.google.com/go/auth"
@@ -12,7 +11,7 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const (
@@ -28,14 +27,10 @@ const (
 // silent keeps the libraries, whose logs show tokens, off standard error.
 var silent = slog.New(slog.DiscardHandler)
 
-// A lazy makes its connection when it is first needed, and keeps it while its
-// credentials work. Nothing is read or asked before that.
-type lazy struct {
+type cloudKMS struct {
+	signer.Client[connection]
 	options []option.ClientOption // how to reach a double, for tests
 	detect  func(*credentials.DetectOptions) (*auth.Credentials, error)
-
-	mu         sync.Mutex // guards connection
-	connection *connection
 }
 
 type connection struct {
@@ -43,13 +38,8 @@ type connection struct {
 	service     *kms.KeyManagementClient
 }
 
-func (l *lazy) connect(ctx context.Context) (*connection, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.connection != nil {
-		return l.connection, nil
-	}
-	found, err := l.credentials(ctx)
+func (c *cloudKMS) open(ctx context.Context) (*connection, error) {
+	found, err := c.credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,22 +49,23 @@ func (l *lazy) connect(ctx context.Context) (*connection, error) {
 		option.WithTelemetryDisabled(),
 		option.WithGRPCDialOption(grpc.WithIdleTimeout(idle)),
 		option.WithGRPCDialOption(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer))),
-	}, l.options...)...)
+	}, c.options...)...)
 	if err != nil {
 		return nil, err
 	}
 	// By itself the client waits up to a minute between attempts, and then tells of
 	// the deadline instead of the last answer.
 	service.CallOptions = &kms.KeyManagementCallOptions{}
-	l.connection = &connection{found, service}
-	return l.connection, nil
+	return &connection{found, service}, nil
 }
+
+func (c *connection) close() { _ = c.service.Close() } // it was dropped: its error is of no use
 
 // credentials finds the application default credentials. To see whether this
 // machine is one of Google's, the library asks the network for some seconds, and
 // knows of no deadline.
-func (l *lazy) credentials(ctx context.Context) (*auth.Credentials, error) {
-	detect := l.detect
+func (c *cloudKMS) credentials(ctx context.Context) (*auth.Credentials, error) {
+	detect := c.detect
 	if detect == nil {
 		detect = credentials.DetectDefault
 	}
@@ -90,7 +81,7 @@ func (l *lazy) credentials(ctx context.Context) (*auth.Credentials, error) {
 	select {
 	case r := <-results:
 		if r.err != nil {
-			return nil, &undetectedError{r.err}
+			return nil, undetected(r.err)
 		}
 		return r.found, nil
 	case <-ctx.Done():
@@ -98,48 +89,19 @@ func (l *lazy) credentials(ctx context.Context) (*auth.Credentials, error) {
 	}
 }
 
-// drop forgets c: the next connect reads the credentials anew, which may have been
-// replaced meanwhile.
-func (l *lazy) drop(c *connection) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.connection == c {
-		l.connection = nil
-		_ = c.service.Close() // it is nobody's error any more
-	}
-}
-
-// call makes one call within ctx's deadline, in as many attempts as it takes. do
-// checks the answer as well.
-func call[Out any](ctx context.Context, s *Signer, t task, do func(context.Context, *kms.KeyManagementClient) (Out, error)) (Out, error) {
-	return remote.Retry(ctx, func(ctx context.Context) (Out, error) {
-		out, err := attempt(ctx, s, do)
-		if err != nil {
-			return out, t.failed(ctx, err)
+// call makes one call, for which the identity needs a permission. do checks the
+// answer as well.
+func call[Out any](ctx context.Context, s *Signer, what, permission string, do func(context.Context, *kms.KeyManagementClient) (Out, error)) (Out, error) {
+	explain := func(err error) *signer.Problem { return explain(permission, err) }
+	return signer.Call(ctx, &s.client.Client, what, explain, func(ctx context.Context, c *connection) (Out, error) {
+		var none Out
+		switch _, err := c.credentials.Token(ctx); {
+		case err == nil:
+			return do(ctx, c.service)
+		case signer.IsLate(ctx, err):
+			return none, signer.LateToken()
+		default:
+			return none, unauthenticated(err)
 		}
-		return out, nil
 	})
-}
-
-// attempt returns nothing with its error.
-func attempt[Out any](ctx context.Context, s *Signer, do func(context.Context, *kms.KeyManagementClient) (Out, error)) (Out, error) {
-	var none Out
-	ctx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
-	defer cancel()
-	c, err := s.client.connect(ctx)
-	if err != nil {
-		return none, err
-	}
-	if _, err := c.credentials.Token(ctx); err != nil {
-		s.client.drop(c)
-		return none, &tokenError{err}
-	}
-	out, err := do(ctx, c.service)
-	if isStale(err) {
-		s.client.drop(c)
-	}
-	if err != nil {
-		return none, err
-	}
-	return out, nil
 }

@@ -1,7 +1,6 @@
 package gcpkms
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	"cloud.google.com/go/compute/metadata"
 
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const renew = "run gcloud auth application-default login, correct the file of GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account"
@@ -20,70 +20,52 @@ const renew = "run gcloud auth application-default login, correct the file of GO
 // (https://cloud.google.com/compute/docs/metadata/overview).
 const metadataPath = "/computeMetadata/"
 
-// undetectedError is that no credentials were found, or none that can be read.
-type undetectedError struct{ err error }
-
-func (e *undetectedError) Error() string { return e.err.Error() }
-func (e *undetectedError) Unwrap() error { return e.err }
-
-// tokenError is that the credentials give no access token.
-type tokenError struct{ err error }
-
-func (e *tokenError) Error() string { return e.err.Error() }
-func (e *tokenError) Unwrap() error { return e.err }
-
-func (t task) undetected(err error) error {
+// undetected tells why no credentials were found.
+func undetected(err error) *signer.Problem {
 	if strings.Contains(err.Error(), "could not find default credentials") { // which has no type
-		return t.line("there are no Google credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud, service account of this machine)", renew)
+		return signer.New("there are no Google credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud, service account of this machine)", renew)
 	}
 	why := redact.Text(err.Error(), maxShown)
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		why = path.Error()
 	}
-	return t.line("the Google credentials cannot be read: "+why, renew)
+	return signer.New("the Google credentials cannot be read: "+why, renew)
 }
 
 // unauthenticated tells why there is no access token. The libraries' errors are
 // taken apart and not wrapped: they show answers whole.
-func (t task) unauthenticated(err error) error {
+func unauthenticated(err error) *signer.Problem {
+	p := &signer.Problem{Do: renew, Stale: true}
 	if e, ok := errors.AsType[*auth.Error](err); ok {
-		told := t.line("Google does not accept the credentials: "+reason(e), renew)
-		if e.Temporary() {
-			return passing(told, 0)
-		}
-		return told
-	}
-	if _, ok := errors.AsType[metadata.NotDefinedError](err); ok {
-		return t.line("this machine has no service account", renew)
+		p.Why, p.Again = "Google does not accept the credentials: "+reason(e), e.Temporary()
+		return p
 	}
 	if e, ok := errors.AsType[*metadata.Error](err); ok {
-		return t.line("the metadata server gives no access token: "+redact.Text(strconv.Itoa(e.Code)+" "+e.Message, maxShown), renew)
+		p.Why = "the metadata server gives no access token: " + redact.Text(strconv.Itoa(e.Code)+" "+e.Message, maxShown)
+		return p
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
-		told := t.line("the server of the credentials cannot be reached: "+redact.Text(e.Err.Error(), maxShown), "check the network and the proxy")
-		if strings.Contains(e.URL, metadataPath) { // whose client has tried more than once
-			return told
-		}
-		return passing(told, 0)
+		p.Why, p.Do = "the server of the credentials cannot be reached: "+redact.Text(e.Err.Error(), maxShown), "check the network and the proxy"
+		p.Again = !strings.Contains(e.URL, metadataPath) // whose client has tried more than once
+		return p
 	}
-	if strings.Contains(err.Error(), `unable to parse "`) { // and then what a program printed, token and all
-		return t.line("the program that the credentials name printed none", "run it by hand")
+	_, isUndefined := errors.AsType[metadata.NotDefinedError](err)
+	switch {
+	case isUndefined:
+		p.Why = "this machine has no service account"
+	case strings.Contains(err.Error(), `unable to parse "`): // and then what a program printed, token and all
+		p.Why, p.Do = "the program that the credentials name printed none", "run it by hand"
+	default:
+		p.Why = "the credentials give no access token: " + redact.Text(err.Error(), maxShown)
 	}
-	return t.line("the credentials give no access token: "+redact.Text(err.Error(), maxShown), renew)
+	return p
 }
 
-// reason is the code and description of an OAuth error (RFC 6749, section 5.2), or
-// else the HTTP status.
+// reason is what the server of the credentials says.
 func reason(e *auth.Error) string {
-	var said struct {
-		Code        string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	if json.Unmarshal(e.Body, &said) == nil && said.Code != "" {
-		return redact.Text(strings.TrimSuffix(said.Code+": "+said.Description, ": "), maxShown)
-	}
+	status := "no reason is given"
 	if e.Response != nil {
-		return e.Response.Status
+		status = e.Response.Status
 	}
-	return "no reason is given"
+	return signer.OAuthError(e.Body, status, maxShown)
 }

@@ -18,86 +18,48 @@ package gcpkms
 
 import (
 	"context"
-	"crypto/rsa"
 	"crypto/sha256"
-	"sync"
 
 	kms "cloud.google.com/go/kms/apiv1"
 	"cloud.google.com/go/kms/apiv1/kmspb"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
-	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one version of a key.
+// A Signer is one version of a key. The first Sign or PublicKey asks Cloud KMS which,
+// and for its public half: a version never changes its key.
 type Signer struct {
+	signer.Key
 	key     string // projects/…/cryptoKeys/K
 	version string // key/cryptoKeyVersions/V; "" for the newest that is enabled
-	client  lazy
-
-	mu     sync.Mutex // guards public; held while it is asked for
-	public *public
+	client  cloudKMS
 }
 
-// public is the public half of the version that signs.
-type public struct {
-	version string
-	key     *rsa.PublicKey
-}
+// host answers for Cloud KMS.
+const host = "cloudkms.googleapis.com"
 
-// PublicKey implements [mint.PublicKeyer]. The first call asks Cloud KMS, and
-// returns an error unless the key can sign for a GitHub App; a version never
-// changes its key.
-func (s *Signer) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	p, err := s.known(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return p.key, nil
-}
+func name(version string) string { return "the Google Cloud KMS key " + version }
 
-// Sign implements [mint.Signer]. What Cloud KMS received and what it answers is
-// checked by CRC32C, by the name of the version, and by the public half of the
-// key. Damaged answers, exhausted quotas and lost connections are tried again,
-// never beyond ctx's deadline.
-func (s *Signer) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	p, err := s.known(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := task{"sign with the Google Cloud KMS key " + p.version, signPermission}
-	signature, err := call(ctx, s, t, func(ctx context.Context, c *kms.KeyManagementClient) ([]byte, error) {
+// sign checks what Cloud KMS received and what it answers by CRC32C and by the name
+// of the version.
+func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
+	signature, err = call(ctx, s, "sign with "+name(version), signPermission, func(ctx context.Context, c *kms.KeyManagementClient) ([]byte, error) {
 		out, err := c.AsymmetricSign(ctx, &kmspb.AsymmetricSignRequest{
-			Name:         p.version,
+			Name:         version,
 			Digest:       &kmspb.Digest{Digest: &kmspb.Digest_Sha256{Sha256: digest[:]}},
 			DigestCrc32C: checksum(digest[:]),
 		})
 		if err != nil {
 			return nil, err
 		}
-		return out.GetSignature(), wholeSignature(out, p.version)
+		return out.GetSignature(), wholeSignature(out, version)
 	})
-	if err != nil {
-		return nil, err
-	}
-	if err := mint.CheckSignature(p.key, digest, signature); err != nil {
-		return nil, oneline.Wrap(t.what, err, wrongServer)
-	}
-	return signature, nil
+	return signature, version, err
 }
 
-// known returns the version that signs.
-func (s *Signer) known(ctx context.Context) (*public, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.public != nil {
-		return s.public, nil
-	}
+// look returns the version of the URL, or the newest that is enabled.
+func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	version := s.version
 	if version == "" {
 		var err error
@@ -105,17 +67,8 @@ func (s *Signer) known(ctx context.Context) (*public, error) {
 			return nil, err
 		}
 	}
-	key, err := s.fetch(ctx, version)
-	if err != nil {
-		return nil, err
-	}
-	s.public = &public{version, key}
-	return s.public, nil
-}
-
-func (s *Signer) fetch(ctx context.Context, version string) (*rsa.PublicKey, error) {
-	t := task{"look at the Google Cloud KMS key " + version, lookPermission}
-	out, err := call(ctx, s, t, func(ctx context.Context, c *kms.KeyManagementClient) (*kmspb.PublicKey, error) {
+	what := "look at " + name(version)
+	out, err := call(ctx, s, what, lookPermission, func(ctx context.Context, c *kms.KeyManagementClient) (*kmspb.PublicKey, error) {
 		out, err := c.GetPublicKey(ctx, &kmspb.GetPublicKeyRequest{Name: version})
 		if err != nil {
 			return nil, err
@@ -126,11 +79,11 @@ func (s *Signer) fetch(ctx context.Context, version string) (*rsa.PublicKey, err
 		return nil, err
 	}
 	if err := checkAlgorithm(out.GetAlgorithm()); err != nil {
-		return nil, oneline.Wrap(t.what, err, makeKey)
+		return nil, oneline.Wrap(what, err, makeKey)
 	}
-	key, err := parsePublic(out.GetPem())
+	key, err := signer.ParsePEM(out.GetPem())
 	if err != nil {
-		return nil, oneline.Wrap(t.what, err, makeKey)
+		return nil, oneline.Wrap(what, err, makeKey)
 	}
-	return key, nil
+	return signer.One(version, key), nil
 }

@@ -12,6 +12,7 @@ import (
 	"cloud.google.com/go/kms/apiv1/kmspb"
 
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 var (
@@ -227,8 +228,8 @@ func FuzzParsePublic(f *testing.F) {
 	f.Add("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		if key, err := parsePublic(text); err == nil && key.N.BitLen() < 2048 {
-			t.Errorf("parsePublic(%q) takes a key of %d bits", text, key.N.BitLen())
+		if key, err := signer.ParsePEM(text); err == nil && key.N.BitLen() < 2048 {
+			t.Errorf("signer.ParsePEM(%q) takes a key of %d bits", text, key.N.BitLen())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const (
@@ -15,20 +16,18 @@ const (
 // Open reads a signer's URL. Google is asked, and the credentials read, by the
 // first Sign or PublicKey only.
 func Open(u *url.URL) (*Signer, error) {
-	what := "signer " + scheme + "://" + u.Host + u.Path
-	switch {
-	case u.Scheme != scheme:
-		return nil, oneline.New("signer", "its scheme is not "+scheme, form)
-	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
-	case u.RawQuery != "" || u.ForceQuery:
-		return nil, oneline.New(what, "it has a query, and a key needs none", "take the part from ? on away")
+	what, err := signer.CheckURL(u, scheme, form)
+	if err != nil {
+		return nil, err
 	}
 	key, version, ok := parseName(u.Host + u.Path)
 	if !ok {
 		return nil, oneline.New(what, "this is no key", form)
 	}
-	return &Signer{key: key, version: version}, nil
+	s := &Signer{key: key, version: version}
+	s.client.Service, s.client.Host, s.client.Open, s.client.Close = "Google", host, s.client.open, (*connection).close
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: name, Check: wrongServer, Pinned: true}
+	return s, nil
 }
 
 // parseName reads the resource name of a key or of one of its versions
@@ -59,12 +58,9 @@ const maxID = 128
 // isID takes letters, digits, hyphens and underscores; projects may have dots and
 // a colon as well, from the time when they belonged to a domain.
 func isID(s string, project bool) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		plain := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_'
-		if !plain && (!project || c != '.' && c != ':') {
-			return false
-		}
+	marks := "-_"
+	if project {
+		marks += ".:"
 	}
-	return s != "" && s != "." && s != ".." && len(s) <= maxID
+	return signer.IsName(s, marks, maxID) && s != "." && s != ".."
 }

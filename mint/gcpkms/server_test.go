@@ -32,8 +32,6 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-const host = "cloudkms.googleapis.com"
-
 // accounts are the service accounts that Google knows, by address.
 type accounts map[string]*rsa.PublicKey
 

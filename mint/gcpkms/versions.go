@@ -19,8 +19,8 @@ const enabled = "state=ENABLED"
 // newest returns the name of the newest version that is enabled. Versions are
 // numbered as they are made, from 1 on.
 func (s *Signer) newest(ctx context.Context) (string, error) {
-	t := task{"choose a version of the Google Cloud KMS key " + s.key, listPermission}
-	number, err := call(ctx, s, t, func(ctx context.Context, c *kms.KeyManagementClient) (uint64, error) {
+	what := "choose a version of " + name(s.key)
+	number, err := call(ctx, s, what, listPermission, func(ctx context.Context, c *kms.KeyManagementClient) (uint64, error) {
 		var newest uint64
 		versions := c.ListCryptoKeyVersions(ctx, &kmspb.ListCryptoKeyVersionsRequest{Parent: s.key, Filter: enabled})
 		for {
@@ -33,7 +33,7 @@ func (s *Signer) newest(ctx context.Context) (string, error) {
 			}
 			number, ok := numberOf(v.GetName(), s.key)
 			if !ok {
-				return 0, &wrongKey{v.GetName()}
+				return 0, wrongKey(v.GetName())
 			}
 			if v.GetState() == kmspb.CryptoKeyVersion_ENABLED {
 				newest = max(newest, number)
@@ -44,7 +44,7 @@ func (s *Signer) newest(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case number == 0:
-		return "", oneline.New(t.what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
+		return "", oneline.New(what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
 	}
 	return s.key + infix + strconv.FormatUint(number, 10), nil
 }

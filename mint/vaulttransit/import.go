@@ -35,7 +35,7 @@ type imported struct {
 func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
 	defer cancel()
-	what := s.what("import")
+	what := "import " + s.name("")
 	there, err := s.holds(ctx, key)
 	if there || err != nil {
 		return err
@@ -74,7 +74,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 func (s *Signer) Vacant(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
 	defer cancel()
-	what := s.what("import")
+	what := "import " + s.name("")
 	switch public, err := s.PublicKey(ctx); {
 	case err == nil:
 		return oneline.New(what, "there is a key of that name already, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
@@ -96,7 +96,7 @@ func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 		return false, err
 	}
 	if !public.Equal(key.Public()) {
-		return false, oneline.New(s.what("import"), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+		return false, oneline.New("import "+s.name(""), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
 	}
 	return true, nil
 }

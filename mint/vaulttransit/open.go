@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 const (
@@ -35,5 +36,7 @@ func Open(u *url.URL) (*Signer, error) {
 		return nil, err
 	}
 	full := u.Host + u.Path
-	return &Signer{mount: path.Dir(full), key: path.Base(full), client: client}, nil
+	s := &Signer{mount: path.Dir(full), key: path.Base(full), client: client}
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer}
+	return s, nil
 }

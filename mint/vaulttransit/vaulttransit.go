@@ -14,77 +14,53 @@ package vaulttransit
 
 import (
 	"context"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
-	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
 
 // A Signer is one key, with all of its versions.
 type Signer struct {
+	signer.Key
 	mount, key string
 	client     *vaultclient.Client
-
-	mu       sync.Mutex // guards versions; held while they are asked for
-	versions *versions
 }
+
+const wrongServer = "check that addr in the URL, or VAULT_ADDR, names a Vault"
 
 // Upkeep renews the Vault token that the signer logs in with. Long-lived
 // programs call it from time to time.
 func (s *Signer) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
 
-// PublicKey implements [mint.PublicKeyer]: it is the newest version's. It asks
-// Vault and returns an error unless the key can sign for a GitHub App.
-func (s *Signer) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	v, err := s.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return v.get(0), nil
+// name is how errors name the key.
+func (s *Signer) name(string) string {
+	return "the transit key " + s.mount + "/" + s.key + " in " + s.client.Where()
 }
 
-// Sign implements [mint.Signer]. The key is looked at once for each version that
-// signs, and each signature is checked with that version's public half.
-func (s *Signer) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
-	defer cancel()
-	what := s.what("sign with")
-	// A key of another kind is refused before anything is signed with it.
-	if _, err := s.known(ctx, 0); err != nil {
-		return nil, err
-	}
+// sign has Vault choose the version: it takes the newest.
+func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
+	what := "sign with " + s.name("")
 	answer, err := s.client.Write(ctx, what, s.mount+"/sign/"+s.key, signing{
 		Input: base64.StdEncoding.EncodeToString(digest[:]), Prehashed: true,
 		Hash: "sha2-256", Algorithm: "pkcs1v15",
 	})
 	if err != nil {
-		return nil, s.describe(what, err, "update on "+s.mount+"/sign/"+s.key)
+		return nil, "", s.describe(what, err, "update on "+s.mount+"/sign/"+s.key)
 	}
 	var text string
 	_ = json.Unmarshal(answer.Data["signature"], &text)
 	version, signature, err := parseSignature(text)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "check that addr in the URL, or VAULT_ADDR, names a Vault")
+		return nil, "", oneline.Wrap(what, err, wrongServer)
 	}
-	public, err := s.known(ctx, version)
-	if err != nil {
-		return nil, err
-	}
-	if err := mint.CheckSignature(public, digest, signature); err != nil {
-		return nil, oneline.Wrap(what, err, "check that addr in the URL, or VAULT_ADDR, names a Vault")
-	}
-	return signature, nil
+	return signature, strconv.Itoa(version), nil
 }
 
 // signing is the body of POST /transit/sign/:name
@@ -114,31 +90,10 @@ func parseSignature(text string) (version int, signature []byte, err error) {
 	return version, signature, nil
 }
 
-// known returns the public half of a version, as get does. A version that is not
-// known is one that the key was given since the last look.
-func (s *Signer) known(ctx context.Context, version int) (*rsa.PublicKey, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.versions != nil {
-		if public := s.versions.get(version); public != nil {
-			return public, nil
-		}
-	}
-	v, err := s.fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.versions = v
-	public := v.get(version)
-	if public == nil {
-		return nil, oneline.New(s.what("sign with"), "Vault signed with version "+strconv.Itoa(version)+" and does not show that one", "check min_decryption_version of the key: vault read "+s.mount+"/keys/"+s.key)
-	}
-	return public, nil
-}
-
-func (s *Signer) fetch(ctx context.Context) (*versions, error) {
-	what := s.what("look at")
-	path := s.mount + "/keys/" + s.key
+// look returns all versions that Vault shows. The one that signed, if any, has to be
+// among them.
+func (s *Signer) look(ctx context.Context, signed string) (*signer.Versions, error) {
+	what, path := "look at "+s.name(""), s.mount+"/keys/"+s.key
 	answer, err := s.client.Read(ctx, what, path)
 	if err != nil {
 		return nil, s.describe(what, err, "read on "+path)
@@ -147,10 +102,8 @@ func (s *Signer) fetch(ctx context.Context) (*versions, error) {
 	if err != nil {
 		return nil, oneline.Wrap(what, err, "make one with type rsa-2048, rsa-3072 or rsa-4096")
 	}
+	if v.Get(signed) == nil {
+		return nil, oneline.New("sign with "+s.name(""), "Vault signed with version "+signed+" and does not show that one", "check min_decryption_version of the key: vault read "+path)
+	}
 	return v, nil
-}
-
-// what begins an error: "sign with the transit key transit/x in Vault at …".
-func (s *Signer) what(doing string) string {
-	return doing + " the transit key " + s.mount + "/" + s.key + " in " + s.client.Where()
 }

@@ -315,7 +315,7 @@ func FuzzParseVersions(f *testing.F) {
 		if json.Unmarshal([]byte(s), &data) != nil {
 			return
 		}
-		if v, err := parseVersions(data); err == nil && v.get(0) == nil {
+		if v, err := parseVersions(data); err == nil && v.Get("") == nil {
 			t.Errorf("parseVersions(%s) has no newest version", s)
 		}
 	})

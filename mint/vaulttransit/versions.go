@@ -11,30 +11,15 @@ import (
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/mint/signer"
 )
-
-// versions are the public halves of a key that Vault shows: those from its
-// min_decryption_version on.
-type versions struct {
-	latest int
-	public map[int]*rsa.PublicKey
-}
-
-// get returns the public half of a version, 0 for the newest; nil when it is not
-// shown.
-func (v *versions) get(version int) *rsa.PublicKey {
-	if version == 0 {
-		version = v.latest
-	}
-	return v.public[version]
-}
 
 var errNoKey = errors.New("its answer is none of a transit engine")
 
 // parseVersions reads the answer of GET /transit/keys/:name
-// (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key) and
-// returns an error unless the newest version can sign for a GitHub App.
-func parseVersions(data map[string]json.RawMessage) (*versions, error) {
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key), which
+// shows the versions from min_decryption_version on, and returns an error unless the newest version can sign for a GitHub App.
+func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
 	var kind string
 	if json.Unmarshal(data["type"], &kind) != nil {
 		return nil, errNoKey
@@ -45,10 +30,11 @@ func parseVersions(data map[string]json.RawMessage) (*versions, error) {
 	var keys map[string]struct {
 		PublicKey string `json:"public_key"`
 	}
-	v := &versions{public: map[int]*rsa.PublicKey{}}
-	if json.Unmarshal(data["keys"], &keys) != nil || json.Unmarshal(data["latest_version"], &v.latest) != nil {
+	var latest int
+	if json.Unmarshal(data["keys"], &keys) != nil || json.Unmarshal(data["latest_version"], &latest) != nil {
 		return nil, errNoKey
 	}
+	v := &signer.Versions{Current: strconv.Itoa(latest), Public: map[string]*rsa.PublicKey{}}
 	for text, key := range keys {
 		number, err := strconv.Atoi(text)
 		if err != nil || number < 1 {
@@ -58,11 +44,11 @@ func parseVersions(data map[string]json.RawMessage) (*versions, error) {
 		if block == nil {
 			return nil, errNoKey
 		}
-		if v.public[number], err = mint.ParsePublicKey(block.Bytes); err != nil {
+		if v.Public[strconv.Itoa(number)], err = mint.ParsePublicKey(block.Bytes); err != nil {
 			return nil, err
 		}
 	}
-	if v.public[v.latest] == nil {
+	if v.Get("") == nil {
 		return nil, errNoKey
 	}
 	return v, nil

@@ -1,0 +1,125 @@
+// Package signer is what the signers of the cloud KMSs and of Vault share: one
+// look at the public half of the key, a check of every signature, deadlines, and
+// errors of one line.
+//
+// A KMS says in [Key] how it shows its key and how it signs. [Call] makes one call
+// by a client that is opened when it is first needed.
+package signer
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/pem"
+	"errors"
+	"sync"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// Versions are the public halves that a KMS shows of a key. A KMS that shows one
+// only has one version.
+type Versions struct {
+	Current string // the version that signs next
+	Public  map[string]*rsa.PublicKey
+}
+
+// One returns the Versions of a KMS that shows one.
+func One(version string, key *rsa.PublicKey) *Versions {
+	return &Versions{version, map[string]*rsa.PublicKey{version: key}}
+}
+
+// Get returns the public half of a version, "" for the current one; nil when the
+// KMS does not show it.
+func (v *Versions) Get(version string) *rsa.PublicKey {
+	if version == "" {
+		version = v.Current
+	}
+	return v.Public[version]
+}
+
+// A Key is one key in a KMS. It implements [mint.Signer] and [mint.PublicKeyer].
+type Key struct {
+	// Look asks for the public halves. It returns an error unless the current one can
+	// sign for a GitHub App. version is the one that signed, or "".
+	Look func(ctx context.Context, version string) (*Versions, error)
+	// Ask has the KMS sign with a version. by is the version that signed; "" is the
+	// current one.
+	Ask func(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error)
+	// Pinned keeps the first version, as long as the Key lives. Otherwise PublicKey
+	// looks each time.
+	Pinned bool
+	// Name begins the errors, as in "the Azure key NAME"; Check is what to check when a
+	// signature is wrong.
+	Name  func(version string) string
+	Check string
+
+	mu       sync.Mutex // guards versions; held while they are asked for
+	versions *Versions
+}
+
+// PublicKey implements [mint.PublicKeyer]. It returns an error unless the key can
+// sign for a GitHub App.
+func (k *Key) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	look := k.Look
+	if k.Pinned {
+		look = k.known
+	}
+	v, err := look(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return v.Get(""), nil
+}
+
+// Sign implements [mint.Signer]. The key is looked at once, before the first
+// signature, and again when a version signs that was not shown. Each signature is
+// checked with the public half of its version. Calls are never made beyond ctx's
+// deadline.
+func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	v, err := k.known(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	signature, by, err := k.Ask(ctx, v.Current, digest)
+	if err != nil {
+		return nil, err
+	}
+	if v, err = k.known(ctx, by); err != nil {
+		return nil, err
+	}
+	if err := mint.CheckSignature(v.Get(by), digest, signature); err != nil {
+		return nil, oneline.Wrap("sign with "+k.Name(v.Current), err, k.Check)
+	}
+	return signature, nil
+}
+
+// known returns the public halves, among them that of version if the KMS shows it.
+func (k *Key) known(ctx context.Context, version string) (*Versions, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.versions != nil && k.versions.Get(version) != nil {
+		return k.versions, nil
+	}
+	v, err := k.Look(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	k.versions = v
+	return v, nil
+}
+
+// ParsePEM reads a public key in PEM form. It has to be one that GitHub takes.
+func ParsePEM(text string) (*rsa.PublicKey, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("its public key is damaged")
+	}
+	return mint.ParsePublicKey(block.Bytes)
+}
