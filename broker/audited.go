@@ -79,10 +79,10 @@ type Journal interface {
 	Write(ctx context.Context, e Entry, durable bool) error
 }
 
-// Audited writes down every decision before it is answered, and answers only
+// audited writes down every decision before it is answered, and answers only
 // what was written down. Of refusals for asking too often, one a second of each
 // workspace is written down, with how many there were since.
-func Audited(j Journal, now func() time.Time, next Vendor) Vendor {
+func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	var often repeats
 	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
 		g, err := next(ctx, w, a)
@@ -123,10 +123,10 @@ func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 	return e
 }
 
-// Journaled writes down that GitHub is about to be asked, on the disk, and then
+// journaled writes down that GitHub is about to be asked, on the disk, and then
 // what came of it: whatever happens between the two, the log says that a token
 // may be alive. A token that cannot be written down is revoked.
-func Journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next func(context.Context, Scope) (mint.Minted, error)) func(context.Context, Scope) (mint.Minted, error) {
+func journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next MintFunc) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, RepositoryID: s.RepositoryID, Permissions: s.Permissions}
 		if err := j.Write(ctx, e, true); err != nil {

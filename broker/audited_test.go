@@ -51,14 +51,14 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 	} {
 		journal, revoked := new(sheet), 0
 		revoke := func(context.Context, credential.Token) error { revoked++; return nil }
-		minted := Journaled(journal, func() time.Time { return at }, revoke, func(context.Context, Scope) (mint.Minted, error) {
+		mint := journaled(journal, func() time.Time { return at }, revoke, func(context.Context, Scope) (mint.Minted, error) {
 			if len(journal.entries) != 1 {
 				t.Errorf("%s: GitHub is asked with %d lines written, want the intent", c.name, len(journal.entries))
 			}
 			return c.m, c.err
 		})
 		scope := Scope{Owner: "acme", Name: "widgets", RepositoryID: 5, Permissions: map[string]string{"contents": "read"}}
-		if _, err := minted(t.Context(), scope); !errors.Is(err, c.err) || revoked != c.revoked {
+		if _, err := mint(t.Context(), scope); !errors.Is(err, c.err) || revoked != c.revoked {
 			t.Errorf("%s: %v and %d revoked, want %v and %d", c.name, err, revoked, c.err, c.revoked)
 		}
 		if !slices.Equal(journal.durable, []bool{true, true}) {
@@ -96,7 +96,7 @@ func TestWhatARequestsLineSays(t *testing.T) {
 		{"refused", Grant{}, forbid(ReasonRepository, "no"), "refused repository 5 map[checks:read] false"},
 	} {
 		journal := new(sheet)
-		vend := Audited(journal, func() time.Time { return at }, func(context.Context, Workspace, Ask) (Grant, error) { return c.g, c.err })
+		vend := audited(journal, func() time.Time { return at }, func(context.Context, Workspace, Ask) (Grant, error) { return c.g, c.err })
 		if g, err := vend(t.Context(), w, ask); !errors.Is(err, c.err) || g.Token.IsZero() != (c.err != nil) {
 			t.Errorf("%s: %v, %v, want what came from below", c.name, g.Token, err)
 		}

@@ -95,11 +95,11 @@ func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
 	return wanted, nil
 }
 
-// Authorized refuses what the profile does not allow and who was barred, and
+// authorized refuses what the profile does not allow and who was barred, and
 // passes on the rest with its scope decided. It looks at the bar again before it
 // answers: a workspace that was barred meanwhile gets nothing, and what was kept
 // for it is found by who barred it.
-func Authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Grant, error)) Vendor {
+func authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Grant, error)) Vendor {
 	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
 		scope, err := Authorize(w, a)
 		if err == nil {

@@ -37,7 +37,7 @@ func TestTheBarIsLookedAtTwice(t *testing.T) {
 		{"the bars cannot be read any more", barred{}, barred{err: away}, true, http.StatusServiceUnavailable},
 	} {
 		b, bar, asked := newBench(t), c.before, false
-		vend := Authorized(&bar, func(_ context.Context, _ Workspace, _ Ask, s Scope) (Grant, error) {
+		vend := authorized(&bar, func(_ context.Context, _ Workspace, _ Ask, s Scope) (Grant, error) {
 			asked, bar = true, c.after
 			return Grant{Token: credential.NewToken("ghs_x", time.Now().Add(time.Hour)), Scope: s}, nil
 		})

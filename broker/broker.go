@@ -1,16 +1,17 @@
 // Package broker answers workspaces that prove who they are with tokens that
 // open exactly what their profile says.
 //
-// A request goes through decorators, and their order is part of the safety:
+// [New] is the one place that puts a broker together. A request goes through
+// decorators, and their order is part of the safety:
 //
-//	Audited(Limited(Authorized(Kept(Cached(Journaled(Minted))))))
+//	audited(limited(authorized(kept(Cache(journaled(minted))))))
 //
-// Audited is outermost, so that nothing is answered that was not written down.
-// Limited bounds what one workspace asks for. Authorized comes before Cached: a warm cache never answers what the policy
-// refuses. Kept writes down what a workspace is given, so that it can be revoked
-// by any replica. Journaled has the intent on the disk before GitHub is asked, and
-// the outcome afterwards. A request sees one generation of the policy from its beginning
-// to its end ([Workspace.Policy]).
+// audited is outermost, so that nothing is answered that was not written down.
+// limited bounds what one workspace asks for. authorized comes before the cache: a
+// warm cache never answers what the policy refuses. kept writes down what a workspace
+// is given, so that any replica can revoke it. journaled has the intent on the disk
+// before GitHub is asked, and the outcome afterwards. A request sees one generation of
+// the policy from its beginning to its end ([Workspace.Policy]).
 package broker
 
 import (

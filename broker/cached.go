@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/mint"
 )
 
 // The defaults of a Cache.
@@ -28,8 +27,8 @@ const (
 // one is given for as long as it lasts. GitHub's refusals are remembered for a
 // moment.
 type Cache struct {
-	// Mint makes a token; see [Minted].
-	Mint func(context.Context, Scope) (mint.Minted, error)
+	// Mint makes a token; see [New].
+	Mint MintFunc
 	// Budget is asked before GitHub is, on behalf of a workspace; hasToken says
 	// that the scope has a token that still works. nil lets all through.
 	Budget func(workspace string, hasToken bool) error

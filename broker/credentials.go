@@ -13,16 +13,16 @@ import (
 // out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
 // more than a shell script. The operation is a write: the format has no word for
 // it. What is not for this broker is answered with nothing.
-func (s *Server) credentials(c *call) error {
+func (b *Broker) credentials(c *call) error {
 	if c.r.Method != http.MethodPost {
 		c.w.Header().Set("Allow", http.MethodPost)
 		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "a credential is asked for with POST"}
 	}
-	w, err := s.identify(c)
+	w, err := b.identify(c)
 	if err != nil {
 		return err
 	}
-	body, err := readOf(s, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := readOf(b, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return api.ReadBody(w, r, maxCredentials)
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Server) credentials(c *call) error {
 	if err != nil {
 		return err
 	}
-	g, err := s.vend(c, w, request)
+	g, err := b.vend(c, w, request)
 	if err != nil {
 		return err
 	}

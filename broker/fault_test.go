@@ -3,8 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -44,13 +42,7 @@ func (b *bench) over(f *faultinject.Trouble) {
 	default:
 		b.app.Client = &http.Client{Transport: faultinject.GitHub{RoundTripper: b.Transport(), Trouble: f}}
 	}
-	b.cache = &Cache{Now: b.Now, Mint: Journaled(journal, b.Now, b.app.Revoke, Minted(b.app))}
-	b.bars = &Bars{Store: kept, Now: b.Now}
-	server := &Server{
-		Policy: func() *Policy { return b.policy }, Journal: journal, Now: b.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Vend: Audited(journal, b.Now, Authorized(b.bars, Kept(&Keeper{Store: kept, Now: b.Now}, b.cache))),
-	}
-	b.handler = server.Handler()
+	b.start(Config{Store: kept, Journal: journal})
 }
 
 // checkLive allows no token that is wider than what was asked, and none that the

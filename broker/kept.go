@@ -133,8 +133,8 @@ func (k *Keeper) has(name store.Name) bool {
 	return k.kept[name].After(now)
 }
 
-// Kept writes down what the workspace is about to be given.
-func Kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Scope) (Grant, error) {
+// kept writes down what the workspace is about to be given.
+func kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Scope) (Grant, error) {
 	return func(ctx context.Context, w Workspace, a Ask, s Scope) (Grant, error) {
 		t, cached, err := cache.Get(ctx, w.ID, s, a.MinTTL)
 		if err != nil {

@@ -56,7 +56,7 @@ func TestWhatIsGivenIsWrittenDownOnce(t *testing.T) {
 		t.Error("Keep = nil for what was not written down before, either")
 	}
 	cache := &Cache{Now: k.Now, Mint: (&presses{}).mint}
-	if g, err := Kept(k, cache)(t.Context(), Workspace{ID: "sb-1"}, Ask{}, widgets); err == nil || !g.Token.IsZero() {
+	if g, err := kept(k, cache)(t.Context(), Workspace{ID: "sb-1"}, Ask{}, widgets); err == nil || !g.Token.IsZero() {
 		t.Errorf("Kept = %v, %v, want nothing that was not written down", g.Token, err)
 	}
 }

@@ -134,9 +134,9 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 	}
 }
 
-// Limited refuses a workspace that asks too much. It comes below Audited, so that
+// limited refuses a workspace that asks too much. It comes below audited, so that
 // this is written down, and above everything that costs.
-func Limited(l *Limiter, next Vendor) Vendor {
+func limited(l *Limiter, next Vendor) Vendor {
 	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
 		if err := l.enter(w.ID); err != nil {
 			return Grant{}, err

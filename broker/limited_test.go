@@ -12,7 +12,7 @@ import (
 // limiter is one at a moment.
 func limiter(limits Limits, now *time.Time) (*Limiter, Vendor) {
 	l := &Limiter{Limits: func() Limits { return limits }, Now: func() time.Time { return *now }}
-	return l, Limited(l, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil })
+	return l, limited(l, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil })
 }
 
 func TestLimitedByRate(t *testing.T) {
@@ -47,7 +47,7 @@ func TestLimitedByRequestsAtOnce(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	l := &Limiter{Limits: func() Limits { return Limits{Requests: 2} }, Now: func() time.Time { return now }}
 	entered, leave := make(chan struct{}), make(chan struct{})
-	vend := Limited(l, func(context.Context, Workspace, Ask) (Grant, error) {
+	vend := limited(l, func(context.Context, Workspace, Ask) (Grant, error) {
 		entered <- struct{}{}
 		<-leave
 		return Grant{}, nil

@@ -19,11 +19,11 @@ type Minter interface {
 	MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error)
 }
 
-// Minted asks GitHub for a token of exactly that scope: one repository, by the
+// minted asks GitHub for a token of exactly that scope: one repository, by the
 // installation that reaches it. What GitHub answers has been compared with what
 // was asked ([mint.App.Mint]); a narrower token is refused here, since a
 // workspace that relies on it would fail later and elsewhere.
-func Minted(app Minter) func(context.Context, Scope) (mint.Minted, error) {
+func minted(app Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		i, err := app.InstallationFor(ctx, s.Owner, s.Name)
 		if err != nil {

@@ -31,7 +31,7 @@ func (a *answers) MintOwner(_ context.Context, g mint.OwnerGrant) (mint.Minted, 
 
 func TestASuspendedInstallationMintsNothing(t *testing.T) {
 	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}, SuspendedAt: time.Now()}}
-	_, err := Minted(a)(t.Context(), widgets)
+	_, err := minted(a)(t.Context(), widgets)
 	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "suspended") || len(a.asked) != 0 {
 		t.Errorf("Minted = %v with %d mints, want 403 and none", err, len(a.asked))
 	}
@@ -41,13 +41,13 @@ func TestASuspendedInstallationMintsNothing(t *testing.T) {
 func TestATokenThatOpensLessIsRefused(t *testing.T) {
 	token := credential.NewToken("ghs_x", time.Now().Add(time.Hour))
 	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}}, minted: mint.Minted{Token: token, Narrower: []string{"contents: write"}}}
-	m, err := Minted(a)(t.Context(), widgets)
+	m, err := minted(a)(t.Context(), widgets)
 	r, ok := errors.AsType[*Refusal](err)
 	if !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "less than was asked: contents: write") || m.Token.Secret() != "ghs_x" {
 		t.Errorf("Minted = %v, %v, want 403 that says what is lacking, and the token", m.Token, err)
 	}
 	a.minted.Narrower = nil
-	if m, err := Minted(a)(t.Context(), widgets); err != nil || m.Token.Secret() != "ghs_x" || a.asked[1].Owner != "Acme" || a.asked[1].Grant.Installation != 1 {
+	if m, err := minted(a)(t.Context(), widgets); err != nil || m.Token.Secret() != "ghs_x" || a.asked[1].Owner != "Acme" || a.asked[1].Grant.Installation != 1 {
 		t.Errorf("Minted = %v, %v of %+v, want the token, by Acme's installation", m.Token, err, a.asked)
 	}
 }
@@ -79,7 +79,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 		{"no answer in time", context.DeadlineExceeded, 503, "did not answer in time", outageRetry},
 	} {
 		a := &answers{installation: mint.Installation{ID: 1}, err: c.err}
-		_, err := Minted(a)(t.Context(), widgets)
+		_, err := minted(a)(t.Context(), widgets)
 		r, ok := errors.AsType[*Refusal](err)
 		if !ok || r.Status != c.status || r.RetryAfter != c.after || !strings.Contains(r.Detail, c.want) || !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %d after %v with %q", c.name, err, c.status, c.after, c.want)
@@ -89,7 +89,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 		}
 	}
 	other := errors.New("something else")
-	if _, err := Minted(&answers{err: other})(t.Context(), widgets); !errors.Is(err, other) {
+	if _, err := minted(&answers{err: other})(t.Context(), widgets); !errors.Is(err, other) {
 		t.Errorf("Minted = %v, want what went wrong", err)
 	} else if r, ok := errors.AsType[*Refusal](err); ok {
 		t.Errorf("Minted = %v, want no answer for the caller", r)

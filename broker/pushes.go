@@ -23,27 +23,25 @@ func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates}
 // is heard as well: it is given nothing for it, and that it goes on trying is what
 // operators want to know. For the same reason a repository that its profile does
 // not have is written down as it was said.
-func (s *Server) refusedPush(c *call) error {
+func (b *Broker) refusedPush(c *call) error {
 	c.r = c.r.WithContext(GivingNothing(c.r.Context()))
-	w, err := s.identify(c)
+	w, err := b.identify(c)
 	if err != nil {
 		return err
 	}
-	push, err := readOf(s, c, w, api.MaxRefusedPush, api.ReadRefusedPush)
+	push, err := readOf(b, c, w, api.MaxRefusedPush, api.ReadRefusedPush)
 	if err != nil {
 		return err
 	}
-	if s.Pushes != nil {
-		if err := s.Pushes.spend(w.ID, len(push.Updates)); err != nil {
-			return err // counted and not written down, so that nobody fills the disk
-		}
+	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
+		return err // counted and not written down, so that no workspace fills the disk
 	}
-	for _, e := range pushEntries(s.now(), w, push, c.id) {
-		if err := s.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
+	for _, e := range pushEntries(b.Now(), w, push, c.id) {
+		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
 			return unwritten(err)
 		}
-		if s.Pushed != nil {
-			s.Pushed(e.Operation)
+		if b.Pushed != nil {
+			b.Pushed(e.Operation)
 		}
 	}
 	c.w.WriteHeader(http.StatusNoContent)

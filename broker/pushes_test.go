@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -138,11 +136,7 @@ func TestReportsAreLimited(t *testing.T) {
 	b := newBench(t)
 	now := time.Unix(1e9, 0)
 	told := map[string]int{}
-	server := &Server{
-		Policy: func() *Policy { return b.policy }, Journal: b.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Pushes: &Limiter{Limits: PushLimits, Now: func() time.Time { return now }}, Pushed: func(action string) { told[action]++ },
-	}
-	b.handler = server.Handler()
+	b.start(Config{Now: func() time.Time { return now }, Pushed: func(action string) { told[action]++ }})
 	for i, want := range []int{204, 204, 429, 429} {
 		got := b.report("sb-1", "acme/widgets", api.MaxPushUpdates)
 		if got.Code != want || (want == 429) != (got.Header().Get("Retry-After") == "32") {

@@ -11,7 +11,7 @@ import (
 func TestAFloodIsCountedAndNotWrittenDown(t *testing.T) {
 	journal, clock := new(paper), time.Unix(1e9, 0)
 	limiter := &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 1} }, Now: func() time.Time { return clock }}
-	vend := Audited(journal, func() time.Time { return clock }, Limited(limiter, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil }))
+	vend := audited(journal, func() time.Time { return clock }, limited(limiter, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil }))
 	ask := func(id string) bool {
 		_, err := vend(t.Context(), Workspace{ID: id}, Ask{})
 		return err == nil

@@ -13,42 +13,6 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A Server is the HTTP side of a broker. Policy, Vend, Journal and Log must be
-// set.
-type Server struct {
-	Policy  func() *Policy // the generation in force
-	Vend    Vendor
-	Journal Journal
-	Log     *slog.Logger
-	Now     func() time.Time // nil means time.Now
-	// TokenTime is GitHub's clock, by which tokens end; isKnown says that GitHub told
-	// it. nil means Now.
-	TokenTime func() (now time.Time, isKnown bool)
-
-	// Extra are further calls by their path; nil means none.
-	Extra map[string]Endpoint
-
-	// Strangers bounds the requests of an address that nobody can be made of; nil
-	// bounds nothing.
-	Strangers *Limiter
-
-	// Pushes bounds what a workspace reports of refused pushes, counted in refs;
-	// nil bounds nothing. See [PushLimits].
-	Pushes *Limiter
-	// Pushed is told of each ref in a refused push what would have been done to it,
-	// one of [api.PushActions]; nil means nobody is.
-	Pushed func(action string)
-
-	// Observe is told of every answer, for metrics; nil means nobody is.
-	Observe func(Observation)
-
-	// Mounted are handlers besides the server's own, by the pattern of
-	// [http.ServeMux]; nil means none.
-	Mounted map[string]http.Handler
-
-	bodies Bodies // of workspaces that are known
-}
-
 // An Observation is one answer, with few possible values in each field.
 type Observation struct {
 	Endpoint string // "token", "git-credentials", …
@@ -66,15 +30,15 @@ const CredentialsPath = "/v1/git-credentials"
 const maxCredentials = 16 << 10
 
 // Handler answers workspaces.
-func (s *Server) Handler() http.Handler {
+func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(api.TokenPath, s.serve("token", s.token))
-	mux.HandleFunc(CredentialsPath, s.serve("git-credentials", s.credentials))
-	mux.HandleFunc(api.RefusedPushesPath, s.serve("refused-pushes", s.refusedPush))
-	for path, e := range s.Extra {
-		mux.HandleFunc(path, s.serve(e.Name, e.serve))
+	mux.HandleFunc(api.TokenPath, b.serve("token", b.token))
+	mux.HandleFunc(CredentialsPath, b.serve("git-credentials", b.credentials))
+	mux.HandleFunc(api.RefusedPushesPath, b.serve("refused-pushes", b.refusedPush))
+	for path, e := range b.Extra {
+		mux.HandleFunc(path, b.serve(e.Name, e.serve))
 	}
-	for pattern, handler := range s.Mounted {
+	for pattern, handler := range b.Mounted {
 		mux.Handle(pattern, handler)
 	}
 	return inProblems(mux)
@@ -83,22 +47,12 @@ func (s *Server) Handler() http.Handler {
 // Handle makes a handler that does what all endpoints share: the request's id,
 // the problem document of a refusal, the log and the metrics. name is for
 // metrics.
-func (s *Server) Handle(name string, handle func(w http.ResponseWriter, r *http.Request, id string) error) http.Handler {
-	return s.serve(name, Endpoint{name, handle}.serve)
+func (b *Broker) Handle(name string, handle func(w http.ResponseWriter, r *http.Request, id string) error) http.Handler {
+	return b.serve(name, Endpoint{name, handle}.serve)
 }
 
-func (s *Server) now() time.Time {
-	if s.Now == nil {
-		return time.Now()
-	}
-	return s.Now()
-}
-
-func (s *Server) tokenTime() time.Time {
-	if s.TokenTime == nil {
-		return s.now()
-	}
-	now, _ := s.TokenTime()
+func (b *Broker) tokenTime() time.Time {
+	now, _ := b.TokenTime()
 	return now
 }
 
@@ -113,7 +67,7 @@ type call struct {
 
 // serve does what all endpoints share: the request's id, the refusal as a
 // problem document, the log and the metrics.
-func (s *Server) serve(endpoint string, handle func(*call) error) http.HandlerFunc {
+func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		c := &call{w: w, r: r, id: rand.Text()}
@@ -122,10 +76,10 @@ func (s *Server) serve(endpoint string, handle func(*call) error) http.HandlerFu
 		if err := handle(c); err != nil {
 			refusal := refusalOf(err)
 			status, reason = refusal.Status, refusal.Reason
-			s.refuse(c, refusal)
+			b.refuse(c, refusal)
 		}
-		if s.Observe != nil {
-			s.Observe(Observation{Endpoint: endpoint, Method: c.method, Status: status, Reason: reason, Cached: c.cached, Took: time.Since(begun)})
+		if b.Observe != nil {
+			b.Observe(Observation{Endpoint: endpoint, Method: c.method, Status: status, Reason: reason, Cached: c.cached, Took: time.Since(begun)})
 		}
 	}
 }
@@ -143,12 +97,12 @@ func (r *Refusal) level() slog.Level {
 }
 
 // refuse answers with a refusal. What lies below goes to the log.
-func (s *Server) refuse(c *call, r *Refusal) {
+func (b *Broker) refuse(c *call, r *Refusal) {
 	attrs := []slog.Attr{slog.String("request_id", c.id), slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail)}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
 	}
-	s.Log.LogAttrs(c.r.Context(), r.level(), "refused", attrs...)
+	b.Log.LogAttrs(c.r.Context(), r.level(), "refused", attrs...)
 	if r.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int((r.RetryAfter+time.Second-1)/time.Second)))
 	}
@@ -165,22 +119,22 @@ func (s *Server) refuse(c *call, r *Refusal) {
 }
 
 // token answers POST /v1/token.
-func (s *Server) token(c *call) error {
-	w, err := s.identify(c)
+func (b *Broker) token(c *call) error {
+	w, err := b.identify(c)
 	if err != nil {
 		return err
 	}
-	request, err := readOf(s, c, w, api.MaxRequest, api.ReadRequest)
+	request, err := readOf(b, c, w, api.MaxRequest, api.ReadRequest)
 	if err != nil {
 		return err
 	}
-	g, err := s.vend(c, w, request)
+	g, err := b.vend(c, w, request)
 	if err != nil {
 		return err
 	}
 	// The Date is of the clock that the token's end is of: the workspace, whose clock
 	// may be another one, counts the time between them.
-	c.w.Header().Set("Date", s.tokenTime().UTC().Format(http.TimeFormat))
+	c.w.Header().Set("Date", b.tokenTime().UTC().Format(http.TimeFormat))
 	return api.WriteAnswer(c.w, answerOf(g))
 }
 
@@ -192,8 +146,8 @@ func answerOf(g Grant) api.TokenAnswer {
 }
 
 // readOf has read take the body of a workspace's call.
-func readOf[T any](s *Server, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
-	err = s.bodies.Read(c.w, w.ID, size, func() error {
+func readOf[T any](b *Broker, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
+	err = b.bodies.Read(c.w, w.ID, size, func() error {
 		got, err = read(c.w, c.r)
 		return err
 	})
@@ -209,9 +163,9 @@ func malformed(err error) error {
 }
 
 // vend has the vendor answer.
-func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
+func (b *Broker) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
 	owner, name, _ := gitname.Path(r.Repo) // was checked
-	g, err := s.Vend(c.r.Context(), w, Ask{
+	g, err := b.Vend(c.r.Context(), w, Ask{
 		Host: r.Host, Owner: owner, Name: name, RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
 		MinTTL: time.Duration(r.MinTTL) * time.Second, RequestID: c.id,
 	})
@@ -221,21 +175,21 @@ func (s *Server) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
 
 // identify resolves the caller. That nobody could be made of a request is
 // written down, too.
-func (s *Server) identify(c *call) (Workspace, error) {
-	w, err := s.Policy().Resolve(c.r.Context(), c.r)
+func (b *Broker) identify(c *call) (Workspace, error) {
+	w, err := b.Policy().Resolve(c.r.Context(), c.r)
 	if err == nil {
 		c.method = w.Caller.Method
 		return w, nil
 	}
-	if err := s.TooManyOf(c.r); err != nil {
+	if err := b.TooManyOf(c.r); err != nil {
 		return Workspace{}, err
 	}
 	refusal := refusalOf(err)
 	e := Entry{
-		Time: s.now().UTC(), Kind: KindRequest, RequestID: c.id, Remote: c.r.RemoteAddr,
-		Decision: Refused, Reason: refusal.Reason, Detail: refusal.Detail, Policy: s.Policy().Hash,
+		Time: b.Now().UTC(), Kind: KindRequest, RequestID: c.id, Remote: c.r.RemoteAddr,
+		Decision: Refused, Reason: refusal.Reason, Detail: refusal.Detail, Policy: b.Policy().Hash,
 	}
-	if err := s.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
+	if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
 		return Workspace{}, unwritten(err)
 	}
 	return Workspace{}, refusal

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,11 +11,9 @@ import (
 // Who may not ask cannot fill the log either.
 func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	j := new(paper)
-	s := &Server{
-		Policy: func() *Policy { return new(Policy) }, Journal: j, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Strangers: &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }},
-	}
+	b := newBench(t)
+	j := b.journal
+	s := b.start(Config{StrangerLimits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }})
 	h := s.Handler()
 	ask := func(from string) int {
 		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader("{}"))

@@ -10,7 +10,7 @@ import (
 )
 
 func TestWhatIsNotServed(t *testing.T) {
-	handler := (&Server{Mounted: map[string]http.Handler{"GET /page": http.NotFoundHandler()}}).Handler()
+	handler := newBench(t).start(Config{Mounted: map[string]http.Handler{"GET /page": http.NotFoundHandler()}}).Handler()
 	for _, c := range []struct {
 		method, path string
 		want         int

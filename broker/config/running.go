@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -148,11 +149,12 @@ func setDefault[T int | float64 | Size | time.Duration](v *T, to T) {
 // withDefaults fills in what is not said.
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Requests, 512)
-	setDefault(&l.WorkspaceRequests, 64)
-	setDefault(&l.WorkspaceRate, 20)
-	setDefault(&l.WorkspaceBurst, 200)
-	setDefault(&l.StrangerRate, 5)
-	setDefault(&l.StrangerBurst, 50)
+	workspace, stranger := broker.DefaultLimits(), broker.DefaultStrangerLimits()
+	setDefault(&l.WorkspaceRequests, workspace.Requests)
+	setDefault(&l.WorkspaceRate, workspace.Rate)
+	setDefault(&l.WorkspaceBurst, workspace.Burst)
+	setDefault(&l.StrangerRate, stranger.Rate)
+	setDefault(&l.StrangerBurst, stranger.Burst)
 	setDefault(&l.Connections, 4096)
 	setDefault(&l.HeaderSize, 32<<10)
 	setDefault(&l.ReadHeader, 10*time.Second)

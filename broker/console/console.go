@@ -45,7 +45,7 @@ var ErrNoWebhooks = errors.New("no webhooks are configured")
 // Options are the parts of the broker that a Console works on. Those that have no
 // comment must be set.
 type Options struct {
-	Server *broker.Server // its Policy, Journal, Log, Now and Observe are used
+	Server *broker.Broker // its Policy, Journal, Log, Now and Observe are used
 	Store  store.Store
 	App    GitHub
 	Bars   *broker.Bars // its Took is set by New
@@ -129,7 +129,7 @@ func (c *Console) tokenTime() time.Time {
 	return now
 }
 
-// Routes are the endpoints, for [broker.Server.Mounted].
+// Routes are the endpoints, for [broker.Config.Mounted].
 func (c *Console) Routes() map[string]http.Handler {
 	routes := map[string]http.Handler{
 		api.WorkspacesPath:                  c.operators("workspaces", methods{http.MethodGet: c.listWorkspaces}),

@@ -29,6 +29,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/credential/brokerclient/awsproof"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/test/ststest"
 )
@@ -66,12 +67,12 @@ func newWorld(t *testing.T) *world {
 	}}
 	current := func() *broker.Policy { return policy }
 	desk := &identity.Desk{Sessions: sessions, Store: w.store, Policy: current, Bar: &broker.Bars{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
-	b := &broker.Server{
-		Policy: current, Journal: anything{}, Log: slog.New(slog.DiscardHandler),
-		Vend: func(_ context.Context, got broker.Workspace, a broker.Ask) (broker.Grant, error) {
-			return broker.Grant{Token: credential.NewToken("token-of-"+got.ID, time.Now().Add(time.Hour)), Scope: broker.Scope{Owner: a.Owner, Name: a.Name}}, nil
-		},
+	b := broker.New(broker.Config{
+		Policy: current, Journal: anything{}, Store: w.store, GitHub: new(mint.App), Log: slog.New(slog.DiscardHandler),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: nonces.Endpoint()},
+	})
+	b.Vend = func(_ context.Context, got broker.Workspace, a broker.Ask) (broker.Grant, error) {
+		return broker.Grant{Token: credential.NewToken("token-of-"+got.ID, time.Now().Add(time.Hour)), Scope: broker.Scope{Owner: a.Owner, Name: a.Name}}, nil
 	}
 	w.server = httptest.NewUnstartedServer(b.Handler())
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

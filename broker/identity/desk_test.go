@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/storetest"
 )
@@ -61,10 +61,10 @@ func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
 	}
 	r.policy = &broker.Policy{Hash: "h", Rules: []broker.Rule{{Name: "agents", By: r.sessions, Match: JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}"}}}
 	desk := &Desk{Sessions: r.sessions, Store: s, Policy: func() *broker.Policy { return r.policy }, Bar: r.bars, Journal: r.journal}
-	server := &broker.Server{
-		Policy: func() *broker.Policy { return r.policy }, Journal: r.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	server := broker.New(broker.Config{
+		Policy: func() *broker.Policy { return r.policy }, Journal: r.journal, Store: s, GitHub: new(mint.App), Log: slog.New(slog.DiscardHandler),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint()},
-	}
+	})
 	r.handler, r.desk = server.Handler(), desk
 	return r
 }

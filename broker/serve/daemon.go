@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -38,12 +37,7 @@ type daemon struct {
 	copies  []*otlp.Exporter // of the audit log
 	spans   *otlp.Exporter   // nil without a collector
 
-	bars    *broker.Bars
-	keeper  *broker.Keeper
-	back    *broker.TakeBack
-	cache   *broker.Cache
-	budget  *broker.Budget
-	server  *broker.Server
+	broker  *broker.Broker
 	console *console.Console
 
 	draining atomic.Bool
@@ -99,8 +93,7 @@ func (d *daemon) open(ctx context.Context, path, seen string, f *config.File) (e
 	return d.config.begin(ctx, f, seen)
 }
 
-// assemble puts the broker together. The order of the decorators is part of the
-// safety; see package broker.
+// assemble puts the broker together.
 func (d *daemon) assemble(path string, f *config.File) {
 	d.metrics = NewMetrics(version.String())
 	d.config = &configuration{path: path, known: d.identifiers(), journal: d.journal, log: d.log, metrics: d.metrics}
@@ -110,22 +103,15 @@ func (d *daemon) assemble(path string, f *config.File) {
 	}
 	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
 	tracer := otlp.NewTracer(d.spans)
-	d.bars = &broker.Bars{Store: d.store, Told: d.blocklistTold}
-	d.keeper = &broker.Keeper{Store: d.store, Now: d.app.time}
-	d.back = &broker.TakeBack{Revoke: d.app.revoke, Revoked: d.tookBack, Now: d.app.time}
-	d.budget = &broker.Budget{Rate: d.app.rate, Now: d.app.time}
-	limiter := &broker.Limiter{Limits: d.limits}
 	recorder := &console.Recorder{Next: d.journal}
-	mint := tracedMint(tracer, d.metrics.Minted(broker.Journaled(d.journal, time.Now, d.back.Take, broker.Minted(d.app))))
-	d.cache = &broker.Cache{Mint: mint, Budget: d.budget.Allow, Now: d.app.time}
-	d.server = &broker.Server{
-		Policy: d.config.policy, Journal: recorder, Log: d.log, Observe: d.metrics.Observe, TokenTime: d.app.tokenTime,
-		Vend:  broker.Audited(recorder, time.Now, broker.Limited(limiter, broker.Authorized(d.bars, broker.Kept(d.keeper, d.cache)))),
-		Extra: d.endpoints(), Strangers: &broker.Limiter{Limits: d.strangerLimits},
-		Pushes: &broker.Limiter{Limits: broker.PushLimits}, Pushed: d.metrics.Pushed,
-	}
+	d.broker = broker.New(broker.Config{
+		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, StrangerLimits: d.strangerLimits,
+		Log: d.log, TokenTime: d.app.tokenTime, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, TookBack: d.tookBack,
+		WrapMint: func(next broker.MintFunc) broker.MintFunc { return tracedMint(tracer, d.metrics.Minted(next)) },
+	})
+	d.broker.Extra = d.endpoints()
 	d.console = d.operators(recorder)
-	d.server.Mounted = d.console.Routes()
+	d.broker.Mounted = d.console.Routes()
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
 }
@@ -150,9 +136,8 @@ func (d *daemon) identifiers() *config.Identifiers {
 // endpoints are the calls that prepare a proof.
 func (d *daemon) endpoints() map[string]broker.Endpoint {
 	known := d.config.known
-	desk := &identity.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.bars, Journal: d.journal}
-	desk.Strangers = func(r *http.Request) error { return d.server.TooManyOf(r) }
-	desk.HadTooMany = func(r *http.Request) error { return d.server.HadTooMany(r) }
+	desk := &identity.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.broker.Bars, Journal: d.journal}
+	desk.Strangers, desk.HadTooMany = d.broker.TooManyOf, d.broker.HadTooMany
 	desk.Workspaces = &broker.Limiter{Limits: d.limits}
 	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint()}
 }

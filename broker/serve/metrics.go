@@ -119,7 +119,7 @@ var (
 	methods = []string{"", "socket", "oidc", "aws", "mtls", "session", "token"}
 )
 
-// Observe counts an answer; see [broker.Server].
+// Observe counts an answer; see [broker.Config].
 func (m *Metrics) Observe(o broker.Observation) {
 	m.requests.WithLabelValues(o.Endpoint, fmt.Sprintf("%dxx", o.Status/100), known(reasons, o.Reason), known(methods, o.Method)).Inc()
 	m.took.WithLabelValues(o.Endpoint).Observe(o.Took.Seconds())
@@ -128,7 +128,7 @@ func (m *Metrics) Observe(o broker.Observation) {
 	}
 }
 
-// Pushed counts a ref of a refused push; see [broker.Server].
+// Pushed counts a ref of a refused push; see [broker.Config].
 func (m *Metrics) Pushed(action string) {
 	m.pushes.WithLabelValues(known(api.PushActions, action)).Inc()
 }
@@ -142,7 +142,7 @@ func known(list []string, value string) string {
 }
 
 // Minted counts mints and how long they take.
-func (m *Metrics) Minted(next func(context.Context, broker.Scope) (mint.Minted, error)) func(context.Context, broker.Scope) (mint.Minted, error) {
+func (m *Metrics) Minted(next broker.MintFunc) broker.MintFunc {
 	return func(ctx context.Context, s broker.Scope) (mint.Minted, error) {
 		begun := time.Now()
 		minted, err := next(ctx, s)

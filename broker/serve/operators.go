@@ -24,9 +24,9 @@ const (
 // was told.
 func (d *daemon) operators(recorder *console.Recorder) *console.Console {
 	return console.New(console.Options{
-		Server: d.server, Store: d.store, App: d.app, Bars: d.bars, Cache: d.cache, Recorder: recorder, Issuer: d.issuer,
+		Server: d.broker, Store: d.store, App: d.app, Bars: d.broker.Bars, Cache: d.broker.Cache, Recorder: recorder, Issuer: d.issuer,
 		Keys: d.config.known.Keys, Secret: d.webhookSecret,
-		Budget:    func(workspace string) error { return d.budget.Allow(workspace, true) },
+		Budget:    func(workspace string) error { return d.broker.Budget.Allow(workspace, true) },
 		AuditHead: func() string { _, head := d.journal.Head(); return head },
 	})
 }
@@ -59,7 +59,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
 		done, err := d.console.Reconcile(ctx)
-		err = oneline.Join(err, d.back.Retry(ctx))
+		err = oneline.Join(err, d.broker.TakeBack.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		d.metrics.Deleted.Add(float64(done.Deleted))
 		if done.Revoked > 0 {

@@ -33,8 +33,8 @@ func (d *daemon) readings() []Reading {
 		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return isTrue(d.journal.Ready() == nil) }},
 		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: d.copiesDropped},
 		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.spans.Dropped()) }},
-		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.bars.Check(context.Background()) == nil) }},
-		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.bars.FailedReadings()) }},
+		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.broker.Bars.Check(context.Background()) == nil) }},
+		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Bars.FailedReadings()) }},
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
 		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return isTrue(d.config.problem() == nil) }},
 		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
@@ -51,7 +51,7 @@ func (d *daemon) readings() []Reading {
 
 func (d *daemon) tokensLive() float64 {
 	n := 0
-	d.cache.Live(func(broker.Scope, credential.Token) { n++ })
+	d.broker.Cache.Live(func(broker.Scope, credential.Token) { n++ })
 	return float64(n)
 }
 

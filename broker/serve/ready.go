@@ -67,7 +67,7 @@ func (p *probe) look(ctx context.Context) readiness {
 	}
 	say("audit", errors.Join(d.journal.Ready(), d.reopenFailed()), "it cannot be written")
 	say("store", p.readStore(ctx), "it cannot be read")
-	say("blocklist", d.bars.Check(ctx), "it cannot be read, and nothing is given")
+	say("blocklist", d.broker.Bars.Check(ctx), "it cannot be read, and nothing is given")
 	say("app", d.app.problem(), "it cannot be used")
 	if d.config.problem() != nil {
 		r.Config = "the file was rejected, and the last good one is in force; the broker's log says why"

@@ -130,7 +130,7 @@ func (d *daemon) handler() http.Handler {
 	mux := http.NewServeMux()
 	d.probe.routes(mux, false)
 	limit := func() int { return d.config.file().Limits.Requests }
-	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.server.Handler())))
+	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.broker.Handler())))
 	return broker.Secured(mux)
 }
 

@@ -49,7 +49,7 @@ func (w *watched) WriteHeader(status int) {
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // tracedMint makes a span of each mint, below the request that caused it.
-func tracedMint(t *otlp.Tracer, next func(context.Context, broker.Scope) (mint.Minted, error)) func(context.Context, broker.Scope) (mint.Minted, error) {
+func tracedMint(t *otlp.Tracer, next broker.MintFunc) broker.MintFunc {
 	return func(ctx context.Context, s broker.Scope) (mint.Minted, error) {
 		ctx, span := t.Client(ctx, "mint")
 		span.Set("gatepass.repository", s.Owner+"/"+s.Name)

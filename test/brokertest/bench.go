@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -151,7 +150,7 @@ type Bench struct {
 	Bars    *broker.Bars
 	Cache   *broker.Cache
 	Policy  *broker.Policy
-	Server  *broker.Server
+	Server  *broker.Broker
 
 	once    sync.Once
 	handler http.Handler
@@ -171,19 +170,15 @@ func NewBench(g *GitHub, wrap func(broker.Journal) broker.Journal) *Bench {
 	}
 	b := &Bench{GitHub: g, Journal: new(Paper)}
 	b.App = &mint.App{ID: g.ClientID, Signer: signer, URL: "https://github.test", Client: &http.Client{Transport: g.Transport()}, Now: g.Now}
-	b.Bars = &broker.Bars{Store: g.Store, Now: g.Now}
 	b.Policy = b.policy()
 	var journal broker.Journal = b.Journal
 	if wrap != nil {
 		journal = wrap(journal)
 	}
-	b.Cache = &broker.Cache{Now: g.Now, Mint: broker.Journaled(journal, g.Now, b.App.Revoke, broker.Minted(b.App))}
-	b.Server = &broker.Server{
-		Policy: func() *broker.Policy { return b.Policy }, Journal: journal, Now: g.Now,
-		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Pushes: &broker.Limiter{Limits: broker.PushLimits, Now: g.Now},
-		Vend:   broker.Audited(journal, g.Now, broker.Authorized(b.Bars, broker.Kept(&broker.Keeper{Store: g.Store, Now: g.Now}, b.Cache))),
-	}
+	b.Server = broker.New(broker.Config{
+		Policy: func() *broker.Policy { return b.Policy }, Journal: journal, Store: g.Store, GitHub: b.App, Now: g.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	b.Bars, b.Cache = b.Server.Bars, b.Server.Cache
 	return b
 }
 

@@ -1,0 +1,258 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/storetest"
+)
+
+func TestNewPanicsWithoutWhatIsPartOfTheSafety(t *testing.T) {
+	whole := Config{Policy: func() *Policy { return new(Policy) }, Journal: new(paper), Store: new(storetest.Memory), GitHub: new(mint.App)}
+	New(whole)
+	for name, c := range map[string]Config{
+		"Policy":  {Journal: whole.Journal, Store: whole.Store, GitHub: whole.GitHub},
+		"Journal": {Policy: whole.Policy, Store: whole.Store, GitHub: whole.GitHub},
+		"Store":   {Policy: whole.Policy, Journal: whole.Journal, GitHub: whole.GitHub},
+		"GitHub":  {Policy: whole.Policy, Journal: whole.Journal, Store: whole.Store},
+	} {
+		func() {
+			defer func() {
+				if said, _ := recover().(string); !strings.Contains(said, "Config."+name+" is nil") {
+					t.Errorf("without %s New panics with %q, want the field named", name, said)
+				}
+			}()
+			New(c)
+		}()
+	}
+}
+
+// full is a store whose writes fail.
+type full struct{ store.Store }
+
+func (full) Put(context.Context, store.Name, store.Secret, store.Mode) error {
+	return errors.New("no space")
+}
+
+// Each case asks for a token that a warm cache has, and something on the way refuses
+// it: the order of the chain is what keeps the cache from answering, the audit log
+// complete, and GitHub unasked.
+func TestNothingGoesPastTheChain(t *testing.T) {
+	barred := func(b *bench, target Target) {
+		if err := b.bars.Take(b.t.Context(), target); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		prepare func(*bench) // between the request that warms the cache and the one that is refused
+		caller  string       // of that one; x and y share the tokens of their profile
+		status  int
+		reason  string // in the audit log; "" where it cannot be written
+	}{
+		{"the policy is narrowed", func(b *bench) { b.policy = b.narrower() }, "x", http.StatusForbidden, ReasonRepository},
+		{"the host is not served any more", func(b *bench) { b.policy = &Policy{Hash: "h2", Rules: b.policy.Rules} }, "x", http.StatusNoContent, ReasonHost},
+		{"the workspace is blocked", func(b *bench) { barred(b, Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBarred},
+		{"the account is blocked", func(b *bench) { barred(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBarred},
+		{"the App is blocked", func(b *bench) { barred(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBarred},
+		{"the list of what is blocked cannot be read", func(b *bench) {
+			b.bars.Store = full{new(storetest.Memory)} // without an App: its volume is gone
+			b.Advance(2 * barsStale)
+		}, "x", http.StatusServiceUnavailable, ReasonStore},
+		{"the workspace asks too often", nil, "x", http.StatusTooManyRequests, ReasonLimit},
+		{"what the workspace is given cannot be kept", func(b *bench) { b.keeper.Store = full{b.store} }, "y", http.StatusServiceUnavailable, ReasonStore},
+		{"the answer cannot be written down", func(b *bench) { b.journal.err = errors.New("no space") }, "x", http.StatusServiceUnavailable, ""},
+	} {
+		b := newBench(t)
+		b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 2} }})
+		barred(b, Target{Workspace: "another"}) // so that the list is not empty
+		for range 2 {
+			if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusOK {
+				t.Fatalf("%s: warming answers %d %s", c.name, got.Code, got.Body)
+			}
+			if c.prepare != nil {
+				break
+			}
+		}
+		if c.prepare != nil {
+			c.prepare(b)
+		}
+		lines := len(b.journal.entries)
+		got := b.token(c.caller, "acme/widgets", "read")
+		if got.Code != c.status || strings.Contains(got.Body.String(), "ghs_") {
+			t.Errorf("%s: %d %s, want %d", c.name, got.Code, got.Body, c.status)
+		}
+		if n := b.mints(); n != 1 {
+			t.Errorf("%s: GitHub was asked for %d tokens, want the one that warmed the cache", c.name, n)
+		}
+		var reasons []string
+		for _, e := range b.journal.entries[lines:] {
+			reasons = append(reasons, e.Kind+" "+e.Decision+" "+e.Reason)
+		}
+		if want := KindRequest + " " + Refused + " " + c.reason; c.reason != "" && !slices.Equal(reasons, []string{want}) {
+			t.Errorf("%s: the audit log has %q, want %q", c.name, reasons, want)
+		}
+	}
+}
+
+// narrower is the policy without what the rule "any" gave.
+func (b *bench) narrower() *Policy {
+	rules := slices.Clone(b.policy.Rules)
+	rules[1].Profile = b.profile("[octo/widgets]", "[clone]")
+	return &Policy{Hash: "h2", Hosts: b.policy.Hosts, Rules: rules}
+}
+
+// A workspace that is refused for what its profile does not allow uses up its limit
+// all the same: it can neither fill the audit log nor try out names.
+func TestTheLimitComesBeforeThePolicy(t *testing.T) {
+	b := newBench(t)
+	b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 1} }})
+	if got := b.token("x", "acme/payroll", "read"); got.Code != http.StatusForbidden {
+		t.Errorf("the first request = %d %s, want 403", got.Code, got.Body)
+	}
+	if got := b.token("x", "acme/payroll", "read"); got.Code != http.StatusTooManyRequests {
+		t.Errorf("the second request = %d %s, want 429", got.Code, got.Body)
+	}
+}
+
+// A workspace that is blocked while its token is minted gets nothing, and the store
+// has the token for who revokes it.
+func TestABlockDuringAMint(t *testing.T) {
+	b := newBench(t)
+	b.start(Config{WrapMint: func(next MintFunc) MintFunc {
+		return func(ctx context.Context, s Scope) (mint.Minted, error) {
+			m, err := next(ctx, s)
+			return m, errors.Join(err, b.bars.Bar(ctx, "x"))
+		}
+	}})
+	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusForbidden || strings.Contains(got.Body.String(), "ghs_") {
+		t.Errorf("the request = %d %s, want 403", got.Code, got.Body)
+	}
+	if n := b.vended("x"); n != 1 || b.mints() != 1 {
+		t.Errorf("%d tokens are minted and %d in the store, want one", b.mints(), n)
+	}
+}
+
+// vended counts what the store has of a workspace.
+func (b *bench) vended(workspace string) (n int) {
+	b.t.Helper()
+	below, err := store.Workspace(workspace)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, err := range b.store.List(b.t.Context(), below) {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// A token that cannot be written down, nor be revoked at once, is revoked later.
+func TestATokenThatCannotBeRevokedAtOnce(t *testing.T) {
+	b := newBench(t)
+	revoked := 0
+	made := b.start(Config{TookBack: func(credential.Token) { revoked++ }})
+	b.journal.err, b.journal.only = errors.New("no space"), KindMinted
+	revoke := made.TakeBack.Revoke
+	made.TakeBack.Revoke = func(context.Context, credential.Token) error { return errors.New("GitHub is away") }
+	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusServiceUnavailable || len(b.Tokens()) != 1 {
+		t.Errorf("the request = %d %s with %d tokens alive, want 503 with one", got.Code, got.Body, len(b.Tokens()))
+	}
+	made.TakeBack.Revoke = revoke
+	if err := made.TakeBack.Retry(t.Context()); err != nil || len(b.Tokens()) != 0 || revoked != 1 {
+		t.Errorf("Retry = %v with %d alive and %d told, want the token revoked", err, len(b.Tokens()), revoked)
+	}
+}
+
+// What is left of GitHub's limit is asked for before GitHub is.
+func TestTheBudgetComesBeforeTheMint(t *testing.T) {
+	b := newBench(t)
+	rate := mint.Rate{Limit: 5000, Remaining: 1, Reset: b.Now().Add(time.Minute)}
+	b.start(Config{}).Budget.Rate = func() (mint.Rate, bool) { return rate, true }
+	for i, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+		if got := b.token("ci", []string{"acme/widgets", "octo/widgets"}[i], "read"); got.Code != want {
+			t.Errorf("request %d = %d %s, want %d", i, got.Code, got.Body, want)
+		}
+	}
+	if n := b.mints(); n != 1 {
+		t.Errorf("GitHub was asked for %d tokens, want one", n)
+	}
+}
+
+// The chain is composed by New and by nothing else: each of its parts is called once in
+// this package, there, and no other package makes a Broker of its own.
+func TestTheChainIsComposedInOnePlace(t *testing.T) {
+	calls := map[string][]string{}
+	chain := []string{"audited", "limited", "authorized", "kept", "journaled", "minted"}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		inBroker := filepath.Dir(path) == "../broker"
+		for _, declared := range file.Decls {
+			in := path
+			if f, ok := declared.(*ast.FuncDecl); ok {
+				in += " " + f.Name.Name
+			}
+			ast.Inspect(declared, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					if name, ok := n.Fun.(*ast.Ident); ok && inBroker && slices.Contains(chain, name.Name) {
+						calls[name.Name] = append(calls[name.Name], in)
+					}
+				case *ast.AssignStmt:
+					for _, to := range n.Lhs {
+						if field, ok := to.(*ast.SelectorExpr); ok && field.Sel.Name == "Vend" {
+							calls["Vend ="] = append(calls["Vend ="], in)
+						}
+					}
+				case *ast.CompositeLit:
+					if isBroker(n.Type, inBroker) {
+						calls["Broker{}"] = append(calls["Broker{}"], in)
+					}
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range append(chain, "Vend =", "Broker{}") {
+		if want := []string{"../broker/new.go New"}; !slices.Equal(calls[part], want) {
+			t.Errorf("%s is in %q, want it in %q alone", part, calls[part], want)
+		}
+	}
+}
+
+// isBroker reports whether a type is spelled as that of a Broker.
+func isBroker(typ ast.Expr, inBroker bool) bool {
+	switch typ := typ.(type) {
+	case *ast.Ident:
+		return inBroker && typ.Name == "Broker"
+	case *ast.SelectorExpr:
+		of, ok := typ.X.(*ast.Ident)
+		return ok && of.Name == "broker" && typ.Sel.Name == "Broker"
+	}
+	return false
+}
