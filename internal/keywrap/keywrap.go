@@ -2,6 +2,11 @@
 // that is used once, encrypted by RSA-OAEP with SHA-256, and the key wrapped with
 // it as RFC 5649 says. PKCS#11 calls that CKM_RSA_AES_KEY_WRAP, AWS
 // RSA_AES_KEY_WRAP_SHA_256, and Vault's transit engine takes the same.
+//
+// The wrapping of RFC 5649 is written here. Package kwp/subtle of tink-go 2.9.0
+// would save 71 lines, bring no other module and add no byte to a program. But it
+// refuses AES keys of 192 bits and secrets of fewer than 16 bytes, so that it cannot
+// be held against the examples of the RFC as the tests of this package are.
 package keywrap
 
 import (
