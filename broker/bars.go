@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"maps"
 	"strings"
@@ -174,11 +173,10 @@ func (b *Bars) put(ctx context.Context, name store.Name) error {
 
 // BarToken keeps every replica from giving a token that is about to be revoked.
 func (b *Bars) BarToken(ctx context.Context, t credential.Token) error {
-	sum := Fingerprint(t)
-	if err := b.put(ctx, store.BarredToken(sum)); err != nil {
+	if err := b.put(ctx, store.BarredToken(t.ID())); err != nil {
 		return err
 	}
-	b.set(func(have *store.Bars) { have.Tokens[hex.EncodeToString(sum[:])] = true })
+	b.set(func(have *store.Bars) { have.Tokens[t.ID().String()] = true })
 	return nil
 }
 

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -35,7 +34,7 @@ func (k *Keeper) now() time.Time {
 
 // Keep writes down that the workspace has the token.
 func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) error {
-	name, err := store.Vended(w.ID, Fingerprint(t))
+	name, err := store.Vended(w.ID, t.ID())
 	if err != nil {
 		return err
 	}
@@ -56,12 +55,6 @@ func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) erro
 	defer k.mu.Unlock()
 	k.kept[name] = t.Expiry
 	return nil
-}
-
-// Fingerprint tells tokens from each other, in names of the store.
-func Fingerprint(t credential.Token) [8]byte {
-	sum := sha256.Sum256([]byte(t.Secret()))
-	return [8]byte(sum[:8])
 }
 
 // keptToken is the form that [credential.ParseToken] reads, too, and what

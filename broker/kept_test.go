@@ -70,7 +70,7 @@ func TestWhatWasGivenIsReadAgain(t *testing.T) {
 	if err := (&Keeper{Store: in}).Keep(t.Context(), Workspace{ID: "sb-1", Rule: "ci"}, token); err != nil {
 		t.Fatal(err)
 	}
-	name, err := store.Vended("sb-1", Fingerprint(token))
+	name, err := store.Vended("sb-1", token.ID())
 	if err != nil {
 		t.Fatal(err)
 	}

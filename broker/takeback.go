@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/hex"
 	"sync"
 	"time"
 
@@ -20,8 +19,8 @@ type TakeBack struct {
 	Revoked func(credential.Token)
 	Now     func() time.Time // nil means time.Now
 
-	mu      sync.Mutex                  // guards pending
-	pending map[string]credential.Token // by fingerprint
+	mu      sync.Mutex // guards pending
+	pending map[credential.ID]credential.Token
 }
 
 func (b *TakeBack) now() time.Time {
@@ -38,9 +37,9 @@ func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.pending == nil {
-			b.pending = map[string]credential.Token{}
+			b.pending = map[credential.ID]credential.Token{}
 		}
-		b.pending[keyOf(t)] = t
+		b.pending[t.ID()] = t
 	}
 	return err
 }
@@ -64,16 +63,11 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 			continue
 		}
 		b.mu.Lock()
-		delete(b.pending, keyOf(t))
+		delete(b.pending, t.ID())
 		b.mu.Unlock()
 		if b.Revoked != nil {
 			b.Revoked(t)
 		}
 	}
 	return oneline.Join(errs...)
-}
-
-func keyOf(t credential.Token) string {
-	sum := Fingerprint(t)
-	return hex.EncodeToString(sum[:])
 }

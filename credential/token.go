@@ -3,6 +3,7 @@ package credential
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"time"
 )
 
@@ -13,8 +14,7 @@ const DefaultUsername = "x-access-token"
 // A Token is a short-lived secret and the moment it stops working. The zero
 // Token is no token.
 //
-// A Token never prints itself: fmt, slog, JSON and text encodings show its
-// fingerprint. [Token.Secret] is the one way to the bytes.
+// A Token never prints itself: fmt, slog, JSON and text encodings show its Hash. [Token.Secret] is the one way to the bytes.
 type Token struct {
 	secret *string // behind a pointer: fmt cannot call String on a Token inside an unexported field
 
@@ -54,8 +54,19 @@ func (t Token) Hash() string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// String returns the fingerprint, "sha256:" and the Hash; "none" for the zero
-// Token.
+// An ID tells tokens from each other in names of a store: 64 bits of the SHA-256.
+type ID [8]byte
+
+// String returns the ID in hex.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// ID returns the token's.
+func (t Token) ID() ID {
+	sum := sha256.Sum256([]byte(t.Secret()))
+	return ID(sum[:8])
+}
+
+// String returns "sha256:" and the Hash; "none" for the zero Token.
 func (t Token) String() string {
 	if t.IsZero() {
 		return "none"
@@ -66,7 +77,7 @@ func (t Token) String() string {
 // GoString is String, for %#v.
 func (t Token) GoString() string { return "credential.Token(" + t.String() + ")" }
 
-// MarshalText writes the fingerprint; JSON and slog use it too.
+// MarshalText writes what String returns; JSON and slog use it too.
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Login returns the user name that goes with the token.

@@ -11,8 +11,8 @@ type Bars struct {
 	App        bool            // nothing is given at all
 	Owners     map[string]bool // accounts, in lower case
 	Workspaces map[string]bool // by id
-	// Tokens were revoked before their end; by the text of the fingerprint that
-	// BarredToken takes.
+	// Tokens were revoked before their end; by the ID that BarredToken takes, in
+	// hex.
 	Tokens map[string]bool
 }
 

@@ -100,15 +100,15 @@ func Lock(workspace string) (Name, error) {
 }
 
 // Superseded is where a token is kept that another has taken the place of, from
-// then on until it is revoked. fingerprint tells it from others.
-func Superseded(workspace string, fingerprint [8]byte) (Name, error) {
-	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(fingerprint[:]))
+// then on until it is revoked. id tells it from others.
+func Superseded(workspace string, id [8]byte) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(id[:]))
 }
 
 // Vended is where a token is kept that a broker has given to a workspace, until
 // it has run out, so that any replica can revoke it.
-func Vended(workspace string, fingerprint [8]byte) (Name, error) {
-	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, hex.EncodeToString(fingerprint[:]))
+func Vended(workspace string, id [8]byte) (Name, error) {
+	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, hex.EncodeToString(id[:]))
 }
 
 // Barred is where it stands that a workspace is given nothing any more.
@@ -127,8 +127,8 @@ func BarredApp() Name { return Name{barredApp + "/all"} }
 
 // BarredToken is where it stands that a token was revoked, until it would have
 // run out, so that no replica of a broker gives it from memory.
-func BarredToken(fingerprint [8]byte) Name {
-	return Name{barredTokens + "/" + hex.EncodeToString(fingerprint[:])}
+func BarredToken(id [8]byte) Name {
+	return Name{barredTokens + "/" + hex.EncodeToString(id[:])}
 }
 
 // Delivery is where it stands that a webhook delivery is being handled, or was, by a
@@ -293,9 +293,9 @@ func (n Name) IsSuperseded() bool { return n.isIn(supersededFolder) }
 // IsVended reports whether n is where a token is that a broker has given.
 func (n Name) IsVended() bool { return n.isIn(vendedFolder) }
 
-// Fingerprint returns the fingerprint of the token that a name made by Vended is for,
-// as text; "" for others.
-func (n Name) Fingerprint() string {
+// TokenID returns the ID of the token that a name made by Vended is for, in hex; ""
+// for others.
+func (n Name) TokenID() string {
 	if !n.IsVended() {
 		return ""
 	}

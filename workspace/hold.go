@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"time"
@@ -165,13 +164,7 @@ func tokenName(id, owner string) (store.Name, error) {
 }
 
 func supersededName(id string, token credential.Token) (store.Name, error) {
-	return store.Superseded(id, fingerprint(token))
-}
-
-// fingerprint tells the tokens of a workspace from each other.
-func fingerprint(token credential.Token) [8]byte {
-	sum := sha256.Sum256([]byte(token.Secret()))
-	return [8]byte(sum[:8])
+	return store.Superseded(id, token.ID())
 }
 
 // copyOnly keeps the only token's name a copy of the token when there is one

@@ -260,10 +260,10 @@ func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
 	}
 	meant := map[string]bool{}
 	for _, name := range found.names[t.Workspace] {
-		meant[name.Fingerprint()] = name.IsVended()
+		meant[name.TokenID()] = name.IsVended()
 	}
 	for id, names := range found.names {
-		if id != t.Workspace && slices.ContainsFunc(names, func(n store.Name) bool { return meant[n.Fingerprint()] }) {
+		if id != t.Workspace && slices.ContainsFunc(names, func(n store.Name) bool { return meant[n.TokenID()] }) {
 			ask.Others = append(ask.Others, id)
 		}
 	}

@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"maps"
 	"slices"
@@ -27,8 +26,7 @@ func (c *Console) forget(added store.Bars) {
 
 // isMarked reports whether a token was revoked before its end.
 func isMarked(bars store.Bars, t credential.Token) bool {
-	sum := broker.Fingerprint(t)
-	return bars.Tokens[hex.EncodeToString(sum[:])]
+	return bars.Tokens[t.ID().String()]
 }
 
 // A sweep takes away what barred workspaces have.
@@ -38,10 +36,10 @@ type sweep struct {
 	// isShared says that others may go on, who share tokens with those that are
 	// taken: the tokens are marked, so that no replica gives them from memory.
 	isShared bool
-	ends     sync.Map // func() error that revokes, by the token's fingerprint
+	ends     sync.Map // func() error that revokes, by the token's ID
 
 	mu        sync.Mutex      // guards the rest
-	touched   map[string]bool // fingerprints of tokens that brokers gave and that are meant; true once dead
+	touched   map[string]bool // IDs of tokens that brokers gave and that are meant; true once dead
 	hit       map[string]bool // workspaces that had one of the tokens
 	asOf      time.Time       // of the list that others were looked for in
 	dead      []store.Name
@@ -96,7 +94,7 @@ func (s *sweep) others(ctx context.Context) {
 	var gone []job
 	for id, list := range found.names {
 		for _, name := range list {
-			isDead, isMeant := s.touched[name.Fingerprint()]
+			isDead, isMeant := s.touched[name.TokenID()]
 			if !isMeant || slices.Contains(s.dead, name) {
 				continue
 			}
@@ -129,7 +127,7 @@ func (s *sweep) touch(workspace string, name store.Name, isDead bool) {
 	if s.touched == nil {
 		s.touched = map[string]bool{}
 	}
-	s.touched[name.Fingerprint()] = isDead
+	s.touched[name.TokenID()] = isDead
 	s.mu.Unlock()
 	s.hits(workspace)
 }
@@ -290,7 +288,7 @@ func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 
 // end revokes a token that is alive.
 func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) error {
-	once, _ := s.ends.LoadOrStore(broker.Fingerprint(v.Token), sync.OnceValue(func() error { return s.revoke(ctx, v.Token) }))
+	once, _ := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token) }))
 	if err := once.(func() error)(); err != nil {
 		return err
 	}
