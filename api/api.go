@@ -1,7 +1,7 @@
 // Package api is what the broker and its clients say to each other: one call,
 // POST /v1/token, its answer, and problem documents (RFC 9457) for errors.
 //
-// Only the standard library and the git-credential protocol stand behind it, so
+// Only the standard library and small leaves of this module stand behind it, so
 // that any client can use it.
 package api
 
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/secret"
 )
 
 const (
@@ -81,27 +82,11 @@ func (r TokenRequest) Check() error {
 }
 
 // A Secret is the token of an answer. It never prints itself: fmt, slog and
-// JSON show a mark. [EncodeAnswer] and [Secret.Reveal] are the ways to its text.
-type Secret struct {
-	text *string // behind a pointer: fmt cannot call String on a field of an unexported struct
-}
+// JSON show a mark. [EncodeAnswer] and Reveal are the ways to its text.
+type Secret struct{ secret.Text }
 
 // NewSecret holds text.
-func NewSecret(text string) Secret { return Secret{text: &text} }
-
-// Reveal returns the text, and "" for the zero Secret.
-func (s Secret) Reveal() string {
-	if s.text == nil {
-		return ""
-	}
-	return *s.text
-}
-
-const hidden = "[secret]"
-
-func (s Secret) String() string               { return hidden }
-func (s Secret) GoString() string             { return "api.Secret(" + hidden + ")" }
-func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+func NewSecret(text string) Secret { return Secret{secret.New(text)} }
 
 // A TokenAnswer is a token and what it opens.
 type TokenAnswer struct {

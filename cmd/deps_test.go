@@ -70,15 +70,16 @@ func TestLeavesStayLeaves(t *testing.T) {
 	needModule(t)
 	allowed := map[string][]string{
 		"credential/protocol": {"internal/gitname"},
-		"credential":          {"credential/protocol", "internal/clock", "internal/gitname", "internal/oneline"},
+		"credential":          {"credential/protocol", "internal/clock", "internal/gitname", "internal/oneline", "internal/secret"},
 		"credential/agent":    {"credential/protocol", "internal/gitname", "internal/oneline"},
 		"credential/forward":  {"credential/agent", "credential/protocol", "internal/gitname", "internal/oneline"},
 		"internal/clock":      nil,
 		"internal/oneline":    nil,
+		"internal/secret":     nil,
 		"internal/version":    nil,
-		"store":               nil,
-		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/oneline", "internal/redact"},
-		"api":                 {"internal/gitname", "internal/oneline"},
+		"store":               {"internal/secret"},
+		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/oneline", "internal/redact", "internal/secret"},
+		"api":                 {"internal/gitname", "internal/oneline", "internal/secret"},
 	}
 	for leaf, may := range allowed {
 		if _, err := os.Stat("../" + leaf); os.IsNotExist(err) {

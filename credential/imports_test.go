@@ -10,7 +10,7 @@ import (
 // the standard library and their own kin stands behind them.
 func TestLeavesStayLeaves(t *testing.T) {
 	const module = "github.com/gatepass/gatepass/"
-	core := []string{"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/oneline"}
+	core := []string{"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/oneline", "internal/secret"}
 	wire := append([]string{"api"}, core...)
 	for _, c := range []struct {
 		pkg     string
@@ -18,7 +18,7 @@ func TestLeavesStayLeaves(t *testing.T) {
 		never   string   // of the standard library
 	}{
 		{"credential", core, "net/http"},
-		{"api", []string{"api", "internal/gitname", "internal/oneline"}, ""},
+		{"api", []string{"api", "internal/gitname", "internal/oneline", "internal/secret"}, ""},
 		{"credential/filestore", append([]string{"credential/filestore", "store"}, core...), "net/http"},
 		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/remote"}, wire...), "testing"},
 		{"credential/credentialtest", append([]string{"credential/credentialtest"}, wire...), "testing"},

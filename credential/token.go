@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/secret"
 )
 
 // DefaultUsername is the user name GitHub documents for installation access
@@ -16,7 +18,7 @@ const DefaultUsername = "x-access-token"
 //
 // A Token never prints itself: fmt, slog, JSON and text encodings show its Hash. [Token.Secret] is the one way to the bytes.
 type Token struct {
-	secret *string // behind a pointer: fmt cannot call String on a Token inside an unexported field
+	secret secret.Text
 
 	Expiry   time.Time // never zero for a token of a Source
 	Username string    // empty means DefaultUsername
@@ -30,22 +32,17 @@ type Token struct {
 	cached bool
 }
 
-// NewToken holds secret until expiry. It does not check the secret; text from
-// outside goes through [ParseToken].
-func NewToken(secret string, expiry time.Time) Token {
-	return Token{secret: &secret, Expiry: expiry.Round(0)}
+// NewToken holds text until expiry. It does not check the text; one from outside
+// goes through [ParseToken].
+func NewToken(text string, expiry time.Time) Token {
+	return Token{secret: secret.New(text), Expiry: expiry.Round(0)}
 }
 
 // Secret returns the token itself, and "" for the zero Token.
-func (t Token) Secret() string {
-	if t.secret == nil {
-		return ""
-	}
-	return *t.secret
-}
+func (t Token) Secret() string { return t.secret.Reveal() }
 
 // IsZero reports whether t is no token.
-func (t Token) IsZero() bool { return t.secret == nil || *t.secret == "" }
+func (t Token) IsZero() bool { return t.Secret() == "" }
 
 // Hash returns base64(sha256(token)), the form of hashed_token in GitHub's
 // audit log, so that a token can be traced without being known.

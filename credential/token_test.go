@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const secret = "ghs_ThisMustNeverBeShown0123456789abcdef"
+const hiddenText = "ghs_ThisMustNeverBeShown0123456789abcdef"
 
 // holder keeps a token where fmt cannot call its methods.
 type holder struct {
@@ -19,7 +19,7 @@ type holder struct {
 }
 
 func TestATokenNeverPrintsItself(t *testing.T) {
-	tok := NewToken(secret, time.Now().Add(time.Hour))
+	tok := NewToken(hiddenText, time.Now().Add(time.Hour))
 	h := holder{Ptr: &tok}
 	h.inner.token = tok
 	values := map[string]any{
@@ -41,8 +41,8 @@ func TestATokenNeverPrintsItself(t *testing.T) {
 
 func check(t *testing.T, how, printed string) {
 	t.Helper()
-	hex := fmt.Sprintf("%x", secret)
-	if strings.Contains(printed, secret[4:]) || strings.Contains(strings.ToLower(printed), hex[8:]) {
+	hex := fmt.Sprintf("%x", hiddenText)
+	if strings.Contains(printed, hiddenText[4:]) || strings.Contains(strings.ToLower(printed), hex[8:]) {
 		t.Errorf("%s shows the token", how)
 	}
 }

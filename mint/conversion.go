@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/secret"
 )
 
 // Made is an App fresh from its manifest, with the one copy of its private key.
@@ -78,31 +80,11 @@ func parseMade(doing string, body []byte) (Made, error) {
 }
 
 // A PEM is a private key as text. It does not print itself: fmt, slog and JSON
-// show a placeholder. [PEM.Reveal] is the one way to the text.
-type PEM struct {
-	text *string // behind a pointer: fmt cannot call String inside an unexported field
-}
-
-// Reveal returns the text, and "" for the zero PEM.
-func (p PEM) Reveal() string {
-	if p.text == nil {
-		return ""
-	}
-	return *p.text
-}
-
-// String returns a placeholder.
-func (p PEM) String() string { return "[private key]" }
-
-// GoString is String, for %#v.
-func (p PEM) GoString() string { return p.String() }
-
-// MarshalText writes the placeholder; JSON and slog use it too.
-func (p PEM) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+// show a placeholder. Reveal is the one way to the text.
+type PEM struct{ secret.Text }
 
 // UnmarshalText keeps the text.
 func (p *PEM) UnmarshalText(text []byte) error {
-	s := string(text)
-	p.text = &s
+	p.Text = secret.New(string(text))
 	return nil
 }

@@ -45,7 +45,7 @@ func TestConvertManifest(t *testing.T) {
 		t.Errorf("ConvertManifest = %+v, want the App of acme that may write contents", m)
 	}
 	for _, text := range []string{fmt.Sprint(m), fmt.Sprintf("%+v %#v %q", m, m, m.PrivateKey), mustJSON(t, m)} {
-		if strings.Contains(text, "RSA") || !strings.Contains(text, "[private key]") {
+		if strings.Contains(text, "RSA") || !strings.Contains(text, "[secret]") {
 			t.Errorf("the answer prints as %s, want a placeholder for its key", text)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatepass/gatepass/internal/secret"
 )
 
 // MaxValue bounds a value, in bytes: what the larger tier of AWS's Parameter
@@ -117,30 +119,11 @@ const (
 )
 
 // A Secret is a value that does not print itself: fmt, slog, JSON and text
-// encodings show a placeholder. [Secret.Reveal] is the one way to the text.
-type Secret struct {
-	text *string // behind a pointer: fmt cannot call String inside an unexported field
-}
+// encodings show a placeholder. Reveal is the one way to the text.
+type Secret struct{ secret.Text }
 
 // NewSecret holds text.
-func NewSecret(text string) Secret { return Secret{&text} }
-
-// Reveal returns the text, and "" for the zero Secret.
-func (s Secret) Reveal() string {
-	if s.text == nil {
-		return ""
-	}
-	return *s.text
-}
-
-// String returns a placeholder.
-func (s Secret) String() string { return "[secret]" }
-
-// GoString is String, for %#v.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText writes the placeholder; JSON and slog use it too.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func NewSecret(text string) Secret { return Secret{secret.New(text)} }
 
 // Check returns an error for what not every store can keep: nothing, more than
 // MaxValue bytes, and what is not text.

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/secret"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -37,13 +38,13 @@ var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
 var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // A JoinToken is shown once for a session. It does not print itself.
-type JoinToken struct{ secret store.Secret }
+type JoinToken struct{ secret.Text }
 
 // NewJoinToken makes one.
 func NewJoinToken() JoinToken {
 	data := make([]byte, tokenSize, tokenSize+sumSize)
 	rand.Read(data) // never fails
-	return JoinToken{store.NewSecret(spell(data))}
+	return JoinToken{secret.New(spell(data))}
 }
 
 // spell adds the checksum. It tells a typo from a token that is not known; it
@@ -59,18 +60,11 @@ func ParseJoinToken(text string) (JoinToken, error) {
 	if !ok || err != nil || len(data) != tokenSize+sumSize || spell(data[:tokenSize:tokenSize]) != text {
 		return JoinToken{}, ErrTypo
 	}
-	return JoinToken{store.NewSecret(text)}, nil
+	return JoinToken{secret.New(text)}, nil
 }
 
-// Reveal returns the text.
-func (t JoinToken) Reveal() string { return t.secret.Reveal() }
-
 // Hash is what the store knows of a token.
-func (t JoinToken) Hash() [32]byte { return sha256.Sum256([]byte(t.secret.Reveal())) }
-
-func (t JoinToken) String() string               { return t.secret.String() }
-func (t JoinToken) GoString() string             { return t.secret.GoString() }
-func (t JoinToken) MarshalText() ([]byte, error) { return t.secret.MarshalText() }
+func (t JoinToken) Hash() [32]byte { return sha256.Sum256([]byte(t.Reveal())) }
 
 // A record is what the store has under a token's hash.
 type record struct {
