@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/identity"
-	"github.com/gatepass/gatepass/internal/otlp"
+	"github.com/gatepass/gatepass/broker/telemetry"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -33,9 +34,9 @@ type daemon struct {
 	journal *audit.Log
 	metrics *Metrics
 	probe   *probe
-	pair    *Certificate     // nil without https
-	copies  []*otlp.Exporter // of the audit log
-	spans   *otlp.Exporter   // nil without a collector
+	pair    *Certificate      // nil without https
+	copies  telemetry.Copies  // of the audit log
+	traces  *telemetry.Traces // nil without a collector
 
 	broker  *broker.Broker
 	console *console.Console
@@ -71,19 +72,17 @@ func (d *daemon) open(ctx context.Context, path, seen string, f *config.File) (e
 		}
 		d.pair.Failed = func(err error) { d.log.Error("the changed certificate is not used", "error", err.Error()) }
 	}
-	address, headers, err := otlp.Endpoint(d.getenv, "traces")
-	if err != nil {
+	if d.traces, err = telemetry.NewTraces(d.getenv); err != nil {
 		return err
 	}
-	if address != "" {
-		d.spans = otlp.NewSpans(address, headers, service())
+	if d.copies, err = telemetry.NewCopies(f.Audit); err != nil {
+		return err
 	}
 	if d.journal, err = audit.Open(f.Audit.File); err != nil {
 		return err
 	}
 	d.journal.MaxSize = int64(f.Audit.MaxSize)
-	_, logHeaders, _ := otlp.Endpoint(d.getenv, "logs") // a bad endpoint is not used here: the file names one
-	d.copies, d.journal.Copy = copying(f.Audit, logHeaders)
+	d.journal.Copy = d.copies.Send
 	seq, head := d.journal.Head()
 	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
 	d.assemble(path, f)
@@ -102,12 +101,11 @@ func (d *daemon) assemble(path string, f *config.File) {
 		github = d.getenv(issuing.GitHubVariable)
 	}
 	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
-	tracer := otlp.NewTracer(d.spans)
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, StrangerLimits: d.strangerLimits,
 		Log: d.log, TokenTime: d.app.tokenTime, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, TookBack: d.tookBack,
-		WrapMint: func(next broker.MintFunc) broker.MintFunc { return tracedMint(tracer, d.metrics.Minted(next)) },
+		WrapMint: func(next broker.MintFunc) broker.MintFunc { return d.traces.Mint(d.metrics.Minted(next)) },
 	})
 	d.broker.Extra = d.endpoints()
 	d.console = d.operators(recorder)
@@ -174,8 +172,9 @@ func (d *daemon) close() error {
 		seq, head := d.journal.Head()
 		d.log.Info("the audit log ends", "seq", seq, "head", head)
 	}
-	for _, e := range append(d.copies, d.spans) {
-		e.Close(ctx)
-	}
+	var ends sync.WaitGroup
+	ends.Go(func() { d.copies.Close(ctx) })
+	ends.Go(func() { d.traces.Close(ctx) })
+	ends.Wait()
 	return err
 }

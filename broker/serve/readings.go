@@ -31,8 +31,8 @@ func (d *daemon) readings() []Reading {
 		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},
 		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return isTrue(d.journal.Ready() == nil) }},
-		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: d.copiesDropped},
-		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.spans.Dropped()) }},
+		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.copies.Dropped()) }},
+		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.traces.Dropped()) }},
 		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.broker.Bars.Check(context.Background()) == nil) }},
 		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Bars.FailedReadings()) }},
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
@@ -52,14 +52,6 @@ func (d *daemon) readings() []Reading {
 func (d *daemon) tokensLive() float64 {
 	n := 0
 	d.broker.Cache.Live(func(broker.Scope, credential.Token) { n++ })
-	return float64(n)
-}
-
-func (d *daemon) copiesDropped() float64 {
-	var n uint64
-	for _, c := range d.copies {
-		n += c.Dropped()
-	}
 	return float64(n)
 }
 

@@ -288,8 +288,8 @@ func TestTelemetry(t *testing.T) {
 	p.end(syscall.SIGTERM)
 	for kind, want := range map[string][]string{
 		"/events application/cloudevents+json; charset=utf-8": {`"specversion":"1.0"`, `"type":"dev.gatepass.audit.minted"`, `"type":"dev.gatepass.audit.request","subject":"sb-1"`},
-		"/v1/logs application/json":                           {`"resourceLogs"`, `\"kind\":\"request\"`, `"key":"gatepass.audit.hash"`},
-		"/v1/traces application/json":                         {`"resourceSpans"`, `"name":"/v1/token"`, `"name":"mint"`, `"parentSpanId"`},
+		"/v1/logs application/x-protobuf":                     {`"kind":"request"`, "gatepass.audit.hash"},
+		"/v1/traces application/x-protobuf":                   {"/v1/token", "mint", "gatepass.hashed_token"},
 	} {
 		for _, text := range want {
 			if !strings.Contains(bodies[kind], text) {

@@ -17,7 +17,6 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/otlp"
 	"github.com/gatepass/gatepass/internal/systemd"
 )
 
@@ -130,7 +129,7 @@ func (d *daemon) handler() http.Handler {
 	mux := http.NewServeMux()
 	d.probe.routes(mux, false)
 	limit := func() int { return d.config.file().Limits.Requests }
-	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, traced(otlp.NewTracer(d.spans), d.broker.Handler())))
+	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, d.traces.Handler(d.broker.Handler())))
 	return broker.Secured(mux)
 }
 
