@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
@@ -43,7 +45,7 @@ func (s MTLSSettings) Check() error {
 	if err != nil {
 		return fmt.Errorf("mtls: id %q: %w", s.ID, err)
 	}
-	if s.TrustDomain != "" && id.TrustDomain != s.TrustDomain {
+	if checkDomain(id, s.TrustDomain) != nil {
 		return fmt.Errorf("mtls: id %q is not of the trust domain %s", s.ID, s.TrustDomain)
 	}
 	return nil
@@ -91,7 +93,7 @@ func (i *MTLSIdentifier) Identify(_ context.Context, r *http.Request) (broker.Ca
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	claims := map[string]any{"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:])}
-	id.describe(claims)
+	describe(id, claims)
 	return broker.NewCaller(MTLSMethod, claims)
 }
 
@@ -105,10 +107,10 @@ func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 	}
 	id, err := ParseID(text)
 	if err == nil {
-		err = id.checkDomain(trustDomain)
+		err = checkDomain(id, trustDomain)
 	}
 	if err == nil {
-		id.describe(claims)
+		describe(id, claims)
 	}
 	return err
 }
@@ -116,16 +118,16 @@ func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 var errDomain = errors.New("it is of another trust domain")
 
 // checkDomain wants the id to be of a trust domain, "" for any.
-func (id ID) checkDomain(trustDomain string) error {
-	if trustDomain != "" && id.TrustDomain != trustDomain {
+func checkDomain(id spiffeid.ID, trustDomain string) error {
+	if trustDomain != "" && id.TrustDomain().Name() != trustDomain {
 		return errDomain
 	}
 	return nil
 }
 
 // describe sets the claims that an id makes.
-func (id ID) describe(claims map[string]any) {
-	claims["spiffe_id"], claims["trust_domain"], claims["path"] = id.String(), id.TrustDomain, id.Path
+func describe(id spiffeid.ID, claims map[string]any) {
+	claims["spiffe_id"], claims["trust_domain"], claims["path"] = id.String(), id.TrustDomain().Name(), id.Path()
 }
 
 // refused adds, for the log, which authorities of the bundle are passed over: the
@@ -138,17 +140,17 @@ func (i *MTLSIdentifier) refused(err error) error {
 	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("%.300s", err), Err: over}
 }
 
-func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (ID, error) {
+func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate) (spiffeid.ID, error) {
 	certificates, err := i.authorities.get(i.now())
 	if err != nil {
-		return ID{}, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: time.Minute, Detail: "the broker cannot read the authorities of client certificates", Err: err}
+		return spiffeid.ID{}, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: time.Minute, Detail: "the broker cannot read the authorities of client certificates", Err: err}
 	}
 	id, err := svid(leaf)
 	if err != nil {
-		return ID{}, err
+		return spiffeid.ID{}, err
 	}
-	if err := id.checkDomain(i.trustDomain); err != nil {
-		return ID{}, err
+	if err := checkDomain(id, i.trustDomain); err != nil {
+		return spiffeid.ID{}, err
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range rest {
@@ -159,25 +161,25 @@ func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return ID{}, errors.New(oneline.Escape(err.Error()))
+		return spiffeid.ID{}, errors.New(oneline.Escape(err.Error()))
 	}
 	return id, nil
 }
 
 // svid returns the id of a certificate that is fit for a workload.
-func svid(leaf *x509.Certificate) (ID, error) {
+func svid(leaf *x509.Certificate) (spiffeid.ID, error) {
 	switch {
 	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
-		return ID{}, errors.New("it is one that signs others")
+		return spiffeid.ID{}, errors.New("it is one that signs others")
 	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		return ID{}, errors.New("its key is not for digital signatures")
+		return spiffeid.ID{}, errors.New("its key is not for digital signatures")
 	}
 	uris, err := urisIn(leaf)
 	if err != nil {
-		return ID{}, err
+		return spiffeid.ID{}, err
 	}
 	if len(uris) != 1 {
-		return ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(uris))
+		return spiffeid.ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(uris))
 	}
 	return ParseID(uris[0])
 }

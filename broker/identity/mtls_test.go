@@ -194,7 +194,7 @@ func TestWhoIsIdentified(t *testing.T) {
 		{"no URI", root.leaf(func(c *x509.Certificate) { c.DNSNames = []string{"sb-1"} }), "it has 0 URIs"},
 		{"a URI of another kind", root.leaf(nil, "https://prod.example/sb-1"), "no SPIFFE id"},
 		{"the id of a trust domain", root.leaf(nil, "spiffe://prod.example"), "no path"},
-		{"an escape in the id", root.leaf(nil, "spiffe://prod.example/sb%2d1"), "its path has segments"},
+		{"an escape in the id", root.leaf(nil, "spiffe://prod.example/sb%2d1"), "path segment characters are limited"},
 		{"an authority", root.leaf(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }, id), "signs others"},
 		{"a key that may sign certificates", root.leaf(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }, id), "signs others"},
 		{"a key for other things", root.leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }, id), "not for digital signatures"},
@@ -338,7 +338,7 @@ func TestCheck(t *testing.T) {
 		{MTLSSettings{CAFile: "x", BundleFile: "y", TrustDomain: "a"}, "either ca_file"},
 		{MTLSSettings{BundleFile: "x"}, "name it"},
 		{MTLSSettings{CAFile: "x", TrustDomain: "A"}, "lower-case"},
-		{MTLSSettings{CAFile: "x", ID: "spiffe://a/*"}, "its path has segments"},
+		{MTLSSettings{CAFile: "x", ID: "spiffe://a/*"}, "path segment characters are limited"},
 		{MTLSSettings{CAFile: "x", TrustDomain: "a", ID: "spiffe://b/x"}, "not of the trust domain"},
 	} {
 		err := c.settings.Check()

@@ -3,57 +3,40 @@ package identity
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// An ID is a SPIFFE id
-// (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md).
-type ID struct {
-	TrustDomain string
-	Path        string // begins with a slash
-}
-
+// The longest that the standard allows, in bytes
+// (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md). The library does
+// not look.
 const (
-	scheme         = "spiffe://"
-	maxID          = 2048 // bytes
+	maxID          = 2048
 	maxTrustDomain = 255
 )
 
-// ParseID reads an id of a workload, letter for letter: nothing is decoded,
+// ParseID reads a SPIFFE id of a workload, letter for letter: nothing is decoded,
 // folded or cleaned. An id of a trust domain, without a path, is none.
-func ParseID(text string) (ID, error) {
-	rest, ok := strings.CutPrefix(text, scheme)
-	domain, path, hasPath := strings.Cut(rest, "/")
-	switch {
-	case len(text) > maxID:
-		return ID{}, fmt.Errorf("the SPIFFE id is %d bytes long, and at most %d are taken", len(text), maxID)
-	case !ok:
-		return ID{}, errors.New("this is no SPIFFE id, which begins with spiffe:// in lower case")
-	case len(domain) > maxTrustDomain:
-		return ID{}, fmt.Errorf("its trust domain is %d bytes long, and at most %d are taken", len(domain), maxTrustDomain)
-	case !isTrustDomain(domain):
-		return ID{}, errors.New("its trust domain has other characters than lower-case letters, digits, dots, hyphens and underscores")
-	case !hasPath:
-		return ID{}, errors.New("it has no path, and so names no workload")
+func ParseID(text string) (spiffeid.ID, error) {
+	if len(text) > maxID {
+		return spiffeid.ID{}, fmt.Errorf("the SPIFFE id is %d bytes long, and at most %d are taken", len(text), maxID)
 	}
-	for segment := range strings.SplitSeq(path, "/") {
-		if !isSegment(segment) {
-			return ID{}, errors.New("its path has segments that are empty, dots, or of other characters than letters, digits, dots, hyphens and underscores")
-		}
+	id, err := spiffeid.FromString(text)
+	if err != nil {
+		return spiffeid.ID{}, fmt.Errorf("this is no SPIFFE id: %w", err)
 	}
-	return ID{TrustDomain: domain, Path: "/" + path}, nil
+	if n := len(id.TrustDomain().Name()); n > maxTrustDomain {
+		return spiffeid.ID{}, fmt.Errorf("its trust domain is %d bytes long, and at most %d are taken", n, maxTrustDomain)
+	}
+	if id.Path() == "" {
+		return spiffeid.ID{}, errors.New("it has no path, and so names no workload")
+	}
+	return id, nil
 }
 
-func (id ID) String() string { return scheme + id.TrustDomain + id.Path }
-
+// isTrustDomain reports whether s is the name of a trust domain. The library takes an
+// id for one, too.
 func isTrustDomain(s string) bool {
-	return s != "" && len(s) <= maxTrustDomain && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
-	})
-}
-
-func isSegment(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
-	})
+	domain, err := spiffeid.TrustDomainFromString(s)
+	return err == nil && domain.Name() == s && len(s) <= maxTrustDomain
 }

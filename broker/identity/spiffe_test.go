@@ -51,7 +51,7 @@ func TestParseID(t *testing.T) {
 		{" spiffe://prod.example/a", "", ""},
 	} {
 		id, err := ParseID(c.text)
-		if (err == nil) != (c.domain != "") || id.TrustDomain != c.domain || id.Path != c.path {
+		if (err == nil) != (c.domain != "") || id.TrustDomain().Name() != c.domain || id.Path() != c.path {
 			t.Errorf("ParseID(%.60q) = %+v, %v, want %s and %s", c.text, id, err, c.domain, c.path)
 		}
 	}
@@ -74,7 +74,7 @@ func FuzzParseID(f *testing.F) {
 	f.Add("spiffe://a//b")
 	f.Fuzz(func(t *testing.T, text string) {
 		id, err := ParseID(text)
-		if err == nil && (id.String() != text || strings.ContainsAny(text[len(scheme):], "%?#@: \\")) {
+		if err == nil && (id.String() != text || strings.ContainsAny(text[len("spiffe://"):], "%?#@: \\")) {
 			t.Errorf("ParseID(%q) = %+v, want an id letter for letter", text, id)
 		}
 	})
