@@ -16,7 +16,7 @@ import (
 // A Minter asks GitHub for tokens. [mint.App] is one.
 type Minter interface {
 	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
-	MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error)
+	Mint(ctx context.Context, g mint.Grant) (mint.Minted, error)
 }
 
 // minted asks GitHub for a token of exactly that scope: one repository, by the
@@ -32,9 +32,9 @@ func minted(app Minter) MintFunc {
 		if i.Suspended() {
 			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Owner + " is suspended"}
 		}
-		m, err := app.MintOwner(ctx, mint.OwnerGrant{Owner: i.Account.Login, Grant: mint.Grant{
-			Installation: i.ID, Repositories: s.repositories(), Permissions: mint.PermissionLevels(s.Permissions),
-		}})
+		m, err := app.Mint(ctx, mint.Grant{
+			Owner: i.Account.Login, Installation: i.ID, Repositories: s.repositories(), Permissions: mint.PermissionLevels(s.Permissions),
+		})
 		if err == nil && len(m.Narrower) > 0 {
 			err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
 		}

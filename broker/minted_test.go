@@ -17,14 +17,14 @@ type answers struct {
 	installation mint.Installation
 	minted       mint.Minted
 	err          error
-	asked        []mint.OwnerGrant
+	asked        []mint.Grant
 }
 
 func (a *answers) InstallationFor(context.Context, string, string) (mint.Installation, error) {
 	return a.installation, nil
 }
 
-func (a *answers) MintOwner(_ context.Context, g mint.OwnerGrant) (mint.Minted, error) {
+func (a *answers) Mint(_ context.Context, g mint.Grant) (mint.Minted, error) {
 	a.asked = append(a.asked, g)
 	return a.minted, a.err
 }
@@ -47,7 +47,7 @@ func TestATokenThatOpensLessIsRefused(t *testing.T) {
 		t.Errorf("Minted = %v, %v, want 403 that says what is lacking, and the token", m.Token, err)
 	}
 	a.minted.Narrower = nil
-	if m, err := minted(a)(t.Context(), widgets); err != nil || m.Token.Secret() != "ghs_x" || a.asked[1].Owner != "Acme" || a.asked[1].Grant.Installation != 1 {
+	if m, err := minted(a)(t.Context(), widgets); err != nil || m.Token.Secret() != "ghs_x" || a.asked[1].Owner != "Acme" || a.asked[1].Installation != 1 {
 		t.Errorf("Minted = %v, %v of %+v, want the token, by Acme's installation", m.Token, err, a.asked)
 	}
 }

@@ -47,12 +47,12 @@ func TestMintSaysWhatIsLacking(t *testing.T) {
 		"a repository by id and name": {
 			func(o map[string]any) { o["repositories"] = []any{} },
 			func(g *github) Grant {
-				return Grant{g.installation, PinnedRepositories(Pin{g.widgets, "widgets"}), contents("read")}
+				return Grant{Installation: g.installation, Repositories: PinnedRepositories(Pin{g.widgets, "widgets"}), Permissions: contents("read")}
 			}, "[repository %d]",
 		},
 		"a level": {
 			func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "read" },
-			func(g *github) Grant { return Grant{g.installation, RepositoryNames("widgets"), contents("write")} }, "[contents: write]",
+			func(g *github) Grant { return Grant{Installation: g.installation, Repositories: RepositoryNames("widgets"), Permissions: contents("write")} }, "[contents: write]",
 		},
 	} {
 		g := changed(t, c.change)
@@ -70,7 +70,7 @@ func TestMintSaysWhatIsLacking(t *testing.T) {
 // Everything is what somebody asked for, and is said of the token.
 func TestATokenOfEverythingSaysSo(t *testing.T) {
 	g := changed(t, func(o map[string]any) { delete(o, "permissions") })
-	m, err := g.app.Mint(t.Context(), Grant{g.installation, AllRepositories(), AllPermissions()})
+	m, err := g.app.Mint(t.Context(), Grant{Installation: g.installation, Repositories: AllRepositories(), Permissions: AllPermissions()})
 	if err != nil || !m.All || m.Token.IsZero() {
 		t.Errorf("Mint = %+v, %v, want a token of all", m, err)
 	}

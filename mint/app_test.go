@@ -89,13 +89,13 @@ func contract(t *testing.T) openapi.Contract {
 }
 
 func (g *github) grant() Grant {
-	return Grant{g.installation, RepositoryNames("widgets"), contents("read")}
+	return Grant{Installation: g.installation, Repositories: RepositoryNames("widgets"), Permissions: contents("read")}
 }
 
 func TestMintGivesExactlyWhatWasAsked(t *testing.T) {
 	g := newGitHub(t)
 	for name, repositories := range map[string]Repositories{"by name": RepositoryNames("Widgets"), "by id": RepositoryIDs(g.widgets)} {
-		m, err := g.app.Mint(t.Context(), Grant{g.installation, repositories, contents("read")})
+		m, err := g.app.Mint(t.Context(), Grant{Installation: g.installation, Repositories: repositories, Permissions: contents("read")})
 		if err != nil || len(m.Narrower) > 0 {
 			t.Fatalf("%s: Mint = %v, %v", name, m, err)
 		}
@@ -110,7 +110,7 @@ func TestMintGivesExactlyWhatWasAsked(t *testing.T) {
 
 func TestMintSendsNothingUndecided(t *testing.T) {
 	g := newGitHub(t)
-	for _, grant := range []Grant{{}, {Installation: g.installation}, {g.installation, RepositoryNames(), contents("read")}, {g.installation, RepositoryNames("widgets"), Permissions{}}} {
+	for _, grant := range []Grant{{}, {Installation: g.installation}, {Installation: g.installation, Repositories: RepositoryNames(), Permissions: contents("read")}, {Installation: g.installation, Repositories: RepositoryNames("widgets")}} {
 		if m, err := g.app.Mint(t.Context(), grant); err == nil {
 			t.Errorf("Mint(%+v) = %v, want an error", grant, m)
 		}
@@ -150,14 +150,14 @@ func TestFailuresByKind(t *testing.T) {
 		}, BadKey, 401},
 		{"an unknown App", func(g *github) Grant { g.app.ID = "Iv23nobody"; return g.grant() }, BadKey, 404},
 		{"an unknown installation", func(g *github) Grant {
-			return Grant{4711, RepositoryNames("widgets"), contents("read")}
+			return Grant{Installation: 4711, Repositories: RepositoryNames("widgets"), Permissions: contents("read")}
 		}, NotInstalled, 404},
 		{"a suspended installation", func(g *github) Grant { g.Suspend(g.installation, true); return g.grant() }, Suspended, 403},
 		{"an unknown repository", func(g *github) Grant {
-			return Grant{g.installation, RepositoryNames("nothing"), contents("read")}
+			return Grant{Installation: g.installation, Repositories: RepositoryNames("nothing"), Permissions: contents("read")}
 		}, NotGranted, 422},
 		{"a permission it has not", func(g *github) Grant {
-			return Grant{g.installation, RepositoryNames("widgets"), PermissionLevels(map[string]string{"workflows": "write"})}
+			return Grant{Installation: g.installation, Repositories: RepositoryNames("widgets"), Permissions: PermissionLevels(map[string]string{"workflows": "write"})}
 		}, NotGranted, 422},
 	} {
 		t.Run(c.name, func(t *testing.T) {

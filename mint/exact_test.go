@@ -47,7 +47,7 @@ func TestExactNamesAskNobody(t *testing.T) {
 		grants, err := app.Resolve(t.Context(), parse(t, c.patterns...), contents("read"), installations("Acme"))
 		got := fmt.Sprint(err)
 		if err == nil {
-			got = fmt.Sprint(grants[0].Grant.Repositories.names, " ", grants[0].Grant.Repositories.pins)
+			got = fmt.Sprint(grants[0].Repositories.names, " ", grants[0].Repositories.pins)
 		}
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: Resolve = %.200s, want %s", c.name, got, c.want)

@@ -108,12 +108,19 @@ func checkPins(pins []Pin) error {
 	return checkNames(names)
 }
 
-// A Grant is everything one token may do. Policy decides it, Validate checks
-// it, and it is sent to GitHub unchanged. The zero Grant is refused.
+// A Grant is everything one token may do: a token belongs to one installation and so
+// to one owner. Policy decides it, Validate checks it, and it is sent to GitHub
+// unchanged. The zero Grant is refused.
 type Grant struct {
 	Installation int64
 	Repositories Repositories
 	Permissions  Permissions
+	// Owner is the login, as its installation spells it. Where it is set, the errors of
+	// [App.Mint] name it and say what was not granted.
+	Owner string
+	// Notes are what a person should know: that a pattern means everything, or
+	// that an installation was left out.
+	Notes []string
 }
 
 // Validate reports every reason g must not be minted, joined.

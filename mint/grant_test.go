@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 	for i := range many {
 		many[i] = int64(i + 1)
 	}
-	ok := Grant{1, RepositoryNames("widgets"), contents("read")}
+	ok := Grant{Installation: 1, Repositories: RepositoryNames("widgets"), Permissions: contents("read")}
 	for _, c := range []struct {
 		name   string
 		change func(*Grant)
@@ -138,7 +138,7 @@ func TestLacking(t *testing.T) {
 }
 
 func TestCompareSeesWiderAndNarrower(t *testing.T) {
-	asked := Grant{1, RepositoryNames("Widgets", "gone"), PermissionLevels(map[string]string{"contents": "write", "checks": "write"})}
+	asked := Grant{Installation: 1, Repositories: RepositoryNames("Widgets", "gone"), Permissions: PermissionLevels(map[string]string{"contents": "write", "checks": "write"})}
 	granted := tokenAnswer{
 		Selection:    "selected",
 		Permissions:  map[string]string{"contents": "read", "metadata": "read", "issues": "read"},
@@ -153,7 +153,7 @@ func TestCompareSeesWiderAndNarrower(t *testing.T) {
 	}
 	// U+212A is a k to those who fold more than ASCII.
 	alike := tokenAnswer{Selection: "selected", Permissions: map[string]string{"contents": "read"}, Repositories: []repository{{3, "\u212aits", "acme/\u212aits"}}}
-	if d := compare(Grant{1, RepositoryNames("kits"), contents("read")}, alike); len(d.wider) != 1 {
+	if d := compare(Grant{Installation: 1, Repositories: RepositoryNames("kits"), Permissions: contents("read")}, alike); len(d.wider) != 1 {
 		t.Errorf("wider = %v, want a repository that has another name", d.wider)
 	}
 	granted.Selection = "all"

@@ -11,7 +11,7 @@ import (
 // idOf returns what GitHub calls a repository.
 func (w *world) idOf(fullName string) int64 {
 	w.t.Helper()
-	m, err := w.app.Mint(w.t.Context(), Grant{w.acme.ID, RepositoryNames(strings.TrimPrefix(fullName, "Acme/")), contents("read")})
+	m, err := w.app.Mint(w.t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames(strings.TrimPrefix(fullName, "Acme/")), Permissions: contents("read")})
 	if err != nil || len(m.Token.RepositoryIDs) != 1 {
 		w.t.Fatalf("Mint(%s) = %v, %v, want a token that says its repository's id", fullName, m.Token.RepositoryIDs, err)
 	}
@@ -42,7 +42,7 @@ func TestAnIDOpensThatRepositoryAlone(t *testing.T) {
 			t.Errorf("%s: Resolve(%q) = %v", c.name, c.patterns, err)
 			continue
 		}
-		m, err := w.app.MintOwner(t.Context(), grants[0])
+		m, err := w.app.Mint(t.Context(), grants[0])
 		slices.Sort(m.Token.Repositories)
 		if got := strings.Join(m.Token.Repositories, " "); err != nil || got != c.want {
 			t.Errorf("%s: %q opens %q, %v, want %q", c.name, c.patterns, got, err, c.want)
@@ -88,7 +88,7 @@ func TestPinsAreChecked(t *testing.T) {
 		"a name that climbs": {{ID: 1, Name: ".."}},
 		"none":               nil,
 	} {
-		if err := (Grant{1, PinnedRepositories(pins...), contents("read")}).Validate(); err == nil {
+		if err := (Grant{Installation: 1, Repositories: PinnedRepositories(pins...), Permissions: contents("read")}).Validate(); err == nil {
 			t.Errorf("%s: Validate = nil, want an error", name)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -24,7 +23,7 @@ type reader struct {
 
 // withReader makes a reader for as long as use runs.
 func (a *App) withReader(ctx context.Context, installation int64, use func(reader) error) error {
-	m, err := a.Mint(ctx, Grant{installation, AllRepositories(), PermissionLevels(map[string]string{"metadata": "read"})})
+	m, err := a.Mint(ctx, Grant{Installation: installation, Repositories: AllRepositories(), Permissions: PermissionLevels(map[string]string{"metadata": "read"})})
 	if err != nil {
 		return err
 	}
@@ -143,24 +142,8 @@ func (a *App) isOurs(text string) bool {
 	return err == nil && baseErr == nil && u.Scheme == base.Scheme && u.Host == base.Host
 }
 
-// MintOwner mints the token of one owner. Its errors name the owner; where
-// GitHub says no more than that something is not granted, they name the
-// repositories that are not there and those that were renamed.
-func (a *App) MintOwner(ctx context.Context, g OwnerGrant) (Minted, error) {
-	m, err := a.Mint(ctx, g.Grant)
-	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == NotGranted {
-		if why := a.whyNot(ctx, g); why != nil {
-			err = why
-		}
-	}
-	if err != nil {
-		return Minted{Unseen: m.Unseen}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
-	}
-	return m, nil
-}
-
 // explainAll explains every name that the installation does not reach.
-func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
+func (r reader) explainAll(ctx context.Context, g Grant) error {
 	reached, nameOf := map[string]int64{}, map[int64]string{}
 	for repo, err := range r.repositories(ctx) {
 		if err != nil {
@@ -169,7 +152,7 @@ func (r reader) explainAll(ctx context.Context, g OwnerGrant) error {
 		reached[gitname.Fold(repo.FullName)], nameOf[repo.ID] = repo.ID, repo.FullName
 	}
 	var bad []error
-	for _, pin := range g.Grant.Repositories.named() {
+	for _, pin := range g.Repositories.named() {
 		full := g.Owner + "/" + pin.Name
 		id, ok := reached[gitname.Fold(full)]
 		switch {

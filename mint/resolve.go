@@ -15,16 +15,6 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// An OwnerGrant is what one token of a workspace may do: a token belongs to one
-// installation and so to one owner.
-type OwnerGrant struct {
-	Owner string // the login, as its installation spells it
-	Grant Grant
-	// Notes are what a person should know: that a pattern means everything, or
-	// that an installation was left out.
-	Notes []string
-}
-
 // Resolve turns patterns into one grant for each owner, sorted by owner. It
 // asks nobody but the owner's own installation for the owner's repositories.
 //
@@ -37,13 +27,13 @@ type OwnerGrant struct {
 // Installations may be known by no more than id and login; of those that say
 // that they are suspended, none is used. All owners' errors come together, the
 // first of them for errors.As.
-func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
+func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permissions, installed []Installation) ([]Grant, error) {
 	return a.ResolveFrom(ctx, nil, patterns, permissions, installed)
 }
 
 // ResolveFrom is Resolve, and lists an installation's repositories only where
 // the catalog does not know them yet.
-func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Pattern, permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
+func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Pattern, permissions Permissions, installed []Installation) ([]Grant, error) {
 	if len(patterns) == 0 {
 		return nil, errNoPatterns
 	}
@@ -60,7 +50,7 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 		}
 		byOwner[p.owner] = append(byOwner[p.owner], p)
 	}
-	var grants []OwnerGrant
+	var grants []Grant
 	var bad []error
 	for _, owner := range slices.Sorted(maps.Keys(byOwner)) {
 		g, err := a.resolveOwner(ctx, known, owner, byOwner[owner], permissions, installed)
@@ -74,17 +64,16 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 
 // everything is "*": it is never a guess which installation is meant, because
 // all of them are.
-func everything(permissions Permissions, installed []Installation) ([]OwnerGrant, error) {
-	var grants []OwnerGrant
+func everything(permissions Permissions, installed []Installation) ([]Grant, error) {
+	var grants []Grant
 	var out []string
 	for _, i := range installed {
 		if i.Suspended() {
 			out = append(out, i.Account.Login)
 			continue
 		}
-		grants = append(grants, OwnerGrant{
-			Owner: i.Account.Login,
-			Grant: Grant{i.ID, AllRepositories(), permissions},
+		grants = append(grants, Grant{
+			Owner: i.Account.Login, Installation: i.ID, Repositories: AllRepositories(), Permissions: permissions,
 			Notes: []string{"* means every repository that the App may reach on " + i.Account.Login},
 		})
 	}
@@ -95,7 +84,7 @@ func everything(permissions Permissions, installed []Installation) ([]OwnerGrant
 		}
 		return nil, &Error{Kind: NotInstalled, Doing: "find what * means", Err: errors.New(why)}
 	}
-	slices.SortFunc(grants, func(g, h OwnerGrant) int {
+	slices.SortFunc(grants, func(g, h Grant) int {
 		return strings.Compare(gitname.Fold(g.Owner), gitname.Fold(h.Owner))
 	})
 	if len(out) > 0 {
@@ -104,29 +93,29 @@ func everything(permissions Permissions, installed []Installation) ([]OwnerGrant
 	return grants, nil
 }
 
-func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (OwnerGrant, error) {
+func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (Grant, error) {
 	i, err := installationOf(owner, installed)
 	if err != nil {
-		return OwnerGrant{}, err
+		return Grant{}, err
 	}
-	g := OwnerGrant{Owner: i.Account.Login, Grant: Grant{Installation: i.ID, Permissions: permissions}}
+	g := Grant{Owner: i.Account.Login, Installation: i.ID, Permissions: permissions}
 	isNamed := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star || p.id != 0 })
 	isPinned := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.id == 0 })
 	switch {
 	case isNamed:
-		g.Grant.Repositories = RepositoryNames(exactNames(patterns)...)
+		g.Repositories = RepositoryNames(exactNames(patterns)...)
 	case isPinned:
-		g.Grant.Repositories = PinnedRepositories(pinsOf(patterns)...)
+		g.Repositories = PinnedRepositories(pinsOf(patterns)...)
 	default:
 		var pins []Pin
 		pins, err = a.expand(ctx, known, i, patterns)
-		g.Grant.Repositories = PinnedRepositories(pins...)
+		g.Repositories = PinnedRepositories(pins...)
 	}
 	if err == nil {
-		err = g.Grant.Validate()
+		err = g.Validate()
 	}
 	if err != nil {
-		return OwnerGrant{}, fmt.Errorf("repositories of %s: %w", i.Account.Login, err)
+		return Grant{}, fmt.Errorf("repositories of %s: %w", i.Account.Login, err)
 	}
 	return g, nil
 }

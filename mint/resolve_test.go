@@ -99,9 +99,9 @@ func (w *world) open(patterns ...string) []string {
 		w.t.Errorf("Resolve(%q) leaves live tokens %v, want them revoked", patterns, left)
 	}
 	for _, g := range grants {
-		m, err := w.app.MintOwner(w.t.Context(), g)
+		m, err := w.app.Mint(w.t.Context(), g)
 		if err != nil || len(m.Narrower) > 0 {
-			w.t.Fatalf("MintOwner(%v) = %v, %v", g, m.Narrower, err)
+			w.t.Fatalf("Mint(%v) = %v, %v", g, m.Narrower, err)
 		}
 	}
 	var opened []string
@@ -152,7 +152,7 @@ func (w *world) refuse(kind Kind, want string, patterns ...string) {
 	grants, err := w.app.Resolve(w.t.Context(), parse(w.t, patterns...), contents("read"), w.installed())
 	if err == nil {
 		for _, g := range grants {
-			if _, err = w.app.MintOwner(w.t.Context(), g); err != nil {
+			if _, err = w.app.Mint(w.t.Context(), g); err != nil {
 				break
 			}
 		}
@@ -244,7 +244,7 @@ func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {
 		w.add(fmt.Sprintf("octo/many-%03d", i))
 	}
 	grants, err := w.app.Resolve(t.Context(), parse(t, "octo/many-*"), contents("read"), w.installed())
-	if err != nil || len(grants[0].Grant.Repositories.pins) != 120 {
+	if err != nil || len(grants[0].Repositories.pins) != 120 {
 		t.Fatalf("Resolve = %v, want 120 repositories", err)
 	}
 	pages := pager{total: 501, next: w.app.Client.Transport}
@@ -252,7 +252,7 @@ func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {
 	w.refuse(-1, "octo/* matches more than the 500 repositories", "octo/*")
 	pages.total = 500
 	grants, err = w.app.Resolve(t.Context(), parse(t, "octo/*"), contents("read"), w.installed())
-	if err != nil || len(grants[0].Grant.Repositories.pins) != 500 {
+	if err != nil || len(grants[0].Repositories.pins) != 500 {
 		t.Errorf("Resolve = %v, want the 500 repositories that are allowed", err)
 	}
 }

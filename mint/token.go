@@ -57,8 +57,23 @@ type repository struct {
 }
 
 // Mint makes the token that g describes. The error is an [*Error] when GitHub
-// refuses, and wraps [ErrWider] when it grants more than was asked.
+// refuses, and wraps [ErrWider] when it grants more than was asked. Where GitHub says
+// no more than that something is not granted, and g names an owner, the error names
+// the permissions and repositories that are not there, and those that were renamed.
 func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
+	m, err := a.mint(ctx, g)
+	if err == nil || g.Owner == "" {
+		return m, err
+	}
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == NotGranted {
+		if why := a.whyNot(ctx, g); why != nil {
+			err = why
+		}
+	}
+	return Minted{Unseen: m.Unseen}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
+}
+
+func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 	doing := fmt.Sprintf("mint a token for installation %d", g.Installation)
 	if err := g.Validate(); err != nil {
 		return Minted{}, fmt.Errorf("%s: %w", doing, err)

@@ -14,22 +14,22 @@ import (
 
 // whyNot looks for what GitHub did not grant: its answer says no more than that
 // something was not. It returns nil when there is nothing to find out.
-func (a *App) whyNot(ctx context.Context, g OwnerGrant) error {
-	found, err := a.Installation(ctx, g.Grant.Installation)
+func (a *App) whyNot(ctx context.Context, g Grant) error {
+	found, err := a.Installation(ctx, g.Installation)
 	if err != nil {
 		return nil // the first answer says more than that this one failed
 	}
 	if !isSame(found.Account.Login, g.Owner) {
 		return renamedAccount(g.Owner, found.Account.Login)
 	}
-	if lacking := Lacking(g.Grant.Permissions.levels, found.Permissions); len(lacking) > 0 {
+	if lacking := Lacking(g.Permissions.levels, found.Permissions); len(lacking) > 0 {
 		return a.notApproved(ctx, found, lacking)
 	}
-	if len(g.Grant.Repositories.named()) == 0 {
+	if len(g.Repositories.named()) == 0 {
 		return nil
 	}
 	var why error
-	err = a.withReader(ctx, g.Grant.Installation, func(r reader) error {
+	err = a.withReader(ctx, g.Installation, func(r reader) error {
 		why = r.explainAll(ctx, g)
 		return nil
 	})

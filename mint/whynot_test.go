@@ -27,14 +27,14 @@ func TestAPermissionThatIsNotGranted(t *testing.T) {
 			"lacks contents: write (granted: read), workflows: write (granted: none); the App does not ask for it: add it to the permissions of the App ", ", then have an owner",
 		}},
 	} {
-		_, err := w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("widgets"), PermissionLevels(c.permissions)}})
+		_, err := w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("widgets"), Permissions: PermissionLevels(c.permissions), Owner: "Acme"})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Kind != NotGranted || strings.Contains(err.Error(), "\n") {
-			t.Fatalf("MintOwner = %v, want NotGranted in one line", err)
+			t.Fatalf("Mint = %v, want NotGranted in one line", err)
 		}
 		for _, want := range c.want {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("MintOwner = %v, want %q in it", err, want)
+				t.Errorf("Mint = %v, want %q in it", err, want)
 			}
 		}
 	}
@@ -71,11 +71,11 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 	isNamed("InstallationFor", err)
 	_, err = w.app.Resolve(t.Context(), parse(t, "acme/*"), contents("read"), was)
 	isNamed("Resolve of a wildcard", err)
-	_, err = w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("nothing"), contents("read")}})
-	isNamed("MintOwner of what is not there", err)
-	m, err := w.app.MintOwner(t.Context(), OwnerGrant{Owner: "Acme", Grant: Grant{w.acme.ID, RepositoryNames("widgets"), contents("read")}})
+	_, err = w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("nothing"), Permissions: contents("read"), Owner: "Acme"})
+	isNamed("Mint of what is not there", err)
+	m, err := w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("widgets"), Permissions: contents("read"), Owner: "Acme"})
 	if err != nil || m.RenamedTo("acme") != "newcorp" || m.RenamedTo("NewCorp") != "" {
-		t.Errorf("MintOwner = %v, %v, want a token that says newcorp", m, err)
+		t.Errorf("Mint = %v, %v, want a token that says newcorp", m, err)
 	}
 }
 

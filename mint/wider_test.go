@@ -95,9 +95,10 @@ func TestATokenThatIsNotTakenBackCounts(t *testing.T) {
 			g.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
 			grant := g.grant()
 			grant.Repositories = PinnedRepositories(Pin{g.widgets, "widgets"})
-			m, err := g.app.MintOwner(t.Context(), OwnerGrant{Owner: "acme", Grant: grant})
+			grant.Owner = "acme"
+			m, err := g.app.Mint(t.Context(), grant)
 			if err == nil || m.Unseen != len(g.Tokens()) || m.Unseen != 1 || strings.Contains(err.Error(), "\n") {
-				t.Errorf("MintOwner = %v, %v with %d live tokens, want one line and one unseen", m, err, len(g.Tokens()))
+				t.Errorf("Mint = %v, %v with %d live tokens, want one line and one unseen", m, err, len(g.Tokens()))
 			}
 		})
 	}

@@ -50,7 +50,7 @@ func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner
 	if err != nil {
 		return unresolved{err}
 	}
-	at := slices.IndexFunc(grants, func(g mint.OwnerGrant) bool { return strings.EqualFold(g.Owner, owner) })
+	at := slices.IndexFunc(grants, func(g mint.Grant) bool { return strings.EqualFold(g.Owner, owner) })
 	if at < 0 {
 		return unresolved{errors.New("repositories of " + owner + ": nothing was resolved for them")}
 	}
@@ -64,14 +64,14 @@ func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 
 // mint makes one owner's token and delivers it. The ledger is told before each
 // step. The token that it takes the place of is kept first, to be revoked later.
-func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.OwnerGrant) error {
+func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Grant) error {
 	owner := strings.ToLower(g.Owner)
 	if s, ok := i.Store.(store.Preparer); ok {
 		if err := s.Prepare(ctx, r.ID); err != nil {
 			return err
 		}
 	}
-	t, err := i.announce(ctx, r, Token{Owner: g.Owner, Installation: g.Grant.Installation, Grant: r.Grant(owner)})
+	t, err := i.announce(ctx, r, Token{Owner: g.Owner, Installation: g.Installation, Grant: r.Grant(owner)})
 	if err != nil {
 		return err
 	}
@@ -110,20 +110,20 @@ func notes(owner string, m mint.Minted) string {
 
 // ask has GitHub mint the token. Where the installation does not grant what is
 // optional, the token is asked for without that, and says so.
-func (i *Issuer) ask(ctx context.Context, r *Record, g mint.OwnerGrant) (mint.Minted, error) {
-	m, err := i.App.MintOwner(ctx, g)
+func (i *Issuer) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
+	m, err := i.App.Mint(ctx, g)
 	failure, ok := errors.AsType[*mint.Error](err)
 	if !ok || failure.Kind != mint.NotGranted || len(r.Optional.Levels()) == 0 {
 		return m, err
 	}
-	now, lookErr := i.App.Installation(ctx, g.Grant.Installation)
+	now, lookErr := i.App.Installation(ctx, g.Installation)
 	lacking := mint.Lacking(r.Optional.Levels(), now.Permissions)
 	if lookErr != nil || len(lacking) == 0 {
 		return m, err
 	}
-	g.Grant.Permissions = r.Permissions.With(r.Optional.Without(lacking))
+	g.Permissions = r.Permissions.With(r.Optional.Without(lacking))
 	unseen := m.Unseen
-	m, err = i.App.MintOwner(ctx, g)
+	m, err = i.App.Mint(ctx, g)
 	m.Unseen += unseen
 	if err != nil {
 		return m, err
@@ -147,7 +147,7 @@ func (i *Issuer) announce(ctx context.Context, r *Record, t Token) (*Token, erro
 
 // unminted writes down what became of the request, by which unseen tokens may
 // have been made.
-func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.OwnerGrant, unseen int, why error) error {
+func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.Grant, unseen int, why error) error {
 	_, ok := errors.AsType[*mint.Error](why)
 	isWider := errors.Is(why, mint.ErrWider)
 	note := unanswered
@@ -166,9 +166,9 @@ func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.Owner
 
 // unseen writes down tokens that may have been made by requests that were not
 // answered.
-func (i *Issuer) unseen(r *Record, g mint.OwnerGrant, count int) {
+func (i *Issuer) unseen(r *Record, g mint.Grant, count int) {
 	for range count {
-		t := Token{Owner: g.Owner, Installation: g.Grant.Installation, Lost: true, Expires: i.now().Add(tokenLife)}
+		t := Token{Owner: g.Owner, Installation: g.Installation, Lost: true, Expires: i.now().Add(tokenLife)}
 		t.turn(Revoked, i.now(), unanswered)
 		r.Tokens = append(r.Tokens, t)
 		i.happened(r, Event{Type: Lost, Workspace: r.ID, Owner: g.Owner, Expires: t.Expires, Why: t.Note})

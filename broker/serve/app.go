@@ -159,13 +159,13 @@ func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Ins
 	return i, err
 }
 
-// MintOwner implements [broker.Minter].
-func (a *app) MintOwner(ctx context.Context, g mint.OwnerGrant) (mint.Minted, error) {
+// Mint implements [broker.Minter].
+func (a *app) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	app, err := a.asking(ctx)
 	if err != nil {
 		return mint.Minted{}, err
 	}
-	m, err := app.MintOwner(ctx, g)
+	m, err := app.Mint(ctx, g)
 	a.doubt(err)
 	return m, err
 }
