@@ -76,7 +76,7 @@ const contents = "contents"
 // permissionsFor is what the operation needs, or what was asked for where that
 // is no more than the profile has.
 func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
-	allowed := w.Profile.Permissions.With(w.Profile.Optional).Levels()
+	allowed := w.Profile.Most().Levels()
 	wanted := a.Permissions
 	if wanted == nil {
 		level := "read"

@@ -52,7 +52,9 @@ func TestMintSaysWhatIsLacking(t *testing.T) {
 		},
 		"a level": {
 			func(o map[string]any) { o["permissions"].(map[string]any)["contents"] = "read" },
-			func(g *github) Grant { return Grant{Installation: g.installation, Repositories: RepositoryNames("widgets"), Permissions: contents("write")} }, "[contents: write]",
+			func(g *github) Grant {
+				return Grant{Installation: g.installation, Repositories: RepositoryNames("widgets"), Permissions: contents("write")}
+			}, "[contents: write]",
 		},
 	} {
 		g := changed(t, c.change)

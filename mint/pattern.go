@@ -62,6 +62,15 @@ func (p Pattern) String() string {
 	return p.text + "#" + strconv.FormatInt(p.id, 10)
 }
 
+// MarshalText writes what String returns.
+func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText is ParsePattern.
+func (p *Pattern) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePattern(string(text))
+	return err
+}
+
 // Names returns the pattern without an id, for those who know repositories by
 // their names alone.
 func (p Pattern) Names() string { return p.text }

@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -136,6 +137,24 @@ func (p Permissions) Wider(granted map[string]string) []string {
 	var d difference
 	d.permissions(p, granted)
 	return d.wider
+}
+
+// IsZero reports whether no permissions are decided.
+func (p Permissions) IsZero() bool { return !p.all && len(p.levels) == 0 }
+
+// MarshalJSON writes names and levels; null for the zero value. AllPermissions have
+// none, and are an error.
+func (p Permissions) MarshalJSON() ([]byte, error) {
+	if p.all {
+		return nil, errors.New("all permissions have no names to write")
+	}
+	return json.Marshal(p.levels)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. It does not validate.
+func (p *Permissions) UnmarshalJSON(data []byte) error {
+	*p = Permissions{}
+	return json.Unmarshal(data, &p.levels)
 }
 
 // Levels returns the permission names and levels; nil for AllPermissions.

@@ -46,7 +46,7 @@ func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner
 	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
 		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != owner })
 	}
-	grants, err := i.App.ResolveFrom(ctx, i.Catalog, patterns, r.Permissions.With(r.Optional), installed)
+	grants, err := i.App.ResolveFrom(ctx, i.Catalog, patterns, r.Most(), installed)
 	if err != nil {
 		return unresolved{err}
 	}
@@ -113,7 +113,7 @@ func notes(owner string, m mint.Minted) string {
 func (i *Issuer) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
 	m, err := i.App.Mint(ctx, g)
 	failure, ok := errors.AsType[*mint.Error](err)
-	if !ok || failure.Kind != mint.NotGranted || len(r.Optional.Levels()) == 0 {
+	if !ok || failure.Kind != mint.NotGranted || r.Optional.IsZero() {
 		return m, err
 	}
 	now, lookErr := i.App.Installation(ctx, g.Installation)

@@ -10,8 +10,6 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/gatepass/gatepass/mint"
 )
 
 // schema is the version of the ledger record's form. A record of a later
@@ -28,18 +26,9 @@ const (
 
 // file is a Record as JSON.
 type file struct {
-	Schema       int               `json:"schema"`
-	ID           string            `json:"id"`
-	Profile      string            `json:"profile,omitempty"`
-	Repositories []string          `json:"repositories"`
-	Permissions  map[string]string `json:"permissions"`
-	Optional     map[string]string `json:"optional_permissions,omitempty"`
-	Margin       int64             `json:"margin_seconds,omitempty"`
-	Created      time.Time         `json:"created"`
-	Destroying   bool              `json:"destroying,omitempty"`
-	Tokens       []Token           `json:"tokens"`
-	LastError    *LastError        `json:"last_error,omitempty"`
-	History      []PastEvent       `json:"events,omitempty"`
+	Schema int `json:"schema"`
+	Record
+	Seconds int64 `json:"margin_seconds,omitempty"` // Margin
 }
 
 // Encode returns the record as a store keeps it, unless ParseRecord would
@@ -48,13 +37,8 @@ func (r *Record) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
 	}
-	f := file{
-		Schema: schema, ID: r.ID, Profile: r.Profile, Permissions: r.Permissions.Levels(), Optional: r.Optional.Levels(), Margin: int64(r.Margin / time.Second),
-		Created: r.Created.UTC(), Destroying: r.Destroying, Tokens: r.Tokens, LastError: r.LastError, History: r.History,
-	}
-	for _, p := range r.Repositories {
-		f.Repositories = append(f.Repositories, p.String())
-	}
+	f := file{Schema: schema, Record: *r, Seconds: int64(r.Margin / time.Second)}
+	f.Created = r.Created.UTC()
 	return f.fit()
 }
 
@@ -124,26 +108,9 @@ func ParseRecord(data []byte) (*Record, error) {
 	if err := dec.Decode(&f); err != nil {
 		return nil, fmt.Errorf("the ledger record: %w", err)
 	}
-	return f.record()
-}
-
-func (f file) record() (*Record, error) {
-	r := &Record{
-		ID: f.ID, Profile: f.Profile, Permissions: mint.PermissionLevels(f.Permissions), Margin: time.Duration(f.Margin) * time.Second,
-		Created: f.Created, Destroying: f.Destroying, Tokens: f.Tokens, LastError: f.LastError, History: f.History,
-	}
-	if len(f.Optional) > 0 {
-		r.Optional = mint.PermissionLevels(f.Optional)
-	}
-	for _, text := range f.Repositories {
-		p, err := mint.ParsePattern(text)
-		if err != nil {
-			return nil, fmt.Errorf("the ledger record: %w", err)
-		}
-		r.Repositories = append(r.Repositories, p)
-	}
-	if err := r.check(); err != nil {
+	f.Margin = time.Duration(f.Seconds) * time.Second
+	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("the ledger record: %w", err)
 	}
-	return r, nil
+	return &f.Record, nil
 }

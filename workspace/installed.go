@@ -2,9 +2,6 @@ package workspace
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -14,23 +11,6 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
-
-// Grant is a digest of what the owner's token is for, by today's record.
-func (r *Record) Grant(owner string) string {
-	var texts []string
-	for _, p := range r.Repositories {
-		if p.Everything() || p.Owner() == owner {
-			texts = append(texts, strings.ToLower(p.String()))
-		}
-	}
-	slices.Sort(texts)
-	said, err := json.Marshal([]any{texts, r.Permissions.Levels(), r.Optional.Levels()}) // a map's keys are sorted
-	if err != nil {
-		return "" // never: there are only texts
-	}
-	sum := sha256.Sum256(said)
-	return base64.RawStdEncoding.EncodeToString(sum[:9])
-}
 
 // knowledge is what is known of the App's installations.
 type knowledge struct {

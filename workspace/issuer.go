@@ -275,8 +275,7 @@ func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time
 	case r.Destroying:
 		return r, oneline.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
 	}
-	r.Profile, r.Repositories, r.Margin = p.Name, p.Repositories, margin
-	r.Permissions, r.Optional = p.Permissions, p.Optional
+	r.Profile, r.Access, r.Margin = p.Name, p.Access, margin
 	err = i.save(ctx, r)
 	if err == nil && isNew {
 		i.tell(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})

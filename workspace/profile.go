@@ -15,7 +15,6 @@ import (
 
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/mint"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -29,14 +28,10 @@ const (
 // A Profile says what the workspaces of one kind may reach and push. The zero
 // Profile gives no access to GitHub.
 type Profile struct {
-	Path         string         // the file it was loaded from; "" when parsed
-	Name         string         // metadata.name; "" when the file has none
-	Repositories []mint.Pattern // none means no access to GitHub at all
-	Refs         []refs.Entry   // what may be pushed; none allows nothing
-	Permissions  mint.Permissions
-	// Optional are permissions that a token has where the installation grants
-	// them, and lacks where it does not. The zero value is none.
-	Optional mint.Permissions
+	Path string // the file it was loaded from; "" when parsed
+	Name string // metadata.name; "" when the file has none
+	Access
+	Refs []refs.Entry // what may be pushed; none allows nothing
 	// Sharing says which workspaces a broker may give the same token; "" is
 	// [ShareInProfile].
 	Sharing Sharing
@@ -55,9 +50,6 @@ const (
 	ShareInProfile Sharing = "profile"   // all workspaces of one version of the profile
 	ShareNothing   Sharing = "workspace" // each workspace has tokens of its own
 )
-
-// HasAccess reports whether a workspace of this profile gets any token.
-func (p *Profile) HasAccess() bool { return len(p.Repositories) > 0 }
 
 // LoadProfile reads a profile's file. The error is one line with the file's
 // name and everything that is wrong with it.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -15,21 +14,17 @@ import (
 // token it has been given. It holds no secrets. It is written before each step
 // that leaves something behind, so that the next run can finish or undo it.
 type Record struct {
-	ID      string
-	Profile string // the profile's name, for people
-	// What every new token is to open. Patterns are resolved anew each time:
-	// installations and repositories change.
-	Repositories []mint.Pattern
-	Permissions  mint.Permissions
-	Optional     mint.Permissions // wanted where the installation grants them; zero for none
+	ID      string `json:"id"`
+	Profile string `json:"profile,omitempty"` // the profile's name, for people
+	Access         // of every new token
 	// Margin is how long a token has to last to be left alone; 0 means the
 	// issuer's own. Whole seconds.
-	Margin     time.Duration
-	Created    time.Time
-	Destroying bool // destroy has begun; nothing is minted any more
-	Tokens     []Token
-	LastError  *LastError  // why the latest run failed; nil where it did not
-	History    []PastEvent // the latest events, the oldest first
+	Margin     time.Duration `json:"-"`
+	Created    time.Time     `json:"created"`
+	Destroying bool          `json:"destroying,omitempty"` // destroy has begun; nothing is minted any more
+	Tokens     []Token       `json:"tokens"`
+	LastError  *LastError    `json:"last_error,omitempty"` // why the latest run failed; nil where it did not
+	History    []PastEvent   `json:"events,omitempty"`     // the latest events, the oldest first
 
 	failed []string // owners whose token this run could not mint
 }
@@ -96,13 +91,7 @@ const tokenLife = time.Hour + 5*time.Minute
 
 func (r *Record) check() error {
 	bad := []error{store.CheckWorkspace(r.ID), checkMargin(r.Margin)}
-	if len(r.Repositories) > 0 {
-		// Levels is empty for "all", too, which no profile can say.
-		bad = append(bad, mint.PermissionLevels(r.Permissions.Levels()).Validate())
-	}
-	if len(r.Optional.Levels()) > 0 {
-		bad = append(bad, r.Optional.Validate())
-	}
+	bad = append(bad, r.Access.check()...)
 	for _, t := range r.Tokens {
 		bad = append(bad, t.check())
 	}

@@ -16,7 +16,7 @@ func record(t *testing.T) *Record {
 		t.Fatal(err)
 	}
 	return &Record{
-		ID: "sb-1", Profile: p.Name, Repositories: p.Repositories, Permissions: p.Permissions, Created: noon,
+		ID: "sb-1", Profile: p.Name, Access: p.Access, Created: noon,
 		Tokens:    []Token{token("acme", Delivered, "h", time.Hour), token("octo", Planned, "", 0)},
 		LastError: &LastError{At: noon, Why: "GitHub is down", Owners: []string{"octo"}},
 	}

@@ -114,7 +114,7 @@ func (w *world) settle(ids ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &workspace.Profile{Name: "test", Repositories: []mint.Pattern{pattern}, Permissions: mint.PermissionLevels(map[string]string{"contents": "write"})}
+	p := &workspace.Profile{Name: "test", Access: workspace.Access{Repositories: []mint.Pattern{pattern}, Permissions: mint.PermissionLevels(map[string]string{"contents": "write"})}}
 	for _, id := range ids {
 		if _, err := i.Create(w.t.Context(), id, p, 0); err != nil {
 			w.t.Fatal(err)

@@ -132,7 +132,7 @@ func (l *ledgerFacts) needs() issuing.Needs {
 	var n issuing.Needs
 	for _, r := range l.records {
 		if !r.Destroying {
-			n.Profiles = append(n.Profiles, &workspace.Profile{Name: r.Profile, Repositories: r.Repositories, Permissions: r.Permissions})
+			n.Profiles = append(n.Profiles, &workspace.Profile{Name: r.Profile, Access: r.Access})
 		}
 	}
 	return n

@@ -123,7 +123,7 @@ func TestEnds(t *testing.T) {
 // record has a token for acme that ends in so long.
 func record(t *testing.T, repositories string, left time.Duration) *workspace.Record {
 	t.Helper()
-	r := &workspace.Record{ID: "x", Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}
+	r := &workspace.Record{ID: "x", Access: workspace.Access{Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}
 	for text := range strings.FieldsSeq(repositories) {
 		p, err := mint.ParsePattern(text)
 		if err != nil {
