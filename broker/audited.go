@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -91,7 +90,7 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
 			e.RepositoryID, e.Permissions = repositoryOf(g.Token, a.RepositoryID), g.Scope.Permissions
 		} else {
-			r := refusalOf(err)
+			r := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
 		}
 		var isWritten bool
@@ -99,16 +98,9 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 			return g, err
 		}
 		if writeErr := j.Write(context.WithoutCancel(ctx), e, false); writeErr != nil {
-			return Grant{}, unwritten(errors.Join(err, writeErr))
+			return Grant{}, AuditUnavailable(errors.Join(err, writeErr))
 		}
 		return g, err
-	}
-}
-
-func unwritten(err error) *Refusal {
-	return &Refusal{
-		Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: outageRetry, Err: err,
-		Detail: "the broker's audit log cannot be written, and what is not written down is not given",
 	}
 }
 
@@ -130,7 +122,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, RepositoryID: s.RepositoryID, Permissions: s.Permissions}
 		if err := j.Write(ctx, e, true); err != nil {
-			return mint.Minted{}, unwritten(err)
+			return mint.Minted{}, AuditUnavailable(err)
 		}
 		m, err := next(ctx, s)
 		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
@@ -138,7 +130,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID)
 		}
 		if err != nil {
-			r := refusalOf(err)
+			r := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
 			if !m.Token.IsZero() { // it was made, and is not what was asked for
 				err = errors.Join(err, revoke(context.WithoutCancel(ctx), m.Token))
@@ -147,7 +139,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 			e.Decision = Granted
 		}
 		if writeErr := j.Write(context.WithoutCancel(ctx), e, true); writeErr != nil && err == nil {
-			return mint.Minted{}, unwritten(errors.Join(writeErr, revoke(context.WithoutCancel(ctx), m.Token)))
+			return mint.Minted{}, AuditUnavailable(errors.Join(writeErr, revoke(context.WithoutCancel(ctx), m.Token)))
 		}
 		return m, err
 	}

@@ -16,14 +16,12 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -89,55 +87,3 @@ type Grant struct {
 // A Vendor answers one request of a workspace. Its error is a [*Refusal], or
 // something that is not the caller's business.
 type Vendor func(context.Context, Workspace, Ask) (Grant, error)
-
-// A Refusal is an answer other than a token. Detail is fit to show a person, and
-// tells a caller nothing about others.
-type Refusal struct {
-	Status     int    // of HTTP
-	Reason     string // one of the Reason constants, for audit and metrics
-	Detail     string
-	RetryAfter time.Duration // for 429 and 503
-	Err        error         // below, for the broker's own log; never answered
-}
-
-func (r *Refusal) Error() string {
-	if r.Err != nil {
-		return r.Detail + ": " + r.Err.Error()
-	}
-	return r.Detail
-}
-
-// Unwrap returns what lies below.
-func (r *Refusal) Unwrap() error { return r.Err }
-
-// The reasons of refusals. They are few, so that they can be labels of metrics.
-const (
-	ReasonHost       = "host"       // not served
-	ReasonIdentity   = "identity"   // none, or it does not hold
-	ReasonReplay     = "replay"     // a proof that holds once came again
-	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBarred     = "barred"     // the workspace was revoked, or the account
-	ReasonRepository = "repository" // not the profile's
-	ReasonPermission = "permission" // not the profile's
-	ReasonRequest    = "request"    // malformed
-	ReasonLimit      = "limit"      // too many requests
-	ReasonGitHub     = "github"     // GitHub refuses or cannot be had
-	ReasonAudit      = "audit"      // it cannot be written down
-	ReasonStore      = "store"      // what is given cannot be kept
-	ReasonInternal   = "internal"   // a mistake of ours
-	ReasonNone       = ""           // it was answered
-	_                = ReasonNone   // keeps the list in one block
-	maxDetail        = 300          // bytes of a refusal's detail
-	internalDetail   = "the broker could not answer; its log says why"
-)
-
-// Problem is the refusal as it is answered.
-func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
-
-// refusalOf makes a refusal of any error. What is none stays in the log.
-func refusalOf(err error) *Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
-		return r
-	}
-	return &Refusal{Status: 500, Reason: ReasonInternal, Detail: internalDetail, Err: err}
-}

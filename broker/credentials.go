@@ -15,8 +15,7 @@ import (
 // it. What is not for this broker is answered with nothing.
 func (b *Broker) credentials(c *call) error {
 	if c.r.Method != http.MethodPost {
-		c.w.Header().Set("Allow", http.MethodPost)
-		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "a credential is asked for with POST"}
+		return NotAllowed(c.w, http.MethodPost)
 	}
 	w, err := b.identify(c)
 	if err != nil {
@@ -46,12 +45,9 @@ func (b *Broker) credentials(c *call) error {
 
 // credentialRequest reads git's format.
 func credentialRequest(body []byte) (api.TokenRequest, error) {
-	bad := func(detail string) error {
-		return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
-	}
 	request, err := protocol.ParseRequest(body)
 	if err != nil {
-		return api.TokenRequest{}, bad("the request is not in the format of git-credential")
+		return api.TokenRequest{}, BadRequest("the request is not in the format of git-credential")
 	}
 	host, ok := gitname.Host(request.Host)
 	if request.Protocol != "https" || !ok {
@@ -59,7 +55,7 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	}
 	owner, name, ok := request.Repository()
 	if !ok {
-		return api.TokenRequest{}, bad("the request names no repository; set credential.useHttpPath")
+		return api.TokenRequest{}, BadRequest("the request names no repository; set credential.useHttpPath")
 	}
 	return api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: api.Write}, nil
 }

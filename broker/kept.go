@@ -47,7 +47,7 @@ func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) erro
 	}
 	if err != nil {
 		return &Refusal{
-			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: outageRetry, Err: err,
+			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err,
 			Detail: "the broker's store cannot be written, and what cannot be revoked is not given",
 		}
 	}

@@ -58,8 +58,8 @@ func (l *Limiter) enter(workspace string) error {
 	return nil
 }
 
-// isOver refuses what enter would, and counts nothing.
-func (l *Limiter) isOver(workspace string) error {
+// Over refuses what Count would, and counts nothing.
+func (l *Limiter) Over(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limits := l.Limits()

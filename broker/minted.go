@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatepass/gatepass/mint"
 )
@@ -52,20 +51,17 @@ func (s Scope) repositories() mint.Repositories {
 	return mint.RepositoryNames(s.Name)
 }
 
-// outageRetry is when a caller may try again after GitHub could not be had.
-const outageRetry = 10 * time.Second
-
 // fromGitHub says what becomes of GitHub's refusal: that something is not granted
 // is the caller's business, and that GitHub or our key cannot be had is not.
 func fromGitHub(err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok && errors.Is(err, context.DeadlineExceeded) {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: outageRetry, Detail: "GitHub did not answer in time", Err: err}
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: RetryAfter, Detail: "GitHub did not answer in time", Err: err}
 	}
 	if !ok {
 		return err
 	}
-	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, outageRetry), Err: err}
+	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, RetryAfter), Err: err}
 	switch e.Kind {
 	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Replaced, mint.Suspended, mint.NotListed:
 		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, clip(e.Error())

@@ -75,8 +75,8 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 		{"a key that cannot be had", of(mint.Unsigned), 503, ours, time.Minute},
 		{"a clock that is off", of(mint.Skewed), 503, ours, time.Minute},
 		{"GitHub is away", of(mint.Unavailable), 503, away, time.Minute},
-		{"GitHub is away for a moment", &mint.Error{Kind: mint.Unavailable, Doing: "mint a token"}, 503, away, outageRetry},
-		{"no answer in time", context.DeadlineExceeded, 503, "did not answer in time", outageRetry},
+		{"GitHub is away for a moment", &mint.Error{Kind: mint.Unavailable, Doing: "mint a token"}, 503, away, RetryAfter},
+		{"no answer in time", context.DeadlineExceeded, 503, "did not answer in time", RetryAfter},
 	} {
 		a := &answers{installation: mint.Installation{ID: 1}, err: c.err}
 		_, err := minted(a)(t.Context(), widgets)

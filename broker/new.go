@@ -31,9 +31,8 @@ type Config struct {
 
 	Log *slog.Logger     // nil means slog.Default()
 	Now func() time.Time // nil means time.Now
-	// TokenTime is GitHub's clock, by which tokens end; isKnown says that GitHub told
-	// it. nil means Now, which is taken to be GitHub's.
-	TokenTime func() (now time.Time, isKnown bool)
+	// TokenTime is GitHub's clock, by which tokens end; nil means Now.
+	TokenTime func() time.Time
 
 	// WrapMint is put around each mint, for metrics and traces; nil means that nothing
 	// is. It must return what next returns.
@@ -99,14 +98,14 @@ func New(c Config) *Broker {
 	c.complete()
 	b := &Broker{Config: c}
 	b.Bars = &Bars{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
-	b.Keeper = &Keeper{Store: c.Store, Now: b.tokenTime}
-	b.TakeBack = &TakeBack{Revoke: c.GitHub.Revoke, Revoked: c.TookBack, Now: b.tokenTime}
-	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: b.tokenTime}
+	b.Keeper = &Keeper{Store: c.Store, Now: c.TokenTime}
+	b.TakeBack = &TakeBack{Revoke: c.GitHub.Revoke, Revoked: c.TookBack, Now: c.TokenTime}
+	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: c.TokenTime}
 	b.strangers = &Limiter{Limits: c.StrangerLimits, Now: c.Now}
 	b.pushes = &Limiter{Limits: PushLimits, Now: c.Now}
 
 	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, minted(c.GitHub)))
-	b.Cache = &Cache{Mint: mint, Budget: b.Budget.Allow, Now: b.tokenTime}
+	b.Cache = &Cache{Mint: mint, Budget: b.Budget.Allow, Now: c.TokenTime}
 	limiter := &Limiter{Limits: c.Limits, Now: c.Now}
 	b.Vend = audited(c.Journal, c.Now, limited(limiter, authorized(b.Bars, kept(b.Keeper, b.Cache))))
 	return b
@@ -134,8 +133,7 @@ func (c *Config) complete() {
 		c.Now = time.Now
 	}
 	if c.TokenTime == nil {
-		now := c.Now
-		c.TokenTime = func() (time.Time, bool) { return now(), true }
+		c.TokenTime = c.Now
 	}
 	if c.WrapMint == nil {
 		c.WrapMint = func(next MintFunc) MintFunc { return next }

@@ -38,7 +38,7 @@ func (b *Broker) refusedPush(c *call) error {
 	}
 	for _, e := range pushEntries(b.Now(), w, push, c.id) {
 		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
-			return unwritten(err)
+			return AuditUnavailable(err)
 		}
 		if b.Pushed != nil {
 			b.Pushed(e.Operation)

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -51,11 +50,6 @@ func (b *Broker) Handle(name string, handle func(w http.ResponseWriter, r *http.
 	return b.serve(name, Endpoint{name, handle}.serve)
 }
 
-func (b *Broker) tokenTime() time.Time {
-	now, _ := b.TokenTime()
-	return now
-}
-
 // call is one request on its way through a handler.
 type call struct {
 	w      http.ResponseWriter
@@ -74,7 +68,7 @@ func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFu
 		w.Header().Set("X-Request-Id", c.id)
 		status, reason := http.StatusOK, ReasonNone
 		if err := handle(c); err != nil {
-			refusal := refusalOf(err)
+			refusal := RefusalOf(err)
 			status, reason = refusal.Status, refusal.Reason
 			b.refuse(c, refusal)
 		}
@@ -134,7 +128,7 @@ func (b *Broker) token(c *call) error {
 	}
 	// The Date is of the clock that the token's end is of: the workspace, whose clock
 	// may be another one, counts the time between them.
-	c.w.Header().Set("Date", b.tokenTime().UTC().Format(http.TimeFormat))
+	c.w.Header().Set("Date", b.TokenTime().UTC().Format(http.TimeFormat))
 	return api.WriteAnswer(c.w, answerOf(g))
 }
 
@@ -173,24 +167,12 @@ func (b *Broker) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
 	return g, err
 }
 
-// identify resolves the caller. That nobody could be made of a request is
-// written down, too.
+// identify resolves the caller.
 func (b *Broker) identify(c *call) (Workspace, error) {
 	w, err := b.Policy().Resolve(c.r.Context(), c.r)
 	if err == nil {
 		c.method = w.Caller.Method
 		return w, nil
 	}
-	if err := b.TooManyOf(c.r); err != nil {
-		return Workspace{}, err
-	}
-	refusal := refusalOf(err)
-	e := Entry{
-		Time: b.Now().UTC(), Kind: KindRequest, RequestID: c.id, Remote: c.r.RemoteAddr,
-		Decision: Refused, Reason: refusal.Reason, Detail: refusal.Detail, Policy: b.Policy().Hash,
-	}
-	if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
-		return Workspace{}, unwritten(err)
-	}
-	return Workspace{}, refusal
+	return Workspace{}, b.RefuseStranger(c.r, c.id, "", err)
 }

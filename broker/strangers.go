@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
 	"github.com/gatepass/gatepass/internal/crowd"
@@ -13,15 +15,33 @@ func (b *Broker) TooManyOf(r *http.Request) error {
 	return b.strange(r, (*Limiter).Count)
 }
 
+// RefuseStranger writes to the audit log that a request had no identity that could be
+// used, and returns what to answer: why, as err says, or that there are too many such
+// requests. operation is what was asked for; "" is a token.
+func (b *Broker) RefuseStranger(r *http.Request, id, operation string, err error) error {
+	if err := b.TooManyOf(r); err != nil {
+		return err
+	}
+	refusal := RefusalOf(err)
+	e := Entry{
+		Time: b.Now().UTC(), Kind: KindRequest, RequestID: id, Remote: r.RemoteAddr, Operation: operation,
+		Decision: Refused, Reason: refusal.Reason, Detail: refusal.Detail, Policy: b.Policy().Hash,
+	}
+	if writeErr := b.Journal.Write(context.WithoutCancel(r.Context()), e, false); writeErr != nil {
+		return AuditUnavailable(errors.Join(err, writeErr))
+	}
+	return refusal
+}
+
 // HadTooMany refuses who [Broker.TooManyOf] would refuse, before anything that
 // costs is done for somebody who may be a stranger. It counts nothing.
 func (b *Broker) HadTooMany(r *http.Request) error {
-	return b.strange(r, (*Limiter).isOver)
+	return b.strange(r, (*Limiter).Over)
 }
 
 func (b *Broker) strange(r *http.Request, judge func(*Limiter, string) error) error {
 	if err := judge(b.strangers, crowd.Address(r.RemoteAddr)); err != nil {
-		refusal := refusalOf(err)
+		refusal := RefusalOf(err)
 		return &Refusal{Status: refusal.Status, Reason: ReasonLimit, RetryAfter: refusal.RetryAfter, Detail: "too many requests without an identity come from this address"}
 	}
 	return nil

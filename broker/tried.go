@@ -35,7 +35,7 @@ func (p *Policy) Try(method string, claims map[string]any) (Workspace, []Verdict
 		w, ok, err := p.apply(rule, c)
 		v := Verdict{Rule: rule.Name, Matches: ok || err != nil}
 		if err != nil {
-			v.Note = refusalOf(err).Detail
+			v.Note = RefusalOf(err).Detail
 		}
 		said = append(said, v)
 		if ok || err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/identity/aws"
+	"github.com/gatepass/gatepass/broker/revoke"
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/brokertest"
 )
 
@@ -25,20 +27,29 @@ type bench struct {
 
 func newReplica(g *brokertest.GitHub) *bench {
 	g.T.Helper()
+	return newReplicaOn(g, g.Store)
+}
+
+// newReplicaOn makes a replica whose operators see a store of their own.
+func newReplicaOn(g *brokertest.GitHub, s store.Store) *bench {
+	g.T.Helper()
 	recorder := new(Recorder)
 	b := &bench{Bench: brokertest.NewBench(g, func(j broker.Journal) broker.Journal {
 		recorder.Next = j
 		return recorder
 	})}
-	b.console = New(Options{
-		Server: b.Server, Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder, Issuer: b.Issuer,
-		Secret: func() (string, error) { return webhookSecret, nil }, AuditHead: func() string { return "head-of-the-chain" },
+	revoker := revoke.New(revoke.Config{
+		Store: s, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: recorder, Log: b.Server.Log,
+		Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Secret: func() (string, error) { return webhookSecret, nil }, Now: g.Now,
 	})
+	b.console = New(Options{Server: b.Server, Store: g.Store, App: b.App, Revoker: revoker, Recorder: recorder, AuditHead: func() string { return "head-of-the-chain" }})
 	b.Server.Mounted = b.console.Routes()
 	keys := &identity.Keyset{Store: g.Store, Now: g.Now}
 	b.sessions = &identity.SessionIdentifier{Keys: keys, Now: g.Now}
 	desk := &identity.Desk{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Bar: b.Bars, Journal: b.Server.Journal}
-	b.Server.Extra = map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: (&aws.Nonces{Keys: keys, Now: g.Now}).Endpoint()}
+	b.Server.Extra = map[string]broker.Endpoint{
+		api.ExchangePath: desk.Endpoint(), api.NoncePath: (&aws.Nonces{Keys: keys, Now: g.Now}).Endpoint(), revoke.WebhookPath: revoker.Webhook(),
+	}
 	b.Policy.Rules = append(b.Policy.Rules, broker.Rule{Name: "joined", By: b.sessions, Method: identity.JoinMethod, Match: (identity.JoinSettings{}).Match("joined"), Workspace: "{claim.workspace}", Profile: b.Policy.Rules[1].Profile})
 	return b
 }

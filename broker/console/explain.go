@@ -31,7 +31,7 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) err
 		}
 		return c.explainOther(request{r, w, id, who})
 	}
-	return notAllowed(w, methods{http.MethodGet: nil, http.MethodPost: nil})
+	return broker.NotAllowed(w, http.MethodGet, http.MethodPost)
 }
 
 func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string) error {
@@ -71,7 +71,7 @@ func (c *Console) explainOther(r request) error {
 	policy := c.Server.Policy()
 	who, verdicts, err := policy.Try(said.Method, said.Claims)
 	if err != nil {
-		refused := refusal(err)
+		refused := broker.RefusalOf(err)
 		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}
 		return api.WriteJSON(r.w, http.StatusOK, e)
 	}
@@ -87,7 +87,7 @@ func idIn(q url.Values) (int64, error) {
 	}
 	id, err := strconv.ParseInt(q.Get("repository_id"), 10, 64)
 	if err != nil || id < 1 {
-		return 0, bad(`"repository_id" is the id that GitHub gave the repository`)
+		return 0, broker.BadRequest(`"repository_id" is the id that GitHub gave the repository`)
 	}
 	return id, nil
 }
@@ -102,17 +102,10 @@ func verdictsOf(verdicts []broker.Verdict) []api.RuleVerdict {
 
 func askOf(r api.TokenRequest) (broker.Ask, error) {
 	if err := r.Check(); err != nil {
-		return broker.Ask{}, bad(err.Error())
+		return broker.Ask{}, broker.BadRequest(err.Error())
 	}
 	owner, name, _ := gitname.Path(r.Repo) // was checked
 	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions, RepositoryID: r.RepositoryID}, nil
-}
-
-func refusal(err error) *broker.Refusal {
-	if r, ok := errors.AsType[*broker.Refusal](err); ok {
-		return r
-	}
-	return &broker.Refusal{Status: http.StatusInternalServerError, Reason: broker.ReasonInternal, Detail: "the broker could not tell"}
 }
 
 // What nobody can tell without trying.
@@ -133,12 +126,12 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, a broker.As
 	}
 	scope, err := broker.Authorize(w, a)
 	if err != nil {
-		refused := refusal(err)
+		refused := broker.RefusalOf(err)
 		e.Reason, e.Detail = refused.Reason, refused.Detail
 		return e
 	}
 	e.Permissions, e.RepositoryID = scope.Permissions, scope.RepositoryID
-	barred, err := c.Bars.BarredFor(ctx, w.ID, scope.Owner)
+	barred, err := c.Revoker.Bars.BarredFor(ctx, w.ID, scope.Owner)
 	if err != nil {
 		e.Untold = append(e.Untold, untoldRevoked)
 	}

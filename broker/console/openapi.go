@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/crowd"
 )
 
@@ -31,7 +32,7 @@ var openapiDocument = sync.OnceValues(func() (json.RawMessage, error) {
 // this broker.
 func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
 	if r.Method != http.MethodGet {
-		return notAllowed(w, methods{http.MethodGet: nil})
+		return broker.NotAllowed(w, http.MethodGet)
 	}
 	document, err := openapiDocument()
 	if err != nil {

@@ -2,6 +2,9 @@ package console
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +19,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/test/brokertest"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -151,6 +155,13 @@ func (c *contract) body(at, contentType string, body []byte) error {
 	return schema.Validate(value)
 }
 
+// sign signs a delivery as GitHub does.
+func sign(secret, body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
 // Every answer is one that the description has, and every status of success that
 // it has is answered.
 func TestAnswersAreAsDescribed(t *testing.T) {
@@ -223,13 +234,13 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	signature := sign(webhookSecret, body)
 	ping := `{"zen":"Keep it logically awesome."}`
 	for _, media := range []string{json, "application/x-www-form-urlencoded"} {
-		do("", "POST", WebhookPath, media, ping, "X-Hub-Signature-256", sign(webhookSecret, ping), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "0")
+		do("", "POST", revoke.WebhookPath, media, ping, "X-Hub-Signature-256", sign(webhookSecret, ping), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "0")
 	}
 	for range 2 {
-		do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "installation", "X-GitHub-Delivery", "1")
+		do("", "POST", revoke.WebhookPath, json, body, "X-Hub-Signature-256", signature, "X-GitHub-Event", "installation", "X-GitHub-Delivery", "1")
 	}
-	do("", "POST", WebhookPath, json, body, "X-Hub-Signature-256", sign("another secret, as long", body), "X-GitHub-Event", "installation", "X-GitHub-Delivery", "2")
-	do("", "POST", WebhookPath, json, strings.Repeat(" ", maxDelivery+1), "X-Hub-Signature-256", signature, "X-GitHub-Event", "push", "X-GitHub-Delivery", "3")
+	do("", "POST", revoke.WebhookPath, json, body, "X-Hub-Signature-256", sign("another secret, as long", body), "X-GitHub-Event", "installation", "X-GitHub-Delivery", "2")
+	do("", "POST", revoke.WebhookPath, json, strings.Repeat(" ", 4<<20+1), "X-Hub-Signature-256", signature, "X-GitHub-Event", "push", "X-GitHub-Delivery", "3")
 	c.complete()
 }
 

@@ -14,9 +14,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/crowd"
-	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/store"
 )
 
 // The paths of the page. Only PagePath is for people to know.
@@ -112,7 +110,7 @@ func (c *Console) changing(r *request) error {
 	}
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxTarget)
 	if r.ParseForm() != nil {
-		return bad("the form cannot be read")
+		return broker.BadRequest("the form cannot be read")
 	}
 	return nil
 }
@@ -127,7 +125,7 @@ func (c *Console) tryLogin(r request) error {
 		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
 	}
 	address := crowd.Address(r.RemoteAddr)
-	if !c.logins.allows(address) {
+	if c.logins.Over(address) != nil {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
 		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
 	}
@@ -137,17 +135,20 @@ func (c *Console) tryLogin(r request) error {
 	shown := r.Clone(r.Context())
 	shown.Header.Set("Authorization", "Bearer "+r.PostForm.Get("token"))
 	who, err := c.Server.Policy().Operator(r.Context(), shown)
-	e := c.entry(broker.KindLogin, request{Request: r.Request, id: r.id, who: who}, "")
+	e := broker.Entry{
+		Time: c.Revoker.Now().UTC(), Kind: broker.KindLogin, RequestID: r.id, Method: who.Method, Subject: who.Subject, Rule: who.Name,
+		Policy: c.Server.Policy().Hash, Remote: r.RemoteAddr, Decision: broker.Granted,
+	}
 	if err != nil {
-		refused := refusal(err)
+		refused := broker.RefusalOf(err)
 		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
-		c.logins.failed(address)
+		_ = c.logins.Count(address) // it refuses the next one
 		if tooMany := c.Server.TooManyOf(r.Request); tooMany != nil {
 			return tooMany
 		}
 	}
 	if writeErr := c.Server.Journal.Write(r.Context(), e, false); writeErr != nil {
-		return unwritten(errors.Join(err, writeErr))
+		return broker.AuditUnavailable(errors.Join(err, writeErr))
 	}
 	if err != nil {
 		return c.showLogin(r, http.StatusForbidden, "This token is not an operator's.")
@@ -162,7 +163,7 @@ func (c *Console) readLogin(r request) error {
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
 	return c.forms.Read(r.w, crowd.Address(r.RemoteAddr), maxLogin, func() error {
 		if r.ParseForm() != nil {
-			return bad("the form cannot be read")
+			return broker.BadRequest("the form cannot be read")
 		}
 		return nil
 	})
@@ -227,7 +228,7 @@ func (c *Console) showLogin(r request, status int, wrong string) error {
 
 // notIn shows the login to whoever proves nothing.
 func (c *Console) notIn(r request, err error) error {
-	if refusal(err).Status != http.StatusUnauthorized {
+	if broker.RefusalOf(err).Status != http.StatusUnauthorized {
 		return c.stranger(r.Request, r.id, err)
 	}
 	return c.showLogin(r, http.StatusUnauthorized, "")
@@ -252,22 +253,13 @@ func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
 	if t.Workspace == "" {
 		return
 	}
-	found, err := c.listing.get(r.Context())
+	found, err := c.Revoker.List(r.Context())
 	if err != nil {
-		c.log(r.Context(), "find who shares a token", err)
+		c.Server.Log.ErrorContext(r.Context(), "find who shares a token", "error", err)
 		ask.Unknown = true
 		return
 	}
-	meant := map[string]bool{}
-	for _, name := range found.names[t.Workspace] {
-		meant[name.TokenID()] = name.IsVended()
-	}
-	for id, names := range found.names {
-		if id != t.Workspace && slices.ContainsFunc(names, func(n store.Name) bool { return meant[n.TokenID()] }) {
-			ask.Others = append(ask.Others, id)
-		}
-	}
-	slices.Sort(ask.Others)
+	ask.Others = found.Sharers(t.Workspace)
 	ask.More = max(0, len(ask.Others)-maxOthers)
 	ask.Others = ask.Others[:len(ask.Others)-ask.More]
 }
@@ -306,7 +298,7 @@ func formTarget(get func(string) string) (broker.Target, error) {
 		t.Workspace = name
 	}
 	if err := t.Check(); err != nil {
-		return t, bad(oneline.Escape(err.Error()))
+		return t, broker.BadRequest(oneline.Escape(err.Error()))
 	}
 	return t, nil
 }
@@ -319,7 +311,7 @@ func (c *Console) doRevoke(r request) error {
 	if err != nil {
 		return err
 	}
-	done, err := c.take(r, t)
+	done, err := c.Revoker.Revoke(r.Context(), r.actor(), t)
 	if err != nil {
 		return err
 	}
@@ -335,7 +327,7 @@ func (c *Console) doAdmit(r request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.lift(r, t); err != nil {
+	if err := c.Revoker.Lift(r.Context(), r.actor(), t); err != nil {
 		return err
 	}
 	return seeOther(r, PagePath+"?admitted")
@@ -362,6 +354,3 @@ func short(hash string) string { return hash[:min(12, len(hash))] }
 
 // pair is a target as a form has it.
 func pair(kind, name string) askView { return askView{Kind: kind, Name: name} }
-
-// fold compares accounts as GitHub does.
-func fold(login string) string { return gitname.Fold(login) }

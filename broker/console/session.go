@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -55,7 +54,7 @@ func (c *Console) open(r *http.Request) (who broker.Operator, ok bool, err error
 	case err == nil, errors.Is(err, store.ErrDamaged):
 		return who, false, nil
 	}
-	return who, false, noStore(err)
+	return who, false, broker.StoreUnavailable(err)
 }
 
 // session reads the cookie, and says where it is noted that the login was signed out.
@@ -65,7 +64,7 @@ func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
 		return s, id, false
 	}
 	payload, err := c.Keys.Open(r.Context(), purpose, cookie.Value)
-	if err != nil || json.Unmarshal(payload, &s) != nil || !c.now().Before(s.Until) {
+	if err != nil || json.Unmarshal(payload, &s) != nil || !c.Revoker.Now().Before(s.Until) {
 		return s, id, false
 	}
 	return s, store.Spent(sha256.Sum256(append([]byte(purpose+" signed out\n"), payload...))), true
@@ -73,14 +72,14 @@ func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
 
 // login gives the browser a cookie.
 func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Operator) error {
-	until := c.now().Add(sessionLife)
+	until := c.Revoker.Now().Add(sessionLife)
 	payload, err := json.Marshal(session{Key: who.Key, Method: who.Method, Subject: who.Subject, Until: until, ID: rand.Text()})
 	if err != nil {
 		return err
 	}
 	text, err := c.Keys.Seal(r.Context(), purpose, payload)
 	if err != nil {
-		return noStore(err)
+		return broker.StoreUnavailable(err)
 	}
 	http.SetCookie(w, cookie(r, text, int(sessionLife/time.Second)))
 	return nil
@@ -91,7 +90,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Opera
 func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
 	if s, id, ok := c.session(r); ok {
 		if _, err := store.Claim(r.Context(), c.Store, id, s.Until); err != nil {
-			return noStore(err)
+			return broker.StoreUnavailable(err)
 		}
 	}
 	http.SetCookie(w, cookie(r, "", -1))
@@ -114,30 +113,9 @@ const (
 	attemptWindow = time.Minute
 )
 
-// limiter counts logins that failed, for each address. There is no limit for all of
-// them: an operator's token is too long to be guessed, and whoever reaches the page
-// could keep every operator out of it.
-type limiter struct {
-	now func() time.Time
-
-	mu     sync.Mutex // guards the rest
-	since  time.Time
-	counts map[string]int
-}
-
-// allows reports whether an address may try now.
-func (l *limiter) allows(address string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.now().Sub(l.since) >= attemptWindow {
-		l.since, l.counts = l.now(), map[string]int{}
-	}
-	return l.counts[address] < maxAttempts
-}
-
-// failed counts an attempt.
-func (l *limiter) failed(address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts[address]++
+// loginLimits are for logins that fail, for each address. There is no limit for all of
+// them: an operator's token is too long to guess, and anybody who reaches the page could
+// keep every operator out of it.
+func loginLimits() broker.Limits {
+	return broker.Limits{Rate: maxAttempts / attemptWindow.Seconds(), Burst: maxAttempts}
 }

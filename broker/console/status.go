@@ -8,7 +8,9 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -106,7 +108,7 @@ func count(n int, what string) string {
 func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
 	policy := c.Server.Policy()
 	v := &statusView{
-		Now: c.now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(),
+		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(),
 		Policy: policy.Hash, Rules: len(policy.Rules),
 	}
 	if c.AuditHead != nil {
@@ -114,7 +116,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 	}
 	page, err := c.page(ctx, q)
 	if err != nil {
-		c.log(ctx, "show the workspaces", err)
+		c.Server.Log.ErrorContext(ctx, "show the workspaces", "error", err)
 		v.Trouble = "The store cannot be read. Who was barred stays barred; the broker's log says what is wrong."
 	}
 	for _, w := range page.Workspaces {
@@ -134,7 +136,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 	v := workspaceView{WorkspaceState: w}
 	for _, t := range w.Tokens {
-		left := t.ExpiresAt.Sub(c.tokenTime())
+		left := t.ExpiresAt.Sub(c.Revoker.TokenTime())
 		v.Tokens = append(v.Tokens, tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)})
 	}
 	return v
@@ -142,23 +144,23 @@ func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 
 // owners lists where the App is installed, and who is barred though it is not.
 func (c *Console) owners(ctx context.Context, v *statusView) {
-	installed, err := c.installed.of(ctx, c.App, c.now())
+	installed, err := c.installed.of(ctx, c.App, c.Revoker.Now())
 	if err != nil {
-		c.log(ctx, "show the installations", err)
+		c.Server.Log.ErrorContext(ctx, "show the installations", "error", err)
 		v.OwnersErr = "GitHub cannot be asked where the App is installed."
 	}
-	bars, err := c.Bars.All(ctx)
+	bars, err := c.Revoker.Bars.All(ctx)
 	if err != nil {
 		return // the workspaces say so already
 	}
 	v.AppBarred = bars.App
 	shown := map[string]bool{}
 	for _, i := range installed {
-		owner := fold(i.Account.Login)
+		owner := gitname.Fold(i.Account.Login)
 		shown[owner] = true
 		v.Owners = append(v.Owners, ownerView{i, bars.Owners[owner]})
 	}
-	for _, t := range targetsOf(bars) {
+	for _, t := range revoke.TargetsOf(bars) {
 		if t.Owner != "" && !shown[t.Owner] {
 			v.Owners = append(v.Owners, ownerView{mint.Installation{Account: mint.Account{Login: t.Owner}}, true})
 		}

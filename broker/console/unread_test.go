@@ -14,6 +14,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
+const soon = 4 * time.Second // an answer that is not read has five
+
 // unread asks for a path over one connection of HTTP/2 as often as told, and takes
 // nothing of the answers: its streams have windows of 0 bytes (RFC 9113, section 6.5.2).
 func unread(t *testing.T, address, path string, times int) net.Conn {

@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -23,8 +25,8 @@ import (
 // number.
 const defaultPage = 100
 
-// workers is how many things are done at once, at the store or GitHub.
-const workers = 20
+// readers is how many workspaces are read at once.
+const readers = 20
 
 // query is which workspaces to list.
 type query struct {
@@ -38,13 +40,13 @@ func parseQuery(values url.Values) (query, error) {
 	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > api.MaxPage {
-			return q, bad(`"limit" is from 1 to ` + strconv.Itoa(api.MaxPage))
+			return q, broker.BadRequest(`"limit" is from 1 to ` + strconv.Itoa(api.MaxPage))
 		}
 		q.limit = n
 	}
 	for _, id := range []string{q.after, q.begin} {
 		if id != "" && store.CheckWorkspace(id) != nil {
-			return q, bad("what is asked for is no workspace's id")
+			return q, broker.BadRequest("what is asked for is no workspace's id")
 		}
 	}
 	return q, nil
@@ -62,7 +64,7 @@ func (c *Console) listWorkspaces(r request) error {
 	}
 	page, err := c.page(r.Context(), q)
 	if err != nil {
-		return noStore(err)
+		return broker.StoreUnavailable(err)
 	}
 	return api.WriteJSON(r.w, http.StatusOK, page)
 }
@@ -84,44 +86,32 @@ func (q query) choose(names map[string][]store.Name, bars store.Bars) []string {
 
 // page reads what the store has of some workspaces.
 func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) {
-	bars, err := c.Bars.All(ctx)
+	bars, err := c.Revoker.Bars.All(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	found, err := c.listing.get(ctx)
+	found, err := c.Revoker.List(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	ids := q.choose(found.names, bars)
-	page := api.WorkspacePage{AsOf: found.asOf.UTC()}
+	ids := q.choose(found.Names, bars)
+	page := api.WorkspacePage{AsOf: found.AsOf.UTC()}
 	if len(ids) > q.limit {
 		ids = ids[:q.limit]
 		page.Next = ids[q.limit-1]
 	}
 	page.Workspaces = make([]api.WorkspaceState, len(ids))
 	errs := make([]error, len(ids))
-	each(len(ids), func(i int) {
-		page.Workspaces[i], errs[i] = c.state(ctx, ids[i], found.names[ids[i]], bars)
-	})
-	return page, errors.Join(errs...)
-}
-
-// each calls do for 0 to n-1, a bounded number at once.
-func each(n int, do func(int)) {
-	queue := make(chan int)
-	var running sync.WaitGroup
-	for range min(workers, n) {
-		running.Go(func() {
-			for i := range queue {
-				do(i)
-			}
+	var running errgroup.Group
+	running.SetLimit(readers)
+	for i, id := range ids {
+		running.Go(func() error {
+			page.Workspaces[i], errs[i] = c.state(ctx, id, found.Names[id], bars)
+			return nil
 		})
 	}
-	for i := range n {
-		queue <- i
-	}
-	close(queue)
-	running.Wait()
+	_ = running.Wait() // errs has them
+	return page, errors.Join(errs...)
 }
 
 // state reads one workspace. What is deleted meanwhile is left out.
@@ -159,7 +149,7 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 	}
 	w.Profile = cmp.Or(w.Profile, r.Profile)
 	for _, t := range r.Tokens {
-		if t.Hash == "" || !t.IsAlive(c.tokenTime()) {
+		if t.Hash == "" || !t.IsAlive(c.Revoker.TokenTime()) {
 			continue
 		}
 		w.Tokens = append(w.Tokens, api.TokenState{Hash: t.Hash, Kind: api.Delivered, ExpiresAt: t.Expires.UTC(), Repositories: t.Repositories, Permissions: t.Permissions})
@@ -170,7 +160,7 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, bars store.Bars) {
 	v := broker.ReadVended(entry)
 	w.Rule, w.Profile = cmp.Or(w.Rule, v.Rule), cmp.Or(v.Profile, w.Profile)
-	if !v.Token.Expiry.After(c.tokenTime()) || isMarked(bars, v.Token) {
+	if !v.Token.Expiry.After(c.Revoker.TokenTime()) || revoke.IsMarked(bars, v.Token) {
 		return
 	}
 	w.Tokens = append(w.Tokens, api.TokenState{Hash: v.Token.Hash(), Kind: api.Vended, ExpiresAt: v.Token.Expiry.UTC(), Repositories: v.Token.Repositories, Permissions: v.Token.Permissions})

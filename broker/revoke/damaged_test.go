@@ -1,11 +1,10 @@
-package console
+package revoke
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 )
@@ -25,8 +24,8 @@ func (b *bench) damage(id string) (n int) {
 	return n
 }
 
-// What is damaged of one workspace keeps operators neither from seeing the others
-// nor from taking everything away, and is written down.
+// What is damaged of one workspace does not keep operators from taking everything away,
+// and is written down.
 func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
@@ -34,11 +33,7 @@ func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 	if n := b.damage("sb-1"); n != 1 {
 		t.Fatalf("%d entries of sb-1, want one", n)
 	}
-	page := operate[api.WorkspacePage](b, "GET", api.WorkspacesPath, "", 200)
-	if len(page.Workspaces) != 2 {
-		t.Errorf("%d workspaces are listed, want both", len(page.Workspaces))
-	}
-	got := operate[api.Revocation](b, "POST", api.KillPath, `{"app":true}`, 200)
+	got := b.revoke(broker.Target{App: true}, 0)
 	if len(got.Revoked) != 1 {
 		t.Errorf("revoked are %q, want the token of ci", got.Revoked)
 	}
@@ -63,7 +58,7 @@ func TestWhatIsDamagedRunsOut(t *testing.T) {
 		want  int
 	}{{0, 1}, {30 * time.Minute, 1}, {40 * time.Minute, 0}} {
 		b.Advance(c.after)
-		if _, err := b.console.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != c.want {
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != c.want {
 			t.Errorf("after %v more: %d entries, %v, want %d", c.after, vendedEntries(t, b), err, c.want)
 		}
 	}

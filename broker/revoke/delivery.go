@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"context"
@@ -32,66 +32,65 @@ const (
 // for the event as well: [checkForm] takes a body under the name of one event only.
 type eventSum [sha256.Size]byte
 
-// deliver does what a change asks for, once for each body at all replicas. What
-// failed is given back, since GitHub delivers the same body again when it is asked
-// to; what a replica died of is free after claimLife.
-func (c *Console) deliver(w http.ResponseWriter, r *http.Request, id string, sum eventSum, change change) error {
-	unbound := context.WithoutCancel(r.Context())
+// deliver applies a change, once for each body at all replicas. After a failure it gives
+// the claim back, since GitHub delivers the same body again when it is asked to. The
+// claim of a replica that died ends after claimLife.
+func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Change) error {
+	unbound := context.WithoutCancel(ctx)
 	ctx, cancel := context.WithTimeout(unbound, killTime)
 	defer cancel()
-	name, err := c.claim(ctx, sum)
+	name, err := r.claim(ctx, sum)
 	if err != nil {
 		return err
 	}
-	err = c.apply(ctx, id, change)
+	err = r.Apply(ctx, id, ch)
 	after, cancelAfter := context.WithTimeout(unbound, storeTime)
 	defer cancelAfter()
 	if err != nil {
-		if lost := c.Store.Delete(after, name); lost != nil {
-			c.log(ctx, "a webhook delivery that failed can be delivered again after two minutes only", lost)
+		if lost := r.Store.Delete(after, name); lost != nil {
+			r.Log.ErrorContext(ctx, "a webhook delivery that failed can be delivered again after two minutes only", "error", lost)
 		}
 		return err
 	}
-	c.deliveries.add(sum)
-	if err := c.Store.Put(after, name, store.NewSecret(handled), store.Replace); err != nil {
-		return noStore(err)
+	r.deliveries.add(sum)
+	if err := r.Store.Put(after, name, store.NewSecret(handled), store.Replace); err != nil {
+		return broker.StoreUnavailable(err)
 	}
-	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 // claim makes a delivery this call's to act on, and returns where that is written
 // down. Where a replica died while it acted, the claim that it left stays, and the
 // next one has another name: of all who come after it, one creates that.
-func (c *Console) claim(ctx context.Context, sum eventSum) (store.Name, error) {
-	if c.deliveries.has(sum) {
+func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
+	if r.deliveries.has(sum) {
 		return store.Name{}, twice("this event was handled before")
 	}
 	for died := range maxDied {
 		name := store.Delivery(sha256.Sum256(binary.BigEndian.AppendUint32(sum[:], uint32(died))))
-		entry, err := c.Store.Get(ctx, name)
+		entry, err := r.Store.Get(ctx, name)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			return name, c.claimName(ctx, name)
+			return name, r.claimName(ctx, name)
 		case errors.Is(err, store.ErrDamaged):
 			continue // nobody can tell what came of it
 		case err != nil:
-			return store.Name{}, noStore(err)
+			return store.Name{}, broker.StoreUnavailable(err)
 		case entry.Value.Reveal() == handled:
-			c.deliveries.add(sum)
+			r.deliveries.add(sum)
 			return store.Name{}, twice("this event was handled before")
 		}
-		if until, err := store.ClaimedUntil(entry); err == nil && c.now().Before(until) {
+		if until, err := store.ClaimedUntil(entry); err == nil && r.Now().Before(until) {
 			return store.Name{}, twice("this event is being handled")
 		}
 	}
 	return store.Name{}, twice("too many brokers ended while they handled this event")
 }
 
-func (c *Console) claimName(ctx context.Context, name store.Name) error {
-	won, err := store.Claim(ctx, c.Store, name, c.now().Add(claimLife))
+func (r *Revoker) claimName(ctx context.Context, name store.Name) error {
+	won, err := store.Claim(ctx, r.Store, name, r.Now().Add(claimLife))
 	if err != nil {
-		return noStore(err)
+		return broker.StoreUnavailable(err)
 	}
 	if !won {
 		return twice("this event is being handled")

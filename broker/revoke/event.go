@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"context"
@@ -16,8 +16,9 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A change is what an event means for what is kept and given.
-type change struct {
+// A Change is what an event of GitHub means for tokens that brokers gave. The zero value
+// is an event that means nothing here.
+type Change struct {
 	what string // for the audit log, in words of ours
 	// An owner or repositories ("owner/name", lower case) to which what is
 	// remembered does not fit any more.
@@ -28,10 +29,11 @@ type change struct {
 	isTaken bool
 }
 
-func (c change) isNothing() bool { return c.owner == "" && len(c.repositories) == 0 }
+// IsNothing reports whether the event means nothing here.
+func (c Change) IsNothing() bool { return c.owner == "" && len(c.repositories) == 0 }
 
 // touches reports whether a repository is meant.
-func (c change) touches(owner, name string) bool {
+func (c Change) touches(owner, name string) bool {
 	return strings.EqualFold(c.owner, owner) || slices.Contains(c.repositories, strings.ToLower(owner+"/"+name))
 }
 
@@ -120,75 +122,75 @@ func checkForm(event string, body []byte) error {
 
 var errNotJSON = errors.New("it is not the JSON that it should be")
 
-// parseEvent reads a delivery. Events and actions that mean nothing here are no
-// change.
-func parseEvent(event string, body []byte) (change, error) {
+// ParseEvent reads the body of a delivery under the name of an event. Its error is fit
+// for GitHub's page of deliveries.
+func ParseEvent(event string, body []byte) (Change, error) {
 	if err := checkForm(event, body); err != nil {
-		return change{}, err
+		return Change{}, err
 	}
-	read := map[string]func(payload) (change, error){
+	read := map[string]func(payload) (Change, error){
 		"installation":              installationEvent,
 		"installation_repositories": repositoriesEvent,
 		"installation_target":       targetEvent,
 		"repository":                repositoryEvent,
 	}[event]
 	if read == nil {
-		return change{}, nil
+		return Change{}, nil
 	}
 	var p payload
 	if err := json.Unmarshal(body, &p); err != nil {
-		return change{}, errNotJSON
+		return Change{}, errNotJSON
 	}
 	c, err := read(p)
-	if err == nil && !c.isNothing() {
+	if err == nil && !c.IsNothing() {
 		c.what = event + " " + p.Action
 	}
 	return c, err
 }
 
-func installationEvent(p payload) (change, error) {
+func installationEvent(p payload) (Change, error) {
 	isTaken, known := map[string]bool{
 		"created": false, "unsuspend": false, "new_permissions_accepted": false,
 		"deleted": true, "suspend": true,
 	}[p.Action]
 	if !known {
-		return change{}, nil
+		return Change{}, nil
 	}
 	owner, err := p.Installation.Account.owner()
-	return change{owner: owner, isTaken: isTaken}, err
+	return Change{owner: owner, isTaken: isTaken}, err
 }
 
-func repositoriesEvent(p payload) (change, error) {
+func repositoriesEvent(p payload) (Change, error) {
 	switch p.Action {
 	case "added":
 		names, err := fullNames(p.Added)
-		return change{repositories: names}, err
+		return Change{repositories: names}, err
 	case "removed":
 		names, err := fullNames(p.Removed)
-		return change{repositories: names, isTaken: true}, err
+		return Change{repositories: names, isTaken: true}, err
 	}
-	return change{}, nil
+	return Change{}, nil
 }
 
 // targetEvent is about an account with another name. A profile that names the old
 // one means nobody now.
-func targetEvent(p payload) (change, error) {
+func targetEvent(p payload) (Change, error) {
 	if p.Action != "renamed" {
-		return change{}, nil
+		return Change{}, nil
 	}
 	owner, err := account{p.Changes.Login.From}.owner()
-	return change{owner: owner, isTaken: true}, err
+	return Change{owner: owner, isTaken: true}, err
 }
 
 // repositoryEvent is about a repository that is not what profiles mean by its
 // name any more, under its former and its present name.
-func repositoryEvent(p payload) (change, error) {
+func repositoryEvent(p payload) (Change, error) {
 	if !slices.Contains([]string{"renamed", "transferred", "deleted", "privatized"}, p.Action) {
-		return change{}, nil
+		return Change{}, nil
 	}
 	names, err := fullNames([]repository{p.Repository})
 	if err != nil {
-		return change{}, err
+		return Change{}, err
 	}
 	owner, name, _ := strings.Cut(names[0], "/")
 	from := p.Changes.Owner.From
@@ -201,11 +203,11 @@ func repositoryEvent(p payload) (change, error) {
 	case "renamed":
 		old, err := fullNames([]repository{former})
 		if err != nil {
-			return change{}, err
+			return Change{}, err
 		}
 		names = append(names, old...)
 	}
-	return change{repositories: names, isTaken: p.Action != "privatized"}, nil
+	return Change{repositories: names, isTaken: p.Action != "privatized"}, nil
 }
 
 func (a account) owner() (string, error) {
@@ -229,33 +231,33 @@ func fullNames(repositories []repository) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// apply drops what is remembered and revokes what was taken away. It is written
-// down first.
-func (c *Console) apply(ctx context.Context, id string, ch change) error {
-	e := broker.Entry{Time: c.now().UTC(), Kind: broker.KindGitHub, RequestID: id, Method: "webhook", Subject: "github", Target: ch.text(), Detail: ch.what, Policy: c.Server.Policy().Hash}
-	if err := c.Server.Journal.Write(ctx, e, true); err != nil {
-		return unwritten(err)
+// Apply writes a change to the audit log, drops what it makes wrong from the cache, and
+// revokes what GitHub took away. An error means that it has to be applied again.
+func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error {
+	e := broker.Entry{Time: r.Now().UTC(), Kind: broker.KindGitHub, RequestID: requestID, Method: "webhook", Subject: "github", Target: ch.text(), Detail: ch.what, Policy: r.Policy()}
+	if err := r.Journal.Write(ctx, e, true); err != nil {
+		return broker.AuditUnavailable(err)
 	}
-	c.installed.forget()
-	c.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
+	r.Changed()
+	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return ch.touches(s.Owner, s.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
 	})
 	if !ch.isTaken {
 		return nil
 	}
 	e.Kind, e.Decision = broker.KindRevoked, broker.Granted
-	s := &sweep{c: c, by: e, isShared: true}
+	s := &sweep{r: r, by: e, isShared: true}
 	err := s.changed(ctx, ch)
 	if s.unwritten != nil {
-		return unwritten(s.unwritten)
+		return broker.AuditUnavailable(s.unwritten)
 	}
 	if err != nil {
-		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: retry, Err: err, Detail: "not everything could be revoked; deliver it again"}
+		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "not everything could be revoked; deliver it again"}
 	}
 	return nil
 }
 
-func (c change) text() string {
+func (c Change) text() string {
 	if c.owner != "" {
 		return "owner " + c.owner
 	}
@@ -268,7 +270,7 @@ func (c change) text() string {
 }
 
 // isMeant reports whether a token opens what was changed.
-func (c change) isMeant(v broker.Vended) bool {
+func (c Change) isMeant(v broker.Vended) bool {
 	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		owner, name, _ := strings.Cut(full, "/")
 		return c.touches(owner, name)

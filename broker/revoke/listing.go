@@ -1,9 +1,12 @@
-package console
+package revoke
 
 import (
 	"context"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/gatepass/gatepass/store"
 )
@@ -16,78 +19,70 @@ const (
 	listingTime     = 5 * time.Minute
 )
 
-// A listing is which entries workspaces have, as the store said last. It is read
-// anew for every request, once for all that come meanwhile.
-type listing struct {
-	store    store.Store
-	now      func() time.Time
-	patience time.Duration // 0 means listingPatience
-
-	mu    sync.Mutex // guards the rest
-	last  listed     // zero until the first is there
-	under *reading   // nil while none is under way
+// A Listing says which entries the store has of each workspace. It is read only.
+type Listing struct {
+	Names map[string][]store.Name // by workspace
+	AsOf  time.Time               // when the store was first asked for it
 }
 
-// listed is what was found. It is never written to.
-type listed struct {
-	names map[string][]store.Name // by workspace
-	asOf  time.Time               // when the store was first asked for it
-}
-
-// reading is one listing under way.
-type reading struct {
-	done chan struct{} // closed when the others are set
-	listed
-	err error
-}
-
-// get returns the entries by workspace, and of when they are. It is an earlier
-// listing where the store takes long, and an error where the store fails.
-func (l *listing) get(ctx context.Context) (listed, error) {
-	r, last := l.begin(ctx)
-	patience := l.patience
-	if patience == 0 {
-		patience = listingPatience
+// Sharers returns the other workspaces that hold a token of workspace id, sorted.
+func (l Listing) Sharers(id string) []string {
+	isOf := map[string]bool{}
+	for _, name := range l.Names[id] {
+		isOf[name.TokenID()] = name.IsVended()
 	}
+	var others []string
+	for other, names := range l.Names {
+		if other != id && slices.ContainsFunc(names, func(n store.Name) bool { return isOf[n.TokenID()] }) {
+			others = append(others, other)
+		}
+	}
+	slices.Sort(others)
+	return others
+}
+
+// List returns what the store has of all workspaces. When the store takes more than
+// 2 s it returns the listing before, if there is one; AsOf says of when it is.
+func (r *Revoker) List(ctx context.Context) (Listing, error) { return r.listing.get(ctx) }
+
+// A listing reads the store anew for every request, once for all that come meanwhile.
+type listing struct {
+	store store.Store
+	now   func() time.Time
+
+	flight singleflight.Group
+	last   atomic.Pointer[Listing] // nil until the first is there
+}
+
+func (l *listing) get(ctx context.Context) (Listing, error) {
+	done := l.flight.DoChan("", func() (any, error) { return l.read(context.WithoutCancel(ctx)) })
 	var late <-chan time.Time
-	if last.names != nil {
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		late = t.C
+	last := l.last.Load()
+	if last != nil {
+		late = time.After(listingPatience)
 	}
 	select {
-	case <-r.done:
-		return r.listed, r.err
+	case read := <-done:
+		return read.Val.(Listing), read.Err
 	case <-late:
-		return last, nil
+		return *last, nil
 	case <-ctx.Done():
-		return listed{}, ctx.Err()
+		return Listing{}, ctx.Err()
 	}
 }
 
-// begin returns the listing under way, or a new one, and the one before it.
-func (l *listing) begin(ctx context.Context) (*reading, listed) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.under == nil {
-		l.under = &reading{done: make(chan struct{})}
-		go l.read(context.WithoutCancel(ctx), l.under)
-	}
-	return l.under, l.last
-}
-
-// read is for all who wait, whoever of them gives up.
-func (l *listing) read(ctx context.Context, r *reading) {
+// read is for all who wait: it goes on when one of them gives up.
+func (l *listing) read(ctx context.Context) (Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTime)
 	defer cancel()
-	r.asOf = l.now()
-	r.names, r.err = byWorkspace(ctx, l.store, store.Workspaces())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.under = nil; r.err == nil {
-		l.last = r.listed
+	asOf := l.now()
+	names, err := byWorkspace(ctx, l.store, store.Workspaces())
+	if err != nil {
+		return Listing{}, err
 	}
-	close(r.done)
+	found := Listing{Names: names, AsOf: asOf}
+	l.last.Store(&found)
+	return found, nil
 }
 
 // byWorkspace lists what the store has below a prefix.

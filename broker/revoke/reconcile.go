@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -55,26 +57,26 @@ type Reconciled struct {
 	Deleted int // entries of the store that had run out
 }
 
-// Reconcile finishes what was begun: it revokes what barred workspaces and owners
-// still have, whoever barred them and whether or not the broker that did lives on,
-// and deletes from the store what has run out. A call does a bounded part; the
-// next goes on. It is to be called every few seconds, by any number of replicas.
-func (c *Console) Reconcile(ctx context.Context) (done Reconciled, err error) {
-	r := &c.reconciler
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	bars, err := store.ReadBars(ctx, c.Store)
+// Reconcile finishes what any replica began: it revokes what barred targets still hold,
+// even if the replica that barred them has died, and deletes expired entries from the
+// store. One call does a bounded part, and the next goes on. Every replica calls it every
+// few seconds.
+func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
+	known := &r.reconciler
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	bars, err := store.ReadBars(ctx, r.Store)
 	if err != nil {
 		return done, err
 	}
-	now := c.now()
+	now := r.Now()
 	var errs []error
-	for _, t := range r.due(bars, now) {
-		revoked, err := c.settle(ctx, t, r.targets[t])
+	for _, t := range known.due(bars, now) {
+		revoked, err := r.settle(ctx, t, known.targets[t])
 		done.Revoked += revoked
 		errs = append(errs, err)
 	}
-	done.Deleted, err = c.tidy(ctx, now)
+	done.Deleted, err = r.tidy(ctx, now)
 	return done, oneline.Join(append(errs, err)...)
 }
 
@@ -82,7 +84,7 @@ func (c *Console) Reconcile(ctx context.Context) (done Reconciled, err error) {
 func (r *reconciler) due(bars store.Bars, now time.Time) []broker.Target {
 	known := map[broker.Target]*settling{}
 	var due []broker.Target
-	for _, t := range targetsOf(bars) {
+	for _, t := range TargetsOf(bars) {
 		s := r.targets[t]
 		if s == nil {
 			s = &settling{since: now}
@@ -96,8 +98,8 @@ func (r *reconciler) due(bars store.Bars, now time.Time) []broker.Target {
 	return due
 }
 
-// targetsOf lists bars, those of most effect first.
-func targetsOf(bars store.Bars) []broker.Target {
+// TargetsOf lists bars, those of most effect first.
+func TargetsOf(bars store.Bars) []broker.Target {
 	var targets []broker.Target
 	if bars.App {
 		targets = append(targets, broker.Target{App: true})
@@ -113,44 +115,50 @@ func targetsOf(bars store.Bars) []broker.Target {
 
 // settle revokes what a target has, and returns how many tokens that were. It is
 // done when nothing was left a while after the bar.
-func (c *Console) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
+func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
-	now := c.now()
-	sweep := &sweep{c: c, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: c.Server.Policy().Hash, Decision: broker.Granted}}
-	err = sweep.target(ctx, t, everything)
+	now := r.Now()
+	sweep := &sweep{r: r, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: r.Policy(), Decision: broker.Granted}}
+	err = sweep.target(ctx, t)
 	s.again = now.Add(lookEvery)
 	s.done = err == nil && now.Sub(s.since) >= settleTime
 	return len(sweep.revoked), errors.Join(err, sweep.unwritten)
 }
 
 // tidy deletes what has run out, and returns how much that was.
-func (c *Console) tidy(ctx context.Context, now time.Time) (deleted int, err error) {
-	r := &c.reconciler
-	if len(r.left) == 0 {
-		if now.Sub(r.tidied) < tidyEvery {
+func (r *Revoker) tidy(ctx context.Context, now time.Time) (deleted int, err error) {
+	known := &r.reconciler
+	if len(known.left) == 0 {
+		if now.Sub(known.tidied) < tidyEvery {
 			return 0, nil
 		}
-		left, err := c.perishable(ctx)
+		left, err := r.perishable(ctx)
 		if err != nil {
 			return 0, err
 		}
-		r.left, r.tidied = left, now
-		r.keep(left)
+		known.left, known.tidied = left, now
+		known.keep(left)
 	}
-	batch := r.left[:min(maxTidied, len(r.left))]
-	r.left = r.left[len(batch):]
+	batch := known.left[:min(maxTidied, len(known.left))]
+	known.left = known.left[len(batch):]
 	ends := make([]time.Time, len(batch))
 	errs := make([]error, len(batch))
-	each(len(batch), func(i int) {
-		ends[i], errs[i] = c.tidyOne(ctx, batch[i], r.ends[batch[i]], now)
-	})
+	var running errgroup.Group
+	running.SetLimit(workers)
+	for i, name := range batch {
+		running.Go(func() error {
+			ends[i], errs[i] = r.tidyOne(ctx, name, known.ends[name], now)
+			return nil
+		})
+	}
+	_ = running.Wait() // errs has them
 	for i, name := range batch {
 		if !ends[i].IsZero() {
-			r.ends[name] = ends[i]
+			known.ends[name] = ends[i]
 			continue
 		}
-		delete(r.ends, name)
+		delete(known.ends, name)
 		if errs[i] == nil {
 			deleted++
 		}
@@ -170,10 +178,10 @@ func (r *reconciler) keep(names []store.Name) {
 }
 
 // perishable lists what runs out.
-func (c *Console) perishable(ctx context.Context) ([]store.Name, error) {
+func (r *Revoker) perishable(ctx context.Context) ([]store.Name, error) {
 	var names []store.Name
 	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent()} {
-		for name, err := range c.Store.List(ctx, below) {
+		for name, err := range r.Store.List(ctx, below) {
 			if err != nil {
 				return nil, err
 			}
@@ -187,14 +195,14 @@ func (c *Console) perishable(ctx context.Context) ([]store.Name, error) {
 
 // tidyOne deletes an entry that has run out. It returns when one that has not
 // does, and zero for one that is gone.
-func (c *Console) tidyOne(ctx context.Context, name store.Name, end, now time.Time) (time.Time, error) {
+func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Time) (time.Time, error) {
 	if end.IsZero() {
-		entry, err := c.Store.Get(ctx, name)
+		entry, err := r.Store.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
 			return time.Time{}, nil
 		}
 		if errors.Is(err, store.ErrDamaged) { // nobody can tell since when it is there
-			c.log(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", err)
+			r.Log.ErrorContext(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", "error", err)
 			entry, err = store.Entry{Modified: now}, nil
 		}
 		if err != nil {
@@ -203,12 +211,12 @@ func (c *Console) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 		end = endOf(name, entry)
 	}
 	if name.IsVended() {
-		now = c.tokenTime()
+		now = r.TokenTime()
 	}
 	if end.After(now) {
 		return end, nil
 	}
-	return time.Time{}, c.Store.Delete(ctx, name)
+	return time.Time{}, r.Store.Delete(ctx, name)
 }
 
 // endOf is when an entry is of no use any more. A clock that is a little off does

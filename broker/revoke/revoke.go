@@ -1,113 +1,146 @@
-package console
+// Package revoke is a broker's kill switch: it blocks a workspace, an account or the
+// whole App, and revokes the tokens that they hold.
+//
+// The order of the steps survives a crash, so that no token lives on unseen. The block
+// is in the store first. Then each token is marked, so that no replica answers with it
+// from memory, revoked at GitHub, written to the audit log, and deleted from the store.
+// [Revoker.Reconcile], which every replica runs, finishes what failed.
+//
+// GitHub's webhooks end here too: what GitHub took away is revoked in the same way.
+//
+// The package serves no pages and knows no rules for operators. Its callers decide who
+// may revoke, and say it for the audit log.
+package revoke
 
 import (
 	"context"
 	"errors"
-	"net/http"
+	"log/slog"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
-// killTime bounds what one request takes away; the rest is for [Console.Reconcile].
+// killTime bounds what one request revokes; the rest is for [Revoker.Reconcile].
 const killTime = 30 * time.Second
 
-// maxTarget bounds an operator's request, in bytes.
-const maxTarget = 4 << 10
-
-// revokeWorkspace answers POST /v1/workspaces/{id}/revoke.
-func (c *Console) revokeWorkspace(r request) error {
-	return c.answerTake(r, broker.Target{Workspace: r.PathValue("id")})
+// An App revokes tokens at GitHub. [mint.App] is one.
+type App interface {
+	Revoke(ctx context.Context, t credential.Token) error
 }
 
-// kill answers POST /v1/kill.
-func (c *Console) kill(r request) error {
-	t, err := readTarget(r)
-	if err != nil {
-		return err
-	}
-	return c.answerTake(r, t)
+// A Config has the parts of the broker that a Revoker works on. Fields without a
+// comment must be set.
+type Config struct {
+	Store   store.Store
+	App     App
+	Bars    *broker.Bars // New sets its Took
+	Cache   *broker.Cache
+	Journal broker.Journal
+	Log     *slog.Logger
+	// Policy returns the hash of the policy in force, for the audit log.
+	Policy func() string
+	// Issuer makes the issuer that revokes tokens delivered to workspaces.
+	Issuer func(context.Context) (*workspace.Issuer, error)
+	// Secret returns the secret that GitHub signs webhooks with. It is called for each
+	// delivery, and returns ErrNoWebhooks where no secret is configured; so does nil.
+	Secret func() (string, error)
+	// Now is this machine's clock; nil means time.Now.
+	Now func() time.Time
+	// TokenTime is the time by which tokens expire. While GitHub's clock is not known
+	// it has to be early: a token that may be alive must not pass for an expired one.
+	// nil means Now.
+	TokenTime func() time.Time
+	// Changed is called when GitHub reports a change to an installation or a
+	// repository; nil means nothing is called. It is set before the first delivery.
+	Changed func()
 }
 
-func readTarget(r request) (broker.Target, error) {
-	var said api.Target
-	if err := api.ReadJSON(r.w, r.Request, maxTarget, &said); err != nil {
-		return broker.Target{}, err
-	}
-	return broker.Target(said), nil
+// A Revoker blocks and revokes. Make it with [New].
+type Revoker struct {
+	Config
+	listing    listing
+	reconciler reconciler
+	deliveries deliveries
+	bodies     broker.Bodies // of deliveries
+	waiting    chan struct{} // holds one for each signed delivery that waits
+	acting     chan struct{} // and one for each that is applied
 }
 
-// answerTake says what came of it. Where something is left to do the status is
-// 202: it is being done.
-func (c *Console) answerTake(r request, t broker.Target) error {
-	done, err := c.take(r, t)
-	if err != nil {
-		return err
+// New makes a Revoker. It reads and writes nothing yet.
+func New(c Config) *Revoker {
+	if c.Secret == nil {
+		c.Secret = func() (string, error) { return "", ErrNoWebhooks }
 	}
-	status := http.StatusOK
-	if done.Pending > 0 {
-		status = http.StatusAccepted
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	return api.WriteJSON(r.w, status, done)
+	if c.TokenTime == nil {
+		c.TokenTime = c.Now
+	}
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
+	r := &Revoker{Config: c, waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
+	r.bodies.Each = leastDelivery
+	r.listing.store, r.listing.now = c.Store, c.Now
+	c.Bars.Took = r.forget
+	return r
 }
 
-// take takes everything from a target, whoever of the caller and the client gives
-// up. That it cannot be written down keeps nothing alive: then all is done, and
-// answered with an error.
-func (c *Console) take(r request, t broker.Target) (api.Revocation, error) {
+// An Actor says who blocks or unblocks, for the audit log.
+type Actor struct {
+	broker.Operator
+	RequestID string
+	Remote    string // address of the peer
+}
+
+// entry is the beginning of what the audit log says of an action.
+func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
+	return broker.Entry{
+		Time: r.Now().UTC(), Kind: kind, RequestID: by.RequestID, Method: by.Method, Subject: by.Subject, Rule: by.Name,
+		Policy: r.Policy(), Remote: by.Remote, Target: t.String(), Decision: broker.Granted,
+	}
+}
+
+// Revoke blocks a target and revokes everything that it holds. It goes on when ctx is
+// canceled. What it could not revoke within 30 s is counted as pending, and left to
+// Reconcile. When the audit log cannot be written it revokes all the same, and returns
+// an error.
+func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Revocation, error) {
 	if err := t.Check(); err != nil {
-		return api.Revocation{}, bad(err.Error())
+		return api.Revocation{}, broker.BadRequest(err.Error())
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), killTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	if err := c.Bars.Take(ctx, t); err != nil {
-		return api.Revocation{}, noStore(err)
+	if err := r.Bars.Take(ctx, t); err != nil {
+		return api.Revocation{}, broker.StoreUnavailable(err)
 	}
-	unwrittenErr := c.Server.Journal.Write(ctx, c.entry(broker.KindBarred, r, t.String()), true)
-	s := &sweep{c: c, by: c.entry(broker.KindRevoked, r, t.String())}
-	err := s.target(ctx, t, everything)
-	if err != nil {
-		c.log(ctx, "what was barred is not revoked yet", err)
+	unwritten := r.Journal.Write(ctx, r.entry(broker.KindBarred, by, t), true)
+	s := &sweep{r: r, by: r.entry(broker.KindRevoked, by, t)}
+	if err := s.target(ctx, t); err != nil {
+		r.Log.ErrorContext(ctx, "what was barred is not revoked yet", "error", err)
 	}
-	if err := errors.Join(unwrittenErr, s.unwritten); err != nil {
-		return api.Revocation{}, unwritten(err)
+	if err := errors.Join(unwritten, s.unwritten); err != nil {
+		return api.Revocation{}, broker.AuditUnavailable(err)
 	}
 	return api.Revocation{Target: api.Target(t), Revoked: s.hashes(), Pending: s.failed, Workspaces: s.workspaces(), AsOf: s.asOf.UTC()}, nil
 }
 
-// admitWorkspace answers DELETE /v1/workspaces/{id}/bar.
-func (c *Console) admitWorkspace(r request) error {
-	return c.admit(r, broker.Target{Workspace: r.PathValue("id")})
-}
-
-// admitTarget answers POST /v1/admit.
-func (c *Console) admitTarget(r request) error {
-	t, err := readTarget(r)
-	if err != nil {
-		return err
-	}
-	return c.admit(r, t)
-}
-
-// admit takes a bar away. It is written down first: this one gives.
-func (c *Console) admit(r request, t broker.Target) error {
-	if err := c.lift(r, t); err != nil {
-		return err
-	}
-	r.w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (c *Console) lift(r request, t broker.Target) error {
+// Lift removes the block of a target. It is in the audit log first.
+func (r *Revoker) Lift(ctx context.Context, by Actor, t broker.Target) error {
 	if err := t.Check(); err != nil {
-		return bad(err.Error())
+		return broker.BadRequest(err.Error())
 	}
-	if err := c.Server.Journal.Write(r.Context(), c.entry(broker.KindAdmitted, r, t.String()), true); err != nil {
-		return unwritten(err)
+	if err := r.Journal.Write(ctx, r.entry(broker.KindAdmitted, by, t), true); err != nil {
+		return broker.AuditUnavailable(err)
 	}
-	if err := c.Bars.Lift(r.Context(), t); err != nil {
-		return noStore(err)
+	if err := r.Bars.Lift(ctx, t); err != nil {
+		return broker.StoreUnavailable(err)
 	}
 	return nil
 }

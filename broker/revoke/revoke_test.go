@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/brokertest"
@@ -22,7 +21,7 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 	b := newBench(t)
 	mine := fakegithub.Hash(b.MustToken("sb-1", "acme/widgets", "read"))
 	others := fakegithub.Hash(b.MustToken("ci", "octo/widgets", "write"))
-	got := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	got := b.revoke(workspaceTarget("sb-1"), 0)
 	if got.Workspace != "sb-1" || !slices.Equal(got.Revoked, []string{mine}) || got.Pending != 0 {
 		t.Errorf("revoke = %+v, want the one token of sb-1", got)
 	}
@@ -38,11 +37,11 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 	if len(revoked) != 1 || revoked[0].Hash != mine || revoked[0].Workspace != "sb-1" || revoked[0].Rule != "night" {
 		t.Errorf("the journal has %+v, want which token was revoked", revoked)
 	}
-	again := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	again := b.revoke(workspaceTarget("sb-1"), 0)
 	if len(again.Revoked) != 0 {
 		t.Errorf("again: %+v, want nothing left", again)
 	}
-	operate[struct{}](b, "DELETE", "/v1/workspaces/sb-1/bar", "", 204)
+	b.lift(workspaceTarget("sb-1"))
 	wantCode(t, "admitted again", b.Token("sb-1", "acme/widgets", "read"), 200)
 	if n := len(b.Journal.Of(broker.KindAdmitted)); n != 1 {
 		t.Errorf("the journal has %d entries of admissions, want 1", n)
@@ -55,7 +54,7 @@ func TestATokenOfManyIsRevokedOnce(t *testing.T) {
 	for _, id := range []string{"sb-1", "sb-2"} {
 		b.MustToken(id, "acme/widgets", "read")
 	}
-	got := operate[api.Revocation](b, "POST", api.KillPath, `{"owner":"acme"}`, 200)
+	got := b.revoke(broker.Target{Owner: "acme"}, 0)
 	if len(got.Revoked) != 1 || got.Pending != 0 || len(b.alive()) != 0 {
 		t.Errorf("kill = %+v, alive %q, want the one token dead", got, b.alive())
 	}
@@ -76,7 +75,7 @@ func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
 	if again := two.MustToken("sb-2", "acme/widgets", "read"); again != shared {
 		t.Fatal("workspaces of one scope have two tokens")
 	}
-	operate[api.Revocation](one, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	one.revoke(workspaceTarget("sb-1"), 0)
 	two.Advance(time.Second) // the other replica reads the bars again
 	if now := two.MustToken("sb-2", "acme/widgets", "read"); now == shared || !slices.Contains(two.alive(), fakegithub.Hash(now)) {
 		t.Error("the other replica gives a dead token from memory")
@@ -96,10 +95,10 @@ func TestWhoIsHitIsNamed(t *testing.T) {
 	}
 	one.MustToken("sb-2", "acme/widgets", "read")
 	two.MustToken("sb-3", "acme/widgets", "read") // of the same profile, by another broker's token
-	tab := two.tab()
-	tab.signIn(brokertest.OperatorToken)
-	wantText(t, "the question", tab.send("GET", revokePath+"?kind=workspace&name=sb-1", nil), 200, "Other workspaces share its tokens and lose them, too: sb-2.")
-	got := operate[api.Revocation](two, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	if found, err := two.revoker.List(t.Context()); err != nil || !slices.Equal(found.Sharers("sb-1"), []string{"sb-2"}) {
+		t.Errorf("Sharers(sb-1) = %q, %v, want sb-2", found.Sharers("sb-1"), err)
+	}
+	got := two.revoke(workspaceTarget("sb-1"), 0)
 	if !slices.Equal(got.Workspaces, []string{"sb-1", "sb-2"}) || got.AsOf.IsZero() || len(one.alive()) != 2 {
 		t.Errorf("revoke = %+v with %d alive, want sb-1 and sb-2 hit", got, len(one.alive()))
 	}
@@ -111,10 +110,9 @@ func TestWhoIsHitIsNamed(t *testing.T) {
 		t.Errorf("the journal has %q, want who was revoked and who was hit", lines)
 	}
 	// Nothing of the dead token is left to be revoked a second time.
-	if again := operate[api.Revocation](one, "POST", "/v1/workspaces/sb-2/revoke", "", 200); len(again.Revoked) != 0 || again.Pending != 0 {
+	if again := one.revoke(workspaceTarget("sb-2"), 0); len(again.Revoked) != 0 || again.Pending != 0 {
 		t.Errorf("revoke sb-2 = %+v, want nothing left", again)
 	}
-	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "It hit 1 other workspace, too; the audit log names them.")
 }
 
 // A token that cannot be revoked yet hits who shares it as soon as it is.
@@ -124,7 +122,7 @@ func TestWhoIsHitIsNamedWhileItIsPending(t *testing.T) {
 		b.MustToken(id, "acme/widgets", "read")
 	}
 	b.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), -1)
-	if got := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 202); !slices.Equal(got.Workspaces, []string{"sb-1", "sb-2"}) {
+	if got := b.revoke(workspaceTarget("sb-1"), 1); !slices.Equal(got.Workspaces, []string{"sb-1", "sb-2"}) {
 		t.Errorf("revoke = %+v, want both named", got)
 	}
 }
@@ -138,7 +136,7 @@ func TestRevokeToRefusalTakesASecond(t *testing.T) {
 		b.MustToken("sb-1", "acme/widgets", "read")
 	}
 	two.MustToken("sb-1", "acme/widgets", "read") // it has just looked who is barred
-	got := operate[api.Revocation](one, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	got := one.revoke(workspaceTarget("sb-1"), 0)
 	wantCode(t, "this replica at once", one.Token("sb-1", "acme/widgets", "read"), 403)
 	g.Advance(time.Second)
 	wantCode(t, "the other a second later", two.Token("sb-1", "acme/widgets", "read"), 403)
@@ -154,13 +152,13 @@ func TestKillAnOwner(t *testing.T) {
 		b.MustToken("ci", repo, "write")
 	}
 	octo := fakegithub.Hash(b.MustToken("ci", "octo/widgets", "write"))
-	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"owner":"Acme"}`, 200)
+	got := b.revoke(broker.Target{Owner: "Acme"}, 0)
 	if len(got.Revoked) != 2 || !slices.Equal(b.alive(), []string{octo}) {
 		t.Errorf("kill = %+v, alive %q, want acme's two dead", got, b.alive())
 	}
 	wantCode(t, "acme afterwards", b.Token("ci", "acme/widgets", "read"), 403)
 	wantCode(t, "octo afterwards", b.Token("ci", "octo/widgets", "read"), 200)
-	operate[struct{}](b, "POST", "/v1/admit", `{"owner":"acme"}`, 204)
+	b.lift(broker.Target{Owner: "acme"})
 	if again := fakegithub.Hash(b.MustToken("ci", "acme/widgets", "write")); !slices.Contains(b.alive(), again) {
 		t.Error("acme admitted gets a dead token from memory")
 	}
@@ -185,7 +183,7 @@ func TestKillTheApp(t *testing.T) {
 		t.Fatalf("%d tokens are alive, want 304", n)
 	}
 	begun := time.Now()
-	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"app":true}`, 200)
+	got := b.revoke(broker.Target{App: true}, 0)
 	if took := time.Since(begun); took > killTime || len(got.Revoked) != 304 || len(b.alive()) != 0 {
 		t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
 	}
@@ -193,7 +191,7 @@ func TestKillTheApp(t *testing.T) {
 	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 0 {
 		t.Errorf("a refresh meanwhile: %v, %d alive, want nothing minted", err, len(b.alive()))
 	}
-	operate[struct{}](b, "POST", "/v1/admit", `{"app":true}`, 204)
+	b.lift(broker.Target{App: true})
 	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 2 {
 		t.Errorf("a refresh after: %v, %d alive, want the workspace's two", err, len(b.alive()))
 	}
@@ -206,7 +204,7 @@ func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
 	if _, err := issuer.Create(t.Context(), "w1", b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
 		t.Fatal(err)
 	}
-	got := operate[api.Revocation](b, "POST", "/v1/kill", `{"owner":"octo"}`, 200)
+	got := b.revoke(broker.Target{Owner: "octo"}, 0)
 	live := b.Tokens()
 	if len(got.Revoked) != 1 || len(live) != 1 || live[0].Repositories[0] != "acme/widgets" {
 		t.Errorf("kill = %+v, alive %+v, want acme's token alone", got, live)
@@ -224,14 +222,14 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 	one.MustToken("ci", "acme/widgets", "read")
 	one.MustToken("ci", "octo/widgets", "read")
 	cancel := g.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), 100)
-	got := operate[api.Revocation](one, "POST", "/v1/workspaces/ci/revoke", "", 202)
-	if got.Pending != 2 || len(got.Revoked) != 0 {
+	got := one.revoke(workspaceTarget("ci"), 2)
+	if len(got.Revoked) != 0 {
 		t.Errorf("revoke while GitHub is away = %+v, want two pending", got)
 	}
 	wantCode(t, "the workspace meanwhile", one.Token("ci", "acme/widgets", "read"), 403)
 	cancel()
 	two := newReplica(g)
-	if done, err := two.console.Reconcile(t.Context()); err != nil || done != (Reconciled{Revoked: 2}) || len(two.alive()) != 0 {
+	if done, err := two.revoker.Reconcile(t.Context()); err != nil || done != (Reconciled{Revoked: 2}) || len(two.alive()) != 0 {
 		t.Errorf("Reconcile after a restart = %+v, %v, alive %q, want none", done, err, two.alive())
 	}
 	if revoked := two.Journal.Of(broker.KindRevoked); len(revoked) != 2 || revoked[0].Subject != "reconcile" || revoked[0].Target != "workspace ci" {
@@ -246,37 +244,32 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 // (octokit/auth-app.js#65, #589): what operators and GitHub's events take back stays
 // pending until it is revoked.
 func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
-	for _, call := range []string{"/v1/workspaces/sb-1/revoke", "/v1/kill", WebhookPath} {
+	const deleted = `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`
+	for _, target := range []broker.Target{{Workspace: "sb-1"}, {App: true}, {}} { // the last by a webhook
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			if err := b.SetLag(20*time.Second, http.StatusUnauthorized); err != nil {
 				t.Fatal(err)
 			}
 			b.MustToken("sb-1", "acme/widgets", "read")
-			switch call {
-			case "/v1/kill":
-				if got := operate[api.Revocation](b, "POST", call, `{"app":true}`, 202); got.Pending != 1 || len(got.Revoked) != 0 {
-					t.Errorf("%s = %+v, want it pending", call, got)
-				}
-			case WebhookPath:
-				wantCode(t, call, b.tell("1", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`), 503)
-			default:
-				if got := operate[api.Revocation](b, "POST", call, "", 202); got.Pending != 1 || len(got.Revoked) != 0 {
-					t.Errorf("%s = %+v, want it pending", call, got)
-				}
+			isEvent := target == broker.Target{}
+			if isEvent {
+				wantCode(t, "the event", b.tell("1", "repository", deleted), 503)
+			} else if got := b.revoke(target, 1); len(got.Revoked) != 0 {
+				t.Errorf("%s = %+v, want it pending", target, got)
 			}
 			if len(b.alive()) != 1 || vendedEntries(t, b) != 1 {
-				t.Errorf("%s: %d tokens are alive and %d kept, want the one that is pending", call, len(b.alive()), vendedEntries(t, b))
+				t.Errorf("%s: %d tokens are alive and %d kept, want the one that is pending", target, len(b.alive()), vendedEntries(t, b))
 			}
 			time.Sleep(20 * time.Second)
 			var err error
-			if call == WebhookPath { // GitHub is asked to deliver it again
-				wantCode(t, call, b.tell("1", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`), 204)
+			if isEvent { // GitHub is asked to deliver it again
+				wantCode(t, "the event later", b.tell("1", "repository", deleted), 204)
 			} else {
-				_, err = b.console.Reconcile(t.Context())
+				_, err = b.revoker.Reconcile(t.Context())
 			}
 			if err != nil || len(b.alive()) != 0 || vendedEntries(t, b) != 0 {
-				t.Errorf("%s, later: %v, %d tokens are alive and %d kept, want none", call, err, len(b.alive()), vendedEntries(t, b))
+				t.Errorf("%s, later: %v, %d tokens are alive and %d kept, want none", target, err, len(b.alive()), vendedEntries(t, b))
 			}
 		})
 	}
@@ -290,7 +283,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		if err := b.Bars.Take(t.Context(), target); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		slow := newReplica(b.GitHub)
@@ -298,7 +291,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		slow.Bars.Store = brokertest.NewGitHub(t).Store // it has not heard of the bar
 		slow.MustToken("sb-1", "acme/widgets", "read")
 		b.Advance(lookEvery)
-		if _, err := b.console.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
 			t.Errorf("%s: Reconcile = %v, alive %q, want none", target, err, b.alive())
 		}
 	}
@@ -311,12 +304,12 @@ func TestASettledBarIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 40 {
-		if _, err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.Advance(lookEvery)
 	}
-	if s := b.console.reconciler.targets[broker.Target{Workspace: "sb-1"}]; s == nil || !s.done {
+	if s := b.revoker.reconciler.targets[broker.Target{Workspace: "sb-1"}]; s == nil || !s.done {
 		t.Errorf("after %s the bar is %+v, want it settled", 40*lookEvery, s)
 	}
 }
@@ -324,14 +317,14 @@ func TestASettledBarIsLeftAlone(t *testing.T) {
 func TestReconcileDeletesWhatHasRunOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
-	operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	b.revoke(workspaceTarget("sb-1"), 0)
 	b.MustToken("sb-2", "acme/widgets", "read")
-	if _, err := b.console.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
+	if _, err := b.revoker.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
 		t.Errorf("Reconcile = %v, want the living token's entry to stay", err)
 	}
 	b.Advance(time.Hour + 10*time.Minute)
 	for range 3 {
-		if _, err := b.console.Reconcile(t.Context()); err != nil {
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -351,7 +344,7 @@ func TestReconcileForgetsWhatWasShownOnce(t *testing.T) {
 		}
 	}
 	b.Advance(20 * time.Minute)
-	if _, err := b.console.Reconcile(t.Context()); err != nil {
+	if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Store.Get(t.Context(), short); !errors.Is(err, store.ErrNotFound) {
@@ -368,11 +361,18 @@ func TestTheJournalRunsOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
 	b.Journal.Fail(errors.New("no space"))
-	wantCode(t, "revoke", b.Do("night", "POST", "/v1/workspaces/sb-1/revoke", ""), 503)
+	wantRefusal := func(what string, err error) {
+		t.Helper()
+		if got := broker.RefusalOf(err); got.Status != 503 || got.Reason != broker.ReasonAudit {
+			t.Errorf("%s = %v, want that the audit log cannot be written", what, err)
+		}
+	}
+	_, err := b.revoker.Revoke(t.Context(), night, workspaceTarget("sb-1"))
+	wantRefusal("Revoke", err)
 	if n := len(b.alive()); n != 0 {
 		t.Errorf("%d tokens are alive, want none", n)
 	}
-	wantCode(t, "admit", b.Do("night", "DELETE", "/v1/workspaces/sb-1/bar", ""), 503)
+	wantRefusal("Lift", b.revoker.Lift(t.Context(), night, workspaceTarget("sb-1")))
 	b.Journal.Fail(nil)
 	wantCode(t, "the workspace", b.Token("sb-1", "acme/widgets", "read"), 403)
 }

@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"bufio"
@@ -173,7 +173,7 @@ func TestDeliveriesWaitForTheirTurn(t *testing.T) {
 	b := newBench(t)
 	var leave []func()
 	for range maxActing {
-		out, err := b.console.turn(t.Context())
+		out, err := b.revoker.turn(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestDeliveriesWaitForTheirTurn(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.console.turn(ctx); err == nil {
+	if _, err := b.revoker.turn(ctx); err == nil {
 		t.Error("one more than may be acted on has its turn")
 	}
 	time.AfterFunc(50*time.Millisecond, leave[0])

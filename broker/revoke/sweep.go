@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"cmp"
@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
@@ -17,21 +19,24 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
+// workers is how many calls of the store or of GitHub run at once.
+const workers = 20
+
 // forget drops from memory what was barred. It is the Took of the bars.
-func (c *Console) forget(added store.Bars) {
-	c.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
-		return added.Has("", s.Owner) || isMarked(added, t)
+func (r *Revoker) forget(added store.Bars) {
+	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
+		return added.Has("", s.Owner) || IsMarked(added, t)
 	})
 }
 
-// isMarked reports whether a token was revoked before its end.
-func isMarked(bars store.Bars, t credential.Token) bool {
+// IsMarked reports whether a token was revoked before its end.
+func IsMarked(bars store.Bars, t credential.Token) bool {
 	return bars.Tokens[t.ID().String()]
 }
 
-// A sweep takes away what barred workspaces have.
+// A sweep revokes what barred workspaces hold.
 type sweep struct {
-	c  *Console
+	r  *Revoker
 	by broker.Entry // what is written down of each token, but for the token
 	// isShared says that others may go on, who share tokens with those that are
 	// taken: the tokens are marked, so that no replica gives them from memory.
@@ -49,14 +54,11 @@ type sweep struct {
 	unwritten error
 }
 
-// A choice says which tokens that brokers gave are meant.
+// A choice says which of the tokens that brokers gave are meant.
 type choice func(broker.Vended) bool
 
-func everything(broker.Vended) bool { return true }
-
-// target takes away what the target has: what brokers gave, if it is chosen, and
-// what was delivered.
-func (s *sweep) target(ctx context.Context, t broker.Target, chosen choice) error {
+// target revokes what the target holds: what brokers gave, and what was delivered.
+func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	below := store.Workspaces()
 	if t.Workspace != "" {
 		folder, err := store.Workspace(t.Workspace)
@@ -65,13 +67,15 @@ func (s *sweep) target(ctx context.Context, t broker.Target, chosen choice) erro
 		}
 		below = folder
 	}
-	asOf := s.c.now()
-	names, err := byWorkspace(ctx, s.c.Store, below)
+	asOf := s.r.Now()
+	names, err := byWorkspace(ctx, s.r.Store, below)
 	if err != nil {
 		s.fail(err)
 		return err
 	}
-	s.run(ctx, jobsOf(names, t), t, chosen)
+	isMeant := func(v broker.Vended) bool { return t.Owner == "" || v.IsOf(t.Owner) }
+	s.isShared = t.Workspace != ""
+	s.run(ctx, jobsOf(names, t), isMeant)
 	if s.asOf = asOf; t.Workspace != "" {
 		s.others(ctx)
 	}
@@ -85,14 +89,14 @@ func (s *sweep) others(ctx context.Context) {
 		return
 	}
 	s.asOf = time.Time{}
-	found, err := s.c.listing.get(ctx)
+	found, err := s.r.List(ctx)
 	if err != nil {
-		s.c.log(ctx, "find who else had a token that is revoked", err)
+		s.r.Log.ErrorContext(ctx, "find who else had a token that is revoked", "error", err)
 		return
 	}
-	s.asOf = found.asOf
+	s.asOf = found.AsOf
 	var gone []job
-	for id, list := range found.names {
+	for id, list := range found.Names {
 		for _, name := range list {
 			isDead, isMeant := s.touched[name.TokenID()]
 			if !isMeant || slices.Contains(s.dead, name) {
@@ -110,13 +114,13 @@ func (s *sweep) others(ctx context.Context) {
 // share writes down that a workspace was cut off, because it had the token of
 // another.
 func (s *sweep) share(ctx context.Context, j job) error {
-	entry, err := s.c.Store.Get(ctx, j.vended)
+	entry, err := s.r.Store.Get(ctx, j.vended)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
 		s.note(ctx, j.workspace, broker.ReadVended(entry).Token.Hash(), "it shared this token")
-		err = s.c.Store.Delete(ctx, j.vended)
+		err = s.r.Store.Delete(ctx, j.vended)
 	}
 	return err
 }
@@ -148,34 +152,39 @@ func (s *sweep) workspaces() []string {
 
 // run does the jobs. All tokens are dead before the first entry is deleted: some
 // stores take few writes in a second.
-func (s *sweep) run(ctx context.Context, jobs []job, t broker.Target, chosen choice) {
-	s.isShared = s.isShared || t.Workspace != ""
+func (s *sweep) run(ctx context.Context, jobs []job, isMeant choice) {
 	s.each(ctx, len(jobs), func(i int) error {
 		if jobs[i].vended.IsZero() {
 			return s.delivered(ctx, jobs[i].workspace)
 		}
-		return s.vended(ctx, jobs[i], t, chosen)
+		return s.vended(ctx, jobs[i], isMeant)
 	})
-	s.each(ctx, len(s.dead), func(i int) error { return s.c.Store.Delete(ctx, s.dead[i]) })
+	s.each(ctx, len(s.dead), func(i int) error { return s.r.Store.Delete(ctx, s.dead[i]) })
 }
 
 // each counts what fails.
 func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
-	each(n, func(i int) {
-		err := ctx.Err()
-		if err == nil {
-			err = do(i)
-		}
-		if err != nil {
-			s.fail(err)
-		}
-	})
+	var running errgroup.Group
+	running.SetLimit(workers)
+	for i := range n {
+		running.Go(func() error {
+			err := ctx.Err()
+			if err == nil {
+				err = do(i)
+			}
+			if err != nil {
+				s.fail(err)
+			}
+			return nil
+		})
+	}
+	_ = running.Wait() // fail has them
 }
 
 // changed takes away the tokens that brokers gave for what was changed at GitHub.
 // Those of a suspended installation open nothing, and cannot be revoked.
-func (s *sweep) changed(ctx context.Context, ch change) error {
-	names, err := byWorkspace(ctx, s.c.Store, store.Workspaces())
+func (s *sweep) changed(ctx context.Context, ch Change) error {
+	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
 	if err != nil {
 		return err
 	}
@@ -187,7 +196,7 @@ func (s *sweep) changed(ctx context.Context, ch change) error {
 			}
 		}
 	}
-	s.run(ctx, jobs, broker.Target{App: true}, ch.isMeant)
+	s.run(ctx, jobs, ch.isMeant)
 	isSuspended := func(err error) bool {
 		failure, ok := errors.AsType[*mint.Error](err)
 		return ok && failure.Kind == mint.Suspended
@@ -243,8 +252,8 @@ func (s *sweep) hashes() []string {
 }
 
 // vended ends a token that a broker gave.
-func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choice) error {
-	entry, err := s.c.Store.Get(ctx, j.vended)
+func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
+	entry, err := s.r.Store.Get(ctx, j.vended)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -255,10 +264,10 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 		return err
 	}
 	v := broker.ReadVended(entry)
-	if t.Owner != "" && !v.IsOf(t.Owner) || !chosen(v) {
+	if !isMeant(v) {
 		return nil
 	}
-	if v.Token.Expiry.After(s.c.tokenTime()) {
+	if v.Token.Expiry.After(s.r.TokenTime()) {
 		err = s.end(ctx, j.workspace, v)
 		s.touch(j.workspace, j.vended, err == nil)
 	}
@@ -274,10 +283,10 @@ func (s *sweep) vended(ctx context.Context, j job, t broker.Target, chosen choic
 // once: the entry is deleted, for there is nothing more to be done with it.
 func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 	e := s.by
-	e.Time, e.Workspace, e.Decision, e.Reason = s.c.now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
+	e.Time, e.Workspace, e.Decision, e.Reason = s.r.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
 	e.Detail = "what the store has of a token is damaged: it cannot be revoked, and runs out within an hour"
-	s.c.log(ctx, "a token cannot be revoked, and runs out within an hour", damage)
-	if err := s.c.Server.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
+	s.r.Log.ErrorContext(ctx, "a token cannot be revoked, and runs out within an hour", "error", damage)
+	if err := s.r.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -300,16 +309,16 @@ func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) erro
 // thousand times.
 func (s *sweep) revoke(ctx context.Context, t credential.Token) error {
 	if s.isShared {
-		if err := s.c.Bars.BarToken(ctx, t); err != nil {
+		if err := s.r.Bars.BarToken(ctx, t); err != nil {
 			return err
 		}
 	}
-	return s.c.App.Revoke(ctx, t)
+	return s.r.App.Revoke(ctx, t)
 }
 
 // delivered ends what was delivered to a workspace and is barred now.
 func (s *sweep) delivered(ctx context.Context, id string) error {
-	issuer, err := s.c.Issuer(ctx)
+	issuer, err := s.r.Issuer(ctx)
 	if err != nil {
 		return err
 	}
@@ -325,8 +334,8 @@ func (s *sweep) delivered(ctx context.Context, id string) error {
 // note writes down that a token is dead.
 func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	e := s.by
-	e.Time, e.Workspace, e.Hash, e.Detail = s.c.now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
-	err := s.c.Server.Journal.Write(context.WithoutCancel(ctx), e, false)
+	e.Time, e.Workspace, e.Hash, e.Detail = s.r.Now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
+	err := s.r.Journal.Write(context.WithoutCancel(ctx), e, false)
 	s.hits(workspace)
 	s.mu.Lock()
 	defer s.mu.Unlock()

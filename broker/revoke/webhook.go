@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/internal/crowd"
 )
 
-// WebhookPath is where GitHub tells what changed.
+// WebhookPath is where GitHub reports changes.
 const WebhookPath = "/v1/webhooks/github"
 
 const (
@@ -30,8 +30,8 @@ const (
 	// minSecret is the shortest secret that is believed, in bytes.
 	minSecret = 16
 
-	maxActing  = 4  // deliveries that are acted on at once
-	maxWaiting = 64 // and that wait for that, all of GitHub's
+	maxActing  = 4  // deliveries that are applied at once
+	maxWaiting = 64 // and that wait for it, all of them signed
 	// actWait is how long one waits. GitHub gives up after ten seconds
 	// (https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks)
 	// and does not send it again by itself.
@@ -46,27 +46,31 @@ type delivery struct {
 	size  int64 // bytes, at most
 }
 
-// webhook answers POST /v1/webhooks/github
+// Webhook answers POST /v1/webhooks/github
 // (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
-// Who sends a delivery is not known before it was read whole: what is wrong with its
-// headers ends it before, its body is one of a [broker.Bodies], and only what
-// GitHub signed may wait for a place among those that are acted on.
-func (c *Console) webhook(w http.ResponseWriter, r *http.Request, id string) error {
-	if r.Method != http.MethodPost {
-		return notAllowed(w, methods{http.MethodPost: nil})
+func (r *Revoker) Webhook() broker.Endpoint {
+	return broker.Endpoint{Name: "webhook", Serve: r.webhook}
+}
+
+// webhook knows the sender of a delivery only when it has read all of it. Bad headers end
+// a delivery before that, its body is one of a [broker.Bodies], and only what GitHub
+// signed may wait for its turn.
+func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) error {
+	if req.Method != http.MethodPost {
+		return broker.NotAllowed(w, http.MethodPost)
 	}
-	secret, err := c.webhookSecret()
+	secret, err := r.webhookSecret()
 	if err != nil {
 		return err
 	}
-	d, err := announced(r)
+	d, err := announced(req)
 	if err != nil {
 		return err
 	}
-	var change change
+	var change Change
 	var sum eventSum
-	err = c.bodies.Read(w, crowd.Address(r.RemoteAddr), d.size, func() error {
-		change, sum, err = d.read(w, r, secret)
+	err = r.bodies.Read(w, crowd.Address(req.RemoteAddr), d.size, func() error {
+		change, sum, err = d.read(w, req, secret)
 		return err
 	})
 	switch {
@@ -75,21 +79,25 @@ func (c *Console) webhook(w http.ResponseWriter, r *http.Request, id string) err
 	case d.event == "ping":
 		w.WriteHeader(http.StatusOK)
 		return nil
-	case change.isNothing():
+	case change.IsNothing():
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	leave, err := c.turn(r.Context())
+	leave, err := r.turn(req.Context())
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return c.deliver(w, r, id, sum, change)
+	if err := r.deliver(req.Context(), id, sum, change); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // webhookSecret is what deliveries have to be signed with.
-func (c *Console) webhookSecret() (string, error) {
-	secret, err := c.Secret()
+func (r *Revoker) webhookSecret() (string, error) {
+	secret, err := r.Secret()
 	if errors.Is(err, ErrNoWebhooks) {
 		return "", &broker.Refusal{Status: http.StatusNotFound, Reason: broker.ReasonRequest, Detail: "this broker takes no webhooks; its configuration names no secret"}
 	}
@@ -97,10 +105,13 @@ func (c *Console) webhookSecret() (string, error) {
 		err = CheckSecret(secret)
 	}
 	if err != nil {
-		return "", &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: retry, Err: err, Detail: "the broker cannot read the webhook's secret"}
+		return "", &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonInternal, RetryAfter: broker.RetryAfter, Err: err, Detail: "the broker cannot read the webhook's secret"}
 	}
 	return secret, nil
 }
+
+// ErrNoWebhooks reports that no secret for webhooks is configured.
+var ErrNoWebhooks = errors.New("no webhooks are configured")
 
 // CheckSecret refuses a secret of webhooks that can be guessed.
 func CheckSecret(secret string) error {
@@ -117,9 +128,9 @@ func announced(r *http.Request) (delivery, error) {
 	const longest = 100 // bytes of an event's name, and of an id
 	switch {
 	case d.event == "" || len(d.event) > longest:
-		return d, bad("the delivery names no event")
+		return d, broker.BadRequest("the delivery names no event")
 	case id == "" || len(id) > longest:
-		return d, bad("the delivery has no id")
+		return d, broker.BadRequest("the delivery has no id")
 	case media != "" && !api.IsJSON(media):
 		return d, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: fmt.Sprintf("the delivery's content type is %.60q; set that of the App's webhook to application/json", media)}
 	case d.size < 0: // it does not say
@@ -149,37 +160,37 @@ func macOf(headers []string) ([]byte, bool) {
 }
 
 // read reads the body if GitHub signed it, and says what it changes.
-func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (change, eventSum, error) {
+func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (Change, eventSum, error) {
 	body, err := api.ReadBody(w, r, maxDelivery)
 	if err != nil {
-		return change{}, eventSum{}, err
+		return Change{}, eventSum{}, err
 	}
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
 	if !hmac.Equal(d.mac, mac.Sum(nil)) { // in constant time
-		return change{}, eventSum{}, unsigned()
+		return Change{}, eventSum{}, unsigned()
 	}
-	ch, err := parseEvent(d.event, body)
+	ch, err := ParseEvent(d.event, body)
 	if err != nil {
-		return change{}, eventSum{}, bad("the delivery is not what GitHub documents: " + err.Error())
+		return Change{}, eventSum{}, broker.BadRequest("the delivery is not what GitHub documents: " + err.Error())
 	}
 	return ch, sha256.Sum256(body), nil
 }
 
-// turn waits until a delivery of GitHub's may be acted on.
-func (c *Console) turn(ctx context.Context) (leave func(), err error) {
-	tooMany := &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: retry, Detail: "too many deliveries at once"}
+// turn waits until a signed delivery may be applied.
+func (r *Revoker) turn(ctx context.Context) (leave func(), err error) {
+	tooMany := &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: broker.RetryAfter, Detail: "too many deliveries at once"}
 	select {
-	case c.waiting <- struct{}{}:
-		defer func() { <-c.waiting }()
+	case r.waiting <- struct{}{}:
+		defer func() { <-r.waiting }()
 	default:
 		return nil, tooMany
 	}
 	ctx, cancel := context.WithTimeout(ctx, actWait)
 	defer cancel()
 	select {
-	case c.acting <- struct{}{}:
-		return func() { <-c.acting }, nil
+	case r.acting <- struct{}{}:
+		return func() { <-r.acting }, nil
 	case <-ctx.Done():
 		return nil, tooMany
 	}

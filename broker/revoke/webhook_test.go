@@ -1,4 +1,4 @@
-package console
+package revoke
 
 import (
 	"crypto/hmac"
@@ -64,10 +64,10 @@ func TestOnlyWhatGitHubSigned(t *testing.T) {
 	if !slices.Equal(b.alive(), []string{fakegithub.Hash(kept)}) || len(b.Journal.Of(broker.KindGitHub)) != 0 {
 		t.Errorf("alive is %q, want the token", b.alive())
 	}
-	b.console.Secret = func() (string, error) { return "", ErrNoWebhooks }
+	b.revoker.Secret = func() (string, error) { return "", ErrNoWebhooks }
 	wantCode(t, "where none are configured", b.tell("2", "installation", body), 404)
 	for secret, err := range map[string]error{"": nil, "short": nil, webhookSecret: errors.New("gone")} {
-		b.console.Secret = func() (string, error) { return secret, err }
+		b.revoker.Secret = func() (string, error) { return secret, err }
 		wantCode(t, "with secret "+secret, b.tell("2", "installation", body), 503)
 	}
 }
@@ -201,7 +201,7 @@ func TestADeliveryThatABrokerDiedOf(t *testing.T) {
 	b := newReplica(g)
 	claim := func() {
 		t.Helper()
-		if _, err := b.console.claim(t.Context(), sha256.Sum256([]byte(removed))); err != nil {
+		if _, err := b.revoker.claim(t.Context(), sha256.Sum256([]byte(removed))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -319,14 +319,14 @@ func FuzzParseEvent(f *testing.F) {
 		f.Add(event, []byte(`{"action":"removed","repositories_removed":[{"full_name":"acme/.."}]}`))
 	}
 	f.Fuzz(func(t *testing.T, event string, body []byte) {
-		c, err := parseEvent(event, body)
+		c, err := ParseEvent(event, body)
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("the error has a line break: %q", err)
 		}
 		for _, name := range c.repositories {
 			owner, repo, ok := strings.Cut(name, "/")
 			if err == nil && (!ok || owner == "" || repo == "" || !c.touches(owner, repo)) {
-				t.Errorf("parseEvent(%q, %q) touches %q", event, body, name)
+				t.Errorf("ParseEvent(%q, %q) touches %q", event, body, name)
 			}
 		}
 	})

@@ -25,6 +25,19 @@ func (a *app) time() time.Time {
 	return now
 }
 
+// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
+const maxDoubt = 24 * time.Hour
+
+// earliest is the earliest that it may be: while GitHub's clock is not known, no token that
+// may be alive passes for an expired one.
+func (a *app) earliest() time.Time {
+	now, isKnown := a.tokenTime()
+	if !isKnown {
+		now = now.Add(-maxDoubt)
+	}
+	return now
+}
+
 // clockProblem says how far this machine's clock is off GitHub's; "" where it is right.
 func (a *app) clockProblem() string {
 	app := a.latest.Load()

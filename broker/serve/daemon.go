@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/broker/telemetry"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/issuing"
@@ -39,7 +40,7 @@ type daemon struct {
 	traces  *telemetry.Traces // nil without a collector
 
 	broker  *broker.Broker
-	console *console.Console
+	revoker *revoke.Revoker
 
 	draining atomic.Bool
 	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
@@ -104,12 +105,12 @@ func (d *daemon) assemble(path string, f *config.File) {
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, StrangerLimits: d.strangerLimits,
-		Log: d.log, TokenTime: d.app.tokenTime, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, TookBack: d.tookBack,
+		Log: d.log, TokenTime: d.app.time, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, TookBack: d.tookBack,
 		WrapMint: func(next broker.MintFunc) broker.MintFunc { return d.traces.Mint(d.metrics.Minted(next)) },
 	})
+	d.revoker = d.newRevoker()
 	d.broker.Extra = d.endpoints()
-	d.console = d.operators(recorder)
-	d.broker.Mounted = d.console.Routes()
+	d.broker.Mounted = d.operators(recorder).Routes()
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
 }
@@ -137,7 +138,7 @@ func (d *daemon) endpoints() map[string]broker.Endpoint {
 	desk := &identity.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.broker.Bars, Journal: d.journal}
 	desk.Strangers, desk.HadTooMany = d.broker.TooManyOf, d.broker.HadTooMany
 	desk.Workspaces = &broker.Limiter{Limits: d.limits}
-	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint()}
+	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint(), revoke.WebhookPath: d.revoker.Webhook()}
 }
 
 // limits are those of a workspace, of the configuration in force.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/console"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
@@ -20,12 +21,19 @@ const (
 	issuerPatience = 5 * time.Second // for another run that works on the same workspace
 )
 
+// newRevoker makes the kill switch.
+func (d *daemon) newRevoker() *revoke.Revoker {
+	return revoke.New(revoke.Config{
+		Store: d.store, App: d.app, Bars: d.broker.Bars, Cache: d.broker.Cache, Journal: d.broker.Journal, Log: d.log,
+		Policy: func() string { return d.config.policy().Hash }, Issuer: d.issuer, Secret: d.webhookSecret, TokenTime: d.app.earliest,
+	})
+}
+
 // operators makes what operators see and do. recorder has seen what the journal
 // was told.
 func (d *daemon) operators(recorder *console.Recorder) *console.Console {
 	return console.New(console.Options{
-		Server: d.broker, Store: d.store, App: d.app, Bars: d.broker.Bars, Cache: d.broker.Cache, Recorder: recorder, Issuer: d.issuer,
-		Keys: d.config.known.Keys, Secret: d.webhookSecret,
+		Server: d.broker, Store: d.store, App: d.app, Revoker: d.revoker, Recorder: recorder, Keys: d.config.known.Keys,
 		Budget:    func(workspace string) error { return d.broker.Budget.Allow(workspace, true) },
 		AuditHead: func() string { _, head := d.journal.Head(); return head },
 	})
@@ -44,7 +52,7 @@ func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
 func (d *daemon) webhookSecret() (string, error) {
 	w := d.config.file().Webhook
 	if w.SecretFile == "" {
-		return "", console.ErrNoWebhooks
+		return "", revoke.ErrNoWebhooks
 	}
 	return w.Secret()
 }
@@ -58,7 +66,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
-		done, err := d.console.Reconcile(ctx)
+		done, err := d.revoker.Reconcile(ctx)
 		err = oneline.Join(err, d.broker.TakeBack.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		d.metrics.Deleted.Add(float64(done.Deleted))
@@ -98,7 +106,7 @@ func (a *app) Installations(ctx context.Context) iter.Seq2[mint.Installation, er
 	return app.Installations(ctx)
 }
 
-// Revoke implements [console.GitHub].
+// Revoke implements [broker.GitHub].
 func (a *app) Revoke(ctx context.Context, t credential.Token) error { return a.revoke(ctx, t) }
 
 // Rate implements [console.GitHub].

@@ -18,8 +18,8 @@ import (
 
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/broker/config"
-	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/issuing"
@@ -171,7 +171,7 @@ func checkWebhook(f *config.File) error {
 	if err != nil {
 		return err
 	}
-	if err := console.CheckSecret(secret); err != nil {
+	if err := revoke.CheckSecret(secret); err != nil {
 		return oneline.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings, too")
 	}
 	return nil

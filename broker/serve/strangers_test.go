@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/broker/console"
+	"github.com/gatepass/gatepass/broker/revoke"
 )
 
 // Somebody without an identity chooses path, query, host, headers and body. Whatever
@@ -31,7 +31,7 @@ func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 	long := strings.Repeat("<\"%E2%80%AE", 150)
 	for _, path := range []string{
 		api.WorkspacesPath + "/" + long + "/revoke", api.WorkspacesPath + "/" + long + "/bar", api.WorkspacesPath,
-		api.TokenPath, broker.CredentialsPath, api.RefusedPushesPath, api.ExchangePath, api.NoncePath, api.KillPath, api.AdmitPath, api.ExplainPath, console.WebhookPath, api.OpenAPIPath, "/", "/console/style.css",
+		api.TokenPath, broker.CredentialsPath, api.RefusedPushesPath, api.ExchangePath, api.NoncePath, api.KillPath, api.AdmitPath, api.ExplainPath, revoke.WebhookPath, api.OpenAPIPath, "/", "/console/style.css",
 		"/console/login", "/console/logout", "/console/revoke", "/console/admit", "/healthz", "/readyz", "/" + long,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, "<" + strings.Repeat("X", 1000)} {

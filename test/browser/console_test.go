@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/console"
+	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/test/brokertest"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -47,8 +48,11 @@ func newDesk(t *testing.T) *desk {
 		recorder.Next = j
 		return recorder
 	})
+	revoker := revoke.New(revoke.Config{
+		Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: recorder, Log: b.Server.Log, Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Now: b.Now,
+	})
 	operators := console.New(console.Options{
-		Server: b.Server, Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Recorder: recorder, Issuer: b.Issuer,
+		Server: b.Server, Store: b.Store, App: b.App, Revoker: revoker, Recorder: recorder,
 		AuditHead: func() string { return "9f2c41d07ab3e85566d1c2" },
 	})
 	b.Server.Mounted = operators.Routes()

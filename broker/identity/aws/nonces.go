@@ -42,8 +42,7 @@ func (n *Nonces) now() time.Time {
 func (n *Nonces) Endpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "nonce", Serve: func(w http.ResponseWriter, r *http.Request, _ string) error {
 		if r.Method != http.MethodGet {
-			w.Header().Set("Allow", http.MethodGet)
-			return &broker.Refusal{Status: http.StatusMethodNotAllowed, Reason: broker.ReasonRequest, Detail: "a nonce is asked for with GET"}
+			return broker.NotAllowed(w, http.MethodGet)
 		}
 		text, expires, err := n.Make(r.Context())
 		if err != nil {

@@ -1,0 +1,166 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// What an operator's call does to tokens is tested in package revoke; here, how it is
+// answered.
+func TestRevokeIsAnswered(t *testing.T) {
+	b := newBench(t)
+	mine := fakegithub.Hash(b.MustToken("sb-1", "acme/widgets", "read"))
+	got := operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+	if got.Workspace != "sb-1" || !slices.Equal(got.Revoked, []string{mine}) || got.Pending != 0 || len(b.alive()) != 0 {
+		t.Errorf("revoke = %+v, want the one token of sb-1", got)
+	}
+	wantCode(t, "the workspace afterwards", b.Token("sb-1", "acme/widgets", "read"), 403)
+	operate[struct{}](b, "DELETE", "/v1/workspaces/sb-1/bar", "", 204)
+	wantCode(t, "admitted again", b.Token("sb-1", "acme/widgets", "read"), 200)
+	for _, target := range []string{`{"owner":"Acme"}`, `{"app":true}`} {
+		operate[api.Revocation](b, "POST", api.KillPath, target, 200)
+		wantCode(t, target, b.Token("ci", "acme/widgets", "read"), 403)
+		operate[struct{}](b, "POST", api.AdmitPath, target, 204)
+		wantCode(t, target+" admitted again", b.Token("ci", "acme/widgets", "read"), 200)
+	}
+}
+
+// What is left to do is said, and that it is being done.
+func TestRevokeIsAnsweredWhileItIsPending(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	b.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(403), -1)
+	for path, body := range map[string]string{"/v1/workspaces/sb-1/revoke": "", api.KillPath: `{"app":true}`} {
+		if got := operate[api.Revocation](b, "POST", path, body, 202); got.Pending != 1 || len(got.Revoked) != 0 {
+			t.Errorf("%s = %+v, want one pending", path, got)
+		}
+	}
+}
+
+func TestRevokeIsAnsweredWhenTheJournalRunsOut(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	b.Journal.Fail(errors.New("no space"))
+	wantCode(t, "revoke", b.Do("night", "POST", "/v1/workspaces/sb-1/revoke", ""), 503)
+	if n := len(b.alive()); n != 0 {
+		t.Errorf("%d tokens are alive, want none", n)
+	}
+	wantCode(t, "admit", b.Do("night", "DELETE", "/v1/workspaces/sb-1/bar", ""), 503)
+}
+
+// The page names who shares a token before it is revoked, and counts them after.
+func TestThePageNamesWhoIsHit(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"sb-1", "sb-2"} {
+		b.MustToken(id, "acme/widgets", "read")
+	}
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the question", tab.send("GET", revokePath+"?kind=workspace&name=sb-1", nil), 200, "Other workspaces share its tokens and lose them, too: sb-2.")
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "It hit 1 other workspace, too; the audit log names them.")
+}
+
+// GitHub's installations are asked for again when it says that they changed.
+func TestAnEventIsOnThePageAtOnce(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	wantText(t, "the page", tab.send("GET", "/", nil), 200, "acme")
+	if err := b.Suspend(b.Installations["acme"], true); err != nil {
+		t.Fatal(err)
+	}
+	if text := tab.send("GET", "/", nil).Body.String(); strings.Contains(text, "suspended") {
+		t.Error("GitHub is asked again without an event")
+	}
+	b.console.Revoker.Changed()
+	wantText(t, "the page after the event", tab.send("GET", "/", nil), 200, "suspended")
+}
+
+// What is damaged of one workspace does not keep operators from seeing the others.
+func TestWhatIsDamagedIsListed(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	b.MustToken("ci", "octo/widgets", "read")
+	for name, err := range b.Store.List(t.Context(), store.Workspaces()) {
+		if id, _ := name.Workspace(); err == nil && id == "sb-1" {
+			b.Store.Damage(name)
+		}
+	}
+	page := operate[api.WorkspacePage](b, "GET", api.WorkspacesPath, "", 200)
+	if len(page.Workspaces) != 2 || len(page.Workspaces[0].Tokens) != 1 || len(page.Workspaces[1].Tokens) != 0 {
+		t.Errorf("the page has %+v, want both, and the token of ci", page.Workspaces)
+	}
+}
+
+// stuck is a store that lists workspaces for as long as ctx lets it, or fails.
+type stuck struct {
+	store.Store
+	is, fails atomic.Bool
+}
+
+func (s *stuck) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	if below != store.Workspaces() {
+		return s.Store.List(ctx, below)
+	}
+	return func(yield func(store.Name, error) bool) {
+		if s.is.Load() {
+			<-ctx.Done()
+		}
+		if s.fails.Load() || ctx.Err() != nil {
+			yield(store.Name{}, errors.New("the store is away"))
+			return
+		}
+		s.Store.List(ctx, below)(yield)
+	}
+}
+
+// A list of before says so, and what is barred and dead in it is so now.
+func TestAListingOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := brokertest.NewGitHub(t)
+		s := &stuck{Store: g.Store}
+		b := newReplicaOn(g, s)
+		b.MustToken("sb-1", "acme/widgets", "read")
+		operate[api.WorkspacePage](b, "GET", api.WorkspacesPath, "", 200)
+		b.MustToken("sb-2", "acme/widgets", "read")
+		s.is.Store(true)
+		operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+		b.Advance(time.Minute)
+		page := operate[api.WorkspacePage](b, "GET", api.WorkspacesPath, "", 200)
+		if age := b.Now().Sub(page.AsOf); len(page.Workspaces) != 1 || age < time.Minute || !page.Workspaces[0].Barred || len(page.Workspaces[0].Tokens) != 0 {
+			t.Errorf("page = %+v of %v ago, want sb-1, barred and without a token", page, age)
+		}
+		if text := b.Do("night", "GET", "/", "").Body.String(); !strings.Contains(text, "the store takes long") {
+			t.Errorf("the page does not say that its list is old: %s", text)
+		}
+		time.Sleep(10 * time.Minute) // the listing ends
+	})
+}
+
+func TestAListingThatFails(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	s := &stuck{Store: g.Store}
+	b := newReplicaOn(g, s)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	for _, fails := range []bool{true, false, true} {
+		s.fails.Store(fails)
+		want := http.StatusOK
+		if fails {
+			want = http.StatusServiceUnavailable
+		}
+		wantCode(t, "the list", b.Do("night", "GET", api.WorkspacesPath, ""), want)
+	}
+}

@@ -1,0 +1,88 @@
+package broker
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+)
+
+// RetryAfter is when a caller may try again after the store, the audit log or GitHub
+// failed.
+const RetryAfter = 10 * time.Second
+
+// A Refusal is an answer other than a token. Detail is fit to show a person, and
+// tells a caller nothing about others.
+type Refusal struct {
+	Status     int    // of HTTP
+	Reason     string // one of the Reason constants, for audit and metrics
+	Detail     string
+	RetryAfter time.Duration // for 429 and 503
+	Err        error         // below, for the broker's own log; never answered
+}
+
+func (r *Refusal) Error() string {
+	if r.Err != nil {
+		return r.Detail + ": " + r.Err.Error()
+	}
+	return r.Detail
+}
+
+// Unwrap returns what lies below.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// The reasons of refusals. They are few, so that they can be labels of metrics.
+const (
+	ReasonHost       = "host"       // not served
+	ReasonIdentity   = "identity"   // none, or it does not hold
+	ReasonReplay     = "replay"     // a proof that holds once came again
+	ReasonRule       = "rule"       // no rule matches the identity
+	ReasonBarred     = "barred"     // the workspace was revoked, or the account
+	ReasonRepository = "repository" // not the profile's
+	ReasonPermission = "permission" // not the profile's
+	ReasonRequest    = "request"    // malformed
+	ReasonLimit      = "limit"      // too many requests
+	ReasonGitHub     = "github"     // GitHub refuses or cannot be had
+	ReasonAudit      = "audit"      // it cannot be written down
+	ReasonStore      = "store"      // what is given cannot be kept
+	ReasonInternal   = "internal"   // a mistake of ours
+	ReasonNone       = ""           // it was answered
+)
+
+const maxDetail = 300 // bytes of a refusal's detail
+
+// Problem is the refusal as it is answered.
+func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
+
+// RefusalOf returns the refusal in err. For any other error it returns a general one, with
+// err below it for the log.
+func RefusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
+	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
+}
+
+// BadRequest is the refusal of a malformed request.
+func BadRequest(detail string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
+}
+
+// NotAllowed is the refusal of a method that a path does not have. It sets the header that
+// names those that it has.
+func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
+}
+
+// AuditUnavailable is the refusal while the audit log cannot be written.
+func AuditUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
+}
+
+// StoreUnavailable is the refusal while the store cannot be read or written.
+func StoreUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store cannot be had"}
+}

@@ -1,0 +1,77 @@
+package revoke
+
+import (
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/test/brokertest"
+)
+
+const webhookSecret = "webhook-secret-0123456789"
+
+// night is the operator of these tests.
+var night = Actor{Operator: broker.Operator{Name: "night", Method: "token", Subject: "token sha256:0123"}, RequestID: "1", Remote: "192.0.2.1:1234"}
+
+// bench is a replica that revokes.
+type bench struct {
+	*brokertest.Bench
+	revoker *Revoker
+}
+
+func newReplica(g *brokertest.GitHub) *bench {
+	g.T.Helper()
+	b := &bench{Bench: brokertest.NewBench(g, nil)}
+	b.revoker = New(Config{
+		Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: b.Journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Secret: func() (string, error) { return webhookSecret, nil }, Now: g.Now,
+	})
+	b.Server.Extra = map[string]broker.Endpoint{WebhookPath: b.revoker.Webhook()}
+	return b
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	return newReplica(brokertest.NewGitHub(t))
+}
+
+// revoke revokes a target of which nothing but pending may be left.
+func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
+	b.T.Helper()
+	got, err := b.revoker.Revoke(b.T.Context(), night, t)
+	if err != nil || got.Pending != pending {
+		b.T.Fatalf("Revoke(%s) = %+v, %v, want %d pending", t, got, err, pending)
+	}
+	return got
+}
+
+// lift lifts a block.
+func (b *bench) lift(t broker.Target) {
+	b.T.Helper()
+	if err := b.revoker.Lift(b.T.Context(), night, t); err != nil {
+		b.T.Fatalf("Lift(%s) = %v", t, err)
+	}
+}
+
+// alive are the hashes of the tokens that GitHub takes.
+func (b *bench) alive() []string {
+	hashes := []string{}
+	for _, t := range b.Tokens() {
+		hashes = append(hashes, t.Hash)
+	}
+	slices.Sort(hashes)
+	return hashes
+}
+
+func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want int) {
+	t.Helper()
+	if got.Code != want {
+		t.Errorf("%s: %d %s, want %d", what, got.Code, got.Body, want)
+	}
+}
+
+func workspaceTarget(id string) broker.Target { return broker.Target{Workspace: id} }
