@@ -3,6 +3,7 @@ package workspace
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/storetest"
@@ -36,27 +37,29 @@ func TestDestroyWhatIsDamaged(t *testing.T) {
 		{"a lock", []string{"lock"}, true, 0, 0},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			city := newCity(t)
-			city.create("acme/widgets")
-			for _, name := range c.names {
-				if c.isExtra {
-					city.putRaw(name, "x")
+			synctest.Test(t, func(t *testing.T) { // it waits
+				city := newCity(t)
+				city.create("acme/widgets")
+				for _, name := range c.names {
+					if c.isExtra {
+						city.putRaw(name, "x")
+					}
+					city.damage("sb-1", name)
 				}
-				city.damage("sb-1", name)
-			}
-			i := city.run(&mortal{})
-			told := 0
-			i.Audit = func(e Event) {
-				if e.Type == Lost {
-					told++
+				i := city.run(&mortal{})
+				told := 0
+				i.Audit = func(e Event) {
+					if e.Type == Lost {
+						told++
+					}
 				}
-			}
-			lost, err := i.Destroy(t.Context(), "sb-1")
-			if err != nil || len(lost) != c.lost || told != c.lost {
-				t.Errorf("Destroy = %v, %v, and %d were told, want %d", lost, err, told, c.lost)
-			}
-			city.checkNames()
-			city.checkLive(0, c.alive)
+				lost, err := i.Destroy(t.Context(), "sb-1")
+				if err != nil || len(lost) != c.lost || told != c.lost {
+					t.Errorf("Destroy = %v, %v, and %d were told, want %d", lost, err, told, c.lost)
+				}
+				city.checkNames()
+				city.checkLive(0, c.alive)
+			})
 		})
 	}
 }

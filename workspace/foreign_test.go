@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -107,36 +108,38 @@ func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 // While another's token is adopted, the workspace reads a live one at every moment,
 // and a run that is killed anywhere leaves nothing that the next does not finish.
 func TestAdoptionIsMadeBeforeItBreaks(t *testing.T) {
-	for n := 1; ; n++ {
-		m := &mortal{at: n, after: n%2 == 0}
-		c := newCity(t)
-		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
-			t.Fatal(err)
-		}
-		theirs := c.inherit()
-		i := c.run(m)
-		i.Adopt = true
-		_, err := i.Refresh(t.Context(), "sb-1", false)
-		if !c.isLive(c.onlyRead()) {
-			t.Errorf("killed at %d, the workspace reads a dead token", n)
-		}
-		if !m.dead() {
-			if err != nil || c.isLive(theirs) {
-				t.Errorf("Refresh = %v, and the other's token is alive: %t", err, c.isLive(theirs))
+	synctest.Test(t, func(t *testing.T) { // it waits
+		for n := 1; ; n++ {
+			m := &mortal{at: n, after: n%2 == 0}
+			c := newCity(t)
+			if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+				t.Fatal(err)
 			}
-			return
+			theirs := c.inherit()
+			i := c.run(m)
+			i.Adopt = true
+			_, err := i.Refresh(t.Context(), "sb-1", false)
+			if !c.isLive(c.onlyRead()) {
+				t.Errorf("killed at %d, the workspace reads a dead token", n)
+			}
+			if !m.dead() {
+				if err != nil || c.isLive(theirs) {
+					t.Errorf("Refresh = %v, and the other's token is alive: %t", err, c.isLive(theirs))
+				}
+				return
+			}
+			c.Advance(lockTime)
+			again := c.run(&mortal{})
+			again.Adopt = true
+			if _, err := again.Refresh(t.Context(), "sb-1", false); err != nil || c.isLive(theirs) || c.onlyRead() == theirs {
+				t.Errorf("killed at %d: the next run = %v, and the other's token is alive: %t", n, err, c.isLive(theirs))
+			}
+			c.checkLive(1, 0)
+			if n > 50 {
+				t.Fatal("the run never comes to its end")
+			}
 		}
-		c.Advance(lockTime)
-		again := c.run(&mortal{})
-		again.Adopt = true
-		if _, err := again.Refresh(t.Context(), "sb-1", false); err != nil || c.isLive(theirs) || c.onlyRead() == theirs {
-			t.Errorf("killed at %d: the next run = %v, and the other's token is alive: %t", n, err, c.isLive(theirs))
-		}
-		c.checkLive(1, 0)
-		if n > 50 {
-			t.Fatal("the run never comes to its end")
-		}
-	}
+	})
 }
 
 // unready is a store that cannot make what a workspace's secrets need.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/store"
@@ -149,16 +150,18 @@ func TestPassesThatFailAsAWhole(t *testing.T) {
 		}, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.settle(c.ids...)
-			c.break_(w)
-			made, err := w.refresh(w.refresher(), request{})
-			if (err != nil) != c.isWhole || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("refresh = %+v, %v, want a failure: %v, with %q", made, err, c.isWhole, c.want)
-			}
-			if made.Due != len(c.ids) || made.Refreshed != 0 || made.Failed+made.Deferred != len(c.ids) {
-				t.Errorf("refresh = %+v, want all failed or deferred", made)
-			}
+			synctest.Test(t, func(t *testing.T) { // it waits
+				w := newWorld(t)
+				w.settle(c.ids...)
+				c.break_(w)
+				made, err := w.refresh(w.refresher(), request{})
+				if (err != nil) != c.isWhole || err != nil && !strings.Contains(err.Error(), c.want) {
+					t.Errorf("refresh = %+v, %v, want a failure: %v, with %q", made, err, c.isWhole, c.want)
+				}
+				if made.Due != len(c.ids) || made.Refreshed != 0 || made.Failed+made.Deferred != len(c.ids) {
+					t.Errorf("refresh = %+v, want all failed or deferred", made)
+				}
+			})
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/issuing"
@@ -69,41 +70,43 @@ func TestUsageIsWhole(t *testing.T) {
 }
 
 func TestOnceReports(t *testing.T) {
-	w := newWorld(t)
-	var ids []string
-	for i := range maxFailures + 5 {
-		ids = append(ids, fmt.Sprintf("sb-%d", i))
-	}
-	w.settle(ids...)
-	once := func(args ...string) (stdout, stderr string, err error) {
-		var out, errs bytes.Buffer
-		err = w.refresher(args...).once(t.Context(), strings.NewReader(""), &out, &errs)
-		return out.String(), errs.String(), err
-	}
-	stdout, stderr, err := once("--workspace", "sb-0")
-	if err != nil || stderr != "" || !strings.HasPrefix(stdout, "1 of 1 workspaces were due, 1 refreshed; tokens: 1 minted, 0 revoked; the next one ends ") || strings.Count(stdout, "\n") != 1 {
-		t.Errorf("once = %v, %q, %q, want one line", err, stdout, stderr)
-	}
-	w.renameRepository()
-	stdout, stderr, err = once("--json")
-	var made report
-	if jsonErr := json.Unmarshal([]byte(stdout), &made); jsonErr != nil || made.Failed != maxFailures+4 || len(made.Failures) != maxFailures || made.Error == "" || err == nil {
-		t.Errorf("once = %v, %s (%v), want %d failures and %d of them named", err, stdout, jsonErr, maxFailures+4, maxFailures)
-	}
-	if n := strings.Count(stderr, "\n"); n != maxFailures+1 || !strings.HasSuffix(stderr, "gatepass: 4 more workspaces failed\n") {
-		t.Errorf("once prints %d lines, want %d and one for the rest:\n%s", n, maxFailures, stderr)
-	}
-	if err := w.store.Delete(t.Context(), mustName(store.Record("sb-0"))); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
-		t.Fatal(err)
-	}
-	w.put(mustName(store.Record("sb-1")), "{")
-	stdout, stderr, err = once()
-	if err != errReported || !strings.Contains(stdout, "1 failed") || !strings.HasPrefix(stderr, "gatepass: workspace sb-1: ") || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("once = %v, %q, %q, want the one failure in a line", err, stdout, stderr)
-	}
+	synctest.Test(t, func(t *testing.T) { // it waits
+		w := newWorld(t)
+		var ids []string
+		for i := range maxFailures + 5 {
+			ids = append(ids, fmt.Sprintf("sb-%d", i))
+		}
+		w.settle(ids...)
+		once := func(args ...string) (stdout, stderr string, err error) {
+			var out, errs bytes.Buffer
+			err = w.refresher(args...).once(t.Context(), strings.NewReader(""), &out, &errs)
+			return out.String(), errs.String(), err
+		}
+		stdout, stderr, err := once("--workspace", "sb-0")
+		if err != nil || stderr != "" || !strings.HasPrefix(stdout, "1 of 1 workspaces were due, 1 refreshed; tokens: 1 minted, 0 revoked; the next one ends ") || strings.Count(stdout, "\n") != 1 {
+			t.Errorf("once = %v, %q, %q, want one line", err, stdout, stderr)
+		}
+		w.renameRepository()
+		stdout, stderr, err = once("--json")
+		var made report
+		if jsonErr := json.Unmarshal([]byte(stdout), &made); jsonErr != nil || made.Failed != maxFailures+4 || len(made.Failures) != maxFailures || made.Error == "" || err == nil {
+			t.Errorf("once = %v, %s (%v), want %d failures and %d of them named", err, stdout, jsonErr, maxFailures+4, maxFailures)
+		}
+		if n := strings.Count(stderr, "\n"); n != maxFailures+1 || !strings.HasSuffix(stderr, "gatepass: 4 more workspaces failed\n") {
+			t.Errorf("once prints %d lines, want %d and one for the rest:\n%s", n, maxFailures, stderr)
+		}
+		if err := w.store.Delete(t.Context(), mustName(store.Record("sb-0"))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
+			t.Fatal(err)
+		}
+		w.put(mustName(store.Record("sb-1")), "{")
+		stdout, stderr, err = once()
+		if err != errReported || !strings.Contains(stdout, "1 failed") || !strings.HasPrefix(stderr, "gatepass: workspace sb-1: ") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("once = %v, %q, %q, want the one failure in a line", err, stdout, stderr)
+		}
+	})
 }
 
 func mustName(n store.Name, err error) store.Name {
