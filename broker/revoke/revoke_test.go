@@ -172,6 +172,7 @@ func TestKillTheApp(t *testing.T) {
 	for i := range 300 {
 		b.Repository("acme", fmt.Sprintf("r%d", i))
 		b.MustToken("ci", fmt.Sprintf("acme/r%d", i), "read")
+		b.Advance(time.Second / 20) // no faster than a workspace may ask
 	}
 	issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
 	for _, id := range []string{"w1", "w2"} {
