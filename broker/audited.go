@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -106,7 +107,7 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 
 func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 	e := Entry{
-		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: clip(w.Caller.Subject), Claims: w.Claims, Rule: w.Rule,
+		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, maxDetail), Claims: w.Claims, Rule: w.Rule,
 		Host: a.Host, Repository: a.Repo(), RepositoryID: a.RepositoryID, Operation: a.Operation, Permissions: a.Permissions,
 	}
 	if w.Policy != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // An OperatorRule says who may look at what was given, and take it away.
@@ -55,7 +57,7 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			if err := got.caller.Use(ctx); err != nil {
 				return Operator{}, err
 			}
-			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: clip(got.caller.Subject)}, nil
+			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: oneline.Cut(got.caller.Subject, maxDetail)}, nil
 		}
 	}
 	if isProved {

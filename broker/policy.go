@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/workspace"
@@ -172,7 +171,7 @@ func unproved(invalid error) *Refusal {
 	}
 	detail := "the request carries no identity that the broker knows"
 	if invalid != nil {
-		detail = oneline.Escape(clip(invalid.Error()))
+		detail = oneline.Escape(oneline.Cut(invalid.Error(), maxDetail))
 	}
 	return &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: detail}
 }
@@ -191,7 +190,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	}
 	id, err := rule.Workspace.ID(c)
 	if err != nil {
-		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(clip(err.Error()))}
+		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(oneline.Cut(err.Error(), maxDetail))}
 	}
 	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
 }
@@ -208,7 +207,7 @@ func (rule Rule) looked(c Caller) map[string]string {
 	claims := map[string]string{}
 	for _, path := range paths {
 		if text, ok := c.Claim(path); ok {
-			claims[path] = strings.ToValidUTF8(text[:min(len(text), maxClaim)], "")
+			claims[path] = oneline.Cut(text, maxClaim)
 		}
 	}
 	return claims
@@ -216,10 +215,3 @@ func (rule Rule) looked(c Caller) map[string]string {
 
 // Serves reports whether host is one of those the broker answers for.
 func (p *Policy) Serves(host string) bool { return slices.Contains(p.Hosts, host) }
-
-func clip(text string) string {
-	if len(text) > maxDetail {
-		return strings.ToValidUTF8(text[:maxDetail], "")
-	}
-	return text
-}

@@ -120,3 +120,12 @@ func Quote(s string) string {
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
+
+// Cut returns text, or its first max bytes as far as they are whole characters. It is for
+// showing a text; decide on the whole one.
+func Cut(text string, max int) string {
+	if len(text) <= max {
+		return text
+	}
+	return strings.ToValidUTF8(text[:max], "")
+}

@@ -101,3 +101,11 @@ func FuzzQuote(f *testing.F) {
 		}
 	})
 }
+
+func TestCut(t *testing.T) {
+	for in, want := range map[string]string{"": "", "short": "short", "12345678": "12345678", "123456789": "12345678", "1234567ü": "1234567"} {
+		if got := Cut(in, 8); got != want {
+			t.Errorf("Cut(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

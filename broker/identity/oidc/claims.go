@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
 )
 
 // registered are the claims that decide (RFC 7519, section 4.1).
@@ -19,12 +21,7 @@ const lastDate = 253402300799
 // maxText bounds what is shown of a token, in bytes.
 const maxText = 200
 
-func clip(text string) string {
-	if len(text) > maxText {
-		return strings.ToValidUTF8(text[:maxText], "")
-	}
-	return text
-}
+func clip(text string) string { return oneline.Cut(text, maxText) }
 
 // checkClaims says what is wrong with the claims, and until when they hold. It
 // is asked before the signature is: what fails here costs no arithmetic, and

@@ -57,14 +57,3 @@ func TestUntilWhenATokenIsTaken(t *testing.T) {
 		}
 	}
 }
-
-func TestClip(t *testing.T) {
-	whole := strings.Repeat("a", maxText)
-	for in, want := range map[string]string{
-		"": "", "short": "short", whole: whole, whole + "b": whole, whole[1:] + "ü": whole[1:],
-	} {
-		if got := clip(in); got != want {
-			t.Errorf("clip(%d bytes) = %d bytes, want %d", len(in), len(got), len(want))
-		}
-	}
-}
