@@ -64,6 +64,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 
 func TestPrincipals(t *testing.T) {
 	const account = "123456789012"
+	longest := "arn:aws:iam::123456789012:user/" + strings.Repeat("x", maxResource-len("user/"))
 	for _, c := range []struct{ arn, userID, want string }{ // want is the canonical ARN
 		{"arn:aws:iam::123456789012:user/path/me", "AIDAIOSFODNN7EXAMPLE", "arn:aws:iam::123456789012:user/path/me"},
 		{"arn:aws:iam::123456789012:root", account, "arn:aws:iam::123456789012:root"},
@@ -83,6 +84,8 @@ func TestPrincipals(t *testing.T) {
 		{"arn:evil:iam::123456789012:root", account, ""},
 		{"arn:aws:iam:eu-west-1:123456789012:root", account, ""},
 		{"arn:aws:iam::123456789012:root\n", account, ""},
+		{longest, "AIDAIOSFODNN7EXAMPLE", longest},
+		{longest + "x", "AIDAIOSFODNN7EXAMPLE", ""},
 		{"", "", ""},
 	} {
 		got, err := identityOf(c.arn, c.userID, account)
