@@ -90,7 +90,7 @@ func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
 	}
 	lacking := mint.Lacking(wanted, allowed)
 	if len(lacking) > 0 {
-		return nil, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+LevelsText(lacking))
+		return nil, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+mint.LevelsText(lacking))
 	}
 	return wanted, nil
 }

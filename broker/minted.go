@@ -3,10 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -74,13 +71,4 @@ func fromGitHub(err error) error {
 		r.Detail = "GitHub cannot be had"
 	}
 	return r
-}
-
-// LevelsText is permissions for people, sorted.
-func LevelsText(levels map[string]string) string {
-	var texts []string
-	for _, name := range slices.Sorted(maps.Keys(levels)) {
-		texts = append(texts, fmt.Sprintf("%s: %s", name, levels[name]))
-	}
-	return strings.Join(texts, ", ")
 }

@@ -97,12 +97,3 @@ func (n Needs) Everything() bool {
 		return slices.ContainsFunc(p.Repositories, mint.Pattern.Everything)
 	})
 }
-
-// PermissionText is "checks: write, contents: read".
-func PermissionText(levels map[string]string) string {
-	var texts []string
-	for _, name := range slices.Sorted(maps.Keys(levels)) {
-		texts = append(texts, name+": "+levels[name])
-	}
-	return strings.Join(texts, ", ")
-}

@@ -78,7 +78,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	needs.Asked = self.Permissions
 	st.Needed = needs.All()
 	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 {
-		st.problem("the App does not ask for "+PermissionText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
+		st.problem("the App does not ask for "+mint.LevelsText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
 	}
 	byID := map[int64]mint.Installation{}
 	for _, i := range found {
@@ -123,7 +123,7 @@ func (st *Status) one(i Installed, needs Needs) {
 	if reach != None {
 		st.unfit(i, reach)
 		if len(i.Lacking) > 0 {
-			st.problem(i.Account+" has not granted "+PermissionText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
+			st.problem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
 		}
 	}
 }

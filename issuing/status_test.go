@@ -53,12 +53,12 @@ func TestNeeds(t *testing.T) {
 	} {
 		n := Needs{profiles(t, c.profiles...), asked}
 		needed, reach := n.Of(c.login)
-		if got := PermissionText(needed); got != c.want || reach != c.reach {
+		if got := mint.LevelsText(needed); got != c.want || reach != c.reach {
 			t.Errorf("%s: Of(%s) = %q, %v, want %q, %v", c.name, c.login, got, reach, c.want, c.reach)
 		}
 	}
 	n := Needs{profiles(t, read, write, nothing), asked}
-	if got, want := PermissionText(n.All()), "checks: write, contents: write"; got != want {
+	if got, want := mint.LevelsText(n.All()), "checks: write, contents: write"; got != want {
 		t.Errorf("All = %q, want %q", got, want)
 	}
 	if got, want := n.Owners(), []string{"acme", "globex"}; !slices.Equal(got, want) {

@@ -159,3 +159,12 @@ func (p *Permissions) UnmarshalJSON(data []byte) error {
 
 // Levels returns the permission names and levels; nil for AllPermissions.
 func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }
+
+// LevelsText is permissions for people, sorted: "checks: write, contents: read".
+func LevelsText(levels map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		texts = append(texts, name+": "+levels[name])
+	}
+	return strings.Join(texts, ", ")
+}

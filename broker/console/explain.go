@@ -161,9 +161,9 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	case found.Suspended():
 		e.Reason, e.Detail = broker.ReasonGitHub, "the App's installation on "+found.Account.Login+" is suspended"
 	case len(e.GitHub.Lacking) > 0:
-		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+broker.LevelsText(e.GitHub.Lacking)
+		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+mint.LevelsText(e.GitHub.Lacking)
 	default:
-		e.Granted, e.Detail = true, "a token for "+s.Owner+"/"+s.Name+" with "+broker.LevelsText(s.Permissions)
+		e.Granted, e.Detail = true, "a token for "+s.Owner+"/"+s.Name+" with "+mint.LevelsText(s.Permissions)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
@@ -189,7 +190,7 @@ func (r statusReport) printApp(b *strings.Builder) {
 		lines = append(lines, [2]string{"requests", fmt.Sprintf("%d of %d left until %s", r.Rate.Remaining, r.Rate.Limit, r.Rate.Reset.Format(time.RFC3339))})
 	}
 	if r.App != nil {
-		lines = append(lines, [2]string{"asks for", issuing.PermissionText(r.App.Permissions)}, [2]string{"needed", issuing.PermissionText(r.Needed)})
+		lines = append(lines, [2]string{"asks for", mint.LevelsText(r.App.Permissions)}, [2]string{"needed", mint.LevelsText(r.Needed)})
 	}
 	fmt.Fprintf(b, "the App %s\n", oneline.Escape(name))
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
@@ -233,9 +234,9 @@ func (r statusReport) printInstallations(b *strings.Builder) {
 	for _, i := range r.Installations {
 		note := i.Note
 		if len(i.Lacking) > 0 {
-			note = strings.TrimPrefix(note+"; lacks "+issuing.PermissionText(i.Lacking), "; ")
+			note = strings.TrimPrefix(note+"; lacks "+mint.LevelsText(i.Lacking), "; ")
 		}
-		t.row(i.Account, i.Type, number(i.ID), number(i.Stored), i.Selection, string(i.State), issuing.PermissionText(i.Granted), note)
+		t.row(i.Account, i.Type, number(i.ID), number(i.Stored), i.Selection, string(i.State), mint.LevelsText(i.Granted), note)
 	}
 	b.WriteString(t.String())
 }

@@ -162,7 +162,7 @@ func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend stri
 			return "the installation on " + owner + " is suspended", "have it unsuspended: " + i.HTMLURL
 		}
 		if lacking := mint.Lacking(r.Permissions.Levels(), i.Permissions); len(lacking) > 0 {
-			return owner + " has not granted " + issuing.PermissionText(lacking), "have it approved: " + i.HTMLURL
+			return owner + " has not granted " + mint.LevelsText(lacking), "have it approved: " + i.HTMLURL
 		}
 	}
 	if repositories := f.ledger.unreached[r.ID]; len(repositories) > 0 {
