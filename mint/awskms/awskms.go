@@ -26,8 +26,8 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one key, or what an alias points to. An alias may be given another
-// key: the version of a key is its ARN.
+// A Signer is one key, or what an alias points to. Its [signer.Key] has Sign and
+// PublicKey. An alias may be given another key: the version of a key is its ARN.
 type Signer struct {
 	signer.Key
 	id     string

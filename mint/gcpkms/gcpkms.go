@@ -27,8 +27,8 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one version of a key. The first Sign or PublicKey asks Cloud KMS which,
-// and for its public half: a version never changes its key.
+// A Signer is one version of a key. Its [signer.Key] has Sign and PublicKey. The first
+// of them asks Cloud KMS for the version and its public half, which never changes.
 type Signer struct {
 	signer.Key
 	key     string // projects/…/cryptoKeys/K

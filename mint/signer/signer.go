@@ -2,8 +2,8 @@
 // look at the public half of the key, a check of every signature, deadlines, and
 // errors of one line.
 //
-// A KMS says in [Key] how it shows its key and how it signs. [Call] makes one call
-// by a client that is opened when it is first needed.
+// Each signer embeds a [Key] and gives it two functions: Look shows the key, Ask signs
+// with it. [Call] makes one call by a client that is opened when it is first needed.
 package signer
 
 import (
@@ -19,14 +19,13 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// Versions are the public halves that a KMS shows of a key. A KMS that shows one
-// only has one version.
+// Versions are the public halves that a KMS shows of a key.
 type Versions struct {
 	Current string // the version that signs next
 	Public  map[string]*rsa.PublicKey
 }
 
-// One returns the Versions of a KMS that shows one.
+// One returns Versions with one version.
 func One(version string, key *rsa.PublicKey) *Versions {
 	return &Versions{version, map[string]*rsa.PublicKey{version: key}}
 }

@@ -26,7 +26,8 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one key, with all of its versions.
+// A Signer is one key, with all of its versions. Its [signer.Key] has Sign and
+// PublicKey.
 type Signer struct {
 	signer.Key
 	mount, key string
