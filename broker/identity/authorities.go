@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
@@ -33,7 +33,7 @@ type authorities struct {
 	parse func([]byte) ([]*x509.Certificate, error)
 
 	mu   sync.Mutex // guards the rest
-	seen fs.FileInfo
+	seen filestamp.Stamp
 	last []*x509.Certificate
 	over error     // which keys of the file are passed over, and why
 	good time.Time // when last was what the file has
@@ -49,15 +49,15 @@ func newAuthorities(s MTLSSettings) *authorities {
 func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	info, err := os.Stat(a.path)
-	if err == nil && a.seen != nil && os.SameFile(info, a.seen) && info.ModTime().Equal(a.seen.ModTime()) && info.Size() == a.seen.Size() {
+	there, err := filestamp.Of(a.path)
+	if err == nil && there == a.seen {
 		a.good = now
 		return a.last, nil
 	}
 	fresh, readErr := a.read()
 	switch {
 	case err == nil && (readErr == nil || fresh != nil):
-		a.seen, a.last, a.over, a.good = info, fresh, readErr, now
+		a.seen, a.last, a.over, a.good = there, fresh, readErr, now
 	case a.last == nil || clock.Since(a.good, now) > stale:
 		return nil, oneline.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
 	}

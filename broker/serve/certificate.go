@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
@@ -26,28 +26,8 @@ type Certificate struct {
 
 	mu     sync.Mutex // guards the rest
 	pair   *tls.Certificate
-	seen   [2]stamp // of the files, when they were read last
+	seen   [2]filestamp.Stamp // when they were read last
 	looked time.Time
-}
-
-// stamp tells versions of a file from each other.
-type stamp struct {
-	info os.FileInfo // nil where there is none
-}
-
-func stampOf(path string) stamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}
-	}
-	return stamp{info}
-}
-
-func (s stamp) equal(o stamp) bool {
-	if s.info == nil || o.info == nil {
-		return s.info == nil && o.info == nil
-	}
-	return os.SameFile(s.info, o.info) && s.info.ModTime().Equal(o.info.ModTime()) && s.info.Size() == o.info.Size() && s.info.Mode() == o.info.Mode()
 }
 
 // LoadCertificate reads a pair. The error is one line.
@@ -62,7 +42,11 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 	return p, nil
 }
 
-func (p *Certificate) stamps() [2]stamp { return [2]stamp{stampOf(p.certFile), stampOf(p.keyFile)} }
+func (p *Certificate) stamps() [2]filestamp.Stamp {
+	cert, _ := filestamp.Of(p.certFile) // a file that is not there has a stamp, too
+	key, _ := filestamp.Of(p.keyFile)
+	return [2]filestamp.Stamp{cert, key}
+}
 
 func (p *Certificate) read() (*tls.Certificate, error) {
 	what := "read the certificate " + p.certFile + " and its key"
@@ -115,7 +99,7 @@ func (p *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // refresh reads what changed. The caller holds mu.
 func (p *Certificate) refresh() {
 	now := p.stamps()
-	if now[0].equal(p.seen[0]) && now[1].equal(p.seen[1]) {
+	if now == p.seen {
 		return
 	}
 	p.seen = now

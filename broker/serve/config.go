@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/config"
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
@@ -41,14 +41,14 @@ type configuration struct {
 
 	current atomic.Pointer[generation]
 
-	mu       sync.Mutex // guards the rest
-	seen     string     // the state of the files when they were read last
-	profiles []string   // where the file that was read last says that profiles are
-	rejected error      // why they are not in force; nil where they are
+	mu       sync.Mutex                 // guards the rest
+	seen     map[string]filestamp.Stamp // the state of the files when they were read last
+	profiles []string                   // where the file that was read last says that profiles are
+	rejected error                      // why they are not in force; nil where they are
 }
 
 // begin puts the first generation in force.
-func (c *configuration) begin(ctx context.Context, f *config.File, seen string) error {
+func (c *configuration) begin(ctx context.Context, f *config.File, seen map[string]filestamp.Stamp) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen, c.profiles = seen, f.Profiles
@@ -106,8 +106,8 @@ func (c *configuration) apply(ctx context.Context, f *config.File) error {
 func (c *configuration) look(ctx context.Context, isAsked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := fingerprint(c.path, c.profiles)
-	if now == c.seen && !isAsked {
+	now := states(c.path, c.profiles)
+	if maps.Equal(now, c.seen) && !isAsked {
 		return
 	}
 	c.seen = now
@@ -123,7 +123,7 @@ func (c *configuration) look(ctx context.Context, isAsked bool) {
 	if err == nil {
 		c.warnOfRestart(f)
 		if err = c.apply(ctx, f); err != nil {
-			c.seen = "" // what kept it, a full disk perhaps, may pass
+			c.seen = nil // what kept it, a full disk perhaps, may pass
 		}
 	}
 	c.reject(err)
@@ -171,22 +171,16 @@ func (c *configuration) warnOfRestart(f *config.File) {
 	}
 }
 
-// fingerprint is the state of the configuration's files.
-func fingerprint(path string, profiles []string) string {
+// states are those of the configuration's files, by path.
+func states(path string, profiles []string) map[string]filestamp.Stamp {
 	paths := []string{path}
 	for _, pattern := range profiles {
 		found, _ := filepath.Glob(pattern) // a bad pattern finds nothing
 		paths = append(paths, found...)
 	}
-	slices.Sort(paths)
-	var b strings.Builder
-	for _, p := range slices.Compact(paths) {
-		info, err := os.Stat(p)
-		if err != nil {
-			fmt.Fprintf(&b, "%q is not there\n", p)
-			continue
-		}
-		fmt.Fprintf(&b, "%q %d %d %d %v\n", p, info.Size(), info.ModTime().UnixNano(), inode(info), info.Mode())
+	all := map[string]filestamp.Stamp{}
+	for _, p := range paths {
+		all[p], _ = filestamp.Of(p) // a file that is not there has a stamp, too
 	}
-	return b.String()
+	return all
 }

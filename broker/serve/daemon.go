@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/broker/telemetry"
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -50,7 +51,7 @@ type daemon struct {
 func serve(ctx context.Context, path string, getenv func(string) string, stderr io.Writer, signals <-chan os.Signal) error {
 	collectLess(getenv)
 	d := &daemon{getenv: getenv}
-	seen := fingerprint(path, nil) // the profiles are not known yet; the first look reads all again
+	seen := states(path, nil) // the profiles are not known yet; the first look reads all again
 	f, err := config.Load(path)
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func serve(ctx context.Context, path string, getenv func(string) string, stderr 
 }
 
 // open makes everything that does not serve yet.
-func (d *daemon) open(ctx context.Context, path, seen string, f *config.File) (err error) {
+func (d *daemon) open(ctx context.Context, path string, seen map[string]filestamp.Stamp, f *config.File) (err error) {
 	if d.store, err = issuing.OpenStore(storeURL(f, d.getenv)); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/filestamp"
 )
 
 // in is a call that the agent of the same environment gets.
@@ -225,7 +226,7 @@ func TestASessionOutlivesAnUpgrade(t *testing.T) {
 	}
 	s := &Server{Config: w.config, Open: opener, Program: program}
 	s.prepare()
-	mine, err := stampOf(w.config)
+	mine, err := filestamp.Of(w.config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,5 +28,3 @@ func (c *conn) peer() (pid int, err error) {
 	}
 	return int(cred.Pid), nil
 }
-
-func changeTime(st *syscall.Stat_t) int64 { return st.Ctim.Nano() }

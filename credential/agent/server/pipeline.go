@@ -2,15 +2,13 @@ package server
 
 import (
 	"context"
-	"os"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -133,35 +131,15 @@ type loader struct {
 	open Opener
 
 	mu    sync.Mutex // guards the rest
-	stamp stamp
+	stamp filestamp.Stamp
 	pipe  *pipeline
 	err   error
-}
-
-// A stamp tells two states of a file apart.
-type stamp struct {
-	device, inode uint64
-	size          int64
-	modified      time.Time
-	changed       int64
-}
-
-func stampOf(path string) (stamp, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}, err
-	}
-	s := stamp{size: info.Size(), modified: info.ModTime()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, changeTime(st)
-	}
-	return s, nil
 }
 
 func (l *loader) load() (*pipeline, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, err := stampOf(l.path)
+	now, err := filestamp.Of(l.path)
 	if err == nil && now == l.stamp && l.err == nil {
 		return l.pipe, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/filestamp"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -42,9 +43,9 @@ type Server struct {
 	loader  loader
 	reports reports
 	started time.Time
-	program stamp       // at the start
-	place   agent.Place // of Run
-	reads   string      // what the source read when Run began
+	program filestamp.Stamp // at the start
+	place   agent.Place     // of Run
+	reads   string          // what the source read when Run began
 	stop    context.CancelFunc
 	used    atomic.Int64 // Unix nanoseconds of the latest call
 	busy    atomic.Int64 // calls under way
@@ -62,7 +63,7 @@ func (s *Server) prepare() {
 		if s.Program == "" {
 			s.Program, _ = os.Executable()
 		}
-		s.program, _ = stampOf(s.Program)
+		s.program, _ = filestamp.Of(s.Program)
 	})
 }
 
@@ -120,7 +121,7 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
-	mine, err := stampOf(place.Socket)
+	mine, err := filestamp.Of(place.Socket)
 	if err != nil {
 		return oneline.Wrap("listen on "+place.Socket, err, "")
 	}
@@ -138,8 +139,8 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 }
 
 // removeSocket takes the socket away unless another agent's lies there by now.
-func removeSocket(path string, mine stamp) {
-	if there, err := stampOf(path); err == nil && there.inode == mine.inode {
+func removeSocket(path string, mine filestamp.Stamp) {
+	if there, err := filestamp.Of(path); err == nil && there.SameFile(mine) {
 		_ = os.Remove(path)
 	}
 }
@@ -199,7 +200,7 @@ func drain(ctx context.Context, answers *sync.WaitGroup) {
 
 // watch returns when the server is told to end or of no use any more, and keeps
 // tokens fresh meanwhile.
-func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
+func (s *Server) watch(ctx context.Context, socket string, mine filestamp.Stamp) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	refreshed := time.Now()
@@ -219,9 +220,9 @@ func (s *Server) watch(ctx context.Context, socket string, mine stamp) {
 	}
 }
 
-func (s *Server) useless(socket string, mine stamp) bool {
-	there, err := stampOf(socket)
-	if err != nil || there.inode != mine.inode {
+func (s *Server) useless(socket string, mine filestamp.Stamp) bool {
+	there, err := filestamp.Of(socket)
+	if err != nil || !there.SameFile(mine) {
 		return true
 	}
 	if _, err := os.Stat(s.Config); errors.Is(err, os.ErrNotExist) {
@@ -248,10 +249,9 @@ func (s *Server) useless(socket string, mine stamp) bool {
 // replaced reports whether the agent's program is another than at the start, or
 // gone, as after an upgrade. A change of its mode or links is none.
 func (s *Server) replaced() bool {
-	there, err := stampOf(s.Program)
+	there, err := filestamp.Of(s.Program)
 	if err != nil {
-		return errors.Is(err, os.ErrNotExist) && s.program != stamp{}
+		return errors.Is(err, os.ErrNotExist) && s.program != filestamp.Stamp{}
 	}
-	there.changed = s.program.changed
-	return there != s.program
+	return !there.SameText(s.program)
 }

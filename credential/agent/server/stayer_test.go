@@ -8,6 +8,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/filestamp"
 )
 
 // session is a source that cannot be opened again.
@@ -23,8 +24,8 @@ func TestAnAgentStaysForASession(t *testing.T) {
 	}
 	s := &Server{Config: w.config, Open: opener, Idle: time.Nanosecond}
 	s.prepare()
-	mine := stamp{}
-	if there, err := stampOf(w.config); err == nil {
+	mine := filestamp.Stamp{}
+	if there, err := filestamp.Of(w.config); err == nil {
 		mine = there
 	}
 	if s.useless(w.config, mine) {
