@@ -74,6 +74,9 @@ func (c *Console) browser(name string, handle func(request) error) http.Handler 
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if r.Method == http.MethodPost && !sameOrigin(r) {
+			return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
+		}
 		return handle(request{Request: r, w: w, id: id})
 	})))
 }
@@ -100,11 +103,8 @@ func sameOrigin(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") != ""
 }
 
-// changing is what is asked of every form but the login.
+// changing reads a form that changes something, and finds out whose it is.
 func (c *Console) changing(r *request) error {
-	if !sameOrigin(r.Request) {
-		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
-	}
 	if err := c.operator(r); err != nil {
 		return c.stranger(r.Request, r.id, err)
 	}
@@ -121,9 +121,6 @@ const maxLogin = 32 << 10
 // tryLogin answers the login form: the token is shown to the rules as a client
 // would.
 func (c *Console) tryLogin(r request) error {
-	if !sameOrigin(r.Request) {
-		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
-	}
 	address := crowd.Address(r.RemoteAddr)
 	if c.logins.Over(address) != nil {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
@@ -170,9 +167,6 @@ func (c *Console) readLogin(r request) error {
 }
 
 func (c *Console) doLogout(r request) error {
-	if !sameOrigin(r.Request) {
-		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
-	}
 	if err := c.logout(r.w, r.Request); err != nil {
 		return err
 	}
