@@ -99,6 +99,16 @@ func TestLeavesStayLeaves(t *testing.T) {
 	}
 }
 
+// TestTheKillSwitchHasNoPage keeps package revoke importable by what serves no page.
+func TestTheKillSwitchHasNoPage(t *testing.T) {
+	needModule(t)
+	for _, dep := range deps(t, "../broker/revoke") {
+		if match(dep, []string{"html/template", module + "broker/console", module + "broker/serve"}) != "" {
+			t.Errorf("broker/revoke links %s", dep)
+		}
+	}
+}
+
 // needModule skips where this test was taken away from the source and runs
 // under another git; what is linked was checked where it was built.
 func needModule(t *testing.T) {
