@@ -46,8 +46,8 @@ type Log struct {
 	hash string // of line seq; noHash before the first
 	last line
 
-	synced   uint64  // all lines up to this are on the disk
-	flight   *flight // the sync that is under way; nil for none
+	synced   uint64        // all lines up to this are on the disk
+	flight   chan struct{} // closed when the sync under way ends; nil for none
 	later    *time.Timer
 	lost     int64     // bytes of whole lines that somebody took out of the file, until a line says so
 	gone     [2]uint64 // first and last of the lines that went with them before they were on the disk
@@ -70,9 +70,6 @@ type line struct {
 	text   []byte
 	record Record
 }
-
-// flight is one sync that writers wait for.
-type flight struct{ done chan struct{} }
 
 // Open opens a log, or begins one. A second process that opens the same file is
 // refused. The end of the chain is verified. A last line that was cut off by a

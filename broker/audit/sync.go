@@ -16,7 +16,7 @@ func (l *Log) sync(seq uint64) error {
 			l.fly()
 			continue
 		}
-		wait := l.flight.done
+		wait := l.flight
 		l.mu.Unlock()
 		<-wait
 		l.mu.Lock()
@@ -31,11 +31,11 @@ func (l *Log) sync(seq uint64) error {
 // while the disk works.
 func (l *Log) fly() {
 	f, upTo := l.file, l.seq
-	l.flight = &flight{done: make(chan struct{})}
+	l.flight = make(chan struct{})
 	l.mu.Unlock()
 	err := f.Sync()
 	l.mu.Lock()
-	close(l.flight.done)
+	close(l.flight)
 	l.flight = nil
 	switch {
 	case l.file != f: // another was begun meanwhile, after all of this one was on the disk

@@ -86,24 +86,19 @@ func (d *Desk) write(ctx context.Context, e *broker.Entry, err error) error {
 	}
 	isDurable := err == nil || e.Reason == broker.ReasonReplay
 	if writeErr := d.Journal.Write(context.WithoutCancel(ctx), *e, isDurable); writeErr != nil {
-		return unwritten(errors.Join(err, writeErr))
+		return soon(broker.AuditUnavailable(errors.Join(err, writeErr)))
 	}
 	return err
 }
 
-func unwritten(err error) error {
-	return &broker.Refusal{
-		Status: http.StatusServiceUnavailable, Reason: broker.ReasonAudit, RetryAfter: retryAfter, Err: err,
-		Detail: "the broker's audit log cannot be written, and what is not written down is not given",
-	}
+// soon is a refusal that a joining workspace waits out: it has nothing else to do.
+func soon(r *broker.Refusal) *broker.Refusal {
+	r.RetryAfter = retryAfter
+	return r
 }
 
 func refused(status int, reason, detail string) error {
 	return &broker.Refusal{Status: status, Reason: reason, Detail: detail}
-}
-
-func unreadable(err error) error {
-	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Err: err, Detail: "the broker's store cannot be had"}
 }
 
 // redeem gives a session for a join token. All that can refuse is looked at
@@ -135,7 +130,7 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 		return api.SessionAnswer{}, err
 	}
 	if err := d.Journal.Write(context.WithoutCancel(r.Context()), *e, true); err != nil {
-		return api.SessionAnswer{}, unwritten(err)
+		return api.SessionAnswer{}, soon(broker.AuditUnavailable(err))
 	}
 	if err := d.spend(r.Context(), hash, kept.Expires); err != nil {
 		return api.SessionAnswer{}, err
@@ -159,7 +154,7 @@ func (d *Desk) find(ctx context.Context, hash [32]byte) (record, error) {
 	case errors.Is(err, store.ErrNotFound):
 		return record{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token is not known here, or ran out long ago")
 	case err != nil:
-		return record{}, unreadable(err)
+		return record{}, soon(broker.StoreUnavailable(err))
 	case left <= 0:
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
 	case left > MaxJoinTTL+time.Minute: // not made by IssueJoinToken
@@ -202,7 +197,7 @@ func (d *Desk) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, erro
 	}
 	barred, err := d.Bar.Barred(r.Context(), w.ID)
 	if err != nil {
-		return broker.Workspace{}, unreadable(err)
+		return broker.Workspace{}, soon(broker.StoreUnavailable(err))
 	}
 	if barred {
 		return broker.Workspace{}, refused(http.StatusForbidden, broker.ReasonBarred, "workspace "+w.ID+" was revoked")

@@ -170,8 +170,8 @@ func (a *app) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	return m, err
 }
 
-// revoke ends a token.
-func (a *app) revoke(ctx context.Context, t credential.Token) error {
+// Revoke implements [broker.GitHub].
+func (a *app) Revoke(ctx context.Context, t credential.Token) error {
 	app, err := a.get(ctx)
 	if err != nil {
 		return err
@@ -179,8 +179,8 @@ func (a *app) revoke(ctx context.Context, t credential.Token) error {
 	return app.Revoke(ctx, t)
 }
 
-// rate is what GitHub leaves of its limit.
-func (a *app) rate() (mint.Rate, bool) {
+// Rate implements [broker.GitHub].
+func (a *app) Rate() (mint.Rate, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.app == nil {

@@ -105,9 +105,3 @@ func (a *app) Installations(ctx context.Context) iter.Seq2[mint.Installation, er
 	}
 	return app.Installations(ctx)
 }
-
-// Revoke implements [broker.GitHub].
-func (a *app) Revoke(ctx context.Context, t credential.Token) error { return a.revoke(ctx, t) }
-
-// Rate implements [console.GitHub].
-func (a *app) Rate() (mint.Rate, bool) { return a.rate() }

@@ -19,7 +19,7 @@ func isTrue(b bool) float64 {
 func (d *daemon) readings() []Reading {
 	rate := func(part func(mint.Rate) float64) func() float64 {
 		return func() float64 {
-			r, known := d.app.rate()
+			r, known := d.app.Rate()
 			if !known {
 				return -1
 			}
