@@ -2,13 +2,14 @@ package console
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
@@ -160,9 +161,9 @@ func (c *Console) owners(ctx context.Context, v *statusView) {
 		shown[owner] = true
 		v.Owners = append(v.Owners, ownerView{i, bars.Owners[owner]})
 	}
-	for _, t := range revoke.TargetsOf(bars) {
-		if t.Owner != "" && !shown[t.Owner] {
-			v.Owners = append(v.Owners, ownerView{mint.Installation{Account: mint.Account{Login: t.Owner}}, true})
+	for _, owner := range slices.Sorted(maps.Keys(bars.Owners)) {
+		if !shown[owner] {
+			v.Owners = append(v.Owners, ownerView{mint.Installation{Account: mint.Account{Login: owner}}, true})
 		}
 	}
 }

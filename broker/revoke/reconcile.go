@@ -84,7 +84,7 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 func (r *reconciler) due(bars store.Bars, now time.Time) []broker.Target {
 	known := map[broker.Target]*settling{}
 	var due []broker.Target
-	for _, t := range TargetsOf(bars) {
+	for _, t := range targetsOf(bars) {
 		s := r.targets[t]
 		if s == nil {
 			s = &settling{since: now}
@@ -98,8 +98,8 @@ func (r *reconciler) due(bars store.Bars, now time.Time) []broker.Target {
 	return due
 }
 
-// TargetsOf lists bars, those of most effect first.
-func TargetsOf(bars store.Bars) []broker.Target {
+// targetsOf lists bars, those of most effect first.
+func targetsOf(bars store.Bars) []broker.Target {
 	var targets []broker.Target
 	if bars.App {
 		targets = append(targets, broker.Target{App: true})
