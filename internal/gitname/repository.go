@@ -2,6 +2,33 @@ package gitname
 
 import "strings"
 
+// A Repo is a repository of GitHub's. Those that [Repository] and [Path] return are in
+// lower case, so that two of one repository are equal.
+type Repo struct{ Owner, Name string }
+
+// String returns owner/name.
+func (r Repo) String() string { return r.Owner + "/" + r.Name }
+
+// MarshalText returns owner/name, as JSON has it.
+func (r Repo) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// IsValid reports whether r is what [Repository] makes of its own text.
+func (r Repo) IsValid() bool {
+	same, ok := Repository(r.String())
+	return ok && same == r
+}
+
+// Repository splits full, which is exactly owner/name, in any case. ok is false for
+// everything else, and also for a name of which [Path] takes something off, in whatever
+// case that is written.
+func Repository(full string) (r Repo, ok bool) {
+	owner, name, ok := Path(Fold(full))
+	if !ok || len(full) != len(owner)+len("/")+len(name) {
+		return Repo{}, false
+	}
+	return Repo{owner, name}, true
+}
+
 // Path returns the owner and name that the path of a git URL means, in lower
 // case. It takes off what git and its companions add: ".git", the LFS endpoint
 // "/info/lfs…", a wiki's ".wiki", a query or fragment. ok is false for

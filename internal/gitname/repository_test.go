@@ -75,3 +75,69 @@ func TestPathIsNoLongerThanGitHubAllows(t *testing.T) {
 		}
 	}
 }
+
+func TestARepositoryIsExactlyOwnerAndName(t *testing.T) {
+	for full, want := range map[string]Repo{
+		"acme/widgets":        {"acme", "widgets"},
+		"Acme/Widgets":        {"acme", "widgets"},
+		"a_b/c.d-e_f":         {"a_b", "c.d-e_f"},
+		"acme/.github":        {"acme", ".github"},
+		"acme/info":           {"acme", "info"},
+		"acme/widgets.git":    {},
+		"acme/widgets.wiki":   {},
+		"acme/widgets.GIT":    {},
+		"acme/widgets.Wiki":   {},
+		"acme/widgets/":       {},
+		"/acme/widgets":       {},
+		"acme/widgets?x=1":    {},
+		"acme/widgets#y":      {},
+		"acme/x/info/lfs":     {},
+		"acme/..":             {},
+		"acme":                {},
+		"":                    {},
+		"acme/widgets\n":      {},
+		"acme/wid%67ets":      {},
+		"acme/widgets/tree":   {},
+		" acme/widgets":       {},
+		"\u212aeys/x":         {},
+		"acme/\u017fettings":  {},
+		"acme/widgets.git/":   {},
+		"acme/widgets.git?":   {},
+		"acme/widgets.git?/.": {},
+	} {
+		got, ok := Repository(full)
+		if got != want || ok != (want != Repo{}) {
+			t.Errorf("Repository(%q) = %v, %v, want %v", full, got, ok, want)
+		}
+	}
+	if (Repo{}).IsValid() || (Repo{"acme", "a/b"}).IsValid() || (Repo{"Acme", "widgets"}).IsValid() || (Repo{"acme", "x.git"}).IsValid() {
+		t.Error("a Repo that Repository does not make is valid")
+	}
+}
+
+// Whatever Repository takes has one text, which it takes again, and which is the path
+// that git would use.
+func FuzzRepository(f *testing.F) {
+	for _, full := range []string{"acme/widgets", "Acme/.github", "acme/widgets.git", "a/b/c", "acme/x.wiki", "acme/..git", "/", "a/b?c", `a\b/c`} {
+		f.Add(full)
+	}
+	f.Fuzz(func(t *testing.T, full string) {
+		r, ok := Repository(full)
+		if !ok {
+			if r != (Repo{}) {
+				t.Errorf("Repository(%q) = %v with false", full, r)
+			}
+			return
+		}
+		text, err := r.MarshalText()
+		if err != nil || string(text) != r.String() || !strings.EqualFold(string(text), full) || !r.IsValid() {
+			t.Errorf("Repository(%q) = %v, %q, %v, want the same repository", full, r, text, err)
+		}
+		if owner, name, ok := Path("/" + full); ok {
+			t.Errorf("Path(%q) = %q, %q: a leading slash is no part of a path", "/"+full, owner, name)
+		}
+		if owner, name, ok := Path(r.String() + ".git"); !ok || (Repo{owner, name}) != r {
+			t.Errorf("Path(%v.git) = %q, %q, %v", r, owner, name, ok)
+		}
+	})
+}
