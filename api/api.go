@@ -33,10 +33,17 @@ const (
 	Write = "write"
 )
 
+// A Repo is a repository of GitHub's, in lower case. [ParseRepo] makes one of its text.
+type Repo = gitname.Repo
+
+// ParseRepo splits text, which is exactly owner/name, in any case. ok is false for
+// everything else.
+func ParseRepo(text string) (r Repo, ok bool) { return gitname.Repository(text) }
+
 // A TokenRequest asks for a token for one repository.
 type TokenRequest struct {
 	Host      string `json:"host"`      // "github.com", lower case, no default port
-	Repo      string `json:"repo"`      // "owner/name"
+	Repo      Repo   `json:"repo"`      // "owner/name"
 	Operation string `json:"operation"` // Read or Write
 
 	// RepositoryID is the only repository that the name may mean, by GitHub's id;
@@ -57,13 +64,12 @@ const maxID = 1<<53 - 1
 const MaxMinTTL = 50 * 60
 
 // Check reports what is wrong with r. Hosts are in the form of
-// [gitname.Host]; a repository is exactly owner/name, in any case.
+// [gitname.Host], repositories in that of [ParseRepo].
 func (r TokenRequest) Check() error {
 	if host, ok := gitname.Host(r.Host); !ok || host != r.Host {
 		return errors.New(`"host" is a lower-case host name with an optional port`)
 	}
-	owner, name, ok := gitname.Path(r.Repo)
-	if !ok || len(r.Repo) != len(owner)+1+len(name) {
+	if !r.Repo.IsValid() {
 		return errors.New(`"repo" is owner/name`)
 	}
 	if r.Operation != Read && r.Operation != Write {

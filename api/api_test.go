@@ -18,7 +18,7 @@ import (
 const token = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
 
 func TestDecodeRequest(t *testing.T) {
-	want := TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: Read}
+	want := TokenRequest{Host: "github.com", Repo: Repo{Owner: "acme", Name: "widgets"}, Operation: Read}
 	for _, c := range []struct{ name, in, want string }{ // want is part of the error, "" for none
 		{"as the client sends it", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, ""},
 		{"blanks around", " {\n\"operation\":\"read\", \"host\":\"github.com\",\"repo\":\"acme/widgets\"}\n", ""},
@@ -71,7 +71,7 @@ func TestDecodeRequest(t *testing.T) {
 func TestDecodeRequestReadsWhatIsOptional(t *testing.T) {
 	in := `{"host":"github.com","repo":"acme/widgets","operation":"read","repository_id":123456,"permissions":{"checks":"write"},"min_ttl":1800}`
 	got, err := DecodeRequest([]byte(in))
-	want := TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: Read, RepositoryID: 123456, Permissions: map[string]string{"checks": "write"}, MinTTL: 1800}
+	want := TokenRequest{Host: "github.com", Repo: Repo{Owner: "acme", Name: "widgets"}, Operation: Read, RepositoryID: 123456, Permissions: map[string]string{"checks": "write"}, MinTTL: 1800}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("DecodeRequest = %+v, %v, want %+v", got, err, want)
 	}

@@ -32,7 +32,7 @@ var PushActions = []string{"create", "update", "force", "delete", "move", "unkno
 // asks for nothing and proves nothing.
 type RefusedPush struct {
 	Host    string          `json:"host"`    // as in a TokenRequest
-	Repo    string          `json:"repo"`    // "owner/name"
+	Repo    Repo            `json:"repo"`    // "owner/name"
 	Updates []RefusedUpdate `json:"updates"` // at least one
 }
 
@@ -111,7 +111,7 @@ func (p *RefusedPush) set(key string, dec *json.Decoder) (err error) {
 	case "host":
 		p.Host, err = decodeString(key, dec)
 	case "repo":
-		p.Repo, err = decodeString(key, dec)
+		p.Repo, err = decodeRepo(key, dec)
 	case "updates":
 		p.Updates, err = decodeUpdates(dec)
 	default:

@@ -99,7 +99,7 @@ func TestReadRefusedPush(t *testing.T) {
 
 // However its texts are spelled, what is sent is taken.
 func TestEncodeRefusedPushFits(t *testing.T) {
-	p := RefusedPush{Host: "github.com", Repo: "acme/widgets"}
+	p := RefusedPush{Host: "github.com", Repo: Repo{Owner: "acme", Name: "widgets"}}
 	for range MaxPushUpdates {
 		p.Updates = append(p.Updates, RefusedUpdate{"refs/" + strings.Repeat("\"", MaxPushRef-5), "force", strings.Repeat("<", MaxPushReason)})
 	}

@@ -82,7 +82,7 @@ func (r *TokenRequest) set(key string, dec *json.Decoder) (err error) {
 	case "host":
 		r.Host, err = decodeString(key, dec)
 	case "repo":
-		r.Repo, err = decodeString(key, dec)
+		r.Repo, err = decodeRepo(key, dec)
 	case "operation":
 		r.Operation, err = decodeString(key, dec)
 	case "permissions":
@@ -107,6 +107,14 @@ func decodeString(key string, dec *json.Decoder) (string, error) {
 		return "", fmt.Errorf("the value of %.*q is no string", shownKey, key)
 	}
 	return value, nil
+}
+
+// decodeRepo reads the name of a repository. What is none is the zero Repo, which Check
+// refuses.
+func decodeRepo(key string, dec *json.Decoder) (Repo, error) {
+	text, err := decodeString(key, dec)
+	r, _ := ParseRepo(text)
+	return r, err
 }
 
 // decodeID reads a whole number above zero.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/clocktest"
 	"github.com/gatepass/gatepass/test/storetest"
@@ -29,15 +30,15 @@ func TestWhatIsCachedEndsByEitherClock(t *testing.T) {
 		now := time.Now()
 		asked := map[string]int{}
 		cache := &Cache{Now: func() time.Time { return now }, Mint: func(_ context.Context, s Scope) (mint.Minted, error) {
-			asked[s.Name]++
-			if s.Name == "refused" {
+			asked[s.Repo.Name]++
+			if s.Repo.Name == "refused" {
 				return mint.Minted{}, &Refusal{Status: http.StatusForbidden}
 			}
-			return mint.Minted{Token: credential.NewToken(fmt.Sprint("ghs_", asked[s.Name]), now.Add(time.Hour))}, nil
+			return mint.Minted{Token: credential.NewToken(fmt.Sprint("ghs_", asked[s.Repo.Name]), now.Add(time.Hour))}, nil
 		}}
 		for range 2 {
 			for _, name := range []string{"widgets", "refused"} {
-				_, _, _ = cache.Get(t.Context(), "sb-1", Scope{Owner: "acme", Name: name}, 0)
+				_, _, _ = cache.Get(t.Context(), "sb-1", Scope{Repo: gitname.Repo{Owner: "acme", Name: name}}, 0)
 			}
 			now = c.later(now)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
@@ -84,15 +85,15 @@ type Journal interface {
 // workspace is written down, with how many there were since.
 func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	var often repeats
-	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
-		g, err := next(ctx, w, a)
-		e := requestEntry(now(), w, a)
+	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
+		g, err := next(ctx, w, r)
+		e := requestEntry(now(), w, r)
 		if err == nil {
 			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
-			e.RepositoryID, e.Permissions = repositoryOf(g.Token, a.RepositoryID), g.Scope.Permissions
+			e.RepositoryID, e.Permissions = repositoryOf(g.Token, r.RepositoryID), g.Scope.Permissions
 		} else {
-			r := RefusalOf(err)
-			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
+			refusal := RefusalOf(err)
+			e.Decision, e.Reason, e.Detail = Refused, refusal.Reason, refusal.Detail
 		}
 		var isWritten bool
 		if e.Repeated, isWritten = often.written(w.ID, e.Reason == ReasonLimit, e.Time); !isWritten {
@@ -105,10 +106,10 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	}
 }
 
-func requestEntry(now time.Time, w Workspace, a Ask) Entry {
+func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {
 	e := Entry{
-		Time: now.UTC(), Kind: KindRequest, RequestID: a.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, maxDetail), Claims: w.Claims, Rule: w.Rule,
-		Host: a.Host, Repository: a.Repo(), RepositoryID: a.RepositoryID, Operation: a.Operation, Permissions: a.Permissions,
+		Time: now.UTC(), Kind: KindRequest, RequestID: w.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, maxDetail), Claims: w.Claims, Rule: w.Rule,
+		Host: r.Host, Repository: r.Repo.String(), RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
 	}
 	if w.Policy != nil {
 		e.Policy = w.Policy.Hash
@@ -121,7 +122,7 @@ func requestEntry(now time.Time, w Workspace, a Ask) Entry {
 // may be alive. A token that cannot be written down is revoked.
 func journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next MintFunc) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Owner + "/" + s.Name, RepositoryID: s.RepositoryID, Permissions: s.Permissions}
+		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Repo.String(), RepositoryID: s.RepositoryID, Permissions: s.Permissions}
 		if err := j.Write(ctx, e, true); err != nil {
 			return mint.Minted{}, AuditUnavailable(err)
 		}

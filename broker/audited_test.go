@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -57,7 +59,7 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 			}
 			return c.m, c.err
 		})
-		scope := Scope{Owner: "acme", Name: "widgets", RepositoryID: 5, Permissions: map[string]string{"contents": "read"}}
+		scope := Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, RepositoryID: 5, Permissions: map[string]string{"contents": "read"}}
 		if _, err := mint(t.Context(), scope); !errors.Is(err, c.err) || revoked != c.revoked {
 			t.Errorf("%s: %v and %d revoked, want %v and %d", c.name, err, revoked, c.err, c.revoked)
 		}
@@ -82,8 +84,8 @@ func TestWhatARequestsLineSays(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	token := credential.NewToken("ghs_x", at.Add(time.Hour))
 	token.RepositoryIDs = []int64{7}
-	w := Workspace{ID: "sb-1", Rule: "ci", Caller: Caller{Method: "test", Subject: "who"}, Claims: map[string]string{"id": "who"}, Policy: &Policy{Hash: "h"}}
-	ask := Ask{RequestID: "r", Host: "github.com", Owner: "acme", Name: "widgets", RepositoryID: 5, Operation: "read", Permissions: map[string]string{"checks": "read"}}
+	w := Workspace{ID: "sb-1", RequestID: "r", Rule: "ci", Caller: Caller{Method: "test", Subject: "who"}, Claims: map[string]string{"id": "who"}, Policy: &Policy{Hash: "h"}}
+	ask := api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, RepositoryID: 5, Operation: "read", Permissions: map[string]string{"checks": "read"}}
 	given := map[string]string{"contents": "read"}
 	for _, c := range []struct {
 		name string
@@ -96,7 +98,7 @@ func TestWhatARequestsLineSays(t *testing.T) {
 		{"refused", Grant{}, forbid(ReasonRepository, "no"), "refused repository 5 map[checks:read] false"},
 	} {
 		journal := new(sheet)
-		vend := audited(journal, func() time.Time { return at }, func(context.Context, Workspace, Ask) (Grant, error) { return c.g, c.err })
+		vend := audited(journal, func() time.Time { return at }, func(context.Context, Workspace, api.TokenRequest) (Grant, error) { return c.g, c.err })
 		if g, err := vend(t.Context(), w, ask); !errors.Is(err, c.err) || g.Token.IsZero() != (c.err != nil) {
 			t.Errorf("%s: %v, %v, want what came from below", c.name, g.Token, err)
 		}

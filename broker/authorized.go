@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -25,19 +25,19 @@ type Bar interface {
 
 // Authorize decides by the profile alone whether a workspace may have what it
 // asks for, and what a token for that opens. It asks nobody.
-func Authorize(w Workspace, a Ask) (Scope, error) {
-	if w.Policy == nil || !w.Policy.Serves(a.Host) {
+func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
+	if w.Policy == nil || !w.Policy.Serves(r.Host) {
 		return Scope{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker does not serve that host"}
 	}
-	id, err := repositoryFor(w, a)
+	id, err := repositoryFor(w, r)
 	if err != nil {
 		return Scope{}, err
 	}
-	permissions, err := permissionsFor(w, a)
+	permissions, err := permissionsFor(w, r)
 	if err != nil {
 		return Scope{}, err
 	}
-	return Scope{Owner: a.Owner, Name: a.Name, RepositoryID: id, Permissions: permissions, For: sharersOf(w)}, nil
+	return Scope{Repo: r.Repo, RepositoryID: id, Permissions: permissions, For: sharersOf(w)}, nil
 }
 
 // sharersOf is who may have the same token as a workspace. Two profiles of one name,
@@ -51,19 +51,19 @@ func sharersOf(w Workspace) string {
 
 // repositoryFor is the id that the repository has to have: the profile's, or else
 // the one that was asked for; 0 is any.
-func repositoryFor(w Workspace, a Ask) (int64, error) {
+func repositoryFor(w Workspace, r api.TokenRequest) (int64, error) {
 	var id int64
 	ok := false
 	if w.Profile != nil {
-		id, ok = mint.Allowed(w.Profile.Repositories, a.Owner, a.Name)
+		id, ok = mint.Allowed(w.Profile.Repositories, r.Repo.Owner, r.Repo.Name)
 	}
 	if !ok {
-		return 0, forbid(ReasonRepository, "the profile of workspace "+w.ID+" does not allow "+a.Repo())
+		return 0, forbid(ReasonRepository, "the profile of workspace "+w.ID+" does not allow "+r.Repo.String())
 	}
-	if id != 0 && a.RepositoryID != 0 && a.RepositoryID != id {
-		return 0, forbid(ReasonRepository, fmt.Sprintf("the profile of workspace %s allows %s with the id %d, not %d", w.ID, a.Repo(), id, a.RepositoryID))
+	if id != 0 && r.RepositoryID != 0 && r.RepositoryID != id {
+		return 0, forbid(ReasonRepository, fmt.Sprintf("the profile of workspace %s allows %s with the id %d, not %d", w.ID, r.Repo.String(), id, r.RepositoryID))
 	}
-	return cmp.Or(id, a.RepositoryID), nil
+	return cmp.Or(id, r.RepositoryID), nil
 }
 
 func forbid(reason, detail string) *Refusal {
@@ -75,12 +75,12 @@ const contents = "contents"
 
 // permissionsFor is what the operation needs, or what was asked for where that
 // is no more than the profile has.
-func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
+func permissionsFor(w Workspace, r api.TokenRequest) (map[string]string, error) {
 	allowed := w.Profile.Most().Levels()
-	wanted := a.Permissions
+	wanted := r.Permissions
 	if wanted == nil {
 		level := "read"
-		if a.Operation == api.Write {
+		if r.Operation == api.Write {
 			level = "write"
 		}
 		wanted = map[string]string{contents: level}
@@ -99,21 +99,21 @@ func permissionsFor(w Workspace, a Ask) (map[string]string, error) {
 // passes on the rest with its scope decided. It looks at the bar again before it
 // answers: a workspace that was barred meanwhile gets nothing, and what was kept
 // for it is found by who barred it.
-func authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Grant, error)) Vendor {
-	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
-		scope, err := Authorize(w, a)
+func authorized(bar Bar, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
+	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
+		scope, err := Authorize(w, r)
 		if err == nil {
 			err = checkBar(ctx, bar, w, scope)
 		}
 		if err != nil {
 			return Grant{}, err
 		}
-		g, err := next(ctx, w, a, scope)
+		g, err := next(ctx, w, r, scope)
 		if err == nil {
 			err = checkBar(ctx, bar, w, scope)
 		}
 		if err != nil {
-			return Grant{}, discreet(w, a, err)
+			return Grant{}, discreet(w, r, err)
 		}
 		return g, nil
 	}
@@ -121,31 +121,31 @@ func authorized(bar Bar, next func(context.Context, Workspace, Ask, Scope) (Gran
 
 // discreet keeps what a repository is called from a workspace that asked for its id
 // and may have nothing of that name: ids can be guessed.
-func discreet(w Workspace, a Ask, err error) error {
+func discreet(w Workspace, r api.TokenRequest, err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Now == "" {
 		return err
 	}
-	if pin, _ := mint.Allowed(w.Profile.Repositories, a.Owner, a.Name); pin != 0 {
+	if pin, _ := mint.Allowed(w.Profile.Repositories, r.Repo.Owner, r.Repo.Name); pin != 0 {
 		return err // who wrote the profile knows the id
 	}
-	owner, name, _ := strings.Cut(e.Now, "/")
-	if _, ok := mint.Allowed(w.Profile.Repositories, owner, name); ok {
+	now, _ := gitname.Repository(e.Now)
+	if _, ok := mint.Allowed(w.Profile.Repositories, now.Owner, now.Name); ok {
 		return err
 	}
-	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", a.Repo(), a.RepositoryID), Err: err}
+	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", r.Repo.String(), r.RepositoryID), Err: err}
 }
 
 // blocklistRetry is when a caller may try again after the list could not be read.
 const blocklistRetry = 2 * time.Second
 
 func checkBar(ctx context.Context, bar Bar, w Workspace, s Scope) error {
-	barred, err := bar.BarredFor(ctx, w.ID, s.Owner)
+	barred, err := bar.BarredFor(ctx, w.ID, s.Repo.Owner)
 	if err != nil {
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read the list of what is blocked, and gives nothing meanwhile", Err: err}
 	}
 	if barred {
-		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+s.Owner+" was")
+		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+s.Repo.Owner+" was")
 	}
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // barred is a Bar that a test sets.
@@ -37,12 +39,12 @@ func TestTheBarIsLookedAtTwice(t *testing.T) {
 		{"the bars cannot be read any more", barred{}, barred{err: away}, true, http.StatusServiceUnavailable},
 	} {
 		b, bar, asked := newBench(t), c.before, false
-		vend := authorized(&bar, func(_ context.Context, _ Workspace, _ Ask, s Scope) (Grant, error) {
+		vend := authorized(&bar, func(_ context.Context, _ Workspace, _ api.TokenRequest, s Scope) (Grant, error) {
 			asked, bar = true, c.after
 			return Grant{Token: credential.NewToken("ghs_x", time.Now().Add(time.Hour)), Scope: s}, nil
 		})
 		w := Workspace{ID: "sb-1", Policy: b.policy, Profile: b.profile("[acme/widgets]", "[clone]")}
-		g, err := vend(t.Context(), w, Ask{Host: "github.com", Owner: "acme", Name: "widgets", Operation: "read"})
+		g, err := vend(t.Context(), w, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"})
 		status := 0
 		if refusal, ok := errors.AsType[*Refusal](err); ok {
 			status = refusal.Status
@@ -73,12 +75,12 @@ func TestWhichIDARepositoryHasToHave(t *testing.T) {
 		{"another repository", "['acme/gadgets#7']", 7, 0, true},
 	} {
 		w := Workspace{ID: "sb-1", Policy: b.policy, Profile: b.profile(c.repos, "[clone]")}
-		s, err := Authorize(w, Ask{Host: "github.com", Owner: "acme", Name: "widgets", RepositoryID: c.asked, Operation: "read"})
+		s, err := Authorize(w, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, RepositoryID: c.asked, Operation: "read"})
 		if s.RepositoryID != c.want || (err != nil) != c.refused {
 			t.Errorf("%s: Authorize = %+v, %v, want the id %d, refused = %v", c.name, s, err, c.want, c.refused)
 		}
 	}
-	if s, err := Authorize(Workspace{ID: "sb-1"}, Ask{Host: "github.com", Owner: "acme", Name: "widgets", Operation: "read"}); err == nil {
+	if s, err := Authorize(Workspace{ID: "sb-1"}, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"}); err == nil {
 		t.Errorf("Authorize without a policy = %+v, want a refusal", s)
 	}
 }

@@ -20,9 +20,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -36,28 +37,13 @@ type Workspace struct {
 	Claims map[string]string
 	Caller Caller
 	Policy *Policy
+	// RequestID is that of the request, for the audit log.
+	RequestID string
 }
-
-// An Ask is what a workspace wants a token for.
-type Ask struct {
-	Host        string // canonical
-	Owner, Name string // the repository, in lower case
-	// RepositoryID is the one that it has to be; 0 means the profile's wish.
-	RepositoryID int64
-	Operation    string // api.Read or api.Write
-	// Permissions are narrower than the profile's; nil means what the operation
-	// needs.
-	Permissions map[string]string
-	MinTTL      time.Duration // how long the token has to last; 0 means no wish
-	RequestID   string
-}
-
-// Repo is the repository as a person knows it.
-func (a Ask) Repo() string { return a.Owner + "/" + a.Name }
 
 // A Scope is what one token opens. Requests of one scope share a token.
 type Scope struct {
-	Owner, Name string // one repository, in lower case
+	Repo gitname.Repo
 	// RepositoryID is the only repository that may have the name; 0 is any.
 	RepositoryID int64
 	Permissions  map[string]string // never empty
@@ -69,7 +55,7 @@ type Scope struct {
 // Key tells scopes from each other.
 func (s Scope) Key() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s/%s#%d", s.Owner, s.Name, s.RepositoryID)
+	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID)
 	for _, name := range slices.Sorted(maps.Keys(s.Permissions)) {
 		fmt.Fprintf(&b, " %s:%s", name, s.Permissions[name])
 	}
@@ -86,4 +72,4 @@ type Grant struct {
 
 // A Vendor answers one request of a workspace. Its error is a [*Refusal], or
 // something that is not the caller's business.
-type Vendor func(context.Context, Workspace, Ask) (Grant, error)
+type Vendor func(context.Context, Workspace, api.TokenRequest) (Grant, error)

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
@@ -293,10 +295,10 @@ func TestTheZeroPolicyRefuses(t *testing.T) {
 	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != 401 {
 		t.Errorf("Resolve = %v, want 401", err)
 	}
-	if _, err := Authorize(Workspace{Policy: new(Policy)}, Ask{Host: "github.com", Owner: "a", Name: "b", Operation: "read"}); err == nil {
+	if _, err := Authorize(Workspace{Policy: new(Policy)}, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "a", Name: "b"}, Operation: "read"}); err == nil {
 		t.Error("the zero Policy serves a host")
 	}
-	if _, err := Authorize(Workspace{Policy: &Policy{Hosts: []string{"github.com"}}}, Ask{Host: "github.com", Owner: "a", Name: "b", Operation: "read"}); err == nil {
+	if _, err := Authorize(Workspace{Policy: &Policy{Hosts: []string{"github.com"}}}, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "a", Name: "b"}, Operation: "read"}); err == nil {
 		t.Error("a workspace without a profile is given something")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -34,7 +35,7 @@ func (p *presses) mint(ctx context.Context, _ Scope) (mint.Minted, error) {
 	return mint.Minted{Token: credential.NewToken(fmt.Sprint("tok-", made), time.Now().Add(time.Hour))}, nil
 }
 
-var widgets = Scope{Owner: "acme", Name: "widgets", Permissions: map[string]string{"contents": "read"}}
+var widgets = Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Permissions: map[string]string{"contents": "read"}}
 
 // gives asks a cache for widgets and compares; token "" means an error.
 func gives(t *testing.T, c *Cache, ttl time.Duration, token string, fromMemory bool) {
@@ -178,13 +179,13 @@ func TestWhatIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &presses{}
 		c := &Cache{Mint: p.mint}
-		other := Scope{Owner: "acme", Name: "gadgets", Permissions: widgets.Permissions}
+		other := Scope{Repo: gitname.Repo{Owner: "acme", Name: "gadgets"}, Permissions: widgets.Permissions}
 		live := func() (n int) { c.Live(func(Scope, credential.Token) { n++ }); return n }
 		gives(t, c, 0, "tok-1", false)
 		if _, _, err := c.Get(t.Context(), "sb-1", other, 0); err != nil || live() != 2 {
 			t.Fatalf("Get = %v and %d live, want two", err, live())
 		}
-		got := c.Drop(func(s Scope, tok credential.Token) bool { return s.Name == "gadgets" && tok.Secret() == "tok-2" })
+		got := c.Drop(func(s Scope, tok credential.Token) bool { return s.Repo.Name == "gadgets" && tok.Secret() == "tok-2" })
 		if len(got) != 1 || got[0].Secret() != "tok-2" || live() != 1 {
 			t.Errorf("Drop = %v with %d live, want the one of gadgets", got, live())
 		}

@@ -31,10 +31,11 @@ func (b *Broker) credentials(c *call) error {
 	if err != nil {
 		return err
 	}
-	g, err := b.vend(c, w, request)
+	g, err := b.Vend(c.r.Context(), w, request)
 	if err != nil {
 		return err
 	}
+	c.cached = g.Cached
 	h := c.w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -53,9 +54,10 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	if request.Protocol != "https" || !ok {
 		return api.TokenRequest{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker serves https only"}
 	}
-	owner, name, ok := request.Repository()
+	var repo gitname.Repo
+	repo.Owner, repo.Name, ok = request.Repository()
 	if !ok {
 		return api.TokenRequest{}, BadRequest("the request names no repository; set credential.useHttpPath")
 	}
-	return api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: api.Write}, nil
+	return api.TokenRequest{Host: host, Repo: repo, Operation: api.Write}, nil
 }

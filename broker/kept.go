@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
 )
@@ -127,9 +128,9 @@ func (k *Keeper) has(name store.Name) bool {
 }
 
 // kept writes down what the workspace is about to be given.
-func kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, Ask, Scope) (Grant, error) {
-	return func(ctx context.Context, w Workspace, a Ask, s Scope) (Grant, error) {
-		t, cached, err := cache.Get(ctx, w.ID, s, a.MinTTL)
+func kept(keeper *Keeper, cache *Cache) func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error) {
+	return func(ctx context.Context, w Workspace, r api.TokenRequest, s Scope) (Grant, error) {
+		t, cached, err := cache.Get(ctx, w.ID, s, time.Duration(r.MinTTL)*time.Second)
 		if err != nil {
 			return Grant{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/storetest"
@@ -56,7 +57,7 @@ func TestWhatIsGivenIsWrittenDownOnce(t *testing.T) {
 		t.Error("Keep = nil for what was not written down before, either")
 	}
 	cache := &Cache{Now: k.Now, Mint: (&presses{}).mint}
-	if g, err := kept(k, cache)(t.Context(), Workspace{ID: "sb-1"}, Ask{}, widgets); err == nil || !g.Token.IsZero() {
+	if g, err := kept(k, cache)(t.Context(), Workspace{ID: "sb-1"}, api.TokenRequest{}, widgets); err == nil || !g.Token.IsZero() {
 		t.Errorf("Kept = %v, %v, want nothing that was not written down", g.Token, err)
 	}
 }

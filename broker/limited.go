@@ -137,12 +137,12 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 // limited refuses a workspace that asks too much. It comes below audited, so that
 // this is written down, and above everything that costs.
 func limited(l *Limiter, next Vendor) Vendor {
-	return func(ctx context.Context, w Workspace, a Ask) (Grant, error) {
+	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		if err := l.enter(w.ID); err != nil {
 			return Grant{}, err
 		}
 		defer l.leave(w.ID)
-		return next(ctx, w, a)
+		return next(ctx, w, r)
 	}
 }
 

@@ -7,19 +7,21 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/api"
 )
 
 // limiter is one at a moment.
 func limiter(limits Limits, now *time.Time) (*Limiter, Vendor) {
 	l := &Limiter{Limits: func() Limits { return limits }, Now: func() time.Time { return *now }}
-	return l, limited(l, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil })
+	return l, limited(l, func(context.Context, Workspace, api.TokenRequest) (Grant, error) { return Grant{}, nil })
 }
 
 func TestLimitedByRate(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	_, vend := limiter(Limits{Rate: 0.5, Burst: 3}, &now)
 	ask := func(id string) *Refusal {
-		_, err := vend(t.Context(), Workspace{ID: id}, Ask{})
+		_, err := vend(t.Context(), Workspace{ID: id}, api.TokenRequest{})
 		r, _ := errors.AsType[*Refusal](err)
 		return r
 	}
@@ -47,7 +49,7 @@ func TestLimitedByRequestsAtOnce(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	l := &Limiter{Limits: func() Limits { return Limits{Requests: 2} }, Now: func() time.Time { return now }}
 	entered, leave := make(chan struct{}), make(chan struct{})
-	vend := limited(l, func(context.Context, Workspace, Ask) (Grant, error) {
+	vend := limited(l, func(context.Context, Workspace, api.TokenRequest) (Grant, error) {
 		entered <- struct{}{}
 		<-leave
 		return Grant{}, nil
@@ -55,12 +57,12 @@ func TestLimitedByRequestsAtOnce(t *testing.T) {
 	done := make(chan error)
 	for range 2 {
 		go func() {
-			_, err := vend(t.Context(), Workspace{ID: "sb-1"}, Ask{})
+			_, err := vend(t.Context(), Workspace{ID: "sb-1"}, api.TokenRequest{})
 			done <- err
 		}()
 		<-entered
 	}
-	if _, err := vend(t.Context(), Workspace{ID: "sb-1"}, Ask{}); err == nil {
+	if _, err := vend(t.Context(), Workspace{ID: "sb-1"}, api.TokenRequest{}); err == nil {
 		t.Error("a third request runs")
 	}
 	close(leave)

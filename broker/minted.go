@@ -22,12 +22,12 @@ type Minter interface {
 // workspace that relies on it would fail later and elsewhere.
 func minted(app Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		i, err := app.InstallationFor(ctx, s.Owner, s.Name)
+		i, err := app.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
 		if err != nil {
 			return mint.Minted{}, fromGitHub(err)
 		}
 		if i.Suspended() {
-			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Owner + " is suspended"}
+			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Repo.Owner + " is suspended"}
 		}
 		m, err := app.Mint(ctx, mint.Grant{
 			Owner: i.Account.Login, Installation: i.ID, Repositories: s.repositories(), Permissions: mint.PermissionLevels(s.Permissions),
@@ -44,9 +44,9 @@ func minted(app Minter) MintFunc {
 
 func (s Scope) repositories() mint.Repositories {
 	if s.RepositoryID != 0 {
-		return mint.PinnedRepositories(mint.Pin{ID: s.RepositoryID, Name: s.Name})
+		return mint.PinnedRepositories(mint.Pin{ID: s.RepositoryID, Name: s.Repo.Name})
 	}
-	return mint.RepositoryNames(s.Name)
+	return mint.RepositoryNames(s.Repo.Name)
 }
 
 // fromGitHub says what becomes of GitHub's refusal: that something is not granted

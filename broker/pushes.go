@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // ReasonReported stands where a reason does in the lines of refused pushes: the
@@ -36,7 +35,7 @@ func (b *Broker) refusedPush(c *call) error {
 	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
 		return err // counted and not written down, so that no workspace fills the disk
 	}
-	for _, e := range pushEntries(b.Now(), w, push, c.id) {
+	for _, e := range pushEntries(b.Now(), w, push) {
 		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
 			return AuditUnavailable(err)
 		}
@@ -50,11 +49,10 @@ func (b *Broker) refusedPush(c *call) error {
 
 // pushEntries are a line for each ref: one for all could be longer than a line
 // may be.
-func pushEntries(now time.Time, w Workspace, p api.RefusedPush, id string) []Entry {
-	owner, name, _ := gitname.Path(p.Repo) // was checked
+func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	entries := make([]Entry, len(p.Updates))
 	for i, u := range p.Updates {
-		e := requestEntry(now, w, Ask{Host: p.Host, Owner: owner, Name: name, Operation: u.Action, RequestID: id})
+		e := requestEntry(now, w, api.TokenRequest{Host: p.Host, Repo: p.Repo, Operation: u.Action})
 		e.Kind, e.Decision, e.Reason = KindPush, Refused, ReasonReported
 		e.Ref, e.Detail = u.Ref, u.Reason
 		entries[i] = e

@@ -16,7 +16,8 @@ import (
 
 // report posts a refused push of n refs as a caller.
 func (b *bench) report(caller, repo string, n int) *httptest.ResponseRecorder {
-	push := api.RefusedPush{Host: "github.com", Repo: repo}
+	named, _ := api.ParseRepo(repo)
+	push := api.RefusedPush{Host: "github.com", Repo: named}
 	for i := range n {
 		push.Updates = append(push.Updates, api.RefusedUpdate{Ref: fmt.Sprintf("refs/heads/<%d>", i), Action: "force", Reason: "no rule allows it"})
 	}

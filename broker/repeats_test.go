@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/api"
 )
 
 // A workspace that is refused for asking too often is written down once a second,
@@ -11,9 +13,9 @@ import (
 func TestAFloodIsCountedAndNotWrittenDown(t *testing.T) {
 	journal, clock := new(paper), time.Unix(1e9, 0)
 	limiter := &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 1} }, Now: func() time.Time { return clock }}
-	vend := audited(journal, func() time.Time { return clock }, limited(limiter, func(context.Context, Workspace, Ask) (Grant, error) { return Grant{}, nil }))
+	vend := audited(journal, func() time.Time { return clock }, limited(limiter, func(context.Context, Workspace, api.TokenRequest) (Grant, error) { return Grant{}, nil }))
 	ask := func(id string) bool {
-		_, err := vend(t.Context(), Workspace{ID: id}, Ask{})
+		_, err := vend(t.Context(), Workspace{ID: id}, api.TokenRequest{})
 		return err == nil
 	}
 	granted, refused := 0, 0

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // An Observation is one answer, with few possible values in each field.
@@ -122,10 +121,11 @@ func (b *Broker) token(c *call) error {
 	if err != nil {
 		return err
 	}
-	g, err := b.vend(c, w, request)
+	g, err := b.Vend(c.r.Context(), w, request)
 	if err != nil {
 		return err
 	}
+	c.cached = g.Cached
 	// The Date is of the clock that the token's end is of: the workspace, whose clock
 	// may be another one, counts the time between them.
 	c.w.Header().Set("Date", b.TokenTime().UTC().Format(http.TimeFormat))
@@ -135,7 +135,7 @@ func (b *Broker) token(c *call) error {
 func answerOf(g Grant) api.TokenAnswer {
 	return api.TokenAnswer{
 		Username: g.Token.Login(), Token: api.NewSecret(g.Token.Secret()), ExpiresAt: g.Token.Expiry.UTC().Truncate(time.Second),
-		Repositories: []string{g.Scope.Owner + "/" + g.Scope.Name}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions,
+		Repositories: []string{g.Scope.Repo.String()}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions,
 	}
 }
 
@@ -156,22 +156,11 @@ func malformed(err error) error {
 	return err
 }
 
-// vend has the vendor answer.
-func (b *Broker) vend(c *call, w Workspace, r api.TokenRequest) (Grant, error) {
-	owner, name, _ := gitname.Path(r.Repo) // was checked
-	g, err := b.Vend(c.r.Context(), w, Ask{
-		Host: r.Host, Owner: owner, Name: name, RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
-		MinTTL: time.Duration(r.MinTTL) * time.Second, RequestID: c.id,
-	})
-	c.cached = g.Cached
-	return g, err
-}
-
 // identify resolves the caller.
 func (b *Broker) identify(c *call) (Workspace, error) {
 	w, err := b.Policy().Resolve(c.r.Context(), c.r)
 	if err == nil {
-		c.method = w.Caller.Method
+		c.method, w.RequestID = w.Caller.Method, c.id
 		return w, nil
 	}
 	return Workspace{}, b.RefuseStranger(c.r, c.id, "", err)

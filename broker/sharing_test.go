@@ -3,6 +3,8 @@ package broker
 import (
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -37,7 +39,7 @@ func TestWhoSharesAToken(t *testing.T) {
 	} {
 		policy := &Policy{Hosts: []string{"github.com"}}
 		c.one.Policy, c.two.Policy = policy, policy
-		ask := Ask{Host: "github.com", Owner: "acme", Name: "widgets", Operation: "read"}
+		ask := api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"}
 		one, err := Authorize(c.one, ask)
 		if err != nil {
 			t.Fatal(err)

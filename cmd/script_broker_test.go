@@ -3,7 +3,6 @@
 package cmd_test
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -73,17 +72,13 @@ func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // brokerMint narrows a token to the one repository and operation asked for.
 func (w *world) brokerMint(workspace string, r api.TokenRequest) (api.TokenAnswer, error) {
-	owner, name, ok := strings.Cut(r.Repo, "/")
-	if !ok {
-		return api.TokenAnswer{}, errors.New("a repository is needed")
-	}
 	w.mu.Lock()
 	refuses := w.readOnly && r.Operation != api.Read
 	w.mu.Unlock()
 	if refuses {
 		return api.TokenAnswer{}, api.NewProblem(http.StatusForbidden, "this workspace only reads")
 	}
-	token, err := w.newToken("broker", owner, []string{name}, r.Operation)
+	token, err := w.newToken("broker", r.Repo.Owner, []string{r.Repo.Name}, r.Operation)
 	if err != nil {
 		return api.TokenAnswer{}, err
 	}
@@ -96,7 +91,7 @@ func (w *world) brokerMint(workspace string, r api.TokenRequest) (api.TokenAnswe
 	return api.TokenAnswer{
 		Username: credential.DefaultUsername, Token: api.NewSecret(token),
 		ExpiresAt:    time.Now().Add(credential.Lifetime).Truncate(time.Second),
-		Repositories: []string{r.Repo}, Permissions: map[string]string{"contents": r.Operation},
+		Repositories: []string{r.Repo.String()}, Permissions: map[string]string{"contents": r.Operation},
 	}, nil
 }
 

@@ -165,7 +165,7 @@ func (c Case) check() error {
 }
 
 func (a Asks) check() error {
-	if _, _, ok := gitname.Path(a.Repo); !ok {
+	if _, ok := gitname.Repository(a.Repo); !ok {
 		return fmt.Errorf("asks: repo %q: want OWNER/NAME", a.Repo)
 	}
 	if a.Operation != api.Read && a.Operation != api.Write {

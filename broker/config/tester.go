@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/identity/aws"
@@ -148,12 +149,12 @@ func (t *Tester) resolve(ctx context.Context, asks *Asks) (broker.Workspace, err
 	if err != nil || asks == nil {
 		return w, err
 	}
-	owner, name, _ := gitname.Path(asks.Repo) // was checked
+	repo, _ := gitname.Repository(asks.Repo) // was checked
 	host := asks.Host
 	if host == "" {
 		host = t.policy.Hosts[0]
 	}
-	_, err = broker.Authorize(w, broker.Ask{Host: host, Owner: owner, Name: name, Operation: asks.Operation, Permissions: asks.Permissions})
+	_, err = broker.Authorize(w, api.TokenRequest{Host: host, Repo: repo, Operation: asks.Operation, Permissions: asks.Permissions})
 	return w, err
 }
 

@@ -47,9 +47,10 @@ func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string)
 	if err != nil {
 		return err
 	}
-	ask, err := askOf(api.TokenRequest{Host: q.Get("host"), Repo: q.Get("repo"), Operation: cmp.Or(q.Get("operation"), api.Read), RepositoryID: pin})
-	if err != nil {
-		return err
+	ask := api.TokenRequest{Host: q.Get("host"), Operation: cmp.Or(q.Get("operation"), api.Read), RepositoryID: pin}
+	ask.Repo, _ = gitname.Repository(q.Get("repo"))
+	if err := ask.Check(); err != nil {
+		return broker.BadRequest(err.Error())
 	}
 	if c.Budget != nil {
 		if err := c.Budget(who.ID); err != nil {
@@ -64,9 +65,10 @@ func (c *Console) explainOther(r request) error {
 	if err := api.ReadJSON(r.w, r.Request, maxExplain, &said); err != nil {
 		return err
 	}
-	ask, err := askOf(api.TokenRequest{Host: said.Host, Repo: said.Repo, Operation: cmp.Or(said.Operation, api.Read), Permissions: said.Permissions, RepositoryID: said.RepositoryID})
-	if err != nil {
-		return err
+	ask := api.TokenRequest{Host: said.Host, Operation: cmp.Or(said.Operation, api.Read), Permissions: said.Permissions, RepositoryID: said.RepositoryID}
+	ask.Repo, _ = gitname.Repository(said.Repo)
+	if err := ask.Check(); err != nil {
+		return broker.BadRequest(err.Error())
 	}
 	policy := c.Server.Policy()
 	who, verdicts, err := policy.Try(said.Method, said.Claims)
@@ -100,14 +102,6 @@ func verdictsOf(verdicts []broker.Verdict) []api.RuleVerdict {
 	return out
 }
 
-func askOf(r api.TokenRequest) (broker.Ask, error) {
-	if err := r.Check(); err != nil {
-		return broker.Ask{}, broker.BadRequest(err.Error())
-	}
-	owner, name, _ := gitname.Path(r.Repo) // was checked
-	return broker.Ask{Host: r.Host, Owner: owner, Name: name, Operation: r.Operation, Permissions: r.Permissions, RepositoryID: r.RepositoryID}, nil
-}
-
 // What nobody can tell without trying.
 const (
 	untoldProof   = "whether the caller could prove these claims"
@@ -119,24 +113,24 @@ const (
 
 // explained is what the policy, the bars and GitHub say, in the order in which a
 // request meets them.
-func (c *Console) explained(ctx context.Context, w broker.Workspace, a broker.Ask) api.Explanation {
-	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: a.Repo()}
+func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.TokenRequest) api.Explanation {
+	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: r.Repo.String()}
 	if w.Profile != nil {
 		e.Profile = w.Profile.Name
 	}
-	scope, err := broker.Authorize(w, a)
+	scope, err := broker.Authorize(w, r)
 	if err != nil {
 		refused := broker.RefusalOf(err)
 		e.Reason, e.Detail = refused.Reason, refused.Detail
 		return e
 	}
 	e.Permissions, e.RepositoryID = scope.Permissions, scope.RepositoryID
-	barred, err := c.Revoker.Bars.BarredFor(ctx, w.ID, scope.Owner)
+	barred, err := c.Revoker.Bars.BarredFor(ctx, w.ID, scope.Repo.Owner)
 	if err != nil {
 		e.Untold = append(e.Untold, untoldRevoked)
 	}
 	if barred {
-		e.Reason, e.Detail = broker.ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+scope.Owner+" was"
+		e.Reason, e.Detail = broker.ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+scope.Repo.Owner+" was"
 		return e
 	}
 	c.github(ctx, scope, &e)
@@ -146,7 +140,7 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, a broker.As
 // github asks where the App is installed, and mints nothing.
 func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation) {
 	e.GitHub = &api.GitHubView{}
-	found, err := c.App.InstallationFor(ctx, s.Owner, s.Name)
+	found, err := c.App.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
 	if err != nil {
 		c.absent(ctx, s, err, e)
 		return
@@ -163,7 +157,7 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	case len(e.GitHub.Lacking) > 0:
 		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+mint.LevelsText(e.GitHub.Lacking)
 	default:
-		e.Granted, e.Detail = true, "a token for "+s.Owner+"/"+s.Name+" with "+mint.LevelsText(s.Permissions)
+		e.Granted, e.Detail = true, "a token for "+s.Repo.String()+" with "+mint.LevelsText(s.Permissions)
 	}
 }
 
@@ -173,22 +167,22 @@ func (c *Console) absent(ctx context.Context, s broker.Scope, err error, e *api.
 	e.Reason = broker.ReasonGitHub
 	switch {
 	case ok && failure.Status == http.StatusMovedPermanently:
-		e.Detail = s.Owner + "/" + s.Name + " has another name by now; write that in the profile"
+		e.Detail = s.Repo.String() + " has another name by now; write that in the profile"
 		return
 	case !ok || failure.Kind != mint.NotInstalled:
 		e.GitHub = nil
 		e.Detail, e.Untold = "GitHub could not be asked", append(e.Untold, untoldGitHub)
 		return
 	}
-	found, err := c.App.InstallationOf(ctx, s.Owner)
+	found, err := c.App.InstallationOf(ctx, s.Repo.Owner)
 	failure, ok = errors.AsType[*mint.Error](err)
 	switch {
 	case err == nil:
 		e.GitHub.Installation, e.GitHub.Account, e.GitHub.Suspended = found.ID, found.Account.Login, found.Suspended()
-		e.Detail = "the App is installed on " + found.Account.Login + ", but there is no " + s.Owner + "/" + s.Name + ", or the installation does not reach it"
+		e.Detail = "the App is installed on " + found.Account.Login + ", but there is no " + s.Repo.String() + ", or the installation does not reach it"
 	case ok && failure.Kind == mint.NotInstalled:
-		e.Detail = "the App is not installed on " + s.Owner
+		e.Detail = "the App is not installed on " + s.Repo.Owner
 	default:
-		e.Detail, e.Untold = oneline.Escape("no installation of the App reaches "+s.Owner+"/"+s.Name), append(e.Untold, "whether the App is installed on "+s.Owner)
+		e.Detail, e.Untold = oneline.Escape("no installation of the App reaches "+s.Repo.String()), append(e.Untold, "whether the App is installed on "+s.Repo.Owner)
 	}
 }

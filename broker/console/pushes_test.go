@@ -15,7 +15,8 @@ import (
 // report tells of a refused push of one ref as a caller.
 func (b *bench) report(caller, host, repo, ref, reason string) {
 	b.T.Helper()
-	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: host, Repo: repo, Updates: []api.RefusedUpdate{{Ref: ref, Action: "force", Reason: reason}}})
+	named, _ := api.ParseRepo(repo)
+	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: host, Repo: named, Updates: []api.RefusedUpdate{{Ref: ref, Action: "force", Reason: reason}}})
 	if err != nil {
 		b.T.Fatal(err)
 	}

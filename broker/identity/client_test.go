@@ -71,8 +71,8 @@ func newWorld(t *testing.T) *world {
 		Policy: current, Journal: anything{}, Store: w.store, GitHub: new(mint.App), Log: slog.New(slog.DiscardHandler),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: nonces.Endpoint()},
 	})
-	b.Vend = func(_ context.Context, got broker.Workspace, a broker.Ask) (broker.Grant, error) {
-		return broker.Grant{Token: credential.NewToken("token-of-"+got.ID, time.Now().Add(time.Hour)), Scope: broker.Scope{Owner: a.Owner, Name: a.Name}}, nil
+	b.Vend = func(_ context.Context, got broker.Workspace, r api.TokenRequest) (broker.Grant, error) {
+		return broker.Grant{Token: credential.NewToken("token-of-"+got.ID, time.Now().Add(time.Hour)), Scope: broker.Scope{Repo: r.Repo}}, nil
 	}
 	w.server = httptest.NewUnstartedServer(b.Handler())
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

@@ -74,7 +74,8 @@ func (c *Case) complete() error {
 	if len(c.Name) > maxName {
 		return fmt.Errorf("its name is longer than %d bytes", maxName)
 	}
-	return api.TokenRequest{Host: c.Host, Repo: c.Repo, Operation: c.Operation}.Check()
+	repo, _ := api.ParseRepo(c.Repo) // Check refuses one that is none
+	return api.TokenRequest{Host: c.Host, Repo: repo, Operation: c.Operation}.Check()
 }
 
 const maxName = 100

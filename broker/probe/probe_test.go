@@ -140,7 +140,8 @@ func FuzzParseCases(f *testing.F) {
 			return
 		}
 		for _, c := range cases {
-			if err := (api.TokenRequest{Host: c.Host, Repo: c.Repo, Operation: c.Operation}).Check(); err != nil || c.Name == "" {
+			repo, _ := api.ParseRepo(c.Repo)
+			if err := (api.TokenRequest{Host: c.Host, Repo: repo, Operation: c.Operation}).Check(); err != nil || c.Name == "" {
 				t.Errorf("ParseCases takes %+v: %v", c, err)
 			}
 		}

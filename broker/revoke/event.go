@@ -240,7 +240,7 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 	}
 	r.Changed()
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
-		return ch.touches(s.Owner, s.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
+		return ch.touches(s.Repo.Owner, s.Repo.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
 	})
 	if !ch.isTaken {
 		return nil

@@ -25,7 +25,7 @@ const workers = 20
 // forget drops from memory what was barred. It is the Took of the bars.
 func (r *Revoker) forget(added store.Bars) {
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
-		return added.Has("", s.Owner) || IsMarked(added, t)
+		return added.Has("", s.Repo.Owner) || IsMarked(added, t)
 	})
 }
 

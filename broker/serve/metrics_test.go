@@ -27,12 +27,12 @@ func TestWhatIsCounted(t *testing.T) {
 	m.Observe(broker.Observation{Endpoint: "token", Status: 200, Method: "socket", Cached: true, Took: time.Millisecond})
 	m.Observe(broker.Observation{Endpoint: "token", Status: 403, Reason: broker.ReasonRule, Method: "socket"})
 	mints := m.Minted(func(_ context.Context, s broker.Scope) (mint.Minted, error) {
-		if s.Owner == "" {
+		if s.For == "" {
 			return mint.Minted{}, errors.New("no")
 		}
 		return mint.Minted{}, nil
 	})
-	_, _ = mints(t.Context(), broker.Scope{Owner: "acme"})
+	_, _ = mints(t.Context(), broker.Scope{For: "acme"})
 	_, _ = mints(t.Context(), broker.Scope{})
 	m.Pushed("force")
 	m.Pushed("force")

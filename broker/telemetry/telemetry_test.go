@@ -18,6 +18,7 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/broker/config"
@@ -115,7 +116,7 @@ func TestSpans(t *testing.T) {
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/{what}", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = mints(r.Context(), broker.Scope{Owner: "acme", Name: "widgets"})
+		_, _ = mints(r.Context(), broker.Scope{Repo: api.Repo{Owner: "acme", Name: "widgets"}})
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	r := httptest.NewRequest(http.MethodPost, "/v1/token", nil)

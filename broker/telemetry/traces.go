@@ -146,7 +146,7 @@ func (t *Traces) Mint(next broker.MintFunc) broker.MintFunc {
 		request, _ := ctx.Value(spanKey{}).(trace.Span)
 		_, span := t.tracer.Start(trace.ContextWithSpan(ctx, request), "mint", trace.WithSpanKind(trace.SpanKindClient))
 		defer span.End()
-		span.SetAttributes(attribute.String("gatepass.repository", s.Owner+"/"+s.Name))
+		span.SetAttributes(attribute.String("gatepass.repository", s.Repo.String()))
 		m, err := next(ctx, s)
 		if err != nil {
 			span.SetStatus(codes.Error, "GitHub or the audit log did not do it")

@@ -63,7 +63,7 @@ func (s *Source) Key(req credential.Request) string {
 	if err != nil {
 		return "\x00" + req.Host + "/" + req.Path
 	}
-	return r.Host + " " + r.Repo + " " + r.Operation
+	return r.Host + " " + r.Repo.String() + " " + r.Operation
 }
 
 // UsesOperation reports true: a token for reading is another than one for writing.
@@ -89,7 +89,7 @@ func tokenRequest(req credential.Request) (api.TokenRequest, error) {
 		return api.TokenRequest{}, err
 	}
 	host, _ := gitname.Host(req.Host)
-	r := api.TokenRequest{Host: host, Repo: owner + "/" + name, Operation: req.Operation}
+	r := api.TokenRequest{Host: host, Repo: api.Repo{Owner: owner, Name: name}, Operation: req.Operation}
 	if r.Operation == "" {
 		r.Operation = api.Write
 	}

@@ -90,7 +90,7 @@ func TestToken(t *testing.T) {
 	if !slices.Equal(token.Repositories, []string{"acme/widgets"}) || !maps.Equal(token.Permissions, map[string]string{"contents": "read"}) {
 		t.Errorf("Token opens %v with %v", token.Repositories, token.Permissions)
 	}
-	want := api.TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: "read"}
+	want := api.TokenRequest{Host: "github.com", Repo: api.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"}
 	if got := b.Requests(); len(got) != 1 || !reflect.DeepEqual(got[0], want) || len(b.Invalid()) != 0 {
 		t.Errorf("the broker saw %v, invalid %v, want %v", got, b.Invalid(), want)
 	}

@@ -81,7 +81,7 @@ func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) 
 	case status == http.StatusUnauthorized:
 		return credential.Token{}, s.refused(problem, "it does not know this workspace", "check the identity in "+s.identity.where())
 	case status == http.StatusForbidden:
-		return credential.Token{}, s.refused(problem, "it refuses "+r.Operation+" for "+r.Repo, "ask whoever runs the broker to allow it")
+		return credential.Token{}, s.refused(problem, "it refuses "+r.Operation+" for "+r.Repo.String(), "ask whoever runs the broker to allow it")
 	case status == http.StatusTooManyRequests || status >= 500:
 		return credential.Token{}, s.busy(response, problem)
 	case status >= 300 && status < 400:
@@ -122,8 +122,8 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 		return credential.Token{}, oneline.New(s.what(), "the token it gave ran out at "+answer.ExpiresAt.UTC().Format(time.RFC3339),
 			"compare the clocks of this machine and the broker's")
 	}
-	if !answer.Covers(r.Repo) {
-		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo, "ask whoever runs the broker to look at its log")
+	if !answer.Covers(r.Repo.String()) {
+		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask whoever runs the broker to look at its log")
 	}
 	// No token of GitHub's lives longer, whatever a wrong clock makes of it.
 	if longest := now.Add(credential.Lifetime); ends.After(longest) {

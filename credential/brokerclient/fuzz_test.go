@@ -15,7 +15,7 @@ import (
 // Whatever a broker answers, a token is whole or there is none.
 func FuzzRead(f *testing.F) {
 	s := &Source{name: "https://broker.example"}
-	r := api.TokenRequest{Host: "github.com", Repo: "acme/widgets", Operation: api.Read}
+	r := api.TokenRequest{Host: "github.com", Repo: api.Repo{Owner: "acme", Name: "widgets"}, Operation: api.Read}
 	good, err := api.EncodeAnswer(credentialtest.FreshAnswer(1, r))
 	if err != nil {
 		f.Fatal(err)

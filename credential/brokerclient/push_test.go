@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )
 
-var refusedPush = api.RefusedPush{Host: "github.com", Repo: "acme/widgets", Updates: []api.RefusedUpdate{{Ref: "refs/heads/<main>", Action: "force", Reason: "no rule allows it"}}}
+var refusedPush = api.RefusedPush{Host: "github.com", Repo: api.Repo{Owner: "acme", Name: "widgets"}, Updates: []api.RefusedUpdate{{Ref: "refs/heads/<main>", Action: "force", Reason: "no rule allows it"}}}
 
 func TestReportPush(t *testing.T) {
 	b := &credentialtest.Broker{Identities: map[string]string{bearer: "sb-1"}}

@@ -60,7 +60,7 @@ type errReader struct{}
 func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func gives(*http.Request) (*http.Response, error) {
-	body, err := api.EncodeAnswer(credentialtest.FreshAnswer(1, api.TokenRequest{Repo: "acme/widgets"}))
+	body, err := api.EncodeAnswer(credentialtest.FreshAnswer(1, api.TokenRequest{Repo: api.Repo{Owner: "acme", Name: "widgets"}}))
 	if err != nil {
 		return nil, err
 	}

@@ -209,7 +209,7 @@ func FreshAnswer(n int, r api.TokenRequest) api.TokenAnswer {
 	return api.TokenAnswer{
 		Username: credential.DefaultUsername, Token: api.NewSecret(Secret(n)),
 		ExpiresAt:    time.Now().Add(credential.Lifetime).Truncate(time.Second),
-		Repositories: []string{r.Repo}, Permissions: map[string]string{"contents": r.Operation},
+		Repositories: []string{r.Repo.String()}, Permissions: map[string]string{"contents": r.Operation},
 	}
 }
 

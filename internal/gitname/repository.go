@@ -6,8 +6,13 @@ import "strings"
 // lower case, so that two of one repository are equal.
 type Repo struct{ Owner, Name string }
 
-// String returns owner/name.
-func (r Repo) String() string { return r.Owner + "/" + r.Name }
+// String returns owner/name, and "" for the zero Repo.
+func (r Repo) String() string {
+	if r == (Repo{}) {
+		return ""
+	}
+	return r.Owner + "/" + r.Name
+}
 
 // MarshalText returns owner/name, as JSON has it.
 func (r Repo) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

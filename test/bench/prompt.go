@@ -37,7 +37,7 @@ func answerPrompt(getenv func(string) string, stdout io.Writer) int {
 }
 
 func fetch(socket, host string) (username, password string, err error) {
-	body, err := api.EncodeRequest(api.TokenRequest{Host: host, Repo: "acme/widgets", Operation: api.Read})
+	body, err := api.EncodeRequest(api.TokenRequest{Host: host, Repo: api.Repo{Owner: "acme", Name: "widgets"}, Operation: api.Read})
 	if err != nil {
 		return "", "", err
 	}

@@ -94,7 +94,7 @@ func (d *desk) fill() {
 // report says that the guard of a workspace refused a push.
 func (d *desk) report(workspace, ref, action, reason string) {
 	d.t.Helper()
-	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: "github.com", Repo: "acme/widgets", Updates: []api.RefusedUpdate{{Ref: ref, Action: action, Reason: reason}}})
+	body, err := api.EncodeRefusedPush(api.RefusedPush{Host: "github.com", Repo: api.Repo{Owner: "acme", Name: "widgets"}, Updates: []api.RefusedUpdate{{Ref: ref, Action: action, Reason: reason}}})
 	if err != nil {
 		d.t.Fatal(err)
 	}

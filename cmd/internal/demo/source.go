@@ -90,27 +90,26 @@ func (s *source) mint(_ string, r api.TokenRequest) (api.TokenAnswer, error) {
 	s.mu.Unlock()
 	return api.TokenAnswer{
 		Username: credential.DefaultUsername, Token: api.NewSecret(g.token.Secret()), ExpiresAt: g.token.Expiry,
-		Repositories: []string{r.Repo}, Permissions: map[string]string{"contents": r.Operation},
+		Repositories: []string{r.Repo.String()}, Permissions: map[string]string{"contents": r.Operation},
 	}, nil
 }
 
 // grant asks GitHub as the App: which installation has the repository, and a
 // token of that installation for the repository alone.
 func (s *source) grant(ctx context.Context, r api.TokenRequest) (grant, error) {
-	owner, name, _ := strings.Cut(r.Repo, "/")
-	installation, err := s.app.InstallationFor(ctx, owner, name)
+	installation, err := s.app.InstallationFor(ctx, r.Repo.Owner, r.Repo.Name)
 	if err != nil {
 		return grant{}, err
 	}
 	minted, err := s.app.Mint(ctx, mint.Grant{
 		Installation: installation.ID,
-		Repositories: mint.RepositoryNames(name),
+		Repositories: mint.RepositoryNames(r.Repo.Name),
 		Permissions:  mint.PermissionLevels(map[string]string{"contents": r.Operation}),
 	})
 	if err != nil {
 		return grant{}, err
 	}
-	return grant{repository: r.Repo, operation: r.Operation, installation: installation.ID, token: minted.Token}, nil
+	return grant{repository: r.Repo.String(), operation: r.Operation, installation: installation.ID, token: minted.Token}, nil
 }
 
 // in reports whether text holds one of the tokens, bare or as git sends it.

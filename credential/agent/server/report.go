@@ -54,7 +54,8 @@ func (s *Server) reportPush(ctx context.Context, payload []byte) {
 }
 
 func pushOf(r agent.PushReport) api.RefusedPush {
-	p := api.RefusedPush{Host: r.Host, Repo: r.Repo}
+	repo, _ := api.ParseRepo(r.Repo) // Check refuses one that is none
+	p := api.RefusedPush{Host: r.Host, Repo: repo}
 	for _, u := range r.Updates {
 		p.Updates = append(p.Updates, api.RefusedUpdate{Ref: u.Ref, Action: u.Action, Reason: u.Reason})
 	}

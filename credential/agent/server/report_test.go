@@ -92,7 +92,7 @@ func TestRefusedPushesArePassedOn(t *testing.T) {
 	w.tell(s, t.Context(), reportOf("refs/heads/$(id)<b>"))
 	eventually(t, "the report", func() bool { return len(l.all()) > 0 })
 	got := l.all()
-	if len(got) != 1 || got[0].Host != "github.com" || got[0].Repo != "acme/widgets" || got[0].Updates[0] != (api.RefusedUpdate{Ref: "refs/heads/$(id)<b>", Action: "force", Reason: "no rule allows it"}) {
+	if len(got) != 1 || got[0].Host != "github.com" || got[0].Repo.String() != "acme/widgets" || got[0].Updates[0] != (api.RefusedUpdate{Ref: "refs/heads/$(id)<b>", Action: "force", Reason: "no rule allows it"}) {
 		t.Errorf("the source heard %+v, want the one report as it was told", got)
 	}
 	s.isOnce = true
