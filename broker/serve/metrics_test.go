@@ -76,7 +76,7 @@ func TestAlertsNameWhatIsCounted(t *testing.T) {
 	m := NewMetrics("v1")
 	m.Observe(broker.Observation{Endpoint: "token", Status: 200})
 	_, _ = m.Minted(func(context.Context, broker.Scope) (mint.Minted, error) { return mint.Minted{}, nil })(t.Context(), broker.Scope{})
-	program, err := os.ReadFile("readings.go")
+	program, err := os.ReadFile("metrics.go")
 	if err != nil {
 		t.Fatal(err)
 	}
