@@ -167,36 +167,33 @@ func TestKillAnOwner(t *testing.T) {
 // Everything of the App, also of hundreds of workspaces and of what was
 // delivered, in seconds.
 func TestKillTheApp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		for i := range 300 {
-			b.Repository("acme", fmt.Sprintf("r%d", i))
-			b.MustToken("ci", fmt.Sprintf("acme/r%d", i), "read")
-			time.Sleep(time.Second / 20) // no faster than a workspace may ask
+	b := newBench(t)
+	b.Policy.Rules[1].Profile.Sharing = workspace.ShareNothing
+	for i := range 300 {
+		b.MustToken(fmt.Sprintf("sb-%d", i), "acme/widgets", "read")
+	}
+	issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
+	for _, id := range []string{"w1", "w2"} {
+		if _, err := issuer.Create(t.Context(), id, b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
+			t.Fatal(err)
 		}
-		issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
-		for _, id := range []string{"w1", "w2"} {
-			if _, err := issuer.Create(t.Context(), id, b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := len(b.alive()); n != 304 {
-			t.Fatalf("%d tokens are alive, want 304", n)
-		}
-		begun := time.Now()
-		got := b.revoke(broker.Target{App: true}, 0)
-		if took := time.Since(begun); took > killTime || len(got.Revoked) != 304 || len(b.alive()) != 0 {
-			t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
-		}
-		wantCode(t, "anybody", b.Token("sb-9", "acme/widgets", "read"), 403)
-		if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 0 {
-			t.Errorf("a refresh meanwhile: %v, %d alive, want nothing minted", err, len(b.alive()))
-		}
-		b.lift(broker.Target{App: true})
-		if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 2 {
-			t.Errorf("a refresh after: %v, %d alive, want the workspace's two", err, len(b.alive()))
-		}
-	})
+	}
+	if n := len(b.alive()); n != 304 {
+		t.Fatalf("%d tokens are alive, want 304", n)
+	}
+	begun := time.Now()
+	got := b.revoke(broker.Target{App: true}, 0)
+	if took := time.Since(begun); took > killTime || len(got.Revoked) != 304 || len(b.alive()) != 0 {
+		t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
+	}
+	wantCode(t, "anybody", b.Token("sb-9", "acme/widgets", "read"), 403)
+	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 0 {
+		t.Errorf("a refresh meanwhile: %v, %d alive, want nothing minted", err, len(b.alive()))
+	}
+	b.lift(broker.Target{App: true})
+	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 2 {
+		t.Errorf("a refresh after: %v, %d alive, want the workspace's two", err, len(b.alive()))
+	}
 }
 
 // An owner is taken from a workspace that has another owner's token, too.

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -150,22 +152,47 @@ func TestHeadersAreJudgedFirst(t *testing.T) {
 	}
 }
 
+// pipes is a listener in memory, whose waits pass in synctest.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return new(net.TCPAddr) }
+
 // A body that does not come is not waited for.
 func TestADeliveryThatDoesNotCome(t *testing.T) {
-	t.Parallel() // it takes a while
-	s := serve(t, newBench(t), false, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r := announce(ctx, t, s, "1", sign(webhookSecret, ""), dripping{ctx})
-	r.ContentLength = 10000
-	answer, err := s.Client().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusRequestTimeout {
-		t.Errorf("it is answered %d, want 408", answer.StatusCode)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		listener := make(pipes, 1)
+		listener <- server
+		s := &http.Server{Handler: newBench(t).Handler()}
+		go func() { _ = s.Serve(listener) }()
+		defer s.Close()
+		defer close(listener)
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			fmt.Fprintf(client, "POST %s HTTP/1.1\r\nHost: broker\r\nX-GitHub-Event: installation\r\nX-GitHub-Delivery: 1\r\nX-Hub-Signature-256: %s\r\nContent-Length: 10000\r\n\r\n", WebhookPath, sign(webhookSecret, ""))
+			for _, err := client.Write([]byte(" ")); err == nil; _, err = client.Write([]byte(" ")) {
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		begun := time.Now()
+		answer, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); answer.StatusCode != http.StatusRequestTimeout || took > 6*time.Second {
+			t.Errorf("it is answered %d after %v, want 408 after five seconds", answer.StatusCode, took)
+		}
+		client.Close()
+		writing.Wait()
+	})
 }
 
 // GitHub's own deliveries wait for each other, and not for ever.
