@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -297,12 +298,13 @@ func TestThePageIsHarmless(t *testing.T) {
 
 // What cannot be had is said in its place, and the rest is shown.
 func TestThePageWithoutGitHub(t *testing.T) {
-	t.Parallel() // it waits
-	b := newBench(t)
-	b.App.Client = &http.Client{Transport: failing{}}
-	tab := b.tab()
-	tab.signIn(brokertest.OperatorToken)
-	wantText(t, "the page", tab.send("GET", "/", nil), 200, "GitHub cannot be asked", "No workspace has been given anything")
+	synctest.Test(t, func(t *testing.T) { // it waits
+		b := newBench(t)
+		b.App.Client = &http.Client{Transport: failing{}}
+		tab := b.tab()
+		tab.signIn(brokertest.OperatorToken)
+		wantText(t, "the page", tab.send("GET", "/", nil), 200, "GitHub cannot be asked", "No workspace has been given anything")
+	})
 }
 
 type failing struct{}
