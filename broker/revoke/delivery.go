@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// claimLife is how long a delivery is one replica's to act on. It is longer than
-	// killTime, by what the clocks of replicas may differ and by storeTime.
+	// claimLife is how long one replica may work on a delivery: killTime, storeTime, and
+	// what the clocks of replicas may differ by.
 	claimLife = 2 * time.Minute
-	// storeTime is for writing down what came of a delivery.
+	// storeTime is for recording the outcome of a delivery.
 	storeTime = 10 * time.Second
-	// maxDied is how many replicas may die while they act on one delivery.
+	// maxDied is how many replicas may die while they work on one delivery.
 	maxDied = 20
 
 	maxDeliveries = 10000 // remembered in memory
@@ -59,9 +59,9 @@ func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Chang
 	return nil
 }
 
-// claim makes a delivery this call's to act on, and returns where that is written
-// down. Where a replica died while it acted, the claim that it left stays, and the
-// next one has another name: of all who come after it, one creates that.
+// claim reserves a delivery for this call, and returns the entry of the claim. The claim of
+// a replica that died stays in the store. The next claim has another name, which only one
+// of all replicas can create.
 func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 	if r.deliveries.has(sum) {
 		return store.Name{}, twice("this event was handled before")
@@ -73,7 +73,7 @@ func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 		case errors.Is(err, store.ErrNotFound):
 			return name, r.claimName(ctx, name)
 		case errors.Is(err, store.ErrDamaged):
-			continue // nobody can tell what came of it
+			continue // its outcome is not known
 		case err != nil:
 			return store.Name{}, broker.StoreUnavailable(err)
 		case entry.Value.Reveal() == handled:
@@ -102,8 +102,8 @@ func twice(detail string) error {
 	return &broker.Refusal{Status: http.StatusConflict, Reason: broker.ReasonRequest, Detail: detail}
 }
 
-// deliveries are those of which this replica knows that they were handled. The store
-// knows all of a week.
+// deliveries are the last that this replica knows to be handled, so that repeating one costs
+// no call of the store. The store knows those of a week.
 type deliveries struct {
 	mu    sync.Mutex // guards known
 	known []eventSum

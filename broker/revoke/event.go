@@ -20,12 +20,12 @@ import (
 // is an event that means nothing here.
 type Change struct {
 	what string // for the audit log, in words of ours
-	// An owner or repositories ("owner/name", lower case) to which what is
-	// remembered does not fit any more.
+	// The owner or the repositories ("owner/name", lower case) for which the cache is wrong
+	// now.
 	owner        string
 	repositories []string
-	// isTaken says that access was taken away: tokens are revoked. Else what is
-	// remembered as refused is asked for again.
+	// isTaken says that access was removed, so tokens are revoked. Otherwise access was
+	// given, so cached refusals are dropped.
 	isTaken bool
 }
 
@@ -172,8 +172,8 @@ func repositoriesEvent(p payload) (Change, error) {
 	return Change{}, nil
 }
 
-// targetEvent is about an account with another name. A profile that names the old
-// one means nobody now.
+// targetEvent is about a renamed account. A profile that names the old one matches no
+// account now.
 func targetEvent(p payload) (Change, error) {
 	if p.Action != "renamed" {
 		return Change{}, nil
@@ -182,8 +182,8 @@ func targetEvent(p payload) (Change, error) {
 	return Change{owner: owner, isTaken: true}, err
 }
 
-// repositoryEvent is about a repository that is not what profiles mean by its
-// name any more, under its former and its present name.
+// repositoryEvent is about a repository whose name means another one now. It touches the
+// former and the present name.
 func repositoryEvent(p payload) (Change, error) {
 	if !slices.Contains([]string{"renamed", "transferred", "deleted", "privatized"}, p.Action) {
 		return Change{}, nil
@@ -269,7 +269,7 @@ func (c Change) text() string {
 	return text
 }
 
-// isMeant reports whether a token opens what was changed.
+// isMeant reports whether a token opens a repository that was changed.
 func (c Change) isMeant(v broker.Vended) bool {
 	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		owner, name, _ := strings.Cut(full, "/")

@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// settleTime is for how long after a bar replicas may still write down what
-	// they gave before they knew of it.
+	// settleTime is how long after a bar another replica may still record a token that
+	// it gave before it read the bar.
 	settleTime = 2 * time.Minute
-	// lookEvery is between two looks at what a settling target has.
+	// lookEvery is between two looks for tokens of a target that settles.
 	lookEvery = 5 * time.Second
-	// tidyEvery is between two looks for what has run out.
+	// tidyEvery is between two looks for expired entries.
 	tidyEvery = 5 * time.Minute
 	// maxTargets and maxTidied bound one call of Reconcile.
 	maxTargets = 100
 	maxTidied  = 500
-	// A mark is of no use once the token has run out, and a delivery is not sent
-	// again after GitHub's three days.
+	// A mark is needed until its token expires, and a delivery for the three days in
+	// which GitHub can send it again.
 	markLife     = 65 * time.Minute
 	deliveryLife = 7 * 24 * time.Hour
 	// spentLag is what the clocks of replicas may differ by.
@@ -35,7 +35,7 @@ const (
 	unknownLife = 30 * 24 * time.Hour
 )
 
-// reconciler remembers what a call left to the next.
+// reconciler is what one call of Reconcile leaves for the next.
 type reconciler struct {
 	mu      sync.Mutex // guards the rest; held while one call runs
 	targets map[broker.Target]*settling
@@ -44,7 +44,7 @@ type reconciler struct {
 	tidied  time.Time                // when the last round began
 }
 
-// settling is what is known of a bar.
+// settling is the state of a bar.
 type settling struct {
 	since time.Time // when this replica saw it first
 	again time.Time // not before this
@@ -54,7 +54,7 @@ type settling struct {
 // A Reconciled is what one call did.
 type Reconciled struct {
 	Revoked int // tokens
-	Deleted int // entries of the store that had run out
+	Deleted int // expired entries of the store
 }
 
 // Reconcile finishes what any replica began: it revokes what barred targets still hold,
@@ -80,7 +80,7 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	return done, oneline.Join(append(errs, err)...)
 }
 
-// due are the targets to look at, a bounded number of them.
+// due returns the targets to look at now, 100 at most.
 func (r *reconciler) due(bars store.Bars, now time.Time) []broker.Target {
 	known := map[broker.Target]*settling{}
 	var due []broker.Target
@@ -113,8 +113,8 @@ func targetsOf(bars store.Bars) []broker.Target {
 	return targets
 }
 
-// settle revokes what a target has, and returns how many tokens that were. It is
-// done when nothing was left a while after the bar.
+// settle revokes what a target holds, and returns how many tokens that were. The target is
+// done when it holds nothing two minutes after the bar.
 func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
@@ -126,7 +126,7 @@ func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (rev
 	return len(sweep.revoked), errors.Join(err, sweep.unwritten)
 }
 
-// tidy deletes what has run out, and returns how much that was.
+// tidy deletes expired entries, and returns how many.
 func (r *Revoker) tidy(ctx context.Context, now time.Time) (deleted int, err error) {
 	known := &r.reconciler
 	if len(known.left) == 0 {
@@ -166,7 +166,7 @@ func (r *Revoker) tidy(ctx context.Context, now time.Time) (deleted int, err err
 	return deleted, oneline.Join(errs...)
 }
 
-// keep forgets what is not there any more.
+// keep forgets entries that were deleted.
 func (r *reconciler) keep(names []store.Name) {
 	ends := map[store.Name]time.Time{}
 	for _, name := range names {
@@ -177,7 +177,7 @@ func (r *reconciler) keep(names []store.Name) {
 	r.ends = ends
 }
 
-// perishable lists what runs out.
+// perishable lists the entries that expire.
 func (r *Revoker) perishable(ctx context.Context) ([]store.Name, error) {
 	var names []store.Name
 	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent()} {
@@ -193,15 +193,15 @@ func (r *Revoker) perishable(ctx context.Context) ([]store.Name, error) {
 	return names, nil
 }
 
-// tidyOne deletes an entry that has run out. It returns when one that has not
-// does, and zero for one that is gone.
+// tidyOne deletes an entry if it has expired. It returns when a live entry expires, and
+// zero for a deleted one.
 func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Time) (time.Time, error) {
 	if end.IsZero() {
 		entry, err := r.Store.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
 			return time.Time{}, nil
 		}
-		if errors.Is(err, store.ErrDamaged) { // nobody can tell since when it is there
+		if errors.Is(err, store.ErrDamaged) { // its age is not known
 			r.Log.ErrorContext(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", "error", err)
 			entry, err = store.Entry{Modified: now}, nil
 		}
@@ -219,8 +219,8 @@ func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 	return time.Time{}, r.Store.Delete(ctx, name)
 }
 
-// endOf is when an entry is of no use any more. A clock that is a little off does
-// not make a token that lives unknown.
+// endOf returns when an entry expires. Tokens get a minute more, so that a clock that is a
+// little off does not delete the entry of a live token.
 func endOf(name store.Name, entry store.Entry) time.Time {
 	switch {
 	case name.IsVended():
@@ -229,7 +229,7 @@ func endOf(name store.Name, entry store.Entry) time.Time {
 		return entry.Modified.Add(markLife)
 	case store.AllSpent().Has(name):
 		until, err := store.ClaimedUntil(entry)
-		if err != nil { // nobody can tell; later than any token that a broker takes
+		if err != nil { // not known; later than any token that a broker takes
 			until = entry.Modified.Add(unknownLife)
 		}
 		return until.Add(spentLag)

@@ -22,7 +22,7 @@ import (
 // workers is how many calls of the store or of GitHub run at once.
 const workers = 20
 
-// forget drops from memory what was barred. It is the Took of the bars.
+// forget drops the tokens of new bars from the cache. It is the Took of the bars.
 func (r *Revoker) forget(added store.Bars) {
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return added.Has("", s.Repo.Owner) || IsMarked(added, t)
@@ -37,16 +37,16 @@ func IsMarked(bars store.Bars, t credential.Token) bool {
 // A sweep revokes what barred workspaces hold.
 type sweep struct {
 	r  *Revoker
-	by broker.Entry // what is written down of each token, but for the token
-	// isShared says that others may go on, who share tokens with those that are
-	// taken: the tokens are marked, so that no replica gives them from memory.
+	by broker.Entry // of the audit log, for each token; the token is filled in
+	// isShared says that workspaces which are not barred may hold the same tokens. The
+	// tokens are marked then, so that no replica answers with them from its cache.
 	isShared bool
 	ends     sync.Map // func() error that revokes, by the token's ID
 
 	mu        sync.Mutex      // guards the rest
-	touched   map[string]bool // IDs of tokens that brokers gave and that are meant; true once dead
+	touched   map[string]bool // IDs of the tokens that are to be revoked; true once revoked
 	hit       map[string]bool // workspaces that had one of the tokens
-	asOf      time.Time       // of the list that others were looked for in
+	asOf      time.Time       // when the store was asked who else holds them
 	dead      []store.Name
 	revoked   []string
 	failed    int
@@ -54,7 +54,7 @@ type sweep struct {
 	unwritten error
 }
 
-// A choice says which of the tokens that brokers gave are meant.
+// A choice says which of the tokens that brokers gave are to be revoked.
 type choice func(broker.Vended) bool
 
 // target revokes what the target holds: what brokers gave, and what was delivered.
@@ -82,8 +82,8 @@ func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	return errors.Join(s.errs...)
 }
 
-// others finds who else had the tokens. What they have of those that are dead is
-// written down and deleted, too.
+// others finds the other workspaces that hold the tokens. It writes to the audit log that
+// they lost the revoked ones, and deletes their entries.
 func (s *sweep) others(ctx context.Context) {
 	if len(s.touched) == 0 {
 		return
@@ -111,8 +111,7 @@ func (s *sweep) others(ctx context.Context) {
 	s.each(ctx, len(gone), func(i int) error { return s.share(ctx, gone[i]) })
 }
 
-// share writes down that a workspace was cut off, because it had the token of
-// another.
+// share writes to the audit log that a workspace lost a token because it shared it.
 func (s *sweep) share(ctx context.Context, j job) error {
 	entry, err := s.r.Store.Get(ctx, j.vended)
 	if errors.Is(err, store.ErrNotFound) {
@@ -125,7 +124,7 @@ func (s *sweep) share(ctx context.Context, j job) error {
 	return err
 }
 
-// touch remembers a token that is meant, and whether it is dead.
+// touch remembers a token that is to be revoked, and whether it is.
 func (s *sweep) touch(workspace string, name store.Name, isDead bool) {
 	s.mu.Lock()
 	if s.touched == nil {
@@ -145,12 +144,12 @@ func (s *sweep) hits(workspace string) {
 	s.hit[workspace] = true
 }
 
-// workspaces are those that had one of the tokens.
+// workspaces returns those that held one of the tokens, sorted.
 func (s *sweep) workspaces() []string {
 	return append([]string{}, slices.Sorted(maps.Keys(s.hit))...)
 }
 
-// run does the jobs. All tokens are dead before the first entry is deleted: some
+// run does the jobs. It revokes all tokens before it deletes the first entry, since some
 // stores take few writes in a second.
 func (s *sweep) run(ctx context.Context, jobs []job, isMeant choice) {
 	s.each(ctx, len(jobs), func(i int) error {
@@ -162,7 +161,7 @@ func (s *sweep) run(ctx context.Context, jobs []job, isMeant choice) {
 	s.each(ctx, len(s.dead), func(i int) error { return s.r.Store.Delete(ctx, s.dead[i]) })
 }
 
-// each counts what fails.
+// each calls do for 0 to n-1, several at a time, and counts what fails.
 func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 	var running errgroup.Group
 	running.SetLimit(workers)
@@ -181,8 +180,8 @@ func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 	_ = running.Wait() // fail has them
 }
 
-// changed takes away the tokens that brokers gave for what was changed at GitHub.
-// Those of a suspended installation open nothing, and cannot be revoked.
+// changed revokes the tokens that brokers gave for what GitHub changed. Tokens of a
+// suspended installation open nothing and cannot be revoked; they are no error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
 	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
 	if err != nil {
@@ -211,8 +210,8 @@ type job struct {
 	vended    store.Name // zero for what was delivered
 }
 
-// jobsOf finds them by names alone. That an owner is meant is found out later
-// where a name does not tell.
+// jobsOf finds the jobs by names alone. Where a name does not tell the owner, the job
+// finds out.
 func jobsOf(names map[string][]store.Name, t broker.Target) []job {
 	var jobs []job
 	for id, list := range names {
@@ -279,8 +278,8 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	return err
 }
 
-// missed writes down that a token cannot be revoked because nobody knows it. It is
-// once: the entry is deleted, for there is nothing more to be done with it.
+// missed writes to the audit log that a token cannot be revoked because its entry is
+// damaged. The entry is deleted afterwards, so this is written once.
 func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 	e := s.by
 	e.Time, e.Workspace, e.Decision, e.Reason = s.r.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
@@ -305,8 +304,7 @@ func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) erro
 	return nil
 }
 
-// revoke ends a token, once for all workspaces that have it: GitHub is not asked a
-// thousand times.
+// revoke ends a token. It asks GitHub once for all workspaces that hold the token.
 func (s *sweep) revoke(ctx context.Context, t credential.Token) error {
 	if s.isShared {
 		if err := s.r.Bars.BarToken(ctx, t); err != nil {
@@ -316,7 +314,7 @@ func (s *sweep) revoke(ctx context.Context, t credential.Token) error {
 	return s.r.App.Revoke(ctx, t)
 }
 
-// delivered ends what was delivered to a workspace and is barred now.
+// delivered revokes the barred tokens that were delivered to a workspace.
 func (s *sweep) delivered(ctx context.Context, id string) error {
 	issuer, err := s.r.Issuer(ctx)
 	if err != nil {
@@ -331,7 +329,7 @@ func (s *sweep) delivered(ctx context.Context, id string) error {
 	return own.Withdraw(ctx, id)
 }
 
-// note writes down that a token is dead.
+// note writes to the audit log that a token is revoked.
 func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	e := s.by
 	e.Time, e.Workspace, e.Hash, e.Detail = s.r.Now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)

@@ -20,9 +20,9 @@ import (
 const WebhookPath = "/v1/webhooks/github"
 
 const (
-	// maxDelivery bounds a delivery, in bytes. GitHub sends up to 25 MB; what is
-	// of interest here is long only when thousands of repositories change at once,
-	// 200 bytes each.
+	// maxDelivery bounds a delivery, in bytes. GitHub sends up to 25 MB; the events that
+	// matter here are long only when thousands of repositories change at once, 200 bytes
+	// each.
 	maxDelivery = 4 << 20
 	// leastDelivery is what a delivery counts for at least while it is read, so that
 	// all of them are 32 MiB at most.
@@ -38,8 +38,8 @@ const (
 	actWait = 8 * time.Second
 )
 
-// delivery is what the headers say. Nothing of it is signed: one body can come under
-// any event's name, with any id, any number of times.
+// delivery has the headers of one. GitHub does not sign them: one body can come with any
+// event's name, any id, and any number of times.
 type delivery struct {
 	event string
 	mac   []byte
@@ -95,7 +95,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 	return nil
 }
 
-// webhookSecret is what deliveries have to be signed with.
+// webhookSecret returns the secret that deliveries have to be signed with.
 func (r *Revoker) webhookSecret() (string, error) {
 	secret, err := r.Secret()
 	if errors.Is(err, ErrNoWebhooks) {
@@ -113,7 +113,7 @@ func (r *Revoker) webhookSecret() (string, error) {
 // ErrNoWebhooks reports that no secret for webhooks is configured.
 var ErrNoWebhooks = errors.New("no webhooks are configured")
 
-// CheckSecret refuses a secret of webhooks that can be guessed.
+// CheckSecret returns an error for a secret of webhooks that is too short to be safe.
 func CheckSecret(secret string) error {
 	if len(secret) < minSecret {
 		return fmt.Errorf("the webhook's secret is shorter than %d bytes", minSecret)
