@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 
@@ -35,17 +34,9 @@ const maxSecret = 4 << 10
 // Secret reads the file. The error is one line.
 func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
-	f, err := trustedfile.Open("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting)
+	data, err := trustedfile.Read("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting, maxSecret)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", oneline.Wrap(what, bare(err), "write the secret that the App's settings have")
-	}
-	if err != nil {
-		return "", oneline.Wrap(what, bare(err), "")
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(data) > maxSecret {
-		err = fmt.Errorf("it is longer than %d bytes", maxSecret)
 	}
 	if err != nil {
 		return "", oneline.Wrap(what, bare(err), "")

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"sync"
 	"time"
@@ -81,20 +80,12 @@ func (s MTLSSettings) CheckFiles() error {
 }
 
 func (a *authorities) read() ([]*x509.Certificate, error) {
-	f, err := trustedfile.Open("the authorities", a.path, trustedfile.Writing)
+	data, err := trustedfile.Read("the authorities", a.path, trustedfile.Writing, maxFile)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, pathErr.Err
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
 	return a.parse(data)
 }

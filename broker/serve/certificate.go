@@ -2,9 +2,6 @@ package serve
 
 import (
 	"crypto/tls"
-	"fmt"
-	"io"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -50,11 +47,11 @@ func (p *Certificate) stamps() [2]filestamp.Stamp {
 
 func (p *Certificate) read() (*tls.Certificate, error) {
 	what := "read the certificate " + p.certFile + " and its key"
-	cert, err := readFile("the certificate", p.certFile, trustedfile.Writing)
+	cert, err := trustedfile.Read("the certificate", p.certFile, trustedfile.Writing, maxFile)
 	if err != nil {
 		return nil, oneline.Wrap(what, err, "")
 	}
-	key, err := readFile("the certificate's key", p.keyFile, trustedfile.ReadingAndWriting)
+	key, err := trustedfile.Read("the certificate's key", p.keyFile, trustedfile.ReadingAndWriting, maxFile)
 	if err != nil {
 		return nil, oneline.Wrap(what, err, "")
 	}
@@ -67,21 +64,6 @@ func (p *Certificate) read() (*tls.Certificate, error) {
 
 // maxFile bounds a file, in bytes.
 const maxFile = 1 << 20
-
-// readFile reads a file that nobody but root and this user can use in the ways that
-// are refused.
-func readFile(kind, path string, refused fs.FileMode) ([]byte, error) {
-	f, err := trustedfile.Open(kind, path, refused)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s is longer than %d bytes", path, maxFile)
-	}
-	return data, err
-}
 
 // Get returns the pair for a handshake, for [tls.Config]. Files that changed are
 // read again; while they are no pair, because one is written after the other, the

@@ -7,6 +7,8 @@ package trustedfile
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 )
 
@@ -17,3 +19,20 @@ const (
 )
 
 var errNotRegular = errors.New("it is not a regular file")
+
+// Read returns the text of a file that [Open] opens and that has at most so many bytes.
+func Read(kind, path string, refused fs.FileMode, most int) ([]byte, error) {
+	f, err := Open(kind, path, refused)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(data) > most {
+		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is longer than %d bytes", most)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}

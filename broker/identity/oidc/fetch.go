@@ -40,7 +40,7 @@ func (s *server) dial() (*http.Client, error) {
 	var roots []byte
 	if s.caFile != "" {
 		var err error
-		if roots, err = readFile("the issuer's authorities", s.caFile, trustedfile.Writing); err != nil {
+		if roots, err = trustedfile.Read("the issuer's authorities", s.caFile, trustedfile.Writing, maxBody); err != nil {
 			return nil, fmt.Errorf("read the authorities: %w", err)
 		}
 	}
@@ -66,17 +66,6 @@ func (s *server) dial() (*http.Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return s.client, nil
-}
-
-// readFile reads a file of a bounded size that nobody but root and this user can use in
-// the ways that are refused.
-func readFile(kind, path string, refused fs.FileMode) ([]byte, error) {
-	f, err := trustedfile.Open(kind, path, refused)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(&bounded{f, f, maxBody})
 }
 
 // capped bounds what is read of answers.
@@ -166,14 +155,14 @@ func shortened(err error) error { return errors.New(clip(err.Error())) }
 func (s Settings) CheckFiles() error {
 	var bad []error
 	if s.JWKSFile != "" {
-		data, err := readFile("the issuer's keys", s.JWKSFile, trustedfile.Writing)
+		data, err := trustedfile.Read("the issuer's keys", s.JWKSFile, trustedfile.Writing, maxBody)
 		if err == nil {
 			_, err = parseKeys(data)
 		}
 		bad = append(bad, inFile("the issuer's keys", s.JWKSFile, err))
 	}
 	if s.CAFile != "" {
-		data, err := readFile("the issuer's authorities", s.CAFile, trustedfile.Writing)
+		data, err := trustedfile.Read("the issuer's authorities", s.CAFile, trustedfile.Writing, maxBody)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
 			err = errors.New("it holds no certificate in PEM form")
 		}
@@ -194,7 +183,7 @@ func inFile(kind, path string, err error) error {
 
 func filed(path string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
-		data, err := readFile("the issuer's keys", path, trustedfile.Writing)
+		data, err := trustedfile.Read("the issuer's keys", path, trustedfile.Writing, maxBody)
 		if err != nil {
 			return nil, fmt.Errorf("read the issuer's keys: %w", err)
 		}

@@ -126,7 +126,7 @@ func (s reviewStatus) check(audience, subject string) error {
 }
 
 func (v *reviewer) ask(ctx context.Context, token string) (reviewStatus, error) {
-	own, err := readFile("the broker's own token", v.tokenFile, trustedfile.ReadingAndWriting)
+	own, err := trustedfile.Read("the broker's own token", v.tokenFile, trustedfile.ReadingAndWriting, maxBody)
 	if err != nil {
 		return reviewStatus{}, fmt.Errorf("read the broker's own token: %w", err)
 	}
