@@ -172,7 +172,7 @@ func TestReadRequest(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest(c.method, TokenPath, strings.NewReader(c.body))
 			r.Header.Set("Content-Type", c.contentType)
-			_, err := ReadRequest(httptest.NewRecorder(), r)
+			_, err := TokenCall.Read(httptest.NewRecorder(), r)
 			p, _ := errors.AsType[Problem](err)
 			if p.Status != c.want || (c.want != 0) != (err != nil) {
 				t.Errorf("ReadRequest = %v with status %d, want %d", err, p.Status, c.want)
@@ -186,7 +186,7 @@ func TestReadRequestOfACoding(t *testing.T) {
 		r := httptest.NewRequest("POST", TokenPath, strings.NewReader(`{"host":"github.com","repo":"acme/widgets","operation":"read"}`))
 		r.Header.Set("Content-Type", MediaType)
 		r.Header.Set("Content-Encoding", coding)
-		_, err := ReadRequest(httptest.NewRecorder(), r)
+		_, err := TokenCall.Read(httptest.NewRecorder(), r)
 		if p, _ := errors.AsType[Problem](err); p.Status != want {
 			t.Errorf("ReadRequest with Content-Encoding %q = %v, want status %d", coding, err, want)
 		}
@@ -205,7 +205,7 @@ func TestReadRequestThatSaysItIsTooLarge(t *testing.T) {
 	r := httptest.NewRequest("POST", TokenPath, unread{t})
 	r.Header.Set("Content-Type", MediaType)
 	r.ContentLength = MaxRequest + 1
-	_, err := ReadRequest(httptest.NewRecorder(), r)
+	_, err := TokenCall.Read(httptest.NewRecorder(), r)
 	if p, _ := errors.AsType[Problem](err); p.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("ReadRequest = %v, want status 413", err)
 	}

@@ -195,7 +195,7 @@ func ReadAWSProof(r *http.Request) (p AWSProof, ok bool, err error) {
 	if err != nil || strings.ContainsAny(text, "\r\n") {
 		return p, true, errNotAWS
 	}
-	if err := decodeObject(data, errNotAWS, p.set); err != nil {
+	if err := decodeObject(data, MaxRequest, errNotAWS, p.set); err != nil {
 		return AWSProof{}, true, err
 	}
 	return p, true, p.Check()

@@ -32,7 +32,7 @@ var errNotExchange = errors.New(`the request is not the JSON object {"join_token
 // repeat the token.
 func DecodeExchange(data []byte) (ExchangeRequest, error) {
 	var r ExchangeRequest
-	err := decodeObject(data, errNotExchange, func(key string, dec *json.Decoder) error {
+	err := decodeObject(data, MaxRequest, errNotExchange, func(key string, dec *json.Decoder) error {
 		if key != "join_token" {
 			return unknownKey(key)
 		}
@@ -47,12 +47,6 @@ func DecodeExchange(data []byte) (ExchangeRequest, error) {
 		return ExchangeRequest{}, err
 	}
 	return r, nil
-}
-
-// ReadExchange reads the call that r makes. The error is a [Problem] with the
-// status to answer.
-func ReadExchange(w http.ResponseWriter, r *http.Request) (ExchangeRequest, error) {
-	return readCall(w, r, "a session is asked for with POST", DecodeExchange)
 }
 
 // A SessionAnswer is a bearer identity for calls of a workspace, until it ends

@@ -13,24 +13,28 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// ReadRequest reads the call that r makes. The error is a [Problem] with the
-// status to answer.
-func ReadRequest(w http.ResponseWriter, r *http.Request) (TokenRequest, error) {
-	return readCall(w, r, "a token is asked for with POST", DecodeRequest)
+// A Call is one call of workspaces whose body is JSON: [TokenCall], [ExchangeCall] or
+// [RefusedPushCall].
+type Call[T any] struct {
+	MaxSize int64  // bytes of a request's body
+	usage   string // what a client is told that uses another method
+	decode  func([]byte) (T, error)
 }
 
-// readCall reads a call whose body is JSON; how is what to tell those who call in
-// another way.
-func readCall[T any](w http.ResponseWriter, r *http.Request, how string, decode func([]byte) (T, error)) (T, error) {
-	return readSized(w, r, MaxRequest, how, decode)
-}
+// The calls of workspaces.
+var (
+	TokenCall       = Call[TokenRequest]{MaxRequest, "a token is asked for with POST", DecodeRequest}
+	ExchangeCall    = Call[ExchangeRequest]{MaxRequest, "a session is asked for with POST", DecodeExchange}
+	RefusedPushCall = Call[RefusedPush]{MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush}
+)
 
-// readSized is readCall for a body of up to limit bytes.
-func readSized[T any](w http.ResponseWriter, r *http.Request, limit int64, how string, decode func([]byte) (T, error)) (T, error) {
+// Read reads the call that r makes. The error is a [Problem] with the status to
+// answer.
+func (c Call[T]) Read(w http.ResponseWriter, r *http.Request) (T, error) {
 	var none T
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return none, NewProblem(http.StatusMethodNotAllowed, how)
+		return none, NewProblem(http.StatusMethodNotAllowed, c.usage)
 	}
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
 		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
@@ -38,11 +42,11 @@ func readSized[T any](w http.ResponseWriter, r *http.Request, limit int64, how s
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return none, NewProblem(http.StatusUnsupportedMediaType, "the request has a Content-Encoding; send it as it is")
 	}
-	body, err := ReadBody(w, r, limit)
+	body, err := ReadBody(w, r, c.MaxSize)
 	if err != nil {
 		return none, err
 	}
-	request, err := decode(body)
+	request, err := c.decode(body)
 	if err != nil {
 		return none, NewProblem(http.StatusBadRequest, err.Error())
 	}

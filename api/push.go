@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"unicode"
@@ -99,7 +98,7 @@ var (
 // DecodeRefusedPush reads and checks a report as strictly as DecodeRequest does.
 func DecodeRefusedPush(data []byte) (RefusedPush, error) {
 	var p RefusedPush
-	if err := decodeSized(data, MaxRefusedPush, errNotPush, p.set); err != nil {
+	if err := decodeObject(data, MaxRefusedPush, errNotPush, p.set); err != nil {
 		return RefusedPush{}, err
 	}
 	return p, p.Check()
@@ -160,9 +159,3 @@ func (u *RefusedUpdate) set(key string, dec *json.Decoder) (err error) {
 const shownKey = 40
 
 func unknownKey(key string) error { return fmt.Errorf("unknown key %.*q", shownKey, key) }
-
-// ReadRefusedPush reads the call that r makes. The error is a [Problem] with the
-// status to answer.
-func ReadRefusedPush(w http.ResponseWriter, r *http.Request) (RefusedPush, error) {
-	return readSized(w, r, MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush)
-}

@@ -84,15 +84,15 @@ func TestReadRefusedPush(t *testing.T) {
 	} {
 		r := httptest.NewRequest(c.method, RefusedPushesPath, strings.NewReader(c.body))
 		r.Header.Set("Content-Type", c.contentType)
-		_, err := ReadRefusedPush(httptest.NewRecorder(), r)
+		_, err := RefusedPushCall.Read(httptest.NewRecorder(), r)
 		problem, _ := err.(Problem)
 		if (err == nil) != (c.want == 0) || problem.Status != c.want {
-			t.Errorf("ReadRefusedPush(%s %s %.40s) = %v, want %d", c.method, c.contentType, c.body, err, c.want)
+			t.Errorf("RefusedPushCall.Read(%s %s %.40s) = %v, want %d", c.method, c.contentType, c.body, err, c.want)
 		}
 	}
 	r := httptest.NewRequest(http.MethodPost, RefusedPushesPath, bytes.NewReader(fmt.Appendf(nil, "%s{}", good)))
 	r.Header.Set("Content-Type", MediaType)
-	if _, err := ReadRefusedPush(httptest.NewRecorder(), r); err == nil {
+	if _, err := RefusedPushCall.Read(httptest.NewRecorder(), r); err == nil {
 		t.Error("ReadRefusedPush of two objects = nil, want a problem")
 	}
 }

@@ -18,7 +18,7 @@ func EncodeRequest(r TokenRequest) ([]byte, error) { return json.Marshal(r) }
 // behind the object.
 func DecodeRequest(data []byte) (TokenRequest, error) {
 	var r TokenRequest
-	if err := decodeObject(data, errNotObject, r.set); err != nil {
+	if err := decodeObject(data, MaxRequest, errNotObject, r.set); err != nil {
 		return TokenRequest{}, err
 	}
 	return r, r.Check()
@@ -27,13 +27,8 @@ func DecodeRequest(data []byte) (TokenRequest, error) {
 var errNotObject = errors.New(`the request is not the JSON object {"host","repo","operation"}`)
 
 // decodeObject has set read the value of each key of an object that is a whole
-// request.
-func decodeObject(data []byte, isNone error, set func(key string, dec *json.Decoder) error) error {
-	return decodeSized(data, MaxRequest, isNone, set)
-}
-
-// decodeSized is decodeObject for a request of up to limit bytes.
-func decodeSized(data []byte, limit int, isNone error, set func(key string, dec *json.Decoder) error) error {
+// request of up to limit bytes.
+func decodeObject(data []byte, limit int, isNone error, set func(key string, dec *json.Decoder) error) error {
 	if len(data) > limit {
 		return fmt.Errorf("the request is over %d bytes", limit)
 	}

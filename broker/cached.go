@@ -151,16 +151,14 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry) (*flight, 
 		}
 	}
 	e.flight = &flight{done: make(chan struct{})}
-	// It is for all who wait, whoever of them gives up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mintTimeout)
-	go func() {
-		defer cancel()
-		c.fly(ctx, e)
-	}()
+	go c.fly(ctx, e)
 	return e.flight, nil
 }
 
+// fly mints for all who wait, whoever of them gives up.
 func (c *Cache) fly(ctx context.Context, e *entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mintTimeout)
+	defer cancel()
 	m, err := c.Mint(ctx, e.scope)
 	c.mu.Lock()
 	defer c.mu.Unlock()

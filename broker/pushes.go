@@ -28,7 +28,7 @@ func (b *Broker) refusedPush(c *call) error {
 	if err != nil {
 		return err
 	}
-	push, err := readOf(b, c, w, api.MaxRefusedPush, api.ReadRefusedPush)
+	push, err := readOf(b, c, w, api.RefusedPushCall.MaxSize, api.RefusedPushCall.Read)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (b *Broker) token(c *call) error {
 	if err != nil {
 		return err
 	}
-	request, err := readOf(b, c, w, api.MaxRequest, api.ReadRequest)
+	request, err := readOf(b, c, w, api.TokenCall.MaxSize, api.TokenCall.Read)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
 
 func (d *Desk) read(w http.ResponseWriter, r *http.Request) (request api.ExchangeRequest, err error) {
 	err = d.bodies.Read(w, crowd.Address(r.RemoteAddr), api.MaxRequest, func() error {
-		request, err = api.ReadExchange(w, r)
+		request, err = api.ExchangeCall.Read(w, r)
 		return err
 	})
 	return request, err

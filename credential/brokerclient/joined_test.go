@@ -32,7 +32,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	request, err := api.ReadExchange(w, r)
+	request, err := api.ExchangeCall.Read(w, r)
 	shown := request.JoinToken.Reveal()
 	g.asked = append(g.asked, shown+api.Bearer(r))
 	known := g.broker.Identities[api.Bearer(r)] != "" || shown == "gpj_right" && !g.spent

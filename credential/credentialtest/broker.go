@@ -99,7 +99,7 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	request, err := api.ReadRequest(w, r)
+	request, err := api.TokenCall.Read(w, r)
 	if err != nil {
 		b.refuse(w, err)
 		return
@@ -136,7 +136,7 @@ func (b *Broker) hear(w http.ResponseWriter, r *http.Request) {
 	if _, ok := b.identify(w, r); !ok {
 		return
 	}
-	push, err := api.ReadRefusedPush(w, r)
+	push, err := api.RefusedPushCall.Read(w, r)
 	if err != nil {
 		b.refuse(w, err)
 		return
