@@ -90,7 +90,7 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 		e := requestEntry(now(), w, r)
 		if err == nil {
 			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
-			e.RepositoryID, e.Permissions = repositoryOf(g.Token, r.RepositoryID), g.Scope.Permissions
+			e.RepositoryID, e.Permissions = repositoryOf(g.Token, r.RepositoryID), g.Scope.Permissions()
 		} else {
 			refusal := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, refusal.Reason, refusal.Detail
@@ -122,14 +122,14 @@ func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {
 // may be alive. A token that cannot be written down is revoked.
 func journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next MintFunc) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Repo.String(), RepositoryID: s.RepositoryID, Permissions: s.Permissions}
+		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Repo.String(), RepositoryID: s.RepositoryID(), Permissions: s.Permissions()}
 		if err := j.Write(ctx, e, true); err != nil {
 			return mint.Minted{}, AuditUnavailable(err)
 		}
 		m, err := next(ctx, s)
 		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
 		if !m.Token.IsZero() {
-			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID)
+			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID())
 		}
 		if err != nil {
 			r := RefusalOf(err)

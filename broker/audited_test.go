@@ -53,14 +53,14 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 	} {
 		journal, revoked := new(sheet), 0
 		revoke := func(context.Context, credential.Token) error { revoked++; return nil }
-		mint := journaled(journal, func() time.Time { return at }, revoke, func(context.Context, Scope) (mint.Minted, error) {
+		minting := journaled(journal, func() time.Time { return at }, revoke, func(context.Context, Scope) (mint.Minted, error) {
 			if len(journal.entries) != 1 {
 				t.Errorf("%s: GitHub is asked with %d lines written, want the intent", c.name, len(journal.entries))
 			}
 			return c.m, c.err
 		})
-		scope := Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, RepositoryID: 5, Permissions: map[string]string{"contents": "read"}}
-		if _, err := mint(t.Context(), scope); !errors.Is(err, c.err) || revoked != c.revoked {
+		scope := Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Grant: mint.Grant{Repositories: mint.RepositoryIDs(5), Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}
+		if _, err := minting(t.Context(), scope); !errors.Is(err, c.err) || revoked != c.revoked {
 			t.Errorf("%s: %v and %d revoked, want %v and %d", c.name, err, revoked, c.err, c.revoked)
 		}
 		if !slices.Equal(journal.durable, []bool{true, true}) {
@@ -93,8 +93,8 @@ func TestWhatARequestsLineSays(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"fresh", Grant{Token: token, Scope: Scope{Permissions: given}}, nil, "granted  7 map[contents:read] false"},
-		{"from memory", Grant{Token: token, Scope: Scope{Permissions: given}, Cached: true}, nil, "granted  7 map[contents:read] true"},
+		{"fresh", Grant{Token: token, Scope: Scope{Grant: mint.Grant{Permissions: mint.PermissionLevels(given)}}}, nil, "granted  7 map[contents:read] false"},
+		{"from memory", Grant{Token: token, Scope: Scope{Grant: mint.Grant{Permissions: mint.PermissionLevels(given)}}, Cached: true}, nil, "granted  7 map[contents:read] true"},
 		{"refused", Grant{}, forbid(ReasonRepository, "no"), "refused repository 5 map[checks:read] false"},
 	} {
 		journal := new(sheet)

@@ -37,7 +37,11 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	if err != nil {
 		return Scope{}, err
 	}
-	return Scope{Repo: r.Repo, RepositoryID: id, Permissions: permissions, For: sharersOf(w)}, nil
+	repositories := mint.RepositoryNames(r.Repo.Name)
+	if id != 0 {
+		repositories = mint.PinnedRepositories(mint.Pin{ID: id, Name: r.Repo.Name})
+	}
+	return Scope{Repo: r.Repo, Grant: mint.Grant{Repositories: repositories, Permissions: permissions}, For: sharersOf(w)}, nil
 }
 
 // sharersOf is who may have the same token as a workspace. Two profiles of one name,
@@ -75,7 +79,7 @@ const contents = "contents"
 
 // permissionsFor is what the operation needs, or what was asked for where that
 // is no more than the profile has.
-func permissionsFor(w Workspace, r api.TokenRequest) (map[string]string, error) {
+func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	allowed := w.Profile.Most().Levels()
 	wanted := r.Permissions
 	if wanted == nil {
@@ -85,14 +89,15 @@ func permissionsFor(w Workspace, r api.TokenRequest) (map[string]string, error) 
 		}
 		wanted = map[string]string{contents: level}
 	}
-	if err := mint.PermissionLevels(wanted).Validate(); err != nil {
-		return nil, &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: err.Error()}
+	permissions := mint.PermissionLevels(wanted)
+	if err := permissions.Validate(); err != nil {
+		return permissions, &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: err.Error()}
 	}
 	lacking := mint.Lacking(wanted, allowed)
 	if len(lacking) > 0 {
-		return nil, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+mint.LevelsText(lacking))
+		return permissions, forbid(ReasonPermission, "the profile of workspace "+w.ID+" does not allow "+mint.LevelsText(lacking))
 	}
-	return wanted, nil
+	return permissions, nil
 }
 
 // authorized refuses what the profile does not allow and who was barred, and

@@ -76,7 +76,7 @@ func TestWhichIDARepositoryHasToHave(t *testing.T) {
 	} {
 		w := Workspace{ID: "sb-1", Policy: b.policy, Profile: b.profile(c.repos, "[clone]")}
 		s, err := Authorize(w, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, RepositoryID: c.asked, Operation: "read"})
-		if s.RepositoryID != c.want || (err != nil) != c.refused {
+		if s.RepositoryID() != c.want || (err != nil) != c.refused {
 			t.Errorf("%s: Authorize = %+v, %v, want the id %d, refused = %v", c.name, s, err, c.want, c.refused)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -44,20 +45,32 @@ type Workspace struct {
 // A Scope is what one token opens. Requests of one scope share a token.
 type Scope struct {
 	Repo gitname.Repo
-	// RepositoryID is the only repository that may have the name; 0 is any.
-	RepositoryID int64
-	Permissions  map[string]string // never empty
+	// Grant is what GitHub is asked for, as [Authorize] decided it. Its installation is
+	// found when GitHub is asked.
+	Grant mint.Grant
 	// For is who shares the token: workspaces of one version of a profile, or one
 	// workspace alone. Whoever shares it is cut off when it is revoked.
 	For string
 }
 
+// RepositoryID is the only repository that may have the name; 0 is any.
+func (s Scope) RepositoryID() int64 {
+	if ids := s.Grant.Repositories.IDs(); len(ids) == 1 {
+		return ids[0]
+	}
+	return 0
+}
+
+// Permissions are those of the token, never empty.
+func (s Scope) Permissions() map[string]string { return s.Grant.Permissions.Levels() }
+
 // Key tells scopes from each other.
 func (s Scope) Key() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID)
-	for _, name := range slices.Sorted(maps.Keys(s.Permissions)) {
-		fmt.Fprintf(&b, " %s:%s", name, s.Permissions[name])
+	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID())
+	levels := s.Permissions()
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		fmt.Fprintf(&b, " %s:%s", name, levels[name])
 	}
 	b.WriteString(" " + s.For)
 	return b.String()

@@ -35,7 +35,7 @@ func (p *presses) mint(ctx context.Context, _ Scope) (mint.Minted, error) {
 	return mint.Minted{Token: credential.NewToken(fmt.Sprint("tok-", made), time.Now().Add(time.Hour))}, nil
 }
 
-var widgets = Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Permissions: map[string]string{"contents": "read"}}
+var widgets = Scope{Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Grant: mint.Grant{Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}
 
 // gives asks a cache for widgets and compares; token "" means an error.
 func gives(t *testing.T, c *Cache, ttl time.Duration, token string, fromMemory bool) {
@@ -179,7 +179,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &presses{}
 		c := &Cache{Mint: p.mint}
-		other := Scope{Repo: gitname.Repo{Owner: "acme", Name: "gadgets"}, Permissions: widgets.Permissions}
+		other := Scope{Repo: gitname.Repo{Owner: "acme", Name: "gadgets"}, Grant: widgets.Grant}
 		live := func() (n int) { c.Live(func(Scope, credential.Token) { n++ }); return n }
 		gives(t, c, 0, "tok-1", false)
 		if _, _, err := c.Get(t.Context(), "sb-1", other, 0); err != nil || live() != 2 {

@@ -29,9 +29,9 @@ func minted(app Minter) MintFunc {
 		if i.Suspended() {
 			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Repo.Owner + " is suspended"}
 		}
-		m, err := app.Mint(ctx, mint.Grant{
-			Owner: i.Account.Login, Installation: i.ID, Repositories: s.repositories(), Permissions: mint.PermissionLevels(s.Permissions),
-		})
+		grant := s.Grant
+		grant.Owner, grant.Installation = i.Account.Login, i.ID
+		m, err := app.Mint(ctx, grant)
 		if err == nil && len(m.Narrower) > 0 {
 			err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
 		}
@@ -40,13 +40,6 @@ func minted(app Minter) MintFunc {
 		}
 		return m, nil
 	}
-}
-
-func (s Scope) repositories() mint.Repositories {
-	if s.RepositoryID != 0 {
-		return mint.PinnedRepositories(mint.Pin{ID: s.RepositoryID, Name: s.Repo.Name})
-	}
-	return mint.RepositoryNames(s.Repo.Name)
 }
 
 // fromGitHub says what becomes of GitHub's refusal: that something is not granted

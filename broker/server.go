@@ -135,7 +135,7 @@ func (b *Broker) token(c *call) error {
 func answerOf(g Grant) api.TokenAnswer {
 	return api.TokenAnswer{
 		Username: g.Token.Login(), Token: api.NewSecret(g.Token.Secret()), ExpiresAt: g.Token.Expiry.UTC().Truncate(time.Second),
-		Repositories: []string{g.Scope.Repo.String()}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions,
+		Repositories: []string{g.Scope.Repo.String()}, RepositoryIDs: g.Token.RepositoryIDs, Permissions: g.Scope.Permissions(),
 	}
 }
 

@@ -48,8 +48,8 @@ func RepositoryIDs(ids ...int64) Repositories {
 // an [*Error] of kind [Renamed].
 func PinnedRepositories(pins ...Pin) Repositories { return Repositories{pins: slices.Clone(pins)} }
 
-// ids are those that GitHub is asked for; nil where it is asked by name.
-func (r Repositories) ids() []int64 {
+// IDs are those that GitHub is asked for; nil where it is asked by name.
+func (r Repositories) IDs() []int64 {
 	var ids []int64
 	for _, p := range r.pins {
 		ids = append(ids, p.ID)

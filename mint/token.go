@@ -78,7 +78,7 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 	if err := g.Validate(); err != nil {
 		return Minted{}, fmt.Errorf("%s: %w", doing, err)
 	}
-	body, err := json.Marshal(tokenRequest{g.Repositories.names, g.Repositories.ids(), g.Permissions.levels})
+	body, err := json.Marshal(tokenRequest{g.Repositories.names, g.Repositories.IDs(), g.Permissions.levels})
 	if err != nil {
 		return Minted{}, err
 	}

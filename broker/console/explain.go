@@ -124,7 +124,7 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.Token
 		e.Reason, e.Detail = refused.Reason, refused.Detail
 		return e
 	}
-	e.Permissions, e.RepositoryID = scope.Permissions, scope.RepositoryID
+	e.Permissions, e.RepositoryID = scope.Permissions(), scope.RepositoryID()
 	barred, err := c.Revoker.Bars.BarredFor(ctx, w.ID, scope.Repo.Owner)
 	if err != nil {
 		e.Untold = append(e.Untold, untoldRevoked)
@@ -146,9 +146,9 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 		return
 	}
 	e.GitHub.Installation, e.GitHub.Account, e.GitHub.Reaches, e.GitHub.Suspended = found.ID, found.Account.Login, true, found.Suspended()
-	e.GitHub.Lacking = mint.Lacking(s.Permissions, found.Permissions)
+	e.GitHub.Lacking = mint.Lacking(s.Permissions(), found.Permissions)
 	e.Untold = append(e.Untold, untoldRules)
-	if s.RepositoryID != 0 {
+	if s.RepositoryID() != 0 {
 		e.Untold = append(e.Untold, untoldID)
 	}
 	switch {
@@ -157,7 +157,7 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	case len(e.GitHub.Lacking) > 0:
 		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+mint.LevelsText(e.GitHub.Lacking)
 	default:
-		e.Granted, e.Detail = true, "a token for "+s.Repo.String()+" with "+mint.LevelsText(s.Permissions)
+		e.Granted, e.Detail = true, "a token for "+s.Repo.String()+" with "+mint.LevelsText(s.Permissions())
 	}
 }
 
