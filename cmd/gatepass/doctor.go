@@ -29,8 +29,8 @@ default one has an App; the workspace side where there is a workspace file, or n
 issuing side. Each line that is not in order says what mends it.
 
 --fix removes what is left of workspaces that are gone: it revokes and deletes
-tokens, finishes destructions, removes locks, and deletes schedules and KMS keys
-(after 30 days). It asks first; with --yes it does not.
+tokens, finishes destructions and removes locks. It asks first; with --yes it
+does not.
 
 Examples:
   gatepass doctor            in a clone: for its own configuration too

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/gatepass/gatepass/cmd/internal/awsdebris"
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -138,6 +137,7 @@ func (w *world) checkup(c *cli.Context, github string) (*doctor.Checkup, error) 
 		return nil, err
 	}
 	check := &doctor.Checkup{Store: s, StoreURL: w.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
+	check.AWS, _ = s.(doctor.ParameterStore)
 	rawURL, err := issuing.StoreURL(c.String("store"), w.getenv)
 	if err != nil {
 		return nil, err
@@ -146,15 +146,8 @@ func (w *world) checkup(c *cli.Context, github string) (*doctor.Checkup, error) 
 	if err != nil {
 		return nil, err
 	}
-	switch u.Scheme {
-	case "file":
+	if u.Scheme == "file" {
 		check.Folder = u.Path
-	case "ssm":
-		account, err := awsdebris.Open(u)
-		if err != nil {
-			return nil, err
-		}
-		check.Cloud = account
 	}
 	return check, nil
 }

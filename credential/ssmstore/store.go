@@ -33,10 +33,6 @@ type Store struct {
 	client     awsclient.Lazy[*ssm.Client]
 }
 
-// KMSKey returns the kms_key of the store's URL, which may hold {workspace}; ""
-// where it has none.
-func (s *Store) KMSKey() string { return s.kmsKey }
-
 // MakesKeys reports whether the store's URL says create: before its kms_key, which
 // is then an alias with {workspace}. This package makes no keys.
 func (s *Store) MakesKeys() bool { return s.makesKeys }
@@ -126,19 +122,31 @@ func (s *Store) keyFor(name store.Name) string {
 	return strings.ReplaceAll(s.kmsKey, workspacePlace, id)
 }
 
-// ARN asks AWS for the full name of an entry's parameter. Nothing is decrypted. It
+// ARN asks AWS for the full name of an entry's parameter. It returns an error that
 // wraps [store.ErrNotFound] where there is none.
 func (s *Store) ARN(ctx context.Context, name store.Name) (string, error) {
+	p, err := s.describe(ctx, name)
+	return aws.ToString(p.ARN), err
+}
+
+// IsEncrypted reports whether AWS encrypts an entry's parameter. It returns an error
+// that wraps [store.ErrNotFound] where there is none.
+func (s *Store) IsEncrypted(ctx context.Context, name store.Name) (bool, error) {
+	p, err := s.describe(ctx, name)
+	return p.Type == types.ParameterTypeSecureString, err
+}
+
+// describe reads an entry's parameter and does not decrypt it.
+func (s *Store) describe(ctx context.Context, name store.Name) (p types.Parameter, err error) {
 	full := s.full(name)
-	var arn string
-	err := s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) error {
+	err = s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) error {
 		out, err := c.Service.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(full)}, within(ctx))
 		if err == nil && out.Parameter != nil {
-			arn = aws.ToString(out.Parameter.ARN)
+			p = *out.Parameter
 		}
 		return err
 	})
-	return arn, err
+	return p, err
 }
 
 // Delete implements [store.Store]. AWS drops all versions.

@@ -209,14 +209,25 @@ func TestStoreKeepsRecordsPlain(t *testing.T) {
 	if p := metadata(t, prefix+"/"+record.String()); p.Type != types.ParameterTypeString {
 		t.Errorf("the record is a %s, want a String", p.Type)
 	}
+	if err := s.Put(t.Context(), store.PrivateKey(), store.NewSecret("k"), store.Replace); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[store.Name]bool{record: false, store.PrivateKey(): true} {
+		if isEncrypted, err := s.IsEncrypted(t.Context(), name); err != nil || isEncrypted != want {
+			t.Errorf("IsEncrypted(%s) = %t, %v, want %t", name, isEncrypted, err, want)
+		}
+	}
+	if _, err := s.IsEncrypted(t.Context(), store.AppClientID()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("IsEncrypted of an entry that is not there = %v, want ErrNotFound", err)
+	}
 }
 
 // With keys that the issuing side makes, what is written before there is a key is not
 // encrypted with it.
 func TestKeysThatAreMade(t *testing.T) {
 	s := openStore(t, "ssm:///km?kms_key=create:alias/gp-{workspace}")
-	if !s.MakesKeys() || s.KMSKey() != "alias/gp-{workspace}" {
-		t.Errorf("MakesKeys = %t, KMSKey = %s, want the form alone", s.MakesKeys(), s.KMSKey())
+	if !s.MakesKeys() || s.kmsKey != "alias/gp-{workspace}" {
+		t.Errorf("MakesKeys = %t, the key is %s, want the form alone", s.MakesKeys(), s.kmsKey)
 	}
 	for text, want := range map[string]string{
 		"sandbox/sb-1/github-token": "alias/gp-sb-1", "sandbox/sb-1/github-tokens/acme": "alias/gp-sb-1", "sandbox/sb-1/superseded/00": "alias/gp-sb-1",

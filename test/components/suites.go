@@ -66,7 +66,6 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},
 	{pattern: "./cmd/gatepass-refresher", aws: true},
-	{pattern: "./cmd/internal/awsdebris", aws: true},
 	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},

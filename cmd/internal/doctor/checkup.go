@@ -18,11 +18,20 @@ type Checkup struct {
 	Store    store.Store
 	StoreURL string           // as it may be shown
 	Folder   string           // of a store in files; "" for all others
-	Cloud    Cloud            // what lies beside the store; nil for nothing
+	AWS      ParameterStore   // Store, where it is in AWS; nil for all others
 	GitHub   string           // as people know it; "" means what the store says
 	Client   *http.Client     // for GitHub; nil means one of our own
 	Now      func() time.Time // nil means time.Now
 	Limit    time.Duration    // of Look as a whole; zero means IssuingLimit
+}
+
+// A ParameterStore is a store in AWS Systems Manager Parameter Store.
+type ParameterStore interface {
+	// Parameter returns the name of the parameter that keeps an entry.
+	Parameter(name store.Name) string
+	// IsEncrypted reports whether AWS encrypts an entry. It returns an error that
+	// wraps [store.ErrNotFound] where there is no such entry.
+	IsEncrypted(ctx context.Context, name store.Name) (bool, error)
 }
 
 // The groups of the findings, in their order.
@@ -112,7 +121,7 @@ func (f *facts) judge() Report {
 	add(workspacesGroup, f.judgeWorkspaces())
 	add(debrisGroup, f.judgeSurroundings())
 	r.Debris = f.debris()
-	if f.ledger.err == nil && len(r.Debris) == 0 && f.cloud.isWell() {
+	if f.ledger.err == nil && len(r.Debris) == 0 {
 		add(debrisGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
 	}
 	return r

@@ -18,12 +18,12 @@ type facts struct {
 	store  storeFacts
 	app    appFacts
 	ledger ledgerFacts
-	cloud  cloudFacts
 }
 
 type storeFacts struct {
 	url        string
 	isFiles    bool
+	isShared   bool     // another system may keep tokens in it
 	err        error    // it cannot be read at all
 	exposed    []string // what others can read
 	exposedErr error
@@ -75,17 +75,6 @@ const (
 	leftOver           // a run that ended early left it
 )
 
-type cloudFacts struct {
-	isThere      bool
-	keys         []Key
-	keysErr      error
-	verdicts     map[Key]Verdict
-	schedules    []Schedule
-	schedulesErr error
-}
-
-func (c cloudFacts) isWell() bool { return c.keysErr == nil && c.schedulesErr == nil }
-
 func (f *folder) has(is func(store.Name) bool) bool { return slices.ContainsFunc(f.names, is) }
 
 func (f *folder) hasRecord() bool { return f.has(store.Name.IsRecord) }
@@ -107,6 +96,10 @@ func (f *folder) tokens() int {
 	}
 	return max(owned, only) + kept
 }
+
+// end is when the last of the tokens has run out for sure, where the ledger does not
+// know them.
+func (f *folder) end() time.Time { return f.written.Add(tokenLife) }
 
 // isForeign reports a name that gatepass would not make in a workspace's folder.
 func isForeign(n store.Name) bool {

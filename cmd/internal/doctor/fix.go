@@ -58,7 +58,7 @@ var errAlive = errors.New("there is something of the workspace by now")
 func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done string, err error) {
 	switch t.Kind {
 	case Tokens:
-		if err := c.checkForgotten(ctx, t.Workspace); err != nil {
+		if err := c.checkForgotten(ctx, t); err != nil {
 			return "", err
 		}
 		return end(ctx, i, t.Workspace)
@@ -68,35 +68,21 @@ func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done s
 		return counting(i, func() error { return i.Tidy(ctx, t.Workspace) })
 	case Lock:
 		return "removed", i.Unlock(ctx, t.Workspace)
-	case Sched:
-		if err := c.checkGone(ctx, t.Workspace); err != nil {
-			return "", err
-		}
-		return "deleted", c.Cloud.RemoveSchedule(ctx, t.schedule)
-	case OwnKey:
-		if err := c.checkGone(ctx, t.Workspace); err != nil {
-			return "", err
-		}
-		return c.Cloud.RemoveKey(ctx, t.key)
 	}
 	return "", fmt.Errorf("there is no kind %q", t.Kind)
 }
 
-func (c *Checkup) checkForgotten(ctx context.Context, id string) error {
-	names, err := c.names(ctx, id)
-	if err != nil {
+// checkForgotten returns an error if something was added to a workspace's folder
+// since Look, or a token in it written again.
+func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
+	names, err := c.names(ctx, t.Workspace)
+	if err != nil || len(names) == 0 {
 		return err
 	}
-	if f := (&folder{names: names}); len(names) > 0 && (!f.isForgotten() || f.has(isForeign)) {
-		return oneline.Wrap("clear "+id, errAlive, "")
-	}
-	return nil
-}
-
-func (c *Checkup) checkGone(ctx context.Context, id string) error {
-	names, err := c.names(ctx, id)
-	if err == nil && len(names) > 0 {
-		err = oneline.Wrap("clear "+id, errAlive, "")
+	f := &folder{names: names}
+	err = c.date(ctx, f)
+	if err == nil && (!f.isForgotten() || f.has(isForeign) || f.written.After(t.written)) {
+		err = oneline.Wrap("clear "+t.Workspace, errAlive, "")
 	}
 	return err
 }

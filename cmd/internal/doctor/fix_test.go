@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -99,15 +101,11 @@ func TestFixLooksOnceMore(t *testing.T) {
 	w := newWorld(t)
 	w.put("sandbox/sb-7/github-token", w.token())
 	w.lock("sb-8", -time.Minute)
-	clouds := &sky{keys: []Key{{Workspace: "sb-6", Name: "alias/x-sb-6", ID: "1"}}, schedules: []Schedule{{Workspace: "sb-6", Name: "s", Group: "g"}}}
-	w.check.Cloud = clouds
-	w.ahead = freshToken
-	w.Advance(w.ahead)
 	things := w.check.Look(t.Context()).Fixable()
-	if len(things) != 4 {
-		t.Fatalf("Look finds %d things to fix, want 4", len(things))
+	if len(things) != 2 {
+		t.Fatalf("Look finds %d things to fix, want 2", len(things))
 	}
-	for _, id := range []string{"sb-6", "sb-7", "sb-8"} {
+	for _, id := range []string{"sb-7", "sb-8"} {
 		if err := w.create(id, "acme/widgets"); !errors.Is(err, workspace.ErrForeign) { // sb-7 has another's token
 			w.must(err)
 		}
@@ -119,8 +117,8 @@ func TestFixLooksOnceMore(t *testing.T) {
 			t.Errorf("Fix says %s, want it left", line(f))
 		}
 	}
-	if now := w.entries(); len(now) != len(before)+1 || len(clouds.keys) != 1 || len(clouds.schedules) != 1 {
-		t.Errorf("Fix left %d entries of %d, %d keys and %d schedules, want all", len(now), len(before)+1, len(clouds.keys), len(clouds.schedules))
+	if now := w.entries(); len(now) != len(before)+1 {
+		t.Errorf("Fix left %d entries of %d, want all", len(now), len(before)+1)
 	}
 }
 
@@ -166,83 +164,36 @@ func TestFixWithoutAnApp(t *testing.T) {
 	}
 }
 
-func TestFixOfWhatIsInACloud(t *testing.T) {
-	w := newWorld(t)
-	long := time.Now().Add(-24 * time.Hour)
-	clouds := &sky{
-		keys: []Key{
-			{Workspace: "sb-1", Name: "alias/x-sb-1", ID: "1"},
-			{Workspace: "sb-7", Name: "alias/x-sb-7", ID: "7"},
-			{Workspace: "app", Name: "alias/x-app", ID: "8"},
-			{Workspace: "sb-6", Name: "alias/x-sb-6", ID: "6"},
-		},
-		verdicts: map[string]Verdict{"alias/x-app": {Foreign: true}, "alias/x-sb-6": {Left: "it was used today"}},
-		schedules: []Schedule{
-			{Workspace: "sb-1", Group: "g", Name: "a", IsEnabled: true, Changed: long},
-			{Workspace: "sb-7", Group: "g", Name: "b", IsEnabled: true, Changed: long},
-			{Workspace: "sb-5", Group: "g", Name: "c", Changed: time.Now()},
-		},
-	}
-	w.check.Cloud = clouds
-	r := w.look()
-	var texts []string
-	for _, f := range r.All() {
-		if f.Group == debrisGroup {
-			texts = append(texts, line(f))
-		}
-	}
-	want := []string{
-		"debris: warning: workspace sb-1 is in the ledger, and the schedule g/a of another system writes its token too; aws scheduler delete-schedule --group-name g --name a",
-		"debris: ok: the schedule g/c of another system, for sb-5, which is gone; it is left: it was changed less than an hour ago; ",
-		"debris: warning: the schedule g/b of another system, for sb-7, which is gone; gatepass doctor --fix, which deletes it",
-		"debris: ok: the KMS key alias/x-sb-6, of sb-6, which is gone; it is left: it was used today; ",
-		"debris: warning: the KMS key alias/x-sb-7, of sb-7, which is gone; gatepass doctor --fix, which removes the alias, and has the key deleted in 30 days",
-	}
-	if !slices.Equal(texts, want) {
-		t.Errorf("Look finds\n%s\nwant\n%s", strings.Join(texts, "\n"), strings.Join(want, "\n"))
-	}
-	if found := w.fix(); len(found) != 2 || len(faults(found)) > 0 {
-		t.Errorf("Fix says\n%swant two things done", lines(found))
-	}
-	if len(clouds.keys) != 3 || len(clouds.schedules) != 2 || slices.ContainsFunc(clouds.keys, func(k Key) bool { return k.ID == "7" }) {
-		t.Errorf("there are %v and %v, want all but those of sb-7", clouds.keys, clouds.schedules)
-	}
-}
-
-// A sandbox of another system is no debris while that system refreshes it, or
-// while nobody can tell.
-func TestSandboxesOfAnotherSystemAreLeft(t *testing.T) {
+// A live token is no debris where another system keeps its own.
+func TestTokensOfAnotherSystemAreLeft(t *testing.T) {
 	w := newWorld(t)
 	w.put("sandbox/sb-7/github-token", w.token())
-	w.ahead = freshToken + time.Second
-	w.Advance(w.ahead)
-	long := time.Now().Add(-24 * time.Hour)
+	w.put("sandbox/sb-8/github-token", w.token())
 	for _, c := range []struct {
-		name  string
-		cloud *sky
-		want  string
-		isOut bool // it may be fixed
+		name       string
+		workspaces string
+		later      time.Duration
+		want       string
+		fixable    int
 	}{
-		{"refreshed", &sky{schedules: []Schedule{{Workspace: "sb-7", Name: "s", IsEnabled: true, Changed: long}}}, "ok: another system refreshes the tokens of sb-7", false},
-		{"not any more", &sky{schedules: []Schedule{{Workspace: "sb-7", Name: "s", Changed: long}}}, "warning: 1 token of sb-7, of which the ledger knows nothing", true},
-		{"nobody can tell", &sky{err: errors.New("list schedules: access denied; allow it")}, "whether another system refreshes it is not known", false},
-		{"there is no other", &sky{}, "warning: 1 token of sb-7, of which the ledger knows nothing", true},
+		{"its names", "", 0, "debris: ok: another system may refresh the tokens of sb-7, sb-8, of which the ledger knows nothing; \n", 0},
+		{"other names", "/km", 0, "debris: warning: 1 token of sb-7, of which the ledger knows nothing, alive until ", 2},
+		{"it stopped", "", tokenLife + time.Second, "debris: warning: 1 token of sb-7, of which the ledger knows nothing, which has run out; gatepass doctor --fix, which revokes and deletes it\n", 2},
 	} {
-		w.check.Cloud = c.cloud
+		w.check.AWS = parameterStore{w.store, c.workspaces, false}
+		w.ahead = c.later
+		w.Advance(c.later)
 		r := w.look()
-		if !strings.Contains(lines(r.All()), c.want) || (len(r.Fixable()) == 1) != c.isOut {
-			t.Errorf("%s: Look finds\n%swant %q, and %v that it may go", c.name, lines(r.All()), c.want, c.isOut)
+		if !strings.Contains(lines(r.All()), c.want) || len(r.Fixable()) != c.fixable {
+			t.Errorf("%s: Look finds\n%swant %q, and %d to fix", c.name, lines(r.All()), c.want, c.fixable)
 		}
 	}
-}
-
-// A token that was just written may be of a sandbox that another system is making.
-func TestAFreshTokenBesideAnotherSystemIsLeft(t *testing.T) {
-	w := newWorld(t)
-	w.put("sandbox/sb-7/github-token", w.token())
-	w.check.Cloud = &sky{}
-	if r := w.look(); len(r.Debris) != 1 || len(r.Fixable()) != 0 {
-		t.Errorf("Look finds\n%swant it left", lines(r.All()))
+	things := w.check.Look(t.Context()).Fixable()
+	later := time.Now().Add(time.Minute)
+	w.must(os.Chtimes(filepath.Join(w.dir, "sandbox/sb-7/github-token"), later, later))
+	found := w.check.Fix(t.Context(), things)
+	if len(found) != 2 || found[0].Level != Warning || found[1].Level != OK || len(w.of("sb-7")) != 1 || len(w.of("sb-8")) != 0 {
+		t.Errorf("Fix says\n%swant what was written again left", lines(found))
 	}
 }
 

@@ -19,7 +19,6 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 	together.Go(func() { f.store = c.gatherStore(ctx) })
 	together.Go(func() { f.app = c.gatherApp(ctx) })
 	together.Go(func() { f.ledger = c.gatherLedger(ctx) })
-	together.Go(func() { f.cloud = c.gatherCloud(ctx) })
 	together.Wait()
 	if f.app.opened != nil {
 		f.now = f.app.opened.Time() // the ledger's moments are by GitHub's clock
@@ -28,14 +27,12 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 		return f
 	}
 	c.lookAtFolders(ctx, &f.ledger)
-	together.Go(func() { lookAtPending(ctx, f) })
-	together.Go(func() { c.examineKeys(ctx, f) })
-	together.Wait()
+	lookAtPending(ctx, f)
 	return f
 }
 
 func (c *Checkup) gatherStore(ctx context.Context) storeFacts {
-	f := storeFacts{url: c.StoreURL, isFiles: c.Folder != ""}
+	f := storeFacts{url: c.StoreURL, isFiles: c.Folder != "", isShared: c.isShared()}
 	if _, err := c.Store.Get(ctx, store.AppClientID()); err != nil && !errors.Is(err, store.ErrNotFound) {
 		f.err = err
 		return f
@@ -43,10 +40,27 @@ func (c *Checkup) gatherStore(ctx context.Context) storeFacts {
 	switch {
 	case c.Folder != "":
 		f.exposed, f.exposedErr = exposed(ctx, c.Folder)
-	case c.Cloud != nil:
-		f.exposed, f.exposedErr = c.Cloud.Exposed(ctx)
+	case c.AWS != nil:
+		f.exposed, f.exposedErr = plainKey(ctx, c.AWS)
 	}
 	return f
+}
+
+// isShared reports whether the store keeps tokens where the first system keeps its
+// own (docs/migrating.md), so that a token may be of either.
+func (c *Checkup) isShared() bool {
+	name, err := store.OnlyToken("x")
+	return err == nil && c.AWS != nil && c.AWS.Parameter(name) == "/sandbox/x/github-token"
+}
+
+// plainKey returns the parameter of the App's private key where AWS does not encrypt
+// it.
+func plainKey(ctx context.Context, s ParameterStore) ([]string, error) {
+	isEncrypted, err := s.IsEncrypted(ctx, store.PrivateKey())
+	if errors.Is(err, store.ErrNotFound) || isEncrypted {
+		return nil, nil
+	}
+	return []string{"the parameter " + s.Parameter(store.PrivateKey())}, err
 }
 
 // exposed returns the files and folders below dir that others than their owner

@@ -196,29 +196,16 @@ func lines(all []Finding) string {
 	return b.String()
 }
 
-// A sky is a cloud in memory.
-type sky struct {
-	keys      []Key
-	verdicts  map[string]Verdict // by name
-	schedules []Schedule
-	err       error
+// A parameterStore says of itself that it is in AWS, with these workspaces.
+type parameterStore struct {
+	store.Store
+	workspaces string
+	isPlain    bool // nothing is encrypted
 }
 
-func (s *sky) Exposed(context.Context) ([]string, error) { return nil, s.err }
-func (s *sky) Keys(context.Context) ([]Key, error)       { return slices.Clone(s.keys), s.err }
+func (p parameterStore) Parameter(name store.Name) string { return p.workspaces + "/" + name.String() }
 
-func (s *sky) Schedules(context.Context) ([]Schedule, error) { return slices.Clone(s.schedules), s.err }
-
-func (s *sky) Examine(_ context.Context, k Key) (Verdict, error) { return s.verdicts[k.Name], s.err }
-
-func (s *sky) RemoveKey(_ context.Context, k Key) (string, error) {
-	s.keys = slices.DeleteFunc(s.keys, func(o Key) bool { return o == k })
-	return "removed", s.err
+func (p parameterStore) IsEncrypted(ctx context.Context, name store.Name) (bool, error) {
+	_, err := p.Get(ctx, name)
+	return !p.isPlain, err
 }
-
-func (s *sky) RemoveSchedule(_ context.Context, gone Schedule) error {
-	s.schedules = slices.DeleteFunc(s.schedules, func(o Schedule) bool { return o == gone })
-	return s.err
-}
-
-var _ Cloud = (*sky)(nil)

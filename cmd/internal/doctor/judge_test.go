@@ -30,33 +30,35 @@ func entriesOf(t *testing.T, texts string) *folder {
 }
 
 func TestFolderDebris(t *testing.T) {
-	served := cloudFacts{isThere: true, schedules: []Schedule{{Workspace: "x", Name: "s", IsEnabled: true}}}
+	fresh := func(f *folder) { f.written = noon.Add(-time.Minute) }
+	expired := func(f *folder) { f.written = noon.Add(-tokenLife) }
 	for _, c := range []struct {
 		name, entries string
 		change        func(*folder)
-		cloud         cloudFacts
+		isShared      bool
 		want          string // kind and what Fix does, or why it is left; "" for nothing
 	}{
-		{"a workspace", "workspace github-token github-tokens/acme", nil, cloudFacts{}, ""},
-		{"a workspace without tokens", "workspace", nil, cloudFacts{}, ""},
-		{"a token", "github-token", nil, cloudFacts{}, "tokens: revokes and deletes it"},
-		{"a token and its copy", "github-token github-tokens/acme", nil, cloudFacts{}, "tokens: revokes and deletes it"},
-		{"two tokens", "github-tokens/acme github-tokens/octo", nil, cloudFacts{}, "tokens: revokes and deletes them"},
-		{"a replaced token", "superseded/0123456789abcdef", nil, cloudFacts{}, "tokens: revokes and deletes it"},
-		{"a broker's", "vended/0123456789abcdef github-token", nil, cloudFacts{}, ""},
-		{"a lock that is held", "lock github-token", func(f *folder) { f.lock = held }, cloudFacts{}, ""},
-		{"a lock that is left over", "lock", func(f *folder) { f.lock = leftOver }, cloudFacts{}, "lock: removes it"},
-		{"a token with one", "lock github-token", func(f *folder) { f.lock = leftOver }, cloudFacts{}, "tokens: revokes and deletes it"},
-		{"a workspace with one", "lock workspace", func(f *folder) { f.lock = leftOver }, cloudFacts{}, "lock: removes it"},
-		{"nobody could look", "github-token", func(f *folder) { f.err = errors.New("no") }, cloudFacts{}, ""},
-		{"somebody else's as well", "github-token other", nil, cloudFacts{}, "tokens, left: there is more below sandbox/x that is not gatepass's"},
-		{"only somebody else's", "other", nil, cloudFacts{}, ""},
-		{"another system's", "github-token", nil, served, ""},
-		{"perhaps another system's", "github-token", nil, cloudFacts{schedulesErr: errors.New("no")}, "tokens, left: whether another system refreshes it is not known"},
-		{"just written, in a cloud", "github-token", func(f *folder) { f.written = noon.Add(-time.Minute) }, cloudFacts{isThere: true}, "tokens, left: it was written a moment ago, perhaps for a sandbox that is just being made"},
-		{"just written, elsewhere", "github-token", func(f *folder) { f.written = noon.Add(-time.Minute) }, cloudFacts{}, "tokens: revokes and deletes it"},
+		{"a workspace", "workspace github-token github-tokens/acme", nil, false, ""},
+		{"a workspace without tokens", "workspace", nil, false, ""},
+		{"a token", "github-token", nil, false, "tokens: revokes and deletes it"},
+		{"a token and its copy", "github-token github-tokens/acme", nil, false, "tokens: revokes and deletes it"},
+		{"two tokens", "github-tokens/acme github-tokens/octo", nil, false, "tokens: revokes and deletes them"},
+		{"a replaced token", "superseded/0123456789abcdef", nil, false, "tokens: revokes and deletes it"},
+		{"a broker's", "vended/0123456789abcdef github-token", nil, false, ""},
+		{"a lock that is held", "lock github-token", func(f *folder) { f.lock = held }, false, ""},
+		{"a lock that is left over", "lock", func(f *folder) { f.lock = leftOver }, false, "lock: removes it"},
+		{"a token with one", "lock github-token", func(f *folder) { f.lock = leftOver }, false, "tokens: revokes and deletes it"},
+		{"a workspace with one", "lock workspace", func(f *folder) { f.lock = leftOver }, false, "lock: removes it"},
+		{"nobody could look", "github-token", func(f *folder) { f.err = errors.New("no") }, false, ""},
+		{"somebody else's as well", "github-token other", nil, false, "tokens, left: there is more below sandbox/x that is not gatepass's"},
+		{"only somebody else's", "other", nil, false, ""},
+		{"just written", "github-token", fresh, false, "tokens: revokes and deletes it"},
+		{"perhaps another system's", "github-token", nil, true, ""},
+		{"perhaps another system's, with more", "github-token other", nil, true, ""},
+		{"not refreshed by another system", "github-token", expired, true, "tokens: revokes and deletes it"},
 	} {
-		f := &facts{now: noon, cloud: c.cloud}
+		f := &facts{now: noon}
+		f.store.isShared = c.isShared
 		f.ledger.folders = map[string]*folder{"x": entriesOf(t, c.entries)}
 		if c.change != nil {
 			c.change(f.ledger.folders["x"])
@@ -77,16 +79,14 @@ func TestFolderDebris(t *testing.T) {
 }
 
 // What was listed half-way says nothing about what is missing.
-func TestNothingIsGoneWhereTheLedgerWasNotReadToItsEnd(t *testing.T) {
-	key := Key{Workspace: "x", Name: "alias/x", ID: "1"}
+func TestNothingIsDebrisWhereTheLedgerWasNotReadToItsEnd(t *testing.T) {
 	f := &facts{now: noon}
-	f.cloud.schedules = []Schedule{{Workspace: "x", Name: "s", Changed: noon.Add(-48 * time.Hour)}}
-	f.cloud.verdicts = map[Key]Verdict{key: {}}
-	if things := f.debris(); len(things) != 2 {
-		t.Errorf("debris = %+v, want the schedule and the key", things)
+	f.ledger.folders = map[string]*folder{"x": entriesOf(t, "github-token")}
+	if things := f.debris(); len(things) != 1 {
+		t.Errorf("debris = %+v, want the token", things)
 	}
 	f.ledger.err = errors.New("the connection broke")
-	if things := f.debris(); len(things) != 0 || f.isGone("x") {
+	if things := f.debris(); len(things) != 0 {
 		t.Errorf("debris = %+v, want none", things)
 	}
 }

@@ -214,6 +214,21 @@ func TestAStoreThatCannotBeReadIsSaidOnce(t *testing.T) {
 	}
 }
 
+// In Parameter Store nothing but the ledger may be readable without KMS.
+func TestTheKeyInParameterStore(t *testing.T) {
+	w := newWorld(t)
+	w.check.Folder = ""
+	for isPlain, want := range map[bool]string{
+		false: "store: ok: the store file://" + w.dir + " answers; \n",
+		true:  "store: failure: the store file://" + w.dir + " keeps in the clear: the parameter /km/config/github/private-key; make another key in the App's settings",
+	} {
+		w.check.AWS = parameterStore{w.store, "/km", isPlain}
+		if text := lines(w.look().All()); !strings.Contains(text, want) {
+			t.Errorf("Look finds\n%swant %q", text, want)
+		}
+	}
+}
+
 func TestTheIssuingSideIsNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
