@@ -181,24 +181,31 @@ func (w *walker) look(name string) (st unix.Stat_t, err error) {
 	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return st, w.failed(name, err)
 	}
-	isLink := st.Mode&unix.S_IFMT == unix.S_IFLNK
-	if uid := int(st.Uid); name != ".." && (w.sticky || isLink) && !trusted(uid) && !isReadOnly(w.dir) {
-		return st, w.distrust("others can replace it: "+belongs(w.join(name), uid), toOwn(w.join(name), uid))
-	}
-	return st, nil
+	return st, w.checkOwner(name, &st)
 }
 
-// follow puts the target of a link before the rest of the path.
+func (w *walker) checkOwner(name string, st *unix.Stat_t) error {
+	isLink := st.Mode&unix.S_IFMT == unix.S_IFLNK
+	if uid := int(st.Uid); name != ".." && (w.sticky || isLink) && !trusted(uid) && !isReadOnly(w.dir) {
+		return w.distrust("others can replace it: "+belongs(w.join(name), uid), toOwn(w.join(name), uid))
+	}
+	return nil
+}
+
+// follow puts the target of a link before the rest of the path. The link that is read is
+// the one whose owner is checked: another may have its name by now.
 func (w *walker) follow(name string) error {
 	if w.links++; w.links > maxLinks {
 		return w.failed(name, unix.ELOOP)
 	}
-	target := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(w.dir, name, target)
+	target, st, err := w.readLink(name)
 	if err != nil {
 		return w.failed(name, err)
 	}
-	w.rest = string(target[:n]) + "/" + w.rest
+	if err := w.checkOwner(name, &st); err != nil {
+		return err
+	}
+	w.rest = target + "/" + w.rest
 	w.volume = w.volume || name == "..data"
 	if strings.HasPrefix(w.rest, "/") {
 		return w.enter("/")

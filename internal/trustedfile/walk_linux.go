@@ -17,3 +17,18 @@ func isMemory(fd int) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
+
+// readLink reads a link and what it is from one descriptor.
+func (w *walker) readLink(name string) (target string, st unix.Stat_t, err error) {
+	fd, err := w.openat(name, unix.O_PATH)
+	if err != nil {
+		return "", st, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", st, err
+	}
+	text := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", text)
+	return string(text[:max(n, 0)]), st, err
+}

@@ -11,3 +11,24 @@ func isReadOnly(dir int) bool { return unix.Faccessat(dir, ".", unix.W_OK, 0) ==
 
 // isMemory is about Kubernetes, which mounts nothing here.
 func isMemory(int) bool { return false }
+
+// readLink reads a link, and what it was both before and after. A link that changed
+// between is not read.
+func (w *walker) readLink(name string) (target string, st unix.Stat_t, err error) {
+	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return "", st, err
+	}
+	text := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(w.dir, name, text)
+	if err != nil {
+		return "", st, err
+	}
+	var after unix.Stat_t
+	if err := unix.Fstatat(w.dir, name, &after, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return "", st, err
+	}
+	if after.Dev != st.Dev || after.Ino != st.Ino || after.Ctim != st.Ctim {
+		return "", st, unix.EAGAIN
+	}
+	return string(text[:n]), st, nil
+}
