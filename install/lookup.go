@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/filestamp"
 )
 
 // maxLinks is how many symbolic links one path may have, as in Linux.
@@ -123,7 +125,7 @@ func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
 			return err
 		}
 		now, err := dir.Lstat(name)
-		if err == nil && !os.SameFile(info, now) {
+		if err == nil && filestamp.OfInfo(info) != filestamp.OfInfo(now) {
 			err = errChanged
 		}
 		return err

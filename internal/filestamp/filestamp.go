@@ -26,11 +26,16 @@ func Of(path string) (Stamp, error) {
 	if err != nil {
 		return Stamp{}, err
 	}
+	return OfInfo(info), nil
+}
+
+// OfInfo returns the state of the file that a call of Stat or Lstat looked at.
+func OfInfo(info fs.FileInfo) Stamp {
 	s := Stamp{size: info.Size(), mode: info.Mode(), modified: info.ModTime().UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, changeTime(st)
 	}
-	return s, nil
+	return s
 }
 
 // SameFile reports whether both are of one file, whatever became of it.
