@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package filestamp tells whether a file is still as it was when it was read, without
 // reading it again. It is for files whose programs read them again when they change.
 package filestamp
@@ -7,7 +5,6 @@ package filestamp
 import (
 	"io/fs"
 	"os"
-	"syscall"
 )
 
 // A Stamp is the state of a file. Two are equal when nothing of the file changed: its
@@ -32,9 +29,7 @@ func Of(path string) (Stamp, error) {
 // OfInfo returns the state of the file that a call of Stat or Lstat looked at.
 func OfInfo(info fs.FileInfo) Stamp {
 	s := Stamp{size: info.Size(), mode: info.Mode(), modified: info.ModTime().UnixNano()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, changeTime(st)
-	}
+	s.identify(info)
 	return s
 }
 

@@ -1,0 +1,15 @@
+//go:build unix
+
+package filestamp
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// identify adds which file it is, and when anything of it changed.
+func (s *Stamp) identify(info fs.FileInfo) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, changeTime(st)
+	}
+}
