@@ -34,9 +34,18 @@ var (
 
 func system() ring { return secretService{} }
 
-// secretService speaks the Secret Service API itself, with entries that
-// go-keyring and secret-tool find and write too. go-keyring asks for an unlock
-// dialog and waits for it without end; this never calls Unlock nor Prompt.
+// secretService speaks the Secret Service API itself, with entries that go-keyring and
+// secret-tool find and write too. go-keyring, which serves the other systems, would save
+// about 300 lines here and cannot keep what the tests hold:
+//   - It unlocks a locked collection, which shows a dialog, and waits for the answer
+//     without end; leaving that call behind leaves the dialog. This never calls Unlock
+//     nor Prompt (TestALockedSecretServiceFailsAtOnceAndAsksNobody).
+//   - It does not tell when an entry was written, by which a bare token ends in an hour.
+//   - It takes the first of several entries (TestSecretServiceWithTwoEntriesOfOneName).
+//   - It has one connection for the process, to whichever bus the environment named
+//     first, starts a bus and a service where there is none
+//     (TestWithoutABusNothingIsStarted), and takes another user's bus
+//     (TestAnotherUsersBusIsRefused).
 type secretService struct{}
 
 // A session is one connection for one access. Secrets cross the user's own bus
