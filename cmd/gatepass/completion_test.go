@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -10,15 +9,13 @@ import (
 
 func testApp() *cli.App { return (&world{}).app() }
 
-// offered returns what the completion knows at a place, by word.
-func offered(at string) map[string]described {
-	words := map[string]described{}
-	for _, c := range completions(testApp()) {
-		if c.at != at {
-			continue
-		}
-		for _, d := range slices.Concat(c.words, c.options) {
-			words[d.word] = d
+// offered returns the words that are offered where the words of at precede.
+func offered(at string) map[string]bool {
+	words := map[string]bool{}
+	for _, current := range []string{"", "-"} {
+		for offer := range strings.Lines(offers(testApp(), append(strings.Fields(at), current))) {
+			word, _, _ := strings.Cut(strings.TrimSpace(offer), "\t")
+			words[word] = true
 		}
 	}
 	return words
@@ -28,31 +25,49 @@ func TestCompletionKnowsTheCommands(t *testing.T) {
 	for _, c := range []struct{ at, word string }{
 		{"", "install"},
 		{"", "--help"},
-		{" policy", "check"},
-		{" policy check", "--verb"},
-		{" install", "-n"},
-		{" completion", "zsh"},
-		{" app create", "--org"},
+		{"policy", "check"},
+		{"policy check", "--verb"},
+		{"install", "-n"},
+		{"completion", "zsh"},
+		{"app create", "--org"},
 	} {
-		if _, ok := offered(c.at)[c.word]; !ok {
-			t.Errorf("after gatepass%s, %q is not offered", c.at, c.word)
+		if !offered(c.at)[c.word] {
+			t.Errorf("after gatepass %s, %q is not offered", c.at, c.word)
 		}
 	}
-	if _, ok := offered("")["man"]; ok {
-		t.Error("a hidden command is offered")
-	}
-	for word, want := range map[string]valueKind{"--root": directory, "--json": none, "--guard": chosen, "--host": text} {
-		if got := offered(" install")[word].value; got != want {
-			t.Errorf("install %s wants a value of kind %v, want %v", word, got, want)
+	for _, hidden := range []string{"man", "complete", "help"} {
+		if offered("")[hidden] {
+			t.Errorf("the hidden command %s is offered", hidden)
 		}
+	}
+}
+
+func TestCompletionKnowsTheValues(t *testing.T) {
+	for line, want := range map[string]string{
+		"install --root ":           ":directory\n",
+		"install --root=/de":        ":directory\n",
+		"install --host ":           "",
+		"policy check --verb ":      "create\nupdate\nforce\ndelete\nmove\n",
+		"token --format=j":          "--format=text\n--format=json\n",
+		"token --format = j":        "text\njson\n",
+		"exec -- ":                  ":command\t3\n",
+		"exec --repo a/b -- ls -l ": ":command\t5\n",
+		"token -- ":                 "",
+	} {
+		if got := offers(testApp(), strings.Split(line, " ")); got != want {
+			t.Errorf("after gatepass %s, %q is offered, want %q", line, got, want)
+		}
+	}
+	if got := offered("install --json"); got[":file"] || got[":directory"] {
+		t.Errorf("--json takes no value, and %v is offered for it", got)
 	}
 }
 
 // TestChoicesAreOfOptionsThatExist keeps the table true when commands change.
 func TestChoicesAreOfOptionsThatExist(t *testing.T) {
-	for key := range choices {
+	for key, values := range choices {
 		at, option, isOption := strings.Cut(key, " --")
-		if words := offered(at); len(words) == 0 || isOption && words["--"+option].value != chosen {
+		if isOption && !offered(at)["--"+option] || !offered(key)[values[0]] {
 			t.Errorf("there are choices for %q, and no such option or argument", key)
 		}
 	}

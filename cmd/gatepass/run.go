@@ -55,6 +55,7 @@ func (w *world) commands() []*cli.Command {
 		w.probeCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
+		w.completeCommand(),
 		w.manCommand(),
 		w.versionCommand(),
 	}
