@@ -45,12 +45,18 @@ func Settle(config, reads string, getenv func(string) string) (Place, error) {
 // Hint says what the source of a workspace file reads to those who will ask.
 func Hint(directory, config, reads string) error {
 	path := hintPath(directory, config)
-	fresh := path + "." + strconv.Itoa(os.Getpid())
-	_ = os.Remove(fresh)
+	fresh, err := beside(path)
+	if err != nil {
+		return err
+	}
 	if err := os.Symlink(noReads+reads, fresh); err != nil {
 		return err
 	}
-	return os.Rename(fresh, path)
+	if err := os.Rename(fresh, path); err != nil {
+		_ = os.Remove(fresh)
+		return err
+	}
+	return nil
 }
 
 // configKey is FNV-1a of the path.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"os"
 	"strconv"
 	"strings"
@@ -75,13 +76,14 @@ func identify(directory, config, reads string, getenv func(string) string) (stri
 			}
 		}
 	}
-	return hexadecimal(sum256(b)), nil
+	sum := sum256(b)
+	return hexadecimal(sum[:]), nil
 }
 
-func hexadecimal(sum [32]byte) string {
+func hexadecimal(bytes []byte) string {
 	const digits = "0123456789abcdef"
-	text := make([]byte, 0, 2*len(sum))
-	for _, c := range sum {
+	text := make([]byte, 0, 2*len(bytes))
+	for _, c := range bytes {
 		text = append(text, digits[c>>4], digits[c&15])
 	}
 	return string(text)
@@ -133,21 +135,48 @@ func readWhole(path string) ([]byte, bool) {
 	}
 }
 
-// makeKey writes a new key to a file beside path.
+// makeKey writes a new key to a file of its own beside path.
 func makeKey(path string) (fresh string, err error) {
-	random, err := os.Open("/dev/urandom")
+	var key [keySize]byte
+	if err := readRandom(key[:]); err != nil {
+		return "", err
+	}
+	fresh, err = beside(path)
 	if err != nil {
 		return "", err
 	}
+	file, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(key[:])
+	if err := cmp.Or(err, file.Close()); err != nil {
+		_ = syscall.Unlink(fresh)
+		return "", err
+	}
+	return fresh, nil
+}
+
+// beside returns a new name beside path. It is random: processes in two containers
+// can share both the directory and a process id, and each needs a file of its own.
+func beside(path string) (string, error) {
+	var suffix [8]byte
+	err := readRandom(suffix[:])
+	return path + "." + hexadecimal(suffix[:]), err
+}
+
+func readRandom(bytes []byte) error {
+	random, err := os.Open("/dev/urandom")
+	if err != nil {
+		return err
+	}
 	defer random.Close()
-	key := make([]byte, keySize)
-	for n := 0; n < len(key); {
-		m, err := random.Read(key[n:])
+	for n := 0; n < len(bytes); {
+		m, err := random.Read(bytes[n:])
 		if err != nil {
-			return "", err
+			return err
 		}
 		n += m
 	}
-	fresh = path + "." + strconv.Itoa(os.Getpid())
-	return fresh, os.WriteFile(fresh, key, 0o600)
+	return nil
 }

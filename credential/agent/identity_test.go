@@ -221,3 +221,22 @@ func TestTheAgentSaysWhichVariablesMatter(t *testing.T) {
 		t.Errorf("%q is left behind", left)
 	}
 }
+
+func TestThoseWhoStartTogetherLeaveOneHint(t *testing.T) {
+	directory := short(t)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if err := Hint(directory, "/x", ReadsVault); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := hinted(directory, "/x"); got != ReadsVault {
+		t.Errorf("hinted = %q, want %q", got, ReadsVault)
+	}
+	if left, _ := filepath.Glob(directory + "/*.reads.*"); left != nil {
+		t.Errorf("%q are left behind", left)
+	}
+}
