@@ -21,7 +21,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) test test-race test-real pictures fuzz lint vuln bench demo dist lambda install uninstall clean
+.PHONY: help build $(COMMANDS) generate test test-race test-real pictures fuzz lint vuln bench demo dist lambda install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ AT_ONCE := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # two thirds of the time.
 test: build ## the tests that need only Go and git
 	GATEPASS_TEST_BIN_DIR=$(CURDIR)/$(BIN) $(GO) test -trimpath -ldflags=-w -p $(AT_ONCE) ./...
+
+generate: ## what is made from the operator's types and markers: deep copies, CRDs, RBAC
+	@sh test/tools/generate.sh
 
 test-race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...

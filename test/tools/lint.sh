@@ -21,6 +21,14 @@ GOOS=linux GOARCH=arm64 go build ./cmd/... || fail=1
 step "staticcheck"
 go tool staticcheck ./... || fail=1
 
+step "generated files are as make generate makes them"
+fresh=$(mktemp -d)
+sh test/tools/generate.sh "$fresh" || fail=1
+(cd "$fresh" && find . -type f) | while read -r file; do
+	cmp -s "$fresh/$file" "$file" || { printf '%s is out of date; run: make generate\n' "$file"; exit 1; }
+done || fail=1
+rm -rf "$fresh"
+
 step "go.mod is tidy"
 go mod tidy -diff || fail=1
 
