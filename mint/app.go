@@ -33,11 +33,18 @@ type App struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
+	// Once makes each call one attempt, for a caller with a queue of its own: what
+	// would be waited for is returned at once as an [*Error], with RetryAfter where
+	// GitHub said how long. A JWT that GitHub refused for its time is still signed anew
+	// and sent once more. See [App.TakeBack] for tokens that are not wanted.
+	Once bool
+
 	passport passport
 	rate     rate
 	ended    ended
 	clock    githubClock
 	gate     gate
+	owed     owed
 }
 
 // defaultClient is ours alone: http.DefaultClient has no time limit and belongs

@@ -41,7 +41,8 @@ type answer struct {
 }
 
 // do makes a call until it succeeds, fails for good, or the next wait would go
-// past ctx's deadline. While GitHub asks the App to pause, no attempt is made.
+// past ctx's deadline. While GitHub asks the App to pause, no attempt is made. An App
+// with Once does not wait.
 func (a *App) do(ctx context.Context, c call) (answer, error) {
 	relearned, unseen := false, 0
 	for attempt := 1; ; attempt++ {
@@ -61,11 +62,11 @@ func (a *App) do(ctx context.Context, c call) (answer, error) {
 			relearned = true
 			continue
 		}
-		if a.mayLag(c, failure) && sleep(ctx, lagWait) {
+		if a.mayLag(c, failure) && a.sleep(ctx, lagWait) {
 			attempt = 0
 			continue
 		}
-		if attempt == maxAttempts || !passes(failure.Kind) || !sleep(ctx, wait(failure, attempt)) {
+		if attempt == maxAttempts || !passes(failure.Kind) || !a.sleep(ctx, wait(failure, attempt)) {
 			return answer{}, err
 		}
 	}
@@ -85,9 +86,9 @@ func wait(e *Error, attempt int) time.Duration {
 }
 
 // sleep waits, unless that is too long to wait for.
-func sleep(ctx context.Context, d time.Duration) bool {
+func (a *App) sleep(ctx context.Context, d time.Duration) bool {
 	deadline, bounded := ctx.Deadline()
-	if d > maxWait || bounded && time.Until(deadline) < d {
+	if a.Once || d > maxWait || bounded && time.Until(deadline) < d {
 		return false
 	}
 	select {

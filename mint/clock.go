@@ -127,13 +127,14 @@ func (a *App) Sync(ctx context.Context) error {
 	return err
 }
 
-// Inherit takes over what another App learned of the same GitHub: the clock, and the
-// pauses that GitHub asked for. It is for a program that reads its App anew, and is
-// called before a is used.
+// Inherit takes over what another App learned of the same GitHub: the clock, the
+// pauses that GitHub asked for, and the tokens that are to be taken back. It is for a
+// program that reads its App anew, and is called before a is used.
 func (a *App) Inherit(old *App) {
 	if old == nil || old == a || old.base() != a.base() {
 		return
 	}
+	a.owed.add(old.owed.take()...)
 	a.clock.ahead, a.clock.heard = old.clock.reading()
 	if old.ID == a.ID {
 		old.gate.mu.Lock()

@@ -94,7 +94,7 @@ func (a *App) wait(ctx context.Context, c call) error {
 		if held == nil {
 			return nil
 		}
-		if !sleep(ctx, held.RetryAfter+rand.N(time.Second)) {
+		if !a.sleep(ctx, held.RetryAfter+rand.N(time.Second)) {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}

@@ -68,8 +68,8 @@ func (e *ended) has(t credential.Token) bool {
 
 // Revoke ends a token at once. A token that GitHub does not know any more is as
 // good as revoked, but not one that is younger than a minute, which GitHub may not
-// know yet: it is tried again for some seconds, and then returned as an [*Error] of
-// kind [BadToken]. The caller has to keep the token, and revoke it again later.
+// know yet: it is tried again for some seconds (not by an App with Once), and then
+// returned as an [*Error] of kind [BadToken]. The caller has to keep the token, and revoke it again later.
 func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 	for try := 1; ; try++ {
 		_, err := a.do(ctx, call{
@@ -87,7 +87,7 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 		if a.ended.has(t) || !isYounger(born(t), proofAge, a.now(), a.Time()) {
 			return nil
 		}
-		if try == revokeTries || !sleep(ctx, lagWait) {
+		if try == revokeTries || !a.sleep(ctx, lagWait) {
 			return e
 		}
 	}
@@ -101,13 +101,18 @@ const (
 
 // TakeBack is Revoke for a token that the caller keeps nowhere, also for a caller that
 // has given up. Where GitHub may not know the token yet, it tries until its answer is
-// proof, for more than a minute at most.
+// proof, for more than a minute at most. An App with Once tries once and returns nil:
+// it remembers the token, and [App.Settle] tries again.
 func (a *App) TakeBack(ctx context.Context, t credential.Token) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWait)
 	defer cancel()
 	for {
 		err := a.revokeWithin(ctx, t)
-		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadToken || !sleep(ctx, lagWait) {
+		if err != nil && a.Once {
+			a.owed.add(t)
+			return nil
+		}
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadToken || !a.sleep(ctx, lagWait) {
 			return err
 		}
 	}

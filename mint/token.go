@@ -22,6 +22,9 @@ var ErrWider = errors.New("GitHub granted more than was asked")
 
 // Minted is a token and how it differs from what was asked.
 type Minted struct {
+	// Token has the permissions and repositories that GitHub said it granted.
+	// Repositories is nil where GitHub did not name them: with All, and where all that
+	// is selected for the installation was asked for.
 	Token credential.Token
 	// Narrower lists what was asked and not granted, in words; nil when all was.
 	Narrower []string
@@ -66,7 +69,7 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 		return m, err
 	}
 	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == NotGranted {
-		if why := a.whyNot(ctx, g); why != nil {
+		if why := a.WhyNot(ctx, g); why != nil {
 			err = why
 		}
 	}

@@ -12,9 +12,11 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// whyNot looks for what GitHub did not grant: its answer says no more than that
-// something was not. It returns nil when there is nothing to find out.
-func (a *App) whyNot(ctx context.Context, g Grant) error {
+// WhyNot looks for what of g, which names its owner, GitHub does not grant: the answer
+// to a mint says no more than that something was not. It returns nil when there is
+// nothing to find out. It asks GitHub up to four times, and once more for each
+// repository that is not there.
+func (a *App) WhyNot(ctx context.Context, g Grant) error {
 	found, err := a.Installation(ctx, g.Installation)
 	if err != nil {
 		return nil // the first answer says more than that this one failed
