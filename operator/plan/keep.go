@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"hash/fnv"
+	"time"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// keep keeps a Secret with a token that works: mend, deliver, replace, clean up.
+func (p *planner) keep() {
+	in := p.in
+	p.d.Permitted = p.permitted()
+	newest, ok := p.newest()
+	if in.Secret.State == Foreign {
+		p.refuse(Refusal{Reason: v1.ReasonSecretConflict, Message: conflict(in.Target), Until: in.Now.Add(in.RetryInterval)})
+		return
+	}
+	if ok && in.NoWrite == nil {
+		p.deliver(newest)
+	}
+	p.clean(newest)
+	if ok {
+		p.d.NextRefresh = in.refreshAt(newest)
+	}
+	p.say(ok)
+	if ok && in.Now.Before(p.d.NextRefresh) {
+		p.again(p.d.NextRefresh)
+		return
+	}
+	p.mint(ok)
+}
+
+func conflict(target Ref) string {
+	return "Secret " + target.Namespace + "/" + target.Name + " exists and belongs to somebody else: delete it, choose another secret.name, or have its owner annotate it with " + v1.AnnotationAdopt
+}
+
+// newest is the newest live token that may do what the spec says.
+func (p *planner) newest() (Held, bool) {
+	for _, h := range p.live() {
+		if h.Scope == p.in.Scope {
+			return h, true
+		}
+	}
+	return Held{}, false
+}
+
+// inSecret is the live token that readers of the Secret use.
+func (p *planner) inSecret() (Held, bool) {
+	for _, h := range p.live() {
+		if h.ID == p.in.Secret.Token && p.in.Secret.State == Ours {
+			return h, true
+		}
+	}
+	return Held{}, false
+}
+
+// deliver writes the newest token, once it is old enough to replace one that works,
+// and mends a Secret that was changed by somebody else.
+func (p *planner) deliver(newest Held) {
+	step := Step{Do: Deliver, Token: newest.ID, Secret: p.in.Target}
+	used, works := p.inSecret()
+	switch {
+	case works && used.ID == newest.ID && p.in.Secret.Intact:
+		return
+	case works && used.ID == newest.ID:
+		step.Why = "the Secret was changed"
+	case works && p.in.Now.Before(newest.Made.Add(Hold)):
+		p.again(newest.Made.Add(Hold))
+		if p.in.Secret.Intact {
+			return
+		}
+		step.Token, step.Why = used.ID, "the Secret was changed"
+	default:
+		step.Why = "a newer token is there"
+	}
+	p.try(step)
+}
+
+// clean revokes what is not wanted any more and removes Secrets of former names. The
+// Secret comes first: while it does not hold the newest token, nothing is taken away.
+func (p *planner) clean(newest Held) {
+	if used, works := p.inSecret(); !works || used.ID != newest.ID || !p.in.Secret.Intact {
+		return
+	}
+	for _, other := range p.in.Others {
+		p.try(Step{Do: Remove, Secret: other, Why: "the Secret has another name or namespace now"})
+	}
+	for _, h := range p.live() {
+		switch due := p.revokeAt(h); {
+		case h.ID == newest.ID || due.IsZero():
+		case p.in.Now.Before(due):
+			p.again(due)
+		default:
+			p.try(Step{Do: Revoke, Token: h.ID, Why: "another token took its place"})
+		}
+	}
+}
+
+// revokeAt is when a token that another one replaced is revoked; zero for never.
+func (p *planner) revokeAt(h Held) time.Time {
+	switch {
+	case h.Scope != p.in.Scope:
+		return p.in.Now
+	case p.in.RevokeAfter <= 0:
+		return time.Time{}
+	case p.in.Delivered.IsZero():
+		return p.in.Now.Add(p.in.RevokeAfter)
+	}
+	return p.in.Delivered.Add(p.in.RevokeAfter)
+}
+
+// mint asks for a token, unless something stands against it.
+func (p *planner) mint(hasToken bool) {
+	in := p.in
+	for _, r := range []*Refusal{in.NoWrite, in.NoMint, in.unknownPolicy()} {
+		if r != nil {
+			return
+		}
+	}
+	p.try(Step{Do: Mint, Secret: in.Target, Urgent: p.urgency(), Why: why(hasToken, len(p.live()) > 0)})
+}
+
+func why(hasToken, hasOther bool) string {
+	switch {
+	case hasToken:
+		return "the token is due for its refresh"
+	case hasOther:
+		return "what the token may do has changed"
+	}
+	return "there is no token yet"
+}
+
+// unknownPolicy is why the policies cannot be asked.
+func (in Input) unknownPolicy() *Refusal {
+	if in.Verdict == Permitted {
+		return nil
+	}
+	return &in.Policy
+}
+
+// urgency compares what is left of the token in the Secret with minTTL. The time
+// between is what a long queue of an App may use up.
+func (p *planner) urgency() Urgency {
+	used, works := p.inSecret()
+	switch {
+	case !works:
+		return New
+	case used.Expires.Sub(p.in.Now) < p.in.MinTTL+Slack:
+		return Ending
+	}
+	return Changed
+}
+
+// Slack is how long before minTTL is reached a refresh becomes urgent.
+const Slack = 5 * time.Minute
+
+// refreshAt is when a token is replaced: after the refresh interval, and so early that
+// minTTL is left whatever the interval. Objects that were made in one moment are
+// spread over a tenth of that time.
+func (in Input) refreshAt(h Held) time.Time {
+	life := min(in.RefreshInterval, h.Expires.Sub(h.Made)-in.MinTTL-Slack)
+	life = max(life, time.Minute)
+	return h.Made.Add(life - in.jitter(h, life/10))
+}
+
+// jitter is between zero and most, and always the same for one token.
+func (in Input) jitter(h Held, most time.Duration) time.Duration {
+	hash := fnv.New64a()
+	hash.Write([]byte(in.UID + h.ID))
+	return time.Duration(float64(most) * float64(hash.Sum64()>>11) / (1 << 53))
+}

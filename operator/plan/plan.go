@@ -1,0 +1,238 @@
+// Package plan decides what a reconcile of a Token or ClusterToken does. It reads no
+// clock and calls no API: the same input gives the same plan.
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// Hold is how old a token is before it replaces one that works: GitHub's servers
+// learn of a new token one after the other, and git refuses it for seconds.
+const Hold = 10 * time.Second
+
+// Action is one kind of step.
+type Action string
+
+// The actions, in the order in which they are done.
+const (
+	Revoke  Action = "revoke"  // end a live token at GitHub
+	Remove  Action = "remove"  // delete a Secret of this object
+	Deliver Action = "deliver" // write a held token into the Secret, or mend the Secret
+	Mint    Action = "mint"    // make a new token; always the last step
+	Forget  Action = "forget"  // delete the record: no token of it is alive
+)
+
+// A Step is one thing to do. Token and Secret say to what.
+type Step struct {
+	Do     Action
+	Token  string  // ID of a held token, for Revoke and Deliver
+	Secret Ref     // for Remove and Deliver
+	Urgent Urgency // for Mint
+	Why    string  // for people
+}
+
+// Ref names a Secret.
+type Ref struct{ Namespace, Name string }
+
+// Urgency orders the mints of one App.
+type Urgency int
+
+// The urgencies, most urgent first.
+const (
+	Ending  Urgency = iota // the token in the Secret ends soon
+	New                    // the Secret has no token that works
+	Changed                // the token works, and is to be replaced
+)
+
+// A Held token is one that GitHub made for the object, as the record has it.
+type Held struct {
+	ID      string // credential.ID of the token
+	Scope   string // digest of what it may do
+	Made    time.Time
+	Expires time.Time
+}
+
+// A Secret is what a Secret was found to be.
+type Secret struct {
+	State  State
+	Token  string // ID of the held token in it; "" where it is another text or none
+	Intact bool   // data, labels, annotations, type and owner are as they should be
+}
+
+// State says whose a Secret is.
+type State int
+
+// The states.
+const (
+	Missing State = iota
+	Ours
+	Foreign // it belongs to somebody else and does not ask to be adopted
+)
+
+// A Refusal is why something cannot be done now.
+type Refusal struct {
+	Reason  string // a reason of a condition
+	Message string
+	// Until is when to try again; zero waits for a change of the objects.
+	Until time.Time
+}
+
+// Verdict is what the policies say.
+type Verdict int
+
+// The verdicts. The zero value permits no mint.
+const (
+	Unknown   Verdict = iota // it could not be found out; what is held stays
+	Permitted                // everything asked for is inside a policy
+	Denied                   // it is not: live tokens are revoked
+)
+
+// Input is everything that the decision depends on.
+type Input struct {
+	Now time.Time
+
+	// Gone means that the object is deleted. Suspended is spec.suspend.
+	Gone, Suspended bool
+
+	UID    string // spreads refreshes of objects that were made together
+	Scope  string // digest of what a new token may do
+	Target Ref    // where the Secret is to be
+
+	RefreshInterval time.Duration
+	RetryInterval   time.Duration
+	MinTTL          time.Duration
+	RevokeAfter     time.Duration // how long after its replacement a token is revoked; 0 never
+
+	Held      []Held
+	Secret    Secret    // at Target
+	Others    []Ref     // further Secrets that belong to this object
+	Delivered time.Time // when the token in the Secret was written; zero where unknown
+
+	Verdict Verdict
+	Policy  Refusal // why, unless Permitted
+
+	// NoMint is why no token can be minted: the App is missing or not ready.
+	NoMint *Refusal
+	// NoWrite is why the Secret cannot be written, so that no token is minted either:
+	// the spec is wrong, the namespace is missing or being deleted.
+	NoWrite *Refusal
+	// Failed has the latest failure of each action, of the same spec. An action that
+	// succeeded since is not in it.
+	Failed map[Action]Refusal
+}
+
+// waits reports that an action failed and is not tried again yet.
+func (in Input) waits(do Action) (until time.Time, ok bool) {
+	f, failed := in.Failed[do]
+	return f.Until, failed && in.Now.Before(f.Until)
+}
+
+// A Decision is what to do, what to say and when to look again.
+type Decision struct {
+	Steps []Step
+
+	Ready     Condition
+	Permitted Condition
+	// Stalled means that only a change of the objects helps.
+	Stalled bool
+
+	NextRefresh time.Time // zero without a token
+	Again       time.Time // zero: nothing is due
+}
+
+// A Condition is a condition's status, reason and message.
+type Condition struct {
+	Status  Status
+	Reason  string
+	Message string
+}
+
+// Status is that of a condition, as Kubernetes spells it.
+type Status string
+
+// The statuses.
+const (
+	True           Status = "True"
+	False          Status = "False"
+	UnknownStatus  Status = "Unknown"
+	notYet                = "the first token is being made"
+	suspendMessage        = "spec.suspend is true: the token is revoked and the Secret removed"
+)
+
+// Plan decides. After a Mint the caller plans again.
+func Plan(in Input) Decision {
+	p := planner{in: in}
+	switch {
+	case in.Gone:
+		p.takeAway("the object is deleted")
+	case in.Suspended:
+		p.takeAway("the object is suspended")
+		p.d.Ready = Condition{False, v1.ReasonSuspended, suspendMessage}
+		p.d.Permitted = p.permitted()
+	case in.Verdict == Denied:
+		p.takeAway("no policy allows it any more")
+		p.d.Ready = Condition{False, v1.ReasonNotPermitted, in.Policy.Message}
+		p.d.Permitted = p.permitted()
+		p.d.Stalled = true
+	default:
+		p.keep()
+	}
+	return p.d
+}
+
+type planner struct {
+	in Input
+	d  Decision
+}
+
+// again asks to look at a moment; the earliest one counts.
+func (p *planner) again(at time.Time) {
+	if p.d.Again.IsZero() || at.Before(p.d.Again) {
+		p.d.Again = at
+	}
+}
+
+// takeAway revokes every live token, then removes the Secrets, then the record.
+func (p *planner) takeAway(why string) {
+	for _, h := range p.live() {
+		p.try(Step{Do: Revoke, Token: h.ID, Why: why})
+	}
+	if p.in.Secret.State == Ours {
+		p.try(Step{Do: Remove, Secret: p.in.Target, Why: why})
+	}
+	for _, other := range p.in.Others {
+		p.try(Step{Do: Remove, Secret: other, Why: why})
+	}
+	if len(p.live()) == 0 && len(p.in.Held) > 0 {
+		p.try(Step{Do: Forget, Why: "no token is alive"})
+	}
+}
+
+// try does a step, or waits where its action failed a moment ago.
+func (p *planner) try(s Step) bool {
+	until, waits := p.in.waits(s.Do)
+	if waits {
+		p.again(until)
+		return false
+	}
+	p.d.Steps = append(p.d.Steps, s)
+	return true
+}
+
+// live are the tokens that have not run out, newest first.
+func (p *planner) live() []Held {
+	var live []Held
+	for _, h := range p.in.Held {
+		if h.Expires.After(p.in.Now) {
+			live = append(live, h)
+		}
+	}
+	slices.SortStableFunc(live, func(a, b Held) int {
+		return cmp.Or(b.Made.Compare(a.Made), cmp.Compare(a.ID, b.ID))
+	})
+	return live
+}

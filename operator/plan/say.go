@@ -1,0 +1,62 @@
+package plan
+
+import (
+	"time"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// permitted is the condition Permitted.
+func (p *planner) permitted() Condition {
+	switch p.in.Verdict {
+	case Permitted:
+		return Condition{True, v1.ReasonPermitted, "everything that is asked for is allowed"}
+	case Denied:
+		return Condition{False, v1.ReasonNotPermitted, p.in.Policy.Message}
+	}
+	return Condition{UnknownStatus, p.in.Policy.Reason, p.in.Policy.Message}
+}
+
+// refuse says why there is no fresh token, and until when the old one is good.
+func (p *planner) refuse(r Refusal) {
+	if used, works := p.inSecret(); works {
+		r.Message += "; the token in the Secret is good until " + used.Expires.UTC().Format(time.RFC3339)
+	}
+	p.d.Ready = Condition{False, r.Reason, r.Message}
+	p.d.Stalled = r.Until.IsZero()
+	if !r.Until.IsZero() {
+		p.again(r.Until)
+	}
+}
+
+// say sets the condition Ready.
+func (p *planner) say(ok bool) {
+	in := p.in
+	isDue := !ok || !in.Now.Before(p.d.NextRefresh)
+	_, works := p.inSecret()
+	switch {
+	case in.NoWrite != nil:
+		p.refuse(*in.NoWrite)
+	case in.NoMint != nil && (isDue || in.NoMint.Until.IsZero()):
+		p.refuse(*in.NoMint)
+	case in.Verdict == Unknown && isDue:
+		p.refuse(in.Policy)
+	case in.failure() != nil:
+		p.refuse(*in.failure())
+	case works:
+		p.d.Ready = Condition{True, v1.ReasonRefreshed, "the Secret holds a token that works"}
+	default:
+		p.d.Ready = Condition{UnknownStatus, v1.ReasonProgressing, notYet}
+	}
+}
+
+// failure is what a reader of the status has to know: a failed write of the Secret
+// before a failed mint.
+func (in Input) failure() *Refusal {
+	for _, do := range []Action{Deliver, Mint} {
+		if f, ok := in.Failed[do]; ok {
+			return &f
+		}
+	}
+	return nil
+}
