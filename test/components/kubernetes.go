@@ -4,22 +4,18 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/test/kubernetestest/controlplane"
 )
 
 const (
 	kubernetesComponent = "Kubernetes API server"
 	kubernetesModule    = "kubernetes"
 	kubernetesPackage   = "k8s.io/kubernetes"
-	etcdProgram         = "etcd"
-	apiServerProgram    = "kube-apiserver"
 )
 
 // A kubernetesBuild is a real API server and the etcd it is released with, built
@@ -57,8 +53,8 @@ func (k kubernetesBuild) SetUp(ctx context.Context) error {
 		return err
 	}
 	return m.Build(ctx, k.cache.dir, versioned(version), map[string]string{
-		etcdProgram:      "go.etcd.io/etcd/server/v3",
-		apiServerProgram: kubernetesPackage + "/cmd/kube-apiserver",
+		controlplane.Etcd:      "go.etcd.io/etcd/server/v3",
+		controlplane.APIServer: kubernetesPackage + "/cmd/kube-apiserver",
 	})
 }
 
@@ -78,99 +74,13 @@ func (k kubernetesBuild) programs(ctx context.Context) (string, error) {
 	return m.Entry(k.cache.dir)
 }
 
-// A kubernetesServer is a running API server with its etcd. Both listen on
-// loopback only. Neither controllers nor kubelets are there: nothing is
-// collected, and no pod runs.
-type kubernetesServer struct {
-	kubeconfig string // of a user who may do everything
-	etcd       string // URL
-	stop       func()
+// kubernetesEnv is what a test needs to reach a running API server, in which nothing is
+// collected, and to start others of its own.
+func kubernetesEnv(programs string, running *controlplane.Plane) []string {
+	return []string{"GATEPASS_TEST_KUBECONFIG=" + running.Kubeconfig, "GATEPASS_TEST_ETCD=" + running.EtcdURL, "GATEPASS_TEST_KUBE_ASSETS=" + programs}
 }
 
-// env is what a test needs to reach it.
-func (k kubernetesServer) env() []string {
-	return []string{"GATEPASS_TEST_KUBECONFIG=" + k.kubeconfig, "GATEPASS_TEST_ETCD=" + k.etcd}
-}
-
-// startKubernetes runs both with their data in dir, which is the caller's to
-// remove. The ports are free when chosen; should another program take one in the
-// meantime, others are tried.
-func startKubernetes(ctx context.Context, programs, dir string) (kubernetesServer, error) {
-	var err error
-	for i := range 3 {
-		var k kubernetesServer
-		if k, err = tryKubernetes(ctx, programs, filepath.Join(dir, strconv.Itoa(i))); err == nil {
-			return k, nil
-		}
-	}
-	return kubernetesServer{}, fmt.Errorf("start the Kubernetes API server: %w", err)
-}
-
-func tryKubernetes(ctx context.Context, programs, dir string) (kubernetesServer, error) {
-	ports, err := freePorts(3)
-	if err == nil {
-		err = os.Mkdir(dir, 0o700)
-	}
-	if err != nil {
-		return kubernetesServer{}, err
-	}
-	c := cluster{dir: dir, etcd: local("http", ports[0]), peer: local("http", ports[1]), port: ports[2], token: rand.Text()}
-	if err := c.write(); err != nil {
-		return kubernetesServer{}, err
-	}
-	etcd, err := startServer(ctx, filepath.Join(programs, etcdProgram), c.etcdFlags())
-	if err != nil {
-		return kubernetesServer{}, err
-	}
-	api, err := startServer(ctx, filepath.Join(programs, apiServerProgram), c.apiServerFlags())
-	if err != nil {
-		etcd.stop()
-		return kubernetesServer{}, err
-	}
-	k := kubernetesServer{kubeconfig: c.path("kubeconfig"), etcd: c.etcd, stop: func() { api.stop(); etcd.stop() }}
-	if err := c.ready(ctx, etcd, api); err != nil {
-		k.stop()
-		return kubernetesServer{}, err
-	}
-	return k, nil
-}
-
-// ready waits until both answer.
-func (c cluster) ready(ctx context.Context, etcd, api server) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	if err := ready(ctx, loopback(nil), c.etcd+"/health", etcd.ended); err != nil {
-		return fmt.Errorf("etcd: %w: %s", err, etcd.said())
-	}
-	// Also for RBAC's own roles, by which whoever asks may read this.
-	if err := ready(ctx, client, c.url()+"/readyz", api.ended); err != nil {
-		return fmt.Errorf("%s: %w: %s", apiServerProgram, err, api.said())
-	}
-	return nil
-}
-
-// freePorts are free together.
-func freePorts(n int) ([]int, error) {
-	seen := map[int]bool{}
-	var ports []int
-	for len(ports) < n {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		if !seen[port] {
-			seen[port] = true
-			ports = append(ports, port)
-		}
-	}
-	return ports, nil
-}
-
-func local(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }
-
-// startKubernetes starts the servers for the suites that need them.
+// startKubernetes starts the server for the suites that need it.
 func (r *runner) startKubernetes(ctx context.Context, build kubernetesBuild) (stop func(), err error) {
 	programs, err := build.programs(ctx)
 	if err != nil {
@@ -181,11 +91,11 @@ func (r *runner) startKubernetes(ctx context.Context, build kubernetesBuild) (st
 		return nil, err
 	}
 	start := time.Now()
-	k, err := startKubernetes(ctx, programs, dir)
+	plane, err := controlplane.Start(ctx, controlplane.Options{Programs: programs, Dir: dir})
 	if err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(r.out, "Kubernetes API server answers after %.1f s\n", time.Since(start).Seconds())
-	r.kubernetes = &k
-	return k.stop, nil
+	r.kubernetes = kubernetesEnv(programs, plane)
+	return plane.Stop, nil
 }

@@ -32,7 +32,7 @@ type runner struct {
 	vault  *vaultServer    // nil when missing
 	out    io.Writer
 
-	kubernetes *kubernetesServer // nil when missing, or no chosen suite needs it
+	kubernetes []string // in the environment of suites that need it; nil when missing
 
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
@@ -166,8 +166,8 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if r.vault != nil { // single tests of other suites use it as well
 		env = append(env, r.vault.env()...)
 	}
-	if p.suite.kubernetes && r.kubernetes != nil && where.chroot == nil {
-		env = append(env, r.kubernetes.env()...)
+	if p.suite.kubernetes && where.chroot == nil {
+		env = append(env, r.kubernetes...)
 	}
 	if p.suite.browser {
 		path, err := exec.LookPath(chromium)

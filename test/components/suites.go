@@ -54,7 +54,8 @@ func (g gits) include(where place) bool {
 // empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
 // a test may then change the system it runs in. GATEPASS_TEST_CHROMIUM is the
 // path of the browser. GATEPASS_TEST_KUBECONFIG is that of a kubeconfig, whose
-// user may do everything, and GATEPASS_TEST_ETCD the URL of the etcd below its server.
+// user may do everything, and GATEPASS_TEST_ETCD the URL of the etcd below its server;
+// the folder GATEPASS_TEST_KUBE_ASSETS has the programs, for a test to start its own.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -62,6 +63,7 @@ var suites = []suite{
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
+	{pattern: "./test/kubernetestest", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},

@@ -16,44 +16,63 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/gatepass/gatepass/test/kubernetestest/controlplane"
 )
 
 // Fields are a JSON object.
 type Fields = map[string]any
 
-// A Cluster is an API server, as somebody sees it who may do everything. What a
-// test makes there stays, under names of its own.
+// A Cluster is an API server, as a user sees it who may do everything. On the one
+// that packages share, what a test makes stays, under names of its own.
 type Cluster struct {
 	Host       string // https://127.0.0.1:PORT, also the issuer of its tokens
 	CA         []byte // in PEM
 	Kubeconfig string // path
 
 	t      *testing.T
+	config *rest.Config
 	client *http.Client
+	etcdAt string              // URL, "" where it is not known
+	plane  *controlplane.Plane // nil where the test did not start it
 }
 
-// New returns the cluster of GATEPASS_TEST_KUBECONFIG, or skips the test. The
-// variables by which programs find a cluster lead nowhere from then on.
+// New returns the cluster of GATEPASS_TEST_KUBECONFIG, which all packages share, or
+// skips the test. The variables by which programs find a cluster lead nowhere from
+// then on.
 func New(t *testing.T) *Cluster {
 	t.Helper()
-	path := os.Getenv("GATEPASS_TEST_KUBECONFIG")
-	if path == "" && os.Getenv("GATEPASS_TEST_CHROOT") != "" {
+	return open(t, need(t, "GATEPASS_TEST_KUBECONFIG"), os.Getenv("GATEPASS_TEST_ETCD"))
+}
+
+// need returns the value of a variable that make test-real sets, or skips the test.
+func need(t *testing.T, variable string) string {
+	t.Helper()
+	value := os.Getenv(variable)
+	if value == "" && os.Getenv("GATEPASS_TEST_CHROOT") != "" {
 		t.Skip("it runs outside of chroots")
 	}
-	if path == "" {
-		t.Skip("missing: Kubernetes API server (make test-real sets GATEPASS_TEST_KUBECONFIG)")
+	if value == "" {
+		t.Skip("missing: Kubernetes API server (make test-real sets " + variable + ")")
 	}
+	return value
+}
+
+// open reads the kubeconfig at path.
+func open(t *testing.T, path, etcd string) *Cluster {
+	t.Helper()
 	Isolate(t)
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Timeout = 20 * time.Second
-	client, err := rest.HTTPClientFor(config)
+	limited := rest.CopyConfig(config)
+	limited.Timeout = time.Minute
+	client, err := rest.HTTPClientFor(limited)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Cluster{Host: config.Host, CA: config.CAData, Kubeconfig: path, t: t, client: client}
+	return &Cluster{Host: config.Host, CA: config.CAData, Kubeconfig: path, t: t, config: config, client: client, etcdAt: etcd}
 }
 
 // Isolate keeps the configuration of whoever runs the tests out of them.
@@ -65,8 +84,18 @@ func Isolate(t *testing.T) {
 	}
 }
 
-// Try makes one request and returns what came of it.
+// Try makes one request and returns the answer's status and JSON. Of an answer that is
+// not JSON, the text is the field "message".
 func (c *Cluster) Try(method, path string, body Fields) (code int, answer Fields) {
+	c.t.Helper()
+	contentType := "application/json"
+	if method == http.MethodPatch {
+		contentType = "application/merge-patch+json"
+	}
+	return c.send(method, path, contentType, body)
+}
+
+func (c *Cluster) send(method, path, contentType string, body Fields) (code int, answer Fields) {
 	c.t.Helper()
 	var text []byte
 	var err error
@@ -77,16 +106,16 @@ func (c *Cluster) Try(method, path string, body Fields) (code int, answer Fields
 	if err != nil || err2 != nil {
 		c.t.Fatal(err, err2)
 	}
-	request.Header.Set("Content-Type", "application/json")
-	if method == http.MethodPatch {
-		request.Header.Set("Content-Type", "application/merge-patch+json")
-	}
+	request.Header.Set("Content-Type", contentType)
 	response, err := c.client.Do(request)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
+	if err == nil && !strings.HasPrefix(response.Header.Get("Content-Type"), "application/json") {
+		return response.StatusCode, Fields{"message": string(data)}
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &answer)
 	}

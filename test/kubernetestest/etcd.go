@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
 )
 
 // compactedKey is where API servers tell each other up to where etcd was compacted
@@ -16,11 +15,10 @@ const compactedKey = "compact_rev_key"
 
 // Compact has etcd forget all that is not the newest, as another API server of the
 // cluster would: each does every five minutes (--etcd-compaction-interval). It goes by
-// etcd's JSON gateway (https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/), at the
-// URL in GATEPASS_TEST_ETCD.
+// etcd's JSON gateway (https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/).
 func (c *Cluster) Compact() {
 	c.t.Helper()
-	base := os.Getenv("GATEPASS_TEST_ETCD")
+	base := c.etcdAt
 	if base == "" {
 		c.t.Skip("missing: the URL of the cluster's etcd (make test-real sets GATEPASS_TEST_ETCD)")
 	}

@@ -1,0 +1,149 @@
+// Package controlplane runs a real kube-apiserver with its etcd, and the
+// kube-controller-manager where it is asked for: for tests, for the command that runs
+// them, and for benchmarks. The processes listen on loopback only. No kubelet is
+// there, so no pod runs.
+//
+// The processes end with [Plane.Stop], with the context of [Start] and, on Linux,
+// with the program that started them, also when it is killed.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+)
+
+// Names of the programs in [Options.Programs].
+const (
+	Etcd              = "etcd"
+	APIServer         = "kube-apiserver"
+	ControllerManager = "kube-controller-manager"
+)
+
+// Admin is the user of [Plane.Kubeconfig], who may do everything.
+const Admin = "admin"
+
+// Options say what to run.
+type Options struct {
+	// Programs is the folder with the programs.
+	Programs string
+	// Dir is an empty folder for keys, data and logs. The caller removes it after
+	// Stop.
+	Dir string
+	// Flags are further ones of the API server, as in
+	// "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".
+	Flags []string
+	// Audit has the API server write a line about each request to [Plane.AuditLog]
+	// before it answers.
+	Audit bool
+	// Controllers runs the garbage collector and the namespace controller. Without
+	// them owner references have no effect, and a deleted namespace stays.
+	Controllers bool
+}
+
+// A Plane is a running API server and what belongs to it. Its methods are not safe
+// for concurrent use.
+type Plane struct {
+	URL        string // of the API server, which is also the issuer of its tokens
+	EtcdURL    string
+	Kubeconfig string // path of Admin's kubeconfig
+	AuditLog   string // path; "" without Options.Audit
+
+	ctx     context.Context // the processes end with it
+	options Options
+	files   files
+	etcd    *process
+	server  *process
+	manager *process // nil without Options.Controllers
+}
+
+// Start runs the programs and returns when the API server is ready, after about five
+// seconds of one core. The ports are free when they are chosen. If another program
+// takes one before ours listens there, Start tries others.
+func Start(ctx context.Context, o Options) (*Plane, error) {
+	var failed error
+	for i := range 3 {
+		p, err := try(ctx, o, filepath.Join(o.Dir, strconv.Itoa(i)))
+		if err == nil {
+			return p, nil
+		}
+		if failed = err; ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("start the Kubernetes API server: %w", failed)
+}
+
+func try(ctx context.Context, o Options, dir string) (*Plane, error) {
+	f, err := newFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{URL: f.url(), EtcdURL: f.etcd, Kubeconfig: f.kubeconfig(Admin), ctx: ctx, options: o, files: f}
+	if o.Audit {
+		p.AuditLog = f.path("audit.log")
+	}
+	if err := p.start(); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Plane) start() (err error) {
+	if p.etcd, err = p.run(Etcd, p.files.etcdFlags()); err != nil {
+		return err
+	}
+	if err := p.etcd.ready(p.ctx, p.files, p.EtcdURL+"/health"); err != nil {
+		return err
+	}
+	if err := p.Resume(); err != nil || !p.options.Controllers {
+		return err
+	}
+	p.manager, err = p.run(ControllerManager, p.files.managerFlags())
+	return err
+}
+
+func (p *Plane) run(program string, flags []string) (*process, error) {
+	return run(p.ctx, filepath.Join(p.options.Programs, program), p.files.path(program+".log"), flags)
+}
+
+// Kill ends the API server by SIGKILL and returns when it is gone. etcd keeps
+// running.
+func (p *Plane) Kill() { p.server.kill() }
+
+// Resume starts the API server again after [Plane.Kill], at the same URL with the
+// same data, and returns when it is ready.
+func (p *Plane) Resume() (err error) {
+	flags := p.files.apiServerFlags()
+	if p.options.Audit {
+		flags = append(flags, p.files.auditFlags(p.AuditLog)...)
+	}
+	if p.server, err = p.run(APIServer, append(flags, p.options.Flags...)); err != nil {
+		return err
+	}
+	// Also for RBAC's own roles, by which whoever asks may read this.
+	return p.server.ready(p.ctx, p.files, p.URL+"/readyz")
+}
+
+// Ended returns what the programs said that ended by themselves, nil if none did.
+func (p *Plane) Ended() error {
+	var all []error
+	for _, one := range []*process{p.etcd, p.server, p.manager} {
+		if one != nil && one.endedItself() {
+			all = append(all, fmt.Errorf("%s ended by itself: %s", one.name, one.said()))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Stop ends all processes and returns when they are gone. It may be called twice.
+func (p *Plane) Stop() {
+	for _, one := range []*process{p.manager, p.server, p.etcd} {
+		if one != nil {
+			one.kill()
+		}
+	}
+}
