@@ -1,0 +1,212 @@
+package tenant
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/gatepass/gatepass/internal/gitname"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+type set = map[string]bool
+
+// A policy is a compiled TenantPolicy. Names of GitHub are in lower case.
+type policy struct {
+	name   string
+	broken string // why it cannot be read; it then allows nothing
+
+	names    set
+	selector labels.Selector
+	targets  set
+
+	apps         set
+	owners       set
+	repositories set // owner/name, owner/* and *
+	permissions  map[string]int
+	keys         set
+	secretTypes  set
+}
+
+func compile(from *v1.TenantPolicy) policy {
+	spec := from.Spec
+	p := policy{name: from.Name, names: setOf(spec.Namespaces.Names), targets: setOf(spec.TargetNamespaces)}
+	selector, err := selectorOf(spec.Namespaces.Selector)
+	if err != nil {
+		p.broken, p.selector = err.Error(), labels.Everything()
+		return p
+	}
+	p.selector = selector
+	p.apps, p.keys, p.secretTypes = setOf(spec.Apps), setOf(spec.Keys), setOf(spec.SecretTypes)
+	p.owners, p.repositories = folded(spec.Owners), folded(spec.Repositories)
+	p.permissions = make(map[string]int, len(spec.Permissions))
+	for name, level := range spec.Permissions {
+		p.permissions[name] = rank(level)
+	}
+	return p
+}
+
+// selectorOf reads a selector. Here an absent one matches nothing and {} everything.
+func selectorOf(from *metav1.LabelSelector) (labels.Selector, error) {
+	if from == nil {
+		return labels.Nothing(), nil
+	}
+	return metav1.LabelSelectorAsSelector(from)
+}
+
+func (p policy) selects(in Namespace) bool {
+	return p.names[in.Name] || p.selector.Matches(labels.Set(in.Labels))
+}
+
+// title begins a reason.
+func (p policy) title() string { return "TenantPolicy " + p.name + ": " }
+
+// problems returns what keeps a from being inside p. None means that p allows it.
+func (p policy) problems(a Ask) []string {
+	if p.broken != "" {
+		return []string{p.unreadable()}
+	}
+	all := []string{p.appProblem(a.App)}
+	if a.Owner != "" {
+		all = append(all, p.ownerProblem(a.Owner), p.repositoryProblem(gitname.Fold(a.Owner), a.Access))
+	}
+	all = append(all, p.permissionProblem(a.Access), p.typeProblem(a.SecretType))
+	return slices.DeleteFunc(all, func(problem string) bool { return problem == "" })
+}
+
+func (p policy) unreadable() string {
+	return "its selector cannot be read (" + p.broken + "), so it allows nothing"
+}
+
+func (p policy) appProblem(app App) string {
+	if p.apps[app.String()] || !app.Default && p.apps[app.Namespace+"/*"] {
+		return ""
+	}
+	return fmt.Sprintf("apps does not have %s", app)
+}
+
+func (p policy) ownerProblem(owner string) string {
+	if p.owners["*"] || p.owners[gitname.Fold(owner)] {
+		return ""
+	}
+	return fmt.Sprintf("owners does not have %s", owner)
+}
+
+// repositoryProblem looks at each way of asking for repositories. An id does not say
+// a name, so ids need the whole owner, as allRepositories does.
+func (p policy) repositoryProblem(owner string, asked v1.Access) string {
+	whole := p.repositories["*"] || p.repositories[owner+"/*"]
+	if (asked.AllRepositories || len(asked.RepositoryIDs) > 0) && !whole {
+		field := "allRepositories"
+		if !asked.AllRepositories {
+			field = "repositoryIDs"
+		}
+		return fmt.Sprintf("repositories does not have %s/*, which %s needs", owner, field)
+	}
+	var outside []string
+	for _, name := range asked.Repositories {
+		repo, ok := gitname.Repository(owner + "/" + name)
+		if !ok || !whole && !p.repositories[repo.String()] {
+			outside = append(outside, owner+"/"+name)
+		}
+	}
+	return missing("repositories", outside)
+}
+
+func (p policy) permissionProblem(asked v1.Access) string {
+	if asked.AllPermissions {
+		return "no policy allows allPermissions; list permissions"
+	}
+	var outside []string
+	for _, name := range slices.Sorted(maps.Keys(asked.Permissions)) {
+		level := asked.Permissions[name]
+		if want := rank(level); want == 0 || p.permissions[name] < want {
+			outside = append(outside, name+": "+string(level))
+		}
+	}
+	return missing("permissions", outside)
+}
+
+func (p policy) typeProblem(secretType string) string {
+	if needsNoPolicy(secretType) || p.secretTypes[secretType] {
+		return ""
+	}
+	return fmt.Sprintf("secretTypes does not have %s", secretType)
+}
+
+// missing says that a list of the policy lacks some names, at most three of them.
+func missing(list string, outside []string) string {
+	if len(outside) == 0 {
+		return ""
+	}
+	const shown = 3
+	text := strings.Join(outside[:min(shown, len(outside))], ", ")
+	if n := len(outside) - shown; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s does not have %s", list, text)
+}
+
+// rank orders the levels of permissions. An unknown one is 0.
+func rank(level v1.PermissionLevel) int {
+	return slices.Index([]v1.PermissionLevel{"read", "write", "admin"}, level) + 1
+}
+
+// needsNoPolicy reports whether any namespace may have Secrets of a type.
+func needsNoPolicy(secretType string) bool {
+	switch secretType {
+	case v1.SecretTypeToken, v1.SecretTypeBasicAuth, v1.SecretTypeDockerConfigJSON, v1.SecretTypeOpaque:
+		return true
+	}
+	return false
+}
+
+// givesPower reports whether a Secret of a type means more to Kubernetes than its
+// data. Of Kubernetes' own types only those are let through that are known not to.
+func givesPower(secretType string) bool {
+	folded := gitname.Fold(secretType)
+	group, name, _ := strings.Cut(folded, "/")
+	if group != "kubernetes.io" {
+		return strings.HasSuffix(group, ".kubernetes.io")
+	}
+	return !slices.Contains([]string{"basic-auth", "ssh-auth", "tls", "dockercfg", "dockerconfigjson"}, name)
+}
+
+// Concerned returns a function that reports whether a change of a policy, from before
+// to after, can change what is allowed for a namespace: for its Tokens and Apps, or for
+// ClusterTokens that write there. A policy that was made or deleted has nil on one side.
+func Concerned(before, after *v1.TenantPolicy) func(Namespace) bool {
+	if before != nil && after != nil && reflect.DeepEqual(before.Spec, after.Spec) {
+		return func(Namespace) bool { return false }
+	}
+	var sides []policy
+	for _, side := range []*v1.TenantPolicy{before, after} {
+		if side != nil {
+			sides = append(sides, compile(side))
+		}
+	}
+	return func(in Namespace) bool {
+		return slices.ContainsFunc(sides, func(p policy) bool { return p.selects(in) || p.targets[in.Name] })
+	}
+}
+
+func setOf(list []string) set {
+	found := make(set, len(list))
+	for _, one := range list {
+		found[one] = true
+	}
+	return found
+}
+
+func folded(list []string) set {
+	found := make(set, len(list))
+	for _, one := range list {
+		found[gitname.Fold(one)] = true
+	}
+	return found
+}
