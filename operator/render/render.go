@@ -1,0 +1,154 @@
+// Package render says what the Secret of a Token or ClusterToken holds: its type, its
+// data, and the labels and annotations that its spec asks for. It is a function of its
+// arguments.
+//
+// Whoever may write a Token writes templates, so templates are untrusted programs: what
+// they may call, how long they run and how much they write is limited, and nothing of
+// the token gets into an error or an annotation.
+package render
+
+import (
+	"bytes"
+	"encoding/base64"
+	"maps"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// A Token is what a Secret is made from: the token, and what GitHub granted with it.
+// Repositories are owner/name, as in the status of a Token.
+type Token struct {
+	credential.Token
+
+	Host string // GitHub's, as in github.com or ghe.example.com:8443; empty means github.com
+}
+
+// Rendered is what a Secret holds beside the operator's own labels and annotations.
+type Rendered struct {
+	Type        string
+	Data        map[string][]byte
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+// Render returns the Secret that shape asks for. Its errors are one line and never
+// contain the token; all but that of a missing token are the spec's fault.
+func Render(shape v1.SecretShape, t Token) (Rendered, error) {
+	if t.IsZero() {
+		return Rendered{}, oneline.New("render a Secret", "there is no token", "")
+	}
+	rendered, err := (&renderer{token: t}).render(shape)
+	return rendered, hide(err, t.Secret())
+}
+
+// Check returns the error that [Render] would give for a token with as many
+// repositories as a token can have. A permission that the token may lack is no error.
+func Check(shape v1.SecretShape) error {
+	_, err := (&renderer{token: madeUp(), lenient: true}).render(shape)
+	return err
+}
+
+// Type returns the type of the Secret that shape asks for.
+func Type(shape v1.SecretShape) string {
+	switch {
+	case shape.Preset != "":
+		return presets[shape.Preset].secretType
+	case shape.Type != "":
+		return shape.Type
+	case shape.BasicAuth:
+		return v1.SecretTypeBasicAuth
+	}
+	return v1.SecretTypeToken
+}
+
+// A renderer makes one Secret.
+type renderer struct {
+	token   Token
+	lenient bool // a missing permission is empty instead of an error
+	spent   spent
+}
+
+func (r *renderer) render(shape v1.SecretShape) (Rendered, error) {
+	if err := checkShape(shape); err != nil {
+		return Rendered{}, err
+	}
+	out := Rendered{Type: Type(shape), Labels: map[string]string{}, Annotations: map[string]string{}}
+	data, err := r.data(shape)
+	if err != nil {
+		return Rendered{}, err
+	}
+	out.Data = data
+	annotations, err := r.annotations(shape.Annotations)
+	if err != nil {
+		return Rendered{}, err
+	}
+	if preset, is := presets[shape.Preset]; is {
+		maps.Copy(out.Labels, preset.labels)
+		maps.Copy(out.Annotations, preset.annotations(r.host()))
+	}
+	// What the spec says itself holds before the preset.
+	maps.Copy(out.Labels, shape.Labels)
+	maps.Copy(out.Annotations, annotations)
+	return out, checkData(out)
+}
+
+// data returns the Secret's data: of the preset, the template or the default, and then
+// extraData.
+func (r *renderer) data(shape v1.SecretShape) (map[string][]byte, error) {
+	data := map[string][]byte{}
+	switch {
+	case shape.Preset != "":
+		data = presets[shape.Preset].data(r)
+	case shape.Template != nil:
+		if err := r.fill(data, "secret.template", shape.Template); err != nil {
+			return nil, err
+		}
+	case Type(shape) == v1.SecretTypeBasicAuth:
+		data = basicAuth(r)
+	default:
+		data["token"] = []byte(r.token.Secret())
+	}
+	return data, r.fill(data, "secret.extraData", shape.ExtraData)
+}
+
+// host returns GitHub's host.
+func (r *renderer) host() string {
+	if r.token.Host == "" {
+		return "github.com"
+	}
+	return r.token.Host
+}
+
+// madeUp returns a token as large as one can be.
+func madeUp() Token {
+	t := credential.NewToken("ghs_"+strings.Repeat("0", 36), time.Unix(0, 0))
+	t.Permissions = map[string]string{"contents": "read", "metadata": "read"}
+	for range maxRepositories {
+		t.Repositories = append(t.Repositories, "owner/repository")
+	}
+	return Token{Token: t}
+}
+
+// hide returns err, or one that does not say why where the reason has the token in it.
+func hide(err error, token string) error {
+	if err == nil || !holds([]byte(err.Error()), token) {
+		return err
+	}
+	return oneline.New("render a Secret", "the reason contains the token and is not shown", "")
+}
+
+// holds reports whether text contains the token, plain or in a form that a template's
+// functions give it.
+func holds(text []byte, token string) bool {
+	for _, form := range []string{token, url.QueryEscape(token), base64.StdEncoding.EncodeToString([]byte(token))} {
+		if bytes.Contains(text, []byte(form)) {
+			return true
+		}
+	}
+	return false
+}

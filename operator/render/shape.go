@@ -1,0 +1,132 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// powerful are the types of Secrets that give power in the cluster. They cannot be
+// written, and no policy can allow them.
+var powerful = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
+
+// checkShape checks what can be said without a token. The rules of the
+// CustomResourceDefinition say most of it too; an object that is older than a rule, or
+// came from a client that went around it, is refused here.
+func checkShape(shape v1.SecretShape) error {
+	if slices.Contains(powerful, Type(shape)) {
+		return oneline.New("secret.type", Type(shape)+" gives power in the cluster and cannot be written", "")
+	}
+	for _, conflict := range []struct {
+		is      bool
+		why, do string
+	}{
+		{shape.Preset != "" && (shape.Type != "" || shape.Template != nil || shape.BasicAuth), "preset decides type and data", "remove type, template and basicAuth, or the preset"},
+		{shape.Template != nil && shape.BasicAuth, "template decides the data", "remove basicAuth, or write username and password in the template"},
+		{shape.BasicAuth && shape.Type != "" && shape.Type != v1.SecretTypeBasicAuth, "basicAuth makes a Secret of type " + v1.SecretTypeBasicAuth, "remove type"},
+	} {
+		if conflict.is {
+			return oneline.New("secret", conflict.why, conflict.do)
+		}
+	}
+	if err := checkPreset(shape); err != nil {
+		return err
+	}
+	if err := checkKeys(shape); err != nil {
+		return err
+	}
+	return checkMetadata(shape)
+}
+
+// checkPreset checks that the preset exists and has what its consumer asks for.
+func checkPreset(shape v1.SecretShape) error {
+	if shape.Preset == "" {
+		return nil
+	}
+	preset, is := presets[shape.Preset]
+	if !is {
+		return oneline.New("secret.preset", fmt.Sprintf("%q is not known", shape.Preset), "use one of "+strings.Join(presetNames(), ", "))
+	}
+	if _, has := shape.ExtraData[preset.needs]; preset.needs != "" && !has {
+		return oneline.New("secret.preset "+string(shape.Preset), preset.consumer+" ignores credentials without a URL", "set extraData."+preset.needs)
+	}
+	return nil
+}
+
+// checkKeys checks the names of the data's keys.
+func checkKeys(shape v1.SecretShape) error {
+	for field, templates := range map[string]map[string]v1.TemplateText{"template": shape.Template, "extraData": shape.ExtraData} {
+		for _, key := range slices.Sorted(maps.Keys(templates)) {
+			if problems := validation.IsConfigMapKey(key); problems != nil {
+				return oneline.New(fmt.Sprintf("secret.%s: key %q", field, key), problems[0], "")
+			}
+		}
+	}
+	return nil
+}
+
+// checkMetadata checks labels, and the keys of annotations.
+func checkMetadata(shape v1.SecretShape) error {
+	for _, key := range slices.Sorted(maps.Keys(shape.Labels)) {
+		problems := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(shape.Labels[key])...)
+		if problems != nil {
+			return oneline.New(fmt.Sprintf("secret.labels: %q", key), problems[0], "")
+		}
+		if ours(key) || strings.HasPrefix(key, "app.kubernetes.io/") {
+			return oneline.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "take another name")
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(shape.Annotations)) {
+		if problems := validation.IsQualifiedName(strings.ToLower(key)); problems != nil {
+			return oneline.New(fmt.Sprintf("secret.annotations: %q", key), problems[0], "")
+		}
+		if ours(key) {
+			return oneline.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "take another name")
+		}
+	}
+	return nil
+}
+
+// ours reports whether a label or annotation is one of the operator's own.
+func ours(key string) bool { return strings.HasPrefix(key, v1.Group+"/") }
+
+// required are the keys of which Kubernetes wants at least one group in a Secret of a
+// type; a group is there when all of it is.
+var required = map[string][]string{
+	v1.SecretTypeBasicAuth:        {"username", "password"},
+	v1.SecretTypeDockerConfigJSON: {".dockerconfigjson"},
+	"kubernetes.io/dockercfg":     {".dockercfg"},
+	"kubernetes.io/ssh-auth":      {"ssh-privatekey"},
+	"kubernetes.io/tls":           {"tls.crt", "tls.key"},
+}
+
+// checkData checks that Kubernetes takes a Secret of this type with this data, and that
+// it is not too large.
+func checkData(out Rendered) error {
+	size := 0
+	for key, value := range out.Data {
+		size += len(key) + len(value)
+	}
+	if size > maxData {
+		return oneline.New("secret", "its data has more than 1 MiB", "make it smaller")
+	}
+	for _, key := range required[out.Type] {
+		if _, has := out.Data[key]; !has {
+			return oneline.New("secret.type "+out.Type, "the data has no "+key, fmt.Sprintf("set template[%q]", key))
+		}
+	}
+	for _, key := range []string{".dockerconfigjson", ".dockercfg"} {
+		isRequired := slices.Contains(required[out.Type], key)
+		if isRequired && json.Unmarshal(out.Data[key], &map[string]any{}) != nil {
+			return oneline.New(fmt.Sprintf("secret.template[%q]", key), "it does not make a JSON object", "see docs/operator-secrets.md")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// Limits of one Secret. Kubernetes takes 1 MiB of data and 256 KiB of annotations; the
+// operator's own and other people's annotations have to fit beside ours.
+const (
+	maxData        = 1 << 20
+	maxAnnotations = 128 << 10
+)
+
+// spent is what the templates of one Secret used up, all of them together.
+type spent struct {
+	steps       int // see maxSteps
+	returned    int // bytes that functions returned, see maxReturned
+	data        int
+	annotations int
+}
+
+// public is what the template of an annotation sees.
+type public struct {
+	Username     string
+	ExpiresAt    string // RFC 3339, UTC: a time would have methods that a template can call
+	Repositories []string
+	Permissions  map[string]string
+}
+
+// private is what the template of a key sees.
+type private struct {
+	public
+	Token string
+}
+
+func (r *renderer) public() public {
+	seen := public{
+		Username:     r.token.Login(),
+		ExpiresAt:    r.token.Expiry.UTC().Format(time.RFC3339),
+		Repositories: r.token.Repositories,
+		Permissions:  r.token.Permissions,
+	}
+	if seen.Repositories == nil {
+		seen.Repositories = []string{}
+	}
+	if seen.Permissions == nil {
+		seen.Permissions = map[string]string{}
+	}
+	return seen
+}
+
+// fill adds what templates write to data. A key that is there already is an error.
+func (r *renderer) fill(data map[string][]byte, field string, templates map[string]v1.TemplateText) error {
+	seen := private{r.public(), r.token.Secret()}
+	for _, key := range slices.Sorted(maps.Keys(templates)) {
+		name := fmt.Sprintf("%s[%q]", field, key)
+		if _, is := data[key]; is {
+			return oneline.New(name, "the Secret has this key already", "take another key, or write the whole Secret with template")
+		}
+		output := &limited{left: &r.spent.data, limit: maxData, what: "the Secret has more than 1 MiB"}
+		if err := r.execute(name, string(templates[key]), privateFields, seen, output); err != nil {
+			return err
+		}
+		data[key] = output.text
+	}
+	return nil
+}
+
+// annotations returns annotations with their templates filled. One that has the token
+// in it is an error: annotations are shown to everybody who may look at the Secret's
+// metadata.
+func (r *renderer) annotations(templates map[string]string) (map[string]string, error) {
+	out := map[string]string{}
+	seen := r.public()
+	for _, key := range slices.Sorted(maps.Keys(templates)) {
+		name := fmt.Sprintf("secret.annotations[%q]", key)
+		output := &limited{left: &r.spent.annotations, limit: maxAnnotations, what: "the annotations have more than 128 KiB"}
+		if err := r.execute(name, templates[key], publicFields, seen, output); err != nil {
+			return nil, err
+		}
+		if holds(output.text, r.token.Secret()) {
+			return nil, oneline.New(name, "an annotation cannot hold the token", "write it into template or extraData")
+		}
+		out[key] = string(output.text)
+	}
+	return out, nil
+}
+
+// execute runs one template.
+func (r *renderer) execute(name, text string, fields []string, seen any, output *limited) error {
+	missing := "missingkey=error"
+	if r.lenient {
+		missing = "missingkey=zero"
+	}
+	t, err := template.New("").Option(missing).Funcs(r.functions()).Parse(text)
+	if err != nil {
+		return oneline.New(name, reason(err), "see docs/operator-secrets.md")
+	}
+	if err := r.checkProgram(t, fields); err != nil {
+		return oneline.Wrap(name, err, "")
+	}
+	if t.Tree == nil { // nothing but comments
+		return nil
+	}
+	if err := t.Execute(output, seen); err != nil {
+		return oneline.New(name, reason(err), "see docs/operator-secrets.md")
+	}
+	return nil
+}
+
+// reason returns what package text/template says, without the name of the template.
+func reason(err error) string {
+	if limit := (*limitError)(nil); errors.As(err, &limit) {
+		return limit.what
+	}
+	text := strings.Replace(err.Error(), "template: :", "line ", 1)
+	return oneline.Cut(strings.ReplaceAll(text, `executing "" at `, "at "), 300)
+}
+
+// limited keeps what a template writes until all of the Secret's templates have written
+// more than limit bytes.
+type limited struct {
+	text  []byte
+	left  *int // written so far by all
+	limit int
+	what  string
+}
+
+// Write returns a limitError and writes nothing where the limit is reached.
+func (l *limited) Write(text []byte) (int, error) {
+	if *l.left += len(text); *l.left > l.limit {
+		return 0, &limitError{l.what}
+	}
+	l.text = append(l.text, text...)
+	return len(text), nil
+}
+
+// limitError says that a template did too much.
+type limitError struct{ what string }
+
+func (e *limitError) Error() string { return e.what }
