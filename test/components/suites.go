@@ -63,6 +63,7 @@ var suites = []suite{
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
+	{pattern: "./operator/...", kubernetes: true, vault: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
