@@ -1,0 +1,195 @@
+package apps
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// A Config is the operator's own configuration: the App that is used where a token
+// names none, and how all Apps log in to Vault. The zero Config names no App.
+type Config struct {
+	AppID          ID         `yaml:"app_id"`
+	ClientID       string     `yaml:"client_id"` // instead of AppID
+	InstallationID ID         `yaml:"installation_id"`
+	Provider       string     `yaml:"provider"` // file (default), aws, gcp, azure or vault
+	Key            string     `yaml:"key"`      // a path for file, else as in an App's spec
+	ValidateKey    bool       `yaml:"validate_key"`
+	Vault          VaultLogin `yaml:"vault"`
+}
+
+// A VaultLogin is how the operator logs in to Vault, for its own key and those of all
+// Apps with provider: vault. Its keys are those of a Vault URL's query: addr,
+// namespace, ca_file, auth, auth_mount, role and so on. What it does not say is left
+// to the environment: VAULT_ADDR, VAULT_TOKEN and so on.
+type VaultLogin map[string]string
+
+// query is the login as a URL has it.
+func (l VaultLogin) query() string {
+	values := url.Values{}
+	for key, value := range l {
+		values.Set(key, value)
+	}
+	return values.Encode()
+}
+
+// An ID is one of GitHub's. It is written as a number or as text: templates quote some.
+type ID int64
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (n *ID) UnmarshalYAML(node *yaml.Node) error {
+	return n.set(node.Value)
+}
+
+func (n *ID) set(text string) error {
+	i, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || i < 0 {
+		return errors.New("want a number")
+	}
+	*n = ID(i)
+	return nil
+}
+
+// IsZero reports whether c names no App.
+func (c Config) IsZero() bool {
+	return c.AppID == 0 && c.ClientID == "" && c.InstallationID == 0 && c.Key == ""
+}
+
+func (c Config) id() string {
+	if c.AppID != 0 {
+		return strconv.FormatInt(int64(c.AppID), 10)
+	}
+	return c.ClientID
+}
+
+// A variable of the environment outranks the file, as in the second system. The first
+// one that is set counts.
+var variables = []struct {
+	setting string
+	names   []string
+	set     func(c *Config, value string) error
+}{
+	{"app_id", []string{"GTM_APP_ID", "GITHUB_APP_ID"}, func(c *Config, v string) error { return c.AppID.set(v) }},
+	{"installation_id", []string{"GTM_INSTALLATION_ID", "GITHUB_INSTALLATION_ID"}, func(c *Config, v string) error { return c.InstallationID.set(v) }},
+	{"provider", []string{"GTM_PROVIDER", "KMS_PROVIDER"}, func(c *Config, v string) error { c.Provider = v; return nil }},
+	{"key", []string{"GTM_KEY", "KMS_KEY", "GITHUB_PRIVATE_KEY"}, func(c *Config, v string) error { c.Key = v; return nil }},
+	{"validate_key", []string{"GTM_VALIDATE_KEY"}, func(c *Config, v string) (err error) {
+		c.ValidateKey, err = strconv.ParseBool(v)
+		return err
+	}},
+}
+
+// ParseConfig reads the text of the configuration file, which may be empty, and the
+// variables of the second system. what names the file in errors. An error never has a
+// value of the file in it.
+func ParseConfig(what string, text []byte, getenv func(string) string) (Config, error) {
+	c, err := decode(text)
+	if err != nil {
+		return Config{}, oneline.Wrap(what, err, "")
+	}
+	for _, v := range variables {
+		for _, name := range v.names {
+			value := getenv(name)
+			if value == "" {
+				continue
+			}
+			if err := v.set(&c, value); err != nil {
+				return Config{}, oneline.New("read "+name, "its value is no "+v.setting, "correct it, or unset it")
+			}
+			break
+		}
+	}
+	if err := c.check(); err != nil {
+		return Config{}, oneline.Wrap(what, err, "")
+	}
+	return c, nil
+}
+
+// known are the keys of the file.
+var known = []string{"app_id", "client_id", "installation_id", "provider", "key", "validate_key", "vault"}
+
+func decode(text []byte) (Config, error) {
+	var c Config
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var node yaml.Node
+	if err := dec.Decode(&node); errors.Is(err, io.EOF) {
+		return c, nil
+	} else if err != nil {
+		return c, errors.New(redact.Text(err.Error(), 200))
+	}
+	var keys map[string]yaml.Node
+	if node.Decode(&keys) != nil {
+		return c, errors.New("it is no mapping; write app_id: 12345 and so on")
+	}
+	for key := range keys {
+		if !slices.Contains(known, key) {
+			return c, fmt.Errorf("unknown key %q; known are %s", key, strings.Join(known, ", "))
+		}
+	}
+	for _, key := range known {
+		value, ok := keys[key]
+		if !ok {
+			continue
+		}
+		one := yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, &value}}
+		if one.Decode(&c) != nil {
+			return c, fmt.Errorf("the value of %s in line %d is of the wrong kind", key, value.Line)
+		}
+	}
+	if dec.Decode(&node) == nil {
+		return c, errors.New("it has a second document; write one")
+	}
+	return c, nil
+}
+
+func (c Config) check() error {
+	if strings.Contains(c.Key, "-----BEGIN") {
+		return errors.New("key holds the private key itself, which an environment and a configuration show to many; put it into a file that only the operator can read, and write key: /PATH")
+	}
+	if c.IsZero() {
+		return c.checkVault()
+	}
+	switch provider := v1.Provider(c.Provider); {
+	case c.AppID != 0 && c.ClientID != "":
+		return errors.New("it has both app_id and client_id; write one")
+	case c.AppID == 0 && c.ClientID == "":
+		return errors.New("it names no App; write app_id or client_id")
+	case strings.ContainsFunc(c.ClientID, notInID) || len(c.ClientID) > 100:
+		return errors.New("client_id is none; write it as GitHub's settings of the App show it")
+	case c.Key == "":
+		return errors.New("it has no key; write key: /PATH of the private key, or the key of a KMS and its provider")
+	case provider == "" || provider == ProviderFile:
+		if !filepath.IsAbs(c.Key) {
+			return errors.New("provider file: key is no absolute path; write key: /PATH of the private key")
+		}
+	default:
+		if _, err := SignerURL(provider, c.Key, c.Vault.query()); err != nil {
+			return err
+		}
+	}
+	return c.checkVault()
+}
+
+// checkVault opens a key that nobody asks for, to see that the login is one.
+func (c Config) checkVault() error {
+	if len(c.Vault) == 0 {
+		return nil
+	}
+	err := openKMS(wish{provider: v1.ProviderVault, key: "transit/sign/any", vault: c.Vault.query()}, &material{})
+	if err != nil {
+		return fmt.Errorf("vault: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package apps
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+const (
+	keyLife     = time.Minute      // a key is read again after this
+	readAgain   = 5 * time.Second  // and not earlier than this, whatever happens
+	retryRead   = 15 * time.Second // after a key could not be read
+	refusedRest = time.Minute      // how long GitHub is not asked with a key that it refused
+)
+
+// An entry is one Ref of a registry.
+type entry struct {
+	registry *Registry
+	ref      Ref
+	current  atomic.Pointer[App] // changed under mu
+
+	mu        sync.Mutex // guards the rest; held while the key is read
+	wish      wish       // what current, or failed, is about
+	made      material   // what current is made of
+	read      time.Time  // when the key was read
+	failed    error      // why there is no App; nil where there is
+	refused   *mint.Error
+	refusedAt time.Time
+}
+
+func (e *entry) now() time.Time { return e.registry.now() }
+
+// get returns the App that w wishes for.
+func (e *entry) get(ctx context.Context, w wish) (*App, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.wish != w || e.isDue(w) {
+		made, err := e.registry.read(ctx, e.ref, w)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		e.take(w, made, err)
+	}
+	switch {
+	case e.failed != nil:
+		return nil, e.failed
+	case e.refused != nil && e.rest() > 0:
+		return nil, &NotReady{Reason: v1.ReasonKeyInvalid, Message: e.current.Load().Explain(e.refused), RetryAfter: e.rest()}
+	}
+	return e.current.Load(), nil
+}
+
+// rest is how long the key is not tried again after GitHub refused it.
+func (e *entry) rest() time.Duration {
+	return refusedRest - clock.Since(e.refusedAt, e.now())
+}
+
+// isDue reports whether the key is to be read again.
+func (e *entry) isDue(w wish) bool {
+	age := clock.Since(e.read, e.now())
+	switch {
+	case e.read.IsZero(), age < 0:
+		return true
+	case e.failed != nil:
+		return age >= retryRead
+	case e.refused != nil && w.isPEM():
+		return age >= readAgain
+	case e.refused != nil:
+		return e.rest() <= 0 // a KMS may have another version by now
+	}
+	return w.isPEM() && age >= keyLife
+}
+
+// take notes what was read. While it is the same, the App is.
+func (e *entry) take(w wish, made material, err error) {
+	old := e.current.Load()
+	isNew := e.wish != w || made.identity != e.made.identity || made.basics != e.made.basics
+	e.wish, e.read, e.failed = w, e.now(), err
+	if err != nil {
+		return
+	}
+	if old != nil && !isNew && (e.refused == nil || w.isPEM()) {
+		return
+	}
+	app := e.app(w, made)
+	if old != nil {
+		app.Inherit(old.App)
+		if old.ID == app.ID && old.GitHub == app.GitHub {
+			app.accounts = old.accounts
+		}
+	}
+	e.made, e.refused = made, nil
+	e.current.Store(app)
+}
+
+func (e *entry) app(w wish, made material) *App {
+	r := e.registry
+	api, host := made.api()
+	return &App{
+		App: &mint.App{ID: made.id, Signer: made.signer, URL: api, Client: r.Client, Now: r.Now, Once: true},
+		Ref: e.ref, InstallationID: made.installation, Provider: w.provider, Key: w.key,
+		GitHub: made.github, Host: host, ValidateKey: w.validate,
+		Pace: r.pace(made.github+" "+made.identity, e.ref), entry: e, accounts: &accounts{},
+	}
+}
+
+// refuse notes that GitHub does not take the key of an App. A 404 for the App is of
+// the same kind.
+func (e *entry) refuse(a *App, why *mint.Error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current.Load() == a {
+		e.refused, e.refusedAt = why, e.now()
+	}
+}

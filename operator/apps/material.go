@@ -1,0 +1,203 @@
+package apps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// A material is what an App is made of.
+type material struct {
+	basics
+	signer   issuing.Signer
+	identity string // names the key: two Apps with one are one App to GitHub
+}
+
+// basics are compared.
+type basics struct {
+	id           string
+	installation int64
+	github       string
+}
+
+// api returns the address of the REST API, and the host of GitHub. read has checked
+// that there are some.
+func (b basics) api() (api, host string) {
+	api, _ = mint.APIURL(b.github)
+	u, _ := url.Parse(b.github)
+	return api, strings.ToLower(u.Host)
+}
+
+// read gathers what the App is made of. An error that is no [*NotReady] is one of ctx.
+func (r *Registry) read(ctx context.Context, ref Ref, w wish) (material, error) {
+	m := material{basics: basics{w.id, w.installation, w.github}}
+	var err error
+	switch w.provider {
+	case v1.ProviderSecret:
+		err = r.readSecret(ctx, ref, w, &m)
+	case ProviderFile:
+		err = readFile(w, &m)
+	default:
+		err = openKMS(w, &m)
+	}
+	if err != nil {
+		return material{}, asNotReady(err)
+	}
+	if m.github == "" {
+		m.github = w.operator
+	}
+	m.github = strings.TrimSuffix(m.github, "/")
+	if _, err := mint.APIURL(m.github); err != nil {
+		return material{}, notReady(0, "githubURL %s: %v", m.github, err)
+	}
+	if m.id == "" {
+		return material{}, notReady(retryRead, "the id of the GitHub App is not known; set clientID or appID, or put githubAppID into the Secret %s", w.secret.Name)
+	}
+	return m, nil
+}
+
+func asNotReady(err error) error {
+	if already, ok := errors.AsType[*NotReady](err); ok {
+		return already
+	}
+	return notReady(retryRead, "%s", oneline.Escape(err.Error()))
+}
+
+// The keys of a Secret as "flux create secret githubapp" makes it, and the default of
+// keyRef.key.
+const (
+	keyPEM           = "private-key.pem"
+	fluxPEM          = "githubAppPrivateKey"
+	fluxApp          = "githubAppID"
+	fluxInstallation = "githubAppInstallationID"
+	fluxURL          = "githubAppBaseURL"
+)
+
+// readSecret reads the Secret of an App, which is in the App's own namespace.
+func (r *Registry) readSecret(ctx context.Context, ref Ref, w wish, m *material) error {
+	var s corev1.Secret
+	what := "the Secret " + ref.Namespace + "/" + w.secret.Name
+	switch err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: w.secret.Name}, &s); {
+	case apierrors.IsNotFound(err):
+		return notReady(retryRead, "%s, which keyRef names, is not there; create it with the App's private key in %s", what, orDefault(w.secret.Key))
+	case apierrors.IsForbidden(err):
+		return notReady(retryRead, "the operator may not read %s; let it get Secrets in that namespace", what)
+	case err != nil:
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+	name, text := pemOf(s.Data, w.secret.Key)
+	if text == nil {
+		return notReady(retryRead, "%s has no key %s; put the App's private key there, or name its key in keyRef.key", what, name)
+	}
+	key, err := mint.ParseKey(text)
+	if err != nil {
+		return notReady(retryRead, "key %s of %s: %v; put the private key there as GitHub hands it out", name, what, err)
+	}
+	m.signer, m.identity = key, mint.Fingerprint(key.Public())
+	return m.flux(s.Data, what)
+}
+
+func orDefault(name string) string {
+	if name == "" {
+		return keyPEM + " or " + fluxPEM
+	}
+	return name
+}
+
+// pemOf returns the text of the private key; nil where there is none.
+func pemOf(data map[string][]byte, named string) (name string, text []byte) {
+	if named != "" {
+		return named, data[named]
+	}
+	for _, name := range []string{keyPEM, fluxPEM} {
+		if text := data[name]; text != nil {
+			return name, text
+		}
+	}
+	return orDefault(""), nil
+}
+
+// flux takes what the App does not say from the Secret.
+func (m *material) flux(data map[string][]byte, what string) error {
+	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	if m.id == "" {
+		m.id = text(fluxApp)
+		if strings.ContainsFunc(m.id, notInID) || len(m.id) > 100 {
+			return notReady(retryRead, "%s of %s is no id of a GitHub App; write its App ID or client ID", fluxApp, what)
+		}
+	}
+	if said := text(fluxInstallation); m.installation == 0 && said != "" {
+		id, err := strconv.ParseInt(said, 10, 64)
+		if err != nil || id <= 0 {
+			return notReady(retryRead, "%s of %s is no id of an installation; write its number", fluxInstallation, what)
+		}
+		m.installation = id
+	}
+	if said := text(fluxURL); m.github == "" && said != "" {
+		m.github = webURL(said)
+		if _, err := mint.APIURL(m.github); err != nil {
+			return notReady(retryRead, "%s of %s: %v", fluxURL, what, err)
+		}
+	}
+	return nil
+}
+
+func notInID(c rune) bool {
+	return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '.' || c == '_' || c == '-')
+}
+
+// webURL returns where people find the GitHub of an API's address, which is what Flux
+// writes: https://HOST/api/v3. Anything else is returned as it is.
+func webURL(text string) string {
+	text = strings.TrimSuffix(text, "/")
+	text = strings.TrimSuffix(text, "/api/v3")
+	host, ok := strings.CutPrefix(text, "https://api.")
+	if ok && (host == "github.com" || strings.HasSuffix(host, ".ghe.com")) {
+		return "https://" + host
+	}
+	return text
+}
+
+// maxKey is more than a private key in PEM form has, in bytes.
+const maxKey = 64 << 10
+
+// readFile reads the operator's own key. Its text is no path and a path no text.
+func readFile(w wish, m *material) error {
+	text, err := trustedfile.Read("the App's key", w.key, trustedfile.ReadingAndWriting, maxKey)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	key, err := mint.ParseKey(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w; put the private key there as GitHub hands it out", w.key, err)
+	}
+	m.signer, m.identity = key, mint.Fingerprint(key.Public())
+	return nil
+}
+
+// openKMS names a key in a KMS, which is asked by the first signature only.
+func openKMS(w wish, m *material) error {
+	name, err := SignerURL(w.provider, w.key, w.vault)
+	if err != nil {
+		return notReady(0, "%s", err)
+	}
+	if m.signer, err = issuing.OpenSigner(name); err != nil {
+		return notReady(0, "key %s: %s", oneline.Escape(w.key), err)
+	}
+	m.identity = name
+	return nil
+}

@@ -1,0 +1,146 @@
+package apps
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// A Registry has the Apps that are in use. Apps, Secrets and GitHub must be set.
+type Registry struct {
+	Apps    client.Reader // of App objects; may be a cache
+	Secrets client.Reader // of Secrets; asks the API server each time
+	GitHub  string        // the operator's, as people know it: https://github.com
+	Own     *ConfigFile   // the operator's own configuration; nil is none
+
+	Client *http.Client     // to GitHub; nil is mint's own
+	Now    func() time.Time // nil is time.Now
+
+	mu      sync.Mutex // guards the rest
+	entries map[Ref]*entry
+	paces   map[string]Ref // by the key and its GitHub
+	dropped []*mint.App    // that have tokens to take back
+}
+
+func (r *Registry) now() time.Time {
+	if r.Now == nil {
+		return time.Now()
+	}
+	return r.Now()
+}
+
+// Get returns the App that ref names. The error wraps [ErrNotFound] where there is
+// none, and is a [*NotReady] where it cannot be used.
+func (r *Registry) Get(ctx context.Context, ref Ref) (*App, error) {
+	w, err := r.wish(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return r.entry(ref).get(ctx, w)
+}
+
+// wish reads what the App is to be.
+func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
+	config := r.Own.Current()
+	if ref.IsDefault() {
+		if config.IsZero() {
+			r.Drop(ref)
+			return wish{}, &oneline.Error{What: "find the App", Why: "the operator has no App of its own", Do: "set appRef, or give the operator a configuration with app_id", Err: ErrNotFound}
+		}
+		return wishOfConfig(config, r.GitHub), nil
+	}
+	var object v1.App
+	err := r.Apps.Get(ctx, types.NamespacedName(ref), &object)
+	if apierrors.IsNotFound(err) {
+		r.Drop(ref)
+		return wish{}, &oneline.Error{What: "find the App " + ref.String(), Why: "there is none", Do: "create it, or correct appRef", Err: ErrNotFound}
+	}
+	if err != nil {
+		return wish{}, err
+	}
+	return r.wishOfSpec(object.Spec, config)
+}
+
+func (r *Registry) entry(ref Ref) *entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries == nil {
+		r.entries = map[Ref]*entry{}
+	}
+	if r.entries[ref] == nil {
+		r.entries[ref] = &entry{registry: r, ref: ref}
+	}
+	return r.entries[ref]
+}
+
+// Drop forgets an App that is not there any more. Tokens that it has to take back are
+// taken back all the same.
+func (r *Registry) Drop(ref Ref) {
+	r.mu.Lock()
+	e := r.entries[ref]
+	delete(r.entries, ref)
+	r.mu.Unlock()
+	if e == nil {
+		return
+	}
+	if app := e.current.Load(); app != nil && app.Owed() > 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.dropped = append(r.dropped, app.App)
+	}
+}
+
+// pace returns the name under which all Apps with one key are paced.
+func (r *Registry) pace(key string, ref Ref) Ref {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.paces == nil {
+		r.paces = map[string]Ref{}
+	}
+	if _, known := r.paces[key]; !known {
+		r.paces[key] = ref
+	}
+	return r.paces[key]
+}
+
+// Tend takes back tokens that were made and must not be used, and keeps logins to
+// Vault alive. It is to be called every few seconds. It returns what failed, joined;
+// that is tried again by the next call.
+func (r *Registry) Tend(ctx context.Context) error {
+	var failed []error
+	for _, app := range r.all() {
+		if app.Owed() > 0 {
+			failed = append(failed, app.Settle(ctx))
+		}
+		if s, ok := app.Signer.(interface{ Upkeep(context.Context) }); ok {
+			s.Upkeep(ctx)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped = slices.DeleteFunc(r.dropped, func(a *mint.App) bool { return a.Owed() == 0 })
+	return oneline.Join(failed...)
+}
+
+// all returns the Apps in use and those that were dropped.
+func (r *Registry) all() []*mint.App {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*mint.App
+	for _, e := range r.entries {
+		if app := e.current.Load(); app != nil {
+			all = append(all, app.App)
+		}
+	}
+	return append(all, r.dropped...)
+}

@@ -1,0 +1,106 @@
+package apps
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// keys are made once: each takes a tenth of a second.
+var keys = func() (all [2]*rsa.PrivateKey) {
+	for i := range all {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			panic(err)
+		}
+		all[i] = key
+	}
+	return all
+}()
+
+func pemText(key *rsa.PrivateKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+}
+
+// A world is the double of GitHub with one App, which has keys[0] and is installed on
+// acme, and a registry before it.
+type world struct {
+	*fakegithub.Server
+	app          fakegithub.App
+	installation int64
+	registry     *Registry
+	config       string // path of the operator's own configuration
+	key          string // path of its key
+}
+
+// newWorld may be used inside a synctest bubble: nothing goes over a network.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	w := &world{Server: gh}
+	w.app, err = gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&keys[0].PublicKey}, Permissions: map[string]string{"contents": "write", "issues": "read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := gh.AddInstallation(fakegithub.Installation{AppID: w.app.ID, Account: "acme", RepositorySelection: "all"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.installation = in.ID
+	w.registry = &Registry{GitHub: "https://github.test", Client: &http.Client{Transport: gh.Transport()}}
+	return w
+}
+
+// own gives the operator a configuration with keys[0].
+func (w *world) own(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	w.config, w.key = filepath.Join(dir, "gatepass.yaml"), filepath.Join(dir, "private.key")
+	write(t, w.key, string(pemText(keys[0])))
+	write(t, w.config, "app_id: "+strconv.FormatInt(w.app.ID, 10)+"\nkey: "+w.key+"\n")
+	file, err := OpenConfig(w.config, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.registry.Own = file
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) grant() mint.Grant {
+	return mint.Grant{Installation: w.installation, Repositories: mint.RepositoryNames("widgets"), Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}
+}
+
+// limit has GitHub refuse the next mint as one too many.
+func (w *world) limit(t *testing.T, after time.Duration) {
+	t.Helper()
+	w.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.SecondaryRateLimited(after), 1)
+}
+
+// all counts the requests so far.
+func (w *world) all() int { return w.Count(func(fakegithub.Request) bool { return true }) }
