@@ -17,7 +17,8 @@ type AppSpec struct {
 
 	// ClientID of the GitHub App, instead of appID.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]{1,100}$`
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9._-]+$')",message="clientID is as the App's page at GitHub shows it: Iv23liAbCdEf"
 	ClientID string `json:"clientID,omitempty"`
 
 	// InstallationID is used where a token names neither an installation nor an owner.
@@ -53,7 +54,8 @@ type AppSpec struct {
 	// GitHubURL is the GitHub that the App is registered at; default is the operator's.
 	// Another one needs provider: secret.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.-]+(:[0-9]+)?/?$`
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[A-Za-z0-9.-]+(:[0-9]+)?/?$')",message="githubURL is https://HOST, without a path: https://github.example.com"
 	GitHubURL string `json:"githubURL,omitempty"`
 }
 

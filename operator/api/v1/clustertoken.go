@@ -20,7 +20,7 @@ type ClusterSecretShape struct {
 
 	// Namespace of the Secret.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="secret.namespace is the name of one namespace: flux-system"
 	// +kubebuilder:example:="default"
 	Namespace string `json:"namespace"`
 }

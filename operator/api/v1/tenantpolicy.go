@@ -15,7 +15,7 @@ type TenantPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MaxLength=320
-	// +kubebuilder:validation:items:Pattern=`^(default|[a-z0-9]([-a-z0-9]*[a-z0-9])?/(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?))$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(default|[a-z0-9]([-a-z0-9]*[a-z0-9])?/([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?))$')",message="an App is default (the operator's own), NAMESPACE/NAME or NAMESPACE/*"
 	Apps []string `json:"apps,omitempty"`
 
 	// Owners are the users and organizations whose repositories may be asked for.
@@ -24,7 +24,7 @@ type TenantPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=500
 	// +kubebuilder:validation:items:MaxLength=100
-	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z0-9][A-Za-z0-9_-]*)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[A-Za-z0-9][A-Za-z0-9_-]*)$')",message="an owner is the name of one user or organization, or * for any"
 	Owners []string `json:"owners,omitempty"`
 
 	// Repositories that may be asked for: owner/name, owner/* or "*". Upper and lower
@@ -33,7 +33,7 @@ type TenantPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=201
-	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z0-9][A-Za-z0-9_-]*/(\*|[A-Za-z0-9_.-]+))$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[A-Za-z0-9][A-Za-z0-9_-]*/([*]|[A-Za-z0-9_.-]+))$')",message="a repository is owner/name, owner/* or *: no other pattern is known"
 	Repositories []string `json:"repositories,omitempty"`
 
 	// Permissions are the most that may be asked for. A token with allPermissions is
@@ -50,7 +50,7 @@ type TenantPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MaxLength=2054
-	// +kubebuilder:validation:items:Pattern=`^(aws|gcp|azure|vault):.+$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^(aws|gcp|azure|vault):.+$')",message="a key is PROVIDER:KEY as the App names it: aws:alias/gatepass"
 	Keys []string `json:"keys,omitempty"`
 
 	// SecretTypes are types of Secrets that may be written beside those that need no
@@ -60,7 +60,7 @@ type TenantPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.all(t, !(t in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token']))",message="these types of Secrets give power in the cluster and cannot be allowed"
+	// +kubebuilder:validation:XValidation:rule="self.all(t, !t.matches('^([^/]*[.])?kubernetes[.]io/') || t in ['kubernetes.io/basic-auth', 'kubernetes.io/dockerconfigjson', 'kubernetes.io/dockercfg', 'kubernetes.io/ssh-auth', 'kubernetes.io/tls'])",message="this type of Secret gives power in the cluster and cannot be allowed"
 	SecretTypes []string `json:"secretTypes,omitempty"`
 
 	// TargetNamespaces are the namespaces that a ClusterToken may write to. A
@@ -84,6 +84,7 @@ type NamespaceSelection struct {
 
 	// Selector matches labels of namespaces. An empty selector ({}) matches all.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && !(has(e.values) && size(e.values) > 0))",message="a matchExpression is In or NotIn with values, or Exists or DoesNotExist without"
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 

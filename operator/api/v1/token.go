@@ -21,7 +21,8 @@ type Access struct {
 	// Owner is the user or organization that the App is installed on, instead of
 	// installationID.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",message="owner is the name of one user or organization: acme"
 	// +kubebuilder:example:=acme
 	Owner string `json:"owner,omitempty"`
 
@@ -43,7 +44,7 @@ type Access struct {
 	// +kubebuilder:validation:MaxItems=500
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=100
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_.-]+$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[A-Za-z0-9_.-]+$') && !(self in ['.', '..'])",message="a repository is named without its owner: write api, and owner: acme"
 	Repositories []string `json:"repositories,omitempty"`
 
 	// RepositoryIDs are GitHub's ids of repositories.
@@ -64,7 +65,7 @@ type Access struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="refreshInterval is at least 1m"
 	// +kubebuilder:default:="30m"
 	// +kubebuilder:example:="45m"
-	RefreshInterval metav1.Duration `json:"refreshInterval,omitempty"`
+	RefreshInterval metav1.Duration `json:"refreshInterval,omitzero"`
 
 	// RetryInterval is how long the operator waits after an error before it asks
 	// GitHub again. What GitHub asks for is kept where it is longer.
@@ -73,7 +74,7 @@ type Access struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="retryInterval is at least 10s"
 	// +kubebuilder:default:="5m"
 	// +kubebuilder:example:="1m"
-	RetryInterval metav1.Duration `json:"retryInterval,omitempty"`
+	RetryInterval metav1.Duration `json:"retryInterval,omitzero"`
 
 	// MinTTL is the life that the token in the Secret always has left: it is replaced
 	// before less than this remains.
@@ -81,7 +82,7 @@ type Access struct {
 	// +kubebuilder:validation:Format=duration
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('50m')",message="minTTL is between 1m and 50m: a token lives for an hour"
 	// +kubebuilder:default:="10m"
-	MinTTL metav1.Duration `json:"minTTL,omitempty"`
+	MinTTL metav1.Duration `json:"minTTL,omitzero"`
 
 	// RevokeSuperseded revokes a token some time after another one has replaced it.
 	// Without it the replaced token runs out by itself.
@@ -112,12 +113,12 @@ type RevokeSuperseded struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.basicAuth) && self.basicAuth) || !has(self.type) || self.type == 'kubernetes.io/basic-auth'",message="basicAuth makes a Secret of type kubernetes.io/basic-auth: remove type"
 // +kubebuilder:validation:XValidation:rule="!has(self.preset) || !(self.preset in ['argocd-repository', 'argocd-repo-creds']) || (has(self.extraData) && 'url' in self.extraData)",message="Argo CD ignores repository credentials without a URL: set extraData.url"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || (has(self.template) && '.dockerconfigjson' in self.template)",message="a Secret of type kubernetes.io/dockerconfigjson needs template['.dockerconfigjson']"
-// +kubebuilder:validation:XValidation:rule="!has(self.type) || !(self.type in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",message="this type of Secret gives power in the cluster and cannot be written"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || !self.type.matches('^([^/]*[.])?kubernetes[.]io/') || self.type in ['kubernetes.io/basic-auth', 'kubernetes.io/dockerconfigjson', 'kubernetes.io/dockercfg', 'kubernetes.io/ssh-auth', 'kubernetes.io/tls']",message="this type of Secret gives power in the cluster and cannot be written: use Opaque, or a type of your own"
 type SecretShape struct {
 	// Name of the Secret; default is the name of the object.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="the name of a Secret has small letters, digits, dashes and dots, and begins and ends with a letter or digit"
 	Name string `json:"name,omitempty"`
 
 	// Labels that the Secret has beside the operator's own.
