@@ -104,3 +104,26 @@ func (w *world) limit(t *testing.T, after time.Duration) {
 
 // all counts the requests so far.
 func (w *world) all() int { return w.Count(func(fakegithub.Request) bool { return true }) }
+
+// setRate has the App hear how much of its hour is left.
+func (w *world) setRate(t *testing.T, app *App, limit, left int) {
+	t.Helper()
+	next := w.registry.Client.Transport
+	app.Client = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if err == nil {
+			response.Header.Set("X-RateLimit-Limit", strconv.Itoa(limit))
+			response.Header.Set("X-RateLimit-Remaining", strconv.Itoa(left))
+			response.Header.Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
+		}
+		return response, err
+	})}
+	if _, err := app.Self(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
