@@ -4,8 +4,8 @@ package deploy
 
 import "embed"
 
-// Files are the CloudFormation template, the Kubernetes manifest, the Prometheus
-// rules and the systemd units.
+// Files are the CloudFormation template, the CustomResourceDefinitions, the Kubernetes
+// manifest, the Prometheus rules and the systemd units.
 //
-//go:embed aws kubernetes prometheus systemd
+//go:embed aws crds kubernetes prometheus systemd
 var Files embed.FS

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"strings"
 	"text/template"
 )
 
@@ -20,11 +21,15 @@ const maxReturned = 4 << 20
 // lt, le, gt and ge compare what has no order.
 var kept = []string{"and", "or", "not", "eq", "ne", "len", "index"}
 
-// functions are what the contract names. What they return is counted.
+// functions are b64enc, urlquery, toJson and default. The first two join their arguments,
+// as in {{ b64enc .Username ":" .Token }}: nothing else here joins texts. What functions
+// return is counted.
 func (r *renderer) functions() template.FuncMap {
 	return template.FuncMap{
-		"b64enc":   func(text string) (string, error) { return r.count(base64.StdEncoding.EncodeToString([]byte(text))) },
-		"urlquery": func(text string) (string, error) { return r.count(url.QueryEscape(text)) },
+		"b64enc": func(texts ...string) (string, error) {
+			return r.count(base64.StdEncoding.EncodeToString([]byte(strings.Join(texts, ""))))
+		},
+		"urlquery": func(texts ...string) (string, error) { return r.count(url.QueryEscape(strings.Join(texts, ""))) },
 		"toJson": func(value any) (string, error) {
 			text, err := toJSON(value)
 			if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/render"
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 var update = flag.Bool("update", false, "write the golden files of the presets")
@@ -218,5 +219,18 @@ func wantGitReads(t *testing.T, lines, host string) {
 	out, err := git.CombinedOutput()
 	if err != nil || string(out) != "username=x-access-token\npassword="+text+"\n" {
 		t.Errorf("git reads %q from %q, %v", out, lines, err)
+	}
+}
+
+// TestRealPresets gives the API server the Secret of each preset.
+func TestRealPresets(t *testing.T) {
+	c := kubernetestest.New(t)
+	namespace := c.Namespace()
+	for name := range presets {
+		got := renderPreset(t, name, token())
+		c.ApplyObject(kubernetestest.Fields{
+			"apiVersion": "v1", "kind": "Secret", "type": got.Type, "data": got.Data,
+			"metadata": kubernetestest.Fields{"name": string(name), "namespace": namespace, "labels": got.Labels, "annotations": got.Annotations},
+		})
 	}
 }

@@ -36,7 +36,7 @@ func templates(texts ...string) map[string]v1.TemplateText {
 
 func TestShapes(t *testing.T) {
 	basicAuth := map[string]string{"username": "x-access-token", "password": text}
-	docker := `{"auths":{"ghcr.io":{"auth":"{{ b64enc .Token }}"}}}`
+	docker := `{"auths":{"ghcr.io":{"auth":"{{ b64enc .Username ":" .Token }}"}}}`
 	for name, c := range map[string]struct {
 		shape    v1.SecretShape
 		wantType string
@@ -53,7 +53,7 @@ func TestShapes(t *testing.T) {
 		"a registry": {
 			v1.SecretShape{Type: "kubernetes.io/dockerconfigjson", Template: map[string]v1.TemplateText{".dockerconfigjson": v1.TemplateText(docker)}},
 			"kubernetes.io/dockerconfigjson",
-			map[string]string{".dockerconfigjson": `{"auths":{"ghcr.io":{"auth":"Z2hzXzE2QzdlNDJGMjkyYzY5MTJFNzcxMGM4MzgzNDdBZTE3OEI0YQ=="}}}`},
+			map[string]string{".dockerconfigjson": `{"auths":{"ghcr.io":{"auth":"eC1hY2Nlc3MtdG9rZW46Z2hzXzE2QzdlNDJGMjkyYzY5MTJFNzcxMGM4MzgzNDdBZTE3OEI0YQ=="}}}`},
 		},
 	} {
 		got, err := render.Render(c.shape, token())
@@ -88,7 +88,7 @@ func TestTemplates(t *testing.T) {
 		"{{ .Permissions.contents }}":                            "read",
 		"{{ len .Repositories }}":                                "2",
 		"{{ index .Repositories 1 }}":                            "acme/web",
-		"{{ urlquery `a b/c` }}":                                 "a+b%2Fc",
+		"{{ urlquery `a b` `/c` }}":                              "a+b%2Fc",
 		"{{ b64enc `user:pass` }}":                               "dXNlcjpwYXNz",
 		"{{ toJson `<a&b>` }}":                                   `"<a&b>"`,
 		"{{ `` | default `x` }}":                                 "x",

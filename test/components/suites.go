@@ -64,6 +64,7 @@ var suites = []suite{
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
 	{pattern: "./operator/...", kubernetes: true, vault: true},
+	{pattern: "./examples/kubernetes", kubernetes: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},

@@ -10,7 +10,10 @@ import (
 	brokerconfig "github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/probe"
 	"github.com/gatepass/gatepass/config"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/workspace"
+	"sigs.k8s.io/yaml"
 )
 
 // A reader is a parser of the programs, for examples that begin with one of its
@@ -28,6 +31,7 @@ var readers = []reader{
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
 	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
 	{[]string{"source:"}, sources},
+	{[]string{"secret:"}, secretShape},
 }
 
 // broker reads a broker's file, or a part of one, with the profiles that the
@@ -64,6 +68,17 @@ func sources(_ *testing.T, text string) error {
 		}
 	}
 	return nil
+}
+
+// secretShape reads spec.secret of a Token.
+func secretShape(_ *testing.T, text string) error {
+	var spec struct {
+		Secret v1.SecretShape `json:"secret"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), &spec); err != nil {
+		return err
+	}
+	return render.Check(spec.Secret)
 }
 
 // uncommented is an example without the comments that it begins with.
