@@ -173,6 +173,7 @@ func (s *Server) verifyJWT(compact string) (*App, *refusal) {
 	if !t.signedBy(app.Keys) {
 		return nil, refuse(http.StatusUnauthorized, msgUndecodable)
 	}
+	s.countJWT(compact)
 	if why := t.claims.timely(s.Now()); why != "" {
 		return nil, refuse(http.StatusUnauthorized, why)
 	}

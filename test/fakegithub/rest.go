@@ -157,7 +157,12 @@ func (c *call) run(header http.Header, who audience, h func(call) answer) answer
 	w := c.s.window(principal)
 	defer func() { w.writeTo(header) }()
 	if who != freeOfRateLimit {
-		if no := w.spend(principal); no != nil {
+		no := w.spend(principal)
+		if no == nil {
+			no = c.spendPoints(principal)
+		}
+		if no != nil {
+			c.s.state.counts.RateLimited++
 			return no.answer()
 		}
 	}

@@ -45,6 +45,7 @@ func createToken(c call) answer {
 	if no != nil {
 		return no.answer()
 	}
+	c.s.state.counts.Mints++
 	return answer{status: http.StatusCreated, body: c.showToken(token, made)}
 }
 
@@ -82,6 +83,7 @@ func (c call) reachedBy(t *issued) []*Repository {
 
 func deleteToken(c call) answer {
 	delete(c.s.state.tokens, sha256.Sum256([]byte(credentialOf(c.r).secret)))
+	c.s.state.counts.Revokes++
 	return noContent
 }
 

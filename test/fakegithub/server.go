@@ -75,6 +75,11 @@ type Options struct {
 	// RateLimit is how many REST requests an App or installation may make in
 	// an hour; 0 means GitHub's 5000.
 	RateLimit int
+
+	// PointsPerMinute is GitHub's secondary rate limit: how many points an App or
+	// installation may spend in any 60 seconds; 0 means no limit. GitHub's own is
+	// SecondaryLimit. A GET costs one point; a POST, PUT, PATCH or DELETE five.
+	PointsPerMinute int
 }
 
 // A Server is one GitHub. Make it with New.
@@ -115,6 +120,9 @@ type state struct {
 	pending       map[string]*pendingApp // by the token of their form
 	conversions   map[string]*conversion // by code
 	lag           lag                    // of tokens that are made from now on
+	points        map[string][]spending  // of the last minute, oldest first, by who is asking
+	counts        Counts
+	jwts          map[tokenKey]bool // those with a right signature
 }
 
 func newState() state {
@@ -130,6 +138,8 @@ func newState() state {
 		usage:         map[string]*rateWindow{},
 		pending:       map[string]*pendingApp{},
 		conversions:   map[string]*conversion{},
+		points:        map[string][]spending{},
+		jwts:          map[tokenKey]bool{},
 	}
 }
 
