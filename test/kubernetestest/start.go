@@ -19,8 +19,9 @@ type Options struct {
 	Flags []string
 	// Audit lets the test read which requests were made: see [Cluster.Requests].
 	Audit bool
-	// Controllers runs the garbage collector and the namespace controller. The
-	// garbage collector learns of a new kind within half a minute.
+	// Controllers runs the garbage collector and the namespace controller. Without
+	// them owner references have no effect, and a deleted namespace stays. The
+	// garbage collector learns of a new kind within a few seconds.
 	Controllers bool
 }
 

@@ -1,7 +1,7 @@
-// Package controlplane runs a real kube-apiserver with its etcd, and the
-// kube-controller-manager where it is asked for: for tests, for the command that runs
-// them, and for benchmarks. The processes listen on loopback only. No kubelet is
-// there, so no pod runs.
+// Package controlplane runs a real kube-apiserver with its etcd, and two controllers
+// where they are asked for: for tests, for the command that runs them, and for
+// benchmarks. The processes listen on loopback only. No kubelet is there, so no pod
+// runs.
 //
 // The processes end with [Plane.Stop], with the context of [Start] and, on Linux,
 // with the program that started them, also when it is killed.
@@ -17,13 +17,16 @@ import (
 
 // Names of the programs in [Options.Programs].
 const (
-	Etcd              = "etcd"
-	APIServer         = "kube-apiserver"
-	ControllerManager = "kube-controller-manager"
+	Etcd        = "etcd"
+	APIServer   = "kube-apiserver"
+	Controllers = "controllers"
 )
 
-// Admin is the user of [Plane.Kubeconfig], who may do everything.
-const Admin = "admin"
+// Users of the API server who may do everything.
+const (
+	Admin          = "admin"       // of [Plane.Kubeconfig]
+	ControllerUser = "controllers" // of the controllers
+)
 
 // Options say what to run.
 type Options struct {
@@ -54,9 +57,9 @@ type Plane struct {
 	ctx     context.Context // the processes end with it
 	options Options
 	files   files
-	etcd    *process
-	server  *process
-	manager *process // nil without Options.Controllers
+
+	etcd, server *process
+	controllers  *process // nil without Options.Controllers
 }
 
 // Start runs the programs and returns when the API server is ready, after about five
@@ -102,7 +105,7 @@ func (p *Plane) start() (err error) {
 	if err := p.Resume(); err != nil || !p.options.Controllers {
 		return err
 	}
-	p.manager, err = p.run(ControllerManager, p.files.managerFlags())
+	p.controllers, err = p.run(Controllers, []string{p.files.kubeconfig(ControllerUser)})
 	return err
 }
 
@@ -131,7 +134,7 @@ func (p *Plane) Resume() (err error) {
 // Ended returns what the programs said that ended by themselves, nil if none did.
 func (p *Plane) Ended() error {
 	var all []error
-	for _, one := range []*process{p.etcd, p.server, p.manager} {
+	for _, one := range []*process{p.etcd, p.server, p.controllers} {
 		if one != nil && one.endedItself() {
 			all = append(all, fmt.Errorf("%s ended by itself: %s", one.name, one.said()))
 		}
@@ -141,7 +144,7 @@ func (p *Plane) Ended() error {
 
 // Stop ends all processes and returns when they are gone. It may be called twice.
 func (p *Plane) Stop() {
-	for _, one := range []*process{p.manager, p.server, p.etcd} {
+	for _, one := range []*process{p.controllers, p.server, p.etcd} {
 		if one != nil {
 			one.kill()
 		}

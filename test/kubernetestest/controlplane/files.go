@@ -50,15 +50,15 @@ func newFiles(dir string) (files, error) {
 		return files{}, err
 	}
 	f.roots.AppendCertsFromPEM(certificate)
-	admin, manager := rand.Text(), rand.Text()
+	admin, controllers := rand.Text(), rand.Text()
 	err = os.Mkdir(dir, 0o700)
 	for path, text := range map[string][]byte{
 		f.path("accounts.key"): keyPEM(accounts), f.path("serving.key"): keyPEM(serving), f.path("serving.crt"): certificate,
 		// Token, user, id, groups.
-		f.path("tokens.csv"):            fmt.Appendf(nil, "%s,%[2]s,%[2]s,system:masters\n%s,%[4]s,%[4]s,system:masters\n", admin, Admin, manager, ControllerManager),
-		f.kubeconfig(Admin):             f.kubeconfigText(certificate, admin),
-		f.kubeconfig(ControllerManager): f.kubeconfigText(certificate, manager),
-		f.path("audit-policy.yaml"):     []byte(auditPolicy),
+		f.path("tokens.csv"):         fmt.Appendf(nil, "%s,%[2]s,%[2]s,system:masters\n%s,%[4]s,%[4]s,system:masters\n", admin, Admin, controllers, ControllerUser),
+		f.kubeconfig(Admin):          f.kubeconfigText(certificate, admin),
+		f.kubeconfig(ControllerUser): f.kubeconfigText(certificate, controllers),
+		f.path("audit-policy.yaml"):  []byte(auditPolicy),
 	} {
 		if err == nil {
 			err = os.WriteFile(path, text, 0o600)

@@ -37,11 +37,3 @@ func (f files) apiServerFlags() []string {
 func (f files) auditFlags(log string) []string {
 	return []string{"--audit-policy-file=" + f.path("audit-policy.yaml"), "--audit-log-path=" + log, "--audit-log-mode=blocking", "--audit-log-maxsize=10000"}
 }
-
-// managerFlags let the manager listen nowhere.
-func (f files) managerFlags() []string {
-	return []string{
-		"--kubeconfig=" + f.kubeconfig(ControllerManager), "--leader-elect=false", "--secure-port=0",
-		"--controllers=garbagecollector-controller,namespace-controller",
-	}
-}
