@@ -74,7 +74,8 @@ type Error struct {
 	isExhausted, isUntold bool
 }
 
-func (e *Error) Error() string {
+// Why is the reason alone, without how long to wait.
+func (e *Error) Why() string {
 	why := e.Message
 	if why == "" && e.Err != nil {
 		why = redact.Text(e.Err.Error(), maxShown)
@@ -82,6 +83,14 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		why = fmt.Sprintf("GitHub answers %d: %s", e.Status, why)
 	}
+	return why
+}
+
+// Advice is what to do, where more is known about that than Kind says; else "".
+func (e *Error) Advice() string { return e.do }
+
+func (e *Error) Error() string {
+	why := e.Why()
 	if e.RetryAfter > 0 {
 		why += " (wait " + e.RetryAfter.Round(time.Second).String() + ")"
 	}

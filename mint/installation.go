@@ -19,6 +19,7 @@ type Installation struct {
 	Selection   string            `json:"repository_selection"` // "all" or "selected"
 	Permissions map[string]string `json:"permissions"`
 	SuspendedAt time.Time         `json:"suspended_at"` // zero when it is not
+	SuspendedBy Account           `json:"suspended_by"` // zero when it is not
 	HTMLURL     string            `json:"html_url"`     // its page in the account's settings
 }
 

@@ -61,7 +61,7 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 		do = "the App does not ask for it: add it to the permissions of the App " + self.Name + ", then " + do
 	}
 	return &Error{
-		Kind: NotGranted, Doing: "ask for the permissions of the profile", do: do,
+		Kind: NotGranted, Doing: "ask for the permissions", do: do,
 		Err: fmt.Errorf("the installation on %s lacks %s", i.Account.Login, strings.Join(texts, ", ")),
 	}
 }

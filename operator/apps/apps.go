@@ -67,11 +67,14 @@ type App struct {
 
 	entry    *entry
 	accounts *accounts
+	reasons  reasons
 	self     memo[struct{}, mint.Registration]
 }
 
-// Mint is [mint.App.Mint]. An App whose key GitHub refuses has it read again.
+// Mint is [mint.App.Mint], and asks GitHub once: [Registry.Why] finds out more about an
+// error. An App whose key GitHub refuses has it read again.
 func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
+	g.Owner = "" // with it, mint would look for the reason each time
 	m, err := a.App.Mint(ctx, g)
 	a.hear(err)
 	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.NotInstalled {

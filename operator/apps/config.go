@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -133,9 +134,9 @@ func decode(text []byte) (Config, error) {
 	if node.Decode(&keys) != nil {
 		return c, errors.New("it is no mapping; write app_id: 12345 and so on")
 	}
-	for key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(known, key) {
-			return c, fmt.Errorf("unknown key %q; known are %s", key, strings.Join(known, ", "))
+			return c, fmt.Errorf("unknown key %q; known are %s", redact.Text(key, 40), strings.Join(known, ", "))
 		}
 	}
 	for _, key := range known {

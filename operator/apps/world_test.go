@@ -56,6 +56,9 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := gh.AddAccount("acme", fakegithub.Organization); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
 		t.Fatal(err)
 	}
