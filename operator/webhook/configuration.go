@@ -1,0 +1,105 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apply "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
+	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// hookName is the name of the one webhook in the configuration.
+const hookName = "tenancy." + v1.Group
+
+// timeout is how many seconds the API server waits for an answer.
+const timeout = 5
+
+// specChanged lets only changes of the spec through to the webhook: not those of
+// metadata and finalizers, which an outage must not hold up. Status has an address of
+// its own and is never asked about.
+const specChanged = "request.operation != 'UPDATE' || object.spec != oldObject.spec"
+
+// wanted returns the configuration as the API server should have it.
+func (w *Webhook) wanted(bundle []byte, owners []metav1.OwnerReference) *apply.ValidatingWebhookConfigurationApplyConfiguration {
+	failure := admissionv1.Ignore
+	if w.options.Fail {
+		failure = admissionv1.Fail
+	}
+	reach := apply.WebhookClientConfig().WithCABundle(bundle...)
+	if w.options.URL != "" {
+		reach.WithURL(w.options.URL + path)
+	} else {
+		reach.WithService(apply.ServiceReference().WithNamespace(w.options.Namespace).
+			WithName(w.options.Service).WithPort(443).WithPath(path))
+	}
+	hook := apply.ValidatingWebhook().WithName(hookName).WithClientConfig(reach).
+		WithRules(apply.RuleWithOperations().
+			WithOperations(admissionv1.Create, admissionv1.Update).
+			WithAPIGroups(v1.Group).WithAPIVersions("v1").
+			WithResources("tokens", "clustertokens", "apps").WithScope(admissionv1.AllScopes)).
+		WithMatchConditions(apply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
+		WithMatchPolicy(admissionv1.Equivalent).WithFailurePolicy(failure).
+		WithSideEffects(admissionv1.SideEffectClassNone).
+		WithAdmissionReviewVersions("v1").WithTimeoutSeconds(timeout)
+
+	all := apply.ValidatingWebhookConfiguration(Name).WithWebhooks(hook).
+		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "gatepass-operator"})
+	for _, owner := range owners {
+		all.WithOwnerReferences(applymeta.OwnerReference().WithAPIVersion(owner.APIVersion).
+			WithKind(owner.Kind).WithName(owner.Name).WithUID(owner.UID))
+	}
+	return all
+}
+
+// configure applies the configuration where it is not as it should be. Labels and
+// annotations of others stay.
+func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.OwnerReference) error {
+	wanted := w.wanted(bundle, owners)
+	current := &admissionv1.ValidatingWebhookConfiguration{}
+	err := w.options.Client.Get(ctx, client.ObjectKey{Name: Name}, current)
+	if err == nil && isAs(current, wanted) {
+		return nil
+	}
+	if err == nil || apierrors.IsNotFound(err) {
+		err = w.options.Client.Apply(ctx, wanted, Manager, client.ForceOwnership)
+	}
+	if err != nil {
+		return oneline.Wrap("write ValidatingWebhookConfiguration "+Name, err, "")
+	}
+	return nil
+}
+
+// isAs reports whether current has all that is wanted.
+func isAs(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.ValidatingWebhookConfigurationApplyConfiguration) bool {
+	text, err := json.Marshal(wanted)
+	if err != nil {
+		return false
+	}
+	var typed admissionv1.ValidatingWebhookConfiguration
+	if json.Unmarshal(text, &typed) != nil || len(current.Webhooks) != 1 {
+		return false
+	}
+	return equality.Semantic.DeepDerivative(typed.Webhooks, current.Webhooks) &&
+		equality.Semantic.DeepDerivative(typed.Labels, current.Labels) &&
+		equality.Semantic.DeepDerivative(typed.OwnerReferences, current.OwnerReferences) &&
+		bytes.Equal(typed.Webhooks[0].ClientConfig.CABundle, current.Webhooks[0].ClientConfig.CABundle)
+}
+
+// Remove deletes the configuration. An operator that runs without a webhook calls it,
+// because the API server would go on asking one that was there before.
+func Remove(ctx context.Context, c client.Client) error {
+	gone := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: Name}}
+	if err := client.IgnoreNotFound(c.Delete(ctx, gone)); err != nil {
+		return oneline.Wrap("delete ValidatingWebhookConfiguration "+Name, err, "")
+	}
+	return nil
+}

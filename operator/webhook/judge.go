@@ -1,0 +1,194 @@
+package webhook
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+
+	admissionapi "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/render"
+	"github.com/gatepass/gatepass/operator/tenant"
+)
+
+// A judge answers the API server.
+type judge struct {
+	direct, cached client.Reader
+	namespace      string // the operator's own
+	github         string
+	fail           bool
+}
+
+func (w *Webhook) judge() *judge {
+	o := w.options
+	return &judge{direct: o.Client, cached: o.Reader, namespace: o.Namespace, github: o.GitHubURL, fail: o.Fail}
+}
+
+// Handle answers whether an object may be written.
+func (j *judge) Handle(ctx context.Context, r admission.Request) admission.Response {
+	if r.Operation != admissionapi.Create && r.Operation != admissionapi.Update {
+		return admission.Allowed("")
+	}
+	refused, err := j.decide(ctx, r)
+	switch {
+	case err != nil && j.fail:
+		return admission.Errored(http.StatusInternalServerError, err)
+	case err != nil:
+		return admission.Allowed("").WithWarnings(err.Error())
+	case refused != nil:
+		return admission.Denied(refused.Error())
+	}
+	return admission.Allowed("")
+}
+
+// decide returns why the object is refused, or an error if that cannot be found out.
+func (j *judge) decide(ctx context.Context, r admission.Request) (refused, err error) {
+	switch r.Kind.Kind {
+	case "Token":
+		var token v1.Token
+		if err := decode(r, &token); err != nil {
+			return err, nil
+		}
+		return j.token(ctx, tokenAsk(r.Namespace, token.Spec), token.Spec.Secret)
+	case "ClusterToken":
+		var token v1.ClusterToken
+		if err := decode(r, &token); err != nil {
+			return err, nil
+		}
+		return j.token(ctx, clusterTokenAsk(j.namespace, token.Spec), token.Spec.Secret.SecretShape)
+	case "App":
+		var app v1.App
+		if err := decode(r, &app); err != nil {
+			return err, nil
+		}
+		app.Namespace = r.Namespace
+		return j.app(ctx, app)
+	}
+	return oneline.New("judge "+r.Kind.Kind, "the webhook is for Tokens, ClusterTokens and Apps only", ""), nil
+}
+
+func decode(r admission.Request, into any) error {
+	if err := json.Unmarshal(r.Object.Raw, into); err != nil {
+		return oneline.Wrap("read the object", err, "")
+	}
+	return nil
+}
+
+// tokenAsk is what a Token asks for. Only a spec that names the account says it; of an
+// installation it is found before the mint.
+func tokenAsk(namespace string, spec v1.TokenSpec) tenant.Ask {
+	ask := tenant.Ask{
+		Kind: tenant.KindToken, Namespace: tenant.Namespace{Name: namespace},
+		App:   tenant.App{Default: spec.AppRef == nil},
+		Owner: spec.Owner, OwnerUnknown: spec.Owner == "",
+		Access: spec.Access, SecretType: render.Type(spec.Secret),
+	}
+	if spec.AppRef != nil {
+		ask.App.Namespace, ask.App.Name = namespace, spec.AppRef.Name
+	}
+	return ask
+}
+
+// clusterTokenAsk is what a ClusterToken asks for. An App without a namespace is of the
+// operator's.
+func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
+	ask := tenant.Ask{
+		Kind: tenant.KindClusterToken, Namespace: tenant.Namespace{Name: spec.Secret.Namespace},
+		App:   tenant.App{Default: spec.AppRef == nil},
+		Owner: spec.Owner, OwnerUnknown: spec.Owner == "",
+		Access: spec.Access, SecretType: render.Type(spec.Secret.SecretShape),
+	}
+	if spec.AppRef != nil {
+		ask.App.Namespace, ask.App.Name = cmp.Or(spec.AppRef.Namespace, operator), spec.AppRef.Name
+	}
+	return ask
+}
+
+// token judges what a Token or a ClusterToken asks for. A suspended one asks for
+// nothing: whoever lost a permission can still suspend it.
+func (j *judge) token(ctx context.Context, ask tenant.Ask, shape v1.SecretShape) (refused, err error) {
+	if ask.Access.Suspend {
+		return nil, nil
+	}
+	policies, err := j.policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ask.Namespace, err = j.namespaceOf(ctx, ask); err != nil {
+		return nil, err
+	}
+	if ask.App.Provider, err = j.provider(ctx, ask.App); err != nil {
+		return nil, err
+	}
+	if refused = policies.Check(ask); refused != nil {
+		return refused, nil
+	}
+	return render.Check(shape), nil
+}
+
+func (j *judge) app(ctx context.Context, app v1.App) (refused, err error) {
+	policies, err := j.policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in, err := j.labelled(ctx, app.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return policies.CheckApp(app, in, j.github), nil
+}
+
+func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
+	var list v1.TenantPolicyList
+	if err := j.cached.List(ctx, &list); err != nil {
+		return nil, oneline.Wrap("read the TenantPolicies", err, "")
+	}
+	return tenant.Compile(list.Items), nil
+}
+
+// namespaceOf returns the namespace by which a policy selects. A ClusterToken's target
+// is selected by its name only, and may not be there yet.
+func (j *judge) namespaceOf(ctx context.Context, ask tenant.Ask) (tenant.Namespace, error) {
+	if ask.Kind == tenant.KindClusterToken {
+		return ask.Namespace, nil
+	}
+	return j.labelled(ctx, ask.Namespace.Name)
+}
+
+// labelled reads a namespace's labels. One that is too new for the cache is read from
+// the API server.
+func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, error) {
+	var found corev1.Namespace
+	err := j.cached.Get(ctx, client.ObjectKey{Name: name}, &found)
+	if apierrors.IsNotFound(err) {
+		err = j.direct.Get(ctx, client.ObjectKey{Name: name}, &found)
+	}
+	if err != nil {
+		return tenant.Namespace{}, oneline.Wrap("read namespace "+name, err, "")
+	}
+	return tenant.Namespace{Name: name, Labels: found.Labels}, nil
+}
+
+// provider returns that of an App. One that is not there yet may follow in the same
+// change; it is judged then, and again before a mint.
+func (j *judge) provider(ctx context.Context, app tenant.App) (v1.Provider, error) {
+	if app.Default {
+		return "", nil
+	}
+	var found v1.App
+	err := j.cached.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: app.Name}, &found)
+	if apierrors.IsNotFound(err) {
+		return v1.ProviderSecret, nil
+	}
+	if err != nil {
+		return "", oneline.Wrap("read App "+app.String(), err, "")
+	}
+	return found.Spec.Provider, nil
+}
