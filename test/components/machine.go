@@ -57,7 +57,7 @@ func (m machine) middle() chroot {
 }
 
 func (m machine) components() []Component {
-	return []Component{
+	all := []Component{
 		debianPackage{systemGitComponent, "git", []string{"git", "version"}},
 		debianPackage{"git-lfs", "git-lfs", []string{"git-lfs", "version"}},
 		debianPackage{"shellcheck", "shellcheck", []string{"shellcheck", "--version"}},
@@ -76,6 +76,10 @@ func (m machine) components() []Component {
 		vaultBuild{m.cache},
 		kubernetesBuild{m.cache},
 	}
+	for _, tool := range chartTools(m.cache) {
+		all = append(all, tool)
+	}
+	return all
 }
 
 func (m machine) list(ctx context.Context) (int, error) {
@@ -169,6 +173,9 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 			return 0, err
 		}
 		defer stop()
+	}
+	if err := r.findCharts(ctx, m.cache); err != nil {
+		return 0, err
 	}
 	if err := r.run(ctx, some); err != nil {
 		return 0, err

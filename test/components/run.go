@@ -32,7 +32,8 @@ type runner struct {
 	vault  *vaultServer    // nil when missing
 	out    io.Writer
 
-	kubernetes []string // in the environment of suites that need it; nil when missing
+	// In the environment of suites that need it; nil when missing.
+	kubernetes, charts []string
 
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
@@ -169,6 +170,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.kubernetes && where.chroot == nil {
 		env = append(env, r.kubernetes...)
 	}
+	if p.suite.charts {
+		env = append(env, r.charts...)
+	}
 	if p.suite.browser {
 		path, err := exec.LookPath(chromium)
 		if err != nil {
@@ -176,7 +180,11 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 		}
 		env = append(env, "GATEPASS_TEST_CHROMIUM="+path)
 	}
-	args := []string{"./" + testBinary, "-test.v", "-test.timeout=" + testTimeout.String()}
+	binary := "./" + testBinary
+	if p.suite.inPlace {
+		binary = filepath.Join(r.stage.tests(), p.dir, testBinary)
+	}
+	args := []string{binary, "-test.v", "-test.timeout=" + testTimeout.String()}
 	if p.suite.keyring {
 		home, err := r.stage.scratch()
 		if err != nil {
@@ -187,6 +195,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	cmd, err := where.command(ctx, r.stage, p.dir, env, args...)
 	if err != nil {
 		return "", err
+	}
+	if p.suite.inPlace {
+		cmd.Dir = filepath.Join(r.stage.module, p.dir)
 	}
 	var text bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &text

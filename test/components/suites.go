@@ -22,6 +22,14 @@ type suite struct {
 	// has tests that need a Kubernetes API server, and skip without it; the path
 	// of a kubeconfig is in the environment, and does not lead into a chroot
 	kubernetes bool
+
+	// has tests that need helm or kustomize, and skip without it; their paths are in
+	// the environment
+	charts bool
+
+	// runs in the package's folder of the module, for tests that read files of
+	// others; not for chroots, which do not see it
+	inPlace bool
 }
 
 // gits says under which git a suite runs.
@@ -56,6 +64,7 @@ func (g gits) include(where place) bool {
 // path of the browser. GATEPASS_TEST_KUBECONFIG is that of a kubeconfig, whose
 // user may do everything, and GATEPASS_TEST_ETCD the URL of the etcd below its server;
 // the folder GATEPASS_TEST_KUBE_ASSETS has the programs, for a test to start its own.
+// GATEPASS_TEST_HELM and GATEPASS_TEST_KUSTOMIZE are the paths of these programs.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -63,8 +72,9 @@ var suites = []suite{
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
-	{pattern: "./operator/...", kubernetes: true, vault: true},
+	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},
 	{pattern: "./examples/kubernetes", kubernetes: true},
+	{pattern: "./examples/kubernetes", kubernetes: true, inPlace: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
