@@ -53,7 +53,7 @@ func (t chartTool) Find(ctx context.Context) (string, error) {
 	return m.Version(t.module)
 }
 
-// SetUp builds all of the tools. It takes three minutes of one core.
+// SetUp builds all of the tools. It takes four minutes of one core.
 func (t chartTool) SetUp(ctx context.Context) error {
 	m, err := nestedModule(ctx, "charttools")
 	if err != nil {

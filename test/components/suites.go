@@ -74,7 +74,6 @@ var suites = []suite{
 	{pattern: "./store/kubernetes", kubernetes: true},
 	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},
 	{pattern: "./examples/kubernetes", kubernetes: true},
-	{pattern: "./examples/kubernetes", kubernetes: true, inPlace: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
