@@ -4,7 +4,8 @@
 // An App is either an object of kind App or the operator's own configuration. A key
 // is read from where its provider keeps it and never from where an App's namespace
 // leads: text of a Secret is a key and no path, and the name of a key in a KMS is no
-// address. What a namespace may use is not decided here; that is package tenant.
+// address. What a namespace may use is not decided here, but asked for before each use:
+// see Permit of [Registry].
 package apps
 
 import (
@@ -41,7 +42,7 @@ var ErrNotFound = errors.New("there is no such App")
 
 // NotReady reports that an App is there and cannot be used.
 type NotReady struct {
-	Reason     string        // of the condition Ready of the App: AppNotReady or KeyInvalid
+	Reason     string        // of the condition Ready of the App: AppNotReady, KeyInvalid or NotPermitted
 	Message    string        // why, and what to do; one line
 	RetryAfter time.Duration // when it is worth another look; 0 is when the App changes
 }

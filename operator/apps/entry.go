@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	keyLife     = time.Minute      // a key is read again after this
-	readAgain   = 5 * time.Second  // and not earlier than this, whatever happens
-	retryRead   = 15 * time.Second // after a key could not be read
-	refusedRest = time.Minute      // how long GitHub is not asked with a key that it refused
+	keyLife     = time.Minute     // a key is read again after this
+	readAgain   = 5 * time.Second // and not earlier than this, whatever happens
+	retryRead   = time.Minute     // when users of an App without a key are to ask again: its controller looks sooner
+	refusedRest = time.Minute     // how long GitHub is not asked with a key that it refused
 )
 
 // An entry is one Ref of a registry.
@@ -66,9 +66,7 @@ func (e *entry) isDue(w wish) bool {
 	switch {
 	case e.read.IsZero(), age < 0:
 		return true
-	case e.failed != nil:
-		return age >= retryRead
-	case e.refused != nil && w.isPEM():
+	case e.failed != nil, e.refused != nil && w.isPEM():
 		return age >= readAgain
 	case e.refused != nil:
 		return e.rest() <= 0 // a KMS may have another version by now

@@ -23,6 +23,11 @@ type Registry struct {
 	GitHub  string        // the operator's, as people know it: https://github.com
 	Own     *ConfigFile   // the operator's own configuration; nil is none
 
+	// Permit returns denied, which says why, where the policies do not let an App sign
+	// with its key. It is asked by each Get, before anything is read or signed; nil
+	// denies every App but those with provider: secret.
+	Permit func(ctx context.Context, app *v1.App) (denied, err error)
+
 	Client *http.Client     // to GitHub; nil is mint's own
 	Now    func() time.Time // nil is time.Now
 
@@ -68,7 +73,25 @@ func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
 	if err != nil {
 		return wish{}, err
 	}
+	if err := r.permit(ctx, &object); err != nil {
+		return wish{}, err
+	}
 	return r.wishOfSpec(object.Spec, config)
+}
+
+// permit returns an error where the App may not sign with its key.
+func (r *Registry) permit(ctx context.Context, app *v1.App) error {
+	if r.Permit == nil {
+		if app.Spec.Provider == v1.ProviderSecret {
+			return nil
+		}
+		return &NotReady{Reason: v1.ReasonNotPermitted, Message: "no policies are known; provider " + string(app.Spec.Provider) + " needs one that lists its key"}
+	}
+	denied, err := r.Permit(ctx, app)
+	if denied != nil {
+		return &NotReady{Reason: v1.ReasonNotPermitted, Message: oneline.Escape(denied.Error())}
+	}
+	return err
 }
 
 func (r *Registry) entry(ref Ref) *entry {

@@ -1,0 +1,205 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/tenant"
+)
+
+const (
+	appLook    = time.Minute      // an App is looked at this often: nothing tells that its key changed
+	keyLook    = 5 * time.Second  // while its key is missing or wrong; GitHub is not asked each time
+	retryApp   = 15 * time.Second // after GitHub did not answer
+	appTimeout = 15 * time.Second // for GitHub's answer about a key
+)
+
+// An AppReconciler says in the status of each App whether it can be used, and proves its
+// key to GitHub where it asks for that.
+type AppReconciler struct {
+	Client   client.Client // Apps and the metadata of namespaces may be cached
+	Events   events.EventRecorder
+	Apps     *apps.Registry
+	Policies func(context.Context) (*tenant.Policies, error)
+}
+
+// Permit asks the policies whether an App may sign with its key. It is for Permit of
+// [apps.Registry].
+func (r *AppReconciler) Permit(ctx context.Context, app *v1.App) (denied, err error) {
+	home := tenant.Namespace{Name: app.Namespace}
+	if app.Spec.Provider == v1.ProviderSecret {
+		return new(tenant.Policies).CheckApp(*app, home, r.Apps.GitHub), nil
+	}
+	namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, namespace); err != nil {
+		return nil, err
+	}
+	home.Labels = namespace.Labels
+	policies, err := r.Policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return policies.CheckApp(*app, home, r.Apps.GitHub), nil
+}
+
+// Reconcile looks at one App.
+func (r *AppReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	ref := apps.Ref(request.NamespacedName)
+	var app v1.App
+	if err := r.Client.Get(ctx, request.NamespacedName, &app); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.Apps.Drop(ref)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	seen, err := r.look(ctx, ref)
+	if errors.Is(err, apps.ErrNotFound) {
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.tell(ctx, &app, seen); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if seen.again > 0 {
+		return ctrl.Result{RequeueAfter: min(seen.again, appLook)}, nil
+	}
+	return ctrl.Result{RequeueAfter: appLook}, nil
+}
+
+// An appView is what was seen of an App.
+type appView struct {
+	ready, keyValid metav1.Condition // keyValid is the zero Condition where the key is not validated
+	slug            string           // "" is not known
+	isStalled       bool             // until somebody changes something
+	again           time.Duration    // when to look again; 0 is as usual
+}
+
+func (r *AppReconciler) look(ctx context.Context, ref apps.Ref) (appView, error) {
+	app, err := r.Apps.Get(ctx, ref)
+	if e, ok := errors.AsType[*apps.NotReady](err); ok {
+		return notReady(e), nil
+	}
+	if err != nil {
+		return appView{}, err
+	}
+	if !app.ValidateKey {
+		return appView{ready: condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used; its key was not proved to GitHub (validateKey)")}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, appTimeout)
+	defer cancel()
+	self, err := app.Self(ctx)
+	if err != nil {
+		return unproved(app, err), nil
+	}
+	return appView{
+		ready:    condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used"),
+		keyValid: condition(metav1.ConditionTrue, v1.ReasonReady, "GitHub takes the key for one of the App "+self.Slug),
+		slug:     self.Slug,
+	}, nil
+}
+
+func condition(status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{Status: status, Reason: reason, Message: message}
+}
+
+// notReady is an App that cannot be used. A key that GitHub refused may be one that
+// nobody asked to validate: a mint found out.
+func notReady(e *apps.NotReady) appView {
+	v := appView{
+		ready:     condition(metav1.ConditionFalse, e.Reason, e.Message),
+		keyValid:  condition(metav1.ConditionUnknown, e.Reason, e.Message),
+		isStalled: e.RetryAfter == 0 || e.Reason == v1.ReasonKeyInvalid,
+	}
+	if e.RetryAfter > 0 {
+		v.again = keyLook
+	}
+	if e.Reason == v1.ReasonKeyInvalid {
+		v.keyValid.Status = metav1.ConditionFalse
+	}
+	return v
+}
+
+// unproved is an App whose key could not be validated. Where GitHub could not be asked,
+// it may be used all the same.
+func unproved(app *apps.App, err error) appView {
+	e, ok := errors.AsType[*mint.Error](err)
+	if !ok {
+		e = &mint.Error{Kind: mint.Unavailable, Doing: "ask GitHub which App this is", Err: err}
+	}
+	message := app.Explain(e)
+	switch e.Kind {
+	case mint.BadKey:
+		return notReady(&apps.NotReady{Reason: v1.ReasonKeyInvalid, Message: message, RetryAfter: appLook})
+	case mint.Unsigned, mint.Refused, mint.Skewed:
+		return notReady(&apps.NotReady{Reason: v1.ReasonAppNotReady, Message: message, RetryAfter: appLook})
+	case mint.RateLimited:
+		return appView{
+			ready:    condition(metav1.ConditionUnknown, v1.ReasonRateLimited, message),
+			keyValid: condition(metav1.ConditionUnknown, v1.ReasonRateLimited, message), again: e.RetryAfter,
+		}
+	}
+	return appView{
+		ready:    condition(metav1.ConditionUnknown, v1.ReasonFailed, message),
+		keyValid: condition(metav1.ConditionUnknown, v1.ReasonFailed, message), again: retryApp,
+	}
+}
+
+// tell writes the status where it differs, and records an Event where it is news.
+func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error {
+	before := app.DeepCopy()
+	s := &app.Status
+	s.ObservedGeneration = app.Generation
+	if v.slug != "" || v.ready.Status == metav1.ConditionFalse {
+		s.Slug = v.slug
+	}
+	r.set(app, v1.ConditionReady, true, v.ready)
+	r.set(app, v1.ConditionKeyValid, app.Spec.ValidateKey, v.keyValid)
+	r.set(app, v1.ConditionStalled, v.isStalled, condition(metav1.ConditionTrue, v.ready.Reason, v.ready.Message))
+	r.set(app, v1.ConditionReconciling, v.ready.Status == metav1.ConditionUnknown, condition(metav1.ConditionTrue, v.ready.Reason, v.ready.Message))
+	if equality.Semantic.DeepEqual(before.Status, app.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, app, client.MergeFrom(before), Manager); err != nil {
+		return err
+	}
+	r.event(before, app)
+	return nil
+}
+
+// set has a condition while it is wanted.
+func (r *AppReconciler) set(app *v1.App, kind string, isWanted bool, c metav1.Condition) {
+	if !isWanted {
+		meta.RemoveStatusCondition(&app.Status.Conditions, kind)
+		return
+	}
+	c.Type, c.ObservedGeneration = kind, app.Generation
+	meta.SetStatusCondition(&app.Status.Conditions, c)
+}
+
+// event tells of another state of Ready, and of another reason.
+func (r *AppReconciler) event(before, after *v1.App) {
+	old, now := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionReady), meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
+	if old != nil && old.Status == now.Status && old.Reason == now.Reason && old.Message == now.Message {
+		return
+	}
+	kind := corev1.EventTypeWarning
+	if now.Status == metav1.ConditionTrue {
+		kind = corev1.EventTypeNormal
+	}
+	r.Events.Eventf(after, nil, kind, now.Reason, "Validate", "%s", now.Message[:min(len(now.Message), 1000)])
+}
