@@ -45,6 +45,7 @@ func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 		"gatepass":                join(kubernetesTypes, telemetry),
 		"gatepass-refresher":      join(kubernetesTypes, gogit, framework, keyring, telemetry),
 		"gatepass-broker":         join(kubernetesTypes, gogit, framework, keyring),
+		"gatepass-operator":       join(gogit, framework, keyring),
 	}
 	needModule(t)
 	dirs, err := filepath.Glob("*/main.go")

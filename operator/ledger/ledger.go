@@ -88,6 +88,13 @@ func (l *Ledger) Of(uid types.UID) []Entry {
 	return nil
 }
 
+// Has reports that there is a record of an object, even if no token is in it.
+func (l *Ledger) Has(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.records[uid] != nil
+}
+
 // Owners returns the objects that have a record and are, or were, called key.
 func (l *Ledger) Owners(key Key) []Owner {
 	l.mu.Lock()

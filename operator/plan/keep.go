@@ -20,15 +20,16 @@ func (p *planner) keep() {
 		p.deliver(newest)
 	}
 	p.clean(newest)
-	if ok {
-		p.d.NextRefresh = in.refreshAt(newest)
+	isDue := !ok || !in.Now.Before(in.refreshAt(newest))
+	if used, works := p.inSecret(); works {
+		p.d.NextRefresh = in.refreshAt(used)
 	}
-	p.say(ok)
-	if ok && in.Now.Before(p.d.NextRefresh) {
-		p.again(p.d.NextRefresh)
+	p.say(isDue)
+	if isDue {
+		p.mint(ok)
 		return
 	}
-	p.mint(ok)
+	p.again(in.refreshAt(newest))
 }
 
 func conflict(target Ref) string {

@@ -107,6 +107,7 @@ type Input struct {
 	MinTTL          time.Duration
 	RevokeAfter     time.Duration // how long after its replacement a token is revoked; 0 never
 
+	Recorded  bool // there is a record, even if no token is in it
 	Held      []Held
 	Secret    Secret    // at Target
 	Others    []Ref     // further Secrets that belong to this object
@@ -136,11 +137,11 @@ type Decision struct {
 	Steps []Step
 
 	Ready     Condition
-	Permitted Condition
+	Permitted Condition // empty while suspended: nothing is asked
 	// Stalled means that only a change of the objects helps.
 	Stalled bool
 
-	NextRefresh time.Time // zero without a token
+	NextRefresh time.Time // of the token in the Secret; zero without one
 	Again       time.Time // zero: nothing is due
 }
 
@@ -172,7 +173,6 @@ func Plan(in Input) Decision {
 	case in.Suspended:
 		p.takeAway("the object is suspended")
 		p.d.Ready = Condition{False, v1.ReasonSuspended, suspendMessage}
-		p.d.Permitted = p.permitted()
 	case in.Verdict == Denied:
 		p.takeAway("no policy allows it any more")
 		p.d.Ready = Condition{False, v1.ReasonNotPermitted, in.Policy.Message}
@@ -207,7 +207,7 @@ func (p *planner) takeAway(why string) {
 	for _, other := range p.in.Others {
 		p.try(Step{Do: Remove, Secret: other, Why: why})
 	}
-	if len(p.live()) == 0 && len(p.in.Held) > 0 {
+	if len(p.live()) == 0 && p.in.Recorded {
 		p.try(Step{Do: Forget, Why: "no token is alive"})
 	}
 }

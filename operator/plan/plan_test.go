@@ -28,7 +28,7 @@ func in(change ...func(*Input)) Input {
 		Now: now, UID: "u", Scope: mine, Target: Ref{"ns", "git"},
 		RefreshInterval: 30 * time.Minute, RetryInterval: 5 * time.Minute, MinTTL: 10 * time.Minute,
 		Held: []Held{old("a", 10*time.Minute)}, Secret: Secret{Ours, "a", true},
-		Verdict: Permitted,
+		Verdict: Permitted, Recorded: true,
 	}
 	for _, c := range change {
 		c(&i)
@@ -41,7 +41,7 @@ func secret(s State, token string) func(*Input) {
 	return func(i *Input) { i.Secret = Secret{s, token, true} }
 }
 func broken(i *Input)    { i.Secret.Intact = false }
-func none(i *Input)      { i.Held, i.Secret = nil, Secret{} }
+func none(i *Input)      { i.Held, i.Secret, i.Recorded = nil, Secret{}, false }
 func gone(i *Input)      { i.Gone = true }
 func suspended(i *Input) { i.Suspended = true }
 func denied(i *Input) {
@@ -152,6 +152,7 @@ func TestPlan(t *testing.T) {
 		{"deleted: every Secret goes", in(gone, others(former)), "revoke a; remove ns/git; remove ns/former", " "},
 		{"deleted: a revocation that failed waits, the Secret goes", in(gone, failed(Revoke, time.Minute)), "remove ns/git", " "},
 		{"deleted: the record goes when no token is alive", in(gone, held(old("a", time.Hour)), secret(Missing, "")), "forget", " "},
+		{"deleted: an empty record goes", in(gone, held(), secret(Missing, "")), "forget", " "},
 		{"deleted: nothing is left", in(gone, none), "", " "},
 	} {
 		d := Plan(c.in)

@@ -30,9 +30,8 @@ func (p *planner) refuse(r Refusal) {
 }
 
 // say sets the condition Ready.
-func (p *planner) say(ok bool) {
+func (p *planner) say(isDue bool) {
 	in := p.in
-	isDue := !ok || !in.Now.Before(p.d.NextRefresh)
 	_, works := p.inSecret()
 	switch {
 	case in.NoWrite != nil:

@@ -1,0 +1,384 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/ledger"
+	"github.com/gatepass/gatepass/operator/plan"
+	"github.com/gatepass/gatepass/operator/render"
+	"github.com/gatepass/gatepass/operator/tenant"
+)
+
+// A view is all that a reconcile knows of its subject.
+type view struct {
+	*subject
+	memory *memory
+	in     plan.Input
+
+	app          *apps.App // nil where it cannot be had
+	installation int64
+	account      string
+	live         *corev1.Secret // the Secret, where it was read
+}
+
+// metadataOf is an empty object of which only the metadata is read.
+func metadataOf(kind string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return m
+}
+
+// gather finds out what a plan depends on. An error is one of the API server's: the
+// reconcile is tried again.
+func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
+	v := &view{subject: s, memory: r.memories.of(s.object.GetUID())}
+	v.in = plan.Input{
+		Now: time.Now(), Gone: s.isGone(), Suspended: s.access.Suspend,
+		UID: string(s.object.GetUID()), Target: s.target,
+		RefreshInterval: orDefault(s.access.RefreshInterval, 30*time.Minute),
+		RetryInterval:   orDefault(s.access.RetryInterval, 5*time.Minute),
+		MinTTL:          orDefault(s.access.MinTTL, 10*time.Minute),
+		Delivered:       deliveredAt(s.status),
+	}
+	if after := s.access.RevokeSuperseded; after != nil {
+		v.in.RevokeAfter = max(after.After.Duration, 5*time.Minute)
+	}
+	namespace, err := r.namespace(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	v.held(r.Ledger)
+	policies, version, err := r.policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !v.in.Gone {
+		if err := r.lookAtApp(ctx, v); err != nil {
+			return nil, err
+		}
+	}
+	if !v.in.Gone && !v.in.Suspended {
+		if err := r.judge(ctx, v, policies, namespace); err != nil {
+			return nil, err
+		}
+	}
+	v.memory.rest(fmt.Sprint(s.object.GetGeneration(), " ", v.in.Scope, " ", version, " ", namespace.version, " ", appVersion(v.app)))
+	v.in.Failed = v.memory.refusals()
+	return v, r.lookAtSecrets(ctx, v)
+}
+
+func orDefault(d metav1.Duration, otherwise time.Duration) time.Duration {
+	if d.Duration <= 0 {
+		return otherwise
+	}
+	return d.Duration
+}
+
+func deliveredAt(s *v1.TokenStatus) time.Time {
+	if s.InstallationAccessToken == nil {
+		return time.Time{}
+	}
+	return s.InstallationAccessToken.UpdatedAt.Time
+}
+
+func appVersion(a *apps.App) string {
+	if a == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s %p", a.Ref, a.ID, a)
+}
+
+// held fills in the tokens of the ledger.
+func (v *view) held(l *ledger.Ledger) {
+	v.in.Held, v.in.Recorded = nil, l.Has(v.object.GetUID())
+	for _, e := range l.Of(v.object.GetUID()) {
+		v.in.Held = append(v.in.Held, plan.Held{ID: e.ID, Scope: e.Scope, Made: e.Made, Expires: e.Expires})
+	}
+}
+
+// A seenNamespace is the namespace of the Secret.
+type seenNamespace struct {
+	tenant.Namespace
+	version string
+}
+
+// namespace looks at the Secret's namespace.
+func (r *Reconciler) namespace(ctx context.Context, v *view) (seenNamespace, error) {
+	name := v.target.Namespace
+	seen := seenNamespace{Namespace: tenant.Namespace{Name: name}}
+	if len(r.WatchNamespaces) > 0 && !slices.Contains(r.WatchNamespaces, name) {
+		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonFailed, Message: "the operator does not watch namespace " + name + ": add it to the operator's --watch-namespaces"}
+		return seen, nil
+	}
+	object := metadataOf("Namespace")
+	switch err := r.Cache.Get(ctx, types.NamespacedName{Name: name}, object); {
+	case apierrors.IsNotFound(err):
+		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonFailed, Message: "namespace " + name + " does not exist: create it"}
+	case err != nil:
+		return seen, err
+	case object.DeletionTimestamp != nil:
+		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonFailed, Message: "namespace " + name + " is being deleted"}
+	}
+	seen.Labels, seen.version = object.Labels, fmt.Sprint(object.UID, object.DeletionTimestamp != nil)
+	return seen, nil
+}
+
+// lookAtApp finds the App and the scope of the next token.
+func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
+	app, err := r.Apps.Get(ctx, v.subject.app)
+	notReady, isNotReady := errors.AsType[*apps.NotReady](err)
+	switch {
+	case err == nil:
+		v.app = app
+		v.memory.scope = v.scope(app)
+	case errors.Is(err, apps.ErrNotFound):
+		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotFound, Message: err.Error()}
+	case isNotReady:
+		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotReady, Message: notReady.Message}
+		if notReady.RetryAfter > 0 {
+			v.in.NoMint.Until = v.in.Now.Add(notReady.RetryAfter)
+		}
+	default:
+		return err
+	}
+	v.in.Scope = v.memory.scope
+	if held := v.in.Held; v.in.Scope == "" && len(held) > 0 {
+		v.in.Scope = held[0].Scope // without the App, what there is stays
+	}
+	return nil
+}
+
+// judge asks the policies, and checks the shape of the Secret.
+func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Policies, namespace seenNamespace) error {
+	if err := render.Check(*v.shape); err != nil {
+		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonInvalidSpec, Message: err.Error()}
+	}
+	if v.app == nil {
+		v.in.Verdict, v.in.Policy = plan.Unknown, *v.in.NoMint
+		return nil
+	}
+	if err := r.locate(ctx, v); err != nil {
+		return err
+	}
+	ask := tenant.Ask{
+		Kind: v.kind, Namespace: namespace.Namespace,
+		App:        tenant.App{Default: v.app.Ref.IsDefault(), Namespace: v.app.Ref.Namespace, Name: v.app.Ref.Name, Provider: v.app.Provider},
+		Owner:      v.account,
+		Access:     *v.access,
+		SecretType: render.Type(*v.shape),
+	}
+	ask.OwnerUnknown = v.account == ""
+	if err := policies.Check(ask); err != nil {
+		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: err.Error()}
+		return nil
+	}
+	if denied, err := r.checkApp(ctx, v.app.Ref, policies); denied != nil || err != nil {
+		if denied != nil {
+			v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: denied.Error()}
+		}
+		return err
+	}
+	if v.account != "" {
+		v.in.Verdict = plan.Permitted
+	}
+	return nil
+}
+
+// checkApp asks the policies whether an App object may use its key.
+func (r *Reconciler) checkApp(ctx context.Context, ref apps.Ref, policies *tenant.Policies) (denied, err error) {
+	if ref.IsDefault() {
+		return nil, nil
+	}
+	var app v1.App
+	if err := r.Client.Get(ctx, types.NamespacedName(ref), &app); err != nil {
+		return nil, err
+	}
+	home := metadataOf("Namespace")
+	if err := r.Cache.Get(ctx, types.NamespacedName{Name: ref.Namespace}, home); err != nil {
+		return nil, err
+	}
+	return policies.CheckApp(app, tenant.Namespace{Name: home.Name, Labels: home.Labels}, r.Apps.GitHub), nil
+}
+
+// locate finds the installation and its account. Where GitHub does not say, the account
+// of a held token of the same scope stands for it, and else the policies cannot be
+// asked: the verdict stays unknown.
+func (r *Reconciler) locate(ctx context.Context, v *view) error {
+	err := r.findInstallation(ctx, v)
+	if err == nil {
+		return nil
+	}
+	for _, e := range r.Ledger.Of(v.object.GetUID()) {
+		if e.Scope == v.in.Scope && e.Account != "" {
+			v.account = e.Account
+		}
+	}
+	v.in.Policy = v.refusal(err)
+	if v.account != "" {
+		refusal := v.in.Policy
+		v.in.NoMint = &refusal
+	}
+	return nil
+}
+
+func (r *Reconciler) findInstallation(ctx context.Context, v *view) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if owner := v.access.Owner; owner != "" {
+		installation, err := r.Apps.InstallationOf(ctx, v.app, owner)
+		v.installation, v.account = installation.ID, installation.Account.Login
+		return err
+	}
+	v.installation = v.access.InstallationID
+	if v.installation == 0 {
+		v.installation = v.app.InstallationID
+	}
+	if v.installation == 0 {
+		return errNoInstallation
+	}
+	var err error
+	v.account, err = r.Apps.Account(ctx, v.app, v.installation)
+	return err
+}
+
+var errNoInstallation = errors.New("neither the token nor its App names an installation: set owner or installationID")
+
+// refusal is what a condition says of an error of GitHub's.
+func (v *view) refusal(err error) plan.Refusal {
+	refusal := plan.Refusal{Reason: v1.ReasonFailed, Until: v.in.Now.Add(v.in.RetryInterval)}
+	if errors.Is(err, errNoInstallation) {
+		return plan.Refusal{Reason: v1.ReasonInvalidSpec, Message: err.Error()}
+	}
+	refusal.Message = v.app.Explain(err)
+	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.RateLimited {
+		refusal.Reason = v1.ReasonRateLimited
+		refusal.Until = v.in.Now.Add(max(e.RetryAfter, time.Second))
+	}
+	return refusal
+}
+
+// lookAtSecrets finds the Secret, and others that belong to the subject.
+func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
+	if err := r.lookAtOthers(ctx, v); err != nil {
+		return err
+	}
+	if known, err := r.known(ctx, v); known || err != nil {
+		return err
+	}
+	return r.read(ctx, v)
+}
+
+func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
+	var list metav1.PartialObjectMetadataList
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := r.Cache.List(ctx, &list, client.MatchingFields{byOwner: string(v.object.GetUID())}); err != nil {
+		return err
+	}
+	v.in.Others = nil
+	for i := range list.Items {
+		ref := plan.Ref{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+		if ref != v.target {
+			v.in.Others = append(v.in.Others, ref)
+		}
+	}
+	return nil
+}
+
+// known reports that the Secret has not changed since it was last read or written.
+func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
+	object := metadataOf("Secret")
+	err := r.Cache.Get(ctx, types.NamespacedName(v.target), object)
+	if err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	if m := v.memory; m.version != "" && m.version == object.ResourceVersion && m.want == v.wish() {
+		v.in.Secret = m.found
+		return true, nil
+	}
+	return false, nil
+}
+
+// wish names what is wanted of the Secret, whatever the token.
+func (v *view) wish() string {
+	return v.target.Namespace + "/" + v.target.Name + " " + render.Digest(*v.shape)
+}
+
+// read reads the Secret and compares it with what it is to be.
+func (r *Reconciler) read(ctx context.Context, v *view) error {
+	v.live, v.in.Secret = nil, plan.Secret{}
+	live := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName(v.target), live)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && v.in.NoWrite != nil {
+		v.memory.version = ""
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.live = live
+	v.in.Secret = r.compare(v, live)
+	v.memory.version, v.memory.want, v.memory.found = live.ResourceVersion, v.wish(), v.in.Secret
+	return nil
+}
+
+func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
+	found := plan.Secret{State: v.stateOf(live)}
+	if found.State != plan.Ours {
+		return found
+	}
+	id := live.Annotations[annotationToken]
+	token, _, err := r.token(v, id)
+	if err != nil {
+		return found // another text, or a token that the ledger does not know
+	}
+	found.Token = id
+	w, err := v.want(token)
+	found.Intact = err == nil && w.isIntact(live)
+	return found
+}
+
+// token returns a held token, and what was recorded of it.
+func (r *Reconciler) token(v *view, id string) (render.Token, ledger.Entry, error) {
+	uid := v.object.GetUID()
+	for _, e := range r.Ledger.Of(uid) {
+		if e.ID != id {
+			continue
+		}
+		token, err := r.Ledger.Token(uid, id)
+		token.Repositories, token.Permissions, token.Username = e.Repositories, e.Permissions, credential.DefaultUsername
+		return render.Token{Token: token, Host: hostOf(e.API)}, e, err
+	}
+	return render.Token{}, ledger.Entry{}, ledger.ErrUnknown
+}
+
+// hostOf is the host that git clones from, by the address of the REST API.
+func hostOf(api string) string {
+	host := strings.TrimPrefix(api, "https://")
+	host, path, _ := strings.Cut(host, "/")
+	if path == "" {
+		host = strings.TrimPrefix(host, "api.") // github.com and its data residency; GitHub Enterprise has /api/v3
+	}
+	return host
+}
+
+func fnv32(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}

@@ -1,0 +1,82 @@
+package operator
+
+import (
+	"flag"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Options are what the command line says.
+type Options struct {
+	Kubeconfig string
+	Config     string // the operator's own App; "" looks at the default places
+	Namespace  string // the operator's own, where its records are
+	GitHub     string // as people know it
+
+	MetricsAddress string // "0" is none
+	MetricsSecure  bool   // TLS, and a token that may read /metrics
+	ProbeAddress   string
+
+	WebhookAddress       string // "" is no webhook
+	WebhookService       string // name of the Service in Namespace that leads to it
+	WebhookFailurePolicy string // Ignore or Fail
+
+	LeaderElect     bool
+	MintsPerMinute  int      // of each App; 0 is no limit
+	WatchNamespaces []string // the only ones whose Tokens are looked after; empty is all
+
+	HTTP    *http.Client          // to GitHub; nil is mint's own
+	Metrics prometheus.Registerer // nil is the one of controller-runtime, which MetricsAddress serves
+}
+
+// ParseOptions reads the command line.
+func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (Options, error) {
+	var o Options
+	var watched string
+	f := flag.NewFlagSet("gatepass-operator", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "the cluster to work on; default: KUBECONFIG, else the cluster that the operator runs in")
+	f.StringVar(&o.Config, "config", "", "`FILE` with the operator's own GitHub App; default: /config/gatepass.yaml, else /config/gtm.yaml, else none")
+	f.StringVar(&o.Namespace, "namespace", getenv("POD_NAMESPACE"), "the operator's own namespace, where it keeps its records (POD_NAMESPACE)")
+	f.StringVar(&o.GitHub, "github-url", getenv("GATEPASS_GITHUB_URL"), "the GitHub to ask (GATEPASS_GITHUB_URL); default: https://github.com")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where to serve metrics, as in :8443; 0 serves none")
+	f.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics by https, to whoever may read /metrics")
+	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz")
+	f.StringVar(&o.WebhookAddress, "webhook-bind-address", "", "where to serve the admission webhook, as in :10250; empty serves none")
+	f.StringVar(&o.WebhookService, "webhook-service", "gatepass-operator-webhook", "the Service in the operator's namespace that leads to the webhook")
+	f.StringVar(&o.WebhookFailurePolicy, "webhook-failure-policy", "Ignore", "what the API server does while the webhook cannot be reached: Ignore or Fail")
+	f.BoolVar(&o.LeaderElect, "leader-elect", false, "run with other replicas: one works, the others wait")
+	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 is no limit")
+	f.StringVar(&watched, "watch-namespaces", "", "the only namespaces to look after, separated by commas; default: all")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	for name := range strings.SplitSeq(watched, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			o.WatchNamespaces = append(o.WatchNamespaces, name)
+		}
+	}
+	return o, o.check(f.Args())
+}
+
+func (o *Options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return oneline.New("read the command line", "there is no argument "+rest[0], "see gatepass-operator -h")
+	case o.Namespace == "":
+		return oneline.New("read the command line", "the operator does not know its own namespace", "set POD_NAMESPACE or --namespace")
+	case o.WebhookFailurePolicy != "Ignore" && o.WebhookFailurePolicy != "Fail":
+		return oneline.New("read the command line", "--webhook-failure-policy is neither Ignore nor Fail", "write one of them")
+	case o.MintsPerMinute < 0:
+		return oneline.New("read the command line", "--mints-per-minute is negative", "write 0 for no limit")
+	}
+	if o.GitHub == "" {
+		o.GitHub = "https://github.com"
+	}
+	return nil
+}

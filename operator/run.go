@@ -1,0 +1,228 @@
+package operator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/ledger"
+)
+
+// workers is how many objects are reconciled at once. A worker waits for GitHub's answer
+// and never for anything else.
+const workers = 16
+
+// Run works until ctx ends. It returns an error when it cannot start, and when it loses
+// its lease: another replica works then.
+func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.Logger) error {
+	log = slog.New(noBodies{log.Handler()})
+	logger := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(logger)
+	klog.SetSlogLogger(log)
+	config, err := restConfig(o.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	own, err := apps.OpenConfig(o.Config, getenv)
+	if err != nil {
+		return err
+	}
+	mgr, err := manager.New(config, o.manager(logger))
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	r, err := compose(ctx, mgr, o, own)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if err := errors.Join(
+		mgr.Add(r.work(mgr)),
+		mgr.Add(r.reload(own, log)),
+		mgr.AddHealthzCheck("ping", func(*http.Request) error { return nil }),
+		mgr.AddReadyzCheck("cache", inSync(mgr.GetCache())),
+	); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+// noBodies drops what is below debug, whatever the handler takes: client-go writes
+// the bodies of requests there, Secrets among them.
+type noBodies struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (n noBodies) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelDebug && n.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs implements slog.Handler.
+func (n noBodies) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return noBodies{n.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (n noBodies) WithGroup(name string) slog.Handler { return noBodies{n.Handler.WithGroup(name)} }
+
+// restConfig finds the cluster. Requests are not limited here: the API server's own
+// priority and fairness is what divides it among its clients.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	config.UserAgent = "gatepass-operator"
+	return config, nil
+}
+
+func (o Options) manager(logger logr.Logger) manager.Options {
+	m := manager.Options{
+		Scheme: Scheme(), Logger: logger,
+		Cache: o.cache(),
+		// Secrets are read from the API server: the cache has the metadata of ours alone.
+		Client:         client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		LeaderElection: o.LeaderElect, LeaderElectionID: "gatepass-operator", LeaderElectionNamespace: o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		HealthProbeBindAddress:        o.ProbeAddress,
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure},
+	}
+	if o.MetricsSecure {
+		m.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		m.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	return m
+}
+
+// cache keeps the metadata of Secrets that belong to Tokens, and of no others.
+func (o Options) cache() cache.Options {
+	ours, _ := labels.NewRequirement(v1.LabelOwnerKind, selection.Exists, nil)
+	c := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)}},
+	}
+	if len(o.WatchNamespaces) > 0 {
+		c.DefaultNamespaces = map[string]cache.Config{}
+		for _, name := range o.WatchNamespaces {
+			c.DefaultNamespaces[name] = cache.Config{}
+		}
+	}
+	return c
+}
+
+// compose makes the Reconciler.
+func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.ConfigFile) (*Reconciler, error) {
+	if o.Metrics == nil {
+		o.Metrics = metrics.Registry
+	}
+	r := &Reconciler{
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Secrets: mgr.GetAPIReader(),
+		Events:  mgr.GetEventRecorder("gatepass-operator"),
+		Apps:    &apps.Registry{Apps: mgr.GetClient(), Secrets: mgr.GetAPIReader(), GitHub: o.GitHub, Own: own, Client: o.HTTP},
+		Metrics: NewMetrics(o.Metrics), Namespace: o.Namespace, WatchNamespaces: o.WatchNamespaces,
+	}
+	r.Pacer = apps.NewPacer(o.MintsPerMinute, r.Wake)
+	return r, index(ctx, mgr.GetCache())
+}
+
+// work reconciles as long as this replica leads. The records are read when it begins to:
+// another replica wrote them before.
+func (r *Reconciler) work(mgr manager.Manager) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		c, err := controller.NewTypedUnmanaged("token", controller.TypedOptions[apps.Key]{
+			Reconciler: r, MaxConcurrentReconciles: workers, Logger: mgr.GetLogger(), SkipNameValidation: new(true),
+		})
+		if err != nil {
+			return err
+		}
+		records, err := openLedger(ctx, r.Client, r.Namespace, mgr.GetLogger())
+		if err != nil {
+			return err
+		}
+		r.Ledger = records
+		if err := r.watch(c, mgr.GetCache()); err != nil {
+			return err
+		}
+		return c.Start(ctx)
+	}
+}
+
+// openLedger reads the records, and tries again while the API server does not answer.
+func openLedger(ctx context.Context, c client.Client, namespace string, log logr.Logger) (*ledger.Ledger, error) {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		records, err := ledger.Open(ctx, c, namespace)
+		if err == nil {
+			for _, broken := range records.Broken {
+				log.Error(broken, "a record of live tokens cannot be read")
+			}
+			return records, nil
+		}
+		log.Error(err, "the records of live tokens cannot be read yet")
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// configLook is how often the configuration is looked at for changes.
+const configLook = 5 * time.Second
+
+// reload has the objects that use the operator's own App reconciled when its
+// configuration changes.
+func (r *Reconciler) reload(own *apps.ConfigFile, log *slog.Logger) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(configLook):
+			}
+			switch changed, err := own.Reload(); {
+			case err != nil:
+				log.Error("the configuration is not taken; the one before holds", "error", err.Error())
+			case changed:
+				log.Info("the configuration has changed")
+				if err := r.WakeUsers(ctx); err != nil {
+					log.Error("reconcile after a change of the configuration", "error", err.Error())
+				}
+			}
+		}
+	}
+}
+
+// inSync is ready when the cache has read everything once.
+func inSync(c cache.Cache) func(*http.Request) error {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the cache has not read everything yet")
+		}
+		return nil
+	}
+}

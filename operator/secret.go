@@ -1,0 +1,242 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/plan"
+	"github.com/gatepass/gatepass/operator/render"
+)
+
+const (
+	// annotationToken is base64(sha256(token)), as in GitHub's audit log.
+	annotationToken = v1.Group + "/token-sha256"
+	// annotationManaged lists what the operator put into the Secret, so that it can
+	// take it out again and leave everything else.
+	annotationManaged = v1.Group + "/managed"
+)
+
+// A wanted Secret is one as it is to be.
+type wanted struct {
+	render.Rendered
+	owner  metav1.OwnerReference
+	target plan.Ref
+}
+
+// want makes the Secret of a subject that holds a token.
+func (s *subject) want(token render.Token) (wanted, error) {
+	rendered, err := render.Render(*s.shape, token)
+	if err != nil {
+		return wanted{}, err
+	}
+	labels, annotations := maps.Clone(rendered.Labels), maps.Clone(rendered.Annotations)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	maps.Copy(labels, s.labels())
+	annotations[v1.AnnotationExpires] = token.Expiry.UTC().Format("2006-01-02T15:04:05Z")
+	annotations[annotationToken] = token.Hash()
+	rendered.Labels, rendered.Annotations = labels, annotations
+	w := wanted{rendered, s.reference(), s.target}
+	annotations[annotationManaged] = w.managed()
+	return w, nil
+}
+
+func (s *subject) labels() map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/managed-by": string(Manager),
+		"app.kubernetes.io/part-of":    "gatepass",
+		v1.LabelOwnerKind:              s.kind,
+		v1.LabelOwnerName:              labelValue(s.object.GetName()),
+	}
+}
+
+// managed names all keys that the operator writes, sorted.
+func (w wanted) managed() string {
+	var names []string
+	for kind, keys := range map[string][]string{
+		"data/":       slices.Collect(maps.Keys(w.Data)),
+		"label/":      slices.Collect(maps.Keys(w.Labels)),
+		"annotation/": slices.Collect(maps.Keys(w.Annotations)),
+	} {
+		for _, key := range keys {
+			names = append(names, kind+key)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == "annotation/"+annotationManaged }), ",")
+}
+
+// isIntact reports that a Secret is as wanted. What somebody else added does not count.
+func (w wanted) isIntact(s *corev1.Secret) bool {
+	return string(s.Type) == w.Type && s.DeletionTimestamp == nil &&
+		contains(s.Labels, w.Labels) && contains(s.Annotations, w.Annotations) &&
+		slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == w.owner.UID }) &&
+		holds(s.Data, w.Data)
+}
+
+func contains(have, want map[string]string) bool {
+	for key, value := range want {
+		if got, ok := have[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
+func holds(have, want map[string][]byte) bool {
+	for key, value := range want {
+		if got, ok := have[key]; !ok || !bytes.Equal(got, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// fill puts what is wanted into a Secret, takes out what the operator put there before
+// and wants no more, and leaves the rest.
+func (w wanted) fill(s *corev1.Secret) {
+	for name := range strings.SplitSeq(s.Annotations[annotationManaged], ",") {
+		kind, key, _ := strings.Cut(name, "/")
+		switch kind {
+		case "data":
+			delete(s.Data, key)
+		case "label":
+			delete(s.Labels, key)
+		case "annotation":
+			delete(s.Annotations, key)
+		}
+	}
+	s.Type = corev1.SecretType(w.Type)
+	s.Data = merged(s.Data, w.Data)
+	s.Labels, s.Annotations = merged(s.Labels, w.Labels), merged(s.Annotations, w.Annotations)
+	delete(s.Annotations, v1.AnnotationAdopt)
+	s.OwnerReferences = slices.DeleteFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool {
+		return o.UID == w.owner.UID || o.Kind == w.owner.Kind && o.APIVersion == w.owner.APIVersion && o.Name == w.owner.Name
+	})
+	s.OwnerReferences = append(s.OwnerReferences, w.owner)
+}
+
+func merged[V any](have, more map[string]V) map[string]V {
+	if have == nil {
+		have = map[string]V{}
+	}
+	maps.Copy(have, more)
+	return have
+}
+
+// stateOf says whose a live Secret is.
+func (s *subject) stateOf(secret *corev1.Secret) plan.State {
+	controller := metav1.GetControllerOf(secret)
+	switch {
+	case controller != nil && controller.UID == s.object.GetUID():
+		return plan.Ours
+	case controller != nil && (controller.Kind != s.kind || controller.APIVersion != v1.GroupVersion.String() || controller.Name != s.object.GetName()):
+		return plan.Foreign
+	case controller != nil: // an object of this name that was deleted
+		return plan.Ours
+	case secret.Annotations[v1.AnnotationAdopt] == s.object.GetNamespace()+"/"+s.object.GetName():
+		return plan.Ours
+	case s.isLabelled(secret) && secret.Annotations[annotationToken] != "":
+		return plan.Ours // its owner reference was removed
+	}
+	return plan.Foreign
+}
+
+func (s *subject) isLabelled(secret *corev1.Secret) bool {
+	return secret.Labels[v1.LabelOwnerKind] == s.kind && secret.Labels[v1.LabelOwnerName] == labelValue(s.object.GetName())
+}
+
+// write writes the Secret and returns its resourceVersion. live is the Secret as it was
+// read; nil where there was none. A Secret that changed meanwhile is a conflict.
+func (r *Reconciler) write(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
+	if live == nil {
+		return r.create(ctx, w, &corev1.Secret{})
+	}
+	isImmutable := live.Immutable != nil && *live.Immutable
+	if string(live.Type) != w.Type || isImmutable {
+		return r.replace(ctx, w, live)
+	}
+	next := live.DeepCopy()
+	w.fill(next)
+	err := r.Client.Update(ctx, next, Manager)
+	r.Metrics.secret("update", err)
+	return next.ResourceVersion, err
+}
+
+func (r *Reconciler) create(ctx context.Context, w wanted, from *corev1.Secret) (string, error) {
+	next := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.target.Namespace, Name: w.target.Name,
+			Labels: from.Labels, Annotations: from.Annotations, OwnerReferences: from.OwnerReferences,
+		},
+		Data: from.Data,
+	}
+	w.fill(next)
+	err := r.Client.Create(ctx, next, Manager)
+	r.Metrics.secret("create", err)
+	return next.ResourceVersion, err
+}
+
+// replace deletes a Secret that cannot be changed, and makes its successor at once. A
+// process that ends in between finds no Secret, and writes the held token again.
+func (r *Reconciler) replace(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
+	if err := r.probe(ctx, w); err != nil {
+		return "", err
+	}
+	uid, version := live.UID, live.ResourceVersion
+	err := r.Client.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	r.Metrics.secret("delete", err)
+	if err != nil {
+		return "", err
+	}
+	return r.create(ctx, w, live)
+}
+
+// probe has the API server check a Secret that is to be made, under a name that is
+// free, without making it: the namespace, quotas, admission.
+func (r *Reconciler) probe(ctx context.Context, w wanted) error {
+	next := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.target.Namespace, GenerateName: w.target.Name[:min(len(w.target.Name), 200)] + "-"}}
+	w.fill(next)
+	return r.Client.Create(ctx, next, Manager, client.DryRunAll)
+}
+
+// remove deletes a Secret if it still belongs to the object.
+func (r *Reconciler) remove(ctx context.Context, ref plan.Ref, isOurs func(*corev1.Secret) bool) error {
+	var live corev1.Secret
+	err := r.Secrets.Get(ctx, types.NamespacedName(ref), &live)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if !isOurs(&live) {
+		return nil
+	}
+	err = r.Client.Delete(ctx, &live, client.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion})
+	r.Metrics.secret("delete", err)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// labelValue makes a name fit for a label: at most 63 characters.
+func labelValue(name string) string {
+	if len(name) <= 63 {
+		return name
+	}
+	return fmt.Sprintf("%s-%08x", strings.TrimRight(name[:54], "-."), fnv32(name))
+}

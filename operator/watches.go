@@ -1,0 +1,227 @@
+package operator
+
+import (
+	"context"
+	"maps"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/tenant"
+)
+
+type queue = workqueue.TypedRateLimitingInterface[apps.Key]
+
+// Indexes of the cache.
+const (
+	byOwner  = "owner"  // of Secrets, by the UID of their controller
+	byTarget = "target" // of ClusterTokens, by the namespace of their Secret
+)
+
+// index registers the indexes. It comes before the cache starts.
+func index(ctx context.Context, c cache.Cache) error {
+	err := c.IndexField(ctx, metadataOf("Secret"), byOwner, func(o client.Object) []string {
+		if owner := metav1.GetControllerOf(o); owner != nil {
+			return []string{string(owner.UID)}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.IndexField(ctx, &v1.ClusterToken{}, byTarget, func(o client.Object) []string {
+		return []string{o.(*v1.ClusterToken).Spec.Secret.Namespace}
+	})
+}
+
+// watch has the controller reconcile an object when it changes, and when something
+// changes that its plan depends on.
+func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cache) error {
+	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	for _, s := range []source.TypedSource[apps.Key]{
+		source.TypedKind[client.Object](own, &v1.Token{}, enqueue(tokenKey), changed),
+		source.TypedKind[client.Object](own, &v1.ClusterToken{}, enqueue(clusterTokenKey), changed),
+		source.TypedKind[client.Object](own, metadataOf("Secret"), enqueue(secretOwner)),
+		source.TypedKind[client.Object](own, metadataOf("Namespace"), r.onNamespace()),
+		source.TypedKind[client.Object](own, &v1.TenantPolicy{}, r.onChange(func(*subject, client.Object) bool { return true })),
+		source.TypedKind[client.Object](own, &v1.App{}, r.onChange(usesApp)),
+		source.TypedFunc[apps.Key](r.takeQueue),
+	} {
+		if err := c.Watch(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeQueue keeps the queue for Wake, and puts the owners of all records into it:
+// objects that were deleted while no operator ran.
+func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
+	r.mu.Lock()
+	r.queue = q
+	r.mu.Unlock()
+	for _, key := range r.Ledger.Keys() {
+		q.Add(apps.Key(key))
+	}
+	return nil
+}
+
+// Wake has an object reconciled soon.
+func (r *Reconciler) Wake(key apps.Key) {
+	r.mu.Lock()
+	q := r.queue
+	r.mu.Unlock()
+	if q != nil {
+		q.Add(key)
+	}
+}
+
+// WakeUsers has all objects reconciled that use the operator's own App: its
+// configuration changed.
+func (r *Reconciler) WakeUsers(ctx context.Context) error {
+	return r.each(ctx, "", func(s *subject) {
+		if s.app.IsDefault() {
+			r.Wake(keyOf(s))
+		}
+	})
+}
+
+func tokenKey(o client.Object) (apps.Key, bool) {
+	return apps.Key{Kind: tenant.KindToken, Namespace: o.GetNamespace(), Name: o.GetName()}, true
+}
+
+func clusterTokenKey(o client.Object) (apps.Key, bool) {
+	return apps.Key{Kind: tenant.KindClusterToken, Name: o.GetName()}, true
+}
+
+// secretOwner finds whose a Secret is by its controller, else by its labels.
+func secretOwner(o client.Object) (apps.Key, bool) {
+	kind, name := o.GetLabels()[v1.LabelOwnerKind], o.GetLabels()[v1.LabelOwnerName]
+	if c := metav1.GetControllerOf(o); c != nil && c.APIVersion == v1.GroupVersion.String() {
+		kind, name = c.Kind, c.Name
+	}
+	key := apps.Key{Kind: kind, Namespace: o.GetNamespace(), Name: name}
+	switch {
+	case name == "":
+		return key, false
+	case kind == tenant.KindClusterToken:
+		key.Namespace = ""
+		return key, true
+	}
+	return key, kind == tenant.KindToken
+}
+
+// enqueue reconciles what key finds. An object that changed its owner concerns both.
+func enqueue(key func(client.Object) (apps.Key, bool)) handler.TypedEventHandler[client.Object, apps.Key] {
+	add := func(q queue, objects ...client.Object) {
+		for _, o := range objects {
+			if k, ok := key(o); ok {
+				q.Add(k)
+			}
+		}
+	}
+	return handler.TypedFuncs[client.Object, apps.Key]{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(q, e.ObjectOld, e.ObjectNew) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object) },
+	}
+}
+
+func usesApp(s *subject, app client.Object) bool {
+	return s.app == apps.Ref{Namespace: app.GetNamespace(), Name: app.GetName()}
+}
+
+// onChange reconciles the subjects that an object concerns when it changes. Those of the
+// first list are reconciled anyway.
+func (r *Reconciler) onChange(concerns func(*subject, client.Object) bool) handler.TypedEventHandler[client.Object, apps.Key] {
+	add := func(ctx context.Context, o client.Object, q queue) {
+		_ = r.each(ctx, "", func(s *subject) {
+			if concerns(s, o) {
+				q.Add(keyOf(s))
+			}
+		})
+	}
+	return handler.TypedFuncs[client.Object, apps.Key]{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if !e.IsInInitialList {
+				add(ctx, e.Object, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || ready(e.ObjectOld) != ready(e.ObjectNew) {
+				add(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+	}
+}
+
+// ready is the status of an App's condition Ready; "" for all else.
+func ready(o client.Object) metav1.ConditionStatus {
+	app, ok := o.(*v1.App)
+	if !ok {
+		return ""
+	}
+	for _, c := range app.Status.Conditions {
+		if c.Type == v1.ConditionReady {
+			return c.Status
+		}
+	}
+	return ""
+}
+
+// onNamespace reconciles what lies in a namespace, or is written to it, when its labels
+// change, or it is made or deleted.
+func (r *Reconciler) onNamespace() handler.TypedEventHandler[client.Object, apps.Key] {
+	add := func(ctx context.Context, o client.Object, q queue) {
+		_ = r.each(ctx, o.GetName(), func(s *subject) { q.Add(keyOf(s)) })
+	}
+	return handler.TypedFuncs[client.Object, apps.Key]{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if !e.IsInInitialList {
+				add(ctx, e.Object, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			wasDeleted, isDeleted := e.ObjectOld.GetDeletionTimestamp() != nil, e.ObjectNew.GetDeletionTimestamp() != nil
+			if wasDeleted != isDeleted || !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) {
+				add(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+	}
+}
+
+// each calls do for the Tokens of a namespace and the ClusterTokens that write to it;
+// for all of them where namespace is empty. The subjects are the cache's: they must not
+// be changed.
+func (r *Reconciler) each(ctx context.Context, namespace string, do func(*subject)) error {
+	var tokens v1.TokenList
+	if err := r.Client.List(ctx, &tokens, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	for i := range tokens.Items {
+		do(ofToken(&tokens.Items[i]))
+	}
+	var clusterTokens v1.ClusterTokenList
+	options := []client.ListOption{client.UnsafeDisableDeepCopy}
+	if namespace != "" {
+		options = append(options, client.MatchingFields{byTarget: namespace})
+	}
+	if err := r.Client.List(ctx, &clusterTokens, options...); err != nil {
+		return err
+	}
+	for i := range clusterTokens.Items {
+		do(ofClusterToken(&clusterTokens.Items[i], r.Namespace))
+	}
+	return nil
+}
