@@ -9,6 +9,7 @@ import (
 	admissionapi "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -162,10 +163,11 @@ func (j *judge) namespaceOf(ctx context.Context, ask tenant.Ask) (tenant.Namespa
 	return j.labelled(ctx, ask.Namespace.Name)
 }
 
-// labelled reads a namespace's labels. One that is too new for the cache is read from
-// the API server.
+// labelled reads a namespace's labels, as metadata only, so that it shares the cache of
+// the controllers. One that is too new for the cache is read from the API server.
 func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, error) {
-	var found corev1.Namespace
+	var found metav1.PartialObjectMetadata
+	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err := j.cached.Get(ctx, client.ObjectKey{Name: name}, &found)
 	if apierrors.IsNotFound(err) {
 		err = j.direct.Get(ctx, client.ObjectKey{Name: name}, &found)
