@@ -42,6 +42,8 @@ func TestCheckApp(t *testing.T) {
 		"an address without TLS":               {on(secret, "http://github.com"), github, true, "not the address of a GitHub"},
 		"a file of the operator":               {v1.AppSpec{Provider: "file", Key: "/config/key.pem"}, github, true, `provider "file" is not known`},
 		"nothing at all":                       {v1.AppSpec{}, github, true, `provider "" is not known`},
+		"an operator that asks without TLS":    {on(aws, github), "http://github.com", true, "another githubURL"},
+		"an operator below a path":             {on(aws, ghes), ghes + "/github", true, "another githubURL"},
 		"the operator's identity, no policy":   {aws, github, false, "no TenantPolicy selects namespace team-a"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -62,6 +64,12 @@ func TestCheckAppUnreadablePolicy(t *testing.T) {
 	})
 	object := v1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a"}, Spec: v1.AppSpec{Provider: "aws", Key: "alias/gatepass"}}
 	check(t, tenant.Compile([]v1.TenantPolicy{broken}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "cannot be read")
+}
+
+// A key is allowed where its policy selects, and nowhere else.
+func TestCheckAppKeyOfAnotherTenant(t *testing.T) {
+	object := v1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team-b"}, Spec: v1.AppSpec{Provider: "aws", Key: "alias/gatepass"}}
+	check(t, tenant.Compile([]v1.TenantPolicy{team()}).CheckApp(object, tenant.Namespace{Name: "team-b"}, ""), "no TenantPolicy selects namespace team-b")
 }
 
 // The caller must not judge an App by another namespace's labels.

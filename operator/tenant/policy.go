@@ -169,8 +169,7 @@ func needsNoPolicy(secretType string) bool {
 // givesPower reports whether a Secret of a type means more to Kubernetes than its
 // data. Of Kubernetes' own types only those are let through that are known not to.
 func givesPower(secretType string) bool {
-	folded := gitname.Fold(secretType)
-	group, name, _ := strings.Cut(folded, "/")
+	group, name, _ := strings.Cut(secretType, "/")
 	if group != "kubernetes.io" {
 		return strings.HasSuffix(group, ".kubernetes.io")
 	}

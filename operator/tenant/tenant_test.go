@@ -207,19 +207,20 @@ func TestWithoutPolicy(t *testing.T) {
 		ask    tenant.Ask
 		denied string
 	}{
-		"an App of the namespace":             {ask(own), ""},
-		"every repository of its own App":     {ask(own, allRepositories), ""},
-		"a ClusterToken, App of the target":   {ask(own, clusterToken), ""},
-		"docker's type":                       {ask(own, secretType("kubernetes.io/dockerconfigjson")), ""},
-		"the operator's App":                  {ask(), "without one only an App of that namespace with provider: secret"},
-		"an App of another namespace":         {ask(app("team-b", "own", v1.ProviderSecret)), "lists the App team-b/own"},
-		"an App with the operator's identity": {ask(app("team-a", "own", v1.ProviderAWS)), "provider: secret"},
-		"an App whose provider is not known":  {ask(app("team-a", "own", "")), "provider: secret"},
-		"a ClusterToken with the operator's":  {ask(clusterToken), "in targetNamespaces"},
-		"a type that needs a policy":          {ask(own, secretType("kubernetes.io/tls")), "a Secret of type kubernetes.io/tls needs one"},
-		"a type of power":                     {ask(own, secretType("kubernetes.io/service-account-token")), "gives power"},
-		"nothing at all":                      {tenant.Ask{}, "is not allowed"},
-		"an own App, and repositories unsaid": {ask(own, repositories()), "it asks for no repositories"},
+		"an App of the namespace":               {ask(own), ""},
+		"every repository of its own App":       {ask(own, allRepositories), ""},
+		"a ClusterToken, App of the target":     {ask(own, clusterToken), ""},
+		"docker's type":                         {ask(own, secretType("kubernetes.io/dockerconfigjson")), ""},
+		"the operator's App":                    {ask(), "without one only an App of that namespace with provider: secret"},
+		"the operator's App, as if it were own": {ask(own, func(a *tenant.Ask) { a.App.Default = true }), "provider: secret"},
+		"an App of another namespace":           {ask(app("team-b", "own", v1.ProviderSecret)), "lists the App team-b/own"},
+		"an App with the operator's identity":   {ask(app("team-a", "own", v1.ProviderAWS)), "provider: secret"},
+		"an App whose provider is not known":    {ask(app("team-a", "own", "")), "provider: secret"},
+		"a ClusterToken with the operator's":    {ask(clusterToken), "in targetNamespaces"},
+		"a type that needs a policy":            {ask(own, secretType("kubernetes.io/tls")), "a Secret of type kubernetes.io/tls needs one"},
+		"a type of power":                       {ask(own, secretType("kubernetes.io/service-account-token")), "gives power"},
+		"nothing at all":                        {tenant.Ask{}, "is not allowed"},
+		"an own App, and repositories unsaid":   {ask(own, repositories()), "it asks for no repositories"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			elsewhere := team(func(s *v1.TenantPolicySpec) {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/ecdsa"
 	"crypto/x509"
 	"strings"
 	"testing"
@@ -109,7 +110,8 @@ func TestParseAuthorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noCA := authorities{{leaf.Leaf, one.key}}
+	noCA := authorities{{leaf.Leaf, leaf.PrivateKey.(*ecdsa.PrivateKey)}}
+	noCAKey, _ := noCA.keys()
 	swapped, _ := authorities{other, one}.keys()
 	oneKey, _ := authorities{one}.keys()
 	for what, row := range map[string]struct{ certificates, keys []byte }{
@@ -118,7 +120,7 @@ func TestParseAuthorities(t *testing.T) {
 		"a key too few":             {all.bundle(), oneKey},
 		"keys in another order":     {all.bundle(), swapped},
 		"certificates for keys":     {all.bundle(), all.bundle()},
-		"a certificate of no power": {noCA.bundle(), oneKey},
+		"a certificate of no power": {noCA.bundle(), noCAKey},
 		"something behind":          {append(all.bundle(), "x"...), keys},
 		"a text":                    {[]byte("SECRET"), []byte("SECRET")},
 	} {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ func TestWebhook(t *testing.T) {
 	t.Run("asks about changes of the spec only", s.testSpecOnly)
 	t.Run("Ignore goes on without it and Fail does not", s.testFailurePolicy)
 	t.Run("replaces its authority without a refused call", s.testRotation)
+	t.Run("replicas that start at once agree", s.testAgree)
 	t.Run("comes back after Secret and configuration are deleted", s.testDeleted)
 	t.Run("a chart beside it changes nothing", s.testChart)
 	t.Run("is deleted with the operator's ClusterRole", s.testOwner)
@@ -340,6 +342,31 @@ func (s suite) secret(t *testing.T, method string) fields {
 	t.Helper()
 	_, answer := s.Try(method, secretPath, nil)
 	return answer
+}
+
+// Replicas that make an authority at the same moment keep that of one of them.
+func (s suite) testAgree(t *testing.T) {
+	s.secret(t, http.MethodDelete)
+	const replicas = 8
+	bundles := make([]string, replicas)
+	var group sync.WaitGroup
+	for i := range replicas {
+		group.Go(func() {
+			w := &Webhook{options: Options{Client: s.operator, Namespace: system}, pace: calm, now: time.Now}
+			all, err := w.authorities(t.Context(), nil)
+			if err != nil {
+				t.Error(err)
+			}
+			bundles[i] = string(all.bundle())
+		})
+	}
+	group.Wait()
+	kept, _ := s.authorities(t)
+	for i, bundle := range bundles {
+		if bundle != string(kept) {
+			t.Errorf("replica %d has another authority than the Secret", i)
+		}
+	}
 }
 
 func (s suite) testDeleted(t *testing.T) {
