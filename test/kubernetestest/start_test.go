@@ -4,8 +4,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/test/kubernetestest/controlplane"
 )
 
 const widgets = `# The API server serves the kind before the object is applied.
@@ -47,6 +52,7 @@ func TestPrivateCluster(t *testing.T) {
 	}
 	t.Run("a restart keeps the data", func(t *testing.T) { restart(t, c) })
 	t.Run("requests of one user are told from others", func(t *testing.T) { requestsOf(t, c) })
+	t.Run("a watch is one request, refused or open", func(t *testing.T) { watches(t, c) })
 	t.Run("an owner reference that blocks deletion is checked", func(t *testing.T) { ownerReferences(t, c) })
 }
 
@@ -64,11 +70,16 @@ func restart(t *testing.T, c *Cluster) {
 }
 
 func requestsOf(t *testing.T, c *Cluster) {
-	robot := open(t, c.KubeconfigAs("team", "robot"), "")
-	const secrets = "/api/v1/secrets?labelSelector=a%3Db"
-	if code, _ := robot.Try(http.MethodGet, secrets, nil); code != http.StatusForbidden {
-		t.Errorf("GET as robot = %d, want 403", code)
+	robot, err := rest.HTTPClientFor(c.As("team", "robot"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	const secrets = "/api/v1/secrets?labelSelector=a%3Db"
+	response, err := robot.Get(c.Host + secrets)
+	if err != nil || response.StatusCode != http.StatusForbidden {
+		t.Fatalf("GET as robot = %v, %v, want 403", response, err)
+	}
+	response.Body.Close()
 	c.Call(http.MethodGet, secrets, nil)
 	requests := c.Requests(User("team", "robot"))
 	if len(requests) != 1 {
@@ -77,6 +88,30 @@ func requestsOf(t *testing.T, c *Cluster) {
 	r := requests[0]
 	if r.Verb != "list" || r.Resource != "secrets" || r.Query.Get("labelSelector") != "a=b" || r.Code != http.StatusForbidden || r.At.IsZero() {
 		t.Errorf("Requests = %+v, want a refused list of secrets by label", r)
+	}
+}
+
+func watches(t *testing.T, c *Cluster) {
+	const path = "/api/v1/namespaces/team/secrets?watch=1&labelSelector=x"
+	robot := open(t, c.KubeconfigAs("team", "watcher"), "")
+	if code, _ := robot.Try(http.MethodGet, path, nil); code != http.StatusForbidden {
+		t.Errorf("watch as watcher = %d, want 403", code)
+	}
+	response, err := c.client.Get(c.Host + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	for user, want := range map[string]int{User("team", "watcher"): http.StatusForbidden, controlplane.Admin: http.StatusOK} {
+		var codes []int
+		for _, r := range c.Requests(user) {
+			if r.Verb == "watch" && r.Resource == "secrets" && r.Namespace == "team" {
+				codes = append(codes, r.Code)
+			}
+		}
+		if !slices.Equal(codes, []int{want}) {
+			t.Errorf("watches of %s ended with %v, want one with %d", user, codes, want)
+		}
 	}
 }
 
