@@ -75,7 +75,7 @@ var suites = []suite{
 	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},
 	{pattern: "./examples/kubernetes", kubernetes: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
-	{pattern: "./test/charttest", kubernetes: true},
+	{pattern: "./test/charttest", kubernetes: true, charts: true, inPlace: true},
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},

@@ -1,0 +1,132 @@
+package operator
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// The operator takes the options that the Helm chart and the Kustomize base give it.
+func TestManifestsStartTheOperator(t *testing.T) {
+	paths, err := filepath.Glob("../test/charttest/testdata/golden/*.yaml")
+	if err != nil || len(paths) < 5 {
+		t.Fatalf("the chart renders %q, %v", paths, err)
+	}
+	for _, path := range append(paths, "../deploy/kustomize/operator.yaml") {
+		args := operatorArgs(t, path)
+		getenv := func(name string) string { return map[string]string{"POD_NAMESPACE": "gatepass"}[name] }
+		o, err := ParseOptions(args, getenv, t.Output())
+		if err != nil || !o.LeaderElect || o.Namespace != "gatepass" || len(args) < 4 {
+			t.Errorf("%s: %q is read as %+v, %v", path, args, o, err)
+		}
+		if strings.Contains(path, "namespaces") && len(o.WatchNamespaces) != 2 {
+			t.Errorf("%s: the operator looks after %q", path, o.WatchNamespaces)
+		}
+		if !o.MetricsSecure {
+			t.Errorf("%s: metrics are for everybody", path)
+		}
+	}
+}
+
+// operatorArgs returns the arguments of the container named operator, without the one
+// that stands for what a user adds.
+func operatorArgs(t *testing.T, path string) (args []string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range strings.SplitSeq(string(text), "\n---\n") {
+		var o struct {
+			Spec struct {
+				Template struct {
+					Spec struct {
+						Containers []struct {
+							Name string
+							Args []string
+						}
+					}
+				}
+			}
+		}
+		if err := yaml.Unmarshal([]byte(part), &o); err != nil {
+			continue // a list of rules is no pod
+		}
+		for _, c := range o.Spec.Template.Spec.Containers {
+			if c.Name == "operator" {
+				args = c.Args
+			}
+		}
+	}
+	for i, arg := range args {
+		if arg == "--example=1" {
+			return append(args[:i:i], args[i+1:]...)
+		}
+	}
+	return args
+}
+
+// Every metric and every reason that an alert asks for is one that there is.
+func TestAlertsReadTheMetrics(t *testing.T) {
+	text, err := os.ReadFile("../deploy/prometheus/operator-alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil || len(file.Groups) != 1 || len(file.Groups[0].Rules) < 4 {
+		t.Fatalf("operator-alerts.yaml = %+v, %v", file, err)
+	}
+	known := metricNames(t)
+	reasons := map[string]bool{v1.ReasonAppNotReady: true, v1.ReasonAppNotFound: true, v1.ReasonRateLimited: true}
+	for _, rule := range file.Groups[0].Rules {
+		names := regexp.MustCompile(`(?:gatepass_operator|controller_runtime)_[a-z_]+`).FindAllString(rule.Expr, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for no metric", rule.Alert)
+		}
+		for _, name := range names {
+			if !known[name] {
+				t.Errorf("%s asks for %s, which there is not", rule.Alert, name)
+			}
+		}
+		for _, said := range regexp.MustCompile(`reason=~?"([^"]*)"`).FindAllStringSubmatch(rule.Expr, -1) {
+			for reason := range strings.SplitSeq(said[1], "|") {
+				if !reasons[reason] {
+					t.Errorf("%s asks for the reason %s, which there is not", rule.Alert, reason)
+				}
+			}
+		}
+	}
+}
+
+// metricNames are the names of all metrics of an operator that has done one of each
+// thing.
+func metricNames(t *testing.T) map[string]bool {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry)
+	for _, c := range []twice{m.refreshes, m.requests, m.errors} {
+		c.add("token", "x")
+	}
+	m.expiry.set(1, "token", "ns", "name")
+	m.active.set(1, "token")
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{"controller_runtime_active_workers": true} // controller-runtime's own
+	for _, f := range families {
+		names[f.GetName()] = true
+	}
+	return names
+}
