@@ -25,7 +25,6 @@ var advice = map[mint.Kind]string{
 	mint.RateLimited:  "the operator goes on by itself",
 	mint.Unavailable:  "the operator tries again by itself",
 	mint.Renamed:      "write its new name",
-	mint.Unsigned:     "correct the App's key, or let the operator's identity sign with it",
 	mint.Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
 	mint.NotListed:    "have an owner of the account add the operator's public address to its IP allow list",
 	mint.BadToken:     "the operator tries again by itself",
@@ -43,7 +42,11 @@ func (a *App) Explain(err error) string {
 	if e.Kind == mint.NotGranted {
 		do = cmp.Or(e.Advice(), do) // it names the page where that is done
 	}
-	return oneline.Escape(e.Doing + ": " + strings.TrimSuffix(e.Why(), ".") + "; " + do)
+	text := e.Doing + ": " + strings.TrimSuffix(e.Why(), ".")
+	if do != "" { // a signer's error says by itself what to do
+		text += "; " + do
+	}
+	return oneline.Escape(text)
 }
 
 const (

@@ -46,7 +46,13 @@ type world struct {
 // newWorld may be used inside a synctest bubble: nothing goes over a network.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir()})
+	return newWorldWith(t, fakegithub.Options{})
+}
+
+func newWorldWith(t *testing.T, o fakegithub.Options) *world {
+	t.Helper()
+	o.HandlerOnly, o.RESTOnly, o.Root = true, true, t.TempDir()
+	gh, err := fakegithub.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
