@@ -43,7 +43,7 @@ type Reconciler struct {
 	revokers map[string]*mint.App
 	queue    queue
 
-	compiled policyCache
+	compiled tenant.Cache
 }
 
 // maxRounds is how often a reconcile plans anew before it ends. A mint needs three:
@@ -164,30 +164,14 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 	return plan.Decision{}, fmt.Errorf("reconcile %s %s/%s: it does not settle", v.kind, v.object.GetNamespace(), v.object.GetName())
 }
 
-// A policyCache compiles the policies once for each change.
-type policyCache struct {
-	mu      sync.Mutex // guards the rest
-	version string
-	ready   *tenant.Policies
-}
-
 // policies returns the TenantPolicies and a text that changes with them.
 func (r *Reconciler) policies(ctx context.Context) (*tenant.Policies, string, error) {
 	var list v1.TenantPolicyList
 	if err := r.Client.List(ctx, &list); err != nil {
 		return nil, "", err
 	}
-	version := ""
-	for i := range list.Items {
-		version += fmt.Sprint(list.Items[i].UID, list.Items[i].Generation, " ")
-	}
-	c := &r.compiled
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ready == nil || c.version != version {
-		c.version, c.ready = version, tenant.Compile(list.Items)
-	}
-	return c.ready, version, nil
+	policies, version := r.compiled.Compile(list.Items)
+	return policies, version, nil
 }
 
 // activity counts the objects of each kind whose Secret holds a token.

@@ -25,6 +25,7 @@ type judge struct {
 	namespace      string // the operator's own
 	github         string
 	fail           bool
+	compiled       tenant.Cache
 }
 
 func (w *Webhook) judge() *judge {
@@ -151,7 +152,8 @@ func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
 	if err := j.cached.List(ctx, &list); err != nil {
 		return nil, oneline.Wrap("read the TenantPolicies", err, "")
 	}
-	return tenant.Compile(list.Items), nil
+	policies, _ := j.compiled.Compile(list.Items)
+	return policies, nil
 }
 
 // namespaceOf returns the namespace by which a policy selects. A ClusterToken's target
