@@ -53,6 +53,7 @@ func (w *world) commands() []*cli.Command {
 		w.workspaceCommand(),
 		w.auditCommand(),
 		w.probeCommand(),
+		w.migrateCommand(),
 		w.agentCommand(),
 		w.completionCommand(),
 		w.completeCommand(),

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/operator/migrate"
+	"github.com/urfave/cli/v2"
+)
+
+const (
+	migrateAbout = `Moves a cluster from another operator for tokens to gatepass-operator.`
+
+	migrateGTMAbout = `With files: prints their manifests for gatepass-operator, comments included.
+What an absent list meant is said: allRepositories, allPermissions. What a
+person should look at is said on standard error. - is standard input.
+
+Without files: makes the new object for each old one in the cluster, and takes
+its Secret over in one write, so that no reader is without a token. An object
+whose token no TenantPolicy would permit is left alone, and a policy that
+permits it is printed. It may be run again at any time.
+
+--undo gives the Secrets back: start github-token-manager while it waits.
+
+In this order:
+  gatepass migrate github-token-manager --dry-run   says what has to be done first
+  kubectl -n NAMESPACE scale deployment/NAME --replicas=0
+  gatepass migrate github-token-manager             and then what is left to do
+
+Examples:
+  gatepass migrate github-token-manager tokens.yaml >tokens-gatepass.yaml
+  kustomize build . | gatepass migrate github-token-manager -`
+
+	// maxManifest bounds a file of manifests, in bytes.
+	maxManifest = 64 << 20
+)
+
+func (w *world) migrateCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "migrate",
+		Usage:       "move a cluster from another operator for tokens",
+		UsageText:   "gatepass migrate github-token-manager [FILE]...",
+		Description: migrateAbout,
+		Subcommands: []*cli.Command{{
+			Name: "github-token-manager", Usage: "move from github-token-manager",
+			UsageText:   "gatepass migrate github-token-manager [--dry-run] [--undo] [--wait DURATION] [--kubeconfig FILE]\ngatepass migrate github-token-manager FILE...",
+			Description: migrateGTMAbout,
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
+				&cli.BoolFlag{Name: "undo", Usage: "give all Secrets back to github-token-manager", DisableDefaultText: true},
+				&cli.DurationFlag{Name: "wait", Value: 5 * time.Minute, Usage: "the `DURATION` that --undo waits for github-token-manager to write its tokens"},
+				&cli.StringFlag{Name: "kubeconfig", Usage: "the `FILE` that leads to the cluster; default is KUBECONFIG, then ~/.kube/config", TakesFile: true},
+			},
+			Action: w.migrateGTM,
+		}},
+	}
+}
+
+func (w *world) migrateGTM(c *cli.Context) error {
+	if c.NArg() > 0 {
+		if c.Bool("undo") || c.IsSet("kubeconfig") || c.IsSet("wait") {
+			return usage(c, "--undo, --wait and --kubeconfig are about a cluster, and files about none: leave one out")
+		}
+		return w.rewrite(c.Args().Slice())
+	}
+	client, err := migrate.Connect(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	move := migrate.Move{Client: client, Out: w.stdout, DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
+	if c.Bool("undo") {
+		return move.Undo(c.Context)
+	}
+	return move.Run(c.Context)
+}
+
+// rewrite prints the manifests of all files, or nothing.
+func (w *world) rewrite(paths []string) error {
+	var all []byte
+	var errs []error
+	for _, path := range paths {
+		text, err := w.manifests(path)
+		if err != nil {
+			return err
+		}
+		if path == "-" {
+			path = "standard input"
+		}
+		out, notes, err := migrate.Rewrite(path, text)
+		for _, note := range notes {
+			if _, err := io.WriteString(w.stderr, oneline.Line(errors.New(note))); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if len(all) > 0 {
+			all = append(bytes.TrimSuffix(all, []byte("\n")), "\n---\n"...)
+		}
+		all = append(all, out...)
+	}
+	if errs != nil {
+		return oneline.Join(errs...)
+	}
+	_, err := w.stdout.Write(all)
+	return err
+}
+
+// manifests reads a file, or standard input for "-".
+func (w *world) manifests(path string) ([]byte, error) {
+	from := w.stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, oneline.Wrap("read "+path, underlying(err), "")
+		}
+		defer file.Close()
+		from = file
+	}
+	text, err := io.ReadAll(io.LimitReader(from, maxManifest+1))
+	switch {
+	case err != nil:
+		return nil, oneline.Wrap("read "+path, underlying(err), "")
+	case len(text) > maxManifest:
+		return nil, oneline.New("read "+path, "it is over 64 MiB", "split it")
+	}
+	return text, nil
+}
+
+// underlying is the error of a file without its path.
+func underlying(err error) error {
+	if failed, is := errors.AsType[*os.PathError](err); is {
+		return failed.Err
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// AnnotationFrom, on an object that [Move.Run] made, holds the object of
+// github-token-manager that it was made from, in JSON.
+const AnnotationFrom = v1.Group + "/migrated-from"
+
+// fieldManager is who the API server says has written a field.
+const fieldManager = "gatepass-migrate"
+
+// A Move takes one cluster over, or gives it back.
+//
+// The two operators never write the same Secret: each writes only Secrets whose
+// controller is one of its own objects, and a Secret changes its controller in one
+// write, together with its labels.
+type Move struct {
+	Client dynamic.Interface
+	Out    io.Writer // what was done, for people, a line for each object
+	DryRun bool      // have the API server check everything, and change nothing
+
+	// Look is how long gatepass-operator has to say whether new objects are permitted,
+	// before it is taken for not running; zero is ten seconds.
+	Look time.Duration
+	// Wait is how long Undo waits for github-token-manager to write new tokens; zero is
+	// five minutes.
+	Wait time.Duration
+}
+
+// A kind is one of both groups.
+type kind struct {
+	name     string
+	resource string
+}
+
+var (
+	kindApp          = kind{"App", "apps"}
+	kindToken        = kind{"Token", "tokens"}
+	kindClusterToken = kind{"ClusterToken", "clustertokens"}
+	kinds            = []kind{kindApp, kindToken, kindClusterToken}
+)
+
+func (k kind) old() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: oldGroup, Version: "v1", Resource: k.resource}
+}
+
+func (k kind) new() schema.GroupVersionResource {
+	return v1.GroupVersion.WithResource(k.resource)
+}
+
+var (
+	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	policies    = v1.GroupVersion.WithResource("tenantpolicies")
+)
+
+// An object is one of github-token-manager, and what becomes of it.
+type object struct {
+	kind    kind
+	old     *unstructured.Unstructured
+	wanted  *unstructured.Unstructured // what is to be made
+	new     *unstructured.Unstructured // what is there; nil until it is made
+	problem error                      // why it is left alone
+}
+
+// String names the object for people.
+func (o *object) String() string { return title(o.kind, o.old) }
+
+func title(k kind, u *unstructured.Unstructured) string {
+	if u.GetNamespace() == "" {
+		return k.name + " " + u.GetName()
+	}
+	return k.name + " " + u.GetNamespace() + "/" + u.GetName()
+}
+
+// in returns the API of one resource in the namespace of an object.
+func (m *Move) in(resource schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+	if namespace == "" {
+		return m.Client.Resource(resource)
+	}
+	return m.Client.Resource(resource).Namespace(namespace)
+}
+
+// dry is the option of a write that makes a dry run of it.
+func (m *Move) dry() []string {
+	if m.DryRun {
+		return []string{metav1.DryRunAll}
+	}
+	return nil
+}
+
+func (m *Move) say(format string, args ...any) {
+	fmt.Fprintln(m.Out, oneline.Escape(fmt.Sprintf(format, args...)))
+}
+
+// list returns all objects of a resource in the cluster. Where the API server does not
+// serve it, there are none and isServed is false.
+func (m *Move) list(ctx context.Context, resource schema.GroupVersionResource, selector string) (items []unstructured.Unstructured, isServed bool, err error) {
+	options := metav1.ListOptions{Limit: 500, LabelSelector: selector}
+	for {
+		page, err := m.Client.Resource(resource).List(ctx, options)
+		if apierrors.IsNotFound(err) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, oneline.Wrap("list "+resource.GroupResource().String(), err, "")
+		}
+		items = append(items, page.Items...)
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return items, true, nil
+		}
+	}
+}
+
+// pause waits, or returns the error of a context that ended.
+func pause(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
+	}
+}

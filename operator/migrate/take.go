@@ -1,0 +1,98 @@
+package migrate
+
+import (
+	"context"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// tries is how often a Secret that changes under the hand is read again.
+const tries = 10
+
+// take makes the new object the controller of the Secret. Owner, labels and annotation
+// change in one write: a Secret that has the label by which a delivery tool tracks it
+// and no owner would be deleted by that tool.
+func (m *Move) take(ctx context.Context, o *object) {
+	namespace, name := target(o.old)
+	what := "Secret " + namespace + "/" + name
+	for range tries {
+		live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			m.say("%s: %s is not there, gatepass-operator makes it", o, what)
+			return
+		}
+		if err != nil {
+			o.problem = oneline.Wrap("read "+what, err, "")
+			return
+		}
+		switch controller := metav1.GetControllerOf(live); {
+		case controller != nil && controller.UID == o.new.GetUID():
+			m.say("%s: %s is taken over already", o, what)
+			return
+		case controller == nil || controller.UID != o.old.GetUID():
+			o.problem = oneline.New("take over "+what, "it does not belong to the old object", "delete it, or write another secret.name")
+			return
+		}
+		err = m.patch(ctx, secrets, live, map[string]any{
+			"ownerReferences": swapped(live, o.old.GetUID(), reference(o.kind, newVersion, o.new)),
+			"annotations":     map[string]any{v1.AnnotationAdopt: key(o.new)},
+			"labels":          takenLabels(o),
+		})
+		if apierrors.IsConflict(err) {
+			continue
+		}
+		if err != nil {
+			o.problem = oneline.Wrap("take over "+what, err, "")
+			return
+		}
+		m.say("%s: %s is taken over", o, what)
+		return
+	}
+	o.problem = oneline.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
+}
+
+// takenLabels are those by which the operator sees the Secret. A name that is too long
+// for a label is left to the operator.
+func takenLabels(o *object) map[string]any {
+	labels := map[string]any{v1.LabelOwnerKind: o.kind.name}
+	if name := o.new.GetName(); len(name) <= 63 {
+		labels[v1.LabelOwnerName] = name
+	}
+	return labels
+}
+
+// reference is what a Secret says of its controller.
+func reference(k kind, version string, u *unstructured.Unstructured) map[string]any {
+	return map[string]any{"apiVersion": version, "kind": k.name, "name": u.GetName(), "uid": string(u.GetUID()), "controller": true}
+}
+
+// swapped returns the owners of a Secret, with a new one in the place of another.
+func swapped(secret *unstructured.Unstructured, gone types.UID, controller map[string]any) []any {
+	owners := []any{controller}
+	list, _, _ := unstructured.NestedSlice(secret.Object, "metadata", "ownerReferences")
+	for _, one := range list {
+		if owner, is := one.(map[string]any); is && owner["uid"] != string(gone) {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
+}
+
+// ownedMarks sets our labels or annotations to null, by which a merge patch removes
+// them.
+func ownedMarks(marks map[string]string) map[string]any {
+	out := map[string]any{}
+	for name := range marks {
+		if strings.HasPrefix(name, v1.Group+"/") {
+			out[name] = nil
+		}
+	}
+	return out
+}

@@ -1,0 +1,263 @@
+package migrate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
+)
+
+// annotationUndo, on a Secret that was given back, is the SHA-256 of the data that it
+// had then, in base64: of a token that ends with the new object.
+const annotationUndo = v1.Group + "/given-back"
+
+// Undo gives every Secret back to the object of github-token-manager that it came from,
+// which is made again where it was deleted. It deletes a new object when the old
+// operator has written a token of its own: gatepass-operator revokes its tokens when
+// their object is deleted, and would otherwise revoke the one in use.
+func (m *Move) Undo(ctx context.Context) error {
+	objects, err := m.made(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		m.restore(ctx, o)
+		if o.problem == nil && o.kind != kindApp && !m.DryRun {
+			m.giveBack(ctx, o)
+		}
+	}
+	if m.DryRun {
+		m.say("nothing was changed")
+		return nil
+	}
+	waiting, err := m.end(ctx, objects)
+	if err != nil {
+		return err
+	}
+	return undone(m, objects, waiting)
+}
+
+func undone(m *Move, objects []*object, waiting int) error {
+	left := 0
+	for _, o := range objects {
+		if o.problem != nil {
+			left++
+			m.say("%s: left alone: %v", o, o.problem)
+		}
+	}
+	switch {
+	case left > 0:
+		return oneline.New("undo", fmt.Sprintf("%d of %d objects are left alone", left, len(objects)), "do what is said above of each, and run it again")
+	case waiting > 0:
+		return oneline.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
+	}
+	m.say("github-token-manager has all its Secrets again")
+	return nil
+}
+
+// made returns the new objects that Run made or took over, and of each the old one as
+// it was. Apps come last: Tokens need them while they are there.
+func (m *Move) made(ctx context.Context) ([]*object, error) {
+	var objects []*object
+	for _, k := range []kind{kindToken, kindClusterToken, kindApp} {
+		news, _, err := m.list(ctx, k.new(), "")
+		if err != nil {
+			return nil, err
+		}
+		for i := range news {
+			from := news[i].GetAnnotations()[AnnotationFrom]
+			if from == "" {
+				continue
+			}
+			o := &object{kind: k, new: &news[i], old: &unstructured.Unstructured{}}
+			if err := json.Unmarshal([]byte(from), &o.old.Object); err != nil || key(o.old) != key(o.new) {
+				o.old = o.new
+				o.problem = oneline.New("read "+AnnotationFrom, "it is not what migrate wrote", "make the old object by hand")
+			}
+			objects = append(objects, o)
+		}
+	}
+	if len(objects) == 0 {
+		return nil, oneline.New("undo", "no object of "+newVersion+" was made by migrate", "")
+	}
+	return objects, nil
+}
+
+// restore makes the old object again where it was deleted.
+func (m *Move) restore(ctx context.Context, o *object) {
+	if o.problem != nil {
+		return
+	}
+	api := m.in(o.kind.old(), o.old.GetNamespace())
+	live, err := api.Get(ctx, o.old.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		live, err = api.Create(ctx, o.old, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dry()})
+		if err == nil {
+			m.say("%s: %s", o, m.done("made again in "+oldVersion, "would be made again in "+oldVersion))
+		}
+	}
+	if err != nil {
+		o.problem = oneline.Wrap("make the old object again", err, "install github-token-manager again, with its CustomResourceDefinitions")
+		return
+	}
+	o.old = live
+}
+
+// giveBack makes the old object the controller of the Secret, in one write.
+func (m *Move) giveBack(ctx context.Context, o *object) {
+	namespace, name := target(o.old)
+	what := "Secret " + namespace + "/" + name
+	for range tries {
+		live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+		controller := controllerOf(live, err)
+		switch {
+		case apierrors.IsNotFound(err):
+			return // github-token-manager makes it
+		case err != nil:
+			o.problem = oneline.Wrap("read "+what, err, "")
+			return
+		case controller == string(o.old.GetUID()):
+			return
+		case controller != string(o.new.GetUID()):
+			o.problem = oneline.New("give back "+what, "it belongs to another object", "")
+			return
+		}
+		err = m.patch(ctx, secrets, live, m.back(o, live))
+		if apierrors.IsConflict(err) {
+			continue
+		}
+		if err != nil {
+			o.problem = oneline.Wrap("give back "+what, err, "")
+			return
+		}
+		m.say("%s: %s is given back", o, what)
+		return
+	}
+	o.problem = oneline.New("give back "+what, "it changes all the time", "stop gatepass-operator, and run this again")
+}
+
+func controllerOf(u *unstructured.Unstructured, err error) string {
+	if err != nil {
+		return ""
+	}
+	if controller := metav1.GetControllerOf(u); controller != nil {
+		return string(controller.UID)
+	}
+	return ""
+}
+
+// back is the metadata of a Secret as github-token-manager makes it. The operator's own
+// labels and annotations are removed: by them it would know the Secret as its own.
+func (m *Move) back(o *object, live *unstructured.Unstructured) map[string]any {
+	owner := reference(o.kind, oldVersion, o.old)
+	owner["blockOwnerDeletion"] = true
+	labels, annotations := ownedMarks(live.GetLabels()), ownedMarks(live.GetAnnotations())
+	labels["app.kubernetes.io/managed-by"] = nil
+	labels["app.kubernetes.io/name"], labels["app.kubernetes.io/instance"] = o.kind.name, o.old.GetName()
+	for _, name := range []string{"app.kubernetes.io/part-of", "app.kubernetes.io/created-by"} {
+		labels[name] = "github-token-manager"
+	}
+	own, _, _ := unstructured.NestedStringMap(o.old.Object, "spec", "secret", "labels")
+	for name, value := range own {
+		labels[name] = value
+	}
+	if live.GetAnnotations()[v1.AnnotationExpires] != "" {
+		annotations[annotationUndo] = digest(live)
+	}
+	return map[string]any{"ownerReferences": swapped(live, o.new.GetUID(), owner), "labels": labels, "annotations": annotations}
+}
+
+// digest is the SHA-256 of a Secret's data.
+func digest(secret *unstructured.Unstructured) string {
+	text, err := json.Marshal(secret.Object["data"]) // its keys are sorted
+	if err != nil {
+		panic("migrate: data that came as JSON has none: " + err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// end deletes each new object once its Secret has a token of the old operator, and
+// returns how many Secrets have none when time is up.
+func (m *Move) end(ctx context.Context, objects []*object) (waiting int, err error) {
+	wait := m.Wait
+	if wait == 0 {
+		wait = 5 * time.Minute
+	}
+	deadline := time.Now().Add(wait)
+	for isSaid := false; ; isSaid = true {
+		if waiting = m.sweep(ctx, objects); waiting == 0 {
+			return 0, nil
+		}
+		if !isSaid {
+			m.say("start github-token-manager now, or restart it: %d Secrets wait for its tokens", waiting)
+		}
+		if time.Now().After(deadline) {
+			return waiting, nil
+		}
+		if err := pause(ctx, min(wait, time.Second)); err != nil {
+			return waiting, err
+		}
+	}
+}
+
+// sweep deletes the new objects that are not needed any more. Apps are, while a Token
+// is there.
+func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
+	for _, o := range objects {
+		switch {
+		case o.problem != nil || o.new == nil:
+			continue
+		case o.kind == kindApp && waiting > 0:
+			continue
+		case o.kind != kindApp && !m.isFresh(ctx, o):
+			if o.problem == nil {
+				waiting++
+			}
+			continue
+		}
+		uid := o.new.GetUID()
+		err := m.in(o.kind.new(), o.new.GetNamespace()).Delete(ctx, o.new.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			o.problem = oneline.Wrap("delete the new object", err, "")
+			continue
+		}
+		m.say("%s: the object of %s is deleted", o, newVersion)
+		o.new = nil
+	}
+	return waiting
+}
+
+// isFresh reports whether the Secret's token is not one that ends with the new object.
+func (m *Move) isFresh(ctx context.Context, o *object) bool {
+	namespace, name := target(o.old)
+	live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true
+	}
+	if err != nil {
+		o.problem = oneline.Wrap("read Secret "+namespace+"/"+name, err, "")
+		return false
+	}
+	before := live.GetAnnotations()[annotationUndo]
+	if before == "" {
+		return true
+	}
+	if before == digest(live) {
+		return false
+	}
+	if err := m.patch(ctx, secrets, live, map[string]any{"annotations": map[string]any{annotationUndo: nil}}); err != nil && !apierrors.IsConflict(err) {
+		o.problem = oneline.Wrap("clean up Secret "+namespace+"/"+name, err, "")
+		return false
+	}
+	return true
+}
