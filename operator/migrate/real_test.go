@@ -9,6 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
 // wantSaid checks for texts in what was said.
@@ -287,4 +289,39 @@ func TestRealNothingToDo(t *testing.T) {
 	defer w.clean()
 	wantSaid(t, w.forth(), "error: read the objects of github-token-manager: there are none; see that the kubeconfig leads to the right cluster")
 	wantSaid(t, w.back(), "error: undo: no object")
+}
+
+// With the garbage collector at work: the old object takes no Secret along that was
+// taken over, nor the new one a Secret that was given back.
+func TestRealTheSecretOutlivesItsOldOwner(t *testing.T) {
+	w := newWorldOf(t, kubernetestest.Start(t, kubernetestest.Options{Controllers: true}))
+	w.permits()
+	for _, name := range []string{"flux", "collected"} {
+		w.token(name, readsCode)
+	}
+	olds := oldAPI + "/namespaces/" + w.namespace + "/tokens"
+	wantSaid(t, w.forth(), "flux is taken over", "collected is taken over")
+	w.Call(http.MethodPatch, w.secrets()+"/collected", fields{"metadata": fields{"ownerReferences": []any{fields{
+		"apiVersion": "github.as-code.io/v1", "kind": "Token", "name": "collected", "uid": uid(w.Call(http.MethodGet, olds+"/collected", nil)),
+	}}}})
+	w.Call(http.MethodDelete, olds+"/flux", nil)
+	w.Call(http.MethodDelete, olds+"/collected", nil)
+	w.collected("collected")
+	if !w.has(w.secrets() + "/flux") {
+		t.Fatal("the Secret went with its old owner")
+	}
+
+	wantSaid(t, w.back(), "flux: Secret "+w.namespace+"/flux is given back", "flux: the object of gatepass.dev/v1 is deleted")
+	w.token("witness", readsCode)
+	w.Call(http.MethodDelete, olds+"/witness", nil)
+	w.collected("witness")
+	if !w.has(w.secrets() + "/flux") {
+		t.Error("the Secret went with the new object")
+	}
+}
+
+// collected waits until the garbage collector has deleted a Secret.
+func (w *world) collected(name string) {
+	w.t.Helper()
+	kubernetestest.Wait(w.t, time.Minute, name+" to be collected", func() (bool, any) { return !w.has(w.secrets() + "/" + name), "it is there" })
 }

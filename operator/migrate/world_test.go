@@ -36,7 +36,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Cluster: kubernetestest.New(t), t: t}
+	return newWorldOf(t, kubernetestest.New(t))
+}
+
+func newWorldOf(t *testing.T, cluster *kubernetestest.Cluster) *world {
+	t.Helper()
+	w := &world{Cluster: cluster, t: t}
 	w.ApplyText(oldKinds)
 	crds, err := fs.Glob(deploy.Files, "crds/*.yaml")
 	if err != nil || len(crds) == 0 {
