@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -249,5 +250,23 @@ func TestAnotherConfiguration(t *testing.T) {
 	}
 	if mint.DefaultGitHub == next.GitHub {
 		t.Errorf("GitHub = %s, want the operator's", next.GitHub)
+	}
+}
+
+// The page is what people copy from.
+func TestThePageHasEverySetting(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operator-apps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	names := slices.Clone(known)
+	for _, v := range variables {
+		names = append(names, v.names...)
+	}
+	for _, name := range names {
+		if !strings.Contains(page, name) {
+			t.Errorf("docs/operator-apps.md does not name %s", name)
+		}
 	}
 }

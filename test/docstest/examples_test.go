@@ -11,6 +11,7 @@ import (
 	"github.com/gatepass/gatepass/broker/probe"
 	"github.com/gatepass/gatepass/config"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/workspace"
 	"sigs.k8s.io/yaml"
@@ -28,6 +29,8 @@ var readers = []reader{
 	{[]string{"- oidc:", "- socket:"}, func(t *testing.T, text string) error { return broker(t, "callers:\n"+text) }},
 	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := brokerconfig.ParseCases([]byte(text)); return err }},
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
+	{[]string{"apiVersion: gatepass.dev/v1\nkind: App\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.App{}) }},
+	{[]string{"app_id:", "vault:"}, operatorConfig},
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
 	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
 	{[]string{"source:"}, sources},
@@ -79,6 +82,12 @@ func secretShape(_ *testing.T, text string) error {
 		return err
 	}
 	return render.Check(spec.Secret)
+}
+
+// operatorConfig reads the operator's own configuration.
+func operatorConfig(_ *testing.T, text string) error {
+	_, err := apps.ParseConfig("the example", []byte(text), func(string) string { return "" })
+	return err
 }
 
 // uncommented is an example without the comments that it begins with.
