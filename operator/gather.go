@@ -149,6 +149,8 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 		v.memory.scope = v.scope(app)
 	case errors.Is(err, apps.ErrNotFound):
 		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotFound, Message: err.Error()}
+	case isNotReady && notReady.Reason == v1.ReasonNotPermitted:
+		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: notReady.Message}
 	case isNotReady:
 		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotReady, Message: notReady.Message}
 		if notReady.RetryAfter > 0 {
@@ -169,8 +171,11 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 	if err := render.Check(*v.shape); err != nil {
 		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonInvalidSpec, Message: err.Error()}
 	}
+	if v.in.Verdict == plan.Denied {
+		return nil
+	}
 	if v.app == nil {
-		v.in.Verdict, v.in.Policy = plan.Unknown, *v.in.NoMint
+		v.in.Policy = *v.in.NoMint
 		return nil
 	}
 	if err := r.locate(ctx, v); err != nil {
@@ -188,32 +193,10 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: err.Error()}
 		return nil
 	}
-	if denied, err := r.checkApp(ctx, v.app.Ref, policies); denied != nil || err != nil {
-		if denied != nil {
-			v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: denied.Error()}
-		}
-		return err
-	}
 	if v.account != "" {
 		v.in.Verdict = plan.Permitted
 	}
 	return nil
-}
-
-// checkApp asks the policies whether an App object may use its key.
-func (r *Reconciler) checkApp(ctx context.Context, ref apps.Ref, policies *tenant.Policies) (denied, err error) {
-	if ref.IsDefault() {
-		return nil, nil
-	}
-	var app v1.App
-	if err := r.Client.Get(ctx, types.NamespacedName(ref), &app); err != nil {
-		return nil, err
-	}
-	home := metadataOf("Namespace")
-	if err := r.Cache.Get(ctx, types.NamespacedName{Name: ref.Namespace}, home); err != nil {
-		return nil, err
-	}
-	return policies.CheckApp(app, tenant.Namespace{Name: home.Name, Labels: home.Labels}, r.Apps.GitHub), nil
 }
 
 // locate finds the installation and its account. Where GitHub does not say, the account

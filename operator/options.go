@@ -24,6 +24,7 @@ type Options struct {
 
 	WebhookAddress       string // "" is no webhook
 	WebhookService       string // name of the Service in Namespace that leads to it
+	WebhookURL           string // instead of the Service, for an API server that reaches none
 	WebhookFailurePolicy string // Ignore or Fail
 
 	LeaderElect     bool
@@ -49,6 +50,7 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz")
 	f.StringVar(&o.WebhookAddress, "webhook-bind-address", "", "where to serve the admission webhook, as in :10250; empty serves none")
 	f.StringVar(&o.WebhookService, "webhook-service", "gatepass-operator-webhook", "the Service in the operator's namespace that leads to the webhook")
+	f.StringVar(&o.WebhookURL, "webhook-url", "", "`URL` by which an API server outside of the cluster's network reaches the webhook, instead of the Service")
 	f.StringVar(&o.WebhookFailurePolicy, "webhook-failure-policy", "Ignore", "what the API server does while the webhook cannot be reached: Ignore or Fail")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "run with other replicas: one works, the others wait")
 	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 is no limit")

@@ -28,6 +28,8 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/ledger"
+	"github.com/gatepass/gatepass/operator/tenant"
+	"github.com/gatepass/gatepass/operator/webhook"
 )
 
 // workers is how many objects are reconciled at once. A worker waits for GitHub's answer
@@ -58,6 +60,8 @@ func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.L
 		return fmt.Errorf("start: %w", err)
 	}
 	if err := errors.Join(
+		r.looksAtApps().SetupWithManager(mgr),
+		o.admission(ctx, mgr),
 		mgr.Add(r.work(mgr)),
 		mgr.Add(r.reload(own, log)),
 		mgr.AddHealthzCheck("ping", func(*http.Request) error { return nil }),
@@ -126,9 +130,11 @@ func (o Options) cache() cache.Options {
 	}
 	if len(o.WatchNamespaces) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
+		apps := map[string]cache.Config{o.Namespace: {}} // ClusterTokens use those of the operator's namespace
 		for _, name := range o.WatchNamespaces {
-			c.DefaultNamespaces[name] = cache.Config{}
+			c.DefaultNamespaces[name], apps[name] = cache.Config{}, cache.Config{}
 		}
+		c.ByObject[&v1.App{}] = cache.ByObject{Namespaces: apps}
 	}
 	return c
 }
@@ -145,7 +151,39 @@ func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.Conf
 		Metrics: NewMetrics(o.Metrics), Namespace: o.Namespace, WatchNamespaces: o.WatchNamespaces,
 	}
 	r.Pacer = apps.NewPacer(o.MintsPerMinute, r.Wake)
+	r.Apps.Permit = r.looksAtApps().Permit
 	return r, index(ctx, mgr.GetCache())
+}
+
+// looksAtApps is the reconciler of Apps that shares this one's.
+func (r *Reconciler) looksAtApps() *AppReconciler {
+	return &AppReconciler{
+		Client: r.Client, Events: r.Events, Apps: r.Apps,
+		Policies: func(ctx context.Context) (*tenant.Policies, error) {
+			policies, _, err := r.policies(ctx)
+			return policies, err
+		},
+	}
+}
+
+// admission adds the webhook, or takes away what one of an earlier start left.
+func (o Options) admission(ctx context.Context, mgr manager.Manager) error {
+	direct, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
+		return err
+	}
+	if o.WebhookAddress == "" {
+		return webhook.Remove(ctx, direct)
+	}
+	w, err := webhook.New(webhook.Options{
+		Client: direct, Reader: mgr.GetClient(), Namespace: o.Namespace,
+		BindAddress: o.WebhookAddress, Service: o.WebhookService, URL: o.WebhookURL,
+		Fail: o.WebhookFailurePolicy == "Fail", ClusterRole: "gatepass-operator", GitHubURL: o.GitHub, Log: mgr.GetLogger(),
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(mgr.Add(w), mgr.AddReadyzCheck("webhook", w.Ready))
 }
 
 // work reconciles as long as this replica leads. The records are read when it begins to:
