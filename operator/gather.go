@@ -35,6 +35,16 @@ type view struct {
 	installation int64
 	account      string
 	live         *corev1.Secret // the Secret, where it was read
+	clock        *mint.App      // knows the time by GitHub's clock; nil takes this machine's
+}
+
+// now is the time by GitHub's clock: by it tokens live and end, and it is what the
+// status says.
+func (v *view) now() time.Time {
+	if v.clock == nil {
+		return time.Now()
+	}
+	return v.clock.Time()
 }
 
 // metadataOf is an empty object of which only the metadata is read.
@@ -78,6 +88,7 @@ func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 			return nil, err
 		}
 	}
+	v.in.Now = v.now() // GitHub was asked by now
 	v.memory.rest(fmt.Sprint(s.object.GetGeneration(), " ", v.in.Scope, " ", version, " ", namespace.version, " ", appVersion(v.app)))
 	v.in.Failed = v.memory.refusals()
 	return v, r.lookAtSecrets(ctx, v)
@@ -145,7 +156,8 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 	notReady, isNotReady := errors.AsType[*apps.NotReady](err)
 	switch {
 	case err == nil:
-		v.app = app
+		v.app, v.clock = app, app.App
+		v.in.Now = v.now()
 		v.memory.scope = v.scope(app)
 	case errors.Is(err, apps.ErrNotFound):
 		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotFound, Message: err.Error()}

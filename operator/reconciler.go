@@ -67,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	if uid := s.object.GetUID(); r.Ledger.Dirty(uid) {
-		if err := r.Ledger.Save(ctx, uid); err != nil {
+		if err := r.Ledger.Save(ctx, uid, time.Now().Add(-24*time.Hour)); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -82,19 +82,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	if err := r.report(ctx, v, decision); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: sooner(again, decision.Again)}, nil
+	if !decision.Again.IsZero() {
+		again = sooner(again, max(decision.Again.Sub(v.in.Now), time.Millisecond))
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// sooner is when to look again; zero is never.
-func sooner(after time.Duration, at time.Time) time.Duration {
-	if at.IsZero() {
-		return after
+// sooner is the shorter wait; zero is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
-	left := max(time.Until(at), time.Millisecond)
-	if after == 0 || left < after {
-		return left
-	}
-	return after
+	return a
 }
 
 // load reads an object; nil where it is gone.
@@ -135,9 +134,7 @@ func (r *Reconciler) clearOrphans(ctx context.Context, key apps.Key, s *subject)
 		if err != nil {
 			return 0, err
 		}
-		if wait > 0 && (again == 0 || wait < again) {
-			again = wait
-		}
+		again = sooner(again, wait)
 	}
 	return again, nil
 }
@@ -159,7 +156,7 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 				return decision, err
 			}
 		}
-		v.in.Now = time.Now()
+		v.in.Now = v.now()
 	}
 	return plan.Decision{}, fmt.Errorf("reconcile %s %s/%s: it does not settle", v.kind, v.object.GetNamespace(), v.object.GetName())
 }

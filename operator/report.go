@@ -60,7 +60,7 @@ func (r *Reconciler) fill(v *view, d plan.Decision) {
 	s.ManagedSecret = &v1.ManagedSecret{Namespace: v.target.Namespace, Name: v.target.Name}
 	expires := metav1.NewTime(entry.Expires.Truncate(time.Second))
 	if iat := s.InstallationAccessToken; iat == nil || !iat.ExpiresAt.Equal(&expires) {
-		s.InstallationAccessToken = &v1.InstallationAccessToken{UpdatedAt: metav1.NewTime(time.Now().Truncate(time.Second)), ExpiresAt: expires}
+		s.InstallationAccessToken = &v1.InstallationAccessToken{UpdatedAt: metav1.NewTime(v.now().Truncate(time.Second)), ExpiresAt: expires}
 	}
 	s.Repositories, s.Permissions = slices.Clone(entry.Repositories), maps.Clone(entry.Permissions)
 	if !d.NextRefresh.IsZero() {
@@ -115,7 +115,7 @@ func (r *Reconciler) count(v *view, d plan.Decision) {
 
 // delivered tells of a write of the Secret, and replaces the pods that asked for it.
 func (r *Reconciler) delivered(ctx context.Context, v *view, before plan.Secret, step plan.Step) {
-	took := time.Since(v.in.Now)
+	took := v.now().Sub(v.in.Now)
 	switch {
 	case before.Token == step.Token && before.State == plan.Ours:
 		r.say(v, "Repaired", "Deliver", "Secret "+v.target.Namespace+"/"+v.target.Name+" was changed by somebody else and is as it was")

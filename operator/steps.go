@@ -78,14 +78,14 @@ func (r *Reconciler) mint(ctx context.Context, v *view, step plan.Step) error {
 		return r.mintFailed(v, err)
 	}
 	e := ledger.Entry{
-		Scope: v.in.Scope, Made: time.Now(), Expires: minted.Token.Expiry,
+		Scope: v.in.Scope, Made: v.now(), Expires: minted.Token.Expiry,
 		API: v.app.URL, Account: v.account,
 		Repositories: minted.Token.Repositories, Permissions: minted.Token.Permissions,
 	}
 	if minted.All {
 		e.Repositories = []string{v.account + "/*"}
 	}
-	return r.Ledger.Add(ctx, v.owner(), e, minted.Token)
+	return r.Ledger.Add(ctx, v.owner(), e, minted.Token, v.now())
 }
 
 func (r *Reconciler) ask(v *view, step plan.Step) apps.Ask {
@@ -111,7 +111,7 @@ func (r *Reconciler) mintFailed(v *view, err error) error {
 	refusal := v.refusal(err)
 	switch {
 	case ok && e.Kind == mint.RateLimited:
-		r.Pacer.Hold(v.app.Pace, refusal.Until)
+		r.Pacer.Hold(v.app.Pace, time.Now().Add(refusal.Until.Sub(v.in.Now)))
 		v.memory.fail(plan.Mint, refusal, v.in.Now, 0, max(e.RetryAfter, time.Second), false)
 	case ok && e.Kind == mint.Unavailable:
 		v.memory.fail(plan.Mint, refusal, v.in.Now, v.in.RetryInterval, e.RetryAfter, true)
@@ -174,14 +174,14 @@ func (r *Reconciler) deliver(ctx context.Context, v *view, step plan.Step) error
 // of the records was lost. Another one is minted.
 func (r *Reconciler) giveUp(ctx context.Context, v *view, id string) error {
 	r.warn(v, "TokenLost", "Deliver", "a recorded token cannot be opened: the key of the records was replaced; a new token is minted")
-	return r.Ledger.Drop(ctx, v.object.GetUID(), id)
+	return r.Ledger.Drop(ctx, v.object.GetUID(), id, v.now())
 }
 
 // revoke ends a token at GitHub and takes it out of the record.
 func (r *Reconciler) revoke(ctx context.Context, v *view, step plan.Step) error {
 	token, entry, err := r.token(v, step.Token)
 	if err != nil {
-		return r.Ledger.Drop(ctx, v.object.GetUID(), step.Token)
+		return r.Ledger.Drop(ctx, v.object.GetUID(), step.Token, v.now())
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -196,7 +196,7 @@ func (r *Reconciler) revoke(ctx context.Context, v *view, step plan.Step) error 
 	}
 	r.Metrics.revoked(nil)
 	r.say(v, "Revoked", "Revoke", "the token "+step.Token+" is revoked: "+step.Why)
-	return r.Ledger.Drop(ctx, v.object.GetUID(), step.Token)
+	return r.Ledger.Drop(ctx, v.object.GetUID(), step.Token, v.now())
 }
 
 // removeOwned deletes a Secret of the subject.
@@ -240,7 +240,10 @@ func (r *Reconciler) revoker(api string) *mint.App {
 // deleteOrphan revokes the tokens of an object that is gone, and forgets it.
 func (r *Reconciler) deleteOrphan(ctx context.Context, owner ledger.Owner) (again time.Duration, err error) {
 	v := &view{subject: orphan(owner), memory: r.memories.of(owner.UID)}
-	v.in = plan.Input{Now: time.Now(), Gone: true, UID: string(owner.UID), RetryInterval: time.Minute}
+	if held := r.Ledger.Of(owner.UID); len(held) > 0 {
+		v.clock = r.learnClock(ctx, held[0].API)
+	}
+	v.in = plan.Input{Now: v.now(), Gone: true, UID: string(owner.UID), RetryInterval: time.Minute}
 	v.held(r.Ledger)
 	v.in.Failed = v.memory.refusals()
 	if err := r.lookAtOthers(ctx, v); err != nil {
@@ -256,7 +259,19 @@ func (r *Reconciler) deleteOrphan(ctx context.Context, owner ledger.Owner) (agai
 	if decision.Again.IsZero() {
 		return 0, nil
 	}
-	return max(time.Until(decision.Again), time.Second), nil
+	return max(decision.Again.Sub(v.in.Now), time.Second), nil
+}
+
+// learnClock returns an App that knows the clock of a GitHub. Where it cannot be asked,
+// this machine's clock has to do.
+func (r *Reconciler) learnClock(ctx context.Context, api string) *mint.App {
+	app := r.revoker(api)
+	if _, isKnown := app.Ahead(); !isKnown {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		_ = app.Sync(call)
+	}
+	return app
 }
 
 func keyOf(s *subject) apps.Key {

@@ -116,8 +116,9 @@ func (l *Ledger) Keys() []Key {
 }
 
 // Add records a token. When the write fails the token is kept in memory, and Save
-// tries again: what GitHub made is never forgotten while the process lives.
-func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential.Token) error {
+// tries again: what GitHub made is never forgotten while the process lives. now is the
+// time by GitHub's clock, as it is for the other methods.
+func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential.Token, now time.Time) error {
 	e.ID = token.Hash()
 	e.Sealed = l.seal.seal(token.Secret(), owner.UID, e.ID)
 	l.mu.Lock()
@@ -131,7 +132,7 @@ func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential
 	r.entries = append([]Entry{e}, r.entries...)
 	r.isDirty = true
 	l.mu.Unlock()
-	return l.Save(ctx, owner.UID)
+	return l.Save(ctx, owner.UID, now)
 }
 
 // Token returns the text of a recorded token. The error wraps ErrUnknown where it
@@ -155,7 +156,7 @@ func (l *Ledger) Token(uid types.UID, id string) (credential.Token, error) {
 }
 
 // Drop removes a token from an object's record: it was revoked.
-func (l *Ledger) Drop(ctx context.Context, uid types.UID, id string) error {
+func (l *Ledger) Drop(ctx context.Context, uid types.UID, id string, now time.Time) error {
 	l.mu.Lock()
 	r := l.records[uid]
 	if r == nil {
@@ -165,7 +166,7 @@ func (l *Ledger) Drop(ctx context.Context, uid types.UID, id string) error {
 	r.entries = slices.DeleteFunc(slices.Clone(r.entries), func(e Entry) bool { return e.ID == id })
 	r.isDirty = true
 	l.mu.Unlock()
-	return l.Save(ctx, uid)
+	return l.Save(ctx, uid, now)
 }
 
 // Dirty reports that the latest write of a record failed.

@@ -93,7 +93,7 @@ func token(text string) credential.Token { return credential.NewToken(text, time
 func add(t *testing.T, l *Ledger, text string) string {
 	t.Helper()
 	k := token(text)
-	if err := l.Add(t.Context(), owner, Entry{Scope: "s", Made: time.Now(), Expires: k.Expiry, API: "https://api.example"}, k); err != nil {
+	if err := l.Add(t.Context(), owner, Entry{Scope: "s", Made: time.Now(), Expires: k.Expiry, API: "https://api.example"}, k, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return k.Hash()
@@ -119,7 +119,7 @@ func TestARecordOutlivesTheProcess(t *testing.T) {
 	if got := again.Owners(owner.Key()); len(got) != 1 || got[0] != owner {
 		t.Errorf("Owners = %+v", got)
 	}
-	if err := again.Drop(t.Context(), owner.UID, first); err != nil {
+	if err := again.Drop(t.Context(), owner.UID, first, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if got := reopen(t, c, namespace).Of(owner.UID); len(got) != 1 || got[0].ID != second {
@@ -153,13 +153,13 @@ func TestAFailedWriteKeepsTheToken(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	k := token("ghs_one")
-	if err := l.Add(ended, owner, Entry{Made: time.Now(), Expires: k.Expiry}, k); err == nil || !l.Dirty(owner.UID) {
+	if err := l.Add(ended, owner, Entry{Made: time.Now(), Expires: k.Expiry}, k, time.Now()); err == nil || !l.Dirty(owner.UID) {
 		t.Fatalf("Add without a server = %v, dirty %v", err, l.Dirty(owner.UID))
 	}
 	if _, err := l.Token(owner.UID, k.Hash()); err != nil {
 		t.Error(err)
 	}
-	if err := l.Save(t.Context(), owner.UID); err != nil || l.Dirty(owner.UID) {
+	if err := l.Save(t.Context(), owner.UID, time.Now()); err != nil || l.Dirty(owner.UID) {
 		t.Errorf("Save = %v, dirty %v", err, l.Dirty(owner.UID))
 	}
 	if got := reopen(t, c, namespace).Of(owner.UID); len(got) != 1 {

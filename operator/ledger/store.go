@@ -86,8 +86,8 @@ func (l *Ledger) take(s *corev1.Secret) error {
 func recordName(uid types.UID) string { return "gatepass-record-" + string(uid) }
 
 // Save writes a record whose latest write failed, without the tokens that ran out.
-func (l *Ledger) Save(ctx context.Context, uid types.UID) error {
-	owner, entries, version := l.snapshot(uid)
+func (l *Ledger) Save(ctx context.Context, uid types.UID, now time.Time) error {
+	owner, entries, version := l.snapshot(uid, now)
 	if entries == nil {
 		return nil
 	}
@@ -111,14 +111,14 @@ func (l *Ledger) Save(ctx context.Context, uid types.UID) error {
 }
 
 // snapshot returns a record as it is to be written; no entries where it is written.
-func (l *Ledger) snapshot(uid types.UID) (Owner, []Entry, string) {
+func (l *Ledger) snapshot(uid types.UID, now time.Time) (Owner, []Entry, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.records[uid]
 	if r == nil || !r.isDirty {
 		return Owner{}, nil, ""
 	}
-	return r.owner, prune(r.entries, time.Now()), r.version
+	return r.owner, prune(r.entries, now), r.version
 }
 
 // prune leaves out what ran out, and what GitHub granted to all but the newest. It
