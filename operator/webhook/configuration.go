@@ -1,11 +1,13 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,8 +30,27 @@ const timeout = 5
 // its own and is never asked about.
 const specChanged = "request.operation != 'UPDATE' || object.spec != oldObject.spec"
 
+// appliedAnnotation has a digest of what was applied. It tells fields that others may add
+// (some clouds exclude namespaces of theirs) from those of another configuration of ours.
+const appliedAnnotation = v1.Group + "/applied"
+
 // wanted returns the configuration as the API server should have it.
-func (w *Webhook) wanted(bundle []byte, owners []metav1.OwnerReference) *apply.ValidatingWebhookConfigurationApplyConfiguration {
+func (w *Webhook) wanted(bundle []byte, owners []metav1.OwnerReference) (*apply.ValidatingWebhookConfigurationApplyConfiguration, error) {
+	all := apply.ValidatingWebhookConfiguration(Name).WithWebhooks(w.hook(bundle)).
+		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "gatepass-operator"})
+	for _, owner := range owners {
+		all.WithOwnerReferences(applymeta.OwnerReference().WithAPIVersion(owner.APIVersion).
+			WithKind(owner.Kind).WithName(owner.Name).WithUID(owner.UID))
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	return all.WithAnnotations(map[string]string{appliedAnnotation: hex.EncodeToString(sum[:16])}), nil
+}
+
+func (w *Webhook) hook(bundle []byte) *apply.ValidatingWebhookApplyConfiguration {
 	failure := admissionv1.Ignore
 	if w.options.Fail {
 		failure = admissionv1.Fail
@@ -41,31 +62,32 @@ func (w *Webhook) wanted(bundle []byte, owners []metav1.OwnerReference) *apply.V
 		reach.WithService(apply.ServiceReference().WithNamespace(w.options.Namespace).
 			WithName(w.options.Service).WithPort(443).WithPath(path))
 	}
-	hook := apply.ValidatingWebhook().WithName(hookName).WithClientConfig(reach).
+	namespaces := applymeta.LabelSelector()
+	if only := w.options.WatchNamespaces; len(only) > 0 {
+		namespaces.WithMatchExpressions(applymeta.LabelSelectorRequirement().
+			WithKey(corev1.LabelMetadataName).WithOperator(metav1.LabelSelectorOpIn).WithValues(only...))
+	}
+	return apply.ValidatingWebhook().WithName(hookName).WithClientConfig(reach).
 		WithRules(apply.RuleWithOperations().
 			WithOperations(admissionv1.Create, admissionv1.Update).
 			WithAPIGroups(v1.Group).WithAPIVersions("v1").
 			WithResources("tokens", "clustertokens", "apps").WithScope(admissionv1.AllScopes)).
+		WithNamespaceSelector(namespaces).
 		WithMatchConditions(apply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
 		WithMatchPolicy(admissionv1.Equivalent).WithFailurePolicy(failure).
 		WithSideEffects(admissionv1.SideEffectClassNone).
 		WithAdmissionReviewVersions("v1").WithTimeoutSeconds(timeout)
-
-	all := apply.ValidatingWebhookConfiguration(Name).WithWebhooks(hook).
-		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "gatepass-operator"})
-	for _, owner := range owners {
-		all.WithOwnerReferences(applymeta.OwnerReference().WithAPIVersion(owner.APIVersion).
-			WithKind(owner.Kind).WithName(owner.Name).WithUID(owner.UID))
-	}
-	return all
 }
 
 // configure applies the configuration where it is not as it should be. Labels and
 // annotations of others stay.
 func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.OwnerReference) error {
-	wanted := w.wanted(bundle, owners)
+	wanted, err := w.wanted(bundle, owners)
+	if err != nil {
+		return err
+	}
 	current := &admissionv1.ValidatingWebhookConfiguration{}
-	err := w.options.Client.Get(ctx, client.ObjectKey{Name: Name}, current)
+	err = w.options.Client.Get(ctx, client.ObjectKey{Name: Name}, current)
 	if err == nil && isAs(current, wanted) {
 		return nil
 	}
@@ -78,27 +100,29 @@ func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.
 	return nil
 }
 
-// isAs reports whether current has all that is wanted.
+// isAs reports whether wanted was applied, and all of it is still there.
 func isAs(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.ValidatingWebhookConfigurationApplyConfiguration) bool {
 	text, err := json.Marshal(wanted)
 	if err != nil {
 		return false
 	}
 	var typed admissionv1.ValidatingWebhookConfiguration
-	if json.Unmarshal(text, &typed) != nil || len(current.Webhooks) != 1 {
+	if json.Unmarshal(text, &typed) != nil {
 		return false
 	}
 	return equality.Semantic.DeepDerivative(typed.Webhooks, current.Webhooks) &&
 		equality.Semantic.DeepDerivative(typed.Labels, current.Labels) &&
-		equality.Semantic.DeepDerivative(typed.OwnerReferences, current.OwnerReferences) &&
-		bytes.Equal(typed.Webhooks[0].ClientConfig.CABundle, current.Webhooks[0].ClientConfig.CABundle)
+		equality.Semantic.DeepDerivative(typed.Annotations, current.Annotations) &&
+		equality.Semantic.DeepDerivative(typed.OwnerReferences, current.OwnerReferences)
 }
 
 // Remove deletes the configuration. An operator that runs without a webhook calls it,
-// because the API server would go on asking one that was there before.
+// because the API server would go on asking one that was there before. One that may not
+// delete it never wrote it.
 func Remove(ctx context.Context, c client.Client) error {
 	gone := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: Name}}
-	if err := client.IgnoreNotFound(c.Delete(ctx, gone)); err != nil {
+	err := c.Delete(ctx, gone)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return oneline.Wrap("delete ValidatingWebhookConfiguration "+Name, err, "")
 	}
 	return nil

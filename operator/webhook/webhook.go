@@ -64,6 +64,10 @@ type Options struct {
 	// URL is the address for an API server that reaches no Service: https://HOST:PORT.
 	URL string
 
+	// WatchNamespaces are the only ones whose objects the API server asks about; empty is
+	// all. ClusterTokens are in none.
+	WatchNamespaces []string
+
 	// Fail has the API server refuse what it could not ask about. By default it goes on.
 	Fail bool
 

@@ -57,10 +57,12 @@ func TestWebhook(t *testing.T) {
 	t.Run("refuses and accepts", s.testDecisions)
 	t.Run("asks about changes of the spec only", s.testSpecOnly)
 	t.Run("Ignore goes on without it and Fail does not", s.testFailurePolicy)
+	t.Run("asks about the namespaces that are watched only", s.testNamespaces)
 	t.Run("replaces its authority without a refused call", s.testRotation)
 	t.Run("replicas that start at once agree", s.testAgree)
 	t.Run("comes back after Secret and configuration are deleted", s.testDeleted)
 	t.Run("a chart beside it changes nothing", s.testChart)
+	t.Run("what a cloud adds to the configuration stays", s.testAddition)
 	t.Run("is deleted with the operator's ClusterRole", s.testOwner)
 	t.Run("a Secret of something else is left alone", s.testForeignSecret)
 	t.Run("without its rights it is not ready and says why", s.testRights)
@@ -273,6 +275,25 @@ func (s suite) testFailurePolicy(t *testing.T) {
 	}
 }
 
+func (s suite) testNamespaces(t *testing.T) {
+	w := s.start(t, func(w *Webhook) { w.options.WatchNamespaces = []string{"team-a"} }).ready(t)
+	s.called(t)
+	kubernetestest.Wait(t, 20*time.Second, "the API server to leave team-b alone", func() (bool, any) {
+		code, message := s.create("team-b", "Token", inside)
+		return code == http.StatusCreated, message
+	})
+	if code, message := s.create("", "ClusterToken", but(fields{"secret": fields{"namespace": "team-b"}})); code != http.StatusForbidden {
+		t.Errorf("a ClusterToken is answered with %d %s", code, message)
+	}
+	w.stop()
+
+	s.start(t, nil).ready(t)
+	kubernetestest.Wait(t, 20*time.Second, "the API server to ask about team-b again", func() (bool, any) {
+		code, message := s.create("team-b", "Token", inside)
+		return code == http.StatusForbidden, message
+	})
+}
+
 // testRotation has two replicas replace the authority every few seconds, as fast as the
 // seconds of certificates allow. The API server trusts both of two authorities while
 // one replica may still serve the old one.
@@ -405,6 +426,21 @@ func (s suite) authorities(t *testing.T) (certificates, keys []byte) {
 		t.Fatal(err)
 	}
 	return found.Data[certificatesKey], found.Data[keysKey]
+}
+
+// A cloud that adds to the configuration is not written against: each would undo the
+// other for ever.
+func (s suite) testAddition(t *testing.T) {
+	s.start(t, nil).ready(t)
+	s.called(t)
+	exclude := fields{"key": "control-plane", "operator": "DoesNotExist"}
+	hook := s.Call(http.MethodGet, configurationPath, nil)["webhooks"].([]any)[0].(fields)
+	hook["namespaceSelector"] = fields{"matchExpressions": []fields{exclude}}
+	version := s.Call(http.MethodPatch, configurationPath, fields{"webhooks": []any{hook}})["metadata"].(fields)["resourceVersion"]
+	time.Sleep(time.Second)
+	if again := s.configuration(t); again.ResourceVersion != version {
+		t.Errorf("it was written again, with %v", again.Webhooks[0].NamespaceSelector)
+	}
 }
 
 // A chart, or Argo CD, that applies an object of the same name without the webhook's
