@@ -71,9 +71,10 @@ type line struct {
 	record Record
 }
 
-// Open opens a log, or begins one. A second process that opens the same file is
-// refused. The end of the chain is verified. A last line that was cut off by a
-// crash is closed by a line that says so; nothing else is mended.
+// Open opens a log, or begins one; the log's own folder is made where it is missing. A
+// second process that opens the same file is refused. The end of the chain is verified.
+// A last line that was cut off by a crash is closed by a line that says so; nothing else
+// is mended.
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, hash: noHash}
 	if err := l.open(); err != nil {
@@ -83,6 +84,9 @@ func Open(path string) (*Log, error) {
 }
 
 func (l *Log) open() error {
+	if err := makeFolder(l.path); err != nil {
+		return bare(err)
+	}
 	f, err := openFile(l.path)
 	if err != nil {
 		return bare(err)

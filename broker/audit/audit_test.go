@@ -120,7 +120,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"lines without a head", at("headless", read(t, path)[bytes.IndexByte(read(t, path), '\n')+1:], 0o600), "does not begin with a head"},
 		{"a file that is no log", at("small", bytes.Repeat([]byte("x"), maxLine/2), 0o600), "none of its lines"},
 		{"a large file", at("large", bytes.Repeat([]byte("x"), 2*tailSize), 0o600), "move it away"},
-		{"no folder", filepath.Join(dir, "none", "audit"), "no such file"},
+		{"no folder", filepath.Join(dir, "none", "none", "audit"), "no such file"},
 	} {
 		before, _ := os.ReadFile(c.path)
 		l, err := Open(c.path)
@@ -134,6 +134,38 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // A crash in the middle of a line is never silent, wherever it cut.
+// A volume in a pod is root's and open to the broker's group: a log in it could be
+// replaced, and one in a directory of the broker's own cannot.
+func TestAFolderIsMadeInAVolume(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has directories of root's")
+	}
+	volume := t.TempDir()
+	if err := os.Chmod(volume, 0o775|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(filepath.Join(volume, "audit.jsonl")); err == nil || !strings.Contains(err.Error(), "the group of "+volume+" can write to it") {
+		t.Errorf("Open in the volume itself = %v, %v, want a refusal", l, err)
+	}
+	path := filepath.Join(volume, "audit", "audit.jsonl")
+	if err := Check(path); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err == nil {
+		t.Error("Check makes a folder")
+	}
+	write(t, open(t, path), 1)
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder is %v, %v, want mode 0700", info, err)
+	}
+	if err := os.Chmod(volume, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(filepath.Join(volume, "other", "audit.jsonl")); err == nil || !strings.Contains(err.Error(), "open to all") {
+		t.Errorf("Open in a volume that is open to all = %v, %v, want a refusal", l, err)
+	}
+}
+
 func TestATornLineIsRepaired(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")

@@ -20,6 +20,9 @@ import (
 // lock it. It writes nothing, and the file need not be there.
 func Check(path string) error {
 	err := checkFolder(path)
+	if isMissing(err, filepath.Dir(path)) {
+		return nil // Open makes it
+	}
 	if err != nil {
 		return oneline.Wrap("open the audit log "+path, err, "")
 	}
@@ -38,6 +41,23 @@ func Check(path string) error {
 
 func checkFolder(path string) error {
 	return trustedfile.CheckDir("the audit log's directory", filepath.Dir(path))
+}
+
+// isMissing reports whether err says that dir is not there, and its parent is.
+func isMissing(err error, dir string) bool {
+	pathErr, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(err, fs.ErrNotExist) && pathErr.Path == dir
+}
+
+// makeFolder makes the log's own directory where it is missing, for this user alone.
+// In a pod a volume is open to a group, and nothing but the broker can make a directory
+// in it.
+func makeFolder(path string) error {
+	dir := filepath.Dir(path)
+	if err := checkFolder(path); !isMissing(err, dir) {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
 }
 
 var errLink = errors.New("it is a symbolic link; name the file itself")
