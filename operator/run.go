@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.L
 	}
 	if err := errors.Join(
 		r.looksAtApps().SetupWithManager(mgr),
-		o.admission(ctx, mgr),
+		o.admission(mgr),
 		mgr.Add(r.work(mgr)),
 		mgr.Add(r.reload(own, log)),
 		mgr.AddHealthzCheck("ping", func(*http.Request) error { return nil }),
@@ -166,18 +166,19 @@ func (r *Reconciler) looksAtApps() *AppReconciler {
 	}
 }
 
-// admission adds the webhook, or takes away what one of an earlier start left.
-func (o Options) admission(ctx context.Context, mgr manager.Manager) error {
+// admission adds the webhook, or takes away what one of an earlier start left. That
+// waits for the lease: until then a replica may run that has the webhook.
+func (o Options) admission(mgr manager.Manager) error {
 	direct, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme()})
 	if err != nil {
 		return err
 	}
 	if o.WebhookAddress == "" {
-		return webhook.Remove(ctx, direct)
+		return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return webhook.Remove(ctx, direct) }))
 	}
 	w, err := webhook.New(webhook.Options{
 		Client: direct, Reader: mgr.GetClient(), Namespace: o.Namespace,
-		BindAddress: o.WebhookAddress, Service: o.WebhookService, URL: o.WebhookURL,
+		BindAddress: o.WebhookAddress, Service: o.WebhookService, URL: o.WebhookURL, WatchNamespaces: o.WatchNamespaces,
 		Fail: o.WebhookFailurePolicy == "Fail", ClusterRole: "gatepass-operator", GitHubURL: o.GitHub, Log: mgr.GetLogger(),
 	})
 	if err != nil {
