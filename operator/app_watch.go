@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
 )
 
 // appWorkers is how many Apps are looked at at once.
@@ -58,7 +60,9 @@ func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Requ
 
 // tend looks after the registry until ctx ends.
 func (r *AppReconciler) tend(ctx context.Context) error {
+	said := ""
 	for {
+		said = r.tellOwn(ctx, said)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -68,4 +72,40 @@ func (r *AppReconciler) tend(ctx context.Context) error {
 			log.FromContext(ctx).Info("tokens that were not wanted are not revoked yet", "error", err.Error())
 		}
 	}
+}
+
+// tellOwn logs whether the operator's own App can be used, and what GitHub says to its
+// key where validate_key is set. It has no object whose status would say so. It returns
+// what it said, and says nothing twice.
+func (r *AppReconciler) tellOwn(ctx context.Context, said string) string {
+	app, err := r.Apps.Get(ctx, apps.Ref{})
+	if errors.Is(err, apps.ErrNotFound) || ctx.Err() != nil {
+		return ""
+	}
+	text, isGood := "the operator's own App can be used", err == nil
+	if err != nil {
+		text = err.Error()
+	}
+	if isGood && app.ValidateKey {
+		text, isGood = r.prove(ctx, app)
+	}
+	switch logger := log.FromContext(ctx); {
+	case text == said:
+	case isGood:
+		logger.Info(text)
+	default:
+		logger.Error(nil, "the operator's own App: "+text)
+	}
+	return text
+}
+
+// prove asks GitHub about the key of an App.
+func (r *AppReconciler) prove(ctx context.Context, app *apps.App) (text string, isGood bool) {
+	ctx, cancel := context.WithTimeout(ctx, appTimeout)
+	defer cancel()
+	self, err := app.Self(ctx)
+	if err != nil {
+		return app.Explain(err), false
+	}
+	return "GitHub takes the key of the operator's own App, " + self.Slug, true
 }

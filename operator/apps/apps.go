@@ -103,8 +103,11 @@ func forever(err error) time.Duration {
 	return 1<<63 - 1
 }
 
-// hear notes that GitHub refuses the key.
+// hear notes what GitHub thinks of the key.
 func (a *App) hear(err error) {
+	if err == nil {
+		a.entry.accept(a)
+	}
 	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.BadKey {
 		a.entry.refuse(a, e)
 	}

@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	keyLife     = time.Minute     // a key is read again after this
-	readAgain   = 5 * time.Second // and not earlier than this, whatever happens
-	retryRead   = time.Minute     // when users of an App without a key are to ask again: its controller looks sooner
-	refusedRest = time.Minute     // how long GitHub is not asked with a key that it refused
+	keyLife     = time.Minute      // a key is read again after this
+	readWait    = 10 * time.Second // for the API server's answer
+	readAgain   = 5 * time.Second  // and not earlier than this, whatever happens
+	retryRead   = time.Minute      // when users of an App without a key are to ask again: its controller looks sooner
+	refusedRest = time.Minute      // how long GitHub is not asked with a key that it refused
 )
 
 // An entry is one Ref of a registry.
@@ -27,6 +28,7 @@ type entry struct {
 	mu        sync.Mutex // guards the rest; held while the key is read
 	wish      wish       // what current, or failed, is about
 	made      material   // what current is made of
+	of        wish       // and what it was wished to be
 	read      time.Time  // when the key was read
 	failed    error      // why there is no App; nil where there is
 	refused   *mint.Error
@@ -40,7 +42,9 @@ func (e *entry) get(ctx context.Context, w wish) (*App, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.wish != w || e.isDue(w) {
-		made, err := e.registry.read(ctx, e.ref, w)
+		within, cancel := context.WithTimeout(ctx, readWait)
+		made, err := e.registry.read(within, e.ref, w)
+		cancel()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -77,7 +81,7 @@ func (e *entry) isDue(w wish) bool {
 // take notes what was read. While it is the same, the App is.
 func (e *entry) take(w wish, made material, err error) {
 	old := e.current.Load()
-	isNew := e.wish != w || made.identity != e.made.identity || made.basics != e.made.basics
+	isNew := e.of != w || made.identity != e.made.identity || made.basics != e.made.basics
 	e.wish, e.read, e.failed = w, e.now(), err
 	if err != nil {
 		return
@@ -92,7 +96,7 @@ func (e *entry) take(w wish, made material, err error) {
 			app.accounts = old.accounts
 		}
 	}
-	e.made, e.refused = made, nil
+	e.made, e.of, e.refused = made, w, nil
 	e.current.Store(app)
 }
 
@@ -110,9 +114,19 @@ func (e *entry) app(w wish, made material) *App {
 // refuse notes that GitHub does not take the key of an App. A 404 for the App is of
 // the same kind.
 func (e *entry) refuse(a *App, why *mint.Error) {
+	a.self.forget(struct{}{})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current.Load() == a {
 		e.refused, e.refusedAt = why, e.now()
+	}
+}
+
+// accept notes that GitHub takes the key again.
+func (e *entry) accept(a *App) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current.Load() == a {
+		e.refused = nil
 	}
 }

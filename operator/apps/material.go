@@ -38,7 +38,7 @@ type basics struct {
 func (b basics) api() (api, host string) {
 	api, _ = mint.APIURL(b.github)
 	u, _ := url.Parse(b.github)
-	return api, strings.ToLower(u.Host)
+	return api, u.Host
 }
 
 // read gathers what the App is made of. An error that is no [*NotReady] is one of ctx.
@@ -59,7 +59,7 @@ func (r *Registry) read(ctx context.Context, ref Ref, w wish) (material, error) 
 	if m.github == "" {
 		m.github = w.operator
 	}
-	m.github = strings.TrimSuffix(m.github, "/")
+	m.github = strings.ToLower(strings.TrimSuffix(m.github, "/"))
 	if _, err := mint.APIURL(m.github); err != nil {
 		return material{}, notReady(0, "githubURL %s: %v", m.github, err)
 	}

@@ -132,3 +132,42 @@ func TestAnotherKeyInheritsThePause(t *testing.T) {
 		}
 	})
 }
+
+// A key that GitHub takes again, as after one that was put back there, is no reason to
+// read it every few seconds for ever.
+func TestAKeyThatIsTakenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.own(t)
+		app, err := w.registry.Get(t.Context(), Ref{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := app.Self(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.RemoveKey(w.app.ID, &keys[0].PublicKey); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := app.Mint(t.Context(), w.grant()); err == nil {
+			t.Fatal("Mint with a removed key = nil")
+		}
+		time.Sleep(refusedRest)
+		if again, err := w.registry.Get(t.Context(), Ref{}); err != nil || again != app {
+			t.Fatalf("Get after the rest = %v, %v, want another try with the same App", again, err)
+		}
+		if _, err := app.Self(t.Context()); err == nil {
+			t.Error("Self = nil: a proof is remembered although GitHub refused the key since")
+		}
+		if err := w.AddKey(w.app.ID, &keys[0].PublicKey); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(refusedRest)
+		if _, err := app.Mint(t.Context(), w.grant()); err != nil {
+			t.Fatal(err)
+		}
+		if app.entry.refused != nil {
+			t.Error("the key still counts as refused")
+		}
+	})
+}
