@@ -66,6 +66,7 @@ func TestWebhook(t *testing.T) {
 	t.Run("is deleted with the operator's ClusterRole", s.testOwner)
 	t.Run("a Secret of something else is left alone", s.testForeignSecret)
 	t.Run("without its rights it is not ready and says why", s.testRights)
+	t.Run("what it cannot find out is left to the failure policy", s.testCannotRead)
 	t.Run("stays ready while the API server is away", s.testAway)
 }
 
@@ -514,6 +515,22 @@ func (s suite) testRights(t *testing.T) {
 		err := w.Ready(nil)
 		return err != nil && strings.Contains(err.Error(), "is forbidden"), err
 	})
+}
+
+func (s suite) testCannotRead(t *testing.T) {
+	nobody := s.as(t, s.Token(system, "nobody", nil))
+	for _, fail := range []bool{true, false} {
+		w := s.start(t, func(w *Webhook) { w.options.Reader, w.options.Fail = nobody, fail }).ready(t)
+		want := http.StatusInternalServerError
+		if !fail {
+			want = http.StatusCreated
+		}
+		kubernetestest.Wait(t, 20*time.Second, "the answer to a Token", func() (bool, any) {
+			code, message := s.create("team-a", "Token", inside)
+			return code == want && (!fail || strings.Contains(message, "read the TenantPolicies")), message
+		})
+		w.stop()
+	}
 }
 
 func (s suite) testAway(t *testing.T) {

@@ -30,6 +30,7 @@ var readers = []reader{
 	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := brokerconfig.ParseCases([]byte(text)); return err }},
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: App\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.App{}) }},
+	{[]string{"apiVersion: gatepass.dev/v1\nkind: TenantPolicy\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.TenantPolicy{}) }},
 	{[]string{"app_id:", "vault:"}, operatorConfig},
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
 	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
