@@ -34,6 +34,7 @@ type AppReconciler struct {
 	Events   events.EventRecorder
 	Apps     *apps.Registry
 	Policies func(context.Context) (*tenant.Policies, error)
+	Watches  func(namespace string) bool // the namespaces that are looked after; nil is all
 }
 
 // Permit asks the policies whether an App may sign with its key. It is for Permit of

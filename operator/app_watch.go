@@ -44,6 +44,9 @@ func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Request {
 	var within []client.ListOption
 	if _, isPolicy := o.(*v1.TenantPolicy); !isPolicy {
+		if r.Watches != nil && !r.Watches(o.GetName()) {
+			return nil
+		}
 		within = append(within, client.InNamespace(o.GetName()))
 	}
 	var list v1.AppList

@@ -133,7 +133,7 @@ type seenNamespace struct {
 func (r *Reconciler) namespace(ctx context.Context, v *view) (seenNamespace, error) {
 	name := v.target.Namespace
 	seen := seenNamespace{Namespace: tenant.Namespace{Name: name}}
-	if len(r.WatchNamespaces) > 0 && !slices.Contains(r.WatchNamespaces, name) {
+	if !r.watches(name) {
 		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonFailed, Message: "the operator does not watch namespace " + name + ": add it to the operator's --watch-namespaces"}
 		return seen, nil
 	}
@@ -273,10 +273,18 @@ func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
 	if err := r.lookAtOthers(ctx, v); err != nil {
 		return err
 	}
+	if !r.watches(v.target.Namespace) {
+		return nil
+	}
 	if known, err := r.known(ctx, v); known || err != nil {
 		return err
 	}
 	return r.read(ctx, v)
+}
+
+// watches reports whether the operator may look at Secrets in a namespace.
+func (r *Reconciler) watches(namespace string) bool {
+	return len(r.WatchNamespaces) == 0 || slices.Contains(r.WatchNamespaces, namespace)
 }
 
 func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {

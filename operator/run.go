@@ -158,7 +158,7 @@ func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.Conf
 // looksAtApps is the reconciler of Apps that shares this one's.
 func (r *Reconciler) looksAtApps() *AppReconciler {
 	return &AppReconciler{
-		Client: r.Client, Events: r.Events, Apps: r.Apps,
+		Client: r.Client, Events: r.Events, Apps: r.Apps, Watches: r.watches,
 		Policies: func(ctx context.Context) (*tenant.Policies, error) {
 			policies, _, err := r.policies(ctx)
 			return policies, err
