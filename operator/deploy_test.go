@@ -1,6 +1,9 @@
 package operator
 
 import (
+	"bytes"
+	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/apps"
 )
 
 // The operator takes the options that the Helm chart and the Kustomize base give it.
@@ -73,6 +77,31 @@ func operatorArgs(t *testing.T, path string) (args []string) {
 	return args
 }
 
+// The operator reads the configuration that the chart writes.
+func TestManifestsHaveAConfiguration(t *testing.T) {
+	read := 0
+	for _, name := range []string{"flux", "namespaces"} {
+		text, err := os.ReadFile("../test/charttest/testdata/golden/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part := range strings.SplitSeq(string(text), "\n---\n") {
+			var o struct{ StringData map[string]string }
+			if yaml.Unmarshal([]byte(part), &o) != nil || o.StringData["gatepass.yaml"] == "" {
+				continue
+			}
+			c, err := apps.ParseConfig(name, []byte(o.StringData["gatepass.yaml"]), func(string) string { return "" })
+			if err != nil || c.IsZero() {
+				t.Errorf("%s: the configuration is read as %+v, %v", name, c, err)
+			}
+			read++
+		}
+	}
+	if read != 2 {
+		t.Errorf("%d configurations were read, want 2", read)
+	}
+}
+
 // Every metric and every reason that an alert asks for is one that there is.
 func TestAlertsReadTheMetrics(t *testing.T) {
 	text, err := os.ReadFile("../deploy/prometheus/operator-alerts.yaml")
@@ -109,15 +138,44 @@ func TestAlertsReadTheMetrics(t *testing.T) {
 	}
 }
 
+// The page has every option and every metric.
+func TestThePageNamesOptionsAndMetrics(t *testing.T) {
+	page, err := os.ReadFile("../docs/operator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var usage bytes.Buffer
+	if _, err := ParseOptions([]string{"-h"}, func(string) string { return "" }, &usage); !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("-h: %v", err)
+	}
+	options := regexp.MustCompile(`(?m)^  -([a-z-]+)`).FindAllStringSubmatch(usage.String(), -1)
+	if len(options) < 10 {
+		t.Errorf("-h names %d options, want all of them", len(options))
+	}
+	for _, option := range options {
+		if !strings.Contains(string(page), "`--"+option[1]+"`") {
+			t.Errorf("docs/operator.md does not name --%s", option[1])
+		}
+	}
+	for name := range metricNames(t) {
+		if bare, ours := strings.CutPrefix(name, prefix); ours && !strings.Contains(string(page), bare) {
+			t.Errorf("docs/operator.md does not name the metric %s", name)
+		}
+	}
+}
+
 // metricNames are the names of all metrics of an operator that has done one of each
 // thing.
 func metricNames(t *testing.T) map[string]bool {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)
-	for _, c := range []twice{m.refreshes, m.requests, m.errors} {
+	for _, c := range []twice{m.refreshes, m.requests, m.errors, m.secrets} {
 		c.add("token", "x")
 	}
+	m.revoked(nil)
+	m.refreshSeconds.observe(1, "token", "x")
+	m.requestSeconds.observe(1, "token", "x")
 	m.expiry.set(1, "token", "ns", "name")
 	m.active.set(1, "token")
 	families, err := registry.Gather()

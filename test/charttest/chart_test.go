@@ -149,13 +149,21 @@ func TestTheConfigurationIsASecret(t *testing.T) {
 		t.Errorf("without an App there is the Secret %v", found)
 	}
 	data := configOf(t, "--values=testdata/values/namespaces.yaml")
-	want := fields{"app_id": 12345, "installation_id": 123456789012, "provider": "aws", "key": "alias/gatepass", "validate_key": true}
+	want := fields{"app_id": 12345, "installation_id": 123456789012, "provider": "aws", "key": "alias/gatepass", "validate_key": true, "vault": fields{"auth": "kubernetes", "role": "gatepass"}}
 	if got := parse(t, data["gatepass.yaml"].(string))[0]; !reflect.DeepEqual(got, want) || len(data) != 1 {
 		t.Errorf("the file is %v of %v, want %v", got, slices.Collect(maps.Keys(data)), want)
 	}
 	data = configOf(t, "--values=testdata/values/flux.yaml")
 	file := parse(t, data["gatepass.yaml"].(string))[0]
 	if file["key"] != "/config/private.key" || file["client_id"] != "Iv23liExample" || !strings.HasPrefix(data["private.key"].(string), "-----BEGIN PRIVATE KEY-----\nbm90") {
+		t.Errorf("the files are %v", data)
+	}
+}
+
+// A file with the login to Vault alone is for Apps in namespaces.
+func TestAConfigurationWithoutAnApp(t *testing.T) {
+	data := configOf(t, "--set=config.vault.role=gatepass")
+	if got := parse(t, data["gatepass.yaml"].(string))[0]; !reflect.DeepEqual(got, fields{"vault": fields{"role": "gatepass"}}) || len(data) != 1 {
 		t.Errorf("the files are %v", data)
 	}
 }

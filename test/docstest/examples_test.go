@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"sigs.k8s.io/yaml"
 )
 
@@ -30,8 +31,10 @@ var readers = []reader{
 	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := brokerconfig.ParseCases([]byte(text)); return err }},
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: App\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.App{}) }},
+	{[]string{"apiVersion: gatepass.dev/v1\nkind: Token\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.Token{}) }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: TenantPolicy\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.TenantPolicy{}) }},
 	{[]string{"app_id:", "vault:"}, operatorConfig},
+	{[]string{"config:", "broker:"}, chartValues},
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
 	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
 	{[]string{"source:"}, sources},
@@ -89,6 +92,27 @@ func secretShape(_ *testing.T, text string) error {
 func operatorConfig(_ *testing.T, text string) error {
 	_, err := apps.ParseConfig("the example", []byte(text), func(string) string { return "" })
 	return err
+}
+
+// chartValues reads values of the Helm chart as Helm does, by their schema.
+func chartValues(t *testing.T, text string) error {
+	t.Helper()
+	var schema, values any
+	if err := yaml.Unmarshal([]byte(read(t, "deploy/helm/gatepass/values.schema.json")), &schema); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(text), &values); err != nil {
+		return err
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("values.schema.json", schema); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := c.Compile("values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled.Validate(values)
 }
 
 // uncommented is an example without the comments that it begins with.
