@@ -26,6 +26,7 @@ import (
 
 // TestWithControllers has the garbage collector and the namespace controller at work.
 func TestWithControllers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{Controllers: true, Audit: true, Flags: []string{kubernetestest.OwnerReferencesEnforced}})
 	w.run()
 	for _, part := range []struct {
@@ -56,12 +57,12 @@ func testNamespaceGoes(w *world) {
 	if err := w.c.Delete(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.wait(30*time.Second, "the namespace gone", func() bool {
+	w.wait(patience, "the namespace gone", func() bool {
 		return w.c.Get(w.t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{}) != nil
 	})
 	heal()
 	for _, text := range texts {
-		w.wait(90*time.Second, "the tokens revoked when GitHub is back", func() bool { return !w.lives(text) })
+		w.wait(2*patience, "the tokens revoked when GitHub is back", func() bool { return !w.lives(text) })
 	}
 }
 
@@ -87,7 +88,7 @@ func testConflicts(w *world) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	w.wait(20*time.Second, "the token in the Secret again", func() bool { return w.lives(w.text(got)) })
+	w.wait(patience, "the token in the Secret again", func() bool { return w.lives(w.text(got)) })
 	if s := w.secret(got.Namespace, "git"); s.Annotations["theirs"] != fmt.Sprint(writes-1) {
 		w.t.Errorf("their annotation is %q after %d writes", s.Annotations["theirs"], writes)
 	}
@@ -115,6 +116,7 @@ func testNoUnfilteredSecrets(w *world) {
 
 // TestWatchNamespaces has no right on Secrets but in one namespace.
 func TestWatchNamespaces(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
 	namespace := w.tenant()
 	other := w.tenant()
@@ -134,7 +136,7 @@ func TestWatchNamespaces(t *testing.T) {
 	ct := &v1.ClusterToken{ObjectMeta: metav1.ObjectMeta{Name: "elsewhere"}}
 	ct.Spec.Access, ct.Spec.Secret.Namespace = token("", "").Spec.Access, other
 	w.create(ct)
-	w.wait(10*time.Second, "a condition that names the option", func() bool {
+	w.wait(patience, "a condition that names the option", func() bool {
 		if err := w.c.Get(t.Context(), client.ObjectKeyFromObject(ct), ct); err != nil {
 			t.Fatal(err)
 		}
@@ -183,6 +185,7 @@ subjects: [{kind: ServiceAccount, name: gatepass-operator, namespace: gatepass}]
 // TestFailover kills the replica that leads. The other one goes on where it was: what is
 // held is delivered and revoked, and nothing is minted again.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
 	first := w.start("--leader-elect")
 	namespace := w.tenant()
@@ -201,7 +204,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	w.wait(90*time.Second, "the other replica at work", func() bool {
+	w.wait(2*patience, "the other replica at work", func() bool {
 		return !w.lives(text) && w.secret(namespace, all[1].Name) != nil
 	})
 	t.Logf("the other replica worked after %v", time.Since(began).Round(time.Second))
@@ -214,6 +217,7 @@ func TestFailover(t *testing.T) {
 // TestServes asks the program for what it serves: probes, and metrics to those who may
 // read them.
 func TestServes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
 	probes, err := freeport.Address()
 	metrics, err2 := freeport.Address()
@@ -239,7 +243,7 @@ func TestServes(t *testing.T) {
 		text, _ := io.ReadAll(response.Body)
 		return response.StatusCode, string(text)
 	}
-	w.wait(60*time.Second, "readiness", func() bool { code, _ := get("http://"+probes+"/readyz", ""); return code == 200 })
+	w.wait(patience, "readiness", func() bool { code, _ := get("http://"+probes+"/readyz", ""); return code == 200 })
 	if code, _ := get("http://"+probes+"/healthz", ""); code != 200 {
 		t.Errorf("/healthz = %d", code)
 	}
@@ -274,13 +278,14 @@ rules: [{nonResourceURLs: [/metrics], verbs: [get]}]
 	if err := w.c.Delete(t.Context(), got); err != nil {
 		t.Fatal(err)
 	}
-	w.wait(10*time.Second, "the series gone", func() bool { _, text := get(url, reader); return text != "" && !strings.Contains(text, series) })
+	w.wait(patience, "the series gone", func() bool { _, text := get(url, reader); return text != "" && !strings.Contains(text, series) })
 	p.end()
 }
 
 // A consumer reads the Secret all the time, while the token is replaced over and over
 // and GitHub's servers learn of each new token five seconds late.
 func TestAConsumerSeesNoFailure(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
 	if err := w.gh.SetLag(5*time.Second, 401); err != nil {
 		t.Fatal(err)
@@ -322,7 +327,7 @@ func TestAConsumerSeesNoFailure(t *testing.T) {
 	for i := range refreshes {
 		before := w.text(got)
 		w.later(31*time.Minute, got)
-		w.wait(60*time.Second, fmt.Sprint("refresh ", i), func() bool { return w.text(got) != before })
+		w.wait(patience, fmt.Sprint("refresh ", i), func() bool { return w.text(got) != before })
 	}
 	stop()
 	<-done

@@ -13,6 +13,7 @@ import (
 
 // TestToken is what one operator does, on one cluster.
 func TestToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
 	w.run()
 	for name, test := range map[string]func(*world){
@@ -68,12 +69,12 @@ func testSecretIsMended(w *world) {
 		if err := w.c.Patch(w.t.Context(), w.secret(namespace, "git"), client.RawPatch(types.MergePatchType, []byte(harm))); err != nil {
 			w.t.Fatal(err)
 		}
-		w.wait(5*time.Second, "the Secret whole after harm to its "+what, whole)
+		w.wait(patience, "the Secret whole after harm to its "+what, whole)
 	}
 	if err := w.c.Delete(w.t.Context(), w.secret(namespace, "git")); err != nil {
 		w.t.Fatal(err)
 	}
-	w.wait(5*time.Second, "the Secret back after its deletion", whole)
+	w.wait(patience, "the Secret back after its deletion", whole)
 	// What somebody else put there stays.
 	foreign := `{"metadata":{"labels":{"theirs":"x"}},"data":{"theirs":"eA=="}}`
 	if err := w.c.Patch(w.t.Context(), w.secret(namespace, "git"), client.RawPatch(types.MergePatchType, []byte(foreign))); err != nil {
@@ -82,7 +83,7 @@ func testSecretIsMended(w *world) {
 	if err := w.c.Patch(w.t.Context(), w.secret(namespace, "git"), client.RawPatch(types.MergePatchType, []byte(`{"data":{"token":"eA=="}}`))); err != nil {
 		w.t.Fatal(err)
 	}
-	w.wait(5*time.Second, "the Secret whole again", whole)
+	w.wait(patience, "the Secret whole again", whole)
 	if s := w.secret(namespace, "git"); s.Labels["theirs"] != "x" || string(s.Data["theirs"]) != "x" {
 		w.t.Errorf("somebody else's label or key is gone: %v, %v", s.Labels, s.Data)
 	}
@@ -98,8 +99,8 @@ func testDeletionRevokes(w *world) {
 	if err := w.c.Delete(w.t.Context(), got); err != nil {
 		w.t.Fatal(err)
 	}
-	w.wait(10*time.Second, "the token revoked and the Secret gone", func() bool { return !w.lives(text) && w.secret(namespace, "git") == nil })
-	w.wait(10*time.Second, "the record gone", func() bool { return w.secret(w.home, "gatepass-record-"+string(got.UID)) == nil })
+	w.wait(patience, "the token revoked and the Secret gone", func() bool { return !w.lives(text) && w.secret(namespace, "git") == nil })
+	w.wait(patience, "the record gone", func() bool { return w.secret(w.home, "gatepass-record-"+string(got.UID)) == nil })
 }
 
 // The model system deleted the working Secret before it minted the next token.
@@ -108,15 +109,24 @@ func testRename(w *world) {
 	got := w.ready(token(namespace, "git"))
 	text, mints := string(w.secret(namespace, "git").Data["token"]), w.mints()
 	w.update(got, func(t *v1.Token) { t.Spec.Secret.Name = "other" })
-	w.wait(10*time.Second, "the Secret under its new name, and the old one gone", func() bool {
+	w.wait(patience, "the Secret under its new name, and the old one gone", func() bool {
 		s := w.secret(namespace, "other")
 		return s != nil && string(s.Data["token"]) == text && w.secret(namespace, "git") == nil
 	})
 	w.update(w.until(got, "ready", isReady), func(t *v1.Token) { t.Spec.Secret.BasicAuth = true })
-	w.wait(10*time.Second, "the Secret of another type", func() bool {
+	gap := time.Duration(0)
+	missing := time.Time{}
+	w.wait(patience, "the Secret of another type", func() bool {
 		s := w.secret(namespace, "other")
+		switch {
+		case s == nil && missing.IsZero():
+			missing = time.Now()
+		case s != nil && !missing.IsZero():
+			gap, missing = time.Since(missing), time.Time{}
+		}
 		return s != nil && s.Type == v1.SecretTypeBasicAuth && string(s.Data["password"]) == text && s.Data["token"] == nil
 	})
+	w.t.Logf("without a Secret for %v while its type changed", gap.Round(time.Millisecond))
 	if w.mints() != mints {
 		w.t.Errorf("%d tokens were minted for a name and a type", w.mints()-mints)
 	}
@@ -127,13 +137,13 @@ func testAnotherScope(w *world) {
 	got := w.ready(token(namespace, "git"))
 	text := string(w.secret(namespace, "git").Data["token"])
 	w.update(got, func(t *v1.Token) { t.Spec.Repositories = []string{"gadgets"} })
-	w.wait(30*time.Second, "another token in the Secret, and the old one revoked", func() bool {
+	w.wait(patience, "another token in the Secret, and the old one revoked", func() bool {
 		s := w.secret(namespace, "git")
 		return s != nil && string(s.Data["token"]) != text && !w.lives(text)
 	})
-	if got := w.until(got, "ready", isReady); got.Status.Repositories[0] != "acme/gadgets" {
-		w.t.Errorf("repositories = %v", got.Status.Repositories)
-	}
+	w.until(got, "ready with the other repository", func(t *v1.Token) bool {
+		return isReady(t) && len(t.Status.Repositories) == 1 && t.Status.Repositories[0] == "acme/gadgets"
+	})
 }
 
 func testForeignSecret(w *world) {

@@ -76,6 +76,7 @@ func (b *lockedBuffer) tail() string {
 // service account of the roles in deploy/rbac.
 func newWorld(t *testing.T, o kubernetestest.Options) *world {
 	t.Helper()
+	o.Parallel = true // each test names its kubeconfig
 	w := &world{Cluster: kubernetestest.Start(t, o), t: t, home: "gatepass", log: &lockedBuffer{}}
 	gh, err := fakegithub.New(fakegithub.Options{RESTOnly: true, Root: t.TempDir()})
 	if err != nil {

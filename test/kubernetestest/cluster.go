@@ -42,7 +42,9 @@ type Cluster struct {
 // then on.
 func New(t *testing.T) *Cluster {
 	t.Helper()
-	return open(t, need(t, "GATEPASS_TEST_KUBECONFIG"), os.Getenv("GATEPASS_TEST_ETCD"))
+	path := need(t, "GATEPASS_TEST_KUBECONFIG")
+	Isolate(t)
+	return open(t, path, os.Getenv("GATEPASS_TEST_ETCD"))
 }
 
 // need returns the value of a variable that make test-real sets, or skips the test.
@@ -61,7 +63,6 @@ func need(t *testing.T, variable string) string {
 // open reads the kubeconfig at path.
 func open(t *testing.T, path, etcd string) *Cluster {
 	t.Helper()
-	Isolate(t)
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,9 @@ type Options struct {
 	// them owner references have no effect, and a deleted namespace stays. The
 	// garbage collector learns of a new kind within a few seconds.
 	Controllers bool
+	// Parallel leaves the environment alone, as a parallel test has to. Without it the
+	// variables by which programs find a cluster lead nowhere.
+	Parallel bool
 }
 
 // Start starts an API server and its etcd for this test alone, out of the folder in
@@ -44,6 +47,9 @@ func Start(t *testing.T, o Options) *Cluster {
 		}
 		plane.Stop()
 	})
+	if !o.Parallel {
+		Isolate(t)
+	}
 	c := open(t, plane.Kubeconfig, plane.EtcdURL)
 	c.plane = plane
 	return c
