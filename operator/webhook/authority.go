@@ -23,10 +23,12 @@ type pace struct {
 	settle  time.Duration // a successor is trusted this long before it signs
 	overlap time.Duration // an authority is trusted until its successor is this old
 	look    time.Duration // between two looks at the Secret and the configuration
+
+	linger time.Duration // how long it serves after it was told to end
 }
 
 // calm is what is used outside of tests.
-var calm = pace{life: 365 * 24 * time.Hour, renew: 120 * 24 * time.Hour, settle: 5 * time.Minute, overlap: time.Hour, look: 10 * time.Second}
+var calm = pace{life: 365 * 24 * time.Hour, renew: 120 * 24 * time.Hour, settle: 5 * time.Minute, overlap: time.Hour, look: 10 * time.Second, linger: 3 * time.Second}
 
 // backdated is how far a clock may be behind the one that made a certificate.
 const backdated = time.Hour

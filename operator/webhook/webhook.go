@@ -128,8 +128,9 @@ func (w *Webhook) Ready(*http.Request) error {
 	return w.problem
 }
 
-// Start serves until the context ends. It returns an error only when it cannot listen.
-// What it cannot read or write it logs, once, and tries again.
+// Start serves until some seconds after the context ends: the API server goes on calling
+// until it knows that the pod is going. Start returns an error only when it cannot
+// listen. What it cannot read or write it logs, once, and tries again.
 func (w *Webhook) Start(ctx context.Context) error {
 	server := webhook.NewServer(webhook.Options{
 		Host: w.host, Port: w.port,
@@ -142,14 +143,19 @@ func (w *Webhook) Start(ctx context.Context) error {
 		}},
 	})
 	server.Register(path, &admission.Webhook{Handler: w.judge()})
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	context.AfterFunc(ctx, func() { time.AfterFunc(w.pace.linger, stop) })
 	var failed error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = server.Start(ctx)
+		failed = server.Start(serving)
 	}()
 	for {
-		w.look(ctx)
+		if ctx.Err() == nil {
+			w.look(ctx)
+		}
 		wait := w.pace.look
 		if w.Ready(nil) != nil {
 			wait = min(wait, time.Second)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,7 @@ func TestWebhook(t *testing.T) {
 	t.Run("refuses and accepts", s.testDecisions)
 	t.Run("asks about changes of the spec only", s.testSpecOnly)
 	t.Run("Ignore goes on without it and Fail does not", s.testFailurePolicy)
+	t.Run("serves on for a while after it was told to end", s.testLinger)
 	t.Run("asks about the namespaces that are watched only", s.testNamespaces)
 	t.Run("replaces its authority without a refused call", s.testRotation)
 	t.Run("replicas that start at once agree", s.testAgree)
@@ -127,7 +130,7 @@ func (s suite) start(t *testing.T, change func(*Webhook)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.pace.look = 100 * time.Millisecond
+	w.pace.look, w.pace.linger = 100*time.Millisecond, 0
 	if change != nil {
 		change(w)
 	}
@@ -274,6 +277,23 @@ func (s suite) testFailurePolicy(t *testing.T) {
 			t.Errorf("with Fail: %v and no webhook, a Token is answered with %d %s", fail, code, message)
 		}
 	}
+}
+
+// A pod that is ending still gets calls, until the API server's side knows.
+func (s suite) testLinger(t *testing.T) {
+	w := s.start(t, func(w *Webhook) { w.pace.linger = 2 * time.Second }).ready(t)
+	s.called(t)
+	began := time.Now()
+	go w.stop()
+	for time.Since(began) < 1500*time.Millisecond {
+		if code, message := s.create("team-a", "Token", inside); code != http.StatusCreated {
+			t.Fatalf("%v after the end began: %d %s", time.Since(began), code, message)
+		}
+	}
+	kubernetestest.Wait(t, 20*time.Second, "the end", func() (bool, any) {
+		err := w.handshake(nil)
+		return errors.Is(err, syscall.ECONNREFUSED), err
+	})
 }
 
 func (s suite) testNamespaces(t *testing.T) {
