@@ -190,25 +190,33 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 		v.in.Policy = *v.in.NoMint
 		return nil
 	}
-	if err := r.locate(ctx, v); err != nil {
-		return err
-	}
 	ask := tenant.Ask{
 		Kind: v.kind, Namespace: namespace.Namespace,
 		App:        tenant.App{Default: v.app.Ref.IsDefault(), Namespace: v.app.Ref.Namespace, Name: v.app.Ref.Name, Provider: v.app.Provider},
-		Owner:      v.account,
+		Owner:      v.access.Owner,
 		Access:     *v.access,
 		SecretType: render.Type(*v.shape),
 	}
-	ask.OwnerUnknown = v.account == ""
-	if err := policies.Check(ask); err != nil {
-		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: err.Error()}
-		return nil
+	if v.permits(policies, ask); v.in.Verdict == plan.Denied {
+		return nil // GitHub is not asked for what is refused anyway
 	}
-	if v.account != "" {
+	if err := r.locate(ctx, v); err != nil {
+		return err
+	}
+	ask.Owner = v.account
+	v.permits(policies, ask)
+	if v.account != "" && v.in.Verdict != plan.Denied {
 		v.in.Verdict = plan.Permitted
 	}
 	return nil
+}
+
+// permits notes where the policies deny what is asked. An empty owner is not known yet.
+func (v *view) permits(policies *tenant.Policies, ask tenant.Ask) {
+	ask.OwnerUnknown = ask.Owner == ""
+	if err := policies.Check(ask); err != nil {
+		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: err.Error()}
+	}
 }
 
 // locate finds the installation and its account. Where GitHub does not say, the account

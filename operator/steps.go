@@ -75,7 +75,7 @@ func (r *Reconciler) mint(ctx context.Context, v *view, step plan.Step) error {
 	r.Metrics.minted(v.kind, began, err)
 	r.Pacer.Learn(v.app)
 	if err != nil {
-		return r.mintFailed(v, err)
+		return r.mintFailed(ctx, v, err)
 	}
 	e := ledger.Entry{
 		Scope: v.in.Scope, Made: v.now(), Expires: minted.Token.Expiry,
@@ -106,9 +106,12 @@ func (r *Reconciler) ask(v *view, step plan.Step) apps.Ask {
 
 // mintFailed notes why GitHub made no token. A rate limit holds the App: no object of
 // it asks before the limit ends.
-func (r *Reconciler) mintFailed(v *view, err error) error {
+func (r *Reconciler) mintFailed(ctx context.Context, v *view, err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	refusal := v.refusal(err)
+	why, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	refusal.Message = r.Apps.Why(why, v.app, v.grant(v.installation, v.account), err)
 	switch {
 	case ok && e.Kind == mint.RateLimited:
 		r.Pacer.Hold(v.app.Pace, time.Now().Add(refusal.Until.Sub(v.in.Now)))

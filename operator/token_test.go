@@ -25,6 +25,8 @@ func TestToken(t *testing.T) {
 		"somebody else's Secret stays":      testForeignSecret,
 		"no policy, no token":               testNoPolicy,
 		"suspended":                         testSuspended,
+		"a refusal costs GitHub nothing":    testRefusalAsksNobody,
+		"a condition names the fix":         testConditionNamesTheFix,
 	} {
 		t.Run(name, func(t *testing.T) {
 			sub := *w
