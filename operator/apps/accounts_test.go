@@ -137,7 +137,7 @@ func TestAnOutageIsNotRemembered(t *testing.T) {
 func TestAMemoIsBounded(t *testing.T) {
 	var m memo[int, string]
 	for n := range 3 * mostAnswers {
-		text, err := m.get(n, time.Now(), func() (string, time.Duration, error) { return fmt.Sprint(n), time.Hour, nil })
+		text, err := m.get(n, time.Now(), func(bool) (string, time.Duration, error) { return fmt.Sprint(n), time.Hour, nil })
 		if err != nil || text != fmt.Sprint(n) {
 			t.Fatalf("get(%d) = %s, %v", n, text, err)
 		}
@@ -145,6 +145,49 @@ func TestAMemoIsBounded(t *testing.T) {
 	if len(m.answers) > mostAnswers {
 		t.Errorf("%d answers are kept, want at most %d", len(m.answers), mostAnswers)
 	}
+}
+
+// A tenant whose policy allows every owner creates Tokens for thousands of them: GitHub
+// would block the App for all. Those that are known do not wait for that.
+func TestLookupsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(t, fakegithub.Options{PointsPerMinute: fakegithub.SecondaryLimit})
+		w.own(t)
+		app, err := w.registry.Get(t.Context(), Ref{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := func() {
+			t.Helper()
+			if found, err := w.registry.InstallationOf(t.Context(), app, "acme"); err != nil || found.ID != w.installation {
+				t.Errorf("InstallationOf(acme) = %d, %v", found.ID, err)
+			}
+			if login, err := w.registry.Account(t.Context(), app, w.installation); err != nil || login != "acme" {
+				t.Errorf("Account = %s, %v", login, err)
+			}
+		}
+		known()
+		before := w.all()
+		refused := 0
+		for n := range 3 * mostAnswers {
+			_, err := w.registry.InstallationOf(t.Context(), app, fmt.Sprint("zeta-", n))
+			e, ok := errors.AsType[*mint.Error](err)
+			if !ok || e.Kind != mint.NotInstalled && (e.Kind != mint.RateLimited || e.RetryAfter <= 0) {
+				t.Fatalf("InstallationOf = %v", err)
+			}
+			if e.Kind == mint.RateLimited {
+				refused++
+			}
+		}
+		if asked := w.all() - before; asked > mostLookups || refused == 0 {
+			t.Errorf("GitHub is asked %d times in a minute, want %d at most", asked, mostLookups)
+		}
+		time.Sleep(accountLife)
+		for n := range 100 {
+			_, _ = w.registry.InstallationOf(t.Context(), app, fmt.Sprint("zeta-", n))
+		}
+		known()
+	})
 }
 
 // GitHub itself refuses what is too fast, and blocks for longer whoever goes on. Of a

@@ -87,7 +87,7 @@ func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 // Self returns what GitHub has registered for the App, which proves the key. GitHub is
 // asked once for each key.
 func (a *App) Self(ctx context.Context) (mint.Registration, error) {
-	self, err := a.self.get(struct{}{}, a.entry.now(), func() (mint.Registration, time.Duration, error) {
+	self, err := a.self.get(struct{}{}, a.entry.now(), func(bool) (mint.Registration, time.Duration, error) {
 		self, err := a.App.Self(ctx)
 		return self, forever(err), err
 	})

@@ -107,7 +107,7 @@ func (e *entry) app(w wish, made material) *App {
 		App: &mint.App{ID: made.id, Signer: made.signer, URL: api, Client: r.Client, Now: r.Now, Once: true},
 		Ref: e.ref, InstallationID: made.installation, Provider: w.provider, Key: w.key,
 		GitHub: made.github, Host: host, ValidateKey: w.validate,
-		Pace: r.pace(made.github+" "+made.identity, e.ref), entry: e, accounts: &accounts{},
+		Pace: r.pace(made.github+" "+made.identity, e.ref), entry: e, accounts: newAccounts(), reasons: reasons{budget: budget{most: mostReasons}},
 	}
 }
 

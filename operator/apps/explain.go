@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -50,31 +48,14 @@ func (a *App) Explain(err error) string {
 }
 
 const (
-	reasonLife   = 30 * time.Minute // a reason that was found is remembered for this
-	mostReasons  = 6                // looked for in a minute, of one App: each takes up to 20 of GitHub's points
-	reasonWindow = time.Minute
+	reasonLife  = 30 * time.Minute // a reason that was found is remembered for this
+	mostReasons = 6                // looked for in a minute, of one App: each takes up to 20 of GitHub's points
 )
 
 // reasons are what [Registry.Why] found out about one App.
 type reasons struct {
 	known memo[string, string]
-
-	mu    sync.Mutex  // guards asked
-	asked []time.Time // in the last minute
-}
-
-// may reports whether GitHub may be asked for one more reason.
-func (r *reasons) may(now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.asked) > 0 && clock.Since(r.asked[0], now) >= reasonWindow {
-		r.asked = r.asked[1:]
-	}
-	if len(r.asked) >= mostReasons {
-		return false
-	}
-	r.asked = append(r.asked, now)
-	return true
+	budget
 }
 
 // Why is [App.Explain] for an error of [App.Mint], and says what GitHub does not: which
@@ -87,8 +68,8 @@ func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) s
 	if !ok || e.Kind != mint.NotGranted && e.Kind != mint.Suspended {
 		return plain
 	}
-	why, _ := app.reasons.known.get(fmt.Sprint(e.Kind, g), r.now(), func() (string, time.Duration, error) {
-		if !app.reasons.may(r.now()) {
+	why, _ := app.reasons.known.get(fmt.Sprint(e.Kind, g), r.now(), func(bool) (string, time.Duration, error) {
+		if ok, _ := app.reasons.spend(1, r.now()); !ok {
 			return plain, 0, nil
 		}
 		if found := r.lookFor(ctx, app, e, g); found != "" {
