@@ -78,6 +78,7 @@ var shapeRules = []rule{
 	{"docker's type", `{secret: {type: kubernetes.io/dockerconfigjson, template: {.dockerconfigjson: "{}"}}}`, ""},
 	{"a preset and more keys", `{secret: {preset: flux, extraData: {known_hosts: x}}}`, ""},
 	{"Argo CD with a URL", `{secret: {preset: argocd-repo-creds, extraData: {url: "https://github.com/acme"}}}`, ""},
+	{"Kargo with a URL", `{secret: {preset: kargo, extraData: {repoURL: "https://github.com/acme/api"}}}`, ""},
 	{"labels and annotations", `{secret: {labels: {team: a}, annotations: {replicator/from: b}}}`, ""},
 
 	{"a preset and a type", `{secret: {preset: flux, type: Opaque}}`, "preset decides type and data: remove type, template and basicAuth, or the preset"},
@@ -88,6 +89,7 @@ var shapeRules = []rule{
 	{"an empty template", `{secret: {template: {}}}`, "at least 1 properties"},
 	{"basic auth of another type", `{secret: {basicAuth: true, type: Opaque}}`, "basicAuth makes a Secret of type kubernetes.io/basic-auth: remove type"},
 	{"Argo CD without a URL", `{secret: {preset: argocd-repository}}`, "Argo CD ignores repository credentials without a URL: set extraData.url"},
+	{"Kargo without a URL", `{secret: {preset: kargo, extraData: {url: "https://github.com/acme/api"}}}`, "Kargo ignores credentials without a URL: set extraData.repoURL"},
 	{"docker's type without its key", `{secret: {type: kubernetes.io/dockerconfigjson}}`, "needs template['.dockerconfigjson']"},
 	{"a service account's token", `{secret: {type: kubernetes.io/service-account-token}}`, "this type of Secret gives power in the cluster and cannot be written: use Opaque, or a type of your own"},
 	{"a bootstrap token", `{secret: {type: bootstrap.kubernetes.io/token}}`, "this type of Secret gives power in the cluster"},
