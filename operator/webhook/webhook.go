@@ -132,17 +132,7 @@ func (w *Webhook) Ready(*http.Request) error {
 // until it knows that the pod is going. Start returns an error only when it cannot
 // listen. What it cannot read or write it logs, once, and tries again.
 func (w *Webhook) Start(ctx context.Context) error {
-	server := webhook.NewServer(webhook.Options{
-		Host: w.host, Port: w.port,
-		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion = tls.VersionTLS13
-			// HTTP/2 lets one connection open many streams, and the API server gains
-			// nothing by it here.
-			c.NextProtos = []string{"http/1.1"}
-			c.GetCertificate = w.certificate
-		}},
-	})
-	server.Register(path, &admission.Webhook{Handler: w.judge()})
+	server := w.server()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	context.AfterFunc(ctx, func() { time.AfterFunc(w.pace.linger, stop) })
@@ -166,6 +156,21 @@ func (w *Webhook) Start(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (w *Webhook) server() webhook.Server {
+	server := webhook.NewServer(webhook.Options{
+		Host: w.host, Port: w.port,
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+			c.MinVersion = tls.VersionTLS13
+			// HTTP/2 lets one connection open many streams, and the API server gains
+			// nothing by it here.
+			c.NextProtos = []string{"http/1.1"}
+			c.GetCertificate = w.certificate
+		}},
+	})
+	server.Register(path, &admission.Webhook{Handler: w.judge()})
+	return server
 }
 
 // certificate is for tls.Config.
