@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
@@ -126,7 +128,7 @@ func (o Options) cache() cache.Options {
 	ours, _ := labels.NewRequirement(v1.LabelOwnerKind, selection.Exists, nil)
 	c := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)}},
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours), Transform: slim}},
 	}
 	if len(o.WatchNamespaces) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
@@ -137,6 +139,16 @@ func (o Options) cache() cache.Options {
 		c.ByObject[&v1.App{}] = cache.ByObject{Namespaces: apps}
 	}
 	return c
+}
+
+// slim keeps of a Secret's metadata what the operator reads: who owns it, and whether it
+// changed.
+func slim(object any) (any, error) {
+	if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+		m.ManagedFields, m.Annotations = nil, nil
+		maps.DeleteFunc(m.Labels, func(key, _ string) bool { return key != v1.LabelOwnerKind && key != v1.LabelOwnerName })
+	}
+	return object, nil
 }
 
 // compose makes the Reconciler.

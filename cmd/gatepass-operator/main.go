@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -36,6 +37,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case err != nil:
 		fmt.Fprintln(stderr, "gatepass-operator:", oneline.Escape(err.Error()))
 		return 2
+	}
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(40) // the caches are most of the memory, and change little
 	}
 	log := slog.New(slog.NewJSONHandler(oneline.JSONWriter(stderr), nil))
 	if err := operator.Run(ctx, options, getenv, log); err != nil {

@@ -85,11 +85,15 @@ func (l *Ledger) take(s *corev1.Secret) error {
 
 func recordName(uid types.UID) string { return "gatepass-record-" + string(uid) }
 
-// Save writes a record whose latest write failed, without the tokens that ran out.
+// Save writes a record whose latest write failed, without the tokens that ran out. A
+// record without any is deleted.
 func (l *Ledger) Save(ctx context.Context, uid types.UID, now time.Time) error {
 	owner, entries, version := l.snapshot(uid, now)
 	if entries == nil {
 		return nil
+	}
+	if len(entries) == 0 {
+		return l.Forget(ctx, uid)
 	}
 	secret, err := l.secretOf(owner, entries, version)
 	if err != nil {

@@ -15,8 +15,13 @@ fi
 step "go vet, here and for the other systems we build for"
 go vet ./... || fail=1
 go vet -tags demo ./issuing || fail=1
-GOOS=darwin go build ./cmd/... || fail=1
-GOOS=linux GOARCH=arm64 go build ./cmd/... || fail=1
+# The operator runs on Linux, and has no code for one processor: to build it again takes
+# minutes.
+elsewhere=$(go list ./cmd/... | grep -v /gatepass-operator)
+# shellcheck disable=SC2086 # a list of packages
+GOOS=darwin go build $elsewhere || fail=1
+# shellcheck disable=SC2086
+GOOS=linux GOARCH=arm64 go build $elsewhere || fail=1
 
 step "staticcheck"
 go tool staticcheck ./... || fail=1
