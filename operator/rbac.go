@@ -26,5 +26,6 @@ package operator
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 //
-// Leader election.
+// Leader election, and the events about who leads, which client-go sends in the old form.
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=gatepass,verbs=get;create;update;patch
+// +kubebuilder:rbac:groups="",resources=events,namespace=gatepass,verbs=create;patch

@@ -38,7 +38,7 @@ func TestRealAPIServerTakesEveryObject(t *testing.T) {
 	for name, values := range valueSets(t) {
 		applied := 0
 		for _, o := range render(t, "--values="+values) {
-			isGoing := strings.HasPrefix(fmt.Sprint(at(o, "metadata", "annotations", hook)), "pre-delete")
+			isGoing := strings.HasPrefix(annotation(o, hook), "pre-delete")
 			if o["kind"] == "ServiceMonitor" || isGoing {
 				continue // of the Prometheus Operator, which is not here; a second one of its name
 			}
@@ -151,6 +151,20 @@ func TestRealFirstPolicyDoesNotStay(t *testing.T) {
 			checkPolicies(t, c, map[string]string{})
 		})
 	}
+}
+
+// Where the first policy cannot be made, be it because the cluster does not know the kind
+// yet, helm upgrade makes what is missing.
+func TestRealFailedInstallationIsMended(t *testing.T) {
+	c := cluster(t, kubernetestest.Options{})
+	defer rollOut(c)()
+	args := []string{"gatepass", chart, "--namespace=gatepass", "--create-namespace", "--wait", "--timeout=2m", "--values=testdata/values/flux.yaml"}
+	_, err := run(t, program(t, "helm", "GATEPASS_TEST_HELM"), append([]string{"install", "--set=tenancy.owners={no owner}"}, args...)...)
+	if err == nil || !strings.Contains(err.Error(), "failed post-install") {
+		t.Fatalf("a policy that the API server refuses: %v", err)
+	}
+	helm(t, append([]string{"upgrade"}, args...)...)
+	checkPolicies(t, c, map[string]string{"gatepass-tenancy": "[acme]"})
 }
 
 // webhookOf makes a configuration that belongs to the ClusterRole of the release, as the
