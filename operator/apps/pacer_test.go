@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,29 @@ type crowd struct {
 	asleep map[Key]bool
 	minted []Key
 	at     []time.Time
-	queue  []Key // woken, and not asked again yet
+
+	mu    sync.Mutex // guards queue
+	queue []Key      // woken, and not asked again yet
+}
+
+func (c *crowd) wake(k Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, k)
+}
+
+// woken empties the queue.
+func (c *crowd) woken() []Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	woken := c.queue
+	c.queue = nil
+	return woken
 }
 
 func newCrowd(t *testing.T, perMinute int) *crowd {
 	c := &crowd{t: t, asks: map[Key]Ask{}, asleep: map[Key]bool{}}
-	c.pacer = NewPacer(perMinute, func(k Key) { c.queue = append(c.queue, k) })
+	c.pacer = NewPacer(perMinute, c.wake)
 	return c
 }
 
@@ -47,9 +65,7 @@ func (c *crowd) run(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
-		woken := c.queue
-		c.queue = nil
-		for _, k := range woken {
+		for _, k := range c.woken() {
 			if !c.asleep[k] {
 				c.ask(c.asks[k])
 			}
