@@ -50,6 +50,7 @@ var promises = []promise{
 	{"refresh", (*bench).refresh},
 	{"vend", (*bench).vend},
 	{"exchange", (*bench).exchange},
+	{"operator", (*bench).operator},
 }
 
 func checkNames(names []string) error {

@@ -21,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-rounds N]
+const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-tokens N] [-rounds N]
 
 Measures the promises of gatepass beside their peers. Exit code 1 when one is
 missed.
@@ -29,10 +29,11 @@ missed.
   -quick        fewer runs: under 20 seconds, and less sure
   -json         print JSON instead of a table
   -only NAMES   of: get, fill, size, memory, cold, guard, push, hooks, remote,
-                refresh, vend, exchange
+                refresh, vend, exchange, operator
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that test/components has set up
+  -tokens N     how many Tokens "operator" has (default 1000)
   -rounds N     measure a missed time up to N times and take the best
                 (default 3; none is begun after three minutes)
 `
@@ -51,7 +52,7 @@ type options struct {
 	quick, json, here bool
 	only              []string
 	bin               string // absolute
-	rounds            int
+	rounds, tokens    int
 }
 
 func parse(args []string) (o options, err error) {
@@ -62,11 +63,12 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.here, "here", false, "")
 	f.StringVar(&o.bin, "bin", "bin", "")
 	f.IntVar(&o.rounds, "rounds", 3, "")
+	f.IntVar(&o.tokens, "tokens", 1000, "")
 	only := f.String("only", "", "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.rounds < 1 {
+	if f.NArg() > 0 || o.rounds < 1 || o.tokens < 1 {
 		return o, errors.New("unexpected arguments")
 	}
 	if *only != "" {
