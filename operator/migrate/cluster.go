@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,7 +35,8 @@ type Move struct {
 	DryRun bool      // have the API server check everything, and change nothing
 
 	// Look is how long gatepass-operator has to say whether new objects are permitted,
-	// before it is taken for not running; zero is ten seconds.
+	// before it is taken for not running, and then to make their tokens; zero is ten
+	// seconds.
 	Look time.Duration
 	// Wait is how long Undo waits for github-token-manager to write new tokens; zero is
 	// five minutes.
@@ -106,6 +108,11 @@ func (m *Move) dry() []string {
 
 func (m *Move) say(format string, args ...any) {
 	fmt.Fprintln(m.Out, oneline.Escape(fmt.Sprintf(format, args...)))
+}
+
+// sayProblem says why an object is not moved.
+func (m *Move) sayProblem(o *object) {
+	m.say("%s: %s", o, strings.TrimPrefix(o.problem.Error(), o.String()+": "))
 }
 
 // list returns all objects of a resource in the cluster. Where the API server does not

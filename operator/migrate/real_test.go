@@ -129,11 +129,11 @@ func TestRealWhatIsDeniedIsLeftAlone(t *testing.T) {
 	before := w.secret("flux")
 	said := w.forth()
 	wantSaid(t, said,
-		"Token "+w.namespace+"/flux: left alone: this Token for namespace "+w.namespace+" is not allowed: no TenantPolicy selects namespace",
+		"Token "+w.namespace+"/flux: this Token for namespace "+w.namespace+" is not allowed: no TenantPolicy selects namespace",
 		"Token "+w.namespace+"/bare: it named no permissions, which meant every one of the App",
-		"Token "+w.namespace+"/bare: left alone:",
-		"Token "+w.namespace+"/typo: left alone: Token "+w.namespace+"/typo: github-token-manager has no field spec.repositorys",
-		"error: migrate: 3 of 3 objects are left alone",
+		"Token "+w.namespace+"/bare: ",
+		"Token "+w.namespace+"/typo: github-token-manager has no field spec.repositorys",
+		"error: migrate: 3 of 3 objects are not moved",
 	)
 	if w.has(newAPI+"/namespaces/"+w.namespace+"/tokens/flux") || metadata(w.secret("flux"))["resourceVersion"] != metadata(before)["resourceVersion"] {
 		t.Error("it was not left alone")
@@ -143,7 +143,7 @@ func TestRealWhatIsDeniedIsLeftAlone(t *testing.T) {
 	from := strings.Index(said, "apiVersion: ")
 	policy, _, _ := strings.Cut(said[from:], "Token ")
 	w.ApplyText([]byte(policy))
-	wantSaid(t, w.forth(), "flux: Secret "+w.namespace+"/flux is taken over", "error: migrate: 2 of 3 objects are left alone", "no policy allows allPermissions")
+	wantSaid(t, w.forth(), "flux: Secret "+w.namespace+"/flux is taken over", "error: migrate: 2 of 3 objects are not moved", "no policy allows allPermissions")
 	if _, controller := owners(w.secret("bare")); controller == "" || w.has(newAPI+"/namespaces/"+w.namespace+"/tokens/bare") {
 		t.Error("a token that may do everything was taken over")
 	}
@@ -153,7 +153,7 @@ func TestRealWhatIsDeniedIsLeftAlone(t *testing.T) {
 		"apiVersion": "gatepass.dev/v1", "kind": "Token", "metadata": fields{"name": "bare", "namespace": w.namespace},
 		"spec": fields{"allRepositories": true, "permissions": fields{"contents": "read"}},
 	})
-	wantSaid(t, w.forth(), "bare: Secret "+w.namespace+"/bare is taken over", "error: migrate: 1 of 3")
+	wantSaid(t, w.forth(), "bare: Secret "+w.namespace+"/bare is taken over", "error: migrate: 1 of 3 objects are not moved")
 }
 
 // What the operator itself says counts too: it knows whose the installation is.
@@ -172,10 +172,30 @@ func TestRealTheOperatorsVerdict(t *testing.T) {
 			"type": "Permitted", "status": "False", "reason": "NotPermitted", "message": "owners does not have acme", "lastTransitionTime": "2026-01-01T00:00:00Z",
 		}},
 	}})
-	wantSaid(t, w.forth(), "flux: left alone: owners does not have acme", "error: migrate: 1 of 1")
+	wantSaid(t, w.forth(), "flux: owners does not have acme", "error: migrate: 1 of 1")
 	if _, controller := owners(w.secret("flux")); controller == uid(w.newToken("flux")) {
 		t.Error("the Secret was taken over")
 	}
+}
+
+// A new operator that cannot make tokens is said while the old token is still good.
+func TestRealTheOperatorCannotMakeTokens(t *testing.T) {
+	w := newWorld(t)
+	defer w.clean()
+	w.permits()
+	w.token("flux", readsCode)
+	made := w.ApplyObject(fields{
+		"apiVersion": "gatepass.dev/v1", "kind": "Token", "metadata": fields{"name": "flux", "namespace": w.namespace},
+		"spec": readsCode,
+	})
+	condition := func(name, status, reason string) fields {
+		return fields{"type": name, "status": status, "reason": reason, "message": "the App has no key", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+	}
+	w.Call(http.MethodPatch, newAPI+"/namespaces/"+w.namespace+"/tokens/flux/status", fields{"status": fields{
+		"observedGeneration": metadata(made)["generation"],
+		"conditions":         []any{condition("Permitted", "True", "Permitted"), condition("Ready", "False", "AppNotReady")},
+	}})
+	wantSaid(t, w.forth(), "flux is taken over", "flux: it is taken over and not Ready: the App has no key; correct that within half an hour", "error: migrate: 1 of 1 objects are not moved")
 }
 
 // A Secret of somebody else stays theirs.
@@ -185,7 +205,7 @@ func TestRealForeignSecret(t *testing.T) {
 	w.permits()
 	w.token("flux", readsCode)
 	w.Call(http.MethodPatch, w.secrets()+"/flux", fields{"metadata": fields{"ownerReferences": nil}})
-	wantSaid(t, w.forth(), "flux: left alone: take over Secret "+w.namespace+"/flux: it does not belong to the old object; delete it")
+	wantSaid(t, w.forth(), "flux: take over Secret "+w.namespace+"/flux: it does not belong to the old object; delete it")
 	if all, _ := owners(w.secret("flux")); all != nil {
 		t.Error("the Secret was taken over")
 	}

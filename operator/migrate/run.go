@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
 // Run makes a new object for each of github-token-manager's, and takes its Secret over.
@@ -35,15 +37,32 @@ func (m *Move) Run(ctx context.Context) error {
 	for _, o := range objects {
 		m.make(ctx, o)
 	}
-	if err := m.verdicts(ctx, objects); err != nil {
-		return err
-	}
-	for _, o := range objects {
-		if o.kind != kindApp && o.problem == nil && !m.DryRun {
-			m.take(ctx, o)
+	if !m.DryRun {
+		if err := m.takeAll(ctx, objects); err != nil {
+			return err
 		}
 	}
 	return m.report(objects, deployment)
+}
+
+// takeAll takes the Secrets over whose objects are permitted, and waits a moment for
+// what the operator makes of them.
+func (m *Move) takeAll(ctx context.Context, objects []*object) error {
+	missing, err := m.watch(ctx, objects, verdict)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if o.kind != kindApp && o.problem == nil {
+			m.take(ctx, o)
+		}
+	}
+	if missing > 0 {
+		m.say("gatepass-operator has not looked at %d of the new objects: see that it runs", missing)
+		return nil
+	}
+	_, err = m.watch(ctx, objects, readiness)
+	return err
 }
 
 // oldOperator returns the old operator's Deployment, and nil where there is none under
@@ -53,13 +72,14 @@ func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, err
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	d := &found[0]
-	ready, _, _ := unstructured.NestedInt64(d.Object, "status", "readyReplicas")
-	if ready > 0 && !m.DryRun {
-		return nil, oneline.New("take over the Secrets", "github-token-manager is running",
-			fmt.Sprintf("stop it first, the tokens in the Secrets stay good for half an hour: kubectl -n %s scale deployment/%s --replicas=0", d.GetNamespace(), d.GetName()))
+	for i := range found {
+		ready, _, _ := unstructured.NestedInt64(found[i].Object, "status", "readyReplicas")
+		if ready > 0 && !m.DryRun {
+			return nil, oneline.New("take over the Secrets", "github-token-manager is running",
+				fmt.Sprintf("stop it first, the tokens in the Secrets stay good for half an hour: kubectl -n %s scale deployment/%s --replicas=0", found[i].GetNamespace(), found[i].GetName()))
+		}
 	}
-	return d, nil
+	return &found[0], nil
 }
 
 // make makes the new object, or finds the one that is there.
@@ -95,65 +115,83 @@ func (m *Move) done(done, would string) string {
 	return done
 }
 
-// verdicts waits until the operator has said of each new object whether it is
-// permitted. An operator that says nothing is not running.
-func (m *Move) verdicts(ctx context.Context, objects []*object) error {
+// watch looks at the new objects until seen is true of all, and returns of how many it
+// is not when time is up. What is wrong with one becomes its problem.
+func (m *Move) watch(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
 	look := m.Look
 	if look == 0 {
 		look = 10 * time.Second
 	}
-	if m.DryRun {
-		return nil
-	}
 	for end := time.Now().Add(look); ; {
-		missing, err := m.ask(ctx, objects)
-		if err != nil || missing == 0 {
-			return err
+		missing, err = m.ask(ctx, objects, seen)
+		if err != nil || missing == 0 || time.Now().After(end) {
+			return missing, err
 		}
-		if time.Now().After(end) {
-			m.say("gatepass-operator has not looked at %d of the new objects: see that it runs", missing)
-			return nil
-		}
-		if err := pause(ctx, 250*time.Millisecond); err != nil {
-			return err
+		if err := pause(ctx, min(look, 250*time.Millisecond)); err != nil {
+			return missing, err
 		}
 	}
 }
 
-// ask returns how many objects have no verdict yet. One that is denied becomes a
-// problem.
-func (m *Move) ask(ctx context.Context, objects []*object) (missing int, err error) {
+func (m *Move) ask(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
+	live := map[kind]map[string]*unstructured.Unstructured{}
+	for _, k := range []kind{kindToken, kindClusterToken} {
+		items, _, err := m.list(ctx, k.new(), "")
+		if err != nil {
+			return 0, err
+		}
+		live[k] = byName(items)
+	}
 	for _, o := range objects {
 		if o.kind == kindApp || o.problem != nil {
 			continue
 		}
-		live, err := m.in(o.kind.new(), o.old.GetNamespace()).Get(ctx, o.old.GetName(), metav1.GetOptions{})
-		if err != nil {
-			return 0, oneline.Wrap("read "+o.String(), err, "")
+		if o.new = live[o.kind][key(o.old)]; o.new == nil {
+			o.problem = oneline.New("read the new object", "somebody deleted it", "run this again")
+			continue
 		}
-		o.new = live
-		switch status, message := permitted(live); status {
-		case "False":
-			o.problem = fmt.Errorf("%s", message)
-		case "":
+		isSeen, err := seen(o.new)
+		if err != nil {
+			o.problem = err
+		} else if !isSeen {
 			missing++
 		}
 	}
 	return missing, nil
 }
 
-// permitted returns the condition Permitted of an object's current spec.
-func permitted(u *unstructured.Unstructured) (status, message string) {
+// verdict reports whether the operator has said that an object is permitted.
+func verdict(u *unstructured.Unstructured) (bool, error) {
+	status, _, message := condition(u, v1.ConditionPermitted)
+	if status == "False" {
+		return true, errors.New(message)
+	}
+	return status != "", nil
+}
+
+// readiness reports whether the operator has made a token. That it found the Secret
+// with its old owner is what it said before.
+func readiness(u *unstructured.Unstructured) (bool, error) {
+	status, reason, message := condition(u, v1.ConditionReady)
+	if status == "False" && reason != v1.ReasonSecretConflict && reason != v1.ReasonRateLimited {
+		return true, oneline.New("it is taken over and not Ready", message, "correct that within half an hour, while the old token is good, or give the Secrets back with --undo")
+	}
+	return status == "True", nil
+}
+
+// condition returns a condition of an object's current spec.
+func condition(u *unstructured.Unstructured, name string) (status, reason, message string) {
 	observed, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	for _, one := range conditions {
-		condition, _ := one.(map[string]any)
-		if condition["type"] == "Permitted" && observed == u.GetGeneration() {
-			status, _ = condition["status"].(string)
-			message, _ = condition["message"].(string)
+		found, _ := one.(map[string]any)
+		if found["type"] == name && observed == u.GetGeneration() {
+			status, _ = found["status"].(string)
+			reason, _ = found["reason"].(string)
+			message, _ = found["message"].(string)
 		}
 	}
-	return status, message
+	return status, reason, message
 }
 
 // report says what is left to do, and fails where something is left over.
@@ -162,7 +200,7 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 	for _, o := range objects {
 		if o.problem != nil {
 			left++
-			m.say("%s: left alone: %v", o, o.problem)
+			m.sayProblem(o)
 		}
 	}
 	if m.DryRun {
@@ -179,7 +217,7 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 	m.say("  delete the old objects: kubectl delete tokens.%s,apps.%[1]s -A --all && kubectl delete clustertokens.%[1]s --all", oldGroup)
 	m.say("the way back is: gatepass migrate github-token-manager --undo")
 	if left > 0 {
-		return oneline.New("migrate", fmt.Sprintf("%d of %d objects are left alone", left, len(objects)), "do what is said above of each, and run it again")
+		return oneline.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "do what is said above of each, and run it again")
 	}
 	return nil
 }

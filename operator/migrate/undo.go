@@ -51,12 +51,12 @@ func undone(m *Move, objects []*object, waiting int) error {
 	for _, o := range objects {
 		if o.problem != nil {
 			left++
-			m.say("%s: left alone: %v", o, o.problem)
+			m.sayProblem(o)
 		}
 	}
 	switch {
 	case left > 0:
-		return oneline.New("undo", fmt.Sprintf("%d of %d objects are left alone", left, len(objects)), "do what is said above of each, and run it again")
+		return oneline.New("undo", fmt.Sprintf("%d of %d objects are not given back", left, len(objects)), "do what is said above of each, and run it again")
 	case waiting > 0:
 		return oneline.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
 	}
