@@ -94,7 +94,10 @@ func (r *renderer) render(shape v1.SecretShape) (Rendered, error) {
 	// What the spec says itself holds before the preset.
 	maps.Copy(out.Labels, shape.Labels)
 	maps.Copy(out.Annotations, annotations)
-	return out, checkData(out)
+	if err := checkData(out); err != nil {
+		return Rendered{}, err
+	}
+	return out, nil
 }
 
 // data returns the Secret's data: of the preset, the template or the default, and then
