@@ -93,6 +93,15 @@ func testConflicts(w *world) {
 		w.t.Errorf("their annotation is %q after %d writes", s.Annotations["theirs"], writes)
 	}
 	w.t.Logf("%d writes of another writer", writes)
+	ours := 0
+	for _, r := range w.Requests(kubernetestest.User(w.home, "gatepass-operator")) {
+		if r.Resource == "secrets" && r.Verb == "update" && r.Namespace == got.Namespace {
+			ours++
+		}
+	}
+	if ours > 2*mendsAMinute {
+		w.t.Errorf("the operator answered %d writes by %d of its own", writes, ours)
+	}
 }
 
 // A typed read beside a metadata watch would keep every Secret of the cluster in memory.

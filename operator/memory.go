@@ -21,6 +21,7 @@ type memory struct {
 
 	basis  string // what failures depend on: spec, App, policies, namespace
 	failed map[plan.Action]failure
+	fight  fight
 	scope  string // digest of the latest scope; for when the App is missing
 }
 
@@ -89,3 +90,29 @@ func (m *memory) fail(do plan.Action, r plan.Refusal, now time.Time, retry, atLe
 }
 
 func (m *memory) succeed(do plan.Action) { delete(m.failed, do) }
+
+// A fight counts how often a Secret was mended.
+type fight struct {
+	since, latest time.Time
+	times         int
+}
+
+// Another writer who changes a Secret is answered at once, so many times a minute, and
+// then more slowly: two programs must not write against each other at full speed.
+const (
+	mendsAMinute = 20
+	slowMend     = 5 * time.Second
+)
+
+// isFought counts one more mend, and reports that it has to wait.
+func (m *memory) isFought(now time.Time) bool {
+	if now.Sub(m.fight.since) > time.Minute {
+		m.fight = fight{since: now}
+	}
+	if m.fight.times >= mendsAMinute && now.Sub(m.fight.latest) < slowMend {
+		return true
+	}
+	m.fight.times++
+	m.fight.latest = now
+	return false
+}

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -162,6 +163,10 @@ func (r *Reconciler) deliver(ctx context.Context, v *view, step plan.Step) error
 		}
 	}
 	before := v.in.Secret
+	if before.Token == step.Token && v.memory.isFought(v.in.Now) {
+		v.memory.fail(step.Do, plan.Refusal{Reason: v1.ReasonSecretConflict, Message: "somebody else changes the Secret over and over: find who by kubectl get secret " + v.target.Name + " --show-managed-fields -o yaml"}, v.in.Now, 5*time.Second, 0, false)
+		return errNoted
+	}
 	version, err := r.write(ctx, w, v.live)
 	if err != nil {
 		return v.failed(step.Do, err)
@@ -204,7 +209,11 @@ func (r *Reconciler) revoke(ctx context.Context, v *view, step plan.Step) error 
 
 // removeOwned deletes a Secret of the subject.
 func (r *Reconciler) removeOwned(ctx context.Context, v *view, step plan.Step) error {
-	isOurs := func(s *corev1.Secret) bool { return v.stateOf(s) == plan.Ours && s.Annotations[annotationToken] != "" }
+	isOurs := func(s *corev1.Secret) bool {
+		controller := metav1.GetControllerOf(s)
+		isOwned := controller != nil && controller.UID == v.object.GetUID()
+		return v.stateOf(s) == plan.Ours && (isOwned || s.Annotations[annotationToken] != "")
+	}
 	if err := r.remove(ctx, step.Secret, isOurs); err != nil {
 		return v.failed(step.Do, err)
 	}

@@ -160,7 +160,7 @@ const (
 	True           Status = "True"
 	False          Status = "False"
 	UnknownStatus  Status = "Unknown"
-	notYet                = "the first token is being made"
+	notYet                = "a token is being made"
 	suspendMessage        = "spec.suspend is true: the token is revoked and the Secret removed"
 )
 
