@@ -171,14 +171,44 @@ func TestPromises(t *testing.T) {
 		"mints": float64(mints), "restart_mints": float64(restarted), "signatures": float64(w.gh.Counts().JWTs),
 		"secret_back_ms": float64(back.Milliseconds()), "narrowed_first_ms": float64(first.Milliseconds()), "narrowed_all_ms": float64(narrow.Milliseconds()),
 	}
+	w.report(figures, "")
+}
+
+// report writes figures for make bench.
+func (w *world) report(figures map[string]float64, suffix string) {
+	w.t.Helper()
 	text, err := json.Marshal(figures)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Logf("%s", text)
+	w.t.Logf("%s", text)
 	if path := os.Getenv("GATEPASS_TEST_REPORT"); path != "" {
-		w.write(path, text)
+		w.write(path+suffix, text)
 	}
+}
+
+// TestPromisesPaced has new Tokens come to those that are there, at a GitHub that refuses
+// an App that is too fast. It takes three minutes.
+func TestPromisesPaced(t *testing.T) {
+	if os.Getenv("GATEPASS_TEST_SCALE") == "" {
+		t.Skip("GATEPASS_TEST_SCALE is not set: make bench measures this")
+	}
+	const before, fresh = 50, 350 // 150 mints a minute
+	w := newWorldAt(t, kubernetestest.Options{}, fakegithub.Options{PointsPerMinute: fakegithub.SecondaryLimit})
+	there := w.tenant()
+	w.createMany(there, before)
+	p := w.start()
+	w.wait(2*time.Minute, "the first Tokens ready", func() bool { time.Sleep(time.Second); return w.notReady(there) == 0 })
+	namespace := w.tenant()
+	w.createMany(namespace, fresh)
+	late := 0
+	w.wait(10*time.Minute, "all Tokens ready", func() bool {
+		time.Sleep(time.Second)
+		late += w.notReady(there)
+		return w.notReady(namespace) == 0
+	})
+	p.end()
+	w.report(map[string]float64{"refused": float64(w.gh.Counts().RateLimited), "late": float64(late), "tokens": before + fresh}, ".paced")
 }
 
 // narrow takes acme/widgets out of the policy, and returns how long the first and the last

@@ -76,9 +76,16 @@ func (b *lockedBuffer) tail() string {
 // service account of the roles in deploy/rbac.
 func newWorld(t *testing.T, o kubernetestest.Options) *world {
 	t.Helper()
+	return newWorldAt(t, o, fakegithub.Options{})
+}
+
+// newWorldAt has a double with options of its own.
+func newWorldAt(t *testing.T, o kubernetestest.Options, github fakegithub.Options) *world {
+	t.Helper()
 	o.Parallel = true // each test names its kubeconfig
 	w := &world{Cluster: kubernetestest.Start(t, o), t: t, home: "gatepass", log: &lockedBuffer{}}
-	gh, err := fakegithub.New(fakegithub.Options{RESTOnly: true, Root: t.TempDir()})
+	github.RESTOnly, github.Root = true, t.TempDir()
+	gh, err := fakegithub.New(github)
 	if err != nil {
 		t.Fatal(err)
 	}
