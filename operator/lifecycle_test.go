@@ -3,6 +3,8 @@ package operator
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,8 @@ func TestLifecycle(t *testing.T) {
 		{"a ClusterToken writes where it says", testClusterToken},
 		{"a namespace that refuses Secrets gets no mint", testQuota},
 		{"pods are replaced after a refresh", testConsumersRestart},
+		{"two hundred are created at once", testTwoHundred},
+		{"the configuration changes", testConfigChanges},
 		{"GitHub's clock is two hours ahead", testClockAhead},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -317,6 +321,32 @@ rules: [{apiGroups: [apps], resources: [deployments], verbs: [get, patch]}]
 	}
 	w.update(got, func(t *v1.Token) { t.Spec.Permissions["issues"] = "read" })
 	w.wait(patience, "another pod template", func() bool { return template()[annotationToken] != "" })
+}
+
+func testTwoHundred(w *world) {
+	w.run()
+	namespace, mints := w.tenant(), w.mints()
+	w.createMany(namespace, 200)
+	w.wait(3*patience, "all ready", func() bool { time.Sleep(200 * time.Millisecond); return w.notReady(namespace) == 0 })
+	if got := w.mints() - mints; got != 200 {
+		w.t.Errorf("%d mints for 200 Tokens", got)
+	}
+}
+
+func testConfigChanges(w *world) {
+	config, err := os.ReadFile(w.options.Config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(w.options.Config, regexp.MustCompile(`installation_id: .*`).ReplaceAll(config, nil))
+	w.run()
+	got := token(w.tenant(), "git")
+	w.create(got)
+	w.until(got, "without an installation", hasReason(v1.ReasonInvalidSpec))
+	w.write(w.options.Config, []byte("nonsense: yes\n"))
+	w.wait(patience, "a line of the log that says the file is not taken", func() bool { return strings.Contains(w.log.String(), "nonsense") })
+	w.write(w.options.Config, config)
+	w.until(got, "ready", isReady)
 }
 
 // A wrong clock must not make tokens that are dead, or minted over and over.
