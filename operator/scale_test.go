@@ -129,7 +129,8 @@ func TestPromises(t *testing.T) {
 	if n == 0 {
 		t.Skip("GATEPASS_TEST_SCALE is not set: make bench measures this")
 	}
-	w := newWorld(t, kubernetestest.Options{})
+	// GitHub's hourly limit does not count mints; the double's does.
+	w := newWorldAt(t, kubernetestest.Options{}, fakegithub.Options{RateLimit: 100 * n})
 	cancel := w.gh.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Slow(25*time.Millisecond), -1)
 	defer cancel()
 	namespace := w.tenant()

@@ -3,7 +3,6 @@ package tenant
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -174,24 +173,6 @@ func givesPower(secretType string) bool {
 		return strings.HasSuffix(group, ".kubernetes.io")
 	}
 	return !slices.Contains([]string{"basic-auth", "ssh-auth", "tls", "dockercfg", "dockerconfigjson"}, name)
-}
-
-// Concerned returns a function that reports whether a change of a policy, from before
-// to after, can change what is allowed for a namespace: for its Tokens and Apps, or for
-// ClusterTokens that write there. A policy that was made or deleted has nil on one side.
-func Concerned(before, after *v1.TenantPolicy) func(Namespace) bool {
-	if before != nil && after != nil && reflect.DeepEqual(before.Spec, after.Spec) {
-		return func(Namespace) bool { return false }
-	}
-	var sides []policy
-	for _, side := range []*v1.TenantPolicy{before, after} {
-		if side != nil {
-			sides = append(sides, compile(side))
-		}
-	}
-	return func(in Namespace) bool {
-		return slices.ContainsFunc(sides, func(p policy) bool { return p.selects(in) || p.targets[in.Name] })
-	}
 }
 
 func setOf(list []string) set {
