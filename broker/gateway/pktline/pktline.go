@@ -1,0 +1,163 @@
+// Package pktline reads and writes git's pkt-lines (gitprotocol-common(5)): four
+// hexadecimal digits that count themselves and the payload, then the payload.
+//
+// [Reader] is for what a caller of the gateway sends: it reads no byte too many, so that
+// what follows can be passed on. [Feed] is for what is copied elsewhere and only watched.
+// Both refuse what git's own servers let through: digits in upper case, and a length that
+// is none.
+package pktline
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// Header is how many bytes stand in front of a payload.
+	Header = 4
+	// MaxPayload is the longest payload, in bytes: a whole pkt-line has 65,520 at most.
+	MaxPayload = 65520 - Header
+)
+
+// A Kind tells the packets apart.
+type Kind int
+
+// The kinds. The three special ones have no payload.
+const (
+	Invalid     Kind = iota // no packet was read
+	Data                    // a payload, which may be empty
+	Flush                   // 0000
+	Delim                   // 0001
+	ResponseEnd             // 0002
+)
+
+// FlushPacket ends a list of packets.
+const FlushPacket = "0000"
+
+var (
+	// ErrMalformed reports bytes that are no pkt-line.
+	ErrMalformed = errors.New("not a pkt-line")
+	// ErrTooLong reports a packet over the limit of its reader.
+	ErrTooLong = errors.New("over the limit")
+)
+
+// A Reader reads packets one after the other and nothing behind them.
+type Reader struct {
+	// MaxPayload is the longest payload that is read, in bytes. 0 or more than git's own
+	// limit means that limit.
+	MaxPayload int
+	// MaxTotal is how many bytes all packets may have, headers included. 0 means no limit.
+	MaxTotal int64
+
+	from io.Reader
+	head [Header]byte
+	buf  []byte
+	read int64
+}
+
+// NewReader returns a Reader of from. It makes small reads: from should be buffered.
+func NewReader(from io.Reader) *Reader { return &Reader{from: from} }
+
+// Offset returns how many bytes were read.
+func (r *Reader) Offset() int64 { return r.read }
+
+// Next reads one packet. The payload is valid until the next call.
+//
+// The errors are [ErrMalformed] and [ErrTooLong] with a reason, io.EOF where the input ends
+// before a packet, io.ErrUnexpectedEOF where it ends within one, and those of the input.
+// A packet over a limit is not read.
+func (r *Reader) Next() (kind Kind, payload []byte, err error) {
+	n, err := io.ReadFull(r.from, r.head[:])
+	r.read += int64(n)
+	if err != nil {
+		return Invalid, nil, err
+	}
+	kind, length, err := parseHeader(r.head)
+	if err != nil {
+		return Invalid, nil, err
+	}
+	if err := r.checkSize(length); err != nil {
+		return Invalid, nil, err
+	}
+	if kind != Data {
+		return kind, nil, nil
+	}
+	payload, err = r.payload(length)
+	return kind, payload, err
+}
+
+func (r *Reader) checkSize(length int) error {
+	if r.MaxPayload > 0 && length > r.MaxPayload {
+		return fmt.Errorf("a pkt-line of %d bytes: %w of %d", length, ErrTooLong, r.MaxPayload)
+	}
+	if r.MaxTotal > 0 && r.read+int64(length) > r.MaxTotal {
+		return fmt.Errorf("pkt-lines of more than %d bytes: %w", r.MaxTotal, ErrTooLong)
+	}
+	return nil
+}
+
+func (r *Reader) payload(length int) ([]byte, error) {
+	if cap(r.buf) < length {
+		r.buf = make([]byte, max(length, 512))
+	}
+	buf := r.buf[:length]
+	n, err := io.ReadFull(r.from, buf)
+	r.read += int64(n)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	return buf, nil
+}
+
+// parseHeader returns the kind of packet, and the length of its payload.
+func parseHeader(head [Header]byte) (Kind, int, error) {
+	length := 0
+	for _, c := range head {
+		digit, ok := hexDigit(c)
+		if !ok {
+			return Invalid, 0, fmt.Errorf("%w: its length is %q", ErrMalformed, head[:])
+		}
+		length = length<<4 | digit
+	}
+	switch {
+	case length == 0:
+		return Flush, 0, nil
+	case length == 1:
+		return Delim, 0, nil
+	case length == 2:
+		return ResponseEnd, 0, nil
+	case length < Header || length-Header > MaxPayload:
+		return Invalid, 0, fmt.Errorf("%w: its length is %q", ErrMalformed, head[:])
+	}
+	return Data, length - Header, nil
+}
+
+// hexDigit returns the value of a digit in lower case, as all known clients write it.
+func hexDigit(c byte) (int, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0'), true
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10, true
+	}
+	return 0, false
+}
+
+// Append appends payload as one pkt-line. A payload over [MaxPayload] bytes is a mistake
+// of the caller and panics.
+func Append[T string | []byte](to []byte, payload T) []byte {
+	return append(appendHeader(to, len(payload)), payload...)
+}
+
+func appendHeader(to []byte, payload int) []byte {
+	if payload > MaxPayload {
+		panic(fmt.Sprintf("pktline: a payload of %d bytes", payload))
+	}
+	const digits = "0123456789abcdef"
+	n := payload + Header
+	return append(to, digits[n>>12&15], digits[n>>8&15], digits[n>>4&15], digits[n&15])
+}
