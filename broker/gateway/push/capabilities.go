@@ -1,0 +1,113 @@
+package push
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Capability is one that a push may ask for, and that has no value.
+type Capability uint8
+
+// The capabilities without a value, in the order in which they are written.
+const (
+	ReportStatus Capability = 1 << iota
+	ReportStatusV2
+	DeleteRefs
+	SideBand64k
+	Quiet
+	Atomic
+	OfsDelta
+)
+
+// known are the names, in the order of the constants.
+var known = [...]string{"report-status", "report-status-v2", "delete-refs", "side-band-64k", "quiet", "atomic", "ofs-delta"}
+
+// maxAgent is the longest agent that is passed on, in bytes.
+const maxAgent = 256
+
+// Capabilities are what the caller of a push asked for, as far as it is known. The zero
+// value has none.
+type Capabilities struct {
+	flags        Capability
+	ObjectFormat string // "sha1", "sha256", or empty where it was not said, which means sha1
+	Agent        string // printable ASCII without spaces, or empty
+}
+
+// Has reports whether c was asked for.
+func (cs Capabilities) Has(c Capability) bool { return cs.flags&c != 0 }
+
+// parseCapabilities reads the text behind the NUL of the first command. Unknown ones are
+// left out. What is wrong with the others is the objection; a flag counts as asked for
+// all the same, so that the refusal can be read.
+func parseCapabilities(text string) (cs Capabilities, objection string) {
+	seen := map[string]bool{}
+	for token := range strings.SplitSeq(text, " ") {
+		if token == "" {
+			continue
+		}
+		name, value, hasValue := strings.Cut(token, "=")
+		why := cs.set(name, value, hasValue)
+		if seen[name] {
+			why = "it is given twice"
+		}
+		seen[name] = true
+		if why != "" && objection == "" {
+			objection = fmt.Sprintf("capability %s: %s", name, why)
+		}
+	}
+	return cs, objection
+}
+
+// set takes one capability, and returns what is wrong with it.
+func (cs *Capabilities) set(name, value string, hasValue bool) string {
+	switch name {
+	case "agent":
+		if !hasValue || value == "" || len(value) > maxAgent {
+			return fmt.Sprintf("it has no value of at most %d bytes", maxAgent)
+		}
+		cs.Agent = value
+		return ""
+	case "object-format":
+		if value != "sha1" && value != "sha256" {
+			return "it is neither sha1 nor sha256"
+		}
+		cs.ObjectFormat = value
+		return ""
+	case "push-options":
+		return "push options are not forwarded; push without -o and push.pushOption"
+	}
+	for i, flag := range known {
+		if name != flag {
+			continue
+		}
+		cs.flags |= 1 << i
+		if hasValue {
+			return "it has a value"
+		}
+	}
+	return ""
+}
+
+// oidLength returns how long object ids are: in hexadecimal digits.
+func (cs Capabilities) oidLength() int {
+	if cs.ObjectFormat == "sha256" {
+		return 64
+	}
+	return 40
+}
+
+// append appends the capabilities as git writes them, each behind a space.
+func (cs Capabilities) append(to []byte) []byte {
+	for i, name := range known {
+		if cs.flags&(1<<i) != 0 {
+			to = append(append(to, ' '), name...)
+		}
+	}
+	if cs.ObjectFormat != "" {
+		to = append(append(to, " object-format="...), cs.ObjectFormat...)
+	}
+	if cs.Agent != "" {
+		to = append(append(to, " agent="...), cs.Agent...)
+	}
+	return to
+}

@@ -1,0 +1,121 @@
+package push
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/hooks/refs"
+)
+
+const (
+	heads = "refs/heads/"
+	tags  = "refs/tags/"
+)
+
+// names judges names of refs, whatever is done to them: git accepts many that mean harm to
+// those who clone, or to scripts that handle them.
+type names struct {
+	policy *refs.Policy
+	// protected are short names by their lower case: those that a rule without wildcards
+	// names, main and master.
+	protected map[string]string
+	branches  map[string]bool // short names of the branches in this push
+}
+
+func namesFor(policy *refs.Policy, commands []Command) *names {
+	n := &names{policy: policy, protected: map[string]string{"main": "main", "master": "master"}, branches: map[string]bool{}}
+	for _, rule := range policy.Rules() {
+		if short, ok := strings.CutPrefix(rule.Full, heads); ok && !strings.ContainsAny(short, "*?") {
+			n.protected[lower(short)] = short
+		}
+	}
+	for _, c := range commands {
+		if short, ok := strings.CutPrefix(c.Ref, heads); ok {
+			n.branches[short] = true
+		}
+	}
+	return n
+}
+
+// check returns why a valid name may not be pushed, or "".
+func (n *names) check(ref string) string {
+	short, isTag := strings.CutPrefix(ref, tags)
+	if !isTag {
+		var isBranch bool
+		if short, isBranch = strings.CutPrefix(ref, heads); !isBranch {
+			return "only branches and tags may be pushed"
+		}
+	}
+	folded := lower(short)
+	switch {
+	case folded == "head":
+		return "a ref named HEAD would be taken for another"
+	case strings.HasPrefix(folded, "refs/"):
+		return "a name with refs/ in it would be taken for another"
+	case isOID(folded):
+		return "a name of 40 or 64 hex digits would be taken for an object id"
+	}
+	if why := n.checkAlike(short, folded, isTag); why != "" {
+		return why
+	}
+	return n.checkCharacters(ref)
+}
+
+// checkAlike refuses what many systems and people take for another ref.
+func (n *names) checkAlike(short, folded string, isTag bool) string {
+	other, isProtected := n.protected[folded]
+	switch {
+	case isTag && isProtected:
+		return "a tag with the name of branch " + other + " would be taken for it"
+	case isTag && n.branches[short]:
+		return "this push has a branch of the same name"
+	case isProtected && other != short:
+		return "it differs from branch " + other + " only in upper and lower case"
+	}
+	return ""
+}
+
+// checkCharacters wants names that are no trap for the scripts that handle them. Another
+// character is taken where a rule that matches has it outside of its wildcards.
+func (n *names) checkCharacters(ref string) string {
+	var literals string // of all rules that match; read when the first is missing
+	for i, r := range ref {
+		odd := string(r)
+		switch {
+		case r == '-' && ref[i-1] == '/':
+			odd = "/-"
+		case isPlain(r):
+			continue
+		}
+		if literals == "" {
+			literals = n.literals(ref)
+		}
+		if !strings.Contains(literals, odd) {
+			return fmt.Sprintf("%q is in the name; wildcards match letters, digits and . _ / - only, and no - at the start of a part", odd)
+		}
+	}
+	return ""
+}
+
+func (n *names) literals(ref string) string {
+	var b strings.Builder
+	for _, rule := range n.policy.Matching(ref) {
+		b.WriteString(strings.NewReplacer("*", "\n", "?", "\n").Replace(rule.Full) + "\n")
+	}
+	return b.String()
+}
+
+func isPlain(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._/-", r)
+}
+
+// lower folds ASCII only: other letters are not plain, and strings.ToLower makes a k of
+// the Kelvin sign.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

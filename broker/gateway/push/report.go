@@ -1,0 +1,188 @@
+package push
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker/gateway/pktline"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A State is what became of one ref.
+type State int
+
+// The states, by the word of the server.
+const (
+	Unknown State = iota // the server did not say, or nothing that can be understood
+	OK                   // the ref has its new object
+	Refused              // the server refused this command
+	Failed               // the server could not read the pack
+)
+
+// String returns the state as the audit log has it.
+func (s State) String() string {
+	return [...]string{Unknown: "unknown", OK: "ok", Refused: "refused", Failed: "failed"}[s]
+}
+
+// An Outcome is what became of one command.
+type Outcome struct {
+	Command Command
+	State   State
+	Reason  string // the server's, as one line of about 400 bytes at most; empty for OK
+}
+
+// A Report reads the server's answer to a push while it is copied to the caller. It is an
+// io.Writer that never fails and holds two packets at most.
+//
+// It believes an answer that is whole and says one thing of each ref. What cannot be
+// understood makes every outcome [Unknown], never [OK].
+type Report struct {
+	request  *Request
+	outcomes map[string]*Outcome // by ref
+	outer    *pktline.Feed       // what the server sends
+	inner    *pktline.Feed       // the report in it
+	current  *Outcome            // of the last ok, which options follow
+	unpacked string              // "", "ok", or why the pack could not be read
+	ended    bool                // the report did
+	closed   bool                // the side-band did
+	broken   bool
+}
+
+// NewReport returns a Report of the answer to q.
+func NewReport(q *Request) *Report {
+	r := &Report{request: q, outcomes: make(map[string]*Outcome, len(q.Commands))}
+	for _, c := range q.Commands {
+		r.outcomes[c.Ref] = &Outcome{Command: c}
+	}
+	r.inner = &pktline.Feed{Packet: r.line}
+	r.outer = r.inner
+	if q.Capabilities.Has(SideBand64k) {
+		r.outer = &pktline.Feed{Packet: r.band}
+	}
+	return r
+}
+
+// Write takes the next bytes of the answer.
+func (r *Report) Write(p []byte) (int, error) {
+	if _, err := r.outer.Write(p); err != nil {
+		r.broken = true
+	}
+	return len(p), nil
+}
+
+// Outcomes returns what became of each command, in the order of the request, once the
+// answer has ended.
+func (r *Report) Outcomes() []Outcome {
+	all := make([]Outcome, len(r.request.Commands))
+	for i, c := range r.request.Commands {
+		all[i] = Outcome{Command: c}
+		if r.isWhole() {
+			all[i] = *r.outcomes[c.Ref]
+		}
+	}
+	return all
+}
+
+func (r *Report) isWhole() bool {
+	hasBand := r.outer != r.inner
+	return !r.broken && r.ended && r.closed == hasBand && !r.outer.Pending()
+}
+
+var errReport = errors.New("not the report of a push")
+
+// band takes a packet of the side-band.
+func (r *Report) band(kind pktline.Kind, payload []byte) error {
+	switch {
+	case r.closed:
+		return errReport
+	case kind == pktline.Flush:
+		r.closed = true
+		return nil
+	case kind != pktline.Data || len(payload) == 0:
+		return errReport
+	}
+	switch pktline.Band(payload[0]) {
+	case pktline.Report:
+		_, err := r.inner.Write(payload[1:])
+		return err
+	case pktline.Progress:
+		return nil
+	}
+	return errReport
+}
+
+// line takes a packet of the report.
+func (r *Report) line(kind pktline.Kind, payload []byte) error {
+	switch {
+	case r.ended:
+		return errReport
+	case kind == pktline.Flush:
+		r.ended = true
+		return nil
+	case kind != pktline.Data:
+		return errReport
+	}
+	word, rest, _ := strings.Cut(strings.TrimSuffix(string(payload), "\n"), " ")
+	if (word == "unpack") != (r.unpacked == "") || rest == "" {
+		return errReport // unpack comes first, and once
+	}
+	switch word {
+	case "unpack":
+		r.unpacked = rest
+		return nil
+	case "ok":
+		return r.ok(rest)
+	case "ng":
+		return r.refused(rest)
+	case "option":
+		return r.option(rest)
+	}
+	return errReport
+}
+
+func (r *Report) ok(ref string) error {
+	o, err := r.outcome(ref)
+	if err != nil || r.unpacked != "ok" {
+		return errReport
+	}
+	o.State, r.current = OK, o
+	return nil
+}
+
+func (r *Report) refused(rest string) error {
+	ref, reason, _ := strings.Cut(rest, " ")
+	o, err := r.outcome(ref)
+	if err != nil {
+		return err
+	}
+	o.State, o.Reason, r.current = Refused, line(reason), nil
+	if r.unpacked != "ok" {
+		o.State, o.Reason = Failed, line("unpack "+r.unpacked+": "+reason)
+	}
+	return nil
+}
+
+// outcome returns that of a ref that was asked for and not yet reported.
+func (r *Report) outcome(ref string) (*Outcome, error) {
+	o := r.outcomes[ref]
+	if o == nil || o.State != Unknown || o.Reason != "" {
+		return nil, errReport
+	}
+	return o, nil
+}
+
+// option takes what a report of version 2 adds to an ok. Where something else happened than
+// was asked for, what became of the ref is not known.
+func (r *Report) option(rest string) error {
+	if r.current == nil || !r.request.Capabilities.Has(ReportStatusV2) {
+		return errReport
+	}
+	name, value, _ := strings.Cut(rest, " ")
+	c := r.current.Command
+	same := map[string]string{"refname": c.Ref, "old-oid": c.Old, "new-oid": c.New, "forced-update": ""}
+	if want, ok := same[name]; !ok || want != value {
+		r.current.State = Unknown
+		r.current.Reason = "the server did something else: option " + oneline.Escape(oneline.Cut(rest, maxReason))
+	}
+	return nil
+}

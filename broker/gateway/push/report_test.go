@@ -1,0 +1,166 @@
+package push
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker/gateway/pktline"
+)
+
+// banded puts a report into the side-band, in pieces of n bytes, with text in between.
+func banded(report string, n int) string {
+	to := pktline.AppendBand(nil, pktline.Progress, []byte("remote: ok refs/heads/a\n"))
+	for len(report) > 0 {
+		piece := report[:min(n, len(report))]
+		to = pktline.AppendBand(to, pktline.Report, []byte(piece))
+		to = append(to, pktline.KeepAlive...)
+		report = report[len(piece):]
+	}
+	return string(to) + "0000"
+}
+
+func TestReport(t *testing.T) {
+	const none = "unknown unknown"
+	for _, c := range []struct{ name, in, want string }{
+		{"both moved", pkts("unpack ok\n", "ok refs/heads/a\n", "ok refs/heads/b\n") + "0000", "ok ok"},
+		{"without line breaks", pkts("unpack ok", "ok refs/heads/b", "ok refs/heads/a") + "0000", "ok ok"},
+		{"one refused", pkts("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b protected branch hook declined\n") + "0000", "ok refused:protected branch hook declined"},
+		{"refused without a reason", pkts("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b\n") + "0000", "ok refused:"},
+		{"no pack", pkts("unpack index-pack abnormal exit\n", "ng refs/heads/a unpacker error\n", "ng refs/heads/b unpacker error\n") + "0000", "failed:unpack index-pack abnormal exit: unpacker error failed:unpack index-pack abnormal exit: unpacker error"},
+		{"options that say the same", pkts("unpack ok\n", "ok refs/heads/a\n", "option refname refs/heads/a\n", "option new-oid "+oidY+"\n", "option forced-update\n", "ok refs/heads/b\n") + "0000", "ok ok"},
+		{"another ref moved", pkts("unpack ok\n", "ok refs/heads/a\n", "option refname refs/heads/main\n", "ok refs/heads/b\n") + "0000", "unknown:the server did something else: option refname refs/heads/main ok"},
+		{"another object", pkts("unpack ok\n", "ok refs/heads/a\n", "option new-oid "+oidX+"\n", "ok refs/heads/b\n") + "0000", "unknown:the server did something else: option new-oid " + oidX + " ok"},
+		{"one not mentioned", pkts("unpack ok\n", "ok refs/heads/a\n") + "0000", "ok unknown"},
+		{"an escape in a reason", pkts("unpack ok\n", "ng refs/heads/a x\x1b[1m\n", "ok refs/heads/b\n") + "0000", `refused:x\x1b[1m ok`},
+
+		{"nothing", "", none},
+		{"an end and nothing else", "0000", none},
+		{"no end", pkts("unpack ok\n", "ok refs/heads/a\n"), none},
+		{"half a line", pkts("unpack ok\n", "ok refs/heads/a\n") + "00", none},
+		{"no unpack", pkts("ok refs/heads/a\n", "ok refs/heads/b\n") + "0000", none},
+		{"unpack twice", pkts("unpack ok\n", "unpack ok\n", "ok refs/heads/a\n") + "0000", none},
+		{"ok without its pack", pkts("unpack no\n", "ok refs/heads/a\n") + "0000", none},
+		{"a ref twice", pkts("unpack ok\n", "ng refs/heads/a x\n", "ok refs/heads/a\n") + "0000", none},
+		{"a ref that was not asked for", pkts("unpack ok\n", "ok refs/heads/a\n", "ok refs/heads/c\n") + "0000", none},
+		{"a ref again after other options", pkts("unpack ok\n", "ok refs/heads/a\n", "option fall-through\n", "ok refs/heads/a\n") + "0000", none},
+		{"an option of nothing", pkts("unpack ok\n", "option refname x\n", "ok refs/heads/a\n") + "0000", none},
+		{"an option of a refusal", pkts("unpack ok\n", "ng refs/heads/a x\n", "option refname x\n") + "0000", none},
+		{"an unknown line", pkts("unpack ok\n", "maybe refs/heads/a\n") + "0000", none},
+		{"a special packet", pkts("unpack ok\n", "ok refs/heads/a\n") + "0001" + "0000", none},
+		{"more behind the end", pkts("unpack ok\n", "ok refs/heads/a\n") + "0000" + "0000", none},
+		{"no packets", "<html>502 Bad Gateway</html>", none},
+		{"an error packet", pkts("ERR no") + "0000", none},
+	} {
+		q := requestOf("update refs/heads/a", "update refs/heads/b")
+		for _, flags := range []Capability{ReportStatusV2, ReportStatusV2 | SideBand64k} {
+			q.Capabilities.flags = flags
+			texts := []string{c.in}
+			if flags&SideBand64k != 0 {
+				texts = []string{banded(c.in, 1), banded(c.in, 7), banded(c.in, 60000)}
+			}
+			for _, text := range texts {
+				if got := outcomes(q, text); got != c.want {
+					t.Errorf("%s: outcomes = %q, want %q", c.name, got, c.want)
+				}
+			}
+		}
+	}
+}
+
+func TestReportInABandThatIsNotWhole(t *testing.T) {
+	q := requestOf("update refs/heads/a")
+	good := banded(pkts("unpack ok\n", "ok refs/heads/a\n")+"0000", 7)
+	for _, c := range []struct{ name, in, want string }{
+		{"whole", good, "ok"},
+		{"without its end", strings.TrimSuffix(good, "0000"), "unknown"},
+		{"with an error in front", pkts("\x03died") + good, "unknown"},
+		{"with an unknown band", pkts("\x04x") + good, "unknown"},
+		{"with an empty packet", "0004" + good, "unknown"},
+		{"with more behind it", good + pkts("\x02x"), "unknown"},
+		{"without a band", pkts("unpack ok\n", "ok refs/heads/a\n") + "0000", "unknown"},
+	} {
+		if got := outcomes(q, c.in); got != c.want {
+			t.Errorf("%s: outcomes = %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// outcomes feeds an answer to a Report, in small pieces, and returns what it makes of it.
+func outcomes(q *Request, answer string) string {
+	r := NewReport(q)
+	for len(answer) > 0 {
+		n, _ := r.Write([]byte(answer[:min(5, len(answer))]))
+		answer = answer[n:]
+	}
+	var texts []string
+	for _, o := range r.Outcomes() {
+		text := o.State.String()
+		if o.Reason != "" || o.State == Refused {
+			text += ":" + o.Reason
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " ")
+}
+
+// Whatever a server answers, a ref is OK only where an ok with its name is in it.
+func FuzzReport(f *testing.F) {
+	whole := pkts("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b no\n") + "0000"
+	f.Add([]byte(whole), false)
+	f.Add([]byte(banded(whole, 9)), true)
+	f.Add([]byte(pkts("unpack ok\n", "ok refs/heads/a\n", "option refname refs/heads/b\n")+"0000"), false)
+	f.Fuzz(func(t *testing.T, answer []byte, band bool) {
+		q := requestOf("update refs/heads/a", "update refs/heads/b")
+		q.Capabilities.flags = ReportStatusV2
+		if band {
+			q.Capabilities.flags |= SideBand64k
+		}
+		r := NewReport(q)
+		_, _ = r.Write(answer)
+		text := string(answer)
+		if band {
+			text = clientBand(text)
+		}
+		for _, o := range r.Outcomes() {
+			if o.State == OK && !clientLines(text)["ok "+o.Command.Ref] {
+				t.Errorf("%s is OK, and the client is not told so by %q", o.Command.Ref, answer)
+			}
+		}
+	})
+}
+
+// clientBand is what a client that checks nothing takes for the report.
+func clientBand(text string) string {
+	var report strings.Builder
+	for _, packet := range clientPackets(text) {
+		if strings.HasPrefix(packet, "\x01") {
+			report.WriteString(packet[1:])
+		}
+	}
+	return report.String()
+}
+
+func clientLines(report string) map[string]bool {
+	lines := map[string]bool{}
+	for _, packet := range clientPackets(report) {
+		lines[strings.TrimSuffix(packet, "\n")] = true
+	}
+	return lines
+}
+
+// clientPackets takes text apart with strconv, unlike package pktline.
+func clientPackets(text string) (packets []string) {
+	for len(text) >= 4 {
+		n, err := strconv.ParseUint(text[:4], 16, 16)
+		if err != nil || int(n) > len(text) {
+			return packets
+		}
+		if n < 4 {
+			text = text[4:]
+			continue
+		}
+		packets, text = append(packets, text[4:n]), text[n:]
+	}
+	return packets
+}
