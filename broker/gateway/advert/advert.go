@@ -1,0 +1,163 @@
+// Package advert rewrites what git servers advertise, so that the clients of a gateway see
+// only capabilities that it knows: one that is new to it could lead them elsewhere, or make
+// them ask for what it refuses.
+package advert
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker/gateway/pktline"
+)
+
+// ErrUnknown reports an answer that is not the advertisement of the service.
+var ErrUnknown = errors.New("not an advertisement of git")
+
+// maxPackets bounds the capability list of protocol version 2.
+const maxPackets = 64
+
+// ReceivePack reads the advertisement of git-receive-pack from r, up to and including its
+// first ref, and returns it with known capabilities only. What follows in r, the other
+// refs, is passed on as it is. delete-refs is kept where deletes is true.
+func ReceivePack(r io.Reader, deletes bool) ([]byte, error) {
+	keep := receivePack
+	if !deletes {
+		keep = slices.DeleteFunc(slices.Clone(keep), func(s string) bool { return s == "delete-refs" })
+	}
+	return rewrite(r, "git-receive-pack", keep, nil)
+}
+
+// UploadPack does the same with the advertisement of git-upload-pack. That of protocol
+// version 2 is a list of capabilities, which is read whole.
+func UploadPack(r io.Reader) ([]byte, error) {
+	return rewrite(r, "git-upload-pack", uploadPack, version2)
+}
+
+// rewrite reads an advertisement of version 0 or 1 with the capabilities keep, or where
+// there may be one, of version 2.
+func rewrite(r io.Reader, service string, keep []string, version2 map[string][]string) ([]byte, error) {
+	a := &advertisement{from: pktline.NewReader(r)}
+	a.from.MaxPayload = pktline.MaxPayload - 1 // room for a line break
+	text, err := a.service(service)
+	if err != nil {
+		return nil, err
+	}
+	if text == "version 2" && version2 != nil {
+		a.line(text)
+		err = a.version2(version2)
+	} else {
+		err = a.firstRef(text, keep)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.to, nil
+}
+
+// An advertisement is one that is being rewritten.
+type advertisement struct {
+	from *pktline.Reader
+	to   []byte
+}
+
+// next reads a packet with text, without its line break.
+func (a *advertisement) next() (string, error) {
+	kind, payload, err := a.from.Next()
+	if err != nil {
+		return "", unexpected(err)
+	}
+	if kind != pktline.Data {
+		return "", fmt.Errorf("%w: a special packet", ErrUnknown)
+	}
+	return strings.TrimSuffix(string(payload), "\n"), nil
+}
+
+func (a *advertisement) line(text string) { a.to = pktline.Append(a.to, text+"\n") }
+
+// service copies what smart HTTP puts in front, and returns the line behind it. git's own
+// server leaves it out where it speaks version 2.
+func (a *advertisement) service(name string) (string, error) {
+	text, err := a.next()
+	if err != nil || text == "version 2" {
+		return text, err
+	}
+	if text != "# service="+name {
+		return "", fmt.Errorf("%w: it begins with %q", ErrUnknown, cut(text))
+	}
+	a.line(text)
+	kind, _, err := a.from.Next()
+	if err != nil {
+		return "", unexpected(err)
+	}
+	if kind != pktline.Flush {
+		return "", fmt.Errorf("%w: no end behind the service", ErrUnknown)
+	}
+	a.to = append(a.to, pktline.FlushPacket...)
+	return a.next()
+}
+
+// firstRef copies up to the first ref, which has the capabilities.
+func (a *advertisement) firstRef(text string, keep []string) (err error) {
+	if text == "version 1" {
+		a.line(text)
+		if text, err = a.next(); err != nil {
+			return err
+		}
+	}
+	ref, capabilities, ok := strings.Cut(text, "\x00")
+	if !ok || strings.Contains(capabilities, "\x00") {
+		return fmt.Errorf("%w: its first ref is %q", ErrUnknown, cut(text))
+	}
+	a.line(ref + "\x00" + filter(capabilities, keep))
+	return nil
+}
+
+// version2 copies what is known of the list, to its end.
+func (a *advertisement) version2(known map[string][]string) error {
+	for range maxPackets {
+		kind, payload, err := a.from.Next()
+		switch {
+		case err != nil:
+			return unexpected(err)
+		case kind == pktline.Flush:
+			a.to = append(a.to, pktline.FlushPacket...)
+			return nil
+		case kind != pktline.Data:
+			return fmt.Errorf("%w: a special packet", ErrUnknown)
+		}
+		text := strings.TrimSuffix(string(payload), "\n")
+		name, value, hasValue := strings.Cut(text, "=")
+		features, isKnown := known[name]
+		if !isKnown {
+			continue
+		}
+		if hasValue && features != nil {
+			text = name + "=" + filter(value, features)
+		}
+		a.line(strings.TrimSuffix(text, "="))
+	}
+	return fmt.Errorf("%w: over %d capabilities", ErrUnknown, maxPackets)
+}
+
+// filter returns the capabilities of a list that are in keep, with or without a value.
+func filter(list string, keep []string) string {
+	kept := strings.Fields(list)
+	kept = slices.DeleteFunc(kept, func(token string) bool {
+		name, _, _ := strings.Cut(token, "=")
+		return !slices.Contains(keep, name)
+	})
+	return strings.Join(kept, " ")
+}
+
+// unexpected names the end of an advertisement that is not whole.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, pktline.ErrMalformed) || errors.Is(err, pktline.ErrTooLong) {
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return fmt.Errorf("read the advertisement: %w", err)
+}
+
+func cut(text string) string { return text[:min(len(text), 100)] }

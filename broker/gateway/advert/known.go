@@ -1,0 +1,24 @@
+package advert
+
+// receivePack are the capabilities of a push that the gateway can answer. push-options and
+// push-cert are left out on purpose: clients that see them use them, and it refuses both.
+var receivePack = []string{"report-status", "report-status-v2", "delete-refs", "side-band-64k", "quiet", "atomic", "ofs-delta", "object-format", "agent"}
+
+// uploadPack are the capabilities of a fetch in the protocol's versions 0 and 1.
+var uploadPack = []string{
+	"multi_ack", "multi_ack_detailed", "no-done", "thin-pack", "side-band", "side-band-64k", "ofs-delta",
+	"shallow", "deepen-since", "deepen-not", "deepen-relative", "no-progress", "include-tag",
+	"allow-tip-sha1-in-want", "allow-reachable-sha1-in-want", "symref", "filter", "object-format", "agent",
+}
+
+// version2 are the capabilities of a fetch in version 2, with the features that their
+// values may name; nil takes any value. bundle-uri, promisor-remote and the feature
+// packfile-uris name other servers, which a workspace does not reach; object-info is used
+// by no client.
+var version2 = map[string][]string{
+	"agent":         nil,
+	"ls-refs":       {"unborn"},
+	"fetch":         {"shallow", "wait-for-done", "filter", "ref-in-want", "sideband-all"},
+	"server-option": nil,
+	"object-format": nil,
+}
