@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
 // read returns all old objects, Apps first, each with what is to be made and what is
@@ -101,8 +102,9 @@ func ofUser(u *unstructured.Unstructured) map[string]any {
 }
 
 // trackers are the labels and annotations by which delivery tools know what is theirs.
-// On an object that no manifest of theirs has, they would have it deleted.
-var trackers = []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
+// On an object that no manifest of theirs has, they would have it deleted. Those of our
+// own mean something that nobody asked of the old object.
+var trackers = []string{v1.Group + "/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
 
 func without(marks map[string]string) map[string]string {
 	for name := range marks {

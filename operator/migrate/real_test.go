@@ -67,6 +67,9 @@ func TestRealTakeOver(t *testing.T) {
 	if labels := marks(made, "labels"); labels["team"] != "a" || labels["app.kubernetes.io/instance"] != nil {
 		t.Errorf("the new object has the labels %v", labels)
 	}
+	if notes := marks(made, "annotations"); len(notes) != 2 || notes["about"] != "y" || notes["gatepass.dev/migrated-from"] == nil {
+		t.Errorf("the new object has the annotations %v", notes)
+	}
 	cluster := w.Call(http.MethodGet, newAPI+"/clustertokens/images-"+w.namespace, nil)
 	if app := cluster["spec"].(fields)["appRef"].(fields); app["namespace"] != w.namespace {
 		t.Errorf("the ClusterToken names the App %v, want the one that the old operator found", app)
@@ -247,6 +250,7 @@ func TestRealUndo(t *testing.T) {
 	wantSaid(t, w.forth(), "flux is taken over")
 	w.delivers("flux")
 	w.Call(http.MethodDelete, oldAPI+"/namespaces/"+w.namespace+"/tokens/flux", nil)
+	w.says("flux", "True")
 	history := w.watch("flux")
 
 	said := w.back()
@@ -291,6 +295,52 @@ func TestRealUndo(t *testing.T) {
 	}
 }
 
+// Whoever may write a Token may write its annotations: undo makes no object of it that
+// the Token itself does not ask for, and is not permitted.
+func TestRealUndoTrustsNoAnnotation(t *testing.T) {
+	w := newWorld(t)
+	defer w.clean()
+	w.permits()
+	for name, row := range map[string]struct{ spec, says, want string }{
+		"wide":    {`{}`, "True", "spec.permissions of the new object was changed since"},
+		"more":    {`{"repositories":["api","other"],"permissions":{"contents":"read"}}`, "True", "spec.repositories of the new object was changed since"},
+		"app":     {`{"repositories":["api"],"permissions":{"contents":"read"},"appRef":{"name":"x"}}`, "True", "spec.appRef of the new object was changed since"},
+		"denied":  {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "False", "the operator does not say that the new object is permitted"},
+		"unknown": {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "", "the operator does not say that the new object is permitted"},
+		"typo":    {`{"repository":["api"]}`, "True", "github-token-manager has no field spec.repository"},
+	} {
+		from := `{"apiVersion":"github.as-code.io/v1","kind":"Token","metadata":{"name":"` + name + `","namespace":"` + w.namespace + `"},"spec":` + row.spec + `}`
+		w.ApplyObject(fields{
+			"apiVersion": "gatepass.dev/v1", "kind": "Token", "spec": readsCode,
+			"metadata": fields{"name": name, "namespace": w.namespace, "annotations": fields{"gatepass.dev/migrated-from": from}},
+		})
+		w.says(name, row.says)
+		wantSaid(t, w.back(), "Token "+w.namespace+"/"+name+": ", row.want)
+		if w.has(oldAPI + "/namespaces/" + w.namespace + "/tokens/" + name) {
+			t.Errorf("%s: an old object was made", name)
+		}
+	}
+	elsewhere := `{"apiVersion":"github.as-code.io/v1","kind":"Token","metadata":{"name":"wide","namespace":"default"},"spec":{}}`
+	w.Call(http.MethodPatch, newAPI+"/namespaces/"+w.namespace+"/tokens/wide", fields{"metadata": fields{"annotations": fields{"gatepass.dev/migrated-from": elsewhere}}})
+	wantSaid(t, w.back(), "read gatepass.dev/migrated-from: it is not what migrate wrote")
+	if w.has(oldAPI + "/namespaces/default/tokens/wide") {
+		t.Error("an old object was made in another namespace")
+	}
+}
+
+// says writes the condition Permitted, as the operator does; "" writes none.
+func (w *world) says(name, status string) {
+	w.t.Helper()
+	if status == "" {
+		return
+	}
+	made := w.newToken(name)
+	w.Call(http.MethodPatch, newAPI+"/namespaces/"+w.namespace+"/tokens/"+name+"/status", fields{"status": fields{
+		"observedGeneration": metadata(made)["generation"],
+		"conditions":         []any{fields{"type": "Permitted", "status": status, "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}},
+	}})
+}
+
 // delivers does to a Secret what gatepass-operator does.
 func (w *world) delivers(name string) {
 	w.t.Helper()
@@ -331,6 +381,8 @@ func TestRealTheSecretOutlivesItsOldOwner(t *testing.T) {
 		t.Fatal("the Secret went with its old owner")
 	}
 
+	w.says("flux", "True")
+	w.Call(http.MethodDelete, newAPI+"/namespaces/"+w.namespace+"/tokens/collected", nil)
 	wantSaid(t, w.back(), "flux: Secret "+w.namespace+"/flux is given back", "flux: the object of gatepass.dev/v1 is deleted")
 	w.token("witness", readsCode)
 	w.Call(http.MethodDelete, olds+"/witness", nil)

@@ -100,6 +100,9 @@ func (m *Move) restore(ctx context.Context, o *object) {
 	api := m.in(o.kind.old(), o.old.GetNamespace())
 	live, err := api.Get(ctx, o.old.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
+		if o.problem = mayRestore(o); o.problem != nil {
+			return
+		}
 		live, err = api.Create(ctx, o.old, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dry()})
 		if err == nil {
 			m.say("%s: %s", o, m.done("made again in "+oldVersion, "would be made again in "+oldVersion))

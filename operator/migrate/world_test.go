@@ -102,7 +102,7 @@ func (w *world) token(name string, spec fields) {
 	w.t.Helper()
 	made := w.Call(http.MethodPost, oldAPI+"/namespaces/"+w.namespace+"/tokens", fields{
 		"apiVersion": "github.as-code.io/v1", "kind": "Token", "spec": spec,
-		"metadata": fields{"name": name, "labels": fields{"team": "a", "app.kubernetes.io/instance": "of-argo-cd"}},
+		"metadata": fields{"name": name, "labels": fields{"team": "a", "app.kubernetes.io/instance": "of-argo-cd"}, "annotations": fields{"gatepass.dev/restart-deployments": "x", "about": "y"}},
 	})
 	w.oldSecret("Token", name, made)
 }
