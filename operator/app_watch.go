@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,7 +33,10 @@ func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 		For(&v1.App{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1.TenantPolicy{}, handler.EnqueueRequestsFromMapFunc(r.appsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.appsOf), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: appWorkers, SkipNameValidation: new(true)}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: appWorkers, SkipNameValidation: new(true),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](firstBackoff, lastBackoff),
+		}).
 		Complete(r)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -37,6 +38,13 @@ import (
 // workers is how many objects are reconciled at once. A worker waits for GitHub's answer
 // and never for anything else.
 const workers = 16
+
+// How long an object waits after an error of the API server, the first time and at most:
+// after an outage of an hour everything is in order again within seconds.
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = 15 * time.Second
+)
 
 // Run works until ctx ends. It returns an error when it cannot start, and when it loses
 // its lease: another replica works then.
@@ -205,6 +213,7 @@ func (r *Reconciler) work(mgr manager.Manager) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		c, err := controller.NewTypedUnmanaged("token", controller.TypedOptions[apps.Key]{
 			Reconciler: r, MaxConcurrentReconciles: workers, Logger: mgr.GetLogger(), SkipNameValidation: new(true),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[apps.Key](firstBackoff, lastBackoff),
 		})
 		if err != nil {
 			return err

@@ -212,7 +212,7 @@ func token(namespace, name string, change ...func(*v1.Token)) *v1.Token {
 	return t
 }
 
-const patience = 60 * time.Second
+const patience = 2 * time.Minute // at a load of 20
 
 // until waits for a Token to be as it should.
 func (w *world) until(t *v1.Token, what string, is func(*v1.Token) bool) *v1.Token {
