@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -89,7 +90,7 @@ func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 		}
 	}
 	v.in.Now = v.now() // GitHub was asked by now
-	v.memory.rest(fmt.Sprint(s.object.GetGeneration(), " ", v.in.Scope, " ", version, " ", namespace.version, " ", appVersion(v.app)))
+	v.memory.rest(digest(s.object.GetGeneration(), v.in.Scope, version, namespace.version, appVersion(v.app)))
 	v.in.Failed = v.memory.refusals()
 	return v, r.lookAtSecrets(ctx, v)
 }
@@ -326,8 +327,8 @@ func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
 }
 
 // wish names what is wanted of the Secret, whatever the token.
-func (v *view) wish() string {
-	return v.target.Namespace + "/" + v.target.Name + " " + render.Digest(*v.shape)
+func (v *view) wish() mark {
+	return digest(v.target.Namespace, v.target.Name, render.Digest(*v.shape))
 }
 
 // read reads the Secret and compares it with what it is to be.
@@ -386,6 +387,14 @@ func hostOf(api string) string {
 		host = strings.TrimPrefix(host, "api.") // github.com and its data residency; GitHub Enterprise has /api/v3
 	}
 	return host
+}
+
+// A mark stands for values, to see whether one of them changed.
+type mark [16]byte
+
+func digest(values ...any) mark {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", values))
+	return mark(sum[:16])
 }
 
 func fnv32(s string) uint32 {

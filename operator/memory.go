@@ -16,10 +16,10 @@ type memory struct {
 	// The Secret as it was last read or written: its resourceVersion, what was wanted
 	// of it then, and what it was found to be.
 	version string
-	want    string
+	want    mark
 	found   plan.Secret
 
-	basis  string // what failures depend on: spec, App, policies, namespace
+	basis  mark // what failures depend on: spec, App, policies, namespace
 	failed map[plan.Action]failure
 	fight  fight
 	scope  string // digest of the latest scope; for when the App is missing
@@ -44,7 +44,7 @@ func (m *memories) of(uid types.UID) *memory {
 		m.all = map[types.UID]*memory{}
 	}
 	if m.all[uid] == nil {
-		m.all[uid] = &memory{failed: map[plan.Action]failure{}}
+		m.all[uid] = &memory{}
 	}
 	return m.all[uid]
 }
@@ -56,7 +56,7 @@ func (m *memories) forget(uid types.UID) {
 }
 
 // rest forgets failures when what they depend on has changed.
-func (m *memory) rest(basis string) {
+func (m *memory) rest(basis mark) {
 	if m.basis != basis {
 		m.basis = basis
 		clear(m.failed)
@@ -86,6 +86,9 @@ func (m *memory) fail(do plan.Action, r plan.Refusal, now time.Time, retry, atLe
 	}
 	r.Until = now.Add(max(wait, atLeast))
 	f.Refusal = r
+	if m.failed == nil {
+		m.failed = map[plan.Action]failure{}
+	}
 	m.failed[do] = f
 }
 

@@ -46,7 +46,7 @@ func TestFailuresWaitLongerAndLonger(t *testing.T) {
 	if got := wait(time.Hour, false); got != time.Hour {
 		t.Errorf("GitHub asked for an hour, the operator waits %v", got)
 	}
-	m.rest("another spec")
+	m.rest(digest("another spec"))
 	if len(m.failed) != 0 {
 		t.Error("another spec waits for the failure of the one before")
 	}

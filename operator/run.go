@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"time"
+	"unique"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -135,8 +135,8 @@ func (o Options) manager(logger logr.Logger) manager.Options {
 func (o Options) cache() cache.Options {
 	ours, _ := labels.NewRequirement(v1.LabelOwnerKind, selection.Exists, nil)
 	c := cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours), Transform: slim}},
+		DefaultTransform: slim,
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)}},
 	}
 	if len(o.WatchNamespaces) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
@@ -149,15 +149,41 @@ func (o Options) cache() cache.Options {
 	return c
 }
 
-// slim keeps of a Secret's metadata what the operator reads: who owns it, and whether it
-// changed.
+// slim keeps of what is cached what the operator reads. Of a Secret's metadata that is who
+// owns it, and whether it changed. Texts that are the same in thousands of Tokens are
+// kept once.
 func slim(object any) (any, error) {
-	if m, ok := object.(*metav1.PartialObjectMetadata); ok {
-		m.ManagedFields, m.Annotations = nil, nil
-		maps.DeleteFunc(m.Labels, func(key, _ string) bool { return key != v1.LabelOwnerKind && key != v1.LabelOwnerName })
+	switch o := object.(type) {
+	case *metav1.PartialObjectMetadata:
+		o.ManagedFields = nil
+		if o.Kind == "Secret" {
+			o.Annotations = nil
+			o.Labels = map[string]string{v1.LabelOwnerKind: once(o.Labels[v1.LabelOwnerKind]), v1.LabelOwnerName: o.Labels[v1.LabelOwnerName]}
+		}
+	case *v1.Token:
+		o.ManagedFields = nil
+		slimStatus(&o.Status)
+	case *v1.ClusterToken:
+		o.ManagedFields = nil
+		slimStatus(&o.Status)
+	case client.Object:
+		o.SetManagedFields(nil)
 	}
 	return object, nil
 }
+
+func slimStatus(s *v1.TokenStatus) {
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		c.Type, c.Reason, c.Message = once(c.Type), once(c.Reason), once(c.Message)
+	}
+	for i, name := range s.Repositories {
+		s.Repositories[i] = once(name)
+	}
+}
+
+// once returns the one copy of a text.
+func once(text string) string { return unique.Make(text).Value() }
 
 // compose makes the Reconciler.
 func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.ConfigFile) (*Reconciler, error) {

@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	if getenv("GOGC") == "" {
-		debug.SetGCPercent(40) // the caches are most of the memory, and change little
+		debug.SetGCPercent(25) // the caches are most of the memory, and change little
 	}
 	log := slog.New(slog.NewJSONHandler(oneline.JSONWriter(stderr), nil))
 	if err := operator.Run(ctx, options, getenv, log); err != nil {
