@@ -93,15 +93,20 @@ func outcomes(q *Request, answer string) string {
 		n, _ := r.Write([]byte(answer[:min(5, len(answer))]))
 		answer = answer[n:]
 	}
-	var texts []string
-	for _, o := range r.Outcomes() {
+	return texts(r.Outcomes())
+}
+
+// texts are outcomes in the order of their commands.
+func texts(outcomes []Outcome) string {
+	var all []string
+	for _, o := range outcomes {
 		text := o.State.String()
 		if o.Reason != "" || o.State == Refused {
 			text += ":" + o.Reason
 		}
-		texts = append(texts, text)
+		all = append(all, text)
 	}
-	return strings.Join(texts, " ")
+	return strings.Join(all, " ")
 }
 
 // Whatever a server answers, a ref is OK only where an ok with its name is in it.
