@@ -119,7 +119,7 @@ func parseHeader(head [Header]byte) (Kind, int, error) {
 	for _, c := range head {
 		digit, ok := hexDigit(c)
 		if !ok {
-			return Invalid, 0, fmt.Errorf("%w: its length is %q", ErrMalformed, head[:])
+			return Invalid, 0, malformed(head)
 		}
 		length = length<<4 | digit
 	}
@@ -131,9 +131,13 @@ func parseHeader(head [Header]byte) (Kind, int, error) {
 	case length == 2:
 		return ResponseEnd, 0, nil
 	case length < Header || length-Header > MaxPayload:
-		return Invalid, 0, fmt.Errorf("%w: its length is %q", ErrMalformed, head[:])
+		return Invalid, 0, malformed(head)
 	}
 	return Data, length - Header, nil
+}
+
+func malformed(head [Header]byte) error {
+	return fmt.Errorf("%w: its length is %q", ErrMalformed, string(head[:]))
 }
 
 // hexDigit returns the value of a digit in lower case, as all known clients write it.

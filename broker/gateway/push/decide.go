@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"slices"
 
 	"github.com/gatepass/gatepass/hooks/refs"
 )
@@ -16,6 +17,10 @@ type Verdict struct {
 	policy  *refs.Policy
 	allowed bool
 }
+
+// atOnce is how many refs are matched between two looks at the context: there are rules, such
+// as "**x*x*/**x*y", that take milliseconds for one name that is made for them.
+const atOnce = 100
 
 // other is the reason of the commands that are allowed, in a push that is not.
 const other = "another ref in this push is not allowed"
@@ -33,7 +38,8 @@ func FastForwards(_ context.Context, changes []refs.Change) []refs.Relation {
 
 // Decide judges every command of q by the guard's policy, and refuses all of them where one
 // is refused. A guard without ancestry takes every change of a branch for a forced one; see
-// [FastForwards]. A request without commands is refused: see [Request.IsProbe].
+// [FastForwards]. A request without commands is refused: see [Request.IsProbe]. Where ctx ends
+// first, the push is refused.
 func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	switch {
 	case q.Objection != "":
@@ -50,8 +56,13 @@ func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 		}
 	}
 	denied := map[string]string{} // by ref, of which a request has each once
-	for _, d := range guard.Check(ctx, updates) {
-		denied[d.Update.RemoteRef] = d.Reason()
+	for some := range slices.Chunk(updates, atOnce) {
+		for _, d := range guard.Check(ctx, some) {
+			denied[d.Update.RemoteRef] = d.Reason()
+		}
+		if ctx.Err() != nil {
+			return Refuse(guard.Policy, q, "it took too long to decide on so many refs; push fewer at once")
+		}
 	}
 	for i, c := range q.Commands {
 		if why, ok := denied[c.Ref]; ok {

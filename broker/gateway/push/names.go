@@ -10,6 +10,10 @@ import (
 const (
 	heads = "refs/heads/"
 	tags  = "refs/tags/"
+
+	// maxName is the longest name of a branch or tag, in bytes. GitHub takes no longer ones
+	// (GH002), and patterns are matched against short names in a fraction of the time.
+	maxName = 255
 )
 
 // names judges names of refs, whatever is done to them: git accepts many that mean harm to
@@ -48,6 +52,8 @@ func (n *names) check(ref string) string {
 	}
 	folded := lower(short)
 	switch {
+	case len(short) > maxName:
+		return "its name is longer than 255 bytes, which GitHub does not take"
 	case folded == "head":
 		return "a ref named HEAD would be taken for another"
 	case strings.HasPrefix(folded, "refs/"):
@@ -80,12 +86,13 @@ func (n *names) checkAlike(short, folded string, isTag bool) string {
 func (n *names) checkCharacters(ref string) string {
 	var literals string // of all rules that match; read when the first is missing
 	for i, r := range ref {
-		odd := string(r)
-		switch {
-		case r == '-' && ref[i-1] == '/':
-			odd = "/-"
-		case isPlain(r):
+		startsWithDash := r == '-' && ref[i-1] == '/'
+		if isPlain(r) && !startsWithDash {
 			continue
+		}
+		odd := string(r)
+		if startsWithDash {
+			odd = "/-"
 		}
 		if literals == "" {
 			literals = n.literals(ref)

@@ -79,13 +79,13 @@ func TestGitMovesWhatWasRead(t *testing.T) {
 
 // checkMoves holds, for a body that is accepted, that git's server moves a ref only to where
 // a command that was read moves it, whether it gets the body or what is written in place of
-// its head; and that it does the same for both.
-func checkMoves(t *testing.T, s *scratch, body []byte) {
+// its head; and that it does the same for both. It reports whether there was such a body.
+func checkMoves(t *testing.T, s *scratch, body []byte) (accepted bool) {
 	t.Helper()
 	in := bytes.NewReader(body)
 	q, err := ReadRequest(in, Limits{})
 	if err != nil || q.Objection != "" {
-		return
+		return false
 	}
 	rest := body[len(body)-in.Len():]
 	_, original := s.receive(t, body)
@@ -98,6 +98,8 @@ func checkMoves(t *testing.T, s *scratch, body []byte) {
 			t.Errorf("git moves %s to %s, which no command of %+v says; body %.300q", ref, oid, q, body)
 		}
 	}
+	checkFence(t, q, rewritten)
+	return true
 }
 
 // A lenient reading of a head: what receive-pack of git 2.39 does, in its order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -171,6 +172,9 @@ func (h *head) parseCommand(line string) (Command, error) {
 	}
 	if err := refs.CheckRef(ref); err != nil {
 		return Command{}, fmt.Errorf("ref %q: %w", ref, err)
+	}
+	if !utf8.ValidString(ref) {
+		return Command{}, fmt.Errorf("ref %q: it is not UTF-8", ref) // go-git reads another name
 	}
 	if isZero(c.Old) && isZero(c.New) {
 		return Command{}, fmt.Errorf("ref %q: it neither has an object nor gets one", ref)

@@ -146,6 +146,7 @@ var refused = []struct{ name, in string }{
 	{"HEAD", body("HEAD", caps)},
 	{"a ref with two dots", body("refs/heads/a..b", caps)},
 	{"a ref that ends with .lock", body("refs/heads/x.lock", caps)},
+	{"a ref that is not UTF-8", body("refs/heads/x\xfe", caps)},
 	{"a ref of 1025 bytes", body("refs/heads/"+strings.Repeat("x", 1014), caps)},
 	{"a ref given twice", body("refs/heads/x", caps, oidX+" "+oidY+" refs/heads/x")},
 	{"nothing to nothing", pkts(zero+" "+zero+" refs/heads/x\x00"+caps) + "0000"},
