@@ -120,6 +120,7 @@ func TestFloorsKnowUpFromDown(t *testing.T) {
 		{"store/kubernetes", "workspace"},
 		{"mint/awskms", "issuing/manifestflow"},
 		{"issuing", "broker/serve"},
+		{"hooks/refs", "broker/gateway/push"},
 		{"broker/console", "cmd/gatepass"},
 	} {
 		if floorOf(t, c.below) >= floorOf(t, c.above) {
@@ -128,5 +129,22 @@ func TestFloorsKnowUpFromDown(t *testing.T) {
 	}
 	if imports := importsOf(t)["mint"]; !slices.Contains(imports, "credential") {
 		t.Errorf("mint imports %q, want credential among them", imports)
+	}
+}
+
+// TestAPushIsDecidedApart keeps what decides on a push from knowing the broker: it is tested
+// by bytes alone.
+func TestAPushIsDecidedApart(t *testing.T) {
+	needModule(t)
+	all := importsOf(t)
+	for _, from := range []string{"broker/gateway/push", "broker/gateway/advert", "broker/gateway/pktline"} {
+		if _, ok := all[from]; !ok {
+			t.Errorf("there is no %s", from)
+		}
+		for _, to := range all[from] {
+			if to != "hooks/refs" && to != "broker/gateway/pktline" && !isIn(to, "internal") {
+				t.Errorf("%s imports %s, want hooks/refs and internal only", from, to)
+			}
+		}
 	}
 }

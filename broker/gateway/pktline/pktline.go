@@ -1,10 +1,9 @@
 // Package pktline reads and writes git's pkt-lines (gitprotocol-common(5)): four
 // hexadecimal digits that count themselves and the payload, then the payload.
 //
-// [Reader] is for what a caller of the gateway sends: it reads no byte too many, so that
-// what follows can be passed on. [Feed] is for what is copied elsewhere and only watched.
-// Both refuse what git's own servers let through: digits in upper case, and a length that
-// is none.
+// [Reader] reads what a client of the gateway sends. It never reads past a packet, so that
+// the rest can be forwarded. [Feed] parses a stream that is copied elsewhere. Both are
+// stricter than git: they refuse lengths with upper-case digits.
 package pktline
 
 import (

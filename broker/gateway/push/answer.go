@@ -16,11 +16,11 @@ const (
 
 // Answer writes the body of the answer to a refused push, of type
 // application/x-git-receive-pack-result and with status 200, in one write. git prints
-// "! [remote rejected] REF (gatepass: REASON)" for every ref, and behind "remote:" what may
-// be pushed instead.
+// "! [remote rejected] REF (gatepass: REASON)" for every ref, and lists behind "remote:"
+// the refs that may be pushed.
 //
-// The caller first reads the request to its end: a client that is still sending does not
-// read. A request that cannot report ([Request.CanReport]) cannot be answered so.
+// Read the request to its end first: a client that is still sending does not read the
+// answer. Check [Request.CanReport] first, too.
 func (v *Verdict) Answer(w io.Writer) error {
 	_, err := w.Write(v.answer())
 	return err
@@ -43,7 +43,7 @@ func (v *Verdict) answer() []byte {
 // reason is what git prints behind a ref.
 func (v *Verdict) reason(i int) string {
 	if v.Reasons == nil {
-		return "gatepass: the push was not decided"
+		return "gatepass: no decision was made on this push"
 	}
 	return "gatepass: " + line(v.Reasons[i])
 }
@@ -93,9 +93,9 @@ func example(policy *refs.Policy) string {
 	return ""
 }
 
-// KeepAlive returns bytes that may be sent again and again in front of an answer, while the
-// request is drained, so that nothing on the way takes the silence for an end. It is nil
-// where the caller has no side-band, and nothing may be sent then.
+// KeepAlive returns bytes to send every few seconds in front of an answer while the request
+// is drained, so that no proxy closes the connection as idle. It is nil if the client has no
+// side-band; send nothing then.
 func (q *Request) KeepAlive() []byte {
 	if !q.Capabilities.Has(SideBand64k) {
 		return nil

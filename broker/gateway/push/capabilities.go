@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Capability is one that a push may ask for, and that has no value.
+// A Capability is one that a push may request and that has no value.
 type Capability uint8
 
 // The capabilities without a value, in the order in which they are written.
@@ -25,20 +25,19 @@ var known = [...]string{"report-status", "report-status-v2", "delete-refs", "sid
 // maxAgent is the longest agent that is passed on, in bytes.
 const maxAgent = 256
 
-// Capabilities are what the caller of a push asked for, as far as it is known. The zero
-// value has none.
+// Capabilities are the known capabilities that a push requests. The zero value has none.
 type Capabilities struct {
 	flags        Capability
-	ObjectFormat string // "sha1", "sha256", or empty where it was not said, which means sha1
+	ObjectFormat string // "sha1", "sha256", or empty if the request does not say, which means sha1
 	Agent        string // printable ASCII without spaces, or empty
 }
 
-// Has reports whether c was asked for.
+// Has reports whether the push requests c.
 func (cs Capabilities) Has(c Capability) bool { return cs.flags&c != 0 }
 
-// parseCapabilities reads the text behind the NUL of the first command. Unknown ones are
-// left out. What is wrong with the others is the objection; a flag counts as asked for
-// all the same, so that the refusal can be read.
+// parseCapabilities parses the text behind the NUL of the first command. It drops unknown
+// capabilities. The objection is the first mistake in the list. A flag with a mistake is set
+// all the same, so that the refusal is sent in the form that the client reads.
 func parseCapabilities(text string) (cs Capabilities, objection string) {
 	seen := map[string]bool{}
 	for token := range strings.SplitSeq(text, " ") {
@@ -58,7 +57,7 @@ func parseCapabilities(text string) (cs Capabilities, objection string) {
 	return cs, objection
 }
 
-// set takes one capability, and returns what is wrong with it.
+// set stores one capability, and returns what is wrong with it, or "".
 func (cs *Capabilities) set(name, value string, hasValue bool) string {
 	switch name {
 	case "agent":

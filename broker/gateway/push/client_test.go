@@ -98,9 +98,11 @@ type clone struct {
 	dir   string
 }
 
-func newClone(t *testing.T) *clone {
+func newClone(t *testing.T) *clone { return newCloneOf(t, "sha1") }
+
+func newCloneOf(t *testing.T, format string) *clone {
 	t.Helper()
-	f := &fence{t: t, scratch: newScratch(t), guard: refs.Guard{Ancestry: FastForwards, Policy: policyOf(t, entry("agent/**", "create", "update", "delete"), entry("refs/tags/v*", "create"))}}
+	f := &fence{t: t, scratch: newScratchOf(t, format), guard: refs.Guard{Ancestry: FastForwards, Policy: policyOf(t, entry("agent/**", "create", "update", "delete"), entry("refs/tags/v*", "create"))}}
 	f.scratch.git(t, "", "config", "receive.denyNonFastForwards", "true")
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
@@ -218,6 +220,17 @@ func TestGitSeesNoPushOptions(t *testing.T) {
 	c := newClone(t)
 	if out, ok := c.git("push", "-o", "ci.skip", "origin", "HEAD:refs/heads/agent/o"); ok || !strings.Contains(out, "does not support push options") {
 		t.Errorf("git push -o prints %q (exit 0: %v), want that there are none", out, ok)
+	}
+}
+
+func TestGitPushesSHA256(t *testing.T) {
+	t.Parallel()
+	c := newCloneOf(t, "sha256")
+	if out, ok := c.git("push", "origin", "HEAD:agent/x"); !ok || texts(c.fence.outcomes) != "ok" || len(c.fence.outcomes[0].Command.New) != 64 {
+		t.Errorf("git push of SHA-256 prints %s, outcomes %+v", out, c.fence.outcomes)
+	}
+	if out, ok := c.git("push", "origin", "HEAD:main"); ok || !strings.Contains(out, "[remote rejected] HEAD -> main (gatepass: ") {
+		t.Errorf("a refused git push of SHA-256 prints %s", out)
 	}
 }
 

@@ -7,11 +7,11 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A Verdict is what was decided on a request. The zero value refuses.
+// A Verdict is the decision on a request. The zero value refuses.
 type Verdict struct {
 	Request *Request
-	// Reasons says for each command, in order, why it is refused. It is nil where the push
-	// is allowed, and has no empty text otherwise: a push is forwarded whole or not at all.
+	// Reasons says for each command, in order, why it is refused. It is nil if the push is
+	// allowed. Otherwise no text is empty: a push is forwarded whole or not at all.
 	Reasons []string
 
 	policy  *refs.Policy
@@ -22,12 +22,12 @@ type Verdict struct {
 // as "**x*x*/**x*y", that take milliseconds for one name that is made for them.
 const atOnce = 100
 
-// other is the reason of the commands that are allowed, in a push that is not.
+// other is the reason for the commands that are allowed by themselves.
 const other = "another ref in this push is not allowed"
 
-// FastForwards is the ancestry of a gateway that does not look: it takes every change of a
-// branch for a fast-forward, since the command list does not say. A forced push is then
-// refused by the ruleset of the repository alone (gatepass policy export).
+// FastForwards is an ancestry that reports every change of a branch as a fast-forward. The
+// command list cannot tell the two apart. With it, only a ruleset of the repository refuses
+// a forced push (gatepass policy export).
 func FastForwards(_ context.Context, changes []refs.Change) []refs.Relation {
 	relations := make([]refs.Relation, len(changes))
 	for i := range relations {
@@ -36,16 +36,16 @@ func FastForwards(_ context.Context, changes []refs.Change) []refs.Relation {
 	return relations
 }
 
-// Decide judges every command of q by the guard's policy, and refuses all of them where one
-// is refused. A guard without ancestry takes every change of a branch for a forced one; see
-// [FastForwards]. A request without commands is refused: see [Request.IsProbe]. Where ctx ends
-// first, the push is refused.
+// Decide checks every command of q against the guard's policy, and refuses all of them if it
+// refuses one. A guard without ancestry treats every change of a branch as forced; see
+// [FastForwards]. Decide refuses a request without commands (see [Request.IsProbe]), and one
+// on which it has not decided when ctx ends.
 func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	switch {
 	case q.Objection != "":
 		return Refuse(guard.Policy, q, q.Objection)
 	case !q.CanReport():
-		return Refuse(guard.Policy, q, "the client asks for no report-status, so nobody would learn what became of it")
+		return Refuse(guard.Policy, q, "the client does not request report-status, so its outcome could not be recorded")
 	}
 	reasons := make([]string, len(q.Commands))
 	names := namesFor(guard.Policy, q.Commands)
@@ -72,8 +72,8 @@ func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	return verdict(guard.Policy, q, reasons)
 }
 
-// Refuse refuses the whole push for one reason that its refs have nothing to do with, such
-// as the size of its pack. The policy is what the answer says is allowed.
+// Refuse refuses the whole push with one reason for all refs, such as the size of its pack.
+// The answer lists the rules of policy as allowed.
 func Refuse(policy *refs.Policy, q *Request, reason string) *Verdict {
 	reasons := make([]string, len(q.Commands))
 	for i := range reasons {
@@ -82,7 +82,7 @@ func Refuse(policy *refs.Policy, q *Request, reason string) *Verdict {
 	return &Verdict{Request: q, policy: policy, Reasons: reasons}
 }
 
-// verdict fills in the reason of the commands that have none, where others do.
+// verdict refuses the push if there is a reason, and fills in the missing ones.
 func verdict(policy *refs.Policy, q *Request, reasons []string) *Verdict {
 	v := &Verdict{Request: q, policy: policy, allowed: len(q.Commands) > 0}
 	for _, reason := range reasons {
@@ -101,8 +101,8 @@ func verdict(policy *refs.Policy, q *Request, reasons []string) *Verdict {
 // Allowed reports whether the push may be forwarded.
 func (v *Verdict) Allowed() bool { return v.allowed }
 
-// Head returns the head that is forwarded in place of the caller's, in front of the pack.
-// It is nil where the push is not allowed.
+// Head returns the head to forward in front of the pack, instead of the caller's. It is nil
+// if the push is not allowed.
 func (v *Verdict) Head() []byte {
 	if !v.allowed {
 		return nil

@@ -16,8 +16,8 @@ const (
 	maxName = 255
 )
 
-// names judges names of refs, whatever is done to them: git accepts many that mean harm to
-// those who clone, or to scripts that handle them.
+// names checks the names of refs, for every verb. git accepts names that break clones on
+// case-insensitive systems, are mistaken for other refs, or inject commands into scripts.
 type names struct {
 	policy *refs.Policy
 	// protected are short names by their lower case: those that a rule without wildcards
@@ -67,7 +67,7 @@ func (n *names) check(ref string) string {
 	return n.checkCharacters(ref)
 }
 
-// checkAlike refuses what many systems and people take for another ref.
+// checkAlike refuses names that systems or people mistake for another ref.
 func (n *names) checkAlike(short, folded string, isTag bool) string {
 	other, isProtected := n.protected[folded]
 	switch {
@@ -81,8 +81,8 @@ func (n *names) checkAlike(short, folded string, isTag bool) string {
 	return ""
 }
 
-// checkCharacters wants names that are no trap for the scripts that handle them. Another
-// character is taken where a rule that matches has it outside of its wildcards.
+// checkCharacters refuses characters that break or attack scripts. A rule that matches the
+// name allows such a character if the rule itself has it, outside of its wildcards.
 func (n *names) checkCharacters(ref string) string {
 	var literals string // of all rules that match; read when the first is missing
 	for i, r := range ref {

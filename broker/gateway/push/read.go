@@ -32,12 +32,12 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// ReadRequest reads the head of a git-receive-pack request, without gzip, and no byte of
-// the pack behind it. It makes small reads: r should be buffered. Where no pack follows,
-// r has to end, for which it waits.
+// ReadRequest reads the head of a git-receive-pack request and no byte of the pack behind
+// it. r is the body without gzip; it should be buffered, since ReadRequest makes small
+// reads. If no pack follows, ReadRequest waits for the end of r, and refuses more bytes.
 //
-// A [*RequestError] says what is wrong with the bytes. It wraps io.ErrUnexpectedEOF where
-// they end too early. Every other error is that of r.
+// A [*RequestError] says what is wrong with the bytes. It wraps io.ErrUnexpectedEOF if they
+// end too early. Every other error is that of r.
 func ReadRequest(r io.Reader, limits Limits) (*Request, error) {
 	limits = limits.orDefaults()
 	lines := pktline.NewReader(r)
@@ -66,8 +66,8 @@ func ReadRequest(r io.Reader, limits Limits) (*Request, error) {
 
 var errTrailing = errors.New("it goes on where it should end: nothing in it needs a pack")
 
-// checkEnd wants the end of r where no pack follows. What follows a request that is
-// refused anyway, such as push options, is not looked at.
+// checkEnd returns an error if r does not end where no pack follows. It does not read on
+// behind a request with an objection, which may have a list of push options there.
 func checkEnd(r io.Reader, q *Request) error {
 	if q.HasPack() || q.Objection != "" {
 		return nil

@@ -5,15 +5,15 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
 )
 
-// A State is what became of one ref.
+// A State is the outcome of one command.
 type State int
 
-// The states, by the word of the server.
+// The states, as the server reported them.
 const (
-	Unknown State = iota // the server did not say, or nothing that can be understood
+	Unknown State = iota // the server did not report it, or the report cannot be read
 	OK                   // the ref has its new object
 	Refused              // the server refused this command
 	Failed               // the server could not read the pack
@@ -24,18 +24,17 @@ func (s State) String() string {
 	return [...]string{Unknown: "unknown", OK: "ok", Refused: "refused", Failed: "failed"}[s]
 }
 
-// An Outcome is what became of one command.
+// An Outcome is what the server reported for one command.
 type Outcome struct {
 	Command Command
 	State   State
 	Reason  string // the server's, as one line of about 400 bytes at most; empty for OK
 }
 
-// A Report reads the server's answer to a push while it is copied to the caller. It is an
-// io.Writer that never fails and holds two packets at most.
+// A Report reads the server's answer to a push while it is copied to the client. It is an
+// io.Writer that never fails and buffers two packets at most.
 //
-// It believes an answer that is whole and says one thing of each ref. What cannot be
-// understood makes every outcome [Unknown], never [OK].
+// An answer that is not complete, or has a mistake anywhere, makes every outcome [Unknown].
 type Report struct {
 	request  *Request
 	outcomes map[string]*Outcome // by ref
@@ -70,8 +69,8 @@ func (r *Report) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Outcomes returns what became of each command, in the order of the request, once the
-// answer has ended.
+// Outcomes returns the outcome of each command, in the order of the request. Call it after
+// the answer has ended.
 func (r *Report) Outcomes() []Outcome {
 	all := make([]Outcome, len(r.request.Commands))
 	for i, c := range r.request.Commands {
@@ -155,9 +154,9 @@ func (r *Report) refused(rest string) error {
 	if err != nil {
 		return err
 	}
-	o.State, o.Reason, r.current = Refused, line(reason), nil
+	o.State, o.Reason, r.current = Refused, shown(reason), nil
 	if r.unpacked != "ok" {
-		o.State, o.Reason = Failed, line("unpack "+r.unpacked+": "+reason)
+		o.State, o.Reason = Failed, shown("unpack "+r.unpacked+": "+reason)
 	}
 	return nil
 }
@@ -171,8 +170,8 @@ func (r *Report) outcome(ref string) (*Outcome, error) {
 	return o, nil
 }
 
-// option takes what a report of version 2 adds to an ok. Where something else happened than
-// was asked for, what became of the ref is not known.
+// option reads what report-status-v2 adds to an ok. If the server did something else than the
+// command asked for, the outcome is Unknown.
 func (r *Report) option(rest string) error {
 	if r.current == nil || !r.request.Capabilities.Has(ReportStatusV2) {
 		return errReport
@@ -182,7 +181,10 @@ func (r *Report) option(rest string) error {
 	same := map[string]string{"refname": c.Ref, "old-oid": c.Old, "new-oid": c.New, "forced-update": ""}
 	if want, ok := same[name]; !ok || want != value {
 		r.current.State = Unknown
-		r.current.Reason = "the server did something else: option " + oneline.Escape(oneline.Cut(rest, maxReason))
+		r.current.Reason = shown("the server did something else: option " + rest)
 	}
 	return nil
 }
+
+// shown returns text of the server's as it may stand in a log.
+func shown(text string) string { return line(redact.Text(text, maxReason)) }

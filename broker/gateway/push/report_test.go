@@ -34,6 +34,8 @@ func TestReport(t *testing.T) {
 		{"one not mentioned", pkts("unpack ok\n", "ok refs/heads/a\n") + "0000", "ok unknown"},
 		{"an escape in a reason", pkts("unpack ok\n", "ng refs/heads/a x\x1b[1m\n", "ok refs/heads/b\n") + "0000", `refused:x\x1b[1m ok`},
 
+		{"a token in a reason", pkts("unpack ok\n", "ng refs/heads/a no ghs_"+strings.Repeat("x", 36)+"\n", "ok refs/heads/b\n") + "0000", `refused:no [redacted] ok`},
+
 		{"nothing", "", none},
 		{"an end and nothing else", "0000", none},
 		{"no end", pkts("unpack ok\n", "ok refs/heads/a\n"), none},

@@ -1,16 +1,14 @@
-// Package push decides on a push by its own command list, which is what the gateway of the
-// broker goes by. It has no network and keeps nothing.
+// Package push decides on a push by the command list in its body. The git gateway of the
+// broker uses it. It has no network and no state.
 //
-// [ReadRequest] reads the head of a git-receive-pack request and leaves the pack where it
-// is. [Decide] judges every command by the policy of the guard, and what it allows is
-// forwarded as [Verdict.Head], written anew from what was understood: no byte of the
-// caller's head goes on. What it refuses is refused as a whole, and [Verdict.Answer] is
-// what every git shows as "[remote rejected]". [Report] reads what the server says became
-// of the refs.
+// [ReadRequest] reads the head of a git-receive-pack request and stops in front of the pack.
+// [Decide] checks every command against the policy that the guard uses. The gateway forwards
+// an allowed push with [Verdict.Head], a head that is written from the parsed request: no
+// byte of the caller's head is forwarded. It answers a refused push with [Verdict.Answer],
+// which git prints as "[remote rejected]". [Report] reads the server's report on each ref.
 //
-// Servers read the same bytes differently, git and GitHub among them, so everything that
-// could be read in two ways is refused here. A request that is accepted means the same to
-// all of them.
+// git and GitHub parse some bytes differently. ReadRequest refuses every request that two
+// servers could read in two ways, so that an accepted request means the same to all.
 package push
 
 import (
@@ -20,19 +18,19 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A Request is the head of a push: everything in front of the pack.
+// A Request is the head of a push: all of its body in front of the pack.
 type Request struct {
 	Shallow      []string // the commits where the caller's history ends
 	Commands     []Command
 	Capabilities Capabilities
 
-	// Objection says why the request is refused whatever its commands are, such as that
-	// it has push options. It is empty for most.
+	// Objection says why Decide refuses the request whatever its commands are, for example
+	// because it asks for push options. It is empty for most requests.
 	Objection string
 }
 
-// A Command is one ref that is to go from one object to another. The ids are in lower case
-// and all of one length, 40 or 64; all zeros stand for no object.
+// A Command asks the server to move one ref from one object to another. All ids of a request
+// are in lower case and have the same length, 40 or 64 digits. All zeros mean no object.
 type Command struct {
 	Old, New string
 	Ref      string // a full, valid name, "refs/…", of at most 1024 bytes
@@ -46,12 +44,12 @@ func (c Command) Update() refs.RefUpdate {
 	return refs.RefUpdate{LocalRef: c.Ref, LocalOID: c.New, RemoteRef: c.Ref, RemoteOID: c.Old}
 }
 
-// IsProbe reports whether nothing is asked for: git sends "0000" to find out whether it may
-// send more, and a shallow clone with nothing to push sends where it ends. The answer is
-// empty, with status 200.
+// IsProbe reports whether the request has no commands. git sends "0000" to test the
+// connection before a large push, and a shallow clone with nothing to push sends only its
+// shallow lines. Answer it with status 200 and an empty body, and do not forward it.
 func (q *Request) IsProbe() bool { return len(q.Commands) == 0 }
 
-// HasPack reports whether a pack follows the head: some command needs an object.
+// HasPack reports whether a pack follows the head. It does unless all commands delete.
 func (q *Request) HasPack() bool {
 	for _, c := range q.Commands {
 		if !c.Deletes() {
@@ -61,14 +59,14 @@ func (q *Request) HasPack() bool {
 	return false
 }
 
-// CanReport reports whether the caller can be told what became of its refs. One that cannot
-// is answered with status 403.
+// CanReport reports whether the client reads a report on its refs. Refuse a request of a
+// client that does not with status 403: it would not show the reasons of an Answer.
 func (q *Request) CanReport() bool {
 	return q.Capabilities.Has(ReportStatus) || q.Capabilities.Has(ReportStatusV2)
 }
 
-// A RequestError says why bytes are not a request that is forwarded. Such a request is
-// answered with status 400, or 413 where TooLarge is true.
+// A RequestError says why ReadRequest refuses the bytes of a request. Answer it with status
+// 400, or with 413 if TooLarge is true.
 type RequestError struct {
 	Offset   int64 // how many bytes had been read, from the start of the body
 	Why      string

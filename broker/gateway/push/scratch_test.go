@@ -29,13 +29,15 @@ type scratch struct {
 	packed []byte // packed-refs as it was made
 }
 
-func newScratch(t testing.TB) *scratch {
+func newScratch(t testing.TB) *scratch { return newScratchOf(t, "sha1") }
+
+func newScratchOf(t testing.TB, format string) *scratch {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")
 	}
 	s := &scratch{dir: filepath.Join(t.TempDir(), "scratch.git")}
-	s.git(t, "", "init", "-q", "--bare", s.dir)
+	s.git(t, "", "init", "-q", "--bare", "--object-format="+format, s.dir)
 	for key, value := range map[string]string{
 		"receive.autogc": "false", "gc.auto": "0", "receive.denyDeletes": "false", "core.logAllRefUpdates": "false",
 		"receive.advertisePushOptions": "true", "core.fsync": "none", "http.receivepack": "true",
