@@ -20,7 +20,7 @@ type Verdict struct {
 
 // atOnce is how many refs are matched between two looks at the context: there are rules, such
 // as "**x*x*/**x*y", that take milliseconds for one name that is made for them.
-const atOnce = 100
+const atOnce = 20
 
 // other is the reason for the commands that are allowed by themselves.
 const other = "another ref in this push is not allowed"

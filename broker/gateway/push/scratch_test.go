@@ -26,7 +26,7 @@ const emptyPack = "PACK\x00\x00\x00\x02\x00\x00\x00\x00\x02\x9d\x08\x82\x3b\xd8\
 // agent/x, and its tag v1, are at commitA.
 type scratch struct {
 	dir    string
-	packed []byte // packed-refs as it was made
+	packed []byte // packed-refs as they were made
 }
 
 func newScratch(t testing.TB) *scratch { return newScratchOf(t, "sha1") }
@@ -38,25 +38,28 @@ func newScratchOf(t testing.TB, format string) *scratch {
 	}
 	s := &scratch{dir: filepath.Join(t.TempDir(), "scratch.git")}
 	s.git(t, "", "init", "-q", "--bare", "--object-format="+format, s.dir)
-	for key, value := range map[string]string{
-		"receive.autogc": "false", "gc.auto": "0", "receive.denyDeletes": "false", "core.logAllRefUpdates": "false",
-		"receive.advertisePushOptions": "true", "core.fsync": "none", "http.receivepack": "true",
-	} {
-		s.git(t, "", "config", key, value)
-	}
 	tree := s.git(t, "", "hash-object", "-w", "-t", "tree", "--stdin")
 	a := s.git(t, "a\n", "commit-tree", tree)
 	s.git(t, "b\n", "commit-tree", tree, "-p", a)
 	s.git(t, "c\n", "commit-tree", tree)
-	for _, ref := range []string{"refs/heads/main", "refs/heads/agent/x", "refs/tags/v1"} {
-		s.git(t, "", "update-ref", ref, a)
-	}
-	s.git(t, "", "pack-refs", "--all")
-	var err error
-	if s.packed, err = os.ReadFile(filepath.Join(s.dir, "packed-refs")); err != nil {
+	s.packed = []byte(a + " refs/heads/agent/x\n" + a + " refs/heads/main\n" + a + " refs/tags/v1\n")
+	s.configure(t)
+	s.reset(t)
+	return s
+}
+
+// configure adds to the configuration what no test is about.
+func (s *scratch) configure(t testing.TB) {
+	t.Helper()
+	file, err := os.OpenFile(filepath.Join(s.dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	defer file.Close()
+	_, err = file.WriteString("[receive]\nautogc = false\ndenyDeletes = false\nadvertisePushOptions = true\n[gc]\nauto = 0\n[core]\nlogAllRefUpdates = false\nfsync = none\n")
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // gitEnv is an environment in which git reads no configuration of this machine.
