@@ -61,8 +61,8 @@ func parseCapabilities(text string) (cs Capabilities, objection string) {
 func (cs *Capabilities) set(name, value string, hasValue bool) string {
 	switch name {
 	case "agent":
-		if !hasValue || value == "" || len(value) > maxAgent {
-			return fmt.Sprintf("it has no value of at most %d bytes", maxAgent)
+		if value == "" || len(value) > maxAgent || strings.Contains(value, "=") {
+			return fmt.Sprintf("it has no value of at most %d bytes without =", maxAgent) // GitHub takes no second =
 		}
 		cs.Agent = value
 		return ""

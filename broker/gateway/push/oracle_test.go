@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,6 +161,69 @@ func gitCommand(text string) (Command, bool) {
 	return c, isOID(c.Old) && isOID(c.New)
 }
 
+var githubCommand = regexp.MustCompile(`^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) (.+)`)
+
+// readAsGitHub is what the receive-pack of GitHub does (spokes-receive-pack 2eb1f1f): the
+// first NUL of all lines begins the capabilities, an id may have any length from 40 to 64,
+// and a ref ends at a line break.
+func readAsGitHub(in string) (commands []Command, ok bool) {
+	hasCapabilities := false
+	for {
+		if len(in) < 4 {
+			return nil, false
+		}
+		n, err := strconv.ParseUint(in[:4], 16, 16)
+		if err != nil || int(n) > len(in) {
+			return nil, false
+		}
+		if in[:4] == "0000" {
+			return commands, true
+		}
+		line := in[4:max(4, n)]
+		in = in[max(4, n):]
+		if before, capabilities, has := strings.Cut(line, "\x00"); has && !hasCapabilities {
+			line, hasCapabilities = before, true
+			for name := range strings.SplitSeq(capabilities, " ") {
+				if strings.Count(name, "=") > 1 {
+					return nil, false
+				}
+			}
+		}
+		if strings.HasPrefix(line, "shallow") {
+			if strings.Count(line, " ") != 1 {
+				return nil, false
+			}
+			continue
+		}
+		m := githubCommand.FindStringSubmatch(line)
+		if m == nil {
+			return nil, false
+		}
+		commands = append(commands, Command{m[1], m[2], m[3]})
+	}
+}
+
+// TestWhatGitHubLetsThrough shows heads that GitHub reads in another way than git.
+func TestWhatGitHubLetsThrough(t *testing.T) {
+	for name, want := range map[string]string{
+		"a NUL in a later command": "refs/heads/agent/x refs/heads/main\x00/agent",
+		"a line break in a ref":    "refs/heads/main",
+		"ids of 50 digits":         "refs/heads/x",
+		"a space behind the ref":   "refs/heads/x ",
+		"a CR behind the ref":      "refs/heads/x\r",
+	} {
+		i := slices.IndexFunc(refused, func(c struct{ name, in string }) bool { return c.name == name })
+		commands, ok := readAsGitHub(refused[i].in)
+		var got []string
+		for _, c := range commands {
+			got = append(got, c.Ref)
+		}
+		if !ok || strings.Join(got, " ") != want {
+			t.Errorf("%s: GitHub reads %q, %v, want %q", name, got, ok, want)
+		}
+	}
+}
+
 // The model of git's reading is not of this package, and not made up: it names what git's
 // server moves.
 func TestTheModelReadsAsGitDoes(t *testing.T) {
@@ -181,7 +245,7 @@ func TestTheModelReadsAsGitDoes(t *testing.T) {
 }
 
 // checkReadings holds that everybody reads the same commands in a head that is accepted:
-// this package, git, and go-git where it can read it.
+// this package, git, GitHub, and go-git where it can read it.
 func checkReadings(t *testing.T, body []byte) {
 	t.Helper()
 	in := bytes.NewReader(body)
@@ -197,6 +261,12 @@ func checkReadings(t *testing.T, body []byte) {
 	}
 	if again := readAsGit(string(q.encode())); q.Capabilities.oidLength() == 40 && !slices.Equal(again.commands, q.Commands) {
 		t.Errorf("git reads %+v in what is written for %+v", again, q.Commands)
+	}
+	if github, ok := readAsGitHub(string(body)); ok && !slices.Equal(github, q.Commands) {
+		t.Errorf("GitHub reads %+v in %.300q, ReadRequest %+v", github, body, q.Commands)
+	}
+	if github, ok := readAsGitHub(string(q.encode())); !ok || !slices.Equal(github, q.Commands) {
+		t.Errorf("GitHub reads %+v in what is written for %+v", github, q.Commands)
 	}
 	theirs := packp.NewReferenceUpdateRequest()
 	if q.IsProbe() || theirs.Decode(bytes.NewReader(q.encode())) != nil {

@@ -181,6 +181,7 @@ func TestReadRequestObjects(t *testing.T) {
 		{" report-status atomic=", "has a value"},
 		{" report-status agent", "has no value"},
 		{" report-status agent=", "has no value"},
+		{" report-status agent=a=b", "without ="},
 		{" report-status agent=" + strings.Repeat("x", 257), "has no value"},
 		{" report-status object-format", "neither sha1 nor"},
 		{" report-status object-format=SHA1", "neither sha1 nor"},
