@@ -246,7 +246,7 @@ func TestTheModelReadsAsGitDoes(t *testing.T) {
 
 // checkReadings holds that everybody reads the same commands in a head that is accepted:
 // this package, git, GitHub, and go-git where it can read it.
-func checkReadings(t *testing.T, body []byte) {
+func checkReadings(t testing.TB, body []byte) {
 	t.Helper()
 	in := bytes.NewReader(body)
 	q, err := ReadRequest(in, Limits{})
@@ -292,7 +292,7 @@ func seeds(f *testing.F) {
 // FuzzReadings is fast: no process is started.
 func FuzzReadings(f *testing.F) {
 	seeds(f)
-	f.Fuzz(checkReadings)
+	f.Fuzz(func(t *testing.T, body []byte) { checkReadings(t, body) })
 }
 
 // FuzzReadingsOfLines does the same with lines that are put into packets, so that what

@@ -104,6 +104,20 @@ func FuzzReadingsOfPieces(f *testing.F) {
 	})
 }
 
+// BenchmarkReadingsOfPieces does the same without the fuzzer's bookkeeping: -benchtime
+// 10000000x is ten million pushes.
+func BenchmarkReadingsOfPieces(b *testing.B) {
+	c, accepted := composer{rand.New(rand.NewPCG(rand.Uint64(), 3))}, 0
+	for b.Loop() {
+		body := []byte(c.compose())
+		checkReadings(b, body)
+		if q, err := ReadRequest(bytes.NewReader(body), Limits{}); err == nil && q.Objection == "" {
+			accepted++
+		}
+	}
+	b.ReportMetric(float64(accepted)/float64(b.N), "accepted/op")
+}
+
 // checkFence holds that what is forwarded moves only what the policy allows, by a reading of
 // the policy that is as plain as can be.
 func checkFence(t *testing.T, q *Request, moved map[string]string) {
