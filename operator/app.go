@@ -119,7 +119,7 @@ func condition(status metav1.ConditionStatus, reason, message string) metav1.Con
 }
 
 // notReady is an App that cannot be used. A key that GitHub refused may be one that
-// nobody asked to validate: a mint found out.
+// was not to be validated: a mint found out.
 func notReady(e *apps.NotReady) appView {
 	v := appView{
 		ready:     condition(metav1.ConditionFalse, e.Reason, e.Message),

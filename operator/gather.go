@@ -32,7 +32,7 @@ type view struct {
 	memory *memory
 	in     plan.Input
 
-	app          *apps.App // nil where it cannot be had
+	app          *apps.App // nil where it is missing or not ready
 	installation int64
 	account      string
 	live         *corev1.Secret // the Secret, where it was read
@@ -174,7 +174,7 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 	}
 	v.in.Scope = v.memory.scope
 	if held := v.in.Held; v.in.Scope == "" && len(held) > 0 {
-		v.in.Scope = held[0].Scope // without the App, what there is stays
+		v.in.Scope = held[0].Scope // without the App, the held tokens stay
 	}
 	return nil
 }

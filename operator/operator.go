@@ -1,7 +1,7 @@
 // Package operator watches Tokens and ClusterTokens and keeps a Secret with a fresh
 // GitHub token for each.
 //
-// A reconcile gathers what there is (the object, the Secret, the record of live
+// A reconcile reads its input (the object, the Secret, the record of live
 // tokens, the policies, the App), asks [plan] what to do, and does it step by step.
 // It never waits: what has to wait is put back into the queue with a time.
 package operator

@@ -46,7 +46,7 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	f.StringVar(&o.Namespace, "namespace", getenv("POD_NAMESPACE"), "the operator's own namespace, where it keeps its records (POD_NAMESPACE)")
 	f.StringVar(&o.GitHub, "github-url", getenv("GATEPASS_GITHUB_URL"), "the GitHub to ask (GATEPASS_GITHUB_URL); default: https://github.com")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where to serve metrics, as in :8443; 0 serves none")
-	f.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics by https, to whoever may read /metrics")
+	f.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics by https, to accounts that may get /metrics")
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz")
 	f.StringVar(&o.WebhookAddress, "webhook-bind-address", "", "where to serve the admission webhook, as in :10250; empty serves none")
 	f.StringVar(&o.WebhookService, "webhook-service", "gatepass-operator-webhook", "the Service in the operator's namespace that leads to the webhook")

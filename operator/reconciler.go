@@ -88,7 +88,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// sooner is the shorter wait; zero is none.
+// sooner returns the shorter wait; zero means no wait.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b

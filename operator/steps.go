@@ -132,7 +132,7 @@ func (v *view) placeholder() (wanted, error) {
 	return v.want(render.Token{Token: token, Host: v.app.Host})
 }
 
-// failed notes a failure of the API server. A conflict is none: what there is has to be
+// failed notes a failure of the API server. A conflict is not one: the Secret has to be
 // read again.
 func (v *view) failed(do plan.Action, err error) error {
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {

@@ -55,7 +55,7 @@ type App struct {
 	*mint.App // with Once: nothing waits
 
 	Ref            Ref
-	InstallationID int64       // for tokens that name neither an installation nor an owner; 0 is none
+	InstallationID int64       // for tokens that name neither an installation nor an owner; 0 names no installation
 	Provider       v1.Provider // or ProviderFile
 	Key            string      // as the spec names it; "" for a key in a Secret
 	GitHub         string      // as people know it: https://github.com

@@ -168,7 +168,7 @@ func (c Config) check() error {
 	case c.AppID == 0 && c.ClientID == "":
 		return errors.New("it names no App; write app_id or client_id")
 	case strings.ContainsFunc(c.ClientID, notInID) || len(c.ClientID) > 100:
-		return errors.New("client_id is none; write it as GitHub's settings of the App show it")
+		return errors.New("client_id is not one of GitHub's; write it as GitHub's settings of the App show it")
 	case c.Key == "":
 		return errors.New("it has no key; write key: /PATH of the private key, or the key of a KMS and its provider")
 	case provider == "" || provider == ProviderFile:
@@ -183,7 +183,7 @@ func (c Config) check() error {
 	return c.checkVault()
 }
 
-// checkVault opens a key that nobody asks for, to see that the login is one.
+// checkVault opens a key without asking Vault, to see that the login is complete.
 func (c Config) checkVault() error {
 	if len(c.Vault) == 0 {
 		return nil

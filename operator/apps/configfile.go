@@ -19,7 +19,7 @@ var DefaultConfigs = []string{"/config/gatepass.yaml", "/config/gtm.yaml"}
 const maxConfig = 64 << 10
 
 // A ConfigFile is the operator's own configuration, read again when it changes. A nil
-// ConfigFile is none.
+// ConfigFile has no App.
 type ConfigFile struct {
 	paths  []string // candidates
 	getenv func(string) string
@@ -31,7 +31,7 @@ type ConfigFile struct {
 
 // state is which candidate is there, and what it looked like.
 type state struct {
-	path  string // "" where none is there
+	path  string // "" where there is no file
 	stamp filestamp.Stamp
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// advice is what whoever reads a condition can do about each kind of error.
+// advice is what the reader of a condition can do about each kind of error.
 var advice = map[mint.Kind]string{
 	mint.Refused:      "see what the App may do there in its settings at GitHub",
 	mint.BadKey:       "correct the App's id (appID or clientID), or give it a private key of that App",

@@ -14,7 +14,7 @@ const (
 // A lane is the queue of one App. Of the turns of any minute, taken or on offer, there
 // are never more than limit; between bursts they are spread evenly.
 type lane struct {
-	limit int // 0 is none
+	limit int // 0 means no limit
 	timer *time.Timer
 
 	queue  queue

@@ -3,7 +3,7 @@
 //
 // There is a Secret for each object in the operator's own namespace. The texts of the
 // tokens in it are sealed with a key of the operator (AES-256-GCM), which protects
-// them from whoever lists Secrets, and not from whoever may read all Secrets there.
+// them from a reader of that Secret alone, and not from a reader of all Secrets there.
 // No object has a finalizer: neither an outage nor an uninstall holds a namespace.
 package ledger
 
@@ -136,7 +136,7 @@ func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential
 }
 
 // Token returns the text of a recorded token. The error wraps ErrUnknown where it
-// cannot be had any more.
+// cannot be opened.
 func (l *Ledger) Token(uid types.UID, id string) (credential.Token, error) {
 	for _, e := range l.Of(uid) {
 		if e.ID != id {

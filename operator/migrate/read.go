@@ -36,7 +36,7 @@ func (m *Move) read(ctx context.Context, deployment *unstructured.Unstructured) 
 		}
 	}
 	if len(objects) == 0 {
-		return nil, oneline.New("read the objects of github-token-manager", "there are none", "see that the kubeconfig leads to the right cluster")
+		return nil, oneline.New("read the objects of github-token-manager", "the cluster has no such objects", "see that the kubeconfig leads to the right cluster")
 	}
 	nameApps(objects, deployment)
 	return objects, nil

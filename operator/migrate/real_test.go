@@ -357,7 +357,7 @@ func (w *world) delivers(name string) {
 func TestRealNothingToDo(t *testing.T) {
 	w := newWorld(t)
 	defer w.clean()
-	wantSaid(t, w.forth(), "error: read the objects of github-token-manager: there are none; see that the kubeconfig leads to the right cluster")
+	wantSaid(t, w.forth(), "error: read the objects of github-token-manager: the cluster has no such objects; see that the kubeconfig leads to the right cluster")
 	wantSaid(t, w.back(), "error: undo: no object")
 }
 

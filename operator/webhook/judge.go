@@ -114,7 +114,7 @@ func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
 }
 
 // token judges what a Token or a ClusterToken asks for. A suspended one asks for
-// nothing: whoever lost a permission can still suspend it.
+// nothing: a user who lost a permission can still suspend it.
 func (j *judge) token(ctx context.Context, ask tenant.Ask, shape v1.SecretShape) (refused, err error) {
 	if ask.Access.Suspend {
 		return nil, nil

@@ -72,7 +72,8 @@ type Options struct {
 	Fail bool
 
 	// ClusterRole is one that is deleted when the operator is uninstalled. The
-	// configuration is deleted with it. "" and a role that is not there are none.
+	// configuration is deleted with it. Without it, and where the role does not exist,
+	// nothing deletes the configuration.
 	ClusterRole string
 
 	// GitHubURL is the operator's GitHub; "" is https://github.com.
