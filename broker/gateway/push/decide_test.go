@@ -108,6 +108,7 @@ func TestDecideEndsWithItsContext(t *testing.T) {
 func TestNames(t *testing.T) {
 	wide := policyOf(t, entry("**"), entry("refs/tags/**"), entry("Release"))
 	narrow := policyOf(t, entry("agent/**"), entry("fix/*#*"), entry("übung"), entry("odd/-*"))
+	both := policyOf(t, entry("main"), entry("Main"), entry("**"), entry("refs/tags/Main"))
 	oid := strings.Repeat("aB1", 14)[:40]
 	for _, c := range []struct {
 		policy    *refs.Policy
@@ -116,21 +117,21 @@ func TestNames(t *testing.T) {
 		{wide, "refs/heads/main", ""},
 		{wide, "refs/heads/x/y.z_1-2", ""},
 		{wide, "refs/heads/" + oid[:39], ""},
-		{wide, "refs/heads/" + oid, "object id"},
-		{wide, "refs/tags/" + strings.Repeat("0", 64), "object id"},
+		{wide, "refs/heads/" + oid, "looks like an object id"},
+		{wide, "refs/tags/" + strings.Repeat("0", 64), "looks like an object id"},
 		{wide, "refs/heads/" + strings.Repeat("x", 255), ""},
-		{wide, "refs/heads/" + strings.Repeat("é", 128), "longer than 255 bytes"},
-		{wide, "refs/heads/HEAD", "named HEAD"},
-		{wide, "refs/heads/head", "named HEAD"},
-		{wide, "refs/tags/HEAD", "named HEAD"},
-		{wide, "refs/heads/refs/heads/main", "refs/ in it"},
-		{wide, "refs/heads/Refs/heads/main", "refs/ in it"},
-		{wide, "refs/heads/Main", "differs from branch main"},
-		{wide, "refs/heads/MASTER", "differs from branch master"},
+		{wide, "refs/heads/" + strings.Repeat("é", 128), "longer than the 255 bytes"},
+		{wide, "refs/heads/HEAD", "HEAD is ambiguous"},
+		{wide, "refs/heads/head", "HEAD is ambiguous"},
+		{wide, "refs/tags/HEAD", "HEAD is ambiguous"},
+		{wide, "refs/heads/refs/heads/main", "starts with refs/"},
+		{wide, "refs/heads/Refs/heads/main", "starts with refs/"},
+		{wide, "refs/heads/Main", "differs from branch main in case only"},
+		{wide, "refs/heads/MASTER", "differs from branch master in case only"},
 		{wide, "refs/heads/Release", ""},
 		{wide, "refs/heads/release", "differs from branch Release"},
-		{wide, "refs/tags/main", "a tag with the name of branch main"},
-		{wide, "refs/tags/Main", "a tag with the name of branch main"},
+		{wide, "refs/tags/main", "the tag has the name of branch main"},
+		{wide, "refs/tags/Main", "the tag has the name of branch main"},
 		{wide, "refs/tags/v1", ""},
 		{wide, "refs/heads/$(id)", `"$"`},
 		{wide, "refs/heads/a`b", "\"`\""},
@@ -144,6 +145,10 @@ func TestNames(t *testing.T) {
 		{wide, "refs/replace/" + oid, "only branches and tags"},
 		{wide, "refs/for/main", "only branches and tags"},
 		{wide, "refs/stash", "only branches and tags"},
+		{both, "refs/heads/main", ""},
+		{both, "refs/heads/Main", ""},
+		{both, "refs/heads/MAIN", "in case only"},
+		{both, "refs/tags/Main", ""},
 		{narrow, "refs/heads/fix/a#1", ""},
 		{narrow, "refs/heads/agent/a#1", `"#"`},
 		{narrow, "refs/heads/übung", ""},

@@ -11,8 +11,8 @@ const (
 	heads = "refs/heads/"
 	tags  = "refs/tags/"
 
-	// maxName is the longest name of a branch or tag, in bytes. GitHub takes no longer ones
-	// (GH002), and patterns are matched against short names in a fraction of the time.
+	// maxName is the longest name of a branch or tag, in bytes. GitHub refuses longer
+	// names (GH002), and matching a pattern takes much longer for a long name.
 	maxName = 255
 )
 
@@ -23,13 +23,18 @@ type names struct {
 	// protected are short names by their lower case: those that a rule without wildcards
 	// names, main and master.
 	protected map[string]string
+	exact     map[string]bool // full names that a rule without wildcards names
 	branches  map[string]bool // short names of the branches in this push
 }
 
 func namesFor(policy *refs.Policy, commands []Command) *names {
-	n := &names{policy: policy, protected: map[string]string{"main": "main", "master": "master"}, branches: map[string]bool{}}
+	n := &names{policy: policy, protected: map[string]string{"main": "main", "master": "master"}, exact: map[string]bool{}, branches: map[string]bool{}}
 	for _, rule := range policy.Rules() {
-		if short, ok := strings.CutPrefix(rule.Full, heads); ok && !strings.ContainsAny(short, "*?") {
+		if strings.ContainsAny(rule.Full, "*?") {
+			continue
+		}
+		n.exact[rule.Full] = true
+		if short, ok := strings.CutPrefix(rule.Full, heads); ok {
 			n.protected[lower(short)] = short
 		}
 	}
@@ -53,15 +58,15 @@ func (n *names) check(ref string) string {
 	folded := lower(short)
 	switch {
 	case len(short) > maxName:
-		return "its name is longer than 255 bytes, which GitHub does not take"
+		return "its name is longer than the 255 bytes that GitHub allows"
 	case folded == "head":
-		return "a ref named HEAD would be taken for another"
+		return "the name HEAD is ambiguous"
 	case strings.HasPrefix(folded, "refs/"):
-		return "a name with refs/ in it would be taken for another"
+		return "a name that starts with refs/ is ambiguous"
 	case isOID(folded):
-		return "a name of 40 or 64 hex digits would be taken for an object id"
+		return "a name of 40 or 64 hex digits looks like an object id"
 	}
-	if why := n.checkAlike(short, folded, isTag); why != "" {
+	if why := n.checkAlike(short, folded, isTag); why != "" && !n.exact[ref] {
 		return why
 	}
 	return n.checkCharacters(ref)
@@ -72,11 +77,11 @@ func (n *names) checkAlike(short, folded string, isTag bool) string {
 	other, isProtected := n.protected[folded]
 	switch {
 	case isTag && isProtected:
-		return "a tag with the name of branch " + other + " would be taken for it"
+		return "the tag has the name of branch " + other
 	case isTag && n.branches[short]:
 		return "this push has a branch of the same name"
 	case isProtected && other != short:
-		return "it differs from branch " + other + " only in upper and lower case"
+		return "it differs from branch " + other + " in case only"
 	}
 	return ""
 }
@@ -98,7 +103,7 @@ func (n *names) checkCharacters(ref string) string {
 			literals = n.literals(ref)
 		}
 		if !strings.Contains(literals, odd) {
-			return fmt.Sprintf("%q is in the name; wildcards match letters, digits and . _ / - only, and no - at the start of a part", odd)
+			return fmt.Sprintf("the name has %q; wildcards match letters, digits and . _ / - only, and no - at the start of a part", odd)
 		}
 	}
 	return ""

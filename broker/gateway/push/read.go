@@ -64,7 +64,7 @@ func ReadRequest(r io.Reader, limits Limits) (*Request, error) {
 	return h.request, nil
 }
 
-var errTrailing = errors.New("it goes on where it should end: nothing in it needs a pack")
+var errTrailing = errors.New("bytes follow a request that needs no pack")
 
 // checkEnd returns an error if r does not end where no pack follows. It does not read on
 // behind a request with an objection, which may have a list of push options there.
@@ -83,7 +83,7 @@ func checkEnd(r io.Reader, q *Request) error {
 	return err
 }
 
-// readError tells the mistakes of the bytes from those of the connection.
+// readError returns a RequestError for wrong bytes, and wraps every other error.
 func readError(offset int64, err error) error {
 	tooLarge := errors.Is(err, pktline.ErrTooLong)
 	switch {
@@ -106,7 +106,7 @@ type head struct {
 // packet takes one packet that is not the flush at the end.
 func (h *head) packet(kind pktline.Kind, line string) error {
 	if kind != pktline.Data {
-		return errors.New("a special packet where a command or 0000 should be")
+		return errors.New("it has a special packet in place of a command or 0000")
 	}
 	line = strings.TrimSuffix(line, "\n") // one, as git does
 	if oid, ok := strings.CutPrefix(line, "shallow "); ok {
@@ -117,7 +117,7 @@ func (h *head) packet(kind pktline.Kind, line string) error {
 
 func (h *head) shallow(oid string) error {
 	if len(h.request.Commands) > 0 {
-		return errors.New("a shallow line behind a command")
+		return errors.New("a shallow line follows a command")
 	}
 	if err := h.checkOID(oid); err != nil {
 		return fmt.Errorf("a shallow line: %w", err)
@@ -133,7 +133,7 @@ func (h *head) command(line string) error {
 	}
 	line, capabilities, has := strings.Cut(line, "\x00")
 	if isFirst := len(q.Commands) == 0; has != isFirst {
-		return errors.New("capabilities belong behind the first command, and only there")
+		return errors.New("capabilities must follow the first command, and no other")
 	}
 	c, err := h.parseCommand(line)
 	if err != nil {
@@ -152,7 +152,7 @@ func (h *head) capabilities(text string) error {
 		return fmt.Errorf("capabilities: %w of %d bytes", pktline.ErrTooLong, maxCapabilities)
 	}
 	if strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
-		return errors.New("capabilities with a character that is not printable ASCII")
+		return errors.New("a capability has a character that is not printable ASCII")
 	}
 	h.request.Capabilities, h.request.Objection = parseCapabilities(text)
 	return nil
@@ -162,7 +162,7 @@ func (h *head) parseCommand(line string) (Command, error) {
 	before, rest, ok1 := strings.Cut(line, " ")
 	after, ref, ok2 := strings.Cut(rest, " ")
 	if !ok1 || !ok2 {
-		return Command{}, errors.New("a line that is no command: want <old> <new> <ref>")
+		return Command{}, errors.New("a line is not a command: want <old> <new> <ref>")
 	}
 	c := Command{Old: before, New: after, Ref: ref}
 	for _, oid := range []string{c.Old, c.New} {
@@ -177,7 +177,7 @@ func (h *head) parseCommand(line string) (Command, error) {
 		return Command{}, fmt.Errorf("ref %q: it is not UTF-8", ref) // go-git reads another name
 	}
 	if isZero(c.Old) && isZero(c.New) {
-		return Command{}, fmt.Errorf("ref %q: it neither has an object nor gets one", ref)
+		return Command{}, fmt.Errorf("ref %q: both object ids are zero", ref)
 	}
 	return c, nil
 }
@@ -199,17 +199,17 @@ func (h *head) checkOID(oid string) error {
 		return errors.New("want object ids of 40 or of 64 hex digits in lower case")
 	}
 	if h.length != 0 && h.length != len(oid) {
-		return errors.New("object ids of two lengths")
+		return errors.New("object ids have two lengths")
 	}
 	h.length = len(oid)
 	return nil
 }
 
-// checkFormat compares the object ids with the format that the request says it has. Where
-// there are no commands, there is no place to say it.
+// checkFormat compares the length of the object ids with the object-format. A request
+// without commands has no object-format.
 func (h *head) checkFormat() error {
 	if h.request.IsProbe() || h.length == h.request.Capabilities.oidLength() {
 		return nil
 	}
-	return errors.New("object ids that are not of the object-format")
+	return errors.New("object ids do not have the length of the object-format")
 }

@@ -44,7 +44,7 @@ type Report struct {
 	unpacked string              // "", "ok", or why the pack could not be read
 	ended    bool                // the report did
 	closed   bool                // the side-band did
-	broken   bool
+	broken   bool                // the answer has a mistake
 }
 
 // NewReport returns a Report of the answer to q.
