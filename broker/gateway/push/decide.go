@@ -47,29 +47,36 @@ func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	case !q.CanReport():
 		return Refuse(guard.Policy, q, "the client does not request report-status, so its outcome could not be recorded")
 	}
-	reasons := make([]string, len(q.Commands))
+	reasons := make([]string, 0, len(q.Commands))
 	names := namesFor(guard.Policy, q.Commands)
-	updates := make([]refs.RefUpdate, 0, len(q.Commands))
-	for i, c := range q.Commands {
+	for some := range slices.Chunk(q.Commands, atOnce) {
+		reasons = append(reasons, check(ctx, guard, names, some)...)
+		if ctx.Err() != nil {
+			return Refuse(guard.Policy, q, "it took too long to decide on so many refs; push fewer at once")
+		}
+	}
+	return verdict(guard.Policy, q, reasons)
+}
+
+// check returns a reason for each command, which is empty for an allowed one.
+func check(ctx context.Context, guard refs.Guard, names *names, commands []Command) []string {
+	reasons := make([]string, len(commands))
+	updates := make([]refs.RefUpdate, 0, len(commands))
+	for i, c := range commands {
 		if reasons[i] = names.check(c.Ref); reasons[i] == "" {
 			updates = append(updates, c.Update())
 		}
 	}
 	denied := map[string]string{} // by ref, of which a request has each once
-	for some := range slices.Chunk(updates, atOnce) {
-		for _, d := range guard.Check(ctx, some) {
-			denied[d.Update.RemoteRef] = d.Reason()
-		}
-		if ctx.Err() != nil {
-			return Refuse(guard.Policy, q, "it took too long to decide on so many refs; push fewer at once")
-		}
+	for _, d := range guard.Check(ctx, updates) {
+		denied[d.Update.RemoteRef] = d.Reason()
 	}
-	for i, c := range q.Commands {
+	for i, c := range commands {
 		if why, ok := denied[c.Ref]; ok {
 			reasons[i] = why
 		}
 	}
-	return verdict(guard.Policy, q, reasons)
+	return reasons
 }
 
 // Refuse refuses the whole push with one reason for all refs, such as the size of its pack.
