@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/tenant"
 )
 
 // The operator takes the options that the Helm chart and the Kustomize base give it.
@@ -176,8 +178,7 @@ func metricNames(t *testing.T) map[string]bool {
 	m.revoked(nil)
 	m.refreshSeconds.observe(1, "token", "x")
 	m.requestSeconds.observe(1, "token", "x")
-	m.expiry.set(1, "token", "ns", "name")
-	m.active.set(1, "token")
+	m.expires(apps.Key{Kind: tenant.KindToken, Namespace: "ns", Name: "name"}, time.Unix(1, 0))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,13 @@
 package operator
 
 import (
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
@@ -16,12 +19,12 @@ const prefix = "gatepass_operator_"
 type Metrics struct {
 	refreshes, requests, errors, secrets, revocations twice
 	refreshSeconds, requestSeconds                    twiceObserved
-	expiry, active                                    twiceSet
+	expiry                                            expiry
 }
 
 // NewMetrics registers the metrics.
 func NewMetrics(in prometheus.Registerer) *Metrics {
-	return &Metrics{
+	m := &Metrics{
 		refreshes:      counter(in, "token_refresh_total", "Token refreshes.", "controller", "result"),
 		refreshSeconds: histogram(in, "token_refresh_duration_seconds", "Duration of token refreshes.", "controller", "operation"),
 		requests:       counter(in, "github_api_requests_total", "Requests to GitHub for a token.", "controller", "result"),
@@ -29,15 +32,14 @@ func NewMetrics(in prometheus.Registerer) *Metrics {
 		errors:         counter(in, "token_reconcile_errors_total", "Reconciles of tokens that failed.", "controller", "reason"),
 		secrets:        counter(in, "kubernetes_secret_operations_total", "Secrets created, updated and deleted.", "operation", "result"),
 		revocations:    counter(in, "token_revocations_total", "Tokens revoked.", "result"),
-		expiry:         gauge(in, "token_expiry_timestamp_seconds", "When the token in the Secret ends, as a Unix time.", "controller", "namespace", "name"),
-		active:         gauge(in, "tokens_active", "Objects whose Secret holds a token that works.", "controller"),
 	}
+	in.MustRegister(&m.expiry)
+	return m
 }
 
 type (
 	twice         [2]*prometheus.CounterVec
 	twiceObserved [2]*prometheus.HistogramVec
-	twiceSet      [2]*prometheus.GaugeVec
 )
 
 func counter(in prometheus.Registerer, name, help string, labels ...string) (all twice) {
@@ -56,14 +58,6 @@ func histogram(in prometheus.Registerer, name, help string, labels ...string) (a
 	return all
 }
 
-func gauge(in prometheus.Registerer, name, help string, labels ...string) (all twiceSet) {
-	for i, p := range []string{"", prefix} {
-		all[i] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: p + name, Help: help}, labels)
-		in.MustRegister(all[i])
-	}
-	return all
-}
-
 func (t twice) add(labels ...string) {
 	for _, c := range t {
 		c.WithLabelValues(labels...).Inc()
@@ -73,12 +67,6 @@ func (t twice) add(labels ...string) {
 func (t twiceObserved) observe(seconds float64, labels ...string) {
 	for _, h := range t {
 		h.WithLabelValues(labels...).Observe(seconds)
-	}
-}
-
-func (t twiceSet) set(value float64, labels ...string) {
-	for _, g := range t {
-		g.WithLabelValues(labels...).Set(value)
 	}
 }
 
@@ -118,12 +106,59 @@ func (m *Metrics) revoked(err error) { m.revocations.add(result(err)) }
 func (m *Metrics) failed(kind, reason string) { m.errors.add(controllerName(kind), reason) }
 
 // expires says when the token of an object ends; the zero time takes the series away.
-func (m *Metrics) expires(kind, namespace, name string, at time.Time) {
-	for _, g := range m.expiry {
-		if at.IsZero() {
-			g.DeleteLabelValues(controllerName(kind), namespace, name)
-			continue
+func (m *Metrics) expires(key apps.Key, at time.Time) {
+	m.expiry.mu.Lock()
+	defer m.expiry.mu.Unlock()
+	if at.IsZero() {
+		delete(m.expiry.at, key)
+		return
+	}
+	if m.expiry.at == nil {
+		m.expiry.at = map[apps.Key]int64{}
+	}
+	m.expiry.at[key] = at.Unix()
+}
+
+// An expiry collects when tokens end, and how many there are. The series are made when
+// they are asked for: a gauge for each of ten thousand objects would take 20 MB.
+type expiry struct {
+	mu sync.Mutex // guards at
+	at map[apps.Key]int64
+}
+
+var expiryDescriptions, activeDescriptions = describeExpiry()
+
+func describeExpiry() (ends, active [2]*prometheus.Desc) {
+	for i, p := range []string{"", prefix} {
+		ends[i] = prometheus.NewDesc(p+"token_expiry_timestamp_seconds", "When the token in the Secret ends, as a Unix time.", []string{"controller", "namespace", "name"}, nil)
+		active[i] = prometheus.NewDesc(p+"tokens_active", "Objects whose Secret holds a token that works.", []string{"controller"}, nil)
+	}
+	return ends, active
+}
+
+// Describe implements prometheus.Collector.
+func (e *expiry) Describe(to chan<- *prometheus.Desc) {
+	for i := range expiryDescriptions {
+		to <- expiryDescriptions[i]
+		to <- activeDescriptions[i]
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (e *expiry) Collect(to chan<- prometheus.Metric) {
+	e.mu.Lock()
+	at := maps.Clone(e.at)
+	e.mu.Unlock()
+	active := map[string]int{}
+	for key, ends := range at {
+		active[controllerName(key.Kind)]++
+		for _, d := range expiryDescriptions {
+			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(ends), controllerName(key.Kind), key.Namespace, key.Name)
 		}
-		g.WithLabelValues(controllerName(kind), namespace, name).Set(float64(at.Unix()))
+	}
+	for _, kind := range []string{tenant.KindToken, tenant.KindClusterToken} {
+		for _, d := range activeDescriptions {
+			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(active[controllerName(kind)]), controllerName(kind))
+		}
 	}
 }

@@ -37,7 +37,6 @@ type Reconciler struct {
 	WatchNamespaces []string // the only ones with Secrets that it may write; empty is all
 
 	memories memories
-	active   activity
 
 	mu       sync.Mutex // guards the two
 	revokers map[string]*mint.App
@@ -62,9 +61,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	}
 	if s == nil {
 		r.Pacer.Forget(key)
-		r.Metrics.expires(key.Kind, key.Namespace, key.Name, time.Time{})
-		r.active.set(key, false, r.Metrics)
-		return ctrl.Result{RequeueAfter: again}, nil
+		r.Metrics.expires(key, time.Time{})
+		return ctrl.Result{RequeueAfter: again, Priority: new(0)}, nil
 	}
 	if uid := s.object.GetUID(); r.Ledger.Dirty(uid) {
 		if err := r.Ledger.Save(ctx, uid, time.Now().Add(-24*time.Hour)); err != nil {
@@ -85,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	if !decision.Again.IsZero() {
 		again = sooner(again, max(decision.Again.Sub(v.in.Now), time.Millisecond))
 	}
-	return ctrl.Result{RequeueAfter: again}, nil
+	return ctrl.Result{RequeueAfter: again, Priority: new(0)}, nil // not that of the start
 }
 
 // sooner returns the shorter wait; zero means no wait.
@@ -169,27 +167,4 @@ func (r *Reconciler) policies(ctx context.Context) (*tenant.Policies, string, er
 	}
 	policies, version := r.compiled.Compile(list.Items)
 	return policies, version, nil
-}
-
-// activity counts the objects of each kind whose Secret holds a token.
-type activity struct {
-	mu  sync.Mutex // guards all
-	all map[string]map[apps.Key]bool
-}
-
-func (a *activity) set(key apps.Key, isActive bool, m *Metrics) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.all == nil {
-		a.all = map[string]map[apps.Key]bool{}
-	}
-	if a.all[key.Kind] == nil {
-		a.all[key.Kind] = map[apps.Key]bool{}
-	}
-	if isActive {
-		a.all[key.Kind][key] = true
-	} else {
-		delete(a.all[key.Kind], key)
-	}
-	m.active.set(float64(len(a.all[key.Kind])), controllerName(key.Kind))
 }

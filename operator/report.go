@@ -21,7 +21,7 @@ func (r *Reconciler) report(ctx context.Context, v *view, d plan.Decision) error
 	before := v.object.DeepCopyObject().(client.Object)
 	old := *v.status.DeepCopy()
 	r.fill(v, d)
-	r.count(v, d)
+	r.count(v)
 	if equality.Semantic.DeepEqual(old, *v.status) {
 		return nil
 	}
@@ -103,14 +103,13 @@ func isNews(old, now []metav1.Condition) bool {
 	return before == nil || before.Reason != after.Reason || before.Message != after.Message
 }
 
-// count keeps the gauges.
-func (r *Reconciler) count(v *view, d plan.Decision) {
+// count keeps the metrics of one object.
+func (r *Reconciler) count(v *view) {
 	expires := time.Time{}
 	if at := v.status.InstallationAccessToken; at != nil {
 		expires = at.ExpiresAt.Time
 	}
-	r.Metrics.expires(v.kind, v.object.GetNamespace(), v.object.GetName(), expires)
-	r.active.set(keyOf(v.subject), !expires.IsZero(), r.Metrics)
+	r.Metrics.expires(keyOf(v.subject), expires)
 }
 
 // delivered tells of a write of the Secret, and replaces the pods that asked for it.

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -70,9 +71,19 @@ func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
 	r.queue = q
 	r.mu.Unlock()
 	for _, key := range r.Ledger.Keys() {
-		q.Add(apps.Key(key))
+		addLater(q, apps.Key(key))
 	}
 	return nil
+}
+
+// addLater puts a key behind what changes from now on: after a start thousands of objects
+// are looked at, and few of them need anything.
+func addLater(q queue, key apps.Key) {
+	if ordered, ok := q.(priorityqueue.PriorityQueue[apps.Key]); ok {
+		ordered.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, key)
+		return
+	}
+	q.Add(key)
 }
 
 // Wake has an object reconciled soon.
@@ -130,7 +141,13 @@ func enqueue(key func(client.Object) (apps.Key, bool)) handler.TypedEventHandler
 		}
 	}
 	return handler.TypedFuncs[client.Object, apps.Key]{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			if k, ok := key(e.Object); ok && e.IsInInitialList {
+				addLater(q, k)
+				return
+			}
+			add(q, e.Object)
+		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(q, e.ObjectOld, e.ObjectNew) },
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object) },
 	}
