@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
@@ -275,118 +271,6 @@ func (v *view) refusal(err error) plan.Refusal {
 		refusal.Until = v.in.Now.Add(max(e.RetryAfter, time.Second))
 	}
 	return refusal
-}
-
-// lookAtSecrets finds the Secret, and others that belong to the subject.
-func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
-	if err := r.lookAtOthers(ctx, v); err != nil {
-		return err
-	}
-	if !r.watches(v.target.Namespace) {
-		return nil
-	}
-	if known, err := r.known(ctx, v); known || err != nil {
-		return err
-	}
-	return r.read(ctx, v)
-}
-
-// watches reports whether the operator may look at Secrets in a namespace.
-func (r *Reconciler) watches(namespace string) bool {
-	return len(r.WatchNamespaces) == 0 || slices.Contains(r.WatchNamespaces, namespace)
-}
-
-func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
-	var list metav1.PartialObjectMetadataList
-	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := r.Cache.List(ctx, &list, client.MatchingFields{byOwner: string(v.object.GetUID())}); err != nil {
-		return err
-	}
-	v.in.Others = nil
-	for i := range list.Items {
-		ref := plan.Ref{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
-		if ref != v.target {
-			v.in.Others = append(v.in.Others, ref)
-		}
-	}
-	return nil
-}
-
-// known reports that the Secret has not changed since it was last read or written.
-func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
-	object := metadataOf("Secret")
-	err := r.Cache.Get(ctx, types.NamespacedName(v.target), object)
-	if err != nil {
-		return false, client.IgnoreNotFound(err)
-	}
-	if m := v.memory; m.version != "" && m.version == object.ResourceVersion && m.want == v.wish() {
-		v.in.Secret = m.found
-		return true, nil
-	}
-	return false, nil
-}
-
-// wish names what is wanted of the Secret, whatever the token.
-func (v *view) wish() mark {
-	return digest(v.target.Namespace, v.target.Name, render.Digest(*v.shape))
-}
-
-// read reads the Secret and compares it with what it is to be.
-func (r *Reconciler) read(ctx context.Context, v *view) error {
-	v.live, v.in.Secret = nil, plan.Secret{}
-	live := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName(v.target), live)
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && v.in.NoWrite != nil {
-		v.memory.version = ""
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v.live = live
-	v.in.Secret = r.compare(v, live)
-	v.memory.version, v.memory.want, v.memory.found = live.ResourceVersion, v.wish(), v.in.Secret
-	return nil
-}
-
-func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
-	found := plan.Secret{State: v.stateOf(live)}
-	if found.State != plan.Ours {
-		return found
-	}
-	id := live.Annotations[annotationToken]
-	token, _, err := r.token(v, id)
-	if err != nil {
-		return found // another text, or a token that the ledger does not know
-	}
-	found.Token = id
-	w, err := v.want(token)
-	found.Intact = err == nil && w.isIntact(live)
-	return found
-}
-
-// token returns a held token, and what was recorded of it.
-func (r *Reconciler) token(v *view, id string) (render.Token, ledger.Entry, error) {
-	uid := v.object.GetUID()
-	for _, e := range r.Ledger.Of(uid) {
-		if e.ID != id {
-			continue
-		}
-		token, err := r.Ledger.Token(uid, id)
-		token.Repositories, token.Permissions, token.Username = e.Repositories, e.Permissions, credential.DefaultUsername
-		return render.Token{Token: token, Host: hostOf(e.API)}, e, err
-	}
-	return render.Token{}, ledger.Entry{}, ledger.ErrUnknown
-}
-
-// hostOf is the host that git clones from, by the address of the REST API.
-func hostOf(api string) string {
-	host := strings.TrimPrefix(api, "https://")
-	host, path, _ := strings.Cut(host, "/")
-	if path == "" {
-		host = strings.TrimPrefix(host, "api.") // github.com and its data residency; GitHub Enterprise has /api/v3
-	}
-	return host
 }
 
 // A mark stands for values, to see whether one of them changed.

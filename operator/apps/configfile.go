@@ -36,7 +36,7 @@ type state struct {
 }
 
 // OpenConfig reads the configuration at path. With "" it reads the first of
-// [DefaultConfigs] that is there; none is no error then.
+// [DefaultConfigs] that exists; without one there is no error.
 func OpenConfig(path string, getenv func(string) string) (*ConfigFile, error) {
 	c := &ConfigFile{paths: DefaultConfigs, getenv: getenv}
 	if path != "" {

@@ -21,7 +21,7 @@ type Registry struct {
 	Apps    client.Reader // of App objects; may be a cache
 	Secrets client.Reader // of Secrets; asks the API server each time
 	GitHub  string        // the operator's, as people know it: https://github.com
-	Own     *ConfigFile   // the operator's own configuration; nil is none
+	Own     *ConfigFile   // the operator's own configuration; nil means that it has no App of its own
 
 	// Permit returns denied, which says why, where the policies do not let an App sign
 	// with its key. It is asked by each Get, before anything is read or signed; nil

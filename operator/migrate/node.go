@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// field returns the value of a field of a mapping, and nil where there is none.
+// field returns the value of a field of a mapping, or nil if it is absent.
 func field(node *yaml.Node, name string) *yaml.Node {
 	if i := indexOf(node, name); i >= 0 {
 		return node.Content[i+1]
@@ -27,7 +27,7 @@ func indexOf(node *yaml.Node, name string) int {
 	return -1
 }
 
-// text returns the text of a field, and "" where there is none.
+// text returns the text of a field, or "" if it is absent.
 func text(node *yaml.Node, name string) string {
 	value := field(node, name)
 	if value == nil || value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
