@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// A Call is one call of workspaces whose body is JSON: [TokenCall], [ExchangeCall] or
-// [RefusedPushCall].
+// A Call is one call of workspaces whose body is JSON: [TokenCall], [ExchangeCall],
+// [SessionCall] or [RefusedPushCall].
 type Call[T any] struct {
 	MaxSize int64  // bytes of a request's body
 	usage   string // what a client is told that uses another method
@@ -25,6 +25,7 @@ type Call[T any] struct {
 var (
 	TokenCall       = Call[TokenRequest]{MaxRequest, "a token is asked for with POST", DecodeRequest}
 	ExchangeCall    = Call[ExchangeRequest]{MaxRequest, "a session is asked for with POST", DecodeExchange}
+	SessionCall     = Call[SessionRequest]{MaxRequest, "a gateway session is asked for with POST", DecodeSessionRequest}
 	RefusedPushCall = Call[RefusedPush]{MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush}
 )
 
