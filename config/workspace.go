@@ -56,10 +56,11 @@ type Workspace struct {
 	Cache        string       // one of the Cache constants
 	Elsewhere    string       // one of the Elsewhere constants
 	Strict       bool         // no token where git's configuration weakens the way to the host
+	Gateway      Gateway      // the zero Gateway: git talks to the hosts, with tokens
 }
 
-// file is the YAML as it stands. Repos is a node, to tell an absent key (any
-// repository) from one that was left empty (a mistake).
+// file is the YAML as it stands. Repos and Gateway are nodes, to tell an absent key (any
+// repository, no gateway) from one that was left empty (a mistake).
 type file struct {
 	Workspace string    `yaml:"workspace"`
 	Hosts     []string  `yaml:"hosts"`
@@ -69,6 +70,7 @@ type file struct {
 	Cache     string    `yaml:"cache"`
 	Elsewhere string    `yaml:"elsewhere"`
 	Strict    bool      `yaml:"strict"`
+	Gateway   yaml.Node `yaml:"gateway"`
 }
 
 // refList is a list that, unlike a plain slice, does not drop null entries.
@@ -228,6 +230,9 @@ func (f *file) check() (*Workspace, error) {
 	case ElsewhereDeny, ElsewhereAllow:
 	default:
 		return nil, fmt.Errorf("elsewhere %q: want deny or allow", w.Elsewhere)
+	}
+	if err := w.checkGateway(f.Gateway); err != nil {
+		return nil, err
 	}
 	return w, nil
 }

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/gitname"
+	"go.yaml.in/yaml/v3"
+)
+
+// A Gateway is where a broker serves git itself. The zero Gateway is none.
+type Gateway struct {
+	scheme string // https, or http for a loopback address
+	host   string // in the form of gitname.Host
+}
+
+// ParseGateway reads a gateway's address: https://HOST[:PORT], or http:// with a loopback
+// address in place of the host, and nothing behind it but a slash. Errors do not repeat
+// what may be a password.
+func ParseGateway(text string) (Gateway, error) {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found || scheme != "https" && scheme != "http" {
+		return Gateway{}, errors.New("gateway: want https://HOST[:PORT], the address of the broker")
+	}
+	if strings.Contains(rest, "@") {
+		return Gateway{}, errors.New("gateway: it has a user or password; leave them out, gatepass shows sessions")
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	host, ok := gitname.Host(rest)
+	if !ok {
+		return Gateway{}, fmt.Errorf("gateway %q: want https://HOST[:PORT] without path, query or wildcard", text)
+	}
+	if scheme == "http" && (!isLoopback(host) || strings.HasSuffix(rest, ":443")) {
+		return Gateway{}, fmt.Errorf("gateway %q: http is for a loopback address such as http://127.0.0.1:8080; write https", text)
+	}
+	return Gateway{scheme, host}, nil
+}
+
+// isLoopback reports whether a canonical host is a loopback address. A name is none:
+// what it means is for others to say.
+func isLoopback(host string) bool {
+	if !strings.HasPrefix(host, "[") {
+		host, _, _ = strings.Cut(host, ":")
+	} else if end := strings.IndexByte(host, ']'); end > 0 {
+		host = host[1:end]
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// IsZero reports whether there is no gateway.
+func (g Gateway) IsZero() bool { return g == Gateway{} }
+
+// Scheme returns "https", or "http" for a gateway at a loopback address.
+func (g Gateway) Scheme() string { return g.scheme }
+
+// Host returns the host with its port, in the form of [gitname.Host]: "broker.example:8443".
+func (g Gateway) Host() string { return g.host }
+
+// String returns the address without a slash at its end, "https://broker.example:8443", and
+// "" for no gateway.
+func (g Gateway) String() string {
+	if g.IsZero() {
+		return ""
+	}
+	return g.scheme + "://" + g.host
+}
+
+// Base returns the address below which the gateway serves the repositories of one of hosts,
+// without a slash at its end. The first host's are below the gateway's own address.
+func (g Gateway) Base(host string, hosts []string) string {
+	if len(hosts) > 0 && host == hosts[0] {
+		return g.String()
+	}
+	return g.String() + "/git/" + host
+}
+
+// Repository returns what the path of a URL of the gateway names: one of hosts, and the
+// path of a repository there. It does not look at that path.
+func (g Gateway) Repository(path string, hosts []string) (host, repository string) {
+	if rest, ok := strings.CutPrefix(path, "git/"); ok {
+		name, repository, _ := strings.Cut(rest, "/")
+		for _, h := range hosts {
+			if h == name {
+				return h, repository
+			}
+		}
+	}
+	if len(hosts) == 0 {
+		return "", path
+	}
+	return hosts[0], path
+}
+
+// checkGateway reads the key gateway, and what the rest of the file has to say for it.
+func (w *Workspace) checkGateway(node yaml.Node) (err error) {
+	if node.IsZero() {
+		return nil
+	}
+	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
+		return fmt.Errorf("line %d: gateway is the address of the broker, https://HOST[:PORT]; leave it out for none", node.Line)
+	}
+	if w.Gateway, err = ParseGateway(node.Value); err != nil {
+		return err
+	}
+	for _, host := range w.Hosts {
+		if host == w.Gateway.host {
+			return fmt.Errorf("gateway %q: hosts lists it too; hosts are those whose repositories the gateway serves, such as %s", w.Gateway, DefaultHost)
+		}
+	}
+	if w.Cache == CacheKeyring {
+		return errors.New("cache: keyring: sessions of a gateway are cached in memory only; leave cache out")
+	}
+	return w.CheckGatewaySource()
+}
+
+// CheckGatewaySource returns an error where the source gives no sessions of a gateway:
+// a broker does.
+func (w *Workspace) CheckGatewaySource() error {
+	if w.Source == nil || w.Source.Scheme == "broker+https" || w.Source.Scheme == "broker+unix" {
+		return nil
+	}
+	return fmt.Errorf("source %s://: with gateway the source is the broker, which gives sessions instead of tokens; "+
+		"write source: broker+https://HOST?identity_file=PATH or broker+unix:///PATH.sock", w.Source.Scheme)
+}
