@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -141,12 +142,20 @@ func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, h http.Handl
 }
 
 func (s *Server) refuseFor(w http.ResponseWriter, r *http.Request, no *refusal) {
-	if _, git := parseGitPath(r.URL.EscapedPath()); git {
+	_, isGit := parseGitPath(r.URL.EscapedPath())
+	_, isLFS := parseLFSPath(r.URL.EscapedPath())
+	switch {
+	case s.isForStorage(r):
+		refuseStorage(w, r, no)
+	case isGit:
 		s.commonHeaders(w.Header())
 		refuseGit(w, r, no)
-		return
+	case isLFS:
+		_, _ = io.Copy(io.Discard, r.Body)
+		s.writeLFS(w, no.lfsAnswer())
+	default:
+		s.write(w, no.answer())
 	}
-	s.write(w, no.answer())
 }
 
 // reset sends a TCP RST where there is a connection of ours to break.

@@ -10,8 +10,9 @@ import (
 type Request struct {
 	Time    time.Time // by the server's clock
 	Method  string
+	Host    string // of URL or of StorageURL
 	Path    string // escaped, as sent; with /api/v3 if it was there
-	Query   string
+	Query   string // "" at the storage host, where it is a secret
 	Status  int    // 0 while it runs, or if it was cut off before an answer
 	Auth    string // "", "basic", "bearer", "token" or "unknown"
 	Hash    string // Hash of the token or JWT presented; empty without
@@ -27,11 +28,14 @@ type Request struct {
 func (s *Server) record(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	cred := credentialOf(r)
 	req := &Request{
-		Time: s.Now(), Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
+		Time: s.Now(), Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
 		Auth: cred.scheme, Chunked: r.ContentLength < 0, ContentLength: r.ContentLength,
 		ContentEncoding: r.Header.Get("Content-Encoding"),
 		GitProtocol:     r.Header.Get("Git-Protocol"),
 		UserAgent:       r.Header.Get("User-Agent"),
+	}
+	if s.isForStorage(r) {
+		req.Query = ""
 	}
 	if cred.secret != "" {
 		req.Hash = Hash(cred.secret)

@@ -1,7 +1,8 @@
 // Package fakegithub is a strict, stateful double of the part of GitHub that
 // gatepass talks to: Apps, how they are made from a manifest, and their JWTs,
-// installations, scoped and expiring installation tokens, and git over smart
-// HTTP, all behind one TLS listener on the loopback interface.
+// installations, scoped and expiring installation tokens, git over smart HTTP, and
+// Git LFS, all behind one TLS listener on the loopback interface; what LFS stores is
+// behind another.
 //
 // It is a server, not a stub: tokens are minted, narrowed, revoked and run out
 // by its clock, and the repositories are real bare repositories served by real
@@ -92,6 +93,7 @@ type Server struct {
 	ca      *authority
 	http    *http.Server
 	mux     *http.ServeMux
+	storage *storageHost
 	clock   clock
 	ctx     context.Context // ends when Close begins
 	cancel  context.CancelFunc
@@ -122,7 +124,8 @@ type state struct {
 	lag           lag                    // of tokens that are made from now on
 	points        map[string][]spending  // of the last minute, oldest first, by who is asking
 	counts        Counts
-	jwts          map[tokenKey]bool // those with a right signature
+	jwts          map[tokenKey]bool   // those with a right signature
+	lfs           map[int64]*lfsState // by repository ID
 }
 
 func newState() state {
@@ -140,6 +143,7 @@ func newState() state {
 		conversions:   map[string]*conversion{},
 		points:        map[string][]spending{},
 		jwts:          map[tokenKey]bool{},
+		lfs:           map[int64]*lfsState{},
 	}
 }
 
@@ -159,6 +163,7 @@ func New(opts Options) (*Server, error) {
 	s := &Server{opts: opts, git: git, state: newState(), clock: clock{base: opts.Now}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = s.routes()
+	s.storage = newStorageHost()
 	if err := s.prepareRoot(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -211,22 +216,28 @@ func (s *Server) listen() error {
 		return err
 	}
 	s.url = "https://" + l.Addr().String()
-	s.serve(l)
+	s.http = s.serve(l, s)
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	s.storage.url = "https://" + l.Addr().String()
+	s.storage.http = s.serve(l, s)
 	return nil
 }
 
 // serve accepts HTTP/1.1 only: faults need the bare connection, and git
 // servers are reached that way by gatepass's own gateway too.
-func (s *Server) serve(l net.Listener) {
-	s.http = &http.Server{
-		Handler:           s,
+func (s *Server) serve(l net.Listener, h http.Handler) *http.Server {
+	server := &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // clients that give up are part of the tests
 		Protocols:         new(http.Protocols),
 	}
-	s.http.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP1(true)
 	tl := tls.NewListener(l, s.ca.serverConfig())
-	s.running.Go(func() { _ = s.http.Serve(tl) })
+	s.running.Go(func() { _ = server.Serve(tl) })
+	return server
 }
 
 // URL is the address of this GitHub as a browser or git would use it, such as
@@ -248,8 +259,10 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.cancel()
-	if s.http != nil {
-		_ = s.http.Close()
+	for _, server := range []*http.Server{s.http, s.storage.http} {
+		if server != nil {
+			_ = server.Close()
+		}
 	}
 	err := s.wait()
 	return errors.Join(err, s.removeDirs())
@@ -286,7 +299,8 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// ServeHTTP answers git and REST requests alike.
+// ServeHTTP answers git, LFS and REST requests alike, and those to the host of
+// StorageURL.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
@@ -302,6 +316,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	if s.isForStorage(r) {
+		s.serveStorage(w, r)
+		return
+	}
+	if p, ok := parseLFSPath(r.URL.EscapedPath()); ok {
+		s.serveLFS(w, r, p)
+		return
+	}
 	if p, ok := parseGitPath(r.URL.EscapedPath()); ok {
 		s.serveGit(w, r, p)
 		return
