@@ -34,6 +34,8 @@ type Entry struct {
 	// given where there is none yet.
 	RepositoryID int64             `json:"repository_id,omitempty"`
 	Ref          string            `json:"ref,omitempty"` // in full, of a push
+	Old          string            `json:"old,omitempty"` // what the ref named, as the client said; zeros for nothing
+	New          string            `json:"new,omitempty"` // what it is to name; zeros for nothing
 	Operation    string            `json:"operation,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
@@ -41,6 +43,8 @@ type Entry struct {
 	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
+	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
+	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
@@ -54,17 +58,30 @@ type Entry struct {
 
 // The kinds of entries.
 const (
-	KindRequest  = "request"  // a request was answered
-	KindIntent   = "intent"   // GitHub is about to be asked for a token
-	KindMinted   = "minted"   // it gave one, or did not
-	KindRevoked  = "revoked"  // a token was revoked
-	KindBarred   = "barred"   // an operator took everything from a workspace, an account or the App
-	KindAdmitted = "admitted" // an operator took a bar away
-	KindLogin    = "login"    // an operator came to the status page, or did not
-	KindGitHub   = "github"   // GitHub said that something changed
-	KindExchange = "exchange" // a join token or a session is exchanged for a session; without a decision, it is about to be
-	KindPush     = "push"     // a workspace says that its guard refused a push; the broker decided nothing
-	KindConfig   = "config"   // another generation of the policy is in force
+	KindRequest  = "request"       // a request was answered
+	KindIntent   = "intent"        // GitHub is about to be asked for a token
+	KindMinted   = "minted"        // it gave one, or did not
+	KindRevoked  = "revoked"       // a token was revoked
+	KindBarred   = "barred"        // an operator took everything from a workspace, an account or the App
+	KindAdmitted = "admitted"      // an operator took a bar away
+	KindLogin    = "login"         // an operator came to the status page, or did not
+	KindGitHub   = "github"        // GitHub said that something changed
+	KindExchange = "exchange"      // a join token or a session is exchanged for a session; without a decision, it is about to be
+	KindReported = "reported-push" // a workspace says that its guard refused a push; the broker decided nothing
+	KindSession  = "session"       // a session of the git gateway was given, or not
+	KindPush     = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
+	KindFetch    = "fetch"         // a fetch through the gateway
+	KindAPI      = "api"           // a request to GitHub's API through the gateway
+	KindLFS      = "lfs"           // a transfer of large files through the gateway
+	KindConfig   = "config"        // another generation of the policy is in force
+)
+
+// The outcomes of what the gateway forwarded, as GitHub reported them.
+const (
+	OutcomeOK      = "ok"      // GitHub did it
+	OutcomeRefused = "refused" // GitHub, or the broker, refused it
+	OutcomeFailed  = "failed"  // it was begun and did not end
+	OutcomeUnknown = "unknown" // GitHub did not say, or what it said cannot be read
 )
 
 // The decisions.
@@ -104,6 +121,13 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 		}
 		return g, err
 	}
+}
+
+// Entry begins an entry of the audit log about something that the workspace does.
+func (w Workspace) Entry(kind string, now time.Time) Entry {
+	e := requestEntry(now, w, api.TokenRequest{})
+	e.Kind, e.Repository = kind, ""
+	return e
 }
 
 func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {

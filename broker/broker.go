@@ -4,10 +4,11 @@
 // [New] is the one place that puts a broker together. A request goes through
 // decorators, and their order is part of the safety:
 //
-//	audited(limited(authorized(kept(Cache(journaled(minted))))))
+//	audited(limited(capped(authorized(kept(Cache(journaled(minted)))))))
 //
 // audited is outermost, so that nothing is answered that was not written down.
-// limited bounds what one workspace asks for. authorized comes before the cache: a
+// limited bounds what one workspace asks for. capped keeps tokens from workspaces that
+// use the git gateway instead. authorized comes before the cache: a
 // warm cache never answers what the policy refuses. kept writes down what a workspace
 // is given, so that any replica can revoke it. journaled has the intent on the disk
 // before GitHub is asked, and the outcome afterwards. A request sees one generation of
@@ -34,6 +35,9 @@ type Workspace struct {
 	ID      string
 	Profile *workspace.Profile
 	Rule    string // the rule of the policy that says so
+	// RuleHash and Tokens are the rule's.
+	RuleHash string
+	Tokens   TokenLimit
 	// Claims are those that the rule looked at, for the audit log.
 	Claims map[string]string
 	Caller Caller

@@ -134,6 +134,9 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 	}
 }
 
+// Count counts one request of a workspace that asks for no token, or refuses it.
+func (b *Broker) Count(workspace string) error { return b.requests.Count(workspace) }
+
 // limited refuses a workspace that asks too much. It comes below audited, so that
 // this is written down, and above everything that costs.
 func limited(l *Limiter, next Vendor) Vendor {

@@ -72,8 +72,11 @@ type Broker struct {
 	Config
 
 	// Vend answers one request of a workspace, through the whole chain. Every way to a
-	// token goes through it.
+	// token goes through it or through Hold.
 	Vend Vendor
+	// Hold is Vend without an entry in the journal. It is for the git gateway, which keeps
+	// the token, and writes an entry of its own before it uses it.
+	Hold Vendor
 
 	Bars     *Bars
 	Keeper   *Keeper
@@ -82,6 +85,7 @@ type Broker struct {
 	TakeBack *TakeBack
 
 	strangers *Limiter // requests of an address that proves no identity
+	requests  *Limiter // what a workspace asks for
 	pushes    *Limiter // refs that a workspace reports of refused pushes
 	bodies    Bodies   // of workspaces that are known
 }
@@ -106,8 +110,9 @@ func New(c Config) *Broker {
 
 	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, minted(c.GitHub)))
 	b.Cache = &Cache{Mint: mint, Budget: b.Budget.Allow, Now: c.TokenTime}
-	limiter := &Limiter{Limits: c.Limits, Now: c.Now}
-	b.Vend = audited(c.Journal, c.Now, limited(limiter, authorized(b.Bars, kept(b.Keeper, b.Cache))))
+	b.requests = &Limiter{Limits: c.Limits, Now: c.Now}
+	b.Hold = limited(b.requests, capped(authorized(b.Bars, kept(b.Keeper, b.Cache))))
+	b.Vend = audited(c.Journal, c.Now, b.Hold)
 	return b
 }
 

@@ -34,6 +34,11 @@ type Rule struct {
 	Match     Matcher
 	Workspace Template
 	Profile   *workspace.Profile
+	// Tokens is the most that a workspace of the rule is given.
+	Tokens TokenLimit
+	// Hash is of what the configuration says of the rule, its name included. A session
+	// of the gateway ends when it changes.
+	Hash string
 }
 
 // A Matcher decides about what was proved.
@@ -192,7 +197,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	if err != nil {
 		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(oneline.Cut(err.Error(), maxDetail))}
 	}
-	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
+	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
 }
 
 // maxClaim bounds a claim in the audit log, in bytes.
@@ -211,6 +216,15 @@ func (rule Rule) looked(c Caller) map[string]string {
 		}
 	}
 	return claims
+}
+
+// FindRule returns the rule of that name and [Rule.Hash].
+func (p *Policy) FindRule(name, hash string) (Rule, bool) {
+	i := slices.IndexFunc(p.Rules, func(r Rule) bool { return r.Name == name && r.Hash == hash })
+	if i < 0 {
+		return Rule{}, false
+	}
+	return p.Rules[i], true
 }
 
 // Serves reports whether host is one of those the broker answers for.

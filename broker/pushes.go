@@ -53,7 +53,7 @@ func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	entries := make([]Entry, len(p.Updates))
 	for i, u := range p.Updates {
 		e := requestEntry(now, w, api.TokenRequest{Host: p.Host, Repo: p.Repo, Operation: u.Action})
-		e.Kind, e.Decision, e.Reason = KindPush, Refused, ReasonReported
+		e.Kind, e.Decision, e.Reason = KindReported, Refused, ReasonReported
 		e.Ref, e.Detail = u.Ref, u.Reason
 		entries[i] = e
 	}

@@ -37,7 +37,7 @@ func TestARefusedPushIsWrittenDownAsItWasSaid(t *testing.T) {
 		t.Fatalf("the journal has %+v and GitHub saw %d mints, want a line for each ref and none", b.journal.entries, b.mints())
 	}
 	e := b.journal.entries[1]
-	if e.Kind != KindPush || e.Decision != Refused || e.Reason != "reported-by-workspace" || e.Workspace != "ci-7" || e.Rule != "ci" || e.Subject != "ci" || e.Policy != "h" {
+	if e.Kind != KindReported || e.Decision != Refused || e.Reason != "reported-by-workspace" || e.Workspace != "ci-7" || e.Rule != "ci" || e.Subject != "ci" || e.Policy != "h" {
 		t.Errorf("the line is %+v, want who said it, and that it was said", e)
 	}
 	if e.Host != "github.com" || e.Repository != "other/repo" || e.Ref != "refs/heads/<1>" || e.Operation != "force" || e.Detail != "no rule allows it" || e.RequestID == "" {
@@ -54,7 +54,7 @@ func TestWhoReportsRefusedPushes(t *testing.T) {
 		}
 	}
 	for _, e := range b.journal.entries {
-		if (e.Kind == KindPush) != (e.Workspace != "") || e.Decision != Refused {
+		if (e.Kind == KindReported) != (e.Workspace != "") || e.Decision != Refused {
 			t.Errorf("the journal has %+v, want pushes of workspaces and refused requests", e)
 		}
 	}

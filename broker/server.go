@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
@@ -156,9 +157,17 @@ func malformed(err error) error {
 	return err
 }
 
-// identify resolves the caller.
+// GatewaySessionPrefix begins every session of the git gateway.
+const GatewaySessionPrefix = "gpg_"
+
+// identify resolves the caller. A session of the gateway is refused, also where the
+// connection proves an identity.
 func (b *Broker) identify(c *call) (Workspace, error) {
-	w, err := b.Policy().Resolve(c.r.Context(), c.r)
+	var w Workspace
+	var err error = &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "a session of the gateway is for git and GitHub's API through the gateway only"}
+	if !strings.HasPrefix(api.Bearer(c.r), GatewaySessionPrefix) {
+		w, err = b.Policy().Resolve(c.r.Context(), c.r)
+	}
 	if err == nil {
 		c.method, w.RequestID = w.Caller.Method, c.id
 		return w, nil

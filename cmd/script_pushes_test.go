@@ -39,7 +39,7 @@ func (w *world) reported(ts *testscript.TestScript, args []string) {
 		log, err := os.ReadFile(filepath.Join(w.work, "audit.jsonl"))
 		ts.Check(err)
 		for line := range bytes.Lines(log) {
-			if bytes.Contains(line, []byte(`"kind":"push"`)) && bytes.Contains(line, text) {
+			if bytes.Contains(line, []byte(`"kind":"reported-push"`)) && bytes.Contains(line, text) {
 				n++
 			}
 		}

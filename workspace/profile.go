@@ -31,7 +31,9 @@ type Profile struct {
 	Path string // the file it was loaded from; "" when parsed
 	Name string // metadata.name; "" when the file has none
 	Access
-	Refs []refs.Entry // what may be pushed; none allows nothing
+	// Refs are what may be pushed, with [refs.WorkspacePlaceholder] as written; none
+	// allows nothing. See RefsOf.
+	Refs []refs.Entry
 	// Sharing says which workspaces a broker may give the same token; "" is
 	// [ShareInProfile].
 	Sharing Sharing
@@ -40,6 +42,9 @@ type Profile struct {
 	// Warnings are what is allowed and probably not meant.
 	Warnings []string
 }
+
+// RefsOf are the refs that the workspace of that id may push.
+func (p *Profile) RefsOf(id string) []refs.Entry { return refs.ForWorkspace(p.Refs, id) }
 
 // Sharing is who may have the same token of a broker: whoever has it is cut off when
 // it is revoked from one of them.

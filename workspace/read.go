@@ -227,7 +227,7 @@ func (r *profileReader) refs(node *yaml.Node) {
 			r.problems = append(r.problems, placed(item, err))
 			continue
 		}
-		policy, err := refs.Compile([]refs.Entry{e})
+		policy, err := refs.Compile(refs.ForWorkspace([]refs.Entry{e}, "x"))
 		if err != nil {
 			r.problems.at(item, "%s", err)
 			continue

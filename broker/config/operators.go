@@ -52,8 +52,8 @@ func (o Operator) check() error {
 	switch {
 	case methods != 1:
 		return errors.New("an operator has exactly one method of proof: token_sha256, or one that callers have")
-	case o.Workspace != "" || o.Profile != "":
-		return errors.New("an operator has no workspace and no profile")
+	case o.Workspace != "" || o.Profile != "" || o.Tokens != "":
+		return errors.New("an operator has no workspace, no profile and no tokens")
 	}
 	if o.TokenSHA256 != "" {
 		if len(o.Claims) > 0 {

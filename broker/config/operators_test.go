@@ -71,8 +71,9 @@ func TestOperatorsRefused(t *testing.T) {
 		{"everybody of an issuer", "[{oidc: {issuer: 'https://issuer.example', audience: gatepass}}]", "it is for everybody"},
 		{"everybody at AWS", "[{aws: {server_id: broker.example, regions: [us-east-1]}}]", "everybody who has an AWS account"},
 		{"a session", "[{name: x, join: {}}]", "sessions are for workspaces"},
-		{"a workspace", "[{socket: {uid: 0}, workspace: x}]", "no workspace and no profile"},
-		{"an unknown key", "[{tokens: x}]", `unknown key "tokens"`},
+		{"a workspace", "[{socket: {uid: 0}, workspace: x}]", "no workspace, no profile"},
+		{"an unknown key", "[{token: x}]", `unknown key "token"`},
+		{"a limit of tokens", "[{socket: {uid: 0}, tokens: none}]", "no tokens"},
 		{"an unbalanced pattern", "[{socket: {uid: 0}, claims: {pid: {pattern: 'a)|(b'}}}]", "no expression"},
 	} {
 		if f, err := loadFile(t, whole+"operators: "+c.operators+"\n"); err == nil || !strings.Contains(err.Error(), c.want) {

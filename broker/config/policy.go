@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -42,6 +45,9 @@ func (c Caller) check(f *File) error {
 	}
 	if f.ByName[c.Profile] == nil {
 		return fmt.Errorf("there is no profile %q", c.Profile)
+	}
+	if _, ok := broker.ParseTokenLimit(c.Tokens); !ok {
+		return fmt.Errorf("tokens: want none, read or write, not %q", c.Tokens)
 	}
 	return c.checkAsked()
 }
@@ -156,9 +162,21 @@ func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Pol
 		if err != nil {
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)
 		}
-		p.Rules = append(p.Rules, broker.Rule{Name: f.RuleName(i), By: by, Method: c.Method(), Issuer: c.issuer(), Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]})
+		rule := broker.Rule{Name: f.RuleName(i), By: by, Method: c.Method(), Issuer: c.issuer(), Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]}
+		rule.Tokens, _ = broker.ParseTokenLimit(c.Tokens) // checked by Load
+		if rule.Hash, err = c.hash(); err != nil {
+			return nil, fmt.Errorf("callers[%d]: %w", i, err)
+		}
+		p.Rules = append(p.Rules, rule)
 	}
 	return p, nil
+}
+
+// hash tells rules apart by what the file says of them.
+func (c Caller) hash() (string, error) {
+	text, err := json.Marshal(c)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), err
 }
 
 // RuleName is what a rule is called, by its place in Callers.

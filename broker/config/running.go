@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -172,8 +173,8 @@ func (l Limits) check() error {
 	return nil
 }
 
-// CheckListen returns what is wrong with an address of listen: https://HOST:PORT
-// or unix:///PATH.
+// CheckListen returns what is wrong with an address of listen: https://HOST:PORT,
+// unix:///PATH, or http://HOST:PORT of a loopback address.
 func CheckListen(address string) error {
 	u, err := url.Parse(address)
 	switch {
@@ -181,12 +182,19 @@ func CheckListen(address string) error {
 		return fmt.Errorf("listen: %q is no address; write https://HOST:PORT or unix:///PATH", address)
 	case u.Scheme == "unix":
 		return checkSocket(u)
-	case u.Scheme == "http":
-		return fmt.Errorf("listen: %s would send tokens in the clear; write https:// or unix://", address)
-	case u.Scheme != "https" || u.Port() == "" || strings.Trim(u.Path, "/") != "":
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return fmt.Errorf("listen: %s would send tokens in the clear; write https:// or unix://, or http:// with a loopback address", address)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Port() == "" || strings.Trim(u.Path, "/") != "":
 		return fmt.Errorf("listen: %q is no address; write https://HOST:PORT or unix:///PATH", address)
 	}
 	return nil
+}
+
+// isLoopback reports whether host is an address that no other machine reaches. A name is
+// none: what it resolves to can change.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
 }
 
 func checkSocket(u *url.URL) error {
@@ -198,7 +206,7 @@ func checkSocket(u *url.URL) error {
 
 // checkRunning is what is wrong with how the broker runs.
 func (f *File) checkRunning() error {
-	bad := []error{f.Audit.check(), f.Log.check(), f.Limits.check(), f.checkMetrics(), f.checkPprof()}
+	bad := []error{f.Audit.check(), f.Log.check(), f.Limits.check(), f.Gateway.check(), f.checkMetrics(), f.checkPprof()}
 	needsTLS := false
 	for _, address := range f.Listen {
 		bad = append(bad, CheckListen(address))

@@ -53,7 +53,7 @@ func TestHowTheBrokerDoesNotRun(t *testing.T) {
 func TestCheckListen(t *testing.T) {
 	for address, isGood := range map[string]bool{
 		"https://0.0.0.0:8443": true, "https://[::1]:8443": true, "https://:8443": true, "unix:///run/x.sock": true,
-		"https://0.0.0.0": false, "http://127.0.0.1:80": false, "unix://run/x.sock": false, "unix:///run/../x": false, "unix:///": false,
+		"https://0.0.0.0": false, "http://127.0.0.1:80": true, "http://[::1]:80": true, "http://localhost:80": false, "http://0.0.0.0:80": false, "http://10.0.0.1:80": false, "http://127.0.0.1": false, "unix://run/x.sock": false, "unix:///run/../x": false, "unix:///": false,
 		"https://a:1/path": false, "https://u@a:1": false, "tcp://a:1": false, "": false, "unix:///" + strings.Repeat("x", 120): false, "https://a:1?x=1": false,
 	} {
 		if err := CheckListen(address); (err == nil) != isGood {

@@ -37,7 +37,7 @@ const maxFile = 1 << 20 // bytes
 
 // A File is the configuration as it stands. See docs/broker.md.
 type File struct {
-	Listen    Texts      `yaml:"listen"` // https://HOST:PORT or unix:///PATH
+	Listen    Texts      `yaml:"listen"` // https://HOST:PORT, unix:///PATH, or http:// of a loopback address
 	TLS       TLS        `yaml:"tls"`
 	Store     string     `yaml:"store"`
 	GitHubURL string     `yaml:"github_url"`
@@ -47,6 +47,7 @@ type File struct {
 	Callers   []Caller   `yaml:"callers"`
 	Operators []Operator `yaml:"operators"` // none means that nobody may look and revoke
 	Webhook   Webhook    `yaml:"webhook"`
+	Gateway   *Gateway   `yaml:"gateway"` // nil means that git is not served
 
 	SocketMode Mode   `yaml:"socket_mode"` // of the sockets of listen; 0 means 0660
 	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means none are served
@@ -78,6 +79,7 @@ type Caller struct {
 	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more
 	Workspace string           `yaml:"workspace"`
 	Profile   string           `yaml:"profile"`
+	Tokens    string           `yaml:"tokens"` // none, read or write; "" means write
 }
 
 // A Claim is what a claim has to be: a text, or {pattern: EXPRESSION}.
@@ -293,6 +295,7 @@ func (f *File) check() error {
 	}
 	bad = append(bad, f.checkRunning())
 	f.Limits = f.Limits.withDefaults()
+	f.Gateway = f.Gateway.withDefaults()
 	for i, c := range f.Callers {
 		if err := c.check(f); err != nil {
 			bad = append(bad, fmt.Errorf("callers[%d]: %w", i, err))

@@ -63,7 +63,7 @@ func TestRefusedPushesAreHarmless(t *testing.T) {
 func TestRefusedPushesAreBounded(t *testing.T) {
 	r := &Recorder{Next: new(brokertest.Paper)}
 	push := func(workspace string, i int) {
-		e := broker.Entry{Kind: broker.KindPush, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}
+		e := broker.Entry{Kind: broker.KindReported, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}
 		if err := r.Write(t.Context(), e, false); err != nil {
 			t.Fatal(err)
 		}

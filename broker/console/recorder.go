@@ -46,7 +46,7 @@ func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) erro
 	switch e.Kind {
 	case broker.KindRequest, broker.KindLogin:
 		r.note(e)
-	case broker.KindPush:
+	case broker.KindReported:
 		r.notePush(e)
 	}
 	return nil

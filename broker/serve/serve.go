@@ -90,7 +90,7 @@ func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net
 	switch {
 	case err == nil && u.Scheme == "unix":
 		return ListenUnix(u.Path, mode)
-	case err == nil && u.Scheme == "https":
+	case err == nil && (u.Scheme == "https" || u.Scheme == "http"):
 		return ListenTCP(u.Host)
 	}
 	return ListenTCP(address)

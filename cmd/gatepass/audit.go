@@ -40,7 +40,7 @@ Examples:
 // auditKinds are the kinds of lines.
 var auditKinds = []string{
 	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBarred, broker.KindAdmitted,
-	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindPush, broker.KindConfig,
+	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindSession, broker.KindPush, broker.KindFetch, broker.KindAPI, broker.KindLFS, broker.KindReported, broker.KindConfig,
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }
 

@@ -143,14 +143,14 @@ func (b *buffer) String() string {
 func TestAuditShowsRefusedPushes(t *testing.T) {
 	l, path := auditLog(t)
 	e := broker.Entry{
-		Kind: broker.KindPush, Time: time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC), Decision: broker.Refused, Reason: broker.ReasonReported, Workspace: "sb-1",
+		Kind: broker.KindReported, Time: time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC), Decision: broker.Refused, Reason: broker.ReasonReported, Workspace: "sb-1",
 		Repository: "acme/widgets", Operation: "force", Ref: "refs/heads/<b>\u202e$(id)\u009b31m", Detail: "no rule allows it",
 	}
 	if err := l.Write(t.Context(), e, true); err != nil {
 		t.Fatal(err)
 	}
-	want := `2026-01-02T04:00:00.000Z push refused reported-by-workspace sb-1 force acme/widgets ref="refs/heads/<b>\u202e$(id)\u009b31m" detail="no rule allows it"` + "\n"
-	if out, errs, status := gatepass(t.Context(), "audit", "search", path, "--kind", "push"); status != 0 || out != want {
+	want := `2026-01-02T04:00:00.000Z reported-push refused reported-by-workspace sb-1 force acme/widgets ref="refs/heads/<b>\u202e$(id)\u009b31m" detail="no rule allows it"` + "\n"
+	if out, errs, status := gatepass(t.Context(), "audit", "search", path, "--kind", "reported-push"); status != 0 || out != want {
 		t.Errorf("search = %d %q %q, want %q", status, out, errs, want)
 	}
 	if out, errs, status := gatepass(t.Context(), "audit", "tail", path, "--lines", "1"); status != 0 || out != want {

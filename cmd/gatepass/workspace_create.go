@@ -112,7 +112,7 @@ func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, gith
 	if err != nil {
 		return nil, oneline.Wrap(what, err, "")
 	}
-	d := config.Draft{Workspace: id, Hosts: []string{u.Host}, Source: c.String("source"), Refs: p.Refs}
+	d := config.Draft{Workspace: id, Hosts: []string{u.Host}, Source: c.String("source"), Refs: p.RefsOf(id)}
 	for _, r := range p.Repositories {
 		d.Repos = append(d.Repos, r.Names())
 	}

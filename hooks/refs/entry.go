@@ -8,6 +8,7 @@ package refs
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -102,4 +103,17 @@ func verbList() string { return joinVerbs(verbs) }
 
 func at(node *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d column %d: "+format, append([]any{node.Line, node.Column}, args...)...)
+}
+
+// WorkspacePlaceholder stands for the workspace's id in the refs of a profile.
+const WorkspacePlaceholder = "{workspace}"
+
+// ForWorkspace returns entries with the workspace's id filled in. Where the id makes no
+// ref name, [Compile] refuses the result.
+func ForWorkspace(entries []Entry, workspace string) []Entry {
+	filled := slices.Clone(entries)
+	for i, e := range filled {
+		filled[i].Ref = strings.ReplaceAll(e.Ref, WorkspacePlaceholder, workspace)
+	}
+	return filled
 }

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A Gateway says how the broker serves git itself. A field that is 0 means its default.
+type Gateway struct {
+	MaxPack     Size          `yaml:"max_pack"`      // bytes of one push; 4GiB
+	IdleTimeout time.Duration `yaml:"idle_timeout"`  // of a transfer that moves nothing; 2m
+	Transfers   int           `yaml:"transfers"`     // running at once, of one workspace; 8
+	Rate        Size          `yaml:"transfer_rate"` // bytes of one workspace in an hour; 0 means no limit
+}
+
+// UnmarshalYAML reads a mapping, which may be empty. "gateway:" with nothing behind it is
+// an error: it does not say whether git is to be served.
+func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
+	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate"); err != nil {
+		return errors.New(strings.Replace(err.Error(), "a text or a mapping", "a mapping: gateway: {}", 1))
+	}
+	type plain Gateway
+	return node.Decode((*plain)(g))
+}
+
+// withDefaults fills in what is not said.
+func (g *Gateway) withDefaults() *Gateway {
+	if g == nil {
+		return nil
+	}
+	full := *g
+	setDefault(&full.MaxPack, 4<<30)
+	setDefault(&full.IdleTimeout, 2*time.Minute)
+	setDefault(&full.Transfers, 8)
+	return &full
+}
+
+func (g *Gateway) check() error {
+	if g != nil && (g.IdleTimeout < 0 || g.Transfers < 0) {
+		return fmt.Errorf("gateway: none of its numbers is below 0")
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// SessionEndpoint is POST /v1/session: it gives a session of the gateway for any identity
+// that a rule of the policy is for, or for a session that has not ended.
+func (a *Access) SessionEndpoint() broker.Endpoint {
+	return broker.Endpoint{Name: "session", Serve: a.serveSession}
+}
+
+func (a *Access) serveSession(w http.ResponseWriter, r *http.Request, id string) error {
+	request, err := a.readSessionRequest(w, r)
+	if err != nil {
+		return err
+	}
+	c, err := a.identify(r)
+	if err != nil {
+		return a.Broker.RefuseStranger(r, id, "session", err)
+	}
+	c.RequestID = id
+	answer, err := a.begin(r, c, request)
+	if err := a.recordSession(r.Context(), c, err); err != nil {
+		return err
+	}
+	return api.WriteGatewaySession(w, answer)
+}
+
+func (a *Access) readSessionRequest(w http.ResponseWriter, r *http.Request) (request api.SessionRequest, err error) {
+	err = a.bodies.Read(w, crowd.Address(r.RemoteAddr), api.MaxRequest, func() error {
+		request, err = api.SessionCall.Read(w, r)
+		return err
+	})
+	return request, err
+}
+
+// begin makes the session, or renews the one that the request carries.
+func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (answer api.GatewaySession, err error) {
+	if err := a.Broker.Count(c.ID); err != nil {
+		return answer, err
+	}
+	if err := a.checkBlocked(r.Context(), c.ID); err != nil {
+		return answer, err
+	}
+	repo, err := sessionRepo(c, request.Repo)
+	if err != nil {
+		return answer, err
+	}
+	var text string
+	var expires time.Time
+	if shown, _ := credential(r); strings.HasPrefix(shown, broker.GatewaySessionPrefix) {
+		text, expires, err = a.Sessions.Renew(r.Context(), shown, repo)
+	} else {
+		text, expires, err = a.Sessions.Begin(r.Context(), c.Workspace, repo)
+	}
+	if err != nil {
+		return answer, err
+	}
+	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c)}, nil
+}
+
+// sessionRepo is the repository that a new session opens. A session for one repository
+// never becomes one for another.
+func sessionRepo(c Caller, wanted api.Repo) (api.Repo, error) {
+	switch {
+	case !wanted.IsValid():
+		return c.Repo, nil
+	case c.Repo.IsValid() && c.Repo != wanted:
+		return api.Repo{}, refuse(http.StatusForbidden, broker.ReasonRepository, "this session is for "+c.Repo.String()+" only")
+	}
+	if _, ok := mint.Allowed(c.Profile.Repositories, wanted.Owner, wanted.Name); !ok {
+		return api.Repo{}, refuse(http.StatusForbidden, broker.ReasonRepository, "the profile of workspace "+c.ID+" does not allow "+wanted.String())
+	}
+	return wanted, nil
+}
+
+// refTexts are the refs that may be pushed. There are none for a profile that may not push.
+func refTexts(c Caller) []string {
+	texts := []string{}
+	if !mayPush(c.Profile) {
+		return texts
+	}
+	for _, e := range c.Profile.RefsOf(c.ID) {
+		texts = append(texts, e.Ref)
+	}
+	return texts
+}
+
+// recordSession writes the outcome to the audit log, and returns what to answer.
+func (a *Access) recordSession(ctx context.Context, c Caller, err error) error {
+	e := c.Entry(broker.KindSession, a.Broker.Now())
+	e.Decision = broker.Granted
+	if c.Repo.IsValid() {
+		e.Repository = c.Repo.String()
+	}
+	if err != nil {
+		refusal := broker.RefusalOf(err)
+		if refusal.Reason == broker.ReasonLimit {
+			return refusal // not written down, so that a workspace cannot fill the disk
+		}
+		e.Decision, e.Reason, e.Detail = broker.Refused, refusal.Reason, refusal.Detail
+	}
+	if writeErr := a.Broker.Journal.Write(context.WithoutCancel(ctx), e, false); writeErr != nil {
+		return broker.AuditUnavailable(errors.Join(err, writeErr))
+	}
+	return err
+}

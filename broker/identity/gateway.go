@@ -1,0 +1,152 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+)
+
+const (
+	// MaxRenewal is how long after the proof of an identity its gateway session can be
+	// renewed. Then the workspace has to prove its identity again.
+	MaxRenewal = 24 * time.Hour
+
+	gatewayPurpose    = "gateway session"
+	maxGatewaySession = 16 << 10 // bytes
+)
+
+// GatewaySessions are bearer identities for the git gateway. A session names the
+// workspace, and the rule of the policy that made it one. What the rule gives is read from
+// the policy in force at every use. A session ends when the rule is changed or removed.
+type GatewaySessions struct {
+	Keys *Keyset
+	Now  func() time.Time // nil means time.Now
+}
+
+func (g *GatewaySessions) now() time.Time {
+	if g.Now == nil {
+		return time.Now()
+	}
+	return g.Now()
+}
+
+// gatewaySession is what a session holds. It is signed and not encrypted.
+type gatewaySession struct {
+	Workspace string            `json:"w"`
+	Rule      string            `json:"r"`
+	RuleHash  string            `json:"h"`
+	Method    string            `json:"m"`
+	Subject   string            `json:"s"`
+	Claims    map[string]string `json:"c,omitempty"` // those that the rule looked at, for the audit log
+	Repo      string            `json:"p,omitempty"` // owner/name; "" for every one of the profile
+	Begun     int64             `json:"b"`           // when the identity was proved, in Unix time
+	Expires   int64             `json:"e"`           // Unix time
+}
+
+// Begin returns the text of a session of w, which has just proved its identity. A repo
+// that is not zero is the only one that the session opens.
+func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo api.Repo) (text string, expires time.Time, err error) {
+	s := gatewaySession{Workspace: w.ID, Rule: w.Rule, RuleHash: w.RuleHash, Method: w.Caller.Method, Subject: w.Caller.Subject, Claims: w.Claims, Begun: g.now().Unix()}
+	s.Repo = textOf(repo)
+	return g.seal(ctx, s)
+}
+
+// textOf is owner/name, and "" for the zero Repo.
+func textOf(repo api.Repo) string {
+	if !repo.IsValid() {
+		return ""
+	}
+	return repo.String()
+}
+
+// Renew returns a session like the one in text, which ends later and opens repo; see
+// Begin. Whether the session in text opens repo is for the caller to check. The error is
+// a [*broker.Refusal].
+func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo) (renewed string, expires time.Time, err error) {
+	s, err := g.read(ctx, text)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	s.Repo = textOf(repo)
+	return g.seal(ctx, s)
+}
+
+func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text string, expires time.Time, err error) {
+	expires = g.now().Add(SessionLife).Truncate(time.Second)
+	if last := time.Unix(s.Begun, 0).Add(MaxRenewal); last.Before(expires) {
+		expires = last
+	}
+	s.Expires = expires.Unix()
+	payload, err := json.Marshal(s)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	sealed, err := g.Keys.Seal(ctx, gatewayPurpose, payload)
+	if err != nil {
+		return "", time.Time{}, noKeys(err)
+	}
+	if text = broker.GatewaySessionPrefix + sealed; len(text) > maxGatewaySession {
+		return "", time.Time{}, &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("the identity is too long for a session: %d bytes, over %d", len(text), maxGatewaySession)}
+	}
+	return text, expires, nil
+}
+
+// Open returns the workspace of a session by the policy in force, and the only repository
+// that the session opens (zero for every one of the profile). The error is a
+// [*broker.Refusal].
+func (g *GatewaySessions) Open(ctx context.Context, text string, policy *broker.Policy) (broker.Workspace, api.Repo, error) {
+	s, err := g.read(ctx, text)
+	if err != nil {
+		return broker.Workspace{}, api.Repo{}, err
+	}
+	rule, ok := policy.FindRule(s.Rule, s.RuleHash)
+	if !ok {
+		return broker.Workspace{}, api.Repo{}, unsure("the broker's rule for this session was changed; ask for another session")
+	}
+	var repo api.Repo
+	if s.Repo != "" {
+		if repo, ok = api.ParseRepo(s.Repo); !ok {
+			return broker.Workspace{}, api.Repo{}, unsure("this is no session")
+		}
+	}
+	return broker.Workspace{
+		ID: s.Workspace, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Policy: policy, Claims: s.Claims,
+		Caller: broker.Caller{Method: s.Method, Subject: s.Subject},
+	}, repo, nil
+}
+
+func (g *GatewaySessions) read(ctx context.Context, text string) (s gatewaySession, err error) {
+	sealed, ok := strings.CutPrefix(text, broker.GatewaySessionPrefix)
+	if !ok || len(text) > maxGatewaySession {
+		return s, unsure("this is no session of the gateway")
+	}
+	payload, err := g.Keys.Open(ctx, gatewayPurpose, sealed)
+	switch {
+	case errors.Is(err, ErrForged):
+		return s, unsure("the session has ended, or is of another broker; ask for another session")
+	case err != nil:
+		return s, noKeys(err)
+	}
+	if json.Unmarshal(payload, &s) != nil {
+		return gatewaySession{}, unsure("this is no session of the gateway")
+	}
+	if !g.now().Before(time.Unix(s.Expires, 0)) {
+		return gatewaySession{}, unsure("the session has ended; ask for another session")
+	}
+	return s, nil
+}
+
+func unsure(detail string) error {
+	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: detail}
+}
+
+func noKeys(err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
+}
