@@ -1,0 +1,134 @@
+package brokertest
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// everything is what the App of a Gateway may have: a profile decides what a token has.
+var everything = fakegithub.Permissions{
+	"actions": "write", "administration": "write", "checks": "write", "contents": "write", "deployments": "write", "environments": "write",
+	"issues": "write", "merge_queues": "write", "metadata": "read", "pages": "write", "pull_requests": "write", "secrets": "write",
+	"security_events": "write", "statuses": "write", "workflows": "write",
+}
+
+// A Gateway is a broker before a double of GitHub that listens, for tests of what the
+// broker forwards. Its only rule: the caller "agent" is the workspace sb-agent.
+type Gateway struct {
+	*fakegithub.Server
+	Access  *access.Access
+	Journal *Paper
+
+	t      testing.TB
+	policy *broker.Policy
+}
+
+// NewGateway makes one that ends with the test. acme has the repositories widgets and
+// other, octo has widgets, and the App is installed on both. github is what the profile of
+// the workspace says under spec.sourceAccess.github.
+func NewGateway(t testing.TB, o fakegithub.Options, github string) *Gateway {
+	t.Helper()
+	if o.Root == "" {
+		o.Root = t.TempDir()
+	}
+	gh, err := fakegithub.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	g := &Gateway{Server: gh, Journal: new(Paper), t: t}
+	g.SetProfile(github)
+	upstream, err := access.NewUpstream(gh.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(gh.CAPEM())
+	upstream.Trust(roots)
+	store := &storetest.Memory{Now: gh.Now}
+	b := broker.New(broker.Config{
+		Policy: func() *broker.Policy { return g.policy }, Journal: g.Journal, Store: store, GitHub: g.install(), Now: gh.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	g.Access = &access.Access{Broker: b, Sessions: &identity.GatewaySessions{Keys: &identity.Keyset{Store: store, Now: gh.Now}, Now: gh.Now}, Upstream: upstream}
+	b.Extra = map[string]broker.Endpoint{"/v1/session": g.Access.SessionEndpoint()}
+	return g
+}
+
+// install makes the repositories and the App, and installs it.
+func (g *Gateway) install() *mint.App {
+	g.t.Helper()
+	private, err := key()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	app, err := g.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&private.PublicKey}, Permissions: maps.Clone(everything)})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, repo := range []fakegithub.Repository{{Owner: "acme", Name: "widgets"}, {Owner: "acme", Name: "other"}, {Owner: "octo", Name: "widgets"}} {
+		if _, err := g.AddRepository(repo); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	for _, owner := range []string{"acme", "octo"} {
+		if _, err := g.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: owner, RepositorySelection: "all"}); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	return &mint.App{ID: app.ClientID, Signer: signer, URL: g.URL(), Client: g.Client(), Now: g.Now}
+}
+
+// SetProfile gives the workspace another profile from the next request on, as a reload of
+// the configuration does.
+func (g *Gateway) SetProfile(github string) {
+	g.t.Helper()
+	p, err := workspace.ParseProfile([]byte("metadata: {name: agent}\nspec: {sourceAccess: {github: " + github + "}}"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.policy = &broker.Policy{
+		Hash: "2f6c0a5e9d1b4837a6e2c9f05d7b8e1430cfa97b6d58e2143b9f07ac65d8e912", Hosts: []string{"github.com"},
+		Rules: []broker.Rule{{Name: "agents", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "agent"}, Workspace: "sb-agent", Profile: p}},
+	}
+}
+
+// Session returns a session of the workspace for one repository; "" is every one of its
+// profile.
+func (g *Gateway) Session(repo string) string {
+	g.t.Helper()
+	body := "{}"
+	if repo != "" {
+		body = `{"repo":"` + repo + `"}`
+	}
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/v1/session", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Test-Caller", "agent")
+	w := httptest.NewRecorder()
+	g.Access.Broker.Handler().ServeHTTP(w, r)
+	var answer struct{ Session string }
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK || answer.Session == "" {
+		g.t.Fatalf("ask for a session of %q: %d %s", repo, w.Code, w.Body)
+	}
+	return answer.Session
+}
