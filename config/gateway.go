@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
@@ -32,22 +31,10 @@ func ParseGateway(text string) (Gateway, error) {
 	if !ok {
 		return Gateway{}, fmt.Errorf("gateway %q: want https://HOST[:PORT] without path, query or wildcard", text)
 	}
-	if scheme == "http" && (!isLoopback(host) || strings.HasSuffix(rest, ":443")) {
+	if scheme == "http" && (!gitname.IsLoopback(host) || strings.HasSuffix(rest, ":443")) {
 		return Gateway{}, fmt.Errorf("gateway %q: http is for a loopback address such as http://127.0.0.1:8080; write https", text)
 	}
 	return Gateway{scheme, host}, nil
-}
-
-// isLoopback reports whether a canonical host is a loopback address. A name is none:
-// what it means is for others to say.
-func isLoopback(host string) bool {
-	if !strings.HasPrefix(host, "[") {
-		host, _, _ = strings.Cut(host, ":")
-	} else if end := strings.IndexByte(host, ']'); end > 0 {
-		host = host[1:end]
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
 }
 
 // IsZero reports whether there is no gateway.

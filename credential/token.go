@@ -28,6 +28,9 @@ type Token struct {
 	Repositories  []string
 	RepositoryIDs []int64 // of Repositories, in their order
 	Permissions   map[string]string
+	// Refs are what the workspace may push, where the token is a session of the gateway.
+	// They are texts for people, as the profile writes them.
+	Refs []string
 
 	cached bool
 }

@@ -29,7 +29,7 @@ type HeldToken struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 }
 
-// A Grant is the answer to [Token] and [TokenRead]: the one form in which the
+// A Grant is the answer to [Token], [TokenRead] and [Session]: the one form in which the
 // agent writes a token as JSON. Never log it.
 type Grant struct {
 	Token        string            `json:"token"`
@@ -38,4 +38,7 @@ type Grant struct {
 	Hash         string            `json:"hash"`       // base64(sha256(token)), as in GitHub's audit log
 	Repositories []string          `json:"repositories"`
 	Permissions  map[string]string `json:"permissions"`
+	// Refs are what the workspace may push, as its profile writes them, in the answer to
+	// Session. Where the broker does not say they are null.
+	Refs []string `json:"refs,omitzero"`
 }

@@ -30,7 +30,11 @@ const (
 	TokenRead  = "token-read"  // one for reading, where the source makes a difference
 	TokenWrite = "token-write" // one for writing
 
-	// Fresh at the end of one of those three has the source asked, whatever the agent
+	// Session is the same for a session of the gateway, which opens no more than the
+	// repository of the request; without a path, all that the workspace may.
+	Session = "session"
+
+	// Fresh at the end of one of those four has the source asked, whatever the agent
 	// has.
 	Fresh = "-fresh"
 

@@ -71,27 +71,35 @@ func (s *Source) call(ctx context.Context, method, path, authorization string, b
 }
 
 func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) (credential.Token, error) {
+	switch response.StatusCode {
+	case http.StatusOK:
+		return s.accept(r, response.Header, body)
+	case http.StatusNoContent:
+		return credential.Token{}, credential.ErrNoCredential
+	}
+	return credential.Token{}, s.failure(response, body, "it refuses "+r.Operation+" for "+r.Repo.String(), r.Repo.String())
+}
+
+// failure is an answer that grants nothing. refused says what a 403 refuses, and about
+// what the request was.
+func (s *Source) failure(response *http.Response, body []byte, refused, about string) error {
 	problem := api.DecodeProblem(response.Header.Get("Content-Type"), body)
 	problem.Status = response.StatusCode
 	switch status := response.StatusCode; {
-	case status == http.StatusOK:
-		return s.accept(r, response.Header, body)
-	case status == http.StatusNoContent:
-		return credential.Token{}, credential.ErrNoCredential
 	case status == http.StatusUnauthorized:
-		return credential.Token{}, s.refused(problem, "it does not know this workspace", "check the identity in "+s.identity.where())
+		return s.refused(problem, "it does not know this workspace", "check the identity in "+s.identity.where())
 	case status == http.StatusForbidden:
-		return credential.Token{}, s.refused(problem, "it refuses "+r.Operation+" for "+r.Repo.String(), "ask whoever runs the broker to allow it")
+		return s.refused(problem, refused, "ask whoever runs the broker to allow it")
 	case status == http.StatusTooManyRequests || status >= 500:
-		return credential.Token{}, s.busy(response, problem)
+		return s.busy(response, problem)
 	case status >= 300 && status < 400:
-		return credential.Token{}, oneline.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
+		return oneline.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
 			"if that is right, put that address into source in the workspace file")
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
-		return credential.Token{}, oneline.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", r.Repo, status)+said(problem),
+		return oneline.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+said(problem),
 			"check that broker and workspace run versions of gatepass that fit together")
 	}
-	return credential.Token{}, s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
+	return s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
 }
 
 // refused is the broker's refusal; the problem is below, for those who want its
@@ -100,8 +108,7 @@ func (s *Source) refused(p api.Problem, why, do string) error {
 	return &oneline.Error{What: s.what(), Why: why + said(p), Do: do, Err: p}
 }
 
-// accept checks an answer and makes it a Token. Its end is moved from the broker's
-// clock to this machine's, by which git and the agent read it.
+// accept checks an answer and makes it a Token.
 func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
 		return credential.Token{}, s.strange("its answer is no JSON")
@@ -116,22 +123,32 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 	if !validUsername(answer.Username) {
 		return credential.Token{}, s.strange("the user name in its answer has unusual characters")
 	}
-	now := time.Now()
-	ends := answer.ExpiresAt.Add(remote.Ahead(header))
-	if !ends.After(now) {
-		return credential.Token{}, oneline.New(s.what(), "the token it gave ran out at "+answer.ExpiresAt.UTC().Format(time.RFC3339),
-			"compare the clocks of this machine and the broker's")
+	ends, err := s.ends("token", header, answer.ExpiresAt)
+	if err != nil {
+		return credential.Token{}, err
 	}
 	if !answer.Covers(r.Repo.String()) {
 		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask whoever runs the broker to look at its log")
 	}
-	// No token of GitHub's lives longer, whatever a wrong clock makes of it.
-	if longest := now.Add(credential.Lifetime); ends.After(longest) {
-		ends = longest
-	}
 	token := credential.NewToken(answer.Token.Reveal(), ends)
 	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
 	return token, nil
+}
+
+// ends is when the token or session (name) of an answer ends: moved from the broker's clock to
+// this machine's, by which git and the agent read it. It is never later than a token of
+// GitHub's would live, whatever a wrong clock makes of it.
+func (s *Source) ends(name string, header http.Header, expires time.Time) (time.Time, error) {
+	now := time.Now()
+	ends := expires.Add(remote.Ahead(header))
+	if !ends.After(now) {
+		return ends, oneline.New(s.what(), "the "+name+" it gave ran out at "+expires.UTC().Format(time.RFC3339),
+			"compare the clocks of this machine and the broker's")
+	}
+	if longest := now.Add(credential.Lifetime); ends.After(longest) {
+		ends = longest
+	}
+	return ends, nil
 }
 
 // validUsername keeps what goes into git's line protocol and into basic

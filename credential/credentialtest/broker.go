@@ -25,10 +25,15 @@ type Broker struct {
 	// asked for. An error that is an api.Problem is answered as it is; any other
 	// is a 500 without detail.
 	Mint func(workspace string, r api.TokenRequest) (api.TokenAnswer, error)
+	// Begin makes a session of the gateway. Nil makes a fresh one, which is taken for its
+	// own renewal. Errors are answered as those of Mint.
+	Begin func(workspace string, r api.SessionRequest) (api.GatewaySession, error)
 
 	mu       sync.Mutex // guards what follows
 	failures []Failure
 	requests []api.TokenRequest
+	sessions []api.SessionRequest
+	begun    map[string]string // sessions that are taken for their renewal, to their workspaces
 	pushes   []api.RefusedPush
 	invalid  []string
 	calls    int
@@ -52,7 +57,7 @@ func (b *Broker) FailNext(failures ...Failure) {
 	b.failures = append(b.failures, failures...)
 }
 
-// Calls returns how many calls for tokens came, refused ones included.
+// Calls returns how many calls for tokens and sessions came, refused ones included.
 func (b *Broker) Calls() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,6 +70,13 @@ func (b *Broker) Requests() []api.TokenRequest {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.requests)
+}
+
+// SessionRequests returns the well-formed requests for sessions, in their order.
+func (b *Broker) SessionRequests() []api.SessionRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.sessions)
 }
 
 // Pushes returns the refused pushes that were reported, in their order.
@@ -91,8 +103,12 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		failure.ServeHTTP(w, r)
 		return
 	}
+	if r.URL.Path == api.SessionPath {
+		b.begin(w, r)
+		return
+	}
 	if r.URL.Path != api.TokenPath {
-		b.refuse(w, api.NewProblem(http.StatusNotFound, "the paths are "+api.TokenPath+" and "+api.RefusedPushesPath))
+		b.refuse(w, api.NewProblem(http.StatusNotFound, "the paths are "+api.TokenPath+", "+api.SessionPath+" and "+api.RefusedPushesPath))
 		return
 	}
 	workspace, ok := b.identify(w, r)
@@ -129,6 +145,46 @@ func (b *Broker) identify(w http.ResponseWriter, r *http.Request) (workspace str
 		_ = api.WriteProblem(w, api.NewProblem(http.StatusUnauthorized, "unknown identity"))
 	}
 	return workspace, ok
+}
+
+// begin answers a request for a session. It takes a session of its own as well, for the
+// renewal.
+func (b *Broker) begin(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	workspace, ok := b.begun[api.Bearer(r)]
+	b.mu.Unlock()
+	if !ok {
+		if workspace, ok = b.identify(w, r); !ok {
+			return
+		}
+	}
+	request, err := api.SessionCall.Read(w, r)
+	if err != nil {
+		b.refuse(w, err)
+		return
+	}
+	b.mu.Lock()
+	b.sessions = append(b.sessions, request)
+	n := len(b.sessions)
+	b.mu.Unlock()
+	begin := b.Begin
+	if begin == nil {
+		begin = func(workspace string, _ api.SessionRequest) (api.GatewaySession, error) {
+			return FreshSession(n, workspace), nil
+		}
+	}
+	answer, err := begin(workspace, request)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	b.mu.Lock()
+	if b.begun == nil {
+		b.begun = map[string]string{}
+	}
+	b.begun[answer.Session.Reveal()] = workspace
+	b.mu.Unlock()
+	_ = api.WriteGatewaySession(w, answer) // a client that left has no use for the error
 }
 
 // hear answers a report of a refused push.
@@ -210,6 +266,15 @@ func FreshAnswer(n int, r api.TokenRequest) api.TokenAnswer {
 		Username: credential.DefaultUsername, Token: api.NewSecret(Secret(n)),
 		ExpiresAt:    time.Now().Add(credential.Lifetime).Truncate(time.Second),
 		Repositories: []string{r.Repo.String()}, Permissions: map[string]string{"contents": r.Operation},
+	}
+}
+
+// FreshSession is what a broker answers when all is well: the n-th session of the gateway,
+// for 15 minutes.
+func FreshSession(n int, workspace string) api.GatewaySession {
+	return api.GatewaySession{
+		Session: api.NewSecret("gpg_test-" + strconv.Itoa(n)), ExpiresAt: time.Now().Add(15 * time.Minute).Truncate(time.Second),
+		Workspace: workspace, Refs: []string{"agent/**"},
 	}
 }
 

@@ -67,5 +67,5 @@ func (w World) erase() int {
 // are answered with silence.
 func worthAsking(payload []byte) bool {
 	req, err := protocol.ParseRequest(payload)
-	return err == nil && req.Protocol == "https"
+	return err == nil && req.IsWorthAsking()
 }

@@ -29,7 +29,7 @@ var ErrMalformed = errors.New("malformed request")
 // A Request is what git says it wants to reach. Values are as git sent them,
 // but for the host, which is lower-case and without the default port.
 type Request struct {
-	Protocol string // "https" for every request worth answering
+	Protocol string // "https", or "http" for a gateway at a loopback address; others are not worth answering
 	Host     string // "github.com", "git.example:8443", "[::1]:8443"
 	Path     string // "owner/repo.git"; empty unless credential.useHttpPath is set
 
@@ -56,7 +56,15 @@ type Request struct {
 const (
 	OperationRead  = "read"
 	OperationWrite = "write"
+	// OperationAPI is for a program that calls GitHub's API through the gateway.
+	OperationAPI = "api"
 )
+
+// IsWorthAsking reports whether r may be one of a workspace: over https, or over http to
+// a loopback address, where a gateway for tests may listen.
+func (r Request) IsWorthAsking() bool {
+	return r.Protocol == "https" || r.Protocol == "http" && gitname.IsLoopback(r.Host)
+}
 
 // fields is a request before its meaning is checked: each key once.
 type fields struct {
@@ -133,6 +141,9 @@ func (f *fields) request() (Request, error) {
 	host, ok := gitname.Host(f.one["host"])
 	if !ok || f.one["protocol"] == "" {
 		return Request{}, ErrMalformed
+	}
+	if f.one["protocol"] == "http" && strings.HasSuffix(f.one["host"], ":443") {
+		return Request{}, ErrMalformed // Host took off a port that is not http's own
 	}
 	r := Request{Protocol: f.one["protocol"], Host: host, Path: f.one["path"], State: f.state}
 	r.Username, r.HasUsername = f.one["username"], has(f.one, "username")

@@ -101,6 +101,26 @@ func validIPv6(name string) bool {
 	return true
 }
 
+// IsLoopback reports whether a host in the form of [Host] is a loopback address: one of
+// 127.0.0.0/8 in four decimal numbers, or [::1]. A name is none: what it means is for
+// others to say.
+func IsLoopback(host string) bool {
+	name, _, ok := splitPort(host)
+	if name == "[::1]" {
+		return ok
+	}
+	numbers := strings.Split(name, ".")
+	if !ok || len(numbers) != 4 || numbers[0] != "127" {
+		return false
+	}
+	for _, n := range numbers {
+		if len(n) > 3 || len(n) > 1 && n[0] == '0' || n == "" || strings.Trim(n, "0123456789") != "" || len(n) == 3 && n > "255" {
+			return false
+		}
+	}
+	return true
+}
+
 func isAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

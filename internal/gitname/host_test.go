@@ -48,3 +48,16 @@ func TestHost(t *testing.T) {
 
 // ipv6 is what has the letters of an address, n of them.
 func ipv6(n int) string { return strings.Repeat("0", n-2) + "::" }
+
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1": true, "127.0.0.1:8080": true, "127.255.255.255": true, "[::1]": true, "[::1]:8080": true,
+		"": false, "localhost": false, "127.1": false, "127.0.0.01": false, "127.0.0.256": false, "127.0.0.1000": false, "127.0.0.a": false,
+		"127.0.0.1.example": false, "127.0.0": false, "127.0.0.": false, "126.0.0.1": false, "0.0.0.0": false, "10.0.0.9": false,
+		"[::]": false, "[::2]": false, "[::ffff:127.0.0.1]": false, "[::1": false, "127.0.0.1:": false,
+	} {
+		if got := IsLoopback(host); got != want {
+			t.Errorf("IsLoopback(%q) = %v, want %v", host, got, want)
+		}
+	}
+}

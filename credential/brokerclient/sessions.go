@@ -1,0 +1,191 @@
+package brokerclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// Sessions are sessions at the git gateway of a broker, as a Source. It asks for no
+// token of GitHub's.
+//
+// git shares one session for all that the workspace may reach. A request with
+// [protocol.OperationAPI] gets one for its repository alone.
+type Sessions struct {
+	*Source
+
+	mu   sync.Mutex // guards last
+	last map[api.Repo]credential.Token
+}
+
+// Sessions returns the sessions at the broker's gateway.
+func (s *Source) Sessions() *Sessions { return &Sessions{Source: s} }
+
+// UsesOperation reports false: a session is the same for reading and writing.
+func (*Sessions) UsesOperation() bool { return false }
+
+// Key says that git's requests share a session, and that a program has one for each
+// repository.
+func (g *Sessions) Key(req credential.Request) string {
+	if req.Operation != protocol.OperationAPI {
+		return "git"
+	}
+	r, err := sessionRequest(req)
+	if err != nil {
+		return "\x00" + req.Path
+	}
+	return "api " + r.Repo.String()
+}
+
+// Token asks the broker for a session. What may pass (429, 5xx, a lost connection) is
+// tried again, but never beyond ctx's deadline.
+//
+// The workspace proves its identity anew. Where the broker does not take that any more, as
+// when the token of a CI job has expired, the session before renews itself for as long as
+// it lasts.
+func (g *Sessions) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
+	r, err := sessionRequest(req)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	defer cancel()
+	return remote.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return g.attempt(ctx, r) })
+}
+
+// Reject forgets a session that the gateway refused, so that it does not renew itself.
+func (g *Sessions) Reject(_ credential.Request, print string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for repo, session := range g.last {
+		if session.Fingerprint() == print {
+			delete(g.last, repo)
+		}
+	}
+}
+
+func sessionRequest(req credential.Request) (api.SessionRequest, error) {
+	if req.Operation != protocol.OperationAPI || req.Path == "" {
+		return api.SessionRequest{}, nil
+	}
+	owner, name, ok := gitname.Path(req.Path)
+	r := api.SessionRequest{Repo: api.Repo{Owner: owner, Name: name}}
+	if !ok || !r.Repo.IsValid() {
+		return r, oneline.New("get a session for "+req.Path, "the path is not owner/repository", "name it with --repo OWNER/NAME")
+	}
+	return r, nil
+}
+
+func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
+	session, err := g.prove(ctx, r)
+	if before := g.before(r.Repo); isUnproved(err) && !before.IsZero() {
+		if renewed, renewErr := g.ask(ctx, "Bearer "+before.Secret(), r); renewErr == nil {
+			session, err = renewed, nil
+		}
+	}
+	if err != nil {
+		return credential.Token{}, err
+	}
+	g.keep(r.Repo, session)
+	return session, nil
+}
+
+// prove gets a session for the workspace's identity.
+func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
+	authorization, err := g.identity.authorization(ctx)
+	if _, isPassing := errors.AsType[*remote.PassingError](err); err != nil && !isPassing {
+		return credential.Token{}, &noIdentity{err}
+	}
+	if err != nil {
+		return credential.Token{}, err
+	}
+	return g.ask(ctx, authorization, r)
+}
+
+// noIdentity is why there is nothing to show the broker, such as a file that is gone.
+type noIdentity struct{ error }
+
+func (e *noIdentity) Unwrap() error { return e.error }
+
+// isUnproved reports whether the workspace has no identity that the broker takes. What
+// may pass, and what the policy refuses, is another error.
+func isUnproved(err error) bool {
+	if _, isMissing := errors.AsType[*noIdentity](err); isMissing {
+		return true
+	}
+	problem, isProblem := errors.AsType[api.Problem](err)
+	return isProblem && problem.Status == http.StatusUnauthorized
+}
+
+// before returns the session of the call before, while it lasts.
+func (g *Sessions) before(repo api.Repo) credential.Token {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if session := g.last[repo]; time.Until(session.Expiry) > lastMoment {
+		return session
+	}
+	delete(g.last, repo)
+	return credential.Token{}
+}
+
+func (g *Sessions) keep(repo api.Repo, session credential.Token) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last == nil {
+		g.last = map[api.Repo]credential.Token{}
+	}
+	g.last[repo] = session
+}
+
+// ask asks once. What may pass is a *[remote.PassingError].
+func (g *Sessions) ask(ctx context.Context, authorization string, r api.SessionRequest) (credential.Token, error) {
+	body, err := api.EncodeSessionRequest(r)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	response, data, err := g.call(ctx, http.MethodPost, api.SessionPath, authorization, body)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	if response.StatusCode == http.StatusOK {
+		return g.acceptSession(response.Header, data)
+	}
+	if response.StatusCode == http.StatusNotFound {
+		return credential.Token{}, oneline.New(g.what(), "it has no gateway", "have gateway: {} added to the broker's configuration, or take gateway out of the workspace file")
+	}
+	refused, about := "it refuses a session", "a session"
+	if r.Repo.IsValid() {
+		refused, about = refused+" for "+r.Repo.String(), about+" for "+r.Repo.String()
+	}
+	return credential.Token{}, g.failure(response, data, refused, about)
+}
+
+// acceptSession checks an answer and makes it a Token.
+func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.Token, error) {
+	if !api.IsJSON(header.Get("Content-Type")) {
+		return credential.Token{}, g.strange("its answer is no JSON")
+	}
+	answer, err := api.DecodeGatewaySession(body)
+	if err != nil {
+		return credential.Token{}, g.strange(err.Error())
+	}
+	ends, err := g.ends("session", header, answer.ExpiresAt)
+	if err != nil {
+		return credential.Token{}, err
+	}
+	if err := credential.CheckSecret(answer.Session.Reveal()); err != nil {
+		return credential.Token{}, oneline.Wrap(g.what(), err, "")
+	}
+	session := credential.NewToken(answer.Session.Reveal(), ends)
+	session.Refs = answer.Refs
+	return session, nil
+}
