@@ -100,6 +100,9 @@ func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 	if w.Cache == CacheKeyring {
 		return errors.New("cache: keyring: sessions of a gateway are cached in memory only; leave cache out")
 	}
+	if w.Strict && w.Gateway.scheme != "https" {
+		return errors.New("strict: it looks at how git connects over TLS; write an https gateway, or take strict out")
+	}
 	return w.CheckGatewaySource()
 }
 

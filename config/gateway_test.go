@@ -56,6 +56,7 @@ func TestParseReadsTheGateway(t *testing.T) {
 		{"one of the hosts", "gateway: https://GitHub.com\n", "hosts lists it too"},
 		{"a source of tokens", "source: ssm:///x\ngateway: https://broker.example\n", "write source: broker+https://"},
 		{"a file of tokens", "source: file:///x\ngateway: https://broker.example\n", "write source: broker+https://"},
+		{"strict and in the open", "strict: true\ngateway: http://127.0.0.1:8080\n", "write an https gateway"},
 		{"sessions on the disk", "cache: keyring\ngateway: https://broker.example\n", "in memory only"},
 	} {
 		if w, err := Parse([]byte(c.text)); err == nil || w != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {

@@ -22,11 +22,26 @@ var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Metho
 // open makes the source that a workspace file names, with the keyring before it
 // where the file says so. Nothing is asked yet.
 func open(w *config.Workspace) (credential.Source, error) {
+	if !w.Gateway.IsZero() {
+		return openSessions(w)
+	}
 	src, err := openSource(w)
 	if err != nil || w.Cache != config.CacheKeyring || w.Source.Scheme == keyringScheme {
 		return src, err
 	}
 	return &oskeyring.Cache{Source: src, Scope: w.Path + "\n" + w.ID + "\n" + w.Source.String()}, nil
+}
+
+// openSessions makes a source of sessions, of the broker that the workspace file names.
+func openSessions(w *config.Workspace) (credential.Source, error) {
+	if err := w.CheckGatewaySource(); err != nil {
+		return nil, oneline.Wrap("open the source of "+w.Path, err, "")
+	}
+	src, err := brokers.Open(w.Source, w.ID)
+	if err != nil {
+		return nil, err
+	}
+	return src.Sessions(), nil
 }
 
 func openSource(w *config.Workspace) (credential.Source, error) {

@@ -100,6 +100,26 @@ func TestWhatIsNotOursNeverReachesTheAgent(t *testing.T) {
 	}
 }
 
+// A gateway for tests listens in the open on this machine.
+func TestALoopbackAddressReachesTheAgent(t *testing.T) {
+	const gateway = "protocol=http\nhost=127.0.0.1:8080\npath=acme/widgets.git\n\n"
+	d := newDesk(t, strings.NewReader(gateway))
+	if exit := Helper("get", d.World); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
+		t.Errorf("get without a gateway = %d, %q, %q, want silence", exit, &d.out, &d.err)
+	}
+	if err := os.WriteFile(d.env["GATEPASS_CONFIG"], []byte("gateway: http://127.0.0.1:8080\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Stdin = strings.NewReader(gateway)
+	calls := d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
+	if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
+		t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
+	}
+	if c := <-calls; string(c.Payload) != gateway {
+		t.Errorf("call = %+v, want the request", c)
+	}
+}
+
 func TestStoreAndUnknownOperationsAreSilent(t *testing.T) {
 	for _, operation := range []string{"store", "dance", ""} {
 		d := newDesk(t, strings.NewReader(widgets))

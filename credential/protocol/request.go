@@ -60,11 +60,6 @@ const (
 	OperationAPI = "api"
 )
 
-// IsWorthAsking reports whether r may be one of a workspace: over https, or over http to
-// a loopback address, where a gateway for tests may listen.
-func (r Request) IsWorthAsking() bool {
-	return r.Protocol == "https" || r.Protocol == "http" && gitname.IsLoopback(r.Host)
-}
 
 // fields is a request before its meaning is checked: each key once.
 type fields struct {

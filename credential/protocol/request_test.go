@@ -88,6 +88,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"a url without a scheme":               "url=github.com\n\n",
 		"a url and another user":               "username=a\nurl=https://b@github.com/\n\n",
 		"password and credential":              ok + "password=a\ncredential=b\n\n",
+		"http at the port of https":            "protocol=http\nhost=127.0.0.1:443\n\n",
 		"more than a request can be":           ok + strings.Repeat("wwwauth[]=a\n", MaxRequest/12),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -50,7 +50,12 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if operation, isFresh := strings.CutSuffix(c.Operation, agent.Fresh); isFresh {
 		ctx, c.Operation = credential.Anew(ctx), operation
 	}
+	if err := p.noToken(c.Operation); err != nil {
+		return failed(c, err)
+	}
 	switch {
+	case c.Operation == agent.Session:
+		return p.grant(ctx, req, forAPI)
 	case c.Operation == agent.Token:
 		return p.grant(ctx, req, either)
 	case c.Operation == agent.TokenWrite:

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// grant answers with the token for req, behind the same fence as git's own
+// grant answers with the token or session for req, behind the same fence as git's own
 // requests. Repositories and permissions are null where the source does not say.
 func (p *pipeline) grant(ctx context.Context, req credential.Request, operation string) agent.Reply {
 	req.Operation = operation
@@ -22,7 +22,11 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 			ctx = credential.Anew(ctx)
 		}
 	}
-	tok, err := p.responder.Source.Token(ctx, req)
+	source := p.responder.Source
+	if operation == forAPI {
+		source = credential.SourceFunc(p.session)
+	}
+	tok, err := source.Token(ctx, req)
 	if err != nil {
 		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(p.explain(ctx, req, err)))}
 	}
@@ -48,7 +52,7 @@ func (p *pipeline) explain(ctx context.Context, req credential.Request, err erro
 func describe(tok credential.Token) agent.Reply {
 	text, err := json.Marshal(agent.Grant{
 		Token: tok.Secret(), Username: tok.Login(), ExpiresAt: tok.Expiry.UTC().Truncate(time.Second), Hash: tok.Hash(),
-		Repositories: tok.Repositories, Permissions: tok.Permissions,
+		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs,
 	})
 	if err != nil { // never: there is nothing in it that JSON cannot say
 		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the token: it cannot be written as JSON")))}

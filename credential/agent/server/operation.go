@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	read  = protocol.OperationRead
-	write = protocol.OperationWrite
+	read   = protocol.OperationRead
+	write  = protocol.OperationWrite
+	forAPI = protocol.OperationAPI
 
 	// either is what the agent says of a request that may be for reading or for
 	// writing. No source sees it: [orRead] makes one of the others of it.

@@ -45,7 +45,8 @@ type Stayer interface {
 }
 
 // A pipeline is one reading of the workspace file made into something that
-// answers: OnlyHosts(OnlyRepositories(orRead(Cache(source)))).
+// answers: OnlyHosts(OnlyRepositories(orRead(Cache(source)))), and with a gateway
+// throughGateway(Cache(sessions)).
 type pipeline struct {
 	workspace *config.Workspace
 	source    credential.Source
@@ -67,12 +68,12 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	if w.Source.Scheme == "file" {
 		cache.Negative = -1 // a file is asked again for nothing; whoever mends it tries at once
 	}
-	fence := func(s credential.Source) credential.Source {
-		return credential.OnlyHosts(credential.OnlyRepositories(s, w.Repositories), w.Hosts...)
+	fence := func(s credential.Source, allowed credential.Repositories) credential.Source {
+		if !w.Gateway.IsZero() {
+			return throughGateway(w, s, allowed)
+		}
+		return credential.OnlyHosts(credential.OnlyRepositories(s, allowed), w.Hosts...)
 	}
-	anything := credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
-		return credential.Token{}, nil
-	})
 	aware, ok := src.(OperationAware)
 	stayer, isStayer := src.(Stayer)
 	return &pipeline{
@@ -82,9 +83,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		workspace: w,
 		source:    src,
 		cache:     cache,
-		responder: credential.Responder{Source: fence(orRead{cache}), Cache: cache},
-		names:     fence(anything),
-		hosts:     credential.OnlyHosts(anything, w.Hosts...),
+		responder: credential.Responder{Source: fence(orRead{cache}, w.Repositories), Cache: cache},
+		names:     fence(anything, w.Repositories),
+		hosts:     fence(anything, credential.AnyRepository()),
 	}, nil
 }
 

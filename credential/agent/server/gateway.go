@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// throughGateway returns a Source that hands git's requests for the workspace's gateway to
+// sessions, where they are for allowed repositories. It refuses requests for the
+// workspace's hosts, which git reaches through the gateway only, and answers every other
+// one with ErrNoCredential. It is the outermost wrapper, as [credential.OnlyHosts] is for a
+// workspace without a gateway.
+func throughGateway(w *config.Workspace, sessions credential.Source, allowed credential.Repositories) credential.Source {
+	isAllowed := credential.OnlyRepositories(anything, allowed)
+	return credential.SourceFunc(func(ctx context.Context, req credential.Request) (credential.Token, error) {
+		switch {
+		case req.Protocol == w.Gateway.Scheme() && req.Host == w.Gateway.Host():
+			asked := req
+			asked.Host, asked.Path = w.Gateway.Repository(req.Path, w.Hosts)
+			if _, err := isAllowed.Token(ctx, asked); err != nil {
+				return credential.Token{}, err
+			}
+			return sessions.Token(ctx, req)
+		case isHost(w, req):
+			return credential.Token{}, oneline.New("token for https://"+req.Host+"/"+req.Path,
+				"git goes through the gateway "+w.Gateway.String()+", and no token is here", "run gatepass install, which tells git so, and gatepass doctor where that is done")
+		}
+		return credential.Token{}, credential.ErrNoCredential
+	})
+}
+
+// anything answers every request with no token and no error.
+var anything = credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
+	return credential.Token{}, nil
+})
+
+// isHost reports whether req is for one of the workspace's hosts.
+func isHost(w *config.Workspace, req credential.Request) bool {
+	_, err := credential.OnlyHosts(anything, w.Hosts...).Token(context.Background(), req)
+	return err == nil
+}
+
+// session answers a program that calls GitHub's API through the gateway. req is for a
+// repository of one of the workspace's hosts, or without a path for all that the workspace
+// may reach.
+func (p *pipeline) session(ctx context.Context, req credential.Request) (credential.Token, error) {
+	w := p.workspace
+	if w.Gateway.IsZero() {
+		return credential.Token{}, oneline.New("get a session", w.Path+" has no gateway", "add gateway: https://BROKER to it, or ask for a token with gatepass token")
+	}
+	if !isHost(w, req) {
+		return credential.Token{}, credential.ErrNoCredential
+	}
+	if req.Path != "" {
+		if _, err := credential.OnlyRepositories(anything, w.Repositories).Token(ctx, req); err != nil {
+			return credential.Token{}, err
+		}
+	}
+	return p.cache.Token(ctx, req)
+}
+
+// noToken is why a workspace with a gateway has no token for operation; nil where it may
+// have one.
+func (p *pipeline) noToken(operation string) error {
+	g := p.workspace.Gateway
+	if g.IsZero() || operation != agent.Token && operation != agent.TokenRead && operation != agent.TokenWrite {
+		return nil
+	}
+	return oneline.New("get a token", "this workspace has none: git and programs go through the gateway "+g.String(),
+		"use git as it is, and gatepass exec -- COMMAND for a program that calls GitHub's API")
+}
