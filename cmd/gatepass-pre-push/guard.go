@@ -68,7 +68,7 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 	if v.workspace, policy, v.err = c.policy(); v.err != nil {
 		return v
 	}
-	listed, allowed := target.In(v.workspace.Hosts), v.workspace.Elsewhere == config.ElsewhereAllow
+	listed, allowed := isListed(target, v.workspace), v.workspace.Elsewhere == config.ElsewhereAllow
 	if !listed && allowed && target.Host != "" {
 		v.passed = true
 		return v
@@ -84,6 +84,11 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 	}
 	v.denials = refs.Guard{Policy: policy, Ancestry: hooks.GitAncestry}.Check(ctx, v.updates)
 	return v
+}
+
+// isListed reports whether a push goes to one of the hosts, by itself or through the gateway.
+func isListed(target hooks.Target, w *config.Workspace) bool {
+	return target.In(w.Hosts) || !w.Gateway.IsZero() && target.In([]string{w.Gateway.Host()})
 }
 
 // elsewhere says that only the hosts of the workspace file may be pushed to.

@@ -30,7 +30,7 @@ func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
 	if w == nil || w.Source == nil || !strings.HasPrefix(w.Source.Scheme, "broker+") || len(updates) == 0 {
 		return
 	}
-	host, repo, ok := repositoryOf(c.args[1])
+	host, repo, ok := repositoryOf(c.args[1], w)
 	if !ok {
 		return
 	}
@@ -75,7 +75,7 @@ func shown(text string, most int) string {
 
 // repositoryOf returns the host and the repository of a remote's URL, and never what
 // else is in it. ok is false for a path, and for what no GitHub has.
-func repositoryOf(remote string) (host, repo string, ok bool) {
+func repositoryOf(remote string, w *config.Workspace) (host, repo string, ok bool) {
 	var path string
 	if strings.Contains(remote, "://") {
 		u, err := url.Parse(remote)
@@ -94,6 +94,9 @@ func repositoryOf(remote string) (host, repo string, ok bool) {
 		host, path = before[strings.LastIndexByte(before, '@')+1:], after
 	}
 	host, hostOK := gitname.Host(host)
+	if hostOK && host == w.Gateway.Host() {
+		host, path = w.Gateway.Repository(strings.TrimPrefix(path, "/"), w.Hosts)
+	}
 	owner, name, repoOK := gitname.Path(strings.TrimPrefix(path, "/"))
 	return host, owner + "/" + name, hostOK && repoOK
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/hooks"
 )
@@ -123,6 +124,30 @@ func TestARefusedPushIsTold(t *testing.T) {
 		if strings.Contains(raw, secret) {
 			t.Errorf("the agent was told %q, want nothing of %q", raw, secret)
 		}
+	}
+}
+
+// What goes through the gateway is judged and told as what it is for.
+func TestAPushThroughTheGatewayIsJudged(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://broker.example:8443/Acme/Widgets.git":                 "github.com acme/widgets",
+		"https://broker.example:8443/git/git.example/acme/widgets.git": "git.example acme/widgets",
+		"https://broker.example/acme/widgets.git":                      "", // another host
+	} {
+		s := newScene(t, "source: broker+https://broker.example\nrefs: [main]\nhosts: [github.com, git.example]\ngateway: https://broker.example:8443\n")
+		s.agent()
+		code, stderr, _ := s.push(url, oid+" refs/heads/other "+zero)
+		if listed := strings.Contains(stderr, "no rule allows"); code != 1 || listed != (want != "") {
+			t.Errorf("a push to %s = %d, %q, want it refused by the rules: %v", url, code, stderr, want != "")
+		}
+		got, _, _ := s.told(30 * time.Second)
+		if want != "" && got.Host+" "+got.Repo != want {
+			t.Errorf("the agent was told of %s %s, want %s", got.Host, got.Repo, want)
+		}
+	}
+	s := newScene(t, "refs: [main]\ngateway: http://127.0.0.1:8080\n")
+	if code, stderr, _ := s.push("http://127.0.0.1:8080/acme/widgets.git", oid+" refs/heads/main "+zero); code != 0 {
+		t.Errorf("a push of what is allowed = %d, %q", code, stderr)
 	}
 }
 
@@ -238,7 +263,7 @@ func TestRepositoryOf(t *testing.T) {
 		"https://github.com/acme/widgets?x=y#ghs_abc": "github.com acme/widgets",
 		"": "",
 	} {
-		host, repo, ok := repositoryOf(remote)
+		host, repo, ok := repositoryOf(remote, &config.Workspace{})
 		if got := host + " " + repo; ok != (want != "") || ok && got != want {
 			t.Errorf("repositoryOf(%q) = %q, %v, want %q", remote, got, ok, want)
 		}
@@ -251,7 +276,7 @@ func FuzzRepositoryOf(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, remote string) {
-		host, repo, ok := repositoryOf(remote)
+		host, repo, ok := repositoryOf(remote, &config.Workspace{})
 		if ok && strings.ContainsAny(host+repo, "@ ?#\n\x00%") {
 			t.Errorf("repositoryOf(%q) = %q, %q", remote, host, repo)
 		}
