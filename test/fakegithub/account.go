@@ -9,6 +9,8 @@ import (
 const (
 	User         = "User"
 	Organization = "Organization"
+
+	bot = "Bot" // of an App, which acts by it
 )
 
 type account struct {

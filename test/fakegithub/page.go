@@ -40,8 +40,15 @@ func positive(s string, otherwise int) int {
 
 func links(c call, size, number, last int) string {
 	var out []string
+	q := c.r.URL.Query()
+	q.Del("per_page")
+	q.Del("page")
+	rest := q.Encode()
+	if rest != "" {
+		rest += "&"
+	}
 	add := func(rel string, n int) {
-		out = append(out, fmt.Sprintf(`<https://%s%s%s?per_page=%d&page=%d>; rel=%q`, c.r.Host, c.prefix, c.r.URL.Path, size, n, rel))
+		out = append(out, fmt.Sprintf(`<https://%s%s%s?%sper_page=%d&page=%d>; rel=%q`, c.r.Host, c.prefix, c.linkPath(), rest, size, n, rel))
 	}
 	if number > 1 {
 		add("prev", min(number-1, last))
@@ -54,4 +61,18 @@ func links(c call, size, number, last int) string {
 		add("first", 1)
 	}
 	return strings.Join(out, ", ")
+}
+
+// linkPath is the path that a Link header has: GitHub names a repository by its ID there.
+func (c call) linkPath() string {
+	rest, named := strings.CutPrefix(c.r.URL.EscapedPath(), "/repos/")
+	repo, moved := c.repository()
+	if !named || repo == nil || moved {
+		return c.r.URL.EscapedPath()
+	}
+	parts := strings.SplitN(rest, "/", 3)
+	if len(parts) < 3 {
+		return c.r.URL.EscapedPath()
+	}
+	return fmt.Sprintf("/repositories/%d/%s", repo.ID, parts[2])
 }

@@ -119,8 +119,8 @@ const prefixHeader = "Fakegithub-Prefix"
 // redirecting unclean paths, which GitHub does not do.
 func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	r2 := r.Clone(r.Context())
-	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI+"/"); ok && r.URL.RawPath == "" {
-		r2.URL.Path = "/" + rest
+	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI+"/"); ok {
+		r2.URL.Path, r2.URL.RawPath = "/"+rest, strings.TrimPrefix(r.URL.RawPath, enterpriseAPI)
 		r2.Header.Set(prefixHeader, enterpriseAPI)
 	} else {
 		r2.Header.Del(prefixHeader)
@@ -137,21 +137,31 @@ func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answerCall(w http.ResponseWriter, r *http.Request, who audience, h func(call) answer) {
 	c := call{s: s, r: r, prefix: r.Header.Get(prefixHeader)}
 	if err := c.readBody(); err != nil {
-		s.write(w, refuse(http.StatusRequestEntityTooLarge, "Payload too large").answer())
+		s.write(w, tooLarge.answer())
 		return
 	}
 	s.mu.Lock()
 	a := c.run(w.Header(), who, h)
 	s.mu.Unlock()
-	s.write(w, a)
+	s.write(w, c.conditional(w.Header(), a))
 }
 
+var tooLarge = refuse(http.StatusRequestEntityTooLarge, "Payload too large")
+
 func (c *call) run(header http.Header, who audience, h func(call) answer) answer {
-	if no := checkHeaders(c.r.Header); no != nil {
+	if no := c.admit(header, who); no != nil {
 		return no.answer()
 	}
+	return h(*c)
+}
+
+// admit identifies the caller and counts the request, or refuses. The caller holds s.mu.
+func (c *call) admit(header http.Header, who audience) *refusal {
+	if no := checkHeaders(c.r.Header); no != nil {
+		return no
+	}
 	if no := c.identify(who); no != nil {
-		return no.answer()
+		return no
 	}
 	principal := c.principal()
 	w := c.s.window(principal)
@@ -163,10 +173,10 @@ func (c *call) run(header http.Header, who audience, h func(call) answer) answer
 		}
 		if no != nil {
 			c.s.state.counts.RateLimited++
-			return no.answer()
+			return no
 		}
 	}
-	return h(*c)
+	return nil
 }
 
 // readBody reads the body before the lock is taken: a slow client must not
@@ -279,6 +289,9 @@ func (s *Server) write(w http.ResponseWriter, a answer) {
 	if page, is := a.body.(webPage); is {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		body.Write(page)
+	} else if text, is := a.body.(Text); is {
+		h.Set("Content-Type", text.Type)
+		body.Write(text.Text)
 	} else if a.body != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		if err := json.NewEncoder(&body).Encode(a.body); err != nil {

@@ -91,7 +91,6 @@ type Server struct {
 	home    string // HOME of every child git; always empty
 	url     string
 	ca      *authority
-	http    *http.Server
 	mux     *http.ServeMux
 	storage *storageHost
 	clock   clock
@@ -103,6 +102,8 @@ type Server struct {
 	mu       sync.Mutex // guards everything below
 	closed   bool
 	state    state
+	servers  []*http.Server
+	beside   map[string]http.Handler // by host, where there is no listener
 	faults   []*fault
 	requests []*Request
 }
@@ -160,7 +161,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, git: git, state: newState(), clock: clock{base: opts.Now}}
+	s := &Server{opts: opts, git: git, state: newState(), beside: map[string]http.Handler{}, clock: clock{base: opts.Now}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = s.routes()
 	s.storage = newStorageHost()
@@ -216,18 +217,18 @@ func (s *Server) listen() error {
 		return err
 	}
 	s.url = "https://" + l.Addr().String()
-	s.http = s.serve(l, s)
+	s.serve(l, s)
 	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return err
 	}
 	s.storage.url = "https://" + l.Addr().String()
-	s.storage.http = s.serve(l, s)
+	s.serve(l, s)
 	return nil
 }
 
 // serve accepts HTTP/1.1 only: faults need the bare connection, and git
 // servers are reached that way by gatepass's own gateway too.
-func (s *Server) serve(l net.Listener, h http.Handler) *http.Server {
+func (s *Server) serve(l net.Listener, h http.Handler) {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -235,9 +236,11 @@ func (s *Server) serve(l net.Listener, h http.Handler) *http.Server {
 		Protocols:         new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
+	s.mu.Lock()
+	s.servers = append(s.servers, server)
+	s.mu.Unlock()
 	tl := tls.NewListener(l, s.ca.serverConfig())
 	s.running.Go(func() { _ = server.Serve(tl) })
-	return server
 }
 
 // URL is the address of this GitHub as a browser or git would use it, such as
@@ -259,13 +262,17 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.cancel()
-	for _, server := range []*http.Server{s.http, s.storage.http} {
-		if server != nil {
-			_ = server.Close()
-		}
-	}
+	s.closeServers()
 	err := s.wait()
 	return errors.Join(err, s.removeDirs())
+}
+
+func (s *Server) closeServers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, server := range s.servers {
+		_ = server.Close()
+	}
 }
 
 func (s *Server) removeDirs() error {
@@ -311,8 +318,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	r = r.WithContext(ctx)
+	if h := s.besideAt(r.Host); h != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
 	w = s.record(w, r)
 	s.withFaults(w, r, s.dispatch)
+}
+
+// besideAt is the handler of another host that this server answers for; nil if there is
+// none.
+func (s *Server) besideAt(host string) http.Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.beside[host]
 }
 
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {

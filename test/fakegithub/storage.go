@@ -21,9 +21,8 @@ import (
 // GitHub, which believes signatures only, as github-cloud.githubusercontent.com,
 // github-cloud.s3.amazonaws.com and lfs.github.com do.
 type storageHost struct {
-	url  string // https://HOST
-	key  []byte // of its signatures
-	http *http.Server
+	url string // https://HOST
+	key []byte // of its signatures
 }
 
 func newStorageHost() *storageHost {

@@ -1,0 +1,93 @@
+package hub
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Refs are the branches and tags of a repository, and where they point. Those that GitHub
+// makes of pull requests are left out: opening one makes them.
+func (h *Hub) Refs(owner, name string) (map[string]string, error) {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return nil, fmt.Errorf("refs: no repository %s/%s", owner, name)
+	}
+	out, err := bare{h.s, repo}.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
+	refs := map[string]string{}
+	for line := range strings.Lines(out) {
+		ref, sha, _ := strings.Cut(strings.TrimSpace(line), " ")
+		refs[ref] = sha
+	}
+	return refs, err
+}
+
+// Commit commits files, texts by path, to a branch, as a push would, and returns the
+// commit. A branch that is not there is made from main.
+func (h *Hub) Commit(owner, name, branch, message string, files map[string]string) (string, error) {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return "", fmt.Errorf("commit: no repository %s/%s", owner, name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := bare{h.s, repo}
+	old := b.branch(branch)
+	parent := old
+	if old == "" {
+		parent = b.branch("main")
+	}
+	tree, err := b.tree(parent)
+	if err != nil {
+		return "", err
+	}
+	var changes []change
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		changes = append(changes, change{path: path, text: []byte(files[path])})
+	}
+	if tree, err = b.change(tree, changes); err != nil {
+		return "", err
+	}
+	sha, err := b.write(tree, message, []string{parent}, webFlow, webFlow)
+	if err == nil {
+		_, err = b.run("update-ref", "refs/heads/"+branch, sha)
+	}
+	return sha, err
+}
+
+// AddIssue opens an issue by an account, with comments by the same, and returns its number.
+func (h *Hub) AddIssue(owner, name, author, title string, comments ...string) (int, error) {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return 0, fmt.Errorf("add issue: no repository %s/%s", owner, name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := h.of(repo).newIssue(h, title, "", author)
+	for _, body := range comments {
+		now := h.s.Now()
+		i.comments = append(i.comments, &comment{h.s.NextID(), body, author, now, now})
+	}
+	return i.number, nil
+}
+
+// AddPull opens a pull request by an account for a branch of the repository, and returns
+// its number.
+func (h *Hub) AddPull(owner, name, author, title, head, base string) (int, error) {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return 0, fmt.Errorf("add pull request: no repository %s/%s", owner, name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := bare{h.s, repo}
+	from, into := b.branch(head), b.branch(base)
+	if from == "" || into == "" {
+		return 0, fmt.Errorf("add pull request: no branch %s or %s", head, base)
+	}
+	i := h.of(repo).newIssue(h, title, "", author)
+	i.pull = &pull{base: base, head: head, baseSHA: into, headSHA: from}
+	b.point(i)
+	return i.number, nil
+}
