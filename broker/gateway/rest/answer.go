@@ -1,0 +1,134 @@
+package rest
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// answer passes GitHub's answer on.
+func (c *call) answer(resp *http.Response, watch *time.Timer) error {
+	if resp.StatusCode < http.StatusOK {
+		return unavailable("GitHub answered "+strconv.Itoa(resp.StatusCode), nil)
+	}
+	back := c.bases()
+	location, err := c.location(resp, back)
+	if err != nil {
+		return err
+	}
+	if location != nil {
+		resp.Body.Close()
+		c.status = http.StatusOK
+		return download{c.access.Upstream.Do, c.storage}.serve(c.w, c.r, location)
+	}
+	body, err := c.answerBody(resp)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	copyHeaders(h, resp.Header, answered)
+	if links := resp.Header.Get("Link"); isHeader(links) {
+		h.Set("Link", back.leadLinks(links))
+	}
+	c.budget.look(c.caller.ID, 0).write(h)
+	c.note(resp)
+	isLed := isJSON(h.Get("Content-Type"))
+	if body != nil && !isLed && body == io.Reader(resp.Body) && resp.ContentLength >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
+	}
+	c.status = resp.StatusCode
+	c.w.WriteHeader(c.status)
+	switch {
+	case body == nil:
+		return nil
+	case isLed:
+		c.hasErrors, err = pumpLed(c.w, body, back, watch)
+		return err
+	}
+	return pump(c.w, body, maxAnswer, watch)
+}
+
+// answerBody is the body of GitHub's answer without its compression; nil where there is
+// none.
+func (c *call) answerBody(resp *http.Response) (io.Reader, error) {
+	isEmpty := c.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified || resp.ContentLength == 0
+	if isEmpty {
+		return nil, nil
+	}
+	body, err := decoded(resp)
+	if err != nil {
+		return nil, unavailable("GitHub's answer cannot be decompressed", err)
+	}
+	return body, nil
+}
+
+// location leads the Location of an answer back here. It returns the URL to download from
+// where GitHub redirects to its storage, and refuses other redirects.
+func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err error) {
+	if resp.Header.Get("Location") == "" && !isRedirect(resp.StatusCode) {
+		return nil, nil
+	}
+	to, err := resp.Location()
+	if err != nil {
+		return nil, unavailable("GitHub redirects this request to nowhere", nil)
+	}
+	led, isAPI := back.lead(to.String())
+	switch {
+	case isAPI:
+		c.w.Header().Set("Location", led)
+	case !isRedirect(resp.StatusCode): // of what was made: the body names it, too
+	case isSafe(c.r.Method):
+		return to, nil
+	default:
+		return nil, unavailable("GitHub redirects this request out of its API", nil)
+	}
+	return nil, nil
+}
+
+// bases lead URLs of GitHub's API to where this caller found it.
+func (c *call) bases() bases {
+	here := scheme(c.r) + "://" + c.r.Host
+	api := strings.TrimSuffix(c.access.Upstream.API.String(), "/")
+	return bases{{api, here + c.target.base}, {uploadsURL(c.access.Upstream.API), here + "/api/uploads"}}
+}
+
+// uploadsURL is where the GitHub with an API at a URL takes uploads.
+func uploadsURL(api *url.URL) string {
+	if rest, ok := strings.CutPrefix(api.Host, "api."); ok {
+		return api.Scheme + "://uploads." + rest
+	}
+	return api.Scheme + "://" + api.Host + "/api/uploads"
+}
+
+// scheme is that of the caller's URLs. Without TLS only loopback addresses are served:
+// a caller that used another name came through something that has the TLS.
+func scheme(r *http.Request) string {
+	host, _ := gitname.Host(r.Host)
+	if name, _, ok := strings.Cut(host, ":"); ok && !strings.HasPrefix(host, "[") {
+		host = name
+	}
+	isLoopback := host == "localhost" || strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "[::1]")
+	if r.TLS == nil && isLoopback {
+		return "http"
+	}
+	return "https"
+}
+
+// NoteHeader says, beside a 403 of GitHub's, what GitHub wants and what the token has.
+const NoteHeader = "Gatepass-Note"
+
+// note says which permissions are missing, where GitHub says which it wants.
+func (c *call) note(resp *http.Response) {
+	wanted := resp.Header.Get("X-Accepted-GitHub-Permissions")
+	if resp.StatusCode != http.StatusForbidden || !isHeader(wanted) {
+		return
+	}
+	c.w.Header().Set(NoteHeader, "GitHub wants "+wanted+"; the token of this workspace has "+mint.LevelsText(c.grant.Scope.Permissions())+
+		"; its profile decides, and what moves refs is never given here: push with git")
+}

@@ -1,0 +1,134 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// DefaultPerHour is how many requests a workspace may send to GitHub's API in an hour: two
+// fifths of what GitHub gives an installation at least.
+const DefaultPerHour = 2000
+
+// A budget counts requests of workspaces in windows of an hour, each from a workspace's
+// first request on. GitHub counts all workspaces of an installation together, so that one
+// that polls would spend the requests of all.
+type budget struct {
+	perHour int
+	now     func() time.Time
+
+	mu      sync.Mutex // guards the rest
+	windows map[string]*window
+	swept   time.Time
+}
+
+type window struct {
+	used    int
+	ends    time.Time
+	running int
+}
+
+// maxRunning is how many requests of one workspace run at once: each holds a connection
+// and buffers.
+const maxRunning = 32
+
+// enter counts a request in, or refuses it. The caller calls leave when it has ended.
+func (b *budget) enter(workspace string) (leave func(), err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.window(workspace)
+	if w.running >= maxRunning {
+		return nil, &broker.Refusal{
+			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: time.Second,
+			Detail: fmt.Sprintf("workspace %s has %d requests to GitHub's API running already", workspace, w.running),
+		}
+	}
+	w.running++
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		w.running--
+	}, nil
+}
+
+// A balance is what a workspace has left.
+type balance struct {
+	limit, used int
+	reset       time.Time
+}
+
+// spend counts one request, or refuses it.
+func (b *budget) spend(workspace string) (balance, error) {
+	left := b.look(workspace, 1)
+	if left.used <= left.limit {
+		return left, nil
+	}
+	left.used = left.limit
+	return left, &broker.Refusal{
+		Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(b.now()), time.Second),
+		Detail: fmt.Sprintf("workspace %s has sent its %d requests of this hour to GitHub's API; wait until %s", workspace, left.limit, left.reset.UTC().Format(time.RFC3339)),
+	}
+}
+
+// look returns what a workspace has left after n more requests.
+func (b *budget) look(workspace string, n int) balance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.window(workspace)
+	w.used = min(w.used+n, b.perHour+1)
+	return balance{b.perHour, w.used, w.ends}
+}
+
+// window is that of a workspace now. The caller holds mu.
+func (b *budget) window(workspace string) *window {
+	now := b.now()
+	b.sweep(now)
+	w := b.windows[workspace]
+	if w == nil {
+		w = new(window)
+		b.windows[workspace] = w
+	}
+	if !w.ends.After(now) {
+		w.used, w.ends = 0, now.Add(time.Hour)
+	}
+	return w
+}
+
+// sweep forgets windows that are over. The caller holds mu.
+func (b *budget) sweep(now time.Time) {
+	if b.windows == nil {
+		b.windows = map[string]*window{}
+	}
+	if now.Sub(b.swept) < time.Minute {
+		return
+	}
+	b.swept = now
+	for workspace, w := range b.windows {
+		if !w.ends.After(now) && w.running == 0 {
+			delete(b.windows, workspace)
+		}
+	}
+}
+
+// remaining is how many requests are left.
+func (b balance) remaining() int { return max(0, b.limit-b.used) }
+
+// write says the balance as GitHub says an installation's, unless GitHub leaves less than
+// that, as h has it already.
+func (b balance) write(h http.Header) {
+	theirs, err := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
+	if err == nil && theirs < b.remaining() {
+		return
+	}
+	h.Set("X-RateLimit-Limit", strconv.Itoa(b.limit))
+	h.Set("X-RateLimit-Used", strconv.Itoa(min(b.used, b.limit)))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(b.remaining()))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(b.reset.Unix(), 10))
+	if h.Get("X-RateLimit-Resource") == "" {
+		h.Set("X-RateLimit-Resource", "core")
+	}
+}

@@ -1,0 +1,62 @@
+package rest
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+func TestBudgetIsOfOneWorkspaceAndHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &budget{perHour: 2, now: time.Now}
+		for i, want := range []int{1, 0} {
+			if left, err := b.spend("a"); err != nil || left.remaining() != want {
+				t.Errorf("request %d: %d left, %v, want %d", i+1, left.remaining(), err, want)
+			}
+		}
+		time.Sleep(20 * time.Minute)
+		left, err := b.spend("a")
+		refusal := broker.RefusalOf(err)
+		if err == nil || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter != 40*time.Minute || left.remaining() != 0 {
+			t.Errorf("request 3: %+v, %v, want to wait for 40 minutes", left, err)
+		}
+		if _, err := b.spend("b"); err != nil {
+			t.Errorf("another workspace: %v", err)
+		}
+		if left := b.look("a", 0); left.used != 3 || left.remaining() != 0 {
+			t.Errorf("looking: %+v", left)
+		}
+		time.Sleep(40 * time.Minute)
+		if left, err := b.spend("a"); err != nil || left.remaining() != 1 {
+			t.Errorf("the next hour: %d left, %v, want 1", left.remaining(), err)
+		}
+		time.Sleep(2 * time.Hour)
+		b.look("c", 0)
+		if len(b.windows) != 1 {
+			t.Errorf("%d windows are kept that are over", len(b.windows))
+		}
+	})
+}
+
+func TestBalanceInHeaders(t *testing.T) {
+	mine := balance{limit: 2000, used: 500, reset: time.Unix(1800000000, 0)}
+	for _, c := range []struct{ name, theirs, want string }{
+		{"GitHub says nothing", "", "1500"},
+		{"GitHub leaves more", "4999", "1500"},
+		{"GitHub leaves less", "3", "3"},
+		{"GitHub leaves nothing", "0", "0"},
+		{"no number", "x", "1500"},
+	} {
+		h := http.Header{}
+		if c.theirs != "" {
+			h.Set("X-RateLimit-Remaining", c.theirs)
+		}
+		mine.write(h)
+		if got := h.Get("X-RateLimit-Remaining"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

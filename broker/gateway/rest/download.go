@@ -1,0 +1,166 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// The limits of one answer.
+const (
+	maxDownload = 4 << 30          // bytes of a file from storage
+	maxAnswer   = 512 << 20        // bytes of any other answer, decompressed
+	longest     = time.Hour        // of one answer as a whole
+	idle        = time.Minute      // without a byte, in either direction
+	firstByte   = 90 * time.Second // until GitHub begins to answer
+	maxHops     = 3                // redirects from one storage host to the next
+)
+
+// errCut is the error of an answer that ended early, after its status was sent.
+var errCut = errors.New("the answer was cut off")
+
+// A download follows redirects to GitHub's storage and gives the caller the file: the
+// hosts are out of its reach, and their URLs are signed for whoever has them. The
+// storage is asked without a token.
+type download struct {
+	do    func(*http.Request) (*http.Response, error)
+	hosts []string
+}
+
+// serve answers with the file at u. Its error is a [*broker.Refusal] where nothing was
+// answered, or errCut.
+func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) error {
+	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	defer cancel()
+	watch := time.AfterFunc(firstByte, cancel)
+	defer watch.Stop()
+	resp, err := d.follow(ctx, r, u)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := checkStored(resp); err != nil {
+		return err
+	}
+	copyHeaders(w.Header(), resp.Header, stored)
+	w.WriteHeader(resp.StatusCode)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	return pump(w, resp.Body, maxDownload, watch)
+}
+
+// follow asks u, and what it redirects to.
+func (d download) follow(ctx context.Context, r *http.Request, u *url.URL) (*http.Response, error) {
+	for range maxHops {
+		if !isStorage(u, d.hosts) {
+			return nil, unavailable("GitHub redirects this download to a host that is not known as its storage: "+u.Hostname(), nil)
+		}
+		req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), nil)
+		if err != nil {
+			return nil, unavailable("GitHub redirects this download to a URL that cannot be read", nil)
+		}
+		copyHeaders(req.Header, r.Header, []string{"Range", "If-Range"})
+		req.Header.Set("User-Agent", agent)
+		req.Header.Set("Accept-Encoding", "identity")
+		resp, err := d.do(req)
+		if err != nil {
+			return nil, unavailable("GitHub's storage cannot be reached", hideURL(err))
+		}
+		if !isRedirect(resp.StatusCode) {
+			return resp, nil
+		}
+		resp.Body.Close()
+		if u, err = resp.Location(); err != nil {
+			return nil, unavailable("GitHub's storage redirects to nowhere", nil)
+		}
+	}
+	return nil, unavailable("GitHub's storage redirects too often", nil)
+}
+
+// hideURL takes the URL out of an error: its query is a signature.
+func hideURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// checkStored refuses what is no file. The text of a storage's own errors names its
+// accounts, and stays here.
+func checkStored(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+	case http.StatusNotFound, http.StatusGone:
+		return refuse(resp.StatusCode, broker.ReasonGitHub, "GitHub's storage does not have this file any more")
+	default:
+		return unavailable("GitHub's storage answered "+strconv.Itoa(resp.StatusCode), nil)
+	}
+	if resp.ContentLength > maxDownload {
+		return refuse(http.StatusForbidden, broker.ReasonLimit, fmt.Sprintf("the file has %d bytes, and at most %d are passed on", resp.ContentLength, int64(maxDownload)))
+	}
+	return nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// pump copies at most limit bytes to the caller. It ends with errCut where there are
+// more, where the source fails, and where either side is idle: watch, which ends the
+// source, is set again with every byte.
+func pump(w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer) error {
+	out := patient{w, http.NewResponseController(w), watch}
+	buffer := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buffer)
+	watch.Reset(idle)
+	n, err := io.CopyBuffer(out, onlyReader{io.LimitReader(from, limit+1)}, buffer[:])
+	if err != nil || n > limit {
+		return errCut
+	}
+	return nil
+}
+
+// onlyReader hides WriterTo, which would bring its own buffer.
+type onlyReader struct{ io.Reader }
+
+// patient gives each write to the caller as long as there may be without a byte.
+type patient struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	watch *time.Timer
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection
+	n, err := p.w.Write(b)
+	p.watch.Reset(idle)
+	return n, err
+}
+
+// pumpLed is pump for JSON, whose URLs it leads back. hasErrors is that of the leader.
+func pumpLed(w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
+	l := newJSONLeader(patient{w, http.NewResponseController(w), watch}, back)
+	buffer := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buffer)
+	watch.Reset(idle)
+	n, err := io.CopyBuffer(l, onlyReader{io.LimitReader(from, maxAnswer+1)}, buffer[:])
+	if closed := l.Close(); err != nil || closed != nil || n > maxAnswer {
+		return l.hasErrors, errCut
+	}
+	return l.hasErrors, nil
+}

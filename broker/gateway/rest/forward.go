@@ -1,0 +1,176 @@
+package rest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+)
+
+const (
+	maxReplay = 1 << 20         // bytes of a body that is kept, so that it can be sent again
+	bodyWait  = 2 * time.Minute // for the body of a request
+	lagAge    = time.Minute     // of a token that some of GitHub's servers may not know yet
+)
+
+// lagWaits are the times between tries of a request whose fresh token GitHub did not know.
+var lagWaits = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+
+// forward sends the request to GitHub and answers with what GitHub says.
+func (c *call) forward() error {
+	ctx, cancel := context.WithTimeout(c.r.Context(), longest)
+	defer cancel()
+	watch := time.AfterFunc(bodyWait, cancel)
+	defer watch.Stop()
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	c.r = c.r.WithContext(ctx)
+	watch.Reset(firstByte)
+	resp, err := c.send(body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return c.answer(resp, watch)
+}
+
+// A replay is a body and whether all of it is in memory.
+type replay struct {
+	head  []byte
+	rest  io.Reader // nil where head is all of it
+	known int64     // the whole length; -1 where it is not known
+}
+
+// body reads a small body whole, and of a larger one the beginning.
+func (c *call) body() (*replay, error) {
+	if isSafe(c.r.Method) || c.r.ContentLength == 0 {
+		return nil, nil
+	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyWait)) // not there in tests without a connection
+	limited := http.MaxBytesReader(c.w, c.r.Body, maxBody)
+	head, err := io.ReadAll(io.LimitReader(limited, maxReplay+1))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge()
+	}
+	if err != nil {
+		return nil, broker.BadRequest("the body of this request ended early")
+	}
+	if len(head) <= maxReplay {
+		return &replay{head, nil, int64(len(head))}, nil
+	}
+	return &replay{head, limited, c.r.ContentLength}, nil
+}
+
+func (b *replay) reader() io.Reader {
+	if b.rest == nil {
+		return bytes.NewReader(b.head)
+	}
+	return io.MultiReader(bytes.NewReader(b.head), b.rest)
+}
+
+// send sends the request with the token, and again where GitHub does not know the token
+// yet. A request that was answered 401 did nothing.
+func (c *call) send(body *replay) (*http.Response, error) {
+	for _, wait := range append(lagWaits, -1) {
+		resp, err := c.sendOnce(body)
+		if err != nil {
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, tooLarge()
+			}
+			return nil, unavailable("GitHub cannot be reached", hideURL(err))
+		}
+		mayRepeat := body == nil || body.rest == nil
+		if resp.StatusCode != http.StatusUnauthorized || wait < 0 || !mayRepeat || !c.isFresh() {
+			return resp, nil
+		}
+		resp.Body.Close()
+		if err := pause(c.r.Context(), wait); err != nil {
+			return nil, unavailable("GitHub does not know its own token yet", err)
+		}
+	}
+	return nil, unavailable("GitHub does not know its own token yet", nil) // not reached: the last try has no wait
+}
+
+// isFresh reports whether the token is so young that some of GitHub's servers may not
+// know it.
+func (c *call) isFresh() bool {
+	born := c.grant.Token.Expiry.Add(-credential.Lifetime)
+	return c.access.Broker.TokenTime().Sub(born) < lagAge
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (c *call) sendOnce(body *replay) (*http.Response, error) {
+	to, err := c.url()
+	if err != nil {
+		return nil, err
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = body.reader()
+	}
+	req, err := http.NewRequestWithContext(c.r.Context(), c.r.Method, to, reader)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.ContentLength = body.known
+	}
+	req.Header = upstreamHeader(c.r, c.grant.Token.Secret())
+	return c.access.Upstream.Do(req)
+}
+
+// url is where GitHub has what the request is for. The repository in it is the policy's;
+// what follows is as the caller escaped it.
+func (c *call) url() (string, error) {
+	t, base := c.target, strings.TrimSuffix(c.access.Upstream.API.String(), "/")
+	path := t.path
+	switch {
+	case t.area == graphqlArea:
+		base, path = strings.TrimSuffix(base, "/v3"), "/graphql"
+	case t.repo.IsValid():
+		path = "/repos/" + t.repo.String() + t.tail
+	}
+	to := base + path
+	if t.query != "" {
+		to += "?" + t.query
+	}
+	u, err := url.Parse(to)
+	if err != nil {
+		return "", err
+	}
+	if u.Host != c.access.Upstream.API.Host || !strings.HasPrefix(u.EscapedPath(), c.access.Upstream.API.EscapedPath()) && t.area != graphqlArea {
+		return "", errors.New("the request leads away from GitHub's API")
+	}
+	return to, nil
+}
+
+// decoded is the body of an answer without its compression.
+func decoded(resp *http.Response) (io.Reader, error) {
+	switch resp.Header.Get("Content-Encoding") {
+	case "", "identity":
+		return resp.Body, nil
+	case "gzip":
+		return gzip.NewReader(resp.Body)
+	}
+	return nil, errors.New("it has a compression that was not asked for")
+}

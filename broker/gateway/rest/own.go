@@ -1,0 +1,99 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cloudVersion is the installed_version of a GitHub that has every feature of github.com.
+// gh takes a host that is not github.com for an Enterprise Server, asks /meta what it
+// can, and does without features of later versions.
+const cloudVersion = "3.99.0"
+
+// maxMeta bounds GitHub's own answer to /meta, in bytes.
+const maxMeta = 1 << 20
+
+const metaWait = 20 * time.Second // for that answer
+
+type meta struct {
+	VerifiablePasswordAuthentication bool   `json:"verifiable_password_authentication"`
+	InstalledVersion                 string `json:"installed_version"`
+}
+
+// meta answers GET /meta: an Enterprise Server's own version, and else one that stands for
+// github.com.
+func (c *call) meta() error {
+	version := cloudVersion
+	if strings.HasSuffix(c.access.Upstream.API.Path, "/api/v3") {
+		if theirs := c.installedVersion(); theirs != "" {
+			version = theirs
+		}
+	}
+	return c.writeOwn(meta{InstalledVersion: version})
+}
+
+// installedVersion asks an Enterprise Server for its version. It is "" where the server
+// does not say one.
+func (c *call) installedVersion() string {
+	if !c.caller.Repo.IsValid() || c.authorize() != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), metaWait)
+	defer cancel()
+	c.r = c.r.WithContext(ctx)
+	resp, err := c.send(nil)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var theirs meta
+	body, err := decoded(resp)
+	if err != nil || resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(body, maxMeta)).Decode(&theirs) != nil || !isVersion(theirs.InstalledVersion) {
+		return ""
+	}
+	return theirs.InstalledVersion
+}
+
+// isVersion reports whether text is a version such as "3.18.1".
+func isVersion(text string) bool {
+	return text != "" && len(text) < 32 && strings.Trim(text, "0123456789.") == "" && text[0] != '.'
+}
+
+// A rate is a rate limit in the form of GET /rate_limit.
+type rate struct {
+	Limit     int   `json:"limit"`
+	Used      int   `json:"used"`
+	Remaining int   `json:"remaining"`
+	Reset     int64 `json:"reset"`
+}
+
+// rateLimit answers GET /rate_limit with the workspace's budget. That costs nothing of it,
+// as at GitHub.
+func (c *call) rateLimit() error {
+	left := c.budget.look(c.caller.ID, 0)
+	r := rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
+	return c.writeOwn(map[string]any{"resources": map[string]rate{"core": r, "graphql": r, "search": r}, "rate": r})
+}
+
+// writeOwn answers with JSON of the broker's own.
+func (c *call) writeOwn(v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.budget.look(c.caller.ID, 0).write(c.w.Header())
+	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection
+	c.status = http.StatusOK
+	c.w.WriteHeader(c.status)
+	if c.r.Method != http.MethodHead {
+		_, _ = c.w.Write(body) // the client has gone
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// recorded writes down what is about to be changed at GitHub before it is asked for, and
+// what GitHub answered after. Requests that change nothing are counted by metrics alone.
+func (c *call) recorded(next func() error) error {
+	if isSafe(c.r.Method) {
+		return next()
+	}
+	e := c.entry()
+	e.Decision, e.Hash, e.Permissions = broker.Granted, c.grant.Token.Hash(), c.grant.Scope.Permissions()
+	journal := c.access.Broker.Journal
+	if err := journal.Write(c.r.Context(), e, true); err != nil {
+		return broker.AuditUnavailable(err)
+	}
+	err := next()
+	e.Time = c.access.Broker.Now().UTC()
+	e.Outcome, e.Reason, e.Detail = c.outcome(err)
+	if writeErr := journal.Write(context.WithoutCancel(c.r.Context()), e, false); writeErr != nil {
+		c.log(broker.AuditUnavailable(writeErr))
+	}
+	return err
+}
+
+// outcome is what GitHub said of a request that was forwarded.
+func (c *call) outcome(err error) (outcome, reason, detail string) {
+	detail = "GitHub answered " + strconv.Itoa(c.status)
+	switch {
+	case c.status == 0 && err != nil:
+		refusal := broker.RefusalOf(err)
+		return broker.OutcomeUnknown, refusal.Reason, refusal.Detail
+	case c.status == 0:
+		return broker.OutcomeUnknown, broker.ReasonNone, "GitHub did not answer"
+	case c.status >= http.StatusInternalServerError:
+		return broker.OutcomeUnknown, broker.ReasonNone, detail
+	case c.status >= http.StatusBadRequest:
+		return broker.OutcomeRefused, broker.ReasonGitHub, detail
+	case c.hasErrors && c.target.area == graphqlArea:
+		return broker.OutcomeRefused, broker.ReasonGitHub, detail + " with errors"
+	case err != nil && c.target.area == graphqlArea:
+		return broker.OutcomeUnknown, broker.ReasonNone, detail + ", and the answer was cut off"
+	}
+	return broker.OutcomeOK, broker.ReasonNone, detail
+}
+
+// refused writes a refusal of what would change something down, and returns it.
+func (c *call) refused(err error) error {
+	if isSafe(c.r.Method) {
+		return err
+	}
+	refusal, e := broker.RefusalOf(err), c.entry()
+	e.Decision, e.Reason, e.Detail = broker.Refused, refusal.Reason, refusal.Detail
+	if writeErr := c.access.Broker.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); writeErr != nil {
+		return broker.AuditUnavailable(errors.Join(err, writeErr))
+	}
+	return err
+}
+
+// entry says who asks for what. Queries and bodies are not written down.
+func (c *call) entry() broker.Entry {
+	w := c.caller.Workspace
+	return broker.Entry{
+		Time: c.access.Broker.Now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, 300),
+		Claims: w.Claims, Rule: w.Rule, Policy: w.Policy.Hash, Remote: crowd.Address(c.r.RemoteAddr),
+		Host: c.access.Upstream.Git.Host, Repository: c.repoText(), RepositoryID: c.repoID(),
+		Operation: oneline.Cut(c.r.Method+" "+c.pathText(), 300),
+	}
+}
+
+func (c *call) repoText() string {
+	if c.grant.Scope.Repo.IsValid() {
+		return c.grant.Scope.Repo.String()
+	}
+	return c.target.repo.String()
+}
+
+// repoID is GitHub's id of the repository that the token opens; 0 before there is one.
+func (c *call) repoID() int64 {
+	if ids := c.grant.Token.RepositoryIDs; len(ids) == 1 {
+		return ids[0]
+	}
+	return 0
+}
+
+func (c *call) pathText() string {
+	if c.target.area == graphqlArea {
+		return "/graphql"
+	}
+	return c.target.path
+}

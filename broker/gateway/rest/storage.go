@@ -1,0 +1,53 @@
+package rest
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/gitname"
+)
+
+// DefaultStorage returns the hosts that the API at a URL redirects downloads to, as GitHub
+// documents them. "*.NAME" is every host below NAME. An Enterprise Server keeps artifacts
+// and logs where its administrator says, so that those hosts are not among them.
+func DefaultStorage(api *url.URL) []string {
+	host, _ := gitname.Host(api.Host)
+	if host == "api.github.com" {
+		return []string{
+			"codeload.github.com", "objects.githubusercontent.com", "objects-origin.githubusercontent.com", "release-assets.githubusercontent.com",
+			"github-releases.githubusercontent.com", "*.actions.githubusercontent.com", resultsStorage,
+		}
+	}
+	if tenant, isTenant := strings.CutPrefix(host, "api."); isTenant && strings.HasSuffix(tenant, ".ghe.com") {
+		return []string{tenant, "*." + tenant, resultsStorage}
+	}
+	return []string{host, "*." + host}
+}
+
+// resultsStorage are the accounts at Azure that GitHub Actions keeps logs and artifacts
+// in: productionresultssa0 to 19, and prodREGIONresultssaN with data residency.
+const resultsStorage = "prod*resultssa*.blob.core.windows.net"
+
+// isStorage reports whether a redirect to a URL is followed.
+func isStorage(u *url.URL, hosts []string) bool {
+	host, ok := gitname.Host(u.Host)
+	return ok && u.Scheme == "https" && u.User == nil && u.Opaque == "" && slices.ContainsFunc(hosts, func(h string) bool { return isHost(host, h) })
+}
+
+func isHost(host, pattern string) bool {
+	if pattern == resultsStorage {
+		return isResults(host)
+	}
+	if parent, ok := strings.CutPrefix(pattern, "*."); ok {
+		return strings.HasSuffix(host, "."+parent) && parent != ""
+	}
+	return host == pattern && host != ""
+}
+
+func isResults(host string) bool {
+	account, ok := strings.CutSuffix(host, ".blob.core.windows.net")
+	region, number, isAccount := strings.Cut(account, "resultssa")
+	isOurs := strings.HasPrefix(region, "prod")
+	return ok && isAccount && isOurs && strings.Trim(region, "abcdefghijklmnopqrstuvwxyz0123456789") == "" && number != "" && len(number) <= 3 && strings.Trim(number, "0123456789") == ""
+}
