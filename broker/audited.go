@@ -44,6 +44,7 @@ type Entry struct {
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
 	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
+	Objects  int       `json:"objects,omitempty"`      // of a batch of Git LFS
 	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`

@@ -1,0 +1,152 @@
+package lfs
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxAnswer bounds GitHub's answer to a batch, in bytes.
+const maxAnswer = 8 << 20
+
+// An offer is GitHub's answer to a batch.
+type offer struct {
+	Transfer string        `json:"transfer"`
+	Objects  []offerObject `json:"objects"`
+	HashAlgo string        `json:"hash_algo"`
+}
+
+type offerObject struct {
+	OID     string            `json:"oid"`
+	Size    int64             `json:"size"`
+	Actions map[string]action `json:"actions,omitempty"`
+	Error   *objectError      `json:"error,omitempty"`
+}
+
+// An action is where and how an object is transferred or verified.
+type action struct {
+	Href      string            `json:"href"`
+	Header    map[string]string `json:"header,omitempty"`
+	ExpiresIn int64             `json:"expires_in,omitempty"` // seconds
+	ExpiresAt time.Time         `json:"expires_at,omitzero"`
+}
+
+type objectError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+// check returns an error unless the answer is one to the request.
+func (o offer) check(q request) error {
+	switch {
+	case o.Transfer != "" && o.Transfer != "basic":
+		return errors.New("GitHub answers with another transfer adapter")
+	case o.HashAlgo != "" && o.HashAlgo != "sha256":
+		return errors.New("GitHub answers with another hash algorithm")
+	}
+	asked := map[object]bool{}
+	for _, one := range q.Objects {
+		asked[one] = true
+	}
+	for _, one := range o.Objects {
+		if !asked[object{one.OID, one.Size}] {
+			return errors.New("GitHub answers with an object that was not asked for, or with one twice")
+		}
+		delete(asked, object{one.OID, one.Size})
+	}
+	return nil
+}
+
+// kindsOf are the actions that an operation has.
+func kindsOf(operation string) []string {
+	if operation == upload {
+		return []string{upload, verify}
+	}
+	return []string{download}
+}
+
+// rewritten returns the answer with addresses of the gateway in place of GitHub's. like
+// is what all of its transfers have in common.
+func (c *call) rewritten(ctx context.Context, o offer, operation string, like transfer) (offer, error) {
+	out := offer{Transfer: "basic", HashAlgo: "sha256", Objects: []offerObject{}}
+	for _, from := range o.Objects {
+		to := offerObject{OID: from.OID, Size: from.Size}
+		if from.Error != nil {
+			to.Error = &objectError{Code: from.Error.Code, Message: shown(from.Error.Message)}
+		}
+		for _, kind := range kindsOf(operation) {
+			a, ok := from.Actions[kind]
+			if !ok || from.Error != nil {
+				continue
+			}
+			one := like
+			one.Kind, one.OID, one.Size = kind, from.OID, from.Size
+			rewritten, err := c.replace(ctx, a, one)
+			if err != nil {
+				return offer{}, err
+			}
+			if to.Actions == nil {
+				to.Actions = map[string]action{}
+			}
+			to.Actions[kind] = rewritten
+		}
+		out.Objects = append(out.Objects, to)
+	}
+	return out, nil
+}
+
+// replace makes an action of the gateway of one of GitHub's.
+func (c *call) replace(ctx context.Context, a action, t transfer) (action, error) {
+	u, err := parseStorage(a.Href)
+	if err != nil {
+		return action{}, err
+	}
+	if t.Header, err = checkedHeader(a.Header); err != nil {
+		return action{}, err
+	}
+	now := c.Access.Broker.Now()
+	expires := now.Add(a.life(now)).Truncate(time.Second)
+	t.Href, t.Expires = u.String(), expires.Unix()
+	href, err := c.address(ctx, t)
+	return action{Href: href, ExpiresIn: max(1, int64(expires.Sub(now).Seconds())), ExpiresAt: expires.UTC()}, err
+}
+
+// life is how long the gateway's own action holds: no longer than GitHub's.
+func (a action) life(now time.Time) time.Duration {
+	left := maxLife
+	switch {
+	case a.ExpiresIn != 0 && a.ExpiresIn < int64(maxLife/time.Second):
+		left = time.Duration(a.ExpiresIn) * time.Second
+	case a.ExpiresIn == 0 && !a.ExpiresAt.IsZero():
+		left = a.ExpiresAt.Sub(now)
+	}
+	return max(0, min(left, maxLife))
+}
+
+const (
+	maxHeaders     = 16
+	maxHeaderBytes = 4 << 10
+)
+
+// ofConnection are headers of the gateway's own connection to the storage.
+var ofConnection = []string{"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-authorization", "expect", "range", "accept-encoding"}
+
+// checkedHeader returns the headers of an action that the gateway sends, which are all
+// but those of its own connection.
+func checkedHeader(header map[string]string) (map[string]string, error) {
+	kept := maps.Clone(header)
+	size := 0
+	for name, value := range header {
+		size += len(name) + len(value)
+		if slices.Contains(ofConnection, strings.ToLower(name)) {
+			delete(kept, name)
+		}
+	}
+	if len(header) > maxHeaders || size > maxHeaderBytes {
+		return nil, errors.New("GitHub's answer has too many headers for a transfer")
+	}
+	return kept, nil
+}

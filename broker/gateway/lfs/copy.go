@@ -1,0 +1,98 @@
+package lfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const bufferSize = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+var (
+	errIdle = errors.New("the transfer moved nothing for too long")
+	errSize = errors.New("the object does not have the size that the batch says")
+)
+
+// A meter counts what a transfer moves, and ends it when it moves nothing for too long.
+type meter struct {
+	idle  time.Duration
+	timer *time.Timer
+	moved atomic.Int64
+}
+
+// watch returns a context for one transfer, which ends when nothing moves for too long,
+// and what has to be told of each move. Its end unblocks reads and writes of the
+// client's connection, which cannot be used afterwards. stop must be called.
+func (c *call) watch(parent context.Context) (ctx context.Context, m *meter, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	m = &meter{idle: c.Idle()}
+	m.timer = time.AfterFunc(m.idle, func() { cancel(errIdle) })
+	connection := http.NewResponseController(c.w)
+	_ = connection.SetReadDeadline(time.Time{}) // an in-memory response has none
+	release := context.AfterFunc(ctx, func() {
+		past := time.Unix(1, 0)
+		_ = connection.SetReadDeadline(past)
+		_ = connection.SetWriteDeadline(past)
+	})
+	return ctx, m, func() {
+		release()
+		m.timer.Stop()
+		cancel(nil)
+	}
+}
+
+func (m *meter) move(n int) {
+	m.moved.Add(int64(n))
+	m.timer.Reset(m.idle)
+}
+
+// copy moves exactly size bytes.
+func (m *meter) copy(to io.Writer, from io.Reader, size int64) error {
+	buffer := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buffer)
+	for left := size; left > 0; {
+		n, err := from.Read(buffer[:min(left, bufferSize)])
+		m.move(n)
+		left -= int64(n)
+		if _, writeErr := to.Write(buffer[:n]); writeErr != nil {
+			return writeErr
+		}
+		m.move(0)
+		if err != nil && left > 0 {
+			return fmt.Errorf("%w: %d bytes are missing: %w", errSize, left, err)
+		}
+	}
+	return nil
+}
+
+// A measured body is one of exactly left bytes. A longer or a shorter one ends with an
+// error, so that it is never complete for who reads it.
+type measured struct {
+	m    *meter
+	body io.Reader
+	left int64
+}
+
+func (b *measured) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		var one [1]byte
+		if n, err := b.body.Read(one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, errSize
+	}
+	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
+	b.m.move(n)
+	b.left -= int64(n)
+	if errors.Is(err, io.EOF) && b.left > 0 {
+		err = errSize
+	}
+	return n, err
+}

@@ -1,0 +1,144 @@
+package lfs
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+)
+
+const (
+	maxLockCall = 16 << 10 // bytes of a request
+	maxLockPath = 4 << 10  // bytes of a path, a cursor or a ref
+	maxPage     = 100      // locks in one answer
+)
+
+// A lock is one at GitHub. All workspaces lock as the App: its bot is the owner.
+type lock struct {
+	ID       string `json:"id"`
+	Path     string `json:"path"`
+	LockedAt string `json:"locked_at,omitempty"`
+	Owner    *owner `json:"owner,omitempty"`
+}
+
+type owner struct {
+	Name string `json:"name"`
+}
+
+// lockCall is any request about locks. Each call has some of the keys.
+type lockCall struct {
+	Path   string `json:"path,omitempty"`
+	Ref    *ref   `json:"ref,omitempty"`
+	Cursor string `json:"cursor,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+	Force  bool   `json:"force,omitempty"`
+}
+
+// lockAnswer is any answer about locks.
+type lockAnswer struct {
+	Lock   *lock  `json:"lock,omitempty"`
+	Locks  []lock `json:"locks,omitzero"` // an empty list is shown, and no list is not
+	Ours   []lock `json:"ours,omitzero"`
+	Theirs []lock `json:"theirs,omitzero"`
+	Next   string `json:"next_cursor,omitempty"`
+	// Message and RequestID are of a lock that is there already.
+	Message   string `json:"message,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// locks forwards a call about locks. For a workspace that may not push there are none:
+// 501 has git-lfs go on without them.
+func (c *call) locks() error {
+	if err := c.checkPush(); err != nil {
+		return refusal(http.StatusNotImplemented, broker.ReasonPermission, "locks are for workspaces that may push: "+broker.RefusalOf(err).Detail)
+	}
+	body, query, err := c.lockCall()
+	if err != nil {
+		return err
+	}
+	g, err := c.Access.Token(c.r.Context(), c.Caller, c.target.Repo, access.Write)
+	e := c.entry(c.lockOperation())
+	if err != nil {
+		return c.recordRefusal(e, err)
+	}
+	e.RepositoryID = repositoryID(g)
+	if err := c.record(e, false); err != nil {
+		return err
+	}
+	got, err := c.ask(c.r.Context(), g, c.r.Method, c.target.Path, query, body)
+	c.recordOutcome(e, got.status, err)
+	if err != nil {
+		return err
+	}
+	return c.answerLocks(got)
+}
+
+// lockOperation is what the audit log calls the call.
+func (c *call) lockOperation() string {
+	switch {
+	case c.route.endpoint == unlockEndpoint:
+		return "unlock"
+	case c.route.endpoint == locksEndpoint && c.r.Method == http.MethodPost:
+		return "lock"
+	}
+	return "locks"
+}
+
+// lockCall reads the request and writes it anew, as a body or a query.
+func (c *call) lockCall() (body []byte, query string, err error) {
+	if c.r.Method == http.MethodGet {
+		query, err = lockQuery(c.r.URL.RawQuery)
+		return nil, query, err
+	}
+	var in lockCall
+	if err := c.readJSON(maxLockCall, &in); err != nil {
+		return nil, "", err
+	}
+	if !in.Ref.isPlain() || len(in.Path) > maxLockPath || len(in.Cursor) > maxLockPath {
+		return nil, "", broker.BadRequest("the request about locks has a ref, a path or a cursor that cannot be")
+	}
+	if in.Force {
+		return nil, "", refusal(http.StatusForbidden, broker.ReasonPermission, "a forced unlock could take the lock of somebody else; ask its owner")
+	}
+	in.Limit = max(0, min(in.Limit, maxPage))
+	body, err = json.Marshal(in)
+	return body, "", err
+}
+
+// lockKeys are those of a query for locks.
+var lockKeys = []string{"path", "id", "cursor", "limit", "refspec"}
+
+func lockQuery(raw string) (string, error) {
+	given, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", broker.BadRequest("the query cannot be read")
+	}
+	kept := url.Values{}
+	for _, key := range lockKeys {
+		values := given[key]
+		if len(values) > 1 || len(values) == 1 && len(values[0]) > maxLockPath {
+			return "", broker.BadRequest("the query has " + key + " twice, or too long")
+		}
+		if len(values) == 1 {
+			kept.Set(key, values[0])
+		}
+	}
+	return kept.Encode(), nil
+}
+
+// answerLocks answers with what GitHub said, written anew.
+func (c *call) answerLocks(got reply) error {
+	var said lockAnswer
+	isAnswer := got.status == http.StatusOK || got.status == http.StatusCreated || got.status == http.StatusConflict
+	if !isAnswer {
+		return c.pass(got)
+	}
+	if err := got.decode(&said); err != nil {
+		return err
+	}
+	said.Message, said.RequestID = shown(said.Message), shown(said.RequestID)
+	c.write(got.status, said)
+	return nil
+}

@@ -1,0 +1,53 @@
+package lfs
+
+import (
+	"context"
+
+	"github.com/gatepass/gatepass/broker"
+)
+
+// entry begins a line of the audit log about this call.
+func (c *call) entry(operation string) broker.Entry {
+	e := c.Entry(broker.KindLFS, c.Access.Broker.Now())
+	e.Operation, e.Repository = operation, c.target.Repo.String()
+	return e
+}
+
+// record writes a line of the audit log. With durable it is on the disk afterwards.
+func (c *call) record(e broker.Entry, durable bool) error {
+	e.Time = c.Access.Broker.Now().UTC()
+	if err := c.Access.Broker.Journal.Write(context.WithoutCancel(c.r.Context()), e, durable); err != nil {
+		return broker.AuditUnavailable(err)
+	}
+	return nil
+}
+
+// recordRefusal writes down that the gateway refused, and returns what to answer. What
+// was asked too often is not written down, so that a workspace cannot fill the disk.
+func (c *call) recordRefusal(e broker.Entry, err error) error {
+	r := broker.RefusalOf(err)
+	if r.Reason == broker.ReasonLimit {
+		return r
+	}
+	e.Decision, e.Reason, e.Detail, e.Outcome = broker.Refused, r.Reason, r.Detail, broker.OutcomeRefused
+	if err := c.record(e, false); err != nil {
+		return err
+	}
+	return r
+}
+
+// recordOutcome writes down what GitHub made of a call.
+func (c *call) recordOutcome(e broker.Entry, status int, err error) {
+	e.Decision = broker.Granted
+	switch {
+	case err != nil:
+		e.Outcome, e.Detail = broker.OutcomeUnknown, broker.RefusalOf(err).Detail
+	case status < 300:
+		e.Outcome = broker.OutcomeOK
+	default:
+		e.Outcome, e.Reason = broker.OutcomeRefused, broker.ReasonGitHub
+	}
+	if err := c.record(e, false); err != nil {
+		c.logRefusal(broker.RefusalOf(err)) // it was done, and cannot be refused any more
+	}
+}

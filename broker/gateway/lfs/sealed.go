@@ -1,0 +1,116 @@
+package lfs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/broker/identity"
+)
+
+const (
+	// maxLife is how long an address of a transfer holds at most. git-lfs asks for
+	// another batch when it has ended.
+	maxLife = 15 * time.Minute
+
+	purpose   = "lfs transfer"
+	queryKey  = "action"
+	maxSealed = 16 << 10 // bytes of an encrypted transfer
+)
+
+// A transfer is what an address of the gateway stands for. It is encrypted into the
+// address.
+type transfer struct {
+	Kind         string            `json:"k"` // download, upload or verify
+	Workspace    string            `json:"w"`
+	Repository   string            `json:"n"` // owner/name
+	RepositoryID int64             `json:"i,omitempty"`
+	OID          string            `json:"o"`
+	Size         int64             `json:"s"`
+	Href         string            `json:"u"` // at GitHub's storage
+	Header       map[string]string `json:"h,omitempty"`
+	Expires      int64             `json:"e"` // Unix time
+}
+
+// verify is the kind of transfer by which GitHub is told that an upload is complete.
+const verify = "verify"
+
+// address returns the address of the gateway that stands for a transfer.
+func (c *call) address(ctx context.Context, t transfer) (string, error) {
+	payload, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	text, err := c.Access.Sessions.Keys.Encrypt(ctx, purpose, payload)
+	if err != nil {
+		return "", noKeys(err)
+	}
+	path := "/objects/" + t.OID
+	if t.Kind == verify {
+		path += "/verify"
+	}
+	return c.base + path + "?" + queryKey + "=" + text, nil
+}
+
+// baseOf is the URL of the LFS server as the client wrote it, up to what target names.
+func baseOf(r *http.Request, target Target) (string, error) {
+	origin, ok := access.Origin(r)
+	base, hasPath := strings.CutSuffix(r.URL.EscapedPath(), target.Path)
+	if !ok || !hasPath || !strings.HasSuffix(base, "/info/lfs") {
+		return "", broker.BadRequest("the request has no Host, or a path that is none")
+	}
+	return origin + base, nil
+}
+
+// open returns the transfer that the address of the request stands for.
+func (c *call) open() (t transfer, err error) {
+	text, ok := strings.CutPrefix(c.r.URL.RawQuery, queryKey+"=")
+	if !ok || len(text) > maxSealed {
+		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "this is no address that the gateway gave")
+	}
+	payload, err := c.Access.Sessions.Keys.Decrypt(c.r.Context(), purpose, text)
+	switch {
+	case errors.Is(err, identity.ErrForged):
+		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "the address has ended, or is of another broker; ask for the batch again")
+	case err != nil:
+		return t, noKeys(err)
+	}
+	if err := json.Unmarshal(payload, &t); err != nil {
+		return transfer{}, err
+	}
+	return t, nil
+}
+
+func noKeys(err error) error {
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: broker.RetryAfter, Detail: "the broker cannot read its session keys", Err: err}
+}
+
+// checkFor refuses a transfer that is not what the request is for, or is over.
+func (t transfer) checkFor(c *call) error {
+	kinds := map[string]string{http.MethodGet: download, http.MethodPut: upload, http.MethodPost: verify}
+	switch {
+	case t.Workspace != c.ID:
+		return refusal(http.StatusForbidden, broker.ReasonIdentity, "this address was given to another workspace")
+	case t.Repository != c.target.Repo.String() || t.OID != c.route.oid || t.Kind != kinds[c.r.Method]:
+		return refusal(http.StatusForbidden, broker.ReasonRequest, "this address is for something else")
+	case !c.Access.Broker.Now().Before(time.Unix(t.Expires, 0)):
+		return refusal(http.StatusForbidden, broker.ReasonRequest, "the address has ended; ask for the batch again")
+	}
+	return nil
+}
+
+// parseStorage reads an address of GitHub's storage: https, with a host, and without a
+// user.
+func parseStorage(href string) (*url.URL, error) {
+	u, err := url.Parse(href)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, errors.New("an address of the storage is not one by https")
+	}
+	return u, nil
+}
