@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -34,6 +35,9 @@ type Profile struct {
 	// Refs are what may be pushed, with [refs.WorkspacePlaceholder] as written; none
 	// allows nothing. See RefsOf.
 	Refs []refs.Entry
+	// PublicRead are public repositories beside those of Access that the git gateway lets
+	// the workspace fetch. They are read without a token. None is none.
+	PublicRead []mint.Pattern
 	// Sharing says which workspaces a broker may give the same token; "" is
 	// [ShareInProfile].
 	Sharing Sharing

@@ -156,7 +156,8 @@ func (r *profileReader) github(node *yaml.Node) {
 		"optionalPermissions": func(n *yaml.Node) {
 			r.permissions(n, &r.profile.Optional, "optionalPermissions", "leave it out for none")
 		},
-		"sharing": r.sharing,
+		"publicRead": r.publicRead,
+		"sharing":    r.sharing,
 	})
 	r.isGiven = map[string]bool{}
 	for key := range seen {
@@ -215,6 +216,21 @@ func (r *profileReader) repositories(node *yaml.Node) {
 	everything := slices.IndexFunc(r.profile.Repositories, mint.Pattern.Everything)
 	if everything >= 0 && len(places) > 1 {
 		r.problems.at(places[everything], "* is every repository, so that the other entries mean nothing; leave it or them out")
+	}
+}
+
+func (r *profileReader) publicRead(node *yaml.Node) {
+	for _, item := range r.list(node, "publicRead") {
+		text, ok := r.text(item, "a repository pattern")
+		if !ok {
+			continue
+		}
+		p, err := mint.ParsePattern(text)
+		if err != nil {
+			r.problems.at(item, "%s", err)
+			continue
+		}
+		r.profile.PublicRead = append(r.profile.PublicRead, p)
 	}
 }
 

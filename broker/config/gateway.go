@@ -27,6 +27,9 @@ func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*plain)(g))
 }
 
+// DefaultGateway is what gateway: {} says.
+func DefaultGateway() *Gateway { return new(Gateway).withDefaults() }
+
 // withDefaults fills in what is not said.
 func (g *Gateway) withDefaults() *Gateway {
 	if g == nil {

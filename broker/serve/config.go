@@ -158,6 +158,7 @@ func (c *configuration) warnOfRestart(f *config.File) {
 		{"audit", old.Audit, f.Audit},
 		{"metrics", old.Metrics, f.Metrics},
 		{"pprof", old.Pprof, f.Pprof},
+		{"gateway", old.Gateway != nil, f.Gateway != nil},
 		{"socket_mode", old.SocketMode, f.SocketMode},
 		{"log.format", old.Log.Format, f.Log.Format},
 		{"limits.connections", old.Limits.Connections, f.Limits.Connections},

@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
+	"github.com/gatepass/gatepass/broker/gateway"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/broker/telemetry"
@@ -44,6 +45,7 @@ type daemon struct {
 
 	broker  *broker.Broker
 	revoker *revoke.Revoker
+	gateway *gateway.Gateway // nil where git is not served
 
 	draining atomic.Bool
 	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
@@ -91,6 +93,9 @@ func (d *daemon) open(ctx context.Context, path string, seen map[string]filestam
 	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
 	d.assemble(path, f)
 	if err := d.config.findGitHub(ctx, f, d.store, d.getenv); err != nil {
+		return err
+	}
+	if err := d.openGateway(ctx, f); err != nil {
 		return err
 	}
 	return d.config.begin(ctx, f, seen)
@@ -178,7 +183,7 @@ func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Sign
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile, d.watchTransfers} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {

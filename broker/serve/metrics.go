@@ -28,6 +28,7 @@ type Metrics struct {
 	mints    *prometheus.CounterVec
 	minting  prometheus.Histogram
 	pushes   *prometheus.CounterVec
+	gateway  *gatewayMetrics
 
 	// RefusedConnections and RefusedRequests are those beyond the limits, which
 	// nobody looked at.
@@ -69,6 +70,7 @@ func NewMetrics(version string) *Metrics {
 		Namespace: namespace, Name: "refused_pushes_total", Help: "Refs of pushes that workspaces say their guards refused, by what would have been done.",
 	}, []string{"action"})
 	m.registry.MustRegister(m.requests, m.took, m.mints, m.minting, m.pushes, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.gateway = newGatewayMetrics(m.registry)
 	for _, c := range []struct {
 		to         *prometheus.Counter
 		name, help string

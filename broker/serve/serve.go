@@ -130,7 +130,7 @@ func (d *daemon) handler() http.Handler {
 	d.probe.routes(mux, false)
 	limit := func() int { return d.config.file().Limits.Requests }
 	mux.Handle("/", broker.Gated(limit, d.metrics.RefusedRequests.Inc, d.traces.Handler(d.broker.Handler())))
-	return broker.Secured(mux)
+	return broker.Secured(d.withGateway(mux))
 }
 
 func (d *daemon) metricsHandler() http.Handler {

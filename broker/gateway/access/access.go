@@ -41,6 +41,19 @@ type Caller struct {
 // and the workspace's id make no policy, the error says so.
 func (c Caller) Refs() (*refs.Policy, error) { return refs.Compile(c.Profile.RefsOf(c.ID)) }
 
+// ReadsPublic reports whether the caller may fetch a repository that its profile does not
+// allow otherwise, provided that it is public: without a token.
+func (c Caller) ReadsPublic(repo api.Repo) bool {
+	if c.Profile == nil || c.Repo.IsValid() && c.Repo != repo {
+		return false
+	}
+	if _, ok := mint.Allowed(c.Profile.Repositories, repo.Owner, repo.Name); ok {
+		return false
+	}
+	_, ok := mint.Allowed(c.Profile.PublicRead, repo.Owner, repo.Name)
+	return ok
+}
+
 // ErrNoIdentity is the error below the refusal of a request without any identity: git
 // sends its first request so, and again with one when it is answered 401.
 var ErrNoIdentity = errors.New("the request carries no identity")

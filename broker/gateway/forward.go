@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+const (
+	// freshness is how long GitHub's servers may not know a new token yet
+	// (https://github.com/octokit/auth-app.js/issues/65).
+	freshness = time.Minute
+	lagWait   = 15 * time.Second // of all tries together
+	firstWait = 200 * time.Millisecond
+	maxWait   = 3 * time.Second
+)
+
+// gitVersion is what a client may ask of the protocol.
+var gitVersion = regexp.MustCompile(`\Aversion=[012]\z`)
+
+// A forward is a request to GitHub that may be sent more than once.
+type forward struct {
+	method string
+	path   string // behind the repository, with its query
+	accept string
+	media  string // of body
+	length int64  // of body; -1 where it is not known
+	// body returns the body for one attempt; nil has none. canRepeat says that it may be
+	// called again.
+	body      func() io.Reader
+	canRepeat bool
+}
+
+// send forwards a request with a token, nil for none. While the token is so new that
+// GitHub's servers may not know it, a refusal is tried again with the same token.
+func (rq *request) send(ctx context.Context, f forward, token *credential.Token) (*http.Response, error) {
+	until, wait := time.Now().Add(lagWait), firstWait
+	for {
+		response, err := rq.attempt(ctx, f, token)
+		if err != nil {
+			return nil, unreachable(ctx, err)
+		}
+		if !f.canRepeat || !mayLag(response.StatusCode) || !rq.isFresh(token) || time.Now().Add(wait).After(until) {
+			return response, nil
+		}
+		_ = response.Body.Close() // it is an error that is not shown
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, unreachable(ctx, ctx.Err())
+		}
+		wait = min(2*wait, maxWait)
+	}
+}
+
+// mayLag reports whether a server that does not know a token yet answers so.
+func mayLag(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound
+}
+
+// isFresh reports whether a token is younger than freshness. GitHub's tokens live for
+// [credential.Lifetime].
+func (rq *request) isFresh(token *credential.Token) bool {
+	return token != nil && token.Expiry.Sub(rq.g.Access.Broker.TokenTime()) > credential.Lifetime-freshness
+}
+
+func (rq *request) attempt(ctx context.Context, f forward, token *credential.Token) (*http.Response, error) {
+	var body io.Reader
+	if f.body != nil {
+		body = f.body()
+	}
+	up := rq.g.Access.Upstream
+	r, err := http.NewRequestWithContext(ctx, f.method, up.Git.String()+"/"+rq.upstreamName(token)+".git/"+f.path, body)
+	if err != nil {
+		return nil, err
+	}
+	if f.body != nil {
+		r.ContentLength = f.length
+		r.Header.Set("Content-Type", f.media)
+	}
+	r.Header.Set("Accept", f.accept)
+	r.Header.Set("User-Agent", access.UserAgent)
+	if version := rq.Header.Get("Git-Protocol"); gitVersion.MatchString(version) {
+		r.Header.Set("Git-Protocol", version)
+	}
+	if token != nil {
+		r.SetBasicAuth(token.Login(), token.Secret())
+	}
+	return up.Do(r)
+}
+
+// upstreamName is what GitHub calls the repository of the token, else what the request
+// does. It is never taken from the request letter for letter.
+func (rq *request) upstreamName(token *credential.Token) string {
+	if token != nil && len(token.Repositories) == 1 {
+		if named, ok := gitname.Repository(token.Repositories[0]); ok {
+			return named.String()
+		}
+	}
+	return rq.route.repo.String()
+}
+
+// unreachable says that GitHub did not answer.
+func unreachable(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errCut) {
+		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonBarred, Detail: errCut.Error()}
+	}
+	if bodyErr, ok := errors.AsType[*clientError](err); ok {
+		return bodyErr.refusal()
+	}
+	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Detail: "GitHub did not answer", Err: err}
+}
+
+// fromGitHub is the refusal for an answer of GitHub's that is not 200. It reads at most a
+// line of it, and never passes on where it redirects to.
+func fromGitHub(response *http.Response) *broker.Refusal {
+	defer response.Body.Close()
+	r := &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub}
+	id := ""
+	if requestID := response.Header.Get("X-GitHub-Request-Id"); requestID != "" {
+		id = " (request " + redact.Text(requestID, 64) + ")"
+	}
+	switch status := response.StatusCode; {
+	case status/100 == 3:
+		r.Status = http.StatusForbidden
+		r.Detail = "GitHub says that the repository has another name by now; write that name into the profile and into the remote's URL" + id
+	case status == http.StatusNotFound || status == http.StatusUnauthorized:
+		r.Status, r.Detail = http.StatusNotFound, "GitHub does not show this repository to the App"+id
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		r.Status, r.RetryAfter = status, retryAfter(response.Header)
+		r.Detail = fmt.Sprintf("GitHub answers %d%s", status, id)
+	case status == http.StatusForbidden:
+		r.Status, r.Detail = status, "GitHub refuses: "+firstLine(response.Body)+id
+	default:
+		r.Detail = fmt.Sprintf("GitHub answers %d%s", status, id)
+	}
+	return r
+}
+
+const maxShown = 300 // bytes of GitHub's text
+
+func firstLine(r io.Reader) string {
+	line, _ := bufio.NewReaderSize(io.LimitReader(r, maxShown), maxShown).ReadString('\n')
+	return redact.Text(line, maxShown)
+}
+
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || seconds < 0 || seconds > 24*3600 {
+		return broker.RetryAfter
+	}
+	return max(time.Duration(seconds)*time.Second, time.Second)
+}
+
+// passed are the headers of GitHub's answers that a workspace gets.
+var passed = []string{"Content-Type", "X-Github-Request-Id"}
+
+func (rq *request) passHeaders(response *http.Response) {
+	header := rq.w.Header()
+	for _, name := range passed {
+		if value := response.Header.Get(name); value != "" {
+			header.Set(name, value)
+		}
+	}
+	header.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+}

@@ -1,0 +1,221 @@
+// Package gateway serves git to workspaces, and holds the tokens that GitHub wants.
+//
+// A workspace shows its identity, not a token of GitHub's. A fetch is forwarded with a
+// token that reads one repository. A push is forwarded with one that writes it, after
+// every command of the push was found allowed by the profile (package push); otherwise
+// nothing of it is forwarded. Packs are streamed: no part of one is kept in memory or in a
+// file.
+//
+// Every transfer is in the audit log before it is forwarded, and its outcome afterwards.
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Settings bound transfers. A field that is 0 bounds nothing.
+type Settings struct {
+	MaxPack     int64         // bytes of one push
+	IdleTimeout time.Duration // of a transfer that moves nothing
+	Transfers   int           // running at once, of one workspace
+	Rate        int64         // bytes of one workspace in an hour
+}
+
+// A Gateway serves git over HTTP. Access and Settings must be set.
+type Gateway struct {
+	Access   *access.Access
+	Settings func() Settings // in force now
+	// LFS serves the paths below OWNER/REPO.git/info/lfs, see [LFS]. Nil means that large
+	// files are refused.
+	LFS LFS
+	// API serves /api/…; nil means that it is not served.
+	API http.Handler
+	// Done is told of every transfer that has ended, for metrics; nil means that it is not.
+	Done func(Transfer)
+	// KeepAlive is how often a client that waits is sent something; 0 means 5 seconds.
+	KeepAlive time.Duration
+
+	transfers transfers
+}
+
+// An LFS serves the requests of Git LFS to one repository. path is what stands behind
+// "info/lfs", such as "/objects/batch".
+type LFS interface {
+	ServeLFS(w http.ResponseWriter, r *http.Request, request LFSRequest)
+}
+
+// An LFSRequest is where a request of Git LFS goes.
+type LFSRequest struct {
+	Repo string // owner/name
+	Path string
+	ID   string // of the request
+}
+
+// A Transfer is one request to git that has ended, with few possible values in each text.
+type Transfer struct {
+	Service  string // "git-upload-pack" or "git-receive-pack"
+	Status   int    // of HTTP
+	Reason   string // of a refusal; see [broker.Refusal]
+	Outcomes []string
+	In, Out  int64 // bytes from and to the workspace
+	Took     time.Duration
+}
+
+// Handler answers what is the gateway's, and leaves everything else to next.
+func (g *Gateway) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case isOurs(r.RequestURI):
+			g.serveGit(w, r)
+		case g.API != nil && strings.HasPrefix(r.RequestURI, "/api/"):
+			g.API.ServeHTTP(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// A request is one on its way through the gateway.
+type request struct {
+	*http.Request
+	g        *Gateway
+	id       string
+	w        http.ResponseWriter
+	settings Settings
+	route    route
+	caller   access.Caller
+
+	began    bool // something of the answer was sent
+	transfer Transfer
+}
+
+func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
+	rq := &request{Request: r, g: g, id: rand.Text(), w: w, settings: g.Settings()}
+	w.Header().Set("X-Request-Id", rq.id)
+	rq.transfer.Status = http.StatusOK
+	err := rq.serve()
+	if err != nil {
+		rq.refuse(broker.RefusalOf(err))
+	}
+	if g.Done != nil {
+		rq.transfer.Service, rq.transfer.Took = string(rq.route.service), time.Since(begun)
+		g.Done(rq.transfer)
+	}
+	if err != nil && rq.began {
+		panic(http.ErrAbortHandler) // only a broken connection says that the answer is not whole
+	}
+}
+
+// serve answers the request, or returns why it is refused; nothing was answered then.
+func (rq *request) serve() (err error) {
+	rq.unbound()
+	policy := rq.g.Access.Broker.Policy()
+	if rq.route, err = parseRoute(rq.Method, rq.RequestURI, policy.Hosts); err != nil {
+		return err
+	}
+	if rq.route.service == largeFiles {
+		return rq.serveLFS()
+	}
+	if rq.caller, err = rq.g.Access.Caller(rq.Request, rq.id); err != nil {
+		return err
+	}
+	switch {
+	case rq.route.advertise:
+		return rq.advertise()
+	case rq.route.service == uploadPack:
+		return rq.fetch()
+	}
+	return rq.push()
+}
+
+// unbound lifts the server's time limits, which are for short requests. Transfers have
+// limits of their own.
+func (rq *request) unbound() {
+	c := http.NewResponseController(rq.w)
+	_ = c.SetReadDeadline(time.Now().Add(headTimeout)) // nothing to bound where there is no connection
+	_ = c.SetWriteDeadline(time.Time{})
+}
+
+func (rq *request) serveLFS() error {
+	if rq.g.LFS == nil {
+		return denied(broker.ReasonRequest, "Git LFS is not served by this gateway")
+	}
+	rq.g.LFS.ServeLFS(rq.w, rq.Request, LFSRequest{Repo: rq.route.repo.String(), Path: rq.route.lfs, ID: rq.id})
+	return nil
+}
+
+// refuse answers with a refusal in text, which git shows behind "remote:".
+func (rq *request) refuse(r *broker.Refusal) {
+	rq.transfer.Reason = r.Reason
+	rq.log(r)
+	if rq.began {
+		return
+	}
+	rq.transfer.Status = r.Status
+	header := rq.w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Gatepass-Decision", "refused; rule="+r.Reason)
+	if r.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int((r.RetryAfter+time.Second-1)/time.Second)))
+	}
+	switch {
+	case r.Status == http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", `Basic realm="gatepass", charset="UTF-8"`)
+	case r.Status == http.StatusMethodNotAllowed:
+		header.Set("Allow", r.Detail[strings.LastIndexByte(r.Detail, ' ')+1:])
+	}
+	rq.w.WriteHeader(r.Status)
+	_, _ = rq.w.Write([]byte("gatepass: " + oneline.Escape(r.Detail) + "\n")) // the client has gone
+}
+
+func (rq *request) log(r *broker.Refusal) {
+	if errors.Is(r.Err, access.ErrNoIdentity) {
+		return // how every client of git begins
+	}
+	level := slog.LevelInfo
+	switch {
+	case r.Status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case r.Status == http.StatusTooManyRequests:
+		level = slog.LevelDebug
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", rq.id), slog.String("workspace", rq.caller.ID), slog.String("repository", rq.route.repo.String()),
+		slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail),
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	rq.g.Access.Broker.Log.LogAttrs(rq.Context(), level, "refused at the gateway", attrs...)
+}
+
+// record writes entries to the audit log. With durable they are on the disk when it
+// returns.
+func (rq *request) record(durable bool, entries ...broker.Entry) error {
+	ctx := context.WithoutCancel(rq.Context())
+	for i, e := range entries {
+		if err := rq.g.Access.Broker.Journal.Write(ctx, e, durable && i == len(entries)-1); err != nil {
+			return broker.AuditUnavailable(err)
+		}
+	}
+	return nil
+}
+
+// entry begins an entry of the audit log about the request.
+func (rq *request) entry(kind string) broker.Entry {
+	e := rq.caller.Entry(kind, rq.g.Access.Broker.Now())
+	e.Remote, e.Repository, e.Operation = rq.RemoteAddr, rq.route.repo.String(), string(rq.route.service)
+	return e
+}

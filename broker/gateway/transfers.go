@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+)
+
+// errCut is why a running transfer ends whose workspace was blocked, or whose policy
+// changed.
+var errCut = errors.New("the workspace was blocked, or its policy was changed")
+
+// transfers are those that run, and what workspaces have moved in the last hour.
+type transfers struct {
+	mu      sync.Mutex // guards the rest
+	running map[*transfer]struct{}
+	byID    map[string]int      // how many run, by workspace
+	moved   map[string]*account // by workspace
+	sweepAt time.Time
+}
+
+// A transfer is one that runs.
+type transfer struct {
+	caller access.Caller
+	owner  string
+	cut    context.CancelCauseFunc
+}
+
+// An account is how many bytes a workspace may still move. It fills up within an hour, and
+// falls below zero where a transfer is longer than that: the next one waits.
+type account struct {
+	left float64
+	at   time.Time
+}
+
+const hour = float64(time.Hour)
+
+// begin counts a transfer in, or refuses it. The context ends when the transfer is cut.
+func (ts *transfers) begin(ctx context.Context, c access.Caller, owner string, s Settings, now func() time.Time) (context.Context, func(moved int64), error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if err := ts.refusal(c.ID, s, now()); err != nil {
+		return nil, nil, err
+	}
+	ctx, cut := context.WithCancelCause(ctx)
+	t := &transfer{c, owner, cut}
+	if ts.running == nil {
+		ts.running, ts.byID = map[*transfer]struct{}{}, map[string]int{}
+	}
+	ts.running[t] = struct{}{}
+	ts.byID[c.ID]++
+	return ctx, func(moved int64) { ts.end(t, moved, s, now) }, nil
+}
+
+// refusal is that of one more transfer; nil where there may be one. The caller holds mu.
+func (ts *transfers) refusal(workspace string, s Settings, now time.Time) error {
+	if n := ts.byID[workspace]; s.Transfers > 0 && n >= s.Transfers {
+		return tooMany(time.Second, fmt.Sprintf("workspace %s has %d transfers running already", workspace, n))
+	}
+	if s.Rate <= 0 {
+		return nil
+	}
+	a := ts.account(workspace, s, now)
+	if a.left > 0 {
+		return nil
+	}
+	wait := time.Duration(-a.left/float64(s.Rate)*hour) + time.Second
+	return tooMany(wait, fmt.Sprintf("workspace %s has moved more than %d bytes in an hour", workspace, s.Rate))
+}
+
+// over refuses what begin would refuse, and counts nothing.
+func (ts *transfers) over(workspace string, s Settings, now time.Time) error {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.refusal(workspace, s, now)
+}
+
+// account is that of a workspace as it is now. The caller holds mu.
+func (ts *transfers) account(workspace string, s Settings, now time.Time) *account {
+	ts.sweep(s, now)
+	a := ts.moved[workspace]
+	if a == nil {
+		a = &account{left: float64(s.Rate), at: now}
+		ts.moved[workspace] = a
+	}
+	a.left = min(float64(s.Rate), a.left+max(0, float64(now.Sub(a.at)))/hour*float64(s.Rate))
+	a.at = now
+	return a
+}
+
+// sweep forgets workspaces that have moved nothing for an hour. The caller holds mu.
+func (ts *transfers) sweep(s Settings, now time.Time) {
+	if ts.moved == nil {
+		ts.moved = map[string]*account{}
+	}
+	if now.Before(ts.sweepAt) {
+		return
+	}
+	ts.sweepAt = now.Add(time.Minute)
+	for id, a := range ts.moved {
+		if a.left >= 0 && now.Sub(a.at) >= time.Hour {
+			delete(ts.moved, id)
+		}
+	}
+}
+
+func (ts *transfers) end(t *transfer, moved int64, s Settings, now func() time.Time) {
+	t.cut(nil)
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.running, t)
+	if ts.byID[t.caller.ID]--; ts.byID[t.caller.ID] <= 0 {
+		delete(ts.byID, t.caller.ID)
+	}
+	if s.Rate > 0 {
+		ts.account(t.caller.ID, s, now()).left -= float64(moved)
+	}
+}
+
+func tooMany(wait time.Duration, detail string) *broker.Refusal {
+	return &broker.Refusal{Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: wait, Detail: detail}
+}
+
+// Running is how many transfers run.
+func (g *Gateway) Running() int {
+	g.transfers.mu.Lock()
+	defer g.transfers.mu.Unlock()
+	return len(g.transfers.running)
+}
+
+// watchEvery is how often running transfers are held against the block list and the policy.
+const watchEvery = time.Second
+
+// Watch cuts transfers of workspaces that were blocked, or whose rule or profile changed,
+// until ctx ends.
+func (g *Gateway) Watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			g.cutForbidden(ctx)
+		}
+	}
+}
+
+func (g *Gateway) cutForbidden(ctx context.Context) {
+	g.transfers.mu.Lock()
+	running := make([]*transfer, 0, len(g.transfers.running))
+	for t := range g.transfers.running {
+		running = append(running, t)
+	}
+	g.transfers.mu.Unlock()
+	for _, t := range running {
+		if g.isForbidden(ctx, t) {
+			t.cut(errCut)
+		}
+	}
+}
+
+// isForbidden reports whether a transfer would be refused now that began before. While the
+// block list cannot be read, nothing is allowed.
+func (g *Gateway) isForbidden(ctx context.Context, t *transfer) bool {
+	blocked, err := g.Access.Broker.Bars.BarredFor(ctx, t.caller.ID, t.owner)
+	if blocked || err != nil {
+		return true
+	}
+	policy := g.Access.Broker.Policy()
+	if policy == t.caller.Policy {
+		return false
+	}
+	rule, ok := policy.FindRule(t.caller.Rule, t.caller.RuleHash)
+	return !ok || rule.Profile == nil || rule.Profile.Version != t.caller.Profile.Version
+}

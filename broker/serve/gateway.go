@@ -1,0 +1,111 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/config"
+	"github.com/gatepass/gatepass/broker/gateway"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/issuing"
+)
+
+// openGateway makes the git gateway where the configuration has one. It is called before
+// the broker answers.
+func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
+	if f.Gateway == nil {
+		return nil
+	}
+	github := f.GitHubURL
+	if github == "" {
+		github = d.getenv(issuing.GitHubVariable)
+	}
+	github, err := issuing.GitHub(ctx, d.store, github)
+	if err != nil {
+		return err
+	}
+	upstream, err := access.NewUpstream(github)
+	if err != nil {
+		return err
+	}
+	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream}
+	d.gateway = &gateway.Gateway{Access: shared, Settings: d.gatewaySettings, Done: d.metrics.Transferred}
+	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
+	d.metrics.Read(Reading{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
+	return nil
+}
+
+// gatewaySettings are those of the configuration in force. One without a gateway keeps the
+// defaults until the restart that takes it away.
+func (d *daemon) gatewaySettings() gateway.Settings {
+	g := d.config.file().Gateway
+	if g == nil {
+		g = config.DefaultGateway()
+	}
+	return gateway.Settings{MaxPack: int64(g.MaxPack), IdleTimeout: g.IdleTimeout, Transfers: g.Transfers, Rate: int64(g.Rate)}
+}
+
+// withGateway serves git in front of next. It stands outside of the ServeMux, which would
+// redirect paths that it cleans. Its transfers do not count among the short requests.
+func (d *daemon) withGateway(next http.Handler) http.Handler {
+	if d.gateway == nil {
+		return next
+	}
+	return d.gateway.Handler(next)
+}
+
+func (d *daemon) watchTransfers(ctx context.Context) {
+	if d.gateway != nil {
+		d.gateway.Watch(ctx)
+	}
+}
+
+// gatewayMetrics count what the gateway forwards.
+type gatewayMetrics struct {
+	transfers *prometheus.CounterVec
+	took      *prometheus.HistogramVec
+	refs      *prometheus.CounterVec
+	bytes     *prometheus.CounterVec
+}
+
+func newGatewayMetrics(registry prometheus.Registerer) *gatewayMetrics {
+	m := &gatewayMetrics{
+		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "gateway_requests_total", Help: "Requests of git, by service, class of status and reason of a refusal.",
+		}, []string{"service", "status", "reason"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "gateway_request_seconds", Help: "How long requests of git took, packs included.", Buckets: append(buckets, 60, 300, 1800),
+		}, []string{"service"}),
+		refs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "gateway_outcomes_total", Help: "Refs of pushes, and fetches, by outcome.",
+		}, []string{"service", "outcome"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "gateway_bytes_total", Help: "Bytes that came from workspaces (in) and went to them (out).",
+		}, []string{"service", "direction"}),
+	}
+	registry.MustRegister(m.transfers, m.took, m.refs, m.bytes)
+	return m
+}
+
+var (
+	gitServices = []string{"git-upload-pack", "git-receive-pack", "lfs", ""}
+	outcomes    = []string{broker.OutcomeOK, broker.OutcomeRefused, broker.OutcomeFailed, broker.OutcomeUnknown}
+)
+
+// Transferred counts a request to the gateway; see [gateway.Gateway].
+func (m *Metrics) Transferred(t gateway.Transfer) {
+	service := known(gitServices, t.Service)
+	m.gateway.transfers.WithLabelValues(service, fmt.Sprintf("%dxx", t.Status/100), known(reasons, t.Reason)).Inc()
+	m.gateway.took.WithLabelValues(service).Observe(t.Took.Seconds())
+	for _, outcome := range t.Outcomes {
+		m.gateway.refs.WithLabelValues(service, known(outcomes, outcome)).Inc()
+	}
+	m.gateway.bytes.WithLabelValues(service, "in").Add(float64(t.In))
+	m.gateway.bytes.WithLabelValues(service, "out").Add(float64(t.Out))
+}
