@@ -138,7 +138,7 @@ type Limits struct {
 	Read        time.Duration `yaml:"read_timeout"`        // of a whole request; 30s
 	Write       time.Duration `yaml:"write_timeout"`       // of an answer, from the end of the request's headers; 60s
 	Idle        time.Duration `yaml:"idle_timeout"`        // of a connection between requests; 2m
-	Drain       time.Duration `yaml:"drain_timeout"`       // for running requests at the end; 20s
+	Drain       time.Duration `yaml:"drain_timeout"`       // for running requests at the end; 20s, and 5m with a gateway
 }
 
 func setDefault[T int | float64 | Size | time.Duration](v *T, to T) {
@@ -147,8 +147,14 @@ func setDefault[T int | float64 | Size | time.Duration](v *T, to T) {
 	}
 }
 
+// The defaults of Limits.Drain: a push may take minutes.
+const (
+	drainRequests  = 20 * time.Second
+	drainTransfers = 5 * time.Minute
+)
+
 // withDefaults fills in what is not said.
-func (l Limits) withDefaults() Limits {
+func (l Limits) withDefaults(drain time.Duration) Limits {
 	setDefault(&l.Requests, 512)
 	workspace, stranger := broker.DefaultLimits(), broker.DefaultStrangerLimits()
 	setDefault(&l.WorkspaceRequests, workspace.Requests)
@@ -162,7 +168,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Read, 30*time.Second)
 	setDefault(&l.Write, time.Minute)
 	setDefault(&l.Idle, 2*time.Minute)
-	setDefault(&l.Drain, 20*time.Second)
+	setDefault(&l.Drain, drain)
 	return l
 }
 

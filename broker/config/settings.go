@@ -294,7 +294,11 @@ func (f *File) check() error {
 		bad = append(bad, errors.New("listen is missing: write https://HOST:PORT or unix:///PATH"))
 	}
 	bad = append(bad, f.checkRunning())
-	f.Limits = f.Limits.withDefaults()
+	drain := drainRequests
+	if f.Gateway != nil {
+		drain = drainTransfers
+	}
+	f.Limits = f.Limits.withDefaults(drain)
 	f.Gateway = f.Gateway.withDefaults()
 	for i, c := range f.Callers {
 		if err := c.check(f); err != nil {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/broker/gateway/lfs"
+	"github.com/gatepass/gatepass/broker/gateway/rest"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -32,34 +34,30 @@ type Settings struct {
 	Rate        int64         // bytes of one workspace in an hour
 }
 
-// A Gateway serves git over HTTP. Access and Settings must be set.
+// A Gateway serves git, Git LFS and GitHub's API. Make it with [New].
 type Gateway struct {
 	Access   *access.Access
 	Settings func() Settings // in force now
-	// LFS serves the paths below OWNER/REPO.git/info/lfs, see [LFS]. Nil means that large
-	// files are refused.
-	LFS LFS
-	// API serves /api/…; nil means that it is not served.
-	API http.Handler
-	// Done is told of every transfer that has ended, for metrics; nil means that it is not.
+	// Done is told of every request to git that has ended, for metrics; nil means that it
+	// is not.
 	Done func(Transfer)
 	// KeepAlive is how often a client that waits is sent something; 0 means 5 seconds.
 	KeepAlive time.Duration
 
 	transfers transfers
+	lfs       *lfs.Handler
+	api       *rest.API
 }
 
-// An LFS serves the requests of Git LFS to one repository. path is what stands behind
-// "info/lfs", such as "/objects/batch".
-type LFS interface {
-	ServeLFS(w http.ResponseWriter, r *http.Request, request LFSRequest)
+// New returns a gateway to the GitHub of a. settings are read for each request.
+func New(a *access.Access, settings func() Settings, api rest.Options) *Gateway {
+	g := &Gateway{Access: a, Settings: settings, api: rest.New(a, api)}
+	g.lfs = &lfs.Handler{Access: a, Idle: func() time.Duration { return settings().IdleTimeout }, Begin: g.beginLFS}
+	return g
 }
 
-// An LFSRequest is where a request of Git LFS goes.
-type LFSRequest struct {
-	Repo string // owner/name
-	Path string
-	ID   string // of the request
+func (g *Gateway) beginLFS(ctx context.Context, c access.Caller, owner string) (context.Context, func(moved int64), error) {
+	return g.transfers.begin(ctx, c, owner, g.Settings(), g.Access.Broker.Now)
 }
 
 // A Transfer is one request to git that has ended, with few possible values in each text.
@@ -78,8 +76,8 @@ func (g *Gateway) Handler(next http.Handler) http.Handler {
 		switch {
 		case isOurs(r.RequestURI):
 			g.serveGit(w, r)
-		case g.API != nil && strings.HasPrefix(r.RequestURI, "/api/"):
-			g.API.ServeHTTP(w, r)
+		case rest.Serves(r.Host, r.URL.Path):
+			g.api.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -126,7 +124,8 @@ func (rq *request) serve() (err error) {
 		return err
 	}
 	if rq.route.service == largeFiles {
-		return rq.serveLFS()
+		rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id})
+		return nil
 	}
 	if rq.caller, err = rq.g.Access.Caller(rq.Request, rq.id); err != nil {
 		return err
@@ -146,14 +145,6 @@ func (rq *request) unbound() {
 	c := http.NewResponseController(rq.w)
 	_ = c.SetReadDeadline(time.Now().Add(headTimeout)) // nothing to bound where there is no connection
 	_ = c.SetWriteDeadline(time.Time{})
-}
-
-func (rq *request) serveLFS() error {
-	if rq.g.LFS == nil {
-		return denied(broker.ReasonRequest, "Git LFS is not served by this gateway")
-	}
-	rq.g.LFS.ServeLFS(rq.w, rq.Request, LFSRequest{Repo: rq.route.repo.String(), Path: rq.route.lfs, ID: rq.id})
-	return nil
 }
 
 // refuse answers with a refusal in text, which git shows behind "remote:".

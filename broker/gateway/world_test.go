@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/gateway"
+	"github.com/gatepass/gatepass/broker/gateway/rest"
 	"github.com/gatepass/gatepass/test/brokertest"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -40,7 +41,7 @@ func newWorldWith(t *testing.T, profile string, o fakegithub.Options) *world {
 	t.Helper()
 	w := &world{Gateway: brokertest.NewGateway(t, o, profile), t: t, home: t.TempDir()}
 	w.settings = gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
-	w.gateway = &gateway.Gateway{Access: w.Access, Settings: func() gateway.Settings { return w.settings }}
+	w.gateway = gateway.New(w.Access, func() gateway.Settings { return w.settings }, rest.Options{})
 	server := httptest.NewServer(w.gateway.Handler(w.Access.Broker.Handler()))
 	t.Cleanup(server.Close)
 	w.url, w.session = server.URL, w.Session("")

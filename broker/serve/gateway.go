@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/gateway"
 	"github.com/gatepass/gatepass/broker/gateway/access"
+	"github.com/gatepass/gatepass/broker/gateway/rest"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/issuing"
 )
@@ -35,7 +37,8 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 		return err
 	}
 	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream}
-	d.gateway = &gateway.Gateway{Access: shared, Settings: d.gatewaySettings, Done: d.metrics.Transferred}
+	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Bot: (&bot{app: d.app}).get})
+	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
 	d.metrics.Read(Reading{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
 	return nil
@@ -108,4 +111,30 @@ func (m *Metrics) Transferred(t gateway.Transfer) {
 	}
 	m.gateway.bytes.WithLabelValues(service, "in").Add(float64(t.In))
 	m.gateway.bytes.WithLabelValues(service, "out").Add(float64(t.Out))
+}
+
+// A bot knows the login of the App's bot, once GitHub has told it.
+type bot struct {
+	app *app
+
+	mu    sync.Mutex // guards login; held while GitHub is asked, so that one asks for all
+	login string
+}
+
+func (b *bot) get(ctx context.Context) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.login != "" {
+		return b.login, nil
+	}
+	app, err := b.app.asking(ctx)
+	if err != nil {
+		return "", err
+	}
+	self, err := app.Self(ctx)
+	if err != nil {
+		return "", err
+	}
+	b.login = self.Slug + "[bot]"
+	return b.login, nil
 }

@@ -4,9 +4,11 @@ package serve
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gatepass/gatepass/api"
@@ -47,6 +49,9 @@ func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 			got := read(client.Do(r))
+			if errors.Is(got.err, syscall.EPIPE) || errors.Is(got.err, syscall.ECONNRESET) {
+				continue // the broker answered before it had the whole request, and the answer was lost
+			}
 			if got.err != nil || got.status == http.StatusServiceUnavailable || got.status == http.StatusOK && strings.Contains(path, "revoke") {
 				t.Errorf("%.20s %.40s: %d %.300s %v", method, path, got.status, got.body, got.err)
 			}

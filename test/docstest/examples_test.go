@@ -26,7 +26,7 @@ type reader struct {
 }
 
 var readers = []reader{
-	{[]string{"listen:", "callers:", "operators:", "webhook:", "audit:"}, broker},
+	{[]string{"listen:", "callers:", "operators:", "webhook:", "audit:", "gateway:"}, broker},
 	{[]string{"- oidc:", "- socket:"}, func(t *testing.T, text string) error { return broker(t, "callers:\n"+text) }},
 	{[]string{"- name:"}, func(_ *testing.T, text string) error { _, err := brokerconfig.ParseCases([]byte(text)); return err }},
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},

@@ -74,7 +74,7 @@ func keys(of reflect.Type, found map[string]bool) {
 
 func TestPagesNameTheKeysOfABroker(t *testing.T) {
 	var said strings.Builder
-	for _, name := range []string{"broker", "callers", "callers-aws", "callers-mtls", "join", "audit", "console"} {
+	for _, name := range []string{"broker", "callers", "callers-aws", "callers-mtls", "join", "audit", "console", "gateway"} {
 		said.WriteString(read(t, "docs/"+name+".md"))
 	}
 	found := map[string]bool{}
