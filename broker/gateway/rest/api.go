@@ -27,7 +27,7 @@ import (
 // Options are what an API may be told. The zero value works.
 type Options struct {
 	// Storage are the hosts, in the form of [DefaultStorage], that downloads are fetched
-	// from besides those that it returns.
+	// from; nil means those that it returns.
 	Storage []string
 	// PerHour is how many requests a workspace may send in an hour; 0 means
 	// DefaultPerHour.
@@ -47,14 +47,13 @@ type API struct {
 
 // New returns the APIs of the GitHub behind a.
 func New(a *access.Access, o Options) *API {
-	perHour := o.PerHour
-	if perHour <= 0 {
-		perHour = DefaultPerHour
+	if o.PerHour <= 0 {
+		o.PerHour = DefaultPerHour
 	}
-	return &API{
-		access: a, bot: o.Bot, budget: &budget{perHour: perHour, now: a.Broker.Now},
-		storage: append(DefaultStorage(a.Upstream.API), o.Storage...),
+	if o.Storage == nil {
+		o.Storage = DefaultStorage(a.Upstream.API)
 	}
+	return &API{access: a, bot: o.Bot, storage: o.Storage, budget: &budget{perHour: o.PerHour, now: a.Broker.Now}}
 }
 
 // call is one request on its way through an API.

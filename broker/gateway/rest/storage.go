@@ -9,8 +9,8 @@ import (
 )
 
 // DefaultStorage returns the hosts that the API at a URL redirects downloads to, as GitHub
-// documents them. "*.NAME" is every host below NAME. An Enterprise Server keeps artifacts
-// and logs where its administrator says, so that those hosts are not among them.
+// documents them. "*.NAME" is every host below NAME, and "*" every host: an Enterprise
+// Server keeps logs and artifacts where its administrator says.
 func DefaultStorage(api *url.URL) []string {
 	host, _ := gitname.Host(api.Host)
 	if host == "api.github.com" {
@@ -22,8 +22,10 @@ func DefaultStorage(api *url.URL) []string {
 	if tenant, isTenant := strings.CutPrefix(host, "api."); isTenant && strings.HasSuffix(tenant, ".ghe.com") {
 		return []string{tenant, "*." + tenant, resultsStorage}
 	}
-	return []string{host, "*." + host}
+	return []string{anyHost}
 }
+
+const anyHost = "*"
 
 // resultsStorage are the accounts at Azure that GitHub Actions keeps logs and artifacts
 // in: productionresultssa0 to 19, and prodREGIONresultssaN with data residency.
@@ -36,7 +38,10 @@ func isStorage(u *url.URL, hosts []string) bool {
 }
 
 func isHost(host, pattern string) bool {
-	if pattern == resultsStorage {
+	switch pattern {
+	case anyHost:
+		return true
+	case resultsStorage:
 		return isResults(host)
 	}
 	if parent, ok := strings.CutPrefix(pattern, "*."); ok {
