@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -25,7 +25,7 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	if location != nil {
 		resp.Body.Close()
 		c.status = http.StatusOK
-		return download{c.access.Upstream.Do, c.storage}.serve(c.w, c.r, location)
+		return download{c.access.Upstream.Do, c.storage()}.serve(c.w, c.r, location)
 	}
 	body, err := c.answerBody(resp)
 	if err != nil {
@@ -36,7 +36,7 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	if links := resp.Header.Get("Link"); isHeader(links) {
 		h.Set("Link", back.leadLinks(links))
 	}
-	c.budget.look(c.caller.ID, 0).write(h)
+	c.left().write(h)
 	c.note(resp)
 	isLed := isJSON(h.Get("Content-Type"))
 	if body != nil && !isLed && body == io.Reader(resp.Body) && resp.ContentLength >= 0 {
@@ -93,7 +93,7 @@ func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err 
 
 // bases lead URLs of GitHub's API to where this caller found it.
 func (c *call) bases() bases {
-	here := scheme(c.r) + "://" + c.r.Host
+	here, _ := access.Origin(c.r) // a Host that is none was refused
 	api := strings.TrimSuffix(c.access.Upstream.API.String(), "/")
 	return bases{{api, here + c.target.base}, {uploadsURL(c.access.Upstream.API), here + "/api/uploads"}}
 }
@@ -104,20 +104,6 @@ func uploadsURL(api *url.URL) string {
 		return api.Scheme + "://uploads." + rest
 	}
 	return api.Scheme + "://" + api.Host + "/api/uploads"
-}
-
-// scheme is that of the caller's URLs. Without TLS only loopback addresses are served:
-// a caller that used another name came through something that has the TLS.
-func scheme(r *http.Request) string {
-	host, _ := gitname.Host(r.Host)
-	if name, _, ok := strings.Cut(host, ":"); ok && !strings.HasPrefix(host, "[") {
-		host = name
-	}
-	isLoopback := host == "localhost" || strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "[::1]")
-	if r.TLS == nil && isLoopback {
-		return "http"
-	}
-	return "https"
 }
 
 // NoteHeader says, beside a 403 of GitHub's, what GitHub wants and what the token has.

@@ -24,14 +24,15 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
+// Settings are what a configuration may say. The zero value is the defaults.
+type Settings struct {
+	PerHour int      // requests of one workspace in an hour; 0 means DefaultPerHour
+	Storage []string // hosts that downloads are fetched from; nil means [DefaultStorage]
+}
+
 // Options are what an API may be told. The zero value works.
 type Options struct {
-	// Storage are the hosts, in the form of [DefaultStorage], that downloads are fetched
-	// from; nil means those that it returns.
-	Storage []string
-	// PerHour is how many requests a workspace may send in an hour; 0 means
-	// DefaultPerHour.
-	PerHour int
+	Settings func() Settings // in force now; nil means the defaults
 	// Bot returns the login of the App's bot, such as "gatepass[bot]", which is who GET
 	// /user answers with; nil leaves GitHub to answer.
 	Bot func(ctx context.Context) (login string, err error)
@@ -39,21 +40,32 @@ type Options struct {
 
 // An API is the handler of GitHub's APIs. Make it with [New].
 type API struct {
-	access  *access.Access
-	bot     func(context.Context) (string, error)
-	storage []string
-	budget  *budget
+	access *access.Access
+	o      Options
+	budget budget
 }
 
 // New returns the APIs of the GitHub behind a.
 func New(a *access.Access, o Options) *API {
-	if o.PerHour <= 0 {
-		o.PerHour = DefaultPerHour
+	if o.Settings == nil {
+		o.Settings = func() Settings { return Settings{} }
 	}
-	if o.Storage == nil {
-		o.Storage = DefaultStorage(a.Upstream.API)
+	return &API{access: a, o: o}
+}
+
+// perHour is the budget of one workspace now.
+func (a *API) perHour() int {
+	if n := a.o.Settings().PerHour; n > 0 {
+		return n
 	}
-	return &API{access: a, bot: o.Bot, storage: o.Storage, budget: &budget{perHour: o.PerHour, now: a.Broker.Now}}
+	return DefaultPerHour
+}
+
+func (a *API) storage() []string {
+	if hosts := a.o.Settings().Storage; hosts != nil {
+		return hosts
+	}
+	return DefaultStorage(a.access.Upstream.API)
 }
 
 // call is one request on its way through an API.
@@ -118,7 +130,7 @@ func (c *call) serve() (err error) {
 	if c.caller, err = c.access.Caller(c.r, c.id); err != nil {
 		return err
 	}
-	leave, err := c.budget.enter(c.caller.ID)
+	leave, err := c.budget.enter(c.caller.ID, c.now())
 	if err != nil {
 		return err
 	}
@@ -132,9 +144,14 @@ func (c *call) serve() (err error) {
 	return c.pass()
 }
 
+func (a *API) now() time.Time { return a.access.Broker.Now() }
+
+// left is what the workspace has left of its budget.
+func (c *call) left() balance { return c.budget.look(c.caller.ID, c.perHour(), 0, c.now()) }
+
 // spend counts the request against the workspace's budget.
 func (c *call) spend() error {
-	left, err := c.budget.spend(c.caller.ID)
+	left, err := c.budget.spend(c.caller.ID, c.perHour(), c.now())
 	if err != nil {
 		left.write(c.w.Header())
 	}
@@ -150,8 +167,8 @@ func (c *call) pass() error {
 	if err := c.authorize(); err != nil {
 		return c.refused(err)
 	}
-	if t.area == restArea && t.path == "/user" && isSafe(c.r.Method) && c.bot != nil {
-		login, err := c.bot(c.r.Context())
+	if t.area == restArea && t.path == "/user" && isSafe(c.r.Method) && c.o.Bot != nil {
+		login, err := c.o.Bot(c.r.Context())
 		if err != nil {
 			return err
 		}

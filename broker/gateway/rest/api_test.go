@@ -28,6 +28,8 @@ type gate struct {
 	t   *testing.T
 	api *API
 	url string
+
+	settings Settings
 }
 
 const working = "{allowedRepos: [acme/widgets, octo/widgets], permissions: {contents: write, issues: write, pull_requests: write}}"
@@ -35,7 +37,7 @@ const working = "{allowedRepos: [acme/widgets, octo/widgets], permissions: {cont
 func newGate(t *testing.T, profile string) *gate {
 	t.Helper()
 	g := &gate{Gateway: brokertest.NewGateway(t, fakegithub.Options{}, profile), t: t}
-	g.api = New(g.Access, Options{})
+	g.api = New(g.Access, Options{Settings: func() Settings { return g.settings }})
 	server := httptest.NewServer(g.api)
 	t.Cleanup(server.Close)
 	g.url = server.URL
@@ -105,7 +107,6 @@ func (g *gate) script(handle http.HandlerFunc) (seen func() []*http.Request) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	g.Access.Upstream.Trust(roots)
-	g.api.storage = DefaultStorage(to)
 	return func() []*http.Request {
 		mu.Lock()
 		defer mu.Unlock()
@@ -449,7 +450,7 @@ func TestUserIsTheBot(t *testing.T) {
 	if g.ask(session, http.MethodGet, "/api/v3/user", ""); seen()[0].RequestURI != "/api/v3/user" {
 		t.Errorf("without a bot GitHub is asked %s", seen()[0].RequestURI)
 	}
-	g.api.bot = func(context.Context) (string, error) { return "gatepass[bot]", nil }
+	g.api.o.Bot = func(context.Context) (string, error) { return "gatepass[bot]", nil }
 	got := g.ask(session, http.MethodGet, "/api/v3/user", "")
 	if uri := seen()[1].RequestURI; uri != "/api/v3/users/gatepass%5Bbot%5D" || got.status != http.StatusOK || !strings.Contains(got.body, "gatepass[bot]") {
 		t.Errorf("GitHub is asked %s: %d %s", uri, got.status, got.body)
@@ -493,7 +494,7 @@ func TestAFreshTokensLagIsHidden(t *testing.T) {
 func TestRateLimitIsTheWorkspaces(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
-	g.api.budget.perHour = 3
+	g.settings.PerHour = 3
 	seen := g.script(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-RateLimit-Remaining", "4990")
 		io.WriteString(w, "{}")

@@ -18,9 +18,6 @@ const DefaultPerHour = 2000
 // first request on. GitHub counts all workspaces of an installation together, so that one
 // that polls would spend the requests of all.
 type budget struct {
-	perHour int
-	now     func() time.Time
-
 	mu      sync.Mutex // guards the rest
 	windows map[string]*window
 	swept   time.Time
@@ -37,10 +34,10 @@ type window struct {
 const maxRunning = 32
 
 // enter counts a request in, or refuses it. The caller calls leave when it has ended.
-func (b *budget) enter(workspace string) (leave func(), err error) {
+func (b *budget) enter(workspace string, now time.Time) (leave func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.window(workspace)
+	w := b.window(workspace, now)
 	if w.running >= maxRunning {
 		return nil, &broker.Refusal{
 			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: time.Second,
@@ -62,30 +59,29 @@ type balance struct {
 }
 
 // spend counts one request, or refuses it.
-func (b *budget) spend(workspace string) (balance, error) {
-	left := b.look(workspace, 1)
+func (b *budget) spend(workspace string, perHour int, now time.Time) (balance, error) {
+	left := b.look(workspace, perHour, 1, now)
 	if left.used <= left.limit {
 		return left, nil
 	}
 	left.used = left.limit
 	return left, &broker.Refusal{
-		Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(b.now()), time.Second),
+		Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(now), time.Second),
 		Detail: fmt.Sprintf("workspace %s has sent its %d requests of this hour to GitHub's API; wait until %s", workspace, left.limit, left.reset.UTC().Format(time.RFC3339)),
 	}
 }
 
 // look returns what a workspace has left after n more requests.
-func (b *budget) look(workspace string, n int) balance {
+func (b *budget) look(workspace string, perHour, n int, now time.Time) balance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.window(workspace)
-	w.used = min(w.used+n, b.perHour+1)
-	return balance{b.perHour, w.used, w.ends}
+	w := b.window(workspace, now)
+	w.used = min(w.used+n, perHour+1)
+	return balance{perHour, w.used, w.ends}
 }
 
 // window is that of a workspace now. The caller holds mu.
-func (b *budget) window(workspace string) *window {
-	now := b.now()
+func (b *budget) window(workspace string, now time.Time) *window {
 	b.sweep(now)
 	w := b.windows[workspace]
 	if w == nil {

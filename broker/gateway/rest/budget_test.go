@@ -11,30 +11,30 @@ import (
 
 func TestBudgetIsOfOneWorkspaceAndHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &budget{perHour: 2, now: time.Now}
+		b := new(budget)
 		for i, want := range []int{1, 0} {
-			if left, err := b.spend("a"); err != nil || left.remaining() != want {
+			if left, err := b.spend("a", 2, time.Now()); err != nil || left.remaining() != want {
 				t.Errorf("request %d: %d left, %v, want %d", i+1, left.remaining(), err, want)
 			}
 		}
 		time.Sleep(20 * time.Minute)
-		left, err := b.spend("a")
+		left, err := b.spend("a", 2, time.Now())
 		refusal := broker.RefusalOf(err)
 		if err == nil || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter != 40*time.Minute || left.remaining() != 0 {
 			t.Errorf("request 3: %+v, %v, want to wait for 40 minutes", left, err)
 		}
-		if _, err := b.spend("b"); err != nil {
+		if _, err := b.spend("b", 2, time.Now()); err != nil {
 			t.Errorf("another workspace: %v", err)
 		}
-		if left := b.look("a", 0); left.used != 3 || left.remaining() != 0 {
+		if left := b.look("a", 2, 0, time.Now()); left.used != 3 || left.remaining() != 0 {
 			t.Errorf("looking: %+v", left)
 		}
 		time.Sleep(40 * time.Minute)
-		if left, err := b.spend("a"); err != nil || left.remaining() != 1 {
+		if left, err := b.spend("a", 2, time.Now()); err != nil || left.remaining() != 1 {
 			t.Errorf("the next hour: %d left, %v, want 1", left.remaining(), err)
 		}
 		time.Sleep(2 * time.Hour)
-		b.look("c", 0)
+		b.look("c", 2, 0, time.Now())
 		if len(b.windows) != 1 {
 			t.Errorf("%d windows are kept that are over", len(b.windows))
 		}

@@ -33,7 +33,7 @@ func (g *gate) withStorage(store http.HandlerFunc) (to *atomic.Value, storage *u
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.api.storage = []string{storage.Host}
+	g.settings.Storage = []string{storage.Host}
 	return to, storage
 }
 

@@ -75,7 +75,7 @@ type rate struct {
 // rateLimit answers GET /rate_limit with the workspace's budget. That costs nothing of it,
 // as at GitHub.
 func (c *call) rateLimit() error {
-	left := c.budget.look(c.caller.ID, 0)
+	left := c.left()
 	r := rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
 	return c.writeOwn(map[string]any{"resources": map[string]rate{"core": r, "graphql": r, "search": r}, "rate": r})
 }
@@ -86,7 +86,7 @@ func (c *call) writeOwn(v any) error {
 	if err != nil {
 		return err
 	}
-	c.budget.look(c.caller.ID, 0).write(c.w.Header())
+	c.left().write(c.w.Header())
 	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection

@@ -24,7 +24,7 @@ func (c *call) recorded(next func() error) error {
 		return broker.AuditUnavailable(err)
 	}
 	err := next()
-	e.Time = c.access.Broker.Now().UTC()
+	e.Time = c.now().UTC()
 	e.Outcome, e.Reason, e.Detail = c.outcome(err)
 	if writeErr := journal.Write(context.WithoutCancel(c.r.Context()), e, false); writeErr != nil {
 		c.log(broker.AuditUnavailable(writeErr))
@@ -70,7 +70,7 @@ func (c *call) refused(err error) error {
 func (c *call) entry() broker.Entry {
 	w := c.caller.Workspace
 	return broker.Entry{
-		Time: c.access.Broker.Now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, 300),
+		Time: c.now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, 300),
 		Claims: w.Claims, Rule: w.Rule, Policy: w.Policy.Hash, Remote: crowd.Address(c.r.RemoteAddr),
 		Host: c.access.Upstream.Git.Host, Repository: c.repoText(), RepositoryID: c.repoID(),
 		Operation: oneline.Cut(c.r.Method+" "+c.pathText(), 300),

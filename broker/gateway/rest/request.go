@@ -26,7 +26,7 @@ func (c *call) read() (err error) {
 	case err != nil:
 		return broker.BadRequest(err.Error())
 	}
-	if _, ok := gitname.Host(c.r.Host); !ok {
+	if _, ok := access.Origin(c.r); !ok {
 		return broker.BadRequest("the Host of this request is no host name")
 	}
 	if err := c.readMethod(); err != nil {

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,11 +50,25 @@ var (
 	errRepo  = errors.New("the path of this request does not name a repository as owner/name")
 )
 
-// Serves reports whether a request is for GitHub's API: below /api/, or any path on a
-// host whose name begins with "api.". What the broker serves itself on such a host has
-// to be taken out before.
-func Serves(host, path string) bool {
-	return strings.HasPrefix(path, "/api/") || isAPIHost(host)
+// Serves reports whether a request is for GitHub's API: its target begins with /api/, or
+// its host's name with "api." and the target is neither the broker's own nor git's.
+func Serves(host, target string) bool {
+	if strings.HasPrefix(target, "/api/") {
+		return true
+	}
+	path, _, _ := strings.Cut(target, "?")
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return isAPIHost(host) && !slices.Contains(own, first) && (first == "repos" || !isGit(rest))
+}
+
+// own are the first segments of what a broker serves itself; "" is its page.
+var own = []string{"", "v1", "git", "console", "healthz", "readyz"}
+
+// isGit reports whether what follows an owner in a path is a repository and what git asks
+// of one.
+func isGit(rest string) bool {
+	_, service, _ := strings.Cut(rest, "/")
+	return service == "git-upload-pack" || service == "git-receive-pack" || strings.HasPrefix(service, "info/")
 }
 
 func isAPIHost(host string) bool { return strings.HasPrefix(gitname.Fold(host), "api.") }

@@ -125,3 +125,33 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsTheAPIs(t *testing.T) {
+	for _, c := range []struct {
+		host, target string
+		want         bool
+	}{
+		{"gate.example", "/api/v3/user", true},
+		{"gate.example", "/api/graphql", true},
+		{"gate.example", "/api/x", true},
+		{"gate.example", "/user", false},
+		{"gate.example", "/repos/acme/widgets", false},
+		{"gate.example", "/acme/widgets.git/info/refs?service=git-upload-pack", false},
+		{"api.gate.example:8443", "/api/v3/user", true},
+		{"api.gate.example:8443", "/user", true},
+		{"api.gate.example:8443", "/graphql", true},
+		{"api.gate.example:8443", "/repos/acme/info/refs", true},
+		{"api.gate.example:8443", "/repos/acme/git-upload-pack", true},
+		{"api.gate.example:8443", "/acme/widgets.git/info/refs?service=git-upload-pack", false},
+		{"api.gate.example:8443", "/acme/widgets/info/lfs/objects/batch", false},
+		{"api.gate.example:8443", "/acme/widgets/git-receive-pack", false},
+		{"api.gate.example:8443", "/git/github.com/acme/widgets/info/refs", false},
+		{"api.gate.example:8443", "/v1/session", false},
+		{"api.gate.example:8443", "/readyz", false},
+		{"api.gate.example:8443", "/", false},
+	} {
+		if got := Serves(c.host, c.target); got != c.want {
+			t.Errorf("Serves(%s, %s) = %v, want %v", c.host, c.target, got, c.want)
+		}
+	}
+}
