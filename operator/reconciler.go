@@ -148,7 +148,6 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 		for _, step := range decision.Steps {
 			switch err := r.do(ctx, v, step); {
 			case errors.Is(err, errQueued):
-				decision = plan.Plan(v.in)   // which says why it waits
 				decision.Again = time.Time{} // the pacer wakes it
 				return decision, nil
 			case err != nil:

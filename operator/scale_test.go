@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,7 +92,18 @@ func (p *process) usage() (resident int, used time.Duration) {
 // createMany creates n Tokens, some at a time.
 func (w *world) createMany(namespace string, n int) {
 	w.t.Helper()
-	w.atOnce(n, func(i int) error { return w.c.Create(w.t.Context(), token(namespace, fmt.Sprintf("git-%05d", i))) })
+	var wg sync.WaitGroup
+	for part := range 8 {
+		wg.Go(func() {
+			for i := part; i < n; i += 8 {
+				if err := w.c.Create(w.t.Context(), token(namespace, fmt.Sprintf("git-%05d", i))); err != nil {
+					w.t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // notReady counts the Tokens of a namespace that are not.
@@ -138,14 +150,12 @@ func TestPromises(t *testing.T) {
 	cpu := float64(usedThen-used) / float64(look) * 100
 	p.end()
 	mints := w.mints()
-	victim := w.secret(namespace, "git-00000")
 	again := w.start("--mints-per-minute", "0")
-	began = time.Now()
+	victim := w.secret(namespace, "git-00000")
 	if err := w.c.Delete(t.Context(), victim); err != nil {
 		t.Fatal(err)
 	}
 	w.wait(2*time.Minute, "a deleted Secret back after a restart", func() bool { return w.secret(namespace, "git-00000") != nil })
-	restartBack := time.Since(began)
 	time.Sleep(5 * time.Second)
 	restarted := w.mints() - mints
 	began = time.Now()
@@ -159,7 +169,7 @@ func TestPromises(t *testing.T) {
 	again.end()
 	figures := map[string]float64{
 		"tokens": float64(n), "ready_s": ready.Seconds(), "resident_mib": float64(max(resident, quiet, after)), "quiet_percent": cpu,
-		"mints": float64(mints), "restart_mints": float64(restarted), "signatures": float64(w.gh.Counts().JWTs), "restart_back_ms": float64(restartBack.Milliseconds()),
+		"mints": float64(mints), "restart_mints": float64(restarted), "signatures": float64(w.gh.Counts().JWTs),
 		"secret_back_ms": float64(back.Milliseconds()), "narrowed_first_ms": float64(first.Milliseconds()), "narrowed_all_ms": float64(narrow.Milliseconds()),
 	}
 	w.report(figures, "")

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
@@ -16,7 +15,6 @@ import (
 func TestToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
-	w.areInProgressAtFirst()
 	w.run()
 	for name, test := range map[string]func(*world){
 		"a Token becomes a Secret":          testBecomesASecret,
@@ -45,17 +43,14 @@ func testBecomesASecret(w *world) {
 	if s == nil || s.Type != v1.SecretTypeToken || !w.lives(string(s.Data["token"])) {
 		w.t.Fatalf("Secret = %+v, want a token that lives", s)
 	}
-	if got := w.kstatus(got); got != status.CurrentStatus {
-		w.t.Errorf("kstatus is %s, want Current", got)
-	}
 	if s.Annotations[v1.AnnotationExpires] == "" || s.Labels[v1.LabelOwnerKind] != "Token" || s.Labels[v1.LabelOwnerName] != "git" || len(s.OwnerReferences) != 1 || s.OwnerReferences[0].UID != got.UID {
 		w.t.Errorf("labels %v, annotations %v, owners %v", s.Labels, s.Annotations, s.OwnerReferences)
 	}
-	is := got.Status
-	if is.ManagedSecret == nil || *is.ManagedSecret != (v1.ManagedSecret{Namespace: namespace, Name: "git"}) ||
-		is.InstallationAccessToken == nil || time.Until(is.InstallationAccessToken.ExpiresAt.Time) < 50*time.Minute ||
-		len(is.Repositories) != 1 || is.Repositories[0] != "acme/widgets" || is.Permissions["contents"] != "read" || is.NextRefresh == nil {
-		w.t.Errorf("status = %+v", is)
+	status := got.Status
+	if status.ManagedSecret == nil || *status.ManagedSecret != (v1.ManagedSecret{Namespace: namespace, Name: "git"}) ||
+		status.InstallationAccessToken == nil || time.Until(status.InstallationAccessToken.ExpiresAt.Time) < 50*time.Minute ||
+		len(status.Repositories) != 1 || status.Repositories[0] != "acme/widgets" || status.Permissions["contents"] != "read" || status.NextRefresh == nil {
+		w.t.Errorf("status = %+v", status)
 	}
 }
 
@@ -184,9 +179,6 @@ func testNoPolicy(w *world) {
 	})
 	w.create(wide)
 	w.until(wide, "refused", hasReason(v1.ReasonNotPermitted))
-	if got := w.kstatus(wide); got != status.FailedStatus {
-		w.t.Errorf("kstatus is %s, want Failed", got)
-	}
 	if w.secret(namespace, "wide") != nil || w.secret("default", "git") != nil {
 		w.t.Error("a Secret was made")
 	}

@@ -124,7 +124,9 @@ func (rq *request) serve() (err error) {
 		return err
 	}
 	if rq.route.service == largeFiles {
-		rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id})
+		if r := rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id}); r != nil {
+			rq.transfer.Status, rq.transfer.Reason = r.Status, r.Reason
+		}
 		return nil
 	}
 	if rq.caller, err = rq.g.Access.Caller(rq.Request, rq.id); err != nil {

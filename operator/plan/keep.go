@@ -81,7 +81,7 @@ func (p *planner) deliver(newest Held) {
 // clean revokes what is not wanted any more and removes Secrets of former names. The
 // Secret comes first: while it does not hold the newest token, nothing is taken away.
 func (p *planner) clean(newest Held) {
-	if !p.isDelivered() {
+	if used, works := p.inSecret(); !works || used.ID != newest.ID || !p.in.Secret.Intact {
 		return
 	}
 	for _, other := range p.in.Others {

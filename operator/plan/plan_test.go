@@ -60,10 +60,6 @@ func noNamespace(i *Input) {
 	i.NoWrite = &Refusal{Reason: v1.ReasonFailed, Message: "namespace ns is being deleted"}
 }
 
-func queued(i *Input) {
-	i.Queued = &Refusal{Reason: v1.ReasonRateLimited, Message: "GitHub asks the App to wait until noon"}
-}
-
 func revokeAfter(d, delivered time.Duration) func(*Input) {
 	return func(i *Input) { i.RevokeAfter, i.Delivered = d, now.Add(-delivered) }
 }
@@ -136,13 +132,7 @@ func TestPlan(t *testing.T) {
 		{"a failed refresh keeps the Secret and says so", in(held(old("a", 40*time.Minute)), failed(Mint, time.Minute)), "", "False Failed"},
 		{"a failed mint is tried again in time", in(none, failed(Mint, 0)), "mint 1", "False Failed"},
 		{"a failed write keeps the token for the next try", in(secret(Missing, ""), failed(Deliver, time.Minute)), "", "False Failed"},
-		{"a write whose answer was lost has not failed", in(failed(Deliver, time.Minute)), "", "True Refreshed"},
-		{"a failed write of the next token is said", in(held(old("b", time.Minute), old("a", 30*time.Minute)), failed(Deliver, time.Minute)), "", "False Failed"},
 		{"a failed write is tried again in time", in(secret(Missing, ""), failed(Deliver, 0)), "deliver a", "False Failed"},
-
-		{"a first mint that waits for its turn", in(none, queued), "mint 1", "Unknown RateLimited"},
-		{"a refresh that waits for its turn", in(held(old("a", 40*time.Minute)), queued), "mint 2", "True Refreshed"},
-		{"a failure comes before the turn", in(none, failed(Mint, 0), queued), "mint 1", "False Failed"},
 
 		{"no App: no mint", in(none, noApp), "", "False AppNotFound"},
 		{"no App: a deleted Secret is written again all the same", in(secret(Missing, ""), noApp), "deliver a", "False AppNotFound"},
@@ -171,17 +161,6 @@ func TestPlan(t *testing.T) {
 		}
 		if got := string(d.Ready.Status) + " " + d.Ready.Reason; got != c.ready {
 			t.Errorf("%s: Ready = %s, want %s", c.name, got, c.ready)
-		}
-	}
-}
-
-func TestAWaitIsSaid(t *testing.T) {
-	for want, i := range map[string]Input{
-		"the mint of a token waits: GitHub asks the App to wait until noon":                              in(none, queued),
-		"the Secret holds a token that works; its refresh waits: GitHub asks the App to wait until noon": in(held(old("a", 40*time.Minute)), queued),
-	} {
-		if got := Plan(i).Ready.Message; got != want {
-			t.Errorf("message = %q, want %q", got, want)
 		}
 	}
 }

@@ -83,6 +83,7 @@ var suites = []suite{
 	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
+	{pattern: "./broker/gateway/lfs", gits: everyGit},
 	{pattern: "./test/fakegithub", gits: everyGit},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", gits: everyGit, aws: true, kubernetes: true},

@@ -110,8 +110,9 @@ func (c *call) replace(ctx context.Context, a action, t transfer) (action, error
 	now := c.Access.Broker.Now()
 	expires := now.Add(a.life(now)).Truncate(time.Second)
 	t.Href, t.Expires = u.String(), expires.Unix()
-	href, err := c.address(ctx, t)
-	return action{Href: href, ExpiresIn: max(1, int64(expires.Sub(now).Seconds())), ExpiresAt: expires.UTC()}, err
+	ours, err := c.action(ctx, t)
+	ours.ExpiresIn = max(1, int64(expires.Sub(now)/time.Second))
+	return ours, err
 }
 
 // life is how long the gateway's own action holds: no longer than GitHub's.

@@ -57,13 +57,18 @@ type call struct {
 	access.Caller
 }
 
-// Serve answers one request.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) {
+// Serve answers one request. It returns the refusal that it answered with; nil where the
+// gateway refused nothing.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) *broker.Refusal {
 	c := call{Handler: h, w: w, r: r, target: t}
-	if err := c.serve(); err != nil {
-		c.drain()
-		c.refuse(err)
+	err := c.serve()
+	if err == nil {
+		return nil
 	}
+	c.drain()
+	refused := broker.RefusalOf(err)
+	c.refuse(refused)
+	return refused
 }
 
 func (c *call) serve() (err error) {

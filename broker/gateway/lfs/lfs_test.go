@@ -17,7 +17,7 @@ func TestAnObjectGoesUpAndDown(t *testing.T) {
 	offered := w.batch("upload", content)
 	w.checkHidden("the batch", offered.raw)
 	put := w.call("PUT", offered.href(t, "upload"), content)
-	done := w.call("POST", offered.href(t, "verify"), fmt.Sprintf(`{"oid":%q,"size":%d}`, oidOf(content), len(content)))
+	done := w.verify(offered, fmt.Sprintf(`{"oid":%q,"size":%d}`, oidOf(content), len(content)))
 	if put.status != 200 || done.status != 200 {
 		t.Fatalf("upload = %d %s, verify = %d %s, want 200", put.status, put.raw, done.status, done.raw)
 	}
@@ -138,6 +138,8 @@ func TestAddressesAreOfOneWorkspaceOneObjectAndAFewMinutes(t *testing.T) {
 	}
 	anonymous := w.request("GET", down, nil)
 	anonymous.Header.Del("Authorization")
+	verification := w.request("POST", w.url("acme/widgets", "objects/verify"), strings.NewReader("{}"))
+	verification.Header.Set(headerKey, strings.TrimPrefix(seal, queryKey+"="))
 	for name, test := range map[string]struct {
 		got  answered
 		want int
@@ -147,7 +149,7 @@ func TestAddressesAreOfOneWorkspaceOneObjectAndAFewMinutes(t *testing.T) {
 		"of another repository":   {w.call("GET", changed(func(t *transfer) { t.Repository = "acme/other" }), ""), 403},
 		"for another object":      {w.call("GET", w.url("acme/widgets", "objects/"+oidOf("other!")+"?"+seal), ""), 403},
 		"for another method":      {w.call("PUT", down, "stored"), 403},
-		"as a verification":       {w.call("POST", strings.Replace(down, "?", "/verify?", 1), "{}"), 403},
+		"as a verification":       {w.send(verification), 403},
 		"that has ended":          {w.call("GET", changed(func(t *transfer) { t.Expires = w.Now().Unix() }), ""), 403},
 		"that was changed":        {w.call("GET", down[:len(down)-20]+"x"+down[len(down)-19:], ""), 403},
 		"without its action":      {w.call("GET", strings.Split(down, "?")[0], ""), 403},

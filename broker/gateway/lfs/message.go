@@ -25,8 +25,7 @@ type message struct {
 }
 
 // refuse answers with a refusal of the gateway's own.
-func (c *call) refuse(err error) {
-	r := broker.RefusalOf(err)
+func (c *call) refuse(r *broker.Refusal) {
 	h := c.w.Header()
 	h.Set("Gatepass-Decision", "refused; rule="+r.Reason)
 	if r.RetryAfter > 0 {

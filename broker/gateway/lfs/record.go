@@ -9,7 +9,7 @@ import (
 // entry begins a line of the audit log about this call.
 func (c *call) entry(operation string) broker.Entry {
 	e := c.Entry(broker.KindLFS, c.Access.Broker.Now())
-	e.Operation, e.Repository = operation, c.target.Repo.String()
+	e.Remote, e.Operation, e.Repository = c.r.RemoteAddr, operation, c.target.Repo.String()
 	return e
 }
 

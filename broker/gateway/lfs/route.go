@@ -14,7 +14,7 @@ type endpoint int
 const (
 	batchEndpoint       endpoint = iota + 1 // objects/batch
 	objectEndpoint                          // objects/OID
-	verifyEndpoint                          // objects/OID/verify
+	verifyEndpoint                          // objects/verify
 	locksEndpoint                           // locks
 	verifyLocksEndpoint                     // locks/verify
 	unlockEndpoint                          // locks/ID/unlock
@@ -33,7 +33,7 @@ var methods = map[endpoint][]string{
 // A route is what a path names.
 type route struct {
 	endpoint endpoint
-	oid      string // of objectEndpoint and verifyEndpoint
+	oid      string // of objectEndpoint
 	lock     string // of unlockEndpoint
 }
 
@@ -53,8 +53,8 @@ func parseRoute(path string) (route, bool) {
 		return route{endpoint: verifyLocksEndpoint}, true
 	case len(segments) == 2 && segments[0] == "objects" && isOID(segments[1]):
 		return route{endpoint: objectEndpoint, oid: segments[1]}, true
-	case len(segments) == 3 && segments[0] == "objects" && isOID(segments[1]) && segments[2] == "verify":
-		return route{endpoint: verifyEndpoint, oid: segments[1]}, true
+	case path == "objects/verify":
+		return route{endpoint: verifyEndpoint}, true
 	case len(segments) == 3 && segments[0] == "locks" && isLockID(segments[1]) && segments[2] == "unlock":
 		return route{endpoint: unlockEndpoint, lock: segments[1]}, true
 	}
@@ -88,7 +88,7 @@ func (rt route) checkMethod(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(allowed, r.Method) {
 		return broker.NotAllowed(w, allowed...)
 	}
-	mayQuery := rt.endpoint == objectEndpoint || rt.endpoint == verifyEndpoint || rt.endpoint == locksEndpoint && r.Method == http.MethodGet
+	mayQuery := rt.endpoint == objectEndpoint || rt.endpoint == locksEndpoint && r.Method == http.MethodGet
 	if r.URL.RawQuery != "" && !mayQuery {
 		return broker.BadRequest("this call has no query")
 	}

@@ -20,12 +20,16 @@ const (
 	maxLife = 15 * time.Minute
 
 	purpose   = "lfs transfer"
-	queryKey  = "action"
 	maxSealed = 16 << 10 // bytes of an encrypted transfer
+
+	// queryKey is where the address of a transfer has it. Those of verifications have it
+	// in a header: git-lfs writes each address to which it had to show an identity into
+	// the configuration of the repository, so there is one address only.
+	queryKey  = "action"
+	headerKey = "Gatepass-Action"
 )
 
-// A transfer is what an address of the gateway stands for. It is encrypted into the
-// address.
+// A transfer is what an action of the gateway stands for. It is encrypted into the action.
 type transfer struct {
 	Kind         string            `json:"k"` // download, upload or verify
 	Workspace    string            `json:"w"`
@@ -41,21 +45,21 @@ type transfer struct {
 // verify is the kind of transfer by which GitHub is told that an upload is complete.
 const verify = "verify"
 
-// address returns the address of the gateway that stands for a transfer.
-func (c *call) address(ctx context.Context, t transfer) (string, error) {
+// action returns the gateway's action that stands for a transfer.
+func (c *call) action(ctx context.Context, t transfer) (action, error) {
 	payload, err := json.Marshal(t)
 	if err != nil {
-		return "", err
+		return action{}, err
 	}
 	text, err := c.Access.Sessions.Keys.Encrypt(ctx, purpose, payload)
 	if err != nil {
-		return "", noKeys(err)
+		return action{}, noKeys(err)
 	}
-	path := "/objects/" + t.OID
+	a := action{Href: c.base + "/objects/" + t.OID + "?" + queryKey + "=" + text, ExpiresAt: time.Unix(t.Expires, 0).UTC()}
 	if t.Kind == verify {
-		path += "/verify"
+		a.Href, a.Header = c.base+"/objects/verify", map[string]string{headerKey: text}
 	}
-	return c.base + path + "?" + queryKey + "=" + text, nil
+	return a, nil
 }
 
 // baseOf is the URL of the LFS server as the client wrote it, up to what target names.
@@ -68,9 +72,15 @@ func baseOf(r *http.Request, target Target) (string, error) {
 	return origin + base, nil
 }
 
-// open returns the transfer that the address of the request stands for.
+// open returns the transfer that the request is for.
 func (c *call) open() (t transfer, err error) {
 	text, ok := strings.CutPrefix(c.r.URL.RawQuery, queryKey+"=")
+	if c.route.endpoint == verifyEndpoint {
+		values := c.r.Header.Values(headerKey)
+		if ok = len(values) == 1; ok {
+			text = values[0]
+		}
+	}
 	if !ok || len(text) > maxSealed {
 		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "this is no address that the gateway gave")
 	}
@@ -97,7 +107,7 @@ func (t transfer) checkFor(c *call) error {
 	switch {
 	case t.Workspace != c.ID:
 		return refusal(http.StatusForbidden, broker.ReasonIdentity, "this address was given to another workspace")
-	case t.Repository != c.target.Repo.String() || t.OID != c.route.oid || t.Kind != kinds[c.r.Method]:
+	case t.Repository != c.target.Repo.String() || c.route.oid != "" && t.OID != c.route.oid || t.Kind != kinds[c.r.Method]:
 		return refusal(http.StatusForbidden, broker.ReasonRequest, "this address is for something else")
 	case !c.Access.Broker.Now().Before(time.Unix(t.Expires, 0)):
 		return refusal(http.StatusForbidden, broker.ReasonRequest, "the address has ended; ask for the batch again")

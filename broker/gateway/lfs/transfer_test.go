@@ -46,8 +46,7 @@ func TestUploadsHaveTheSizeOfTheBatch(t *testing.T) {
 	if got := w.send(w.request("PUT", href, chunked{strings.NewReader("0123456789")})); got.status != 200 {
 		t.Errorf("the right one in chunks = %d %s, want 200", got.status, got.raw)
 	}
-	verify := w.batch("upload", "0123456789").href(t, "verify")
-	if got := w.call("POST", verify, fmt.Sprintf(`{"oid":%q,"size":9}`, oidOf("0123456789"))); got.status != 422 {
+	if got := w.verify(w.batch("upload", "0123456789"), fmt.Sprintf(`{"oid":%q,"size":9}`, oidOf("0123456789"))); got.status != 422 {
 		t.Errorf("a verification of another size = %d %s, want 422", got.status, got.raw)
 	}
 	r := w.request("PUT", href, strings.NewReader("0123456789"))

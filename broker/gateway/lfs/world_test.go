@@ -34,6 +34,7 @@ type world struct {
 	handler *Handler
 	server  *httptest.Server
 	session string
+	git     http.Handler // what is not Git LFS; nil is not found
 
 	mu    sync.Mutex // guards the rest
 	cut   []context.CancelCauseFunc
@@ -48,7 +49,11 @@ func newWorld(t *testing.T, profile string) *world {
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		repo, path, ok := strings.Cut(r.URL.EscapedPath(), ".git/info/lfs")
 		parsed, isRepo := api.ParseRepo(strings.TrimPrefix(repo, "/"))
-		if !ok || !isRepo {
+		switch {
+		case !ok && w.git != nil:
+			w.git.ServeHTTP(rw, r)
+			return
+		case !ok || !isRepo:
 			http.NotFound(rw, r)
 			return
 		}
@@ -148,11 +153,16 @@ func oidOf(content string) string {
 // href is that of an action for the first object.
 func (r answered) href(t *testing.T, kind string) string {
 	t.Helper()
+	return r.action(t, kind).Href
+}
+
+func (r answered) action(t *testing.T, kind string) action {
+	t.Helper()
 	var answer offer
 	if err := json.Unmarshal(r.raw, &answer); err != nil || r.status != 200 || len(answer.Objects) == 0 || answer.Objects[0].Actions[kind].Href == "" {
 		t.Fatalf("batch = %d %s, want an action %s", r.status, r.raw, kind)
 	}
-	return answer.Objects[0].Actions[kind].Href
+	return answer.Objects[0].Actions[kind]
 }
 
 func (w *world) store(content string) {
@@ -166,19 +176,50 @@ func (w *world) store(content string) {
 func (w *world) sealed(t transfer) string {
 	w.t.Helper()
 	c := call{Handler: w.handler, base: w.url("acme/widgets", "")[:len(w.url("acme/widgets", ""))-1]}
-	href, err := c.address(w.t.Context(), t)
+	a, err := c.action(w.t.Context(), t)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return href
+	return a.Href
+}
+
+// verify tells the gateway that an upload of the first object is complete.
+func (w *world) verify(batch answered, body string) answered {
+	w.t.Helper()
+	a := batch.action(w.t, verify)
+	r := w.request("POST", a.Href, strings.NewReader(body))
+	for name, value := range a.Header {
+		r.Header.Set(name, value)
+	}
+	return w.send(r)
 }
 
 // checkHidden fails where something of GitHub's storage or its tokens is shown.
 func (w *world) checkHidden(what string, shown []byte) {
 	w.t.Helper()
-	for _, secret := range []string{strings.TrimPrefix(w.StorageURL(), "https://"), strings.TrimPrefix(w.URL(), "https://"), "Amz", "AWS4", "RemoteAuth", "alambic", "ghs_"} {
+	secrets := []string{strings.TrimPrefix(w.StorageURL(), "https://"), strings.TrimPrefix(w.URL(), "https://"), "X-Amz-", "x-amz-", "AWS4-HMAC", "RemoteAuth", "alambic"}
+	for _, secret := range append(secrets, w.tokens()...) {
 		if bytes.Contains(shown, []byte(secret)) {
 			w.t.Errorf("%s shows %q:\n%s", what, secret, shown)
 		}
 	}
+}
+
+// tokens are those that the gateway has for the workspace, which tests may see.
+func (w *world) tokens() (secrets []string) {
+	w.t.Helper()
+	c, err := w.Access.Caller(w.request("GET", w.server.URL, nil), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	repo, _ := api.ParseRepo("acme/widgets")
+	for _, use := range []access.Use{access.Read, access.Write} {
+		if g, err := w.Access.Token(w.t.Context(), c, repo, use); err == nil {
+			secrets = append(secrets, g.Token.Secret())
+		}
+	}
+	if len(secrets) == 0 {
+		w.t.Fatal("the gateway has no token")
+	}
+	return secrets
 }
