@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // An Answer is what an endpoint of another package says. A Body is sent as JSON,
@@ -268,3 +269,17 @@ func Page[T any](c Call, items []T) ([]T, http.Header) {
 
 // NodeID is the ID that GitHub's GraphQL API has for an object.
 func NodeID(kind string, id int64) string { return nodeID(kind, id) }
+
+// A RateLimit is how far the caller is in its hour.
+type RateLimit struct {
+	Limit, Used, Remaining int
+	Reset                  time.Time
+}
+
+// RateLimit is that of the caller.
+func (c Call) RateLimit() RateLimit {
+	c.c.s.mu.Lock()
+	defer c.c.s.mu.Unlock()
+	w := c.c.s.window(c.c.principal())
+	return RateLimit{w.limit, min(w.used, w.limit), w.remaining(), w.reset}
+}

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vektah/gqlparser/v2/ast"
+
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -27,6 +29,7 @@ type object = map[string]any
 // A Hub is that part of one GitHub. Make it with Attach.
 type Hub struct {
 	s       *fakegithub.Server
+	schema  *ast.Schema
 	storage *storage
 
 	mu    sync.Mutex // guards everything below; taken before the Server's lock
@@ -51,6 +54,9 @@ type repository struct {
 func Attach(s *fakegithub.Server) (*Hub, error) {
 	h := &Hub{s: s, repos: map[int64]*repository{}}
 	var err error
+	if h.schema, err = loadSchema(); err != nil {
+		return nil, err
+	}
 	if h.storage, err = newStorage(s); err != nil {
 		return nil, err
 	}

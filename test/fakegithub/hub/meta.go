@@ -63,4 +63,6 @@ func (h *Hub) routes() {
 	h.actionsRoutes()
 	h.releaseRoutes()
 	h.otherRoutes()
+	h.graphQLRoutes()
+	h.storageRoutes()
 }

@@ -193,5 +193,3 @@ func (s scene) blob(path string) string {
 	sha, _ := bare{s.h.s, repo}.run("rev-parse", "refs/heads/"+s.branch+":"+path)
 	return sha
 }
-
-func graphQLMoves() []Move { return nil }

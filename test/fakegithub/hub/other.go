@@ -41,14 +41,12 @@ func postDeployment(r request) fakegithub.Answer {
 	if sha == "" {
 		return r.failed(unprocessable("No ref found for: %s", in.Ref))
 	}
-	if r.git().branch(in.Ref) != "" && in.Ref != "main" && (in.AutoMerge == nil || *in.AutoMerge) {
-		merged, f := r.mergeBranch(in.Ref, "main", fmt.Sprintf("Merge main into %s", in.Ref))
-		if f != nil {
-			return r.failed(fail(http.StatusConflict, "Conflict merging main into %s.", in.Ref))
-		}
-		if merged != "" {
-			return fakegithub.Answer{Status: http.StatusAccepted, Body: object{"message": fmt.Sprintf("Auto-merged main into %s on deployment.", in.Ref)}}
-		}
+	merged, f := r.deployMerge(in.Ref, in.AutoMerge == nil || *in.AutoMerge)
+	if f != nil {
+		return r.failed(f)
+	}
+	if merged {
+		return fakegithub.Answer{Status: http.StatusAccepted, Body: object{"message": fmt.Sprintf("Auto-merged main into %s on deployment.", in.Ref)}}
 	}
 	d := &deployment{r.h.s.NextID(), in.Ref, sha}
 	r.st.deploys = append(r.st.deploys, d)
@@ -59,6 +57,18 @@ func postDeployment(r request) fakegithub.Answer {
 		"created_at": now, "updated_at": now, "statuses_url": self + "/statuses", "repository_url": r.api(""),
 		"transient_environment": in.TransientEnvironment, "production_environment": in.ProductionEnvironment,
 	})
+}
+
+// deployMerge merges the default branch into a branch that is behind it.
+func (r request) deployMerge(branch string, wanted bool) (merged bool, f *failure) {
+	if !wanted || branch == "main" || r.git().branch(branch) == "" {
+		return false, nil
+	}
+	sha, f := r.mergeBranch(branch, "main", fmt.Sprintf("Merge main into %s", branch))
+	if f != nil {
+		return false, fail(http.StatusConflict, "Conflict merging main into %s.", branch)
+	}
+	return sha != "", nil
 }
 
 // An autofix is what code scanning proposes for an alert.

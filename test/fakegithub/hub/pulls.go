@@ -15,7 +15,7 @@ type issue struct {
 	id                  int64
 	number              int
 	title, body, author string
-	labels, assignees   []string
+	labels              []string
 	comments            []*comment
 	created, updated    time.Time
 	closed              time.Time // zero while it is open

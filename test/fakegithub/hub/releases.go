@@ -212,7 +212,7 @@ func getAsset(r request) fakegithub.Answer {
 				continue
 			}
 			if strings.Contains(r.Header.Get("Accept"), "application/octet-stream") {
-				return r.h.storage.redirect(a.file)
+				return r.redirect(a.file)
 			}
 			return ok(r.showAsset(a))
 		}

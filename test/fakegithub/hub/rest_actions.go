@@ -13,13 +13,13 @@ func (h *Hub) actionsRoutes() {
 	h.in("GET", "/actions/runs", "actions:read", listRuns)
 	h.in("GET", "/actions/runs/{run}", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return ok(r.showRun(x)) }))
 	h.in("GET", "/actions/runs/{run}/jobs", "actions:read", ofRun(listJobs))
-	h.in("GET", "/actions/runs/{run}/logs", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return r.h.storage.redirect(x.logs) }))
+	h.in("GET", "/actions/runs/{run}/logs", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return r.redirect(x.logs) }))
 	h.in("GET", "/actions/runs/{run}/attempts/{attempt}", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return ok(r.showRun(x)) }))
 	h.in("GET", "/actions/runs/{run}/attempts/{attempt}/jobs", "actions:read", ofRun(listJobs))
-	h.in("GET", "/actions/runs/{run}/attempts/{attempt}/logs", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return r.h.storage.redirect(x.logs) }))
+	h.in("GET", "/actions/runs/{run}/attempts/{attempt}/logs", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return r.redirect(x.logs) }))
 	h.in("GET", "/actions/runs/{run}/artifacts", "actions:read", ofRun(func(r request, x *run) fakegithub.Answer { return r.artifacts(x.artifacts) }))
 	h.in("GET", "/actions/jobs/{job}", "actions:read", ofJob(func(r request, x *run, j *job) fakegithub.Answer { return ok(r.showJob(x, j)) }))
-	h.in("GET", "/actions/jobs/{job}/logs", "actions:read", ofJob(func(r request, _ *run, j *job) fakegithub.Answer { return r.h.storage.redirect(j.log) }))
+	h.in("GET", "/actions/jobs/{job}/logs", "actions:read", ofJob(func(r request, _ *run, j *job) fakegithub.Answer { return r.redirect(j.log) }))
 	h.in("GET", "/actions/artifacts", "actions:read", func(r request) fakegithub.Answer { return r.artifacts(r.st.artifacts) })
 	h.in("GET", "/actions/artifacts/{artifact}/zip", "actions:read", downloadArtifact)
 	h.in("GET", "/actions/workflows", "actions:read", listWorkflows)
@@ -105,7 +105,7 @@ func (r request) artifacts(list []*artifact) fakegithub.Answer {
 func downloadArtifact(r request) fakegithub.Answer {
 	for _, a := range r.st.artifacts {
 		if a.id == r.pathID("artifact") {
-			return r.h.storage.redirect(a.file)
+			return r.redirect(a.file)
 		}
 	}
 	return r.notFound()

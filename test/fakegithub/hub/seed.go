@@ -91,3 +91,27 @@ func (h *Hub) AddPull(owner, name, author, title, head, base string) (int, error
 	b.point(i)
 	return i.number, nil
 }
+
+// MergePull merges a pull request, as somebody does on the page.
+func (h *Hub) MergePull(owner, name string, number int) error {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return fmt.Errorf("merge pull request: no repository %s/%s", owner, name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st, b := h.of(repo), bare{h.s, repo}
+	i := st.pullRequest(number)
+	if i == nil {
+		return fmt.Errorf("merge pull request: no pull request %d", number)
+	}
+	base := b.branch(i.pull.base)
+	sha, err := b.mergeOf(base, b.branch(i.pull.head), "Merge "+i.title, webFlow)
+	if err != nil {
+		return fmt.Errorf("merge pull request %d: %w", number, err)
+	}
+	i.pull.baseSHA, i.pull.mergeSHA, i.pull.mergedBy = sha, sha, owner
+	i.pull.merged, i.closed, i.updated = h.s.Now(), h.s.Now(), h.s.Now()
+	_, err = b.run("update-ref", "refs/heads/"+i.pull.base, sha, base)
+	return err
+}

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,30 +85,56 @@ func (st *storage) sign(id, expires string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// redirect answers with a link to the file.
-func (st *storage) redirect(id string) fakegithub.Answer {
-	return fakegithub.Answer{Status: http.StatusFound, Header: http.Header{"Location": {st.link(id)}}}
+// redirect answers with a link to the file. An Enterprise Server's storage is the server
+// itself.
+func (r request) redirect(id string) fakegithub.Answer {
+	link := r.h.storage.link(id)
+	if r.h.enterprise != "" {
+		link = r.HTML(ownStorage) + strings.TrimPrefix(link, r.h.storage.url)
+	}
+	return fakegithub.Answer{Status: http.StatusFound, Header: http.Header{"Location": {link}}}
+}
+
+const ownStorage = "/_services/storage"
+
+func (h *Hub) storageRoutes() {
+	h.s.Handle("GET "+ownStorage+"/{id}", func(c fakegithub.Call) fakegithub.Answer {
+		f, status := h.storage.find(c.PathValue("id"), c.URL.Query())
+		if status != http.StatusOK {
+			return *c.Refuse(status, "Not Found")
+		}
+		text, err := io.ReadAll(io.NewSectionReader(f.content, 0, f.size))
+		if err != nil {
+			return *c.Refuse(http.StatusInternalServerError, "Server Error")
+		}
+		return ok(fakegithub.Text{Type: f.kind, Text: text})
+	})
+}
+
+// find is the file of a link, where that is signed and still works.
+func (st *storage) find(id string, q url.Values) (stored, int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	f, there := st.files[id]
+	until, err := strconv.ParseInt(q.Get("se"), 10, 64)
+	if !there || err != nil || !hmac.Equal([]byte(q.Get("sig")), []byte(st.sign(id, q.Get("se")))) || !st.s.Now().Before(time.Unix(until, 0)) {
+		return stored{}, http.StatusForbidden
+	}
+	return f, http.StatusOK
 }
 
 // ServeHTTP gives a file to whom has its link. As Azure's storage does, it refuses a
 // request that also has an Authorization header.
 func (st *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.URL.Path[min(1, len(r.URL.Path)):]
-	seen := Download{Authorization: r.Header.Get("Authorization") != "", Range: r.Header.Get("Range"), Status: http.StatusOK}
-	st.mu.Lock()
-	f, there := st.files[id]
-	expires, sig := r.URL.Query().Get("se"), r.URL.Query().Get("sig")
-	until, _ := strconv.ParseInt(expires, 10, 64)
+	f, status := st.find(strings.TrimPrefix(r.URL.Path, "/"), r.URL.Query())
+	seen := Download{Authorization: r.Header.Get("Authorization") != "", Range: r.Header.Get("Range"), Status: status}
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		seen.Status = http.StatusMethodNotAllowed
 	case seen.Authorization:
 		seen.Status = http.StatusBadRequest
-	case !there || !hmac.Equal([]byte(sig), []byte(st.sign(id, expires))):
-		seen.Status = http.StatusForbidden
-	case !st.s.Now().Before(time.Unix(until, 0)):
-		seen.Status = http.StatusForbidden
 	}
+	st.mu.Lock()
 	st.requests = append(st.requests, seen)
 	st.mu.Unlock()
 	if seen.Status != http.StatusOK {
