@@ -75,6 +75,8 @@ func (m machine) components() []Component {
 		m.middle(),
 		vaultBuild{m.cache},
 		kubernetesBuild{m.cache},
+		debianPackage{"gh", "gh", []string{"gh", "--version"}},
+		ghBuild{m.cache},
 	}
 	for _, tool := range chartTools(m.cache) {
 		all = append(all, tool)
@@ -175,6 +177,9 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 		defer stop()
 	}
 	if err := r.findCharts(ctx, m.cache); err != nil {
+		return 0, err
+	}
+	if err := r.findGh(ctx, ghBuild{m.cache}); err != nil {
 		return 0, err
 	}
 	if err := r.run(ctx, some); err != nil {

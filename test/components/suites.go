@@ -27,6 +27,10 @@ type suite struct {
 	// the environment
 	charts bool
 
+	// has tests that run gh, Debian's and the newest, and skip without it; the path of
+	// the newest is in the environment, and does not lead into a chroot
+	gh bool
+
 	// runs in the package's folder of the module, for tests that read files of
 	// others; not for chroots, which do not see it
 	inPlace bool
@@ -64,7 +68,8 @@ func (g gits) include(where place) bool {
 // path of the browser. GATEPASS_TEST_KUBECONFIG is that of a kubeconfig, whose
 // user may do everything, and GATEPASS_TEST_ETCD the URL of the etcd below its server;
 // the folder GATEPASS_TEST_KUBE_ASSETS has the programs, for a test to start its own.
-// GATEPASS_TEST_HELM and GATEPASS_TEST_KUSTOMIZE are the paths of these programs.
+// GATEPASS_TEST_HELM, GATEPASS_TEST_KUSTOMIZE and GATEPASS_TEST_GH are the paths of these
+// programs.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -89,6 +94,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass", gits: everyGit, aws: true, kubernetes: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./test/browser", browser: true},
+	{pattern: "./test/ghtest", gh: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
 }

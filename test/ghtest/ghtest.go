@@ -1,0 +1,156 @@
+// Package ghtest runs GitHub's command line, gh, as in a plain clone: against the double
+// of GitHub itself, or against what stands before it.
+package ghtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// NewestVariable is the environment variable with the path of the newest gh.
+const NewestVariable = "GATEPASS_TEST_GH"
+
+// A Program is one gh.
+type Program struct{ Name, Path string }
+
+// Programs are this machine's gh's: Debian's on PATH, and the newest of the module proxy,
+// which make test-real builds. One that is not there is skipped as missing by Need.
+func Programs() []Program {
+	debian, _ := exec.LookPath("gh")
+	return []Program{{"Debian's gh", debian}, {"the newest gh", os.Getenv(NewestVariable)}}
+}
+
+// Need skips the test where the program is not there.
+func (p Program) Need(t *testing.T) {
+	t.Helper()
+	if p.Path == "" {
+		t.Skipf("missing: %s; make test-real has it", p.Name)
+	}
+}
+
+// A Place is a host that answers as a GitHub Enterprise Server does, as gh reaches it. gh
+// forgets the port of a remote's URL, so Host is a name without one, and gh and git go
+// through a proxy that leads all names to Addr.
+type Place struct {
+	Program Program
+	Host    string
+	Addr    string // host and port
+	CA      []byte // to trust, in PEM
+	Token   string // GH_ENTERPRISE_TOKEN
+
+	home  string
+	proxy string
+	t     *testing.T
+}
+
+// Start makes the home folder and the proxy, until the test ends.
+func (p *Place) Start(t *testing.T) {
+	t.Helper()
+	p.t, p.home = t, t.TempDir()
+	p.proxy = "http://" + leadTo(t, p.Addr)
+	p.write("ca.pem", string(p.CA))
+	p.write(".gitconfig", fmt.Sprintf("[user]\n\tname = T\n\temail = t@example.com\n[http]\n\tsslCAInfo = %s\n\tproxy = %s\n[credential]\n\thelper = \"!%s auth git-credential\"\n",
+		filepath.Join(p.home, "ca.pem"), p.proxy, p.Program.Path))
+}
+
+func (p *Place) write(name, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.home, name), []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Try runs gh or, where args begin with "git", git in a folder, and returns what it
+// prints to standard output and to standard error.
+func (p *Place) Try(dir string, args ...string) (stdout, stderr string, err error) {
+	program := p.Program.Path
+	if args[0] == "git" {
+		program, args = "git", args[1:]
+	}
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C.UTF-8", "NO_COLOR=1",
+		"GH_HOST=" + p.Host, "GH_ENTERPRISE_TOKEN=" + p.Token, "GH_NO_UPDATE_NOTIFIER=1", "GH_TELEMETRY=false", "GH_PROMPT_DISABLED=1", "GH_DEBUG=" + os.Getenv("GH_DEBUG"),
+		"SSL_CERT_FILE=" + filepath.Join(p.home, "ca.pem"), "HTTPS_PROXY=" + p.proxy, "https_proxy=" + p.proxy,
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// Run is Try for what must succeed. It returns standard output.
+func (p *Place) Run(dir string, args ...string) string {
+	p.t.Helper()
+	out, errs, err := p.Try(dir, args...)
+	if err != nil {
+		p.t.Fatalf("%s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out
+}
+
+// Shows is Run for what must also print each of the words.
+func (p *Place) Shows(dir, words string, args ...string) string {
+	p.t.Helper()
+	out := p.Run(dir, args...)
+	for word := range strings.SplitSeq(words, "|") {
+		if !strings.Contains(out, word) {
+			p.t.Errorf("%s prints no %q:\n%s", strings.Join(args, " "), word, out)
+		}
+	}
+	return out
+}
+
+// leadTo starts a proxy that connects every name to one address, and returns its own.
+func leadTo(t *testing.T, addr string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { connect(w, r, addr) })}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return l.Addr().String()
+}
+
+// connect joins a client to addr. A port that is not 443 is of another listener of the
+// same machine, such as the storage host's.
+func connect(w http.ResponseWriter, r *http.Request, addr string) {
+	if r.Method != http.MethodConnect {
+		http.Error(w, "this proxy only connects", http.StatusMethodNotAllowed)
+		return
+	}
+	if !strings.HasSuffix(r.Host, ":443") {
+		addr = r.Host
+	}
+	up, err := net.Dial("tcp", addr)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer up.Close()
+	down, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer down.Close()
+	if _, err := io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+		return
+	}
+	go func() { _, _ = io.Copy(up, down); _ = up.Close() }()
+	_, _ = io.Copy(down, up)
+}
