@@ -81,7 +81,7 @@ func (g Gateway) Repository(path string, hosts []string) (host, repository strin
 	return hosts[0], path
 }
 
-// checkGateway reads the key gateway, and what the rest of the file has to say for it.
+// checkGateway reads the key gateway.
 func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 	if node.IsZero() {
 		return nil
@@ -92,6 +92,25 @@ func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 	if w.Gateway, err = ParseGateway(node.Value); err != nil {
 		return err
 	}
+	return w.checkWithGateway()
+}
+
+// Through returns w as it would be with the key gateway: gatepass install can name a gateway
+// that the file does not. A file that names another one is an error.
+func (w *Workspace) Through(g Gateway) (*Workspace, error) {
+	through := *w
+	through.Gateway = g
+	if !w.Gateway.IsZero() && w.Gateway != g {
+		return nil, fmt.Errorf("gateway %q: git was told of %q; run gatepass install", w.Gateway, g)
+	}
+	if err := through.checkWithGateway(); err != nil {
+		return nil, err
+	}
+	return &through, nil
+}
+
+// checkWithGateway checks the keys that a gateway makes demands on.
+func (w *Workspace) checkWithGateway() error {
 	for _, host := range w.Hosts {
 		if host == w.Gateway.host {
 			return fmt.Errorf("gateway %q: hosts lists it too; hosts are those whose repositories the gateway serves, such as %s", w.Gateway, DefaultHost)

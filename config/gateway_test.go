@@ -107,3 +107,27 @@ func FuzzParseGateway(f *testing.F) {
 		}
 	})
 }
+
+func TestThroughAGatewayThatTheFileDoesNotName(t *testing.T) {
+	g, err := ParseGateway("https://broker.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"source: broker+unix:///b.sock\n":                                   "",
+		"source: broker+unix:///b.sock\ngateway: https://broker.example/\n": "",
+		"source: broker+unix:///b.sock\ngateway: https://other.example\n":   `git was told of "https://broker.example"`,
+		"source: ssm:///x\n": "write source: broker+https://",
+		"source: broker+unix:///b.sock\nhosts: [broker.example]\n": "hosts lists it too",
+		"source: broker+unix:///b.sock\ncache: keyring\n":          "in memory only",
+	} {
+		w, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		through, err := w.Through(g)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && through.Gateway != g {
+			t.Errorf("Through of %q = %v, want %q", text, err, want)
+		}
+	}
+}

@@ -80,11 +80,36 @@ type settings struct {
 
 const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|hook\.gatepass\.command|remote\..*\.(mirror|vcs|receivepack))$`
 
+// InstalledGateway returns the gateway that gatepass install told git of, for this user or this
+// machine; "" for none. What a repository, one command or the environment says does not
+// count.
+func InstalledGateway(ctx context.Context) string {
+	cmd := gitCommand(ctx, "config", "--null", "--show-scope", "--get-all", "gatepass.gateway")
+	cmd.Env = withoutConfigVariable()
+	out, err := cmd.Output()
+	if err != nil { // not set, or a git that cannot say where from (before 2.26)
+		return ""
+	}
+	gateway := ""
+	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	for i := 0; i+1 < len(fields); i += 2 {
+		if fields[i] == "system" || fields[i] == "global" {
+			gateway = fields[i+1]
+		}
+	}
+	return gateway
+}
+
+// withoutConfigVariable is the environment without GIT_CONFIG, which has "git config" read
+// another file than git push does.
+func withoutConfigVariable() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG=") })
+}
+
 // readSettings asks git once for all of them. Exit code 1 says that none is set.
-// GIT_CONFIG has "git config" read another file than git push does.
 func readSettings(ctx context.Context) (settings, error) {
 	cmd := gitCommand(ctx, "config", "--null", "--get-regexp", settingKeys)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG=") })
+	cmd.Env = withoutConfigVariable()
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 		return settings{}, nil

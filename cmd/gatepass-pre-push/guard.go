@@ -68,6 +68,9 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 	if v.workspace, policy, v.err = c.policy(); v.err != nil {
 		return v
 	}
+	if !isListed(target, v.workspace) && v.workspace.Gateway.IsZero() {
+		v.workspace = throughInstalled(ctx, v.workspace)
+	}
 	listed, allowed := isListed(target, v.workspace), v.workspace.Elsewhere == config.ElsewhereAllow
 	if !listed && allowed && target.Host != "" {
 		v.passed = true
@@ -89,6 +92,19 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 // isListed reports whether a push goes to one of the hosts, by itself or through the gateway.
 func isListed(target hooks.Target, w *config.Workspace) bool {
 	return target.In(w.Hosts) || !w.Gateway.IsZero() && target.In([]string{w.Gateway.Host()})
+}
+
+// throughInstalled returns w with the gateway that gatepass install told git of, if it did.
+func throughInstalled(ctx context.Context, w *config.Workspace) *config.Workspace {
+	g, err := config.ParseGateway(hooks.InstalledGateway(ctx))
+	if err != nil {
+		return w
+	}
+	through, err := w.Through(g)
+	if err != nil {
+		return w
+	}
+	return through
 }
 
 // elsewhere says that only the hosts of the workspace file may be pushed to.

@@ -151,6 +151,27 @@ func TestAPushThroughTheGatewayIsJudged(t *testing.T) {
 	}
 }
 
+// gatepass install --gateway tells git of a gateway that the workspace file does not name.
+// A repository cannot.
+func TestAPushThroughAnInstalledGatewayIsJudged(t *testing.T) {
+	const gateway = "https://broker.example:8443"
+	s := newScene(t, brokerSource)
+	s.agent()
+	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(t.TempDir(), "gitconfig"))
+	push := func() string {
+		_, stderr, _ := s.push(gateway+"/acme/widgets.git", oid+" refs/heads/other "+zero)
+		return stderr
+	}
+	for _, where := range []string{"--local", "--global"} {
+		if out, err := exec.CommandContext(t.Context(), "git", "config", where, "gatepass.gateway", gateway).CombinedOutput(); err != nil {
+			t.Fatal(err, string(out))
+		}
+		if listed := strings.Contains(push(), "no rule allows"); listed != (where == "--global") {
+			t.Errorf("with gatepass.gateway in the %s configuration it is judged by the rules: %v", where, listed)
+		}
+	}
+}
+
 // A push that is refused as a whole was told without a reason where that is in an
 // error below, and the broker refuses such a report.
 func TestAPushThatIsRefusedAsAWholeIsTold(t *testing.T) {

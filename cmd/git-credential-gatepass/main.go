@@ -4,12 +4,13 @@ package main
 
 import (
 	"os"
+	"strings"
 
 	"github.com/gatepass/gatepass/credential/forward"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-const usage = `usage: git-credential-gatepass get|store|erase|capability
+const usage = `usage: git-credential-gatepass [--gateway URL] get|store|erase|capability
 
 git runs this program; set it up with: gatepass install
 `
@@ -21,7 +22,10 @@ func main() {
 }
 
 func run(args []string, w forward.World) int {
-	if len(args) == 0 {
+	if len(args) > 1 && args[0] == "--gateway" {
+		w.Gateway, args = args[1], args[2:]
+	}
+	if len(args) == 0 || strings.ContainsAny(w.Gateway, " \n") {
 		_, _ = w.Stderr.Write([]byte(usage))
 		return 2
 	}

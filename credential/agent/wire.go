@@ -43,9 +43,18 @@ const (
 	PushRefused = "push-refused"
 )
 
+// Through returns the operation for a workspace whose git goes through gateway although its
+// file does not say so: "get@https://broker.example". An empty gateway changes nothing.
+func Through(operation, gateway string) string {
+	if gateway == "" {
+		return operation
+	}
+	return operation + "@" + gateway
+}
+
 // A Call is one question to the agent.
 type Call struct {
-	Operation string
+	Operation string        // one of the constants, or of [Through]
 	Config    string        // the workspace file, absolute; one agent serves one file
 	Identity  string        // of the [Place]; "" to a child, which has the asker's environment
 	Timeout   time.Duration // how long the agent may take

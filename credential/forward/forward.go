@@ -34,6 +34,10 @@ type World struct {
 	Getwd          func() (string, error)
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+
+	// Gateway is the gateway that gatepass install told git of, where the workspace file
+	// names none. The agent reads it; here it is any text without blanks.
+	Gateway string
 }
 
 // Timeout reads GATEPASS_TIMEOUT: a Go duration ("5s") or whole seconds.
@@ -74,7 +78,7 @@ func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.
 	if err != nil {
 		return agent.Reply{}, err
 	}
-	return agent.Ask(agent.Call{Operation: operation, Config: config, Payload: payload}, w.Getenv, deadline)
+	return agent.Ask(agent.Call{Operation: agent.Through(operation, w.Gateway), Config: config, Payload: payload}, w.Getenv, deadline)
 }
 
 // print writes a reply, each stream once.

@@ -120,6 +120,16 @@ func TestALoopbackAddressReachesTheAgent(t *testing.T) {
 	}
 }
 
+func TestTheHelperTellsOfItsGateway(t *testing.T) {
+	d := newDesk(t, strings.NewReader(widgets))
+	d.Gateway = "https://broker.example"
+	calls := d.answers(t, &agent.Reply{})
+	Helper("get", d.World)
+	if c := <-calls; c.Operation != "get@https://broker.example" || string(c.Payload) != widgets {
+		t.Errorf("call = %+v, want get through the gateway", c)
+	}
+}
+
 func TestStoreAndUnknownOperationsAreSilent(t *testing.T) {
 	for _, operation := range []string{"store", "dance", ""} {
 		d := newDesk(t, strings.NewReader(widgets))

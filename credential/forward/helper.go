@@ -63,7 +63,7 @@ func (w World) erase() int {
 	if err != nil {
 		return 0
 	}
-	_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Erase, Config: config, Payload: payload}, w.Getenv, deadline)
+	_, _, _ = agent.AskRunning(agent.Call{Operation: agent.Through(agent.Erase, w.Gateway), Config: config, Payload: payload}, w.Getenv, deadline)
 	return 0
 }
 
@@ -76,7 +76,7 @@ func (w World) isWorthAsking(payload []byte) bool {
 	case err != nil:
 		return false
 	case req.Protocol == "http" && gitname.IsLoopback(req.Host):
-		return w.mayHaveGateway()
+		return w.Gateway != "" || w.mayHaveGateway()
 	}
 	return req.Protocol == "https"
 }

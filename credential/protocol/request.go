@@ -60,7 +60,6 @@ const (
 	OperationAPI = "api"
 )
 
-
 // fields is a request before its meaning is checked: each key once.
 type fields struct {
 	one          map[string]string

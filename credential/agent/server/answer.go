@@ -16,6 +16,8 @@ import (
 
 // answer does what a call asks. pid is the asking process, and ctx the agent's.
 func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply {
+	var gateway string
+	c.Operation, gateway, _ = strings.Cut(c.Operation, "@") // of agent.Through
 	switch c.Operation {
 	case agent.Status:
 		return s.status()
@@ -37,7 +39,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	if err != nil {
 		return agent.Reply{}
 	}
-	p, err := s.loader.load()
+	p, err := s.loader.loadThrough(gateway)
 	if err != nil {
 		return failed(c, err)
 	}
@@ -148,6 +150,8 @@ func (s *Server) status() agent.Reply {
 	}
 	if p != nil {
 		st.Warning = p.warning()
+	}
+	for _, p := range s.loader.current() {
 		for _, h := range p.cache.Held() {
 			st.Tokens = append(st.Tokens, agent.HeldToken{
 				Host: h.Host, Path: h.Path, Hash: h.Token.Hash(), ExpiresAt: h.Token.Expiry, LastUsed: h.Used,

@@ -160,3 +160,50 @@ func TestAGatewayAtALoopbackAddress(t *testing.T) {
 		}
 	}
 }
+
+// gatepass install --gateway tells the helper of a gateway that the file does not name.
+func TestAGatewayThatTheFileDoesNotName(t *testing.T) {
+	ask, begun := newGatewayServer(t, "source: broker+unix:///unused\nrepos: [acme/*]\n")
+	through := func(operation string) string { return agent.Through(operation, "https://broker.example:8443") }
+	for _, c := range []struct{ name, operation, payload, stdout, stderr string }{
+		{"the gateway", through(agent.Get), atGateway, "password=gpg-1\n", ""},
+		{"a second time", through(agent.Get), atGateway, "password=gpg-1\n", ""},
+		{"GitHub itself", through(agent.Get), widgets, "quit=1\n", "git goes through the gateway"},
+		{"a token", through(agent.Token), widgets, "", "this workspace has none"},
+		{"a repository that is not ours", through(agent.Get), strings.Replace(atGateway, "acme", "other", 1), "quit=1\n", "not in this workspace's repos"},
+		{"no gateway", agent.Get + "@http://broker.example", atGateway, "quit=1\n", "http is for a loopback address"},
+		{"not told of it", agent.Get, atGateway, "", ""},
+	} {
+		r := ask(c.operation, c.payload)
+		if !strings.Contains(string(r.Stdout), c.stdout) || c.stdout == "" && len(r.Stdout) > 0 {
+			t.Errorf("%s: stdout = %q, want %q", c.name, r.Stdout, c.stdout)
+		}
+		if !strings.Contains(string(r.Stderr), c.stderr) || c.stderr == "" && len(r.Stderr) > 0 {
+			t.Errorf("%s: stderr = %q, want %q", c.name, r.Stderr, c.stderr)
+		}
+	}
+	if begun.Load() != 1 {
+		t.Errorf("%d sessions were begun, want one", begun.Load())
+	}
+	var st agent.State
+	if err := json.Unmarshal(ask(agent.Status, "").Stdout, &st); err != nil || len(st.Tokens) != 1 {
+		t.Errorf("status = %+v, %v, want the session in it", st, err)
+	}
+	ask(through(agent.Erase), strings.TrimSuffix(atGateway, "\n")+"password=gpg-1\n\n")
+	if next := string(ask(through(agent.Get), atGateway).Stdout); !strings.Contains(next, "password=gpg-2\n") {
+		t.Errorf("get after an erase = %q, want another session", next)
+	}
+	if r := ask(agent.Through(agent.Get, "https://other.example"), atGateway); len(r.Stdout) > 0 || len(r.Stderr) > 0 {
+		t.Errorf("get through another gateway = %+v, want nothing for this one", r)
+	}
+}
+
+func TestAFileThatNamesAnotherGateway(t *testing.T) {
+	ask, _ := newGatewayServer(t, gatewayFile)
+	if r := ask(agent.Through(agent.Get, "https://old.example"), atGateway); !strings.Contains(string(r.Stderr), `git was told of "https://old.example"; run gatepass install`) {
+		t.Errorf("get = %+v, want what to do", r)
+	}
+	if r := ask(agent.Through(agent.Get, "https://broker.example:8443"), atGateway); !strings.Contains(string(r.Stdout), "password=gpg-1\n") {
+		t.Errorf("get through the file's own = %+v, want a session", r)
+	}
+}

@@ -131,10 +131,11 @@ type loader struct {
 	path string
 	open Opener
 
-	mu    sync.Mutex // guards the rest
-	stamp filestamp.Stamp
-	pipe  *pipeline
-	err   error
+	mu      sync.Mutex // guards the rest
+	stamp   filestamp.Stamp
+	pipe    *pipeline
+	err     error
+	through *pipeline // the same file through a gateway that it does not name; nil until it is asked for
 }
 
 func (l *loader) load() (*pipeline, error) {
@@ -146,7 +147,32 @@ func (l *loader) load() (*pipeline, error) {
 	}
 	l.stamp = now
 	l.pipe, l.err = l.read()
+	l.through = nil
 	return l.pipe, l.err
+}
+
+// loadThrough is load where git was told of a gateway, whether the file names it or not. An
+// empty text is none.
+func (l *loader) loadThrough(gateway string) (*pipeline, error) {
+	p, err := l.load()
+	if err != nil || gateway == "" || p.workspace.Gateway.String() == gateway {
+		return p, err
+	}
+	g, err := config.ParseGateway(gateway)
+	if err != nil {
+		return nil, oneline.Wrap("ask the agent", err, "run gatepass install")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.through != nil && l.through.workspace.Gateway == g {
+		return l.through, nil
+	}
+	w, err := p.workspace.Through(g)
+	if err != nil {
+		return nil, oneline.Wrap("read the workspace file "+l.path, err, "")
+	}
+	l.through, err = newPipeline(w, l.open)
+	return l.through, err
 }
 
 func (l *loader) read() (*pipeline, error) {
@@ -160,9 +186,14 @@ func (l *loader) read() (*pipeline, error) {
 	return newPipeline(w, l.open)
 }
 
-// current is the pipeline as it was read last, nil before the first reading.
-func (l *loader) current() *pipeline {
+// current are the pipelines as they were read last, none before the first reading.
+func (l *loader) current() (list []*pipeline) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pipe
+	for _, p := range []*pipeline{l.pipe, l.through} {
+		if p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
 }

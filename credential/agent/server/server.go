@@ -213,8 +213,11 @@ func (s *Server) watch(ctx context.Context, socket string, mine filestamp.Stamp)
 		if s.useless(socket, mine) {
 			return
 		}
-		if p := s.loader.current(); p != nil && time.Since(refreshed) >= refreshEvery {
-			refreshed = time.Now()
+		if time.Since(refreshed) < refreshEvery {
+			continue
+		}
+		refreshed = time.Now()
+		for _, p := range s.loader.current() {
 			p.upkeep(ctx)
 		}
 	}
