@@ -57,10 +57,11 @@ type Workspace struct {
 	Elsewhere    string       // one of the Elsewhere constants
 	Strict       bool         // no token where git's configuration weakens the way to the host
 	Gateway      Gateway      // the zero Gateway: git talks to the hosts, with tokens
+	Author       Author       // what install tells git where nobody else does
 }
 
-// file is the YAML as it stands. Repos and Gateway are nodes, to tell an absent key (any
-// repository, no gateway) from one that was left empty (a mistake).
+// file is the YAML as it stands. Repos, Gateway and Author are nodes, to tell an absent key
+// (any repository, no gateway, no author) from one that was left empty (a mistake).
 type file struct {
 	Workspace string    `yaml:"workspace"`
 	Hosts     []string  `yaml:"hosts"`
@@ -71,6 +72,7 @@ type file struct {
 	Elsewhere string    `yaml:"elsewhere"`
 	Strict    bool      `yaml:"strict"`
 	Gateway   yaml.Node `yaml:"gateway"`
+	Author    yaml.Node `yaml:"author"`
 }
 
 // refList is a list that, unlike a plain slice, does not drop null entries.
@@ -230,6 +232,9 @@ func (f *file) check() (*Workspace, error) {
 	case ElsewhereDeny, ElsewhereAllow:
 	default:
 		return nil, fmt.Errorf("elsewhere %q: want deny or allow", w.Elsewhere)
+	}
+	if w.Author, err = checkAuthor(f.Author); err != nil {
+		return nil, err
 	}
 	if err := w.checkGateway(f.Gateway); err != nil {
 		return nil, err

@@ -56,49 +56,73 @@ type block [][]setting
 
 func (b block) flat() []setting { return slices.Concat(b...) }
 
-// wanted returns the block for one file. before is one of the before constants,
-// or empty; made are the values of madeKey.
-func wanted(hosts, ahead []string, helper, guard string, kind Guard, hooksDir, chain, before string, made ...string) block {
+// A wish is what one file shall hold.
+type wish struct {
+	hosts  []string
+	ahead  []string // URLs for proactive
+	helper string
+	guard  string
+	kind   Guard
+
+	gateway           gateway
+	author, authorOwn []setting // of planner.author
+
+	hooksDir, chain string
+	before          string   // one of the before constants, or empty
+	made            []string // the values of madeKey
+}
+
+// block returns the sections of a wish.
+func (w wish) block() block {
 	var b block
-	for _, host := range hosts {
-		b = append(b, credentials(host, commandPath(helper)))
+	for _, host := range w.hosts {
+		b = append(b, credentials(https+host, w.gateway.command(w.helper)))
 	}
-	for _, url := range ahead {
+	for _, url := range w.ahead {
 		b = append(b, []setting{proactive(url)})
 	}
-	if kind.hook() {
+	b = append(b, w.gateway.sections(w.hosts, w.helper)...)
+	b = appendSection(b, w.author)
+	if w.kind.hook() {
 		b = append(b, []setting{
-			{key: hookSection + ".command", value: shellQuote(guard) + " --configured"},
+			{key: hookSection + ".command", value: shellQuote(w.guard) + " --configured"},
 			{key: hookSection + ".event", value: "pre-push"},
 			{key: hookSection + ".parallel", value: "true"}, // else git runs all hooks of a push one after another
 		})
 	}
-	var own []setting
-	for _, host := range hosts {
-		own = append(own, setting{key: hostKey, value: host})
+	if w.kind.hooksPath() {
+		b = append(b, []setting{{key: hooksPathKey, value: w.hooksDir}})
 	}
-	if kind.hooksPath() {
-		b = append(b, []setting{{key: hooksPathKey, value: hooksDir}})
-		if chain != "" {
-			own = append(own, setting{key: chainKey, value: chain})
-		}
-	}
-	if before != "" {
-		own = append(own, setting{key: beforeKey, value: before})
-	}
-	for _, dir := range made {
-		own = append(own, setting{key: madeKey, value: dir})
-	}
-	if own != nil {
-		b = append(b, own)
-	}
-	return b
+	return appendSection(b, w.own())
 }
 
-// credentials is the section of one host. The empty helper resets the list of
+// own is the section gatepass.
+func (w wish) own() (own []setting) {
+	for _, host := range w.hosts {
+		own = append(own, setting{key: hostKey, value: host})
+	}
+	own = append(append(own, w.gateway.own()...), w.authorOwn...)
+	if w.kind.hooksPath() && w.chain != "" {
+		own = append(own, setting{key: chainKey, value: w.chain})
+	}
+	if w.before != "" {
+		own = append(own, setting{key: beforeKey, value: w.before})
+	}
+	for _, dir := range w.made {
+		own = append(own, setting{key: madeKey, value: dir})
+	}
+	return own
+}
+
+const (
+	https            = "https://"
+	credentialPrefix = "credential."
+)
+
+// credentials is the section of one URL. The empty helper resets the list of
 // all that came before, whatever file they are in.
-func credentials(host, command string) []setting {
-	section := "credential.https://" + host
+func credentials(url, command string) []setting {
+	section := credentialPrefix + url
 	return []setting{
 		{key: section + ".helper"},
 		{key: section + ".helper", value: command},
@@ -111,45 +135,51 @@ func credentials(host, command string) []setting {
 func owned(list []setting, ourDir func(string) bool) block {
 	var b block
 	var hook, own, paths []setting
-	var ahead block
+	var ahead, gateways block
 	for _, s := range list {
 		s.key = spelled(s.key)
 		switch {
 		case ourHelper(s):
-			host := strings.TrimPrefix(s.section(), "credential.https://")
-			b = append(b, credentials(host, s.value))
+			c := credentials(strings.TrimPrefix(s.section(), credentialPrefix), s.value)
+			if slices.Contains(valuesOf(list, gatewayKey), strings.TrimPrefix(s.section(), credentialPrefix)) {
+				gateways = append(gateways, c)
+				break
+			}
+			b = append(b, c)
 		case ourProactive(s, list):
 			ahead = append(ahead, []setting{proactive(strings.TrimPrefix(s.section(), "http."))})
 		case s.section() == hookSection:
 			hook = append(hook, s)
 		case isOwn(s):
 			own = append(own, s)
-			if s.is(hostKey) && !hasHelper(list, s.value) {
-				b = append(b, remains(list, s.value)...)
+			switch url := https + s.value; {
+			case s.is(hostKey) && !hasHelper(list, url):
+				b = append(b, remains(list, url)...)
+			case s.is(gatewayKey) && !hasHelper(list, s.value):
+				gateways = append(gateways, remains(list, s.value)...)
 			}
 		case s.is(hooksPathKey) && ourDir(s.value):
 			paths = append(paths, s)
 		}
 	}
-	b = append(b, ahead...)
+	urls, reached := gatewayOwned(list)
+	b = slices.Concat(b, ahead, gateways, urls, reached, authorOwned(list))
 	for _, section := range [][]setting{hook, paths, own} {
-		if section != nil {
-			b = append(b, section)
-		}
+		b = appendSection(b, section)
 	}
 	return b
 }
 
-// hasHelper tells whether our helper is there for a host.
-func hasHelper(list []setting, host string) bool {
-	return slices.ContainsFunc(list, func(s setting) bool { return ourHelper(s) && s.section() == "credential.https://"+host })
+// hasHelper tells whether our helper is there for a URL.
+func hasHelper(list []setting, url string) bool {
+	return slices.ContainsFunc(list, func(s setting) bool { return ourHelper(s) && s.section() == credentialPrefix+url })
 }
 
-// remains is what another program left of a host's section when it took our
+// remains is what another program left of a URL's section when it took our
 // helper out, as gh auth setup-git does. A reset of the helpers is ours where
 // no helper follows: gh puts its own behind one.
-func remains(list []setting, host string) (b block) {
-	section := credentials(host, "")
+func remains(list []setting, url string) (b block) {
+	section := credentials(url, "")
 	reset, path := section[0], section[len(section)-1]
 	last := -1
 	for i, s := range list {
@@ -168,7 +198,7 @@ func remains(list []setting, host string) (b block) {
 
 // spelled returns a key of ours as we write it; git lists keys in lower case.
 func spelled(key string) string {
-	for _, ours := range []string{hooksPathKey, chainKey, hostKey, beforeKey, madeKey} {
+	for _, ours := range []string{hooksPathKey, chainKey, hostKey, gatewayKey, gatewayCAKey, authorKey, beforeKey, madeKey} {
 		if canonical(key) == canonical(ours) {
 			return ours
 		}
@@ -179,11 +209,12 @@ func spelled(key string) string {
 // isOwn tells the variables of the section gatepass that are New's. Others
 // there are the user's.
 func isOwn(s setting) bool {
-	return s.is(chainKey) || s.is(hostKey) || s.is(beforeKey) || s.is(madeKey)
+	return s.is(chainKey) || s.is(hostKey) || s.is(beforeKey) || s.is(madeKey) || s.is(gatewayKey) || s.is(gatewayCAKey) || s.is(authorKey)
 }
 
 func ourHelper(s setting) bool {
-	return strings.HasPrefix(s.key, "credential.https://") && strings.HasSuffix(canonical(s.key), ".helper") &&
+	url, ok := strings.CutPrefix(s.section(), credentialPrefix)
+	return ok && strings.HasPrefix(url, "http") && strings.Contains(url, "://") && strings.HasSuffix(canonical(s.key), ".helper") &&
 		isCommand(s.value, helperName)
 }
 
@@ -337,7 +368,8 @@ func sorted(list []setting) []string {
 // shared tells whether a user might have written the very same setting in the
 // same section; then it goes only when there is just one.
 func shared(s setting) bool {
-	return strings.HasPrefix(s.section(), "credential.") && !ourHelper(s) || strings.HasPrefix(s.section(), "http.")
+	section, _, _ := strings.Cut(s.section(), ".")
+	return section == "credential" && !ourHelper(s) || section == "http" || section == "url" || section == "user"
 }
 
 func count(list []setting, s setting) int {

@@ -77,6 +77,12 @@ type Options struct {
 	BinDir string   // where the binaries are, in Image as seen from inside; empty means beside Executable, else on PATH
 	Guard  Guard    // empty means GuardAuto
 
+	// Gateway is the address of the gateway that git goes through; empty means that of the
+	// workspace file, if it has one. GatewayCA is an absolute path of a file, in Image as
+	// seen from inside, with the certificates of its authorities; empty means that of the
+	// source where that is the same broker, else the system's.
+	Gateway, GatewayCA string
+
 	// PolicyLater does without a workspace file: it is mounted later. Else New
 	// fails where there is none, since the guard would deny every push.
 	PolicyLater bool
@@ -156,6 +162,9 @@ type planner struct {
 	proactive []string // URLs for which git shows its credential at once
 
 	helper, guard string // paths of the binaries as git will see them
+
+	gateway                 gateway
+	authorName, authorEmail string // of the workspace file; "" for none
 }
 
 // A target is one configuration file and the gits that read it.
@@ -210,16 +219,20 @@ func (pl *planner) decide(ctx context.Context) error {
 	if pl.plan.Hosts, err = pl.hosts(); err != nil {
 		return err
 	}
+	if err = pl.checkGateway(); err != nil {
+		return err
+	}
 	if pl.proactive, err = pl.ahead(); err != nil {
 		return err
 	}
 	if pl.Options.Root == "" {
 		pl.noteOwnHeaders(ctx)
+		pl.noteDetours(ctx)
 	}
 	if err := pl.binaries(); err != nil {
 		return err
 	}
-	pl.plan.Helper, pl.plan.GuardBinary = pl.helper, pl.guard
+	pl.plan.Helper, pl.plan.GuardBinary, pl.plan.Gateway = pl.helper, pl.guard, pl.gateway.String()
 	for _, t := range pl.targets {
 		c := pl.choose(t)
 		c.File = t.file.shown

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks"
 )
 
@@ -22,8 +23,10 @@ func never(string) bool { return false }
 
 func TestRemovalRestoresEveryByte(t *testing.T) {
 	g := testGit(t)
-	b := wanted([]string{"github.com", "ghe.example.com:8443"}, []string{"https://github.com/acme", "https://github.com/Globex/api.git"}, "/opt/a b/git-credential-gatepass",
-		"/opt/a b/gatepass-pre-push", GuardBoth, "/hooks", "~/mine", "")
+	b := wish{
+		hosts: []string{"github.com", "ghe.example.com:8443"}, ahead: []string{"https://github.com/acme", "https://github.com/Globex/api.git"},
+		helper: "/opt/a b/git-credential-gatepass", guard: "/opt/a b/gatepass-pre-push", kind: GuardBoth, hooksDir: "/hooks", chain: "~/mine",
+	}.block()
 	ourDir := func(dir string) bool { return dir == "/hooks" }
 	for name, content := range map[string]string{
 		"empty":                   "",
@@ -160,7 +163,7 @@ func TestCheckPath(t *testing.T) {
 // told apart by what git reads afterwards.
 func TestRemovalTakesTheRightSection(t *testing.T) {
 	g := testGit(t)
-	b := wanted([]string{"github.com"}, []string{"https://github.com/acme"}, "/usr/bin/git-credential-gatepass", "", GuardNone, "", "", "")
+	b := wish{hosts: []string{"github.com"}, ahead: []string{"https://github.com/acme"}, helper: "/usr/bin/git-credential-gatepass", kind: GuardNone}.block()
 	added, err := g.add(t.Context(), nil, b)
 	if err != nil {
 		t.Fatal(err)
@@ -294,4 +297,37 @@ func FuzzLineDiff(f *testing.F) {
 			t.Errorf("applying lineDiff(%q, %q) gives %q", a, b, got)
 		}
 	})
+}
+
+func TestRemovalOfAGatewayRestoresEveryByte(t *testing.T) {
+	g := testGit(t)
+	broker, err := config.ParseGateway("https://broker.example:8443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := wish{
+		hosts: []string{"github.com", "ghe.example.com:8443"}, helper: "/opt/a b/git-credential-gatepass", guard: "/opt/a b/gatepass-pre-push", kind: GuardBoth,
+		hooksDir: "/hooks", chain: "~/mine", gateway: gateway{Gateway: broker, isOption: true, ca: "/etc/ca.pem"},
+		author: authorOf("Bot", "bot@example.com"), authorOwn: []setting{{key: authorKey, value: "Bot <bot@example.com>"}},
+	}
+	ourDir := func(dir string) bool { return dir == "/hooks" }
+	for name, content := range map[string]string{
+		"empty":                    "",
+		"an author":                "[user]\n\tname = Bot\n",
+		"the same rewrite":         "[url \"https://broker.example:8443/\"]\n\tinsteadOf = git@github.com:\n",
+		"the same authorities":     "[http \"https://broker.example:8443\"]\n\tsslCAInfo = /etc/ca.pem\n\tproactiveAuth = basic\n",
+		"a helper for the gateway": "[credential \"https://broker.example:8443\"]\n\thelper = store\n\tuseHttpPath = true\n",
+	} {
+		added, err := g.add(t.Context(), []byte(content), w.block())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := g.remove(t.Context(), added, ourDir); err != nil || string(got) != content {
+			t.Errorf("%s: remove(add(%q)) = %q, %v", name, content, got, err)
+		}
+		later := string(added) + "[later]\n\ta = b\n"
+		if got, _, err := g.remove(t.Context(), []byte(later), ourDir); err != nil || strings.Contains(string(got), "gatepass") || !strings.HasPrefix(string(got), content) {
+			t.Errorf("%s: remove with a later section = %q, %v", name, got, err)
+		}
+	}
 }

@@ -183,6 +183,12 @@ func (pl *planner) hosts() ([]string, error) {
 	case w == nil:
 		pl.plan.Notes = append(pl.plan.Notes, "there is no workspace file "+pl.workspacePath+" yet: until it is there, git gets no token and the guard denies every push")
 	}
+	if err := pl.findGateway(w); err != nil {
+		return nil, err
+	}
+	if w != nil {
+		pl.authorName, pl.authorEmail = w.Author.Name, w.Author.Email
+	}
 	switch {
 	case len(pl.Hosts) > 0:
 		return canonicalHosts(pl.Hosts)

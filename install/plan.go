@@ -19,6 +19,7 @@ type Plan struct {
 	Scope       Scope        `json:"scope"`
 	Root        string       `json:"root,omitempty"`
 	Hosts       []string     `json:"hosts,omitempty"`
+	Gateway     string       `json:"gateway,omitempty"`
 	Helper      string       `json:"helper,omitempty"`
 	GuardBinary string       `json:"guard_binary,omitempty"`
 	Guard       []Choice     `json:"guard,omitempty"`       // one for each file
@@ -97,7 +98,14 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	}
 	dirs := pl.directories(t, list, kind)
 	pl.keptDirs = append(pl.keptDirs, dirs...)
-	b := wanted(pl.plan.Hosts, pl.proactive, pl.helper, pl.guard, kind, pl.hooksIn, chain, before, dirs...)
+	w := wish{
+		hosts: pl.plan.Hosts, ahead: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
+		hooksDir: pl.hooksIn, chain: chain, before: before, made: dirs,
+	}
+	if w.author, w.authorOwn, err = pl.author(ctx, t, base); err != nil {
+		return cannotRead(t.file.shown, err)
+	}
+	b := w.block()
 	if chain != "" {
 		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
 	}

@@ -41,7 +41,7 @@ func ourProactive(s setting, list []setting) bool {
 //
 // Hosts that were named by hand stand for themselves: there may be no file.
 func (pl *planner) ahead() ([]string, error) {
-	if len(pl.Options.Hosts) > 0 {
+	if len(pl.Options.Hosts) > 0 || !pl.gateway.IsZero() {
 		return nil, nil
 	}
 	w, err := pl.workspace()
@@ -80,18 +80,9 @@ func fixedURLs(host string, w *config.Workspace) []string {
 // Authorization header of its own, as actions/checkout sets it in a repository:
 // the server then judges that header and not gatepass's token.
 func (pl *planner) noteOwnHeaders(ctx context.Context) {
-	here, err := os.Getwd()
+	list, err := pl.settingsHere(ctx)
 	if err != nil {
-		return
-	}
-	// A git that cannot list its configuration is reported where that matters.
-	out, err := pl.git.runAsUser(ctx, append([]string{"-C", here}, gitconfig.Arguments()...)...)
-	if err != nil {
-		return
-	}
-	list, err := gitconfig.Parse(out)
-	if err != nil {
-		return
+		return // a git that cannot list its configuration is reported where that matters
 	}
 	for _, host := range pl.plan.Hosts {
 		if s := (transport.Target{Host: host}).OwnHeader(list); s != nil {
@@ -99,4 +90,17 @@ func (pl *planner) noteOwnHeaders(ctx context.Context) {
 				s.Key+" ("+s.Scope+" scope); remove that setting (with actions/checkout: persist-credentials: false)")
 		}
 	}
+}
+
+// settingsHere lists the configuration that git has in the current directory.
+func (pl *planner) settingsHere(ctx context.Context) ([]gitconfig.Setting, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	out, err := pl.git.runAsUser(ctx, append([]string{"-C", here}, gitconfig.Arguments()...)...)
+	if err != nil {
+		return nil, err
+	}
+	return gitconfig.Parse(out)
 }

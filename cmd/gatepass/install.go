@@ -33,7 +33,13 @@ Examples:
   sudo gatepass install --system        for everyone on this machine
   gatepass install --root ./rootfs      into the files of a container image
   gatepass install --host github.com --host ghe.example.com:8443
+  gatepass install --gateway https://broker.example --gateway-ca ca.pem
   gatepass install --root ./rootfs --from ./bin --workspace-file workspace.yaml
+
+Where the workspace file says gateway: URL, or with --gateway URL, git goes
+through the broker's gateway for the repositories of your GitHub hosts, in
+whatever form their URLs are; it asks gatepass for sessions there, and no
+GitHub token is on this machine. docs/gateway.md says what that enforces.
 
 With --from, install brings the programs along, which is what install.sh does
 for images. Only the gits on PATH are run, and nothing below --root.
@@ -55,6 +61,8 @@ func (w *world) installCommand() *cli.Command {
 		Description: installAbout,
 		Flags: append(scopeFlags(),
 			&cli.StringSliceFlag{Name: "host", Usage: "a `HOST[:PORT]` to answer for, instead of the workspace file's; may be repeated"},
+			&cli.StringFlag{Name: "gateway", Usage: "have git go through the broker's gateway at `URL`, as with gateway: URL in the workspace file"},
+			&cli.StringFlag{Name: "gateway-ca", Usage: "trust the certificates in `FILE` for the gateway (in an image: as seen inside)"},
 			&cli.BoolFlag{Name: "policy-later", Usage: "do without a workspace file, for an image that mounts it later", DisableDefaultText: true},
 			&cli.StringFlag{Name: "bin-dir", Usage: "the `DIR` that holds the gatepass binaries (in an image: as seen inside)"},
 			&cli.StringFlag{Name: "from", Usage: "copy the programs from `DIR` too, and verify the install by two pushes; for --system and --root"},
@@ -127,7 +135,7 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 		Scope: install.Global, Root: c.String("root"), BinDir: c.String("bin-dir"),
 		Guard: install.Guard(c.String("guard")), Getenv: w.getenv, Executable: executable(),
 		From: c.String("from"), Prefix: c.String("prefix"), WorkspaceFile: c.String("workspace-file"), RunGits: c.Bool("run-gits"),
-		PolicyLater: c.Bool("policy-later"),
+		PolicyLater: c.Bool("policy-later"), Gateway: c.String("gateway"), GatewayCA: c.String("gateway-ca"),
 	}
 	if err := noArguments(c); err != nil {
 		return o, err
@@ -145,6 +153,9 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 	if err := bundleOptions(c, &o); err != nil {
 		return o, err
 	}
+	if err := gatewayOptions(c, &o); err != nil {
+		return o, err
+	}
 	if o.Guard != "" && !slices.Contains(install.Guards(), o.Guard) {
 		return o, usage(c, fmt.Sprintf("--guard %q is none of auto, hook, hooks-path, both and none", o.Guard))
 	}
@@ -152,6 +163,25 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 		o.Hosts = append(o.Hosts, strings.TrimSpace(h))
 	}
 	return o, nil
+}
+
+// gatewayOptions checks those of a gateway.
+func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
+	for _, name := range []string{"gateway", "gateway-ca"} {
+		if c.IsSet(name) && c.String(name) == "" {
+			return usage(c, "--"+name+" needs a value")
+		}
+	}
+	if o.GatewayCA == "" || o.Scope == install.Image {
+		return nil
+	}
+	if o.GatewayCA, err = filepath.Abs(o.GatewayCA); err != nil {
+		return err
+	}
+	if _, err := os.Stat(o.GatewayCA); err != nil {
+		return oneline.Wrap("use --gateway-ca "+o.GatewayCA, bare(err), "name a file of certificates in PEM form")
+	}
+	return nil
 }
 
 // bundleOptions checks those that go with --from.

@@ -1,0 +1,87 @@
+package install
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/transport"
+)
+
+// A Detour is a URL of a host's repositories by which git does not go to the gateway.
+type Detour struct {
+	URL  string // the beginning of it
+	Push bool   // to push only
+	// By is the setting that leads elsewhere; nil where none leads anywhere.
+	By *gitconfig.Setting
+}
+
+// Detours returns the URLs of hosts' repositories, in every form of [URLForms], by which git
+// goes elsewhere than to the gateway; of those that one setting causes, the first. list is
+// git's configuration.
+func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Detour) {
+	for _, host := range hosts {
+		for _, form := range URLForms(host) {
+			for _, url := range append([]string{form}, longer(list, form)...) {
+				for _, push := range []bool{false, true} {
+					to, by := transport.Rewritten(list, url, push)
+					known := slices.ContainsFunc(found, func(d Detour) bool { return by != nil && d.By == by || by == nil && d.URL == url })
+					if !strings.HasPrefix(to, g.Base(host, hosts)+"/") && !known {
+						found = append(found, Detour{url, push, by})
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// longer returns the URLs that settings rewrite and that begin with form.
+func longer(list []gitconfig.Setting, form string) (urls []string) {
+	for _, s := range list {
+		section, _, name := s.Parts()
+		if section == "url" && (name == "insteadof" || name == "pushinsteadof") && s.Value != form && strings.HasPrefix(s.Value, form) {
+			urls = append(urls, s.Value)
+		}
+	}
+	return urls
+}
+
+// noteDetours says which settings of others lead git past the gateway all the same.
+func (pl *planner) noteDetours(ctx context.Context) {
+	if pl.gateway.IsZero() {
+		return
+	}
+	list, err := pl.settingsHere(ctx)
+	if err != nil {
+		return // a git that cannot list its configuration is reported where that matters
+	}
+	for _, d := range Detours(pl.withOurs(list), pl.gateway.Gateway, pl.plan.Hosts) {
+		if d.By != nil {
+			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) leads git past the gateway; remove that setting")
+		}
+	}
+}
+
+// withOurs returns list as it will be: with our rewrites at the end of the scope's files.
+func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
+	scope := gitconfig.Global
+	if pl.Scope == System {
+		scope = gitconfig.System
+	}
+	at := 0
+	for i, s := range list {
+		if s.Scope == gitconfig.System || s.Scope == scope {
+			at = i + 1
+		}
+	}
+	var ours []gitconfig.Setting
+	for _, host := range pl.plan.Hosts {
+		for _, s := range insteadOf(pl.gateway.Base(host, pl.plan.Hosts), host) {
+			ours = append(ours, gitconfig.Setting{Scope: scope, Key: s.key, Value: s.value})
+		}
+	}
+	return slices.Insert(slices.Clone(list), at, ours...)
+}

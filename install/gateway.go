@@ -1,0 +1,260 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// Names of what a gateway needs in the configuration. The variables of the section gatepass
+// say which of the others are New's.
+const (
+	gatewayKey   = "gatepass.gateway"   // the gateway's address
+	gatewayCAKey = "gatepass.gatewayCA" // its authorities' certificates, where they were named
+	authorKey    = "gatepass.author"    // NAME <EMAIL> of commits, where New set it
+)
+
+// GatewayKey is the variable in which New records the gateway. Programs that look for it
+// believe the system's and the user's configuration only.
+const GatewayKey = gatewayKey
+
+// A gateway is what git is told of one.
+type gateway struct {
+	config.Gateway
+	isOption bool   // it was named by hand, and the workspace file says nothing of it
+	ca       string // a file of certificates, absolute; "" for the system's
+}
+
+// findGateway settles the gateway: by hand, or else the workspace file's.
+func (pl *planner) findGateway(w *config.Workspace) error {
+	var fromFile config.Gateway
+	if w != nil {
+		fromFile = w.Gateway
+	}
+	pl.gateway = gateway{Gateway: fromFile, ca: pl.GatewayCA}
+	if pl.Options.Gateway != "" {
+		named, err := config.ParseGateway(pl.Options.Gateway)
+		if err != nil {
+			return oneline.Wrap("use --gateway", err, "")
+		}
+		if !fromFile.IsZero() && named != fromFile {
+			return oneline.New("use --gateway "+named.String(), w.Path+" says gateway: "+fromFile.String(), "leave --gateway out, or correct the file")
+		}
+		pl.gateway.Gateway, pl.gateway.isOption = named, fromFile.IsZero()
+	}
+	if pl.gateway.IsZero() {
+		if pl.GatewayCA != "" {
+			return oneline.New("use --gateway-ca", "there is no gateway", "name it with --gateway URL, or with gateway: URL in the workspace file")
+		}
+		return nil
+	}
+	if w != nil {
+		if err := w.CheckGatewaySource(); err != nil {
+			return oneline.Wrap("use the gateway "+pl.gateway.String(), err, "")
+		}
+		pl.findCA(w)
+	}
+	if pl.gateway.ca != "" {
+		return CheckPath(pl.gateway.ca)
+	}
+	return nil
+}
+
+// findCA takes the authorities that the source names: the gateway is the same broker.
+func (pl *planner) findCA(w *config.Workspace) {
+	if pl.gateway.ca == "" && w.Source != nil && w.Source.Scheme == "broker+https" && w.Source.Host == pl.gateway.Host() {
+		pl.gateway.ca = w.Source.Query().Get("ca_file")
+	}
+}
+
+// checkGateway refuses a gateway that is one of the hosts whose repositories it serves.
+func (pl *planner) checkGateway() error {
+	if slices.Contains(pl.plan.Hosts, pl.gateway.Host()) {
+		return oneline.New("use the gateway "+pl.gateway.String(), "it is one of the hosts too", "name with --host those whose repositories it serves")
+	}
+	return nil
+}
+
+// command is the value of credential.helper. The helper is told of a gateway that the
+// workspace file does not name.
+func (g gateway) command(helper string) string {
+	command := commandPath(helper)
+	if g.isOption {
+		command += " --gateway " + quoted(g.String())
+	}
+	return command
+}
+
+// quoted is a word of a shell, in quotes only where it needs them.
+func quoted(word string) string {
+	if strings.IndexFunc(word, special) < 0 {
+		return word
+	}
+	return shellQuote(word)
+}
+
+// sections are those of the gateway: its helper, the URLs that lead to it, and how it is
+// reached.
+func (g gateway) sections(hosts []string, helper string) (b block) {
+	if g.IsZero() {
+		return nil
+	}
+	b = block{credentials(g.String(), g.command(helper))}
+	for _, host := range hosts {
+		b = append(b, insteadOf(g.Base(host, hosts), host))
+	}
+	return append(b, httpOf(g.String(), g.ca))
+}
+
+// own are the gateway's variables in the section gatepass.
+func (g gateway) own() (list []setting) {
+	if !g.IsZero() {
+		list = append(list, setting{key: gatewayKey, value: g.String()})
+	}
+	if !g.IsZero() && g.ca != "" {
+		list = append(list, setting{key: gatewayCAKey, value: g.ca})
+	}
+	return list
+}
+
+// httpOf has git show its session with the first request (2.46 and later), since the
+// gateway answers no other, and names the authorities.
+func httpOf(url, ca string) []setting {
+	list := []setting{proactive(url)}
+	if ca != "" {
+		list = append(list, setting{key: "http." + url + ".sslCAInfo", value: ca})
+	}
+	return list
+}
+
+// insteadOf leads the URLs of a host to the gateway. base has no slash at its end.
+func insteadOf(base, host string) (list []setting) {
+	for _, form := range URLForms(host) {
+		list = append(list, setting{key: "url." + base + "/.insteadOf", value: form})
+	}
+	return list
+}
+
+// URLForms are the beginnings of URLs by which people and tools name a host's
+// repositories: https, http, git, scp and ssh. GitHub also has other names, for browsers
+// and for networks that let port 443 through alone.
+func URLForms(host string) []string {
+	name, port, _ := strings.Cut(host, ":")
+	if strings.HasPrefix(host, "[") {
+		name, port = host, ""
+	}
+	forms := []string{"https://" + host + "/"}
+	if port == "" {
+		forms = append(forms, "http://"+host+"/")
+	}
+	if host == config.DefaultHost {
+		forms = append(forms, "https://www."+host+"/")
+	}
+	forms = append(forms, "git://"+name+"/", "git@"+name+":", "ssh://git@"+name+"/")
+	if host == config.DefaultHost {
+		forms = append(forms, "ssh://git@ssh."+host+":443/")
+	}
+	return forms
+}
+
+// gatewayOwned picks the sections of gateways that New wrote, in the order of
+// gateway.sections and with the keys as it spells them.
+func gatewayOwned(list []setting) (urls, https block) {
+	hosts := valuesOf(list, hostKey)
+	for _, url := range valuesOf(list, gatewayKey) {
+		g, err := config.ParseGateway(url)
+		if err != nil {
+			continue
+		}
+		for _, host := range hosts {
+			urls = appendSection(urls, present(list, insteadOf(g.Base(host, hosts), host)))
+		}
+		wanted := httpOf(url, "")
+		for _, ca := range valuesOf(list, gatewayCAKey) {
+			wanted = append(wanted, httpOf(url, ca)[1])
+		}
+		https = appendSection(https, present(list, wanted))
+	}
+	return urls, https
+}
+
+// appendSection leaves out a section without settings.
+func appendSection(b block, section []setting) block {
+	if len(section) == 0 {
+		return b
+	}
+	return append(b, section)
+}
+
+// present returns those of wanted that list has.
+func present(list, wanted []setting) (there []setting) {
+	for _, s := range wanted {
+		if count(list, s) > 0 {
+			there = append(there, s)
+		}
+	}
+	return there
+}
+
+// valuesOf returns the values of a key, each once.
+func valuesOf(list []setting, key string) (values []string) {
+	for _, s := range list {
+		if s.is(key) && !slices.Contains(values, s.value) {
+			values = append(values, s.value)
+		}
+	}
+	return values
+}
+
+// author is the section user for a target, whose text is content without anything of ours: the
+// workspace file's author, where git has none of the user's.
+func (pl *planner) author(ctx context.Context, t target, content []byte) (section, own []setting, err error) {
+	if pl.authorName == "" {
+		return nil, nil, nil
+	}
+	list, err := pl.git.list(ctx, content)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range authorOf(pl.authorName, pl.authorEmail) {
+		if !slices.ContainsFunc(pl.valuesBelow(ctx, t, list, s.key), func(value string) bool { return value != s.value }) {
+			section = append(section, s)
+		}
+	}
+	if section != nil {
+		own = []setting{{key: authorKey, value: fmt.Sprintf("%s <%s>", pl.authorName, pl.authorEmail)}}
+	}
+	return section, own, nil
+}
+
+func authorOf(name, email string) []setting {
+	return []setting{{key: "user.name", value: name}, {key: "user.email", value: email}}
+}
+
+// authorOwned are the settings of an author that New set.
+func authorOwned(list []setting) (b block) {
+	for _, text := range valuesOf(list, authorKey) {
+		if name, email, err := config.ParseAuthor(text); err == nil {
+			b = appendSection(b, present(list, authorOf(name, email)))
+		}
+	}
+	return b
+}
+
+// valuesBelow returns the values that a key has in a file, and for the user in all that git
+// reads for the user.
+func (pl *planner) valuesBelow(ctx context.Context, t target, list []setting, key string) []string {
+	values := valuesOf(list, key)
+	if pl.Scope != Global || len(t.gits) == 0 {
+		return values
+	}
+	out, err := t.gits[0].runAsUser(ctx, "config", "-z", "--includes", "--get-all", key)
+	if err != nil { // not set
+		return values
+	}
+	return append(values, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")...)
+}
