@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type world struct {
 	*brokertest.Gateway
 	t        *testing.T
 	url      string // of the gateway
-	settings gateway.Settings
+	settings atomic.Pointer[gateway.Settings]
 	gateway  *gateway.Gateway
 	home     string
 	dir      string // of the clone, once there is one
@@ -40,13 +41,20 @@ func newWorld(t *testing.T, profile string) *world {
 func newWorldWith(t *testing.T, profile string, o fakegithub.Options) *world {
 	t.Helper()
 	w := &world{Gateway: brokertest.NewGateway(t, o, profile), t: t, home: t.TempDir()}
-	w.settings = gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
-	w.gateway = gateway.New(w.Access, func() gateway.Settings { return w.settings }, rest.Options{})
+	w.settings.Store(&gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8})
+	w.gateway = gateway.New(w.Access, func() gateway.Settings { return *w.settings.Load() }, rest.Options{})
 	server := httptest.NewServer(w.gateway.Handler(w.Access.Broker.Handler()))
 	t.Cleanup(server.Close)
 	w.url, w.session = server.URL, w.Session("")
 	w.Advance(5 * time.Minute) // no token of this test is so new that GitHub may not know it
 	return w
+}
+
+// set changes the settings from the next request on.
+func (w *world) set(change func(*gateway.Settings)) {
+	s := *w.settings.Load()
+	change(&s)
+	w.settings.Store(&s)
 }
 
 // repo is the URL of a repository at the gateway, in its short form.

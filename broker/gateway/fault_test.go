@@ -1,0 +1,440 @@
+package gateway_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway"
+	"github.com/gatepass/gatepass/broker/gateway/pktline"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// grow commits a file that does not compress.
+func (w *world) grow(size int64) {
+	w.t.Helper()
+	noise, _ := io.ReadAll(io.LimitReader(rand.Reader, size))
+	if err := os.WriteFile(filepath.Join(w.dir, "noise"), noise, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mustGit("add", "noise")
+	w.mustGit("commit", "-q", "-m", "noise")
+}
+
+// aged makes the tokens that there are older than GitHub's servers take to learn of them.
+func (w *world) aged() {
+	w.t.Helper()
+	w.mustGit("push", "-q", "origin", "HEAD:refs/tags/v0")
+	w.Advance(2 * time.Minute)
+	w.session = w.Session("")
+}
+
+const work = "refs/heads/agent/sb-agent/work"
+
+func isPush(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack")
+}
+
+// Whatever happens to GitHub's answer, git says that the push failed, the audit log says
+// what is known, and "ok" stands there only where GitHub said so.
+func TestGitHubFailsDuringAPush(t *testing.T) {
+	t.Parallel()
+	for _, isNew := range []bool{true, false} {
+		w := newWorld(t, agents)
+		w.clone()
+		if !isNew {
+			w.aged()
+		}
+		for _, c := range []struct {
+			name    string
+			fault   fakegithub.Fault
+			prints  string
+			outcome string
+		}{
+			{"an error", fakegithub.Status(500), "(gatepass: GitHub answers 500", "failed"},
+			{"a refusal", fakegithub.Status(403), "(gatepass: GitHub refuses", "failed"},
+			{"no answer", fakegithub.Reset(), "(gatepass: GitHub", ""},
+			{"half an answer", fakegithub.Truncate(20), "", "unknown"},
+		} {
+			if isNew && c.name == "a refusal" {
+				continue // it may be that GitHub does not know the token yet: see TestANewTokenThatGitHubDoesNotKnowYet
+			}
+			cancel := w.Fail(isPush, c.fault, -1)
+			before := len(w.Journal.Of(broker.KindPush))
+			out, ok := w.git("push", "origin", "HEAD:"+work)
+			cancel()
+			if ok || !strings.Contains(out, c.prints) || strings.Contains(out, "[new branch]") {
+				t.Errorf("%s: git push prints (exit 0: %v)\n%s\nwant %q", c.name, ok, out, c.prints)
+			}
+			entries := w.Journal.Of(broker.KindPush)[before:]
+			last := entries[len(entries)-1]
+			if last.Outcome == "ok" || last.Outcome == "" || c.outcome != "" && last.Outcome != c.outcome || last.Ref != work {
+				t.Errorf("%s: the audit log has %+v, want the outcome %q", c.name, last, c.outcome)
+			}
+		}
+		if out, ok := w.git("push", "origin", "HEAD:refs/heads/agent/sb-agent/after"); !ok {
+			t.Errorf("git push once GitHub is well again: %s", out)
+		}
+	}
+}
+
+// What cannot be written down is not forwarded.
+func TestAPushWithoutAnAuditLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	pushes := w.pushes()
+	push := func(ref string) (string, bool) { return w.git("push", "origin", "HEAD:"+ref) }
+	w.Journal.Fail(errors.New("no space"))
+	if out, ok := push(work); ok || !strings.Contains(out, "audit log cannot be written") {
+		t.Errorf("git push prints (exit 0: %v) %s, want that the audit log cannot be written", ok, out)
+	}
+	if n := w.pushes() - pushes; n != 0 {
+		t.Errorf("GitHub was sent %d pushes, want none", n)
+	}
+	w.Journal.Fail(nil)
+	if out, ok := push(work); !ok {
+		t.Errorf("git push once it can be written again: %s", out)
+	}
+}
+
+func TestTooLargeAPack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	w.set(func(s *gateway.Settings) { s.MaxPack = 1 << 20 })
+	w.grow(3 << 20)
+	for _, config := range []string{"http.postBuffer=100m", "http.postBuffer=64k"} { // with a length, and in chunks
+		out, ok := w.git("-c", config, "push", "origin", "HEAD:"+work)
+		want := "! [remote rejected] HEAD -> agent/sb-agent/work (gatepass: the push is larger than 1048576 bytes; push in smaller steps)"
+		if ok || !strings.Contains(out, want) {
+			t.Errorf("%s: git push prints (exit 0: %v)\n%s\nwant %q", config, ok, out, want)
+		}
+		if got := w.ref(work); got != "" {
+			t.Errorf("%s: GitHub has %s, want nothing", config, got)
+		}
+	}
+	w.set(func(s *gateway.Settings) { s.MaxPack = 4 << 20 })
+	if out, ok := w.git("push", "origin", "HEAD:"+work); !ok {
+		t.Errorf("git push of a pack within the limit: %s", out)
+	}
+}
+
+// A refused push is read to its end: git does not read an answer while it sends.
+func TestALargeRefusedPushIsReadable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.grow(8 << 20)
+	out, ok := w.git("push", "origin", "HEAD:main")
+	if ok || !strings.Contains(out, "! [remote rejected] HEAD -> main (gatepass: no rule allows it (update))") || strings.Contains(out, "up-to-date") {
+		t.Errorf("git push prints (exit 0: %v) %s", ok, out)
+	}
+}
+
+// raw sends a request of a push as no git does, and returns the status and answer.
+func (w *world) raw(body io.Reader, set func(*http.Request)) (int, string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.repo("acme/widgets")+"/git-receive-pack", body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-git-receive-pack-request")
+	r.SetBasicAuth("x", w.session)
+	if set != nil {
+		set(r)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	answer, _ := io.ReadAll(response.Body)
+	return response.StatusCode, string(answer)
+}
+
+const (
+	zeros = "0000000000000000000000000000000000000000"
+	ones  = "1111111111111111111111111111111111111111"
+)
+
+func head(commands ...string) string {
+	var b []byte
+	for _, c := range commands {
+		b = pktline.Append(b, c)
+	}
+	return string(b) + pktline.FlushPacket
+}
+
+func TestRawPushes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	pushes := w.pushes()
+	zip := func(text string) io.Reader {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = io.WriteString(z, text)
+		_ = z.Close()
+		return &b
+	}
+	gzipped := func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }
+	create := zeros + " " + ones + " "
+	for _, c := range []struct {
+		name   string
+		body   io.Reader
+		set    func(*http.Request)
+		status int
+		want   string
+	}{
+		{"a probe", strings.NewReader("0000"), nil, 200, ""},
+		{"a client that reads no report", strings.NewReader(head(create + "refs/heads/agent/sb-agent/x\x00")), nil, 403, "report-status"},
+		{"another terminator", strings.NewReader(strings.TrimSuffix(head(create+"refs/heads/agent/sb-agent/x\x00 report-status"), "0000") + "0001"), nil, 400, "cannot be read"},
+		{"a second command behind a NUL", strings.NewReader(head(create+"refs/heads/agent/sb-agent/x\x00 report-status", create+"refs/heads/main\x00/agent")), nil, 400, "cannot be read"},
+		{"a refused push in gzip", zip(head(create + "refs/heads/main\x00 report-status")), gzipped, 200, "ng refs/heads/main gatepass: "},
+		{"what is no gzip", strings.NewReader("0000"), gzipped, 400, "gzip"},
+		{"another encoding", strings.NewReader("0000"), func(r *http.Request) { r.Header.Set("Content-Encoding", "br") }, 415, "Content-Encoding"},
+		{"another type", strings.NewReader("0000"), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 415, "Content-Type"},
+		{"push options", strings.NewReader(head(create+"refs/heads/agent/sb-agent/x\x00 report-status push-options") + "0000"), nil, 200, "ng refs/heads/agent/sb-agent/x gatepass: "},
+		{"no identity", strings.NewReader("0000"), func(r *http.Request) { r.Header.Del("Authorization") }, 401, "gatepass: "},
+		{"more commands than there may be", strings.NewReader(strings.Repeat(strings.TrimSuffix(head(create+"refs/heads/agent/sb-agent/x"), "0000"), 30000)), nil, 400, "cannot be read"},
+	} {
+		status, answer := w.raw(c.body, c.set)
+		if status != c.status || !strings.Contains(answer, c.want) {
+			t.Errorf("%s: %d %q, want %d with %q", c.name, status, answer, c.status, c.want)
+		}
+	}
+	if n := w.pushes() - pushes; n != 0 {
+		t.Errorf("GitHub was sent %d pushes, want none", n)
+	}
+}
+
+// A client that sends its list of refs too slowly, or stops, holds nothing for long.
+func TestASlowClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	w.set(func(s *gateway.Settings) { s.IdleTimeout = 300 * time.Millisecond })
+	pr, pw := io.Pipe()
+	done := make(chan string, 1)
+	go func() {
+		status, answer := w.raw(pr, nil)
+		done <- fmt.Sprint(status, answer)
+	}()
+	_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
+	waitFor(t, func() bool { return w.gateway.Running() == 1 })
+	waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
+	_ = pw.Close()
+	if answer := <-done; strings.Contains(answer, "ok refs") {
+		t.Errorf("a client that stops is answered %s", answer)
+	}
+	if got := w.ref(work); got != "" {
+		t.Errorf("GitHub has %s, want nothing", got)
+	}
+}
+
+func waitFor(t *testing.T, is func() bool) {
+	t.Helper()
+	for range 500 {
+		if is() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it does not come about within 5 s")
+}
+
+// pushBody is what git would send for a push of HEAD.
+func (w *world) pushBody(ref string) []byte {
+	w.t.Helper()
+	pack := exec.Command("git", "-C", w.dir, "pack-objects", "--revs", "--stdout", "-q")
+	pack.Stdin = strings.NewReader("HEAD\n")
+	data, err := pack.Output()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	command := zeros + " " + w.mustGit("rev-parse", "HEAD") + " " + ref + "\x00 report-status side-band-64k object-format=sha1"
+	return append([]byte(head(command)), data...)
+}
+
+// Wherever a client breaks off, no ref moves.
+func TestAPushThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.grow(40 << 10)
+	w.aged()
+	whole := w.pushBody(work)
+	session := "Authorization: Basic " + basic(w.session)
+	for cut := 1; cut < len(whole); cut += 4 << 10 {
+		for _, form := range []string{"Content-Length: " + fmt.Sprint(len(whole)), "Transfer-Encoding: chunked"} {
+			c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(c, "POST /acme/widgets.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-git-receive-pack-request\r\n%s\r\n%s\r\n\r\n", session, form)
+			if strings.HasPrefix(form, "Transfer") {
+				fmt.Fprintf(c, "%x\r\n%s\r\n", cut, whole[:cut])
+			} else {
+				_, _ = c.Write(whole[:cut])
+			}
+			_ = c.Close()
+		}
+	}
+	waitFor(t, func() bool { return w.gateway.Running() == 0 })
+	if got := w.ref(work); got != "" {
+		t.Fatalf("GitHub has %s, want nothing", got)
+	}
+	if status, answer := w.raw(bytes.NewReader(whole), nil); status != 200 || !strings.Contains(answer, "ok "+work) {
+		t.Errorf("the whole of it: %d %q, want that it moves the ref", status, answer)
+	}
+}
+
+func basic(password string) string {
+	r := &http.Request{Header: http.Header{}}
+	r.SetBasicAuth("x", password)
+	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
+}
+
+// A workspace that is blocked, or whose profile is narrowed, loses its running transfers.
+func TestRunningTransfersAreCut(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		do   func(*world)
+	}{
+		{"blocked", func(w *world) {
+			if err := w.Access.Broker.Bars.Bar(w.t.Context(), "sb-agent"); err != nil {
+				w.t.Error(err)
+			}
+		}},
+		{"narrowed", func(w *world) { w.SetProfile(`{allowedRepos: [acme/widgets], allowedRefs: [x]}`) }},
+	} {
+		w := newWorld(t, agents)
+		w.clone()
+		w.aged()
+		go w.gateway.Watch(t.Context())
+		pr, pw := io.Pipe()
+		done := make(chan string, 1)
+		go func() {
+			status, answer := w.raw(pr, nil)
+			done <- fmt.Sprint(status, answer)
+		}()
+		_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
+		waitFor(t, func() bool { return w.gateway.Running() == 1 })
+		c.do(w)
+		waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
+		_ = pw.Close()
+		if answer := <-done; strings.Contains(answer, "ok refs") {
+			t.Errorf("%s: %s", c.name, answer)
+		}
+	}
+}
+
+func TestTransfersAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	w.set(func(s *gateway.Settings) { s.Transfers = 1 })
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	go func() { defer close(done); w.raw(pr, nil) }()
+	_, _ = io.WriteString(pw, head(zeros+" "+ones+" refs/heads/main\x00 report-status")+"PACK")
+	waitFor(t, func() bool { return w.gateway.Running() == 1 })
+	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has 1 transfers running already") {
+		t.Errorf("git fetch beside another transfer prints (exit 0: %v) %s", ok, out)
+	}
+	_ = pw.Close()
+	<-done
+	if out, ok := w.git("fetch", "origin"); !ok {
+		t.Errorf("git fetch afterwards: %s", out)
+	}
+}
+
+func TestTransferRate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	w.set(func(s *gateway.Settings) { s.Rate = 100 << 10 })
+	w.grow(200 << 10)
+	if out, ok := w.git("push", "origin", "HEAD:"+work); !ok {
+		t.Errorf("git push that goes over the rate: %s", out)
+	}
+	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has moved more than 102400 bytes in an hour") {
+		t.Errorf("git fetch after it prints (exit 0: %v) %s", ok, out)
+	}
+	w.Advance(2 * time.Hour)
+	w.session = w.Session("")
+	if out, ok := w.git("fetch", "origin"); !ok {
+		t.Errorf("git fetch two hours later: %s", out)
+	}
+}
+
+// While git waits it hears something, so that no proxy takes the connection for idle.
+func TestKeepAlives(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	w.gateway.KeepAlive = 20 * time.Millisecond
+	cancel := w.Fail(isPush, fakegithub.Slow(700*time.Millisecond), -1)
+	defer cancel()
+	if out, ok := w.git("push", "origin", "HEAD:"+work); !ok {
+		t.Errorf("git push to a slow GitHub: %s", out)
+	}
+	w.grow(8 << 20)
+	if out, ok := w.git("push", "origin", "HEAD:main"); ok || !strings.Contains(out, "[remote rejected] HEAD -> main (gatepass: ") {
+		t.Errorf("a refused git push with keep-alives prints (exit 0: %v) %s", ok, out)
+	}
+}
+
+// Nothing that a workspace sees has a token of GitHub's.
+func TestNoTokenReachesTheWorkspace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	trace := filepath.Join(t.TempDir(), "trace")
+	seen := ""
+	for _, args := range []string{"clone " + w.repo("acme/widgets") + " " + w.home + "/c", "-C " + w.home + "/c push origin HEAD:refs/tags/v1", "-C " + w.home + "/c push origin HEAD:main", "ls-remote " + w.repo("acme/other")} {
+		out, _ := w.git(append([]string{"-c", "trace2.eventTarget=" + trace, "-c", "http.verbose=true"}, strings.Fields(args)...)...)
+		seen += out
+	}
+	cmd := exec.Command("git", "-C", w.home+"/c", "-c", `credential.helper=!f() { echo username=x; echo "password=$SESSION"; }; f`, "fetch")
+	cmd.Env = append(w.env(), "GIT_CURL_VERBOSE=1", "GIT_TRACE_CURL=1", "GIT_TRACE=1", "GIT_TRACE_PACKET=1", "GIT_TRACE_REDACT=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git fetch: %v: %s", err, out)
+	}
+	data, _ := os.ReadFile(trace)
+	seen += string(out) + string(data)
+	_ = filepath.WalkDir(w.home, func(path string, d os.DirEntry, _ error) error {
+		if d != nil && d.Type().IsRegular() {
+			text, _ := os.ReadFile(path)
+			seen += string(text)
+		}
+		return nil
+	})
+	if len(w.Tokens()) < 2 || !strings.Contains(seen, basic(w.session)) {
+		t.Fatalf("%d tokens were minted, and the trace has the session: %v; the test does not see enough", len(w.Tokens()), strings.Contains(seen, basic(w.session)))
+	}
+	if i := strings.Index(seen, "ghs_"); i >= 0 {
+		t.Errorf("a workspace sees %.40q", seen[i:])
+	}
+}

@@ -1,0 +1,197 @@
+package gateway_test
+
+import (
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+func TestFetch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	for _, args := range []string{
+		"", "-c protocol.version=0", "-c protocol.version=1", "-c protocol.version=2", "--depth 1", "--filter=blob:none", "--no-tags --single-branch",
+	} {
+		dir := filepath.Join(t.TempDir(), "clone")
+		all := append(strings.Fields(args), w.repo("acme/widgets"), dir)
+		if out, ok := w.git(append([]string{"clone"}, all...)...); !ok {
+			t.Errorf("git clone %s: %s", args, out)
+		}
+		if out, ok := w.gitIn(dir, "log", "--oneline"); !ok || out == "" {
+			t.Errorf("git clone %s leaves no history: %s", args, out)
+		}
+	}
+	if got := w.audited(broker.KindFetch); !strings.Contains(got, "granted  ok") || strings.Contains(got, "refused") {
+		t.Errorf("the audit log has %q", got)
+	}
+	for _, r := range w.Requests() {
+		if strings.Contains(r.Path, "git-receive-pack") || strings.Contains(r.Query, "receive") {
+			t.Errorf("a fetch asks GitHub for %s %s", r.Path, r.Query)
+		}
+	}
+}
+
+// What git prints where the gateway refuses: a reason, and never a prompt or nothing.
+func TestRefusedRepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	for _, c := range []struct{ args, want string }{
+		{"ls-remote " + w.repo("acme/other"), "remote: gatepass: the profile of workspace sb-agent does not allow acme/other"},
+		{"ls-remote " + w.repo("acme/none"), "remote: gatepass: the profile of workspace sb-agent does not allow acme/none"},
+		{"ls-remote " + w.url + "/git/gitlab.com/acme/widgets", "gatepass: this gateway does not serve that host"},
+		{"ls-remote " + w.repo("acme/widgets.wiki"), "remote: gatepass: wikis are not served"},
+		{"archive --remote=" + w.repo("acme/widgets") + " HEAD", "operation not supported by protocol"},
+	} {
+		out, ok := w.git(strings.Fields(c.args)...)
+		if ok || !strings.Contains(out, c.want) && !strings.Contains(out, "not found") || strings.Contains(out, "could not read Username") {
+			t.Errorf("git %s prints (exit 0: %v) %s, want %q", c.args, ok, out, c.want)
+		}
+	}
+	if n := w.Counts().Mints; n != 0 {
+		t.Errorf("%d tokens were minted, want none", n)
+	}
+}
+
+// Who shows nothing is asked for an identity; who shows a wrong one is refused and written
+// down.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	get := func(set func(*http.Request)) (*http.Response, string) {
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, w.repo("acme/widgets")+"/info/refs?service=git-upload-pack", nil)
+		set(r)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		return response, string(body)
+	}
+	for _, c := range []struct {
+		name   string
+		set    func(*http.Request)
+		status int
+		lines  int // of the audit log
+	}{
+		{"nothing", func(*http.Request) {}, 401, 0},
+		{"a session", func(r *http.Request) { r.SetBasicAuth("anybody", w.session) }, 200, 0},
+		{"a session as Bearer", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+w.session) }, 200, 0},
+		{"an identity of the policy", func(r *http.Request) { r.Header.Set("Test-Caller", "agent") }, 200, 0},
+		{"an identity without a rule", func(r *http.Request) { r.Header.Set("Test-Caller", "stranger") }, 403, 1},
+		{"a token of GitHub's", func(r *http.Request) { r.SetBasicAuth("x-access-token", "ghs_0123456789abcdefghijABCDEFGHIJ012345") }, 401, 1},
+		{"a session that is no whole one", func(r *http.Request) { r.SetBasicAuth("x", w.session[:len(w.session)-1]) }, 401, 1},
+		{"two identities", func(r *http.Request) {
+			r.Header["Authorization"] = []string{"Bearer " + w.session, "Bearer " + w.session}
+		}, 401, 1},
+		{"no password", func(r *http.Request) { r.SetBasicAuth("x", "") }, 401, 1},
+	} {
+		before := len(w.Journal.Of(broker.KindRequest))
+		response, body := get(c.set)
+		if response.StatusCode != c.status {
+			t.Errorf("%s: %d %s, want %d", c.name, response.StatusCode, body, c.status)
+		}
+		if challenge := response.Header.Get("WWW-Authenticate"); (challenge != "") != (c.status == 401) || challenge != "" && !strings.HasPrefix(challenge, "Basic ") {
+			t.Errorf("%s: WWW-Authenticate is %q", c.name, challenge)
+		}
+		if c.status != 200 && (!strings.HasPrefix(body, "gatepass: ") || !strings.HasPrefix(response.Header.Get("Gatepass-Decision"), "refused; rule=")) {
+			t.Errorf("%s: refused with %q, %v", c.name, body, response.Header)
+		}
+		if lines := len(w.Journal.Of(broker.KindRequest)) - before; lines != c.lines {
+			t.Errorf("%s: %d lines in the audit log, want %d", c.name, lines, c.lines)
+		}
+	}
+}
+
+// GitHub's servers learn of a new token one after the other. git does not notice.
+func TestANewTokenThatGitHubDoesNotKnowYet(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 403, 404} {
+		w := newWorld(t, agents)
+		if err := w.SetLag(700*time.Millisecond, status); err != nil {
+			t.Fatal(err)
+		}
+		w.clone()
+		if out, ok := w.git("push", "origin", "HEAD:refs/heads/agent/sb-agent/x"); !ok {
+			t.Errorf("git push of a token that is answered %d: %s", status, out)
+		}
+		if n := w.Counts().Mints; n != 2 {
+			t.Errorf("%d tokens were minted, want one to read and one to write", n)
+		}
+	}
+}
+
+// What is public is fetched without a token; what is private does not show.
+func TestPublicRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `{allowedRepos: [acme/widgets], publicRead: ["pub/*", "octo/*"]}`)
+	for _, r := range []fakegithub.Repository{{Owner: "pub", Name: "lib", Public: true}, {Owner: "pub", Name: "secret"}} {
+		if _, err := w.AddRepository(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, ok := w.git("clone", "-q", w.repo("pub/lib"), filepath.Join(t.TempDir(), "lib")); !ok {
+		t.Errorf("git clone of a public repository: %s", out)
+	}
+	if n := w.Counts().Mints; n != 0 {
+		t.Errorf("%d tokens were minted for a public repository, want none", n)
+	}
+	private, _ := w.git("ls-remote", w.repo("pub/secret"))
+	missing, _ := w.git("ls-remote", w.repo("pub/none"))
+	if private == "" || strings.ReplaceAll(private, "secret", "none") != missing {
+		t.Errorf("a private repository answers\n%s\nand a missing one\n%s\nwant the same", private, missing)
+	}
+	if out, ok := w.git("push", w.repo("pub/lib"), "HEAD:x"); ok {
+		t.Errorf("git push to a public repository: %s", out)
+	}
+	if out, ok := w.git("ls-remote", w.repo("acme/other")); ok {
+		t.Errorf("a repository that is neither the profile's nor public: %s", out)
+	}
+}
+
+// A name can be another repository's tomorrow, so that GitHub's redirects are not followed.
+func TestARenamedRepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `{allowedRepos: ["acme/*"]}`)
+	w.clone()
+	if err := w.RenameRepository("acme", "widgets", "gadgets"); err != nil {
+		t.Fatal(err)
+	}
+	out, ok := w.git("fetch", "origin")
+	if ok || !strings.Contains(out, "remote: gatepass: ") || strings.Contains(out, w.Host()) {
+		t.Errorf("git fetch of a renamed repository prints (exit 0: %v) %s, want a reason without GitHub's address", ok, out)
+	}
+}
+
+// GitHub's own refusals reach git, with the id that its support asks for.
+func TestGitHubRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	isRefs := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/info/refs") }
+	for _, c := range []struct {
+		fault fakegithub.Fault
+		want  string
+	}{
+		{fakegithub.Status(500), "gatepass: GitHub answers 500"},
+		{fakegithub.Status(503), "gatepass: GitHub answers 503"},
+		{fakegithub.RateLimited(7 * time.Second), "gatepass: GitHub answers 429"},
+		{fakegithub.Reset(), "gatepass: GitHub did not answer"},
+		{fakegithub.Truncate(10), "gatepass: GitHub's answer is not one of git"},
+	} {
+		cancel := w.Fail(isRefs, c.fault, 1)
+		if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, c.want) {
+			t.Errorf("git fetch prints (exit 0: %v) %s, want %q", ok, out, c.want)
+		}
+		cancel()
+	}
+	if out, ok := w.git("fetch", "origin"); !ok {
+		t.Errorf("git fetch once GitHub is well again: %s", out)
+	}
+}
