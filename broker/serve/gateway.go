@@ -37,21 +37,31 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 		return err
 	}
 	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream}
-	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Bot: (&bot{app: d.app}).get})
+	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: (&bot{app: d.app}).get})
 	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
 	d.metrics.Read(Reading{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
 	return nil
 }
 
-// gatewaySettings are those of the configuration in force. One without a gateway keeps the
-// defaults until the restart that takes it away.
+// gatewaySettings are those of the configuration in force.
 func (d *daemon) gatewaySettings() gateway.Settings {
-	g := d.config.file().Gateway
-	if g == nil {
-		g = config.DefaultGateway()
-	}
+	g := d.gatewayInForce()
 	return gateway.Settings{MaxPack: int64(g.MaxPack), IdleTimeout: g.IdleTimeout, Transfers: g.Transfers, Rate: int64(g.Rate)}
+}
+
+func (d *daemon) apiSettings() rest.Settings {
+	g := d.gatewayInForce()
+	return rest.Settings{PerHour: g.APIRequests, Storage: g.StorageHosts}
+}
+
+// gatewayInForce is that of the configuration. One without a gateway keeps the defaults
+// until the restart that takes it away.
+func (d *daemon) gatewayInForce() *config.Gateway {
+	if g := d.config.file().Gateway; g != nil {
+		return g
+	}
+	return config.DefaultGateway()
 }
 
 // withGateway serves git in front of next. It stands outside of the ServeMux, which would
