@@ -62,8 +62,10 @@ func makeNullable(n map[string]any) {
 	if values, is := n["enum"].([]any); is {
 		n["enum"] = append(values, nil)
 	}
-	if options, is := n["anyOf"].([]any); is {
-		n["anyOf"] = append(options, map[string]any{"type": "null"})
+	for _, choice := range []string{"anyOf", "oneOf"} {
+		if options, is := n[choice].([]any); is {
+			n[choice] = append(options, map[string]any{"type": "null"})
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func getRef(r request) fakegithub.Answer {
 }
 
 func matchingRefs(r request) fakegithub.Answer {
-	if !plain(r.pathRef()) {
+	if !plain(strings.TrimSuffix(r.pathRef(), "/")) {
 		return r.notFound()
 	}
 	out, err := r.git().run("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/pull")
