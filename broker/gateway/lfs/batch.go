@@ -101,7 +101,7 @@ func (c *call) batch() error {
 	if err != nil {
 		return c.recordRefusal(e, err)
 	}
-	e.RepositoryID = repositoryID(g)
+	describe(&e, g)
 	if err := c.record(e, q.Operation == upload); err != nil {
 		return err
 	}
@@ -111,35 +111,32 @@ func (c *call) batch() error {
 		return err
 	}
 	if got.status != http.StatusOK {
-		return c.pass(got)
+		return c.pass(got, g != nil)
 	}
 	return c.answerBatch(o, q.Operation, e.RepositoryID)
 }
 
-// token returns the token for an operation of a batch.
-func (c *call) token(operation string) (broker.Grant, error) {
+// token returns the token for an operation of a batch; nil for a public repository that
+// the profile only reads.
+func (c *call) token(operation string) (*broker.Grant, error) {
 	use := access.Read
-	if operation == upload {
+	switch {
+	case operation == download && c.ReadsPublic(c.target.Repo):
+		return nil, nil //nolint:nilnil // no token is an answer
+	case operation == upload:
 		if err := c.checkPush(); err != nil {
 			r := *broker.RefusalOf(err)
 			r.Detail = "upload denied: " + r.Detail
-			return broker.Grant{}, &r
+			return nil, &r
 		}
 		use = access.Write
 	}
-	return c.Access.Token(c.r.Context(), c.Caller, c.target.Repo, use)
-}
-
-// repositoryID is GitHub's id of what the token opens; 0 where it is not one.
-func repositoryID(g broker.Grant) int64 {
-	if len(g.Token.RepositoryIDs) == 1 {
-		return g.Token.RepositoryIDs[0]
-	}
-	return 0
+	g, err := c.Access.Token(c.r.Context(), c.Caller, c.target.Repo, use)
+	return &g, err
 }
 
 // askBatch asks GitHub. Where its status is 200, the answer fits the request.
-func (c *call) askBatch(g broker.Grant, q request) (reply, offer, error) {
+func (c *call) askBatch(g *broker.Grant, q request) (reply, offer, error) {
 	var o offer
 	body, err := json.Marshal(q)
 	if err != nil {

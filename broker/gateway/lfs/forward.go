@@ -33,12 +33,12 @@ const freshFor = time.Minute
 var freshWaits = []time.Duration{time.Second, 3 * time.Second, 8 * time.Second}
 
 // ask sends a call to GitHub's LFS API with the token, again where the token is so new
-// that GitHub may not know it yet. body may be nil.
-func (c *call) ask(ctx context.Context, g broker.Grant, method, path, query string, body []byte) (reply, error) {
+// that GitHub may not know it yet. No token is one for what is public. body may be nil.
+func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
 	for _, wait := range freshWaits {
 		got, err := c.askOnce(ctx, g, method, path, query, body)
 		mayBeLag := got.status == http.StatusUnauthorized || got.status == http.StatusNotFound
-		if err != nil || !mayBeLag || g.Token.Expiry.Sub(c.Access.Broker.TokenTime()) < time.Hour-freshFor {
+		if err != nil || !mayBeLag || g == nil || g.Token.Expiry.Sub(c.Access.Broker.TokenTime()) < time.Hour-freshFor {
 			return got, err
 		}
 		select {
@@ -50,7 +50,7 @@ func (c *call) ask(ctx context.Context, g broker.Grant, method, path, query stri
 	return c.askOnce(ctx, g, method, path, query, body)
 }
 
-func (c *call) askOnce(ctx context.Context, g broker.Grant, method, path, query string, body []byte) (reply, error) {
+func (c *call) askOnce(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	u := c.Access.Upstream.Git.JoinPath(c.target.Repo.Owner, c.target.Repo.Name+".git", "info", "lfs", path) // path has no dots
@@ -64,7 +64,9 @@ func (c *call) askOnce(ctx context.Context, g broker.Grant, method, path, query 
 		r.Header.Set("Content-Type", MediaType)
 	}
 	r.Header.Set("User-Agent", access.UserAgent)
-	r.SetBasicAuth(g.Token.Login(), g.Token.Secret())
+	if g != nil {
+		r.SetBasicAuth(g.Token.Login(), g.Token.Secret())
+	}
 	answer, err := c.Access.Upstream.Do(r)
 	if err != nil {
 		return reply{}, unreachable(err)
@@ -96,10 +98,13 @@ func unreachable(err error) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub cannot be reached, or its answer cannot be read", Err: err}
 }
 
-// pass answers with what GitHub said instead of doing what it was asked. A 401 is of the
-// gateway's own token, so that the client is not asked for another identity.
-func (c *call) pass(got reply) error {
+// pass answers with what GitHub said instead of doing what it was asked, with a token or
+// without one. A 401 is of the gateway's own token, so that the client is not asked for
+// another identity.
+func (c *call) pass(got reply, hasToken bool) error {
 	switch {
+	case !hasToken && (got.status == http.StatusUnauthorized || got.status == http.StatusNotFound):
+		return refusal(http.StatusNotFound, broker.ReasonGitHub, "GitHub has no public repository "+c.target.Repo.String())
 	case got.status >= 300 && got.status < 400:
 		return refusal(http.StatusForbidden, broker.ReasonGitHub, c.target.Repo.String()+" has another name at GitHub now; use that one")
 	case got.status == http.StatusUnauthorized:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 func TestAnObjectGoesUpAndDown(t *testing.T) {
@@ -266,5 +267,34 @@ func TestLocksAreForwardedForWorkspacesThatPush(t *testing.T) {
 	}
 	if got := strings.Join(operations[:2], ","); got != "lock ,lock ok" {
 		t.Errorf("the audit log begins with %q, want the intent and the outcome", got)
+	}
+}
+
+// A public repository outside of the profile is read without a token, and only read.
+func TestPublicRepositoriesAreReadWithoutAToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `{allowedRepos: [acme/widgets], permissions: [clone], publicRead: ["*"]}`)
+	if _, err := w.AddRepository(fakegithub.Repository{Owner: "octo", Name: "site", Public: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddLFSObject("octo", "site", strings.NewReader("public")); err != nil {
+		t.Fatal(err)
+	}
+	batch := w.call("POST", w.url("octo/site", "objects/batch"), batchOf("download", "public"))
+	if got := w.call("GET", batch.href(t, "download"), ""); got.status != 200 || string(got.raw) != "public" {
+		t.Errorf("download = %d %s, want the object", got.status, got.raw)
+	}
+	for _, r := range w.Requests() {
+		if r.Auth != "" {
+			t.Errorf("a public repository was read with a credential: %+v", r)
+		}
+	}
+	if got := w.call("POST", w.url("octo/site", "objects/batch"), batchOf("upload", "x")); got.status != 403 {
+		t.Errorf("upload to a public repository = %d %s, want 403", got.status, got.raw)
+	}
+	private := w.call("POST", w.url("octo/widgets", "objects/batch"), batchOf("download", "x"))
+	missing := w.call("POST", w.url("octo/nothing", "objects/batch"), batchOf("download", "x"))
+	if private.status != 404 || missing.status != 404 || strings.ReplaceAll(missing.message(), "nothing", "widgets") != private.message() {
+		t.Errorf("a private repository = %d %s, one that is not there = %d %s, want the same", private.status, private.raw, missing.status, missing.raw)
 	}
 }

@@ -63,11 +63,11 @@ func (c *call) locks() error {
 	if err != nil {
 		return c.recordRefusal(e, err)
 	}
-	e.RepositoryID = repositoryID(g)
+	describe(&e, &g)
 	if err := c.record(e, false); err != nil {
 		return err
 	}
-	got, err := c.ask(c.r.Context(), g, c.r.Method, c.target.Path, query, body)
+	got, err := c.ask(c.r.Context(), &g, c.r.Method, c.target.Path, query, body)
 	c.recordOutcome(e, got.status, err)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (c *call) answerLocks(got reply) error {
 	var said lockAnswer
 	isAnswer := got.status == http.StatusOK || got.status == http.StatusCreated || got.status == http.StatusConflict
 	if !isAnswer {
-		return c.pass(got)
+		return c.pass(got, true)
 	}
 	if err := got.decode(&said); err != nil {
 		return err

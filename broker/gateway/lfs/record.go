@@ -13,6 +13,18 @@ func (c *call) entry(operation string) broker.Entry {
 	return e
 }
 
+// describe writes into an entry which token is used; nil is none.
+func describe(e *broker.Entry, g *broker.Grant) {
+	if g == nil {
+		e.Reason = "public"
+		return
+	}
+	e.Hash, e.Expires, e.Permissions = g.Token.Hash(), g.Token.Expiry.UTC(), g.Scope.Permissions()
+	if len(g.Token.RepositoryIDs) == 1 {
+		e.RepositoryID = g.Token.RepositoryIDs[0]
+	}
+}
+
 // record writes a line of the audit log. With durable it is on the disk afterwards.
 func (c *call) record(e broker.Entry, durable bool) error {
 	e.Time = c.Access.Broker.Now().UTC()
