@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway"
 	"github.com/gatepass/gatepass/broker/gateway/lfs"
 )
 
@@ -143,7 +144,7 @@ func TestABlockCutsUploadsOfLargeFiles(t *testing.T) {
 func TestTransfersOfLargeFilesAreLimitedWithThoseOfGit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
-	w.settings.Transfers = 1
+	w.set(func(s *gateway.Settings) { s.Transfers = 1 })
 	w.stalledUpload(4096)
 	for w.gateway.Running() == 0 {
 		time.Sleep(time.Millisecond)
