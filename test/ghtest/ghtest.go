@@ -23,11 +23,18 @@ const NewestVariable = "GATEPASS_TEST_GH"
 // A Program is one gh.
 type Program struct{ Name, Path string }
 
-// Programs are this machine's gh's: Debian's on PATH, and the newest of the module proxy,
-// which make test-real builds. One that is not there is skipped as missing by Need.
+// Programs are the gh's of make test-real: Debian's on PATH, and the newest of the module
+// proxy. Elsewhere Need skips them, for they take seconds. A chroot has Debian's only.
 func Programs() []Program {
-	debian, _ := exec.LookPath("gh")
-	return []Program{{"Debian's gh", debian}, {"the newest gh", os.Getenv(NewestVariable)}}
+	debian := ""
+	if os.Getenv("GATEPASS_TEST_BIN_DIR") != "" {
+		debian, _ = exec.LookPath("gh")
+	}
+	programs := []Program{{"Debian's gh", debian}}
+	if os.Getenv("GATEPASS_TEST_CHROOT") == "" {
+		programs = append(programs, Program{"the newest gh", os.Getenv(NewestVariable)})
+	}
+	return programs
 }
 
 // Need skips the test where the program is not there.
@@ -47,6 +54,7 @@ type Place struct {
 	Addr    string // host and port
 	CA      []byte // to trust, in PEM
 	Token   string // GH_ENTERPRISE_TOKEN
+	Pages   string // the URL that the addresses of pages begin with, such as https://github.com
 
 	home  string
 	proxy string
