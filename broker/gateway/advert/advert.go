@@ -42,20 +42,25 @@ func rewrite(r io.Reader, service string, keep []string, version2 map[string][]s
 	a := &advertisement{from: pktline.NewReader(r)}
 	a.from.MaxPayload = pktline.MaxPayload - 1 // room for a line break
 	text, err := a.service(service)
-	if err != nil {
-		return nil, err
-	}
-	if text == "version 2" && version2 != nil {
+	switch {
+	case err != nil:
+	case text == "version 2" && version2 != nil:
 		a.line(text)
 		err = a.version2(version2)
-	} else {
+	default:
 		err = a.firstRef(text, keep)
+	}
+	if errors.Is(err, errNoRefs) && service == "git-upload-pack" && len(a.to) > 0 {
+		return append(a.to, pktline.FlushPacket...), nil // so versions 0 and 1 say that a repository is empty
 	}
 	if err != nil {
 		return nil, err
 	}
 	return a.to, nil
 }
+
+// errNoRefs reports a flush in the place of a ref.
+var errNoRefs = fmt.Errorf("%w: no refs", ErrUnknown)
 
 // An advertisement is one that is being rewritten.
 type advertisement struct {
@@ -69,10 +74,13 @@ func (a *advertisement) next() (string, error) {
 	if err != nil {
 		return "", unexpected(err)
 	}
-	if kind != pktline.Data {
-		return "", fmt.Errorf("%w: a special packet", ErrUnknown)
+	switch kind {
+	case pktline.Data:
+		return strings.TrimSuffix(string(payload), "\n"), nil
+	case pktline.Flush:
+		return "", errNoRefs
 	}
-	return strings.TrimSuffix(string(payload), "\n"), nil
+	return "", fmt.Errorf("%w: a special packet", ErrUnknown)
 }
 
 func (a *advertisement) line(text string) { a.to = pktline.Append(a.to, text+"\n") }

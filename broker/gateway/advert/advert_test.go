@@ -66,6 +66,9 @@ func TestUploadPack(t *testing.T) {
 			"version 0", pkts(fetchService) + "0000" + pkts(oid+" HEAD\x00multi_ack thin-pack symref=HEAD:refs/heads/main filter session-id=x packfile-uris agent=git/1\n"),
 			pkts(fetchService) + "0000" + pkts(oid+" HEAD\x00multi_ack thin-pack symref=HEAD:refs/heads/main filter agent=git/1\n"),
 		},
+		// An empty repository has no ref to carry the capabilities, and could not be cloned.
+		{"version 0 of an empty repository", pkts(fetchService) + "0000" + "0000", pkts(fetchService) + "0000" + "0000"},
+		{"version 1 of an empty repository", pkts(fetchService) + "0000" + pkts("version 1\n") + "0000", pkts(fetchService) + "0000" + pkts("version 1\n") + "0000"},
 	} {
 		if got, err := UploadPack(strings.NewReader(c.in)); err != nil || string(got) != c.want {
 			t.Errorf("%s: UploadPack = %q, %v, want %q", c.name, got, err, c.want)
@@ -83,6 +86,7 @@ func TestRefusesWhatIsNoAdvertisement(t *testing.T) {
 		{"a first ref without capabilities", pkts(pushService) + "0000" + pkts(oid+" HEAD")},
 		{"a first ref with two NULs", pkts(pushService) + "0000" + pkts(oid+" HEAD\x00a\x00b")},
 		{"no refs", pkts(pushService) + "0000" + "0000"},
+		{"no service and no refs", "0000"},
 		{"half of it", pkts(pushService) + "00"},
 		{"version 2 of a push", pkts(pushService) + "0000" + pkts("version 2\n", "ls-refs\n") + "0000"},
 		{"a list without end", pkts(fetchService) + "0000" + pkts("version 2\n") + strings.Repeat(pkts("x\n"), 100)},
