@@ -23,7 +23,7 @@ import (
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
 // promises is how many checks a whole run has.
-const promises = 13
+const promises = 16
 
 var binDir string
 
@@ -333,7 +333,7 @@ func TestRunReportsWhatDoesNotHold(t *testing.T) {
 	}})
 	want := []string{
 		"a second owner's repository comes with a token of its own installation",
-		"no token is in a file or in what was printed",
+		"no token is in a file of the workspace or in what was printed",
 	}
 	if got := broken(r); !errors.Is(err, ErrBroken) || r.OK || !slices.Equal(got, want) {
 		t.Errorf("Run = %q, %v, want %q to be broken\n%s", got, err, want, &story)

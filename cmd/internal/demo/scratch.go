@@ -89,7 +89,7 @@ func (d *demo) furnish(ctx context.Context) error {
 	if d.github, err = newGitHub(fakegithub.Options{Git: git, Root: filepath.Join(d.dir, "github")}); err != nil {
 		return err
 	}
-	if d.source, err = serveSource(d.github, d.socket()); err != nil {
+	if d.source, err = serveSource(d.github, d.socket(), d.records()); err != nil {
 		return err
 	}
 	if err := d.writeFiles(ctx); err != nil {
@@ -106,16 +106,20 @@ func (d *demo) furnish(ctx context.Context) error {
 
 func (d *demo) socket() string { return filepath.Join(d.dir, "broker.sock") }
 
-// writeFiles writes the workspace file, and git's configuration for everything
-// but gatepass.
-func (d *demo) writeFiles(ctx context.Context) error {
+// workspaceFile is the workspace file, with more lines.
+func (d *demo) workspaceFile(more string) string {
 	source := url.URL{Scheme: "broker+unix", Path: d.socket()}
-	workspace := fmt.Sprintf(`workspace: sb-1a2b3c
+	return fmt.Sprintf(`workspace: %s
 hosts: [%q]
 source: %s
 repos: [acme/widgets, "globex/*"]
 refs: ["agent/**"]
-`, d.github.host(), source.String())
+`, workspaceID, d.github.host(), source.String()) + more
+}
+
+// writeFiles writes the workspace file, and git's configuration for everything
+// but gatepass.
+func (d *demo) writeFiles(ctx context.Context) error {
 	ca := filepath.Join(d.home, "github-ca.pem")
 	// gatepass itself, on the issuing side, trusts the double and nobody else.
 	d.env["SSL_CERT_FILE"], d.env["GATEPASS_GITHUB_URL"] = ca, "https://"+d.github.host()
@@ -123,7 +127,7 @@ refs: ["agent/**"]
 	err := errors.Join(
 		os.WriteFile(filepath.Join(d.home, "app.pem"), d.github.pem, 0o600),
 		os.WriteFile(filepath.Join(d.home, "profile.yaml"), []byte(profile), 0o644),
-		os.WriteFile(d.env["GATEPASS_CONFIG"], []byte(workspace), 0o644),
+		os.WriteFile(d.env["GATEPASS_CONFIG"], []byte(d.workspaceFile("")), 0o644),
 		os.WriteFile(ca, d.github.CAPEM(), 0o644),
 	)
 	for _, setting := range [][2]string{
