@@ -33,13 +33,17 @@ func (w *world) needLFS() {
 
 func TestGitLFSPushesAndClones(t *testing.T) {
 	t.Parallel()
-	for _, form := range []string{"/acme/widgets.git", "/git/github.com/acme/widgets", "/ACME/Widgets"} {
+	for _, form := range []string{"GATEWAY/acme/widgets.git", "GATEWAY/git/github.com/ACME/Widgets", "https://github.com/acme/widgets", "git@github.com:acme/widgets.git"} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, agents)
 			w.needLFS()
+			url := strings.Replace(form, "GATEWAY", w.url, 1)
+			for _, forms := range []string{"https://github.com/", "git@github.com:"} {
+				w.mustGit("config", "--global", "--add", "url."+w.url+"/.insteadOf", forms)
+			}
 			w.clone()
-			w.mustGit("remote", "set-url", "origin", w.url+form)
+			w.mustGit("remote", "set-url", "origin", url)
 			w.mustGit("lfs", "track", "*.bin")
 			content := bytes.Repeat([]byte("large\n"), 50_000)
 			if err := os.WriteFile(filepath.Join(w.dir, "a.bin"), content, 0o600); err != nil {
@@ -52,7 +56,7 @@ func TestGitLFSPushesAndClones(t *testing.T) {
 				t.Errorf("objects = %q, want one", got)
 			}
 			dir := filepath.Join(t.TempDir(), "other")
-			w.mustGit("clone", "-q", "-b", "agent/sb-agent/x", w.url+form, dir)
+			w.mustGit("clone", "-q", "-b", "agent/sb-agent/x", url, dir)
 			if got, err := os.ReadFile(filepath.Join(dir, "a.bin")); err != nil || !bytes.Equal(got, content) {
 				t.Errorf("the cloned file has %d bytes, %v, want %d", len(got), err, len(content))
 			}

@@ -56,6 +56,8 @@ func (c *call) recordOutcome(e broker.Entry, status int, err error) {
 		e.Outcome, e.Detail = broker.OutcomeUnknown, broker.RefusalOf(err).Detail
 	case status < 300:
 		e.Outcome = broker.OutcomeOK
+	case status >= 500:
+		e.Outcome, e.Reason = broker.OutcomeUnknown, broker.ReasonGitHub
 	default:
 		e.Outcome, e.Reason = broker.OutcomeRefused, broker.ReasonGitHub
 	}
