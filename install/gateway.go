@@ -107,7 +107,7 @@ func (g gateway) sections(hosts []string, helper string) (b block) {
 	for _, host := range hosts {
 		b = append(b, insteadOf(g.Base(host, hosts), host))
 	}
-	return append(b, httpOf(g.String(), g.ca))
+	return append(b, httpOf(g.String(), g.ca), lfsOf(g.String()))
 }
 
 // own are the gateway's variables in the section gatepass.
@@ -129,6 +129,12 @@ func httpOf(url, ca string) []setting {
 		list = append(list, setting{key: "http." + url + ".sslCAInfo", value: ca})
 	}
 	return list
+}
+
+// lfsOf has git-lfs show its session with the first request, and check locks without a
+// hint that it could: it does so by itself at github.com only.
+func lfsOf(url string) []setting {
+	return []setting{{key: "lfs." + url + ".access", value: "basic"}, {key: "lfs." + url + ".locksverify", value: "true"}}
 }
 
 // insteadOf leads the URLs of a host to the gateway. base has no slash at its end.
@@ -178,6 +184,7 @@ func gatewayOwned(list []setting) (urls, https block) {
 			wanted = append(wanted, httpOf(url, ca)[1])
 		}
 		https = appendSection(https, present(list, wanted))
+		https = appendSection(https, present(list, lfsOf(url)))
 	}
 	return urls, https
 }

@@ -316,6 +316,7 @@ func TestRemovalOfAGatewayRestoresEveryByte(t *testing.T) {
 		"an author":                "[user]\n\tname = Bot\n",
 		"the same rewrite":         "[url \"https://broker.example:8443/\"]\n\tinsteadOf = git@github.com:\n",
 		"the same authorities":     "[http \"https://broker.example:8443\"]\n\tsslCAInfo = /etc/ca.pem\n\tproactiveAuth = basic\n",
+		"the same for git-lfs":     "[lfs \"https://broker.example:8443\"]\n\taccess = basic\n",
 		"a helper for the gateway": "[credential \"https://broker.example:8443\"]\n\thelper = store\n\tuseHttpPath = true\n",
 	} {
 		added, err := g.add(t.Context(), []byte(content), w.block())
