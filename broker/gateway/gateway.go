@@ -74,10 +74,10 @@ type Transfer struct {
 func (g *Gateway) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
+		case rest.Serves(r.Host, r.RequestURI): // first: on a host api.NAME a repository may be called "objects"
+			g.api.ServeHTTP(w, r)
 		case isOurs(r.RequestURI):
 			g.serveGit(w, r)
-		case rest.Serves(r.Host, r.URL.Path):
-			g.api.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)
 		}

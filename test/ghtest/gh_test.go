@@ -96,7 +96,9 @@ func TestGhThroughTheGateway(t *testing.T) {
 		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 		p := &ghtest.Place{Program: program, Host: "example.com", Addr: server.Listener.Addr().String(), CA: ca, Token: g.Session("acme/widgets"), Pages: g.URL()}
 		p.Start(t)
-		p.Walk(t, ghtest.Prepare(t, h))
+		scene := ghtest.Prepare(t, h)
+		p.Walk(t, scene)
+		checkRefused(t, p, scene)
 		for _, d := range h.Downloads() {
 			if d.Authorization || d.Status != 200 {
 				t.Errorf("storage was asked with a token, or refused: %+v", d)
