@@ -31,6 +31,12 @@ GITHUB_TOKEN or GITHUB_ENTERPRISE_TOKEN at all: it must not fall back on a
 token of another scope. For a program that reads only GITHUB_TOKEN, name it
 so yourself, as in the last example.
 
+Where the workspace has a gateway there is no token: GH_HOST names the gateway,
+GH_ENTERPRISE_TOKEN holds a session there for that repository, and GH_REPO its
+name. GITHUB_API_URL, GITHUB_GRAPHQL_URL, GITHUB_SERVER_URL and GITHUB_HOST lead
+programs there that read them. Outside of a clone, the session is for all that
+the workspace may reach.
+
 Standard input, output and error are COMMAND's own, and signals reach it.
 The exit status is COMMAND's: 128+N where signal N ended it, 127 where it
 was not found, 126 where it could not be run. A script without #! is run by
@@ -44,7 +50,7 @@ Examples:
 func (w *world) execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        execName,
-		Usage:       "run a command with GH_TOKEN set, for it alone",
+		Usage:       "run a command with GH_TOKEN set, or a session of the gateway, for it alone",
 		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh] -- COMMAND [ARGUMENT...]",
 		Description: execAbout,
 		Flags:       targetFlags(),
@@ -56,17 +62,33 @@ func (w *world) exec(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a command is missing: gatepass exec -- COMMAND")
 	}
+	var err error
 	command := exec.Command(c.Args().First(), c.Args().Tail()...)
 	if command.Err != nil {
 		return notRun(c.Args().First(), command.Err)
 	}
-	where, grant, err := w.granted(c)
-	if err != nil {
+	if command.Env, err = w.execEnvironment(c); err != nil {
 		return err
 	}
-	command.Env = withToken(os.Environ(), where.host, grant.Token)
 	command.Stdin, command.Stdout, command.Stderr = w.stdin, w.stdout, w.stderr
 	return runPassingSignals(c.Context, command)
+}
+
+// execEnvironment is the command's: with a token, or with a session where the workspace has a
+// gateway.
+func (w *world) execEnvironment(c *cli.Context) ([]string, error) {
+	workspace, err := w.through(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	if workspace != nil {
+		return w.throughEnvironment(c, workspace)
+	}
+	where, grant, err := w.granted(c)
+	if err != nil {
+		return nil, err
+	}
+	return withToken(os.Environ(), where.host, grant.Token), nil
 }
 
 // A statusError ends the program with a status of its own. With a nil err there

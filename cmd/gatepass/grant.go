@@ -38,6 +38,14 @@ func (w *world) granted(c *cli.Context) (place, agent.Grant, error) {
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
+	through, err := w.through(c.Context)
+	if err != nil {
+		return place{}, agent.Grant{}, err
+	}
+	if through != nil {
+		return place{}, agent.Grant{}, oneline.New("get a token", "this workspace has none: git and programs go through the gateway "+through.Gateway.String(),
+			"use git as it is, and gatepass exec -- COMMAND for a program that calls GitHub's API")
+	}
 	where, err := target(c, path)
 	if err != nil {
 		return place{}, agent.Grant{}, err

@@ -25,6 +25,14 @@ type policyReport struct {
 	Hosts     []string      `json:"hosts"`
 	Elsewhere string        `json:"elsewhere"` // pushes to other hosts: deny or allow
 	Rules     []explanation `json:"rules"`
+	Gateway   *gatewayRules `json:"gateway,omitempty"`
+}
+
+// gatewayRules is what the gateway says may be pushed through it.
+type gatewayRules struct {
+	URL   string   `json:"url"`
+	Refs  []string `json:"refs"`            // as the profile writes them; null where it could not be asked
+	Error string   `json:"error,omitempty"` // why it could not
 }
 
 func (w *world) policyExplain(c *cli.Context) error {
@@ -35,7 +43,10 @@ func (w *world) policyExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := policyReport{p.path, p.hosts, p.elsewhere, []explanation{}}
+	report := policyReport{Config: p.path, Hosts: p.hosts, Elsewhere: p.elsewhere, Rules: []explanation{}}
+	if report.Gateway, err = w.askGateway(c); err != nil {
+		return err
+	}
 	for _, r := range p.refs.Rules() {
 		report.Rules = append(report.Rules, explanation{r.Ref, r.Full, r.Verbs(), meaning(r), warnings(r)})
 	}
@@ -44,6 +55,43 @@ func (w *world) policyExplain(c *cli.Context) error {
 	}
 	_, err = fmt.Fprint(w.stdout, report)
 	return err
+}
+
+// askGateway asks for the rules that hold, which are the gateway's; nil without one, and for a
+// draft. No token is asked for.
+func (w *world) askGateway(c *cli.Context) (*gatewayRules, error) {
+	if c.String("config") != "" {
+		return nil, nil
+	}
+	workspace, err := w.through(c.Context)
+	if err != nil || workspace == nil {
+		return nil, err
+	}
+	rules := &gatewayRules{URL: workspace.Gateway.String()}
+	grant, err := w.session(c.Context, workspace, "", "")
+	if err != nil {
+		rules.Error = err.Error()
+		return rules, nil
+	}
+	rules.Refs = grant.Refs
+	return rules, nil
+}
+
+// String says what the gateway allows, and what the workspace file is beside it.
+func (g *gatewayRules) String() string {
+	var b strings.Builder
+	switch {
+	case g.Error != "":
+		fmt.Fprintf(&b, "The gateway %s decides what may be pushed. It could not be asked: %s.\n", g.URL, oneline.Escape(g.Error))
+	case len(g.Refs) == 0:
+		fmt.Fprintf(&b, "The gateway %s refuses every push of this workspace.\n", g.URL)
+	default:
+		fmt.Fprintf(&b, "What the gateway %s allows this workspace to push:\n\n", g.URL)
+		for _, ref := range g.Refs {
+			fmt.Fprintf(&b, "  %s\n", oneline.Escape(ref))
+		}
+	}
+	return b.String() + "\nNothing passes the gateway by. Before it, the guard here looks at the workspace file:\n\n"
 }
 
 const legend = `
@@ -57,6 +105,9 @@ server do enforce (gatepass policy export --format github-ruleset).
 
 func (r policyReport) String() string {
 	var b strings.Builder
+	if r.Gateway != nil {
+		b.WriteString(r.Gateway.String())
+	}
 	if len(r.Rules) == 0 {
 		fmt.Fprintf(&b, "%s lists no refs: every push to %s is refused.\n", oneline.Escape(r.Config), strings.Join(r.Hosts, ", "))
 		return b.String() + r.others()

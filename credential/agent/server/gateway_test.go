@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,5 +206,20 @@ func TestAFileThatNamesAnotherGateway(t *testing.T) {
 	}
 	if r := ask(agent.Through(agent.Get, "https://broker.example:8443"), atGateway); !strings.Contains(string(r.Stdout), "password=gpg-1\n") {
 		t.Errorf("get through the file's own = %+v, want a session", r)
+	}
+}
+
+func TestWhyAProgramHasNoSession(t *testing.T) {
+	w := newWorld(t)
+	w.write(gatewayFile)
+	s := &Server{Config: w.config, Open: func(*config.Workspace) (credential.Source, error) {
+		return credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
+			return credential.Token{}, errors.New("the broker sleeps")
+		}), nil
+	}}
+	s.prepare()
+	r := s.answer(t.Context(), agent.Call{Operation: agent.Session, Config: w.config, Timeout: time.Minute, Payload: []byte("protocol=https\nhost=github.com\n\n")}, 0)
+	if r.Exit != 1 || !strings.Contains(string(r.Stderr), "the broker sleeps") {
+		t.Errorf("session = %+v, want the broker's reason", r)
 	}
 }

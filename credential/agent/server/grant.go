@@ -42,6 +42,9 @@ func (p *pipeline) explain(ctx context.Context, req credential.Request, err erro
 	if errors.Is(err, context.DeadlineExceeded) {
 		return oneline.New("get a token", "no answer from the source in time", "try again, or give it longer with GATEPASS_TIMEOUT")
 	}
+	if req.Operation == forAPI {
+		return err
+	}
 	if _, refused := p.names.Token(ctx, req); refused != nil && req.Path == "" {
 		return oneline.New("token for https://"+req.Host, "the workspace file lists repositories and none was named",
 			"name one of "+p.workspace.Repositories.String())

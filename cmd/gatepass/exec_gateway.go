@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/urfave/cli/v2"
+)
+
+// through returns the workspace file as it is with a gateway: the one that it names, or
+// that gatepass install told git of. It is nil where there is none, and where the file
+// cannot be read: who needs it says so.
+func (w *world) through(ctx context.Context) (*config.Workspace, error) {
+	path, err := config.Path(w.getenv)
+	if err != nil {
+		return nil, err
+	}
+	workspace, err := config.Load(path)
+	if err != nil {
+		return nil, nil
+	}
+	if !workspace.Gateway.IsZero() {
+		return workspace, nil
+	}
+	text := hooks.InstalledGateway(ctx)
+	if text == "" {
+		return nil, nil
+	}
+	installed, err := config.ParseGateway(text)
+	if err == nil {
+		workspace, err = workspace.Through(installed)
+	}
+	if err != nil {
+		return nil, oneline.Wrap("use the gateway that git was told of", err, "run gatepass install, or gatepass uninstall")
+	}
+	return workspace, nil
+}
+
+// session asks the agent for a session of the workspace's gateway, for one repository or,
+// with an empty repo, for all that the workspace may reach.
+func (w *world) session(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
+	call := agent.Call{Operation: agent.Through(agent.Session+fresh, workspace.Gateway.String()), Config: workspace.Path}
+	call.Payload = []byte("protocol=https\nhost=" + workspace.Hosts[0] + "\n")
+	if repo != "" {
+		call.Payload = append(call.Payload, "path="+repo+"\n"...)
+	}
+	return w.ask(ctx, call)
+}
+
+// throughEnvironment returns what a command needs that calls GitHub's API through the
+// gateway.
+func (w *world) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+	if c.IsSet("operation") {
+		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
+	}
+	repo, err := throughTarget(c, workspace)
+	if err != nil {
+		return nil, err
+	}
+	fresh := ""
+	if c.Bool("fresh") {
+		fresh = agent.Fresh
+	}
+	grant, err := w.session(c.Context, workspace, repo, fresh)
+	if err != nil {
+		return nil, err
+	}
+	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, authorities(c.Context, workspace)), nil
+}
+
+// throughTarget is the repository of the options, or that of the working directory; "" for
+// none. The gateway serves the API of the first host alone.
+func throughTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
+	if c.IsSet("host") {
+		if host, ok := gitname.Host(c.String("host")); !ok || host != workspace.Hosts[0] {
+			return "", oneline.New("use --host "+c.String("host"), "the gateway serves the API of "+workspace.Hosts[0]+" alone", "leave --host out")
+		}
+	}
+	if c.IsSet("repo") {
+		owner, name, ok := gitname.Path(c.String("repo"))
+		if !ok {
+			return "", usage(c, "--repo "+oneline.Quote(c.String("repo"))+" is not OWNER/NAME")
+		}
+		return owner + "/" + name, nil
+	}
+	host, path, ok := throughOrigin(c.Context, workspace)
+	owner, name, named := gitname.Path(path)
+	if !ok || host != workspace.Hosts[0] || !named {
+		return "", nil
+	}
+	return owner + "/" + name, nil
+}
+
+// throughOrigin is where the working directory's repository comes from: through the gateway,
+// or in a way that git does not lead there, one of the hosts themselves.
+func throughOrigin(ctx context.Context, workspace *config.Workspace) (host, path string, ok bool) {
+	out, err := exec.CommandContext(ctx, "git", "remote", "get-url", "origin").Output()
+	if err != nil {
+		return "", "", false
+	}
+	remote := strings.TrimSuffix(string(out), "\n")
+	if path, ok := strings.CutPrefix(remote, workspace.Gateway.String()+"/"); ok {
+		host, path = workspace.Gateway.Repository(path, workspace.Hosts)
+		return host, path, true
+	}
+	where, err := parseRemote(remote)
+	return where.host, where.path, err == nil
+}
+
+// What programs read to find GitHub's API and its web pages: Octokit and scripts of Actions
+// the first three, as URLs; GitHub's MCP server the fourth, as a URL too. gh reads GH_HOST
+// and GH_REPO.
+const (
+	apiVariable     = "GITHUB_API_URL"
+	graphQLVariable = "GITHUB_GRAPHQL_URL"
+	serverVariable  = "GITHUB_SERVER_URL"
+	mcpVariable     = "GITHUB_HOST"
+	repoVariable    = "GH_REPO"
+)
+
+// withSession returns environ with a session for the gateway and no token of GitHub's. ca is a file
+// of authorities, "" for the system's.
+func withSession(environ []string, g config.Gateway, repo, session, ca string) []string {
+	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, takenAway...)
+	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(taken, name)
+	})
+	env = append(env, hostVariable+"="+g.Host(), enterpriseVariable+"="+session,
+		apiVariable+"="+g.String()+"/api/v3", graphQLVariable+"="+g.String()+"/api/graphql", serverVariable+"="+g.String(), mcpVariable+"="+g.String())
+	if repo != "" {
+		env = append(env, repoVariable+"="+repo)
+	}
+	env = withDefault(env, "CARGO_NET_GIT_FETCH_WITH_CLI", "true") // cargo's own git reads no insteadOf
+	if ca != "" {
+		env = withDefault(env, "SSL_CERT_FILE", ca)
+		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca)
+	}
+	return env
+}
+
+// withDefault sets a variable that is not set.
+func withDefault(env []string, name, value string) []string {
+	if slices.ContainsFunc(env, func(pair string) bool { return strings.HasPrefix(pair, name+"=") }) {
+		return env
+	}
+	return append(env, name+"="+value)
+}
+
+// authorities is the file of certificates that git was told of for the gateway, or the
+// source's where that is the same broker.
+func authorities(ctx context.Context, workspace *config.Workspace) string {
+	address := workspace.Gateway.String()
+	out, err := exec.CommandContext(ctx, "git", "config", "--get-urlmatch", "http.sslCAInfo", address+"/").Output()
+	if ca := strings.TrimSuffix(string(out), "\n"); err == nil && ca != "" {
+		return ca
+	}
+	if source := workspace.Source; source != nil && source.Scheme == "broker+https" && source.Host == workspace.Gateway.Host() {
+		return source.Query().Get("ca_file")
+	}
+	return ""
+}
