@@ -19,6 +19,11 @@ type debianPackage struct {
 	version []string // the command that prints its version
 }
 
+// installedPackage is one whose version dpkg tells: a library, or a program that does not.
+func installedPackage(name, pkg string) debianPackage {
+	return debianPackage{name, pkg, []string{"dpkg-query", "--show", "--showformat=${Version}", pkg}}
+}
+
 func (p debianPackage) Name() string { return p.name }
 
 // Find runs the program for its version.

@@ -68,6 +68,12 @@ func (m machine) components() []Component {
 		// By its path: another cargo, first in PATH, is not linked with Debian's libgit2.
 		debianPackage{"cargo", "cargo", []string{"/usr/bin/cargo", "--version"}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
+		installedPackage("JGit", "jgit-cli"),
+		installedPackage("libgit2", "python3-pygit2"),
+		installedPackage("dulwich", "python3-dulwich"),
+		isomorphicGit{m.cache},
+		debianPackage{"nftables", "nftables", []string{"nft", "--version"}},
+		debianPackage{"iproute2", "iproute2", []string{"ip", "-V"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
 		secretService{},
 		debianPackage{chromiumComponent, chromium, []string{chromium, "--version"}},
@@ -176,6 +182,7 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 		}
 		defer stop()
 	}
+	r.findClients(isomorphicGit{m.cache})
 	if err := r.findCharts(ctx, m.cache); err != nil {
 		return 0, err
 	}

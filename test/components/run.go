@@ -33,7 +33,7 @@ type runner struct {
 	out    io.Writer
 
 	// In the environment of suites that need it; nil when missing.
-	kubernetes, charts, gh []string
+	kubernetes, charts, gh, clients []string
 
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
@@ -172,6 +172,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	}
 	if p.suite.gh && where.chroot == nil {
 		env = append(env, r.gh...)
+	}
+	if p.suite.clients && where.chroot == nil {
+		env = append(env, r.clients...)
 	}
 	if p.suite.charts {
 		env = append(env, r.charts...)

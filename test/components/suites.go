@@ -23,6 +23,9 @@ type suite struct {
 	// of a kubeconfig is in the environment, and does not lead into a chroot
 	kubernetes bool
 
+	// has tests of git clients other than git, which are not in the chroots
+	clients bool
+
 	// has tests that need helm or kustomize, and skip without it; their paths are in
 	// the environment
 	charts bool
@@ -70,6 +73,8 @@ func (g gits) include(where place) bool {
 // the folder GATEPASS_TEST_KUBE_ASSETS has the programs, for a test to start its own.
 // GATEPASS_TEST_HELM, GATEPASS_TEST_KUSTOMIZE and GATEPASS_TEST_GH are the paths of these
 // programs.
+// GATEPASS_TEST_CLIENTS says that other git clients are to be tested, as far as they are
+// there; the folder GATEPASS_TEST_ISOMORPHIC_GIT has the library of that name.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -94,6 +99,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass", gits: everyGit, aws: true, kubernetes: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./test/browser", browser: true},
+	{pattern: "./test/interop", gits: everyGit, clients: true},
 	{pattern: "./test/ghtest", gh: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},

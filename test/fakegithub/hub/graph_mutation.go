@@ -23,9 +23,6 @@ func mutations() map[string]mutation {
 		"updateIssue":                   ofIssue(updateIssue),
 		"closeIssue":                    ofIssue(closeIssue),
 		"reopenIssue":                   ofIssue(reopenIssue),
-		"addPullRequestReview":          addPullRequestReview,
-		"addLabelsToLabelable":          labelsMutation(false),
-		"removeLabelsFromLabelable":     labelsMutation(true),
 		"addComment":                    addComment,
 	}
 	maps.Copy(out, refMutations())
@@ -182,5 +179,9 @@ func addComment(g graph, in object) (object, *failure) {
 		return nil, unprocessable("Body can't be blank")
 	}
 	c := r.commentEntity(i, r.comment(i, text(in, "body")))
-	return object{"commentEdge": entity{"IssueCommentEdge", object{"node": c, "cursor": cursor(len(i.comments) - 1)}}, "subject": r.either(i), "timelineEdge": nil}, nil
+	subject := r.issueEntity(i)
+	if i.pull != nil {
+		subject = r.pullEntity(i)
+	}
+	return object{"commentEdge": entity{"IssueCommentEdge", object{"node": c, "cursor": cursor(len(i.comments) - 1)}}, "subject": subject, "timelineEdge": nil}, nil
 }

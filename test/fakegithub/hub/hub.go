@@ -15,7 +15,6 @@ package hub
 import (
 	"crypto/rand"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +42,6 @@ type Hub struct {
 type repository struct {
 	number    int // the last of its issues and pull requests
 	issues    []*issue
-	labels    []label
 	releases  []*release
 	workflows []*workflow
 	runs      []*run
@@ -78,7 +76,7 @@ func (h *Hub) SetEnterprise(version string) {
 func (h *Hub) of(repo fakegithub.Repository) *repository {
 	st := h.repos[repo.ID]
 	if st == nil {
-		st = &repository{labels: slices.Clone(firstLabels)}
+		st = &repository{}
 		h.repos[repo.ID] = st
 	}
 	return st

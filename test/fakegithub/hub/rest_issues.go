@@ -36,7 +36,7 @@ func postIssue(r request) fakegithub.Answer {
 		return r.failed(invalid("Issue", "title", "missing_field", ""))
 	}
 	i := r.newIssue(in.Title, in.Body)
-	r.mark(i, in.Labels)
+	i.labels = in.Labels
 	a := created(r.showIssue(i))
 	a.Header = http.Header{"Location": {r.api("/issues/%d", i.number)}}
 	return a
@@ -65,8 +65,7 @@ func patchIssue(r request) fakegithub.Answer {
 	}
 	r.rewrite(i, in.Title, in.Body, in.State)
 	if in.Labels != nil {
-		i.labels = nil
-		r.mark(i, *in.Labels)
+		i.labels = *in.Labels
 	}
 	return ok(r.showIssue(i))
 }
@@ -106,7 +105,11 @@ func postLabels(r request) fakegithub.Answer {
 	if no := r.Decode(&in); no != nil {
 		return *no
 	}
-	r.mark(i, in.Labels)
+	for _, label := range in.Labels {
+		if !slices.Contains(i.labels, label) {
+			i.labels = append(i.labels, label)
+		}
+	}
 	return ok(showAll(i.labels, r.showLabel))
 }
 
