@@ -163,6 +163,19 @@ func unproved(app *apps.App, err error) appView {
 // tell writes the status where it differs, and records an Event where it is news.
 func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error {
 	before := app.DeepCopy()
+	r.fill(app, v)
+	if equality.Semantic.DeepEqual(before.Status, app.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, app, client.MergeFrom(before), Manager); err != nil {
+		return err
+	}
+	r.event(before, app)
+	return nil
+}
+
+// fill makes the status that a view stands for.
+func (r *AppReconciler) fill(app *v1.App, v appView) {
 	s := &app.Status
 	s.ObservedGeneration = app.Generation
 	if v.slug != "" || v.ready.Status == metav1.ConditionFalse {
@@ -172,14 +185,6 @@ func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error 
 	r.set(app, v1.ConditionKeyValid, app.Spec.ValidateKey, v.keyValid)
 	r.set(app, v1.ConditionStalled, v.isStalled, condition(metav1.ConditionTrue, v.ready.Reason, v.ready.Message))
 	r.set(app, v1.ConditionReconciling, v.ready.Status == metav1.ConditionUnknown, condition(metav1.ConditionTrue, v.ready.Reason, v.ready.Message))
-	if equality.Semantic.DeepEqual(before.Status, app.Status) {
-		return nil
-	}
-	if err := r.Client.Status().Patch(ctx, app, client.MergeFrom(before), Manager); err != nil {
-		return err
-	}
-	r.event(before, app)
-	return nil
 }
 
 // set has a condition while it is wanted.

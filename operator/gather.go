@@ -17,6 +17,7 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/ledger"
+	"github.com/gatepass/gatepass/operator/once"
 	"github.com/gatepass/gatepass/operator/plan"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/operator/tenant"
@@ -155,7 +156,7 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 	case err == nil:
 		v.app, v.clock = app, app.App
 		v.in.Now = v.now()
-		v.memory.scope = v.scope(app)
+		v.memory.scope = once.Text(v.scope(app))
 	case errors.Is(err, apps.ErrNotFound):
 		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotFound, Message: err.Error()}
 	case isNotReady && notReady.Reason == v1.ReasonNotPermitted:

@@ -173,7 +173,7 @@ func testRateLimit(w *world) {
 	w.run()
 	namespace := w.tenant()
 	w.ready(token(namespace, "before"))
-	w.gh.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.SecondaryRateLimited(4*time.Second), 1)
+	w.gh.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.SecondaryRateLimited(6*time.Second), 1)
 	first := token(namespace, "first")
 	w.create(first)
 	w.until(first, "rate limited", hasReason(v1.ReasonRateLimited))
@@ -184,7 +184,11 @@ func testRateLimit(w *world) {
 		more = append(more, token(namespace, fmt.Sprintf("more-%d", i)))
 		w.create(more[i])
 	}
-	time.Sleep(time.Until(refused.Add(2500 * time.Millisecond))) // GitHub's pause is four seconds
+	w.until(more[4], "told why it waits", func(t *v1.Token) bool {
+		c := meta.FindStatusCondition(t.Status.Conditions, v1.ConditionReady)
+		return hasReason(v1.ReasonRateLimited)(t) && c.Status == metav1.ConditionUnknown && strings.HasPrefix(c.Message, "the mint of a token waits: GitHub asks the App to wait until 20")
+	})
+	time.Sleep(time.Until(refused.Add(4500 * time.Millisecond))) // GitHub's pause is six seconds
 	if got := w.gh.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") }); got != asked {
 		w.t.Errorf("%d requests went out while GitHub asked to wait", got-asked)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/operator/ledger"
 	"github.com/gatepass/gatepass/operator/plan"
 	"github.com/gatepass/gatepass/operator/render"
+	"github.com/gatepass/gatepass/operator/tenant"
 )
 
 // lookAtSecrets finds the Secret, and others that belong to the subject.
@@ -44,12 +45,26 @@ func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
 	}
 	v.in.Others = nil
 	for i := range list.Items {
-		ref := plan.Ref{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
-		if ref != v.target {
-			v.in.Others = append(v.in.Others, ref)
-		}
+		v.other(&list.Items[i])
 	}
-	return nil
+	if v.kind != tenant.KindToken || v.target.Name == v.object.GetName() {
+		return nil
+	}
+	named := metadataOf("Secret") // the index has none with the name of its Token
+	err := r.Cache.Get(ctx, client.ObjectKeyFromObject(v.object), named)
+	if err == nil {
+		v.other(named)
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// other notes a Secret of the subject that is not the one it is to have.
+func (v *view) other(secret *metav1.PartialObjectMetadata) {
+	owner := metav1.GetControllerOfNoCopy(secret)
+	ref := plan.Ref{Namespace: secret.Namespace, Name: secret.Name}
+	if owner != nil && owner.UID == v.object.GetUID() && ref != v.target {
+		v.in.Others = append(v.in.Others, ref)
+	}
 }
 
 // known reports that the Secret has not changed since it was last read or written.
@@ -95,11 +110,11 @@ func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
 		return found
 	}
 	id := live.Annotations[annotationToken]
-	token, _, err := r.token(v, id)
+	token, entry, err := r.token(v, id)
 	if err != nil {
 		return found // another text, or a token that the ledger does not know
 	}
-	found.Token = id
+	found.Token = entry.ID
 	w, err := v.want(token)
 	found.Intact = err == nil && w.isIntact(live)
 	return found

@@ -148,8 +148,7 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 		for _, step := range decision.Steps {
 			switch err := r.do(ctx, v, step); {
 			case errors.Is(err, errQueued):
-				decision.Again = time.Time{} // the pacer wakes it
-				return decision, nil
+				return plan.Plan(v.in), nil // which says why it waits; the pacer wakes it
 			case err != nil:
 				return decision, err
 			}

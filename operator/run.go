@@ -8,11 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
-	"unique"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
@@ -148,42 +146,6 @@ func (o Options) cache() cache.Options {
 	}
 	return c
 }
-
-// slim keeps of what is cached what the operator reads. Of a Secret's metadata that is who
-// owns it, and whether it changed. Texts that are the same in thousands of Tokens are
-// kept once.
-func slim(object any) (any, error) {
-	switch o := object.(type) {
-	case *metav1.PartialObjectMetadata:
-		o.ManagedFields = nil
-		if o.Kind == "Secret" {
-			o.Annotations = nil
-			o.Labels = map[string]string{v1.LabelOwnerKind: once(o.Labels[v1.LabelOwnerKind]), v1.LabelOwnerName: o.Labels[v1.LabelOwnerName]}
-		}
-	case *v1.Token:
-		o.ManagedFields = nil
-		slimStatus(&o.Status)
-	case *v1.ClusterToken:
-		o.ManagedFields = nil
-		slimStatus(&o.Status)
-	case client.Object:
-		o.SetManagedFields(nil)
-	}
-	return object, nil
-}
-
-func slimStatus(s *v1.TokenStatus) {
-	for i := range s.Conditions {
-		c := &s.Conditions[i]
-		c.Type, c.Reason, c.Message = once(c.Type), once(c.Reason), once(c.Message)
-	}
-	for i, name := range s.Repositories {
-		s.Repositories[i] = once(name)
-	}
-}
-
-// once returns the one copy of a text.
-func once(text string) string { return unique.Make(text).Value() }
 
 // compose makes the Reconciler.
 func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.ConfigFile) (*Reconciler, error) {

@@ -57,7 +57,8 @@ func (r *Reconciler) do(ctx context.Context, v *view, step plan.Step) error {
 
 // mint makes a token and records it.
 func (r *Reconciler) mint(ctx context.Context, v *view, step plan.Step) error {
-	if !r.Pacer.Take(r.ask(v, step)) {
+	if ask := r.ask(v, step); !r.Pacer.Take(ask) {
+		v.in.Queued = r.queued(ask)
 		return errQueued
 	}
 	if v.in.Secret.State == plan.Missing {
@@ -87,6 +88,16 @@ func (r *Reconciler) mint(ctx context.Context, v *view, step plan.Step) error {
 		e.Repositories = []string{v.account + "/*"}
 	}
 	return r.Ledger.Add(ctx, v.owner(), e, minted.Token, v.now())
+}
+
+// queued is what the status says of a mint that waits. It says nothing of a short wait
+// while a token works: that would be a write more for each refresh.
+func (r *Reconciler) queued(ask apps.Ask) *plan.Refusal {
+	reason, message, isLong := r.Pacer.Why(ask.App, ask.Class)
+	if !isLong && ask.Class != apps.New {
+		return nil
+	}
+	return &plan.Refusal{Reason: reason, Message: message}
 }
 
 func (r *Reconciler) ask(v *view, step plan.Step) apps.Ask {

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
@@ -15,6 +17,7 @@ import (
 func TestToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
+	w.areInProgressAtFirst()
 	w.run()
 	for name, test := range map[string]func(*world){
 		"a Token becomes a Secret":          testBecomesASecret,
@@ -22,6 +25,8 @@ func TestToken(t *testing.T) {
 		"deletion revokes and cleans up":    testDeletionRevokes,
 		"a rename is made before the break": testRename,
 		"another scope revokes the old one": testAnotherScope,
+		"an immutable Secret is replaced":   testImmutable,
+		"no GitOps tool prunes a Secret":    testNotPruned,
 		"somebody else's Secret stays":      testForeignSecret,
 		"no policy, no token":               testNoPolicy,
 		"suspended":                         testSuspended,
@@ -43,14 +48,17 @@ func testBecomesASecret(w *world) {
 	if s == nil || s.Type != v1.SecretTypeToken || !w.lives(string(s.Data["token"])) {
 		w.t.Fatalf("Secret = %+v, want a token that lives", s)
 	}
+	if got := w.kstatus(got); got != status.CurrentStatus {
+		w.t.Errorf("kstatus is %s, want Current", got)
+	}
 	if s.Annotations[v1.AnnotationExpires] == "" || s.Labels[v1.LabelOwnerKind] != "Token" || s.Labels[v1.LabelOwnerName] != "git" || len(s.OwnerReferences) != 1 || s.OwnerReferences[0].UID != got.UID {
 		w.t.Errorf("labels %v, annotations %v, owners %v", s.Labels, s.Annotations, s.OwnerReferences)
 	}
-	status := got.Status
-	if status.ManagedSecret == nil || *status.ManagedSecret != (v1.ManagedSecret{Namespace: namespace, Name: "git"}) ||
-		status.InstallationAccessToken == nil || time.Until(status.InstallationAccessToken.ExpiresAt.Time) < 50*time.Minute ||
-		len(status.Repositories) != 1 || status.Repositories[0] != "acme/widgets" || status.Permissions["contents"] != "read" || status.NextRefresh == nil {
-		w.t.Errorf("status = %+v", status)
+	is := got.Status
+	if is.ManagedSecret == nil || *is.ManagedSecret != (v1.ManagedSecret{Namespace: namespace, Name: "git"}) ||
+		is.InstallationAccessToken == nil || time.Until(is.InstallationAccessToken.ExpiresAt.Time) < 50*time.Minute ||
+		len(is.Repositories) != 1 || is.Repositories[0] != "acme/widgets" || is.Permissions["contents"] != "read" || is.NextRefresh == nil {
+		w.t.Errorf("status = %+v", is)
 	}
 }
 
@@ -148,6 +156,77 @@ func testAnotherScope(w *world) {
 	})
 }
 
+// External Secrets wrote to immutable Secrets for ever, and failed
+// (external-secrets/external-secrets#3604, #3920).
+func testImmutable(w *world) {
+	namespace := w.tenant()
+	got := w.ready(token(namespace, "git"))
+	before := w.secret(namespace, "git")
+	if err := w.c.Patch(w.t.Context(), before, client.RawPatch(types.MergePatchType, []byte(`{"immutable":true,"data":{"theirs":"eA=="}}`))); err != nil {
+		w.t.Fatal(err)
+	}
+	w.update(got, func(t *v1.Token) { t.Spec.Repositories = []string{"gadgets"} })
+	var missing time.Time
+	w.wait(patience, "another token in the Secret", func() bool {
+		time.Sleep(10 * time.Millisecond)
+		s := w.secret(namespace, "git")
+		if s == nil && missing.IsZero() {
+			missing = time.Now()
+		}
+		return s != nil && s.UID != before.UID && string(s.Data["token"]) != string(before.Data["token"]) && string(s.Data["theirs"]) == "x"
+	})
+	if !missing.IsZero() {
+		w.t.Logf("without a Secret for %v", time.Since(missing).Round(time.Millisecond))
+	}
+	if !missing.IsZero() && time.Since(missing) > 2*time.Second { // 200 ms on an idle machine
+		w.t.Errorf("without a Secret for %v", time.Since(missing))
+	}
+}
+
+// Argo CD and Flux delete what has their labels and is not in git, unless an object that
+// they know owns it (1Password/onepassword-operator#96, argoproj/argo-cd#5792). What the
+// operator writes has its owner from the first write on, and none of the Token's labels.
+func testNotPruned(w *world) {
+	namespace := w.tenant()
+	c, err := client.NewWithWatch(w.RESTConfig(), client.Options{Scheme: Scheme()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	seen, err := c.Watch(w.t.Context(), &corev1.SecretList{}, client.InNamespace(namespace))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer seen.Stop()
+	got := w.ready(token(namespace, "git", func(t *v1.Token) {
+		t.Labels = map[string]string{"app.kubernetes.io/instance": "argo", "kustomize.toolkit.fluxcd.io/name": "flux"}
+		t.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "argo:gatepass.dev/Token:x/git"}
+	}))
+	w.update(got, func(t *v1.Token) { t.Spec.Secret.BasicAuth = true })
+	late := time.After(patience)
+	for versions := 0; ; {
+		select {
+		case e := <-seen.ResultChan():
+			s, ok := e.Object.(*corev1.Secret)
+			if !ok {
+				w.t.Fatalf("the watch ended: %v", e.Object)
+			}
+			versions++
+			if len(s.OwnerReferences) != 1 || s.Labels["app.kubernetes.io/instance"]+s.Labels["kustomize.toolkit.fluxcd.io/name"]+s.Annotations["argocd.argoproj.io/tracking-id"] != "" {
+				w.t.Errorf("%s at %s: owners %v, labels %v, annotations %v", e.Type, s.ResourceVersion, s.OwnerReferences, s.Labels, s.Annotations)
+			}
+			if s.Type != v1.SecretTypeBasicAuth {
+				continue
+			}
+			if versions < 3 {
+				w.t.Errorf("%d versions of the Secret were seen, want its creation, deletion and successor", versions)
+			}
+			return
+		case <-late:
+			w.t.Fatal("no Secret of the other type was seen")
+		}
+	}
+}
+
 func testForeignSecret(w *world) {
 	namespace := w.tenant()
 	w.ApplyText([]byte("{apiVersion: v1, kind: Secret, metadata: {name: git, namespace: " + namespace + "}, stringData: {password: theirs}}"))
@@ -179,6 +258,9 @@ func testNoPolicy(w *world) {
 	})
 	w.create(wide)
 	w.until(wide, "refused", hasReason(v1.ReasonNotPermitted))
+	if got := w.kstatus(wide); got != status.FailedStatus {
+		w.t.Errorf("kstatus is %s, want Failed", got)
+	}
 	if w.secret(namespace, "wide") != nil || w.secret("default", "git") != nil {
 		w.t.Error("a Secret was made")
 	}

@@ -24,17 +24,18 @@ type queue = workqueue.TypedRateLimitingInterface[apps.Key]
 
 // Indexes of the cache.
 const (
-	byOwner  = "owner"  // of Secrets, by the UID of their controller
+	byOwner  = "owner"  // of Secrets, by the UID of their controller; without those that have the name of a Token
 	byTarget = "target" // of ClusterTokens, by the namespace of their Secret
 )
 
 // index registers the indexes. It comes before the cache starts.
 func index(ctx context.Context, c cache.Cache) error {
 	err := c.IndexField(ctx, metadataOf("Secret"), byOwner, func(o client.Object) []string {
-		if owner := metav1.GetControllerOf(o); owner != nil {
-			return []string{string(owner.UID)}
+		owner := metav1.GetControllerOfNoCopy(o)
+		if owner == nil || owner.Kind == tenant.KindToken && owner.Name == o.GetName() {
+			return nil // nearly all: they are found by their name
 		}
-		return nil
+		return []string{string(owner.UID)}
 	})
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func clusterTokenKey(o client.Object) (apps.Key, bool) {
 // secretOwner finds whose a Secret is by its controller, else by its labels.
 func secretOwner(o client.Object) (apps.Key, bool) {
 	kind, name := o.GetLabels()[v1.LabelOwnerKind], o.GetLabels()[v1.LabelOwnerName]
-	if c := metav1.GetControllerOf(o); c != nil && c.APIVersion == v1.GroupVersion.String() {
+	if c := metav1.GetControllerOfNoCopy(o); isOwner(c) {
 		kind, name = c.Kind, c.Name
 	}
 	key := apps.Key{Kind: kind, Namespace: o.GetNamespace(), Name: name}
@@ -129,6 +130,11 @@ func secretOwner(o client.Object) (apps.Key, bool) {
 		return key, true
 	}
 	return key, kind == tenant.KindToken
+}
+
+// isOwner reports that a Secret's controller is of this operator.
+func isOwner(controller *metav1.OwnerReference) bool {
+	return controller != nil && controller.APIVersion == v1.GroupVersion.String()
 }
 
 // enqueue reconciles what key finds. An object that changed its owner concerns both.

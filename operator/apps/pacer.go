@@ -1,12 +1,14 @@
 package apps
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/mint"
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
 // A Key names a Token (with its namespace) or a ClusterToken.
@@ -110,6 +112,30 @@ func (p *Pacer) Waiting(app Ref) (n int, next time.Time) {
 	now := time.Now()
 	return len(l.queue), now.Add(l.wait(now))
 }
+
+// longWait is a wait that an object's status tells of although its token works.
+const longWait = time.Minute
+
+// Why says what a queued key of an App waits for: the reason of a condition and its
+// message. isLong is true where it takes a minute or more.
+func (p *Pacer) Why(app Ref, class Class) (reason, message string, isLong bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, l := time.Now(), p.lanes[app]
+	switch {
+	case l != nil && l.held.After(now):
+		return v1.ReasonRateLimited, "GitHub asks the App to wait until " + stamp(l.held), l.held.Sub(now) >= longWait
+	case l != nil && class != Ending && l.short.After(now):
+		return v1.ReasonRateLimited, "less than a fifth of the App's hourly limit at GitHub is left, which is for tokens that end soon; there is a new hour at " + stamp(l.short), l.short.Sub(now) >= longWait
+	}
+	message = "the App mints for others first"
+	if p.perMinute > 0 {
+		message = fmt.Sprintf("the App mints at most %d tokens a minute (--mints-per-minute), and what ends sooner goes first", p.perMinute)
+	}
+	return v1.ReasonProgressing, message, l != nil && l.limit > 0 && len(l.queue) >= l.limit
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // with does something to the lane of an App, sets its timer and wakes those whose turn
 // it is.

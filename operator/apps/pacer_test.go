@@ -5,10 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
 // A crowd are keys that mint as a controller's workers would: a key that is woken asks
@@ -281,6 +284,40 @@ func TestAShortHourIsForWhatEnds(t *testing.T) {
 		}
 		if c.run(2 * time.Minute); len(c.minted) != 3 {
 			t.Errorf("minted %v after the hour, want all", c.minted)
+		}
+	})
+}
+
+// A status says why a token is not there yet, and why an old one is still in use.
+func TestAQueuedKeyIsToldWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 30)
+		told := func(what string, class Class, reason, text string, isLong bool) {
+			t.Helper()
+			r, m, long := c.pacer.Why(one, class)
+			if r != reason || !strings.Contains(m, text) || long != isLong {
+				t.Errorf("%s: %s, %q, long: %v; want %s, %q, %v", what, r, m, long, reason, text, isLong)
+			}
+		}
+		for n := range 10 {
+			c.ask(Ask{App: one, Key: key(n), Class: New})
+		}
+		told("a short queue", New, v1.ReasonProgressing, "at most 30 tokens a minute", false)
+		for n := range 50 {
+			c.ask(Ask{App: one, Key: key(n), Class: New})
+		}
+		told("a queue of more than a minute", New, v1.ReasonProgressing, "at most 30 tokens a minute", true)
+		c.pacer.Hold(one, time.Now().Add(30*time.Second))
+		told("a pause of half a minute", Ending, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T00:00:30Z", false)
+		c.pacer.Hold(one, time.Now().Add(time.Hour))
+		told("a pause of an hour", Changed, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T01:00:00Z", true)
+		c.pacer.with(two, func(l *lane, now time.Time) []Key { l.short = now.Add(10 * time.Minute); return nil })
+		r, m, long := c.pacer.Why(two, Changed)
+		if r != v1.ReasonRateLimited || !strings.HasSuffix(m, "there is a new hour at 2000-01-01T00:10:00Z") || !long {
+			t.Errorf("a short hour: %s, %q, %v", r, m, long)
+		}
+		if r, _, long := c.pacer.Why(two, Ending); r != v1.ReasonProgressing || long {
+			t.Errorf("a token that ends in a short hour: %s, %v", r, long)
 		}
 	})
 }

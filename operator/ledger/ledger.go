@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/operator/once"
 )
 
 // An Owner is the object that a record is about.
@@ -50,6 +51,14 @@ type Entry struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
 	Sealed []byte `json:"sealed"` // the token's text
+}
+
+var levels once.Maps[string]
+
+// share keeps what many tokens have alike once.
+func (e *Entry) share() {
+	e.Scope, e.API, e.Account = once.Text(e.Scope), once.Text(e.API), once.Text(e.Account)
+	e.Repositories, e.Permissions = once.Texts(e.Repositories), levels.One(e.Permissions)
 }
 
 // ErrUnknown reports that the ledger has no such token, or cannot open it: the key that
@@ -129,6 +138,7 @@ func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential
 		l.byKey[owner.Key()] = append(l.byKey[owner.Key()], owner.UID)
 	}
 	r.owner = owner
+	e.share()
 	r.entries = append([]Entry{e}, r.entries...)
 	r.isDirty = true
 	l.mu.Unlock()

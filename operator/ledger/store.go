@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
+	"github.com/gatepass/gatepass/operator/once"
 )
 
 const (
@@ -78,7 +79,11 @@ func (l *Ledger) take(s *corev1.Secret) error {
 	if err != nil {
 		return err
 	}
-	l.records[d.Owner.UID] = &record{owner: d.Owner, entries: d.Tokens, version: s.ResourceVersion}
+	d.Owner.Kind, d.Owner.Namespace = once.Text(d.Owner.Kind), once.Text(d.Owner.Namespace)
+	for i := range d.Tokens {
+		d.Tokens[i].share()
+	}
+	l.records[d.Owner.UID] = &record{owner: d.Owner, entries: slices.Clone(d.Tokens), version: s.ResourceVersion}
 	l.byKey[d.Owner.Key()] = append(l.byKey[d.Owner.Key()], d.Owner.UID)
 	return nil
 }

@@ -81,7 +81,7 @@ func (p *planner) deliver(newest Held) {
 // clean revokes what is not wanted any more and removes Secrets of former names. The
 // Secret comes first: while it does not hold the newest token, nothing is taken away.
 func (p *planner) clean(newest Held) {
-	if used, works := p.inSecret(); !works || used.ID != newest.ID || !p.in.Secret.Intact {
+	if !p.isDelivered() {
 		return
 	}
 	for _, other := range p.in.Others {
@@ -120,6 +120,9 @@ func (p *planner) mint(hasToken bool) {
 		}
 	}
 	p.try(Step{Do: Mint, Secret: in.Target, Urgent: p.urgency(), Why: why(hasToken, len(p.live()) > 0)})
+	if used, works := p.inSecret(); works && p.urgency() == Changed {
+		p.again(in.endsSoonAt(used)) // the mint may still be queued then, and is more urgent
+	}
 }
 
 func why(hasToken, hasOther bool) string {
@@ -147,11 +150,14 @@ func (p *planner) urgency() Urgency {
 	switch {
 	case !works:
 		return New
-	case used.Expires.Sub(p.in.Now) < p.in.MinTTL+Slack:
+	case !p.in.Now.Before(p.in.endsSoonAt(used)):
 		return Ending
 	}
 	return Changed
 }
+
+// endsSoonAt is when the refresh of a token becomes urgent.
+func (in Input) endsSoonAt(h Held) time.Time { return h.Expires.Add(-in.MinTTL - Slack) }
 
 // Slack is how long before minTTL is reached a refresh becomes urgent.
 const Slack = 5 * time.Minute

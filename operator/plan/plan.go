@@ -121,6 +121,8 @@ type Input struct {
 	// NoWrite is why the Secret cannot be written, so that no token is minted either:
 	// the spec is wrong, the namespace is missing or being deleted.
 	NoWrite *Refusal
+	// Queued is why the mint waits for its turn; nil where it does not.
+	Queued *Refusal
 	// Failed has the latest failure of each action, of the same spec. An action that
 	// succeeded since is not in it.
 	Failed map[Action]Refusal
@@ -161,6 +163,7 @@ const (
 	False          Status = "False"
 	UnknownStatus  Status = "Unknown"
 	notYet                = "a token is being made"
+	holdsToken            = "the Secret holds a token that works"
 	suspendMessage        = "spec.suspend is true: the token is revoked and the Secret removed"
 )
 

@@ -60,6 +60,10 @@ func noNamespace(i *Input) {
 	i.NoWrite = &Refusal{Reason: v1.ReasonFailed, Message: "namespace ns is being deleted"}
 }
 
+func queued(i *Input) {
+	i.Queued = &Refusal{Reason: v1.ReasonRateLimited, Message: "GitHub asks the App to wait until noon"}
+}
+
 func revokeAfter(d, delivered time.Duration) func(*Input) {
 	return func(i *Input) { i.RevokeAfter, i.Delivered = d, now.Add(-delivered) }
 }
@@ -132,7 +136,13 @@ func TestPlan(t *testing.T) {
 		{"a failed refresh keeps the Secret and says so", in(held(old("a", 40*time.Minute)), failed(Mint, time.Minute)), "", "False Failed"},
 		{"a failed mint is tried again in time", in(none, failed(Mint, 0)), "mint 1", "False Failed"},
 		{"a failed write keeps the token for the next try", in(secret(Missing, ""), failed(Deliver, time.Minute)), "", "False Failed"},
+		{"a write whose answer was lost has not failed", in(failed(Deliver, time.Minute)), "", "True Refreshed"},
+		{"a failed write of the next token is said", in(held(old("b", time.Minute), old("a", 30*time.Minute)), failed(Deliver, time.Minute)), "", "False Failed"},
 		{"a failed write is tried again in time", in(secret(Missing, ""), failed(Deliver, 0)), "deliver a", "False Failed"},
+
+		{"a first mint that waits for its turn", in(none, queued), "mint 1", "Unknown RateLimited"},
+		{"a refresh that waits for its turn", in(held(old("a", 40*time.Minute)), queued), "mint 2", "True Refreshed"},
+		{"a failure comes before the turn", in(none, failed(Mint, 0), queued), "mint 1", "False Failed"},
 
 		{"no App: no mint", in(none, noApp), "", "False AppNotFound"},
 		{"no App: a deleted Secret is written again all the same", in(secret(Missing, ""), noApp), "deliver a", "False AppNotFound"},
@@ -165,6 +175,17 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestAWaitIsSaid(t *testing.T) {
+	for want, i := range map[string]Input{
+		"the mint of a token waits: GitHub asks the App to wait until noon":                              in(none, queued),
+		"the Secret holds a token that works; its refresh waits: GitHub asks the App to wait until noon": in(held(old("a", 40*time.Minute)), queued),
+	} {
+		if got := Plan(i).Ready.Message; got != want {
+			t.Errorf("message = %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTheZeroInputDoesNothing(t *testing.T) {
 	if d := Plan(Input{}); len(d.Steps) != 0 || d.Ready.Status == True {
 		t.Errorf("Plan of the zero input = %+v, want no step", d)
@@ -178,6 +199,9 @@ func TestAgain(t *testing.T) {
 		want time.Duration // from now; negative: never
 	}{
 		{"a delivery that waits for ten seconds", in(held(old("b", 4*time.Second), old("a", 30*time.Minute))), 6 * time.Second},
+		// A refresh that is queued behind thousands of new tokens is asked for again when it
+		// has become urgent.
+		{"a refresh that may be queued", in(held(old("a", 31*time.Minute))), 14 * time.Minute},
 		{"a failure", in(none, failed(Mint, 3*time.Minute)), 3 * time.Minute},
 		{"a revocation", in(held(old("b", time.Minute), old("a", 20*time.Minute)), secret(Ours, "b"), revokeAfter(15*time.Minute, time.Minute)), 14 * time.Minute},
 		{"a Secret of somebody else's", in(secret(Foreign, "")), 5 * time.Minute},

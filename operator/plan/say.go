@@ -40,22 +40,35 @@ func (p *planner) say(isDue bool) {
 		p.refuse(*in.NoMint)
 	case in.Verdict == Unknown && isDue:
 		p.refuse(in.Policy)
-	case in.failure() != nil:
-		p.refuse(*in.failure())
+	case p.failure() != nil:
+		p.refuse(*p.failure())
+	case works && in.Queued != nil:
+		p.d.Ready = Condition{True, v1.ReasonRefreshed, holdsToken + "; its refresh waits: " + in.Queued.Message}
 	case works:
-		p.d.Ready = Condition{True, v1.ReasonRefreshed, "the Secret holds a token that works"}
+		p.d.Ready = Condition{True, v1.ReasonRefreshed, holdsToken}
+	case in.Queued != nil:
+		p.d.Ready = Condition{UnknownStatus, in.Queued.Reason, "the mint of a token waits: " + in.Queued.Message}
 	default:
 		p.d.Ready = Condition{UnknownStatus, v1.ReasonProgressing, notYet}
 	}
 }
 
 // failure is what a reader of the status has to know: a failed write of the Secret
-// before a failed mint.
-func (in Input) failure() *Refusal {
-	for _, do := range []Action{Deliver, Mint} {
-		if f, ok := in.Failed[do]; ok {
-			return &f
-		}
+// before a failed mint. A write whose answer was lost has not failed: the Secret is as
+// it should be.
+func (p *planner) failure() *Refusal {
+	if f, ok := p.in.Failed[Deliver]; ok && !p.isDelivered() {
+		return &f
+	}
+	if f, ok := p.in.Failed[Mint]; ok {
+		return &f
 	}
 	return nil
+}
+
+// isDelivered reports that the Secret holds the newest token and is intact.
+func (p *planner) isDelivered() bool {
+	used, works := p.inSecret()
+	newest, _ := p.newest()
+	return works && used.ID == newest.ID && p.in.Secret.Intact
 }

@@ -121,7 +121,11 @@ type App struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   AppSpec   `json:"spec"`
+	Spec AppSpec `json:"spec"`
+
+	// Status says -1 until the operator has looked: an object that was just made must
+	// not be taken for one that is in order.
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status AppStatus `json:"status,omitempty"`
 }
 

@@ -53,8 +53,12 @@ type ClusterToken struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   ClusterTokenSpec `json:"spec"`
-	Status TokenStatus      `json:"status,omitempty"`
+	Spec ClusterTokenSpec `json:"spec"`
+
+	// Status says -1 until the operator has looked: an object that was just made must
+	// not be taken for one that is in order.
+	// +kubebuilder:default:={"observedGeneration":-1}
+	Status TokenStatus `json:"status,omitempty"`
 }
 
 // ClusterTokenList is a list of ClusterTokens.

@@ -270,7 +270,11 @@ type Token struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   TokenSpec   `json:"spec"`
+	Spec TokenSpec `json:"spec"`
+
+	// Status says -1 until the operator has looked: an object that was just made must
+	// not be taken for one that is in order.
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status TokenStatus `json:"status,omitempty"`
 }
 

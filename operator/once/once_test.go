@@ -1,0 +1,50 @@
+package once
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+func TestEqualValuesAreOne(t *testing.T) {
+	a, b := Texts([]string{"acme/api", "acme/web"}), Texts([]string{"acme/api", "acme/web"})
+	if &a[0] != &b[0] || !slices.Equal(a, []string{"acme/api", "acme/web"}) {
+		t.Errorf("two copies of %q", a)
+	}
+	var levels Maps[string]
+	c, d := levels.One(map[string]string{"contents": "read", "issues": "write"}), levels.One(map[string]string{"issues": "write", "contents": "read"})
+	if reflect.ValueOf(c).Pointer() != reflect.ValueOf(d).Pointer() || c["issues"] != "write" {
+		t.Errorf("two copies of %v", c)
+	}
+	if one, other := Text(fmt.Sprint("ac", "me")), Text(fmt.Sprint("acm", "e")); unsafe.StringData(one) != unsafe.StringData(other) {
+		t.Error("two copies of acme")
+	}
+}
+
+// What differs is never taken for the other: a repository of another order, a name that
+// holds the text of a level.
+func TestOtherValuesAreOthers(t *testing.T) {
+	if got := Texts([]string{"b", "a"}); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("Texts(b, a) = %q", got)
+	}
+	var levels Maps[string]
+	for _, m := range []map[string]string{nil, {}, {"a": "b"}, {"a": "c"}, {"ab": ""}, {"a": "", "b": ""}} {
+		if got := levels.One(m); !reflect.DeepEqual(got, m) {
+			t.Errorf("One(%v) = %v", m, got)
+		}
+	}
+}
+
+func TestAPoolIsBounded(t *testing.T) {
+	var p pool[int]
+	for i := range 10 * most {
+		if got := p.one(fmt.Sprint(i), i); got != i {
+			t.Fatalf("one(%d) = %d", i, got)
+		}
+	}
+	if len(p.all) > most {
+		t.Errorf("it keeps %d values", len(p.all))
+	}
+}
