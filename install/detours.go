@@ -58,7 +58,15 @@ func (pl *planner) noteDetours(ctx context.Context) {
 	if err != nil {
 		return // a git that cannot list its configuration is reported where that matters
 	}
-	for _, d := range Detours(pl.withOurs(list), pl.gateway.Gateway, pl.plan.Hosts) {
+	list = pl.withOurs(list)
+	for _, s := range StrayRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
+		text := "the remote " + s.Name + " of this repository goes past the gateway"
+		if s.HasPassword {
+			text += ", with a password in its URL"
+		}
+		pl.plan.Notes = append(pl.plan.Notes, text+"; "+s.Mend())
+	}
+	for _, d := range Detours(list, pl.gateway.Gateway, pl.plan.Hosts) {
 		if d.By != nil {
 			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) leads git past the gateway; remove that setting")
 		}
@@ -84,4 +92,60 @@ func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
 		}
 	}
 	return slices.Insert(slices.Clone(list), at, ours...)
+}
+
+// A Stray is a remote by which git goes past the gateway to one of its hosts.
+type Stray struct {
+	Name        string
+	Setting     gitconfig.Setting // its url or pushurl
+	HasPassword bool              // in that URL
+	Clean       string            // a URL of the same repository that leads to the gateway
+}
+
+// StrayRemotes returns the remotes by which git goes past the gateway to one of hosts: those
+// with a user or password in their URL, which no rewrite covers, and others in a form that
+// none does. list is git's configuration in a repository.
+func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Stray) {
+	for _, s := range list {
+		section, remote, name := s.Parts()
+		if section != "remote" || name != "url" && name != "pushurl" {
+			continue
+		}
+		to, _ := transport.Rewritten(list, s.Value, false)
+		target := transport.Split(to)
+		host, ok := hostOf(target, hosts)
+		if !ok || strings.HasPrefix(to, g.String()+"/") {
+			continue
+		}
+		found = append(found, Stray{remote, s, hasPassword(s.Value), "https://" + host + "/" + target.Path})
+	}
+	return found
+}
+
+// hostOf is the one of hosts that a URL is of, by any of its names.
+func hostOf(t transport.Target, hosts []string) (host string, ok bool) {
+	for _, host := range hosts {
+		for _, form := range URLForms(host) {
+			if transport.Split(form).Host == t.Host {
+				return host, true
+			}
+		}
+	}
+	return "", false
+}
+
+func hasPassword(url string) bool {
+	_, rest, _ := strings.Cut(url, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	return strings.Contains(authority[:max(strings.LastIndexByte(authority, '@'), 0)], ":")
+}
+
+// Mend is the command that leads the remote to the gateway. It shows no password.
+func (s Stray) Mend() string {
+	_, _, name := s.Setting.Parts()
+	option := ""
+	if name == "pushurl" {
+		option = "--push "
+	}
+	return "git remote set-url " + option + quoted(s.Name) + " " + quoted(s.Clean)
 }

@@ -13,11 +13,14 @@ import (
 // The answer is used to look for trouble, so what is not certain matches: any
 // user name, any path where the asker's is not known (""), and a pattern that
 // git would have to rewrite first.
-func Matches(pattern, host, path string) bool {
-	scheme, rest, found := strings.Cut(pattern, "://")
+func Matches(pattern, host, path string) bool { return MatchesURL(pattern, "https", host, path) }
+
+// MatchesURL is [Matches] for a URL of another scheme.
+func MatchesURL(pattern, scheme, host, path string) bool {
+	its, rest, found := strings.Cut(pattern, "://")
 	if !found {
 		rest = pattern
-	} else if !strings.EqualFold(scheme, "https") {
+	} else if !strings.EqualFold(its, scheme) {
 		return false
 	}
 	authority, under, _ := strings.Cut(rest, "/")

@@ -118,12 +118,20 @@ func (c *chart) state(deadline time.Time) (s agent.State, running bool, err erro
 
 // lookAtToken asks for a token the way git does. It is shown by its hash.
 func (c *chart) lookAtToken(deadline time.Time) []Finding {
+	if !c.gateway.IsZero() {
+		return c.lookAtSession(deadline)
+	}
 	t := c.subject()
 	if t.Path == "" && c.needsPaths() {
 		return []Finding{{Level: OK, Text: "no token was asked for: the workspace file names no single repository; run gatepass doctor in a clone to try one"}}
 	}
 	what := "a token for https://" + strings.TrimSuffix(t.Host+"/"+t.Path, "/")
-	reply, err := agent.Ask(agent.Call{Operation: agent.Get, Config: c.path, Payload: request(t)}, c.Getenv, deadline)
+	return c.judgeAnswer(what, agent.Get, string(request(t)), deadline)
+}
+
+// judgeAnswer asks the agent, and says of what it was asked for whether it came.
+func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time) []Finding {
+	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
 		return []Finding{{Level: Failure, Text: what + " cannot be had: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
 	}

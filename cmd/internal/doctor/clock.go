@@ -24,14 +24,17 @@ func (c *chart) lookAtClock(ctx context.Context) []Finding {
 		ask[c.workspace.Source.Host] = true
 	}
 	if c.Online {
-		for _, host := range c.hosts {
-			ask[host] = true
+		for _, host := range c.reached() {
+			ask[host] = c.scheme(host) == "https"
 		}
 	}
 	var mu sync.Mutex // guards found
 	var found []Finding
 	var wg sync.WaitGroup
-	for host := range ask {
+	for host, isAsked := range ask {
+		if !isAsked {
+			continue
+		}
 		wg.Go(func() {
 			f := compare(ctx, host)
 			mu.Lock()

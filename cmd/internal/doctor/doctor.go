@@ -65,6 +65,9 @@ type chart struct {
 	gits     []install.Git
 	settings []gitconfig.Setting // as the first git has them here
 	gitErr   error
+
+	gateway config.Gateway // that git goes through; the zero Gateway for none
+	told    string         // the gateway that gatepass install told git of
 }
 
 // A probe looks at one subject. It must end soon after its context does.
@@ -73,14 +76,17 @@ type probe struct {
 	look  func(*chart, context.Context) []Finding
 }
 
+const guardGroup = "push guard"
+
 var probes = []probe{
 	{"workspace file", (*chart).lookAtWorkspace},
 	{"git", (*chart).lookAtGits},
+	{"gateway", (*chart).lookAtGateway},
 	{"credentials", (*chart).lookAtHelpers},
 	{"credentials", (*chart).lookAtAskpass},
-	{"push guard", (*chart).lookAtHooks},
-	{"push guard", (*chart).pushScratch},
-	{"push guard", (*chart).lookAtPolicy},
+	{guardGroup, (*chart).lookAtHooks},
+	{guardGroup, (*chart).pushScratch},
+	{guardGroup, (*chart).lookAtPolicy},
 	{"connection", (*chart).lookAtTransport},
 	{"connection", (*chart).lookAtTracing},
 	{"connection", (*chart).lookAtClock},
@@ -110,6 +116,9 @@ func Run(ctx context.Context, o Options) []Finding {
 		}
 		for _, f := range list {
 			f.Group = p.group
+			if f.Group == guardGroup && f.Level == Failure && !c.gateway.IsZero() {
+				f.Level = Warning // the gateway refuses what the guard would
+			}
 			all = append(all, f)
 		}
 	}
@@ -163,6 +172,7 @@ func gather(ctx context.Context, o Options) *chart {
 		list.err = errLate
 	}
 	c.settings, c.gitErr = list.settings, list.err
+	c.findGateway()
 	if c.gits, ok = receive(ctx, gits); !ok {
 		c.gitErr = errLate
 	}
@@ -192,7 +202,11 @@ func (c *chart) subject() transport.Target {
 	for _, s := range c.settings {
 		section, _, name := s.Parts()
 		if section == "remote" && name == "url" {
-			if t, ok := c.served(transport.Split(s.Value)); ok {
+			to, ok := c.fromGateway(s.Value)
+			if !ok {
+				to = transport.Split(s.Value)
+			}
+			if t, ok := c.served(to); ok {
 				return t
 			}
 		}

@@ -127,7 +127,7 @@ func TestChain(t *testing.T) {
 		{"by its name", []gitconfig.Setting{helper("global", "credential.helper", "gatepass")}, 0, 1, false},
 		{"other variables", []gitconfig.Setting{helper("global", "credential.username", "x"), helper("global", "core.helper", ours)}, -1, 0, false},
 	} {
-		got := chainFor(c.list, "github.com")
+		got := chainFor(c.list, "https", "github.com")
 		if got.ours() != c.at || len(got.links) != c.asked || (got.reset != nil) != c.reset {
 			t.Errorf("%s: chain = %+v, want ours at %d of %d, reset %v", c.name, got, c.at, c.asked, c.reset)
 		}

@@ -62,7 +62,7 @@ func (c *chart) lookAtGit(ctx context.Context, g install.Git, first bool) Findin
 		return Finding{Level: Warning, Text: name + ": " + list.err.Error(), Mend: "correct the file that git complains about"}
 	}
 	for _, host := range c.hosts {
-		if !slices.ContainsFunc(chainFor(list.settings, host).links, func(l link) bool { return l.ours }) {
+		if !slices.ContainsFunc(chainFor(list.settings, "https", host).links, func(l link) bool { return l.ours }) {
 			return Finding{Level: Warning, Text: text + " and does not ask gatepass for " + host, Mend: "sudo gatepass install --system"}
 		}
 	}

@@ -28,11 +28,11 @@ type chain struct {
 	reset *gitconfig.Setting // the empty value that made it forget gatepass
 }
 
-func chainFor(list []gitconfig.Setting, host string) chain {
+func chainFor(list []gitconfig.Setting, scheme, host string) chain {
 	var c chain
 	for _, s := range list {
 		section, subsection, name := s.Parts()
-		if section != "credential" || name != "helper" || subsection != "" && !gitconfig.Matches(subsection, host, "") {
+		if section != "credential" || name != "helper" || subsection != "" && !gitconfig.MatchesURL(subsection, scheme, host, "") {
 			continue
 		}
 		if s.Value == "" {
@@ -55,7 +55,11 @@ func (c *chart) lookAtHelpers(context.Context) []Finding {
 		return nil // said already
 	}
 	var found []Finding
-	for _, host := range c.hosts {
+	hosts := c.hosts
+	if !c.gateway.IsZero() {
+		hosts = append([]string{c.gateway.Host()}, hosts...)
+	}
+	for _, host := range hosts {
 		found = append(found, c.lookAtOwnHeader(host)...)
 		found = append(found, c.lookAtChain(host)...)
 		found = append(found, c.lookAtPaths(host)...)
@@ -81,7 +85,7 @@ func (c *chart) lookAtOwnHeader(host string) []Finding {
 }
 
 func (c *chart) lookAtChain(host string) []Finding {
-	chain := chainFor(c.settings, host)
+	chain := chainFor(c.settings, c.scheme(host), host)
 	at := chain.ours()
 	if at < 0 {
 		return []Finding{missing(chain, host)}
@@ -204,7 +208,7 @@ func (c *chart) lookAtPaths(host string) []Finding {
 	sends := false
 	for _, s := range c.settings {
 		section, subsection, name := s.Parts()
-		if section == "credential" && name == "usehttppath" && (subsection == "" || gitconfig.Matches(subsection, host, "")) {
+		if section == "credential" && name == "usehttppath" && (subsection == "" || gitconfig.MatchesURL(subsection, c.scheme(host), host, "")) {
 			sends = s.True()
 		}
 	}

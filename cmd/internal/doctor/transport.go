@@ -15,19 +15,21 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 	}
 	var found []Finding
 	seen := map[gitconfig.Setting]bool{}
-	for _, host := range c.hosts {
+	for _, host := range c.reached() {
 		for _, h := range append(transport.Environment(c.Environ), transport.Target{Host: host}.Hazards(c.settings)...) {
-			if !seen[h.Setting] {
+			if !seen[h.Setting] && !c.isOurs(h.Setting) {
 				seen[h.Setting] = true
 				found = append(found, c.weigh(h))
 			}
 		}
-		found = append(found, c.bypasses(host)...)
+		if c.gateway.IsZero() { // else they are looked at with the gateway
+			found = append(found, c.bypasses(host)...)
+		}
 	}
 	if found == nil {
-		text := "nothing stands between git and " + strings.Join(c.hosts, ", ")
+		text := "nothing stands between git and " + strings.Join(c.reached(), ", ")
 		if proxy := c.environmentProxy(); proxy != "" {
-			text = "git reaches " + strings.Join(c.hosts, ", ") + " through the proxy of the environment, " + proxy
+			text = "git reaches " + strings.Join(c.reached(), ", ") + " through the proxy of the environment, " + proxy
 		}
 		found = []Finding{{Level: OK, Text: text}}
 	}

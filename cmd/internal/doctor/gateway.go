@@ -1,0 +1,173 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/config"
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/install"
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/transport"
+)
+
+// findGateway settles which gateway git goes through: the workspace file's, or the one that
+// gatepass install told git of.
+func (c *chart) findGateway() {
+	if c.workspace == nil {
+		return
+	}
+	c.gateway = c.workspace.Gateway
+	for _, s := range c.settings {
+		if s.Key == install.GatewayKey && s.Trusted() {
+			c.told = s.Value
+		}
+	}
+	if g, err := config.ParseGateway(c.told); err == nil && c.gateway.IsZero() {
+		c.gateway = g
+	}
+}
+
+// reached are the hosts that git talks to.
+func (c *chart) reached() []string {
+	if !c.gateway.IsZero() {
+		return []string{c.gateway.Host()}
+	}
+	return c.hosts
+}
+
+// scheme is how git reaches a host.
+func (c *chart) scheme(host string) string {
+	if host == c.gateway.Host() {
+		return c.gateway.Scheme()
+	}
+	return "https"
+}
+
+// lookAtGateway looks whether git goes to the gateway for the hosts, whatever form a URL
+// has, and with --online whether it gets there.
+func (c *chart) lookAtGateway(ctx context.Context) []Finding {
+	if c.gateway.IsZero() || c.gitErr != nil {
+		return nil
+	}
+	if _, err := c.workspace.Through(c.gateway); err != nil {
+		return []Finding{{Level: Failure, Text: c.path + ": " + err.Error(), Mend: "correct " + c.path + ", or run gatepass install"}}
+	}
+	if c.told != c.gateway.String() {
+		text := "git was not told of the gateway " + c.gateway.String()
+		if c.told != "" {
+			text += ", but of " + redact.Text(c.told, 200)
+		}
+		return []Finding{{Level: Failure, Text: text, Mend: "gatepass install"}}
+	}
+	found := append(c.lookAtDetours(), c.lookAtRemotes()...)
+	if found == nil {
+		found = []Finding{{Level: OK, Text: "git goes to " + c.gateway.String() + " for " + strings.Join(c.hosts, ", ")}}
+	}
+	if c.Online {
+		found = append(found, c.tryGateway(ctx)...)
+	}
+	return found
+}
+
+// lookAtDetours finds the forms of URLs that do not lead to the gateway.
+func (c *chart) lookAtDetours() (found []Finding) {
+	var missing []string
+	for _, d := range install.Detours(c.settings, c.gateway, c.hosts) {
+		if d.By == nil {
+			missing = append(missing, d.URL)
+			continue
+		}
+		what := "git goes past the gateway for " + redact.Text(d.URL, 200)
+		if d.Push {
+			what = "git pushes past the gateway for " + redact.Text(d.URL, 200)
+		}
+		found = append(found, Finding{
+			Level: Failure, Text: what + ": " + d.By.Key + "=" + redact.Text(d.By.Value, 200) + " (" + where(*d.By) + ")", Mend: unsetValue(*d.By),
+		})
+	}
+	if missing != nil {
+		found = append(found, Finding{Level: Failure, Text: "git does not go to the gateway for " + strings.Join(missing, ", "), Mend: "gatepass install"})
+	}
+	return found
+}
+
+// lookAtRemotes finds the remotes of the repository at hand that lead past the gateway.
+func (c *chart) lookAtRemotes() (found []Finding) {
+	for _, s := range install.StrayRemotes(c.settings, c.gateway, c.hosts) {
+		text := "the remote " + s.Name + " goes past the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
+		if s.HasPassword {
+			text += " is a URL with a password in it"
+		}
+		found = append(found, Finding{Level: Failure, Text: text, Mend: s.Mend()})
+	}
+	return found
+}
+
+// tryGateway fetches and pushes, without moving anything, as git would.
+func (c *chart) tryGateway(ctx context.Context) []Finding {
+	t := c.subject()
+	if t.Path == "" {
+		return []Finding{{Level: OK, Text: "no repository was tried: the workspace file names no single one; run gatepass doctor --online in a clone"}}
+	}
+	dir, err := os.MkdirTemp("", "gatepass-doctor-")
+	if err != nil {
+		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
+	}
+	defer os.RemoveAll(dir)
+	s := scratch{chart: c, ctx: ctx, dir: dir}
+	if err := s.prepare(); err != nil {
+		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
+	}
+	url := c.gateway.Base(t.Host, c.hosts) + "/" + t.Path
+	return []Finding{
+		s.try("a fetch of "+url, "ls-remote", "-q", url, "HEAD"),
+		s.try("a push to "+url+" that moves nothing", "push", "-q", "--dry-run", "--no-verify", url, "refs/heads/scratch:refs/heads/gatepass-doctor"),
+	}
+}
+
+func (s scratch) try(what string, args ...string) Finding {
+	_, stderr, err := s.git(args...)
+	switch {
+	case s.ctx.Err() != nil:
+		return Finding{Level: Warning, Text: what + " did not end in time", Mend: "gatepass doctor --online --timeout 20s"}
+	case err != nil:
+		return Finding{Level: Failure, Text: what + " fails: " + firstOf(stderr, err).Error(), Mend: "see the reason"}
+	}
+	return Finding{Level: OK, Text: what + " works"}
+}
+
+// lookAtSession asks for a session the way git does. It is shown by its hash.
+func (c *chart) lookAtSession(deadline time.Time) []Finding {
+	what := "a session at " + c.gateway.String()
+	payload := "protocol=" + c.gateway.Scheme() + "\nhost=" + c.gateway.Host() + "\n"
+	if t := c.subject(); t.Path != "" {
+		path := strings.TrimPrefix(c.gateway.Base(t.Host, c.hosts)+"/"+t.Path, c.gateway.String()+"/")
+		payload += "path=" + path + "\n"
+	}
+	if c.workspace.Gateway.IsZero() || len(c.told) == 0 {
+		return c.judgeAnswer(what, agent.Through(agent.Get, c.told), payload+"\n", deadline)
+	}
+	return c.judgeAnswer(what, agent.Get, payload+"\n", deadline)
+}
+
+// isOurs reports whether a setting leads git to the gateway, as install writes it.
+func (c *chart) isOurs(s gitconfig.Setting) bool {
+	section, base, _ := s.Parts()
+	return section == "url" && !c.gateway.IsZero() && strings.HasPrefix(base, c.gateway.String()+"/")
+}
+
+// fromGateway is the repository that a URL of the gateway names.
+func (c *chart) fromGateway(url string) (t transport.Target, ok bool) {
+	path, ok := strings.CutPrefix(url, c.gateway.String()+"/")
+	if c.gateway.IsZero() || !ok {
+		return t, false
+	}
+	t.Host, t.Path = c.gateway.Repository(path, c.hosts)
+	_, _, named := gitname.Path(t.Path)
+	return t, named
+}
