@@ -23,6 +23,8 @@ type transfers struct {
 	byID    map[string]int      // how many run, by workspace
 	moved   map[string]*account // by workspace
 	sweepAt time.Time
+
+	known time.Time // when the block list was read last; of Watch alone
 }
 
 // A transfer is one that runs.
@@ -140,6 +142,7 @@ const watchEvery = time.Second
 // Watch cuts transfers of workspaces that were blocked, or whose rule or profile changed,
 // until ctx ends.
 func (g *Gateway) Watch(ctx context.Context) {
+	g.transfers.known = time.Now()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -152,7 +155,16 @@ func (g *Gateway) Watch(ctx context.Context) {
 	}
 }
 
+// cutAfter is how long the block list may be unreadable before running transfers are cut.
+// New ones are refused at once.
+const cutAfter = 5 * time.Second
+
 func (g *Gateway) cutForbidden(ctx context.Context) {
+	if _, err := g.Access.Broker.Bars.All(ctx); err == nil {
+		g.transfers.known = time.Now()
+	} else if time.Since(g.transfers.known) < cutAfter {
+		return
+	}
 	g.transfers.mu.Lock()
 	running := make([]*transfer, 0, len(g.transfers.running))
 	for t := range g.transfers.running {
@@ -166,7 +178,7 @@ func (g *Gateway) cutForbidden(ctx context.Context) {
 	}
 }
 
-// isForbidden reports whether a transfer would be refused now that began before. While the
+// isForbidden reports whether a transfer would be refused now that began before. Where the
 // block list cannot be read, nothing is allowed.
 func (g *Gateway) isForbidden(ctx context.Context, t *transfer) bool {
 	blocked, err := g.Access.Broker.Bars.BarredFor(ctx, t.caller.ID, t.owner)
