@@ -31,7 +31,7 @@ func (c call) conditional(header http.Header, a answer) answer {
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	w := c.s.window(c.principal())
+	w := c.window()
 	w.used = max(0, w.used-1)
 	w.writeTo(header)
 	return answer{status: http.StatusNotModified, header: a.header}

@@ -280,6 +280,6 @@ type RateLimit struct {
 func (c Call) RateLimit() RateLimit {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
-	w := c.c.s.window(c.c.principal())
+	w := c.c.window()
 	return RateLimit{w.limit, min(w.used, w.limit), w.remaining(), w.reset}
 }

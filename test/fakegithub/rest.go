@@ -164,7 +164,7 @@ func (c *call) admit(header http.Header, who audience) *refusal {
 		return no
 	}
 	principal := c.principal()
-	w := c.s.window(principal)
+	w := c.window()
 	defer func() { w.writeTo(header) }()
 	if who != freeOfRateLimit {
 		no := w.spend(principal)

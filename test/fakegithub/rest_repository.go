@@ -45,7 +45,8 @@ func (c call) movedTo(repo *Repository, suffix string) answer {
 }
 
 func getRateLimit(c call) answer {
-	core := c.s.window(c.principal()).answer()
+	core := c.s.windowOf("core", c.principal()).answer()
+	graphql := c.s.windowOf("graphql", c.principal()).answer()
 	search := object{"limit": 30, "used": 0, "remaining": 30, "reset": core["reset"]}
-	return ok(object{"rate": core, "resources": object{"core": core, "search": search}})
+	return ok(object{"rate": core, "resources": object{"core": core, "graphql": graphql, "search": search}})
 }

@@ -118,7 +118,7 @@ type state struct {
 	names         map[string]int64       // lower-case owner/name to repository ID
 	oldNames      map[string]int64       // names given up by a rename
 	tokens        map[tokenKey]*issued   // by SHA-256 of the token
-	usage         map[string]*rateWindow // by who is asking
+	usage         map[string]*rateWindow // by resource and who is asking
 	browser       *signedIn              // nil when nobody is
 	pending       map[string]*pendingApp // by the token of their form
 	conversions   map[string]*conversion // by code

@@ -6,6 +6,9 @@ import (
 	"encoding/pem"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -69,8 +72,41 @@ func TestGhAgainstTheDouble(t *testing.T) {
 		h.SetEnterprise("3.20.0")
 		p := &ghtest.Place{Program: program, Host: host, Addr: s.Host(), CA: s.CAPEM(), Token: token, Pages: "https://" + host}
 		p.Start(t)
-		p.Walk(t, ghtest.Prepare(t, h))
+		w := ghtest.Prepare(t, h)
+		more(t, p, w, p.Walk(t, w))
 	})
+}
+
+// more is what takes contents: write, or is not done for one repository.
+func more(t *testing.T, p *ghtest.Place, w ghtest.Scene, dir string) {
+	t.Helper()
+	pull, issue := strconv.Itoa(w.Pull), strconv.Itoa(w.Issue)
+	p.Run(dir, "auth", "status")
+	p.Shows(dir, "Oil the widget", "search", "prs", "--repo", "acme/widgets", "oil")
+	p.Run(dir, "pr", "edit", pull, "--title", "Oil it well", "--add-label", "bug")
+	p.Run(dir, "pr", "review", pull, "--approve", "--body", "Fine")
+	p.Shows(dir, "Oil it well|bug", "pr", "view", pull)
+	p.Run(dir, "pr", "close", pull)
+	p.Run(dir, "pr", "reopen", pull)
+	p.Run(dir, "pr", "merge", pull, "--squash")
+	p.Shows(dir, "MERGED", "pr", "view", pull)
+	p.Run(dir, "issue", "develop", issue, "--base", "main", "--name", "for-the-issue")
+	must(t, os.WriteFile(filepath.Join(dir, "a.bin"), []byte("the asset"), 0o600))
+	p.Run(dir, "release", "create", "v1", "--notes", "The first", "--title", "One", "a.bin")
+	p.Shows(dir, "One", "release", "list")
+	p.Shows(dir, "The first|a.bin", "release", "view", "v1")
+	into := t.TempDir()
+	p.Run(dir, "release", "download", "v1", "--dir", into)
+	if text, err := os.ReadFile(filepath.Join(into, "a.bin")); err != nil || string(text) != "the asset" {
+		t.Errorf("release download: %q, %v", text, err)
+	}
+	refs, err := w.Hub.Refs("acme", "widgets")
+	must(t, err)
+	for _, ref := range []string{"refs/tags/v1", "refs/heads/for-the-issue", "refs/heads/agent/grease"} {
+		if refs[ref] == "" {
+			t.Errorf("%s is not there: %v", ref, refs)
+		}
+	}
 }
 
 // agents is a profile that pushes branches below agent/ through git, and by whose API no

@@ -52,10 +52,10 @@ func must(t *testing.T, err error) {
 }
 
 // Walk does what an agent does with gh, in a clone of acme/widgets that it makes itself,
-// told by the environment alone which host and token to use.
-func (p *Place) Walk(t *testing.T, w Scene) {
+// told by the environment alone which host and token to use. It returns the clone.
+func (p *Place) Walk(t *testing.T, w Scene) (dir string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	p.Run(dir, "repo", "clone", "acme/widgets")
 	dir = filepath.Join(dir, "widgets")
 	p.Run(dir, "git", "switch", "-q", "-c", "agent/grease")
@@ -73,6 +73,7 @@ func (p *Place) Walk(t *testing.T, w Scene) {
 	everyField(p, dir, "pr", "list")
 	everyField(p, dir, "issue", "view", strconv.Itoa(w.Issue))
 	everyField(p, dir, "issue", "list")
+	return dir
 }
 
 // everyField asks for all that gh knows of something, but for projects, which are no
