@@ -176,6 +176,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.clients && where.chroot == nil {
 		env = append(env, r.clients...)
 	}
+	if p.suite.egress {
+		env = append(env, "GATEPASS_TEST_EGRESS=1")
+	}
 	if p.suite.charts {
 		env = append(env, r.charts...)
 	}

@@ -26,6 +26,9 @@ type suite struct {
 	// has tests of git clients other than git, which are not in the chroots
 	clients bool
 
+	// has tests that make network namespaces
+	egress bool
+
 	// has tests that need helm or kustomize, and skip without it; their paths are in
 	// the environment
 	charts bool
@@ -75,6 +78,7 @@ func (g gits) include(where place) bool {
 // programs.
 // GATEPASS_TEST_CLIENTS says that other git clients are to be tested, as far as they are
 // there; the folder GATEPASS_TEST_ISOMORPHIC_GIT has the library of that name.
+// Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -100,6 +104,7 @@ var suites = []suite{
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./test/browser", browser: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true},
+	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
 	{pattern: "./test/ghtest", gh: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},

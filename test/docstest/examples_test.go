@@ -15,6 +15,8 @@ import (
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -33,6 +35,10 @@ var readers = []reader{
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: App\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.App{}) }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: Token\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.Token{}) }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: TenantPolicy\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.TenantPolicy{}) }},
+	{[]string{"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"}, func(_ *testing.T, text string) error {
+		return yaml.UnmarshalStrict([]byte(text), &networkingv1.NetworkPolicy{})
+	}},
+	{[]string{"apiVersion: v1\nkind: Pod\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &corev1.Pod{}) }},
 	{[]string{"app_id:", "vault:"}, operatorConfig},
 	{[]string{"config:", "broker:"}, chartValues},
 	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
