@@ -11,50 +11,63 @@ import (
 	"path/filepath"
 )
 
-// isomorphicVersion is the release of isomorphic-git that tests use.
-const isomorphicVersion = "1.44.11"
+// A nodeLibrary is a library in JavaScript, from npm.
+type nodeLibrary struct {
+	cache         cache
+	name, version string
+}
 
-// isomorphicGit is git in JavaScript, from npm.
-type isomorphicGit struct{ cache cache }
+// isomorphicGit is git in JavaScript.
+func isomorphicGit(c cache) nodeLibrary { return nodeLibrary{c, "isomorphic-git", "1.44.11"} }
 
-func (g isomorphicGit) Name() string { return "isomorphic-git" }
+// octokit is GitHub's own client of its API.
+func octokit(c cache) nodeLibrary { return nodeLibrary{c, "octokit", "5.0.5"} }
 
-func (g isomorphicGit) key() string { return "isomorphic-git-" + isomorphicVersion }
+func (l nodeLibrary) Name() string { return l.name }
+
+func (l nodeLibrary) key() string { return l.name + "-" + l.version }
 
 // folder has the library, or would have it.
-func (g isomorphicGit) folder() string {
-	return filepath.Join(g.cache.path(g.key()), "node_modules", "isomorphic-git")
+func (l nodeLibrary) folder() string {
+	return filepath.Join(l.cache.path(l.key()), "node_modules", l.name)
 }
 
 // Find looks for the library, and for the program that runs it.
-func (g isomorphicGit) Find(context.Context) (string, error) {
+func (l nodeLibrary) Find(context.Context) (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
 		return "", errors.New("node is not installed; apt-get install nodejs npm")
 	}
-	if _, err := os.Stat(g.folder()); err != nil {
+	if _, err := os.Stat(l.folder()); err != nil {
 		return "", errors.New("not set up yet; make test-real")
 	}
-	return isomorphicVersion, nil
+	return l.version, nil
 }
 
 // SetUp installs it with npm, without running anything that comes along.
-func (g isomorphicGit) SetUp(ctx context.Context) error {
+func (l nodeLibrary) SetUp(ctx context.Context) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return errors.New("npm is not installed; apt-get install nodejs npm")
 	}
-	return g.cache.build(g.key(), func(dir string) error {
-		_, err := output(command(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", dir, "isomorphic-git@"+isomorphicVersion))
+	return l.cache.build(l.key(), func(dir string) error {
+		_, err := output(command(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", dir, l.name+"@"+l.version))
 		if err != nil {
-			return fmt.Errorf("install isomorphic-git: %w", err)
+			return fmt.Errorf("install %s: %w", l.name, err)
 		}
 		return nil
 	})
 }
 
+// findOctokit has the suites that run gh find octokit as well.
+func (r *runner) findOctokit(l nodeLibrary) {
+	if !r.absent[l.Name()] {
+		r.gh = append(r.gh, "GATEPASS_TEST_OCTOKIT="+l.folder())
+	}
+}
+
 // findClients has the suites of git clients find them.
-func (r *runner) findClients(g isomorphicGit) {
+func (r *runner) findClients(l nodeLibrary) {
 	r.clients = []string{"GATEPASS_TEST_CLIENTS=1"}
-	if !r.absent[g.Name()] {
-		r.clients = append(r.clients, "GATEPASS_TEST_ISOMORPHIC_GIT="+g.folder())
+	if !r.absent[l.Name()] {
+		r.clients = append(r.clients, "GATEPASS_TEST_ISOMORPHIC_GIT="+l.folder())
 	}
 }

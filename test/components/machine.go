@@ -71,7 +71,7 @@ func (m machine) components() []Component {
 		installedPackage("JGit", "jgit-cli"),
 		installedPackage("libgit2", "python3-pygit2"),
 		installedPackage("dulwich", "python3-dulwich"),
-		isomorphicGit{m.cache},
+		isomorphicGit(m.cache),
 		debianPackage{"nftables", "nftables", []string{"nft", "--version"}},
 		debianPackage{"iproute2", "iproute2", []string{"ip", "-V"}},
 		debianPackage{"mmdebstrap", "mmdebstrap", []string{"mmdebstrap", "--version"}},
@@ -83,6 +83,8 @@ func (m machine) components() []Component {
 		kubernetesBuild{m.cache},
 		debianPackage{"gh", "gh", []string{"gh", "--version"}},
 		ghBuild{m.cache},
+		debianPackage{"PyGithub", "python3-github", []string{"/usr/bin/python3", "-c", "import importlib.metadata; print(importlib.metadata.version('PyGithub'))"}},
+		octokit(m.cache),
 	}
 	for _, tool := range chartTools(m.cache) {
 		all = append(all, tool)
@@ -182,13 +184,14 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 		}
 		defer stop()
 	}
-	r.findClients(isomorphicGit{m.cache})
+	r.findClients(isomorphicGit(m.cache))
 	if err := r.findCharts(ctx, m.cache); err != nil {
 		return 0, err
 	}
 	if err := r.findGh(ctx, ghBuild{m.cache}); err != nil {
 		return 0, err
 	}
+	r.findOctokit(octokit(m.cache))
 	if err := r.run(ctx, some); err != nil {
 		return 0, err
 	}

@@ -33,8 +33,8 @@ type suite struct {
 	// the environment
 	charts bool
 
-	// has tests that run gh, Debian's and the newest, and skip without it; the path of
-	// the newest is in the environment, and does not lead into a chroot
+	// has tests that run gh, Debian's and the newest, octokit and PyGithub, and skip
+	// without them; where they are is in the environment, and does not lead into a chroot
 	gh bool
 
 	// runs in the package's folder of the module, for tests that read files of
@@ -77,7 +77,8 @@ func (g gits) include(where place) bool {
 // GATEPASS_TEST_HELM, GATEPASS_TEST_KUSTOMIZE and GATEPASS_TEST_GH are the paths of these
 // programs.
 // GATEPASS_TEST_CLIENTS says that other git clients are to be tested, as far as they are
-// there; the folder GATEPASS_TEST_ISOMORPHIC_GIT has the library of that name.
+// there; the folders GATEPASS_TEST_ISOMORPHIC_GIT and GATEPASS_TEST_OCTOKIT have the
+// libraries of that name.
 // Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".

@@ -1,6 +1,7 @@
 package ghtest_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/pem"
@@ -114,21 +115,31 @@ func more(t *testing.T, p *ghtest.Place, w ghtest.Scene, dir string) {
 const agents = `{allowedRepos: [acme/widgets], allowedRefs: [{ref: "agent/**", allow: [create, update]}],
 	permissions: {contents: write, issues: write, pull_requests: write, actions: read, checks: read, statuses: read}}`
 
-// gh has a session of the gateway for its token, before a double that is github.com: its
-// downloads are at another host.
+// newGateway is a gateway before a double that is github.com: its downloads are at another
+// host.
+func newGateway(t *testing.T) (*brokertest.Gateway, *hub.Hub, *httptest.Server) {
+	t.Helper()
+	g := brokertest.NewGateway(t, fakegithub.Options{}, agents)
+	h, err := hub.Attach(g.Server)
+	must(t, err)
+	downloads, err := url.Parse(h.DownloadsURL())
+	must(t, err)
+	settings := gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
+	api := rest.Options{
+		Settings: func() rest.Settings { return rest.Settings{Storage: []string{downloads.Host}} },
+		Bot:      func(context.Context) (string, error) { return "gatepass[bot]", nil },
+	}
+	handler := gateway.New(g.Access, func() gateway.Settings { return settings }, api).Handler(g.Access.Broker.Handler())
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	g.Advance(5 * time.Minute)
+	return g, h, server
+}
+
+// gh has a session of the gateway for its token.
 func TestGhThroughTheGateway(t *testing.T) {
 	forEach(t, func(t *testing.T, program ghtest.Program) {
-		g := brokertest.NewGateway(t, fakegithub.Options{}, agents)
-		h, err := hub.Attach(g.Server)
-		must(t, err)
-		downloads, err := url.Parse(h.DownloadsURL())
-		must(t, err)
-		settings := gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
-		api := rest.Options{Settings: func() rest.Settings { return rest.Settings{Storage: []string{downloads.Host}} }}
-		handler := gateway.New(g.Access, func() gateway.Settings { return settings }, api).Handler(g.Access.Broker.Handler())
-		server := httptest.NewTLSServer(handler)
-		t.Cleanup(server.Close)
-		g.Advance(5 * time.Minute)
+		g, h, server := newGateway(t)
 		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 		p := &ghtest.Place{Program: program, Host: "example.com", Addr: server.Listener.Addr().String(), CA: ca, Token: g.Session("acme/widgets"), Pages: g.URL()}
 		p.Start(t)
