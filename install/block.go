@@ -369,7 +369,7 @@ func sorted(list []setting) []string {
 // same section; then it goes only when there is just one.
 func shared(s setting) bool {
 	section, _, _ := strings.Cut(s.section(), ".")
-	return section == "credential" && !ourHelper(s) || section == "http" || section == "url" || section == "user"
+	return section == "credential" && !ourHelper(s) || section == "http" || section == "url" || section == "lfs" || section == "user"
 }
 
 func count(list []setting, s setting) int {
