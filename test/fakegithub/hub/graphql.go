@@ -43,17 +43,20 @@ func (h *Hub) graphQLRoutes() {
 	h.s.Handle("POST /api/graphql", h.answerGraphQL)
 }
 
+// A question is the body of a call.
+type question struct {
+	Query         string
+	Variables     object
+	OperationName string
+	Extensions    any
+}
+
 // answerGraphQL answers one operation. Its status is 200 whatever came of it.
 func (h *Hub) answerGraphQL(c fakegithub.Call) fakegithub.Answer {
 	if c.Bot() == "" {
 		return *c.Refuse(http.StatusUnauthorized, "This endpoint requires you to be authenticated.")
 	}
-	var in struct {
-		Query         string
-		Variables     object
-		OperationName string
-		Extensions    any
-	}
+	var in question
 	if no := c.Decode(&in); no != nil {
 		return *no
 	}
@@ -69,6 +72,11 @@ func (h *Hub) answerGraphQL(c fakegithub.Call) fakegithub.Answer {
 	if err != nil {
 		return ok(object{"errors": []graphError{{Message: err.Error()}}})
 	}
+	return ok(h.execute(c, op, vars))
+}
+
+// execute does an operation, with the hub's state locked.
+func (h *Hub) execute(c fakegithub.Call, op *ast.OperationDefinition, vars object) object {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	x := &execution{schema: h.schema, vars: vars}
@@ -85,5 +93,5 @@ func (h *Hub) answerGraphQL(c fakegithub.Call) fakegithub.Answer {
 	if x.errors != nil {
 		out["errors"] = x.errors
 	}
-	return ok(out)
+	return out
 }

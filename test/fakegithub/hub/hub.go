@@ -48,6 +48,7 @@ type repository struct {
 	artifacts []*artifact
 	autofixes []*autofix
 	deploys   []*deployment
+	upstream  int64 // the repository that this is a fork of; 0 for none
 }
 
 // Attach adds the endpoints to s, once.

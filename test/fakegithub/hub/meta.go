@@ -63,6 +63,7 @@ func (h *Hub) routes() {
 	h.actionsRoutes()
 	h.releaseRoutes()
 	h.otherRoutes()
+	h.forkRoutes()
 	h.graphQLRoutes()
 	h.storageRoutes()
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
 // A Move is a call of GitHub's API that moves a ref: a branch or a tag is made, moved or
@@ -166,6 +168,13 @@ func restMoves() []Move {
 		{Name: "POST releases", Needs: contentsOnly, Fence: "contents", prepare: func(s scene) (body, error) {
 			return body{http.MethodPost, s.path("/releases"), object{"tag_name": s.branch}}, nil
 		}},
+		{Name: "PATCH releases of a draft", Needs: contentsOnly, Fence: "contents", prepare: func(s scene) (body, error) {
+			id, err := s.h.AddDraft(s.owner, s.name, s.branch+"-draft")
+			return body{http.MethodPatch, s.path("/releases/%d", id), object{"draft": false}}, err
+		}},
+		{Name: "POST merge-upstream", Needs: contentsOnly, Fence: "contents", prepare: func(s scene) (body, error) {
+			return body{http.MethodPost, s.path("/merge-upstream"), object{"branch": "main"}}, s.fork()
+		}},
 		{
 			Name: "POST code-scanning autofix commits", Needs: map[string]string{"contents": "write", "security_events": "write"}, Fence: "contents",
 			prepare: func(s scene) (body, error) {
@@ -185,6 +194,22 @@ func restMoves() []Move {
 			},
 		},
 	}
+}
+
+// fork makes the repository a fork of one that has a commit more.
+func (s scene) fork() error {
+	upstream, err := s.h.s.AddRepository(fakegithub.Repository{Owner: s.owner, Name: fmt.Sprintf("%s-upstream-%d", s.name, s.h.s.NextID())})
+	if err != nil {
+		return err
+	}
+	repo, _ := s.h.s.Repository(s.owner, s.name)
+	if _, err := (bare{s.h.s, upstream}).run("fetch", "--quiet", "--update-head-ok", repo.Dir, "+refs/heads/main:refs/heads/main"); err != nil {
+		return err
+	}
+	if _, err := s.h.Commit(upstream.Owner, upstream.Name, "main", "Change the upstream", map[string]string{"upstream.txt": upstream.Name}); err != nil {
+		return err
+	}
+	return s.h.SetUpstream(s.owner, s.name, upstream.Owner, upstream.Name)
 }
 
 // blob is a file of the branch.

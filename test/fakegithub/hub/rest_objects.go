@@ -109,14 +109,17 @@ func (r request) showTree(sha string, recursive bool) object {
 	return object{"sha": sha, "url": r.api("/git/trees/%s", sha), "truncated": false, "tree": entries}
 }
 
+// A treeEntry is one that POST git/trees is given.
+type treeEntry struct {
+	Path, Mode, Type string
+	SHA              *string // null removes
+	Content          *string
+}
+
 func postTree(r request) fakegithub.Answer {
 	var in struct {
 		BaseTree string `json:"base_tree"`
-		Tree     []struct {
-			Path, Mode, Type string
-			SHA              *string
-			Content          *string
-		}
+		Tree     []treeEntry
 	}
 	if no := r.Decode(&in); no != nil {
 		return *no
@@ -131,18 +134,9 @@ func postTree(r request) fakegithub.Answer {
 	}
 	var changes []change
 	for _, e := range in.Tree {
-		c := change{path: e.Path, mode: e.Mode}
-		switch {
-		case !goodPath(e.Path):
-			return r.failed(unprocessable("tree.path contains a malformed path component"))
-		case e.Content != nil:
-			c.text = []byte(*e.Content)
-		case e.SHA == nil:
-			c.remove = true
-		case !b.object(*e.SHA, ""):
-			return r.failed(unprocessable("tree.sha %s is not a valid %s", *e.SHA, e.Type))
-		default:
-			c.sha = *e.SHA
+		c, f := b.changeFor(e)
+		if f != nil {
+			return r.failed(f)
 		}
 		changes = append(changes, c)
 	}
@@ -151,6 +145,23 @@ func postTree(r request) fakegithub.Answer {
 		return r.failed(unprocessable("Could not make the tree"))
 	}
 	return created(r.showTree(sha, false))
+}
+
+func (b bare) changeFor(e treeEntry) (change, *failure) {
+	c := change{path: e.Path, mode: e.Mode}
+	switch {
+	case !goodPath(e.Path):
+		return c, unprocessable("tree.path contains a malformed path component")
+	case e.Content != nil:
+		c.text = []byte(*e.Content)
+	case e.SHA == nil:
+		c.remove = true
+	case !b.object(*e.SHA, ""):
+		return c, unprocessable("tree.sha %s is not a valid %s", *e.SHA, e.Type)
+	default:
+		c.sha = *e.SHA
+	}
+	return c, nil
 }
 
 func getBlob(r request) fakegithub.Answer {

@@ -92,6 +92,20 @@ func (h *Hub) AddPull(owner, name, author, title, head, base string) (int, error
 	return i.number, nil
 }
 
+// AddDraft adds the draft of a release for a tag that is not there, and returns its ID.
+func (h *Hub) AddDraft(owner, name, tag string) (int64, error) {
+	repo, there := h.s.Repository(owner, name)
+	if !there {
+		return 0, fmt.Errorf("add draft: no repository %s/%s", owner, name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := &release{id: h.s.NextID(), tag: tag, target: "main", author: owner, draft: true, created: h.s.Now()}
+	st := h.of(repo)
+	st.releases = append(st.releases, x)
+	return x.id, nil
+}
+
 // MergePull merges a pull request, as somebody does on the page.
 func (h *Hub) MergePull(owner, name string, number int) error {
 	repo, there := h.s.Repository(owner, name)
