@@ -124,10 +124,7 @@ func (rq *request) serve() (err error) {
 		return err
 	}
 	if rq.route.service == largeFiles {
-		if r := rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id}); r != nil {
-			rq.transfer.Status, rq.transfer.Reason = r.Status, r.Reason
-		}
-		return nil
+		return rq.serveLFS()
 	}
 	if rq.caller, err = rq.g.Access.Caller(rq.Request, rq.id); err != nil {
 		return err
@@ -139,6 +136,20 @@ func (rq *request) serve() (err error) {
 		return rq.fetch()
 	}
 	return rq.push()
+}
+
+// serveLFS has package lfs answer, refusals as well.
+func (rq *request) serveLFS() error {
+	result := rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id})
+	rq.transfer.In, rq.transfer.Out = result.In, result.Out
+	if result.IsBroken {
+		rq.began = true
+		return result.Refusal
+	}
+	if result.Refusal != nil {
+		rq.transfer.Status, rq.transfer.Reason = result.Refusal.Status, result.Refusal.Reason
+	}
+	return nil
 }
 
 // unbound lifts the server's time limits, which are for short requests. Transfers have

@@ -54,21 +54,36 @@ type call struct {
 	target Target
 	route  route
 	base   string // the URL of the LFS server as the client wrote it
+	result Result
 	access.Caller
 }
 
-// Serve answers one request. It returns the refusal that it answered with; nil where the
-// gateway refused nothing.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) *broker.Refusal {
+// A Result is what became of a request.
+type Result struct {
+	// Refusal is why the gateway refused the request, or why a transfer broke off; nil
+	// where neither happened.
+	Refusal *broker.Refusal
+	// IsBroken says that the answer is not whole. The caller has to break the connection
+	// off, so that no client takes it for whole: panic(http.ErrAbortHandler).
+	IsBroken bool
+	// In and Out are bytes of objects from the workspace and to it.
+	In, Out int64
+}
+
+// Serve answers one request.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) Result {
 	c := call{Handler: h, w: w, r: r, target: t}
 	err := c.serve()
 	if err == nil {
-		return nil
+		return c.result
 	}
-	c.drain()
-	refused := broker.RefusalOf(err)
-	c.refuse(refused)
-	return refused
+	c.result.Refusal = broker.RefusalOf(err)
+	c.logRefusal(c.result.Refusal)
+	if !c.result.IsBroken {
+		c.drain()
+		c.refuse(c.result.Refusal)
+	}
+	return c.result
 }
 
 func (c *call) serve() (err error) {

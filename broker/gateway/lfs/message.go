@@ -36,7 +36,6 @@ func (c *call) refuse(r *broker.Refusal) {
 		h.Set("WWW-Authenticate", challenge)
 		h.Set("LFS-Authenticate", challenge)
 	}
-	c.logRefusal(r)
 	c.write(r.Status, message{"gatepass: " + oneline.Escape(r.Detail), c.target.RequestID})
 }
 

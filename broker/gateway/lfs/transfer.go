@@ -35,13 +35,15 @@ func (c *call) transfer() error {
 		stop()
 		end(m.moved.Load())
 	}()
-	do := c.download
 	if t.Kind == upload {
-		do = c.upload
+		err = c.upload(ctx, m, t)
+		c.result.In = m.moved.Load()
+	} else {
+		err = c.download(ctx, m, t)
+		c.result.Out = m.moved.Load()
 	}
-	if err = do(ctx, m, t); err != nil && ctx.Err() != nil { // nothing can be answered any more
-		c.logRefusal(broker.RefusalOf(err))
-		panic(http.ErrAbortHandler)
+	if err != nil && ctx.Err() != nil { // nothing can be answered any more
+		c.result.IsBroken = true
 	}
 	return err
 }
@@ -162,8 +164,8 @@ func (c *call) download(ctx context.Context, m *meter, t transfer) error {
 		return err
 	}
 	if err := m.copy(c.w, answer.Body, size); err != nil {
-		c.logRefusal(failed(ctx, err))
-		panic(http.ErrAbortHandler) // half an object must not look like one
+		c.result.IsBroken = true // half an object must not look like one
+		return failed(ctx, err)
 	}
 	return nil
 }

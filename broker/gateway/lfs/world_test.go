@@ -57,7 +57,9 @@ func newWorld(t *testing.T, profile string) *world {
 			http.NotFound(rw, r)
 			return
 		}
-		w.handler.Serve(rw, r, Target{Repo: parsed, Path: path, RequestID: "request-1"})
+		if w.handler.Serve(rw, r, Target{Repo: parsed, Path: path, RequestID: "request-1"}).IsBroken {
+			panic(http.ErrAbortHandler)
+		}
 	}))
 	t.Cleanup(w.server.Close)
 	w.session = w.Session("")
