@@ -53,8 +53,9 @@ type world struct {
 	home    string
 	session string
 
-	mu    sync.Mutex // guards asked
-	asked []asked
+	mu     sync.Mutex // guards the rest
+	asked  []asked
+	onPush func() // called while a push waits for its answer; nil for nothing
 }
 
 // asked is a request as a client sent it.
@@ -109,7 +110,11 @@ func (w *world) noting(next http.Handler) http.Handler {
 		}
 		w.mu.Lock()
 		w.asked = append(w.asked, a)
+		onPush := w.onPush
 		w.mu.Unlock()
+		if onPush != nil && isPush(a) {
+			onPush()
+		}
 		next.ServeHTTP(rw, r)
 	})
 }
