@@ -168,6 +168,10 @@ func (rq *request) refuse(r *broker.Refusal) {
 		return
 	}
 	rq.transfer.Status = r.Status
+	if strings.Contains(rq.URL.EscapedPath(), "/info/lfs/") {
+		lfs.Refuse(rq.w, r, rq.id)
+		return
+	}
 	header := rq.w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Gatepass-Decision", "refused; rule="+r.Reason)

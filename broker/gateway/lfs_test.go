@@ -157,3 +157,33 @@ func TestTransfersOfLargeFilesAreLimitedWithThoseOfGit(t *testing.T) {
 		t.Errorf("a clone beside an upload = %q, want it refused", out)
 	}
 }
+
+// git-lfs shows what is in its own JSON, whatever is wrong with the URL.
+func TestEveryRefusalOfLFSIsInItsForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	for path, status := range map[string]int{
+		"/acme/widgets.wiki.git/info/lfs/objects/batch":          http.StatusForbidden,
+		"/acme/widgets.git/info/lfs/objects":                     http.StatusNotFound,
+		"/git/elsewhere.example/acme/widgets/info/lfs/locks":     http.StatusNotFound,
+		"/git/github.com/acme/..%2fwidgets/info/lfs/locks":       http.StatusBadRequest,
+		"/git/github.com/octo/widgets.git/info/lfs/locks/verify": http.StatusNotImplemented,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", lfs.MediaType)
+		r.SetBasicAuth("x", w.session)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said struct{ Message string }
+		err = json.NewDecoder(response.Body).Decode(&said)
+		response.Body.Close()
+		if err != nil || response.StatusCode != status || !strings.HasPrefix(said.Message, "gatepass: ") || response.Header.Get("Content-Type") != lfs.MediaType {
+			t.Errorf("%s = %d %q (%s), %v, want %d in the JSON of Git LFS", path, response.StatusCode, said.Message, response.Header.Get("Content-Type"), err, status)
+		}
+	}
+}

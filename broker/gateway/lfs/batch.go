@@ -164,6 +164,6 @@ func (c *call) answerBatch(o offer, operation string, repositoryID int64) error 
 	if err != nil {
 		return unreachable(err)
 	}
-	c.write(http.StatusOK, out)
+	write(c.w, http.StatusOK, out)
 	return nil
 }

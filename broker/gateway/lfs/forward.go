@@ -119,7 +119,7 @@ func (c *call) pass(got reply, hasToken bool) error {
 	if got.retry > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(got.retry.Seconds())))
 	}
-	c.write(got.status, message{shown(said.Message), shown(got.requestID)})
+	write(c.w, got.status, message{shown(said.Message), shown(got.requestID)})
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) Result
 	c.logRefusal(c.result.Refusal)
 	if !c.result.IsBroken {
 		c.drain()
-		c.refuse(c.result.Refusal)
+		Refuse(w, c.result.Refusal, t.RequestID)
 	}
 	return c.result
 }

@@ -139,6 +139,6 @@ func (c *call) answerLocks(got reply) error {
 		return err
 	}
 	said.Message, said.RequestID = shown(said.Message), shown(said.RequestID)
-	c.write(got.status, said)
+	write(c.w, got.status, said)
 	return nil
 }

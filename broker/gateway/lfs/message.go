@@ -24,9 +24,9 @@ type message struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// refuse answers with a refusal of the gateway's own.
-func (c *call) refuse(r *broker.Refusal) {
-	h := c.w.Header()
+// Refuse answers a request of Git LFS with a refusal of the gateway's own.
+func Refuse(w http.ResponseWriter, r *broker.Refusal, requestID string) {
+	h := w.Header()
 	h.Set("Gatepass-Decision", "refused; rule="+r.Reason)
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((r.RetryAfter+time.Second-1)/time.Second)))
@@ -36,7 +36,7 @@ func (c *call) refuse(r *broker.Refusal) {
 		h.Set("WWW-Authenticate", challenge)
 		h.Set("LFS-Authenticate", challenge)
 	}
-	c.write(r.Status, message{"gatepass: " + oneline.Escape(r.Detail), c.target.RequestID})
+	write(w, r.Status, message{"gatepass: " + oneline.Escape(r.Detail), requestID})
 }
 
 // logRefusal tells the operator what lies below a refusal.
@@ -49,17 +49,17 @@ func (c *call) logRefusal(r *broker.Refusal) {
 }
 
 // write answers with a message of the LFS API.
-func (c *call) write(status int, body any) {
+func write(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // our own types
 		status, text = http.StatusInternalServerError, []byte(`{"message":"gatepass: the broker could not answer"}`)
 	}
-	h := c.w.Header()
+	h := w.Header()
 	h.Set("Content-Type", MediaType)
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	h.Set("Cache-Control", "no-store")
-	c.w.WriteHeader(status)
-	_, _ = c.w.Write(text) // the client has gone
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the client has gone
 }
 
 // readJSON reads a message of the client, of at most max bytes.

@@ -296,7 +296,7 @@ func (c *call) verify(t transfer) error {
 	case got.status < 200 || got.status > 299:
 		return refused(answer)
 	}
-	c.write(http.StatusOK, struct{}{})
+	write(c.w, http.StatusOK, struct{}{})
 	return nil
 }
 
