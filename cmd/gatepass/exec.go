@@ -34,8 +34,9 @@ so yourself, as in the last example.
 Where the workspace has a gateway there is no token: GH_HOST names the gateway,
 GH_ENTERPRISE_TOKEN holds a session there for that repository, and GH_REPO its
 name. GITHUB_API_URL, GITHUB_GRAPHQL_URL, GITHUB_SERVER_URL and GITHUB_HOST lead
-programs there that read them. Outside of a clone, the session is for all that
-the workspace may reach.
+programs there that read them. Addresses of GitHub's pages among the arguments of
+gh become the gateway's, so that one that was pasted works. Outside of a clone,
+the session is for all that the workspace may reach.
 
 Standard input, output and error are COMMAND's own, and signals reach it.
 The exit status is COMMAND's: 128+N where signal N ended it, 127 where it
@@ -62,12 +63,15 @@ func (w *world) exec(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a command is missing: gatepass exec -- COMMAND")
 	}
-	var err error
-	command := exec.Command(c.Args().First(), c.Args().Tail()...)
+	workspace, err := w.through(c.Context)
+	if err != nil {
+		return err
+	}
+	command := exec.Command(c.Args().First(), forGh(c.Args().First(), c.Args().Tail(), workspace)...)
 	if command.Err != nil {
 		return notRun(c.Args().First(), command.Err)
 	}
-	if command.Env, err = w.execEnvironment(c); err != nil {
+	if command.Env, err = w.execEnvironment(c, workspace); err != nil {
 		return err
 	}
 	command.Stdin, command.Stdout, command.Stderr = w.stdin, w.stdout, w.stderr
@@ -76,11 +80,7 @@ func (w *world) exec(c *cli.Context) error {
 
 // execEnvironment is the command's: with a token, or with a session where the workspace has a
 // gateway.
-func (w *world) execEnvironment(c *cli.Context) ([]string, error) {
-	workspace, err := w.through(c.Context)
-	if err != nil {
-		return nil, err
-	}
+func (w *world) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if workspace != nil {
 		return w.throughEnvironment(c, workspace)
 	}
