@@ -55,7 +55,7 @@ func tryAll(t *testing.T, k kind, w *world) {
 		w.in(t, "shallow clone", func() { shallowClone(w, c) })
 	}
 	if !k.quick {
-		w.in(t, "large push", func() { largePush(w, c) })
+		w.in(t, "large push", func() { largePush(w, c, k) })
 		w.in(t, "5000 refs", func() { manyRefs(w, c) })
 	}
 }
@@ -164,12 +164,19 @@ func refusedPush(w *world, c client, k kind) {
 	}
 }
 
-// largePush sends more than a client keeps in memory.
-func largePush(w *world, c client) {
+// largePush sends more than a client keeps in memory, first to a branch that is refused:
+// the refusal has to reach a client that is still sending.
+func largePush(w *world, c client, k kind) {
 	dir, _ := w.cloned(c, "widgets")
 	random := make([]byte, 20<<20)
 	_, _ = rand.Read(random)
 	commit := w.commit(dir, "large.bin", string(random))
+	pushes := w.pushesAtGitHub()
+	out, ok := c.push(dir, "refs/heads/work:refs/heads/main")
+	w.wantContains("large refused push", out, k.refused...)
+	if n := w.pushesAtGitHub() - pushes; ok && !k.silent || n != 0 || strings.Contains(out, "up-to-date") {
+		w.t.Errorf("a large refused push: exit 0: %v, %d pushes at GitHub: %s", ok, n, out)
+	}
 	const large = "refs/heads/agent/sb-agent/large"
 	begun := len(w.sent(isPush))
 	w.pushed(c, dir, "refs/heads/work:"+large)
