@@ -25,7 +25,7 @@ const (
 	base64LineSize = 60      // GitHub breaks the text of a file
 )
 
-// getContents answers with a file as it is in the bare repository now. What
+// getContents answers with a file or a directory as it is in the bare repository now. What
 // else a path may name, and media types other than JSON, are refused loudly.
 // git runs while the state is locked, for a few milliseconds.
 func getContents(c call) answer {
@@ -45,6 +45,9 @@ func getContents(c call) answer {
 	ref := c.r.URL.Query().Get("ref")
 	if ref == "" {
 		ref = defaultBranch
+	}
+	if entries, is := c.directory(repo, ref, c.r.PathValue("path")); is {
+		return ok(entries)
 	}
 	f, no := c.file(repo, ref, c.r.PathValue("path"))
 	if no != nil {
@@ -74,6 +77,51 @@ func acceptsJSON(accept string) bool {
 	return false
 }
 
+// directory lists what is in one; it reports false where the path names no directory.
+func (c call) directory(repo *Repository, ref, path string) ([]object, bool) {
+	if repo.Dir == "" { // without git
+		return nil, false
+	}
+	inside := path
+	if path != "" {
+		entry, err := c.entry(repo, ref, path)
+		if err != nil || !strings.HasPrefix(entry, "040000 ") {
+			return nil, false
+		}
+		inside = path + "/"
+	}
+	lines, err := c.entry(repo, ref, inside)
+	if err != nil {
+		return nil, false
+	}
+	out := []object{}
+	for line := range strings.SplitSeq(strings.TrimRight(lines, "\x00"), "\x00") {
+		if line != "" {
+			out = append(out, c.showEntry(repo, ref, line))
+		}
+	}
+	return out, true
+}
+
+// showEntry is one line of git's within a directory.
+func (c call) showEntry(repo *Repository, ref, line string) object {
+	meta, at, _ := strings.Cut(line, "\t")
+	var mode, kind, sha, size string
+	_, _ = fmt.Sscan(meta, &mode, &kind, &sha, &size)
+	n, _ := strconv.Atoi(size) // a tree's is "-"
+	out := c.showFile(repo, ref, file{path: at, sha: sha})
+	delete(out, "content")
+	delete(out, "encoding")
+	out["size"] = n
+	if kind == "tree" {
+		out["type"], out["download_url"] = "dir", nil
+		tree := c.api("/repos/%s/git/trees/%s", repo.FullName(), sha)
+		out["git_url"] = tree
+		out["_links"].(object)["git"] = tree
+	}
+	return out
+}
+
 // A file is a blob at a path.
 type file struct {
 	path string
@@ -90,8 +138,6 @@ func (c call) file(repo *Repository, ref, path string) (file, *refusal) {
 	switch {
 	case err != nil:
 		return file{}, refuse(http.StatusNotFound, msgNoCommit+ref)
-	case path == "" || strings.HasPrefix(entry, "040000 "):
-		return file{}, loudly("directories are not listed")
 	case entry == "":
 		return file{}, notFound
 	}

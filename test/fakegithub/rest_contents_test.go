@@ -2,6 +2,7 @@ package fakegithub
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -93,8 +94,6 @@ func TestContentsAreRefused(t *testing.T) {
 		{"nobody", "docs/contents/large", "", 404, "Not Found"},
 		{"the App itself", "docs/contents/large", w.jwt(), 401, "Bad credentials"},
 		{"a large file", "docs/contents/large", reads, 403, msgTooLarge},
-		{"a directory", "docs/contents/.github", reads, 400, "fakegithub: directories are not listed"},
-		{"the root", "docs/contents", reads, 400, "fakegithub: directories are not listed"},
 	} {
 		if got := w.rest("GET", "/repos/acme/"+test.path, test.bearer, ""); got.status != test.status || got.text("message") != test.message {
 			t.Errorf("%s: GET %s = %d %q, want %d %q", test.name, test.path, got.status, got.text("message"), test.status, test.message)
@@ -148,4 +147,36 @@ func TestContentsOfARenamedRepositoryAreElsewhere(t *testing.T) {
 	if got := w.rest("GET", strings.TrimPrefix(want, w.gh.URL()), token, ""); got.status != 200 || got.contents(t) != "a: 1\n" {
 		t.Errorf("contents by the ID = %d %s, want the file", got.status, got.raw)
 	}
+}
+
+func TestDirectoriesAreListed(t *testing.T) {
+	c := loadContract(t)
+	w := newWorld(t, Options{})
+	w.repository(Repository{Owner: "acme", Name: "docs", Files: map[string]string{"a/b/c.txt": "12345", "a/d.txt": "1"}})
+	token := w.token(Permissions{"contents": "read"})
+	for path, want := range map[string]string{
+		"": "README.md file 7, a dir 0", "a": "b dir 0, d.txt file 1", "a/b": "c.txt file 5",
+	} {
+		got := w.rest("GET", "/repos/acme/docs/contents/"+path, token, "")
+		if path == "" {
+			got = w.rest("GET", "/repos/acme/docs/contents", token, "")
+		}
+		w.wantStatus(got, 200)
+		if err := c.Validate(t, "content-directory", got.raw); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
+		var entries []struct {
+			Name, Type string
+			Size       int
+		}
+		w.must(json.Unmarshal(got.raw, &entries))
+		var names []string
+		for _, e := range entries {
+			names = append(names, fmt.Sprintf("%s %s %d", e.Name, e.Type, e.Size))
+		}
+		if got := strings.Join(names, ", "); got != want {
+			t.Errorf("%q lists %s, want %s", path, got, want)
+		}
+	}
+	w.wantStatus(w.rest("GET", "/repos/acme/docs/contents/a/x", token, ""), 404)
 }
