@@ -51,6 +51,7 @@ var promises = []promise{
 	{"vend", (*bench).vend},
 	{"exchange", (*bench).exchange},
 	{"operator", (*bench).operator},
+	{"gateway", (*bench).gateway},
 }
 
 func checkNames(names []string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -32,8 +33,11 @@ type fleet struct {
 	github *fakegithub.Server
 	dir    string // of the store
 	ca     string // file with the GitHub's certificate
+	url    string // of a GitHub that does not listen by itself; "" means github's own
 	appID  int64
 	key    []byte // of the App, PEM
+
+	installation int64 // of the App on acme
 }
 
 // startFleet makes the workspaces in the past. The store is in memory where the
@@ -69,7 +73,9 @@ func memoryFolder(otherwise string) string {
 }
 
 func (f *fleet) close() {
-	_ = f.github.Close()
+	if f.github != nil {
+		_ = f.github.Close()
+	}
 	_ = os.RemoveAll(f.dir)
 }
 
@@ -126,19 +132,21 @@ func (f *fleet) setUp(ctx context.Context, s store.Store) (*mint.App, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.installation = in.ID
 	name, err := store.Installation("acme")
 	if err != nil {
 		return nil, err
 	}
+	address := cmp.Or(f.url, f.github.URL())
 	for name, value := range map[store.Name]string{
-		store.AppClientID(): app.ClientID, store.PrivateKey(): string(text), store.GitHubURL(): f.github.URL(), name: strconv.FormatInt(in.ID, 10),
+		store.AppClientID(): app.ClientID, store.PrivateKey(): string(text), store.GitHubURL(): address, name: strconv.FormatInt(in.ID, 10),
 	} {
 		if err := s.Put(ctx, name, store.NewSecret(value), store.CreateOnly); err != nil {
 			return nil, err
 		}
 	}
 	client := &http.Client{Transport: f.github.Transport()}
-	return &mint.App{ID: app.ClientID, Signer: signer, URL: f.github.URL() + "/api/v3", Client: client}, nil
+	return &mint.App{ID: app.ClientID, Signer: signer, URL: address + "/api/v3", Client: client}, nil
 }
 
 // inParallel calls do for 0 to n-1, a few at once, and returns the first error.

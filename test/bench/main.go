@@ -29,7 +29,7 @@ missed.
   -quick        fewer runs: under 20 seconds, and less sure
   -json         print JSON instead of a table
   -only NAMES   of: get, fill, size, memory, cold, guard, push, hooks, remote,
-                refresh, vend, exchange, operator
+                refresh, vend, exchange, operator, gateway
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that test/components has set up
@@ -39,8 +39,11 @@ missed.
 `
 
 func main() {
-	if filepath.Base(os.Args[0]) == promptProgram {
+	switch filepath.Base(os.Args[0]) {
+	case promptProgram:
 		os.Exit(answerPrompt(os.Getenv, os.Stdout))
+	case upstreamProgram:
+		os.Exit(serveUpstream(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()

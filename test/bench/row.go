@@ -69,6 +69,7 @@ type figure struct {
 const (
 	unitMS       = "ms"
 	unitMB       = "MB" // a million bytes
+	unitMiB      = "MiB"
 	unitCalls    = "calls"
 	unitRequests = "requests"
 )
@@ -80,6 +81,8 @@ func milliseconds(lowest, median time.Duration) figure {
 func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func megabytes(bytes int64) figure { return figure{Value: float64(bytes) / 1e6, Unit: unitMB} }
+
+func mebibytes(bytes int64) figure { return figure{Value: float64(bytes) / (1 << 20), Unit: unitMiB} }
 
 func count(n int, unit string) figure { return figure{Value: float64(n), Unit: unit} }
 

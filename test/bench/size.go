@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
@@ -123,19 +122,4 @@ func (b *bench) cacheMemory(paths []string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("git's cache has no daemon")
-}
-
-// resident reads VmRSS, which proc_pid_status(5) gives in KiB.
-func resident(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
 }

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The measures of the gateway. GB and MB are a thousand million and a million
+// bytes, as everywhere here.
+const (
+	gatewayPack   = 2 << 30  // bytes of a pack whose memory is looked at
+	gatewayTimed  = 1 << 30  // of one whose processor time is
+	atOnce        = 200      // transfers
+	atOncePack    = 16 << 20 // bytes of each
+	largeClone    = 300_000_000
+	smallRequests = 2_000
+)
+
+// size is n bytes, or fewer in a hurry.
+func (b *bench) size(n int64) int64 {
+	if b.quick {
+		return n / 16
+	}
+	return n
+}
+
+// gateway has the real broker serve git: packs of any size before an upstream
+// that drops and invents them, and git itself before git.
+func (b *bench) gateway() ([]row, error) {
+	w, err := b.startGateWorld(b.runs(atOnce), int(b.size(largeClone)))
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	var all []row
+	for _, measure := range []func(*gateWorld) ([]row, error){b.gatewayMemory, b.gatewayTogether, b.gatewayCPU, b.gatewaySmall, b.gatewayPush, b.gatewayClone} {
+		rows, err := measure(w)
+		if err := firstOf(err, b.ctx.Err()); err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// A direction is a way for a pack to go.
+type direction struct {
+	name string
+	move func(m *mover, n int64, wait func()) error
+}
+
+var (
+	chunkedPush = direction{"push, chunked", func(m *mover, n int64, wait func()) error { return m.push(n, true, wait) }}
+	lengthPush  = direction{"push, length known", func(m *mover, n int64, wait func()) error { return m.push(n, false, wait) }}
+	fetching    = direction{"fetch", (*mover).fetch}
+	directions  = []direction{chunkedPush, lengthPush, fetching}
+)
+
+// gatewayMemory looks at the most memory that one large transfer takes.
+func (b *bench) gatewayMemory(w *gateWorld) ([]row, error) {
+	n := b.size(gatewayPack)
+	var rows []row
+	for _, d := range directions {
+		bytes, err := w.most(b, func() error {
+			m := w.mover(0)
+			defer m.close()
+			return d.move(m, n, nil)
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{Promise: fmt.Sprintf("gateway, %s of %s: memory over idle", d.name, sizeText(n)), Ours: mebibytes(bytes)}.judged(atMost(32)))
+	}
+	return rows, nil
+}
+
+// most is how much memory the broker has at most while do runs, over what it has
+// before.
+func (w *gateWorld) most(b *bench, do func() error) (int64, error) {
+	if err := w.restart(b); err != nil {
+		return 0, err
+	}
+	pid := w.cmd.Process.Pid
+	idle, err := resident(pid)
+	if err == nil {
+		err = forgetPeak(pid)
+	}
+	if err == nil {
+		err = do()
+	}
+	if err != nil {
+		return 0, err
+	}
+	most, err := peak(pid)
+	return most - idle, err
+}
+
+// gatewayTogether looks at the memory of many transfers, each of a workspace of
+// its own. All have begun before any goes on.
+func (b *bench) gatewayTogether(w *gateWorld) ([]row, error) {
+	n := len(w.sessions)
+	var rows []row
+	for _, d := range []direction{chunkedPush, fetching} {
+		bytes, err := w.most(b, func() error { return w.together(n, d, b.size(atOncePack)) })
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{
+			Promise: fmt.Sprintf("gateway, %d at once, %s: memory over idle, of each", n, d.name), Ours: mebibytes(bytes / int64(n)),
+		}.judged(atMost(0.4)))
+	}
+	return rows, nil
+}
+
+func (w *gateWorld) together(n int, d direction, size int64) error {
+	meet := make(chan struct{}, n)
+	open := make(chan struct{})
+	go func() {
+		for range n {
+			<-meet
+		}
+		close(open)
+	}()
+	return allAtOnce(n, func(k int) error {
+		m := w.mover(k)
+		defer m.close()
+		return d.move(m, size, func() {
+			meet <- struct{}{}
+			select {
+			case <-open:
+			case <-time.After(runLimit): // one that failed never comes
+			}
+		})
+	})
+}
+
+// A way is one by which a pack goes in the same run as by others.
+type way struct {
+	name string
+	pid  int // whose processor time counts; 0 for nobody's
+	m    *mover
+
+	used, took time.Duration // the lowest
+}
+
+// gatewayCPU takes the processor time of a GB, by turns through the gateway,
+// through nginx, and straight.
+func (b *bench) gatewayCPU(w *gateWorld) ([]row, error) {
+	n := b.size(gatewayTimed)
+	ways := []*way{{name: "gateway", pid: w.cmd.Process.Pid, m: w.mover(0)}, {name: "straight", m: w.straight()}}
+	proxy, why := b.startNginx(w.up.URL, "")
+	if why == nil {
+		defer proxy.stop()
+		ways = append(ways, &way{name: "nginx " + proxy.version, pid: proxy.cmd.Process.Pid, m: newMover(proxy.url, "x-access-token", w.up.Token, nil)})
+	}
+	var rows []row
+	for _, d := range directions {
+		if err := b.timeWays(ways, d, n); err != nil {
+			return nil, err
+		}
+		rows = append(rows, cpuRows(ways, d, n, why)...)
+	}
+	return rows, nil
+}
+
+// timeWays keeps the lowest of a few runs of each way.
+func (b *bench) timeWays(ways []*way, d direction, n int64) error {
+	for i := range b.runs(3) {
+		for _, w := range ways {
+			used, took, err := w.time(d, n)
+			if err := firstOf(err, b.ctx.Err()); err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			if i == 0 || used < w.used {
+				w.used = used
+			}
+			if i == 0 || took < w.took {
+				w.took = took
+			}
+		}
+	}
+	return nil
+}
+
+func (w *way) time(d direction, n int64) (used, took time.Duration, err error) {
+	if _, err := w.m.small(); err != nil { // connections are there
+		return 0, 0, err
+	}
+	before, err := w.processor()
+	if err != nil {
+		return 0, 0, err
+	}
+	begun := time.Now()
+	if err := d.move(w.m, n, nil); err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(begun)
+	after, err := w.processor()
+	return after - before, took, err
+}
+
+func (w *way) processor() (time.Duration, error) {
+	if w.pid == 0 {
+		return 0, nil
+	}
+	return processorTime(w.pid)
+}
+
+// cpuRows are for a direction; why says that there is no nginx.
+func cpuRows(ways []*way, d direction, n int64, why error) []row {
+	each := func(w *way) figure {
+		ofOne := time.Duration(float64(w.used) / float64(n) * 1e9)
+		return figure{Value: inMS(ofOne), Unit: unitMS}
+	}
+	note := "MB in a second:"
+	for _, w := range ways {
+		note += fmt.Sprintf(" %s %.0f,", w.name, float64(n)/1e6/w.took.Seconds())
+	}
+	note = note[:len(note)-1]
+	what := "gateway, " + d.name + ": processor time of a GB"
+	ours := row{Promise: what, Ours: each(ways[0]), Note: note}.judged(atMost(1200))
+	beside := row{Promise: "  beside a plain reverse proxy"}
+	if why != nil {
+		beside.Verdict, beside.Note = missing, why.Error()
+		return []row{ours, beside}
+	}
+	beside.Ours = ours.Ours
+	proxy := ways[len(ways)-1]
+	return []row{ours, beside.beside(proxy.name, each(proxy)).judged(ratioAtMost(1.15))}
+}
+
+// gatewaySmall asks for refs, by turns through the gateway and straight.
+func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
+	ways := []*mover{w.mover(0), w.straight()}
+	took := make([][]time.Duration, len(ways))
+	n := b.runs(smallRequests)
+	for range n {
+		for k, m := range ways {
+			t, err := m.small()
+			if err := firstOf(err, b.ctx.Err()); err != nil {
+				return nil, err
+			}
+			took[k] = append(took[k], t)
+		}
+	}
+	for k := range took {
+		slices.Sort(took[k])
+	}
+	at := func(what string, i int) row {
+		through, straight := took[0][i], took[1][i]
+		r := row{Promise: "gateway, a small request: added at the " + what, Ours: milliseconds(through-straight, 0)}
+		return r.beside("straight, over TLS", milliseconds(straight, 0))
+	}
+	median, p99 := at("median", n/2).judged(atMost(1)), at("99th percentile", n*99/100)
+	median.Ratio, p99.Ratio = 0, 0
+	return []row{median, p99}, nil
+}
+
+func sizeText(n int64) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}

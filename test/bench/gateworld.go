@@ -1,0 +1,154 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A gateWorld is a running broker that serves git, and the GitHub behind it.
+type gateWorld struct {
+	*vendor
+	up       *upstream
+	ca       []byte // of the upstream, PEM
+	sessions []string
+}
+
+// startGateWorld has sessions for so many workspaces. Everything lies in memory
+// where the machine has such a place, but the audit log.
+func (b *bench) startGateWorld(workspaces, large int) (*gateWorld, error) {
+	dir, err := os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-")
+	if err != nil {
+		return nil, err
+	}
+	w := &gateWorld{vendor: &vendor{fleet: &fleet{dir: dir, ca: filepath.Join(dir, "ca.pem")}, issuer: benchIssuer, identities: map[int]string{}}}
+	w.up, err = b.startUpstream(dir, large)
+	if err == nil {
+		err = w.settle(b, workspaces)
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *gateWorld) close() {
+	w.vendor.stop()
+	if w.up != nil {
+		w.up.stop()
+	}
+	w.fleet.close()
+}
+
+func (w *gateWorld) settle(b *bench, workspaces int) error {
+	var err error
+	if w.ca, err = os.ReadFile(w.fleet.ca); err != nil {
+		return err
+	}
+	if w.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		return err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	w.url = "http://" + address
+	audit, err := b.beneath("audit")
+	if err != nil {
+		return err
+	}
+	if err := w.write(filepath.Join(audit, "audit.jsonl")); err != nil {
+		return err
+	}
+	if err := w.start(b); err != nil {
+		return err
+	}
+	w.sessions = make([]string, workspaces)
+	client := w.client()
+	defer client.CloseIdleConnections()
+	return inParallel(workspaces, func(k int) (err error) {
+		w.sessions[k], err = w.session(client, k)
+		return err
+	})
+}
+
+// write writes the broker's files.
+func (w *gateWorld) write(audit string) error {
+	in := func(name string) string { return filepath.Join(w.fleet.dir, name) }
+	for name, text := range map[string][]byte{
+		"jwks.json":    w.jwks(),
+		"profile.yaml": []byte("metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/*], allowedRefs: [\"agent/**\"], permissions: [push]}}}\n"),
+		"broker.yaml": fmt.Appendf(nil, `listen: %s
+store: %q
+audit: %q
+profiles: [%q]
+gateway: {}
+callers:
+  - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
+    workspace: "{claim.sub}"
+    profile: fleet
+    tokens: none
+`, w.url, w.fleet.storeURL(), audit, in("profile.yaml"), w.issuer, in("jwks.json")),
+	} {
+		if err := os.WriteFile(in(name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart starts the broker anew and has it answer once, so that its memory is
+// that of one that is idle.
+func (w *gateWorld) restart(b *bench) error {
+	w.vendor.stop()
+	if err := w.start(b); err != nil {
+		return err
+	}
+	m := w.mover(0)
+	defer m.close()
+	if err := m.push(1<<10, true, nil); err != nil {
+		return err
+	}
+	return m.fetch(1<<10, nil)
+}
+
+// session is the gateway's, for a workspace.
+func (w *gateWorld) session(client *http.Client, workspace int) (string, error) {
+	r, err := http.NewRequest(http.MethodPost, w.url+"/v1/session", strings.NewReader("{}"))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+w.identity(workspace))
+	response, err := client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	var answer struct{ Session string }
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&answer); err != nil {
+		return "", err
+	}
+	if answer.Session == "" {
+		return "", errors.New("a session is answered " + response.Status)
+	}
+	return answer.Session, nil
+}
+
+// mover goes through the gateway.
+func (w *gateWorld) mover(workspace int) *mover {
+	return newMover(w.url, "x", w.sessions[workspace], nil)
+}
+
+// straight goes to the upstream.
+func (w *gateWorld) straight() *mover {
+	return newMover(w.up.URL, "x-access-token", w.up.Token, w.ca)
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/test/extbuild"
+)
+
+const nginxProgram = "nginx"
+
+// An nginx is one that runs as a reverse proxy.
+type nginx struct {
+	cmd     *exec.Cmd
+	url     string
+	version string
+}
+
+// nginxConf passes everything on as it comes. It keeps connections to the
+// upstream, as the gateway does.
+const nginxConf = `daemon off;
+user %[1]s;
+worker_processes 2;
+pid nginx.pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  client_max_body_size 0;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  upstream github { server %[3]s; keepalive 16; }
+  server {
+    listen %[2]s;
+    location / {
+      proxy_pass https://github;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 600s;%[4]s
+    }
+  }
+}
+`
+
+// startNginx starts one before an upstream. more is beside the settings of its
+// location.
+func (b *bench) startNginx(upstream, more string) (*nginx, error) {
+	program, err := b.nginxPath()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := b.beneath("nginx")
+	if err != nil {
+		return nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	self, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	conf := fmt.Sprintf(nginxConf, self.Username, address, strings.TrimPrefix(upstream, "https://"), more)
+	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	n := &nginx{url: "http://" + address, cmd: exec.CommandContext(b.ctx, program, "-p", dir, "-c", "nginx.conf", "-e", "stderr")}
+	if n.version, err = nginxVersion(b.ctx, program); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	n.cmd.Stderr = log
+	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) } // its workers end with it
+	if err := n.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if !answers(http.DefaultClient, n.url+"/readyz") {
+		n.stop()
+		said, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("nginx does not answer: %.500s", said)
+	}
+	return n, nil
+}
+
+func (n *nginx) stop() {
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	_ = n.cmd.Wait()
+}
+
+// nginxPath is the program on PATH, or that of the Debian package, which is
+// fetched once and not installed.
+func (b *bench) nginxPath() (string, error) {
+	if path, err := exec.LookPath(nginxProgram); err == nil {
+		return path, nil
+	}
+	cache, err := extbuild.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "nginx")
+	program := filepath.Join(dir, "usr/sbin/nginx")
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	partial, err := os.MkdirTemp(cache, "nginx-*.partial")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(partial)
+	if err := fetchNginx(b.ctx, partial); err != nil {
+		return "", oneline.Wrap("fetch nginx", err, "put an nginx on PATH")
+	}
+	return program, os.Rename(partial, dir)
+}
+
+// fetchNginx unpacks Debian's package into a folder.
+func fetchNginx(ctx context.Context, dir string) error {
+	download := exec.CommandContext(ctx, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", nginxProgram)
+	download.Dir = dir
+	if out, err := download.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get download nginx: %w: %.200s", err, out)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "nginx_*.deb"))
+	if err != nil || len(found) != 1 {
+		return errors.New("apt-get download nginx leaves no package")
+	}
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("dpkg-deb -x: %w: %.200s", err, out)
+	}
+	return nil
+}
+
+// nginxVersion asks a program; one whose libraries are missing says so.
+func nginxVersion(ctx context.Context, program string) (string, error) {
+	out, err := exec.CommandContext(ctx, program, "-v").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("nginx -v: %w: %.200s", err, out)
+	}
+	return versionNumber.FindString(string(out)), nil
+}

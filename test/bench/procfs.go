@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// resident reads VmRSS, the memory that a process has now, in bytes.
+func resident(pid int) (int64, error) { return memoryOf(pid, "VmRSS") }
+
+// peak reads VmHWM, the most memory that a process has had, in bytes.
+func peak(pid int) (int64, error) { return memoryOf(pid, "VmHWM") }
+
+// memoryOf reads a line of proc_pid_status(5), which is in KiB.
+func memoryOf(pid int, name string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == name+":" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no %s", pid, name)
+}
+
+// forgetPeak makes peak begin anew; see proc_pid_clear_refs(5).
+func forgetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+// tick is what proc_pid_stat(5) counts processor time in: Linux says so to all
+// programs, whatever its own clock.
+const tick = 10 * time.Millisecond
+
+// processorTime is the user and system time of a process and of its children
+// that run.
+func processorTime(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // the name of the program stands in front
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("process %d has no times", pid)
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	system, sysErr := strconv.ParseInt(fields[12], 10, 64)
+	if err := firstOf(err, sysErr); err != nil {
+		return 0, err
+	}
+	all := time.Duration(user+system) * tick
+	for _, child := range children(pid) {
+		used, err := processorTime(child)
+		if err != nil {
+			return 0, err
+		}
+		all += used
+	}
+	return all, nil
+}
+
+// children are the processes that a program with one thread has started.
+func children(pid int) (pids []int) {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil // not every kernel has the file
+	}
+	for word := range strings.FieldsSeq(string(list)) {
+		if child, err := strconv.Atoi(word); err == nil {
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
