@@ -15,7 +15,8 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// maxRepeat is how long a request may be that is kept in memory to be sent again.
+// maxRepeat is how long a request for a fetch may be, in bytes, that is kept in memory to be
+// sent again.
 const maxRepeat = 1 << 20
 
 // advertise answers GET info/refs.
@@ -61,7 +62,7 @@ func (rq *request) advertise() error {
 }
 
 func (rq *request) writeAdvertisement(response *http.Response, deletes bool, dog *watchdog) error {
-	from := bufio.NewReaderSize(response.Body, chunkSize)
+	from := bufio.NewReaderSize(response.Body, headSize)
 	var head []byte
 	var err error
 	if rq.route.service == receivePack {
@@ -78,8 +79,8 @@ func (rq *request) writeAdvertisement(response *http.Response, deletes bool, dog
 	a := newAnswer(rq.w)
 	defer a.close()
 	rq.began = true
-	_, _ = a.Write(head) // stream says whether the client is still there
-	if err := stream(a, nil, from, dog); err != nil {
+	_, _ = a.Write(head) // copy says whether the client is still there
+	if err := a.copy(from, nil, dog); err != nil {
 		return broken(err)
 	}
 	rq.transfer.Out = a.n
@@ -211,13 +212,14 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 	ctx, dog, end := rq.supervise(ctx)
 	defer end()
 	from.dog = dog
+	rq.bothWays()
 	const media = "application/x-git-upload-pack-"
 	f := forward{method: http.MethodPost, path: string(uploadPack), accept: media + "result", media: media + "request", length: -1, body: func() io.Reader { return from }}
 	if from.isPlain() {
 		f.length = rq.ContentLength
 	}
 	if rq.isFresh(token) {
-		if err := f.keep(from); err != nil {
+		if err := f.keep(from, maxRepeat); err != nil {
 			return broker.OutcomeFailed, err
 		}
 	}
@@ -236,7 +238,7 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 	a := newAnswer(rq.w)
 	defer a.close()
 	rq.began = true
-	err = stream(a, nil, response.Body, dog)
+	err = a.copy(response.Body, nil, dog)
 	rq.transfer.Out = a.n
 	if err != nil {
 		return broker.OutcomeFailed, broken(err)
@@ -244,21 +246,28 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 	return broker.OutcomeOK, nil
 }
 
-// keep reads a body into memory, so that the request can be sent again, unless it is long.
-func (f *forward) keep(from io.Reader) error {
+// keep reads a body into memory, so that the request can be sent again, unless it is longer
+// than limit.
+func (f *forward) keep(from io.Reader, limit int64) error {
+	if f.length > limit {
+		return nil
+	}
 	var kept bytes.Buffer
-	_, err := io.Copy(&kept, io.LimitReader(from, maxRepeat))
+	if f.length > 0 {
+		kept.Grow(int(f.length) + bytes.MinRead)
+	}
+	n, err := io.Copy(&kept, io.LimitReader(from, limit+1))
 	if clientErr, ok := errors.AsType[*clientError](err); ok {
 		return clientErr.refusal()
 	}
 	if err != nil {
 		return err
 	}
-	if kept.Len() == maxRepeat {
+	if n > limit {
 		f.body = func() io.Reader { return io.MultiReader(&kept, from) }
 		return nil
 	}
-	f.length, f.canRepeat = int64(kept.Len()), true
+	f.length, f.canRepeat = n, true
 	f.body = func() io.Reader { return bytes.NewReader(kept.Bytes()) }
 	return nil
 }

@@ -1,7 +1,10 @@
 package gateway_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -34,6 +37,34 @@ func TestFetch(t *testing.T) {
 		if strings.Contains(r.Path, "git-receive-pack") || strings.Contains(r.Query, "receive") {
 			t.Errorf("a fetch asks GitHub for %s %s", r.Path, r.Query)
 		}
+	}
+}
+
+// GitHub may answer before it has read the end of the request. The server closed the request
+// then, and the answer broke off.
+func TestAnAnswerBeforeTheEndOfTheRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	body := head("want "+w.ref("refs/heads/main")+"\n") + "0009done\n"
+	fmt.Fprintf(c, "POST /acme/widgets.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-git-upload-pack-request\r\nAuthorization: Basic %s\r\nTransfer-Encoding: chunked\r\n\r\n", basic(w.session))
+	fmt.Fprintf(c, "%x\r\n%s\r\n", len(body), body)
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("an answer before the end of the request: %v", err)
+	}
+	defer response.Body.Close()
+	fmt.Fprint(c, "0\r\n\r\n")
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || !strings.HasPrefix(string(answer), "0008NAK\nPACK") {
+		t.Errorf("a fetch is answered %d bytes, %v, want a pack", len(answer), err)
 	}
 }
 

@@ -59,6 +59,15 @@ func (h *handover) Read(p []byte) (int, error) {
 	return h.from.Read(p)
 }
 
+// An evenly is a reader whose pieces fill the connection to GitHub: with the size in front
+// and the line break behind that a chunk has, each is two whole records of TLS.
+type evenly struct{ from io.Reader }
+
+func (e evenly) Read(p []byte) (int, error) {
+	const piece = 2*recordSize - len("7ff8\r\n\r\n")
+	return e.from.Read(p[:min(len(p), piece)])
+}
+
 // abandon ends the reading. When it returns, from is the caller's.
 func (h *handover) abandon() {
 	h.mu.Lock()
@@ -79,7 +88,7 @@ func (rq *request) push() error {
 	if err != nil {
 		return rq.written(err)
 	}
-	p := &pushing{request: rq, from: from, in: bufio.NewReaderSize(from, chunkSize)}
+	p := &pushing{request: rq, from: from, in: bufio.NewReaderSize(from, headSize)}
 	defer func() {
 		rq.transfer.In = from.raw.n.Load()
 		end(rq.transfer.In + rq.transfer.Out)
@@ -290,7 +299,7 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 	}
 	p.waiting.stop()
 	p.began, p.mayBeDone = true, true
-	err = stream(p.answer, report, response.Body, p.dog)
+	err = p.answer.copy(response.Body, report, p.dog)
 	p.transfer.Out = p.answer.n
 	return err
 }
@@ -306,18 +315,22 @@ func (p *pushing) why(err error) string {
 	return broker.RefusalOf(err).Detail
 }
 
+// maxRepeatedPush is how long a push may be, in bytes, that is kept in memory to be sent again.
+// It is short, since many workspaces may push with one new token.
+const maxRepeatedPush = 32 << 10
+
 // post sends the head that was written anew, and the pack behind it.
 func (p *pushing) post(ctx context.Context, token *credential.Token) (*http.Response, error) {
 	const media = "application/x-git-receive-pack-"
 	head := p.verdict.Head()
-	p.rest.from = p.in
+	p.rest.from = evenly{p.in}
 	whole := io.MultiReader(bytes.NewReader(head), &p.rest)
 	f := forward{method: http.MethodPost, path: string(receivePack), accept: media + "result", media: media + "request", length: -1, body: func() io.Reader { return whole }}
 	if p.from.isPlain() && p.ContentLength >= 0 {
 		f.length = int64(len(head)) + p.ContentLength - p.head()
 	}
 	if p.isFresh(token) {
-		if err := f.keep(whole); err != nil {
+		if err := f.keep(whole, maxRepeatedPush); err != nil {
 			return nil, err
 		}
 		if !f.canRepeat {
@@ -340,7 +353,7 @@ func (p *pushing) wait() {
 	p.answer = newAnswer(p.w)
 	p.waiting = new(keepAlive)
 	text := p.q.KeepAlive()
-	if text == nil || http.NewResponseController(p.w).EnableFullDuplex() != nil {
+	if !p.bothWays() || text == nil {
 		return
 	}
 	every := p.g.KeepAlive

@@ -17,8 +17,13 @@ import (
 
 const (
 	headTimeout = 30 * time.Second // of a push's commands, and of a request that is kept for a second try
-	chunkSize   = 32 << 10
 	flushAfter  = 20 * time.Millisecond
+
+	// chunkSize is what is read of GitHub's answer before it is written. TLS gives one record
+	// at a time, and each write to a client costs two system calls.
+	chunkSize  = 64 << 10
+	recordSize = 16 << 10
+	headSize   = 32 << 10 // of the buffer that the head of a push or of an answer is read from
 )
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
@@ -93,6 +98,13 @@ func (rq *request) supervise(ctx context.Context) (context.Context, *watchdog, f
 		}
 	})
 	return ctx, dog, func() { dog.stop(); unhook(); cancel(nil) }
+}
+
+// bothWays lets the request be read while the answer is written, and reports whether that is
+// possible. Otherwise the server closes the request with the first byte of the answer, and
+// the transport, which looks for its end once more, takes that for a failure.
+func (rq *request) bothWays() bool {
+	return http.NewResponseController(rq.w).EnableFullDuplex() == nil
 }
 
 // A body is what a client sends. It counts, and ends with a [*clientError] where it is
@@ -182,16 +194,17 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// An answer is what is written to a client, a little at a time. Writes are flushed within
-// flushAfter, so that progress shows and packs are not cut into small pieces.
+// An answer is what is written to a client. It is sent within flushAfter, so that progress
+// shows, and in large pieces where more comes sooner.
 type answer struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
-	n       int64
+	n       int64 // written by Write and copy
 
-	mu      sync.Mutex // guards the rest, and every write
+	mu      sync.Mutex // guards the rest, and every write to w
+	chunk   []byte     // while copy runs: what it has read and not yet written
 	pending *time.Timer
-	dirty   bool
+	dirty   bool // something was written, or read by copy, since the last flush
 	closed  bool
 }
 
@@ -204,15 +217,20 @@ func (a *answer) Write(p []byte) (int, error) {
 	defer a.mu.Unlock()
 	n, err := a.w.Write(p)
 	a.n += int64(n)
-	if !a.dirty {
-		a.dirty = true
-		if a.pending == nil {
-			a.pending = time.AfterFunc(flushAfter, a.flush)
-		} else {
-			a.pending.Reset(flushAfter)
-		}
-	}
+	a.flushSoon()
 	return n, err
+}
+
+// flushSoon begins the wait for a flush. The caller holds mu.
+func (a *answer) flushSoon() {
+	switch {
+	case a.dirty:
+	case a.pending == nil:
+		a.pending = time.AfterFunc(flushAfter, a.flush)
+	default:
+		a.pending.Reset(flushAfter)
+	}
+	a.dirty = true
 }
 
 func (a *answer) flush() {
@@ -220,8 +238,38 @@ func (a *answer) flush() {
 	defer a.mu.Unlock()
 	if a.dirty && !a.closed {
 		a.dirty = false
-		_ = a.flusher.Flush() // the next write says what is wrong
+		_ = a.send()          // copy's next write says what is wrong
+		_ = a.flusher.Flush() // likewise
 	}
+}
+
+// took takes what copy has read, which lies behind what it read before. now says that it
+// does not wait for more.
+func (a *answer) took(piece []byte, now bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.chunk == nil {
+		a.chunk = piece
+	} else {
+		a.chunk = a.chunk[:len(a.chunk)+len(piece)]
+	}
+	a.flushSoon()
+	if now {
+		return a.send()
+	}
+	return nil
+}
+
+// send writes what copy has read. The caller holds mu.
+func (a *answer) send() error {
+	chunk := a.chunk
+	a.chunk = nil
+	if len(chunk) == 0 {
+		return nil
+	}
+	n, err := a.w.Write(chunk)
+	a.n += int64(n)
+	return err
 }
 
 // close ends what runs in the background. The server flushes the rest.
@@ -234,21 +282,27 @@ func (a *answer) close() {
 	}
 }
 
-// stream copies GitHub's answer to the client and to also, which may be nil. The error is
-// why it is not complete.
-func stream(to io.Writer, also io.Writer, from io.Reader, dog *watchdog) error {
-	chunk := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(chunk)
-	for {
-		n, err := from.Read(chunk[:])
+// copy sends GitHub's answer to the client, and to also, which may be nil. The error is why
+// it is not complete.
+func (a *answer) copy(from io.Reader, also io.Writer, dog *watchdog) error {
+	room := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(room)
+	for end := 0; ; {
+		n, err := from.Read(room[end:])
 		if n > 0 {
 			dog.moved()
-			if also != nil {
-				_, _ = also.Write(chunk[:n]) // it never fails
-			}
-			if _, writeErr := to.Write(chunk[:n]); writeErr != nil {
-				return &clientError{http.StatusBadRequest, "the client has gone", writeErr}
-			}
+		}
+		piece := room[end : end+n]
+		end += n
+		if also != nil {
+			_, _ = also.Write(piece) // it never fails
+		}
+		isFull := chunkSize-end < recordSize
+		if sendErr := a.took(piece, isFull || err != nil); sendErr != nil {
+			return &clientError{http.StatusBadRequest, "the client has gone", sendErr}
+		}
+		if isFull {
+			end = 0
 		}
 		if err == io.EOF { //nolint:errorlint // a reader's end is io.EOF itself
 			return nil
