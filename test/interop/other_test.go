@@ -96,10 +96,13 @@ func openIsomorphic(w *world) client {
 	return script{w: w, env: []string{"ISOMORPHIC_GIT=" + at, "NODE_EXTRA_CA_CERTS=" + w.ca}, words: []string{"node", testdata(w, "client.mjs")}}
 }
 
+// isReal reports whether "make test-real" runs the tests, which may take long.
+func isReal() bool { return os.Getenv("GATEPASS_TEST_CLIENTS") != "" }
+
 // needsTestReal skips where these clients are not asked for, be they there or not.
 func (w *world) needsTestReal() {
 	w.t.Helper()
-	if os.Getenv("GATEPASS_TEST_CLIENTS") == "" {
+	if !isReal() {
 		w.t.Skip("missing: other git clients (make test-real sets GATEPASS_TEST_CLIENTS)")
 	}
 }
