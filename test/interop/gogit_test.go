@@ -53,10 +53,10 @@ func seen(progress *bytes.Buffer, err error) (string, bool) {
 
 func (g goGit) clone(url, dir string, depth int) (string, bool) {
 	var progress bytes.Buffer
-	r, err := gogit.PlainClone(dir, false, &gogit.CloneOptions{URL: url, Auth: g.auth(), CABundle: g.ca(), Depth: depth, Progress: &progress})
+	_, err := gogit.PlainClone(dir, false, &gogit.CloneOptions{URL: url, Auth: g.auth(), CABundle: g.ca(), Depth: depth, Progress: &progress})
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		r, err = gogit.PlainInit(dir, false)
-		if err == nil {
+		var r *gogit.Repository
+		if r, err = gogit.PlainInit(dir, false); err == nil {
 			_, err = r.CreateRemote(&config.RemoteConfig{Name: "origin", URLs: []string{url}})
 		}
 	}
