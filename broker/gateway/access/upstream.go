@@ -78,10 +78,13 @@ func onlyPublic(_, address string, _ syscall.RawConn) error {
 		return err
 	}
 	ip := to.Addr().Unmap()
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || carrierNAT.Contains(ip) {
 		return fmt.Errorf("%s is no public address: %w", ip, errPrivate)
 	}
 	return nil
 }
+
+// carrierNAT is shared by the customers of a network (RFC 6598).
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
 var errPrivate = errors.New("GitHub's name resolves to a private address")
