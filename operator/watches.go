@@ -4,7 +4,9 @@ import (
 	"context"
 	"maps"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -67,14 +69,27 @@ func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cac
 
 // takeQueue keeps the queue for Wake, and puts the owners of all records into it:
 // objects that were deleted while no operator ran.
-func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
+func (r *Reconciler) takeQueue(ctx context.Context, q queue) error {
 	r.mu.Lock()
 	r.queue = q
 	r.mu.Unlock()
 	for _, key := range r.Ledger.Keys() {
 		addLater(q, apps.Key(key))
 	}
+	go r.missingFirst(ctx, q)
 	return nil
+}
+
+// missingFirst puts objects without their Secret before the others of the first list.
+func (r *Reconciler) missingFirst(ctx context.Context, q queue) {
+	if !r.Cache.WaitForCacheSync(ctx) {
+		return
+	}
+	_ = r.each(ctx, "", func(s *subject) {
+		if apierrors.IsNotFound(r.Cache.Get(ctx, types.NamespacedName(s.target), metadataOf("Secret"))) {
+			q.Add(keyOf(s))
+		}
+	})
 }
 
 // addLater puts a key behind what changes from now on: after a start thousands of objects

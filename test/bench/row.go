@@ -52,6 +52,9 @@ func (r row) score() float64 {
 	if r.Target.OfRatio {
 		return r.Ratio / r.Target.Limit
 	}
+	if r.Ours.Value == r.Target.Limit {
+		return 1 // of a limit of 0, too
+	}
 	return r.Ours.Value / r.Target.Limit
 }
 

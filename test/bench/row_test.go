@@ -19,6 +19,8 @@ func TestVerdicts(t *testing.T) {
 		{"fewer than the peer", row{Ours: peer}.beside("p", ms).judged(fewerThanPeer()), kept},
 		{"a value at a limit that is allowed", row{Ours: ms}.judged(atMost(11)), kept},
 		{"a value at a limit that is not", row{Ours: ms}.judged(under(11)), missed},
+		{"none where none is allowed", row{Ours: figure{Unit: unitRequests}}.judged(atMost(0)), kept},
+		{"one where none is allowed", row{Ours: figure{Value: 1, Unit: unitRequests}}.judged(atMost(0)), missed},
 		{"no target", row{Ours: ms}.beside("p", peer), ""},
 	} {
 		if c.row.Verdict != c.want {
