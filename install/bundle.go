@@ -174,6 +174,9 @@ func (pl *planner) addProfile(next *receipt) error {
 	text := "# Written by gatepass install; gatepass uninstall takes it out again.\n" +
 		"GIT_ASKPASS=" + shellQuote(path.Join(pl.BinDir, "gatepass-askpass")) + "\n" +
 		"GIT_TERMINAL_PROMPT=0\nexport GIT_ASKPASS GIT_TERMINAL_PROMPT\n"
+	if !pl.gateway.IsZero() {
+		text += "export CARGO_NET_GIT_FETCH_WITH_CLI=true # cargo's own git reads no insteadOf\n"
+	}
 	next.files = append(next.files, profilePath)
 	return pl.addCopy(Copy{seen: profilePath, mode: 0o644, text: []byte(text)})
 }

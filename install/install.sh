@@ -7,6 +7,7 @@ set -eu
 usage() {
 	cat <<'TEXT'
 usage: install.sh [--from DIR] [--prefix DIR] [--root DIR] [--host HOST[:PORT]]...
+                  [--gateway URL] [--gateway-ca FILE]
                   [--workspace-file FILE | --policy-later] [--run-gits]
                   [--no-verify-install] [--dry-run]
        install.sh --uninstall [--root DIR] [--dry-run]
@@ -21,6 +22,10 @@ Then it pushes to a temporary repository to see that the guard works.
                          right inside a Dockerfile)
   --host HOST[:PORT]     a host to answer for, instead of the workspace file's;
                          may be repeated
+  --gateway URL          git goes through the broker's gateway, as with gateway: URL
+                         in the workspace file
+  --gateway-ca FILE      trust its certificates for the gateway; FILE is one of
+                         the image
   --workspace-file FILE  becomes /etc/gatepass/workspace.yaml
   --policy-later         do without a workspace file: it is mounted when the
                          container starts, and until then every push is denied

@@ -111,6 +111,20 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 	same(t, "uninstalled", manifest(t, root), before)
 }
 
+// The workspace file of an image may come later, and what leads git to the gateway not.
+func TestScriptTakesAGateway(t *testing.T) {
+	sh := shells(t)[0]
+	root := newRoot(t)
+	before := manifest(t, root)
+	sh.must(t, "--root", root, "--policy-later", "--gateway", "https://broker.example", "--gateway-ca=/etc/ssl/broker.pem")
+	contains(t, filepath.Join(root, "etc/gitconfig"), `[url "https://broker.example/"]`)
+	contains(t, filepath.Join(root, "etc/gitconfig"), "git-credential-gatepass --gateway https://broker.example\n")
+	contains(t, filepath.Join(root, "etc/gitconfig"), "sslCAInfo = /etc/ssl/broker.pem")
+	contains(t, filepath.Join(root, "etc/profile.d/gatepass.sh"), "export CARGO_NET_GIT_FETCH_WITH_CLI=true")
+	sh.must(t, "--uninstall", "--root", root)
+	same(t, "uninstalled", manifest(t, root), before)
+}
+
 func TestScriptUninstallKeepsWhatOthersAdded(t *testing.T) {
 	sh := shells(t)[0]
 	root := newRoot(t)

@@ -110,8 +110,8 @@ func (c *chart) lookAtRemotes() (found []Finding) {
 
 // tryGateway fetches and pushes, without moving anything, as git would.
 func (c *chart) tryGateway(ctx context.Context) []Finding {
-	t := c.subject()
-	if t.Path == "" {
+	repositories := c.toTry()
+	if len(repositories) == 0 {
 		return []Finding{{Level: OK, Text: "no repository was tried: the workspace file names no single one; run gatepass doctor --online in a clone"}}
 	}
 	dir, err := os.MkdirTemp("", "gatepass-doctor-")
@@ -123,11 +123,37 @@ func (c *chart) tryGateway(ctx context.Context) []Finding {
 	if err := s.prepare(); err != nil {
 		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
 	}
-	url := c.gateway.Base(t.Host, c.hosts) + "/" + t.Path
-	return []Finding{
-		s.try("a fetch of "+url, "ls-remote", "-q", url, "HEAD"),
-		s.try("a push to "+url+" that moves nothing", "push", "-q", "--dry-run", "--no-verify", url, "refs/heads/scratch:refs/heads/gatepass-doctor"),
+	var found []Finding
+	for _, t := range repositories {
+		url := c.gateway.Base(t.Host, c.hosts) + "/" + t.Path
+		found = append(found,
+			s.try("a fetch of "+url, "ls-remote", "-q", url, "HEAD"),
+			s.try("a push to "+url+" that moves nothing", "push", "-q", "--dry-run", "--no-verify", url, "refs/heads/scratch:refs/heads/gatepass-doctor"))
 	}
+	return found
+}
+
+// maxTried is how many repositories are tried.
+const maxTried = 8
+
+// toTry are the repository at hand and those that the workspace file names.
+func (c *chart) toTry() (list []transport.Target) {
+	seen := map[transport.Target]bool{}
+	add := func(t transport.Target) {
+		owner, name, ok := gitname.Path(t.Path)
+		one := transport.Target{Host: t.Host, Path: owner + "/" + name}
+		if ok && !seen[one] && len(list) < maxTried {
+			seen[one] = true
+			list = append(list, one)
+		}
+	}
+	add(c.subject())
+	for _, pattern := range c.workspace.Repositories.Patterns() {
+		if t, ok := c.served(transport.Target{Host: c.hosts[0], Path: pattern}); ok {
+			add(t)
+		}
+	}
+	return list
 }
 
 func (s scratch) try(what string, args ...string) Finding {
