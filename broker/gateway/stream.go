@@ -23,7 +23,7 @@ const (
 	// at a time, and each write to a client costs two system calls.
 	chunkSize  = 64 << 10
 	recordSize = 16 << 10
-	headSize   = 32 << 10 // of the buffer that the head of a push or of an answer is read from
+	headSize   = 4 << 10 // of the buffer that the head of a push or of an answer is read from
 )
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}

@@ -53,13 +53,18 @@ func NewUpstream(github string) (*Upstream, error) {
 	protocols.SetHTTP1(true)
 	u.transport = &http.Transport{
 		DialContext: dialer.DialContext, Protocols: protocols, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
-		DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
+		DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ReadBufferSize: readSize, WriteBufferSize: writeSize,
 		ExpectContinueTimeout: time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 	return u, nil
 }
 
-const bufferSize = 32 << 10
+// The buffers of a connection, in bytes. Reads of packs pass by theirs, as they ask for one
+// record of TLS at least. Two records of a pack fill the other.
+const (
+	readSize  = 16 << 10
+	writeSize = 32 << 10
+)
 
 // Trust has GitHub's certificate checked against these authorities alone, and not against
 // those of the machine. It is called before Do.
