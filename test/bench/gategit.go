@@ -59,7 +59,7 @@ func (b *bench) gatewayPush(w *gateWorld) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := row{Promise: "gateway: a push of an allowed branch", Ours: times[0].figure(), Note: "git 3 requests each, the second and third with a credential; the gateway syncs its audit log twice, to the disk"}
+	r := row{Promise: "gateway: a push of an allowed branch", Ours: times[0].figure(), Note: "git makes three requests either way; the gateway has its audit log on the disk twice before git has its answer"}
 	return []row{r.beside("straight", times[1].figure())}, nil
 }
 

@@ -15,6 +15,8 @@ const (
 	atOncePack    = 16 << 20 // bytes of each
 	largeClone    = 300_000_000
 	smallRequests = 2_000
+	smallPushes   = 4_000
+	pushWorkers   = 64
 )
 
 // size is n bytes, or fewer in a hurry.
@@ -34,7 +36,7 @@ func (b *bench) gateway() ([]row, error) {
 	}
 	defer w.close()
 	var all []row
-	for _, measure := range []func(*gateWorld) ([]row, error){b.gatewayMemory, b.gatewayTogether, b.gatewayCPU, b.gatewaySmall, b.gatewayPush, b.gatewayClone} {
+	for _, measure := range []func(*gateWorld) ([]row, error){b.gatewayMemory, b.gatewayTogether, b.gatewayCPU, b.gatewaySmall, b.gatewayRate, b.gatewayPush, b.gatewayClone} {
 		rows, err := measure(w)
 		if err := firstOf(err, b.ctx.Err()); err != nil {
 			return nil, err
@@ -51,8 +53,8 @@ type direction struct {
 }
 
 var (
-	chunkedPush = direction{"push, chunked", func(m *mover, n int64, wait func()) error { return m.push(n, true, wait) }}
-	lengthPush  = direction{"push, length known", func(m *mover, n int64, wait func()) error { return m.push(n, false, wait) }}
+	chunkedPush = direction{"chunked push", func(m *mover, n int64, wait func()) error { return m.push(n, true, wait) }}
+	lengthPush  = direction{"plain push", func(m *mover, n int64, wait func()) error { return m.push(n, false, wait) }}
 	fetching    = direction{"fetch", (*mover).fetch}
 	directions  = []direction{chunkedPush, lengthPush, fetching}
 )
@@ -107,7 +109,7 @@ func (b *bench) gatewayTogether(w *gateWorld) ([]row, error) {
 			return nil, err
 		}
 		rows = append(rows, row{
-			Promise: fmt.Sprintf("gateway, %d at once, %s: memory over idle, of each", n, d.name), Ours: mebibytes(bytes / int64(n)),
+			Promise: fmt.Sprintf("gateway, %d at once, %s: memory of each over idle", n, d.name), Ours: mebibytes(bytes / int64(n)),
 		}.judged(atMost(0.4)))
 	}
 	return rows, nil
@@ -255,6 +257,55 @@ func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
 	median, p99 := at("median", n/2).judged(atMost(1)), at("99th percentile", n*99/100)
 	median.Ratio, p99.Ratio = 0, 0
 	return []row{median, p99}, nil
+}
+
+// gatewayRate has many workspaces push little: each push asks for the refs and sends
+// 4 KiB.
+func (b *bench) gatewayRate(w *gateWorld) ([]row, error) {
+	before, err := w.up.mints(w.ca)
+	if err == nil {
+		err = w.restart(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, pid := b.runs(smallPushes), w.cmd.Process.Pid
+	usedBefore, err := processorTime(pid)
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	err = allAtOnce(pushWorkers, func(worker int) error {
+		for k := worker; k < n; k += pushWorkers {
+			if err := w.pushLittle(k % len(w.sessions)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	took := time.Since(begun)
+	used, usedErr := processorTime(pid)
+	minted, mintErr := w.up.mints(w.ca)
+	if err := firstOf(err, usedErr, mintErr); err != nil {
+		return nil, err
+	}
+	each := (used - usedBefore) / time.Duration(n)
+	what := fmt.Sprintf("gateway, %d small pushes of %d workspaces", n, len(w.sessions))
+	return []row{
+		{Promise: what + ": in a second", Ours: figure{Value: float64(n) / took.Seconds(), Unit: "pushes"}, Note: "with the client and the upstream on the same two cores, the audit log on the disk"},
+		{Promise: what + ": processor time of each", Ours: figure{Value: inMS(each), Unit: unitMS}},
+		row{Promise: what + ": tokens minted", Ours: count(minted-before, unitRequests), Note: "one to read and one to write, for all workspaces of the profile"}.judged(atMost(2)),
+	}, nil
+}
+
+// pushLittle is a push as git makes it, over a connection of its own.
+func (w *gateWorld) pushLittle(workspace int) error {
+	m := w.mover(workspace)
+	defer m.close()
+	if _, err := m.refs("git-receive-pack"); err != nil {
+		return err
+	}
+	return m.push(4<<10, false, nil)
 }
 
 func sizeText(n int64) string {

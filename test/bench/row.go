@@ -122,7 +122,7 @@ func (t target) text(unit string) string {
 		sign = "< "
 	}
 	limit := strconv.FormatFloat(t.Limit, 'f', -1, 64)
-	if t.Limit == 1 {
+	if t.Limit == 1 && (figure{Unit: unit}).counts() {
 		unit = strings.TrimSuffix(unit, "s")
 	}
 	if t.OfRatio {

@@ -108,10 +108,13 @@ func (m *mover) fetch(n int64, wait func()) error {
 	return err
 }
 
-// small asks for the refs, and returns how long the answer took.
-func (m *mover) small() (time.Duration, error) {
+// small asks for the refs as a fetch does.
+func (m *mover) small() (time.Duration, error) { return m.refs("git-upload-pack") }
+
+// refs asks for the refs, and returns how long the answer took.
+func (m *mover) refs(service string) (time.Duration, error) {
 	begun := time.Now()
-	response, err := m.do(http.MethodGet, "info/refs?service=git-upload-pack", nil, 0)
+	response, err := m.do(http.MethodGet, "info/refs?service="+service, nil, 0)
 	if err != nil {
 		return 0, err
 	}

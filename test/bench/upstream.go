@@ -86,6 +86,22 @@ func (u *upstream) stop() {
 	_ = u.cmd.Wait()
 }
 
+// mints is how many tokens it made. roots are to trust, PEM.
+func (u *upstream) mints(roots []byte) (int, error) {
+	m := newMover(u.URL, "", "", roots)
+	defer m.close()
+	response, err := m.client.Get(u.URL + "/mints")
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 100))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(text))
+}
+
 // serveUpstream is the program. It ends with its input.
 func serveUpstream(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) != 2 {
@@ -213,9 +229,13 @@ func shareObjects(from, to fakegithub.Repository) error {
 }
 
 // upstreamHandler has the double answer everything but the packs of bulk.
-func upstreamHandler(gh http.Handler) http.Handler {
+func upstreamHandler(gh *fakegithub.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/readyz" {
+		switch r.URL.Path {
+		case "/readyz":
+			return
+		case "/mints":
+			fmt.Fprint(w, gh.Counts().Mints)
 			return
 		}
 		if service, ok := strings.CutPrefix(r.URL.Path, "/acme/"+bulkRepo+".git/"); ok {
