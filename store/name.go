@@ -30,6 +30,7 @@ const (
 	redeemedFolder      = brokerFolder + "/redeemed"
 	spentFolder         = brokerFolder + "/spent"
 	sessionKeysFolder   = brokerFolder + "/session-key"
+	quarantineFolder    = brokerFolder + "/quarantine"
 )
 
 // maxSegment is the longest part of a name between slashes, in bytes. It is
@@ -159,6 +160,15 @@ func SessionKey(day int64) Name {
 	return Name{sessionKeysFolder + "/" + strconv.FormatInt(day, 10)}
 }
 
+// Quarantine is where it stands that a push through the git gateway uses temporary refs at
+// GitHub, by the push's request ID.
+func Quarantine(requestID string) (Name, error) {
+	if !isSegment(requestID) {
+		return Name{}, fmt.Errorf("%q is no request ID", requestID)
+	}
+	return Name{quarantineFolder + "/" + requestID}, nil
+}
+
 func name(err error, segments ...string) (Name, error) {
 	if err != nil {
 		return Name{}, err
@@ -210,6 +220,9 @@ func AllSpent() Prefix { return Prefix{spentFolder} }
 
 // SessionKeys is the folder of what SessionKey names.
 func SessionKeys() Prefix { return Prefix{sessionKeysFolder} }
+
+// Quarantines is the folder of what Quarantine names.
+func Quarantines() Prefix { return Prefix{quarantineFolder} }
 
 // String returns the folder without a slash at its end; "" for everything.
 func (p Prefix) String() string { return p.path }

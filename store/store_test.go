@@ -52,6 +52,12 @@ func TestNamesOfTheBroker(t *testing.T) {
 	if day, ok := SessionKey(7).SessionKeyDay(); !ok || day != 7 || !SessionKeys().Has(SessionKey(7)) {
 		t.Errorf("SessionKey(7).SessionKeyDay() = %d, %v", day, ok)
 	}
+	if n, err := Quarantine("K3"); err != nil || !Quarantines().Has(n) {
+		t.Errorf("Quarantine(K3) = %s, %v, want a name of Quarantines", n, err)
+	}
+	if n, err := Quarantine("../x"); err == nil {
+		t.Errorf("Quarantine(../x) = %s, want an error", n)
+	}
 	for _, other := range []Name{AppClientID(), {joinFolder + "/00"}, {sessionKeysFolder + "/x"}, {joinFolder}} {
 		_, isJoin := other.JoinToken()
 		_, isKey := other.SessionKeyDay()

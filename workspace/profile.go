@@ -38,6 +38,8 @@ type Profile struct {
 	// PublicRead are public repositories beside those of Access that the git gateway lets
 	// the workspace fetch. They are read without a token. None is none.
 	PublicRead []mint.Pattern
+	// Verify is how the git gateway tells forced pushes; "" is that it does not.
+	Verify Verification
 	// Sharing says which workspaces a broker may give the same token; "" is
 	// [ShareInProfile].
 	Sharing Sharing
@@ -49,6 +51,14 @@ type Profile struct {
 
 // RefsOf are the refs that the workspace of that id may push.
 func (p *Profile) RefsOf(id string) []refs.Entry { return refs.ForWorkspace(p.Refs, id) }
+
+// Verification is how a forced push is told from a fast-forward, which a push's list of
+// refs does not show.
+type Verification string
+
+// VerifyAncestry has GitHub move each branch that may be updated and not forced, and
+// refuse what is not a fast-forward.
+const VerifyAncestry Verification = "ancestry"
 
 // Sharing is who may have the same token of a broker: whoever has it is cut off when
 // it is revoked from one of them.

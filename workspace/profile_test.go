@@ -138,6 +138,30 @@ func TestParseProfileWarns(t *testing.T) {
 	}
 }
 
+func TestParseProfileVerify(t *testing.T) {
+	for _, c := range []struct{ github, verify, warning, err string }{
+		{"      allowedRefs: [main]\n", "", "", ""},
+		{"      allowedRefs: [main]\n      verify: ancestry\n", "ancestry", "", ""},
+		{"      allowedRefs: [{ref: a, allow: [create, update, delete]}]\n      verify: ancestry\n", "ancestry", "deleted and created anew", ""},
+		{"      allowedRefs: [{ref: a, allow: [create, update, delete, force]}]\n      verify: ancestry\n", "ancestry", "", ""},
+		{"      verify: Ancestry\n", "", "", `line 5 column 15: verify is ancestry, or left out; it is not "Ancestry"`},
+		{"      verify: none\n", "", "", "verify is ancestry, or left out"},
+		{"      verify:\n", "", "", "a way to verify pushes is a text that is not empty"},
+		{"      verify: [ancestry]\n", "", "", "a way to verify pushes is a text that is not empty"},
+	} {
+		p, err := ParseProfile([]byte(spec("      allowedRepos: [a/b]\n" + c.github)))
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("ParseProfile(%q) = %v, want %q", c.github, err, c.err)
+			}
+			continue
+		}
+		if err != nil || string(p.Verify) != c.verify || !strings.Contains(strings.Join(p.Warnings, " "), c.warning) || (len(p.Warnings) > 0) != (c.warning != "") {
+			t.Errorf("ParseProfile(%q) = %+v, %v, want verify %q and warning %q", c.github, p, err, c.verify, c.warning)
+		}
+	}
+}
+
 func TestLoadProfileNamesItsFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.yaml")
 	if p, err := LoadProfile(path); err == nil || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), path) != 1 {

@@ -158,6 +158,7 @@ func (r *profileReader) github(node *yaml.Node) {
 		},
 		"publicRead": r.publicRead,
 		"sharing":    r.sharing,
+		"verify":     r.verify,
 	})
 	r.isGiven = map[string]bool{}
 	for key := range seen {
@@ -171,6 +172,16 @@ func (r *profileReader) github(node *yaml.Node) {
 	}
 	if len(r.profile.Refs) > 0 && r.profile.HasAccess() && r.profile.Permissions.Levels()["contents"] == "read" {
 		r.profile.Warnings = append(r.profile.Warnings, "allowedRefs may be pushed by the guard's rules, but permissions do not include push")
+	}
+	r.warnOfForceInTwoSteps()
+}
+
+// warnOfForceInTwoSteps warns of rules that allow in two pushes what verify refuses in one.
+func (r *profileReader) warnOfForceInTwoSteps() {
+	for _, e := range r.profile.Refs {
+		if r.profile.Verify == VerifyAncestry && slices.Contains(e.Allow, refs.Delete) && slices.Contains(e.Allow, refs.Create) && !slices.Contains(e.Allow, refs.Force) {
+			r.profile.Warnings = append(r.profile.Warnings, "verify does not stop "+e.Ref+" from being deleted and created anew, which amounts to a forced push; leave out delete")
+		}
 	}
 }
 
@@ -188,6 +199,14 @@ func (r *profileReader) sharing(node *yaml.Node) {
 	r.profile.Sharing = Sharing(text)
 	if ok && r.profile.Sharing != ShareInProfile && r.profile.Sharing != ShareNothing {
 		r.problems.at(node, "sharing is %s or %s, not %q", ShareInProfile, ShareNothing, text)
+	}
+}
+
+func (r *profileReader) verify(node *yaml.Node) {
+	text, ok := r.text(node, "a way to verify pushes")
+	r.profile.Verify = Verification(text)
+	if ok && r.profile.Verify != VerifyAncestry {
+		r.problems.at(node, "verify is %s, or left out; it is not %q", VerifyAncestry, text)
 	}
 }
 

@@ -37,8 +37,13 @@ type pushing struct {
 	answer  *answer
 	waiting *keepAlive
 	rest    handover // what is sent to GitHub
+	// verified is nil where nothing of the push is verified.
+	verified *verification
 	// mayBeDone says that GitHub had the whole push and did not say what became of it.
 	mayBeDone bool
+	// mayCome says that GitHub had the whole push and answered that it failed, which does
+	// not say that no quarantine ref comes of it.
+	mayCome bool
 }
 
 // A handover is a reader that is read by one goroutine and then by another.
@@ -130,6 +135,11 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 	if p.verdict.Allowed() && p.isTooLong() {
 		p.verdict = p.refusal(p.tooLong())
 	}
+	if p.verdict.Allowed() {
+		if why := p.plan(); why != "" {
+			p.verdict = p.refusal(why)
+		}
+	}
 	if !p.q.CanReport() {
 		return p.decideForBlind(ctx)
 	}
@@ -140,6 +150,10 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 		return p.refused(p.record(true, p.entries(broker.Refused, broker.ReasonPermission)...))
 	}
 	token, err := p.token(ctx, access.Write)
+	if err == nil && p.verified != nil {
+		defer p.close(ctx)
+		err = p.open(ctx, token)
+	}
 	if err != nil {
 		refusal := broker.RefusalOf(err)
 		p.verdict = p.refusal(refusal.Detail)
@@ -148,6 +162,9 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 	intent := p.entries(broker.Granted, "")
 	for i := range intent {
 		p.of(&intent[i], token)
+		if p.verified != nil && p.verified.refs[i] != "" {
+			intent[i].Detail = "verified by way of " + p.verified.refs[i]
+		}
 	}
 	if err := p.record(true, intent...); err != nil {
 		return p.refused(err)
@@ -247,12 +264,18 @@ func (p *pushing) tell() error {
 
 // forward sends an allowed push to GitHub, and passes the answer on.
 func (p *pushing) forward(ctx context.Context, token *credential.Token, intent []broker.Entry) error {
+	if p.verified != nil {
+		p.verified.isForwarded = true
+	}
 	if p.settings.MaxPack > 0 {
 		p.from.left = max(0, p.settings.MaxPack-int64(p.in.Buffered()))
 	}
-	report := push.NewReport(p.q)
+	report := push.NewReport(p.verdict.Forwarded())
 	err := p.exchange(ctx, token, report)
 	outcomes := report.Outcomes()
+	if p.verified != nil {
+		outcomes = p.settle(ctx, token, outcomes, err)
+	}
 	for i, o := range outcomes {
 		e := &intent[i]
 		e.Time, e.Outcome, e.Detail, e.Bytes = p.g.Access.Broker.Now().UTC(), o.State.String(), o.Reason, p.from.raw.n.Load()
@@ -266,6 +289,9 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 	}
 	if auditErr := p.record(true, intent...); auditErr != nil {
 		p.g.Access.Broker.Log.Error("the outcome of a push is not in the audit log", "request_id", p.id, "error", auditErr.Error())
+	}
+	if p.verified != nil && p.verdict.Allowed() {
+		return p.tellResults(outcomes)
 	}
 	if err != nil && p.verdict.Allowed() {
 		return broken(err)
@@ -293,12 +319,17 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 		refusal := notGit()
 		if response.StatusCode != http.StatusOK {
 			refusal = fromGitHub(response)
+			p.mayCome = response.StatusCode >= http.StatusInternalServerError && p.from.isWhole
 		}
 		p.verdict = p.refusal(refusal.Detail)
 		return refusal
 	}
+	p.mayBeDone = true
+	if p.verified != nil {
+		return p.readAnswer(response.Body, report)
+	}
 	p.waiting.stop()
-	p.began, p.mayBeDone = true, true
+	p.began = true
 	err = p.answer.copy(response.Body, report, p.dog)
 	p.transfer.Out = p.answer.n
 	return err
@@ -309,6 +340,8 @@ func (p *pushing) why(err error) string {
 	switch {
 	case errors.Is(p.from.err, errTooLong):
 		return p.tooLong()
+	case p.mayBeDone && p.verified != nil && len(p.verified.refs) == len(p.q.Commands):
+		return "GitHub had the whole push and did not answer; no branch was moved"
 	case p.mayBeDone:
 		return "GitHub had the whole push and did not answer, so that it may have been carried out; see with git fetch"
 	}

@@ -140,9 +140,12 @@ func (g *Gateway) Running() int {
 const watchEvery = time.Second
 
 // Watch cuts transfers of workspaces that were blocked, or whose rule or profile changed,
-// until ctx ends.
+// and calls Sweep every half minute, until ctx ends.
 func (g *Gateway) Watch(ctx context.Context) {
 	g.transfers.known = time.Now()
+	var sweeps sync.WaitGroup
+	defer sweeps.Wait()
+	sweeps.Go(func() { g.sweeps(ctx) })
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {

@@ -188,6 +188,22 @@ func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (b
 	return a.Broker.Hold(ctx, w, request)
 }
 
+// OwnID is the workspace that the gateway's own tokens are kept under; see Own.
+const OwnID = "gatepass-gateway"
+
+// Own gets a token that writes one repository, for what the gateway has to tidy up there
+// after a workspace that may be blocked by now. Nothing that a caller sends may reach it. A
+// block of the account or the App holds for it as well. Its errors are those of Token.
+func (a *Access) Own(ctx context.Context, repo api.Repo) (broker.Grant, error) {
+	pattern, err := mint.ParsePattern(repo.String())
+	if err != nil {
+		return broker.Grant{}, err
+	}
+	p := &workspace.Profile{Name: OwnID, Sharing: workspace.ShareNothing}
+	p.Repositories, p.Permissions = []mint.Pattern{pattern}, mint.PermissionLevels(map[string]string{"contents": "write"})
+	return a.Token(ctx, Caller{Workspace: broker.Workspace{ID: OwnID, Profile: p, Policy: a.Broker.Policy()}}, repo, Write)
+}
+
 // movesRefs are permissions that can change a ref of the repository, or start what does
 // (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps).
 // A token for the API has none of them.

@@ -14,8 +14,9 @@ type Verdict struct {
 	// allowed. Otherwise no text is empty: a push is forwarded whole or not at all.
 	Reasons []string
 
-	policy  *refs.Policy
-	allowed bool
+	policy    *refs.Policy
+	allowed   bool
+	forwarded *Request // in place of Request; nil forwards Request
 }
 
 // atOnce is how many refs are matched between two looks at the context: there are rules, such
@@ -114,5 +115,5 @@ func (v *Verdict) Head() []byte {
 	if !v.allowed {
 		return nil
 	}
-	return v.Request.encode()
+	return v.Forwarded().encode()
 }

@@ -34,13 +34,13 @@ func matchingRefs(r request) fakegithub.Answer {
 	if !plain(strings.TrimSuffix(r.pathRef(), "/")) {
 		return r.notFound()
 	}
-	out, err := r.git().run("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/pull")
+	out, err := r.git().run("for-each-ref", "--format=%(refname) %(objectname)")
 	if err != nil {
 		return r.notFound()
 	}
 	var lines []string
 	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, r.pathRef()) {
+		if strings.HasPrefix(line, r.pathRef()) && !strings.HasPrefix(line, "refs/fakegithub/") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}

@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/push"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	quarantineRefs = "refs/gatepass/"
+
+	lease      = time.Minute        // after which a push that does not renew its entry has ended
+	lateness   = time.Hour          // within which GitHub carries out a push that it has
+	patience   = 7 * 24 * time.Hour // after which an entry is given up
+	sweepEvery = 30 * time.Second
+)
+
+// A quarantine is an entry of the store: the refs of one push, which are to be deleted.
+type quarantine struct {
+	Repository string    `json:"repository"` // owner/name
+	Refs       []string  `json:"refs"`
+	Begun      time.Time `json:"begun"`
+	Until      time.Time `json:"until"` // nobody but the push looks at them before
+	// Late says that they were not there once, and are looked for again since GitHub
+	// may have been at work still.
+	Late bool `json:"late,omitempty"`
+}
+
+// keep writes an entry that is left alone for d.
+func (g *Gateway) keep(ctx context.Context, id string, q quarantine, d time.Duration) error {
+	q.Until = g.Access.Broker.Now().UTC().Add(d)
+	name, err := store.Quarantine(id)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	if err := g.Access.Broker.Store.Put(ctx, name, store.NewSecret(string(text)), store.Replace); err != nil {
+		return broker.StoreUnavailable(err)
+	}
+	return nil
+}
+
+// leave removes the entry of a push, or has it name the refs that are left. errs are why
+// they are left; a nil among them is a ref that was not there, and may come.
+func (g *Gateway) leave(ctx context.Context, id string, q quarantine, errs []error) error {
+	if len(q.Refs) == 0 {
+		return g.forget(ctx, id)
+	}
+	err := oneline.Join(errs...)
+	q.Late = err == nil
+	wait := sweepEvery
+	if q.Late {
+		wait = lateness
+	}
+	return oneline.Join(err, g.keep(ctx, id, q, wait))
+}
+
+func (g *Gateway) forget(ctx context.Context, id string) error {
+	name, err := store.Quarantine(id)
+	if err != nil {
+		return err
+	}
+	return g.Access.Broker.Store.Delete(ctx, name)
+}
+
+// sweeps calls Sweep until ctx ends.
+func (g *Gateway) sweeps(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if err := g.Sweep(ctx); err != nil && ctx.Err() == nil {
+			g.Access.Broker.Log.Warn("quarantine refs are left at GitHub, and are tried again", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// Sweep deletes at GitHub the quarantine refs of verified pushes that could not do it
+// themselves, such as those of a broker that was killed. Any replica may do it. The error
+// names what is left.
+func (g *Gateway) Sweep(ctx context.Context) error {
+	var errs []error
+	for name, err := range g.Access.Broker.Store.List(ctx, store.Quarantines()) {
+		if err == nil {
+			err = g.sweepOne(ctx, name)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return oneline.Join(errs...)
+}
+
+func (g *Gateway) sweepOne(ctx context.Context, name store.Name) error {
+	e, err := g.Access.Broker.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var q quarantine
+	repo, ok := api.Repo{}, false
+	if err := json.Unmarshal([]byte(e.Value.Reveal()), &q); err == nil {
+		repo, ok = api.ParseRepo(q.Repository)
+	}
+	id, now := path.Base(name.String()), g.Access.Broker.Now()
+	switch {
+	case !ok:
+		return fmt.Errorf("%s in the store cannot be read; look for refs below %s at GitHub, and delete both", name, quarantineRefs)
+	case now.Before(q.Until):
+		return nil
+	case now.Sub(q.Begun) > patience:
+		g.Access.Broker.Log.Error("quarantine refs could not be deleted for a week; delete them by hand", "repository", q.Repository, "refs", q.Refs)
+		return g.forget(ctx, id)
+	}
+	return g.deleteRefs(ctx, id, repo, q)
+}
+
+// deleteRefs deletes the refs of an entry, with a token for that, and then the entry.
+func (g *Gateway) deleteRefs(ctx context.Context, id string, repo api.Repo, q quarantine) error {
+	grant, err := g.Access.Own(ctx, repo)
+	if err != nil {
+		return fmt.Errorf("delete quarantine refs of %s: %w", repo, err)
+	}
+	left, errs := q, []error(nil)
+	left.Refs = nil
+	var unwritten error
+	for _, ref := range q.Refs {
+		isGone, err := g.deleteRef(ctx, &grant.Token, q.Repository, ref)
+		switch {
+		case err != nil || !isGone && !q.Late:
+			left.Refs, errs = append(left.Refs, ref), append(errs, err)
+		case isGone:
+			unwritten = oneline.Join(unwritten, g.recordSwept(ctx, id, q.Repository, ref))
+		}
+	}
+	return oneline.Join(unwritten, g.leave(ctx, id, left, errs))
+}
+
+// recordSwept writes into the audit log that a quarantine ref was deleted.
+func (g *Gateway) recordSwept(ctx context.Context, id, repo, ref string) error {
+	return g.Access.Broker.Journal.Write(ctx, broker.Entry{
+		Time: g.Access.Broker.Now().UTC(), Kind: broker.KindPush, RequestID: id, Repository: repo, Ref: ref, Operation: "delete",
+		Decision: broker.Granted, Outcome: push.OK.String(), Detail: "the broker deleted the quarantine ref of a push that did not end",
+	}, false)
+}
