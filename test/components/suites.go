@@ -106,7 +106,7 @@ var suites = []suite{
 	{pattern: "./test/browser", browser: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
-	{pattern: "./test/ghtest", gh: true},
+	{pattern: "./test/ghtest", gh: true, inPlace: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
 }
