@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"path"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
@@ -143,6 +146,54 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 				w.checkClean(what)
 				w.session = w.Session("")
 				w.mustGit("reset", "-q", "--hard", w.ref(work))
+			}
+		})
+	}
+}
+
+// GitHub may carry out a push after its answer was given up: the refs are looked for once
+// more when that is over.
+func TestQuarantineRefsThatComeLate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		fail func(w *world) (mend func())
+	}{
+		{"GitHub did not answer", func(w *world) func() { return w.Fail(isPush, fakegithub.Reset(), 1) }},
+		{"the broker was killed", func(w *world) func() {
+			p := w.plugIn()
+			p.set(4, false) // before the push
+			return func() { p.set(0, false) }
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newVerified(t, verified)
+			w.commit("on top")
+			mend := c.fail(w)
+			if out, ok := w.git("push", "origin", "HEAD:"+work); ok {
+				t.Fatalf("git push prints %s, want that it fails", out)
+			}
+			mend()
+			w.Advance(2 * time.Minute)
+			if err := w.gateway.Sweep(t.Context()); err != nil || w.entries() != 1 {
+				t.Fatalf("Sweep = %v, and the store has %d entries, want the one of a push that may still come", err, w.entries())
+			}
+			for name := range w.Access.Broker.Store.List(t.Context(), store.Quarantines()) {
+				repo, _ := w.Repository("acme", "widgets")
+				ref := "refs/gatepass/" + path.Base(name.String()) + "-1"
+				if out, err := exec.Command("git", "-C", repo.Dir, "update-ref", ref, w.ref(work)).CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v", out, err)
+				}
+			}
+			w.Advance(2 * time.Hour)
+			if err := w.gateway.Sweep(t.Context()); err != nil {
+				t.Errorf("Sweep = %v", err)
+			}
+			w.checkClean(c.name)
+			swept := w.Journal.Of(broker.KindPush)
+			if e := swept[len(swept)-1]; !strings.HasPrefix(e.Ref, "refs/gatepass/") || e.Operation != "delete" || e.Outcome != broker.OutcomeOK {
+				t.Errorf("the audit log ends with %+v, want that the ref was deleted", e)
 			}
 		})
 	}
