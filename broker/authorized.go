@@ -41,7 +41,11 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	if id != 0 {
 		repositories = mint.PinnedRepositories(mint.Pin{ID: id, Name: r.Repo.Name})
 	}
-	return Scope{Repo: r.Repo, Grant: mint.Grant{Repositories: repositories, Permissions: permissions}, For: sharersOf(w)}, nil
+	scope := Scope{Repo: r.Repo, Grant: mint.Grant{Repositories: repositories, Permissions: permissions}, For: sharersOf(w)}
+	if id != 0 && w.AnyName {
+		scope.AnyName, scope.Grant.Repositories = true, mint.RepositoryIDs(id)
+	}
+	return scope, nil
 }
 
 // sharersOf is who may have the same token as a workspace. Two profiles of one name,

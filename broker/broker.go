@@ -35,6 +35,10 @@ type Workspace struct {
 	ID      string
 	Profile *workspace.Profile
 	Rule    string // the rule of the policy that says so
+	// AnyName has a repository that the profile gives an id be found by that id alone. It
+	// is for what the broker forwards itself: a name that leads elsewhere by now is of no
+	// use to a workspace that has the token.
+	AnyName bool
 	// RuleHash and Tokens are the rule's.
 	RuleHash string
 	Tokens   TokenLimit
@@ -52,6 +56,9 @@ type Scope struct {
 	// Grant is what GitHub is asked for, as [Authorize] decided it. Its installation is
 	// found when GitHub is asked.
 	Grant mint.Grant
+	// AnyName says that the repository is meant by its id, whatever it is called now. Repo
+	// is then what the profile calls it.
+	AnyName bool
 	// For is who shares the token: workspaces of one version of a profile, or one
 	// workspace alone. Whoever shares it is cut off when it is revoked.
 	For string
@@ -75,6 +82,9 @@ func (s Scope) Key() string {
 	levels := s.Permissions()
 	for _, name := range slices.Sorted(maps.Keys(levels)) {
 		fmt.Fprintf(&b, " %s:%s", name, levels[name])
+	}
+	if s.AnyName {
+		b.WriteString(" under any name")
 	}
 	b.WriteString(" " + s.For)
 	return b.String()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -13,6 +14,7 @@ import (
 // A Minter asks GitHub for tokens. [mint.App] is one.
 type Minter interface {
 	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
+	InstallationForID(ctx context.Context, repository int64) (mint.Installation, error)
 	Mint(ctx context.Context, g mint.Grant) (mint.Minted, error)
 }
 
@@ -22,7 +24,7 @@ type Minter interface {
 // workspace that relies on it would fail later and elsewhere.
 func minted(app Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		i, err := app.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
+		i, err := installation(ctx, app, s)
 		if err != nil {
 			return mint.Minted{}, fromGitHub(err)
 		}
@@ -40,6 +42,19 @@ func minted(app Minter) MintFunc {
 		}
 		return m, nil
 	}
+}
+
+// installation finds the one that reaches the repository of a scope. A repository that is
+// meant by its id alone has to belong to the account that it is asked of.
+func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, error) {
+	if !s.AnyName {
+		return app.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
+	}
+	i, err := app.InstallationForID(ctx, s.RepositoryID())
+	if err == nil && gitname.Fold(i.Account.Login) != s.Repo.Owner {
+		err = &mint.Error{Kind: mint.Renamed, Doing: "find " + s.Repo.String(), Message: "it belongs to another account by now: the account was renamed, or the repository transferred"}
+	}
+	return i, err
 }
 
 // fromGitHub says what becomes of GitHub's refusal: that something is not granted

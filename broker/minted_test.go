@@ -24,6 +24,10 @@ func (a *answers) InstallationFor(context.Context, string, string) (mint.Install
 	return a.installation, nil
 }
 
+func (a *answers) InstallationForID(context.Context, int64) (mint.Installation, error) {
+	return a.installation, nil
+}
+
 func (a *answers) Mint(_ context.Context, g mint.Grant) (mint.Minted, error) {
 	a.asked = append(a.asked, g)
 	return a.minted, a.err
@@ -34,6 +38,20 @@ func TestASuspendedInstallationMintsNothing(t *testing.T) {
 	_, err := minted(a)(t.Context(), widgets)
 	if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "suspended") || len(a.asked) != 0 {
 		t.Errorf("Minted = %v with %d mints, want 403 and none", err, len(a.asked))
+	}
+}
+
+// A repository that is meant by its id is not asked of another account's installation.
+func TestARepositoryByItsIDStaysWithItsAccount(t *testing.T) {
+	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Other"}}}
+	s := widgets
+	s.AnyName, s.Grant.Repositories = true, mint.RepositoryIDs(5)
+	_, err := minted(a)(t.Context(), s)
+	if r := RefusalOf(err); r.Status != http.StatusForbidden || len(a.asked) != 0 {
+		t.Errorf("Minted = %v with %d mints, want 403 and none", err, len(a.asked))
+	}
+	if s.Key() == widgets.Key() {
+		t.Error("a token for any name is shared with those who ask for one name")
 	}
 }
 

@@ -110,6 +110,12 @@ func (a *App) Renamed(ctx context.Context, owner string, installation int64, pat
 	return nil
 }
 
+// InstallationForID returns the installation that reaches the repository with that id, as
+// GitHub itself redirects to it from a former name.
+func (a *App) InstallationForID(ctx context.Context, id int64) (Installation, error) {
+	return a.find(ctx, fmt.Sprintf("find the installation for repository %d", id), fmt.Sprintf("/repositories/%d/installation", id))
+}
+
 // InstallationFor returns the installation that reaches a repository. One that has
 // another name by now is an [*Error] of kind [Renamed]: GitHub redirects to its id, not
 // to its name. The error names the owner where that is another one.

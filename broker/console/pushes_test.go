@@ -87,3 +87,27 @@ func TestRefusedPushesAreBounded(t *testing.T) {
 		t.Errorf("Pushes has %d, want the last %d", len(last), maxPushes)
 	}
 }
+
+// What the gateway decided is shown with its outcome, and apart from what workspaces say.
+func TestGatewayPushesOnThePage(t *testing.T) {
+	b := newBench(t)
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	intent := broker.Entry{Kind: broker.KindPush, Decision: broker.Granted, Workspace: "sb-1", Repository: "acme/widgets", Ref: "refs/heads/agent/x", Operation: "update", Time: time.Unix(1, 0)}
+	done := intent
+	done.Outcome = broker.OutcomeUnknown
+	refused := broker.Entry{Kind: broker.KindPush, Decision: broker.Refused, Outcome: broker.OutcomeRefused, Workspace: "sb-2", Repository: "acme/widgets", Ref: "refs/heads/main", Operation: "force<", Detail: "no rule allows it", Time: time.Unix(2, 0)}
+	for _, e := range []broker.Entry{intent, done, refused} {
+		if err := b.console.Recorder.Write(t.Context(), e, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := tab.send("GET", "/", nil)
+	wantText(t, "the page", got, 200, "Pushes through the gateway", "refs/heads/agent/x", `<span class="tag">unknown</span>`, "sb-2", "no rule allows it", "force&lt;")
+	if n := strings.Count(got.Body.String(), "refs/heads/agent/x"); n != 1 {
+		t.Errorf("the page shows the push %d times, want once, with its outcome", n)
+	}
+	if reported := b.console.Recorder.Pushes(); len(reported) != 0 {
+		t.Errorf("reported pushes are %+v, want none", reported)
+	}
+}

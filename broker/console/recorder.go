@@ -27,7 +27,8 @@ type Recorder struct {
 
 	mu      sync.Mutex     // guards the rest
 	refused []broker.Entry // oldest first
-	pushes  []broker.Entry // oldest first
+	pushes  []broker.Entry // reported by workspaces, oldest first
+	gateway []broker.Entry // through the gateway, with their outcome, oldest first
 	seen    map[string]sighting
 	before  map[string]sighting // the generation before, so that seen is bounded
 }
@@ -47,16 +48,21 @@ func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) erro
 	case broker.KindRequest, broker.KindLogin:
 		r.note(e)
 	case broker.KindReported:
-		r.notePush(e)
+		r.notePush(&r.pushes, e)
+	case broker.KindPush:
+		if e.Ref != "" && e.Outcome != "" {
+			r.notePush(&r.gateway, e)
+		}
 	}
 	return nil
 }
 
-// notePush remembers what a workspace says. It is kept apart from refusals.
-func (r *Recorder) notePush(e broker.Entry) {
+// notePush remembers a ref of a push. What workspaces report is kept apart from what the
+// broker decided.
+func (r *Recorder) notePush(list *[]broker.Entry, e broker.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pushes = remember(r.pushes, e, maxPushes, maxOfOne)
+	*list = remember(*list, e, maxPushes, maxOfOne)
 }
 
 // remember appends an entry, as the audit log bounds it, to a list of at most max, and at most ofOne from its
@@ -106,16 +112,26 @@ func (r *Recorder) note(e broker.Entry) {
 func (r *Recorder) Refused() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := slices.Clone(r.refused)
-	slices.Reverse(last)
-	return last
+	return latestFirst(r.refused)
 }
 
-// Pushes returns the last refused pushes, a ref each, the latest first.
+// Pushes returns the last refused pushes that workspaces reported, a ref each, the latest
+// first.
 func (r *Recorder) Pushes() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := slices.Clone(r.pushes)
+	return latestFirst(r.pushes)
+}
+
+// Gateway returns the last pushes through the gateway, a ref each, the latest first.
+func (r *Recorder) Gateway() []broker.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return latestFirst(r.gateway)
+}
+
+func latestFirst(list []broker.Entry) []broker.Entry {
+	last := slices.Clone(list)
 	slices.Reverse(last)
 	return last
 }

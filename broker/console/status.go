@@ -37,7 +37,8 @@ type statusView struct {
 	Rate      *rateView
 
 	Refused []broker.Entry
-	Pushes  []broker.Entry // refused ones, a ref each
+	Pushes  []broker.Entry // refused ones that workspaces reported, a ref each
+	Gateway []broker.Entry // pushes through the gateway, a ref each
 	Policy  string
 	Rules   int
 	Audit   string
@@ -109,7 +110,7 @@ func count(n int, what string) string {
 func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
 	policy := c.Server.Policy()
 	v := &statusView{
-		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(),
+		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(), Gateway: c.Recorder.Gateway(),
 		Policy: policy.Hash, Rules: len(policy.Rules),
 	}
 	if c.AuditHead != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -197,6 +198,35 @@ func TestARenamedRepository(t *testing.T) {
 	out, ok := w.git("fetch", "origin")
 	if ok || !strings.Contains(out, "remote: gatepass: ") || strings.Contains(out, w.Host()) {
 		t.Errorf("git fetch of a renamed repository prints (exit 0: %v) %s, want a reason without GitHub's address", ok, out)
+	}
+}
+
+// A profile that gives the id means that repository, whatever it is called now, and never
+// the one that has its name.
+func TestARenamedRepositoryByItsID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agents)
+	repo, _ := w.Repository("acme", "widgets")
+	w.SetProfile(fmt.Sprintf(`{allowedRepos: ["acme/widgets#%d"], allowedRefs: ["agent/**"]}`, repo.ID))
+	w.session = w.Session("")
+	w.clone()
+	if err := w.RenameRepository("acme", "widgets", "gadgets"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(2 * time.Hour) // the token is a new one
+	w.session = w.Session("")
+	if out, ok := w.git("push", "origin", "HEAD:refs/heads/agent/x"); !ok {
+		t.Fatalf("git push after the rename: %s", out)
+	}
+	for name, want := range map[string]bool{"gadgets": true, "widgets": false} {
+		repo, _ := w.Repository("acme", name)
+		_, err := exec.Command("git", "-C", repo.Dir, "rev-parse", "-q", "--verify", "refs/heads/agent/x").Output()
+		if (err == nil) != want {
+			t.Errorf("acme/%s has the branch: %v, want %v", name, err == nil, want)
+		}
 	}
 }
 

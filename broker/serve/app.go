@@ -159,6 +159,17 @@ func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Ins
 	return i, err
 }
 
+// InstallationForID implements [broker.Minter].
+func (a *app) InstallationForID(ctx context.Context, repository int64) (mint.Installation, error) {
+	app, err := a.asking(ctx)
+	if err != nil {
+		return mint.Installation{}, err
+	}
+	i, err := app.InstallationForID(ctx, repository)
+	a.doubt(err)
+	return i, err
+}
+
 // Mint implements [broker.Minter].
 func (a *app) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	app, err := a.asking(ctx)

@@ -180,7 +180,7 @@ func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (b
 	if w.Policy == nil || len(w.Policy.Hosts) == 0 || w.Profile == nil {
 		return broker.Grant{}, refuse(http.StatusForbidden, broker.ReasonRule, "the policy gives this workspace nothing")
 	}
-	w.Tokens = broker.TokensWrite // the limit is for what leaves the broker
+	w.Tokens, w.AnyName = broker.TokensWrite, true // the limit is for what leaves the broker
 	request := api.TokenRequest{Host: w.Policy.Hosts[0], Repo: repo, Operation: api.Read, Permissions: permissionsFor(w.Profile, use)}
 	if use == Write {
 		request.Operation = api.Write
