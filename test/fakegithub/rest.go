@@ -119,17 +119,25 @@ const prefixHeader = "Fakegithub-Prefix"
 // redirecting unclean paths, which GitHub does not do.
 func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	r2 := r.Clone(r.Context())
-	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI+"/"); ok {
-		r2.URL.Path, r2.URL.RawPath = "/"+rest, strings.TrimPrefix(r.URL.RawPath, enterpriseAPI)
+	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI); ok && (rest == "" || rest[0] == '/') {
+		r2.URL.Path, r2.URL.RawPath = cmp.Or(rest, "/"), strings.TrimPrefix(r.URL.RawPath, enterpriseAPI)
 		r2.Header.Set(prefixHeader, enterpriseAPI)
 	} else {
 		r2.Header.Del(prefixHeader)
 	}
-	if r2.URL.Path == "" || path.Clean(r2.URL.Path) != r2.URL.Path {
+	if p := r2.URL.Path; p == "" || path.Clean(p) != strings.TrimSuffix(p, slashAfter(p)) {
 		s.write(w, refuse(http.StatusNotFound, "Not Found").answer())
 		return
 	}
 	s.mux.ServeHTTP(w, r2)
+}
+
+// slashAfter is the slash at the end of a path in which it has a meaning.
+func slashAfter(path string) string {
+	if path != "/" && strings.Contains(path, "/git/matching-refs/") {
+		return "/"
+	}
+	return ""
 }
 
 // answerCall does what all endpoints share: headers, identity, rate limit. It

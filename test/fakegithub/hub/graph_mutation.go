@@ -23,6 +23,9 @@ func mutations() map[string]mutation {
 		"updateIssue":                   ofIssue(updateIssue),
 		"closeIssue":                    ofIssue(closeIssue),
 		"reopenIssue":                   ofIssue(reopenIssue),
+		"addPullRequestReview":          addPullRequestReview,
+		"addLabelsToLabelable":          labelsMutation(false),
+		"removeLabelsFromLabelable":     labelsMutation(true),
 		"addComment":                    addComment,
 	}
 	maps.Copy(out, refMutations())
@@ -179,9 +182,5 @@ func addComment(g graph, in object) (object, *failure) {
 		return nil, unprocessable("Body can't be blank")
 	}
 	c := r.commentEntity(i, r.comment(i, text(in, "body")))
-	subject := r.issueEntity(i)
-	if i.pull != nil {
-		subject = r.pullEntity(i)
-	}
-	return object{"commentEdge": entity{"IssueCommentEdge", object{"node": c, "cursor": cursor(len(i.comments) - 1)}}, "subject": subject, "timelineEdge": nil}, nil
+	return object{"commentEdge": entity{"IssueCommentEdge", object{"node": c, "cursor": cursor(len(i.comments) - 1)}}, "subject": r.either(i), "timelineEdge": nil}, nil
 }

@@ -21,8 +21,11 @@ func (r request) pullEntity(i *issue) entity {
 	}
 	fields["mergeable"] = lazy(func(object) (any, *failure) { return r.mergeableWord(i), nil })
 	fields["mergeStateStatus"] = lazy(func(object) (any, *failure) { return r.mergeState(i), nil })
-	fields["reviewDecision"], fields["viewerCanUpdate"], fields["permalink"] = nil, r.Allows(r.repo, "pull_requests", "write"), r.page(i)
-	fields["reviewRequests"], fields["reviews"], fields["latestReviews"] = empty("ReviewRequestConnection"), empty("PullRequestReviewConnection"), empty("PullRequestReviewConnection")
+	fields["reviewDecision"], fields["viewerCanUpdate"], fields["permalink"] = i.decision(), r.Allows(r.repo, "pull_requests", "write"), r.page(i)
+	reviews := connection("PullRequestReviewConnection", func() []entity {
+		return entities(p.reviews, func(v *review) entity { return r.reviewEntity(i, v) })
+	})
+	fields["reviewRequests"], fields["reviews"], fields["latestReviews"] = empty("ReviewRequestConnection"), reviews, reviews
 	fields["reviewThreads"], fields["closingIssuesReferences"], fields["participants"] = empty("PullRequestReviewThreadConnection"), empty("IssueConnection"), empty("UserConnection")
 	fields["commits"] = connection("PullRequestCommitConnection", func() []entity { return entities(r.pullCommits(i), r.pullCommit) })
 	fields["files"] = connection("PullRequestChangedFileConnection", func() []entity { return r.changedFiles(i) })

@@ -168,8 +168,17 @@ func (r request) guarded(needs string, f lazy) lazy {
 
 // search finds issues and pull requests. Words that are no qualifiers are of the title.
 func (g graph) search(args object) (any, *failure) {
-	q := parseSearch(text(args, "query"))
 	var found []entity
+	g.each(parseSearch(text(args, "query")), func(r request, i *issue) { found = append(found, r.either(i)) })
+	e, f := connection("SearchResultItemConnection", func() []entity { return found })(args)
+	if f == nil {
+		e.(entity).fields["issueCount"] = len(found)
+	}
+	return e, f
+}
+
+// each calls do with what a search finds and the token may read.
+func (g graph) each(q searchQuery, do func(request, *issue)) {
 	for _, repo := range g.Repositories() {
 		if name := strings.ToLower(q.of("repo")); name != "" && name != strings.ToLower(repo.FullName()) {
 			continue
@@ -179,20 +188,15 @@ func (g graph) search(args object) (any, *failure) {
 			if i.pull != nil {
 				r.refresh(i)
 			}
-			switch {
-			case !q.matches(i):
-			case i.pull != nil && allowed(g.Call, repo, "pull_requests:read"):
-				found = append(found, r.pullEntity(i))
-			case i.pull == nil && allowed(g.Call, repo, "issues:read"):
-				found = append(found, r.issueEntity(i))
+			needs := "issues:read"
+			if i.pull != nil {
+				needs = "pull_requests:read"
+			}
+			if q.matches(i) && allowed(g.Call, repo, needs) {
+				do(r, i)
 			}
 		}
 	}
-	e, f := connection("SearchResultItemConnection", func() []entity { return found })(args)
-	if f == nil {
-		e.(entity).fields["issueCount"] = len(found)
-	}
-	return e, f
 }
 
 // A searchQuery is what GitHub's search box takes: qualifiers and words.
@@ -204,6 +208,9 @@ type searchQuery struct {
 func parseSearch(query string) searchQuery {
 	var q searchQuery
 	for _, word := range strings.Fields(query) {
+		if word == "(" || word == ")" {
+			continue // of the advanced search: the words between them are all looked for
+		}
 		if key, value, is := strings.Cut(word, ":"); is {
 			q.qualifiers = append(q.qualifiers, [2]string{key, strings.Trim(value, `"`)})
 			continue

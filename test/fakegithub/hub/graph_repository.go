@@ -19,15 +19,20 @@ func (r request) repositoryEntity() entity {
 		"viewerPermission": r.role(), "viewerCanAdminister": r.Allows(r.repo, "administration", "write"), "viewerDefaultMergeMethod": "MERGE",
 		"isInOrganization": r.ShowUser(r.repo.Owner)["type"] == fakegithub.Organization, "diskUsage": 1, "forkCount": 0, "stargazerCount": 0,
 		"openGraphImageUrl": r.html("/image.png"), "securityPolicyUrl": r.html("/security/policy"),
-		"watchers": empty("UserConnection"), "labels": empty("LabelConnection"), "milestones": empty("MilestoneConnection"), "projects": empty("ProjectConnection"),
+		"watchers": empty("UserConnection"), "labels": connection("LabelConnection", func() []entity { return entities(r.st.labels, func(l label) entity { return r.labelEntity(l.name) }) }), "milestones": empty("MilestoneConnection"), "projects": empty("ProjectConnection"),
 		"projectsV2": empty("ProjectV2Connection"), "languages": empty("LanguageConnection"), "repositoryTopics": empty("RepositoryTopicConnection"),
-		"assignableUsers": empty("UserConnection"), "mentionableUsers": empty("UserConnection"), "releases": empty("ReleaseConnection"),
+		"assignableUsers": empty("UserConnection"), "mentionableUsers": empty("UserConnection"),
 		"issueTemplates": []any{}, "pullRequestTemplates": []any{}, "contactLinks": []any{}, "fundingLinks": []any{}, "viewerPossibleCommitEmails": []any{},
 
-		"defaultBranchRef":   r.guarded("contents:read", func(object) (any, *failure) { return r.refEntity("refs/heads/main"), nil }),
-		"ref":                r.guarded("contents:read", r.refNamed),
-		"refs":               r.guarded("contents:read", r.refsBelow),
-		"object":             r.guarded("contents:read", r.gitObject),
+		"defaultBranchRef": r.guarded("contents:read", func(object) (any, *failure) { return r.refEntity("refs/heads/main"), nil }),
+		"ref":              r.guarded("contents:read", r.refNamed),
+		"refs":             r.guarded("contents:read", r.refsBelow),
+		"object":           r.guarded("contents:read", r.gitObject),
+		"release":          r.guarded("contents:read", r.releaseTagged),
+		"latestRelease":    r.guarded("contents:read", func(object) (any, *failure) { return r.latest(), nil }),
+		"releases": r.guarded("contents:read", connection("ReleaseConnection", func() []entity {
+			return entities(newestFirst(r.st.releases), r.releaseEntity)
+		})),
 		"issue":              r.guarded("issues:read", func(a object) (any, *failure) { return r.issueNumbered(a, "Issue") }),
 		"pullRequest":        r.guarded("pull_requests:read", func(a object) (any, *failure) { return r.issueNumbered(a, "PullRequest") }),
 		"issueOrPullRequest": r.guarded("issues:read|pull_requests:read", func(a object) (any, *failure) { return r.issueNumbered(a, "") }),
@@ -40,7 +45,7 @@ func (r request) repositoryEntity() entity {
 	for _, key := range []string{"hasDiscussionsEnabled", "deleteBranchOnMerge", "isArchived", "isEmpty", "isFork", "isMirror", "isTemplate", "isLocked", "isDisabled", "isSecurityPolicyEnabled", "isUserConfigurationRepository", "viewerHasStarred", "usesCustomOpenGraphImage", "allowUpdateBranch", "webCommitSignoffRequired"} {
 		fields[key] = false
 	}
-	for _, key := range []string{"description", "homepageUrl", "mirrorUrl", "parent", "templateRepository", "licenseInfo", "codeOfConduct", "primaryLanguage", "latestRelease", "archivedAt", "viewerDefaultCommitEmail", "viewerSubscription", "milestone", "lockReason"} {
+	for _, key := range []string{"description", "homepageUrl", "mirrorUrl", "parent", "templateRepository", "licenseInfo", "codeOfConduct", "primaryLanguage", "archivedAt", "viewerDefaultCommitEmail", "viewerSubscription", "milestone", "lockReason"} {
 		fields[key] = nil
 	}
 	return entity{"Repository", fields}
@@ -155,10 +160,6 @@ func (r request) issueEntity(i *issue) entity {
 
 func (r request) linkedBranch(name string) entity {
 	return entity{"LinkedBranch", object{"id": nodeID("LB", r.repo.ID, name), "ref": r.refEntity("refs/heads/" + name)}}
-}
-
-func (r request) labelEntity(name string) entity {
-	return entity{"Label", object{"id": nodeID("LA", r.repo.ID, name), "name": name, "description": nil, "color": "ededed", "url": r.html("/labels/%s", name)}}
 }
 
 func (r request) commentEntity(i *issue, c *comment) entity {

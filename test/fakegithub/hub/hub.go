@@ -15,6 +15,7 @@ package hub
 import (
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Hub struct {
 type repository struct {
 	number    int // the last of its issues and pull requests
 	issues    []*issue
+	labels    []label
 	releases  []*release
 	workflows []*workflow
 	runs      []*run
@@ -77,7 +79,7 @@ func (h *Hub) SetEnterprise(version string) {
 func (h *Hub) of(repo fakegithub.Repository) *repository {
 	st := h.repos[repo.ID]
 	if st == nil {
-		st = &repository{}
+		st = &repository{labels: slices.Clone(firstLabels)}
 		h.repos[repo.ID] = st
 	}
 	return st

@@ -7,9 +7,53 @@ import (
 )
 
 func (h *Hub) metaRoutes() {
+	h.s.Handle("GET /{$}", getRoot)
 	h.s.Handle("GET /meta", h.getMeta)
 	h.s.Handle("GET /user", getUser)
 	h.s.Handle("GET /users/{login}", h.getUserByLogin)
+}
+
+// getRoot is what a client reads to see whether its token is good.
+func getRoot(c fakegithub.Call) fakegithub.Answer {
+	out := object{}
+	for name, path := range rootLinks {
+		out[name] = c.API("") + path
+	}
+	return ok(out)
+}
+
+var rootLinks = map[string]string{
+	"current_user_url":                     "/user",
+	"current_user_authorizations_html_url": "/settings/connections/applications{/client_id}",
+	"authorizations_url":                   "/authorizations",
+	"code_search_url":                      "/search/code?q={query}{&page,per_page,sort,order}",
+	"commit_search_url":                    "/search/commits?q={query}{&page,per_page,sort,order}",
+	"emails_url":                           "/user/emails",
+	"emojis_url":                           "/emojis",
+	"events_url":                           "/events",
+	"feeds_url":                            "/feeds",
+	"followers_url":                        "/user/followers",
+	"following_url":                        "/user/following{/target}",
+	"gists_url":                            "/gists{/gist_id}",
+	"issue_search_url":                     "/search/issues?q={query}{&page,per_page,sort,order}",
+	"issues_url":                           "/issues",
+	"keys_url":                             "/user/keys",
+	"label_search_url":                     "/search/labels?q={query}&repository_id={repository_id}{&page,per_page}",
+	"notifications_url":                    "/notifications",
+	"organization_url":                     "/orgs/{org}",
+	"organization_repositories_url":        "/orgs/{org}/repos{?type,page,per_page,sort}",
+	"organization_teams_url":               "/orgs/{org}/teams",
+	"public_gists_url":                     "/gists/public",
+	"rate_limit_url":                       "/rate_limit",
+	"repository_url":                       "/repos/{owner}/{repo}",
+	"repository_search_url":                "/search/repositories?q={query}{&page,per_page,sort,order}",
+	"current_user_repositories_url":        "/user/repos{?type,page,per_page,sort}",
+	"starred_url":                          "/user/starred{/owner}{/repo}",
+	"starred_gists_url":                    "/gists/starred",
+	"user_url":                             "/users/{user}",
+	"user_organizations_url":               "/user/orgs",
+	"user_repositories_url":                "/users/{user}/repos{?type,page,per_page,sort}",
+	"user_search_url":                      "/search/users?q={query}{&page,per_page,sort,order}",
 }
 
 // getMeta is read by clients that want to know what kind of GitHub this is.
@@ -60,6 +104,9 @@ func (h *Hub) routes() {
 	h.fileRoutes()
 	h.pullRoutes()
 	h.issueRoutes()
+	h.labelRoutes()
+	h.reviewRoutes()
+	h.commitRoutes()
 	h.actionsRoutes()
 	h.releaseRoutes()
 	h.otherRoutes()

@@ -34,6 +34,7 @@ type pull struct {
 	base, head       string // branches
 	baseSHA, headSHA string // as they were last, or when it was closed
 	draft            bool
+	reviews          []*review
 	held             bool            // checks that its base requires have not passed
 	autoMerge        string          // the method; "" is off
 	autoCall         fakegithub.Call // that enabled it

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +38,20 @@ func (h *Hub) releaseRoutes() {
 	h.in("PATCH", "/releases/{release}", "contents:write", ofRelease(patchRelease))
 	h.in("DELETE", "/releases/{release}", "contents:write", ofRelease(deleteRelease))
 	h.in("GET", "/releases/{release}/{rest}", "contents:read", belowReleases)
+	h.in("DELETE", "/releases/assets/{asset}", "contents:write", deleteAsset)
 	h.uploads()
+}
+
+func deleteAsset(r request) fakegithub.Answer {
+	for _, x := range r.st.releases {
+		for n, a := range x.assets {
+			if a.id == r.pathID("asset") {
+				x.assets = slices.Delete(x.assets, n, n+1)
+				return noContent
+			}
+		}
+	}
+	return r.notFound()
 }
 
 // uploads adds the endpoint that is at a host of its own at github.com, and below
@@ -164,23 +178,26 @@ func patchRelease(r request, x *release) fakegithub.Answer {
 
 // deleteRelease leaves the tag.
 func deleteRelease(r request, x *release) fakegithub.Answer {
-	kept := r.st.releases[:0:0]
-	for _, other := range r.st.releases {
-		if other != x {
-			kept = append(kept, other)
-		}
-	}
-	r.st.releases = kept
+	r.st.releases = slices.DeleteFunc(r.st.releases, func(other *release) bool { return other == x })
 	return noContent
 }
 
 func latestRelease(r request) fakegithub.Answer {
-	for _, x := range newestFirst(r.st.releases) {
-		if !x.draft && !x.prerelease {
-			return ok(r.showRelease(x))
-		}
+	if x := r.st.latest(); x != nil {
+		return ok(r.showRelease(x))
 	}
 	return r.notFound()
+}
+
+// latest is the newest release that is neither a draft nor a prerelease; nil if there is
+// none.
+func (st *repository) latest() *release {
+	for _, x := range newestFirst(st.releases) {
+		if !x.draft && !x.prerelease {
+			return x
+		}
+	}
+	return nil
 }
 
 func releaseByTag(r request) fakegithub.Answer {

@@ -36,7 +36,7 @@ func postIssue(r request) fakegithub.Answer {
 		return r.failed(invalid("Issue", "title", "missing_field", ""))
 	}
 	i := r.newIssue(in.Title, in.Body)
-	i.labels = in.Labels
+	r.mark(i, in.Labels)
 	a := created(r.showIssue(i))
 	a.Header = http.Header{"Location": {r.api("/issues/%d", i.number)}}
 	return a
@@ -65,7 +65,8 @@ func patchIssue(r request) fakegithub.Answer {
 	}
 	r.rewrite(i, in.Title, in.Body, in.State)
 	if in.Labels != nil {
-		i.labels = *in.Labels
+		i.labels = nil
+		r.mark(i, *in.Labels)
 	}
 	return ok(r.showIssue(i))
 }
@@ -105,11 +106,7 @@ func postLabels(r request) fakegithub.Answer {
 	if no := r.Decode(&in); no != nil {
 		return *no
 	}
-	for _, label := range in.Labels {
-		if !slices.Contains(i.labels, label) {
-			i.labels = append(i.labels, label)
-		}
-	}
+	r.mark(i, in.Labels)
 	return ok(showAll(i.labels, r.showLabel))
 }
 

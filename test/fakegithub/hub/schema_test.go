@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestAnswersMatchGitHubsDescription(t *testing.T) {
 		{fmt.Sprintf("POST issues/%d/comments", issue), `{"body":"yes"}`, 201, ".", "issue-comment"},
 		{"POST issues", `{"title":"It is red","body":"why"}`, 201, ".", "issue"},
 		{"GET git/ref/heads/main", "", 200, ".", "git-ref"},
-		{"GET git/matching-refs/heads/m", "", 200, "[]", "git-ref"},
+		{"GET git/matching-refs/heads/", "", 200, "[]", "git-ref"},
 		{"POST git/refs", `{"ref":"refs/heads/made","sha":"` + main + `"}`, 201, ".", "git-ref"},
 		{"PATCH git/refs/heads/made", `{"sha":"` + main + `"}`, 200, ".", "git-ref"},
 		{"GET git/commits/" + main, "", 200, ".", "git-commit"},
@@ -57,6 +58,15 @@ func TestAnswersMatchGitHubsDescription(t *testing.T) {
 		{"GET git/blobs/" + readme, "", 200, ".", "blob"},
 		{"POST git/blobs", `{"content":"aGk=","encoding":"base64"}`, 201, ".", "short-blob"},
 		{"GET commits/main", "", 200, ".", "commit"},
+		{"GET commits?sha=topic&path=a/b.txt", "", 200, "[]", "commit"},
+		{"GET compare/main...topic", "", 200, ".", "commit-comparison"},
+		{"GET commits/topic/status", "", 200, ".", "combined-commit-status"},
+		{"GET commits/topic/check-runs", "", 200, "check_runs", "check-run"},
+		{"GET labels", "", 200, "[]", "label"},
+		{"POST labels", `{"name":"squeaky","color":"ff0000"}`, 201, ".", "label"},
+		{fmt.Sprintf("GET pulls/%d/files", pull), "", 200, "[]", "diff-entry"},
+		{fmt.Sprintf("POST pulls/%d/reviews", pull), `{"event":"APPROVE"}`, 200, ".", "pull-request-review"},
+		{fmt.Sprintf("GET pulls/%d/reviews", pull), "", 200, "[]", "pull-request-review"},
 		{"GET branches", "", 200, "[]", "short-branch"},
 		{"GET branches/main", "", 200, ".", "branch-with-protection"},
 		{"POST branches/made/rename", `{"new_name":"renamed"}`, 201, ".", "branch-with-protection"},
@@ -70,6 +80,7 @@ func TestAnswersMatchGitHubsDescription(t *testing.T) {
 		{fmt.Sprintf("GET actions/workflows/%d", workflow), "", 200, ".", "workflow"},
 		{"POST releases", `{"tag_name":"v1","body":"the first"}`, 201, ".", "release"},
 		{"GET releases", "", 200, "[]", "release"},
+		{"GET tags", "", 200, "[]", "tag"},
 		{"GET releases/latest", "", 200, ".", "release"},
 		{"GET releases/tags/v1", "", 200, ".", "release"},
 		{"POST deployments", `{"ref":"main"}`, 201, ".", "deployment"},
@@ -93,9 +104,29 @@ func TestAnswersMatchGitHubsDescription(t *testing.T) {
 			}
 		}
 	}
-	for path, schema := range map[string]string{"/meta": "api-overview", "/users/gatepass[bot]": "public-user", "/users/acme": "public-user"} {
+	for path, schema := range map[string]string{"/meta": "api-overview", "/users/gatepass[bot]": "public-user", "/users/acme": "public-user", "/": "root", "/api/v3": "root", "/api/v3/": "root"} {
 		if err := c.Validate(t, schema, w.want(w.do("GET", path, token, ""), 200).raw); err != nil {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, title := range []string{"It squeaks", "It is red", "It squeaks again"} {
+		_, err := w.h.AddIssue("acme", "widgets", "acme", title)
+		w.must(err)
+	}
+	for query, want := range map[string]int{
+		"squeaks": 2, "squeaks again": 1, "author:acme": 3, "is:pr": 0, "is:closed": 0, "repo:acme/none": 0, "squeaks repo:acme/widgets is:issue": 2, "team:x": 0,
+	} {
+		q := "/search/issues?q=" + url.QueryEscape(query)
+		if got := items(t, w.want(w.do("GET", q, w.token(everything), ""), 200), "items"); len(got) != want {
+			t.Errorf("%s finds %d, want %d", query, len(got), want)
+		}
+		if got := items(t, w.want(w.do("GET", q, w.token(map[string]string{"contents": "read"}), ""), 200), "items"); len(got) != 0 {
+			t.Errorf("%s finds %d for a token that reads no issues", query, len(got))
 		}
 	}
 }

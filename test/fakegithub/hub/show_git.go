@@ -115,14 +115,6 @@ func (r request) showCommit(sha string) object {
 	}
 }
 
-// showLabel is a label; the hub's are all of one color.
-func (r request) showLabel(name string) object {
-	return object{
-		"id": 1, "node_id": nodeID("LA", r.repo.ID, name), "url": r.api("/labels/%s", name), "name": name,
-		"description": nil, "color": "ededed", "default": false,
-	}
-}
-
 // user is an account, or null for "".
 func (r request) user(login string) any {
 	if login == "" {
