@@ -18,7 +18,7 @@ var asked = []string{
 // are written anew, and the length where the body stays.
 var answered = []string{
 	"Accept-Ranges", "Allow", "Cache-Control", "Content-Disposition", "Content-Language", "Content-Range", "Content-Type",
-	"Deprecation", "ETag", "Last-Modified", "Retry-After", "Sunset",
+	"Deprecation", "ETag", "Last-Modified", "Retry-After", "Sunset", "Vary",
 	"X-Accepted-GitHub-Permissions", "X-GitHub-Api-Version-Selected", "X-GitHub-Enterprise-Version", "X-GitHub-Media-Type",
 	"X-GitHub-Request-Id", "X-Poll-Interval",
 	"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource", "X-RateLimit-Used",
