@@ -10,24 +10,21 @@ import (
 type gitWay struct {
 	url            string
 	user, password string
-	ca             string // file; "" where the way begins without TLS
+	ca             string // file with the certificate to trust
 	world          *world
 }
 
-// gitWays are the one through the gateway and the one straight, for one user.
+// gitWays are the one through the gateway and the one straight, for one user. Both begin
+// with TLS.
 func (b *bench) gitWays(w *gateWorld, user *world) (through, straight gitWay) {
-	return gitWay{url: w.url, user: "x", password: w.sessions[0], world: user},
+	return gitWay{url: w.secure, user: "x", password: w.sessions[0], ca: filepath.Join(w.fleet.dir, "tls.crt"), world: user},
 		gitWay{url: w.up.URL, user: "x-access-token", password: w.up.Token, ca: w.fleet.ca, world: user}
 }
 
 // command is git with the credential of the way.
 func (g gitWay) command(args ...string) command {
 	helper := fmt.Sprintf(`credential.helper=!f() { test "$1" = get && echo username=%s && echo password=%s; }; f`, g.user, g.password)
-	before := []string{"-c", helper}
-	if g.ca != "" {
-		before = append(before, "-c", "http.sslCAInfo="+g.ca)
-	}
-	return g.world.command("git", append(before, args...)...)
+	return g.world.command("git", append([]string{"-c", helper, "-c", "http.sslCAInfo=" + g.ca}, args...)...)
 }
 
 // gatewayPush times a push of an allowed branch: one commit and its tree.

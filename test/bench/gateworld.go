@@ -18,6 +18,8 @@ type gateWorld struct {
 	*vendor
 	up       *upstream
 	ca       []byte // of the upstream, PEM
+	secure   string // the broker with TLS; url is without
+	audit    string // the broker's audit log
 	sessions []string
 }
 
@@ -60,12 +62,17 @@ func (w *gateWorld) settle(b *bench, workspaces int) error {
 	if err != nil {
 		return err
 	}
-	w.url = "http://" + address
+	another, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	w.url, w.secure = "http://"+address, "https://"+another
 	audit, err := b.beneath("audit")
 	if err != nil {
 		return err
 	}
-	if err := w.write(filepath.Join(audit, "audit.jsonl")); err != nil {
+	w.audit = filepath.Join(audit, "audit.jsonl")
+	if err := w.write(); err != nil {
 		return err
 	}
 	if err := w.start(b); err != nil {
@@ -81,12 +88,18 @@ func (w *gateWorld) settle(b *bench, workspaces int) error {
 }
 
 // write writes the broker's files.
-func (w *gateWorld) write(audit string) error {
+func (w *gateWorld) write() error {
+	cert, key, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	w.certificate = cert
 	in := func(name string) string { return filepath.Join(w.fleet.dir, name) }
 	for name, text := range map[string][]byte{
-		"jwks.json":    w.jwks(),
+		"tls.crt": cert, "tls.key": key, "jwks.json": w.jwks(),
 		"profile.yaml": []byte("metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/*], allowedRefs: [\"agent/**\"], permissions: [push]}}}\n"),
-		"broker.yaml": fmt.Appendf(nil, `listen: %s
+		"broker.yaml": fmt.Appendf(nil, `listen: [%s, %s]
+tls: {cert_file: %q, key_file: %q}
 store: %q
 audit: %q
 profiles: [%q]
@@ -96,7 +109,7 @@ callers:
     workspace: "{claim.sub}"
     profile: fleet
     tokens: none
-`, w.url, w.fleet.storeURL(), audit, in("profile.yaml"), w.issuer, in("jwks.json")),
+`, w.url, w.secure, in("tls.crt"), in("tls.key"), w.fleet.storeURL(), w.audit, in("profile.yaml"), w.issuer, in("jwks.json")),
 	} {
 		if err := os.WriteFile(in(name), text, 0o600); err != nil {
 			return err
@@ -146,6 +159,11 @@ func (w *gateWorld) session(client *http.Client, workspace int) (string, error) 
 // mover goes through the gateway.
 func (w *gateWorld) mover(workspace int) *mover {
 	return newMover(w.url, "x", w.sessions[workspace], nil)
+}
+
+// secureMover goes through the gateway by TLS.
+func (w *gateWorld) secureMover(workspace int) *mover {
+	return newMover(w.secure, "x", w.sessions[workspace], w.certificate)
 }
 
 // straight goes to the upstream.

@@ -50,7 +50,8 @@ http {
       proxy_set_header Connection "";
       proxy_request_buffering off;
       proxy_buffering off;
-      proxy_read_timeout 600s;%[4]s
+      proxy_read_timeout 600s;
+      %[4]s
     }
   }
 }
