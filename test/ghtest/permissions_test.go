@@ -41,16 +41,19 @@ func (w *permissionsWorld) trials() []trial {
 		}},
 		{"pr comment", always("pr comment " + pull + " -R REPO --body B")},
 		{"pr edit --title", func(n int) string { return fmt.Sprintf("pr edit %s -R REPO --title T%d", pull, n) }},
+		{"pr review --comment", always("pr review " + pull + " -R REPO --comment --body B")},
 		{"pr merge", always("pr merge " + pull + " -R REPO --merge")},
 		{"issue list", always("issue list -R REPO")},
 		{"issue view", always("issue view " + issue + " -R REPO")},
 		{"issue create", always("issue create -R REPO --title T --body B")},
 		{"issue comment", always("issue comment " + issue + " -R REPO --body B")},
 		{"issue close", func(int) string { return fmt.Sprintf("issue close %d -R REPO", w.issue()) }},
+		{"label create", func(n int) string { return fmt.Sprintf("label create l%d -R REPO --color ff0000", n) }},
 		{"run list", always("run list -R REPO")},
 		{"run view --log", always("run view " + run + " -R REPO --log")},
 		{"run download", func(n int) string { return fmt.Sprintf("run download %s -R REPO --dir d%d", run, n) }},
 		{"workflow list", always("workflow list -R REPO")},
+		{"release list", always("release list -R REPO")},
 		{"release create", func(n int) string { return fmt.Sprintf("release create v%d -R REPO --notes N", n) }},
 	}
 }
@@ -136,7 +139,7 @@ func (w *permissionsWorld) needs(c trial) string {
 // command is about last, since GitHub takes either of two for some calls.
 func leastFirst(c trial) []string {
 	last := "pull_requests"
-	if strings.HasPrefix(c.name, "issue") {
+	if strings.HasPrefix(c.name, "issue") || strings.HasPrefix(c.name, "label") {
 		last = "issues"
 	}
 	names := slices.Sorted(maps.Keys(most))
