@@ -19,7 +19,7 @@ const (
 	MaxRenewal = 24 * time.Hour
 
 	gatewayPurpose    = "gateway session"
-	maxGatewaySession = 16 << 10 // bytes
+	maxGatewaySession = 8 << 10 // bytes; what a client takes for a secret
 )
 
 // GatewaySessions are bearer identities for the git gateway. A session names the
