@@ -319,7 +319,12 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 		refusal := notGit()
 		if response.StatusCode != http.StatusOK {
 			refusal = fromGitHub(response)
+			p.rest.abandon()
 			p.mayCome = response.StatusCode >= http.StatusInternalServerError && p.from.isWhole
+		}
+		if p.mayCome && p.verified == nil {
+			p.mayBeDone = true
+			refusal.Detail += "; it had the whole push, so see with git fetch whether it was carried out"
 		}
 		p.verdict = p.refusal(refusal.Detail)
 		return refusal

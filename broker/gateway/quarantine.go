@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
@@ -13,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/push"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 const (
@@ -75,19 +77,35 @@ func (g *Gateway) forget(ctx context.Context, id string) error {
 	return g.Access.Broker.Store.Delete(ctx, name)
 }
 
-// sweeps calls Sweep until ctx ends.
+// sweeps calls Sweep until ctx ends: at the start, and then as often as there is something
+// to expect.
 func (g *Gateway) sweeps(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	var last time.Time
+	for ; ctx.Err() == nil; waitTick(ctx, tick) {
+		if !g.verifies() && time.Since(last) < lateness {
+			continue // listing the store costs a call
+		}
+		last = time.Now()
 		if err := g.Sweep(ctx); err != nil && ctx.Err() == nil {
 			g.Access.Broker.Log.Warn("quarantine refs are left at GitHub, and are tried again", "error", err.Error())
 		}
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
 	}
+}
+
+func waitTick(ctx context.Context, tick *time.Ticker) {
+	select {
+	case <-ctx.Done():
+	case <-tick.C:
+	}
+}
+
+// verifies reports whether some profile of the policy in force asks for verified pushes.
+func (g *Gateway) verifies() bool {
+	return slices.ContainsFunc(g.Access.Broker.Policy().Rules, func(r broker.Rule) bool {
+		return r.Profile != nil && r.Profile.Verify == workspace.VerifyAncestry
+	})
 }
 
 // Sweep deletes at GitHub the quarantine refs of verified pushes that could not do it
