@@ -43,7 +43,7 @@ const bashCompletionVersion = `. /usr/share/bash-completion/bash_completion && I
 func (m machine) newest() chroot {
 	return chroot{
 		name: newestGitComponent, suite: "sid", cache: m.cache,
-		packages: []string{"git", "git-lfs", "cargo", "hyperfine"}, helpers: shells,
+		packages: []string{"git", "git-lfs", "cargo", "hyperfine", "gh"}, helpers: shells,
 	}
 }
 
@@ -51,7 +51,7 @@ func (m machine) newest() chroot {
 func (m machine) middle() chroot {
 	return chroot{
 		name: awsComponent, suite: "trixie", cache: m.cache,
-		packages: []string{"git", "git-lfs", "cargo", "python3-moto"},
+		packages: []string{"git", "git-lfs", "cargo", "python3-moto", "gh"},
 		helpers:  slices.Concat(shells, []string{"python3-flask", "python3-flask-cors"}),
 	}
 }

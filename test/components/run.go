@@ -190,7 +190,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 		env = append(env, "GATEPASS_TEST_CHROMIUM="+path)
 	}
 	binary := "./" + testBinary
-	if p.suite.inPlace {
+	if p.suite.inPlace && where.chroot == nil {
 		binary = filepath.Join(r.stage.tests(), p.dir, testBinary)
 	}
 	args := []string{binary, "-test.v", "-test.timeout=" + testTimeout.String()}
@@ -205,7 +205,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if err != nil {
 		return "", err
 	}
-	if p.suite.inPlace {
+	if p.suite.inPlace && where.chroot == nil {
 		cmd.Dir = filepath.Join(r.stage.module, p.dir)
 	}
 	var text bytes.Buffer

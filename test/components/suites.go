@@ -38,7 +38,7 @@ type suite struct {
 	gh bool
 
 	// runs in the package's folder of the module, for tests that read files of
-	// others; not for chroots, which do not see it
+	// others; in a chroot, which does not see it, as every suite does
 	inPlace bool
 }
 
@@ -106,7 +106,7 @@ var suites = []suite{
 	{pattern: "./test/browser", browser: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
-	{pattern: "./test/ghtest", gh: true, inPlace: true},
+	{pattern: "./test/ghtest", gits: everyGit, gh: true, inPlace: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},
 	{pattern: "./install", gits: everyChroot},
 }
