@@ -285,6 +285,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 		if err != nil && e.Detail == "" && !p.verdict.Allowed() {
 			e.Detail = p.verdict.Reasons[0]
 		}
+		e.Reason = report.Class(o)
 		p.transfer.Outcomes = append(p.transfer.Outcomes, e.Outcome)
 	}
 	if auditErr := p.record(true, intent...); auditErr != nil {

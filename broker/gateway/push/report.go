@@ -2,6 +2,7 @@ package push
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
@@ -45,6 +46,7 @@ type Report struct {
 	ended    bool                // the report did
 	closed   bool                // the side-band did
 	broken   bool                // the answer has a mistake
+	code     string              // that GitHub names, such as "GH013"
 }
 
 // NewReport returns a Report of the answer to q.
@@ -105,9 +107,36 @@ func (r *Report) band(kind pktline.Kind, payload []byte) error {
 		_, err := r.inner.Write(payload[1:])
 		return err
 	case pktline.Progress:
+		if r.code == "" {
+			r.code = string(githubCode.Find(payload[1:]))
+		}
 		return nil
 	}
 	return errReport
+}
+
+// githubCode is how GitHub names the check that refuses a push, in text that git shows
+// behind "remote: "
+// (https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github,
+// https://docs.github.com/en/code-security/secret-scanning/working-with-secret-scanning-and-push-protection).
+var githubCode = regexp.MustCompile(`\bGH0[0-9]{2}\b`)
+
+// Class returns what kind of check of GitHub's refused o: workflow, ruleset, secret, size,
+// or "" for another.
+func (r *Report) Class(o Outcome) string {
+	switch {
+	case o.State != Refused:
+		return ""
+	case strings.HasPrefix(o.Reason, "refusing to allow") && strings.Contains(o.Reason, "workflow"):
+		return "workflow"
+	case strings.Contains(o.Reason, "secret") || r.code == "GH009":
+		return "secret"
+	case strings.Contains(o.Reason, "rule violations") || r.code == "GH013" || r.code == "GH006":
+		return "ruleset"
+	case r.code == "GH001":
+		return "size"
+	}
+	return ""
 }
 
 // line takes a packet of the report.

@@ -70,6 +70,28 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// Which of GitHub's checks refused a push, as GitHub is seen to say it.
+func TestClass(t *testing.T) {
+	for _, c := range []struct{ name, reason, progress, want string }{
+		{"a workflow file", "refusing to allow a GitHub App to create or update workflow `.github/workflows/x.yml` without `workflows` permission", "", "workflow"},
+		{"a ruleset", "push declined due to repository rule violations", "error: GH013: Repository rule violations found for refs/heads/a.\n", "ruleset"},
+		{"a protected branch", "protected branch hook declined", "error: GH006: Protected branch update failed for refs/heads/a.\n", "ruleset"},
+		{"a secret", "push declined due to a detected secret", "error: GH009: Secrets detected! This push failed.\n", "secret"},
+		{"a large file", "pre-receive hook declined", "error: GH001: Large files detected.\n", "size"},
+		{"another reason", "pre-receive hook declined", "error: no\n", ""},
+		{"a code in a name", "pre-receive hook declined", "branch XGH0131\n", ""},
+	} {
+		q := requestOf("update refs/heads/a")
+		q.Capabilities.flags = ReportStatus | SideBand64k
+		r := NewReport(q)
+		_, _ = r.Write(pktline.AppendBand(nil, pktline.Progress, []byte(c.progress)))
+		_, _ = r.Write([]byte(banded(pkts("unpack ok\n", "ng refs/heads/a "+c.reason+"\n")+"0000", 60000)))
+		if got := r.Class(r.Outcomes()[0]); got != c.want {
+			t.Errorf("%s: Class = %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func TestReportInABandThatIsNotWhole(t *testing.T) {
 	q := requestOf("update refs/heads/a")
 	good := banded(pkts("unpack ok\n", "ok refs/heads/a\n")+"0000", 7)
