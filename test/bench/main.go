@@ -26,7 +26,7 @@ const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here]
 Measures the promises of gatepass beside their peers. Exit code 1 when one is
 missed.
 
-  -quick        fewer runs: under 20 seconds, and less sure
+  -quick        fewer runs: about two minutes, and less sure
   -json         print JSON instead of a table
   -only NAMES   of: get, fill, size, memory, cold, guard, push, hooks, remote,
                 refresh, vend, exchange, operator, gateway
