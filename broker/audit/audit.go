@@ -184,6 +184,9 @@ func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 	return nil
 }
 
+// maxTries is how often a line is written that somebody's emptying of the file takes away.
+const maxTries = 10
+
 func (l *Log) append(e broker.Entry) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -191,7 +194,7 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 		return 0, os.ErrClosed
 	}
 	err := l.add(entryOf(e))
-	if errors.Is(err, errEmptied) { // between the look at the file and the write
+	for tries := 1; errors.Is(err, errEmptied) && tries < maxTries; tries++ { // between the look at the file and the write
 		err = l.add(entryOf(e))
 	}
 	if err != nil {
