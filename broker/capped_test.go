@@ -29,7 +29,7 @@ func TestTokenLimits(t *testing.T) {
 		{TokensNone, read, http.StatusForbidden, "the rule ci gives no tokens; use the git gateway"},
 		{TokensNone, narrow, http.StatusForbidden, "no tokens"},
 		{TokensNone, write, http.StatusForbidden, "no tokens"},
-		{"a limit that nobody knows", read, http.StatusForbidden, "no tokens"},
+		{"an unknown limit", read, http.StatusForbidden, "no tokens"},
 	} {
 		b := newBench(t)
 		b.policy.Rules[0].Tokens = c.limit

@@ -36,7 +36,7 @@ type Profile struct {
 	// allows nothing. See RefsOf.
 	Refs []refs.Entry
 	// PublicRead are public repositories beside those of Access that the git gateway lets
-	// the workspace fetch. They are read without a token. None is none.
+	// the workspace fetch. The gateway reads them without a token. An empty list allows none.
 	PublicRead []mint.Pattern
 	// Verify is how the git gateway tells forced pushes; "" is that it does not.
 	Verify Verification

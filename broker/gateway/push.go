@@ -146,7 +146,7 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 		}
 	}
 	if !p.q.CanReport() {
-		return p.decideForBlind(ctx)
+		return p.refuseWithoutReport()
 	}
 	p.wait()
 	defer p.answer.close()
@@ -177,9 +177,9 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 	return p.forward(ctx, token, intent)
 }
 
-// decideForBlind refuses a push of a client that reads no report, which could not tell a
+// refuseWithoutReport refuses a push of a client that reads no report, which could not tell a
 // refusal from success.
-func (p *pushing) decideForBlind(context.Context) error {
+func (p *pushing) refuseWithoutReport() error {
 	return p.written(denied(broker.ReasonRequest, "this client does not ask for a report on its push (report-status), and would not show a refusal"))
 }
 
