@@ -107,6 +107,7 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 type Entry struct {
 	Value    Secret
 	Modified time.Time // when it was last written, by the store's clock
+	Version  string    // changes with every write; "" where the store is no Swapper
 }
 
 // Mode says whether Put may replace an entry. The zero Mode does not.
