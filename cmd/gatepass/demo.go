@@ -17,6 +17,9 @@ GitHub, a workspace, and your git with gatepass's programs clone, fetch and
 push. Every command shown is run, and what comes of it is checked; the exit
 code is 1 when something does not hold.
 
+With --serve it leaves a GitHub double, a store with an App, a broker with its
+git gateway and the operators' page running until ctrl-C, and says what to try.
+
 Nothing of yours is read or changed, and nothing is left behind. git has to
 be on PATH, and the other programs beside this one.
 
@@ -26,9 +29,10 @@ func (w *world) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
-		UsageText:   "gatepass demo [--json] [--keep]",
+		UsageText:   "gatepass demo [--json] [--keep]\ngatepass demo --serve [--keep]",
 		Description: demoAbout,
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "serve", Usage: "run a GitHub double, a broker and its page until ctrl-C, to try things", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the scratch folder, and say where it is", DisableDefaultText: true},
 			jsonFlag(),
 		},
@@ -51,6 +55,12 @@ func (w *world) demo(c *cli.Context) error {
 	o := demo.Options{
 		BinDir: filepath.Dir(self), Path: w.getenv("PATH"), Story: w.stdout,
 		Colour: w.colour(w.stdout), Keep: c.Bool("keep"),
+	}
+	if c.Bool("serve") {
+		if c.Bool("json") {
+			return usage(c, "--serve has no --json")
+		}
+		return demo.Serve(ctx, o)
 	}
 	if c.Bool("json") {
 		o.Story = nil

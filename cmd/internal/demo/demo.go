@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -82,12 +83,12 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return d.report, nil
 }
 
-// complete refuses what would fail halfway.
-func (o *Options) complete() error {
+// complete refuses what would fail halfway. more are programs that are needed as well.
+func (o *Options) complete(more ...string) error {
 	if o.Story == nil {
 		o.Story = io.Discard
 	}
-	for _, name := range programs {
+	for _, name := range append(slices.Clone(programs), more...) {
 		if info, err := os.Stat(filepath.Join(o.BinDir, name)); err != nil || info.Mode()&0o111 == 0 {
 			return oneline.New("run the demo", name+" is not in "+o.BinDir, "build all programs: make build")
 		}

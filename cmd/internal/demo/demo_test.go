@@ -48,7 +48,7 @@ func testMain(m *testing.M) int {
 
 func build(dir string) error {
 	args := []string{"build", "-o", dir + "/"}
-	for _, name := range programs {
+	for _, name := range append([]string{"gatepass-broker"}, programs...) {
 		args = append(args, "../../"+name)
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
@@ -218,7 +218,7 @@ func TestDemoPrintsJSONAndKeepsItsFolder(t *testing.T) {
 func TestDemoFailsWithABrokenGuard(t *testing.T) {
 	v := newVisitor(t)
 	v.bin = t.TempDir()
-	for _, name := range programs {
+	for _, name := range append([]string{"gatepass-broker"}, programs...) {
 		to := filepath.Join(v.bin, name)
 		// By another process: a child that this one forks meanwhile would hold the
 		// copy open for writing, which keeps it from being started.

@@ -39,6 +39,18 @@ type demo struct {
 }
 
 func newDemo(ctx context.Context, o Options) (*demo, error) {
+	d, err := newScratch(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.furnish(ctx); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// newScratch makes the scratch folder and the environment that is for it alone.
+func newScratch(ctx context.Context, o Options) (*demo, error) {
 	dir, err := scratch()
 	if err != nil {
 		return nil, err
@@ -56,9 +68,17 @@ func newDemo(ctx context.Context, o Options) (*demo, error) {
 		"GIT_CONFIG_NOSYSTEM": "1",
 		"GIT_TERMINAL_PROMPT": "0",
 	}
-	if err := d.furnish(ctx); err != nil {
+	for _, sub := range []string{"home", "run", "tmp", "github"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, errors.Join(err, d.close())
+		}
+	}
+	out, err := d.quiet(ctx, d.home, "git version")
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
+	d.git = parseVersion(out)
+	d.report.Git = d.git.text
 	return d, nil
 }
 
@@ -76,32 +96,24 @@ func scratch() (string, error) {
 }
 
 // furnish starts the GitHub and the source and writes the files.
-func (d *demo) furnish(ctx context.Context) error {
-	for _, sub := range []string{"home", "run", "tmp", "github"} {
-		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o700); err != nil {
-			return err
-		}
-	}
-	git, err := d.opts.git()
-	if err != nil {
-		return err
-	}
-	if d.github, err = newGitHub(fakegithub.Options{Git: git, Root: filepath.Join(d.dir, "github")}); err != nil {
+func (d *demo) furnish(ctx context.Context) (err error) {
+	if err := d.openGitHub(); err != nil {
 		return err
 	}
 	if d.source, err = serveSource(d.github, d.socket(), d.records()); err != nil {
 		return err
 	}
-	if err := d.writeFiles(ctx); err != nil {
-		return err
-	}
-	out, err := d.quiet(ctx, d.home, "git version")
+	return d.writeFiles(ctx)
+}
+
+// openGitHub starts the double.
+func (d *demo) openGitHub() error {
+	git, err := d.opts.git()
 	if err != nil {
 		return err
 	}
-	d.git = parseVersion(out)
-	d.report.Git = d.git.text
-	return nil
+	d.github, err = newGitHub(fakegithub.Options{Git: git, Root: filepath.Join(d.dir, "github")})
+	return err
 }
 
 func (d *demo) socket() string { return filepath.Join(d.dir, "broker.sock") }

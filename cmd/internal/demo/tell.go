@@ -39,6 +39,9 @@ func (t *teller) heading(n int, text string) {
 
 func (t *teller) command(line string) { t.paragraph(cyan, "$ "+line) }
 
+// copied is a command line that is to be copied: it is not folded.
+func (t *teller) copied(line string) { fmt.Fprintln(t.w, t.paint(cyan, "  "+line)) }
+
 // remark is what a command's output does not say.
 func (t *teller) remark(text string) { t.paragraph(faint, "# "+text) }
 

@@ -1,0 +1,208 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/test/freeport"
+)
+
+// jobEvery is between two identity tokens of the CI job.
+const jobEvery = 5 * time.Minute
+
+// A playground is a GitHub, a store with an App and a broker that run until they are
+// told to end, and what a shell needs to use them.
+type playground struct {
+	*demo
+	broker   *brokerProcess
+	issuer   *issuer
+	address  string // of the broker's page, API and gateway: "127.0.0.1:PORT"
+	operator string // a bearer token
+}
+
+// Serve starts a GitHub double, an App with its store, a broker with its git gateway, and
+// the operators' page, all on this machine. It says how to use them, runs them until ctx
+// ends, and removes them. The error is one line for a person.
+func Serve(ctx context.Context, o Options) error {
+	if err := o.complete("gatepass-broker"); err != nil {
+		return err
+	}
+	p, err := newPlayground(ctx, o)
+	if err != nil {
+		return oneline.Wrap("set up the playground", interrupted(ctx, err), "")
+	}
+	p.invite()
+	err = p.wait(ctx)
+	if err := errors.Join(err, p.close()); err != nil {
+		return oneline.Wrap("run the playground", err, "")
+	}
+	p.farewell()
+	return nil
+}
+
+func newPlayground(ctx context.Context, o Options) (*playground, error) {
+	d, err := newScratch(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	p := &playground{demo: d, operator: "operator-" + strings.ToLower(rand.Text())}
+	if err := p.start(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// start makes everything, in the order in which a platform engineer would.
+func (p *playground) start(ctx context.Context) (err error) {
+	if err := p.openGitHub(); err != nil {
+		return err
+	}
+	if p.address, err = freeport.Address(); err != nil {
+		return err
+	}
+	if p.issuer, err = newIssuer(filepath.Join(p.home, "jwks.json"), p.jobToken()); err != nil {
+		return err
+	}
+	if err := errors.Join(p.issuer.issue(), p.writeFiles(ctx), p.writePlayground()); err != nil {
+		return err
+	}
+	if err := p.do(ctx, "gatepass app add --app-client-id "+p.github.app.ClientID+" --private-key-file app.pem --non-interactive"); err != nil {
+		return err
+	}
+	if p.broker, err = p.startBroker(); err != nil {
+		return err
+	}
+	return errors.Join(p.installFor(ctx, "workspace"), p.installFor(ctx, "gateway"))
+}
+
+// do runs a command that shows nothing.
+func (p *playground) do(ctx context.Context, line string) error {
+	out, err := p.quiet(ctx, p.home, line)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, oneline.Escape(strings.TrimSpace(out)))
+	}
+	return nil
+}
+
+// installFor sets git up for one of the workspace files, in a configuration of its own,
+// and writes the file that a shell reads to use both.
+func (p *playground) installFor(ctx context.Context, name string) error {
+	gitconfig := filepath.Join(p.home, name+".gitconfig")
+	for key, value := range p.variables(name) {
+		p.env[key] = value
+	}
+	common, err := os.ReadFile(filepath.Join(p.home, ".gitconfig"))
+	if err == nil {
+		err = os.WriteFile(gitconfig, common, 0o600)
+	}
+	if err == nil {
+		err = p.do(ctx, "gatepass install --global")
+	}
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, key := range []string{"PATH", "GATEPASS_CONFIG", "GATEPASS_STORE", "GATEPASS_GITHUB_URL", "SSL_CERT_FILE", "GIT_CONFIG_GLOBAL", "XDG_RUNTIME_DIR"} {
+		fmt.Fprintf(&text, "export %s=%s\n", key, quote(p.env[key]))
+	}
+	fmt.Fprintf(&text, "export BROKER=%s OPERATOR=%s\ncd %s\n", quote("http://"+p.address), quote(p.operator), quote(p.home))
+	return os.WriteFile(filepath.Join(p.home, name+".sh"), []byte(text.String()), 0o600)
+}
+
+// variables are those in which the two workspaces differ.
+func (p *playground) variables(name string) map[string]string {
+	return map[string]string{
+		"GATEPASS_CONFIG":   filepath.Join(p.home, name+".yaml"),
+		"GIT_CONFIG_GLOBAL": filepath.Join(p.home, name+".gitconfig"),
+	}
+}
+
+// quote makes one word of a shell of text.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+func (p *playground) jobToken() string { return filepath.Join(p.home, "job.jwt") }
+
+// writePlayground writes the broker's file, the profile that it names, and the workspace
+// file of the CI job, whose git goes through the gateway.
+func (p *playground) writePlayground() error {
+	job := url.URL{Scheme: "broker+unix", Path: p.socket(), RawQuery: url.Values{"identity_file": {p.jobToken()}}.Encode()}
+	gateway := fmt.Sprintf(`workspace: %s
+hosts: [%q]
+source: %q
+gateway: http://%s
+repos: [acme/widgets, "globex/*"]
+refs: ["agent/**"]
+`, "ci-7", p.github.host(), job.String(), p.address)
+	hash := sha256.Sum256([]byte(p.operator))
+	broker := fmt.Sprintf(`# What the broker does: docs/broker.md. A change of this file is read at once.
+listen: [%q, "http://%s"]
+store: %q
+github_url: https://%s
+audit: %q
+profiles: [%q]
+gateway: {}
+callers:
+  - name: CI job                       # proves itself by a token of an OpenID Connect issuer
+    oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
+    claims: {repository: acme/widgets}
+    workspace: "ci-{claim.run_id}"
+    profile: playground
+    tokens: none                       # it uses the gateway, and has no token
+  - name: sandbox                      # a process of this user, by the broker's socket
+    socket: {uid: %d}
+    workspace: %s
+    profile: playground
+operators:
+  - name: you
+    token_sha256: %s
+`, "unix://"+p.socket(), p.address, p.env["GATEPASS_STORE"], p.github.host(), filepath.Join(p.home, "audit.jsonl"),
+		filepath.Join(p.home, "profile.yaml"), issuerName, p.issuer.keys, os.Getuid(), workspaceID, hex.EncodeToString(hash[:]))
+	return errors.Join(
+		os.WriteFile(filepath.Join(p.home, "gateway.yaml"), []byte(gateway), 0o600),
+		os.WriteFile(filepath.Join(p.home, "profile.yaml"), []byte("metadata: {name: playground}\n"+profile), 0o600),
+		os.WriteFile(filepath.Join(p.home, "broker.yaml"), []byte(broker), 0o600),
+	)
+}
+
+// wait keeps the CI job's token fresh until ctx ends or the broker does.
+func (p *playground) wait(ctx context.Context) error {
+	again := time.NewTicker(jobEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.broker.ended:
+			return fmt.Errorf("gatepass-broker ended: %s", p.broker.lastWords())
+		case <-again.C:
+			if err := p.issuer.issue(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// close ends what was started, the broker first, and both workspaces' agents.
+func (p *playground) close() error {
+	err := p.broker.stop()
+	if p.env["GIT_CONFIG_GLOBAL"] != "" {
+		for key, value := range p.variables("workspace") {
+			p.env[key] = value
+		}
+		err = errors.Join(err, p.endAgent())
+		for key, value := range p.variables("gateway") {
+			p.env[key] = value
+		}
+	}
+	return errors.Join(err, p.demo.close())
+}

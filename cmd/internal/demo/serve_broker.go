@@ -1,0 +1,85 @@
+package demo
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+)
+
+// A brokerProcess is a gatepass-broker that runs.
+type brokerProcess struct {
+	cmd   *exec.Cmd
+	log   string        // the file that has what it says
+	ended chan struct{} // closed when it has ended
+	err   error         // how; read it after ended
+}
+
+// startBroker starts the broker and waits until it listens.
+func (p *playground) startBroker() (*brokerProcess, error) {
+	b := &brokerProcess{log: filepath.Join(p.home, "broker.log"), ended: make(chan struct{})}
+	log, err := os.OpenFile(b.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	b.cmd = exec.Command(filepath.Join(p.opts.BinDir, "gatepass-broker"), "--config", filepath.Join(p.home, "broker.yaml"))
+	b.cmd.Env = []string{"PATH=" + p.opts.Path, "HOME=" + p.home, "SSL_CERT_FILE=" + p.env["SSL_CERT_FILE"]}
+	b.cmd.Stdout, b.cmd.Stderr = log, log
+	// A ctrl-C of the terminal is for the playground, which ends the broker in its turn.
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := b.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { b.err = b.cmd.Wait(); close(b.ended) }()
+	if err := b.listens(p.address); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	return b, nil
+}
+
+func (b *brokerProcess) listens(address string) error {
+	for deadline := time.Now().Add(commandWait); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-b.ended:
+			return errors.New("gatepass-broker does not start: " + b.lastWords())
+		default:
+		}
+		if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			return c.Close()
+		}
+	}
+	return errors.New("gatepass-broker does not listen: " + b.lastWords())
+}
+
+// stop ends the broker; a nil one has not been started.
+func (b *brokerProcess) stop() error {
+	if b == nil {
+		return nil
+	}
+	_ = b.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-b.ended:
+		return nil
+	case <-time.After(closeWait):
+	}
+	_ = b.cmd.Process.Kill()
+	<-b.ended
+	return errors.New("gatepass-broker did not end within " + closeWait.String() + "; it was killed")
+}
+
+// lastWords is the last line that the broker wrote.
+func (b *brokerProcess) lastWords() string {
+	data, err := os.ReadFile(b.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return oneline.Escape(lines[len(lines)-1])
+}
