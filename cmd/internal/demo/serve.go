@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/test/freeport"
 )
 
 // jobEvery is between two identity tokens of the CI job.
@@ -67,7 +66,7 @@ func (p *playground) start(ctx context.Context) (err error) {
 	if err := p.openGitHub(); err != nil {
 		return err
 	}
-	if p.address, err = freeport.Address(); err != nil {
+	if p.address, err = freeAddress(); err != nil {
 		return err
 	}
 	if p.issuer, err = newIssuer(filepath.Join(p.home, "jwks.json"), p.jobToken()); err != nil {

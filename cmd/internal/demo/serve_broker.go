@@ -21,6 +21,15 @@ type brokerProcess struct {
 	err   error         // how; read it after ended
 }
 
+// freeAddress finds an address of loopback that nothing listens on at the moment.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // startBroker starts the broker and waits until it listens.
 func (p *playground) startBroker() (*brokerProcess, error) {
 	b := &brokerProcess{log: filepath.Join(p.home, "broker.log"), ended: make(chan struct{})}
