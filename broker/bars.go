@@ -171,9 +171,13 @@ func (b *Bars) put(ctx context.Context, name store.Name) error {
 	return b.Store.Put(ctx, name, store.NewSecret(b.now().UTC().Format(time.RFC3339)), store.Replace)
 }
 
-// BarToken keeps every replica from giving a token that is about to be revoked.
-func (b *Bars) BarToken(ctx context.Context, t credential.Token) error {
-	if err := b.put(ctx, store.BarredToken(t.ID())); err != nil {
+// BarToken keeps every replica from giving a token that is about to be revoked. name is
+// that of the token's entry in the store. Where it does not say when the token ends, a
+// replica of the version before made it, and may have the token in memory: it does not
+// know of marks that say it.
+func (b *Bars) BarToken(ctx context.Context, t credential.Token, name store.Name) error {
+	ends, _ := name.Ends()
+	if err := b.put(ctx, store.BarredToken(t.ID(), ends)); err != nil {
 		return err
 	}
 	b.set(func(have *store.Bars) { have.Tokens[t.ID().String()] = true })

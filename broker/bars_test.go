@@ -126,7 +126,7 @@ func TestARevokedTokenIsKnownEverywhere(t *testing.T) {
 	var here, there int
 	one := &Bars{Store: in, Took: func(b store.Bars) { here += len(b.Tokens) }}
 	other := &Bars{Store: in, Took: func(b store.Bars) { there += len(b.Tokens) }}
-	if err := one.BarToken(t.Context(), token); err != nil {
+	if err := one.BarToken(t.Context(), token, store.Name{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := other.Barred(t.Context(), "sb-1"); err != nil || here != 1 || there != 1 {
@@ -135,7 +135,7 @@ func TestARevokedTokenIsKnownEverywhere(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, err := range map[string]error{
-		"BarToken": one.BarToken(gone, token), "Bar": one.Bar(gone, "sb-1"), "Admit": one.Admit(gone, "sb-1"),
+		"BarToken": one.BarToken(gone, token, store.Name{}), "Bar": one.Bar(gone, "sb-1"), "Admit": one.Admit(gone, "sb-1"),
 		"Bar of a bad id": one.Bar(t.Context(), "../x"), "Admit of a bad id": one.Admit(t.Context(), "../x"),
 	} {
 		if err == nil {
@@ -186,7 +186,7 @@ func TestBarsDoNotReplaceEachOther(t *testing.T) {
 	}
 	expect("at first", false, false, false)
 	token := credential.NewToken("ghs_x", clock.Add(time.Hour))
-	for _, err := range []error{b.Bar(t.Context(), "sb-1"), b.Take(t.Context(), Target{Owner: "acme"}), b.BarToken(t.Context(), token), b.Take(t.Context(), Target{App: true})} {
+	for _, err := range []error{b.Bar(t.Context(), "sb-1"), b.Take(t.Context(), Target{Owner: "acme"}), b.BarToken(t.Context(), token, store.Name{}), b.Take(t.Context(), Target{App: true})} {
 		if err != nil {
 			t.Fatal(err)
 		}

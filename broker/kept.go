@@ -35,7 +35,7 @@ func (k *Keeper) now() time.Time {
 
 // Keep writes down that the workspace has the token.
 func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) error {
-	name, err := store.Vended(w.ID, t.ID())
+	name, err := store.Vended(w.ID, t.ID(), t.Expiry)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) erro
 	}
 	text, err := json.Marshal(keptOf(w, t))
 	if err == nil {
-		err = k.Store.Put(ctx, name, store.NewSecret(string(text)), store.Replace)
+		err = store.PutDue(ctx, k.Store, name, store.NewSecret(string(text)), store.Replace, t.Expiry.Add(store.TokenGrace))
 	}
 	if err != nil {
 		return &Refusal{

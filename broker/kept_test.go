@@ -71,7 +71,7 @@ func TestWhatWasGivenIsReadAgain(t *testing.T) {
 	if err := (&Keeper{Store: in}).Keep(t.Context(), Workspace{ID: "sb-1", Rule: "ci"}, token); err != nil {
 		t.Fatal(err)
 	}
-	name, err := store.Vended("sb-1", token.ID())
+	name, err := store.Vended("sb-1", token.ID(), token.Expiry)
 	if err != nil {
 		t.Fatal(err)
 	}

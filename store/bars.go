@@ -37,10 +37,13 @@ func (b *Bars) add(n Name) {
 	if n == BarredApp() {
 		b.App = true
 	}
-	for folder, set := range map[string]map[string]bool{barredOwners: b.Owners, barredWorkspaces: b.Workspaces, barredTokens: b.Tokens} {
+	for folder, set := range map[string]map[string]bool{barredOwners: b.Owners, barredWorkspaces: b.Workspaces} {
 		if last, ok := strings.CutPrefix(n.path, folder+"/"); ok {
 			set[last] = true
 		}
+	}
+	if n.IsBarredToken() {
+		b.Tokens[idIn(n.last())] = true
 	}
 }
 

@@ -24,7 +24,7 @@ func TestBars(t *testing.T) {
 	}
 	put(store.Barred("acme"))
 	put(store.BarredOwner("Octo"))
-	put(store.BarredToken([8]byte{0xab}), nil)
+	put(store.BarredToken([8]byte{0xab}, time.Time{}), nil)
 	b, err := store.ReadBars(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)

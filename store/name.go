@@ -106,12 +106,6 @@ func Superseded(workspace string, id [8]byte) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(id[:]))
 }
 
-// Vended is where a token is kept that a broker has given to a workspace, until
-// it has run out, so that any replica can revoke it.
-func Vended(workspace string, id [8]byte) (Name, error) {
-	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, hex.EncodeToString(id[:]))
-}
-
 // Barred is where it stands that a workspace is given nothing any more.
 func Barred(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), barredWorkspaces, workspace)
@@ -125,12 +119,6 @@ func BarredOwner(login string) (Name, error) {
 
 // BarredApp is where it stands that nothing at all is given any more.
 func BarredApp() Name { return Name{barredApp + "/all"} }
-
-// BarredToken is where it stands that a token was revoked, until it would have
-// run out, so that no replica of a broker gives it from memory.
-func BarredToken(id [8]byte) Name {
-	return Name{barredTokens + "/" + hex.EncodeToString(id[:])}
-}
 
 // Delivery is where it stands that a webhook delivery is being handled, or was, by a
 // hash that stands for what was delivered.
@@ -305,15 +293,6 @@ func (n Name) IsSuperseded() bool { return n.isIn(supersededFolder) }
 
 // IsVended reports whether n is where a token is that a broker has given.
 func (n Name) IsVended() bool { return n.isIn(vendedFolder) }
-
-// TokenID returns the ID of the token that a name made by Vended is for, in hex; ""
-// for others.
-func (n Name) TokenID() string {
-	if !n.IsVended() {
-		return ""
-	}
-	return n.path[strings.LastIndexByte(n.path, '/')+1:]
-}
 
 // isIn reports whether n is in that folder of a workspace.
 func (n Name) isIn(folder string) bool {

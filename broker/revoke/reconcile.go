@@ -196,6 +196,9 @@ func (r *Revoker) perishable(ctx context.Context) ([]store.Name, error) {
 // tidyOne deletes an entry if it has expired. It returns when a live entry expires, and
 // zero for a deleted one.
 func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Time) (time.Time, error) {
+	if ends, ok := name.Ends(); ok {
+		end = ends.Add(store.TokenGrace)
+	}
 	if end.IsZero() {
 		entry, err := r.Store.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
@@ -210,7 +213,7 @@ func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 		}
 		end = endOf(name, entry)
 	}
-	if name.IsVended() {
+	if name.IsVended() || name.IsBarredToken() {
 		now = r.TokenTime()
 	}
 	if end.After(now) {
@@ -219,12 +222,11 @@ func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 	return time.Time{}, r.Store.Delete(ctx, name)
 }
 
-// endOf returns when an entry expires. Tokens get a minute more, so that a clock that is a
-// little off does not delete the entry of a live token.
+// endOf returns when an entry expires whose name does not say it.
 func endOf(name store.Name, entry store.Entry) time.Time {
 	switch {
 	case name.IsVended():
-		return broker.ReadVended(entry).Token.Expiry.Add(time.Minute)
+		return broker.ReadVended(entry).Token.Expiry.Add(store.TokenGrace)
 	case name.IsBarredToken():
 		return entry.Modified.Add(markLife)
 	case store.AllSpent().Has(name):

@@ -267,7 +267,7 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 		return nil
 	}
 	if v.Token.Expiry.After(s.r.TokenTime()) {
-		err = s.end(ctx, j.workspace, v)
+		err = s.end(ctx, j, v)
 		s.touch(j.workspace, j.vended, err == nil)
 	}
 	if err == nil {
@@ -295,19 +295,20 @@ func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 }
 
 // end revokes a token that is alive.
-func (s *sweep) end(ctx context.Context, workspace string, v broker.Vended) error {
-	once, _ := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token) }))
+func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
+	once, _ := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
 	if err := once.(func() error)(); err != nil {
 		return err
 	}
-	s.note(ctx, workspace, v.Token.Hash(), "")
+	s.note(ctx, j.workspace, v.Token.Hash(), "")
 	return nil
 }
 
-// revoke ends a token. It asks GitHub once for all workspaces that hold the token.
-func (s *sweep) revoke(ctx context.Context, t credential.Token) error {
+// revoke ends a token, of which name is an entry. It asks GitHub once for all workspaces
+// that hold the token.
+func (s *sweep) revoke(ctx context.Context, t credential.Token, name store.Name) error {
 	if s.isShared {
-		if err := s.r.Bars.BarToken(ctx, t); err != nil {
+		if err := s.r.Bars.BarToken(ctx, t, name); err != nil {
 			return err
 		}
 	}

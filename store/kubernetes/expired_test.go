@@ -45,7 +45,7 @@ func TestRealListOverACompaction(t *testing.T) {
 	s.page = 4
 	const before = 10
 	for i := range before {
-		put(t, s, store.BarredToken([8]byte{byte(i)}), "x")
+		put(t, s, store.BarredToken([8]byte{byte(i)}, time.Time{}), "x")
 	}
 	watched := &gone{next: s.link.client.Transport}
 	s.link.client = &http.Client{Transport: watched}
@@ -59,7 +59,7 @@ func TestRealListOverACompaction(t *testing.T) {
 		}
 		if len(names) == 0 { // the first page is here, the second is asked for later
 			for i := range 3 {
-				put(t, s, store.BarredToken([8]byte{100 + byte(i)}), fmt.Sprint(i))
+				put(t, s, store.BarredToken([8]byte{100 + byte(i)}, time.Time{}), fmt.Sprint(i))
 			}
 			c.Compact()
 			c.awaitGone(path, token)

@@ -209,7 +209,7 @@ func (s *Store) pages(n int, gone func(call int) bool) transport {
 		p := fields{"kind": "PartialObjectMetadataList", "metadata": fields{}, "items": []object{}}
 		end := min(from+s.page, n)
 		for i := from; i < end; i++ {
-			o := s.whole(store.BarredToken([8]byte{byte(i)}), "x")
+			o := s.whole(store.BarredToken([8]byte{byte(i)}, time.Time{}), "x")
 			p["items"] = append(p["items"].([]object), object{Metadata: o.Metadata})
 		}
 		if end < n {
