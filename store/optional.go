@@ -20,14 +20,15 @@ type Swapper interface {
 	// A version is what Get returned with the entry; "" means that there is none yet. In
 	// any other case it returns an error that wraps ErrChanged and changes nothing; an
 	// error of any other kind leaves open whether the entry was written. A store that is
-	// Indexed writes down due as PutDue does; others ignore it.
+	// Indexed writes down due as PutDue does; others ignore it. The zero time means never.
 	Swap(ctx context.Context, name Name, value Secret, version string, due time.Time) (string, error)
 }
 
 // An Indexed store knows when its entries are due: a record to be refreshed, and every
 // other entry to be deleted.
 type Indexed interface {
-	// PutDue is Put, and writes down when the entry is due. Put means never.
+	// PutDue is Put, and writes down when the entry is due. Put means never, as the zero
+	// time does.
 	PutDue(ctx context.Context, name Name, value Secret, mode Mode, due time.Time) error
 
 	// Due yields the entries below the prefix that are due before the time, the earliest

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,12 +15,16 @@ import (
 )
 
 // Memory is a store in memory, for tests that need thousands of entries or a
-// clock of their own. It passes Run. The zero Memory is empty.
+// clock of their own. It passes Run, and has every optional interface; [Plain]
+// takes those away. The zero Memory is empty.
 type Memory struct {
 	Now func() time.Time // nil means time.Now
 
-	mu      sync.RWMutex                          // guards folders
-	folders map[string]map[store.Name]store.Entry // by the first two segments: one is a workspace
+	mu       sync.RWMutex                          // guards the rest
+	folders  map[string]map[store.Name]store.Entry // by the first two segments: one is a workspace
+	due      map[store.Name]time.Time
+	written  int // how many writes there were; it makes versions
+	watchers map[*watcher]bool
 }
 
 // folder is the first two segments of a name or prefix.
@@ -48,31 +53,40 @@ func (m *Memory) Get(ctx context.Context, name store.Name) (store.Entry, error) 
 
 // Put implements [store.Store].
 func (m *Memory) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	return m.PutDue(ctx, name, value, mode, time.Time{})
+}
+
+// check returns an error for what no store writes.
+func check(ctx context.Context, name store.Name, value store.Secret) error {
 	what := "write " + name.String()
 	if err := value.Check(); err != nil {
 		return oneline.Wrap(what, err, "")
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in := m.folders[folder(name.String())]
-	_, exists := in[name]
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case name.IsZero():
+	if name.IsZero() {
 		return oneline.New(what, "it has no name", "")
-	case exists && mode == store.CreateOnly:
-		return &oneline.Error{What: what, Err: store.ErrExists}
 	}
+	return ctx.Err()
+}
+
+// write returns the new version. The caller holds the lock.
+func (m *Memory) write(name store.Name, value store.Secret, due time.Time) (version string) {
 	if m.folders == nil {
-		m.folders = map[string]map[store.Name]store.Entry{}
+		m.folders, m.due = map[string]map[store.Name]store.Entry{}, map[store.Name]time.Time{}
 	}
+	in := m.folders[folder(name.String())]
 	if in == nil {
 		in = map[store.Name]store.Entry{}
 		m.folders[folder(name.String())] = in
 	}
-	in[name] = store.Entry{Value: value, Modified: m.now()}
-	return nil
+	m.written++
+	version = strconv.Itoa(m.written)
+	in[name] = store.Entry{Value: value, Modified: m.now(), Version: version}
+	delete(m.due, name)
+	if !due.IsZero() {
+		m.due[name] = due
+	}
+	m.notify(name)
+	return version
 }
 
 func (m *Memory) now() time.Time {
@@ -96,6 +110,8 @@ func (m *Memory) Delete(ctx context.Context, name store.Name) error {
 	if delete(in, name); len(in) == 0 {
 		delete(m.folders, folder(name.String()))
 	}
+	delete(m.due, name)
+	m.notify(name)
 	return nil
 }
 

@@ -13,6 +13,16 @@ func TestMemoryConforms(t *testing.T) {
 	})
 }
 
+// What passes for a store without optional interfaces is tested as one.
+func TestPlainHasNoOptionalInterfaces(t *testing.T) {
+	if tests := optional(new(Memory)); len(tests) < 10 {
+		t.Errorf("Memory has %d tests of optional interfaces, want all", len(tests))
+	}
+	if tests := optional(Plain(new(Memory))); tests != nil {
+		t.Errorf("Plain has %d tests of optional interfaces, want none", len(tests))
+	}
+}
+
 func TestMemoryIsDamaged(t *testing.T) {
 	m := new(Memory)
 	Damaged(t, m, m.Damage)

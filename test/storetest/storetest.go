@@ -17,14 +17,18 @@ import (
 
 const secret = "ghs_storetest0123456789abcdefghijklmnop"
 
+// A test is one that every store passes, or every store with an optional interface.
+type test struct {
+	name string
+	run  func(t *testing.T, open func() store.Store)
+}
+
 // Run tests stores made by open, each of which has to be empty and may be told
 // from the others by nothing but its prefix. Two calls of the function that
-// open returns reach the same entries, as two processes would.
+// open returns reach the same entries, as two processes would. The optional
+// interfaces that the stores have are tested as well.
 func Run(t *testing.T, open func(t *testing.T) (again func() store.Store)) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, open func() store.Store)
-	}{
+	tests := []test{
 		{"what was put is read, by others too", putIsRead},
 		{"what is absent is not found", absentIsNotFound},
 		{"only Replace overwrites", onlyReplaceOverwrites},
@@ -38,9 +42,27 @@ func Run(t *testing.T, open func(t *testing.T) (again func() store.Store)) {
 		{"values of every form come back as they are", formsComeBack},
 		{"what no store keeps is refused", oddIsRefused},
 		{"a context that has ended changes nothing", endedChangesNothing},
-	} {
+	}
+	for _, test := range append(tests, optional(open(t)())...) {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
+}
+
+// optional are the tests of the optional interfaces that a store has.
+func optional(s store.Store) (tests []test) {
+	if _, ok := s.(store.Swapper); ok {
+		tests = append(tests, swapTests...)
+	}
+	if _, ok := s.(store.Indexed); ok {
+		tests = append(tests, dueTests...)
+	}
+	if _, ok := s.(store.Pager); ok {
+		tests = append(tests, pageTests...)
+	}
+	if _, ok := s.(store.Watcher); ok {
+		tests = append(tests, watchTests...)
+	}
+	return tests
 }
 
 func named(t *testing.T, text string) store.Name {

@@ -1,0 +1,108 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+var pageTests = []test{
+	{"pages are in the order of the names", pagesAreInOrder},
+	{"pages go on while names come and go", pagesGoOn},
+}
+
+func page(t *testing.T, s store.Store, below store.Prefix, after store.Name, limit int) []store.Name {
+	t.Helper()
+	names, err := s.(store.Pager).Page(t.Context(), below, after, limit)
+	if err != nil {
+		t.Fatalf("Page(%s, %s) = %v", below, after, err)
+	}
+	if len(names) > limit {
+		t.Fatalf("Page(%s, %s, %d) = %d names", below, after, limit, len(names))
+	}
+	return names
+}
+
+func pagesAreInOrder(t *testing.T, open func() store.Store) {
+	s := open()
+	// A folder sorts behind what has a hyphen or a dot where it has its slash.
+	want := []string{
+		"config/github/app-client-id",
+		"sandbox/A/workspace", "sandbox/a-b/workspace", "sandbox/a.b/workspace", "sandbox/a/github-token", "sandbox/a/github-tokens/acme",
+		"sandbox/a/github-tokens/octo", "sandbox/a/workspace", "sandbox/a0/workspace", "sandbox/a_b/workspace", "sandbox/ab/workspace", "sandbox/b/workspace",
+	}
+	for _, i := range []int{3, 1, 4, 11, 0, 9, 2, 6, 5, 8, 10, 7} {
+		put(t, s, want[i], "x")
+	}
+	s = open()
+	for limit := 1; limit <= len(want)+1; limit++ {
+		checkPages(t, s, store.Everything(), limit, want...)
+		checkPages(t, s, store.Workspaces(), limit, want[1:]...)
+	}
+	a, err := store.Workspace("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPages(t, s, a, 2, want[4:8]...)
+	if names := page(t, s, a, named(t, "sandbox/b/workspace"), 9); len(names) > 0 {
+		t.Errorf("Page after all of the folder = %q, want nothing", names)
+	}
+	if names := page(t, s, a, named(t, "config/x"), 9); len(names) != 4 {
+		t.Errorf("Page after what lies before the folder = %q, want all four", names)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if names, err := s.(store.Pager).Page(ended, store.Everything(), store.Name{}, 9); err == nil {
+		t.Errorf("Page in a context that has ended = %q, want an error", names)
+	}
+}
+
+func checkPages(t *testing.T, s store.Store, below store.Prefix, limit int, want ...string) {
+	t.Helper()
+	var got []string
+	for after := (store.Name{}); ; {
+		names := page(t, s, below, after, limit)
+		for _, name := range names {
+			got = append(got, name.String())
+		}
+		if len(names) < limit {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages of %d below %q = %q, want %q", limit, below, got, want)
+	}
+}
+
+// What was there all the time is in one page, once.
+func pagesGoOn(t *testing.T, open func() store.Store) {
+	s := open()
+	for i := range 40 {
+		put(t, s, fmt.Sprintf("sandbox/w%02d/workspace", i), "x")
+	}
+	seen := map[string]int{}
+	for after := (store.Name{}); ; {
+		names := page(t, s, store.Workspaces(), after, 7)
+		for i, name := range names {
+			if seen[name.String()]++; i%2 == 0 || i == len(names)-1 { // the one that the next page begins after, too
+				if err := s.Delete(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put(t, s, fmt.Sprintf("sandbox/w00-%d/workspace", len(seen)), "x") // behind
+		if len(names) < 7 {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	for i := range 40 {
+		if name := fmt.Sprintf("sandbox/w%02d/workspace", i); seen[name] != 1 {
+			t.Errorf("pages have %s %d times, want once", name, seen[name])
+		}
+	}
+}
