@@ -101,7 +101,7 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	if err := value.Check(); err != nil {
 		return store.Entry{}, damaged(err.Error())
 	}
-	return store.Entry{Value: value, Modified: info.ModTime()}, nil
+	return store.Entry{Value: value, Modified: info.ModTime(), Version: version(info.ModTime(), value)}, nil
 }
 
 // private returns an error where others can use a file or folder.
@@ -127,16 +127,22 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	if err := os.MkdirAll(s.dir, folderMode); err != nil {
 		return describe(what, err)
 	}
-	return s.locked(ctx, what, name, func(root *os.Root) error {
-		if err := root.MkdirAll(path.Dir(name.String()), folderMode); err != nil {
-			return err
-		}
-		scratch, err := writeScratch(root, value)
-		if err != nil {
-			return err
-		}
-		return place(root, scratch, name, mode)
-	})
+	return s.locked(ctx, what, name, func(root *os.Root) error { return writeEntry(root, name, value, mode) })
+}
+
+// writeEntry puts a value under a name. The folder is locked.
+func writeEntry(root *os.Root, name store.Name, value store.Secret, mode store.Mode) error {
+	if err := root.MkdirAll(path.Dir(name.String()), folderMode); err != nil {
+		return err
+	}
+	scratch, err := writeScratch(root, value)
+	if err != nil {
+		return err
+	}
+	if err := date(root, scratch, name); err != nil {
+		return err
+	}
+	return place(root, scratch, name, mode)
 }
 
 // writeScratch writes a file that no reader looks at.
