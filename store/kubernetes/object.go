@@ -159,7 +159,7 @@ func (p place) entry(o object, name store.Name) (store.Entry, error) {
 		return store.Entry{}, damaged{err}
 	}
 	modified, err := o.Metadata.modified()
-	return store.Entry{Value: value, Modified: modified}, err
+	return store.Entry{Value: value, Modified: modified, Version: o.Metadata.ResourceVersion}, err
 }
 
 // modified is when gatepass last wrote the object, by the server's clock, in

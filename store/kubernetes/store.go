@@ -257,12 +257,8 @@ func (s *Store) replace(ctx context.Context, what string, name store.Name, o obj
 	case there.Deleted != nil:
 		return leaving(what)
 	}
-	c := s.call(what, "patch", http.MethodPatch, name)
-	c.sends, c.query = "application/merge-patch+json", url.Values{"fieldManager": {manager}}
-	c.body = object{
-		Metadata: metadata{ResourceVersion: there.ResourceVersion, Labels: o.Metadata.Labels, Annotations: o.Metadata.Annotations},
-		Data:     o.Data,
-	}
+	c := s.patch(what, name, o, there.ResourceVersion)
+	c.query = url.Values{"fieldManager": {manager}}
 	_, err = s.ask(ctx, c)
 	if is(err, conflict) || isAbsent(err, c) {
 		return errStale

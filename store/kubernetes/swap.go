@@ -1,0 +1,96 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// Swap implements [store.Swapper] by the object's resourceVersion, with one call. A
+// change that others make to the object's labels or annotations is a change as well. A
+// write that was carried out without its answer arriving is told from those of others
+// by its annotation, and is a success.
+func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, version string, _ time.Time) (string, error) {
+	what, err := s.what("write", name)
+	if err != nil {
+		return "", err
+	}
+	if err := value.Check(); err != nil {
+		return "", oneline.Wrap(what, err, "")
+	}
+	if version != "" && !isVersion(version) {
+		return "", &oneline.Error{What: what, Err: store.ErrChanged}
+	}
+	o := s.place.newObject(name, value, rand.Text(), time.Now())
+	var next string
+	err = s.untilSeen(ctx, what, func(ctx context.Context) error {
+		next, err = s.swap(ctx, what, name, o, version)
+		return err
+	})
+	return next, err
+}
+
+func (s *Store) swap(ctx context.Context, what string, name store.Name, o object, version string) (string, error) {
+	c := s.call(what, "create", http.MethodPost, name)
+	c.object, c.body = "", o
+	if version != "" {
+		c = s.patch(what, name, o, version)
+	}
+	c.accept, c.query = partialType, url.Values{"fieldManager": {manager}}
+	body, err := s.ask(ctx, c)
+	if is(err, alreadyExists) || is(err, conflict) || isAbsent(err, c) {
+		return s.swapped(ctx, what, name, o, version)
+	}
+	if err != nil {
+		return "", err
+	}
+	written, err := decodeObject(body, partialKind)
+	if err != nil {
+		return "", oneline.Wrap(what, err, "")
+	}
+	if written.Metadata.Deleted != nil {
+		return "", leaving(what)
+	}
+	return written.Metadata.ResourceVersion, nil
+}
+
+// isVersion reports whether a text is the version of an object. The API server writes
+// whatever there is where it is told "0".
+func isVersion(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 64)
+	return err == nil && n > 0
+}
+
+// patch changes the object where it has the version. What others added to it, it
+// leaves.
+func (s *Store) patch(what string, name store.Name, o object, version string) call {
+	c := s.call(what, "patch", http.MethodPatch, name)
+	c.sends = "application/merge-patch+json"
+	c.body = object{
+		Metadata: metadata{ResourceVersion: version, Labels: o.Metadata.Labels, Annotations: o.Metadata.Annotations},
+		Data:     o.Data,
+	}
+	return c
+}
+
+// swapped returns the version of the object where this write made it, or
+// [store.ErrChanged]. A quota that others use at the same time keeps an object from
+// being made.
+func (s *Store) swapped(ctx context.Context, what string, name store.Name, o object, version string) (string, error) {
+	there, err := s.found(ctx, what, name)
+	switch {
+	case err != nil:
+		return "", err
+	case there == nil && version == "":
+		return "", errStale
+	case there == nil || there.Annotations[writeNote] != o.Metadata.Annotations[writeNote]:
+		return "", &oneline.Error{What: what, Err: store.ErrChanged}
+	}
+	return there.ResourceVersion, nil
+}
