@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"fmt"
 	"net/http"
 	"sync"
@@ -24,10 +25,11 @@ type Budget struct {
 	Rate func() (mint.Rate, bool) // what GitHub said last; see [mint.App.Rate]
 	Now  func() time.Time         // nil means time.Now
 
-	mu     sync.Mutex // guards the rest
-	active map[string]time.Time
-	pool   int       // what was left when it became scarce
-	until  time.Time // end of the window that pool is of; zero while nothing is scarce
+	mu     sync.Mutex               // guards the rest
+	active map[string]*list.Element // by workspace
+	order  list.List                // of asker: the active ones, the one that asked last at the end
+	pool   int                      // what was left when it became scarce
+	until  time.Time                // end of the window that pool is of; zero while nothing is scarce
 	spent  map[string]int
 }
 
@@ -64,16 +66,27 @@ func (b *Budget) Allow(workspace string, hasToken bool) error {
 	return nil
 }
 
-// note counts a workspace among the active ones. The caller holds mu.
+// An asker is a workspace and when it asked last.
+type asker struct {
+	workspace string
+	last      time.Time
+}
+
+// note counts a workspace among the active ones. It looks at the others only as far as
+// they are over, so that a call costs the same however many there are. The caller holds
+// mu.
 func (b *Budget) note(workspace string, now time.Time) {
 	if b.active == nil {
-		b.active = map[string]time.Time{}
+		b.active = map[string]*list.Element{}
 	}
-	b.active[workspace] = now
-	for id, last := range b.active {
-		if now.Sub(last) > activeFor {
-			delete(b.active, id)
-		}
+	if e := b.active[workspace]; e != nil {
+		e.Value = asker{workspace, now}
+		b.order.MoveToBack(e)
+	} else {
+		b.active[workspace] = b.order.PushBack(asker{workspace, now})
+	}
+	for e := b.order.Front(); now.Sub(e.Value.(asker).last) > activeFor; e = b.order.Front() {
+		delete(b.active, b.order.Remove(e).(asker).workspace)
 	}
 }
 

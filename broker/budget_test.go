@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +86,62 @@ func TestSharesAreOfTheActive(t *testing.T) {
 	p.rate = mint.Rate{Limit: 1000, Remaining: 100, Reset: p.now.Add(time.Hour)}
 	if got := p.allowed(t, "sb-1", 200, false); got != 100 {
 		t.Errorf("alone it may cause %d mints, want all 100", got)
+	}
+}
+
+// Who asks again counts from then on, and nothing is kept of who does not.
+func TestTheActiveAreForgottenInTheirOrder(t *testing.T) {
+	p := newPurse()
+	p.rate.Reset = p.now.Add(24 * time.Hour)
+	for _, id := range []string{"a", "b", "c", "a"} {
+		p.allowed(t, id, 1, false)
+		p.now = p.now.Add(20 * time.Minute)
+	}
+	p.allowed(t, "d", 1, false) // b asked an hour and a bit before
+	p.now = p.now.Add(time.Second)
+	p.allowed(t, "d", 1, false)
+	if _, has := p.active["b"]; has || len(p.active) != 3 || p.order.Len() != 3 {
+		t.Errorf("active are %v, and %d in order, want a, c and d", slices.Sorted(maps.Keys(p.active)), p.order.Len())
+	}
+}
+
+// active makes a budget that so many workspaces asked.
+func active(n int) *Budget {
+	p := newPurse()
+	for i := range n {
+		_ = p.Allow(fmt.Sprint("sb-", i), false) // there is enough
+	}
+	return p.Budget
+}
+
+// A mint is allowed under the mutex of the cache, which every request waits for.
+func TestAMintIsAllowedInOneTimeHoweverManyAreActive(t *testing.T) {
+	const mints = 2000
+	took := func(b *Budget) time.Duration {
+		least := time.Hour // this machine may be late
+		for range 5 {
+			begun := time.Now()
+			for range mints {
+				_ = b.Allow("sb-7", false)
+			}
+			least = min(least, time.Since(begun))
+		}
+		return least
+	}
+	few, many := took(active(100)), took(active(50_000))
+	if many > 20*few {
+		t.Errorf("%d mints take %v with 50,000 active and %v with 100, want about the same", mints, many, few)
+	}
+}
+
+func BenchmarkBudget(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(n, " active"), func(b *testing.B) {
+			budget := active(n)
+			for b.Loop() {
+				_ = budget.Allow("sb-7", false)
+			}
+		})
 	}
 }
 
