@@ -74,8 +74,8 @@ func (s *ReplayCache) has(id [sha256.Size]byte, now time.Time) bool {
 	return now.Before(s.until[id])
 }
 
-// remember makes room of proofs that are too old by now, and else forgets them
-// all: the store knows them.
+// remember makes room of proofs that are too old by now. Where that is less than half of
+// them it forgets them all, since the store knows them: so it seldom looks at all of them.
 func (s *ReplayCache) remember(id [sha256.Size]byte, until, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,11 @@ func (s *ReplayCache) remember(id [sha256.Size]byte, until, now time.Time) {
 				delete(s.until, other)
 			}
 		}
+		if len(s.until) > maxKnown/2 {
+			s.until = nil
+		}
 	}
-	if s.until == nil || len(s.until) >= maxKnown {
+	if s.until == nil {
 		s.until = map[[sha256.Size]byte]time.Time{}
 	}
 	s.until[id] = until

@@ -104,3 +104,15 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d are remembered after half have run out, want the others and the new one", len(s.until))
 	}
 }
+
+// Where little has run out there would be no room again at the next proof: then all of
+// them were looked at for each proof, while every caller waits.
+func TestMemoryIsNotLookedThroughForEachProof(t *testing.T) {
+	s := new(ReplayCache)
+	for n := range maxKnown {
+		s.remember(sha256.Sum256(fmt.Append(nil, n)), end.Add(time.Duration(n)), start)
+	}
+	if s.remember(sha256.Sum256([]byte("late")), end.Add(time.Hour), end.Add(9)); len(s.until) != 1 {
+		t.Errorf("%d are remembered after ten have run out, want the new one alone", len(s.until))
+	}
+}
