@@ -45,8 +45,9 @@ func (a *App) mayLag(c call, e *Error) bool {
 // ended are the tokens that GitHub said it revoked, for as long as its 401 is no proof
 // of that.
 type ended struct {
-	mu sync.Mutex // guards at
-	at map[[sha256.Size]byte]time.Time
+	mu    sync.Mutex // guards the rest
+	at    map[[sha256.Size]byte]time.Time
+	swept time.Time
 }
 
 func (e *ended) add(t credential.Token, now time.Time) {
@@ -55,7 +56,10 @@ func (e *ended) add(t credential.Token, now time.Time) {
 	if e.at == nil {
 		e.at = map[[sha256.Size]byte]time.Time{}
 	}
-	maps.DeleteFunc(e.at, func(_ [sha256.Size]byte, at time.Time) bool { return clock.Since(at, now) > proofAge+wrongClock })
+	if clock.Since(e.swept, now) > proofAge { // seldom, or revoking many at once would go through all of them for each
+		e.swept = now
+		maps.DeleteFunc(e.at, func(_ [sha256.Size]byte, at time.Time) bool { return clock.Since(at, now) > proofAge+wrongClock })
+	}
 	e.at[sha256.Sum256([]byte(t.Secret()))] = now
 }
 
