@@ -190,14 +190,14 @@ func (a *app) Revoke(ctx context.Context, t credential.Token) error {
 	return app.Revoke(ctx, t)
 }
 
-// Rate implements [broker.GitHub].
+// Rate implements [broker.GitHub]. It does not wait while the App is read: it is called
+// under a mutex that every request waits for.
 func (a *app) Rate() (mint.Rate, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.app == nil {
+	app := a.latest.Load()
+	if app == nil {
 		return mint.Rate{}, false
 	}
-	return a.app.Rate()
+	return app.Rate()
 }
 
 // problem is why there is no App; nil where there is one.
