@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,11 +43,7 @@ func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) erro
 	if k.has(name) {
 		return nil
 	}
-	text, err := json.Marshal(keptOf(w, t))
-	if err == nil {
-		err = store.PutDue(ctx, k.Store, name, store.NewSecret(string(text)), store.Replace, t.Expiry.Add(store.TokenGrace))
-	}
-	if err != nil {
+	if err := k.write(ctx, name, w, t); err != nil {
 		return &Refusal{
 			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err,
 			Detail: "the broker's store cannot be written, and what cannot be revoked is not given",
@@ -56,6 +53,28 @@ func (k *Keeper) Keep(ctx context.Context, w Workspace, t credential.Token) erro
 	defer k.mu.Unlock()
 	k.kept[name] = t.Expiry
 	return nil
+}
+
+// write makes the entry with one call. Another replica may have given the workspace the
+// same token; then the entry is looked at, and repaired where it is damaged.
+func (k *Keeper) write(ctx context.Context, name store.Name, w Workspace, t credential.Token) error {
+	text, err := json.Marshal(keptOf(w, t))
+	if err != nil {
+		return err
+	}
+	value, due := store.NewSecret(string(text)), t.Expiry.Add(store.TokenGrace)
+	err = store.PutDue(ctx, k.Store, name, value, store.CreateOnly, due)
+	if !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	entry, err := k.Store.Get(ctx, name)
+	if err == nil && ReadVended(entry).Token.Secret() == t.Secret() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return store.PutDue(ctx, k.Store, name, value, store.Replace, due)
 }
 
 // keptToken is the form that [credential.ParseToken] reads, too, and what

@@ -62,6 +62,64 @@ func TestWhatIsGivenIsWrittenDownOnce(t *testing.T) {
 	}
 }
 
+// calls notes the calls of a store, and answers the first Get with an error.
+type calls struct {
+	store.Store
+	made   []string
+	getErr error
+}
+
+func (c *calls) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
+	c.made = append(c.made, []string{"create", "replace"}[mode])
+	return c.Store.Put(ctx, n, v, mode)
+}
+
+func (c *calls) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	c.made = append(c.made, "get")
+	if err := c.getErr; err != nil {
+		c.getErr = nil
+		return store.Entry{}, err
+	}
+	return c.Store.Get(ctx, n)
+}
+
+// What is given is written down with one call, since the workspace waits for it. Where
+// another replica wrote it before, it is looked at.
+func TestCallsOfKeep(t *testing.T) {
+	ends := time.Now().Add(time.Hour)
+	token := credential.NewToken("ghs_x", ends)
+	for _, c := range []struct {
+		name   string
+		before string // of the entry; "" where there is none
+		getErr error
+		want   []string
+		fails  bool
+	}{
+		{"a token that no replica gave", "", nil, []string{"create"}, false},
+		{"one that another replica gave", `{"token":"ghs_x"}`, nil, []string{"create", "get"}, false},
+		{"an entry that is another token's", `{"token":"ghs_y"}`, nil, []string{"create", "get", "replace"}, false},
+		{"an entry that is damaged", "x", store.ErrDamaged, []string{"create", "get", "replace"}, false},
+		{"one that is deleted meanwhile", "x", store.ErrNotFound, []string{"create", "get", "replace"}, false},
+		{"a store that is away", "x", errors.New("away"), []string{"create", "get"}, true},
+	} {
+		in := &calls{Store: new(storetest.Memory), getErr: c.getErr}
+		name, err := store.Vended("sb-1", token.ID(), ends)
+		if err == nil && c.before != "" {
+			err = in.Store.Put(t.Context(), name, store.NewSecret(c.before), store.CreateOnly)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&Keeper{Store: in}).Keep(t.Context(), Workspace{ID: "sb-1"}, token)
+		if (err != nil) != c.fails || !slices.Equal(in.made, c.want) {
+			t.Errorf("%s: Keep = %v with the calls %q, want %q", c.name, err, in.made, c.want)
+		}
+		if entry, err := in.Store.Get(t.Context(), name); !c.fails && (err != nil || ReadVended(entry).Token.Secret() != "ghs_x") {
+			t.Errorf("%s: the entry is of %v, %v, want the token", c.name, ReadVended(entry).Token, err)
+		}
+	}
+}
+
 // What was written is read again, and tells whose it is; what cannot be read may be
 // anybody's, for as long as a token lives.
 func TestWhatWasGivenIsReadAgain(t *testing.T) {
