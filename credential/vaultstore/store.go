@@ -24,8 +24,8 @@ const maxTries = 20
 // look for them.
 const valueField = "value"
 
-// A Store keeps every entry as a secret of a KV engine of version 2, and writes
-// with check-and-set only.
+// A Store keeps every entry as a secret of a KV engine of version 2. It creates
+// entries with check-and-set, and replaces them with it where the engine requires it.
 type Store struct {
 	prefix string // "mount/prefix", or the mount alone
 	client *vaultclient.Client
@@ -122,13 +122,21 @@ func versionOf(metadata json.RawMessage) int {
 	return m.Version
 }
 
-// Put implements [store.Store]. A write that Vault carried out without its
-// answer arriving is repeated; with CreateOnly the outcome may then be
-// [store.ErrExists] for an entry of one's own.
+// Put implements [store.Store]. It is one call, but where the engine requires
+// check-and-set, where somebody deleted versions by hand, and for the reason why nothing
+// is created. A write that Vault carried out without its answer arriving is repeated; with
+// CreateOnly the outcome may then be [store.ErrExists] for an entry of one's own.
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what := s.what("write", name)
 	if err := value.Check(); err != nil {
 		return oneline.Wrap(what, err, "")
+	}
+	first := 0 // the version that an entry has which has never been there
+	if mode == store.Replace {
+		first = anyVersion
+	}
+	if err := s.write(ctx, what, name, value, first); !errors.Is(err, errStale) {
+		return err
 	}
 	for range maxTries {
 		found, err := s.read(ctx, what, name)
@@ -145,7 +153,11 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	return oneline.New(what, "others write it all the time", "try again in a moment")
 }
 
-// errStale reports that another version was written in between.
+// anyVersion has write replace whatever there is.
+const anyVersion = -1
+
+// errStale reports that another version was written in between, or that the engine wants
+// to be told a version.
 var errStale = errors.New("check-and-set failed")
 
 func (s *Store) write(ctx context.Context, what string, name store.Name, value store.Secret, version int) error {
@@ -153,9 +165,9 @@ func (s *Store) write(ctx context.Context, what string, name store.Name, value s
 	if err != nil {
 		return err
 	}
-	body := map[string]any{
-		"options": map[string]int{"cas": version},
-		"data":    map[string]string{fieldOf(name): value.Reveal()},
+	body := map[string]any{"data": map[string]string{fieldOf(name): value.Reveal()}}
+	if version != anyVersion {
+		body["options"] = map[string]int{"cas": version}
 	}
 	_, err = s.client.Write(ctx, what, path, body)
 	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
