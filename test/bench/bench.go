@@ -35,23 +35,25 @@ func (b *bench) patience() time.Duration {
 type promise struct {
 	name    string
 	measure func(*bench) ([]row, error)
+	isLong  bool // measured only when it is named
 }
 
 var promises = []promise{
-	{"get", (*bench).warmGet},
-	{"fill", (*bench).fill},
-	{"size", (*bench).sizes},
-	{"memory", (*bench).memory},
-	{"cold", (*bench).cold},
-	{"guard", (*bench).guardCPU},
-	{"push", (*bench).push},
-	{"hooks", (*bench).hooks},
-	{"remote", (*bench).remote},
-	{"refresh", (*bench).refresh},
-	{"vend", (*bench).vend},
-	{"exchange", (*bench).exchange},
-	{"operator", (*bench).operator},
-	{"gateway", (*bench).gateway},
+	{name: "get", measure: (*bench).warmGet},
+	{name: "fill", measure: (*bench).fill},
+	{name: "size", measure: (*bench).sizes},
+	{name: "memory", measure: (*bench).memory},
+	{name: "cold", measure: (*bench).cold},
+	{name: "guard", measure: (*bench).guardCPU},
+	{name: "push", measure: (*bench).push},
+	{name: "hooks", measure: (*bench).hooks},
+	{name: "remote", measure: (*bench).remote},
+	{name: "refresh", measure: (*bench).refresh},
+	{name: "vend", measure: (*bench).vend},
+	{name: "exchange", measure: (*bench).exchange},
+	{name: "operator", measure: (*bench).operator},
+	{name: "gateway", measure: (*bench).gateway},
+	{name: "scale", measure: (*bench).scale, isLong: true},
 }
 
 func checkNames(names []string) error {
@@ -95,7 +97,7 @@ func (b *bench) runs(n int) int {
 func (b *bench) measure() ([]row, error) {
 	var all []row
 	for _, p := range promises {
-		if len(b.only) > 0 && !slices.Contains(b.only, p.name) {
+		if isNamed := slices.Contains(b.only, p.name); !isNamed && (p.isLong || len(b.only) > 0) {
 			continue
 		}
 		rows, err := b.best(p)

@@ -21,7 +21,8 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-tokens N] [-rounds N]
+const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-tokens N]
+             [-stores NAME,...] [-rounds N]
 
 Measures the promises of gatepass beside their peers. Exit code 1 when one is
 missed.
@@ -29,10 +30,12 @@ missed.
   -quick        fewer runs: about two minutes, and less sure
   -json         print JSON instead of a table
   -only NAMES   of: get, fill, size, memory, cold, guard, push, hooks, remote,
-                refresh, vend, exchange, operator, gateway
+                refresh, vend, exchange, operator, gateway, and scale, which is
+                measured only when it is named
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that test/components has set up
+  -stores NAMES what "scale" measures, of: file, ssm, vault, kubernetes
   -tokens N     how many Tokens "operator" has (default 1000)
   -rounds N     measure a missed time up to N times and take the best
                 (default 3; none is begun after three minutes)
@@ -56,6 +59,7 @@ type options struct {
 	only              []string
 	bin               string // absolute
 	rounds, tokens    int
+	stores            map[string]bool // that "scale" measures; empty means all
 }
 
 func parse(args []string) (o options, err error) {
@@ -67,7 +71,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.bin, "bin", "bin", "")
 	f.IntVar(&o.rounds, "rounds", 3, "")
 	f.IntVar(&o.tokens, "tokens", 1000, "")
-	only := f.String("only", "", "")
+	only, stores := f.String("only", "", ""), f.String("stores", "", "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -78,6 +82,9 @@ func parse(args []string) (o options, err error) {
 		o.only = strings.Split(*only, ",")
 	}
 	if err := checkNames(o.only); err != nil {
+		return o, err
+	}
+	if o.stores, err = storesOf(*stores); err != nil {
 		return o, err
 	}
 	o.bin, err = filepath.Abs(o.bin)
@@ -125,4 +132,19 @@ func exitCode(rows []row) int {
 		}
 	}
 	return 0
+}
+
+// storesOf reads the names of stores.
+func storesOf(text string) (map[string]bool, error) {
+	if text == "" {
+		return nil, nil
+	}
+	stores := map[string]bool{}
+	for name := range strings.SplitSeq(text, ",") {
+		if _, ok := scaleCases[name]; !ok {
+			return nil, fmt.Errorf("%q is no store that can be measured", name)
+		}
+		stores[name] = true
+	}
+	return stores, nil
 }

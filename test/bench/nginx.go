@@ -94,7 +94,7 @@ func (b *bench) startNginx(upstream, more string) (*nginx, error) {
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if !answers(http.DefaultClient, n.url+"/readyz") {
+	if !answers(http.DefaultClient, n.url+"/readyz", startWait) {
 		n.stop()
 		said, _ := os.ReadFile(log.Name())
 		return nil, fmt.Errorf("nginx does not answer: %.500s", said)

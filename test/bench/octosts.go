@@ -58,7 +58,7 @@ func (b *bench) startOctoSTS(program string, v *vendor) (*octoSTS, error) {
 	o.cmd.Dir, o.cmd.Env = v.fleet.dir, v.octoEnv(address, o.proxy.URL)
 	o.cmd.Stdout, o.cmd.Stderr = log, log
 	err = o.cmd.Start()
-	if err == nil && !answers(http.DefaultClient, o.url) {
+	if err == nil && !answers(http.DefaultClient, o.url, startWait) {
 		said, _ := os.ReadFile(log.Name())
 		err = fmt.Errorf("it does not answer: %.500s", said)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -40,6 +41,9 @@ type vendor struct {
 	issuer      string
 	issuing     *httptest.Server // where the issuer can be asked; nil: nowhere
 	repos       []string         // of acme, beside widgets
+	store       string           // URL; "" is the fleet's own
+	env         []string         // further variables of the broker
+	patience    time.Duration    // for it to be ready; 0 is startWait
 
 	mu         sync.Mutex // guards identities
 	identities map[int]string
@@ -110,6 +114,11 @@ func (v *vendor) furnish(b *bench) error {
 	if v.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return err
 	}
+	return v.write(b)
+}
+
+// write chooses an address and writes the broker's files.
+func (v *vendor) write(b *bench) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
@@ -139,7 +148,7 @@ callers:
   - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
     workspace: "{claim.sub}"
     profile: fleet
-`, v.url, in("tls.crt"), in("tls.key"), v.fleet.storeURL(), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), sha256.Sum256([]byte(operatorToken)), v.issuer, in("jwks.json")),
+`, v.url, in("tls.crt"), in("tls.key"), cmp.Or(v.store, v.fleet.storeURL()), filepath.Join(audit, "audit.jsonl"), in("profile.yaml"), sha256.Sum256([]byte(operatorToken)), v.issuer, in("jwks.json")),
 	} {
 		if err := os.WriteFile(in(name), text, 0o600); err != nil {
 			return err
@@ -152,7 +161,7 @@ callers:
 // start waits until the broker is ready.
 func (v *vendor) start(b *bench) error {
 	v.cmd = exec.CommandContext(b.ctx, filepath.Join(b.bin, brokerProgram), "--config", filepath.Join(v.fleet.dir, "broker.yaml"))
-	v.cmd.Env = []string{"SSL_CERT_FILE=" + v.fleet.ca, "HOME=" + v.fleet.dir}
+	v.cmd.Env = append([]string{"SSL_CERT_FILE=" + v.fleet.ca, "HOME=" + v.fleet.dir}, v.env...)
 	log, err := os.Create(filepath.Join(v.fleet.dir, "log"))
 	if err != nil {
 		return err
@@ -162,7 +171,7 @@ func (v *vendor) start(b *bench) error {
 	if err := v.cmd.Start(); err != nil {
 		return err
 	}
-	if answers(v.client(), v.url+"/readyz") {
+	if answers(v.client(), v.url+"/readyz", cmp.Or(v.patience, startWait)) {
 		return nil
 	}
 	said, _ := os.ReadFile(log.Name())
@@ -170,8 +179,8 @@ func (v *vendor) start(b *bench) error {
 }
 
 // answers waits for a server to say that it is ready.
-func answers(client *http.Client, url string) bool {
-	for until := time.Now().Add(startWait); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+func answers(client *http.Client, url string, patience time.Duration) bool {
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		response, err := client.Get(url)
 		if err != nil {
 			continue

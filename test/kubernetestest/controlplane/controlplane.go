@@ -113,6 +113,10 @@ func (p *Plane) run(program string, flags []string) (*process, error) {
 	return run(p.ctx, filepath.Join(p.options.Programs, program), p.files.path(program+".log"), flags)
 }
 
+// ServerPID returns the process ID of the API server, by which its processor time is
+// measured.
+func (p *Plane) ServerPID() int { return p.server.pid }
+
 // Kill ends the API server by SIGKILL and returns when it is gone. etcd keeps
 // running.
 func (p *Plane) Kill() { p.server.kill() }

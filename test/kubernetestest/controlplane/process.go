@@ -23,6 +23,7 @@ const patience = 3 * time.Minute
 type process struct {
 	name   string
 	log    string // path
+	pid    int
 	cancel context.CancelFunc
 	ended  chan struct{}
 	killed atomic.Bool
@@ -54,6 +55,9 @@ func (p *process) wait(cmd *exec.Cmd, log io.Closer, started chan<- error) {
 	defer close(p.ended)
 	defer log.Close()
 	err := cmd.Start()
+	if err == nil {
+		p.pid = cmd.Process.Pid
+	}
 	started <- err
 	if err == nil {
 		_ = cmd.Wait() // it says that it was killed, or the log says why it ended

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	aThousand   = 1_000
+	manyBlocked = 400
+	scaleOver   = 100 // entries that have run out when the brokers start
+)
+
+// A scaleCase is how one store is measured.
+type scaleCase struct {
+	open      func(*bench) (*shelf, error)
+	few, many int // workspaces
+	replicas  int
+	cold      int           // workspaces that ask for the first time during a tidy round
+	refreshes int           // workspaces whose tokens are replaced
+	blocks    int           // workspaces that are blocked, at most
+	refusal   float64       // limit from block to refusal, in ms
+	pass      float64       // limit of a pass with nothing due, in ms; 0 is none
+	isIndexed bool          // a pass asks for what is due, and its calls are the same for any number
+	window    time.Duration // for what is counted while nothing happens
+}
+
+// idleWindow has a whole round of what brokers do every five minutes in it.
+const idleWindow = 310 * time.Second
+
+var scaleCases = map[string]scaleCase{
+	"file":       {open: (*bench).openFiles, few: 1000, many: 10_000, replicas: 3, cold: 60, blocks: 30, refusal: 1000, window: time.Minute},
+	"ssm":        {open: (*bench).openSSM, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 5, blocks: 12, refusal: 1000, window: idleWindow},
+	"vault":      {open: (*bench).openVault, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, window: idleWindow},
+	"kubernetes": {open: (*bench).openKubernetes, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 40, blocks: 30, refusal: 1000, window: idleWindow},
+}
+
+// scaleOrder is that in which the stores are measured.
+var scaleOrder = []string{"file", "ssm", "vault", "kubernetes"}
+
+// scale measures what a store is asked for as workspaces and replicas become more.
+func (b *bench) scale() ([]row, error) {
+	all, err := b.scaleBudget()
+	for _, name := range scaleOrder {
+		if err != nil {
+			return all, err
+		}
+		if len(b.stores) > 0 && !b.stores[name] {
+			continue
+		}
+		var rows []row
+		rows, err = b.scaleStore(name, scaleCases[name])
+		all = append(all, rows...)
+	}
+	return all, err
+}
+
+// scaleStore measures one store, or says that it is missing.
+func (b *bench) scaleStore(name string, c scaleCase) ([]row, error) {
+	if b.quick {
+		c = c.hurried()
+	}
+	sh, err := c.open(b)
+	if err != nil {
+		return []row{{Promise: name, Verdict: missing, Note: err.Error()}}, nil
+	}
+	w, err := b.startScale(sh)
+	if err != nil {
+		return nil, err
+	}
+	defer w.end()
+	rows, err := w.measure(c)
+	if err != nil || name != "ssm" {
+		return rows, err
+	}
+	blocked, err := b.scaleBlocked(c)
+	return append(rows, blocked...), err
+}
+
+// growth is how many times the calls of a pass may be at many what they are at few.
+func (c scaleCase) growth() float64 {
+	if c.isIndexed {
+		return 1.5
+	}
+	return float64(c.many) / float64(c.few)
+}
+
+func (c scaleCase) hurried() scaleCase {
+	c.few, c.many, c.cold, c.window = 200, 1000, 10, 20*time.Second
+	c.replicas, c.refreshes, c.blocks = min(c.replicas, 3), min(c.refreshes, 5), 5
+	return c
+}
+
+// measure fills the store in two steps and measures it.
+func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
+	var before, after stage
+	for _, step := range []struct {
+		n  int
+		at *stage
+	}{{c.few, &before}, {c.many, &after}} {
+		var err error
+		if *step.at, err = w.stage(c, step.n); err != nil {
+			return nil, err
+		}
+	}
+	rows := w.stageRows(c, before, after)
+	what := fmt.Sprintf("%s, %d workspaces, %d replicas", w.name, c.many, c.replicas)
+	brokers, err := w.coldAndTidy(what, c.replicas, c.cold, scaleOver, w.span(6*time.Minute, 2*time.Minute))
+	rows = append(rows, brokers...)
+	if err != nil {
+		return rows, err
+	}
+	refusals, err := w.blockToRefusal(what, c.blocks, w.span(time.Minute, 20*time.Second), c.refusal)
+	rows = append(rows, refusals...)
+	if err != nil || w.uncounted {
+		return rows, err
+	}
+	idle, err := w.idle(what, c.window)
+	return append(rows, idle), err
+}
+
+// A stage is what was measured without brokers, at one number of workspaces.
+type stage struct {
+	n       int
+	pass    passed
+	refresh cost
+}
+
+func (w *scaleWorld) stage(c scaleCase, n int) (s stage, err error) {
+	s.n = n
+	if err = w.grow(n); err == nil {
+		s.pass, err = w.passIdle()
+	}
+	if err == nil && c.refreshes > 0 {
+		s.refresh, err = w.refreshed(c.refreshes)
+	}
+	return s, err
+}
+
+// stageRows say what a pass and a refresh cost at few and at many workspaces.
+func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
+	with := fmt.Sprintf("with %d", few.n)
+	what := fmt.Sprintf("%s, %d workspaces: ", w.name, many.n)
+	pass := row{Promise: what + "a pass with nothing due", Ours: milliseconds(many.pass.took, many.pass.took)}.beside(with, milliseconds(few.pass.took, few.pass.took))
+	if c.pass > 0 {
+		pass = pass.judged(atMost(c.pass))
+	}
+	pass.Note = fmt.Sprintf("processor time: %.0f ms of the refresher, %.0f ms of the server", inMS(many.pass.self), inMS(many.pass.cpu))
+	rows := []row{pass}
+	if w.uncounted {
+		return rows
+	}
+	calls := row{Promise: what + "calls of such a pass", Ours: count(many.pass.calls.total(), unitCalls), Note: many.pass.calls.each(1)}
+	rows = append(rows, calls.beside(with, count(few.pass.calls.total(), unitCalls)).judged(ratioAtMost(c.growth())))
+	if c.refreshes == 0 {
+		return rows
+	}
+	each := func(s stage) figure {
+		return figure{Value: float64(s.refresh.calls.total()) / s.refresh.n, Unit: unitEach}
+	}
+	rows = append(rows, row{
+		Promise: what + "calls of a refresh and what follows it", Ours: each(many), Note: many.refresh.calls.each(many.refresh.n),
+	}.beside(with, each(few)).judged(ratioAtMost(1.05)))
+	if few.refresh.cpu > 0 {
+		rows = append(rows, row{
+			Promise: what + "the server's processor time of it", Ours: milliseconds(many.refresh.cpu, 0),
+		}.beside(with, milliseconds(few.refresh.cpu, 0)).judged(ratioAtMost(1.5)))
+	}
+	return rows
+}
+
+const unitEach = "calls each"
+
+// scaleBlocked measures brokers of Parameter Store while many workspaces are blocked.
+func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
+	sh, err := c.open(b)
+	if err != nil {
+		return nil, err
+	}
+	w, err := b.startScale(sh)
+	if err != nil {
+		return nil, err
+	}
+	defer w.end()
+	if err := w.grow(c.few); err != nil {
+		return nil, err
+	}
+	what := fmt.Sprintf("ssm, %d workspaces, %d blocked, 2 replicas", c.few, manyBlocked)
+	rows, err := w.blocked(what, manyBlocked, 2, b.span(47*time.Second, 10*time.Second))
+	if err != nil {
+		return rows, err
+	}
+	idle, err := w.idle(what, b.span(60*time.Second, 20*time.Second))
+	return append(rows, idle), err
+}
+
+// span is a time that -quick shortens.
+func (b *bench) span(long, short time.Duration) time.Duration {
+	if b.quick {
+		return short
+	}
+	return long
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	product "github.com/gatepass/gatepass/broker"
+)
+
+const (
+	unitRate     = "calls a second"
+	unitRefusals = "refusals"
+)
+
+// coldRate is how many workspaces that no replica has seen ask in a second: below the
+// three writes a second that Parameter Store takes.
+const coldRate = 2
+
+// A coldRun is what came of workspaces that asked for the first time.
+type coldRun struct {
+	took    []time.Duration
+	refused int // 503
+	failed  int // otherwise
+	why     error
+}
+
+// cold has so many workspaces ask for the first time, at coldRate, by turns at every
+// replica.
+func (w *scaleWorld) cold(n int) coldRun {
+	var run coldRun
+	var mu sync.Mutex // guards run
+	var asking sync.WaitGroup
+	for k := range n {
+		id, v := w.next(), w.replicas[k%len(w.replicas)]
+		asking.Go(func() {
+			client := v.client()
+			defer client.CloseIdleConnections()
+			begun := time.Now()
+			err := v.ask(client, id, "acme/widgets")
+			took := time.Since(begun)
+			mu.Lock()
+			defer mu.Unlock()
+			run.took = append(run.took, took)
+			switch {
+			case isRefusal(err, 503):
+				run.refused++
+			case err != nil:
+				run.failed++
+			}
+			run.why = firstOf(run.why, err)
+		})
+		if w.pause(time.Second/coldRate) != nil {
+			break
+		}
+	}
+	asking.Wait()
+	return run
+}
+
+// tidied waits until every entry that has run out is deleted, and returns how many are
+// left when it gives up.
+func (w *scaleWorld) tidied(within time.Duration) (took time.Duration, left int, err error) {
+	begun := time.Now()
+	for {
+		if left, err = w.countOver(); err != nil || left == 0 || time.Since(begun) > within {
+			return time.Since(begun), left, err
+		}
+		if err := w.pause(2 * time.Second); err != nil {
+			return time.Since(begun), left, err
+		}
+	}
+}
+
+// coldAndTidy starts replicas at a store in which entries have run out, and has
+// workspaces ask while the brokers tidy up.
+func (w *scaleWorld) coldAndTidy(what string, replicas, asks, over int, within time.Duration) ([]row, error) {
+	if err := w.addOver(over); err != nil {
+		return nil, err
+	}
+	if err := w.run(replicas); err != nil {
+		return nil, err
+	}
+	w.fleet.github.ResetRequests()
+	w.tally.take()
+	begun := time.Now()
+	run := w.cold(asks)
+	mints, _ := w.fleet.asked()
+	_, left, err := w.tidied(within - time.Since(begun))
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(begun)
+	made := w.tally.take()
+	p50, p99 := percentiles(run.took)
+	note := fmt.Sprintf("of %d asked, 2 in a second", asks)
+	if run.why != nil {
+		note += fmt.Sprintf("; the first: %.150s", run.why)
+	}
+	ends := fmt.Sprintf("all were deleted after %.0f s", took.Seconds())
+	if left > 0 {
+		ends = fmt.Sprintf("given up after %.0f s", took.Seconds())
+	}
+	if !w.uncounted {
+		ends += "; calls meanwhile: " + made.each(1)
+	}
+	return []row{
+		row{Promise: what + ": vends refused or failed during a tidy round", Ours: count(run.refused+run.failed, unitRefusals), Note: note}.judged(atMost(0)),
+		{Promise: what + ": a cold vend during it, 99th percentile", Ours: milliseconds(p99, p50), Note: "in parentheses the median"},
+		row{Promise: fmt.Sprintf("%s: of %d entries that had run out, left", what, over+1), Ours: count(left, unitEntries), Note: ends}.judged(atMost(0)),
+		row{Promise: fmt.Sprintf("%s: mints for one scope", what), Ours: count(mints, unitRequests)}.judged(atMost(1)),
+	}, nil
+}
+
+const unitEntries = "entries"
+
+// idle counts what the replicas ask the store for while no workspace asks.
+func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
+	if len(w.replicas) == 0 {
+		return row{}, errNoReplica
+	}
+	w.tally.take()
+	if err := w.pause(window); err != nil {
+		return row{}, err
+	}
+	made := w.tally.take()
+	each := window.Seconds() * float64(len(w.replicas))
+	return row{
+		Promise: fmt.Sprintf("%s: store calls of an idle replica", what), Ours: figure{Value: float64(made.total()) / each, Unit: unitRate},
+		Note: fmt.Sprintf("in %.0f s: %s", window.Seconds(), made.each(each)),
+	}.judged(atMost(1)), nil
+}
+
+// block blocks so many workspaces, by the product's own writes.
+func (w *scaleWorld) block(n int) error {
+	bars := &product.Bars{Store: w.store}
+	for k := range n {
+		if err := bars.Bar(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blocked has one workspace ask at each replica all the time, while many others are
+// blocked.
+func (w *scaleWorld) blocked(what string, blocked, replicas int, window time.Duration) ([]row, error) {
+	if err := w.block(blocked); err != nil {
+		return nil, err
+	}
+	if err := w.run(replicas); err != nil {
+		return nil, err
+	}
+	w.tally.take()
+	var mu sync.Mutex // guards the counts
+	given, refused, why := 0, 0, error(nil)
+	until := time.Now().Add(window)
+	var asking sync.WaitGroup
+	for _, v := range w.replicas {
+		id := w.next()
+		asking.Go(func() {
+			client := v.client()
+			defer client.CloseIdleConnections()
+			for time.Now().Before(until) && w.ctx.Err() == nil {
+				err := v.ask(client, id, "acme/widgets")
+				mu.Lock()
+				if err == nil {
+					given++
+				} else {
+					refused, why = refused+1, firstOf(why, err)
+				}
+				mu.Unlock()
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	}
+	asking.Wait()
+	made := w.tally.take()
+	looks := 2 * window.Seconds() * float64(replicas)
+	reads := made.total() - made.of("Put") - made.of("Delete") - made.of("write") - made.of("delete") - made.of("create") - made.of("update")
+	note := fmt.Sprintf("in %.0f s %d tokens were given", window.Seconds(), given)
+	if why != nil {
+		note += fmt.Sprintf("; the first refusal: %.150s", why)
+	}
+	return []row{
+		row{Promise: what + ": requests refused", Ours: count(refused, unitRefusals), Note: note}.judged(atMost(0)),
+		row{Promise: what + ": reads of the store for a look at the block list", Ours: figure{Value: float64(reads) / looks, Unit: unitCalls}, Note: "a replica looks twice in a second; all reads are counted: " + made.each(looks)}.judged(atMost(2)),
+	}, nil
+}

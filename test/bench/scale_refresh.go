@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A cost is what one of many things needed.
+type cost struct {
+	calls calls
+	n     float64       // how many things
+	took  time.Duration // of one
+	cpu   time.Duration // of the store's server, for one
+}
+
+// refreshed replaces the tokens of n workspaces, and then does what is left after the
+// grace: it revokes and deletes what was replaced. That is all a workspace costs in the
+// time between two refreshes.
+func (w *scaleWorld) refreshed(n int) (cost, error) {
+	s, err := issuing.OpenStore(w.url)
+	if err != nil {
+		return cost{}, err
+	}
+	p, err := workspace.ParseProfile([]byte(fleetProfile))
+	if err != nil {
+		return cost{}, err
+	}
+	first := w.next()
+	w.asked += n
+	id := func(k int) string { return fmt.Sprintf("real-%06d", first+k) }
+	maker := &workspace.Issuer{App: w.app, Store: w.store}
+	if err := inParallel(n, func(k int) error { _, err := maker.Create(w.ctx, id(k), p, 0); return err }); err != nil {
+		return cost{}, err
+	}
+	issuer := &workspace.Issuer{App: w.app, Store: s}
+	after := &workspace.Issuer{App: w.app, Store: s, Grace: time.Nanosecond}
+	if _, err := issuer.Load(w.ctx, id(0)); err != nil { // the connection is not what is measured
+		return cost{}, err
+	}
+	used, err := w.serverTime()
+	if err != nil {
+		return cost{}, err
+	}
+	w.tally.take()
+	begun := time.Now()
+	for k := range n {
+		if _, err := issuer.Refresh(w.ctx, id(k), true); err != nil {
+			return cost{}, err
+		}
+		if _, err := after.Refresh(w.ctx, id(k), false); err != nil {
+			return cost{}, err
+		}
+	}
+	took := time.Since(begun)
+	more, err := w.serverTime()
+	return cost{w.tally.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n)}, err
+}
+
+// serverTime is the processor time of the store's server so far, 0 where it has none.
+func (w *scaleWorld) serverTime() (time.Duration, error) {
+	if w.pid == 0 {
+		return 0, nil
+	}
+	return processorTime(w.pid)
+}
+
+// A passed is what a pass of the real refresher needed.
+type passed struct {
+	cost
+	self time.Duration // processor time of the refresher
+}
+
+// passIdle has the real refresher make a pass in which nothing is due.
+func (w *scaleWorld) passIdle() (passed, error) {
+	used, err := w.serverTime()
+	if err != nil {
+		return passed{}, err
+	}
+	cmd := exec.CommandContext(w.ctx, filepath.Join(w.bin, refresherProgram), "--store", w.url, "--json")
+	cmd.Env = append([]string{"SSL_CERT_FILE=" + w.fleet.ca, "HOME=" + w.fleet.dir}, w.env...)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	w.tally.take()
+	begun := time.Now()
+	if err := cmd.Run(); err != nil {
+		return passed{}, fmt.Errorf("%s: %w: %.300s", refresherProgram, err, out.String()+log.String())
+	}
+	took := time.Since(begun)
+	var report struct{ Minted, Failed, Refreshed, Workspaces int }
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		return passed{}, err
+	}
+	if report.Minted+report.Failed+report.Refreshed > 0 {
+		return passed{}, fmt.Errorf("%s found something due: %s", refresherProgram, out.String())
+	}
+	more, err := w.serverTime()
+	state := cmd.ProcessState
+	return passed{cost{w.tally.take(), 1, took, more - used}, state.UserTime() + state.SystemTime()}, err
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/throttle"
+)
+
+// A shelf is a store that is measured: a real server, or a double of AWS's, behind what
+// counts the calls and, for AWS, refuses those beyond the limits of an account.
+type shelf struct {
+	name   string
+	url    string // of the store, behind the counter
+	inside string // of the same store, with nothing in between
+	env    []string
+	tally  *tally
+	// load makes copies of a stencil; nil means fill.
+	load func(ctx context.Context, st stencil, from, to int) error
+	// refused counts the calls that were beyond the limits; nil means that there are none.
+	refused func() int
+	pid     int // of the server, 0 where it is no process of its own
+	// uncounted says that calls cannot be counted.
+	uncounted bool
+	shut      func()
+}
+
+// direct opens the store with nothing in between.
+func (sh *shelf) direct() (store.Store, error) { return issuing.OpenStore(sh.inside) }
+
+// copies makes copies of a stencil.
+func (sh *shelf) copies(ctx context.Context, s store.Store, st stencil, from, to int) error {
+	if sh.load != nil {
+		return sh.load(ctx, st, from, to)
+	}
+	return fill(ctx, s, st, from, to)
+}
+
+// awsEnv are credentials that doubles take.
+var awsEnv = []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true"}
+
+// openSSM has the double of Parameter Store behind the limits that an account has.
+func (b *bench) openSSM() (*shelf, error) {
+	double := new(parameterStore)
+	limits := throttle.New(double, throttle.ParameterStore)
+	sh := &shelf{name: "ssm", env: awsEnv, tally: &tally{nameOf: awsOperation}}
+	outside, inside := httptest.NewServer(sh.tally.before(limits)), httptest.NewServer(double)
+	of := func(s *httptest.Server) string {
+		return "ssm:///km?region=us-east-1&endpoint=" + url.QueryEscape(s.URL)
+	}
+	sh.url, sh.inside = of(outside), of(inside)
+	sh.load = func(_ context.Context, st stencil, from, to int) error {
+		double.load(st, from, to)
+		return nil
+	}
+	sh.refused = func() int { return limits.Total().Refused }
+	sh.shut = func() { outside.Close(); inside.Close() }
+	return sh, setEnv(awsEnv)
+}
+
+// openFiles is a folder, in memory where the machine has such a place.
+func (b *bench) openFiles() (*shelf, error) {
+	dir, err := os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-")
+	u := (&url.URL{Scheme: "file", Path: filepath.Join(dir, "store")}).String()
+	return &shelf{name: "file", url: u, inside: u, tally: new(tally), uncounted: true, shut: func() { _ = os.RemoveAll(dir) }}, err
+}
+
+// setEnv is for stores that this program opens itself.
+func setEnv(variables []string) error {
+	for _, v := range variables {
+		name, value, _ := strings.Cut(v, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	product "github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A stencil is a workspace whose entries the product itself wrote into a store, of which
+// copies are made with other ids and tokens: a store is filled in seconds, in the form
+// that today's programs write.
+type stencil struct {
+	id     string
+	prefix string             // of the copies' ids
+	tokens []credential.Token // that its entries have
+}
+
+// isOf reports whether a name, or a text in one, is the stencil's.
+func (st stencil) isOf(name string) bool {
+	if strings.Contains(name, st.id) {
+		return true
+	}
+	for _, t := range st.tokens {
+		if strings.Contains(name, t.ID().String()) {
+			return true
+		}
+	}
+	return false
+}
+
+// workspace is the id of a copy.
+func (st stencil) workspace(k int) string { return fmt.Sprintf("%s-%06d", st.prefix, k) }
+
+// copy says what becomes of texts in a copy.
+func (st stencil) copy(k int) *strings.Replacer {
+	change := []string{st.id, st.workspace(k)}
+	for _, t := range st.tokens {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", t.Secret(), k))
+		next := credential.NewToken("ghs_"+hex.EncodeToString(sum[:])[:max(36, len(t.Secret())-4)], t.Expiry)
+		change = append(change, t.Secret(), next.Secret(), t.Hash(), next.Hash(), t.ID().String(), next.ID().String())
+	}
+	return strings.NewReplacer(change...)
+}
+
+// fleetProfile is what every workspace of a filled store may have.
+const fleetProfile = "metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [push]}}}\n"
+
+// newStencils has the product write a workspace that was delivered a token and vended
+// one, and another one whose vended token has run out.
+func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over stencil, err error) {
+	p, err := workspace.ParseProfile([]byte(fleetProfile))
+	if err != nil {
+		return live, over, err
+	}
+	live, over = stencil{id: "stencil-live", prefix: "sb"}, stencil{id: "stencil-over", prefix: "gone"}
+	issuer := &workspace.Issuer{App: app, Store: s}
+	if _, err := issuer.Create(ctx, live.id, p, 0); err != nil {
+		return live, over, err
+	}
+	name, err := store.OnlyToken(live.id)
+	if err != nil {
+		return live, over, err
+	}
+	delivered, err := s.Get(ctx, name)
+	if err != nil {
+		return live, over, err
+	}
+	now := time.Now()
+	live.tokens = []credential.Token{
+		credential.NewToken(delivered.Value.Reveal(), now.Add(time.Hour)),
+		credential.NewToken("ghs_kept456789012345678901234567890123456", now.Add(55*time.Minute)),
+	}
+	over.tokens = []credential.Token{credential.NewToken("ghs_over456789012345678901234567890123456", now.Add(-10*time.Minute))}
+	keeper := &product.Keeper{Store: s}
+	err = firstOf(
+		keeper.Keep(ctx, product.Workspace{ID: live.id, Profile: p, Rule: "1"}, live.tokens[1]),
+		keeper.Keep(ctx, product.Workspace{ID: over.id, Profile: p, Rule: "1"}, over.tokens[0]),
+	)
+	return live, over, err
+}
+
+// fill makes the copies from to to of a stencil. It is the way for stores without a
+// faster one, and goes by the product's own writes.
+func fill(ctx context.Context, s store.Store, st stencil, from, to int) error {
+	var models []store.NamedEntry
+	for name, err := range s.List(ctx, store.Everything()) {
+		if err != nil {
+			return err
+		}
+		if !st.isOf(name.String()) {
+			continue
+		}
+		entry, err := s.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		models = append(models, store.NamedEntry{Name: name, Entry: entry})
+	}
+	return inParallel(to-from, func(k int) error {
+		change := st.copy(from + k)
+		for _, m := range models {
+			name, err := store.ParseName(change.Replace(m.Name.String()))
+			if err == nil {
+				err = s.Put(ctx, name, store.NewSecret(change.Replace(m.Value.Reveal())), store.CreateOnly)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

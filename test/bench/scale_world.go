@@ -1,0 +1,173 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// A scaleWorld is a filled store, a GitHub, and replicas of the real broker.
+type scaleWorld struct {
+	*bench
+	*shelf
+	store    store.Store // with nothing in between
+	fleet    *fleet
+	app      *mint.App
+	key      *rsa.PrivateKey // of the issuer of identities
+	replicas []*vendor
+
+	live, over stencil
+	n          int // workspaces in the store
+	over0      int // copies of over so far
+	asked      int // workspaces that asked and are not in the store at first
+}
+
+// startScale sets the App up in a store.
+func (b *bench) startScale(sh *shelf) (*scaleWorld, error) {
+	w := &scaleWorld{bench: b, shelf: sh}
+	err := w.settle()
+	if err != nil {
+		w.end()
+	}
+	return w, err
+}
+
+func (w *scaleWorld) settle() error {
+	gh, err := fakegithub.New(fakegithub.Options{RateLimit: 1_000_000})
+	if err != nil {
+		return err
+	}
+	w.fleet = &fleet{github: gh}
+	if w.fleet.dir, err = os.MkdirTemp(memoryFolder(w.scratch), "gatepass-bench-"); err != nil {
+		return err
+	}
+	w.fleet.ca = filepath.Join(w.fleet.dir, "ca.pem")
+	if err := os.WriteFile(w.fleet.ca, gh.CAPEM(), 0o600); err != nil {
+		return err
+	}
+	if w.store, err = w.direct(); err != nil {
+		return err
+	}
+	if w.app, err = w.fleet.setUp(w.ctx, w.store); err != nil {
+		return err
+	}
+	if w.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		return err
+	}
+	w.live, w.over, err = newStencils(w.ctx, w.store, w.app)
+	return err
+}
+
+// grow has the store have so many workspaces.
+func (w *scaleWorld) grow(n int) error {
+	err := w.copies(w.ctx, w.store, w.live, w.n, n)
+	w.n = n
+	return err
+}
+
+// addOver adds entries that have run out, for the brokers to delete.
+func (w *scaleWorld) addOver(n int) error {
+	err := w.copies(w.ctx, w.store, w.over, w.over0, w.over0+n)
+	w.over0 += n
+	return err
+}
+
+// countOver counts the entries that have run out and are there.
+func (w *scaleWorld) countOver() (n int, err error) {
+	for name, err := range w.store.List(w.ctx, store.Workspaces()) {
+		if err != nil {
+			return 0, err
+		}
+		if id, _ := name.Workspace(); strings.HasPrefix(id, w.over.prefix+"-") || id == w.over.id {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// scaleStart is how long a replica may take until it is ready, behind limits too.
+const scaleStart = 2 * time.Minute
+
+// run starts so many replicas.
+func (w *scaleWorld) run(replicas int) error {
+	for range replicas {
+		if err := w.add(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add starts one replica.
+func (w *scaleWorld) add() error {
+	dir := filepath.Join(w.fleet.dir, fmt.Sprintf("replica-%d", len(w.replicas)))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	own := *w.fleet
+	own.dir = dir
+	v := &vendor{fleet: &own, issuer: benchIssuer, identities: map[int]string{}, key: w.key, store: w.url, env: w.env, patience: scaleStart}
+	if err := v.write(w.bench); err != nil {
+		return err
+	}
+	if err := v.start(w.bench); err != nil {
+		v.stop()
+		return err
+	}
+	w.replicas = append(w.replicas, v)
+	return nil
+}
+
+// stopReplicas ends them all.
+func (w *scaleWorld) stopReplicas() {
+	for _, v := range w.replicas {
+		v.stop()
+	}
+	for k := range w.replicas {
+		_ = os.RemoveAll(filepath.Join(w.fleet.dir, fmt.Sprintf("replica-%d", k)))
+	}
+	w.replicas = nil
+}
+
+func (w *scaleWorld) end() {
+	w.stopReplicas()
+	if w.fleet != nil {
+		w.fleet.close()
+	}
+	w.shut()
+}
+
+// pause waits, unless the bench is interrupted.
+func (w *scaleWorld) pause(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
+}
+
+// next is a workspace that no replica has seen.
+func (w *scaleWorld) next() int {
+	w.asked++
+	return w.asked
+}
+
+// isRefusal reports whether a broker answered with one of the statuses.
+func isRefusal(err error, status int) bool {
+	return err != nil && strings.Contains(err.Error(), fmt.Sprintf("the broker answers %d ", status))
+}
+
+var (
+	errNoReplica  = errors.New("no replica runs")
+	errNotRefused = errors.New("a token")
+)
