@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -31,7 +32,7 @@ func checkAuthor(node yaml.Node) (a Author, err error) {
 		return a, nil
 	}
 	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
-		return a, fmt.Errorf("line %d: author is NAME <EMAIL>", node.Line)
+		return a, errors.New("author is NAME <EMAIL>")
 	}
 	a.Name, a.Email, err = ParseAuthor(node.Value)
 	return a, err

@@ -87,7 +87,7 @@ func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 		return nil
 	}
 	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
-		return fmt.Errorf("line %d: gateway is the address of the broker, https://HOST[:PORT]; leave it out for none", node.Line)
+		return errors.New("gateway is the address of the broker, https://HOST[:PORT]; leave it out for none")
 	}
 	if w.Gateway, err = ParseGateway(node.Value); err != nil {
 		return err

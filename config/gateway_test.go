@@ -47,7 +47,7 @@ func TestParseReadsTheGateway(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text, want string }{
 		// Whoever wrote the key meant that no token is here.
-		{"left empty", "gateway:\n", "line 1: gateway is the address"},
+		{"left empty", "gateway:\n", "line 1 column 1: gateway is the address"},
 		{"an empty text", "gateway: ''\n", "want https://HOST"},
 		{"a list", "gateway: [https://broker.example]\n", "gateway is the address"},
 		{"with a path", "gateway: https://broker.example/git\n", "without path"},

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/yamlfile"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -80,7 +80,7 @@ type refList []refs.Entry
 
 func (r *refList) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: refs is a list", node.Line)
+		return yamlfile.At(node, "refs is a list")
 	}
 	for _, item := range node.Content {
 		var e refs.Entry
@@ -171,73 +171,50 @@ func Parse(data []byte) (*Workspace, error) {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
 	var f file
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, flatten(err)
+	if err := yamlfile.Decode(data, &f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	if err := dec.Decode(new(file)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
+	w, err := f.check()
+	if err != nil {
+		return nil, yamlfile.Locate(data, err)
 	}
-	return f.check()
-}
-
-// unknownKey puts what the YAML package says of a key it was not told of ("line
-// 2: field refz not found in type config.file") into the user's words.
-func unknownKey(text string) string {
-	where, rest, found := strings.Cut(text, ": field ")
-	key, _, ours := strings.Cut(rest, " not found in type ")
-	if !found || !ours {
-		return text
-	}
-	return fmt.Sprintf("%s: unknown key %q", where, key)
-}
-
-// flatten makes one line of the YAML package's list of errors.
-func flatten(err error) error {
-	if list, ok := errors.AsType[*yaml.TypeError](err); ok {
-		for i, text := range list.Errors {
-			list.Errors[i] = unknownKey(text)
-		}
-		return errors.New(strings.Join(list.Errors, ", "))
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	return w, nil
 }
 
 func (f *file) check() (*Workspace, error) {
 	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache, Elsewhere: f.Elsewhere, Strict: f.Strict}
 	if w.ID != "" && !isWorkspaceID(w.ID) {
-		return nil, fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID)
+		return nil, yamlfile.Key("workspace", fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID))
 	}
 	var err error
 	if w.Hosts, err = checkHosts(f.Hosts); err != nil {
-		return nil, err
+		return nil, yamlfile.Key("hosts", err)
 	}
 	if w.Source, err = checkSource(f.Source); err != nil {
-		return nil, err
+		return nil, yamlfile.Key("source", err)
 	}
 	if w.Repositories, err = checkRepositories(f.Repos); err != nil {
-		return nil, err
+		return nil, yamlfile.Key("repos", err)
 	}
 	switch w.Cache {
 	case "":
 		w.Cache = CacheMemory
 	case CacheMemory, CacheKeyring, CacheNone:
 	default:
-		return nil, fmt.Errorf("cache %q: want memory, keyring or none", w.Cache)
+		return nil, yamlfile.Key("cache", fmt.Errorf("cache %q: want memory, keyring or none", w.Cache))
 	}
 	switch w.Elsewhere {
 	case "":
 		w.Elsewhere = ElsewhereDeny
 	case ElsewhereDeny, ElsewhereAllow:
 	default:
-		return nil, fmt.Errorf("elsewhere %q: want deny or allow", w.Elsewhere)
+		return nil, yamlfile.Key("elsewhere", fmt.Errorf("elsewhere %q: want deny or allow", w.Elsewhere))
 	}
 	if w.Author, err = checkAuthor(f.Author); err != nil {
-		return nil, err
+		return nil, yamlfile.Key("author", err)
 	}
 	if err := w.checkGateway(f.Gateway); err != nil {
-		return nil, err
+		return nil, yamlfile.Key("gateway", err)
 	}
 	return w, nil
 }
@@ -277,11 +254,11 @@ func checkRepositories(node yaml.Node) (credential.Repositories, error) {
 		return credential.AnyRepository(), nil
 	}
 	if node.Kind != yaml.SequenceNode {
-		return credential.Repositories{}, fmt.Errorf("line %d: repos is a list; [] allows none, leaving it out allows any", node.Line)
+		return credential.Repositories{}, errors.New("repos is a list; [] allows none, leaving it out allows any")
 	}
 	var patterns []string
 	if err := node.Decode(&patterns); err != nil {
-		return credential.Repositories{}, flatten(err)
+		return credential.Repositories{}, errors.New("repos is a list of texts")
 	}
 	return credential.ParseRepositories(patterns)
 }

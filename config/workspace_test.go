@@ -60,8 +60,8 @@ func TestParseDefaults(t *testing.T) {
 
 func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"an unknown key", "source: file:///x\nrefz: [main]\n", `line 2: unknown key "refz"`},
-		{"a repeated key", "cache: none\ncache: memory\n", "already defined"},
+		{"an unknown key", "source: file:///x\nrefz: [main]\n", `line 2 column 1: unknown key "refz": did you mean "refs"?`},
+		{"a repeated key", "cache: none\ncache: memory\n", "is given twice, first in line 1"},
 		{"two documents", "cache: none\n---\ncache: none\n", "more than one"},
 		{"a wildcard host", "hosts: ['*.github.com']\n", "exact host"},
 		{"a host with a scheme", "hosts: ['https://github.com']\n", "exact host"},
@@ -77,7 +77,7 @@ func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"a null ref", "refs: [~]\n", "not empty"},
 		{"a source that is no URL", "source: token\n", "want a URL"},
 		{"an unknown cache", "cache: disk\n", "memory, keyring or none"},
-		{"a strictness of another kind", "strict: very\n", "bool"},
+		{"a strictness of another kind", "strict: very\n", "want true or false"},
 		{"an id that climbs", "workspace: ../x\n", "an id is"},
 		{"not YAML", "refs: [", "line"},
 	} {

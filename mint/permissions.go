@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/suggest"
 )
 
 // Permissions says what a token may do, as GitHub's permission names and
@@ -78,7 +80,7 @@ func Verbs(names ...string) (Permissions, error) {
 	for _, name := range names {
 		needs, known := verbs[name]
 		if !known {
-			bad = append(bad, fmt.Errorf("unknown permission verb %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(verbs)), ", ")))
+			bad = append(bad, errors.New(suggest.Unknown("permission verb", name, "", slices.Collect(maps.Keys(verbs)))))
 			continue
 		}
 		if rank[needs[1]] > rank[levels[needs[0]]] {

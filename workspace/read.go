@@ -3,10 +3,12 @@ package workspace
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/internal/suggest"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"go.yaml.in/yaml/v3"
@@ -73,7 +75,7 @@ func (r *profileReader) read(node *yaml.Node, what string, known map[string]func
 		isOther := !ok && ignores && r.mayIgnore(key, known)
 		switch {
 		case key.Kind != yaml.ScalarNode || !ok && !isOther:
-			r.problems.at(key, "unknown key %q in %s; known are %s", key.Value, what, sortedKeys(known))
+			r.problems.at(key, "%s", suggest.Unknown("key", key.Value, " in "+what, slices.Collect(maps.Keys(known))))
 		case seen[key.Value] != nil:
 			r.problems.at(key, "%s is given twice, first in line %d", key.Value, seen[key.Value].Line)
 		default:
@@ -391,13 +393,4 @@ func resolve(node *yaml.Node) *yaml.Node {
 		node = node.Alias
 	}
 	return node
-}
-
-func sortedKeys(known map[string]func(*yaml.Node)) string {
-	var names []string
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }

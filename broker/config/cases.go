@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
 // A Case is a caller, what it asks for, and what should come of it. Exactly one
@@ -62,7 +62,7 @@ func (c *Claims) UnmarshalYAML(node *yaml.Node) error {
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return fmt.Errorf("line %d: claims are names with values", node.Line)
+		return yamlfile.At(node, "claims are names with values")
 	}
 	*c = object
 	return nil
@@ -75,7 +75,7 @@ func claimOf(node *yaml.Node) (any, error) {
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			name := node.Content[i]
 			if _, isThere := object[name.Value]; isThere || name.Kind != yaml.ScalarNode {
-				return nil, fmt.Errorf("line %d: a claim's name is a text, and there once", name.Line)
+				return nil, yamlfile.At(name, "a claim's name is a text, and there once")
 			}
 			v, err := claimOf(node.Content[i+1])
 			if err != nil {
@@ -96,7 +96,7 @@ func claimOf(node *yaml.Node) (any, error) {
 	case yaml.ScalarNode:
 		return scalarOf(node)
 	}
-	return nil, fmt.Errorf("line %d: a claim is written out, without an alias", node.Line)
+	return nil, yamlfile.At(node, "a claim is written out, without an alias")
 }
 
 func scalarOf(node *yaml.Node) (any, error) {
@@ -107,7 +107,7 @@ func scalarOf(node *yaml.Node) (any, error) {
 		return strconv.ParseBool(strings.ToLower(node.Value))
 	case "!!int", "!!float":
 		if !json.Valid([]byte(node.Value)) {
-			return nil, fmt.Errorf("line %d: %s is no number of JSON; put a text into quotes", node.Line, node.Value)
+			return nil, yamlfile.At(node, "%s is no number of JSON; put a text into quotes", node.Value)
 		}
 		return json.Number(node.Value), nil
 	}
@@ -118,16 +118,11 @@ func scalarOf(node *yaml.Node) (any, error) {
 func ParseCases(data []byte) ([]Case, error) {
 	var root yaml.Node
 	if yaml.Unmarshal(data, &root) == nil && len(root.Content) == 1 && root.Content[0].Kind != yaml.SequenceNode {
-		return nil, fmt.Errorf("line %d: want a list of cases", root.Content[0].Line)
+		return nil, yamlfile.At(root.Content[0], "want a list of cases")
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
 	var cases []Case
-	if err := dec.Decode(&cases); err != nil && !errors.Is(err, io.EOF) {
-		return nil, Flatten(err)
-	}
-	if err := dec.Decode(new([]Case)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
+	if err := yamlfile.Decode(data, &cases); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	if len(cases) == 0 {
 		return nil, errors.New("it has no cases: write a list of given, asks, and want or refused")

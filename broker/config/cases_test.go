@@ -36,7 +36,7 @@ func TestParseCasesRefuses(t *testing.T) {
 `
 	for _, c := range []struct{ name, old, changed, want string }{
 		{"nothing to say", good, "", "no cases"},
-		{"an unknown key", "asks:", "ask:", `line 2: unknown key "ask"`},
+		{"an unknown key", "asks:", "ask:", `line 2 column 3: unknown key "ask"`},
 		{"both outcomes", "want:", "refused: rule\n  want:", "one of want and refused"},
 		{"no outcome", "  want: {workspace: a}\n", "", "one of want and refused"},
 		{"an empty want", "{workspace: a}", "{}", "say one of"},
@@ -49,7 +49,7 @@ func TestParseCasesRefuses(t *testing.T) {
 		{"hexadecimal", "uid: 1", "uid: 0x1", "no number of JSON"},
 		{"a claim twice", "uid: 1", "uid: 1, uid: 2", "there once"},
 		{"claims in a list", "{uid: 1}", "[uid]", "names with values"},
-		{"no list", good, "cases: []\n", "line 1: want a list of cases"},
+		{"no list", good, "cases: []\n", "line 1 column 1: want a list of cases"},
 		{"an alias", "{uid: 1}", "{uid: &a 1, gid: *a}", "without an alias"},
 		{"two documents", good, good + "---\n" + good, "more than one YAML document"},
 	} {

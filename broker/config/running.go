@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
 // An Audit says where the audit log is: a path, or a mapping of these.
@@ -43,11 +44,11 @@ func (a *Audit) UnmarshalYAML(node *yaml.Node) error {
 // onlyKeys is for mappings that are read by hand, where KnownFields does not reach.
 func onlyKeys(node *yaml.Node, known ...string) error {
 	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: want a text or a mapping", node.Line)
+		return yamlfile.At(node, "want a text or a mapping")
 	}
 	for i := 0; i < len(node.Content); i += 2 {
 		if key := node.Content[i]; !slices.Contains(known, key.Value) {
-			return fmt.Errorf("line %d: unknown key %q", key.Line, key.Value)
+			return yamlfile.UnknownKey(key, known)
 		}
 	}
 	return nil
@@ -90,7 +91,7 @@ func (s *Size) UnmarshalYAML(node *yaml.Node) error {
 		*s = Size(n * unit.bytes)
 		return nil
 	}
-	return fmt.Errorf("line %d: want a size, as 4096, 64KiB or 100MB", node.Line)
+	return yamlfile.At(node, "want a size, as 4096, 64KiB or 100MB")
 }
 
 // A Mode is the rights of a file, in octal: 0660.
@@ -100,7 +101,7 @@ type Mode os.FileMode
 func (m *Mode) UnmarshalYAML(node *yaml.Node) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(node.Value, "0o"), 8, 16)
 	if err != nil || n > 0o777 || node.Kind != yaml.ScalarNode {
-		return fmt.Errorf("line %d: want a mode, as 0660", node.Line)
+		return yamlfile.At(node, "want a mode, as 0660")
 	}
 	*m = Mode(n)
 	return nil
@@ -212,7 +213,10 @@ func checkSocket(u *url.URL) error {
 
 // checkRunning is what is wrong with how the broker runs.
 func (f *File) checkRunning() error {
-	bad := []error{f.Audit.check(), f.Log.check(), f.Limits.check(), f.Gateway.check(), f.checkMetrics(), f.checkPprof()}
+	bad := []error{
+		yamlfile.Key("audit", f.Audit.check()), yamlfile.Key("log", f.Log.check()), yamlfile.Key("limits", f.Limits.check()),
+		yamlfile.Key("gateway", f.Gateway.check()), yamlfile.Key("metrics", f.checkMetrics()), yamlfile.Key("pprof", f.checkPprof()),
+	}
 	needsTLS := false
 	for _, address := range f.Listen {
 		bad = append(bad, CheckListen(address))

@@ -4,7 +4,6 @@
 package config
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"go.yaml.in/yaml/v3"
@@ -26,6 +24,7 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/yamlfile"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -55,6 +54,7 @@ type File struct {
 	Log        Log    `yaml:"log"`
 	Limits     Limits `yaml:"limits"` // with their defaults after Load
 
+	text   []byte                        // as it was parsed
 	Hash   string                        `yaml:"-"` // of the file and the profiles
 	ByName map[string]*workspace.Profile `yaml:"-"` // by metadata.name
 }
@@ -98,7 +98,7 @@ func (c *Claim) UnmarshalYAML(node *yaml.Node) error {
 		Pattern string `yaml:"pattern"`
 	}
 	if node.Kind != yaml.MappingNode || len(node.Content) != 2 || node.Decode(&p) != nil || p.Pattern == "" {
-		return fmt.Errorf("line %d: a claim is a text or {pattern: EXPRESSION}", node.Line)
+		return yamlfile.At(node, "a claim is a text or {pattern: EXPRESSION}")
 	}
 	c.Pattern = p.Pattern
 	return nil
@@ -115,7 +115,7 @@ func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 	}
 	var list []string
 	if err := node.Decode(&list); err != nil {
-		return fmt.Errorf("line %d: want a text or a list of texts", node.Line)
+		return yamlfile.At(node, "want a text or a list of texts")
 	}
 	*t = list
 	return nil
@@ -161,7 +161,7 @@ func loadBy(open opener, path string) (*File, error) {
 	}
 	f, err := Parse(data)
 	if err == nil {
-		err = f.loadProfiles(data, open)
+		err = yamlfile.Locate(data, yamlfile.Key("profiles", f.loadProfiles(data, open)))
 	}
 	if err == nil {
 		err = f.check()
@@ -211,35 +211,15 @@ func bare(err error) error {
 // Parse reads the text of a file. Unknown and repeated keys are errors.
 func Parse(data []byte) (*File, error) {
 	var f File
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("it is empty")
-		}
-		return nil, Flatten(err)
+	err := yamlfile.Decode(data, &f)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("it is empty")
+	case err != nil:
+		return nil, err
 	}
-	if err := dec.Decode(new(File)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
-	}
+	f.text = data
 	return &f, nil
-}
-
-// Flatten makes one line of the YAML package's list of errors, in the user's
-// words.
-func Flatten(err error) error {
-	list, ok := errors.AsType[*yaml.TypeError](err)
-	if !ok {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	for i, text := range list.Errors {
-		where, rest, found := strings.Cut(text, ": field ")
-		key, _, ours := strings.Cut(rest, " not found in type ")
-		if found && ours {
-			list.Errors[i] = fmt.Sprintf("%s: unknown key %q", where, key)
-		}
-	}
-	return errors.New(strings.Join(list.Errors, ", "))
 }
 
 // loadProfiles reads every profile and remembers what all was made from.
@@ -301,16 +281,24 @@ func (f *File) check() error {
 	f.Limits = f.Limits.withDefaults(drain)
 	f.Gateway = f.Gateway.withDefaults()
 	for i, c := range f.Callers {
-		if err := c.check(f); err != nil {
-			bad = append(bad, fmt.Errorf("callers[%d]: %w", i, err))
-		}
+		bad = append(bad, inList("callers", i, c.check(f)))
 	}
 	for i, o := range f.Operators {
-		if err := o.check(); err != nil {
-			bad = append(bad, fmt.Errorf("operators[%d]: %w", i, err))
-		}
+		bad = append(bad, inList("operators", i, o.check()))
+	}
+	for i, err := range bad {
+		bad[i] = yamlfile.Locate(f.text, err)
 	}
 	return oneline.Join(bad...)
+}
+
+// inList says which element of a list an error is about.
+func inList(list string, i int, err error) error {
+	if err == nil {
+		return nil
+	}
+	at := fmt.Sprintf("%s[%d]", list, i)
+	return yamlfile.Key(at, fmt.Errorf("%s: %w", at, err))
 }
 
 func (f *File) checkGitHub() error {
@@ -318,7 +306,7 @@ func (f *File) checkGitHub() error {
 		return nil
 	}
 	if _, err := mint.APIURL(f.GitHubURL); err != nil {
-		return fmt.Errorf("github_url: %w", err)
+		return yamlfile.Key("github_url", fmt.Errorf("github_url: %w", err))
 	}
 	return nil
 }
@@ -327,7 +315,7 @@ func (f *File) checkHosts() error {
 	for i, h := range f.Hosts {
 		c, ok := gitname.Host(h)
 		if !ok {
-			return fmt.Errorf("host %q: want an exact host name with an optional :port", h)
+			return yamlfile.Key(fmt.Sprintf("hosts[%d]", i), fmt.Errorf("host %q: want an exact host name with an optional :port", h))
 		}
 		f.Hosts[i] = c
 	}

@@ -63,7 +63,7 @@ func TestLoad(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, replacement, want string }{
-		{"an unknown key", "audit:", "audits:", `line 4: unknown key "audits"`},
+		{"an unknown key", "audit:", "audits:", `line 4 column 1: unknown key "audits"`},
 		{"no listener", "listen: unix:///run/gatepass/broker.sock\n", "", "listen is missing"},
 		{"no audit", "audit: /var/log/gatepass/audit.jsonl\n", "", "audit is missing"},
 		{"no such profile", "profile: agent", "profile: ci", `callers[0]: there is no profile "ci"`},

@@ -1,16 +1,13 @@
 package probe
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
 // MaxCases bounds a file of cases, in bytes.
@@ -32,14 +29,9 @@ func ParseCases(data []byte) ([]Case, error) {
 	if len(data) > MaxCases {
 		return nil, fmt.Errorf("it is longer than %d bytes", MaxCases)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
 	var cases []Case
-	if err := dec.Decode(&cases); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(oneline.Escape(config.Flatten(err).Error()))
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
+	if err := yamlfile.Decode(data, &cases); err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.New(oneline.Escape(err.Error()))
 	}
 	names, refused := map[string]bool{}, 0
 	for i := range cases {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/suggest"
 	"github.com/urfave/cli/v2"
 )
 
@@ -46,6 +47,7 @@ func (w *world) commands() []*cli.Command {
 		w.installCommand(),
 		w.uninstallCommand(),
 		w.doctorCommand(),
+		w.checkCommand(),
 		w.policyCommand(),
 		w.tokenCommand(),
 		w.execCommand(),
@@ -126,50 +128,20 @@ func (w *world) group(c *cli.Context) error {
 		return usage(c, "a command is missing: it is one of "+nameList(siblings))
 	}
 	what := fmt.Sprintf("there is no command %q", typed)
-	if meant := closest(siblings, typed); meant != "" {
+	if meant := suggest.Closest(typed, names(siblings)); meant != "" {
 		what += fmt.Sprintf(": did you mean %q?", meant)
 	}
 	return usage(c, what)
 }
 
-func nameList(commands []*cli.Command) string {
+func nameList(commands []*cli.Command) string { return strings.Join(names(commands), ", ") }
+
+func names(commands []*cli.Command) []string {
 	var names []string
 	for _, c := range commands {
 		names = append(names, c.Name)
 	}
-	return strings.Join(names, ", ")
-}
-
-// closest returns the command whose name is at most a few keys off.
-func closest(commands []*cli.Command, typed string) string {
-	best, meant := 1+len(typed)/3, ""
-	for _, c := range commands {
-		if d := distance(typed, c.Name); d < best || d == best && meant == "" {
-			best, meant = d, c.Name
-		}
-	}
-	return meant
-}
-
-// distance is Levenshtein's: how many letters to add, drop or change.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return names
 }
 
 // A usageError is a command line that cannot be understood.

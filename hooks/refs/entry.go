@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gatepass/gatepass/internal/suggest"
 )
 
 // A Verb is one thing a push can do to a remote ref.
@@ -70,7 +72,7 @@ func (e *Entry) set(key, value *yaml.Node) error {
 	case "allow":
 		return e.setAllow(value)
 	default:
-		return at(key, "unknown key %q; known are ref and allow", key.Value)
+		return at(key, "%s", suggest.Unknown("key", key.Value, "", []string{"ref", "allow"}))
 	}
 }
 
@@ -89,7 +91,7 @@ func (e *Entry) setAllow(node *yaml.Node) error {
 	for _, item := range node.Content {
 		verb := Verb(item.Value)
 		if item.Kind != yaml.ScalarNode || !slices.Contains(verbs, verb) {
-			return at(item, "unknown verb %q; known are %s", item.Value, verbList())
+			return at(item, "%s", suggest.Unknown("verb", item.Value, "", texts(verbs)))
 		}
 		if slices.Contains(e.Allow, verb) {
 			return at(item, "verb %q is given twice", item.Value)

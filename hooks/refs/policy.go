@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/suggest"
 )
 
 // A Rule is one entry of a policy, ready to be asked.
@@ -77,7 +79,7 @@ func compileRule(index int, e Entry) (*Rule, error) {
 	rule := &Rule{Entry: e, Full: p.full, index: index, p: p, verbs: map[Verb]bool{}}
 	for _, verb := range rule.Verbs() {
 		if !slices.Contains(verbs, verb) {
-			return nil, fmt.Errorf("unknown verb %q; known are %s", verb, verbList())
+			return nil, errors.New(suggest.Unknown("verb", string(verb), "", texts(verbs)))
 		}
 		rule.verbs[verb] = true
 	}
@@ -150,10 +152,12 @@ func firstAllowing(rules []*Rule, verb Verb) *Rule {
 	return nil
 }
 
-func joinVerbs(vs []Verb) string {
+func joinVerbs(vs []Verb) string { return strings.Join(texts(vs), ", ") }
+
+func texts(vs []Verb) []string {
 	texts := make([]string, len(vs))
 	for i, v := range vs {
 		texts[i] = string(v)
 	}
-	return strings.Join(texts, ", ")
+	return texts
 }

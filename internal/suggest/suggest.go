@@ -1,0 +1,54 @@
+// Package suggest finds the name that somebody who mistyped one probably meant.
+package suggest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxName bounds how much of an unknown name is shown, in bytes.
+const maxName = 60
+
+// Unknown says in words that a name is not one of the known, and which was probably meant.
+// what is what the name is for, such as "key"; where is "" or such as " in github".
+func Unknown(what, name, where string, known []string) string {
+	if meant := Closest(name, known); meant != "" {
+		return fmt.Sprintf("unknown %s %.*q%s: did you mean %q?", what, maxName, name, where, meant)
+	}
+	known = slices.Sorted(slices.Values(known))
+	return fmt.Sprintf("unknown %s %.*q%s; known are %s", what, maxName, name, where, strings.Join(known, ", "))
+}
+
+// Closest returns the known name that differs least from what was typed, "" where none is
+// at most a few keys off.
+func Closest(typed string, known []string) string {
+	best, meant := 1+len(typed)/3, ""
+	for _, name := range known {
+		if d := distance(typed, name); d < best || d == best && meant == "" {
+			best, meant = d, name
+		}
+	}
+	return meant
+}
+
+// distance is Levenshtein's: how many letters to add, drop or change.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
