@@ -25,16 +25,27 @@ const (
 // NewRetryer is the SDK's standard retryer with shorter waits, which also takes
 // an answer that was cut off for one that may be whole the next time. attempts
 // is what AWS_MAX_ATTEMPTS or the profile says, or 0.
-func NewRetryer(attempts int) aws.Retryer {
+func NewRetryer(attempts int) aws.Retryer { return retry.NewStandard(options(attempts)) }
+
+// NewAdaptiveRetryer is NewRetryer for a service that throttles one resource, such as a
+// table: after a throttle all calls of the client wait for their turn, at a rate that
+// the service takes.
+func NewAdaptiveRetryer(attempts int) aws.Retryer {
+	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+		o.StandardOptions = append(o.StandardOptions, options(attempts))
+	})
+}
+
+func options(attempts int) func(*retry.StandardOptions) {
 	if attempts == 0 {
 		attempts = maxAttempts
 	}
-	return retry.NewStandard(func(o *retry.StandardOptions) {
+	return func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
 		o.MaxBackoff = backoffMost
 		o.Backoff = retry.BackoffDelayerFunc(backoff)
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isCutOff))
-	})
+	}
 }
 
 // isCutOff leaves out refusals that are not in AWS's form: a proxy's web page
@@ -100,4 +111,12 @@ func (r *inTime) GetRetryToken(ctx context.Context, err error) (func(error) erro
 		return nil, err
 	}
 	return release, nil
+}
+
+// GetAttemptToken waits for the retryer's turn, where it has one.
+func (r *inTime) GetAttemptToken(ctx context.Context) (func(error) error, error) {
+	if turns, ok := r.Retryer.(aws.RetryerV2); ok {
+		return turns.GetAttemptToken(ctx)
+	}
+	return r.GetInitialToken(), nil
 }

@@ -85,6 +85,7 @@ func (g gits) include(where place) bool {
 var suites = []suite{
 	{pattern: "./test/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
+	{pattern: "./store/dynamodb", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
 	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},

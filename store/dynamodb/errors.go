@@ -1,0 +1,74 @@
+package dynamodb
+
+import (
+	"context"
+	"strings"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go"
+
+	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// An operation is what a store does, and which permission it takes.
+type operation struct{ table, what, action string }
+
+// on is an operation on one entry. It returns an error for the zero Name.
+func (s *Store) on(name store.Name, verb, action string) (operation, error) {
+	op := operation{s.table, verb + " " + name.String() + " of dynamodb://" + s.table, action}
+	if name.IsZero() {
+		return op, oneline.New(verb+" an entry of dynamodb://"+s.table, "it has no name", "")
+	}
+	return op, nil
+}
+
+// below is an operation on all entries below a prefix.
+func (s *Store) below(prefix store.Prefix, verb, action string) operation {
+	folder := prefix.String()
+	if folder == "" {
+		folder = "everything"
+	}
+	return operation{s.table, verb + " " + folder + " of dynamodb://" + s.table, action}
+}
+
+func (op operation) failed(why string, err error) error {
+	return &oneline.Error{What: op.what, Why: why, Err: err}
+}
+
+// call is the operation as one of AWS.
+func (op operation) call(region string) awsclient.Call {
+	return awsclient.Call{What: op.what, Service: "DynamoDB", Region: region, Explain: func(api smithy.APIError) error {
+		switch code := api.ErrorCode(); {
+		case strings.HasPrefix(code, "AccessDenied"):
+			return oneline.New(op.what, "access denied"+awsclient.Said(api), "allow "+op.action+" on the table and its index for this identity, as in deploy/aws/dynamodb.yaml")
+		case code == "ResourceNotFoundException":
+			return oneline.New(op.what, "there is no table "+op.table+" in "+region, "create it with deploy/aws/dynamodb.yaml, or correct table and region in the store's URL")
+		case code == "InaccessibleEncryptionCredentials":
+			return oneline.New(op.what, "the table's KMS key cannot be used"+awsclient.Said(api), "check that the key exists and is enabled")
+		}
+		return nil
+	}}
+}
+
+// ask makes one call of DynamoDB, within the time that a caller without a deadline has.
+// The option keeps the call's retries within its deadline.
+func ask[T any](ctx context.Context, s *Store, op operation, call func(context.Context, *sdk.Client, func(*sdk.Options)) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
+	defer cancel()
+	var none T
+	c, err := s.client.Client(ctx)
+	if err != nil {
+		return none, op.call("").Unconfigured(ctx, err)
+	}
+	out := none
+	if err = c.Authenticate(ctx); err == nil {
+		out, err = call(ctx, c.Service, func(o *sdk.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) })
+	}
+	if err == nil {
+		return out, nil
+	}
+	s.client.Failed(c, err)
+	return none, op.call(c.Region).Failed(ctx, err)
+}

@@ -1,0 +1,163 @@
+package dynamodb
+
+import (
+	"context"
+	"iter"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+// List implements [store.Store]. DynamoDB reads the values as well, and charges for them,
+// but sends the names only. The partitions are read at the same time.
+func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	return func(yield func(store.Name, error) bool) {
+		op := s.below(below, "list", "dynamodb:Query")
+		for it, err := range s.all(ctx, op, below, namesOnly) {
+			name, ours := nameOf(it)
+			if err == nil && !ours {
+				continue
+			}
+			if !yield(name, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Records implements [store.Ledger]. DynamoDB sends the records only.
+func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
+	return func(yield func(store.NamedEntry, error) bool) {
+		op := s.below(store.Workspaces(), "read the ledger records in", "dynamodb:Query")
+		for it, err := range s.all(ctx, op, store.Workspaces(), recordsOnly) {
+			if err != nil {
+				yield(store.NamedEntry{}, err)
+				return
+			}
+			if name, ours := nameOf(it); ours && name.IsRecord() && !yield(s.named(op, name, it)) {
+				return
+			}
+		}
+	}
+}
+
+// named is an item as an entry, or as the error about it.
+func (s *Store) named(op operation, name store.Name, it item) (store.NamedEntry, error) {
+	entry, err := decode(it)
+	if err != nil {
+		op.what += ": " + name.String()
+		err = op.failed("", err)
+	}
+	return store.NamedEntry{Name: name, Entry: entry}, err
+}
+
+// namesOnly has a query send keys alone.
+func namesOnly(q *sdk.QueryInput) {
+	q.ProjectionExpression = aws.String("#shard, #entry")
+	q.ExpressionAttributeNames["#entry"] = attrEntry
+}
+
+// recordsOnly has a query send ledger records alone.
+func recordsOnly(q *sdk.QueryInput) {
+	q.FilterExpression = aws.String("attribute_exists(#record)")
+	q.ExpressionAttributeNames["#record"] = attrRecord
+}
+
+// inShard is a consistent query for what a partition has below a prefix and after a name,
+// in the order of names.
+func (s *Store) inShard(shard string, below store.Prefix, after store.Name) *sdk.QueryInput {
+	q := &sdk.QueryInput{
+		TableName: aws.String(s.table), ConsistentRead: aws.Bool(true),
+		KeyConditionExpression:    aws.String("#shard = :shard AND #entry BETWEEN :first AND :last"),
+		ExpressionAttributeNames:  map[string]string{"#shard": attrShard, "#entry": attrEntry},
+		ExpressionAttributeValues: item{":shard": text(shard)},
+	}
+	first, last := span(below, after)
+	q.ExpressionAttributeValues[":first"], q.ExpressionAttributeValues[":last"] = text(first), text(last)
+	return q
+}
+
+// span returns between which texts the names below a prefix and after a name are. No
+// name has a character as low as the exclamation mark or as high as the tilde.
+func span(below store.Prefix, after store.Name) (first, last string) {
+	first, last = "!", "~"
+	if below != store.Everything() {
+		first, last = below.String()+"/", below.String()+"/~"
+	}
+	if !after.IsZero() {
+		first = max(first, after.String()+"!")
+	}
+	return first, last
+}
+
+// query asks for one page.
+func (s *Store) query(ctx context.Context, op operation, q *sdk.QueryInput) (*sdk.QueryOutput, error) {
+	return ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.QueryOutput, error) {
+		return c.Query(ctx, q, inTime)
+	})
+}
+
+// A page is a part of what a partition has, or an error, which is the last.
+type page struct {
+	items []item
+	err   error
+}
+
+// all yields everything below a prefix from all partitions, in no order. The first error
+// ends it.
+func (s *Store) all(ctx context.Context, op operation, below store.Prefix, shape func(*sdk.QueryInput)) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		reading, cancel := context.WithCancel(ctx)
+		var readers sync.WaitGroup
+		defer readers.Wait()
+		defer cancel()
+		pages := make(chan page)
+		shards, _ := shardsBelow(below)
+		for _, shard := range shards {
+			q := s.inShard(shard, below, store.Name{})
+			shape(q)
+			readers.Go(func() { s.send(reading, op, q, pages) })
+		}
+		go func() {
+			readers.Wait()
+			close(pages)
+		}()
+		for p := range pages {
+			if p.err != nil {
+				yield(nil, p.err)
+				return
+			}
+			for _, it := range p.items {
+				if !yield(it, nil) {
+					return
+				}
+			}
+		}
+		if err := ctx.Err(); err != nil { // of which a reader may have said nothing
+			yield(nil, op.call("").Failed(ctx, err))
+		}
+	}
+}
+
+// send sends the pages of a query until the last, or until ctx ends.
+func (s *Store) send(ctx context.Context, op operation, q *sdk.QueryInput, pages chan<- page) {
+	for {
+		out, err := s.query(ctx, op, q)
+		p := page{err: err}
+		if err == nil {
+			p.items = out.Items
+		}
+		select {
+		case pages <- p:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil || len(out.LastEvaluatedKey) == 0 {
+			return
+		}
+		q.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}

@@ -1,0 +1,185 @@
+// Package dynamodb keeps what the issuing side has in one table of AWS DynamoDB:
+//
+//	dynamodb://TABLE[?region=…][&endpoint=…][&profile=…]
+//
+// Each entry is an item. Reads are consistent, writes conditional where they have to be;
+// no call is made in a transaction. Items that are due are found by an index that has
+// them alone. Earlier values are gone with a write or a delete: a table for gatepass has
+// neither point-in-time recovery nor a stream (deploy/aws/dynamodb.yaml).
+//
+// There is no source for workspaces here: they ask a broker, or read Parameter Store where
+// the store's URL says tokens=ssm:///….
+package dynamodb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	smithy "github.com/aws/smithy-go/middleware"
+
+	"github.com/gatepass/gatepass/internal/awsclient"
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A Store keeps every entry as an item of a table. It is a [store.Ledger], a
+// [store.Swapper], a [store.Pager] and [store.Indexed].
+type Store struct {
+	table  string
+	client awsclient.Lazy[*sdk.Client]
+	ahead  atomic.Int64 // nanoseconds by which this machine's clock is ahead of AWS's
+}
+
+var _ interface {
+	store.Store
+	store.Ledger
+	store.Swapper
+	store.Indexed
+	store.Pager
+} = (*Store)(nil)
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+	op, err := s.on(name, "read", "dynamodb:GetItem")
+	if err != nil {
+		return store.Entry{}, err
+	}
+	input := &sdk.GetItemInput{TableName: aws.String(s.table), Key: keyOf(name.String()), ConsistentRead: aws.Bool(true)}
+	out, err := ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.GetItemOutput, error) {
+		return c.GetItem(ctx, input, inTime)
+	})
+	if err != nil {
+		return store.Entry{}, err
+	}
+	s.learn(out.ResultMetadata)
+	if len(out.Item) == 0 {
+		return store.Entry{}, op.failed("", store.ErrNotFound)
+	}
+	entry, err := decode(out.Item)
+	if err != nil {
+		return store.Entry{}, op.failed("", err)
+	}
+	return entry, nil
+}
+
+// Put implements [store.Store].
+func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	return s.PutDue(ctx, name, value, mode, time.Time{})
+}
+
+// PutDue implements [store.Indexed]. A zero due means never.
+func (s *Store) PutDue(ctx context.Context, name store.Name, value store.Secret, mode store.Mode, due time.Time) error {
+	op, err := s.on(name, "write", "dynamodb:PutItem")
+	if err != nil {
+		return err
+	}
+	var only condition
+	if mode == store.CreateOnly {
+		only = isAbsent()
+	}
+	_, err = s.write(ctx, op, name, value, due, only)
+	if errors.Is(err, errCondition) {
+		return op.failed("", store.ErrExists)
+	}
+	return err
+}
+
+// Swap implements [store.Swapper].
+func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, version string, due time.Time) (string, error) {
+	op, err := s.on(name, "write", "dynamodb:PutItem")
+	if err != nil {
+		return "", err
+	}
+	only := isAbsent()
+	if version != "" {
+		only = hasVersion(version)
+	}
+	now, err := s.write(ctx, op, name, value, due, only)
+	if errors.Is(err, errCondition) {
+		return "", op.failed("", store.ErrChanged)
+	}
+	return now, err
+}
+
+// A condition is one that DynamoDB checks in the moment of a write. The zero condition
+// always holds.
+type condition struct {
+	expression string
+	names      map[string]string
+	values     item
+}
+
+func isAbsent() condition {
+	return condition{expression: "attribute_not_exists(#entry)", names: map[string]string{"#entry": attrEntry}}
+}
+
+func hasVersion(version string) condition {
+	return condition{"#version = :version", map[string]string{"#version": attrVersion}, item{":version": text(version)}}
+}
+
+// errCondition reports that a condition does not hold. Nothing was written.
+var errCondition = errors.New("the condition does not hold")
+
+// write writes an entry's item and returns its version. A call whose answer is lost is
+// made again by the SDK: the version tells whether an item that is there by then is the
+// one of the first attempt.
+func (s *Store) write(ctx context.Context, op operation, name store.Name, value store.Secret, due time.Time, only condition) (version string, err error) {
+	if err := value.Check(); err != nil {
+		return "", oneline.Wrap(op.what, err, "")
+	}
+	version = rand.Text()
+	input := &sdk.PutItemInput{TableName: aws.String(s.table), Item: encode(name, value, version, s.now(), due)}
+	if only.expression != "" {
+		input.ConditionExpression = aws.String(only.expression)
+		input.ExpressionAttributeNames, input.ExpressionAttributeValues = only.names, only.values
+		input.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
+	}
+	holds := true
+	out, err := ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.PutItemOutput, error) {
+		out, err := c.PutItem(ctx, input, inTime)
+		if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+			holds = textOf(failed.Item, attrVersion) == version
+			return &sdk.PutItemOutput{}, nil
+		}
+		return out, err
+	})
+	if err != nil {
+		return "", err
+	}
+	s.learn(out.ResultMetadata)
+	if !holds {
+		return "", errCondition
+	}
+	return version, nil
+}
+
+// Delete implements [store.Store].
+func (s *Store) Delete(ctx context.Context, name store.Name) error {
+	op, err := s.on(name, "delete", "dynamodb:DeleteItem")
+	if err != nil {
+		return err
+	}
+	input := &sdk.DeleteItemInput{TableName: aws.String(s.table), Key: keyOf(name.String())}
+	_, err = ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.DeleteItemOutput, error) {
+		return c.DeleteItem(ctx, input, inTime)
+	})
+	return err
+}
+
+// now is the time by AWS's clock, as far as its answers have told it.
+func (s *Store) now() time.Time { return time.Now().Add(-time.Duration(s.ahead.Load())) }
+
+// learn notes the clock of the server that answered.
+func (s *Store) learn(m smithy.Metadata) {
+	if theirs, ok := middleware.GetServerTime(m); ok {
+		s.ahead.Store(int64(clock.Ahead(theirs, time.Now())))
+	}
+}
