@@ -88,6 +88,23 @@ func Bearer(r *http.Request) string {
 	return strings.TrimLeft(identity, " ")
 }
 
+// AttemptHeader has the key of one attempt to renew a session. A client that repeats the
+// attempt, since it got no answer, sends the same key again; every other renewal has
+// another. That tells it from another holder of the same session.
+const AttemptHeader = "Idempotency-Key"
+
+const maxAttemptKey = 64
+
+// AttemptKey returns the key of the attempt that r is, and "" where it has none that is
+// 1 to 64 letters, digits, dots, hyphens and underscores.
+func AttemptKey(r *http.Request) string {
+	values := r.Header.Values(AttemptHeader)
+	if len(values) != 1 || !isPlain(values[0], maxAttemptKey) {
+		return ""
+	}
+	return values[0]
+}
+
 // WriteAnswer answers 200 with a. Nothing on the way may keep it.
 func WriteAnswer(w http.ResponseWriter, a TokenAnswer) error {
 	body, err := EncodeAnswer(a)

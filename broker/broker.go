@@ -21,6 +21,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
@@ -39,9 +40,10 @@ type Workspace struct {
 	// is for what the broker forwards itself: a name that leads elsewhere by now is of no
 	// use to a workspace that has the token.
 	AnyName bool
-	// RuleHash and Tokens are the rule's.
+	// RuleHash, Tokens and Sleep are the rule's.
 	RuleHash string
 	Tokens   TokenLimit
+	Sleep    time.Duration
 	// Claims are those that the rule looked at, for the audit log.
 	Claims map[string]string
 	Caller Caller

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/workspace"
@@ -36,6 +37,8 @@ type Rule struct {
 	Profile   *workspace.Profile
 	// Tokens is the most that a workspace of the rule is given.
 	Tokens TokenLimit
+	// Sleep is how long after its end a session for a join token can be renewed.
+	Sleep time.Duration
 	// Hash is of what the configuration says of the rule, its name included. A session
 	// of the gateway ends when it changes.
 	Hash string
@@ -197,7 +200,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	if err != nil {
 		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(oneline.Cut(err.Error(), maxDetail))}
 	}
-	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
+	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
 }
 
 // maxClaim bounds a claim in the audit log, in bytes.

@@ -38,6 +38,7 @@ const (
 	ReasonHost       = "host"       // not served
 	ReasonIdentity   = "identity"   // none, or it does not hold
 	ReasonReplay     = "replay"     // a proof that holds once came again
+	ReasonCopied     = "copied"     // two holders renew one session
 	ReasonRule       = "rule"       // no rule matches the identity
 	ReasonBarred     = "barred"     // the workspace was revoked, or the account
 	ReasonRepository = "repository" // not the profile's

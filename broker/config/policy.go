@@ -163,6 +163,9 @@ func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Pol
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)
 		}
 		rule := broker.Rule{Name: f.RuleName(i), By: by, Method: c.Method(), Issuer: c.issuer(), Match: match, Workspace: broker.Template(c.Workspace), Profile: f.ByName[c.Profile]}
+		if c.Join != nil {
+			rule.Sleep = c.Join.Sleep
+		}
 		rule.Tokens, _ = broker.ParseTokenLimit(c.Tokens) // checked by Load
 		if rule.Hash, err = c.hash(); err != nil {
 			return nil, fmt.Errorf("callers[%d]: %w", i, err)

@@ -37,7 +37,7 @@ func (c Caller) checkProof() error {
 	case c.MTLS != nil:
 		return c.MTLS.Check()
 	case c.Join != nil:
-		return identity.CheckJoinRule(c.Name)
+		return cmp.Or(c.Join.Check(), identity.CheckJoinRule(c.Name))
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func TestProofsRefused(t *testing.T) {
 	for _, c := range []struct{ name, old, replacement, want string }{
 		{"a join rule without a name", "  - name: agents\n    join", "  - join", "has a name"},
 		{"two methods", "join: {}", "join: {}\n    socket: {}", "exactly one of"},
+		{"too long a sleep", "join: {}", "join: {sleep: 24h1s}", "sleep is from 0 to 24h0m0s"},
 		{"settings of join", "join: {}", "join: {ttl: 5m}", `unknown key "ttl"`},
 		{"no server id", "server_id: broker.example, ", "", "server_id"},
 		{"a region that is a pattern", "[eu-west-1]", "['*']", "no AWS region"},

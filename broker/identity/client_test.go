@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,13 +48,16 @@ type world struct {
 	sts    *ststest.Server
 	dir    string
 	server *httptest.Server
+	asleep atomic.Int64 // how long workspaces slept in all, in nanoseconds, by the broker's clock alone
 }
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.asleep.Load())) }
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: &storetest.Memory{}, dir: t.TempDir()}
 	w.authority("ca")
-	keys := &identity.Keyset{Store: w.store}
-	nonces, sessions := &aws.Nonces{Keys: keys, Spent: identity.ReplayCache{Store: keys.Store}}, &identity.SessionIdentifier{Keys: keys}
+	keys := &identity.Keyset{Store: w.store, Now: w.now}
+	nonces, sessions := &aws.Nonces{Keys: keys, Spent: identity.ReplayCache{Store: keys.Store}}, &identity.SessionIdentifier{Keys: keys, Now: w.now}
 	byAWS := aws.New(aws.Settings{ServerID: "127.0.0.1", Regions: []string{"eu-west-1"}}, nonces)
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{"AKIAIOSFODNN7EXAMPLE": {
 		Secret: "not-a-secret", Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE",
@@ -63,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	policy := &broker.Policy{Rules: []broker.Rule{
 		{Name: "aws", By: byAWS, Workspace: "aws-{claim.account}"},
 		{Name: "mtls", By: byMTLS, Workspace: "mtls-{claim.serial}"},
-		{Name: "agents", By: sessions, Match: identity.JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}"},
+		{Name: "agents", By: sessions, Match: identity.JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}", Sleep: 3 * time.Hour},
 	}}
 	current := func() *broker.Policy { return policy }
 	desk := &identity.Desk{Sessions: sessions, Store: w.store, Policy: current, Bar: &broker.Bars{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
@@ -144,6 +148,33 @@ func TestAWS(t *testing.T) {
 			t.Errorf("the broker asked %s", call.Host)
 		}
 	}
+}
+
+// A virtual machine that was suspended for two hours wakes up with a clock that is two hours
+// behind, and a session that has ended. Nobody has to do anything.
+func TestAWorkspaceWakesUp(t *testing.T) {
+	w := newWorld(t)
+	token, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-7", "agents", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("join", []byte(token.Reveal()))
+	s := w.open("join_token_file=" + w.path("join"))
+	w.check(s, "sb-7")
+	for range 2 {
+		w.asleep.Add(int64(2 * time.Hour))
+		w.check(s, "sb-7")
+	}
+	w.asleep.Add(int64(4 * time.Hour))
+	for range 2 {
+		w.checkRefused(s, "longer than the broker's rule lets a workspace sleep (3h0m0s); a new join token begins another; put a new join token into "+w.path("join"))
+	}
+	token, err = identity.IssueJoinToken(t.Context(), w.store, w.now(), "sb-7", "agents", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("join", []byte(token.Reveal()))
+	w.check(s, "sb-7")
 }
 
 func TestJoin(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
@@ -84,7 +85,7 @@ func (d *Desk) write(ctx context.Context, e *broker.Entry, err error) error {
 			e.Reason, e.Detail = refusal.Reason, refusal.Detail
 		}
 	}
-	isDurable := err == nil || e.Reason == broker.ReasonReplay
+	isDurable := err == nil || e.Reason == broker.ReasonReplay || e.Reason == broker.ReasonCopied
 	if writeErr := d.Journal.Write(context.WithoutCancel(ctx), *e, isDurable); writeErr != nil {
 		return soon(broker.AuditUnavailable(errors.Join(err, writeErr)))
 	}
@@ -109,7 +110,7 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 		return api.SessionAnswer{}, refused(http.StatusBadRequest, broker.ReasonRequest, err.Error())
 	}
 	hash := token.Hash()
-	s := session{Join: hex.EncodeToString(hash[:8])}
+	s := session{Join: hex.EncodeToString(hash[:8]), link: newLink()}
 	e.Subject, e.Claims = "join token "+s.Join, map[string]string{"join": s.Join}
 	if d.HadTooMany != nil {
 		if err := d.HadTooMany(r); err != nil {
@@ -122,7 +123,7 @@ func (d *Desk) redeem(r *http.Request, e *broker.Entry, text string) (api.Sessio
 	}
 	s.Workspace, s.Rule = kept.Workspace, kept.Rule
 	e.Workspace, e.Rule = s.Workspace, s.Rule
-	answer, err := d.begin(r, e, s)
+	answer, _, err := d.begin(r, e, s)
 	if err != nil {
 		return api.SessionAnswer{}, err
 	}
@@ -165,18 +166,18 @@ func (d *Desk) find(ctx context.Context, hash [32]byte) (record, error) {
 
 // begin makes a session and has the policy say what it would be good for: it is
 // resolved as its first request will be.
-func (d *Desk) begin(r *http.Request, e *broker.Entry, s session) (api.SessionAnswer, error) {
+func (d *Desk) begin(r *http.Request, e *broker.Entry, s session) (api.SessionAnswer, broker.Workspace, error) {
 	text, expires, err := d.Sessions.seal(r.Context(), s)
 	if err != nil {
-		return api.SessionAnswer{}, err
+		return api.SessionAnswer{}, broker.Workspace{}, err
 	}
 	first := r.Clone(r.Context())
 	first.Header.Set("Authorization", "Bearer "+text)
 	w, err := d.resolve(first, e)
 	if err != nil {
-		return api.SessionAnswer{}, err
+		return api.SessionAnswer{}, broker.Workspace{}, err
 	}
-	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
+	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, w, nil
 }
 
 // resolve returns the workspace of a request that carries a session, unless it
@@ -220,19 +221,34 @@ func (d *Desk) spend(ctx context.Context, hash [32]byte, until time.Time) error 
 	return nil
 }
 
-// renew gives a session for the one that the request carries.
+// renew gives a session for the one that the request carries, which may have ended where
+// its rule lets workspaces sleep.
 func (d *Desk) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error) {
-	w, err := d.resolve(r, e)
+	shown := api.Bearer(r)
+	if !strings.HasPrefix(shown, SessionPrefix) {
+		if _, err := d.resolve(r, e); err != nil {
+			return api.SessionAnswer{}, err
+		}
+	}
+	s, err := d.Sessions.read(r.Context(), shown)
+	if _, ok := errors.AsType[*broker.Refusal](err); err != nil && !ok {
+		err = refused(http.StatusUnauthorized, broker.ReasonIdentity, err.Error())
+	}
 	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	answer, w, err := d.begin(r, e, s)
+	if err != nil {
+		return api.SessionAnswer{}, err
+	}
+	now := d.Sessions.now()
+	if err := slept(now.Sub(time.Unix(s.Expires, 0)), w.Sleep); err != nil {
 		return api.SessionAnswer{}, err
 	}
 	if err := d.count(w.ID); err != nil {
 		return api.SessionAnswer{}, err
 	}
-	s, err := d.Sessions.open(r.Context(), api.Bearer(r))
-	if _, ok := errors.AsType[*broker.Refusal](err); err != nil && !ok {
-		err = refused(http.StatusUnauthorized, broker.ReasonIdentity, err.Error())
-	}
+	s.link, err = Renewals{d.Store}.Next(r.Context(), s.link, api.AttemptKey(r), now, answer.ExpiresAt.Add(w.Sleep))
 	if err != nil {
 		return api.SessionAnswer{}, err
 	}
@@ -241,4 +257,15 @@ func (d *Desk) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error
 		return api.SessionAnswer{}, err
 	}
 	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
+}
+
+// slept refuses a session that ended longer ago than its rule allows.
+func slept(ago, atMost time.Duration) error {
+	switch {
+	case ago < 0 || ago < atMost:
+		return nil
+	case atMost == 0:
+		return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session has ended; a new join token begins another. For workspaces that sleep, set join: {sleep: 12h} in the broker's rule")
+	}
+	return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session ended "+ago.Round(time.Second).String()+" ago, longer than the broker's rule lets a workspace sleep ("+atMost.String()+"); a new join token begins another")
 }

@@ -70,14 +70,26 @@ func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
 }
 
 func (r *replica) post(bearer, body string) *httptest.ResponseRecorder {
+	return r.send(bearer, body, "")
+}
+
+func (r *replica) send(bearer, body, key string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(http.MethodPost, api.ExchangePath, strings.NewReader(body))
 	request.Header.Set("Content-Type", api.MediaType)
 	if bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+bearer)
 	}
+	if key != "" {
+		request.Header.Set(api.AttemptHeader, key)
+	}
 	w := httptest.NewRecorder()
 	r.handler.ServeHTTP(w, request)
 	return w
+}
+
+// attempt renews a session by an attempt with a key.
+func (r *replica) attempt(key, session string) *httptest.ResponseRecorder {
+	return r.send(session, `{}`, key)
 }
 
 func (r *replica) redeem(t JoinToken) *httptest.ResponseRecorder {
@@ -221,6 +233,71 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	}
 	if n := count(t, m, store.Everything()); r.redeem(token).Code != 200 || n == 0 {
 		t.Error("a refusal has spent a token")
+	}
+}
+
+// Two sandboxes that were resumed from one snapshot hold one session. The first renewal of
+// the second is refused and named, and neither is renewed any more.
+func TestACopiedSessionIsNoticed(t *testing.T) {
+	m, clock := &storetest.Memory{}, time.Now()
+	now := func() time.Time { return clock }
+	a, b := newReplica(t, m, now), newReplica(t, m, now)
+	shared := a.session(issue(t, m, "sb-1", "agents", clock)).Session.Reveal()
+	clock = clock.Add(8 * time.Minute)
+	renewed := a.answer(a.attempt("one", shared)).Session.Reveal()
+	if again := a.answer(b.attempt("one", shared)).Session.Reveal(); again != renewed {
+		t.Error("a repeated attempt gets another session")
+	}
+	clock = clock.Add(3 * time.Minute)
+	for i, session := range []string{shared, renewed} {
+		name := []string{"the copy", "the other"}[i]
+		got := b.attempt("two", session)
+		if got.Code != 403 || !strings.Contains(got.Body.String(), "two sandboxes use one session") {
+			t.Errorf("%s: %d %s, want 403 and what it means", name, got.Code, got.Body)
+		}
+		e := b.journal.last()
+		if e.Reason != broker.ReasonCopied || e.Decision != broker.Refused || e.Workspace != "sb-1" || e.Rule != "agents" || len(e.Claims["join"]) != 16 || !b.journal.durable[len(b.journal.durable)-1] {
+			t.Errorf("%s: the journal has %+v, want the copy, whose it is, on the disk", name, e)
+		}
+	}
+}
+
+// A sandbox that was paused for longer than its session comes back without a person, where
+// its rule says so.
+func TestAWorkspaceThatSlept(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		sleep, slept time.Duration
+		want         string // of the refusal
+	}{
+		{"as long as it may", 3 * time.Hour, 2 * time.Hour, ""},
+		{"a day", MaxSleep, MaxSleep - 2*time.Minute, ""},
+		{"longer", 3 * time.Hour, 3 * time.Hour, "the session ended 3h0m0s ago, longer than the broker's rule lets a workspace sleep (3h0m0s)"},
+		{"where the rule says nothing", 0, time.Second, "set join: {sleep: 12h} in the broker's rule"},
+		{"longer than keys live", 100 * time.Hour, 73 * time.Hour, "has ended, or is of another broker"},
+	} {
+		m, clock := &storetest.Memory{}, time.Now()
+		r := newReplica(t, m, func() time.Time { return clock })
+		r.policy.Rules[0].Sleep = c.sleep
+		session := r.session(issue(t, m, "sb-1", "agents", clock))
+		clock = session.ExpiresAt.Add(c.slept)
+		if _, err := r.identify(session.Session.Reveal()); err == nil {
+			t.Errorf("%s: a session that has ended is taken", c.name)
+		}
+		got := r.attempt("one", session.Session.Reveal())
+		if c.want != "" {
+			if got.Code != 401 || !strings.Contains(got.Body.String(), c.want) {
+				t.Errorf("%s: %d %s, want 401 with %q", c.name, got.Code, got.Body, c.want)
+			}
+			continue
+		}
+		if woken := r.answer(got); woken.ExpiresAt.Sub(clock) < SessionLife-2*time.Second {
+			t.Errorf("%s: a session until %v, want 15 minutes", c.name, woken.ExpiresAt)
+		}
+		clock = clock.Add(time.Minute)
+		if got := r.attempt("two", session.Session.Reveal()); got.Code != 403 {
+			t.Errorf("%s: another one that slept with the same session: %d, want 403", c.name, got.Code)
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 // workspace, and the rule of the policy that made it one. What the rule gives is read from
 // the policy in force at every use. A session ends when the rule is changed or removed.
 type GatewaySessions struct {
-	Keys *Keyset
+	Keys *Keyset          // its store has what is known of renewals, too
 	Now  func() time.Time // nil means time.Now
 }
 
@@ -48,13 +48,21 @@ type gatewaySession struct {
 	Repo      string            `json:"p,omitempty"` // owner/name; "" for every one of the profile
 	Begun     int64             `json:"b"`           // when the identity was proved, in Unix time
 	Expires   int64             `json:"e"`           // Unix time
+	// Last is when a session ends that no renewal makes longer, since it was made with
+	// another session, which can be renewed; 0 for others.
+	Last int64 `json:"l,omitempty"`
+	link
 }
 
 // Begin returns the text of a session of w, which has just proved its identity. A repo
-// that is not zero is the only one that the session opens.
+// that is not zero is the only one that the session opens. Where the identity is itself a
+// session, for a join token, what is renewed is that one: copies of it are noticed then.
 func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo api.Repo) (text string, expires time.Time, err error) {
 	s := gatewaySession{Workspace: w.ID, Rule: w.Rule, RuleHash: w.RuleHash, Method: w.Caller.Method, Subject: w.Caller.Subject, Claims: w.Claims, Begun: g.now().Unix()}
-	s.Repo = textOf(repo)
+	s.Repo, s.link = textOf(repo), newLink()
+	if w.Caller.Method == JoinMethod {
+		s.Last = g.ends(s).Unix()
+	}
 	return g.seal(ctx, s)
 }
 
@@ -67,22 +75,39 @@ func textOf(repo api.Repo) string {
 }
 
 // Renew returns a session like the one in text, which ends later and opens repo; see
-// Begin. Whether the session in text opens repo is for the caller to check. The error is
-// a [*broker.Refusal].
-func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo) (renewed string, expires time.Time, err error) {
+// Begin. Whether the session in text opens repo is for the caller to check. attempt is the
+// key of the client's attempt; see [Renewals.Next]. A session for one repository that is
+// made with a wider one ends with that. The error is a [*broker.Refusal].
+func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo, attempt string) (renewed string, expires time.Time, err error) {
 	s, err := g.read(ctx, text)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	s.Repo = textOf(repo)
+	switch {
+	case s.Repo != textOf(repo):
+		s.Repo, s.Last, s.link = textOf(repo), s.Expires, newLink()
+	case s.Last == 0:
+		if s.link, err = (Renewals{g.Keys.Store}).Next(ctx, s.link, attempt, g.now(), g.ends(s)); err != nil {
+			return "", time.Time{}, err
+		}
+	}
 	return g.seal(ctx, s)
 }
 
-func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text string, expires time.Time, err error) {
-	expires = g.now().Add(SessionLife).Truncate(time.Second)
+// ends is when a session ends that is sealed now.
+func (g *GatewaySessions) ends(s gatewaySession) time.Time {
+	expires := g.now().Add(SessionLife).Truncate(time.Second)
 	if last := time.Unix(s.Begun, 0).Add(MaxRenewal); last.Before(expires) {
 		expires = last
 	}
+	if last := time.Unix(s.Last, 0); s.Last != 0 && last.Before(expires) {
+		expires = last
+	}
+	return expires
+}
+
+func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text string, expires time.Time, err error) {
+	expires = g.ends(s)
 	s.Expires = expires.Unix()
 	payload, err := json.Marshal(s)
 	if err != nil {

@@ -60,12 +60,46 @@ func TestGatewaySessionsAreRenewedForADay(t *testing.T) {
 	text, expires, err := g.Begin(t.Context(), broker.Workspace{ID: "sb-1", Rule: "agents", RuleHash: "1", Policy: policy}, api.Repo{})
 	for err == nil && now.Sub(begun) < 2*MaxRenewal {
 		now = expires.Add(-time.Minute)
-		text, expires, err = g.Renew(t.Context(), text, api.Repo{})
+		text, expires, err = g.Renew(t.Context(), text, api.Repo{}, "")
 		if err == nil && expires.Sub(now) < 2*time.Minute {
 			break
 		}
 	}
 	if last := expires.Sub(begun); err != nil || last > MaxRenewal || last < MaxRenewal-2*time.Second {
 		t.Errorf("the last session ends %v after the first began (%v), want %v", last, err, MaxRenewal)
+	}
+}
+
+// What is made with a session that can be renewed ends by itself: only one holder can renew
+// the first, and a copy gains nothing by going another way.
+func TestGatewaySessionsThatCannotBeRenewed(t *testing.T) {
+	begun := time.Now()
+	now := begun
+	clock := func() time.Time { return now }
+	g := &GatewaySessions{Keys: &Keyset{Store: new(storetest.Memory), Now: clock}, Now: clock}
+	policy, widgets := gatewayPolicy("agent", "1"), api.Repo{Owner: "acme", Name: "widgets"}
+	w := broker.Workspace{ID: "sb-1", Rule: "agents", RuleHash: "1", Policy: policy}
+	wide, wideEnds, err := g.Begin(t.Context(), w, api.Repo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Caller.Method = JoinMethod
+	joined, joinedEnds, err := g.Begin(t.Context(), w, api.Repo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(5 * time.Minute)
+	narrow, _, err := g.Renew(t.Context(), wide, widgets, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text string
+		repo       api.Repo
+		ends       time.Time
+	}{{"one for a repository, made with a wider one", narrow, widgets, wideEnds}, {"one of a workspace with a join token", joined, api.Repo{}, joinedEnds}} {
+		if _, ends, err := g.Renew(t.Context(), c.text, c.repo, "key"); err != nil || !ends.Equal(c.ends) {
+			t.Errorf("%s: renewed until %v, %v, want %v as before", c.name, ends, err, c.ends)
+		}
 	}
 }

@@ -29,6 +29,7 @@ type session struct {
 	Rule      string `json:"r"`
 	Join      string `json:"j"` // the beginning of the join token's hash, for the audit log
 	Expires   int64  `json:"e"` // Unix time
+	link
 }
 
 func (s session) claims() map[string]any {
@@ -62,8 +63,17 @@ func (i *SessionIdentifier) Identify(ctx context.Context, r *http.Request) (brok
 	return broker.NewCaller(JoinMethod, s.claims())
 }
 
-// open reads a session. Its error is fit for the caller.
+// open reads a session that has not ended. Its error is fit for the caller.
 func (i *SessionIdentifier) open(ctx context.Context, text string) (session, error) {
+	s, err := i.read(ctx, text)
+	if err == nil && !i.now().Before(time.Unix(s.Expires, 0)) {
+		return s, errors.New("the session has ended; a new join token begins another")
+	}
+	return s, err
+}
+
+// read reads a session, which may have ended. Its error is fit for the caller.
+func (i *SessionIdentifier) read(ctx context.Context, text string) (session, error) {
 	var s session
 	sealed, ok := strings.CutPrefix(text, SessionPrefix)
 	if !ok {
@@ -81,9 +91,6 @@ func (i *SessionIdentifier) open(ctx context.Context, text string) (session, err
 	}
 	if err := json.Unmarshal(payload, &s); err != nil {
 		return s, errors.New("this is no session")
-	}
-	if !i.now().Before(time.Unix(s.Expires, 0)) {
-		return s, errors.New("the session has ended; a new join token begins another")
 	}
 	return s, nil
 }

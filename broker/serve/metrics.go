@@ -116,7 +116,7 @@ func (m *Metrics) Handler() http.Handler {
 
 var (
 	reasons = []string{
-		broker.ReasonNone, broker.ReasonHost, broker.ReasonIdentity, broker.ReasonReplay, broker.ReasonRule, broker.ReasonBarred, broker.ReasonRepository, broker.ReasonPermission,
+		broker.ReasonNone, broker.ReasonHost, broker.ReasonIdentity, broker.ReasonReplay, broker.ReasonCopied, broker.ReasonRule, broker.ReasonBarred, broker.ReasonRepository, broker.ReasonPermission,
 		broker.ReasonRequest, broker.ReasonLimit, broker.ReasonGitHub, broker.ReasonAudit, broker.ReasonStore, broker.ReasonInternal,
 	}
 	methods = []string{"", "socket", "oidc", "aws", "mtls", "session", "token"}

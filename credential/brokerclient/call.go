@@ -3,11 +3,13 @@ package brokerclient
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,16 +33,50 @@ func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.To
 	if err != nil {
 		return credential.Token{}, err
 	}
-	response, answer, err := s.call(ctx, http.MethodPost, api.TokenPath, authorization, body)
+	response, answer, err := s.callAs(ctx, api.TokenPath, authorization, body)
 	if err != nil {
 		return credential.Token{}, err
 	}
 	return s.read(r, response, answer)
 }
 
+// callAs makes a POST call with what authorization of the source's identity returned. Where
+// the broker does not take it (401) and the identity can be renewed, it does that, and
+// makes the call once more: the clock of a machine that slept may not know yet for how long.
+func (s *Source) callAs(ctx context.Context, path, authorization string, body []byte) (*http.Response, []byte, error) {
+	response, answer, err := s.call(ctx, http.MethodPost, path, authorization, body)
+	if err != nil || response.StatusCode != http.StatusUnauthorized {
+		return response, answer, err
+	}
+	j, ok := s.identity.(*joined)
+	if !ok {
+		return response, answer, nil
+	}
+	renewed, err := j.instead(ctx, authorization)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.call(ctx, http.MethodPost, path, renewed, body)
+}
+
 // call makes one call and reads its answer whole. authorization may be empty, and
 // body nil.
 func (s *Source) call(ctx context.Context, method, path, authorization string, body []byte) (*http.Response, []byte, error) {
+	return s.callWith(ctx, method, path, http.Header{"Authorization": {authorization}}, body)
+}
+
+// renew calls a path that renews the session of authorization. attempt is the key of the
+// attempt, the same for each time that it is repeated.
+func (s *Source) renew(ctx context.Context, path, authorization, attempt string, body []byte) (*http.Response, []byte, error) {
+	return s.callWith(ctx, http.MethodPost, path, http.Header{"Authorization": {authorization}, api.AttemptHeader: {attempt}}, body)
+}
+
+// newAttempt returns a key that no other attempt has, not even one of a copy of this
+// machine whose random numbers are the same.
+func newAttempt() string { return rand.Text() + strconv.FormatInt(time.Now().UnixNano(), 36) }
+
+// callWith is call with headers, of which those that are "" are left out.
+func (s *Source) callWith(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, []byte, error) {
 	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
 	defer cancel()
 	request, err := http.NewRequestWithContext(attemptCtx, method, s.base+path, bytes.NewReader(body))
@@ -52,8 +88,10 @@ func (s *Source) call(ctx context.Context, method, path, authorization string, b
 	}
 	request.Header.Set("Accept", api.MediaType+", "+api.ProblemMediaType)
 	request.Header.Set("User-Agent", "gatepass")
-	if authorization != "" {
-		request.Header.Set("Authorization", authorization)
+	for name, values := range header {
+		if values[0] != "" {
+			request.Header[name] = values
+		}
 	}
 	response, err := s.client.Do(request)
 	if err != nil {

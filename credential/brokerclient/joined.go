@@ -25,8 +25,10 @@ type joined struct {
 	session api.Secret
 	expires time.Time
 	renew   time.Time // from when on the session is renewed
+	attempt string    // the key of the attempt to renew the session; "" before the first
 	refused string    // the token that the broker does not take, and
 	why     error     // what it said
+	over    error     // why the broker does not renew the session; nil while it may
 }
 
 // lastMoment is how much of a session has to be left for a call with it.
@@ -78,7 +80,7 @@ func (j *joined) authorization(ctx context.Context) (string, error) {
 	if now.After(j.renew) {
 		// While it cannot be renewed, it is good for as long as it lasts, unless a
 		// new token is there.
-		err := j.exchange(ctx, api.ExchangeRequest{}, "Bearer "+j.session.Reveal())
+		err := j.exchange(ctx, api.ExchangeRequest{})
 		if _, isPassing := errors.AsType[*remote.PassingError](err); err != nil && !isPassing {
 			_, _ = j.begin(ctx)
 		}
@@ -97,12 +99,40 @@ func (j *joined) atHand() string {
 	return "Bearer " + j.session.Reveal()
 }
 
-// begin shows the join token and deletes it. The caller holds mu.
+// instead returns the header with another session in place of the one in authorization,
+// which the broker refused, whatever this machine's clock says of it.
+func (j *joined) instead(ctx context.Context, authorization string) (string, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if now := "Bearer " + j.session.Reveal(); now != authorization {
+		return now, nil
+	}
+	return j.begin(ctx)
+}
+
+// wake renews a session that has ended: a broker may let workspaces sleep. The caller
+// holds mu.
+func (j *joined) wake(ctx context.Context) (string, error) {
+	if j.over != nil {
+		return "", j.over
+	}
+	err := j.exchange(ctx, api.ExchangeRequest{})
+	if err != nil {
+		if _, isPassing := errors.AsType[*remote.PassingError](err); !isPassing && ctx.Err() == nil {
+			j.over = err
+		}
+		return "", err
+	}
+	return "Bearer " + j.session.Reveal(), nil
+}
+
+// begin shows the join token and deletes it, or wakes up where there is none. The caller
+// holds mu.
 func (j *joined) begin(ctx context.Context) (string, error) {
 	what := "read the join token " + j.file
 	text, err := readFile(j.file)
 	if errors.Is(err, os.ErrNotExist) && !j.expires.IsZero() {
-		return "", oneline.New(what, "the session that it gave has ended, and there is no other", "put a new join token there: gatepass workspace join-token")
+		return j.wake(ctx)
 	}
 	if err != nil {
 		return "", oneline.Wrap(what, err, "put a join token there: gatepass workspace join-token")
@@ -114,7 +144,7 @@ func (j *joined) begin(ctx context.Context) (string, error) {
 	if text == j.refused {
 		return "", j.why
 	}
-	err = j.exchange(ctx, api.ExchangeRequest{JoinToken: api.NewSecret(text)}, "")
+	err = j.exchange(ctx, api.ExchangeRequest{JoinToken: api.NewSecret(text)})
 	if err != nil {
 		if _, isPassing := errors.AsType[*remote.PassingError](err); !isPassing && ctx.Err() == nil {
 			j.refused, j.why = text, err
@@ -125,14 +155,22 @@ func (j *joined) begin(ctx context.Context) (string, error) {
 	return "Bearer " + j.session.Reveal(), nil
 }
 
-// exchange asks for a session. The caller holds mu.
-func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorization string) error {
+// exchange asks for a session: for a join token, or for the session that there is. The
+// caller holds mu.
+func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
+	authorization := ""
+	if r.JoinToken.Reveal() == "" {
+		authorization = "Bearer " + j.session.Reveal()
+	}
+	if j.attempt == "" {
+		j.attempt = newAttempt()
+	}
 	body, err := api.EncodeExchange(r)
 	if err != nil {
 		return err
 	}
 	s := j.source
-	response, data, err := s.call(ctx, http.MethodPost, api.ExchangePath, authorization, body)
+	response, data, err := s.renew(ctx, api.ExchangePath, authorization, j.attempt, body)
 	if err != nil {
 		return err
 	}
@@ -140,7 +178,8 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorizat
 	case http.StatusOK:
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		problem := api.DecodeProblem(response.Header.Get("Content-Type"), data)
-		return oneline.New("get a session from the broker at "+s.name, "it refuses"+said(problem), "put a new join token into "+j.file+": gatepass workspace join-token")
+		problem.Status = response.StatusCode
+		return &oneline.Error{What: "get a session from the broker at " + s.name, Why: "it refuses" + said(problem), Do: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
 	default:
 		return s.unanswered(response, data, "it gives no sessions")
 	}
@@ -153,6 +192,7 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest, authorizat
 	if left < lastMoment {
 		return oneline.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
 	}
+	j.attempt, j.over = "", nil
 	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall, as it ends
 	return nil
 }

@@ -127,7 +127,7 @@ func TestASessionIsRenewedAhead(t *testing.T) {
 	j.mu.Lock()
 	j.expires = time.Now()
 	j.mu.Unlock()
-	if _, err := s.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "put a new join token there") {
+	if _, err := s.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "put a new join token into") {
 		t.Errorf("after the session: %v, want that a join token is needed", err)
 	}
 }

@@ -24,7 +24,14 @@ type Sessions struct {
 	*Source
 
 	mu   sync.Mutex // guards last
-	last map[api.Repo]credential.Token
+	last map[api.Repo]*renewable
+}
+
+// A renewable is a session, with the key of the attempt to renew it; "" before the first,
+// so that copies of this process have others.
+type renewable struct {
+	credential.Token
+	attempt string
 }
 
 // Sessions returns the sessions at the broker's gateway.
@@ -87,9 +94,14 @@ func sessionRequest(req credential.Request) (api.SessionRequest, error) {
 
 func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
 	session, err := g.prove(ctx, r)
-	if before := g.before(r.Repo); isUnproved(err) && !before.IsZero() {
-		if renewed, renewErr := g.ask(ctx, "Bearer "+before.Secret(), r); renewErr == nil {
-			session, err = renewed, nil
+	if isUnproved(err) {
+		if before, attempt := g.before(r.Repo); !before.IsZero() {
+			renewed, renewErr := g.ask(ctx, r, func(body []byte) (*http.Response, []byte, error) {
+				return g.renew(ctx, api.SessionPath, "Bearer "+before.Secret(), attempt, body)
+			})
+			if !isUnproved(renewErr) {
+				session, err = renewed, renewErr
+			}
 		}
 	}
 	if err != nil {
@@ -102,13 +114,17 @@ func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credentia
 // prove gets a session for the workspace's identity.
 func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
 	authorization, err := g.identity.authorization(ctx)
-	if _, isPassing := errors.AsType[*remote.PassingError](err); err != nil && !isPassing {
+	if err != nil {
+		_, isPassing := errors.AsType[*remote.PassingError](err)
+		_, isRefused := errors.AsType[api.Problem](err)
+		if isPassing || isRefused {
+			return credential.Token{}, err
+		}
 		return credential.Token{}, &noIdentity{err}
 	}
-	if err != nil {
-		return credential.Token{}, err
-	}
-	return g.ask(ctx, authorization, r)
+	return g.ask(ctx, r, func(body []byte) (*http.Response, []byte, error) {
+		return g.callAs(ctx, api.SessionPath, authorization, body)
+	})
 }
 
 // noIdentity is why there is nothing to show the broker, such as a file that is gone.
@@ -126,33 +142,38 @@ func isUnproved(err error) bool {
 	return isProblem && problem.Status == http.StatusUnauthorized
 }
 
-// before returns the session of the call before, while it lasts.
-func (g *Sessions) before(repo api.Repo) credential.Token {
+// before returns the session of the call before, while it lasts, and the key of the
+// attempt to renew it.
+func (g *Sessions) before(repo api.Repo) (session credential.Token, attempt string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if session := g.last[repo]; time.Until(session.Expiry) > lastMoment {
-		return session
+	last := g.last[repo]
+	if last == nil || time.Until(last.Expiry) <= lastMoment {
+		delete(g.last, repo)
+		return credential.Token{}, ""
 	}
-	delete(g.last, repo)
-	return credential.Token{}
+	if last.attempt == "" {
+		last.attempt = newAttempt()
+	}
+	return last.Token, last.attempt
 }
 
 func (g *Sessions) keep(repo api.Repo, session credential.Token) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.last == nil {
-		g.last = map[api.Repo]credential.Token{}
+		g.last = map[api.Repo]*renewable{}
 	}
-	g.last[repo] = session
+	g.last[repo] = &renewable{Token: session}
 }
 
-// ask asks once. What may pass is a *[remote.PassingError].
-func (g *Sessions) ask(ctx context.Context, authorization string, r api.SessionRequest) (credential.Token, error) {
+// ask asks once, by a call. What may pass is a *[remote.PassingError].
+func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body []byte) (*http.Response, []byte, error)) (credential.Token, error) {
 	body, err := api.EncodeSessionRequest(r)
 	if err != nil {
 		return credential.Token{}, err
 	}
-	response, data, err := g.call(ctx, http.MethodPost, api.SessionPath, authorization, body)
+	response, data, err := call(body)
 	if err != nil {
 		return credential.Token{}, err
 	}

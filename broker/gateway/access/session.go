@@ -59,7 +59,7 @@ func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (a
 	var text string
 	var expires time.Time
 	if shown, _ := credential(r); strings.HasPrefix(shown, broker.GatewaySessionPrefix) {
-		text, expires, err = a.Sessions.Renew(r.Context(), shown, repo)
+		text, expires, err = a.Sessions.Renew(r.Context(), shown, repo, api.AttemptKey(r))
 	} else {
 		text, expires, err = a.Sessions.Begin(r.Context(), c.Workspace, repo)
 	}
@@ -110,7 +110,7 @@ func (a *Access) recordSession(ctx context.Context, c Caller, err error) error {
 		}
 		e.Decision, e.Reason, e.Detail = broker.Refused, refusal.Reason, refusal.Detail
 	}
-	if writeErr := a.Broker.Journal.Write(context.WithoutCancel(ctx), e, false); writeErr != nil {
+	if writeErr := a.Broker.Journal.Write(context.WithoutCancel(ctx), e, e.Reason == broker.ReasonCopied); writeErr != nil {
 		return broker.AuditUnavailable(errors.Join(err, writeErr))
 	}
 	return err

@@ -1,0 +1,139 @@
+package identity
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A link is a session's place in a chain: the sessions that came of one proof of an
+// identity, each by renewal of the one before. The zero link is that of a session of an
+// older broker, whose renewal begins a chain.
+type link struct {
+	Chain string `json:"f,omitempty"` // the same for all of the chain
+	ID    string `json:"i,omitempty"` // of this session
+}
+
+func newLink() link {
+	chain := rand.Text()
+	return link{Chain: chain, ID: chain}
+}
+
+// Renewals notices a session that two holders renew, as two sandboxes do that were resumed
+// from one snapshot. The store has one entry for each chain of renewed sessions: which
+// session is the newest. A session is renewed once. Whoever renews an older one is
+// refused, and so is the holder of the newest from then on, since nobody can tell which of
+// the two is the copy. Two renewals at the same moment may both succeed; the next one of
+// either is refused.
+type Renewals struct{ Store store.Store }
+
+const (
+	// keylessRetry is how long a client without an attempt key may repeat a renewal whose
+	// answer it did not get.
+	keylessRetry = 2 * time.Minute
+	// copiedFor is how long a chain stays refused. No session outlives the keys of two days.
+	copiedFor = 2 * day
+	copied    = "copied"
+)
+
+// Next returns the link of the session that takes the place of the one at l. attempt is
+// the key of the client's attempt: a repeated attempt gets the same link again. until is
+// from when on the new session can neither be used nor renewed. The error is a
+// [*broker.Refusal].
+func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until time.Time) (link, error) {
+	if l.Chain == "" {
+		return newLink(), nil
+	}
+	if r.Store == nil {
+		return link{}, storeSilent(errors.New("there is no store"))
+	}
+	next := link{Chain: l.Chain, ID: successor(l.ID, attempt)}
+	name := store.Spent(idOf("renewed session", l.Chain))
+	entry, err := r.Store.Get(ctx, name)
+	isFirst := errors.Is(err, store.ErrNotFound) && l.ID == l.Chain
+	switch {
+	case isFirst:
+	case errors.Is(err, store.ErrNotFound):
+		return link{}, unsure("the broker does not know this session any more; prove the identity again")
+	case err != nil:
+		return link{}, storeSilent(err)
+	default:
+		seen := parseRenewal(entry.Value.Reveal())
+		switch {
+		case seen.id == next.ID:
+			return next, nil
+		case attempt == "" && seen.before == l.ID && now.Sub(seen.at) < keylessRetry:
+			return link{Chain: l.Chain, ID: seen.id}, nil
+		case seen.id != l.ID:
+			return link{}, r.refuseCopied(ctx, name, now)
+		}
+	}
+	mode := store.Replace
+	if isFirst {
+		mode = store.CreateOnly
+	}
+	err = store.PutDue(ctx, r.Store, name, renewal{until, next.ID, l.ID, now}.secret(), mode, until)
+	if errors.Is(err, store.ErrExists) { // another holder was first by a moment
+		return link{}, r.refuseCopied(ctx, name, now)
+	}
+	if err != nil {
+		return link{}, storeSilent(err)
+	}
+	return next, nil
+}
+
+// successor is the same for repeated attempts only. Without a key no two are repeated.
+func successor(id, attempt string) string {
+	if attempt == "" {
+		attempt = rand.Text()
+	}
+	sum := sha256.Sum256([]byte("renewal\n" + id + "\n" + attempt))
+	return hex.EncodeToString(sum[:16])
+}
+
+// refuseCopied ends the chain.
+func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Time) error {
+	until := now.Add(copiedFor)
+	if err := store.PutDue(ctx, r.Store, name, renewal{until, copied, copied, now}.secret(), store.Replace, until); err != nil {
+		return storeSilent(err)
+	}
+	return refused(http.StatusForbidden, broker.ReasonCopied,
+		"two sandboxes use one session, as copies of one snapshot do; neither can renew it any more: give each an identity or a join token of its own")
+}
+
+func storeSilent(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }
+
+// A renewal is what the store has of a chain. Its text begins as an entry of
+// [store.Claim]'s does, so that it is deleted like one.
+type renewal struct {
+	until  time.Time
+	id     string // of the newest session
+	before string // of the one that it took the place of
+	at     time.Time
+}
+
+func (r renewal) secret() store.Secret {
+	const form = time.RFC3339Nano
+	return store.NewSecret(strings.Join([]string{r.until.UTC().Format(form), r.id, r.before, r.at.UTC().Format(form)}, " "))
+}
+
+// parseRenewal reads what secret wrote. Anything else reads as an end of the chain.
+func parseRenewal(text string) renewal {
+	parts := strings.Fields(text)
+	if len(parts) != 4 {
+		return renewal{id: copied}
+	}
+	at, err := time.Parse(time.RFC3339Nano, parts[3])
+	if err != nil {
+		return renewal{id: copied}
+	}
+	return renewal{id: parts[1], before: parts[2], at: at}
+}
