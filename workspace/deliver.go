@@ -202,18 +202,17 @@ func (r *Record) current(owner, but string) []*Token {
 // where it can be revoked.
 func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, token credential.Token) error {
 	owner := strings.ToLower(t.Owner)
+	old, isThere := held.current[owner]
+	if isThere {
+		r.expect(old, i.now())
+	}
 	if err := i.change(ctx, r, t, Minted, ""); err != nil {
 		return err
 	}
-	if old, ok := held.current[owner]; ok {
-		name, err := supersededName(r.ID, old)
-		if err == nil {
-			err = i.Store.Put(ctx, name, store.NewSecret(old.Secret()), store.Replace)
-		}
-		if err != nil {
+	if isThere {
+		if err := i.keep(ctx, r.ID, held, old); err != nil {
 			return err
 		}
-		held.kept = append(held.kept, storedToken{old, name})
 	}
 	name, err := store.Token(r.ID, owner)
 	if err == nil {

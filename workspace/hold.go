@@ -25,28 +25,6 @@ type storedToken struct {
 	name store.Name
 }
 
-// hold reads them. What is no token any more is treated as one that nobody
-// knows: it is deleted.
-func (i *Issuer) hold(ctx context.Context, id string) (*holdings, error) {
-	folder, err := store.Workspace(id)
-	if err != nil {
-		return nil, err
-	}
-	h := &holdings{current: map[string]credential.Token{}}
-	for name, err := range i.Store.List(ctx, folder) {
-		if err != nil {
-			return nil, err
-		}
-		if !name.IsToken() && !name.IsSuperseded() && !name.IsVended() {
-			continue
-		}
-		if err := h.read(ctx, i.Store, name); err != nil {
-			return nil, err
-		}
-	}
-	return h, nil
-}
-
 func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) error {
 	entry, err := s.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
@@ -204,20 +182,58 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 // makeWay puts the owner's token in the place of the only one before that one is
 // revoked, so that the workspace reads a live token all the time. The other is kept
 // first, for a later run to revoke.
-func (i *Issuer) makeWay(ctx context.Context, id string, h *holdings, hash string) error {
+func (i *Issuer) makeWay(ctx context.Context, r *Record, h *holdings, hash string) error {
 	only, ok := h.current[""]
 	if !ok || only.Hash() != hash || len(h.current) != 2 || h.isElsewhere(only) {
 		return nil
 	}
-	name, err := supersededName(id, only)
-	if err == nil {
-		err = i.Store.Put(ctx, name, store.NewSecret(only.Secret()), store.Replace)
+	if r.expect(only, i.now()) {
+		if err := i.save(ctx, r); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if err := i.keep(ctx, r.ID, h, only); err != nil {
 		return err
 	}
-	h.kept = append(h.kept, storedToken{only, name})
-	return i.copyOnly(ctx, id, h)
+	return i.copyOnly(ctx, r.ID, h)
+}
+
+// keep puts a token where a later run revokes it.
+func (i *Issuer) keep(ctx context.Context, id string, h *holdings, token credential.Token) error {
+	name, err := supersededName(id, token)
+	if err == nil {
+		err = i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+	}
+	if err == nil {
+		h.kept = append(h.kept, storedToken{token, name})
+	}
+	return err
+}
+
+// expect notes in the record that the store is about to keep a token that the record
+// does not know, so that a later run looks for it by more than names. It reports
+// whether that changed the record.
+func (r *Record) expect(token credential.Token, now time.Time) bool {
+	if r.knows(token.Hash()) || r.LastError != nil && r.LastError.Foreign {
+		return false
+	}
+	r.LastError, r.expects = &LastError{At: now, Why: "a token that gatepass did not write is still to be revoked", Foreign: true}, true
+	return true
+}
+
+// met takes back what expect noted, once the token is revoked. A run that ends with
+// conclude need not call it.
+func (i *Issuer) met(ctx context.Context, r *Record, h *holdings) error {
+	if !r.expects || h.keepsUnknown(r) {
+		return nil
+	}
+	r.LastError, r.expects = nil, false
+	return i.save(ctx, r)
+}
+
+// keepsUnknown reports whether a token is kept that the record does not know.
+func (h *holdings) keepsUnknown(r *Record) bool {
+	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return !r.knows(t.Hash()) })
 }
 
 // isElsewhere reports whether the only token is kept under another name, too.

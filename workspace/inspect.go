@@ -99,9 +99,10 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	if err != nil {
 		return nil, nil, err
 	}
-	held, err := i.hold(ctx, id)
+	owners := allowed(ownersOf(r.Repositories, installed), r.ID, bars)
+	held, err := i.hold(ctx, r, owners)
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, Plan(r, held.held(), i.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, bars))), nil
+	return r, Plan(r, held.held(), i.want(r, owners)), nil
 }

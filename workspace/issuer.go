@@ -269,7 +269,7 @@ func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time
 	isNew := errors.Is(err, store.ErrNotFound)
 	switch {
 	case isNew:
-		r = &Record{ID: id, Created: i.now()}
+		r = &Record{ID: id, Created: i.now(), isNew: true}
 	case err != nil:
 		return nil, err
 	case r.Destroying:

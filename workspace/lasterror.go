@@ -15,7 +15,8 @@ import (
 type LastError struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"error"` // one line of at most maxWhy bytes, without secrets
-	// Foreign says that another system's token was left alone ([ErrForeign]).
+	// Foreign says that another system's token was left alone ([ErrForeign]), or is
+	// kept to be revoked: the store has more tokens than the record tells.
 	Foreign bool `json:"foreign,omitempty"`
 	// Owners are the accounts, in lower case, whose tokens could not be minted.
 	Owners []string `json:"owners,omitempty"`
@@ -28,13 +29,13 @@ const maxWhy = 500
 // was cut short, or left to a later pass, says nothing about the workspace and
 // changes nothing.
 func (i *Issuer) conclude(ctx context.Context, r *Record, why error) error {
-	if errors.Is(why, ErrDeferred) || errors.Is(why, context.Canceled) || why == nil && r.LastError == nil {
+	if errors.Is(why, ErrDeferred) || errors.Is(why, context.Canceled) || why == nil && (r.LastError == nil || r.keepsUnknown) {
 		return why
 	}
 	r.LastError = nil
 	if why != nil {
 		slices.Sort(r.failed)
-		r.LastError = &LastError{At: i.now(), Why: redact.Text(oneline.Escape(why.Error()), maxWhy), Foreign: errors.Is(why, ErrForeign), Owners: slices.Compact(r.failed)}
+		r.LastError = &LastError{At: i.now(), Why: redact.Text(oneline.Escape(why.Error()), maxWhy), Foreign: errors.Is(why, ErrForeign) || r.keepsUnknown, Owners: slices.Compact(r.failed)}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()

@@ -46,25 +46,38 @@ func (i *Issuer) locked(ctx context.Context, id string, work func(context.Contex
 		return err
 	}
 	i.Sync(ctx) // others read the lease by their clocks
-	if err := i.wait(ctx, id, name); err != nil {
+	tookOver, err := i.wait(ctx, id, name)
+	if err != nil {
 		return err
 	}
 	defer i.release(ctx, name)
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
-	return work(context.WithValue(ctx, turn{}, i.machine().Add(runTime)))
+	return work(context.WithValue(ctx, turnKey{}, turn{i.machine().Add(runTime), tookOver}))
 }
 
-// turn is the key of a run's end in its context. The context's own end is put off
-// while the machine is suspended, and others do not wait for it that long.
-type turn struct{}
+// A turn is what a run's context says of it.
+type turn struct {
+	// end is when the run's time is over. The context's own end is put off while the
+	// machine is suspended, and others do not wait for it that long.
+	end      time.Time
+	tookOver bool // the lock was left behind: the run before was killed
+}
+
+type turnKey struct{}
 
 // isOver returns an error where a run has no time left by the wall's clock.
 func (i *Issuer) isOver(ctx context.Context) error {
-	if end, ok := ctx.Value(turn{}).(time.Time); ok && clock.Left(end, i.machine()) <= 0 {
+	if t, ok := ctx.Value(turnKey{}).(turn); ok && clock.Left(t.end, i.machine()) <= 0 {
 		return context.DeadlineExceeded
 	}
 	return nil
+}
+
+// hasTakenOver reports whether the run before this one was killed.
+func hasTakenOver(ctx context.Context) bool {
+	t, _ := ctx.Value(turnKey{}).(turn)
+	return t.tookOver
 }
 
 // pollTime is between two looks at a lock that another run holds.
@@ -72,11 +85,11 @@ const pollTime = time.Second
 
 // wait acquires the lock, and lets another run finish for as long as Patience
 // says.
-func (i *Issuer) wait(ctx context.Context, id string, name store.Name) error {
+func (i *Issuer) wait(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
 	for left := i.Patience; ; left -= pollTime {
-		err := i.acquire(ctx, id, name)
+		tookOver, err = i.acquire(ctx, id, name)
 		if !errors.Is(err, ErrBusy) || left <= 0 {
-			return err
+			return tookOver, err
 		}
 		if left == i.Patience && i.Waiting != nil {
 			i.Waiting(id)
@@ -84,20 +97,21 @@ func (i *Issuer) wait(ctx context.Context, id string, name store.Name) error {
 		select {
 		case <-time.After(pollTime):
 		case <-ctx.Done():
-			return err
+			return false, err
 		}
 	}
 }
 
-func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) error {
+// acquire makes the lock, or takes it over from a run that was killed.
+func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
 	own, err := json.Marshal(lease{rand.Text(), i.now().Add(lockTime)})
 	if err != nil {
-		return err
+		return false, err
 	}
 	for range 2 {
 		err = i.Store.Put(ctx, name, store.NewSecret(string(own)), store.CreateOnly)
 		if !errors.Is(err, store.ErrExists) {
-			return err
+			return false, err
 		}
 		looked := time.Now()
 		left, err := i.heldFor(ctx, name, string(own))
@@ -105,13 +119,13 @@ func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) error 
 		case errors.Is(err, store.ErrNotFound):
 			continue
 		case err != nil:
-			return err
+			return false, err
 		case left == 0:
-			return i.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
+			return true, i.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
 		}
-		return busy(id, left)
+		return false, busy(id, left)
 	}
-	return busy(id, 0)
+	return false, busy(id, 0)
 }
 
 // busy is nil where the lock is our own.

@@ -26,7 +26,10 @@ type Record struct {
 	LastError  *LastError    `json:"last_error,omitempty"` // why the latest run failed; nil where it did not
 	History    []PastEvent   `json:"events,omitempty"`     // the latest events, the oldest first
 
-	failed []string // owners whose token this run could not mint
+	failed       []string // owners whose token this run could not mint
+	isNew        bool     // this run made it
+	keepsUnknown bool     // the store keeps a token to be revoked that is not in Tokens
+	expects      bool     // this run noted in LastError that the store will keep such a token
 }
 
 // State is how far a token has come. Each is written before the step after it.

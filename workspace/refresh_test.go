@@ -193,7 +193,7 @@ func TestARunWaitsForAnother(t *testing.T) {
 		c.create("acme/widgets")
 		lock, _ := store.Lock("sb-1")
 		first, second := c.run(&mortal{}), c.run(&mortal{})
-		if err := first.acquire(t.Context(), "sb-1", lock); err != nil {
+		if _, err := first.acquire(t.Context(), "sb-1", lock); err != nil {
 			t.Fatal(err)
 		}
 		waits := 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,16 +22,10 @@ const maxRounds = 3
 // has what its record says. One owner whose token cannot be had does not keep
 // the others from theirs.
 func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
+	r.keepsUnknown = r.LastError != nil && r.LastError.Foreign
 	r.prune(i.now().Add(-i.doubt()))
 	known, err := i.lookUp(ctx, r)
 	if err != nil {
-		return err
-	}
-	held, err := i.hold(ctx, r.ID)
-	if err != nil {
-		return err
-	}
-	if err := i.discard(ctx, r, held); err != nil {
 		return err
 	}
 	bars, err := store.ReadBars(ctx, i.Store)
@@ -39,7 +34,17 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	}
 	want := i.want(r, allowed(ownersOf(r.Repositories, known.installed), r.ID, bars))
 	want.Since = since
-	want.Adopt = want.Adopt || bars.Has(r.ID, "") // nothing is left to a workspace that is blocked
+	look := i.hold
+	if bars.Has(r.ID, "") { // nothing is left to a workspace that is blocked
+		want.Adopt, look = true, func(ctx context.Context, r *Record, _ []string) (*holdings, error) { return i.list(ctx, r) }
+	}
+	held, err := look(ctx, r, slices.Collect(maps.Keys(want.Owners)))
+	if err != nil {
+		return err
+	}
+	if err := i.discard(ctx, r, held); err != nil {
+		return err
+	}
 	if err := i.reach(ctx, r, held, want, known); err != nil || r.Destroying {
 		return err
 	}
@@ -106,6 +111,7 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 			break
 		}
 	}
+	r.keepsUnknown = held.keepsUnknown(r)
 	if ctx.Err() != nil {
 		return err
 	}
@@ -192,7 +198,7 @@ func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token
 	if !ok {
 		return errors.New("the token to revoke is not in the store")
 	}
-	if err := i.makeWay(ctx, r.ID, held, s.Hash); err != nil {
+	if err := i.makeWay(ctx, r, held, s.Hash); err != nil {
 		return err
 	}
 	if err := i.App.Revoke(ctx, token); err != nil {
@@ -223,12 +229,12 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		held, err := i.hold(ctx, id)
+		held, err := i.list(ctx, r)
 		if err != nil {
 			return err
 		}
 		steps := Plan(r, held.held(), i.want(r, ownersOf(r.Repositories, installed)))
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint || s.Do == Leave })
-		return oneline.Join(i.round(ctx, r, held, steps, knowledge{}), i.copyOnly(ctx, id, held))
+		return oneline.Join(i.round(ctx, r, held, steps, knowledge{}), i.copyOnly(ctx, id, held), i.met(ctx, r, held))
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/store"
@@ -37,7 +36,7 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 		case err != nil:
 			return err
 		}
-		held, err := i.hold(ctx, id)
+		held, err := i.list(ctx, r)
 		if err == nil {
 			err = i.withdraw(ctx, r, held, bars)
 		}
@@ -58,15 +57,5 @@ func (i *Issuer) withdraw(ctx context.Context, r *Record, held *holdings, bars s
 	if err := i.round(ctx, r, held, barred, knowledge{}); err != nil {
 		return err
 	}
-	return i.copyOnly(ctx, r.ID, held)
-}
-
-// tokenOwners are the accounts, in lower case, of tokens in the ledger.
-func (r *Record) tokenOwners() []string {
-	var owners []string
-	for _, t := range r.Tokens {
-		owners = append(owners, strings.ToLower(t.Owner))
-	}
-	slices.Sort(owners)
-	return slices.Compact(owners)
+	return oneline.Join(i.copyOnly(ctx, r.ID, held), i.met(ctx, r, held))
 }
