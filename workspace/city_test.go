@@ -30,8 +30,9 @@ var errKilled = errors.New("killed")
 // effect takes place and nobody hears of it, or it does not. Afterwards nothing
 // works any more.
 type mortal struct {
-	at    int // the effect that kills; 0 for none
-	after bool
+	at      int // the effect that kills; 0 for none
+	after   bool
+	isPlain bool // the run's store is no [store.Swapper]
 
 	mu     sync.Mutex // guards the rest
 	count  int
@@ -79,6 +80,14 @@ type mortalStore struct {
 
 func (s mortalStore) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
 	return s.m.do(func() error { return s.Store.Put(ctx, n, v, mode) })
+}
+
+func (s mortalStore) Swap(ctx context.Context, n store.Name, v store.Secret, version string, due time.Time) (next string, err error) {
+	err = s.m.do(func() error {
+		next, err = s.Store.(store.Swapper).Swap(ctx, n, v, version, due)
+		return err
+	})
+	return next, err
 }
 
 func (s mortalStore) Delete(ctx context.Context, n store.Name) error {
@@ -207,10 +216,14 @@ var (
 func (c *city) run(m *mortal) *Issuer {
 	loadContract.Do(func() { contract = openapi.Load(c.t, "../test/fakegithub/testdata/openapi/schemas.json") })
 	client := &http.Client{Transport: mortalGitHub{contract.Watch(c.t, c.Transport()), m}}
-	return &Issuer{
+	i := &Issuer{
 		App:   &mint.App{ID: c.app.ClientID, Signer: c.key, URL: "https://github.test", Client: client, Now: c.Now},
 		Store: mortalStore{c.store, m}, Now: c.Now,
 	}
+	if m.isPlain {
+		i.Store = storetest.Plain(i.Store)
+	}
+	return i
 }
 
 // held are the live tokens that the store has, and their names.

@@ -96,7 +96,11 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Gra
 	for _, old := range superseded {
 		old.turn(Superseded, i.now(), "")
 	}
-	return i.save(ctx, r)
+	err = i.save(ctx, r)
+	if errors.Is(err, ErrBusy) { // another run took this one's place, and does not know the token
+		return i.undo(ctx, r, t, m.Token, err)
+	}
+	return err
 }
 
 // notes is what a person should know of a token.
@@ -216,7 +220,7 @@ func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, 
 	}
 	name, err := store.Token(r.ID, owner)
 	if err == nil {
-		err = i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+		err = i.put(ctx, r.ID, held, name, token)
 	}
 	if err == nil {
 		held.current[owner] = token

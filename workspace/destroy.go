@@ -26,7 +26,7 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 // unreadable stands for a record that is damaged. Nobody knows what was lost
 // before it was.
 func (i *Issuer) unreadable(id string) *Record {
-	r := &Record{ID: id, Created: i.now()}
+	r := &Record{ID: id, Created: i.now(), seen: seen{isUnknown: true}}
 	i.miss(r, "the ledger record was damaged")
 	return r
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/faultinject"
+	"github.com/gatepass/gatepass/test/storetest"
 )
 
 // troubled is an issuer whose outside fails once. It is one process: it has to
@@ -21,7 +22,7 @@ func (c *city) troubled(f *faultinject.Trouble) *Issuer {
 	case faultinject.KeyDown:
 		i.App.Signer = faultinject.Key{Signer: i.App.Signer, Trouble: f}
 	case faultinject.StoreDown, faultinject.StoreLost:
-		i.Store = faultinject.Store{Store: i.Store, Trouble: f}
+		i.Store = faultinject.Swapper{Store: faultinject.Store{Store: i.Store, Trouble: f}}
 	default:
 		i.App.Client = &http.Client{Transport: faultinject.GitHub{RoundTripper: i.App.Client.Transport, Trouble: f}}
 	}
@@ -59,12 +60,12 @@ func (c *city) checkTokens(when string, lost int) {
 // TestEveryCallMayFail goes through creation, refresh and destruction once for
 // every call and every way in which it can go wrong.
 func TestEveryCallMayFail(t *testing.T) {
-	for _, kind := range append(slices.Clone(faultinject.OnTheWay), faultinject.StoreDown, faultinject.StoreLost, faultinject.KeyDown) {
-		t.Run(kind, func(t *testing.T) {
+	fails := func(name, kind string, isPlain bool) {
+		t.Run(name, func(t *testing.T) {
 			for at := 1; ; at++ {
 				f := &faultinject.Trouble{Kind: kind, At: at}
 				t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { live(t, f) })
+					synctest.Test(t, func(t *testing.T) { live(t, f, isPlain) })
 				})
 				if f.IsOver() || t.Failed() {
 					return
@@ -72,12 +73,20 @@ func TestEveryCallMayFail(t *testing.T) {
 			}
 		})
 	}
+	for _, kind := range append(slices.Clone(faultinject.OnTheWay), faultinject.StoreDown, faultinject.StoreLost, faultinject.KeyDown) {
+		fails(kind, kind, false)
+	}
+	fails("a plain store is down", faultinject.StoreDown, true)
+	fails("a plain store's answer is lost", faultinject.StoreLost, true)
 }
 
 // live is the life of a workspace, with every step repeated until it succeeds.
-func live(t *testing.T, f *faultinject.Trouble) {
+func live(t *testing.T, f *faultinject.Trouble, isPlain bool) {
 	c := newCity(t)
 	i := c.troubled(f)
+	if isPlain {
+		i.Store = storetest.Plain(i.Store)
+	}
 	p := profile(t, "acme/w*, octo/widgets")
 	lost := 0 // by a workspace that is gone
 	again := func(step string, do func() error) {

@@ -16,6 +16,8 @@ type holdings struct {
 	kept    []storedToken               // superseded
 	vended  []storedToken               // by brokers; of interest only when all is taken away
 	damaged []store.Name                // where a token should be and is none
+
+	versions map[store.Name]string // of what was read or written there, in stores that compare them
 }
 
 // storedToken is a token and where it is. Its name says no more than that: who wrote it
@@ -37,6 +39,7 @@ func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) err
 	if err != nil {
 		return err
 	}
+	h.versions[name] = entry.Version
 	token, err := credential.ParseToken([]byte(entry.Value.Reveal()), entry.Modified)
 	if err != nil {
 		token = credential.NewToken(entry.Value.Reveal(), entry.Modified)
@@ -108,7 +111,7 @@ func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (er
 		}
 		name, err := tokenName(id, owner)
 		if err == nil {
-			err = s.Delete(ctx, name)
+			err = h.remove(ctx, s, name)
 		}
 		if err != nil {
 			return err
@@ -116,6 +119,15 @@ func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (er
 		delete(h.current, owner)
 	}
 	return nil
+}
+
+// remove deletes an entry.
+func (h *holdings) remove(ctx context.Context, s store.Store, name store.Name) error {
+	err := s.Delete(ctx, name)
+	if err == nil {
+		delete(h.versions, name)
+	}
+	return err
 }
 
 // dropFrom deletes a token of a list wherever it is, and returns the list without
@@ -165,11 +177,11 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 		if !isThere {
 			return nil
 		}
-		return i.Store.Delete(ctx, name)
+		return h.remove(ctx, i.Store, name)
 	}
 	for owner, token := range h.current {
 		if owner != "" && only.Secret() != token.Secret() {
-			err := i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+			err := i.put(ctx, id, h, name, token)
 			if err == nil {
 				h.current[""] = token
 			}
@@ -198,23 +210,11 @@ func (i *Issuer) makeWay(ctx context.Context, r *Record, h *holdings, hash strin
 	return i.copyOnly(ctx, r.ID, h)
 }
 
-// keep puts a token where a later run revokes it.
-func (i *Issuer) keep(ctx context.Context, id string, h *holdings, token credential.Token) error {
-	name, err := supersededName(id, token)
-	if err == nil {
-		err = i.Store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
-	}
-	if err == nil {
-		h.kept = append(h.kept, storedToken{token, name})
-	}
-	return err
-}
-
 // expect notes in the record that the store is about to keep a token that the record
 // does not know, so that a later run looks for it by more than names. It reports
 // whether that changed the record.
 func (r *Record) expect(token credential.Token, now time.Time) bool {
-	if r.knows(token.Hash()) || r.LastError != nil && r.LastError.Foreign {
+	if r.standsIn || r.knows(token.Hash()) || r.LastError != nil && r.LastError.Foreign {
 		return false
 	}
 	r.LastError, r.expects = &LastError{At: now, Why: "a token that gatepass did not write is still to be revoked", Foreign: true}, true

@@ -183,6 +183,7 @@ func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 	if err != nil {
 		return nil, &oneline.Error{What: "read workspace " + id, Err: damagedError{err}, Do: "end it, and make it again: gatepass workspace destroy " + id}
 	}
+	r.seen.version = entry.Version
 	return r, nil
 }
 
@@ -190,23 +191,6 @@ func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 type damagedError struct{ error }
 
 func (d damagedError) Unwrap() error { return d.error }
-
-// save writes the record, before anything is done that it says. A run whose time is
-// over does nothing more.
-func (i *Issuer) save(ctx context.Context, r *Record) error {
-	if err := i.isOver(ctx); err != nil {
-		return err
-	}
-	name, err := store.Record(r.ID)
-	if err != nil {
-		return err
-	}
-	data, err := r.Encode()
-	if err != nil {
-		return err
-	}
-	return i.Store.Put(ctx, name, store.NewSecret(string(data)), store.Replace)
-}
 
 // maxLost is how many tokens that nobody ever saw a record names: a GitHub that
 // does not answer for an hour would fill it until no store takes it.

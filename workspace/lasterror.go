@@ -29,7 +29,7 @@ const maxWhy = 500
 // was cut short, or left to a later pass, says nothing about the workspace and
 // changes nothing.
 func (i *Issuer) conclude(ctx context.Context, r *Record, why error) error {
-	if errors.Is(why, ErrDeferred) || errors.Is(why, context.Canceled) || why == nil && (r.LastError == nil || r.keepsUnknown) {
+	if errors.Is(why, ErrDeferred) || errors.Is(why, ErrBusy) || errors.Is(why, context.Canceled) || why == nil && (r.LastError == nil || r.keepsUnknown) {
 		return why
 	}
 	r.LastError = nil

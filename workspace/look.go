@@ -42,7 +42,7 @@ func (i *Issuer) list(ctx context.Context, r *Record) (*holdings, error) {
 }
 
 func (i *Issuer) readAll(ctx context.Context, names []store.Name) (*holdings, error) {
-	h := &holdings{current: map[string]credential.Token{}}
+	h := &holdings{current: map[string]credential.Token{}, versions: map[store.Name]string{}}
 	for _, name := range names {
 		if err := h.read(ctx, i.Store, name); err != nil {
 			return nil, err

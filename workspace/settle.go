@@ -112,7 +112,7 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 		}
 	}
 	r.keepsUnknown = held.keepsUnknown(r)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || i.isOver(ctx) != nil || errors.Is(err, ErrBusy) {
 		return err
 	}
 	return oneline.Join(err, i.copyOnly(ctx, r.ID, held), foreign(r.ID, left))

@@ -30,9 +30,9 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 		damage := err // what the store has is taken all the same
 		switch {
 		case errors.Is(err, store.ErrNotFound): // of the first system
-			r, damage = &Record{ID: id, Created: i.now()}, nil
+			r, damage = &Record{ID: id, Created: i.now(), standsIn: true}, nil
 		case isDamaged:
-			r = &Record{ID: id, Created: i.now()}
+			r = &Record{ID: id, Created: i.now(), standsIn: true, seen: seen{isUnknown: true}}
 		case err != nil:
 			return err
 		}

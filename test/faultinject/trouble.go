@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -156,6 +157,18 @@ func (s Store) do(call func() error) error {
 // Put implements [store.Store].
 func (s Store) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
 	return s.do(func() error { return s.Store.Put(ctx, n, v, mode) })
+}
+
+// A Swapper is the way to a store that compares versions.
+type Swapper struct{ Store }
+
+// Swap implements [store.Swapper].
+func (s Swapper) Swap(ctx context.Context, n store.Name, v store.Secret, version string, due time.Time) (next string, err error) {
+	err = s.do(func() error {
+		next, err = s.Store.Store.(store.Swapper).Swap(ctx, n, v, version, due)
+		return err
+	})
+	return next, err
 }
 
 // Delete implements [store.Store].
