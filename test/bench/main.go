@@ -35,7 +35,8 @@ missed.
   -bin DIR      where the stripped programs are (default bin)
   -here         measure "remote" with the git on PATH; otherwise with the newest
                 git that test/components has set up
-  -stores NAMES what "scale" measures, of: file, ssm, vault, kubernetes
+  -stores NAMES what "scale" measures, of: file, ssm, vault, kubernetes,
+                dynamodb, postgres
   -tokens N     how many Tokens "operator" has (default 1000)
   -rounds N     measure a missed time up to N times and take the best
                 (default 3; none is begun after three minutes)

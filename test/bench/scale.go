@@ -23,6 +23,7 @@ type scaleCase struct {
 	pass      float64       // limit of a pass with nothing due, in ms; 0 is none
 	isIndexed bool          // a pass asks for what is due, and its calls are the same for any number
 	window    time.Duration // for what is counted while nothing happens
+	tidyFew   bool          // whether brokers are measured at few workspaces too
 }
 
 // idleWindow has a whole round of what brokers do every five minutes in it.
@@ -30,13 +31,15 @@ const idleWindow = 310 * time.Second
 
 var scaleCases = map[string]scaleCase{
 	"file":       {open: (*bench).openFiles, few: 1000, many: 10_000, replicas: 3, cold: 60, blocks: 30, refusal: 1000, window: time.Minute},
-	"ssm":        {open: (*bench).openSSM, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 5, blocks: 12, refusal: 1000, window: idleWindow},
+	"ssm":        {open: (*bench).openSSM, few: 2000, many: 10_000, replicas: 4, cold: 60, refreshes: 5, blocks: 12, refusal: 1000, window: idleWindow, tidyFew: true},
 	"vault":      {open: (*bench).openVault, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, window: idleWindow},
 	"kubernetes": {open: (*bench).openKubernetes, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 40, blocks: 30, refusal: 1000, window: idleWindow},
+	"dynamodb":   {open: (*bench).openDynamoDB, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, isIndexed: true, window: idleWindow},
+	"postgres":   {open: (*bench).openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 30, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
 }
 
 // scaleOrder is that in which the stores are measured.
-var scaleOrder = []string{"file", "ssm", "vault", "kubernetes"}
+var scaleOrder = []string{"file", "ssm", "vault", "kubernetes", "dynamodb", "postgres"}
 
 // scale measures what a store is asked for as workspaces and replicas become more.
 func (b *bench) scale() ([]row, error) {
@@ -93,20 +96,25 @@ func (c scaleCase) hurried() scaleCase {
 
 // measure fills the store in two steps and measures it.
 func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
-	var before, after stage
-	for _, step := range []struct {
-		n  int
-		at *stage
-	}{{c.few, &before}, {c.many, &after}} {
-		var err error
-		if *step.at, err = w.stage(c, step.n); err != nil {
-			return nil, err
-		}
+	few, err := w.stage(c, c.few)
+	if err != nil {
+		return nil, err
 	}
-	rows := w.stageRows(c, before, after)
-	what := fmt.Sprintf("%s, %d workspaces, %d replicas", w.name, c.many, c.replicas)
-	brokers, err := w.coldAndTidy(what, c.replicas, c.cold, scaleOver, w.span(6*time.Minute, 2*time.Minute))
+	var rows []row
+	if c.tidyFew {
+		if rows, err = w.brokers(c); err != nil {
+			return rows, err
+		}
+		w.stopReplicas()
+	}
+	many, err := w.stage(c, c.many)
+	if err != nil {
+		return rows, err
+	}
+	rows = append(w.stageRows(c, few, many), rows...)
+	brokers, err := w.brokers(c)
 	rows = append(rows, brokers...)
+	what := w.title(c)
 	if err != nil {
 		return rows, err
 	}
@@ -117,6 +125,16 @@ func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
 	}
 	idle, err := w.idle(what, c.window)
 	return append(rows, idle), err
+}
+
+// title is what rows about brokers begin with.
+func (w *scaleWorld) title(c scaleCase) string {
+	return fmt.Sprintf("%s, %d workspaces, %d replicas", w.name, w.n, c.replicas)
+}
+
+// brokers starts the replicas, and measures them while they tidy up.
+func (w *scaleWorld) brokers(c scaleCase) ([]row, error) {
+	return w.coldAndTidy(w.title(c), c.replicas, c.cold, scaleOver, w.span(6*time.Minute, 2*time.Minute))
 }
 
 // A stage is what was measured without brokers, at one number of workspaces.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -23,6 +26,8 @@ type shelf struct {
 	tally  *tally
 	// load makes copies of a stencil; nil means fill.
 	load func(ctx context.Context, st stencil, from, to int) error
+	// dues are when entries are due, by name, where the store is Indexed; for fill.
+	dues func() map[string]time.Time
 	// refused counts the calls that were beyond the limits; nil means that there are none.
 	refused func() int
 	pid     int // of the server, 0 where it is no process of its own
@@ -39,7 +44,11 @@ func (sh *shelf) copies(ctx context.Context, s store.Store, st stencil, from, to
 	if sh.load != nil {
 		return sh.load(ctx, st, from, to)
 	}
-	return fill(ctx, s, st, from, to)
+	var dues map[string]time.Time
+	if sh.dues != nil {
+		dues = sh.dues()
+	}
+	return fill(ctx, s, st, from, to, dues)
 }
 
 // awsEnv are credentials that doubles take.
@@ -62,6 +71,46 @@ func (b *bench) openSSM() (*shelf, error) {
 	sh.refused = func() int { return limits.Total().Refused }
 	sh.shut = func() { outside.Close(); inside.Close() }
 	return sh, setEnv(awsEnv)
+}
+
+// openDynamoDB has the double of a table behind the limits of a new one that is paid by
+// the call.
+func (b *bench) openDynamoDB() (*shelf, error) {
+	double := new(dynamoTable)
+	limits := throttle.New(double, throttle.OnDemandTable)
+	sh := &shelf{name: "dynamodb", env: awsEnv, tally: &tally{nameOf: awsOperation}, dues: double.dues}
+	outside, inside := httptest.NewServer(sh.tally.before(limits)), httptest.NewServer(double)
+	of := func(s *httptest.Server) string {
+		return "dynamodb://gatepass?region=us-east-1&endpoint=" + url.QueryEscape(s.URL)
+	}
+	sh.url, sh.inside = of(outside), of(inside)
+	sh.refused = func() int { return limits.Total().Refused }
+	sh.shut = func() { outside.Close(); inside.Close() }
+	return sh, setEnv(awsEnv)
+}
+
+// openPostgres starts a real PostgreSQL, in the schema that gatepass makes.
+func (b *bench) openPostgres() (*shelf, error) {
+	server, err := b.startPostgres()
+	if err != nil {
+		return nil, err
+	}
+	sh := &shelf{name: "postgres", tally: new(tally), pid: server.cmd.Process.Pid, load: server.load}
+	proxy, err := newPgProxy(server.address, sh.tally)
+	if err != nil {
+		server.stop()
+		return nil, err
+	}
+	of := func(address string) string { return "postgres://gatepass@" + address + "/gatepass?sslmode=disable" }
+	sh.url, sh.inside = of(proxy.l.Addr().String()), of(server.address)
+	sh.shut = func() { proxy.l.Close(); server.stop() }
+	cmd := exec.CommandContext(b.ctx, filepath.Join(b.bin, cliProgram), "store", "migrate", "--store", sh.inside)
+	cmd.Env = []string{"HOME=" + server.dir}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		sh.shut()
+		return nil, fmt.Errorf("gatepass store migrate: %w: %.300s", err, out)
+	}
+	return sh, nil
 }
 
 // openFiles is a folder, in memory where the machine has such a place.

@@ -22,6 +22,7 @@ type stencil struct {
 	id     string
 	prefix string             // of the copies' ids
 	tokens []credential.Token // that its entries have
+	names  []store.Name       // of its entries
 }
 
 // isOf reports whether a name, or a text in one, is the stencil's.
@@ -85,37 +86,51 @@ func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over 
 		keeper.Keep(ctx, product.Workspace{ID: live.id, Profile: p, Rule: "1"}, live.tokens[1]),
 		keeper.Keep(ctx, product.Workspace{ID: over.id, Profile: p, Rule: "1"}, over.tokens[0]),
 	)
+	for name, listErr := range s.List(ctx, store.Everything()) {
+		err = firstOf(err, listErr)
+		for _, st := range []*stencil{&live, &over} {
+			if listErr == nil && st.isOf(name.String()) {
+				st.names = append(st.names, name)
+			}
+		}
+	}
 	return live, over, err
 }
 
-// fill makes the copies from to to of a stencil. It is the way for stores without a
-// faster one, and goes by the product's own writes.
-func fill(ctx context.Context, s store.Store, st stencil, from, to int) error {
-	var models []store.NamedEntry
-	for name, err := range s.List(ctx, store.Everything()) {
+// namesOf are those of a copy.
+func (st stencil) namesOf(k int) (names []store.Name, err error) {
+	change := st.copy(k)
+	for _, model := range st.names {
+		name, err := store.ParseName(change.Replace(model.String()))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !st.isOf(name.String()) {
-			continue
-		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// fill makes the copies from to to of a stencil. It is the way for stores without a
+// faster one, and goes by the product's own writes. dues says of a store that is Indexed
+// when the stencil's entries are due.
+func fill(ctx context.Context, s store.Store, st stencil, from, to int, dues map[string]time.Time) error {
+	models := make([]store.Secret, len(st.names))
+	for i, name := range st.names {
 		entry, err := s.Get(ctx, name)
 		if err != nil {
 			return err
 		}
-		models = append(models, store.NamedEntry{Name: name, Entry: entry})
+		models[i] = entry.Value
 	}
 	return inParallel(to-from, func(k int) error {
 		change := st.copy(from + k)
-		for _, m := range models {
-			name, err := store.ParseName(change.Replace(m.Name.String()))
+		names, err := st.namesOf(from + k)
+		for i, name := range names {
 			if err == nil {
-				err = s.Put(ctx, name, store.NewSecret(change.Replace(m.Value.Reveal())), store.CreateOnly)
-			}
-			if err != nil {
-				return err
+				value := store.NewSecret(change.Replace(models[i].Reveal()))
+				err = store.PutDue(ctx, s, name, value, store.CreateOnly, dues[st.names[i].String()])
 			}
 		}
-		return nil
+		return err
 	})
 }

@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"maps"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/dynamodb"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
@@ -60,7 +67,7 @@ func TestCopiesAreWorkspaces(t *testing.T) {
 	}
 	double.load(live, 0, 20)
 	double.load(over, 0, 5)
-	if err := fill(t.Context(), s, live, 20, 30); err != nil {
+	if err := fill(t.Context(), s, live, 20, 30, nil); err != nil {
 		t.Fatal(err)
 	}
 	hashes := map[string]bool{}
@@ -111,5 +118,48 @@ func TestOperations(t *testing.T) {
 		if got := vaultOperation(r); r.URL.Path[1] == 'v' && got != c.vault {
 			t.Errorf("%s %s is %q for Vault, want %q", c.method, c.target, got, c.vault)
 		}
+	}
+}
+
+// The double is what figures of DynamoDB are measured at.
+func TestTheDoubleOfDynamoDBIsAStore(t *testing.T) {
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"} {
+		t.Setenv(name, value)
+	}
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		server := httptest.NewServer(new(dynamoTable))
+		t.Cleanup(server.Close)
+		u, err := url.Parse("dynamodb://gatepass?region=us-east-1&endpoint=" + url.QueryEscape(server.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := dynamodb.OpenStore(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() store.Store { return s }
+	})
+}
+
+// A prepared statement is counted each time that it is executed, not when it is prepared.
+func TestStatementsAreCounted(t *testing.T) {
+	message := func(kind byte, texts ...string) []byte {
+		body := []byte(strings.Join(texts, "\x00") + "\x00\x00\x00")
+		return append(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4)), body...)
+	}
+	start := binary.BigEndian.AppendUint32(nil, 8)
+	sent := slices.Concat(append(start, 0, 3, 0, 0),
+		message('P', "s1", "SELECT 1"), message('S'),
+		message('B', "", "s1"), message('E', ""), message('S'),
+		message('B', "", "s1"), message('E', ""), message('S'),
+		message('Q', "LISTEN gatepass"), message('Q', "-- ping"))
+	var passed bytes.Buffer
+	counted := new(tally)
+	c := pgCounter{tally: counted, statements: map[string]string{}, portals: map[string]string{}}
+	if err := c.copy(&passed, bytes.NewReader(sent)); err != io.EOF || !bytes.Equal(passed.Bytes(), sent) {
+		t.Errorf("copy = %v, and %d of %d bytes were passed on", err, passed.Len(), len(sent))
+	}
+	if got, want := counted.take(), (calls{"select": 2, "listen": 1, "ping": 1}); !maps.Equal(got, want) {
+		t.Errorf("counted are %v, want %v", got, want)
 	}
 }

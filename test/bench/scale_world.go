@@ -26,9 +26,10 @@ type scaleWorld struct {
 	replicas []*vendor
 
 	live, over stencil
-	n          int // workspaces in the store
-	over0      int // copies of over so far
-	asked      int // workspaces that asked and are not in the store at first
+	n          int          // workspaces in the store
+	made       int          // copies of over so far
+	expired    []store.Name // of the latest of them
+	asked      int          // workspaces that asked and are not in the store at first
 }
 
 // startScale sets the App up in a store.
@@ -76,19 +77,31 @@ func (w *scaleWorld) grow(n int) error {
 
 // addOver adds entries that have run out, for the brokers to delete.
 func (w *scaleWorld) addOver(n int) error {
-	err := w.copies(w.ctx, w.store, w.over, w.over0, w.over0+n)
-	w.over0 += n
+	w.expired = nil
+	for k := range n {
+		names, err := w.over.namesOf(w.made + k)
+		if err != nil {
+			return err
+		}
+		w.expired = append(w.expired, names...)
+	}
+	err := w.copies(w.ctx, w.store, w.over, w.made, w.made+n)
+	w.made += n
 	return err
 }
 
-// countOver counts the entries that have run out and are there.
-func (w *scaleWorld) countOver() (n int, err error) {
-	for name, err := range w.store.List(w.ctx, store.Workspaces()) {
-		if err != nil {
-			return 0, err
+// leftOver counts the entries that have run out and are still there. Where isQuick is set
+// it counts up to one.
+func (w *scaleWorld) leftOver(isQuick bool) (n int, err error) {
+	for _, name := range w.expired {
+		switch _, err := w.store.Get(w.ctx, name); {
+		case errors.Is(err, store.ErrNotFound):
+			continue
+		case err != nil:
+			return n, err
 		}
-		if id, _ := name.Workspace(); strings.HasPrefix(id, w.over.prefix+"-") || id == w.over.id {
-			n++
+		if n++; isQuick {
+			return n, nil
 		}
 	}
 	return n, nil

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// pgPrograms is the folder with PostgreSQL's server.
+func pgPrograms() (string, error) {
+	if dir := os.Getenv("GATEPASS_TEST_POSTGRES"); dir != "" {
+		return dir, nil
+	}
+	if path, err := exec.LookPath("postgres"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(found) == 0 {
+		return "", errNotSetUp
+	}
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+// A pgServer is a real PostgreSQL of this run, on loopback. It does not wait for the disk.
+type pgServer struct {
+	address  string
+	cmd      *exec.Cmd
+	dir      string
+	programs string // folder
+}
+
+// startPostgres starts one, as a user without rights where this one is root.
+func (b *bench) startPostgres() (*pgServer, error) {
+	programs, err := pgPrograms()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "gatepass-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &pgServer{dir: dir, programs: programs}
+	as, err := unprivileged(dir)
+	if err == nil {
+		s.address, err = freeAddress()
+	}
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(s.address)
+	data := filepath.Join(dir, "data")
+	run := func(program string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(b.ctx, filepath.Join(programs, program), args...)
+		cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, []string{"LC_ALL=C.UTF-8", "HOME=" + dir}, as
+		return cmd
+	}
+	out, err := run("initdb", "--pgdata="+data, "--username=gatepass", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("initdb: %w: %.300s", err, out)
+	}
+	s.cmd = run("postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-c", "fsync=off", "-c", "max_connections=200")
+	log := new(bytes.Buffer)
+	s.cmd.Stderr = log
+	if err := s.cmd.Start(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	for until := time.Now().Add(startWait); ; time.Sleep(50 * time.Millisecond) {
+		out, err := run("psql", "-h", "127.0.0.1", "-p", port, "-U", "gatepass", "postgres", "-c", "CREATE DATABASE gatepass").CombinedOutput()
+		if err == nil {
+			return s, nil
+		}
+		if time.Now().After(until) {
+			s.stop()
+			return nil, fmt.Errorf("PostgreSQL does not answer: %.300s %.300s", out, log)
+		}
+	}
+}
+
+// unprivileged is how to run a program that refuses to be root.
+func unprivileged(dir string) (*syscall.SysProcAttr, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.Atoi(nobody.Uid)
+	gid, gidErr := strconv.Atoi(nobody.Gid)
+	if err := firstOf(err, gidErr, os.Chown(dir, uid, gid)); err != nil {
+		return nil, err
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+// stop ends the server at once; SIGQUIT leaves nothing to be written.
+func (s *pgServer) stop() {
+	if s.cmd != nil && s.cmd.Process != nil {
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+		_ = s.cmd.Wait()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// A pgProxy passes connections on to a server and counts the statements that are executed,
+// by their first word.
+type pgProxy struct {
+	l     net.Listener
+	to    string
+	tally *tally
+}
+
+func newPgProxy(to string, t *tally) (*pgProxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &pgProxy{l: l, to: to, tally: t}
+	go p.serve()
+	return p, nil
+}
+
+func (p *pgProxy) serve() {
+	for {
+		client, err := p.l.Accept()
+		if err != nil {
+			return
+		}
+		go p.pass(client)
+	}
+}
+
+func (p *pgProxy) pass(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(client, server)
+		client.Close()
+	}()
+	counter := pgCounter{tally: p.tally, statements: map[string]string{}, portals: map[string]string{}}
+	_ = counter.copy(server, client)
+}
+
+// A pgCounter reads what a client sends
+// (https://www.postgresql.org/docs/current/protocol-message-formats.html).
+type pgCounter struct {
+	tally      *tally
+	statements map[string]string // first words, by the names of prepared statements
+	portals    map[string]string
+}
+
+const maxPgMessage = 64 << 20
+
+func (c *pgCounter) copy(server io.Writer, client io.Reader) error {
+	in := bufio.NewReader(client)
+	for isFirst := true; ; isFirst = false { // the first message has no type
+		head := make([]byte, 5)
+		if isFirst {
+			head = head[:4]
+		}
+		if _, err := io.ReadFull(in, head); err != nil {
+			return err
+		}
+		size := int(binary.BigEndian.Uint32(head[len(head)-4:])) - 4
+		if size < 0 || size > maxPgMessage {
+			return fmt.Errorf("a message of %d bytes", size)
+		}
+		body := make([]byte, size)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return err
+		}
+		if !isFirst {
+			c.look(head[0], body)
+		}
+		if _, err := server.Write(append(head, body...)); err != nil {
+			return err
+		}
+	}
+}
+
+// look notes what a message prepares, binds or executes.
+func (c *pgCounter) look(kind byte, body []byte) {
+	first, rest, _ := bytes.Cut(body, []byte{0})
+	second, _, _ := bytes.Cut(rest, []byte{0})
+	switch kind {
+	case 'P': // Parse: statement, query
+		c.statements[string(first)] = firstWord(string(second))
+	case 'B': // Bind: portal, statement
+		c.portals[string(first)] = c.statements[string(second)]
+	case 'E': // Execute: portal
+		c.tally.add(c.portals[string(first)])
+	case 'Q':
+		c.tally.add(firstWord(string(first)))
+	}
+}
+
+// firstWord is the verb of a statement. pgx looks whether a connection is alive by a
+// comment.
+func firstWord(statement string) string {
+	words := strings.Fields(strings.ToLower(statement))
+	if len(words) == 0 || words[0] == ";" || words[0] == "--" {
+		return "ping"
+	}
+	return strings.TrimRight(words[0], ";")
+}
