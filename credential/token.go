@@ -28,6 +28,7 @@ type Token struct {
 	Repositories  []string
 	RepositoryIDs []int64 // of Repositories, in their order
 	Permissions   map[string]string
+	App           string // client ID of the GitHub App that it was minted by
 	// Refs are what the workspace may push, where the token is a session of the gateway.
 	// They are texts for people, as the profile writes them.
 	Refs []string

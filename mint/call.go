@@ -31,6 +31,8 @@ type call struct {
 	want   int       // the status of success
 	moved  bool      // a redirect from a former name is an answer, too
 	made   time.Time // when token was, of a read; zero where it is not new
+
+	installation int64 // that a token is minted for; else 0
 }
 
 // answer is what came back with the wanted status.

@@ -22,7 +22,8 @@ var ErrWider = errors.New("GitHub granted more than was asked")
 
 // Minted is a token and how it differs from what was asked.
 type Minted struct {
-	// Token has the permissions and repositories that GitHub said it granted.
+	// Token has the permissions and repositories that GitHub said it granted, and the
+	// App's ID.
 	// Repositories is nil where GitHub did not name them: with All, and where all that
 	// is selected for the installation was asked for.
 	Token credential.Token
@@ -87,7 +88,7 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 	}
 	got, err := a.do(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, body: body,
-		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation),
+		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation), installation: g.Installation,
 	})
 	if failure, ok := errors.AsType[*Error](err); ok {
 		return Minted{Unseen: failure.Unseen}, err
@@ -117,7 +118,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	if err := unwanted(doing, g, granted); err != nil {
 		return a.decline(ctx, token, err)
 	}
-	token.Permissions = granted.Permissions
+	token.Permissions, token.App = granted.Permissions, a.ID
 	for _, r := range granted.Repositories {
 		token.Repositories = append(token.Repositories, r.FullName)
 		token.RepositoryIDs = append(token.RepositoryIDs, r.ID)

@@ -1,0 +1,251 @@
+package mint
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	leastLimit = 5000             // requests an hour that GitHub leaves any App
+	scarcePart = 5                // an App with less than a fifth left is not chosen for its turn
+	believeFor = time.Minute      // how long an App that GitHub refused is passed over
+	grantedFor = 10 * time.Minute // how long an installation's permissions are believed
+)
+
+// A Seat is an App that may mint, by one of its installations.
+type Seat struct {
+	App          *App
+	Installation int64 // 0 where it is not known yet
+}
+
+// A Pool shares mints out among several Apps of one GitHub. It counts what is under way,
+// so that mints at one time do not use up more than an App has left. The zero Pool is
+// ready to use, concurrently too.
+type Pool struct {
+	mu       sync.Mutex // guards the rest
+	underway map[Seat]int
+	refused  map[*App]refusedApp
+	granted  map[Seat]*granted
+}
+
+// refusedApp is why an App is passed over for a while.
+type refusedApp struct {
+	why   error
+	until time.Time // by this machine's clock
+}
+
+// Choose returns the seat that has most requests left; of equals, the first. What GitHub
+// has not said yet counts as everything. Apps that GitHub refused a moment ago, or asks
+// to wait, are passed over. The caller mints, and then calls done with what came of it.
+// Where no seat is left the error is that of the first one.
+func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
+	return p.choose(seats, func(usable []Seat) Seat { return p.fullest(usable) })
+}
+
+// Turn is Choose for a caller that keeps no record of which App it had: of the seats that
+// have a fifth of their requests left it returns one that depends on the key and the
+// Apps' IDs alone, so that all replicas choose the same one.
+func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
+	return p.choose(seats, func(usable []Seat) Seat {
+		most := p.fullLimit(usable)
+		ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool { return p.left(s, most)*scarcePart < most })
+		if len(ample) == 0 {
+			return p.fullest(usable)
+		}
+		return slices.MaxFunc(ample, func(a, b Seat) int {
+			return bytes.Compare(turn(key, a), turn(key, b))
+		})
+	})
+}
+
+// turn is a number that tells Apps apart for a key (rendezvous hashing): where an App
+// joins or leaves, keys of other Apps keep theirs.
+func turn(key string, s Seat) []byte {
+	text := binary.AppendUvarint(nil, uint64(len(key)))
+	sum := sha256.Sum256(append(append(text, key...), s.App.ID...))
+	return sum[:]
+}
+
+func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(error), error) {
+	if len(seats) == 0 {
+		return Seat{}, nil, &Error{Kind: NotInstalled, Doing: "choose an App", Err: errors.New("none of the Apps is installed there")}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most := p.fullLimit(seats)
+	var usable []Seat
+	var first error
+	for _, s := range seats {
+		err := p.closed(s, most)
+		if err == nil {
+			usable = append(usable, s)
+		} else if first == nil {
+			first = err
+		}
+	}
+	if len(usable) == 0 {
+		return Seat{}, nil, first
+	}
+	best := pick(usable)
+	if p.underway == nil {
+		p.underway = map[Seat]int{}
+	}
+	p.underway[best]++
+	return best, p.once(best), nil
+}
+
+// once returns what the caller of Choose calls; only the first call counts.
+func (p *Pool) once(s Seat) func(error) {
+	var once sync.Once
+	return func(err error) { once.Do(func() { p.done(s, err) }) }
+}
+
+// closed returns why a seat cannot mint now. The caller holds mu.
+func (p *Pool) closed(s Seat, most int) error {
+	now := s.App.now()
+	if was := p.refused[s.App]; now.Before(was.until) {
+		return was.why
+	}
+	if limit := s.App.Paused(); limit != nil && limit.RetryAfter > maxWait {
+		return limit
+	}
+	if p.left(s, most) > 0 {
+		return nil
+	}
+	e := &Error{Kind: RateLimited, Doing: "mint a token", Message: "the requests that GitHub leaves the App are used up or under way"}
+	if r, ok := s.App.RateOf(s.Installation); ok {
+		e.RetryAfter = max(r.Reset.Sub(s.App.Time()), time.Second)
+	}
+	return e
+}
+
+// fullest returns the seat with most left. The caller holds mu.
+func (p *Pool) fullest(seats []Seat) Seat {
+	most := p.fullLimit(seats)
+	return slices.MaxFunc(seats, func(a, b Seat) int { return p.left(a, most) - p.left(b, most) })
+}
+
+// fullLimit is what an App has left of which GitHub has said nothing: accounts are
+// given limits by their size, so that all Apps there have the same.
+func (p *Pool) fullLimit(seats []Seat) int {
+	most := 0
+	for _, s := range seats {
+		if r, ok := s.App.RateOf(s.Installation); ok {
+			most = max(most, r.Limit)
+		}
+	}
+	return cmp.Or(most, leastLimit)
+}
+
+// left is how many requests a seat has left, without those under way. Of an App that has
+// to wait for some seconds it is one. The caller holds mu.
+func (p *Pool) left(s Seat, most int) int {
+	left := most
+	if r, ok := s.App.RateOf(s.Installation); ok {
+		left = r.Remaining
+		if !s.App.Time().Before(r.Reset) {
+			left = r.Limit
+		}
+	}
+	left -= p.underway[s]
+	if s.App.Paused() != nil {
+		return min(left, 1)
+	}
+	return left
+}
+
+// done takes note of what came of a mint.
+func (p *Pool) done(s Seat, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.underway[s]--; p.underway[s] <= 0 {
+		delete(p.underway, s)
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return
+	}
+	delete(p.granted, s) // GitHub says something else than was believed
+	if e.Kind != BadKey && e.Kind != Unsigned {
+		return
+	}
+	if p.refused == nil {
+		p.refused = map[*App]refusedApp{}
+	}
+	now := s.App.now()
+	for app, was := range p.refused {
+		if !now.Before(was.until) {
+			delete(p.refused, app)
+		}
+	}
+	p.refused[s.App] = refusedApp{err, now.Add(believeFor)}
+}
+
+// IsPassedOver reports whether an error says that one App cannot mint what another may.
+func IsPassedOver(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && slices.Contains([]Kind{BadKey, Unsigned, Suspended, NotInstalled, NotGranted, NotListed, RateLimited}, e.Kind)
+}
+
+// granted is what GitHub said of an installation.
+type granted struct {
+	mu    sync.Mutex // guards the rest; held while GitHub is asked, so that one asks for all
+	is    Installation
+	err   error
+	until time.Time
+}
+
+// Check returns an [*Error] where a seat's installation is gone, suspended, or was not
+// granted what is needed. GitHub is asked once in ten minutes.
+func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) error {
+	g := p.seat(s)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := s.App.now(); !now.Before(g.until) {
+		g.is, g.err = s.App.Installation(ctx, s.Installation)
+		g.until = now.Add(grantedFor)
+		if g.err != nil {
+			g.until = now
+		}
+		if IsPassedOver(g.err) {
+			g.until = now.Add(believeFor)
+		}
+	}
+	if g.err != nil {
+		return g.err
+	}
+	return Fits(g.is, needed)
+}
+
+func (p *Pool) seat(s Seat) *granted {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.granted == nil {
+		p.granted = map[Seat]*granted{}
+	}
+	if p.granted[s] == nil {
+		p.granted[s] = new(granted)
+	}
+	return p.granted[s]
+}
+
+// Fits returns an [*Error] where an installation is suspended, or was not granted what is
+// needed.
+func Fits(i Installation, needed map[string]string) error {
+	doing := fmt.Sprintf("use installation %d on %s", i.ID, i.Account.Login)
+	if i.Suspended() {
+		return &Error{Kind: Suspended, Doing: doing, Message: "it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)}
+	}
+	if lacking := Lacking(needed, i.Permissions); len(lacking) > 0 {
+		return &Error{Kind: NotGranted, Doing: doing, Message: "it was not granted " + LevelsText(lacking)}
+	}
+	return nil
+}
