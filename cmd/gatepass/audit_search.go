@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/broker/audit"
@@ -90,32 +89,4 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is no time; write 2026-01-02, 2026-01-02T15:04:05Z or 24h", text)
-}
-
-// printLine prints a line as it is, or for people.
-func (w *world) printLine(l audit.Line, asJSON bool) error {
-	text := string(oneline.JSON(l.Text)) // another version may have written it as it was
-	if !asJSON {
-		text = lineText(l.Record)
-	}
-	_, err := io.WriteString(w.stdout, text+"\n")
-	return err
-}
-
-// lineText is a line in words, in the order in which people ask.
-func lineText(r audit.Record) string {
-	words := []string{r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), r.Kind}
-	for _, word := range []string{r.Decision, r.Reason, r.Workspace, r.Operation, r.Repository} {
-		if word != "" {
-			words = append(words, word)
-		}
-	}
-	for _, c := range []struct{ name, value string }{
-		{"ref", r.Ref}, {"subject", r.Subject}, {"rule", r.Rule}, {"token", r.Entry.Hash}, {"request", r.RequestID}, {"detail", r.Detail},
-	} {
-		if c.value != "" {
-			words = append(words, fmt.Sprintf("%s=%q", c.name, c.value))
-		}
-	}
-	return oneline.Escape(strings.Join(words, " "))
 }

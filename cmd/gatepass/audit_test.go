@@ -113,7 +113,7 @@ func TestAuditSearch(t *testing.T) {
 		}
 	}
 	out, _, _ := gatepass(t.Context(), "audit", "search", path, "--reason", "repository")
-	if !strings.Contains(out, `request refused repository sb-1 acme/payroll detail="not \x1b[31m yours"`) || strings.Contains(out, "\x1b") {
+	if !strings.Contains(out, `request   refused   sb-1          acme/payroll              repository: not \x1b[31m yours`) || strings.Contains(out, "\x1b") {
 		t.Errorf("search prints %q", out)
 	}
 	if _, errs, status := gatepass(t.Context(), "audit", "search", path, "--since", "yesterday"); status != 2 || !strings.Contains(errs, `"yesterday" is no time`) {
@@ -149,7 +149,7 @@ func TestAuditShowsRefusedPushes(t *testing.T) {
 	if err := l.Write(t.Context(), e, true); err != nil {
 		t.Fatal(err)
 	}
-	want := `2026-01-02T04:00:00.000Z reported-push refused reported-by-workspace sb-1 force acme/widgets ref="refs/heads/<b>\u202e$(id)\u009b31m" detail="no rule allows it"` + "\n"
+	want := `2026-01-02T04:00:00.000Z  reported-push  refused   sb-1          force acme/widgets refs/heads/<b>\u202e$(id)\u009b31m  reported-by-workspace: no rule allows it` + "\n"
 	if out, errs, status := gatepass(t.Context(), "audit", "search", path, "--kind", "reported-push"); status != 0 || out != want {
 		t.Errorf("search = %d %q %q, want %q", status, out, errs, want)
 	}

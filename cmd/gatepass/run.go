@@ -124,6 +124,9 @@ func prepare(commands []*cli.Command, group cli.ActionFunc) {
 // group is the action where a command has to follow and none that we know does.
 func (w *world) group(c *cli.Context) error {
 	siblings, typed := c.Command.Subcommands, c.Args().First()
+	if typed == "" && len(c.Lineage()) <= 2 {
+		return cli.ShowAppHelp(c)
+	}
 	if typed == "" {
 		return usage(c, "a command is missing: it is one of "+nameList(siblings))
 	}
