@@ -9,17 +9,28 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
+// readByBrokers are the schemes of stores that no source reads, and what to call them.
+var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBScheme: "DynamoDB"}
+
 // Source is the source of a workspace file whose tokens this store delivers: the
 // address of the only token, or one for each owner. How the workspace proves
 // itself to the store is not in it, unless that is part of how it is reached. A
-// store in Kubernetes is read by brokers only.
+// store in Kubernetes or DynamoDB is read by brokers only, unless its tokens are in
+// another store.
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {
 		return "", oneline.New("name the source of a workspace", "the store is no URL", "")
 	}
-	if u.Scheme == kubernetesScheme {
-		return "", oneline.New("name the source of a workspace", "workspaces do not read a store in Kubernetes", "let them ask a broker: --source broker+https://HOST[:PORT]")
+	tokens, _, err := takeTokens(u)
+	if err != nil {
+		return "", err
+	}
+	if tokens != nil {
+		u = tokens
+	}
+	if kind := readByBrokers[u.Scheme]; kind != "" {
+		return "", oneline.New("name the source of a workspace", "workspaces do not read a store in "+kind, "let them ask a broker: --source broker+https://HOST[:PORT]")
 	}
 	only, err := store.OnlyToken("x")
 	if err != nil {

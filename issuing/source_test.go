@@ -15,6 +15,8 @@ func TestSource(t *testing.T) {
 		{"ssm:///km/", false, "ssm:///km/sandbox/{workspace}/github-tokens/{owner}"},
 		{"ssm:///km?workspaces=/&profile=issuer", true, "ssm:///sandbox/{workspace}/github-token"},
 		{"ssm:///", true, "ssm:///sandbox/{workspace}/github-token"},
+		{"dynamodb://gatepass?region=eu-west-1&tokens=ssm:///km", true, "ssm:///km/sandbox/{workspace}/github-token?region=eu-west-1"},
+		{"dynamodb://gatepass?region=eu-west-1&tokens=ssm:///%3Fregion=us-east-1%26kms_key=alias/x", false, "ssm:///sandbox/{workspace}/github-tokens/{owner}?region=us-east-1"},
 		{"vault://secret/gatepass?addr=https://vault.example:8200&auth=approle&role_id=x", false, "vault://secret/gatepass/sandbox/{workspace}/github-tokens/{owner}?addr=https%3A%2F%2Fvault.example%3A8200"},
 		{"file:///var/lib/gatepass", true, "file:///var/lib/gatepass/sandbox/{workspace}/github-token"},
 	} {
@@ -25,8 +27,10 @@ func TestSource(t *testing.T) {
 }
 
 func TestSourceOfNoWorkspace(t *testing.T) {
-	got, err := Source("kubernetes://gatepass/team", true)
-	if err == nil || !strings.Contains(err.Error(), "--source broker+https://") {
-		t.Errorf("Source = %q, %v, want an error that names a broker", got, err)
+	for _, store := range []string{"kubernetes://gatepass/team", "dynamodb://gatepass?region=eu-west-1"} {
+		got, err := Source(store, true)
+		if err == nil || !strings.Contains(err.Error(), "--source broker+https://") {
+			t.Errorf("Source(%s) = %q, %v, want an error that names a broker", store, got, err)
+		}
 	}
 }

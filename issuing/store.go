@@ -20,9 +20,12 @@ import (
 const StoreVariable = "GATEPASS_STORE"
 
 // KnownStores are the forms that OpenStore takes, for messages and help.
-const KnownStores = "ssm:///PREFIX?region=…, vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX and file:///DIR"
+const KnownStores = "ssm:///PREFIX?region=…, dynamodb://TABLE?region=…[&tokens=ssm:///PREFIX], vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX and file:///DIR"
 
-const kubernetesScheme = "kubernetes"
+const (
+	kubernetesScheme = "kubernetes"
+	dynamoDBScheme   = "dynamodb"
+)
 
 // systemStore is where root keeps things by default.
 const systemStore = "/var/lib/gatepass"
@@ -42,6 +45,8 @@ func OpenStore(rawURL string) (store.Store, error) {
 		return opened(vaultstore.OpenStore(u))
 	case kubernetesScheme:
 		return openKubernetes(u)
+	case dynamoDBScheme:
+		return openDynamoDB(u)
 	case "":
 		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}
