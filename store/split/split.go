@@ -5,7 +5,7 @@
 // For each token the main store has a mark of the same name, which is written before the
 // token and deleted after it. So whatever a crash leaves is listed by the main store
 // alone, and listing asks nothing of the other one. Tokens that were written there without
-// this package are read, and not listed.
+// this package are read, and not listed. The mark's version is the token's.
 package split
 
 import (
@@ -32,15 +32,16 @@ const mark = `{"delivered":true}`
 
 func isMark(e store.Entry) bool { return e.Value.Reveal() == mark }
 
-// A Store is a [Main] whose tokens are in another store. It swaps no tokens.
+// A Store is a [Main] whose tokens are in another store. Of two writes of a token that
+// overlap, either one's may stay.
 type Store struct {
 	Main   // keeps all else, and the marks
 	tokens store.Store
 }
 
 // New returns a store that keeps what [store.Name.IsToken] says in tokens, and all else in
-// main. It is a [store.Watcher] where main is one; it tells of a token when its mark is
-// written, and not when the token is replaced.
+// main. It is a [store.Watcher] where main is one, and tells of a token when its mark is
+// written.
 func New(main Main, tokens store.Store) store.Store {
 	s := &Store{main, tokens}
 	if w, ok := main.(store.Watcher); ok {
@@ -55,23 +56,23 @@ func New(main Main, tokens store.Store) store.Store {
 // Get implements [store.Store]. A mark without its token is a damaged entry. A token that
 // the main store had before there was another one is read from there.
 func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
-	if !name.IsToken() {
-		return s.Main.Get(ctx, name)
+	there, err := s.Main.Get(ctx, name)
+	if !name.IsToken() || err != nil && !errors.Is(err, store.ErrNotFound) {
+		return there, err
 	}
-	entry, err := s.tokens.Get(ctx, name)
-	if !errors.Is(err, store.ErrNotFound) {
-		return entry, err
-	}
-	there, mainErr := s.Main.Get(ctx, name)
+	// In this order: a token that is newer than its version is not swapped.
+	entry, tokenErr := s.tokens.Get(ctx, name)
 	switch {
-	case errors.Is(mainErr, store.ErrNotFound):
+	case tokenErr == nil:
+		entry.Version = there.Version
+		return entry, nil
+	case !errors.Is(tokenErr, store.ErrNotFound):
+		return store.Entry{}, tokenErr
+	case err != nil:
 		return store.Entry{}, err
-	case mainErr != nil:
-		return store.Entry{}, mainErr
 	case isMark(there):
 		return store.Entry{}, &oneline.Error{What: "read " + name.String(), Why: "it was to be delivered, and is not there", Err: store.ErrDamaged}
 	}
-	there.Version = ""
 	return there, nil
 }
 
@@ -91,43 +92,29 @@ func (s *Store) PutDue(ctx context.Context, name store.Name, value store.Secret,
 	return s.deliver(ctx, name, value, mode, due)
 }
 
-// deliver writes a token. The main store always has an entry of its name while it does.
 func (s *Store) deliver(ctx context.Context, name store.Name, value store.Secret, mode store.Mode, due time.Time) error {
 	if err := value.Check(); err != nil {
 		return oneline.Wrap("write "+name.String(), err, "")
 	}
-	there, err := s.Main.Get(ctx, name)
-	isNew := errors.Is(err, store.ErrNotFound)
-	switch {
-	case err != nil && !isNew && !errors.Is(err, store.ErrDamaged):
+	if err := s.Main.PutDue(ctx, name, store.NewSecret(mark), mode, due); err != nil {
 		return err
-	case mode == store.CreateOnly && !isNew:
-		return &oneline.Error{What: "write " + name.String(), Err: store.ErrExists}
-	}
-	if isOld := err == nil && !isMark(there); isOld { // its text is lost only when another one is delivered
-		if err := s.tokens.Put(ctx, name, value, mode); err != nil {
-			return err
-		}
-		return s.mark(ctx, name, due)
-	}
-	if err != nil || !due.IsZero() {
-		if err := s.mark(ctx, name, due); err != nil {
-			return err
-		}
 	}
 	return s.tokens.Put(ctx, name, value, mode)
 }
 
-func (s *Store) mark(ctx context.Context, name store.Name, due time.Time) error {
-	return s.Main.PutDue(ctx, name, store.NewSecret(mark), store.Replace, due)
-}
-
-// Swap implements [store.Swapper]. It refuses tokens: their store knows no versions.
+// Swap implements [store.Swapper]. Of a token the mark's version is compared.
 func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, version string, due time.Time) (string, error) {
-	if name.IsToken() {
-		return "", oneline.New("write "+name.String(), "a token is replaced whatever is there", "")
+	if !name.IsToken() {
+		return s.Main.Swap(ctx, name, value, version, due)
 	}
-	return s.Main.Swap(ctx, name, value, version, due)
+	if err := value.Check(); err != nil {
+		return "", oneline.Wrap("write "+name.String(), err, "")
+	}
+	now, err := s.Main.Swap(ctx, name, store.NewSecret(mark), version, due)
+	if err != nil {
+		return "", err
+	}
+	return now, s.tokens.Put(ctx, name, value, store.Replace)
 }
 
 // Delete implements [store.Store]. The token goes first, while its mark shows it.

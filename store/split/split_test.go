@@ -225,7 +225,35 @@ func TestDueHasTokensThemselves(t *testing.T) {
 	if count != 1 {
 		t.Errorf("Due yields %d entries, want one", count)
 	}
-	if _, err := s.(store.Swapper).Swap(t.Context(), token(t), store.NewSecret("ghs_y"), "", soon); err == nil || strings.Contains(err.Error(), "ghs_") {
-		t.Errorf("Swap of a token = %v, want an error without it", err)
+}
+
+// A run that lost its place must not replace the token of the run that took it.
+func TestTokensAreSwapped(t *testing.T) {
+	main, tokens := ledgered{new(storetest.Memory)}, storetest.Plain(new(storetest.Memory))
+	s := New(main, tokens)
+	swap := func(value, version string) (string, error) {
+		return s.(store.Swapper).Swap(t.Context(), token(t), store.NewSecret(value), version, time.Time{})
+	}
+	first, err := swap("ghs_first", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := s.Get(t.Context(), token(t))
+	if err != nil || entry.Version != first || entry.Value.Reveal() != "ghs_first" {
+		t.Fatalf("Get = version %q, %v, want %q", entry.Version, err, first)
+	}
+	if err := s.Put(t.Context(), token(t), store.NewSecret("ghs_second"), store.Replace); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{first, ""} {
+		if _, err := swap("ghs_late", version); !errors.Is(err, store.ErrChanged) || strings.Contains(err.Error(), "ghs_") {
+			t.Errorf("Swap of version %q = %v, want ErrChanged", version, err)
+		}
+	}
+	if entry, err = s.Get(t.Context(), token(t)); err != nil || entry.Value.Reveal() != "ghs_second" {
+		t.Errorf("Get = %q, %v, want what was put", entry.Value.Reveal(), err)
+	}
+	if _, err := swap("ghs_third", entry.Version); err != nil {
+		t.Errorf("Swap of the version that is there = %v", err)
 	}
 }
