@@ -42,8 +42,8 @@ type refusedApp struct {
 	until time.Time // by this machine's clock
 }
 
-// Choose returns the seat that has most requests left; of equals, the first. What GitHub
-// has not said yet counts as everything. Apps that GitHub refused a moment ago, or asks
+// Choose returns the seat that has the largest part of its requests left; of equals, the
+// first. What GitHub has not said yet counts as everything. Apps that GitHub refused a moment ago, or asks
 // to wait, are passed over. The caller mints, and then calls done with what came of it.
 // Where no seat is left the error is that of the first one.
 func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
@@ -55,8 +55,10 @@ func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
 // Apps' IDs alone, so that all replicas choose the same one.
 func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
 	return p.choose(seats, func(usable []Seat) Seat {
-		most := p.fullLimit(usable)
-		ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool { return p.left(s, most)*scarcePart < most })
+		ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
+			left, limit := p.left(s)
+			return left*scarcePart < limit
+		})
 		if len(ample) == 0 {
 			return p.fullest(usable)
 		}
@@ -80,11 +82,10 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	most := p.fullLimit(seats)
 	var usable []Seat
 	var first error
 	for _, s := range seats {
-		err := p.closed(s, most)
+		err := p.closed(s)
 		if err == nil {
 			usable = append(usable, s)
 		} else if first == nil {
@@ -109,15 +110,14 @@ func (p *Pool) once(s Seat) func(error) {
 }
 
 // closed returns why a seat cannot mint now. The caller holds mu.
-func (p *Pool) closed(s Seat, most int) error {
-	now := s.App.now()
-	if was := p.refused[s.App]; now.Before(was.until) {
+func (p *Pool) closed(s Seat) error {
+	if was := p.refused[s.App]; s.App.now().Before(was.until) {
 		return was.why
 	}
 	if limit := s.App.Paused(); limit != nil && limit.RetryAfter > maxWait {
 		return limit
 	}
-	if p.left(s, most) > 0 {
+	if left, _ := p.left(s); left > 0 {
 		return nil
 	}
 	e := &Error{Kind: RateLimited, Doing: "mint a token", Message: "the requests that GitHub leaves the App are used up or under way"}
@@ -127,39 +127,31 @@ func (p *Pool) closed(s Seat, most int) error {
 	return e
 }
 
-// fullest returns the seat with most left. The caller holds mu.
+// fullest returns the seat with the largest part left. The caller holds mu.
 func (p *Pool) fullest(seats []Seat) Seat {
-	most := p.fullLimit(seats)
-	return slices.MaxFunc(seats, func(a, b Seat) int { return p.left(a, most) - p.left(b, most) })
+	return slices.MaxFunc(seats, func(a, b Seat) int {
+		left, limit := p.left(a)
+		otherLeft, otherLimit := p.left(b)
+		return cmp.Compare(left*otherLimit, otherLeft*limit)
+	})
 }
 
-// fullLimit is what an App has left of which GitHub has said nothing: accounts are
-// given limits by their size, so that all Apps there have the same.
-func (p *Pool) fullLimit(seats []Seat) int {
-	most := 0
-	for _, s := range seats {
-		if r, ok := s.App.RateOf(s.Installation); ok {
-			most = max(most, r.Limit)
-		}
+// left is how many requests a seat has left of how many, without those under way. Of an
+// App that has to wait for some seconds it is one. The caller holds mu.
+func (p *Pool) left(s Seat) (left, limit int) {
+	r, ok := s.App.RateOf(s.Installation)
+	if !ok {
+		r = Rate{Limit: leastLimit}
 	}
-	return cmp.Or(most, leastLimit)
-}
-
-// left is how many requests a seat has left, without those under way. Of an App that has
-// to wait for some seconds it is one. The caller holds mu.
-func (p *Pool) left(s Seat, most int) int {
-	left := most
-	if r, ok := s.App.RateOf(s.Installation); ok {
-		left = r.Remaining
-		if !s.App.Time().Before(r.Reset) {
-			left = r.Limit
-		}
+	left, limit = r.Remaining, r.Limit
+	if !s.App.Time().Before(r.Reset) {
+		left = limit
 	}
 	left -= p.underway[s]
 	if s.App.Paused() != nil {
-		return min(left, 1)
+		left = min(left, 1)
 	}
-	return left
+	return left, limit
 }
 
 // done takes note of what came of a mint.
@@ -173,7 +165,9 @@ func (p *Pool) done(s Seat, err error) {
 	if !ok {
 		return
 	}
-	delete(p.granted, s) // GitHub says something else than was believed
+	if slices.Contains([]Kind{Suspended, NotInstalled, NotGranted}, e.Kind) {
+		delete(p.granted, s) // GitHub says something else than was believed
+	}
 	if e.Kind != BadKey && e.Kind != Unsigned {
 		return
 	}
@@ -200,29 +194,46 @@ type granted struct {
 	mu    sync.Mutex // guards the rest; held while GitHub is asked, so that one asks for all
 	is    Installation
 	err   error
-	until time.Time
+	asked time.Time // zero where no answer is believed
 }
 
 // Check returns an [*Error] where a seat's installation is gone, suspended, or was not
-// granted what is needed. GitHub is asked once in ten minutes.
+// granted what is needed. An answer is believed for ten minutes, and one that keeps the
+// App from minting for one.
 func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) error {
+	if err := p.refusal(s.App); err != nil {
+		return err
+	}
 	g := p.seat(s)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := s.App.now(); !now.Before(g.until) {
-		g.is, g.err = s.App.Installation(ctx, s.Installation)
-		g.until = now.Add(grantedFor)
-		if g.err != nil {
-			g.until = now
-		}
-		if IsPassedOver(g.err) {
-			g.until = now.Add(believeFor)
-		}
+	now := s.App.now()
+	if age := now.Sub(g.asked); age < believeFor || age < grantedFor && g.fits(needed) == nil {
+		return g.fits(needed)
 	}
+	g.is, g.err = s.App.Installation(ctx, s.Installation)
+	g.asked = now
+	if g.err != nil && !IsPassedOver(g.err) {
+		g.asked = time.Time{}
+	}
+	return g.fits(needed)
+}
+
+func (g *granted) fits(needed map[string]string) error {
 	if g.err != nil {
 		return g.err
 	}
 	return Fits(g.is, needed)
+}
+
+// refusal is why an App is passed over for a while; nil where it is not.
+func (p *Pool) refusal(a *App) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if was := p.refused[a]; a.now().Before(was.until) {
+		return was.why
+	}
+	return nil
 }
 
 func (p *Pool) seat(s Seat) *granted {

@@ -75,6 +75,34 @@ func TestTheAppWithMostLeftMints(t *testing.T) {
 	}
 }
 
+// Organizations have limits of 5,000 to 12,500 requests, by their size. Mints are in
+// proportion to them.
+func TestMintsAreInProportionToTheLimits(t *testing.T) {
+	_, seats := poolOf(t, 3, 0)
+	var p Pool
+	limits, made := []int{5000, 12500, 7500}, make([]int, 3)
+	for range 1000 {
+		s, done, err := p.Choose(seats...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.Index(seats, s)
+		made[at]++
+		h := http.Header{}
+		h.Set("X-RateLimit-Limit", strconv.Itoa(limits[at]))
+		h.Set("X-RateLimit-Remaining", strconv.Itoa(limits[at]-made[at]))
+		h.Set("X-RateLimit-Reset", strconv.FormatInt(s.App.Time().Add(time.Hour).Unix(), 10))
+		s.App.rate.note(call{installation: s.Installation}, h)
+		done(nil)
+	}
+	for at, limit := range limits {
+		if want := 1000 * limit / 25000; made[at] < want*9/10 || made[at] > want*11/10 {
+			t.Errorf("the Apps minted %v, want them in proportion to %v", made, limits)
+			break
+		}
+	}
+}
+
 // Twenty workers that look at what is left at one time must not all take the last
 // request of one App.
 func TestMintsAtOneTimeStayWithinEachBudget(t *testing.T) {

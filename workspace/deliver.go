@@ -19,6 +19,9 @@ var errUnresolved = errors.New("no grant")
 // renew makes and delivers one owner's token. An installation that GitHub does
 // not know any more is looked up anew: the App may have been installed again.
 func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner string, known knowledge) error {
+	if i.Pool != nil {
+		return i.renewInPool(ctx, r, held, owner, known)
+	}
 	if i.Unready != nil {
 		return unresolved{i.Unready}
 	}
@@ -82,9 +85,12 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Gra
 	t.Hash, t.Minted, t.Expires = m.Token.Hash(), i.now(), m.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
 	i.happened(r, Event{
-		Type: Generated, Workspace: r.ID, Owner: g.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation,
+		Type: Generated, Workspace: r.ID, Owner: g.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation, App: i.App.ID,
 		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: notes(g.Owner, m),
 	})
+	if i.moved != "" {
+		i.happened(r, Event{Type: Moved, Workspace: r.ID, Owner: g.Owner, Installation: t.Installation, App: i.App.ID, Why: i.moved})
+	}
 	if err := i.hand(ctx, r, held, t, m.Token); err != nil {
 		return i.undo(ctx, r, t, m.Token, err)
 	}

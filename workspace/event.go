@@ -13,6 +13,7 @@ const (
 	Generated Type = "token_generated"         // a token was minted
 	Failed    Type = "token_generation_failed" // none could be
 	Ended     Type = "token_revoked"           // a token was revoked
+	Moved     Type = "workspace_moved"         // another App of the pool mints for it from now on
 	Lost      Type = "token_lost"              // a token may be alive that nobody has; it runs out by itself
 	Created   Type = "workspace_created"       // the ledger has a record of it now
 	Destroyed Type = "workspace_destroyed"     // nothing of the workspace is left
@@ -25,6 +26,7 @@ type Event struct {
 	Workspace    string
 	Owner        string
 	Installation int64
+	App          string // client ID of the App that minted the token
 	Hash         string
 	Expires      time.Time
 	All          bool // every repository of the installation
@@ -41,6 +43,9 @@ func (e Event) LogValue() slog.Value {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))
 		}
+	}
+	if e.App != "" {
+		attrs = append(attrs, slog.String("app", e.App))
 	}
 	if e.Installation != 0 {
 		attrs = append(attrs, slog.Int64("installation_id", e.Installation))

@@ -13,7 +13,7 @@ import (
 // holds no secret.
 type PastEvent struct {
 	At    time.Time `json:"at"`    // of the latest, where Times is set
-	What  string    `json:"event"` // minted, delivered, revoked, lost or failed
+	What  string    `json:"event"` // minted, moved, delivered, revoked, lost or failed
 	Owner string    `json:"owner,omitempty"`
 	Hash  string    `json:"hashed_token,omitempty"`
 	Why   string    `json:"reason,omitempty"`
@@ -26,7 +26,7 @@ const (
 	failed = "failed"
 )
 
-var pastNames = map[Type]string{Generated: "minted", Ended: "revoked", Lost: "lost", Failed: failed}
+var pastNames = map[Type]string{Generated: "minted", Moved: "moved", Ended: "revoked", Lost: "lost", Failed: failed}
 
 // The bounds of a history: its events, the bytes of a reason, and the bytes up to
 // which a record takes events. The last is AWS's standard tier, which is free.

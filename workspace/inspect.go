@@ -91,7 +91,7 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	if err != nil {
 		return nil, nil, err
 	}
-	installed, err := StoredInstallations(ctx, i.Store)
+	installed, err := i.stored(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,12 +16,16 @@ import (
 type knowledge struct {
 	installed []mint.Installation
 	failed    map[string]error // owners, in lower case, about whom GitHub could not be asked
+	members   []member         // the Apps of a pool; nil where there is one App
 }
 
 // lookUp finds out where the App is installed, as far as the record needs it.
 func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
 	if len(r.Repositories) == 0 || r.Destroying {
 		return knowledge{}, nil
+	}
+	if i.Pool != nil {
+		return i.lookUpAll(ctx, r)
 	}
 	if i.Installed != nil {
 		installed, err := i.Installed(ctx)
@@ -59,7 +63,7 @@ func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
 func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Installation) (knowledge, error) {
 	k := knowledge{installed: slices.Clip(installed), failed: map[string]error{}}
 	for _, owner := range ownersOf(r.Repositories, nil) {
-		if slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) }) {
+		if isOn(installed, owner) {
 			continue
 		}
 		found, err := i.shared.of(ctx, i, owner)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
@@ -36,6 +35,9 @@ type Issuer struct {
 	// Unready says why App cannot mint, where it cannot; it can revoke then.
 	Unready error
 
+	// Pool are Apps beside App; nil means that there is one App only.
+	Pool *Pool
+
 	// Installed are the App's installations; nil means those of the store, and
 	// for an owner that it does not know what GitHub says.
 	Installed func(ctx context.Context) ([]mint.Installation, error)
@@ -49,6 +51,11 @@ type Issuer struct {
 	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
 
 	shared *shared // what the runs of a pass have in common; nil outside of one
+
+	// Of the issuer with one App of a pool: the store of the App's own entries, nil for
+	// the first App, and why a workspace leaves the App that it had.
+	ofApp store.Store
+	moved string
 }
 
 // now is the time by GitHub's clock: so are the moments in the ledger, whichever
@@ -197,22 +204,28 @@ func (d damagedError) Unwrap() error { return d.error }
 const maxLost = 100
 
 // prune leaves out what is dead for long, and the oldest of what was lost unseen,
-// which ends before the others. It moves the tokens of the record.
-func (r *Record) prune(now time.Time) {
+// which ends before the others. With keepsApp it leaves each owner's latest token, which
+// says by which App it was minted. It moves the tokens of the record.
+func (r *Record) prune(now time.Time, keepsApp bool) {
 	unseen := 0
 	for _, t := range r.Tokens {
 		if t.isUnseen() {
 			unseen++
 		}
 	}
-	r.Tokens = slices.DeleteFunc(r.Tokens, func(t Token) bool {
-		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife
+	kept := r.Tokens[:0]
+	for at, t := range r.Tokens {
+		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(keepsApp && r.isLatest(at))
 		if t.isUnseen() {
 			unseen--
 			isOver = isOver || unseen >= maxLost
 		}
-		return isOver
-	})
+		if !isOver {
+			kept = append(kept, t)
+		}
+	}
+	clear(r.Tokens[len(kept):])
+	r.Tokens = kept
 }
 
 // isUnseen reports whether the token was lost before anybody knew more of it than

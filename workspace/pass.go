@@ -67,6 +67,8 @@ type item struct {
 	ends time.Time // its first token; zero where it has none yet
 	err  error     // its record cannot be read
 
+	installation int64 // of the token that ends first
+
 	isUnknown bool // to the ledger
 }
 
@@ -124,7 +126,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	if w.pass.Only != "" {
 		return w.only(ctx)
 	}
-	installed, err := w.issuer.shared.stored(ctx, w.issuer)
+	installed, err := w.issuer.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 		}
 		ends, isDue := w.look(found.Record, installed, bars)
 		if isDue {
-			items = append(items, item{id: found.ID, ends: ends})
+			items = append(items, item{id: found.ID, ends: ends, installation: found.Record.installationAt(ends)})
 		}
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return a.ends.Compare(b.ends) })
@@ -168,7 +170,7 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 	if !ends.IsZero() && !ends.After(w.issuer.now()) {
 		w.sum.Expired = 1
 	}
-	return []item{{id: r.ID, ends: ends}}, nil
+	return []item{{id: r.ID, ends: ends, installation: r.installationAt(ends)}}, nil
 }
 
 // look decides by the record alone whether a workspace has something due: as if
@@ -272,7 +274,7 @@ func (w *worker) isStopped() bool {
 // canWait reports whether a token lives until GitHub's limit is whole again,
 // and little is left of it now.
 func (w *worker) canWait(it item) bool {
-	rate, ok := w.issuer.App.Rate()
+	rate, ok := w.issuer.rateOf(it.installation)
 	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.now()) && it.ends.After(rate.Reset.Add(time.Minute))
 }
 

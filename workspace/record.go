@@ -28,6 +28,7 @@ type Record struct {
 
 	failed       []string // owners whose token this run could not mint
 	isNew        bool     // this run made it
+	isForced     bool     // this run replaces every token
 	standsIn     bool     // for a record that is not there or cannot be read
 	keepsUnknown bool     // the store keeps a token to be revoked that is not in Tokens
 	seen         seen     // of the store's entry

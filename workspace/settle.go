@@ -23,7 +23,8 @@ const maxRounds = 3
 // the others from theirs.
 func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	r.keepsUnknown = r.LastError != nil && r.LastError.Foreign
-	r.prune(i.now().Add(-i.doubt()))
+	r.isForced = !since.IsZero()
+	r.prune(i.now().Add(-i.doubt()), i.Pool != nil)
 	known, err := i.lookUp(ctx, r)
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (i *Issuer) somewhere(ctx context.Context, r *Record, known knowledge) erro
 	if len(r.Repositories) == 0 || len(ownersOf(r.Repositories, known.installed)) > 0 {
 		return nil
 	}
-	if i.Unready != nil {
+	if i.Unready != nil && i.Pool == nil {
 		return unresolved{i.Unready}
 	}
 	_, err := i.App.Resolve(ctx, r.Repositories, r.Permissions, known.installed)
@@ -225,7 +226,7 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 		if err != nil || r.Destroying {
 			return err
 		}
-		installed, err := StoredInstallations(ctx, i.Store)
+		installed, err := i.stored(ctx)
 		if err != nil {
 			return err
 		}

@@ -29,19 +29,40 @@ type shared struct {
 	everybody error                        // nobody's token can be had
 	until     time.Time                    // everybody holds until then; zero for the whole pass
 	outages   int
+	others    map[string]*shared // of the further Apps of a pool, by name
+}
+
+// app returns what is shared about another App of the pool.
+func (s *shared) app(name string) *shared {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.others == nil {
+		s.others = map[string]*shared{}
+	}
+	if s.others[name] == nil {
+		s.others[name] = new(shared)
+	}
+	return s.others[name]
 }
 
 // stored returns the installations of the store, read once.
 func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, error) {
+	from := i.Store
+	if i.ofApp != nil {
+		from = i.ofApp
+	}
 	if s == nil {
-		return StoredInstallations(ctx, i.Store)
+		return StoredInstallations(ctx, from)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isLoaded {
 		return s.known, nil
 	}
-	known, err := StoredInstallations(ctx, i.Store)
+	known, err := StoredInstallations(ctx, from)
 	if err == nil {
 		s.known, s.isLoaded = known, true
 	}
