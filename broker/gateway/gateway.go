@@ -77,7 +77,9 @@ func (g *Gateway) Handler(next http.Handler) http.Handler {
 		case rest.Serves(r.Host, r.RequestURI): // first: on a host api.NAME a repository may be called "objects"
 			g.api.ServeHTTP(w, r)
 		case isOurs(r.RequestURI):
-			g.serveGit(w, r)
+			g.serve(w, r, (*request).serve)
+		case isEcho(r.RequestURI):
+			g.serve(w, r, (*request).echo)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -98,12 +100,13 @@ type request struct {
 	transfer Transfer
 }
 
-func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request) {
+// serve has answer answer a request, or refuses it in text.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, answer func(*request) error) {
 	begun := time.Now()
 	rq := &request{Request: r, g: g, id: rand.Text(), w: w, settings: g.Settings()}
 	w.Header().Set("X-Request-Id", rq.id)
 	rq.transfer.Status = http.StatusOK
-	err := rq.serve()
+	err := answer(rq)
 	if err != nil {
 		rq.refuse(broker.RefusalOf(err))
 	}

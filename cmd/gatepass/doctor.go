@@ -35,6 +35,7 @@ does not.
 Examples:
   gatepass doctor            in a clone: for its own configuration too
   gatepass doctor --online   also compare the clock with that of the hosts
+  gatepass doctor --gateway  also find proxies and balancers that cut pushes
   gatepass doctor --store 'ssm:///km?region=us-east-1' --fix
 
 It exits with 1 when something would not work or not be safe, and with 0 when
@@ -44,7 +45,7 @@ func (w *world) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "say what is configured, what shadows what, and whether a token can be had",
-		UsageText:   "gatepass doctor [--side SIDE] [--online] [--fix [--yes]] [--store URL] [--github-url URL] [--timeout DURATION] [--json]",
+		UsageText:   "gatepass doctor [--side SIDE] [--online] [--gateway] [--fix [--yes]] [--store URL] [--github-url URL] [--timeout DURATION] [--json]",
 		Description: doctorAbout,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "side", Usage: "which `SIDE` to look at: issuing, workspace or both", DefaultText: "what is set up here"},
@@ -53,6 +54,7 @@ func (w *world) doctorCommand() *cli.Command {
 				DefaultText: fmt.Sprintf("%s, the issuing side %s", doctor.DefaultLimit, doctor.IssuingLimit),
 			},
 			&cli.BoolFlag{Name: "online", Usage: "also ask the configured hosts for the time", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "gateway", Usage: "also send requests through to the gateway, for about 75 seconds, and say what proxies do to them", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "fix", Usage: "remove what is left of workspaces that are gone", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
 			storeFlag(), githubFlag(), jsonFlag(),

@@ -55,6 +55,8 @@ func (w *world) doctorOrder(c *cli.Context) (o order, err error) {
 		return o, usage(c, "--yes goes with --fix")
 	case o.fix && !o.issuing:
 		return o, usage(c, "--fix is about the issuing side")
+	case c.Bool("gateway") && !o.workspace:
+		return o, usage(c, "--gateway is about the workspace side")
 	case o.fix && !c.Bool("yes") && !w.canAsk():
 		return o, usage(c, "--fix asks first, and there is no terminal: add --yes")
 	case o.issuing:
@@ -68,7 +70,7 @@ func (w *world) chooseSides(c *cli.Context, o *order) {
 	isNamed := c.String("store") != "" || w.getenv(issuing.StoreVariable) != ""
 	o.issuing = isNamed || o.fix || w.hasApp(c.Context)
 	_, err := os.Stat(config.DefaultPath)
-	hasFile := w.getenv(config.PathVariable) != "" || err == nil
+	hasFile := c.Bool("gateway") || w.getenv(config.PathVariable) != "" || err == nil
 	o.workspace = hasFile || !o.issuing
 	if !hasFile && !o.issuing {
 		o.hint = nothingSetUp
@@ -112,7 +114,7 @@ func (w *world) lookInside(c *cli.Context) ([]doctor.Finding, error) {
 		return nil, oneline.Wrap("find the working directory", err, "go to one that exists")
 	}
 	return doctor.Run(c.Context, doctor.Options{
-		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Limit: c.Duration("timeout"),
+		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
 	}), nil
 }
 

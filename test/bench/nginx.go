@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,11 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/test/extbuild"
 )
-
-const nginxProgram = "nginx"
 
 // An nginx is one that runs as a reverse proxy.
 type nginx struct {
@@ -60,7 +56,7 @@ http {
 // startNginx starts one before an upstream. more is beside the settings of its
 // location.
 func (b *bench) startNginx(upstream, more string) (*nginx, error) {
-	program, err := b.nginxPath()
+	program, err := extbuild.Nginx(b.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -105,52 +101,6 @@ func (b *bench) startNginx(upstream, more string) (*nginx, error) {
 func (n *nginx) stop() {
 	_ = n.cmd.Process.Signal(syscall.SIGTERM)
 	_ = n.cmd.Wait()
-}
-
-// nginxPath is the program on PATH, or that of the Debian package, which is
-// fetched once and not installed.
-func (b *bench) nginxPath() (string, error) {
-	if path, err := exec.LookPath(nginxProgram); err == nil {
-		return path, nil
-	}
-	cache, err := extbuild.CacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "nginx")
-	program := filepath.Join(dir, "usr/sbin/nginx")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	partial, err := os.MkdirTemp(cache, "nginx-*.partial")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(partial)
-	if err := fetchNginx(b.ctx, partial); err != nil {
-		return "", oneline.Wrap("fetch nginx", err, "put an nginx on PATH")
-	}
-	return program, os.Rename(partial, dir)
-}
-
-// fetchNginx unpacks Debian's package into a folder.
-func fetchNginx(ctx context.Context, dir string) error {
-	download := exec.CommandContext(ctx, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", nginxProgram)
-	download.Dir = dir
-	if out, err := download.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get download nginx: %w: %.200s", err, out)
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "nginx_*.deb"))
-	if err != nil || len(found) != 1 {
-		return errors.New("apt-get download nginx leaves no package")
-	}
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("dpkg-deb -x: %w: %.200s", err, out)
-	}
-	return nil
 }
 
 // nginxVersion asks a program; one whose libraries are missing says so.

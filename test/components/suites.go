@@ -104,6 +104,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", aws: true, kubernetes: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
+	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},

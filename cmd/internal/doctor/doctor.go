@@ -45,6 +45,7 @@ type Options struct {
 	Environ []string // the whole environment, for what git is started with
 	Dir     string   // the working directory, absolute
 	Online  bool     // also ask the configured hosts for the time
+	Proxies bool     // also find out what stands before the gateway, beyond Limit; see [Proxies]
 
 	// Limit bounds the whole; zero means DefaultLimit.
 	Limit time.Duration
@@ -121,6 +122,9 @@ func Run(ctx context.Context, o Options) []Finding {
 			}
 			all = append(all, f)
 		}
+	}
+	if o.Proxies {
+		all = append(all, c.lookAtProxies(context.WithoutCancel(ctx))...)
 	}
 	return all
 }

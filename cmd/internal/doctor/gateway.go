@@ -170,15 +170,58 @@ func (s scratch) try(what string, args ...string) Finding {
 // lookAtSession asks for a session the way git does. It is shown by its hash.
 func (c *chart) lookAtSession(deadline time.Time) []Finding {
 	what := "a session at " + c.gateway.String()
-	payload := "protocol=" + c.gateway.Scheme() + "\nhost=" + c.gateway.Host() + "\n"
+	operation, payload := c.askForSession()
+	return c.judgeAnswer(what, operation, payload, deadline)
+}
+
+// askForSession is what git's question for a session is for the agent.
+func (c *chart) askForSession() (operation, payload string) {
+	payload = "protocol=" + c.gateway.Scheme() + "\nhost=" + c.gateway.Host() + "\n"
 	if t := c.subject(); t.Path != "" {
 		path := strings.TrimPrefix(c.gateway.Base(t.Host, c.hosts)+"/"+t.Path, c.gateway.String()+"/")
 		payload += "path=" + path + "\n"
 	}
 	if c.workspace.Gateway.IsZero() || len(c.told) == 0 {
-		return c.judgeAnswer(what, agent.Through(agent.Get, c.told), payload+"\n", deadline)
+		return agent.Through(agent.Get, c.told), payload + "\n"
 	}
-	return c.judgeAnswer(what, agent.Get, payload+"\n", deadline)
+	return agent.Get, payload + "\n"
+}
+
+// lookAtProxies sends requests to the gateway's echo.
+func (c *chart) lookAtProxies(ctx context.Context) []Finding {
+	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Mend: "see why above"}
+	if c.gateway.IsZero() {
+		f.Text, f.Mend = "this workspace has no gateway", "write gateway: https://BROKER into "+c.path
+		return []Finding{f}
+	}
+	operation, payload := c.askForSession()
+	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, time.Now().Add(sessionWait))
+	if err != nil {
+		return []Finding{f}
+	}
+	session, given := parseAnswer(string(reply.Stdout))
+	if !given {
+		return []Finding{f}
+	}
+	return Proxies{Gateway: c.gateway.String(), Host: c.gateway.Host(), Session: session, CAFile: c.gatewayCA()}.Look(ctx)
+}
+
+const sessionWait = 15 * time.Second
+
+// gatewayCA is the file of the authorities that git trusts the gateway by, or the source's
+// where that is the same broker; "" for the system's.
+func (c *chart) gatewayCA() (file string) {
+	for _, s := range c.settings {
+		section, base, name := s.Parts()
+		isFor := base == "" && file == "" || strings.TrimSuffix(base, "/") == c.gateway.String()
+		if section == "http" && strings.EqualFold(name, "sslCAInfo") && isFor {
+			file = s.Value
+		}
+	}
+	if source := c.workspace.Source; file == "" && source != nil && source.Host == c.gateway.Host() {
+		file = source.Query().Get("ca_file")
+	}
+	return file
 }
 
 // isOurs reports whether a setting leads git to the gateway, as install writes it.

@@ -1,0 +1,272 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// Proxies finds out what stands between here and a broker's gateway, and what of git's
+// requests and answers it changes. All fields must be set but the last two.
+type Proxies struct {
+	Gateway string           // https://HOST
+	Host    string           // HOST
+	Session credential.Token // at the gateway
+	CAFile  string           // authorities that the gateway is trusted by; "" means the system's
+	Quiet   time.Duration    // how long the gateway says nothing; 0 means DefaultQuiet
+	Pause   time.Duration    // between two parts of an answer; 0 means 3 seconds
+}
+
+// DefaultQuiet is longer than what proxies are set to by themselves.
+const DefaultQuiet = 70 * time.Second
+
+const (
+	proxyGroup  = "between here and the gateway"
+	uploadPiece = 1 << 20 // bytes; an upload has three
+	// oddPath is changed by whatever decodes paths.
+	oddPath = "/a%2Fb/c%20d"
+)
+
+// Look makes all checks at once, and ends within Quiet and half a minute. There is one
+// finding a check.
+func (p Proxies) Look(ctx context.Context) []Finding {
+	if p.Quiet == 0 {
+		p.Quiet = DefaultQuiet
+	}
+	if p.Pause == 0 {
+		p.Pause = 3 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Quiet+30*time.Second)
+	defer cancel()
+	client, err := p.client()
+	if err != nil {
+		return []Finding{{Group: proxyGroup, Level: Failure, Text: err.Error(), Mend: "correct the file"}}
+	}
+	t := through{p, client}
+	first, e := t.headers(ctx)
+	if e == nil {
+		return []Finding{first}
+	}
+	checks := []func(context.Context) Finding{
+		func(context.Context) Finding { return first }, func(context.Context) Finding { return t.host(*e) }, t.path, t.upload, t.parts, t.quiet,
+	}
+	found := make([]Finding, len(checks))
+	var all sync.WaitGroup
+	for i, check := range checks {
+		all.Go(func() { found[i] = check(ctx); found[i].Group = proxyGroup })
+	}
+	all.Wait()
+	return found
+}
+
+func (p Proxies) client() (*http.Client, error) {
+	roots, err := remote.Roots(p.CAFile, "the gateway's authorities")
+	if err != nil {
+		return nil, err
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone() // with the proxy of the environment, as git has it
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	t.MaxConnsPerHost, t.DisableCompression = 0, true
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+}
+
+// through is a way to the gateway that is looked at.
+type through struct {
+	Proxies
+	client *http.Client
+}
+
+// a reply is an answer to one request.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+	gap    time.Duration // between its first byte and its end
+	took   time.Duration // until its first byte, or the error
+}
+
+func (t through) do(ctx context.Context, method, target string, body io.Reader) (r reply, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, t.Gateway+target, body)
+	if err != nil {
+		return r, err
+	}
+	request.SetBasicAuth(t.Session.Login(), t.Session.Secret())
+	request.Header.Set("Git-Protocol", "version=2")
+	request.Header.Set("User-Agent", "git/2 gatepass-doctor")
+	begun := time.Now()
+	response, err := t.client.Do(request)
+	r.took = time.Since(begun)
+	if err != nil {
+		return r, err
+	}
+	defer response.Body.Close()
+	r.status, r.header = response.StatusCode, response.Header
+	first := make([]byte, 1)
+	n, err := io.ReadFull(response.Body, first)
+	begun = time.Now()
+	if n == 0 {
+		return r, ignoreEnd(err)
+	}
+	rest, err := io.ReadAll(io.LimitReader(response.Body, api.MaxAnswer))
+	r.body, r.gap = append(first, rest...), time.Since(begun)
+	return r, err
+}
+
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// echo reads an answer of the broker's. why says what else was answered, and by whom.
+func (t through) echo(r reply, err error) (e api.Echo, why string) {
+	if err != nil {
+		return e, "it ends after " + r.took.Round(time.Second).String() + ": " + redact.Text(trimURL(err), 200)
+	}
+	if r.status == http.StatusOK {
+		if e, err = api.DecodeEcho(r.body); err == nil {
+			return e, ""
+		}
+	}
+	return e, fmt.Sprintf("%s answers %d after %s", by(r.header), r.status, r.took.Round(time.Second))
+}
+
+// by names who made an answer.
+func by(h http.Header) string {
+	if h.Get("Gatepass-Decision") != "" || h.Get(api.EchoHeader) != "" {
+		return "the broker"
+	}
+	for _, name := range []string{"Server", "Via"} {
+		if text := h.Get(name); text != "" {
+			return "a proxy (" + redact.Text(text, 60) + ")"
+		}
+	}
+	return "a proxy"
+}
+
+func trimURL(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, `": `); i >= 0 {
+		return text[i+3:]
+	}
+	return text
+}
+
+func fine(text string) Finding { return Finding{Level: OK, Text: text} }
+
+// headers looks whether what git sends beside its requests arrives. Without an answer of
+// the broker's, nothing else is looked at: the echo is nil then.
+func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
+	r, err := t.do(ctx, http.MethodGet, api.EchoPath, nil)
+	e, why := t.echo(r, err)
+	switch {
+	case why != "" && by(r.header) == "the broker" && r.status == http.StatusUnauthorized:
+		return Finding{Group: proxyGroup, Level: Failure, Text: "the broker does not know the session, or a proxy took the header Authorization away", Mend: "let Authorization through (nginx does; a proxy with a login of its own does not)"}, nil
+	case why != "" && r.status == http.StatusNotFound:
+		return Finding{Group: proxyGroup, Level: Failure, Text: t.Gateway + api.EchoPath + ": " + why, Mend: "check that " + t.Gateway + " is the broker, and that it has gateway: {} and this version"}, nil
+	case why != "":
+		return Finding{Group: proxyGroup, Level: Failure, Text: "no request reaches the gateway: " + why, Mend: "see the proxy's log"}, nil
+	case e.GitProtocol != "version=2":
+		return Finding{Level: Warning, Text: "the header Git-Protocol does not reach the broker, so that git lists every ref at each fetch", Mend: "let the header Git-Protocol through"}, &e
+	}
+	return fine("requests reach the broker as " + e.Protocol + ", with their headers"), &e
+}
+
+// host looks by which name the broker is called: addresses in its answers have it.
+func (t through) host(e api.Echo) Finding {
+	if strings.EqualFold(e.Host, t.Host) {
+		return fine("the broker is called " + t.Host)
+	}
+	return Finding{
+		Level: Warning, Text: "the broker is called " + redact.Text(e.Host, 100) + " instead of " + t.Host + ", and addresses in answers of the API and of Git LFS lead there",
+		Mend: "pass the header Host on (nginx: proxy_set_header Host $http_host)",
+	}
+}
+
+func (t through) path(ctx context.Context) Finding {
+	e, why := t.echo(t.do(ctx, http.MethodGet, api.EchoPath+oddPath, nil))
+	mend := "pass paths on as they come (nginx: proxy_pass without a path behind the host)"
+	switch {
+	case why != "":
+		return Finding{Level: Warning, Text: "a path with %2F in it: " + why, Mend: mend}
+	case e.Target != api.EchoPath+oddPath:
+		return Finding{Level: Warning, Text: "paths are changed on the way: " + oddPath + " arrives as " + redact.Text(strings.TrimPrefix(e.Target, api.EchoPath), 100) + ", so that the API does not find names with a slash", Mend: mend}
+	}
+	return fine("paths arrive as they are sent")
+}
+
+// upload sends three pieces in chunks, as git sends a large push.
+func (t through) upload(ctx context.Context) Finding {
+	body, in := io.Pipe()
+	wait := t.Pause / 2
+	go func() {
+		piece := bytes.Repeat([]byte("gatepass"), uploadPiece/8)
+		for i := range 3 {
+			if i > 0 {
+				time.Sleep(wait)
+			}
+			if _, err := in.Write(piece); err != nil {
+				return
+			}
+		}
+		_ = in.Close() // never fails
+	}()
+	defer body.Close()
+	r, err := t.do(ctx, http.MethodPost, api.EchoPath, body)
+	e, why := t.echo(r, err)
+	switch {
+	case r.status == http.StatusRequestEntityTooLarge:
+		return Finding{Level: Failure, Text: "a push of 3 MiB is too large: " + why, Mend: "lift the limit (nginx: client_max_body_size 0)"}
+	case r.status == http.StatusLengthRequired:
+		return Finding{Level: Failure, Text: "requests without a length are refused: " + why, Mend: "let chunked requests through; a balancer that cannot has to be taken out of the way"}
+	case why != "":
+		return Finding{Level: Failure, Text: "a push of 3 MiB does not arrive: " + why, Mend: "see the proxy's log"}
+	case e.Bytes != 3*uploadPiece:
+		return Finding{Level: Failure, Text: "a push of 3 MiB arrives with " + strconv.FormatInt(e.Bytes, 10) + " bytes", Mend: "see the proxy's log"}
+	case time.Duration(e.BodyMilliseconds)*time.Millisecond < wait:
+		return Finding{Level: Warning, Text: "a proxy keeps a push until it has all of it: it needs room for packs, and a long push looks idle", Mend: "have requests passed on at once (nginx: proxy_request_buffering off)"}
+	}
+	return fine("a push of 3 MiB in chunks arrives at once")
+}
+
+// parts looks whether an answer comes as it is made, as progress and signs of life do.
+func (t through) parts(ctx context.Context) Finding {
+	r, err := t.do(ctx, http.MethodGet, api.EchoPath+"?pause="+seconds(t.Pause), nil)
+	_, why := t.echo(r, err)
+	mend := "have answers passed on at once (nginx: proxy_buffering off)"
+	switch {
+	case why != "":
+		return Finding{Level: Failure, Text: "an answer in two parts does not arrive: " + why, Mend: mend}
+	case r.gap < t.Pause/2:
+		return Finding{Level: Warning, Text: "a proxy keeps answers back, so that git shows no progress and the gateway's signs of life do not arrive", Mend: mend}
+	}
+	return fine("answers arrive as they are made")
+}
+
+// quiet looks whether a long silence is cut.
+func (t through) quiet(ctx context.Context) Finding {
+	_, why := t.echo(t.do(ctx, http.MethodGet, api.EchoPath+"?quiet="+seconds(t.Quiet), nil))
+	if why != "" {
+		return Finding{
+			Level: Failure, Text: "a silence of " + t.Quiet.String() + " is cut: " + why + "; git prints RPC failed where GitHub takes its time",
+			Mend: "let requests wait for an hour (nginx: proxy_read_timeout 1h; a balancer: its idle timeout)",
+		}
+	}
+	return fine("a silence of " + t.Quiet.String() + " is not cut")
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
