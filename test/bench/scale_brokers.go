@@ -24,8 +24,8 @@ type coldRun struct {
 	why    error // why the first failed
 }
 
-// cold has workspaces ask for the first time, at coldRate, by turns at every replica: so
-// many at least, and further ones until over is closed.
+// cold has workspaces ask for the first time: one at each replica at once, and then, at
+// coldRate, by turns. So many ask at least, and further ones until over is closed.
 func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
 	var run coldRun
 	var mu sync.Mutex // guards run
@@ -53,7 +53,7 @@ func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
 				run.failed, run.why = run.failed+1, firstOf(run.why, err)
 			}
 		})
-		if w.pause(time.Second/coldRate) != nil {
+		if k >= len(w.replicas)-1 && w.pause(time.Second/coldRate) != nil {
 			return run
 		}
 	}
