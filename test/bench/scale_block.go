@@ -19,51 +19,79 @@ const (
 // asks at all others all the time. It counts from the operator's request to the refusal at
 // each of the others.
 func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration, limit float64) ([]row, error) {
-	var took []time.Duration
+	var refused, answered []time.Duration
 	begun := time.Now()
+	w.tally.take()
 	blocks := 0
 	for ; blocks < most && (blocks < fewestBlocks || time.Since(begun) < window); blocks++ {
-		some, err := w.blockOne(w.next())
+		one, err := w.blockOne(w.next())
 		if err != nil {
 			return nil, err
 		}
-		took = append(took, some...)
+		refused, answered = append(refused, one.refused...), append(answered, one.answered)
 	}
-	p50, p99 := percentiles(took)
+	made := w.tally.take()
+	p50, p99 := percentiles(refused)
+	answer50, answer99 := percentiles(answered)
+	answer := row{Promise: what + ": until the operator has the answer, with what was revoked, 99th percentile", Ours: milliseconds(answer99, answer50)}
+	if !w.uncounted {
+		answer.Note = "calls for a block, with the looks of all replicas meanwhile: " + made.each(float64(blocks))
+	}
 	return []row{row{
 		Promise: what + ": from block to refusal at another replica, 99th percentile", Ours: milliseconds(p99, p50),
 		Note: fmt.Sprintf("in parentheses the median; %d blocks, seen at %d other replicas", blocks, len(w.replicas)-1),
-	}.judged(atMost(limit))}, nil
+	}.judged(atMost(limit)), answer}, nil
 }
 
-// blockOne returns how long it took until each of the other replicas refused.
-func (w *scaleWorld) blockOne(id int) ([]time.Duration, error) {
+// A blockedOne is how long it took after an operator's request until each of the other
+// replicas refused, and until the operator had the answer.
+type blockedOne struct {
+	refused  []time.Duration
+	answered time.Duration
+}
+
+// answerWait is for a revocation; the broker revokes for 30 seconds at most and then
+// lists who shared what was revoked.
+const answerWait = 10 * time.Minute
+
+func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	for _, v := range w.replicas {
 		if err := v.ask(v.client(), id, "acme/widgets"); err != nil {
-			return nil, err
+			return blockedOne{}, err
 		}
 	}
 	others := w.replicas[1:]
-	took, errs := make([]time.Duration, len(others)), make([]error, len(others)+1)
+	one := blockedOne{refused: make([]time.Duration, len(others))}
+	errs := make([]error, len(others))
 	begun := time.Now()
 	var asking sync.WaitGroup
 	for i, v := range others {
-		asking.Go(func() {
-			client := v.client()
-			defer client.CloseIdleConnections()
-			for err := error(nil); !isRefusal(err, 403); time.Sleep(askAgain) {
-				if err = v.ask(client, id, "acme/widgets"); time.Since(begun) > refusalWait {
-					errs[i] = fmt.Errorf("after %s a blocked workspace is answered %w", refusalWait, firstOf(err, errNotRefused))
-					return
-				}
-				took[i] = time.Since(begun)
-			}
-		})
+		asking.Go(func() { one.refused[i], errs[i] = v.untilRefused(id, begun) })
 	}
 	first := w.replicas[0]
-	errs[len(others)] = first.revoke(first.client(), fmt.Sprintf("w-%d", id))
+	client := first.client()
+	client.Timeout = answerWait
+	err := first.revoke(client, fmt.Sprintf("w-%d", id))
+	one.answered = time.Since(begun)
 	asking.Wait()
-	return took, firstOf(errs...)
+	return one, firstOf(append(errs, err)...)
+}
+
+// untilRefused asks until a blocked workspace is refused.
+func (v *vendor) untilRefused(id int, begun time.Time) (time.Duration, error) {
+	client := v.client()
+	defer client.CloseIdleConnections()
+	for {
+		err := v.ask(client, id, "acme/widgets")
+		took := time.Since(begun)
+		if isRefusal(err, 403) {
+			return took, nil
+		}
+		if took > refusalWait {
+			return took, fmt.Errorf("after %s a blocked workspace is answered %w", refusalWait, firstOf(err, errNotRefused))
+		}
+		time.Sleep(askAgain)
+	}
 }
 
 // budgetPatience bounds how long the workspaces of a measured Budget take to become active.
