@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -14,13 +13,17 @@ import (
 
 // Bars is the list of workspaces and accounts that are blocked. It is in the store,
 // so that every replica knows it, through a restart too. What other replicas wrote is
-// read again every Every while somebody asks; what this one wrote holds at once.
+// looked for every Every while somebody asks; what this one wrote holds at once.
 //
-// An answer holds only what a reading of the last Stale says. Where there is none, a
+// A look reads one entry, the log of the list ([store.BarLog]). What the log says was
+// blocked holds at once. The whole list is read when it changed, to find what was
+// unblocked, and now and then; where there is no log yet, every look reads it.
+//
+// An answer holds only what a look of the last Stale says. Where there is none, a
 // caller waits for one for a moment, and then everybody is blocked.
 type Bars struct {
 	Store store.Store
-	Every time.Duration    // 0 means half a second
+	Every time.Duration    // 0 means about a second
 	Stale time.Duration    // 0 means a second
 	Now   func() time.Time // nil means time.Now
 	// Took is told of entries that were not there before, so that what is kept in
@@ -31,24 +34,36 @@ type Bars struct {
 	// succeeds again; nil means that it is not.
 	Told func(error)
 
-	mu     sync.Mutex // guards the rest; never held while the store is read
-	have   store.Bars
-	known  bool          // have was read
-	latest int           // the number of the reading that have is of
-	read   time.Time     // when it began
-	begun  int           // readings so far
-	tried  time.Time     // when the latest reading began
-	under  []*reading    // those under way
-	ended  chan struct{} // closed when one of them ends; nil before the first
-	failed int           // readings since the last that succeeded
-	err    error         // why they failed
-	total  uint64        // readings that failed
+	telling announcer // of what this replica changes
+
+	mu      sync.Mutex // guards the rest; never held while the store is read
+	have    store.Bars
+	known   bool          // have was read
+	version string        // of the log that have is of; "" where there was none
+	without time.Time     // when there was no log
+	latest  int           // the number of the reading that have is of
+	read    time.Time     // when it began
+	took    time.Duration // how long the latest look took
+	begun   int           // readings so far
+	tried   time.Time     // when the latest reading began
+	under   []*reading    // those under way
+	lister  *reading      // the one of them that reads the list
+	listed  listing
+	ended   chan struct{} // closed when one of them gets on; nil before the first
+	failed  int           // readings since the last that succeeded
+	err     error         // why they failed
+	total   uint64        // readings that failed
 }
 
 const (
-	barsEvery = 500 * time.Millisecond
 	barsStale = time.Second
-	barsWait  = 3 * time.Second // for the store
+	// Between two looks: at most barsEvery, so that the next ends within barsStale, and
+	// at least barsSoonest. barsSpare is for a look that takes longer than the last.
+	barsEvery    = 900 * time.Millisecond
+	barsSoonest  = 500 * time.Millisecond
+	barsSpare    = 100 * time.Millisecond
+	barsWait     = 3 * time.Second        // for the store
+	barsPatience = 500 * time.Millisecond // of the caller that begins a look, where what is known is good
 )
 
 func (b *Bars) now() time.Time {
@@ -75,7 +90,7 @@ func (b *Bars) Barred(ctx context.Context, workspace string) (bool, error) {
 // All returns every bar, as far as this replica knows.
 func (b *Bars) All(ctx context.Context) (store.Bars, error) {
 	have, err := b.current(ctx)
-	return store.Bars{App: have.App, Owners: maps.Clone(have.Owners), Workspaces: maps.Clone(have.Workspaces), Tokens: maps.Clone(have.Tokens)}, err
+	return have.Clone(), err
 }
 
 func or(d, fallback time.Duration) time.Duration {
@@ -155,20 +170,25 @@ func (b *Bars) Admit(ctx context.Context, workspace string) error {
 	return b.Lift(ctx, Target{Workspace: workspace})
 }
 
-// Take is Bar, for any target.
+// Take is Bar, for any target. After an error other replicas may learn of the bar within
+// listEvery only, or not at all: the caller calls it again.
 func (b *Bars) Take(ctx context.Context, t Target) error {
 	name, err := t.name()
 	if err == nil {
-		err = b.put(ctx, name)
-	}
-	if err == nil {
-		b.change(t, true)
+		err = b.put(ctx, name, time.Time{}, func() { b.change(t, true) })
 	}
 	return err
 }
 
-func (b *Bars) put(ctx context.Context, name store.Name) error {
-	return b.Store.Put(ctx, name, store.NewSecret(b.now().UTC().Format(time.RFC3339)), store.Replace)
+// put writes an entry. It holds here as soon as it is in the store, and is announced to
+// the others then.
+func (b *Bars) put(ctx context.Context, name store.Name, due time.Time, hold func()) error {
+	text := store.NewSecret(b.now().UTC().Format(time.RFC3339))
+	if err := store.PutBar(ctx, b.Store, name, text, due); err != nil {
+		return err
+	}
+	hold()
+	return b.telling.tell(ctx, b.Store, name)
 }
 
 // BarToken keeps every replica from giving a token that is about to be revoked. name is
@@ -177,18 +197,19 @@ func (b *Bars) put(ctx context.Context, name store.Name) error {
 // know of marks that say it.
 func (b *Bars) BarToken(ctx context.Context, t credential.Token, name store.Name) error {
 	ends, _ := name.Ends()
-	if err := b.put(ctx, store.BarredToken(t.ID(), ends)); err != nil {
-		return err
-	}
-	b.set(func(have *store.Bars) { have.Tokens[t.ID().String()] = true })
-	return nil
+	return b.put(ctx, store.BarredToken(t.ID(), ends), t.Expiry.Add(store.TokenGrace), func() {
+		b.set(func(have *store.Bars) { have.Tokens[t.ID().String()] = true })
+	})
 }
 
-// Lift is Admit, for any target.
+// Lift is Admit, for any target. After an error the bar may be gone from the store.
 func (b *Bars) Lift(ctx context.Context, t Target) error {
 	name, err := t.name()
 	if err == nil {
 		err = b.Store.Delete(ctx, name)
+	}
+	if err == nil {
+		err = b.telling.tell(ctx, b.Store)
 	}
 	if err == nil {
 		b.change(t, false)
@@ -221,14 +242,11 @@ func mark(set map[string]bool, key string, isIn bool) {
 func (b *Bars) set(change func(*store.Bars)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := store.NewBars()
-	next.App = b.have.App
-	maps.Copy(next.Owners, b.have.Owners)
-	maps.Copy(next.Workspaces, b.have.Workspaces)
-	maps.Copy(next.Tokens, b.have.Tokens)
+	next := b.have.Clone()
 	change(&next)
 	for _, r := range b.under {
 		r.mine = append(r.mine, change)
 	}
+	b.without = time.Time{} // there is a log by now
 	b.take(next)
 }

@@ -19,11 +19,21 @@ const (
 	outageAfter = 2
 )
 
-// A reading of the store that is under way.
+// A reading of the store that is under way: a look at the log of the block list, and where
+// that is not enough the whole list.
 type reading struct {
 	number int
 	begun  time.Time
-	mine   []func(*store.Bars) // what this replica changed since
+	// mine is what is known to have changed since: by this replica, and by looks that
+	// began later.
+	mine     []func(*store.Bars)
+	isLooked bool // what the log says is known; if it is under way, the list is being read
+	isAside  bool // nobody waits for the list: nothing is known to have changed
+	isJoined bool // another, which reads the list, knows what this one found
+	// Of one that reads the list because the log could not be followed: the version that
+	// the list will be of, and the latest look that said so.
+	version string
+	asOf    *reading
 }
 
 // Check returns an error while everybody is blocked, because the list cannot be read.
@@ -54,6 +64,10 @@ func (b *Bars) current(ctx context.Context) (store.Bars, error) {
 		}
 		select {
 		case <-ended:
+			if patience > barsPatience && b.isLooked(own) {
+				patience = barsPatience
+				late.Reset(patience)
+			}
 		case <-late.C:
 			own = nil
 			if have, ended, err = b.answer(asked, own); ended != nil {
@@ -73,20 +87,40 @@ func (b *Bars) begin(ctx context.Context, now time.Time) (*reading, time.Duratio
 	defer b.mu.Unlock()
 	patience := barsWait
 	if b.isFresh(now) {
-		patience = barsEvery
+		patience = barsPatience
 	}
-	isDue := clock.Since(b.tried, now) >= or(b.Every, barsEvery) || !b.known && len(b.under) == 0
+	isDue := clock.Since(b.tried, now) >= b.every() || !b.known && len(b.under) == 0
 	if !isDue || len(b.under) >= maxReadings {
 		return nil, patience
 	}
+	r := b.start(now)
+	go b.finish(context.WithoutCancel(ctx), r) // it is for all, whoever of them goes away
+	return r, patience
+}
+
+// every is how long after a reading the next may begin: about a second, sooner where the
+// store is slow, so that it ends while the last is good, and where the last has not ended.
+// The caller holds mu.
+func (b *Bars) every() time.Duration {
+	isUnderWay := func(r *reading) bool { return !r.isLooked }
+	switch {
+	case b.Every > 0:
+		return b.Every
+	case slices.ContainsFunc(b.under, isUnderWay):
+		return barsSoonest
+	}
+	return min(max(or(b.Stale, barsStale)-2*b.took-barsSpare, barsSoonest), barsEvery)
+}
+
+// start makes a reading. The caller holds mu.
+func (b *Bars) start(now time.Time) *reading {
 	if b.ended == nil {
 		b.ended = make(chan struct{})
 	}
 	b.begun++
 	r := &reading{number: b.begun, begun: now}
 	b.tried, b.under = now, append(b.under, r)
-	go b.finish(context.WithoutCancel(ctx), r) // it is for all, whoever of them goes away
-	return r, patience
+	return r
 }
 
 // isFresh reports whether what is known may be answered to whoever asks then. The
@@ -95,12 +129,18 @@ func (b *Bars) isFresh(asked time.Time) bool {
 	return b.known && clock.Since(b.read, asked) <= or(b.Stale, barsStale)
 }
 
+func (b *Bars) isLooked(r *reading) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return r != nil && r.isLooked
+}
+
 // answer returns what is known where that will do, or the channel that is closed when
-// a reading ends where it is worth to wait. own is the reading that the caller began.
+// a reading gets on where it is worth to wait. own is the reading that the caller began.
 func (b *Bars) answer(asked time.Time, own *reading) (store.Bars, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	isWaiting := own != nil && slices.Contains(b.under, own)
+	isWaiting := own != nil && !own.isAside && slices.Contains(b.under, own)
 	switch {
 	case b.isFresh(asked) && !isWaiting:
 		return b.have, nil, nil
@@ -112,47 +152,40 @@ func (b *Bars) answer(asked time.Time, own *reading) (store.Bars, <-chan struct{
 	return store.Bars{}, nil, b.err
 }
 
+// wake lets those who wait look again. The caller holds mu.
+func (b *Bars) wake() {
+	close(b.ended)
+	b.ended = make(chan struct{})
+}
+
 // finish reads the store and makes known what it says.
 func (b *Bars) finish(ctx context.Context, r *reading) {
-	ctx, cancel := context.WithTimeout(ctx, barsWait)
-	defer cancel()
-	found, err := store.ReadBars(ctx, b.Store)
-	if err == nil && found.IsEmpty() && b.hasSome() {
-		err = b.lost(ctx)
-	}
-	if isNews := b.end(r, found, err); isNews && b.Told != nil {
+	if isNews, err := b.end(r, b.look(ctx, r)); isNews && b.Told != nil {
 		b.Told(err)
 	}
 }
 
-func (b *Bars) hasSome() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return !b.have.IsEmpty()
-}
-
-// end takes what a reading found, unless a later one has ended before it. It reports
-// whether readings begin to fail or to succeed by it.
-func (b *Bars) end(r *reading, found store.Bars, err error) (isNews bool) {
+// end takes a reading from those under way. It reports whether readings begin to fail or
+// to succeed by it. One that ends after a later one says nothing; nor does a list that
+// fails while the log says that what is known is good, but that is counted.
+func (b *Bars) end(r *reading, err error) (isNews bool, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.under = slices.DeleteFunc(b.under, func(other *reading) bool { return other == r })
-	close(b.ended)
-	b.ended = make(chan struct{})
+	b.wake()
+	if b.lister == r {
+		b.lister = nil
+	}
 	if err != nil {
 		b.total++
 	}
-	if r.number < b.latest {
-		return false
+	if r.number < b.latest || r.isJoined || err != nil && r.isLooked {
+		return false, nil
 	}
-	if isNews = (err == nil) != (b.err == nil); err != nil {
-		b.failed, b.err = b.failed+1, err
-		return isNews
+	isNews = (err == nil) != (b.err == nil)
+	b.failed, b.err = b.failed+1, err
+	if err == nil {
+		b.failed = 0
 	}
-	for _, change := range r.mine {
-		change(&found)
-	}
-	b.take(found)
-	b.known, b.latest, b.read, b.failed, b.err = true, r.number, r.begun, 0, nil
-	return isNews
+	return isNews, err
 }

@@ -158,7 +158,8 @@ func (r *read) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Nam
 	return r.Store.List(ctx, below)
 }
 
-func TestBarsAreReadTwiceASecond(t *testing.T) {
+// Where there is no log yet, as after an upgrade, the list is what is looked at.
+func TestWithoutALogTheListIsReadOnceASecond(t *testing.T) {
 	in, clock := &read{Store: new(storetest.Memory)}, time.Now()
 	b := &Bars{Store: in, Now: func() time.Time { return clock }}
 	for range 100 { // ten seconds
@@ -167,8 +168,8 @@ func TestBarsAreReadTwiceASecond(t *testing.T) {
 		}
 		clock = clock.Add(100 * time.Millisecond)
 	}
-	if in.times != 20 {
-		t.Errorf("the store is read %d times in ten seconds, want 20", in.times)
+	if in.times < 10 || in.times > 12 {
+		t.Errorf("the list is read %d times in ten seconds, want about 11", in.times)
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"maps"
 	"strings"
 )
 
@@ -23,7 +24,7 @@ func ReadBars(ctx context.Context, s Store) (Bars, error) {
 		if err != nil {
 			return Bars{}, err
 		}
-		b.add(name)
+		b.Add(name)
 	}
 	return b, nil
 }
@@ -33,7 +34,9 @@ func NewBars() Bars {
 	return Bars{Owners: map[string]bool{}, Workspaces: map[string]bool{}, Tokens: map[string]bool{}}
 }
 
-func (b *Bars) add(n Name) {
+// Add makes them hold what an entry of the block list stands for. Of other names it makes
+// nothing.
+func (b *Bars) Add(n Name) {
 	if n == BarredApp() {
 		b.App = true
 	}
@@ -45,6 +48,16 @@ func (b *Bars) add(n Name) {
 	if n.IsBarredToken() {
 		b.Tokens[idIn(n.last())] = true
 	}
+}
+
+// Clone returns a copy.
+func (b Bars) Clone() Bars {
+	c := NewBars()
+	c.App = b.App
+	maps.Copy(c.Owners, b.Owners)
+	maps.Copy(c.Workspaces, b.Workspaces)
+	maps.Copy(c.Tokens, b.Tokens)
+	return c
 }
 
 // Has reports whether a workspace is given nothing of an account. Without an

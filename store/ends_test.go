@@ -39,8 +39,8 @@ func TestNamesSayWhenTokensExpire(t *testing.T) {
 		t.Errorf("Vended without an end = %s, %v, want %s", without, err, old)
 	}
 	b := NewBars()
-	b.add(BarredToken(id, ends))
-	b.add(BarredToken([8]byte{2}, time.Time{}))
+	b.Add(BarredToken(id, ends))
+	b.Add(BarredToken([8]byte{2}, time.Time{}))
 	if !b.Tokens["ab01000000000000"] || !b.Tokens["0200000000000000"] || len(b.Tokens) != 2 {
 		t.Errorf("bars have the tokens %v, want both by their IDs", b.Tokens)
 	}

@@ -21,7 +21,8 @@ const standardSize = 4096
 
 // A Store keeps every entry below a prefix: as a SecureString, and a ledger
 // record, which holds no secret, as a String, so that all of them are found by
-// their type without a call of KMS.
+// their type without a call of KMS. So is the block list's version, which every
+// broker reads once a second.
 //
 // Parameter Store has no check-and-set, so that of two concurrent Replace the
 // later one stays; CreateOnly is decided by AWS.
@@ -96,7 +97,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 }
 
 func typeOf(name store.Name) types.ParameterType {
-	if name.IsRecord() {
+	if name.IsRecord() || name == store.BarsVersion() {
 		return types.ParameterTypeString
 	}
 	return types.ParameterTypeSecureString
