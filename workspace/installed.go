@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
@@ -101,22 +102,30 @@ func (i *Issuer) named(ctx context.Context, r *Record, owner string, err error) 
 // id only. Where the first system left the same account in another case, the
 // entry in lower case counts.
 func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installation, error) {
-	var all []mint.Installation
+	all, _, err := storedInstallations(ctx, s)
+	return all, err
+}
+
+// storedInstallations also returns when the latest of them was written.
+func storedInstallations(ctx context.Context, s store.Store) (all []mint.Installation, changed time.Time, err error) {
 	canonical := map[string]bool{}
 	for name, err := range s.List(ctx, store.Installations()) {
 		if err != nil {
-			return nil, err
+			return nil, changed, err
 		}
 		entry, err := s.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, changed, err
+		}
+		if entry.Modified.After(changed) {
+			changed = entry.Modified
 		}
 		id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
 		if err != nil || id <= 0 {
-			return nil, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
+			return nil, changed, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
 		}
 		login, _ := name.Owner()
 		canonical[login] = login == strings.ToLower(login)
@@ -124,5 +133,5 @@ func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installatio
 	}
 	return slices.DeleteFunc(all, func(i mint.Installation) bool {
 		return !canonical[i.Account.Login] && canonical[strings.ToLower(i.Account.Login)]
-	}), nil
+	}), changed, nil
 }

@@ -155,11 +155,19 @@ func (f Found) Reason() error {
 // Records yields what [store.Records] finds, also records that cannot be read. An
 // error ends it.
 func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
+	return found(store.Records(ctx, s))
+}
+
+// found reads the records among entries.
+func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
-		for entry, err := range store.Records(ctx, s) {
+		for entry, err := range entries {
 			if err != nil && entry.Name.IsZero() {
 				yield(Found{}, err)
 				return
+			}
+			if !entry.Name.IsRecord() {
+				continue
 			}
 			f := Found{}
 			f.ID, _ = entry.Name.Workspace()

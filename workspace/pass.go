@@ -21,7 +21,9 @@ const (
 
 // A Pass goes once over the ledger and refreshes every workspace that has
 // something due, those whose tokens end soonest first. It reads the store and
-// GitHub as they are now.
+// GitHub as they are now. In a store that is Indexed it reads the records that are due,
+// by the margin and grace of the Issuer that wrote each last, and all of them where Force
+// is set or an installation is new.
 type Pass struct {
 	Issuer  *Issuer      // as it would be for one workspace
 	Only    string       // the one workspace to look after, due or not; "" means all
@@ -47,18 +49,21 @@ func (r Result) IsLeft() bool { return errors.Is(r.Err, ErrBusy) || isDeferral(r
 
 // A Summary is what a pass found and did.
 type Summary struct {
-	Workspaces int       // in the ledger, or the only one
-	Due        int       // of them
-	Refreshed  int       // of those due: all is well now
-	Failed     int       // of those due: something is wrong
-	Busy       int       // of those due: another run works on them
-	Deferred   int       // of those due: left to a later pass
-	Minted     int       // tokens
-	Revoked    int       // tokens
-	Lost       int       // tokens that may be alive and that nobody has
-	Expired    int       // workspaces that had a token run out before the pass
-	Soonest    time.Time // when the first of all delivered tokens ends; zero for none
-	Took       time.Duration
+	Workspaces int  // in the ledger, or the only one
+	IsPart     bool // Workspaces are only those that the store's index says are due
+	Due        int  // of them
+	Refreshed  int  // of those due: all is well now
+	Failed     int  // of those due: something is wrong
+	Busy       int  // of those due: another run works on them
+	Deferred   int  // of those due: left to a later pass
+	Minted     int  // tokens
+	Revoked    int  // tokens
+	Lost       int  // tokens that may be alive and that nobody has
+	Expired    int  // workspaces that had a token run out before the pass
+	// Soonest is when the first of all delivered tokens ends; zero for none. Where
+	// IsPart is set, it is the first of those that were due or are due next.
+	Soonest time.Time
+	Took    time.Duration
 }
 
 // item is a workspace that has something due.
@@ -81,7 +86,7 @@ func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w.issuer.Sync(ctx) // what is due depends on it
 	items, err := w.due(ctx)
 	if err == nil {
-		err = w.work(ctx, items)
+		err = oneline.Join(w.work(ctx, items), w.ahead(ctx))
 	}
 	w.sum.Took = w.issuer.machine().Sub(begun)
 	return w.sum, err
@@ -92,6 +97,8 @@ func (p *Pass) Run(ctx context.Context) (Summary, error) {
 type worker struct {
 	pass   *Pass
 	issuer *Issuer
+
+	bars store.Bars // as they were when the pass began
 
 	mu  sync.Mutex // guards sum, and Each
 	sum Summary
@@ -130,12 +137,12 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	if err != nil {
 		return nil, err
 	}
-	bars, err := store.ReadBars(ctx, w.issuer.Store)
-	if err != nil {
+	if w.bars, err = store.ReadBars(ctx, w.issuer.Store); err != nil {
 		return nil, err
 	}
+	w.issuer.shared.bars = &w.bars
 	var items []item
-	for found, err := range Records(ctx, w.issuer.Store) {
+	for found, err := range w.records(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +151,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 			items = append(items, item{id: found.ID, err: found.Err})
 			continue
 		}
-		ends, isDue := w.look(found.Record, installed, bars)
+		ends, isDue := w.look(found.Record, installed)
 		if isDue {
 			items = append(items, item{id: found.ID, ends: ends, installation: found.Record.installationAt(ends)})
 		}
@@ -175,8 +182,8 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 
 // look decides by the record alone whether a workspace has something due: as if
 // the store held what the ledger says.
-func (w *worker) look(r *Record, installed []mint.Installation, bars store.Bars) (ends time.Time, isDue bool) {
-	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, bars))
+func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
+	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.bars))
 	held := Held{Current: map[string]string{}}
 	for _, t := range r.Tokens {
 		switch t.State {
@@ -190,11 +197,18 @@ func (w *worker) look(r *Record, installed []mint.Installation, bars store.Bars)
 		w.sum.Expired++
 	}
 	isLeft := r.LastError != nil && r.LastError.Foreign
-	isDue = w.pass.Force || r.Destroying || len(Plan(r, held, want)) > 0 || want.Adopt && isLeft
+	steps := slices.DeleteFunc(Plan(r, held, want), r.canWait)
+	isDue = w.pass.Force || r.Destroying || len(steps) > 0 || want.Adopt && isLeft
 	if !isDue {
 		w.sum.note(ends)
 	}
 	return ends, isDue
+}
+
+// canWait reports whether a step is not worth a run of its own: the entry of a replaced
+// token that has run out is deleted by the run that replaces the next one.
+func (r *Record) canWait(s Step) bool {
+	return s.Do == Forget && slices.ContainsFunc(r.Tokens, func(t Token) bool { return t.Hash == s.Hash && t.State == Superseded })
 }
 
 func (s *Summary) note(ends time.Time) {

@@ -225,7 +225,12 @@ func (p *planner) keep(t Token, owner, grant string) {
 // from token to token: so those that were minted together are not replaced
 // together.
 func (t Token) lasts(now time.Time, margin time.Duration) bool {
-	return t.Expires.After(now.Add(margin + t.jitter(min(margin/4, longestWait-margin))))
+	return t.lastsUntil(margin).After(now)
+}
+
+// lastsUntil is from when on a token does not last that margin.
+func (t Token) lastsUntil(margin time.Duration) time.Time {
+	return t.Expires.Add(-margin - t.jitter(min(margin/4, longestWait-margin)))
 }
 
 // longestWait is the most that a token may be asked to last: GitHub's live an

@@ -27,6 +27,8 @@ type Record struct {
 	History    []PastEvent   `json:"events,omitempty"`     // the latest events, the oldest first
 
 	failed       []string // owners whose token this run could not mint
+	wanted       []string // owners that are to have a token, as this run knows the installations; nil before it does
+	isDirty      bool     // a token that has run out is forgotten, and that is still to be written
 	isNew        bool     // this run made it
 	isForced     bool     // this run replaces every token
 	standsIn     bool     // for a record that is not there or cannot be read

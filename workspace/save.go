@@ -38,7 +38,9 @@ func (i *Issuer) save(ctx context.Context, r *Record) error {
 	if s, ok := i.Store.(store.Swapper); ok && !r.seen.isUnknown {
 		return i.swapRecord(ctx, s, name, r, value)
 	}
-	return store.PutDue(ctx, i.Store, name, value, store.Replace, time.Time{})
+	err = store.PutDue(ctx, i.Store, name, value, store.Replace, r.due(i.want(r, nil)))
+	r.isDirty = r.isDirty && err != nil
+	return err
 }
 
 func (i *Issuer) swapRecord(ctx context.Context, s store.Swapper, name store.Name, r *Record, value store.Secret) error {
@@ -51,7 +53,7 @@ func (i *Issuer) swapRecord(ctx context.Context, s store.Swapper, name store.Nam
 			return err
 		}
 	}
-	version, err := s.Swap(ctx, name, value, r.seen.version, time.Time{})
+	version, err := s.Swap(ctx, name, value, r.seen.version, r.due(i.want(r, nil)))
 	switch {
 	case errors.Is(err, store.ErrChanged):
 		return busy(r.ID, 0)
@@ -59,7 +61,7 @@ func (i *Issuer) swapRecord(ctx context.Context, s store.Swapper, name store.Nam
 		r.seen.unsure = value.Reveal()
 		return err
 	}
-	r.seen = seen{version: version}
+	r.seen, r.isDirty = seen{version: version}, false
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/store"
 )
 
 // maxRounds bounds how often a run plans: what one round mints, the next may
@@ -29,11 +28,12 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	bars, err := store.ReadBars(ctx, i.Store)
+	r.wanted = append([]string{}, ownersOf(r.Repositories, known.installed)...)
+	bars, err := i.bars(ctx, r)
 	if err != nil {
 		return err
 	}
-	want := i.want(r, allowed(ownersOf(r.Repositories, known.installed), r.ID, bars))
+	want := i.want(r, allowed(slices.Clone(r.wanted), r.ID, bars))
 	want.Since = since
 	look := i.hold
 	if bars.Has(r.ID, "") { // nothing is left to a workspace that is blocked
@@ -147,6 +147,9 @@ func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []S
 			break
 		}
 	}
+	if r.isDirty && len(refused) == 0 {
+		return i.save(ctx, r)
+	}
 	return oneline.Join(refused...)
 }
 
@@ -209,8 +212,15 @@ func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token
 	return i.forget(ctx, r, held, t, s)
 }
 
+// forget deletes a token that is dead. Of one that has run out by itself the record is
+// told by whatever is written next: without it, the next run knows that as well.
 func (i *Issuer) forget(ctx context.Context, r *Record, held *holdings, t *Token, s Step) error {
-	if t != nil && t.State != Revoked {
+	switch {
+	case t == nil || t.State == Revoked:
+	case !t.Expires.After(i.now().Add(-i.doubt())):
+		t.turn(Revoked, i.now(), s.Why)
+		r.isDirty = true
+	default:
 		if err := i.change(ctx, r, t, Revoked, s.Why); err != nil {
 			return err
 		}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
 )
 
 // maxOutages is how many requests in a row GitHub may leave unanswered before a
@@ -24,12 +26,15 @@ type shared struct {
 	mu        sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
 	isLoaded  bool
 	known     []mint.Installation
+	changed   time.Time                    // when the latest of them was written
 	asked     map[string]mint.Installation // owners, in lower case, found by asking GitHub
 	failed    map[string]error             // owners that are not worth asking about again
 	everybody error                        // nobody's token can be had
 	until     time.Time                    // everybody holds until then; zero for the whole pass
 	outages   int
 	others    map[string]*shared // of the further Apps of a pool, by name
+
+	bars *store.Bars // as they were when the pass began; nil outside of a pass over all. Written before runs begin
 }
 
 // app returns what is shared about another App of the pool.
@@ -48,6 +53,22 @@ func (s *shared) app(name string) *shared {
 	return s.others[name]
 }
 
+// bars returns what is blocked. Those that the pass read count where they leave the
+// workspace alone and each of its owners has a live token: then nobody has withdrawn any
+// before this run, and who does so after it takes the new ones. In any other case they
+// are read now.
+func (i *Issuer) bars(ctx context.Context, r *Record) (store.Bars, error) {
+	if i.shared == nil || i.shared.bars == nil {
+		return store.ReadBars(ctx, i.Store)
+	}
+	ends := r.ends()
+	isOpen := func(owner string) bool { return i.shared.bars.Has(r.ID, owner) || !ends[owner].After(i.now()) }
+	if i.shared.bars.Has(r.ID, "") || slices.ContainsFunc(r.wanted, isOpen) {
+		return store.ReadBars(ctx, i.Store)
+	}
+	return *i.shared.bars, nil
+}
+
 // stored returns the installations of the store, read once.
 func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, error) {
 	from := i.Store
@@ -62,11 +83,24 @@ func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, er
 	if s.isLoaded {
 		return s.known, nil
 	}
-	known, err := StoredInstallations(ctx, from)
+	known, changed, err := storedInstallations(ctx, from)
 	if err == nil {
-		s.known, s.isLoaded = known, true
+		s.known, s.changed, s.isLoaded = known, changed, true
 	}
 	return known, err
+}
+
+// latest is when the latest installation was written, of all Apps of a pool.
+func (s *shared) latest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.changed
+	for _, other := range s.others {
+		if at := other.latest(); at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // of returns the installation on an account as GitHub knows it, asked once.

@@ -30,9 +30,12 @@ func (r *refresher) logEvent(e workspace.Event) {
 // logPass writes the line by which a pass is known to have taken place.
 func (r *refresher) logPass(made report, err error) {
 	attrs := []slog.Attr{
-		slog.Int("workspaces", made.Workspaces), slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),
+		slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),
 		slog.Int("failed", made.Failed), slog.Int("busy", made.Busy), slog.Int("deferred", made.Deferred), slog.Int("expired", made.Expired),
 		slog.Int("minted", made.Minted), slog.Int("revoked", made.Revoked), slog.Int("lost", made.Lost), slog.Float64("seconds", made.Seconds),
+	}
+	if !made.IsPart {
+		attrs = append([]slog.Attr{slog.Int("workspaces", made.Workspaces)}, attrs...)
 	}
 	if made.Soonest != nil {
 		attrs = append(attrs, slog.Time("soonest_expiry", *made.Soonest))

@@ -39,14 +39,14 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 		registry:   registry,
 		passes:     counters("gatepass_refresher_passes_total", "Passes by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
 		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "How long passes took."}),
-		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last pass by what became of them; known and expired are counted beside the others.", "state"),
+		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last pass by what became of them; known and expired are counted beside the others, known only where the store has no index.", "state"),
 		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last pass ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
 		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
 		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub made.").WithLabelValues(),
 		revoked:    counters("gatepass_tokens_revoked_total", "Tokens that were revoked.").WithLabelValues(),
 		lost:       counters("gatepass_tokens_lost_total", "Tokens that may live until their hour is over and that nobody has.").WithLabelValues(),
 		failures:   counters("gatepass_token_failures_total", "Tokens that could not be made, by reason.", "reason"),
-		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first of all delivered tokens ends."),
+		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first of all delivered tokens ends; where the store has an index, of those that were due or are due next."),
 		limit:      gauges("gatepass_github_rate_limit", "Requests that GitHub takes from the App in an hour."),
 		remaining:  gauges("gatepass_github_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour."),
 	}
@@ -69,6 +69,9 @@ func (m *metrics) report(made report) {
 		"busy": made.Busy, "deferred": made.Deferred, "expired": made.Expired,
 	} {
 		m.workspaces.WithLabelValues(state).Set(float64(n))
+	}
+	if made.IsPart {
+		m.workspaces.DeleteLabelValues("known")
 	}
 	m.soonest.Reset()
 	if made.Soonest != nil {

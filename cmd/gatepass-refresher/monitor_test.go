@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -115,6 +117,27 @@ func TestMetrics(t *testing.T) {
 		if got, ok := samples[name]; !ok || got != want {
 			t.Errorf("%s is %v (there: %v), want %v", name, got, ok, want)
 		}
+	}
+}
+
+// A pass that asked the store's index does not know how many workspaces there are, and
+// says nothing of it anywhere.
+func TestAPassByTheIndexCountsNoWorkspaces(t *testing.T) {
+	m, now := watched(5 * time.Minute)
+	m.begin(*now)
+	made := report{Workspaces: 3, Due: 3, Refreshed: 3, IsPart: true}
+	m.end(made, nil, nil)
+	samples := m.samples(t)
+	if _, ok := samples[`gatepass_refresher_workspaces{state="known"}`]; ok || samples[`gatepass_refresher_workspaces{state="due"}`] != 3 {
+		t.Errorf("the metrics are %v, want 3 due and none known", samples)
+	}
+	if got, want := made.String(), "3 workspaces were due, 3 refreshed;"; !strings.HasPrefix(got, want) {
+		t.Errorf("String = %q, want %q first", got, want)
+	}
+	var log bytes.Buffer
+	(&refresher{log: slog.New(slog.NewTextHandler(&log, nil))}).logPass(made, nil)
+	if got := log.String(); strings.Contains(got, "workspaces=") || !strings.Contains(got, "due=3") {
+		t.Errorf("the log has %q, want due alone", got)
 	}
 }
 

@@ -18,9 +18,10 @@ const maxFailures = 20
 // A report is what a pass found and did, as --json prints it and the Lambda
 // function answers.
 type report struct {
-	Workspaces int        `json:"workspaces"` // in the ledger, or the only one
-	Due        int        `json:"due"`        // of them
-	Refreshed  int        `json:"refreshed"`  // of those due, as are the next three
+	Workspaces int        `json:"workspaces"`        // in the ledger, or the only one
+	IsPart     bool       `json:"is_part,omitempty"` // Workspaces are only those that the store's index says are due
+	Due        int        `json:"due"`               // of them
+	Refreshed  int        `json:"refreshed"`         // of those due, as are the next three
 	Failed     int        `json:"failed"`
 	Busy       int        `json:"busy"`
 	Deferred   int        `json:"deferred"`
@@ -28,7 +29,7 @@ type report struct {
 	Minted     int        `json:"minted"`  // tokens, as are the next two
 	Revoked    int        `json:"revoked"`
 	Lost       int        `json:"lost"`
-	Soonest    *time.Time `json:"soonest_expiry"` // of all delivered tokens; null for none
+	Soonest    *time.Time `json:"soonest_expiry"` // of all delivered tokens, with IsPart of those that were due or are due next; null for none
 	Seconds    float64    `json:"seconds"`
 	Unready    string     `json:"unready,omitempty"` // why nothing can be minted
 	Clock      string     `json:"clock,omitempty"`   // how far this machine's clock is off
@@ -78,7 +79,7 @@ func isGeneral(err error) bool {
 
 func (r *report) count(s workspace.Summary) {
 	r.Workspaces, r.Due, r.Refreshed, r.Failed, r.Busy, r.Deferred = s.Workspaces, s.Due, s.Refreshed, s.Failed, s.Busy, s.Deferred
-	r.Expired, r.Minted, r.Revoked, r.Lost = s.Expired, s.Minted, s.Revoked, s.Lost
+	r.IsPart, r.Expired, r.Minted, r.Revoked, r.Lost = s.IsPart, s.Expired, s.Minted, s.Revoked, s.Lost
 	if !s.Soonest.IsZero() {
 		soonest := s.Soonest.UTC()
 		r.Soonest = &soonest
@@ -113,6 +114,10 @@ func (r *report) isOfWorkspaces() bool {
 func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d workspaces were due", r.Due, r.Workspaces)
+	if r.IsPart {
+		b.Reset()
+		fmt.Fprintf(&b, "%d workspaces were due", r.Due)
+	}
 	for _, part := range []struct {
 		n    int
 		what string

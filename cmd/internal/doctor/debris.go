@@ -128,11 +128,12 @@ func (f *facts) recordDebris() []Thing {
 	return all
 }
 
-// overdue counts tokens whose grace is long over.
+// overdue counts live tokens whose grace is long over. The entry of one that has run out
+// waits for the next new token.
 func (f *facts) overdue(r *workspace.Record) int {
 	n := 0
 	for _, t := range r.Tokens {
-		if t.State == workspace.Superseded && f.now.Sub(t.Changed) > workspace.DefaultGrace+slack {
+		if t.State == workspace.Superseded && f.now.Sub(t.Changed) > workspace.DefaultGrace+slack && t.Expires.After(f.now) {
 			n++
 		}
 	}
