@@ -69,7 +69,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	w := &world{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	app := w.app()
 	if len(args) == 1 && args[0] == "--version" {
-		args = []string{"version"}
+		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
+		return exitDone
 	}
 	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
 	if err == nil {

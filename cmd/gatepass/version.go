@@ -39,7 +39,7 @@ func (w *world) versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "version",
 		Usage:     "print the versions of gatepass and of its agent, as installed and as running",
-		UsageText: "gatepass version [--json]\ngatepass --version",
+		UsageText: "gatepass version [--json]",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
