@@ -11,7 +11,7 @@ TAGS     := lambda.norpc
 LDFLAGS  := -s -w -X github.com/gatepass/gatepass/internal/version.number=$(VERSION)
 # On linux/amd64 the guard ends before Go starts where it has nothing to do: see entry_linux_amd64.go.
 ENTRY    := $(if $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E main.entry)
-MANDIR   ?= $(PREFIX)/share/man/man1
+MANDIR   ?= $(PREFIX)/share/man
 COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
 
 BASH_COMPLETION := $(PREFIX)/share/bash-completion/completions/gatepass
@@ -74,17 +74,17 @@ bench: build ## the measured promises, each beside its peer
 	$(GO) run ./test/bench
 
 install: build ## copy programs, manual and shell completion to PREFIX (/usr/local); then run: gatepass install
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR) $(addprefix $(DESTDIR),$(dir $(COMPLETIONS)))
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(addprefix $(DESTDIR),$(dir $(COMPLETIONS)))
 	for c in $(COMMANDS); do install -m 0755 $(BIN)/$$c $(DESTDIR)$(PREFIX)/bin/$$c || exit 1; done
 	$(BIN)/gatepass man $(DESTDIR)$(MANDIR)
 	$(BIN)/gatepass completion bash >$(DESTDIR)$(BASH_COMPLETION)
 	$(BIN)/gatepass completion zsh >$(DESTDIR)$(ZSH_COMPLETION)
 	$(BIN)/gatepass completion fish >$(DESTDIR)$(FISH_COMPLETION)
-	chmod 0644 $(DESTDIR)$(MANDIR)/gatepass*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
+	chmod 0644 $(DESTDIR)$(MANDIR)/man1/gatepass*.1 $(DESTDIR)$(MANDIR)/man1/git-credential-gatepass.1 $(DESTDIR)$(MANDIR)/man5/gatepass*.5 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 uninstall: ## remove them again (run gatepass uninstall first)
 	for c in $(COMMANDS); do rm -f $(DESTDIR)$(PREFIX)/bin/$$c; done
-	rm -f $(DESTDIR)$(MANDIR)/gatepass.1 $(DESTDIR)$(MANDIR)/gatepass-*.1 $(addprefix $(DESTDIR),$(COMPLETIONS))
+	rm -f $(DESTDIR)$(MANDIR)/man1/gatepass.1 $(DESTDIR)$(MANDIR)/man1/gatepass-*.1 $(DESTDIR)$(MANDIR)/man1/git-credential-gatepass.1 $(DESTDIR)$(MANDIR)/man5/gatepass-*.5 $(addprefix $(DESTDIR),$(COMPLETIONS))
 
 dist: ## release archives for linux in dist/, with install.sh for images
 	@sh test/tools/dist.sh "$(GO)" "$(LDFLAGS)" "$(TAGS)" $(COMMANDS)

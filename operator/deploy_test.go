@@ -28,7 +28,7 @@ func TestManifestsStartTheOperator(t *testing.T) {
 	for _, path := range append(paths, "../deploy/kustomize/operator.yaml") {
 		args := operatorArgs(t, path)
 		getenv := func(name string) string { return map[string]string{"POD_NAMESPACE": "gatepass"}[name] }
-		o, err := ParseOptions(args, getenv, t.Output())
+		o, err := ParseOptions(args, getenv)
 		if err != nil || !o.LeaderElect || o.Namespace != "gatepass" || len(args) < 4 {
 			t.Errorf("%s: %q is read as %+v, %v", path, args, o, err)
 		}
@@ -147,10 +147,11 @@ func TestThePageNamesOptionsAndMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var usage bytes.Buffer
-	if _, err := ParseOptions([]string{"-h"}, func(string) string { return "" }, &usage); !errors.Is(err, flag.ErrHelp) {
+	WriteUsage(&usage)
+	if _, err := ParseOptions([]string{"-h"}, func(string) string { return "" }); !errors.Is(err, flag.ErrHelp) {
 		t.Fatalf("-h: %v", err)
 	}
-	options := regexp.MustCompile(`(?m)^  -([a-z-]+)`).FindAllStringSubmatch(usage.String(), -1)
+	options := regexp.MustCompile(`(?m)^  --([a-z-]+)`).FindAllStringSubmatch(usage.String(), -1)
 	if len(options) < 10 {
 		t.Errorf("-h names %d options, want all of them", len(options))
 	}

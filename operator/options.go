@@ -2,6 +2,7 @@ package operator
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -36,11 +37,46 @@ type Options struct {
 }
 
 // ParseOptions reads the command line.
-func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (Options, error) {
+func ParseOptions(args []string, getenv func(string) string) (Options, error) {
 	var o Options
 	var watched string
+	f := o.flags(&watched, getenv)
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	for name := range strings.SplitSeq(watched, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			o.WatchNamespaces = append(o.WatchNamespaces, name)
+		}
+	}
+	return o, o.check(f.Args())
+}
+
+// WriteUsage writes what --help says.
+func WriteUsage(w io.Writer) {
+	var o Options
+	var watched string
+	f := o.flags(&watched, func(string) string { return "" })
+	fmt.Fprint(w, `usage: gatepass-operator [options]
+
+Keeps GitHub tokens in Secrets, as the Tokens, ClusterTokens and GitHubApps of a
+cluster say. It has no ports that must be open but those of its webhook and probes.
+
+`)
+	f.VisitAll(func(option *flag.Flag) {
+		value, usage := flag.UnquoteUsage(option)
+		if option.DefValue != "" && option.DefValue != "false" {
+			usage += " (default: " + option.DefValue + ")"
+		}
+		fmt.Fprintf(w, "  --%s\n        %s\n", strings.TrimSpace(option.Name+" "+strings.ToUpper(value)), usage)
+	})
+}
+
+// flags are the options, read into o and watched. They print nothing.
+func (o *Options) flags(watched *string, getenv func(string) string) *flag.FlagSet {
 	f := flag.NewFlagSet("gatepass-operator", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "the cluster to work on; default: KUBECONFIG, else the cluster that the operator runs in")
 	f.StringVar(&o.Config, "config", "", "`FILE` with the operator's own GitHub App; default: /config/gatepass.yaml, else /config/gtm.yaml, else none")
 	f.StringVar(&o.Namespace, "namespace", getenv("POD_NAMESPACE"), "the operator's own namespace, where it keeps its records (POD_NAMESPACE)")
@@ -54,16 +90,8 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	f.StringVar(&o.WebhookFailurePolicy, "webhook-failure-policy", "Ignore", "what the API server does while the webhook cannot be reached: Ignore or Fail")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "run with other replicas: one works, the others wait")
 	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 is no limit")
-	f.StringVar(&watched, "watch-namespaces", "", "the only namespaces to look after, separated by commas; default: all")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	for name := range strings.SplitSeq(watched, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			o.WatchNamespaces = append(o.WatchNamespaces, name)
-		}
-	}
-	return o, o.check(f.Args())
+	f.StringVar(watched, "watch-namespaces", "", "the only namespaces to look after, separated by commas; default: all")
+	return f
 }
 
 func (o *Options) check(rest []string) error {

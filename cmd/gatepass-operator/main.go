@@ -30,9 +30,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stdout, "gatepass-operator", version.String())
 		return 0
 	}
-	options, err := operator.ParseOptions(args, getenv, stderr)
+	options, err := operator.ParseOptions(args, getenv)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		operator.WriteUsage(stdout)
 		return 0
 	case err != nil:
 		fmt.Fprintln(stderr, "gatepass-operator:", oneline.Escape(err.Error()))

@@ -17,7 +17,7 @@ func TestCommandLine(t *testing.T) {
 		stderr string
 	}{
 		{"--version", 0, "gatepass-operator ", ""},
-		{"-h", 0, "", "-leader-elect"},
+		{"-h", 0, "usage: gatepass-operator [options]", ""},
 		{"--leader", 2, "", "flag provided but not defined: -leader"},
 		{"", 2, "", "the operator does not know its own namespace; set POD_NAMESPACE or --namespace"},
 		{"--namespace n run", 2, "", "there is no argument run"},

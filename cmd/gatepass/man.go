@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,21 +16,39 @@ import (
 func (w *world) manCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "man",
-		Usage:     "write the manual pages into a directory",
+		Usage:     "write the manual pages into a directory, in man1 and man5",
 		UsageText: "gatepass man DIR",
 		Hidden:    true,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usage(c, "name one directory")
 			}
-			for name, page := range manPages(c.App) {
-				if err := os.WriteFile(filepath.Join(c.Args().First(), name), []byte(page), 0o644); err != nil {
-					return oneline.Wrap("write the manual", err, "")
-				}
+			dir, pages := c.Args().First(), manPages(c.App)
+			maps.Copy(pages, filePages())
+			if err := writePages(dir, pages); err != nil {
+				return oneline.Wrap("write the manual", err, "")
 			}
-			return nil
+			pages, err := programPages(c.Context)
+			if err != nil {
+				return oneline.Wrap("write the manual", err, "build all programs: make build")
+			}
+			return writePages(dir, pages)
 		},
 	}
+}
+
+// writePages writes each page into the folder of its section.
+func writePages(dir string, pages map[string]string) error {
+	for name, page := range pages {
+		folder := filepath.Join(dir, "man"+name[len(name)-1:])
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(page), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // manPages returns gatepass.1 and a page for each command, by file name: what
@@ -44,7 +63,7 @@ func (w *world) manCommand() *cli.Command {
 // them out.
 func manPages(app *cli.App) map[string]string {
 	var main roff
-	main.head("gatepass", app.Usage)
+	main.head("gatepass", "1", app.Usage)
 	main.section("SYNOPSIS")
 	main.verbatim(app.UsageText)
 	main.section("DESCRIPTION")
@@ -58,6 +77,10 @@ func manPages(app *cli.App) map[string]string {
 		main.item(`\fBgatepass\-`+escapeRoff(c.Name)+`\fR(1)`, c.Usage)
 		pages["gatepass-"+c.Name+".1"] = commandPage(c)
 	}
+	main.section("PROGRAMS")
+	for _, p := range otherPrograms {
+		main.item(`\fB`+escapeRoff(p.name)+`\fR(1)`, p.about)
+	}
 	main.surroundings()
 	pages["gatepass.1"] = main.String()
 	return pages
@@ -65,7 +88,7 @@ func manPages(app *cli.App) map[string]string {
 
 func commandPage(c *cli.Command) string {
 	var r roff
-	r.head("gatepass-"+c.Name, c.Usage)
+	r.head("gatepass-"+c.Name, "1", c.Usage)
 	r.section("SYNOPSIS")
 	r.verbatim(c.UsageText)
 	if c.Description != "" {
@@ -82,8 +105,8 @@ func commandPage(c *cli.Command) string {
 // A roff is a page being written.
 type roff struct{ strings.Builder }
 
-func (r *roff) head(name, usage string) {
-	fmt.Fprintf(r, ".TH %s 1 \"\" \"gatepass %s\" \"gatepass manual\"\n", strings.ToUpper(escapeRoff(name)), escapeRoff(buildVersion().Version))
+func (r *roff) head(name, section, usage string) {
+	fmt.Fprintf(r, ".TH %s %s \"\" \"gatepass %s\" \"gatepass manual\"\n", strings.ToUpper(escapeRoff(name)), section, escapeRoff(buildVersion().Version))
 	r.WriteString(".ad l\n")
 	r.section("NAME")
 	fmt.Fprintf(r, "%s \\- %s\n", escapeRoff(name), escapeRoff(usage))

@@ -1,0 +1,30 @@
+package reference
+
+func workspaceFile() File {
+	return File{
+		Name: "workspace", Title: "The workspace file", Default: "/etc/gatepass/workspace.yaml",
+		About: "Says what this workspace may reach and push, and where its tokens come from. The credential helper, the agent, the guard and gatepass install read it.",
+		Keys: []Key{
+			{Name: "workspace", About: "the workspace's id; {workspace} in source stands for it", Default: "no id", Of: Type{Pattern: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`}},
+			{Name: "hosts", About: "exact hosts, each with an optional :port, that git is given tokens for", Default: "github.com", Of: texts},
+			{Name: "source", About: "a URL that says where tokens come from: ssm, vault, broker+https, broker+unix, keyring or file", Default: "no token can be had", Of: Type{Pattern: `^[a-z][a-z0-9+.-]*:`}},
+			{Name: "repos", About: `repositories that git is given tokens for: owner/name, owner/*, owner/prefix-* or "*"; [] allows none`, Default: "every repository of the hosts", Of: texts},
+			{Name: "refs", About: "refs that may be pushed: a pattern, or a mapping of ref and allow", Default: "nothing may be pushed", Of: refList},
+			{Name: "cache", About: "where tokens are kept: memory is the agent, keyring is the OS keyring as well, with none no agent stays", Default: "memory", Of: Type{OneOf: []string{"memory", "keyring", "none"}}},
+			{Name: "elsewhere", About: "what becomes of pushes to hosts that are not in hosts", Default: "deny", Of: Type{OneOf: []string{"deny", "allow"}}},
+			{Name: "gateway", About: "https://BROKER: git goes through the broker's gateway, and no token is in the workspace; the source is that broker", Default: "git goes to the hosts", Of: Type{Pattern: `^https?://`}},
+			{Name: "author", About: "NAME <EMAIL> of commits, which gatepass install tells git where it has none", Default: "none", Of: Type{Pattern: `^.+ <[^<> ]+@[^<> ]+>$`}},
+			{Name: "strict", About: "give no token where git's own configuration turns TLS checks off or leads to another host", Default: "false", Of: truth},
+		},
+		Example: `workspace: sb-1a2b3c
+hosts: [github.com]
+source: ssm:///sandbox/{workspace}/github-token?region=us-east-1
+repos: ["acme/widgets", "acme/api-*"]
+refs:
+  - main
+  - "release/*"
+  - {ref: "agent/**", allow: [create, update, force, delete]}
+  - {ref: "refs/tags/v*", allow: [create]}
+`,
+	}
+}
