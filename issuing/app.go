@@ -125,15 +125,47 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 // NewIssuer makes an issuer for a store. Where its App cannot be had, the issuer
 // can still revoke, and says why it cannot mint. github is as for LoadApp.
 func NewIssuer(ctx context.Context, s store.Store, github string) (*workspace.Issuer, *App, error) {
-	app, err := LoadApp(ctx, s, github)
-	if err == nil {
-		return &workspace.Issuer{App: app.App, Store: s}, app, nil
+	return newIssuer(ctx, s, github, new(mint.Pool), plainly(s, github))
+}
+
+// A load opens one App of a store, by its name in the pool; "" is the first.
+type load func(ctx context.Context, name string) (*App, error)
+
+func newIssuer(ctx context.Context, s store.Store, github string, choice *mint.Pool, open load) (*workspace.Issuer, *App, error) {
+	all, err := members(ctx, s, open)
+	if err != nil {
+		return nil, nil, err
 	}
-	if github, err2 := GitHub(ctx, s, github); err2 == nil {
-		if api, err2 := mint.APIURL(github); err2 == nil {
-			bare := &App{App: &mint.App{URL: api}, GitHub: github}
-			return &workspace.Issuer{App: bare.App, Store: s, Unready: err}, bare, nil
+	bare := new(App)
+	for _, m := range all {
+		if m.Err == nil {
+			continue
 		}
+		if bare, err = revoking(ctx, s, github); err != nil {
+			return nil, nil, m.Err
+		}
+		break
 	}
-	return nil, nil, err
+	app := all[0].App
+	if app == nil {
+		app = bare
+	}
+	issuer := &workspace.Issuer{App: app.App, Store: s, Unready: all[0].Err}
+	if len(all) > 1 {
+		issuer.Pool = poolOf(all[1:], bare, choice)
+	}
+	return issuer, app, nil
+}
+
+// revoking returns an App that can revoke tokens and nothing else.
+func revoking(ctx context.Context, s store.Store, github string) (*App, error) {
+	github, err := GitHub(ctx, s, github)
+	if err != nil {
+		return nil, err
+	}
+	api, err := mint.APIURL(github)
+	if err != nil {
+		return nil, err
+	}
+	return &App{App: &mint.App{URL: api}, GitHub: github}, nil
 }

@@ -22,6 +22,12 @@ type Credentials struct {
 	GitHub     string       // "" and https://github.com are the same
 }
 
+// api is the REST API of the App's GitHub; "" where that is no GitHub.
+func (c Credentials) api() string {
+	api, _ := mint.APIURL(cmp.Or(c.GitHub, mint.DefaultGitHub))
+	return api
+}
+
 // restoreWait bounds putting things back for a caller that has given up.
 const restoreWait = 10 * time.Second
 

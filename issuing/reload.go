@@ -12,13 +12,20 @@ import (
 )
 
 // A Loader makes issuers for a program that goes on working. What the store says
-// is read anew each time. While it says the same, the issuers share one App, with
+// is read anew each time. While it says the same of an App, the issuers share that App, with
 // its signed JWT and what GitHub said about the rate limit. A Loader is for one
 // goroutine.
 type Loader struct {
 	Store  store.Store
 	GitHub string // as for LoadApp
 
+	loaded                    // the first App
+	others map[string]*loaded // those of the pool
+	choice mint.Pool
+}
+
+// loaded is one App as it was read last.
+type loaded struct {
 	app   *App
 	said  [sha256.Size]byte // what app was made of
 	known *mint.App         // the latest one, for what it learned of GitHub
@@ -26,30 +33,53 @@ type Loader struct {
 
 // Issuer is [NewIssuer].
 func (l *Loader) Issuer(ctx context.Context) (*workspace.Issuer, *App, error) {
-	heard := listener{l.Store, sha256.New()}
-	issuer, app, err := NewIssuer(ctx, heard, l.GitHub)
-	if err != nil {
-		return nil, nil, err
-	}
-	issuer.Store = l.Store
-	if issuer.Unready != nil {
-		l.app = nil
-		return issuer, app, nil
-	}
-	if err := heard.note(ctx, app); err != nil {
-		return nil, nil, err
-	}
-	said := [sha256.Size]byte(heard.sum.Sum(nil))
-	if l.app == nil || l.said != said {
-		app.Inherit(l.known)
-		l.app, l.said, l.known = app, said, app.App
-	}
-	issuer.App = l.app.App
-	return issuer, l.app, nil
+	return newIssuer(ctx, l.Store, l.GitHub, &l.choice, l.open)
 }
 
-// Forget has the next Issuer make its App anew: GitHub refuses the one there is.
-func (l *Loader) Forget() { l.app = nil }
+// open reads one App, and returns the earlier one where that is the same.
+func (l *Loader) open(ctx context.Context, name string) (*App, error) {
+	at := l.of(name)
+	heard := listener{l.Store, sha256.New()}
+	of, err := store.OfApp(heard, name)
+	if err != nil {
+		return nil, err
+	}
+	app, err := LoadApp(ctx, of, l.GitHub)
+	if err == nil {
+		err = heard.note(ctx, app)
+	}
+	if err != nil {
+		at.app = nil
+		return nil, err
+	}
+	said := [sha256.Size]byte(heard.sum.Sum(nil))
+	if at.app == nil || at.said != said {
+		app.Inherit(at.known)
+		at.app, at.said, at.known = app, said, app.App
+	}
+	return at.app, nil
+}
+
+func (l *Loader) of(name string) *loaded {
+	if name == "" {
+		return &l.loaded
+	}
+	if l.others == nil {
+		l.others = map[string]*loaded{}
+	}
+	if l.others[name] == nil {
+		l.others[name] = new(loaded)
+	}
+	return l.others[name]
+}
+
+// Forget has the next Issuer make its Apps anew: GitHub refuses one of those there are.
+func (l *Loader) Forget() {
+	l.app = nil
+	for _, other := range l.others {
+		other.app = nil
+	}
+}
 
 // A listener notes what is read from a store, and keeps nothing but a digest.
 type listener struct {

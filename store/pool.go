@@ -15,16 +15,22 @@ const (
 	maxAppName = 32 // bytes
 )
 
+// FirstApp is what people, metrics and reports call the App that has no name in the store.
+const FirstApp = "first"
+
 // Pool is where the names of the Apps beside the first one are, on one line. It is an
 // entry and not a folder to list, so that a store without such Apps costs one read.
 func Pool() Name { return Name{configFolder + "/pool"} }
 
 // CheckApp returns an error unless name is fit for an App of a pool: up to 32 lower-case
-// letters, digits and hyphens that begin with a letter or digit.
+// letters, digits and hyphens that begin with a letter or digit, and not [FirstApp].
 func CheckApp(name string) error {
 	isOdd := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 	if name == "" || len(name) > maxAppName || name[0] == '-' || strings.ContainsFunc(name, isOdd) {
 		return fmt.Errorf("%.40q is no name for an App: it has up to %d lower-case letters, digits and hyphens, and begins with a letter or digit", name, maxAppName)
+	}
+	if name == FirstApp {
+		return fmt.Errorf("%q is the App that was set up without a name; choose another name", name)
 	}
 	return nil
 }
@@ -63,9 +69,9 @@ func SetPoolApps(ctx context.Context, s Store, names []string) error {
 }
 
 // OfApp returns s as one App of a pool uses it. The names of the App's own entries
-// ([AppClientID], [PrivateKey], [Signer], [LegacyInstallation], [Installation],
-// [Installations]) lead to config/github/apps/NAME; all others, [GitHubURL] among them,
-// are those of s. The empty name is the first App, and s itself.
+// ([AppClientID], [PrivateKey], [Signer], [GitHubURL], [LegacyInstallation],
+// [Installation], [Installations]) lead to config/github/apps/NAME; all others are those
+// of s. The empty name is the first App, and s itself.
 func OfApp(s Store, name string) (Store, error) {
 	if name == "" {
 		return s, nil
@@ -84,7 +90,7 @@ type ofApp struct {
 
 // isOfApp reports whether a path is one of the first App's own entries.
 func isOfApp(path string) bool {
-	own := []Name{AppClientID(), PrivateKey(), Signer(), LegacyInstallation()}
+	own := []Name{AppClientID(), PrivateKey(), Signer(), GitHubURL(), LegacyInstallation()}
 	return slices.Contains(own, Name{path}) || path == installationsFolder || strings.HasPrefix(path, installationsFolder+"/")
 }
 

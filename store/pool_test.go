@@ -10,7 +10,7 @@ import (
 
 func TestPoolNames(t *testing.T) {
 	for name, ok := range map[string]bool{
-		"b": true, "second-app": true, "2": true, "": false, "B": false, "-b": false, "a.b": false, "a/b": false, "..": false, "a_b": false,
+		"b": true, "second-app": true, "2": true, "": false, "B": false, "-b": false, "a.b": false, "a/b": false, "..": false, "a_b": false, "first": false,
 		"abcdefghijklmnopqrstuvwxyz012345": true, "abcdefghijklmnopqrstuvwxyz0123456": false,
 	} {
 		if err := store.CheckApp(name); (err == nil) != ok {
@@ -41,7 +41,8 @@ func TestEachAppHasEntriesOfItsOwn(t *testing.T) {
 		{store.PrivateKey(), "config/github/apps/b/private-key"},
 		{store.Signer(), "config/github/apps/b/signer"},
 		{acme, "config/github/apps/b/installations/acme"},
-		{store.GitHubURL(), "config/github/github-url"},
+		{store.GitHubURL(), "config/github/apps/b/github-url"},
+		{store.Probe(), "config/github/probe"},
 		{record, "sandbox/w1/workspace"},
 	} {
 		if err := b.Put(t.Context(), c.name, store.NewSecret("of b"), store.CreateOnly); err != nil {

@@ -33,6 +33,25 @@ type PoolApp struct {
 	Unready error       // why App cannot mint; nil where it can
 }
 
+// Apps returns all Apps, the first of them under the name [store.FirstApp].
+func (i *Issuer) Apps() []PoolApp {
+	all := []PoolApp{{Name: store.FirstApp, App: i.App, Store: i.Store, Unready: i.Unready}}
+	if i.Pool != nil {
+		all = append(all, i.Pool.Apps...)
+	}
+	return all
+}
+
+// CannotMint returns why no App can mint; nil where one can.
+func (i *Issuer) CannotMint() error {
+	for _, a := range i.Apps() {
+		if a.Unready == nil {
+			return nil
+		}
+	}
+	return i.Unready
+}
+
 // views returns the issuer as it is with each App alone, the first App first. All of
 // them read the first App's clock.
 func (i *Issuer) views() []*Issuer {

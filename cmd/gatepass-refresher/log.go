@@ -21,6 +21,7 @@ func newLogger(w io.Writer, form string) *slog.Logger {
 var levels = map[workspace.Type]slog.Level{
 	workspace.Failed: slog.LevelError,
 	workspace.Lost:   slog.LevelWarn,
+	workspace.Moved:  slog.LevelWarn,
 }
 
 func (r *refresher) logEvent(e workspace.Event) {

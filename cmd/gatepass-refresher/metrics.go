@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/exposition"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // metrics are counts of all passes, and gauges of the last one. No label has a value for
@@ -24,6 +25,8 @@ type metrics struct {
 	succeeded, ahead      prometheus.Gauge
 	// Vectors without a label: they have no sample until the value is known.
 	soonest, limit, remaining *prometheus.GaugeVec
+	// By App.
+	appUsable, appLimit, appRemaining *prometheus.GaugeVec
 }
 
 func newMetrics(interval time.Duration, started time.Time) *metrics {
@@ -50,6 +53,9 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 		limit:      gauges("gatepass_github_rate_limit", "Requests that GitHub takes from the App in an hour."),
 		remaining:  gauges("gatepass_github_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour."),
 	}
+	m.appUsable = gauges("gatepass_app_usable", "Whether the App of that name in the store could be opened with its key.", "app")
+	m.appLimit = gauges("gatepass_app_rate_limit", "Requests that GitHub takes from the App in an hour.", "app")
+	m.appRemaining = gauges("gatepass_app_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour.", "app")
 	gauges("gatepass_refresher_interval_seconds", "How often a pass is made.").WithLabelValues().Set(interval.Seconds())
 	m.succeeded.Set(exposition.Seconds(started))
 	m.report(report{})
@@ -83,4 +89,25 @@ func (m *metrics) report(made report) {
 func (m *metrics) rated(rate mint.Rate) {
 	m.limit.WithLabelValues().Set(float64(rate.Limit))
 	m.remaining.WithLabelValues().Set(float64(rate.Remaining))
+}
+
+// appsAre shows each App of the last pass.
+func (m *metrics) appsAre(apps []workspace.PoolApp) {
+	if len(apps) == 0 {
+		return // the store was not read
+	}
+	for _, v := range []*prometheus.GaugeVec{m.appUsable, m.appLimit, m.appRemaining} {
+		v.Reset()
+	}
+	for _, a := range apps {
+		usable := 0.0
+		if a.Unready == nil {
+			usable = 1
+		}
+		m.appUsable.WithLabelValues(a.Name).Set(usable)
+		if rate, ok := a.App.Rate(); ok {
+			m.appLimit.WithLabelValues(a.Name).Set(float64(rate.Limit))
+			m.appRemaining.WithLabelValues(a.Name).Set(float64(rate.Remaining))
+		}
+	}
 }

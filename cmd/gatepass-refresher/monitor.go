@@ -94,6 +94,7 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	if err == nil || made.Workspaces > 0 { // the ledger was read
 		m.metrics.report(made)
 	}
+	m.metrics.appsAre(made.apps)
 	if app == nil {
 		return
 	}

@@ -89,6 +89,8 @@ func TestMetrics(t *testing.T) {
 	soonest := now.Add(time.Hour)
 	m.end(report{Workspaces: 7, Due: 3, Refreshed: 2, Failed: 1, Soonest: &soonest}, nil, nil)
 	m.metrics.rated(mint.Rate{Limit: 5000, Remaining: 4321})
+	m.metrics.appsAre([]workspace.PoolApp{{Name: "gone", App: new(mint.App)}})
+	m.metrics.appsAre([]workspace.PoolApp{{Name: "first", App: new(mint.App)}, {Name: "b", App: new(mint.App), Unready: errors.New("no key")}})
 	healthy := exposition.Seconds(*now)
 	*now = now.Add(time.Minute)
 	m.begin(*now)
@@ -113,10 +115,15 @@ func TestMetrics(t *testing.T) {
 		`gatepass_token_soonest_expiry_timestamp_seconds`:       exposition.Seconds(soonest),
 		`gatepass_github_rate_limit_remaining`:                  4321,
 		`gatepass_github_rate_limit`:                            5000,
+		`gatepass_app_usable{app="first"}`:                      1,
+		`gatepass_app_usable{app="b"}`:                          0,
 	} {
 		if got, ok := samples[name]; !ok || got != want {
 			t.Errorf("%s is %v (there: %v), want %v", name, got, ok, want)
 		}
+	}
+	if _, ok := samples[`gatepass_app_usable{app="gone"}`]; ok {
+		t.Error("an App that left the pool is still shown")
 	}
 }
 

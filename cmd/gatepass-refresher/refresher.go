@@ -71,8 +71,10 @@ func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (
 	if err != nil {
 		return report{}, nil, err
 	}
-	app.Client = r.client
-	made := report{unready: issuer.Unready}
+	for _, a := range issuer.Apps() {
+		a.App.Client = r.client
+	}
+	made := report{unready: issuer.CannotMint(), apps: issuer.Apps()}
 	issuer.Margin, issuer.Grace = r.options.margin, r.options.issuerGrace()
 	issuer.Adopt = r.options.adopt
 	issuer.Audit = func(e workspace.Event) {

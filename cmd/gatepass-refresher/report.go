@@ -39,6 +39,8 @@ type report struct {
 	unready  error // why nothing can be minted
 	first    error // of the failures; rather one that every workspace would get
 	isBadKey bool  // GitHub refuses the App's key
+
+	apps []workspace.PoolApp // that the pass had
 }
 
 // A failure is a workspace that is not well.

@@ -1,0 +1,149 @@
+package issuing
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A Member is one App of a store: the first, or one of the pool beside it.
+type Member struct {
+	Name  string      // "" is the first
+	Store store.Store // as the App sees it; see [store.OfApp]
+	App   *App        // nil where Err is not
+	Err   error       // why the App cannot be used
+}
+
+// Called is what people call the App: "the App", or "the App NAME of the pool".
+func (m Member) Called() string {
+	if m.Name == "" {
+		return "the App"
+	}
+	return "the App " + m.Name + " of the pool"
+}
+
+// Members opens all Apps of a store, the first App first. A store with one App costs one
+// read more than LoadApp. github is as for LoadApp. The error is about the pool as a
+// whole; that of a single App is in its Member.
+func Members(ctx context.Context, s store.Store, github string) ([]Member, error) {
+	return members(ctx, s, plainly(s, github))
+}
+
+// plainly opens Apps anew each time.
+func plainly(s store.Store, github string) load {
+	return func(ctx context.Context, name string) (*App, error) {
+		of, err := store.OfApp(s, name)
+		if err != nil {
+			return nil, err
+		}
+		return LoadApp(ctx, of, github)
+	}
+}
+
+func members(ctx context.Context, s store.Store, open load) ([]Member, error) {
+	first := Member{Store: s}
+	first.App, first.Err = open(ctx, "")
+	names, err := store.PoolApps(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all := []Member{first}
+	for _, name := range names {
+		m := Member{Name: name}
+		if m.Store, err = store.OfApp(s, name); err != nil {
+			return nil, err
+		}
+		m.App, m.Err = open(ctx, name)
+		if m.Err == nil && first.App != nil && m.App.URL != first.App.URL {
+			m.App, m.Err = nil, oneline.New("use "+m.Called(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// poolOf is the pool for an issuer. Apps that cannot be used have their tokens revoked by
+// bare.
+func poolOf(others []Member, bare *App, choice *mint.Pool) *workspace.Pool {
+	p := &workspace.Pool{Choice: choice}
+	for _, m := range others {
+		app := bare.App
+		if m.App != nil {
+			app = m.App.App
+		}
+		p.Apps = append(p.Apps, workspace.PoolApp{Name: m.Name, App: app, Store: m.Store, Unready: m.Err})
+	}
+	return p
+}
+
+// Join keeps an App in the pool beside the first one: its credentials, and then its name.
+// It fails where the first App is of another GitHub, or has the same ID. mode is as for
+// Save.
+func Join(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
+	if err := store.CheckApp(name); err != nil {
+		return err
+	}
+	of, err := store.OfApp(s, name)
+	if err != nil {
+		return err
+	}
+	if err := canJoin(ctx, s, name, c); err != nil {
+		return err
+	}
+	if err := Save(ctx, of, c, mode); errors.Is(err, store.ErrExists) {
+		return &oneline.Error{What: "add " + Member{Name: name}.Called(), Why: "it is set up already", Do: "add --force to replace it, or see what is there: gatepass app status", Err: err}
+	} else if err != nil {
+		return err
+	}
+	names, err := store.PoolApps(ctx, s)
+	if err != nil || slices.Contains(names, name) {
+		return err
+	}
+	if err := store.SetPoolApps(ctx, s, append(names, name)); err != nil {
+		return err
+	}
+	// Another run may have written its own name at the same time.
+	if names, err = store.PoolApps(ctx, s); err == nil && !slices.Contains(names, name) {
+		err = oneline.New("add "+Member{Name: name}.Called(), "another run changed the pool at the same time", "run it again with --force")
+	}
+	return err
+}
+
+// canJoin compares an App with those that the store has.
+func canJoin(ctx context.Context, s store.Store, name string, c Credentials) error {
+	what := "add " + Member{Name: name}.Called()
+	first, err := LoadID(ctx, s)
+	if err != nil {
+		return oneline.Wrap(what, err, "set the first App up without --pool")
+	}
+	github, err := GitHub(ctx, s, "")
+	if err != nil {
+		return err
+	}
+	if own, _ := mint.APIURL(github); c.api() != own {
+		return oneline.New(what, "the first App is of "+github, "name the same GitHub")
+	}
+	names, err := store.PoolApps(ctx, s)
+	if err != nil {
+		return err
+	}
+	ids := map[string]string{first: "the first App has"}
+	for _, other := range names {
+		of, err := store.OfApp(s, other)
+		if err != nil {
+			return err
+		}
+		if id, err := LoadID(ctx, of); err == nil && other != name {
+			ids[id] = "the App " + other + " has"
+		}
+	}
+	if whose := ids[c.ID]; whose != "" {
+		return oneline.New(what, whose+" this ID already, and its limit is the same", "name another App")
+	}
+	return nil
+}
