@@ -1,0 +1,45 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// sharedFolder has the tokens that the replicas of a broker share, by account.
+const sharedFolder = brokerFolder + "/shared"
+
+// Shared is where the replicas of a broker share a token for a repository, or where it
+// stands that one of them makes it. id tells it from others of the repository. ends is as
+// in [Vended]: no token there lasts longer.
+func Shared(owner, repository string, id [16]byte, ends time.Time) (Name, error) {
+	login, err := checkLogin(owner)
+	return name(err, sharedFolder, login, repositoryID(repository)+"."+endingName(id[:], ends))
+}
+
+// repositoryID stands for the name of a repository, which may begin with a dot. Names that
+// differ in case only are one repository.
+func repositoryID(repository string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(repository)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// AllShared is the folder of what Shared names.
+func AllShared() Prefix { return Prefix{sharedFolder} }
+
+// SharedOf is the folder of what Shared names for an account.
+func SharedOf(owner string) (Prefix, error) {
+	login, err := checkLogin(owner)
+	n, err := name(err, sharedFolder, login)
+	return Prefix(n), err
+}
+
+// IsShared reports whether n is one that Shared made.
+func (n Name) IsShared() bool { return AllShared().Has(n) }
+
+// IsSharedFor reports whether n is one that Shared made for a repository, of whatever
+// account.
+func (n Name) IsSharedFor(repository string) bool {
+	return n.IsShared() && strings.HasPrefix(n.last(), repositoryID(repository)+".")
+}
