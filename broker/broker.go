@@ -4,14 +4,16 @@
 // [New] is the one place that puts a broker together. A request goes through
 // decorators, and their order is part of the safety:
 //
-//	audited(limited(capped(authorized(kept(Cache(journaled(minted)))))))
+//	audited(limited(capped(authorized(kept(Cache(Shared(journaled(published(minted)))))))))
 //
 // audited is outermost, so that nothing is answered that was not written down.
 // limited bounds what one workspace asks for. capped keeps tokens from workspaces that
 // use the git gateway instead. authorized comes before the cache: a
 // warm cache never answers what the policy refuses. kept writes down what a workspace
-// is given, so that any replica can revoke it. journaled has the intent on the disk
-// before GitHub is asked, and the outcome afterwards. A request sees one generation of
+// is given, so that any replica can revoke it. Shared takes what another replica made, below
+// the cache and thus below what the policy refuses. journaled has the intent on the disk
+// before GitHub is asked, and the outcome afterwards; published comes below it, so that the
+// log says it, and the token is revoked, where the store cannot keep it. A request sees one generation of
 // the policy from its beginning to its end ([Workspace.Policy]).
 package broker
 
@@ -64,6 +66,8 @@ type Scope struct {
 	// For is who shares the token: workspaces of one version of a profile, or one
 	// workspace alone. Whoever shares it is cut off when it is revoked.
 	For string
+
+	keep place // where a new token is kept for the other replicas
 }
 
 // RepositoryID is the only repository that may have the name; 0 is any.

@@ -29,6 +29,8 @@ const (
 type Cache struct {
 	// Mint makes a token; see [New].
 	Mint MintFunc
+	// Shared has what other replicas made; nil where nothing is shared.
+	Shared *Shared
 	// Budget is asked before GitHub is, on behalf of a workspace; hasToken says
 	// that the scope has a token that still works. nil lets all through.
 	Budget func(workspace string, hasToken bool) error
@@ -37,6 +39,7 @@ type Cache struct {
 	mu      sync.Mutex // guards the rest
 	entries map[string]*entry
 	swept   time.Time
+	drops   int // calls of Drop
 }
 
 // entry is what is known of one scope.
@@ -47,14 +50,8 @@ type entry struct {
 	renew   time.Time // from when on the token is replaced, while it is still given
 	refusal error
 	until   time.Time // refusal holds
+	again   time.Time // not before this another replica's token is looked for where none may be minted
 	flight  *flight
-}
-
-// flight is one mint that requests wait for.
-type flight struct {
-	done  chan struct{} // closed when the others are set
-	token credential.Token
-	err   error
 }
 
 func (c *Cache) now() time.Time {
@@ -67,37 +64,45 @@ func (c *Cache) now() time.Time {
 // Get returns a token for the scope that lasts at least ttl, unless no token
 // does. cached says that it was made before.
 func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Duration) (t credential.Token, cached bool, err error) {
+	least := max(minLife, ttl)
+	for {
+		f, t, err := c.begin(ctx, workspace, s, least)
+		if f == nil {
+			return t, true, err
+		}
+		select {
+		case <-f.done:
+			if c.isFor(f, workspace, least) {
+				return f.token, f.isOld, f.err
+			}
+		case <-ctx.Done():
+			return credential.Token{}, false, ctx.Err()
+		}
+	}
+}
+
+// begin returns a token from memory, or the flight to wait for.
+func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time.Duration) (*flight, credential.Token, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := c.entry(s)
-	left := clock.Left(e.ends, c.now())
-	isGood := !e.token.IsZero() && left > max(minLife, ttl)
+	isGood := !e.token.IsZero() && clock.Left(e.ends, c.now()) > least
 	switch {
 	case isGood && clock.Left(e.renew, c.now()) > 0:
-		t = e.token
-		c.mu.Unlock()
-		return t, true, nil
+		return nil, e.token, nil
 	case e.refusal != nil && clock.Left(e.until, c.now()) > 0:
-		t, err = c.fallback(e, e.refusal)
-		c.mu.Unlock()
-		return t, true, err
+		t, err := c.fallback(e, e.refusal)
+		return nil, t, err
 	}
-	f, err := c.join(ctx, workspace, e)
-	if isGood || err != nil { // the mint, if there is one, goes on for the next request
-		if t = e.token; !isGood {
-			t, err = c.fallback(e, err)
-		} else {
-			err = nil
-		}
-		c.mu.Unlock()
-		return t, true, err
+	f, err := c.join(ctx, workspace, e, least)
+	switch {
+	case isGood: // the flight, if there is one, goes on for the next request
+		return nil, e.token, nil
+	case err != nil:
+		t, err := c.fallback(e, err)
+		return nil, t, err
 	}
-	c.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.token, false, f.err
-	case <-ctx.Done():
-		return credential.Token{}, false, ctx.Err()
-	}
+	return f, credential.Token{}, nil
 }
 
 // fallback is the token that still works, for a while, where no better one can
@@ -139,43 +144,6 @@ func (c *Cache) sweep() {
 	}
 }
 
-// join returns the mint under way, or begins one. The caller holds mu.
-func (c *Cache) join(ctx context.Context, workspace string, e *entry) (*flight, error) {
-	if e.flight != nil {
-		return e.flight, nil
-	}
-	if c.Budget != nil {
-		hasToken := !e.token.IsZero() && clock.Left(e.ends, c.now()) > lastLife
-		if err := c.Budget(workspace, hasToken); err != nil {
-			return nil, err
-		}
-	}
-	e.flight = &flight{done: make(chan struct{})}
-	go c.fly(ctx, e)
-	return e.flight, nil
-}
-
-// fly mints for all who wait, whoever of them gives up.
-func (c *Cache) fly(ctx context.Context, e *entry) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mintTimeout)
-	defer cancel()
-	m, err := c.Mint(ctx, e.scope)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := e.flight
-	e.flight = nil
-	defer close(f.done)
-	if err != nil {
-		e.refusal, e.until = err, c.now().Add(c.believe(err))
-		f.token, f.err = c.fallback(e, err)
-		return
-	}
-	e.refusal, e.token = nil, m.Token
-	e.ends = clock.Mark(m.Token.Expiry, c.now())
-	e.renew = renewal(c.now(), e.ends)
-	f.token = m.Token
-}
-
 // believe is how long a failure is remembered.
 func (c *Cache) believe(err error) time.Duration {
 	r, ok := errors.AsType[*Refusal](err)
@@ -190,8 +158,7 @@ func (c *Cache) believe(err error) time.Duration {
 
 // renewal is a moment in the last quarter of a token's life, but for minLife: a
 // different one for each, so that those made together are not replaced together.
-func renewal(now, expiry time.Time) time.Time {
-	life := expiry.Sub(now)
+func renewal(life time.Duration, expiry time.Time) time.Time {
 	latest := expiry.Add(-minLife)
 	earliest := expiry.Add(-life / freshPart)
 	if !earliest.Before(latest) {
@@ -205,6 +172,7 @@ func renewal(now, expiry time.Time) time.Time {
 func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Token {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drops++
 	var dropped []credential.Token
 	for key, e := range c.entries {
 		if !match(e.scope, e.token) {

@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // A Keeper writes down in the store which workspace was given which token, so
@@ -87,12 +88,13 @@ type keptToken struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 	Rule         string            `json:"rule,omitempty"`
 	Profile      string            `json:"profile,omitempty"`
+	Own          bool              `json:"own,omitempty"` // no other workspace is given it
 }
 
 func keptOf(w Workspace, t credential.Token) keptToken {
 	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule}
 	if w.Profile != nil {
-		k.Profile = w.Profile.Name
+		k.Profile, k.Own = w.Profile.Name, w.Profile.Sharing == workspace.ShareNothing
 	}
 	return k
 }
@@ -102,6 +104,7 @@ type Vended struct {
 	Token   credential.Token
 	Rule    string // by which it was given
 	Profile string
+	IsOwn   bool // no other workspace is given the token
 }
 
 // ReadVended reads what a Keeper wrote. Of a token that cannot be read nothing is
@@ -116,7 +119,7 @@ func ReadVended(e store.Entry) Vended {
 	if json.Unmarshal(text, &k) == nil {
 		token.Repositories, token.RepositoryIDs, token.Permissions = k.Repositories, k.IDs, k.Permissions
 	}
-	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile}
+	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile, IsOwn: k.Own}
 }
 
 // IsOf reports whether the token may open something of an account. One that does

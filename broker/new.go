@@ -108,8 +108,9 @@ func New(c Config) *Broker {
 	b.strangers = &Limiter{Limits: c.StrangerLimits, Now: c.Now}
 	b.pushes = &Limiter{Limits: PushLimits, Now: c.Now}
 
-	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, minted(c.GitHub)))
-	b.Cache = &Cache{Mint: mint, Budget: b.Budget.Allow, Now: c.TokenTime}
+	shared := newShared(c.Store, b.Bars.Marked, c.TokenTime)
+	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, published(shared, minted(c.GitHub))))
+	b.Cache = &Cache{Mint: mint, Shared: shared, Budget: b.Budget.Allow, Now: c.TokenTime}
 	b.requests = &Limiter{Limits: c.Limits, Now: c.Now}
 	b.Hold = limited(b.requests, capped(authorized(b.Bars, kept(b.Keeper, b.Cache))))
 	b.Vend = audited(c.Journal, c.Now, b.Hold)

@@ -198,7 +198,7 @@ func TestTheBudgetComesBeforeTheMint(t *testing.T) {
 // this package, there, and no other package makes a Broker of its own.
 func TestTheChainIsComposedInOnePlace(t *testing.T) {
 	calls := map[string][]string{}
-	chain := []string{"audited", "limited", "authorized", "kept", "journaled", "minted"}
+	chain := []string{"audited", "limited", "authorized", "kept", "newShared", "journaled", "published", "minted"}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -38,7 +39,19 @@ func (b *bench) take() {
 	}
 }
 
-func (b *bench) forget() { b.cache.Drop(func(Scope, credential.Token) bool { return true }) }
+// forget has the next request get a new token.
+func (b *bench) forget() {
+	b.t.Helper()
+	b.cache.Drop(func(Scope, credential.Token) bool { return true })
+	for name, err := range b.store.List(b.t.Context(), store.AllShared()) {
+		if err == nil {
+			err = b.store.Delete(b.t.Context(), name)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
 
 func TestAnIDIsAskedFor(t *testing.T) {
 	b := newBench(t)

@@ -15,12 +15,12 @@ const sharedFolder = brokerFolder + "/shared"
 // in [Vended]: no token there lasts longer.
 func Shared(owner, repository string, id [16]byte, ends time.Time) (Name, error) {
 	login, err := checkLogin(owner)
-	return name(err, sharedFolder, login, repositoryID(repository)+"."+endingName(id[:], ends))
+	return name(err, sharedFolder, login, RepositoryKey(repository)+"."+endingName(id[:], ends))
 }
 
-// repositoryID stands for the name of a repository, which may begin with a dot. Names that
-// differ in case only are one repository.
-func repositoryID(repository string) string {
+// RepositoryKey stands for the name of a repository, which may begin with a dot. Names
+// that differ in case only are one repository.
+func RepositoryKey(repository string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(repository)))
 	return hex.EncodeToString(sum[:8])
 }
@@ -38,8 +38,12 @@ func SharedOf(owner string) (Prefix, error) {
 // IsShared reports whether n is one that Shared made.
 func (n Name) IsShared() bool { return AllShared().Has(n) }
 
-// IsSharedFor reports whether n is one that Shared made for a repository, of whatever
-// account.
-func (n Name) IsSharedFor(repository string) bool {
-	return n.IsShared() && strings.HasPrefix(n.last(), repositoryID(repository)+".")
+// SharedKey returns the RepositoryKey of the repository that a name made by Shared is for;
+// "" for other names.
+func (n Name) SharedKey() string {
+	if !n.IsShared() {
+		return ""
+	}
+	key, _, _ := strings.Cut(n.last(), ".")
+	return key
 }

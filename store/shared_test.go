@@ -28,12 +28,12 @@ func TestNamesOfSharedTokens(t *testing.T) {
 		t.Errorf("%s has %s, %v, want it not to", other, n, err)
 	}
 	for repository, want := range map[string]bool{".github": true, ".GitHub": true, "github": false, "": false} {
-		if n.IsSharedFor(repository) != want {
-			t.Errorf("IsSharedFor(%q) = %v, want %v", repository, !want, want)
+		if got := n.SharedKey() == RepositoryKey(repository); got != want {
+			t.Errorf("it is for %q: %v, want %v", repository, got, want)
 		}
 	}
 	vended, err := Vended("sb-1", [8]byte{1}, ends)
-	if err != nil || vended.IsShared() || vended.IsSharedFor(".github") || n.IsVended() || n.IsBarredToken() {
+	if err != nil || vended.IsShared() || vended.SharedKey() != "" || n.IsVended() || n.IsBarredToken() {
 		t.Errorf("%s and %s are taken for each other, %v", vended, n, err)
 	}
 	if n, err := Shared("../x", "widgets", [16]byte{}, ends); err == nil {

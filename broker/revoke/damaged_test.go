@@ -34,8 +34,8 @@ func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 		t.Fatalf("%d entries of sb-1, want one", n)
 	}
 	got := b.revoke(broker.Target{App: true}, 0)
-	if len(got.Revoked) != 1 {
-		t.Errorf("revoked are %q, want the token of ci", got.Revoked)
+	if len(got.Revoked) != 2 || len(b.alive()) != 0 {
+		t.Errorf("revoked are %q, want the token of ci, and that of sb-1 as the replicas share it", got.Revoked)
 	}
 	missed := 0
 	for _, e := range b.Journal.Of(broker.KindRevoked) {

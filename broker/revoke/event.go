@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/store"
 )
 
 // A Change is what an event of GitHub means for tokens that brokers gave. The zero value
@@ -239,6 +240,9 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 		return broker.AuditUnavailable(err)
 	}
 	r.Changed()
+	if err := r.unshare(ctx, ch); err != nil {
+		return broker.StoreUnavailable(err)
+	}
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return ch.touches(s.Repo.Owner, s.Repo.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
 	})
@@ -255,6 +259,42 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "not everything could be revoked; deliver it again"}
 	}
 	return nil
+}
+
+// unshare has no replica take from another what a change makes wrong and does not take
+// away; what is taken away is marked as revoked.
+func (r *Revoker) unshare(ctx context.Context, ch Change) error {
+	if ch.isTaken || ch.owner != "" {
+		return nil
+	}
+	names, err := r.sharedFor(ctx, ch)
+	for _, name := range names {
+		if err == nil {
+			err = r.Store.Delete(ctx, name)
+		}
+	}
+	return err
+}
+
+// sharedFor lists the entries of tokens that replicas share and that a change may be about.
+func (r *Revoker) sharedFor(ctx context.Context, ch Change) ([]store.Name, error) {
+	if ch.owner != "" {
+		return broker.SharedEntries(ctx, r.Store, ch.owner)
+	}
+	of := map[string][]string{} // names of repositories, by account
+	for _, full := range ch.repositories {
+		owner, name, _ := strings.Cut(full, "/")
+		of[owner] = append(of[owner], name)
+	}
+	var all []store.Name
+	for owner, repositories := range of {
+		names, err := broker.SharedEntries(ctx, r.Store, owner, repositories...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, names...)
+	}
+	return all, nil
 }
 
 func (c Change) text() string {

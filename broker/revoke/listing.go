@@ -17,12 +17,20 @@ const (
 	// workspaces.
 	listingPatience = 2 * time.Second
 	listingTime     = 5 * time.Minute
+	// A listing that took longListing is used again for ten times as long as it took, a
+	// minute at most: operators who do many things after each other list a small part of the
+	// time.
+	longListing     = 100 * time.Millisecond
+	listingReuse    = 10
+	maxListingReuse = time.Minute
 )
 
 // A Listing says which entries the store has of each workspace. It is read only.
 type Listing struct {
 	Names map[string][]store.Name // by workspace
 	AsOf  time.Time               // when the store was first asked for it
+
+	until time.Time // it is used again; zero where it is not
 }
 
 // Sharers returns the other workspaces that hold a token of workspace id, sorted.
@@ -41,11 +49,13 @@ func (l Listing) Sharers(id string) []string {
 	return others
 }
 
-// List returns what the store has of all workspaces. When the store takes more than
-// 2 s it returns the listing before, if there is one; AsOf says of when it is.
+// List returns what the store has of all workspaces. A listing that took long is used
+// again for a while, and when the store takes more than 2 s for another it returns the one
+// before; AsOf says of when it is.
 func (r *Revoker) List(ctx context.Context) (Listing, error) { return r.listing.get(ctx) }
 
-// A listing reads the store anew for every request, once for all that come meanwhile.
+// A listing reads the store, once for all requests that come meanwhile and for a while
+// afterwards.
 type listing struct {
 	store store.Store
 	now   func() time.Time
@@ -55,9 +65,12 @@ type listing struct {
 }
 
 func (l *listing) get(ctx context.Context) (Listing, error) {
+	last := l.last.Load()
+	if last != nil && l.now().Before(last.until) {
+		return *last, nil
+	}
 	done := l.flight.DoChan("", func() (any, error) { return l.read(context.WithoutCancel(ctx)) })
 	var late <-chan time.Time
-	last := l.last.Load()
 	if last != nil {
 		late = time.After(listingPatience)
 	}
@@ -81,6 +94,9 @@ func (l *listing) read(ctx context.Context) (Listing, error) {
 		return Listing{}, err
 	}
 	found := Listing{Names: names, AsOf: asOf}
+	if took := l.now().Sub(asOf); took >= longListing {
+		found.until = asOf.Add(took + min(listingReuse*took, maxListingReuse))
+	}
 	l.last.Store(&found)
 	return found, nil
 }

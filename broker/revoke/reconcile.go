@@ -180,12 +180,12 @@ func (r *reconciler) keep(names []store.Name) {
 // perishable lists the entries that expire.
 func (r *Revoker) perishable(ctx context.Context) ([]store.Name, error) {
 	var names []store.Name
-	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent()} {
+	for _, below := range []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent(), store.AllShared()} {
 		for name, err := range r.Store.List(ctx, below) {
 			if err != nil {
 				return nil, err
 			}
-			if name.IsVended() || name.IsBarredToken() || store.Deliveries().Has(name) || store.AllSpent().Has(name) {
+			if name.IsVended() || name.IsBarredToken() || name.IsShared() || store.Deliveries().Has(name) || store.AllSpent().Has(name) {
 				names = append(names, name)
 			}
 		}
@@ -213,7 +213,7 @@ func (r *Revoker) tidyOne(ctx context.Context, name store.Name, end, now time.Ti
 		}
 		end = endOf(name, entry)
 	}
-	if name.IsVended() || name.IsBarredToken() {
+	if name.IsVended() || name.IsBarredToken() || name.IsShared() {
 		now = r.TokenTime()
 	}
 	if end.After(now) {

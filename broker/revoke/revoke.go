@@ -63,6 +63,7 @@ type Config struct {
 // A Revoker blocks and revokes. Make it with [New].
 type Revoker struct {
 	Config
+	began      time.Time
 	listing    listing
 	reconciler reconciler
 	deliveries deliveries
@@ -86,7 +87,7 @@ func New(c Config) *Revoker {
 		c.Changed = func() {}
 	}
 	r := &Revoker{Config: c, waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
-	r.bodies.Each = leastDelivery
+	r.bodies.Each, r.began = leastDelivery, c.Now()
 	r.listing.store, r.listing.now = c.Store, c.Now
 	c.Bars.Took = r.forget
 	return r

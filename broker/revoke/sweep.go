@@ -44,7 +44,7 @@ type sweep struct {
 	ends     sync.Map // func() error that revokes, by the token's ID
 
 	mu        sync.Mutex      // guards the rest
-	touched   map[string]bool // IDs of the tokens that are to be revoked; true once revoked
+	touched   map[string]bool // IDs of the tokens to be revoked that others may have; true once revoked
 	hit       map[string]bool // workspaces that had one of the tokens
 	asOf      time.Time       // when the store was asked who else holds them
 	dead      []store.Name
@@ -75,11 +75,36 @@ func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	}
 	isMeant := func(v broker.Vended) bool { return t.Owner == "" || v.IsOf(t.Owner) }
 	s.isShared = t.Workspace != ""
-	s.run(ctx, jobsOf(names, t), isMeant)
+	s.run(ctx, isMeant, jobsOf(names, t), s.shared(ctx, t))
 	if s.asOf = asOf; t.Workspace != "" {
 		s.others(ctx)
 	}
 	return errors.Join(s.errs...)
+}
+
+// shared finds what replicas share of an account or of the App. What they share with a
+// blocked workspace is marked instead, for other workspaces may be given the next.
+func (s *sweep) shared(ctx context.Context, t broker.Target) []job {
+	below, err := store.AllShared(), error(nil)
+	switch {
+	case t.Workspace != "":
+		return nil
+	case t.Owner != "":
+		below, err = store.SharedOf(t.Owner)
+	}
+	var jobs []job
+	if err == nil {
+		for name, listErr := range s.r.Store.List(ctx, below) {
+			if err = listErr; err != nil {
+				break
+			}
+			jobs = append(jobs, job{vended: name})
+		}
+	}
+	if err != nil {
+		s.fail(err)
+	}
+	return jobs
 }
 
 // others finds the other workspaces that hold the tokens. It writes to the audit log that
@@ -124,18 +149,20 @@ func (s *sweep) share(ctx context.Context, j job) error {
 	return err
 }
 
-// touch remembers a token that is to be revoked, and whether it is.
-func (s *sweep) touch(workspace string, name store.Name, isDead bool) {
+// touch remembers a token that is to be revoked and that others may have, and whether it is.
+func (s *sweep) touch(name store.Name, isDead bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.touched == nil {
 		s.touched = map[string]bool{}
 	}
 	s.touched[name.TokenID()] = isDead
-	s.mu.Unlock()
-	s.hits(workspace)
 }
 
 func (s *sweep) hits(workspace string) {
+	if workspace == "" { // of what replicas share
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hit == nil {
@@ -149,15 +176,17 @@ func (s *sweep) workspaces() []string {
 	return append([]string{}, slices.Sorted(maps.Keys(s.hit))...)
 }
 
-// run does the jobs. It revokes all tokens before it deletes the first entry, since some
-// stores take few writes in a second.
-func (s *sweep) run(ctx context.Context, jobs []job, isMeant choice) {
-	s.each(ctx, len(jobs), func(i int) error {
-		if jobs[i].vended.IsZero() {
-			return s.delivered(ctx, jobs[i].workspace)
-		}
-		return s.vended(ctx, jobs[i], isMeant)
-	})
+// run does the jobs, one group after the other. It revokes all tokens before it deletes the
+// first entry, since some stores take few writes in a second.
+func (s *sweep) run(ctx context.Context, isMeant choice, groups ...[]job) {
+	for _, jobs := range groups {
+		s.each(ctx, len(jobs), func(i int) error {
+			if jobs[i].vended.IsZero() {
+				return s.delivered(ctx, jobs[i].workspace)
+			}
+			return s.vended(ctx, jobs[i], isMeant)
+		})
+	}
 	s.each(ctx, len(s.dead), func(i int) error { return s.r.Store.Delete(ctx, s.dead[i]) })
 }
 
@@ -180,12 +209,44 @@ func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 	_ = running.Wait() // fail has them
 }
 
-// changed revokes the tokens that brokers gave for what GitHub changed. Tokens of a
-// suspended installation open nothing and cannot be revoked; they are no error.
+// changed revokes the tokens that brokers gave for what GitHub changed, which are those
+// that replicas share. Tokens of a suspended installation open nothing and cannot be
+// revoked; they are no error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
-	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
+	names, err := s.r.sharedFor(ctx, ch)
 	if err != nil {
 		return err
+	}
+	var shared []job
+	for _, name := range names {
+		shared = append(shared, job{vended: name})
+	}
+	given, err := s.unshared(ctx)
+	if err != nil {
+		return err
+	}
+	s.run(ctx, ch.isMeant, given, shared)
+	isSuspended := func(err error) bool {
+		failure, ok := errors.AsType[*mint.Error](err)
+		return ok && failure.Kind == mint.Suspended
+	}
+	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
+}
+
+// unsharedTime is how long after its start a broker takes it that workspaces may have tokens
+// that are not among the shared ones: brokers of the version before, which may have run
+// until then and for a while beside it, shared none.
+const unsharedTime = 2 * credential.Lifetime
+
+// unshared lists all that brokers gave, where tokens may not be among the shared ones. It
+// reads the names of all workspaces.
+func (s *sweep) unshared(ctx context.Context) ([]job, error) {
+	if s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
+		return nil, nil
+	}
+	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
+	if err != nil {
+		return nil, err
 	}
 	var jobs []job
 	for id, list := range names {
@@ -195,18 +256,13 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 			}
 		}
 	}
-	s.run(ctx, jobs, ch.isMeant)
-	isSuspended := func(err error) bool {
-		failure, ok := errors.AsType[*mint.Error](err)
-		return ok && failure.Kind == mint.Suspended
-	}
-	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
+	return jobs, nil
 }
 
-// A job is one thing to do: a token that a broker gave, or all that was delivered
-// to a workspace.
+// A job is one thing to do: a token that a broker gave or that replicas share, or all that
+// was delivered to a workspace.
 type job struct {
-	workspace string
+	workspace string     // "" for what replicas share
 	vended    store.Name // zero for what was delivered
 }
 
@@ -262,21 +318,34 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	if err != nil {
 		return err
 	}
+	if _, err := store.ClaimedUntil(entry); err == nil && j.vended.IsShared() {
+		return nil // a replica mints
+	}
 	v := broker.ReadVended(entry)
 	if !isMeant(v) {
 		return nil
 	}
 	if v.Token.Expiry.After(s.r.TokenTime()) {
 		err = s.end(ctx, j, v)
-		s.touch(j.workspace, j.vended, err == nil)
+		if s.hits(j.workspace); !v.IsOwn {
+			s.touch(j.vended, err == nil)
+		}
 	}
-	if err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.dead = append(s.dead, j.vended)
+	switch {
+	case errors.Is(err, errCounted):
+		return nil
+	case err != nil:
+		return err
 	}
-	return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = append(s.dead, j.vended)
+	return nil
 }
+
+// errCounted reports that a token which replicas share is not revoked, and that this is
+// counted for the workspaces that have it.
+var errCounted = errors.New("the token is not revoked")
 
 // missed writes to the audit log that a token cannot be revoked because its entry is
 // damaged. The entry is deleted afterwards, so this is written once.
@@ -296,11 +365,17 @@ func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 
 // end revokes a token that is alive.
 func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
-	once, _ := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
-	if err := once.(func() error)(); err != nil {
+	once, isKnown := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
+	isKnown = isKnown && j.vended.IsShared() // and the log says what came of it for the workspaces that had it
+	err := once.(func() error)()
+	switch {
+	case err != nil && isKnown:
+		return errCounted
+	case err != nil:
 		return err
+	case !isKnown:
+		s.note(ctx, j.workspace, v.Token.Hash(), "")
 	}
-	s.note(ctx, j.workspace, v.Token.Hash(), "")
 	return nil
 }
 

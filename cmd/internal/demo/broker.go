@@ -195,13 +195,24 @@ func (s *source) all() []grant {
 }
 
 // revoke ends the tokens of a repository at GitHub, and the agent is not told.
-func (s *source) revoke(repository string) {
+func (s *source) revoke(ctx context.Context, owner, name string) error {
+	shared, err := broker.SharedEntries(ctx, s.broker.Store, owner, name)
+	for _, entry := range shared {
+		if err == nil {
+			err = s.broker.Store.Delete(ctx, entry)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	repository := owner + "/" + name
 	s.broker.Cache.Drop(func(scope broker.Scope, _ credential.Token) bool { return scope.Repo.String() == repository })
 	for _, g := range s.all() {
 		if g.repository == repository {
 			s.github.Revoke(g.token.Secret())
 		}
 	}
+	return nil
 }
 
 // in reports whether text holds one of GitHub's tokens, bare or as git sends it. Those

@@ -216,7 +216,9 @@ func (d *demo) staleOnOldGit(ctx context.Context) error {
 
 // revoke ends the tokens in memory and adds something to fetch.
 func (d *demo) revoke(ctx context.Context) error {
-	d.source.revoke("acme/widgets")
+	if err := d.source.revoke(ctx, "acme", "widgets"); err != nil {
+		return err
+	}
 	return d.colleague(ctx, "Add another feature")
 }
 

@@ -1,0 +1,202 @@
+package revoke
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// lists counts how often all workspaces are listed, which takes its time.
+type lists struct {
+	store.Store
+	times atomic.Int64
+	takes time.Duration
+	reads atomic.Int64 // of entries
+}
+
+func (l *lists) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	if below == store.Workspaces() || below == store.Everything() {
+		l.times.Add(1)
+		time.Sleep(l.takes)
+	}
+	return l.Store.List(ctx, below)
+}
+
+func (l *lists) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	l.reads.Add(1)
+	return l.Store.Get(ctx, n)
+}
+
+// watch counts the lists of a replica's revoker.
+func (b *bench) watch(takes time.Duration) *lists {
+	l := &lists{Store: b.Store, takes: takes}
+	b.revoker.Store, b.revoker.listing.store = l, l
+	return l
+}
+
+// sharedEntries counts what replicas share.
+func (b *bench) sharedEntries() (n int) {
+	b.T.Helper()
+	for _, err := range b.Store.List(b.T.Context(), store.AllShared()) {
+		if err != nil {
+			b.T.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// What replicas share of an account or of the App is revoked with the rest, and does not
+// come back when the block is lifted: its tokens have no marks.
+func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
+	for _, target := range []broker.Target{{Owner: "acme"}, {Owner: "ACME"}, {App: true}, {Workspace: "sb-1"}} {
+		g := brokertest.NewGitHub(t)
+		one, two := newReplica(g), newReplica(g)
+		one.MustToken("sb-1", "acme/widgets", "read")
+		one.MustToken("ci", "octo/widgets", "read")
+		if err := two.Bars.Bar(t.Context(), "another"); err != nil { // so that the list is never empty
+			t.Fatal(err)
+		}
+		got := two.revoke(target, 0)
+		want := map[bool]int{true: 2, false: 1}[target.App]
+		if len(got.Revoked) != want || slices.Contains(got.Workspaces, "") || len(two.Journal.Of(broker.KindRevoked)) != want {
+			t.Errorf("%s: Revoke = %+v with %d lines, want %d tokens, each in the log once", target, got, len(two.Journal.Of(broker.KindRevoked)), want)
+		}
+		g.Advance(2 * time.Second)
+		wantCode(t, "the other replica meanwhile", one.Token("sb-1", "acme/widgets", "read"), 403)
+		two.lift(target)
+		for _, b := range []*bench{one, two, newReplica(g)} {
+			b.Advance(2 * time.Second)
+			if now := b.MustToken("sb-1", "acme/widgets", "read"); !slices.Contains(b.alive(), fakegithub.Hash(now)) {
+				t.Errorf("%s: a revoked token is given when the block is lifted", target)
+			}
+		}
+	}
+}
+
+// A token that no workspace was given yet is revoked with its account, too, and the log
+// says so.
+func TestATokenThatNobodyHasIsRevoked(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	names, err := byWorkspace(t.Context(), b.Store, store.Workspaces())
+	for _, name := range names["sb-1"] {
+		if err == nil {
+			err = b.Store.Delete(t.Context(), name) // as if it had not been kept yet
+		}
+	}
+	got := b.revoke(broker.Target{Owner: "acme"}, 0)
+	if err != nil || len(got.Revoked) != 1 || len(b.alive()) != 0 || len(b.Journal.Of(broker.KindRevoked)) != 1 || b.sharedEntries() != 0 {
+		t.Errorf("Revoke = %+v, %v with %d alive and %d shared, want the token revoked", got, err, len(b.alive()), b.sharedEntries())
+	}
+}
+
+// An event about an account or some repositories lists what replicas share of them, and
+// not all workspaces, once no broker of the version before can have given a token.
+func TestAnEventListsNoWorkspaces(t *testing.T) {
+	for _, c := range []struct {
+		name, event, body string
+		revoked           int // of the tokens for acme/widgets, acme/gears and octo/widgets
+	}{
+		{"an account is gone", "installation", `{"action":"deleted","installation":{"account":{"login":"Acme"}}}`, 2},
+		{"a repository is gone", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`, 1},
+		{"a repository was moved", "repository", `{"action":"transferred","repository":{"full_name":"other/gears"},"changes":{"owner":{"from":{"organization":{"login":"acme"}}}}}`, 1},
+		{"repositories of two accounts are gone", "installation_repositories", `{"action":"removed","installation":{"account":{"login":"acme"}},"repositories_removed":[{"full_name":"acme/gears"},{"full_name":"octo/widgets"}]}`, 2},
+		{"another repository is gone", "repository", `{"action":"deleted","repository":{"full_name":"acme/payroll"}}`, 0},
+	} {
+		g := brokertest.NewGitHub(t)
+		g.Repository("acme", "gears")
+		one, two := newReplica(g), newReplica(g)
+		g.Advance(unsharedTime)
+		for _, repository := range []string{"acme/widgets", "octo/widgets"} {
+			one.MustToken("ci", repository, "read")
+		}
+		one.MustToken("ci", "acme/gears", "read")
+		seen := two.watch(0)
+		wantCode(t, c.name, two.tell("1", c.event, c.body), 204)
+		if n := len(two.Journal.Of(broker.KindRevoked)); n != c.revoked || len(two.alive()) != 3-c.revoked || seen.times.Load() != 0 {
+			t.Errorf("%s: %d revoked, %d alive, and %d times all workspaces were listed, want %d, %d and none", c.name, n, len(two.alive()), seen.times.Load(), c.revoked, 3-c.revoked)
+		}
+		g.Advance(2 * time.Second)
+		for _, b := range []*bench{one, newReplica(g)} {
+			for _, repository := range []string{"acme/widgets", "acme/gears", "octo/widgets"} {
+				if now := b.MustToken("ci", repository, "read"); !slices.Contains(b.alive(), fakegithub.Hash(now)) {
+					t.Errorf("%s: a revoked token for %s is given", c.name, repository)
+				}
+			}
+		}
+	}
+}
+
+// A repository whose name means another one by now is asked for anew by every replica that
+// has no token of it.
+func TestAnEventForgetsWhatIsShared(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	old := one.MustToken("sb-1", "acme/widgets", "read")
+	wantCode(t, "the event", two.tell("1", "repository", `{"action":"privatized","repository":{"full_name":"acme/widgets"}}`), 204)
+	if now := two.MustToken("sb-1", "acme/widgets", "read"); now == old {
+		t.Error("the replica takes from the store what the event made wrong")
+	}
+}
+
+// Killing many workspaces one after the other lists all workspaces a small part of the
+// time, to find who shared their tokens, and not at all where none of them shares.
+func TestManyKillsListSeldom(t *testing.T) {
+	const kills = 100
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range kills {
+			b.MustToken(fmt.Sprint("sb-", i), "acme/widgets", "read")
+			b.Advance(50 * time.Millisecond)
+		}
+		b.revoker.Now, b.revoker.listing.now = time.Now, time.Now
+		seen := b.watch(500 * time.Millisecond)
+		begun := time.Now()
+		for i := range kills {
+			b.MustToken(fmt.Sprint("sb-", i), "acme/widgets", "read") // a new one, since the last is revoked
+			b.revoke(workspaceTarget(fmt.Sprint("sb-", i)), 0)
+			time.Sleep(100 * time.Millisecond)
+		}
+		took := time.Since(begun)
+		if n := seen.times.Load(); n == 0 || n > int64(took/(5*time.Second))+2 {
+			t.Errorf("%d kills within %v list all workspaces %d times, want once in five seconds", kills, took, n)
+		}
+	})
+}
+
+// What a workspace shares with none is revoked without a look for others.
+func TestWhatIsNotSharedIsLookedForNowhere(t *testing.T) {
+	b := newBench(t)
+	b.Policy.Rules[1].Profile = b.Profile("own", "[acme/widgets]", "[clone], sharing: workspace")
+	b.MustToken("sb-1", "acme/widgets", "read")
+	seen := b.watch(0)
+	if got := b.revoke(workspaceTarget("sb-1"), 0); len(got.Revoked) != 1 || !slices.Equal(got.Workspaces, []string{"sb-1"}) || seen.times.Load() != 0 {
+		t.Errorf("Revoke = %+v after all workspaces were listed %d times, want one token and no list", got, seen.times.Load())
+	}
+}
+
+// What replicas shared is deleted when it has ended, and not read for that.
+func TestWhatWasSharedIsTidiedUp(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {59 * time.Minute, 1}, {48 * time.Minute, 0}} {
+		b.Advance(c.after)
+		if _, err := b.revoker.Reconcile(t.Context()); err != nil || b.sharedEntries() != c.want {
+			t.Errorf("after %v more: %d entries, %v, want %d", c.after, b.sharedEntries(), err, c.want)
+		}
+	}
+}

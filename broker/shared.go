@@ -1,0 +1,216 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// freshLife is what a token has left before its last quarter begins: replicas take one
+	// from each other that has more.
+	freshLife = credential.Lifetime / freshPart
+	// slotLife is how long the replicas look for a scope's token under one name. A token in
+	// its last quarter is older than that, so its successor has another name.
+	slotLife = credential.Lifetime - freshLife
+	// claimLife is how long one replica may take for a mint: mintTimeout, and what the
+	// clocks of replicas may differ by.
+	claimLife = mintTimeout + 5*time.Second
+	// sharePatience is how long a replica waits for the mint of another before it mints.
+	sharePatience = 5 * time.Second
+	// shareLook is between two looks for that token: at first, and at most.
+	shareLook, maxShareLook = 100 * time.Millisecond, time.Second
+)
+
+// A Shared shares tokens between the replicas of a broker through the store: of all
+// replicas that need a token of a scope, one mints it. What the store has is given only
+// where it is of exactly that scope, was not revoked, and is not in its last quarter.
+//
+// A scope's token is kept under a name that every replica knows, a new one every
+// 45 minutes. Whoever creates the entry mints; the others wait for a moment.
+type Shared struct {
+	Store store.Store
+	// Marked reports whether a token was revoked before its end; see [Bars.Marked].
+	Marked func(context.Context, credential.Token) (bool, error)
+	Now    func() time.Time // the clock by which tokens end; nil means time.Now
+}
+
+func (s *Shared) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// sharedToken is the form of an entry. [ReadVended] reads it as well.
+type sharedToken struct {
+	keptToken
+	Scope string `json:"scope"` // its Key
+}
+
+// found is what the store has under a name.
+type found struct {
+	name  store.Name
+	token credential.Token // zero where there is none that may be given
+	// mark tells what is there from what is there later; "" where nothing is.
+	mark string
+	// claimed is until when another replica mints; zero where none does.
+	claimed time.Time
+	// live is a token that works and may not be given, since too little of it is left; zero
+	// where there is none.
+	live credential.Token
+}
+
+// Find returns a token that another replica made and that lasts longer than least; the
+// zero Token where there is none.
+func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (credential.Token, error) {
+	f, err := s.find(ctx, scope, least)
+	return f.token, err
+}
+
+// find looks under the scope's name of now, and under the one before where nothing is there
+// and no replica mints.
+func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (found, error) {
+	now := s.now()
+	f, err := s.look(ctx, scope, now, least)
+	if err != nil || !f.token.IsZero() || !f.claimed.IsZero() {
+		return f, err
+	}
+	before, err := s.look(ctx, scope, now.Add(-slotLife), least)
+	if err != nil || !before.token.IsZero() {
+		return before, err
+	}
+	return f, nil
+}
+
+// look reads what is kept under the scope's name of a moment.
+func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time.Duration) (found, error) {
+	name, err := slotName(scope, at)
+	if err != nil {
+		return found{}, err
+	}
+	return s.read(ctx, name, scope, least)
+}
+
+// slotName is the scope's name of a moment. Each scope's names begin at moments of its own,
+// so that not all tokens are replaced together.
+func slotName(scope Scope, at time.Time) (store.Name, error) {
+	sum := sha256.Sum256([]byte(scope.Key()))
+	const length = int64(slotLife / time.Second)
+	shift := int64(binary.BigEndian.Uint32(sum[16:])) % length
+	since := (at.Unix() + shift) % length
+	ends := time.Unix(at.Unix()-since, 0).Add(slotLife + credential.Lifetime)
+	return scope.nameOf(sum, ends)
+}
+
+// ownName is the name of a token that is not where other replicas look.
+func ownName(scope Scope, t credential.Token) (store.Name, error) {
+	return scope.nameOf(sha256.Sum256([]byte("token "+t.Secret())), t.Expiry)
+}
+
+// nameOf makes a name of the scope's repository; of none where the repository may have
+// another name by now.
+func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error) {
+	repository := s.Repo.Name
+	if s.AnyName {
+		repository = ""
+	}
+	return store.Shared(s.Repo.Owner, repository, [16]byte(sum[:16]), ends)
+}
+
+// SharedEntries lists the entries of a store that may have a token for the repositories of
+// an account; for all of them where none is named.
+func SharedEntries(ctx context.Context, s store.Store, owner string, repositories ...string) ([]store.Name, error) {
+	below, err := store.SharedOf(owner)
+	if err != nil {
+		return nil, err
+	}
+	isMeant := map[string]bool{store.RepositoryKey(""): true}
+	for _, repository := range repositories {
+		isMeant[store.RepositoryKey(repository)] = true
+	}
+	var names []store.Name
+	for name, err := range s.List(ctx, below) {
+		if err != nil {
+			return nil, err
+		}
+		if len(repositories) == 0 || isMeant[name.SharedKey()] {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// read reads an entry. What is no token of the scope is none; that is no error.
+func (s *Shared) read(ctx context.Context, name store.Name, scope Scope, least time.Duration) (found, error) {
+	f := found{name: name}
+	entry, err := s.Store.Get(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return f, nil
+	case errors.Is(err, store.ErrDamaged):
+		f.mark = "damaged"
+		return f, nil
+	case err != nil:
+		return f, err
+	}
+	f.mark = entry.Value.Reveal()
+	if until, err := store.ClaimedUntil(entry); err == nil {
+		if clock.Left(until, s.now()) > 0 {
+			f.claimed = until
+		}
+		return f, nil
+	}
+	t, ok := sharedOf(entry, scope)
+	left := clock.Left(t.Expiry, s.now())
+	if !ok || left <= 0 || isLongerThan(name, t) {
+		return f, nil
+	}
+	isMarked, err := s.Marked(ctx, t)
+	switch {
+	case err != nil || isMarked:
+	case left > least:
+		f.token = t
+	default:
+		f.live = t
+	}
+	return f, err
+}
+
+// isLongerThan reports whether a token lasts longer than its name says.
+func isLongerThan(name store.Name, t credential.Token) bool {
+	ends, ok := name.Ends()
+	return !ok || t.Expiry.After(ends.Add(store.TokenGrace))
+}
+
+// sharedOf reads a token that opens exactly the scope.
+func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
+	var said sharedToken
+	if json.Unmarshal([]byte(entry.Value.Reveal()), &said) != nil || credential.CheckSecret(said.Token) != nil {
+		return t, false
+	}
+	t = credential.NewToken(said.Token, said.ExpiresAt)
+	t.Repositories, t.RepositoryIDs, t.Permissions = said.Repositories, said.IDs, said.Permissions
+	return t, said.Scope == scope.Key() && opens(t, scope)
+}
+
+// opens reports whether what GitHub said of a token is what the scope is.
+func opens(t credential.Token, scope Scope) bool {
+	if len(t.Repositories) != 1 || len(t.RepositoryIDs) != 1 {
+		return false
+	}
+	isNamed := scope.AnyName || strings.EqualFold(t.Repositories[0], scope.Repo.String())
+	isMeant := scope.RepositoryID() == 0 || scope.RepositoryID() == t.RepositoryIDs[0]
+	asked := scope.Grant.Permissions
+	isGranted := t.Permissions != nil && len(asked.Wider(t.Permissions)) == 0 && len(mint.Lacking(asked.Levels(), t.Permissions)) == 0
+	return isNamed && isMeant && isGranted
+}

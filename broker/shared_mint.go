@@ -1,0 +1,188 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// place is where a new token is kept for the other replicas. The zero place is where none
+// looks.
+type place struct {
+	name  store.Name
+	aside credential.Token // works still, and is kept there by now; zero where none is
+}
+
+// Get returns a token that lasts longer than least, and that is not in its last quarter:
+// one that another replica made, else a new one by mint. isOld says that it was made
+// before.
+func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint MintFunc) (t credential.Token, isOld bool, err error) {
+	least = max(least, freshLife)
+	f, err := s.find(ctx, scope, least)
+	if err != nil {
+		return t, false, StoreUnavailable(err)
+	}
+	if !f.token.IsZero() {
+		return f.token, true, nil
+	}
+	claim, won, err := s.claim(ctx, scope, f)
+	switch {
+	case err != nil:
+		return t, false, StoreUnavailable(err)
+	case won:
+		scope.keep = place{f.name, f.live}
+	default:
+		if t, err = s.await(ctx, f.name, scope, least); err != nil || !t.IsZero() {
+			return t, true, err
+		}
+	}
+	m, err := mint(ctx, scope)
+	if err != nil && won {
+		s.release(ctx, claim)
+	}
+	return m.Token, false, err
+}
+
+// claim creates the entry by which one replica mints, and reports whether it was this
+// call that did.
+func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Name, won bool, err error) {
+	if !f.claimed.IsZero() {
+		return f.name, false, nil
+	}
+	if name, err = claimName(scope, f); err != nil {
+		return name, false, err
+	}
+	won, err = store.Claim(ctx, s.Store, name, s.now().Add(claimLife))
+	if err != nil || won || name == f.name {
+		return name, won, err
+	}
+	// What is under f.name was of no use to another replica before. If that one died, this
+	// one mints, as others may.
+	entry, err := s.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return name, false, nil
+	}
+	if err != nil {
+		return name, false, err
+	}
+	until, err := store.ClaimedUntil(entry)
+	return name, err != nil || clock.Left(until, s.now()) <= 0, nil
+}
+
+// claimName is the name to mint by: the one of the token where nothing is there, and else
+// one for what is there, which is of no use.
+func claimName(scope Scope, f found) (store.Name, error) {
+	if f.mark == "" {
+		return f.name, nil
+	}
+	sum := sha256.Sum256([]byte("instead of " + f.mark + " in " + f.name.String()))
+	ends, _ := f.name.Ends()
+	return scope.nameOf(sum, ends)
+}
+
+// release gives a claim back, so that no replica waits for it. Where that fails, it ends
+// after claimLife.
+func (s *Shared) release(ctx context.Context, claim store.Name) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharePatience)
+	defer cancel()
+	_ = s.Store.Delete(ctx, claim)
+}
+
+// await waits for the token that another replica mints; the zero Token means that this
+// one has to.
+func (s *Shared) await(ctx context.Context, name store.Name, scope Scope, least time.Duration) (credential.Token, error) {
+	patience := time.NewTimer(sharePatience)
+	defer patience.Stop()
+	for pause := shareLook; ; pause = min(2*pause, maxShareLook) {
+		select {
+		case <-ctx.Done():
+			return credential.Token{}, StoreUnavailable(ctx.Err())
+		case <-patience.C:
+			return credential.Token{}, nil
+		case <-time.After(pause):
+		}
+		f, err := s.read(ctx, name, scope, least)
+		if err != nil {
+			return credential.Token{}, StoreUnavailable(err)
+		}
+		if !f.token.IsZero() || f.mark == "" { // it is there, or that replica failed
+			return f.token, nil
+		}
+	}
+}
+
+// published keeps new tokens in the store before they are given, for the other replicas
+// and for who revokes them. A token that cannot be kept is an error, and is returned with
+// it.
+func published(shared *Shared, next MintFunc) MintFunc {
+	if shared == nil {
+		return next
+	}
+	return func(ctx context.Context, s Scope) (mint.Minted, error) {
+		m, err := next(ctx, s)
+		if err != nil {
+			return m, err
+		}
+		if err := shared.put(ctx, s, m.Token); err != nil {
+			return m, StoreUnavailable(err)
+		}
+		return m, nil
+	}
+}
+
+// put keeps a new token. One that works and is there by now is kept elsewhere first.
+func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error {
+	to := scope.keep
+	if to.name.IsZero() {
+		return s.putAside(ctx, scope, t)
+	}
+	if !to.aside.IsZero() {
+		if err := s.putAside(ctx, scope, to.aside); err != nil {
+			return err
+		}
+	}
+	ends, _ := to.name.Ends()
+	return s.write(ctx, to.name, scope, t, store.Replace, ends)
+}
+
+// putAside keeps a token where no replica looks for it but who revokes all.
+func (s *Shared) putAside(ctx context.Context, scope Scope, t credential.Token) error {
+	name, err := ownName(scope, t)
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, name, scope, t, store.CreateOnly, t.Expiry)
+	if errors.Is(err, store.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+func (s *Shared) write(ctx context.Context, name store.Name, scope Scope, t credential.Token, mode store.Mode, ends time.Time) error {
+	text, err := json.Marshal(sharedToken{keptOf(Workspace{}, t), scope.Key()})
+	if err != nil {
+		return err
+	}
+	return store.PutDue(ctx, s.Store, name, store.NewSecret(string(text)), mode, ends.Add(store.TokenGrace))
+}
+
+// newShared returns what shares tokens through a store; nil where the store would encrypt
+// them with another key than what a workspace is given, since that key may be open to
+// more.
+func newShared(s store.Store, marked func(context.Context, credential.Token) (bool, error), now func() time.Time) *Shared {
+	if keyed, ok := s.(interface{ KeyOf(store.Name) string }); ok {
+		own, err := store.Vended("w", [8]byte{}, time.Time{})
+		all, sharedErr := store.Shared("o", "r", [16]byte{}, time.Time{})
+		if err != nil || sharedErr != nil || keyed.KeyOf(own) != keyed.KeyOf(all) {
+			return nil
+		}
+	}
+	return &Shared{Store: s, Marked: marked, Now: now}
+}
