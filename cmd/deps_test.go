@@ -15,8 +15,8 @@ var (
 	cloud      = []string{"github.com/aws/", "github.com/hashicorp/"}
 	signers    = []string{"cloud.google.com/", "google.golang.org/", "github.com/googleapis/", "go.opentelemetry.io/", "github.com/Azure/", "github.com/AzureAD/"}
 	kubernetes = []string{"k8s.io/", "sigs.k8s.io/"}
-	// A store of the issuing side; agents read Parameter Store by the rest of the SDK.
-	dynamoDB = []string{"github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/dynamodb/"}
+	// Stores of the issuing side; agents read Parameter Store by the rest of AWS's SDK.
+	databases = []string{"github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/dynamodb/", "github.com/jackc/"}
 	// The rest of it reads kubeconfigs; these carry every kind of the API.
 	kubernetesTypes = []string{"k8s.io/api/", "k8s.io/client-go/kubernetes", "k8s.io/client-go/kubernetes/", "k8s.io/client-go/informers", "k8s.io/client-go/informers/", "sigs.k8s.io/controller-runtime/"}
 	gogit           = []string{"github.com/go-git/"}
@@ -42,10 +42,10 @@ func join(lists ...[]string) []string {
 // TestCommandsLinkOnlyWhatTheyMay holds the dependency rule of ARCHITECTURE.md.
 func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 	forbidden := map[string][]string{
-		"git-credential-gatepass": join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
-		"gatepass-askpass":        join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
-		"gatepass-pre-push":       join(cloud, signers, kubernetes, gogit, framework, keyring, metrics, network),
-		"gatepass-agent":          join(dynamoDB, signers, kubernetes, gogit, framework, metrics),
+		"git-credential-gatepass": join(cloud, databases, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
+		"gatepass-askpass":        join(cloud, databases, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
+		"gatepass-pre-push":       join(cloud, databases, signers, kubernetes, gogit, framework, keyring, metrics, network),
+		"gatepass-agent":          join(databases, signers, kubernetes, gogit, framework, metrics),
 		"gatepass":                join(kubernetesTypes, telemetry, graphql),
 		"gatepass-refresher":      join(kubernetesTypes, gogit, framework, keyring, telemetry),
 		"gatepass-broker":         join(kubernetesTypes, gogit, framework, keyring),

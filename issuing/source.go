@@ -10,12 +10,12 @@ import (
 )
 
 // readByBrokers are the schemes of stores that no source reads, and what to call them.
-var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBScheme: "DynamoDB"}
+var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBScheme: "DynamoDB", postgresScheme: "PostgreSQL"}
 
 // Source is the source of a workspace file whose tokens this store delivers: the
 // address of the only token, or one for each owner. How the workspace proves
 // itself to the store is not in it, unless that is part of how it is reached. A
-// store in Kubernetes or DynamoDB is read by brokers only, unless its tokens are in
+// store in Kubernetes, DynamoDB or PostgreSQL is read by brokers only, unless its tokens are in
 // another store.
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)

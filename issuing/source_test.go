@@ -27,7 +27,7 @@ func TestSource(t *testing.T) {
 }
 
 func TestSourceOfNoWorkspace(t *testing.T) {
-	for _, store := range []string{"kubernetes://gatepass/team", "dynamodb://gatepass?region=eu-west-1"} {
+	for _, store := range []string{"kubernetes://gatepass/team", "dynamodb://gatepass?region=eu-west-1", "postgres://gatepass@db.example/gatepass"} {
 		got, err := Source(store, true)
 		if err == nil || !strings.Contains(err.Error(), "--source broker+https://") {
 			t.Errorf("Source(%s) = %q, %v, want an error that names a broker", store, got, err)

@@ -20,11 +20,12 @@ import (
 const StoreVariable = "GATEPASS_STORE"
 
 // KnownStores are the forms that OpenStore takes, for messages and help.
-const KnownStores = "ssm:///PREFIX?region=…, dynamodb://TABLE?region=…[&tokens=ssm:///PREFIX], vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX and file:///DIR"
+const KnownStores = "ssm:///PREFIX?region=…, dynamodb://TABLE?region=…[&tokens=ssm:///PREFIX], vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX, postgres://HOST/DATABASE?sslmode=verify-full and file:///DIR"
 
 const (
 	kubernetesScheme = "kubernetes"
 	dynamoDBScheme   = "dynamodb"
+	postgresScheme   = "postgres"
 )
 
 // systemStore is where root keeps things by default.
@@ -47,6 +48,8 @@ func OpenStore(rawURL string) (store.Store, error) {
 		return openKubernetes(u)
 	case dynamoDBScheme:
 		return openDynamoDB(u)
+	case postgresScheme:
+		return openPostgres(u)
 	case "":
 		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}

@@ -5,8 +5,9 @@
 // commands that set up an App), and its adapters are linked into the agent as
 // well, which must not carry YAML and policy because of an interface. Thus the
 // interface is here and not in one of its consumers. The adapters are Store in
-// credential/filestore, store/kubernetes, credential/ssmstore and
-// credential/vaultstore; what they have in common is tested by package storetest.
+// credential/filestore, store/kubernetes, store/postgres, store/dynamodb,
+// credential/ssmstore and credential/vaultstore; what they have in common is tested by
+// package storetest.
 package store
 
 import (

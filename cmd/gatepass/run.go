@@ -53,6 +53,7 @@ func (w *world) commands() []*cli.Command {
 		w.execCommand(),
 		w.appCommand(),
 		w.workspaceCommand(),
+		w.storeCommand(),
 		w.auditCommand(),
 		w.probeCommand(),
 		w.migrateCommand(),

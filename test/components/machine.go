@@ -85,6 +85,7 @@ func (m machine) components() []Component {
 		ghBuild{m.cache},
 		debianPackage{"PyGithub", "python3-github", []string{"/usr/bin/python3", "-c", "import importlib.metadata; print(importlib.metadata.version('PyGithub'))"}},
 		octokit(m.cache),
+		postgres(),
 	}
 	for _, tool := range chartTools(m.cache) {
 		all = append(all, tool)
@@ -192,6 +193,7 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 		return 0, err
 	}
 	r.findOctokit(octokit(m.cache))
+	r.findPostgres(postgres())
 	if err := r.run(ctx, some); err != nil {
 		return 0, err
 	}

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command components sets up the real things that tests run against (gits of
-// three ages, an AWS emulator, a Vault, a Kubernetes API server, tools of Debian)
+// three ages, an AWS emulator, a Vault, a Kubernetes API server, PostgreSQL, tools of Debian)
 // and runs the tests that need them. It is what "make test-real" calls.
 //
 // Everything is set up once, into ${XDG_CACHE_HOME:-~/.cache}/gatepass-test;

@@ -33,7 +33,7 @@ type runner struct {
 	out    io.Writer
 
 	// In the environment of suites that need it; nil when missing.
-	kubernetes, charts, gh, clients []string
+	kubernetes, charts, gh, clients, postgres []string
 
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
@@ -150,6 +150,8 @@ func (r *runner) lacks(su suite, where place) string {
 		return vaultComponent
 	case su.keyring && r.absent[secretServiceComponent]:
 		return secretServiceComponent
+	case su.postgres && r.absent[postgresComponent]:
+		return postgresComponent
 	case su.browser && r.absent[chromiumComponent]:
 		return chromiumComponent
 	}
@@ -175,6 +177,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	}
 	if p.suite.clients && where.chroot == nil {
 		env = append(env, r.clients...)
+	}
+	if p.suite.postgres {
+		env = append(env, r.postgres...)
 	}
 	if p.suite.egress {
 		env = append(env, "GATEPASS_TEST_EGRESS=1")

@@ -26,6 +26,9 @@ type suite struct {
 	// has tests of git clients other than git, which are not in the chroots
 	clients bool
 
+	// starts PostgreSQL servers; the folder of their programs is in the environment
+	postgres bool
+
 	// has tests that make network namespaces
 	egress bool
 
@@ -79,6 +82,7 @@ func (g gits) include(where place) bool {
 // GATEPASS_TEST_CLIENTS says that other git clients are to be tested, as far as they are
 // there; the folders GATEPASS_TEST_ISOMORPHIC_GIT and GATEPASS_TEST_OCTOKIT have the
 // libraries of that name.
+// The folder GATEPASS_TEST_POSTGRES has the programs of a PostgreSQL server.
 // Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
@@ -88,6 +92,8 @@ var suites = []suite{
 	{pattern: "./store/dynamodb", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
+	{pattern: "./store/postgres", postgres: true},
+	{pattern: "./store/envelope", aws: true, vault: true},
 	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},
 	{pattern: "./examples/kubernetes", kubernetes: true},
 	{pattern: "./test/kubernetestest", kubernetes: true},
@@ -102,7 +108,7 @@ var suites = []suite{
 	{pattern: "./broker/gateway/lfs", gits: everyGit},
 	{pattern: "./test/fakegithub"},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
-	{pattern: "./cmd/gatepass", aws: true, kubernetes: true},
+	{pattern: "./cmd/gatepass", aws: true, kubernetes: true, postgres: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true},

@@ -1,0 +1,132 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/remote"
+)
+
+// maxShown bounds what a message shows of the server's words, in bytes.
+const maxShown = 300
+
+// Codes of the server's errors
+// (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+const (
+	undefinedTable   = "42P01"
+	undefinedColumn  = "42703"
+	insufficientRole = "42501"
+	readOnly         = "25006"
+	queryCanceled    = "57014"
+	lockNotAvailable = "55P03"
+	noDatabase       = "3D000"
+)
+
+// passing are the beginnings of codes of errors that may be gone the next time:
+// connections, conflicts, resources, shutdowns.
+var passing = []string{"08", "40", "53", "57P", readOnly, queryCanceled, lockNotAvailable}
+
+func isReadOnly(err error) bool { return hasCode(err, readOnly) }
+
+// hasCode reports whether the server answered with one of the codes, or of those that
+// begin so.
+func hasCode(err error, codes ...string) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	for _, code := range codes {
+		if strings.HasPrefix(server.Code, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed makes one line of an error. What may be gone the next time is a
+// [*remote.PassingError].
+func (s *Store) failed(ctx context.Context, what string, err error) error {
+	if _, ours := errors.AsType[*oneline.Error](err); ours || errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if ctx.Err() != nil {
+		why := "PostgreSQL did not answer in time"
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = "the request was given up"
+		}
+		return &oneline.Error{What: what, Why: why, Do: "check that the server can be reached from here", Err: ctx.Err()}
+	}
+	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refused(what, err)
+	}
+	return lost(what, err)
+}
+
+// refused says what the server's no means.
+func refused(what string, err error) error {
+	server, _ := errors.AsType[*pgconn.PgError](err)
+	said := redact.Text(server.Message, maxShown) + " (" + redact.Text(server.Code, maxShown) + ")"
+	switch {
+	case hasCode(err, passing...):
+		return &remote.PassingError{Err: oneline.New(what, "PostgreSQL cannot answer now: "+said, "try again in a moment")}
+	case hasCode(err, "28"):
+		return oneline.New(what, "PostgreSQL does not let this user in: "+said, "check the user, its password (PGPASSWORD, passfile) and pg_hba.conf")
+	case hasCode(err, noDatabase):
+		return oneline.New(what, said, "make it: CREATE DATABASE")
+	case hasCode(err, insufficientRole):
+		return oneline.New(what, said, "grant the rights in docs/postgres.md to this user")
+	case hasCode(err, undefinedTable, undefinedColumn):
+		return oneline.New(what, said, migrateHint)
+	}
+	return oneline.New(what, "PostgreSQL refuses: "+said, "")
+}
+
+// lost says why there is no connection. Of several servers, each may have another reason.
+func lost(what string, err error) error {
+	text := redact.Text(words(err), maxShown)
+	do := "check that the server can be reached from here"
+	_, unreached := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		text, do = "no server takes writes: what answers is a standby", "name all servers in the store's URL, as in HOST,HOST"
+	case remote.IsCertificate(err):
+		return oneline.New(what, "the server's certificate is not trusted: "+text, "name its authority with sslrootcert")
+	case !unreached && (remote.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
+		return oneline.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
+	case remote.IsUnknownHost(err):
+		return oneline.New(what, "there is no such host: "+text, "correct the store's URL")
+	case pgconn.Timeout(err):
+		text = "it did not answer in time"
+	}
+	return &remote.PassingError{Err: oneline.New(what, "PostgreSQL cannot be reached: "+text, do)}
+}
+
+// words are what an error says without the connection string, on one line.
+func words(err error) string {
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = connect.Unwrap()
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Error()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// withoutURL is what is wrong with a connection string, without the string.
+func withoutURL(err error) string {
+	if inner := errors.Unwrap(err); inner != nil {
+		return redact.Text(inner.Error(), maxShown)
+	}
+	text := err.Error()
+	if _, after, ok := strings.Cut(text, "`: "); ok {
+		text = after
+	}
+	return redact.Text(text, maxShown)
+}

@@ -1,0 +1,219 @@
+//go:build unix
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+// A clerk counts in one entry by Swap, and beside it makes an entry for each number.
+type clerk struct {
+	t       *testing.T
+	s       *Store
+	id      int
+	version string
+	done    atomic.Int64 // the last number that was acknowledged, in both
+	failed  atomic.Int64
+}
+
+func (c *clerk) counter() store.Name {
+	n, _ := store.Record(fmt.Sprint("c", c.id)) // the id is well-formed
+	return n
+}
+
+func (c *clerk) note(n int64) store.Name {
+	name, _ := store.Token(fmt.Sprint("c", c.id), fmt.Sprint("n", n))
+	return name
+}
+
+// work counts until ctx ends. A write that failed may have been done: it looks.
+func (c *clerk) work(ctx context.Context) {
+	for n := int64(1); ctx.Err() == nil; n++ {
+		text := strconv.FormatInt(n, 10)
+		version, err := c.s.Swap(ctx, c.counter(), store.NewSecret(text), c.version, noon)
+		if err == nil {
+			err = c.s.Put(ctx, c.note(n), store.NewSecret(text), store.CreateOnly)
+		}
+		if errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrExists) {
+			c.t.Errorf("clerk %d: write %d = %v, and there is no other clerk for it", c.id, n, err)
+			return
+		}
+		if err != nil && ctx.Err() == nil {
+			c.failed.Add(1)
+			c.t.Errorf("clerk %d: write %d = %v, want it repeated", c.id, n, err)
+			return
+		}
+		if err == nil {
+			c.version = version
+			c.done.Store(n)
+		}
+	}
+}
+
+// check wants everything that was acknowledged.
+func (c *clerk) check(s *Store) {
+	c.t.Helper()
+	done := c.done.Load()
+	e, err := s.Get(c.t.Context(), c.counter())
+	counted, _ := strconv.ParseInt(e.Value.Reveal(), 10, 64)
+	if err != nil || counted < done || counted > done+1 {
+		c.t.Errorf("clerk %d counted to %d, %v, want %d, or the next that was not acknowledged", c.id, counted, err, done)
+	}
+	for n := int64(1); n <= done; n++ {
+		if _, err := s.Get(c.t.Context(), c.note(n)); err != nil {
+			c.t.Errorf("clerk %d: note %d of %d was acknowledged: %v", c.id, n, done, err)
+		}
+	}
+}
+
+// clerks write while trouble happens, and for a while after it.
+func clerks(t *testing.T, address string, trouble func(progress func())) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all [4]*clerk
+	var wg sync.WaitGroup
+	for i := range all {
+		c := &clerk{t: t, s: openStore(t, address), id: i}
+		all[i] = c
+		wg.Go(func() { c.work(ctx) })
+	}
+	progress := func() {
+		t.Helper()
+		for _, c := range all {
+			from := c.done.Load()
+			for deadline := time.Now().Add(2 * time.Minute); c.done.Load() < from+5 && !t.Failed(); time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("clerk %d does not go on", c.id)
+				}
+			}
+		}
+	}
+	progress()
+	trouble(progress)
+	progress()
+	cancel()
+	wg.Wait()
+	s, sum := openStore(t, address), int64(0)
+	for _, c := range all {
+		c.check(s)
+		sum += c.done.Load()
+	}
+	t.Logf("%d writes were acknowledged, and are there", 2*sum)
+}
+
+// A server that is killed and started again in the middle of writes loses none that it
+// acknowledged, none is done twice, and no caller sees more of it than a wait.
+func TestRealKilledWhileWriting(t *testing.T) {
+	server := migrated(t, onDisk)
+	clerks(t, server.URL(""), func(progress func()) {
+		for range 3 {
+			server.Kill()
+			server.Start()
+			progress()
+		}
+	})
+}
+
+// With synchronous replication, a standby that takes over has every write that was
+// acknowledged. Watch goes on.
+func TestRealFailover(t *testing.T) {
+	primary := migrated(t, onDisk)
+	standby := primary.Replica()
+	address := primary.URL("", standby)
+	heard := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = openStore(t, address).Watch(ctx, store.AllBars(), func() {
+			select {
+			case heard <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	awaitCall(t, heard, "the beginning")
+	clerks(t, address, func(func()) {
+		begun := time.Now()
+		primary.Kill()
+		standby.Promote()
+		awaitCall(t, heard, "the failover")
+		t.Logf("watching again %s after the kill", time.Since(begun).Round(time.Millisecond))
+		put(t, openStore(t, address), store.BarredApp(), "x")
+		awaitCall(t, heard, "a block on the new server")
+	})
+}
+
+// A server that is stopped, not ended, takes connections and says nothing.
+func TestRealFrozenServer(t *testing.T) {
+	server := migrated(t)
+	s := openStore(t, server.URL(""))
+	put(t, s, store.Signer(), "x")
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := s.Get(ctx, store.Signer())
+	checkError(t, err, "PostgreSQL did not answer in time")
+	server.Thaw()
+	if _, err := s.Get(t.Context(), store.Signer()); err != nil {
+		t.Errorf("Get afterwards = %v", err)
+	}
+}
+
+func awaitCall(t *testing.T, called <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-called:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s: changed was not called in a minute", what)
+	}
+}
+
+// What is written all the time is told without notifications, by the connection that is
+// there.
+func TestRealBusyFoldersAreHeardOfLater(t *testing.T) {
+	server := migrated(t)
+	called := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = openStore(t, server.URL("")).Watch(ctx, store.Workspaces(), func() {
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	awaitCall(t, called, "the beginning")
+	const connections = "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'gatepass'"
+	before := server.Query(connections)
+	for range 2 {
+		awaitCall(t, called, "a while after")
+	}
+	if after := server.Query(connections); after != before {
+		t.Errorf("connections %s became %s, want the same", before, after)
+	}
+}
+
+func TestWhatWatchersAreToldAtOnce(t *testing.T) {
+	record, _ := store.Record("w1")
+	vended, _ := store.Vended("w1", [8]byte{1}, noon)
+	blocked, _ := store.Barred("w1")
+	for name, want := range map[store.Name]bool{
+		record: false, vended: false, store.Spent([32]byte{1}): false, store.Redeemed([32]byte{1}): false, store.Delivery([32]byte{1}): false,
+		blocked: true, store.BarredApp(): true, store.Signer(): true, store.SessionKey(1): true, store.JoinToken([32]byte{1}): true,
+	} {
+		if got := isTold(name); got != want {
+			t.Errorf("isTold(%s) = %v, want %v", name, got, want)
+		}
+	}
+}

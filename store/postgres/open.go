@@ -1,0 +1,179 @@
+package postgres
+
+import (
+	"cmp"
+	"crypto/tls"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/envelope"
+)
+
+const (
+	form = "write postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=verify-full"
+
+	// maxPrefix bounds a prefix, in bytes.
+	maxPrefix = 200
+)
+
+// Bounds of what a server may keep us waiting with.
+const (
+	connectWait   = 5 * time.Second
+	statementWait = 5 * time.Second
+	// keptIdle is how long a connection without work is kept.
+	keptIdle = 5 * time.Minute
+)
+
+// OpenStore reads a store's URL:
+//
+//	postgres://[USER@]HOST[:PORT][,HOST[:PORT]…]/DATABASE?sslmode=…[&prefix=…][&key=…]
+//
+// Keys other than prefix and key are libpq's and those of pgxpool. A password comes from
+// PGPASSWORD, a password file or a client certificate, and never from the URL. The server
+// is asked by the first call only.
+func OpenStore(u *url.URL) (*Store, error) {
+	what := "store postgres://" + u.Host + u.Path
+	switch {
+	case u.Scheme != "postgres":
+		return nil, oneline.New("store", "its scheme is not postgres", form)
+	case u.Opaque != "" || u.Fragment != "":
+		return nil, oneline.New("store postgres://"+u.Host, "a store's URL has no fragment", form)
+	case strings.Trim(u.Path, "/") == "":
+		return nil, oneline.New(what, "it names no database", form)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, oneline.New(what, "what follows ? cannot be read", form)
+	}
+	if err := checkQuery(what, u, query); err != nil {
+		return nil, err
+	}
+	s := &Store{where: what[len("store "):], prefix: query.Get("prefix")}
+	if key := query.Get("key"); key != "" {
+		if s.wrapper, err = envelope.Open(key); err != nil {
+			return nil, oneline.Wrap(what, err, "")
+		}
+	}
+	query.Del("prefix")
+	query.Del("key")
+	theirs := *u
+	theirs.RawQuery = query.Encode()
+	s.dsn = theirs.String()
+	config, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	return s, checkClear(what, config, query)
+}
+
+// checkQuery refuses what is given twice, what would put a password where processes and
+// logs show it, and what leads to a server that is behind.
+func checkQuery(what string, u *url.URL, query url.Values) error {
+	_, hasPassword := u.User.Password()
+	for key, values := range query {
+		if len(values) != 1 || values[0] == "" {
+			return oneline.New(what, key+" is given twice or is empty", form)
+		}
+	}
+	if hasPassword || query.Has("password") || query.Has("sslpassword") {
+		return oneline.New(what, "a store's URL has no password", "keep it in a password file (passfile=FILE, mode 0600) or in PGPASSWORD")
+	}
+	if prefix := query.Get("prefix"); prefix != "" {
+		if _, err := store.ParseName(prefix); err != nil || len(prefix) > maxPrefix {
+			return oneline.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
+		}
+	}
+	if !slices.Contains([]string{"", "read-write", "primary"}, query.Get("target_session_attrs")) {
+		return oneline.New(what, "a standby may be behind: what was blocked would not be", "leave target_session_attrs out; it is read-write")
+	}
+	return nil
+}
+
+// config reads the URL, and from where libpq does what it does not say. It is read anew
+// for each connection's password, so that a password may be replaced.
+func (s *Store) config() (*pgxpool.Config, error) {
+	what := "store " + s.where
+	config, err := pgxpool.ParseConfig(s.dsn)
+	if err != nil {
+		return nil, oneline.New(what, "it cannot be read: "+withoutURL(err), form)
+	}
+	if err := checkPassfile(what, s.dsn); err != nil {
+		return nil, err
+	}
+	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > connectWait {
+		config.ConnConfig.ConnectTimeout = connectWait
+	}
+	dialer := net.Dialer{Timeout: connectWait, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	config.ConnConfig.DialFunc = dialer.DialContext
+	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	config.MaxConnIdleTime = keptIdle
+	parameters := config.ConnConfig.RuntimeParams
+	parameters["statement_timeout"] = milliseconds(statementWait)
+	parameters["lock_timeout"] = milliseconds(statementWait)
+	parameters["idle_in_transaction_session_timeout"] = milliseconds(statementWait)
+	if parameters["application_name"] == "" {
+		parameters["application_name"] = "gatepass"
+	}
+	return config, nil
+}
+
+// checkPassfile refuses a password file that others can read.
+func checkPassfile(what, dsn string) error {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return err
+	}
+	path := cmp.Or(u.Query().Get("passfile"), os.Getenv("PGPASSFILE"))
+	isNamed := path != ""
+	if home, err := os.UserHomeDir(); !isNamed && err == nil {
+		path = filepath.Join(home, ".pgpass")
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil && isNamed:
+		return oneline.New(what, "there is no password file "+path+" that can be read", "correct passfile or PGPASSFILE")
+	case err == nil && info.Mode().Perm()&0o077 != 0:
+		return oneline.New(what, "others can use the password file "+path, "run chmod 600 "+path)
+	}
+	return nil
+}
+
+// checkClear refuses to leave it to chance whether secrets cross a network in clear.
+func checkClear(what string, config *pgxpool.Config, query url.Values) error {
+	if query.Has("sslmode") || os.Getenv("PGSSLMODE") != "" {
+		return nil
+	}
+	c := config.ConnConfig.Config
+	ends := []end{{c.Host, c.TLSConfig}}
+	for _, other := range c.Fallbacks {
+		ends = append(ends, end{other.Host, other.TLSConfig})
+	}
+	for _, e := range ends {
+		if e.tls == nil && !isHere(e.host) {
+			return oneline.New(what, "it does not say how the connection to "+e.host+" is protected, and tokens would cross the network in clear", "add sslmode=verify-full")
+		}
+	}
+	return nil
+}
+
+// An end is where a connection may lead, and how.
+type end struct {
+	host string
+	tls  *tls.Config
+}
+
+// isHere reports whether a host is this machine: a socket's folder or a loopback address.
+func isHere(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" || ip != nil && ip.IsLoopback()
+}

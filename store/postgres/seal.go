@@ -1,0 +1,172 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/store/envelope"
+)
+
+// keyLife is how long a data key encrypts. It stays far below the 2^32 values that one may
+// encrypt, at thousands of writes a second.
+const keyLife = 7 * 24 * time.Hour
+
+// A keyring has the data keys that were used so far. All processes of a store use the
+// same ones, so that each asks the KMS once for each.
+type keyring struct {
+	mu      sync.Mutex // guards the rest; held while a key is fetched
+	byID    map[[16]byte]envelope.DataKey
+	current [16]byte
+	until   time.Time // current encrypts until then; by this machine's clock
+}
+
+// seal returns a value as it is kept, and the data key's id; nil where it is kept as it
+// is.
+func (s *Store) seal(ctx context.Context, name store.Name, value []byte) ([]byte, *[16]byte, error) {
+	return s.sealAt(ctx, name.String(), value)
+}
+
+func (s *Store) sealAt(ctx context.Context, name string, value []byte) ([]byte, *[16]byte, error) {
+	if s.wrapper == nil {
+		return value, nil, nil
+	}
+	id, key, err := s.currentKey(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed, err := key.Seal(s.place(name), value)
+	return sealed, &id, err
+}
+
+// place is what a value is bound to.
+func (s *Store) place(name string) string { return s.prefix + "\x00" + name }
+
+// unseal returns the value of a row. The error wraps [store.ErrDamaged] where it was
+// encrypted for another row, or is broken.
+func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
+	switch {
+	case s.wrapper == nil && r.key == nil:
+		return r.value, nil
+	case s.wrapper == nil:
+		return nil, oneline.New("decrypt", "the value is encrypted, and the store's URL names no key", "add key=URL to it")
+	case r.key == nil:
+		return nil, oneline.New("decrypt", "the value is not encrypted, and the store's URL names a key", "run gatepass store migrate --encrypt once, unless somebody else wrote the row")
+	}
+	key, err := s.keyOf(ctx, *r.key)
+	if err != nil {
+		return nil, err
+	}
+	value, err := key.Open(s.place(r.name), r.value)
+	if errors.Is(err, envelope.ErrNotSealed) {
+		return nil, &oneline.Error{What: "decrypt", Why: err.Error(), Err: store.ErrDamaged}
+	}
+	return value, err
+}
+
+// keyOf returns a data key that is in use.
+func (s *Store) keyOf(ctx context.Context, id [16]byte) (envelope.DataKey, error) {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	if key, ok := s.keys.byID[id]; ok {
+		return key, nil
+	}
+	wrapped, err := ask(ctx, s, "read a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (wrapped []byte, err error) {
+		return wrapped, pool.QueryRow(ctx, "SELECT wrapped FROM gatepass_keys WHERE prefix = $1 AND id = $2", s.prefix, id).Scan(&wrapped)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return envelope.DataKey{}, &oneline.Error{What: "decrypt", Why: "the data key of the value is gone", Err: store.ErrDamaged}
+	}
+	if err != nil {
+		return envelope.DataKey{}, err
+	}
+	return s.unwrap(ctx, id, wrapped)
+}
+
+// unwrap asks the KMS. The caller holds the lock.
+func (s *Store) unwrap(ctx context.Context, id [16]byte, wrapped []byte) (envelope.DataKey, error) {
+	key, err := envelope.UnwrapDataKey(ctx, s.wrapper, wrapped)
+	if err == nil {
+		s.remember(id, key)
+	}
+	return key, err
+}
+
+func (s *Store) remember(id [16]byte, key envelope.DataKey) {
+	if s.keys.byID == nil {
+		s.keys.byID = map[[16]byte]envelope.DataKey{}
+	}
+	s.keys.byID[id] = key
+}
+
+// currentKey returns the data key that encrypts now: the newest of the store, or a new
+// one.
+func (s *Store) currentKey(ctx context.Context) ([16]byte, envelope.DataKey, error) {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	if time.Now().Before(s.keys.until) {
+		return s.keys.current, s.keys.byID[s.keys.current], nil
+	}
+	newest, err := s.newestKey(ctx)
+	if err != nil {
+		return [16]byte{}, envelope.DataKey{}, err
+	}
+	key, known := s.keys.byID[newest.id]
+	switch {
+	case newest.left <= 0:
+		newest.id, key, err = s.makeKey(ctx)
+		newest.left = keyLife
+	case !known:
+		key, err = s.unwrap(ctx, newest.id, newest.wrapped)
+	}
+	if err != nil {
+		return [16]byte{}, envelope.DataKey{}, err
+	}
+	s.keys.current, s.keys.until = newest.id, time.Now().Add(newest.left)
+	return newest.id, key, nil
+}
+
+// A keptKey is a data key in the database.
+type keptKey struct {
+	id      [16]byte
+	wrapped []byte
+	left    time.Duration // for which it encrypts; 0 where there is none
+}
+
+func (s *Store) newestKey(ctx context.Context) (keptKey, error) {
+	k, err := ask(ctx, s, "read the data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (k keptKey, err error) {
+		var seconds float64
+		err = pool.QueryRow(ctx, "SELECT id, wrapped, extract(epoch FROM clock_timestamp() - made)::float8 FROM gatepass_keys WHERE prefix = $1 ORDER BY made DESC LIMIT 1", s.prefix).Scan(&k.id, &k.wrapped, &seconds)
+		k.left = keyLife - time.Duration(seconds*float64(time.Second))
+		return k, err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return keptKey{}, nil
+	}
+	return k, err
+}
+
+// makeKey makes a data key and keeps it. Of two processes that do so at the same time,
+// each uses its own. The caller holds the lock.
+func (s *Store) makeKey(ctx context.Context) (id [16]byte, key envelope.DataKey, err error) {
+	_, _ = rand.Read(id[:]) // it never fails
+	key, wrapped, err := envelope.NewDataKey(ctx, s.wrapper)
+	if err != nil {
+		return id, key, err
+	}
+	_, err = ask(ctx, s, "write a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+		_, err = pool.Exec(ctx, "INSERT INTO gatepass_keys (prefix, id, wrapped, made) VALUES ($1, $2, $3, clock_timestamp()) ON CONFLICT DO NOTHING", s.prefix, id, wrapped)
+		return none, err
+	})
+	if err == nil {
+		s.remember(id, key)
+	}
+	return id, key, err
+}
