@@ -8,13 +8,17 @@ import (
 	"time"
 )
 
+// ClaimGrace is how long after its end a claim stays in the store: what the clocks of
+// replicas may differ by.
+const ClaimGrace = 5 * time.Minute
+
 // Claim creates an entry, and reports whether it was this call that did: of all
 // who claim a name, at any replica, one wins. An error leaves open whether the
 // entry is this call's; then nobody wins any more. From until on, the entry is of
-// no use.
+// no use, and a store that is Indexed is told that it is due ClaimGrace later.
 func Claim(ctx context.Context, s Store, n Name, until time.Time) (won bool, err error) {
 	mark := until.UTC().Format(time.RFC3339Nano) + " " + rand.Text()
-	err = s.Put(ctx, n, NewSecret(mark), CreateOnly)
+	err = PutDue(ctx, s, n, NewSecret(mark), CreateOnly, until.Add(ClaimGrace))
 	if err == nil {
 		return true, nil
 	}

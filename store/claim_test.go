@@ -70,3 +70,24 @@ func TestClaim(t *testing.T) {
 		}
 	}
 }
+
+// A claim that nobody deletes is found by its end.
+func TestClaimsAreDueWhenTheyAreOver(t *testing.T) {
+	s := new(storetest.Memory)
+	name, until := store.Spent([32]byte{1}), time.Now().Add(time.Hour)
+	if won, err := store.Claim(t.Context(), s, name, until); !won || err != nil {
+		t.Fatalf("Claim = %v, %v, want to win", won, err)
+	}
+	for after, want := range map[time.Duration]int{0: 0, store.ClaimGrace + time.Second: 1} {
+		n := 0
+		for e, err := range s.Due(t.Context(), store.Everything(), until.Add(after), 0) {
+			if err != nil || e.Name != name {
+				t.Errorf("Due yields %s, %v, want %s", e.Name, err, name)
+			}
+			n++
+		}
+		if n != want {
+			t.Errorf("%v after its end %d claims are due, want %d", after, n, want)
+		}
+	}
+}
