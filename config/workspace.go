@@ -17,15 +17,16 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/workspacefile"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 	"go.yaml.in/yaml/v3"
 )
 
 const (
 	// DefaultPath is the workspace file of an image; root owns it there.
-	DefaultPath = "/etc/gatepass/workspace.yaml"
+	DefaultPath = workspacefile.Default
 	// PathVariable names the environment variable that points elsewhere.
-	PathVariable = "GATEPASS_CONFIG"
+	PathVariable = workspacefile.Variable
 	// DefaultHost is served when the file lists no hosts.
 	DefaultHost = "github.com"
 
@@ -100,12 +101,13 @@ func isWorkspaceID(id string) bool {
 	return id != "" && len(id) <= 128 && strings.Contains(letters, id[:1]) && strings.Trim(id, letters+"._-") == ""
 }
 
-// Path returns the workspace file that the environment names, absolute, or
-// DefaultPath.
+// Path returns the workspace file that the environment names, absolute, or else
+// DefaultPath. Where that does not exist it is the file of the home, if there is one:
+// ~/.config/gatepass/workspace.yaml.
 func Path(getenv func(string) string) (string, error) {
 	p := getenv(PathVariable)
 	if p == "" {
-		return DefaultPath, nil
+		return workspacefile.Path(getenv), nil
 	}
 	return filepath.Abs(p)
 }

@@ -19,7 +19,7 @@ const usage = `usage: gatepass-agent [--config FILE] [--idle DURATION] [--once |
 Without --once or --start the agent stays in the foreground until it is idle or
 receives SIGTERM.
 
-  --config FILE     the workspace file (default $GATEPASS_CONFIG or /etc/gatepass/workspace.yaml)
+  --config FILE     the workspace file (default $GATEPASS_CONFIG, /etc/gatepass/workspace.yaml or ~/.config/gatepass/workspace.yaml)
   --idle DURATION   exit after so long without a question (default $GATEPASS_AGENT_IDLE or 30m)
   --once            answer the one call on standard input, and exit
   --start           how the helper starts the agent: say "ready" and let go of the terminal

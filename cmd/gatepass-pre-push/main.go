@@ -24,7 +24,8 @@ Refuses a push to refs that the workspace file does not allow, and to hosts that
 it does not list (its key elsewhere), and otherwise runs the repository's own
 hook with the same arguments and standard input. A push to a path on this
 machine is not judged.
-The file is /etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
+The file is /etc/gatepass/workspace.yaml, or where that is missing
+~/.config/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
 belong to root or to you, and no one else may be able to write to it.
 Where its source is a broker and gatepass-agent runs, the broker's operators are
 told which refs were refused.

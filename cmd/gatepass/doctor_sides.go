@@ -10,6 +10,7 @@ import (
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/workspacefile"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -69,7 +70,7 @@ func (w *world) doctorOrder(c *cli.Context) (o order, err error) {
 func (w *world) chooseSides(c *cli.Context, o *order) {
 	isNamed := c.String("store") != "" || w.getenv(issuing.StoreVariable) != ""
 	o.issuing = isNamed || o.fix || w.hasApp(c.Context)
-	_, err := os.Stat(config.DefaultPath)
+	_, err := os.Stat(workspacefile.Path(w.getenv))
 	hasFile := c.Bool("gateway") || w.getenv(config.PathVariable) != "" || err == nil
 	o.workspace = hasFile || !o.issuing
 	if !hasFile && !o.issuing {

@@ -15,16 +15,14 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/workspacefile"
 )
 
 const (
-	// DefaultConfig is the workspace file of an image.
-	DefaultConfig = "/etc/gatepass/workspace.yaml"
 	// DefaultTimeout bounds one call of the helper, reading git's request and
 	// asking the source included.
 	DefaultTimeout = 20 * time.Second
 
-	configVariable  = "GATEPASS_CONFIG"
 	timeoutVariable = "GATEPASS_TIMEOUT"
 )
 
@@ -58,9 +56,9 @@ func Timeout(getenv func(string) string) time.Duration {
 // config returns the workspace file's absolute path, in the one spelling that
 // the other programs use too: it names the agent.
 func (w World) config() (string, error) {
-	name := w.Getenv(configVariable)
+	name := w.Getenv(workspacefile.Variable)
 	if name == "" {
-		return DefaultConfig, nil
+		return workspacefile.Path(w.Getenv), nil
 	}
 	if name[0] == '/' {
 		return path.Clean(name), nil

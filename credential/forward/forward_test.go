@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/workspacefile"
 )
 
 const widgets = "protocol=https\nhost=github.com\npath=acme/widgets.git\n\n"
@@ -255,7 +256,7 @@ func TestBoundedReadsToTheEnd(t *testing.T) {
 
 func TestConfigHasOneSpelling(t *testing.T) {
 	for name, want := range map[string]string{
-		"": DefaultConfig, "/a//b/../ws.yaml": "/a/ws.yaml", "ws.yaml": "/cwd/ws.yaml", "../ws.yaml": "/ws.yaml",
+		"": workspacefile.Default, "/a//b/../ws.yaml": "/a/ws.yaml", "ws.yaml": "/cwd/ws.yaml", "../ws.yaml": "/ws.yaml",
 	} {
 		w := World{Getenv: func(string) string { return name }, Getwd: func() (string, error) { return "/cwd", nil }}
 		if got, err := w.config(); err != nil || got != want {

@@ -2,7 +2,7 @@ package reference
 
 func workspaceFile() File {
 	return File{
-		Name: "workspace", Title: "The workspace file", Default: "/etc/gatepass/workspace.yaml",
+		Name: "workspace", Title: "The workspace file", Default: "/etc/gatepass/workspace.yaml, else ~/.config/gatepass/workspace.yaml",
 		About: "Says what this workspace may reach and push, and where its tokens come from. The credential helper, the agent, the guard and gatepass install read it.",
 		Keys: []Key{
 			{Name: "workspace", About: "the workspace's id; {workspace} in source stands for it", Default: "no id", Of: Type{Pattern: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`}},
