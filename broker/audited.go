@@ -46,6 +46,7 @@ type Entry struct {
 	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
 	Objects  int       `json:"objects,omitempty"`      // of a batch of Git LFS
 	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
+	App      string    `json:"app,omitempty"`          // client ID of the App that minted the token
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
@@ -108,7 +109,7 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 		e := requestEntry(now(), w, r)
 		if err == nil {
 			e.Decision, e.Hash, e.Expires, e.Cached = Granted, g.Token.Hash(), g.Token.Expiry.UTC(), g.Cached
-			e.RepositoryID, e.Permissions = repositoryOf(g.Token, r.RepositoryID), g.Scope.Permissions()
+			e.RepositoryID, e.Permissions, e.App = repositoryOf(g.Token, r.RepositoryID), g.Scope.Permissions(), g.Token.App
 		} else {
 			refusal := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, refusal.Reason, refusal.Detail
@@ -155,6 +156,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
 		if !m.Token.IsZero() {
 			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID())
+			e.App, e.Detail = m.Token.App, oneline.Cut(m.Instead, maxDetail)
 		}
 		if err != nil {
 			r := RefusalOf(err)

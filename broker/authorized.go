@@ -41,7 +41,7 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	if id != 0 {
 		repositories = mint.PinnedRepositories(mint.Pin{ID: id, Name: r.Repo.Name})
 	}
-	scope := Scope{Repo: r.Repo, Grant: mint.Grant{Repositories: repositories, Permissions: permissions}, For: sharersOf(w)}
+	scope := Scope{Repo: r.Repo, Grant: mint.Grant{Repositories: repositories, Permissions: permissions}, For: sharersOf(w), Author: authorOf(w)}
 	if id != 0 && w.AnyName {
 		scope.AnyName, scope.Grant.Repositories = true, mint.RepositoryIDs(id)
 	}
@@ -55,6 +55,17 @@ func sharersOf(w Workspace) string {
 		return "workspace " + w.ID
 	}
 	return "profile " + w.Profile.Name + " " + w.Profile.Version
+}
+
+// authorWorkspace begins the Author of a workspace with tokens of its own.
+const authorWorkspace = "workspace "
+
+// authorOf is who stays with one App: GitHub shows it as the author.
+func authorOf(w Workspace) string {
+	if w.Profile.Sharing == workspace.ShareNothing {
+		return authorWorkspace + w.ID
+	}
+	return "profile " + w.Profile.Name
 }
 
 // repositoryFor is the id that the repository has to have: the profile's, or else

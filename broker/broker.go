@@ -66,6 +66,8 @@ type Scope struct {
 	// For is who shares the token: workspaces of one version of a profile, or one
 	// workspace alone. Whoever shares it is cut off when it is revoked.
 	For string
+	// Author is For whatever the version of the profile: who stays with one App of several.
+	Author string
 
 	keep place // where a new token is kept for the other replicas
 }

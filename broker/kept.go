@@ -88,11 +88,12 @@ type keptToken struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 	Rule         string            `json:"rule,omitempty"`
 	Profile      string            `json:"profile,omitempty"`
+	App          string            `json:"app,omitempty"` // client ID of the App that minted it
 	Own          bool              `json:"own,omitempty"` // no other workspace is given it
 }
 
 func keptOf(w Workspace, t credential.Token) keptToken {
-	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule}
+	k := keptToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule, App: t.App}
 	if w.Profile != nil {
 		k.Profile, k.Own = w.Profile.Name, w.Profile.Sharing == workspace.ShareNothing
 	}
@@ -117,7 +118,7 @@ func ReadVended(e store.Entry) Vended {
 	}
 	var k keptToken
 	if json.Unmarshal(text, &k) == nil {
-		token.Repositories, token.RepositoryIDs, token.Permissions = k.Repositories, k.IDs, k.Permissions
+		token.Repositories, token.RepositoryIDs, token.Permissions, token.App = k.Repositories, k.IDs, k.Permissions, k.App
 	}
 	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile, IsOwn: k.Own}
 }

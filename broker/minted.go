@@ -22,26 +22,48 @@ type Minter interface {
 // installation that reaches it. What GitHub answers has been compared with what
 // was asked ([mint.App.Mint]); a narrower token is refused here, since a
 // workspace that relies on it would fail later and elsewhere.
-func minted(app Minter) MintFunc {
+//
+// Of several Apps the one mints whose turn it is ([Pooled]).
+func minted(github Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
-		i, err := installation(ctx, app, s)
-		if err != nil {
+		pooled, ok := github.(Pooled)
+		if !ok {
+			return mintedBy(ctx, github, s, false)
+		}
+		members := pooled.Members(ctx, s.Repo.Owner)
+		if len(members) == 1 {
+			return mintedBy(ctx, members[0], s, false)
+		}
+		return mintedByAny(ctx, pooled, members, s)
+	}
+}
+
+// mintedBy asks one App. With isChecked the App is not asked for a token that its
+// installation was not granted.
+func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Minted, error) {
+	i, err := installation(ctx, app, s)
+	if err != nil {
+		return mint.Minted{}, fromGitHub(err)
+	}
+	if i.Suspended() {
+		suspended := mint.Fits(i, nil)
+		return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Repo.Owner + " is suspended", Err: suspended}
+	}
+	if isChecked {
+		if err := mint.Fits(i, s.Permissions()); err != nil {
 			return mint.Minted{}, fromGitHub(err)
 		}
-		if i.Suspended() {
-			return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Repo.Owner + " is suspended"}
-		}
-		grant := s.Grant
-		grant.Owner, grant.Installation = i.Account.Login, i.ID
-		m, err := app.Mint(ctx, grant)
-		if err == nil && len(m.Narrower) > 0 {
-			err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
-		}
-		if err != nil {
-			return m, fromGitHub(err)
-		}
-		return m, nil
 	}
+	grant := s.Grant
+	grant.Owner, grant.Installation = i.Account.Login, i.ID
+	m, err := app.Mint(ctx, grant)
+	if err == nil && len(m.Narrower) > 0 {
+		err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
+	}
+	if err != nil {
+		return m, fromGitHub(err)
+	}
+	return m, nil
 }
 
 // installation finds the one that reaches the repository of a scope. A repository that is

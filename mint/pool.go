@@ -23,7 +23,8 @@ const (
 // A Seat is an App that may mint, by one of its installations.
 type Seat struct {
 	App          *App
-	Installation int64 // 0 where it is not known yet
+	Installation int64  // 0 where it is not known yet
+	Name         string // of the App, for [Pool.Turn]; it tells Apps apart, also those that cannot be opened
 }
 
 // A Pool shares mints out among several Apps of one GitHub. It counts what is under way,
@@ -52,7 +53,7 @@ func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
 
 // Turn is Choose for a caller that keeps no record of which App it had: of the seats that
 // have a fifth of their requests left it returns one that depends on the key and the
-// Apps' IDs alone, so that all replicas choose the same one.
+// Apps' names alone, so that all replicas choose the same one.
 func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
 	return p.choose(seats, func(usable []Seat) Seat {
 		ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
@@ -62,17 +63,21 @@ func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err
 		if len(ample) == 0 {
 			return p.fullest(usable)
 		}
-		return slices.MaxFunc(ample, func(a, b Seat) int {
-			return bytes.Compare(turn(key, a), turn(key, b))
-		})
+		return FirstTurn(key, ample...)
 	})
+}
+
+// FirstTurn returns the seat whose turn it is for a key where every App has enough left:
+// that of Turn. At least one seat is given.
+func FirstTurn(key string, seats ...Seat) Seat {
+	return slices.MaxFunc(seats, func(a, b Seat) int { return bytes.Compare(turn(key, a), turn(key, b)) })
 }
 
 // turn is a number that tells Apps apart for a key (rendezvous hashing): where an App
 // joins or leaves, keys of other Apps keep theirs.
 func turn(key string, s Seat) []byte {
 	text := binary.AppendUvarint(nil, uint64(len(key)))
-	sum := sha256.Sum256(append(append(text, key...), s.App.ID...))
+	sum := sha256.Sum256(append(append(text, key...), s.Name...))
 	return sum[:]
 }
 

@@ -37,7 +37,7 @@ func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Seat) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seats = append(seats, Seat{&App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}, in.ID})
+		seats = append(seats, Seat{&App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}, in.ID, fmt.Sprint("app-", i)})
 	}
 	return gh, seats
 }

@@ -31,6 +31,9 @@ type Minted struct {
 	Narrower []string
 	// All says that the token opens every repository of its installation.
 	All bool
+	// Instead says why an App before this one did not mint, in words; "" where this one
+	// was asked first. Callers that choose an App of several set it.
+	Instead string
 	// Unseen counts further tokens that may be alive and that nobody has: made by
 	// attempts whose answer never arrived, or not wanted and not revoked. They live
 	// for their hour. It is set beside an error, too.

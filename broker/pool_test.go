@@ -1,0 +1,215 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+)
+
+// players are Apps of a pool that answer as they are told.
+type players struct {
+	mint.Pool
+	members []Member
+}
+
+func (p *players) Members(context.Context, string) []Member { return p.members }
+
+// InstallationFor, InstallationForID and Mint are those of a GitHub with one App; nobody
+// asks it.
+func (p *players) InstallationFor(context.Context, string, string) (mint.Installation, error) {
+	return mint.Installation{}, errors.New("asked beside the pool")
+}
+
+func (p *players) InstallationForID(context.Context, int64) (mint.Installation, error) {
+	return mint.Installation{}, errors.New("asked beside the pool")
+}
+
+func (p *players) Mint(context.Context, mint.Grant) (mint.Minted, error) {
+	return mint.Minted{}, errors.New("asked beside the pool")
+}
+
+// newPlayers has n Apps that may read contents and write checks.
+func newPlayers(n int) (*players, []*answers) {
+	p := new(players)
+	var all []*answers
+	for at := range n {
+		a := &answers{
+			installation: mint.Installation{ID: int64(at + 1), Account: mint.Account{Login: "acme"}, Permissions: map[string]string{"contents": "write", "checks": "write"}},
+			minted:       mint.Minted{Token: credential.NewToken(fmt.Sprint("ghs_", at), time.Now().Add(time.Hour))},
+		}
+		all = append(all, a)
+		p.members = append(p.members, Member{Minter: a, Seat: mint.Seat{App: new(mint.App), Name: fmt.Sprint("app-", at)}})
+	}
+	return p, all
+}
+
+// refuse has an App be refused by GitHub.
+func (a *answers) refuse(kind mint.Kind) {
+	a.minted, a.err = mint.Minted{}, &mint.Error{Kind: kind, Doing: "mint"}
+}
+
+// scopeOf is what a workspace with tokens of its own asks for.
+func scopeOf(workspace string, levels map[string]string) Scope {
+	s := widgets
+	s.Author, s.Grant.Permissions = authorWorkspace+workspace, mint.PermissionLevels(levels)
+	return s
+}
+
+var (
+	toRead  = map[string]string{"contents": "read"}
+	toCheck = map[string]string{"checks": "write"}
+)
+
+// whoMints returns the index of the App that mints for a scope.
+func whoMints(t *testing.T, p *players, s Scope) (int, mint.Minted, error) {
+	t.Helper()
+	m, err := minted(p)(t.Context(), s)
+	at := -1
+	if err == nil {
+		fmt.Sscanf(m.Token.Secret(), "ghs_%d", &at)
+	}
+	return at, m, err
+}
+
+// Replicas keep no list of who has which App, and agree all the same.
+func TestAllReplicasAskTheSameApp(t *testing.T) {
+	one, _ := newPlayers(3)
+	two, _ := newPlayers(3)
+	turns := make([]int, 3)
+	for n := range 1000 {
+		id := fmt.Sprint("sb-", n)
+		at, _, err := whoMints(t, one, scopeOf(id, toRead))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write, _, _ := whoMints(t, two, scopeOf(id, map[string]string{"contents": "write"}))
+		other := scopeOf(id, toRead)
+		other.Repo.Name = "gadgets"
+		again, _, _ := whoMints(t, two, other)
+		if write != at || again != at {
+			t.Fatalf("workspace %s has Apps %d, %d and %d", id, at, write, again)
+		}
+		turns[at]++
+	}
+	for _, n := range turns {
+		if n < 300 || n > 367 {
+			t.Errorf("the Apps have %v workspaces, want a third each within 10 %%", turns)
+		}
+	}
+}
+
+// Workspaces that share tokens share the App, by the profile's name, and each repository
+// has its own turn.
+func TestAProfileHasAnAppForEachRepository(t *testing.T) {
+	p, _ := newPlayers(3)
+	seen := map[int]bool{}
+	for n := range 30 {
+		s := widgets
+		s.Author, s.For, s.Repo.Name = "profile a", "profile a 1", fmt.Sprint("widgets-", n)
+		at, _, err := whoMints(t, p, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[at] = true
+		s.For = "profile a 2" // the file was changed
+		if again, _, _ := whoMints(t, p, s); again != at {
+			t.Errorf("a changed profile moves %s to another App", s.Repo)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("thirty repositories have %d Apps, want all three", len(seen))
+	}
+}
+
+func TestAnotherAppMintsWhereOneCannot(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func(*players, []*answers, int)
+		reason string // why another one mints
+		checks bool   // so it does for checks, too
+	}{
+		{"suspended", func(_ *players, all []*answers, at int) { all[at].installation.SuspendedAt = time.Now() }, "suspended", false},
+		{"not granted enough", func(_ *players, all []*answers, at int) {
+			all[at].installation.Permissions = map[string]string{"metadata": "read"}
+		}, "not granted", true},
+		{"uninstalled", func(_ *players, all []*answers, at int) {
+			all[at].refuse(mint.NotInstalled)
+		}, "mint", true},
+		{"with a key that GitHub refuses", func(_ *players, all []*answers, at int) { all[at].refuse(mint.BadKey) }, "mint", false},
+		{"out of requests", func(_ *players, all []*answers, at int) {
+			all[at].refuse(mint.RateLimited)
+		}, "rate limit", false},
+		{"that cannot be opened", func(p *players, _ []*answers, at int) {
+			p.members[at].Err, p.members[at].App = errors.New("no key"), nil
+		}, "", false},
+	} {
+		for _, levels := range []map[string]string{toRead, toCheck} {
+			p, all := newPlayers(3)
+			s := scopeOf("sb-1", levels)
+			was, _, err := whoMints(t, p, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(p, all, was)
+			now, m, err := whoMints(t, p, s)
+			moves := c.checks || levels["checks"] == ""
+			if moves && (err != nil || now == was || !strings.Contains(m.Instead, c.reason)) {
+				t.Errorf("an App %s, for %v: App %d mints before, %d now (%q), %v, want another", c.name, levels, was, now, m.Instead, err)
+			}
+			if !moves && err == nil {
+				t.Errorf("an App %s, for %v: App %d mints before, %d now, want that the workspace waits", c.name, levels, was, now)
+			}
+		}
+	}
+}
+
+func TestNoAppCanMint(t *testing.T) {
+	p, all := newPlayers(2)
+	for _, a := range all {
+		a.installation.SuspendedAt = time.Now()
+	}
+	_, _, err := whoMints(t, p, scopeOf("sb-1", toRead))
+	if r := RefusalOf(err); r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "suspended") {
+		t.Errorf("with all suspended it is %v, want 403 that says so", err)
+	}
+	for at := range p.members {
+		p.members[at].Err = &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, Detail: "no App"}
+	}
+	_, _, err = whoMints(t, p, scopeOf("sb-1", toRead))
+	if r := RefusalOf(err); r.Status != http.StatusServiceUnavailable {
+		t.Errorf("with none that can be opened it is %v, want 503", err)
+	}
+}
+
+// A token that GitHub made is to be revoked by who gets it with the error, and must not be
+// forgotten for another App's.
+func TestATokenThatOpensLessIsNotForgotten(t *testing.T) {
+	p, all := newPlayers(2)
+	for _, a := range all {
+		a.minted.Narrower = []string{"contents: read"}
+	}
+	m, err := minted(p)(t.Context(), scopeOf("sb-1", toRead))
+	if err == nil || m.Token.IsZero() {
+		t.Errorf("it is %v, %v, want the token and an error", m.Token, err)
+	}
+	if asked := len(all[0].asked) + len(all[1].asked); asked != 1 {
+		t.Errorf("%d Apps minted, want one", asked)
+	}
+}
+
+// One App is asked as before there were pools: its own error, and no question about
+// permissions.
+func TestAPoolOfOne(t *testing.T) {
+	p, all := newPlayers(1)
+	all[0].installation.Permissions = nil
+	if at, m, err := whoMints(t, p, scopeOf("sb-1", toRead)); err != nil || at != 0 || m.Instead != "" {
+		t.Errorf("it is %d, %v, want that it mints", at, err)
+	}
+}
