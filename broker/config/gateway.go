@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // A Gateway says how the broker serves git itself. A field that is 0 means its default.
@@ -22,12 +20,17 @@ type Gateway struct {
 	// StorageHosts are where downloads of GitHub's API may be fetched from: a host, "*." and
 	// a name for every host below it, or "*". Nil means those that GitHub documents.
 	StorageHosts []string `yaml:"storage_hosts"`
+	// HTTP2 says whether the listeners offer HTTP/2; nil means that they do.
+	HTTP2 *bool `yaml:"http2"`
 }
+
+// OffersHTTP2 reports whether the listeners offer HTTP/2. They do without a gateway.
+func (g *Gateway) OffersHTTP2() bool { return g == nil || g.HTTP2 == nil || *g.HTTP2 }
 
 // UnmarshalYAML reads a mapping, which may be empty: "gateway: {}" has the defaults, and
 // "gateway:" with nothing behind it is no gateway.
 func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
-	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate", "api_requests", "storage_hosts"); err != nil {
+	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate", "api_requests", "storage_hosts", "http2"); err != nil {
 		return errors.New(strings.Replace(err.Error(), "a text or a mapping", "a mapping: gateway: {}", 1))
 	}
 	type plain Gateway
@@ -58,8 +61,7 @@ func (g *Gateway) check() error {
 		return fmt.Errorf("gateway: none of its numbers is below 0")
 	}
 	for i, host := range g.StorageHosts {
-		name := strings.TrimPrefix(host, "*.")
-		if canonical, ok := gitname.Host(name); host != "*" && (!ok || canonical != name) {
+		if host != "*" && !isHostPattern(host) {
 			return fmt.Errorf("gateway.storage_hosts[%d]: %q is no host in lower case, nor *. before one, nor *", i, host)
 		}
 	}

@@ -47,6 +47,7 @@ type File struct {
 	Operators []Operator `yaml:"operators"` // none means that nobody may look and revoke
 	Webhook   Webhook    `yaml:"webhook"`
 	Gateway   *Gateway   `yaml:"gateway"` // nil means that git is not served
+	Upstream  `yaml:",inline"`
 
 	SocketMode Mode   `yaml:"socket_mode"` // of the sockets of listen; 0 means 0660
 	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means none are served
@@ -269,7 +270,7 @@ func (f *File) Warnings() []string {
 
 // check says everything that is wrong with what the file says.
 func (f *File) check() error {
-	bad := []error{f.checkHosts(), f.checkGitHub()}
+	bad := []error{f.checkHosts(), f.checkGitHub(), f.Upstream.check(f.GitHubURL)}
 	if len(f.Listen) == 0 {
 		bad = append(bad, errors.New("listen is missing: write https://HOST:PORT or unix:///PATH"))
 	}

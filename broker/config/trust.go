@@ -63,6 +63,8 @@ func (f *File) named() []named {
 	files := []named{
 		{"the certificate", f.TLS.CertFile, trustedfile.Writing},
 		{"the certificate's key", f.TLS.KeyFile, trustedfile.ReadingAndWriting},
+		{"upstream_ca", f.Upstream.CAFile, trustedfile.Writing},
+		{"the login of upstream_proxy", f.Upstream.LoginFile, trustedfile.ReadingAndWriting},
 		{"the webhook's secret", f.Webhook.SecretFile, trustedfile.ReadingAndWriting},
 	}
 	for _, c := range f.Callers {

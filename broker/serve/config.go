@@ -155,6 +155,7 @@ func (c *configuration) warnOfRestart(f *config.File) {
 		{"tls", old.TLS, f.TLS},
 		{"store", old.Store, f.Store},
 		{"github_url", old.GitHubURL, f.GitHubURL},
+		{"upstream_proxy, upstream_ca or no_proxy", old.Upstream, f.Upstream},
 		{"audit", old.Audit, f.Audit},
 		{"metrics", old.Metrics, f.Metrics},
 		{"pprof", old.Pprof, f.Pprof},

@@ -17,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/gateway"
+	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/broker/telemetry"
@@ -42,6 +43,7 @@ type daemon struct {
 	pair    *Certificate      // nil without https
 	copies  telemetry.Copies  // of the audit log
 	traces  *telemetry.Traces // nil without a collector
+	route   access.Route      // to GitHub
 
 	broker  *broker.Broker
 	revoker *revoke.Revoker
@@ -91,6 +93,9 @@ func (d *daemon) open(ctx context.Context, path string, seen map[string]filestam
 	d.journal.Copy = d.copies.Send
 	seq, head := d.journal.Head()
 	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
+	if d.route, err = routeOf(f.Upstream); err != nil {
+		return err
+	}
 	d.assemble(path, f)
 	if err := d.config.findGitHub(ctx, f, d.store, d.getenv); err != nil {
 		return err
@@ -109,7 +114,14 @@ func (d *daemon) assemble(path string, f *config.File) {
 	if github == "" {
 		github = d.getenv(issuing.GitHubVariable)
 	}
-	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) { return issuing.LoadApp(ctx, d.store, github) }}
+	client := clientBy(d.route)
+	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) {
+		app, err := issuing.LoadApp(ctx, d.store, github)
+		if err == nil && !f.Upstream.IsZero() {
+			app.Client = client
+		}
+		return app, err
+	}}
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, StrangerLimits: d.strangerLimits,

@@ -36,6 +36,8 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	if err != nil {
 		return err
 	}
+	upstream.Through(d.route)
+	d.warnOfProxy(f)
 	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream}
 	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: (&bot{app: d.app}).get})
 	d.gateway.Done = d.metrics.Transferred

@@ -152,6 +152,32 @@ func overTLS(pool *x509.CertPool, most uint16) *http.Client {
 	}}
 }
 
+// Where a proxy in between handles HTTP/2 badly, the configuration takes it away, and a
+// reload is enough.
+func TestWithoutHTTP2(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(1)
+	address, pool := freePort(t), w.certify("one")
+	config := strings.Replace(testConfig, "listen: unix://@DIR@/broker.sock", "listen: [https://"+address+", unix://@DIR@/broker.sock]\ntls: {cert_file: @DIR@/tls.crt, key_file: @DIR@/tls.key}\ngateway: {http2: false}", 1)
+	w.write("broker.yaml", config)
+	p := w.start()
+	p.until("ready", func() bool { return w.ready().Ready })
+	major := func() int {
+		r, err := overTLS(pool, 0).Get("https://" + address + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		return r.ProtoMajor
+	}
+	if got := major(); got != 1 {
+		t.Errorf("the answer came over HTTP/%d, want 1", got)
+	}
+	w.write("broker.yaml", strings.Replace(config, "{http2: false}", "{}", 1))
+	p.until("offering HTTP/2", func() bool { return major() == 2 })
+	p.end(syscall.SIGTERM)
+}
+
 func TestHTTPS(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)

@@ -116,6 +116,9 @@ func (d *daemon) tlsConfig() *tls.Config {
 	base := config.Clone()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		c := base.Clone()
+		if !d.config.file().Gateway.OffersHTTP2() {
+			c.NextProtos = []string{"http/1.1"}
+		}
 		if pool := d.config.known.ClientCAs(); pool != nil { // nil would mean every authority of this machine
 			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, pool
 		}

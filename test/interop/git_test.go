@@ -1,6 +1,8 @@
 package interop
 
 import (
+	"crypto/rand"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -80,6 +82,34 @@ func TestGit(t *testing.T) {
 			}
 			if chunked := w.sent(func(a asked) bool { return isPush(a) && a.length == "unknown" }); len(chunked) == 0 {
 				t.Error("no push came in chunks")
+			}
+		})
+	}
+}
+
+// An early answer would reset a stream of HTTP/2, or a connection of HTTP/1.1, under a git
+// that is still sending: it would print "RPC failed" and "Everything up-to-date". So the
+// gateway reads a refused push to its end.
+func TestALargeRefusedPush(t *testing.T) {
+	if os.Getenv("GATEPASS_TEST_CLIENTS") == "" {
+		t.Skip("missing: time for 150 MB; it is there in make test-real")
+	}
+	random := make([]byte, 150<<20)
+	_, _ = rand.Read(random)
+	for protocol, buffer := range map[string]string{"HTTP/2": "1m", "HTTP/1.1": "1m", "HTTP/2 in one piece": "200m"} {
+		t.Run(protocol, func(t *testing.T) {
+			w := newWorldFor(t, strings.HasPrefix(protocol, "HTTP/2"), 4<<30)
+			g := gitProgram{w, []string{"core.compression=0", "http.postBuffer=" + buffer}}
+			dir, _ := w.cloned(g, "widgets")
+			w.local(dir, "config", "core.compression", "0")
+			w.commit(dir, "large.bin", string(random))
+			out, ok := g.push(dir, "refs/heads/work:refs/heads/main")
+			w.wantContains("a refused push of 150 MB", out, refusedByGit...)
+			if n := w.pushesAtGitHub(); ok || n != 0 || strings.Contains(out, "up-to-date") || strings.Contains(out, "RPC failed") {
+				t.Errorf("a refused push of 150 MB: exit 0: %v, %d pushes at GitHub: %s", ok, n, out)
+			}
+			if pushes := w.sent(isPush); !strings.HasPrefix(protocol, strings.TrimSuffix(pushes[len(pushes)-1].protocol, ".0")) {
+				t.Errorf("the push came by %s, want %s", pushes[len(pushes)-1].protocol, protocol)
 			}
 		})
 	}

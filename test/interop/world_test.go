@@ -63,13 +63,16 @@ type asked struct{ protocol, method, path, version, encoding, length string }
 
 func newWorld(t *testing.T) *world { return newWorldOver(t, true) }
 
-func newWorldOver(t *testing.T, http2 bool) *world {
+func newWorldOver(t *testing.T, http2 bool) *world { return newWorldFor(t, http2, 64<<20) }
+
+// newWorldFor takes packs of so many bytes.
+func newWorldFor(t *testing.T, http2 bool, maxPack int64) *world {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")
 	}
 	w := &world{Gateway: brokertest.NewGateway(t, fakegithub.Options{}, profile), t: t, home: t.TempDir()}
-	settings := gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
+	settings := gateway.Settings{MaxPack: maxPack, IdleTimeout: time.Minute, Transfers: 8}
 	g := gateway.New(w.Access, func() gateway.Settings { return settings }, rest.Options{})
 	server := httptest.NewUnstartedServer(w.noting(g.Handler(w.Access.Broker.Handler())))
 	server.EnableHTTP2 = http2

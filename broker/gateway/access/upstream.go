@@ -32,7 +32,7 @@ type Upstream struct {
 //
 // Connections use HTTP/1.1: it costs a third less than HTTP/2 for packs, and transfers of
 // different workspaces do not share a connection's flow control. The environment's proxy
-// settings do not apply.
+// settings do not apply; see Through.
 func NewUpstream(github string) (*Upstream, error) {
 	api, err := mint.APIURL(github)
 	if err != nil {
@@ -45,19 +45,21 @@ func NewUpstream(github string) (*Upstream, error) {
 	if u.API, err = url.Parse(api); err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	direct := dialer()
 	if isPublic(u.Git.Hostname()) {
-		dialer.Control = onlyPublic
+		direct.Control = onlyPublic
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	u.transport = &http.Transport{
-		DialContext: dialer.DialContext, Protocols: protocols, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
+		DialContext: direct.DialContext, Protocols: protocols, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
 		DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ReadBufferSize: readSize, WriteBufferSize: writeSize,
 		ExpectContinueTimeout: time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 	return u, nil
 }
+
+func dialer() *net.Dialer { return &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second} }
 
 // The buffers of a connection, in bytes. Reads of packs pass by theirs, as they ask for one
 // record of TLS at least. Two records of a pack fill the other.
