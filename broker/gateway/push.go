@@ -297,7 +297,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 		p.g.Access.Broker.Log.Error("the outcome of a push is not in the audit log", "request_id", p.id, "error", auditErr.Error())
 	}
 	if p.verified != nil && p.verdict.Allowed() {
-		return p.tellResults(outcomes)
+		return p.tellResults(outcomes, report.Note())
 	}
 	if err != nil && p.verdict.Allowed() {
 		return broken(err)
@@ -341,7 +341,7 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 	}
 	p.waiting.stop()
 	p.began = true
-	err = p.answer.copy(response.Body, report, p.dog)
+	err = p.answer.copy(report.WithNote(response.Body), report, p.dog)
 	p.transfer.Out = p.answer.n
 	return err
 }

@@ -190,8 +190,8 @@ func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded 
 	}
 }
 
-// tellResults answers with the outcome of every command.
-func (p *pushing) tellResults(outcomes []push.Outcome) error {
+// tellResults answers with the outcome of every command, and with a note.
+func (p *pushing) tellResults(outcomes []push.Outcome, note string) error {
 	p.waiting.stop()
 	p.began = true
 	moved := 0
@@ -200,9 +200,9 @@ func (p *pushing) tellResults(outcomes []push.Outcome) error {
 			moved++
 		}
 	}
-	var text bytes.Buffer
+	text := bytes.NewBufferString(note)
 	if moved > 0 && moved < len(outcomes) {
-		fmt.Fprintf(&text, "gatepass: %d of %d refs are as you asked, and the others are not; a verified push is not atomic\n", moved, len(outcomes))
+		fmt.Fprintf(text, "gatepass: %d of %d refs are as you asked, and the others are not; a verified push is not atomic\n", moved, len(outcomes))
 	}
 	_, err := p.answer.Write(push.Results(p.q, outcomes, text.String()))
 	p.transfer.Out = p.answer.n
