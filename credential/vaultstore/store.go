@@ -215,34 +215,6 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// Records implements [store.Ledger]: it lists one folder and reads the records.
-func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
-	return func(yield func(store.NamedEntry, error) bool) {
-		ids, err := s.keys(ctx, store.Workspaces().String())
-		if err != nil {
-			yield(store.NamedEntry{}, err)
-			return
-		}
-		for _, id := range ids {
-			name, err := store.Record(strings.TrimSuffix(id, "/"))
-			if err != nil {
-				continue // not of this layout
-			}
-			entry, err := s.Get(ctx, name)
-			if errors.Is(err, store.ErrNotFound) {
-				continue
-			}
-			if err != nil && !errors.Is(err, store.ErrDamaged) {
-				yield(store.NamedEntry{}, err)
-				return
-			}
-			if !yield(store.NamedEntry{Name: name, Entry: entry}, err) {
-				return
-			}
-		}
-	}
-}
-
 // keys are the names in a folder; those of folders end with a slash.
 func (s *Store) keys(ctx context.Context, folder string) ([]string, error) {
 	full := strings.TrimSuffix(s.prefix+"/"+folder, "/")
