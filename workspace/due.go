@@ -93,8 +93,12 @@ func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
 	return found(index.Due(ctx, store.Workspaces(), now.Add(time.Second), 0))
 }
 
-// lookAhead is how many records are read to find out which token ends first.
-const lookAhead = 20
+// To find out which token ends first, up to lookAhead records are read, among at most
+// maxAhead entries that are due next. Tokens that brokers gave are such entries, too.
+const (
+	lookAhead = 20
+	maxAhead  = 200
+)
 
 // ahead notes the ends of the tokens that are due next. Those that were due, the summary
 // knows.
@@ -103,13 +107,16 @@ func (w *worker) ahead(ctx context.Context) error {
 	if !ok || !w.sum.IsPart {
 		return nil
 	}
-	limit := lookAhead + len(w.bars.Workspaces) // those are due all the time
-	for f, err := range found(index.Due(ctx, store.Workspaces(), w.issuer.now().Add(2*tokenLife), limit)) {
+	blocked, records := len(w.bars.Workspaces), 0 // those are due all the time
+	for f, err := range found(index.Due(ctx, store.Workspaces(), w.issuer.now().Add(2*tokenLife), maxAhead+blocked)) {
 		if err != nil {
 			return err
 		}
 		if f.Err == nil {
 			w.sum.note(f.Record.Soonest())
+		}
+		if records++; records == lookAhead+blocked {
+			return nil
 		}
 	}
 	return nil
