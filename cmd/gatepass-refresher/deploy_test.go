@@ -11,8 +11,18 @@ import (
 	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/stacktest"
 	"go.yaml.in/yaml/v3"
 )
+
+// newStack reads the function's template, with parameters given as KEY=VALUE.
+func newStack(t *testing.T, given ...string) *stacktest.Stack {
+	t.Helper()
+	return stacktest.New(t, "refresher.yaml", append([]string{"CodeBucket=code"}, given...)...)
+}
+
+// inTable are the parameters of a function whose ledger is in DynamoDB.
+var inTable = []string{"Table=gatepass", "TablePolicyArn=arn:aws:iam::123456789012:policy/gatepass"}
 
 // The template and the program have to agree on every variable and on the
 // payload: three layers that did not stopped another system for weeks.
@@ -21,12 +31,14 @@ func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
 		{},
 		{"WorkspacesPrefix=/"},
 		{"WorkspaceKeys=gatepass-"},
+		inTable,
+		append([]string{"WorkspacesPrefix=/"}, inTable...),
 		{"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/", "StorePrefix=/km"},
 		{"WorkspacesPrefix=/sandboxes/team-a", "StorePrefix=/km/prod", "GitHubUrl=https://ghe.example", "Margin=30m", "Grace=5m", "Adopt=true"},
 		{"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab", "ReservedConcurrency=0"},
 	} {
 		s := newStack(t, given...)
-		found := s.environment()
+		found := s.Environment()
 		for name := range found {
 			if variables[name] == "" {
 				t.Errorf("%q: the template sets %s, which the program does not read", given, name)
@@ -37,10 +49,10 @@ func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
 			t.Errorf("%q: the function is configured with %v: %v", given, found, i.err)
 			continue
 		}
-		if got := i.refresher.address; got != s.outputs["StoreUrl"].(map[string]any)["Value"] {
-			t.Errorf("%q: the function's store is %s, and the output says %v", given, got, s.outputs["StoreUrl"])
+		if got := i.refresher.address; got != s.Outputs["StoreUrl"].(map[string]any)["Value"] {
+			t.Errorf("%q: the function's store is %s, and the output says %v", given, got, s.Outputs["StoreUrl"])
 		}
-		if i.refresher.options.adopt != slices.Contains(given, "Adopt=true") || i.refresher.options.margin.String() != s.parameters["Margin"]+"0s" {
+		if i.refresher.options.adopt != slices.Contains(given, "Adopt=true") || i.refresher.options.margin.String() != s.Parameters["Margin"]+"0s" {
 			t.Errorf("%q: the options are %+v", given, i.refresher.options)
 		}
 	}
@@ -48,7 +60,7 @@ func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
 
 func TestTheSchedulesPayload(t *testing.T) {
 	s := newStack(t)
-	for _, target := range s.properties("Rule")["Targets"].([]any) {
+	for _, target := range s.Properties("Rule")["Targets"].([]any) {
 		input, _ := target.(map[string]any)["Input"].(string)
 		if q, err := parsePayload([]byte(input)); err != nil || q != (request{}) {
 			t.Errorf("the schedule sends %q, which is %+v, %v, want a whole pass", input, q, err)
@@ -62,9 +74,10 @@ func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
 		{"", "ssm:///gatepass/sandbox/{workspace}/github-token?region=us-east-1"},
 		{"/", "ssm:///sandbox/{workspace}/github-token?region=us-east-1"},
 	} {
-		s := newStack(t, "WorkspacesPrefix="+c.prefix)
-		if source, err := issuing.Source(s.environment()["GATEPASS_STORE"], true); err != nil || source != c.want {
-			t.Errorf("with WorkspacesPrefix=%s tokens are at %s, %v, want %s", c.prefix, source, err, c.want)
+		for _, s := range []*stacktest.Stack{newStack(t, "WorkspacesPrefix="+c.prefix), newStack(t, append([]string{"WorkspacesPrefix=" + c.prefix}, inTable...)...)} {
+			if source, err := issuing.Source(s.Environment()["GATEPASS_STORE"], true); err != nil || source != c.want {
+				t.Errorf("with WorkspacesPrefix=%s tokens are at %s, %v, want %s", c.prefix, source, err, c.want)
+			}
 		}
 	}
 }
@@ -72,31 +85,49 @@ func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
 // The function has the least that it needs. What it does need is seen in
 // TestRecordedCallsAreAllowed.
 func TestThePolicyIsNarrow(t *testing.T) {
-	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}, {"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/"}} {
-		for _, st := range newStack(t, given...).policy() {
-			for _, action := range st.actions {
+	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}, {"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/"}, inTable} {
+		for _, st := range newStack(t, given...).Policy("Role") {
+			for _, action := range st.Actions {
 				if strings.Contains(action, "*") {
-					t.Errorf("%s allows %s", st.sid, action)
+					t.Errorf("%s allows %s", st.ID, action)
 				}
 			}
-			for _, resource := range st.resources {
+			for _, resource := range st.Resources {
 				if resource == "*" {
-					st.checkUnbound(t)
+					checkUnbound(t, st)
 					continue
 				}
-				if strings.HasSuffix(resource, ":key/*") && !strings.Contains(st.condition, "aws:ResourceTag/gatepass:store") {
-					t.Errorf("%s is about every key, without a condition", st.sid)
+				if strings.HasSuffix(resource, ":key/*") && !strings.Contains(st.Condition, "aws:ResourceTag/gatepass:store") {
+					t.Errorf("%s is about every key, without a condition", st.ID)
 				}
 				parts := strings.SplitN(resource, ":", 6)
 				if len(parts) != 6 || parts[3] != "us-east-1" || parts[4] != "123456789012" || strings.HasPrefix(parts[5], "*") || strings.HasPrefix(parts[5], "parameter/*") {
-					t.Errorf("%s is about %s, which is not of this stack", st.sid, resource)
+					t.Errorf("%s is about %s, which is not of this stack", st.ID, resource)
 				}
 			}
 			for _, secret := range []string{"/gatepass/config/github/private-key", "/gatepass/config/github/app-client-id"} {
 				resource := "arn:aws:ssm:us-east-1:123456789012:parameter" + secret
-				if st.allows("ssm:PutParameter", resource) || st.allows("ssm:DeleteParameter", resource) {
-					t.Errorf("%s allows to change %s", st.sid, secret)
+				if st.Allows("ssm:PutParameter", resource) || st.Allows("ssm:DeleteParameter", resource) {
+					t.Errorf("%s allows to change %s", st.ID, secret)
 				}
+			}
+		}
+	}
+}
+
+// With a table, the function reaches nothing in Parameter Store but what workspaces read.
+func TestThePolicyWithATable(t *testing.T) {
+	s := newStack(t, inTable...)
+	if got := s.Properties("Role")["ManagedPolicyArns"]; !slices.Equal(got.([]any), []any{"arn:aws:iam::123456789012:policy/gatepass"}) {
+		t.Errorf("the role has the managed policies %v", got)
+	}
+	if got := newStack(t).Properties("Role")["ManagedPolicyArns"]; got != nil {
+		t.Errorf("without a table the role has the managed policies %v", got)
+	}
+	for _, st := range s.Policy("Role") {
+		for _, resource := range st.Resources {
+			if strings.Contains(resource, ":parameter/") && !strings.Contains(resource, ":parameter/gatepass/sandbox/") {
+				t.Errorf("%s is about %s", st.ID, resource)
 			}
 		}
 	}
@@ -104,12 +135,12 @@ func TestThePolicyIsNarrow(t *testing.T) {
 
 // checkUnbound is about a statement on any resource: nothing but what KMS cannot tie
 // to one, and what is made only with the store's tag.
-func (st statement) checkUnbound(t *testing.T) {
+func checkUnbound(t *testing.T, st stacktest.Statement) {
 	t.Helper()
-	for _, action := range st.actions {
-		isTagged := strings.Contains(st.condition, "aws:RequestTag/gatepass:store") && strings.Contains(st.condition, "/sandbox/*")
+	for _, action := range st.Actions {
+		isTagged := strings.Contains(st.Condition, "aws:RequestTag/gatepass:store") && strings.Contains(st.Condition, "/sandbox/*")
 		if action != "kms:ListKeys" && !(isTagged && (action == "kms:CreateKey" || action == "kms:TagResource")) {
-			t.Errorf("%s allows %s on anything", st.sid, action)
+			t.Errorf("%s allows %s on anything", st.ID, action)
 		}
 	}
 }
@@ -133,8 +164,8 @@ func TestTheAlarmsReadTheLog(t *testing.T) {
 	}
 	s := newStack(t)
 	for _, metric := range []string{"PassesMetric", "FailedMetric", "ExpiredMetric"} {
-		pattern := s.properties(metric)["FilterPattern"].(string)
-		value := s.properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)["MetricValue"].(string)
+		pattern := s.Properties(metric)["FilterPattern"].(string)
+		value := s.Properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)["MetricValue"].(string)
 		for _, selector := range regexp.MustCompile(`\$\.([a-z_]+)`).FindAllStringSubmatch(pattern+value, -1) {
 			if _, ok := line[selector[1]]; !ok {
 				t.Errorf("%s looks for %s, which the line of a pass does not have", metric, selector[1])

@@ -19,7 +19,9 @@ import (
 
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/dynamotest"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/stacktest"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -27,7 +29,7 @@ import (
 // record of what it was asked.
 type cloud struct {
 	*world
-	stack  *stack
+	stack  *stacktest.Stack
 	lambda *lambdaService
 	aws    *recorder
 	began  time.Time
@@ -49,7 +51,7 @@ func newCloud(t *testing.T, given ...string) *cloud {
 	} {
 		t.Setenv(name, value)
 	}
-	s, err := issuing.OpenStore(c.stack.environment()["GATEPASS_STORE"])
+	s, err := issuing.OpenStore(c.stack.Environment()["GATEPASS_STORE"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func newCloud(t *testing.T, given ...string) *cloud {
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=test", "AWS_REGION=us-east-1",
 		"AWS_ENDPOINT_URL=" + c.aws.URL, "SSL_CERT_FILE=" + ca,
 	}
-	for name, value := range c.stack.environment() {
+	for name, value := range c.stack.Environment() {
 		environment = append(environment, name+"="+value)
 	}
 	c.began = time.Now()
@@ -96,7 +98,7 @@ func TestTheFunctionForReal(t *testing.T) {
 // checkPayloads is about single workspaces, and what is no payload.
 func (c *cloud) checkPayloads() {
 	c.t.Helper()
-	parameter := c.stack.parameters["WorkspacesPrefix"] + "/sandbox/sb-1/github-token"
+	parameter := c.stack.Parameters["WorkspacesPrefix"] + "/sandbox/sb-1/github-token"
 	payload := func(id, parameter, permissions string) string {
 		return fmt.Sprintf(`{"sandbox_id": %q, "installation_id": "12345", "ssm_parameter_name": %q, "kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/1",
 			"allowed_repos": ["octo/*"], "permissions": %s}`, id, parameter, permissions)
@@ -202,32 +204,71 @@ func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
 	}
 }
 
-// checkPolicy holds the recorded calls against the role's policy, both ways.
-func (c *cloud) checkPolicy(change func(*awsCall)) {
+// So it is where the ledger is in DynamoDB, by the function's role and the table's policy.
+func TestRecordedCallsInATableAreAllowed(t *testing.T) {
+	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
+	if endpoint == "" {
+		t.Skip("missing: AWS emulator (set GATEPASS_TEST_AWS_ENDPOINT to the address of a moto_server)")
+	}
+	table, err := dynamotest.NewTable(t.Context(), endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCloud(t, "Table="+table, "TablePolicyArn=arn:aws:iam::123456789012:policy/gatepass", "Adopt=true")
+	before := c.token("sb-1")
+	if made := c.lambda.report("{}"); made.Refreshed != 2 || made.Failed != 0 {
+		t.Fatalf("a pass = %+v, want two refreshed", made)
+	}
+	if made := c.lambda.report(`{"sandbox_id": "sb-3", "allowed_repos": ["octo/widgets"], "permissions": ["clone"]}`); made.Refreshed != 1 {
+		t.Errorf("a workspace that is new = %+v, want it made", made)
+	}
+	if after := c.token("sb-1"); after == before || !strings.HasPrefix(after, "ghs_") {
+		t.Error("the token in the store is not a new one")
+	}
+	usesIndex := false
+	for _, call := range c.aws.calls() {
+		usesIndex = usesIndex || call.IndexName != ""
+		if service, _, _ := strings.Cut(call.Operation, "."); service == "AmazonSSM" && !strings.Contains(call.Name, "/sandbox/sb-") {
+			t.Errorf("%s is called for %s, want everything but tokens in the table", call.Operation, call.Name)
+		}
+	}
+	ofTable := stacktest.New(t, "dynamodb.yaml").Policy("RefresherPolicy")
+	if !usesIndex { // a pass that reads every record needs neither the index nor what is read by it
+		ofTable = slices.DeleteFunc(ofTable, func(st stacktest.Statement) bool { return st.ID == "FindWhatIsDue" })
+		for i := range ofTable {
+			ofTable[i].Actions = slices.DeleteFunc(ofTable[i].Actions, func(action string) bool { return action == "dynamodb:BatchGetItem" })
+		}
+	}
+	c.checkPolicy(func(*awsCall) {}, ofTable...)
+}
+
+// checkPolicy holds the recorded calls against the role's policy and others that it has,
+// both ways.
+func (c *cloud) checkPolicy(change func(*awsCall), others ...stacktest.Statement) {
 	c.t.Helper()
 	t, used := c.t, map[string]bool{}
-	policy := c.stack.policy()
+	policy := append(c.stack.Policy("Role"), others...)
 	for _, call := range c.aws.calls() {
 		change(&call)
 		for _, action := range call.actions() {
 			for _, resource := range call.resources(action) {
 				isAllowed := false
 				for i, st := range policy {
-					if st.allows(action, resource) {
+					if st.Allows(action, resource, call.leadingKeys()...) {
 						isAllowed = true
 						used[fmt.Sprint(i, action)] = true
 					}
 				}
 				if !isAllowed {
-					t.Errorf("the role does not allow %s on %s", action, resource)
+					t.Errorf("the role does not allow %s on %s %v", action, resource, call.leadingKeys())
 				}
 			}
 		}
 	}
 	for i, st := range policy {
-		for _, action := range st.actions {
+		for _, action := range st.Actions {
 			if !used[fmt.Sprint(i, action)] && !strings.HasPrefix(action, "logs:") { // Lambda itself logs
-				t.Errorf("%s allows %s, which was not needed", st.sid, action)
+				t.Errorf("%s allows %s, which was not needed", st.ID, action)
 			}
 		}
 	}
@@ -272,6 +313,28 @@ type awsCall struct {
 	WithDecryption bool
 	KeyID          string
 	AliasName      string
+
+	IndexName                 string
+	Key, Item                 item
+	ExpressionAttributeValues item
+	RequestItems              map[string]struct{ Keys []item }
+}
+
+// An item is one of DynamoDB, by attribute and type.
+type item map[string]map[string]any
+
+// leadingKeys are the partition keys of a call of DynamoDB.
+func (c awsCall) leadingKeys() (keys []string) {
+	all := []item{c.Key, c.Item, {"shard": c.ExpressionAttributeValues[":shard"]}}
+	for _, table := range c.RequestItems {
+		all = append(all, table.Keys...)
+	}
+	for _, it := range all {
+		if key, ok := it["shard"]["S"].(string); ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 func record(t *testing.T, endpoint string) *recorder {
@@ -316,7 +379,7 @@ func (r *recorder) calls() []awsCall {
 // (https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html).
 func (c awsCall) actions() []string {
 	service, operation, _ := strings.Cut(c.Operation, ".")
-	prefix := map[string]string{"AmazonSSM": "ssm:", "TrentService": "kms:"}[service]
+	prefix := map[string]string{"AmazonSSM": "ssm:", "TrentService": "kms:", "DynamoDB_20120810": "dynamodb:"}[service]
 	all := []string{prefix + operation}
 	switch {
 	case operation == "CreateKey":
@@ -341,12 +404,16 @@ func (c awsCall) resources(action string) []string {
 // resource is what the action is about, an alias aside.
 func (c awsCall) resource(action string) string {
 	switch {
+	case strings.HasPrefix(action, "dynamodb:") && c.IndexName != "":
+		return stacktest.ARNs["Table.Arn"] + "/index/" + c.IndexName
+	case strings.HasPrefix(action, "dynamodb:"):
+		return stacktest.ARNs["Table.Arn"]
 	case action == "kms:Sign" || action == "kms:GetPublicKey":
 		return c.KeyID
 	case strings.HasPrefix(action, "kms:") && (strings.HasPrefix(c.KeyID, "alias/") || strings.HasPrefix(c.Operation, "TrentService.")):
 		return "arn:aws:kms:us-east-1:123456789012:key/x"
 	case strings.HasPrefix(action, "kms:"):
-		return arns["StoreKey.Arn"]
+		return stacktest.ARNs["StoreKey.Arn"]
 	}
 	return "arn:aws:ssm:us-east-1:123456789012:parameter" + c.Name + c.Path
 }

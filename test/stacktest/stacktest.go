@@ -1,8 +1,11 @@
-package main
+// Package stacktest reads the CloudFormation templates of deploy/aws as AWS would for some
+// parameters, for tests that hold them against the programs.
+package stacktest
 
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,14 +13,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A stack is the CloudFormation template as AWS would read it for some
-// parameters: the functions that it uses are carried out.
-type stack struct {
-	t          *testing.T
-	root       *yaml.Node
-	parameters map[string]string
-	resources  map[string]any
-	outputs    map[string]any
+// A Stack is a template for some parameters. The functions that it uses are carried out.
+type Stack struct {
+	Parameters map[string]string
+	Resources  map[string]any
+	Outputs    map[string]any
+
+	t    *testing.T
+	root *yaml.Node
 }
 
 // pseudo are what AWS knows by itself.
@@ -26,22 +29,26 @@ var pseudo = map[string]string{
 	"AWS::StackName": "gatepass-refresher", "AWS::URLSuffix": "amazonaws.com",
 }
 
-// arns are what resources are called once they are made.
-var arns = map[string]string{
+// ARNs are what resources are called once they are made.
+var ARNs = map[string]string{
 	"StoreKey.Arn": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 	"LogGroup.Arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/gatepass-refresher:*",
 	"Role.Arn":     "arn:aws:iam::123456789012:role/refresher",
 	"Function.Arn": "arn:aws:lambda:us-east-1:123456789012:function:gatepass-refresher",
 	"Rule.Arn":     "arn:aws:events:us-east-1:123456789012:rule/refresher",
+
+	"Table.Arn":      "arn:aws:dynamodb:us-east-1:123456789012:table/gatepass",
+	"BrokerRole.Arn": "arn:aws:iam::123456789012:role/broker",
 }
 
 // absent is AWS::NoValue: whatever has it is left out.
 type absent struct{}
 
-// newStack reads the template with parameters given as KEY=VALUE.
-func newStack(t *testing.T, given ...string) *stack {
+// New reads a template of deploy/aws, with parameters given as KEY=VALUE. It ends the
+// test where the template, or one of them, is wrong.
+func New(t *testing.T, file string, given ...string) *Stack {
 	t.Helper()
-	text, err := deploy.Files.ReadFile("aws/refresher.yaml")
+	text, err := deploy.Files.ReadFile("aws/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,18 +56,18 @@ func newStack(t *testing.T, given ...string) *stack {
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{t: t, root: document.Content[0], parameters: map[string]string{"CodeBucket": "code"}}
+	s := &Stack{t: t, root: document.Content[0], Parameters: map[string]string{}}
 	for _, pair := range given {
 		key, value, _ := strings.Cut(pair, "=")
-		s.parameters[key] = value
+		s.Parameters[key] = value
 	}
 	s.checkParameters()
-	s.resources = s.section("Resources")
-	s.outputs = s.section("Outputs")
+	s.Resources = s.section("Resources")
+	s.Outputs = s.section("Outputs")
 	return s
 }
 
-func (s *stack) section(name string) map[string]any {
+func (s *Stack) section(name string) map[string]any {
 	s.t.Helper()
 	value, ok := s.value(s.child(s.root, name)).(map[string]any)
 	if !ok {
@@ -69,7 +76,7 @@ func (s *stack) section(name string) map[string]any {
 	return value
 }
 
-func (s *stack) child(node *yaml.Node, key string) *yaml.Node {
+func (s *Stack) child(node *yaml.Node, key string) *yaml.Node {
 	s.t.Helper()
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		if node.Content[i].Value == key {
@@ -81,39 +88,39 @@ func (s *stack) child(node *yaml.Node, key string) *yaml.Node {
 }
 
 // checkParameters holds defaults and what is given against the patterns.
-func (s *stack) checkParameters() {
+func (s *Stack) checkParameters() {
 	s.t.Helper()
 	all := s.section("Parameters")
-	for name := range s.parameters {
+	for name := range s.Parameters {
 		if all[name] == nil {
 			s.t.Fatalf("there is no parameter %s", name)
 		}
 	}
 	for name, value := range all {
 		p := value.(map[string]any)
-		if _, given := s.parameters[name]; !given {
+		if _, given := s.Parameters[name]; !given {
 			text, ok := p["Default"].(string)
 			if !ok {
 				s.t.Fatalf("the parameter %s has no default", name)
 			}
-			s.parameters[name] = text
+			s.Parameters[name] = text
 		}
-		if pattern, ok := p["AllowedPattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(s.parameters[name]) {
-			s.t.Errorf("parameter %s = %q does not match %s", name, s.parameters[name], pattern)
+		if pattern, ok := p["AllowedPattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(s.Parameters[name]) {
+			s.t.Errorf("parameter %s = %q does not match %s", name, s.Parameters[name], pattern)
 		}
 	}
 }
 
 // value carries out a node. Scalars are texts.
-func (s *stack) value(node *yaml.Node) any {
+func (s *Stack) value(node *yaml.Node) any {
 	s.t.Helper()
 	switch {
 	case strings.HasPrefix(node.Tag, "!!") || node.Tag == "":
 		return s.plain(node)
 	case node.Tag == "!Ref":
 		return s.ref(node.Value)
-	case node.Tag == "!GetAtt" && arns[node.Value] != "":
-		return arns[node.Value]
+	case node.Tag == "!GetAtt" && ARNs[node.Value] != "":
+		return ARNs[node.Value]
 	case node.Tag == "!Sub":
 		return s.sub(node)
 	case node.Tag == "!If":
@@ -126,7 +133,7 @@ func (s *stack) value(node *yaml.Node) any {
 	return nil
 }
 
-func (s *stack) plain(node *yaml.Node) any {
+func (s *Stack) plain(node *yaml.Node) any {
 	s.t.Helper()
 	switch node.Kind {
 	case yaml.MappingNode:
@@ -149,12 +156,12 @@ func (s *stack) plain(node *yaml.Node) any {
 	return node.Value
 }
 
-func (s *stack) ref(name string) any {
+func (s *Stack) ref(name string) any {
 	s.t.Helper()
 	if name == "AWS::NoValue" {
 		return absent{}
 	}
-	if value, ok := s.parameters[name]; ok {
+	if value, ok := s.Parameters[name]; ok {
 		return value
 	}
 	if value, ok := pseudo[name]; ok {
@@ -167,7 +174,7 @@ func (s *stack) ref(name string) any {
 var placeholder = regexp.MustCompile(`\$\{([A-Za-z0-9:.]+)\}`)
 
 // sub fills a text, given alone or with a mapping of its own names.
-func (s *stack) sub(node *yaml.Node) any {
+func (s *Stack) sub(node *yaml.Node) any {
 	s.t.Helper()
 	text, own := node.Value, map[string]any{}
 	if node.Kind == yaml.SequenceNode {
@@ -179,16 +186,16 @@ func (s *stack) sub(node *yaml.Node) any {
 			return value
 		}
 		if strings.Contains(name, ".") {
-			if arns[name] == "" {
+			if ARNs[name] == "" {
 				s.t.Fatalf("line %d: nobody knows %s", node.Line, place)
 			}
-			return arns[name]
+			return ARNs[name]
 		}
 		return s.ref(name).(string)
 	})
 }
 
-func (s *stack) condition(node *yaml.Node) bool {
+func (s *Stack) condition(node *yaml.Node) bool {
 	s.t.Helper()
 	switch node.Tag {
 	case "!Not":
@@ -200,10 +207,10 @@ func (s *stack) condition(node *yaml.Node) bool {
 	return false
 }
 
-// properties are those of a resource.
-func (s *stack) properties(resource string) map[string]any {
+// Properties returns those of a resource.
+func (s *Stack) Properties(resource string) map[string]any {
 	s.t.Helper()
-	r, ok := s.resources[resource].(map[string]any)
+	r, ok := s.Resources[resource].(map[string]any)
 	if !ok {
 		s.t.Fatalf("there is no resource %s", resource)
 	}
@@ -211,34 +218,47 @@ func (s *stack) properties(resource string) map[string]any {
 	return properties
 }
 
-// environment is what the function finds.
-func (s *stack) environment() map[string]string {
+// Environment returns the variables that the Lambda function finds.
+func (s *Stack) Environment() map[string]string {
 	s.t.Helper()
 	all := map[string]string{}
-	for key, value := range s.properties("Function")["Environment"].(map[string]any)["Variables"].(map[string]any) {
+	for key, value := range s.Properties("Function")["Environment"].(map[string]any)["Variables"].(map[string]any) {
 		all[key] = value.(string)
 	}
 	return all
 }
 
-// A statement is one that allows.
-type statement struct {
-	sid                string
-	actions, resources []string
-	condition          string // as text
+// A Statement is one that allows.
+type Statement struct {
+	ID                 string
+	Actions, Resources []string
+	Condition          string   // as text
+	LeadingKeys        []string // partition keys that a condition allows; nil for all
 }
 
-// policy is what the function's role is allowed.
-func (s *stack) policy() []statement {
+// Policy returns what the policies inside a role allow, or a managed policy.
+func (s *Stack) Policy(resource string) []Statement {
 	s.t.Helper()
-	var all []statement
-	for _, p := range s.properties("Role")["Policies"].([]any) {
-		for _, value := range p.(map[string]any)["PolicyDocument"].(map[string]any)["Statement"].([]any) {
+	documents := []any{s.Properties(resource)["PolicyDocument"]}
+	if inside, ok := s.Properties(resource)["Policies"].([]any); ok {
+		documents = nil
+		for _, p := range inside {
+			documents = append(documents, p.(map[string]any)["PolicyDocument"])
+		}
+	}
+	var all []Statement
+	for _, document := range documents {
+		for _, value := range document.(map[string]any)["Statement"].([]any) {
 			v := value.(map[string]any)
 			if v["Effect"] != "Allow" || v["NotAction"] != nil || v["NotResource"] != nil {
 				s.t.Errorf("the statement %v does more than to allow", v["Sid"])
 			}
-			all = append(all, statement{v["Sid"].(string), texts(v["Action"]), texts(v["Resource"]), fmt.Sprint(v["Condition"])})
+			st := Statement{ID: v["Sid"].(string), Actions: texts(v["Action"]), Resources: texts(v["Resource"]), Condition: fmt.Sprint(v["Condition"])}
+			condition, _ := v["Condition"].(map[string]any)
+			if keys, ok := condition["ForAllValues:StringLike"].(map[string]any); ok {
+				st.LeadingKeys = texts(keys["dynamodb:LeadingKeys"])
+			}
+			all = append(all, st)
 		}
 	}
 	return all
@@ -256,18 +276,23 @@ func texts(value any) []string {
 	return all
 }
 
-// allows reports whether a statement allows an action on a resource. A star in a
-// pattern stands for anything.
-func (st statement) allows(action, resource string) bool {
-	isOne := false
-	for _, a := range st.actions {
-		isOne = isOne || a == action
+// Allows reports whether the statement allows an action on a resource, and on those
+// partition keys of a table. A star in a pattern stands for anything.
+func (st Statement) Allows(action, resource string, leadingKeys ...string) bool {
+	if !slices.Contains(st.Actions, action) || !isLikeOneOf(st.Resources, resource) {
+		return false
 	}
-	for _, pattern := range st.resources {
-		quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
-		if isOne && regexp.MustCompile(`\A(?:`+quoted+`)\z`).MatchString(resource) {
-			return true
+	for _, key := range leadingKeys {
+		if st.LeadingKeys != nil && !isLikeOneOf(st.LeadingKeys, key) {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+func isLikeOneOf(patterns []string, text string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
+		return regexp.MustCompile(`\A(?:` + quoted + `)\z`).MatchString(text)
+	})
 }
