@@ -9,4 +9,14 @@ import (
 	"github.com/gatepass/gatepass/store/postgres"
 )
 
-func openPostgres(u *url.URL) (store.Store, error) { return opened(postgres.OpenStore(u)) }
+func openPostgres(u *url.URL) (store.Store, error) {
+	tokens, rest, err := takeTokens(u)
+	if err != nil {
+		return nil, err
+	}
+	s, err := postgres.OpenStore(rest)
+	if err != nil {
+		return nil, err
+	}
+	return withTokens(s, tokens)
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/dynamodb"
 	"github.com/gatepass/gatepass/store/split"
 )
@@ -53,6 +54,25 @@ func TestTokensAreInTheSameRegion(t *testing.T) {
 		if err != nil || tokens.String() != test.tokens || rest.String() != test.rest {
 			t.Errorf("takeTokens(%s) = %s, %s, %v, want %s, %s", test.raw, tokens, rest, err, test.tokens, test.rest)
 		}
+	}
+}
+
+// A store in PostgreSQL tells of changes and has tables to make, also where its tokens are
+// in another store.
+func TestTokensBesidePostgreSQL(t *testing.T) {
+	s, err := OpenStore("postgres://gatepass@db.example/gatepass?sslmode=verify-full&tokens=ssm:///gatepass%3Fregion=eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.(store.Watcher); !ok {
+		t.Errorf("%T is no Watcher", s)
+	}
+	both, ok := s.(interface{ Unwrap() store.Store })
+	if !ok {
+		t.Fatalf("%T has no main store", s)
+	}
+	if main := fmt.Sprintf("%T", both.Unwrap()); main != "*postgres.Store" {
+		t.Errorf("the main store is %s", main)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
 )
 
@@ -66,6 +67,9 @@ func (w *world) storeMigrate(c *cli.Context) error {
 	s, err := w.store(c)
 	if err != nil {
 		return err
+	}
+	if both, ok := s.(interface{ Unwrap() store.Store }); ok { // tokens are in another one
+		s = both.Unwrap()
 	}
 	m, ok := s.(migrator)
 	if !ok {

@@ -53,6 +53,9 @@ func New(main Main, tokens store.Store) store.Store {
 	return s
 }
 
+// Unwrap returns the main store.
+func (s *Store) Unwrap() store.Store { return s.Main }
+
 // Get implements [store.Store]. A mark without its token is a damaged entry. A token that
 // the main store had before there was another one is read from there.
 func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
