@@ -264,11 +264,19 @@ func (c *Console) countOf(r request, t broker.Target) int {
 	if t.Workspace == "" {
 		return -1
 	}
-	page, err := c.page(r.Context(), query{begin: t.Workspace, limit: 1})
-	if err != nil || len(page.Workspaces) == 0 || page.Workspaces[0].ID != t.Workspace {
+	names, err := c.Revoker.Of(r.Context(), t.Workspace)
+	if err != nil {
 		return -1
 	}
-	return len(page.Workspaces[0].Tokens)
+	bars, err := c.Revoker.Bars.All(r.Context())
+	if err != nil {
+		return -1
+	}
+	w, err := c.state(r.Context(), t.Workspace, names, bars)
+	if err != nil || len(names) == 0 && !w.Barred {
+		return -1
+	}
+	return len(w.Tokens)
 }
 
 func kindOf(t broker.Target) string {

@@ -30,7 +30,7 @@ const readers = 20
 
 // query is which workspaces to list.
 type query struct {
-	after string // ids greater than this
+	after string // ids that come after this
 	begin string // and that begin so
 	limit int
 }
@@ -75,12 +75,13 @@ func (q query) choose(names map[string][]store.Name, bars store.Bars) []string {
 	var ids []string
 	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(bars.Workspaces)} {
 		for id := range known {
-			if id > q.after && strings.HasPrefix(id, q.begin) {
+			isAfter := q.after == "" || store.CompareWorkspaces(id, q.after) > 0
+			if isAfter && strings.HasPrefix(id, q.begin) {
 				ids = append(ids, id)
 			}
 		}
 	}
-	slices.Sort(ids)
+	slices.SortFunc(ids, store.CompareWorkspaces)
 	return slices.Compact(ids)
 }
 
@@ -90,7 +91,7 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	found, err := c.Revoker.List(ctx)
+	found, err := c.Revoker.Some(ctx, q.after, q.begin, q.limit+1) // one more says whether there are more
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
