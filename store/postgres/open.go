@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/url"
@@ -117,6 +118,7 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	config.ConnConfig.DialFunc = dialer.DialContext
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.MaxConnIdleTime = keptIdle
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // what fails is asked again anyway
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["statement_timeout"] = milliseconds(statementWait)
 	parameters["lock_timeout"] = milliseconds(statementWait)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -103,6 +105,9 @@ func TestWhatTheServerIsTold(t *testing.T) {
 		if parameters[name] != "5000" {
 			t.Errorf("%s = %q, want 5000 ms", name, parameters[name])
 		}
+	}
+	if config.ShouldPing == nil || config.ShouldPing(t.Context(), pgxpool.ShouldPingParams{IdleDuration: time.Hour}) {
+		t.Error("a connection that was idle is asked for a sign of life first: two calls for one")
 	}
 	if parameters["prefix"]+parameters["key"] != "" || config.ConnConfig.ValidateConnect == nil || config.ConnConfig.ConnectTimeout > connectWait {
 		t.Errorf("parameters %q, connect timeout %s, want ours to stay here, and all that is bounded", parameters, config.ConnConfig.ConnectTimeout)

@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,19 +23,10 @@ const (
 	heardAfter = 5 * time.Second
 )
 
-// busyFolders have entries that are written at every turn, by many at once. A transaction
-// that notifies keeps all others of the database from committing, so that writes there do
-// not: watchers hear of them within heardAfter.
-var busyFolders = []store.Prefix{store.Workspaces(), store.AllSpent(), store.Deliveries()}
-
-// isTold reports whether watchers are notified of a change of the entry.
-func isTold(name store.Name) bool {
-	isBusy := func(folder store.Prefix) bool { return folder.Has(name) }
-	return !slices.ContainsFunc(busyFolders, isBusy) && !strings.HasPrefix(name.String(), redeemed+"/")
-}
-
-// redeemed is the folder of join tokens that were shown, which is busy as well.
-var redeemed = path.Dir(store.Redeemed([32]byte{}).String())
+// isTold reports whether watchers are notified of a change of the entry: what is blocked.
+// A transaction that notifies keeps all others of the database that notify from committing,
+// so that what is written at every turn does not. Watchers hear of that within heardAfter.
+func isTold(name store.Name) bool { return store.AllBars().Has(name) }
 
 // telling adds to a statement that writes and returns a row that it tells watchers of
 // the name, in the same transaction.
@@ -52,7 +41,7 @@ func (s *Store) telling(name store.Name, statement string, arguments []any) (str
 
 // Watch implements [store.Watcher]. It holds a connection of its own, and makes another
 // when that is lost. Where the first cannot be made for a reason that stays, it returns
-// that. Of changes in busyFolders it says so within heardAfter, of all others at once.
+// that. Of what is blocked it says so at once, of all else within heardAfter.
 func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) error {
 	pause := pauseFirst
 	for began := false; ; {

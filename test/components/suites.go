@@ -92,7 +92,7 @@ var suites = []suite{
 	{pattern: "./store/dynamodb", aws: true},
 	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
-	{pattern: "./store/postgres", postgres: true},
+	{pattern: "./store/postgres", postgres: true, inPlace: true},
 	{pattern: "./store/envelope", aws: true, vault: true},
 	{pattern: "./operator/...", kubernetes: true, vault: true, inPlace: true},
 	{pattern: "./examples/kubernetes", kubernetes: true},

@@ -247,6 +247,21 @@ func (s *Server) Promote() {
 	}
 }
 
+// Write writes a file that only the server can read, and returns its path.
+func (s *Server) Write(name, text string) (path string) {
+	s.t.Helper()
+	path = filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if id := s.credential(); id != nil {
+		if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return path
+}
+
 // Freeze stops all of the server's processes without ending them, until Thaw.
 func (s *Server) Freeze() { s.signalAll(syscall.SIGSTOP) }
 
