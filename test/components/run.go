@@ -9,7 +9,10 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // testTimeout bounds the tests of one package under one git. The test binary
@@ -35,6 +38,7 @@ type runner struct {
 	// In the environment of suites that need it; nil when missing.
 	kubernetes, charts, gh, clients, postgres []string
 
+	mu                      sync.Mutex // guards out and the rest
 	passed, failed, skipped int
 	missing                 []string // what tests said they had to skip for
 }
@@ -71,9 +75,32 @@ func (r *runner) startVault(ctx context.Context, build vaultBuild) (stop func(),
 	return v.stop, nil
 }
 
-// run runs every suite. The error is one that kept tests from being run at
-// all; tests that fail are counted.
+// run runs every suite: first those that disturb others, then those that need a server
+// and those that need none, beside each other: both wait most of the time. The error is
+// one that kept tests from being run at all; tests that fail are counted.
 func (r *runner) run(ctx context.Context, suites []suite) error {
+	var alone, withServers, others []suite
+	for _, su := range suites {
+		switch {
+		case su.alone:
+			alone = append(alone, su)
+		case su.needsServer():
+			withServers = append(withServers, su)
+		default:
+			others = append(others, su)
+		}
+	}
+	if err := r.runEach(ctx, alone); err != nil {
+		return err
+	}
+	beside, ctx := errgroup.WithContext(ctx)
+	beside.Go(func() error { return r.runEach(ctx, withServers) })
+	beside.Go(func() error { return r.runEach(ctx, others) })
+	return beside.Wait()
+}
+
+// runEach runs suites one after the other.
+func (r *runner) runEach(ctx context.Context, suites []suite) error {
 	for _, su := range suites {
 		packages, err := r.stage.packages(ctx, su)
 		if err != nil {
@@ -126,6 +153,8 @@ func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 	}
 	result := parseResult(text)
 	took := time.Since(start)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil {
 		r.failed++
 		fmt.Fprintf(r.out, "%s\nFAIL  git %-7s  %s: %v\n", text, git, p.dir, err)
@@ -224,11 +253,15 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 }
 
 func (r *runner) skip(dir, component string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.skipped++
 	fmt.Fprintf(r.out, "skip  %s: %s is missing\n", filepath.ToSlash(dir), component)
 }
 
 func (r *runner) fail(what, doing string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.failed++
 	fmt.Fprintf(r.out, "FAIL  %s: %s: %v\n", what, doing, err)
 }

@@ -18,6 +18,7 @@ type suite struct {
 	keyring bool // runs in a session with an unlocked keyring, under the system's git
 	browser bool // needs Chromium; its path is in the environment
 	scripts bool // reads the module's testdata, as ../testdata
+	alone   bool // disturbs a server that others use: runs before them
 
 	// has tests that need a Kubernetes API server, and skip without it; the path
 	// of a kubeconfig is in the environment, and does not lead into a chroot
@@ -45,6 +46,11 @@ type suite struct {
 	inPlace bool
 }
 
+// needsServer reports whether a suite uses something that the run has once.
+func (su suite) needsServer() bool {
+	return su.aws || su.vault || su.kubernetes || su.keyring || su.browser || su.postgres || su.egress
+}
+
 // gits says under which git a suite runs.
 type gits int
 
@@ -70,7 +76,7 @@ func (g gits) include(where place) bool {
 // binaries in the folder GATEPASS_TEST_BIN_DIR, the AWS emulator at
 // GATEPASS_TEST_AWS_ENDPOINT, and Vault at GATEPASS_TEST_VAULT_ADDR with the
 // root token GATEPASS_TEST_VAULT_TOKEN and GATEPASS_TEST_VAULT_UNSEAL_KEY, by
-// which a test may seal it for a moment: suites run one after the other. Where
+// which a suite that runs alone may seal it for a moment. Where
 // GATEPASS_TEST_SECRET_SERVICE is set, the session's keyring is one for tests,
 // empty and unlocked. In a chroot, and only there, GATEPASS_TEST_CHROOT is set:
 // a test may then change the system it runs in. GATEPASS_TEST_CHROMIUM is the
@@ -90,7 +96,7 @@ var suites = []suite{
 	{pattern: "./test/components/testdata/probe", gits: everyGit, aws: true},
 	{pattern: "./credential/ssmstore/...", aws: true},
 	{pattern: "./store/dynamodb", aws: true},
-	{pattern: "./credential/vaultstore", vault: true, kubernetes: true},
+	{pattern: "./credential/vaultstore", vault: true, kubernetes: true, alone: true},
 	{pattern: "./store/kubernetes", kubernetes: true},
 	{pattern: "./store/postgres", postgres: true, inPlace: true},
 	{pattern: "./store/envelope", aws: true, vault: true},
