@@ -177,7 +177,7 @@ func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
 		return figure{Value: float64(s.refresh.calls.total()) / s.refresh.n, Unit: unitEach}
 	}
 	rows = append(rows, row{
-		Promise: what + "calls of a refresh and what follows it", Ours: each(many), Note: many.refresh.calls.each(many.refresh.n),
+		Promise: what + "calls of a refresh and what follows it", Ours: each(many), Note: fmt.Sprintf("%s; requests to GitHub: %.3g", many.refresh.calls.each(many.refresh.n), many.refresh.asked),
 	}.beside(with, each(few)).judged(ratioAtMost(1.05)))
 	if few.refresh.cpu > 0 {
 		rows = append(rows, row{

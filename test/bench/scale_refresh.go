@@ -18,6 +18,7 @@ type cost struct {
 	n     float64       // how many things
 	took  time.Duration // of one
 	cpu   time.Duration // of the store's server, for one
+	asked float64       // requests to GitHub, for one
 }
 
 // refreshed replaces the tokens of n workspaces, and then does what is left after the
@@ -49,6 +50,7 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 		return cost{}, err
 	}
 	w.tally.take()
+	w.fleet.github.ResetRequests()
 	begun := time.Now()
 	for k := range n {
 		if _, err := issuer.Refresh(w.ctx, id(k), true); err != nil {
@@ -60,7 +62,8 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	}
 	took := time.Since(begun)
 	more, err := w.serverTime()
-	return cost{w.tally.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n)}, err
+	asked := float64(len(w.fleet.github.Requests())) / float64(n)
+	return cost{w.tally.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n), asked}, err
 }
 
 // serverTime is the processor time of the store's server so far, 0 where it has none.
@@ -102,5 +105,5 @@ func (w *scaleWorld) passIdle() (passed, error) {
 	}
 	more, err := w.serverTime()
 	state := cmd.ProcessState
-	return passed{cost{w.tally.take(), 1, took, more - used}, state.UserTime() + state.SystemTime()}, err
+	return passed{cost{calls: w.tally.take(), n: 1, took: took, cpu: more - used}, state.UserTime() + state.SystemTime()}, err
 }
