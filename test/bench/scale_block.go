@@ -22,13 +22,13 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 	var refused, answered []time.Duration
 	begun := time.Now()
 	w.tally.take()
-	blocks := 0
+	blocks, failed := 0, 0
 	for ; blocks < most && (blocks < fewestBlocks || time.Since(begun) < window); blocks++ {
 		one, err := w.blockOne(w.next())
 		if err != nil {
 			return nil, err
 		}
-		refused, answered = append(refused, one.refused...), append(answered, one.answered)
+		refused, answered, failed = append(refused, one.refused...), append(answered, one.answered), failed+one.failed
 	}
 	made := w.tally.take()
 	p50, p99 := percentiles(refused)
@@ -37,10 +37,13 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 	if !w.uncounted {
 		answer.Note = "calls for a block, with the looks of all replicas meanwhile: " + made.each(float64(blocks))
 	}
-	return []row{row{
-		Promise: what + ": from block to refusal at another replica, 99th percentile", Ours: milliseconds(p99, p50),
-		Note: fmt.Sprintf("in parentheses the median; %d blocks, seen at %d other replicas", blocks, len(w.replicas)-1),
-	}.judged(atMost(limit)), answer}, nil
+	return []row{
+		row{
+			Promise: what + ": from block to refusal at another replica, 99th percentile", Ours: milliseconds(p99, p50),
+			Note: fmt.Sprintf("in parentheses the median; %d blocks, seen at %d other replicas", blocks, len(w.replicas)-1),
+		}.judged(atMost(limit)), answer,
+		row{Promise: what + ": vends refused or failed while an operator blocks others", Ours: count(failed, unitRefusals)}.judged(atMost(0)),
+	}, nil
 }
 
 // A blockedOne is how long it took after an operator's request until each of the other
@@ -48,6 +51,7 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 type blockedOne struct {
 	refused  []time.Duration
 	answered time.Duration
+	failed   int // requests of it before the block that were not answered with a token
 }
 
 // answerWait is for a revocation; the broker revokes for 30 seconds at most and then
@@ -55,13 +59,14 @@ type blockedOne struct {
 const answerWait = 10 * time.Minute
 
 func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
-	for _, v := range w.replicas {
-		if err := v.ask(v.client(), id, "acme/widgets"); err != nil {
-			return blockedOne{}, err
-		}
-	}
 	others := w.replicas[1:]
 	one := blockedOne{refused: make([]time.Duration, len(others))}
+	for _, v := range w.replicas {
+		failed, err := v.untilGiven(id)
+		if one.failed += failed; err != nil {
+			return one, err
+		}
+	}
 	errs := make([]error, len(others))
 	begun := time.Now()
 	var asking sync.WaitGroup
@@ -75,6 +80,19 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	one.answered = time.Since(begun)
 	asking.Wait()
 	return one, firstOf(append(errs, err)...)
+}
+
+// untilGiven asks until a workspace is given a token, and counts what failed before.
+func (v *vendor) untilGiven(id int) (failed int, err error) {
+	client := v.client()
+	defer client.CloseIdleConnections()
+	for begun := time.Now(); time.Since(begun) < refusalWait; time.Sleep(time.Second) {
+		if err = v.ask(client, id, "acme/widgets"); err == nil {
+			return failed, nil
+		}
+		failed++
+	}
+	return failed, err
 }
 
 // untilRefused asks until a blocked workspace is refused.
