@@ -51,9 +51,11 @@ func (b *bench) scale() ([]row, error) {
 		if len(b.stores) > 0 && !b.stores[name] {
 			continue
 		}
-		var rows []row
-		rows, err = b.scaleStore(name, scaleCases[name])
+		rows, failed := b.scaleStore(name, scaleCases[name])
 		all = append(all, rows...)
+		if err = b.ctx.Err(); failed != nil && err == nil { // the other stores can be measured
+			all = append(all, row{Promise: name + ": to be measured to the end", Verdict: missed, Note: failed.Error()})
+		}
 	}
 	return all, err
 }
