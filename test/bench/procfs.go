@@ -41,21 +41,10 @@ const tick = 10 * time.Millisecond
 // processorTime is the user and system time of a process and of its children
 // that run.
 func processorTime(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	all, err := timesOf(pid, 11)
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ") // the name of the program stands in front
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("process %d has no times", pid)
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	system, sysErr := strconv.ParseInt(fields[12], 10, 64)
-	if err := firstOf(err, sysErr); err != nil {
-		return 0, err
-	}
-	all := time.Duration(user+system) * tick
 	for _, child := range children(pid) {
 		used, err := processorTime(child)
 		if err != nil {
@@ -64,6 +53,25 @@ func processorTime(pid int) (time.Duration, error) {
 		all += used
 	}
 	return all, nil
+}
+
+// endedTime is that of the children that the process had, and waited for.
+func endedTime(pid int) (time.Duration, error) { return timesOf(pid, 13) }
+
+// timesOf adds two fields of proc_pid_stat(5), counted from the state.
+func timesOf(pid, first int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // the name of the program stands in front
+	fields := strings.Fields(rest)
+	if len(fields) < first+2 {
+		return 0, fmt.Errorf("process %d has no times", pid)
+	}
+	user, err := strconv.ParseInt(fields[first], 10, 64)
+	system, sysErr := strconv.ParseInt(fields[first+1], 10, 64)
+	return time.Duration(user+system) * tick, firstOf(err, sysErr)
 }
 
 // children are the processes that a program with one thread has started.

@@ -26,6 +26,9 @@ type scaleCase struct {
 	tidyFew   bool          // whether brokers are measured at few workspaces too
 }
 
+// tidyWait is how long a tidy round may take. Brokers begin one every five minutes.
+const tidyWait = 6 * time.Minute
+
 // idleWindow has a whole round of what brokers do every five minutes in it.
 const idleWindow = 310 * time.Second
 
@@ -136,7 +139,7 @@ func (w *scaleWorld) title(c scaleCase) string {
 
 // brokers starts the replicas, and measures them while they tidy up.
 func (w *scaleWorld) brokers(c scaleCase) ([]row, error) {
-	return w.coldAndTidy(w.title(c), c.replicas, c.cold, scaleOver, w.span(6*time.Minute, 2*time.Minute))
+	return w.coldAndTidy(w.title(c), c.replicas, c.cold, scaleOver, tidyWait)
 }
 
 // A stage is what was measured without brokers, at one number of workspaces.

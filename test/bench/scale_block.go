@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -68,17 +69,22 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 		}
 	}
 	errs := make([]error, len(others))
-	begun := time.Now()
+	refusedAt := make([]time.Time, len(others))
 	var asking sync.WaitGroup
 	for i, v := range others {
-		asking.Go(func() { one.refused[i], errs[i] = v.untilRefused(id, begun) })
+		asking.Go(func() { refusedAt[i], errs[i] = v.untilRefused(id) })
 	}
 	first := w.replicas[0]
 	client := first.client()
 	client.Timeout = answerWait
+	time.Sleep(rand.N(time.Second)) // so that no replica has just looked
+	begun := time.Now()
 	err := first.revoke(client, fmt.Sprintf("w-%d", id))
 	one.answered = time.Since(begun)
 	asking.Wait()
+	for i, at := range refusedAt {
+		one.refused[i] = at.Sub(begun)
+	}
 	return one, firstOf(append(errs, err)...)
 }
 
@@ -95,20 +101,18 @@ func (v *vendor) untilGiven(id int) (failed int, err error) {
 	return failed, err
 }
 
-// untilRefused asks until a blocked workspace is refused.
-func (v *vendor) untilRefused(id int, begun time.Time) (time.Duration, error) {
+// untilRefused asks until a workspace is refused, and returns when that was.
+func (v *vendor) untilRefused(id int) (time.Time, error) {
 	client := v.client()
 	defer client.CloseIdleConnections()
-	for {
+	for begun := time.Now(); ; time.Sleep(askAgain) {
 		err := v.ask(client, id, "acme/widgets")
-		took := time.Since(begun)
 		if isRefusal(err, 403) {
-			return took, nil
+			return time.Now(), nil
 		}
-		if took > refusalWait {
-			return took, fmt.Errorf("after %s a blocked workspace is answered %w", refusalWait, firstOf(err, errNotRefused))
+		if time.Since(begun) > refusalWait {
+			return time.Now(), fmt.Errorf("after %s a blocked workspace is answered %w", refusalWait, firstOf(err, errNotRefused))
 		}
-		time.Sleep(askAgain)
 	}
 }
 

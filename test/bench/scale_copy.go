@@ -5,18 +5,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"fmt"
 	"io"
-	"net"
-	"os/exec"
-	"path/filepath"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// pgUser may do everything in pgDatabase.
+const pgUser, pgDatabase = "gatepass", "gatepass"
 
 // load copies rows of the table by COPY, which is a hundred times as fast as the store's
 // own writes.
 func (s *pgServer) load(ctx context.Context, st stencil, from, to int) error {
-	out, err := s.psql(ctx, nil, "COPY (SELECT * FROM gatepass_entries) TO STDOUT")
+	out, err := s.copyOut(ctx, "COPY (SELECT * FROM gatepass_entries WHERE name LIKE '%stencil%') TO STDOUT")
 	if err != nil {
 		return err
 	}
@@ -47,11 +48,7 @@ func (s *pgServer) load(ctx context.Context, st stencil, from, to int) error {
 		}
 		write.CloseWithError(w.Flush())
 	}()
-	if _, err := s.psql(ctx, read, "COPY gatepass_entries FROM STDIN"); err != nil {
-		return err
-	}
-	_, err = s.psql(ctx, nil, "VACUUM ANALYZE gatepass_entries")
-	return err
+	return s.copyIn(ctx, "COPY gatepass_entries FROM STDIN", read)
 }
 
 // bytesMark begins a column of bytes where plain has taken the hexadecimal digits away.
@@ -76,18 +73,32 @@ func quoted(column string) string {
 	return `\\x` + hex.EncodeToString([]byte(value))
 }
 
-// psql runs one statement.
-func (s *pgServer) psql(ctx context.Context, stdin io.Reader, statement string) (string, error) {
-	host, port, err := net.SplitHostPort(s.address)
+// copyOut returns what a COPY … TO STDOUT writes.
+func (s *pgServer) copyOut(ctx context.Context, statement string) (string, error) {
+	conn, err := s.connect(ctx, pgDatabase)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.programs, "psql"), "-h", host, "-p", port, "-U", "gatepass", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, "gatepass")
-	cmd.Dir, cmd.Env, cmd.Stdin = s.dir, []string{"HOME=" + s.dir}, stdin
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("psql: %w: %.300s", err, said.String())
+	defer conn.Close(ctx)
+	var out bytes.Buffer
+	_, err = conn.CopyTo(ctx, &out, statement)
+	return out.String(), err
+}
+
+// copyIn has a COPY … FROM STDIN read.
+func (s *pgServer) copyIn(ctx context.Context, statement string, in io.Reader) error {
+	conn, err := s.connect(ctx, pgDatabase)
+	if err != nil {
+		return err
 	}
-	return out.String(), nil
+	defer conn.Close(ctx)
+	if _, err := conn.CopyFrom(ctx, in, statement); err != nil {
+		return err
+	}
+	return conn.Exec(ctx, "VACUUM ANALYZE").Close()
+}
+
+// connect makes a connection with nothing in between.
+func (s *pgServer) connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
+	return pgconn.Connect(ctx, "postgres://"+pgUser+"@"+s.address+"/"+database+"?sslmode=disable")
 }

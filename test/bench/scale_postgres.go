@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -23,7 +24,8 @@ func pgPrograms() (string, error) {
 		return dir, nil
 	}
 	if path, err := exec.LookPath("postgres"); err == nil {
-		return filepath.Dir(path), nil
+		path, err = filepath.EvalSymlinks(path)
+		return filepath.Dir(path), err
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(found) == 0 {
@@ -34,10 +36,9 @@ func pgPrograms() (string, error) {
 
 // A pgServer is a real PostgreSQL of this run, on loopback. It does not wait for the disk.
 type pgServer struct {
-	address  string
-	cmd      *exec.Cmd
-	dir      string
-	programs string // folder
+	address string
+	cmd     *exec.Cmd
+	dir     string
 }
 
 // startPostgres starts one, as a user without rights where this one is root.
@@ -50,7 +51,7 @@ func (b *bench) startPostgres() (*pgServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &pgServer{dir: dir, programs: programs}
+	s := &pgServer{dir: dir}
 	as, err := unprivileged(dir)
 	if err == nil {
 		s.address, err = freeAddress()
@@ -66,28 +67,35 @@ func (b *bench) startPostgres() (*pgServer, error) {
 		cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, []string{"LC_ALL=C.UTF-8", "HOME=" + dir}, as
 		return cmd
 	}
-	out, err := run("initdb", "--pgdata="+data, "--username=gatepass", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
+	out, err := run("initdb", "--pgdata="+data, "--username="+pgUser, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
 	if err != nil {
 		s.stop()
 		return nil, fmt.Errorf("initdb: %w: %.300s", err, out)
 	}
 	s.cmd = run("postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-c", "fsync=off", "-c", "max_connections=200")
-	log := new(bytes.Buffer)
-	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {
 		s.stop()
 		return nil, err
 	}
 	for until := time.Now().Add(startWait); ; time.Sleep(50 * time.Millisecond) {
-		out, err := run("psql", "-h", "127.0.0.1", "-p", port, "-U", "gatepass", "postgres", "-c", "CREATE DATABASE gatepass").CombinedOutput()
+		err := s.createDatabase(b.ctx)
 		if err == nil {
 			return s, nil
 		}
 		if time.Now().After(until) {
 			s.stop()
-			return nil, fmt.Errorf("PostgreSQL does not answer: %.300s %.300s", out, log)
+			return nil, fmt.Errorf("PostgreSQL does not answer: %w", err)
 		}
 	}
+}
+
+func (s *pgServer) createDatabase(ctx context.Context) error {
+	conn, err := s.connect(ctx, "postgres")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	return conn.Exec(ctx, "CREATE DATABASE "+pgDatabase).Close()
 }
 
 // unprivileged is how to run a program that refuses to be root.

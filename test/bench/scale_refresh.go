@@ -71,7 +71,9 @@ func (w *scaleWorld) serverTime() (time.Duration, error) {
 	if w.pid == 0 {
 		return 0, nil
 	}
-	return processorTime(w.pid)
+	running, err := processorTime(w.pid)
+	ended, endedErr := endedTime(w.pid)
+	return running + ended, firstOf(err, endedErr)
 }
 
 // A passed is what a pass of the real refresher needed.

@@ -142,7 +142,7 @@ tls: {cert_file: %q, key_file: %q}
 store: %q
 audit: %q
 profiles: [%q]
-limits: {requests: 4096}
+limits: {requests: 4096, workspace_rate: 1000, workspace_burst: 1000}
 operators: [{name: bench, token_sha256: %x}]
 callers:
   - oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
