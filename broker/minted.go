@@ -31,7 +31,7 @@ func minted(github Minter) MintFunc {
 			return mintedBy(ctx, github, s, false)
 		}
 		members := pooled.Members(ctx, s.Repo.Owner)
-		if len(members) == 1 {
+		if len(members) == 1 && members[0].Err == nil {
 			return mintedBy(ctx, members[0], s, false)
 		}
 		return mintedByAny(ctx, pooled, members, s)

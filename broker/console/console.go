@@ -28,6 +28,20 @@ type GitHub interface {
 	Rate() (r mint.Rate, ok bool)
 }
 
+// A Pool is a GitHub with several Apps.
+type Pool interface {
+	// Apps are those of the store, the first one first.
+	Apps() []App
+}
+
+// An App is one of a Pool.
+type App struct {
+	Name     string // in the store
+	ClientID string // "" where it is not known
+	GitHub
+	Problem error // why it cannot be used; nil where it can
+}
+
 // Options are the parts of the broker that a Console works on. Those that have no
 // comment must be set.
 type Options struct {

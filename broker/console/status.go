@@ -35,6 +35,7 @@ type statusView struct {
 	Owners    []ownerView
 	OwnersErr string
 	Rate      *rateView
+	Apps      []appView // where there are several
 
 	Refused []broker.Entry
 	Pushes  []broker.Entry // refused ones that workspaces reported, a ref each
@@ -59,6 +60,14 @@ type tokenView struct {
 type ownerView struct {
 	mint.Installation
 	Barred bool
+}
+
+// appView is one of several Apps.
+type appView struct {
+	Name, ClientID string
+	Installations  int
+	Rate           *rateView
+	Trouble        bool // it cannot be used; the log says why
 }
 
 type rateView struct {
@@ -129,10 +138,22 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 		v.AsOf = page.AsOf
 	}
 	c.owners(ctx, v)
-	if rate, ok := c.App.Rate(); ok {
-		v.Rate = &rateView{rate, 100 * rate.Remaining / rate.Limit}
+	v.Rate = rateOf(c.App)
+	if apps := appsOf(c.App); len(apps) > 1 {
+		for _, a := range apps {
+			v.Apps = append(v.Apps, appView{a.Name, a.ClientID, c.installed.count(a.Name), rateOf(a.GitHub), a.Problem != nil})
+		}
 	}
 	return v
+}
+
+// rateOf is what GitHub leaves an App; nil before it has said so.
+func rateOf(app GitHub) *rateView {
+	rate, ok := app.Rate()
+	if !ok {
+		return nil
+	}
+	return &rateView{rate, 100 * rate.Remaining / rate.Limit}
 }
 
 func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {

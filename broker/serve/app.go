@@ -1,11 +1,13 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
 )
 
 const (
@@ -27,10 +30,15 @@ const (
 // starts before somebody has set the App up, and lives on when its key is
 // rotated.
 type app struct {
+	name string // in the pool; "" is the first
 	read func(context.Context) (*issuing.App, error)
 	log  *slog.Logger
 
-	latest atomic.Pointer[mint.App] // the App that was used last, for GitHub's clock
+	latest *atomic.Pointer[mint.App]   // the App that was opened last, of all, for GitHub's clock
+	own    atomic.Pointer[mint.App]    // and of this one, for what GitHub said of it
+	usable atomic.Pointer[issuing.App] // app, for who does not wait while the store is read
+
+	installed sync.Map // ids of installations by account in lower case, as GitHub said
 
 	mu     sync.Mutex // guards the rest; held while the store is read, so that one reads for all
 	app    *issuing.App
@@ -47,12 +55,44 @@ func (a *app) get(ctx context.Context) (*issuing.App, error) {
 		a.load(ctx)
 	}
 	if a.app == nil {
-		return nil, &broker.Refusal{
-			Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: a.err,
-			Detail: "the broker has no GitHub App that it can use; its operator has to look",
-		}
+		return nil, unusable(a.err)
 	}
 	return a.app, nil
+}
+
+// unusable refuses what needs an App.
+func unusable(why error) error {
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: why,
+		Detail: "the broker has no GitHub App that it can use; its operator has to look",
+	}
+}
+
+// refusal is why the App cannot be used, for a caller that knows that it cannot.
+func (a *app) refusal() error {
+	if !a.mu.TryLock() {
+		return unusable(errUnread) // it is being read
+	}
+	defer a.mu.Unlock()
+	return unusable(a.err)
+}
+
+// called is what people call the App.
+func (a *app) called() string { return cmp.Or(a.name, store.FirstApp) }
+
+// learn takes note of what GitHub said of an installation.
+func (a *app) learn(i mint.Installation, err error) {
+	a.doubt(err)
+	if err == nil {
+		a.installed.Store(strings.ToLower(i.Account.Login), i.ID)
+	}
+}
+
+// installationOn is the App's on an account; 0 where GitHub did not say yet.
+func (a *app) installationOn(owner string) int64 {
+	id, _ := a.installed.Load(strings.ToLower(owner))
+	known, _ := id.(int64)
+	return known
 }
 
 // load reads the App, and has its key sign once. The caller holds mu.
@@ -73,7 +113,10 @@ func (a *app) load(ctx context.Context) {
 // take has an App be used. The caller holds mu.
 func (a *app) take(got *issuing.App) {
 	got.Inherit(a.latest.Load())
+	got.Inherit(a.own.Load())
 	a.latest.Store(got.App)
+	a.own.Store(got.App)
+	a.usable.Store(got)
 	a.app, a.err, a.loaded = got, nil, time.Now()
 	a.log.Info("the GitHub App is loaded", "app", got.ID, "github", got.GitHub)
 }
@@ -113,6 +156,7 @@ func (a *app) doubt(err error) {
 	defer a.mu.Unlock()
 	if time.Since(a.loaded) > trustFresh {
 		a.app, a.err, a.tried = nil, err, time.Time{}
+		a.usable.Store(nil)
 	}
 }
 
@@ -193,7 +237,7 @@ func (a *app) Revoke(ctx context.Context, t credential.Token) error {
 // Rate implements [broker.GitHub]. It does not wait while the App is read: it is called
 // under a mutex that every request waits for.
 func (a *app) Rate() (mint.Rate, bool) {
-	app := a.latest.Load()
+	app := a.own.Load()
 	if app == nil {
 		return mint.Rate{}, false
 	}
@@ -205,7 +249,7 @@ func (a *app) problem() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.app == nil && a.err == nil {
-		return errors.New("it was not read yet")
+		return errUnread
 	}
 	return a.err
 }

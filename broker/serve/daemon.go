@@ -36,7 +36,7 @@ type daemon struct {
 
 	config  *configuration
 	store   store.Store
-	app     *app
+	app     *apps
 	journal *audit.Log
 	metrics *Metrics
 	probe   *probe
@@ -114,14 +114,10 @@ func (d *daemon) assemble(path string, f *config.File) {
 	if github == "" {
 		github = d.getenv(issuing.GitHubVariable)
 	}
-	client := clientBy(d.route)
-	d.app = &app{log: d.log, read: func(ctx context.Context) (*issuing.App, error) {
-		app, err := issuing.LoadApp(ctx, d.store, github)
-		if err == nil && !f.Upstream.IsZero() {
-			app.Client = client
-		}
-		return app, err
-	}}
+	d.app = newApps(d.store, github, d.log)
+	if !f.Upstream.IsZero() {
+		d.app.client = clientBy(d.route)
+	}
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, StrangerLimits: d.strangerLimits,
@@ -133,6 +129,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	d.broker.Mounted = d.operators(recorder).Routes()
 	d.probe = &probe{d: d}
 	d.metrics.Read(d.readings()...)
+	d.metrics.registry.MustRegister(newAppCollector(d.app))
 }
 
 // blocklistTold says when the list of what is blocked cannot be read, and when it can
@@ -265,7 +262,7 @@ func (d *daemon) watch(ctx context.Context) {
 
 // findApp looks for an App until there is one, and again when there is none.
 func (d *daemon) findApp(ctx context.Context) {
-	every(ctx, appEvery, func() { _, _ = d.app.get(ctx) }) // it is in the log, and /readyz says so
+	every(ctx, appEvery, func() { d.app.find(ctx) })
 }
 
 // lastWait is for what is still to be sent when the broker ends.

@@ -189,12 +189,7 @@ func (d *daemon) readings() []Reading {
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
 		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return isTrue(d.config.problem() == nil) }},
 		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
-		{Name: "github_rate_remaining", Help: "What is left of it; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 {
-			if !d.app.time().Before(r.Reset) {
-				return float64(r.Limit)
-			}
-			return float64(r.Remaining)
-		})},
+		{Name: "github_rate_remaining", Help: "What is left of it; -1 before it has said so.", Value: rate(d.app.leftOf)},
 		{Name: "clock_ahead_seconds", Help: "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", Value: d.clockAhead},
 		{Name: "certificate_expiry_seconds", Help: "When the certificate runs out, in Unix time; 0 without one.", Value: d.certificateExpiry},
 	}

@@ -41,7 +41,7 @@ func (d *daemon) operators(recorder *console.Recorder) *console.Console {
 
 // issuer takes away what was delivered to workspaces.
 func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
-	app, err := d.app.get(ctx)
+	app, err := d.app.any(ctx)
 	if err != nil {
 		return nil, err
 	}

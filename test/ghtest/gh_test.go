@@ -127,7 +127,7 @@ func newGateway(t *testing.T) (*brokertest.Gateway, *hub.Hub, *httptest.Server) 
 	settings := gateway.Settings{MaxPack: 64 << 20, IdleTimeout: time.Minute, Transfers: 8}
 	api := rest.Options{
 		Settings: func() rest.Settings { return rest.Settings{PerHour: 100_000, Storage: []string{downloads.Host}} },
-		Bot:      func(context.Context) (string, error) { return "gatepass[bot]", nil },
+		Bot:      func(context.Context, string) (string, error) { return "gatepass[bot]", nil },
 	}
 	handler := gateway.New(g.Access, func() gateway.Settings { return settings }, api).Handler(g.Access.Broker.Handler())
 	server := httptest.NewTLSServer(handler)

@@ -33,9 +33,10 @@ type Settings struct {
 // Options are what an API may be told. The zero value works.
 type Options struct {
 	Settings func() Settings // in force now; nil means the defaults
-	// Bot returns the login of the App's bot, such as "gatepass[bot]", which is who GET
-	// /user answers with; nil leaves GitHub to answer.
-	Bot func(ctx context.Context) (login string, err error)
+	// Bot returns the login of an App's bot, such as "gatepass[bot]", which is who GET
+	// /user answers with; nil leaves GitHub to answer. app is the client ID of the App that
+	// minted the token, and "" where that is not known.
+	Bot func(ctx context.Context, app string) (login string, err error)
 }
 
 // An API is the handler of GitHub's APIs. Make it with [New].
@@ -168,7 +169,7 @@ func (c *call) pass() error {
 		return c.refused(err)
 	}
 	if t.area == restArea && t.path == "/user" && isSafe(c.r.Method) && c.o.Bot != nil {
-		login, err := c.o.Bot(c.r.Context())
+		login, err := c.o.Bot(c.r.Context(), c.grant.Token.App)
 		if err != nil {
 			return err
 		}

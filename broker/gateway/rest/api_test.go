@@ -450,7 +450,7 @@ func TestUserIsTheBot(t *testing.T) {
 	if g.ask(session, http.MethodGet, "/api/v3/user", ""); seen()[0].RequestURI != "/api/v3/user" {
 		t.Errorf("without a bot GitHub is asked %s", seen()[0].RequestURI)
 	}
-	g.api.o.Bot = func(context.Context) (string, error) { return "gatepass[bot]", nil }
+	g.api.o.Bot = func(context.Context, string) (string, error) { return "gatepass[bot]", nil }
 	got := g.ask(session, http.MethodGet, "/api/v3/user", "")
 	if uri := seen()[1].RequestURI; uri != "/api/v3/users/gatepass%5Bbot%5D" || got.status != http.StatusOK || !strings.Contains(got.body, "gatepass[bot]") {
 		t.Errorf("GitHub is asked %s: %d %s", uri, got.status, got.body)

@@ -1,0 +1,54 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/brokertest"
+)
+
+// twoApps is a GitHub with the bench's App and another.
+type twoApps struct{ GitHub }
+
+func (g twoApps) Apps() []App {
+	return []App{{Name: "first", ClientID: "Iv23liFirst", GitHub: g.GitHub}, {Name: "b", GitHub: fullApp{}, Problem: errors.New("no key")}}
+}
+
+// fullApp is installed on acme, too, and has 4321 requests left.
+type fullApp struct{ GitHub }
+
+func (fullApp) Installations(context.Context) iter.Seq2[mint.Installation, error] {
+	return func(yield func(mint.Installation, error) bool) {
+		for _, login := range []string{"Acme", "late"} {
+			if !yield(mint.Installation{ID: 77, Account: mint.Account{Login: login}}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (fullApp) Rate() (mint.Rate, bool) { return mint.Rate{Limit: 5000, Remaining: 4321}, true }
+
+func TestThePageShowsEachApp(t *testing.T) {
+	b := newBench(t)
+	b.console.App = twoApps{b.App}
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	page := tab.send("GET", "/", nil)
+	wantText(t, "the page", page, 200, "first", "Iv23liFirst", "cannot be used", "4321 of 5000")
+	if n := strings.Count(page.Body.String(), "Revoke everything of "); n != 4 { // acme, octo, late, and the App
+		t.Errorf("the page revokes %d things, want each account once", n)
+	}
+	if got := b.console.installed.count("first"); got != 2 || b.console.installed.count("b") != 2 {
+		t.Errorf("the Apps have %d and %d installations, want 2 each", got, b.console.installed.count("b"))
+	}
+	b.console.App = b.App
+	if page := tab.send("GET", "/", nil).Body.String(); strings.Contains(page, `id="apps"`) || !slices.Equal(appsOf(b.App), []App{{GitHub: b.App}}) {
+		t.Error("with one App the page has a table of Apps")
+	}
+}

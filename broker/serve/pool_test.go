@@ -1,0 +1,104 @@
+//go:build linux
+
+package serve
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
+)
+
+// join adds an App to the pool, installed on acme, and returns its client ID and
+// installation.
+func (w *world) join(name string) (id string, installation int64) {
+	w.t.Helper()
+	app, err := w.gh.AddApp(fakegithub.App{Slug: "gatepass-" + name, Keys: []*rsa.PublicKey{&testKey().PublicKey}, Permissions: fakegithub.Permissions{"contents": "write"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	in, err := w.gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey())})
+	w.put(store.GitHubURL(), w.gh.URL())
+	if err := issuing.Join(w.t.Context(), w.store, name, issuing.Credentials{ID: app.ClientID, PrivateKey: store.NewSecret(string(text)), GitHub: w.gh.URL()}, store.CreateOnly); err != nil {
+		w.t.Fatal(err)
+	}
+	return app.ClientID, in.ID
+}
+
+// minters counts the mints of each App by the audit log.
+func (w *world) minters() map[string]int {
+	w.t.Helper()
+	count := map[string]int{}
+	for _, line := range w.auditLines() {
+		var e broker.Entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			w.t.Fatal(err)
+		}
+		if e.Kind == broker.KindMinted && e.Decision == broker.Granted {
+			count[e.App]++
+		}
+		if e.Kind == broker.KindRequest && e.Decision == broker.Granted && e.App == "" {
+			w.t.Errorf("an answer does not name the App: %s", line)
+		}
+	}
+	return count
+}
+
+func TestABrokerWithAPool(t *testing.T) {
+	const repositories = 20
+	w := newWorld(t)
+	w.addApp(repositories)
+	first := w.gh.Apps()[0].ClientID
+	b, _ := w.join("b")
+	p := w.start()
+	ask := func(operation string) {
+		t.Helper()
+		for n := range repositories {
+			if got := w.token(fmt.Sprint("acme/r", n), operation); got.status != 200 {
+				t.Fatalf("r%d: %d %s", n, got.status, got.body)
+			}
+		}
+	}
+	ask("read")
+	before := w.minters()
+	if before[first] < 4 || before[b] < 4 || before[first]+before[b] != repositories {
+		t.Errorf("the Apps minted %v, want both", before)
+	}
+	text := w.get("metrics.sock", "/metrics").body
+	for _, want := range []string{`gatepass_broker_app_usable{app="first"} 1`, `gatepass_broker_app_usable{app="b"} 1`, `gatepass_broker_app_accounts{app="b"} 1`, `gatepass_broker_app_rate_remaining{app="b"} 49`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	for _, token := range w.gh.Tokens() { // the first App's installation is suspended
+		if err := w.gh.Suspend(token.InstallationID, true); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	ask("write")
+	after := w.minters()
+	if total := after[first] + after[b] - before[first] - before[b]; total != repositories || after[first] != before[first] && after[b] != before[b] {
+		t.Errorf("with one suspended the Apps minted %v, before %v, want all by the other", after, before)
+	}
+	w.join("c")
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.until("the third App is used", func() bool {
+		return strings.Contains(w.get("metrics.sock", "/metrics").body, `gatepass_broker_app_usable{app="c"} 1`)
+	})
+}
