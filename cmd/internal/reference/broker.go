@@ -15,6 +15,10 @@ func brokerFile() File {
 			{Name: "socket_mode", About: "mode of Unix sockets in octal digits", Default: "0660", Of: Type{Either: []Type{{Number: true}, {Pattern: `^(0o?)?[0-7]{1,3}$`}}}},
 			{Name: "store", About: "URL of the store that has the App and what was given", Default: "file:///var/lib/gatepass", Of: Type{Pattern: `^[a-z]+:`}},
 			{Name: "github_url", About: "another GitHub than github.com", Default: "what the store says, else https://github.com", Of: Type{Pattern: `^https://`}},
+			{Name: "upstream_proxy", About: "http://HOST:PORT or https://HOST:PORT of a proxy between the broker and GitHub, which knows CONNECT", Default: "GitHub is reached directly", Of: Type{Pattern: `^https?://`}},
+			{Name: "upstream_proxy_login_file", About: "file with USER:PASSWORD for the proxy, mode 0600", Default: "no login", Of: text},
+			{Name: "no_proxy", About: "hosts that are reached without the proxy: a host, or *.NAME for every host below a name", Default: "none", Of: texts},
+			{Name: "upstream_ca", About: "authorities in PEM that GitHub and its storage are trusted by", Default: "the system's", Of: text},
 			{Name: "hosts", About: "what git calls the GitHub: exact hosts, each with an optional :port", Default: "the host of github_url", Of: texts},
 			{Name: "audit", Required: true, About: "path of the audit log, or a mapping", Of: Type{Either: []Type{path, {Keys: audit}}}},
 			{Name: "profiles", About: "files of profiles; * matches within a name", Default: "none", Of: texts},
@@ -112,6 +116,7 @@ var gateway = []Key{
 	{Name: "transfers", About: "transfers of one workspace at once, at one replica", Default: "8", Of: number},
 	{Name: "transfer_rate", About: "bytes that one workspace may move in an hour, such as 10GiB", Default: "no limit", Of: size},
 	{Name: "api_requests", About: "requests to GitHub's API of one workspace in an hour", Default: "2000", Of: number},
+	{Name: "http2", About: "false: listeners offer HTTP/1.1 only, for proxies that reset streams of HTTP/2", Default: "true", Of: truth},
 	{Name: "storage_hosts", About: `hosts that downloads of the API are fetched from: a host, "*.NAME" or "*"`, Default: "GitHub's own", Of: texts},
 }
 
