@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,6 +154,33 @@ func TestRealFailover(t *testing.T) {
 	})
 }
 
+// A write that the standby has not got is not acknowledged, however long it takes: no
+// timeout of the server's makes it a success. When the standby is back, it is.
+func TestRealWritesWaitForTheStandby(t *testing.T) {
+	primary := migrated(t, onDisk)
+	standby := primary.Replica()
+	s := openStore(t, primary.URL(""))
+	put(t, s, store.Signer(), "both have it")
+	standby.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), statementWait+2*time.Second)
+	defer cancel()
+	version, err := s.Swap(ctx, store.PrivateKey(), store.NewSecret("one has it"), "", noon)
+	checkError(t, err, "PostgreSQL did not answer in time")
+	go func() {
+		time.Sleep(time.Second)
+		standby.Start()
+	}()
+	if version, err = s.Swap(t.Context(), store.BarredApp(), store.NewSecret("x"), "", noon); err != nil {
+		t.Fatalf("Swap = %v, want it to wait for the standby", err)
+	}
+	primary.Kill()
+	standby.Promote()
+	e, err := openStore(t, standby.URL("")).Get(t.Context(), store.BarredApp())
+	if err != nil || e.Version != version {
+		t.Errorf("Get from the standby = %v, %v, want what was acknowledged", e.Version, err)
+	}
+}
+
 // A server that is stopped, not ended, takes connections and says nothing.
 func TestRealFrozenServer(t *testing.T) {
 	server := migrated(t)
@@ -166,6 +194,37 @@ func TestRealFrozenServer(t *testing.T) {
 	server.Thaw()
 	if _, err := s.Get(t.Context(), store.Signer()); err != nil {
 		t.Errorf("Get afterwards = %v", err)
+	}
+}
+
+// A connection that is dead without a word is left for another.
+func TestRealWatchLeavesADeadConnection(t *testing.T) {
+	server := migrated(t)
+	called := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = openStore(t, server.URL("application_name=watcher")).Watch(ctx, store.AllBars(), func() {
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	awaitCall(t, called, "the beginning")
+	pid, err := strconv.Atoi(server.Query("SELECT max(pid) FROM pg_stat_activity WHERE query = 'LISTEN gatepass'"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pid, syscall.SIGCONT)
+	awaitCall(t, called, "another connection")
+	put(t, openStore(t, server.URL("")), store.BarredApp(), "x")
+	awaitCall(t, called, "a block")
+	if n := server.Query("SELECT count(*) FROM pg_stat_activity WHERE query IN ('LISTEN gatepass', '-- ping') AND pid <> " + strconv.Itoa(pid)); n != "1" {
+		t.Errorf("%s other connections listen, want one", n)
 	}
 }
 
