@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +25,7 @@ type cloud struct {
 	*world
 	stack  *stacktest.Stack
 	lambda *lambdaService
-	aws    *recorder
+	aws    *stacktest.Recorder
 	began  time.Time
 }
 
@@ -42,7 +36,7 @@ func newCloud(t *testing.T, given ...string) *cloud {
 	if endpoint == "" || programs == "" {
 		t.Skip("missing: AWS emulator (set GATEPASS_TEST_AWS_ENDPOINT to the address of a moto_server, and GATEPASS_TEST_BIN_DIR to where the programs are)")
 	}
-	c := &cloud{aws: record(t, endpoint)}
+	c := &cloud{aws: stacktest.Record(t, endpoint)}
 	prefix := "/gp" + time.Now().Format("150405.000000000")
 	c.stack = newStack(t, append(given, "StorePrefix="+prefix, "WorkspacesPrefix="+prefix+"-w", "Grace=0s")...)
 	for name, value := range map[string]string{
@@ -159,7 +153,7 @@ func TestRecordedCallsAreAllowed(t *testing.T) {
 	c.put(store.Signer(), "awskms:///"+id)
 	c.lambda.refuses(`{"workspace": "sb-1", "force": true}`, passIsFailed, "sign with the KMS key")
 
-	c.checkPolicy(func(call *awsCall) { call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1) })
+	c.checkPolicy(func(call *stacktest.Call) { call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1) })
 }
 
 // So it is where each workspace has a key of its own, through its making, a making
@@ -196,9 +190,9 @@ func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
 			t.Errorf("the end of %s = %+v, want it done", id, made)
 		}
 	}
-	c.checkPolicy(func(*awsCall) {})
+	c.checkPolicy(func(*stacktest.Call) {})
 	for _, operation := range []string{"CreateKey", "CreateAlias", "ListKeys", "ScheduleKeyDeletion", "DeleteAlias"} {
-		if !slices.ContainsFunc(c.aws.calls(), func(a awsCall) bool { return a.Operation == "TrentService."+operation }) {
+		if !slices.ContainsFunc(c.aws.Calls(), func(a stacktest.Call) bool { return a.Operation == "TrentService."+operation }) {
 			t.Errorf("%s was never called", operation)
 		}
 	}
@@ -226,7 +220,7 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 		t.Error("the token in the store is not a new one")
 	}
 	usesIndex := false
-	for _, call := range c.aws.calls() {
+	for _, call := range c.aws.Calls() {
 		usesIndex = usesIndex || call.IndexName != ""
 		if service, _, _ := strings.Cut(call.Operation, "."); service == "AmazonSSM" && !strings.Contains(call.Name, "/sandbox/sb-") {
 			t.Errorf("%s is called for %s, want everything but tokens in the table", call.Operation, call.Name)
@@ -239,39 +233,18 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 			ofTable[i].Actions = slices.DeleteFunc(ofTable[i].Actions, func(action string) bool { return action == "dynamodb:BatchGetItem" })
 		}
 	}
-	c.checkPolicy(func(*awsCall) {}, ofTable...)
+	c.checkPolicy(func(*stacktest.Call) {}, ofTable...)
 }
 
 // checkPolicy holds the recorded calls against the role's policy and others that it has,
 // both ways.
-func (c *cloud) checkPolicy(change func(*awsCall), others ...stacktest.Statement) {
+func (c *cloud) checkPolicy(change func(*stacktest.Call), others ...stacktest.Statement) {
 	c.t.Helper()
-	t, used := c.t, map[string]bool{}
-	policy := append(c.stack.Policy("Role"), others...)
-	for _, call := range c.aws.calls() {
-		change(&call)
-		for _, action := range call.actions() {
-			for _, resource := range call.resources(action) {
-				isAllowed := false
-				for i, st := range policy {
-					if st.Allows(action, resource, call.leadingKeys()...) {
-						isAllowed = true
-						used[fmt.Sprint(i, action)] = true
-					}
-				}
-				if !isAllowed {
-					t.Errorf("the role does not allow %s on %s %v", action, resource, call.leadingKeys())
-				}
-			}
-		}
+	calls := c.aws.Calls()
+	for i := range calls {
+		change(&calls[i])
 	}
-	for i, st := range policy {
-		for _, action := range st.Actions {
-			if !used[fmt.Sprint(i, action)] && !strings.HasPrefix(action, "logs:") { // Lambda itself logs
-				t.Errorf("%s allows %s, which was not needed", st.ID, action)
-			}
-		}
-	}
+	stacktest.Check(c.t, calls, append(c.stack.Policy("Role"), others...))
 }
 
 // newKey makes a key in the emulator that could sign for an App.
@@ -295,125 +268,4 @@ func (c *cloud) newKey() string {
 		c.t.Fatalf("CreateKey = %+v, %v", made, err)
 	}
 	return made.KeyMetadata.KeyID
-}
-
-// A recorder is a proxy in front of AWS that notes what passes.
-type recorder struct {
-	*httptest.Server
-	t    *testing.T
-	mu   sync.Mutex // guards seen
-	seen []awsCall
-}
-
-// An awsCall is an operation and what of its request IAM looks at.
-type awsCall struct {
-	Operation      string `json:"-"` // "AmazonSSM.GetParameter", "TrentService.Sign"
-	Name, Path     string
-	Type           string
-	WithDecryption bool
-	KeyID          string
-	AliasName      string
-
-	IndexName                 string
-	Key, Item                 item
-	ExpressionAttributeValues item
-	RequestItems              map[string]struct{ Keys []item }
-}
-
-// An item is one of DynamoDB, by attribute and type.
-type item map[string]map[string]any
-
-// leadingKeys are the partition keys of a call of DynamoDB.
-func (c awsCall) leadingKeys() (keys []string) {
-	all := []item{c.Key, c.Item, {"shard": c.ExpressionAttributeValues[":shard"]}}
-	for _, table := range c.RequestItems {
-		all = append(all, table.Keys...)
-	}
-	for _, it := range all {
-		if key, ok := it["shard"]["S"].(string); ok {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-func record(t *testing.T, endpoint string) *recorder {
-	t.Helper()
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &recorder{t: t}
-	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(u) }}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		body, err := io.ReadAll(q.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		r.note(q, body)
-		q.Body = io.NopCloser(bytes.NewReader(body))
-		proxy.ServeHTTP(w, q)
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
-
-func (r *recorder) note(q *http.Request, body []byte) {
-	call := awsCall{Operation: q.Header.Get("X-Amz-Target")}
-	if err := json.Unmarshal(body, &call); err != nil || call.Operation == "" {
-		r.t.Errorf("AWS is asked %s %s %s: %v", q.Method, q.URL, q.Header, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.seen = append(r.seen, call)
-}
-
-func (r *recorder) calls() []awsCall {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.seen)
-}
-
-// actions are what IAM asks for: the call's own, and those by which Parameter
-// Store uses a KMS key in the caller's name
-// (https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html).
-func (c awsCall) actions() []string {
-	service, operation, _ := strings.Cut(c.Operation, ".")
-	prefix := map[string]string{"AmazonSSM": "ssm:", "TrentService": "kms:", "DynamoDB_20120810": "dynamodb:"}[service]
-	all := []string{prefix + operation}
-	switch {
-	case operation == "CreateKey":
-		all = append(all, "kms:TagResource")
-	case operation == "GetParameter" && c.WithDecryption:
-		all = append(all, "kms:Decrypt")
-	case operation == "PutParameter" && c.Type == "SecureString":
-		all = append(all, "kms:Encrypt", "kms:GenerateDataKey")
-	}
-	return all
-}
-
-// resources are what the action is about. An alias is changed by who may change both
-// it and its key.
-func (c awsCall) resources(action string) []string {
-	if c.AliasName != "" {
-		return []string{"arn:aws:kms:us-east-1:123456789012:" + c.AliasName, c.resource(action)}
-	}
-	return []string{c.resource(action)}
-}
-
-// resource is what the action is about, an alias aside.
-func (c awsCall) resource(action string) string {
-	switch {
-	case strings.HasPrefix(action, "dynamodb:") && c.IndexName != "":
-		return stacktest.ARNs["Table.Arn"] + "/index/" + c.IndexName
-	case strings.HasPrefix(action, "dynamodb:"):
-		return stacktest.ARNs["Table.Arn"]
-	case action == "kms:Sign" || action == "kms:GetPublicKey":
-		return c.KeyID
-	case strings.HasPrefix(action, "kms:") && (strings.HasPrefix(c.KeyID, "alias/") || strings.HasPrefix(c.Operation, "TrentService.")):
-		return "arn:aws:kms:us-east-1:123456789012:key/x"
-	case strings.HasPrefix(action, "kms:"):
-		return stacktest.ARNs["StoreKey.Arn"]
-	}
-	return "arn:aws:ssm:us-east-1:123456789012:parameter" + c.Name + c.Path
 }
