@@ -135,7 +135,7 @@ func (t Target) Check() error {
 	if said != 1 {
 		return errors.New(`say exactly one of "workspace", "owner" and "app": true`)
 	}
-	_, err := t.name()
+	_, err := t.Name()
 	return err
 }
 
@@ -150,7 +150,8 @@ func (t Target) String() string {
 	return "workspace " + t.Workspace
 }
 
-func (t Target) name() (store.Name, error) {
+// Name is that of the entry of the block list which blocks the target.
+func (t Target) Name() (store.Name, error) {
 	switch {
 	case t.App:
 		return store.BarredApp(), nil
@@ -173,7 +174,7 @@ func (b *Bars) Admit(ctx context.Context, workspace string) error {
 // Take is Bar, for any target. After an error other replicas may learn of the bar within
 // listEvery only, or not at all: the caller calls it again.
 func (b *Bars) Take(ctx context.Context, t Target) error {
-	name, err := t.name()
+	name, err := t.Name()
 	if err == nil {
 		err = b.put(ctx, name, time.Time{}, func() { b.change(t, true) })
 	}
@@ -204,7 +205,7 @@ func (b *Bars) BarToken(ctx context.Context, t credential.Token, name store.Name
 
 // Lift is Admit, for any target. After an error the bar may be gone from the store.
 func (b *Bars) Lift(ctx context.Context, t Target) error {
-	name, err := t.name()
+	name, err := t.Name()
 	if err == nil {
 		err = b.Store.Delete(ctx, name)
 	}

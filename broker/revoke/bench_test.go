@@ -75,3 +75,16 @@ func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want in
 }
 
 func workspaceTarget(id string) broker.Target { return broker.Target{Workspace: id} }
+
+// tidy has the replica take the lease, and make one round.
+func (b *bench) tidy() (deleted int) {
+	b.T.Helper()
+	_, err := b.revoker.Reconcile(b.T.Context())
+	if err == nil {
+		deleted, err = b.revoker.Tidy(b.T.Context())
+	}
+	if err != nil || b.revoker.progress.get().Folder != 0 {
+		b.T.Fatalf("Tidy = %v, %+v, want a whole round", err, b.revoker.progress.get())
+	}
+	return deleted
+}

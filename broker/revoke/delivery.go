@@ -53,7 +53,7 @@ func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Chang
 		return err
 	}
 	r.deliveries.add(sum)
-	if err := r.Store.Put(after, name, store.NewSecret(handled), store.Replace); err != nil {
+	if err := store.PutDue(after, r.Store, name, store.NewSecret(handled), store.Replace, r.Now().Add(store.DeliveryLife)); err != nil {
 		return broker.StoreUnavailable(err)
 	}
 	return nil

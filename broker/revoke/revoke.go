@@ -14,6 +14,7 @@ package revoke
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"time"
@@ -66,6 +67,8 @@ type Revoker struct {
 	began      time.Time
 	listing    listing
 	reconciler reconciler
+	progress   progress
+	tidying    tidying
 	deliveries deliveries
 	bodies     broker.Bodies // of deliveries
 	waiting    chan struct{} // holds one for each signed delivery that waits
@@ -89,6 +92,7 @@ func New(c Config) *Revoker {
 	r := &Revoker{Config: c, waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
 	r.bodies.Each, r.began = leastDelivery, c.Now()
 	r.listing.store, r.listing.now = c.Store, c.Now
+	r.reconciler.lease = store.Lease{Store: c.Store, Name: store.Upkeep(), Holder: rand.Text(), Duration: leaseLife, Now: c.Now}
 	c.Bars.Took = r.forget
 	return r
 }

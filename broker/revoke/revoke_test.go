@@ -313,28 +313,24 @@ func TestASettledBarIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestReconcileDeletesWhatHasRunOut(t *testing.T) {
+func TestTidyDeletesWhatHasRunOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
 	b.revoke(workspaceTarget("sb-1"), 0)
 	b.MustToken("sb-2", "acme/widgets", "read")
-	if _, err := b.revoker.Reconcile(t.Context()); err != nil || vendedEntries(t, b) != 1 {
-		t.Errorf("Reconcile = %v, want the living token's entry to stay", err)
+	if b.tidy(); vendedEntries(t, b) != 1 {
+		t.Error("the living token's entry is gone")
 	}
 	b.Advance(time.Hour + 10*time.Minute)
-	for range 3 {
-		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bars, err := b.Bars.All(t.Context())
+	b.tidy()
+	bars, err := store.ReadBars(t.Context(), b.Store)
 	if n := vendedEntries(t, b); n != 0 || err != nil || len(bars.Tokens) != 0 || !bars.Workspaces["sb-1"] {
 		t.Errorf("%d entries and bars %+v are left, %v, want the bar of sb-1 alone", n, bars, err)
 	}
 }
 
 // What was shown once is remembered for as long as it could be shown again.
-func TestReconcileForgetsWhatWasShownOnce(t *testing.T) {
+func TestTidyForgetsWhatWasShownOnce(t *testing.T) {
 	b := newBench(t)
 	short, long := store.Spent([32]byte{1}), store.Spent([32]byte{2})
 	for name, life := range map[store.Name]time.Duration{short: time.Minute, long: time.Hour} {
@@ -343,9 +339,7 @@ func TestReconcileForgetsWhatWasShownOnce(t *testing.T) {
 		}
 	}
 	b.Advance(20 * time.Minute)
-	if _, err := b.revoker.Reconcile(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.tidy()
 	if _, err := b.Store.Get(t.Context(), short); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("what has run out: Get = %v, want that it is gone", err)
 	}

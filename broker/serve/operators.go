@@ -18,6 +18,8 @@ import (
 const (
 	reconcileEvery = 2 * time.Second
 	reconcileWait  = 2 * time.Minute
+	tidyEvery      = 2 * time.Second // is looked whether a round is due
+	releaseWait    = 2 * time.Second
 	issuerPatience = 5 * time.Second // for another run that works on the same workspace
 )
 
@@ -57,8 +59,8 @@ func (d *daemon) webhookSecret() (string, error) {
 	return w.Secret()
 }
 
-// reconcile finishes what operators began, here or at another replica, and
-// forgets what has run out.
+// reconcile finishes what operators began, here or at another replica. At the end it lets
+// another replica go on.
 func (d *daemon) reconcile(ctx context.Context) {
 	every(ctx, reconcileEvery, func() {
 		if d.app.problem() != nil {
@@ -69,13 +71,29 @@ func (d *daemon) reconcile(ctx context.Context) {
 		done, err := d.revoker.Reconcile(ctx)
 		err = oneline.Join(err, d.broker.TakeBack.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
-		d.metrics.Deleted.Add(float64(done.Deleted))
 		if done.Revoked > 0 {
 			d.log.Info("tokens of what is barred are revoked", "count", done.Revoked)
 		}
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			d.metrics.ReconcilesFailed.Inc()
-			d.log.Error("what is barred could not all be revoked, or what has run out not be deleted", "error", err.Error())
+			d.log.Error("what is barred could not all be revoked", "error", err.Error())
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
+	defer cancel()
+	if err := d.revoker.Release(ctx); err != nil {
+		d.log.Warn("the next broker tidies the store after a minute and a half only", "error", err.Error())
+	}
+}
+
+// tidy deletes what has run out. It takes as long as it takes.
+func (d *daemon) tidy(ctx context.Context) {
+	every(ctx, tidyEvery, func() {
+		deleted, err := d.revoker.Tidy(ctx)
+		d.metrics.Deleted.Add(float64(deleted))
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			d.metrics.ReconcilesFailed.Inc()
+			d.log.Error("what has run out could not all be deleted", "error", err.Error())
 		}
 	})
 }

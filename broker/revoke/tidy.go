@@ -1,0 +1,329 @@
+package revoke
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/store"
+)
+
+// The pace of tidying: how long it rests after a call, at least. It rests paceFactor times
+// as long as the call took, so that a busy store gets fewer, up to longestPause.
+const (
+	// listPause and deletePause are for stores without an index and pages: AWS's
+	// Parameter Store answers 40 reads and 5 deletes a second for a whole account.
+	listPause    = 60 * time.Millisecond
+	deletePause  = 300 * time.Millisecond
+	indexedPause = 10 * time.Millisecond // for all others
+	recallPause  = 100 * time.Millisecond
+	paceFactor   = 4
+	longestPause = 5 * time.Second
+
+	// A yield of a list that took longer than that was a call of the store.
+	leastCall = time.Millisecond
+	// pageSize is how many names are asked for at once.
+	pageSize = 500
+	// dueSize is how many entries are asked for at once that have run out.
+	dueSize = 200
+)
+
+const (
+	// tidyEvery is between two rounds. After a round that asked often for names, the next
+	// waits restPerCall for each of them, so that a store that is listed in small pages is
+	// asked less than once a second in the long run.
+	tidyEvery   = 5 * time.Minute
+	tidyAgain   = 30 * time.Second // after a store that failed
+	restPerCall = time.Second
+	longestRest = 6 * time.Hour
+	// logAfter is how long a replica has the lease before it makes a log of the block list
+	// where there is none: no replica of the version before, which writes none, is left.
+	logAfter = 10 * time.Minute
+
+	// A mark is needed until its token expires, and a delivery for the three days in
+	// which GitHub can send it again.
+	markLife = 65 * time.Minute
+	unknownLife = 30 * 24 * time.Hour
+)
+
+// tidying is what one call of Tidy leaves for the next.
+type tidying struct {
+	mu   sync.Mutex               // guards the rest; held while one call runs
+	ends map[store.Name]time.Time // of entries whose names do not say it, so that each is read once
+}
+
+// folders are where entries expire. Their order is part of a note's meaning.
+func folders() []store.Prefix {
+	return []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent(), store.AllShared()}
+}
+
+// isPerishable reports whether an entry is deleted when it has expired.
+func isPerishable(n store.Name) bool {
+	return n.IsVended() || n.IsBarredToken() || n.IsShared() || store.Deliveries().Has(n) || store.AllSpent().Has(n)
+}
+
+// errNotHolder ends a round that another replica goes on with.
+var errNotHolder = errors.New("another replica has the lease")
+
+// Tidy deletes expired entries from the store where this replica has the lease ([Reconcile]
+// takes it) and a round is due, and returns how many. It rests after each call of the
+// store, so that requests come first, and may take hours; when ctx ends or the lease is
+// lost, this replica or another goes on from there.
+func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
+	r.tidying.mu.Lock()
+	defer r.tidying.mu.Unlock()
+	now, n := r.Now(), r.progress.get()
+	if !r.progress.isHolder(now) || now.Before(n.Next) {
+		return 0, nil
+	}
+	for i, below := range folders() {
+		if i < n.Folder {
+			continue
+		}
+		some, err := r.tidyFolder(ctx, below)
+		if deleted += some; errors.Is(err, errNotHolder) {
+			return deleted, nil
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				r.progress.change(func(n *note) { n.Next = r.Now().Add(tidyAgain) })
+			}
+			return deleted, err
+		}
+		r.progress.change(func(n *note) { n.Folder, n.After = i+1, "" })
+	}
+	r.rest()
+	return deleted, r.makeLog(ctx)
+}
+
+// rest ends a round.
+func (r *Revoker) rest() {
+	now := r.Now()
+	maps.DeleteFunc(r.tidying.ends, func(_ store.Name, end time.Time) bool { return now.Sub(end) > time.Hour })
+	r.progress.change(func(n *note) {
+		rest := min(max(tidyEvery, time.Duration(n.Asked)*restPerCall), longestRest)
+		n.Folder, n.After, n.Asked, n.Next = 0, "", 0, now.Add(rest)
+	})
+}
+
+// makeLog makes a log of the block list where there is none.
+func (r *Revoker) makeLog(ctx context.Context) error {
+	r.progress.mu.Lock()
+	since := r.progress.since
+	r.progress.mu.Unlock()
+	if r.Now().Sub(since) < logAfter {
+		return nil
+	}
+	_, err := store.ReadBarLog(ctx, r.Store)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Announce(ctx, r.Store)
+	}
+	return err
+}
+
+func (r *Revoker) tidyFolder(ctx context.Context, below store.Prefix) (deleted int, err error) {
+	switch s := r.Store.(type) {
+	case store.Indexed:
+		return r.tidyDue(ctx, s, below)
+	case store.Pager:
+		return r.tidyPages(ctx, s, below)
+	}
+	return r.tidyList(ctx, below)
+}
+
+// tidyDue asks the store's index. Records of workspaces are in it as well; they are due to
+// be refreshed.
+func (r *Revoker) tidyDue(ctx context.Context, s store.Indexed, below store.Prefix) (deleted int, err error) {
+	for {
+		began := time.Now()
+		names, err := r.dueNames(ctx, s, below)
+		if err == nil {
+			err = r.asked(ctx, indexedPause, time.Since(began))
+		}
+		for _, name := range names {
+			if err == nil {
+				err = r.remove(ctx, name, indexedPause)
+			}
+			if err != nil {
+				return deleted, err
+			}
+			deleted++
+		}
+		if err != nil || len(names) < dueSize {
+			return deleted, err
+		}
+	}
+}
+
+func (r *Revoker) dueNames(ctx context.Context, s store.Indexed, below store.Prefix) (names []store.Name, err error) {
+	before := r.Now().Add(-store.ClaimGrace)
+	if below != store.Deliveries() && below != store.AllSpent() {
+		before = r.TokenTime()
+	}
+	for e, err := range s.Due(ctx, below, before, 0) {
+		if err != nil && e.Name.IsZero() {
+			return nil, err
+		}
+		if isPerishable(e.Name) {
+			names = append(names, e.Name)
+		}
+		if len(names) == dueSize {
+			break
+		}
+	}
+	return names, nil
+}
+
+// tidyPages goes over the names in their order, from where the round was.
+func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Prefix) (deleted int, err error) {
+	after, _ := store.ParseName(r.progress.get().After) // the zero name: from the beginning
+	for {
+		began := time.Now()
+		names, err := s.Page(ctx, below, after, pageSize)
+		if err == nil {
+			err = r.asked(ctx, indexedPause, time.Since(began))
+		}
+		if err != nil {
+			return deleted, err
+		}
+		for _, name := range names {
+			isGone, err := r.tidyName(ctx, name, indexedPause, indexedPause)
+			if err != nil {
+				return deleted, err
+			}
+			if isGone {
+				deleted++
+			}
+			after = name
+		}
+		r.progress.change(func(n *note) { n.After = after.String() })
+		if len(names) < pageSize {
+			return deleted, nil
+		}
+	}
+}
+
+// tidyList goes over a list, as slowly as it has to.
+func (r *Revoker) tidyList(ctx context.Context, below store.Prefix) (deleted int, err error) {
+	last := time.Now()
+	for name, err := range r.Store.List(ctx, below) {
+		if took := time.Since(last); err == nil && took >= leastCall {
+			err = r.asked(ctx, listPause, took)
+		}
+		if err != nil {
+			return deleted, err
+		}
+		isGone, err := r.tidyName(ctx, name, listPause, deletePause)
+		if err != nil {
+			return deleted, err
+		}
+		if isGone {
+			deleted++
+		}
+		last = time.Now()
+	}
+	return deleted, ctx.Err()
+}
+
+// tidyName deletes an entry if it has expired, and reports whether it did.
+func (r *Revoker) tidyName(ctx context.Context, name store.Name, readPause, deletePause time.Duration) (isGone bool, err error) {
+	if !isPerishable(name) {
+		return false, nil
+	}
+	now := r.Now()
+	if !store.Deliveries().Has(name) && !store.AllSpent().Has(name) {
+		now = r.TokenTime()
+	}
+	end := r.tidying.ends[name]
+	if ends, ok := name.Ends(); ok {
+		end = ends.Add(store.TokenGrace)
+	} else if !end.After(now) { // not read yet, or it may have been written anew since
+		if end, err = r.readEnd(ctx, name, readPause); err != nil {
+			return false, err
+		}
+	}
+	if end.IsZero() || end.After(now) { // zero: it is gone
+		return false, nil
+	}
+	return true, r.remove(ctx, name, deletePause)
+}
+
+// readEnd reads when an entry expires whose name does not say it. It returns zero for one
+// that is gone.
+func (r *Revoker) readEnd(ctx context.Context, name store.Name, rest time.Duration) (end time.Time, err error) {
+	began := time.Now()
+	entry, err := r.Store.Get(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if errors.Is(err, store.ErrDamaged) { // its age is not known
+		r.Log.ErrorContext(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", "error", err)
+		entry, err = store.Entry{Modified: r.Now()}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	end = endOf(name, entry)
+	if r.tidying.ends == nil {
+		r.tidying.ends = map[store.Name]time.Time{}
+	}
+	r.tidying.ends[name] = end
+	return end, r.goOn(ctx, rest, time.Since(began))
+}
+
+// remove deletes an entry.
+func (r *Revoker) remove(ctx context.Context, name store.Name, rest time.Duration) error {
+	began := time.Now()
+	if err := r.Store.Delete(ctx, name); err != nil {
+		return err
+	}
+	delete(r.tidying.ends, name)
+	return r.goOn(ctx, rest, time.Since(began))
+}
+
+// asked counts a call for names.
+func (r *Revoker) asked(ctx context.Context, rest, took time.Duration) error {
+	r.progress.change(func(n *note) { n.Asked++ })
+	return r.goOn(ctx, rest, took)
+}
+
+// goOn rests after a call, and returns an error when this replica is to stop.
+func (r *Revoker) goOn(ctx context.Context, rest, took time.Duration) error {
+	if err := pause(ctx, rest, took); err != nil {
+		return err
+	}
+	if !r.progress.isHolder(r.Now()) {
+		return errNotHolder
+	}
+	return nil
+}
+
+// pause rests after a call that took so long.
+func pause(ctx context.Context, least, took time.Duration) error {
+	select {
+	case <-time.After(min(max(least, paceFactor*took), longestPause)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// endOf returns when an entry expires whose name does not say it.
+func endOf(name store.Name, entry store.Entry) time.Time {
+	switch {
+	case name.IsVended():
+		return broker.ReadVended(entry).Token.Expiry.Add(store.TokenGrace)
+	case name.IsBarredToken():
+		return entry.Modified.Add(markLife)
+	case store.AllSpent().Has(name):
+		until, err := store.ClaimedUntil(entry)
+		if err != nil { // not known; later than any token that a broker takes
+			until = entry.Modified.Add(unknownLife)
+		}
+		return until.Add(store.ClaimGrace)
+	}
+	return entry.Modified.Add(store.DeliveryLife)
+}

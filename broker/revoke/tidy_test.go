@@ -1,0 +1,496 @@
+package revoke
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/brokertest"
+	"github.com/gatepass/gatepass/test/storetest"
+)
+
+// A fleet is replicas at one store that is counted, without a GitHub: nothing is revoked.
+type fleet struct {
+	t        testing.TB
+	in       *storetest.Metered
+	store    store.Store // that replicas are given; nil means in
+	replicas []*Revoker
+	stop     []func()
+	running  sync.WaitGroup
+}
+
+// newFleet makes a store with AWS's limits: ten names come with a call of 15 ms, and it
+// answers 40 reads, 3 writes and 5 deletes a second.
+func newFleet(t testing.TB) *fleet {
+	f := &fleet{t: t, in: &storetest.Metered{Store: storetest.Plain(new(storetest.Memory)), Page: 10}}
+	f.put(store.AppClientID(), "Iv1.0")
+	return f
+}
+
+func (f *fleet) limit() {
+	f.in.Latency, f.in.Reads, f.in.Puts, f.in.Deletes = 15*time.Millisecond, 40, 3, 5
+	f.in.Taken()
+}
+
+func (f *fleet) put(name store.Name, value string) {
+	f.t.Helper()
+	if err := f.in.Store.Put(f.t.Context(), name, store.NewSecret(value), store.Replace); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// workspaces gives so many a record, and a token that ends then.
+func (f *fleet) workspaces(n int, ends time.Time) {
+	f.t.Helper()
+	for i := range n {
+		id := fmt.Sprintf("sb-%05d", i)
+		record, err := store.Record(id)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.put(record, "x")
+		f.put(f.vended(id, ends), "x")
+	}
+}
+
+func (f *fleet) vended(id string, ends time.Time) store.Name {
+	f.t.Helper()
+	name, err := store.Vended(id, credential.NewToken("ghs_"+id, ends).ID(), ends)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return name
+}
+
+// left counts what is there of tokens of workspaces with that beginning.
+func (f *fleet) left(begin string) (n int) {
+	f.t.Helper()
+	for name, err := range f.in.Store.List(f.t.Context(), store.Workspaces()) {
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if id, _ := name.Workspace(); name.IsVended() && strings.HasPrefix(id, begin) {
+			n++
+		}
+	}
+	return n
+}
+
+// start runs one more replica as gatepass-broker does, until the returned function, or the
+// end of the test, stops it.
+func (f *fleet) start() *Revoker {
+	in := f.store
+	if in == nil {
+		in = f.in
+	}
+	r := New(Config{
+		Store: in, Bars: &broker.Bars{Store: in}, Cache: new(broker.Cache), Journal: new(brokertest.Paper),
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Policy: func() string { return "" },
+	})
+	ctx, cancel := context.WithCancel(f.t.Context())
+	for _, work := range []func() error{
+		func() error { _, err := r.Reconcile(ctx); return err },
+		func() error { _, err := r.Tidy(ctx); return err },
+	} {
+		f.running.Go(func() {
+			for ctx.Err() == nil {
+				if err := work(); err != nil && ctx.Err() == nil {
+					f.t.Error(err)
+				}
+				select {
+				case <-time.After(2 * time.Second):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	f.replicas, f.stop = append(f.replicas, r), append(f.stop, cancel)
+	return r
+}
+
+func (f *fleet) end() {
+	for _, stop := range f.stop {
+		stop()
+	}
+	f.running.Wait()
+}
+
+// holder is the replica that has the lease, and its number.
+func (f *fleet) holder() (int, *Revoker) {
+	f.t.Helper()
+	for i, r := range f.replicas {
+		if r.progress.isHolder(r.Now()) {
+			return i, r
+		}
+	}
+	f.t.Fatal("no replica has the lease")
+	return 0, nil
+}
+
+// At 10,000 workspaces and two replicas the tidy never ended, and idle brokers used all
+// reads that AWS gives an account. Now one replica makes a round, which ends, and requests
+// are answered meanwhile.
+func TestARoundEndsAndRequestsComeFirst(t *testing.T) {
+	for _, replicas := range []int{2, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t)
+			defer f.end()
+			f.workspaces(10_000, time.Now().Add(time.Hour))
+			for i := range 300 {
+				f.put(f.vended(fmt.Sprintf("gone-%03d", i), time.Now().Add(-time.Hour)), "x")
+			}
+			f.limit()
+			for range replicas {
+				f.start()
+			}
+			time.Sleep(10 * time.Second)
+			f.in.Taken()
+			begun := time.Now()
+			slowest := time.Duration(0)
+			for i := 0; f.progressOfRound().Next.Before(begun); i++ {
+				if time.Since(begun) > 15*time.Minute {
+					t.Errorf("%d replicas: after %s the round is at %+v", replicas, time.Since(begun), f.progressOfRound())
+					break
+				}
+				slowest = max(slowest, f.vend(f.replicas[i%replicas], i))
+				time.Sleep(5 * time.Second)
+			}
+			took, calls := time.Since(begun), f.in.Taken()
+			if n := f.left("gone"); n > 0 || f.left("sb") != 10_000 {
+				t.Errorf("%d replicas: after the round %d entries are left that have run out, and %d that have not", replicas, n, f.left("sb"))
+			}
+			if rate := float64(calls.Gets+calls.Pages) / took.Seconds(); rate > 16 || slowest > 200*time.Millisecond {
+				t.Errorf("%d replicas: the round takes %s and %.1f reads a second, and the slowest request %s", replicas, took, rate, slowest)
+			}
+			// Afterwards the store has its peace.
+			time.Sleep(time.Minute)
+			f.in.Taken()
+			time.Sleep(10 * time.Minute)
+			if calls := f.in.Taken(); calls.All() > 600/3 {
+				t.Errorf("%d idle replicas make %+v calls in ten minutes, want less than one in three seconds", replicas, calls)
+			}
+			t.Logf("%d replicas: a round of 10,000 workspaces takes %s and %+v, and the slowest request meanwhile %s", replicas, took, calls, slowest)
+		})
+	}
+}
+
+func (f *fleet) progressOfRound() note {
+	_, r := f.holder()
+	return r.progress.get()
+}
+
+// vend does what a request of a workspace takes of the store, and returns how long.
+func (f *fleet) vend(r *Revoker, i int) time.Duration {
+	f.t.Helper()
+	begun := time.Now()
+	barred, err := r.Bars.Barred(f.t.Context(), "asker")
+	if barred || err != nil {
+		f.t.Fatalf("Barred = %v, %v, want the request answered", barred, err)
+	}
+	keeper := &broker.Keeper{Store: f.in}
+	token := credential.NewToken(fmt.Sprint("ghs_asker", i), time.Now().Add(-time.Hour)) // it is tidied as well
+	if err := keeper.Keep(f.t.Context(), broker.Workspace{ID: "asker"}, token); err != nil {
+		f.t.Fatal(err)
+	}
+	return time.Since(begun)
+}
+
+// A replica without the lease asks when the holder's is over, and nothing else; the holder
+// looks for blocks every five seconds.
+func TestAnIdleReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.end()
+		for i := range 400 {
+			name, err := store.Barred(fmt.Sprint("blocked-", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.put(name, "x")
+		}
+		if err := store.Announce(t.Context(), f.in); err != nil {
+			t.Fatal(err)
+		}
+		f.limit()
+		f.start()
+		time.Sleep(10 * time.Minute)
+		f.in.Taken()
+		time.Sleep(4 * time.Minute)
+		alone := f.in.Taken()
+		// 48 looks, four of them with a list of 41 pages, and the lease.
+		if alone.All() > 48+9*41+10 || alone.Puts > 7 {
+			t.Errorf("the holder makes %+v calls in four minutes", alone)
+		}
+		for range 3 {
+			f.start()
+		}
+		time.Sleep(time.Minute)
+		f.in.Taken()
+		time.Sleep(4 * time.Minute)
+		if four := f.in.Taken(); four.All()-alone.All() > 3*7 {
+			t.Errorf("three more replicas make %+v calls in four minutes, and one alone %+v; want seven reads for each more", four, alone)
+		}
+		f.end()
+	})
+}
+
+// When the holder ends, another goes on where it was: at once where it could say so, and
+// after a minute and a half where it died.
+func TestARoundGoesOnAtAnotherReplica(t *testing.T) {
+	for name, die := range map[string]func(*fleet, int){
+		"stopped": func(f *fleet, i int) {
+			f.stop[i]()
+			if err := f.replicas[i].Release(f.t.Context()); err != nil {
+				f.t.Error(err)
+			}
+		},
+		"killed": func(f *fleet, i int) { f.stop[i]() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t)
+			defer f.end()
+			f.workspaces(500, time.Now().Add(-time.Hour))
+			f.limit()
+			for range 2 {
+				f.start()
+			}
+			for f.left("") > 250 {
+				time.Sleep(time.Second)
+			}
+			i, _ := f.holder()
+			die(f, i)
+			time.Sleep(3 * time.Minute)
+			if other, _ := f.holder(); other == i {
+				t.Errorf("%s: replica %d has the lease still", name, i)
+			}
+			time.Sleep(10 * time.Minute)
+			if n := f.left(""); n > 0 {
+				t.Errorf("%s: %d entries are left", name, n)
+			}
+		})
+	}
+}
+
+// pages is a store that lists by pages, and remembers where they began.
+type pages struct {
+	store.Store
+	store.Pager
+	after []string
+}
+
+func (p *pages) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
+	if below == store.Workspaces() {
+		p.after = append(p.after, after.String())
+	}
+	return p.Pager.Page(ctx, below, after, limit)
+}
+
+// In a store that lists by pages the next replica begins where the last one was.
+func TestPagesGoOnWhereTheyWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := newFleet(t), new(storetest.Memory)
+		defer f.end()
+		p := &pages{Store: m, Pager: m}
+		f.in.Store, f.store = m, p
+		f.workspaces(1000, time.Now().Add(time.Hour))
+		for i := range 300 {
+			f.put(f.vended(fmt.Sprintf("t-%03d", i), time.Now().Add(-time.Hour)), "x")
+		}
+		for n := range 2 {
+			r := f.start()
+			time.Sleep(time.Duration(4+6*n) * time.Second) // the second looks for three whether it has the lease
+			f.stop[n]()
+			f.running.Wait()
+			if err := r.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(p.after) != 6 || p.after[0] != "" || p.after[5] < "sandbox/sb-00900" {
+			t.Errorf("the pages began after %q, want the second replica to begin at the last", p.after)
+		}
+		if n := f.left("t-"); n != 0 {
+			t.Errorf("%d entries are left", n)
+		}
+	})
+}
+
+// The four kinds of store delete what has run out, and nothing else; names that do not
+// say when are read.
+func TestEveryKindOfStoreIsTidied(t *testing.T) {
+	indexed := func(m *storetest.Memory) store.Store { return m }
+	paged := func(m *storetest.Memory) store.Store {
+		return struct {
+			store.Store
+			store.Pager
+		}{m, m}
+	}
+	for name, kind := range map[string]func(*storetest.Memory) store.Store{"with an index": indexed, "with pages": paged, "with lists": func(m *storetest.Memory) store.Store { return storetest.Plain(m) }} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.revoker.Store = kind(b.Store)
+			id := credential.NewToken("ghs_x", b.Now()).ID()
+			put := func(name store.Name, err error, value string, due time.Time) store.Name {
+				t.Helper()
+				if err == nil {
+					err = store.PutDue(t.Context(), b.Store, name, store.NewSecret(value), store.Replace, due)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return name
+			}
+			past, later := b.Now().Add(-time.Hour), b.Now().Add(time.Hour)
+			vended := func(workspace string, ends time.Time) (store.Name, error) { return store.Vended(workspace, id, ends) }
+			over, err := vended("a", past)
+			gone := []store.Name{put(over, err, "x", past)}
+			old, err := vended("b", time.Time{})
+			gone = append(gone, put(old, err, `{"token":"ghs_y","expires_at":"`+past.UTC().Format(time.RFC3339)+`"}`, past))
+			gone = append(gone, put(store.BarredToken(id, past), nil, "x", past))
+			if won, err := store.Claim(t.Context(), b.Store, store.Spent([32]byte{1}), past); !won || err != nil {
+				t.Fatal(won, err)
+			}
+			gone = append(gone, store.Spent([32]byte{1}))
+			live, err := vended("c", later)
+			stays := []store.Name{put(live, err, "x", later)}
+			record, err := store.Record("d")
+			stays = append(stays, put(record, err, "x", past)) // it is due to be refreshed
+			bar, err := store.Barred("e")
+			stays = append(stays, put(bar, err, "x", time.Time{}))
+			stays = append(stays, put(store.BarredToken([8]byte{9}, later), nil, "x", later))
+			if won, err := store.Claim(t.Context(), b.Store, store.Delivery([32]byte{1}), past); !won || err != nil {
+				t.Fatal(won, err)
+			}
+			stays = append(stays, store.Delivery([32]byte{1}))
+			if n := b.tidy(); n != len(gone) {
+				t.Errorf("%d entries are deleted, want %d", n, len(gone))
+			}
+			for _, name := range gone {
+				if _, err := b.Store.Get(t.Context(), name); err == nil {
+					t.Errorf("%s is left", name)
+				}
+			}
+			for _, name := range stays {
+				if _, err := b.Store.Get(t.Context(), name); err != nil {
+					t.Errorf("%s: %v, want it there", name, err)
+				}
+			}
+		})
+	}
+}
+
+// Settling 400 blocks cost a sweep each, on each replica after each start. Now a replica
+// that takes the lease learns from its note that they settled, and of others it sweeps
+// those that are younger than a token can be.
+func TestBlocksSettleOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.end()
+		for i := range 400 {
+			name, err := store.Barred(fmt.Sprintf("old-%03d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.put(name, "x")
+		}
+		time.Sleep(2 * time.Hour)
+		young, err := store.Barred("a-young")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.put(young, "x")
+		if err := store.Announce(t.Context(), f.in); err != nil {
+			t.Fatal(err)
+		}
+		f.limit()
+		first := f.start()
+		time.Sleep(5 * time.Minute)
+		if got := f.in.Taken(); got.Gets < 401 {
+			t.Errorf("%+v calls, want every block read once by the first that finds no note", got)
+		}
+		for target, s := range first.reconciler.targets {
+			if !s.done {
+				t.Errorf("%s has not settled", target)
+			}
+		}
+		time.Sleep(2 * leaseLife) // the note is written
+		f.end()
+		if err := first.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.in.Taken()
+		f.start()
+		time.Sleep(20 * time.Second)
+		if got := f.in.Taken(); got.Gets > 10 || got.Pages > 2*41+10 {
+			t.Errorf("the next replica makes %+v calls, want none for any of 401 blocks", got)
+		}
+		f.end()
+	})
+}
+
+// The most recent block is settled first.
+func TestTheMostRecentBlockSettlesFirst(t *testing.T) {
+	now := time.Now()
+	r := reconciler{targets: map[broker.Target]*settling{
+		workspaceTarget("a"): {since: now.Add(-3 * time.Minute)}, workspaceTarget("b"): {since: now}, workspaceTarget("c"): {since: now.Add(-time.Minute)},
+		workspaceTarget("done"): {done: true}, workspaceTarget("later"): {since: now, again: now.Add(time.Second)},
+	}}
+	var order []string
+	for _, target := range r.due(now) {
+		order = append(order, target.Workspace)
+	}
+	if got := strings.Join(order, " "); got != "b c a" {
+		t.Errorf("the order is %s, want b c a", got)
+	}
+}
+
+// A token that a replica of the version before gave has an entry whose name does not say
+// when it ends. Its mark does not either: that replica knows no other.
+func TestMarksForTheVersionBefore(t *testing.T) {
+	b := newBench(t)
+	token := credential.NewToken(b.MustToken("sb-1", "acme/widgets", "read"), b.Now().Add(time.Hour))
+	b.MustToken("ci", "acme/widgets", "read")
+	for name := range b.Store.List(t.Context(), store.Workspaces()) {
+		if id, _ := name.Workspace(); !name.IsVended() || id != "sb-1" {
+			continue
+		}
+		entry, err := b.Store.Get(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := store.Vended("sb-1", token.ID(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{b.Store.Delete(t.Context(), name), b.Store.Put(t.Context(), old, entry.Value, store.Replace)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.revoke(workspaceTarget("sb-1"), 0)
+	b.revoke(workspaceTarget("ci"), 0)
+	dated, plain := 0, 0
+	for name := range b.Store.List(t.Context(), store.AllBars()) {
+		if _, ok := name.Ends(); ok {
+			dated++
+		} else if name.IsBarredToken() {
+			plain++
+			if name != store.BarredToken(token.ID(), time.Time{}) {
+				t.Errorf("the mark is %s", name)
+			}
+		}
+	}
+	if dated != 1 || plain != 1 || len(b.alive()) != 0 {
+		t.Errorf("%d marks say when they end and %d do not, and %q are alive", dated, plain, b.alive())
+	}
+}

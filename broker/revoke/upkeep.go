@@ -1,0 +1,128 @@
+package revoke
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/clock"
+)
+
+// leaseLife is how long what one replica does for all of them waits when that replica dies.
+// Its half is longer than a target takes to settle.
+const leaseLife = 90 * time.Second
+
+// progress is how far the replica is that has the lease. The note of the lease has it, so
+// that the next holder goes on there.
+type progress struct {
+	mu    sync.Mutex // guards the rest
+	until time.Time  // this replica has the lease until then
+	since time.Time  // and has had it since
+	note  note
+}
+
+// A note is what the lease's holder leaves to the next. Other versions of the broker read
+// it: fields keep their names.
+type note struct {
+	Settled string `json:"settled,omitempty"` // hash of the targets that hold nothing
+	// Of the round of tidying: which folder it is in, the last name that it has seen there,
+	// how often it has asked for names, and when the next round begins.
+	Folder int       `json:"folder,omitempty"`
+	After  string    `json:"after,omitempty"`
+	Asked  int       `json:"asked,omitempty"`
+	Next   time.Time `json:"next,omitzero"`
+}
+
+// isHolder reports whether this replica has the lease, without a call of the store.
+func (p *progress) isHolder(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return clock.Left(p.until, now) > 0
+}
+
+func (p *progress) get() note {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.note
+}
+
+func (p *progress) change(change func(*note)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.note)
+}
+
+func (p *progress) settled(targets []broker.Target) {
+	p.change(func(n *note) { n.Settled = hashOf(targets) })
+}
+
+func (p *progress) isSettled(targets []broker.Target) bool {
+	return p.get().Settled == hashOf(targets)
+}
+
+// hashOf stands for a set of targets.
+func hashOf(targets []broker.Target) string {
+	texts := make([]string, len(targets))
+	for i, t := range targets {
+		texts[i] = t.String()
+	}
+	slices.Sort(texts)
+	text, _ := json.Marshal(texts) // strings
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// hold takes the lease, or extends it when half of it is over, and reports whether this
+// replica has it. Where another has it, the store is asked when that one's is over. The
+// caller holds the reconciler's mutex.
+func (r *Revoker) hold(ctx context.Context) (bool, error) {
+	l := &r.reconciler.lease
+	wasHeld := l.IsHeld()
+	if l.Left() > leaseLife/2 || !wasHeld && l.Left() > 0 {
+		return wasHeld, nil
+	}
+	text, err := json.Marshal(r.progress.get())
+	if err != nil {
+		return false, err
+	}
+	isHeld, err := l.Hold(ctx, string(text))
+	r.held(isHeld && !wasHeld)
+	return isHeld, err
+}
+
+// held makes known until when this replica has the lease.
+func (r *Revoker) held(isNew bool) {
+	l, p := &r.reconciler.lease, &r.progress
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = time.Time{}
+	if l.IsHeld() {
+		p.until = r.Now().Add(l.Left())
+	}
+	if !isNew {
+		return
+	}
+	p.since, p.note = r.Now(), note{}
+	if json.Unmarshal([]byte(l.Note()), &p.note) != nil {
+		p.note = note{} // a round begins
+	}
+	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[broker.Target]*settling{}, time.Time{}
+}
+
+// Release lets another replica go on with what this one did for all of them. It is called
+// once, when the broker ends.
+func (r *Revoker) Release(ctx context.Context) error {
+	r.reconciler.mu.Lock()
+	defer r.reconciler.mu.Unlock()
+	text, err := json.Marshal(r.progress.get())
+	if err == nil {
+		err = r.reconciler.lease.Release(ctx, string(text))
+	}
+	r.held(false)
+	return err
+}
