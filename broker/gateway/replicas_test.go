@@ -49,7 +49,7 @@ func TestTwoReplicas(t *testing.T) {
 	if err := first.Bars.Bar(t.Context(), "sb-agent"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1100 * time.Millisecond) // the other replica reads the list twice a second
+	time.Sleep(1100 * time.Millisecond) // the other replica looks once a second
 	for range 4 {
 		if out, ok := w.git("ls-remote", "origin"); ok || !strings.Contains(out, "sb-agent was revoked") {
 			t.Errorf("git ls-remote of a blocked workspace (exit 0: %v): %s", ok, out)

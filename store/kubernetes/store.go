@@ -5,7 +5,7 @@
 //
 // Each entry is an object of its own, a Secret of type gatepass.dev/entry. The
 // markers of brokers without secrets in them (bars, webhook deliveries, proofs and
-// join tokens that were used) are ConfigMaps: brokers list them twice a second, and
+// join tokens that were used) are ConfigMaps: brokers list them often, and
 // the API server narrows a list of Secrets only by looking at all of them.
 //
 // There is no source for workspaces here. Who may read one Secret of a namespace
