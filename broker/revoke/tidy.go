@@ -25,8 +25,8 @@ const (
 
 	// A yield of a list that took longer than that was a call of the store.
 	leastCall = time.Millisecond
-	// pageSize is how many names are asked for at once.
-	pageSize = 500
+	// tidyPage is how many names are asked for at once.
+	tidyPage = 500
 	// dueSize is how many entries are asked for at once that have run out.
 	dueSize = 200
 )
@@ -45,7 +45,7 @@ const (
 
 	// A mark is needed until its token expires, and a delivery for the three days in
 	// which GitHub can send it again.
-	markLife = 65 * time.Minute
+	markLife    = 65 * time.Minute
 	unknownLife = 30 * 24 * time.Hour
 )
 
@@ -182,7 +182,7 @@ func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Pref
 	after, _ := store.ParseName(r.progress.get().After) // the zero name: from the beginning
 	for {
 		began := time.Now()
-		names, err := s.Page(ctx, below, after, pageSize)
+		names, err := s.Page(ctx, below, after, tidyPage)
 		if err == nil {
 			err = r.asked(ctx, indexedPause, time.Since(began))
 		}
@@ -200,7 +200,7 @@ func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Pref
 			after = name
 		}
 		r.progress.change(func(n *note) { n.After = after.String() })
-		if len(names) < pageSize {
+		if len(names) < tidyPage {
 			return deleted, nil
 		}
 	}
