@@ -115,7 +115,7 @@ func (rq *request) upstreamName(token *credential.Token) string {
 // unreachable says that GitHub did not answer.
 func unreachable(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errCut) {
-		return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonBarred, Detail: errCut.Error()}
+		return errCut
 	}
 	if bodyErr, ok := errors.AsType[*clientError](err); ok {
 		return bodyErr.refusal()

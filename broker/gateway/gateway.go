@@ -51,7 +51,9 @@ type Gateway struct {
 
 // New returns a gateway to the GitHub of a. settings are read for each request.
 func New(a *access.Access, settings func() Settings, api rest.Options) *Gateway {
-	g := &Gateway{Access: a, Settings: settings, api: rest.New(a, api)}
+	g := &Gateway{Access: a, Settings: settings}
+	api.Watched = g.transfers.watched
+	g.api = rest.New(a, api)
 	g.lfs = &lfs.Handler{Access: a, Idle: func() time.Duration { return settings().IdleTimeout }, Begin: g.beginLFS}
 	return g
 }

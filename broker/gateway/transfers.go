@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -14,7 +13,7 @@ import (
 
 // errCut is why a running transfer ends whose workspace was blocked, or whose policy
 // changed.
-var errCut = errors.New("the workspace was blocked, or its policy was changed")
+var errCut error = denied(broker.ReasonBarred, "the workspace was blocked, or its policy was changed")
 
 // transfers are those that run, and what workspaces have moved in the last hour.
 type transfers struct {
@@ -32,6 +31,7 @@ type transfer struct {
 	caller access.Caller
 	owner  string
 	cut    context.CancelCauseFunc
+	isFree bool // it counts for nothing: an answer of the API
 }
 
 // An account is how many bytes a workspace may still move. It fills up within an hour, and
@@ -51,13 +51,33 @@ func (ts *transfers) begin(ctx context.Context, c access.Caller, owner string, s
 		return nil, nil, err
 	}
 	ctx, cut := context.WithCancelCause(ctx)
-	t := &transfer{c, owner, cut}
+	t := &transfer{caller: c, owner: owner, cut: cut}
+	ts.add(t)
+	ts.byID[c.ID]++
+	return ctx, func(moved int64) { ts.end(t, moved, s, now) }, nil
+}
+
+// watched returns a context that ends as that of a transfer does, and counts nothing.
+func (ts *transfers) watched(ctx context.Context, c access.Caller, owner string) (context.Context, func()) {
+	ctx, cut := context.WithCancelCause(ctx)
+	t := &transfer{caller: c, owner: owner, cut: cut, isFree: true}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.add(t)
+	return ctx, func() {
+		cut(nil)
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		delete(ts.running, t)
+	}
+}
+
+// add is called with mu held.
+func (ts *transfers) add(t *transfer) {
 	if ts.running == nil {
 		ts.running, ts.byID = map[*transfer]struct{}{}, map[string]int{}
 	}
 	ts.running[t] = struct{}{}
-	ts.byID[c.ID]++
-	return ctx, func(moved int64) { ts.end(t, moved, s, now) }, nil
 }
 
 // refusal is that of one more transfer; nil where there may be one. The caller holds mu.
@@ -129,11 +149,16 @@ func tooMany(wait time.Duration, detail string) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: wait, Detail: detail}
 }
 
-// Running is how many transfers run.
-func (g *Gateway) Running() int {
+// Running is how many transfers run. Answers of GitHub's API are none.
+func (g *Gateway) Running() (n int) {
 	g.transfers.mu.Lock()
 	defer g.transfers.mu.Unlock()
-	return len(g.transfers.running)
+	for t := range g.transfers.running {
+		if !t.isFree {
+			n++
+		}
+	}
+	return n
 }
 
 // watchEvery is how often running transfers are held against the block list and the policy.

@@ -48,10 +48,10 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	case body == nil:
 		return nil
 	case isLed:
-		c.hasErrors, err = pumpLed(c.w, body, back, watch)
+		c.hasErrors, err = pumpLed(c.r.Context(), c.w, body, back, watch)
 		return err
 	}
-	return pump(c.w, body, maxAnswer, watch)
+	return pump(c.r.Context(), c.w, body, maxAnswer, watch)
 }
 
 // answerBody is the body of GitHub's answer without its compression; nil where there is

@@ -37,6 +37,10 @@ type Options struct {
 	// /user answers with; nil leaves GitHub to answer. app is the client ID of the App that
 	// minted the token, and "" where that is not known.
 	Bot func(ctx context.Context, app string) (login string, err error)
+	// Watched returns a context that ends when a request of the caller for repositories of
+	// the owner has to end early, with a [*broker.Refusal] as its cause; done is called when
+	// the request has ended. nil ends none early.
+	Watched func(ctx context.Context, c access.Caller, owner string) (watched context.Context, done func())
 }
 
 // An API is the handler of GitHub's APIs. Make it with [New].
@@ -48,6 +52,9 @@ type API struct {
 
 // New returns the APIs of the GitHub behind a.
 func New(a *access.Access, o Options) *API {
+	if o.Watched == nil {
+		o.Watched = func(ctx context.Context, _ access.Caller, _ string) (context.Context, func()) { return ctx, func() {} }
+	}
 	if o.Settings == nil {
 		o.Settings = func() Settings { return Settings{} }
 	}

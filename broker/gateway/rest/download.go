@@ -55,7 +55,7 @@ func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) erro
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	return pump(w, resp.Body, maxDownload, watch)
+	return pump(ctx, w, resp.Body, maxDownload, watch)
 }
 
 // follow asks u, and what it redirects to.
@@ -123,8 +123,9 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 // pump copies at most limit bytes to the caller. It ends with errCut where there are
 // more, where the source fails, and where either side is idle: watch, which ends the
 // source, is set again with every byte.
-func pump(w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer) error {
-	out := patient{w, http.NewResponseController(w), watch}
+func pump(ctx context.Context, w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer) error {
+	out, done := newPatient(ctx, w, watch)
+	defer done()
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
 	watch.Reset(idle)
@@ -138,23 +139,38 @@ func pump(w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer)
 // onlyReader hides WriterTo, which would bring its own buffer.
 type onlyReader struct{ io.Reader }
 
-// patient gives each write to the caller as long as there may be without a byte.
+// patient gives each write to the caller as long as there may be without a byte. It writes
+// nothing once ctx has ended.
 type patient struct {
+	ctx   context.Context
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	watch *time.Timer
 }
 
+// newPatient returns one whose blocked write ends with ctx. done is called when nothing more
+// is written.
+func newPatient(ctx context.Context, w http.ResponseWriter, watch *time.Timer) (p patient, done func()) {
+	rc := http.NewResponseController(w)
+	stop := context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(past) }) // not there in tests without a connection
+	return patient{ctx, w, rc, watch}, func() { stop() }
+}
+
 func (p patient) Write(b []byte) (int, error) {
 	_ = p.rc.SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection
+	if err := p.ctx.Err(); err != nil {             // before, and not after: its end sets another deadline
+		return 0, err
+	}
 	n, err := p.w.Write(b)
 	p.watch.Reset(idle)
 	return n, err
 }
 
 // pumpLed is pump for JSON, whose URLs it leads back. hasErrors is that of the leader.
-func pumpLed(w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
-	l := newJSONLeader(patient{w, http.NewResponseController(w), watch}, back)
+func pumpLed(ctx context.Context, w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
+	out, done := newPatient(ctx, w, watch)
+	defer done()
+	l := newJSONLeader(out, back)
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
 	watch.Reset(idle)

@@ -25,9 +25,15 @@ const (
 var lagWaits = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 
 // forward sends the request to GitHub and answers with what GitHub says.
-func (c *call) forward() error {
-	ctx, cancel := context.WithTimeout(c.r.Context(), longest)
+func (c *call) forward() (err error) {
+	watched, done := c.o.Watched(c.r.Context(), c.caller, c.target.repo.Owner)
+	defer done()
+	defer func() { err = cutShort(watched, err) }()
+	ctx, cancel := context.WithTimeout(watched, longest)
 	defer cancel()
+	defer context.AfterFunc(watched, func() { // a body that is awaited ends now
+		_ = http.NewResponseController(c.w).SetReadDeadline(past)
+	})()
 	watch := time.AfterFunc(bodyWait, cancel)
 	defer watch.Stop()
 	body, err := c.body()
@@ -42,6 +48,18 @@ func (c *call) forward() error {
 	}
 	defer resp.Body.Close()
 	return c.answer(resp, watch)
+}
+
+var past = time.Unix(1, 0)
+
+// cutShort is the refusal of a request that was ended early, where nothing was answered
+// yet. Any other error stays.
+func cutShort(watched context.Context, err error) error {
+	refusal, ok := errors.AsType[*broker.Refusal](context.Cause(watched))
+	if err == nil || errors.Is(err, errCut) || !ok {
+		return err
+	}
+	return refusal
 }
 
 // A replay is a body and whether all of it is in memory.
