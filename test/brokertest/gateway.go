@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
@@ -17,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/connectproxy"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
@@ -37,6 +39,7 @@ type Gateway struct {
 	Journal *Paper
 
 	t      testing.TB
+	host   string // what git calls the GitHub
 	policy *broker.Policy
 }
 
@@ -53,26 +56,42 @@ func NewGateway(t testing.TB, o fakegithub.Options, github string) *Gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { gh.Close() })
-	g := &Gateway{Server: gh, Journal: new(Paper), t: t}
+	g := &Gateway{Server: gh, Journal: new(Paper), t: t, host: cmp.Or(o.Residency, "github.com")}
 	g.SetProfile(github)
-	upstream, err := access.NewUpstream(gh.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(gh.CAPEM())
-	upstream.Trust(roots)
+	upstream, client := g.upstream(o.Residency)
 	store := &storetest.Memory{Now: gh.Now}
 	b := broker.New(broker.Config{
-		Policy: func() *broker.Policy { return g.policy }, Journal: g.Journal, Store: store, GitHub: g.install(), Now: gh.Now, Log: slog.New(slog.DiscardHandler),
+		Policy: func() *broker.Policy { return g.policy }, Journal: g.Journal, Store: store, GitHub: g.install(upstream, client), Now: gh.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	g.Access = &access.Access{Broker: b, Sessions: &identity.GatewaySessions{Keys: &identity.Keyset{Store: store, Now: gh.Now}, Now: gh.Now}, Upstream: upstream}
 	b.Extra = map[string]broker.Endpoint{"/v1/session": g.Access.SessionEndpoint()}
 	return g
 }
 
+// upstream is the way to the double, for the gateway and for minting. A host with data
+// residency has two names, which a proxy leads to it.
+func (g *Gateway) upstream(residency string) (*access.Upstream, *http.Client) {
+	g.t.Helper()
+	address, route := g.URL(), access.Route{Roots: x509.NewCertPool()}
+	route.Roots.AppendCertsFromPEM(g.CAPEM())
+	if residency != "" {
+		proxy := connectproxy.New(g.t, "")
+		proxy.LeadTo(g.Server.Host())
+		address, route.Proxy = "https://"+residency, proxy.Address()
+	}
+	upstream, err := access.NewUpstream(address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	upstream.Through(route)
+	transport := new(http.Transport)
+	route.Apply(transport)
+	g.t.Cleanup(transport.CloseIdleConnections)
+	return upstream, &http.Client{Transport: transport}
+}
+
 // install makes the repositories and the App, and installs it.
-func (g *Gateway) install() *mint.App {
+func (g *Gateway) install(upstream *access.Upstream, client *http.Client) *mint.App {
 	g.t.Helper()
 	private, err := key()
 	if err != nil {
@@ -96,7 +115,7 @@ func (g *Gateway) install() *mint.App {
 			g.t.Fatal(err)
 		}
 	}
-	return &mint.App{ID: app.ClientID, Signer: signer, URL: g.URL(), Client: g.Client(), Now: g.Now}
+	return &mint.App{ID: app.ClientID, Signer: signer, URL: upstream.API.String(), Client: client, Now: g.Now}
 }
 
 // SetProfile gives the workspace another profile from the next request on, as a reload of
@@ -108,7 +127,7 @@ func (g *Gateway) SetProfile(github string) {
 		g.t.Fatal(err)
 	}
 	g.policy = &broker.Policy{
-		Hash: "2f6c0a5e9d1b4837a6e2c9f05d7b8e1430cfa97b6d58e2143b9f07ac65d8e912", Hosts: []string{"github.com"},
+		Hash: "2f6c0a5e9d1b4837a6e2c9f05d7b8e1430cfa97b6d58e2143b9f07ac65d8e912", Hosts: []string{g.host},
 		Rules: []broker.Rule{{Name: "agents", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "agent"}, Workspace: "sb-agent", Profile: p}},
 	}
 }

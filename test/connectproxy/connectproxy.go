@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +22,15 @@ type Proxy struct {
 	login string
 	mu    sync.Mutex // guards the rest
 	to    []string
+	lead  string
+}
+
+// LeadTo has every name with port 443 lead to an address instead, as a resolver for tests
+// does.
+func (p *Proxy) LeadTo(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lead = address
 }
 
 // New returns a proxy that ends with the test. login is USER:PASSWORD; "" wants none.
@@ -29,6 +40,15 @@ func New(t testing.TB, login string) *Proxy {
 	t.Cleanup(server.Close)
 	p.URL = server.URL
 	return p
+}
+
+// Address is URL, parsed.
+func (p *Proxy) Address() *url.URL {
+	address, err := url.Parse(p.URL)
+	if err != nil {
+		panic(err) // httptest made it
+	}
+	return address
 }
 
 // Targets are what it connected to, as HOST:PORT, in their order.
@@ -49,15 +69,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 		return
 	}
-	upstream, err := net.DialTimeout("tcp", r.Host, 10*time.Second)
+	upstream, err := net.DialTimeout("tcp", p.address(r.Host), 10*time.Second)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	defer upstream.Close()
-	p.mu.Lock()
-	p.to = append(p.to, r.Host)
-	p.mu.Unlock()
 	w.WriteHeader(http.StatusOK)
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -68,6 +85,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	both.Go(func() { _, _ = io.Copy(upstream, buffered); _ = upstream.(*net.TCPConn).CloseWrite() }) // either end may go first
 	both.Go(func() { _, _ = io.Copy(client, upstream); _ = client.(*net.TCPConn).CloseWrite() })
 	both.Wait()
+}
+
+// address is what a target leads to, which it takes down.
+func (p *Proxy) address(target string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to = append(p.to, target)
+	if p.lead != "" && strings.HasSuffix(target, ":443") {
+		return p.lead
+	}
+	return target
 }
 
 func (p *Proxy) knows(shown string) bool {

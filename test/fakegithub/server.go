@@ -61,6 +61,11 @@ type Options struct {
 	// is led here when it calls them.
 	Names []string
 
+	// Residency makes it a host with data residency, such as "acme.ghe.com": git is there,
+	// and the API at api.acme.ghe.com. Clients have to be led here for both names. Empty
+	// means one host for both.
+	Residency string
+
 	// HandlerOnly opens no listener: the Server is used as an http.Handler or
 	// through Transport.
 	HandlerOnly bool
@@ -205,7 +210,7 @@ func (s *Server) listen() error {
 		return nil
 	}
 	var err error
-	if s.ca, err = newAuthority(s.opts.Names); err != nil {
+	if s.ca, err = newAuthority(s.names()); err != nil {
 		return err
 	}
 	addr := s.opts.Addr
@@ -337,6 +342,10 @@ func (s *Server) besideAt(host string) http.Handler {
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if s.isForStorage(r) {
 		s.serveStorage(w, r)
+		return
+	}
+	if s.opts.Residency != "" {
+		s.serveResident(w, r)
 		return
 	}
 	if p, ok := parseLFSPath(r.URL.EscapedPath()); ok {

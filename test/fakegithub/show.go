@@ -22,7 +22,7 @@ func (c call) api(format string, args ...any) string {
 }
 
 func (c call) html(format string, args ...any) string {
-	return "https://" + c.r.Host + fmt.Sprintf(format, args...)
+	return "https://" + c.s.webHost(c.r.Host) + fmt.Sprintf(format, args...)
 }
 
 func (c call) showAccount(a *account) object {
@@ -117,7 +117,7 @@ func (c call) showRepository(repo *Repository, t *issued) object {
 		"owner": c.showAccount(c.s.state.accounts[fold(repo.Owner)]), "private": !repo.Public, "visibility": visibility(repo),
 		"description": nil, "fork": false, "homepage": nil, "language": nil, "license": nil, "mirror_url": nil, "topics": []string{},
 		"html_url": c.html("/%s", repo.FullName()), "clone_url": c.html("/%s.git", repo.FullName()), "svn_url": c.html("/%s", repo.FullName()),
-		"git_url": fmt.Sprintf("git://%s/%s.git", c.r.Host, repo.FullName()), "ssh_url": fmt.Sprintf("git@%s:%s.git", c.r.Host, repo.FullName()),
+		"git_url": fmt.Sprintf("git://%s/%s.git", c.s.webHost(c.r.Host), repo.FullName()), "ssh_url": fmt.Sprintf("git@%s:%s.git", c.s.webHost(c.r.Host), repo.FullName()),
 		"default_branch": defaultBranch, "archived": false, "disabled": false, "is_template": false, "allow_forking": true,
 		"has_issues": true, "has_projects": true, "has_wiki": repo.Wiki, "has_pages": false, "has_downloads": true, "has_discussions": false,
 		"web_commit_signoff_required": false, "size": 1,

@@ -119,7 +119,12 @@ const agents = `{allowedRepos: [acme/widgets], allowedRefs: [{ref: "agent/**", a
 // host.
 func newGateway(t *testing.T) (*brokertest.Gateway, *hub.Hub, *httptest.Server) {
 	t.Helper()
-	g := brokertest.NewGateway(t, fakegithub.Options{}, agents)
+	return newGatewayTo(t, fakegithub.Options{})
+}
+
+func newGatewayTo(t *testing.T, o fakegithub.Options) (*brokertest.Gateway, *hub.Hub, *httptest.Server) {
+	t.Helper()
+	g := brokertest.NewGateway(t, o, agents)
 	h, err := hub.Attach(g.Server)
 	must(t, err)
 	downloads, err := url.Parse(h.DownloadsURL())
@@ -134,6 +139,17 @@ func newGateway(t *testing.T) (*brokertest.Gateway, *hub.Hub, *httptest.Server) 
 	t.Cleanup(server.Close)
 	g.Advance(5 * time.Minute)
 	return g, h, server
+}
+
+// A GitHub with data residency is the same to gh behind the gateway.
+func TestGhThroughTheGatewayWithDataResidency(t *testing.T) {
+	forEach(t, func(t *testing.T, program ghtest.Program) {
+		g, h, server := newGatewayTo(t, fakegithub.Options{Residency: "acme.ghe.com"})
+		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+		p := &ghtest.Place{Program: program, Host: "example.com", Addr: server.Listener.Addr().String(), CA: ca, Token: g.Session("acme/widgets"), Pages: "https://acme.ghe.com"}
+		p.Start(t)
+		p.Walk(t, ghtest.Prepare(t, h))
+	})
 }
 
 // gh has a session of the gateway for its token.

@@ -6,15 +6,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/test/connectproxy"
 )
 
 // NewestVariable is the environment variable with the path of the newest gh.
@@ -65,7 +64,9 @@ type Place struct {
 func (p *Place) Start(t *testing.T) {
 	t.Helper()
 	p.t, p.home = t, t.TempDir()
-	p.proxy = "http://" + leadTo(t, p.Addr)
+	proxy := connectproxy.New(t, "")
+	proxy.LeadTo(p.Addr)
+	p.proxy = proxy.URL
 	p.write("ca.pem", string(p.CA))
 	p.write(".gitconfig", fmt.Sprintf("[user]\n\tname = T\n\temail = t@example.com\n[http]\n\tsslCAInfo = %s\n\tproxy = %s\n[credential]\n\thelper = \"!%s auth git-credential\"\n",
 		filepath.Join(p.home, "ca.pem"), p.proxy, p.Program.Path))
@@ -120,45 +121,4 @@ func (p *Place) Shows(dir, words string, args ...string) string {
 		}
 	}
 	return out
-}
-
-// leadTo starts a proxy that connects every name to one address, and returns its own.
-func leadTo(t *testing.T, addr string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { connect(w, r, addr) })}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	return l.Addr().String()
-}
-
-// connect joins a client to addr. A port that is not 443 is of another listener of the
-// same machine, such as the storage host's.
-func connect(w http.ResponseWriter, r *http.Request, addr string) {
-	if r.Method != http.MethodConnect {
-		http.Error(w, "this proxy only connects", http.StatusMethodNotAllowed)
-		return
-	}
-	if !strings.HasSuffix(r.Host, ":443") {
-		addr = r.Host
-	}
-	up, err := net.Dial("tcp", addr)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	defer up.Close()
-	down, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer down.Close()
-	if _, err := io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
-		return
-	}
-	go func() { _, _ = io.Copy(up, down); _ = up.Close() }()
-	_, _ = io.Copy(down, up)
 }
