@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +31,16 @@ func (w *world) grow(size int64) {
 	}
 	w.mustGit("add", "noise")
 	w.mustGit("commit", "-q", "-m", "noise")
+}
+
+// newAged is a world with a clone, whose token for pushes is older than GitHub's servers take
+// to learn of it.
+func newAged(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, agents)
+	w.clone()
+	w.aged()
+	return w
 }
 
 // aged makes the tokens that there are older than GitHub's servers take to learn of them.
@@ -96,9 +103,7 @@ func TestGitHubFailsDuringAPush(t *testing.T) {
 // What cannot be written down is not forwarded.
 func TestAPushWithoutAnAuditLog(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
+	w := newAged(t)
 	pushes := w.pushes()
 	push := func(ref string) (string, bool) { return w.git("push", "origin", "HEAD:"+ref) }
 	w.Journal.Fail(errors.New("no space"))
@@ -116,9 +121,7 @@ func TestAPushWithoutAnAuditLog(t *testing.T) {
 
 func TestTooLargeAPack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
+	w := newAged(t)
 	w.set(func(s *gateway.Settings) { s.MaxPack = 1 << 20 })
 	w.grow(3 << 20)
 	for _, config := range []string{"http.postBuffer=100m", "http.postBuffer=64k"} { // with a length, and in chunks
@@ -185,9 +188,7 @@ func head(commands ...string) string {
 
 func TestRawPushes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
+	w := newAged(t)
 	pushes := w.pushes()
 	zip := func(text string) io.Reader {
 		var b bytes.Buffer
@@ -224,31 +225,6 @@ func TestRawPushes(t *testing.T) {
 	}
 	if n := w.pushes() - pushes; n != 0 {
 		t.Errorf("GitHub was sent %d pushes, want none", n)
-	}
-}
-
-// A client that sends its list of refs too slowly, or stops, holds nothing for long.
-func TestASlowClient(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
-	w.set(func(s *gateway.Settings) { s.IdleTimeout = 300 * time.Millisecond })
-	pr, pw := io.Pipe()
-	done := make(chan string, 1)
-	go func() {
-		status, answer := w.raw(pr, nil)
-		done <- fmt.Sprint(status, answer)
-	}()
-	_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
-	waitFor(t, func() bool { return w.gateway.Running() == 1 })
-	waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
-	_ = pw.Close()
-	if answer := <-done; strings.Contains(answer, "ok refs") {
-		t.Errorf("a client that stops is answered %s", answer)
-	}
-	if got := w.ref(work); got != "" {
-		t.Errorf("GitHub has %s, want nothing", got)
 	}
 }
 
@@ -314,189 +290,6 @@ func basic(password string) string {
 	r := &http.Request{Header: http.Header{}}
 	r.SetBasicAuth("x", password)
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
-}
-
-// A workspace that is blocked, or whose profile is narrowed, loses its running transfers.
-func TestRunningTransfersAreCut(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name string
-		do   func(*world)
-	}{
-		{"blocked", func(w *world) {
-			if err := w.Access.Broker.Bars.Bar(w.t.Context(), "sb-agent"); err != nil {
-				w.t.Error(err)
-			}
-		}},
-		{"narrowed", func(w *world) { w.SetProfile(`{allowedRepos: [acme/widgets], allowedRefs: [x]}`) }},
-	} {
-		w := newWorld(t, agents)
-		w.clone()
-		w.aged()
-		go w.gateway.Watch(t.Context())
-		pr, pw := io.Pipe()
-		done := make(chan string, 1)
-		go func() {
-			status, answer := w.raw(pr, nil)
-			done <- fmt.Sprint(status, answer)
-		}()
-		_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
-		waitFor(t, func() bool { return w.gateway.Running() == 1 })
-		c.do(w)
-		waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
-		_ = pw.Close()
-		if answer := <-done; strings.Contains(answer, "ok refs") {
-			t.Errorf("%s: %s", c.name, answer)
-		}
-	}
-}
-
-// A download of GitHub's API is cut like a transfer, whether the storage or the client is
-// slow.
-func TestRunningDownloadsAreCut(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		size   int // of what the storage sends before it waits
-		status int // that the client has got by then
-	}{"while the storage is slow": {1 << 20, 200}, "while the client is slow": {64 << 20, 200}, "before the storage answers": {0, 0}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, "{allowedRepos: [acme/widgets], permissions: {actions: read}}")
-			asked, over := make(chan struct{}, 1), make(chan struct{})
-			t.Cleanup(func() { close(over) })
-			storage := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if strings.HasPrefix(r.URL.Path, "/api/v3/") {
-					http.Redirect(rw, r, "/file", http.StatusFound)
-					return
-				}
-				if c.size > 0 {
-					_, _ = rw.Write(make([]byte, c.size)) // a client that was cut takes no more
-					_ = http.NewResponseController(rw).Flush()
-				}
-				select {
-				case asked <- struct{}{}:
-				default:
-				}
-				select {
-				case <-over:
-				case <-r.Context().Done():
-				}
-			}))
-			t.Cleanup(storage.Close)
-			roots := x509.NewCertPool()
-			roots.AddCert(storage.Certificate())
-			w.Access.Upstream.Trust(roots)
-			api, err := url.Parse(storage.URL + "/api/v3")
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.Access.Upstream.API = api
-			go w.gateway.Watch(t.Context())
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/api/v3/repos/acme/widgets/actions/runs/1/logs", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Authorization", "Bearer "+w.Session("acme/widgets"))
-			status, read := make(chan int, 1), make(chan error, 1)
-			go func() {
-				response, err := http.DefaultTransport.RoundTrip(r)
-				if err != nil {
-					status <- 0
-					read <- err
-					return
-				}
-				defer response.Body.Close()
-				status <- response.StatusCode
-				if name == "while the client is slow" {
-					time.Sleep(4 * time.Second)
-				}
-				_, err = io.Copy(io.Discard, response.Body)
-				read <- err
-			}()
-			if c.status != 0 {
-				if got := <-status; got != c.status {
-					t.Fatalf("status %d, want %d", got, c.status)
-				}
-			}
-			if name != "while the client is slow" { // the storage is still sending there
-				<-asked
-			}
-			begun := time.Now()
-			if err := w.Access.Broker.Bars.Bar(t.Context(), "sb-agent"); err != nil {
-				t.Fatal(err)
-			}
-			if c.status == 0 {
-				if got := <-status; got != http.StatusForbidden {
-					t.Errorf("a request that was cut before its answer: %d, want 403", got)
-				}
-				<-read
-			} else if err := <-read; err == nil {
-				t.Error("the download came whole")
-			}
-			if took := time.Since(begun); took > 15*time.Second {
-				t.Errorf("it was cut after %v", took)
-			}
-		})
-	}
-}
-
-func TestTransfersAtOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
-	w.set(func(s *gateway.Settings) { s.Transfers = 1 })
-	pr, pw := io.Pipe()
-	done := make(chan struct{})
-	go func() { defer close(done); w.raw(pr, nil) }()
-	_, _ = io.WriteString(pw, head(zeros+" "+ones+" refs/heads/main\x00 report-status")+"PACK")
-	waitFor(t, func() bool { return w.gateway.Running() == 1 })
-	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has 1 transfers running already") {
-		t.Errorf("git fetch beside another transfer prints (exit 0: %v) %s", ok, out)
-	}
-	_ = pw.Close()
-	<-done
-	if out, ok := w.git("fetch", "origin"); !ok {
-		t.Errorf("git fetch afterwards: %s", out)
-	}
-}
-
-func TestTransferRate(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
-	w.set(func(s *gateway.Settings) { s.Rate = 100 << 10 })
-	w.grow(200 << 10)
-	if out, ok := w.git("push", "origin", "HEAD:"+work); !ok {
-		t.Errorf("git push that goes over the rate: %s", out)
-	}
-	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has moved more than 102400 bytes in an hour") {
-		t.Errorf("git fetch after it prints (exit 0: %v) %s", ok, out)
-	}
-	w.Advance(2 * time.Hour)
-	w.session = w.Session("")
-	if out, ok := w.git("fetch", "origin"); !ok {
-		t.Errorf("git fetch two hours later: %s", out)
-	}
-}
-
-// While git waits it hears something, so that no proxy takes the connection for idle.
-func TestKeepAlives(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, agents)
-	w.clone()
-	w.aged()
-	w.gateway.KeepAlive = 20 * time.Millisecond
-	cancel := w.Fail(isPush, fakegithub.Slow(700*time.Millisecond), -1)
-	defer cancel()
-	if out, ok := w.git("push", "origin", "HEAD:"+work); !ok {
-		t.Errorf("git push to a slow GitHub: %s", out)
-	}
-	w.grow(8 << 20)
-	if out, ok := w.git("push", "origin", "HEAD:main"); ok || !strings.Contains(out, "[remote rejected] HEAD -> main (gatepass: ") {
-		t.Errorf("a refused git push with keep-alives prints (exit 0: %v) %s", ok, out)
-	}
 }
 
 // Nothing that a workspace sees has a token of GitHub's.
