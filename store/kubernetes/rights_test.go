@@ -120,7 +120,7 @@ func TestRealManifestIsNoMore(t *testing.T) {
 			"have a Role in namespace "+namespace+" allow "+verb+" on secrets, as deploy/kubernetes/store.yaml does")
 	}
 	namespace := c.deployed(func(rule fields) { rule["resources"] = []string{"secrets"} })
-	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "allow get on configmaps")
+	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "allow patch on configmaps")
 }
 
 // The account reaches nothing outside of its namespace, and others nothing in it.

@@ -238,20 +238,31 @@ func (s *Store) post(ctx context.Context, what string, name store.Name, o object
 	return err
 }
 
-// replace changes the object as it was seen, or makes it. What others added to
-// it, it leaves.
+// replace changes the object, or makes it. What others added to it, it leaves.
 func (s *Store) replace(ctx context.Context, what string, name store.Name, o object) error {
-	there, err := s.found(ctx, what, name)
-	if err != nil {
-		return err
-	}
-	if there == nil {
+	err := s.edit(ctx, what, name, o)
+	switch {
+	case isAbsent(err, s.call(what, "patch", http.MethodPatch, name)):
 		if err = s.post(ctx, what, name, o); is(err, alreadyExists) {
 			return errStale
 		}
 		return err
+	case is(err, conflict):
+		return errStale
+	case isUnfit(err):
+		return s.replaceSeen(ctx, what, name, o)
 	}
+	return err
+}
+
+// replaceSeen changes the object as it was seen, or says why it may not be changed.
+func (s *Store) replaceSeen(ctx context.Context, what string, name store.Name, o object) error {
+	there, err := s.found(ctx, what, name)
 	switch {
+	case err != nil:
+		return err
+	case there == nil:
+		return errStale
 	case there.Annotations[writeNote] == o.Metadata.Annotations[writeNote]:
 		return nil
 	case there.Deleted != nil:
