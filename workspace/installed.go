@@ -32,11 +32,54 @@ func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
 		installed, err := i.Installed(ctx)
 		return knowledge{installed: installed}, err
 	}
-	installed, err := i.shared.stored(ctx, i)
+	installed, err := i.installedFor(ctx, r)
 	if err != nil || i.Unready != nil {
 		return knowledge{installed: installed}, err
 	}
 	return i.complete(ctx, r, installed)
+}
+
+// installedFor returns the installations that the store knows, at least those that the
+// record needs. A pass has them listed once for all its runs. A single run reads them by
+// name: a list costs some stores a look at everything.
+func (i *Issuer) installedFor(ctx context.Context, r *Record) ([]mint.Installation, error) {
+	if i.shared != nil || slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
+		return i.shared.stored(ctx, i)
+	}
+	from := i.Store
+	if i.ofApp != nil {
+		from = i.ofApp
+	}
+	var all []mint.Installation
+	for _, owner := range ownersOf(r.Repositories, nil) {
+		name, err := store.Installation(owner)
+		if err != nil {
+			return i.shared.stored(ctx, i)
+		}
+		entry, err := from.Get(ctx, name)
+		if errors.Is(err, store.ErrNotFound) { // the first system may have left it in another case
+			return i.shared.stored(ctx, i)
+		}
+		if err != nil {
+			return nil, err
+		}
+		in, err := installation(name, entry)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, in)
+	}
+	return all, nil
+}
+
+// installation reads the entry of one.
+func installation(name store.Name, entry store.Entry) (mint.Installation, error) {
+	id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
+	if err != nil || id <= 0 {
+		return mint.Installation{}, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
+	}
+	login, _ := name.Owner()
+	return mint.Installation{ID: id, Account: mint.Account{Login: login}}, nil
 }
 
 // ownersOf are the accounts, in lower case, that patterns name; "*" names every
@@ -123,13 +166,12 @@ func storedInstallations(ctx context.Context, s store.Store) (all []mint.Install
 		if entry.Modified.After(changed) {
 			changed = entry.Modified
 		}
-		id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
-		if err != nil || id <= 0 {
-			return nil, changed, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
+		in, err := installation(name, entry)
+		if err != nil {
+			return nil, changed, err
 		}
-		login, _ := name.Owner()
-		canonical[login] = login == strings.ToLower(login)
-		all = append(all, mint.Installation{ID: id, Account: mint.Account{Login: login}})
+		canonical[in.Account.Login] = in.Account.Login == strings.ToLower(in.Account.Login)
+		all = append(all, in)
 	}
 	return slices.DeleteFunc(all, func(i mint.Installation) bool {
 		return !canonical[i.Account.Login] && canonical[strings.ToLower(i.Account.Login)]

@@ -107,7 +107,10 @@ type worker struct {
 func (p *Pass) worker() *worker {
 	own := *p.Issuer
 	w := &worker{pass: p, issuer: &own}
-	own.Catalog, own.shared = new(mint.Catalog), new(shared)
+	own.Catalog = new(mint.Catalog)
+	if p.Only == "" {
+		own.shared = new(shared)
+	}
 	own.Audit = func(e Event) {
 		w.count(e)
 		p.Issuer.tell(e)

@@ -107,7 +107,7 @@ var suites = []suite{
 	{pattern: "./credential/oskeyring", keyring: true},
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},
-	{pattern: "./cmd/gatepass-refresher", aws: true},
+	{pattern: "./cmd/gatepass-refresher", aws: true, kubernetes: true, inPlace: true},
 	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
