@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
 const (
@@ -16,17 +16,16 @@ const (
 	bodyCount = 64 << 10 // bytes; see Bodies.Each
 )
 
-// Bodies bound what is taken by bodies on their way, each of which holds a place
-// among all requests for as long as its client likes. 64 are let be at once, for
-// five seconds each. One that comes when there are as many is let in all the same,
-// and not waited for any more is the one that [crowd.Room] finds in the way.
+// Bodies limits how many bodies are read or written at once, since a slow client holds a
+// place among all requests. 64 run at once, for five seconds each. When one more comes,
+// the one that [fairshare.Pool] evicts is given up.
 type Bodies struct {
 	// Each is what a body counts for at least, in bytes: 64 times as many are let be
 	// at once. 0 means 64 KiB.
 	Each int64
 
 	once sync.Once
-	room crowd.Room
+	room fairshare.Pool
 }
 
 // Read calls read, which reads the body of a request to its end. from is whom to count it
@@ -57,11 +56,11 @@ func (b *Bodies) hold(from string, size int64, deadline func(time.Time) error, d
 		if b.Each == 0 {
 			b.Each = bodyCount
 		}
-		b.room.Size, b.room.IsBrief = maxBodies*b.Each, true
+		b.room.Size, b.room.EvictOldest = maxBodies*b.Each, true
 	})
 	until := func(t time.Time) { _ = deadline(t) } // where there is no connection there is nothing to wait for
 	until(time.Now().Add(bodyTime))
-	leave, ok := b.room.Enter(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
+	leave, ok := b.room.Acquire(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
 	if !ok {
 		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: ReasonRequest, Detail: "the request is too large"}
 	}

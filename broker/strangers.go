@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
 // TooManyOf refuses a stranger that asks too often. This is counted and not
@@ -40,7 +40,7 @@ func (b *Broker) HadTooMany(r *http.Request) error {
 }
 
 func (b *Broker) strange(r *http.Request, judge func(*Limiter, string) error) error {
-	if err := judge(b.strangers, crowd.Address(r.RemoteAddr)); err != nil {
+	if err := judge(b.strangers, fairshare.Address(r.RemoteAddr)); err != nil {
 		refusal := RefusalOf(err)
 		return &Refusal{Status: refusal.Status, Reason: ReasonLimit, RetryAfter: refusal.RetryAfter, Detail: "too many requests without an identity come from this address"}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
 // openapiText describes every endpoint of the broker (OpenAPI 3.1,
@@ -38,7 +38,7 @@ func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string)
 	if err != nil {
 		return err
 	}
-	_ = c.documents.Write(w, crowd.Address(r.RemoteAddr), int64(len(document)), func() error {
+	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(document)), func() error {
 		return api.WriteJSON(w, http.StatusOK, document)
 	}) // the client has gone
 	return nil

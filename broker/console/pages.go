@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -57,7 +57,7 @@ func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=3600")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = c.documents.Write(w, crowd.Address(r.RemoteAddr), int64(len(style)), func() error {
+	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(style)), func() error {
 		_, err := w.Write(style)
 		return err
 	}) // the browser has gone
@@ -121,7 +121,7 @@ const maxLogin = 32 << 10
 // tryLogin answers the login form: the token is shown to the rules as a client
 // would.
 func (c *Console) tryLogin(r request) error {
-	address := crowd.Address(r.RemoteAddr)
+	address := fairshare.Address(r.RemoteAddr)
 	if c.logins.Over(address) != nil {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
 		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
@@ -158,7 +158,7 @@ func (c *Console) tryLogin(r request) error {
 
 func (c *Console) readLogin(r request) error {
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
-	return c.forms.Read(r.w, crowd.Address(r.RemoteAddr), maxLogin, func() error {
+	return c.forms.Read(r.w, fairshare.Address(r.RemoteAddr), maxLogin, func() error {
 		if r.ParseForm() != nil {
 			return broker.BadRequest("the form cannot be read")
 		}

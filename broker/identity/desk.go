@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -68,7 +68,7 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request, id string) error {
 }
 
 func (d *Desk) read(w http.ResponseWriter, r *http.Request) (request api.ExchangeRequest, err error) {
-	err = d.bodies.Read(w, crowd.Address(r.RemoteAddr), api.MaxRequest, func() error {
+	err = d.bodies.Read(w, fairshare.Address(r.RemoteAddr), api.MaxRequest, func() error {
 		request, err = api.ExchangeCall.Read(w, r)
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
 // WebhookPath is where GitHub reports changes.
@@ -69,7 +69,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 	}
 	var change Change
 	var sum eventSum
-	err = r.bodies.Read(w, crowd.Address(req.RemoteAddr), d.size, func() error {
+	err = r.bodies.Read(w, fairshare.Address(req.RemoteAddr), d.size, func() error {
 		change, sum, err = d.read(w, req, secret)
 		return err
 	})

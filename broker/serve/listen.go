@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/systemd"
 )
 
@@ -100,12 +100,12 @@ func matches(a net.Addr, address string) bool {
 // that has the most, and the one that comes where that is its own. refused is told
 // of each; nil means nobody is.
 func Limited(l net.Listener, limit int, refused func()) net.Listener {
-	return &limited{Listener: l, room: crowd.Room{Size: int64(limit)}, refused: refused}
+	return &limited{Listener: l, room: fairshare.Pool{Size: int64(limit)}, refused: refused}
 }
 
 type limited struct {
 	net.Listener
-	room    crowd.Room // in connections
+	room    fairshare.Pool // in connections
 	refused func()
 }
 
@@ -121,7 +121,7 @@ func (l *limited) Accept() (net.Conn, error) {
 				l.refused()
 			}
 		}
-		if leave, ok := l.room.Enter(crowd.Address(c.RemoteAddr().String()), 1, refuse); ok {
+		if leave, ok := l.room.Acquire(fairshare.Address(c.RemoteAddr().String()), 1, refuse); ok {
 			return counted(c, leave), nil
 		}
 		refuse()

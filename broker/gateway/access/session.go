@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -37,7 +37,7 @@ func (a *Access) serveSession(w http.ResponseWriter, r *http.Request, id string)
 }
 
 func (a *Access) readSessionRequest(w http.ResponseWriter, r *http.Request) (request api.SessionRequest, err error) {
-	err = a.bodies.Read(w, crowd.Address(r.RemoteAddr), api.MaxRequest, func() error {
+	err = a.bodies.Read(w, fairshare.Address(r.RemoteAddr), api.MaxRequest, func() error {
 		request, err = api.SessionCall.Read(w, r)
 		return err
 	})

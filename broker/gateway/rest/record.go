@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -71,7 +71,7 @@ func (c *call) entry() broker.Entry {
 	w := c.caller.Workspace
 	return broker.Entry{
 		Time: c.now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, 300),
-		Claims: w.Claims, Rule: w.Rule, Policy: w.Policy.Hash, Remote: crowd.Address(c.r.RemoteAddr),
+		Claims: w.Claims, Rule: w.Rule, Policy: w.Policy.Hash, Remote: fairshare.Address(c.r.RemoteAddr),
 		Host: c.access.Upstream.Git.Host, Repository: c.repoText(), RepositoryID: c.repoID(),
 		Operation: oneline.Cut(c.r.Method+" "+c.pathText(), 300),
 	}

@@ -23,7 +23,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/remote"
 )
 
@@ -66,7 +66,7 @@ func (s Settings) Check() error {
 type Identifier struct {
 	settings Settings
 	nonces   *Nonces
-	calls    crowd.Room // that are under way
+	calls    fairshare.Pool // that are under way
 
 	// Transport calls STS. No configuration changes it.
 	Transport http.RoundTripper
@@ -78,7 +78,7 @@ type Identifier struct {
 func New(s Settings, n *Nonces) *Identifier {
 	t := remote.Transport()
 	t.Proxy = http.ProxyFromEnvironment
-	return &Identifier{settings: s, nonces: n, calls: crowd.Room{Size: maxCalls}, Transport: t}
+	return &Identifier{settings: s, nonces: n, calls: fairshare.Pool{Size: maxCalls}, Transport: t}
 }
 
 func (i *Identifier) now() time.Time {
@@ -109,7 +109,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if _, err := i.nonces.check(ctx, proof.Nonce); err != nil {
 		return broker.Caller{}, err
 	}
-	who, err := i.ask(ctx, crowd.Address(r.RemoteAddr), proof)
+	who, err := i.ask(ctx, fairshare.Address(r.RemoteAddr), proof)
 	if err != nil {
 		return broker.Caller{}, err
 	}
@@ -126,7 +126,7 @@ func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (
 	tooMany := busy(broker.ReasonLimit, "too many proofs at once", nil)
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	leave, ok := i.calls.Enter(from, 1, func() { cut(tooMany) })
+	leave, ok := i.calls.Acquire(from, 1, func() { cut(tooMany) })
 	if !ok {
 		return callerIdentity{}, tooMany
 	}

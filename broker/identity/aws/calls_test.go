@@ -25,7 +25,7 @@ func TestNobodyHasAllCalls(t *testing.T) {
 		}()
 	}
 	full := time.Now()
-	for one, ok := w.calls.Enter("192.0.2.1", 1, func() {}); ok && time.Since(full) < time.Minute; one, ok = w.calls.Enter("192.0.2.1", 1, func() {}) {
+	for one, ok := w.calls.Acquire("192.0.2.1", 1, func() {}); ok && time.Since(full) < time.Minute; one, ok = w.calls.Acquire("192.0.2.1", 1, func() {}) {
 		one() // httptest's requests come from this address
 		time.Sleep(time.Millisecond)
 	}

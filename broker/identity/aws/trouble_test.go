@@ -30,7 +30,7 @@ func TestProofsAtATimeAreBounded(t *testing.T) {
 		}
 	}
 	for range maxCalls {
-		w.calls.Enter("192.0.2.1", 1, func() {}) // where w's requests come from
+		w.calls.Acquire("192.0.2.1", 1, func() {}) // where w's requests come from
 	}
 	asked := len(w.sts.Calls())
 	_, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil))

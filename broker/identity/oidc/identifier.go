@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -78,7 +78,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		return broker.Caller{}, err
 	}
 	if !i.held.has(token.raw, now) {
-		if err := i.verify(ctx, crowd.Address(r.RemoteAddr), token); err != nil {
+		if err := i.verify(ctx, fairshare.Address(r.RemoteAddr), token); err != nil {
 			return broker.Caller{}, err
 		}
 		i.held.add(token.raw, now)

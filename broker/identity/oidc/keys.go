@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/crowd"
+	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
 const (
@@ -42,7 +42,7 @@ type keyring struct {
 	load func(context.Context) ([]byte, error) // the JWK Set
 	now  func() time.Time
 
-	waiting crowd.Room
+	waiting fairshare.Pool
 
 	mu      sync.Mutex // guards what follows
 	known   keySet
@@ -54,7 +54,7 @@ type keyring struct {
 
 // newKeyring returns one without keys.
 func newKeyring(load func(context.Context) ([]byte, error), now func() time.Time) *keyring {
-	return &keyring{load: load, now: now, waiting: crowd.Room{Size: maxWaiting}}
+	return &keyring{load: load, now: now, waiting: fairshare.Pool{Size: maxWaiting}}
 }
 
 // suiting returns the keys for a token that came from an address. Those that are known and fresh, or known
@@ -106,7 +106,7 @@ func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	crowded := make(chan struct{})
-	leave, ok := k.waiting.Enter(from, 1, func() { close(crowded) })
+	leave, ok := k.waiting.Acquire(from, 1, func() { close(crowded) })
 	if !ok {
 		return errCrowded
 	}

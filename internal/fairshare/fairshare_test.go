@@ -1,4 +1,4 @@
-package crowd
+package fairshare
 
 import (
 	"fmt"
@@ -52,11 +52,11 @@ func TestWhoMakesWay(t *testing.T) {
 			{"a1", 5, nil, false}, {"a2", 4, nil, true},
 		}},
 	} {
-		r := &Room{Size: 4, IsBrief: c.isBrief}
+		r := &Pool{Size: 4, EvictOldest: c.isBrief}
 		var out []string
 		for _, s := range c.steps {
 			out = nil
-			_, ok := r.Enter(s.name[:1], s.size, func() { out = append(out, s.name) })
+			_, ok := r.Acquire(s.name[:1], s.size, func() { out = append(out, s.name) })
 			if ok != s.ok || !slices.Equal(out, s.out) {
 				t.Errorf("%s: when %s comes, %q go and it is in: %v, want %q and %v", c.name, s.name, out, ok, s.out, s.ok)
 			}
@@ -66,10 +66,10 @@ func TestWhoMakesWay(t *testing.T) {
 
 // What was given back is not lost as well, and what was lost is not given back.
 func TestLeaving(t *testing.T) {
-	r := &Room{Size: 2, IsBrief: true}
+	r := &Pool{Size: 2, EvictOldest: true}
 	cuts := map[string]int{}
 	enter := func(name string) func() {
-		leave, ok := r.Enter(name, 1, func() { cuts[name]++ })
+		leave, ok := r.Acquire(name, 1, func() { cuts[name]++ })
 		if !ok {
 			t.Fatalf("%s is not let in", name)
 		}
@@ -85,14 +85,14 @@ func TestLeaving(t *testing.T) {
 	if cuts["a"] != 1 || cuts["b"] != 0 || cuts["c"] != 1 || len(cuts) != 2 {
 		t.Errorf("made way: %v, want a and c", cuts)
 	}
-	if r.used != 2 || len(r.of) != 2 || r.guests.Len() != 2 {
+	if r.used != 2 || len(r.of) != 2 || r.shares.Len() != 2 {
 		t.Errorf("%d is used by %v, want 2 by two", r.used, r.of)
 	}
 }
 
 // However many come at once, the room is never over its size.
 func TestManyAtOnce(t *testing.T) {
-	r := &Room{Size: 8, IsBrief: true}
+	r := &Pool{Size: 8, EvictOldest: true}
 	var inside atomic.Int64
 	var wait sync.WaitGroup
 	for i := range 16 {
@@ -100,7 +100,7 @@ func TestManyAtOnce(t *testing.T) {
 			for range 200 {
 				out := sync.OnceFunc(func() { inside.Add(-1) })
 				inside.Add(1)
-				leave, _ := r.Enter(fmt.Sprint(i%5), 1, out)
+				leave, _ := r.Acquire(fmt.Sprint(i%5), 1, out)
 				if n := inside.Load(); n > 8+16 { // and those that are about to enter
 					t.Errorf("%d are in a room of 8", n)
 				}
@@ -110,7 +110,7 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if r.used != 0 || len(r.of) != 0 || r.guests.Len() != 0 {
+	if r.used != 0 || len(r.of) != 0 || r.shares.Len() != 0 {
 		t.Errorf("%d is used by %v when all have left", r.used, r.of)
 	}
 }
