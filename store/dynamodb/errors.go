@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -13,11 +14,15 @@ import (
 )
 
 // An operation is what a store does, and which permission it takes.
-type operation struct{ table, what, action string }
+type operation struct {
+	table, what, action string
+	onWorkspaces        bool // whether it is about workspaces, alone or with others
+}
 
 // on is an operation on one entry. It returns an error for the zero Name.
 func (s *Store) on(name store.Name, verb, action string) (operation, error) {
-	op := operation{s.table, verb + " " + name.String() + " of dynamodb://" + s.table, action}
+	_, onWorkspaces := name.Workspace()
+	op := operation{s.table, verb + " " + name.String() + " of dynamodb://" + s.table, action, onWorkspaces}
 	if name.IsZero() {
 		return op, oneline.New(verb+" an entry of dynamodb://"+s.table, "it has no name", "")
 	}
@@ -30,7 +35,9 @@ func (s *Store) below(prefix store.Prefix, verb, action string) operation {
 	if folder == "" {
 		folder = "everything"
 	}
-	return operation{s.table, verb + " " + folder + " of dynamodb://" + s.table, action}
+	shards, _ := shardsBelow(prefix)
+	onWorkspaces := !slices.Equal(shards, []string{configShard}) && !slices.Equal(shards, []string{otherShard})
+	return operation{s.table, verb + " " + folder + " of dynamodb://" + s.table, action, onWorkspaces}
 }
 
 func (op operation) failed(why string, err error) error {
@@ -64,7 +71,11 @@ func ask[T any](ctx context.Context, s *Store, op operation, call func(context.C
 	}
 	out := none
 	if err = c.Authenticate(ctx); err == nil {
-		out, err = call(ctx, c.Service, func(o *sdk.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) })
+		service := c.Service.others
+		if op.onWorkspaces {
+			service = c.Service.workspaces
+		}
+		out, err = call(ctx, service, func(o *sdk.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) })
 	}
 	if err == nil {
 		return out, nil

@@ -35,7 +35,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{table: u.Host, client: awsclient.Lazy[*sdk.Client]{Settings: settings, Make: newService}}, nil
+	return &Store{table: u.Host, client: awsclient.Lazy[services]{Settings: settings, Make: newServices}}, nil
 }
 
 // isTable holds the rule of CreateTable in the DynamoDB API reference.
@@ -46,6 +46,15 @@ func isTable(name string) bool {
 		}
 	}
 	return 3 <= len(name) && len(name) <= 255
+}
+
+// services are two clients of one table. After a throttle the calls of a client wait for
+// their turn: those about workspaces, of which there may be thousands, do not hold up those
+// about the block list.
+type services struct{ workspaces, others *sdk.Client }
+
+func newServices(cfg aws.Config, endpoint string) services {
+	return services{newService(cfg, endpoint), newService(cfg, endpoint)}
 }
 
 func newService(cfg aws.Config, endpoint string) *sdk.Client {

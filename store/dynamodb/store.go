@@ -34,7 +34,7 @@ import (
 // [store.Swapper], a [store.Pager] and [store.Indexed].
 type Store struct {
 	table  string
-	client awsclient.Lazy[*sdk.Client]
+	client awsclient.Lazy[services]
 	ahead  atomic.Int64 // nanoseconds by which this machine's clock is ahead of AWS's
 }
 

@@ -3,10 +3,12 @@ package dynamodb
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,4 +140,49 @@ func TestModifiedIsByTheServersClock(t *testing.T) {
 	if off := s.now().Sub(theirs).Abs(); off > 10*time.Second {
 		t.Errorf("now is %v off the server's clock", off)
 	}
+}
+
+// A broker that reads the block list late refuses everybody: whatever workspaces are
+// throttled by, the block list is read at once.
+func TestThrottledWorkspacesDoNotHoldUpTheBlockList(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"w-`) {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, fault("ProvisionedThroughputExceededException", "x"))
+			return
+		}
+		fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	s := open(t, "dynamodb://gatepass?region=eu-west-1&endpoint="+url.QueryEscape(server.URL))
+	record, err := store.Record("sb-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var waiting sync.WaitGroup
+	for range 20 {
+		waiting.Go(func() {
+			if _, err := s.Get(ctx, record); err == nil {
+				t.Error("Get of a workspace is not refused")
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond) // for those that wait to be in line
+	for range 5 {
+		began := time.Now()
+		for _, err := range s.List(t.Context(), store.AllBars()) {
+			t.Errorf("List = %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the block list is read after %v", took)
+		}
+	}
+	cancel()
+	waiting.Wait()
 }
