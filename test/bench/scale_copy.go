@@ -102,3 +102,13 @@ func (s *pgServer) copyIn(ctx context.Context, statement string, in io.Reader) e
 func (s *pgServer) connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
 	return pgconn.Connect(ctx, "postgres://"+pgUser+"@"+s.address+"/"+database+"?sslmode=disable")
 }
+
+// age has the configuration be an hour old.
+func (s *pgServer) age(ctx context.Context) error {
+	conn, err := s.connect(ctx, pgDatabase)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	return conn.Exec(ctx, "UPDATE gatepass_entries SET modified = modified - interval '1 hour' WHERE name LIKE 'config/%'").Close()
+}

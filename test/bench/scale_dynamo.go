@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -256,4 +258,17 @@ func (d *dynamoTable) dues() map[string]time.Time {
 		}
 	}
 	return dues
+}
+
+// age has the table's configuration be an hour old.
+func (d *dynamoTable) age(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, it := range d.items {
+		if strings.HasPrefix(name, "config/") {
+			old := it.number("written") - time.Hour.Microseconds()
+			it["written"] = map[string]any{"N": strconv.FormatInt(old, 10)}
+		}
+	}
+	return nil
 }

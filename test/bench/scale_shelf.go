@@ -28,6 +28,9 @@ type shelf struct {
 	load func(ctx context.Context, st stencil, from, to int) error
 	// dues are when entries are due, by name, where the store is Indexed; for fill.
 	dues func() map[string]time.Time
+	// age has what is below config be an hour old, where the store is Indexed: a pass reads
+	// all records while an installation is new. nil does nothing.
+	age func(context.Context) error
 	// refused counts the calls that were beyond the limits; nil means that there are none.
 	refused func() int
 	pid     int // of the server, 0 where it is no process of its own
@@ -78,7 +81,7 @@ func (b *bench) openSSM() (*shelf, error) {
 func (b *bench) openDynamoDB() (*shelf, error) {
 	double := new(dynamoTable)
 	limits := throttle.New(double, throttle.OnDemandTable)
-	sh := &shelf{name: "dynamodb", env: awsEnv, tally: &tally{nameOf: awsOperation}, dues: double.dues}
+	sh := &shelf{name: "dynamodb", env: awsEnv, tally: &tally{nameOf: awsOperation}, dues: double.dues, age: double.age}
 	outside, inside := httptest.NewServer(sh.tally.before(limits)), httptest.NewServer(double)
 	of := func(s *httptest.Server) string {
 		return "dynamodb://gatepass?region=us-east-1&endpoint=" + url.QueryEscape(s.URL)
@@ -95,7 +98,7 @@ func (b *bench) openPostgres() (*shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	sh := &shelf{name: "postgres", tally: new(tally), pid: server.cmd.Process.Pid, load: server.load}
+	sh := &shelf{name: "postgres", tally: new(tally), pid: server.cmd.Process.Pid, load: server.load, age: server.age}
 	proxy, err := newPgProxy(server.address, sh.tally)
 	if err != nil {
 		server.stop()

@@ -64,8 +64,10 @@ func (w *scaleWorld) settle() error {
 	if w.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return err
 	}
-	w.live, w.over, err = newStencils(w.ctx, w.store, w.app)
-	return err
+	if w.live, w.over, err = newStencils(w.ctx, w.store, w.app); err != nil || w.age == nil {
+		return err
+	}
+	return w.age(w.ctx)
 }
 
 // grow has the store have so many workspaces.
