@@ -37,9 +37,6 @@ func openVault(u *url.URL) (*vaultKey, error) {
 	return &vaultKey{mount: path.Dir(full), key: path.Base(full), client: client}, nil
 }
 
-// Upkeep renews the Vault token. Long-lived programs call it from time to time.
-func (k *vaultKey) Upkeep(ctx context.Context) { k.client.Upkeep(ctx) }
-
 // Wrap needs update on MOUNT/encrypt/KEY. Vault makes a key that is not there where a
 // policy allows create, so that none should.
 func (k *vaultKey) Wrap(ctx context.Context, key []byte) ([]byte, error) {

@@ -101,7 +101,7 @@ func lost(what string, err error) error {
 	case !unreached && (remote.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
 		return oneline.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
 	case remote.IsUnknownHost(err):
-		return oneline.New(what, "there is no such host: "+text, "correct the store's URL")
+		do = "correct the store's URL, or wait for the server's name" // of several, one may be gone during a failover
 	case pgconn.Timeout(err):
 		text = "it did not answer in time"
 	}

@@ -2,15 +2,22 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/gatepass/gatepass/internal/remote"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -146,5 +153,37 @@ func TestPasswords(t *testing.T) {
 	_, err := s.Get(ctx, store.Signer())
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("Get = %v, want that the server cannot be reached, without the password", err)
+	}
+}
+
+// During a failover a server may have no name for a while, and another no connection yet.
+func TestWhatIsAskedAgain(t *testing.T) {
+	isolate(t)
+	server := func(code string) error { return &pgconn.PgError{Code: code, Message: "no"} }
+	for name, c := range map[string]struct {
+		err     error
+		isAgain bool
+	}{
+		"a host without a name":      {&net.DNSError{Err: "no such host", Name: "db.example", IsNotFound: true}, true},
+		"a refused connection":       {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
+		"a lost connection":          {io.ErrUnexpectedEOF, true},
+		"a standby":                  {pgconn.ErrReadOnlyConnection, true},
+		"one that became a standby":  {server("25006"), true},
+		"a server that starts":       {server("57P03"), true},
+		"a server that is shut down": {server("57P01"), true},
+		"a deadlock":                 {server("40P01"), true},
+		"too many connections":       {server("53300"), true},
+		"a statement that took long": {server("57014"), true},
+		"a wrong password":           {server("28P01"), false},
+		"no database":                {server("3D000"), false},
+		"no rights":                  {server("42501"), false},
+		"no table":                   {server("42P01"), false},
+		"a broken statement":         {server("42601"), false},
+		"a certificate":              {&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, false},
+	} {
+		err := new(Store).failed(t.Context(), "read x", c.err)
+		if _, isAgain := errors.AsType[*remote.PassingError](err); isAgain != c.isAgain || strings.ContainsAny(err.Error(), "\n\r") {
+			t.Errorf("%s: %v, asked again %v, want one line and %v", name, err, isAgain, c.isAgain)
+		}
 	}
 }

@@ -43,14 +43,6 @@ type Store struct {
 	pool remote.Lazy[pgxpool.Pool]
 }
 
-// Upkeep renews what the KMS is asked with. Long-lived programs call it from time to
-// time.
-func (s *Store) Upkeep(ctx context.Context) {
-	if w, ok := s.wrapper.(interface{ Upkeep(context.Context) }); ok {
-		w.Upkeep(ctx)
-	}
-}
-
 // A row is an entry as it is kept.
 type row struct {
 	name     string
