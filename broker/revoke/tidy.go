@@ -20,7 +20,7 @@ const (
 	deletePause  = 300 * time.Millisecond
 	indexedPause = 10 * time.Millisecond // for all others
 	recallPause  = 100 * time.Millisecond
-	paceFactor   = 4
+	paceFactor   = 2
 	longestPause = 5 * time.Second
 
 	// A yield of a list that took longer than that was a call of the store.

@@ -417,11 +417,13 @@ func TestBlocksSettleOnce(t *testing.T) {
 		if got := f.in.Taken(); got.Gets < 401 {
 			t.Errorf("%+v calls, want every block read once by the first that finds no note", got)
 		}
+		first.reconciler.mu.Lock()
 		for target, s := range first.reconciler.targets {
 			if !s.done {
 				t.Errorf("%s has not settled", target)
 			}
 		}
+		first.reconciler.mu.Unlock()
 		time.Sleep(2 * leaseLife) // the note is written
 		f.end()
 		if err := first.Release(t.Context()); err != nil {

@@ -1,0 +1,54 @@
+package vaultstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/store"
+)
+
+// Page implements [store.Pager]. It lists the folders that the page has names of, and
+// those above them.
+func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
+	p := &pager{store: s, after: after.String(), limit: limit}
+	err := p.folder(ctx, below.String())
+	return p.names, err
+}
+
+// A pager collects names of one page.
+type pager struct {
+	store *Store
+	after string
+	limit int
+	names []store.Name
+}
+
+// folder adds the names of a folder that come after the last page. Vault's keys of folders
+// end with a slash, and so sort as the names in them do.
+func (p *pager) folder(ctx context.Context, folder string) error {
+	keys, err := p.store.keys(ctx, folder)
+	if err != nil {
+		return err
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if len(p.names) >= p.limit {
+			return nil
+		}
+		path := strings.TrimPrefix(folder+"/"+key, "/")
+		if path <= p.after && !strings.HasPrefix(p.after, path) || path == p.after {
+			continue
+		}
+		if inner, ok := strings.CutSuffix(path, "/"); ok {
+			if err := p.folder(ctx, inner); err != nil {
+				return err
+			}
+			continue
+		}
+		if name, err := store.ParseName(path); err == nil && path > p.after {
+			p.names = append(p.names, name)
+		}
+	}
+	return nil
+}
