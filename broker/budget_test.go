@@ -167,7 +167,7 @@ func TestTheCacheGivesWhatItHasWhileTheBudgetRefuses(t *testing.T) {
 		t.Fatalf("answer = %d %s", got.Code, got.Body)
 	}
 	var asked []bool
-	b.cache.Budget = func(_ string, hasToken bool) error {
+	b.cache.Budget = func(_ string, _ Scope, hasToken bool) error {
 		asked = append(asked, hasToken)
 		return scarce(time.Minute, "no more")
 	}

@@ -33,7 +33,7 @@ type Cache struct {
 	Shared *Shared
 	// Budget is asked before GitHub is, on behalf of a workspace; hasToken says
 	// that the scope has a token that still works. nil lets all through.
-	Budget func(workspace string, hasToken bool) error
+	Budget func(workspace string, s Scope, hasToken bool) error
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest

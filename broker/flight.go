@@ -30,7 +30,7 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time
 	f := &flight{workspace: workspace, least: least, done: make(chan struct{})}
 	if c.Budget != nil {
 		hasToken := !e.token.IsZero() && clock.Left(e.ends, c.now()) > lastLife
-		f.scarce = c.Budget(workspace, hasToken)
+		f.scarce = c.Budget(workspace, e.scope, hasToken)
 	}
 	if f.scarce != nil {
 		if c.Shared == nil || clock.Left(e.again, c.now()) > 0 {

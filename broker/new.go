@@ -110,7 +110,7 @@ func New(c Config) *Broker {
 
 	shared := newShared(c.Store, b.Bars.Marked, c.TokenTime)
 	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, published(shared, minted(c.GitHub))))
-	b.Cache = &Cache{Mint: mint, Shared: shared, Budget: b.Budget.Allow, Now: c.TokenTime}
+	b.Cache = &Cache{Mint: mint, Shared: shared, Budget: c.budgets(b.Budget).allow, Now: c.TokenTime}
 	b.requests = &Limiter{Limits: c.Limits, Now: c.Now}
 	b.Hold = limited(b.requests, capped(authorized(b.Bars, kept(b.Keeper, b.Cache))))
 	b.Vend = audited(c.Journal, c.Now, b.Hold)

@@ -14,6 +14,10 @@ type Pooled interface {
 	// Members returns all Apps, at least one. A single one is asked as if there were no
 	// pool.
 	Members(ctx context.Context, owner string) []Member
+	// Seats are those of the Apps that can be asked. It does not wait.
+	Seats(owner string) []mint.Seat
+	// Whose is Turn for a caller that does not mint; ok is false where none can.
+	Whose(key string, seats ...mint.Seat) (seat mint.Seat, ok bool)
 	// Turn returns whose turn it is among members; see [mint.Pool.Turn].
 	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
 }

@@ -2,9 +2,14 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -211,5 +216,83 @@ func TestAPoolOfOne(t *testing.T) {
 	all[0].installation.Permissions = nil
 	if at, m, err := whoMints(t, p, scopeOf("sb-1", toRead)); err != nil || at != 0 || m.Instead != "" {
 		t.Errorf("it is %d, %v, want that it mints", at, err)
+	}
+}
+
+// Seats and Whose make players a Pooled.
+func (p *players) Seats(string) (seats []mint.Seat) {
+	for _, m := range p.members {
+		if m.Err == nil {
+			seats = append(seats, m.Seat)
+		}
+	}
+	return seats
+}
+
+// Rate and Revoke make players a GitHub.
+func (p *players) Rate() (mint.Rate, bool) {
+	return mint.Rate{Limit: 5000, Remaining: 1, Reset: time.Now().Add(time.Hour)}, true
+}
+
+func (p *players) Revoke(context.Context, credential.Token) error { return nil }
+
+// limitedTo is a GitHub that leaves an App so many of 100 requests.
+type limitedTo int
+
+func (l limitedTo) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	w.Header().Set("X-RateLimit-Limit", "100")
+	w.Header().Set("X-RateLimit-Remaining", fmt.Sprint(int(l)))
+	w.Header().Set("X-RateLimit-Reset", fmt.Sprint(time.Now().Add(time.Hour).Unix()))
+	w.WriteHeader(http.StatusNotFound)
+	return w.Result(), nil
+}
+
+// An App that is used up must not keep workspaces of the other App from new tokens.
+func TestEachAppHasABudget(t *testing.T) {
+	p, _ := newPlayers(2)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := func(at, left int) {
+		t.Helper()
+		p.members[at].App = &mint.App{ID: "Iv23li", Signer: signer, URL: "https://github.test", Client: &http.Client{Transport: limitedTo(left)}}
+		_, _ = p.members[at].App.Self(t.Context()) // 404, with what is left
+		if r, ok := p.members[at].App.Rate(); !ok || r.Remaining != left {
+			t.Fatalf("App %d has %+v, %v", at, r, ok)
+		}
+	}
+	c := Config{GitHub: p, TokenTime: time.Now}
+	b := c.budgets(&Budget{Rate: p.Rate})
+	allowed := func() (n int) {
+		for n < 50 && b.allow("sb-1", scopeOf("sb-1", toCheck), false) == nil {
+			n++
+		}
+		return n
+	}
+	turn, _, err := whoMints(t, p, scopeOf("sb-1", toCheck))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave(turn, 10)
+	leave(1-turn, 90)
+	if n := allowed(); n != 10 {
+		t.Errorf("a workspace of an App with 10 requests left may cause %d mints, want its share of 10", n)
+	}
+	if err := b.allow("sb-1", scopeOf("sb-1", toRead), true); err != nil {
+		t.Errorf("what another App mints is refused: %v", err)
+	}
+	leave(turn, 90)
+	if n := allowed(); n != 50 {
+		t.Errorf("with enough left it may cause %d mints, want all 50", n)
+	}
+	p.members = p.members[:1]
+	if err := b.allow("sb-1", scopeOf("sb-1", toRead), true); err == nil {
+		t.Error("with one App the one budget does not count")
 	}
 }

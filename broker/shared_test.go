@@ -417,7 +417,7 @@ func TestTheBudgetIsNotSpentOnWhatIsShared(t *testing.T) {
 		all := fleet(3, in, p)
 		used := errors.New("its share is used up")
 		for _, r := range all {
-			r.Budget = func(workspace string, _ bool) error {
+			r.Budget = func(workspace string, _ Scope, _ bool) error {
 				if workspace == "greedy" {
 					return &Refusal{Status: 429, Reason: ReasonLimit, Err: used}
 				}

@@ -55,16 +55,30 @@ func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
 // have a fifth of their requests left it returns one that depends on the key and the
 // Apps' names alone, so that all replicas choose the same one.
 func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
-	return p.choose(seats, func(usable []Seat) Seat {
-		ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
-			left, limit := p.left(s)
-			return left*scarcePart < limit
-		})
-		if len(ample) == 0 {
-			return p.fullest(usable)
-		}
-		return FirstTurn(key, ample...)
+	return p.choose(seats, func(usable []Seat) Seat { return p.turnOf(key, usable) })
+}
+
+// Whose is Turn for a caller that does not mint. ok is false where no seat is left.
+func (p *Pool) Whose(key string, seats ...Seat) (best Seat, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	usable, _ := p.usable(seats)
+	if len(usable) == 0 {
+		return Seat{}, false
+	}
+	return p.turnOf(key, usable), true
+}
+
+// turnOf returns whose turn it is. The caller holds mu.
+func (p *Pool) turnOf(key string, usable []Seat) Seat {
+	ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
+		left, limit := p.left(s)
+		return left*scarcePart < limit
 	})
+	if len(ample) == 0 {
+		return p.fullest(usable)
+	}
+	return FirstTurn(key, ample...)
 }
 
 // FirstTurn returns the seat whose turn it is for a key where every App has enough left:
@@ -87,16 +101,7 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var usable []Seat
-	var first error
-	for _, s := range seats {
-		err := p.closed(s)
-		if err == nil {
-			usable = append(usable, s)
-		} else if first == nil {
-			first = err
-		}
-	}
+	usable, first := p.usable(seats)
 	if len(usable) == 0 {
 		return Seat{}, nil, first
 	}
@@ -106,6 +111,20 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 	}
 	p.underway[best]++
 	return best, p.once(best), nil
+}
+
+// usable are the seats that can mint now, and why the first of the others cannot. The
+// caller holds mu.
+func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
+	for _, s := range seats {
+		err := p.closed(s)
+		if err == nil {
+			usable = append(usable, s)
+		} else if first == nil {
+			first = err
+		}
+	}
+	return usable, first
 }
 
 // once returns what the caller of Choose calls; only the first call counts.

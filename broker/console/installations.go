@@ -17,7 +17,7 @@ const installationsEvery = time.Minute
 
 // installations are what GitHub said last.
 type installations struct {
-	mu   sync.Mutex // guards the rest; held while GitHub is asked, so that one asks for all
+	mu   sync.Mutex          // guards the rest; held while GitHub is asked, so that one asks for all
 	list []mint.Installation // one for each account
 	by   map[string]int      // how many each App has, by its name
 	err  error

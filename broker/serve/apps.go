@@ -33,9 +33,12 @@ type apps struct {
 	log    *slog.Logger
 	client *http.Client // for GitHub; nil means mint's own
 
-	mu     sync.Mutex // guards the rest; held while the store is asked, so that one asks for all
-	others []*app     // each was opened once, or could not be
-	looked time.Time  // zero before the store said which they are
+	// others are those of the pool, each opened once, or tried; nil before the store said
+	// which they are. Who reads it does not wait for the store.
+	others atomic.Pointer[[]*app]
+
+	mu     sync.Mutex // guards looked; held while the store is asked, so that one asks for all
+	looked time.Time  // when the store said so
 }
 
 // newApps makes the Apps of a store. Nothing is read yet.
@@ -65,9 +68,11 @@ func (a *apps) open(name string, latest *atomic.Pointer[mint.App]) *app {
 
 // all are the Apps, the first one first.
 func (a *apps) all() []*app {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append([]*app{a.app}, a.others...)
+	all := []*app{a.app}
+	if others := a.others.Load(); others != nil {
+		all = append(all, *others...)
+	}
+	return all
 }
 
 // look finds out which Apps are in the pool, where that was not done for a minute. New
@@ -87,16 +92,17 @@ func (a *apps) look(ctx context.Context) {
 	}
 	var now []*app
 	for _, name := range names {
-		at := slices.IndexFunc(a.others, func(o *app) bool { return o.name == name })
-		if at >= 0 {
-			now = append(now, a.others[at])
+		all := a.all()
+		if at := slices.IndexFunc(all, func(one *app) bool { return one.name == name }); at >= 0 {
+			now = append(now, all[at])
 			continue
 		}
 		joins := a.open(name, a.latest)
 		_, _ = joins.get(ctx) // it is in the log
 		now = append(now, joins)
 	}
-	a.others, a.looked = now, time.Now()
+	a.others.Store(&now)
+	a.looked = time.Now()
 }
 
 // find opens the Apps that are not open.
@@ -149,10 +155,7 @@ func (a *apps) Revoke(ctx context.Context, t credential.Token) error {
 
 // Members implements [broker.Pooled].
 func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
-	a.mu.Lock()
-	isKnown := !a.looked.IsZero()
-	a.mu.Unlock()
-	if !isKnown {
+	if a.others.Load() == nil {
 		a.look(ctx)
 	}
 	all := a.all()
@@ -174,6 +177,16 @@ func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 		members = append(members, m)
 	}
 	return members
+}
+
+// Seats implements [broker.Pooled].
+func (a *apps) Seats(owner string) (seats []mint.Seat) {
+	for _, one := range a.all() {
+		if is := one.usable.Load(); is != nil {
+			seats = append(seats, mint.Seat{App: is.App, Installation: one.installationOn(owner), Name: one.called()})
+		}
+	}
+	return seats
 }
 
 // bound asks one App of a pool. It does not wait while that is read again.
