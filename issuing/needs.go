@@ -14,6 +14,9 @@ import (
 type Needs struct {
 	Profiles []*workspace.Profile
 	Asked    map[string]string // by the App
+	// IsPart says that the App is one of several: it need not be installed wherever a
+	// profile names an account, and is not chosen for what it lacks.
+	IsPart bool
 }
 
 // A Reach says whether tokens for an account will be asked for.

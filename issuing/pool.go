@@ -85,19 +85,14 @@ func poolOf(others []Member, bare *App, choice *mint.Pool) *workspace.Pool {
 // It fails where the first App is of another GitHub, or has the same ID. mode is as for
 // Save.
 func Join(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
-	if err := store.CheckApp(name); err != nil {
-		return err
-	}
 	of, err := store.OfApp(s, name)
 	if err != nil {
 		return err
 	}
-	if err := canJoin(ctx, s, name, c); err != nil {
+	if err := CheckJoin(ctx, s, name, c, mode); err != nil {
 		return err
 	}
-	if err := Save(ctx, of, c, mode); errors.Is(err, store.ErrExists) {
-		return &oneline.Error{What: "add " + Member{Name: name}.Called(), Why: "it is set up already", Do: "add --force to replace it, or see what is there: gatepass app status", Err: err}
-	} else if err != nil {
+	if err := Save(ctx, of, c, mode); err != nil {
 		return err
 	}
 	names, err := store.PoolApps(ctx, s)
@@ -114,9 +109,29 @@ func Join(ctx context.Context, s store.Store, name string, c Credentials, mode s
 	return err
 }
 
-// canJoin compares an App with those that the store has.
-func canJoin(ctx context.Context, s store.Store, name string, c Credentials) error {
+// CheckJoin returns the error that Join would fail with before it writes anything.
+// Credentials without an ID are those of an App that is still to be made.
+func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
+	if err := store.CheckApp(name); err != nil {
+		return err
+	}
 	what := "add " + Member{Name: name}.Called()
+	of, err := store.OfApp(s, name)
+	if err != nil {
+		return err
+	}
+	if mode == store.CreateOnly {
+		if err := CheckFree(ctx, of); errors.Is(err, store.ErrExists) {
+			return &oneline.Error{What: what, Why: "it is set up already", Do: "add --force to replace it, or see what is there: gatepass app status", Err: err}
+		} else if err != nil {
+			return err
+		}
+	}
+	return canJoin(ctx, s, name, c, what)
+}
+
+// canJoin compares an App with those that the store has.
+func canJoin(ctx context.Context, s store.Store, name string, c Credentials, what string) error {
 	first, err := LoadID(ctx, s)
 	if err != nil {
 		return oneline.Wrap(what, err, "set the first App up without --pool")
@@ -146,4 +161,56 @@ func canJoin(ctx context.Context, s store.Store, name string, c Credentials) err
 		return oneline.New(what, whose+" this ID already, and its limit is the same", "name another App")
 	}
 	return nil
+}
+
+// Leave takes an App out of the pool, and deletes what the store has of it. Workspaces that
+// have it move with their next token; what it minted can still be revoked.
+func Leave(ctx context.Context, s store.Store, name string) error {
+	if err := store.CheckApp(name); err != nil {
+		return err
+	}
+	names, err := store.PoolApps(ctx, s)
+	if err != nil {
+		return err
+	}
+	if at := slices.Index(names, name); at >= 0 {
+		if err := store.SetPoolApps(ctx, s, slices.Delete(names, at, at+1)); err != nil {
+			return err
+		}
+	}
+	of, err := store.OfApp(s, name)
+	if err != nil {
+		return err
+	}
+	kept, err := Kept(ctx, of)
+	if err != nil {
+		return err
+	}
+	for installation, err := range of.List(ctx, store.Installations()) {
+		if err != nil {
+			return err
+		}
+		kept = append(kept, installation)
+	}
+	if len(kept) == 0 {
+		return &oneline.Error{What: "remove " + Member{Name: name}.Called(), Why: "the store has none of that name", Do: "see which there are: gatepass app status", Err: store.ErrNotFound}
+	}
+	for _, entry := range kept {
+		if err := of.Delete(ctx, entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// InPool returns an error unless the store's pool has an App of that name.
+func InPool(ctx context.Context, s store.Store, name string) error {
+	if err := store.CheckApp(name); err != nil {
+		return err
+	}
+	names, err := store.PoolApps(ctx, s)
+	if err == nil && !slices.Contains(names, name) {
+		err = &oneline.Error{What: "load " + Member{Name: name}.Called(), Why: "the store has none of that name", Do: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
+	}
+	return err
 }

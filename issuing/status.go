@@ -77,7 +77,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	self := proof.App
 	needs.Asked = self.Permissions
 	st.Needed = needs.All()
-	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 {
+	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 && !needs.IsPart {
 		st.problem("the App does not ask for "+mint.LevelsText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
 	}
 	byID := map[int64]mint.Installation{}
@@ -90,7 +90,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 		st.one(Installed{Standing: one, Granted: byID[one.ID].Permissions, Settings: byID[one.ID].HTMLURL}, needs)
 	}
 	for _, owner := range needs.Owners() {
-		if !isInstalled[owner] {
+		if !isInstalled[owner] && !needs.IsPart {
 			st.problem("a profile names "+owner+", where the App is not installed", proof.unlock(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
 		}
 	}
@@ -122,7 +122,7 @@ func (st *Status) one(i Installed, needs Needs) {
 	st.Installations = append(st.Installations, i)
 	if reach != None {
 		st.unfit(i, reach)
-		if len(i.Lacking) > 0 {
+		if len(i.Lacking) > 0 && !needs.IsPart {
 			st.problem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
 		}
 	}

@@ -51,13 +51,13 @@ func TestNeeds(t *testing.T) {
 		{"everything and by name", []string{everywhere, read}, "acme", "contents: read, issues: read", Named},
 		{"no repositories at all", []string{nothing}, "acme", "", None},
 	} {
-		n := Needs{profiles(t, c.profiles...), asked}
+		n := Needs{Profiles: profiles(t, c.profiles...), Asked: asked}
 		needed, reach := n.Of(c.login)
 		if got := mint.LevelsText(needed); got != c.want || reach != c.reach {
 			t.Errorf("%s: Of(%s) = %q, %v, want %q, %v", c.name, c.login, got, reach, c.want, c.reach)
 		}
 	}
-	n := Needs{profiles(t, read, write, nothing), asked}
+	n := Needs{Profiles: profiles(t, read, write, nothing), Asked: asked}
 	if got, want := mint.LevelsText(n.All()), "checks: write, contents: write"; got != want {
 		t.Errorf("All = %q, want %q", got, want)
 	}

@@ -18,6 +18,7 @@ func (w *world) appCommand() *cli.Command {
 			w.appDiscoverCommand(),
 			w.appStatusCommand(),
 			w.appRotateKeyCommand(),
+			w.appRemoveCommand(),
 			w.appManifestCommand(),
 			w.appKeyCommand(),
 		},

@@ -27,23 +27,27 @@ added to it by naming the installation alone.
 
 What the store has already is replaced with --force only.
 
+With --pool NAME the App is kept beside the first one. Where several are installed
+on an account, they share its tokens out, each by its own limit of requests.
+
 Examples:
   gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
   gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'awskms:///alias/gatepass?region=us-east-1'
-  gatepass app add --installation-id 12345678 --account my-org`
+  gatepass app add --installation-id 12345678 --account my-org
+  gatepass app add --pool b --app-client-id Iv23liBbCdEfGhIjKlMn --private-key-file b.pem`
 
 func (w *world) appAddCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "add",
 		Usage:       "keep an App that exists, and where it is installed",
-		UsageText:   "gatepass app add --app-client-id ID (--private-key-file PEM | --signer URL) [--installation-id N] [--account LOGIN]\n    [--force] [--non-interactive] [--store URL] [--github-url URL] [--json]\ngatepass app add --installation-id N [--account LOGIN] [--force]",
+		UsageText:   "gatepass app add --app-client-id ID (--private-key-file PEM | --signer URL) [--installation-id N] [--account LOGIN]\n    [--pool NAME] [--force] [--non-interactive] [--store URL] [--github-url URL] [--json]\ngatepass app add --installation-id N [--account LOGIN] [--pool NAME] [--force]",
 		Description: appAddAbout,
 		Flags: append(appKeyFlags(),
 			&cli.Int64Flag{Name: "installation-id", Usage: "the one installation to add, by its `ID`", DefaultText: "all there are"},
 			&cli.StringFlag{Name: "account", Usage: "the one installation to add, by the `LOGIN` it is on"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what the store has already", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; what is missing is an error", DisableDefaultText: true},
-			storeFlag(), jsonFlag(),
+			poolFlag(), storeFlag(), jsonFlag(),
 		),
 		Action: w.appAdd,
 	}
@@ -51,7 +55,9 @@ func (w *world) appAddCommand() *cli.Command {
 
 // An addition is what "app add" is to do.
 type addition struct {
-	store        store.Store
+	all          store.Store
+	store        store.Store // as the App sees it
+	pool         string      // the App's name; "" is the first
 	app          *issuing.App
 	credentials  *issuing.Credentials // nil where the store's App is used as it is
 	keyFile      string               // that the key was read from, if any
@@ -93,7 +99,11 @@ func (w *world) appAdd(c *cli.Context) error {
 // prepareAddition finds out which App is meant. An installation alone is of the
 // App that the store has, where it has one.
 func (w *world) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
-	if a.store, err = w.store(c); err != nil {
+	if a.all, err = w.store(c); err != nil {
+		return err
+	}
+	a.pool = c.String("pool")
+	if a.store, err = ofApp(c, a.all); err != nil {
 		return err
 	}
 	kept, err := issuing.Kept(c.Context, a.store)
@@ -104,12 +114,15 @@ func (w *world) prepareAddition(c *cli.Context, a *addition, named bool) (err er
 		a.store, a.app, err = w.storedApp(c)
 		return err
 	}
-	if !a.force {
+	if !a.force && a.pool == "" {
 		if err := issuing.CheckFree(c.Context, a.store); err != nil {
 			return err
 		}
 	}
-	return w.newApp(c, a)
+	if err := w.newApp(c, a); err != nil || a.pool == "" {
+		return err
+	}
+	return issuing.CheckJoin(c.Context, a.all, a.pool, *a.credentials, a.mode())
 }
 
 // newApp reads the App of the command line, and asks for what is missing there.
@@ -118,7 +131,7 @@ func (w *world) newApp(c *cli.Context, a *addition) error {
 	if err != nil {
 		return err
 	}
-	if github, err = issuing.GitHub(c.Context, a.store, github); err != nil {
+	if github, err = issuing.GitHub(c.Context, a.all, github); err != nil {
 		return err
 	}
 	if err := w.needsFlags(c); err != nil {
@@ -168,15 +181,22 @@ func (a *addition) run(ctx context.Context) (discovery, error) {
 		one = []issuing.Standing{s}
 	}
 	if a.credentials != nil {
-		if err := issuing.Save(ctx, a.store, *a.credentials, a.mode()); err != nil {
+		if err := a.save(ctx); err != nil {
 			return discovery{}, err
 		}
 	}
 	found, err := a.settle(ctx, one)
 	if err != nil && a.credentials != nil {
-		err = oneline.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover")
+		err = oneline.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover"+ofPool(a.pool))
 	}
 	return found, err
+}
+
+func (a *addition) save(ctx context.Context) error {
+	if a.pool != "" {
+		return issuing.Join(ctx, a.all, a.pool, *a.credentials, a.mode())
+	}
+	return issuing.Save(ctx, a.store, *a.credentials, a.mode())
 }
 
 func (a *addition) settle(ctx context.Context, one []issuing.Standing) (discovery, error) {
@@ -251,7 +271,7 @@ func (w *world) printAddition(a addition, r addReport, install string) error {
 		fmt.Fprintf(w.stdout, "delete %s: it is not needed any more\n", text(a.keyFile))
 	}
 	if len(r.Installations) == 0 {
-		fmt.Fprintf(w.stdout, "it is not installed anywhere; install it: %s, then run gatepass app discover\n", text(install))
+		fmt.Fprintf(w.stdout, "it is not installed anywhere; install it: %s, then run gatepass app discover%s\n", text(install), ofPool(a.pool))
 	}
 	return r.print(w.stdout, false)
 }

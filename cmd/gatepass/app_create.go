@@ -30,6 +30,9 @@ A store that has an App already is left alone without --force, and whether it
 can be written is tried before anything is asked of GitHub. Should it fail
 after that, the key is in a file that only you can read, and a line says where.
 
+With --pool NAME the App is kept beside the first one, and shares its accounts'
+tokens out with that, each by its own limit of requests.
+
 Without a browser on this machine, forward the page's port to it:
   ssh -L 8765:127.0.0.1:8765 HOST gatepass app create --no-browser --port 8765
 
@@ -42,7 +45,7 @@ func (w *world) appCreateCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
 		Usage:       "have GitHub make the App, by a page in your browser",
-		UsageText:   "gatepass app create [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]\n    [--store URL] [--key-to URL] [--github-url URL] [--force] [--no-browser] [--port N] [--json]",
+		UsageText:   "gatepass app create [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]\n    [--pool NAME] [--store URL] [--key-to URL] [--github-url URL] [--force] [--no-browser] [--port N] [--json]",
 		Description: appCreateAbout,
 		Flags: append(manifestFlags(),
 			storeFlag(),
@@ -67,7 +70,9 @@ type vacancy interface {
 type creation struct {
 	*world
 	flow     manifestflow.Flow
-	store    store.Store
+	all      store.Store
+	store    store.Store // as the App sees it
+	pool     string      // the App's name; "" is the first
 	mode     store.Mode
 	github   string // https://HOST
 	settings string // the page with the Apps of their owner
@@ -120,15 +125,18 @@ func (w *world) creation(c *cli.Context) (*creation, error) {
 	if c.Bool("force") {
 		o.mode = store.Replace
 	}
-	if err := o.place(c); err != nil {
+	if err := o.destination(c); err != nil {
 		return nil, err
 	}
-	return o, o.destination(c)
+	return o, o.place(c)
 }
 
 // place says at which GitHub the App is made.
 func (o *creation) place(c *cli.Context) error {
 	github, err := o.world.github(c)
+	if err == nil && o.pool != "" {
+		github, err = issuing.GitHub(c.Context, o.all, github)
+	}
 	if err != nil {
 		return err
 	}
@@ -148,13 +156,18 @@ func (o *creation) destination(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.store, err = o.world.store(c); err != nil {
+	if o.all, err = o.world.store(c); err != nil {
 		return err
 	}
+	if o.store, err = ofApp(c, o.all); err != nil {
+		return err
+	}
+	o.pool = c.String("pool")
 	o.flow.KeyGoes = address(named)
 	if c.String("store") != "" {
 		o.given = " --store " + oneline.Quote(named)
 	}
+	o.given += ofPool(o.pool)
 	if o.keyTo = c.String("key-to"); o.keyTo == "" {
 		return nil
 	}
@@ -192,10 +205,8 @@ func address(named string) string {
 func (o *creation) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
-	if o.mode == store.CreateOnly {
-		if err := issuing.CheckFree(ctx, o.store); err != nil {
-			return err
-		}
+	if err := o.checkPlace(ctx); err != nil {
+		return err
 	}
 	if o.kms != nil {
 		if err := o.kms.Vacant(ctx); err != nil {
@@ -210,6 +221,17 @@ func (o *creation) prepare(ctx context.Context) error {
 		return err
 	}
 	return app.Reach(ctx)
+}
+
+// checkPlace returns an error where the store cannot keep the App.
+func (o *creation) checkPlace(ctx context.Context) error {
+	switch {
+	case o.pool != "":
+		return issuing.CheckJoin(ctx, o.all, o.pool, issuing.Credentials{GitHub: o.github}, o.mode)
+	case o.mode == store.CreateOnly:
+		return issuing.CheckFree(ctx, o.store)
+	}
+	return nil
 }
 
 // app speaks to GitHub without being any App yet.

@@ -40,10 +40,17 @@ func (o *creation) keep(ctx context.Context, made mint.Made) (issuing.Signer, er
 		}
 		kept.PrivateKey, kept.Signer = store.Secret{}, o.keyTo
 	}
-	if err := issuing.Save(ctx, o.store, kept, o.mode); err != nil {
+	if err := o.save(ctx, kept); err != nil {
 		return nil, o.rescue(made, kept, err)
 	}
 	return signs, nil
+}
+
+func (o *creation) save(ctx context.Context, kept issuing.Credentials) error {
+	if o.pool != "" {
+		return issuing.Join(ctx, o.all, o.pool, kept, o.mode)
+	}
+	return issuing.Save(ctx, o.store, kept, o.mode)
 }
 
 // An unkeptError says that an App is made and not kept, where its key is, and

@@ -30,7 +30,8 @@ Nothing is changed where GitHub's list did not come to its end.
 Examples:
   gatepass app discover
   gatepass app discover --prune            what would be removed
-  gatepass app discover --prune --force    replace and remove`
+  gatepass app discover --prune --force    replace and remove
+  gatepass app discover --pool b           of the App b beside the first one`
 
 // discoverWait bounds many pages of GitHub's and as many entries of a store.
 const discoverWait = 5 * time.Minute
@@ -39,11 +40,12 @@ func (w *world) appDiscoverCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "discover",
 		Usage:       "find the accounts the App is installed on, and keep their installations",
-		UsageText:   "gatepass app discover [--prune] [--force] [--store URL] [--github-url URL] [--json]",
+		UsageText:   "gatepass app discover [--prune] [--force] [--pool NAME] [--store URL] [--github-url URL] [--json]",
 		Description: appDiscoverAbout,
 		Flags: issuingFlags(
 			&cli.BoolFlag{Name: "prune", Usage: "show what is stale as going; with --force remove it", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "force", Usage: "replace ids that changed", DisableDefaultText: true},
+			poolFlag(),
 		),
 		Action: w.appDiscover,
 	}

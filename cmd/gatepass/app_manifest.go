@@ -22,7 +22,7 @@ func (w *world) appManifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
 		Usage:       "print what GitHub would be asked for",
-		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--json]",
+		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--pool NAME] [--json]",
 		Description: appManifestAbout,
 		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
 		Action:      w.appManifest,
@@ -41,6 +41,7 @@ func manifestFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},
 		&cli.StringFlag{Name: "homepage", Usage: "the `URL` that the App's page at GitHub links to", Value: homepage},
+		poolFlag(),
 	}
 }
 
@@ -73,7 +74,7 @@ func manifest(c *cli.Context) (mint.Manifest, error) {
 		Description: "Short-lived git tokens for workspaces, made by gatepass.",
 	}
 	if m.Name == "" && org != "" {
-		m.Name = shortened("gatepass-" + org)
+		m.Name = nameOf(org, c.String("pool"))
 	}
 	return m, wrong(c, m.Validate())
 }
@@ -89,7 +90,20 @@ func wrong(c *cli.Context, err error) error {
 // folded is the text of joined errors on one line.
 func folded(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), " / ") }
 
-// shortened is a name that GitHub takes. Names of organizations are ASCII.
-func shortened(name string) string {
-	return strings.TrimRight(name[:min(len(name), mint.MaxAppName)], "-")
+// nameOf is a name that GitHub takes for the App of an organization, and of that name in
+// the pool. Names of organizations are ASCII.
+func nameOf(org, pool string) string {
+	if pool != "" {
+		pool = "-" + pool
+	}
+	name := "gatepass-" + org
+	return strings.TrimRight(name[:min(len(name), max(mint.MaxAppName-len(pool), 0))], "-") + pool
+}
+
+// ofPool is the option that names an App of the pool, for a command to run next.
+func ofPool(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " --pool " + name
 }

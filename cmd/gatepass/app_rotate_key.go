@@ -33,13 +33,14 @@ func (w *world) appRotateKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "rotate-key",
 		Usage:       "sign with another key of the App",
-		UsageText:   "gatepass app rotate-key (--private-key-file PEM [--key-to URL] | --signer URL) [--dry-run] [--store URL] [--github-url URL] [--json]",
+		UsageText:   "gatepass app rotate-key (--private-key-file PEM [--key-to URL] | --signer URL) [--dry-run] [--pool NAME] [--store URL] [--github-url URL] [--json]",
 		Description: appRotateKeyAbout,
 		Flags: issuingFlags(
 			privateKeyFlag(),
 			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY or vault+transit://MOUNT/KEY"},
 			&cli.StringFlag{Name: "key-to", Usage: "the `URL` of a key in a KMS that the file is imported into"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "prove the key, and change nothing", DisableDefaultText: true},
+			poolFlag(),
 		),
 		Action: w.appRotateKey,
 	}
@@ -108,7 +109,7 @@ func (w *world) rotation(c *cli.Context) (*rotation, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.store(c)
+	s, err := w.appStore(c)
 	if err != nil {
 		return nil, err
 	}

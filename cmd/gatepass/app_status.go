@@ -25,6 +25,9 @@ What is granted is compared with what the profiles need; without --profile, with
 everything that the App asks for. For what is lacking, the address is printed
 where it is added to the App, or approved by the account.
 
+Every App of the pool is shown. An App beside the first one is not chosen for what
+an account has not granted it, which is noted and keeps nothing from being minted.
+
 It exits with 1 when something keeps tokens from being minted.
 
 Examples:
@@ -59,9 +62,16 @@ type statusReport struct {
 	Problems       []issuing.Problem   `json:"problems"`
 	SettingsURL    string              `json:"settings_url,omitempty"`
 	PermissionsURL string              `json:"permissions_url,omitempty"`
+	Pool           []poolReport        `json:"pool,omitempty"` // the Apps beside this one
 
 	clientID  string
 	publicURL string // where the App is made public
+}
+
+// poolReport is what statusReport is, of an App beside the first one.
+type poolReport struct {
+	Name string `json:"name"`
+	statusReport
 }
 
 type keyStatus struct {
@@ -91,22 +101,10 @@ func (w *world) appStatus(c *cli.Context) error {
 		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
-	s, app, err := w.storedApp(c)
+	report, err := w.statusOf(c, needs)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
-	defer cancel()
-	signerURL, err := issuing.SignerURL(ctx, s)
-	if err != nil {
-		return err
-	}
-	status, err := issuing.Examine(ctx, s, app, needs)
-	if err != nil {
-		return err
-	}
-	report := newStatusReport(app, status)
-	report.Store, report.Key.Signer = w.storeURL(c), redact.Text(signerURL, maxURL)
 	if c.Bool("json") {
 		err = writeJSON(w.stdout, report)
 	} else {
@@ -115,7 +113,65 @@ func (w *world) appStatus(c *cli.Context) error {
 	if err != nil || report.OK {
 		return err
 	}
-	return oneline.New("app status", count(len(report.Problems), "thing")+" would keep tokens from being minted", "")
+	return oneline.New("app status", count(report.problems(), "thing")+" would keep tokens from being minted", "")
+}
+
+// problems counts those of all Apps.
+func (r statusReport) problems() int {
+	n := len(r.Problems)
+	for _, p := range r.Pool {
+		n += len(p.Problems)
+	}
+	return n
+}
+
+// statusOf examines all Apps of the store.
+func (w *world) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
+	s, app, err := w.storedApp(c)
+	if err != nil {
+		return statusReport{}, err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
+	defer cancel()
+	report, err := w.statusOfOne(ctx, c, issuing.Member{Store: s, App: app}, needs)
+	if err != nil {
+		return report, err
+	}
+	github, err := w.github(c)
+	if err != nil {
+		return report, err
+	}
+	all, err := issuing.Members(ctx, s, github)
+	if err != nil {
+		return report, err
+	}
+	needs.IsPart = true
+	for _, m := range all[1:] {
+		one, err := w.statusOfOne(ctx, c, m, needs)
+		if err != nil {
+			return report, err
+		}
+		report.Pool = append(report.Pool, poolReport{m.Name, one})
+		report.OK = report.OK && one.OK
+	}
+	return report, nil
+}
+
+func (w *world) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
+	if m.Err != nil {
+		return statusReport{Store: w.storeURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
+	}
+	signerURL, err := issuing.SignerURL(ctx, m.Store)
+	if err != nil {
+		return statusReport{}, err
+	}
+	status, err := issuing.Examine(ctx, m.Store, m.App, needs)
+	if err != nil {
+		return statusReport{}, err
+	}
+	report := newStatusReport(m.App, status)
+	report.Store, report.Key.Signer = w.storeURL(c), redact.Text(signerURL, maxURL)
+	return report, nil
 }
 
 func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
@@ -146,11 +202,13 @@ func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 
 func (r statusReport) print(out io.Writer) error {
 	var b strings.Builder
-	r.printApp(&b)
-	r.printInstallations(&b)
-	b.WriteString(r.whyFew())
-	if r.Legacy != 0 {
-		fmt.Fprintf(&b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
+	r.printOne(&b)
+	for _, p := range r.Pool {
+		fmt.Fprintf(&b, "\n%s in the pool: ", p.Name)
+		p.printOne(&b)
+		for _, problem := range p.Problems {
+			r.Problems = append(r.Problems, issuing.Problem{Text: "App " + p.Name + ": " + problem.Text, Mend: problem.Mend})
+		}
 	}
 	if r.OK {
 		b.WriteString("\nnothing keeps tokens from being minted\n")
@@ -166,6 +224,16 @@ func (r statusReport) print(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// printOne writes what is known of one App.
+func (r statusReport) printOne(b *strings.Builder) {
+	r.printApp(b)
+	r.printInstallations(b)
+	b.WriteString(r.whyFew())
+	if r.Legacy != 0 {
+		fmt.Fprintf(b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
+	}
 }
 
 func (r statusReport) printApp(b *strings.Builder) {

@@ -16,6 +16,35 @@ func storeFlag() cli.Flag {
 	return &cli.StringFlag{Name: "store", Usage: "the `URL` of the store: " + issuing.KnownStores + "; or " + issuing.StoreVariable, DefaultText: "a folder of yours"}
 }
 
+func poolFlag() cli.Flag {
+	return &cli.StringFlag{Name: "pool", Usage: "the App of that `NAME`, beside the first one", DefaultText: "the first App"}
+}
+
+// ofApp is a store as the App of --pool sees it.
+func ofApp(c *cli.Context, s store.Store) (store.Store, error) {
+	if !c.IsSet("pool") {
+		return s, nil
+	}
+	if err := store.CheckApp(c.String("pool")); err != nil {
+		return nil, usage(c, "--pool: "+err.Error())
+	}
+	return store.OfApp(s, c.String("pool"))
+}
+
+// appStore opens the store of the command line as the App of --pool sees it. The pool has
+// to have that App.
+func (w *world) appStore(c *cli.Context) (store.Store, error) {
+	s, err := w.store(c)
+	if err != nil || !c.IsSet("pool") {
+		return s, err
+	}
+	of, err := ofApp(c, s)
+	if err != nil {
+		return nil, err
+	}
+	return of, issuing.InPool(c.Context, s, c.String("pool"))
+}
+
 // store opens the store of the command line.
 func (w *world) store(c *cli.Context) (store.Store, error) {
 	url, err := issuing.StoreURL(c.String("store"), w.getenv)
@@ -58,7 +87,7 @@ func (w *world) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := w.store(c)
+	s, err := w.appStore(c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -114,6 +114,7 @@ func (f *facts) judge() Report {
 		return r // all else would be the same error once more
 	}
 	add(appGroup, f.judgeApp())
+	add(appGroup, f.judgePool())
 	if f.isEmpty() {
 		return r
 	}

@@ -13,11 +13,14 @@ import (
 
 // facts are what was found out. Nothing is decided in them.
 type facts struct {
-	now    time.Time
-	limit  time.Duration
-	store  storeFacts
-	app    appFacts
-	ledger ledgerFacts
+	now   time.Time
+	limit time.Duration
+	store storeFacts
+	app   appFacts
+	pool  []appFacts // the Apps beside the first one
+	// poolErr is why they are not known.
+	poolErr error
+	ledger  ledgerFacts
 }
 
 type storeFacts struct {
@@ -30,7 +33,8 @@ type storeFacts struct {
 }
 
 type appFacts struct {
-	err       error // none can be had; wraps store.ErrNotFound where none is set up
+	name      string // in the pool; "" is the first
+	err       error  // none can be had; wraps store.ErrNotFound where none is set up
 	opened    *issuing.App
 	github    string
 	signerURL string // "" where the key is in the store

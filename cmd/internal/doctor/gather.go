@@ -17,7 +17,8 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 	f := &facts{now: c.now()}
 	var together sync.WaitGroup
 	together.Go(func() { f.store = c.gatherStore(ctx) })
-	together.Go(func() { f.app = c.gatherApp(ctx) })
+	together.Go(func() { f.app = c.gatherApp(ctx, "") })
+	together.Go(func() { f.pool, f.poolErr = c.gatherPool(ctx) })
 	together.Go(func() { f.ledger = c.gatherLedger(ctx) })
 	together.Wait()
 	if f.app.opened != nil {

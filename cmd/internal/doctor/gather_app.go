@@ -8,17 +8,37 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/store"
 )
 
-// gatherApp asks GitHub once who the App is, and where it is installed.
-func (c *Checkup) gatherApp(ctx context.Context) (f appFacts) {
-	app, watch, err := c.openApp(ctx)
+// gatherPool is gatherApp for every App beside the first one.
+func (c *Checkup) gatherPool(ctx context.Context) ([]appFacts, error) {
+	names, err := store.PoolApps(ctx, c.Store)
+	if err != nil {
+		return nil, err
+	}
+	var all []appFacts
+	for _, name := range names {
+		all = append(all, c.gatherApp(ctx, name))
+	}
+	return all, nil
+}
+
+// gatherApp asks GitHub once who the App of that name is, and where it is installed.
+func (c *Checkup) gatherApp(ctx context.Context, name string) (f appFacts) {
+	f.name = name
+	of, err := store.OfApp(c.Store, name)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	app, watch, err := c.openApp(ctx, of)
 	if err != nil {
 		f.err = err
 		return f
 	}
 	f.github, f.opened = app.GitHub, app
-	if f.signerURL, f.err = issuing.SignerURL(ctx, c.Store); f.err != nil {
+	if f.signerURL, f.err = issuing.SignerURL(ctx, of); f.err != nil {
 		return f
 	}
 	if f.proof, f.refused = app.Prove(ctx); f.refused == nil {
@@ -27,13 +47,13 @@ func (c *Checkup) gatherApp(ctx context.Context) (f appFacts) {
 	}
 	f.clock = watch.read()
 	f.rate, f.hasRate = app.Rate()
-	f.stored, f.storedErr = issuing.StoredInstallations(ctx, c.Store)
+	f.stored, f.storedErr = issuing.StoredInstallations(ctx, of)
 	return f
 }
 
-// openApp opens the store's App.
-func (c *Checkup) openApp(ctx context.Context) (*issuing.App, *clockWatch, error) {
-	app, err := issuing.LoadApp(ctx, c.Store, c.GitHub)
+// openApp opens an App of the store, which is as that App sees it.
+func (c *Checkup) openApp(ctx context.Context, of store.Store) (*issuing.App, *clockWatch, error) {
+	app, err := issuing.LoadApp(ctx, of, c.GitHub)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -48,7 +49,7 @@ func (f *facts) judgeApp() []Finding {
 	case a.err != nil:
 		return []Finding{f.trouble(Failure, "the App cannot be opened", a.err, "gatepass app rotate-key")}
 	}
-	found := []Finding{f.judgeKey()}
+	found := []Finding{f.judgeKey(a)}
 	if a.clock.taken {
 		found = append(found, Clock(hostOf(a.github), a.clock.ahead))
 	}
@@ -58,8 +59,59 @@ func (f *facts) judgeApp() []Finding {
 	return found
 }
 
-func (f *facts) judgeKey() Finding {
-	a := f.app
+// judgePool is about the keys and limits of the Apps beside the first one.
+func (f *facts) judgePool() []Finding {
+	if f.poolErr != nil {
+		return []Finding{f.trouble(Failure, "which Apps are in the pool cannot be read", f.poolErr, "see the reason")}
+	}
+	var found []Finding
+	for _, a := range f.pool {
+		if a.err != nil {
+			found = append(found, f.trouble(Failure, "the App "+a.name+" of the pool cannot be opened", a.err, "gatepass app rotate-key --pool "+a.name))
+			continue
+		}
+		of := []Finding{f.judgeKey(a)}
+		if a.hasRate {
+			of = append(of, a.judgeRate())
+		}
+		of = append(of, f.judgeInstalledPart(a)...)
+		for _, one := range of {
+			one.Text = "App " + a.name + " of the pool: " + one.Text
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+// judgeInstalledPart compares what GitHub and the store have of an App beside the first.
+func (f *facts) judgeInstalledPart(a appFacts) []Finding {
+	switch {
+	case a.refused != nil:
+		return nil // said already
+	case a.foundErr != nil:
+		return []Finding{f.trouble(Warning, "where it is installed is not known", a.foundErr, "run gatepass doctor again")}
+	case a.storedErr != nil:
+		return []Finding{f.trouble(Failure, "where it is installed cannot be read from the store", a.storedErr, "gatepass app discover --force --pool "+a.name)}
+	}
+	needs := f.ledger.needs()
+	needs.IsPart = true
+	st := issuing.Assess(a.github, a.proof, a.found, a.stored, needs)
+	var found []Finding
+	for _, p := range st.Problems {
+		found = append(found, Finding{Level: Warning, Text: p.Text, Mend: p.Mend})
+	}
+	for _, i := range st.Installations {
+		if len(i.Lacking) > 0 {
+			found = append(found, Finding{Level: Warning, Text: i.Account + " has not granted it " + mint.LevelsText(i.Lacking) + ", so that it is not chosen for workspaces which need that", Mend: "have an owner of " + i.Account + " approve it: " + i.Approve})
+		}
+	}
+	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
+		found = append(found, Finding{Level: OK, Text: "it is installed on " + these(known) + ", and the store knows it"})
+	}
+	return found
+}
+
+func (f *facts) judgeKey(a appFacts) Finding {
 	where := "in the store"
 	if a.signerURL != "" {
 		where = "at " + redact.Text(a.signerURL, maxURL)
