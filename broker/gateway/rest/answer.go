@@ -36,6 +36,9 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	if links := resp.Header.Get("Link"); isHeader(links) {
 		h.Set("Link", back.leadLinks(links))
 	}
+	if resp.StatusCode == http.StatusNotModified { // GitHub does not count it either
+		c.budget.giveBack(c.account(), c.now())
+	}
 	c.left().write(h)
 	c.note(resp)
 	isLed := isJSON(h.Get("Content-Type"))

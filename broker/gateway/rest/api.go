@@ -146,7 +146,7 @@ func (c *call) serve() (err error) {
 	if c.target.area == restArea && c.target.path == "/rate_limit" {
 		return c.rateLimit()
 	}
-	if err := c.spend(); err != nil {
+	if err := c.spend(1); err != nil {
 		return err
 	}
 	return c.pass()
@@ -154,12 +154,21 @@ func (c *call) serve() (err error) {
 
 func (a *API) now() time.Time { return a.access.Broker.Now() }
 
-// left is what the workspace has left of its budget.
-func (c *call) left() balance { return c.budget.look(c.caller.ID, c.perHour(), 0, c.now()) }
+// account is the budget that the request counts in: GraphQL has one of its own, as at
+// GitHub.
+func (c *call) account() account {
+	if c.target.area == graphqlArea {
+		return account{c.caller.ID, graphqlResource}
+	}
+	return account{c.caller.ID, coreResource}
+}
 
-// spend counts the request against the workspace's budget.
-func (c *call) spend() error {
-	left, err := c.budget.spend(c.caller.ID, c.perHour(), c.now())
+// left is what the workspace has left of its budget.
+func (c *call) left() balance { return c.budget.look(c.account(), c.perHour(), c.now()) }
+
+// spend counts so many points against the workspace's budget.
+func (c *call) spend(points int) error {
+	left, err := c.budget.spend(c.account(), c.perHour(), points, c.now())
 	if err != nil {
 		left.write(c.w.Header())
 	}

@@ -491,6 +491,37 @@ func TestAFreshTokensLagIsHidden(t *testing.T) {
 	}
 }
 
+// A workspace that asks with the ETag it has spends nothing, as at GitHub.
+func TestNotModifiedIsFree(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, working)
+	g.settings.PerHour = 2
+	g.script(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `W/"1"`)
+		if r.Header.Get("If-None-Match") == `W/"1"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		io.WriteString(w, "{}")
+	})
+	session := g.Session("acme/widgets")
+	for i := range 5 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/api/v3/repos/acme/widgets", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "token "+session)
+		want := http.StatusOK
+		if i > 0 {
+			r.Header.Set("If-None-Match", `W/"1"`)
+			want = http.StatusNotModified
+		}
+		if got := g.do(r); got.status != want || got.header.Get("X-RateLimit-Remaining") != "1" {
+			t.Errorf("request %d: %d with %s left, want %d with 1", i+1, got.status, got.header.Get("X-RateLimit-Remaining"), want)
+		}
+	}
+}
+
 func TestRateLimitIsTheWorkspaces(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -506,8 +537,8 @@ func TestRateLimitIsTheWorkspaces(t *testing.T) {
 			t.Errorf("request %d: %d with %q left, want %s", i+1, got.status, got.header.Get("X-RateLimit-Remaining"), want)
 		}
 	}
-	got := g.ask(session, http.MethodPost, "/api/graphql", "{}")
-	g.checkRefused("one more", got, http.StatusTooManyRequests, "its 3 requests of this hour")
+	got := g.ask(session, http.MethodGet, "/api/v3/repos/acme/widgets", "")
+	g.checkRefused("one more", got, http.StatusTooManyRequests, "0 left of its 3 requests of this hour")
 	if seconds, _ := strconv.Atoi(got.header.Get("Retry-After")); seconds < 3500 || seconds > 3600 || got.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("Retry-After %d, %s left", seconds, got.header.Get("X-RateLimit-Remaining"))
 	}
@@ -515,6 +546,13 @@ func TestRateLimitIsTheWorkspaces(t *testing.T) {
 	if !strings.Contains(got.body, `"core":{"limit":3,"used":3,"remaining":0,`) || len(seen()) != 3 {
 		t.Errorf("/rate_limit: %s; GitHub was asked %d times", got.body, len(seen()))
 	}
+	// Points of GraphQL are counted apart, as GitHub does, and a query as what it may fetch.
+	got = g.ask(session, http.MethodPost, "/api/graphql", `{"query":"{a(first:100){b(first:100){c}}}"}`)
+	if got.status != http.StatusOK || got.header.Get("X-RateLimit-Remaining") != "2" || got.header.Get("X-RateLimit-Resource") != "graphql" {
+		t.Errorf("a query of one point: %d, %v", got.status, got.header)
+	}
+	got = g.ask(session, http.MethodPost, "/api/graphql", `{"query":"{a(first:100){b(first:3){c(first:1){d}}}}"}`)
+	g.checkRefused("a query of four points", got, http.StatusTooManyRequests, "of its 3 points of GraphQL")
 	g.Advance(time.Hour)
 	if got := g.ask(g.Session("acme/widgets"), http.MethodGet, "/api/v3/repos/acme/widgets", ""); got.status != http.StatusOK {
 		t.Errorf("the next hour: %d %s", got.status, got.body)

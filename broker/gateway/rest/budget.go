@@ -15,13 +15,22 @@ import (
 const DefaultPerHour = 2000
 
 // A budget counts requests of workspaces in windows of an hour, each from a workspace's
-// first request on. GitHub counts all workspaces of an installation together, so that one
+// first request on, and the points of GraphQL in others. GitHub counts all workspaces of an installation together, so that one
 // that polls would spend the requests of all.
 type budget struct {
 	mu      sync.Mutex // guards the rest
-	windows map[string]*window
+	windows map[account]*window
 	swept   time.Time
 }
+
+// An account is what of a workspace's requests are counted together.
+type account struct{ workspace, resource string }
+
+// The resources, as GitHub calls them.
+const (
+	coreResource    = "core"
+	graphqlResource = "graphql"
+)
 
 type window struct {
 	used    int
@@ -37,7 +46,7 @@ const maxRunning = 32
 func (b *budget) enter(workspace string, now time.Time) (leave func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.window(workspace, now)
+	w := b.window(account{workspace, coreResource}, now)
 	if w.running >= maxRunning {
 		return nil, &broker.Refusal{
 			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: time.Second,
@@ -54,39 +63,58 @@ func (b *budget) enter(workspace string, now time.Time) (leave func(), err error
 
 // A balance is what a workspace has left.
 type balance struct {
+	resource    string
 	limit, used int
 	reset       time.Time
 }
 
-// spend counts one request, or refuses it.
-func (b *budget) spend(workspace string, perHour int, now time.Time) (balance, error) {
-	left := b.look(workspace, perHour, 1, now)
-	if left.used <= left.limit {
-		return left, nil
-	}
-	left.used = left.limit
-	return left, &broker.Refusal{
-		Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(now), time.Second),
-		Detail: fmt.Sprintf("workspace %s has sent its %d requests of this hour to GitHub's API; wait until %s", workspace, left.limit, left.reset.UTC().Format(time.RFC3339)),
-	}
-}
-
-// look returns what a workspace has left after n more requests.
-func (b *budget) look(workspace string, perHour, n int, now time.Time) balance {
+// spend counts so many points, or refuses the request and counts nothing.
+func (b *budget) spend(a account, perHour, points int, now time.Time) (balance, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.window(workspace, now)
-	w.used = min(w.used+n, perHour+1)
-	return balance{perHour, w.used, w.ends}
+	w := b.window(a, now)
+	left := balance{a.resource, perHour, w.used, w.ends}
+	if points > left.remaining() {
+		return left, &broker.Refusal{
+			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(now), time.Second),
+			Detail: fmt.Sprintf("workspace %s has %d left of its %d %s of this hour at GitHub's API, and this request needs %d; wait until %s", a.workspace, left.remaining(), perHour, unit(a.resource), points, left.reset.UTC().Format(time.RFC3339)),
+		}
+	}
+	w.used += points
+	left.used = w.used
+	return left, nil
 }
 
-// window is that of a workspace now. The caller holds mu.
-func (b *budget) window(workspace string, now time.Time) *window {
+func unit(resource string) string {
+	if resource == graphqlResource {
+		return "points of GraphQL"
+	}
+	return "requests"
+}
+
+// giveBack takes back the count of one request.
+func (b *budget) giveBack(a account, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.window(a, now)
+	w.used = max(0, w.used-1)
+}
+
+// look returns what a workspace has left.
+func (b *budget) look(a account, perHour int, now time.Time) balance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.window(a, now)
+	return balance{a.resource, perHour, w.used, w.ends}
+}
+
+// window is that of an account now. The caller holds mu.
+func (b *budget) window(a account, now time.Time) *window {
 	b.sweep(now)
-	w := b.windows[workspace]
+	w := b.windows[a]
 	if w == nil {
 		w = new(window)
-		b.windows[workspace] = w
+		b.windows[a] = w
 	}
 	if !w.ends.After(now) {
 		w.used, w.ends = 0, now.Add(time.Hour)
@@ -97,15 +125,15 @@ func (b *budget) window(workspace string, now time.Time) *window {
 // sweep forgets windows that are over. The caller holds mu.
 func (b *budget) sweep(now time.Time) {
 	if b.windows == nil {
-		b.windows = map[string]*window{}
+		b.windows = map[account]*window{}
 	}
 	if now.Sub(b.swept) < time.Minute {
 		return
 	}
 	b.swept = now
-	for workspace, w := range b.windows {
+	for a, w := range b.windows {
 		if !w.ends.After(now) && w.running == 0 {
-			delete(b.windows, workspace)
+			delete(b.windows, a)
 		}
 	}
 }
@@ -125,6 +153,6 @@ func (b balance) write(h http.Header) {
 	h.Set("X-RateLimit-Remaining", strconv.Itoa(b.remaining()))
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(b.reset.Unix(), 10))
 	if h.Get("X-RateLimit-Resource") == "" {
-		h.Set("X-RateLimit-Resource", "core")
+		h.Set("X-RateLimit-Resource", b.resource)
 	}
 }

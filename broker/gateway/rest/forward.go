@@ -40,6 +40,11 @@ func (c *call) forward() (err error) {
 	if err != nil {
 		return err
 	}
+	if c.target.area == graphqlArea && body != nil {
+		if err := c.spend(points(body.head) - 1); err != nil { // one was counted before
+			return err
+		}
+	}
 	c.r = c.r.WithContext(ctx)
 	watch.Reset(firstByte)
 	resp, err := c.send(body)

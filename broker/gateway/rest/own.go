@@ -75,9 +75,12 @@ type rate struct {
 // rateLimit answers GET /rate_limit with the workspace's budget. That costs nothing of it,
 // as at GitHub.
 func (c *call) rateLimit() error {
-	left := c.left()
-	r := rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
-	return c.writeOwn(map[string]any{"resources": map[string]rate{"core": r, "graphql": r, "search": r}, "rate": r})
+	shown := func(resource string) rate {
+		left := c.budget.look(account{c.caller.ID, resource}, c.perHour(), c.now())
+		return rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
+	}
+	core := shown(coreResource)
+	return c.writeOwn(map[string]any{"resources": map[string]rate{coreResource: core, graphqlResource: shown(graphqlResource), "search": core}, "rate": core})
 }
 
 // writeOwn answers with JSON of the broker's own.
