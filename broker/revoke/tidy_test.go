@@ -498,3 +498,22 @@ func TestMarksForTheVersionBefore(t *testing.T) {
 		t.Errorf("%d marks say when they end and %d do not, and %q are alive", dated, plain, b.alive())
 	}
 }
+
+// After an upgrade there is no log of the block list until somebody is blocked, and every
+// look lists. The replica that tidies makes one, once those of the version before are gone.
+func TestALogIsMadeAfterAnUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.end()
+		f.start()
+		for _, c := range []struct {
+			after time.Duration
+			want  bool
+		}{{9 * time.Minute, false}, {11 * time.Minute, true}} {
+			time.Sleep(c.after)
+			if _, err := store.ReadBarLog(t.Context(), f.in); (err == nil) != c.want {
+				t.Errorf("after %s more: ReadBarLog = %v, want a log: %v", c.after, err, c.want)
+			}
+		}
+	})
+}
