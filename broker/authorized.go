@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
@@ -52,7 +53,7 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 // before and after a reload, are two.
 func sharersOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
-		return "workspace " + w.ID
+		return ownPrefix + w.ID
 	}
 	return "profile " + w.Profile.Name + " " + w.Profile.Version
 }
@@ -67,6 +68,12 @@ func authorOf(w Workspace) string {
 	}
 	return "profile " + w.Profile.Name
 }
+
+// ownPrefix begins For of a scope that one workspace has alone.
+const ownPrefix = "workspace "
+
+// isOwn reports whether one workspace has the scope's token alone.
+func (s Scope) isOwn() bool { return strings.HasPrefix(s.For, ownPrefix) }
 
 // repositoryFor is the id that the repository has to have: the profile's, or else
 // the one that was asked for; 0 is any.

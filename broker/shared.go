@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -37,11 +38,16 @@ const (
 //
 // A scope's token is kept under a name that every replica knows, a new one every
 // 45 minutes. Whoever creates the entry mints; the others wait for a moment.
+//
+// What one workspace is given alone is not shared: it asks few replicas, and the entries
+// would cost more than its tokens. The store says that there is such a token of an account.
 type Shared struct {
 	Store store.Store
 	// Marked reports whether a token was revoked before its end; see [Bars.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
 	Now    func() time.Time // the clock by which tokens end; nil means time.Now
+
+	apart sync.Map // by account, the name of store.Unshared that is in the store
 }
 
 func (s *Shared) now() time.Time {
@@ -73,6 +79,9 @@ type found struct {
 // Find returns a token that another replica made and that lasts longer than least; the
 // zero Token where there is none.
 func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (credential.Token, error) {
+	if scope.isOwn() {
+		return credential.Token{}, nil
+	}
 	f, err := s.find(ctx, scope, least)
 	return f.token, err
 }
@@ -128,7 +137,7 @@ func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error)
 }
 
 // SharedEntries lists the entries of a store that may have a token for the repositories of
-// an account; for all of them where none is named.
+// an account, for all of them where none is named, and those that [store.Unshared] names.
 func SharedEntries(ctx context.Context, s store.Store, owner string, repositories ...string) ([]store.Name, error) {
 	below, err := store.SharedOf(owner)
 	if err != nil {
@@ -143,7 +152,7 @@ func SharedEntries(ctx context.Context, s store.Store, owner string, repositorie
 		if err != nil {
 			return nil, err
 		}
-		if len(repositories) == 0 || isMeant[name.SharedKey()] {
+		if len(repositories) == 0 || isMeant[name.SharedKey()] || name.IsUnshared() {
 			names = append(names, name)
 		}
 	}

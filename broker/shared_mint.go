@@ -24,6 +24,10 @@ type place struct {
 // one that another replica made, else a new one by mint. isOld says that it was made
 // before.
 func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint MintFunc) (t credential.Token, isOld bool, err error) {
+	if scope.isOwn() {
+		m, err := mint(ctx, scope)
+		return m.Token, false, err
+	}
 	least = max(least, freshLife)
 	f, err := s.find(ctx, scope, least)
 	if err != nil {
@@ -139,6 +143,9 @@ func published(shared *Shared, next MintFunc) MintFunc {
 
 // put keeps a new token. One that works and is there by now is kept elsewhere first.
 func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error {
+	if scope.isOwn() {
+		return s.setApart(ctx, scope.Repo.Owner)
+	}
 	to := scope.keep
 	if to.name.IsZero() {
 		return s.putAside(ctx, scope, t)
@@ -150,6 +157,23 @@ func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error
 	}
 	ends, _ := to.name.Ends()
 	return s.write(ctx, to.name, scope, t, store.Replace, ends)
+}
+
+// setApart has the store say that there are tokens of an account which are not shared:
+// once in 45 minutes.
+func (s *Shared) setApart(ctx context.Context, owner string) error {
+	ends := s.now().Truncate(slotLife).Add(2*slotLife + credential.Lifetime)
+	name, err := store.Unshared(owner, ends)
+	if err != nil {
+		return err
+	}
+	if there, _ := s.apart.Load(owner); there == name {
+		return nil
+	}
+	if _, err = store.Claim(ctx, s.Store, name, ends); err == nil {
+		s.apart.Store(owner, name)
+	}
+	return err
 }
 
 // putAside keeps a token where no replica looks for it but who revokes all.

@@ -489,3 +489,24 @@ func TestTheNamesOfAScope(t *testing.T) {
 		t.Errorf("100 scopes have %d moments at which names change, want about as many", len(ends))
 	}
 }
+
+// What one workspace has alone costs the store one write for each account and 45 minutes.
+func TestWhatOneWorkspaceHasAloneIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, p := &tally{Store: new(storetest.Memory)}, new(press)
+		all := fleet(2, in, p)
+		for i := range 20 {
+			for _, owner := range []string{"acme", "octo"} {
+				own := Scope{Repo: gitname.Repo{Owner: owner, Name: "widgets"}, Grant: widgets.Grant, For: ownPrefix + fmt.Sprint("sb-", i)}
+				for _, r := range all {
+					if _, _, err := r.Get(t.Context(), "sb", own, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if got := in.take(); p.mints() != 80 || got != "4 create" {
+			t.Errorf("%d mints cost %s, want 80 and a write of each replica for each account", p.mints(), got)
+		}
+	})
+}

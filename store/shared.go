@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,17 +26,29 @@ func RepositoryKey(repository string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// AllShared is the folder of what Shared names.
+// Unshared is where it stands that workspaces are given tokens of an account that are not
+// among those which Shared names, until ends.
+func Unshared(owner string, ends time.Time) (Name, error) {
+	login, err := checkLogin(owner)
+	return name(err, sharedFolder, login, unsharedName+strconv.FormatInt(ends.Unix(), 10))
+}
+
+const unsharedName = "unshared-"
+
+// IsUnshared reports whether n is one that Unshared made.
+func (n Name) IsUnshared() bool { return n.IsShared() && strings.HasPrefix(n.last(), unsharedName) }
+
+// AllShared is the folder of what Shared and Unshared name.
 func AllShared() Prefix { return Prefix{sharedFolder} }
 
-// SharedOf is the folder of what Shared names for an account.
+// SharedOf is the folder of what Shared and Unshared name for an account.
 func SharedOf(owner string) (Prefix, error) {
 	login, err := checkLogin(owner)
 	n, err := name(err, sharedFolder, login)
 	return Prefix(n), err
 }
 
-// IsShared reports whether n is one that Shared made.
+// IsShared reports whether n is one that Shared or Unshared made.
 func (n Name) IsShared() bool { return AllShared().Has(n) }
 
 // SharedKey returns the RepositoryKey of the repository that a name made by Shared is for;

@@ -36,6 +36,10 @@ func TestNamesOfSharedTokens(t *testing.T) {
 	if err != nil || vended.IsShared() || vended.SharedKey() != "" || n.IsVended() || n.IsBarredToken() {
 		t.Errorf("%s and %s are taken for each other, %v", vended, n, err)
 	}
+	apart, err := Unshared("ACME", ends)
+	if at, ok := apart.Ends(); err != nil || !acme.Has(apart) || !apart.IsUnshared() || n.IsUnshared() || apart.SharedKey() == RepositoryKey("") || !ok || !at.Equal(ends) {
+		t.Errorf("Unshared = %s, %v, ending %v, want it beside the tokens of acme", apart, err, at)
+	}
 	if n, err := Shared("../x", "widgets", [16]byte{}, ends); err == nil {
 		t.Errorf("Shared = %s, want an error for what is no account", n)
 	}

@@ -267,7 +267,7 @@ func (r *Revoker) unshare(ctx context.Context, ch Change) error {
 	if ch.isTaken || ch.owner != "" {
 		return nil
 	}
-	names, err := r.sharedFor(ctx, ch)
+	names, _, err := r.sharedFor(ctx, ch)
 	for _, name := range names {
 		if err == nil {
 			err = r.Store.Delete(ctx, name)
@@ -277,24 +277,26 @@ func (r *Revoker) unshare(ctx context.Context, ch Change) error {
 }
 
 // sharedFor lists the entries of tokens that replicas share and that a change may be about.
-func (r *Revoker) sharedFor(ctx context.Context, ch Change) ([]store.Name, error) {
+// isAll says that no workspace is given tokens of those accounts that are not shared.
+func (r *Revoker) sharedFor(ctx context.Context, ch Change) (names []store.Name, isAll bool, err error) {
+	of := map[string][]string{} // names of repositories, by account; none means all
 	if ch.owner != "" {
-		return broker.SharedEntries(ctx, r.Store, ch.owner)
+		of[ch.owner] = nil
 	}
-	of := map[string][]string{} // names of repositories, by account
 	for _, full := range ch.repositories {
 		owner, name, _ := strings.Cut(full, "/")
 		of[owner] = append(of[owner], name)
 	}
-	var all []store.Name
 	for owner, repositories := range of {
-		names, err := broker.SharedEntries(ctx, r.Store, owner, repositories...)
+		found, err := broker.SharedEntries(ctx, r.Store, owner, repositories...)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		all = append(all, names...)
+		names = append(names, found...)
 	}
-	return all, nil
+	n := len(names)
+	names = slices.DeleteFunc(names, store.Name.IsUnshared)
+	return names, len(names) == n, nil
 }
 
 func (c Change) text() string {

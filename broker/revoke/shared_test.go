@@ -175,6 +175,35 @@ func TestManyKillsListSeldom(t *testing.T) {
 	})
 }
 
+// A workspace with tokens of its own pays for no entry that no other needs. An event about
+// their account finds them all the same, by the names of all workspaces.
+func TestTokensThatAreNotSharedAreFoundByEvents(t *testing.T) {
+	g := brokertest.NewGitHub(t)
+	one, two := newReplica(g), newReplica(g)
+	g.Advance(unsharedTime)
+	for _, b := range []*bench{one, two} {
+		b.Policy.Rules[1].Profile = b.Profile("own", "[acme/widgets]", "[clone], sharing: workspace")
+	}
+	for i := range 10 {
+		one.MustToken(fmt.Sprint("sb-", i), "acme/widgets", "read")
+	}
+	if n := one.sharedEntries(); n != 1 || one.Mints() != 10 {
+		t.Errorf("%d mints make %d entries, want one that says that they are not shared", one.Mints(), n)
+	}
+	seen := two.watch(0)
+	wantCode(t, "an event about another account", two.tell("1", "installation", `{"action":"deleted","installation":{"account":{"login":"octo"}}}`), 204)
+	if seen.times.Load() != 0 || len(two.alive()) != 10 {
+		t.Errorf("all workspaces are listed %d times, and %d tokens alive, want none and all", seen.times.Load(), len(two.alive()))
+	}
+	wantCode(t, "an event about the repository", two.tell("2", "repository", `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`), 204)
+	if len(two.alive()) != 0 || two.sharedEntries() != 1 {
+		t.Errorf("%d tokens are alive, want none", len(two.alive()))
+	}
+	if got := two.revoke(broker.Target{Owner: "acme"}, 0); len(got.Revoked) != 0 {
+		t.Errorf("Revoke = %+v, want nothing left", got)
+	}
+}
+
 // What a workspace shares with none is revoked without a look for others.
 func TestWhatIsNotSharedIsLookedForNowhere(t *testing.T) {
 	b := newBench(t)

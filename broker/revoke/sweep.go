@@ -213,7 +213,7 @@ func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 // that replicas share. Tokens of a suspended installation open nothing and cannot be
 // revoked; they are no error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
-	names, err := s.r.sharedFor(ctx, ch)
+	names, isAll, err := s.r.sharedFor(ctx, ch)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 	for _, name := range names {
 		shared = append(shared, job{vended: name})
 	}
-	given, err := s.unshared(ctx)
+	given, err := s.unshared(ctx, isAll)
 	if err != nil {
 		return err
 	}
@@ -239,9 +239,10 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 const unsharedTime = 2 * credential.Lifetime
 
 // unshared lists all that brokers gave, where tokens may not be among the shared ones. It
-// reads the names of all workspaces.
-func (s *sweep) unshared(ctx context.Context) ([]job, error) {
-	if s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
+// reads the names of all workspaces. isAll says that each token of the accounts in question
+// is among the shared ones, but for those of brokers of before.
+func (s *sweep) unshared(ctx context.Context, isAll bool) ([]job, error) {
+	if isAll && s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
 		return nil, nil
 	}
 	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
