@@ -208,7 +208,7 @@ func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
 		return t, false
 	}
 	t = credential.NewToken(said.Token, said.ExpiresAt)
-	t.Repositories, t.RepositoryIDs, t.Permissions = said.Repositories, said.IDs, said.Permissions
+	t.Repositories, t.RepositoryIDs, t.Permissions, t.App = said.Repositories, said.IDs, said.Permissions, said.App
 	return t, said.Scope == scope.Key() && opens(t, scope)
 }
 
