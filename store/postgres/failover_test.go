@@ -164,13 +164,14 @@ func TestRealWritesWaitForTheStandby(t *testing.T) {
 	standby.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), statementWait+2*time.Second)
 	defer cancel()
-	version, err := s.Swap(ctx, store.PrivateKey(), store.NewSecret("one has it"), "", noon)
+	_, err := s.Swap(ctx, store.PrivateKey(), store.NewSecret("one has it"), "", noon)
 	checkError(t, err, "PostgreSQL did not answer in time")
 	go func() {
 		time.Sleep(time.Second)
 		standby.Start()
 	}()
-	if version, err = s.Swap(t.Context(), store.BarredApp(), store.NewSecret("x"), "", noon); err != nil {
+	version, err := s.Swap(t.Context(), store.BarredApp(), store.NewSecret("x"), "", noon)
+	if err != nil {
 		t.Fatalf("Swap = %v, want it to wait for the standby", err)
 	}
 	primary.Kill()
