@@ -60,6 +60,7 @@ func (c *city) checkTokens(when string, lost int) {
 // TestEveryCallMayFail goes through creation, refresh and destruction once for
 // every call and every way in which it can go wrong.
 func TestEveryCallMayFail(t *testing.T) {
+	t.Parallel()
 	fails := func(name, kind string, isPlain bool) {
 		t.Run(name, func(t *testing.T) {
 			for at := 1; ; at++ {

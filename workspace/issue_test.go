@@ -97,14 +97,17 @@ func TestCreateHeals(t *testing.T) {
 // kills runs test once for every effect of a run and both ways to die at it, in a store
 // that compares versions and in one that does not.
 func kills(t *testing.T, test func(t *testing.T, m *mortal) (isOver bool)) {
-	for _, isPlain := range []bool{false, true} {
-		isOver := false
-		for at := 1; !isOver && !t.Failed(); at++ {
-			for _, after := range []bool{false, true} {
-				t.Run(fmt.Sprintf("plain %v effect %d done %v", isPlain, at, after), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { isOver = test(t, &mortal{at: at, after: after, isPlain: isPlain}) })
-				})
-			}
+	killsIn(t, false, test)
+	killsIn(t, true, test)
+}
+
+func killsIn(t *testing.T, isPlain bool, test func(t *testing.T, m *mortal) (isOver bool)) {
+	isOver := false
+	for at := 1; !isOver && !t.Failed(); at++ {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("plain %v effect %d done %v", isPlain, at, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { isOver = test(t, &mortal{at: at, after: after, isPlain: isPlain}) })
+			})
 		}
 	}
 }

@@ -166,6 +166,7 @@ func (c *city) checkAccounted(when string) {
 // A lock that was left behind tells the next run to look everywhere. Where somebody has
 // removed the lock, the record tells enough.
 func TestWhatAKilledRunLeftIsFoundByItsRecord(t *testing.T) {
+	t.Parallel()
 	for name, before := range map[string]func(c *city){
 		"two owners":                func(c *city) { c.create("acme/widgets, octo/widgets") },
 		"a token of another system": func(c *city) { c.create("acme/widgets"); c.inherit() },
@@ -176,7 +177,7 @@ func TestWhatAKilledRunLeftIsFoundByItsRecord(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kills(t, func(t *testing.T, m *mortal) bool {
+			killsIn(t, false, func(t *testing.T, m *mortal) bool {
 				c := newCity(t)
 				before(c)
 				c.Advance(41 * time.Minute)

@@ -293,6 +293,7 @@ func TestPassOverOne(t *testing.T) {
 
 // The figure, with a tenth of the workspaces; "make bench" has them all.
 func TestPassOverAThousand(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 100_000)
 	c.settle(1000, "acme/widgets")
 	c.Advance(45 * time.Minute)
