@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ type league struct {
 	apps   []fakegithub.App // the first is the city's
 	own    []*mint.App      // as the program has them
 	choice *mint.Pool
+
+	mu     sync.Mutex // guards events
 	events []Event
 }
 
@@ -76,7 +79,11 @@ func (l *league) issuer() *Issuer {
 	l.t.Helper()
 	i := l.run(&mortal{})
 	i.App = l.own[0]
-	i.Audit = func(e Event) { l.events = append(l.events, e) }
+	i.Audit = func(e Event) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.events = append(l.events, e)
+	}
 	i.Pool = &Pool{Choice: l.choice}
 	for at := 1; at < len(l.apps); at++ {
 		s, err := store.OfApp(l.store, nameOf(at))
