@@ -79,13 +79,13 @@ func TestLeavesStayLeaves(t *testing.T) {
 		"credential/protocol": {"internal/gitname"},
 		"credential":          {"credential/protocol", "internal/clock", "internal/gitname", "internal/oneline", "internal/secret"},
 		"credential/agent":    {"credential/protocol", "internal/gitname", "internal/oneline"},
-		"credential/forward":  {"credential/agent", "credential/protocol", "internal/gitname", "internal/oneline"},
+		"credential/forward":  {"credential/agent", "credential/protocol", "internal/gitname", "internal/oneline", "internal/workspacefile"},
 		"internal/clock":      nil,
 		"internal/oneline":    nil,
 		"internal/secret":     nil,
 		"internal/version":    nil,
 		"store":               {"internal/secret"},
-		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/oneline", "internal/redact", "internal/secret"},
+		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/oneline", "internal/redact", "internal/secret", "internal/suggest"},
 		"api":                 {"internal/gitname", "internal/oneline", "internal/secret"},
 	}
 	for leaf, may := range allowed {
