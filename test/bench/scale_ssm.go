@@ -19,6 +19,7 @@ type parameterStore struct {
 	mu         sync.Mutex // guards the rest
 	names      []string   // sorted
 	parameters map[string]parameter
+	models     map[string]map[string]parameter // of stencils, as they were at their first load
 }
 
 type parameter struct {
@@ -197,16 +198,20 @@ func (q parameterQuery) takes(p parameter) bool {
 func (s *parameterStore) load(st stencil, from, to int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var models []string
-	for _, name := range s.names {
-		if st.isOf(name) {
-			models = append(models, name)
+	if s.models == nil {
+		s.models = map[string]map[string]parameter{}
+	}
+	if s.models[st.id] == nil { // brokers delete one that has run out
+		s.models[st.id] = map[string]parameter{}
+		for _, name := range s.names {
+			if st.isOf(name) {
+				s.models[st.id][name] = s.parameters[name]
+			}
 		}
 	}
 	for k := from; k < to; k++ {
 		change := st.copy(k)
-		for _, model := range models {
-			p := s.parameters[model]
+		for model, p := range s.models[st.id] {
 			p.Value, p.Version = change.Replace(p.Value), 1
 			s.parameters[change.Replace(model)] = p
 		}
