@@ -83,11 +83,8 @@ func TestABrokerWithAPool(t *testing.T) {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}
-	for _, token := range w.gh.Tokens() { // the first App's installation is suspended
-		if err := w.gh.Suspend(token.InstallationID, true); err != nil {
-			t.Fatal(err)
-		}
-		break
+	if err := w.gh.Suspend(w.gh.Tokens()[0].InstallationID, true); err != nil {
+		t.Fatal(err)
 	}
 	ask("write")
 	after := w.minters()

@@ -54,11 +54,8 @@ func TestAnAppJoinsWhileTheRefresherRuns(t *testing.T) {
 	if made, err := w.refresh(r, request{}); err != nil || made.Minted != 2 || w.log.count("workspace_moved") != 0 {
 		t.Fatalf("with both Apps: %+v, %v, want that the workspaces stay", made, err)
 	}
-	for _, token := range w.Tokens() {
-		if err := w.Suspend(token.InstallationID, true); err != nil {
-			t.Fatal(err)
-		}
-		break
+	if err := w.Suspend(w.Tokens()[0].InstallationID, true); err != nil {
+		t.Fatal(err)
 	}
 	r = w.refresher("--force")
 	r.monitor = newMonitor(time.Minute)
