@@ -20,8 +20,9 @@ const dynamoPage = 1 << 20
 // with its index of what is due. It answers at once, and takes only the expressions that
 // gatepass writes.
 type dynamoTable struct {
-	mu     sync.Mutex           // guards the rest
-	shards map[string]dynamoRow // by the partition key
+	mu     sync.Mutex              // guards the rest
+	shards map[string]dynamoRow    // by the partition key
+	index  map[string][]dynamoItem // what has a due, by the index's partition key, the earliest first
 	items  map[string]dynamoItem
 }
 
@@ -157,7 +158,13 @@ func (d *dynamoTable) put(q dynamoQuery) error {
 		return err
 	}
 	if d.items == nil {
-		d.items, d.shards = map[string]dynamoItem{}, map[string]dynamoRow{}
+		d.items, d.shards, d.index = map[string]dynamoItem{}, map[string]dynamoRow{}, map[string][]dynamoItem{}
+	}
+	d.unindex(d.items[name])
+	if shard := q.Item.text("due_shard"); shard != "" { // the index has the keys alone
+		keys := dynamoItem{"shard": q.Item["shard"], "entry": q.Item["entry"], "due_shard": q.Item["due_shard"], "due": q.Item["due"]}
+		at, _ := slices.BinarySearchFunc(d.index[shard], keys, byDue)
+		d.index[shard] = slices.Insert(d.index[shard], at, keys)
 	}
 	if _, ok := d.items[name]; !ok {
 		row := d.shards[q.Item.text("shard")]
@@ -173,6 +180,7 @@ func (d *dynamoTable) remove(name string) {
 	if !ok {
 		return
 	}
+	d.unindex(it)
 	row := d.shards[it.text("shard")]
 	at, _ := slices.BinarySearch(row, name)
 	d.shards[it.text("shard")] = slices.Delete(row, at, at+1)
@@ -204,21 +212,30 @@ func (d *dynamoTable) query(q dynamoQuery) (any, error) {
 	return q.page(found)
 }
 
-// due is what the index has before a time, the earliest first.
-func (d *dynamoTable) due(shard string, before int64, after dynamoItem) (found []dynamoItem) {
-	order := func(a, b dynamoItem) int {
-		return cmp.Or(cmp.Compare(a.number("due"), b.number("due")), cmp.Compare(a.text("entry"), b.text("entry")))
+// byDue is the order of the index.
+func byDue(a, b dynamoItem) int {
+	return cmp.Or(cmp.Compare(a.number("due"), b.number("due")), cmp.Compare(a.text("entry"), b.text("entry")))
+}
+
+// unindex takes an item out of the index, if it is there.
+func (d *dynamoTable) unindex(it dynamoItem) {
+	shard := it.text("due_shard")
+	if at, ok := slices.BinarySearchFunc(d.index[shard], it, byDue); ok {
+		d.index[shard] = slices.Delete(d.index[shard], at, at+1)
 	}
-	for _, it := range d.items {
-		if it.text("due_shard") == shard && it.number("due") < before && (after == nil || order(it, after) > 0) {
-			found = append(found, it)
+}
+
+// due is what the index has before a time, the earliest first.
+func (d *dynamoTable) due(shard string, before int64, after dynamoItem) []dynamoItem {
+	row, from := d.index[shard], 0
+	if after != nil {
+		at, isThere := slices.BinarySearchFunc(row, after, byDue)
+		if from = at; isThere {
+			from++
 		}
 	}
-	slices.SortFunc(found, order)
-	for i, it := range found { // the index has the keys alone
-		found[i] = dynamoItem{"shard": it["shard"], "entry": it["entry"], "due_shard": it["due_shard"], "due": it["due"]}
-	}
-	return found
+	to, _ := slices.BinarySearchFunc(row, before, func(it dynamoItem, before int64) int { return cmp.Compare(it.number("due"), before) })
+	return row[min(from, to):to]
 }
 
 // page cuts off what is more than a page reads, and what the filter leaves out.
