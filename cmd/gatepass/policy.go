@@ -66,9 +66,12 @@ func (w *world) policyCommand() *cli.Command {
 			},
 			{
 				Name: "explain", Usage: "say in words what each rule means",
-				UsageText: "gatepass policy explain [--config FILE] [--json]",
-				Flags:     file(jsonFlag()),
-				Action:    w.policyExplain,
+				UsageText: "gatepass policy explain [--config FILE] [--json | --for-agents]",
+				Flags: file(
+					&cli.BoolFlag{Name: "for-agents", Usage: "print a paragraph for AGENTS.md on what may be pushed", DisableDefaultText: true},
+					jsonFlag(),
+				),
+				Action: w.policyExplain,
 			},
 			{
 				Name: "export", Usage: "print the policy for a server to enforce",

@@ -50,8 +50,17 @@ func (w *world) policyExplain(c *cli.Context) error {
 	for _, r := range p.refs.Rules() {
 		report.Rules = append(report.Rules, explanation{r.Ref, r.Full, r.Verbs(), meaning(r), warnings(r)})
 	}
-	if c.Bool("json") {
+	switch {
+	case c.Bool("json") && c.Bool("for-agents"):
+		return usage(c, "--json and --for-agents are two forms of one answer")
+	case c.Bool("json"):
 		return writeJSON(w.stdout, report)
+	case c.Bool("for-agents"):
+		text, err := report.forAgents()
+		if err == nil {
+			_, err = fmt.Fprint(w.stdout, text)
+		}
+		return err
 	}
 	_, err = fmt.Fprint(w.stdout, report)
 	return err
