@@ -59,6 +59,7 @@ type blockedOne struct {
 // lists who shared what was revoked.
 const answerWait = 10 * time.Minute
 
+// blockOne has a workspace be given tokens by every replica, and blocks it.
 func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	others := w.replicas[1:]
 	one := blockedOne{refused: make([]time.Duration, len(others))}

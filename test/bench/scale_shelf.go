@@ -31,9 +31,7 @@ type shelf struct {
 	// age has what is below config be an hour old, where the store is Indexed: a pass reads
 	// all records while an installation is new. nil does nothing.
 	age func(context.Context) error
-	// refused counts the calls that were beyond the limits; nil means that there are none.
-	refused func() int
-	pid     int // of the server, 0 where it is no process of its own
+	pid int // of the server, 0 where it is no process of its own
 	// uncounted says that calls cannot be counted.
 	uncounted bool
 	shut      func()
@@ -71,7 +69,6 @@ func (b *bench) openSSM() (*shelf, error) {
 		double.load(st, from, to)
 		return nil
 	}
-	sh.refused = func() int { return limits.Total().Refused }
 	sh.shut = func() { outside.Close(); inside.Close() }
 	return sh, setEnv(awsEnv)
 }
@@ -87,7 +84,6 @@ func (b *bench) openDynamoDB() (*shelf, error) {
 		return "dynamodb://gatepass?region=us-east-1&endpoint=" + url.QueryEscape(s.URL)
 	}
 	sh.url, sh.inside = of(outside), of(inside)
-	sh.refused = func() int { return limits.Total().Refused }
 	sh.shut = func() { outside.Close(); inside.Close() }
 	return sh, setEnv(awsEnv)
 }
