@@ -14,7 +14,10 @@ const (
 	// listEvery is between two readings of the whole list while its log says that
 	// nothing changed. They find what a replica wrote that died before it wrote the log,
 	// and what replicas of the version before write, which write none.
-	listEvery = 30 * time.Second
+	// A long one is read less often, in one of listRarely parts of the time, but every listLatest.
+	listEvery  = 30 * time.Second
+	listRarely = 150
+	listLatest = 5 * time.Minute
 	// listAgain is how long after the list that followed a change it is read once more:
 	// some stores list later than they read.
 	listAgain = 5 * time.Second
@@ -36,7 +39,7 @@ type listing struct {
 
 // isDue reports whether the list is to be read though what is known is good.
 func (l listing) isDue(now time.Time) bool {
-	wait := listEvery
+	wait := min(max(listEvery, listRarely*l.took), listLatest)
 	switch {
 	case l.isBehind:
 		wait = 0

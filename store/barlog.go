@@ -62,6 +62,19 @@ func (l BarLog) Since(version string) (set Bars, ok bool) {
 	return set, true
 }
 
+// Recent returns what was blocked last, as far as the log reaches back.
+func (l BarLog) Recent() Bars {
+	recent := NewBars()
+	for _, step := range l.Steps {
+		for _, text := range step.Set {
+			if name, err := ParseName(text); err == nil {
+				recent.Add(name)
+			}
+		}
+	}
+	return recent
+}
+
 // with returns the text of the log with one more step. It forgets the oldest steps where
 // it would grow too long; of a step that is too long alone it keeps the version.
 func (l BarLog) with(step BarStep) (Secret, error) {

@@ -39,6 +39,7 @@ type settling struct {
 	since time.Time // when it was made, as far as this replica knows
 	again time.Time // not before this
 	done  bool
+	isOld bool // it was there before this replica looked, and it has not read since when
 }
 
 // A Reconciled is what one call did.
@@ -60,7 +61,7 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	}
 	now := r.Now()
 	if now.Before(known.look) {
-		return done, nil
+		return done, r.recall(ctx, now)
 	}
 	known.look = now.Add(lookEvery)
 	bars, err := r.Bars.All(ctx)
@@ -84,28 +85,25 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 }
 
 // follow makes known which targets are blocked. Which of them settled under the holder of
-// the lease before, the lease's note says.
+// the lease before, the lease's note says. Where it says nothing, those that the log of the
+// block list names are recent, and of the others it is read when they were blocked.
 func (r *Revoker) follow(ctx context.Context, bars store.Bars, now time.Time) error {
 	known := &r.reconciler
 	targets := targetsOf(bars)
-	if known.isNew && r.progress.isSettled(targets) {
-		known.targets = map[broker.Target]*settling{}
-		for _, t := range targets {
-			known.targets[t] = &settling{done: true}
+	isSettled := known.isNew && r.progress.isSettled(targets)
+	recent := store.NewBars()
+	if known.isNew && !isSettled {
+		log, err := store.ReadBarLog(ctx, r.Store)
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
+			return err
 		}
+		recent = log.Recent()
 	}
 	next := map[broker.Target]*settling{}
 	for _, t := range targets {
 		s := known.targets[t]
-		if s == nil && known.isNew {
-			var err error
-			if s, err = r.recall(ctx, t, now); err != nil {
-				return err
-			}
-			known.targets[t] = s // where time is up, the next call goes on
-		}
 		if s == nil {
-			s = &settling{since: now}
+			s = &settling{since: now, done: isSettled, isOld: known.isNew && !isIn(recent, t)}
 		}
 		next[t] = s
 	}
@@ -113,31 +111,45 @@ func (r *Revoker) follow(ctx context.Context, bars store.Bars, now time.Time) er
 	return nil
 }
 
-// recall reads when a target was blocked that this replica has not seen before. Whoever was
-// blocked for longer than tokens live holds none.
-func (r *Revoker) recall(ctx context.Context, t broker.Target, now time.Time) (*settling, error) {
-	name, err := t.Name()
-	if err != nil {
-		return nil, err
+// isIn reports whether bars have the target.
+func isIn(bars store.Bars, t broker.Target) bool {
+	return t.App && bars.App || t.Owner != "" && bars.Owners[t.Owner] || t.Workspace != "" && bars.Workspaces[t.Workspace]
+}
+
+// recall reads of one target when it was blocked. One that was blocked for longer than
+// tokens live holds none.
+func (r *Revoker) recall(ctx context.Context, now time.Time) error {
+	for t, s := range r.reconciler.targets {
+		if s.done || !s.isOld {
+			continue
+		}
+		if now.Sub(s.since) > markLife+settleTime {
+			s.done = true
+			continue
+		}
+		name, err := t.Name()
+		if err != nil {
+			return err
+		}
+		entry, err := r.Store.Get(ctx, name)
+		switch {
+		case err == nil:
+			s.since = entry.Modified
+			s.done = now.Sub(s.since) > markLife+settleTime
+		case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged):
+			return err
+		}
+		s.isOld = false
+		return nil
 	}
-	began := time.Now()
-	entry, err := r.Store.Get(ctx, name)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
-		return &settling{since: now}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s := &settling{since: entry.Modified}
-	s.done = now.Sub(s.since) > markLife+settleTime
-	return s, pause(ctx, recallPause, time.Since(began))
+	return nil
 }
 
 // due returns the targets to look at now, the most recent first, and maxTargets at most.
 func (r *reconciler) due(now time.Time) []broker.Target {
 	var due []broker.Target
 	for t, s := range r.targets {
-		if !s.done && !now.Before(s.again) {
+		if !s.done && !s.isOld && !now.Before(s.again) {
 			due = append(due, t)
 		}
 	}

@@ -19,7 +19,6 @@ const (
 	listPause    = 60 * time.Millisecond
 	deletePause  = 300 * time.Millisecond
 	indexedPause = 10 * time.Millisecond // for all others
-	recallPause  = 100 * time.Millisecond
 	paceFactor   = 2
 	longestPause = 5 * time.Second
 
@@ -76,7 +75,7 @@ func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
 	r.tidying.mu.Lock()
 	defer r.tidying.mu.Unlock()
 	now, n := r.Now(), r.progress.get()
-	if !r.progress.isHolder(now) || now.Before(n.Next) {
+	if !r.progress.isHolder(now) || now.Before(n.Next) || r.isEarly(now) {
 		return 0, nil
 	}
 	for i, below := range folders() {
@@ -97,6 +96,14 @@ func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
 	}
 	r.rest()
 	return deleted, r.makeLog(ctx)
+}
+
+// isEarly reports whether this replica has just begun and does not know GitHub's clock yet:
+// no token passes for an expired one then.
+func (r *Revoker) isEarly(now time.Time) bool {
+	r.progress.mu.Lock()
+	defer r.progress.mu.Unlock()
+	return now.Sub(r.TokenTime()) > time.Hour && now.Sub(r.progress.since) < tidyEvery
 }
 
 // rest ends a round.
