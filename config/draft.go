@@ -47,7 +47,7 @@ func (d Draft) Encode() ([]byte, error) {
 	if err := enc.Encode(f); err != nil {
 		return nil, err
 	}
-	if _, err := Parse(text.Bytes()); err != nil {
+	if _, err := parse(text.Bytes()); err != nil {
 		return nil, err
 	}
 	return text.Bytes(), nil

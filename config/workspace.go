@@ -169,6 +169,15 @@ func bare(err error) string {
 // Parse checks the text of a workspace file. Unknown and repeated keys, bad
 // hosts, patterns and verbs are errors.
 func Parse(data []byte) (*Workspace, error) {
+	w, err := parse(data)
+	if err != nil {
+		return nil, yamlfile.Locate(data, err)
+	}
+	return w, nil
+}
+
+// parse is Parse without the places of values: text that gatepass made has none.
+func parse(data []byte) (*Workspace, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
@@ -176,11 +185,7 @@ func Parse(data []byte) (*Workspace, error) {
 	if err := yamlfile.Decode(data, &f); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	w, err := f.check()
-	if err != nil {
-		return nil, yamlfile.Locate(data, err)
-	}
-	return w, nil
+	return f.check()
 }
 
 func (f *file) check() (*Workspace, error) {

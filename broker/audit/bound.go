@@ -29,7 +29,7 @@ func Bound(e broker.Entry) (bounded broker.Entry, shortened []string) {
 	b := new(bounding)
 	for name, text := range map[string]*string{
 		"kind": &e.Kind, "request_id": &e.RequestID, "workspace": &e.Workspace, "method": &e.Method, "rule": &e.Rule, "policy": &e.Policy, "remote": &e.Remote,
-		"host": &e.Host, "repository": &e.Repository, "decision": &e.Decision, "reason": &e.Reason, "hashed_token": &e.Hash,
+		"host": &e.Host, "repository": &e.Repository, "decision": &e.Decision, "reason": &e.Reason, "app": &e.App, "hashed_token": &e.Hash,
 		"old": &e.Old, "new": &e.New, "outcome": &e.Outcome,
 	} {
 		*text = b.keep(name)(cut(*text, maxText))

@@ -300,7 +300,7 @@ func TestWorkspaceRefuses(t *testing.T) {
 		{"no id", create("profile.yaml"), 2, "--id is missing"},
 		{"an id that climbs", create("profile.yaml", "--id", "../x"), 2, "an id is up to 128 letters"},
 		{"a margin of a day", create("profile.yaml", "--id", "sb-1", "--ttl-margin", "24h"), 2, "a margin is from 1m to 50m"},
-		{"a profile that is none", create("bad.yaml", "--id", "sb-1"), 1, `line 4 column 7: unknown key "allowedRepo"`},
+		{"a profile that is none", create("bad.yaml", "--id", "sb-1"), 1, `line 4 column 7: unknown key "allowedRepo" in github: did you mean "allowedRepos"?`},
 		{"no such profile", create("none.yaml", "--id", "sb-1"), 1, "read the profile none.yaml: no such file"},
 		{"a store that is none", create("profile.yaml", "--id", "sb-1", "--store", "s3://x"), 1, "there is no store s3://"},
 		{"a source that is none", create("profile.yaml", "--id", "sb-1", "--policy-out", "w", "--source", "x"), 1, "make the workspace file: source: want a URL"},
