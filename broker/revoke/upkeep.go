@@ -14,8 +14,8 @@ import (
 )
 
 // leaseLife is how long what one replica does for all of them waits when that replica dies.
-// Its half is longer than a target takes to settle.
-const leaseLife = 90 * time.Second
+// A target that takes longer to settle may be settled by two.
+const leaseLife = 30 * time.Second
 
 // progress is how far the replica is that has the lease. The note of the lease has it, so
 // that the next holder goes on there.

@@ -82,7 +82,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
 	defer cancel()
 	if err := d.revoker.Release(ctx); err != nil {
-		d.log.Warn("the next broker tidies the store after a minute and a half only", "error", err.Error())
+		d.log.Warn("the next broker tidies the store after half a minute only", "error", err.Error())
 	}
 }
 
