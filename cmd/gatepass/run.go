@@ -24,8 +24,8 @@ const (
 const (
 	summary = "scoped, short-lived GitHub tokens for git, and a fence around what may be pushed"
 
-	about = `Every workspace gets a pass that opens only its repositories, only its refs,
-and only for an hour.
+	about = `Every workspace gets a GitHub token for its own repositories, for an hour. What it
+pushes is checked by a hook in the workspace, or by the broker's git gateway.
 
 Start with "gatepass install --dry-run": it shows what would be written
 to your git configuration, and writes nothing.`
