@@ -68,10 +68,11 @@ func (w *world) workspaceCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
-				UsageText:   "gatepass workspace create PROFILE --id ID [--allow-pending] [--adopt] [--ttl-margin D] [--policy-out FILE] [--json]",
+				UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt] [--ttl-margin D] [--policy-out FILE] [--json]",
 				Description: createAbout,
 				Flags: issuingFlags(
 					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
+					&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would have; mint and write nothing", DisableDefaultText: true},
 					&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
 					&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
 					adoptFlag(),

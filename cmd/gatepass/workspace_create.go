@@ -35,6 +35,9 @@ func (w *world) workspaceCreate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("dry-run") {
+		return w.preview(c, i, id, p)
+	}
 	policy, err := w.policyFile(c, id, p, app.GitHub)
 	if err != nil {
 		return err
@@ -64,6 +67,8 @@ func (w *world) checkCreate(c *cli.Context) (string, error) {
 		return "", usage(c, "--id is missing")
 	case c.Bool("require-token") && c.Bool("allow-pending"):
 		return "", usage(c, "--require-token and --allow-pending contradict each other")
+	case c.Bool("dry-run") && c.String("policy-out") != "":
+		return "", usage(c, "--dry-run writes nothing, and --policy-out would")
 	case c.String("policy-out") == "-" && c.Bool("json"):
 		return "", usage(c, "--policy-out - and --json would both write to standard output")
 	}
