@@ -63,7 +63,7 @@ func (b *Bars) look(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// readLog returns the log, and the zero one where there is none.
+// readLog returns the log, and a zero one where the store has no log.
 func (b *Bars) readLog(ctx context.Context, r *reading) (store.BarLog, error) {
 	b.mu.Lock()
 	hasNone := b.known && b.version == "" && clock.Since(b.without, r.begun) < listEvery

@@ -90,7 +90,7 @@ func TestALookIsOneRead(t *testing.T) {
 }
 
 // A block holds at every replica after one second, however many there are and however
-// long the list takes, and nobody else is refused meanwhile. An unblocked workspace is
+// long the list takes, and no other workspace is refused meanwhile. An unblocked workspace is
 // let in when the list was read.
 func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestMarksShareAnnouncements(t *testing.T) {
 	})
 }
 
-// A list that fails while the log can be read is counted, and refuses nobody: the log says
+// A list that fails while the log can be read is counted, and refuses no request: the log says
 // that nothing changed.
 func TestAListThatFailsBesideItsLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

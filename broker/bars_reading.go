@@ -28,7 +28,7 @@ type reading struct {
 	// began later.
 	mine     []func(*store.Bars)
 	isLooked bool // what the log says is known; if it is under way, the list is being read
-	isAside  bool // nobody waits for the list: nothing is known to have changed
+	isAside  bool // no request waits for the list: nothing is known to have changed
 	isJoined bool // another, which reads the list, knows what this one found
 	// Of one that reads the list because the log could not be followed: the version that
 	// the list will be of, and the latest look that said so.
@@ -94,7 +94,7 @@ func (b *Bars) begin(ctx context.Context, now time.Time) (*reading, time.Duratio
 		return nil, patience
 	}
 	r := b.start(now)
-	go b.finish(context.WithoutCancel(ctx), r) // it is for all, whoever of them goes away
+	go b.finish(context.WithoutCancel(ctx), r) // it goes on for all callers when one of them goes away
 	return r, patience
 }
 

@@ -13,7 +13,7 @@ const watchAgain = time.Second
 
 // Watch looks as soon as the store says that something changed, until ctx ends; it returns
 // at once where the store says nothing. The looks of those who ask go on: a watch may be
-// lost, and nobody notices for a while.
+// lost without a notice for a while.
 func (b *Bars) Watch(ctx context.Context) {
 	watcher, ok := b.Store.(store.Watcher)
 	for ok && ctx.Err() == nil {

@@ -41,7 +41,7 @@ func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	}
 	seat, ok := b.pooled.Whose(s.turnKey(), seats...)
 	if !ok {
-		return nil // the mint says why there is none
+		return nil // the mint says why it has no App
 	}
 	return b.at(seat).Allow(workspace, hasToken)
 }

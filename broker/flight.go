@@ -53,7 +53,7 @@ func (c *Cache) isFor(f *flight, workspace string, least time.Duration) bool {
 	return !f.isOld || f.least >= least || clock.Left(f.token.Expiry, c.now()) > least
 }
 
-// fly gets a token for all who wait, whoever of them gives up.
+// fly gets a token for all callers that wait. It goes on when one of them gives up.
 func (c *Cache) fly(ctx context.Context, e *entry, f *flight) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mintTimeout)
 	defer cancel()

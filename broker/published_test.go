@@ -12,7 +12,7 @@ import (
 )
 
 // Brokers on one store, and one that is started again, make one token of a scope. Each
-// writes to its own audit log whom it gave it to, and the store has it once for each
+// writes to its own audit log which workspace it gave it to, and the store has it once for each
 // workspace.
 func TestBrokersShareATokenThroughTheirStore(t *testing.T) {
 	b := newBench(t)
@@ -38,7 +38,7 @@ func TestBrokersShareATokenThroughTheirStore(t *testing.T) {
 	}
 }
 
-// What the store has of another replica's token is given to nobody whom the policy refuses,
+// What the store has of another replica's token is given to no caller that the policy refuses,
 // or who is blocked.
 func TestASharedTokenGoesThroughTheChain(t *testing.T) {
 	b := newBench(t)
@@ -81,8 +81,8 @@ func (u unshared) Get(ctx context.Context, n store.Name) (store.Entry, error) {
 	return u.Store.Get(ctx, n)
 }
 
-// A token that the store cannot keep for who revokes all is given to nobody. It is revoked,
-// and the audit log says so. Where that is known before, none is made.
+// A token that the store cannot keep, so that a kill would miss it, is not given. It is revoked,
+// and the audit log says so. Where that is known before, no token is minted.
 func TestATokenThatCannotBeKeptForAllIsRevoked(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -37,7 +37,7 @@ const (
 // where it is of exactly that scope, was not revoked, and is not in its last quarter.
 //
 // A scope's token is kept under a name that every replica knows, a new one every
-// 45 minutes. Whoever creates the entry mints; the others wait for a moment.
+// 45 minutes. The replica that creates the entry mints; the others wait for a moment.
 //
 // What one workspace is given alone is not shared: it asks few replicas, and the entries
 // would cost more than its tokens. The store says that there is such a token of an account.
@@ -66,7 +66,7 @@ type sharedToken struct {
 // found is what the store has under a name.
 type found struct {
 	name  store.Name
-	token credential.Token // zero where there is none that may be given
+	token credential.Token // zero where no token may be given
 	// mark tells what is there from what is there later; "" where nothing is.
 	mark string
 	// claimed is until when another replica mints; zero where none does.

@@ -170,7 +170,7 @@ func TestOneMintForOneScopeAtFourReplicas(t *testing.T) {
 	})
 }
 
-// Refreshing ahead is once for all replicas as well, and nobody waits for it.
+// Refreshing ahead happens once for all replicas as well, and no request waits for it.
 func TestATokenIsReplacedOnceForAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, &press{takes: time.Second}
@@ -220,7 +220,7 @@ func TestTheReplicaThatMintsIsInTrouble(t *testing.T) {
 	}
 }
 
-// A replica that died while it minted holds nobody up for longer than its claim.
+// A replica that died while it minted delays others no longer than its claim lasts.
 func TestTheReplicaThatMintsDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, &press{takes: time.Second}
@@ -409,7 +409,7 @@ func TestARequestThatNeedsMoreThanTheOneBefore(t *testing.T) {
 	})
 }
 
-// Whoever may cause no mint is still given what another replica made, and the refusal of
+// A workspace that may cause no mint still gets what another replica minted, and the refusal of
 // one workspace is not another's.
 func TestTheBudgetIsNotSpentOnWhatIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

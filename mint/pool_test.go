@@ -236,7 +236,7 @@ func TestAShortPauseIsNoReasonToPassOver(t *testing.T) {
 	})
 }
 
-// GitHub does not say for whom mints count. Both ways are read rightly.
+// GitHub does not document whether mints count for the App or the installation. Both are read correctly.
 func TestTheRateOfAnInstallation(t *testing.T) {
 	header := func(left int, reset int64) http.Header {
 		h := http.Header{}

@@ -71,7 +71,7 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// A claim that nobody deletes is found by its end.
+// A claim that is not deleted is found by its end.
 func TestClaimsAreDueWhenTheyAreOver(t *testing.T) {
 	s := new(storetest.Memory)
 	name, until := store.Spent([32]byte{1}), time.Now().Add(time.Hour)

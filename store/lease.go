@@ -23,7 +23,7 @@ type Lease struct {
 	Now      func() time.Time // nil means time.Now
 
 	isMine  bool
-	until   time.Time // the end, of whoever has it
+	until   time.Time // when it ends, for the program that has it
 	note    string
 	version string // of the entry
 	seen    string // what it said when it was read last
@@ -47,14 +47,14 @@ const (
 // IsHeld reports, without a call of the store, whether this program has the lease.
 func (l *Lease) IsHeld() bool { return l.isMine && l.Left() > 0 }
 
-// Left is how long whoever has the lease has it, as of the last call of Hold.
+// Left is how long the lease lasts, for the program that has it, as of the last call of Hold.
 func (l *Lease) Left() time.Duration { return clock.Left(l.until, l.now()) }
 
 // Note is the one that the holder before left, once this program took the lease.
 func (l *Lease) Note() string { return l.note }
 
 // Hold extends the lease where this program has it, and writes the note; it takes it where
-// nobody has it, and keeps the note there. It reports whether this program has it. After an
+// no program has it, and keeps the note there. It reports whether this program has it. After an
 // error it has the lease for as long as before.
 func (l *Lease) Hold(ctx context.Context, note string) (bool, error) {
 	if !l.IsHeld() {
@@ -106,7 +106,7 @@ func (l *Lease) take(ctx context.Context) (bool, error) {
 func (l *Lease) read(entry Entry) leased {
 	var now leased
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &now) != nil {
-		now = leased{} // of nobody
+		now = leased{} // a lease without a holder
 	}
 	l.note, l.version = now.Note, entry.Version
 	if text := entry.Value.Reveal(); text != l.seen {
@@ -138,7 +138,7 @@ func (l *Lease) taken(ctx context.Context, err error, isOver bool) (bool, error)
 	return l.isMine, err
 }
 
-// write writes the entry, if nobody changed it since it was read.
+// write writes the entry, if it has not changed since it was read.
 func (l *Lease) write(ctx context.Context, lasts time.Duration, note string, mode Mode) error {
 	until := l.now().Add(lasts)
 	text, err := json.Marshal(leased{l.Holder, until.UTC(), note})

@@ -67,7 +67,7 @@ func TestALeaseIsOfOne(t *testing.T) {
 	})
 }
 
-// A program that ends gives the lease to the next, and keeps nobody waiting.
+// A program that ends gives the lease to the next, which does not wait.
 func TestALeaseIsReleased(t *testing.T) {
 	eachKind(t, func(t *testing.T, m *storetest.Memory, s store.Store) {
 		one, two := leaseOf(s, "one"), leaseOf(s, "two")
@@ -114,7 +114,7 @@ func TestManyWantALease(t *testing.T) {
 	})
 }
 
-// A store that fails takes the lease from nobody before its end, and gives it to nobody.
+// A store that fails neither ends a lease early nor gives it to another program.
 func TestALeaseOfAStoreThatFails(t *testing.T) {
 	eachKind(t, func(t *testing.T, _ *storetest.Memory, s store.Store) {
 		one := leaseOf(s, "one")

@@ -11,7 +11,7 @@ import (
 )
 
 // hold reads the workspace's tokens. What is no token any more is treated as one
-// that nobody knows: it is deleted.
+// that is not known: it is deleted.
 //
 // The record has the hash of every token, and names are made of hashes and owners.
 // So the tokens are read by name, which costs the same however many workspaces

@@ -58,7 +58,7 @@ type Summary struct {
 	Deferred   int  // of those due: left to a later pass
 	Minted     int  // tokens
 	Revoked    int  // tokens
-	Lost       int  // tokens that may be alive and that nobody has
+	Lost       int  // tokens that may be alive and whose text is lost
 	Expired    int  // workspaces that had a token run out before the pass
 	// Soonest is when the first of all delivered tokens ends; zero for none. Where
 	// IsPart is set, it is the first of those that were due or are due next.

@@ -84,7 +84,7 @@ func (i *Issuer) stored(ctx context.Context) ([]mint.Installation, error) {
 	return all, nil
 }
 
-// installationAt is that of the delivered token that ends then; 0 where there is none.
+// installationAt is the installation of the delivered token that ends then; 0 where no token does.
 func (r *Record) installationAt(end time.Time) int64 {
 	for _, t := range r.Tokens {
 		if t.State == Delivered && t.Expires.Equal(end) {

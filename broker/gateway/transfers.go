@@ -149,7 +149,7 @@ func tooMany(wait time.Duration, detail string) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: wait, Detail: detail}
 }
 
-// Running is how many transfers run. Answers of GitHub's API are none.
+// Running is how many transfers run. Answers of GitHub's API do not count.
 func (g *Gateway) Running() (n int) {
 	g.transfers.mu.Lock()
 	defer g.transfers.mu.Unlock()

@@ -29,8 +29,8 @@ func newLink() link {
 
 // Renewals notices a session that two holders renew, as two sandboxes do that were resumed
 // from one snapshot. The store has one entry for each chain of renewed sessions: which
-// session is the newest. A session is renewed once. Whoever renews an older one is
-// refused, and so is the holder of the newest from then on, since nobody can tell which of
+// session is the newest. A session is renewed once. A holder that renews an older one is
+// refused, and so is the holder of the newest from then on, since it is not known which of
 // the two is the copy. Two renewals at the same moment may both succeed; the next one of
 // either is refused.
 type Renewals struct{ Store store.Store }

@@ -39,7 +39,7 @@ const (
 	restPerCall = time.Second
 	longestRest = 6 * time.Hour
 	// logAfter is how long a replica has the lease before it makes a log of the block list
-	// where there is none: no replica of the version before, which writes none, is left.
+	// where the store has no log: no replica of the version before, which writes no log, is left.
 	logAfter = 10 * time.Minute
 
 	// A mark is needed until its token expires, and a delivery for the three days in
@@ -116,7 +116,7 @@ func (r *Revoker) rest() {
 	})
 }
 
-// makeLog makes a log of the block list where there is none.
+// makeLog makes a log of the block list where the store has no log.
 func (r *Revoker) makeLog(ctx context.Context) error {
 	r.progress.mu.Lock()
 	since := r.progress.since

@@ -126,7 +126,7 @@ func (j *joined) wake(ctx context.Context) (string, error) {
 	return "Bearer " + j.session.Reveal(), nil
 }
 
-// begin shows the join token and deletes it, or wakes up where there is none. The caller
+// begin shows the join token and deletes it, or wakes up where no join token is left. The caller
 // holds mu.
 func (j *joined) begin(ctx context.Context) (string, error) {
 	what := "read the join token " + j.file

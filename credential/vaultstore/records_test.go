@@ -114,7 +114,7 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	}
 }
 
-// An error ends it, and so does a caller that has enough. Nobody reads on afterwards.
+// An error ends it, and so does a caller that has enough. No reader goes on afterwards.
 func TestRecordsEnd(t *testing.T) {
 	for _, refuses := range []bool{false, true} {
 		s := newShelf(t, 3*readers)

@@ -93,7 +93,7 @@ func Locate(data []byte, err error) error {
 	return err
 }
 
-// find returns the key at the path, or the element of a list; nil where there is none.
+// find returns the key at the path, or the element of a list; nil where the document has neither.
 func find(node *yaml.Node, path string) *yaml.Node {
 	at := node
 	for _, part := range strings.Split(path, ".") {

@@ -259,7 +259,8 @@ func TestRewriteLeavesTheRest(t *testing.T) {
 		"app_id: 1\nprovider: aws\nkey: alias/x\n":                                     "reads /config/gtm.yaml as it is",
 		"kind: Secret\nstringData:\n  gtm.yaml: |\n    app_id: 1\n":                    "reads /config/gtm.yaml as it is",
 		"kind: Role\nmetadata: {name: x}\nrules: [{apiGroups: [github.as-code.io]}]\n": "Role x names github.as-code.io and stays as it is: write gatepass.dev where",
-		"# github.as-code.io\n":                                                        "",
+
+		"# github.as-code.io\n": "",
 	} {
 		out, notes, err := migrate.Rewrite("f", []byte(text))
 		isSaid := slices.ContainsFunc(notes, func(note string) bool { return strings.Contains(note, want) })

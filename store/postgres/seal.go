@@ -137,7 +137,7 @@ func (s *Store) currentKey(ctx context.Context) ([16]byte, envelope.DataKey, err
 type keptKey struct {
 	id      [16]byte
 	wrapped []byte
-	left    time.Duration // for which it encrypts; 0 where there is none
+	left    time.Duration // for which it encrypts; 0 without a key
 }
 
 func (s *Store) newestKey(ctx context.Context) (keptKey, error) {

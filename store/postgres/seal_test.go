@@ -108,7 +108,7 @@ func TestRealKMSIsAskedOnce(t *testing.T) {
 	}
 }
 
-// Whoever can write to the database can neither move a value nor put one in clear in its
+// A program that can write to the database can neither move a value nor put one in clear in its
 // place.
 func TestRealSealedRowsStayWhereTheyAre(t *testing.T) {
 	server, v := migrated(t), newVault(t)

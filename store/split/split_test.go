@@ -177,7 +177,7 @@ func TestMarkWithoutToken(t *testing.T) {
 	if err := s.Put(t.Context(), token(t), store.NewSecret("ghs_x"), store.CreateOnly); !errors.Is(err, store.ErrExists) {
 		t.Errorf("Put over it = %v, want ErrExists", err)
 	}
-	// Where tokens= is taken out of the URL again, nobody takes the mark for a token.
+	// Where tokens= is taken out of the URL again, the mark is not taken for a token.
 	if token, err := credential.ParseToken([]byte(mark), time.Now()); err == nil {
 		t.Errorf("ParseToken(mark) = %v, want an error", token)
 	}

@@ -139,7 +139,7 @@ func (b *bench) openKubernetes() (*shelf, error) {
 	return sh, os.WriteFile(kubeconfig, kubeconfigOf(proxy), 0o600)
 }
 
-// kubeconfigOf is that of a user whom the proxy gives the rights of its own.
+// kubeconfigOf is that of a user that has the proxy's own rights.
 func kubeconfigOf(proxy *httptest.Server) []byte {
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config

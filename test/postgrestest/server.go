@@ -46,7 +46,7 @@ type Server struct {
 	options []string
 }
 
-// New starts a server with an empty database, or skips the test where there is none on
+// New starts a server with an empty database, or skips the test where PostgreSQL is not on
 // this machine. Options are settings, as in "fsync=off".
 func New(t testing.TB, options ...string) *Server {
 	t.Helper()
@@ -84,7 +84,7 @@ func prepare(t testing.TB, options []string) *Server {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// credential is that of nobody where this is root, which PostgreSQL refuses to run as.
+// credential is that of the user "nobody" where the test runs as root: PostgreSQL refuses to run as root.
 func (s *Server) credential() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
@@ -268,7 +268,7 @@ func (s *Server) Freeze() { s.signalAll(syscall.SIGSTOP) }
 // Thaw has a frozen server go on.
 func (s *Server) Thaw() { s.signalAll(syscall.SIGCONT) }
 
-// signalAll signals the server and those whom it started.
+// signalAll signals the server and the processes that it started.
 func (s *Server) signalAll(signal syscall.Signal) {
 	s.t.Helper()
 	pids := []int{s.cmd.Process.Pid}

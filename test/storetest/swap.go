@@ -13,7 +13,7 @@ import (
 )
 
 var swapTests = []test{
-	{"swap writes what nobody changed", swapWrites},
+	{"swap writes what has not changed", swapWrites},
 	{"swap makes an entry once", swapMakes},
 	{"every write is another version", writesAreVersions},
 	{"of many that swap one wins", oneSwaps},

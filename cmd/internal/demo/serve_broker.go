@@ -2,6 +2,7 @@ package demo
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +19,6 @@ type brokerProcess struct {
 	cmd   *exec.Cmd
 	log   string        // the file that has what it says
 	ended chan struct{} // closed when it has ended
-	err   error         // how; read it after ended
 }
 
 // freeAddress finds an address of loopback that nothing listens on at the moment.
@@ -46,7 +46,11 @@ func (p *playground) startBroker() (*brokerProcess, error) {
 	if err := b.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { b.err = b.cmd.Wait(); close(b.ended) }()
+	go func() { _ = b.cmd.Wait(); close(b.ended) }() // its log says how it ended
+	pid := fmt.Sprintln(b.cmd.Process.Pid)
+	if err := os.WriteFile(filepath.Join(p.home, "broker.pid"), []byte(pid), 0o600); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
 	if err := b.listens(p.address); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}

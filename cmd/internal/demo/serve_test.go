@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +115,20 @@ func TestServeHoldsWhatItPrints(t *testing.T) {
 	}
 }
 
+// brokerPID is the process ID of the broker with that configuration.
+func (s *served) brokerPID(config string) int {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(config), "broker.pid"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 2 {
+		s.t.Fatalf("broker.pid has %q", text)
+	}
+	return pid
+}
+
 // TestServeEndsWithItsBroker: one that runs on without a broker would look alive.
 func TestServeEndsWithItsBroker(t *testing.T) {
 	s := serve(t)
@@ -121,10 +136,8 @@ func TestServeEndsWithItsBroker(t *testing.T) {
 	if err != nil || len(config) != 1 {
 		t.Fatal(config, err)
 	}
-	if out, err := exec.Command("pkill", "-TERM", "-f", regexp.QuoteMeta(config[0])).CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
-		t.Skip("missing: pkill")
-	} else if err != nil {
-		t.Fatalf("%v %s", err, out)
+	if err := syscall.Kill(s.brokerPID(config[0]), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
 	_ = s.cmd.Wait()
 	if code := s.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.output.String(), "gatepass-broker ended") {

@@ -132,7 +132,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// echo reads an answer of the broker's. why says what else was answered, and by whom.
+// echo reads an answer of the broker's. why says what else answered, and what it said.
 func (t through) echo(r reply, err error) (e api.Echo, why string) {
 	if err != nil {
 		return e, "it ends after " + r.took.Round(time.Second).String() + ": " + redact.Text(trimURL(err), 200)
