@@ -1,0 +1,173 @@
+package revoke
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A Change is what an event of GitHub means for tokens that brokers gave. The zero value
+// is an event that means nothing here.
+type Change struct {
+	what string // for the audit log, in words of ours
+	// The owner or the repositories ("owner/name", lower case) for which the cache is wrong
+	// now.
+	owner        string
+	repositories []string
+	// isTaken says that access was removed, so tokens are revoked. Otherwise access was
+	// given, so cached refusals are dropped.
+	isTaken bool
+}
+
+// IsNothing reports whether the event means nothing here.
+func (c Change) IsNothing() bool { return c.owner == "" && len(c.repositories) == 0 }
+
+// touches reports whether a repository is meant.
+func (c Change) touches(owner, name string) bool {
+	return strings.EqualFold(c.owner, owner) || slices.Contains(c.repositories, strings.ToLower(owner+"/"+name))
+}
+
+// Apply writes a change to the audit log, drops what it makes wrong from the cache, and
+// revokes what GitHub took away. An error means that it has to be applied again.
+func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error {
+	e := broker.Entry{Time: r.Now().UTC(), Kind: broker.KindGitHub, RequestID: requestID, Method: "webhook", Subject: "github", Target: ch.text(), Detail: ch.what, Policy: r.Policy()}
+	if err := r.Journal.Write(ctx, e, true); err != nil {
+		return broker.AuditUnavailable(err)
+	}
+	r.Changed()
+	if err := r.unshare(ctx, ch); err != nil {
+		return broker.StoreUnavailable(err)
+	}
+	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
+		return ch.touches(s.Repo.Owner, s.Repo.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
+	})
+	if !ch.isTaken {
+		return nil
+	}
+	e.Kind, e.Decision = broker.KindRevoked, broker.Granted
+	s := &sweep{r: r, by: e, isShared: true}
+	err := s.changed(ctx, ch)
+	if s.unwritten != nil {
+		return broker.AuditUnavailable(s.unwritten)
+	}
+	if err != nil {
+		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "not everything could be revoked; deliver it again"}
+	}
+	return nil
+}
+
+// unshare has no replica take from another what a change makes wrong and does not take
+// away; what is taken away is marked as revoked.
+func (r *Revoker) unshare(ctx context.Context, ch Change) error {
+	if ch.isTaken || ch.owner != "" {
+		return nil
+	}
+	names, _, err := r.sharedFor(ctx, ch)
+	for _, name := range names {
+		if err == nil {
+			err = r.Store.Delete(ctx, name)
+		}
+	}
+	return err
+}
+
+// sharedFor lists the entries of tokens that replicas share and that a change may be about.
+// isAll says that no workspace is given tokens of those accounts that are not shared.
+func (r *Revoker) sharedFor(ctx context.Context, ch Change) (names []store.Name, isAll bool, err error) {
+	of := map[string][]string{} // names of repositories, by account; none means all
+	if ch.owner != "" {
+		of[ch.owner] = nil
+	}
+	for _, full := range ch.repositories {
+		owner, name, _ := strings.Cut(full, "/")
+		of[owner] = append(of[owner], name)
+	}
+	for owner, repositories := range of {
+		found, err := broker.SharedEntries(ctx, r.Store, owner, repositories...)
+		if err != nil {
+			return nil, false, err
+		}
+		names = append(names, found...)
+	}
+	n := len(names)
+	names = slices.DeleteFunc(names, store.Name.IsUnshared)
+	return names, len(names) == n, nil
+}
+
+func (c Change) text() string {
+	if c.owner != "" {
+		return "owner " + c.owner
+	}
+	shown := c.repositories[:min(len(c.repositories), 20)]
+	text := strings.Join(shown, ", ")
+	if len(shown) < len(c.repositories) {
+		text += ", …"
+	}
+	return text
+}
+
+// isMeant reports whether a token opens a repository that was changed.
+func (c Change) isMeant(v broker.Vended) bool {
+	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
+		owner, name, _ := strings.Cut(full, "/")
+		return c.touches(owner, name)
+	})
+}
+
+// changed revokes the tokens that brokers gave for what GitHub changed, which are those
+// that replicas share. Tokens of a suspended installation open nothing and cannot be
+// revoked; they are no error.
+func (s *sweep) changed(ctx context.Context, ch Change) error {
+	names, isAll, err := s.r.sharedFor(ctx, ch)
+	if err != nil {
+		return err
+	}
+	var shared []job
+	for _, name := range names {
+		shared = append(shared, job{vended: name})
+	}
+	given, err := s.unshared(ctx, isAll)
+	if err != nil {
+		return err
+	}
+	s.run(ctx, ch.isMeant, given, shared)
+	isSuspended := func(err error) bool {
+		failure, ok := errors.AsType[*mint.Error](err)
+		return ok && failure.Kind == mint.Suspended
+	}
+	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
+}
+
+// unsharedTime is how long after its start a broker takes it that workspaces may have tokens
+// that are not among the shared ones: brokers of the version before, which may have run
+// until then and for a while beside it, shared none.
+const unsharedTime = 2 * credential.Lifetime
+
+// unshared lists all that brokers gave, where tokens may not be among the shared ones. It
+// reads the names of all workspaces. isAll says that each token of the accounts in question
+// is among the shared ones, but for those of brokers of before.
+func (s *sweep) unshared(ctx context.Context, isAll bool) ([]job, error) {
+	if isAll && s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
+		return nil, nil
+	}
+	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
+	if err != nil {
+		return nil, err
+	}
+	var jobs []job
+	for id, list := range names {
+		for _, name := range list {
+			if name.IsVended() {
+				jobs = append(jobs, job{id, name})
+			}
+		}
+	}
+	return jobs, nil
+}
