@@ -59,6 +59,22 @@ type GatewaySession struct {
 	// ("agent/**", "refs/tags/v*"), with {workspace} filled in. Where the broker says
 	// nothing they are nil. They are for people: the gateway decides by its own policy.
 	Refs []string
+	// Author is who commits of the workspace are by. It is zero where the broker does not say.
+	Author Author
+}
+
+// An Author is who a commit is by, such as the bot of a GitHub App.
+type Author struct {
+	Name  string `json:"name"`
+	Email string `json:"email"`
+}
+
+// String is the author as git writes it: "NAME <EMAIL>", and "" for the zero Author.
+func (a Author) String() string {
+	if a == (Author{}) {
+		return ""
+	}
+	return a.Name + " <" + a.Email + ">"
 }
 
 type wireGatewaySession struct {
@@ -66,6 +82,7 @@ type wireGatewaySession struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Workspace string    `json:"workspace"`
 	Refs      []string  `json:"refs"`
+	Author    Author    `json:"author,omitzero"`
 }
 
 // maxRefsSize is what Refs may add to an answer, in bytes; the rest of MaxAnswer is left
@@ -86,7 +103,7 @@ func EncodeGatewaySession(a GatewaySession) ([]byte, error) {
 		}
 		refs = append(refs, ref)
 	}
-	return json.Marshal(wireGatewaySession{a.Session.Reveal(), a.ExpiresAt.UTC(), a.Workspace, refs})
+	return json.Marshal(wireGatewaySession{a.Session.Reveal(), a.ExpiresAt.UTC(), a.Workspace, refs, a.Author})
 }
 
 // WriteGatewaySession answers 200 with a, and forbids every cache on the way to keep it.
@@ -99,8 +116,8 @@ func WriteGatewaySession(w http.ResponseWriter, a GatewaySession) error {
 }
 
 // DecodeGatewaySession reads an answer. It ignores keys it does not know, so that a broker
-// may say more one day. An answer without session or expiry, and a ref with control
-// characters, are errors. Errors never repeat the text.
+// may say more one day. An answer without session or expiry, and control characters in any
+// other text, are errors. Errors never repeat the text.
 func DecodeGatewaySession(data []byte) (GatewaySession, error) {
 	var w wireGatewaySession
 	if len(data) > MaxAnswer || json.Unmarshal(data, &w) != nil {
@@ -117,5 +134,8 @@ func DecodeGatewaySession(data []byte) (GatewaySession, error) {
 	if !isText(w.Workspace) {
 		return GatewaySession{}, errors.New("the answer has a workspace with control characters")
 	}
-	return GatewaySession{NewSecret(w.Session), w.ExpiresAt, w.Workspace, w.Refs}, nil
+	if !isText(w.Author.Name) || !isText(w.Author.Email) {
+		return GatewaySession{}, errors.New("the answer has an author with control characters")
+	}
+	return GatewaySession{NewSecret(w.Session), w.ExpiresAt, w.Workspace, w.Refs, w.Author}, nil
 }

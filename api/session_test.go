@@ -52,7 +52,7 @@ func TestDecodeSessionRequest(t *testing.T) {
 }
 
 func gatewaySession() GatewaySession {
-	return GatewaySession{NewSecret("gpg_x"), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "sb-1", []string{"agent/**", "refs/tags/v*"}}
+	return GatewaySession{NewSecret("gpg_x"), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "sb-1", []string{"agent/**", "refs/tags/v*"}, Author{"bot", "1+bot@example.com"}}
 }
 
 func TestGatewaySessionRoundTrip(t *testing.T) {
@@ -60,7 +60,7 @@ func TestGatewaySessionRoundTrip(t *testing.T) {
 	if err := WriteGatewaySession(w, gatewaySession()); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"sb-1","refs":["agent/**","refs/tags/v*"]}`
+	want := `{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"sb-1","refs":["agent/**","refs/tags/v*"],"author":{"name":"bot","email":"1+bot@example.com"}}`
 	if got := strings.TrimSpace(w.Body.String()); got != want || w.Header().Get("Cache-Control") != "no-store" || !IsJSON(w.Header().Get("Content-Type")) {
 		t.Errorf("WriteGatewaySession wrote %s, %v, want %s", got, w.Header(), want)
 	}
@@ -82,6 +82,17 @@ func TestGatewaySessionSaysThatNothingMayBePushed(t *testing.T) {
 	data, err := EncodeGatewaySession(GatewaySession{Session: NewSecret("gpg_x"), ExpiresAt: time.Unix(1, 0)})
 	if got, decodeErr := DecodeGatewaySession(data); err != nil || decodeErr != nil || got.Refs == nil || len(got.Refs) != 0 {
 		t.Errorf("the refs of %s are %#v, %v, %v, want an empty list", data, got.Refs, err, decodeErr)
+	}
+}
+
+// A broker of before names no author, and a client of before ignores it.
+func TestGatewaySessionWithoutAnAuthor(t *testing.T) {
+	got, err := DecodeGatewaySession([]byte(`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"sb-1","refs":[]}`))
+	if err != nil || got.Author.String() != "" {
+		t.Errorf("DecodeGatewaySession = author %q, %v, want none", got.Author, err)
+	}
+	if got := (Author{"bot", "1+bot@example.com"}).String(); got != "bot <1+bot@example.com>" {
+		t.Errorf("String = %q, want what git writes", got)
 	}
 }
 
@@ -108,6 +119,8 @@ func TestDecodeGatewaySessionRefuses(t *testing.T) {
 		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","refs":"agent/**"}`,
 		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","refs":["agent/\u001b[31m"]}`,
 		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"a\nb"}`,
+		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","author":"bot <1+bot@example.com>"}`,
+		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","author":{"name":"a","email":"b\nc@example.com"}}`,
 		`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"` + strings.Repeat("a", MaxAnswer) + `"}`,
 	} {
 		got, err := DecodeGatewaySession([]byte(bad))
@@ -152,7 +165,7 @@ func FuzzDecodeGatewaySession(f *testing.F) {
 		if a.Session.Reveal() == "" || a.ExpiresAt.IsZero() {
 			t.Errorf("DecodeGatewaySession(%q) = %+v", data, a)
 		}
-		for _, text := range append(a.Refs, a.Workspace) {
+		for _, text := range append(a.Refs, a.Workspace, a.Author.Name, a.Author.Email) {
 			if strings.ContainsAny(text, "\n\r\x1b\x00") {
 				t.Errorf("DecodeGatewaySession(%q) took %q", data, text)
 			}

@@ -32,6 +32,9 @@ type Token struct {
 	// Refs are what the workspace may push, where the token is a session of the gateway.
 	// They are texts for people, as the profile writes them.
 	Refs []string
+	// Author is who commits of the workspace are by ("NAME <EMAIL>"), where the token is a
+	// session of the gateway and the broker says so.
+	Author string
 
 	cached bool
 }

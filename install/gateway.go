@@ -1,8 +1,6 @@
 package install
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,12 +8,11 @@ import (
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
-// Names of what a gateway needs in the configuration. The variables of the section gatepass
-// say which of the others are New's.
+// Names of what a gateway needs in the configuration, beside authorKey. The variables of the
+// section gatepass say which of the others are New's.
 const (
 	gatewayKey   = "gatepass.gateway"   // the gateway's address
 	gatewayCAKey = "gatepass.gatewayCA" // its authorities' certificates, where they were named
-	authorKey    = "gatepass.author"    // NAME <EMAIL> of commits, where New set it
 )
 
 // GatewayKey is the variable in which New records the gateway. Programs that look for it
@@ -215,53 +212,4 @@ func valuesOf(list []setting, key string) (values []string) {
 		}
 	}
 	return values
-}
-
-// author is the section user for a target, whose text is content without anything of ours: the
-// workspace file's author, where git has none of the user's.
-func (pl *planner) author(ctx context.Context, t target, content []byte) (section, own []setting, err error) {
-	if pl.authorName == "" {
-		return nil, nil, nil
-	}
-	list, err := pl.git.list(ctx, content)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, s := range authorOf(pl.authorName, pl.authorEmail) {
-		if !slices.ContainsFunc(pl.valuesBelow(ctx, t, list, s.key), func(value string) bool { return value != s.value }) {
-			section = append(section, s)
-		}
-	}
-	if section != nil {
-		own = []setting{{key: authorKey, value: fmt.Sprintf("%s <%s>", pl.authorName, pl.authorEmail)}}
-	}
-	return section, own, nil
-}
-
-func authorOf(name, email string) []setting {
-	return []setting{{key: "user.name", value: name}, {key: "user.email", value: email}}
-}
-
-// authorOwned are the settings of an author that New set.
-func authorOwned(list []setting) (b block) {
-	for _, text := range valuesOf(list, authorKey) {
-		if name, email, err := config.ParseAuthor(text); err == nil {
-			b = appendSection(b, present(list, authorOf(name, email)))
-		}
-	}
-	return b
-}
-
-// valuesBelow returns the values that a key has in a file, and for the user in all that git
-// reads for the user.
-func (pl *planner) valuesBelow(ctx context.Context, t target, list []setting, key string) []string {
-	values := valuesOf(list, key)
-	if pl.Scope != Global || len(t.gits) == 0 {
-		return values
-	}
-	out, err := t.gits[0].runAsUser(ctx, "config", "-z", "--includes", "--get-all", key)
-	if err != nil { // not set
-		return values
-	}
-	return append(values, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")...)
 }

@@ -36,6 +36,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/oneline"
 )
 
@@ -82,6 +83,11 @@ type Options struct {
 	// seen from inside, with the certificates of its authorities; empty means that of the
 	// source where that is the same broker, else the system's.
 	Gateway, GatewayCA string
+
+	// Author asks the gateway of a workspace file who commits are by, "NAME <EMAIL>", or "" where
+	// it does not say. It is called where neither the file nor git names an author, and not for
+	// an image. nil asks nobody.
+	Author func(ctx context.Context, through *config.Workspace) (string, error)
 
 	// PolicyLater does without a workspace file: it is mounted later. Else New
 	// fails where there is none, since the guard would deny every push.
@@ -164,7 +170,8 @@ type planner struct {
 	helper, guard string // paths of the binaries as git will see them
 
 	gateway                 gateway
-	authorName, authorEmail string // of the workspace file; "" for none
+	authorName, authorEmail string // of the workspace file, or whom the gateway names; "" for none
+	askedAuthor             bool   // of the gateway
 }
 
 // A target is one configuration file and the gits that read it.

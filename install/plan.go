@@ -102,7 +102,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 		hosts: pl.plan.Hosts, ahead: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
 		hooksDir: pl.hooksIn, chain: chain, before: before, made: dirs,
 	}
-	if w.author, w.authorOwn, err = pl.author(ctx, t, base); err != nil {
+	if w.author, w.authorOwn, err = pl.author(ctx, t, base, list); err != nil {
 		return cannotRead(t.file.shown, err)
 	}
 	b := w.block()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,8 +37,9 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	}
 	upstream.Through(d.route)
 	d.warnOfProxy(f)
-	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream}
-	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: (&bots{apps: d.app}).get})
+	known := &bots{apps: d.app, upstream: upstream, log: d.log}
+	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream, Author: known.author}
+	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: known.login})
 	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
 	d.metrics.Read(Reading{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
@@ -123,43 +123,4 @@ func (m *Metrics) Transferred(t gateway.Transfer) {
 	}
 	m.gateway.bytes.WithLabelValues(service, "in").Add(float64(t.In))
 	m.gateway.bytes.WithLabelValues(service, "out").Add(float64(t.Out))
-}
-
-// bots know the logins of the Apps' bots, once GitHub has told them.
-type bots struct {
-	apps *apps
-
-	mu     sync.Mutex // guards logins; held while GitHub is asked, so that one asks for all
-	logins map[string]string
-}
-
-// get returns the login of the bot of the App with that client ID; of any App where none
-// has it.
-func (b *bots) get(ctx context.Context, id string) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if login := b.logins[id]; login != "" {
-		return login, nil
-	}
-	app, err := b.apps.any(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, one := range b.apps.all() {
-		if is := one.usable.Load(); is != nil && is.ID == id {
-			app = is
-		}
-	}
-	if limit := app.Paused(); limit != nil && limit.RetryAfter > maxQueue {
-		return "", limit
-	}
-	self, err := app.Self(ctx)
-	if err != nil {
-		return "", err
-	}
-	if b.logins == nil {
-		b.logins = map[string]string{}
-	}
-	b.logins[id] = self.Slug + "[bot]"
-	return b.logins[id], nil
 }

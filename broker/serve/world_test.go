@@ -97,7 +97,13 @@ func newWorld(t *testing.T) *world {
 // addApp sets the App up, with so many repositories of acme.
 func (w *world) addApp(repositories int) {
 	w.t.Helper()
-	app, err := w.gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&testKey().PublicKey}, Permissions: fakegithub.Permissions{"contents": "write"}})
+	w.addAppAs(fakegithub.App{Slug: "gatepass"}, repositories)
+}
+
+func (w *world) addAppAs(app fakegithub.App, repositories int) {
+	w.t.Helper()
+	app.Keys, app.Permissions = []*rsa.PublicKey{&testKey().PublicKey}, fakegithub.Permissions{"contents": "write"}
+	app, err := w.gh.AddApp(app)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -137,6 +139,9 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 		From: c.String("from"), Prefix: c.String("prefix"), WorkspaceFile: c.String("workspace-file"), RunGits: c.Bool("run-gits"),
 		PolicyLater: c.Bool("policy-later"), Gateway: c.String("gateway"), GatewayCA: c.String("gateway-ca"),
 	}
+	o.Author = func(ctx context.Context, through *config.Workspace) (string, error) {
+		return w.author(ctx, through, o.Scope)
+	}
 	if err := noArguments(c); err != nil {
 		return o, err
 	}
@@ -163,6 +168,25 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 		o.Hosts = append(o.Hosts, strings.TrimSpace(h))
 	}
 	return o, nil
+}
+
+// author asks a workspace's gateway who commits are by. An identity that is not there yet, as in
+// the build of an image, is not waited for. A join token works once, and is left for the agent
+// of the user who works in the workspace.
+func (w *world) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
+	if source := through.Source; source != nil {
+		query := source.Query()
+		if query.Has("join_token_file") && scope != install.Global {
+			return "", errors.New("a join token is for the user who works in the workspace")
+		}
+		if file := query.Get("identity_file"); file != "" && !strings.Contains(file, "{") {
+			if _, err := os.Stat(file); err != nil {
+				return "", fmt.Errorf("identity_file %s: %w", file, bare(err))
+			}
+		}
+	}
+	grant, err := w.session(ctx, through, "", "")
+	return grant.Author, err
 }
 
 // gatewayOptions checks those of a gateway.

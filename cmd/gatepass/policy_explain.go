@@ -30,9 +30,10 @@ type policyReport struct {
 
 // gatewayRules is what the gateway says may be pushed through it.
 type gatewayRules struct {
-	URL   string   `json:"url"`
-	Refs  []string `json:"refs"`            // as the profile writes them; null where it could not be asked
-	Error string   `json:"error,omitempty"` // why it could not
+	URL    string   `json:"url"`
+	Refs   []string `json:"refs"`             // as the profile writes them; null where it could not be asked
+	Author string   `json:"author,omitempty"` // who commits are by; "" where it does not say
+	Error  string   `json:"error,omitempty"`  // why it could not be asked
 }
 
 func (w *world) policyExplain(c *cli.Context) error {
@@ -82,7 +83,7 @@ func (w *world) askGateway(c *cli.Context) (*gatewayRules, error) {
 		rules.Error = err.Error()
 		return rules, nil
 	}
-	rules.Refs = grant.Refs
+	rules.Refs, rules.Author = grant.Refs, grant.Author
 	return rules, nil
 }
 
@@ -99,6 +100,9 @@ func (g *gatewayRules) String() string {
 		for _, ref := range g.Refs {
 			fmt.Fprintf(&b, "  %s\n", oneline.Escape(ref))
 		}
+	}
+	if g.Author != "" {
+		fmt.Fprintf(&b, "\nIt names the author of commits: %s\n", oneline.Escape(g.Author))
 	}
 	return b.String() + "\nNothing passes the gateway by. Before it, the guard here looks at the workspace file:\n\n"
 }

@@ -41,4 +41,7 @@ type Grant struct {
 	// Refs are what the workspace may push, as its profile writes them, in the answer to
 	// Session. Where the broker does not say they are null.
 	Refs []string `json:"refs,omitzero"`
+	// Author is who commits of the workspace are by, "NAME <EMAIL>", in the answer to
+	// Session. Where the broker does not say it is "".
+	Author string `json:"author,omitzero"`
 }

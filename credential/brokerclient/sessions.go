@@ -207,6 +207,6 @@ func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.To
 		return credential.Token{}, oneline.Wrap(g.what(), err, "")
 	}
 	session := credential.NewToken(answer.Session.Reveal(), ends)
-	session.Refs = answer.Refs
+	session.Refs, session.Author = answer.Refs, answer.Author.String()
 	return session, nil
 }

@@ -32,8 +32,8 @@ func TestASession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if session.Secret() != "gpg_test-1" || session.Login() != credential.DefaultUsername || !slices.Equal(session.Refs, []string{"agent/**"}) {
-		t.Errorf("Token = %q for %s, refs %v, want the session", session.Secret(), session.Login(), session.Refs)
+	if session.Secret() != "gpg_test-1" || session.Login() != credential.DefaultUsername || !slices.Equal(session.Refs, []string{"agent/**"}) || session.Author != credentialtest.FreshSession(1, "").Author.String() {
+		t.Errorf("Token = %q for %s, refs %v, author %q, want the session", session.Secret(), session.Login(), session.Refs, session.Author)
 	}
 	if left := time.Until(session.Expiry); left < 14*time.Minute || left > 15*time.Minute {
 		t.Errorf("the session lasts %v, want 15 minutes", left)

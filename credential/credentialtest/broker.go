@@ -274,7 +274,7 @@ func FreshAnswer(n int, r api.TokenRequest) api.TokenAnswer {
 func FreshSession(n int, workspace string) api.GatewaySession {
 	return api.GatewaySession{
 		Session: api.NewSecret("gpg_test-" + strconv.Itoa(n)), ExpiresAt: time.Now().Add(15 * time.Minute).Truncate(time.Second),
-		Workspace: workspace, Refs: []string{"agent/**"},
+		Workspace: workspace, Refs: []string{"agent/**"}, Author: api.Author{Name: "bot[bot]", Email: "1+bot[bot]@users.noreply.example.com"},
 	}
 }
 

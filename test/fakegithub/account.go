@@ -41,6 +41,54 @@ func (st *state) account(login, kind string) (*account, error) {
 	return a, nil
 }
 
+// hasAccount reports whether a user, an organization or the bot of an App has the login.
+func (st *state) hasAccount(login string) bool {
+	return st.accounts[fold(login)] != nil || st.botOf(login) != nil
+}
+
+// botOf returns the App whose bot has the login, or nil.
+func (st *state) botOf(login string) *App {
+	for _, app := range st.apps {
+		if fold(app.Slug+"[bot]") == fold(login) {
+			return app
+		}
+	}
+	return nil
+}
+
+// user finds or creates an account. A login that ends in [bot] is an App's.
+func (st *state) user(login string) *account {
+	a := st.accounts[fold(login)]
+	if a == nil {
+		a = &account{id: st.nextID(), login: login, kind: User}
+		if strings.HasSuffix(login, "[bot]") {
+			a.kind = bot
+		}
+		st.accounts[fold(login)] = a
+	}
+	return a
+}
+
+// getUser knows the owners of repositories and the bots of Apps
+// (https://docs.github.com/rest/users/users#get-a-user). Without a token, GitHub does not
+// show the bot of a private App.
+func getUser(c call) answer {
+	login := c.r.PathValue("login")
+	app := c.s.state.botOf(login)
+	if !c.s.state.hasAccount(login) || app != nil && !app.Public && c.token == nil {
+		return notFound.answer()
+	}
+	out := c.showAccount(c.s.state.user(login))
+	for _, key := range []string{"name", "company", "location", "email", "hireable", "bio"} {
+		out[key] = nil
+	}
+	for _, key := range []string{"public_repos", "public_gists", "followers", "following"} {
+		out[key] = 0
+	}
+	out["blog"], out["created_at"], out["updated_at"] = "", timestamp(c.s.Now()), timestamp(c.s.Now())
+	return ok(out)
+}
+
 // AddAccount creates an account. Repositories and installations create theirs
 // when they need to, so this is for saying what type an account has.
 func (s *Server) AddAccount(login, kind string) error {

@@ -96,15 +96,7 @@ func (s *Server) NextID() int64 {
 func (s *Server) HasAccount(login string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.accounts[fold(login)] != nil {
-		return true
-	}
-	for _, app := range s.state.apps {
-		if fold(app.Slug+"[bot]") == fold(login) {
-			return true
-		}
-	}
-	return false
+	return s.state.hasAccount(login)
 }
 
 // Repository finds one by name, whatever its case.
@@ -248,15 +240,7 @@ func (c Call) ShowRepository(repo Repository, full bool) map[string]any {
 func (c Call) ShowUser(login string) map[string]any {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
-	a := c.c.s.state.accounts[fold(login)]
-	if a == nil {
-		a = &account{id: c.c.s.state.nextID(), login: login, kind: User}
-		if strings.HasSuffix(login, "[bot]") {
-			a.kind = bot
-		}
-		c.c.s.state.accounts[fold(login)] = a
-	}
-	return c.c.showAccount(a)
+	return c.c.showAccount(c.c.s.state.user(login))
 }
 
 // Page cuts the wanted page out of items, and returns the Link header that GitHub sends

@@ -93,6 +93,7 @@ func (s *Server) routes() *http.ServeMux {
 	add(theApp, "GET /repositories/{id}/installation", repositoryInstallation)
 	add(anInstallation, "DELETE /installation/token", deleteToken)
 	add(anInstallation, "GET /installation/repositories", listRepositories)
+	add(anyone, "GET /users/{login}", getUser)
 	add(anyone, "GET /repos/{owner}/{repo}", getRepository)
 	add(anyone, "GET /repositories/{id}", getRepository)
 	for _, repository := range []string{"/repos/{owner}/{repo}", "/repositories/{id}"} {

@@ -20,11 +20,14 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// An Access is shared by the parts of a gateway. All its fields must be set.
+// An Access is shared by the parts of a gateway. All its fields but Author must be set.
 type Access struct {
 	Broker   *broker.Broker
 	Sessions *identity.GatewaySessions
 	Upstream *Upstream
+	// Author returns who commits of workspaces are by, and the zero Author while that is not
+	// known. A session waits for it, so it returns within seconds. nil is never known.
+	Author func(context.Context) api.Author
 
 	bodies broker.Bodies // of requests for sessions
 }

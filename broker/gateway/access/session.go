@@ -66,7 +66,15 @@ func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (a
 	if err != nil {
 		return answer, err
 	}
-	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c)}, nil
+	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c), Author: a.author(r.Context(), c)}, nil
+}
+
+// author is who commits of the caller are by. Who may not push commits nothing.
+func (a *Access) author(ctx context.Context, c Caller) api.Author {
+	if a.Author == nil || !mayPush(c.Profile) {
+		return api.Author{}
+	}
+	return a.Author(ctx)
 }
 
 // sessionRepo is the repository that a new session opens. A session for one repository

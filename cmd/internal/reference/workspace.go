@@ -13,7 +13,7 @@ func workspaceFile() File {
 			{Name: "cache", About: "where tokens are kept: memory is the agent, keyring is the OS keyring as well, with none no agent stays", Default: "memory", Of: Type{OneOf: []string{"memory", "keyring", "none"}}},
 			{Name: "elsewhere", About: "what becomes of pushes to hosts that are not in hosts", Default: "deny", Of: Type{OneOf: []string{"deny", "allow"}}},
 			{Name: "gateway", About: "https://BROKER: git goes through the broker's gateway, and no token is in the workspace; the source is that broker", Default: "git goes to the hosts", Of: Type{Pattern: `^https?://`}},
-			{Name: "author", About: "NAME <EMAIL> of commits, which gatepass install tells git where it has none", Default: "none", Of: Type{Pattern: `^.+ <[^<> ]+@[^<> ]+>$`}},
+			{Name: "author", About: "NAME <EMAIL> of commits, which gatepass install tells git where it has none", Default: "with a gateway the bot of the App, which the gateway names; else none", Of: Type{Pattern: `^.+ <[^<> ]+@[^<> ]+>$`}},
 			{Name: "strict", About: "give no token where git's own configuration turns TLS checks off or leads to another host", Default: "false", Of: truth},
 		},
 		Example: `workspace: sb-1a2b3c

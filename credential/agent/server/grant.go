@@ -55,7 +55,7 @@ func (p *pipeline) explain(ctx context.Context, req credential.Request, err erro
 func describe(tok credential.Token) agent.Reply {
 	text, err := json.Marshal(agent.Grant{
 		Token: tok.Secret(), Username: tok.Login(), ExpiresAt: tok.Expiry.UTC().Truncate(time.Second), Hash: tok.Hash(),
-		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs,
+		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs, Author: tok.Author,
 	})
 	if err != nil { // never: there is nothing in it that JSON cannot say
 		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the token: it cannot be written as JSON")))}

@@ -10,7 +10,6 @@ func (h *Hub) metaRoutes() {
 	h.s.Handle("GET /{$}", getRoot)
 	h.s.Handle("GET /meta", h.getMeta)
 	h.s.Handle("GET /user", getUser)
-	h.s.Handle("GET /users/{login}", h.getUserByLogin)
 }
 
 // getRoot is what a client reads to see whether its token is good.
@@ -78,23 +77,6 @@ func getUser(c fakegithub.Call) fakegithub.Answer {
 		return *c.Refuse(http.StatusUnauthorized, "Requires authentication")
 	}
 	return *c.Refuse(http.StatusForbidden, notForApps)
-}
-
-// getUserByLogin knows the owners of repositories and the bots of Apps.
-func (h *Hub) getUserByLogin(c fakegithub.Call) fakegithub.Answer {
-	login := c.PathValue("login")
-	if !h.s.HasAccount(login) {
-		return *c.Refuse(http.StatusNotFound, "Not Found")
-	}
-	out := c.ShowUser(login)
-	for _, key := range []string{"name", "company", "location", "email", "hireable", "bio"} {
-		out[key] = nil
-	}
-	for _, key := range []string{"public_repos", "public_gists", "followers", "following"} {
-		out[key] = 0
-	}
-	out["blog"], out["created_at"], out["updated_at"] = "", timestamp(h.s.Now()), timestamp(h.s.Now())
-	return ok(out)
 }
 
 func (h *Hub) routes() {

@@ -1,0 +1,168 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker/gateway/access"
+)
+
+const (
+	authorPause = 5 * time.Minute  // after GitHub did not say who the bot is
+	authorAsk   = 20 * time.Second // for GitHub's answers
+	authorWait  = 2 * time.Second  // of a session, which is given without an author then
+)
+
+// bots know the Apps' bots, which act for the Apps at GitHub, once GitHub has told of them.
+type bots struct {
+	apps     *apps
+	upstream *access.Upstream
+	log      *slog.Logger
+
+	mu     sync.Mutex // guards logins; held while GitHub is asked, so that one asks for all
+	logins map[string]string
+
+	authorMu sync.Mutex // guards the rest
+	known    api.Author // once GitHub has told
+	asked    time.Time
+	asking   chan struct{} // closed when GitHub has answered; nil before it was asked
+}
+
+// login returns that of the bot of the App with a client ID, such as "gatepass[bot]"; of any
+// App where none has it.
+func (b *bots) login(ctx context.Context, id string) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if login := b.logins[id]; login != "" {
+		return login, nil
+	}
+	app, err := b.apps.any(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, one := range b.apps.all() {
+		if is := one.usable.Load(); is != nil && is.ID == id {
+			app = is
+		}
+	}
+	if limit := app.Paused(); limit != nil && limit.RetryAfter > maxQueue {
+		return "", limit
+	}
+	self, err := app.Self(ctx)
+	if err != nil {
+		return "", err
+	}
+	if b.logins == nil {
+		b.logins = map[string]string{}
+	}
+	b.logins[id] = self.Slug + "[bot]"
+	return b.logins[id], nil
+}
+
+// author returns the bot of the first App as an author of commits. GitHub is asked in the
+// background, so that sessions are given while GitHub does not answer.
+func (b *bots) author(ctx context.Context) api.Author {
+	b.authorMu.Lock()
+	if b.known == (api.Author{}) && (b.asking == nil || isClosed(b.asking) && time.Since(b.asked) >= authorPause) {
+		b.asked, b.asking = time.Now(), make(chan struct{})
+		go b.learnAuthor(context.WithoutCancel(ctx), b.asking)
+	}
+	asking := b.asking
+	b.authorMu.Unlock()
+	select {
+	case <-asking:
+	case <-ctx.Done():
+	case <-time.After(authorWait):
+	}
+	b.authorMu.Lock()
+	defer b.authorMu.Unlock()
+	return b.known
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *bots) learnAuthor(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	ctx, cancel := context.WithTimeout(ctx, authorAsk)
+	defer cancel()
+	author, err := b.askAuthor(ctx)
+	if err != nil {
+		b.log.Warn("GitHub does not say who the App's bot is, so sessions name no author of commits; name one with author in the workspace file", "error", err.Error())
+		return
+	}
+	b.authorMu.Lock()
+	defer b.authorMu.Unlock()
+	b.known = author
+}
+
+func (b *bots) askAuthor(ctx context.Context) (author api.Author, err error) {
+	first, err := b.apps.get(ctx)
+	if err != nil {
+		return author, err
+	}
+	login, err := b.login(ctx, first.ID)
+	if err != nil {
+		return author, err
+	}
+	id, err := b.userID(ctx, login)
+	if err != nil {
+		return author, err
+	}
+	email := login + "@users.noreply." + b.upstream.Git.Hostname()
+	if id != 0 {
+		email = strconv.FormatInt(id, 10) + "+" + email
+	}
+	return api.Author{Name: login, Email: email}, nil
+}
+
+// maxUser bounds GitHub's answer about a user, in bytes.
+const maxUser = 1 << 20
+
+// userID asks for a bot's number without a token. It is 0 where GitHub does not show the
+// bot, as that of a private App, or anything on an Enterprise Server in private mode. GitHub
+// knows the bot by an address without the number, too.
+func (b *bots) userID(ctx context.Context, login string) (int64, error) {
+	to := strings.TrimSuffix(b.upstream.API.String(), "/") + "/users/" + url.PathEscape(login)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Accept", "application/vnd.github+json")
+	r.Header.Set("User-Agent", access.UserAgent)
+	resp, err := b.upstream.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusUnauthorized:
+		return 0, nil
+	case resp.StatusCode != http.StatusOK:
+		return 0, errors.New("ask GitHub for the user " + login + ": it answers " + strconv.Itoa(resp.StatusCode))
+	}
+	var user struct {
+		ID    int64
+		Login string
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxUser)).Decode(&user); err != nil || user.ID <= 0 || !strings.EqualFold(user.Login, login) {
+		return 0, errors.New("ask GitHub for the user " + login + ": the answer is not about that user")
+	}
+	return user.ID, nil
+}
