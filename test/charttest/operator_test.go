@@ -55,14 +55,14 @@ func listening(t *testing.T, args []string) (changed []string, addresses map[str
 }
 
 // operate runs the operator as the Deployment does, with the rights that the chart gives
-// its account, and returns where it listens and what it says.
-func operate(t *testing.T, c *kubernetestest.Cluster, all objects) (addresses map[string]string, said *output) {
+// its account and with more arguments, and returns where it listens and what it says.
+func operate(t *testing.T, c *kubernetestest.Cluster, all objects, more ...string) (addresses map[string]string, said *output) {
 	t.Helper()
-	args, addresses := listening(t, argsOf(t, all))
+	args, addresses := listening(t, append(argsOf(t, all), more...))
 	ctx, stop := context.WithCancel(context.Background())
 	said = &output{}
 	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("GATEPASS_TEST_BIN_DIR"), "gatepass-operator"), append(args, "--kubeconfig="+c.KubeconfigAs("gatepass", "gatepass-operator"))...)
-	cmd.Env = []string{"POD_NAMESPACE=gatepass", "HOME=" + t.TempDir()}
+	cmd.Env = []string{"POD_NAMESPACE=gatepass", "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + os.Getenv("SSL_CERT_FILE")}
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -118,6 +118,7 @@ var suites = []suite{
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true},
+	{pattern: "./test/docstest", aws: true, inPlace: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
 	{pattern: "./test/ghtest", gits: everyGit, gh: true, inPlace: true},

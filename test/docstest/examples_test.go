@@ -2,6 +2,7 @@ package docstest
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,17 +35,34 @@ var readers = []reader{
 	{[]string{"- {repo:"}, func(_ *testing.T, text string) error { _, err := probe.ParseCases([]byte(text)); return err }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: App\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.App{}) }},
 	{[]string{"apiVersion: gatepass.dev/v1\nkind: Token\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.Token{}) }},
-	{[]string{"apiVersion: gatepass.dev/v1\nkind: TenantPolicy\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &v1.TenantPolicy{}) }},
+	{[]string{"apiVersion: gatepass.dev/v1\nkind: TenantPolicy\n"}, objects},
 	{[]string{"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"}, func(_ *testing.T, text string) error {
 		return yaml.UnmarshalStrict([]byte(text), &networkingv1.NetworkPolicy{})
 	}},
 	{[]string{"apiVersion: v1\nkind: Pod\n"}, func(_ *testing.T, text string) error { return yaml.UnmarshalStrict([]byte(text), &corev1.Pod{}) }},
+	{[]string{"name: release notes\non:"}, func(_ *testing.T, text string) error { _, err := readJob(text); return err }},
+	{[]string{"mirror:\n  image:"}, func(_ *testing.T, text string) error { _, err := readGitLab(text); return err }},
 	{[]string{"app_id:", "vault:"}, operatorConfig},
 	{[]string{"config:", "broker:"}, chartValues},
-	{[]string{"spec:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
-	{[]string{"workspace:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
+	{[]string{"spec:", "metadata:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
+	{[]string{"workspace:", "hosts:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
 	{[]string{"source:"}, sources},
 	{[]string{"secret:"}, secretShape},
+}
+
+// objects reads documents of YAML, ours strictly.
+func objects(_ *testing.T, text string) error {
+	var errs []error
+	for document := range strings.SplitSeq(text, "\n---\n") {
+		var into any = &map[string]any{}
+		for begins, kind := range map[string]any{"TenantPolicy": &v1.TenantPolicy{}, "Token": &v1.Token{}, "App": &v1.App{}} {
+			if strings.HasPrefix(document, "apiVersion: gatepass.dev/v1\nkind: "+begins+"\n") {
+				into = kind
+			}
+		}
+		errs = append(errs, yaml.UnmarshalStrict([]byte(document), into))
+	}
+	return errors.Join(errs...)
 }
 
 // broker reads a broker's file, or a part of one, with the profiles that the
@@ -52,7 +70,7 @@ var readers = []reader{
 func broker(t *testing.T, text string) error {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"agent", "ci"} {
+	for _, name := range []string{"agent", "ci", "dev", "mirror", "release"} {
 		write(t, filepath.Join(dir, name+".profile"), "metadata: {name: "+name+"}\nspec: {}\n")
 	}
 	for _, line := range []string{"listen: unix:///run/broker.sock\n", "audit: /var/log/audit\n", "profiles: [/etc/gatepass/profiles/*.yaml]\n"} {
@@ -61,7 +79,7 @@ func broker(t *testing.T, text string) error {
 		}
 	}
 	file := filepath.Join(dir, "broker.yaml")
-	write(t, file, strings.NewReplacer("/etc/gatepass/profiles/*.yaml", dir+"/*.profile", "6d3b…", strings.Repeat("6d3b", 16)).Replace(text))
+	write(t, file, strings.NewReplacer("/etc/gatepass/profiles/*.yaml", dir+"/*.profile", "/etc/gatepass/*.profile.yaml", dir+"/*.profile", "6d3b…", strings.Repeat("6d3b", 16)).Replace(text))
 	_, err := brokerconfig.LoadDraft(file)
 	return err
 }
@@ -123,7 +141,7 @@ func chartValues(t *testing.T, text string) error {
 
 // uncommented is an example without the comments that it begins with.
 func uncommented(text string) string {
-	for strings.HasPrefix(text, "#") {
+	for strings.HasPrefix(text, "#") || strings.HasPrefix(text, "// ") {
 		_, text, _ = strings.Cut(text, "\n")
 	}
 	return text
@@ -150,7 +168,7 @@ func TestExamplesAreRead(t *testing.T) {
 			reads := readerOf(text)
 			switch {
 			case b.language == "json":
-				if !json.Valid([]byte(b.text)) {
+				if !json.Valid([]byte(text)) {
 					t.Errorf("%s: no JSON:\n%s", page, b.text)
 				}
 			case reads != nil:

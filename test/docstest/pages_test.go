@@ -1,5 +1,5 @@
-// Package pages holds the pages for users against the tree: where their
-// links lead, what their examples say, which folders they name.
+// Package docstest holds the pages for users against the tree: where their links lead,
+// what their examples say, which folders they name. It does what the quick starts say.
 package docstest
 
 import (
@@ -25,7 +25,7 @@ func read(t *testing.T, path string) string {
 func pages(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, pattern := range []string{"*.md", "docs/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/start/*.md"} {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("pages %s = %v, %v, want some", pattern, paths, err)
