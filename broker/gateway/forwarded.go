@@ -37,6 +37,9 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 		}
 		e.Reason = report.Class(o)
 		p.transfer.Outcomes = append(p.transfer.Outcomes, e.Outcome)
+		if o.State == push.Refused {
+			p.transfer.Checks = append(p.transfer.Checks, e.Reason)
+		}
 	}
 	if auditErr := p.record(true, intent...); auditErr != nil {
 		p.g.Access.Broker.Log.Error("the outcome of a push is not in the audit log", "request_id", p.id, "error", auditErr.Error())

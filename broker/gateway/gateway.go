@@ -68,8 +68,11 @@ type Transfer struct {
 	Status   int    // of HTTP
 	Reason   string // of a refusal; see [broker.Refusal]
 	Outcomes []string
-	In, Out  int64 // bytes from and to the workspace
-	Took     time.Duration
+	// Checks are those of GitHub's that refused a ref of a push, one for each such ref:
+	// workflow, ruleset, secret, size, or "" for another.
+	Checks  []string
+	In, Out int64 // bytes from and to the workspace
+	Took    time.Duration
 }
 
 // Handler answers what is the gateway's, and leaves everything else to next.

@@ -86,6 +86,7 @@ type gatewayMetrics struct {
 	transfers *prometheus.CounterVec
 	took      *prometheus.HistogramVec
 	refs      *prometheus.CounterVec
+	checks    *prometheus.CounterVec
 	bytes     *prometheus.CounterVec
 }
 
@@ -100,17 +101,21 @@ func newGatewayMetrics(registry prometheus.Registerer) *gatewayMetrics {
 		refs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "gateway_outcomes_total", Help: "Refs of pushes, and fetches, by outcome.",
 		}, []string{"service", "outcome"}),
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "gateway_github_refusals_total", Help: "Refs of pushes that GitHub refused, by the check that did: workflow, ruleset, secret, size or other.",
+		}, []string{"check"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "gateway_bytes_total", Help: "Bytes that came from workspaces (in) and went to them (out).",
 		}, []string{"service", "direction"}),
 	}
-	registry.MustRegister(m.transfers, m.took, m.refs, m.bytes)
+	registry.MustRegister(m.transfers, m.took, m.refs, m.checks, m.bytes)
 	return m
 }
 
 var (
-	gitServices = []string{"git-upload-pack", "git-receive-pack", "lfs", ""}
-	outcomes    = []string{broker.OutcomeOK, broker.OutcomeRefused, broker.OutcomeFailed, broker.OutcomeUnknown}
+	gitServices  = []string{"git-upload-pack", "git-receive-pack", "lfs", ""}
+	githubChecks = []string{"workflow", "ruleset", "secret", "size"}
+	outcomes     = []string{broker.OutcomeOK, broker.OutcomeRefused, broker.OutcomeFailed, broker.OutcomeUnknown}
 )
 
 // Transferred counts a request to the gateway; see [gateway.Gateway].
@@ -120,6 +125,9 @@ func (m *Metrics) Transferred(t gateway.Transfer) {
 	m.gateway.took.WithLabelValues(service).Observe(t.Took.Seconds())
 	for _, outcome := range t.Outcomes {
 		m.gateway.refs.WithLabelValues(service, known(outcomes, outcome)).Inc()
+	}
+	for _, check := range t.Checks {
+		m.gateway.checks.WithLabelValues(known(githubChecks, check)).Inc()
 	}
 	m.gateway.bytes.WithLabelValues(service, "in").Add(float64(t.In))
 	m.gateway.bytes.WithLabelValues(service, "out").Add(float64(t.Out))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway"
 	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/mint"
 )
@@ -36,6 +37,8 @@ func TestWhatIsCounted(t *testing.T) {
 	_, _ = mints(t.Context(), broker.Scope{})
 	m.Pushed("force")
 	m.Pushed("force")
+	m.Transferred(gateway.Transfer{Service: "git-receive-pack", Status: 200, Outcomes: []string{broker.OutcomeRefused, broker.OutcomeOK}, Checks: []string{"ruleset"}, In: 3})
+	m.Transferred(gateway.Transfer{Service: "git-receive-pack", Status: 200, Outcomes: []string{broker.OutcomeRefused}, Checks: []string{""}})
 	m.Read(Reading{Name: "tokens_live", Help: "x", Value: func() float64 { return 7 }})
 	got := scrape(m)
 	for _, want := range []string{
@@ -44,6 +47,10 @@ func TestWhatIsCounted(t *testing.T) {
 		"gatepass_broker_cache_hits_total 1",
 		`gatepass_broker_mints_total{outcome="failed"} 1`, `gatepass_broker_mints_total{outcome="minted"} 1`,
 		`gatepass_broker_refused_pushes_total{action="force"} 2`,
+		`gatepass_broker_gateway_requests_total{reason="",service="git-receive-pack",status="2xx"} 2`,
+		`gatepass_broker_gateway_outcomes_total{outcome="refused",service="git-receive-pack"} 2`,
+		`gatepass_broker_gateway_github_refusals_total{check="ruleset"} 1`, `gatepass_broker_gateway_github_refusals_total{check="other"} 1`,
+		`gatepass_broker_gateway_bytes_total{direction="in",service="git-receive-pack"} 3`,
 		"gatepass_broker_mint_seconds_count 2", "gatepass_broker_tokens_live 7",
 		`version="v1.2.3"`,
 	} {
@@ -59,8 +66,9 @@ func TestLabelsAreBounded(t *testing.T) {
 	for i := range 1000 {
 		m.Observe(broker.Observation{Endpoint: "token", Status: 400 + i%100, Reason: fmt.Sprint(i), Method: fmt.Sprint(i)})
 		m.Pushed(fmt.Sprint(i))
+		m.Transferred(gateway.Transfer{Service: fmt.Sprint(i), Status: 400 + i%100, Reason: fmt.Sprint(i), Outcomes: []string{fmt.Sprint(i)}, Checks: []string{fmt.Sprint(i)}})
 	}
-	for _, name := range []string{"requests_total", "refused_pushes_total"} {
+	for _, name := range []string{"requests_total", "refused_pushes_total", "gateway_requests_total", "gateway_outcomes_total", "gateway_github_refusals_total"} {
 		if n := strings.Count(scrape(m), "\ngatepass_broker_"+name+"{"); n != 1 {
 			t.Errorf("%s has %d series, want one", name, n)
 		}

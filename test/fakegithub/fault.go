@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -12,9 +13,10 @@ import (
 )
 
 // A Fault is one way for a request to go wrong. Make it with Status,
-// RateLimited, SecondaryRateLimited, NotOnIPAllowList, Reset, Slow or Truncate.
+// RateLimited, SecondaryRateLimited, NotOnIPAllowList, PushReport, Reset, Slow or Truncate.
 type Fault struct {
 	refusal  *refusal
+	report   []byte // the answer to a push
 	reset    bool
 	slow     time.Duration
 	truncate int // bytes of the body that get through; -1 means all
@@ -69,6 +71,27 @@ func (f Fault) retryAfter(d time.Duration) Fault {
 	f.refusal.header = http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(d.Seconds())))}}
 	return f
 }
+
+// PushReport answers a push, which moves nothing, by side-band: with the text that git shows
+// behind "remote: ", in pieces, and the lines of the report, such as "ng refs/heads/main no".
+// The client must have asked for side-band-64k.
+func PushReport(text string, lines ...string) Fault {
+	var out []byte
+	band := func(number byte, payload string) {
+		out = fmt.Appendf(out, "%04x%c%s", len(payload)+5, number, payload)
+	}
+	for piece := range slices.Chunk([]byte(text), 100) { // servers send what a hook writes as it comes
+		band(2, string(piece))
+	}
+	report := pkt("unpack ok\n")
+	for _, line := range lines {
+		report += pkt(line + "\n")
+	}
+	band(1, report+"0000")
+	return Fault{report: append(out, "0000"...), truncate: -1}
+}
+
+func pkt(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
 
 // Reset breaks the connection without an answer.
 func Reset() Fault { return Fault{reset: true, truncate: -1} }
@@ -130,6 +153,10 @@ func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, h http.Handl
 	switch {
 	case f.reset:
 		reset(w)
+	case f.report != nil:
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/x-git-receive-pack-result")
+		_, _ = w.Write(f.report)
 	case f.refusal != nil:
 		s.refuseFor(w, r, f.refusal)
 	case f.truncate >= 0:

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"errors"
 	"regexp"
 	"strings"
@@ -47,6 +48,8 @@ type Report struct {
 	closed   bool                // the side-band did
 	broken   bool                // the answer has a mistake
 	code     string              // that GitHub names, such as "GH013"
+	isSecret bool                // GitHub says that the push has a secret
+	tail     []byte              // the end of the text so far, where a phrase may begin
 }
 
 // NewReport returns a Report of the answer to q.
@@ -107,19 +110,31 @@ func (r *Report) band(kind pktline.Kind, payload []byte) error {
 		_, err := r.inner.Write(payload[1:])
 		return err
 	case pktline.Progress:
-		if r.code == "" {
-			r.code = string(githubCode.Find(payload[1:]))
-		}
+		r.progress(payload[1:])
 		return nil
 	}
 	return errReport
 }
 
+// progress looks at text that git shows behind "remote: ", whatever pieces it comes in.
+func (r *Report) progress(text []byte) {
+	text = append(r.tail, text...)
+	if found := githubCode.FindSubmatch(text); r.code == "" && found != nil {
+		r.code = string(found[1])
+	}
+	r.isSecret = r.isSecret || bytes.Contains(text, secretText)
+	r.tail = append(r.tail[:0], text[max(0, len(text)-len(secretText)):]...)
+}
+
+// secretText is in what GitHub says of a push with a secret. The report itself speaks of a
+// rule then, as of any other.
+var secretText = []byte("Push cannot contain secrets")
+
 // githubCode is how GitHub names the check that refuses a push, in text that git shows
 // behind "remote: "
 // (https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github,
 // https://docs.github.com/en/code-security/secret-scanning/working-with-secret-scanning-and-push-protection).
-var githubCode = regexp.MustCompile(`\bGH0[0-9]{2}\b`)
+var githubCode = regexp.MustCompile(`\b(GH0[0-9]{2}):`)
 
 // Class returns what kind of check of GitHub's refused o: workflow, ruleset, secret, size,
 // or "" for another.
@@ -129,7 +144,7 @@ func (r *Report) Class(o Outcome) string {
 		return ""
 	case strings.HasPrefix(o.Reason, "refusing to allow") && strings.Contains(o.Reason, "workflow"):
 		return "workflow"
-	case strings.Contains(o.Reason, "secret") || r.code == "GH009":
+	case strings.Contains(o.Reason, "secret") || r.code == "GH009" || r.isSecret:
 		return "secret"
 	case strings.Contains(o.Reason, "rule violations") || r.code == "GH013" || r.code == "GH006":
 		return "ruleset"

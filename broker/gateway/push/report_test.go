@@ -1,6 +1,7 @@
 package push
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,17 +78,23 @@ func TestClass(t *testing.T) {
 		{"a ruleset", "push declined due to repository rule violations", "error: GH013: Repository rule violations found for refs/heads/a.\n", "ruleset"},
 		{"a protected branch", "protected branch hook declined", "error: GH006: Protected branch update failed for refs/heads/a.\n", "ruleset"},
 		{"a secret", "push declined due to a detected secret", "error: GH009: Secrets detected! This push failed.\n", "secret"},
+		{"a secret, by a rule", "push declined due to repository rule violations", "error: GH013: Repository rule violations found for refs/heads/a.\n- GITHUB PUSH PROTECTION\n    - Push cannot contain secrets\n", "secret"},
 		{"a large file", "pre-receive hook declined", "error: GH001: Large files detected.\n", "size"},
 		{"another reason", "pre-receive hook declined", "error: no\n", ""},
-		{"a code in a name", "pre-receive hook declined", "branch XGH0131\n", ""},
+		{"a code in a name", "pre-receive hook declined", "branch XGH0131:\n", ""},
+		{"a code in another name", "pre-receive hook declined", "branch GH013\n", ""},
 	} {
-		q := requestOf("update refs/heads/a")
-		q.Capabilities.flags = ReportStatus | SideBand64k
-		r := NewReport(q)
-		_, _ = r.Write(pktline.AppendBand(nil, pktline.Progress, []byte(c.progress)))
-		_, _ = r.Write([]byte(banded(pkts("unpack ok\n", "ng refs/heads/a "+c.reason+"\n")+"0000", 60000)))
-		if got := r.Class(r.Outcomes()[0]); got != c.want {
-			t.Errorf("%s: Class = %q, want %q", c.name, got, c.want)
+		for _, size := range []int{len(c.progress) + 1, 7} { // of the pieces that the text comes in
+			q := requestOf("update refs/heads/a")
+			q.Capabilities.flags = ReportStatus | SideBand64k
+			r := NewReport(q)
+			for piece := range slices.Chunk([]byte(c.progress), size) {
+				_, _ = r.Write(pktline.AppendBand(nil, pktline.Progress, piece))
+			}
+			_, _ = r.Write([]byte(banded(pkts("unpack ok\n", "ng refs/heads/a "+c.reason+"\n")+"0000", 60000)))
+			if got := r.Class(r.Outcomes()[0]); got != c.want {
+				t.Errorf("%s, in pieces of %d: Class = %q, want %q", c.name, size, got, c.want)
+			}
 		}
 	}
 }
