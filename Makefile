@@ -49,7 +49,7 @@ AT_ONCE := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 test: build ## the tests that need only Go and git
 	GATEPASS_TEST_BIN_DIR=$(CURDIR)/$(BIN) $(GO) test -trimpath -ldflags=-w -p $(AT_ONCE) ./...
 
-generate: ## what is made from the operator's types and markers: deep copies, CRDs, RBAC
+generate: build ## what is made from types, markers and programs: deep copies, CRDs, RBAC, docs/reference
 	@sh test/tools/generate.sh
 
 test-race: ## the same under the race detector (needs a C compiler)

@@ -14,6 +14,6 @@ mkdir -p "$chart/crds" "$chart/rbac"
 rm -f "$chart"/crds/*.yaml
 cp "$to"/deploy/crds/gatepass.dev_*.yaml "$chart/crds/"
 cp "$to/deploy/rbac/role.yaml" "$chart/rbac/"
-if [ "$to" = . ]; then # docs/reference; make test compares it
-	go test ./cmd/internal/reference -run Current -update >/dev/null
+if [ "$to" = . ]; then # docs/reference, of the programs in bin; make test compares it
+	GATEPASS_TEST_BIN_DIR=$PWD/bin go test ./cmd/internal/reference -run Current -update >/dev/null
 fi

@@ -30,17 +30,41 @@ func TestPagesAndSchemasAreCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{f.Name + ".schema.json": string(schema), f.Name + ".md": f.Page()} {
-			path := filepath.Join(root, "docs/reference", name)
-			if *update {
-				if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got, err := os.ReadFile(path); err != nil || string(got) != want {
-				t.Errorf("%s is not what the program says (%v): make generate", name, err)
-			}
+		current(t, f.Name+".schema.json", string(schema))
+		current(t, f.Name+".md", f.Page())
+	}
+	metrics, err := metricsPage(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current(t, "metrics.md", metrics)
+	current(t, "environment.md", environmentPage())
+}
+
+// TestTheCommandLineIsCurrent needs the programs: make build, and GATEPASS_TEST_BIN_DIR.
+func TestTheCommandLineIsCurrent(t *testing.T) {
+	folder := os.Getenv("GATEPASS_TEST_BIN_DIR")
+	if folder == "" {
+		t.Skip("missing: the programs (make test sets GATEPASS_TEST_BIN_DIR)")
+	}
+	page, err := programsPage(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current(t, "cli.md", page)
+}
+
+// current compares a file of docs/reference, or writes it.
+func current(t *testing.T, name, want string) {
+	t.Helper()
+	path := filepath.Join(root, "docs/reference", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s is not what the program says (%v): make build generate", name, err)
 	}
 }
 
