@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Call is one call of workspaces whose body is JSON: [TokenCall], [ExchangeCall],
@@ -135,7 +135,7 @@ func write(w http.ResponseWriter, status int, mediaType string, body []byte) err
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, err := oneline.JSONWriter(w).Write(append(body, '\n')) // people look at it on terminals, too
+	_, err := usererr.JSONWriter(w).Write(append(body, '\n')) // people look at it on terminals, too
 	return err
 }
 

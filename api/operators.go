@@ -26,7 +26,7 @@ type Target struct {
 	App       bool   `json:"app,omitempty"`   // all
 }
 
-// A Revocation is what came of taking everything from a target. It is barred
+// A Revocation is what came of taking everything from a target. It is blocked
 // whatever Pending says.
 type Revocation struct {
 	Target
@@ -51,7 +51,7 @@ type WorkspacePage struct {
 // A WorkspaceState is what a workspace has been given.
 type WorkspaceState struct {
 	ID       string       `json:"id"`
-	Barred   bool         `json:"barred"`
+	Blocked  bool         `json:"barred"`
 	Rule     string       `json:"rule,omitempty"`
 	Profile  string       `json:"profile,omitempty"`
 	LastSeen time.Time    `json:"last_seen,omitzero"` // by the replica that answers

@@ -48,19 +48,19 @@ func TestWhatIsCachedEndsByEitherClock(t *testing.T) {
 	}
 }
 
-// Who was barred while a broker was suspended is barred from its first answer on.
-func TestBarsAfterSleep(t *testing.T) {
+// Who was blocked while a broker was suspended is blocked from its first answer on.
+func TestBlocksAfterSleep(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
-	bars := &Bars{Store: in, Now: func() time.Time { return now }}
-	if barred, err := bars.Barred(t.Context(), "sb-1"); barred || err != nil {
-		t.Fatalf("Barred = %v, %v, want nobody to be", barred, err)
+	blocks := &Blocklist{Store: in, Now: func() time.Time { return now }}
+	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
+		t.Fatalf("Blocked = %v, %v, want nobody to be", blocked, err)
 	}
-	if err := (&Bars{Store: in}).Bar(t.Context(), "sb-1"); err != nil {
+	if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	now = clocktest.Slept(now, 2*time.Hour)
-	if barred, err := bars.Barred(t.Context(), "sb-1"); !barred || err != nil {
-		t.Errorf("Barred = %v, %v after two hours of sleep, want it barred", barred, err)
+	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); !blocked || err != nil {
+		t.Errorf("Blocked = %v, %v after two hours of sleep, want it blocked", blocked, err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -64,8 +64,8 @@ const (
 	KindIntent   = "intent"        // GitHub is about to be asked for a token
 	KindMinted   = "minted"        // it gave one, or did not
 	KindRevoked  = "revoked"       // a token was revoked
-	KindBarred   = "barred"        // an operator took everything from a workspace, an account or the App
-	KindAdmitted = "admitted"      // an operator took a bar away
+	KindBlocked  = "barred"        // an operator took everything from a workspace, an account or the App
+	KindAdmitted = "admitted"      // an operator took a block away
 	KindLogin    = "login"         // an operator came to the status page, or did not
 	KindGitHub   = "github"        // GitHub said that something changed
 	KindExchange = "exchange"      // a join token or a session is exchanged for a session; without a decision, it is about to be
@@ -134,7 +134,7 @@ func (w Workspace) Entry(kind string, now time.Time) Entry {
 
 func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {
 	e := Entry{
-		Time: now.UTC(), Kind: KindRequest, RequestID: w.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, maxDetail), Claims: w.Claims, Rule: w.Rule,
+		Time: now.UTC(), Kind: KindRequest, RequestID: w.RequestID, Workspace: w.ID, Method: w.Caller.Method, Subject: usererr.Cut(w.Caller.Subject, maxDetail), Claims: w.Claims, Rule: w.Rule,
 		Host: r.Host, Repository: r.Repo.String(), RepositoryID: r.RepositoryID, Operation: r.Operation, Permissions: r.Permissions,
 	}
 	if w.Policy != nil {
@@ -156,7 +156,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
 		if !m.Token.IsZero() {
 			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID())
-			e.App, e.Detail = m.Token.App, oneline.Cut(m.Instead, maxDetail)
+			e.App, e.Detail = m.Token.App, usererr.Cut(m.Instead, maxDetail)
 		}
 		if err != nil {
 			r := RefusalOf(err)
@@ -185,10 +185,10 @@ func repositoryOf(t credential.Token, otherwise int64) int64 {
 // unseen counts the tokens that may be alive and that nobody has.
 func unseen(m mint.Minted, err error) int {
 	if failure, ok := errors.AsType[*mint.Error](err); ok {
-		return max(failure.Unseen, m.Unseen)
+		return max(failure.Unseen, m.Unconfirmed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return 1 // GitHub may have been asked, and was not waited for
 	}
-	return m.Unseen
+	return m.Unconfirmed
 }

@@ -44,7 +44,7 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 		revoked  int
 	}{
 		{"a token", mint.Minted{Token: token}, nil, Granted, "", token.Hash(), 7, 0, 0},
-		{"a token, and one that nobody saw", mint.Minted{Token: token, Unseen: 1}, nil, Granted, "", token.Hash(), 7, 1, 0},
+		{"a token, and one that nobody saw", mint.Minted{Token: token, Unconfirmed: 1}, nil, Granted, "", token.Hash(), 7, 1, 0},
 		{"another token than was asked for", mint.Minted{Token: token}, refusal, Refused, ReasonGitHub, token.Hash(), 7, 0, 1},
 		{"nothing", mint.Minted{}, refusal, Refused, ReasonGitHub, "", 5, 0, 0},
 		{"GitHub's trouble", mint.Minted{}, &mint.Error{Kind: mint.Unavailable, Doing: "mint", Err: errors.New("x"), Unseen: 2}, Refused, ReasonInternal, "", 5, 2, 0},

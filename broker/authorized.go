@@ -15,13 +15,13 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Bar says who is given nothing any more.
-type Bar interface {
-	// BarredFor reports whether a workspace is given nothing of an account any
+// A Block says who is given nothing any more.
+type Blocker interface {
+	// BlockedFor reports whether a workspace is given nothing of an account any
 	// more. An error refuses.
-	BarredFor(ctx context.Context, workspace, owner string) (bool, error)
-	// Barred reports whether a workspace is given nothing at all any more.
-	Barred(ctx context.Context, workspace string) (bool, error)
+	BlockedFor(ctx context.Context, workspace, owner string) (bool, error)
+	// Blocked reports whether a workspace is given nothing at all any more.
+	Blocked(ctx context.Context, workspace string) (bool, error)
 }
 
 // Authorize decides by the profile alone whether a workspace may have what it
@@ -122,22 +122,22 @@ func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	return permissions, nil
 }
 
-// authorized refuses what the profile does not allow and who was barred, and
-// passes on the rest with its scope decided. It looks at the bar again before it
-// answers: a workspace that was barred meanwhile gets nothing, and what was kept
-// for it is found by who barred it.
-func authorized(bar Bar, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
+// authorized refuses what the profile does not allow and who was blocked, and
+// passes on the rest with its scope decided. It looks at the block again before it
+// answers: a workspace that was blocked meanwhile gets nothing, and what was kept
+// for it is found by who blocked it.
+func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		scope, err := Authorize(w, r)
 		if err == nil {
-			err = checkBar(ctx, bar, w, scope)
+			err = checkBlocked(ctx, block, w, scope)
 		}
 		if err != nil {
 			return Grant{}, err
 		}
 		g, err := next(ctx, w, r, scope)
 		if err == nil {
-			err = checkBar(ctx, bar, w, scope)
+			err = checkBlocked(ctx, block, w, scope)
 		}
 		if err != nil {
 			return Grant{}, discreet(w, r, err)
@@ -166,13 +166,13 @@ func discreet(w Workspace, r api.TokenRequest, err error) error {
 // blocklistRetry is when a caller may try again after the list could not be read.
 const blocklistRetry = 2 * time.Second
 
-func checkBar(ctx context.Context, bar Bar, w Workspace, s Scope) error {
-	barred, err := bar.BarredFor(ctx, w.ID, s.Repo.Owner)
+func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) error {
+	blocked, err := block.BlockedFor(ctx, w.ID, s.Repo.Owner)
 	if err != nil {
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read the list of what is blocked, and gives nothing meanwhile", Err: err}
 	}
-	if barred {
-		return forbid(ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+s.Repo.Owner+" was")
+	if blocked {
+		return forbid(ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+s.Repo.Owner+" was")
 	}
 	return nil
 }

@@ -13,34 +13,34 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// barred is a Bar that a test sets.
-type barred struct {
+// A fixedBlocker answers what a test sets.
+type fixedBlocker struct {
 	is  bool
 	err error
 }
 
-func (b *barred) BarredFor(context.Context, string, string) (bool, error) { return b.is, b.err }
-func (b *barred) Barred(context.Context, string) (bool, error)            { return b.is, b.err }
+func (b *fixedBlocker) BlockedFor(context.Context, string, string) (bool, error) { return b.is, b.err }
+func (b *fixedBlocker) Blocked(context.Context, string) (bool, error)            { return b.is, b.err }
 
-// The bar is looked at before anything is made, and again before it is given; one
-// that cannot be looked at bars.
-func TestTheBarIsLookedAtTwice(t *testing.T) {
+// The block is looked at before anything is made, and again before it is given; one
+// that cannot be looked at blocks.
+func TestTheBlockIsLookedAtTwice(t *testing.T) {
 	away := errors.New("the store is away")
 	for _, c := range []struct {
 		name          string
-		before, after barred
+		before, after fixedBlocker
 		asked         bool
 		status        int // 0 means that it is given
 	}{
-		{"nobody is barred", barred{}, barred{}, true, 0},
-		{"barred before", barred{is: true}, barred{}, false, http.StatusForbidden},
-		{"barred meanwhile", barred{}, barred{is: true}, true, http.StatusForbidden},
-		{"the bars cannot be read", barred{err: away}, barred{}, false, http.StatusServiceUnavailable},
-		{"the bars cannot be read any more", barred{}, barred{err: away}, true, http.StatusServiceUnavailable},
+		{"nobody is blocked", fixedBlocker{}, fixedBlocker{}, true, 0},
+		{"blocked before", fixedBlocker{is: true}, fixedBlocker{}, false, http.StatusForbidden},
+		{"blocked meanwhile", fixedBlocker{}, fixedBlocker{is: true}, true, http.StatusForbidden},
+		{"the blocks cannot be read", fixedBlocker{err: away}, fixedBlocker{}, false, http.StatusServiceUnavailable},
+		{"the blocks cannot be read any more", fixedBlocker{}, fixedBlocker{err: away}, true, http.StatusServiceUnavailable},
 	} {
-		b, bar, asked := newBench(t), c.before, false
-		vend := authorized(&bar, func(_ context.Context, _ Workspace, _ api.TokenRequest, s Scope) (Grant, error) {
-			asked, bar = true, c.after
+		b, block, asked := newBench(t), c.before, false
+		vend := authorized(&block, func(_ context.Context, _ Workspace, _ api.TokenRequest, s Scope) (Grant, error) {
+			asked, block = true, c.after
 			return Grant{Token: credential.NewToken("ghs_x", time.Now().Add(time.Hour)), Scope: s}, nil
 		})
 		w := Workspace{ID: "sb-1", Policy: b.policy, Profile: b.profile("[acme/widgets]", "[clone]")}

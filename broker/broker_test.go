@@ -80,9 +80,9 @@ type bench struct {
 	app     *mint.App
 	store   *storetest.Memory
 	journal *paper
-	bars    *Bars
+	blocks  *Blocklist
 	cache   *Cache
-	keeper  *Keeper
+	keeper  *VendLog
 	policy  *Policy
 	handler http.Handler
 }
@@ -133,7 +133,7 @@ func (b *bench) start(c Config) *Broker {
 		c.Now = b.Now
 	}
 	made := New(c)
-	b.bars, b.cache, b.keeper, b.handler = made.Bars, made.Cache, made.Keeper, made.Handler()
+	b.blocks, b.cache, b.keeper, b.handler = made.Blocklist, made.Cache, made.VendLog, made.Handler()
 	return made
 }
 

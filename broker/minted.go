@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -92,7 +92,7 @@ func fromGitHub(err error) error {
 	r := &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: max(e.RetryAfter, RetryAfter), Err: err}
 	switch e.Kind {
 	case mint.NotInstalled, mint.NotGranted, mint.Renamed, mint.Replaced, mint.Suspended, mint.NotListed:
-		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, oneline.Cut(e.Error(), maxDetail)
+		r.Status, r.RetryAfter, r.Detail = http.StatusForbidden, 0, usererr.Cut(e.Error(), maxDetail)
 	case mint.RateLimited:
 		r.Detail = "GitHub's rate limit is used up"
 	case mint.BadKey, mint.Unsigned, mint.Skewed:

@@ -42,7 +42,7 @@ type Config struct {
 	// Pushed is told of each ref in a refused push what would have been done to it,
 	// one of [api.PushActions]; nil means that it is not.
 	Pushed func(action string)
-	// BlocklistTold is [Bars.Told].
+	// BlocklistTold is [Blocklist.Told].
 	BlocklistTold func(error)
 	// TookBack is [TakeBack.Revoked].
 	TookBack func(credential.Token)
@@ -78,16 +78,16 @@ type Broker struct {
 	// the token, and writes an entry of its own before it uses it.
 	Hold Vendor
 
-	Bars     *Bars
-	Keeper   *Keeper
-	Cache    *Cache
-	Budget   *Budget
-	TakeBack *TakeBack
+	Blocklist *Blocklist
+	VendLog   *VendLog
+	Cache     *Cache
+	Budget    *Budget
+	TakeBack  *TakeBack
 
-	strangers *Limiter // requests of an address that proves no identity
-	requests  *Limiter // what a workspace asks for
-	pushes    *Limiter // refs that a workspace reports of refused pushes
-	bodies    Bodies   // of workspaces that are known
+	strangers *Limiter    // requests of an address that proves no identity
+	requests  *Limiter    // what a workspace asks for
+	pushes    *Limiter    // refs that a workspace reports of refused pushes
+	bodies    BodyLimiter // of workspaces that are known
 }
 
 // DefaultLimits are those of one workspace.
@@ -101,18 +101,18 @@ func DefaultStrangerLimits() Limits { return Limits{Rate: 5, Burst: 50} }
 func New(c Config) *Broker {
 	c.complete()
 	b := &Broker{Config: c}
-	b.Bars = &Bars{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
-	b.Keeper = &Keeper{Store: c.Store, Now: c.TokenTime}
+	b.Blocklist = &Blocklist{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
+	b.VendLog = &VendLog{Store: c.Store, Now: c.TokenTime}
 	b.TakeBack = &TakeBack{Revoke: c.GitHub.Revoke, Revoked: c.TookBack, Now: c.TokenTime}
 	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: c.TokenTime}
 	b.strangers = &Limiter{Limits: c.StrangerLimits, Now: c.Now}
 	b.pushes = &Limiter{Limits: PushLimits, Now: c.Now}
 
-	shared := newShared(c.Store, b.Bars.Marked, c.TokenTime)
+	shared := newShared(c.Store, b.Blocklist.Marked, c.TokenTime)
 	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, published(shared, minted(c.GitHub))))
 	b.Cache = &Cache{Mint: mint, Shared: shared, Budget: c.budgets(b.Budget).allow, Now: c.TokenTime}
 	b.requests = &Limiter{Limits: c.Limits, Now: c.Now}
-	b.Hold = limited(b.requests, capped(authorized(b.Bars, kept(b.Keeper, b.Cache))))
+	b.Hold = limited(b.requests, capped(authorized(b.Blocklist, recorded(b.VendLog, b.Cache))))
 	b.Vend = audited(c.Journal, c.Now, b.Hold)
 	return b
 }

@@ -51,8 +51,8 @@ func (full) Put(context.Context, store.Name, store.Secret, store.Mode) error {
 // it: the order of the chain is what keeps the cache from answering, the audit log
 // complete, and GitHub unasked.
 func TestNothingGoesPastTheChain(t *testing.T) {
-	barred := func(b *bench, target Target) {
-		if err := b.bars.Take(b.t.Context(), target); err != nil {
+	blocked := func(b *bench, target Target) {
+		if err := b.blocks.Add(b.t.Context(), target); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -65,12 +65,12 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	}{
 		{"the policy is narrowed", func(b *bench) { b.policy = b.narrower() }, "x", http.StatusForbidden, ReasonRepository},
 		{"the host is not served any more", func(b *bench) { b.policy = &Policy{Hash: "h2", Rules: b.policy.Rules} }, "x", http.StatusNoContent, ReasonHost},
-		{"the workspace is blocked", func(b *bench) { barred(b, Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBarred},
-		{"the account is blocked", func(b *bench) { barred(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBarred},
-		{"the App is blocked", func(b *bench) { barred(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBarred},
+		{"the workspace is blocked", func(b *bench) { blocked(b, Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBlocked},
+		{"the account is blocked", func(b *bench) { blocked(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBlocked},
+		{"the App is blocked", func(b *bench) { blocked(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBlocked},
 		{"the list of what is blocked cannot be read", func(b *bench) {
-			b.bars.Store = full{new(storetest.Memory)} // without an App: its volume is gone
-			b.Advance(2 * barsStale)
+			b.blocks.Store = full{new(storetest.Memory)} // without an App: its volume is gone
+			b.Advance(2 * blocksStale)
 		}, "x", http.StatusServiceUnavailable, ReasonStore},
 		{"the workspace asks too often", nil, "x", http.StatusTooManyRequests, ReasonLimit},
 		{"what the workspace is given cannot be kept", func(b *bench) { b.keeper.Store = full{b.store} }, "y", http.StatusServiceUnavailable, ReasonStore},
@@ -78,7 +78,7 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 2} }})
-		barred(b, Target{Workspace: "another"}) // so that the list is not empty
+		blocked(b, Target{Workspace: "another"}) // so that the list is not empty
 		for range 2 {
 			if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusOK {
 				t.Fatalf("%s: warming answers %d %s", c.name, got.Code, got.Body)
@@ -135,7 +135,7 @@ func TestABlockDuringAMint(t *testing.T) {
 	b.start(Config{WrapMint: func(next MintFunc) MintFunc {
 		return func(ctx context.Context, s Scope) (mint.Minted, error) {
 			m, err := next(ctx, s)
-			return m, errors.Join(err, b.bars.Bar(ctx, "x"))
+			return m, errors.Join(err, b.blocks.Block(ctx, "x"))
 		}
 	}})
 	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusForbidden || strings.Contains(got.Body.String(), "ghs_") {
@@ -198,7 +198,7 @@ func TestTheBudgetComesBeforeTheMint(t *testing.T) {
 // this package, there, and no other package makes a Broker of its own.
 func TestTheChainIsComposedInOnePlace(t *testing.T) {
 	calls := map[string][]string{}
-	chain := []string{"audited", "limited", "authorized", "kept", "newShared", "journaled", "published", "minted"}
+	chain := []string{"audited", "limited", "authorized", "recorded", "newShared", "journaled", "published", "minted"}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // An OperatorRule says who may look at what was given, and take it away.
@@ -57,7 +57,7 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			if err := got.caller.Use(ctx); err != nil {
 				return Operator{}, err
 			}
-			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: oneline.Cut(got.caller.Subject, maxDetail)}, nil
+			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: usererr.Cut(got.caller.Subject, maxDetail)}, nil
 		}
 	}
 	if isProved {

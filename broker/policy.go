@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -179,7 +179,7 @@ func unproved(invalid error) *Refusal {
 	}
 	detail := "the request carries no identity that the broker knows"
 	if invalid != nil {
-		detail = oneline.Escape(oneline.Cut(invalid.Error(), maxDetail))
+		detail = usererr.Escape(usererr.Cut(invalid.Error(), maxDetail))
 	}
 	return &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: detail}
 }
@@ -198,7 +198,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	}
 	id, err := rule.Workspace.ID(c)
 	if err != nil {
-		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + oneline.Escape(oneline.Cut(err.Error(), maxDetail))}
+		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + usererr.Escape(usererr.Cut(err.Error(), maxDetail))}
 	}
 	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
 }
@@ -215,7 +215,7 @@ func (rule Rule) looked(c Caller) map[string]string {
 	claims := map[string]string{}
 	for _, path := range paths {
 		if text, ok := c.Claim(path); ok {
-			claims[path] = oneline.Cut(text, maxClaim)
+			claims[path] = usererr.Cut(text, maxClaim)
 		}
 	}
 	return claims

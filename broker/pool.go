@@ -49,11 +49,11 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 	for len(members) > 0 {
 		at, done, err := whoseTurn(github, members, s)
 		if err != nil {
-			return mint.Minted{Unseen: unseen}, fromGitHub(cmpError(first, err))
+			return mint.Minted{Unconfirmed: unseen}, fromGitHub(cmpError(first, err))
 		}
 		m, err := mintedBy(ctx, members[at], s, true)
 		done(err)
-		m.Unseen += unseen
+		m.Unconfirmed += unseen
 		if first != nil && err == nil {
 			m.Instead = "an App before it cannot mint: " + first.Error()
 		}
@@ -61,10 +61,10 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		if isMade || !mint.IsPassedOver(err) || s.writesChecks() && isBlocked(err) {
 			return m, err
 		}
-		unseen, first = m.Unseen, cmpError(first, err)
+		unseen, first = m.Unconfirmed, cmpError(first, err)
 		members = slices.Delete(slices.Clone(members), at, at+1)
 	}
-	return mint.Minted{Unseen: unseen}, first
+	return mint.Minted{Unconfirmed: unseen}, first
 }
 
 func cmpError(first, second error) error {

@@ -46,7 +46,7 @@ func TestASharedTokenGoesThroughTheChain(t *testing.T) {
 		t.Fatalf("answer = %d %s", got.Code, got.Body)
 	}
 	b.start(Config{})
-	if err := b.bars.Take(t.Context(), Target{Workspace: "x"}); err != nil {
+	if err := b.blocks.Add(t.Context(), Target{Workspace: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusForbidden {

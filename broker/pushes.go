@@ -18,7 +18,7 @@ const ReasonReported = "reported-by-workspace"
 func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates} }
 
 // refusedPush answers POST /v1/refused-pushes: what the guard of a workspace says
-// of a push that it refused. Nothing is decided by it. A workspace that is barred
+// of a push that it refused. Nothing is decided by it. A workspace that is blocked
 // is heard as well: it is given nothing for it, and that it goes on trying is what
 // operators want to know. For the same reason a repository that its profile does
 // not have is written down as it was said.

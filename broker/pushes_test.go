@@ -58,14 +58,14 @@ func TestWhoReportsRefusedPushes(t *testing.T) {
 			t.Errorf("the journal has %+v, want pushes of workspaces and refused requests", e)
 		}
 	}
-	if err := b.bars.Bar(t.Context(), "x"); err != nil {
+	if err := b.blocks.Block(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.report("x", "acme/widgets", 1); got.Code != 204 {
-		t.Errorf("a barred workspace reports: %d %s, want it heard", got.Code, got.Body)
+		t.Errorf("a blocked workspace reports: %d %s, want it heard", got.Code, got.Body)
 	}
 	if got := b.token("x", "acme/widgets", "read"); got.Code != 403 {
-		t.Errorf("a barred workspace asks for a token: %d, want that the report changed nothing", got.Code)
+		t.Errorf("a blocked workspace asks for a token: %d, want that the report changed nothing", got.Code)
 	}
 	for method, want := range map[string]int{http.MethodGet: 405, http.MethodPost: 415} {
 		r := httptest.NewRequest(method, api.RefusedPushesPath, strings.NewReader("{}"))

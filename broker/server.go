@@ -40,7 +40,7 @@ func (b *Broker) Handler() http.Handler {
 	for pattern, handler := range b.Mounted {
 		mux.Handle(pattern, handler)
 	}
-	return inProblems(mux)
+	return withProblems(mux)
 }
 
 // Handle makes a handler that does what all endpoints share: the request's id,
@@ -172,5 +172,5 @@ func (b *Broker) identify(c *call) (Workspace, error) {
 		c.method, w.RequestID = w.Caller.Method, c.id
 		return w, nil
 	}
-	return Workspace{}, b.RefuseStranger(c.r, c.id, "", err)
+	return Workspace{}, b.RefuseUnauth(c.r, c.id, "", err)
 }

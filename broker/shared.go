@@ -43,7 +43,7 @@ const (
 // would cost more than its tokens. The store says that there is such a token of an account.
 type Shared struct {
 	Store store.Store
-	// Marked reports whether a token was revoked before its end; see [Bars.Marked].
+	// Marked reports whether a token was revoked before its end; see [Blocklist.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
 	Now    func() time.Time // the clock by which tokens end; nil means time.Now
 
@@ -59,7 +59,7 @@ func (s *Shared) now() time.Time {
 
 // sharedToken is the form of an entry. [ReadVended] reads it as well.
 type sharedToken struct {
-	keptToken
+	vendedToken
 	Scope string `json:"scope"` // its Key
 }
 

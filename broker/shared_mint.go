@@ -190,7 +190,7 @@ func (s *Shared) putAside(ctx context.Context, scope Scope, t credential.Token) 
 }
 
 func (s *Shared) write(ctx context.Context, name store.Name, scope Scope, t credential.Token, mode store.Mode, ends time.Time) error {
-	text, err := json.Marshal(sharedToken{keptOf(Workspace{}, t), scope.Key()})
+	text, err := json.Marshal(sharedToken{vendedOf(Workspace{}, t), scope.Key()})
 	if err != nil {
 		return err
 	}

@@ -105,17 +105,17 @@ func (p *press) mints() int {
 // A replica is what a broker has of tokens, on a store with others.
 type replica struct {
 	*Cache
-	bars *Bars
+	blocks *Blocklist
 }
 
 // fleet makes replicas on one store, which mint by one press.
 func fleet(n int, in store.Store, p *press) (all []replica) {
 	for range n {
-		r := replica{new(Cache), &Bars{Store: in}}
-		r.bars.Took = func(added store.Bars) {
+		r := replica{new(Cache), &Blocklist{Store: in}}
+		r.blocks.OnAdded = func(added store.Blocks) {
 			r.Drop(func(_ Scope, t credential.Token) bool { return added.Tokens[t.ID().String()] })
 		}
-		r.Shared = newShared(in, r.bars.Marked, nil)
+		r.Shared = newShared(in, r.blocks.Marked, nil)
 		r.Mint = published(r.Shared, p.mint)
 		all = append(all, r)
 	}
@@ -304,14 +304,14 @@ func TestARevokedTokenDoesNotComeBack(t *testing.T) {
 		in, p := new(storetest.Memory), &press{takes: time.Second}
 		all := fleet(4, in, p)
 		old := all[0].give(t, 0)
-		if err := all[3].bars.BarToken(t.Context(), old, store.Name{}); err != nil {
+		if err := all[3].blocks.BlockToken(t.Context(), old, store.Name{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * barsStale)
+		time.Sleep(2 * blocksStale)
 		var asked sync.WaitGroup
 		for _, r := range all {
 			asked.Go(func() {
-				if err := r.bars.Check(t.Context()); err != nil { // as each request does first
+				if err := r.blocks.Check(t.Context()); err != nil { // as each request does first
 					t.Error(err)
 				}
 				if got := r.give(t, 0); got.Secret() == old.Secret() {
@@ -337,7 +337,7 @@ func TestATokenIsRevokedWhileItIsTaken(t *testing.T) {
 		r.Shared.Marked = func(ctx context.Context, token credential.Token) (bool, error) {
 			is, err := marked(ctx, token)
 			r.Shared.Marked = marked
-			return is, errors.Join(err, r.bars.BarToken(ctx, token, store.Name{}))
+			return is, errors.Join(err, r.blocks.BlockToken(ctx, token, store.Name{}))
 		}
 		if got := r.give(t, 0); got.Secret() == old.Secret() {
 			t.Error("the revoked token is given")

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // TakeBack revokes tokens that were minted and given to no workspace, so that the
@@ -69,5 +69,5 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 			b.Revoked(t)
 		}
 	}
-	return oneline.Join(errs...)
+	return usererr.Join(errs...)
 }

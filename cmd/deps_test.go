@@ -77,16 +77,16 @@ func TestLeavesStayLeaves(t *testing.T) {
 	needModule(t)
 	allowed := map[string][]string{
 		"credential/protocol": {"internal/gitname"},
-		"credential":          {"credential/protocol", "internal/clock", "internal/gitname", "internal/oneline", "internal/secret"},
-		"credential/agent":    {"credential/protocol", "internal/gitname", "internal/oneline"},
-		"credential/forward":  {"credential/agent", "credential/protocol", "internal/gitname", "internal/oneline", "internal/workspacefile"},
+		"credential":          {"credential/protocol", "internal/clock", "internal/gitname", "internal/usererr", "internal/secret"},
+		"credential/agent":    {"credential/protocol", "internal/gitname", "internal/usererr"},
+		"credential/forward":  {"credential/agent", "credential/protocol", "internal/gitname", "internal/usererr", "internal/workspacefile"},
 		"internal/clock":      nil,
-		"internal/oneline":    nil,
+		"internal/usererr":    nil,
 		"internal/secret":     nil,
 		"internal/version":    nil,
-		"store":               {"internal/clock", "internal/oneline", "internal/secret"},
-		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/oneline", "internal/redact", "internal/secret", "internal/suggest"},
-		"api":                 {"internal/gitname", "internal/oneline", "internal/secret"},
+		"store":               {"internal/clock", "internal/usererr", "internal/secret"},
+		"mint":                {"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/keywrap", "internal/usererr", "internal/redact", "internal/secret", "internal/suggest"},
+		"api":                 {"internal/gitname", "internal/usererr", "internal/secret"},
 	}
 	for leaf, may := range allowed {
 		if _, err := os.Stat("../" + leaf); os.IsNotExist(err) {

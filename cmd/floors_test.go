@@ -114,7 +114,7 @@ func TestFloorsKnowUpFromDown(t *testing.T) {
 	for _, c := range []struct {
 		below, above string
 	}{
-		{"internal/oneline", "credential"},
+		{"internal/usererr", "credential"},
 		{"api", "credential/brokerclient"},
 		{"hooks/refs", "hooks"},
 		{"store/kubernetes", "workspace"},

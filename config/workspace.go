@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/workspacefile"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 	"go.yaml.in/yaml/v3"
@@ -128,7 +128,7 @@ func LoadDraft(path string) (*Workspace, error) { return load(path, os.Open) }
 // forever.
 func load(path string, open func(string) (*os.File, error)) (*Workspace, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, oneline.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
+		return nil, usererr.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
 	}
 	f, err := open(path)
 	switch {
@@ -144,7 +144,7 @@ func load(path string, open func(string) (*os.File, error)) (*Workspace, error) 
 	}
 	w, err := Parse(data)
 	if err != nil {
-		return nil, oneline.Wrap("read the workspace file "+path, err, "correct the file")
+		return nil, usererr.Wrap("read the workspace file "+path, err, "correct the file")
 	}
 	w.Path = path
 	return w, nil
@@ -152,10 +152,10 @@ func load(path string, open func(string) (*os.File, error)) (*Workspace, error) 
 
 // unread wraps an error of the system's; what says it all already stays.
 func unread(path string, err error, do string) error {
-	if _, ok := errors.AsType[*oneline.Error](err); ok {
+	if _, ok := errors.AsType[*usererr.Error](err); ok {
 		return err
 	}
-	return &oneline.Error{What: "read the workspace file " + path, Why: bare(err), Do: do, Err: err}
+	return &usererr.Error{Op: "read the workspace file " + path, Reason: bare(err), Hint: do, Err: err}
 }
 
 // bare takes the repeated path out of a file error.

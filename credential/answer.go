@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // statePrefix marks the state[] values that are ours; git hands every helper
@@ -47,7 +47,7 @@ func (r *Responder) Get(ctx context.Context, req Request) Answer {
 		err = checkLogin(tok, req)
 	}
 	if err != nil {
-		return Answer{Stdout: []byte("quit=1\n"), Stderr: oneline.Line(explain(err))}
+		return Answer{Stdout: []byte("quit=1\n"), Stderr: usererr.Line(explain(err))}
 	}
 	return Answer{Stdout: format(tok, req, tok.Cached() && req.Multi && !retry)}
 }
@@ -123,11 +123,11 @@ func checkLogin(tok Token, req Request) error {
 	name := login(tok, req)
 	for i := 0; i < len(name); i++ {
 		if name[i] < ' ' || name[i] > '~' {
-			return oneline.New("answer git", "the user name "+strconv.Quote(name)+" has letters outside ASCII", "take it out of the URL")
+			return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has letters outside ASCII", "take it out of the URL")
 		}
 	}
 	if strings.Contains(name, ":") && req.AuthType {
-		return oneline.New("answer git", "the user name "+strconv.Quote(name)+" has a colon", "take it out of the URL")
+		return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has a colon", "take it out of the URL")
 	}
 	return nil
 }
@@ -160,9 +160,9 @@ func format(tok Token, req Request, canRetry bool) []byte {
 // explain puts words to the errors of the standard library that say too little.
 func explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &oneline.Error{
-			What: "get a token", Why: "no answer from the source in time", Err: err,
-			Do: "try again, or give it longer with GATEPASS_TIMEOUT",
+		return &usererr.Error{
+			Op: "get a token", Reason: "no answer from the source in time", Err: err,
+			Hint: "try again, or give it longer with GATEPASS_TIMEOUT",
 		}
 	}
 	return err

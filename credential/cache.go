@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The defaults of a Cache.
@@ -103,7 +103,7 @@ func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
 	return tok, err
 }
 
-var errRejected = oneline.New("get a token", "the source still holds the token that the server rejected",
+var errRejected = usererr.New("get a token", "the source still holds the token that the server rejected",
 	"wait for the next refresh, or ask the issuing side to refresh this workspace")
 
 // isRejected reports whether a server refused tok for the repository of req, or
@@ -238,10 +238,10 @@ func (c *Cache) refuse(tok Token) error {
 		return err
 	}
 	if left := time.Until(tok.Expiry); left <= 0 {
-		return oneline.New("get a token", "the source's token expired at "+tok.Expiry.UTC().Format(time.RFC3339),
+		return usererr.New("get a token", "the source's token expired at "+tok.Expiry.UTC().Format(time.RFC3339),
 			"ask the issuing side to refresh this workspace, and check this machine's clock")
 	} else if left < orDefault(c.MinLife, defaultMinLife) {
-		return oneline.New("get a token", "the source's token expires at "+tok.Expiry.UTC().Format(time.RFC3339)+", too soon to use",
+		return usererr.New("get a token", "the source's token expires at "+tok.Expiry.UTC().Format(time.RFC3339)+", too soon to use",
 			"try again in a minute")
 	}
 	return nil

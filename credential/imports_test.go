@@ -10,7 +10,7 @@ import (
 // the standard library and their own kin stands behind them.
 func TestLeavesStayLeaves(t *testing.T) {
 	const module = "github.com/gatepass/gatepass/"
-	core := []string{"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/oneline", "internal/secret"}
+	core := []string{"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/usererr", "internal/secret"}
 	wire := append([]string{"api"}, core...)
 	for _, c := range []struct {
 		pkg     string
@@ -18,9 +18,9 @@ func TestLeavesStayLeaves(t *testing.T) {
 		never   string   // of the standard library
 	}{
 		{"credential", core, "net/http"},
-		{"api", []string{"api", "internal/gitname", "internal/oneline", "internal/secret"}, ""},
+		{"api", []string{"api", "internal/gitname", "internal/usererr", "internal/secret"}, ""},
 		{"credential/filestore", append([]string{"credential/filestore", "store"}, core...), "net/http"},
-		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/remote"}, wire...), "testing"},
+		{"credential/brokerclient", append([]string{"credential/brokerclient", "internal/redact", "internal/httpclient"}, wire...), "testing"},
 		{"credential/credentialtest", append([]string{"credential/credentialtest"}, wire...), "testing"},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -87,5 +87,5 @@ func CheckSecret(s string) error {
 }
 
 func notToken(why string) error {
-	return oneline.New("what the source answered is no token", why, "look at what was stored there")
+	return usererr.New("what the source answered is no token", why, "look at what was stored there")
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The placeholders of a source.
@@ -75,7 +75,7 @@ func parsePlaceholder(text, name, workspace string) (piece, error) {
 }
 
 func badTemplate(text, why, do string) error {
-	return oneline.New("source part "+text, why, do)
+	return usererr.New("source part "+text, why, do)
 }
 
 func (t *Template) add(p piece) {
@@ -147,7 +147,7 @@ func placeholderValue(name string, req Request) (string, error) {
 func hostValue(req Request) (string, error) {
 	host, ok := gitname.Host(req.Host)
 	if !ok || strings.HasPrefix(host, "[") {
-		return "", oneline.New("token for https://"+req.Host, "the source uses {host} and this is no host name",
+		return "", usererr.New("token for https://"+req.Host, "the source uses {host} and this is no host name",
 			"write a source without {host}")
 	}
 	return strings.ReplaceAll(strings.ReplaceAll(host, "_", "__"), ":", "_"), nil
@@ -158,12 +158,12 @@ func hostValue(req Request) (string, error) {
 // without a path or with an unusual one, repeats it and says what to do.
 func RequireRepository(req Request, because string) (owner, name string, err error) {
 	if req.Path == "" {
-		return "", "", oneline.New("token for https://"+req.Host, because+" and git sent no path",
+		return "", "", usererr.New("token for https://"+req.Host, because+" and git sent no path",
 			"run git config --global credential.useHttpPath true, or gatepass install")
 	}
 	owner, name, ok := req.Repository()
 	if !ok {
-		return "", "", oneline.New("token for https://"+req.Host+"/"+req.Path, because+" and the path is not owner/repository",
+		return "", "", usererr.New("token for https://"+req.Host+"/"+req.Path, because+" and the path is not owner/repository",
 			"use a URL of the form https://"+req.Host+"/owner/repository")
 	}
 	return owner, name, nil

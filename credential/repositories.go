@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Repositories says which repositories a workspace may ask a token for. The
@@ -45,7 +45,7 @@ func ParseRepositories(patterns []string) (Repositories, error) {
 		r.patterns = append(r.patterns, pattern)
 	}
 	if len(bad) > 0 {
-		return Repositories{}, oneline.Join(bad...)
+		return Repositories{}, usererr.Join(bad...)
 	}
 	return r, nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // ErrNoCredential reports that a Source understood the request and has nothing
@@ -100,15 +100,15 @@ func (r Repositories) check(req Request) error {
 	}
 	what := "token for https://" + req.Host + "/" + req.Path
 	if req.Path == "" {
-		return oneline.New("token for https://"+req.Host, "the workspace file lists repositories and git sent no path",
+		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories and git sent no path",
 			"run git config --global credential.useHttpPath true, or gatepass install")
 	}
 	owner, name, ok := req.Repository()
 	if !ok {
-		return oneline.New(what, "the path is not owner/repository", "use a URL of the form https://"+req.Host+"/owner/repository")
+		return usererr.New(what, "the path is not owner/repository", "use a URL of the form https://"+req.Host+"/owner/repository")
 	}
 	if !r.Match(owner, name) {
-		return oneline.New(what, "repository "+owner+"/"+name+" is not in this workspace's repos", "allowed: "+r.String())
+		return usererr.New(what, "repository "+owner+"/"+name+" is not in this workspace's repos", "allowed: "+r.String())
 	}
 	return nil
 }

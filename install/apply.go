@@ -8,7 +8,7 @@ import (
 	"path"
 	"slices"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Apply does what the plan says, or nothing: the new files are written beside
@@ -27,17 +27,17 @@ func (p *Plan) Apply() (err error) {
 	}()
 	for _, c := range p.Copies {
 		if err := c.prepare(p.stamp, &u); err != nil {
-			return oneline.Wrap("write "+c.Path, plain(err), advice(err))
+			return usererr.Wrap("write "+c.Path, plain(err), advice(err))
 		}
 	}
 	for _, f := range p.Files {
 		if err := f.prepare(&u); err != nil {
-			return oneline.Wrap("change "+f.Path, plain(err), advice(err))
+			return usererr.Wrap("change "+f.Path, plain(err), advice(err))
 		}
 	}
 	for _, s := range p.Hooks {
 		if err := s.write(&u); err != nil {
-			return oneline.Wrap("write the shims in "+s.place.shown, plain(err), advice(err))
+			return usererr.Wrap("write the shims in "+s.place.shown, plain(err), advice(err))
 		}
 	}
 	if err := p.commitCopies(false); err != nil {
@@ -45,12 +45,12 @@ func (p *Plan) Apply() (err error) {
 	}
 	for _, f := range p.Files {
 		if err := f.commit(); err != nil {
-			return oneline.Wrap("change "+f.Path, plain(err), "")
+			return usererr.Wrap("change "+f.Path, plain(err), "")
 		}
 	}
 	for _, s := range p.Hooks {
 		if err := s.clear(); err != nil {
-			return oneline.Wrap("remove the shims in "+s.place.shown, plain(err), "run the command again")
+			return usererr.Wrap("remove the shims in "+s.place.shown, plain(err), "run the command again")
 		}
 	}
 	if err := p.commitCopies(true); err != nil {
@@ -68,7 +68,7 @@ func (p *Plan) commitCopies(removals bool) error {
 			continue
 		}
 		if err := c.commit(); err != nil && !(removals && errors.Is(err, fs.ErrNotExist)) {
-			return oneline.Wrap(c.Change+" "+c.Path, plain(err), advice(err))
+			return usererr.Wrap(c.Change+" "+c.Path, plain(err), advice(err))
 		}
 	}
 	return nil

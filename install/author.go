@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // authorKey is the variable with the NAME <EMAIL> of commits, where New set it.
@@ -84,7 +84,7 @@ func (pl *planner) askAuthor(ctx context.Context) (author, why string) {
 		return "", "the gateway is not asked"
 	}
 	if author, err = pl.Options.Author(ctx, w); err != nil {
-		return "", oneline.Escape(err.Error())
+		return "", usererr.Escape(err.Error())
 	}
 	return author, ""
 }

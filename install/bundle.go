@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // DefaultPrefix is where the programs of an image go.
@@ -38,7 +38,7 @@ func (pl *planner) checkBundle() error {
 		return nil
 	}
 	if pl.Scope == Global {
-		return oneline.New("install from "+pl.From, "the programs of one user stay where they are", "use --system, or --root DIR for an image")
+		return usererr.New("install from "+pl.From, "the programs of one user stay where they are", "use --system, or --root DIR for an image")
 	}
 	if pl.Prefix == "" {
 		pl.Prefix = DefaultPrefix
@@ -47,12 +47,12 @@ func (pl *planner) checkBundle() error {
 		return err
 	}
 	if pl.Prefix = filepath.ToSlash(pl.Prefix); path.Clean(pl.Prefix) != strings.TrimSuffix(pl.Prefix, "/") {
-		return oneline.New("use the prefix "+pl.Prefix, "it is not a plain path", "")
+		return usererr.New("use the prefix "+pl.Prefix, "it is not a plain path", "")
 	}
 	pl.BinDir = path.Join(pl.Prefix, "bin")
 	for _, name := range programs {
 		if info, err := os.Stat(filepath.Join(pl.From, name)); err != nil || !info.Mode().IsRegular() {
-			return oneline.New("find "+name, "it is not in "+pl.From, "name the folder of the programs with --from DIR")
+			return usererr.New("find "+name, "it is not in "+pl.From, "name the folder of the programs with --from DIR")
 		}
 	}
 	return nil
@@ -71,7 +71,7 @@ func (pl *planner) stamp() (time.Time, error) {
 	}
 	seconds, err := strconv.ParseUint(text, 10, 40)
 	if err != nil {
-		return time.Time{}, oneline.New("use SOURCE_DATE_EPOCH", "it is not a number of seconds", "correct or unset it")
+		return time.Time{}, usererr.New("use SOURCE_DATE_EPOCH", "it is not a number of seconds", "correct or unset it")
 	}
 	return time.Unix(int64(seconds), 0), nil
 }
@@ -80,14 +80,14 @@ func (pl *planner) stamp() (time.Time, error) {
 func (pl *planner) readWorkspaceFile() (*config.Workspace, error) {
 	text, err := os.ReadFile(pl.WorkspaceFile)
 	if err != nil {
-		return nil, oneline.Wrap("read the workspace file "+pl.WorkspaceFile, plain(err), "name another with --workspace-file FILE")
+		return nil, usererr.Wrap("read the workspace file "+pl.WorkspaceFile, plain(err), "name another with --workspace-file FILE")
 	}
 	w, err := config.Parse(text)
 	if err == nil {
 		_, err = refs.Compile(w.Refs)
 	}
 	if err != nil {
-		return nil, oneline.Wrap("use the workspace file "+pl.WorkspaceFile, err, "correct it")
+		return nil, usererr.Wrap("use the workspace file "+pl.WorkspaceFile, err, "correct it")
 	}
 	pl.workspaceText = text
 	return w, nil
@@ -164,7 +164,7 @@ func (pl *planner) addWorkspaceFile(next *receipt) error {
 	case exists && !next.has(config.DefaultPath) && string(there) == string(pl.workspaceText):
 		return nil
 	case exists && !next.has(config.DefaultPath):
-		return oneline.New("write "+p.shown, "another one is there", "move it away or leave --workspace-file out")
+		return usererr.New("write "+p.shown, "another one is there", "move it away or leave --workspace-file out")
 	}
 	next.files = append(next.files, config.DefaultPath)
 	return pl.addCopy(Copy{seen: config.DefaultPath, mode: 0o644, text: pl.workspaceText})
@@ -280,7 +280,7 @@ func (pl *planner) addCopy(c Copy) error {
 	info, err := p.stat()
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return oneline.New("write "+p.shown, "what is in its place is not a regular file", "move it away")
+		return usererr.New("write "+p.shown, "what is in its place is not a regular file", "move it away")
 	case err == nil:
 		c.Change = replace
 	case !errors.Is(err, fs.ErrNotExist):

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The binaries that git runs.
@@ -55,7 +55,7 @@ func (pl *planner) find(name string) (string, error) {
 	if pl.Scope == Image {
 		where += " of " + pl.Root
 	}
-	return "", oneline.New("find "+name, "it is not there ("+where+")",
+	return "", usererr.New("find "+name, "it is not there ("+where+")",
 		"put the gatepass binaries into one directory and name it with --bin-dir DIR")
 }
 
@@ -97,11 +97,11 @@ func (pl *planner) isExecutable(path string) bool {
 // path than was written (CVE-2025-48384).
 func CheckPath(path string) error {
 	if !filepath.IsAbs(path) {
-		return oneline.New("use "+path, "the path is not absolute", "")
+		return usererr.New("use "+path, "the path is not absolute", "")
 	}
 	for i := 0; i < len(path); i++ {
 		if path[i] < ' ' || path[i] == 0x7f {
-			return oneline.New("use "+path, "the path holds a control character", "choose another directory")
+			return usererr.New("use "+path, "the path holds a control character", "choose another directory")
 		}
 	}
 	return nil

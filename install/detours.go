@@ -7,7 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // A Detour is a URL of a host's repositories by which git does not go to the gateway.
@@ -26,7 +26,7 @@ func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found 
 		for _, form := range URLForms(host) {
 			for _, url := range append([]string{form}, longer(list, form)...) {
 				for _, push := range []bool{false, true} {
-					to, by := transport.Rewritten(list, url, push)
+					to, by := gitsafety.Rewritten(list, url, push)
 					known := slices.ContainsFunc(found, func(d Detour) bool { return by != nil && d.By == by || by == nil && d.URL == url })
 					if !strings.HasPrefix(to, g.Base(host, hosts)+"/") && !known {
 						found = append(found, Detour{url, push, by})
@@ -111,8 +111,8 @@ func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (f
 		if section != "remote" || name != "url" && name != "pushurl" {
 			continue
 		}
-		to, _ := transport.Rewritten(list, s.Value, false)
-		target := transport.Split(to)
+		to, _ := gitsafety.Rewritten(list, s.Value, false)
+		target := gitsafety.Split(to)
 		host, ok := hostOf(target, hosts)
 		if !ok || strings.HasPrefix(to, g.String()+"/") {
 			continue
@@ -123,10 +123,10 @@ func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (f
 }
 
 // hostOf is the one of hosts that a URL is of, by any of its names.
-func hostOf(t transport.Target, hosts []string) (host string, ok bool) {
+func hostOf(t gitsafety.Target, hosts []string) (host string, ok bool) {
 	for _, host := range hosts {
 		for _, form := range URLForms(host) {
-			if transport.Split(form).Host == t.Host {
+			if gitsafety.Split(form).Host == t.Host {
 				return host, true
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // WriteDiff shows the plan: for each configuration file the lines that go and
@@ -22,22 +22,22 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 			names []string
 		}{{create, s.Create}, {"replace", s.Replace}, {remove, s.Remove}} {
 			for _, name := range list.names {
-				fmt.Fprintf(&b, "%s %s\n", list.verb, oneline.Escape(s.place.child(name).shown))
+				fmt.Fprintf(&b, "%s %s\n", list.verb, usererr.Escape(s.place.child(name).shown))
 			}
 		}
 	}
 	for _, c := range p.Copies {
-		fmt.Fprintf(&b, "%s %s\n", c.Change, oneline.Escape(c.Path))
+		fmt.Fprintf(&b, "%s %s\n", c.Change, usererr.Escape(c.Path))
 	}
 	for _, dir := range p.directories {
-		fmt.Fprintf(&b, "remove %s when nothing else is in it\n", oneline.Escape(dir.path()))
+		fmt.Fprintf(&b, "remove %s when nothing else is in it\n", usererr.Escape(dir.path()))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func (f FileChange) writeDiff(b *strings.Builder) {
-	from, to := oneline.Escape(f.Path), oneline.Escape(f.Path)
+	from, to := usererr.Escape(f.Path), usererr.Escape(f.Path)
 	switch f.Change {
 	case create:
 		from = "/dev/null"
@@ -54,7 +54,7 @@ func (f FileChange) writeDiff(b *strings.Builder) {
 
 func writeLines(b *strings.Builder, sign string, lines []string) {
 	for _, l := range lines {
-		b.WriteString(sign + strings.ReplaceAll(oneline.Escape(l), `\t`, "\t") + "\n")
+		b.WriteString(sign + strings.ReplaceAll(usererr.Escape(l), `\t`, "\t") + "\n")
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Names of what a gateway needs in the configuration, beside authorKey. The variables of the
@@ -36,22 +36,22 @@ func (pl *planner) findGateway(w *config.Workspace) error {
 	if pl.Options.Gateway != "" {
 		named, err := config.ParseGateway(pl.Options.Gateway)
 		if err != nil {
-			return oneline.Wrap("use --gateway", err, "")
+			return usererr.Wrap("use --gateway", err, "")
 		}
 		if !fromFile.IsZero() && named != fromFile {
-			return oneline.New("use --gateway "+named.String(), w.Path+" says gateway: "+fromFile.String(), "leave --gateway out, or correct the file")
+			return usererr.New("use --gateway "+named.String(), w.Path+" says gateway: "+fromFile.String(), "leave --gateway out, or correct the file")
 		}
 		pl.gateway.Gateway, pl.gateway.isOption = named, fromFile.IsZero()
 	}
 	if pl.gateway.IsZero() {
 		if pl.GatewayCA != "" {
-			return oneline.New("use --gateway-ca", "there is no gateway", "name it with --gateway URL, or with gateway: URL in the workspace file")
+			return usererr.New("use --gateway-ca", "there is no gateway", "name it with --gateway URL, or with gateway: URL in the workspace file")
 		}
 		return nil
 	}
 	if w != nil {
 		if err := w.CheckGatewaySource(); err != nil {
-			return oneline.Wrap("use the gateway "+pl.gateway.String(), err, "")
+			return usererr.Wrap("use the gateway "+pl.gateway.String(), err, "")
 		}
 		pl.findCA(w)
 	}
@@ -71,7 +71,7 @@ func (pl *planner) findCA(w *config.Workspace) {
 // checkGateway refuses a gateway that is one of the hosts whose repositories it serves.
 func (pl *planner) checkGateway() error {
 	if slices.Contains(pl.plan.Hosts, pl.gateway.Host()) {
-		return oneline.New("use the gateway "+pl.gateway.String(), "it is one of the hosts too", "name with --host those whose repositories it serves")
+		return usererr.New("use the gateway "+pl.gateway.String(), "it is one of the hosts too", "name with --host those whose repositories it serves")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // gitTimeout bounds every git command we run; each takes milliseconds.
@@ -146,7 +146,7 @@ type gitError struct {
 
 func (e *gitError) Error() string {
 	if e.text != "" {
-		return "git says: " + oneline.Escape(e.text)
+		return "git says: " + usererr.Escape(e.text)
 	}
 	return "git: " + e.err.Error()
 }

@@ -37,7 +37,7 @@ import (
 	"slices"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Scope says whose git is configured.
@@ -188,12 +188,12 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 		o.Guard = GuardAuto
 	}
 	if !slices.Contains(Guards(), o.Guard) {
-		return nil, oneline.New("choose a guard", "unknown kind "+string(o.Guard), "")
+		return nil, usererr.New("choose a guard", "unknown kind "+string(o.Guard), "")
 	}
 	pl := &planner{Options: o, plan: &Plan{Action: action, Scope: o.Scope, Root: o.Root}}
 	pl.gits = findGits(ctx, o.Getenv)
 	if len(pl.gits) == 0 {
-		return nil, oneline.New(action, "there is no git on PATH", "install git")
+		return nil, usererr.New(action, "there is no git on PATH", "install git")
 	}
 	pl.git = pl.gits[0]
 	return pl, pl.prepare(ctx)
@@ -206,7 +206,7 @@ func (pl *planner) prepare(ctx context.Context) error {
 	}
 	if pl.Scope == Image {
 		if err := pl.openImage(); err != nil {
-			return oneline.Wrap("open the image root "+pl.Root, plain(err), advice(err))
+			return usererr.Wrap("open the image root "+pl.Root, plain(err), advice(err))
 		}
 	}
 	if pl.Scope != Global && (pl.From != "" || pl.plan.Action == "uninstall") {
@@ -268,6 +268,6 @@ func (pl *planner) wantShims() (map[string]program, error) {
 	case 1:
 		return pl.shims(pl.guard, chains[0]), nil
 	}
-	return nil, oneline.New("install the hooks", fmt.Sprintf("the gits on PATH have different values of core.hooksPath: %q", chains),
+	return nil, usererr.New("install the hooks", fmt.Sprintf("the gits on PATH have different values of core.hooksPath: %q", chains),
 		"give the system configuration of each git the same value, or none")
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // systemHooks is the directory of shims of the scopes System and Image.
@@ -27,7 +27,7 @@ func (pl *planner) locate(ctx context.Context) error {
 	case Global:
 		return pl.locateGlobal()
 	}
-	return oneline.New("choose a scope", "unknown scope "+string(pl.Scope), "")
+	return usererr.New("choose a scope", "unknown scope "+string(pl.Scope), "")
 }
 
 func (pl *planner) locateImage() error {
@@ -80,7 +80,7 @@ func (pl *planner) locateSystem(ctx context.Context) error {
 	for _, g := range pl.gits {
 		path, err := g.systemFile(ctx)
 		if err != nil {
-			return oneline.Wrap("find the system configuration of "+g.path, err, "")
+			return usererr.Wrap("find the system configuration of "+g.path, err, "")
 		}
 		if err := pl.addTarget(path, g); err != nil {
 			return err
@@ -101,10 +101,10 @@ func (pl *planner) locateSystem(ctx context.Context) error {
 func (pl *planner) locateGlobal() error {
 	home := pl.Getenv("HOME")
 	if !filepath.IsAbs(home) {
-		return oneline.New("find your git configuration", "HOME is not an absolute path", "set HOME")
+		return usererr.New("find your git configuration", "HOME is not an absolute path", "set HOME")
 	}
 	if info, err := os.Stat(home); err != nil || !info.IsDir() {
-		return oneline.New("find your git configuration", "HOME ("+home+") is not a directory", "set HOME")
+		return usererr.New("find your git configuration", "HOME ("+home+") is not a directory", "set HOME")
 	}
 	path := filepath.Join(home, ".gitconfig")
 	if other := pl.Getenv("GIT_CONFIG_GLOBAL"); other != "" {
@@ -205,7 +205,7 @@ func (pl *planner) noWorkspace() error {
 	if pl.From != "" {
 		do = "name yours with --workspace-file FILE, or use --policy-later if it is mounted later"
 	}
-	return oneline.New("install", "there is no workspace file "+pl.workspacePath+": the guard would deny every push", do)
+	return usererr.New("install", "there is no workspace file "+pl.workspacePath+": the guard would deny every push", do)
 }
 
 func canonicalHosts(hosts []string) ([]string, error) {
@@ -214,7 +214,7 @@ func canonicalHosts(hosts []string) ([]string, error) {
 	for _, h := range hosts {
 		c, ok := gitname.Host(h)
 		if !ok {
-			return nil, oneline.New("use the host "+h, "it is not an exact host name with an optional :port",
+			return nil, usererr.New("use the host "+h, "it is not an exact host name with an optional :port",
 				"write it without scheme, path or wildcard")
 		}
 		if !seen[c] {
@@ -260,7 +260,7 @@ func (pl *planner) imageWorkspace() (*config.Workspace, error) {
 	}
 	w, err := config.Parse(content)
 	if err != nil {
-		return nil, oneline.Wrap("read the workspace file "+file.shown, err, "correct the file")
+		return nil, usererr.Wrap("read the workspace file "+file.shown, err, "correct the file")
 	}
 	return w, nil
 }
@@ -272,7 +272,7 @@ func cannot(verb, file string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return oneline.Wrap(verb+file, plain(err), advice(err))
+	return usererr.Wrap(verb+file, plain(err), advice(err))
 }
 
 // plain takes the repeated path out of a file error.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Plan is what would be written, decided in full. Its JSON form holds
@@ -156,7 +156,7 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 		return nil, false, nil, cannotRead(file.shown, err)
 	}
 	if list, err = pl.git.list(ctx, content); err != nil {
-		err = oneline.Wrap("read "+file.shown, err, "correct the file")
+		err = usererr.Wrap("read "+file.shown, err, "correct the file")
 	}
 	if exists && !file.trusted() {
 		return content, exists, list, err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // maxProactive bounds how many repositories get sections of their own.
@@ -85,7 +85,7 @@ func (pl *planner) noteOwnHeaders(ctx context.Context) {
 		return // a git that cannot list its configuration is reported where that matters
 	}
 	for _, host := range pl.plan.Hosts {
-		if s := (transport.Target{Host: host}).OwnHeader(list); s != nil {
+		if s := (gitsafety.Target{Host: host}).OwnHeader(list); s != nil {
 			pl.plan.Notes = append(pl.plan.Notes, "git sends an Authorization header of its own to "+host+" and not gatepass's token: "+
 				s.Key+" ("+s.Scope+" scope); remove that setting (with actions/checkout: persist-credentials: false)")
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A receipt says what an install put into an image besides git's configuration.
@@ -54,7 +54,7 @@ func parseReceipt(text string) (*receipt, error) {
 			bad = true
 		}
 		if bad || r.prefix == "" {
-			return nil, fmt.Errorf("line %d is not one that install writes: %s", n+1, oneline.Quote(line))
+			return nil, fmt.Errorf("line %d is not one that install writes: %s", n+1, usererr.Quote(line))
 		}
 	}
 	return r, nil
@@ -85,10 +85,10 @@ func (pl *planner) readReceipt() error {
 		return cannotRead(p.shown, err)
 	}
 	if info, err := p.stat(); err != nil || !ours(info) || info.Mode().Perm()&0o022 != 0 {
-		return oneline.New("trust the receipt "+p.shown, "another user can write to it", "run the command as its owner, or remove the file")
+		return usererr.New("trust the receipt "+p.shown, "another user can write to it", "run the command as its owner, or remove the file")
 	}
 	if pl.receipt, err = parseReceipt(string(text)); err != nil {
-		return oneline.Wrap("read the receipt "+p.shown, err, doubtReceipt)
+		return usererr.Wrap("read the receipt "+p.shown, err, doubtReceipt)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (pl *planner) checkReceipt() error {
 	ends := pl.endsOf(pl.receipt)
 	for _, dir := range pl.receipt.dirs {
 		if !slices.ContainsFunc(ends, func(end place) bool { return pl.leadsTo(dir, end) }) {
-			return oneline.New("read the receipt "+pl.receiptPlace.shown, "install makes no directory "+dir, doubtReceipt)
+			return usererr.New("read the receipt "+pl.receiptPlace.shown, "install makes no directory "+dir, doubtReceipt)
 		}
 	}
 	return nil

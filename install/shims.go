@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A program is a file of a directory of shims: a script, or a symbolic link.
@@ -86,7 +86,7 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 		wanted, isWanted := want[name]
 		switch {
 		case !ours && isWanted:
-			return s, oneline.New("write the shim "+dir.child(name).shown, "a file of that name is not gatepass's",
+			return s, usererr.New("write the shim "+dir.child(name).shown, "a file of that name is not gatepass's",
 				"move it away")
 		case !ours:
 			s.Keep = append(s.Keep, name)

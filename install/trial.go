@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // TrialRemote is the remote that [TrialOptions] makes.
@@ -63,7 +63,7 @@ type trial struct {
 func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verified []string, err error) {
 	dir, err := os.MkdirTemp("", "gatepass-trial-")
 	if err != nil {
-		return nil, oneline.Wrap("verify the install", err, "name another directory with TMPDIR")
+		return nil, usererr.Wrap("verify the install", err, "name another directory with TMPDIR")
 	}
 	defer os.RemoveAll(dir)
 	environ = append(TrialEnvironment(environ), "LC_ALL=C", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"),
@@ -131,19 +131,19 @@ func (t trial) run(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return oneline.Wrap(what, err, "see whether this git works, or leave it out with --no-verify-install")
+		return usererr.Wrap(what, err, "see whether this git works, or leave it out with --no-verify-install")
 	}
 	push := append([]string{"-C", work}, TrialOptions("https://"+t.host+"/gatepass/trial", remote)...)
 	push = append(push, "push", "-q", TrialRemote)
 	if _, err := t.do(ctx, append(push, "HEAD:"+trialAllowed)...); err != nil {
-		return oneline.Wrap(what, err, "see what stops a push that is allowed")
+		return usererr.Wrap(what, err, "see what stops a push that is allowed")
 	}
 	said, err := t.do(ctx, append(push, "HEAD:"+trialRefused)...)
 	switch {
 	case err == nil:
-		return oneline.New(what, "a push went through that the policy refuses", "see what this git reads: git config --list --show-origin")
+		return usererr.New(what, "a push went through that the policy refuses", "see what this git reads: git config --list --show-origin")
 	case !strings.Contains(said, "gatepass: push to "+trialRefused+" denied"):
-		return oneline.Wrap(what, err, "the push was refused, but not by the guard")
+		return usererr.Wrap(what, err, "the push was refused, but not by the guard")
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
@@ -47,7 +47,7 @@ func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
 func NewApp(id string, key Signer, github string) (*App, error) {
 	api, err := mint.APIURL(github)
 	if err != nil {
-		return nil, oneline.Wrap("GitHub at "+github, err, "")
+		return nil, usererr.Wrap("GitHub at "+github, err, "")
 	}
 	return &App{App: &mint.App{ID: id, Signer: key, URL: api}, Key: key, GitHub: github}, nil
 }
@@ -57,7 +57,7 @@ func NewApp(id string, key Signer, github string) (*App, error) {
 func LoadID(ctx context.Context, s store.Store) (string, error) {
 	id, err := Text(ctx, s, store.AppClientID())
 	if errors.Is(err, store.ErrNotFound) {
-		return "", &oneline.Error{What: "load the GitHub App", Why: "none is set up in this store", Do: notSetUp, Err: err}
+		return "", &usererr.Error{Op: "load the GitHub App", Reason: "none is set up in this store", Hint: notSetUp, Err: err}
 	}
 	return id, err
 }
@@ -87,14 +87,14 @@ func LoadKey(ctx context.Context, s store.Store) (Signer, error) {
 	}
 	entry, err := s.Get(ctx, store.PrivateKey())
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &oneline.Error{What: "load the App's key", Why: "the store has neither a private key nor the URL of a signer", Do: notSetUp, Err: err}
+		return nil, &usererr.Error{Op: "load the App's key", Reason: "the store has neither a private key nor the URL of a signer", Hint: notSetUp, Err: err}
 	}
 	if err != nil {
 		return nil, err
 	}
 	key, err := mint.ParseKey([]byte(entry.Value.Reveal()))
 	if err != nil {
-		return nil, oneline.Wrap("read "+store.PrivateKey().String(), err, "set the App's key anew: gatepass app rotate-key")
+		return nil, usererr.Wrap("read "+store.PrivateKey().String(), err, "set the App's key anew: gatepass app rotate-key")
 	}
 	return key, nil
 }
@@ -117,7 +117,7 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 	}
 	text := strings.TrimSpace(entry.Value.Reveal())
 	if text == "" || strings.ContainsAny(text, "\r\n") {
-		return "", oneline.New("read "+name.String(), "it is not one line of text", "set the App up anew: gatepass app add --force")
+		return "", usererr.New("read "+name.String(), "it is not one line of text", "set the App up anew: gatepass app add --force")
 	}
 	return text, nil
 }

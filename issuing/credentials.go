@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -56,9 +56,9 @@ func CheckFree(ctx context.Context, s store.Store) error {
 	for i, name := range kept {
 		names[i] = name.String()
 	}
-	return &oneline.Error{
-		What: "save the App", Why: "the store has " + strings.Join(names, ", ") + " already",
-		Do: "add --force to replace the App, or see what is there: gatepass app status", Err: store.ErrExists,
+	return &usererr.Error{
+		Op: "save the App", Reason: "the store has " + strings.Join(names, ", ") + " already",
+		Hint: "add --force to replace the App, or see what is there: gatepass app status", Err: store.ErrExists,
 	}
 }
 
@@ -77,7 +77,7 @@ func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) er
 	t := transaction{store: s, mode: mode}
 	for _, e := range c.entries() {
 		if err := t.set(ctx, e.name, e.value); err != nil {
-			return oneline.Join(err, t.undo(ctx))
+			return usererr.Join(err, t.undo(ctx))
 		}
 	}
 	return nil
@@ -154,8 +154,8 @@ func (t *transaction) undo(ctx context.Context) error {
 			err = t.store.Put(ctx, e.name, e.value, store.Replace)
 		}
 		if err != nil {
-			failed = append(failed, oneline.Wrap("put back "+e.name.String(), err, ""))
+			failed = append(failed, usererr.Wrap("put back "+e.name.String(), err, ""))
 		}
 	}
-	return oneline.Join(failed...)
+	return usererr.Join(failed...)
 }

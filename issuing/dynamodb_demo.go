@@ -5,12 +5,12 @@ package issuing
 import (
 	"net/url"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
 // The demo's store is a folder; the client of DynamoDB is a part of what a first
 // "make demo" would compile.
 func openDynamoDB(*url.URL) (store.Store, error) {
-	return nil, oneline.New("open the store", "the demo's gatepass was built without DynamoDB", "run make build, and use bin/gatepass")
+	return nil, usererr.New("open the store", "the demo's gatepass was built without DynamoDB", "run make build, and use bin/gatepass")
 }

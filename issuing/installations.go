@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -233,7 +233,7 @@ func Settle(ctx context.Context, s store.Store, all []Standing, may Changes) err
 func (s *Standing) put(ctx context.Context, into store.Store, mode store.Mode, done State) error {
 	err := into.Put(ctx, s.name, store.NewSecret(strconv.FormatInt(s.ID, 10)), mode)
 	if errors.Is(err, store.ErrExists) {
-		return &oneline.Error{What: "add the installation on " + s.Account, Why: "another run has just added one", Do: "run gatepass app discover", Err: err}
+		return &usererr.Error{Op: "add the installation on " + s.Account, Reason: "another run has just added one", Hint: "run gatepass app discover", Err: err}
 	}
 	if err == nil {
 		s.State = done
@@ -261,7 +261,7 @@ func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([
 func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, error) {
 	name, err := store.Installation(i.Account.Login)
 	if err != nil {
-		return Standing{}, oneline.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
+		return Standing{}, usererr.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
 	}
 	var stored []Stored
 	entry, err := s.Get(ctx, name)

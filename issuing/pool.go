@@ -5,7 +5,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
@@ -60,7 +60,7 @@ func members(ctx context.Context, s store.Store, open load) ([]Member, error) {
 		}
 		m.App, m.Err = open(ctx, name)
 		if m.Err == nil && first.App != nil && m.App.URL != first.App.URL {
-			m.App, m.Err = nil, oneline.New("use "+m.Called(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
+			m.App, m.Err = nil, usererr.New("use "+m.Called(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
 		}
 		all = append(all, m)
 	}
@@ -104,7 +104,7 @@ func Join(ctx context.Context, s store.Store, name string, c Credentials, mode s
 	}
 	// Another run may have written its own name at the same time.
 	if names, err = store.PoolApps(ctx, s); err == nil && !slices.Contains(names, name) {
-		err = oneline.New("add "+Member{Name: name}.Called(), "another run changed the pool at the same time", "run it again with --force")
+		err = usererr.New("add "+Member{Name: name}.Called(), "another run changed the pool at the same time", "run it again with --force")
 	}
 	return err
 }
@@ -122,7 +122,7 @@ func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, m
 	}
 	if mode == store.CreateOnly {
 		if err := CheckFree(ctx, of); errors.Is(err, store.ErrExists) {
-			return &oneline.Error{What: what, Why: "it is set up already", Do: "add --force to replace it, or see what is there: gatepass app status", Err: err}
+			return &usererr.Error{Op: what, Reason: "it is set up already", Hint: "add --force to replace it, or see what is there: gatepass app status", Err: err}
 		} else if err != nil {
 			return err
 		}
@@ -134,14 +134,14 @@ func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, m
 func canJoin(ctx context.Context, s store.Store, name string, c Credentials, what string) error {
 	first, err := LoadID(ctx, s)
 	if err != nil {
-		return oneline.Wrap(what, err, "set the first App up without --pool")
+		return usererr.Wrap(what, err, "set the first App up without --pool")
 	}
 	github, err := GitHub(ctx, s, "")
 	if err != nil {
 		return err
 	}
 	if own, _ := mint.APIURL(github); c.api() != own {
-		return oneline.New(what, "the first App is of "+github, "name the same GitHub")
+		return usererr.New(what, "the first App is of "+github, "name the same GitHub")
 	}
 	names, err := store.PoolApps(ctx, s)
 	if err != nil {
@@ -158,7 +158,7 @@ func canJoin(ctx context.Context, s store.Store, name string, c Credentials, wha
 		}
 	}
 	if whose := ids[c.ID]; whose != "" {
-		return oneline.New(what, whose+" this ID already, and its limit is the same", "name another App")
+		return usererr.New(what, whose+" this ID already, and its limit is the same", "name another App")
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func Leave(ctx context.Context, s store.Store, name string) error {
 		kept = append(kept, installation)
 	}
 	if len(kept) == 0 {
-		return &oneline.Error{What: "remove " + Member{Name: name}.Called(), Why: "the store has none of that name", Do: "see which there are: gatepass app status", Err: store.ErrNotFound}
+		return &usererr.Error{Op: "remove " + Member{Name: name}.Called(), Reason: "the store has none of that name", Hint: "see which there are: gatepass app status", Err: store.ErrNotFound}
 	}
 	for _, entry := range kept {
 		if err := of.Delete(ctx, entry); err != nil {
@@ -210,7 +210,7 @@ func InPool(ctx context.Context, s store.Store, name string) error {
 	}
 	names, err := store.PoolApps(ctx, s)
 	if err == nil && !slices.Contains(names, name) {
-		err = &oneline.Error{What: "load " + Member{Name: name}.Called(), Why: "the store has none of that name", Do: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
+		err = &usererr.Error{Op: "load " + Member{Name: name}.Called(), Reason: "the store has none of that name", Hint: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
 	}
 	return err
 }

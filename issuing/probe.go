@@ -6,7 +6,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -27,7 +27,7 @@ func Probe(ctx context.Context, s store.Store) error {
 	defer cancel()
 	// Also after an error, which leaves open whether the entry was written.
 	if gone := s.Delete(ctx, store.Probe()); err == nil && gone != nil {
-		err = oneline.Join(gone, errors.New("delete "+store.Probe().String()+" by hand"))
+		err = usererr.Join(gone, errors.New("delete "+store.Probe().String()+" by hand"))
 	}
 	return err
 }
@@ -35,7 +35,7 @@ func Probe(ctx context.Context, s store.Store) error {
 func shows(ctx context.Context, s store.Store, text string) error {
 	entry, err := s.Get(ctx, store.Probe())
 	if err == nil && entry.Value.Reveal() != text {
-		err = oneline.New("read "+store.Probe().String(), "it is not what was written", "look for another gatepass that uses this store")
+		err = usererr.New("read "+store.Probe().String(), "it is not what was written", "look for another gatepass that uses this store")
 	}
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -69,14 +69,14 @@ func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
 	case !ok || e.Kind != mint.BadKey:
 		return err
 	case e.Status == http.StatusNotFound:
-		return &oneline.Error{
-			What: what, Why: "GitHub has no App with this ID",
-			Do: "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url", Err: err,
+		return &usererr.Error{
+			Op: what, Reason: "GitHub has no App with this ID",
+			Hint: "copy the client ID from the App's settings; for GitHub Enterprise, add --github-url", Err: err,
 		}
 	}
-	return &oneline.Error{
-		What: what, Why: "GitHub does not take the key " + mint.Fingerprint(key) + " for one of this App's: " + e.Message,
-		Do: "compare it with those under Private keys in the App's settings", Err: err,
+	return &usererr.Error{
+		Op: what, Reason: "GitHub does not take the key " + mint.Fingerprint(key) + " for one of this App's: " + e.Message,
+		Hint: "compare it with those under Private keys in the App's settings", Err: err,
 	}
 }
 

@@ -3,7 +3,7 @@ package issuing
 import (
 	"net/url"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/awskms"
 	"github.com/gatepass/gatepass/mint/vaulttransit"
@@ -23,7 +23,7 @@ type Signer interface {
 func OpenSigner(rawURL string) (Signer, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, oneline.New("open the signer", "this is no URL", "write one of "+KnownSigners)
+		return nil, usererr.New("open the signer", "this is no URL", "write one of "+KnownSigners)
 	}
 	switch u.Scheme {
 	case "file":
@@ -37,9 +37,9 @@ func OpenSigner(rawURL string) (Signer, error) {
 	case "vault+transit":
 		return openedSigner(vaulttransit.Open(u))
 	case "":
-		return nil, oneline.New("open the signer", "this is no URL", "write one of "+KnownSigners)
+		return nil, usererr.New("open the signer", "this is no URL", "write one of "+KnownSigners)
 	}
-	return nil, oneline.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
+	return nil, usererr.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
 }
 
 // openedSigner keeps a nil pointer from becoming a Signer that is not nil.
@@ -54,9 +54,9 @@ func openFile(u *url.URL) (Signer, error) {
 	const form = "write file:///PATH, with three slashes"
 	switch {
 	case u.Host != "" || u.Opaque != "" || u.User != nil || u.Path == "" || u.Path == "/":
-		return nil, oneline.New("open the signer", "a key's file is an absolute path on this machine", form)
+		return nil, usererr.New("open the signer", "a key's file is an absolute path on this machine", form)
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, oneline.New("signer file://"+u.Path, "a file has nothing but a path", "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("signer file://"+u.Path, "a file has nothing but a path", "write %3F for a ? and %23 for a #")
 	}
 	return ReadKeyFile(u.Path)
 }
@@ -65,7 +65,7 @@ func openFile(u *url.URL) (Signer, error) {
 func ReadKeyFile(path string) (Signer, error) {
 	key, err := mint.ReadKey(path)
 	if err != nil {
-		return nil, oneline.Wrap("read the App's key", err, "")
+		return nil, usererr.Wrap("read the App's key", err, "")
 	}
 	return key, nil
 }

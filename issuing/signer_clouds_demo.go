@@ -5,7 +5,7 @@ package issuing
 import (
 	"net/url"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The clients of two clouds are half of what a first "make demo" compiles, and
@@ -15,5 +15,5 @@ func openGoogle(*url.URL) (Signer, error) { return nil, notInDemo("Google Cloud 
 func openAzure(*url.URL) (Signer, error)  { return nil, notInDemo("Azure Key Vault") }
 
 func notInDemo(what string) error {
-	return oneline.New("open the signer", "the demo's gatepass was built without "+what, "run make build, and use bin/gatepass")
+	return usererr.New("open the signer", "the demo's gatepass was built without "+what, "run make build, and use bin/gatepass")
 }

@@ -5,7 +5,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -20,7 +20,7 @@ var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBSc
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {
-		return "", oneline.New("name the source of a workspace", "the store is no URL", "")
+		return "", usererr.New("name the source of a workspace", "the store is no URL", "")
 	}
 	tokens, _, err := takeTokens(u)
 	if err != nil {
@@ -30,7 +30,7 @@ func Source(storeURL string, isOnly bool) (string, error) {
 		u = tokens
 	}
 	if kind := readByBrokers[u.Scheme]; kind != "" {
-		return "", oneline.New("name the source of a workspace", "workspaces do not read a store in "+kind, "let them ask a broker: --source broker+https://HOST[:PORT]")
+		return "", usererr.New("name the source of a workspace", "workspaces do not read a store in "+kind, "let them ask a broker: --source broker+https://HOST[:PORT]")
 	}
 	only, err := store.OnlyToken("x")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing/workspacekey"
 	"github.com/gatepass/gatepass/store"
 )
@@ -35,7 +35,7 @@ const systemStore = "/var/lib/gatepass"
 func OpenStore(rawURL string) (store.Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
+		return nil, usererr.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}
 	switch u.Scheme {
 	case "file":
@@ -51,9 +51,9 @@ func OpenStore(rawURL string) (store.Store, error) {
 	case postgresScheme:
 		return openPostgres(u)
 	case "":
-		return nil, oneline.New("open the store", "this is no URL", "write one of "+KnownStores)
+		return nil, usererr.New("open the store", "this is no URL", "write one of "+KnownStores)
 	}
-	return nil, oneline.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
+	return nil, usererr.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
 }
 
 // openSSM makes a store that also makes its keys, where the URL says so.

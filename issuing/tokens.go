@@ -4,7 +4,7 @@ import (
 	"net/url"
 
 	"github.com/gatepass/gatepass/credential/ssmstore"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/split"
 )
@@ -25,11 +25,11 @@ func takeTokens(u *url.URL) (tokens, rest *url.URL, err error) {
 	what := "store " + u.Scheme + "://" + u.Host
 	const form = "write tokens=ssm:///PREFIX, with what follows its question mark escaped: tokens=ssm:///PREFIX%3Fkms_key=KEY"
 	if len(given) != 1 {
-		return nil, nil, oneline.New(what, "tokens is given twice", form)
+		return nil, nil, usererr.New(what, "tokens is given twice", form)
 	}
 	tokens, err = url.Parse(given[0])
 	if err != nil || tokens.Scheme != "ssm" {
-		return nil, nil, oneline.New(what, "tokens is no store in Parameter Store", form)
+		return nil, nil, usererr.New(what, "tokens is no store in Parameter Store", form)
 	}
 	inner := tokens.Query()
 	for _, key := range []string{"region", "profile"} {
@@ -54,7 +54,7 @@ func withTokens(main split.Main, tokens *url.URL) (store.Store, error) {
 		return nil, err
 	}
 	if s.MakesKeys() {
-		return nil, oneline.New("store "+tokens.Scheme+"://"+tokens.Path, "keys are made only where the ledger records are in Parameter Store, too", "make the keys yourself, and write kms_key=alias/NAME-{workspace}; or use one key")
+		return nil, usererr.New("store "+tokens.Scheme+"://"+tokens.Path, "keys are made only where the ledger records are in Parameter Store, too", "make the keys yourself, and write kms_key=alias/NAME-{workspace}; or use one key")
 	}
 	return split.New(main, s), nil
 }

@@ -39,7 +39,7 @@ type App struct {
 	// and sent once more. See [App.TakeBack] for tokens that are not wanted.
 	Once bool
 
-	passport passport
+	passport jwtCache
 	rate     rate
 	ended    ended
 	clock    githubClock

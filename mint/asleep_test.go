@@ -34,10 +34,10 @@ func TestAJWTEndsByEitherClock(t *testing.T) {
 		{"set back by an hour", clocktest.Slept(begun, -time.Hour), 1},
 		{"set back by an hour, eight minutes later", clocktest.Slept(begun.Add(8*time.Minute), -time.Hour), 2},
 	} {
-		var p passport
+		var p jwtCache
 		var signed signatures
 		for _, now := range []time.Time{begun, c.now} {
-			if _, err := p.show(t.Context(), "app", &signed, now, 0); err != nil {
+			if _, err := p.token(t.Context(), "app", &signed, now, 0); err != nil {
 				t.Fatal(err)
 			}
 		}

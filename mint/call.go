@@ -134,7 +134,7 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	bearer := c.token
 	if bearer == "" && !c.open {
 		ahead, _ := a.clock.reading()
-		jwt, err := a.passport.show(ctx, a.ID, a.Signer, a.now(), ahead)
+		jwt, err := a.passport.token(ctx, a.ID, a.Signer, a.now(), ahead)
 		if err != nil {
 			return nil, unsigned(ctx, c.doing, err)
 		}

@@ -129,8 +129,8 @@ func TestMintCountsWhatItDidNotSee(t *testing.T) {
 				g := newGitHub(t)
 				g.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), c.fault, c.times)
 				m, err := g.app.Mint(t.Context(), g.grant())
-				if err != nil || m.Unseen != c.want {
-					t.Errorf("Mint = %d unseen, %v, want %d", m.Unseen, err, c.want)
+				if err != nil || m.Unconfirmed != c.want {
+					t.Errorf("Mint = %d unseen, %v, want %d", m.Unconfirmed, err, c.want)
 				}
 				if live := len(g.Tokens()); live > 1+c.want {
 					t.Errorf("%d tokens are alive, more than %d are accounted for", live, 1+c.want)

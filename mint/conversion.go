@@ -13,14 +13,14 @@ import (
 // Made is an App fresh from its manifest, with the one copy of its private key.
 // The client secret and the webhook secret that come with it are not read:
 // nothing of gatepass needs them.
-type Made struct {
+type NewApp struct {
 	Registration
 	PrivateKey PEM `json:"pem"`
 }
 
 // Issuer is what the App's JWTs name: the client ID, or the App ID where an
 // Enterprise Server has none.
-func (m Made) Issuer() string {
+func (m NewApp) Issuer() string {
 	if m.ClientID != "" {
 		return m.ClientID
 	}
@@ -34,10 +34,10 @@ func (m Made) Issuer() string {
 // kind [CodeSpent] when it is not good any more; of kind [Unavailable] or
 // [RateLimited] when to ask again may help, which is left to the caller. Then
 // the answer may be lost, and the next error be CodeSpent.
-func (a *App) ConvertManifest(ctx context.Context, code string) (Made, error) {
+func (a *App) ConvertManifest(ctx context.Context, code string) (NewApp, error) {
 	const doing = "fetch the key of the new App"
 	if err := CheckCode(code); err != nil {
-		return Made{}, &Error{Doing: doing, Err: err}
+		return NewApp{}, &Error{Doing: doing, Err: err}
 	}
 	got, err := a.attempt(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, open: true,
@@ -50,9 +50,9 @@ func (a *App) ConvertManifest(ctx context.Context, code string) (Made, error) {
 		}
 	}
 	if err != nil {
-		return Made{}, err
+		return NewApp{}, err
 	}
-	return parseMade(doing, got.body)
+	return parseNewApp(doing, got.body)
 }
 
 // CheckCode returns an error unless text can be a code of the manifest flow,
@@ -68,13 +68,13 @@ func CheckCode(text string) error {
 
 // parseMade reads the answer. Whether the key is one that can sign is left
 // open: it is the only copy, and worth keeping as it is.
-func parseMade(doing string, body []byte) (Made, error) {
-	var m Made
+func parseNewApp(doing string, body []byte) (NewApp, error) {
+	var m NewApp
 	if err := decode(doing, body, &m); err != nil {
-		return Made{}, err
+		return NewApp{}, err
 	}
 	if m.ID <= 0 || m.PrivateKey.Reveal() == "" {
-		return Made{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no App or no key")}
+		return NewApp{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no App or no key")}
 	}
 	return m, nil
 }

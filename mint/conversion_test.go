@@ -72,7 +72,7 @@ func mustJSON(t *testing.T, v any) string {
 }
 
 func TestIssuerOfAnAppWithoutClientID(t *testing.T) {
-	if got := (Made{Registration: Registration{ID: 7}}).Issuer(); got != "7" {
+	if got := (NewApp{Registration: Registration{ID: 7}}).Issuer(); got != "7" {
 		t.Errorf("Issuer = %q, want the App ID", got)
 	}
 }
@@ -162,7 +162,7 @@ func FuzzParseMade(f *testing.F) {
 	f.Add([]byte(`{"pem":"x","PEM":"y"}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := parseMade("test", body)
+		m, err := parseNewApp("test", body)
 		if err == nil && (m.ID <= 0 || m.PrivateKey.Reveal() == "" || m.Issuer() == "") {
 			t.Errorf("parseMade(%q) = %+v, want an App with a key", body, m)
 		}

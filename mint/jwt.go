@@ -23,7 +23,7 @@ const (
 
 // A passport is the App's JWT, signed once and shown until it is about to end:
 // a thousand mints cost one signature every eight minutes.
-type passport struct {
+type jwtCache struct {
 	mu      sync.Mutex // guards the rest; held while signing, so that one signs for all
 	text    string
 	expires time.Time     // by our own clock
@@ -32,7 +32,7 @@ type passport struct {
 
 // show returns a JWT that GitHub should take. ahead is how far our clock, which says
 // now, is ahead of GitHub's.
-func (p *passport) show(ctx context.Context, issuer string, signer Signer, now time.Time, ahead time.Duration) (string, error) {
+func (p *jwtCache) token(ctx context.Context, issuer string, signer Signer, now time.Time, ahead time.Duration) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.text != "" && clock.Left(p.expires, now) > jwtReserve && (ahead-p.ahead).Abs() < jwtBackdate/2 {

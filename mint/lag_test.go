@@ -83,7 +83,7 @@ func TestATooWideTokenIsTakenBackHoweverLate(t *testing.T) {
 		g.lag(t, 40*time.Second, http.StatusUnauthorized)
 		g.app.Client = &http.Client{Transport: meddler{g.Transport(), func(o map[string]any) { o["repository_selection"] = "all" }}}
 		m, err := g.app.Mint(t.Context(), g.grant())
-		if !errors.Is(err, ErrWider) || m.Unseen != 0 || len(g.Tokens()) != 0 {
+		if !errors.Is(err, ErrWider) || m.Unconfirmed != 0 || len(g.Tokens()) != 0 {
 			t.Errorf("Mint = %+v, %v with %d live tokens, want %v and none", m, err, len(g.Tokens()), ErrWider)
 		}
 	})

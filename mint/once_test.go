@@ -89,7 +89,7 @@ func TestOnceSettlesWhatItOwes(t *testing.T) {
 		g.app.Client = &http.Client{Transport: meddler{g.Transport(), func(o map[string]any) { o["repository_selection"] = "all" }}}
 		began := time.Now()
 		m, err := g.app.Mint(t.Context(), g.grant())
-		if !errors.Is(err, ErrWider) || m.Unseen != 0 || g.app.Owed() != 1 || time.Since(began) != 0 {
+		if !errors.Is(err, ErrWider) || m.Unconfirmed != 0 || g.app.Owed() != 1 || time.Since(began) != 0 {
 			t.Fatalf("Mint = %+v, %v after %v with %d owed, want %v at once and one owed", m, err, time.Since(began), g.app.Owed(), ErrWider)
 		}
 		if err := g.app.Settle(t.Context()); err == nil || g.app.Owed() != 1 {

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // owed are the tokens that an App with Once could not take back yet. They are in
@@ -53,5 +53,5 @@ func (a *App) Settle(ctx context.Context) error {
 		return err == nil
 	})
 	a.owed.add(left...)
-	return oneline.Join(failed...)
+	return usererr.Join(failed...)
 }

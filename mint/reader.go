@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A reader sees the names of an installation's repositories and nothing in
@@ -87,7 +87,7 @@ func (a *App) missing(ctx context.Context, installation int64, unmatched []Patte
 		for _, p := range exact {
 			bad = append(bad, r.explain(ctx, p.text, p.id))
 		}
-		return oneline.Join(bad...)
+		return usererr.Join(bad...)
 	})
 }
 
@@ -164,5 +164,5 @@ func (r reader) explainAll(ctx context.Context, g Grant) error {
 			bad = append(bad, r.explain(ctx, full, pin.ID))
 		}
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Resolve turns patterns into one grant for each owner, sorted by owner. It
@@ -56,7 +56,7 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 		g, err := a.resolveOwner(ctx, known, owner, byOwner[owner], permissions, installed)
 		grants, bad = append(grants, g), append(bad, err)
 	}
-	if err := oneline.Join(bad...); err != nil {
+	if err := usererr.Join(bad...); err != nil {
 		return nil, err
 	}
 	return grants, nil

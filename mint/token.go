@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // ErrWider reports that GitHub granted more than was asked. The token has been
@@ -37,7 +37,7 @@ type Minted struct {
 	// Unseen counts further tokens that may be alive and that nobody has: made by
 	// attempts whose answer never arrived, or not wanted and not revoked. They live
 	// for their hour. It is set beside an error, too.
-	Unseen int
+	Unconfirmed int
 }
 
 // tokenRequest is the body of POST …/access_tokens. An absent list means
@@ -77,7 +77,7 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 			err = why
 		}
 	}
-	return Minted{Unseen: m.Unseen}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
+	return Minted{Unconfirmed: m.Unconfirmed}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
 }
 
 func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
@@ -94,14 +94,14 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation), installation: g.Installation,
 	})
 	if failure, ok := errors.AsType[*Error](err); ok {
-		return Minted{Unseen: failure.Unseen}, err
+		return Minted{Unconfirmed: failure.Unseen}, err
 	} else if err != nil {
 		return Minted{}, err
 	}
 	m, err := a.accept(ctx, doing, g, got.body)
-	m.Unseen += got.unseen
+	m.Unconfirmed += got.unseen
 	if failure, ok := errors.AsType[*Error](err); ok {
-		failure.Unseen = m.Unseen
+		failure.Unseen = m.Unconfirmed
 	}
 	return m, err
 }
@@ -109,10 +109,10 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (Minted, error) {
 	var granted tokenAnswer
 	if err := decode(doing, body, &granted); err != nil {
-		return Minted{Unseen: 1}, err
+		return Minted{Unconfirmed: 1}, err
 	}
 	if err := credential.CheckSecret(granted.Token); err != nil || granted.ExpiresAt.IsZero() {
-		return Minted{Unseen: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
+		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
 	if left := granted.ExpiresAt.Sub(a.Time()); left < leastLife {
@@ -132,7 +132,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 // decline revokes a token that must not be used, and returns why.
 func (a *App) decline(ctx context.Context, token credential.Token, why error) (Minted, error) {
 	if failed := a.TakeBack(ctx, token); failed != nil {
-		return Minted{Unseen: 1}, oneline.Join(why, failed)
+		return Minted{Unconfirmed: 1}, usererr.Join(why, failed)
 	}
 	return Minted{}, why
 }

@@ -78,7 +78,7 @@ func TestAWiderGrantIsRevokedForWhoHasGivenUp(t *testing.T) {
 		giveUp()
 	}}}
 	m, err := g.app.Mint(ctx, g.grant())
-	if !errors.Is(err, ErrWider) || m.Unseen != 0 || len(g.Tokens()) != 0 {
+	if !errors.Is(err, ErrWider) || m.Unconfirmed != 0 || len(g.Tokens()) != 0 {
 		t.Errorf("Mint = %v, %v with %d live tokens, want %v and none", m, err, len(g.Tokens()), ErrWider)
 	}
 }
@@ -97,7 +97,7 @@ func TestATokenThatIsNotTakenBackCounts(t *testing.T) {
 			grant.Repositories = PinnedRepositories(Pin{g.widgets, "widgets"})
 			grant.Owner = "acme"
 			m, err := g.app.Mint(t.Context(), grant)
-			if err == nil || m.Unseen != len(g.Tokens()) || m.Unseen != 1 || strings.Contains(err.Error(), "\n") {
+			if err == nil || m.Unconfirmed != len(g.Tokens()) || m.Unconfirmed != 1 || strings.Contains(err.Error(), "\n") {
 				t.Errorf("Mint = %v, %v with %d live tokens, want one line and one unseen", m, err, len(g.Tokens()))
 			}
 		})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Options are what the command line says.
@@ -97,13 +97,13 @@ func (o *Options) flags(watched *string, getenv func(string) string) *flag.FlagS
 func (o *Options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return oneline.New("read the command line", "there is no argument "+rest[0], "see gatepass-operator -h")
+		return usererr.New("read the command line", "there is no argument "+rest[0], "see gatepass-operator -h")
 	case o.Namespace == "":
-		return oneline.New("read the command line", "the operator does not know its own namespace", "set POD_NAMESPACE or --namespace")
+		return usererr.New("read the command line", "the operator does not know its own namespace", "set POD_NAMESPACE or --namespace")
 	case o.WebhookFailurePolicy != "Ignore" && o.WebhookFailurePolicy != "Fail":
-		return oneline.New("read the command line", "--webhook-failure-policy is neither Ignore nor Fail", "write one of them")
+		return usererr.New("read the command line", "--webhook-failure-policy is neither Ignore nor Fail", "write one of them")
 	case o.MintsPerMinute < 0:
-		return oneline.New("read the command line", "--mints-per-minute is negative", "write 0 for no limit")
+		return usererr.New("read the command line", "--mints-per-minute is negative", "write 0 for no limit")
 	}
 	if o.GitHub == "" {
 		o.GitHub = "https://github.com"

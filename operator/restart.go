@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -24,7 +24,7 @@ func (r *Reconciler) restart(ctx context.Context, v *view) {
 			continue
 		}
 		if err := r.restartOne(ctx, types.NamespacedName{Namespace: v.target.Namespace, Name: name}, v.in.Secret.Token); err != nil {
-			r.warn(v, "RestartFailed", "Restart", "Deployment "+name+" was not restarted: "+oneline.Escape(err.Error()))
+			r.warn(v, "RestartFailed", "Restart", "Deployment "+name+" was not restarted: "+usererr.Escape(err.Error()))
 			continue
 		}
 		r.say(v, "Restarted", "Restart", "Deployment "+name+" is restarted with the new token")

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
@@ -150,7 +150,7 @@ func (v *view) failed(do plan.Action, err error) error {
 		v.memory.version = ""
 		return err
 	}
-	v.memory.fail(do, plan.Refusal{Reason: v1.ReasonFailed, Message: oneline.Escape(err.Error())}, v.in.Now, v.in.RetryInterval, 0, true)
+	v.memory.fail(do, plan.Refusal{Reason: v1.ReasonFailed, Message: usererr.Escape(err.Error())}, v.in.Now, v.in.RetryInterval, 0, true)
 	return errNoted
 }
 
@@ -205,7 +205,7 @@ func (r *Reconciler) revoke(ctx context.Context, v *view, step plan.Step) error 
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := r.revoker(entry.API).Revoke(call, token.Token); err != nil {
-		refusal, least := plan.Refusal{Reason: v1.ReasonFailed, Message: oneline.Escape(err.Error())}, time.Duration(0)
+		refusal, least := plan.Refusal{Reason: v1.ReasonFailed, Message: usererr.Escape(err.Error())}, time.Duration(0)
 		if e, ok := errors.AsType[*mint.Error](err); ok {
 			least = e.RetryAfter
 		}

@@ -19,10 +19,10 @@ func Vended(workspace string, id [8]byte, ends time.Time) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, endingName(id[:], ends))
 }
 
-// BarredToken is where it stands that a token was revoked, until it would have expired,
+// BlockedToken is where it stands that a token was revoked, until it would have expired,
 // so that no replica of a broker gives it from memory. ends is as in [Vended].
-func BarredToken(id [8]byte, ends time.Time) Name {
-	return Name{barredTokens + "/" + endingName(id[:], ends)}
+func BlockedToken(id [8]byte, ends time.Time) Name {
+	return Name{blockedTokens + "/" + endingName(id[:], ends)}
 }
 
 func endingName(id []byte, ends time.Time) string {
@@ -33,10 +33,10 @@ func endingName(id []byte, ends time.Time) string {
 	return text + "-" + strconv.FormatInt(ends.Add(time.Second-1).Unix(), 10)
 }
 
-// Ends returns when the token of a name that Vended, BarredToken or Shared made expires. ok is
+// Ends returns when the token of a name that Vended, BlockedToken or Shared made expires. ok is
 // false where the name does not say, and for all other names.
 func (n Name) Ends() (ends time.Time, ok bool) {
-	if !n.IsVended() && !n.IsBarredToken() && !n.IsShared() {
+	if !n.IsVended() && !n.IsBlockedToken() && !n.IsShared() {
 		return time.Time{}, false
 	}
 	_, text, ok := strings.Cut(n.last(), "-")

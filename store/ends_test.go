@@ -25,8 +25,8 @@ func TestNamesSayWhenTokensExpire(t *testing.T) {
 	}{
 		{dated, "sandbox/sb-1/vended/ab01000000000000-1800000001", true, "ab01000000000000"},
 		{old, "sandbox/sb-1/vended/ab01000000000000", false, "ab01000000000000"},
-		{BarredToken(id, ends), "broker/barred/tokens/ab01000000000000-1800000001", true, ""},
-		{BarredToken(id, time.Time{}), "broker/barred/tokens/ab01000000000000", false, ""},
+		{BlockedToken(id, ends), "broker/barred/tokens/ab01000000000000-1800000001", true, ""},
+		{BlockedToken(id, time.Time{}), "broker/barred/tokens/ab01000000000000", false, ""},
 		{Name{"sandbox/sb-1/vended/ab01-x"}, "sandbox/sb-1/vended/ab01-x", false, "ab01"},
 		{Name{"sandbox/a-1800000001/workspace"}, "sandbox/a-1800000001/workspace", false, ""},
 	} {
@@ -38,10 +38,10 @@ func TestNamesSayWhenTokensExpire(t *testing.T) {
 	if without, err := Vended("sb-1", id, time.Time{}); err != nil || without != old {
 		t.Errorf("Vended without an end = %s, %v, want %s", without, err, old)
 	}
-	b := NewBars()
-	b.Add(BarredToken(id, ends))
-	b.Add(BarredToken([8]byte{2}, time.Time{}))
+	b := NewBlocks()
+	b.Add(BlockedToken(id, ends))
+	b.Add(BlockedToken([8]byte{2}, time.Time{}))
 	if !b.Tokens["ab01000000000000"] || !b.Tokens["0200000000000000"] || len(b.Tokens) != 2 {
-		t.Errorf("bars have the tokens %v, want both by their IDs", b.Tokens)
+		t.Errorf("blocks have the tokens %v, want both by their IDs", b.Tokens)
 	}
 }

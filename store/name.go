@@ -20,11 +20,11 @@ const (
 	supersededFolder    = "superseded"
 	vendedFolder        = "vended"
 	brokerFolder        = "broker"
-	barredFolder        = brokerFolder + "/barred"
-	barredWorkspaces    = barredFolder + "/workspaces"
-	barredOwners        = barredFolder + "/owners"
-	barredApp           = barredFolder + "/app"
-	barredTokens        = barredFolder + "/tokens"
+	blockedFolder       = brokerFolder + "/barred"
+	blockedWorkspaces   = blockedFolder + "/workspaces"
+	blockedOwners       = blockedFolder + "/owners"
+	blockedApp          = blockedFolder + "/app"
+	blockedTokens       = blockedFolder + "/tokens"
 	deliveriesFolder    = brokerFolder + "/deliveries"
 	joinFolder          = brokerFolder + "/join"
 	redeemedFolder      = brokerFolder + "/redeemed"
@@ -106,19 +106,19 @@ func Superseded(workspace string, id [8]byte) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(id[:]))
 }
 
-// Barred is where it stands that a workspace is given nothing any more.
-func Barred(workspace string) (Name, error) {
-	return name(CheckWorkspace(workspace), barredWorkspaces, workspace)
+// Blocked is where it stands that a workspace is given nothing any more.
+func Blocked(workspace string) (Name, error) {
+	return name(CheckWorkspace(workspace), blockedWorkspaces, workspace)
 }
 
-// BarredOwner is where it stands that nothing of an account is given any more.
-func BarredOwner(login string) (Name, error) {
+// BlockedOwner is where it stands that nothing of an account is given any more.
+func BlockedOwner(login string) (Name, error) {
 	owner, err := checkLogin(login)
-	return name(err, barredOwners, owner)
+	return name(err, blockedOwners, owner)
 }
 
-// BarredApp is where it stands that nothing at all is given any more.
-func BarredApp() Name { return Name{barredApp + "/all"} }
+// BlockedApp is where it stands that nothing at all is given any more.
+func BlockedApp() Name { return Name{blockedApp + "/all"} }
 
 // Delivery is where it stands that a webhook delivery is being handled, or was, by a
 // hash that stands for what was delivered.
@@ -194,8 +194,8 @@ func Workspace(id string) (Prefix, error) {
 	return Prefix(n), err
 }
 
-// AllBars is the folder of everything that is given nothing any more.
-func AllBars() Prefix { return Prefix{barredFolder} }
+// AllBlocks is the folder of everything that is given nothing any more.
+func AllBlocks() Prefix { return Prefix{blockedFolder} }
 
 // Deliveries is the folder of what Delivery names.
 func Deliveries() Prefix { return Prefix{deliveriesFolder} }
@@ -317,8 +317,8 @@ func (n Name) SessionKeyDay() (day int64, ok bool) {
 	return day, ok && err == nil
 }
 
-// IsBarredToken reports whether n is one that BarredToken made.
-func (n Name) IsBarredToken() bool { return strings.HasPrefix(n.path, barredTokens+"/") }
+// IsBlockedToken reports whether n is one that BlockedToken made.
+func (n Name) IsBlockedToken() bool { return strings.HasPrefix(n.path, blockedTokens+"/") }
 
 // IsSecret reports whether n is where something of a workspace is that must not be
 // read: a token, wherever it waits.

@@ -33,7 +33,7 @@ func TestNamesOfSharedTokens(t *testing.T) {
 		}
 	}
 	vended, err := Vended("sb-1", [8]byte{1}, ends)
-	if err != nil || vended.IsShared() || vended.SharedKey() != "" || n.IsVended() || n.IsBarredToken() {
+	if err != nil || vended.IsShared() || vended.SharedKey() != "" || n.IsVended() || n.IsBlockedToken() {
 		t.Errorf("%s and %s are taken for each other, %v", vended, n, err)
 	}
 	apart, err := Unshared("ACME", ends)

@@ -146,7 +146,7 @@ func TestFoldersOfAWorkspace(t *testing.T) {
 		"sandbox/a/lock":              "lock",
 		"sandbox/a/superseded/00":     "superseded",
 		"sandbox/a/vended/00":         "vended",
-		"broker/barred/tokens/00":     "barred token",
+		"broker/barred/tokens/00":     "blocked token",
 		"sandbox/a/workspace":         "",
 		"sandbox/lock":                "",
 		"sandbox/a/x/lock":            "",
@@ -161,7 +161,7 @@ func TestFoldersOfAWorkspace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for kind, is := range map[string]bool{"lock": n.IsLock(), "superseded": n.IsSuperseded(), "vended": n.IsVended(), "barred token": n.IsBarredToken()} {
+		for kind, is := range map[string]bool{"lock": n.IsLock(), "superseded": n.IsSuperseded(), "vended": n.IsVended(), "blocked token": n.IsBlockedToken()} {
 			if is != (kind == want) {
 				t.Errorf("%s is a %s = %v, want %v", n, kind, is, kind == want)
 			}
@@ -197,7 +197,7 @@ func TestPrefixEndsAtASegment(t *testing.T) {
 	}
 	for want, p := range map[string]Prefix{
 		"": Everything(), "config/github/installations": Installations(), "sandbox": Workspaces(), "sandbox/sb-1": p,
-		"broker/barred": AllBars(), "broker/deliveries": Deliveries(), "broker/join": JoinTokens(),
+		"broker/barred": AllBlocks(), "broker/deliveries": Deliveries(), "broker/join": JoinTokens(),
 		"broker/spent": AllSpent(), "broker/session-key": SessionKeys(),
 	} {
 		if p.String() != want {

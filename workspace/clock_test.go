@@ -70,9 +70,9 @@ func TestAWrongClockWithdraws(t *testing.T) {
 		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
-		bar, err := store.Barred("sb-1")
+		block, err := store.Blocked("sb-1")
 		if err == nil {
-			err = c.store.Put(t.Context(), bar, store.NewSecret("{}"), store.Replace)
+			err = c.store.Put(t.Context(), block, store.NewSecret("{}"), store.Replace)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -107,14 +107,14 @@ func TestPassOverWhatIsDamaged(t *testing.T) {
 	}
 }
 
-// Who is barred loses what the store has, whatever its record says.
+// Who is blocked loses what the store has, whatever its record says.
 func TestWithdrawWhatIsDamaged(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")
 	c.damage("sb-1", "workspace")
-	bar, err := store.Barred("sb-1")
+	block, err := store.Blocked("sb-1")
 	if err == nil {
-		err = c.store.Put(t.Context(), bar, store.NewSecret("barred"), store.Replace)
+		err = c.store.Put(t.Context(), block, store.NewSecret("barred"), store.Replace)
 	}
 	if err != nil {
 		t.Fatal(err)

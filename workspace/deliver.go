@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -18,7 +18,7 @@ var errUnresolved = errors.New("no grant")
 
 // renew makes and delivers one owner's token. An installation that GitHub does
 // not know any more is looked up anew: the App may have been installed again.
-func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner string, known knowledge) error {
+func (i *Issuer) renew(ctx context.Context, r *Record, held *heldTokens, owner string, known installations) error {
 	if i.Pool != nil {
 		return i.renewInPool(ctx, r, held, owner, known)
 	}
@@ -28,15 +28,15 @@ func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner str
 	if err := known.failed[owner]; err != nil {
 		return err
 	}
-	if err := i.shared.closed(owner, i.now()); err != nil {
+	if err := i.cache.closed(owner, i.now()); err != nil {
 		return unresolved{err}
 	}
 	err := i.renewWith(ctx, r, held, owner, known.installed)
-	defer func() { i.shared.learn(owner, err, i.now()) }()
+	defer func() { i.cache.learn(owner, err, i.now()) }()
 	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
 		return err
 	}
-	now, lookErr := i.shared.of(ctx, i, owner)
+	now, lookErr := i.cache.of(ctx, i, owner)
 	if lookErr != nil || slices.ContainsFunc(known.installed, func(in mint.Installation) bool { return in.ID == now.ID }) {
 		return err
 	}
@@ -44,7 +44,7 @@ func (i *Issuer) renew(ctx context.Context, r *Record, held *holdings, owner str
 	return err
 }
 
-func (i *Issuer) renewWith(ctx context.Context, r *Record, held *holdings, owner string, installed []mint.Installation) error {
+func (i *Issuer) renewWith(ctx context.Context, r *Record, held *heldTokens, owner string, installed []mint.Installation) error {
 	patterns := r.Repositories
 	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
 		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != owner })
@@ -67,7 +67,7 @@ func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 
 // mint makes one owner's token and delivers it. The ledger is told before each
 // step. The token that it takes the place of is kept first, to be revoked later.
-func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Grant) error {
+func (i *Issuer) mint(ctx context.Context, r *Record, held *heldTokens, g mint.Grant) error {
 	owner := strings.ToLower(g.Owner)
 	if s, ok := i.Store.(store.Preparer); ok {
 		if err := s.Prepare(ctx, r.ID); err != nil {
@@ -80,7 +80,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Gra
 	}
 	m, err := i.ask(ctx, r, g)
 	if err != nil {
-		return i.unminted(ctx, r, t, g, m.Unseen, err)
+		return i.recordFailedMint(ctx, r, t, g, m.Unconfirmed, err)
 	}
 	t.Hash, t.Minted, t.Expires = m.Token.Hash(), i.now(), m.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = m.All, m.Token.Repositories, m.Token.Permissions
@@ -91,10 +91,10 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Gra
 	if i.moved != "" {
 		i.happened(r, Event{Type: Moved, Workspace: r.ID, Owner: g.Owner, Installation: t.Installation, App: i.App.ID, Why: i.moved})
 	}
-	if err := i.hand(ctx, r, held, t, m.Token); err != nil {
-		return i.undo(ctx, r, t, m.Token, err)
+	if err := i.deliver(ctx, r, held, t, m.Token); err != nil {
+		return i.revokeUndelivered(ctx, r, t, m.Token, err)
 	}
-	i.unseen(r, g, m.Unseen)
+	i.recordUnconfirmed(r, g, m.Unconfirmed)
 	t = r.at(Minted)
 	superseded := r.current(owner, t.Hash)
 	t.turn(Delivered, i.now(), notes(g.Owner, m))
@@ -104,7 +104,7 @@ func (i *Issuer) mint(ctx context.Context, r *Record, held *holdings, g mint.Gra
 	}
 	err = i.save(ctx, r)
 	if errors.Is(err, ErrBusy) { // another run took this one's place, and does not know the token
-		return i.undo(ctx, r, t, m.Token, err)
+		return i.revokeUndelivered(ctx, r, t, m.Token, err)
 	}
 	return err
 }
@@ -132,9 +132,9 @@ func (i *Issuer) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted,
 		return m, err
 	}
 	g.Permissions = r.Permissions.With(r.Optional.Without(lacking))
-	unseen := m.Unseen
+	unseen := m.Unconfirmed
 	m, err = i.App.Mint(ctx, g)
-	m.Unseen += unseen
+	m.Unconfirmed += unseen
 	if err != nil {
 		return m, err
 	}
@@ -157,7 +157,7 @@ func (i *Issuer) announce(ctx context.Context, r *Record, t Token) (*Token, erro
 
 // unminted writes down what became of the request, by which unseen tokens may
 // have been made.
-func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.Grant, unseen int, why error) error {
+func (i *Issuer) recordFailedMint(ctx context.Context, r *Record, t *Token, g mint.Grant, unseen int, why error) error {
 	_, ok := errors.AsType[*mint.Error](why)
 	isWider := errors.Is(why, mint.ErrWider)
 	note := unanswered
@@ -168,15 +168,15 @@ func (i *Issuer) unminted(ctx context.Context, r *Record, t *Token, g mint.Grant
 	case !ok && !isWider:
 		return why // the caller gave up: GitHub may have carried it out
 	case unseen > 0:
-		i.unseen(r, g, unseen-1)
-		return oneline.Join(why, i.abandon(ctx, r, r.at(Minting), note))
+		i.recordUnconfirmed(r, g, unseen-1)
+		return usererr.Join(why, i.abandon(ctx, r, r.at(Minting), note))
 	}
-	return oneline.Join(why, i.change(ctx, r, t, Revoked, "it was not granted"))
+	return usererr.Join(why, i.change(ctx, r, t, Revoked, "it was not granted"))
 }
 
 // unseen writes down tokens that may have been made by requests that were not
 // answered.
-func (i *Issuer) unseen(r *Record, g mint.Grant, count int) {
+func (i *Issuer) recordUnconfirmed(r *Record, g mint.Grant, count int) {
 	for range count {
 		t := Token{Owner: g.Owner, Installation: g.Installation, Lost: true, Expires: i.now().Add(tokenLife)}
 		t.turn(Revoked, i.now(), unanswered)
@@ -210,7 +210,7 @@ func (r *Record) current(owner, but string) []*Token {
 
 // hand puts a token where the workspace reads it, and the one that is there
 // where it can be revoked.
-func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, token credential.Token) error {
+func (i *Issuer) deliver(ctx context.Context, r *Record, held *heldTokens, t *Token, token credential.Token) error {
 	owner := strings.ToLower(t.Owner)
 	old, isThere := held.current[owner]
 	if isThere {
@@ -236,7 +236,7 @@ func (i *Issuer) hand(ctx context.Context, r *Record, held *holdings, t *Token, 
 
 // undo ends a token that could not be recorded or delivered, also for a caller
 // that has given up. What fails here is left to the next run.
-func (i *Issuer) undo(ctx context.Context, r *Record, t *Token, token credential.Token, why error) error {
+func (i *Issuer) revokeUndelivered(ctx context.Context, r *Record, t *Token, token credential.Token, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
 	if i.App.Revoke(ctx, token) != nil {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -27,7 +27,7 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 // before it was.
 func (i *Issuer) unreadable(id string) *Record {
 	r := &Record{ID: id, Created: i.now(), seen: seen{isUnknown: true}}
-	i.miss(r, "the ledger record was damaged")
+	i.recordUnknown(r, "the ledger record was damaged")
 	return r
 }
 
@@ -42,7 +42,7 @@ func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error)
 		if err != nil || r == nil || r.Destroying {
 			return r, err
 		}
-		return nil, &oneline.Error{What: "clear workspace " + id, Err: ErrInUse, Do: "to end it: gatepass workspace destroy " + id}
+		return nil, &usererr.Error{Op: "clear workspace " + id, Err: ErrInUse, Hint: "to end it: gatepass workspace destroy " + id}
 	})
 }
 
@@ -103,13 +103,13 @@ func (i *Issuer) end(ctx context.Context, r *Record) error {
 	if err := i.save(ctx, r); err != nil {
 		return err
 	}
-	if err := i.settle(ctx, r, time.Time{}); err != nil {
+	if err := i.reconcile(ctx, r, time.Time{}); err != nil {
 		return i.conclude(ctx, r, err)
 	}
 	if err := i.remove(ctx, r.ID); err != nil {
 		return err
 	}
-	i.tell(Event{Type: Destroyed, Workspace: r.ID})
+	i.emit(Event{Type: Destroyed, Workspace: r.ID})
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (i *Issuer) remove(ctx context.Context, id string) error {
 	for _, name := range names {
 		switch {
 		case name.IsToken() || name.IsSuperseded() || name.IsVended():
-			return oneline.New("destroy workspace "+id, "somebody delivers tokens to it at the same time", "stop that, and destroy it again")
+			return usererr.New("destroy workspace "+id, "somebody delivers tokens to it at the same time", "stop that, and destroy it again")
 		case name.IsRecord() || name.IsLock():
 			continue
 		}
@@ -165,7 +165,7 @@ func (i *Issuer) prove(ctx context.Context, id string) error {
 	}
 	for _, name := range names {
 		if !name.IsLock() {
-			return oneline.New("destroy workspace "+id, name.String()+" is still in the store", "destroy it again")
+			return usererr.New("destroy workspace "+id, name.String()+" is still in the store", "destroy it again")
 		}
 	}
 	return nil

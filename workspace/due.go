@@ -86,7 +86,7 @@ const newInstallation = DefaultMargin
 func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
 	index, ok := w.issuer.Store.(store.Indexed)
 	now := w.issuer.now()
-	if !ok || w.pass.Force || now.Sub(w.issuer.shared.latest()) < newInstallation {
+	if !ok || w.pass.Force || now.Sub(w.issuer.cache.latest()) < newInstallation {
 		return Records(ctx, w.issuer.Store)
 	}
 	w.sum.IsPart = true
@@ -107,7 +107,7 @@ func (w *worker) ahead(ctx context.Context) error {
 	if !ok || !w.sum.IsPart {
 		return nil
 	}
-	blocked, records := len(w.bars.Workspaces), 0 // those are due all the time
+	blocked, records := len(w.blocks.Workspaces), 0 // those are due all the time
 	for f, err := range found(index.Due(ctx, store.Workspaces(), w.issuer.now().Add(2*tokenLife), maxAhead+blocked)) {
 		if err != nil {
 			return err

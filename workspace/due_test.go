@@ -120,14 +120,14 @@ func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 	}
 	c.Advance(newInstallation)
 	events := map[int]func(){
-		2: func() { c.bar(store.Barred("sb-1")) },
+		2: func() { c.block(store.Blocked("sb-1")) },
 		5: func() { c.withdraw(run(s), "sb-1") },
-		9: func() { c.lift(store.Barred("sb-1")) },
+		9: func() { c.lift(store.Blocked("sb-1")) },
 		11: func() {
-			c.bar(store.BarredOwner("octo"))
+			c.block(store.BlockedOwner("octo"))
 			c.withdraw(run(s), "sb-1", "sb-2", "sb-4", "sb-5", "sb-7", "sb-8", "sb-10", "sb-11")
 		},
-		14: func() { c.lift(store.BarredOwner("octo")) },
+		14: func() { c.lift(store.BlockedOwner("octo")) },
 		17: func() { create(3, "octo/widgets") },
 		20: func() { c.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.Status(403), 4) },
 		24: func() { c.settleIn("initech") },
@@ -214,14 +214,14 @@ func TestAPassReadsWhatIsDue(t *testing.T) {
 	}
 	c.Advance(20 * time.Minute)
 	sum, calls := pass()
-	bars := 0
+	blocks := 0
 	for _, call := range calls {
 		if call == "list broker/barred" {
-			bars++
+			blocks++
 		}
 	}
-	if sum.Minted != 40 || sum.Failed != 0 || bars != 1 {
-		t.Errorf("a pass with all due = %+v, and reads the block list %d times, want 40 minted, once", sum, bars)
+	if sum.Minted != 40 || sum.Failed != 0 || blocks != 1 {
+		t.Errorf("a pass with all due = %+v, and reads the block list %d times, want 40 minted, once", sum, blocks)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestABlockDuringAPassHolds(t *testing.T) {
 			return
 		}
 		for n := range 3 {
-			c.bar(store.Barred(fmt.Sprint("sb-", n)))
+			c.block(store.Blocked(fmt.Sprint("sb-", n)))
 			c.withdraw(others, fmt.Sprint("sb-", n))
 		}
 	}

@@ -68,7 +68,7 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-func (i *Issuer) tell(e Event) {
+func (i *Issuer) emit(e Event) {
 	if i.Audit != nil {
 		i.Audit(e)
 	}

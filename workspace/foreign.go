@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // ErrForeign reports that a workspace's place for a token holds a live one that
@@ -36,9 +36,9 @@ func foreign(id string, left []Step) error {
 	if len(places) == 0 {
 		return nil
 	}
-	return &oneline.Error{
-		What: "workspace " + id, Err: ErrForeign,
-		Why: ErrForeign.Error() + ", and left it alone: " + strings.Join(places, ", ") + "; another system delivers to the workspace",
-		Do:  "stop that system for it, then: gatepass workspace refresh " + id + " --adopt",
+	return &usererr.Error{
+		Op: "workspace " + id, Err: ErrForeign,
+		Reason: ErrForeign.Error() + ", and left it alone: " + strings.Join(places, ", ") + "; another system delivers to the workspace",
+		Hint:   "stop that system for it, then: gatepass workspace refresh " + id + " --adopt",
 	}
 }

@@ -92,7 +92,7 @@ func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); !errors.Is(err, ErrForeign) {
 			t.Fatal(err)
 		}
-		c.bar(store.Barred("sb-1"))
+		c.block(store.Blocked("sb-1"))
 		var err error
 		if step == "Withdraw" {
 			err = i.Withdraw(t.Context(), "sb-1")

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -46,13 +46,13 @@ func (i *Issuer) happened(r *Record, e Event) {
 	if name, ok := pastNames[e.Type]; ok {
 		r.remember(PastEvent{At: i.now(), What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
 	}
-	i.tell(e)
+	i.emit(e)
 }
 
 // remember adds an event and drops the oldest ones. A failure that repeats is
 // counted, so that an outage does not push out what was before it.
 func (r *Record) remember(e PastEvent) {
-	e.Why = redact.Text(oneline.Escape(e.Why), maxReason)
+	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
 	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
 		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
 			e.Times = max(old.Times, 1) + 1

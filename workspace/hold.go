@@ -11,7 +11,7 @@ import (
 )
 
 // holdings are a workspace's tokens in the store.
-type holdings struct {
+type heldTokens struct {
 	current map[string]credential.Token // by owner; "" is the only one
 	kept    []storedToken               // superseded
 	vended  []storedToken               // by brokers; of interest only when all is taken away
@@ -27,7 +27,7 @@ type storedToken struct {
 	name store.Name
 }
 
-func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) error {
+func (h *heldTokens) read(ctx context.Context, s store.Store, name store.Name) error {
 	entry, err := s.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -61,7 +61,7 @@ func (h *holdings) read(ctx context.Context, s store.Store, name store.Name) err
 }
 
 // held is what Plan is told.
-func (h *holdings) held() Held {
+func (h *heldTokens) held() Held {
 	held := Held{Current: map[string]string{}, Ends: map[string]time.Time{}}
 	for owner, token := range h.current {
 		held.Current[owner], held.Ends[token.Hash()] = token.Hash(), token.Expiry
@@ -82,7 +82,7 @@ func (h *holdings) held() Held {
 }
 
 // find returns the token with that hash.
-func (h *holdings) find(hash string) (credential.Token, bool) {
+func (h *heldTokens) find(hash string) (credential.Token, bool) {
 	for _, token := range h.current {
 		if token.Hash() == hash {
 			return token, true
@@ -98,7 +98,7 @@ func (h *holdings) find(hash string) (credential.Token, bool) {
 
 // drop deletes the token with that hash from the store, wherever it is. That a
 // workspace reads it goes last: until then the next run finds it by its owner.
-func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (err error) {
+func (h *heldTokens) drop(ctx context.Context, s store.Store, id, hash string) (err error) {
 	if h.vended, err = dropFrom(ctx, s, h.vended, hash); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (h *holdings) drop(ctx context.Context, s store.Store, id, hash string) (er
 }
 
 // remove deletes an entry.
-func (h *holdings) remove(ctx context.Context, s store.Store, name store.Name) error {
+func (h *heldTokens) remove(ctx context.Context, s store.Store, name store.Name) error {
 	err := s.Delete(ctx, name)
 	if err == nil {
 		delete(h.versions, name)
@@ -160,7 +160,7 @@ func supersededName(id string, token credential.Token) (store.Name, error) {
 // copyOnly keeps the only token's name a copy of the token when there is one
 // owner, and empty otherwise. A token that is nowhere else stays: it is still to
 // be revoked, and without its text nobody could.
-func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
+func (i *Issuer) copyOnly(ctx context.Context, id string, h *heldTokens) error {
 	name, err := store.OnlyToken(id)
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func (i *Issuer) copyOnly(ctx context.Context, id string, h *holdings) error {
 // makeWay puts the owner's token in the place of the only one before that one is
 // revoked, so that the workspace reads a live token all the time. The other is kept
 // first, for a later run to revoke.
-func (i *Issuer) makeWay(ctx context.Context, r *Record, h *holdings, hash string) error {
+func (i *Issuer) makeWay(ctx context.Context, r *Record, h *heldTokens, hash string) error {
 	only, ok := h.current[""]
 	if !ok || only.Hash() != hash || len(h.current) != 2 || h.isElsewhere(only) {
 		return nil
@@ -223,7 +223,7 @@ func (r *Record) expect(token credential.Token, now time.Time) bool {
 
 // met takes back what expect noted, once the token is revoked. A run that ends with
 // conclude need not call it.
-func (i *Issuer) met(ctx context.Context, r *Record, h *holdings) error {
+func (i *Issuer) met(ctx context.Context, r *Record, h *heldTokens) error {
 	if !r.expects || h.keepsUnknown(r) {
 		return nil
 	}
@@ -232,12 +232,12 @@ func (i *Issuer) met(ctx context.Context, r *Record, h *holdings) error {
 }
 
 // keepsUnknown reports whether a token is kept that the record does not know.
-func (h *holdings) keepsUnknown(r *Record) bool {
+func (h *heldTokens) keepsUnknown(r *Record) bool {
 	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return !r.knows(t.Hash()) })
 }
 
 // isElsewhere reports whether the only token is kept under another name, too.
-func (h *holdings) isElsewhere(only credential.Token) bool {
+func (h *heldTokens) isElsewhere(only credential.Token) bool {
 	for owner, token := range h.current {
 		if owner != "" && token.Secret() == only.Secret() {
 			return true

@@ -95,12 +95,12 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	if err != nil {
 		return nil, nil, err
 	}
-	bars, err := store.ReadBars(ctx, i.Store)
+	blocks, err := store.ReadBlocks(ctx, i.Store)
 	if err != nil {
 		return nil, nil, err
 	}
-	owners := allowed(ownersOf(r.Repositories, installed), r.ID, bars)
-	held, err := i.hold(ctx, r, owners)
+	owners := allowed(ownersOf(r.Repositories, installed), r.ID, blocks)
+	held, err := i.loadHeld(ctx, r, owners)
 	if err != nil {
 		return nil, nil, err
 	}

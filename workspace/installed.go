@@ -8,33 +8,33 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
 // knowledge is what is known of the App's installations.
-type knowledge struct {
+type installations struct {
 	installed []mint.Installation
 	failed    map[string]error // owners, in lower case, about whom GitHub could not be asked
 	members   []member         // the Apps of a pool; nil where there is one App
 }
 
 // lookUp finds out where the App is installed, as far as the record needs it.
-func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
+func (i *Issuer) lookUp(ctx context.Context, r *Record) (installations, error) {
 	if len(r.Repositories) == 0 || r.Destroying {
-		return knowledge{}, nil
+		return installations{}, nil
 	}
 	if i.Pool != nil {
 		return i.lookUpAll(ctx, r)
 	}
 	if i.Installed != nil {
 		installed, err := i.Installed(ctx)
-		return knowledge{installed: installed}, err
+		return installations{installed: installed}, err
 	}
 	installed, err := i.installedFor(ctx, r)
 	if err != nil || i.Unready != nil {
-		return knowledge{installed: installed}, err
+		return installations{installed: installed}, err
 	}
 	return i.complete(ctx, r, installed)
 }
@@ -43,8 +43,8 @@ func (i *Issuer) lookUp(ctx context.Context, r *Record) (knowledge, error) {
 // record needs. A pass has them listed once for all its runs. A single run reads them by
 // name: a list costs some stores a look at everything.
 func (i *Issuer) installedFor(ctx context.Context, r *Record) ([]mint.Installation, error) {
-	if i.shared != nil || slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
-		return i.shared.stored(ctx, i)
+	if i.cache != nil || slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
+		return i.cache.stored(ctx, i)
 	}
 	from := i.Store
 	if i.ofApp != nil {
@@ -54,11 +54,11 @@ func (i *Issuer) installedFor(ctx context.Context, r *Record) ([]mint.Installati
 	for _, owner := range ownersOf(r.Repositories, nil) {
 		name, err := store.Installation(owner)
 		if err != nil {
-			return i.shared.stored(ctx, i)
+			return i.cache.stored(ctx, i)
 		}
 		entry, err := from.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) { // the first system may have left it in another case
-			return i.shared.stored(ctx, i)
+			return i.cache.stored(ctx, i)
 		}
 		if err != nil {
 			return nil, err
@@ -76,7 +76,7 @@ func (i *Issuer) installedFor(ctx context.Context, r *Record) ([]mint.Installati
 func installation(name store.Name, entry store.Entry) (mint.Installation, error) {
 	id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
 	if err != nil || id <= 0 {
-		return mint.Installation{}, oneline.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
+		return mint.Installation{}, usererr.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
 	}
 	login, _ := name.Owner()
 	return mint.Installation{ID: id, Account: mint.Account{Login: login}}, nil
@@ -104,13 +104,13 @@ func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
 // complete asks GitHub about owners that the store does not know: the App may
 // have been installed there since the last gatepass app discover. It is never
 // another account's installation that answers.
-func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Installation) (knowledge, error) {
-	k := knowledge{installed: slices.Clip(installed), failed: map[string]error{}}
+func (i *Issuer) complete(ctx context.Context, r *Record, installed []mint.Installation) (installations, error) {
+	k := installations{installed: slices.Clip(installed), failed: map[string]error{}}
 	for _, owner := range ownersOf(r.Repositories, nil) {
 		if isOn(installed, owner) {
 			continue
 		}
-		found, err := i.shared.of(ctx, i, owner)
+		found, err := i.cache.of(ctx, i, owner)
 		if ctx.Err() != nil {
 			return k, ctx.Err()
 		}

@@ -7,7 +7,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -50,7 +50,7 @@ type Issuer struct {
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
 	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
 
-	shared *shared // what the runs of a pass have in common; nil outside of one
+	cache *passCache // what the runs of a pass have in common; nil outside of one
 
 	// Of the issuer with one App of a pool: the store of the App's own entries, nil for
 	// the first App, and why a workspace leaves the App that it had.
@@ -193,10 +193,10 @@ func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
 	}
 	if _, isLater := errors.AsType[laterError](err); isLater {
-		return nil, oneline.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
+		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
 	}
 	if err != nil {
-		return nil, &oneline.Error{What: "read workspace " + id, Err: damagedError{err}, Do: "end it, and make it again: gatepass workspace destroy " + id}
+		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
 	}
 	r.seen.version = entry.Version
 	return r, nil
@@ -263,7 +263,7 @@ func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.
 		if r, err = i.prepare(ctx, id, p, margin); err != nil {
 			return err
 		}
-		return i.conclude(ctx, r, i.settle(ctx, r, time.Time{}))
+		return i.conclude(ctx, r, i.reconcile(ctx, r, time.Time{}))
 	})
 	return r, err
 }
@@ -278,12 +278,12 @@ func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time
 	case err != nil:
 		return nil, err
 	case r.Destroying:
-		return r, oneline.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
+		return r, usererr.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
 	}
 	r.Profile, r.Access, r.Margin = p.Name, p.Access, margin
 	err = i.save(ctx, r)
 	if err == nil && isNew {
-		i.tell(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
+		i.emit(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
 	}
 	return r, err
 }
@@ -303,7 +303,7 @@ func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (r *Record,
 		if force {
 			since = i.now()
 		}
-		return i.conclude(ctx, r, i.settle(ctx, r, since))
+		return i.conclude(ctx, r, i.reconcile(ctx, r, since))
 	})
 	return r, err
 }

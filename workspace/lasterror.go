@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A LastError is why the latest run could not do all that a record says. The next
@@ -35,7 +35,7 @@ func (i *Issuer) conclude(ctx context.Context, r *Record, why error) error {
 	r.LastError = nil
 	if why != nil {
 		slices.Sort(r.failed)
-		r.LastError = &LastError{At: i.now(), Why: redact.Text(oneline.Escape(why.Error()), maxWhy), Foreign: errors.Is(why, ErrForeign) || r.keepsUnknown, Owners: slices.Compact(r.failed)}
+		r.LastError = &LastError{At: i.now(), Why: redact.Text(usererr.Escape(why.Error()), maxWhy), Foreign: errors.Is(why, ErrForeign) || r.keepsUnknown, Owners: slices.Compact(r.failed)}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -137,7 +137,7 @@ func busy(id string, left time.Duration) error {
 	if left > 0 {
 		do += ", in " + left.Round(time.Second).String() + " at the latest"
 	}
-	return &oneline.Error{What: "work on workspace " + id, Err: ErrBusy, Do: do}
+	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }
 
 // takeOver puts our lease in the place of one that has run out.

@@ -17,7 +17,7 @@ import (
 // So the tokens are read by name, which costs the same however many workspaces
 // there are; a list of a folder costs some stores a look at everything. hold lists
 // the folder where the record does not tell what is in it.
-func (i *Issuer) hold(ctx context.Context, r *Record, owners []string) (*holdings, error) {
+func (i *Issuer) loadHeld(ctx context.Context, r *Record, owners []string) (*heldTokens, error) {
 	if r.mayMiss(ctx) {
 		return i.list(ctx, r)
 	}
@@ -33,7 +33,7 @@ func (i *Issuer) hold(ctx context.Context, r *Record, owners []string) (*holding
 }
 
 // list reads all that is in the workspace's folder.
-func (i *Issuer) list(ctx context.Context, r *Record) (*holdings, error) {
+func (i *Issuer) list(ctx context.Context, r *Record) (*heldTokens, error) {
 	all, err := i.names(ctx, r.ID)
 	if err != nil {
 		return nil, err
@@ -41,8 +41,8 @@ func (i *Issuer) list(ctx context.Context, r *Record) (*holdings, error) {
 	return i.readAll(ctx, slices.DeleteFunc(all, func(n store.Name) bool { return !n.IsSecret() }))
 }
 
-func (i *Issuer) readAll(ctx context.Context, names []store.Name) (*holdings, error) {
-	h := &holdings{current: map[string]credential.Token{}, versions: map[store.Name]string{}}
+func (i *Issuer) readAll(ctx context.Context, names []store.Name) (*heldTokens, error) {
+	h := &heldTokens{current: map[string]credential.Token{}, versions: map[store.Name]string{}}
 	for _, name := range names {
 		if err := h.read(ctx, i.Store, name); err != nil {
 			return nil, err
@@ -98,7 +98,7 @@ func (t Token) id() (id [8]byte, ok bool) {
 
 // hasUnknown reports whether the workspace reads a token that the record does not
 // know.
-func (h *holdings) hasUnknown(r *Record) bool {
+func (h *heldTokens) hasUnknown(r *Record) bool {
 	for _, token := range h.current {
 		if !r.knows(token.Hash()) {
 			return true

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -86,7 +86,7 @@ func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w.issuer.Sync(ctx) // what is due depends on it
 	items, err := w.due(ctx)
 	if err == nil {
-		err = oneline.Join(w.work(ctx, items), w.ahead(ctx))
+		err = usererr.Join(w.work(ctx, items), w.ahead(ctx))
 	}
 	w.sum.Took = w.issuer.machine().Sub(begun)
 	return w.sum, err
@@ -98,7 +98,7 @@ type worker struct {
 	pass   *Pass
 	issuer *Issuer
 
-	bars store.Bars // as they were when the pass began
+	blocks store.Blocks // as they were when the pass began
 
 	mu  sync.Mutex // guards sum, and Each
 	sum Summary
@@ -109,11 +109,11 @@ func (p *Pass) worker() *worker {
 	w := &worker{pass: p, issuer: &own}
 	own.Catalog = new(mint.Catalog)
 	if p.Only == "" {
-		own.shared = new(shared)
+		own.cache = new(passCache)
 	}
 	own.Audit = func(e Event) {
 		w.count(e)
-		p.Issuer.tell(e)
+		p.Issuer.emit(e)
 	}
 	return w
 }
@@ -140,10 +140,10 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.bars, err = store.ReadBars(ctx, w.issuer.Store); err != nil {
+	if w.blocks, err = store.ReadBlocks(ctx, w.issuer.Store); err != nil {
 		return nil, err
 	}
-	w.issuer.shared.bars = &w.bars
+	w.issuer.cache.blocks = &w.blocks
 	var items []item
 	for found, err := range w.records(ctx) {
 		if err != nil {
@@ -186,7 +186,7 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 // look decides by the record alone whether a workspace has something due: as if
 // the store held what the ledger says.
 func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
-	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.bars))
+	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.blocks))
 	held := Held{Current: map[string]string{}}
 	for _, t := range r.Tokens {
 		switch t.State {
@@ -299,7 +299,7 @@ func (w *worker) canWait(it item) bool {
 var ErrDeferred = errors.New("left to the next pass")
 
 func deferred(why string) error {
-	return &oneline.Error{What: "refresh", Why: "left to the next pass: " + why, Err: ErrDeferred}
+	return &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + why, Err: ErrDeferred}
 }
 
 func (w *worker) finish(r Result, ends time.Time) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -60,7 +60,7 @@ func (i *Issuer) views() []*Issuer {
 	views := []*Issuer{&first}
 	for _, a := range i.Pool.Apps {
 		v := first
-		v.App, v.Unready, v.ofApp, v.shared = a.App, a.Unready, a.Store, i.shared.app(a.Name)
+		v.App, v.Unready, v.ofApp, v.cache = a.App, a.Unready, a.Store, i.cache.app(a.Name)
 		v.Now, v.Installed = i.now, nil
 		views = append(views, &v)
 	}
@@ -71,11 +71,11 @@ func (i *Issuer) views() []*Issuer {
 // account, that of the first App that is installed there.
 func (i *Issuer) stored(ctx context.Context) ([]mint.Installation, error) {
 	if i.Pool == nil {
-		return i.shared.stored(ctx, i)
+		return i.cache.stored(ctx, i)
 	}
 	var all []mint.Installation
 	for _, v := range i.views() {
-		of, err := v.shared.stored(ctx, v)
+		of, err := v.cache.stored(ctx, v)
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +101,7 @@ func (i *Issuer) rateOf(installation int64) (r mint.Rate, ok bool) {
 		return i.App.Rate()
 	}
 	for _, v := range i.views() {
-		if v.shared.has(installation) {
+		if v.cache.has(installation) {
 			return v.App.RateOf(installation)
 		}
 	}
@@ -109,7 +109,7 @@ func (i *Issuer) rateOf(installation int64) (r mint.Rate, ok bool) {
 }
 
 // has reports whether the store knows the installation, as far as it was read.
-func (s *shared) has(installation int64) bool {
+func (s *passCache) has(installation int64) bool {
 	if s == nil {
 		return false
 	}
@@ -136,21 +136,21 @@ func isOn(installed []mint.Installation, owner string) bool {
 // member is what is known of one App of a pool.
 type member struct {
 	*Issuer
-	known knowledge
+	known installations
 }
 
 // lookUpAll is lookUp for all Apps. GitHub is asked about owners that no App's store
 // entries name.
-func (i *Issuer) lookUpAll(ctx context.Context, r *Record) (knowledge, error) {
+func (i *Issuer) lookUpAll(ctx context.Context, r *Record) (installations, error) {
 	i.Sync(ctx) // by the first App, which may not be asked for anything else
-	var k knowledge
+	var k installations
 	for _, v := range i.views() {
-		installed, err := v.shared.stored(ctx, v)
+		installed, err := v.cache.stored(ctx, v)
 		if err != nil {
 			return k, err
 		}
 		k.installed = merged(k.installed, installed)
-		k.members = append(k.members, member{v, knowledge{installed: installed}})
+		k.members = append(k.members, member{v, installations{installed: installed}})
 	}
 	for at := range k.members {
 		m := &k.members[at]
@@ -182,7 +182,7 @@ type place struct {
 	member
 }
 
-func (k knowledge) places(owner string) (all []place) {
+func (k installations) places(owner string) (all []place) {
 	for _, m := range k.members {
 		for _, in := range m.known.installed {
 			if strings.EqualFold(in.Account.Login, owner) {
@@ -214,7 +214,7 @@ func (r *Record) isLatest(at int) bool {
 
 // renewInPool makes and delivers one owner's token by the App that the workspace has, and
 // where that cannot, by another one.
-func (i *Issuer) renewInPool(ctx context.Context, r *Record, held *holdings, owner string, known knowledge) error {
+func (i *Issuer) renewInPool(ctx context.Context, r *Record, held *heldTokens, owner string, known installations) error {
 	places := known.places(owner)
 	if err := known.failed[owner]; err != nil && len(places) == 0 {
 		return err
@@ -241,16 +241,16 @@ func (i *Issuer) renewInPool(ctx context.Context, r *Record, held *holdings, own
 
 // stays is the error of a workspace that may write checks and whose App cannot mint.
 func stays(id, owner string, why error) error {
-	failure := &oneline.Error{
-		What: "renew the token for " + owner, Err: why,
-		Do: "with checks: write the workspace stays with the App that made its checks, since GitHub lets no other App update them; see gatepass app status, and where that App is gone for good: gatepass workspace refresh " + id + " --force",
+	failure := &usererr.Error{
+		Op: "renew the token for " + owner, Err: why,
+		Hint: "with checks: write the workspace stays with the App that made its checks, since GitHub lets no other App update them; see gatepass app status, and where that App is gone for good: gatepass workspace refresh " + id + " --force",
 	}
 	return unresolved{failure}
 }
 
 // ownPlace finds the place that has an installation, and returns the others beside it.
 // Where the store does not know the installation any more, the Apps are asked.
-func (i *Issuer) ownPlace(ctx context.Context, known knowledge, places []place, owner string, installation int64) (own *place, rest []place) {
+func (i *Issuer) ownPlace(ctx context.Context, known installations, places []place, owner string, installation int64) (own *place, rest []place) {
 	at := slices.IndexFunc(places, func(p place) bool { return p.Installation == installation })
 	if at >= 0 {
 		return &places[at], slices.Delete(slices.Clone(places), at, at+1)
@@ -268,7 +268,7 @@ func (i *Issuer) ownPlace(ctx context.Context, known knowledge, places []place, 
 
 // renewByAny goes from one App to the next until one mints. moved is why the workspace
 // leaves the App that it had; "" where it had none.
-func (i *Issuer) renewByAny(ctx context.Context, r *Record, held *holdings, owner string, places []place, moved string) error {
+func (i *Issuer) renewByAny(ctx context.Context, r *Record, held *heldTokens, owner string, places []place, moved string) error {
 	var first error
 	var able []place
 	for _, p := range places {
@@ -302,7 +302,7 @@ func (i *Issuer) renewByAny(ctx context.Context, r *Record, held *holdings, owne
 }
 
 // renewBy has the one App make the token that the workspace has.
-func (i *Issuer) renewBy(ctx context.Context, r *Record, held *holdings, owner string, p place) error {
+func (i *Issuer) renewBy(ctx context.Context, r *Record, held *heldTokens, owner string, p place) error {
 	if err := i.mayMint(ctx, r, owner, p); err != nil {
 		return err
 	}
@@ -325,7 +325,7 @@ func (i *Issuer) choose(places []place) (at int, done func(error), err error) {
 	return slices.Index(seats, seat), done, err
 }
 
-func renewAt(ctx context.Context, r *Record, held *holdings, owner string, p place, moved string) error {
+func renewAt(ctx context.Context, r *Record, held *heldTokens, owner string, p place, moved string) error {
 	v := *p.Issuer
 	v.moved = moved
 	return v.renew(ctx, r, held, owner, p.known)
@@ -348,7 +348,7 @@ func (i *Issuer) mayMint(ctx context.Context, r *Record, owner string, p place) 
 	if p.Unready != nil {
 		return passed{p.Unready}
 	}
-	if err := p.shared.closed(owner, i.now()); err != nil {
+	if err := p.cache.closed(owner, i.now()); err != nil {
 		return passed{err}
 	}
 	err := i.Pool.Choice.Check(ctx, p.Seat, r.Permissions.Levels())

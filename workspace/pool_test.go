@@ -182,14 +182,14 @@ func TestTheAppIsRememberedWithoutALiveToken(t *testing.T) {
 	l := newLeague(t, 2, 0)
 	l.create("sb-0", profile(t, "acme/widgets"))
 	at := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
-	bar := l.bar(store.Barred("sb-1"))
+	block := l.block(store.Blocked("sb-1"))
 	for range 4 {
 		l.Advance(20 * time.Hour)
 		if _, err := l.issuer().Refresh(t.Context(), "sb-1", false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.store.Delete(t.Context(), bar); err != nil {
+	if err := l.store.Delete(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {

@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"go.yaml.in/yaml/v3"
 )
@@ -79,16 +79,16 @@ func LoadProfile(path string) (*Profile, error) {
 		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 			err = pathErr.Err // the path is named already
 		}
-		return nil, oneline.Wrap(what, err, "name a profile's file")
+		return nil, usererr.Wrap(what, err, "name a profile's file")
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	p, err := ParseProfile(data)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "correct the file")
+		return nil, usererr.Wrap(what, err, "correct the file")
 	}
 	p.Path = path
 	return p, nil
@@ -142,5 +142,5 @@ func (p Problems) Error() string {
 	for i, problem := range p {
 		texts[i] = problem.String()
 	}
-	return oneline.Escape(strings.Join(texts, " / "))
+	return usererr.Escape(strings.Join(texts, " / "))
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -103,7 +103,7 @@ func (r *Record) check() error {
 	for _, t := range r.Tokens {
 		bad = append(bad, t.check())
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 func (t Token) check() error {

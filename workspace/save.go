@@ -68,7 +68,7 @@ func (i *Issuer) swapRecord(ctx context.Context, s store.Swapper, name store.Nam
 // put writes a token to a name as it was when h read it. Where the store compares
 // versions, it returns an error that wraps [ErrBusy] if somebody else has written there
 // since.
-func (i *Issuer) put(ctx context.Context, id string, h *holdings, name store.Name, token credential.Token) error {
+func (i *Issuer) put(ctx context.Context, id string, h *heldTokens, name store.Name, token credential.Token) error {
 	value := store.NewSecret(token.Secret())
 	s, ok := i.Store.(store.Swapper)
 	if !ok {
@@ -85,7 +85,7 @@ func (i *Issuer) put(ctx context.Context, id string, h *holdings, name store.Nam
 }
 
 // keep puts a token where a later run revokes it.
-func (i *Issuer) keep(ctx context.Context, id string, h *holdings, token credential.Token) error {
+func (i *Issuer) keep(ctx context.Context, id string, h *heldTokens, token credential.Token) error {
 	name, err := supersededName(id, token)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -20,7 +20,7 @@ const maxRounds = 3
 // settle does what Plan says until nothing is left to do, so that the workspace
 // has what its record says. One owner whose token cannot be had does not keep
 // the others from theirs.
-func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
+func (i *Issuer) reconcile(ctx context.Context, r *Record, since time.Time) error {
 	r.keepsUnknown = r.LastError != nil && r.LastError.Foreign
 	r.isForced = !since.IsZero()
 	r.prune(i.now().Add(-i.doubt()), i.Pool != nil)
@@ -29,15 +29,15 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 		return err
 	}
 	r.wanted = append([]string{}, ownersOf(r.Repositories, known.installed)...)
-	bars, err := i.bars(ctx, r)
+	blocks, err := i.blocks(ctx, r)
 	if err != nil {
 		return err
 	}
-	want := i.want(r, allowed(slices.Clone(r.wanted), r.ID, bars))
+	want := i.want(r, allowed(slices.Clone(r.wanted), r.ID, blocks))
 	want.Since = since
-	look := i.hold
-	if bars.Has(r.ID, "") { // nothing is left to a workspace that is blocked
-		want.Adopt, look = true, func(ctx context.Context, r *Record, _ []string) (*holdings, error) { return i.list(ctx, r) }
+	look := i.loadHeld
+	if blocks.Has(r.ID, "") { // nothing is left to a workspace that is blocked
+		want.Adopt, look = true, func(ctx context.Context, r *Record, _ []string) (*heldTokens, error) { return i.list(ctx, r) }
 	}
 	held, err := look(ctx, r, slices.Collect(maps.Keys(want.Owners)))
 	if err != nil {
@@ -46,22 +46,22 @@ func (i *Issuer) settle(ctx context.Context, r *Record, since time.Time) error {
 	if err := i.discard(ctx, r, held); err != nil {
 		return err
 	}
-	if err := i.reach(ctx, r, held, want, known); err != nil || r.Destroying {
+	if err := i.converge(ctx, r, held, want, known); err != nil || r.Destroying {
 		return err
 	}
-	return i.somewhere(ctx, r, known)
+	return i.requireAnyOwner(ctx, r, known)
 }
 
 // discard deletes what should be a token and is none, so that Plan takes for lost
 // what the record says was there. Of what a broker kept the record does not know:
 // that is told when all is taken away, and left before.
-func (i *Issuer) discard(ctx context.Context, r *Record, held *holdings) error {
+func (i *Issuer) discard(ctx context.Context, r *Record, held *heldTokens) error {
 	for _, name := range held.damaged {
 		if name.IsVended() && !r.Destroying {
 			continue
 		}
 		if name.IsVended() || len(r.Tokens) == 0 { // or the first system's
-			i.miss(r, "what the store has of a token is damaged")
+			i.recordUnknown(r, "what the store has of a token is damaged")
 			if err := i.save(ctx, r); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (i *Issuer) discard(ctx context.Context, r *Record, held *holdings) error {
 }
 
 // miss notes that there may be a token of which nothing is known.
-func (i *Issuer) miss(r *Record, why string) {
+func (i *Issuer) recordUnknown(r *Record, why string) {
 	t := Token{Owner: "(unknown)", Lost: true, Expires: i.now().Add(tokenLife)}
 	t.turn(Revoked, i.now(), why)
 	r.Tokens = append(r.Tokens, t)
@@ -83,7 +83,7 @@ func (i *Issuer) miss(r *Record, why string) {
 
 // somewhere returns an error where a record that names no owner means nobody: a
 // workspace without any token is not what was asked for.
-func (i *Issuer) somewhere(ctx context.Context, r *Record, known knowledge) error {
+func (i *Issuer) requireAnyOwner(ctx context.Context, r *Record, known installations) error {
 	if len(r.Repositories) == 0 || len(ownersOf(r.Repositories, known.installed)) > 0 {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (i *Issuer) somewhere(ctx context.Context, r *Record, known knowledge) erro
 
 // reach does what Plan says until nothing is left to do. An owner's token is
 // minted once: one that does not last, by a clock that is wrong, is all there is.
-func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want, known knowledge) (err error) {
+func (i *Issuer) converge(ctx context.Context, r *Record, held *heldTokens, want Want, known installations) (err error) {
 	tried := map[string]bool{}
 	var left []Step
 	for range maxRounds {
@@ -108,7 +108,7 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 		for _, s := range steps {
 			tried[s.Owner] = tried[s.Owner] || s.Do == Mint
 		}
-		if err = i.round(ctx, r, held, steps, known); err != nil {
+		if err = i.applySteps(ctx, r, held, steps, known); err != nil {
 			break
 		}
 	}
@@ -116,12 +116,12 @@ func (i *Issuer) reach(ctx context.Context, r *Record, held *holdings, want Want
 	if ctx.Err() != nil || i.isOver(ctx) != nil || errors.Is(err, ErrBusy) {
 		return err
 	}
-	return oneline.Join(err, i.copyOnly(ctx, r.ID, held), foreign(r.ID, left))
+	return usererr.Join(err, i.copyOnly(ctx, r.ID, held), foreign(r.ID, left))
 }
 
 // round does the steps of one plan. What GitHub refuses for one token does not
 // keep the run from the others.
-func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []Step, known knowledge) error {
+func (i *Issuer) applySteps(ctx context.Context, r *Record, held *heldTokens, steps []Step, known installations) error {
 	var refused []error
 	for _, s := range steps {
 		var err error
@@ -150,7 +150,7 @@ func (i *Issuer) round(ctx context.Context, r *Record, held *holdings, steps []S
 	if r.isDirty && len(refused) == 0 {
 		return i.save(ctx, r)
 	}
-	return oneline.Join(refused...)
+	return usererr.Join(refused...)
 }
 
 // isRefusal reports whether an error is about one token and no other: not the
@@ -161,7 +161,7 @@ func isRefusal(err error) bool {
 }
 
 // step does one step that makes no token.
-func (i *Issuer) step(ctx context.Context, r *Record, held *holdings, s Step) error {
+func (i *Issuer) step(ctx context.Context, r *Record, held *heldTokens, s Step) error {
 	at := slices.IndexFunc(r.Tokens, func(t Token) bool {
 		return t.Hash == s.Hash && (s.Owner == "" || strings.EqualFold(t.Owner, s.Owner)) && (t.State != Revoked || s.Do == Forget)
 	})
@@ -197,7 +197,7 @@ func (i *Issuer) abandon(ctx context.Context, r *Record, t *Token, why string) e
 
 // revoke ends a token. The ledger is told before the store: were the token gone
 // from the store first, the next run would take it for one that was lost alive.
-func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token, s Step) error {
+func (i *Issuer) revoke(ctx context.Context, r *Record, held *heldTokens, t *Token, s Step) error {
 	token, ok := held.find(s.Hash)
 	if !ok {
 		return errors.New("the token to revoke is not in the store")
@@ -214,7 +214,7 @@ func (i *Issuer) revoke(ctx context.Context, r *Record, held *holdings, t *Token
 
 // forget deletes a token that is dead. Of one that has run out by itself the record is
 // told by whatever is written next: without it, the next run knows that as well.
-func (i *Issuer) forget(ctx context.Context, r *Record, held *holdings, t *Token, s Step) error {
+func (i *Issuer) forget(ctx context.Context, r *Record, held *heldTokens, t *Token, s Step) error {
 	switch {
 	case t == nil || t.State == Revoked:
 	case !t.Expires.After(i.now().Add(-i.doubt())):
@@ -246,6 +246,6 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 		}
 		steps := Plan(r, held.held(), i.want(r, ownersOf(r.Repositories, installed)))
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint || s.Do == Leave })
-		return oneline.Join(i.round(ctx, r, held, steps, knowledge{}), i.copyOnly(ctx, id, held), i.met(ctx, r, held))
+		return usererr.Join(i.applySteps(ctx, r, held, steps, installations{}), i.copyOnly(ctx, id, held), i.met(ctx, r, held))
 	})
 }

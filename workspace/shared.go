@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -22,7 +22,7 @@ const maxOutages = 5
 // there are, and what is not worth asking again. Without it, an App that was
 // uninstalled would cost a request for every workspace, and a GitHub that is down
 // a minute. A nil shared knows nothing.
-type shared struct {
+type passCache struct {
 	mu        sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
 	isLoaded  bool
 	known     []mint.Installation
@@ -32,45 +32,45 @@ type shared struct {
 	everybody error                        // nobody's token can be had
 	until     time.Time                    // everybody holds until then; zero for the whole pass
 	outages   int
-	others    map[string]*shared // of the further Apps of a pool, by name
+	others    map[string]*passCache // of the further Apps of a pool, by name
 
-	bars *store.Bars // as they were when the pass began; nil outside of a pass over all. Written before runs begin
+	blocks *store.Blocks // as they were when the pass began; nil outside of a pass over all. Written before runs begin
 }
 
 // app returns what is shared about another App of the pool.
-func (s *shared) app(name string) *shared {
+func (s *passCache) app(name string) *passCache {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.others == nil {
-		s.others = map[string]*shared{}
+		s.others = map[string]*passCache{}
 	}
 	if s.others[name] == nil {
-		s.others[name] = new(shared)
+		s.others[name] = new(passCache)
 	}
 	return s.others[name]
 }
 
-// bars returns what is blocked. Those that the pass read count where they leave the
+// blocks returns what is blocked. Those that the pass read count where they leave the
 // workspace alone and each of its owners has a live token: then nobody has withdrawn any
 // before this run, and who does so after it takes the new ones. In any other case they
 // are read now.
-func (i *Issuer) bars(ctx context.Context, r *Record) (store.Bars, error) {
-	if i.shared == nil || i.shared.bars == nil {
-		return store.ReadBars(ctx, i.Store)
+func (i *Issuer) blocks(ctx context.Context, r *Record) (store.Blocks, error) {
+	if i.cache == nil || i.cache.blocks == nil {
+		return store.ReadBlocks(ctx, i.Store)
 	}
 	ends := r.ends()
-	isOpen := func(owner string) bool { return i.shared.bars.Has(r.ID, owner) || !ends[owner].After(i.now()) }
-	if i.shared.bars.Has(r.ID, "") || slices.ContainsFunc(r.wanted, isOpen) {
-		return store.ReadBars(ctx, i.Store)
+	isOpen := func(owner string) bool { return i.cache.blocks.Has(r.ID, owner) || !ends[owner].After(i.now()) }
+	if i.cache.blocks.Has(r.ID, "") || slices.ContainsFunc(r.wanted, isOpen) {
+		return store.ReadBlocks(ctx, i.Store)
 	}
-	return *i.shared.bars, nil
+	return *i.cache.blocks, nil
 }
 
 // stored returns the installations of the store, read once.
-func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, error) {
+func (s *passCache) stored(ctx context.Context, i *Issuer) ([]mint.Installation, error) {
 	from := i.Store
 	if i.ofApp != nil {
 		from = i.ofApp
@@ -91,7 +91,7 @@ func (s *shared) stored(ctx context.Context, i *Issuer) ([]mint.Installation, er
 }
 
 // latest is when the latest installation was written, of all Apps of a pool.
-func (s *shared) latest() time.Time {
+func (s *passCache) latest() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.changed
@@ -104,7 +104,7 @@ func (s *shared) latest() time.Time {
 }
 
 // of returns the installation on an account as GitHub knows it, asked once.
-func (s *shared) of(ctx context.Context, i *Issuer, owner string) (mint.Installation, error) {
+func (s *passCache) of(ctx context.Context, i *Issuer, owner string) (mint.Installation, error) {
 	if s == nil {
 		return i.App.InstallationOf(ctx, owner)
 	}
@@ -129,7 +129,7 @@ func (s *shared) of(ctx context.Context, i *Issuer, owner string) (mint.Installa
 }
 
 // closed returns why an owner's token is not asked for.
-func (s *shared) closed(owner string, now time.Time) error {
+func (s *passCache) closed(owner string, now time.Time) error {
 	if s == nil {
 		return nil
 	}
@@ -142,7 +142,7 @@ func (s *shared) closed(owner string, now time.Time) error {
 }
 
 // learn takes note of what GitHub said about an owner's token.
-func (s *shared) learn(owner string, err error, now time.Time) {
+func (s *passCache) learn(owner string, err error, now time.Time) {
 	if s == nil {
 		return
 	}
@@ -156,7 +156,7 @@ func (s *shared) learn(owner string, err error, now time.Time) {
 }
 
 // remember keeps an error that others would get as well.
-func (s *shared) remember(owner string, err error, now time.Time) {
+func (s *passCache) remember(owner string, err error, now time.Time) {
 	failure, ok := errors.AsType[*mint.Error](err)
 	if !ok {
 		return
@@ -165,7 +165,7 @@ func (s *shared) remember(owner string, err error, now time.Time) {
 	case mint.BadKey, mint.Unsigned:
 		s.everybody, s.until = err, time.Time{}
 	case mint.RateLimited:
-		s.everybody = &oneline.Error{What: "refresh", Why: "left to the next pass: " + failure.Message, Err: ErrDeferred}
+		s.everybody = &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + failure.Message, Err: ErrDeferred}
 		s.until = now.Add(max(failure.RetryAfter, time.Minute))
 	case mint.Unavailable:
 		if s.outages++; s.outages >= maxOutages {

@@ -5,23 +5,23 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
 // allowed leaves out the owners of whom the workspace is given nothing any more.
-func allowed(owners []string, id string, bars store.Bars) []string {
-	return slices.DeleteFunc(owners, func(owner string) bool { return bars.Has(id, owner) })
+func allowed(owners []string, id string, blocks store.Blocks) []string {
+	return slices.DeleteFunc(owners, func(owner string) bool { return blocks.Has(id, owner) })
 }
 
 // Withdraw revokes the tokens that the workspace can read and is not to have any
-// more, because an operator barred it, an owner or the App ([store.Bars]). The
-// others stay, nothing is minted, and the record stays, too: when the bar is
+// more, because an operator blocked it, an owner or the App ([store.Blocks]). The
+// others stay, nothing is minted, and the record stays, too: when the block is
 // lifted, the next run gives the workspace its tokens again. Of tokens that
 // brokers gave it knows nothing.
 func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 	return i.locked(ctx, id, func(ctx context.Context) error {
-		bars, err := store.ReadBars(ctx, i.Store)
+		blocks, err := store.ReadBlocks(ctx, i.Store)
 		if err != nil {
 			return err
 		}
@@ -38,24 +38,24 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 		}
 		held, err := i.list(ctx, r)
 		if err == nil {
-			err = i.withdraw(ctx, r, held, bars)
+			err = i.withdraw(ctx, r, held, blocks)
 		}
-		return oneline.Join(err, damage)
+		return usererr.Join(err, damage)
 	})
 }
 
-func (i *Issuer) withdraw(ctx context.Context, r *Record, held *holdings, bars store.Bars) error {
-	var barred []Step
-	want := i.want(r, allowed(r.tokenOwners(), r.ID, bars))
+func (i *Issuer) withdraw(ctx context.Context, r *Record, held *heldTokens, blocks store.Blocks) error {
+	var blocked []Step
+	want := i.want(r, allowed(r.tokenOwners(), r.ID, blocks))
 	want.Adopt = true // whoever wrote a token
 	for _, s := range Plan(r, held.held(), want) {
-		isBarred := bars.Has(r.ID, s.Owner)
-		if (s.Do == Revoke || s.Do == Forget) && isBarred {
-			barred = append(barred, s)
+		isBlocked := blocks.Has(r.ID, s.Owner)
+		if (s.Do == Revoke || s.Do == Forget) && isBlocked {
+			blocked = append(blocked, s)
 		}
 	}
-	if err := i.round(ctx, r, held, barred, knowledge{}); err != nil {
+	if err := i.applySteps(ctx, r, held, blocked, installations{}); err != nil {
 		return err
 	}
-	return oneline.Join(i.copyOnly(ctx, r.ID, held), i.met(ctx, r, held))
+	return usererr.Join(i.copyOnly(ctx, r.ID, held), i.met(ctx, r, held))
 }

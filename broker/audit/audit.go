@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -78,7 +78,7 @@ type line struct {
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, hash: noHash}
 	if err := l.open(); err != nil {
-		return nil, oneline.Wrap("open the audit log "+path, err, "")
+		return nil, usererr.Wrap("open the audit log "+path, err, "")
 	}
 	return l, nil
 }
@@ -179,7 +179,7 @@ func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 		err = l.sync(seq)
 	}
 	if err != nil {
-		return oneline.Wrap("write the audit log "+l.path, bare(err), "make room, or correct its rights")
+		return usererr.Wrap("write the audit log "+l.path, bare(err), "make room, or correct its rights")
 	}
 	return nil
 }

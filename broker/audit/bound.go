@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The limits of an entry's texts, in bytes of the written line: what JSON escapes
@@ -128,5 +128,5 @@ func width(r rune) int {
 	case r < utf8.RuneSelf-1:
 		return 1
 	}
-	return len(oneline.JSON(utf8.AppendRune(nil, r)))
+	return len(usererr.JSON(utf8.AppendRune(nil, r)))
 }

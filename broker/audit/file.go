@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Check returns why a log at path would not be opened: others can change, replace or
@@ -24,7 +24,7 @@ func Check(path string) error {
 		return nil // Open makes it
 	}
 	if err != nil {
-		return oneline.Wrap("open the audit log "+path, err, "")
+		return usererr.Wrap("open the audit log "+path, err, "")
 	}
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -34,7 +34,7 @@ func Check(path string) error {
 		err = checkFile(path, info)
 	}
 	if err != nil {
-		return oneline.Wrap("open the audit log "+path, bare(err), "")
+		return usererr.Wrap("open the audit log "+path, bare(err), "")
 	}
 	return nil
 }
@@ -73,11 +73,11 @@ func checkFile(path string, info fs.FileInfo) error {
 	case !mode.IsRegular():
 		return errors.New("it is no ordinary file")
 	case isKnown && stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-		return fmt.Errorf("it belongs to user %d, who is neither root nor you; run chown to the broker's user %s", stat.Uid, oneline.Quote(path))
+		return fmt.Errorf("it belongs to user %d, who is neither root nor you; run chown to the broker's user %s", stat.Uid, usererr.Quote(path))
 	case mode.Perm()&writing != 0:
-		return fmt.Errorf("others may write it (mode %04o); run chmod 0600 %s", mode.Perm(), oneline.Quote(path))
+		return fmt.Errorf("others may write it (mode %04o); run chmod 0600 %s", mode.Perm(), usererr.Quote(path))
 	case mode.Perm()&reading != 0:
-		return fmt.Errorf("others may read it, and lock it (mode %04o); run chmod o= %s", mode.Perm(), oneline.Quote(path))
+		return fmt.Errorf("others may read it, and lock it (mode %04o); run chmod o= %s", mode.Perm(), usererr.Quote(path))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A line is, letter for letter:
@@ -76,7 +76,7 @@ func (c content) body() ([]byte, error) {
 	if err := enc.Encode(c); err != nil {
 		return nil, err
 	}
-	return oneline.JSON(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), nil
+	return usererr.JSON(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), nil
 }
 
 // encode gives content its place in the chain. The text ends with a line break.

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Reopen goes on in another file where this one was renamed or deleted: the new
@@ -24,7 +24,7 @@ func (l *Log) Reopen() error {
 		l.fail(err)
 	}
 	if err = errors.Join(err, l.astray); err != nil {
-		return oneline.Wrap("go on in another audit log "+l.path, bare(err), "move away what is there")
+		return usererr.Wrap("go on in another audit log "+l.path, bare(err), "move away what is there")
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Broken is a place where a log is not what was written.
@@ -106,7 +106,7 @@ func (v *verifier) line(n int, text []byte) error {
 	v.Lines++
 	v.Last, v.Head = r.Seq, r.Hash
 	if r.Kind == KindTruncated || r.Kind == KindRecovered || r.Lost > 0 {
-		v.Notes = append(v.Notes, fmt.Sprintf("number %d, %s: %s", r.Seq, r.Time.Format("2006-01-02 15:04:05"), oneline.Escape(r.Detail)))
+		v.Notes = append(v.Notes, fmt.Sprintf("number %d, %s: %s", r.Seq, r.Time.Format("2006-01-02 15:04:05"), usererr.Escape(r.Detail)))
 	}
 	return nil
 }

@@ -153,7 +153,7 @@ func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 		}
 		claims := maps.Clone(*c.given.Claims)
 		claims["iss"] = c.given.Issuer
-		if w, _, err := tester.policy.Try(c.given.Method, claims); c.refused != broker.ReasonIdentity && (w.Rule != c.rule || (err == nil) != (c.rule != "")) && c.given.Method != "mtls" {
+		if w, _, err := tester.policy.Explain(c.given.Method, claims); c.refused != broker.ReasonIdentity && (w.Rule != c.rule || (err == nil) != (c.rule != "")) && c.given.Method != "mtls" {
 			t.Errorf("%s: the broker explains rule %q, %v, want %q", c.name, w.Rule, err, c.rule)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -67,7 +67,7 @@ func Compile(text string) (*Condition, error) {
 	}
 	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, errors.New("the expression cannot be used: " + oneline.Escape(err.Error()))
+		return nil, errors.New("the expression cannot be used: " + usererr.Escape(err.Error()))
 	}
 	return &Condition{text: text, ast: ast, program: program}, nil
 }
@@ -79,9 +79,9 @@ func places(issues *cel.Issues) error {
 		if i == maxShown {
 			break
 		}
-		bad = append(bad, fmt.Errorf("line %d, column %d of the expression: %s", e.Location.Line(), max(e.Location.Column(), 0)+1, oneline.Escape(e.Message)))
+		bad = append(bad, fmt.Errorf("line %d, column %d of the expression: %s", e.Location.Line(), max(e.Location.Column(), 0)+1, usererr.Escape(e.Message)))
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 // String returns the expression as it was written.

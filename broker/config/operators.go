@@ -12,8 +12,8 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // An Operator is a rule for who may look at what was given, and take it away: how
@@ -36,10 +36,10 @@ func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
 	data, err := trustedfile.Read("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting, maxSecret)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", oneline.Wrap(what, bare(err), "write the secret that the App's settings have")
+		return "", usererr.Wrap(what, bare(err), "write the secret that the App's settings have")
 	}
 	if err != nil {
-		return "", oneline.Wrap(what, bare(err), "")
+		return "", usererr.Wrap(what, bare(err), "")
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/aws"
 	"github.com/gatepass/gatepass/broker/identity/oidc"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
@@ -155,10 +155,10 @@ func loadBy(open opener, path string) (*File, error) {
 	what := "read the broker's configuration " + path
 	data, err := open.read("the broker's configuration", path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, oneline.Wrap(what, err, "write it, or name another with --config")
+		return nil, usererr.Wrap(what, err, "write it, or name another with --config")
 	}
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	f, err := Parse(data)
 	if err == nil {
@@ -168,7 +168,7 @@ func loadBy(open opener, path string) (*File, error) {
 		err = f.check()
 	}
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "correct the file")
+		return nil, usererr.Wrap(what, err, "correct the file")
 	}
 	return f, nil
 }
@@ -262,7 +262,7 @@ func (f *File) Warnings() []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(f.ByName)) {
 		for _, w := range f.ByName[name].Warnings {
-			all = append(all, oneline.Escape("profile "+name+": "+w))
+			all = append(all, usererr.Escape("profile "+name+": "+w))
 		}
 	}
 	return all
@@ -290,7 +290,7 @@ func (f *File) check() error {
 	for i, err := range bad {
 		bad[i] = yamlfile.Locate(f.text, err)
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 // inList says which element of a list an error is about.

@@ -5,8 +5,8 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A named file is one that the configuration names.
@@ -31,7 +31,7 @@ func (f *File) distrusted() error {
 			bad = append(bad, err)
 		}
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 // UnusableFiles reads the files that callers are proved by, and says which cannot be

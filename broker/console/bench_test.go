@@ -20,7 +20,7 @@ const webhookSecret = "webhook-secret-0123456789"
 
 // bench is a replica with a console.
 type bench struct {
-	*brokertest.Bench
+	*brokertest.Broker
 	console  *Console
 	sessions *identity.SessionIdentifier
 }
@@ -34,19 +34,19 @@ func newReplica(g *brokertest.GitHub) *bench {
 func newReplicaOn(g *brokertest.GitHub, s store.Store) *bench {
 	g.T.Helper()
 	recorder := new(Recorder)
-	b := &bench{Bench: brokertest.NewBench(g, func(j broker.Journal) broker.Journal {
+	b := &bench{Broker: brokertest.NewBroker(g, func(j broker.Journal) broker.Journal {
 		recorder.Next = j
 		return recorder
 	})}
 	revoker := revoke.New(revoke.Config{
-		Store: s, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: recorder, Log: b.Server.Log,
+		Store: s, App: b.App, Blocklist: b.Blocklist, Cache: b.Cache, Journal: recorder, Log: b.Server.Log,
 		Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Secret: func() (string, error) { return webhookSecret, nil }, Now: g.Now,
 	})
 	b.console = New(Options{Server: b.Server, Store: g.Store, App: b.App, Revoker: revoker, Recorder: recorder, AuditHead: func() string { return "head-of-the-chain" }})
 	b.Server.Mounted = b.console.Routes()
 	keys := &identity.Keyset{Store: g.Store, Now: g.Now}
 	b.sessions = &identity.SessionIdentifier{Keys: keys, Now: g.Now}
-	desk := &identity.Desk{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Bar: b.Bars, Journal: b.Server.Journal}
+	desk := &identity.Exchanger{Sessions: b.sessions, Store: g.Store, Policy: b.Server.Policy, Blocker: b.Blocklist, Journal: b.Server.Journal}
 	b.Server.Extra = map[string]broker.Endpoint{
 		api.ExchangePath: desk.Endpoint(), api.NoncePath: (&aws.Nonces{Keys: keys, Now: g.Now}).Endpoint(), revoke.WebhookPath: revoker.Webhook(),
 	}
@@ -151,9 +151,9 @@ func TestOtherMethodsAndBodies(t *testing.T) {
 			t.Errorf("%s %s answers %q, want a problem document", c.method, c.path, kind)
 		}
 	}
-	bars, err := b.Bars.All(t.Context())
-	if err != nil || !bars.IsEmpty() {
-		t.Errorf("barred is %+v, %v, want nobody", bars, err)
+	blocks, err := b.Blocklist.All(t.Context())
+	if err != nil || !blocks.IsEmpty() {
+		t.Errorf("blocked is %+v, %v, want nobody", blocks, err)
 	}
 }
 

@@ -70,8 +70,8 @@ type Console struct {
 	csrf      *http.CrossOriginProtection
 	logins    *broker.Limiter // that failed, by address
 	installed installations
-	forms     broker.Bodies // of logins
-	documents broker.Bodies // that anybody may have
+	forms     broker.BodyLimiter // of logins
+	documents broker.BodyLimiter // that anybody may have
 }
 
 // New makes a Console. Nothing is asked or written yet.
@@ -134,7 +134,7 @@ func (c *Console) operators(name string, by methods) http.Handler {
 
 // stranger refuses somebody who is no operator.
 func (c *Console) stranger(r *http.Request, id string, err error) error {
-	return c.Server.RefuseStranger(r, id, r.Method+" "+r.URL.Path, err)
+	return c.Server.RefuseUnauth(r, id, r.Method+" "+r.URL.Path, err)
 }
 
 // crossOrigin refuses what a browser was led to send by a page of another site.

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -71,7 +71,7 @@ func (c *Console) explainOther(r request) error {
 		return broker.BadRequest(err.Error())
 	}
 	policy := c.Server.Policy()
-	who, verdicts, err := policy.Try(said.Method, said.Claims)
+	who, verdicts, err := policy.Explain(said.Method, said.Claims)
 	if err != nil {
 		refused := broker.RefusalOf(err)
 		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}
@@ -94,7 +94,7 @@ func idIn(q url.Values) (int64, error) {
 	return id, nil
 }
 
-func verdictsOf(verdicts []broker.Verdict) []api.RuleVerdict {
+func verdictsOf(verdicts []broker.RuleResult) []api.RuleVerdict {
 	var out []api.RuleVerdict
 	for _, v := range verdicts {
 		out = append(out, api.RuleVerdict(v))
@@ -108,10 +108,10 @@ const (
 	untoldRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
 	untoldID      = "whether the repository of that name has that id"
 	untoldGitHub  = "what GitHub grants: it could not be asked"
-	untoldRevoked = "whether the workspace is barred: the store could not be read"
+	untoldRevoked = "whether the workspace is blocked: the store could not be read"
 )
 
-// explained is what the policy, the bars and GitHub say, in the order in which a
+// explained is what the policy, the blocks and GitHub say, in the order in which a
 // request meets them.
 func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.TokenRequest) api.Explanation {
 	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: r.Repo.String()}
@@ -125,12 +125,12 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.Token
 		return e
 	}
 	e.Permissions, e.RepositoryID = scope.Permissions(), scope.RepositoryID()
-	barred, err := c.Revoker.Bars.BarredFor(ctx, w.ID, scope.Repo.Owner)
+	blocked, err := c.Revoker.Blocklist.BlockedFor(ctx, w.ID, scope.Repo.Owner)
 	if err != nil {
 		e.Untold = append(e.Untold, untoldRevoked)
 	}
-	if barred {
-		e.Reason, e.Detail = broker.ReasonBarred, "workspace "+w.ID+" was revoked, or everything of "+scope.Repo.Owner+" was"
+	if blocked {
+		e.Reason, e.Detail = broker.ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+scope.Repo.Owner+" was"
 		return e
 	}
 	c.github(ctx, scope, &e)
@@ -183,6 +183,6 @@ func (c *Console) absent(ctx context.Context, s broker.Scope, err error, e *api.
 	case ok && failure.Kind == mint.NotInstalled:
 		e.Detail = "the App is not installed on " + s.Repo.Owner
 	default:
-		e.Detail, e.Untold = oneline.Escape("no installation of the App reaches "+s.Repo.String()), append(e.Untold, "whether the App is installed on "+s.Repo.Owner)
+		e.Detail, e.Untold = usererr.Escape("no installation of the App reaches "+s.Repo.String()), append(e.Untold, "whether the App is installed on "+s.Repo.Owner)
 	}
 }

@@ -87,11 +87,11 @@ func TestExplainAnother(t *testing.T) {
 	if e := explain(`"method":"oidc","claims":{"id":"ci"}`); e.Granted || e.Rules[0].Note != "it is for test" {
 		t.Errorf("ci by another method = %+v, want that the rules are for test", e)
 	}
-	if err := b.Bars.Bar(t.Context(), "ci"); err != nil {
+	if err := b.Blocklist.Block(t.Context(), "ci"); err != nil {
 		t.Fatal(err)
 	}
-	if e := explain(`"claims":{"id":"ci"}`); e.Granted || e.Reason != broker.ReasonBarred {
-		t.Errorf("a barred workspace = %+v", e)
+	if e := explain(`"claims":{"id":"ci"}`); e.Granted || e.Reason != broker.ReasonBlocked {
+		t.Errorf("a blocked workspace = %+v", e)
 	}
 	if n := b.Mints(); n != 0 {
 		t.Errorf("%d tokens were asked for, want none", n)

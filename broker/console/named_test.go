@@ -25,7 +25,7 @@ func TestWhatGitHubDoesNotGrantIsNamed(t *testing.T) {
 			return nil
 		}, "IP allow list"},
 	} {
-		b := brokertest.NewBench(brokertest.NewGitHub(t), nil)
+		b := brokertest.NewBroker(brokertest.NewGitHub(t), nil)
 		if err := c.spoil(b.GitHub); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/fairshare"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The paths of the page. Only PagePath is for people to know.
@@ -33,7 +33,7 @@ var (
 	//go:embed page.html
 	pageText string
 
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair, "plain": oneline.Escape}).Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair, "plain": usererr.Escape}).Parse(pageText))
 )
 
 // policyOfPages lets a page load the style sheet, send forms to where it came
@@ -140,7 +140,7 @@ func (c *Console) tryLogin(r request) error {
 		refused := broker.RefusalOf(err)
 		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
 		_ = c.logins.Count(address) // it refuses the next one
-		if tooMany := c.Server.TooManyOf(r.Request); tooMany != nil {
+		if tooMany := c.Server.ChargeUnauth(r.Request); tooMany != nil {
 			return tooMany
 		}
 	}
@@ -268,12 +268,12 @@ func (c *Console) countOf(r request, t broker.Target) int {
 	if err != nil {
 		return -1
 	}
-	bars, err := c.Revoker.Bars.All(r.Context())
+	blocks, err := c.Revoker.Blocklist.All(r.Context())
 	if err != nil {
 		return -1
 	}
-	w, err := c.state(r.Context(), t.Workspace, names, bars)
-	if err != nil || len(names) == 0 && !w.Barred {
+	w, err := c.state(r.Context(), t.Workspace, names, blocks)
+	if err != nil || len(names) == 0 && !w.Blocked {
 		return -1
 	}
 	return len(w.Tokens)
@@ -300,7 +300,7 @@ func formTarget(get func(string) string) (broker.Target, error) {
 		t.Workspace = name
 	}
 	if err := t.Check(); err != nil {
-		return t, broker.BadRequest(oneline.Escape(err.Error()))
+		return t, broker.BadRequest(usererr.Escape(err.Error()))
 	}
 	return t, nil
 }

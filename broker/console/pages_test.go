@@ -247,14 +247,14 @@ func TestRevokeOnThePage(t *testing.T) {
 	if n := len(b.alive()); n != 0 || got.Header().Get("Location") != "/?revoked=1&pending=0&others=0" {
 		t.Errorf("%d tokens are alive, to %q, want none", n, got.Header().Get("Location"))
 	}
-	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0", nil), 200, "Barred. 1 token revoked.", "barred", `aria-label="Admit workspace sb-1"`)
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0", nil), 200, "Blocked. 1 token revoked.", "blocked", `aria-label="Admit workspace sb-1"`)
 	wantCode(t, "admit", tab.send("POST", admitPath, form), 303)
 	wantCode(t, "the workspace", b.Token("sb-1", "acme/widgets", "read"), 200)
 	for _, form := range []url.Values{{"kind": {"workspace"}}, {"kind": {"owner"}, "name": {"<b>"}}, {"name": {"../x"}}} {
 		wantText(t, "a form with "+form.Encode(), tab.send("POST", revokePath, form), 400, "<h1>Bad Request</h1>")
 	}
-	if barred := b.Journal.Of(broker.KindBarred); len(barred) != 1 || barred[0].Rule != "night" {
-		t.Errorf("the journal has %+v, want who barred", barred)
+	if blocked := b.Journal.Of(broker.KindBlocked); len(blocked) != 1 || blocked[0].Rule != "night" {
+		t.Errorf("the journal has %+v, want who blocked", blocked)
 	}
 }
 
@@ -265,7 +265,7 @@ func TestKillOnThePage(t *testing.T) {
 	tab.signIn(brokertest.OperatorToken)
 	wantText(t, "the question", tab.send("GET", revokePath+"?kind=app&name=", nil), 200, "Revoke everything of the App?")
 	wantCode(t, "the answer", tab.send("POST", revokePath, url.Values{"kind": {"app"}}), 303)
-	wantText(t, "the page", tab.send("GET", "/", nil), 200, "Everything is barred.")
+	wantText(t, "the page", tab.send("GET", "/", nil), 200, "Everything is blocked.")
 	if n := len(b.alive()); n != 0 {
 		t.Errorf("%d tokens are alive, want none", n)
 	}
@@ -316,7 +316,7 @@ type failing struct{}
 func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("gone") }
 
 func TestTheRecorderIsBounded(t *testing.T) {
-	r := &Recorder{Next: new(brokertest.Paper)}
+	r := &Recorder{Next: new(brokertest.MemoryJournal)}
 	refuse := func(workspace string, i int) {
 		_ = r.Write(t.Context(), broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}, false)
 	}
@@ -340,7 +340,7 @@ func TestTheRecorderIsBounded(t *testing.T) {
 	if n := countIf(last, func(e broker.Entry) bool { return e.Workspace != "" && e.Workspace != "loud" }); n != maxRefused-maxUnknown-maxOfOne {
 		t.Errorf("Refused has %d of the others, want %d", n, maxRefused-maxUnknown-maxOfOne)
 	}
-	paper := new(brokertest.Paper)
+	paper := new(brokertest.MemoryJournal)
 	paper.Fail(errors.New("no space"))
 	if err := (&Recorder{Next: paper}).Write(t.Context(), broker.Entry{Kind: broker.KindRequest}, true); err == nil {
 		t.Error("Write = nil, want the journal's error")

@@ -93,7 +93,7 @@ func TestAPageListsWhatIsOnIt(t *testing.T) {
 	if lists, paged := s.lists.Load(), s.paged.Load(); lists != 0 || paged > 1000 {
 		t.Errorf("two views list all workspaces %d times and %d names, want none and two pages at most", lists, paged)
 	}
-	if err := b.Bars.Take(t.Context(), broker.Target{Workspace: "wa"}); err != nil {
+	if err := b.Blocklist.Add(t.Context(), broker.Target{Workspace: "wa"}); err != nil {
 		t.Fatal(err)
 	}
 	b.Advance(time.Second)

@@ -61,7 +61,7 @@ func TestRefusedPushesAreHarmless(t *testing.T) {
 // One workspace that says much hides neither what others say nor what the broker
 // itself refused.
 func TestRefusedPushesAreBounded(t *testing.T) {
-	r := &Recorder{Next: new(brokertest.Paper)}
+	r := &Recorder{Next: new(brokertest.MemoryJournal)}
 	push := func(workspace string, i int) {
 		e := broker.Entry{Kind: broker.KindReported, Decision: broker.Refused, Workspace: workspace, Time: time.Unix(int64(i), 0)}
 		if err := r.Write(t.Context(), e, false); err != nil {

@@ -127,7 +127,7 @@ func (s *stuck) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// A list of before says so, and what is barred and dead in it is so now.
+// A list of before says so, and what is blocked and dead in it is so now.
 func TestAListingOfBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := brokertest.NewGitHub(t)
@@ -140,8 +140,8 @@ func TestAListingOfBefore(t *testing.T) {
 		operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
 		b.Advance(time.Minute)
 		page := operate[api.WorkspacePage](b, "GET", api.WorkspacesPath, "", 200)
-		if age := b.Now().Sub(page.AsOf); len(page.Workspaces) != 1 || age < time.Minute || !page.Workspaces[0].Barred || len(page.Workspaces[0].Tokens) != 0 {
-			t.Errorf("page = %+v of %v ago, want sb-1, barred and without a token", page, age)
+		if age := b.Now().Sub(page.AsOf); len(page.Workspaces) != 1 || age < time.Minute || !page.Workspaces[0].Blocked || len(page.Workspaces[0].Tokens) != 0 {
+			t.Errorf("page = %+v of %v ago, want sb-1, blocked and without a token", page, age)
 		}
 		if text := b.Do("night", "GET", "/", "").Body.String(); !strings.Contains(text, "the store takes long") {
 			t.Errorf("the page does not say that its list is old: %s", text)

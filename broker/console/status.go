@@ -31,11 +31,11 @@ type statusView struct {
 	Next       string
 	AsOf       time.Time // zero while the list is of now
 
-	AppBarred bool
-	Owners    []ownerView
-	OwnersErr string
-	Rate      *rateView
-	Apps      []appView // where there are several
+	AppBlocked bool
+	Owners     []ownerView
+	OwnersErr  string
+	Rate       *rateView
+	Apps       []appView // where there are several
 
 	Refused []broker.Entry
 	Pushes  []broker.Entry // refused ones that workspaces reported, a ref each
@@ -53,13 +53,13 @@ type workspaceView struct {
 type tokenView struct {
 	api.TokenState
 	Left    time.Duration
-	Minutes int // of 60, for the bar
+	Minutes int // of 60, for the block
 }
 
-// ownerView is an account: where the App is installed, or that is barred.
+// ownerView is an account: where the App is installed, or that is blocked.
 type ownerView struct {
 	mint.Installation
-	Barred bool
+	Blocked bool
 }
 
 // appView is one of several Apps.
@@ -103,9 +103,9 @@ func noticeOf(r *http.Request) string {
 	case err != nil || pendingErr != nil:
 		return ""
 	case pending > 0:
-		return "Barred. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again." + text
+		return "Blocked. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again." + text
 	}
-	return "Barred. " + count(revoked, "token") + " revoked." + text
+	return "Blocked. " + count(revoked, "token") + " revoked." + text
 }
 
 func count(n int, what string) string {
@@ -128,7 +128,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 	page, err := c.page(ctx, q)
 	if err != nil {
 		c.Server.Log.ErrorContext(ctx, "show the workspaces", "error", err)
-		v.Trouble = "The store cannot be read. Who was barred stays barred; the broker's log says what is wrong."
+		v.Trouble = "The store cannot be read. Who was blocked stays blocked; the broker's log says what is wrong."
 	}
 	for _, w := range page.Workspaces {
 		v.Workspaces = append(v.Workspaces, c.workspaceView(w))
@@ -165,25 +165,25 @@ func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 	return v
 }
 
-// owners lists where the App is installed, and who is barred though it is not.
+// owners lists where the App is installed, and who is blocked though it is not.
 func (c *Console) owners(ctx context.Context, v *statusView) {
 	installed, err := c.installed.of(ctx, c.App, c.Revoker.Now())
 	if err != nil {
 		c.Server.Log.ErrorContext(ctx, "show the installations", "error", err)
 		v.OwnersErr = "GitHub cannot be asked where the App is installed."
 	}
-	bars, err := c.Revoker.Bars.All(ctx)
+	blocks, err := c.Revoker.Blocklist.All(ctx)
 	if err != nil {
 		return // the workspaces say so already
 	}
-	v.AppBarred = bars.App
+	v.AppBlocked = blocks.App
 	shown := map[string]bool{}
 	for _, i := range installed {
 		owner := gitname.Fold(i.Account.Login)
 		shown[owner] = true
-		v.Owners = append(v.Owners, ownerView{i, bars.Owners[owner]})
+		v.Owners = append(v.Owners, ownerView{i, blocks.Owners[owner]})
 	}
-	for _, owner := range slices.Sorted(maps.Keys(bars.Owners)) {
+	for _, owner := range slices.Sorted(maps.Keys(blocks.Owners)) {
 		if !shown[owner] {
 			v.Owners = append(v.Owners, ownerView{mint.Installation{Account: mint.Account{Login: owner}}, true})
 		}

@@ -69,11 +69,11 @@ func (c *Console) listWorkspaces(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, page)
 }
 
-// choose returns the ids that are asked for, sorted, those that are barred and have
+// choose returns the ids that are asked for, sorted, those that are blocked and have
 // nothing among them: they can be admitted.
-func (q query) choose(names map[string][]store.Name, bars store.Bars) []string {
+func (q query) choose(names map[string][]store.Name, blocks store.Blocks) []string {
 	var ids []string
-	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(bars.Workspaces)} {
+	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(blocks.Workspaces)} {
 		for id := range known {
 			isAfter := q.after == "" || store.CompareWorkspaces(id, q.after) > 0
 			if isAfter && strings.HasPrefix(id, q.begin) {
@@ -87,7 +87,7 @@ func (q query) choose(names map[string][]store.Name, bars store.Bars) []string {
 
 // page reads what the store has of some workspaces.
 func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) {
-	bars, err := c.Revoker.Bars.All(ctx)
+	blocks, err := c.Revoker.Blocklist.All(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
@@ -95,7 +95,7 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	ids := q.choose(found.Names, bars)
+	ids := q.choose(found.Names, blocks)
 	page := api.WorkspacePage{AsOf: found.AsOf.UTC()}
 	if len(ids) > q.limit {
 		ids = ids[:q.limit]
@@ -107,7 +107,7 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 	running.SetLimit(readers)
 	for i, id := range ids {
 		running.Go(func() error {
-			page.Workspaces[i], errs[i] = c.state(ctx, id, found.Names[id], bars)
+			page.Workspaces[i], errs[i] = c.state(ctx, id, found.Names[id], blocks)
 			return nil
 		})
 	}
@@ -116,9 +116,9 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 }
 
 // state reads one workspace. What is deleted meanwhile is left out.
-func (c *Console) state(ctx context.Context, id string, names []store.Name, bars store.Bars) (api.WorkspaceState, error) {
+func (c *Console) state(ctx context.Context, id string, names []store.Name, blocks store.Blocks) (api.WorkspaceState, error) {
 	seen := c.Recorder.lastSeen(id)
-	w := api.WorkspaceState{ID: id, Barred: bars.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
+	w := api.WorkspaceState{ID: id, Blocked: blocks.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
 	for _, name := range names {
 		if !name.IsVended() && !name.IsRecord() {
 			continue
@@ -134,7 +134,7 @@ func (c *Console) state(ctx context.Context, id string, names []store.Name, bars
 			c.delivered(&w, entry)
 			continue
 		}
-		c.vended(&w, entry, bars)
+		c.vended(&w, entry, blocks)
 	}
 	slices.SortFunc(w.Tokens, func(a, b api.TokenState) int {
 		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.Hash, b.Hash))
@@ -158,10 +158,10 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 }
 
 // vended adds what a broker gave, unless it is dead.
-func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, bars store.Bars) {
+func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, blocks store.Blocks) {
 	v := broker.ReadVended(entry)
 	w.Rule, w.Profile = cmp.Or(w.Rule, v.Rule), cmp.Or(v.Profile, w.Profile)
-	if !v.Token.Expiry.After(c.Revoker.TokenTime()) || revoke.IsMarked(bars, v.Token) {
+	if !v.Token.Expiry.After(c.Revoker.TokenTime()) || revoke.IsMarked(blocks, v.Token) {
 		return
 	}
 	w.Tokens = append(w.Tokens, api.TokenState{Hash: v.Token.Hash(), Kind: api.Vended, ExpiresAt: v.Token.Expiry.UTC(), Repositories: v.Token.Repositories, Permissions: v.Token.Permissions})

@@ -20,7 +20,7 @@ func TestRunningTransfersAreCut(t *testing.T) {
 		do   func(*world)
 	}{
 		{"blocked", func(w *world) {
-			if err := w.Access.Broker.Bars.Bar(w.t.Context(), "sb-agent"); err != nil {
+			if err := w.Access.Broker.Blocklist.Block(w.t.Context(), "sb-agent"); err != nil {
 				w.t.Error(err)
 			}
 		}},
@@ -124,7 +124,7 @@ func TestRunningDownloadsAreCut(t *testing.T) {
 				<-asked
 			}
 			begun := time.Now()
-			if err := w.Access.Broker.Bars.Bar(t.Context(), "sb-agent"); err != nil {
+			if err := w.Access.Broker.Blocklist.Block(t.Context(), "sb-agent"); err != nil {
 				t.Fatal(err)
 			}
 			if c.status == 0 {

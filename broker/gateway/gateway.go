@@ -23,7 +23,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/broker/gateway/lfs"
 	"github.com/gatepass/gatepass/broker/gateway/rest"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Settings bound transfers. A field that is 0 bounds nothing.
@@ -193,7 +193,7 @@ func (rq *request) refuse(r *broker.Refusal) {
 		header.Set("Allow", r.Detail[strings.LastIndexByte(r.Detail, ' ')+1:])
 	}
 	rq.w.WriteHeader(r.Status)
-	_, _ = rq.w.Write([]byte("gatepass: " + oneline.Escape(r.Detail) + "\n")) // the client has gone
+	_, _ = rq.w.Write([]byte("gatepass: " + usererr.Escape(r.Detail) + "\n")) // the client has gone
 }
 
 func (rq *request) log(r *broker.Refusal) {

@@ -128,7 +128,7 @@ func TestABlockCutsUploadsOfLargeFiles(t *testing.T) {
 	for w.gateway.Running() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if err := w.Access.Broker.Bars.Take(ctx, broker.Target{Workspace: "sb-agent"}); err != nil {
+	if err := w.Access.Broker.Blocklist.Add(ctx, broker.Target{Workspace: "sb-agent"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/gateway/push"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -60,13 +60,13 @@ func (g *Gateway) leave(ctx context.Context, id string, q quarantine, errs []err
 	if len(q.Refs) == 0 {
 		return g.forget(ctx, id)
 	}
-	err := oneline.Join(errs...)
+	err := usererr.Join(errs...)
 	q.Late = err == nil
 	wait := sweepEvery
 	if q.Late {
 		wait = lateness
 	}
-	return oneline.Join(err, g.keep(ctx, id, q, wait))
+	return usererr.Join(err, g.keep(ctx, id, q, wait))
 }
 
 func (g *Gateway) forget(ctx context.Context, id string) error {
@@ -121,7 +121,7 @@ func (g *Gateway) Sweep(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	return oneline.Join(errs...)
+	return usererr.Join(errs...)
 }
 
 func (g *Gateway) sweepOne(ctx context.Context, name store.Name) error {
@@ -165,10 +165,10 @@ func (g *Gateway) deleteRefs(ctx context.Context, id string, repo api.Repo, q qu
 		case err != nil || !isGone && !q.Late:
 			left.Refs, errs = append(left.Refs, ref), append(errs, err)
 		case isGone:
-			unwritten = oneline.Join(unwritten, g.recordSwept(ctx, id, q.Repository, ref))
+			unwritten = usererr.Join(unwritten, g.recordSwept(ctx, id, q.Repository, ref))
 		}
 	}
-	return oneline.Join(unwritten, g.leave(ctx, id, left, errs))
+	return usererr.Join(unwritten, g.leave(ctx, id, left, errs))
 }
 
 // recordSwept writes into the audit log that a quarantine ref was deleted.

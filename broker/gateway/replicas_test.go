@@ -46,7 +46,7 @@ func TestTwoReplicas(t *testing.T) {
 			t.Errorf("a refused git push: %s", out)
 		}
 	}
-	if err := first.Bars.Bar(t.Context(), "sb-agent"); err != nil {
+	if err := first.Blocklist.Block(t.Context(), "sb-agent"); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(1100 * time.Millisecond) // the other replica looks once a second

@@ -13,7 +13,7 @@ import (
 
 // errCut is why a running transfer ends whose workspace was blocked, or whose policy
 // changed.
-var errCut error = denied(broker.ReasonBarred, "the workspace was blocked, or its policy was changed")
+var errCut error = denied(broker.ReasonBlocked, "the workspace was blocked, or its policy was changed")
 
 // transfers are those that run, and what workspaces have moved in the last hour.
 type transfers struct {
@@ -188,7 +188,7 @@ func (g *Gateway) Watch(ctx context.Context) {
 const cutAfter = 5 * time.Second
 
 func (g *Gateway) cutForbidden(ctx context.Context) {
-	if _, err := g.Access.Broker.Bars.All(ctx); err == nil {
+	if _, err := g.Access.Broker.Blocklist.All(ctx); err == nil {
 		g.transfers.known = time.Now()
 	} else if time.Since(g.transfers.known) < cutAfter {
 		return
@@ -209,7 +209,7 @@ func (g *Gateway) cutForbidden(ctx context.Context) {
 // isForbidden reports whether a transfer would be refused now that began before. Where the
 // block list cannot be read, nothing is allowed.
 func (g *Gateway) isForbidden(ctx context.Context, t *transfer) bool {
-	blocked, err := g.Access.Broker.Bars.BarredFor(ctx, t.caller.ID, t.owner)
+	blocked, err := g.Access.Broker.Blocklist.BlockedFor(ctx, t.caller.ID, t.owner)
 	if blocked || err != nil {
 		return true
 	}

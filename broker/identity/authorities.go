@@ -15,8 +15,8 @@ import (
 
 	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/filestamp"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -58,7 +58,7 @@ func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
 	case err == nil && (readErr == nil || fresh != nil):
 		a.seen, a.last, a.over, a.good = there, fresh, readErr, now
 	case a.last == nil || clock.Since(a.good, now) > stale:
-		return nil, oneline.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
+		return nil, usererr.Wrap("read the authorities "+a.path, cmp.Or(readErr, err), "correct mtls in the broker's configuration")
 	}
 	return a.last, nil
 }
@@ -74,7 +74,7 @@ func (a *authorities) passedOver() error {
 func (s MTLSSettings) CheckFiles() error {
 	a := newAuthorities(s)
 	if _, err := a.read(); err != nil {
-		return oneline.Wrap("read the authorities of callers "+a.path, err, "write it, or correct it")
+		return usererr.Wrap("read the authorities of callers "+a.path, err, "write it, or correct it")
 	}
 	return nil
 }
@@ -160,9 +160,9 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 		all = append(all, c)
 	}
 	if all == nil {
-		return nil, oneline.Join(append(unusable, errors.New("the bundle has no X.509 authority"))...)
+		return nil, usererr.Join(append(unusable, errors.New("the bundle has no X.509 authority"))...)
 	}
-	return all, oneline.Join(unusable...)
+	return all, usererr.Join(unusable...)
 }
 
 // parseX5C reads the one certificate of a bundle's key.

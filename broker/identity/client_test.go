@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: &storetest.Memory{}, dir: t.TempDir()}
 	w.authority("ca")
 	keys := &identity.Keyset{Store: w.store, Now: w.now}
-	nonces, sessions := &aws.Nonces{Keys: keys, Spent: identity.ReplayCache{Store: keys.Store}}, &identity.SessionIdentifier{Keys: keys, Now: w.now}
+	nonces, sessions := &aws.Nonces{Keys: keys, Replay: identity.ReplayCache{Store: keys.Store}}, &identity.SessionIdentifier{Keys: keys, Now: w.now}
 	byAWS := aws.New(aws.Settings{ServerID: "127.0.0.1", Regions: []string{"eu-west-1"}}, nonces)
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{"AKIAIOSFODNN7EXAMPLE": {
 		Secret: "not-a-secret", Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE",
@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		{Name: "agents", By: sessions, Match: identity.JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}", Sleep: 3 * time.Hour},
 	}}
 	current := func() *broker.Policy { return policy }
-	desk := &identity.Desk{Sessions: sessions, Store: w.store, Policy: current, Bar: &broker.Bars{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
+	desk := &identity.Exchanger{Sessions: sessions, Store: w.store, Policy: current, Blocker: &broker.Blocklist{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
 	b := broker.New(broker.Config{
 		Policy: current, Journal: anything{}, Store: w.store, GitHub: new(mint.App), Log: slog.New(slog.DiscardHandler),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: nonces.Endpoint()},
@@ -192,14 +192,14 @@ func TestJoin(t *testing.T) {
 	w.check(s, "sb-7")
 	w.write("stolen", []byte(token.Reveal()))
 	w.checkRefused(w.open("join_token_file="+w.path("stolen")), "was used already")
-	if err := (&broker.Bars{Store: w.store}).Bar(t.Context(), "sb-8"); err != nil {
+	if err := (&broker.Blocklist{Store: w.store}).Block(t.Context(), "sb-8"); err != nil {
 		t.Fatal(err)
 	}
-	barred, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-8", "agents", time.Minute)
+	blocked, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-8", "agents", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.write("barred", []byte(barred.Reveal()))
+	w.write("barred", []byte(blocked.Reveal()))
 	w.checkRefused(w.open("join_token_file="+w.path("barred")), "sb-8 was revoked")
 }
 

@@ -25,7 +25,7 @@ func TestExchangesAreBounded(t *testing.T) {
 	session := r.session(used).Session.Reveal()
 	limits := func() broker.Limits { return broker.Limits{Rate: 0.001, Burst: 3} }
 	strangers := &broker.Limiter{Limits: limits}
-	r.desk.Strangers = func(*http.Request) error { return strangers.Count("everybody") }
+	r.desk.ChargeUnauth = func(*http.Request) error { return strangers.Count("everybody") }
 	r.desk.Workspaces = &broker.Limiter{Limits: limits}
 	for _, c := range []struct {
 		name  string
@@ -51,7 +51,7 @@ func TestGuessesDoNotReachTheStore(t *testing.T) {
 	s := &counting{Memory: new(storetest.Memory)}
 	r := newReplica(t, s, time.Now)
 	over := errors.New("too many")
-	r.desk.HadTooMany = func(*http.Request) error { return over }
+	r.desk.UnauthExceeded = func(*http.Request) error { return over }
 	good := issue(t, s, "sb-1", "agents", time.Now())
 	before := s.gets.Load()
 	for range 10 {

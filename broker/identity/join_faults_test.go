@@ -14,11 +14,11 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// unread are bars that cannot be read.
+// unread are blocks that cannot be read.
 type unread struct{}
 
-func (unread) BarredFor(context.Context, string, string) (bool, error) { return false, errLost }
-func (unread) Barred(context.Context, string) (bool, error)            { return false, errLost }
+func (unread) BlockedFor(context.Context, string, string) (bool, error) { return false, errLost }
+func (unread) Blocked(context.Context, string) (bool, error)            { return false, errLost }
 
 // anybody proves every caller, as the identity of a machine does that several
 // workspaces share.
@@ -36,7 +36,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"bars that cannot be read", func(r *replica) { r.desk.Bar = unread{} }, 503, "store cannot be had"},
+		{"blocks that cannot be read", func(r *replica) { r.desk.Blocker = unread{} }, 503, "store cannot be had"},
 		{"no session keys", func(r *replica) { r.desk.Sessions = &SessionIdentifier{Keys: &Keyset{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
 		{"a journal that is full", func(r *replica) { r.journal.full = func(broker.Entry) bool { return true } }, 503, "audit log cannot be written"},
 		{"a caller of another rule", func(r *replica) {
@@ -55,7 +55,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		if got := r.post(session, `{}`); got.Code != c.status || strings.Contains(got.Body.String(), SessionPrefix) {
 			t.Errorf("%s: a session gets %d %s, want %d", c.name, got.Code, got.Body, c.status)
 		}
-		r.policy.Rules, r.desk.Bar, r.desk.Sessions, r.journal.full = rules, r.bars, r.sessions, nil
+		r.policy.Rules, r.desk.Blocker, r.desk.Sessions, r.journal.full = rules, r.blocks, r.sessions, nil
 		if got := r.redeem(token); got.Code != 200 {
 			t.Errorf("%s, afterwards: a token gets %d %s, want a session", c.name, got.Code, got.Body)
 		}
@@ -111,7 +111,7 @@ func TestATokenThatIsNotKeptIsNotIssued(t *testing.T) {
 func TestOnlyRefusalsCountAsStrangers(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
-	r.desk.Strangers = func(*http.Request) error { return refused(http.StatusTooManyRequests, broker.ReasonLimit, "too many") }
+	r.desk.ChargeUnauth = func(*http.Request) error { return refused(http.StatusTooManyRequests, broker.ReasonLimit, "too many") }
 	session := r.session(issue(t, m, "sb-1", "agents", time.Now())).Session.Reveal()
 	r.answer(r.post(session, `{}`))
 	if got := r.post("", `{}`); got.Code != http.StatusTooManyRequests {

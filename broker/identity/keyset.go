@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -125,7 +125,7 @@ func mac(key []byte, purpose, signed string) []byte {
 // key returns the key of a day, and makes it where it is wanted.
 func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
 	if s == nil || s.Store == nil {
-		return nil, oneline.New("read the session keys", "no store is set", "")
+		return nil, usererr.New("read the session keys", "no store is set", "")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +162,7 @@ func (s *Keyset) read(ctx context.Context, of int64) ([]byte, error) {
 	}
 	bytes, err := encoding.DecodeString(entry.Value.Reveal())
 	if err != nil || len(bytes) != keySize {
-		return nil, oneline.New("read "+name.String(), "it is no key", "delete it; brokers make another, and what was signed with it ends")
+		return nil, usererr.New("read "+name.String(), "it is no key", "delete it; brokers make another, and what was signed with it ends")
 	}
 	return bytes, nil
 }
@@ -180,7 +180,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	// Whatever became of the write: what is in the store is the key.
 	bytes, err := s.read(ctx, of)
 	if err != nil {
-		return nil, oneline.Join(putErr, err)
+		return nil, usererr.Join(putErr, err)
 	}
 	return bytes, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // MTLSMethod is the method of callers with a certificate.
@@ -161,7 +161,7 @@ func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return spiffeid.ID{}, errors.New(oneline.Escape(err.Error()))
+		return spiffeid.ID{}, errors.New(usererr.Escape(err.Error()))
 	}
 	return id, nil
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/secret"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -78,21 +78,21 @@ type record struct {
 func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (JoinToken, error) {
 	what := "make a join token for workspace " + workspace
 	if err := CheckJoinRule(rule); err != nil {
-		return JoinToken{}, oneline.Wrap(what, err, "")
+		return JoinToken{}, usererr.Wrap(what, err, "")
 	}
 	if err := store.CheckWorkspace(workspace); err != nil {
-		return JoinToken{}, oneline.Wrap("make a join token", err, "")
+		return JoinToken{}, usererr.Wrap("make a join token", err, "")
 	}
 	if ttl <= 0 || ttl > MaxJoinTTL {
-		return JoinToken{}, oneline.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxJoinTTL), "make it just before it is used")
+		return JoinToken{}, usererr.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxJoinTTL), "make it just before it is used")
 	}
 	text, err := json.Marshal(record{workspace, rule, now.Add(ttl).UTC()})
 	if err != nil {
-		return JoinToken{}, oneline.Wrap(what, err, "")
+		return JoinToken{}, usererr.Wrap(what, err, "")
 	}
 	t := NewJoinToken()
 	if err := s.Put(ctx, store.JoinToken(t.Hash()), store.NewSecret(string(text)), store.CreateOnly); err != nil {
-		return JoinToken{}, oneline.Wrap(what, err, "")
+		return JoinToken{}, usererr.Wrap(what, err, "")
 	}
 	sweep(ctx, s, now)
 	return t, nil
@@ -144,7 +144,7 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 	}
 	var r record
 	if err := json.Unmarshal([]byte(entry.Value.Reveal()), &r); err != nil || store.CheckWorkspace(r.Workspace) != nil || CheckJoinRule(r.Rule) != nil {
-		return record{}, oneline.New("read "+name.String(), "it is no record of a join token", "make another token")
+		return record{}, usererr.New("read "+name.String(), "it is no record of a join token", "make another token")
 	}
 	return r, nil
 }

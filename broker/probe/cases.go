@@ -6,7 +6,7 @@ import (
 	"io"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
@@ -31,7 +31,7 @@ func ParseCases(data []byte) ([]Case, error) {
 	}
 	var cases []Case
 	if err := yamlfile.Decode(data, &cases); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(oneline.Escape(err.Error()))
+		return nil, errors.New(usererr.Escape(err.Error()))
 	}
 	names, refused := map[string]bool{}, 0
 	for i := range cases {

@@ -19,15 +19,15 @@ var night = Actor{Operator: broker.Operator{Name: "night", Method: "token", Subj
 
 // bench is a replica that revokes.
 type bench struct {
-	*brokertest.Bench
+	*brokertest.Broker
 	revoker *Revoker
 }
 
 func newReplica(g *brokertest.GitHub) *bench {
 	g.T.Helper()
-	b := &bench{Bench: brokertest.NewBench(g, nil)}
+	b := &bench{Broker: brokertest.NewBroker(g, nil)}
 	b.revoker = New(Config{
-		Store: g.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: b.Journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: g.Store, App: b.App, Blocklist: b.Blocklist, Cache: b.Cache, Journal: b.Journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Secret: func() (string, error) { return webhookSecret, nil }, Now: g.Now,
 	})
 	b.Server.Extra = map[string]broker.Endpoint{WebhookPath: b.revoker.Webhook()}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -64,36 +64,36 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 		return done, r.recall(ctx, now)
 	}
 	known.look = now.Add(lookEvery)
-	bars, err := r.Bars.All(ctx)
+	blocks, err := r.Blocklist.All(ctx)
 	if err != nil {
 		return done, err
 	}
-	if err := r.follow(ctx, bars, now); err != nil {
+	if err := r.follow(ctx, blocks, now); err != nil {
 		return done, err
 	}
 	var errs []error
 	for _, t := range known.due(now) {
 		if isHeld, err := r.hold(ctx); !isHeld {
-			return done, oneline.Join(append(errs, err)...)
+			return done, usererr.Join(append(errs, err)...)
 		}
 		revoked, err := r.settle(ctx, t, known.targets[t])
 		done.Revoked += revoked
 		errs = append(errs, err)
 	}
 	r.progress.settled(known.settled())
-	return done, oneline.Join(errs...)
+	return done, usererr.Join(errs...)
 }
 
 // follow makes known which targets are blocked. Which of them settled under the holder of
 // the lease before, the lease's note says. Where it says nothing, those that the log of the
 // block list names are recent, and of the others it is read when they were blocked.
-func (r *Revoker) follow(ctx context.Context, bars store.Bars, now time.Time) error {
+func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time) error {
 	known := &r.reconciler
-	targets := targetsOf(bars)
+	targets := targetsOf(blocks)
 	isSettled := known.isNew && r.progress.isSettled(targets)
-	recent := store.NewBars()
+	recent := store.NewBlocks()
 	if known.isNew && !isSettled {
-		log, err := store.ReadBarLog(ctx, r.Store)
+		log, err := store.ReadBlockLog(ctx, r.Store)
 		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
@@ -111,9 +111,9 @@ func (r *Revoker) follow(ctx context.Context, bars store.Bars, now time.Time) er
 	return nil
 }
 
-// isIn reports whether bars have the target.
-func isIn(bars store.Bars, t broker.Target) bool {
-	return t.App && bars.App || t.Owner != "" && bars.Owners[t.Owner] || t.Workspace != "" && bars.Workspaces[t.Workspace]
+// isIn reports whether blocks have the target.
+func isIn(blocks store.Blocks, t broker.Target) bool {
+	return t.App && blocks.App || t.Owner != "" && blocks.Owners[t.Owner] || t.Workspace != "" && blocks.Workspaces[t.Workspace]
 }
 
 // recall reads of one target when it was blocked. One that was blocked for longer than
@@ -171,15 +171,15 @@ func (r *reconciler) settled() []broker.Target {
 }
 
 // targetsOf lists what is blocked.
-func targetsOf(bars store.Bars) []broker.Target {
+func targetsOf(blocks store.Blocks) []broker.Target {
 	var targets []broker.Target
-	if bars.App {
+	if blocks.App {
 		targets = append(targets, broker.Target{App: true})
 	}
-	for _, owner := range slices.Sorted(maps.Keys(bars.Owners)) {
+	for _, owner := range slices.Sorted(maps.Keys(blocks.Owners)) {
 		targets = append(targets, broker.Target{Owner: owner})
 	}
-	for _, id := range slices.Sorted(maps.Keys(bars.Workspaces)) {
+	for _, id := range slices.Sorted(maps.Keys(blocks.Workspaces)) {
 		targets = append(targets, broker.Target{Workspace: id})
 	}
 	return targets

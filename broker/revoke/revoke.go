@@ -37,12 +37,12 @@ type App interface {
 // A Config has the parts of the broker that a Revoker works on. Fields without a
 // comment must be set.
 type Config struct {
-	Store   store.Store
-	App     App
-	Bars    *broker.Bars // New sets its Took
-	Cache   *broker.Cache
-	Journal broker.Journal
-	Log     *slog.Logger
+	Store     store.Store
+	App       App
+	Blocklist *broker.Blocklist // New sets its OnAdded
+	Cache     *broker.Cache
+	Journal   broker.Journal
+	Log       *slog.Logger
 	// Policy returns the hash of the policy in force, for the audit log.
 	Policy func() string
 	// Issuer makes the issuer that revokes tokens delivered to workspaces.
@@ -70,9 +70,9 @@ type Revoker struct {
 	progress   progress
 	tidying    tidying
 	deliveries deliveries
-	bodies     broker.Bodies // of deliveries
-	waiting    chan struct{} // holds one for each signed delivery that waits
-	acting     chan struct{} // and one for each that is applied
+	bodies     broker.BodyLimiter // of deliveries
+	waiting    chan struct{}      // holds one for each signed delivery that waits
+	acting     chan struct{}      // and one for each that is applied
 }
 
 // New makes a Revoker. It reads and writes nothing yet.
@@ -93,7 +93,7 @@ func New(c Config) *Revoker {
 	r.bodies.Each, r.began = leastDelivery, c.Now()
 	r.listing.store, r.listing.now = c.Store, c.Now
 	r.reconciler.lease = store.Lease{Store: c.Store, Name: store.Upkeep(), Holder: rand.Text(), Duration: leaseLife, Now: c.Now}
-	c.Bars.Took = r.forget
+	c.Blocklist.OnAdded = r.forget
 	return r
 }
 
@@ -122,13 +122,13 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Re
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	if err := r.Bars.Take(ctx, t); err != nil {
+	if err := r.Blocklist.Add(ctx, t); err != nil {
 		return api.Revocation{}, broker.StoreUnavailable(err)
 	}
-	unwritten := r.Journal.Write(ctx, r.entry(broker.KindBarred, by, t), true)
+	unwritten := r.Journal.Write(ctx, r.entry(broker.KindBlocked, by, t), true)
 	s := &sweep{r: r, by: r.entry(broker.KindRevoked, by, t)}
 	if err := s.target(ctx, t); err != nil {
-		r.Log.ErrorContext(ctx, "what was barred is not revoked yet", "error", err)
+		r.Log.ErrorContext(ctx, "what was blocked is not revoked yet", "error", err)
 	}
 	if err := errors.Join(unwritten, s.unwritten); err != nil {
 		return api.Revocation{}, broker.AuditUnavailable(err)
@@ -144,7 +144,7 @@ func (r *Revoker) Lift(ctx context.Context, by Actor, t broker.Target) error {
 	if err := r.Journal.Write(ctx, r.entry(broker.KindAdmitted, by, t), true); err != nil {
 		return broker.AuditUnavailable(err)
 	}
-	if err := r.Bars.Lift(ctx, t); err != nil {
+	if err := r.Blocklist.Remove(ctx, t); err != nil {
 		return broker.StoreUnavailable(err)
 	}
 	return nil

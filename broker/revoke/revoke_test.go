@@ -30,9 +30,9 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 	}
 	wantCode(t, "the workspace afterwards", b.Token("sb-1", "acme/widgets", "read"), 403)
 	wantCode(t, "another workspace", b.Token("sb-2", "acme/widgets", "read"), 200)
-	barred, revoked := b.Journal.Of(broker.KindBarred), b.Journal.Of(broker.KindRevoked)
-	if len(barred) != 1 || barred[0].Rule != "night" || barred[0].Target != "workspace sb-1" || !strings.HasPrefix(barred[0].Subject, "token sha256:") {
-		t.Errorf("the journal has %+v, want who barred sb-1", barred)
+	blocked, revoked := b.Journal.Of(broker.KindBlocked), b.Journal.Of(broker.KindRevoked)
+	if len(blocked) != 1 || blocked[0].Rule != "night" || blocked[0].Target != "workspace sb-1" || !strings.HasPrefix(blocked[0].Subject, "token sha256:") {
+		t.Errorf("the journal has %+v, want who blocked sb-1", blocked)
 	}
 	if len(revoked) != 1 || revoked[0].Hash != mine || revoked[0].Workspace != "sb-1" || revoked[0].Rule != "night" {
 		t.Errorf("the journal has %+v, want which token was revoked", revoked)
@@ -76,7 +76,7 @@ func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
 		t.Fatal("workspaces of one scope have two tokens")
 	}
 	one.revoke(workspaceTarget("sb-1"), 0)
-	two.Advance(time.Second) // the other replica reads the bars again
+	two.Advance(time.Second) // the other replica reads the blocks again
 	if now := two.MustToken("sb-2", "acme/widgets", "read"); now == shared || !slices.Contains(two.alive(), fakegithub.Hash(now)) {
 		t.Error("the other replica gives a dead token from memory")
 	}
@@ -135,7 +135,7 @@ func TestRevokeToRefusalTakesASecond(t *testing.T) {
 	for _, b := range []*bench{one, two} {
 		b.MustToken("sb-1", "acme/widgets", "read")
 	}
-	two.MustToken("sb-1", "acme/widgets", "read") // it has just looked who is barred
+	two.MustToken("sb-1", "acme/widgets", "read") // it has just looked who is blocked
 	got := one.revoke(workspaceTarget("sb-1"), 0)
 	wantCode(t, "this replica at once", one.Token("sb-1", "acme/widgets", "read"), 403)
 	g.Advance(time.Second)
@@ -213,7 +213,7 @@ func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
 	}
 }
 
-// A bar holds whatever else fails, and what failed is done later, after a
+// A block holds whatever else fails, and what failed is done later, after a
 // restart, too.
 func TestReconcileFinishesWhatFailed(t *testing.T) {
 	g := brokertest.NewGitHub(t)
@@ -274,20 +274,20 @@ func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
 	}
 }
 
-// What another replica gave before it knew of the bar is found, for as long as
+// What another replica gave before it knew of the block is found, for as long as
 // that can be.
 func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 	for _, target := range []broker.Target{{Workspace: "sb-1"}, {Owner: "acme"}, {App: true}} {
 		b := newBench(t)
-		if err := b.Bars.Take(t.Context(), target); err != nil {
+		if err := b.Blocklist.Add(t.Context(), target); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		slow := newReplica(b.GitHub)
-		slow.Bars.Every = time.Hour
-		slow.Bars.Store = brokertest.NewGitHub(t).Store // it has not heard of the bar
+		slow.Blocklist.Every = time.Hour
+		slow.Blocklist.Store = brokertest.NewGitHub(t).Store // it has not heard of the block
 		slow.MustToken("sb-1", "acme/widgets", "read")
 		b.Advance(lookEvery)
 		if _, err := b.revoker.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
@@ -296,10 +296,10 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 	}
 }
 
-// Nothing is asked of the store for a bar that settled but the list of bars.
-func TestASettledBarIsLeftAlone(t *testing.T) {
+// Nothing is asked of the store for a block that settled but the list of blocks.
+func TestASettledBlockIsLeftAlone(t *testing.T) {
 	b := newBench(t)
-	if err := b.Bars.Bar(t.Context(), "sb-1"); err != nil {
+	if err := b.Blocklist.Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	for range 40 {
@@ -309,7 +309,7 @@ func TestASettledBarIsLeftAlone(t *testing.T) {
 		b.Advance(lookEvery)
 	}
 	if s := b.revoker.reconciler.targets[broker.Target{Workspace: "sb-1"}]; s == nil || !s.done {
-		t.Errorf("after %s the bar is %+v, want it settled", 40*lookEvery, s)
+		t.Errorf("after %s the block is %+v, want it settled", 40*lookEvery, s)
 	}
 }
 
@@ -323,9 +323,9 @@ func TestTidyDeletesWhatHasRunOut(t *testing.T) {
 	}
 	b.Advance(time.Hour + 10*time.Minute)
 	b.tidy()
-	bars, err := store.ReadBars(t.Context(), b.Store)
-	if n := vendedEntries(t, b); n != 0 || err != nil || len(bars.Tokens) != 0 || !bars.Workspaces["sb-1"] {
-		t.Errorf("%d entries and bars %+v are left, %v, want the bar of sb-1 alone", n, bars, err)
+	blocks, err := store.ReadBlocks(t.Context(), b.Store)
+	if n := vendedEntries(t, b); n != 0 || err != nil || len(blocks.Tokens) != 0 || !blocks.Workspaces["sb-1"] {
+		t.Errorf("%d entries and blocks %+v are left, %v, want the block of sb-1 alone", n, blocks, err)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
 		one, two := newReplica(g), newReplica(g)
 		one.MustToken("sb-1", "acme/widgets", "read")
 		one.MustToken("ci", "octo/widgets", "read")
-		if err := two.Bars.Bar(t.Context(), "another"); err != nil { // so that the list is never empty
+		if err := two.Blocklist.Block(t.Context(), "another"); err != nil { // so that the list is never empty
 			t.Fatal(err)
 		}
 		got := two.revoke(target, 0)

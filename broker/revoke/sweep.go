@@ -18,11 +18,11 @@ import (
 // workers is how many calls of the store or of GitHub run at once.
 const workers = 20
 
-// A sweep revokes what barred workspaces hold.
+// A sweep revokes what blocked workspaces hold.
 type sweep struct {
 	r  *Revoker
 	by broker.Entry // of the audit log, for each token; the token is filled in
-	// isShared says that workspaces which are not barred may hold the same tokens. The
+	// isShared says that workspaces which are not blocked may hold the same tokens. The
 	// tokens are marked then, so that no replica answers with them from its cache.
 	isShared bool
 	ends     sync.Map // func() error that revokes, by the token's ID

@@ -56,12 +56,12 @@ type tidying struct {
 
 // folders are where entries expire. Their order is part of a note's meaning.
 func folders() []store.Prefix {
-	return []store.Prefix{store.Workspaces(), store.AllBars(), store.Deliveries(), store.AllSpent(), store.AllShared()}
+	return []store.Prefix{store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.AllSpent(), store.AllShared()}
 }
 
 // isPerishable reports whether an entry is deleted when it has expired.
 func isPerishable(n store.Name) bool {
-	return n.IsVended() || n.IsBarredToken() || n.IsShared() || store.Deliveries().Has(n) || store.AllSpent().Has(n)
+	return n.IsVended() || n.IsBlockedToken() || n.IsShared() || store.Deliveries().Has(n) || store.AllSpent().Has(n)
 }
 
 // errNotHolder ends a round that another replica goes on with.
@@ -124,7 +124,7 @@ func (r *Revoker) makeLog(ctx context.Context) error {
 	if r.Now().Sub(since) < logAfter {
 		return nil
 	}
-	_, err := store.ReadBarLog(ctx, r.Store)
+	_, err := store.ReadBlockLog(ctx, r.Store)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Announce(ctx, r.Store)
 	}
@@ -323,7 +323,7 @@ func endOf(name store.Name, entry store.Entry) time.Time {
 	switch {
 	case name.IsVended():
 		return broker.ReadVended(entry).Token.Expiry.Add(store.TokenGrace)
-	case name.IsBarredToken():
+	case name.IsBlockedToken():
 		return entry.Modified.Add(markLife)
 	case store.AllSpent().Has(name):
 		until, err := store.ClaimedUntil(entry)

@@ -94,7 +94,7 @@ func (f *fleet) start() *Revoker {
 		in = f.in
 	}
 	r := New(Config{
-		Store: in, Bars: &broker.Bars{Store: in}, Cache: new(broker.Cache), Journal: new(brokertest.Paper),
+		Store: in, Blocklist: &broker.Blocklist{Store: in}, Cache: new(broker.Cache), Journal: new(brokertest.MemoryJournal),
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Policy: func() string { return "" },
 	})
 	ctx, cancel := context.WithCancel(f.t.Context())
@@ -193,13 +193,13 @@ func (f *fleet) progressOfRound() note {
 func (f *fleet) vend(r *Revoker, i int) time.Duration {
 	f.t.Helper()
 	begun := time.Now()
-	barred, err := r.Bars.Barred(f.t.Context(), "asker")
-	if barred || err != nil {
-		f.t.Fatalf("Barred = %v, %v, want the request answered", barred, err)
+	blocked, err := r.Blocklist.Blocked(f.t.Context(), "asker")
+	if blocked || err != nil {
+		f.t.Fatalf("Blocked = %v, %v, want the request answered", blocked, err)
 	}
-	keeper := &broker.Keeper{Store: f.in}
+	keeper := &broker.VendLog{Store: f.in}
 	token := credential.NewToken(fmt.Sprint("ghs_asker", i), time.Now().Add(-time.Hour)) // it is tidied as well
-	if err := keeper.Keep(f.t.Context(), broker.Workspace{ID: "asker"}, token); err != nil {
+	if err := keeper.Record(f.t.Context(), broker.Workspace{ID: "asker"}, token); err != nil {
 		f.t.Fatal(err)
 	}
 	return time.Since(begun)
@@ -212,7 +212,7 @@ func TestAnIdleReplica(t *testing.T) {
 		f := newFleet(t)
 		defer f.end()
 		for i := range 400 {
-			name, err := store.Barred(fmt.Sprint("blocked-", i))
+			name, err := store.Blocked(fmt.Sprint("blocked-", i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -356,7 +356,7 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 			gone := []store.Name{put(over, err, "x", past)}
 			old, err := vended("b", time.Time{})
 			gone = append(gone, put(old, err, `{"token":"ghs_y","expires_at":"`+past.UTC().Format(time.RFC3339)+`"}`, past))
-			gone = append(gone, put(store.BarredToken(id, past), nil, "x", past))
+			gone = append(gone, put(store.BlockedToken(id, past), nil, "x", past))
 			if won, err := store.Claim(t.Context(), b.Store, store.Spent([32]byte{1}), past); !won || err != nil {
 				t.Fatal(won, err)
 			}
@@ -365,9 +365,9 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 			stays := []store.Name{put(live, err, "x", later)}
 			record, err := store.Record("d")
 			stays = append(stays, put(record, err, "x", past)) // it is due to be refreshed
-			bar, err := store.Barred("e")
-			stays = append(stays, put(bar, err, "x", time.Time{}))
-			stays = append(stays, put(store.BarredToken([8]byte{9}, later), nil, "x", later))
+			block, err := store.Blocked("e")
+			stays = append(stays, put(block, err, "x", time.Time{}))
+			stays = append(stays, put(store.BlockedToken([8]byte{9}, later), nil, "x", later))
 			if won, err := store.Claim(t.Context(), b.Store, store.Delivery([32]byte{1}), past); !won || err != nil {
 				t.Fatal(won, err)
 			}
@@ -397,14 +397,14 @@ func TestBlocksSettleOnce(t *testing.T) {
 		f := newFleet(t)
 		defer f.end()
 		for i := range 400 {
-			name, err := store.Barred(fmt.Sprintf("old-%03d", i))
+			name, err := store.Blocked(fmt.Sprintf("old-%03d", i))
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.put(name, "x")
 		}
 		time.Sleep(2 * time.Hour)
-		young, err := store.Barred("a-young")
+		young, err := store.Blocked("a-young")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -483,12 +483,12 @@ func TestMarksForTheVersionBefore(t *testing.T) {
 	b.revoke(workspaceTarget("sb-1"), 0)
 	b.revoke(workspaceTarget("ci"), 0)
 	dated, plain := 0, 0
-	for name := range b.Store.List(t.Context(), store.AllBars()) {
+	for name := range b.Store.List(t.Context(), store.AllBlocks()) {
 		if _, ok := name.Ends(); ok {
 			dated++
-		} else if name.IsBarredToken() {
+		} else if name.IsBlockedToken() {
 			plain++
-			if name != store.BarredToken(token.ID(), time.Time{}) {
+			if name != store.BlockedToken(token.ID(), time.Time{}) {
 				t.Errorf("the mark is %s", name)
 			}
 		}
@@ -510,8 +510,8 @@ func TestALogIsMadeAfterAnUpgrade(t *testing.T) {
 			want  bool
 		}{{9 * time.Minute, false}, {11 * time.Minute, true}} {
 			time.Sleep(c.after)
-			if _, err := store.ReadBarLog(t.Context(), f.in); (err == nil) != c.want {
-				t.Errorf("after %s more: ReadBarLog = %v, want a log: %v", c.after, err, c.want)
+			if _, err := store.ReadBlockLog(t.Context(), f.in); (err == nil) != c.want {
+				t.Errorf("after %s more: ReadBlockLog = %v, want a log: %v", c.after, err, c.want)
 			}
 		}
 	})

@@ -12,16 +12,16 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// forget drops the tokens of new bars from the cache. It is the Took of the bars.
-func (r *Revoker) forget(added store.Bars) {
+// forget drops the tokens of new blocks from the cache. Blocklist.OnAdded calls it.
+func (r *Revoker) forget(added store.Blocks) {
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return added.Has("", s.Repo.Owner) || IsMarked(added, t)
 	})
 }
 
 // IsMarked reports whether a token was revoked before its end.
-func IsMarked(bars store.Bars, t credential.Token) bool {
-	return bars.Tokens[t.ID().String()]
+func IsMarked(blocks store.Blocks, t credential.Token) bool {
+	return blocks.Tokens[t.ID().String()]
 }
 
 // vended ends a token that a broker gave.
@@ -101,14 +101,14 @@ func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
 // that hold the token.
 func (s *sweep) revoke(ctx context.Context, t credential.Token, name store.Name) error {
 	if s.isShared {
-		if err := s.r.Bars.BarToken(ctx, t, name); err != nil {
+		if err := s.r.Blocklist.BlockToken(ctx, t, name); err != nil {
 			return err
 		}
 	}
 	return s.r.App.Revoke(ctx, t)
 }
 
-// delivered revokes the barred tokens that were delivered to a workspace.
+// delivered revokes the blocked tokens that were delivered to a workspace.
 func (s *sweep) delivered(ctx context.Context, id string) error {
 	issuer, err := s.r.Issuer(ctx)
 	if err != nil {

@@ -212,8 +212,8 @@ func TestRevokedThroughARestart(t *testing.T) {
 			t.Fatalf("a token: %d %s", got.status, got.body)
 		}
 	}
-	bars := &broker.Bars{Store: w.store}
-	if err := bars.Bar(t.Context(), "sb-1"); err != nil { // as another replica does
+	blocks := &broker.Blocklist{Store: w.store}
+	if err := blocks.Block(t.Context(), "sb-1"); err != nil { // as another replica does
 		t.Fatal(err)
 	}
 	p.until("refusing it", func() bool { return w.token("acme/r0", "write").status == 403 })

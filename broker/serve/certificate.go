@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/filestamp"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // certificateEvery is how often the files are looked at.
@@ -49,15 +49,15 @@ func (p *Certificate) read() (*tls.Certificate, error) {
 	what := "read the certificate " + p.certFile + " and its key"
 	cert, err := trustedfile.Read("the certificate", p.certFile, trustedfile.Writing, maxFile)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	key, err := trustedfile.Read("the certificate's key", p.keyFile, trustedfile.ReadingAndWriting, maxFile)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "write a certificate and the key that belongs to it")
+		return nil, usererr.Wrap(what, err, "write a certificate and the key that belongs to it")
 	}
 	return &pair, nil
 }

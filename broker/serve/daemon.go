@@ -128,7 +128,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	d.broker.Extra = d.endpoints()
 	d.broker.Mounted = d.operators(recorder).Routes()
 	d.probe = &probe{d: d}
-	d.metrics.Read(d.readings()...)
+	d.metrics.Read(d.gauges()...)
 	d.metrics.registry.MustRegister(newAppCollector(d.app))
 }
 
@@ -152,8 +152,8 @@ func (d *daemon) identifiers() *config.Identifiers {
 // endpoints are the calls that prepare a proof.
 func (d *daemon) endpoints() map[string]broker.Endpoint {
 	known := d.config.known
-	desk := &identity.Desk{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Bar: d.broker.Bars, Journal: d.journal}
-	desk.Strangers, desk.HadTooMany = d.broker.TooManyOf, d.broker.HadTooMany
+	desk := &identity.Exchanger{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Blocker: d.broker.Blocklist, Journal: d.journal}
+	desk.ChargeUnauth, desk.UnauthExceeded = d.broker.ChargeUnauth, d.broker.UnauthExceeded
 	desk.Workspaces = &broker.Limiter{Limits: d.limits}
 	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint(), revoke.WebhookPath: d.revoker.Webhook()}
 }
@@ -182,7 +182,7 @@ const appEvery = 5 * time.Second
 
 // run serves until a signal comes.
 func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Signal) error {
-	doors, err := d.doors(f)
+	doors, err := d.listeners(f)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Sign
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile, d.tidy, d.watchTransfers, d.broker.Bars.Watch} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile, d.tidy, d.watchTransfers, d.broker.Blocklist.Watch} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {

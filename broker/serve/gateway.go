@@ -42,7 +42,7 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: known.login})
 	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
-	d.metrics.Read(Reading{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
+	d.metrics.Read(Gauge{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
 	return nil
 }
 

@@ -33,14 +33,14 @@ type Metrics struct {
 	// RefusedConnections and RefusedRequests are those beyond the limits, which
 	// nobody looked at.
 	RefusedConnections, RefusedRequests prometheus.Counter
-	// What became of what is barred or has run out.
+	// What became of what is blocked or has run out.
 	Revoked, Deleted, ReconcilesFailed prometheus.Counter
 	// Reloads are attempts to read the configuration again.
 	ReloadsFailed, Reloads prometheus.Counter
 }
 
-// A Reading is a value that is looked up whenever somebody asks.
-type Reading struct {
+// A Gauge is a metric whose value is computed for each scrape.
+type Gauge struct {
 	Name, Help string
 	IsTotal    bool // it only grows
 	Value      func() float64
@@ -78,9 +78,9 @@ func NewMetrics(version string) *Metrics {
 		{&m.cached, "cache_hits_total", "Requests that were answered with a token that was there already."},
 		{&m.RefusedConnections, "connections_refused_total", "Connections beyond the limit."},
 		{&m.RefusedRequests, "requests_refused_total", "Requests beyond the limit of those that run at once."},
-		{&m.Revoked, "reconcile_revoked_total", "Tokens of what is barred that were revoked after the operator's request."},
+		{&m.Revoked, "reconcile_revoked_total", "Tokens of what is blocked that were revoked after the operator's request."},
 		{&m.Deleted, "reconcile_deleted_total", "Entries of the store that had run out and were deleted."},
-		{&m.ReconcilesFailed, "reconcile_failures_total", "Passes over what is barred and what has run out in which something went wrong."},
+		{&m.ReconcilesFailed, "reconcile_failures_total", "Passes over what is blocked and what has run out in which something went wrong."},
 		{&m.Reloads, "config_reloads_total", "Attempts to read the configuration again."},
 		{&m.ReloadsFailed, "config_reload_failures_total", "Attempts after which the last good configuration was kept."},
 	} {
@@ -99,7 +99,7 @@ func buildInfo(version string) prometheus.Collector {
 
 // Read adds values that are looked up when somebody asks. Names are without the
 // prefix of all.
-func (m *Metrics) Read(readings ...Reading) {
+func (m *Metrics) Read(readings ...Gauge) {
 	for _, r := range readings {
 		if r.IsTotal {
 			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: r.Name, Help: r.Help}, r.Value))
@@ -116,7 +116,7 @@ func (m *Metrics) Handler() http.Handler {
 
 var (
 	reasons = []string{
-		broker.ReasonNone, broker.ReasonHost, broker.ReasonIdentity, broker.ReasonReplay, broker.ReasonCopied, broker.ReasonRule, broker.ReasonBarred, broker.ReasonRepository, broker.ReasonPermission,
+		broker.ReasonNone, broker.ReasonHost, broker.ReasonIdentity, broker.ReasonReplay, broker.ReasonCopied, broker.ReasonRule, broker.ReasonBlocked, broker.ReasonRepository, broker.ReasonPermission,
 		broker.ReasonRequest, broker.ReasonLimit, broker.ReasonGitHub, broker.ReasonAudit, broker.ReasonStore, broker.ReasonInternal,
 	}
 	methods = []string{"", "socket", "oidc", "aws", "mtls", "session", "token"}
@@ -167,7 +167,7 @@ func isTrue(b bool) float64 {
 }
 
 // readings are the metrics that are looked up when somebody asks.
-func (d *daemon) readings() []Reading {
+func (d *daemon) gauges() []Gauge {
 	rate := func(part func(mint.Rate) float64) func() float64 {
 		return func() float64 {
 			r, known := d.app.Rate()
@@ -177,15 +177,15 @@ func (d *daemon) readings() []Reading {
 			return part(r)
 		}
 	}
-	return []Reading{
+	return []Gauge{
 		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return isTrue(d.probe.look(context.Background()).Ready) }},
 		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},
 		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return isTrue(d.journal.Ready() == nil) }},
 		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.copies.Dropped()) }},
 		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.traces.Dropped()) }},
-		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.broker.Bars.Check(context.Background()) == nil) }},
-		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Bars.FailedReadings()) }},
+		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.broker.Blocklist.Check(context.Background()) == nil) }},
+		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Blocklist.FailedReadings()) }},
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
 		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return isTrue(d.config.problem() == nil) }},
 		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},

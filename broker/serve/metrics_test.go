@@ -39,7 +39,7 @@ func TestWhatIsCounted(t *testing.T) {
 	m.Pushed("force")
 	m.Transferred(gateway.Transfer{Service: "git-receive-pack", Status: 200, Outcomes: []string{broker.OutcomeRefused, broker.OutcomeOK}, Checks: []string{"ruleset"}, In: 3})
 	m.Transferred(gateway.Transfer{Service: "git-receive-pack", Status: 200, Outcomes: []string{broker.OutcomeRefused}, Checks: []string{""}})
-	m.Read(Reading{Name: "tokens_live", Help: "x", Value: func() float64 { return 7 }})
+	m.Read(Gauge{Name: "tokens_live", Help: "x", Value: func() float64 { return 7 }})
 	got := scrape(m)
 	for _, want := range []string{
 		`gatepass_broker_requests_total{endpoint="token",method="socket",reason="",status="2xx"} 1`,

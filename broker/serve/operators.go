@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/broker/console"
 	"github.com/gatepass/gatepass/broker/revoke"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -26,7 +26,7 @@ const (
 // newRevoker makes the kill switch.
 func (d *daemon) newRevoker() *revoke.Revoker {
 	return revoke.New(revoke.Config{
-		Store: d.store, App: d.app, Bars: d.broker.Bars, Cache: d.broker.Cache, Journal: d.broker.Journal, Log: d.log,
+		Store: d.store, App: d.app, Blocklist: d.broker.Blocklist, Cache: d.broker.Cache, Journal: d.broker.Journal, Log: d.log,
 		Policy: func() string { return d.config.policy().Hash }, Issuer: d.issuer, Secret: d.webhookSecret, TokenTime: d.app.earliest,
 	})
 }
@@ -69,14 +69,14 @@ func (d *daemon) reconcile(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
 		done, err := d.revoker.Reconcile(ctx)
-		err = oneline.Join(err, d.broker.TakeBack.Retry(ctx))
+		err = usererr.Join(err, d.broker.TakeBack.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		if done.Revoked > 0 {
-			d.log.Info("tokens of what is barred are revoked", "count", done.Revoked)
+			d.log.Info("tokens of what is blocked are revoked", "count", done.Revoked)
 		}
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			d.metrics.ReconcilesFailed.Inc()
-			d.log.Error("what is barred could not all be revoked", "error", err.Error())
+			d.log.Error("what is blocked could not all be revoked", "error", err.Error())
 		}
 	})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -67,7 +67,7 @@ func (p *probe) look(ctx context.Context) readiness {
 	}
 	say("audit", errors.Join(d.journal.Ready(), d.reopenFailed()), "it cannot be written")
 	say("store", p.readStore(ctx), "it cannot be read")
-	say("blocklist", d.broker.Bars.Check(ctx), "it cannot be read, and nothing is given")
+	say("blocklist", d.broker.Blocklist.Check(ctx), "it cannot be read, and nothing is given")
 	say("app", d.app.problem(), "it cannot be used")
 	if d.config.problem() != nil {
 		r.Config = "the file was rejected, and the last good one is in force; the broker's log says why"
@@ -118,7 +118,7 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		if !state.Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		enc := json.NewEncoder(oneline.JSONWriter(w))
+		enc := json.NewEncoder(usererr.JSONWriter(w))
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(state) // the client has gone
 	})))

@@ -21,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/revoke"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, _ = io.WriteString(stdout, usage)
 		return exitDone
 	case err != nil:
-		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-broker --help")))
+		_, _ = io.WriteString(stderr, usererr.Line(usererr.Wrap("read the command line", err, "see gatepass-broker --help")))
 		return exitUsage
 	case o.version:
 		_, _ = io.WriteString(stdout, program+" "+version.String()+"\n")
@@ -97,7 +97,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = serve(ctx, o.config, getenv, stderr, signals)
 	}
 	if err != nil {
-		_, _ = io.WriteString(stderr, oneline.Line(err))
+		_, _ = io.WriteString(stderr, usererr.Line(err))
 		return exitFailed
 	}
 	return exitDone
@@ -122,12 +122,12 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 		bad = append(bad, err)
 	}
 	if info, err := os.Stat(filepath.Dir(f.Audit.File)); err != nil || !info.IsDir() {
-		bad = append(bad, oneline.New("audit "+f.Audit.File, "its folder is not there", "make it"))
+		bad = append(bad, usererr.New("audit "+f.Audit.File, "its folder is not there", "make it"))
 	} else {
 		bad = append(bad, audit.Check(f.Audit.File))
 	}
 	bad = append(bad, checkWebhook(f))
-	if err := oneline.Join(bad...); err != nil {
+	if err := usererr.Join(bad...); err != nil {
 		return err
 	}
 	for _, w := range slices.Concat(f.Warnings(), f.UnusableFiles(), unusableFolder(s, storeURL(f, getenv))) {
@@ -160,7 +160,7 @@ func ambiguous(f *config.File) error {
 			bad = append(bad, fmt.Errorf("rule %s: %s", found.Rule, found.Text))
 		}
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 // checkWebhook reads the secret of webhooks, where there is to be one.
@@ -173,7 +173,7 @@ func checkWebhook(f *config.File) error {
 		return err
 	}
 	if err := revoke.CheckSecret(secret); err != nil {
-		return oneline.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings, too")
+		return usererr.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings, too")
 	}
 	return nil
 }
@@ -206,9 +206,9 @@ func newLog(f *config.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger
 	setLevel(f, level)
 	o := &slog.HandlerOptions{Level: level}
 	if f.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(oneline.JSONWriter(stderr), o))
+		return slog.New(slog.NewJSONHandler(usererr.JSONWriter(stderr), o))
 	}
-	return slog.New(slog.NewTextHandler(oneline.TextWriter(stderr), o))
+	return slog.New(slog.NewTextHandler(usererr.TextWriter(stderr), o))
 }
 
 func setLevel(f *config.File, level *slog.LevelVar) {

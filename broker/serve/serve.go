@@ -16,19 +16,19 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/identity"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/systemd"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A door is a listener and the server behind it.
-type door struct {
+// A listener is an open socket and the server behind it.
+type listener struct {
 	net.Listener
 	server *http.Server
 	isTLS  bool
 }
 
 // doors opens every listener, or none.
-func (d *daemon) doors(f *config.File) (doors []door, err error) {
+func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 	handed, err := systemd.Sockets(d.getenv)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (d *daemon) doors(f *config.File) (doors []door, err error) {
 			return doors, err
 		}
 		l = Limited(l, f.Limits.Connections, d.metrics.RefusedConnections.Inc)
-		doors = append(doors, door{l, public, strings.HasPrefix(address, "https:")})
+		doors = append(doors, listener{l, public, strings.HasPrefix(address, "https:")})
 	}
 	for _, private := range []struct {
 		address, name string
@@ -63,10 +63,10 @@ func (d *daemon) doors(f *config.File) (doors []door, err error) {
 		}
 		server := d.newServer(f, private.handler)
 		server.WriteTimeout = 0 // a profile takes as long as it is asked to
-		doors = append(doors, door{l, server, false})
+		doors = append(doors, listener{l, server, false})
 	}
 	if len(handed) > 0 {
-		return doors, oneline.New("use the sockets of systemd", handed[0].Addr().String()+" is none of the configuration's addresses", "write it under listen")
+		return doors, usererr.New("use the sockets of systemd", handed[0].Addr().String()+" is none of the configuration's addresses", "write it under listen")
 	}
 	return doors, nil
 }
@@ -155,7 +155,7 @@ func pprofHandler() http.Handler {
 
 // start serves at a door, and says when that ends for another reason than being
 // told to.
-func (o door) start(failed chan<- error) {
+func (o listener) start(failed chan<- error) {
 	var err error
 	if o.isTLS {
 		err = o.server.ServeTLS(o.Listener, "", "")
@@ -169,7 +169,7 @@ func (o door) start(failed chan<- error) {
 
 // drain lets what runs finish. A second signal, or the end of the time for it,
 // cuts it off.
-func (d *daemon) drain(doors []door, limit time.Duration, signals <-chan os.Signal) {
+func (d *daemon) drain(doors []listener, limit time.Duration, signals <-chan os.Signal) {
 	d.draining.Store(true)
 	d.log.Info("the broker ends when the running requests have", "at_most", limit.String())
 	if err := systemd.Notify(d.getenv, systemd.Stopping); err != nil {

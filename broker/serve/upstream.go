@@ -9,13 +9,13 @@ import (
 
 	"github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/broker/gateway/access"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
 // routeOf is the way to GitHub that a configuration says.
 func routeOf(u config.Upstream) (r access.Route, err error) {
-	if r.Roots, err = remote.Roots(u.CAFile, "upstream_ca"); err != nil || u.Proxy == "" {
+	if r.Roots, err = httpclient.Roots(u.CAFile, "upstream_ca"); err != nil || u.Proxy == "" {
 		return r, err
 	}
 	r.Direct = u.NoProxy
@@ -48,7 +48,7 @@ const githubWait = 30 * time.Second
 
 // clientBy is what asks GitHub for tokens by a route.
 func clientBy(r access.Route) *http.Client {
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.DisableCompression = false // installations with their permissions are long
 	r.Apply(t)
 	return &http.Client{Transport: t, Timeout: githubWait}

@@ -25,7 +25,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -97,15 +97,15 @@ type sender struct{ to *url.URL }
 
 // RoundTrip returns an error for every answer but a good one.
 func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), remote.MaxWait)
+	ctx, cancel := context.WithTimeout(r.Context(), httpclient.MaxWait)
 	defer cancel()
 	defer r.Body.Close() // each attempt has another
-	return remote.Retry(ctx, func(ctx context.Context) (*http.Response, error) {
+	return httpclient.Retry(ctx, func(ctx context.Context) (*http.Response, error) {
 		body, err := r.GetBody()
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+		ctx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 		defer cancel()
 		again := r.Clone(ctx)
 		again.URL, again.Host, again.Body = s.to, s.to.Host, body
@@ -117,14 +117,14 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 func post(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
-		return nil, &remote.PassingError{Err: err}
+		return nil, &httpclient.TransientError{Err: err}
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	err = errors.Join(err, answer.Body.Close())
 	answer.Body = io.NopCloser(bytes.NewReader(text))
 	switch status := answer.StatusCode; {
 	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
-		return nil, &remote.PassingError{Err: errors.New("the collector answers " + answer.Status), After: remote.RetryAfter(answer.Header)}
+		return nil, &httpclient.TransientError{Err: errors.New("the collector answers " + answer.Status), After: httpclient.RetryAfter(answer.Header)}
 	case status < http.StatusOK || status >= http.StatusMultipleChoices:
 		return nil, fmt.Errorf("the collector answers %s", answer.Status)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/agent/server"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		_, _ = io.WriteString(stdout, usage)
 		return 0
 	case err != nil:
-		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-agent --help")))
+		_, _ = io.WriteString(stderr, usererr.Line(usererr.Wrap("read the command line", err, "see gatepass-agent --help")))
 		return 2
 	case o.version:
 		_, _ = io.WriteString(stdout, "gatepass-agent "+version.String()+"\n")
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	s := &server.Server{Config: o.config, Open: open, Idle: o.idle, MemoryLocked: locked}
 	if err := serve(ctx, o, s, getenv, stdin, stdout); err != nil {
-		_, _ = io.WriteString(stderr, oneline.Line(err))
+		_, _ = io.WriteString(stderr, usererr.Line(err))
 		return 1
 	}
 	return 0
@@ -85,7 +85,7 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	place, err := settle(s, o.config, getenv)
 	if !o.start {
 		if err != nil {
-			return oneline.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
+			return usererr.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
 		}
 		if _, err := config.Load(o.config); errors.Is(err, fs.ErrNotExist) {
 			return err // the agent would leave at once, without a word

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/credential/oskeyring"
 	"github.com/gatepass/gatepass/credential/ssmstore"
 	"github.com/gatepass/gatepass/credential/vaultstore"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and broker+unix://"
@@ -35,7 +35,7 @@ func open(w *config.Workspace) (credential.Source, error) {
 // openSessions makes a source of sessions, of the broker that the workspace file names.
 func openSessions(w *config.Workspace) (credential.Source, error) {
 	if err := w.CheckGatewaySource(); err != nil {
-		return nil, oneline.Wrap("open the source of "+w.Path, err, "")
+		return nil, usererr.Wrap("open the source of "+w.Path, err, "")
 	}
 	src, err := brokers.Open(w.Source, w.ID)
 	if err != nil {
@@ -57,5 +57,5 @@ func openSource(w *config.Workspace) (credential.Source, error) {
 	case "broker+https", "broker+unix":
 		return brokers.Open(w.Source, w.ID)
 	}
-	return nil, oneline.New("open the source of "+w.Path, "this agent has no source "+w.Source.Scheme+"://", "use one of "+knownSources)
+	return nil, usererr.New("open the source of "+w.Path, "this agent has no source "+w.Source.Scheme+"://", "use one of "+knownSources)
 }

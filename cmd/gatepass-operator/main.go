@@ -13,7 +13,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/gatepass/gatepass/operator"
 )
@@ -36,15 +36,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		operator.WriteUsage(stdout)
 		return 0
 	case err != nil:
-		fmt.Fprintln(stderr, "gatepass-operator:", oneline.Escape(err.Error()))
+		fmt.Fprintln(stderr, "gatepass-operator:", usererr.Escape(err.Error()))
 		return 2
 	}
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(25) // the caches are most of the memory, and change little
 	}
-	log := slog.New(slog.NewJSONHandler(oneline.JSONWriter(stderr), nil))
+	log := slog.New(slog.NewJSONHandler(usererr.JSONWriter(stderr), nil))
 	if err := operator.Run(ctx, options, getenv, log); err != nil {
-		fmt.Fprintln(stderr, "gatepass-operator:", oneline.Escape(err.Error()))
+		fmt.Fprintln(stderr, "gatepass-operator:", usererr.Escape(err.Error()))
 		return 1
 	}
 	return 0

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // guard judges a push and then runs the repository's own hook. A push to a path
@@ -39,12 +39,12 @@ func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 		return c.chain(ctx, hook, r)
 	case v.err != nil:
 	case err != nil:
-		v.err = oneline.Wrap(c.denied(), err, "check that git runs here: git status")
+		v.err = usererr.Wrap(c.denied(), err, "check that git runs here: git status")
 	case v.passed:
 		return c.chain(ctx, hook, r)
 	default:
 		if err := r.Mirrors(c.args[0]); err != nil {
-			v.err = oneline.Wrap(c.denied(), err, "")
+			v.err = usererr.Wrap(c.denied(), err, "")
 		}
 	}
 	if v.err != nil || len(v.denials) > 0 {
@@ -78,7 +78,7 @@ func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (
 	}
 	var err error
 	if v.input, v.updates, err = refs.ReadUpdates(stdin); err != nil {
-		v.err = oneline.Wrap(c.denied(), err, "push branches and tags by name")
+		v.err = usererr.Wrap(c.denied(), err, "push branches and tags by name")
 		return v
 	}
 	if !listed && !allowed && len(v.updates) > 0 {
@@ -110,10 +110,10 @@ func throughInstalled(ctx context.Context, w *config.Workspace) *config.Workspac
 // elsewhere says that only the hosts of the workspace file may be pushed to.
 func (c call) elsewhere(host, path string) error {
 	if host == "" {
-		return oneline.New(c.denied(), "where it goes cannot be told, and elsewhere is deny",
+		return usererr.New(c.denied(), "where it goes cannot be told, and elsewhere is deny",
 			"push to a URL of one of the hosts, or set elsewhere: allow in "+path)
 	}
-	return oneline.New(c.denied(), host+" is not one of the hosts, and elsewhere is deny",
+	return usererr.New(c.denied(), host+" is not one of the hosts, and elsewhere is deny",
 		"add it to hosts, or set elsewhere: allow, in "+path)
 }
 
@@ -153,7 +153,7 @@ func (c call) policy() (*config.Workspace, *refs.Policy, error) {
 	}
 	policy, err := refs.Compile(workspace.Refs)
 	if err != nil {
-		return nil, nil, denied(oneline.Wrap("read the workspace file "+path, fold(err), "correct the file"))
+		return nil, nil, denied(usererr.Wrap("read the workspace file "+path, fold(err), "correct the file"))
 	}
 	return workspace, policy, nil
 }
@@ -164,7 +164,7 @@ func denied(err error) error { return fmt.Errorf("push denied without a policy: 
 // fold makes one line of joined errors.
 func fold(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return oneline.Join(joined.Unwrap()...)
+		return usererr.Join(joined.Unwrap()...)
 	}
 	return err
 }
@@ -173,9 +173,9 @@ func fold(err error) error {
 func report(denials []*refs.DeniedError, url, path string) string {
 	var b strings.Builder
 	for _, d := range denials {
-		b.WriteString(oneline.Line(d))
+		b.WriteString(usererr.Line(d))
 	}
-	b.WriteString(oneline.Line(fmt.Errorf("nothing was pushed to %s; push to an allowed ref, as in git push origin HEAD:BRANCH, or have the rules in %s changed", url, path)))
+	b.WriteString(usererr.Line(fmt.Errorf("nothing was pushed to %s; push to an allowed ref, as in git push origin HEAD:BRANCH, or have the rules in %s changed", url, path)))
 	return b.String()
 }
 
@@ -187,12 +187,12 @@ func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) i
 	var err error
 	if r == nil {
 		if r, err = hooks.ReadRepository(ctx); err != nil {
-			return refuse(hook.Stderr, oneline.Wrap("run the repository's "+hook.Event+" hook", err, "check that git runs here: git status"))
+			return refuse(hook.Stderr, usererr.Wrap("run the repository's "+hook.Event+" hook", err, "check that git runs here: git status"))
 		}
 	}
 	code, err := hook.Chain(ctx, r)
 	if err != nil {
-		return refuse(hook.Stderr, oneline.Wrap("run the repository's "+hook.Event+" hook", err, ""))
+		return refuse(hook.Stderr, usererr.Wrap("run the repository's "+hook.Event+" hook", err, ""))
 	}
 	return code
 }
@@ -200,14 +200,14 @@ func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) i
 // why is the reason in an error without what it was about, which the report
 // says in its own way.
 func why(err error) string {
-	if line, ok := errors.AsType[*oneline.Error](err); ok {
-		return line.Reason()
+	if line, ok := errors.AsType[*usererr.Error](err); ok {
+		return line.ReasonText()
 	}
 	return err.Error()
 }
 
 func refuse(stderr io.Writer, err error) int {
-	fmt.Fprint(stderr, oneline.Line(err))
+	fmt.Fprint(stderr, usererr.Line(err))
 	return 1
 }
 
@@ -219,7 +219,7 @@ func runOwn(args []string, stderr io.Writer) int {
 		err = hooks.Shim{Guard: guard, Event: event}.Become(args)
 	}
 	if err != nil {
-		return refuse(stderr, oneline.Wrap("run the repository's "+event+" hook", err, ""))
+		return refuse(stderr, usererr.Wrap("run the repository's "+event+" hook", err, ""))
 	}
 	return 0
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const usage = `usage: gatepass-pre-push [--configured] REMOTE URL    (git calls it, as its pre-push hook)
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	c, err := parse(args)
 	switch {
 	case err != nil:
-		fmt.Fprint(stderr, oneline.Line(err)+usage)
+		fmt.Fprint(stderr, usererr.Line(err)+usage)
 		return 2
 	case c.help:
 		fmt.Fprint(stdout, usage)

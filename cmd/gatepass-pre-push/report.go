@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The limits of a broker's reports, in bytes, and of the time that one costs a
@@ -66,7 +66,7 @@ func update(u refs.RefUpdate, action, reason string) agent.PushUpdate {
 // escaped one stays the only one that is written so.
 func shown(text string, most int) string {
 	const mark = "..." // of redact.Text
-	text = redact.Text(oneline.Escape(text), most-len(mark))
+	text = redact.Text(usererr.Escape(text), most-len(mark))
 	for !utf8.ValidString(text) || len(text) > most {
 		text = text[:len(text)-1]
 	}

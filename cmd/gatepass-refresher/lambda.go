@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 )
 
@@ -60,7 +60,7 @@ func newInvoked(getenv func(string) string, stderr io.Writer) *invoked {
 		err = errors.New(issuing.StoreVariable + " is not set")
 	}
 	if err != nil {
-		return &invoked{err: oneline.Wrap("configure the function", err, "set its environment as docs/refresher.md says")}
+		return &invoked{err: usererr.Wrap("configure the function", err, "set its environment as docs/refresher.md says")}
 	}
 	r, err := newRefresher(o, getenv, newLogger(stderr, o.logFormat))
 	return &invoked{r, err}
@@ -85,15 +85,15 @@ func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	case err != nil:
 		return nil, reply(passIsFailed, err)
 	case q.workspace != "" && len(made.Failures) > 0:
-		return nil, reply(workspaceFailed, oneline.Wrap("refresh workspace "+q.workspace, errors.New(made.Failures[0].Error), ""))
+		return nil, reply(workspaceFailed, usererr.Wrap("refresh workspace "+q.workspace, errors.New(made.Failures[0].Error), ""))
 	}
 	text, err := json.Marshal(made)
-	return oneline.JSON(text), err
+	return usererr.JSON(text), err
 }
 
 // reply is an error as Lambda passes it on. It is told by its type.
 func reply(kind string, err error) error {
-	return messages.InvokeResponse_Error{Type: kind, Message: oneline.Escape(err.Error())}
+	return messages.InvokeResponse_Error{Type: kind, Message: usererr.Escape(err.Error())}
 }
 
 // invocation has a pass end before its invocation does.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/workspace"
 )
 
@@ -13,9 +13,9 @@ import (
 // may come from GitHub or a workspace, and is shown on terminals.
 func newLogger(w io.Writer, form string) *slog.Logger {
 	if form == "text" {
-		return slog.New(slog.NewTextHandler(oneline.TextWriter(w), nil))
+		return slog.New(slog.NewTextHandler(usererr.TextWriter(w), nil))
 	}
-	return slog.New(slog.NewJSONHandler(oneline.JSONWriter(w), nil))
+	return slog.New(slog.NewJSONHandler(usererr.JSONWriter(w), nil))
 }
 
 var levels = map[workspace.Type]slog.Level{
@@ -49,7 +49,7 @@ func (r *refresher) logPass(made report, err error) {
 	switch {
 	case err != nil:
 		level = slog.LevelError
-		attrs = append(attrs, slog.String("error", oneline.Escape(err.Error())))
+		attrs = append(attrs, slog.String("error", usererr.Escape(err.Error())))
 	case made.Failed > 0 || made.Expired > 0:
 		level = slog.LevelWarn
 	}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -129,7 +129,7 @@ func (o *options) check(given map[string]bool) error {
 	}
 	if o.github != "" {
 		if _, err := mint.APIURL(o.github); err != nil {
-			return oneline.Wrap("--github-url or "+issuing.GitHubVariable, err, "")
+			return usererr.Wrap("--github-url or "+issuing.GitHubVariable, err, "")
 		}
 	}
 	return workspace.CheckMargin(o.margin)

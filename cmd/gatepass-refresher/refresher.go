@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -52,7 +52,7 @@ func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request
 	r.monitor.begin(begun)
 	made, app, err := r.pass(ctx, stop, q)
 	if err != nil {
-		made.Error = oneline.Escape(err.Error())
+		made.Error = usererr.Escape(err.Error())
 	}
 	made.Seconds = time.Since(begun).Round(time.Millisecond).Seconds()
 	if made.isBadKey {
@@ -110,7 +110,7 @@ func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q re
 	}
 	p, err := q.frozen.profile()
 	if err != nil {
-		return nil, oneline.Wrap("adopt workspace "+q.workspace, err, "make it with gatepass workspace create PROFILE --id "+q.workspace)
+		return nil, usererr.Wrap("adopt workspace "+q.workspace, err, "make it with gatepass workspace create PROFILE --id "+q.workspace)
 	}
 	return p, nil
 }
@@ -123,7 +123,7 @@ func unknownWorkspace(q request) error {
 	if q.frozen != nil {
 		do += ", or set GATEPASS_ADOPT=true to have it made from the payload"
 	}
-	return oneline.Wrap("refresh workspace "+q.workspace, errUnknown, do)
+	return usererr.Wrap("refresh workspace "+q.workspace, errUnknown, do)
 }
 
 // profile is what the payload says as a profile would.
@@ -155,7 +155,7 @@ func (f *frozen) profile() (*workspace.Profile, error) {
 func (r *refresher) read(payload []byte) (request, error) {
 	q, err := parsePayload(payload)
 	if err != nil {
-		return request{}, oneline.Wrap("read the payload", err, "")
+		return request{}, usererr.Wrap("read the payload", err, "")
 	}
 	return q, r.checkParameter(q)
 }
@@ -173,11 +173,11 @@ func (r *refresher) checkParameter(q request) error {
 	what := "refresh workspace " + q.workspace
 	u, err := url.Parse(source)
 	if err != nil || u.Scheme != "ssm" {
-		return oneline.New(what, "the payload names an SSM parameter, and the store is none of SSM", "leave ssm_parameter_name out, or name a store with ssm:///PREFIX")
+		return usererr.New(what, "the payload names an SSM parameter, and the store is none of SSM", "leave ssm_parameter_name out, or name a store with ssm:///PREFIX")
 	}
 	here := strings.ReplaceAll(u.Path, "{workspace}", q.workspace)
 	if strings.Trim(here, "/") != strings.Trim(q.frozen.parameter, "/") {
-		return oneline.New(what, "its token is delivered to "+here+", and the payload names "+q.frozen.parameter,
+		return usererr.New(what, "its token is delivered to "+here+", and the payload names "+q.frozen.parameter,
 			"add workspaces=/ to the store's URL, so that tokens are in /sandbox/ID, or leave ssm_parameter_name out")
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -55,7 +55,7 @@ func (r *report) add(result workspace.Result) {
 		return
 	}
 	if len(r.Failures) < maxFailures {
-		r.Failures = append(r.Failures, failure{result.Workspace, oneline.Escape(result.Err.Error())})
+		r.Failures = append(r.Failures, failure{result.Workspace, usererr.Escape(result.Err.Error())})
 	}
 	if r.first == nil || !isGeneral(r.first) && isGeneral(result.Err) {
 		r.first = result.Err
@@ -87,7 +87,7 @@ func (r *report) count(s workspace.Summary) {
 		r.Soonest = &soonest
 	}
 	if r.unready != nil {
-		r.Unready = oneline.Escape(r.unready.Error())
+		r.Unready = usererr.Escape(r.unready.Error())
 	}
 }
 

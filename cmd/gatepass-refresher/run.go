@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -28,7 +28,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		_, _ = io.WriteString(stdout, usage)
 		return 0
 	case err != nil:
-		_, _ = io.WriteString(stderr, oneline.Line(oneline.Wrap("read the command line", err, "see gatepass-refresher --help")))
+		_, _ = io.WriteString(stderr, usererr.Line(usererr.Wrap("read the command line", err, "see gatepass-refresher --help")))
 		return 2
 	case o.version:
 		_, _ = io.WriteString(stdout, "gatepass-refresher "+version.String()+"\n")
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	case errors.Is(err, errReported):
 		return 1
 	case err != nil:
-		_, _ = io.WriteString(stderr, oneline.Line(err))
+		_, _ = io.WriteString(stderr, usererr.Line(err))
 		return 1
 	}
 	return 0
@@ -63,16 +63,16 @@ func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io
 	defer cancel()
 	made, err := r.refresh(ctx, stop, q)
 	if printErr := r.print(stdout, made); printErr != nil {
-		return oneline.Wrap("print the summary", printErr, "")
+		return usererr.Wrap("print the summary", printErr, "")
 	}
 	if err != nil && !made.isOfWorkspaces() {
 		return err
 	}
 	for _, f := range made.Failures {
-		_, _ = io.WriteString(stderr, oneline.Line(fmt.Errorf("workspace %s: %s", f.Workspace, f.Error)))
+		_, _ = io.WriteString(stderr, usererr.Line(fmt.Errorf("workspace %s: %s", f.Workspace, f.Error)))
 	}
 	if more := made.Failed - len(made.Failures); more > 0 {
-		_, _ = io.WriteString(stderr, oneline.Line(fmt.Errorf("%d more workspaces failed", more)))
+		_, _ = io.WriteString(stderr, usererr.Line(fmt.Errorf("%d more workspaces failed", more)))
 	}
 	if made.Failed > 0 {
 		return errReported
@@ -89,14 +89,14 @@ func (r *refresher) asked(stdin io.Reader) (request, error) {
 	if r.options.payload != "-" {
 		f, err := os.Open(r.options.payload)
 		if err != nil {
-			return request{}, oneline.Wrap("read the payload", err, "name its file, or - for standard input")
+			return request{}, usererr.Wrap("read the payload", err, "name its file, or - for standard input")
 		}
 		defer f.Close()
 		in = f
 	}
 	payload, err := io.ReadAll(io.LimitReader(in, maxPayload+1))
 	if err != nil {
-		return request{}, oneline.Wrap("read the payload", err, "")
+		return request{}, usererr.Wrap("read the payload", err, "")
 	}
 	return r.read(payload)
 }
@@ -111,7 +111,7 @@ func (r *refresher) print(stdout io.Writer, made report) error {
 	}
 	text, err := json.MarshalIndent(made, "", "  ")
 	if err == nil {
-		_, err = oneline.JSONWriter(stdout).Write(append(text, '\n'))
+		_, err = usererr.JSONWriter(stdout).Write(append(text, '\n'))
 	}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/gatepass/gatepass/internal/exposition"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // handler answers who looks after this program. It shows counts and reasons, and
@@ -31,7 +31,7 @@ func answer(w http.ResponseWriter, note string, why error) {
 	}
 	if why != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		text = oneline.Escape(why.Error())
+		text = usererr.Escape(why.Error())
 	}
 	_, _ = io.WriteString(w, text+"\n")
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"
 )
@@ -30,7 +30,7 @@ Examples:
 // agentWait is how long a running agent may take to answer for itself.
 const agentWait = 5 * time.Second
 
-func (w *world) agentCommand() *cli.Command {
+func (w *app) agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "agent",
 		Usage:       "inspect or stop the programs that hold the tokens",
@@ -62,13 +62,13 @@ type agentReport struct {
 	Agents  []agent.State `json:"agents"`          // all of this user, that one first
 }
 
-func (w *world) agentStatus(c *cli.Context) error {
+func (w *app) agentStatus(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
 	r, troubles := w.agents()
 	if c.Bool("json") {
-		return oneline.Join(writeJSON(w.stdout, r), troubles)
+		return usererr.Join(writeJSON(w.stdout, r), troubles)
 	}
 	if !r.Running && troubles == nil {
 		text := "no agent is running"
@@ -90,7 +90,7 @@ func (w *world) agentStatus(c *cli.Context) error {
 // agents asks all agents of this user for themselves. Those that end meanwhile
 // and those that speak another version of the protocol, and so say nothing, are
 // left out. The error is about those that should have answered.
-func (w *world) agents() (agentReport, error) {
+func (w *app) agents() (agentReport, error) {
 	r := agentReport{Version: version.String(), Agents: []agent.State{}}
 	path, err := config.Path(w.getenv)
 	if err != nil {
@@ -110,37 +110,37 @@ func (w *world) agents() (agentReport, error) {
 			r.Agents = append(r.Agents, state)
 		}
 	}
-	return r, oneline.Join(troubles...)
+	return r, usererr.Join(troubles...)
 }
 
-func (w *world) agentState(socket string) (state agent.State, found bool, err error) {
+func (w *app) agentState(socket string) (state agent.State, found bool, err error) {
 	reply, found, err := w.askAgent(socket, agent.Status)
 	if err != nil || !found {
 		return state, false, err
 	}
 	if err := json.Unmarshal(reply.Stdout, &state); err != nil {
-		return state, false, oneline.Wrap("read the agent's answer", err, "it may be of another version; run gatepass agent stop")
+		return state, false, usererr.Wrap("read the agent's answer", err, "it may be of another version; run gatepass agent stop")
 	}
 	return state, true, nil
 }
 
-func (w *world) printAgent(a agent.State) error {
+func (w *app) printAgent(a agent.State) error {
 	fmt.Fprintf(w.stdout, "agent %d %s for %s, up %s, ends after %s without a question\n",
-		a.PID, oneline.Escape(a.Version), oneline.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
+		a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
-		fmt.Fprintf(w.stdout, "environment: %s\n", oneline.Escape(strings.Join(a.Variables, ", ")))
+		fmt.Fprintf(w.stdout, "environment: %s\n", usererr.Escape(strings.Join(a.Variables, ", ")))
 	}
 	if version.Differ(a.Version, version.String()) {
 		fmt.Fprintf(w.stdout, "warning: gatepass is version %s\n", version.String())
 	}
 	if a.Replaced {
-		fmt.Fprintf(w.stdout, "warning: %s was replaced; this agent is still of the version before\n", oneline.Escape(a.Program))
+		fmt.Fprintf(w.stdout, "warning: %s was replaced; this agent is still of the version before\n", usererr.Escape(a.Program))
 	}
 	if a.Problem != "" {
-		fmt.Fprintf(w.stdout, "problem: %s\n", oneline.Escape(a.Problem))
+		fmt.Fprintf(w.stdout, "problem: %s\n", usererr.Escape(a.Problem))
 	}
 	if a.Warning != "" {
-		fmt.Fprintf(w.stdout, "warning: %s\n", oneline.Escape(a.Warning))
+		fmt.Fprintf(w.stdout, "warning: %s\n", usererr.Escape(a.Warning))
 	}
 	if len(a.Tokens) == 0 {
 		_, err := fmt.Fprintln(w.stdout, "no tokens in memory")
@@ -153,13 +153,13 @@ func (w *world) printAgent(a agent.State) error {
 		if held.Path != "" {
 			name += "/" + held.Path
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s ago\tsha256:%s\n", oneline.Escape(name),
+		fmt.Fprintf(t, "%s\t%s\t%s ago\tsha256:%s\n", usererr.Escape(name),
 			time.Until(held.ExpiresAt).Round(time.Second), time.Since(held.LastUsed).Round(time.Second), held.Hash)
 	}
 	return t.Flush()
 }
 
-func (w *world) agentStop(c *cli.Context) error {
+func (w *app) agentStop(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (w *world) agentStop(c *cli.Context) error {
 		}
 		troubles = append(troubles, err)
 	}
-	if err := oneline.Join(troubles...); err != nil {
+	if err := usererr.Join(troubles...); err != nil {
 		return err
 	}
 	text := "no agent was running"
@@ -188,23 +188,23 @@ func (w *world) agentStop(c *cli.Context) error {
 }
 
 // awaitEnd waits until nobody answers any more.
-func (w *world) awaitEnd(socket string) error {
+func (w *app) awaitEnd(socket string) error {
 	for until := time.Now().Add(agentWait); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if _, found, err := w.askAgent(socket, agent.Status); err != nil || !found {
 			return nil // gone, or so far gone that it cannot answer
 		}
 	}
-	return oneline.New("stop the agent", "it still answers", "end it by its process id; see gatepass agent status")
+	return usererr.New("stop the agent", "it still answers", "end it by its process id; see gatepass agent status")
 }
 
 // askAgent asks the agent at a socket; found is false where none runs.
-func (w *world) askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
+func (w *app) askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
 	reply, found, err = agent.AskAt(socket, agent.Call{Operation: operation, Config: "/"}, time.Now().Add(agentWait))
 	if errors.Is(err, agent.ErrDeadline) {
-		return agent.Reply{}, false, oneline.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")
+		return agent.Reply{}, false, usererr.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")
 	}
 	if err != nil {
-		return agent.Reply{}, false, oneline.Wrap("ask the agent", err, "")
+		return agent.Reply{}, false, usererr.Wrap("ask the agent", err, "")
 	}
 	if found && reply.Exit != 0 {
 		return agent.Reply{}, false, errors.New(string(reply.Stderr))

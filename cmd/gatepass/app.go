@@ -6,7 +6,7 @@ const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs 
 organization, is installed on the accounts whose repositories it may reach,
 and proves itself by a private key.`
 
-func (w *world) appCommand() *cli.Command {
+func (w *app) appCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "app",
 		Usage:       "look after the GitHub App that the tokens are minted for",

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -36,7 +36,7 @@ Examples:
   gatepass app add --installation-id 12345678 --account my-org
   gatepass app add --pool b --app-client-id Iv23liBbCdEfGhIjKlMn --private-key-file b.pem`
 
-func (w *world) appAddCommand() *cli.Command {
+func (w *app) appAddCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "add",
 		Usage:       "keep an App that exists, and where it is installed",
@@ -66,7 +66,7 @@ type addition struct {
 	force        bool
 }
 
-func (w *world) appAdd(c *cli.Context) error {
+func (w *app) appAdd(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (w *world) appAdd(c *cli.Context) error {
 
 // prepareAddition finds out which App is meant. An installation alone is of the
 // App that the store has, where it has one.
-func (w *world) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
+func (w *app) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
 	if a.all, err = w.store(c); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (w *world) prepareAddition(c *cli.Context, a *addition, named bool) (err er
 }
 
 // newApp reads the App of the command line, and asks for what is missing there.
-func (w *world) newApp(c *cli.Context, a *addition) error {
+func (w *app) newApp(c *cli.Context, a *addition) error {
 	github, err := w.github(c)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (w *world) newApp(c *cli.Context, a *addition) error {
 }
 
 // needsFlags names every flag that is missing at once, where nobody can be asked.
-func (w *world) needsFlags(c *cli.Context) error {
+func (w *app) needsFlags(c *cli.Context) error {
 	if !c.Bool("non-interactive") && w.canAsk() {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (a *addition) run(ctx context.Context) (discovery, error) {
 	}
 	found, err := a.settle(ctx, one)
 	if err != nil && a.credentials != nil {
-		err = oneline.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover"+ofPool(a.pool))
+		err = usererr.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover"+ofPool(a.pool))
 	}
 	return found, err
 }
@@ -222,9 +222,9 @@ func (a *addition) one(ctx context.Context) (issuing.Standing, error) {
 	}
 	s, err := issuing.Only(ctx, a.store, found)
 	if err == nil && s.State == issuing.Changed && !a.force {
-		err = &oneline.Error{
-			What: "add the installation on " + found.Account.Login, Why: fmt.Sprintf("%s, and GitHub %d", s.Note, found.ID),
-			Do: "add --force to replace it", Err: store.ErrExists,
+		err = &usererr.Error{
+			Op: "add the installation on " + found.Account.Login, Reason: fmt.Sprintf("%s, and GitHub %d", s.Note, found.ID),
+			Hint: "add --force to replace it", Err: store.ErrExists,
 		}
 	}
 	return s, err
@@ -236,7 +236,7 @@ func (a *addition) find(ctx context.Context) (mint.Installation, error) {
 	}
 	found, err := a.app.Installation(ctx, a.installation)
 	if err == nil && a.account != "" && !strings.EqualFold(found.Account.Login, a.account) {
-		err = oneline.New(fmt.Sprintf("add installation %d", a.installation), "it is on "+found.Account.Login+", not on "+a.account, "correct --account or --installation-id")
+		err = usererr.New(fmt.Sprintf("add installation %d", a.installation), "it is on "+found.Account.Login+", not on "+a.account, "correct --account or --installation-id")
 	}
 	return found, err
 }
@@ -248,11 +248,11 @@ type addReport struct {
 	discovery
 }
 
-func (w *world) printAddition(a addition, r addReport, install string) error {
+func (w *app) printAddition(a addition, r addReport, install string) error {
 	if a.credentials == nil {
 		return r.print(w.stdout, false)
 	}
-	text := oneline.Escape
+	text := usererr.Escape
 	fmt.Fprintf(w.stdout, "the App %s is set up\n", text(r.App.Name))
 	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/issuing/manifestflow"
 	"github.com/gatepass/gatepass/mint"
@@ -41,7 +41,7 @@ Examples:
   gatepass app create --org acme --permissions clone,push,review --store 'ssm:///km?region=us-east-1'
   gatepass app create --key-to 'awskms:///alias/gatepass?region=us-east-1' --github-url https://ghe.example`
 
-func (w *world) appCreateCommand() *cli.Command {
+func (w *app) appCreateCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
 		Usage:       "have GitHub make the App, by a page in your browser",
@@ -68,7 +68,7 @@ type vacancy interface {
 
 // A creation is one run of "app create".
 type creation struct {
-	*world
+	*app
 	flow     manifestflow.Flow
 	all      store.Store
 	store    store.Store // as the App sees it
@@ -85,7 +85,7 @@ type creation struct {
 	client   *http.Client  // nil means one of mint's
 }
 
-func (w *world) appCreate(c *cli.Context) error {
+func (w *app) appCreate(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (w *world) appCreate(c *cli.Context) error {
 }
 
 // creation reads the command line.
-func (w *world) creation(c *cli.Context) (*creation, error) {
+func (w *app) creation(c *cli.Context) (*creation, error) {
 	m, err := manifest(c)
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (w *world) creation(c *cli.Context) (*creation, error) {
 		return nil, usage(c, "--port is a number up to 65535")
 	}
 	o := &creation{
-		world: w, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
+		app: w, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
 		flow: manifestflow.Flow{Manifest: m, Org: c.String("org"), Port: c.Int("port")},
 	}
 	if c.Bool("force") {
@@ -133,7 +133,7 @@ func (w *world) creation(c *cli.Context) (*creation, error) {
 
 // place says at which GitHub the App is made.
 func (o *creation) place(c *cli.Context) error {
-	github, err := o.world.github(c)
+	github, err := o.app.github(c)
 	if err == nil && o.pool != "" {
 		github, err = issuing.GitHub(c.Context, o.all, github)
 	}
@@ -156,7 +156,7 @@ func (o *creation) destination(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.all, err = o.world.store(c); err != nil {
+	if o.all, err = o.app.store(c); err != nil {
 		return err
 	}
 	if o.store, err = ofApp(c, o.all); err != nil {
@@ -165,7 +165,7 @@ func (o *creation) destination(c *cli.Context) error {
 	o.pool = c.String("pool")
 	o.flow.KeyGoes = address(named)
 	if c.String("store") != "" {
-		o.given = " --store " + oneline.Quote(named)
+		o.given = " --store " + usererr.Quote(named)
 	}
 	o.given += ofPool(o.pool)
 	if o.keyTo = c.String("key-to"); o.keyTo == "" {
@@ -214,9 +214,9 @@ func (o *creation) prepare(ctx context.Context) error {
 		}
 	}
 	if err := issuing.Probe(ctx, o.store); err != nil {
-		return oneline.Wrap("create the App: try to write to the store", err, "")
+		return usererr.Wrap("create the App: try to write to the store", err, "")
 	}
-	app, err := o.app()
+	app, err := o.anonymous()
 	if err != nil {
 		return err
 	}
@@ -234,8 +234,8 @@ func (o *creation) checkPlace(ctx context.Context) error {
 	return nil
 }
 
-// app speaks to GitHub without being any App yet.
-func (o *creation) app() (*mint.App, error) {
+// anonymous returns a client of GitHub that has no App yet.
+func (o *creation) anonymous() (*mint.App, error) {
 	api, err := mint.APIURL(o.github)
 	if err != nil {
 		return nil, err

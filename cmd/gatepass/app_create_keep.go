@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -22,13 +22,13 @@ const keepWait = 2 * time.Minute
 
 // keep puts the key into the KMS, where there is to be one, and the credentials
 // into the store. The error is an [*unkeptError].
-func (o *creation) keep(ctx context.Context, made mint.Made) (issuing.Signer, error) {
+func (o *creation) keep(ctx context.Context, made mint.NewApp) (issuing.Signer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
 	kept := issuing.Credentials{ID: made.Issuer(), PrivateKey: store.NewSecret(made.PrivateKey.Reveal()), GitHub: o.github}
 	key, err := mint.ParseKey([]byte(made.PrivateKey.Reveal()))
 	if err != nil {
-		return nil, o.rescue(made, kept, oneline.Wrap("read the new App's key", err, ""))
+		return nil, o.rescue(made, kept, usererr.Wrap("read the new App's key", err, ""))
 	}
 	var signs issuing.Signer = key
 	if o.kms != nil {
@@ -66,24 +66,24 @@ func (e *unkeptError) Error() string {
 	if e.file {
 		do += ", and delete that file"
 	}
-	return oneline.Wrap("keep the new App "+e.app, e.why, do).Error()
+	return usererr.Wrap("keep the new App "+e.app, e.why, do).Error()
 }
 
 func (e *unkeptError) Unwrap() error { return e.why }
 
 // rescue writes a key that no KMS has to a file of the user's.
-func (o *creation) rescue(made mint.Made, kept issuing.Credentials, why error) error {
+func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error) error {
 	e := &unkeptError{app: made.Name, why: why}
 	options := o.given
 	if o.github != mint.DefaultGitHub {
-		options += " --github-url " + oneline.Quote(o.github)
+		options += " --github-url " + usererr.Quote(o.github)
 	}
 	if o.mode == store.Replace || errors.Is(why, store.ErrExists) {
 		options += " --force"
 	}
-	add := "gatepass app add --app-client-id " + oneline.Quote(kept.ID)
+	add := "gatepass app add --app-client-id " + usererr.Quote(kept.ID)
 	if kept.Signer != "" {
-		e.where, e.command = "its key is in "+o.flow.KeyGoes, add+" --signer "+oneline.Quote(kept.Signer)+options
+		e.where, e.command = "its key is in "+o.flow.KeyGoes, add+" --signer "+usererr.Quote(kept.Signer)+options
 		return e
 	}
 	path, err := o.rescueFile(made)
@@ -93,16 +93,16 @@ func (o *creation) rescue(made mint.Made, kept issuing.Credentials, why error) e
 		return e
 	}
 	e.file, e.where = true, "its only key is in "+path+" (mode 0600)"
-	e.command = add + " --private-key-file " + oneline.Quote(path) + options
+	e.command = add + " --private-key-file " + usererr.Quote(path) + options
 	if o.kms != nil {
-		e.command = "gatepass app key import --private-key-file " + oneline.Quote(path) + " --to " + oneline.Quote(o.keyTo) + " && " + add + " --signer " + oneline.Quote(o.keyTo) + options
+		e.command = "gatepass app key import --private-key-file " + usererr.Quote(path) + " --to " + usererr.Quote(o.keyTo) + " && " + add + " --signer " + usererr.Quote(o.keyTo) + options
 	}
 	return e
 }
 
 // rescueFile writes the key where the user will find it: at home, else in the
 // working directory, which may be a repository, else among temporary files.
-func (o *creation) rescueFile(made mint.Made) (path string, err error) {
+func (o *creation) rescueFile(made mint.NewApp) (path string, err error) {
 	var tried []error
 	here, _ := os.Getwd() // "" is passed over
 	for _, dir := range []string{o.getenv("HOME"), here, os.TempDir()} {
@@ -115,11 +115,11 @@ func (o *creation) rescueFile(made mint.Made) (path string, err error) {
 		}
 		tried = append(tried, err)
 	}
-	return "", oneline.Join(tried...)
+	return "", usererr.Join(tried...)
 }
 
 // fileName names the App, whatever GitHub calls it.
-func fileName(made mint.Made) string {
+func fileName(made mint.NewApp) string {
 	slug := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' {
 			return r
@@ -148,8 +148,8 @@ func writeOwn(dir, name, text string) (path string, err error) {
 			return "", err
 		}
 		_, err = f.WriteString(text)
-		if err = oneline.Join(err, f.Sync(), f.Close()); err != nil {
-			return "", oneline.Join(err, os.Remove(path))
+		if err = usererr.Join(err, f.Sync(), f.Close()); err != nil {
+			return "", usererr.Join(err, os.Remove(path))
 		}
 		return path, nil
 	}

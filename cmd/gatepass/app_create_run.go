@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/issuing/manifestflow"
 	"github.com/gatepass/gatepass/mint"
@@ -38,7 +38,7 @@ type createReport struct {
 func (o *creation) run(ctx context.Context) (createReport, error) {
 	page, err := manifestflow.Open(o.flow)
 	if err != nil {
-		return createReport{}, oneline.Wrap("create the App", err, "")
+		return createReport{}, usererr.Wrap("create the App", err, "")
 	}
 	defer page.Close()
 	o.announce(page.URL())
@@ -81,11 +81,11 @@ func (o *creation) noCode(err error) error {
 	look := "if GitHub has made it all the same, delete it at " + o.settings
 	switch {
 	case errors.Is(err, manifestflow.ErrCancelled):
-		return oneline.New(what, err.Error(), "")
+		return usererr.New(what, err.Error(), "")
 	case errors.Is(err, manifestflow.ErrLate):
-		return oneline.New(what, "GitHub sent no answer in time", "run it again; "+look)
+		return usererr.New(what, "GitHub sent no answer in time", "run it again; "+look)
 	}
-	return &oneline.Error{What: what, Why: "interrupted", Do: look, Err: err}
+	return &usererr.Error{Op: what, Reason: "interrupted", Hint: look, Err: err}
 }
 
 // finish has the key fetched, kept and proved. From the first of these on an
@@ -112,10 +112,10 @@ func (o *creation) finish(ctx context.Context, code string) (createReport, manif
 // fetch asks for the key until GitHub gives it out, refuses it for good, or
 // patience ends. A question on its way is never given up: its answer has the only
 // copy.
-func (o *creation) fetch(ctx context.Context, code string) (mint.Made, error) {
-	app, err := o.app()
+func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) {
+	app, err := o.anonymous()
 	if err != nil {
-		return mint.Made{}, err
+		return mint.NewApp{}, err
 	}
 	until := time.Now().Add(o.patience)
 	for attempt := 1; ; attempt++ {
@@ -125,15 +125,15 @@ func (o *creation) fetch(ctx context.Context, code string) (mint.Made, error) {
 		}
 		pause, ok := again(err, attempt)
 		if !ok || time.Now().Add(pause).After(until) {
-			return mint.Made{}, o.unfetched(err)
+			return mint.NewApp{}, o.unfetched(err)
 		}
 		if attempt == 1 {
-			fmt.Fprintf(o.stderr, "gatepass: %s (trying again until %s)\n", oneline.Escape(err.Error()), until.Format("15:04"))
+			fmt.Fprintf(o.stderr, "gatepass: %s (trying again until %s)\n", usererr.Escape(err.Error()), until.Format("15:04"))
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return mint.Made{}, o.unfetched(err)
+			return mint.NewApp{}, o.unfetched(err)
 		}
 	}
 }
@@ -149,11 +149,11 @@ func again(err error, attempt int) (pause time.Duration, ok bool) {
 
 // unfetched is an App without a key on this side.
 func (o *creation) unfetched(err error) error {
-	return oneline.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.given)
+	return usererr.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.given)
 }
 
 // prove shows GitHub that the kept key is the App's.
-func (o *creation) prove(ctx context.Context, made mint.Made, key issuing.Signer) (createReport, error) {
+func (o *creation) prove(ctx context.Context, made mint.NewApp, key issuing.Signer) (createReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
 	app, err := issuing.NewApp(made.Issuer(), key, o.github)
@@ -170,7 +170,7 @@ func (o *creation) prove(ctx context.Context, made mint.Made, key issuing.Signer
 		proof, err = app.Prove(ctx)
 	}
 	if err != nil {
-		return createReport{}, oneline.Wrap("create the App: its key is kept in "+o.flow.KeyGoes, err, "")
+		return createReport{}, usererr.Wrap("create the App: its key is kept in "+o.flow.KeyGoes, err, "")
 	}
 	o.warnOfWider(proof.App)
 	return createReport{keyReport: keyReport{newAppReport(proof.App), summarize(proof.Key)}}, nil
@@ -184,7 +184,7 @@ func isBadKey(err error) bool {
 // warnOfWider says what GitHub gave beyond what was asked.
 func (o *creation) warnOfWider(self mint.Registration) {
 	if wider := o.flow.Manifest.Permissions.Wider(self.Permissions); len(wider) > 0 {
-		fmt.Fprintf(o.stderr, "gatepass: the App may more than was asked: %s; take it back at %s\n", oneline.Escape(strings.Join(wider, ", ")), oneline.Escape(issuing.PermissionsURL(o.github, self)))
+		fmt.Fprintf(o.stderr, "gatepass: the App may more than was asked: %s; take it back at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
 	}
 }
 
@@ -208,7 +208,7 @@ func (o *creation) next(ctx context.Context) string {
 }
 
 func (o *creation) print(r createReport) error {
-	text := oneline.Escape
+	text := usererr.Escape
 	var b strings.Builder
 	fmt.Fprintf(&b, "the App %s is ready\n", text(r.App.Name))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/freeport"
@@ -144,7 +144,7 @@ func TestAppCreateReplacesByForce(t *testing.T) {
 	again := w.start("--no-browser", "--force", "--store", "file://"+w.dir)
 	w.person().create(again.address, "another")
 	out, errs, status = again.wait()
-	if status != 0 || !strings.Contains(out, "then run: gatepass app discover --prune --store "+oneline.Quote("file://"+w.dir)+"\n") {
+	if status != 0 || !strings.Contains(out, "then run: gatepass app discover --prune --store "+usererr.Quote("file://"+w.dir)+"\n") {
 		t.Errorf("create --force = %d, %q, %q, want a new App and the old installations gone", status, out, errs)
 	}
 	if id := w.keeps()["config/github/app-client-id"]; id == old || id != w.Apps()[1].ClientID {
@@ -207,7 +207,7 @@ func TestOpener(t *testing.T) {
 
 func TestAppCreateWarnsOfMore(t *testing.T) {
 	var errs bytes.Buffer
-	o := &creation{world: &world{stderr: &errs}, github: "https://github.com"}
+	o := &creation{app: &app{stderr: &errs}, github: "https://github.com"}
 	o.flow.Manifest.Permissions = verbs(t, "clone")
 	o.warnOfWider(mint.Registration{Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	if errs.Len() > 0 {

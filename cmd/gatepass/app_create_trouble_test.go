@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -91,7 +91,7 @@ func TestAppCreateRescuesTheKey(t *testing.T) {
 
 	app := w.Apps()[0]
 	path := filepath.Join(w.home, "gatepass-acme.private-key-2.pem")
-	add := "gatepass app add --app-client-id " + app.ClientID + " --private-key-file " + oneline.Quote(path) + " --store " + oneline.Quote("file://"+w.dir) + " --github-url " + w.URL()
+	add := "gatepass app add --app-client-id " + app.ClientID + " --private-key-file " + usererr.Quote(path) + " --store " + usererr.Quote("file://"+w.dir) + " --github-url " + w.URL()
 	oneLine(t, "a broken store", errs, status, "keep the new App gatepass-acme: ", path+" (mode 0600)", add+", and delete that file")
 	if strings.Contains(out, "ready") || strings.Contains(last.text, "ready") || !strings.Contains(last.text, "gatepass-acme is made, but not set up") || !strings.Contains(last.text, path) {
 		t.Errorf("stdout is %q and the last page\n%s\nwant no success, and where the key is", out, last.text)
@@ -131,9 +131,9 @@ func TestAppCreateLosesARaceAndNoKey(t *testing.T) {
 	}
 }
 
-func aMade(t *testing.T, slug string) mint.Made {
+func aMade(t *testing.T, slug string) mint.NewApp {
 	t.Helper()
-	m := mint.Made{Registration: mint.Registration{ID: 7, Slug: slug}}
+	m := mint.NewApp{Registration: mint.Registration{ID: 7, Slug: slug}}
 	if err := m.PrivateKey.UnmarshalText([]byte("the key")); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestRescueFileFindsAPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("TMPDIR", c.temp)
-		o := &creation{world: &world{getenv: func(string) string { return c.home }}}
+		o := &creation{app: &app{getenv: func(string) string { return c.home }}}
 		path, err := o.rescueFile(aMade(t, "../../Evil\nName"))
 		if (err == nil) != c.found || c.found && path != filepath.Join(c.temp, "EvilName.private-key.pem") {
 			t.Errorf("%s: rescueFile = %q, %v, want found %v", c.name, path, err, c.found)
@@ -270,7 +270,7 @@ func TestAppCreateIsCancelled(t *testing.T) {
 func TestAppCreateWaitsNoLongerThanItSays(t *testing.T) {
 	w := newCreateWorld(t)
 	var out, errs bytes.Buffer
-	o := &creation{world: &world{getenv: func(string) string { return "" }, stdout: &out, stderr: &errs}, settings: "https://github.com/settings/apps"}
+	o := &creation{app: &app{getenv: func(string) string { return "" }, stdout: &out, stderr: &errs}, settings: "https://github.com/settings/apps"}
 	o.flow.GitHub, o.flow.Limit = w.URL(), 30*time.Millisecond
 	o.flow.Manifest.Homepage, o.flow.Manifest.Permissions = homepage, verbs(t, "clone")
 	_, err := o.run(t.Context())
@@ -287,7 +287,7 @@ func TestFetchLosesPatience(t *testing.T) {
 	w.Fail(func(*http.Request) bool { return true }, fakegithub.RateLimited(time.Minute), -1)
 	for _, patience := range []time.Duration{0, 59 * time.Second} {
 		var errs bytes.Buffer
-		o := &creation{world: &world{stderr: &errs}, github: w.URL(), settings: "https://ghe.example/settings/apps", patience: patience, client: w.Client()}
+		o := &creation{app: &app{stderr: &errs}, github: w.URL(), settings: "https://ghe.example/settings/apps", patience: patience, client: w.Client()}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := o.fetch(ctx, strings.Repeat("0", 40)); err == nil || ctx.Err() != nil || errs.Len() > 0 {

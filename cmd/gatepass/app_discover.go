@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -36,7 +36,7 @@ Examples:
 // discoverWait bounds many pages of GitHub's and as many entries of a store.
 const discoverWait = 5 * time.Minute
 
-func (w *world) appDiscoverCommand() *cli.Command {
+func (w *app) appDiscoverCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "discover",
 		Usage:       "find the accounts the App is installed on, and keep their installations",
@@ -57,7 +57,7 @@ type discovery struct {
 	Legacy        int64              `json:"legacy_installation_id,omitempty"`
 }
 
-func (w *world) appDiscover(c *cli.Context) error {
+func (w *app) appDiscover(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (w *world) appDiscover(c *cli.Context) error {
 		return writeJSON(w.stdout, found)
 	}
 	if len(found.Installations) == 0 {
-		fmt.Fprintf(w.stdout, "the App is not installed anywhere; install it: %s\n", oneline.Escape(issuing.InstallURL(proof.App)))
+		fmt.Fprintf(w.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
 	}
 	return found.print(w.stdout, prune)
 }

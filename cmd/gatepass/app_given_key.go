@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -23,7 +23,7 @@ type givenKey struct {
 
 // givenKey opens the key of the command line. Where none is given, a person is
 // asked for the path of a file.
-func (w *world) givenKey(c *cli.Context) (givenKey, error) {
+func (w *app) givenKey(c *cli.Context) (givenKey, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	if file != "" && url != "" {
 		return givenKey{}, usage(c, "give either --private-key-file or --signer")
@@ -40,12 +40,12 @@ func (w *world) givenKey(c *cli.Context) (givenKey, error) {
 	}
 	key, text, err := mint.ReadPEM(file)
 	if err != nil {
-		return givenKey{}, oneline.Wrap("read the App's key", err, "")
+		return givenKey{}, usererr.Wrap("read the App's key", err, "")
 	}
 	return givenKey{Signer: key, file: file, local: key, pem: store.NewSecret(string(text))}, nil
 }
 
-func (w *world) clientID(c *cli.Context) (string, error) {
+func (w *app) clientID(c *cli.Context) (string, error) {
 	if id := c.String("app-client-id"); id != "" {
 		return id, nil
 	}
@@ -53,7 +53,7 @@ func (w *world) clientID(c *cli.Context) (string, error) {
 }
 
 // missing asks for what the command line lacks, or says that it does.
-func (w *world) missing(c *cli.Context, question, wrong string) (string, error) {
+func (w *app) missing(c *cli.Context, question, wrong string) (string, error) {
 	if !c.Bool("non-interactive") && w.canAsk() {
 		return w.asking.ask(c.Context, question)
 	}

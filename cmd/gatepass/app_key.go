@@ -5,7 +5,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *world) appKeyCommand() *cli.Command {
+func (w *app) appKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "key",
 		Usage:     "look after the App's private key",

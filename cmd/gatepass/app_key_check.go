@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
@@ -29,7 +29,7 @@ Examples:
 // checkWait bounds the check, with its questions to a KMS and to GitHub.
 const checkWait = time.Minute
 
-func (w *world) appKeyCheckCommand() *cli.Command {
+func (w *app) appKeyCheckCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "check",
 		Usage:       "prove to GitHub that a key is the App's, and say whose App it is",
@@ -66,7 +66,7 @@ func summarize(key *rsa.PublicKey) keySummary {
 	return keySummary{mint.Fingerprint(key), key.N.BitLen()}
 }
 
-func (w *world) appKeyCheck(c *cli.Context) error {
+func (w *app) appKeyCheck(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func newAppReport(app mint.Registration) appReport {
 	}
 }
 
-func (w *world) printKeyReport(r keyReport) error {
-	text := oneline.Escape
+func (w *app) printKeyReport(r keyReport) error {
+	text := usererr.Escape
 	fmt.Fprintf(w.stdout, "the key belongs to the App %s\n", text(r.App.Name))
 	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
@@ -28,7 +28,7 @@ Examples:
 // importWait bounds an import; AWS shows a new key only after a while.
 const importWait = time.Minute
 
-func (w *world) appKeyImportCommand() *cli.Command {
+func (w *app) appKeyImportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "import",
 		Usage:       "put the App's private key into AWS KMS or Vault",
@@ -55,7 +55,7 @@ type importReport struct {
 	Key    keySummary `json:"key"`
 }
 
-func (w *world) appKeyImport(c *cli.Context) error {
+func (w *app) appKeyImport(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (w *world) appKeyImport(c *cli.Context) error {
 	}
 	key, err := mint.ReadKey(file)
 	if err != nil {
-		return oneline.Wrap("read the App's key", err, "")
+		return usererr.Wrap("read the App's key", err, "")
 	}
 	ctx, cancel := context.WithTimeout(c.Context, importWait)
 	defer cancel()
@@ -85,6 +85,6 @@ func (w *world) appKeyImport(c *cli.Context) error {
 		return writeJSON(w.stdout, report)
 	}
 	_, err = fmt.Fprintf(w.stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
-		report.Key.Fingerprint, oneline.Escape(to), oneline.Escape(file))
+		report.Key.Fingerprint, usererr.Escape(to), usererr.Escape(file))
 	return err
 }

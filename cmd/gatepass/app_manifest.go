@@ -18,7 +18,7 @@ Examples:
 // otherwise.
 const homepage = "https://github.com/gatepass/gatepass"
 
-func (w *world) appManifestCommand() *cli.Command {
+func (w *app) appManifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
 		Usage:       "print what GitHub would be asked for",
@@ -45,7 +45,7 @@ func manifestFlags() []cli.Flag {
 	}
 }
 
-func (w *world) appManifest(c *cli.Context) error {
+func (w *app) appManifest(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ not removed; replace it with gatepass app add --force.
 Example:
   gatepass app remove --pool b`
 
-func (w *world) appRemoveCommand() *cli.Command {
+func (w *app) appRemoveCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "remove",
 		Usage:       "take an App out of the pool",
@@ -35,7 +35,7 @@ type removalReport struct {
 	Store string `json:"store"`
 }
 
-func (w *world) appRemove(c *cli.Context) error {
+func (w *app) appRemove(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}

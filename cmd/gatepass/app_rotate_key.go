@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -29,7 +29,7 @@ Examples:
   gatepass app rotate-key --private-key-file new.pem
   gatepass app rotate-key --private-key-file new.pem --key-to 'awskms:///alias/gatepass-2?region=us-east-1'`
 
-func (w *world) appRotateKeyCommand() *cli.Command {
+func (w *app) appRotateKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "rotate-key",
 		Usage:       "sign with another key of the App",
@@ -77,7 +77,7 @@ type rotation struct {
 	dryRun bool
 }
 
-func (w *world) appRotateKey(c *cli.Context) error {
+func (w *app) appRotateKey(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (w *world) appRotateKey(c *cli.Context) error {
 
 // rotation reads the command line and the store. The key that is there now may
 // be unreadable: that is one reason to rotate.
-func (w *world) rotation(c *cli.Context) (*rotation, error) {
+func (w *app) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
 		return nil, usage(c, "give --private-key-file or --signer; --key-to goes with the former")
@@ -200,7 +200,7 @@ func (r *rotation) target() (issuing.Signer, error) {
 		return nil, err
 	}
 	if _, ok := kms.(importer); !ok {
-		return nil, oneline.New("import the key", "it can be imported into awskms:// or vault+transit:// only", "correct --key-to")
+		return nil, usererr.New("import the key", "it can be imported into awskms:// or vault+transit:// only", "correct --key-to")
 	}
 	return kms, nil
 }
@@ -220,7 +220,7 @@ func (r *rotation) move(ctx context.Context, kms issuing.Signer) error {
 
 func (r rotationReport) String() string {
 	var b strings.Builder
-	text := oneline.Escape
+	text := usererr.Escape
 	name := text(r.App.Name)
 	switch {
 	case !r.Changed:

@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -34,7 +34,7 @@ Examples:
   gatepass app status
   gatepass app status --profile agent.yaml --profile review.yaml`
 
-func (w *world) appStatusCommand() *cli.Command {
+func (w *app) appStatusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "show the App, its key, its installations and permissions",
@@ -86,7 +86,7 @@ type rateReport struct {
 	Reset     time.Time `json:"reset"`
 }
 
-func (w *world) appStatus(c *cli.Context) error {
+func (w *app) appStatus(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (w *world) appStatus(c *cli.Context) error {
 	if err != nil || report.OK {
 		return err
 	}
-	return oneline.New("app status", count(report.problems(), "thing")+" would keep tokens from being minted", "")
+	return usererr.New("app status", count(report.problems(), "thing")+" would keep tokens from being minted", "")
 }
 
 // problems counts those of all Apps.
@@ -126,7 +126,7 @@ func (r statusReport) problems() int {
 }
 
 // statusOf examines all Apps of the store.
-func (w *world) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
+func (w *app) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
 	s, app, err := w.storedApp(c)
 	if err != nil {
 		return statusReport{}, err
@@ -157,7 +157,7 @@ func (w *world) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, err
 	return report, nil
 }
 
-func (w *world) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
+func (w *app) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
 	if m.Err != nil {
 		return statusReport{Store: w.storeURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
 	}
@@ -216,9 +216,9 @@ func (r statusReport) print(out io.Writer) error {
 		b.WriteString("\nwhat keeps tokens from being minted:\n")
 	}
 	for _, p := range r.Problems {
-		line := "  " + oneline.Escape(p.Text)
+		line := "  " + usererr.Escape(p.Text)
 		if p.Mend != "" {
-			line += "; " + oneline.Escape(p.Mend)
+			line += "; " + usererr.Escape(p.Mend)
 		}
 		b.WriteString(line + "\n")
 	}
@@ -260,10 +260,10 @@ func (r statusReport) printApp(b *strings.Builder) {
 	if r.App != nil {
 		lines = append(lines, [2]string{"asks for", mint.LevelsText(r.App.Permissions)}, [2]string{"needed", mint.LevelsText(r.Needed)})
 	}
-	fmt.Fprintf(b, "the App %s\n", oneline.Escape(name))
+	fmt.Fprintf(b, "the App %s\n", usererr.Escape(name))
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, line := range lines {
-		fmt.Fprintf(t, "  %s\t%s\n", line[0], oneline.Escape(line[1]))
+		fmt.Fprintf(t, "  %s\t%s\n", line[0], usererr.Escape(line[1]))
 	}
 	_ = t.Flush() // into memory
 }
@@ -290,7 +290,7 @@ func (r statusReport) whyFew() string {
 	if r.Public == nil || *r.Public || installed > 1 {
 		return ""
 	}
-	return oneline.Escape(fmt.Sprintf("the App is private, and no account but %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
+	return usererr.Escape(fmt.Sprintf("the App is private, and no account but %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
 func (r statusReport) printInstallations(b *strings.Builder) {

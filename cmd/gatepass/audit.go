@@ -7,7 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -39,12 +39,12 @@ Examples:
 
 // auditKinds are the kinds of lines.
 var auditKinds = []string{
-	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBarred, broker.KindAdmitted,
+	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBlocked, broker.KindAdmitted,
 	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindSession, broker.KindPush, broker.KindFetch, broker.KindAPI, broker.KindLFS, broker.KindReported, broker.KindConfig,
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }
 
-func (w *world) auditCommand() *cli.Command {
+func (w *app) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "audit",
 		Usage:       "verify and read a broker's audit log",
@@ -112,7 +112,7 @@ type chainReport struct {
 	Why   string   `json:"why,omitempty"`
 }
 
-func (w *world) auditVerify(c *cli.Context) error {
+func (w *app) auditVerify(c *cli.Context) error {
 	paths := auditFiles(c)
 	r, err := audit.Verify(paths...)
 	if err == nil {
@@ -133,12 +133,12 @@ func (w *world) auditVerify(c *cli.Context) error {
 		err = w.printChain(r)
 	}
 	if err != nil {
-		return oneline.Wrap("verify the audit log", err, "")
+		return usererr.Wrap("verify the audit log", err, "")
 	}
 	return nil
 }
 
-func (w *world) printChain(r audit.Report) error {
+func (w *app) printChain(r audit.Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d lines hold, number %d to %d\nhead %s\n", r.Lines, r.First, r.Last, r.Head)
 	if !r.IsWhole() {
@@ -165,7 +165,7 @@ func missingHeads(paths, heads []string) error {
 		return nil
 	})
 	for h := range missing {
-		err = oneline.Join(err, fmt.Errorf("it has no line %s: lines are missing at the end, or it was written anew", h))
+		err = usererr.Join(err, fmt.Errorf("it has no line %s: lines are missing at the end, or it was written anew", h))
 	}
 	return err
 }

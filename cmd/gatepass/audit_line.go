@@ -9,12 +9,12 @@ import (
 	"golang.org/x/term"
 
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // printLine prints a line as it is, or for people.
-func (w *world) printLine(l audit.Line, asJSON bool) error {
-	text := string(oneline.JSON(l.Text)) // another version may have written it as it was
+func (w *app) printLine(l audit.Line, asJSON bool) error {
+	text := string(usererr.JSON(l.Text)) // another version may have written it as it was
 	if !asJSON {
 		text = cutTo(lineText(l.Record), columns(w.stdout))
 	}
@@ -29,7 +29,7 @@ func lineText(r audit.Record) string {
 	var asked []string
 	for _, word := range []string{r.Operation, r.Repository, r.Ref} {
 		if word != "" {
-			asked = append(asked, oneline.Escape(word))
+			asked = append(asked, usererr.Escape(word))
 		}
 	}
 	text := fmt.Sprintf("%s  %-8s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(r.Kind), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
@@ -40,7 +40,7 @@ func lineText(r audit.Record) string {
 			text += fmt.Sprintf("  %s=%q", c.name, c.value)
 		}
 	}
-	return oneline.Escape(strings.TrimRight(text, " "))
+	return usererr.Escape(strings.TrimRight(text, " "))
 }
 
 // reasonText is why, in the log's word and in a sentence.

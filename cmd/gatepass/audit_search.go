@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
-func (w *world) auditSearch(c *cli.Context) error {
+func (w *app) auditSearch(c *cli.Context) error {
 	f := audit.Filter{
 		Workspace: c.String("workspace"), Repository: c.String("repo"), Decision: c.String("decision"),
 		Reason: c.String("reason"), Kind: c.String("kind"), Hash: c.String("hash"),
@@ -32,7 +32,7 @@ func (w *world) auditSearch(c *cli.Context) error {
 		return w.printLine(l, c.Bool("json"))
 	})
 	if err != nil {
-		return oneline.Wrap("search the audit log", err, "see gatepass audit verify")
+		return usererr.Wrap("search the audit log", err, "see gatepass audit verify")
 	}
 	return nil
 }

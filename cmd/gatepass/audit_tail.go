@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/audit"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
 // tailPoll is how often a file that is followed is looked at.
 const tailPoll = 200 * time.Millisecond
 
-func (w *world) auditTail(c *cli.Context) error {
+func (w *app) auditTail(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return usage(c, "name one file")
 	}
@@ -42,14 +42,14 @@ func (w *world) auditTail(c *cli.Context) error {
 		err = w.follow(c.Context, path, seq, c.Bool("json"))
 	}
 	if err != nil {
-		return oneline.Wrap("read the audit log", err, "see gatepass audit verify")
+		return usererr.Wrap("read the audit log", err, "see gatepass audit verify")
 	}
 	return nil
 }
 
 // follow prints what is written after a line, in this file and in those that
 // take its place, until ctx ends.
-func (w *world) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
+func (w *app) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
 	var seen os.FileInfo
 	var offset int64
 	for ctx.Err() == nil {

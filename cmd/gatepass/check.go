@@ -12,7 +12,7 @@ import (
 	brokerconfig "github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
@@ -46,7 +46,7 @@ type checkedFile struct {
 	Warnings []string `json:"warnings"`
 }
 
-func (w *world) checkCommand() *cli.Command {
+func (w *app) checkCommand() *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "say what is wrong in a workspace file, a profile or a broker's configuration",
 		UsageText: "gatepass check FILE... [--json]", Description: checkFilesAbout,
@@ -55,7 +55,7 @@ func (w *world) checkCommand() *cli.Command {
 	}
 }
 
-func (w *world) check(c *cli.Context) error {
+func (w *app) check(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "name a FILE")
 	}
@@ -84,12 +84,12 @@ func (w *world) check(c *cli.Context) error {
 func (f checkedFile) String() string {
 	var b strings.Builder
 	if f.OK {
-		fmt.Fprintf(&b, "%s: ok, a %s\n", oneline.Escape(f.File), f.Kind)
+		fmt.Fprintf(&b, "%s: ok, a %s\n", usererr.Escape(f.File), f.Kind)
 	} else {
-		fmt.Fprintf(&b, "%s: %s\n", oneline.Escape(f.File), oneline.Escape(f.Problem))
+		fmt.Fprintf(&b, "%s: %s\n", usererr.Escape(f.File), usererr.Escape(f.Problem))
 	}
 	for _, text := range f.Warnings {
-		fmt.Fprintf(&b, "  warning: %s\n", oneline.Escape(text))
+		fmt.Fprintf(&b, "  warning: %s\n", usererr.Escape(text))
 	}
 	return b.String()
 }
@@ -114,10 +114,10 @@ func checkFile(path string) checkedFile {
 
 // why is an error without what the line of the report says already.
 func why(err error) string {
-	e, ok := errors.AsType[*oneline.Error](err)
+	e, ok := errors.AsType[*usererr.Error](err)
 	switch {
-	case ok && e.Why != "":
-		return e.Why
+	case ok && e.Reason != "":
+		return e.Reason
 	case ok && e.Err != nil:
 		return e.Err.Error()
 	}

@@ -44,7 +44,7 @@ var (
 // shells has the completion script of each shell.
 var shells = map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
 
-func (w *world) completionCommand() *cli.Command {
+func (w *app) completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "completion",
 		Usage:       "print the completion script of a shell",
@@ -65,7 +65,7 @@ func (w *world) completionCommand() *cli.Command {
 }
 
 // completeCommand answers the completion scripts.
-func (w *world) completeCommand() *cli.Command {
+func (w *app) completeCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "complete",
 		Usage:     "print the words to offer for the last WORD of a command line",

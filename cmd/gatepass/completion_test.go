@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func testApp() *cli.App { return (&world{}).app() }
+func testApp() *cli.App { return (&app{}).app() }
 
 // offered returns the words that are offered where the words of at precede.
 func offered(at string) map[string]bool {

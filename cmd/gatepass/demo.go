@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"github.com/gatepass/gatepass/cmd/internal/demo"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,7 +25,7 @@ be on PATH, and the other programs beside this one.
 
 NO_COLOR turns colours off.`
 
-func (w *world) demoCommand() *cli.Command {
+func (w *app) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
@@ -40,13 +40,13 @@ func (w *world) demoCommand() *cli.Command {
 	}
 }
 
-func (w *world) demo(c *cli.Context) error {
+func (w *app) demo(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return oneline.Wrap("find gatepass's programs", err, "")
+		return usererr.Wrap("find gatepass's programs", err, "")
 	}
 	// A reader that goes away, as in "gatepass demo | head", and a terminal that
 	// closes must not keep the demo from cleaning up.
@@ -76,7 +76,7 @@ func (w *world) demo(c *cli.Context) error {
 
 // colour reports whether out is a terminal that shows colours and NO_COLOR
 // (https://no-color.org) does not ask for none.
-func (w *world) colour(out io.Writer) bool {
+func (w *app) colour(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok || w.getenv("NO_COLOR") != "" || w.getenv("TERM") == "dumb" {
 		return false

@@ -30,7 +30,7 @@ func TestColourIsForTerminals(t *testing.T) {
 		{"a file", "TERM", "xterm", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &world{getenv: func(name string) string {
+			w := &app{getenv: func(name string) string {
 				if name == c.variable {
 					return c.value
 				}
@@ -45,7 +45,7 @@ func TestColourIsForTerminals(t *testing.T) {
 			}
 		})
 	}
-	if new(world).colour(new(bytes.Buffer)) {
+	if new(app).colour(new(bytes.Buffer)) {
 		t.Error("colour of a buffer = true, want false")
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/urfave/cli/v2"
 )
@@ -41,7 +41,7 @@ Examples:
 It exits with 1 when something would not work or not be safe, and with 0 when
 there are only warnings.`
 
-func (w *world) doctorCommand() *cli.Command {
+func (w *app) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "say what is configured, what shadows what, and whether a token can be had",
@@ -72,7 +72,7 @@ type diagnosis struct {
 	Findings []doctor.Finding `json:"findings"`
 }
 
-func (w *world) doctor(c *cli.Context) error {
+func (w *app) doctor(c *cli.Context) error {
 	order, err := w.doctorOrder(c)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (w *world) doctor(c *cli.Context) error {
 	if err != nil || d.OK {
 		return err
 	}
-	return oneline.New("doctor", count(d.Failures, "thing")+" would not work", "")
+	return usererr.New("doctor", count(d.Failures, "thing")+" would not work", "")
 }
 
 func diagnose(findings []doctor.Finding) diagnosis {
@@ -120,9 +120,9 @@ func (d diagnosis) text(marks map[doctor.Level]string) []byte {
 			group = f.Group
 			fmt.Fprintf(&b, "%s\n", group)
 		}
-		fmt.Fprintf(&b, "  %s %s", marks[f.Level], oneline.Escape(f.Text))
+		fmt.Fprintf(&b, "  %s %s", marks[f.Level], usererr.Escape(f.Text))
 		if f.Mend != "" {
-			fmt.Fprintf(&b, "; to mend it: %s", oneline.Escape(f.Mend))
+			fmt.Fprintf(&b, "; to mend it: %s", usererr.Escape(f.Mend))
 		}
 		b.WriteByte('\n')
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/workspacefile"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -35,7 +35,7 @@ type order struct {
 	hint               string
 }
 
-func (w *world) doctorOrder(c *cli.Context) (o order, err error) {
+func (w *app) doctorOrder(c *cli.Context) (o order, err error) {
 	if err := noArguments(c); err != nil {
 		return o, err
 	}
@@ -67,7 +67,7 @@ func (w *world) doctorOrder(c *cli.Context) (o order, err error) {
 }
 
 // chooseSides takes what is set up here.
-func (w *world) chooseSides(c *cli.Context, o *order) {
+func (w *app) chooseSides(c *cli.Context, o *order) {
 	isNamed := c.String("store") != "" || w.getenv(issuing.StoreVariable) != ""
 	o.issuing = isNamed || o.fix || w.hasApp(c.Context)
 	_, err := os.Stat(workspacefile.Path(w.getenv))
@@ -80,7 +80,7 @@ func (w *world) chooseSides(c *cli.Context, o *order) {
 
 // hasApp reports whether an App is set up in the default store, or that store
 // cannot be read, which is worth a look as well.
-func (w *world) hasApp(ctx context.Context) bool {
+func (w *app) hasApp(ctx context.Context) bool {
 	url, err := issuing.DefaultStore(w.getenv)
 	if err != nil {
 		return false
@@ -95,7 +95,7 @@ func (w *world) hasApp(ctx context.Context) bool {
 
 // lookAtBoth looks at the sides that are asked for, side by side, and fixes what
 // it may.
-func (w *world) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
+func (w *app) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
@@ -106,20 +106,20 @@ func (w *world) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
 		issued, issuedErr = w.lookAtIssuing(c, o)
 	}
 	together.Wait()
-	return append(inside, issued...), oneline.Join(insideErr, issuedErr)
+	return append(inside, issued...), usererr.Join(insideErr, issuedErr)
 }
 
-func (w *world) lookInside(c *cli.Context) ([]doctor.Finding, error) {
+func (w *app) lookInside(c *cli.Context) ([]doctor.Finding, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return nil, oneline.Wrap("find the working directory", err, "go to one that exists")
+		return nil, usererr.Wrap("find the working directory", err, "go to one that exists")
 	}
 	return doctor.Run(c.Context, doctor.Options{
 		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
 	}), nil
 }
 
-func (w *world) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
+func (w *app) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
 	check, err := w.checkup(c, o.github)
 	if err != nil {
 		found := doctor.FromError(doctor.Failure, err, "write one of "+issuing.KnownStores)
@@ -134,7 +134,7 @@ func (w *world) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error)
 }
 
 // checkup is of the store of the command line.
-func (w *world) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
+func (w *app) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
 	s, err := w.store(c)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -48,7 +48,7 @@ Examples:
   gatepass exec --repo acme/widgets --operation read -- gh api repos/acme/widgets
   gatepass exec -- sh -c 'GITHUB_TOKEN=$GH_TOKEN exec terraform plan'`
 
-func (w *world) execCommand() *cli.Command {
+func (w *app) execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        execName,
 		Usage:       "run a command with GH_TOKEN set, or a session of the gateway, for it alone",
@@ -59,7 +59,7 @@ func (w *world) execCommand() *cli.Command {
 	}
 }
 
-func (w *world) exec(c *cli.Context) error {
+func (w *app) exec(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a command is missing: gatepass exec -- COMMAND")
 	}
@@ -80,7 +80,7 @@ func (w *world) exec(c *cli.Context) error {
 
 // execEnvironment is the command's: with a token, or with a session where the workspace has a
 // gateway.
-func (w *world) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+func (w *app) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if workspace != nil {
 		return w.throughEnvironment(c, workspace)
 	}
@@ -111,9 +111,9 @@ func notRun(name string, err error) error {
 		err = execErr.Err
 	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return &statusError{127, oneline.Wrap("run "+name, err, "")}
+		return &statusError{127, usererr.Wrap("run "+name, err, "")}
 	}
-	return &statusError{126, oneline.Wrap("run "+name, err, "")}
+	return &statusError{126, usererr.Wrap("run "+name, err, "")}
 }
 
 // Where gh looks for its host and for a token ("gh help environment"): the
@@ -159,7 +159,7 @@ func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 	}
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
-		return oneline.New("run "+command.Path, "it was interrupted", "")
+		return usererr.New("run "+command.Path, "it was interrupted", "")
 	}
 	command, err := start(command)
 	if err != nil {
@@ -203,7 +203,7 @@ func bare(err error) error {
 
 func ended(state *os.ProcessState, err error) error {
 	if state == nil {
-		return oneline.Wrap("wait for the command", err, "")
+		return usererr.Wrap("wait for the command", err, "")
 	}
 	status := state.ExitCode()
 	if s, ok := state.Sys().(syscall.WaitStatus); ok && s.Signaled() {

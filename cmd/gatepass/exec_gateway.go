@@ -11,14 +11,14 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
 // through returns the workspace file as it is with a gateway: the one that it names, or
 // that gatepass install told git of. It is nil where there is none, and where the file
 // cannot be read: who needs it says so.
-func (w *world) through(ctx context.Context) (*config.Workspace, error) {
+func (w *app) through(ctx context.Context) (*config.Workspace, error) {
 	path, err := config.Path(w.getenv)
 	if err != nil {
 		return nil, err
@@ -39,14 +39,14 @@ func (w *world) through(ctx context.Context) (*config.Workspace, error) {
 		workspace, err = workspace.Through(installed)
 	}
 	if err != nil {
-		return nil, oneline.Wrap("use the gateway that git was told of", err, "run gatepass install, or gatepass uninstall")
+		return nil, usererr.Wrap("use the gateway that git was told of", err, "run gatepass install, or gatepass uninstall")
 	}
 	return workspace, nil
 }
 
 // session asks the agent for a session of the workspace's gateway, for one repository or,
 // with an empty repo, for all that the workspace may reach.
-func (w *world) session(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
+func (w *app) session(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
 	call := agent.Call{Operation: agent.Through(agent.Session+fresh, workspace.Gateway.String()), Config: workspace.Path}
 	call.Payload = []byte("protocol=https\nhost=" + workspace.Hosts[0] + "\n")
 	if repo != "" {
@@ -57,7 +57,7 @@ func (w *world) session(ctx context.Context, workspace *config.Workspace, repo, 
 
 // throughEnvironment returns what a command needs that calls GitHub's API through the
 // gateway.
-func (w *world) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+func (w *app) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if c.IsSet("operation") {
 		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
 	}
@@ -81,13 +81,13 @@ func (w *world) throughEnvironment(c *cli.Context, workspace *config.Workspace) 
 func throughTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
 	if c.IsSet("host") {
 		if host, ok := gitname.Host(c.String("host")); !ok || host != workspace.Hosts[0] {
-			return "", oneline.New("use --host "+c.String("host"), "the gateway serves the API of "+workspace.Hosts[0]+" alone", "leave --host out")
+			return "", usererr.New("use --host "+c.String("host"), "the gateway serves the API of "+workspace.Hosts[0]+" alone", "leave --host out")
 		}
 	}
 	if c.IsSet("repo") {
 		owner, name, ok := gitname.Path(c.String("repo"))
 		if !ok {
-			return "", usage(c, "--repo "+oneline.Quote(c.String("repo"))+" is not OWNER/NAME")
+			return "", usage(c, "--repo "+usererr.Quote(c.String("repo"))+" is not OWNER/NAME")
 		}
 		return owner + "/" + name, nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/credential/forward"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -29,7 +29,7 @@ func targetFlags() []cli.Flag {
 
 // granted asks the agent for the token that the options, or else the working
 // directory, stand for.
-func (w *world) granted(c *cli.Context) (place, agent.Grant, error) {
+func (w *app) granted(c *cli.Context) (place, agent.Grant, error) {
 	operation, err := operationOf(c)
 	if err != nil {
 		return place{}, agent.Grant{}, err
@@ -43,7 +43,7 @@ func (w *world) granted(c *cli.Context) (place, agent.Grant, error) {
 		return place{}, agent.Grant{}, err
 	}
 	if through != nil {
-		return place{}, agent.Grant{}, oneline.New("get a token", "this workspace has none: git and programs go through the gateway "+through.Gateway.String(),
+		return place{}, agent.Grant{}, usererr.New("get a token", "this workspace has none: git and programs go through the gateway "+through.Gateway.String(),
 			"use git as it is, and gatepass exec -- COMMAND for a program that calls GitHub's API")
 	}
 	where, err := target(c, path)
@@ -104,7 +104,7 @@ func target(c *cli.Context, configPath string) (place, error) {
 
 // ask makes the call within the time that git's helper would have. A signal
 // meanwhile ends the wait.
-func (w *world) ask(ctx context.Context, call agent.Call) (agent.Grant, error) {
+func (w *app) ask(ctx context.Context, call agent.Call) (agent.Grant, error) {
 	type result struct {
 		reply agent.Reply
 		err   error
@@ -117,7 +117,7 @@ func (w *world) ask(ctx context.Context, call agent.Call) (agent.Grant, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		return agent.Grant{}, oneline.New("ask "+agent.Program, "it was interrupted", "")
+		return agent.Grant{}, usererr.New("ask "+agent.Program, "it was interrupted", "")
 	case r := <-done:
 		if r.err != nil {
 			return agent.Grant{}, forward.Trouble(r.err)
@@ -134,7 +134,7 @@ func grantIn(r agent.Reply) (agent.Grant, error) {
 	var grant agent.Grant
 	if err := json.Unmarshal(r.Stdout, &grant); err != nil || grant.Token == "" {
 		// The text is not repeated: it may hold a token.
-		return grant, oneline.New("ask "+agent.Program, "its answer is not a token; it may be of another version", "stop it with gatepass agent stop")
+		return grant, usererr.New("ask "+agent.Program, "its answer is not a token; it may be of another version", "stop it with gatepass agent stop")
 	}
 	return grant, nil
 }

@@ -34,7 +34,7 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 	}
-	w := &world{getenv: func(string) string { return "" }}
+	w := &app{getenv: func(string) string { return "" }}
 	walk(nil, w.commands())
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/install"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -55,7 +55,7 @@ again after you change that one. Where both ages of git read one file, or
 the age is not known, both are written.`
 )
 
-func (w *world) installCommand() *cli.Command {
+func (w *app) installCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "install",
 		Usage:       "make git ask gatepass for credentials and run the push guard",
@@ -90,7 +90,7 @@ func scopeFlags() []cli.Flag {
 }
 
 // change makes a plan, applies it unless this is a dry run, and shows it.
-func (w *world) change(c *cli.Context, planned planner) error {
+func (w *app) change(c *cli.Context, planned planner) error {
 	o, err := w.installOptions(c)
 	if err != nil {
 		return err
@@ -122,17 +122,17 @@ func (w *world) change(c *cli.Context, planned planner) error {
 	return w.verify(c, plan, o)
 }
 
-func (w *world) verify(c *cli.Context, plan *install.Plan, o install.Options) error {
+func (w *app) verify(c *cli.Context, plan *install.Plan, o install.Options) error {
 	gits, err := plan.Verify(c.Context, o, os.Environ())
 	for _, git := range gits {
 		if !c.Bool("json") {
-			fmt.Fprintf(w.stdout, "verified with %s: an allowed push goes through, another is refused\n", oneline.Escape(git))
+			fmt.Fprintf(w.stdout, "verified with %s: an allowed push goes through, another is refused\n", usererr.Escape(git))
 		}
 	}
 	return err
 }
 
-func (w *world) installOptions(c *cli.Context) (install.Options, error) {
+func (w *app) installOptions(c *cli.Context) (install.Options, error) {
 	o := install.Options{
 		Scope: install.Global, Root: c.String("root"), BinDir: c.String("bin-dir"),
 		Guard: install.Guard(c.String("guard")), Getenv: w.getenv, Executable: executable(),
@@ -173,7 +173,7 @@ func (w *world) installOptions(c *cli.Context) (install.Options, error) {
 // author asks a workspace's gateway who commits are by. An identity that is not there yet, as in
 // the build of an image, is not waited for. A join token works once, and is left for the agent
 // of the user who works in the workspace.
-func (w *world) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
+func (w *app) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
 	if source := through.Source; source != nil {
 		query := source.Query()
 		if query.Has("join_token_file") && scope != install.Global {
@@ -203,7 +203,7 @@ func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 		return err
 	}
 	if _, err := os.Stat(o.GatewayCA); err != nil {
-		return oneline.Wrap("use --gateway-ca "+o.GatewayCA, bare(err), "name a file of certificates in PEM form")
+		return usererr.Wrap("use --gateway-ca "+o.GatewayCA, bare(err), "name a file of certificates in PEM form")
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-func (w *world) showDry(plan *install.Plan) error {
+func (w *app) showDry(plan *install.Plan) error {
 	if plan.Empty() {
 		_, err := fmt.Fprint(w.stdout, report(plan))
 		return err
@@ -267,7 +267,7 @@ func (w *world) showDry(plan *install.Plan) error {
 func report(plan *install.Plan) string {
 	var b strings.Builder
 	for _, f := range plan.Files {
-		fmt.Fprintf(&b, "%s %s\n", map[string]string{"create": "created", "edit": "changed", "remove": "removed"}[f.Change], oneline.Escape(f.Path))
+		fmt.Fprintf(&b, "%s %s\n", map[string]string{"create": "created", "edit": "changed", "remove": "removed"}[f.Change], usererr.Escape(f.Path))
 	}
 	for _, s := range plan.Hooks {
 		for _, part := range []struct {
@@ -275,12 +275,12 @@ func report(plan *install.Plan) string {
 			names []string
 		}{{"created", s.Create}, {"replaced", s.Replace}, {"removed", s.Remove}} {
 			if len(part.names) > 0 {
-				fmt.Fprintf(&b, "%s %d hooks in %s\n", part.done, len(part.names), oneline.Escape(s.Dir))
+				fmt.Fprintf(&b, "%s %d hooks in %s\n", part.done, len(part.names), usererr.Escape(s.Dir))
 			}
 		}
 	}
 	for _, c := range plan.Copies {
-		fmt.Fprintf(&b, "%s %s\n", map[string]string{"create": "created", "replace": "replaced", "remove": "removed"}[c.Change], oneline.Escape(c.Path))
+		fmt.Fprintf(&b, "%s %s\n", map[string]string{"create": "created", "replace": "replaced", "remove": "removed"}[c.Change], usererr.Escape(c.Path))
 	}
 	if plan.Empty() {
 		fmt.Fprintf(&b, "nothing to do: %s\n", map[string]string{"install": "already installed", "uninstall": "not installed"}[plan.Action])
@@ -292,10 +292,10 @@ func report(plan *install.Plan) string {
 func remarks(plan *install.Plan) string {
 	var b strings.Builder
 	for _, c := range plan.Guard {
-		fmt.Fprintf(&b, "guard: %s: %s\n", c.Kind, oneline.Escape(c.Why))
+		fmt.Fprintf(&b, "guard: %s: %s\n", c.Kind, usererr.Escape(c.Why))
 	}
 	for _, n := range plan.Notes {
-		fmt.Fprintf(&b, "note: %s\n", oneline.Escape(n))
+		fmt.Fprintf(&b, "note: %s\n", usererr.Escape(n))
 	}
 	return b.String()
 }

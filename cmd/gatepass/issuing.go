@@ -33,7 +33,7 @@ func ofApp(c *cli.Context, s store.Store) (store.Store, error) {
 
 // appStore opens the store of the command line as the App of --pool sees it. The pool has
 // to have that App.
-func (w *world) appStore(c *cli.Context) (store.Store, error) {
+func (w *app) appStore(c *cli.Context) (store.Store, error) {
 	s, err := w.store(c)
 	if err != nil || !c.IsSet("pool") {
 		return s, err
@@ -46,7 +46,7 @@ func (w *world) appStore(c *cli.Context) (store.Store, error) {
 }
 
 // store opens the store of the command line.
-func (w *world) store(c *cli.Context) (store.Store, error) {
+func (w *app) store(c *cli.Context) (store.Store, error) {
 	url, err := issuing.StoreURL(c.String("store"), w.getenv)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (w *world) store(c *cli.Context) (store.Store, error) {
 }
 
 // github returns the GitHub of the command line; "" where it names none.
-func (w *world) github(c *cli.Context) (string, error) {
+func (w *app) github(c *cli.Context) (string, error) {
 	github := c.String("github-url")
 	if github == "" {
 		github = w.getenv(issuing.GitHubVariable)
@@ -70,7 +70,7 @@ func (w *world) github(c *cli.Context) (string, error) {
 }
 
 // storeURL is the store of the command line, as it may be shown.
-func (w *world) storeURL(c *cli.Context) string {
+func (w *app) storeURL(c *cli.Context) string {
 	url, err := issuing.StoreURL(c.String("store"), w.getenv)
 	if err != nil {
 		return ""
@@ -82,7 +82,7 @@ func (w *world) storeURL(c *cli.Context) string {
 const maxURL = 1000
 
 // storedApp opens the store of the command line, and the App in it.
-func (w *world) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
+func (w *app) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
 	github, err := w.github(c)
 	if err != nil {
 		return nil, nil, err

@@ -8,12 +8,12 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
 // manCommand is for "make install" and packages.
-func (w *world) manCommand() *cli.Command {
+func (w *app) manCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "man",
 		Usage:     "write the manual pages into a directory, in man1 and man5",
@@ -26,11 +26,11 @@ func (w *world) manCommand() *cli.Command {
 			dir, pages := c.Args().First(), manPages(c.App)
 			maps.Copy(pages, filePages())
 			if err := writePages(dir, pages); err != nil {
-				return oneline.Wrap("write the manual", err, "")
+				return usererr.Wrap("write the manual", err, "")
 			}
 			pages, err := programPages(c.Context)
 			if err != nil {
-				return oneline.Wrap("write the manual", err, "build all programs: make build")
+				return usererr.Wrap("write the manual", err, "build all programs: make build")
 			}
 			return writePages(dir, pages)
 		},

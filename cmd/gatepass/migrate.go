@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/operator/migrate"
 	"github.com/urfave/cli/v2"
 )
@@ -39,7 +39,7 @@ Examples:
 	maxManifest = 64 << 20
 )
 
-func (w *world) migrateCommand() *cli.Command {
+func (w *app) migrateCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "migrate",
 		Usage:       "move a cluster from another operator for tokens",
@@ -60,7 +60,7 @@ func (w *world) migrateCommand() *cli.Command {
 	}
 }
 
-func (w *world) migrateGTM(c *cli.Context) error {
+func (w *app) migrateGTM(c *cli.Context) error {
 	if c.NArg() > 0 {
 		if c.Bool("undo") || c.IsSet("kubeconfig") || c.IsSet("wait") {
 			return usage(c, "--undo, --wait and --kubeconfig are about a cluster, and files about none: leave one out")
@@ -79,7 +79,7 @@ func (w *world) migrateGTM(c *cli.Context) error {
 }
 
 // rewrite prints the manifests of all files, or nothing.
-func (w *world) rewrite(paths []string) error {
+func (w *app) rewrite(paths []string) error {
 	var all []byte
 	var errs []error
 	for _, path := range paths {
@@ -92,7 +92,7 @@ func (w *world) rewrite(paths []string) error {
 		}
 		out, notes, err := migrate.Rewrite(path, text)
 		for _, note := range notes {
-			if _, err := io.WriteString(w.stderr, oneline.Line(errors.New(note))); err != nil {
+			if _, err := io.WriteString(w.stderr, usererr.Line(errors.New(note))); err != nil {
 				return err
 			}
 		}
@@ -105,19 +105,19 @@ func (w *world) rewrite(paths []string) error {
 		all = append(all, out...)
 	}
 	if errs != nil {
-		return oneline.Join(errs...)
+		return usererr.Join(errs...)
 	}
 	_, err := w.stdout.Write(all)
 	return err
 }
 
 // manifests reads a file, or standard input for "-".
-func (w *world) manifests(path string) ([]byte, error) {
+func (w *app) manifests(path string) ([]byte, error) {
 	from := w.stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return nil, oneline.Wrap("read "+path, underlying(err), "")
+			return nil, usererr.Wrap("read "+path, underlying(err), "")
 		}
 		defer file.Close()
 		from = file
@@ -125,9 +125,9 @@ func (w *world) manifests(path string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(from, maxManifest+1))
 	switch {
 	case err != nil:
-		return nil, oneline.Wrap("read "+path, underlying(err), "")
+		return nil, usererr.Wrap("read "+path, underlying(err), "")
 	case len(text) > maxManifest:
-		return nil, oneline.New("read "+path, "it is over 64 MiB", "split it")
+		return nil, usererr.New("read "+path, "it is over 64 MiB", "split it")
 	}
 	return text, nil
 }

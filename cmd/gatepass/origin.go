@@ -10,8 +10,8 @@ import (
 
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A place is a repository on a host, or with an empty path the host alone.
@@ -30,10 +30,10 @@ func origin(ctx context.Context) (place, error) {
 	git.Stderr = &stderr
 	out, err := git.Output()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {
-		return place{}, oneline.New("find the repository", gitSaid(stderr.String()), nameOne)
+		return place{}, usererr.New("find the repository", gitSaid(stderr.String()), nameOne)
 	}
 	if err != nil {
-		return place{}, oneline.Wrap("find the repository", err, nameOne)
+		return place{}, usererr.Wrap("find the repository", err, nameOne)
 	}
 	return parseRemote(strings.TrimSuffix(string(out), "\n"))
 }
@@ -55,7 +55,7 @@ func parseRemote(remote string) (place, error) {
 	canonical, valid := gitname.Host(host)
 	path = strings.Trim(path, "/")
 	if _, _, named := gitname.Path(path); !ok || !valid || !named {
-		return place{}, oneline.New("find the repository", "origin is "+hooks.RedactURL(remote)+", which is no https or ssh URL of HOST/OWNER/NAME", nameOne)
+		return place{}, usererr.New("find the repository", "origin is "+hooks.RedactURL(remote)+", which is no https or ssh URL of HOST/OWNER/NAME", nameOne)
 	}
 	return place{canonical, path}, nil
 }

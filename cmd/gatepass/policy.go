@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -45,7 +45,7 @@ Examples:
   done`
 )
 
-func (w *world) policyCommand() *cli.Command {
+func (w *app) policyCommand() *cli.Command {
 	file := func(more ...cli.Flag) []cli.Flag {
 		return append([]cli.Flag{&cli.StringFlag{Name: "config", Usage: "the workspace `FILE`", TakesFile: true}}, more...)
 	}
@@ -99,7 +99,7 @@ type policy struct {
 
 // policyOf reads the policy as the guard does. A file that --config names may be
 // a draft, of anybody's.
-func (w *world) policyOf(c *cli.Context) (policy, error) {
+func (w *app) policyOf(c *cli.Context) (policy, error) {
 	path, err := config.Path(func(name string) string {
 		if name == config.PathVariable && c.String("config") != "" {
 			return c.String("config")
@@ -119,7 +119,7 @@ func (w *world) policyOf(c *cli.Context) (policy, error) {
 	}
 	refs, err := refs.Compile(workspace.Refs)
 	if err != nil {
-		return policy{}, oneline.Wrap("read the workspace file "+path, fold(err), "correct the file")
+		return policy{}, usererr.Wrap("read the workspace file "+path, fold(err), "correct the file")
 	}
 	return policy{path, refs, workspace.Hosts, workspace.Elsewhere}, nil
 }
@@ -127,7 +127,7 @@ func (w *world) policyOf(c *cli.Context) (policy, error) {
 // fold makes one line of joined errors.
 func fold(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return oneline.Join(joined.Unwrap()...)
+		return usererr.Join(joined.Unwrap()...)
 	}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // forAgents is a paragraph for a file that coding agents read first, such as AGENTS.md, so
@@ -16,7 +16,7 @@ func (r policyReport) forAgents() (string, error) {
 	by := "The pre-push guard"
 	if r.Gateway != nil {
 		if r.Gateway.Error != "" {
-			return "", oneline.New("say what may be pushed", "the gateway could not be asked: "+r.Gateway.Error, "")
+			return "", usererr.New("say what may be pushed", "the gateway could not be asked: "+r.Gateway.Error, "")
 		}
 		by, patterns = "The git gateway", r.Gateway.Refs
 	} else {
@@ -31,7 +31,7 @@ func (r policyReport) forAgents() (string, error) {
 	}
 	fmt.Fprintf(&b, "%s lets only these refs be pushed, and refuses a push as a whole when one ref in it is another:\n\n", by)
 	for _, p := range patterns {
-		fmt.Fprintf(&b, "- `%s`\n", strings.ReplaceAll(oneline.Escape(p), "`", ""))
+		fmt.Fprintf(&b, "- `%s`\n", strings.ReplaceAll(usererr.Escape(p), "`", ""))
 	}
 	if ref := pushable(patterns); ref != "" {
 		fmt.Fprintf(&b, "\nPush your work like this: `git push origin HEAD:%s`, and open a pull request from there.", ref)

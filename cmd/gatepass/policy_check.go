@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -30,7 +30,7 @@ type checkReport struct {
 	Verdicts []verdict `json:"verdicts"`
 }
 
-func (w *world) policyCheck(c *cli.Context) error {
+func (w *app) policyCheck(c *cli.Context) error {
 	verbs, err := verbsOf(c)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (r checkReport) write(out io.Writer) error {
 		if v.Allowed {
 			word = "allows"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", oneline.Escape(v.Ref), v.Verb, word, oneline.Escape(v.because()))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", usererr.Escape(v.Ref), v.Verb, word, usererr.Escape(v.because()))
 	}
 	if err := table.Flush(); err != nil {
 		return err

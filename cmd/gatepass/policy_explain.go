@@ -7,7 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -36,7 +36,7 @@ type gatewayRules struct {
 	Error  string   `json:"error,omitempty"`  // why it could not be asked
 }
 
-func (w *world) policyExplain(c *cli.Context) error {
+func (w *app) policyExplain(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (w *world) policyExplain(c *cli.Context) error {
 
 // askGateway asks for the rules that hold, which are the gateway's; nil without one, and for a
 // draft. No token is asked for.
-func (w *world) askGateway(c *cli.Context) (*gatewayRules, error) {
+func (w *app) askGateway(c *cli.Context) (*gatewayRules, error) {
 	if c.String("config") != "" {
 		return nil, nil
 	}
@@ -92,17 +92,17 @@ func (g *gatewayRules) String() string {
 	var b strings.Builder
 	switch {
 	case g.Error != "":
-		fmt.Fprintf(&b, "The gateway %s decides what may be pushed. It could not be asked: %s.\n", g.URL, oneline.Escape(g.Error))
+		fmt.Fprintf(&b, "The gateway %s decides what may be pushed. It could not be asked: %s.\n", g.URL, usererr.Escape(g.Error))
 	case len(g.Refs) == 0:
 		fmt.Fprintf(&b, "The gateway %s refuses every push of this workspace.\n", g.URL)
 	default:
 		fmt.Fprintf(&b, "What the gateway %s allows this workspace to push:\n\n", g.URL)
 		for _, ref := range g.Refs {
-			fmt.Fprintf(&b, "  %s\n", oneline.Escape(ref))
+			fmt.Fprintf(&b, "  %s\n", usererr.Escape(ref))
 		}
 	}
 	if g.Author != "" {
-		fmt.Fprintf(&b, "\nIt names the author of commits: %s\n", oneline.Escape(g.Author))
+		fmt.Fprintf(&b, "\nIt names the author of commits: %s\n", usererr.Escape(g.Author))
 	}
 	return b.String() + "\nNothing passes the gateway by. Before it, the guard here looks at the workspace file:\n\n"
 }
@@ -122,18 +122,18 @@ func (r policyReport) String() string {
 		b.WriteString(r.Gateway.String())
 	}
 	if len(r.Rules) == 0 {
-		fmt.Fprintf(&b, "%s lists no refs: every push to %s is refused.\n", oneline.Escape(r.Config), strings.Join(r.Hosts, ", "))
+		fmt.Fprintf(&b, "%s lists no refs: every push to %s is refused.\n", usererr.Escape(r.Config), strings.Join(r.Hosts, ", "))
 		return b.String() + r.others()
 	}
-	fmt.Fprintf(&b, "What may be pushed to %s, by %s:\n\n", strings.Join(r.Hosts, ", "), oneline.Escape(r.Config))
+	fmt.Fprintf(&b, "What may be pushed to %s, by %s:\n\n", strings.Join(r.Hosts, ", "), usererr.Escape(r.Config))
 	width := 0
 	for _, e := range r.Rules {
-		width = max(width, len([]rune(oneline.Escape(e.Ref))))
+		width = max(width, len([]rune(usererr.Escape(e.Ref))))
 	}
 	for _, e := range r.Rules {
-		fmt.Fprintf(&b, "  %-*s  %s\n", width, oneline.Escape(e.Ref), oneline.Escape(e.Meaning))
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, usererr.Escape(e.Ref), usererr.Escape(e.Meaning))
 		for _, warning := range e.Warnings {
-			fmt.Fprintf(&b, "  %-*s  ! %s\n", width, "", oneline.Escape(warning))
+			fmt.Fprintf(&b, "  %-*s  ! %s\n", width, "", usererr.Escape(warning))
 		}
 	}
 	return b.String() + "\n" + r.others() + legend

@@ -5,13 +5,13 @@ import (
 	"io"
 
 	"github.com/gatepass/gatepass/hooks/ruleset"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
 const rulesetFormat = "github-ruleset"
 
-func (w *world) policyExport(c *cli.Context) error {
+func (w *app) policyExport(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (w *world) policyExport(c *cli.Context) error {
 	}
 	sets, notes := ruleset.Export(p.refs, bypass...)
 	for _, n := range notes {
-		_, _ = io.WriteString(w.stderr, "note: "+oneline.Escape(n)+"\n")
+		_, _ = io.WriteString(w.stderr, "note: "+usererr.Escape(n)+"\n")
 	}
 	return writeJSON(w.stdout, sets)
 }

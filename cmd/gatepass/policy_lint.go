@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"github.com/gatepass/gatepass/broker/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,7 +24,7 @@ func brokerFlag() cli.Flag {
 	return &cli.StringFlag{Name: "broker", Value: config.DefaultPath, Usage: "the broker's `FILE`", TakesFile: true}
 }
 
-func (w *world) policyLintCommand() *cli.Command {
+func (w *app) policyLintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Usage: "say what in a broker's rules is probably not meant",
 		UsageText: "gatepass policy lint [--broker FILE] [--json]", Description: lintAbout,
@@ -41,7 +41,7 @@ type lintReport struct {
 	Findings []config.Finding `json:"findings"`
 }
 
-func (w *world) policyLint(c *cli.Context) error {
+func (w *app) policyLint(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (w *world) policyLint(c *cli.Context) error {
 }
 
 func (r lintReport) String() string {
-	sum := fmt.Sprintf("%s: %d rules, %d failures, %d warnings\n", oneline.Escape(r.Broker), r.Rules, r.Failures, r.Warnings)
+	sum := fmt.Sprintf("%s: %d rules, %d failures, %d warnings\n", usererr.Escape(r.Broker), r.Rules, r.Failures, r.Warnings)
 	if len(r.Findings) == 0 {
 		return sum
 	}

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/gatepass/gatepass/broker/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -34,7 +34,7 @@ Reasons: host, identity, rule, repository, permission, request.
 Examples:
   gatepass policy test --broker broker.yaml cases.yaml`
 
-func (w *world) policyTestCommand() *cli.Command {
+func (w *app) policyTestCommand() *cli.Command {
 	return &cli.Command{
 		Name: "test", Usage: "try cases on a broker's rules",
 		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
@@ -53,7 +53,7 @@ type testReport struct {
 	Outcomes []config.Outcome `json:"outcomes"`
 }
 
-func (w *world) policyTest(c *cli.Context) error {
+func (w *app) policyTest(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a file of cases is missing")
 	}
@@ -69,7 +69,7 @@ func (w *world) policyTest(c *cli.Context) error {
 	for _, path := range c.Args().Slice() {
 		cases, err := loadCases(path)
 		if err != nil {
-			return oneline.Wrap("read the cases "+path, err, "correct the file")
+			return usererr.Wrap("read the cases "+path, err, "correct the file")
 		}
 		for _, one := range cases {
 			report.add(tester.Try(c.Context, one))

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/credential/brokerclient/awsproof"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
 )
@@ -40,7 +40,7 @@ Examples:
 // minProbe is how often a broker may be probed.
 const minProbe = 10 * time.Second
 
-func (w *world) probeCommand() *cli.Command {
+func (w *app) probeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "probe", Usage: "try on a broker what should be given and what should not",
 		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
@@ -55,7 +55,7 @@ func (w *world) probeCommand() *cli.Command {
 	}
 }
 
-func (w *world) probe(c *cli.Context) error {
+func (w *app) probe(c *cli.Context) error {
 	if c.Args().Len() != 1 {
 		return usage(c, "name one file of cases")
 	}
@@ -64,7 +64,7 @@ func (w *world) probe(c *cli.Context) error {
 	}
 	cases, err := loadProbeCases(c.Args().First())
 	if err != nil {
-		return oneline.Wrap("read the cases "+c.Args().First(), err, "correct the file")
+		return usererr.Wrap("read the cases "+c.Args().First(), err, "correct the file")
 	}
 	prober, err := w.prober(c)
 	if err != nil {
@@ -85,13 +85,13 @@ func loadProbeCases(path string) ([]probe.Case, error) {
 }
 
 // prober asks the broker of the source, and GitHub what a token opens.
-func (w *world) prober(c *cli.Context) (*probe.Prober, error) {
+func (w *app) prober(c *cli.Context) (*probe.Prober, error) {
 	source, id, err := w.probedSource(c.String("source"))
 	if err != nil {
 		return nil, err
 	}
 	if !strings.HasPrefix(source.Scheme, "broker+") {
-		return nil, oneline.New("probe "+source.Scheme+"://", "that is no broker", "name one with --source broker+https://… or broker+unix://…")
+		return nil, usererr.New("probe "+source.Scheme+"://", "that is no broker", "name one with --source broker+https://… or broker+unix://…")
 	}
 	opener := &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 	broker, err := opener.Open(source, id)
@@ -114,11 +114,11 @@ func (w *world) prober(c *cli.Context) (*probe.Prober, error) {
 }
 
 // probedSource is what the option says, else the workspace file.
-func (w *world) probedSource(option string) (source *url.URL, workspace string, err error) {
+func (w *app) probedSource(option string) (source *url.URL, workspace string, err error) {
 	if option != "" {
 		source, err = url.Parse(option)
 		if err != nil {
-			return nil, "", oneline.New("read --source", "it is no URL", "write it as in a workspace file")
+			return nil, "", usererr.New("read --source", "it is no URL", "write it as in a workspace file")
 		}
 		return source, "", nil
 	}
@@ -131,13 +131,13 @@ func (w *world) probedSource(option string) (source *url.URL, workspace string, 
 		return nil, "", err
 	}
 	if file.Source == nil {
-		return nil, "", oneline.New("find the broker", path+" names no source", "name one with --source")
+		return nil, "", usererr.New("find the broker", path+" names no source", "name one with --source")
 	}
 	return file.Source, file.ID, nil
 }
 
 // probeOnce prints every result.
-func (w *world) probeOnce(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+func (w *app) probeOnce(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
 	results := p.Run(c.Context, cases)
 	if err := w.showProbe(results, c.Bool("json")); err != nil {
 		return err

@@ -13,11 +13,11 @@ import (
 
 	"github.com/gatepass/gatepass/broker/probe"
 	"github.com/gatepass/gatepass/internal/exposition"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // showProbe prints results, all together.
-func (w *world) showProbe(results []probe.Result, asJSON bool) error {
+func (w *app) showProbe(results []probe.Result, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w.stdout, results)
 	}
@@ -36,16 +36,16 @@ func stateText(s probe.State) string {
 	return string(s)
 }
 
-// A vigil is what was found out last.
-type vigil struct {
+// A watcher has the latest results and serves them as metrics.
+type watcher struct {
 	last    []probe.Result
 	metrics *prometheus.Registry
 	// By case; there are none before the first round. ended has no label.
 	passed, violated, took, ended *prometheus.GaugeVec
 }
 
-func newVigil() *vigil {
-	v := &vigil{metrics: exposition.New()}
+func newWatcher() *watcher {
+	v := &watcher{metrics: exposition.New()}
 	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return promauto.With(v.metrics).NewGaugeVec(prometheus.GaugeOpts{Namespace: "gatepass_probe", Name: name, Help: help}, labels)
 	}
@@ -57,8 +57,8 @@ func newVigil() *vigil {
 }
 
 // probeAgain goes on until its context ends, and prints what changes.
-func (w *world) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
-	v := newVigil()
+func (w *app) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+	v := newWatcher()
 	stop, err := v.serve(c.Context, c.String("listen"))
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (w *world) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) 
 }
 
 // take keeps results, and returns those that are not as before.
-func (v *vigil) take(results []probe.Result) []probe.Result {
+func (v *watcher) take(results []probe.Result) []probe.Result {
 	var changed []probe.Result
 	for i, r := range results {
 		if v.last == nil || v.last[i].State != r.State {
@@ -96,9 +96,9 @@ func (v *vigil) take(results []probe.Result) []probe.Result {
 }
 
 // show sets the metrics. A page of them is looked at with curl, so names are escaped.
-func (v *vigil) show(results []probe.Result) {
+func (v *watcher) show(results []probe.Result) {
 	for _, r := range results {
-		name := oneline.Escape(r.Case)
+		name := usererr.Escape(r.Case)
 		v.passed.WithLabelValues(name).Set(is(r.State == probe.Passed))
 		v.violated.WithLabelValues(name).Set(is(r.State == probe.Violated))
 		v.took.WithLabelValues(name).Set(r.Took.Seconds())
@@ -114,7 +114,7 @@ func is(b bool) float64 {
 }
 
 // sayChanges prints a line each.
-func (w *world) sayChanges(changed []probe.Result, asJSON bool) error {
+func (w *app) sayChanges(changed []probe.Result, asJSON bool) error {
 	for _, r := range changed {
 		if asJSON {
 			if err := writeJSON(w.stdout, r); err != nil {
@@ -126,7 +126,7 @@ func (w *world) sayChanges(changed []probe.Result, asJSON bool) error {
 		if r.Detail != "" {
 			line += ": " + r.Detail
 		}
-		if _, err := fmt.Fprintln(w.stdout, oneline.Escape(line)); err != nil {
+		if _, err := fmt.Fprintln(w.stdout, usererr.Escape(line)); err != nil {
 			return err
 		}
 	}
@@ -134,7 +134,7 @@ func (w *world) sayChanges(changed []probe.Result, asJSON bool) error {
 }
 
 // serve shows metrics at an address, "" for nowhere, until stop is called.
-func (v *vigil) serve(ctx context.Context, address string) (stop func(), err error) {
+func (v *watcher) serve(ctx context.Context, address string) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}

@@ -68,7 +68,7 @@ func TestProbeAgain(t *testing.T) {
 }
 
 func TestProbeSaysWhatChanged(t *testing.T) {
-	v := newVigil()
+	v := newWatcher()
 	of := func(a, b probe.State) []probe.Result {
 		return []probe.Result{{Case: "a", State: a, Took: time.Second}, {Case: `b "x"`, State: b}}
 	}
@@ -102,7 +102,7 @@ func TestProbeSaysWhatChanged(t *testing.T) {
 	}
 }
 
-func scrape(v *vigil) string {
+func scrape(v *watcher) string {
 	w := httptest.NewRecorder()
 	exposition.Handler(v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
@@ -114,7 +114,7 @@ func TestProbeAlerts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVigil()
+	v := newWatcher()
 	v.take([]probe.Result{{Case: "a"}})
 	page := scrape(v)
 	asked := regexp.MustCompile(`gatepass_[a-z_]+`).FindAllString(string(text), -1)

@@ -8,7 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A dialog asks a person at the terminal, line by line. Questions go to standard
@@ -19,7 +19,7 @@ type dialog struct {
 }
 
 // dialog returns nil where nobody can be asked.
-func (w *world) dialog() *dialog {
+func (w *app) dialog() *dialog {
 	if !isTerminal(w.stdin) || !isTerminal(w.stderr) {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (w *world) dialog() *dialog {
 }
 
 // canAsk reports whether there is a person to ask.
-func (w *world) canAsk() bool {
+func (w *app) canAsk() bool {
 	if w.asking == nil {
 		w.asking = w.dialog()
 	}
@@ -40,20 +40,20 @@ func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 	for range 3 {
 		text, err := d.hear(ctx, question+": ")
 		if err != nil {
-			return "", oneline.Wrap("ask for the "+question, err, "")
+			return "", usererr.Wrap("ask for the "+question, err, "")
 		}
 		if text != "" {
 			return text, nil
 		}
 	}
-	return "", oneline.Wrap("ask for the "+question, errNothingTyped, "")
+	return "", usererr.Wrap("ask for the "+question, errNothingTyped, "")
 }
 
 // confirm puts a question that yes alone says yes to.
 func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
 	text, err := d.hear(ctx, question+" [y/N] ")
 	if err != nil && !errors.Is(err, errNothingTyped) {
-		return false, oneline.Wrap("ask to "+question, err, "")
+		return false, usererr.Wrap("ask to "+question, err, "")
 	}
 	text = strings.ToLower(text)
 	return text == "y" || text == "yes", nil

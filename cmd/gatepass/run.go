@@ -9,8 +9,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/suggest"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
 
@@ -31,8 +31,8 @@ Start with "gatepass install --dry-run": it shows what would be written
 to your git configuration, and writes nothing.`
 )
 
-// A world is everything outside the program that a command may touch.
-type world struct {
+// An app is the command line with everything outside of the program that it may touch.
+type app struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -41,7 +41,7 @@ type world struct {
 
 // commands lists the commands in the order help shows them. Each is in a file
 // of its own.
-func (w *world) commands() []*cli.Command {
+func (w *app) commands() []*cli.Command {
 	return []*cli.Command{
 		w.demoCommand(),
 		w.installCommand(),
@@ -67,7 +67,7 @@ func (w *world) commands() []*cli.Command {
 
 // run is the program without the process around it. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	w := &world{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	w := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	app := w.app()
 	if len(args) == 1 && args[0] == "--version" {
 		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return exitDone
 	}
 	if err.Error() != "" {
-		_, _ = io.WriteString(stderr, oneline.Line(err))
+		_, _ = io.WriteString(stderr, usererr.Line(err))
 	}
 	if s, ok := errors.AsType[*statusError](err); ok {
 		return s.status
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return exitFailed
 }
 
-func (w *world) app() *cli.App {
+func (w *app) app() *cli.App {
 	app := &cli.App{
 		Name:         "gatepass",
 		Usage:        summary,
@@ -124,7 +124,7 @@ func prepare(commands []*cli.Command, group cli.ActionFunc) {
 }
 
 // group is the action where a command has to follow and none that we know does.
-func (w *world) group(c *cli.Context) error {
+func (w *app) group(c *cli.Context) error {
 	siblings, typed := c.Command.Subcommands, c.Args().First()
 	if typed == "" && len(c.Lineage()) <= 2 {
 		return cli.ShowAppHelp(c)
@@ -196,6 +196,6 @@ func writeJSON(w io.Writer, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := oneline.JSONWriter(w).Write(b.Bytes())
+	_, err := usererr.JSONWriter(w).Write(b.Bytes())
 	return err
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
 )
@@ -27,7 +27,7 @@ Examples:
   gatepass store migrate --encrypt --store 'postgres://…&key=awskms:///alias/gatepass'`
 )
 
-func (w *world) storeCommand() *cli.Command {
+func (w *app) storeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "store",
 		Usage:       "look after the store of the issuing side",
@@ -60,7 +60,7 @@ type migration struct {
 	Encrypted *int `json:"encrypted,omitempty"` // nil unless it was asked for
 }
 
-func (w *world) storeMigrate(c *cli.Context) error {
+func (w *app) storeMigrate(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (w *world) storeMigrate(c *cli.Context) error {
 	}
 	m, ok := s.(migrator)
 	if !ok {
-		return oneline.New("migrate "+w.storeURL(c), "this store has no tables", "there is nothing to do")
+		return usererr.New("migrate "+w.storeURL(c), "this store has no tables", "there is nothing to do")
 	}
 	var done migration
 	if done.From, done.To, err = m.Migrate(c.Context); err != nil {

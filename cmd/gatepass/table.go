@@ -5,7 +5,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A table sets text, which may come from elsewhere, in columns.
@@ -28,7 +28,7 @@ func (t *table) row(cells ...string) {
 		if cell == "" && i < last {
 			cell = "-"
 		}
-		cells[i] = oneline.Escape(cell)
+		cells[i] = usererr.Escape(cell)
 	}
 	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -22,7 +22,7 @@ Examples:
   gatepass token --repo acme/widgets --operation read
   gatepass token --format json | jq 'del(.token)'      what it opens, and until when`
 
-func (w *world) tokenCommand() *cli.Command {
+func (w *app) tokenCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "token",
 		Usage:       "print the token for a repository",
@@ -37,7 +37,7 @@ func (w *world) tokenCommand() *cli.Command {
 	}
 }
 
-func (w *world) printToken(c *cli.Context) error {
+func (w *app) printToken(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (w *world) printToken(c *cli.Context) error {
 		return usage(c, fmt.Sprintf("--format %q is neither text nor json", format))
 	}
 	if isTerminal(w.stdout) && !c.Bool("show") {
-		return oneline.New("print the token", "standard output is a terminal", "pipe it into the program that needs it, or add --show")
+		return usererr.New("print the token", "standard output is a terminal", "pipe it into the program that needs it, or add --show")
 	}
 	_, grant, err := w.granted(c)
 	if err != nil {

@@ -20,7 +20,7 @@ Examples:
 // A planner is install.New or install.Removal.
 type planner func(context.Context, install.Options) (*install.Plan, error)
 
-func (w *world) uninstallCommand() *cli.Command {
+func (w *app) uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "uninstall",
 		Usage:       "take out what install wrote",

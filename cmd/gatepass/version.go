@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"
 )
@@ -35,7 +35,7 @@ type runningAgent struct {
 	Version string `json:"version"`
 }
 
-func (w *world) versionCommand() *cli.Command {
+func (w *app) versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "version",
 		Usage:     "print the versions of gatepass and of its agent, as installed and as running",
@@ -55,7 +55,7 @@ func (w *world) versionCommand() *cli.Command {
 }
 
 // versions leaves out an agent that cannot be asked: other commands say why.
-func (w *world) versions(ctx context.Context) versionInfo {
+func (w *app) versions(ctx context.Context) versionInfo {
 	v := buildVersion()
 	if path, version, err := doctor.AgentProgram(ctx, w.getenv); err == nil {
 		v.AgentProgram = &agentProgram{path, version}
@@ -68,14 +68,14 @@ func (w *world) versions(ctx context.Context) versionInfo {
 	return v
 }
 
-func (w *world) printVersions(v versionInfo) error {
+func (w *app) printVersions(v versionInfo) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "gatepass %s (%s, %s)\n", v.Version, v.Go, v.Platform)
 	if p := v.AgentProgram; p != nil {
-		fmt.Fprintf(&b, "gatepass-agent %s, %s\n", oneline.Escape(p.Version), oneline.Escape(p.Path))
+		fmt.Fprintf(&b, "gatepass-agent %s, %s\n", usererr.Escape(p.Version), usererr.Escape(p.Path))
 	}
 	for _, a := range v.Agents {
-		fmt.Fprintf(&b, "running: agent %d %s for %s\n", a.PID, oneline.Escape(a.Version), oneline.Escape(a.Config))
+		fmt.Fprintf(&b, "running: agent %d %s for %s\n", a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config))
 	}
 	_, err := io.WriteString(w.stdout, b.String())
 	return err

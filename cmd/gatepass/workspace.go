@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
@@ -59,7 +59,7 @@ The exit code is 1 where an owner has no fresh token; the error names the owner.
 // patience is how long a command waits for another that works on the workspace.
 const patience = 2 * time.Minute
 
-func (w *world) workspaceCommand() *cli.Command {
+func (w *app) workspaceCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "workspace",
 		Usage:       "give workspaces their tokens, and take them away",
@@ -126,7 +126,7 @@ func issuingFlags(more ...cli.Flag) []cli.Flag {
 }
 
 // issuer opens the store of the command line and the App in it.
-func (w *world) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
+func (w *app) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
 	github, err := w.github(c)
 	if err != nil {
 		return nil, nil, err
@@ -148,7 +148,7 @@ func (w *world) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) 
 
 // progress says on a terminal what has been done so far: a workspace may have
 // many owners, and GitHub take its time.
-func (w *world) progress(e workspace.Event) {
+func (w *app) progress(e workspace.Event) {
 	if f, ok := w.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return
 	}
@@ -162,7 +162,7 @@ func (w *world) progress(e workspace.Event) {
 
 // clock is the time by which the moments in the ledger are to be read. It warns of a
 // clock of this machine that is off.
-func (w *world) clock(i *workspace.Issuer) time.Time {
+func (w *app) clock(i *workspace.Issuer) time.Time {
 	if problem := i.App.ClockProblem(); problem != "" {
 		w.note(problem)
 	}
@@ -170,8 +170,8 @@ func (w *world) clock(i *workspace.Issuer) time.Time {
 }
 
 // note tells a person something that is neither data nor an error.
-func (w *world) note(text string) {
-	_, _ = w.stderr.Write([]byte("note: " + oneline.Escape(text) + "\n"))
+func (w *app) note(text string) {
+	_, _ = w.stderr.Write([]byte("note: " + usererr.Escape(text) + "\n"))
 }
 
 // workspaceID is a command's one argument.
@@ -192,7 +192,7 @@ func workspaceID(c *cli.Context) (string, error) {
 // unknownWorkspace says what to do where there is no such workspace.
 func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err error) error {
 	if _, loadErr := i.Load(ctx, id); isNotFound(loadErr) && isNotFound(err) {
-		return oneline.New("workspace "+id, "the ledger has none of that name", "see gatepass workspace list")
+		return usererr.New("workspace "+id, "the ledger has none of that name", "see gatepass workspace list")
 	}
 	return err
 }

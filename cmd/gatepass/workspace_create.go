@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -19,7 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *world) workspaceCreate(c *cli.Context) error {
+func (w *app) workspaceCreate(c *cli.Context) error {
 	id, err := w.checkCreate(c)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (w *world) workspaceCreate(c *cli.Context) error {
 	return w.excuse(c, id, problem)
 }
 
-func (w *world) checkCreate(c *cli.Context) (string, error) {
+func (w *app) checkCreate(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
 		return "", usage(c, "the profile's file is missing")
@@ -92,7 +92,7 @@ func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
 
 // excuse returns the error of a workspace that was made and lacks a token. With
 // --allow-pending it is a warning.
-func (w *world) excuse(c *cli.Context, id string, problem error) error {
+func (w *app) excuse(c *cli.Context, id string, problem error) error {
 	if problem == nil {
 		return nil
 	}
@@ -108,14 +108,14 @@ func (w *world) excuse(c *cli.Context, id string, problem error) error {
 
 // policyFile is the workspace file, made before anything is minted: a mistake in
 // it should cost nothing.
-func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
+func (w *app) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
 	if c.String("policy-out") == "" {
 		return nil, nil
 	}
 	const what = "make the workspace file"
 	u, err := url.Parse(github)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	d := config.Draft{Workspace: id, Hosts: []string{u.Host}, Source: c.String("source"), Refs: p.RefsOf(id)}
 	for _, r := range p.Repositories {
@@ -130,13 +130,13 @@ func (w *world) policyFile(c *cli.Context, id string, p *workspace.Profile, gith
 	}
 	text, err := d.Encode()
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "correct --source, or the profile")
+		return nil, usererr.Wrap(what, err, "correct --source, or the profile")
 	}
 	return text, nil
 }
 
 // source is where a workspace of that profile reads its tokens.
-func (w *world) source(c *cli.Context, p *workspace.Profile) (string, error) {
+func (w *app) source(c *cli.Context, p *workspace.Profile) (string, error) {
 	storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
 	if err != nil {
 		return "", err
@@ -156,7 +156,7 @@ func hasOneOwner(patterns []mint.Pattern) bool {
 
 // writePolicy writes the workspace file whole or not at all. It holds no secret,
 // and whoever works in the workspace reads it.
-func (w *world) writePolicy(path string, text []byte) error {
+func (w *app) writePolicy(path string, text []byte) error {
 	switch path {
 	case "":
 		return nil
@@ -167,7 +167,7 @@ func (w *world) writePolicy(path string, text []byte) error {
 	what := "write the workspace file " + path
 	f, err := os.CreateTemp(filepath.Dir(path), ".gatepass-*")
 	if err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
@@ -180,12 +180,12 @@ func (w *world) writePolicy(path string, text []byte) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	return nil
 }
 
-func (w *world) printCreated(c *cli.Context, report workspaceReport) error {
+func (w *app) printCreated(c *cli.Context, report workspaceReport) error {
 	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
 	if c.Bool("json") {
 		return writeJSON(w.stdout, report)
@@ -198,7 +198,7 @@ func (w *world) printCreated(c *cli.Context, report workspaceReport) error {
 		return err
 	}
 	if path := c.String("policy-out"); path != "" && path != "-" {
-		fmt.Fprintf(out, "wrote %s, the workspace's /etc/gatepass/workspace.yaml\n", oneline.Escape(path))
+		fmt.Fprintf(out, "wrote %s, the workspace's /etc/gatepass/workspace.yaml\n", usererr.Escape(path))
 	}
 	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
 )
@@ -30,7 +30,7 @@ func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
 	return report
 }
 
-func (w *world) workspaceDestroy(c *cli.Context) error {
+func (w *app) workspaceDestroy(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -45,23 +45,23 @@ func (w *world) workspaceDestroy(c *cli.Context) error {
 	return w.tellDestroyed(c, report, lost, problem)
 }
 
-func (w *world) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+func (w *app) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
 	report.Destroyed = problem == nil
 	if c.Bool("json") {
-		return oneline.Join(problem, writeJSON(w.stdout, report))
+		return usererr.Join(problem, writeJSON(w.stdout, report))
 	}
-	return oneline.Join(problem, w.printDestroyed(report))
+	return usererr.Join(problem, w.printDestroyed(report))
 }
 
-func (w *world) printDestroyed(r *destroyReport) error {
+func (w *app) printDestroyed(r *destroyReport) error {
 	for _, hash := range r.Revoked {
 		fmt.Fprintf(w.stdout, "revoked %s\n", shortHash(hash))
 	}
 	for _, t := range r.Lost {
-		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", oneline.Escape(t.Owner), left(t.Ends, r.now))
+		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
 	}
 	if !r.Destroyed {
 		return nil
@@ -70,7 +70,7 @@ func (w *world) printDestroyed(r *destroyReport) error {
 	return err
 }
 
-func (w *world) workspaceRefresh(c *cli.Context) error {
+func (w *app) workspaceRefresh(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -103,5 +103,5 @@ func (w *world) workspaceRefresh(c *cli.Context) error {
 	} else {
 		err = printWorkspace(w.stdout, report)
 	}
-	return oneline.Join(problem, err)
+	return usererr.Join(problem, err)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gatepass/gatepass/broker/identity"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const joinAbout = `Prints a token by which a workspace that has nothing else to prove itself with
@@ -36,7 +36,7 @@ type joinReport struct {
 	JoinToken string    `json:"join_token"`
 }
 
-func (w *world) joinTokenCommand() *cli.Command {
+func (w *app) joinTokenCommand() *cli.Command {
 	return &cli.Command{
 		Name: "join-token", Usage: "let a workspace in at a broker, once",
 		UsageText: "gatepass workspace join-token ID --rule NAME [--ttl D] [--show] [--json]", Description: joinAbout,
@@ -50,7 +50,7 @@ func (w *world) joinTokenCommand() *cli.Command {
 	}
 }
 
-func (w *world) workspaceJoinToken(c *cli.Context) error {
+func (w *app) workspaceJoinToken(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (w *world) workspaceJoinToken(c *cli.Context) error {
 		return usage(c, "--rule: "+err.Error())
 	}
 	if isTerminal(w.stdout) && !c.Bool("show") {
-		return oneline.New("print the join token", "standard output is a terminal", "write it to a file or pipe it to where it is needed, or add --show")
+		return usererr.New("print the join token", "standard output is a terminal", "write it to a file or pipe it to where it is needed, or add --show")
 	}
 	s, err := w.store(c)
 	if err != nil {

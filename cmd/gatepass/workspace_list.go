@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -17,7 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *world) workspaceList(c *cli.Context) error {
+func (w *app) workspaceList(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -51,12 +51,12 @@ func (w *world) workspaceList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return oneline.Join(unreadable...)
+	return usererr.Join(unreadable...)
 }
 
 // timeOf is GitHub's, by which the moments in the ledger are. A GitHub that does not
 // answer keeps nobody from the list.
-func (w *world) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
+func (w *app) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
 	github, err := w.github(c)
 	if err != nil {
 		return time.Time{}, err
@@ -66,14 +66,14 @@ func (w *world) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
 	}
 	api, err := mint.APIURL(github)
 	if err != nil {
-		return time.Time{}, oneline.Wrap("GitHub at "+github, err, "")
+		return time.Time{}, usererr.Wrap("GitHub at "+github, err, "")
 	}
 	i := &workspace.Issuer{App: &mint.App{URL: api}, Store: s}
 	i.Sync(c.Context)
 	return w.clock(i), nil
 }
 
-func (w *world) printList(reports []workspaceReport) error {
+func (w *app) printList(reports []workspaceReport) error {
 	if len(reports) == 0 {
 		_, err := fmt.Fprintln(w.stdout, "no workspaces; make one with gatepass workspace create")
 		return err
@@ -90,7 +90,7 @@ func (w *world) printList(reports []workspaceReport) error {
 		if r.LastError == nil {
 			continue
 		}
-		if _, err := fmt.Fprintf(w.stdout, "%s failed %s ago: %s\n", r.Workspace, agoOf(r.LastError.At, r.now), oneline.Escape(r.LastError.Why)); err != nil {
+		if _, err := fmt.Fprintf(w.stdout, "%s failed %s ago: %s\n", r.Workspace, agoOf(r.LastError.At, r.now), usererr.Escape(r.LastError.Why)); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func owners(r workspaceReport) []string {
 	var logins []string
 	for _, t := range r.Tokens {
 		if t.State == workspace.Delivered {
-			logins = append(logins, oneline.Escape(t.Owner))
+			logins = append(logins, usererr.Escape(t.Owner))
 		}
 	}
 	return logins
@@ -127,7 +127,7 @@ func agoOf(t, now time.Time) string {
 	}
 }
 
-func (w *world) workspaceShow(c *cli.Context) error {
+func (w *app) workspaceShow(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -168,12 +168,12 @@ func printEvents(out io.Writer, events []workspace.PastEvent) error {
 		if e.Times > 1 {
 			what += fmt.Sprintf(", %d times", e.Times)
 		}
-		fmt.Fprintf(t, "    %s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), oneline.Escape(what), dash(oneline.Escape(e.Owner)), oneline.Escape(shortHash(e.Hash)), oneline.Escape(e.Why))
+		fmt.Fprintf(t, "    %s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), usererr.Escape(what), dash(usererr.Escape(e.Owner)), usererr.Escape(shortHash(e.Hash)), usererr.Escape(e.Why))
 	}
 	return t.Flush()
 }
 
-func (w *world) printShown(r workspaceReport) error {
+func (w *app) printShown(r workspaceReport) error {
 	if err := printWorkspace(w.stdout, r); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (w *world) printShown(r workspaceReport) error {
 		{"created", r.Created.UTC().Format(time.RFC3339)},
 		{"replaced with", cmp.Or(r.Margin, workspace.DefaultMargin.String()) + " left"},
 	} {
-		fmt.Fprintf(t, "  %s\t%s\n", row[0], oneline.Escape(row[1]))
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], usererr.Escape(row[1]))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (w *world) printShown(r workspaceReport) error {
 		return err
 	}
 	for _, s := range r.Todo {
-		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, oneline.Escape(s.Owner))), oneline.Escape(s.Why))
+		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, usererr.Escape(s.Owner))), usererr.Escape(s.Why))
 	}
 	return nil
 }

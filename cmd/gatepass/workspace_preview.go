@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/urfave/cli/v2"
 )
@@ -29,10 +29,10 @@ type previewToken struct {
 }
 
 // preview shows what create would do. It mints and writes nothing.
-func (w *world) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspace.Profile) error {
+func (w *app) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspace.Profile) error {
 	tokens, err := workspace.Previews(c.Context, i.Store, id, p)
 	if err != nil {
-		return oneline.Wrap("preview workspace "+id, err, "")
+		return usererr.Wrap("preview workspace "+id, err, "")
 	}
 	r := previewReport{Workspace: id, Profile: p.Name, Permissions: p.Permissions.Levels(), Optional: p.Optional.Levels(), Tokens: []previewToken{}, Refs: []string{}, DryRun: true}
 	for _, t := range tokens {
@@ -71,7 +71,7 @@ func (r previewReport) String() string {
 	if len(r.Refs) == 0 {
 		b.WriteString("refs: nothing may be pushed\n")
 	} else {
-		b.WriteString(oneline.Escape("refs: "+strings.Join(r.Refs, ", ")) + "\n")
+		b.WriteString(usererr.Escape("refs: "+strings.Join(r.Refs, ", ")) + "\n")
 	}
 	return b.String()
 }

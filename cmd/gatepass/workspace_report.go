@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -111,14 +111,14 @@ func printWorkspace(out io.Writer, r workspaceReport) error {
 	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, r.State, due)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, token := range r.Tokens {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", oneline.Escape(token.Owner), oneline.Escape(reach(token)), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", usererr.Escape(token.Owner), usererr.Escape(reach(token)), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, token := range r.Tokens {
 		if token.Note != "" {
-			fmt.Fprintf(out, "  note: %s: %s\n", oneline.Escape(token.Owner), oneline.Escape(token.Note))
+			fmt.Fprintf(out, "  note: %s: %s\n", usererr.Escape(token.Owner), usererr.Escape(token.Note))
 		}
 	}
 	return nil
@@ -133,7 +133,7 @@ func printLastError(out io.Writer, r workspaceReport) error {
 	if len(r.LastError.Owners) > 0 {
 		of = ", for " + strings.Join(r.LastError.Owners, ", ")
 	}
-	_, err := fmt.Fprintf(out, "  last error: %s ago%s: %s\n", agoOf(r.LastError.At, r.now), oneline.Escape(of), oneline.Escape(r.LastError.Why))
+	_, err := fmt.Fprintf(out, "  last error: %s ago%s: %s\n", agoOf(r.LastError.At, r.now), usererr.Escape(of), usererr.Escape(r.LastError.Why))
 	return err
 }
 
@@ -144,7 +144,7 @@ func incomplete(r *workspace.Record, now time.Time, problem error) error {
 	if problem != nil || len(missing) == 0 {
 		return problem
 	}
-	return oneline.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
+	return usererr.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
 }
 
 // shown is how many repositories a line names.
@@ -172,7 +172,7 @@ func levels(permissions map[string]string) string {
 	if len(texts) == 0 {
 		return "-"
 	}
-	return oneline.Escape(strings.Join(texts, ", "))
+	return usererr.Escape(strings.Join(texts, ", "))
 }
 
 func tokenState(t tokenReport, now time.Time) string {

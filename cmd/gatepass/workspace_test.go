@@ -259,7 +259,7 @@ func (w *issuingWorld) mintsOf(owner string) func(*http.Request) bool {
 // create and refresh do.
 func TestABlockedWorkspaceIsNoSuccess(t *testing.T) {
 	w := newIssuingWorld(t)
-	name, err := store.Barred("sb-1")
+	name, err := store.Blocked("sb-1")
 	if err == nil {
 		err = w.open().Put(t.Context(), name, store.NewSecret("{}"), store.Replace)
 	}

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // errNoAgent reports that nobody listens: an agent may be started.
@@ -21,7 +21,7 @@ var errNoReply = errors.New("the agent ended without an answer")
 var errNoSocket = errors.New("no Unix sockets are allowed here")
 
 // ErrDeadline reports that an agent listens and has not answered in time.
-var ErrDeadline error = oneline.New("ask "+Program, "no answer in time", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
+var ErrDeadline error = usererr.New("ask "+Program, "no answer in time", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
 var errForeign = errors.New("the agent's socket belongs to another user")
 

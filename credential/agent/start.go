@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Program is the agent's name beside the helper and on PATH.
@@ -26,7 +26,7 @@ var errNoProgram = errors.New(Program + " is neither beside this program nor on 
 // and gVisor.
 var errNoLock = errors.New("no file for the start lock can be opened")
 
-var errBusyStart error = oneline.New("ask "+Program, "another process is still starting it", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
+var errBusyStart error = usererr.New("ask "+Program, "another process is still starting it", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
 // Ask makes the call. Where no agent runs it starts one, and where none can run
 // the started program answers this one call itself.

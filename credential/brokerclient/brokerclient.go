@@ -22,8 +22,8 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Source is one broker.
@@ -78,9 +78,9 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	if err != nil {
 		return credential.Token{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
-	return remote.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return s.attempt(ctx, r) })
+	return httpclient.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return s.attempt(ctx, r) })
 }
 
 func tokenRequest(req credential.Request) (api.TokenRequest, error) {
@@ -94,7 +94,7 @@ func tokenRequest(req credential.Request) (api.TokenRequest, error) {
 		r.Operation = api.Write
 	}
 	if err := r.Check(); err != nil {
-		return api.TokenRequest{}, oneline.Wrap("token for https://"+req.Host+"/"+req.Path, err, "")
+		return api.TokenRequest{}, usererr.Wrap("token for https://"+req.Host+"/"+req.Path, err, "")
 	}
 	return r, nil
 }

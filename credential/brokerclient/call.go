@@ -15,15 +15,15 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxShown bounds what a message shows of the broker's words, in bytes.
 const maxShown = 300
 
-// attempt asks once. What may pass is a *[remote.PassingError].
+// attempt asks once. What may pass is a *[httpclient.PassingError].
 func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.Token, error) {
 	authorization, err := s.identity.authorization(ctx)
 	if err != nil {
@@ -77,7 +77,7 @@ func newAttempt() string { return rand.Text() + strconv.FormatInt(time.Now().Uni
 
 // callWith is call with headers, of which those that are "" are left out.
 func (s *Source) callWith(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, []byte, error) {
-	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	attemptCtx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	request, err := http.NewRequestWithContext(attemptCtx, method, s.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -131,10 +131,10 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 	case status == http.StatusTooManyRequests || status >= 500:
 		return s.busy(response, problem)
 	case status >= 300 && status < 400:
-		return oneline.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
+		return usererr.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
 			"if that is right, put that address into source in the workspace file")
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
-		return oneline.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+said(problem),
+		return usererr.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+said(problem),
 			"check that broker and workspace run versions of gatepass that fit together")
 	}
 	return s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
@@ -143,7 +143,7 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 // refused is the broker's refusal; the problem is below, for those who want its
 // status.
 func (s *Source) refused(p api.Problem, why, do string) error {
-	return &oneline.Error{What: s.what(), Why: why + said(p), Do: do, Err: p}
+	return &usererr.Error{Op: s.what(), Reason: why + said(p), Hint: do, Err: p}
 }
 
 // accept checks an answer and makes it a Token.
@@ -156,7 +156,7 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 		return credential.Token{}, s.strange(err.Error())
 	}
 	if err := credential.CheckSecret(answer.Token.Reveal()); err != nil {
-		return credential.Token{}, oneline.Wrap(s.what(), err, "")
+		return credential.Token{}, usererr.Wrap(s.what(), err, "")
 	}
 	if !validUsername(answer.Username) {
 		return credential.Token{}, s.strange("the user name in its answer has unusual characters")
@@ -166,7 +166,7 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 		return credential.Token{}, err
 	}
 	if !answer.Covers(r.Repo.String()) {
-		return credential.Token{}, oneline.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask whoever runs the broker to look at its log")
+		return credential.Token{}, usererr.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask whoever runs the broker to look at its log")
 	}
 	token := credential.NewToken(answer.Token.Reveal(), ends)
 	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
@@ -178,9 +178,9 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 // GitHub's would live, whatever a wrong clock makes of it.
 func (s *Source) ends(name string, header http.Header, expires time.Time) (time.Time, error) {
 	now := time.Now()
-	ends := expires.Add(remote.Ahead(header))
+	ends := expires.Add(httpclient.Ahead(header))
 	if !ends.After(now) {
-		return ends, oneline.New(s.what(), "the "+name+" it gave ran out at "+expires.UTC().Format(time.RFC3339),
+		return ends, usererr.New(s.what(), "the "+name+" it gave ran out at "+expires.UTC().Format(time.RFC3339),
 			"compare the clocks of this machine and the broker's")
 	}
 	if longest := now.Add(credential.Lifetime); ends.After(longest) {
@@ -206,18 +206,18 @@ func validUsername(s string) bool {
 func (s *Source) what() string { return "ask the broker at " + s.name }
 
 func (s *Source) strange(why string) error {
-	return oneline.New(s.what(), why, "check that source in the workspace file names a gatepass broker")
+	return usererr.New(s.what(), why, "check that source in the workspace file names a gatepass broker")
 }
 
 // busy is a broker that asks to come again.
 func (s *Source) busy(response *http.Response, problem api.Problem) error {
-	after := remote.RetryAfter(response.Header)
+	after := httpclient.RetryAfter(response.Header)
 	do := "try again in a moment"
 	if after > 0 {
 		do = "try again in " + after.Round(time.Second).String()
 	}
 	why := fmt.Sprintf("it cannot answer now (%d)", response.StatusCode) + said(problem)
-	return &remote.PassingError{Err: oneline.New(s.what(), why, do), After: after}
+	return &httpclient.TransientError{Err: usererr.New(s.what(), why, do), After: after}
 }
 
 // said is what the broker itself gave as its reason, after a colon.
@@ -240,9 +240,9 @@ func (s *Source) lost(ctx context.Context, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			why = "the request was given up"
 		}
-		return &oneline.Error{What: s.what(), Why: why, Do: "check that it runs and can be reached from here", Err: ctx.Err()}
+		return &usererr.Error{Op: s.what(), Reason: why, Hint: "check that it runs and can be reached from here", Err: ctx.Err()}
 	}
-	if line, ok := errors.AsType[*oneline.Error](err); ok { // of socket.check
+	if line, ok := errors.AsType[*usererr.Error](err); ok { // of socket.check
 		return line
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
@@ -250,16 +250,16 @@ func (s *Source) lost(ctx context.Context, err error) error {
 	}
 	text := redact.Text(err.Error(), maxShown)
 	switch {
-	case remote.IsCertificate(err):
-		return oneline.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
-	case remote.IsHandshake(err) && strings.Contains(text, "certificate"): // the peer's alert
-		return oneline.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask whoever runs the broker")
-	case remote.IsHandshake(err):
-		return oneline.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
-	case remote.IsUnknownHost(err):
-		return oneline.New(s.what(), "there is no such host", "correct source in the workspace file")
+	case httpclient.IsCertificate(err):
+		return usererr.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
+	case httpclient.IsHandshake(err) && strings.Contains(text, "certificate"): // the peer's alert
+		return usererr.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask whoever runs the broker")
+	case httpclient.IsHandshake(err):
+		return usererr.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
+	case httpclient.IsUnknownHost(err):
+		return usererr.New(s.what(), "there is no such host", "correct source in the workspace file")
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}
-	return &remote.PassingError{Err: oneline.New(s.what(), "it cannot be reached: "+text, "check that it runs and can be reached from here")}
+	return &httpclient.TransientError{Err: usererr.New(s.what(), "it cannot be reached: "+text, "check that it runs and can be reached from here")}
 }

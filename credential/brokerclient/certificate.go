@@ -7,7 +7,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // certificate is a client certificate in files that may change at any time.
@@ -25,7 +25,7 @@ func useCertificate(name string, t *http.Transport, query map[string]string, wor
 		return false, nil
 	}
 	if query["cert_file"] == "" || query["key_file"] == "" {
-		return false, oneline.New("source "+name, "it has one of cert_file and key_file", "name both; they may be one file")
+		return false, usererr.New("source "+name, "it has one of cert_file and key_file", "name both; they may be one file")
 	}
 	var c certificate
 	if c.certFile, err = fixed(query["cert_file"], workspace); err != nil {
@@ -49,7 +49,7 @@ func (c *certificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	case err == nil:
 		c.last = &pair
 	case c.last == nil:
-		return nil, oneline.Wrap("read the client certificate "+c.certFile, readable(err), "correct cert_file and key_file in the source")
+		return nil, usererr.Wrap("read the client certificate "+c.certFile, readable(err), "correct cert_file and key_file in the source")
 	}
 	return c.last, nil
 }

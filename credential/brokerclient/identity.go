@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // identity is where the bearer identity comes from. It may be rotated at any
@@ -48,7 +48,7 @@ func (id identity) read() (string, error) {
 	}
 	text, err := readFile(id.file)
 	if err != nil {
-		return "", oneline.Wrap("read the identity "+id.file, err, "correct identity_file in the source")
+		return "", usererr.Wrap("read the identity "+id.file, err, "correct identity_file in the source")
 	}
 	return id.check(text)
 }
@@ -76,11 +76,11 @@ func (id identity) check(text string) (string, error) {
 		if id.optional {
 			return "", nil
 		}
-		return "", oneline.New("ask the broker", "this workspace has no identity",
+		return "", usererr.New("ask the broker", "this workspace has no identity",
 			"add identity_file=PATH to the source or set "+IdentityVariable)
 	}
 	if credential.CheckSecret(text) != nil {
-		return "", oneline.New("read the identity in "+id.where(), "it is no bearer identity (empty, blanks, control characters or over 8 KiB)",
+		return "", usererr.New("read the identity in "+id.where(), "it is no bearer identity (empty, blanks, control characters or over 8 KiB)",
 			"write the bare token there")
 	}
 	return text, nil

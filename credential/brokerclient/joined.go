@@ -11,8 +11,8 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // joined is a session that was had for a join token. It lives in this process
@@ -81,7 +81,7 @@ func (j *joined) authorization(ctx context.Context) (string, error) {
 		// While it cannot be renewed, it is good for as long as it lasts, unless a
 		// new token is there.
 		err := j.exchange(ctx, api.ExchangeRequest{})
-		if _, isPassing := errors.AsType[*remote.PassingError](err); err != nil && !isPassing {
+		if _, isPassing := errors.AsType[*httpclient.TransientError](err); err != nil && !isPassing {
 			_, _ = j.begin(ctx)
 		}
 	}
@@ -118,7 +118,7 @@ func (j *joined) wake(ctx context.Context) (string, error) {
 	}
 	err := j.exchange(ctx, api.ExchangeRequest{})
 	if err != nil {
-		if _, isPassing := errors.AsType[*remote.PassingError](err); !isPassing && ctx.Err() == nil {
+		if _, isPassing := errors.AsType[*httpclient.TransientError](err); !isPassing && ctx.Err() == nil {
 			j.over = err
 		}
 		return "", err
@@ -135,18 +135,18 @@ func (j *joined) begin(ctx context.Context) (string, error) {
 		return j.wake(ctx)
 	}
 	if err != nil {
-		return "", oneline.Wrap(what, err, "put a join token there: gatepass workspace join-token")
+		return "", usererr.Wrap(what, err, "put a join token there: gatepass workspace join-token")
 	}
 	text = strings.TrimSuffix(text, "\n")
 	if credential.CheckSecret(text) != nil {
-		return "", oneline.New(what, "it is no join token", "put one there: gatepass workspace join-token")
+		return "", usererr.New(what, "it is no join token", "put one there: gatepass workspace join-token")
 	}
 	if text == j.refused {
 		return "", j.why
 	}
 	err = j.exchange(ctx, api.ExchangeRequest{JoinToken: api.NewSecret(text)})
 	if err != nil {
-		if _, isPassing := errors.AsType[*remote.PassingError](err); !isPassing && ctx.Err() == nil {
+		if _, isPassing := errors.AsType[*httpclient.TransientError](err); !isPassing && ctx.Err() == nil {
 			j.refused, j.why = text, err
 		}
 		return "", err
@@ -179,7 +179,7 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		problem := api.DecodeProblem(response.Header.Get("Content-Type"), data)
 		problem.Status = response.StatusCode
-		return &oneline.Error{What: "get a session from the broker at " + s.name, Why: "it refuses" + said(problem), Do: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
+		return &usererr.Error{Op: "get a session from the broker at " + s.name, Reason: "it refuses" + said(problem), Hint: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
 	default:
 		return s.unanswered(response, data, "it gives no sessions")
 	}
@@ -187,10 +187,10 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 	if err != nil || credential.CheckSecret(answer.Session.Reveal()) != nil {
 		return s.strange("its answer is no session")
 	}
-	ends := answer.ExpiresAt.Add(remote.Ahead(response.Header)) // by our clock
+	ends := answer.ExpiresAt.Add(httpclient.Ahead(response.Header)) // by our clock
 	left := time.Until(ends)
 	if left < lastMoment {
-		return oneline.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
+		return usererr.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
 	}
 	j.attempt, j.over = "", nil
 	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall, as it ends

@@ -12,8 +12,8 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -55,7 +55,7 @@ func Open(u *url.URL, workspace string) (*Source, error) { return new(Opener).Op
 // those of files. No broker is asked yet.
 func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" {
-		return nil, oneline.New("source "+u.Scheme+"://"+u.Host, "a broker's URL has no user, password or fragment", form)
+		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a broker's URL has no user, password or fragment", form)
 	}
 	switch u.Scheme {
 	case schemeHTTPS:
@@ -63,16 +63,16 @@ func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 	case schemeUnix:
 		return o.openUnix(u, workspace)
 	}
-	return nil, oneline.New("source", "its scheme is not broker+https or broker+unix", form)
+	return nil, usererr.New("source", "its scheme is not broker+https or broker+unix", form)
 }
 
 func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	name := "https://" + u.Host
 	if u.Hostname() == "" {
-		return nil, oneline.New("source "+u.Scheme+"://", "it names no host", form)
+		return nil, usererr.New("source "+u.Scheme+"://", "it names no host", form)
 	}
 	if strings.ContainsAny(u.Path, "{}") {
-		return nil, oneline.New("source "+name+u.Path, "a broker's address has no placeholders", form)
+		return nil, usererr.New("source "+name+u.Path, "a broker's address has no placeholders", form)
 	}
 	keys := []string{"identity_file", "ca_file", "cert_file", "key_file", "join_token_file", "auth", "server_id"}
 	for _, m := range o.Methods {
@@ -82,11 +82,11 @@ func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := remote.Roots(query["ca_file"], "ca_file in the source")
+	roots, err := httpclient.Roots(query["ca_file"], "ca_file in the source")
 	if err != nil {
 		return nil, err
 	}
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	base := (&url.URL{Scheme: "https", Host: u.Host, Path: strings.TrimRight(u.Path, "/")}).String()
@@ -103,7 +103,7 @@ func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 
 func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	if u.Host != "" || u.Path == "" || u.Path == "/" {
-		return nil, oneline.New("source "+u.Scheme+"://"+u.Host, "a socket is an absolute path on this machine", "write broker+unix:///path.sock, with three slashes")
+		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a socket is an absolute path on this machine", "write broker+unix:///path.sock, with three slashes")
 	}
 	path, err := fixed(u.Path, workspace)
 	if err != nil {
@@ -117,11 +117,11 @@ func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	if text, ok := query["owner"]; ok {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return nil, oneline.New("source "+path, "owner is a numeric user id", "")
+			return nil, usererr.New("source "+path, "owner is a numeric user id", "")
 		}
 		socket.owner = int64(n)
 	}
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.DialContext = socket.dial
 	s := &Source{name: "socket " + path, base: "http://localhost", client: client(t)}
 	if s.identity, err = o.proof(s, u, query, workspace, true); err != nil {
@@ -141,7 +141,7 @@ func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace
 	}
 	switch {
 	case n > 1:
-		return nil, oneline.New("source "+s.name, "it has more than one of identity_file, join_token_file and auth", "leave one")
+		return nil, usererr.New("source "+s.name, "it has more than one of identity_file, join_token_file and auth", "leave one")
 	case query["auth"] != "":
 		return o.method(s, u, query)
 	case query["join_token_file"] != "":
@@ -154,7 +154,7 @@ func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace
 	for _, m := range o.Methods {
 		for _, key := range m.Keys {
 			if query[key] != "" {
-				return nil, oneline.New("source "+s.name, key+" stands without auth="+m.Name, form)
+				return nil, usererr.New("source "+s.name, key+" stands without auth="+m.Name, form)
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, 
 			id = strings.ToLower(u.Hostname())
 		}
 		if err := api.CheckServerID(id); err != nil {
-			return nil, oneline.Wrap("source "+s.name, err, "name it with server_id, as the broker's configuration does")
+			return nil, usererr.Wrap("source "+s.name, err, "name it with server_id, as the broker's configuration does")
 		}
 		prove, err := m.Open(query)
 		if err != nil {
@@ -179,7 +179,7 @@ func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, 
 		}
 		return &challenged{source: s, method: m.Name, serverID: id, prove: prove}, nil
 	}
-	return nil, oneline.New("source "+s.name, "there is no auth="+query["auth"]+" here", "use another way, or the agent of gatepass")
+	return nil, usererr.New("source "+s.name, "there is no auth="+query["auth"]+" here", "use another way, or the agent of gatepass")
 }
 
 // fixed fills a text in which only {workspace} may stand.
@@ -189,7 +189,7 @@ func fixed(text, workspace string) (string, error) {
 		return "", err
 	}
 	if !t.Fixed() {
-		return "", oneline.New("source part "+text, "only {workspace} can stand here", "a broker is told host and repository in the request")
+		return "", usererr.New("source part "+text, "only {workspace} can stand here", "a broker is told host and repository in the request")
 	}
 	return t.Expand(credential.Request{})
 }
@@ -199,7 +199,7 @@ func fixed(text, workspace string) (string, error) {
 func parseQuery(what, raw string, known ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, oneline.New("source "+what, "its query is malformed", form)
+		return nil, usererr.New("source "+what, "its query is malformed", form)
 	}
 	query := make(map[string]string, len(values))
 	for key, list := range values {
@@ -208,10 +208,10 @@ func parseQuery(what, raw string, known ...string) (map[string]string, error) {
 			i++
 		}
 		if i == len(known) {
-			return nil, oneline.New("source "+what, "unknown key "+key, "known: "+strings.Join(known, ", "))
+			return nil, usererr.New("source "+what, "unknown key "+key, "known: "+strings.Join(known, ", "))
 		}
 		if len(list) != 1 || list[0] == "" {
-			return nil, oneline.New("source "+what, key+" is given twice or is empty", "")
+			return nil, usererr.New("source "+what, key+" is given twice or is empty", "")
 		}
 		query[key] = list[0]
 	}

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // ReportPush tells the broker of a push that the workspace's guard refused. It is
@@ -13,7 +13,7 @@ import (
 // not told, and no token waits for a report.
 func (s *Source) ReportPush(ctx context.Context, p api.RefusedPush) error {
 	if err := p.Check(); err != nil {
-		return oneline.Wrap("report a refused push", err, "")
+		return usererr.Wrap("report a refused push", err, "")
 	}
 	authorization, err := s.cheapAuthorization(ctx)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Source) cheapAuthorization(ctx context.Context) (string, error) {
 	}
 	authorization := j.atHand()
 	if authorization == "" {
-		return "", oneline.New("report a refused push", "there is no session with the broker at "+s.name+" now", "")
+		return "", usererr.New("report a refused push", "there is no session with the broker at "+s.name+" now", "")
 	}
 	return authorization, nil
 }

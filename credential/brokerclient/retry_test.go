@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/credentialtest"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
 // script is a network that answers each call with the next step and repeats the
@@ -89,7 +89,7 @@ func TestRetries(t *testing.T) {
 		{"a broker that starts up", []step{fails(refused), fails(refused), gives}, 0, 3, 150 * time.Millisecond, 300 * time.Millisecond, ""},
 		{"5xx once", []step{status(502), gives}, 0, 2, 50 * time.Millisecond, 100 * time.Millisecond, ""},
 		{"an answer cut off", []step{cutOff, gives}, 0, 2, 50 * time.Millisecond, 100 * time.Millisecond, ""},
-		{"a call that hangs", []step{hangs, gives}, 0, 2, remote.AttemptWait, remote.AttemptWait + time.Second, ""},
+		{"a call that hangs", []step{hangs, gives}, 0, 2, httpclient.AttemptWait, httpclient.AttemptWait + time.Second, ""},
 		{"seconds are honoured", []step{status(429, "Retry-After", "7"), gives}, 0, 2, 7 * time.Second, 8 * time.Second, ""},
 		{"a date is honoured", []step{status(503, "Retry-After", date(5*time.Second)), gives}, 0, 2, 5 * time.Second, 6 * time.Second, ""},
 		{"a date in the past is no wait", []step{status(503, "Retry-After", date(-time.Hour)), gives}, 0, 2, 50 * time.Millisecond, 100 * time.Millisecond, ""},
@@ -98,7 +98,7 @@ func TestRetries(t *testing.T) {
 		{"nor past our own bound", []step{status(503, "Retry-After", "86400")}, 0, 1, 0, 0, "try again in 24h0m0s"},
 		{"a deadline between two waits", []step{status(500)}, 140 * time.Millisecond, 2, 50 * time.Millisecond, 140 * time.Millisecond, "cannot answer now (500)"},
 		{"a call that always hangs", []step{hangs}, 3 * time.Second, 1, 3 * time.Second, 3 * time.Second, "did not answer in time"},
-		{"an end to it", []step{fails(refused)}, 0, remote.MaxAttempts, time.Second, 4 * time.Second, "cannot be reached: dial tcp: connection refused"},
+		{"an end to it", []step{fails(refused)}, 0, httpclient.MaxAttempts, time.Second, 4 * time.Second, "cannot be reached: dial tcp: connection refused"},
 		{"no such host is final", []step{fails(&net.DNSError{Err: "no such host", Name: "broker.example", IsNotFound: true})}, 0, 1, 0, 0, "no such host"},
 		{"so is a refusal", []step{status(403)}, 0, 1, 0, 0, "refuses"},
 	} {

@@ -11,8 +11,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Sessions are sessions at the git gateway of a broker, as a Source. It asks for no
@@ -64,9 +64,9 @@ func (g *Sessions) Token(ctx context.Context, req credential.Request) (credentia
 	if err != nil {
 		return credential.Token{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
-	return remote.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return g.attempt(ctx, r) })
+	return httpclient.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return g.attempt(ctx, r) })
 }
 
 // Reject forgets a session that the gateway refused, so that it does not renew itself.
@@ -87,7 +87,7 @@ func sessionRequest(req credential.Request) (api.SessionRequest, error) {
 	owner, name, ok := gitname.Path(req.Path)
 	r := api.SessionRequest{Repo: api.Repo{Owner: owner, Name: name}}
 	if !ok || !r.Repo.IsValid() {
-		return r, oneline.New("get a session for "+req.Path, "the path is not owner/repository", "name it with --repo OWNER/NAME")
+		return r, usererr.New("get a session for "+req.Path, "the path is not owner/repository", "name it with --repo OWNER/NAME")
 	}
 	return r, nil
 }
@@ -115,7 +115,7 @@ func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credentia
 func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
 	authorization, err := g.identity.authorization(ctx)
 	if err != nil {
-		_, isPassing := errors.AsType[*remote.PassingError](err)
+		_, isPassing := errors.AsType[*httpclient.TransientError](err)
 		_, isRefused := errors.AsType[api.Problem](err)
 		if isPassing || isRefused {
 			return credential.Token{}, err
@@ -167,7 +167,7 @@ func (g *Sessions) keep(repo api.Repo, session credential.Token) {
 	g.last[repo] = &renewable{Token: session}
 }
 
-// ask asks once, by a call. What may pass is a *[remote.PassingError].
+// ask asks once, by a call. What may pass is a *[httpclient.PassingError].
 func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body []byte) (*http.Response, []byte, error)) (credential.Token, error) {
 	body, err := api.EncodeSessionRequest(r)
 	if err != nil {
@@ -181,7 +181,7 @@ func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body
 		return g.acceptSession(response.Header, data)
 	}
 	if response.StatusCode == http.StatusNotFound {
-		return credential.Token{}, oneline.New(g.what(), "it has no gateway", "have gateway: {} added to the broker's configuration, or take gateway out of the workspace file")
+		return credential.Token{}, usererr.New(g.what(), "it has no gateway", "have gateway: {} added to the broker's configuration, or take gateway out of the workspace file")
 	}
 	refused, about := "it refuses a session", "a session"
 	if r.Repo.IsValid() {
@@ -204,7 +204,7 @@ func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.To
 		return credential.Token{}, err
 	}
 	if err := credential.CheckSecret(answer.Session.Reveal()); err != nil {
-		return credential.Token{}, oneline.Wrap(g.what(), err, "")
+		return credential.Token{}, usererr.Wrap(g.what(), err, "")
 	}
 	session := credential.NewToken(answer.Session.Reveal(), ends)
 	session.Refs, session.Author = answer.Refs, answer.Author.String()

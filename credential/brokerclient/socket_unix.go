@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // check refuses a path that is no socket, or one that a stranger could have put
@@ -19,15 +19,15 @@ func (s socket) check() error {
 	}
 	what := "ask the broker at socket " + s.path
 	if info.Mode().Type() != os.ModeSocket {
-		return oneline.New(what, "it is no socket", "correct source in the workspace file")
+		return usererr.New(what, "it is no socket", "correct source in the workspace file")
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return oneline.New(what, "its owner cannot be told", "")
+		return usererr.New(what, "its owner cannot be told", "")
 	}
 	if uid := int64(stat.Uid); uid != 0 && uid != int64(os.Geteuid()) && uid != s.owner {
 		text := strconv.FormatInt(uid, 10)
-		return oneline.New(what, "it belongs to user "+text, "if that is the broker's user, add ?owner="+text+" to the source")
+		return usererr.New(what, "it belongs to user "+text, "if that is the broker's user, add ?owner="+text+" to the source")
 	}
 	return nil
 }

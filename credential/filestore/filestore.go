@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Source is one file, or with placeholders one file per workspace, host,
@@ -29,11 +29,11 @@ type Source struct{ path credential.Template }
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "file":
-		return nil, oneline.New("source", "its scheme is not file", "")
+		return nil, usererr.New("source", "its scheme is not file", "")
 	case u.Host != "" || u.Opaque != "" || u.Path == "" || u.Path == "/":
-		return nil, oneline.New("source "+u.Redacted(), "a file source is an absolute path on this machine", "write file:///path, with three slashes")
+		return nil, usererr.New("source "+u.Redacted(), "a file source is an absolute path on this machine", "write file:///path, with three slashes")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, oneline.New("source file://"+u.Path, "a file source has nothing but a path", "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("source file://"+u.Path, "a file source has nothing but a path", "write %3F for a ? and %23 for a #")
 	}
 	path, err := credential.ParseTemplate(u.Path, workspace)
 	if err != nil {
@@ -61,10 +61,10 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	}
 	token, err := credential.ParseToken(data, written)
 	if err != nil {
-		return credential.Token{}, oneline.Wrap("read "+path, err, "")
+		return credential.Token{}, usererr.Wrap("read "+path, err, "")
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, oneline.New("read "+path, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+		return credential.Token{}, usererr.New("read "+path, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
 			`write a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
 	}
 	return token, nil
@@ -80,14 +80,14 @@ func read(path string) (data []byte, written time.Time, err error) {
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, time.Time{}, oneline.Wrap("read "+path, err, "")
+		return nil, time.Time{}, usererr.Wrap("read "+path, err, "")
 	}
 	if err := check(path, info); err != nil {
 		return nil, time.Time{}, err
 	}
 	data, err = io.ReadAll(io.LimitReader(f, credential.MaxStored+1))
 	if err != nil {
-		return nil, time.Time{}, oneline.Wrap("read "+path, err, "")
+		return nil, time.Time{}, usererr.Wrap("read "+path, err, "")
 	}
 	if len(data) > credential.MaxStored {
 		return nil, time.Time{}, tooLong(path)
@@ -99,11 +99,11 @@ func check(path string, info fs.FileInfo) error {
 	what := "read " + path
 	switch {
 	case !info.Mode().IsRegular():
-		return oneline.New(what, "it is no regular file", "name the file that holds the token")
+		return usererr.New(what, "it is no regular file", "name the file that holds the token")
 	case info.Mode().Perm()&0o077 != 0:
-		return oneline.New(what, fmt.Sprintf("others can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
+		return usererr.New(what, fmt.Sprintf("others can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
 	case !ownedByUs(info):
-		return oneline.New(what, "it belongs to another user", "use a file of your own")
+		return usererr.New(what, "it belongs to another user", "use a file of your own")
 	case info.Size() > credential.MaxStored:
 		return tooLong(path)
 	}
@@ -111,21 +111,21 @@ func check(path string, info fs.FileInfo) error {
 }
 
 func tooLong(path string) error {
-	return oneline.New("read "+path, "it is longer than 8 KiB", "name the file that holds the token")
+	return usererr.New("read "+path, "it is longer than 8 KiB", "name the file that holds the token")
 }
 
 func openError(path string, err error) error {
 	what := "read " + path
 	switch {
 	case isSymlink(err):
-		return &oneline.Error{What: what, Why: "it is a symbolic link", Do: "name the file itself", Err: err}
+		return &usererr.Error{Op: what, Reason: "it is a symbolic link", Hint: "name the file itself", Err: err}
 	case errors.Is(err, fs.ErrNotExist):
-		return &oneline.Error{What: what, Why: "there is no such file", Do: "write the token there, mode 0600, or correct source in the workspace file", Err: err}
+		return &usererr.Error{Op: what, Reason: "there is no such file", Hint: "write the token there, mode 0600, or correct source in the workspace file", Err: err}
 	case errors.Is(err, fs.ErrPermission):
-		return &oneline.Error{What: what, Why: "this user may not open it", Do: "use a file of your own, mode 0600", Err: err}
+		return &usererr.Error{Op: what, Reason: "this user may not open it", Hint: "use a file of your own, mode 0600", Err: err}
 	}
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err // the path is named already
 	}
-	return oneline.Wrap(what, err, "")
+	return usererr.Wrap(what, err, "")
 }

@@ -20,7 +20,7 @@ func TestWhatIsNoFolderIsNotListed(t *testing.T) {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(dir, store.AllBars().String())
+		path := filepath.Join(dir, store.AllBlocks().String())
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -28,8 +28,8 @@ func TestWhatIsNoFolderIsNotListed(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &Store{dir: dir}
-		if bars, err := store.ReadBars(t.Context(), s); err == nil {
-			t.Errorf("%s: ReadBars = %+v, want an error", name, bars)
+		if blocks, err := store.ReadBlocks(t.Context(), s); err == nil {
+			t.Errorf("%s: ReadBlocks = %+v, want an error", name, blocks)
 		}
 	}
 }

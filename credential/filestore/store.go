@@ -13,7 +13,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -35,11 +35,11 @@ func OpenStore(u *url.URL) (*Store, error) {
 	const form = "write file:///dir, with three slashes"
 	switch {
 	case u.Scheme != "file":
-		return nil, oneline.New("store", "its scheme is not file", "")
+		return nil, usererr.New("store", "its scheme is not file", "")
 	case u.Host != "" || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, oneline.New("store "+u.Redacted(), "a file store is an absolute path on this machine and nothing else", form)
+		return nil, usererr.New("store "+u.Redacted(), "a file store is an absolute path on this machine and nothing else", form)
 	case path.Clean(u.Path) == "/" || u.Path == "":
-		return nil, oneline.New("store file://"+u.Path, "it names no folder", form)
+		return nil, usererr.New("store file://"+u.Path, "it names no folder", form)
 	}
 	return &Store{dir: path.Clean(u.Path)}, nil
 }
@@ -49,7 +49,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	what := "read " + s.dir + "/" + name.String()
 	root, err := s.open(ctx, what, name.IsZero())
 	if errors.Is(err, fs.ErrNotExist) {
-		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+		return store.Entry{}, &usererr.Error{Op: what, Err: store.ErrNotFound}
 	}
 	if err != nil {
 		return store.Entry{}, err
@@ -57,7 +57,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	defer root.Close()
 	entry, err := readEntry(root, name)
 	if damage, ok := errors.AsType[damaged](err); ok {
-		return store.Entry{}, &oneline.Error{What: what, Why: string(damage), Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: what, Reason: string(damage), Err: store.ErrDamaged}
 	}
 	if err != nil {
 		return store.Entry{}, describe(what, err)
@@ -119,10 +119,10 @@ func private(info fs.FileInfo) error {
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what := "write " + s.dir + "/" + name.String()
 	if err := value.Check(); err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	if err := ctx.Err(); err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	if err := os.MkdirAll(s.dir, folderMode); err != nil {
 		return describe(what, err)
@@ -267,10 +267,10 @@ func visit(ctx context.Context, p string, d fs.DirEntry, err error, yield func(s
 // that wraps fs.ErrNotExist.
 func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root, error) {
 	if nameless {
-		return nil, oneline.New(what, "it has no name", "")
+		return nil, usererr.New(what, "it has no name", "")
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	root, err := os.OpenRoot(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -285,7 +285,7 @@ func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root,
 	}
 	if err != nil {
 		root.Close()
-		return nil, oneline.Wrap(what, fmt.Errorf("the folder %s: %w", s.dir, err), "")
+		return nil, usererr.Wrap(what, fmt.Errorf("the folder %s: %w", s.dir, err), "")
 	}
 	return root, nil
 }
@@ -295,7 +295,7 @@ func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root,
 func (s *Store) locked(ctx context.Context, what string, name store.Name, change func(*os.Root) error) error {
 	root, err := s.open(ctx, what, name.IsZero())
 	if errors.Is(err, fs.ErrNotExist) {
-		return &oneline.Error{What: what, Err: store.ErrNotFound}
+		return &usererr.Error{Op: what, Err: store.ErrNotFound}
 	}
 	if err != nil {
 		return err
@@ -303,10 +303,10 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	defer root.Close()
 	unlock, err := lock(ctx, root)
 	if errors.Is(err, errLocked) {
-		return oneline.Wrap(what, err, "see whether another gatepass hangs")
+		return usererr.Wrap(what, err, "see whether another gatepass hangs")
 	}
 	if errors.Is(err, errNoLocks) {
-		return oneline.Wrap(what, err, "keep the store in a folder of another one")
+		return usererr.Wrap(what, err, "keep the store in a folder of another one")
 	}
 	if err != nil {
 		return describe(what, err)
@@ -331,14 +331,14 @@ var errNoLocks = errors.New("its file system has no locks")
 func describe(what string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &oneline.Error{What: what, Err: store.ErrNotFound}
+		return &usererr.Error{Op: what, Err: store.ErrNotFound}
 	case errors.Is(err, fs.ErrExist):
-		return &oneline.Error{What: what, Err: store.ErrExists}
+		return &usererr.Error{Op: what, Err: store.ErrExists}
 	case errors.Is(err, fs.ErrPermission):
-		return &oneline.Error{What: what, Why: "this user may not", Do: "use a folder of your own", Err: err}
+		return &usererr.Error{Op: what, Reason: "this user may not", Hint: "use a folder of your own", Err: err}
 	}
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err // the path is named already
 	}
-	return oneline.Wrap(what, err, "")
+	return usererr.Wrap(what, err, "")
 }

@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -40,10 +40,10 @@ func date(root *os.Root, scratch string, name store.Name) error {
 func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, seen string, _ time.Time) (string, error) {
 	what := "write " + s.dir + "/" + name.String()
 	if err := value.Check(); err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	if err := ctx.Err(); err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	if err := os.MkdirAll(s.dir, folderMode); err != nil {
 		return "", describe(what, err)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/workspacefile"
 )
 
@@ -121,11 +121,11 @@ func ended(buf []byte) bool {
 
 // Trouble is what a person is told when [agent.Ask] failed with err.
 func Trouble(err error) error {
-	var line *oneline.Error
+	var line *usererr.Error
 	if errors.As(err, &line) {
 		return err
 	}
-	return oneline.Wrap("ask "+agent.Program, err, "see whether it is installed beside this program, or run gatepass agent status")
+	return usererr.Wrap("ask "+agent.Program, err, "see whether it is installed beside this program, or run gatepass agent status")
 }
 
 // request writes a prompt's URL as a git-credential request.

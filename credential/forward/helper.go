@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -47,7 +47,7 @@ func (w World) get() int {
 	}
 	reply, err := w.ask(agent.Get, payload, deadline)
 	if err != nil {
-		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(oneline.Line(Trouble(err)))}
+		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(usererr.Line(Trouble(err)))}
 	}
 	return w.print(reply)
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -90,9 +90,9 @@ func (c *Cache) Warning() error {
 	if c.failure == nil {
 		return nil
 	}
-	return &oneline.Error{
-		What: "cache: keyring", Why: c.failure.Error() + ", so tokens are kept in memory only", Err: c.failure,
-		Do: remedyCache(c.failure),
+	return &usererr.Error{
+		Op: "cache: keyring", Reason: c.failure.Error() + ", so tokens are kept in memory only", Err: c.failure,
+		Hint: remedyCache(c.failure),
 	}
 }
 

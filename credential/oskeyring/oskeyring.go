@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // patience bounds one access of the keyring. It is far more than a keyring
@@ -62,11 +62,11 @@ const form = "write keyring://SERVICE/ACCOUNT"
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "keyring":
-		return nil, oneline.New("source", "its scheme is not keyring", form)
+		return nil, usererr.New("source", "its scheme is not keyring", form)
 	case u.Host == "" || u.Opaque != "" || len(u.Path) < 2 || u.User != nil:
-		return nil, oneline.New("source keyring://"+u.Host+u.Path, "a keyring source is a service and an account", form)
+		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source is a service and an account", form)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, oneline.New("source keyring://"+u.Host+u.Path, "a keyring source has no keys such as "+firstKey(u), "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source has no keys such as "+firstKey(u), "write %3F for a ? and %23 for a #")
 	}
 	account, err := credential.ParseTemplate(u.Path[1:], workspace)
 	if err != nil {
@@ -100,17 +100,17 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 		return credential.Token{}, ctx.Err() // it says nothing about the keyring
 	}
 	if err != nil {
-		return credential.Token{}, oneline.Wrap(what, err, remedy(err))
+		return credential.Token{}, usererr.Wrap(what, err, remedy(err))
 	}
 	if written.IsZero() {
 		written = time.Now()
 	}
 	token, err := credential.ParseToken(value, written)
 	if err != nil {
-		return credential.Token{}, oneline.Wrap(what, err, "")
+		return credential.Token{}, usererr.Wrap(what, err, "")
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, oneline.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+		return credential.Token{}, usererr.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
 			`store a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
 	}
 	return token, nil

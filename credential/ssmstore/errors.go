@@ -7,7 +7,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -22,13 +22,13 @@ func (op operation) call(region string) awsclient.Call {
 		case strings.HasPrefix(code, "AccessDenied"):
 			return denied(op, awsclient.Said(api))
 		case code == "ParameterNotFound":
-			return &oneline.Error{What: op.what, Why: "there is no such parameter in " + region, Err: store.ErrNotFound}
+			return &usererr.Error{Op: op.what, Reason: "there is no such parameter in " + region, Err: store.ErrNotFound}
 		case code == "ParameterAlreadyExists":
-			return &oneline.Error{What: op.what, Why: "there is one in " + region + " already", Err: store.ErrExists}
+			return &usererr.Error{Op: op.what, Reason: "there is one in " + region + " already", Err: store.ErrExists}
 		case code == "ParameterMaxVersionLimitExceeded":
-			return oneline.New(op.what, "its oldest of 100 versions carries a label, which AWS does not drop", "remove that label: aws ssm unlabel-parameter-version")
+			return usererr.New(op.what, "its oldest of 100 versions carries a label, which AWS does not drop", "remove that label: aws ssm unlabel-parameter-version")
 		case code == "TooManyUpdates":
-			return oneline.New(op.what, "somebody else writes it at the same time", "try again in a moment")
+			return usererr.New(op.what, "somebody else writes it at the same time", "try again in a moment")
 		case code == "InvalidKeyId" || isKMS(code):
 			return keyUnusable(op.what, code, region, api)
 		}
@@ -40,9 +40,9 @@ func (op operation) call(region string) awsclient.Call {
 var ErrKey = errors.New("its KMS key cannot be used")
 
 func keyUnusable(what, code, region string, api smithy.APIError) error {
-	return &oneline.Error{
-		What: what, Why: ErrKey.Error() + " (" + code + ")" + awsclient.Said(api), Err: ErrKey,
-		Do: "check that the key exists in " + region + ", is enabled and may be used by this identity",
+	return &usererr.Error{
+		Op: what, Reason: ErrKey.Error() + " (" + code + ")" + awsclient.Said(api), Err: ErrKey,
+		Hint: "check that the key exists in " + region + ", is enabled and may be used by this identity",
 	}
 }
 
@@ -57,7 +57,7 @@ func reading(name, region string) awsclient.Call {
 
 // explain tells what SSM has of its own; nil for all else.
 func explain(name, region string, api smithy.APIError) error {
-	line := func(why, do string) error { return oneline.New(what(name), why, do) }
+	line := func(why, do string) error { return usererr.New(what(name), why, do) }
 	switch code := api.ErrorCode(); {
 	case awsclient.IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the throughput of Parameter Store in "+region)
@@ -76,9 +76,9 @@ func explain(name, region string, api smithy.APIError) error {
 func denied(op operation, said string) error {
 	lower := strings.ToLower(said)
 	if strings.Contains(lower, "kms") || strings.Contains(lower, "ciphertext") {
-		return oneline.New(op.what, "access denied to its KMS key"+said, "allow "+op.keyAction+" on that key for this identity")
+		return usererr.New(op.what, "access denied to its KMS key"+said, "allow "+op.keyAction+" on that key for this identity")
 	}
-	return oneline.New(op.what, "access denied"+said, "allow "+op.action+" on it for this identity, and "+op.keyAction+" on its key")
+	return usererr.New(op.what, "access denied"+said, "allow "+op.action+" on it for this identity, and "+op.keyAction+" on its key")
 }
 
 func isKMS(code string) bool { return len(code) >= 3 && strings.EqualFold(code[:3], "KMS") }

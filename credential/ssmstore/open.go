@@ -6,7 +6,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxName is the longest name of a parameter (PutParameter in the Systems
@@ -20,11 +20,11 @@ const form = "write ssm:///name/of/parameter?region=REGION"
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "ssm":
-		return nil, oneline.New("source", "its scheme is not ssm", form)
+		return nil, usererr.New("source", "its scheme is not ssm", form)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, oneline.New("source ssm://"+u.Host, "a parameter's name follows three slashes", form)
+		return nil, usererr.New("source ssm://"+u.Host, "a parameter's name follows three slashes", form)
 	case u.Fragment != "":
-		return nil, oneline.New("source ssm://"+u.Path, "it has a fragment", form)
+		return nil, usererr.New("source ssm://"+u.Path, "it has a fragment", form)
 	}
 	name, err := credential.ParseTemplate(u.Path, workspace)
 	if err != nil {
@@ -50,11 +50,11 @@ func checkName(path string, name credential.Template) error {
 		return err
 	}
 	if len(full) < 2 || len(full) > maxName || strings.HasSuffix(full, "/") || strings.Contains(full, "//") {
-		return oneline.New("source ssm://"+path, "this is no parameter's name", form)
+		return usererr.New("source ssm://"+path, "this is no parameter's name", form)
 	}
 	for i := 0; i < len(full); i++ {
 		if c := full[i]; !awsclient.IsAlnum(c) && strings.IndexByte("_.-/", c) < 0 {
-			return oneline.New("source ssm://"+path, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", form)
+			return usererr.New("source ssm://"+path, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", form)
 		}
 	}
 	return nil

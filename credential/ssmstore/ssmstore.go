@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Source is one parameter, or with placeholders one for each workspace, host,
@@ -72,17 +72,17 @@ func read(ctx context.Context, c *awsclient.Client[*ssm.Client], name string) (*
 
 func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Token, error) {
 	if out.Parameter == nil || out.Parameter.Value == nil {
-		return credential.Token{}, oneline.New(what(name), "the answer holds no value", "check the endpoint that the source or AWS_ENDPOINT_URL names")
+		return credential.Token{}, usererr.New(what(name), "the answer holds no value", "check the endpoint that the source or AWS_ENDPOINT_URL names")
 	}
 	token, err := credential.ParseToken([]byte(*out.Parameter.Value), aws.ToTime(out.Parameter.LastModifiedDate))
 	if err != nil {
-		return credential.Token{}, oneline.Wrap(what(name), err, "")
+		return credential.Token{}, usererr.Wrap(what(name), err, "")
 	}
 	if theirs, ok := middleware.GetServerTime(out.ResultMetadata); ok {
 		token.Expiry = token.Expiry.Add(clock.Ahead(theirs, time.Now())) // to this machine's clock
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, oneline.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+		return credential.Token{}, usererr.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
 			"the issuing side has to refresh it: gatepass workspace refresh "+s.workspaceOr("ID"))
 	}
 	return token, nil

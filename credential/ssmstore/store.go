@@ -11,7 +11,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -62,7 +62,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	if out.Parameter == nil || out.Parameter.Value == nil {
-		return store.Entry{}, oneline.New(storeReading(full).what, "the answer holds no value", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return store.Entry{}, usererr.New(storeReading(full).what, "the answer holds no value", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return store.Entry{Value: store.NewSecret(*out.Parameter.Value), Modified: aws.ToTime(out.Parameter.LastModifiedDate)}, nil
 }
@@ -74,7 +74,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	full := s.full(name)
 	op := operation{"write SSM parameter " + full, "ssm:PutParameter", "kms:Encrypt"}
 	if err := value.Check(); err != nil {
-		return oneline.Wrap(op.what, err, "")
+		return usererr.Wrap(op.what, err, "")
 	}
 	input := &ssm.PutParameterInput{
 		Name: aws.String(full), Value: aws.String(value.Reveal()), Type: typeOf(name),
@@ -97,7 +97,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 }
 
 func typeOf(name store.Name) types.ParameterType {
-	if name.IsRecord() || name == store.BarsVersion() {
+	if name.IsRecord() || name == store.BlocksVersion() {
 		return types.ParameterTypeString
 	}
 	return types.ParameterTypeSecureString
@@ -168,7 +168,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 // has.
 func (s *Store) call(ctx context.Context, op operation, nameless bool, ask func(context.Context, *storeClient) error) error {
 	if nameless {
-		return oneline.New(op.what, "it has no name", "")
+		return usererr.New(op.what, "it has no name", "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()

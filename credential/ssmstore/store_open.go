@@ -7,7 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -30,11 +30,11 @@ func OpenStore(u *url.URL) (*Store, error) {
 	what := "store ssm://" + u.Path
 	switch {
 	case u.Scheme != "ssm":
-		return nil, oneline.New("store", "its scheme is not ssm", storeForm)
+		return nil, usererr.New("store", "its scheme is not ssm", storeForm)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, oneline.New("store ssm://"+u.Host, "the prefix follows three slashes", storeForm)
+		return nil, usererr.New("store ssm://"+u.Host, "the prefix follows three slashes", storeForm)
 	case u.Fragment != "":
-		return nil, oneline.New(what, "it has a fragment", storeForm)
+		return nil, usererr.New(what, "it has a fragment", storeForm)
 	}
 	prefix := strings.TrimSuffix(u.Path, "/")
 	if err := checkPrefix(what, prefix); err != nil {
@@ -62,21 +62,21 @@ func checkPrefix(what, prefix string) error {
 	const longest = 300
 	for segment := range strings.SplitSeq(strings.TrimPrefix(prefix, "/"), "/") {
 		if prefix != "" && (segment == "" || strings.Trim(segment, ".") == "") {
-			return oneline.New(what, "a part of the prefix is empty or dots", storeForm)
+			return usererr.New(what, "a part of the prefix is empty or dots", storeForm)
 		}
 	}
 	for i := 0; i < len(prefix); i++ {
 		if c := prefix[i]; !isAlnum(c) && strings.IndexByte("_.-/", c) < 0 {
-			return oneline.New(what, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", storeForm)
+			return usererr.New(what, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", storeForm)
 		}
 	}
 	// "A parameter name can't be prefixed with aws or ssm" (PutParameter).
 	lower := strings.ToLower(strings.TrimPrefix(prefix, "/"))
 	if strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm") {
-		return oneline.New(what, "AWS keeps names that begin with aws or ssm for itself", "choose another prefix")
+		return usererr.New(what, "AWS keeps names that begin with aws or ssm for itself", "choose another prefix")
 	}
 	if len(prefix) > longest {
-		return oneline.New(what, "the prefix is too long", "choose a shorter one")
+		return usererr.New(what, "the prefix is too long", "choose a shorter one")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
 	}
 	query.Del("workspaces")
 	if len(given) != 1 || !strings.HasPrefix(given[0], "/") {
-		return "", oneline.New(what, "workspaces is given twice or is no path", "write workspaces=/ or workspaces=/PREFIX")
+		return "", usererr.New(what, "workspaces is given twice or is no path", "write workspaces=/ or workspaces=/PREFIX")
 	}
 	other := strings.TrimSuffix(given[0], "/")
 	return other, checkPrefix(what, other)
@@ -103,7 +103,7 @@ func takeKey(what string, query url.Values) (key, rest string, err error) {
 	}
 	query.Del("kms_key")
 	if len(keys) != 1 || keys[0] == "" {
-		return "", "", oneline.New(what, "kms_key is given twice or is empty", storeForm)
+		return "", "", usererr.New(what, "kms_key is given twice or is empty", storeForm)
 	}
 	key = keys[0]
 	if form, makes := strings.CutPrefix(key, createKey); makes {
@@ -114,7 +114,7 @@ func takeKey(what string, query url.Values) (key, rest string, err error) {
 	plain := strings.ReplaceAll(key, workspacePlace, "x")
 	for i := 0; i < len(plain); i++ {
 		if c := plain[i]; !isAlnum(c) && strings.IndexByte(":/_-", c) < 0 {
-			return "", "", oneline.New(what, "kms_key is no key's id, ARN or alias", "write kms_key=alias/NAME; {workspace} may stand in it")
+			return "", "", usererr.New(what, "kms_key is no key's id, ARN or alias", "write kms_key=alias/NAME; {workspace} may stand in it")
 		}
 	}
 	return key, query.Encode(), nil
@@ -128,11 +128,11 @@ func checkForm(what, form string) error {
 	fixed := strings.Replace(name, workspacePlace, "", 1)
 	switch {
 	case !isAlias || strings.Count(name, workspacePlace) != 1:
-		return oneline.New(what, "kms_key=create: needs an alias with {workspace} in it once", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "kms_key=create: needs an alias with {workspace} in it once", "write kms_key=create:alias/gatepass-{workspace}")
 	case strings.HasPrefix(name, "aws/"):
-		return oneline.New(what, "AWS keeps aliases that begin with aws/ for itself", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "AWS keeps aliases that begin with aws/ for itself", "write kms_key=create:alias/gatepass-{workspace}")
 	case len(fixed) < leastFixed || strings.Contains(fixed, ":"):
-		return oneline.New(what, "kms_key=create:"+form+" would fit nearly any alias", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "kms_key=create:"+form+" would fit nearly any alias", "write kms_key=create:alias/gatepass-{workspace}")
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxShown bounds what a message shows of Vault's words, in bytes.
@@ -39,12 +39,12 @@ func (l *link) refused(what string, response *http.Response, body []byte) error 
 	lower := strings.ToLower(r.Said)
 	switch status := response.StatusCode; {
 	case status/100 == 3:
-		return oneline.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
+		return usererr.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
 			"if that is right, put that address into addr of the URL or VAULT_ADDR")
 	case status == http.StatusServiceUnavailable && strings.Contains(lower, "sealed"):
-		return oneline.New(what, "Vault is sealed", "its operators have to unseal it: vault operator unseal")
+		return usererr.New(what, "Vault is sealed", "its operators have to unseal it: vault operator unseal")
 	case status == http.StatusNotImplemented || strings.Contains(lower, "not initialized"):
-		return oneline.New(what, "Vault is not initialized", "its operators have to set it up: vault operator init")
+		return usererr.New(what, "Vault is not initialized", "its operators have to set it up: vault operator init")
 	case status == http.StatusTooManyRequests || status == http.StatusPreconditionFailed || status >= 500:
 		return l.busy(what, response, r)
 	}
@@ -53,17 +53,17 @@ func (l *link) refused(what string, response *http.Response, body []byte) error 
 
 // busy is a Vault that may answer the next time.
 func (l *link) busy(what string, response *http.Response, r *Refusal) error {
-	after := remote.RetryAfter(response.Header)
+	after := httpclient.RetryAfter(response.Header)
 	do := "try again in a moment"
 	if after > 0 {
 		do = "try again in " + after.Round(time.Second).String()
 	}
 	why := fmt.Sprintf("Vault cannot answer now (%d)%s", r.Status, r.Shown())
-	return &remote.PassingError{Err: oneline.New(what, why, do), After: after}
+	return &httpclient.TransientError{Err: usererr.New(what, why, do), After: after}
 }
 
 func (l *link) strange(what, why string) error {
-	return oneline.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
+	return usererr.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 }
 
 // lost turns a failed connection into one line. Only what cannot get better by
@@ -75,23 +75,23 @@ func (l *link) lost(ctx context.Context, what string, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			why = "the request was given up"
 		}
-		return &oneline.Error{What: what, Why: why, Do: do, Err: ctx.Err()}
+		return &usererr.Error{Op: what, Reason: why, Hint: do, Err: ctx.Err()}
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err // the address is named already
 	}
 	text := redact.Text(err.Error(), maxShown)
 	switch {
-	case remote.IsCertificate(err):
+	case httpclient.IsCertificate(err):
 		l.distrusts.Store(true)
-		return oneline.New(what, "its certificate is not trusted: "+text,
+		return usererr.New(what, "its certificate is not trusted: "+text,
 			"name its authority with ca_file=PEM in the URL or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
-	case remote.IsHandshake(err):
-		return oneline.New(what, "no TLS connection: "+text, "check scheme and port of the address, and VAULT_CLIENT_CERT if it wants a certificate")
-	case remote.IsUnknownHost(err):
-		return oneline.New(what, "there is no such host", "correct addr in the URL or VAULT_ADDR")
+	case httpclient.IsHandshake(err):
+		return usererr.New(what, "no TLS connection: "+text, "check scheme and port of the address, and VAULT_CLIENT_CERT if it wants a certificate")
+	case httpclient.IsUnknownHost(err):
+		return usererr.New(what, "there is no such host", "correct addr in the URL or VAULT_ADDR")
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}
-	return &remote.PassingError{Err: oneline.New(what, "Vault cannot be reached: "+text, do)}
+	return &httpclient.TransientError{Err: usererr.New(what, "Vault cannot be reached: "+text, do)}
 }

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxAnswer bounds an answer, in bytes. It is the largest entry that Vault's own
@@ -38,7 +38,7 @@ type link struct {
 func newLink(what string, s settings) (*link, error) {
 	addr := s.address()
 	if addr == "" {
-		return nil, oneline.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the URL or set VAULT_ADDR")
+		return nil, usererr.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the URL or set VAULT_ADDR")
 	}
 	base, err := parseAddress(what, "VAULT_ADDR", addr)
 	if err != nil {
@@ -48,7 +48,7 @@ func newLink(what string, s settings) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	t.TLSClientConfig = config
 	return &link{
@@ -75,9 +75,9 @@ func tlsConfig(what, caFile string) (*tls.Config, error) {
 	var err error
 	switch dir := os.Getenv("VAULT_CAPATH"); {
 	case caFile != "":
-		config.RootCAs, err = remote.Roots(caFile, "ca_file in the URL")
+		config.RootCAs, err = httpclient.Roots(caFile, "ca_file in the URL")
 	case os.Getenv("VAULT_CACERT") != "":
-		config.RootCAs, err = remote.Roots(os.Getenv("VAULT_CACERT"), "VAULT_CACERT")
+		config.RootCAs, err = httpclient.Roots(os.Getenv("VAULT_CACERT"), "VAULT_CACERT")
 	case dir != "":
 		config.RootCAs, err = rootsIn(dir)
 	}
@@ -87,7 +87,7 @@ func tlsConfig(what, caFile string) (*tls.Config, error) {
 	if cert, key := os.Getenv("VAULT_CLIENT_CERT"), os.Getenv("VAULT_CLIENT_KEY"); cert != "" || key != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, oneline.New(what, "the client's certificate or key cannot be used", "correct VAULT_CLIENT_CERT and VAULT_CLIENT_KEY")
+			return nil, usererr.New(what, "the client's certificate or key cannot be used", "correct VAULT_CLIENT_CERT and VAULT_CLIENT_KEY")
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -99,14 +99,14 @@ func rootsIn(dir string) (*x509.CertPool, error) {
 	roots, some := x509.NewCertPool(), false
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, oneline.Wrap("read the certificates", err, "correct VAULT_CAPATH")
+		return nil, usererr.Wrap("read the certificates", err, "correct VAULT_CAPATH")
 	}
 	for _, entry := range entries {
 		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
 		some = err == nil && roots.AppendCertsFromPEM(data) || some
 	}
 	if !some {
-		return nil, oneline.New("read the certificates in "+dir, "it holds no certificate in PEM form", "correct VAULT_CAPATH")
+		return nil, usererr.New("read the certificates in "+dir, "it holds no certificate in PEM form", "correct VAULT_CAPATH")
 	}
 	return roots, nil
 }
@@ -121,11 +121,11 @@ type request struct {
 // do asks until Vault gives an answer that stays. What is not a success is an
 // error for people, or a *Refusal.
 func (l *link) do(ctx context.Context, what string, r request) (*Answer, error) {
-	return remote.Retry(ctx, func(ctx context.Context) (*Answer, error) { return l.attempt(ctx, what, r) })
+	return httpclient.Retry(ctx, func(ctx context.Context) (*Answer, error) { return l.attempt(ctx, what, r) })
 }
 
 func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, error) {
-	attemptCtx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	attemptCtx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	request, err := l.request(attemptCtx, r)
 	if err != nil {
@@ -150,7 +150,7 @@ func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, er
 	if err != nil {
 		return nil, l.strange(what, err.Error())
 	}
-	answer.Ahead = remote.Ahead(response.Header)
+	answer.Ahead = httpclient.Ahead(response.Header)
 	return answer, nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // The login methods.
@@ -51,18 +51,18 @@ func newLogin(what string, query map[string]string) (login, error) {
 	}
 	own, ok := loginKeys[l.method]
 	if !ok {
-		return l, oneline.New(what, "there is no login method "+l.method, "write auth=token, approle, jwt or kubernetes")
+		return l, usererr.New(what, "there is no login method "+l.method, "write auth=token, approle, jwt or kubernetes")
 	}
 	for _, key := range []string{"auth_mount", "role", "role_id", "role_id_file", "secret_id_file", "jwt_file", "token_file"} {
 		if query[key] != "" && !slices.Contains(own, key) {
-			return l, oneline.New(what, key+" does not go with auth="+l.method, "it takes "+strings.Join(own, ", "))
+			return l, usererr.New(what, key+" does not go with auth="+l.method, "it takes "+strings.Join(own, ", "))
 		}
 	}
 	if l.mount == "" {
 		l.mount = l.method
 	}
 	if !IsPath(l.mount) {
-		return l, oneline.New(what, "auth_mount is no path", "write it as vault auth list does, without slashes at its ends")
+		return l, usererr.New(what, "auth_mount is no path", "write it as vault auth list does, without slashes at its ends")
 	}
 	return l, l.check(what)
 }
@@ -70,7 +70,7 @@ func newLogin(what string, query map[string]string) (login, error) {
 // check says what a method lacks.
 func (l *login) check(what string) error {
 	lacks := func(key string) error {
-		return oneline.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the URL")
+		return usererr.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the URL")
 	}
 	switch l.method {
 	case methodAppRole:
@@ -150,7 +150,7 @@ func (l login) token(what string) (string, error) {
 	const do = "set VAULT_TOKEN, run vault login, or add token_file=PATH or auth=METHOD to the URL"
 	path := helperFile()
 	if _, err := os.Stat(path); path == "" || errors.Is(err, os.ErrNotExist) {
-		return "", oneline.New(what, "there is no Vault token", do)
+		return "", usererr.New(what, "there is no Vault token", do)
 	}
 	return readFile(what, path, do)
 }
@@ -181,12 +181,12 @@ func (l login) request(what string) (request, error) {
 func readFile(what, path, do string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", oneline.Wrap(what, err, do)
+		return "", usererr.Wrap(what, err, do)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, credential.MaxToken+2))
 	if err != nil {
-		return "", oneline.New(what, "the file "+path+" cannot be read", do)
+		return "", usererr.New(what, "the file "+path+" cannot be read", do)
 	}
 	return checkLine(what, strings.TrimRight(string(data), "\r\n"), path, do)
 }
@@ -194,7 +194,7 @@ func readFile(what, path, do string) (string, error) {
 // checkLine keeps what goes into a header or a login to one word.
 func checkLine(what, text, place, do string) (string, error) {
 	if credential.CheckSecret(text) != nil {
-		return "", oneline.New(what, "what is in "+place+" is no credential (empty, blanks, control characters or over 8 KiB)", do)
+		return "", usererr.New(what, "what is in "+place+" is no credential (empty, blanks, control characters or over 8 KiB)", do)
 	}
 	return text, nil
 }

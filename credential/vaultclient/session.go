@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // settled is how old a login is before a denial makes another one worth trying:
@@ -121,7 +121,7 @@ func (c *Client) logIn(ctx context.Context, l *link) (*session, error) {
 func (l login) refused(what string, r *Refusal) error {
 	mount := "auth/" + l.mount
 	if r.Status == http.StatusNotFound {
-		return oneline.New(what, "no login method is mounted at "+mount, "correct auth_mount, or namespace, in the URL")
+		return usererr.New(what, "no login method is mounted at "+mount, "correct auth_mount, or namespace, in the URL")
 	}
 	why := "Vault does not accept the login" + r.Shown()
 	if r.Status == http.StatusForbidden && r.Shown() == "" {
@@ -134,7 +134,7 @@ func (l login) refused(what string, r *Refusal) error {
 			do += " to " + l.secretIDFile
 		}
 	}
-	return oneline.New(what, why, do)
+	return usererr.New(what, why, do)
 }
 
 // renew extends a session and makes the outcome the current one: nil when Vault
@@ -187,7 +187,7 @@ func (c *Client) instead(ctx context.Context, what string, l *link, s *session, 
 		return nil, err
 	}
 	if fresh.token.Secret() == s.token.Secret() {
-		return nil, oneline.New(what, "Vault does not know "+c.login.identity()+": it has expired, was revoked or is another Vault's",
+		return nil, usererr.New(what, "Vault does not know "+c.login.identity()+": it has expired, was revoked or is another Vault's",
 			"put a fresh one there (vault login, vault token create)")
 	}
 	return fresh, nil
@@ -205,7 +205,7 @@ func (c *Client) Upkeep(ctx context.Context) {
 	if s == nil || l == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	if !s.known {
 		s = c.lookUp(ctx, l, s)

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // settings is how Vault is reached, as a URL says it; empty leaves it to the
@@ -62,15 +62,15 @@ func Open(what, rawQuery, workspace string, own ...string) (*Client, map[string]
 func parseQuery(what, raw string, known []string) (map[string]string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, oneline.New(what, "its query is malformed", "")
+		return nil, usererr.New(what, "its query is malformed", "")
 	}
 	query := make(map[string]string, len(values))
 	for key, list := range values {
 		if !slices.Contains(known, key) {
-			return nil, oneline.New(what, "unknown key "+key, "known: "+strings.Join(known, ", "))
+			return nil, usererr.New(what, "unknown key "+key, "known: "+strings.Join(known, ", "))
 		}
 		if len(list) != 1 || list[0] == "" {
-			return nil, oneline.New(what, key+" is given twice or is empty", "")
+			return nil, usererr.New(what, key+" is given twice or is empty", "")
 		}
 		query[key] = list[0]
 	}
@@ -84,7 +84,7 @@ func fixed(what, key, text, workspace string) (string, error) {
 		return "", err
 	}
 	if !t.Fixed() {
-		return "", oneline.New(what, "a placeholder stands in "+key, "only {workspace} can stand there; the others stand in the path")
+		return "", usererr.New(what, "a placeholder stands in "+key, "only {workspace} can stand there; the others stand in the path")
 	}
 	full, err := t.Expand(credential.Request{})
 	shown := full
@@ -92,7 +92,7 @@ func fixed(what, key, text, workspace string) (string, error) {
 		shown = strings.ReplaceAll(full, " ", "")
 	}
 	if err == nil && !isPrintable(shown) {
-		return "", oneline.New(what, key+" has blanks or control characters", "")
+		return "", usererr.New(what, key+" has blanks or control characters", "")
 	}
 	return full, err
 }
@@ -111,12 +111,12 @@ func isPrintable(s string) bool {
 func parseAddress(what, setting, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, oneline.New(what, setting+" is no address", "write https://host[:port]")
+		return nil, usererr.New(what, setting+" is no address", "write https://host[:port]")
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return u, nil
 	}
-	return nil, oneline.New(what, setting+" is neither https nor on this machine", "write https://host[:port]")
+	return nil, usererr.New(what, setting+" is neither https nor on this machine", "write https://host[:port]")
 }
 
 func isLoopback(host string) bool {

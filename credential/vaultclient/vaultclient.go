@@ -32,7 +32,7 @@ import (
 	"net/url"
 	"sync"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
 // A Client is one login to one Vault. It keeps its Vault token while that lives.
@@ -88,7 +88,7 @@ func (c *Client) Delete(ctx context.Context, what, path string) (*Answer, error)
 const methodList = "LIST"
 
 func (c *Client) ask(ctx context.Context, what string, r request) (*Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	l, s, err := c.open(ctx, what)
 	if err != nil {

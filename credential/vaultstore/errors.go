@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // describe turns a refusal into one line. Other errors are lines already.
@@ -25,32 +25,32 @@ func (s *Source) describe(what string, m mount, full string, err error) error {
 	case http.StatusNotFound:
 		return s.notFound(what, m, full, r)
 	case http.StatusMethodNotAllowed:
-		return oneline.New(what, "this path cannot be read"+r.Shown(), "check mount and path in the source")
+		return usererr.New(what, "this path cannot be read"+r.Shown(), "check mount and path in the source")
 	}
-	return oneline.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, path and addr in the source")
+	return usererr.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, path and addr in the source")
 }
 
 // denied knows that the Vault token is alive. Who may read nothing in a mount
 // cannot tell whether it is there.
 func (s *Source) denied(what string, m mount, full string, r *vaultclient.Refusal) error {
 	if m == (mount{}) {
-		return oneline.New(what, "permission denied, or there is no secrets engine at "+s.mount+"/",
+		return usererr.New(what, "permission denied, or there is no secrets engine at "+s.mount+"/",
 			"check mount, path and namespace, or have a policy of "+s.client.Identity()+" allow read on it")
 	}
-	return oneline.New(what, "permission denied"+r.Shown(),
+	return usererr.New(what, "permission denied"+r.Shown(),
 		"have a policy of "+s.client.Identity()+" allow read on "+m.apiPath(full))
 }
 
 func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refusal) error {
 	said := strings.ToLower(r.Said)
 	if strings.Contains(said, "no handler for route") || strings.Contains(said, "route entry not found") {
-		return oneline.New(what, "there is no secrets engine at "+s.mount+"/", "correct the mount or the namespace: vault secrets list")
+		return usererr.New(what, "there is no secrets engine at "+s.mount+"/", "correct the mount or the namespace: vault secrets list")
 	}
 	if strings.Contains(said, "versioned k/v") && s.version == plain {
-		return oneline.New(what, "this is a KV engine of version 2", "leave kv=1 out of the source")
+		return usererr.New(what, "this is a KV engine of version 2", "leave kv=1 out of the source")
 	}
 	if at, ok := deletedAt(r.Data); ok {
-		return oneline.New(what, "its newest version was deleted"+at, "the issuing side has to deliver again: gatepass workspace refresh "+s.workspaceOr("ID"))
+		return usererr.New(what, "its newest version was deleted"+at, "the issuing side has to deliver again: gatepass workspace refresh "+s.workspaceOr("ID"))
 	}
 	do := "check the path in the source; or the issuing side has not delivered yet (gatepass workspace create)"
 	switch rest := strings.TrimPrefix(full, m.path); {
@@ -59,7 +59,7 @@ func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refu
 	case s.version == versioned:
 		do += "; kv=2 is for KV engines of version 2 with a mount of one segment"
 	}
-	return oneline.New(what, "there is no such secret"+r.Shown(), do)
+	return usererr.New(what, "there is no such secret"+r.Shown(), do)
 }
 
 // deletedAt reads when the newest version of a secret in KV version 2 was

@@ -6,7 +6,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const form = "write vault://MOUNT/PATH?field=token&addr=https://host[:port]&auth=METHOD"
@@ -20,13 +20,13 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	what := "source vault://" + u.Host + u.Path
 	switch {
 	case u.Scheme != "vault":
-		return nil, oneline.New("source", "its scheme is not vault", form)
+		return nil, usererr.New("source", "its scheme is not vault", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("source vault://"+u.Host, "a secret's URL has no user, password or fragment", form)
+		return nil, usererr.New("source vault://"+u.Host, "a secret's URL has no user, password or fragment", form)
 	case u.Port() != "":
-		return nil, oneline.New(what, "what follows vault:// is the mount, not the address", form)
+		return nil, usererr.New(what, "what follows vault:// is the mount, not the address", form)
 	case u.Host == "":
-		return nil, oneline.New(what, "it names no mount", form)
+		return nil, usererr.New(what, "it names no mount", form)
 	}
 	path, err := credential.ParseTemplate(strings.TrimPrefix(u.Path, "/"), workspace)
 	if err != nil {
@@ -54,7 +54,7 @@ func checkPath(what, mount string, path credential.Template) error {
 		return err
 	}
 	if !vaultclient.IsPath(mount + "/" + full) {
-		return oneline.New(what, "it names no secret below the mount", form)
+		return usererr.New(what, "it names no secret below the mount", form)
 	}
 	return nil
 }
@@ -68,5 +68,5 @@ func parseVersion(what, text string) (version, error) {
 	case "2":
 		return versioned, nil
 	}
-	return unknown, oneline.New(what, "kv is 1 or 2", "leave it out to have Vault asked")
+	return unknown, usererr.New(what, "kv is 1 or 2", "leave it out to have Vault asked")
 }

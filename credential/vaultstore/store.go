@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -43,13 +43,13 @@ func OpenStore(u *url.URL) (*Store, error) {
 	prefix := strings.TrimSuffix(u.Host+u.Path, "/")
 	switch {
 	case u.Scheme != "vault":
-		return nil, oneline.New("store", "its scheme is not vault", form)
+		return nil, usererr.New("store", "its scheme is not vault", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("store vault://"+u.Host, "a store's URL has no user, password or fragment", form)
+		return nil, usererr.New("store vault://"+u.Host, "a store's URL has no user, password or fragment", form)
 	case u.Port() != "":
-		return nil, oneline.New(what, "what follows vault:// is the mount, not the address", form)
+		return nil, usererr.New(what, "what follows vault:// is the mount, not the address", form)
 	case u.Host == "" || !vaultclient.IsPath(prefix) || strings.ContainsAny(prefix, "{}%"):
-		return nil, oneline.New(what, "it names no mount, or its path is none of Vault", form)
+		return nil, usererr.New(what, "it names no mount, or its path is none of Vault", form)
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {
@@ -77,11 +77,11 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	if found.fields == nil {
-		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+		return store.Entry{}, &usererr.Error{Op: what, Err: store.ErrNotFound}
 	}
 	var text string
 	if json.Unmarshal(found.fields[fieldOf(name)], &text) != nil || text == "" {
-		return store.Entry{}, &oneline.Error{What: what, Why: "it has no field " + fieldOf(name) + " with a text in it", Do: "gatepass did not write it so; delete it, or choose another prefix", Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: what, Reason: "it has no field " + fieldOf(name) + " with a text in it", Hint: "gatepass did not write it so; delete it, or choose another prefix", Err: store.ErrDamaged}
 	}
 	return store.Entry{Value: store.NewSecret(text), Modified: found.written}, nil
 }
@@ -109,7 +109,7 @@ func (s *Store) read(ctx context.Context, what string, name store.Name) (kept, e
 	}
 	fields, written, err := decodeVersion(answer.Data)
 	if err != nil {
-		return kept{}, oneline.Wrap(what, err, "")
+		return kept{}, usererr.Wrap(what, err, "")
 	}
 	return kept{versionOf(answer.Data["metadata"]), fields, written}, nil
 }
@@ -129,7 +129,7 @@ func versionOf(metadata json.RawMessage) int {
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what := s.what("write", name)
 	if err := value.Check(); err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	first := 0 // the version that an entry has which has never been there
 	if mode == store.Replace {
@@ -144,13 +144,13 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 			return err
 		}
 		if found.fields != nil && mode == store.CreateOnly {
-			return &oneline.Error{What: what, Err: store.ErrExists}
+			return &usererr.Error{Op: what, Err: store.ErrExists}
 		}
 		if err = s.write(ctx, what, name, value, found.version); !errors.Is(err, errStale) {
 			return err
 		}
 	}
-	return oneline.New(what, "others write it all the time", "try again in a moment")
+	return usererr.New(what, "others write it all the time", "try again in a moment")
 }
 
 // anyVersion has write replace whatever there is.
@@ -233,7 +233,7 @@ func (s *Store) keys(ctx context.Context, folder string) ([]string, error) {
 	}
 	var keys []string
 	if json.Unmarshal(answer.Data["keys"], &keys) != nil {
-		return nil, oneline.New(what, "it is no answer of a KV engine of version 2", "")
+		return nil, usererr.New(what, "it is no answer of a KV engine of version 2", "")
 	}
 	return keys, nil
 }
@@ -245,7 +245,7 @@ func (s *Store) what(verb string, name store.Name) string {
 // path is where the engine answers for name: kind is data or metadata.
 func (s *Store) path(ctx context.Context, what, kind string, name store.Name) (string, error) {
 	if name.IsZero() {
-		return "", oneline.New(what, "it has no name", "")
+		return "", usererr.New(what, "it has no name", "")
 	}
 	return s.apiPath(ctx, what, kind, s.prefix+"/"+name.String())
 }
@@ -271,7 +271,7 @@ func (s *Store) find(ctx context.Context, what string) (string, error) {
 	if err != nil {
 		mount, _, _ := strings.Cut(s.prefix, "/")
 		if _, ok := errors.AsType[*vaultclient.Refusal](err); ok {
-			return "", oneline.New(what, "permission denied, or there is no secrets engine at "+mount+"/",
+			return "", usererr.New(what, "permission denied, or there is no secrets engine at "+mount+"/",
 				"check mount and namespace, or have a policy of "+s.client.Identity()+" allow what is below "+mount+"/data/ and "+mount+"/metadata/")
 		}
 		return "", err
@@ -279,7 +279,7 @@ func (s *Store) find(ctx context.Context, what string) (string, error) {
 	first, _, _ := strings.Cut(s.prefix, "/")
 	m := decodeMount(answer.Data, first, s.prefix+"/")
 	if m.version != versioned {
-		return "", oneline.New(what, "the engine at "+m.path+" is no KV engine of version 2", "enable one: vault secrets enable -version=2 -path=NAME kv")
+		return "", usererr.New(what, "the engine at "+m.path+" is no KV engine of version 2", "enable one: vault secrets enable -version=2 -path=NAME kv")
 	}
 	s.engine = m.path
 	return s.engine, nil
@@ -292,7 +292,7 @@ func (s *Store) describe(what, capability, path string, err error) error {
 	case !ok:
 		return err
 	case r.Status == http.StatusForbidden:
-		return oneline.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+capability+" on "+path)
+		return usererr.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+capability+" on "+path)
 	}
-	return oneline.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, prefix and addr of the store")
+	return usererr.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, prefix and addr of the store")
 }

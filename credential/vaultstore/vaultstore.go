@@ -17,8 +17,8 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Source is one secret, or with placeholders one for each workspace, host,
@@ -54,9 +54,9 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	full := s.mount + "/" + path
 	what := "read " + full + " in " + s.client.Where()
 	if !vaultclient.IsPath(full) {
-		return credential.Token{}, oneline.New(what, "this is no path of Vault", form)
+		return credential.Token{}, usererr.New(what, "this is no path of Vault", form)
 	}
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	m, err := s.mountOf(ctx, what, full)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *Source) alive(what string, answer *vaultclient.Answer, token credential
 	if answer.Leased {
 		do = "compare the clocks of this machine and Vault's"
 	}
-	return credential.Token{}, oneline.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339), do)
+	return credential.Token{}, usererr.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339), do)
 }
 
 func (s *Source) workspaceOr(other string) string {
@@ -102,9 +102,9 @@ func (s *Source) unusable(what string, err error) error {
 	missing, ok := errors.AsType[*missingError](err)
 	switch {
 	case ok && len(missing.fields) == 0:
-		return oneline.New(what, "it has no field "+s.field, "correct field in the source; or the issuing side has not delivered yet")
+		return usererr.New(what, "it has no field "+s.field, "correct field in the source; or the issuing side has not delivered yet")
 	case ok:
-		return oneline.New(what, "it has no field "+s.field, "name one it has with &field= in the source: "+strings.Join(missing.fields, ", "))
+		return usererr.New(what, "it has no field "+s.field, "name one it has with &field= in the source: "+strings.Join(missing.fields, ", "))
 	}
-	return oneline.Wrap(what, err, "")
+	return usererr.Wrap(what, err, "")
 }

@@ -3,7 +3,7 @@ package refs
 import (
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxListed is how many patterns a denial names.
@@ -22,7 +22,7 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	return oneline.Escape("push to " + e.Update.RemoteRef + " denied: " + e.Reason() + "; " + e.instead())
+	return usererr.Escape("push to " + e.Update.RemoteRef + " denied: " + e.Reason() + "; " + e.instead())
 }
 
 // Reason says which rule did not allow the update. It may have any characters.

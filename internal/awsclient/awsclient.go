@@ -13,12 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
 // MaxWait bounds one request, with all its attempts, for callers without a
 // deadline of their own.
-const MaxWait = remote.MaxWait
+const MaxWait = httpclient.MaxWait
 
 // A Client is one service in one region, and where its credentials come from.
 type Client[S any] struct {
@@ -44,7 +44,7 @@ type Lazy[S any] struct {
 	// one, which is then stronger than the environment's.
 	Make func(cfg aws.Config, endpoint string) S
 
-	lazy remote.Lazy[Client[S]]
+	lazy httpclient.Lazy[Client[S]]
 }
 
 // Client returns the client. Its error is for [Call.Unconfigured].
@@ -61,7 +61,7 @@ func (l *Lazy[S]) open(ctx context.Context) (*Client[S], error) {
 		return nil, &aws.MissingRegionError{}
 	}
 	if h, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = h.WithTimeout(remote.AttemptWait)
+		cfg.HTTPClient = h.WithTimeout(httpclient.AttemptWait)
 	}
 	retryer := NewRetryer(cfg.RetryMaxAttempts)
 	cfg.Retryer = func() aws.Retryer { return retryer }

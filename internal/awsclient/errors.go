@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/smithy-go"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxShown bounds what a message shows of AWS's words, in bytes.
@@ -40,15 +40,15 @@ type Call struct {
 // Unconfigured turns the error of [Lazy.Client] into one line.
 func (c Call) Unconfigured(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*aws.MissingRegionError](err); ok {
-		return oneline.New(c.What, "no AWS region is set", "add ?region=REGION to the URL or set AWS_REGION")
+		return usererr.New(c.What, "no AWS region is set", "add ?region=REGION to the URL or set AWS_REGION")
 	}
 	if profile, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return oneline.New(c.What, "there is no AWS profile "+profile.Profile, "correct profile in the URL, AWS_PROFILE or ~/.aws/config")
+		return usererr.New(c.What, "there is no AWS profile "+profile.Profile, "correct profile in the URL, AWS_PROFILE or ~/.aws/config")
 	}
 	if ctx.Err() != nil {
 		return c.late(ctx.Err())
 	}
-	return oneline.New(c.What, "the AWS configuration cannot be read: "+redact.Text(err.Error(), maxShown), "correct ~/.aws/config or the AWS_ variables")
+	return usererr.New(c.What, "the AWS configuration cannot be read: "+redact.Text(err.Error(), maxShown), "correct ~/.aws/config or the AWS_ variables")
 }
 
 // Failed turns the error of a call into one line.
@@ -63,7 +63,7 @@ func (c Call) Failed(ctx context.Context, err error) error {
 		return c.late(ctx.Err())
 	}
 	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
-		return oneline.New(c.What, "the answer is cut off or is not from "+c.Service, "check the network, and the endpoint that the URL or AWS_ENDPOINT_URL names")
+		return usererr.New(c.What, "the answer is cut off or is not from "+c.Service, "check the network, and the endpoint that the URL or AWS_ENDPOINT_URL names")
 	}
 	return c.lost(err)
 }
@@ -73,7 +73,7 @@ func (c Call) late(err error) error {
 	if errors.Is(err, context.Canceled) {
 		why = "the request was given up"
 	}
-	return &oneline.Error{What: c.What, Why: why, Do: "check that " + c.Service + " can be reached from here", Err: err}
+	return &usererr.Error{Op: c.What, Reason: why, Hint: "check that " + c.Service + " can be reached from here", Err: err}
 }
 
 func (c Call) unauthenticated(ctx context.Context, err error) error {
@@ -85,13 +85,13 @@ func (c Call) unauthenticated(ctx context.Context, err error) error {
 	_, process := errors.AsType[*processcreds.ProviderError](err)
 	switch {
 	case process: // its error repeats what the process printed
-		return oneline.New(c.What, "the credential_process of the AWS profile failed or printed no credentials", "run that command by hand")
+		return usererr.New(c.What, "the credential_process of the AWS profile failed or printed no credentials", "run that command by hand")
 	case ok && operation.Service() == "ec2imds":
-		return oneline.New(c.What, "there are no AWS credentials (environment, profile, container role, instance role)", do)
+		return usererr.New(c.What, "there are no AWS credentials (environment, profile, container role, instance role)", do)
 	case ok:
-		return oneline.New(c.What, "no AWS credentials from "+operation.Service()+": "+reason(operation.Err), "check that this identity may take on the role, or run aws sso login")
+		return usererr.New(c.What, "no AWS credentials from "+operation.Service()+": "+reason(operation.Err), "check that this identity may take on the role, or run aws sso login")
 	}
-	return oneline.New(c.What, "no AWS credentials: "+strings.TrimPrefix(reason(err), "failed to refresh cached credentials, "), do)
+	return usererr.New(c.What, "no AWS credentials: "+strings.TrimPrefix(reason(err), "failed to refresh cached credentials, "), do)
 }
 
 // reason is the last part of an error, which for the SDK's is the telling one.
@@ -121,7 +121,7 @@ func (c Call) refused(api smithy.APIError) error {
 			return err
 		}
 	}
-	line := func(why, do string) error { return oneline.New(c.What, why, do) }
+	line := func(why, do string) error { return usererr.New(c.What, why, do) }
 	switch code := api.ErrorCode(); {
 	case IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment")
@@ -167,16 +167,16 @@ func isStale(err error) bool {
 
 func (c Call) lost(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return oneline.New(c.What, "the host "+dns.Name+" cannot be found", "check region "+c.Region+", the endpoint and this machine's DNS")
+		return usererr.New(c.What, "the host "+dns.Name+" cannot be found", "check region "+c.Region+", the endpoint and this machine's DNS")
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return oneline.New(c.What, "the certificate of "+c.Service+"'s endpoint is not trusted: "+reason(err), "set AWS_CA_BUNDLE if a proxy is in between")
+		return usererr.New(c.What, "the certificate of "+c.Service+"'s endpoint is not trusted: "+reason(err), "set AWS_CA_BUNDLE if a proxy is in between")
 	}
 	if _, ok := errors.AsType[*url.Error](err); ok {
-		return oneline.New(c.What, c.Service+" cannot be reached: "+reason(err), "check the network, the proxy and the endpoint")
+		return usererr.New(c.What, c.Service+" cannot be reached: "+reason(err), "check the network, the proxy and the endpoint")
 	}
 	if operation, ok := errors.AsType[*smithy.OperationError](err); ok {
 		err = operation.Err
 	}
-	return oneline.New(c.What, redact.Text(err.Error(), maxShown), "")
+	return usererr.New(c.What, redact.Text(err.Error(), maxShown), "")
 }

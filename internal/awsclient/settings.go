@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go/logging"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Settings are what a URL's query says of AWS; empty leaves it to the SDK.
@@ -28,11 +28,11 @@ func ParseSettings(what, rawQuery string) (Settings, error) {
 	var s Settings
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return s, oneline.New(what, "its query is malformed", "")
+		return s, usererr.New(what, "its query is malformed", "")
 	}
 	for key, list := range values {
 		if len(list) != 1 || list[0] == "" {
-			return s, oneline.New(what, key+" is given twice or is empty", "")
+			return s, usererr.New(what, key+" is given twice or is empty", "")
 		}
 		if err := s.set(what, key, list[0]); err != nil {
 			return s, err
@@ -43,13 +43,13 @@ func ParseSettings(what, rawQuery string) (Settings, error) {
 
 func (s *Settings) set(what, key, value string) error {
 	if strings.ContainsAny(value, "{}") {
-		return oneline.New(what, "a placeholder stands in "+key, "placeholders stand in the path only")
+		return usererr.New(what, "a placeholder stands in "+key, "placeholders stand in the path only")
 	}
 	switch key {
 	case "region":
 		s.Region = value
 		if !isRegion(value) {
-			return oneline.New(what, "region is no AWS region", "write one such as us-east-1")
+			return usererr.New(what, "region is no AWS region", "write one such as us-east-1")
 		}
 	case "endpoint":
 		s.Endpoint = value
@@ -57,7 +57,7 @@ func (s *Settings) set(what, key, value string) error {
 	case "profile":
 		s.Profile = value
 	default:
-		return oneline.New(what, "unknown key "+key, "known: region, endpoint, profile")
+		return usererr.New(what, "unknown key "+key, "known: region, endpoint, profile")
 	}
 	return nil
 }
@@ -83,12 +83,12 @@ func IsAlnum(c byte) bool {
 func checkEndpoint(what, raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return oneline.New(what, "endpoint is no address", "write endpoint=https://host[:port]")
+		return usererr.New(what, "endpoint is no address", "write endpoint=https://host[:port]")
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
 	}
-	return oneline.New(what, "endpoint is neither https nor on this machine", "write endpoint=https://host[:port]")
+	return usererr.New(what, "endpoint is neither https nor on this machine", "write endpoint=https://host[:port]")
 }
 
 func isLoopback(host string) bool {

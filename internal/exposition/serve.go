@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Listen has handler answer at an address, for who looks after a program, until
@@ -20,7 +20,7 @@ func Listen(ctx context.Context, address string, handler http.Handler, do string
 		if failed, ok := errors.AsType[*net.OpError](err); ok {
 			err = failed.Err // the address is named already
 		}
-		return nil, oneline.Wrap("listen on "+address, err, do)
+		return nil, usererr.Wrap("listen on "+address, err, do)
 	}
 	s := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,

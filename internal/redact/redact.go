@@ -1,6 +1,6 @@
 // Package redact makes text from a server fit to be shown: bounded in length
 // and without anything that looks like a token. Escaping is left to package
-// oneline, which every message passes.
+// usererr, which every message passes.
 package redact
 
 import (

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"golang.org/x/sys/unix"
 )
 
@@ -237,7 +237,7 @@ func (w *walker) checkFile(fd int, refused fs.FileMode) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return w.failed("", errNotRegular)
 	case mode&refused&Writing != 0:
-		return w.distrust(fmt.Sprintf("others can write to it (mode %04o)", mode), "run chmod go-w "+oneline.Quote(w.path)+onWindowsDrive(mode))
+		return w.distrust(fmt.Sprintf("others can write to it (mode %04o)", mode), "run chmod go-w "+usererr.Quote(w.path)+onWindowsDrive(mode))
 	case mode&refused&^w.readers(fd, &st) != 0:
 		return w.distrust(fmt.Sprintf("others can read it (mode %04o)", mode), w.toHide(&st))
 	case !trusted(uid):
@@ -269,11 +269,11 @@ func isOurs(gid int) bool {
 func (w *walker) toHide(st *unix.Stat_t) string {
 	switch {
 	case int(st.Uid) == os.Geteuid():
-		return "run chmod go= " + oneline.Quote(w.path)
+		return "run chmod go= " + usererr.Quote(w.path)
 	case isOurs(int(st.Gid)):
-		return "run chmod o= " + oneline.Quote(w.path)
+		return "run chmod o= " + usererr.Quote(w.path)
 	}
-	return "run chmod o= " + oneline.Quote(w.path) + " and chgrp it to a group of this program"
+	return "run chmod o= " + usererr.Quote(w.path) + " and chgrp it to a group of this program"
 }
 
 func (w *walker) join(name string) string {
@@ -288,7 +288,7 @@ func (w *walker) failed(name string, err error) error {
 }
 
 func (w *walker) distrust(why, do string) error {
-	return oneline.New("trust "+w.kind+" "+w.path, why, do)
+	return usererr.New("trust "+w.kind+" "+w.path, why, do)
 }
 
 func trusted(uid int) bool { return uid == 0 || uid == os.Geteuid() }
@@ -307,11 +307,11 @@ func toOwn(path string, uid int) string {
 	if uid == nobody {
 		return "map its owner into the container or copy the file into the image"
 	}
-	return "run chown -h root " + oneline.Quote(path) + orMove
+	return "run chown -h root " + usererr.Quote(path) + orMove
 }
 
 func toClose(dir string, mode fs.FileMode) string {
-	do := "run chmod go-w " + oneline.Quote(dir)
+	do := "run chmod go-w " + usererr.Quote(dir)
 	if mode&0o002 != 0 {
 		do += " (+t where all must write)"
 	}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // stranger is a user who is neither root nor who runs the tests.
@@ -106,11 +106,11 @@ func TestFileThatOthersCanUse(t *testing.T) {
 		{0o600, Writing, ""},
 		{0o644, Writing, ""},
 		{0o444, Writing, ""},
-		{0o660, Writing, "trust the file " + path + ": others can write to it (mode 0660); run chmod go-w " + oneline.Quote(path)},
+		{0o660, Writing, "trust the file " + path + ": others can write to it (mode 0660); run chmod go-w " + usererr.Quote(path)},
 		{0o602, Writing, "mode 0602"},
 		{0o600, ReadingAndWriting, ""},
 		{0o400, ReadingAndWriting, ""},
-		{0o604, ReadingAndWriting, "others can read it (mode 0604); run chmod go= " + oneline.Quote(path)},
+		{0o604, ReadingAndWriting, "others can read it (mode 0604); run chmod go= " + usererr.Quote(path)},
 		{0o622, ReadingAndWriting, "others can write to it (mode 0622)"},
 	} {
 		change(t, path, c.mode)
@@ -118,7 +118,7 @@ func TestFileThatOthersCanUse(t *testing.T) {
 	}
 	change(t, path, 0o600)
 	give(t, path, stranger)
-	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor you; run chown -h root "+oneline.Quote(path))
+	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor you; run chown -h root "+usererr.Quote(path))
 	give(t, path, nobody)
 	opens(t, path, Writing, "its owner has no number in this container; map its owner into the container")
 }
@@ -130,9 +130,9 @@ func TestDirectoryThatOthersCanWriteTo(t *testing.T) {
 	dir, path := house(t)
 	for mode, want := range map[os.FileMode]string{
 		0o755: "", 0o700: "", 0o711: "",
-		0o775:                 "others can replace it: the group of " + dir + " can write to it (mode 0775); run chmod go-w " + oneline.Quote(dir) + " or move the file",
+		0o775:                 "others can replace it: the group of " + dir + " can write to it (mode 0775); run chmod go-w " + usererr.Quote(dir) + " or move the file",
 		0o770 | os.ModeSetgid: "the group of " + dir + " can write to it (mode 0770)",
-		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod go-w " + oneline.Quote(dir) + " (+t where all must write) or move the file",
+		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod go-w " + usererr.Quote(dir) + " (+t where all must write) or move the file",
 		0o703:                 dir + " is open to all (mode 0703)",
 		0o777 | os.ModeSetgid: dir + " is open to all",
 		0o777 | os.ModeSticky: "",
@@ -175,7 +175,7 @@ func TestDirectoryOfAThirdUser(t *testing.T) {
 	write(t, path, "good")
 	third := filepath.Join(dir, "third")
 	for uid, want := range map[int]string{
-		stranger: "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + oneline.Quote(third) + " or move the file",
+		stranger: "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + usererr.Quote(third) + " or move the file",
 		nobody:   "others can replace it: " + third + " shows as user 65534: its owner has no number in this container; map its owner",
 	} {
 		give(t, third, uid)

@@ -116,7 +116,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.codes <- code[0]
-	http.Redirect(w, r, s.resultPath(), http.StatusSeeOther) // the address bar forgets the code
+	http.Redirect(w, r, s.resultPath(), http.StatusSeeOther) // the address block forgets the code
 }
 
 func (s *Server) showResult(w http.ResponseWriter, r *http.Request) {

@@ -26,7 +26,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -100,7 +100,7 @@ func Open(f Flow) (*Server, error) {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err // the address is named already
 		}
-		return nil, oneline.Wrap(fmt.Sprintf("listen on port %d of 127.0.0.1", f.Port), err, "choose another port")
+		return nil, usererr.Wrap(fmt.Sprintf("listen on port %d of 127.0.0.1", f.Port), err, "choose another port")
 	}
 	s, err := newServer(f, settings, listener.Addr().String())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 //go:embed page.html
@@ -71,9 +71,9 @@ type permission struct{ Name, Level, Means string }
 func (s *Server) form() page {
 	home, _ := url.Parse(s.action)
 	f := &form{
-		Name: oneline.Escape(s.flow.Manifest.Name), Owner: "your account", Account: "your account", Org: s.flow.Org != "",
+		Name: usererr.Escape(s.flow.Manifest.Name), Owner: "your account", Account: "your account", Org: s.flow.Org != "",
 		GitHub: home.Host, Home: "https://" + home.Host + "/", Public: s.flow.Manifest.Public,
-		Permissions: inWords(s.flow.Manifest.Permissions.Levels()), KeyGoes: oneline.Escape(s.flow.KeyGoes),
+		Permissions: inWords(s.flow.Manifest.Permissions.Levels()), KeyGoes: usererr.Escape(s.flow.KeyGoes),
 		Until: s.until, Action: s.action, Manifest: s.manifest, Cancel: s.cancelPath(),
 	}
 	if f.Org {
@@ -123,13 +123,13 @@ type Outcome struct {
 }
 
 func (o Outcome) page() page {
-	name := oneline.Escape(o.App)
+	name := usererr.Escape(o.App)
 	p := page{Title: name + " is ready", Command: o.Command}
 	if o.Problem != "" {
-		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{oneline.Escape(o.Problem)}, "To run when that is mended:"
+		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{usererr.Escape(o.Problem)}, "To run when that is mended:"
 		return p
 	}
-	p.Text = []string{"Its key is stored in " + oneline.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach."}
+	p.Text = []string{"Its key is stored in " + usererr.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach."}
 	p.Then = "When it is installed, run this, and close the page:"
 	if o.Install != "" {
 		p.Link = &link{o.Install, "Install " + name}

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -23,11 +23,11 @@ func (op operation) in(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "KMS", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
 		case strings.HasPrefix(code, "AccessDenied"):
-			return &oneline.Error{What: op.what, Why: "access denied" + awsclient.Said(api), Do: "allow " + op.action + " for this identity", Err: errDenied}
+			return &usererr.Error{Op: op.what, Reason: "access denied" + awsclient.Said(api), Hint: "allow " + op.action + " for this identity", Err: errDenied}
 		case code == "NotFoundException":
-			return &oneline.Error{What: op.what, Why: "there is none in " + region, Err: store.ErrNotFound}
+			return &usererr.Error{Op: op.what, Reason: "there is none in " + region, Err: store.ErrNotFound}
 		case code == "AlreadyExistsException":
-			return &oneline.Error{What: op.what, Why: "there is one in " + region + " already", Err: store.ErrExists}
+			return &usererr.Error{Op: op.what, Reason: "there is one in " + region + " already", Err: store.ErrExists}
 		}
 		return nil
 	}}

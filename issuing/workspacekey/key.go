@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -34,7 +34,7 @@ func (k *Store) alias(id string) (string, error) {
 	alias := k.KeyOf(name)
 	for i := 0; i < len(id); i++ {
 		if id[i] == '.' {
-			return "", oneline.New("make the KMS key "+alias, "an alias of KMS has no dots", "choose an id without dots for the workspace")
+			return "", usererr.New("make the KMS key "+alias, "an alias of KMS has no dots", "choose an id without dots for the workspace")
 		}
 	}
 	return alias, nil
@@ -67,11 +67,11 @@ func check(alias string, key types.KeyMetadata) error {
 	what := "use the KMS key " + alias
 	switch {
 	case key.KeyState == types.KeyStatePendingDeletion:
-		return oneline.New(what, "it is to be deleted", "keep it: aws kms cancel-key-deletion and aws kms enable-key --key-id "+aws.ToString(key.KeyId)+"; or have another made: aws kms delete-alias --alias-name "+alias)
+		return usererr.New(what, "it is to be deleted", "keep it: aws kms cancel-key-deletion and aws kms enable-key --key-id "+aws.ToString(key.KeyId)+"; or have another made: aws kms delete-alias --alias-name "+alias)
 	case key.KeyState != types.KeyStateEnabled:
-		return oneline.New(what, "its state is "+string(key.KeyState), "enable it: aws kms enable-key --key-id "+aws.ToString(key.KeyId))
+		return usererr.New(what, "its state is "+string(key.KeyState), "enable it: aws kms enable-key --key-id "+aws.ToString(key.KeyId))
 	case key.KeySpec != types.KeySpecSymmetricDefault || key.KeyManager != types.KeyManagerTypeCustomer:
-		return oneline.New(what, "it is no symmetric key of this account's own", "name another form in the store's kms_key")
+		return usererr.New(what, "it is no symmetric key of this account's own", "name another form in the store's kms_key")
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (k *Store) create(ctx context.Context, id, alias string) (key string, err e
 		return "", err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.KeyId) == "" {
-		return "", oneline.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return "", usererr.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return aws.ToString(out.KeyMetadata.KeyId), nil
 }
@@ -232,7 +232,7 @@ func (k *Store) describe(ctx context.Context, key string) (types.KeyMetadata, er
 		return types.KeyMetadata{}, err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.KeyId) == "" {
-		return types.KeyMetadata{}, oneline.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return types.KeyMetadata{}, usererr.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return *out.KeyMetadata, nil
 }

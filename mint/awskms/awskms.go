@@ -21,7 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 )
@@ -76,11 +76,11 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 		return nil, err
 	}
 	if err := check(out); err != nil {
-		return nil, oneline.Wrap(what, err, "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
+		return nil, usererr.Wrap(what, err, "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
 	}
 	key, err := mint.ParsePublicKey(out.PublicKey)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, wrongServer)
+		return nil, usererr.Wrap(what, err, wrongServer)
 	}
 	return signer.One(aws.ToString(out.KeyId), key), nil
 }

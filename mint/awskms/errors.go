@@ -7,7 +7,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // What IAM and key policies call the two calls.
@@ -34,14 +34,14 @@ func (s *Signer) failure(what, action, region string) awsclient.Call {
 // explain tells the errors of signing, as the AWS KMS API reference lists them; nil
 // for all else.
 func explain(what, action, region string, api smithy.APIError) error {
-	line := func(why, do string) error { return oneline.New(what, why, do) }
+	line := func(why, do string) error { return usererr.New(what, why, do) }
 	switch code := api.ErrorCode(); {
 	case awsclient.IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the request quota of KMS in "+region)
 	case strings.HasPrefix(code, "AccessDenied"):
 		return line("access denied"+awsclient.Said(api), "allow "+action+" on it for this identity, in its key policy or by IAM")
 	case code == "NotFoundException":
-		return &oneline.Error{What: what, Why: "there is no such key or alias in " + region, Do: "check key, region and account in the URL", Err: errAbsent}
+		return &usererr.Error{Op: what, Reason: "there is no such key or alias in " + region, Hint: "check key, region and account in the URL", Err: errAbsent}
 	case code == "DisabledException":
 		return line("the key is disabled", "have it enabled: aws kms enable-key")
 	case code == "KMSInvalidStateException":
@@ -59,7 +59,7 @@ func explain(what, action, region string, api smithy.APIError) error {
 // invalidState tells the states apart by KMS's words, which are all there is
 // (https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
 func invalidState(what string, api smithy.APIError) error {
-	line := func(why, do string) error { return &oneline.Error{What: what, Why: why, Do: do, Err: errState} }
+	line := func(why, do string) error { return &usererr.Error{Op: what, Reason: why, Hint: do, Err: errState} }
 	switch said := strings.ToLower(api.ErrorMessage()); {
 	case strings.Contains(said, "pending deletion"):
 		return line("the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")

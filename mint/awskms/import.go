@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -46,7 +46,7 @@ func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 		return false, err
 	}
 	if !there.Equal(key.Public()) {
-		return false, oneline.New(s.what("import into"), "another key is there, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
+		return false, usererr.New(s.what("import into"), "another key is there, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
 	}
 	return true, nil
 }
@@ -64,7 +64,7 @@ func (s *Signer) create(ctx context.Context, key *mint.KeySigner) error {
 		return err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.Arn) == "" {
-		return oneline.New(s.what("make"), "the answer does not name the new key", "look for it: aws kms list-keys")
+		return usererr.New(s.what("make"), "the answer does not name the new key", "look for it: aws kms list-keys")
 	}
 	arn := aws.ToString(out.KeyMetadata.Arn)
 	err = s.fill(ctx, arn, key)
@@ -96,7 +96,7 @@ func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error
 		return err
 	}
 	if err := fits(described.KeyMetadata, spec(key)); err != nil {
-		return oneline.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
+		return usererr.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
 	}
 	arn := aws.ToString(described.KeyMetadata.Arn)
 	if err := s.load(ctx, what, arn, key); err != nil {
@@ -117,11 +117,11 @@ func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner
 	}
 	wrapping, err := mint.ParsePublicKey(parameters.PublicKey)
 	if err != nil {
-		return oneline.Wrap(what, err, wrongServer)
+		return usererr.Wrap(what, err, wrongServer)
 	}
 	wrapped, err := key.Wrap(wrapping)
 	if err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	_, err = call(ctx, s, what, "kms:ImportKeyMaterial", func(c *kms.Client, o func(*kms.Options)) (*kms.ImportKeyMaterialOutput, error) {
 		return c.ImportKeyMaterial(ctx, &kms.ImportKeyMaterialInput{

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -20,16 +20,16 @@ const maxID = 2048
 func Open(u *url.URL) (*Signer, error) {
 	switch {
 	case u.Scheme != "awskms":
-		return nil, oneline.New("signer", "its scheme is not awskms", form)
+		return nil, usererr.New("signer", "its scheme is not awskms", form)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, oneline.New("signer awskms://"+u.Host, "a key follows three slashes", form)
+		return nil, usererr.New("signer awskms://"+u.Host, "a key follows three slashes", form)
 	case u.Fragment != "":
-		return nil, oneline.New("signer awskms://"+u.Path, "it has a fragment", form)
+		return nil, usererr.New("signer awskms://"+u.Path, "it has a fragment", form)
 	}
 	what := "signer awskms://" + u.Path
 	id := strings.TrimPrefix(u.Path, "/")
 	if !isKey(id) {
-		return nil, oneline.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is no key", form)
 	}
 	settings, err := awsclient.ParseSettings(what, u.RawQuery)
 	if err != nil {
@@ -37,7 +37,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	if region := regionOf(id); region != "" {
 		if settings.Region != "" && settings.Region != region {
-			return nil, oneline.New(what, "the key is in "+region+" and the URL says region="+settings.Region, "leave region out")
+			return nil, usererr.New(what, "the key is in "+region+" and the URL says region="+settings.Region, "leave region out")
 		}
 		settings.Region = region
 	}

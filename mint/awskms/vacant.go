@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -22,7 +22,7 @@ func (s *Signer) Vacant(ctx context.Context) error {
 	defer cancel()
 	switch there, err := s.PublicKey(ctx); {
 	case err == nil:
-		return oneline.New(s.what("import into"), "a key is there already, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
+		return usererr.New(s.what("import into"), "a key is there already, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
 	case errors.Is(err, errState):
 		return s.awaitsImport(ctx)
 	case errors.Is(err, errAbsent) && strings.HasPrefix(s.id, "alias/"):
@@ -41,7 +41,7 @@ func (s *Signer) awaitsImport(ctx context.Context) error {
 		err = fits(described.KeyMetadata, types.KeySpecRsa2048)
 	}
 	if err != nil {
-		return oneline.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec RSA_2048")
+		return usererr.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec RSA_2048")
 	}
 	return nil
 }

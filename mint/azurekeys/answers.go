@@ -11,7 +11,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 )
@@ -38,7 +38,7 @@ func wrongKey(id *azkeys.ID) error {
 	if id != nil {
 		answered = string(*id)
 	}
-	return signer.New("the answer is of another key, "+oneline.Escape(answered), wrongServer)
+	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
 }
 
 // check returns an error where a version cannot sign for a GitHub App. How long its
@@ -50,11 +50,11 @@ func check(what string, b *azkeys.KeyBundle) error {
 	}
 	switch {
 	case kind != azkeys.KeyTypeRSA && kind != azkeys.KeyTypeRSAHSM:
-		return oneline.New(what, "its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
+		return usererr.New(what, "its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
 	case b.Attributes != nil && b.Attributes.Enabled != nil && !*b.Attributes.Enabled:
-		return oneline.New(what, "the version is disabled", enable)
+		return usererr.New(what, "the version is disabled", enable)
 	case len(b.Key.KeyOps) > 0 && !slices.ContainsFunc(b.Key.KeyOps, isSign):
-		return oneline.New(what, "this key cannot sign: sign is not among its operations (key_ops)", makeKey)
+		return usererr.New(what, "this key cannot sign: sign is not among its operations (key_ops)", makeKey)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -92,7 +92,7 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	}
 	key, err := parseJWK(out.Key)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, makeKey)
+		return nil, usererr.Wrap(what, err, makeKey)
 	}
 	return signer.One(version, key), nil
 }

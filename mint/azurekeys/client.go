@@ -12,8 +12,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -49,7 +49,7 @@ func (c *keyVault) open(context.Context) (*azkeys.Client, error) {
 // network returns what carries the requests to Key Vault. It follows no redirect:
 // a vault has none.
 func network() *http.Client {
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

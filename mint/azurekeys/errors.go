@@ -11,8 +11,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -38,9 +38,9 @@ func (s *Signer) explain(operation string, err error) *signer.Problem {
 	why := redact.Text(shown.Error(), maxShown)
 	_, isCutOff := errors.AsType[*cutOff](err)
 	switch {
-	case remote.IsUnknownHost(err):
+	case httpclient.IsUnknownHost(err):
 		return signer.New("the host "+s.host+" cannot be found", "check the vault's name in the URL and this machine's DNS")
-	case remote.IsCertificate(err):
+	case httpclient.IsCertificate(err):
 		return signer.New("the certificate of the vault is not trusted: "+why, "install the authority of the proxy that is in between")
 	case isCutOff:
 		return signer.Passing(why, "check the network and the proxy", 0)
@@ -77,7 +77,7 @@ func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 	body, _ := runtime.Payload(e.RawResponse) // in memory since guard has read it
 	r := parseRefusal(body)
 	said := signer.Said(flat(r.Message), maxShown)
-	after := remote.RetryAfter(e.RawResponse.Header)
+	after := httpclient.RetryAfter(e.RawResponse.Header)
 	switch status := e.StatusCode; {
 	case status == http.StatusTooManyRequests:
 		return signer.Passing("Azure throttles this vault"+said, "try again in a moment, or spread its users over more vaults", after)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -40,11 +40,11 @@ func Open(u *url.URL) (*Signer, error) {
 	host := strings.ToLower(u.Host)
 	name, suffix, _ := strings.Cut(host, ".")
 	if _, known := clouds[suffix]; !known || !signer.IsName(name, "-", maxName) {
-		return nil, oneline.New(what, "its host is no Key Vault and no Managed HSM of Azure", form)
+		return nil, usererr.New(what, "its host is no Key Vault and no Managed HSM of Azure", form)
 	}
 	key, version, versioned := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	if !signer.IsName(key, "-", maxName) || versioned && !isVersion(version) {
-		return nil, oneline.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is no key", form)
 	}
 	s := &Signer{host: host, key: key, version: strings.ToLower(version)}
 	s.client.url, s.client.cloud = "https://"+host, clouds[suffix]

@@ -7,7 +7,7 @@ import (
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -32,7 +32,7 @@ func damage(why string) *signer.Problem {
 
 // wrongKey is an answer about another version than the one asked for.
 func wrongKey(answered string) *signer.Problem {
-	return signer.New("the answer is of another key, "+oneline.Escape(answered), wrongServer)
+	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
 }
 
 // wholeSignature returns an error unless out is the answer to a digest that arrived

@@ -23,7 +23,7 @@ import (
 	kms "cloud.google.com/go/kms/apiv1"
 	"cloud.google.com/go/kms/apiv1/kmspb"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -79,11 +79,11 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 		return nil, err
 	}
 	if err := checkAlgorithm(out.GetAlgorithm()); err != nil {
-		return nil, oneline.Wrap(what, err, makeKey)
+		return nil, usererr.Wrap(what, err, makeKey)
 	}
 	key, err := signer.ParsePEM(out.GetPem())
 	if err != nil {
-		return nil, oneline.Wrap(what, err, makeKey)
+		return nil, usererr.Wrap(what, err, makeKey)
 	}
 	return signer.One(version, key), nil
 }

@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -22,7 +22,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	key, version, ok := parseName(u.Host + u.Path)
 	if !ok {
-		return nil, oneline.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is no key", form)
 	}
 	s := &Signer{key: key, version: version}
 	s.client.Service, s.client.Host, s.client.Open, s.client.Close = "Google", host, s.client.open, (*connection).close

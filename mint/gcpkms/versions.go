@@ -10,7 +10,7 @@ import (
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"google.golang.org/api/iterator"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // enabled is a filter (https://cloud.google.com/kms/docs/sorting-and-filtering).
@@ -44,7 +44,7 @@ func (s *Signer) newest(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case number == 0:
-		return "", oneline.New(what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
+		return "", usererr.New(what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
 	}
 	return s.key + infix + strconv.FormatUint(number, 10), nil
 }

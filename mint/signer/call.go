@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A Problem is why a call failed and what to do about it. [Call] puts in front what
@@ -24,7 +24,7 @@ type Problem struct {
 	isLateToken bool
 }
 
-func (p *Problem) Error() string { return oneline.New(p.Why, "", p.Do).Error() }
+func (p *Problem) Error() string { return usererr.New(p.Why, "", p.Do).Error() }
 
 // Unwrap returns Err.
 func (p *Problem) Unwrap() error { return p.Err }
@@ -57,14 +57,14 @@ type Client[C any] struct {
 	Service string   // who answers: "Azure"
 	Host    string   // what has to be reached: "cloudkms.googleapis.com"
 
-	lazy remote.Lazy[C]
+	lazy httpclient.Lazy[C]
 }
 
 // Call makes one call within ctx's deadline, in as many attempts as it takes. what
 // begins its errors. do, and Open of the client, may return a [*Problem]; explain
 // makes one of all other errors but that time is up.
 func Call[C, Out any](ctx context.Context, c *Client[C], what string, explain func(error) *Problem, do func(context.Context, *C) (Out, error)) (Out, error) {
-	return remote.Retry(ctx, func(ctx context.Context) (Out, error) {
+	return httpclient.Retry(ctx, func(ctx context.Context) (Out, error) {
 		out, p := attempt(ctx, c, explain, do)
 		if p == nil {
 			return out, nil
@@ -73,16 +73,16 @@ func Call[C, Out any](ctx context.Context, c *Client[C], what string, explain fu
 			p = c.ended(ctx.Err(), p)
 		}
 		var none Out
-		line := &oneline.Error{What: what, Why: p.Why, Do: p.Do, Err: p.Err}
+		line := &usererr.Error{Op: what, Reason: p.Why, Hint: p.Do, Err: p.Err}
 		if p.Again {
-			return none, &remote.PassingError{Err: line, After: p.After}
+			return none, &httpclient.TransientError{Err: line, After: p.After}
 		}
 		return none, line
 	})
 }
 
 func attempt[C, Out any](ctx context.Context, c *Client[C], explain func(error) *Problem, do func(context.Context, *C) (Out, error)) (out Out, p *Problem) {
-	ctx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	client, err := c.lazy.Get(ctx, c.Open)
 	if err == nil {

@@ -14,8 +14,8 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -62,7 +62,7 @@ type Key struct {
 // PublicKey implements [mint.PublicKeyer]. It returns an error unless the key can
 // sign for a GitHub App.
 func (k *Key) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	look := k.Look
 	if k.Pinned {
@@ -80,7 +80,7 @@ func (k *Key) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
 // checked with the public half of its version. Calls are never made beyond ctx's
 // deadline.
 func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	v, err := k.known(ctx, "")
 	if err != nil {
@@ -94,7 +94,7 @@ func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error
 		return nil, err
 	}
 	if err := mint.CheckSignature(v.Get(by), digest, signature); err != nil {
-		return nil, oneline.Wrap("sign with "+k.Name(v.Current), err, k.Check)
+		return nil, usererr.Wrap("sign with "+k.Name(v.Current), err, k.Check)
 	}
 	return signature, nil
 }

@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // CheckURL returns an error unless u is of that scheme, without user, password,
@@ -13,11 +13,11 @@ func CheckURL(u *url.URL, scheme, form string) (what string, err error) {
 	what = "signer " + scheme + "://" + u.Host + u.Path
 	switch {
 	case u.Scheme != scheme:
-		return what, oneline.New("signer", "its scheme is not "+scheme, form)
+		return what, usererr.New("signer", "its scheme is not "+scheme, form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return what, oneline.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
+		return what, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
 	case u.RawQuery != "" || u.ForceQuery:
-		return what, oneline.New(what, "it has a query, and a key needs none", "take the part from ? on away")
+		return what, usererr.New(what, "it has a query, and a key needs none", "take the part from ? on away")
 	}
 	return what, nil
 }

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -33,7 +33,7 @@ type imported struct {
 // A policy has to allow read on MOUNT/wrapping_key and MOUNT/keys/KEY, and create
 // and update on MOUNT/keys/KEY/import.
 func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	what := "import " + s.name("")
 	there, err := s.holds(ctx, key)
@@ -46,7 +46,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	}
 	wrapped, err := key.Wrap(wrapping)
 	if err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	path := s.mount + "/keys/" + s.key + "/import"
 	_, err = s.client.Write(ctx, what, path, imported{
@@ -66,18 +66,18 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	case look != nil:
 		return look
 	}
-	return oneline.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
+	return usererr.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
 }
 
 // Vacant returns nil where Import can put a key that GitHub is still to make. It
 // changes nothing, and cannot tell whether importing is allowed.
 func (s *Signer) Vacant(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	what := "import " + s.name("")
 	switch public, err := s.PublicKey(ctx); {
 	case err == nil:
-		return oneline.New(what, "there is a key of that name already, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+		return usererr.New(what, "there is a key of that name already, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
 	case !errors.Is(err, errAbsent):
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 		return false, err
 	}
 	if !public.Equal(key.Public()) {
-		return false, oneline.New("import "+s.name(""), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+		return false, usererr.New("import "+s.name(""), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
 	}
 	return true, nil
 }
@@ -111,11 +111,11 @@ func (s *Signer) wrappingKey(ctx context.Context, what string) (*rsa.PublicKey, 
 	_ = json.Unmarshal(answer.Data["public_key"], &text)
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, oneline.New(what, "its answer holds no wrapping key", "importing needs Vault 1.11 or newer")
+		return nil, usererr.New(what, "its answer holds no wrapping key", "importing needs Vault 1.11 or newer")
 	}
 	public, err := mint.ParsePublicKey(block.Bytes)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	return public, nil
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -21,15 +21,15 @@ func Open(u *url.URL) (*Signer, error) {
 	what := "signer " + scheme + "://" + u.Host + u.Path
 	switch {
 	case u.Scheme != scheme:
-		return nil, oneline.New("signer", "its scheme is not "+scheme, form)
+		return nil, usererr.New("signer", "its scheme is not "+scheme, form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
+		return nil, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
 	case u.Port() != "":
-		return nil, oneline.New(what, "what follows "+scheme+":// is the mount, not the address", form)
+		return nil, usererr.New(what, "what follows "+scheme+":// is the mount, not the address", form)
 	case u.Host == "" || !vaultclient.IsPath(u.Host+u.Path) || u.Path == "":
-		return nil, oneline.New(what, "it names no key below a mount", form)
+		return nil, usererr.New(what, "it names no key below a mount", form)
 	case strings.ContainsAny(u.Path, "{}"):
-		return nil, oneline.New(what, "it has a placeholder", "a signer is the App's, and no workspace's")
+		return nil, usererr.New(what, "it has a placeholder", "a signer is the App's, and no workspace's")
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -59,7 +59,7 @@ func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (
 	_ = json.Unmarshal(answer.Data["signature"], &text)
 	version, signature, err := parseSignature(text)
 	if err != nil {
-		return nil, "", oneline.Wrap(what, err, wrongServer)
+		return nil, "", usererr.Wrap(what, err, wrongServer)
 	}
 	return signature, strconv.Itoa(version), nil
 }
@@ -101,10 +101,10 @@ func (s *Signer) look(ctx context.Context, signed string) (*signer.Versions, err
 	}
 	v, err := parseVersions(answer.Data)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "make one with type rsa-2048, rsa-3072 or rsa-4096")
+		return nil, usererr.Wrap(what, err, "make one with type rsa-2048, rsa-3072 or rsa-4096")
 	}
 	if v.Get(signed) == nil {
-		return nil, oneline.New("sign with "+s.name(""), "Vault signed with version "+signed+" and does not show that one", "check min_decryption_version of the key: vault read "+path)
+		return nil, usererr.New("sign with "+s.name(""), "Vault signed with version "+signed+" and does not show that one", "check min_decryption_version of the key: vault read "+path)
 	}
 	return v, nil
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 )
@@ -25,7 +25,7 @@ func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
 		return nil, errNoKey
 	}
 	if !strings.HasPrefix(kind, "rsa-") {
-		return nil, fmt.Errorf("the key is of type %s; GitHub Apps have RSA keys", oneline.Escape(kind))
+		return nil, fmt.Errorf("the key is of type %s; GitHub Apps have RSA keys", usererr.Escape(kind))
 	}
 	var keys map[string]struct {
 		PublicKey string `json:"public_key"`

@@ -14,8 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -98,7 +98,7 @@ var variables = []struct {
 func ParseConfig(what string, text []byte, getenv func(string) string) (Config, error) {
 	c, err := decode(text)
 	if err != nil {
-		return Config{}, oneline.Wrap(what, err, "")
+		return Config{}, usererr.Wrap(what, err, "")
 	}
 	for _, v := range variables {
 		for _, name := range v.names {
@@ -107,13 +107,13 @@ func ParseConfig(what string, text []byte, getenv func(string) string) (Config, 
 				continue
 			}
 			if err := v.set(&c, value); err != nil {
-				return Config{}, oneline.New("read "+name, "its value is no "+v.setting, "correct it, or unset it")
+				return Config{}, usererr.New("read "+name, "its value is no "+v.setting, "correct it, or unset it")
 			}
 			break
 		}
 	}
 	if err := c.check(); err != nil {
-		return Config{}, oneline.Wrap(what, err, "")
+		return Config{}, usererr.Wrap(what, err, "")
 	}
 	return c, nil
 }

@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"github.com/gatepass/gatepass/internal/filestamp"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // DefaultConfigs are where the configuration is where no option says so. The first one
@@ -42,7 +42,7 @@ func OpenConfig(path string, getenv func(string) string) (*ConfigFile, error) {
 	if path != "" {
 		c.paths = []string{path}
 		if _, err := os.Stat(path); err != nil {
-			return nil, oneline.Wrap("read the configuration", err, "correct --config")
+			return nil, usererr.Wrap("read the configuration", err, "correct --config")
 		}
 	}
 	c.seen = c.look()
@@ -79,11 +79,11 @@ func (c *ConfigFile) Reload() (changed bool, err error) {
 	was := c.seen
 	c.seen = now
 	if now.path == "" {
-		return false, oneline.New("read the configuration "+was.path, "it is gone", "put it back; the latest good configuration stays in use until a restart")
+		return false, usererr.New("read the configuration "+was.path, "it is gone", "put it back; the latest good configuration stays in use until a restart")
 	}
 	config, err := c.parse(now.path)
 	if err != nil {
-		return false, oneline.Wrap("keep the latest good configuration", err, "")
+		return false, usererr.Wrap("keep the latest good configuration", err, "")
 	}
 	c.config = config
 	return true, nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -34,7 +34,7 @@ var advice = map[mint.Kind]string{
 func (a *App) Explain(err error) string {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok {
-		return oneline.Escape(err.Error())
+		return usererr.Escape(err.Error())
 	}
 	do := advice[e.Kind]
 	if e.Kind == mint.NotGranted {
@@ -44,7 +44,7 @@ func (a *App) Explain(err error) string {
 	if do != "" { // a signer's error says by itself what to do
 		text += "; " + do
 	}
-	return oneline.Escape(text)
+	return usererr.Escape(text)
 }
 
 const (
@@ -94,7 +94,7 @@ func (r *Registry) lookFor(ctx context.Context, app *App, e *mint.Error, g mint.
 		if found.SuspendedBy.Login != "" {
 			by = " by " + found.SuspendedBy.Login
 		}
-		return oneline.Escape(fmt.Sprintf("%s: the installation on %s was suspended on %s%s; %s", e.Doing, found.Account.Login, found.SuspendedAt.UTC().Format(time.DateOnly), by, advice[e.Kind]))
+		return usererr.Escape(fmt.Sprintf("%s: the installation on %s was suspended on %s%s; %s", e.Doing, found.Account.Login, found.SuspendedAt.UTC().Format(time.DateOnly), by, advice[e.Kind]))
 	}
 	g.Owner = cmp.Or(g.Owner, found.Account.Login)
 	if why := app.WhyNot(ctx, g); why != nil {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
@@ -35,10 +35,10 @@ func SignerURL(provider v1.Provider, key, vault string) (string, error) {
 	case v1.ProviderVault:
 		u, ok = vaultURL(key, vault)
 	default:
-		return "", oneline.New("provider "+string(provider), "there is none of that name", "write aws, gcp, azure or vault")
+		return "", usererr.New("provider "+string(provider), "there is none of that name", "write aws, gcp, azure or vault")
 	}
 	if !ok {
-		return "", oneline.New(fmt.Sprintf("key %q", key), "this is no key of provider "+string(provider), "write "+keyForms[provider])
+		return "", usererr.New(fmt.Sprintf("key %q", key), "this is no key of provider "+string(provider), "write "+keyForms[provider])
 	}
 	return u.String(), nil
 }

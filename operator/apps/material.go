@@ -12,8 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
@@ -73,7 +73,7 @@ func asNotReady(err error) error {
 	if already, ok := errors.AsType[*NotReady](err); ok {
 		return already
 	}
-	return notReady(retryRead, "%s", oneline.Escape(err.Error()))
+	return notReady(retryRead, "%s", usererr.Escape(err.Error()))
 }
 
 // The keys of a Secret as "flux create secret githubapp" makes it, and the default of
@@ -196,7 +196,7 @@ func openKMS(w wish, m *material) error {
 		return notReady(0, "%s", err)
 	}
 	if m.signer, err = issuing.OpenSigner(name); err != nil {
-		return notReady(0, "key %s: %s", oneline.Escape(w.key), err)
+		return notReady(0, "key %s: %s", usererr.Escape(w.key), err)
 	}
 	m.identity = name
 	return nil

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
@@ -60,7 +60,7 @@ func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
 	if ref.IsDefault() {
 		if config.IsZero() {
 			r.Drop(ref)
-			return wish{}, &oneline.Error{What: "find the App", Why: "the operator has no App of its own", Do: "set appRef, or give the operator a configuration with app_id", Err: ErrNotFound}
+			return wish{}, &usererr.Error{Op: "find the App", Reason: "the operator has no App of its own", Hint: "set appRef, or give the operator a configuration with app_id", Err: ErrNotFound}
 		}
 		return wishOfConfig(config, r.GitHub), nil
 	}
@@ -68,7 +68,7 @@ func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
 	err := r.Apps.Get(ctx, types.NamespacedName(ref), &object)
 	if apierrors.IsNotFound(err) {
 		r.Drop(ref)
-		return wish{}, &oneline.Error{What: "find the App " + ref.String(), Why: "there is none", Do: "create it, or correct appRef", Err: ErrNotFound}
+		return wish{}, &usererr.Error{Op: "find the App " + ref.String(), Reason: "there is none", Hint: "create it, or correct appRef", Err: ErrNotFound}
 	}
 	if err != nil {
 		return wish{}, err
@@ -89,7 +89,7 @@ func (r *Registry) permit(ctx context.Context, app *v1.App) error {
 	}
 	denied, err := r.Permit(ctx, app)
 	if denied != nil {
-		return &NotReady{Reason: v1.ReasonNotPermitted, Message: oneline.Escape(denied.Error())}
+		return &NotReady{Reason: v1.ReasonNotPermitted, Message: usererr.Escape(denied.Error())}
 	}
 	return err
 }
@@ -152,7 +152,7 @@ func (r *Registry) Tend(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropped = slices.DeleteFunc(r.dropped, func(a *mint.App) bool { return a.Owed() == 0 })
-	return oneline.Join(failed...)
+	return usererr.Join(failed...)
 }
 
 // all returns the Apps in use and those that were dropped.

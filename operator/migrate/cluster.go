@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -107,7 +107,7 @@ func (m *Move) dry() []string {
 }
 
 func (m *Move) say(format string, args ...any) {
-	fmt.Fprintln(m.Out, oneline.Escape(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(m.Out, usererr.Escape(fmt.Sprintf(format, args...)))
 }
 
 // sayProblem says why an object is not moved.
@@ -125,7 +125,7 @@ func (m *Move) list(ctx context.Context, resource schema.GroupVersionResource, s
 			return nil, false, nil
 		}
 		if err != nil {
-			return nil, false, oneline.Wrap("list "+resource.GroupResource().String(), err, "")
+			return nil, false, usererr.Wrap("list "+resource.GroupResource().String(), err, "")
 		}
 		items = append(items, page.Items...)
 		if options.Continue = page.GetContinue(); options.Continue == "" {

@@ -6,8 +6,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Connect returns a client for the cluster of a kubeconfig. An empty path means
@@ -22,17 +22,17 @@ func Connect(kubeconfig string) (dynamic.Interface, error) {
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err):
-		return nil, oneline.New(what, "there is no kubeconfig", "set --kubeconfig or KUBECONFIG")
+		return nil, usererr.New(what, "there is no kubeconfig", "set --kubeconfig or KUBECONFIG")
 	case err != nil:
-		return nil, oneline.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), 500), "correct it")
+		return nil, usererr.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), 500), "correct it")
 	case config.Insecure:
-		return nil, oneline.New(what, "the kubeconfig has insecure-skip-tls-verify, by which Secrets could go to anybody", "name the authority of the cluster with certificate-authority")
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, by which Secrets could go to anybody", "name the authority of the cluster with certificate-authority")
 	}
 	config.Timeout = 30 * time.Second
 	config.QPS = -1 // the API server has limits of its own
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, oneline.New(what, "the credentials cannot be used: "+redact.Text(err.Error(), 500), "correct the kubeconfig")
+		return nil, usererr.New(what, "the credentials cannot be used: "+redact.Text(err.Error(), 500), "correct the kubeconfig")
 	}
 	return client, nil
 }

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/operator/tenant"
@@ -60,7 +60,7 @@ func (m *Move) readPolicies(ctx context.Context, j *judge) error {
 	list := make([]v1.TenantPolicy, len(found))
 	for i := range found {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(found[i].Object, &list[i]); err != nil {
-			return oneline.Wrap("read TenantPolicy "+found[i].GetName(), err, "")
+			return usererr.Wrap("read TenantPolicy "+found[i].GetName(), err, "")
 		}
 	}
 	j.policies = tenant.Compile(list)

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -26,7 +26,7 @@ func (m *Move) read(ctx context.Context, deployment *unstructured.Unstructured) 
 		case err != nil:
 			return nil, err
 		case !isServed:
-			return nil, oneline.New("find the kinds of "+newVersion, "the API server does not serve them", "apply deploy/crds of gatepass first")
+			return nil, usererr.New("find the kinds of "+newVersion, "the API server does not serve them", "apply deploy/crds of gatepass first")
 		}
 		there := byName(news)
 		for i := range olds {
@@ -36,7 +36,7 @@ func (m *Move) read(ctx context.Context, deployment *unstructured.Unstructured) 
 		}
 	}
 	if len(objects) == 0 {
-		return nil, oneline.New("read the objects of github-token-manager", "the cluster has no such objects", "see that the kubeconfig leads to the right cluster")
+		return nil, usererr.New("read the objects of github-token-manager", "the cluster has no such objects", "see that the kubeconfig leads to the right cluster")
 	}
 	nameApps(objects, deployment)
 	return objects, nil
@@ -141,7 +141,7 @@ func nameApps(objects []*object, deployment *unstructured.Unstructured) {
 		case len(spaces[name]) == 1:
 			space = spaces[name][0]
 		default:
-			o.problem = oneline.New("find the App "+name, "spec.appRef.namespace is left out, which means the old operator's own namespace, and that is not found", "write spec.appRef.namespace")
+			o.problem = usererr.New("find the App "+name, "spec.appRef.namespace is left out, which means the old operator's own namespace, and that is not found", "write spec.appRef.namespace")
 			continue
 		}
 		if err := unstructured.SetNestedField(o.wanted.Object, space, "spec", "appRef", "namespace"); err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -38,12 +38,12 @@ func Rewrite(file string, text []byte) (out []byte, notes []string, err error) {
 			notes = append(notes, file+": "+one)
 		}
 		if err != nil {
-			errs = append(errs, oneline.Wrap(file, err, ""))
+			errs = append(errs, usererr.Wrap(file, err, ""))
 		}
 		out = append(out, rewritten...)
 	}
 	if errs != nil {
-		return nil, notes, oneline.Join(errs...)
+		return nil, notes, usererr.Join(errs...)
 	}
 	return out, notes, nil
 }
@@ -74,7 +74,7 @@ func rewriteDocument(text []byte, isFile bool) ([]byte, []string, error) {
 	}
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
-		return nil, nil, oneline.New("read a document that names "+oldGroup, strings.ReplaceAll(err.Error(), "\n", " "), "templates have to be rendered before they can be rewritten")
+		return nil, nil, usererr.New("read a document that names "+oldGroup, strings.ReplaceAll(err.Error(), "\n", " "), "templates have to be rendered before they can be rewritten")
 	}
 	if len(document.Content) == 0 {
 		return text, nil, nil // comments only
@@ -85,7 +85,7 @@ func rewriteDocument(text []byte, isFile bool) ([]byte, []string, error) {
 		return text, r.notes, nil
 	}
 	if r.errs != nil {
-		return nil, r.notes, oneline.Join(r.errs...)
+		return nil, r.notes, usererr.Join(r.errs...)
 	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
@@ -131,7 +131,7 @@ func (r *rewriter) note(format string, args ...any) {
 	r.notes = append(r.notes, text)
 }
 
-func (r *rewriter) fail(why, do string) { r.errs = append(r.errs, oneline.New(r.what, why, do)) }
+func (r *rewriter) fail(why, do string) { r.errs = append(r.errs, usererr.New(r.what, why, do)) }
 
 // objects rewrites a document: one object, or a List of them. It returns how many of
 // the old ones there were.

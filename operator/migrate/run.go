@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -75,7 +75,7 @@ func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, err
 	for i := range found {
 		ready, _, _ := unstructured.NestedInt64(found[i].Object, "status", "readyReplicas")
 		if ready > 0 && !m.DryRun {
-			return nil, oneline.New("take over the Secrets", "github-token-manager is running",
+			return nil, usererr.New("take over the Secrets", "github-token-manager is running",
 				fmt.Sprintf("stop it first, the tokens in the Secrets stay good for half an hour: kubectl -n %s scale deployment/%s --replicas=0", found[i].GetNamespace(), found[i].GetName()))
 		}
 	}
@@ -91,7 +91,7 @@ func (m *Move) make(ctx context.Context, o *object) {
 	if o.new == nil {
 		made, err := api.Create(ctx, o.wanted, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dry()})
 		if err != nil {
-			o.problem = oneline.Wrap("make the new object", err, "")
+			o.problem = usererr.Wrap("make the new object", err, "")
 			return
 		}
 		o.new = made
@@ -104,7 +104,7 @@ func (m *Move) make(ctx context.Context, o *object) {
 	}
 	err := m.patch(ctx, o.kind.new(), o.new, map[string]any{"annotations": map[string]any{AnnotationFrom: o.wanted.GetAnnotations()[AnnotationFrom]}})
 	if err != nil {
-		o.problem = oneline.Wrap("note where the new object comes from", err, "")
+		o.problem = usererr.Wrap("note where the new object comes from", err, "")
 	}
 }
 
@@ -147,7 +147,7 @@ func (m *Move) ask(ctx context.Context, objects []*object, seen func(*unstructur
 			continue
 		}
 		if o.new = live[o.kind][key(o.old)]; o.new == nil {
-			o.problem = oneline.New("read the new object", "somebody deleted it", "run this again")
+			o.problem = usererr.New("read the new object", "somebody deleted it", "run this again")
 			continue
 		}
 		isSeen, err := seen(o.new)
@@ -174,7 +174,7 @@ func verdict(u *unstructured.Unstructured) (bool, error) {
 func readiness(u *unstructured.Unstructured) (bool, error) {
 	status, reason, message := condition(u, v1.ConditionReady)
 	if status == "False" && reason != v1.ReasonSecretConflict && reason != v1.ReasonRateLimited {
-		return true, oneline.New("it is taken over and not Ready", message, "correct that within half an hour, while the old token is good, or give the Secrets back with --undo")
+		return true, usererr.New("it is taken over and not Ready", message, "correct that within half an hour, while the old token is good, or give the Secrets back with --undo")
 	}
 	return status == "True", nil
 }
@@ -217,7 +217,7 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 	m.say("  delete the old objects: kubectl delete tokens.%s,apps.%[1]s -A --all && kubectl delete clustertokens.%[1]s --all", oldGroup)
 	m.say("the way back is: gatepass migrate github-token-manager --undo")
 	if left > 0 {
-		return oneline.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "do what is said above of each, and run it again")
+		return usererr.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "do what is said above of each, and run it again")
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -29,7 +29,7 @@ func (m *Move) take(ctx context.Context, o *object) {
 			return
 		}
 		if err != nil {
-			o.problem = oneline.Wrap("read "+what, err, "")
+			o.problem = usererr.Wrap("read "+what, err, "")
 			return
 		}
 		switch controller := metav1.GetControllerOf(live); {
@@ -37,7 +37,7 @@ func (m *Move) take(ctx context.Context, o *object) {
 			m.say("%s: %s is taken over already", o, what)
 			return
 		case controller == nil || controller.UID != o.old.GetUID():
-			o.problem = oneline.New("take over "+what, "it does not belong to the old object", "delete it, or write another secret.name")
+			o.problem = usererr.New("take over "+what, "it does not belong to the old object", "delete it, or write another secret.name")
 			return
 		}
 		err = m.patch(ctx, secrets, live, map[string]any{
@@ -49,13 +49,13 @@ func (m *Move) take(ctx context.Context, o *object) {
 			continue
 		}
 		if err != nil {
-			o.problem = oneline.Wrap("take over "+what, err, "")
+			o.problem = usererr.Wrap("take over "+what, err, "")
 			return
 		}
 		m.say("%s: %s is taken over", o, what)
 		return
 	}
-	o.problem = oneline.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
+	o.problem = usererr.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
 }
 
 // takenLabels are those by which the operator sees the Secret. A name that is too long

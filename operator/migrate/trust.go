@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -26,7 +26,7 @@ func mayRestore(o *object) error {
 	}
 	out, _, err := rewriteDocument(text, false)
 	if err != nil {
-		return oneline.Wrap(what, err, do)
+		return usererr.Wrap(what, err, do)
 	}
 	var wanted unstructured.Unstructured
 	if err := yaml.Unmarshal(out, &wanted.Object); err != nil {
@@ -38,11 +38,11 @@ func mayRestore(o *object) error {
 	}
 	for _, name := range names {
 		if a, b := written(&wanted, name), written(o.new, name); a != b && !(o.kind == kindClusterToken && name == "appRef") {
-			return oneline.New(what, "spec."+name+" of the new object was changed since", do)
+			return usererr.New(what, "spec."+name+" of the new object was changed since", do)
 		}
 	}
 	if status, _, _ := condition(o.new, permission); status != "True" {
-		return oneline.New(what, "the operator does not say that the new object is permitted", do)
+		return usererr.New(what, "the operator does not say that the new object is permitted", do)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -56,9 +56,9 @@ func undone(m *Move, objects []*object, waiting int) error {
 	}
 	switch {
 	case left > 0:
-		return oneline.New("undo", fmt.Sprintf("%d of %d objects are not given back", left, len(objects)), "do what is said above of each, and run it again")
+		return usererr.New("undo", fmt.Sprintf("%d of %d objects are not given back", left, len(objects)), "do what is said above of each, and run it again")
 	case waiting > 0:
-		return oneline.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
+		return usererr.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
 	}
 	m.say("github-token-manager has all its Secrets again")
 	return nil
@@ -81,13 +81,13 @@ func (m *Move) made(ctx context.Context) ([]*object, error) {
 			o := &object{kind: k, new: &news[i], old: &unstructured.Unstructured{}}
 			if err := json.Unmarshal([]byte(from), &o.old.Object); err != nil || key(o.old) != key(o.new) {
 				o.old = o.new
-				o.problem = oneline.New("read "+AnnotationFrom, "it is not what migrate wrote", "make the old object by hand")
+				o.problem = usererr.New("read "+AnnotationFrom, "it is not what migrate wrote", "make the old object by hand")
 			}
 			objects = append(objects, o)
 		}
 	}
 	if len(objects) == 0 {
-		return nil, oneline.New("undo", "no object of "+newVersion+" was made by migrate", "")
+		return nil, usererr.New("undo", "no object of "+newVersion+" was made by migrate", "")
 	}
 	return objects, nil
 }
@@ -109,7 +109,7 @@ func (m *Move) restore(ctx context.Context, o *object) {
 		}
 	}
 	if err != nil {
-		o.problem = oneline.Wrap("make the old object again", err, "install github-token-manager again, with its CustomResourceDefinitions")
+		o.problem = usererr.Wrap("make the old object again", err, "install github-token-manager again, with its CustomResourceDefinitions")
 		return
 	}
 	o.old = live
@@ -126,12 +126,12 @@ func (m *Move) giveBack(ctx context.Context, o *object) {
 		case apierrors.IsNotFound(err):
 			return // github-token-manager makes it
 		case err != nil:
-			o.problem = oneline.Wrap("read "+what, err, "")
+			o.problem = usererr.Wrap("read "+what, err, "")
 			return
 		case controller == string(o.old.GetUID()):
 			return
 		case controller != string(o.new.GetUID()):
-			o.problem = oneline.New("give back "+what, "it belongs to another object", "")
+			o.problem = usererr.New("give back "+what, "it belongs to another object", "")
 			return
 		}
 		err = m.patch(ctx, secrets, live, m.back(o, live))
@@ -139,13 +139,13 @@ func (m *Move) giveBack(ctx context.Context, o *object) {
 			continue
 		}
 		if err != nil {
-			o.problem = oneline.Wrap("give back "+what, err, "")
+			o.problem = usererr.Wrap("give back "+what, err, "")
 			return
 		}
 		m.say("%s: %s is given back", o, what)
 		return
 	}
-	o.problem = oneline.New("give back "+what, "it changes all the time", "stop gatepass-operator, and run this again")
+	o.problem = usererr.New("give back "+what, "it changes all the time", "stop gatepass-operator, and run this again")
 }
 
 func controllerOf(u *unstructured.Unstructured, err error) string {
@@ -231,7 +231,7 @@ func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
 		uid := o.new.GetUID()
 		err := m.in(o.kind.new(), o.new.GetNamespace()).Delete(ctx, o.new.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 		if err != nil && !apierrors.IsNotFound(err) {
-			o.problem = oneline.Wrap("delete the new object", err, "")
+			o.problem = usererr.Wrap("delete the new object", err, "")
 			continue
 		}
 		m.say("%s: the object of %s is deleted", o, newVersion)
@@ -248,7 +248,7 @@ func (m *Move) isFresh(ctx context.Context, o *object) bool {
 		return true
 	}
 	if err != nil {
-		o.problem = oneline.Wrap("read Secret "+namespace+"/"+name, err, "")
+		o.problem = usererr.Wrap("read Secret "+namespace+"/"+name, err, "")
 		return false
 	}
 	before := live.GetAnnotations()[annotationUndo]
@@ -259,7 +259,7 @@ func (m *Move) isFresh(ctx context.Context, o *object) bool {
 		return false
 	}
 	if err := m.patch(ctx, secrets, live, map[string]any{"annotations": map[string]any{annotationUndo: nil}}); err != nil && !apierrors.IsConflict(err) {
-		o.problem = oneline.Wrap("clean up Secret "+namespace+"/"+name, err, "")
+		o.problem = usererr.Wrap("clean up Secret "+namespace+"/"+name, err, "")
 		return false
 	}
 	return true

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -40,7 +40,7 @@ type Rendered struct {
 // contain the token; all but that of a missing token are the spec's fault.
 func Render(shape v1.SecretShape, t Token) (Rendered, error) {
 	if t.IsZero() {
-		return Rendered{}, oneline.New("render a Secret", "there is no token", "")
+		return Rendered{}, usererr.New("render a Secret", "there is no token", "")
 	}
 	rendered, err := (&renderer{token: t}).render(shape)
 	return rendered, hide(err, t.Secret())
@@ -142,7 +142,7 @@ func hide(err error, token string) error {
 	if err == nil || !holds([]byte(err.Error()), token) {
 		return err
 	}
-	return oneline.New("render a Secret", "the reason contains the token and is not shown", "")
+	return usererr.New("render a Secret", "the reason contains the token and is not shown", "")
 }
 
 // holds reports whether text contains the token, plain or in a form that a template's

@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -22,7 +22,7 @@ var powerful = []string{"kubernetes.io/service-account-token", "bootstrap.kubern
 // came from a client that went around it, is refused here.
 func checkShape(shape v1.SecretShape) error {
 	if slices.Contains(powerful, Type(shape)) {
-		return oneline.New("secret.type", Type(shape)+" gives power in the cluster and cannot be written", "")
+		return usererr.New("secret.type", Type(shape)+" gives power in the cluster and cannot be written", "")
 	}
 	for _, conflict := range []struct {
 		is      bool
@@ -33,7 +33,7 @@ func checkShape(shape v1.SecretShape) error {
 		{shape.BasicAuth && shape.Type != "" && shape.Type != v1.SecretTypeBasicAuth, "basicAuth makes a Secret of type " + v1.SecretTypeBasicAuth, "remove type"},
 	} {
 		if conflict.is {
-			return oneline.New("secret", conflict.why, conflict.do)
+			return usererr.New("secret", conflict.why, conflict.do)
 		}
 	}
 	if err := checkPreset(shape); err != nil {
@@ -52,10 +52,10 @@ func checkPreset(shape v1.SecretShape) error {
 	}
 	preset, is := presets[shape.Preset]
 	if !is {
-		return oneline.New("secret.preset", fmt.Sprintf("%q is not known", shape.Preset), "use one of "+strings.Join(presetNames(), ", "))
+		return usererr.New("secret.preset", fmt.Sprintf("%q is not known", shape.Preset), "use one of "+strings.Join(presetNames(), ", "))
 	}
 	if _, has := shape.ExtraData[preset.needs]; preset.needs != "" && !has {
-		return oneline.New("secret.preset "+string(shape.Preset), preset.consumer+" ignores credentials without a URL", "set extraData."+preset.needs)
+		return usererr.New("secret.preset "+string(shape.Preset), preset.consumer+" ignores credentials without a URL", "set extraData."+preset.needs)
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func checkKeys(shape v1.SecretShape) error {
 	for field, templates := range map[string]map[string]v1.TemplateText{"template": shape.Template, "extraData": shape.ExtraData} {
 		for _, key := range slices.Sorted(maps.Keys(templates)) {
 			if problems := validation.IsConfigMapKey(key); problems != nil {
-				return oneline.New(fmt.Sprintf("secret.%s: key %q", field, key), problems[0], "")
+				return usererr.New(fmt.Sprintf("secret.%s: key %q", field, key), problems[0], "")
 			}
 		}
 	}
@@ -77,18 +77,18 @@ func checkMetadata(shape v1.SecretShape) error {
 	for _, key := range slices.Sorted(maps.Keys(shape.Labels)) {
 		problems := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(shape.Labels[key])...)
 		if problems != nil {
-			return oneline.New(fmt.Sprintf("secret.labels: %q", key), problems[0], "")
+			return usererr.New(fmt.Sprintf("secret.labels: %q", key), problems[0], "")
 		}
 		if ours(key) || strings.HasPrefix(key, "app.kubernetes.io/") {
-			return oneline.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "take another name")
+			return usererr.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "take another name")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(shape.Annotations)) {
 		if problems := validation.IsQualifiedName(strings.ToLower(key)); problems != nil {
-			return oneline.New(fmt.Sprintf("secret.annotations: %q", key), problems[0], "")
+			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), problems[0], "")
 		}
 		if ours(key) {
-			return oneline.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "take another name")
+			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "take another name")
 		}
 	}
 	return nil
@@ -115,17 +115,17 @@ func checkData(out Rendered) error {
 		size += len(key) + len(value)
 	}
 	if size > maxData {
-		return oneline.New("secret", "its data has more than 1 MiB", "make it smaller")
+		return usererr.New("secret", "its data has more than 1 MiB", "make it smaller")
 	}
 	for _, key := range required[out.Type] {
 		if _, has := out.Data[key]; !has {
-			return oneline.New("secret.type "+out.Type, "the data has no "+key, fmt.Sprintf("set template[%q]", key))
+			return usererr.New("secret.type "+out.Type, "the data has no "+key, fmt.Sprintf("set template[%q]", key))
 		}
 	}
 	for _, key := range []string{".dockerconfigjson", ".dockercfg"} {
 		isRequired := slices.Contains(required[out.Type], key)
 		if isRequired && json.Unmarshal(out.Data[key], &map[string]any{}) != nil {
-			return oneline.New(fmt.Sprintf("secret.template[%q]", key), "it does not make a JSON object", "see docs/operator-secrets.md")
+			return usererr.New(fmt.Sprintf("secret.template[%q]", key), "it does not make a JSON object", "see docs/operator-secrets.md")
 		}
 	}
 	return nil

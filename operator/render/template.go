@@ -9,7 +9,7 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -64,7 +64,7 @@ func (r *renderer) fill(data map[string][]byte, field string, templates map[stri
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		name := fmt.Sprintf("%s[%q]", field, key)
 		if _, is := data[key]; is {
-			return oneline.New(name, "the Secret has this key already", "take another key, or write the whole Secret with template")
+			return usererr.New(name, "the Secret has this key already", "take another key, or write the whole Secret with template")
 		}
 		output := &limited{left: &r.spent.data, limit: maxData, what: "the Secret has more than 1 MiB"}
 		if err := r.execute(name, string(templates[key]), privateFields, seen, output); err != nil {
@@ -88,7 +88,7 @@ func (r *renderer) annotations(templates map[string]string) (map[string]string, 
 			return nil, err
 		}
 		if holds(output.text, r.token.Secret()) {
-			return nil, oneline.New(name, "an annotation cannot hold the token", "write it into template or extraData")
+			return nil, usererr.New(name, "an annotation cannot hold the token", "write it into template or extraData")
 		}
 		out[key] = string(output.text)
 	}
@@ -103,16 +103,16 @@ func (r *renderer) execute(name, text string, fields []string, seen any, output 
 	}
 	t, err := template.New("").Option(missing).Funcs(r.functions()).Parse(text)
 	if err != nil {
-		return oneline.New(name, reason(err), "see docs/operator-secrets.md")
+		return usererr.New(name, reason(err), "see docs/operator-secrets.md")
 	}
 	if err := r.checkProgram(t, fields); err != nil {
-		return oneline.Wrap(name, err, "")
+		return usererr.Wrap(name, err, "")
 	}
 	if t.Tree == nil { // nothing but comments
 		return nil
 	}
 	if err := t.Execute(output, seen); err != nil {
-		return oneline.New(name, reason(err), "see docs/operator-secrets.md")
+		return usererr.New(name, reason(err), "see docs/operator-secrets.md")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func reason(err error) string {
 		return limit.what
 	}
 	text := strings.Replace(err.Error(), "template: :", "line ", 1)
-	return oneline.Cut(strings.ReplaceAll(text, `executing "" at `, "at "), 300)
+	return usererr.Cut(strings.ReplaceAll(text, `executing "" at `, "at "), 300)
 }
 
 // limited keeps what a template writes until all of the Secret's templates have written

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -170,7 +170,7 @@ func (d *Denied) Error() string {
 	if n := len(shown) - reasonsShown; n > 0 {
 		shown = append(shown[:reasonsShown:reasonsShown], fmt.Sprintf("and %d more policies do not allow it", n))
 	}
-	return oneline.New(d.What, strings.Join(shown, " / "), d.Do).Error()
+	return usererr.New(d.What, strings.Join(shown, " / "), d.Do).Error()
 }
 
 // isOwner reports whether name can be that of a user or an organization.

@@ -15,7 +15,7 @@ import (
 	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
@@ -95,7 +95,7 @@ func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.
 		err = w.options.Client.Apply(ctx, wanted, Manager, client.ForceOwnership)
 	}
 	if err != nil {
-		return oneline.Wrap("write ValidatingWebhookConfiguration "+Name, err, "")
+		return usererr.Wrap("write ValidatingWebhookConfiguration "+Name, err, "")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func Remove(ctx context.Context, c client.Client) error {
 	gone := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: Name}}
 	err := c.Delete(ctx, gone)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-		return oneline.Wrap("delete ValidatingWebhookConfiguration "+Name, err, "")
+		return usererr.Wrap("delete ValidatingWebhookConfiguration "+Name, err, "")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/operator/tenant"
@@ -73,12 +73,12 @@ func (j *judge) decide(ctx context.Context, r admission.Request) (refused, err e
 		app.Namespace = r.Namespace
 		return j.app(ctx, app)
 	}
-	return oneline.New("judge "+r.Kind.Kind, "the webhook is for Tokens, ClusterTokens and Apps only", ""), nil
+	return usererr.New("judge "+r.Kind.Kind, "the webhook is for Tokens, ClusterTokens and Apps only", ""), nil
 }
 
 func decode(r admission.Request, into any) error {
 	if err := json.Unmarshal(r.Object.Raw, into); err != nil {
-		return oneline.Wrap("read the object", err, "")
+		return usererr.Wrap("read the object", err, "")
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (j *judge) app(ctx context.Context, app v1.App) (refused, err error) {
 func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
 	var list v1.TenantPolicyList
 	if err := j.cached.List(ctx, &list); err != nil {
-		return nil, oneline.Wrap("read the TenantPolicies", err, "")
+		return nil, usererr.Wrap("read the TenantPolicies", err, "")
 	}
 	policies, _ := j.compiled.Compile(list.Items)
 	return policies, nil
@@ -175,7 +175,7 @@ func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, er
 		err = j.direct.Get(ctx, client.ObjectKey{Name: name}, &found)
 	}
 	if err != nil {
-		return tenant.Namespace{}, oneline.Wrap("read namespace "+name, err, "")
+		return tenant.Namespace{}, usererr.Wrap("read namespace "+name, err, "")
 	}
 	return tenant.Namespace{Name: name, Labels: found.Labels}, nil
 }
@@ -192,7 +192,7 @@ func (j *judge) provider(ctx context.Context, app tenant.App) (v1.Provider, erro
 		return v1.ProviderSecret, nil
 	}
 	if err != nil {
-		return "", oneline.Wrap("read App "+app.String(), err, "")
+		return "", usererr.Wrap("read App "+app.String(), err, "")
 	}
 	return found.Spec.Provider, nil
 }

@@ -18,7 +18,7 @@ import (
 	admissionapi "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // refresh reads the authorities, has the API server trust them, and serves a
@@ -71,7 +71,7 @@ func (w *Webhook) name() (string, error) {
 	}
 	u, err := url.Parse(w.options.URL)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" {
-		return "", oneline.New("start the webhook", fmt.Sprintf("%q is not https://HOST:PORT", w.options.URL), "")
+		return "", usererr.New("start the webhook", fmt.Sprintf("%q is not https://HOST:PORT", w.options.URL), "")
 	}
 	return u.Hostname(), nil
 }
@@ -99,7 +99,7 @@ func (w *Webhook) callItself(ctx context.Context) error {
 		Request:  &admissionapi.AdmissionRequest{UID: "self", Operation: admissionapi.Delete},
 	}
 	if err := w.post(ctx, &http.Client{Transport: transport}, &review); err != nil {
-		return oneline.Wrap("call the webhook at "+w.options.BindAddress, err, "")
+		return usererr.Wrap("call the webhook at "+w.options.BindAddress, err, "")
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Keys of the Secret's data.
@@ -35,7 +35,7 @@ func (w *Webhook) authorities(ctx context.Context, owners []metav1.OwnerReferenc
 		}
 	}
 	if err != nil {
-		return nil, oneline.Wrap(fmt.Sprintf("keep the webhook's authority in Secret %s/%s", w.options.Namespace, SecretName), err, "")
+		return nil, usererr.Wrap(fmt.Sprintf("keep the webhook's authority in Secret %s/%s", w.options.Namespace, SecretName), err, "")
 	}
 	return all, nil
 }
@@ -99,7 +99,7 @@ func (w *Webhook) owners(ctx context.Context) ([]metav1.OwnerReference, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, oneline.Wrap("read ClusterRole "+w.options.ClusterRole, err, "")
+		return nil, usererr.Wrap("read ClusterRole "+w.options.ClusterRole, err, "")
 	}
 	return []metav1.OwnerReference{{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: role.Name, UID: role.UID}}, nil
 }

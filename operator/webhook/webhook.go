@@ -27,7 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Name is the name of the ValidatingWebhookConfiguration.
@@ -108,7 +108,7 @@ func New(o Options) (*Webhook, error) {
 	host, text, err := net.SplitHostPort(o.BindAddress)
 	port, err2 := strconv.Atoi(text)
 	if err != nil || err2 != nil || port < 1 || port > 65535 {
-		return nil, oneline.New("start the webhook", fmt.Sprintf("%q is no address to listen at", o.BindAddress), "give --webhook-bind-address as :PORT")
+		return nil, usererr.New("start the webhook", fmt.Sprintf("%q is no address to listen at", o.BindAddress), "give --webhook-bind-address as :PORT")
 	}
 	w := &Webhook{options: o, host: host, port: port, pace: calm, now: time.Now}
 	w.problem = errors.New("the webhook has not answered its own call yet")
@@ -197,7 +197,7 @@ func (w *Webhook) look(ctx context.Context) {
 	}
 	wasReady := w.Ready(nil) == nil
 	isReady := called == nil && (failed == nil || wasReady)
-	problem := oneline.Join(failed, called)
+	problem := usererr.Join(failed, called)
 	w.mu.Lock()
 	w.problem = problem
 	if isReady {

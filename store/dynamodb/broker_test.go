@@ -70,7 +70,7 @@ func TestABrokersCallsAreAllowed(t *testing.T) {
 	if given := below(t, s, "sandbox/sb-1/vended/"); given != 1 {
 		t.Errorf("the table has %d given tokens, want one", given)
 	}
-	if err := (&broker.Bars{Store: s}).Bar(t.Context(), "sb-1"); err != nil {
+	if err := (&broker.Blocklist{Store: s}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the workspace is refused", func() bool { return ask() == http.StatusForbidden })

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -24,7 +24,7 @@ func (s *Store) on(name store.Name, verb, action string) (operation, error) {
 	_, onWorkspaces := name.Workspace()
 	op := operation{s.table, verb + " " + name.String() + " of dynamodb://" + s.table, action, onWorkspaces}
 	if name.IsZero() {
-		return op, oneline.New(verb+" an entry of dynamodb://"+s.table, "it has no name", "")
+		return op, usererr.New(verb+" an entry of dynamodb://"+s.table, "it has no name", "")
 	}
 	return op, nil
 }
@@ -41,7 +41,7 @@ func (s *Store) below(prefix store.Prefix, verb, action string) operation {
 }
 
 func (op operation) failed(why string, err error) error {
-	return &oneline.Error{What: op.what, Why: why, Err: err}
+	return &usererr.Error{Op: op.what, Reason: why, Err: err}
 }
 
 // call is the operation as one of AWS.
@@ -49,11 +49,11 @@ func (op operation) call(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "DynamoDB", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
 		case strings.HasPrefix(code, "AccessDenied"):
-			return oneline.New(op.what, "access denied"+awsclient.Said(api), "allow "+op.action+" on the table and its index for this identity, as in deploy/aws/dynamodb.yaml")
+			return usererr.New(op.what, "access denied"+awsclient.Said(api), "allow "+op.action+" on the table and its index for this identity, as in deploy/aws/dynamodb.yaml")
 		case code == "ResourceNotFoundException":
-			return oneline.New(op.what, "there is no table "+op.table+" in "+region, "create it with deploy/aws/dynamodb.yaml, or correct table and region in the store's URL")
+			return usererr.New(op.what, "there is no table "+op.table+" in "+region, "create it with deploy/aws/dynamodb.yaml, or correct table and region in the store's URL")
 		case code == "InaccessibleEncryptionCredentials":
-			return oneline.New(op.what, "the table's KMS key cannot be used"+awsclient.Said(api), "check that the key exists and is enabled")
+			return usererr.New(op.what, "the table's KMS key cannot be used"+awsclient.Said(api), "check that the key exists and is enabled")
 		}
 		return nil
 	}}

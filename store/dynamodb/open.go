@@ -8,7 +8,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const storeForm = "write dynamodb://TABLE?region=REGION"
@@ -23,13 +23,13 @@ func OpenStore(u *url.URL) (*Store, error) {
 	what := "store dynamodb://" + u.Host
 	switch {
 	case u.Scheme != "dynamodb":
-		return nil, oneline.New("store", "its scheme is not dynamodb", storeForm)
+		return nil, usererr.New("store", "its scheme is not dynamodb", storeForm)
 	case u.Opaque != "" || u.User != nil || !isTable(u.Host):
-		return nil, oneline.New(what, "a table's name has 3 to 255 letters, digits, dots, hyphens and underscores", storeForm)
+		return nil, usererr.New(what, "a table's name has 3 to 255 letters, digits, dots, hyphens and underscores", storeForm)
 	case strings.TrimSuffix(u.Path, "/") != "":
-		return nil, oneline.New(what, "a store is a whole table, and the URL has a path", storeForm)
+		return nil, usererr.New(what, "a store is a whole table, and the URL has a path", storeForm)
 	case u.Fragment != "":
-		return nil, oneline.New(what, "it has a fragment", storeForm)
+		return nil, usererr.New(what, "it has a fragment", storeForm)
 	}
 	settings, err := awsclient.ParseSettings(what, u.RawQuery)
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -133,7 +133,7 @@ var errCondition = errors.New("the condition does not hold")
 // one of the first attempt.
 func (s *Store) write(ctx context.Context, op operation, name store.Name, value store.Secret, due time.Time, only condition) (version string, err error) {
 	if err := value.Check(); err != nil {
-		return "", oneline.Wrap(op.what, err, "")
+		return "", usererr.Wrap(op.what, err, "")
 	}
 	version = rand.Text()
 	input := &sdk.PutItemInput{TableName: aws.String(s.table), Item: encode(name, value, version, s.now(), due)}

@@ -176,7 +176,7 @@ func TestThrottledWorkspacesDoNotHoldUpTheBlockList(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // for those that wait to be in line
 	for range 5 {
 		began := time.Now()
-		for _, err := range s.List(t.Context(), store.AllBars()) {
+		for _, err := range s.List(t.Context(), store.AllBlocks()) {
 			t.Errorf("List = %v", err)
 		}
 		if took := time.Since(began); took > time.Second {

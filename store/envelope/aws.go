@@ -10,7 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const awsForm = "write awskms:///alias/NAME?region=REGION, or a key's id for alias/NAME"
@@ -25,7 +25,7 @@ func openAWS(u *url.URL) (*awsKey, error) {
 	what := "wrapping key awskms://" + u.Host + u.Path
 	id := strings.TrimPrefix(u.Path, "/")
 	if u.Host != "" || u.Opaque != "" || u.User != nil || u.Fragment != "" || id == "" || strings.ContainsAny(id, " {}%") {
-		return nil, oneline.New(what, "this is no key", awsForm)
+		return nil, usererr.New(what, "this is no key", awsForm)
 	}
 	settings, err := awsclient.ParseSettings(what, u.RawQuery)
 	if err != nil {
@@ -91,13 +91,13 @@ func callAWS[Out any](ctx context.Context, k *awsKey, doing, action string, do f
 func explainAWS(what, action, region string, api smithy.APIError) error {
 	switch code := api.ErrorCode(); {
 	case strings.HasPrefix(code, "AccessDenied"):
-		return oneline.New(what, "access denied"+awsclient.Said(api), "allow "+action+" on the key for this identity")
+		return usererr.New(what, "access denied"+awsclient.Said(api), "allow "+action+" on the key for this identity")
 	case code == "NotFoundException":
-		return oneline.New(what, "there is no such key in "+region, "correct key= in the store's URL")
+		return usererr.New(what, "there is no such key in "+region, "correct key= in the store's URL")
 	case code == "InvalidKeyUsageException":
-		return oneline.New(what, "the key does not encrypt", "make a symmetric one: aws kms create-key")
+		return usererr.New(what, "the key does not encrypt", "make a symmetric one: aws kms create-key")
 	case code == "IncorrectKeyException", code == "InvalidCiphertextException":
-		return oneline.New(what, "the data key was not wrapped with this key", "name the key that the store was begun with in key=")
+		return usererr.New(what, "the data key was not wrapped with this key", "name the key that the store was begun with in key=")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"errors"
 	"net/url"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // keySize is that of AES-256, in bytes.
@@ -37,7 +37,7 @@ type Wrapper interface {
 func Open(rawURL string) (Wrapper, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, oneline.New("open the wrapping key", "this is no URL", "write one of "+KnownWrappers)
+		return nil, usererr.New("open the wrapping key", "this is no URL", "write one of "+KnownWrappers)
 	}
 	switch u.Scheme {
 	case "awskms":
@@ -45,7 +45,7 @@ func Open(rawURL string) (Wrapper, error) {
 	case "vault+transit":
 		return openVault(u)
 	}
-	return nil, oneline.New("open the wrapping key", "no KMS with the scheme "+u.Scheme+" wraps keys", "write one of "+KnownWrappers)
+	return nil, usererr.New("open the wrapping key", "no KMS with the scheme "+u.Scheme+" wraps keys", "write one of "+KnownWrappers)
 }
 
 // A DataKey encrypts and decrypts values. The zero DataKey refuses.

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const vaultForm = "write vault+transit://MOUNT/KEY?addr=https://host[:port]&auth=METHOD"
@@ -28,7 +28,7 @@ func openVault(u *url.URL) (*vaultKey, error) {
 	what := "wrapping key vault+transit://" + u.Host + u.Path
 	full := u.Host + u.Path
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" || u.Port() != "" || u.Host == "" || u.Path == "" || !vaultclient.IsPath(full) || strings.ContainsAny(full, "{}") {
-		return nil, oneline.New(what, "it names no key below a mount", vaultForm)
+		return nil, usererr.New(what, "it names no key below a mount", vaultForm)
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {
@@ -69,15 +69,15 @@ func (k *vaultKey) ask(ctx context.Context, doing, operation, field, text, wante
 	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
 	switch {
 	case ok && refusal.Status == http.StatusForbidden:
-		return "", oneline.New(what, "permission denied"+refusal.Shown(), "have a policy allow update on "+at)
+		return "", usererr.New(what, "permission denied"+refusal.Shown(), "have a policy allow update on "+at)
 	case ok:
-		return "", oneline.New(what, fmt.Sprintf("Vault refuses (%d)", refusal.Status), "check that the key exists and is symmetric: vault read "+k.mount+"/keys/"+k.key)
+		return "", usererr.New(what, fmt.Sprintf("Vault refuses (%d)", refusal.Status), "check that the key exists and is symmetric: vault read "+k.mount+"/keys/"+k.key)
 	case err != nil:
 		return "", err
 	}
 	var result string
 	if json.Unmarshal(answer.Data[wanted], &result) != nil || result == "" {
-		return "", oneline.New(what, "the answer has no "+wanted, "check that addr in the URL, or VAULT_ADDR, names a Vault")
+		return "", usererr.New(what, "the answer has no "+wanted, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 	}
 	return result, nil
 }

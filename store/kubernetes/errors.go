@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxShown bounds what a message shows of the server's words, in bytes.
@@ -74,19 +74,19 @@ func isUnknown(err error) bool {
 }
 
 // refused turns an answer that is no success into an error. That of a server
-// which may answer the next time is a [*remote.PassingError].
+// which may answer the next time is a [*httpclient.PassingError].
 func (l *link) refused(c call, response *http.Response, body []byte) error {
 	r := &refusal{code: response.StatusCode, status: decodeStatus(body)}
 	r.line = l.line(c, r)
 	if r.code != http.StatusTooManyRequests && r.code < 500 {
 		return r
 	}
-	after := remote.RetryAfter(response.Header)
+	after := httpclient.RetryAfter(response.Header)
 	do := "try again in a moment"
 	if after > 0 {
 		do = "try again in " + after.Round(time.Second).String()
 	}
-	return &remote.PassingError{Err: oneline.New(c.what, fmt.Sprintf("the API server cannot answer now (%d)%s", r.code, r.shown()), do), After: after}
+	return &httpclient.TransientError{Err: usererr.New(c.what, fmt.Sprintf("the API server cannot answer now (%d)%s", r.code, r.shown()), do), After: after}
 }
 
 // decodeStatus returns the zero status for what is none.
@@ -110,7 +110,7 @@ func (s status) shown() string {
 
 // line says what a refusal means and what to do.
 func (l *link) line(c call, r *refusal) error {
-	line := func(why, do string) error { return oneline.New(c.what, why, do) }
+	line := func(why, do string) error { return usererr.New(c.what, why, do) }
 	switch {
 	case r.code/100 == 3:
 		return line("the API server's address redirects elsewhere, where it is not followed", "put the address itself into the kubeconfig")
@@ -159,25 +159,25 @@ func (l *link) lost(ctx context.Context, c call, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			why = "the request was given up"
 		}
-		return &oneline.Error{What: c.what, Why: why, Do: do, Err: ctx.Err()}
+		return &usererr.Error{Op: c.what, Reason: why, Hint: do, Err: ctx.Err()}
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err // the address is named already
 	}
 	text := redact.Text(err.Error(), maxShown)
 	switch {
-	case remote.IsCertificate(err):
-		return &distrust{oneline.New(c.what, "its certificate is not trusted: "+text, "name the authority of the cluster with certificate-authority in the kubeconfig")}
-	case remote.IsHandshake(err):
-		return oneline.New(c.what, "no TLS connection: "+text, "check the address of the API server")
-	case remote.IsUnknownHost(err):
-		return oneline.New(c.what, "there is no such host", "check the address of the API server")
+	case httpclient.IsCertificate(err):
+		return &distrust{usererr.New(c.what, "its certificate is not trusted: "+text, "name the authority of the cluster with certificate-authority in the kubeconfig")}
+	case httpclient.IsHandshake(err):
+		return usererr.New(c.what, "no TLS connection: "+text, "check the address of the API server")
+	case httpclient.IsUnknownHost(err):
+		return usererr.New(c.what, "there is no such host", "check the address of the API server")
 	case strings.HasPrefix(text, "getting credentials:"), strings.Contains(text, "token file"): // client-go's exec plugins and files
-		return oneline.New(c.what, "the credentials cannot be had: "+text, "renew the credentials of "+l.source)
+		return usererr.New(c.what, "the credentials cannot be had: "+text, "renew the credentials of "+l.source)
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}
-	return &remote.PassingError{Err: oneline.New(c.what, "the API server cannot be reached: "+text, do)}
+	return &httpclient.TransientError{Err: usererr.New(c.what, "the API server cannot be reached: "+text, do)}
 }
 
 // distrust is a certificate that is not trusted: the authorities may have been

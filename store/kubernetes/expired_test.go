@@ -45,7 +45,7 @@ func TestRealListOverACompaction(t *testing.T) {
 	s.page = 4
 	const before = 10
 	for i := range before {
-		put(t, s, store.BarredToken([8]byte{byte(i)}, time.Time{}), "x")
+		put(t, s, store.BlockedToken([8]byte{byte(i)}, time.Time{}), "x")
 	}
 	watched := &gone{next: s.link.client.Transport}
 	s.link.client = &http.Client{Transport: watched}
@@ -53,13 +53,13 @@ func TestRealListOverACompaction(t *testing.T) {
 	_, first := c.Try(http.MethodGet, path, nil)
 	token := first["metadata"].(fields)["continue"].(string)
 	var names []string
-	for name, err := range s.List(t.Context(), store.AllBars()) {
+	for name, err := range s.List(t.Context(), store.AllBlocks()) {
 		if err != nil {
 			t.Fatalf("List = %v after %d answers with 410, want it begun again", err, watched.times.Load())
 		}
 		if len(names) == 0 { // the first page is here, the second is asked for later
 			for i := range 3 {
-				put(t, s, store.BarredToken([8]byte{100 + byte(i)}, time.Time{}), fmt.Sprint(i))
+				put(t, s, store.BlockedToken([8]byte{100 + byte(i)}, time.Time{}), fmt.Sprint(i))
 			}
 			c.Compact()
 			c.awaitGone(path, token)

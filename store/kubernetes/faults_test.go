@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -94,7 +94,7 @@ func TestWaitsEnd(t *testing.T) {
 		deadline    time.Duration
 		want        []string
 	}{
-		{"a server that stays busy", "0", remote.MaxAttempts, time.Minute, []string{"cannot answer now (503): storage is (re)initializing", "in a moment"}},
+		{"a server that stays busy", "0", httpclient.MaxAttempts, time.Minute, []string{"cannot answer now (503): storage is (re)initializing", "in a moment"}},
 		{"a wait past the deadline", "60", 1, 5 * time.Second, []string{"try again in 1m0s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -153,13 +153,13 @@ func TestStrangeAnswers(t *testing.T) {
 			if errors.Is(err, store.ErrNotFound) || e.Value.Reveal() != "" {
 				t.Errorf("Get = %q, %v, want neither a value nor that there is none", e.Value.Reveal(), err)
 			}
-			for n, err := range s.List(t.Context(), store.AllBars()) {
+			for n, err := range s.List(t.Context(), store.AllBlocks()) {
 				if err == nil {
 					t.Errorf("List yields %s", n)
 				}
 			}
-			if b, err := store.ReadBars(t.Context(), s); err == nil {
-				t.Errorf("ReadBars = %+v, want an error", b)
+			if b, err := store.ReadBlocks(t.Context(), s); err == nil {
+				t.Errorf("ReadBlocks = %+v, want an error", b)
 			}
 			if err := s.Delete(t.Context(), store.Signer()); err == nil {
 				t.Error("Delete = nil, want an error")
@@ -208,7 +208,7 @@ func (s *Store) pages(n int, gone func(call int) bool) transport {
 		p := fields{"kind": "PartialObjectMetadataList", "metadata": fields{}, "items": []object{}}
 		end := min(from+s.page, n)
 		for i := from; i < end; i++ {
-			o := s.whole(store.BarredToken([8]byte{byte(i)}, time.Time{}), "x")
+			o := s.whole(store.BlockedToken([8]byte{byte(i)}, time.Time{}), "x")
 			p["items"] = append(p["items"].([]object), object{Metadata: o.Metadata})
 		}
 		if end < n {
@@ -227,14 +227,14 @@ func TestExpiredListsBeginAgain(t *testing.T) {
 	s := faulty(t, func(r *http.Request) (*http.Response, error) { return answer(r) })
 	s.page = 3
 	answer = s.pages(10, func(call int) bool { return call == 3 || call == 5 })
-	names := list(t, s, store.AllBars())
+	names := list(t, s, store.AllBlocks())
 	slices.Sort(names)
 	if len(names) != 10 || len(slices.Compact(names)) != 10 {
 		t.Errorf("List = %q, want ten names, each once", names)
 	}
 	answer = s.pages(10, func(int) bool { return true })
 	var last error
-	for _, err := range s.List(t.Context(), store.AllBars()) {
+	for _, err := range s.List(t.Context(), store.AllBlocks()) {
 		last = err
 	}
 	checkError(t, last, "refuses (410)", "too old")
@@ -325,7 +325,7 @@ func TestRealCallsOfAPut(t *testing.T) {
 		calls = append(calls, r.Method)
 		return next.RoundTrip(r)
 	})}
-	for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
+	for _, n := range []store.Name{store.Signer(), store.BlockedApp()} {
 		for _, step := range []struct {
 			name string
 			mode store.Mode

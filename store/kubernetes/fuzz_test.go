@@ -92,7 +92,7 @@ func checkLayout(t *testing.T, p place, n store.Name) string {
 func prefixesOf(t *testing.T, n store.Name) []store.Prefix {
 	t.Helper()
 	all := []store.Prefix{
-		store.Everything(), store.Installations(), store.Workspaces(), store.AllBars(), store.Deliveries(), store.JoinTokens(), store.AllSpent(), store.SessionKeys(),
+		store.Everything(), store.Installations(), store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.JoinTokens(), store.AllSpent(), store.SessionKeys(),
 	}
 	if id, ok := n.Workspace(); ok {
 		one, err := store.Workspace(id)
@@ -107,7 +107,7 @@ func prefixesOf(t *testing.T, n store.Name) []store.Prefix {
 // Whatever a server answers, what is made of it is this store's entry, or an
 // error without the text.
 func FuzzDecode(f *testing.F) {
-	p, n := place{"ns", "team"}, store.BarredApp()
+	p, n := place{"ns", "team"}, store.BlockedApp()
 	for _, name := range []store.Name{n, store.Signer()} {
 		o := p.newObject(name, store.NewSecret("ghs_0123456789abcdefghij"), "w", time.Now())
 		o.Metadata.UID, o.Metadata.ResourceVersion = "u", "1"

@@ -47,7 +47,7 @@ var (
 // list of Secrets is work for the server in proportion to all Secrets of the
 // namespace, whatever it is narrowed by.
 var plainFolders = []string{
-	store.AllBars().String(), store.Deliveries().String(), store.AllSpent().String(), path.Dir(store.Redeemed([32]byte{}).String()),
+	store.AllBlocks().String(), store.Deliveries().String(), store.AllSpent().String(), path.Dir(store.Redeemed([32]byte{}).String()),
 }
 
 func kindOf(name store.Name) kind {

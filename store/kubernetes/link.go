@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxAnswer bounds an answer, in bytes: a page of the longest entries, or the
@@ -51,15 +51,15 @@ type call struct {
 // for people, or a [*refusal].
 func (l *link) do(ctx context.Context, c call) ([]byte, error) {
 	c.what += " in " + l.where()
-	return remote.Retry(ctx, func(ctx context.Context) ([]byte, error) { return l.attempt(ctx, c) })
+	return httpclient.Retry(ctx, func(ctx context.Context) ([]byte, error) { return l.attempt(ctx, c) })
 }
 
 func (l *link) attempt(ctx context.Context, c call) ([]byte, error) {
-	attempt, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	attempt, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	request, err := l.request(attempt, c)
 	if err != nil {
-		return nil, oneline.New(c.what, "the address of the API server is malformed", "")
+		return nil, usererr.New(c.what, "the address of the API server is malformed", "")
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
@@ -71,7 +71,7 @@ func (l *link) attempt(ctx context.Context, c call) ([]byte, error) {
 	case err != nil:
 		return nil, l.lost(ctx, c, err)
 	case len(body) > maxAnswer:
-		return nil, oneline.New(c.what, "the answer is over 16 MiB", "")
+		return nil, usererr.New(c.what, "the answer is over 16 MiB", "")
 	case response.StatusCode/100 != 2:
 		return nil, l.refused(c, response, body)
 	}

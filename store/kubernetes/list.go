@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -127,7 +127,7 @@ func (s *Store) pageOf(ctx context.Context, what string, q question, next string
 	}
 	answer, err := decodePage(body, want)
 	if err != nil {
-		return page{}, oneline.Wrap(what, err, "")
+		return page{}, usererr.Wrap(what, err, "")
 	}
 	return answer, nil
 }

@@ -112,7 +112,7 @@ func (p place) check(m metadata, name store.Name) error {
 }
 
 // nameOf returns the name of the entry that an object is. What is not, or not
-// any more, as this store writes it, is an error: a bar must not be lifted by the
+// any more, as this store writes it, is an error: a block must not be lifted by the
 // loss of an annotation.
 func (p place) nameOf(k kind, m metadata) (store.Name, error) {
 	for label, want := range p.ownLabels() {

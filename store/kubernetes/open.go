@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -30,18 +30,18 @@ func OpenStore(u *url.URL) (*Store, error) {
 	prefix := strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/")
 	switch {
 	case u.Scheme != "kubernetes":
-		return nil, oneline.New("store", "its scheme is not kubernetes", form)
+		return nil, usererr.New("store", "its scheme is not kubernetes", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("store kubernetes://"+u.Host, "a store's URL has no user, password or fragment", form)
+		return nil, usererr.New("store kubernetes://"+u.Host, "a store's URL has no user, password or fragment", form)
 	case u.Host == "":
-		return nil, oneline.New(what, "it names no namespace, and the pod's or the context's own is not guessed", form)
+		return nil, usererr.New(what, "it names no namespace, and the pod's or the context's own is not guessed", form)
 	case u.Port() != "":
-		return nil, oneline.New(what, "what follows kubernetes:// is the namespace, not the address", form)
+		return nil, usererr.New(what, "what follows kubernetes:// is the namespace, not the address", form)
 	case !isNamespace.MatchString(u.Host):
-		return nil, oneline.New(what, u.Host+" is no name of a namespace", form)
+		return nil, usererr.New(what, u.Host+" is no name of a namespace", form)
 	}
 	if _, err := store.ParseName(prefix); prefix != "" && (err != nil || len(prefix) > maxPrefix) {
-		return nil, oneline.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
+		return nil, usererr.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
 	}
 	from, err := parseQuery(what, u.RawQuery)
 	if err != nil {
@@ -53,14 +53,14 @@ func OpenStore(u *url.URL) (*Store, error) {
 func parseQuery(what, raw string) (origin, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return origin{}, oneline.New(what, "what follows ? cannot be read", form)
+		return origin{}, usererr.New(what, "what follows ? cannot be read", form)
 	}
 	for key, values := range query {
 		switch {
 		case !slices.Contains([]string{"context", "kubeconfig"}, key):
-			return origin{}, oneline.New(what, "there is no key "+key, form)
+			return origin{}, usererr.New(what, "there is no key "+key, form)
 		case len(values) != 1 || values[0] == "":
-			return origin{}, oneline.New(what, key+" is given twice or is empty", form)
+			return origin{}, usererr.New(what, key+" is given twice or is empty", form)
 		}
 	}
 	return origin{context: query.Get("context"), kubeconfig: query.Get("kubeconfig"), account: accountFolder}, nil

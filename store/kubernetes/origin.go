@@ -9,8 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // accountFolder is where a pod finds its service account
@@ -35,15 +35,15 @@ func (o origin) connect(what string) (*link, error) {
 	base, err := url.Parse(config.Host)
 	switch {
 	case err != nil || base.Host == "":
-		return nil, oneline.New(what, "the address of the API server is malformed", do)
+		return nil, usererr.New(what, "the address of the API server is malformed", do)
 	case base.Scheme != "https":
-		return nil, oneline.New(what, "the API server's address does not begin with https://", do)
+		return nil, usererr.New(what, "the API server's address does not begin with https://", do)
 	case config.Insecure:
-		return nil, oneline.New(what, "the kubeconfig has insecure-skip-tls-verify, by which secrets could go to anybody", "name the authority of the cluster with certificate-authority")
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, by which secrets could go to anybody", "name the authority of the cluster with certificate-authority")
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return nil, oneline.New(what, "the credentials of the cluster cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
+		return nil, usererr.New(what, "the credentials of the cluster cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
 	}
 	return newLink(base, client, o.source()), nil
 }
@@ -60,9 +60,9 @@ func (o origin) config(what string) (*rest.Config, error) {
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err):
-		return nil, oneline.New(what, "there is no kubeconfig, and this is no pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE in the store's URL")
+		return nil, usererr.New(what, "there is no kubeconfig, and this is no pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE in the store's URL")
 	case err != nil:
-		return nil, oneline.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
+		return nil, usererr.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
 	}
 	return config, nil
 }

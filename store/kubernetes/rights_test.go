@@ -82,7 +82,7 @@ func TestRealManifestIsEnough(t *testing.T) {
 
 // everything does what needs each of the verbs, on both kinds.
 func everything(t *testing.T, s store.Store) error {
-	for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
+	for _, n := range []store.Name{store.Signer(), store.BlockedApp()} {
 		for range 2 {
 			if err := s.Put(t.Context(), n, store.NewSecret("x"), store.Replace); err != nil {
 				return err
@@ -97,7 +97,7 @@ func everything(t *testing.T, s store.Store) error {
 			return err
 		}
 	}
-	for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
+	for _, n := range []store.Name{store.Signer(), store.BlockedApp()} {
 		if err := s.Delete(t.Context(), n); err != nil {
 			return err
 		}

@@ -4,7 +4,7 @@
 //	kubernetes://NAMESPACE[/PREFIX]?context=…&kubeconfig=…
 //
 // Each entry is an object of its own, a Secret of type gatepass.dev/entry. The
-// markers of brokers without secrets in them (bars, webhook deliveries, proofs and
+// markers of brokers without secrets in them (blocks, webhook deliveries, proofs and
 // join tokens that were used) are ConfigMaps: brokers list them often, and
 // the API server narrows a list of Secrets only by looking at all of them.
 //
@@ -26,8 +26,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -51,7 +51,7 @@ var errStale = errors.New("the object has changed")
 // ask makes a call. A server that does not know who asks is asked once more with
 // the credentials as they are by then: tokens are replaced.
 func (s *Store) ask(ctx context.Context, c call) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	for again := false; ; again = true {
 		l, err := s.open(c.what)
@@ -102,7 +102,7 @@ func (s *Store) what(verb string, name store.Name) (string, error) {
 		what += "/" + s.place.prefix
 	}
 	if name.IsZero() {
-		return "", oneline.New(what, "it has no name", "")
+		return "", usererr.New(what, "it has no name", "")
 	}
 	return what, nil
 }
@@ -110,12 +110,12 @@ func (s *Store) what(verb string, name store.Name) (string, error) {
 // foreign says that an object is not what this store writes, and whose it is to
 // repair.
 func foreign(what string, k kind, object string, err error) error {
-	return oneline.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
+	return usererr.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
 }
 
 // leaving says that an object is neither there to stay nor gone.
 func leaving(what string) error {
-	return oneline.New(what, "the object is being deleted, and a finalizer of somebody else keeps it", "have them let go of it; its value can be read until then")
+	return usererr.New(what, "the object is being deleted, and a finalizer of somebody else keeps it", "have them let go of it; its value can be read until then")
 }
 
 // Get implements [store.Store].
@@ -128,13 +128,13 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	body, err := s.ask(ctx, c)
 	switch {
 	case isAbsent(err, c):
-		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+		return store.Entry{}, &usererr.Error{Op: what, Err: store.ErrNotFound}
 	case err != nil:
 		return store.Entry{}, err
 	}
 	o, err := decodeObject(body, c.kind.name)
 	if err != nil {
-		return store.Entry{}, oneline.Wrap(what, err, "")
+		return store.Entry{}, usererr.Wrap(what, err, "")
 	}
 	entry, err := s.place.entry(o, name)
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *Store) found(ctx context.Context, what string, name store.Name) (*metad
 	}
 	o, err := decodeObject(body, partialKind)
 	if err != nil {
-		return nil, oneline.Wrap(what, err, "")
+		return nil, usererr.Wrap(what, err, "")
 	}
 	if err := s.place.check(o.Metadata, name); err != nil {
 		return nil, foreign(what, c.kind, c.object, err)
@@ -171,7 +171,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	what, err := s.what("write", name)
 	if err == nil {
 		if bad := value.Check(); bad != nil {
-			err = oneline.Wrap(what, bad, "")
+			err = usererr.Wrap(what, bad, "")
 		}
 	}
 	if err != nil {
@@ -187,17 +187,17 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 
 // untilSeen tries a change until nobody else made one in between.
 func (s *Store) untilSeen(ctx context.Context, what string, change func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	for try := range maxTries {
 		if err := pause(ctx, try); err != nil {
-			return oneline.Wrap(what, err, "")
+			return usererr.Wrap(what, err, "")
 		}
 		if err := change(ctx); !errors.Is(err, errStale) {
 			return err
 		}
 	}
-	return oneline.New(what, "others write it all the time", "try again in a moment")
+	return usererr.New(what, "others write it all the time", "try again in a moment")
 }
 
 // pause lets the others finish, for longer with each try.
@@ -225,7 +225,7 @@ func (s *Store) create(ctx context.Context, what string, name store.Name, o obje
 	case there.Annotations[writeNote] == o.Metadata.Annotations[writeNote]:
 		return nil
 	}
-	return &oneline.Error{What: what, Err: store.ErrExists}
+	return &usererr.Error{Op: what, Err: store.ErrExists}
 }
 
 func (s *Store) post(ctx context.Context, what string, name store.Name, o object) error {

@@ -70,7 +70,7 @@ func TestRealKinds(t *testing.T) {
 	namespace := c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	for _, n := range []store.Name{
-		store.BarredApp(), store.BarredToken([8]byte{1}, time.Time{}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}), store.Spent([32]byte{1}),
+		store.BlockedApp(), store.BlockedToken([8]byte{1}, time.Time{}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}), store.Spent([32]byte{1}),
 		store.JoinToken([32]byte{1}), store.SessionKey(7), store.PrivateKey(), token(t, "sb-1", "acme"),
 	} {
 		put(t, s, n, "x")
@@ -84,8 +84,8 @@ func TestRealKinds(t *testing.T) {
 	if got := list(t, s, store.Everything()); len(got) != 9 {
 		t.Errorf("List = %q, want all nine", got)
 	}
-	if b, err := store.ReadBars(t.Context(), s); err != nil || !b.App || len(b.Tokens) != 1 {
-		t.Errorf("ReadBars = %+v, %v, want both", b, err)
+	if b, err := store.ReadBlocks(t.Context(), s); err != nil || !b.App || len(b.Tokens) != 1 {
+		t.Errorf("ReadBlocks = %+v, %v, want both", b, err)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestRealForeignObjects(t *testing.T) {
 		"with another's name": {"annotations": fields{nameNote: "config/github/app-client-id"}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
+			for _, n := range []store.Name{store.Signer(), store.BlockedApp()} {
 				s := openStore(t, "kubernetes://"+c.Namespace())
 				put(t, s, n, "mine")
 				c.Call(http.MethodPatch, s.path(n), fields{"metadata": change})
@@ -185,14 +185,14 @@ func TestRealForeignObjects(t *testing.T) {
 	}
 }
 
-// A bar does not go away with its annotation.
-func TestRealSpoiltBarIsNoMissingBar(t *testing.T) {
+// A block does not go away with its annotation.
+func TestRealSpoiltBlockIsNoMissingBlock(t *testing.T) {
 	c := realCluster(t)
 	s := openStore(t, "kubernetes://"+c.Namespace())
-	put(t, s, store.BarredApp(), "x")
-	c.Call(http.MethodPatch, s.path(store.BarredApp()), fields{"metadata": fields{"annotations": fields{nameNote: nil}}})
-	_, err := store.ReadBars(t.Context(), s)
-	checkError(t, err, "ConfigMap "+s.place.objectName(store.BarredApp()), nameNote)
+	put(t, s, store.BlockedApp(), "x")
+	c.Call(http.MethodPatch, s.path(store.BlockedApp()), fields{"metadata": fields{"annotations": fields{nameNote: nil}}})
+	_, err := store.ReadBlocks(t.Context(), s)
+	checkError(t, err, "ConfigMap "+s.place.objectName(store.BlockedApp()), nameNote)
 }
 
 func TestRealSpoiltValues(t *testing.T) {
@@ -236,7 +236,7 @@ func TestRealFinalizer(t *testing.T) {
 func TestRealImmutable(t *testing.T) {
 	c := realCluster(t)
 	s := openStore(t, "kubernetes://"+c.Namespace())
-	for _, n := range []store.Name{store.Signer(), store.BarredApp()} {
+	for _, n := range []store.Name{store.Signer(), store.BlockedApp()} {
 		put(t, s, n, "old value")
 		c.Call(http.MethodPatch, s.path(n), fields{"immutable": true})
 		err := s.Put(t.Context(), n, store.NewSecret("new value"), store.Replace)

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -22,10 +22,10 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, v
 		return "", err
 	}
 	if err := value.Check(); err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	if version != "" && !isVersion(version) {
-		return "", &oneline.Error{What: what, Err: store.ErrChanged}
+		return "", &usererr.Error{Op: what, Err: store.ErrChanged}
 	}
 	o := s.place.newObject(name, value, rand.Text(), time.Now())
 	var next string
@@ -52,7 +52,7 @@ func (s *Store) swap(ctx context.Context, what string, name store.Name, o object
 	}
 	written, err := decodeObject(body, partialKind)
 	if err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	if written.Metadata.Deleted != nil {
 		return "", leaving(what)
@@ -90,7 +90,7 @@ func (s *Store) swapped(ctx context.Context, what string, name store.Name, o obj
 	case there == nil && version == "":
 		return "", errStale
 	case there == nil || there.Annotations[writeNote] != o.Metadata.Annotations[writeNote]:
-		return "", &oneline.Error{What: what, Err: store.ErrChanged}
+		return "", &usererr.Error{Op: what, Err: store.ErrChanged}
 	}
 	return there.ResourceVersion, nil
 }

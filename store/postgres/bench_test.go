@@ -115,7 +115,7 @@ func BenchmarkRealNotify(b *testing.B) {
 	heard := make(chan time.Time, 10*listeners)
 	for range listeners {
 		s := openStore(b, server.URL(""))
-		go func() { _ = s.Watch(ctx, store.AllBars(), func() { heard <- time.Now() }) }()
+		go func() { _ = s.Watch(ctx, store.AllBlocks(), func() { heard <- time.Now() }) }()
 	}
 	for range listeners {
 		<-heard
@@ -125,7 +125,7 @@ func BenchmarkRealNotify(b *testing.B) {
 	var took []time.Duration
 	for b.Loop() {
 		begun := time.Now()
-		put(b, s, store.BarredApp(), "x")
+		put(b, s, store.BlockedApp(), "x")
 		for range listeners {
 			took = append(took, (<-heard).Sub(begun))
 		}

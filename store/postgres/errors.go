@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxShown bounds what a message shows of the server's words, in bytes.
@@ -51,9 +51,9 @@ func hasCode(err error, codes ...string) bool {
 }
 
 // failed makes one line of an error. What may be gone the next time is a
-// [*remote.PassingError].
+// [*httpclient.PassingError].
 func (s *Store) failed(ctx context.Context, what string, err error) error {
-	if _, ours := errors.AsType[*oneline.Error](err); ours || errors.Is(err, pgx.ErrNoRows) {
+	if _, ours := errors.AsType[*usererr.Error](err); ours || errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -61,7 +61,7 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			why = "the request was given up"
 		}
-		return &oneline.Error{What: what, Why: why, Do: "check that the server can be reached from here", Err: ctx.Err()}
+		return &usererr.Error{Op: what, Reason: why, Hint: "check that the server can be reached from here", Err: ctx.Err()}
 	}
 	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return refused(what, err)
@@ -75,17 +75,17 @@ func refused(what string, err error) error {
 	said := redact.Text(server.Message, maxShown) + " (" + redact.Text(server.Code, maxShown) + ")"
 	switch {
 	case hasCode(err, passing...):
-		return &remote.PassingError{Err: oneline.New(what, "PostgreSQL cannot answer now: "+said, "try again in a moment")}
+		return &httpclient.TransientError{Err: usererr.New(what, "PostgreSQL cannot answer now: "+said, "try again in a moment")}
 	case hasCode(err, "28"):
-		return oneline.New(what, "PostgreSQL does not let this user in: "+said, "check the user, its password (PGPASSWORD, passfile) and pg_hba.conf")
+		return usererr.New(what, "PostgreSQL does not let this user in: "+said, "check the user, its password (PGPASSWORD, passfile) and pg_hba.conf")
 	case hasCode(err, noDatabase):
-		return oneline.New(what, said, "make it: CREATE DATABASE")
+		return usererr.New(what, said, "make it: CREATE DATABASE")
 	case hasCode(err, insufficientRole):
-		return oneline.New(what, said, "grant the rights in docs/postgres.md to this user")
+		return usererr.New(what, said, "grant the rights in docs/postgres.md to this user")
 	case hasCode(err, undefinedTable, undefinedColumn):
-		return oneline.New(what, said, migrateHint)
+		return usererr.New(what, said, migrateHint)
 	}
-	return oneline.New(what, "PostgreSQL refuses: "+said, "")
+	return usererr.New(what, "PostgreSQL refuses: "+said, "")
 }
 
 // lost says why there is no connection. Of several servers, each may have another reason.
@@ -96,16 +96,16 @@ func lost(what string, err error) error {
 	switch {
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		text, do = "no server takes writes: what answers is a standby", "name all servers in the store's URL, as in HOST,HOST"
-	case remote.IsCertificate(err):
-		return oneline.New(what, "the server's certificate is not trusted: "+text, "name its authority with sslrootcert")
-	case !unreached && (remote.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
-		return oneline.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
-	case remote.IsUnknownHost(err):
+	case httpclient.IsCertificate(err):
+		return usererr.New(what, "the server's certificate is not trusted: "+text, "name its authority with sslrootcert")
+	case !unreached && (httpclient.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
+		return usererr.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
+	case httpclient.IsUnknownHost(err):
 		do = "correct the store's URL, or wait for the server's name" // of several, one may be gone during a failover
 	case pgconn.Timeout(err):
 		text = "it did not answer in time"
 	}
-	return &remote.PassingError{Err: oneline.New(what, "PostgreSQL cannot be reached: "+text, do)}
+	return &httpclient.TransientError{Err: usererr.New(what, "PostgreSQL cannot be reached: "+text, do)}
 }
 
 // words are what an error says without the connection string, on one line.

@@ -135,7 +135,7 @@ func TestRealFailover(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		_ = openStore(t, address).Watch(ctx, store.AllBars(), func() {
+		_ = openStore(t, address).Watch(ctx, store.AllBlocks(), func() {
 			select {
 			case heard <- struct{}{}:
 			default:
@@ -149,7 +149,7 @@ func TestRealFailover(t *testing.T) {
 		standby.Promote()
 		awaitCall(t, heard, "the failover")
 		t.Logf("watching again %s after the kill", time.Since(begun).Round(time.Millisecond))
-		put(t, openStore(t, address), store.BarredApp(), "x")
+		put(t, openStore(t, address), store.BlockedApp(), "x")
 		awaitCall(t, heard, "a block on the new server")
 	})
 }
@@ -170,13 +170,13 @@ func TestRealWritesWaitForTheStandby(t *testing.T) {
 		time.Sleep(time.Second)
 		standby.Start()
 	}()
-	version, err := s.Swap(t.Context(), store.BarredApp(), store.NewSecret("x"), "", noon)
+	version, err := s.Swap(t.Context(), store.BlockedApp(), store.NewSecret("x"), "", noon)
 	if err != nil {
 		t.Fatalf("Swap = %v, want it to wait for the standby", err)
 	}
 	primary.Kill()
 	standby.Promote()
-	e, err := openStore(t, standby.URL("")).Get(t.Context(), store.BarredApp())
+	e, err := openStore(t, standby.URL("")).Get(t.Context(), store.BlockedApp())
 	if err != nil || e.Version != version {
 		t.Errorf("Get from the standby = %v, %v, want what was acknowledged", e.Version, err)
 	}
@@ -205,7 +205,7 @@ func TestRealWatchLeavesADeadConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		_ = openStore(t, server.URL("application_name=watcher")).Watch(ctx, store.AllBars(), func() {
+		_ = openStore(t, server.URL("application_name=watcher")).Watch(ctx, store.AllBlocks(), func() {
 			select {
 			case called <- struct{}{}:
 			default:
@@ -222,7 +222,7 @@ func TestRealWatchLeavesADeadConnection(t *testing.T) {
 	}
 	defer syscall.Kill(pid, syscall.SIGCONT)
 	awaitCall(t, called, "another connection")
-	put(t, openStore(t, server.URL("")), store.BarredApp(), "x")
+	put(t, openStore(t, server.URL("")), store.BlockedApp(), "x")
 	awaitCall(t, called, "a block")
 	if n := server.Query("SELECT count(*) FROM pg_stat_activity WHERE query IN ('LISTEN gatepass', '-- ping') AND pid <> " + strconv.Itoa(pid)); n != "1" {
 		t.Errorf("%s other connections listen, want one", n)
@@ -266,10 +266,10 @@ func TestRealWatchHearsOfAllElseLater(t *testing.T) {
 func TestWhatWatchersAreToldAtOnce(t *testing.T) {
 	record, _ := store.Record("w1")
 	vended, _ := store.Vended("w1", [8]byte{1}, noon)
-	blocked, _ := store.Barred("w1")
-	owner, _ := store.BarredOwner("acme")
+	blocked, _ := store.Blocked("w1")
+	owner, _ := store.BlockedOwner("acme")
 	for name, want := range map[store.Name]bool{
-		blocked: true, owner: true, store.BarredApp(): true,
+		blocked: true, owner: true, store.BlockedApp(): true,
 		record: false, vended: false, store.Spent([32]byte{1}): false, store.Redeemed([32]byte{1}): false, store.Delivery([32]byte{1}): false, store.Signer(): false,
 	} {
 		if got := isTold(name); got != want {

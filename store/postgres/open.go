@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/envelope"
 )
@@ -46,15 +46,15 @@ func OpenStore(u *url.URL) (*Store, error) {
 	what := "store postgres://" + u.Host + u.Path
 	switch {
 	case u.Scheme != "postgres":
-		return nil, oneline.New("store", "its scheme is not postgres", form)
+		return nil, usererr.New("store", "its scheme is not postgres", form)
 	case u.Opaque != "" || u.Fragment != "":
-		return nil, oneline.New("store postgres://"+u.Host, "a store's URL has no fragment", form)
+		return nil, usererr.New("store postgres://"+u.Host, "a store's URL has no fragment", form)
 	case strings.Trim(u.Path, "/") == "":
-		return nil, oneline.New(what, "it names no database", form)
+		return nil, usererr.New(what, "it names no database", form)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, oneline.New(what, "what follows ? cannot be read", form)
+		return nil, usererr.New(what, "what follows ? cannot be read", form)
 	}
 	if err := checkQuery(what, u, query); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	s := &Store{where: what[len("store "):], prefix: query.Get("prefix")}
 	if key := query.Get("key"); key != "" {
 		if s.wrapper, err = envelope.Open(key); err != nil {
-			return nil, oneline.Wrap(what, err, "")
+			return nil, usererr.Wrap(what, err, "")
 		}
 	}
 	query.Del("prefix")
@@ -83,19 +83,19 @@ func checkQuery(what string, u *url.URL, query url.Values) error {
 	_, hasPassword := u.User.Password()
 	for key, values := range query {
 		if len(values) != 1 || values[0] == "" {
-			return oneline.New(what, key+" is given twice or is empty", form)
+			return usererr.New(what, key+" is given twice or is empty", form)
 		}
 	}
 	if hasPassword || query.Has("password") || query.Has("sslpassword") {
-		return oneline.New(what, "a store's URL has no password", "keep it in a password file (passfile=FILE, mode 0600) or in PGPASSWORD")
+		return usererr.New(what, "a store's URL has no password", "keep it in a password file (passfile=FILE, mode 0600) or in PGPASSWORD")
 	}
 	if prefix := query.Get("prefix"); prefix != "" {
 		if _, err := store.ParseName(prefix); err != nil || len(prefix) > maxPrefix {
-			return oneline.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
+			return usererr.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
 		}
 	}
 	if !slices.Contains([]string{"", "read-write", "primary"}, query.Get("target_session_attrs")) {
-		return oneline.New(what, "a standby may be behind: what was blocked would not be", "leave target_session_attrs out; it is read-write")
+		return usererr.New(what, "a standby may be behind: what was blocked would not be", "leave target_session_attrs out; it is read-write")
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	what := "store " + s.where
 	config, err := pgxpool.ParseConfig(s.dsn)
 	if err != nil {
-		return nil, oneline.New(what, "it cannot be read: "+withoutURL(err), form)
+		return nil, usererr.New(what, "it cannot be read: "+withoutURL(err), form)
 	}
 	if err := checkPassfile(what, s.dsn); err != nil {
 		return nil, err
@@ -143,9 +143,9 @@ func checkPassfile(what, dsn string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && isNamed:
-		return oneline.New(what, "there is no password file "+path+" that can be read", "correct passfile or PGPASSFILE")
+		return usererr.New(what, "there is no password file "+path+" that can be read", "correct passfile or PGPASSFILE")
 	case err == nil && info.Mode().Perm()&0o077 != 0:
-		return oneline.New(what, "others can use the password file "+path, "run chmod 600 "+path)
+		return usererr.New(what, "others can use the password file "+path, "run chmod 600 "+path)
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func checkClear(what string, config *pgxpool.Config, query url.Values) error {
 	}
 	for _, e := range ends {
 		if e.tls == nil && !isHere(e.host) {
-			return oneline.New(what, "it does not say how the connection to "+e.host+" is protected, and tokens would cross the network in clear", "add sslmode=verify-full")
+			return usererr.New(what, "it does not say how the connection to "+e.host+" is protected, and tokens would cross the network in clear", "add sslmode=verify-full")
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -182,7 +182,7 @@ func TestWhatIsAskedAgain(t *testing.T) {
 		"a certificate":              {&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, false},
 	} {
 		err := new(Store).failed(t.Context(), "read x", c.err)
-		if _, isAgain := errors.AsType[*remote.PassingError](err); isAgain != c.isAgain || strings.ContainsAny(err.Error(), "\n\r") {
+		if _, isAgain := errors.AsType[*httpclient.TransientError](err); isAgain != c.isAgain || strings.ContainsAny(err.Error(), "\n\r") {
 			t.Errorf("%s: %v, asked again %v, want one line and %v", name, err, isAgain, c.isAgain)
 		}
 	}

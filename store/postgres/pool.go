@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // pauseFirst and pauseMost bound the wait before a server is asked again.
@@ -21,18 +21,18 @@ const (
 )
 
 // ask runs a statement until there is an answer that stays: a server that is killed or
-// failed over is asked again, for as long as the caller has and [remote.MaxWait] at most. Statements must be fit to be run twice. [pgx.ErrNoRows] is
+// failed over is asked again, for as long as the caller has and [httpclient.MaxWait] at most. Statements must be fit to be run twice. [pgx.ErrNoRows] is
 // returned as it is; other errors are one line.
 func ask[T any](ctx context.Context, s *Store, what string, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
 	return askWith(ctx, s, what, s.open, run)
 }
 
 func askWith[T any](ctx context.Context, s *Store, what string, open opener, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, remote.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	for pause := pauseFirst; ; pause = min(2*pause, pauseMost) {
 		result, err := attempt(ctx, s, what, open, run)
-		passing, ok := errors.AsType[*remote.PassingError](err)
+		passing, ok := errors.AsType[*httpclient.TransientError](err)
 		if !ok {
 			return result, err
 		}
@@ -47,9 +47,9 @@ func askWith[T any](ctx context.Context, s *Store, what string, open opener, run
 	}
 }
 
-// attempt is one try. What may be gone the next time is a [*remote.PassingError].
+// attempt is one try. What may be gone the next time is a [*httpclient.PassingError].
 func attempt[T any](ctx context.Context, s *Store, what string, open opener, run func(context.Context, *pgxpool.Pool) (T, error)) (result T, err error) {
-	within, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	within, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	pool, err := open(within, what)
 	if err == nil {
@@ -114,4 +114,4 @@ var errNoPool = errors.New("there is no connection")
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // refuse is an error of ours, one line already, which no repetition cures.
-func refuse(what, why, do string) error { return oneline.New(what, why, do) }
+func refuse(what, why, do string) error { return usererr.New(what, why, do) }

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const migrateHint = "run gatepass store migrate with this store"
@@ -123,7 +123,7 @@ func migrate(ctx context.Context, what string, tx pgx.Tx) (before int, err error
 func (s *Store) Encrypt(ctx context.Context) (int, error) {
 	what := "encrypt the values of " + s.where
 	if s.wrapper == nil {
-		return 0, oneline.New(what, "the store's URL names no key", "add key=URL to it")
+		return 0, usererr.New(what, "the store's URL names no key", "add key=URL to it")
 	}
 	for n := 0; ; {
 		rows, err := s.rows(ctx, what, "SELECT "+columns+" FROM gatepass_entries WHERE prefix = $1 AND key IS NULL LIMIT 100", s.prefix)
@@ -143,7 +143,7 @@ func (s *Store) Encrypt(ctx context.Context) (int, error) {
 func (s *Store) encryptRow(ctx context.Context, what string, r *row) error {
 	sealed, key, err := s.sealAt(ctx, r.name, r.value)
 	if err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		_, err = pool.Exec(ctx, "UPDATE gatepass_entries SET value = $1, key = $2 WHERE prefix = $3 AND name = $4 AND version = $5 AND key IS NULL",

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/envelope"
 )
@@ -56,9 +56,9 @@ func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
 	case s.wrapper == nil && r.key == nil:
 		return r.value, nil
 	case s.wrapper == nil:
-		return nil, oneline.New("decrypt", "the value is encrypted, and the store's URL names no key", "add key=URL to it")
+		return nil, usererr.New("decrypt", "the value is encrypted, and the store's URL names no key", "add key=URL to it")
 	case r.key == nil:
-		return nil, oneline.New("decrypt", "the value is not encrypted, and the store's URL names a key", "run gatepass store migrate --encrypt once, unless somebody else wrote the row")
+		return nil, usererr.New("decrypt", "the value is not encrypted, and the store's URL names a key", "run gatepass store migrate --encrypt once, unless somebody else wrote the row")
 	}
 	key, err := s.keyOf(ctx, *r.key)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
 	}
 	value, err := key.Open(s.place(r.name), r.value)
 	if errors.Is(err, envelope.ErrNotSealed) {
-		return nil, &oneline.Error{What: "decrypt", Why: err.Error(), Err: store.ErrDamaged}
+		return nil, &usererr.Error{Op: "decrypt", Reason: err.Error(), Err: store.ErrDamaged}
 	}
 	return value, err
 }
@@ -82,7 +82,7 @@ func (s *Store) keyOf(ctx context.Context, id [16]byte) (envelope.DataKey, error
 		return wrapped, pool.QueryRow(ctx, "SELECT wrapped FROM gatepass_keys WHERE prefix = $1 AND id = $2", s.prefix, id).Scan(&wrapped)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return envelope.DataKey{}, &oneline.Error{What: "decrypt", Why: "the data key of the value is gone", Err: store.ErrDamaged}
+		return envelope.DataKey{}, &usererr.Error{Op: "decrypt", Reason: "the data key of the value is gone", Err: store.ErrDamaged}
 	}
 	if err != nil {
 		return envelope.DataKey{}, err

@@ -24,8 +24,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/store/envelope"
 )
@@ -40,7 +40,7 @@ type Store struct {
 	wrapper envelope.Wrapper // nil where values are stored as they are
 	keys    keyring
 
-	pool remote.Lazy[pgxpool.Pool]
+	pool httpclient.Lazy[pgxpool.Pool]
 }
 
 // A row is an entry as it is kept.
@@ -71,7 +71,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 		return &r, err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return store.Entry{}, &oneline.Error{What: what, Err: store.ErrNotFound}
+		return store.Entry{}, &usererr.Error{Op: what, Err: store.ErrNotFound}
 	}
 	if err != nil {
 		return store.Entry{}, err
@@ -83,11 +83,11 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 func (s *Store) entry(ctx context.Context, what string, r *row) (store.Entry, error) {
 	text, err := s.unseal(ctx, r)
 	if err != nil {
-		return store.Entry{}, oneline.Wrap(what, err, "")
+		return store.Entry{}, usererr.Wrap(what, err, "")
 	}
 	value := store.NewSecret(string(text))
 	if err := value.Check(); err != nil {
-		return store.Entry{}, &oneline.Error{What: what, Why: err.Error(), Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: what, Reason: err.Error(), Err: store.ErrDamaged}
 	}
 	return store.Entry{Value: value, Modified: r.modified, Version: hex.EncodeToString(r.version[:])}, nil
 }
@@ -141,11 +141,11 @@ func (s *Store) write(ctx context.Context, name store.Name, value store.Secret, 
 		return "", err
 	}
 	if err := value.Check(); err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	sealed, key, err := s.seal(ctx, name, []byte(value.Reveal()))
 	if err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	var version [16]byte
 	_, _ = rand.Read(version[:]) // it never fails
@@ -159,7 +159,7 @@ func (s *Store) write(ctx context.Context, name store.Name, value store.Secret, 
 	}
 	wrote, err := s.change(ctx, what, name, statement, arguments)
 	if err == nil && !wrote {
-		err = &oneline.Error{What: what, Err: unless}
+		err = &usererr.Error{Op: what, Err: unless}
 	}
 	if err != nil {
 		return "", err
@@ -194,7 +194,7 @@ func (s *Store) change(ctx context.Context, what string, name store.Name, statem
 func (s *Store) what(verb string, name store.Name) (string, error) {
 	what := verb + " " + name.String() + " of " + s.where
 	if name.IsZero() {
-		return "", oneline.New(what, "it has no name", "")
+		return "", usererr.New(what, "it has no name", "")
 	}
 	return what, nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -26,7 +26,7 @@ const (
 // isTold reports whether watchers are notified of a change of the entry: what is blocked.
 // A transaction that notifies keeps all others of the database that notify from committing,
 // so that what is written at every turn does not. Watchers hear of that within heardAfter.
-func isTold(name store.Name) bool { return store.AllBars().Has(name) }
+func isTold(name store.Name) bool { return store.AllBlocks().Has(name) }
 
 // telling adds to a statement that writes and returns a row that it tells watchers of
 // the name, in the same transaction.
@@ -52,7 +52,7 @@ func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if _, ok := errors.AsType[*remote.PassingError](err); !ok && !began {
+		if _, ok := errors.AsType[*httpclient.TransientError](err); !ok && !began {
 			return err
 		}
 		select {
@@ -94,7 +94,7 @@ func (s *Store) listening(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, remote.AttemptWait)
+	ctx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -74,7 +74,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	case err != nil:
 		return store.Entry{}, err
 	case isMark(there):
-		return store.Entry{}, &oneline.Error{What: "read " + name.String(), Why: "it was to be delivered, and is not there", Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: "read " + name.String(), Reason: "it was to be delivered, and is not there", Err: store.ErrDamaged}
 	}
 	return there, nil
 }
@@ -97,7 +97,7 @@ func (s *Store) PutDue(ctx context.Context, name store.Name, value store.Secret,
 
 func (s *Store) deliver(ctx context.Context, name store.Name, value store.Secret, mode store.Mode, due time.Time) error {
 	if err := value.Check(); err != nil {
-		return oneline.Wrap("write "+name.String(), err, "")
+		return usererr.Wrap("write "+name.String(), err, "")
 	}
 	if err := s.Main.PutDue(ctx, name, store.NewSecret(mark), mode, due); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, v
 		return s.Main.Swap(ctx, name, value, version, due)
 	}
 	if err := value.Check(); err != nil {
-		return "", oneline.Wrap("write "+name.String(), err, "")
+		return "", usererr.Wrap("write "+name.String(), err, "")
 	}
 	now, err := s.Main.Swap(ctx, name, store.NewSecret(mark), version, due)
 	if err != nil {

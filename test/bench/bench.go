@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A bench is one run of this program.
@@ -102,7 +102,7 @@ func (b *bench) measure() ([]row, error) {
 		}
 		rows, err := b.best(p)
 		if err != nil {
-			return all, oneline.Wrap("measure "+p.name, err, "")
+			return all, usererr.Wrap("measure "+p.name, err, "")
 		}
 		all = append(all, rows...)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -223,7 +223,7 @@ func besideOctoSTS(tasks []task, ours, theirs []bill, version string, why error)
 		rows = append(rows, requests, mints)
 	}
 	if why != nil {
-		rows[len(rows)-1].Note = octoProgram + " is missing: " + oneline.Escape(why.Error())
+		rows[len(rows)-1].Note = octoProgram + " is missing: " + usererr.Escape(why.Error())
 		return rows
 	}
 	const warm = 1 // the task that asks again and again

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const usage = `usage: bench [-quick] [-json] [-only NAME,...] [-bin DIR] [-here] [-tokens N]
@@ -100,12 +100,12 @@ func parse(args []string) (o options, err error) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(err)+usage)
+		fmt.Fprint(stderr, usererr.Line(err)+usage)
 		return 2
 	}
 	b, err := newBench(ctx, o, stderr)
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(oneline.Wrap("prepare the measurements", err, "run make build first")))
+		fmt.Fprint(stderr, usererr.Line(usererr.Wrap("prepare the measurements", err, "run make build first")))
 		return 1
 	}
 	defer b.close()
@@ -114,7 +114,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = firstOf(err, printRows(stdout, rows, o.json))
 	}
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(err))
+		fmt.Fprint(stderr, usererr.Line(err))
 		return 1
 	}
 	return exitCode(rows)

@@ -144,9 +144,9 @@ func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 
 // block blocks so many workspaces, by the product's own writes.
 func (w *scaleWorld) block(n int) error {
-	bars := &product.Bars{Store: w.store}
+	blocks := &product.Blocklist{Store: w.store}
 	for k := range n {
-		if err := bars.Bar(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
+		if err := blocks.Block(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
 			return err
 		}
 	}

@@ -81,10 +81,10 @@ func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over 
 		credential.NewToken("ghs_kept456789012345678901234567890123456", now.Add(55*time.Minute)),
 	}
 	over.tokens = []credential.Token{credential.NewToken("ghs_over456789012345678901234567890123456", now.Add(-10*time.Minute))}
-	keeper := &product.Keeper{Store: s}
+	keeper := &product.VendLog{Store: s}
 	err = firstOf(
-		keeper.Keep(ctx, product.Workspace{ID: live.id, Profile: p, Rule: "1"}, live.tokens[1]),
-		keeper.Keep(ctx, product.Workspace{ID: over.id, Profile: p, Rule: "1"}, over.tokens[0]),
+		keeper.Record(ctx, product.Workspace{ID: live.id, Profile: p, Rule: "1"}, live.tokens[1]),
+		keeper.Record(ctx, product.Workspace{ID: over.id, Profile: p, Rule: "1"}, over.tokens[0]),
 	)
 	for name, listErr := range s.List(ctx, store.Everything()) {
 		err = firstOf(err, listErr)

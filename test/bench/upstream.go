@@ -21,7 +21,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 	"github.com/gatepass/gatepass/credential/filestore"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -76,7 +76,7 @@ func (b *bench) startUpstream(dir string, large int) (*upstream, error) {
 	}
 	if err := json.NewDecoder(said).Decode(&u.greeting); err != nil {
 		u.stop()
-		return nil, oneline.Wrap("start the double of GitHub", err, "")
+		return nil, usererr.Wrap("start the double of GitHub", err, "")
 	}
 	return u, nil
 }
@@ -112,7 +112,7 @@ func serveUpstream(args []string, stdin io.Reader, stdout, stderr io.Writer) int
 		err = upstreamIn(args[0], large, stdin, stdout)
 	}
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(err))
+		fmt.Fprint(stderr, usererr.Line(err))
 		return 1
 	}
 	return 0

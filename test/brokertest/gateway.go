@@ -36,7 +36,7 @@ var everything = fakegithub.Permissions{
 type Gateway struct {
 	*fakegithub.Server
 	Access  *access.Access
-	Journal *Paper
+	Journal *MemoryJournal
 
 	t      testing.TB
 	host   string // what git calls the GitHub
@@ -56,7 +56,7 @@ func NewGateway(t testing.TB, o fakegithub.Options, github string) *Gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { gh.Close() })
-	g := &Gateway{Server: gh, Journal: new(Paper), t: t, host: cmp.Or(o.Residency, "github.com")}
+	g := &Gateway{Server: gh, Journal: new(MemoryJournal), t: t, host: cmp.Or(o.Residency, "github.com")}
 	g.SetProfile(github)
 	upstream, client := g.upstream(o.Residency)
 	store := &storetest.Memory{Now: gh.Now}

@@ -26,7 +26,7 @@ import (
 // A desk is a broker with workspaces, and a browser at its status page.
 type desk struct {
 	*world
-	b   *brokertest.Bench
+	b   *brokertest.Broker
 	url string
 }
 
@@ -44,12 +44,12 @@ func newDesk(t *testing.T) *desk {
 	w := &world{Server: gh, t: t, home: t.TempDir()}
 	w.startBrowser(chromium)
 	recorder := new(console.Recorder)
-	b := brokertest.NewBench(brokertest.NewGitHub(t), func(j broker.Journal) broker.Journal {
+	b := brokertest.NewBroker(brokertest.NewGitHub(t), func(j broker.Journal) broker.Journal {
 		recorder.Next = j
 		return recorder
 	})
 	revoker := revoke.New(revoke.Config{
-		Store: b.Store, App: b.App, Bars: b.Bars, Cache: b.Cache, Journal: recorder, Log: b.Server.Log, Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Now: b.Now,
+		Store: b.Store, App: b.App, Blocklist: b.Blocklist, Cache: b.Cache, Journal: recorder, Log: b.Server.Log, Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Now: b.Now,
 	})
 	operators := console.New(console.Options{
 		Server: b.Server, Store: b.Store, App: b.App, Revoker: revoker, Recorder: recorder,
@@ -83,7 +83,7 @@ func (d *desk) fill() {
 	}
 	d.report("sb-7f3a91", "refs/heads/agent/"+strings.Repeat("very-", 12)+"long", "create", "no rule allows it (create)")
 	d.report("ci", "refs/heads/main", "force", "this would force the ref to other history; rule main allows create, update")
-	if err := d.b.Bars.Bar(d.t.Context(), "sb-04d9aa"); err != nil {
+	if err := d.b.Blocklist.Block(d.t.Context(), "sb-04d9aa"); err != nil {
 		d.t.Fatal(err)
 	}
 	if err := d.b.Suspend(d.b.Installations["octo"], true); err != nil {
@@ -151,7 +151,7 @@ func (d *desk) accessible() {
 		}
 		for (const i of document.querySelectorAll('input:not([type=hidden])')) if (!i.labels.length) bad.push('a field without a label: ' + i.id)
 		for (const b of document.querySelectorAll('button, a')) if (!(b.getAttribute('aria-label') || b.textContent).trim()) bad.push('a control without a name')
-		for (const s of document.querySelectorAll('svg')) if (s.getAttribute('aria-hidden') !== 'true' && !s.getAttribute('aria-label')) bad.push('a bar without a label')
+		for (const s of document.querySelectorAll('svg')) if (s.getAttribute('aria-hidden') !== 'true' && !s.getAttribute('aria-label')) bad.push('a block without a label')
 		const names = [...document.querySelectorAll('td.act a, td.act button')].map(e => e.getAttribute('aria-label'))
 		if (new Set(names).size !== names.length) bad.push('controls of one name: ' + names)
 		return bad
@@ -184,8 +184,8 @@ func (d *desk) byKeyboard() {
 	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#confirm")))
 	d.tabTo("confirm")
 	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(".notice")))
-	if notice := d.text(".notice"); !strings.Contains(notice, "Barred.") {
-		d.t.Errorf("the page says %q, want that the workspace is barred", notice)
+	if notice := d.text(".notice"); !strings.Contains(notice, "Blocked.") {
+		d.t.Errorf("the page says %q, want that the workspace is blocked", notice)
 	}
 	if got := d.b.Token("ci", "acme/widgets", "read"); got.Code != 403 {
 		d.t.Errorf("the workspace gets %d, want 403", got.Code)
@@ -225,9 +225,9 @@ func TestOtherSitesCannotRevoke(t *testing.T) {
 			t.Errorf("%s: a form of another page leaves %d tokens, want %d", page, now, before)
 		}
 	}
-	bars, err := d.b.Bars.All(t.Context())
-	if err != nil || bars.App || len(bars.Workspaces) != 1 {
-		t.Errorf("barred is %+v, %v, want what was barred before", bars, err)
+	blocks, err := d.b.Blocklist.All(t.Context())
+	if err != nil || blocks.App || len(blocks.Workspaces) != 1 {
+		t.Errorf("blocked is %+v, %v, want what was blocked before", blocks, err)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // setupTimeout bounds the set-up of one component. The slowest takes eleven
@@ -104,7 +104,7 @@ func printTable(w io.Writer, table []status) {
 func (s status) state() string {
 	switch {
 	case s.missing != nil:
-		return "missing: " + oneline.Escape(s.missing.Error())
+		return "missing: " + usererr.Escape(s.missing.Error())
 	case s.setUp > 0:
 		return fmt.Sprintf("found, set up in %.1f s", s.setUp.Seconds())
 	}

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A machine is where components live and what a person sees of the work.
@@ -226,10 +226,10 @@ func absent(table []status) map[string]bool {
 func (m machine) shell(ctx context.Context, name string, args []string) (int, error) {
 	c, ok := map[string]chroot{"git-newest": m.newest(), "git-middle": m.middle()}[name]
 	if !ok {
-		return 2, oneline.New("shell", "no component is called "+name, "use git-newest or git-middle")
+		return 2, usererr.New("shell", "no component is called "+name, "use git-newest or git-middle")
 	}
 	if _, err := c.Find(ctx); err != nil {
-		return 1, oneline.Wrap("shell "+name, err, "")
+		return 1, usererr.Wrap("shell "+name, err, "")
 	}
 	scratch, err := os.MkdirTemp("", "gatepass-")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const usage = `usage: components [test [PACKAGE...]]         set up what is missing and run the tests,
@@ -46,13 +46,13 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c, err := userCache()
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(err))
+		fmt.Fprint(stderr, usererr.Line(err))
 		return 1
 	}
 	m := machine{cache: c, ci: getenv("CI") == "true", stdin: stdin, stdout: stdout, stderr: stderr}
 	code, err := m.do(ctx, args)
 	if err != nil {
-		fmt.Fprint(stderr, oneline.Line(err))
+		fmt.Fprint(stderr, usererr.Line(err))
 	}
 	return code
 }

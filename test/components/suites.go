@@ -6,7 +6,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A suite names packages whose tests need something real.
@@ -142,7 +142,7 @@ func chosen(packages []string) ([]suite, error) {
 	for _, p := range packages {
 		su, ok := byPattern[path.Clean(p)]
 		if !ok {
-			return nil, oneline.New("test "+p, "no suite is of this package", "name some of "+strings.Join(known, ", "))
+			return nil, usererr.New("test "+p, "no suite is of this package", "name some of "+strings.Join(known, ", "))
 		}
 		some = append(some, su)
 	}

@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const nginxProgram = "nginx"
@@ -37,7 +37,7 @@ func Nginx(ctx context.Context) (string, error) {
 	}
 	defer os.RemoveAll(partial)
 	if err := fetchNginx(ctx, partial); err != nil {
-		return "", oneline.Wrap("fetch nginx", err, "put an nginx on PATH")
+		return "", usererr.Wrap("fetch nginx", err, "put an nginx on PATH")
 	}
 	return program, os.Rename(partial, dir)
 }

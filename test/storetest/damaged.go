@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -61,4 +61,4 @@ func (m *Memory) Damage(name store.Name) {
 }
 
 // damage is the error of reading such an entry.
-func damage(what string) error { return &oneline.Error{What: what, Err: store.ErrDamaged} }
+func damage(what string) error { return &usererr.Error{Op: what, Err: store.ErrDamaged} }

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -42,9 +42,9 @@ func (m *Memory) Get(ctx context.Context, name store.Name) (store.Entry, error) 
 	case ctx.Err() != nil:
 		return store.Entry{}, ctx.Err()
 	case name.IsZero():
-		return store.Entry{}, oneline.New("read", "it has no name", "")
+		return store.Entry{}, usererr.New("read", "it has no name", "")
 	case !ok:
-		return store.Entry{}, &oneline.Error{What: "read " + name.String(), Err: store.ErrNotFound}
+		return store.Entry{}, &usererr.Error{Op: "read " + name.String(), Err: store.ErrNotFound}
 	case entry.Value.Reveal() == "":
 		return store.Entry{}, damage("read " + name.String())
 	}
@@ -60,10 +60,10 @@ func (m *Memory) Put(ctx context.Context, name store.Name, value store.Secret, m
 func check(ctx context.Context, name store.Name, value store.Secret) error {
 	what := "write " + name.String()
 	if err := value.Check(); err != nil {
-		return oneline.Wrap(what, err, "")
+		return usererr.Wrap(what, err, "")
 	}
 	if name.IsZero() {
-		return oneline.New(what, "it has no name", "")
+		return usererr.New(what, "it has no name", "")
 	}
 	return ctx.Err()
 }
@@ -104,7 +104,7 @@ func (m *Memory) Delete(ctx context.Context, name store.Name) error {
 		return ctx.Err()
 	}
 	if name.IsZero() {
-		return oneline.New("delete", "it has no name", "")
+		return usererr.New("delete", "it has no name", "")
 	}
 	in := m.folders[folder(name.String())]
 	if delete(in, name); len(in) == 0 {

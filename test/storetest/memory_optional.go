@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -23,7 +23,7 @@ func (m *Memory) PutDue(ctx context.Context, name store.Name, value store.Secret
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, exists := m.folders[folder(name.String())][name]; exists && mode == store.CreateOnly {
-		return &oneline.Error{What: "write " + name.String(), Err: store.ErrExists}
+		return &usererr.Error{Op: "write " + name.String(), Err: store.ErrExists}
 	}
 	m.write(name, value, due)
 	return nil
@@ -38,7 +38,7 @@ func (m *Memory) Swap(ctx context.Context, name store.Name, value store.Secret, 
 	defer m.mu.Unlock()
 	there, exists := m.folders[folder(name.String())][name]
 	if exists != (version != "") || there.Version != version {
-		return "", &oneline.Error{What: "write " + name.String(), Err: store.ErrChanged}
+		return "", &usererr.Error{Op: "write " + name.String(), Err: store.ErrChanged}
 	}
 	return m.write(name, value, due), nil
 }

@@ -61,9 +61,9 @@ func (s signal) wait(t *testing.T, what string) {
 
 func watchSays(t *testing.T, open func() store.Store) {
 	called := make(signal, 1)
-	watching(t, open(), store.AllBars(), called.send)
+	watching(t, open(), store.AllBlocks(), called.send)
 	called.wait(t, "the beginning")
-	other, name := open(), store.BarredApp().String()
+	other, name := open(), store.BlockedApp().String()
 	put(t, other, name, "x")
 	called.wait(t, "an entry was made")
 	put(t, other, name, "y")
@@ -82,7 +82,7 @@ func watchSays(t *testing.T, open func() store.Store) {
 func watchMissesNothing(t *testing.T, open func() store.Store) {
 	const name, last = "broker/barred/app/all", "39"
 	reader, seen := open(), make(signal, 1)
-	watching(t, open(), store.AllBars(), func() {
+	watching(t, open(), store.AllBlocks(), func() {
 		if e, err := reader.Get(t.Context(), named(t, name)); err == nil && e.Value.Reveal() == last {
 			seen.send()
 		}
@@ -114,12 +114,12 @@ func watchEnds(t *testing.T, open func() store.Store) {
 func WatchGoesOn(t *testing.T, open func() store.Store, cut func()) {
 	t.Helper()
 	called := make(signal, 1)
-	watching(t, open(), store.AllBars(), called.send)
+	watching(t, open(), store.AllBlocks(), called.send)
 	called.wait(t, "the beginning")
 	for i := range 3 {
 		cut()
 		called.wait(t, "the connection was cut")
-		put(t, open(), store.BarredApp().String(), fmt.Sprint(i))
+		put(t, open(), store.BlockedApp().String(), fmt.Sprint(i))
 		called.wait(t, "an entry was written after that")
 	}
 }

@@ -29,7 +29,7 @@ type Access struct {
 	// known. A session waits for it, so it returns within seconds. nil is never known.
 	Author func(context.Context) api.Author
 
-	bodies broker.Bodies // of requests for sessions
+	bodies broker.BodyLimiter // of requests for sessions
 }
 
 // A Caller is a workspace at the gateway.
@@ -143,17 +143,17 @@ func (a *Access) refuseStranger(r *http.Request, requestID string, err error) er
 	if errors.Is(err, ErrNoIdentity) {
 		return err
 	}
-	return a.Broker.RefuseStranger(r, requestID, "gateway", err)
+	return a.Broker.RefuseUnauth(r, requestID, "gateway", err)
 }
 
 // checkBlocked refuses a workspace that was blocked.
 func (a *Access) checkBlocked(ctx context.Context, id string) error {
-	blocked, err := a.Broker.Bars.Barred(ctx, id)
+	blocked, err := a.Broker.Blocklist.Blocked(ctx, id)
 	if err != nil {
 		return broker.StoreUnavailable(err)
 	}
 	if blocked {
-		return refuse(http.StatusForbidden, broker.ReasonBarred, "workspace "+id+" was revoked")
+		return refuse(http.StatusForbidden, broker.ReasonBlocked, "workspace "+id+" was revoked")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (a *Access) serveSession(w http.ResponseWriter, r *http.Request, id string)
 	}
 	c, err := a.identify(r)
 	if err != nil {
-		return a.Broker.RefuseStranger(r, id, "session", err)
+		return a.Broker.RefuseUnauth(r, id, "session", err)
 	}
 	c.RequestID = id
 	answer, err := a.begin(r, c, request)

@@ -112,7 +112,7 @@ func TestSessionOfABlockedWorkspace(t *testing.T) {
 	t.Parallel()
 	g := brokertest.NewGateway(t, fakegithub.Options{RESTOnly: true}, profile)
 	session := g.Session("")
-	if err := g.Access.Broker.Bars.Bar(t.Context(), "sb-agent"); err != nil {
+	if err := g.Access.Broker.Blocklist.Block(t.Context(), "sb-agent"); err != nil {
 		t.Fatal(err)
 	}
 	for _, bearer := range []string{"", session} {

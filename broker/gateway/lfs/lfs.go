@@ -36,7 +36,7 @@ type Handler struct {
 	// Idle is how long a transfer may move nothing.
 	Idle func() time.Duration
 
-	bodies broker.Bodies // of requests that are no transfers
+	bodies broker.BodyLimiter // of requests that are no transfers
 }
 
 // A Target is what the gateway read in the URL of a request.

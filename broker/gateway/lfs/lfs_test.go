@@ -122,7 +122,7 @@ func TestAnAddressDoesNotOutliveThePolicy(t *testing.T) {
 	if got := w.call("GET", down, ""); got.status != 200 {
 		t.Errorf("download = %d %s, want 200", got.status, got.raw)
 	}
-	if err := w.Access.Broker.Bars.Take(t.Context(), broker.Target{Owner: "acme"}); err != nil {
+	if err := w.Access.Broker.Blocklist.Add(t.Context(), broker.Target{Owner: "acme"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.call("GET", down, ""); got.status != 403 {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/gateway/access"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxMessage bounds a text of GitHub's that is passed on, in bytes.
@@ -36,7 +36,7 @@ func Refuse(w http.ResponseWriter, r *broker.Refusal, requestID string) {
 		h.Set("WWW-Authenticate", challenge)
 		h.Set("LFS-Authenticate", challenge)
 	}
-	write(w, r.Status, message{"gatepass: " + oneline.Escape(r.Detail), requestID})
+	write(w, r.Status, message{"gatepass: " + usererr.Escape(r.Detail), requestID})
 }
 
 // logRefusal tells the operator what lies below a refusal.
@@ -92,4 +92,4 @@ func isMediaType(text string) bool {
 }
 
 // shown makes a text of GitHub's fit for a terminal.
-func shown(text string) string { return oneline.Escape(redact.Text(text, maxMessage)) }
+func shown(text string) string { return usererr.Escape(redact.Text(text, maxMessage)) }

@@ -72,12 +72,12 @@ func (c *call) openChecked() (transfer, error) {
 // checkBlocked refuses a workspace that is given nothing of the repository's owner any
 // more.
 func (c *call) checkBlocked(ctx context.Context) error {
-	blocked, err := c.Access.Broker.Bars.BarredFor(ctx, c.ID, c.target.Repo.Owner)
+	blocked, err := c.Access.Broker.Blocklist.BlockedFor(ctx, c.ID, c.target.Repo.Owner)
 	if err != nil {
 		return broker.StoreUnavailable(err)
 	}
 	if blocked {
-		return refusal(http.StatusForbidden, broker.ReasonBarred, "workspace "+c.ID+" was revoked, or everything of "+c.target.Repo.Owner+" was")
+		return refusal(http.StatusForbidden, broker.ReasonBlocked, "workspace "+c.ID+" was revoked, or everything of "+c.target.Repo.Owner+" was")
 	}
 	return nil
 }

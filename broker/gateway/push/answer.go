@@ -6,7 +6,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 	"github.com/gatepass/gatepass/hooks/refs"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -50,8 +50,8 @@ func (v *Verdict) reason(i int) string {
 
 // line returns text as one line that is not too long.
 func line(text string) string {
-	text = oneline.Escape(text)
-	if short := oneline.Cut(text, maxReason); short != text {
+	text = usererr.Escape(text)
+	if short := usererr.Cut(text, maxReason); short != text {
 		return short + "…"
 	}
 	return text
@@ -73,7 +73,7 @@ func (v *Verdict) text() string {
 	}
 	text := refused + "gatepass: allowed: " + strings.Join(listed, ", ") + "\n"
 	if example := example(v.policy); example != "" {
-		text += "gatepass: for example: git push origin HEAD:" + oneline.Quote(example) + "\n"
+		text += "gatepass: for example: git push origin HEAD:" + usererr.Quote(example) + "\n"
 	}
 	return text
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/fairshare"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // recorded writes down what is about to be changed at GitHub before it is asked for, and
@@ -70,10 +70,10 @@ func (c *call) refused(err error) error {
 func (c *call) entry() broker.Entry {
 	w := c.caller.Workspace
 	return broker.Entry{
-		Time: c.now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: oneline.Cut(w.Caller.Subject, 300),
+		Time: c.now().UTC(), Kind: broker.KindAPI, RequestID: c.id, Workspace: w.ID, Method: w.Caller.Method, Subject: usererr.Cut(w.Caller.Subject, 300),
 		Claims: w.Claims, Rule: w.Rule, Policy: w.Policy.Hash, Remote: fairshare.Address(c.r.RemoteAddr),
 		Host: c.access.Upstream.Git.Host, Repository: c.repoText(), RepositoryID: c.repoID(),
-		Operation: oneline.Cut(c.r.Method+" "+c.pathText(), 300),
+		Operation: usererr.Cut(c.r.Method+" "+c.pathText(), 300),
 	}
 }
 

@@ -101,7 +101,7 @@ func TestABlockedWorkspaceGetsNothing(t *testing.T) {
 	if got := g.ask(session, http.MethodGet, "/api/v3/repos/acme/widgets", ""); got.status != http.StatusOK {
 		t.Fatal(got)
 	}
-	if err := g.Access.Broker.Bars.Bar(t.Context(), "sb-agent"); err != nil {
+	if err := g.Access.Broker.Blocklist.Block(t.Context(), "sb-agent"); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/api/v3/repos/acme/widgets", "/api/v3/meta", "/api/v3/rate_limit", "/api/v3/user"} {

@@ -24,7 +24,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/fairshare"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
 // Method is the method of callers with an AWS identity.
@@ -76,7 +76,7 @@ type Identifier struct {
 // New makes the identifier of settings that were checked. All of a broker share
 // nonces.
 func New(s Settings, n *Nonces) *Identifier {
-	t := remote.Transport()
+	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	return &Identifier{settings: s, nonces: n, calls: fairshare.Pool{Size: maxCalls}, Transport: t}
 }

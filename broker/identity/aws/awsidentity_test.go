@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	now := func() time.Time { return w.clock }
 	w.sts = &ststest.Server{Principals: map[string]ststest.Principal{accessKey: session}, Now: now}
 	shared := new(storetest.Memory)
-	nonces := &Nonces{Keys: &identity.Keyset{Store: shared, Now: now}, Spent: identity.ReplayCache{Store: shared}, Now: now}
+	nonces := &Nonces{Keys: &identity.Keyset{Store: shared, Now: now}, Replay: identity.ReplayCache{Store: shared}, Now: now}
 	w.Identifier = New(Settings{ServerID: serverID, Regions: []string{"eu-west-1", "cn-north-1", api.AWSGlobal}}, nonces)
 	w.Transport, w.Now = w.sts, now
 	return w
@@ -210,7 +210,7 @@ func TestWhatIsRefusedWithoutAWS(t *testing.T) {
 	}
 	got, err = w.identify(first)
 	checkRefused(t, "a replay", got, err, "was used already")
-	w.nonces.Spent = identity.ReplayCache{Store: w.nonces.Keys.Store} // as another replica has it
+	w.nonces.Replay = identity.ReplayCache{Store: w.nonces.Keys.Store} // as another replica has it
 	got, err = w.identify(first)
 	checkRefused(t, "a replay at another replica", got, err, "was used already")
 	if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Reason != broker.ReasonReplay {

@@ -26,9 +26,9 @@ const (
 // long ago. Every replica knows those of the others by their signature, and which
 // were used by Spent.
 type Nonces struct {
-	Keys  *identity.Keyset
-	Spent identity.ReplayCache // with the store of all replicas
-	Now   func() time.Time     // nil means time.Now
+	Keys   *identity.Keyset
+	Replay identity.ReplayCache // with the store of all replicas
+	Now    func() time.Time     // nil means time.Now
 }
 
 func (n *Nonces) now() time.Time {
@@ -75,7 +75,7 @@ func (n *Nonces) Spend(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	err = n.Spent.Take(ctx, purpose, text, until, n.now())
+	err = n.Replay.MarkUsed(ctx, purpose, text, until, n.now())
 	if errors.Is(err, identity.ErrSpent) {
 		err = errSpent
 	}
@@ -98,7 +98,7 @@ func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err e
 	if age := now.Sub(made); age < -nonceSkew || age >= NonceLife {
 		return until, errNonce
 	}
-	if n.Spent.Knows(purpose, text, now) {
+	if n.Replay.Seen(purpose, text, now) {
 		return until, errSpent
 	}
 	return made.Add(NonceLife), nil

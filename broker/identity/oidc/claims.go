@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // registered are the claims that decide (RFC 7519, section 4.1).
@@ -21,7 +21,7 @@ const lastDate = 253402300799
 // maxText bounds what is shown of a token, in bytes.
 const maxText = 200
 
-func clip(text string) string { return oneline.Cut(text, maxText) }
+func clip(text string) string { return usererr.Cut(text, maxText) }
 
 // checkClaims says what is wrong with the claims, and until when they hold. It
 // is asked before the signature is: what fails here costs no arithmetic, and

@@ -15,9 +15,9 @@ import (
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/remote"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/trustedfile"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // maxBody bounds what a server answers, in bytes. The largest key sets of public
@@ -49,7 +49,7 @@ func (s *server) dial() (*http.Client, error) {
 	if s.client != nil && bytes.Equal(s.roots, roots) {
 		return s.client, nil
 	}
-	transport := remote.Transport()
+	transport := httpclient.Transport()
 	if s.caFile != "" {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(roots) {
@@ -168,7 +168,7 @@ func (s Settings) CheckFiles() error {
 		}
 		bad = append(bad, inFile("the issuer's authorities", s.CAFile, err))
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 func inFile(kind, path string, err error) error {
@@ -178,7 +178,7 @@ func inFile(kind, path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
 	}
-	return oneline.Wrap("read "+kind+" "+path, err, "write it, or correct it")
+	return usererr.Wrap("read "+kind+" "+path, err, "write it, or correct it")
 }
 
 func filed(path string) func(context.Context) ([]byte, error) {

@@ -40,7 +40,7 @@ func TestASignatureIsBelievedForAMoment(t *testing.T) {
 }
 
 func TestHeldIsBounded(t *testing.T) {
-	var h held
+	var h verifiedCache
 	now := time.Now()
 	for k := range maxHeld + 100 {
 		h.add(strings.Repeat("x", k%7)+time.Duration(k).String(), now)

@@ -28,7 +28,7 @@ type Identifier struct {
 	keys     *keyring
 	review   *reviewer             // nil where nobody is asked
 	spent    *identity.ReplayCache // nil where tokens may be shown again
-	held     held
+	held     verifiedCache
 }
 
 // New returns an Identifier. It asks nobody before the first token comes. In the
@@ -100,7 +100,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 
 // spend takes a token once.
 func (i *Identifier) spend(ctx context.Context, jti string, until time.Time) error {
-	err := i.spent.Take(ctx, i.settings.Issuer, jti, until, i.now())
+	err := i.spent.MarkUsed(ctx, i.settings.Issuer, jti, until, i.now())
 	if errors.Is(err, identity.ErrSpent) {
 		return errSpent
 	}

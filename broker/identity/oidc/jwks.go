@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -53,7 +53,7 @@ func parseKeys(data []byte) (keySet, error) {
 		known.keys = append(known.keys, k)
 	}
 	if len(known.keys) == 0 {
-		return keySet{}, shortened(oneline.Join(append([]error{errors.New("it has no public key to verify signatures with")}, refused...)...))
+		return keySet{}, shortened(usererr.Join(append([]error{errors.New("it has no public key to verify signatures with")}, refused...)...))
 	}
 	return known, nil
 }
@@ -77,7 +77,7 @@ func parseKey(text []byte) (jose.JSONWebKey, error) {
 		return nameless, err
 	}
 	if err := json.Unmarshal(bare, &k); err != nil {
-		return nameless, errors.New(oneline.Escape(clip(err.Error())))
+		return nameless, errors.New(usererr.Escape(clip(err.Error())))
 	}
 	switch {
 	case !k.IsPublic():

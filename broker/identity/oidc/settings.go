@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -79,7 +79,7 @@ func (s Settings) Check() error {
 	if s.TokenReview != nil && s.TokenReview.URL != "" {
 		bad = append(bad, checkURL("token_review: url", s.TokenReview.URL))
 	}
-	return oneline.Join(bad...)
+	return usererr.Join(bad...)
 }
 
 // checkURL wants an https URL that names a server and a path, and no more.

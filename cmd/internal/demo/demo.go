@@ -18,7 +18,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // programs have to be in one folder for the demo.
@@ -67,18 +67,18 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	d, err := newDemo(ctx, o)
 	if err != nil {
-		return Report{}, oneline.Wrap("set up the demo", interrupted(ctx, err), "")
+		return Report{}, usererr.Wrap("set up the demo", interrupted(ctx, err), "")
 	}
 	d.tell(ctx, d.steps())
 	stopped, left := ctx.Err(), d.close()
 	if stopped != nil {
-		return Report{}, oneline.Wrap("run the demo", errors.Join(errors.New("it was interrupted"), left), "")
+		return Report{}, usererr.Wrap("run the demo", errors.Join(errors.New("it was interrupted"), left), "")
 	}
 	d.check(d.ending(), left)
 	d.report.Seconds = time.Since(start).Round(time.Millisecond).Seconds()
 	d.sum()
 	if !d.report.OK {
-		return d.report, oneline.Wrap("run the demo", ErrBroken, "")
+		return d.report, usererr.Wrap("run the demo", ErrBroken, "")
 	}
 	return d.report, nil
 }
@@ -90,11 +90,11 @@ func (o *Options) complete(more ...string) error {
 	}
 	for _, name := range append(slices.Clone(programs), more...) {
 		if info, err := os.Stat(filepath.Join(o.BinDir, name)); err != nil || info.Mode()&0o111 == 0 {
-			return oneline.New("run the demo", name+" is not in "+o.BinDir, "build all programs: make build")
+			return usererr.New("run the demo", name+" is not in "+o.BinDir, "build all programs: make build")
 		}
 	}
 	if _, err := o.git(); err != nil {
-		return oneline.New("run the demo", "git is not on PATH", "install git")
+		return usererr.New("run the demo", "git is not on PATH", "install git")
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (d *demo) tell(ctx context.Context, steps []step) {
 func (d *demo) check(name string, err error) {
 	c := Check{Name: name, OK: err == nil}
 	if err != nil {
-		c.Problem = oneline.Escape(err.Error())
+		c.Problem = usererr.Escape(err.Error())
 	}
 	d.report.Checks = append(d.report.Checks, c)
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // jobEvery is between two identity tokens of the CI job.
@@ -38,12 +38,12 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	p, err := newPlayground(ctx, o)
 	if err != nil {
-		return oneline.Wrap("set up the playground", interrupted(ctx, err), "")
+		return usererr.Wrap("set up the playground", interrupted(ctx, err), "")
 	}
 	p.invite()
 	err = p.wait(ctx)
 	if err := errors.Join(err, p.close()); err != nil {
-		return oneline.Wrap("run the playground", err, "")
+		return usererr.Wrap("run the playground", err, "")
 	}
 	p.farewell()
 	return nil
@@ -88,7 +88,7 @@ func (p *playground) start(ctx context.Context) (err error) {
 func (p *playground) do(ctx context.Context, line string) error {
 	out, err := p.quiet(ctx, p.home, line)
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, oneline.Escape(strings.TrimSpace(out)))
+		return fmt.Errorf("%w: %s", err, usererr.Escape(strings.TrimSpace(out)))
 	}
 	return nil
 }

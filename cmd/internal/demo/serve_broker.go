@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // A brokerProcess is a gatepass-broker that runs.
@@ -94,5 +94,5 @@ func (b *brokerProcess) lastWords() string {
 		return err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return oneline.Escape(lines[len(lines)-1])
+	return usererr.Escape(lines[len(lines)-1])
 }

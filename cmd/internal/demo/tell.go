@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // width is how many columns a line of the story has at most.
@@ -51,7 +51,7 @@ func (t *teller) output(text string) {
 		text = strings.ReplaceAll(text, t.home, "~")
 	}
 	for line := range strings.Lines(text) {
-		t.paragraph("", oneline.Escape(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
+		t.paragraph("", usererr.Escape(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -173,7 +173,7 @@ func (c *chart) describe(token credential.Token, deadline time.Time) string {
 	return ""
 }
 
-func request(t transport.Target) []byte {
+func request(t gitsafety.Target) []byte {
 	text := "protocol=https\nhost=" + t.Host + "\n"
 	if t.Path != "" {
 		text += "path=" + t.Path + "\n"
@@ -187,5 +187,5 @@ func complaint(reply agent.Reply) string {
 	if line == "" {
 		return "the agent says nothing"
 	}
-	return oneline.Escape(line)
+	return usererr.Escape(line)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // A Level says how bad a finding is.
@@ -202,13 +202,13 @@ func (c *chart) git() (install.Git, bool) {
 // subject is a repository to try things with: one that the working directory
 // comes from, else one that the workspace file names. The path is "" where
 // there is none.
-func (c *chart) subject() transport.Target {
+func (c *chart) subject() gitsafety.Target {
 	for _, s := range c.settings {
 		section, _, name := s.Parts()
 		if section == "remote" && name == "url" {
 			to, ok := c.fromGateway(s.Value)
 			if !ok {
-				to = transport.Split(s.Value)
+				to = gitsafety.Split(s.Value)
 			}
 			if t, ok := c.served(to); ok {
 				return t
@@ -217,16 +217,16 @@ func (c *chart) subject() transport.Target {
 	}
 	if c.workspace != nil {
 		for _, pattern := range c.workspace.Repositories.Patterns() {
-			if t, ok := c.served(transport.Target{Host: c.hosts[0], Path: pattern}); ok {
+			if t, ok := c.served(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
 				return t
 			}
 		}
 	}
-	return transport.Target{Host: c.hosts[0]}
+	return gitsafety.Target{Host: c.hosts[0]}
 }
 
 // served reports whether t is one repository that this workspace may reach.
-func (c *chart) served(t transport.Target) (transport.Target, bool) {
+func (c *chart) served(t gitsafety.Target) (gitsafety.Target, bool) {
 	host, ok := gitname.Host(t.Host)
 	owner, name, named := gitname.Path(t.Path)
 	if !ok || !named || c.workspace != nil && !c.workspace.Repositories.Match(owner, name) {
@@ -234,7 +234,7 @@ func (c *chart) served(t transport.Target) (transport.Target, bool) {
 	}
 	for _, h := range c.hosts {
 		if h == host {
-			return transport.Target{Host: host, Path: t.Path}, true
+			return gitsafety.Target{Host: host, Path: t.Path}, true
 		}
 	}
 	return t, false

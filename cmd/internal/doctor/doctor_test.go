@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // ward is a machine for the doctor to look at: an empty home and one directory
@@ -137,7 +137,7 @@ func TestChain(t *testing.T) {
 func TestSubjectIsOneRepositoryOfOurs(t *testing.T) {
 	w := newWard(t)
 	c := gather(t.Context(), Options{Getenv: func(name string) string { return w.env[name] }, Dir: w.home, Limit: time.Second})
-	for url, want := range map[string]transport.Target{
+	for url, want := range map[string]gitsafety.Target{
 		"https://github.com/acme/widgets.git":   {Host: "github.com", Path: "acme/widgets.git"},
 		"https://me:pw@GitHub.com/acme/widgets": {Host: "github.com", Path: "acme/widgets"},
 		"git@github.com:acme/widgets":           {Host: "github.com", Path: "acme/widgets"},

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -82,7 +82,7 @@ func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
 	f := &folder{names: names}
 	err = c.date(ctx, f)
 	if err == nil && (!f.isForgotten() || f.has(isForeign) || f.written.After(t.written)) {
-		err = oneline.Wrap("clear "+t.Workspace, errAlive, "")
+		err = usererr.Wrap("clear "+t.Workspace, errAlive, "")
 	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/transport"
 )
 
 // findGateway settles which gateway git goes through: the workspace file's, or the one that
@@ -137,11 +137,11 @@ func (c *chart) tryGateway(ctx context.Context) []Finding {
 const maxTried = 8
 
 // toTry are the repository at hand and those that the workspace file names.
-func (c *chart) toTry() (list []transport.Target) {
-	seen := map[transport.Target]bool{}
-	add := func(t transport.Target) {
+func (c *chart) toTry() (list []gitsafety.Target) {
+	seen := map[gitsafety.Target]bool{}
+	add := func(t gitsafety.Target) {
 		owner, name, ok := gitname.Path(t.Path)
-		one := transport.Target{Host: t.Host, Path: owner + "/" + name}
+		one := gitsafety.Target{Host: t.Host, Path: owner + "/" + name}
 		if ok && !seen[one] && len(list) < maxTried {
 			seen[one] = true
 			list = append(list, one)
@@ -149,7 +149,7 @@ func (c *chart) toTry() (list []transport.Target) {
 	}
 	add(c.subject())
 	for _, pattern := range c.workspace.Repositories.Patterns() {
-		if t, ok := c.served(transport.Target{Host: c.hosts[0], Path: pattern}); ok {
+		if t, ok := c.served(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
 			add(t)
 		}
 	}
@@ -231,7 +231,7 @@ func (c *chart) isOurs(s gitconfig.Setting) bool {
 }
 
 // fromGateway is the repository that a URL of the gateway names.
-func (c *chart) fromGateway(url string) (t transport.Target, ok bool) {
+func (c *chart) fromGateway(url string) (t gitsafety.Target, ok bool) {
 	path, ok := strings.CutPrefix(url, c.gateway.String()+"/")
 	if c.gateway.IsZero() || !ok {
 		return t, false

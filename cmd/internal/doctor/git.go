@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/oneline"
 	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // readSettings lists the configuration of a git in the working directory.
 func (c *chart) readSettings(ctx context.Context, git string) listing {
 	out, stderr, err := run(ctx, c.Dir, plainEnvironment(c.Environ), git, gitconfig.Arguments()...)
 	if err != nil {
-		return listing{err: oneline.Wrap("read git's configuration", firstOf(stderr, err), "")}
+		return listing{err: usererr.Wrap("read git's configuration", firstOf(stderr, err), "")}
 	}
 	list, err := gitconfig.Parse(out)
 	return listing{list, err}
@@ -81,7 +81,7 @@ func unset(s gitconfig.Setting) string {
 	if file == "" {
 		return "leave " + s.Key + " out of the command line and of GIT_CONFIG_* variables"
 	}
-	return "git config --file " + oneline.Quote(file) + " --unset-all " + oneline.Quote(s.Key)
+	return "git config --file " + usererr.Quote(file) + " --unset-all " + usererr.Quote(s.Key)
 }
 
 // unsetValue is unset for one of several values.
@@ -89,7 +89,7 @@ func unsetValue(s gitconfig.Setting) string {
 	if s.File() == "" {
 		return unset(s)
 	}
-	return unset(s) + " " + oneline.Quote("^"+literal(s.Value)+"$")
+	return unset(s) + " " + usererr.Quote("^"+literal(s.Value)+"$")
 }
 
 // literal escapes a value for git's extended regular expressions.

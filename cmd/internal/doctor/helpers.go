@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // A link is one helper that git asks.
@@ -70,7 +70,7 @@ func (c *chart) lookAtHelpers(context.Context) []Finding {
 // lookAtOwnHeader finds an Authorization header that git sends by itself, as
 // actions/checkout sets it: the server then judges that and not our token.
 func (c *chart) lookAtOwnHeader(host string) []Finding {
-	t := transport.Target{Host: host}
+	t := gitsafety.Target{Host: host}
 	if here := c.subject(); here.Host == host {
 		t = here
 	}

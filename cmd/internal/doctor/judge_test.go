@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -143,7 +143,7 @@ func TestWhyPending(t *testing.T) {
 		}
 		return []mint.Installation{i}
 	}
-	denied := oneline.New("check the key", "GitHub does not take it", "")
+	denied := usererr.New("check the key", "GitHub does not take it", "")
 	for _, c := range []struct {
 		name         string
 		repositories string

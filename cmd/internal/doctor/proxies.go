@@ -15,8 +15,8 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/httpclient"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/remote"
 )
 
 // Proxies finds out what stands between here and a broker's gateway, and what of git's
@@ -73,7 +73,7 @@ func (p Proxies) Look(ctx context.Context) []Finding {
 }
 
 func (p Proxies) client() (*http.Client, error) {
-	roots, err := remote.Roots(p.CAFile, "the gateway's authorities")
+	roots, err := httpclient.Roots(p.CAFile, "the gateway's authorities")
 	if err != nil {
 		return nil, err
 	}

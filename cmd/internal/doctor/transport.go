@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 	"github.com/gatepass/gatepass/internal/redact"
-	"github.com/gatepass/gatepass/internal/transport"
 )
 
 func (c *chart) lookAtTransport(context.Context) []Finding {
@@ -16,7 +16,7 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 	var found []Finding
 	seen := map[gitconfig.Setting]bool{}
 	for _, host := range c.reached() {
-		for _, h := range append(transport.Environment(c.Environ), transport.Target{Host: host}.Hazards(c.settings)...) {
+		for _, h := range append(gitsafety.Environment(c.Environ), gitsafety.Target{Host: host}.Hazards(c.settings)...) {
 			if !seen[h.Setting] && !c.isOurs(h.Setting) {
 				seen[h.Setting] = true
 				found = append(found, c.weigh(h))
@@ -39,13 +39,13 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 // weigh decides how bad a hazard is. What was set for the machine or the user
 // is meant so, but for verification that is off: then a token goes to whoever
 // answers.
-func (c *chart) weigh(h transport.Hazard) Finding {
+func (c *chart) weigh(h gitsafety.Hazard) Finding {
 	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Mend: mendHazard(h)}
 	strict := c.workspace != nil && c.workspace.Strict
 	switch {
-	case h.Kind == transport.TLSOff:
+	case h.Kind == gitsafety.TLSOff:
 		f.Level, f.Text = Failure, f.Text+": a token goes to whoever answers"
-	case h.Trusted() && h.Kind != transport.Rewrite:
+	case h.Trusted() && h.Kind != gitsafety.Rewrite:
 		return Finding{Level: OK, Text: f.Text}
 	case !h.Trusted() && strict:
 		f.Level, f.Text = Failure, f.Text+": this workspace is strict and gives no token"
@@ -53,11 +53,11 @@ func (c *chart) weigh(h transport.Hazard) Finding {
 	return f
 }
 
-func mendHazard(h transport.Hazard) string {
+func mendHazard(h gitsafety.Hazard) string {
 	switch {
-	case h.Setting.Scope == transport.EnvironmentScope:
+	case h.Setting.Scope == gitsafety.EnvironmentScope:
 		return "unset " + h.Setting.Key
-	case h.Kind == transport.Rewrite:
+	case h.Kind == gitsafety.Rewrite:
 		return unsetValue(h.Setting)
 	}
 	return unset(h.Setting)
@@ -72,7 +72,7 @@ func (c *chart) bypasses(host string) []Finding {
 		if section != "url" || name != "insteadof" && name != "pushinsteadof" || strings.HasPrefix(base, "https://") {
 			continue
 		}
-		if strings.HasPrefix(s.Value, "https://") && transport.Split(s.Value).Host == host {
+		if strings.HasPrefix(s.Value, "https://") && gitsafety.Split(s.Value).Host == host {
 			found = append(found, Finding{
 				Level: Failure, Text: s.Key + "=" + redact.Text(s.Value, 200) + " (" + where(s) + ") leads git past gatepass for " + host,
 				Mend: unsetValue(s),

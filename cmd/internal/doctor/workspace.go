@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // skewedFile is how far in the future a file may have been written before the
@@ -37,13 +37,13 @@ func (c *chart) lookAtWorkspace(context.Context) []Finding {
 
 // unread says why the workspace file could not be read. What to do is said once.
 func unread(err error) Finding {
-	line, ok := errors.AsType[*oneline.Error](err)
+	line, ok := errors.AsType[*usererr.Error](err)
 	if !ok {
 		return Finding{Level: Failure, Text: err.Error(), Mend: "name the workspace file with " + config.PathVariable}
 	}
 	text := *line
-	text.Do = ""
-	return Finding{Level: Failure, Text: text.Error(), Mend: line.Do}
+	text.Hint = ""
+	return Finding{Level: Failure, Text: text.Error(), Mend: line.Hint}
 }
 
 // ownership says who can change a file that could be read, and so is root's or
@@ -52,7 +52,7 @@ func (c *chart) ownership(info os.FileInfo) Finding {
 	if owner, known := ownerOf(info); known && owner != 0 {
 		return Finding{
 			Level: Warning, Text: c.path + " is your own: whatever runs as you can widen it",
-			Mend: "sudo chown root " + oneline.Quote(c.path) + " && sudo chmod 644 " + oneline.Quote(c.path),
+			Mend: "sudo chown root " + usererr.Quote(c.path) + " && sudo chmod 644 " + usererr.Quote(c.path),
 		}
 	}
 	return Finding{Level: OK, Text: c.path + " belongs to root, and no one else can write to it"}

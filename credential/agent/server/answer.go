@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 )
 
@@ -26,7 +26,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 		return agent.Reply{}
 	}
 	if c.Config != s.Config || s.place.Identity != "" && c.Identity != s.place.Identity {
-		return failed(c, oneline.New("ask the agent", "it serves another workspace file than "+c.Config+", or another environment", "run gatepass agent stop"))
+		return failed(c, usererr.New("ask the agent", "it serves another workspace file than "+c.Config+", or another environment", "run gatepass agent stop"))
 	}
 	switch c.Operation {
 	case agent.PushRefused:
@@ -44,7 +44,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 		return failed(c, err)
 	}
 	if s.isOnce && p.needsAgent {
-		return failed(c, oneline.New("ask the source", "it needs an agent that stays: what it holds is lost with the process", "set XDG_RUNTIME_DIR to a directory of yours, and leave cache: none out"))
+		return failed(c, usererr.New("ask the source", "it needs an agent that stays: what it holds is lost with the process", "set XDG_RUNTIME_DIR to a directory of yours, and leave cache: none out"))
 	}
 	if err := p.checkTransport(ctx, c.Operation, pid, req); err != nil {
 		return failed(c, err)
@@ -118,7 +118,7 @@ func reply(a credential.Answer) agent.Reply {
 
 // failed is the reply when nothing could even be looked at.
 func failed(c agent.Call, err error) agent.Reply {
-	line := []byte(oneline.Line(err))
+	line := []byte(usererr.Line(err))
 	switch c.Operation {
 	case agent.Get:
 		return agent.Reply{Stdout: []byte("quit=1\n"), Stderr: line}
@@ -161,7 +161,7 @@ func (s *Server) status() agent.Reply {
 	}
 	text, err := json.Marshal(st)
 	if err != nil {
-		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the agent: " + err.Error())))}
+		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(errors.New("describe the agent: " + err.Error())))}
 	}
 	return agent.Reply{Stdout: append(text, '\n')}
 }

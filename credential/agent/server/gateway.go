@@ -6,7 +6,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // throughGateway returns a Source that hands git's requests for the workspace's gateway to
@@ -26,7 +26,7 @@ func throughGateway(w *config.Workspace, sessions credential.Source, allowed cre
 			}
 			return sessions.Token(ctx, req)
 		case isHost(w, req):
-			return credential.Token{}, oneline.New("token for https://"+req.Host+"/"+req.Path,
+			return credential.Token{}, usererr.New("token for https://"+req.Host+"/"+req.Path,
 				"git goes through the gateway "+w.Gateway.String()+", and no token is here", "run gatepass install, which tells git so, and gatepass doctor where that is done")
 		}
 		return credential.Token{}, credential.ErrNoCredential
@@ -50,7 +50,7 @@ func isHost(w *config.Workspace, req credential.Request) bool {
 func (p *pipeline) session(ctx context.Context, req credential.Request) (credential.Token, error) {
 	w := p.workspace
 	if w.Gateway.IsZero() {
-		return credential.Token{}, oneline.New("get a session", w.Path+" has no gateway", "add gateway: https://BROKER to it, or ask for a token with gatepass token")
+		return credential.Token{}, usererr.New("get a session", w.Path+" has no gateway", "add gateway: https://BROKER to it, or ask for a token with gatepass token")
 	}
 	if !isHost(w, req) {
 		return credential.Token{}, credential.ErrNoCredential
@@ -70,6 +70,6 @@ func (p *pipeline) noToken(operation string) error {
 	if g.IsZero() || operation != agent.Token && operation != agent.TokenRead && operation != agent.TokenWrite {
 		return nil
 	}
-	return oneline.New("get a token", "this workspace has none: git and programs go through the gateway "+g.String(),
+	return usererr.New("get a token", "this workspace has none: git and programs go through the gateway "+g.String(),
 		"use git as it is, and gatepass exec -- COMMAND for a program that calls GitHub's API")
 }

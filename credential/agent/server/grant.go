@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // grant answers with the token or session for req, behind the same fence as git's own
@@ -28,7 +28,7 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 	}
 	tok, err := source.Token(ctx, req)
 	if err != nil {
-		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(p.explain(ctx, req, err)))}
+		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(p.explain(ctx, req, err)))}
 	}
 	return describe(tok)
 }
@@ -36,17 +36,17 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 // explain puts words to refusals that git's own words do not fit.
 func (p *pipeline) explain(ctx context.Context, req credential.Request, err error) error {
 	if errors.Is(err, credential.ErrNoCredential) {
-		return oneline.New("token for "+req.Protocol+"://"+req.Host, "this workspace serves other hosts",
+		return usererr.New("token for "+req.Protocol+"://"+req.Host, "this workspace serves other hosts",
 			"it serves "+strings.Join(p.workspace.Hosts, ", ")+" over https")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return oneline.New("get a token", "no answer from the source in time", "try again, or give it longer with GATEPASS_TIMEOUT")
+		return usererr.New("get a token", "no answer from the source in time", "try again, or give it longer with GATEPASS_TIMEOUT")
 	}
 	if req.Operation == forAPI {
 		return err
 	}
 	if _, refused := p.names.Token(ctx, req); refused != nil && req.Path == "" {
-		return oneline.New("token for https://"+req.Host, "the workspace file lists repositories and none was named",
+		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories and none was named",
 			"name one of "+p.workspace.Repositories.String())
 	}
 	return err
@@ -58,7 +58,7 @@ func describe(tok credential.Token) agent.Reply {
 		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs, Author: tok.Author,
 	})
 	if err != nil { // never: there is nothing in it that JSON cannot say
-		return agent.Reply{Exit: 1, Stderr: []byte(oneline.Line(errors.New("describe the token: it cannot be written as JSON")))}
+		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(errors.New("describe the token: it cannot be written as JSON")))}
 	}
 	return agent.Reply{Stdout: append(text, '\n')}
 }

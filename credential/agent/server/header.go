@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 // maxConfigFile is how much of a configuration file is searched. A longer one
@@ -32,7 +32,7 @@ func heedHeader(ctx context.Context, operation string, pid int, req *credential.
 	case operation != agent.Get && operation != agent.Erase:
 		return false
 	}
-	if !(asker{pid}).sendsOwnHeader(ctx, transport.Target{Host: req.Host, Path: req.Path}) {
+	if !(asker{pid}).sendsOwnHeader(ctx, gitsafety.Target{Host: req.Host, Path: req.Path}) {
 		return false
 	}
 	req.AuthType, req.Multi, req.State = false, false, nil
@@ -43,7 +43,7 @@ func heedHeader(ctx context.Context, operation string, pid int, req *credential.
 // Authorization header to t. git itself is asked only where a configuration
 // file or the environment mentions the setting or includes another file.
 // A git that cannot be seen is taken for one without.
-func (a asker) sendsOwnHeader(ctx context.Context, t transport.Target) bool {
+func (a asker) sendsOwnHeader(ctx context.Context, t gitsafety.Target) bool {
 	environ, err := a.environ()
 	if err != nil || !a.mentionsHeader(environ) {
 		return false

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
 const ownHeader = "Authorization: basic eDp5"
@@ -64,7 +64,7 @@ func TestAGitWithAHeaderOfItsOwnIsSeen(t *testing.T) {
 				git(c.git...)
 			}
 			pid := sleeper(t, filepath.Join(repository, "below"), "GIT_CONFIG_PARAMETERS="+c.env)
-			if got := (asker{pid}).sendsOwnHeader(t.Context(), transport.Target{Host: "github.com", Path: "acme/widgets"}); got != c.want {
+			if got := (asker{pid}).sendsOwnHeader(t.Context(), gitsafety.Target{Host: "github.com", Path: "acme/widgets"}); got != c.want {
 				t.Errorf("sendsOwnHeader = %v, want %v", got, c.want)
 			}
 		})

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 // ErrRunning reports that another agent listens already.
 var ErrRunning = errors.New("another agent is running")
 
-var errTooMany = oneline.New("start an agent", "as many of this user run as may", "end them with gatepass agent stop")
+var errTooMany = usererr.New("start an agent", "as many of this user run as may", "end them with gatepass agent stop")
 
 // flock is flock(2), but for the test of a file system that has none.
 var flock = syscall.Flock
@@ -37,7 +37,7 @@ func takeLock(path string) (unlock func(), err error) {
 		case err == nil:
 			return func() { f.Close() }, nil
 		case err != syscall.EWOULDBLOCK && err != syscall.EINTR:
-			return nil, oneline.Wrap("lock "+path, err, "")
+			return nil, usererr.Wrap("lock "+path, err, "")
 		case answers(path) || time.Now().After(until):
 			return nil, ErrRunning
 		}

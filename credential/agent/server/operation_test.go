@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 func TestOperationOfACommand(t *testing.T) {
@@ -131,7 +131,7 @@ type readOnly struct {
 func (s *readOnly) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	s.asked = append(s.asked, req.Operation)
 	if s.nothing || req.Operation != read {
-		return credential.Token{}, &oneline.Error{What: "ask", Why: "no " + req.Operation, Err: api.NewProblem(403, "")}
+		return credential.Token{}, &usererr.Error{Op: "ask", Reason: "no " + req.Operation, Err: api.NewProblem(403, "")}
 	}
 	return s.operationSource.Token(ctx, req)
 }
@@ -160,7 +160,7 @@ func TestEitherReadsWhereWritingIsRefused(t *testing.T) {
 		}
 	}
 	failing := credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
-		return credential.Token{}, &oneline.Error{What: "ask", Why: "busy", Err: api.NewProblem(503, "")}
+		return credential.Token{}, &usererr.Error{Op: "ask", Reason: "busy", Err: api.NewProblem(503, "")}
 	})
 	if _, err := (orRead{failing}).Token(t.Context(), credential.Request{Operation: either}); err == nil || !strings.Contains(err.Error(), "busy") {
 		t.Errorf("a source in trouble = %v, want its trouble", err)

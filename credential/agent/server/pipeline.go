@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/filestamp"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // OperationAware is a Source that may look at a request's Operation. Only for one
@@ -160,7 +160,7 @@ func (l *loader) loadThrough(gateway string) (*pipeline, error) {
 	}
 	g, err := config.ParseGateway(gateway)
 	if err != nil {
-		return nil, oneline.Wrap("ask the agent", err, "run gatepass install")
+		return nil, usererr.Wrap("ask the agent", err, "run gatepass install")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -169,7 +169,7 @@ func (l *loader) loadThrough(gateway string) (*pipeline, error) {
 	}
 	w, err := p.workspace.Through(g)
 	if err != nil {
-		return nil, oneline.Wrap("read the workspace file "+l.path, err, "")
+		return nil, usererr.Wrap("read the workspace file "+l.path, err, "")
 	}
 	l.through, err = newPipeline(w, l.open)
 	return l.through, err
@@ -181,7 +181,7 @@ func (l *loader) read() (*pipeline, error) {
 		return nil, err
 	}
 	if w.Source == nil {
-		return nil, oneline.New("read the workspace file "+l.path, "it names no source", "add source: URL")
+		return nil, usererr.New("read the workspace file "+l.path, "it names no source", "add source: URL")
 	}
 	return newPipeline(w, l.open)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/filestamp"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 const (
@@ -117,13 +117,13 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 	}
 	listener, err := listen(place)
 	if err != nil {
-		return oneline.Wrap("listen on "+place.Socket, err, "")
+		return usererr.Wrap("listen on "+place.Socket, err, "")
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	mine, err := filestamp.Of(place.Socket)
 	if err != nil {
-		return oneline.Wrap("listen on "+place.Socket, err, "")
+		return usererr.Wrap("listen on "+place.Socket, err, "")
 	}
 	ready()
 	c := &crew{server: s, listen: listener}

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/gitconfig"
-	"github.com/gatepass/gatepass/internal/oneline"
-	"github.com/gatepass/gatepass/internal/transport"
+	"github.com/gatepass/gatepass/internal/gitsafety"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // gitWait bounds the one git command of a strict answer; it takes milliseconds.
@@ -39,21 +39,21 @@ func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int
 	hazard, err := asker{pid}.hazard(ctx, operation, req)
 	switch {
 	case err != nil:
-		return &oneline.Error{
-			What: what, Why: "the workspace is strict and how git would connect cannot be seen: " + err.Error(), Err: err,
-			Do: "run git where gatepass-agent can see it, or take strict out of " + p.workspace.Path,
+		return &usererr.Error{
+			Op: what, Reason: "the workspace is strict and how git would connect cannot be seen: " + err.Error(), Err: err,
+			Hint: "run git where gatepass-agent can see it, or take strict out of " + p.workspace.Path,
 		}
 	case hazard != nil:
-		return oneline.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind), remedy(hazard))
+		return usererr.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind), remedy(hazard))
 	}
 	return nil
 }
 
-func remedy(h *transport.Hazard) string {
+func remedy(h *gitsafety.Hazard) string {
 	switch {
-	case h.Setting.Scope == transport.EnvironmentScope:
+	case h.Setting.Scope == gitsafety.EnvironmentScope:
 		return "unset the variable"
-	case h.Kind == transport.TLSOff || h.Kind == tellsHelper:
+	case h.Kind == gitsafety.TLSOff || h.Kind == tellsHelper:
 		return "take the setting out"
 	}
 	return "take the setting out, or have it set for the machine (git config --system)"
@@ -66,12 +66,12 @@ type asker struct{ pid int }
 var errUnseen = errors.New("the asking process is not known")
 
 // tellsHelper is what a helper of a repository or a command does.
-const tellsHelper transport.Kind = "tells another program the token"
+const tellsHelper gitsafety.Kind = "tells another program the token"
 
 // hazard returns the first thing that weakens the way to the target of req or
 // gives the token away, and was not set for the machine or the user.
-func (a asker) hazard(ctx context.Context, operation string, req credential.Request) (*transport.Hazard, error) {
-	t := transport.Target{Host: req.Host, Path: req.Path}
+func (a asker) hazard(ctx context.Context, operation string, req credential.Request) (*gitsafety.Hazard, error) {
+	t := gitsafety.Target{Host: req.Host, Path: req.Path}
 	environ, err := a.environ()
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (a asker) hazard(ctx context.Context, operation string, req credential.Requ
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range append(transport.Environment(environ), t.Hazards(list)...) {
+	for _, h := range append(gitsafety.Environment(environ), t.Hazards(list)...) {
 		if !h.Trusted() {
 			return &h, nil
 		}
@@ -90,7 +90,7 @@ func (a asker) hazard(ctx context.Context, operation string, req credential.Requ
 	}
 	for _, s := range t.Helpers(list) {
 		if !a.mayBeTold(s.Value, req.AuthType) {
-			return &transport.Hazard{Kind: tellsHelper, Setting: s}, nil
+			return &gitsafety.Hazard{Kind: tellsHelper, Setting: s}, nil
 		}
 	}
 	return nil, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential/brokerclient"
 	"github.com/gatepass/gatepass/internal/awsclient"
-	"github.com/gatepass/gatepass/internal/oneline"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Method is auth=aws in a source.
@@ -33,7 +33,7 @@ func open(query map[string]string) (brokerclient.Prover, error) {
 	s := &signer{region: query["region"], now: time.Now}
 	if s.region != "" {
 		if err := api.CheckAWSRegion(s.region); err != nil {
-			return nil, oneline.Wrap("source", err, "write one such as us-east-1")
+			return nil, usererr.Wrap("source", err, "write one such as us-east-1")
 		}
 	}
 	s.aws.Settings = awsclient.Settings{Region: s.region, Profile: query["profile"]}
@@ -64,7 +64,7 @@ func (s *signer) prove(ctx context.Context, serverID, nonce string) (string, err
 	}
 	header, err := sign(ctx, client.Service, credentials, region, serverID, nonce, s.now())
 	if err != nil {
-		return "", oneline.Wrap(what, err, "")
+		return "", usererr.Wrap(what, err, "")
 	}
 	return header, nil
 }
@@ -80,7 +80,7 @@ func sign(ctx context.Context, s *v4.Signer, c aws.Credentials, region, serverID
 	}
 	parts := signature.FindStringSubmatch(r.Header.Get("Authorization"))
 	if parts == nil || parts[1] != api.AWSSignedHeaders(c.SessionToken != "") {
-		return "", oneline.New("sign", "the AWS SDK signs other headers than brokers expect", "")
+		return "", usererr.New("sign", "the AWS SDK signs other headers than brokers expect", "")
 	}
 	return api.AWSProof{
 		Region: region, AccessKey: c.AccessKeyID, Date: now.Format(api.AWSDate),

@@ -1,0 +1,203 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	// listEvery is between two readings of the whole list while its log says that
+	// nothing changed. They find what a replica wrote that died before it wrote the log,
+	// and what replicas of the version before write, which write none.
+	// A long one is read less often, in one of listRarely parts of the time, but every listLatest.
+	listEvery  = 30 * time.Second
+	listRarely = 150
+	listLatest = 5 * time.Minute
+	// listAgain is how long after the list that followed a change it is read once more:
+	// some stores list later than they read.
+	listAgain = 5 * time.Second
+	// listShare bounds the part of the time in which the list is read: one of so many.
+	listShare = 10
+	// listLongest bounds one reading of the list. It also ends when the store yields
+	// nothing for blocksWait.
+	listLongest = time.Minute
+)
+
+// listing is what is known of readings of the whole list.
+type listing struct {
+	begun    time.Time     // the latest
+	took     time.Duration // the latest that succeeded
+	number   int           // the reading that it was part of
+	isBehind bool          // something changed since it began
+	isFirst  bool          // something had changed before it began
+}
+
+// isDue reports whether the list is to be read though what is known is good.
+func (l listing) isDue(now time.Time) bool {
+	wait := min(max(listEvery, listRarely*l.took), listLatest)
+	switch {
+	case l.isBehind:
+		wait = 0
+	case l.isFirst:
+		wait = listAgain
+	}
+	return clock.Since(l.begun, now) >= max(wait, listShare*l.took)
+}
+
+// look reads the log of the block list, and makes known what was blocked since; where that
+// is not enough, or the list has not been read for long, it reads the list. Where there is
+// no log it is the list that is looked at.
+func (b *Blocklist) look(ctx context.Context, r *reading) error {
+	log, err := b.readLog(ctx, r)
+	if err != nil {
+		return err
+	}
+	if b.follow(r, log) {
+		return b.list(ctx, r)
+	}
+	return nil
+}
+
+// readLog returns the log, and a zero one where the store has no log.
+func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, error) {
+	b.mu.Lock()
+	hasNone := b.known && b.version == "" && clock.Since(b.without, r.begun) < listEvery
+	b.mu.Unlock()
+	if hasNone {
+		return store.BlockLog{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, blocksWait)
+	defer cancel()
+	log, err := store.ReadBlockLog(ctx, b.Store)
+	if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
+		return log, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.without = r.begun
+	return store.BlockLog{}, nil
+}
+
+// follow makes known what the log says, and reports whether the list has to be read.
+func (b *Blocklist) follow(r *reading, log store.BlockLog) (isListDue bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.number < b.latest {
+		return false
+	}
+	set, ok := log.Since(b.version)
+	if !b.known || !ok {
+		return b.begins(r, log)
+	}
+	b.listed.isBehind = b.listed.isBehind || log.Version() != b.version
+	if !set.IsEmpty() {
+		b.add(r, set)
+	}
+	b.version, b.took = log.Version(), clock.Since(r.begun, b.now())
+	b.latest, b.read, r.isLooked = r.number, r.begun, true
+	if b.lister != nil || !b.listed.isDue(r.begun) {
+		return false
+	}
+	b.lister, b.listed.begun, r.isAside = r, r.begun, !b.listed.isBehind
+	b.listed.isFirst, b.listed.isBehind = b.listed.isBehind, false
+	b.wake()
+	return true
+}
+
+// begins reports whether a reading has to read the list because what is known cannot be
+// followed by the log. Where another reads it, the log says what that one has to know. The
+// caller holds mu.
+func (b *Blocklist) begins(r *reading, log store.BlockLog) bool {
+	if b.lister != nil && log.Version() != "" && r.number > b.lister.asOf.number {
+		if set, ok := log.Since(b.lister.version); ok {
+			b.listed.isBehind = b.listed.isBehind || log.Version() != b.lister.version
+			b.lister.mine = append(b.lister.mine, adding(set))
+			b.lister.mine = append(b.lister.mine, r.mine...)
+			b.lister.version, b.lister.asOf, r.isJoined = log.Version(), r, true
+			return false
+		}
+	}
+	b.lister, r.version, r.asOf = r, log.Version(), r
+	b.listed.begun, b.listed.isFirst, b.listed.isBehind = r.begun, false, false
+	return true
+}
+
+// adding makes blocks hold that others set.
+func adding(set store.Blocks) func(*store.Blocks) {
+	return func(have *store.Blocks) {
+		have.App = have.App || set.App
+		maps.Copy(have.Owners, set.Owners)
+		maps.Copy(have.Workspaces, set.Workspaces)
+		maps.Copy(have.Tokens, set.Tokens)
+	}
+}
+
+// add makes blocks hold that others set, and says so to the readings under way. What this
+// replica changed since the reading began is newer. The caller holds mu.
+func (b *Blocklist) add(r *reading, set store.Blocks) {
+	changes := append([]func(*store.Blocks){adding(set)}, r.mine...)
+	next := b.have.Clone()
+	for _, change := range changes {
+		change(&next)
+	}
+	for _, other := range b.under {
+		other.mine = append(other.mine, changes...)
+	}
+	b.take(next)
+}
+
+// list reads the whole list, and makes it known.
+func (b *Blocklist) list(ctx context.Context, r *reading) error {
+	found, err := readBlocks(ctx, b.Store)
+	if err == nil && found.IsEmpty() && b.hasSome() {
+		err = b.lost(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.number < b.listed.number {
+		return nil // a later one has ended before
+	}
+	for _, change := range r.mine {
+		change(&found)
+	}
+	b.take(found)
+	b.known, b.listed.number, b.listed.took = true, r.number, clock.Since(r.begun, b.now())
+	if !r.isLooked {
+		b.version, b.latest, b.read = r.version, r.asOf.number, r.asOf.begun
+	}
+	if b.version == "" {
+		b.took = b.listed.took
+	}
+	return nil
+}
+
+// readBlocks reads the list from a store that goes on yielding.
+func readBlocks(ctx context.Context, s store.Store) (store.Blocks, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLongest)
+	defer cancel()
+	silence := time.AfterFunc(blocksWait, cancel)
+	defer silence.Stop()
+	found := store.NewBlocks()
+	for name, err := range s.List(ctx, store.AllBlocks()) {
+		if err != nil {
+			return store.Blocks{}, err
+		}
+		silence.Reset(blocksWait)
+		found.Add(name)
+	}
+	return found, nil
+}
+
+func (b *Blocklist) hasSome() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.have.IsEmpty()
+}

@@ -1,0 +1,165 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// A Keeper writes down in the store which workspace was given which token, so
+// that any replica can revoke it, through a restart too. It remembers what it has
+// written, so that a warm request costs no write.
+type VendLog struct {
+	Store store.Store
+	Now   func() time.Time // nil means time.Now
+
+	mu    sync.Mutex               // guards the rest
+	kept  map[store.Name]time.Time // until when the token lives
+	swept time.Time
+}
+
+func (k *VendLog) now() time.Time {
+	if k.Now == nil {
+		return time.Now()
+	}
+	return k.Now()
+}
+
+// Keep writes down that the workspace has the token.
+func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) error {
+	name, err := store.Vended(w.ID, t.ID(), t.Expiry)
+	if err != nil {
+		return err
+	}
+	if k.has(name) {
+		return nil
+	}
+	if err := k.write(ctx, name, w, t); err != nil {
+		return &Refusal{
+			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err,
+			Detail: "the broker's store cannot be written, and what cannot be revoked is not given",
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept[name] = t.Expiry
+	return nil
+}
+
+// write makes the entry with one call. Another replica may have given the workspace the
+// same token; then the entry is looked at, and repaired where it is damaged.
+func (k *VendLog) write(ctx context.Context, name store.Name, w Workspace, t credential.Token) error {
+	text, err := json.Marshal(vendedOf(w, t))
+	if err != nil {
+		return err
+	}
+	value, due := store.NewSecret(string(text)), t.Expiry.Add(store.TokenGrace)
+	err = store.PutDue(ctx, k.Store, name, value, store.CreateOnly, due)
+	if !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	entry, err := k.Store.Get(ctx, name)
+	if err == nil && ReadVended(entry).Token.Secret() == t.Secret() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return store.PutDue(ctx, k.Store, name, value, store.Replace, due)
+}
+
+// keptToken is the form that [credential.ParseToken] reads, too, and what
+// operators want to know of it.
+type vendedToken struct {
+	Token        string            `json:"token"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Repositories []string          `json:"repositories,omitempty"`
+	IDs          []int64           `json:"repository_ids,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+	Rule         string            `json:"rule,omitempty"`
+	Profile      string            `json:"profile,omitempty"`
+	App          string            `json:"app,omitempty"` // client ID of the App that minted it
+	Own          bool              `json:"own,omitempty"` // no other workspace is given it
+}
+
+func vendedOf(w Workspace, t credential.Token) vendedToken {
+	k := vendedToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule, App: t.App}
+	if w.Profile != nil {
+		k.Profile, k.Own = w.Profile.Name, w.Profile.Sharing == workspace.ShareNothing
+	}
+	return k
+}
+
+// A Vended is what a Keeper wrote down.
+type Vended struct {
+	Token   credential.Token
+	Rule    string // by which it was given
+	Profile string
+	IsOwn   bool // no other workspace is given the token
+}
+
+// ReadVended reads what a Keeper wrote. Of a token that cannot be read nothing is
+// known but when it was written.
+func ReadVended(e store.Entry) Vended {
+	text := []byte(e.Value.Reveal())
+	token, err := credential.ParseToken(text, e.Modified)
+	if err != nil {
+		return Vended{Token: credential.NewToken(e.Value.Reveal(), e.Modified.Add(credential.Lifetime))}
+	}
+	var k vendedToken
+	if json.Unmarshal(text, &k) == nil {
+		token.Repositories, token.RepositoryIDs, token.Permissions, token.App = k.Repositories, k.IDs, k.Permissions, k.App
+	}
+	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile, IsOwn: k.Own}
+}
+
+// IsOf reports whether the token may open something of an account. One that does
+// not say what it opens may.
+func (v Vended) IsOf(owner string) bool {
+	return len(v.Token.Repositories) == 0 || slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
+		of, _, _ := strings.Cut(full, "/")
+		return strings.EqualFold(of, owner)
+	})
+}
+
+func (k *VendLog) has(name store.Name) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.now()
+	if k.kept == nil {
+		k.kept = map[store.Name]time.Time{}
+	}
+	if now.Sub(k.swept) >= sweepEvery {
+		k.swept = now
+		for n, until := range k.kept {
+			if !until.After(now) {
+				delete(k.kept, n)
+			}
+		}
+	}
+	return k.kept[name].After(now)
+}
+
+// kept writes down what the workspace is about to be given.
+func recorded(keeper *VendLog, cache *Cache) func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error) {
+	return func(ctx context.Context, w Workspace, r api.TokenRequest, s Scope) (Grant, error) {
+		t, cached, err := cache.Get(ctx, w.ID, s, time.Duration(r.MinTTL)*time.Second)
+		if err != nil {
+			return Grant{}, err
+		}
+		if err := keeper.Record(ctx, w, t); err != nil {
+			return Grant{}, err
+		}
+		return Grant{Token: t, Scope: s, Cached: cached}, nil
+	}
+}

@@ -1,0 +1,232 @@
+// Package gitsafety finds what in git's configuration and environment weakens
+// the way to a host: TLS verification that is off, other authorities, proxies,
+// and URLs that are rewritten.
+//
+// git sends a token to whoever answers as the host. A setting in a repository's
+// own configuration, or on one command's line, can choose who that is.
+package gitsafety
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gatepass/gatepass/internal/gitconfig"
+	"github.com/gatepass/gatepass/internal/redact"
+)
+
+// A Kind is what a hazard does to the connection.
+type Kind string
+
+// The kinds of hazard.
+const (
+	TLSOff    Kind = "turns TLS verification off"
+	Authority Kind = "changes which certificates are trusted"
+	Proxy     Kind = "sends the connection through a proxy"
+	Address   Kind = "connects to another address"
+	Rewrite   Kind = "rewrites URLs"
+)
+
+// EnvironmentScope is the scope of a hazard that is an environment variable.
+const EnvironmentScope = "environment"
+
+// A Hazard is one setting that is in force, or one environment variable.
+type Hazard struct {
+	Kind    Kind
+	Setting gitconfig.Setting // of an environment variable: its name as Key
+
+	machine bool // it names a file that only root can change
+}
+
+// Trusted reports whether the hazard was set for the machine or the user, and
+// not by a repository, one command or the environment.
+func (h Hazard) Trusted() bool { return h.machine || h.Setting.Trusted() }
+
+// String says which setting from which scope, without passwords in URLs:
+// "http.proxy=http://x (local scope)".
+func (h Hazard) String() string {
+	if h.Setting.Scope == EnvironmentScope {
+		if h.Kind == Authority {
+			return h.Setting.Key + "=" + h.value() + " (environment)"
+		}
+		return h.Setting.Key + " (environment)"
+	}
+	s := redact.Text(h.Setting.Key, 200)
+	if !h.Setting.Bare {
+		s += "=" + h.value()
+	}
+	return fmt.Sprintf("%s (%s scope)", s, h.Setting.Scope)
+}
+
+// value hides a proxy's password also where no scheme stands before it.
+func (h Hazard) value() string {
+	v := h.Setting.Value
+	if i := strings.LastIndexByte(v, '@'); h.Kind == Proxy && i >= 0 && !strings.Contains(v, "://") {
+		v = v[i+1:]
+	}
+	return redact.Text(v, 200)
+}
+
+// A Target is what a token is for. Host is canonical; Path is "" where it is
+// not known, and then any path may be meant.
+type Target struct{ Host, Path string }
+
+// Hazards returns the settings that touch the way to t, in their order. Of a
+// variable that has one value only the last under the same key counts; that a
+// more specific key may win over it is not looked at.
+func (t Target) Hazards(list []gitconfig.Setting) []Hazard {
+	var found []Hazard
+	for i, s := range list {
+		kind := t.kind(s)
+		if kind == "" || single(s) && gitconfig.Last(list[i+1:], s.Key) != nil {
+			continue
+		}
+		found = append(found, Hazard{Kind: kind, Setting: s})
+	}
+	return found
+}
+
+// single reports whether a later setting of the same key takes this one's place.
+func single(s gitconfig.Setting) bool {
+	section, _, name := s.Parts()
+	return section != "url" && name != "curloptresolve"
+}
+
+// kind returns what a setting does to the way to t, or "".
+func (t Target) kind(s gitconfig.Setting) Kind {
+	section, subsection, name := s.Parts()
+	switch {
+	case section == "http" && (subsection == "" || gitconfig.Matches(subsection, t.Host, t.Path)):
+		return httpKind(name, s)
+	case section == "remote" && name == "proxy" && s.Value != "":
+		return Proxy
+	case section == "url" && (name == "insteadof" || name == "pushinsteadof") && t.rewritten(subsection, s.Value):
+		return Rewrite
+	}
+	return ""
+}
+
+// httpKind judges one http.* variable. An empty value takes back what a wider
+// scope set, and goes straight to the host. http.sslCert and http.sslKey say
+// who we are, not who they are.
+func httpKind(name string, s gitconfig.Setting) Kind {
+	switch name {
+	case "sslverify":
+		if !s.True() {
+			return TLSOff
+		}
+	case "sslcainfo", "sslcapath":
+		if s.Value != "" {
+			return Authority
+		}
+	case "proxy":
+		if s.Value != "" {
+			return Proxy
+		}
+	case "curloptresolve":
+		if s.Value != "" {
+			return Address
+		}
+	}
+	return ""
+}
+
+// rewritten reports whether url.<base>.insteadOf=<value> leads from the target
+// elsewhere, or from elsewhere to the target. One that only changes how the
+// same place is reached (git@github.com: to https://github.com/) does neither.
+func (t Target) rewritten(base, value string) bool {
+	to, from := Split(base), Split(value)
+	if to == from {
+		return false
+	}
+	return to.overlaps(t) || from.overlaps(t)
+}
+
+func (s Target) overlaps(t Target) bool {
+	return s.Host == t.Host && (t.Path == "" || strings.HasPrefix(t.Path, s.Path) || strings.HasPrefix(s.Path, t.Path))
+}
+
+// OwnHeader returns the setting by which git sends an Authorization header of its
+// own to t, as actions/checkout makes it, or nil. Its value is a secret.
+func (t Target) OwnHeader(list []gitconfig.Setting) *gitconfig.Setting {
+	var found *gitconfig.Setting
+	for i, s := range list {
+		section, subsection, name := s.Parts()
+		if section != "http" || name != "extraheader" || subsection != "" && !gitconfig.Matches(subsection, t.Host, t.Path) {
+			continue
+		}
+		header, _, _ := strings.Cut(s.Value, ":")
+		switch {
+		case s.Value == "": // takes back the headers before it
+			found = nil
+		case strings.EqualFold(strings.TrimSpace(header), "Authorization"):
+			found = &list[i]
+		}
+	}
+	return found
+}
+
+// Helpers returns the credential helpers that a repository, one command or the
+// environment adds for t. git tells each of them the token that worked.
+func (t Target) Helpers(list []gitconfig.Setting) []gitconfig.Setting {
+	var found []gitconfig.Setting
+	for _, s := range list {
+		section, subsection, name := s.Parts()
+		switch {
+		case section != "credential" || name != "helper" || subsection != "" && !gitconfig.Matches(subsection, t.Host, t.Path):
+		case s.Value == "": // takes back the helpers before it
+			found = nil
+		case !s.Trusted():
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Split reads a URL of any scheme or of the form user@host:path, or the
+// beginning of one. The default ports of https and ssh are left out.
+func Split(url string) Target {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found {
+		host, path, _ := strings.Cut(url, ":")
+		return Target{Host: withoutUser(host), Path: strings.TrimPrefix(path, "/")}
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	host = withoutUser(host)
+	switch scheme {
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	case "ssh":
+		host = strings.TrimSuffix(host, ":22")
+	}
+	return Target{Host: host, Path: path}
+}
+
+func withoutUser(host string) string {
+	return strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
+}
+
+// Environment returns the variables that weaken TLS. Git takes the mere presence
+// of GIT_SSL_NO_VERIFY for a yes. Authorities in files that only root can change
+// are the machine's: images bring those of their network that way.
+//
+// The proxies of the environment (https_proxy, ALL_PROXY) are none: images set
+// them for all programs alike, and a proxy sees nothing inside verified TLS.
+func Environment(environ []string) []Hazard {
+	var found []Hazard
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case name == "GIT_SSL_NO_VERIFY":
+			found = append(found, variable(TLSOff, name, value))
+		case (name == "GIT_SSL_CAINFO" || name == "GIT_SSL_CAPATH") && value != "":
+			h := variable(Authority, name, value)
+			h.machine = onlyRoots(value)
+			found = append(found, h)
+		}
+	}
+	return found
+}
+
+func variable(kind Kind, name, value string) Hazard {
+	return Hazard{Kind: kind, Setting: gitconfig.Setting{Scope: EnvironmentScope, Key: name, Value: value}}
+}

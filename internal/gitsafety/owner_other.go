@@ -1,0 +1,5 @@
+//go:build !unix
+
+package gitsafety
+
+func onlyRoots(string) bool { return false }

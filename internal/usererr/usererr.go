@@ -1,0 +1,132 @@
+// Package usererr makes the errors that a person reads: one line that says what
+// failed, why, and what to do.
+//
+// It escapes every character that is not printable, so that text from outside (a
+// server, a ref, a URL, a file) cannot break the line or control the terminal.
+package usererr
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An Error is one line for a person. It prints as "op: reason; hint".
+type Error struct {
+	Op     string // what failed, as in "read /sandbox/x/github-token"
+	Reason string // the reason; when empty, the text of Err
+	Hint   string // what the reader can do about it; may be empty
+	Err    error  // what lies below, for errors.Is; never printed when Reason is set
+}
+
+// New returns an Error. The hint may be empty where nothing helps.
+func New(op, reason, hint string) *Error { return &Error{Op: op, Reason: reason, Hint: hint} }
+
+// Wrap returns an Error whose reason is err.
+func Wrap(op string, err error, hint string) *Error { return &Error{Op: op, Err: err, Hint: hint} }
+
+func (e *Error) Error() string {
+	s := e.Op
+	if why := e.ReasonText(); why != "" {
+		s += ": " + why
+	}
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return Escape(s)
+}
+
+// ReasonText returns Reason, or the text of Err where Reason is empty. It is not
+// escaped.
+func (e *Error) ReasonText() string {
+	if e.Reason == "" && e.Err != nil {
+		return e.Err.Error()
+	}
+	return e.Reason
+}
+
+// Unwrap returns the error below, if any.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Line returns err as the one line a program prints, newline included:
+// "gatepass: what: why; what to do".
+func Line(err error) string { return "gatepass: " + Escape(err.Error()) + "\n" }
+
+// Join folds several errors into one line, separated by " / ". All of them can
+// be found by errors.Is and errors.As.
+func Join(errs ...error) error {
+	var some joined
+	for _, err := range errs {
+		if err != nil {
+			some = append(some, err)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return some
+}
+
+type joined []error
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, " / ")
+}
+
+func (j joined) Unwrap() []error { return j }
+
+// Escape returns s with every character that is not printable written as a Go
+// escape: control characters, line breaks, invalid UTF-8, and the invisible
+// and direction-changing characters that make text look like other text.
+func Escape(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b.WriteString(`\x` + hexByte(s[0]))
+		case printable(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// printable is unicode.IsPrint: letters, marks, numbers, punctuation, symbols
+// and the ASCII space; it leaves out control and format characters.
+func printable(r rune) bool { return unicode.IsPrint(r) }
+
+func hexByte(c byte) string {
+	const digits = "0123456789abcdef"
+	return string([]byte{digits[c>>4], digits[c&15]})
+}
+
+// Quote returns s as one word of a shell, plain where it can be, for a command
+// that the reader is to run.
+func Quote(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// Cut returns text, or its first max bytes as far as they are whole characters. It is for
+// showing a text; decide on the whole one.
+func Cut(text string, max int) string {
+	if len(text) <= max {
+		return text
+	}
+	return strings.ToValidUTF8(text[:max], "")
+}

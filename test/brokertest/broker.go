@@ -1,0 +1,259 @@
+// Package brokertest is a whole broker before the double of GitHub, for tests of
+// what stands around it.
+package brokertest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// OperatorToken is the bearer token of the operator "night" of a Bench.
+const OperatorToken = "operator-0123456789abcdef0123"
+
+var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+// ByHeader believes the header Test-Caller.
+type ByHeader struct{}
+
+// Identify implements [broker.Identifier]. "forged" is a proof that does not hold.
+func (ByHeader) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
+	switch who := r.Header.Get("Test-Caller"); who {
+	case "":
+		return broker.Caller{}, broker.ErrNoProof
+	case "forged":
+		return broker.Caller{}, errors.New("the signature does not hold")
+	default:
+		return broker.Caller{Method: "test", Subject: who, Claims: map[string]any{"id": who}}, nil
+	}
+}
+
+// Paper is a journal in memory, which can run out.
+type MemoryJournal struct {
+	mu      sync.Mutex // guards the rest
+	entries []broker.Entry
+	err     error
+}
+
+// Write implements [broker.Journal].
+func (p *MemoryJournal) Write(_ context.Context, e broker.Entry, _ bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	p.entries = append(p.entries, e)
+	return nil
+}
+
+// Fail makes every write fail with err; nil lets them through again.
+func (p *MemoryJournal) Fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+// Of returns the entries of a kind.
+func (p *MemoryJournal) Of(kind string) []broker.Entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []broker.Entry
+	for _, e := range p.entries {
+		if e.Kind == kind {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// A GitHub has the App installed on acme and octo, who have a repository widgets
+// each, and a store beside it.
+type GitHub struct {
+	*fakegithub.Server
+	T             testing.TB
+	Store         *storetest.Memory
+	AppID         int64
+	ClientID      string
+	Installations map[string]int64 // by account
+}
+
+// NewGitHub makes one that ends with the test. Its clock is the machine's, moved
+// on by Advance.
+func NewGitHub(t testing.TB) *GitHub {
+	t.Helper()
+	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gh.Close() })
+	private, err := key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&private.PublicKey}, Permissions: map[string]string{"contents": "write", "checks": "write"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &GitHub{Server: gh, T: t, Store: &storetest.Memory{Now: gh.Now}, AppID: app.ID, ClientID: app.ClientID, Installations: map[string]int64{}}
+	for _, owner := range []string{"acme", "octo"} {
+		g.Repository(owner, "widgets")
+		in, err := gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: owner, RepositorySelection: "all"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Installations[owner] = in.ID
+	}
+	return g
+}
+
+// Repository adds one.
+func (g *GitHub) Repository(owner, name string) {
+	g.T.Helper()
+	if _, err := g.AddRepository(fakegithub.Repository{Owner: owner, Name: name}); err != nil {
+		g.T.Fatal(err)
+	}
+}
+
+// Mints counts the tokens that were asked for.
+func (g *GitHub) Mints() int {
+	return g.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") })
+}
+
+// A Bench is one replica of a broker. Its rules: the caller "ci" is workspace ci
+// with everything of acme and octo, who begins with "sb-" is a workspace of that
+// name that may clone acme/widgets, and nobody else is anybody.
+type Broker struct {
+	*GitHub
+	App       *mint.App
+	Journal   *MemoryJournal
+	Blocklist *broker.Blocklist
+	Cache     *broker.Cache
+	Policy    *broker.Policy
+	Server    *broker.Broker
+
+	once    sync.Once
+	handler http.Handler
+}
+
+// NewBench makes a replica, with a journal that wrap may put something before;
+// nil does not.
+func NewBroker(g *GitHub, wrap func(broker.Journal) broker.Journal) *Broker {
+	g.T.Helper()
+	private, err := key()
+	if err != nil {
+		g.T.Fatal(err)
+	}
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
+	if err != nil {
+		g.T.Fatal(err)
+	}
+	b := &Broker{GitHub: g, Journal: new(MemoryJournal)}
+	b.App = &mint.App{ID: g.ClientID, Signer: signer, URL: "https://github.test", Client: &http.Client{Transport: g.Transport()}, Now: g.Now}
+	b.Policy = b.policy()
+	var journal broker.Journal = b.Journal
+	if wrap != nil {
+		journal = wrap(journal)
+	}
+	b.Server = broker.New(broker.Config{
+		Policy: func() *broker.Policy { return b.Policy }, Journal: journal, Store: g.Store, GitHub: b.App, Now: g.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	b.Blocklist, b.Cache = b.Server.Blocklist, b.Server.Cache
+	return b
+}
+
+func (b *Broker) policy() *broker.Policy {
+	sum := sha256.Sum256([]byte(OperatorToken))
+	night, err := identity.ParseBearer(hex.EncodeToString(sum[:]))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	sandbox, err := broker.CompilePattern("sb-.+")
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return &broker.Policy{
+		Hash: "c1d80f6e2a7745b39e0c4fd86a1b7723f95e08d24c6ab1907d3e5f8821c0a4b6", Hosts: []string{"github.com"},
+		Rules: []broker.Rule{
+			{Name: "ci", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "ci"}, Workspace: "ci", Profile: b.Profile("ci", "[acme/*, octo/*]", "[push]")},
+			{Name: "sandboxes", By: ByHeader{}, Method: "test", Match: broker.Patterns{"id": sandbox}, Workspace: "{claim.id}", Profile: b.Profile("sandbox", "[acme/widgets]", "[clone]")},
+		},
+		Operators: []broker.OperatorRule{{Name: "night", Key: "key-of-night", By: night}},
+	}
+}
+
+// Profile makes a profile.
+func (b *Broker) Profile(name, repos, permissions string) *workspace.Profile {
+	b.T.Helper()
+	p, err := workspace.ParseProfile([]byte("metadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return p
+}
+
+// Issuer makes who delivers tokens to workspaces.
+func (b *Broker) Issuer(context.Context) (*workspace.Issuer, error) {
+	return &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now, Patience: 5 * time.Second}, nil
+}
+
+// Handler is the broker's, with Mounted of the Server as it is at the first call.
+func (b *Broker) Handler() http.Handler {
+	b.once.Do(func() { b.handler = b.Server.Handler() })
+	return b.handler
+}
+
+// Do sends a request: as the operator "night" for who "night", else as that
+// caller; "" is nobody. A body that is not "" is JSON.
+func (b *Broker) Do(who, method, target, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	switch who {
+	case "":
+	case "night":
+		r.Header.Set("Authorization", "Bearer "+OperatorToken)
+	default:
+		r.Header.Set("Test-Caller", who)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, r)
+	return w
+}
+
+// Token asks for a token as a caller.
+func (b *Broker) Token(caller, repo, operation string) *httptest.ResponseRecorder {
+	return b.Do(caller, http.MethodPost, "/v1/token", `{"host":"github.com","repo":"`+repo+`","operation":"`+operation+`"}`)
+}
+
+// MustToken is Token, and returns the token's text.
+func (b *Broker) MustToken(caller, repo, operation string) string {
+	b.T.Helper()
+	got := b.Token(caller, repo, operation)
+	var answer struct{ Token string }
+	if err := json.NewDecoder(bytes.NewReader(got.Body.Bytes())).Decode(&answer); err != nil || got.Code != http.StatusOK {
+		b.T.Fatalf("%s asks for %s: %d %s", caller, repo, got.Code, got.Body)
+	}
+	return answer.Token
+}
