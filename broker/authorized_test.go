@@ -2,8 +2,11 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,9 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/workspace"
 )
 
 // A fixedBlocker answers what a test sets.
@@ -20,7 +26,8 @@ type fixedBlocker struct {
 }
 
 func (b *fixedBlocker) BlockedFor(context.Context, string, string) (bool, error) { return b.is, b.err }
-func (b *fixedBlocker) Blocked(context.Context, string) (bool, error)            { return b.is, b.err }
+
+func (b *fixedBlocker) Blocked(context.Context, string) (bool, error) { return b.is, b.err }
 
 // The block is looked at before anything is made, and again before it is given; one
 // that cannot be looked at blocks.
@@ -82,5 +89,209 @@ func TestWhichIDARepositoryHasToHave(t *testing.T) {
 	}
 	if s, err := Authorize(Workspace{ID: "sb-1"}, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"}); err == nil {
 		t.Errorf("Authorize without a policy = %+v, want a refusal", s)
+	}
+}
+
+// repositoryID asks for a token of acme/widgets and returns the id that it opens.
+func repositoryID(t *testing.T, got *httptest.ResponseRecorder) int64 {
+	t.Helper()
+	var answer struct {
+		IDs []int64 `json:"repository_ids"`
+	}
+	if err := json.Unmarshal(got.Body.Bytes(), &answer); err != nil || got.Code != 200 || len(answer.IDs) != 1 {
+		t.Fatalf("answer = %d %s, want a token with the id of its repository", got.Code, got.Body)
+	}
+	return answer.IDs[0]
+}
+
+func (b *bench) pinned(caller string, id int64) *httptest.ResponseRecorder {
+	return b.ask(caller, "/v1/token", "application/json", fmt.Sprintf(`{"host":"github.com","repo":"acme/widgets","operation":"read","repository_id":%d}`, id))
+}
+
+// take renames acme/widgets, and gives its name to a new repository.
+func (b *bench) take() {
+	b.t.Helper()
+	if err := b.RenameRepository("acme", "widgets", "gadgets"); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// forget has the next request get a new token.
+func (b *bench) forget() {
+	b.t.Helper()
+	b.cache.Drop(func(Scope, credential.Token) bool { return true })
+	for name, err := range b.store.List(b.t.Context(), store.AllShared()) {
+		if err == nil {
+			err = b.store.Delete(b.t.Context(), name)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func TestAnIDIsAskedFor(t *testing.T) {
+	b := newBench(t)
+	id := repositoryID(t, b.token("ci", "acme/widgets", "read"))
+	if got := repositoryID(t, b.pinned("ci", id)); got != id {
+		t.Errorf("a token asked for by id opens %d, want %d", got, id)
+	}
+	last := b.journal.entries[len(b.journal.entries)-1]
+	if last.RepositoryID != id {
+		t.Errorf("the last line says id %d, want %d", last.RepositoryID, id)
+	}
+	b.take()
+	// What was given opens the repository that it was given for, under any name.
+	if got := repositoryID(t, b.pinned("ci", id)); got != id {
+		t.Errorf("a token asked for by id opens %d, want %d", got, id)
+	}
+	b.forget()
+	refused := b.pinned("ci", id)
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("does not have the id %d", id)) {
+		t.Errorf("after the name was taken: %d %s, want 403", refused.Code, refused.Body)
+	}
+	if got := repositoryID(t, b.token("ci", "acme/widgets", "read")); got == id {
+		t.Errorf("a token asked for by name alone opens %d, want the new repository", got)
+	}
+}
+
+func TestAProfilePinsAnID(t *testing.T) {
+	b := newBench(t)
+	id := repositoryID(t, b.token("ci", "acme/widgets", "read"))
+	b.policy.Rules[0].Profile = b.profile(fmt.Sprintf("['acme/*', 'acme/widgets#%d']", id), "[push]")
+	if got := repositoryID(t, b.token("ci", "acme/widgets", "read")); got != id {
+		t.Errorf("a token opens %d, want %d", got, id)
+	}
+	refused := b.pinned("ci", id+1000)
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("allows acme/widgets with the id %d, not %d", id, id+1000)) {
+		t.Errorf("another id: %d %s, want 403", refused.Code, refused.Body)
+	}
+	before := len(b.Tokens())
+	b.take()
+	b.forget()
+	refused = b.token("ci", "acme/widgets", "read")
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), "acme/gadgets now") {
+		t.Errorf("after the name was taken: %d %s, want 403", refused.Code, refused.Body)
+	}
+	if after := len(b.Tokens()); after != before {
+		t.Errorf("%d tokens are alive, want the %d of before", after, before)
+	}
+}
+
+// Whoever guesses ids is not told what the repositories are called that its profile
+// does not have.
+func TestAnIDThatIsGuessedTellsNoName(t *testing.T) {
+	b := newBench(t)
+	secret, err := b.AddRepository(fakegithub.Repository{Owner: "acme", Name: "unannounced"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.policy.Rules[0].Profile = b.profile("[acme/widgets]", "[push]")
+	want := fmt.Sprintf("acme/widgets does not have the id %d", secret.ID)
+	if got := b.pinned("ci", secret.ID); got.Code != 403 || !strings.Contains(got.Body.String(), want) || strings.Contains(got.Body.String(), secret.Name) {
+		t.Errorf("a guessed id: %d %s, want 403 with %q", got.Code, got.Body, want)
+	}
+	b.policy.Rules[0].Profile = b.profile("[acme/widgets, 'acme/un*']", "[push]")
+	if got := b.pinned("ci", secret.ID); got.Code != 403 || !strings.Contains(got.Body.String(), "acme/unannounced now") {
+		t.Errorf("the id of what the profile has: %d %s, want 403 with the name", got.Code, got.Body)
+	}
+}
+
+// The former name of a repository that has no other owner leads to it at GitHub,
+// and opens nothing here.
+func TestAFormerNameOpensNothing(t *testing.T) {
+	b := newBench(t)
+	if err := b.RenameRepository("acme", "widgets", "gadgets"); err != nil {
+		t.Fatal(err)
+	}
+	got := b.token("ci", "acme/widgets", "read")
+	if got.Code != 403 || !strings.Contains(got.Body.String(), "another name by now") {
+		t.Errorf("a former name: %d %s, want 403", got.Code, got.Body)
+	}
+}
+
+// The limit of a rule holds whatever its profile allows and however a token is asked for:
+// where it says none, no token leaves the broker, and none is minted for it.
+func TestTokenLimits(t *testing.T) {
+	const (
+		read       = `{"host":"github.com","repo":"acme/widgets","operation":"read"}`
+		write      = `{"host":"github.com","repo":"acme/widgets","operation":"write"}`
+		permission = `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"write"}}`
+		narrow     = `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"read"}}`
+	)
+	for _, c := range []struct {
+		limit  TokenLimit
+		body   string
+		status int
+		detail string
+	}{
+		{TokensWrite, write, http.StatusOK, ""},
+		{TokensRead, read, http.StatusOK, ""},
+		{TokensRead, narrow, http.StatusOK, ""},
+		{TokensRead, write, http.StatusForbidden, "the rule ci gives tokens that read only; push through the git gateway"},
+		{TokensRead, permission, http.StatusForbidden, "read only"},
+		{TokensNone, read, http.StatusForbidden, "the rule ci gives no tokens; use the git gateway"},
+		{TokensNone, narrow, http.StatusForbidden, "no tokens"},
+		{TokensNone, write, http.StatusForbidden, "no tokens"},
+		{"an unknown limit", read, http.StatusForbidden, "no tokens"},
+	} {
+		b := newBench(t)
+		b.policy.Rules[0].Tokens = c.limit
+		got := b.ask("ci", "/v1/token", "application/json", c.body)
+		if got.Code != c.status || !strings.Contains(got.Body.String(), c.detail) {
+			t.Errorf("%q, %s: %d %s, want %d with %q", c.limit, c.body, got.Code, got.Body, c.status, c.detail)
+		}
+		if c.status != http.StatusOK && (b.mints() != 0 || strings.Contains(got.Body.String(), "ghs_")) {
+			t.Errorf("%q, %s: %d tokens were minted; answered %s", c.limit, c.body, b.mints(), got.Body)
+		}
+	}
+}
+
+func sharing(t *testing.T, name, sharing, comment string) *workspace.Profile {
+	t.Helper()
+	p, err := workspace.ParseProfile([]byte("# " + comment + "\nmetadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [clone]" + sharing + "}}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Whoever shares a token is cut off when it is revoked from another: workspaces of one
+// profile share, and those of a profile that was changed do not share with those of
+// what it was before.
+func TestWhoSharesAToken(t *testing.T) {
+	a, b := sharing(t, "a", "", ""), sharing(t, "b", "", "")
+	own := sharing(t, "a", ", sharing: workspace", "")
+	for _, c := range []struct {
+		name     string
+		one, two Workspace
+		want     bool
+	}{
+		{"two of one profile", Workspace{ID: "x", Profile: a}, Workspace{ID: "y", Profile: a}, true},
+		{"one profile that was read twice", Workspace{ID: "x", Profile: a}, Workspace{ID: "y", Profile: sharing(t, "a", "", "")}, true},
+		{"sharing: profile, in another text", Workspace{ID: "x", Profile: a}, Workspace{ID: "y", Profile: sharing(t, "a", ", sharing: profile", "")}, false},
+		{"two profiles that say the same", Workspace{ID: "x", Profile: a}, Workspace{ID: "y", Profile: b}, false},
+		{"a profile before and after it was changed", Workspace{ID: "x", Profile: a}, Workspace{ID: "y", Profile: sharing(t, "a", "", "changed")}, false},
+		{"a profile whose workspaces share nothing", Workspace{ID: "x", Profile: own}, Workspace{ID: "y", Profile: own}, false},
+		{"one workspace of it", Workspace{ID: "x", Profile: own}, Workspace{ID: "x", Profile: own}, true},
+		{"and one of before it said so", Workspace{ID: "x", Profile: own}, Workspace{ID: "x", Profile: a}, false},
+	} {
+		policy := &Policy{Hosts: []string{"github.com"}}
+		c.one.Policy, c.two.Policy = policy, policy
+		ask := api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "acme", Name: "widgets"}, Operation: "read"}
+		one, err := Authorize(c.one, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := Authorize(c.two, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := one.Key() == two.Key(); got != c.want {
+			t.Errorf("%s: share = %v, want %v (%q, %q)", c.name, got, c.want, one.Key(), two.Key())
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/clocktest"
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
@@ -208,4 +209,20 @@ func TestBlocksDoNotReplaceEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("without the workspace", false, false, false)
+}
+
+// Who was blocked while a broker was suspended is blocked from its first answer on.
+func TestBlocksAfterSleep(t *testing.T) {
+	in, now := new(storetest.Memory), time.Now()
+	blocks := &Blocklist{Store: in, Now: func() time.Time { return now }}
+	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
+		t.Fatalf("Blocked = %v, %v, want nobody to be", blocked, err)
+	}
+	if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = clocktest.Slept(now, 2*time.Hour)
+	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); !blocked || err != nil {
+		t.Errorf("Blocked = %v, %v after two hours of sleep, want it blocked", blocked, err)
+	}
 }

@@ -2,169 +2,29 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"log/slog"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
 )
-
-var testKey = func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}()
-
-// byHeader believes what a test says.
-type byHeader struct{}
-
-func (byHeader) Identify(_ context.Context, r *http.Request) (Caller, error) {
-	switch who := r.Header.Get("Test-Caller"); who {
-	case "":
-		return Caller{}, ErrNoProof
-	case "forged":
-		return Caller{}, errors.New("the signature does not hold")
-	default:
-		return Caller{Method: "test", Subject: who, Claims: map[string]any{"id": who, "n": json.Number("7"), "in": map[string]any{"side": who}, "list": []any{who}}}, nil
-	}
-}
-
-// paper is a journal in memory, which can run out.
-type paper struct {
-	mu      sync.Mutex // guards the rest
-	entries []Entry
-	err     error
-	only    string // err is for this kind alone; "" is for all
-}
-
-func (p *paper) Write(_ context.Context, e Entry, _ bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err != nil && (p.only == "" || p.only == e.Kind) {
-		return p.err
-	}
-	p.entries = append(p.entries, e)
-	return nil
-}
-
-func (p *paper) kinds() (kinds []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.entries {
-		kinds = append(kinds, strings.TrimSpace(e.Kind+" "+e.Decision))
-	}
-	return kinds
-}
-
-// bench is a broker before a GitHub with acme and octo.
-type bench struct {
-	*fakegithub.Server
-	t       *testing.T
-	app     *mint.App
-	store   *storetest.Memory
-	journal *paper
-	blocks  *Blocklist
-	cache   *Cache
-	keeper  *VendLog
-	policy  *Policy
-	handler http.Handler
-}
-
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { gh.Close() })
-	app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write", "checks": "write"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, owner := range []string{"acme", "octo"} {
-		if _, err := gh.AddRepository(fakegithub.Repository{Owner: owner, Name: "widgets"}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: owner, RepositorySelection: "all"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{Server: gh, t: t, journal: new(paper), store: &storetest.Memory{Now: gh.Now}}
-	b.app = &mint.App{ID: app.ClientID, Signer: signer, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}
-	b.policy = &Policy{Hash: "h", Hosts: []string{"github.com"}, Rules: []Rule{
-		{Name: "ci", By: byHeader{}, Match: Exactly{"id": "ci"}, Workspace: "ci-{claim.n}", Profile: b.profile("[acme/widgets, octo/*]", "[push]")},
-		{Name: "any", By: byHeader{}, Workspace: "{claim.id}", Profile: b.profile("[acme/widgets]", "[clone]")},
-	}}
-	b.start(Config{})
-	return b
-}
-
-// start makes the broker. A field that c does not say is the bench's.
-func (b *bench) start(c Config) *Broker {
-	c.Policy, c.GitHub, c.Log = func() *Policy { return b.policy }, b.app, slog.New(slog.DiscardHandler)
-	if c.Journal == nil {
-		c.Journal = b.journal
-	}
-	if c.Store == nil {
-		c.Store = b.store
-	}
-	if c.Now == nil {
-		c.Now = b.Now
-	}
-	made := New(c)
-	b.blocks, b.cache, b.keeper, b.handler = made.Blocklist, made.Cache, made.VendLog, made.Handler()
-	return made
-}
-
-func (b *bench) profile(repos, permissions string) *workspace.Profile {
-	b.t.Helper()
-	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return p
-}
-
-// ask posts a request as a caller.
-func (b *bench) ask(caller, path, contentType, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
-	r.Header.Set("Content-Type", contentType)
-	if caller != "" {
-		r.Header.Set("Test-Caller", caller)
-	}
-	w := httptest.NewRecorder()
-	b.handler.ServeHTTP(w, r)
-	return w
-}
-
-func (b *bench) token(caller, repo, operation string) *httptest.ResponseRecorder {
-	return b.ask(caller, "/v1/token", "application/json", `{"host":"github.com","repo":"`+repo+`","operation":"`+operation+`"}`)
-}
-
-func (b *bench) mints() int {
-	return b.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") })
-}
 
 func TestATokenOpensWhatWasAskedAndNoMore(t *testing.T) {
 	b := newBench(t)
@@ -301,4 +161,241 @@ func TestTheZeroPolicyRefuses(t *testing.T) {
 	if _, err := Authorize(Workspace{Policy: &Policy{Hosts: []string{"github.com"}}}, api.TokenRequest{Host: "github.com", Repo: gitname.Repo{Owner: "a", Name: "b"}, Operation: "read"}); err == nil {
 		t.Error("a workspace without a profile is given something")
 	}
+}
+
+func TestNewPanicsWithoutWhatIsPartOfTheSafety(t *testing.T) {
+	whole := Config{Policy: func() *Policy { return new(Policy) }, Journal: new(paper), Store: new(storetest.Memory), GitHub: new(mint.App)}
+	New(whole)
+	for name, c := range map[string]Config{
+		"Policy":  {Journal: whole.Journal, Store: whole.Store, GitHub: whole.GitHub},
+		"Journal": {Policy: whole.Policy, Store: whole.Store, GitHub: whole.GitHub},
+		"Store":   {Policy: whole.Policy, Journal: whole.Journal, GitHub: whole.GitHub},
+		"GitHub":  {Policy: whole.Policy, Journal: whole.Journal, Store: whole.Store},
+	} {
+		func() {
+			defer func() {
+				if said, _ := recover().(string); !strings.Contains(said, "Config."+name+" is nil") {
+					t.Errorf("without %s New panics with %q, want the field named", name, said)
+				}
+			}()
+			New(c)
+		}()
+	}
+}
+
+// full is a store whose writes fail.
+type full struct{ store.Store }
+
+func (full) Put(context.Context, store.Name, store.Secret, store.Mode) error {
+	return errors.New("no space")
+}
+
+// Each case asks for a token that a warm cache has, and something on the way refuses
+// it: the order of the chain is what keeps the cache from answering, the audit log
+// complete, and GitHub unasked.
+func TestNothingGoesPastTheChain(t *testing.T) {
+	blocked := func(b *bench, target Target) {
+		if err := b.blocks.Add(b.t.Context(), target); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		prepare func(*bench) // between the request that warms the cache and the one that is refused
+		caller  string       // of that one; x and y share the tokens of their profile
+		status  int
+		reason  string // in the audit log; "" where it cannot be written
+	}{
+		{"the policy is narrowed", func(b *bench) { b.policy = b.narrower() }, "x", http.StatusForbidden, ReasonRepository},
+		{"the host is not served any more", func(b *bench) { b.policy = &Policy{Hash: "h2", Rules: b.policy.Rules} }, "x", http.StatusNoContent, ReasonHost},
+		{"the workspace is blocked", func(b *bench) { blocked(b, Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBlocked},
+		{"the account is blocked", func(b *bench) { blocked(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBlocked},
+		{"the App is blocked", func(b *bench) { blocked(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBlocked},
+		{"the list of what is blocked cannot be read", func(b *bench) {
+			b.blocks.Store = full{new(storetest.Memory)} // without an App: its volume is gone
+			b.Advance(2 * blocksStale)
+		}, "x", http.StatusServiceUnavailable, ReasonStore},
+		{"the workspace asks too often", nil, "x", http.StatusTooManyRequests, ReasonLimit},
+		{"what the workspace is given cannot be kept", func(b *bench) { b.keeper.Store = full{b.store} }, "y", http.StatusServiceUnavailable, ReasonStore},
+		{"the answer cannot be written down", func(b *bench) { b.journal.err = errors.New("no space") }, "x", http.StatusServiceUnavailable, ""},
+	} {
+		b := newBench(t)
+		b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 2} }})
+		blocked(b, Target{Workspace: "another"}) // so that the list is not empty
+		for range 2 {
+			if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusOK {
+				t.Fatalf("%s: warming answers %d %s", c.name, got.Code, got.Body)
+			}
+			if c.prepare != nil {
+				break
+			}
+		}
+		if c.prepare != nil {
+			c.prepare(b)
+		}
+		lines := len(b.journal.entries)
+		got := b.token(c.caller, "acme/widgets", "read")
+		if got.Code != c.status || strings.Contains(got.Body.String(), "ghs_") {
+			t.Errorf("%s: %d %s, want %d", c.name, got.Code, got.Body, c.status)
+		}
+		if n := b.mints(); n != 1 {
+			t.Errorf("%s: GitHub was asked for %d tokens, want the one that warmed the cache", c.name, n)
+		}
+		var reasons []string
+		for _, e := range b.journal.entries[lines:] {
+			reasons = append(reasons, e.Kind+" "+e.Decision+" "+e.Reason)
+		}
+		if want := KindRequest + " " + Refused + " " + c.reason; c.reason != "" && !slices.Equal(reasons, []string{want}) {
+			t.Errorf("%s: the audit log has %q, want %q", c.name, reasons, want)
+		}
+	}
+}
+
+// narrower is the policy without what the rule "any" gave.
+func (b *bench) narrower() *Policy {
+	rules := slices.Clone(b.policy.Rules)
+	rules[1].Profile = b.profile("[octo/widgets]", "[clone]")
+	return &Policy{Hash: "h2", Hosts: b.policy.Hosts, Rules: rules}
+}
+
+// A workspace that is refused for what its profile does not allow uses up its limit
+// all the same: it can neither fill the audit log nor try out names.
+func TestTheLimitComesBeforeThePolicy(t *testing.T) {
+	b := newBench(t)
+	b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 1} }})
+	if got := b.token("x", "acme/payroll", "read"); got.Code != http.StatusForbidden {
+		t.Errorf("the first request = %d %s, want 403", got.Code, got.Body)
+	}
+	if got := b.token("x", "acme/payroll", "read"); got.Code != http.StatusTooManyRequests {
+		t.Errorf("the second request = %d %s, want 429", got.Code, got.Body)
+	}
+}
+
+// A workspace that is blocked while its token is minted gets nothing, and the store
+// has the token for who revokes it.
+func TestABlockDuringAMint(t *testing.T) {
+	b := newBench(t)
+	b.start(Config{WrapMint: func(next MintFunc) MintFunc {
+		return func(ctx context.Context, s Scope) (mint.Minted, error) {
+			m, err := next(ctx, s)
+			return m, errors.Join(err, b.blocks.Block(ctx, "x"))
+		}
+	}})
+	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusForbidden || strings.Contains(got.Body.String(), "ghs_") {
+		t.Errorf("the request = %d %s, want 403", got.Code, got.Body)
+	}
+	if n := b.vended("x"); n != 1 || b.mints() != 1 {
+		t.Errorf("%d tokens are minted and %d in the store, want one", b.mints(), n)
+	}
+}
+
+// vended counts what the store has of a workspace.
+func (b *bench) vended(workspace string) (n int) {
+	b.t.Helper()
+	below, err := store.Workspace(workspace)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, err := range b.store.List(b.t.Context(), below) {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// A token that cannot be written down, nor be revoked at once, is revoked later.
+func TestATokenThatCannotBeRevokedAtOnce(t *testing.T) {
+	b := newBench(t)
+	revoked := 0
+	made := b.start(Config{TookBack: func(credential.Token) { revoked++ }})
+	b.journal.err, b.journal.only = errors.New("no space"), KindMinted
+	revoke := made.TakeBack.Revoke
+	made.TakeBack.Revoke = func(context.Context, credential.Token) error { return errors.New("GitHub is away") }
+	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusServiceUnavailable || len(b.Tokens()) != 1 {
+		t.Errorf("the request = %d %s with %d tokens alive, want 503 with one", got.Code, got.Body, len(b.Tokens()))
+	}
+	made.TakeBack.Revoke = revoke
+	if err := made.TakeBack.Retry(t.Context()); err != nil || len(b.Tokens()) != 0 || revoked != 1 {
+		t.Errorf("Retry = %v with %d alive and %d told, want the token revoked", err, len(b.Tokens()), revoked)
+	}
+}
+
+// What is left of GitHub's limit is asked for before GitHub is.
+func TestTheBudgetComesBeforeTheMint(t *testing.T) {
+	b := newBench(t)
+	rate := mint.Rate{Limit: 5000, Remaining: 1, Reset: b.Now().Add(time.Minute)}
+	b.start(Config{}).Budget.Rate = func() (mint.Rate, bool) { return rate, true }
+	for i, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+		if got := b.token("ci", []string{"acme/widgets", "octo/widgets"}[i], "read"); got.Code != want {
+			t.Errorf("request %d = %d %s, want %d", i, got.Code, got.Body, want)
+		}
+	}
+	if n := b.mints(); n != 1 {
+		t.Errorf("GitHub was asked for %d tokens, want one", n)
+	}
+}
+
+// The chain is composed by New and by nothing else: each of its parts is called once in
+// this package, there, and no other package makes a Broker of its own.
+func TestTheChainIsComposedInOnePlace(t *testing.T) {
+	calls := map[string][]string{}
+	chain := []string{"audited", "limited", "authorized", "recorded", "newShared", "journaled", "published", "minted"}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		inBroker := filepath.Dir(path) == "../broker"
+		for _, declared := range file.Decls {
+			in := path
+			if f, ok := declared.(*ast.FuncDecl); ok {
+				in += " " + f.Name.Name
+			}
+			ast.Inspect(declared, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					if name, ok := n.Fun.(*ast.Ident); ok && inBroker && slices.Contains(chain, name.Name) {
+						calls[name.Name] = append(calls[name.Name], in)
+					}
+				case *ast.AssignStmt:
+					for _, to := range n.Lhs {
+						if field, ok := to.(*ast.SelectorExpr); ok && field.Sel.Name == "Vend" {
+							calls["Vend ="] = append(calls["Vend ="], in)
+						}
+					}
+				case *ast.CompositeLit:
+					if isBroker(n.Type, inBroker) {
+						calls["Broker{}"] = append(calls["Broker{}"], in)
+					}
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range append(chain, "Vend =", "Broker{}") {
+		if want := []string{"../broker/broker.go New"}; !slices.Equal(calls[part], want) {
+			t.Errorf("%s is in %q, want it in %q alone", part, calls[part], want)
+		}
+	}
+}
+
+// isBroker reports whether a type is spelled as that of a Broker.
+func isBroker(typ ast.Expr, inBroker bool) bool {
+	switch typ := typ.(type) {
+	case *ast.Ident:
+		return inBroker && typ.Name == "Broker"
+	case *ast.SelectorExpr:
+		of, ok := typ.X.(*ast.Ident)
+		return ok && of.Name == "broker" && typ.Sel.Name == "Broker"
+	}
+	return false
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
@@ -101,4 +105,167 @@ func fromGitHub(err error) error {
 		r.Detail = "GitHub cannot be had"
 	}
 	return r
+}
+
+// TakeBack revokes tokens that were minted and given to no workspace, so that the
+// store has none of them. One that cannot be revoked yet is kept in memory, and
+// tried again by Retry until it ends.
+type TakeBack struct {
+	// Revoke ends a token; see [mint.App.Revoke].
+	Revoke func(context.Context, credential.Token) error
+	// Revoked is told of each token that Retry revoked; nil means that it is not.
+	Revoked func(credential.Token)
+	Now     func() time.Time // nil means time.Now
+
+	mu      sync.Mutex // guards pending
+	pending map[credential.ID]credential.Token
+}
+
+func (b *TakeBack) now() time.Time {
+	if b.Now == nil {
+		return time.Now()
+	}
+	return b.Now()
+}
+
+// Take revokes a token. Where it returns an error, Retry tries again.
+func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
+	err := b.Revoke(ctx, t)
+	if err != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.pending == nil {
+			b.pending = map[credential.ID]credential.Token{}
+		}
+		b.pending[t.ID()] = t
+	}
+	return err
+}
+
+// Retry revokes what could not be revoked before.
+func (b *TakeBack) Retry(ctx context.Context) error {
+	b.mu.Lock()
+	var tokens []credential.Token
+	for key, t := range b.pending {
+		if !t.Expiry.After(b.now()) {
+			delete(b.pending, key)
+			continue
+		}
+		tokens = append(tokens, t)
+	}
+	b.mu.Unlock()
+	var errs []error
+	for _, t := range tokens {
+		if err := b.Revoke(ctx, t); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b.mu.Lock()
+		delete(b.pending, t.ID())
+		b.mu.Unlock()
+		if b.Revoked != nil {
+			b.Revoked(t)
+		}
+	}
+	return usererr.Join(errs...)
+}
+
+// A Pooled is a GitHub at which several Apps mint for the same accounts.
+type Pooled interface {
+	// Members returns all Apps, at least one. A single one is asked as if there were no
+	// pool.
+	Members(ctx context.Context, owner string) []Member
+	// Seats are those of the Apps that can be asked. It does not wait.
+	Seats(owner string) []mint.Seat
+	// Whose is Turn for a caller that does not mint; ok is false where none can.
+	Whose(key string, seats ...mint.Seat) (seat mint.Seat, ok bool)
+	// Turn returns whose turn it is among members; see [mint.Pool.Turn].
+	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
+}
+
+// A Member is one App of a pool. Its Seat has a name.
+type Member struct {
+	Minter
+	mint.Seat
+	Err error // why it cannot be asked; nil where it can
+}
+
+// turnKey says who stays with one App, so that comments, checks and commits keep one
+// author: a workspace with tokens of its own, and else all workspaces of a profile in one
+// repository.
+func (s Scope) turnKey() string {
+	if strings.HasPrefix(s.Author, authorWorkspace) {
+		return s.Author
+	}
+	return s.Author + " " + s.Repo.String()
+}
+
+// mintedByAny asks the App whose turn it is, and the next one where that cannot mint.
+// With permission to write checks only Apps are passed over that are not installed there
+// or were not granted enough: GitHub lets no other App update the check runs of one that
+// is blocked for a while.
+func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) (mint.Minted, error) {
+	var first error
+	unseen := 0
+	for len(members) > 0 {
+		at, done, err := whoseTurn(github, members, s)
+		if err != nil {
+			return mint.Minted{Unconfirmed: unseen}, fromGitHub(cmpError(first, err))
+		}
+		m, err := mintedBy(ctx, members[at], s, true)
+		done(err)
+		m.Unconfirmed += unseen
+		if first != nil && err == nil {
+			m.Instead = "an App before it cannot mint: " + first.Error()
+		}
+		isMade := !m.Token.IsZero() // it opens less than was asked, and is to be revoked
+		if isMade || !mint.IsPassedOver(err) || s.writesChecks() && isBlocked(err) {
+			return m, err
+		}
+		unseen, first = m.Unconfirmed, cmpError(first, err)
+		members = slices.Delete(slices.Clone(members), at, at+1)
+	}
+	return mint.Minted{Unconfirmed: unseen}, first
+}
+
+func cmpError(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+func (s Scope) writesChecks() bool { return s.Permissions()["checks"] == "write" }
+
+// isBlocked reports whether an App that cannot mint now may again later.
+func isBlocked(err error) bool {
+	e, ok := errors.AsType[*mint.Error](err)
+	return ok && e.Kind != mint.NotInstalled && e.Kind != mint.NotGranted
+}
+
+// whoseTurn returns the index of a member. A scope with checks waits for the App whose
+// turn it always is.
+func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(error), err error) {
+	var all, usable []mint.Seat
+	for _, m := range members {
+		all = append(all, m.Seat)
+		if m.Err == nil {
+			usable = append(usable, m.Seat)
+		} else {
+			err = cmpError(err, m.Err)
+		}
+	}
+	is := func(seat mint.Seat) func(Member) bool { return func(m Member) bool { return m.Name == seat.Name } }
+	if s.writesChecks() {
+		usable = []mint.Seat{mint.FirstTurn(s.turnKey(), all...)}
+		err = members[slices.IndexFunc(members, is(usable[0]))].Err
+		if err != nil {
+			return -1, nil, err
+		}
+	}
+	if len(usable) == 0 {
+		return -1, nil, err
+	}
+	seat, done, err := github.Turn(s.turnKey(), usable...)
+	return slices.IndexFunc(members, is(seat)), done, err
 }

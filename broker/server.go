@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/credential/protocol"
+	"github.com/gatepass/gatepass/internal/gitname"
 )
 
 // An Observation is one answer, with few possible values in each field.
@@ -173,4 +177,161 @@ func (b *Broker) identify(c *call) (Workspace, error) {
 		return w, nil
 	}
 	return Workspace{}, b.RefuseUnauth(c.r, c.id, "", err)
+}
+
+// An Endpoint is a call that a [Server] answers besides its own, with the same
+// request id, problem documents, log and metrics.
+type Endpoint struct {
+	Name string // for metrics
+	// Serve answers a call. Its error is a [*Refusal] or a problem of package api,
+	// or something that is not the caller's business; nothing was answered then.
+	Serve func(w http.ResponseWriter, r *http.Request, requestID string) error
+}
+
+func (e Endpoint) serve(c *call) error { return malformed(e.Serve(c.w, c.r, c.id)) }
+
+// secure are the headers of every answer. Handlers set others where they need them.
+var secure = map[string]string{
+	"Cache-Control":                "no-store",
+	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Referrer-Policy":              "no-referrer",
+	"X-Content-Type-Options":       "nosniff",
+	"X-Frame-Options":              "DENY",
+}
+
+// Secured keeps browsers from doing anything with an answer that it is not for. It is
+// outermost, so that refusals and errors have these headers, too.
+func Secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range secure {
+			w.Header().Set(name, value)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// credentials answers POST /v1/git-credentials: git's request in, git's answer
+// out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
+// more than a shell script. The operation is a write: the format has no word for
+// it. What is not for this broker is answered with nothing.
+func (b *Broker) credentials(c *call) error {
+	if c.r.Method != http.MethodPost {
+		return NotAllowed(c.w, http.MethodPost)
+	}
+	w, err := b.identify(c)
+	if err != nil {
+		return err
+	}
+	body, err := readOf(b, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+		return api.ReadBody(w, r, maxCredentials)
+	})
+	if err != nil {
+		return err
+	}
+	request, err := credentialRequest(body)
+	if err != nil {
+		return err
+	}
+	g, err := b.Vend(c.r.Context(), w, request)
+	if err != nil {
+		return err
+	}
+	c.cached = g.Cached
+	h := c.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, err = fmt.Fprintf(c.w, "username=%s\npassword=%s\npassword_expiry_utc=%d\n", g.Token.Login(), g.Token.Secret(), g.Token.Expiry.Unix())
+	return err
+}
+
+// credentialRequest reads git's format.
+func credentialRequest(body []byte) (api.TokenRequest, error) {
+	request, err := protocol.ParseRequest(body)
+	if err != nil {
+		return api.TokenRequest{}, BadRequest("the request is not in the format of git-credential")
+	}
+	host, ok := gitname.Host(request.Host)
+	if request.Protocol != "https" || !ok {
+		return api.TokenRequest{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker serves https only"}
+	}
+	var repo gitname.Repo
+	repo.Owner, repo.Name, ok = request.Repository()
+	if !ok {
+		return api.TokenRequest{}, BadRequest("the request names no repository; set credential.useHttpPath")
+	}
+	return api.TokenRequest{Host: host, Repo: repo, Operation: api.Write}, nil
+}
+
+// ReasonReported stands where a reason does in the lines of refused pushes: the
+// broker decided nothing, and knows of them by the word of a workspace alone.
+const ReasonReported = "reported-by-workspace"
+
+// PushLimits bound the refs that one workspace reports in refused pushes: each is
+// a line of the audit log. They have nothing to do with what it may ask for.
+func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates} }
+
+// refusedPush answers POST /v1/refused-pushes: what the guard of a workspace says
+// of a push that it refused. Nothing is decided by it. A workspace that is blocked
+// is heard as well: it is given nothing for it, and that it goes on trying is what
+// operators want to know. For the same reason a repository that its profile does
+// not have is written down as it was said.
+func (b *Broker) refusedPush(c *call) error {
+	c.r = c.r.WithContext(GivingNothing(c.r.Context()))
+	w, err := b.identify(c)
+	if err != nil {
+		return err
+	}
+	push, err := readOf(b, c, w, api.RefusedPushCall.MaxSize, api.RefusedPushCall.Read)
+	if err != nil {
+		return err
+	}
+	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
+		return err // counted and not written down, so that no workspace fills the disk
+	}
+	for _, e := range pushEntries(b.Now(), w, push) {
+		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
+			return AuditUnavailable(err)
+		}
+		if b.Pushed != nil {
+			b.Pushed(e.Operation)
+		}
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// pushEntries are a line for each ref: one for all could be longer than a line
+// may be.
+func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
+	entries := make([]Entry, len(p.Updates))
+	for i, u := range p.Updates {
+		e := requestEntry(now, w, api.TokenRequest{Host: p.Host, Repo: p.Repo, Operation: u.Action})
+		e.Kind, e.Decision, e.Reason = KindReported, Refused, ReasonReported
+		e.Ref, e.Detail = u.Ref, u.Reason
+		entries[i] = e
+	}
+	return entries
+}
+
+// spend takes n of what a workspace may still do, or refuses all of them.
+func (l *Limiter) spend(workspace string, n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits, now := l.Limits(), l.now()
+	if limits.Rate <= 0 {
+		return nil
+	}
+	b := l.bucket(workspace, limits, now)
+	if lacking := float64(n) - b.left; lacking > 0 {
+		wait := time.Duration(lacking / limits.Rate * float64(time.Second))
+		return &Refusal{
+			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
+			Detail: fmt.Sprintf("workspace %s reports more than %g refs a second", workspace, limits.Rate),
+		}
+	}
+	b.left -= float64(n)
+	return nil
 }

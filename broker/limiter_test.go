@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,5 +127,90 @@ func TestLimitsOutlastASweep(t *testing.T) {
 	now = now.Add(2 * sweepEvery)
 	if err := l.Count("sb-3"); err != nil || len(l.buckets) != 1 {
 		t.Errorf("Count = %v and %d workspaces are remembered, want the one that asks", err, len(l.buckets))
+	}
+}
+
+// A clock that is set back takes nothing from a workspace.
+func TestALimiterWhoseClockIsSetBack(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	l := &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }}
+	if err := l.Count("sb-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(-time.Hour)
+	if err := l.Count("sb-1"); err != nil {
+		t.Errorf("Count = %v after the clock was set back, want one more let through", err)
+	}
+}
+
+// A timed is a response whose connection has deadlines.
+type timed struct {
+	http.ResponseWriter
+	read, write time.Time
+}
+
+func (t *timed) SetReadDeadline(d time.Time) error  { t.read = d; return nil }
+func (t *timed) SetWriteDeadline(d time.Time) error { t.write = d; return nil }
+
+// The end of an answer is still with net/http when its handler is done: a client that
+// does not take it holds a stream for no longer than the rest.
+func TestDeadlinesAfterBodies(t *testing.T) {
+	w := &timed{ResponseWriter: httptest.NewRecorder()}
+	var b BodyLimiter
+	nothing := func() error { return nil }
+	if err := b.Write(w, "192.0.2.1", 10, nothing); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(w.write); left <= 0 || left > bodyTime {
+		t.Errorf("after an answer its end has %v, want up to %v", left, bodyTime)
+	}
+	if err := b.Read(w, "192.0.2.1", 10, nothing); err != nil || !w.read.IsZero() {
+		t.Errorf("after a body the connection is read until %v, %v, want no end of that", w.read, err)
+	}
+	if err := b.Read(w, "192.0.2.1", 10, func() error { return errors.New("broken") }); err == nil || w.read.IsZero() {
+		t.Errorf("after a body that broke off: %v, read until %v, want the error and its deadline", err, w.read)
+	}
+}
+
+// Who may not ask cannot fill the log either.
+func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	b := newBench(t)
+	j := b.journal
+	s := b.start(Config{StrangerLimits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }})
+	h := s.Handler()
+	ask := func(from string) int {
+		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader("{}"))
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	for i := range 10 {
+		want := http.StatusUnauthorized
+		if i >= 3 {
+			want = http.StatusTooManyRequests
+		}
+		if got := ask("192.0.2.1:1234"); got != want {
+			t.Errorf("request %d: %d, want %d", i, got, want)
+		}
+	}
+	if n := len(j.entries); n != 3 {
+		t.Errorf("%d lines are written, want 3", n)
+	}
+	if err := s.UnauthExceeded(&http.Request{RemoteAddr: "192.0.2.1:5"}); err == nil {
+		t.Error("its address had not too many")
+	}
+	for range 10 {
+		if err := s.UnauthExceeded(&http.Request{RemoteAddr: "192.0.2.2:5"}); err != nil {
+			t.Errorf("another address had too many: %v", err)
+		}
+	}
+	if got := ask("192.0.2.2:1"); got != http.StatusUnauthorized {
+		t.Errorf("another address: %d", got)
+	}
+	now = now.Add(2 * time.Second)
+	if got := ask("192.0.2.1:99"); got != http.StatusUnauthorized {
+		t.Errorf("later: %d", got)
 	}
 }
