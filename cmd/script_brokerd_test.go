@@ -33,11 +33,18 @@ const brokerWait = time.Minute
 // brokerd FILE starts gatepass-broker with that configuration, $NAME filled in,
 // for the App of $GITHUB, and waits until it listens. Its store is $STORE, its
 // certificate is in $WORK/tls.crt and $WORK/tls.key and may listen at $HTTPS.
-// "brokerd stop" ends it.
+// "brokerd stop" ends it; "brokerd pause" and "brokerd resume" keep it from answering.
 func (w *world) brokerd(ts *testscript.TestScript, args []string) {
-	usage(ts, len(args) == 1, "brokerd FILE or brokerd stop")
-	if args[0] == "stop" {
+	usage(ts, len(args) == 1, "brokerd FILE, stop, pause or resume")
+	switch args[0] {
+	case "stop":
 		ts.Check(w.stopBroker())
+		return
+	case "pause":
+		w.pauseBroker(ts, syscall.SIGSTOP)
+		return
+	case "resume":
+		w.pauseBroker(ts, syscall.SIGCONT)
 		return
 	}
 	ts.Setenv("STORE", "file://"+filepath.Join(w.work, "store"))
@@ -52,7 +59,7 @@ func (w *world) brokerd(ts *testscript.TestScript, args []string) {
 	defer log.Close()
 	cmd.Stderr = log
 	ts.Check(cmd.Start())
-	w.brokerProcess = cmd
+	w.brokerProcess, w.hasBroker = cmd, true
 	w.closers = append([]func(){func() { _ = w.stopBroker() }}, w.closers...)
 	for deadline := time.Now().Add(brokerWait); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("unix", filepath.Join(w.run, "broker.sock"))
@@ -72,6 +79,7 @@ func (w *world) stopBroker() error {
 	}
 	cmd := w.brokerProcess
 	w.brokerProcess = nil
+	_ = cmd.Process.Signal(syscall.SIGCONT) // for a script that failed after brokerd pause
 	stuck := time.AfterFunc(brokerWait, func() { _ = cmd.Process.Kill() })
 	defer stuck.Stop()
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

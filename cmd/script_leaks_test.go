@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -38,8 +39,18 @@ func (w *world) held(data []byte) string {
 			}
 		}
 	}
+	if w.hasBroker && (mintedToken.Match(data) || bytes.Contains(data, mintedBasic)) {
+		return "that the broker has"
+	}
 	return ""
 }
+
+// What GitHub's tokens look like, bare and as git shows them: those that a real broker
+// gets are not known here.
+var (
+	mintedToken = regexp.MustCompile(`ghs_[A-Za-z0-9._-]{30,}`)
+	mintedBasic = []byte(base64.StdEncoding.EncodeToString([]byte(credential.DefaultUsername + ":ghs"))) // whole groups of three
+)
 
 // leaks [FILE...] checks that no token is in any file of the script (home,
 // runtime and temporary directories, clones) but the named ones, nor was in a
@@ -52,6 +63,9 @@ func (w *world) leaks(ts *testscript.TestScript, args []string) {
 		ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil // a program that runs has removed it
+			}
+			if d != nil && d.IsDir() && path == filepath.Join(w.work, "store") {
+				return fs.SkipDir // the broker's
 			}
 			if err != nil || !d.Type().IsRegular() || slices.Contains(args, path) {
 				return err

@@ -54,6 +54,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"signal":    inWorld((*world).signal),
 	"watch":     inWorld((*world).watch),
 	"leaks":     inWorld((*world).leaks),
+	"hold":      inWorld((*world).hold),
+	"memory":    inWorld((*world).memory),
 	"stranger":  inWorld((*world).stranger),
 	"trickle":   inWorld((*world).trickle),
 	"ask":       ask,
@@ -71,6 +73,7 @@ type world struct {
 	brokerDouble      *credentialtest.Broker
 	vaultDouble       *vaulttest.Vault
 	brokerProcess     *exec.Cmd // the real one; nil for none
+	hasBroker         bool      // there is or was one
 	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
 	closers           []func()

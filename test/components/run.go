@@ -204,6 +204,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.gh && where.chroot == nil {
 		env = append(env, r.gh...)
 	}
+	if p.suite.large {
+		env = append(env, "GATEPASS_TEST_LARGE=1")
+	}
 	if p.suite.clients && where.chroot == nil {
 		env = append(env, r.clients...)
 	}

@@ -27,6 +27,9 @@ type suite struct {
 	// has tests of git clients other than git, which are not in the chroots
 	clients bool
 
+	// has tests that push hundreds of megabytes
+	large bool
+
 	// starts PostgreSQL servers; the folder of their programs is in the environment
 	postgres bool
 
@@ -88,6 +91,7 @@ func (g gits) include(where place) bool {
 // GATEPASS_TEST_CLIENTS says that other git clients are to be tested, as far as they are
 // there; the folders GATEPASS_TEST_ISOMORPHIC_GIT and GATEPASS_TEST_OCTOKIT have the
 // libraries of that name.
+// GATEPASS_TEST_LARGE says that there is time for pushes of hundreds of megabytes.
 // The folder GATEPASS_TEST_POSTGRES has the programs of a PostgreSQL server.
 // Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces.
 // A test that cannot run without something skips with a line that starts with
@@ -119,7 +123,7 @@ var suites = []suite{
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true},
 	{pattern: "./test/docstest", aws: true, inPlace: true},
-	{pattern: "./test/interop", gits: everyGit, clients: true},
+	{pattern: "./test/interop", gits: everyGit, clients: true, large: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
 	{pattern: "./test/ghtest", gits: everyGit, gh: true, inPlace: true},
 	{pattern: "./cmd", gits: everyGit, scripts: true},

@@ -91,7 +91,7 @@ func TestGit(t *testing.T) {
 // that is still sending: it would print "RPC failed" and "Everything up-to-date". So the
 // gateway reads a refused push to its end.
 func TestALargeRefusedPush(t *testing.T) {
-	if os.Getenv("GATEPASS_TEST_CLIENTS") == "" {
+	if os.Getenv("GATEPASS_TEST_LARGE") == "" {
 		t.Skip("missing: time for 150 MB; it is there in make test-real")
 	}
 	random := make([]byte, 150<<20)

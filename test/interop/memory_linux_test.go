@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/test/memory"
 )
 
 // children are the processes that descend from one.
@@ -28,28 +30,6 @@ func children(of int) (found []int) {
 	return found
 }
 
-// memory is all that a process can write to, which is what a core dump of it has.
-func memory(pid int) []byte {
-	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if err != nil {
-		return nil
-	}
-	defer mem.Close()
-	var all []byte
-	for line := range strings.Lines(string(maps)) {
-		var from, to int64
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") {
-			continue
-		}
-		part := make([]byte, to-from)
-		n, _ := mem.ReadAt(part, from) // some of a process's memory cannot be read
-		all = append(all, part[:n]...)
-	}
-	return all
-}
-
 // While git pushes by the gateway, the broker has GitHub's token and git's memory does not:
 // neither a core dump nor a debugger finds one.
 func TestTheMemoryOfGitHasNoToken(t *testing.T) {
@@ -63,7 +43,7 @@ func TestTheMemoryOfGitHasNoToken(t *testing.T) {
 		for _, pid := range children(os.Getpid()) {
 			environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 			if bytes.Contains(environ, []byte("SESSION="+w.session)) { // of this test, not of another one
-				seen = append(append(seen, environ...), memory(pid)...)
+				seen = append(seen, memory.Of(pid)...)
 			}
 		}
 	}
