@@ -9,10 +9,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
 	"net"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,22 +102,37 @@ func (w *world) setUpApp(ts *testscript.TestScript) {
 	}
 }
 
-// certificate writes a pair for 127.0.0.1, which $CA trusts, and chooses $HTTPS.
+// certificate writes a pair for 127.0.0.1 and localhost, which $CA trusts, and chooses $HTTPS
+// and the same with a name, $NAMED: there are clients that take no certificate for an address.
 func (w *world) certificate(ts *testscript.TestScript) {
 	address, err := freeport.Address()
 	ts.Check(err)
-	ts.Setenv("HTTPS", address)
-	server := httptest.NewTLSServer(nil)
-	pair := server.TLS.Certificates[0]
-	server.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	_, port, err := net.SplitHostPort(address)
 	ts.Check(err)
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	ts.Setenv("HTTPS", address)
+	ts.Setenv("NAMED", "localhost:"+port)
+	certificate, key := newPair(ts)
 	w.replace(ts, filepath.Join(w.work, "tls.crt"), string(certificate), 0o600)
-	w.replace(ts, filepath.Join(w.work, "tls.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600)
+	w.replace(ts, filepath.Join(w.work, "tls.key"), string(key), 0o600)
 	if !strings.Contains(ts.ReadFile(ts.Getenv("CA")), string(certificate)) {
 		ts.Check(w.trust(certificate))
 	}
+}
+
+// newPair makes a certificate that is its own authority, and its key.
+func newPair(ts *testscript.TestScript) (certificate, key []byte) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gateway"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	ts.Check(err)
+	text, err := x509.MarshalPKCS8PrivateKey(private)
+	ts.Check(err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
 }
 
 // issue FILE SUBJECT writes a token of https://issuer.test for gatepass, whose

@@ -97,6 +97,13 @@ func condition(c, gitVersion string) (bool, error) {
 		return os.Geteuid() == 0, nil
 	case c == "mount":
 		return exec.Command("unshare", "--mount", "true").Run() == nil, nil
+	case c == "node":
+		_, err := exec.LookPath("node")
+		return err == nil, nil
+	case c == "isomorphic-git":
+		return os.Getenv("GATEPASS_TEST_ISOMORPHIC_GIT") != "", nil
+	case c == "pygit2": // Debian's, which another Python in PATH does not have
+		return exec.Command("/usr/bin/python3", "-c", "import pygit2").Run() == nil, nil
 	case c == "cargo":
 		return cargoVersion() != "", nil
 	case name == "cargo" && versioned:
@@ -157,6 +164,7 @@ func setUp(env *testscript.Env, bin, root string) error {
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "",
 		"LC_ALL": "C",
 	}
+	vars["ISOMORPHIC_GIT"] = os.Getenv("GATEPASS_TEST_ISOMORPHIC_GIT")
 	if toolchains := rustupHome(); toolchains != "" {
 		vars["RUSTUP_HOME"] = toolchains // cargo may be rustup's, which looks for toolchains in HOME
 	}

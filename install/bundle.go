@@ -177,6 +177,9 @@ func (pl *planner) addProfile(next *receipt) error {
 	if !pl.gateway.IsZero() {
 		text += "export CARGO_NET_GIT_FETCH_WITH_CLI=true # cargo's own git reads no insteadOf\n"
 	}
+	if pl.gateway.ca != "" {
+		text += "[ -n \"${NODE_EXTRA_CA_CERTS-}\" ] || NODE_EXTRA_CA_CERTS=" + shellQuote(pl.gateway.ca) + "\nexport NODE_EXTRA_CA_CERTS # beside those that node knows\n"
+	}
 	next.files = append(next.files, profilePath)
 	return pl.addCopy(Copy{seen: profilePath, mode: 0o644, text: []byte(text)})
 }

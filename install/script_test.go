@@ -121,6 +121,7 @@ func TestScriptTakesAGateway(t *testing.T) {
 	contains(t, filepath.Join(root, "etc/gitconfig"), "git-credential-gatepass --gateway https://broker.example\n")
 	contains(t, filepath.Join(root, "etc/gitconfig"), "sslCAInfo = /etc/ssl/broker.pem")
 	contains(t, filepath.Join(root, "etc/profile.d/gatepass.sh"), "export CARGO_NET_GIT_FETCH_WITH_CLI=true")
+	contains(t, filepath.Join(root, "etc/profile.d/gatepass.sh"), "|| NODE_EXTRA_CA_CERTS='/etc/ssl/broker.pem'\nexport NODE_EXTRA_CA_CERTS")
 	sh.must(t, "--uninstall", "--root", root)
 	same(t, "uninstalled", manifest(t, root), before)
 }

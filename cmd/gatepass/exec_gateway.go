@@ -73,7 +73,13 @@ func (w *app) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([
 	if err != nil {
 		return nil, err
 	}
-	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, authorities(c.Context, workspace)), nil
+	ca, bundle := authorities(c.Context, workspace), ""
+	if ca != "" {
+		if bundle, err = w.bundle(ca, workspace.Path); err != nil {
+			return nil, err
+		}
+	}
+	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, ca, bundle), nil
 }
 
 // throughTarget is the repository of the options, or that of the working directory; "" for
@@ -127,8 +133,8 @@ const (
 )
 
 // withSession returns environ with a session for the gateway and no token of GitHub's. ca is a file
-// of authorities, "" for the system's.
-func withSession(environ []string, g config.Gateway, repo, session, ca string) []string {
+// of the gateway's own authorities, and bundle one with the system's as well; "" for none.
+func withSession(environ []string, g config.Gateway, repo, session, ca, bundle string) []string {
 	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, takenAway...)
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
@@ -141,8 +147,8 @@ func withSession(environ []string, g config.Gateway, repo, session, ca string) [
 	}
 	env = withDefault(env, "CARGO_NET_GIT_FETCH_WITH_CLI", "true") // cargo's own git reads no insteadOf
 	if ca != "" {
-		env = withDefault(env, "SSL_CERT_FILE", ca)
-		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca)
+		env = withDefault(env, "SSL_CERT_FILE", bundle)
+		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca) // beside those that node knows
 	}
 	return env
 }

@@ -126,7 +126,7 @@ var suites = []suite{
 	{pattern: "./test/interop", gits: everyGit, clients: true, large: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
 	{pattern: "./test/ghtest", gits: everyGit, gh: true, inPlace: true},
-	{pattern: "./cmd", gits: everyGit, scripts: true},
+	{pattern: "./cmd", gits: everyGit, scripts: true, clients: true},
 	{pattern: "./install", gits: everyChroot},
 }
 

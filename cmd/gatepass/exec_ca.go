@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+
+	"github.com/gatepass/gatepass/credential/agent"
+	"github.com/gatepass/gatepass/internal/usererr"
+)
+
+// systemAuthorities are where systems have the certificates of their authorities in one file:
+// Debian and Alpine, Fedora and RHEL, SUSE, macOS and the BSDs.
+var systemAuthorities = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt",
+	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+}
+
+// bundle returns a file with the system's authorities and those of ca: SSL_CERT_FILE takes the
+// place of the system's, and a command may talk to others than the gateway. The file lies beside
+// the agent's socket, and is named for what is in it. Where there is no place for one, bundle
+// returns ca.
+func (w *app) bundle(ca, workspaceFile string) (string, error) {
+	own, err := os.ReadFile(ca)
+	if err != nil {
+		return "", usererr.Wrap("use the gateway's authorities "+ca, bare(err), "name the file with gatepass install --gateway-ca FILE")
+	}
+	whole := append(append(readFirst(systemAuthorities), '\n'), own...)
+	place, err := agent.Locate(workspaceFile, w.getenv)
+	if err != nil {
+		return ca, nil //nolint:nilerr // there is no folder of this user's alone, and the gateway is what the command needs
+	}
+	sum := sha256.Sum256(whole)
+	path := filepath.Join(place.Directory, "authorities-"+hex.EncodeToString(sum[:8])+".pem")
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, whole) {
+		return path, nil
+	}
+	return path, replaceFile(path, whole)
+}
+
+// readFirst returns the text of the first file that can be read, or nothing.
+func readFirst(paths []string) []byte {
+	for _, path := range paths {
+		if text, err := os.ReadFile(path); err == nil {
+			return text
+		}
+	}
+	return nil
+}
+
+// replaceFile writes a file at once, so that nobody reads half of it.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".authorities-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // it may be renamed
+	}
+	return err
+}
