@@ -1,6 +1,18 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+	"github.com/urfave/cli/v2"
+)
 
 const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs to a user or an
 organization, is installed on the accounts whose repositories it may reach,
@@ -23,4 +35,283 @@ func (w *app) appCommand() *cli.Command {
 			w.appKeyCommand(),
 		},
 	}
+}
+
+const appManifestAbout = `Prints the manifest that "gatepass app create" has GitHub make an App from, and
+asks nobody anything. It has no redirect_url: create gives its own.
+
+Examples:
+  gatepass app manifest --org acme
+  gatepass app manifest --permissions clone,push,review --public`
+
+// homepage is what the App's page at GitHub links to, unless somebody says
+// otherwise.
+const homepage = "https://github.com/gatepass/gatepass"
+
+func (w *app) appManifestCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "manifest",
+		Usage:       "print what GitHub would be asked for",
+		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--pool NAME] [--json]",
+		Description: appManifestAbout,
+		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
+		Action:      w.appManifest,
+	}
+}
+
+// permissionVerbs are those of [mint.Verbs], from the least to the rarest.
+var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
+
+// manifestFlags say what App is wanted.
+func manifestFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
+		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, which nobody else at GitHub has", DefaultText: "gatepass-ORGANIZATION"},
+		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
+		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},
+		&cli.StringFlag{Name: "homepage", Usage: "the `URL` that the App's page at GitHub links to", Value: homepage},
+		poolFlag(),
+	}
+}
+
+func (w *app) appManifest(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	m, err := manifest(c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w.stdout, m)
+}
+
+// manifest is what the command line asks for.
+func manifest(c *cli.Context) (mint.Manifest, error) {
+	if c.Bool("public") && c.Bool("private") {
+		return mint.Manifest{}, usage(c, "give either --public or --private")
+	}
+	permissions, err := mint.Verbs(c.StringSlice("permissions")...)
+	if err != nil {
+		return mint.Manifest{}, usage(c, "--permissions: "+folded(err))
+	}
+	org := c.String("org")
+	if _, err := mint.SettingsURL(mint.DefaultGitHub, org); err != nil {
+		return mint.Manifest{}, usage(c, "--org: "+err.Error())
+	}
+	m := mint.Manifest{
+		Name: c.String("name"), Homepage: c.String("homepage"), Public: c.Bool("public"), Permissions: permissions,
+		Description: "Short-lived git tokens for workspaces, made by gatepass.",
+	}
+	if m.Name == "" && org != "" {
+		m.Name = nameOf(org, c.String("pool"))
+	}
+	return m, wrong(c, m.Validate())
+}
+
+// wrong is err as a mistake of the command line.
+func wrong(c *cli.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return usage(c, folded(err))
+}
+
+// folded is the text of joined errors on one line.
+func folded(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), " / ") }
+
+// nameOf is a name that GitHub takes for the App of an organization, and of that name in
+// the pool. Names of organizations are ASCII.
+func nameOf(org, pool string) string {
+	if pool != "" {
+		pool = "-" + pool
+	}
+	name := "gatepass-" + org
+	return strings.TrimRight(name[:min(len(name), max(mint.MaxAppName-len(pool), 0))], "-") + pool
+}
+
+// ofPool is the option that names an App of the pool, for a command to run next.
+func ofPool(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " --pool " + name
+}
+
+const appDiscoverAbout = `Asks GitHub for every account the App is installed on, and brings the store up
+to that:
+
+  added       an installation the store did not know
+  known       the store has its id already
+  changed     the store has another id; --force replaces it
+  stale       the store has an account where the App is not installed (any
+              more); --prune --force removes it, --prune alone removes nothing
+              and shows what would go
+  suspended   GitHub gives no tokens; it is not added, and an entry that is
+              there stays
+
+Nothing is changed where GitHub's list did not come to its end.
+
+Examples:
+  gatepass app discover
+  gatepass app discover --prune            what would be removed
+  gatepass app discover --prune --force    replace and remove
+  gatepass app discover --pool b           of the App b beside the first one`
+
+// discoverWait bounds many pages of GitHub's and as many entries of a store.
+const discoverWait = 5 * time.Minute
+
+func (w *app) appDiscoverCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "discover",
+		Usage:       "find the accounts the App is installed on, and keep their installations",
+		UsageText:   "gatepass app discover [--prune] [--force] [--pool NAME] [--store URL] [--github-url URL] [--json]",
+		Description: appDiscoverAbout,
+		Flags: issuingFlags(
+			&cli.BoolFlag{Name: "prune", Usage: "show what is stale as going; with --force remove it", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Usage: "replace ids that changed", DisableDefaultText: true},
+			poolFlag(),
+		),
+		Action: w.appDiscover,
+	}
+}
+
+// discovery is the JSON of "app discover", and part of that of "app add".
+type discovery struct {
+	Installations []issuing.Standing `json:"installations"`
+	Legacy        int64              `json:"legacy_installation_id,omitempty"`
+}
+
+func (w *app) appDiscover(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	s, app, err := w.storedApp(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
+	defer cancel()
+	proof, err := app.Prove(ctx)
+	if err != nil {
+		return err
+	}
+	prune, force := c.Bool("prune"), c.Bool("force")
+	found, err := discover(ctx, s, app, issuing.Changes{Replace: force, Remove: prune && force})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, found)
+	}
+	if len(found.Installations) == 0 {
+		fmt.Fprintf(w.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
+	}
+	return found.print(w.stdout, prune)
+}
+
+func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (discovery, error) {
+	all, err := issuing.Discover(ctx, s, app.App, may)
+	if err != nil {
+		return discovery{}, err
+	}
+	if all == nil {
+		all = []issuing.Standing{} // a list in JSON, too
+	}
+	legacy, err := issuing.Legacy(ctx, s)
+	return discovery{all, legacy}, err
+}
+
+// print writes a table, and one line on what it comes to.
+func (d discovery) print(out io.Writer, prune bool) error {
+	var b strings.Builder
+	if len(d.Installations) > 0 {
+		t := newTable("ACCOUNT", "TYPE", "ID", "REPOSITORIES", "STATE", "NOTE")
+		for _, i := range d.Installations {
+			t.row(i.Account, i.Type, number(i.ID), i.Selection, string(i.State), i.Note)
+		}
+		b.WriteString(t.String())
+	}
+	if d.Legacy != 0 {
+		fmt.Fprintf(&b, "%s holds %d, which gatepass leaves in place and does not use\n", store.LegacyInstallation(), d.Legacy)
+	}
+	if closing := d.closing(prune); closing != "" {
+		b.WriteString(closing + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// closing counts the states, and says how to go on.
+func (d discovery) closing(prune bool) string {
+	counts := map[issuing.State]int{}
+	for _, i := range d.Installations {
+		counts[i.State]++
+	}
+	var parts, hints []string
+	for _, s := range []issuing.State{issuing.Added, issuing.Replaced, issuing.Removed, issuing.Known, issuing.Changed, issuing.Stale, issuing.Suspended, issuing.Unusable} {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	if counts[issuing.Changed] > 0 {
+		hints = append(hints, "; --force replaces what changed")
+	}
+	switch {
+	case counts[issuing.Stale] > 0 && prune:
+		hints = append(hints, "; nothing was removed: add --force to remove what is stale")
+	case counts[issuing.Stale] > 0:
+		hints = append(hints, "; gatepass app discover --prune --force removes what is stale")
+	}
+	return strings.Join(parts, ", ") + strings.Join(hints, "")
+}
+
+const appRemoveAbout = `Takes an App out of the pool: its client ID, its key or where that lies, and its
+installations are deleted from the store. Workspaces that have tokens of it get
+their next ones from another App; those that may write checks do not move by
+themselves (gatepass workspace refresh ID --force).
+
+At GitHub nothing is changed: uninstall or delete the App there. The first App is
+not removed; replace it with gatepass app add --force.
+
+Example:
+  gatepass app remove --pool b`
+
+func (w *app) appRemoveCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "remove",
+		Usage:       "take an App out of the pool",
+		UsageText:   "gatepass app remove --pool NAME [--store URL] [--json]",
+		Description: appRemoveAbout,
+		Flags:       []cli.Flag{poolFlag(), storeFlag(), jsonFlag()},
+		Action:      w.appRemove,
+	}
+}
+
+// removalReport is the JSON of "app remove".
+type removalReport struct {
+	Pool  string `json:"pool"`
+	Store string `json:"store"`
+}
+
+func (w *app) appRemove(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if c.String("pool") == "" {
+		return usage(c, "--pool is missing")
+	}
+	s, err := w.store(c)
+	if err != nil {
+		return err
+	}
+	report := removalReport{c.String("pool"), w.storeURL(c)}
+	if err := issuing.Leave(c.Context, s, report.Pool); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	_, err = fmt.Fprintf(w.stdout, "the App %s is not in the pool any more\n", report.Pool)
+	return err
 }

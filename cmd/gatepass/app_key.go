@@ -1,7 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"crypto/rsa"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/urfave/cli/v2"
 )
 
@@ -41,4 +50,192 @@ func appSigner(c *cli.Context) (issuing.Signer, error) {
 		return issuing.ReadKeyFile(file)
 	}
 	return issuing.OpenSigner(url)
+}
+
+const appKeyCheckAbout = `Signs one JSON web token with the key, shows it to GitHub, and says what GitHub
+makes of it. Nothing is changed, and no token is minted.
+
+The fingerprint is the one under "Private keys" in the App's settings.
+
+Examples:
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'awskms:///alias/gatepass?region=us-east-1'
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer gcpkms://projects/acme/locations/europe-west1/keyRings/git/cryptoKeys/app
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer azurekeys://acme-git.vault.azure.net/app
+  gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'vault+transit://transit/gatepass?addr=https://vault.example'`
+
+// checkWait bounds the check, with its questions to a KMS and to GitHub.
+const checkWait = time.Minute
+
+func (w *app) appKeyCheckCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "check",
+		Usage:       "prove to GitHub that a key is the App's, and say whose App it is",
+		UsageText:   "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL) [--github-url URL] [--json]",
+		Description: appKeyCheckAbout,
+		Flags:       append(appKeyFlags(), jsonFlag()),
+		Action:      w.appKeyCheck,
+	}
+}
+
+// keyReport is the JSON of "app key check".
+type keyReport struct {
+	App appReport  `json:"app"`
+	Key keySummary `json:"key"`
+}
+
+type appReport struct {
+	ID            int64             `json:"id"`
+	ClientID      string            `json:"client_id"`
+	Slug          string            `json:"slug"`
+	Name          string            `json:"name"`
+	Owner         string            `json:"owner"`
+	URL           string            `json:"html_url"`
+	Permissions   map[string]string `json:"permissions"`
+	Installations int               `json:"installations_count"`
+}
+
+type keySummary struct {
+	Fingerprint string `json:"fingerprint"`
+	Bits        int    `json:"bits"`
+}
+
+func summarize(key *rsa.PublicKey) keySummary {
+	return keySummary{mint.Fingerprint(key), key.N.BitLen()}
+}
+
+func (w *app) appKeyCheck(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	id := c.String("app-client-id")
+	if id == "" {
+		return usage(c, "--app-client-id is missing")
+	}
+	github, err := w.github(c)
+	if err != nil {
+		return err
+	}
+	key, err := appSigner(c)
+	if err != nil {
+		return err
+	}
+	app, err := issuing.NewApp(id, key, cmp.Or(github, mint.DefaultGitHub))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, checkWait)
+	defer cancel()
+	proof, err := app.Prove(ctx)
+	if err != nil {
+		return err
+	}
+	report := keyReport{newAppReport(proof.App), summarize(proof.Key)}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	return w.printKeyReport(report)
+}
+
+func newAppReport(app mint.Registration) appReport {
+	return appReport{
+		ID: app.ID, ClientID: app.ClientID, Slug: app.Slug, Name: app.Name, Owner: app.Owner.Login,
+		URL: app.HTMLURL, Permissions: app.Permissions, Installations: app.Installations,
+	}
+}
+
+func (w *app) printKeyReport(r keyReport) error {
+	text := usererr.Escape
+	fmt.Fprintf(w.stdout, "the key belongs to the App %s\n", text(r.App.Name))
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"slug", r.App.Slug},
+		{"owner", r.App.Owner},
+		{"App ID", fmt.Sprint(r.App.ID)},
+		{"client ID", r.App.ClientID},
+		{"page", r.App.URL},
+		{"installations", fmt.Sprint(r.App.Installations)},
+		{"key", r.Key.text()},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
+	}
+	return t.Flush()
+}
+
+const appKeyImportAbout = `Puts the App's private key into a KMS, so that no file with it has to be kept
+anywhere. The key leaves this machine wrapped for the KMS and for nobody else.
+
+With AWS KMS, an alias that points nowhere gets a new key; a key of origin
+EXTERNAL that is pending import can be named as well. With Vault, a new key is
+made in the transit engine, which can neither be exported nor rotated there.
+
+A key that holds another one is never replaced. Importing the same key again
+changes nothing, and finishes what was interrupted.
+
+Examples:
+  gatepass app key import --private-key-file app.pem --to 'awskms:///alias/gatepass?region=us-east-1'
+  gatepass app key import --private-key-file app.pem --to 'vault+transit://transit/gatepass?addr=https://vault.example'`
+
+// importWait bounds an import; AWS shows a new key only after a while.
+const importWait = time.Minute
+
+func (w *app) appKeyImportCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "import",
+		Usage:       "put the App's private key into AWS KMS or Vault",
+		UsageText:   "gatepass app key import --private-key-file PEM --to URL [--json]",
+		Description: appKeyImportAbout,
+		Flags: []cli.Flag{
+			privateKeyFlag(),
+			&cli.StringFlag{Name: "to", Usage: "the `URL` of the key: awskms:///alias/NAME or vault+transit://MOUNT/KEY"},
+			jsonFlag(),
+		},
+		Action: w.appKeyImport,
+	}
+}
+
+// An importer is a KMS that takes a key. It returns no error when the key is in
+// it already.
+type importer interface {
+	Import(ctx context.Context, key *mint.KeySigner) error
+}
+
+// importReport is the JSON of "app key import".
+type importReport struct {
+	Signer string     `json:"signer"`
+	Key    keySummary `json:"key"`
+}
+
+func (w *app) appKeyImport(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	file, to := c.String("private-key-file"), c.String("to")
+	if file == "" || to == "" {
+		return usage(c, "give both --private-key-file and --to")
+	}
+	kms, err := issuing.OpenSigner(to)
+	if err != nil {
+		return err
+	}
+	target, ok := kms.(importer)
+	if !ok {
+		return usage(c, "--to: a key is imported into awskms:// or vault+transit://")
+	}
+	key, err := mint.ReadKey(file)
+	if err != nil {
+		return usererr.Wrap("read the App's key", err, "")
+	}
+	ctx, cancel := context.WithTimeout(c.Context, importWait)
+	defer cancel()
+	if err := target.Import(ctx, key); err != nil {
+		return err
+	}
+	report := importReport{to, summarize(key.Public())}
+	if c.Bool("json") {
+		return writeJSON(w.stdout, report)
+	}
+	_, err = fmt.Fprintf(w.stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
+		report.Key.Fingerprint, usererr.Escape(to), usererr.Escape(file))
+	return err
 }

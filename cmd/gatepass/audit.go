@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
@@ -168,4 +172,194 @@ func missingHeads(paths, heads []string) error {
 		err = usererr.Join(err, fmt.Errorf("it has no line %s: lines are missing at the end, or it was written anew", h))
 	}
 	return err
+}
+
+// printLine prints a line as it is, or for people.
+func (w *app) printLine(l audit.Line, asJSON bool) error {
+	text := string(usererr.JSON(l.Text)) // another version may have written it as it was
+	if !asJSON {
+		text = cutTo(lineText(l.Record), columns(w.stdout))
+	}
+	_, err := io.WriteString(w.stdout, text+"\n")
+	return err
+}
+
+// lineText is a line in columns: time, kind, decision, workspace, what was asked for, why
+// it was refused, and the rest by name. The widths are those of usual values, so that lines
+// that come later stand below each other as well.
+func lineText(r audit.Record) string {
+	var asked []string
+	for _, word := range []string{r.Operation, r.Repository, r.Ref} {
+		if word != "" {
+			asked = append(asked, usererr.Escape(word))
+		}
+	}
+	text := fmt.Sprintf("%s  %-8s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(r.Kind), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
+	for _, c := range []struct{ name, value string }{
+		{"rule", r.Rule}, {"subject", r.Subject}, {"token", r.Entry.Hash}, {"request", r.RequestID},
+	} {
+		if c.value != "" {
+			text += fmt.Sprintf("  %s=%q", c.name, c.value)
+		}
+	}
+	return usererr.Escape(strings.TrimRight(text, " "))
+}
+
+// reasonText is why, in the log's word and in a sentence.
+func reasonText(r audit.Record) string {
+	switch {
+	case r.Reason == "" || r.Detail == "":
+		return r.Reason + r.Detail
+	}
+	return r.Reason + ": " + r.Detail
+}
+
+func (w *app) auditSearch(c *cli.Context) error {
+	f := audit.Filter{
+		Workspace: c.String("workspace"), Repository: c.String("repo"), Decision: c.String("decision"),
+		Reason: c.String("reason"), Kind: c.String("kind"), Hash: c.String("hash"),
+	}
+	now := time.Now()
+	for name, to := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
+		at, err := timeOf(c.String(name), now)
+		if err != nil {
+			return usage(c, "--"+name+": "+err.Error())
+		}
+		*to = at
+	}
+	err := eachLine(auditFiles(c), func(l audit.Line) error {
+		if !f.Match(l.Record) {
+			return nil
+		}
+		return w.printLine(l, c.Bool("json"))
+	})
+	if err != nil {
+		return usererr.Wrap("search the audit log", err, "see gatepass audit verify")
+	}
+	return nil
+}
+
+// eachLine calls yield for every line of the files.
+func eachLine(paths []string, yield func(audit.Line) error) error {
+	for _, path := range paths {
+		if _, err := linesFrom(path, 0, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linesFrom calls yield for every line from an offset on, and returns where they
+// end. One that is cut off is passed over: it is being written.
+func linesFrom(path string, offset int64, yield func(audit.Line) error) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return offset, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return offset, err
+	}
+	n := 0
+	for l, err := range audit.Read(f) {
+		n++
+		if errors.Is(err, audit.ErrTorn) {
+			break
+		}
+		if err == nil {
+			err = yield(l)
+		}
+		if err != nil {
+			return offset, &audit.Broken{File: path, Line: n, Why: err}
+		}
+		offset += int64(len(l.Text)) + 1
+	}
+	return offset, nil
+}
+
+// timeOf reads a time, or how long ago it was. "" is the zero time.
+func timeOf(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01-02T15:04"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time; write 2026-01-02, 2026-01-02T15:04:05Z or 24h", text)
+}
+
+// tailPoll is how often a file that is followed is looked at.
+const tailPoll = 200 * time.Millisecond
+
+func (w *app) auditTail(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usage(c, "name one file")
+	}
+	path := auditFiles(c)[0]
+	count := c.Int("lines")
+	if count < 0 {
+		return usage(c, "--lines is 0 or more")
+	}
+	var last []audit.Line
+	var seq uint64
+	err := eachLine([]string{path}, func(l audit.Line) error {
+		seq = l.Seq
+		l.Text = append([]byte(nil), l.Text...)
+		if last = append(last, l); len(last) > count {
+			last = last[len(last)-count:]
+		}
+		return nil
+	})
+	for _, l := range last {
+		if err == nil {
+			err = w.printLine(l, c.Bool("json"))
+		}
+	}
+	if err == nil && c.Bool("follow") {
+		err = w.follow(c.Context, path, seq, c.Bool("json"))
+	}
+	if err != nil {
+		return usererr.Wrap("read the audit log", err, "see gatepass audit verify")
+	}
+	return nil
+}
+
+// follow prints what is written after a line, in this file and in those that
+// take its place, until ctx ends.
+func (w *app) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
+	var seen os.FileInfo
+	var offset int64
+	for ctx.Err() == nil {
+		info, err := os.Stat(path)
+		if err == nil {
+			if seen == nil || !os.SameFile(seen, info) || info.Size() < offset {
+				offset = 0
+			}
+			seen = info
+			show := func(l audit.Line) error {
+				if l.Seq <= seq {
+					return nil
+				}
+				seq = l.Seq
+				return w.printLine(l, asJSON)
+			}
+			from := offset
+			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was emptied and has grown again
+				offset, err = linesFrom(path, 0, show)
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tailPoll):
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 const execName = "exec"
@@ -213,4 +215,44 @@ func ended(state *os.ProcessState, err error) error {
 		return nil
 	}
 	return &statusError{status: status}
+}
+
+// typed reports whether the signal was typed at the terminal, as Ctrl-C is. The
+// terminal gives it to its whole foreground process group, the command
+// included; passing it on would make it two.
+func typed(s os.Signal) bool {
+	if s != syscall.SIGINT && s != syscall.SIGQUIT {
+		return false
+	}
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && foreground == unix.Getpgrp()
+}
+
+// texts are the flags of gh whose value is text that people write or a pattern, in which a
+// page's address stays.
+var texts = []string{
+	"-b", "--body", "-t", "--title", "-m", "--message", "-n", "--notes", "-d", "--description", "-c", "--comment", "-S", "--search",
+	"-f", "--raw-field", "-F", "--field", "-q", "--jq", "-H", "--header", "--subject",
+}
+
+// forGh returns the arguments of a command. Where that is gh, those that are the address
+// of a page of GitHub's lead to the gateway instead: people and programs paste what
+// "gh pr create" printed, and gh asks the host in it.
+func forGh(command string, args []string, workspace *config.Workspace) []string {
+	if filepath.Base(command) != "gh" || workspace == nil {
+		return args
+	}
+	led := slices.Clone(args)
+	for i, arg := range led {
+		page, isPage := strings.CutPrefix(arg, "https://"+workspace.Hosts[0]+"/")
+		if isPage && !strings.ContainsAny(page, " \t\r\n") && (i == 0 || !slices.Contains(texts, led[i-1])) {
+			led[i] = workspace.Gateway.String() + "/" + page
+		}
+	}
+	return led
 }

@@ -3,14 +3,264 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
+
+	"github.com/gatepass/gatepass/internal/suggest"
+	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/urfave/cli/v2"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const (
+	summary = "scoped, short-lived GitHub tokens for git, and a fence around what may be pushed"
+
+	about = `Every workspace gets a GitHub token for its own repositories, for an hour. What it
+pushes is checked by a hook in the workspace, or by the broker's git gateway.
+
+Start with "gatepass install --dry-run": it shows what would be written
+to your git configuration, and writes nothing.`
+)
+
+// An app is the command line with everything outside of the program that it may touch.
+type app struct {
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	asking         *dialog // nil until somebody is asked
+}
+
+// commands lists the commands in the order help shows them. Each is in a file
+// of its own.
+func (w *app) commands() []*cli.Command {
+	return []*cli.Command{
+		w.demoCommand(),
+		w.installCommand(),
+		w.uninstallCommand(),
+		w.doctorCommand(),
+		w.checkCommand(),
+		w.policyCommand(),
+		w.tokenCommand(),
+		w.execCommand(),
+		w.appCommand(),
+		w.workspaceCommand(),
+		w.storeCommand(),
+		w.auditCommand(),
+		w.probeCommand(),
+		w.migrateCommand(),
+		w.agentCommand(),
+		w.completionCommand(),
+		w.completeCommand(),
+		w.manCommand(),
+		w.versionCommand(),
+	}
+}
+
+// run is the program without the process around it. It returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	w := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	app := w.app()
+	if len(args) == 1 && args[0] == "--version" {
+		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
+		return exitDone
+	}
+	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
+	if err == nil {
+		return exitDone
+	}
+	if err.Error() != "" {
+		_, _ = io.WriteString(stderr, usererr.Line(err))
+	}
+	if s, ok := errors.AsType[*statusError](err); ok {
+		return s.status
+	}
+	_, mistyped := errors.AsType[*usageError](err)
+	_, library := errors.AsType[cli.ExitCoder](err) // we make none: it is "help" for an unknown topic
+	if mistyped || library {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (w *app) app() *cli.App {
+	app := &cli.App{
+		Name:         "gatepass",
+		Usage:        summary,
+		UsageText:    "gatepass COMMAND [options]\ngatepass COMMAND --help",
+		Description:  about,
+		HideVersion:  true,
+		Commands:     w.commands(),
+		Reader:       w.stdin,
+		Writer:       w.stdout,
+		ErrWriter:    w.stderr,
+		OnUsageError: onUsageError,
+		// The library would otherwise end the process by itself.
+		ExitErrHandler: func(*cli.Context, error) {},
+		Action:         w.group,
+	}
+	prepare(app.Commands, w.group)
+	return app
+}
+
+// prepare gives all commands what the library does not pass down.
+func prepare(commands []*cli.Command, group cli.ActionFunc) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+		if len(c.Subcommands) > 0 && c.Action == nil {
+			c.Action = group
+		}
+		prepare(c.Subcommands, group)
+	}
+}
+
+// group is the action where a command has to follow and none that we know does.
+func (w *app) group(c *cli.Context) error {
+	siblings, typed := c.Command.Subcommands, c.Args().First()
+	if typed == "" && len(c.Lineage()) <= 2 {
+		return cli.ShowAppHelp(c)
+	}
+	if typed == "" {
+		return usage(c, "a command is missing: it is one of "+nameList(siblings))
+	}
+	what := fmt.Sprintf("there is no command %q", typed)
+	if meant := suggest.Closest(typed, names(siblings)); meant != "" {
+		what += fmt.Sprintf(": did you mean %q?", meant)
+	}
+	return usage(c, what)
+}
+
+func nameList(commands []*cli.Command) string { return strings.Join(names(commands), ", ") }
+
+func names(commands []*cli.Command) []string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// A usageError is a command line that cannot be understood.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// usage says what is wrong with the command line of c, and where to read on.
+func usage(c *cli.Context, wrong string) error {
+	name := c.Command.HelpName
+	if command, ok := strings.CutPrefix(name, "gatepass "); ok {
+		wrong = command + ": " + wrong
+	}
+	return &usageError{wrong + "; see " + name + " --help"}
+}
+
+// onUsageError makes one line of what the flag parser says.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = "there is no option " + dashes(option)
+	}
+	return usage(c, text)
+}
+
+func dashes(option string) string {
+	if len(option) > 1 {
+		return "--" + option
+	}
+	return "-" + option
+}
+
+// noArguments refuses arguments that a command has no use for.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage(c, fmt.Sprintf("it takes no argument %q", c.Args().First()))
+	}
+	return nil
+}
+
+// writeJSON writes v once and whole.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := usererr.JSONWriter(w).Write(b.Bytes())
+	return err
+}
+
+// optionsFirst moves the options of a command in front of its arguments, where
+// the library wants them: people write "policy check main --verb force". What
+// follows "--" stays, and so does everything after "exec", whose arguments are
+// another program's.
+func optionsFirst(commands []*cli.Command, args []string) []string {
+	command, rest := resolve(commands, args)
+	if command == nil || len(command.Subcommands) > 0 || command.Name == execName {
+		return args
+	}
+	ordered := slices.Clone(args[:len(args)-len(rest)])
+	var operands []string
+	for len(rest) > 0 {
+		n := optionLen(command, rest)
+		switch {
+		case rest[0] == "--":
+			return slices.Concat(ordered, []string{"--"}, operands, rest[1:])
+		case n == 0:
+			operands, rest = append(operands, rest[0]), rest[1:]
+		default:
+			ordered, rest = append(ordered, rest[:n]...), rest[n:]
+		}
+	}
+	return append(ordered, operands...)
+}
+
+// resolve returns the command that args begin with, and what follows its name.
+func resolve(commands []*cli.Command, args []string) (command *cli.Command, rest []string) {
+	for len(args) > 0 {
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[0]) })
+		if i < 0 {
+			break
+		}
+		command, commands, args = commands[i], commands[i].Subcommands, args[1:]
+	}
+	return command, args
+}
+
+// optionLen is how many of args the option at their beginning takes: none where
+// there is no option, two where its value follows.
+func optionLen(command *cli.Command, args []string) int {
+	name := strings.TrimLeft(args[0], "-")
+	if name == "" || name == args[0] {
+		return 0
+	}
+	for _, f := range command.Flags {
+		documented, ok := f.(cli.DocGenerationFlag)
+		if ok && documented.TakesValue() && slices.Contains(f.Names(), name) {
+			return min(2, len(args))
+		}
+	}
+	return 1
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -33,5 +36,76 @@ func TestPagesAreText(t *testing.T) {
 	}, "\n")
 	if r.String() != want {
 		t.Errorf("prose = %q, want %q", r.String(), want)
+	}
+}
+
+var (
+	// commandLine is a gatepass command as the pages write it: in an indented
+	// block, after a prompt, or between backquotes.
+	commandLine = regexp.MustCompile("(?m)(?:^    |^\\$ |`)gatepass ((?:[a-z][a-z-]*|--[a-z]).*?)(?:`|  |$)")
+	optionName  = regexp.MustCompile(`(?:^|[\s\[])(--[a-z][a-z-]*|-[a-z])\b`)
+)
+
+// deepest returns the command that the words begin with, and how many of them
+// it is.
+func deepest(words []string) (at string, n int) {
+	_, rest := resolve(testApp().Commands, words)
+	n = len(words) - len(rest)
+	return strings.Join(words[:n], " "), n
+}
+
+// needPages skips where this test was taken away from the source and runs under
+// another git; the pages were looked at where it was built.
+func needPages(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("../../README.md"); err != nil {
+		t.Skip("the pages are not here: ", err)
+	}
+}
+
+// Every command and option in README and docs exists.
+func TestPagesNameCommandsThatExist(t *testing.T) {
+	needPages(t)
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range commandLine.FindAllStringSubmatch(string(text), -1) {
+			found++
+			line, _, _ := strings.Cut(m[1], " -- ") // what exec runs has options of its own
+			line, _, _ = strings.Cut(line, " #")
+			at, n := deepest(strings.Fields(line))
+			if n == 0 {
+				t.Errorf("%s: gatepass %s is no command", filepath.Base(page), line)
+			}
+			for _, option := range optionName.FindAllStringSubmatch(line, -1) {
+				if !offered(at)[option[1]] {
+					t.Errorf("%s: gatepass %s has no option %s", filepath.Base(page), at, option[1])
+				}
+			}
+		}
+	}
+	if found < 80 {
+		t.Errorf("%d commands were looked at, want all of them", found)
+	}
+}
+
+// The table of docs/audit.md has every kind of line.
+func TestAuditPageNamesTheKinds(t *testing.T) {
+	needPages(t)
+	page, err := os.ReadFile("../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range auditKinds {
+		if !regexp.MustCompile("(?m)^\\|[^|]*`" + kind + "`").Match(page) {
+			t.Errorf("docs/audit.md has no row for the kind %s", kind)
+		}
 	}
 }

@@ -29,7 +29,7 @@ var metricFiles = []struct {
 	{"The broker", "gatepass_broker_app_", "broker/serve/metrics_apps.go"},
 	{"The refresher", "", "cmd/gatepass-refresher/metrics.go"},
 	{"The operator", "gatepass_operator_", "operator/metrics.go"},
-	{"`gatepass probe`", "gatepass_probe_", "cmd/gatepass/probe_again.go"},
+	{"`gatepass probe`", "gatepass_probe_", "cmd/gatepass/probe.go"},
 	{"The refresher and `gatepass probe`", "", "internal/exposition/exposition.go"},
 }
 

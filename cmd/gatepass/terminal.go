@@ -6,10 +6,56 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/gatepass/gatepass/internal/usererr"
+	"golang.org/x/term"
 )
+
+// A table sets text, which may come from elsewhere, in columns.
+type table struct {
+	text    strings.Builder
+	columns *tabwriter.Writer
+}
+
+func newTable(heads ...string) *table {
+	t := &table{}
+	t.columns = tabwriter.NewWriter(&t.text, 0, 0, 2, ' ', 0)
+	t.row(heads...)
+	return t
+}
+
+// row adds a line. What is empty is shown as "-", at the end as nothing.
+func (t *table) row(cells ...string) {
+	last := len(cells) - 1
+	for i, cell := range cells {
+		if cell == "" && i < last {
+			cell = "-"
+		}
+		cells[i] = usererr.Escape(cell)
+	}
+	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
+}
+
+// String returns the lines without space at their ends.
+func (t *table) String() string {
+	_ = t.columns.Flush() // into memory
+	var b strings.Builder
+	for line := range strings.Lines(t.text.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	return b.String()
+}
+
+// number is an id, and "" for none.
+func number(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return fmt.Sprint(id)
+}
 
 // A dialog asks a person at the terminal, line by line. Questions go to standard
 // error, so that standard output has nothing but the result.
@@ -87,4 +133,31 @@ func (d *dialog) hear(ctx context.Context, question string) (string, error) {
 		}
 		return "", got.err
 	}
+}
+
+// columns is how many columns the terminal has that out is; 0 for what is none.
+func columns(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// cutTo shortens a line to a width, where there is one. --json shows all of it.
+func cutTo(line string, width int) string {
+	if r := []rune(line); width > 1 && len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return line
+}
+
+// isTerminal is of a reader or a writer.
+func isTerminal(stream any) bool {
+	f, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
 }
