@@ -25,7 +25,7 @@ func read(t *testing.T, path string) string {
 func pages(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/start/*.md", "docs/reference/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/start/*.md", "docs/reference/*.md", "examples/*.md"} {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("pages %s = %v, %v, want some", pattern, paths, err)
