@@ -21,7 +21,7 @@ COMPLETIONS     := $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build $(COMMANDS) generate test test-race test-real pictures fuzz lint vuln bench demo dist lambda install uninstall clean
+.PHONY: help build $(COMMANDS) generate test test-race test-real newcomer pictures fuzz lint vuln bench demo dist lambda install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test-race: ## the same under the race detector (needs a C compiler)
 
 test-real: build ## the tests against real components, which it sets up once; PACKAGES=./cmd for some
 	$(GO) run ./test/components test $(PACKAGES)
+
+newcomer: ## the README from an empty home: the demo, the playground, the installation, the quick starts
+	@sh test/tools/newcomer.sh $(COLD)
 
 pictures: ## the screenshots in docs/images, taken by Chromium
 	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPicturesForTheDocumentation ./test/browser
