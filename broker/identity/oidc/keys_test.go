@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 // isUnavailable reports a refusal that says to come back.
@@ -267,5 +268,72 @@ func TestKeysAreForAlgorithms(t *testing.T) {
 		if got := isFor(c.key, c.alg); got != c.want {
 			t.Errorf("isFor(%T, %s) = %v, want %v", c.key, c.alg, got, c.want)
 		}
+	}
+}
+
+// A signature that held is believed for half a minute, to the letter of the
+// token, and nothing but the signature.
+func TestASignatureIsBelievedForAMoment(t *testing.T) {
+	i := newIssuer(t)
+	by := i.identifier(t, func(s *Settings) { s.ClockSkew = time.Second })
+	token := i.token(map[string]any{"exp": i.now().Add(20 * time.Second).Unix()})
+	if _, err := identify(t.Context(), by, token); err != nil {
+		t.Fatal(err)
+	}
+	if !by.held.has(token, i.now()) || by.held.has(token+"x", i.now()) {
+		t.Error("another token than the one that held is believed, or that one is not")
+	}
+	parts := strings.Split(token, ".")
+	for name, forged := range map[string]string{
+		"another payload":  parts[0] + "." + segment(marshal(i.claims(map[string]any{"sub": "root"}))) + "." + parts[2],
+		"another header":   segment([]byte(`{"alg":"RS256","kid":"rsa","x":1}`)) + "." + parts[1] + "." + parts[2],
+		"no signature":     parts[0] + "." + parts[1] + ".",
+		"half a signature": token[:len(token)-20],
+	} {
+		if _, err := identify(t.Context(), by, forged); err == nil {
+			t.Errorf("%s after the true one is proof", name)
+		}
+	}
+	i.pass(22 * time.Second)
+	if _, err := identify(t.Context(), by, token); err == nil {
+		t.Error("a token that has ended is proof because its signature held")
+	}
+	i.pass(heldTime)
+	if by.held.has(token, i.now()) {
+		t.Error("a signature is believed for longer than its time")
+	}
+}
+
+func TestHeldIsBounded(t *testing.T) {
+	var h verifiedCache
+	now := time.Now()
+	for k := range maxHeld + 100 {
+		h.add(strings.Repeat("x", k%7)+time.Duration(k).String(), now)
+	}
+	if len(h.until) > maxHeld {
+		t.Errorf("%d tokens are remembered, want at most %d", len(h.until), maxHeld)
+	}
+	h.add("later", now.Add(heldTime))
+	if len(h.until) != 1 {
+		t.Errorf("%d tokens are remembered after their time, want the new one", len(h.until))
+	}
+}
+
+// A key that the issuer took back while the broker was suspended is not believed
+// afterwards: neither are keys as fresh as they were, nor is what was signed with it.
+func TestKeysAfterSleep(t *testing.T) {
+	i := newIssuer(t)
+	now := time.Now()
+	i.clock = now
+	by := i.identifier(t, nil)
+	by.now, by.keys.now = func() time.Time { return now }, func() time.Time { return now }
+	token := i.token(map[string]any{"exp": now.Add(3 * time.Hour).Unix()})
+	if _, err := identify(t.Context(), by, token); err != nil {
+		t.Fatal(err)
+	}
+	i.publish(map[string]any{"new": &otherRSAKey().PublicKey})
+	now = clocktest.Slept(now.Add(tryAgain), 2*time.Hour)
+	if _, err := identify(t.Context(), by, token); !errors.Is(err, errUnknownKey) {
+		t.Errorf("Identify = %v after two hours of sleep, want errUnknownKey", err)
 	}
 }

@@ -1,13 +1,13 @@
-// Package awsidentity identifies callers by their AWS credentials, which they
-// show to nobody: they sign a call of STS GetCallerIdentity, and the broker makes
-// that call and reads whose signature it was.
+// Package aws identifies callers by their AWS credentials, which no caller sends: the caller
+// signs a call of STS GetCallerIdentity, and the broker makes that call and reads whose
+// signature it was.
 //
-// Nothing of the call is the caller's choice. The broker builds it itself
-// ([api.AWSCall]): host, method, path, body and headers are fixed, the region is
-// of a list, and the server's id and a nonce of its own are signed with the rest.
-// A caller who signs anything else has signed another call, and AWS says so. The
-// answer is taken only in the one form that AWS gives it, so that nothing in it
-// that a caller can choose is taken for a name (CVE-2020-16250 was that).
+// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]): host,
+// method, path, body and headers are fixed, the region is one of a list, and the broker's
+// server ID and a nonce are signed with the rest. A signature over anything else is a
+// signature over another call, and AWS refuses it. The answer is accepted only in the form
+// that AWS documents, so that no text that a caller can choose is read as a name (as in
+// CVE-2020-16250).
 package aws
 
 import (
