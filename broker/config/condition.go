@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -166,4 +169,133 @@ func (c *Condition) Loose() []string {
 		}
 	})
 	return patterns
+}
+
+// An expression is a node of the syntax tree.
+type expression struct{ ast.Expr }
+
+// visit shows all expressions inside.
+func (c *Condition) visit(show func(expression)) {
+	if c.ast == nil {
+		return
+	}
+	root := ast.NavigateAST(c.ast.NativeRep())
+	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) { show(expression{e}) }))
+}
+
+// claim returns the name in claims.name, claims['name'] and 'name' in claims.
+func (e expression) claim() (string, bool) {
+	switch e.Kind() {
+	case ast.SelectKind:
+		if isClaims(e.AsSelect().Operand()) {
+			return e.AsSelect().FieldName(), true
+		}
+	case ast.CallKind:
+		args := e.AsCall().Args()
+		switch e.AsCall().FunctionName() {
+		case operators.Index:
+			if isClaims(args[0]) {
+				return literal(args[1])
+			}
+		case operators.In:
+			if isClaims(args[1]) {
+				return literal(args[0])
+			}
+		}
+	}
+	return "", false
+}
+
+// pattern returns the literal pattern of a call of matches.
+func (e expression) pattern() (string, bool) {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != "matches" {
+		return "", false
+	}
+	args := e.AsCall().Args()
+	return literal(args[len(args)-1])
+}
+
+func isClaims(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == "claims" }
+
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	text, ok := e.AsLiteral().Value().(string)
+	return text, ok
+}
+
+// A shape is what the syntax of a pattern shows.
+type shape struct {
+	anchors  bool // ^ or $, which say nothing
+	anyOne   bool // a dot that stands for one character: probably a dot was meant
+	crossing bool // a repetition that goes over colons
+}
+
+func shapeOf(pattern string) shape {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return shape{} // was compiled before
+	}
+	var s shape
+	s.look(re, false)
+	return s
+}
+
+func (s *shape) look(re *syntax.Regexp, isRepeated bool) {
+	switch re.Op {
+	case syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
+		s.anchors = true
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		s.anyOne = s.anyOne || !isRepeated
+		s.crossing = s.crossing || isRepeated
+	case syntax.OpCharClass:
+		s.crossing = s.crossing || isRepeated && hasRune(re.Rune, ':')
+	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
+		isRepeated = isRepeated || re.Op != syntax.OpQuest
+	}
+	for _, sub := range re.Sub {
+		s.look(sub, isRepeated)
+	}
+}
+
+// hasRune reports whether a class, which is pairs of ends, has a rune.
+func hasRune(ranges []rune, r rune) bool {
+	for i := 0; i+1 < len(ranges); i += 2 {
+		if ranges[i] <= r && r <= ranges[i+1] {
+			return true
+		}
+	}
+	return false
+}
+
+// isWhole reports whether a pattern matches whole texts only. Anchors that stand
+// at its two ends need not be of all of it: "^a|b$" is content with a beginning.
+func isWhole(pattern string) bool {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	return err == nil && isAt(re, syntax.OpBeginText, 0) && isAt(re, syntax.OpEndText, -1)
+}
+
+// isAt reports whether every text that re matches has an anchor at that end: at the
+// first part, or where part is less than 0 at the last.
+func isAt(re *syntax.Regexp, anchor syntax.Op, part int) bool {
+	switch re.Op {
+	case anchor:
+		return true
+	case syntax.OpCapture:
+		return isAt(re.Sub[0], anchor, part)
+	case syntax.OpConcat:
+		if part < 0 {
+			return isAt(re.Sub[len(re.Sub)-1], anchor, part)
+		}
+		return isAt(re.Sub[0], anchor, part)
+	case syntax.OpAlternate:
+		for _, one := range re.Sub {
+			if !isAt(one, anchor, part) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }

@@ -4,18 +4,25 @@
 package console
 
 import (
+	"bytes"
 	"context"
+	_ "embed"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/broker/revoke"
+	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
@@ -158,4 +165,72 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 		}
 	}
 	return q, nil
+}
+
+// readable lets a person in a browser read a problem document as a page.
+func (c *Console) readable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		held := &problemHolder{ResponseWriter: w}
+		next.ServeHTTP(held, r)
+		if !held.isProblem {
+			return
+		}
+		p := api.DecodeProblem(api.ProblemMediaType, held.body.Bytes())
+		_ = c.show(request{Request: r, w: w}, held.status, view{Title: p.Title, Problem: &p}) // the template was parsed
+	})
+}
+
+// A problemHolder keeps back an answer that is a problem document.
+type problemHolder struct {
+	http.ResponseWriter
+	isProblem bool
+	status    int
+	body      bytes.Buffer
+}
+
+func (h *problemHolder) WriteHeader(status int) {
+	h.status = status
+	if h.isProblem = h.Header().Get("Content-Type") == api.ProblemMediaType; !h.isProblem {
+		h.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (h *problemHolder) Write(data []byte) (int, error) {
+	if h.isProblem {
+		return h.body.Write(data)
+	}
+	return h.ResponseWriter.Write(data)
+}
+
+func (h *problemHolder) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// openapiText describes every endpoint of the broker (OpenAPI 3.1,
+// https://spec.openapis.org/oas/v3.1.1.html).
+//
+//go:embed openapi.yaml
+var openapiText []byte
+
+// openapiDocument is the description as JSON.
+var openapiDocument = sync.OnceValues(func() (json.RawMessage, error) {
+	var document map[string]any
+	if err := yaml.Unmarshal(openapiText, &document); err != nil {
+		return nil, err
+	}
+	return json.Marshal(document)
+})
+
+// serveOpenAPI answers GET /v1/openapi.json, to anybody: it says nothing about
+// this broker.
+func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
+	if r.Method != http.MethodGet {
+		return broker.NotAllowed(w, http.MethodGet)
+	}
+	document, err := openapiDocument()
+	if err != nil {
+		return err
+	}
+	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(document)), func() error {
+		return api.WriteJSON(w, http.StatusOK, document)
+	}) // the client has gone
+	return nil
 }
