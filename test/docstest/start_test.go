@@ -14,6 +14,7 @@ import (
 
 // TestQuickStarts does what the quick starts say, against the double of GitHub.
 func TestQuickStarts(t *testing.T) {
+	t.Parallel()
 	bin := programs(t)
 	archive := pack(t, bin)
 	for _, c := range []struct {

@@ -16,6 +16,7 @@ var (
 // TestTheTranscript holds the transcript of the README against what gatepass demo shows:
 // each of its lines, in their order.
 func TestTheTranscript(t *testing.T) {
+	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(programs(t), "gatepass"), "demo")
 	cmd.Env = append(cmd.Environ(), "NO_COLOR=1", "TMPDIR=/tmp")
 	out, err := cmd.CombinedOutput()

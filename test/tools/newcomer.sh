@@ -35,7 +35,9 @@ seconds() { echo $(($(date +%s) - began)); }
 # command prints the one indented line of the README that begins so, without its remark.
 command_of() { # BEGINNING
 	found=$(sed -n "s/^    \($1.*\)/\1/p" "$home/gatepass/README.md" | sed 's/ *# .*//')
-	[ "$(printf '%s\n' "$found" | wc -l)" = 1 ] && [ -n "$found" ] || die "the README does not have one command that begins $1: $found"
+	if [ -z "$found" ] || [ "$(printf '%s\n' "$found" | wc -l)" != 1 ]; then
+		die "the README does not have one command that begins $1: $found"
+	fi
 	printf '%s\n' "$found"
 }
 do_it() { # COMMAND, in the clone
@@ -58,13 +60,17 @@ serve=$(command_of 'make build')
 playground=$!
 waited=0
 until grep -q 'ctrl-C ends it' "$home/playground"; do
-	kill -0 "$playground" && [ $((waited += 1)) -lt 600 ] || die "the playground does not start: $(cat "$home/playground")"
+	if ! kill -0 "$playground" || [ $((waited += 1)) -gt 600 ]; then
+		die "the playground does not start: $(cat "$home/playground")"
+	fi
 	sleep 0.1
 done
 # The first thing to try: the last command of it is a push that is refused.
 sed -n '/^# 1\./,/^# 2\./s/^  //p' "$home/playground" >"$home/first"
 (cd "$home" && as_newcomer sh "$home/first") >"$home/tried" 2>&1 || :
-grep -q 'agent/try' "$home/tried" && grep -q 'refs/heads/main denied' "$home/tried" || die "what the playground says to try first: $(cat "$home/tried")"
+for said in '\[new branch\].*agent/try' 'refs/heads/main denied'; do
+	grep -q "$said" "$home/tried" || die "what the playground says to try first does not show $said: $(cat "$home/tried")"
+done
 echo "first pass on --serve after $(seconds) s"
 kill "$playground"
 wait "$playground" || die "the playground ended with $?"
