@@ -84,7 +84,7 @@ func unlockRemovesOnlyWhatRanOut(t *testing.T) {
 	}
 	name, err := store.Lock("sb-1")
 	if err == nil {
-		_, err = i.acquire(t.Context(), "sb-1", name)
+		_, err = i.locks().acquire(t.Context(), "sb-1", name)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 		now := noon
 		i := &Issuer{Now: func() time.Time { return now }, Margin: time.Duration(1+r.IntN(50)) * time.Minute, Grace: time.Duration(1+r.IntN(30)) * time.Minute}
 		w := (&Pass{Issuer: i}).worker()
-		due := made.due(i.want(made, nil))
+		due := made.due(i.ledger().want(made, nil))
 		for ; now.Before(noon.Add(100 * time.Minute)); now = now.Add(30 * time.Second) {
 			_, isDue := w.look(made, installed)
 			if says := !due.IsZero() && !due.After(now); says != isDue {

@@ -2,7 +2,11 @@ package workspace
 
 import (
 	"log/slog"
+	"slices"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Type is what an Event is about.
@@ -68,8 +72,79 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-func (i *Issuer) emit(e Event) {
-	if i.Audit != nil {
-		i.Audit(e)
-	}
+// A PastEvent is one of the latest events of a workspace, kept in its record. It
+// holds no secret.
+type PastEvent struct {
+	At    time.Time `json:"at"`    // of the latest, where Times is set
+	What  string    `json:"event"` // minted, moved, delivered, revoked, lost or failed
+	Owner string    `json:"owner,omitempty"`
+	Hash  string    `json:"hashed_token,omitempty"`
+	Why   string    `json:"reason,omitempty"`
+	Times int       `json:"times,omitempty"` // how often it happened, if more than once
 }
+
+// What a PastEvent says, for the types of events that are kept.
+const (
+	delivered = "delivered" // no type of event: the log has the token's minting
+	failed    = "failed"
+)
+
+var pastNames = map[Type]string{Generated: "minted", Moved: "moved", Ended: "revoked", Lost: "lost", Failed: failed}
+
+// The bounds of a history: its events, the bytes of a reason, and the bytes up to
+// which a record takes events. The last is AWS's standard tier, which is free.
+const (
+	maxPast    = 20
+	maxReason  = 160
+	roomForAll = 4 << 10
+)
+
+// tell keeps an event for the record, which the next save writes, and sends it to the
+// audit.
+func (r *run) tell(e Event) {
+	e.Workspace = r.record.ID
+	why := e.Why
+	if e.Err != nil {
+		why = e.Err.Error()
+	}
+	if name, ok := pastNames[e.Type]; ok {
+		r.remember(PastEvent{What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
+	}
+	r.audit(e)
+}
+
+// remember adds an event to the record's history.
+func (r *run) remember(e PastEvent) {
+	e.At = r.ledger.clock.now()
+	r.record.remember(e)
+}
+
+// remember adds an event and drops the oldest ones. A failure that repeats is
+// counted, so that an outage does not push out what was before it.
+func (r *Record) remember(e PastEvent) {
+	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
+	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
+		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
+			e.Times = max(old.Times, 1) + 1
+			r.History = slices.Delete(r.History, at, at+1)
+			break
+		}
+	}
+	r.History = append(r.History, e)
+	r.History = slices.Delete(r.History, 0, max(len(r.History)-maxPast, 0))
+}
+
+// A LastError is why the latest run could not do all that a record says. The next
+// run that can removes it from the record.
+type LastError struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"error"` // one line of at most maxWhy bytes, without secrets
+	// Foreign says that another system's token was left alone ([ErrForeign]), or is
+	// kept to be revoked: the store has more tokens than the record tells.
+	Foreign bool `json:"foreign,omitempty"`
+	// Owners are the accounts, in lower case, whose tokens could not be minted.
+	Owners []string `json:"owners,omitempty"`
+}
+
+// maxWhy bounds the text of a LastError, in bytes: stores limit the size of a record.
+const maxWhy = 500

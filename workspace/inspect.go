@@ -2,86 +2,11 @@ package workspace
 
 import (
 	"context"
-	"slices"
 	"strings"
-	"time"
 
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
-
-// A Condition is how a workspace is, in one word.
-type Condition string
-
-// The conditions.
-const (
-	Ready    Condition = "ready"      // every owner has a token that works
-	Failing  Condition = "failing"    // so it is, and the latest run failed: the tokens are not replaced
-	Pending  Condition = "pending"    // an owner has no token yet
-	Expired  Condition = "expired"    // an owner's token has run out
-	Ending   Condition = "destroying" // its destruction has begun
-	NoAccess Condition = "no access"  // its profile names no repositories
-)
-
-// Condition says how the workspace is by its record.
-func (r *Record) Condition(now time.Time) Condition {
-	switch {
-	case r.Destroying:
-		return Ending
-	case len(r.Repositories) == 0:
-		return NoAccess
-	}
-	owners := ownersOf(r.Repositories, nil)
-	ends := r.ends()
-	for _, end := range ends {
-		if !end.After(now) {
-			return Expired
-		}
-	}
-	for _, owner := range owners {
-		if _, ok := ends[owner]; !ok {
-			return Pending
-		}
-	}
-	switch {
-	case len(ends) == 0: // "*", and no installation is known
-		return Pending
-	case r.LastError != nil:
-		return Failing
-	}
-	return Ready
-}
-
-// ends are when the delivered tokens end, by owner in lower case.
-func (r *Record) ends() map[string]time.Time {
-	ends := map[string]time.Time{}
-	for _, t := range r.Tokens {
-		if owner := strings.ToLower(t.Owner); t.State == Delivered && t.Expires.After(ends[owner]) {
-			ends[owner] = t.Expires
-		}
-	}
-	return ends
-}
-
-// Soonest is when the first of the owners' tokens ends; zero for none.
-func (r *Record) Soonest() time.Time {
-	var first time.Time
-	for _, end := range r.ends() {
-		if first.IsZero() || end.Before(first) {
-			first = end
-		}
-	}
-	return first
-}
-
-// Owners are the accounts, in lower case, that have a token or are to have one.
-func (r *Record) Owners() []string {
-	owners := ownersOf(r.Repositories, nil)
-	for owner := range r.ends() {
-		owners = append(owners, owner)
-	}
-	slices.Sort(owners)
-	return slices.Compact(owners)
-}
 
 // Inspect reads the workspace's record, and what a run would do now, and changes
 // nothing. GitHub is asked for the time alone.
@@ -91,7 +16,7 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	if err != nil {
 		return nil, nil, err
 	}
-	installed, err := i.stored(ctx)
+	installed, err := i.apps().stored(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,9 +25,46 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 		return nil, nil, err
 	}
 	owners := allowed(ownersOf(r.Repositories, installed), r.ID, blocks)
-	held, err := i.loadHeld(ctx, r, owners)
+	held, err := readHeld(ctx, i.Store, r, owners, i.Adopt)
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, Plan(r, held.held(), i.want(r, owners)), nil
+	return r, Plan(r, held.held(), i.ledger().want(r, owners)), nil
+}
+
+// A Preview is a token that [Issuer.Create] would ask for.
+type Preview struct {
+	Owner        string         // in lower case
+	Installation int64          // that the store knows; 0 where GitHub would be asked
+	Patterns     []mint.Pattern // of the profile, for this owner
+	Stored       store.Name     // where the workspace would read the token
+}
+
+// Previews returns the tokens that a workspace of the profile would have, one for each
+// owner, from what the store knows of installations. It asks GitHub nothing and writes
+// nothing.
+func Previews(ctx context.Context, s store.Store, id string, p *Profile) ([]Preview, error) {
+	installed, err := StoredInstallations(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var all []Preview
+	for _, owner := range ownersOf(p.Repositories, installed) {
+		v := Preview{Owner: owner}
+		for _, in := range installed {
+			if strings.EqualFold(in.Account.Login, owner) {
+				v.Installation = in.ID
+			}
+		}
+		for _, pattern := range p.Repositories {
+			if pattern.Everything() || pattern.Owner() == owner {
+				v.Patterns = append(v.Patterns, pattern)
+			}
+		}
+		if v.Stored, err = store.Token(id, owner); err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }

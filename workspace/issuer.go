@@ -1,10 +1,10 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"iter"
+	"slices"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -20,9 +20,6 @@ const (
 	// agent uses the token it has until five minutes before its end.
 	DefaultGrace = 20 * time.Minute
 )
-
-// cleanUpWait bounds what is tidied up after the caller has given up.
-const cleanUpWait = 10 * time.Second
 
 // An Issuer gives workspaces their tokens and takes them away. App and Store
 // must be set. Its methods may be called concurrently, by several processes
@@ -50,260 +47,223 @@ type Issuer struct {
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
 	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
 
-	cache *passCache // what the runs of a pass have in common; nil outside of one
-
-	// Of the issuer with one App of a pool: the store of the App's own entries, nil for
-	// the first App, and why a workspace leaves the App that it had.
-	ofApp store.Store
-	moved string
+	shared *shared // by the runs of a pass over all workspaces; nil outside of one
 }
 
-// now is the time by GitHub's clock: so are the moments in the ledger, whichever
-// machine writes them.
-func (i *Issuer) now() time.Time {
-	switch {
-	case i.Now != nil:
-		return i.Now().UTC()
-	case i.App != nil:
-		return i.App.Time().UTC()
-	}
-	return time.Now().UTC()
-}
-
-// machine is the time by this machine's clock, to measure how long something takes:
-// now may jump when an answer tells GitHub's clock.
-func (i *Issuer) machine() time.Time {
-	if i.Now != nil {
-		return i.Now()
-	}
-	return time.Now()
-}
-
-// Sync learns GitHub's clock. Without an answer it stays as it is.
-func (i *Issuer) Sync(ctx context.Context) {
-	if i.Now == nil && i.App != nil {
-		_ = i.App.Sync(ctx)
-	}
-}
-
-// Time returns the time by which the moments in the ledger are to be read.
-func (i *Issuer) Time() time.Time { return i.now() }
-
-// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
-const maxDoubt = 24 * time.Hour
-
-// doubt is how far now may be ahead of the time. A token that may be alive is not
-// taken for one that ran out.
-func (i *Issuer) doubt() time.Duration {
-	if i.Now != nil || i.App == nil {
-		return 0
-	}
-	if _, ok := i.App.Ahead(); ok {
-		return 0
-	}
-	return maxDoubt
-}
-
-// want is what a run is to reach.
-func (i *Issuer) want(r *Record, owners []string) Want {
-	w := Want{Owners: map[string]string{}, Now: i.now(), Doubt: i.doubt(), Margin: DefaultMargin, Grace: DefaultGrace, Adopt: i.Adopt}
-	for _, owner := range owners {
-		w.Owners[owner] = r.Grant(owner)
-	}
-	if i.Margin != 0 {
-		w.Margin = i.Margin
-	}
-	if r.Margin != 0 {
-		w.Margin = r.Margin
-	}
-	if i.Grace != 0 {
-		w.Grace = max(i.Grace, 0)
-	}
-	return w
-}
-
-// Load reads a workspace's record. It wraps [store.ErrNotFound] where there is
-// none.
-func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
-	name, err := store.Record(id)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := i.Store.Get(ctx, name)
-	return readRecord(id, entry, err)
-}
-
-// A Found is the record of one workspace, or why it cannot be read: one line that
-// says what to do.
-type Found struct {
-	ID     string
-	Record *Record
-	Err    error
-}
-
-// Reason is Err without the workspace and what to do, for who says both.
-func (f Found) Reason() error {
-	if damage, ok := errors.AsType[damagedError](f.Err); ok {
-		return damage
-	}
-	if later, ok := errors.AsType[laterError](f.Err); ok {
-		return later
-	}
-	return f.Err
-}
-
-// Records yields what [store.Records] finds, also records that cannot be read. An
-// error ends it.
-func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
-	return found(store.Records(ctx, s))
-}
-
-// found reads the records among entries.
-func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
-	return func(yield func(Found, error) bool) {
-		for entry, err := range entries {
-			if err != nil && entry.Name.IsZero() {
-				yield(Found{}, err)
-				return
-			}
-			if !entry.Name.IsRecord() {
-				continue
-			}
-			f := Found{}
-			f.ID, _ = entry.Name.Workspace()
-			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
-			if !yield(f, nil) {
-				return
-			}
-		}
-	}
-}
-
-// readRecord reads the record of that workspace as the store has it; err is that of
-// the store.
-func readRecord(id string, entry store.Entry, err error) (*Record, error) {
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
-		return nil, err
-	}
-	var r *Record
-	if err == nil {
-		r, err = ParseRecord([]byte(entry.Value.Reveal()))
-	}
-	if err == nil && r.ID != id {
-		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
-	}
-	if _, isLater := errors.AsType[laterError](err); isLater {
-		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
-	}
-	if err != nil {
-		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
-	}
-	r.seen.version = entry.Version
-	return r, nil
-}
-
-// A damagedError is what is wrong with a record that no gatepass wrote so.
-type damagedError struct{ error }
-
-func (d damagedError) Unwrap() error { return d.error }
-
-// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
-// does not answer for an hour would fill it until no store takes it.
-const maxLost = 100
-
-// prune leaves out what is dead for long, and the oldest of what was lost unseen,
-// which ends before the others. With keepsApp it leaves each owner's latest token, which
-// says by which App it was minted. It moves the tokens of the record.
-func (r *Record) prune(now time.Time, keepsApp bool) {
-	unseen := 0
-	for _, t := range r.Tokens {
-		if t.isUnseen() {
-			unseen++
-		}
-	}
-	kept := r.Tokens[:0]
-	for at, t := range r.Tokens {
-		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(keepsApp && r.isLatest(at))
-		if t.isUnseen() {
-			unseen--
-			isOver = isOver || unseen >= maxLost
-		}
-		if !isOver {
-			kept = append(kept, t)
-		}
-	}
-	clear(r.Tokens[len(kept):])
-	r.Tokens = kept
-}
-
-// isUnseen reports whether the token was lost before anybody knew more of it than
-// that it may be.
-func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
-
-// change writes a token's next state.
-func (i *Issuer) change(ctx context.Context, r *Record, t *Token, state State, note string) error {
-	t.turn(state, i.now(), note)
-	return i.save(ctx, r)
-}
-
-// turn sets a token's state. What it opened is of no interest once it is dead.
-func (t *Token) turn(state State, now time.Time, note string) {
-	t.State, t.Changed, t.Note = state, now, note
-	if state == Revoked {
-		t.All, t.Repositories, t.Permissions = false, nil, nil
-	}
+// shared is what the runs of one pass have in common.
+type shared struct {
+	apps   apps          // they learn about each App from each other
+	blocks *store.Blocks // as they were when the pass began; written before runs begin
 }
 
 // Create gives the workspace what the profile says, or finishes what an earlier
-// run began. The record is written first, so that a workspace whose tokens
-// cannot be had now heals by a later run; then it returns the record and the
-// error. A margin of 0 is the issuer's own.
-func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.Duration) (r *Record, err error) {
-	err = i.locked(ctx, id, func(ctx context.Context) error {
-		if r, err = i.prepare(ctx, id, p, margin); err != nil {
+// run began. The record is written first, so that a later run mints the tokens that
+// could not be minted now; then it returns the record and the error. A margin of 0 is
+// the issuer's own.
+func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.Duration) (record *Record, err error) {
+	err = i.run(ctx, id, func(ctx context.Context, r *run) error {
+		err := r.prepare(ctx, id, p, margin)
+		if record = r.record; err != nil {
 			return err
 		}
-		return i.conclude(ctx, r, i.reconcile(ctx, r, time.Time{}))
+		return r.conclude(ctx, r.reconcile(ctx, time.Time{}))
 	})
-	return r, err
+	return record, err
 }
 
 // prepare writes what the workspace may have.
-func (i *Issuer) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (*Record, error) {
-	r, err := i.Load(ctx, id)
-	isNew := errors.Is(err, store.ErrNotFound)
+func (r *run) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (err error) {
+	r.record, err = r.ledger.load(ctx, id)
+	r.isNew = errors.Is(err, store.ErrNotFound)
 	switch {
-	case isNew:
-		r = &Record{ID: id, Created: i.now(), isNew: true}
+	case r.isNew:
+		r.record = &Record{ID: id, Created: r.ledger.clock.now()}
 	case err != nil:
-		return nil, err
-	case r.Destroying:
-		return r, usererr.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
+		return err
+	case r.record.Destroying:
+		return usererr.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
 	}
-	r.Profile, r.Access, r.Margin = p.Name, p.Access, margin
-	err = i.save(ctx, r)
-	if err == nil && isNew {
-		i.emit(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
+	r.record.Profile, r.record.Access, r.record.Margin = p.Name, p.Access, margin
+	err = r.save(ctx)
+	if err == nil && r.isNew {
+		r.audit(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
 	}
-	return r, err
+	return err
 }
 
 // Refresh gives the workspace what its record says: what ends soon is replaced,
 // what was superseded is revoked after its grace, and what a killed run left is
 // finished, a destruction too. With force all its tokens are replaced.
-func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (r *Record, err error) {
-	err = i.locked(ctx, id, func(ctx context.Context) error {
-		if r, err = i.Load(ctx, id); err != nil {
+func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (record *Record, err error) {
+	err = i.run(ctx, id, func(ctx context.Context, r *run) (err error) {
+		if r.record, err = r.ledger.load(ctx, id); err != nil {
 			return err
 		}
-		if r.Destroying {
-			return i.end(ctx, r)
+		record = r.record
+		if record.Destroying {
+			return r.end(ctx)
 		}
 		since := time.Time{}
 		if force {
-			since = i.now()
+			since = r.ledger.clock.now()
 		}
-		return i.conclude(ctx, r, i.reconcile(ctx, r, since))
+		return r.conclude(ctx, r.reconcile(ctx, since))
 	})
-	return r, err
+	return record, err
+}
+
+// Tidy does for a workspace what Refresh does, without minting: it revokes what was
+// superseded long enough ago, and what the ledger does not know.
+func (i *Issuer) Tidy(ctx context.Context, id string) error {
+	return i.run(ctx, id, func(ctx context.Context, r *run) (err error) {
+		if r.record, err = r.ledger.load(ctx, id); err != nil || r.record.Destroying {
+			return err
+		}
+		installed, err := r.apps.stored(ctx)
+		if err != nil {
+			return err
+		}
+		if r.held, err = listHeld(ctx, i.Store, id); err != nil {
+			return err
+		}
+		steps := Plan(r.record, r.held.held(), r.ledger.want(r.record, ownersOf(r.record.Repositories, installed)))
+		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint || s.Do == Leave })
+		return usererr.Join(r.apply(ctx, steps), r.held.copyOnly(ctx), r.met(ctx))
+	})
+}
+
+// Withdraw revokes the tokens that the workspace can read and may not have any
+// more, because an operator blocked it, an owner or the App ([store.Blocks]). The
+// others stay, nothing is minted, and the record stays, too: when the block is
+// lifted, the next run gives the workspace its tokens again. Tokens that brokers gave
+// are not its concern.
+func (i *Issuer) Withdraw(ctx context.Context, id string) error {
+	return i.run(ctx, id, func(ctx context.Context, r *run) error {
+		blocks, err := store.ReadBlocks(ctx, i.Store)
+		if err != nil {
+			return err
+		}
+		r.record, err = r.ledger.load(ctx, id)
+		_, isDamaged := errors.AsType[damagedError](err)
+		damage := err // the tokens in the store are revoked all the same
+		switch {
+		case errors.Is(err, store.ErrNotFound): // of the first system
+			r.standIn(id)
+			damage = nil
+		case isDamaged:
+			r.standIn(id)
+			r.record.version.isUnknown = true
+		case err != nil:
+			return err
+		}
+		if r.held, err = listHeld(ctx, i.Store, id); err == nil {
+			err = r.withdraw(ctx, blocks)
+		}
+		return usererr.Join(err, damage)
+	})
+}
+
+// withdraw revokes what is blocked.
+func (r *run) withdraw(ctx context.Context, blocks store.Blocks) error {
+	want := r.ledger.want(r.record, allowed(r.record.tokenOwners(), r.record.ID, blocks))
+	want.Adopt = true // whichever system wrote a token
+	steps := slices.DeleteFunc(Plan(r.record, r.held.held(), want), func(s Step) bool {
+		return s.Do != Revoke && s.Do != Forget || !blocks.Has(r.record.ID, s.Owner)
+	})
+	if err := r.apply(ctx, steps); err != nil {
+		return err
+	}
+	return usererr.Join(r.held.copyOnly(ctx), r.met(ctx))
+}
+
+// standIn has the run work with a record that is not in the ledger.
+func (r *run) standIn(id string) {
+	r.record, r.isUnrecorded = &Record{ID: id, Created: r.ledger.clock.now()}, true
+}
+
+// run gives the work to one run at a time.
+func (i *Issuer) run(ctx context.Context, id string, work func(context.Context, *run) error) error {
+	return i.locks().hold(ctx, id, func(ctx context.Context, t tenure) error {
+		r := &run{ledger: i.ledger(), apps: i.apps(), tenure: t, audit: i.emit}
+		if i.shared != nil {
+			r.blocks = i.shared.blocks
+		}
+		return work(ctx, r)
+	})
+}
+
+func (i *Issuer) emit(e Event) {
+	if i.Audit != nil {
+		i.Audit(e)
+	}
+}
+
+func (i *Issuer) clock() ledgerClock { return ledgerClock{app: i.App, fixed: i.Now} }
+
+func (i *Issuer) ledger() ledger {
+	grace := max(i.Grace, 0)
+	if i.Grace == 0 {
+		grace = DefaultGrace
+	}
+	return ledger{i.Store, i.clock(), cmp.Or(i.Margin, DefaultMargin), grace, i.Adopt}
+}
+
+func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.Patience, i.Waiting} }
+
+// apps are those of the pass, or this run's own.
+func (i *Issuer) apps() apps {
+	if i.shared != nil {
+		return i.shared.apps
+	}
+	a := apps{pool: i.Pool, clock: i.clock(), installed: i.Installed}
+	for _, app := range i.Apps() {
+		a.minters = append(a.minters, minter{PoolApp: app, clock: i.clock(), catalog: i.Catalog})
+	}
+	return a
+}
+
+// Apps returns all Apps, the first of them under the name [store.FirstApp].
+func (i *Issuer) Apps() []PoolApp {
+	all := []PoolApp{{Name: store.FirstApp, App: i.App, Store: i.Store, Unready: i.Unready}}
+	if i.Pool != nil {
+		all = append(all, i.Pool.Apps...)
+	}
+	return all
+}
+
+// CannotMint returns why no App can mint; nil where one can.
+func (i *Issuer) CannotMint() error {
+	for _, a := range i.Apps() {
+		if a.Unready == nil {
+			return nil
+		}
+	}
+	return i.Unready
+}
+
+// Load reads a workspace's record. It wraps [store.ErrNotFound] where there is
+// none.
+func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
+	return i.ledger().load(ctx, id)
+}
+
+// Sync learns GitHub's clock. Without an answer it stays as it is.
+func (i *Issuer) Sync(ctx context.Context) { i.clock().sync(ctx) }
+
+// Time returns the time by which the moments in the ledger are to be read.
+func (i *Issuer) Time() time.Time { return i.clock().now() }
+
+// LockedFor returns how long a run may still work on the workspace: 0 where one
+// left its lock behind. It wraps [store.ErrNotFound] where there is no lock.
+func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error) {
+	name, err := store.Lock(id)
+	if err != nil {
+		return 0, err
+	}
+	return i.locks().heldFor(ctx, name, "")
+}
+
+// Unlock removes a lock that was left behind, and no other.
+func (i *Issuer) Unlock(ctx context.Context, id string) error {
+	return i.run(ctx, id, func(context.Context, *run) error { return nil })
 }

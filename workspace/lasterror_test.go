@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -26,7 +27,11 @@ func TestThePassKeepsTheLastError(t *testing.T) {
 		t.Fatalf("Load = %+v, %v, want the error and its owner", r, err)
 	}
 	r.LastError.Why = strings.Repeat("x", 4*maxWhy)
-	if err := i.conclude(t.Context(), r, errorOf(r.LastError.Why)); err == nil || len(r.LastError.Why) > maxWhy+3 {
+	err = i.run(t.Context(), "sb-1", func(ctx context.Context, run *run) error {
+		run.record = r
+		return run.conclude(ctx, errorOf(r.LastError.Why))
+	})
+	if err == nil || len(r.LastError.Why) > maxWhy+3 {
 		t.Errorf("conclude keeps %d bytes, want at most %d", len(r.LastError.Why), maxWhy)
 	}
 	up()

@@ -22,77 +22,80 @@ const (
 	lockTime = 90 * time.Second
 )
 
-// lease is what is in a workspace's lock.
-type lease struct {
-	Holder string    `json:"holder"`
-	Until  time.Time `json:"until"`
-}
-
 // Several runs may find a lock that has run out, and each writes its own over it.
 // A run does so within takeTime of looking, and looks again after settleTime: by
 // then the last of them has written, and that one has the lock. In between the lock
-// is never gone, so that nobody else creates one.
+// is never gone, so that no other run creates one.
 const (
 	takeTime   = 2 * time.Second
 	settleTime = 3 * time.Second
 )
 
-// locked does the work while no other run does. All stores create an entry for
-// one caller only; that is the lock. One that a killed run left behind counts
-// until it has run out, and is then taken over.
-func (i *Issuer) locked(ctx context.Context, id string, work func(context.Context) error) error {
-	name, err := store.Lock(id)
-	if err != nil {
-		return err
-	}
-	i.Sync(ctx) // others read the lease by their clocks
-	tookOver, err := i.wait(ctx, id, name)
-	if err != nil {
-		return err
-	}
-	defer i.release(ctx, name)
-	ctx, cancel := context.WithTimeout(ctx, runTime)
-	defer cancel()
-	return work(context.WithValue(ctx, turnKey{}, turn{i.machine().Add(runTime), tookOver}))
+// cleanUpWait bounds what is tidied up after the caller has given up.
+const cleanUpWait = 10 * time.Second
+
+// locks give each workspace to one run at a time.
+type locks struct {
+	store    store.Store
+	clock    ledgerClock
+	patience time.Duration   // how long to wait for another run
+	waiting  func(id string) // told once when that begins; may be nil
 }
 
-// A turn is what a run's context says of it.
-type turn struct {
-	// end is when the run's time is over. The context's own end is put off while the
-	// machine is suspended, and others do not wait for it that long.
+// lease is what the store has for a lock.
+type lease struct {
+	Holder string    `json:"holder"`
+	Until  time.Time `json:"until"`
+}
+
+// A tenure is the time that a run has for its work.
+type tenure struct {
+	// end is when the time is over. The end of the run's context is put off while the
+	// machine is suspended, and other runs do not wait for it that long.
 	end      time.Time
-	tookOver bool // the lock was left behind: the run before was killed
+	clock    ledgerClock
+	tookOver bool // from a run that was killed
 }
 
-type turnKey struct{}
-
-// isOver returns an error where a run has no time left by the wall's clock.
-func (i *Issuer) isOver(ctx context.Context) error {
-	if t, ok := ctx.Value(turnKey{}).(turn); ok && clock.Left(t.end, i.machine()) <= 0 {
+// check returns an error where the run has no time left by the wall's clock.
+func (t tenure) check() error {
+	if clock.Left(t.end, t.clock.machine()) <= 0 {
 		return context.DeadlineExceeded
 	}
 	return nil
 }
 
-// hasTakenOver reports whether the run before this one was killed.
-func hasTakenOver(ctx context.Context) bool {
-	t, _ := ctx.Value(turnKey{}).(turn)
-	return t.tookOver
+// hold does the work while no other run does. All stores create an entry for
+// one caller only; that is the lock. One that a killed run left behind counts
+// until it has run out, and is then taken over.
+func (l locks) hold(ctx context.Context, id string, work func(context.Context, tenure) error) error {
+	name, err := store.Lock(id)
+	if err != nil {
+		return err
+	}
+	l.clock.sync(ctx) // others read the lease by their clocks
+	tookOver, err := l.wait(ctx, id, name)
+	if err != nil {
+		return err
+	}
+	defer l.release(ctx, name)
+	ctx, cancel := context.WithTimeout(ctx, runTime)
+	defer cancel()
+	return work(ctx, tenure{l.clock.machine().Add(runTime), l.clock, tookOver})
 }
 
 // pollTime is between two looks at a lock that another run holds.
 const pollTime = time.Second
 
-// wait acquires the lock, and lets another run finish for as long as Patience
-// says.
-func (i *Issuer) wait(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
-	for left := i.Patience; ; left -= pollTime {
-		tookOver, err = i.acquire(ctx, id, name)
+// wait acquires the lock, and lets another run finish for as long as patience says.
+func (l locks) wait(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
+	for left := l.patience; ; left -= pollTime {
+		tookOver, err = l.acquire(ctx, id, name)
 		if !errors.Is(err, ErrBusy) || left <= 0 {
 			return tookOver, err
 		}
-		if left == i.Patience && i.Waiting != nil {
-			i.Waiting(id)
+		if left == l.patience && l.waiting != nil {
+			l.waiting(id)
 		}
 		select {
 		case <-time.After(pollTime):
@@ -103,25 +106,25 @@ func (i *Issuer) wait(ctx context.Context, id string, name store.Name) (tookOver
 }
 
 // acquire makes the lock, or takes it over from a run that was killed.
-func (i *Issuer) acquire(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
-	own, err := json.Marshal(lease{rand.Text(), i.now().Add(lockTime)})
+func (l locks) acquire(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
+	own, err := json.Marshal(lease{rand.Text(), l.clock.now().Add(lockTime)})
 	if err != nil {
 		return false, err
 	}
 	for range 2 {
-		err = i.Store.Put(ctx, name, store.NewSecret(string(own)), store.CreateOnly)
+		err = l.store.Put(ctx, name, store.NewSecret(string(own)), store.CreateOnly)
 		if !errors.Is(err, store.ErrExists) {
 			return false, err
 		}
 		looked := time.Now()
-		left, err := i.heldFor(ctx, name, string(own))
+		left, err := l.heldFor(ctx, name, string(own))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			continue
 		case err != nil:
 			return false, err
 		case left == 0:
-			return true, i.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
+			return true, l.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
 		}
 		return false, busy(id, left)
 	}
@@ -141,13 +144,13 @@ func busy(id string, left time.Duration) error {
 }
 
 // takeOver puts our lease in the place of one that has run out.
-func (i *Issuer) takeOver(ctx context.Context, id string, name store.Name, own string, by time.Time) error {
+func (l locks) takeOver(ctx context.Context, id string, name store.Name, own string, by time.Time) error {
 	soon, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
 	if soon.Err() != nil {
 		return busy(id, 0)
 	}
-	if err := i.Store.Put(soon, name, store.NewSecret(own), store.Replace); err != nil {
+	if err := l.store.Put(soon, name, store.NewSecret(own), store.Replace); err != nil {
 		return err
 	}
 	select {
@@ -155,9 +158,9 @@ func (i *Issuer) takeOver(ctx context.Context, id string, name store.Name, own s
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	left, err := i.heldFor(ctx, name, own)
+	left, err := l.heldFor(ctx, name, own)
 	if errors.Is(err, store.ErrNotFound) {
-		return busy(id, 0) // who won is done already
+		return busy(id, 0) // the run that won is done already
 	}
 	if err != nil {
 		return err
@@ -167,56 +170,28 @@ func (i *Issuer) takeOver(ctx context.Context, id string, name store.Name, own s
 
 // heldFor returns how long another run may still hold the lock: 0 when it has
 // run out, less than 0 when it is our own.
-func (i *Issuer) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
-	entry, err := i.Store.Get(ctx, name)
-	if errors.Is(err, store.ErrDamaged) {
-		return 0, nil // of nobody, as in leaseOf
-	}
-	if err != nil {
+func (l locks) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
+	entry, err := l.store.Get(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		return 0, nil // no run holds it
+	case err != nil:
 		return 0, err
-	}
-	if entry.Value.Reveal() == own {
+	case own != "" && entry.Value.Reveal() == own:
 		return -1, nil
 	}
-	return leaseOf(entry, i.now()), nil
-}
-
-// leaseOf is how long the holder of a lock may still work; 0 when it has run out.
-func leaseOf(entry store.Entry, now time.Time) time.Duration {
-	var l lease
-	if json.Unmarshal([]byte(entry.Value.Reveal()), &l) != nil {
-		return 0 // of nobody who would come back
+	var held lease
+	if json.Unmarshal([]byte(entry.Value.Reveal()), &held) != nil {
+		return 0, nil // no run wrote it
 	}
-	// One that ends later than any lock does is of a clock that is wrong.
-	return min(max(l.Until.Sub(now), 0), lockTime)
-}
-
-// LockedFor returns how long a run may still work on the workspace: 0 where one
-// left its lock behind. It wraps [store.ErrNotFound] where there is no lock.
-func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error) {
-	name, err := store.Lock(id)
-	if err != nil {
-		return 0, err
-	}
-	entry, err := i.Store.Get(ctx, name)
-	if errors.Is(err, store.ErrDamaged) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return leaseOf(entry, i.now()), nil
-}
-
-// Unlock removes a lock that was left behind, and no other.
-func (i *Issuer) Unlock(ctx context.Context, id string) error {
-	return i.locked(ctx, id, func(context.Context) error { return nil })
+	// A lease that ends later than any lock does is of a clock that is wrong.
+	return min(max(held.Until.Sub(l.clock.now()), 0), lockTime), nil
 }
 
 // release lets others work, also for a caller that has given up. What fails here
 // runs out.
-func (i *Issuer) release(ctx context.Context, name store.Name) {
+func (l locks) release(ctx context.Context, name store.Name) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
-	_ = i.Store.Delete(ctx, name)
+	_ = l.store.Delete(ctx, name)
 }

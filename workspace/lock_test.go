@@ -52,7 +52,7 @@ func TestALockIsTakenOverByOneAtATime(t *testing.T) {
 				running.Go(func() {
 					time.Sleep(rand.N(5 * time.Second))
 					i := &Issuer{Store: s}
-					_ = i.locked(t.Context(), "sb-1", func(context.Context) error {
+					_ = i.run(t.Context(), "sb-1", func(context.Context, *run) error {
 						if n := inside.Add(1); n > 1 {
 							t.Errorf("%d runs work on the workspace at once", n)
 						}
@@ -152,13 +152,13 @@ func TestWithoutTheLockNothingIsDone(t *testing.T) {
 			}
 			s.gets, s.puts = c.gets, c.puts
 			worked := false
-			err := (&Issuer{Store: s}).locked(t.Context(), "sb-1", func(context.Context) error { worked = true; return nil })
+			err := (&Issuer{Store: s}).run(t.Context(), "sb-1", func(context.Context, *run) error { worked = true; return nil })
 			if !errors.Is(err, c.want) || worked != (c.want == nil) || s.replaced != c.replaced {
 				t.Errorf("%s: %v, worked = %v after %d takeovers, want %v and %d", c.name, err, worked, s.replaced, c.want, c.replaced)
 			}
 		})
 	}
-	if err := (&Issuer{Store: &storetest.Memory{}}).locked(t.Context(), "../x", func(context.Context) error { return nil }); err == nil {
+	if err := (&Issuer{Store: &storetest.Memory{}}).run(t.Context(), "../x", func(context.Context, *run) error { return nil }); err == nil {
 		t.Error("a bad id is locked")
 	}
 }
@@ -166,7 +166,7 @@ func TestWithoutTheLockNothingIsDone(t *testing.T) {
 func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &Issuer{Store: &storetest.Memory{Now: time.Now}}
-		err := i.locked(t.Context(), "sb-1", func(ctx context.Context) error {
+		err := i.run(t.Context(), "sb-1", func(ctx context.Context, _ *run) error {
 			time.Sleep(30 * time.Second)
 			if left, err := i.LockedFor(ctx, "sb-1"); left != time.Minute || err != nil {
 				t.Errorf("LockedFor = %v, %v, want a minute", left, err)
@@ -195,13 +195,13 @@ func TestARunThatSleptDoesNothingMore(t *testing.T) {
 	now := time.Now()
 	s := new(storetest.Memory)
 	i := &Issuer{Store: s, Now: func() time.Time { return now }}
-	err := i.locked(t.Context(), "sb-1", func(ctx context.Context) error {
-		r := &Record{ID: "sb-1", Created: now}
-		if err := i.save(ctx, r); err != nil {
+	err := i.run(t.Context(), "sb-1", func(ctx context.Context, r *run) error {
+		r.record = &Record{ID: "sb-1", Created: now}
+		if err := r.save(ctx); err != nil {
 			t.Errorf("save = %v, want nil", err)
 		}
 		now = clocktest.Slept(now, 2*time.Hour)
-		return i.save(ctx, r)
+		return r.save(ctx)
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("save after two hours of sleep = %v, want DeadlineExceeded", err)

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -82,13 +83,13 @@ type item struct {
 // wraps [store.ErrNotFound] where the ledger does not know the only one.
 func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w := p.worker()
-	begun := w.issuer.machine()
+	begun := w.issuer.clock().machine()
 	w.issuer.Sync(ctx) // what is due depends on it
 	items, err := w.due(ctx)
 	if err == nil {
 		err = usererr.Join(w.work(ctx, items), w.ahead(ctx))
 	}
-	w.sum.Took = w.issuer.machine().Sub(begun)
+	w.sum.Took = w.issuer.clock().machine().Sub(begun)
 	return w.sum, err
 }
 
@@ -109,7 +110,10 @@ func (p *Pass) worker() *worker {
 	w := &worker{pass: p, issuer: &own}
 	own.Catalog = new(mint.Catalog)
 	if p.Only == "" {
-		own.cache = new(passCache)
+		own.shared = &shared{apps: own.apps()}
+		for at := range own.shared.apps.minters {
+			own.shared.apps.minters[at].learned = new(learned)
+		}
 	}
 	own.Audit = func(e Event) {
 		w.count(e)
@@ -136,14 +140,14 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	if w.pass.Only != "" {
 		return w.only(ctx)
 	}
-	installed, err := w.issuer.stored(ctx)
+	installed, err := w.issuer.apps().stored(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if w.blocks, err = store.ReadBlocks(ctx, w.issuer.Store); err != nil {
 		return nil, err
 	}
-	w.issuer.cache.blocks = &w.blocks
+	w.issuer.shared.blocks = &w.blocks
 	var items []item
 	for found, err := range w.records(ctx) {
 		if err != nil {
@@ -177,7 +181,7 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 	}
 	ends := r.Soonest()
 	w.sum.Workspaces, w.sum.Due = 1, 1
-	if !ends.IsZero() && !ends.After(w.issuer.now()) {
+	if !ends.IsZero() && !ends.After(w.issuer.Time()) {
 		w.sum.Expired = 1
 	}
 	return []item{{id: r.ID, ends: ends, installation: r.installationAt(ends)}}, nil
@@ -186,7 +190,7 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 // look decides by the record alone whether a workspace has something due: as if
 // the store held what the ledger says.
 func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
-	want := w.issuer.want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.blocks))
+	want := w.issuer.ledger().want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.blocks))
 	held := Held{Current: map[string]string{}}
 	for _, t := range r.Tokens {
 		switch t.State {
@@ -291,8 +295,8 @@ func (w *worker) isStopped() bool {
 // canWait reports whether a token lives until GitHub's limit is whole again,
 // and little is left of it now.
 func (w *worker) canWait(it item) bool {
-	rate, ok := w.issuer.rateOf(it.installation)
-	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.now()) && it.ends.After(rate.Reset.Add(time.Minute))
+	rate, ok := w.issuer.apps().rateOf(it.installation)
+	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.Time()) && it.ends.After(rate.Reset.Add(time.Minute))
 }
 
 // ErrDeferred reports that a workspace was left to a later pass.
@@ -325,4 +329,50 @@ func (w *worker) finish(r Result, ends time.Time) {
 func isDeferral(err error) bool {
 	failure, ok := errors.AsType[*mint.Error](err)
 	return errors.Is(err, ErrDeferred) || ok && failure.Kind == mint.RateLimited
+}
+
+// newInstallation is for how long after an installation was written a pass reads all
+// records: "*" in a record means that installation as well. It is longer than it takes
+// from one pass to the next.
+const newInstallation = DefaultMargin
+
+// records yields the records that may have something due: those that the store's index
+// says, or all of them.
+func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
+	index, ok := w.issuer.Store.(store.Indexed)
+	now := w.issuer.Time()
+	if !ok || w.pass.Force || now.Sub(w.issuer.shared.apps.changed()) < newInstallation {
+		return Records(ctx, w.issuer.Store)
+	}
+	w.sum.IsPart = true
+	return found(index.Due(ctx, store.Workspaces(), now.Add(time.Second), 0))
+}
+
+// To find out which token ends first, up to lookAhead records are read, among at most
+// maxAhead entries that are due next. Tokens that brokers gave are such entries, too.
+const (
+	lookAhead = 20
+	maxAhead  = 200
+)
+
+// ahead notes the ends of the tokens that are due next. Those that were due, the summary
+// knows.
+func (w *worker) ahead(ctx context.Context) error {
+	index, ok := w.issuer.Store.(store.Indexed)
+	if !ok || !w.sum.IsPart {
+		return nil
+	}
+	blocked, records := len(w.blocks.Workspaces), 0 // those are due all the time
+	for f, err := range found(index.Due(ctx, store.Workspaces(), w.issuer.Time().Add(2*tokenLife), maxAhead+blocked)) {
+		if err != nil {
+			return err
+		}
+		if f.Err == nil {
+			w.sum.note(f.Record.Soonest())
+		}
+		if records++; records == lookAhead+blocked {
+			return nil
+		}
+	}
+	return nil
 }

@@ -187,7 +187,7 @@ func TestPassGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock, _ := store.Lock("sb-1")
-	if _, err := c.run(&mortal{}).acquire(ctx, "sb-1", lock); err != nil {
+	if _, err := c.run(&mortal{}).locks().acquire(ctx, "sb-1", lock); err != nil {
 		t.Fatal(err)
 	}
 	c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)

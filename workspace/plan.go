@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/mint"
 )
 
 // An Action is what a run does to one owner's token.
@@ -242,4 +244,81 @@ func (t Token) jitter(most time.Duration) time.Duration {
 	h.Write([]byte(t.Hash))
 	seconds := uint64(max(most, 0)/time.Second) * uint64(h.Sum32()) >> 32
 	return time.Duration(seconds) * time.Second
+}
+
+// due returns when a pass has something to do for the workspace by its record alone, with
+// the margin and grace of want: now, or a later time. The zero time means never. A store
+// that is Indexed keeps it with the record, so that a pass reads what is due and no more.
+// It is never later than a pass with that margin and grace finds the workspace due.
+//
+// Blocks do not count: a workspace that has no token because it is blocked is due now, so
+// that the first pass after the block finds it.
+func (r *Record) due(want Want) time.Time {
+	if r.Destroying || r.LastError != nil && r.LastError.Foreign {
+		return want.Now
+	}
+	owners, isKnown := r.wantedOwners()
+	if !isKnown {
+		return want.Now
+	}
+	var next time.Time
+	current := map[string]bool{} // owners with a delivered token
+	for _, t := range r.Tokens {
+		owner := strings.ToLower(t.Owner)
+		isWanted := slices.Contains(owners, owner) && t.isFor(r.Grant(owner))
+		switch {
+		case t.State == Revoked, t.State == Superseded && !t.Expires.After(want.Now.Add(-want.Doubt)):
+		case t.State == Superseded && isWanted:
+			if end := t.Changed.Add(want.Grace); end.Before(t.Expires) {
+				next = sooner(next, end)
+			}
+		case t.State == Delivered && isWanted && !current[owner]:
+			current[owner] = true
+			next = sooner(next, t.lastsUntil(want.Margin))
+		default:
+			return want.Now
+		}
+	}
+	if slices.ContainsFunc(owners, func(owner string) bool { return !current[owner] }) || next.Before(want.Now) && !next.IsZero() {
+		return want.Now
+	}
+	return next
+}
+
+// wantedOwners are the accounts, in lower case, that are to have a token. isKnown is
+// false where that depends on installations and this run has not looked them up.
+func (r *Record) wantedOwners() (owners []string, isKnown bool) {
+	if r.wanted != nil {
+		return r.wanted, true
+	}
+	owners = ownersOf(r.Repositories, nil)
+	if !slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
+		return owners, true
+	}
+	for _, t := range r.Tokens {
+		if t.State == Delivered {
+			owners = append(owners, strings.ToLower(t.Owner))
+		}
+	}
+	return owners, len(owners) > 0
+}
+
+// sooner returns the earlier of two times; zero is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// withoutLeft parts the steps that are to be done from those that are left.
+func withoutLeft(steps []Step) (todo, left []Step) {
+	for _, s := range steps {
+		if s.Do == Leave {
+			left = append(left, s)
+		} else {
+			todo = append(todo, s)
+		}
+	}
+	return todo, left
 }

@@ -1,12 +1,17 @@
 package workspace
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -26,15 +31,9 @@ type Record struct {
 	LastError  *LastError    `json:"last_error,omitempty"` // why the latest run failed; nil where it did not
 	History    []PastEvent   `json:"events,omitempty"`     // the latest events, the oldest first
 
-	failed       []string // owners whose token this run could not mint
-	wanted       []string // owners that are to have a token, as this run knows the installations; nil before it does
-	isDirty      bool     // a token that has run out is forgotten, and that is still to be written
-	isNew        bool     // this run made it
-	isForced     bool     // this run replaces every token
-	standsIn     bool     // for a record that is not there or cannot be read
-	keepsUnknown bool     // the store keeps a token to be revoked that is not in Tokens
-	seen         seen     // of the store's entry
-	expects      bool     // this run noted in LastError that the store will keep such a token
+	wanted  []string // owners that are to have a token, as this run knows the installations; nil before it does
+	isDirty bool     // a token that has run out is forgotten, and that is still to be written
+	version version  // of the store's entry
 }
 
 // State is how far a token has come. Each is written before the step after it.
@@ -135,4 +134,91 @@ func checkMargin(d time.Duration) error {
 		return nil
 	}
 	return CheckMargin(d)
+}
+
+// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
+// does not answer for an hour would fill it until no store takes it.
+const maxLost = 100
+
+// prune leaves out what is dead for long, and the oldest of what was lost unseen,
+// which ends before the others. With keepsApp it leaves each owner's latest token, which
+// says by which App it was minted. It moves the tokens of the record.
+func (r *Record) prune(now time.Time, keepsApp bool) {
+	unseen := 0
+	for _, t := range r.Tokens {
+		if t.isUnseen() {
+			unseen++
+		}
+	}
+	kept := r.Tokens[:0]
+	for at, t := range r.Tokens {
+		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(keepsApp && r.isLatest(at))
+		if t.isUnseen() {
+			unseen--
+			isOver = isOver || unseen >= maxLost
+		}
+		if !isOver {
+			kept = append(kept, t)
+		}
+	}
+	clear(r.Tokens[len(kept):])
+	r.Tokens = kept
+}
+
+// isUnseen reports whether the token was lost before anybody knew more of it than
+// that it may be.
+func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
+
+// turn sets a token's state. What it opened is of no interest once it is dead.
+func (t *Token) turn(state State, now time.Time, note string) {
+	t.State, t.Changed, t.Note = state, now, note
+	if state == Revoked {
+		t.All, t.Repositories, t.Permissions = false, nil, nil
+	}
+}
+
+// Access is what the tokens of a workspace open. The profile says it, and the ledger
+// keeps it in this form. The zero Access is none.
+//
+// Patterns are resolved anew for each token: installations and repositories change.
+type Access struct {
+	Repositories []mint.Pattern   `json:"repositories"` // none means no access to GitHub at all
+	Permissions  mint.Permissions `json:"permissions"`
+	// Optional are permissions that a token has where the installation grants
+	// them, and lacks where it does not. The zero value is none.
+	Optional mint.Permissions `json:"optional_permissions,omitzero"`
+}
+
+// HasAccess reports whether a workspace gets any token.
+func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
+
+// Most returns the permissions with the optional ones.
+func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
+
+// Grant is a digest of what the owner's token is for.
+func (a Access) Grant(owner string) string {
+	var texts []string
+	for _, p := range a.Repositories {
+		if p.Everything() || p.Owner() == owner {
+			texts = append(texts, strings.ToLower(p.String()))
+		}
+	}
+	slices.Sort(texts)
+	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
+	if err != nil {
+		return "" // never: there are only texts
+	}
+	sum := sha256.Sum256(said)
+	return base64.RawStdEncoding.EncodeToString(sum[:9])
+}
+
+func (a Access) check() (bad []error) {
+	if a.HasAccess() {
+		// Levels is empty for "all", too, which no profile can say.
+		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
+	}
+	if !a.Optional.IsZero() {
+		bad = append(bad, a.Optional.Validate())
+	}
+	return bad
 }

@@ -165,7 +165,7 @@ func TestOneRunAtATime(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")
 	inside := c.run(&mortal{})
-	err := inside.locked(t.Context(), "sb-1", func(ctx context.Context) error {
+	err := inside.run(t.Context(), "sb-1", func(ctx context.Context, _ *run) error {
 		for name, run := range map[string]func() error{
 			"Refresh": func() error { _, err := c.run(&mortal{}).Refresh(ctx, "sb-1", true); return err },
 			"Destroy": func() error { _, err := c.run(&mortal{}).Destroy(ctx, "sb-1"); return err },
@@ -193,14 +193,14 @@ func TestARunWaitsForAnother(t *testing.T) {
 		c.create("acme/widgets")
 		lock, _ := store.Lock("sb-1")
 		first, second := c.run(&mortal{}), c.run(&mortal{})
-		if _, err := first.acquire(t.Context(), "sb-1", lock); err != nil {
+		if _, err := first.locks().acquire(t.Context(), "sb-1", lock); err != nil {
 			t.Fatal(err)
 		}
 		waits := 0
 		second.Patience, second.Waiting = time.Minute, func(string) { waits++ }
 		go func() {
 			time.Sleep(5 * time.Second)
-			first.release(t.Context(), lock)
+			first.locks().release(t.Context(), lock)
 		}()
 		if _, err := second.Refresh(t.Context(), "sb-1", false); err != nil || waits != 1 {
 			t.Errorf("Refresh = %v after %d waits, want it done after one", err, waits)

@@ -1,0 +1,376 @@
+package workspace
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/store"
+)
+
+// heldTokens are a workspace's tokens in the store.
+type heldTokens struct {
+	store store.Store
+	id    string // of the workspace
+
+	current map[string]credential.Token // by owner; "" is the only one
+	kept    []storedToken               // superseded, to be revoked
+	vended  []storedToken               // by brokers; revoked when the workspace is destroyed
+	damaged []store.Name                // entries that should be tokens and are not
+
+	versions map[store.Name]string // of what was read or written there, in stores that compare them
+}
+
+// storedToken is a token and where it is. Another entry may hold the same token.
+type storedToken struct {
+	credential.Token
+	name store.Name
+}
+
+// readHeld reads the tokens that a record tells of, and those of owners. The record has
+// the hash of every token, and names are made of hashes and owners. So the tokens are
+// read by name, which costs the same however many workspaces there are; a list of a
+// folder costs some stores a look at everything. Where the record does not tell which
+// tokens are in the folder, or says of one that it is unknown and adopts is set, the
+// folder is listed.
+func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, adopts bool) (*heldTokens, error) {
+	if r.mayMiss() {
+		return listHeld(ctx, s, r.ID)
+	}
+	names, err := r.names(owners)
+	if err != nil {
+		return nil, err
+	}
+	h, err := readNames(ctx, s, r.ID, names)
+	if err == nil && adopts && h.hasUnknown(r) {
+		return listHeld(ctx, s, r.ID)
+	}
+	return h, err
+}
+
+// listHeld reads all tokens that are in the workspace's folder.
+func listHeld(ctx context.Context, s store.Store, id string) (*heldTokens, error) {
+	all, err := folder(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	return readNames(ctx, s, id, slices.DeleteFunc(all, func(n store.Name) bool { return !n.IsSecret() }))
+}
+
+// folder returns the names of all that the store has of a workspace.
+func folder(ctx context.Context, s store.Store, id string) ([]store.Name, error) {
+	prefix, err := store.Workspace(id)
+	if err != nil {
+		return nil, err
+	}
+	var names []store.Name
+	for name, err := range s.List(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// mayMiss reports whether the store may have tokens that the record does not tell of:
+// the latest run did not come to its end. Everything is looked for where everything is
+// taken away.
+func (r *Record) mayMiss() bool {
+	isOpen := func(t Token) bool { return t.State == Planned || t.State == Minting || t.State == Minted }
+	isLeft := r.LastError != nil && r.LastError.Foreign
+	return r.Destroying || isLeft || slices.ContainsFunc(r.Tokens, isOpen)
+}
+
+// names are where the record's tokens are, and those of the owners.
+func (r *Record) names(owners []string) ([]store.Name, error) {
+	only, err := store.OnlyToken(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := []store.Name{only}
+	owners = append(r.tokenOwners(), owners...)
+	slices.Sort(owners)
+	for _, owner := range slices.Compact(owners) {
+		if name, err := store.Token(r.ID, owner); err == nil { // what is no account has no token
+			names = append(names, name)
+		}
+	}
+	for _, t := range r.Tokens {
+		// A run that failed may have left a copy that it meant to delete.
+		if id, ok := t.id(); ok && (t.State == Superseded || r.LastError != nil) {
+			name, err := store.Superseded(r.ID, id)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// id is that of the token; ok is false where the record has no hash of it.
+func (t Token) id() (id [8]byte, ok bool) {
+	sum, err := base64.StdEncoding.DecodeString(t.Hash)
+	if err != nil || len(sum) < len(id) {
+		return id, false
+	}
+	return [8]byte(sum[:len(id)]), true
+}
+
+func readNames(ctx context.Context, s store.Store, id string, names []store.Name) (*heldTokens, error) {
+	h := &heldTokens{store: s, id: id, current: map[string]credential.Token{}, versions: map[store.Name]string{}}
+	for _, name := range names {
+		if err := h.read(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// read reads one entry. A value that is no token any more is taken for one that the
+// ledger does not know: it is deleted.
+func (h *heldTokens) read(ctx context.Context, name store.Name) error {
+	entry, err := h.store.Get(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case errors.Is(err, store.ErrDamaged):
+		h.damaged = append(h.damaged, name)
+		return nil
+	case err != nil:
+		return err
+	}
+	h.versions[name] = entry.Version
+	token, err := credential.ParseToken([]byte(entry.Value.Reveal()), entry.Modified)
+	if err != nil {
+		token = credential.NewToken(entry.Value.Reveal(), entry.Modified)
+	}
+	switch {
+	case name.IsSuperseded():
+		h.kept = append(h.kept, storedToken{token, name})
+	case name.IsVended():
+		h.vended = append(h.vended, storedToken{token, name})
+	default:
+		owner, ok := name.Owner()
+		if !ok { // the only token
+			owner = ""
+		}
+		h.current[owner] = token
+	}
+	return nil
+}
+
+// held is what Plan is told.
+func (h *heldTokens) held() Held {
+	held := Held{Current: map[string]string{}, Ends: map[string]time.Time{}}
+	for owner, token := range h.current {
+		held.Current[owner], held.Ends[token.Hash()] = token.Hash(), token.Expiry
+	}
+	for owner, hash := range held.Current {
+		if owner != "" && hash == held.Current[""] {
+			delete(held.Current, "")
+			break
+		}
+	}
+	for _, token := range h.kept {
+		held.Superseded = append(held.Superseded, token.Hash())
+	}
+	for _, token := range h.vended {
+		held.Vended = append(held.Vended, token.Hash())
+	}
+	return held
+}
+
+// find returns the token with that hash.
+func (h *heldTokens) find(hash string) (credential.Token, bool) {
+	for _, token := range h.current {
+		if token.Hash() == hash {
+			return token, true
+		}
+	}
+	for _, token := range slices.Concat(h.kept, h.vended) {
+		if token.Hash() == hash {
+			return token.Token, true
+		}
+	}
+	return credential.Token{}, false
+}
+
+// hasUnknown reports whether the workspace reads a token that the record does not
+// know.
+func (h *heldTokens) hasUnknown(r *Record) bool {
+	for _, token := range h.current {
+		if !r.knows(token.Hash()) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsUnknown reports whether a token is kept that the record does not know.
+func (h *heldTokens) keepsUnknown(r *Record) bool {
+	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return !r.knows(t.Hash()) })
+}
+
+// deliver puts a token where the workspace reads it.
+func (h *heldTokens) deliver(ctx context.Context, owner string, token credential.Token) error {
+	name, err := store.Token(h.id, owner)
+	if err == nil {
+		err = h.put(ctx, name, token)
+	}
+	if err == nil {
+		h.current[owner] = token
+	}
+	return err
+}
+
+// put writes a token to a name as it was when h read it. Where the store compares
+// versions and another run has written there since, it returns an error that wraps
+// [ErrBusy].
+func (h *heldTokens) put(ctx context.Context, name store.Name, token credential.Token) error {
+	value := store.NewSecret(token.Secret())
+	s, ok := h.store.(store.Swapper)
+	if !ok {
+		return h.store.Put(ctx, name, value, store.Replace)
+	}
+	version, err := s.Swap(ctx, name, value, h.versions[name], time.Time{})
+	if errors.Is(err, store.ErrChanged) {
+		return busy(h.id, 0)
+	}
+	if err == nil {
+		h.versions[name] = version
+	}
+	return err
+}
+
+// keep puts a token where a later run revokes it.
+func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
+	name, err := supersededName(h.id, token)
+	if err != nil {
+		return err
+	}
+	err = h.put(ctx, name, token)
+	if errors.Is(err, ErrBusy) { // a copy of the same token, which names are made of
+		err = h.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
+	}
+	if err == nil {
+		h.kept = append(h.kept, storedToken{token, name})
+	}
+	return err
+}
+
+// drop deletes the token with that hash from the store, wherever it is. That a
+// workspace reads it goes last: until then the next run finds it by its owner.
+func (h *heldTokens) drop(ctx context.Context, hash string) (err error) {
+	if h.vended, err = h.dropFrom(ctx, h.vended, hash); err != nil {
+		return err
+	}
+	if h.kept, err = h.dropFrom(ctx, h.kept, hash); err != nil {
+		return err
+	}
+	for owner, token := range h.current {
+		if token.Hash() != hash {
+			continue
+		}
+		name, err := tokenName(h.id, owner)
+		if err == nil {
+			err = h.remove(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+		delete(h.current, owner)
+	}
+	return nil
+}
+
+// dropFrom deletes a token of a list wherever it is, and returns the list without
+// it.
+func (h *heldTokens) dropFrom(ctx context.Context, list []storedToken, hash string) ([]storedToken, error) {
+	for _, t := range list {
+		if t.Hash() != hash {
+			continue
+		}
+		if err := h.store.Delete(ctx, t.name); err != nil {
+			return list, err
+		}
+	}
+	return slices.DeleteFunc(list, func(t storedToken) bool { return t.Hash() == hash }), nil
+}
+
+// remove deletes an entry.
+func (h *heldTokens) remove(ctx context.Context, name store.Name) error {
+	err := h.store.Delete(ctx, name)
+	if err == nil {
+		delete(h.versions, name)
+	}
+	return err
+}
+
+// tokenName is where the workspace reads the token of an owner; of "", its only
+// one.
+func tokenName(id, owner string) (store.Name, error) {
+	if owner == "" {
+		return store.OnlyToken(id)
+	}
+	return store.Token(id, owner)
+}
+
+func supersededName(id string, token credential.Token) (store.Name, error) {
+	return store.Superseded(id, token.ID())
+}
+
+// copyOnly keeps the only token's name a copy of the token when there is one
+// owner, and empty otherwise. A token that is in no other entry stays: it is still to
+// be revoked, and no run can revoke it without its text.
+func (h *heldTokens) copyOnly(ctx context.Context) error {
+	name, err := store.OnlyToken(h.id)
+	if err != nil {
+		return err
+	}
+	only, isThere := h.current[""]
+	owners := len(h.current)
+	if isThere {
+		owners--
+	}
+	if isThere && !h.isElsewhere(only) {
+		return nil
+	}
+	if owners != 1 {
+		if !isThere {
+			return nil
+		}
+		return h.remove(ctx, name)
+	}
+	for owner, token := range h.current {
+		if owner != "" && only.Secret() != token.Secret() {
+			err := h.put(ctx, name, token)
+			if err == nil {
+				h.current[""] = token
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// isInTheWay reports whether the token with that hash is the only one, in the place
+// where the workspace is to read its one owner's token, and in no other entry.
+func (h *heldTokens) isInTheWay(hash string) bool {
+	only, ok := h.current[""]
+	return ok && only.Hash() == hash && len(h.current) == 2 && !h.isElsewhere(only)
+}
+
+// isElsewhere reports whether the only token is kept under another name, too.
+func (h *heldTokens) isElsewhere(only credential.Token) bool {
+	for owner, token := range h.current {
+		if owner != "" && token.Secret() == only.Secret() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return t.Secret() == only.Secret() })
+}

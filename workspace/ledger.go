@@ -1,0 +1,349 @@
+package workspace
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+// A ledger reads and writes the records of all workspaces.
+type ledger struct {
+	store store.Store
+	clock ledgerClock
+
+	margin, grace time.Duration // of records that do not say their own
+	adopt         bool
+}
+
+// A ledgerClock tells the time of the moments in the ledger: GitHub's, whichever machine
+// writes them.
+type ledgerClock struct {
+	app   *mint.App        // knows GitHub's clock; nil means this machine's clock
+	fixed func() time.Time // counts instead of both clocks; nil in a program
+}
+
+func (c ledgerClock) now() time.Time {
+	switch {
+	case c.fixed != nil:
+		return c.fixed().UTC()
+	case c.app != nil:
+		return c.app.Time().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// machine is the time by this machine's clock, to measure how long something takes:
+// now may jump when an answer tells GitHub's clock.
+func (c ledgerClock) machine() time.Time {
+	if c.fixed != nil {
+		return c.fixed()
+	}
+	return time.Now()
+}
+
+// sync learns GitHub's clock. Without an answer it stays as it is.
+func (c ledgerClock) sync(ctx context.Context) {
+	if c.fixed == nil && c.app != nil {
+		_ = c.app.Sync(ctx)
+	}
+}
+
+// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
+const maxDoubt = 24 * time.Hour
+
+// doubt is how far now may be ahead of the time. A token that may be alive is not
+// taken for one that ran out.
+func (c ledgerClock) doubt() time.Duration {
+	if c.fixed != nil || c.app == nil {
+		return 0
+	}
+	if _, ok := c.app.Ahead(); ok {
+		return 0
+	}
+	return maxDoubt
+}
+
+// earliest is the earliest time that it may be now.
+func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
+
+// want is what a run is to reach, with a token for each of the owners.
+func (l ledger) want(r *Record, owners []string) Want {
+	w := Want{Owners: map[string]string{}, Now: l.clock.now(), Doubt: l.clock.doubt(), Margin: l.margin, Grace: l.grace, Adopt: l.adopt}
+	for _, owner := range owners {
+		w.Owners[owner] = r.Grant(owner)
+	}
+	if r.Margin != 0 {
+		w.Margin = r.Margin
+	}
+	return w
+}
+
+// load reads a workspace's record. It wraps [store.ErrNotFound] where there is none.
+func (l ledger) load(ctx context.Context, id string) (*Record, error) {
+	name, err := store.Record(id)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := l.store.Get(ctx, name)
+	return readRecord(id, entry, err)
+}
+
+// A version says which version of a record a run has read or written. The zero version
+// is that there was none.
+type version struct {
+	stored string
+	// unsure is the value of a write that failed and may have taken place all the same.
+	unsure string
+	// isUnknown says that the record in the store could not be read. It is replaced.
+	isUnknown bool
+}
+
+// save writes the record, before anything is done that it says. Where the store compares
+// versions and another run has changed the record, it writes nothing and returns an error
+// that wraps [ErrBusy].
+func (l ledger) save(ctx context.Context, r *Record) error {
+	name, err := store.Record(r.ID)
+	if err != nil {
+		return err
+	}
+	data, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	value, due := store.NewSecret(string(data)), r.due(l.want(r, nil))
+	if s, ok := l.store.(store.Swapper); ok && !r.version.isUnknown {
+		return l.swap(ctx, s, name, r, value, due)
+	}
+	err = store.PutDue(ctx, l.store, name, value, store.Replace, due)
+	r.isDirty = r.isDirty && err != nil
+	return err
+}
+
+func (l ledger) swap(ctx context.Context, s store.Swapper, name store.Name, r *Record, value store.Secret, due time.Time) error {
+	if r.version.unsure != "" {
+		entry, err := l.store.Get(ctx, name)
+		switch {
+		case err == nil && entry.Value.Reveal() == r.version.unsure:
+			r.version.stored = entry.Version
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	stored, err := s.Swap(ctx, name, value, r.version.stored, due)
+	switch {
+	case errors.Is(err, store.ErrChanged):
+		return busy(r.ID, 0)
+	case err != nil:
+		r.version.unsure = value.Reveal()
+		return err
+	}
+	r.version, r.isDirty = version{stored: stored}, false
+	return nil
+}
+
+// A Found is the record of one workspace, or why it cannot be read: one line that
+// says what to do.
+type Found struct {
+	ID     string
+	Record *Record
+	Err    error
+}
+
+// Reason is Err without the workspace and what to do, for who says both.
+func (f Found) Reason() error {
+	if damage, ok := errors.AsType[damagedError](f.Err); ok {
+		return damage
+	}
+	if later, ok := errors.AsType[laterError](f.Err); ok {
+		return later
+	}
+	return f.Err
+}
+
+// Records yields what [store.Records] finds, also records that cannot be read. An
+// error ends it.
+func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
+	return found(store.Records(ctx, s))
+}
+
+// found reads the records among entries.
+func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for entry, err := range entries {
+			if err != nil && entry.Name.IsZero() {
+				yield(Found{}, err)
+				return
+			}
+			if !entry.Name.IsRecord() {
+				continue
+			}
+			f := Found{}
+			f.ID, _ = entry.Name.Workspace()
+			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readRecord reads the record of that workspace as the store has it; err is that of
+// the store.
+func readRecord(id string, entry store.Entry, err error) (*Record, error) {
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		return nil, err
+	}
+	var r *Record
+	if err == nil {
+		r, err = ParseRecord([]byte(entry.Value.Reveal()))
+	}
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
+	}
+	if _, isLater := errors.AsType[laterError](err); isLater {
+		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
+	}
+	if err != nil {
+		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
+	}
+	r.version.stored = entry.Version
+	return r, nil
+}
+
+// A damagedError is what is wrong with a record that no gatepass wrote so.
+type damagedError struct{ error }
+
+func (d damagedError) Unwrap() error { return d.error }
+
+// schema is the version of the ledger record's form. A record of a later
+// version is refused: acting on half of it could leave tokens alive.
+const schema = 1
+
+// A record of hundreds of repositories is longer than a store takes, and
+// compresses well.
+const (
+	packed    = "gzip:"
+	packAbove = 3 << 10 // bytes; below AWS's standard tier, with room for a line
+	maxRecord = 1 << 20 // bytes, unpacked
+)
+
+// file is a Record as JSON.
+type file struct {
+	Schema int `json:"schema"`
+	Record
+	Seconds int64 `json:"margin_seconds,omitempty"` // Margin
+}
+
+// Encode returns the record as a store keeps it, unless ParseRecord would
+// refuse it: JSON, or "gzip:" and base64 where it is long.
+func (r *Record) Encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
+	}
+	f := file{Schema: schema, Record: *r, Seconds: int64(r.Margin / time.Second)}
+	f.Created = r.Created.UTC()
+	return f.fit()
+}
+
+// fit encodes a record with as much of its history as leaves it small: a history
+// never makes a record longer than a store takes, nor one that would be free cost.
+func (f file) fit() ([]byte, error) {
+	whole := f.History
+	for _, limit := range []int{roomForAll, store.MaxValue} {
+		for f.History = whole; ; f.History = f.History[(len(f.History)+1)/2:] {
+			data, err := f.encode()
+			if err != nil || len(data) <= limit {
+				return data, err
+			}
+			if len(f.History) == 0 {
+				break
+			}
+		}
+	}
+	return f.encode()
+}
+
+func (f file) encode() ([]byte, error) {
+	data, err := json.Marshal(f)
+	if err != nil || len(data) <= packAbove {
+		return data, err
+	}
+	return pack(data)
+}
+
+func pack(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(packed)
+	text := base64.NewEncoder(base64.StdEncoding, &b)
+	z := gzip.NewWriter(text)
+	_, err := z.Write(data)
+	err = errors.Join(err, z.Close(), text.Close())
+	return b.Bytes(), err
+}
+
+// unpack returns the JSON of a record.
+func unpack(data []byte) ([]byte, error) {
+	text, ok := strings.CutPrefix(string(data), packed)
+	if !ok {
+		return data, nil
+	}
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(text)))
+	if err != nil {
+		return nil, errors.New("the ledger record is damaged")
+	}
+	data, err = io.ReadAll(io.LimitReader(z, maxRecord+1))
+	if err != nil || len(data) > maxRecord {
+		return nil, errors.New("the ledger record is damaged or too long")
+	}
+	return data, nil
+}
+
+// A laterError is a record that a later gatepass wrote.
+type laterError struct{ version int }
+
+func (e laterError) Error() string {
+	return fmt.Sprintf("the ledger record is of version %d, and this gatepass knows %d", e.version, schema)
+}
+
+// ParseRecord reads what Encode wrote.
+func ParseRecord(data []byte) (*Record, error) {
+	data, err := unpack(data)
+	if err != nil {
+		return nil, err
+	}
+	var version struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return nil, errors.New("the ledger record is no JSON")
+	}
+	if version.Schema > schema {
+		return nil, laterError{version.Schema}
+	}
+	if version.Schema != schema {
+		return nil, fmt.Errorf("the ledger record is of version %d, and this gatepass knows %d", version.Schema, schema)
+	}
+	var f file
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("the ledger record: %w", err)
+	}
+	f.Margin = time.Duration(f.Seconds) * time.Second
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("the ledger record: %w", err)
+	}
+	return &f.Record, nil
+}

@@ -1,0 +1,265 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/store"
+)
+
+const (
+	unanswered  = "GitHub did not answer"
+	undelivered = "it could not be delivered"
+)
+
+// announce records that GitHub is about to be asked for a token.
+func (r *run) announce(ctx context.Context, t Token) (*Token, error) {
+	t.turn(Minting, r.ledger.clock.now(), "")
+	r.record.Tokens = append(r.record.Tokens, t)
+	last := len(r.record.Tokens) - 1
+	if err := r.save(ctx); err != nil {
+		r.record.Tokens = r.record.Tokens[:last] // GitHub is not asked for it
+		return nil, err
+	}
+	return &r.record.Tokens[last], nil
+}
+
+// ask has GitHub mint the token. Where the installation does not grant what is
+// optional, the token is asked for without that, and says so.
+func (m minter) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
+	made, err := m.App.Mint(ctx, g)
+	failure, ok := errors.AsType[*mint.Error](err)
+	if !ok || failure.Kind != mint.NotGranted || r.Optional.IsZero() {
+		return made, err
+	}
+	now, lookErr := m.App.Installation(ctx, g.Installation)
+	lacking := mint.Lacking(r.Optional.Levels(), now.Permissions)
+	if lookErr != nil || len(lacking) == 0 {
+		return made, err
+	}
+	g.Permissions = r.Permissions.With(r.Optional.Without(lacking))
+	before := made.Unconfirmed
+	made, err = m.App.Mint(ctx, g)
+	made.Unconfirmed += before
+	if err != nil {
+		return made, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(lacking)) {
+		made.Narrower = append(made.Narrower, "without "+name+": "+lacking[name]+", which the installation does not grant")
+	}
+	return made, nil
+}
+
+// recordMint notes in the record what GitHub granted; the next save writes it.
+func (r *run) recordMint(t *Token, m minter, made mint.Minted, moved string) {
+	t.Hash, t.Minted, t.Expires = made.Token.Hash(), r.ledger.clock.now(), made.Token.Expiry.UTC()
+	t.All, t.Repositories, t.Permissions = made.All, made.Token.Repositories, made.Token.Permissions
+	r.tell(Event{
+		Type: Generated, Owner: t.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation, App: m.App.ID,
+		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: notes(t.Owner, made),
+	})
+	if moved != "" {
+		r.tell(Event{Type: Moved, Owner: t.Owner, Installation: t.Installation, App: m.App.ID, Why: moved})
+	}
+}
+
+// notes is what a person should know of a token.
+func notes(owner string, made mint.Minted) string {
+	texts := made.Narrower
+	if now := made.RenamedTo(owner); now != "" {
+		texts = append(slices.Clip(texts), owner+" is called "+now+" now; write that in the profile, and run gatepass app discover")
+	}
+	return strings.Join(texts, ", ")
+}
+
+// recordFailedMint writes down what became of the request, by which tokens may
+// have been made that GitHub did not confirm.
+func (r *run) recordFailedMint(ctx context.Context, t *Token, g mint.Grant, unconfirmed int, why error) error {
+	_, ok := errors.AsType[*mint.Error](why)
+	isWider := errors.Is(why, mint.ErrWider)
+	note := unanswered
+	if isWider {
+		note = "GitHub granted more than was asked, and did not revoke it"
+	}
+	switch {
+	case !ok && !isWider:
+		return why // the caller gave up: GitHub may have carried it out
+	case unconfirmed > 0:
+		r.recordUnconfirmed(g, unconfirmed-1)
+		return usererr.Join(why, r.abandon(ctx, r.record.latestIn(Minting), note))
+	}
+	return usererr.Join(why, r.change(ctx, t, Revoked, "it was not granted"))
+}
+
+// recordUnconfirmed notes tokens that may have been made by requests that were not
+// answered.
+func (r *run) recordUnconfirmed(g mint.Grant, count int) {
+	for range count {
+		r.recordLost(Token{Owner: g.Owner, Installation: g.Installation}, unanswered)
+	}
+}
+
+// recordUnknown notes that a token may be alive of which nothing is known.
+func (r *run) recordUnknown(why string) { r.recordLost(Token{Owner: "(unknown)"}, why) }
+
+func (r *run) recordLost(t Token, why string) {
+	t.Lost, t.Expires = true, r.ledger.clock.now().Add(tokenLife)
+	t.turn(Revoked, r.ledger.clock.now(), why)
+	r.record.Tokens = append(r.record.Tokens, t)
+	r.tell(Event{Type: Lost, Owner: t.Owner, Expires: t.Expires, Why: why})
+}
+
+// deliver puts a token where the workspace reads it, and the one that is there
+// where it can be revoked.
+func (r *run) deliver(ctx context.Context, t *Token, token credential.Token) error {
+	owner := strings.ToLower(t.Owner)
+	old, isThere := r.held.current[owner]
+	if isThere {
+		r.expect(old)
+	}
+	if err := r.change(ctx, t, Minted, ""); err != nil {
+		return err
+	}
+	if isThere {
+		if err := r.held.keep(ctx, old); err != nil {
+			return err
+		}
+	}
+	return r.held.deliver(ctx, owner, token)
+}
+
+// revokeUndelivered revokes a token that could not be recorded or delivered, also for a
+// caller that has given up. What fails here is left to the next run.
+func (r *run) revokeUndelivered(ctx context.Context, m minter, t *Token, token credential.Token, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
+	defer cancel()
+	if m.App.Revoke(ctx, token) != nil {
+		if name, err := supersededName(r.record.ID, token); err == nil {
+			_ = r.ledger.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace) // the next run revokes it; where this fails, it is lost
+		}
+		return why
+	}
+	r.tell(Event{Type: Ended, Owner: t.Owner, Hash: t.Hash, Why: undelivered})
+	name, err := store.Token(r.record.ID, t.Owner)
+	if err != nil {
+		return why
+	}
+	if entry, err := r.ledger.store.Get(ctx, name); err == nil && entry.Value.Reveal() == token.Secret() {
+		if r.ledger.store.Delete(ctx, name) != nil {
+			return why
+		}
+	}
+	_ = r.change(ctx, t, Revoked, undelivered)
+	return why
+}
+
+// abandon gives a token up whose text no run has.
+func (r *run) abandon(ctx context.Context, t *Token, why string) error {
+	dies := t.DiesBy()
+	if t.State != Planned && dies.After(r.ledger.clock.earliest()) {
+		t.Lost, t.Expires = true, dies
+		r.tell(Event{Type: Lost, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
+	}
+	return r.change(ctx, t, Revoked, why)
+}
+
+// revoke ends a token. The record is written before the token leaves the store: in the
+// other order, the next run would take it for one that was lost alive.
+func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
+	token, ok := r.held.find(s.Hash)
+	if !ok {
+		return errors.New("the token to revoke is not in the store")
+	}
+	if err := r.makeWay(ctx, s.Hash); err != nil {
+		return err
+	}
+	if err := r.apps.minters[0].App.Revoke(ctx, token); err != nil {
+		return err
+	}
+	r.tell(Event{Type: Ended, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
+	return r.forget(ctx, t, s)
+}
+
+// forget deletes a token that is dead. Where it has run out by itself, the next save of
+// the record says so: until then, each run finds that out again.
+func (r *run) forget(ctx context.Context, t *Token, s Step) error {
+	switch {
+	case t == nil || t.State == Revoked:
+	case !t.Expires.After(r.ledger.clock.earliest()):
+		t.turn(Revoked, r.ledger.clock.now(), s.Why)
+		r.record.isDirty = true
+	default:
+		if err := r.change(ctx, t, Revoked, s.Why); err != nil {
+			return err
+		}
+	}
+	return r.held.drop(ctx, s.Hash)
+}
+
+// makeWay puts the owner's token in the place of the only one before that one is
+// revoked, so that the workspace reads a live token all the time. The other is kept
+// first, for a later run to revoke.
+func (r *run) makeWay(ctx context.Context, hash string) error {
+	if !r.held.isInTheWay(hash) {
+		return nil
+	}
+	only := r.held.current[""]
+	if r.expect(only) {
+		if err := r.save(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.held.keep(ctx, only); err != nil {
+		return err
+	}
+	return r.held.copyOnly(ctx)
+}
+
+// expect notes in the record that the store is about to keep a token that the record
+// does not know, so that a later run looks for it by more than names. It reports
+// whether that changed the record.
+func (r *run) expect(token credential.Token) bool {
+	if r.isUnrecorded || r.record.knows(token.Hash()) || r.record.LastError != nil && r.record.LastError.Foreign {
+		return false
+	}
+	why := "a token that gatepass did not write is still to be revoked"
+	r.record.LastError, r.expects = &LastError{At: r.ledger.clock.now(), Why: why, Foreign: true}, true
+	return true
+}
+
+// met takes back what expect noted, once the token is revoked. A run that ends with
+// conclude need not call it.
+func (r *run) met(ctx context.Context) error {
+	if !r.expects || r.held.keepsUnknown(r.record) {
+		return nil
+	}
+	r.record.LastError, r.expects = nil, false
+	return r.save(ctx)
+}
+
+// discard deletes what should be a token and is none, so that Plan takes for lost
+// what the record says was there. The record does not know what brokers gave: that is
+// recorded when all is taken away, and left before.
+func (r *run) discard(ctx context.Context) error {
+	for _, name := range r.held.damaged {
+		if name.IsVended() && !r.record.Destroying {
+			continue
+		}
+		if name.IsVended() || len(r.record.Tokens) == 0 { // or the first system's
+			r.recordUnknown("what the store has of a token is damaged")
+			if err := r.save(ctx); err != nil {
+				return err
+			}
+		}
+		if err := r.ledger.store.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
