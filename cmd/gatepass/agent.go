@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -30,7 +31,10 @@ Examples:
 // agentWait is how long a running agent may take to answer for itself.
 const agentWait = 5 * time.Second
 
-func (w *app) agentCommand() *cli.Command {
+// agentCommands are those of "gatepass agent".
+type agentCommands struct{ *app }
+
+func (cmd agentCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "agent",
 		Usage:       "inspect or stop the programs that hold the tokens",
@@ -42,13 +46,13 @@ func (w *app) agentCommand() *cli.Command {
 				Usage:     "list the agents that run and what they hold, without the tokens",
 				UsageText: "gatepass agent status [--json]",
 				Flags:     []cli.Flag{jsonFlag()},
-				Action:    w.agentStatus,
+				Action:    cmd.status,
 			},
 			{
 				Name:      "stop",
 				Usage:     "end the agents; their tokens are forgotten",
 				UsageText: "gatepass agent stop",
-				Action:    w.agentStop,
+				Action:    cmd.stop,
 			},
 		},
 	}
@@ -62,44 +66,44 @@ type agentReport struct {
 	Agents  []agent.State `json:"agents"`          // all of this user, that one first
 }
 
-func (w *app) agentStatus(c *cli.Context) error {
+func (cmd agentCommands) status(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	r, troubles := w.agents()
+	r, troubles := runningAgents(cmd.getenv)
 	if c.Bool("json") {
-		return usererr.Join(writeJSON(w.stdout, r), troubles)
+		return usererr.Join(writeJSON(cmd.stdout, r), troubles)
 	}
 	if !r.Running && troubles == nil {
 		text := "no agent is running"
 		if len(r.Agents) > 0 {
 			text += " for this workspace file and environment"
 		}
-		if _, err := fmt.Fprintln(w.stdout, text+"; git starts one when it needs a token"); err != nil {
+		if _, err := fmt.Fprintln(cmd.stdout, text+"; git starts one when it needs a token"); err != nil {
 			return err
 		}
 	}
 	for _, a := range r.Agents {
-		if err := w.printAgent(a); err != nil {
+		if err := printAgent(cmd.stdout, a); err != nil {
 			return err
 		}
 	}
 	return troubles
 }
 
-// agents asks all agents of this user for themselves. Those that end meanwhile
+// runningAgents asks all agents of this user for themselves. Those that end meanwhile
 // and those that speak another version of the protocol, and so say nothing, are
 // left out. The error is about those that should have answered.
-func (w *app) agents() (agentReport, error) {
+func runningAgents(getenv func(string) string) (agentReport, error) {
 	r := agentReport{Version: version.String(), Agents: []agent.State{}}
-	path, err := config.Path(w.getenv)
+	path, err := config.Path(getenv)
 	if err != nil {
 		return r, err
 	}
-	own, _ := agent.Locate(path, w.getenv) // where there is no place there is no agent
+	own, _ := agent.Locate(path, getenv) // where there is no place there is no agent
 	var troubles []error
-	for _, socket := range agent.Sockets(w.getenv) {
-		state, found, err := w.agentState(socket)
+	for _, socket := range agent.Sockets(getenv) {
+		state, found, err := agentState(socket)
 		switch {
 		case err != nil:
 			troubles = append(troubles, err)
@@ -113,8 +117,8 @@ func (w *app) agents() (agentReport, error) {
 	return r, usererr.Join(troubles...)
 }
 
-func (w *app) agentState(socket string) (state agent.State, found bool, err error) {
-	reply, found, err := w.askAgent(socket, agent.Status)
+func agentState(socket string) (state agent.State, found bool, err error) {
+	reply, found, err := askAgent(socket, agent.Status)
 	if err != nil || !found {
 		return state, false, err
 	}
@@ -124,29 +128,29 @@ func (w *app) agentState(socket string) (state agent.State, found bool, err erro
 	return state, true, nil
 }
 
-func (w *app) printAgent(a agent.State) error {
-	fmt.Fprintf(w.stdout, "agent %d %s for %s, up %s, ends after %s without a question\n",
+func printAgent(out io.Writer, a agent.State) error {
+	fmt.Fprintf(out, "agent %d %s for %s, up %s, ends after %s without a question\n",
 		a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
-		fmt.Fprintf(w.stdout, "environment: %s\n", usererr.Escape(strings.Join(a.Variables, ", ")))
+		fmt.Fprintf(out, "environment: %s\n", usererr.Escape(strings.Join(a.Variables, ", ")))
 	}
 	if version.Differ(a.Version, version.String()) {
-		fmt.Fprintf(w.stdout, "warning: gatepass is version %s\n", version.String())
+		fmt.Fprintf(out, "warning: gatepass is version %s\n", version.String())
 	}
 	if a.Replaced {
-		fmt.Fprintf(w.stdout, "warning: %s was replaced; this agent is still of the version before\n", usererr.Escape(a.Program))
+		fmt.Fprintf(out, "warning: %s was replaced; this agent is still of the version before\n", usererr.Escape(a.Program))
 	}
 	if a.Problem != "" {
-		fmt.Fprintf(w.stdout, "problem: %s\n", usererr.Escape(a.Problem))
+		fmt.Fprintf(out, "problem: %s\n", usererr.Escape(a.Problem))
 	}
 	if a.Warning != "" {
-		fmt.Fprintf(w.stdout, "warning: %s\n", usererr.Escape(a.Warning))
+		fmt.Fprintf(out, "warning: %s\n", usererr.Escape(a.Warning))
 	}
 	if len(a.Tokens) == 0 {
-		_, err := fmt.Fprintln(w.stdout, "no tokens in memory")
+		_, err := fmt.Fprintln(out, "no tokens in memory")
 		return err
 	}
-	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FOR\tLEFT\tLAST USED\tTOKEN HASH")
 	for _, held := range a.Tokens {
 		name := held.Host
@@ -159,17 +163,17 @@ func (w *app) printAgent(a agent.State) error {
 	return t.Flush()
 }
 
-func (w *app) agentStop(c *cli.Context) error {
+func (cmd agentCommands) stop(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
 	stopped := 0
 	var troubles []error
-	for _, socket := range agent.Sockets(w.getenv) {
-		_, found, err := w.askAgent(socket, agent.Stop)
+	for _, socket := range agent.Sockets(cmd.getenv) {
+		_, found, err := askAgent(socket, agent.Stop)
 		if err == nil && found {
 			stopped++
-			err = w.awaitEnd(socket)
+			err = awaitEnd(socket)
 		}
 		troubles = append(troubles, err)
 	}
@@ -183,14 +187,14 @@ func (w *app) agentStop(c *cli.Context) error {
 	case stopped > 1:
 		text = fmt.Sprintf("%d agents have ended; their tokens are forgotten", stopped)
 	}
-	_, err := fmt.Fprintln(w.stdout, text)
+	_, err := fmt.Fprintln(cmd.stdout, text)
 	return err
 }
 
 // awaitEnd waits until nobody answers any more.
-func (w *app) awaitEnd(socket string) error {
+func awaitEnd(socket string) error {
 	for until := time.Now().Add(agentWait); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if _, found, err := w.askAgent(socket, agent.Status); err != nil || !found {
+		if _, found, err := askAgent(socket, agent.Status); err != nil || !found {
 			return nil // gone, or so far gone that it cannot answer
 		}
 	}
@@ -198,7 +202,7 @@ func (w *app) awaitEnd(socket string) error {
 }
 
 // askAgent asks the agent at a socket; found is false where none runs.
-func (w *app) askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
+func askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
 	reply, found, err = agent.AskAt(socket, agent.Call{Operation: operation, Config: "/"}, time.Now().Add(agentWait))
 	if errors.Is(err, agent.ErrDeadline) {
 		return agent.Reply{}, false, usererr.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")

@@ -23,8 +23,8 @@ func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 		"this version": {agent.State{Version: "(devel)"}, ""},
 	} {
 		var out strings.Builder
-		w := &app{stdout: &out}
-		if err := w.printAgent(c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
+
+		if err := printAgent(&out, c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
 			t.Errorf("%s: %q, %v, want %q", name, &out, err, c.want)
 		}
 	}

@@ -18,21 +18,24 @@ const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs 
 organization, is installed on the accounts whose repositories it may reach,
 and proves itself by a private key.`
 
-func (w *app) appCommand() *cli.Command {
+// appCommands are those of "gatepass app".
+type appCommands struct{ *app }
+
+func (cmd appCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "app",
 		Usage:       "look after the GitHub App that the tokens are minted for",
 		UsageText:   "gatepass app COMMAND [options]",
 		Description: appAbout,
 		Subcommands: []*cli.Command{
-			w.appCreateCommand(),
-			w.appAddCommand(),
-			w.appDiscoverCommand(),
-			w.appStatusCommand(),
-			w.appRotateKeyCommand(),
-			w.appRemoveCommand(),
-			w.appManifestCommand(),
-			w.appKeyCommand(),
+			cmd.createCommand(),
+			cmd.addCommand(),
+			cmd.discoverCommand(),
+			cmd.statusCommand(),
+			cmd.rotateKeyCommand(),
+			cmd.removeCommand(),
+			cmd.manifestCommand(),
+			cmd.keyCommand(),
 		},
 	}
 }
@@ -48,14 +51,14 @@ Examples:
 // otherwise.
 const homepage = "https://github.com/gatepass/gatepass"
 
-func (w *app) appManifestCommand() *cli.Command {
+func (cmd appCommands) manifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
 		Usage:       "print what GitHub would be asked for",
 		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--pool NAME] [--json]",
 		Description: appManifestAbout,
 		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
-		Action:      w.appManifest,
+		Action:      cmd.manifest,
 	}
 }
 
@@ -75,7 +78,7 @@ func manifestFlags() []cli.Flag {
 	}
 }
 
-func (w *app) appManifest(c *cli.Context) error {
+func (cmd appCommands) manifest(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -83,7 +86,7 @@ func (w *app) appManifest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w.stdout, m)
+	return writeJSON(cmd.stdout, m)
 }
 
 // manifest is what the command line asks for.
@@ -161,7 +164,7 @@ Examples:
 // discoverWait bounds many pages of GitHub's and as many entries of a store.
 const discoverWait = 5 * time.Minute
 
-func (w *app) appDiscoverCommand() *cli.Command {
+func (cmd appCommands) discoverCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "discover",
 		Usage:       "find the accounts the App is installed on, and keep their installations",
@@ -172,7 +175,7 @@ func (w *app) appDiscoverCommand() *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "replace ids that changed", DisableDefaultText: true},
 			poolFlag(),
 		),
-		Action: w.appDiscover,
+		Action: cmd.discover,
 	}
 }
 
@@ -182,11 +185,11 @@ type discovery struct {
 	Legacy        int64              `json:"legacy_installation_id,omitempty"`
 }
 
-func (w *app) appDiscover(c *cli.Context) error {
+func (cmd appCommands) discover(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	s, app, err := w.storedApp(c)
+	s, app, err := cmd.storedApp(c)
 	if err != nil {
 		return err
 	}
@@ -202,12 +205,12 @@ func (w *app) appDiscover(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, found)
+		return writeJSON(cmd.stdout, found)
 	}
 	if len(found.Installations) == 0 {
-		fmt.Fprintf(w.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
+		fmt.Fprintf(cmd.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
 	}
-	return found.print(w.stdout, prune)
+	return found.print(cmd.stdout, prune)
 }
 
 func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (discovery, error) {
@@ -277,14 +280,14 @@ not removed; replace it with gatepass app add --force.
 Example:
   gatepass app remove --pool b`
 
-func (w *app) appRemoveCommand() *cli.Command {
+func (cmd appCommands) removeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "remove",
 		Usage:       "take an App out of the pool",
 		UsageText:   "gatepass app remove --pool NAME [--store URL] [--json]",
 		Description: appRemoveAbout,
 		Flags:       []cli.Flag{poolFlag(), storeFlag(), jsonFlag()},
-		Action:      w.appRemove,
+		Action:      cmd.remove,
 	}
 }
 
@@ -294,24 +297,24 @@ type removalReport struct {
 	Store string `json:"store"`
 }
 
-func (w *app) appRemove(c *cli.Context) error {
+func (cmd appCommands) remove(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
 	if c.String("pool") == "" {
 		return usage(c, "--pool is missing")
 	}
-	s, err := w.store(c)
+	s, err := cmd.store(c)
 	if err != nil {
 		return err
 	}
-	report := removalReport{c.String("pool"), w.storeURL(c)}
+	report := removalReport{c.String("pool"), cmd.storeURL(c)}
 	if err := issuing.Leave(c.Context, s, report.Pool); err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	_, err = fmt.Fprintf(w.stdout, "the App %s is not in the pool any more\n", report.Pool)
+	_, err = fmt.Fprintf(cmd.stdout, "the App %s is not in the pool any more\n", report.Pool)
 	return err
 }

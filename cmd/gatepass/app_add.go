@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -37,7 +38,7 @@ Examples:
   gatepass app add --installation-id 12345678 --account my-org
   gatepass app add --pool b --app-client-id Iv23liBbCdEfGhIjKlMn --private-key-file b.pem`
 
-func (w *app) appAddCommand() *cli.Command {
+func (cmd appCommands) addCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "add",
 		Usage:       "keep an App that exists, and where it is installed",
@@ -50,7 +51,7 @@ func (w *app) appAddCommand() *cli.Command {
 			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; what is missing is an error", DisableDefaultText: true},
 			poolFlag(), storeFlag(), jsonFlag(),
 		),
-		Action: w.appAdd,
+		Action: cmd.add,
 	}
 }
 
@@ -67,7 +68,7 @@ type addition struct {
 	force        bool
 }
 
-func (w *app) appAdd(c *cli.Context) error {
+func (cmd appCommands) add(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (w *app) appAdd(c *cli.Context) error {
 	}
 	a := addition{installation: c.Int64("installation-id"), account: c.String("account"), force: c.Bool("force")}
 	named := c.String("app-client-id") != "" || c.String("private-key-file") != "" || c.String("signer") != ""
-	err := w.prepareAddition(c, &a, named)
+	err := cmd.prepareAddition(c, &a, named)
 	if err != nil {
 		return err
 	}
@@ -90,17 +91,17 @@ func (w *app) appAdd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, w.storeURL(c), found}
+	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, cmd.storeURL(c), found}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	return w.printAddition(a, report, issuing.InstallURL(proof.App))
+	return printAddition(cmd.stdout, a, report, issuing.InstallURL(proof.App))
 }
 
 // prepareAddition finds out which App is meant. An installation alone is of the
 // App that the store has, where it has one.
-func (w *app) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
-	if a.all, err = w.store(c); err != nil {
+func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
+	if a.all, err = cmd.store(c); err != nil {
 		return err
 	}
 	a.pool = c.String("pool")
@@ -112,7 +113,7 @@ func (w *app) prepareAddition(c *cli.Context, a *addition, named bool) (err erro
 		return err
 	}
 	if len(kept) > 0 && !named && (a.installation != 0 || a.account != "") {
-		a.store, a.app, err = w.storedApp(c)
+		a.store, a.app, err = cmd.storedApp(c)
 		return err
 	}
 	if !a.force && a.pool == "" {
@@ -120,29 +121,29 @@ func (w *app) prepareAddition(c *cli.Context, a *addition, named bool) (err erro
 			return err
 		}
 	}
-	if err := w.newApp(c, a); err != nil || a.pool == "" {
+	if err := cmd.newApp(c, a); err != nil || a.pool == "" {
 		return err
 	}
 	return issuing.CheckJoin(c.Context, a.all, a.pool, *a.credentials, a.mode())
 }
 
 // newApp reads the App of the command line, and asks for what is missing there.
-func (w *app) newApp(c *cli.Context, a *addition) error {
-	github, err := w.github(c)
+func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
+	github, err := cmd.github(c)
 	if err != nil {
 		return err
 	}
 	if github, err = issuing.GitHub(c.Context, a.all, github); err != nil {
 		return err
 	}
-	if err := w.needsFlags(c); err != nil {
+	if err := cmd.needsFlags(c); err != nil {
 		return err
 	}
-	id, err := w.clientID(c)
+	id, err := cmd.clientID(c)
 	if err != nil {
 		return err
 	}
-	key, err := w.givenKey(c)
+	key, err := cmd.givenKey(c)
 	if err != nil {
 		return err
 	}
@@ -153,8 +154,8 @@ func (w *app) newApp(c *cli.Context, a *addition) error {
 }
 
 // needsFlags names every flag that is missing at once, where nobody can be asked.
-func (w *app) needsFlags(c *cli.Context) error {
-	if !c.Bool("non-interactive") && w.canAsk() {
+func (cmd appCommands) needsFlags(c *cli.Context) error {
+	if !c.Bool("non-interactive") && cmd.canAsk() {
 		return nil
 	}
 	var missing []string
@@ -249,13 +250,13 @@ type addReport struct {
 	discovery
 }
 
-func (w *app) printAddition(a addition, r addReport, install string) error {
+func printAddition(out io.Writer, a addition, r addReport, install string) error {
 	if a.credentials == nil {
-		return r.print(w.stdout, false)
+		return r.print(out, false)
 	}
 	text := usererr.Escape
-	fmt.Fprintf(w.stdout, "the App %s is set up\n", text(r.App.Name))
-	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "the App %s is set up\n", text(r.App.Name))
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
@@ -269,12 +270,12 @@ func (w *app) printAddition(a addition, r addReport, install string) error {
 		return err
 	}
 	if a.keyFile != "" {
-		fmt.Fprintf(w.stdout, "delete %s: it is not needed any more\n", text(a.keyFile))
+		fmt.Fprintf(out, "delete %s: it is not needed any more\n", text(a.keyFile))
 	}
 	if len(r.Installations) == 0 {
-		fmt.Fprintf(w.stdout, "it is not installed anywhere; install it: %s, then run gatepass app discover%s\n", text(install), ofPool(a.pool))
+		fmt.Fprintf(out, "it is not installed anywhere; install it: %s, then run gatepass app discover%s\n", text(install), ofPool(a.pool))
 	}
-	return r.print(w.stdout, false)
+	return r.print(out, false)
 }
 
 // A givenKey is the key of the command line, and how a store keeps it: as PEM,
@@ -289,7 +290,7 @@ type givenKey struct {
 
 // givenKey opens the key of the command line. Where none is given, a person is
 // asked for the path of a file.
-func (w *app) givenKey(c *cli.Context) (givenKey, error) {
+func (cmd appCommands) givenKey(c *cli.Context) (givenKey, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	if file != "" && url != "" {
 		return givenKey{}, usage(c, "give either --private-key-file or --signer")
@@ -300,7 +301,7 @@ func (w *app) givenKey(c *cli.Context) (givenKey, error) {
 	}
 	if file == "" {
 		var err error
-		if file, err = w.missing(c, "path of the App's private key (PEM)", "give --private-key-file or --signer"); err != nil {
+		if file, err = cmd.askFor(c, "path of the App's private key (PEM)", "give --private-key-file or --signer"); err != nil {
 			return givenKey{}, err
 		}
 	}
@@ -311,17 +312,17 @@ func (w *app) givenKey(c *cli.Context) (givenKey, error) {
 	return givenKey{Signer: key, file: file, local: key, pem: store.NewSecret(string(text))}, nil
 }
 
-func (w *app) clientID(c *cli.Context) (string, error) {
+func (cmd appCommands) clientID(c *cli.Context) (string, error) {
 	if id := c.String("app-client-id"); id != "" {
 		return id, nil
 	}
-	return w.missing(c, "client ID of the App", "--app-client-id is missing")
+	return cmd.askFor(c, "client ID of the App", "--app-client-id is missing")
 }
 
-// missing asks for what the command line lacks, or says that it does.
-func (w *app) missing(c *cli.Context, question, wrong string) (string, error) {
-	if !c.Bool("non-interactive") && w.canAsk() {
-		return w.asking.ask(c.Context, question)
+// askFor asks for what the command line lacks, or says that it does.
+func (cmd appCommands) askFor(c *cli.Context, question, wrong string) (string, error) {
+	if !c.Bool("non-interactive") && cmd.canAsk() {
+		return cmd.asking.ask(c.Context, question)
 	}
 	return "", usage(c, wrong)
 }

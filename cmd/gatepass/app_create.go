@@ -44,7 +44,7 @@ Examples:
   gatepass app create --org acme --permissions clone,push,review --store 'ssm:///km?region=us-east-1'
   gatepass app create --key-to 'awskms:///alias/gatepass?region=us-east-1' --github-url https://ghe.example`
 
-func (w *app) appCreateCommand() *cli.Command {
+func (cmd appCommands) createCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
 		Usage:       "have GitHub make the App, by a page in your browser",
@@ -59,7 +59,7 @@ func (w *app) appCreateCommand() *cli.Command {
 			&cli.IntFlag{Name: "port", Usage: "the `PORT` of the page on 127.0.0.1", DefaultText: "a free one"},
 			jsonFlag(),
 		),
-		Action: w.appCreate,
+		Action: cmd.create,
 	}
 }
 
@@ -88,11 +88,11 @@ type creation struct {
 	client   *http.Client  // nil means one of mint's
 }
 
-func (w *app) appCreate(c *cli.Context) error {
+func (cmd appCommands) create(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	o, err := w.creation(c)
+	o, err := cmd.creation(c)
 	if err != nil {
 		return err
 	}
@@ -104,13 +104,13 @@ func (w *app) appCreate(c *cli.Context) error {
 		return err
 	}
 	if o.quiet {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
 	return o.print(report)
 }
 
 // creation reads the command line.
-func (w *app) creation(c *cli.Context) (*creation, error) {
+func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 	m, err := manifest(c)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (w *app) creation(c *cli.Context) (*creation, error) {
 		return nil, usage(c, "--port is a number up to 65535")
 	}
 	o := &creation{
-		app: w, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
+		app: cmd.app, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
 		flow: manifestflow.Flow{Manifest: m, Org: c.String("org"), Port: c.Int("port")},
 	}
 	if c.Bool("force") {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *app) appKeyCommand() *cli.Command {
+func (cmd appCommands) keyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "key",
 		Usage:     "look after the App's private key",
 		UsageText: "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL)\ngatepass app key import --private-key-file PEM --to URL",
 		Subcommands: []*cli.Command{
-			w.appKeyCheckCommand(),
-			w.appKeyImportCommand(),
+			cmd.checkKeyCommand(),
+			cmd.importKeyCommand(),
 		},
 	}
 }
@@ -67,14 +68,14 @@ Examples:
 // checkWait bounds the check, with its questions to a KMS and to GitHub.
 const checkWait = time.Minute
 
-func (w *app) appKeyCheckCommand() *cli.Command {
+func (cmd appCommands) checkKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "check",
 		Usage:       "prove to GitHub that a key is the App's, and say whose App it is",
 		UsageText:   "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL) [--github-url URL] [--json]",
 		Description: appKeyCheckAbout,
 		Flags:       append(appKeyFlags(), jsonFlag()),
-		Action:      w.appKeyCheck,
+		Action:      cmd.checkKey,
 	}
 }
 
@@ -104,7 +105,7 @@ func summarize(key *rsa.PublicKey) keySummary {
 	return keySummary{mint.Fingerprint(key), key.N.BitLen()}
 }
 
-func (w *app) appKeyCheck(c *cli.Context) error {
+func (cmd appCommands) checkKey(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (w *app) appKeyCheck(c *cli.Context) error {
 	if id == "" {
 		return usage(c, "--app-client-id is missing")
 	}
-	github, err := w.github(c)
+	github, err := cmd.github(c)
 	if err != nil {
 		return err
 	}
@@ -132,9 +133,9 @@ func (w *app) appKeyCheck(c *cli.Context) error {
 	}
 	report := keyReport{newAppReport(proof.App), summarize(proof.Key)}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	return w.printKeyReport(report)
+	return printKeyReport(cmd.stdout, report)
 }
 
 func newAppReport(app mint.Registration) appReport {
@@ -144,10 +145,10 @@ func newAppReport(app mint.Registration) appReport {
 	}
 }
 
-func (w *app) printKeyReport(r keyReport) error {
+func printKeyReport(out io.Writer, r keyReport) error {
 	text := usererr.Escape
-	fmt.Fprintf(w.stdout, "the key belongs to the App %s\n", text(r.App.Name))
-	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "the key belongs to the App %s\n", text(r.App.Name))
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
@@ -179,7 +180,7 @@ Examples:
 // importWait bounds an import; AWS shows a new key only after a while.
 const importWait = time.Minute
 
-func (w *app) appKeyImportCommand() *cli.Command {
+func (cmd appCommands) importKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "import",
 		Usage:       "put the App's private key into AWS KMS or Vault",
@@ -190,7 +191,7 @@ func (w *app) appKeyImportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "the `URL` of the key: awskms:///alias/NAME or vault+transit://MOUNT/KEY"},
 			jsonFlag(),
 		},
-		Action: w.appKeyImport,
+		Action: cmd.importKey,
 	}
 }
 
@@ -206,7 +207,7 @@ type importReport struct {
 	Key    keySummary `json:"key"`
 }
 
-func (w *app) appKeyImport(c *cli.Context) error {
+func (cmd appCommands) importKey(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -233,9 +234,9 @@ func (w *app) appKeyImport(c *cli.Context) error {
 	}
 	report := importReport{to, summarize(key.Public())}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	_, err = fmt.Fprintf(w.stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
+	_, err = fmt.Fprintf(cmd.stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
 		report.Key.Fingerprint, usererr.Escape(to), usererr.Escape(file))
 	return err
 }

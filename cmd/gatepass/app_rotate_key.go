@@ -29,7 +29,7 @@ Examples:
   gatepass app rotate-key --private-key-file new.pem
   gatepass app rotate-key --private-key-file new.pem --key-to 'awskms:///alias/gatepass-2?region=us-east-1'`
 
-func (w *app) appRotateKeyCommand() *cli.Command {
+func (cmd appCommands) rotateKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "rotate-key",
 		Usage:       "sign with another key of the App",
@@ -42,7 +42,7 @@ func (w *app) appRotateKeyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "prove the key, and change nothing", DisableDefaultText: true},
 			poolFlag(),
 		),
-		Action: w.appRotateKey,
+		Action: cmd.rotateKey,
 	}
 }
 
@@ -77,11 +77,11 @@ type rotation struct {
 	dryRun bool
 }
 
-func (w *app) appRotateKey(c *cli.Context) error {
+func (cmd appCommands) rotateKey(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	r, err := w.rotation(c)
+	r, err := cmd.rotation(c)
 	if err != nil {
 		return err
 	}
@@ -92,24 +92,24 @@ func (w *app) appRotateKey(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	_, err = fmt.Fprint(w.stdout, report.String())
+	_, err = fmt.Fprint(cmd.stdout, report.String())
 	return err
 }
 
 // rotation reads the command line and the store. The key that is there now may
 // be unreadable: that is one reason to rotate.
-func (w *app) rotation(c *cli.Context) (*rotation, error) {
+func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
 		return nil, usage(c, "give --private-key-file or --signer; --key-to goes with the former")
 	}
-	named, err := w.github(c)
+	named, err := cmd.github(c)
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.appStore(c)
+	s, err := cmd.appStore(c)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (w *app) rotation(c *cli.Context) (*rotation, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := w.givenKey(c)
+	key, err := cmd.givenKey(c)
 	if err != nil {
 		return nil, err
 	}

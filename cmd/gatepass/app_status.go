@@ -34,7 +34,7 @@ Examples:
   gatepass app status
   gatepass app status --profile agent.yaml --profile review.yaml`
 
-func (w *app) appStatusCommand() *cli.Command {
+func (cmd appCommands) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "show the App, its key, its installations and permissions",
@@ -43,7 +43,7 @@ func (w *app) appStatusCommand() *cli.Command {
 		Flags: issuingFlags(
 			&cli.StringSliceFlag{Name: "profile", Usage: "a profile's `FILE`, to ask whether its tokens can be had; may be repeated", TakesFile: true},
 		),
-		Action: w.appStatus,
+		Action: cmd.status,
 	}
 }
 
@@ -86,7 +86,7 @@ type rateReport struct {
 	Reset     time.Time `json:"reset"`
 }
 
-func (w *app) appStatus(c *cli.Context) error {
+func (cmd appCommands) status(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -97,18 +97,18 @@ func (w *app) appStatus(c *cli.Context) error {
 			return err
 		}
 		for _, warning := range p.Warnings {
-			w.note(path + ": " + warning)
+			cmd.note(path + ": " + warning)
 		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
-	report, err := w.statusOf(c, needs)
+	report, err := cmd.statusOf(c, needs)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = report.print(w.stdout)
+		err = report.print(cmd.stdout)
 	}
 	if err != nil || report.OK {
 		return err
@@ -126,18 +126,18 @@ func (r statusReport) problems() int {
 }
 
 // statusOf examines all Apps of the store.
-func (w *app) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
-	s, app, err := w.storedApp(c)
+func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
+	s, app, err := cmd.storedApp(c)
 	if err != nil {
 		return statusReport{}, err
 	}
 	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
 	defer cancel()
-	report, err := w.statusOfOne(ctx, c, issuing.Member{Store: s, App: app}, needs)
+	report, err := cmd.statusOfOne(ctx, c, issuing.Member{Store: s, App: app}, needs)
 	if err != nil {
 		return report, err
 	}
-	github, err := w.github(c)
+	github, err := cmd.github(c)
 	if err != nil {
 		return report, err
 	}
@@ -147,7 +147,7 @@ func (w *app) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error
 	}
 	needs.IsPart = true
 	for _, m := range all[1:] {
-		one, err := w.statusOfOne(ctx, c, m, needs)
+		one, err := cmd.statusOfOne(ctx, c, m, needs)
 		if err != nil {
 			return report, err
 		}
@@ -157,9 +157,9 @@ func (w *app) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error
 	return report, nil
 }
 
-func (w *app) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
+func (cmd appCommands) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
 	if m.Err != nil {
-		return statusReport{Store: w.storeURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
+		return statusReport{Store: cmd.storeURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
 	}
 	signerURL, err := issuing.SignerURL(ctx, m.Store)
 	if err != nil {
@@ -170,7 +170,7 @@ func (w *app) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member,
 		return statusReport{}, err
 	}
 	report := newStatusReport(m.App, status)
-	report.Store, report.Key.Signer = w.storeURL(c), redact.Text(signerURL, maxURL)
+	report.Store, report.Key.Signer = cmd.storeURL(c), redact.Text(signerURL, maxURL)
 	return report, nil
 }
 

@@ -48,7 +48,10 @@ var auditKinds = []string{
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }
 
-func (w *app) auditCommand() *cli.Command {
+// auditCommands are those of "gatepass audit".
+type auditCommands struct{ *app }
+
+func (cmd auditCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "audit",
 		Usage:       "verify and read a broker's audit log",
@@ -62,7 +65,7 @@ func (w *app) auditCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "head", Usage: "a `HASH` that the log has to hold; may be repeated"},
 					jsonFlag(),
 				},
-				Action: w.auditVerify,
+				Action: cmd.verify,
 			},
 			{
 				Name: "tail", Usage: "print the last lines",
@@ -72,7 +75,7 @@ func (w *app) auditCommand() *cli.Command {
 					&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 10, Usage: "`COUNT` of lines to begin with"},
 					jsonFlag(),
 				},
-				Action: w.auditTail,
+				Action: cmd.tail,
 			},
 			{
 				Name: "search", Usage: "print the lines about a workspace, a repository or a token",
@@ -88,7 +91,7 @@ func (w *app) auditCommand() *cli.Command {
 					&cli.StringFlag{Name: "until", Usage: "up to that `TIME`"},
 					jsonFlag(),
 				},
-				Action: w.auditSearch,
+				Action: cmd.search,
 			},
 		},
 	}
@@ -116,7 +119,7 @@ type chainReport struct {
 	Why   string   `json:"why,omitempty"`
 }
 
-func (w *app) auditVerify(c *cli.Context) error {
+func (cmd auditCommands) verify(c *cli.Context) error {
 	paths := auditFiles(c)
 	r, err := audit.Verify(paths...)
 	if err == nil {
@@ -130,11 +133,11 @@ func (w *app) auditVerify(c *cli.Context) error {
 		if err != nil {
 			v.Why = err.Error()
 		}
-		if jsonErr := writeJSON(w.stdout, v); jsonErr != nil {
+		if jsonErr := writeJSON(cmd.stdout, v); jsonErr != nil {
 			return jsonErr
 		}
 	} else if err == nil {
-		err = w.printChain(r)
+		err = printChain(cmd.stdout, r)
 	}
 	if err != nil {
 		return usererr.Wrap("verify the audit log", err, "")
@@ -142,7 +145,7 @@ func (w *app) auditVerify(c *cli.Context) error {
 	return nil
 }
 
-func (w *app) printChain(r audit.Report) error {
+func printChain(out io.Writer, r audit.Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d lines hold, number %d to %d\nhead %s\n", r.Lines, r.First, r.Last, r.Head)
 	if !r.IsWhole() {
@@ -151,7 +154,7 @@ func (w *app) printChain(r audit.Report) error {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
-	_, err := w.stdout.Write([]byte(b.String()))
+	_, err := out.Write([]byte(b.String()))
 	return err
 }
 
@@ -175,12 +178,12 @@ func missingHeads(paths, heads []string) error {
 }
 
 // printLine prints a line as it is, or for people.
-func (w *app) printLine(l audit.Line, asJSON bool) error {
+func printLine(out io.Writer, l audit.Line, asJSON bool) error {
 	text := string(usererr.JSON(l.Text)) // another version may have written it as it was
 	if !asJSON {
-		text = cutTo(lineText(l.Record), columns(w.stdout))
+		text = cutTo(lineText(l.Record), columns(out))
 	}
-	_, err := io.WriteString(w.stdout, text+"\n")
+	_, err := io.WriteString(out, text+"\n")
 	return err
 }
 
@@ -214,7 +217,7 @@ func reasonText(r audit.Record) string {
 	return r.Reason + ": " + r.Detail
 }
 
-func (w *app) auditSearch(c *cli.Context) error {
+func (cmd auditCommands) search(c *cli.Context) error {
 	f := audit.Filter{
 		Workspace: c.String("workspace"), Repository: c.String("repo"), Decision: c.String("decision"),
 		Reason: c.String("reason"), Kind: c.String("kind"), Hash: c.String("hash"),
@@ -231,7 +234,7 @@ func (w *app) auditSearch(c *cli.Context) error {
 		if !f.Match(l.Record) {
 			return nil
 		}
-		return w.printLine(l, c.Bool("json"))
+		return printLine(cmd.stdout, l, c.Bool("json"))
 	})
 	if err != nil {
 		return usererr.Wrap("search the audit log", err, "see gatepass audit verify")
@@ -296,7 +299,7 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 // tailPoll is how often a file that is followed is looked at.
 const tailPoll = 200 * time.Millisecond
 
-func (w *app) auditTail(c *cli.Context) error {
+func (cmd auditCommands) tail(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return usage(c, "name one file")
 	}
@@ -317,11 +320,11 @@ func (w *app) auditTail(c *cli.Context) error {
 	})
 	for _, l := range last {
 		if err == nil {
-			err = w.printLine(l, c.Bool("json"))
+			err = printLine(cmd.stdout, l, c.Bool("json"))
 		}
 	}
 	if err == nil && c.Bool("follow") {
-		err = w.follow(c.Context, path, seq, c.Bool("json"))
+		err = cmd.follow(c.Context, path, seq, c.Bool("json"))
 	}
 	if err != nil {
 		return usererr.Wrap("read the audit log", err, "see gatepass audit verify")
@@ -331,7 +334,7 @@ func (w *app) auditTail(c *cli.Context) error {
 
 // follow prints what is written after a line, in this file and in those that
 // take its place, until ctx ends.
-func (w *app) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
+func (cmd auditCommands) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
 	var seen os.FileInfo
 	var offset int64
 	for ctx.Err() == nil {
@@ -346,7 +349,7 @@ func (w *app) follow(ctx context.Context, path string, seq uint64, asJSON bool) 
 					return nil
 				}
 				seq = l.Seq
-				return w.printLine(l, asJSON)
+				return printLine(cmd.stdout, l, asJSON)
 			}
 			from := offset
 			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was emptied and has grown again

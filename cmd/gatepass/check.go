@@ -46,16 +46,16 @@ type checkedFile struct {
 	Warnings []string `json:"warnings"`
 }
 
-func (w *app) checkCommand() *cli.Command {
+func checkCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "say what is wrong in a workspace file, a profile or a broker's configuration",
 		UsageText: "gatepass check FILE... [--json]", Description: checkFilesAbout,
 		Flags:  []cli.Flag{jsonFlag()},
-		Action: w.check,
+		Action: func(c *cli.Context) error { return check(out, c) },
 	}
 }
 
-func (w *app) check(c *cli.Context) error {
+func check(out io.Writer, c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "name a FILE")
 	}
@@ -68,10 +68,10 @@ func (w *app) check(c *cli.Context) error {
 	}
 	var err error
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(out, report)
 	} else {
 		for _, f := range report {
-			_, writeErr := io.WriteString(w.stdout, f.String())
+			_, writeErr := io.WriteString(out, f.String())
 			err = errors.Join(err, writeErr)
 		}
 	}

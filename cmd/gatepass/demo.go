@@ -25,7 +25,7 @@ be on PATH, and the other programs beside this one.
 
 NO_COLOR turns colours off.`
 
-func (w *app) demoCommand() *cli.Command {
+func demoCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
@@ -36,11 +36,11 @@ func (w *app) demoCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "leave the scratch folder, and say where it is", DisableDefaultText: true},
 			jsonFlag(),
 		},
-		Action: w.demo,
+		Action: func(c *cli.Context) error { return runDemo(a, c) },
 	}
 }
 
-func (w *app) demo(c *cli.Context) error {
+func runDemo(a *app, c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (w *app) demo(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	o := demo.Options{
-		BinDir: filepath.Dir(self), Path: w.getenv("PATH"), Story: w.stdout,
-		Colour: w.colour(w.stdout), Keep: c.Bool("keep"),
+		BinDir: filepath.Dir(self), Path: a.getenv("PATH"), Story: a.stdout,
+		Colour: a.colour(a.stdout), Keep: c.Bool("keep"),
 	}
 	if c.Bool("serve") {
 		if c.Bool("json") {
@@ -67,7 +67,7 @@ func (w *app) demo(c *cli.Context) error {
 	}
 	report, err := demo.Run(ctx, o)
 	if c.Bool("json") && len(report.Checks) > 0 {
-		if err := writeJSON(w.stdout, report); err != nil {
+		if err := writeJSON(a.stdout, report); err != nil {
 			return err
 		}
 	}
@@ -76,9 +76,9 @@ func (w *app) demo(c *cli.Context) error {
 
 // colour reports whether out is a terminal that shows colours and NO_COLOR
 // (https://no-color.org) does not ask for none.
-func (w *app) colour(out io.Writer) bool {
+func (a *app) colour(out io.Writer) bool {
 	f, ok := out.(*os.File)
-	if !ok || w.getenv("NO_COLOR") != "" || w.getenv("TERM") == "dumb" {
+	if !ok || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {
 		return false
 	}
 	info, err := f.Stat()

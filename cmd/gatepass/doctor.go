@@ -49,7 +49,10 @@ Examples:
 It exits with 1 when something would not work or not be safe, and with 0 when
 there are only warnings.`
 
-func (w *app) doctorCommand() *cli.Command {
+// A doctorCommand is "gatepass doctor".
+type doctorCommand struct{ *app }
+
+func (cmd doctorCommand) command() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "say what is configured, what shadows what, and whether a token can be had",
@@ -67,7 +70,7 @@ func (w *app) doctorCommand() *cli.Command {
 			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
 			storeFlag(), githubFlag(), jsonFlag(),
 		},
-		Action: w.doctor,
+		Action: cmd.run,
 	}
 }
 
@@ -80,21 +83,21 @@ type diagnosis struct {
 	Findings []doctor.Finding `json:"findings"`
 }
 
-func (w *app) doctor(c *cli.Context) error {
-	order, err := w.doctorOrder(c)
+func (cmd doctorCommand) run(c *cli.Context) error {
+	order, err := cmd.order(c)
 	if err != nil {
 		return err
 	}
-	found, err := w.lookAtBoth(c, order)
+	found, err := cmd.lookAtBoth(c, order)
 	if err != nil {
 		return err
 	}
 	d := diagnose(found)
 	d.Hint = order.hint
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, d)
+		err = writeJSON(cmd.stdout, d)
 	} else {
-		_, err = w.stdout.Write(d.text(marksFor(w.getenv)))
+		_, err = cmd.stdout.Write(d.text(marksFor(cmd.getenv)))
 	}
 	if err != nil || d.OK {
 		return err
@@ -183,7 +186,7 @@ type order struct {
 	hint               string
 }
 
-func (w *app) doctorOrder(c *cli.Context) (o order, err error) {
+func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
 	if err := noArguments(c); err != nil {
 		return o, err
 	}
@@ -195,7 +198,7 @@ func (w *app) doctorOrder(c *cli.Context) (o order, err error) {
 	case workspaceSide, issuingSide, bothSides:
 		o.workspace, o.issuing = side != issuingSide, side != workspaceSide
 	case "":
-		w.chooseSides(c, &o)
+		cmd.chooseSides(c, &o)
 	default:
 		return o, usage(c, "--side is issuing, workspace or both")
 	}
@@ -206,20 +209,20 @@ func (w *app) doctorOrder(c *cli.Context) (o order, err error) {
 		return o, usage(c, "--fix is about the issuing side")
 	case c.Bool("gateway") && !o.workspace:
 		return o, usage(c, "--gateway is about the workspace side")
-	case o.fix && !c.Bool("yes") && !w.canAsk():
+	case o.fix && !c.Bool("yes") && !cmd.canAsk():
 		return o, usage(c, "--fix asks first, and there is no terminal: add --yes")
 	case o.issuing:
-		o.github, err = w.github(c)
+		o.github, err = cmd.github(c)
 	}
 	return o, err
 }
 
 // chooseSides takes what is set up here.
-func (w *app) chooseSides(c *cli.Context, o *order) {
-	isNamed := c.String("store") != "" || w.getenv(issuing.StoreVariable) != ""
-	o.issuing = isNamed || o.fix || w.hasApp(c.Context)
-	_, err := os.Stat(workspacefile.Path(w.getenv))
-	hasFile := c.Bool("gateway") || w.getenv(config.PathVariable) != "" || err == nil
+func (cmd doctorCommand) chooseSides(c *cli.Context, o *order) {
+	isNamed := c.String("store") != "" || cmd.getenv(issuing.StoreVariable) != ""
+	o.issuing = isNamed || o.fix || cmd.hasApp(c.Context)
+	_, err := os.Stat(workspacefile.Path(cmd.getenv))
+	hasFile := c.Bool("gateway") || cmd.getenv(config.PathVariable) != "" || err == nil
 	o.workspace = hasFile || !o.issuing
 	if !hasFile && !o.issuing {
 		o.hint = nothingSetUp
@@ -228,8 +231,8 @@ func (w *app) chooseSides(c *cli.Context, o *order) {
 
 // hasApp reports whether an App is set up in the default store, or that store
 // cannot be read, which is worth a look as well.
-func (w *app) hasApp(ctx context.Context) bool {
-	url, err := issuing.DefaultStore(w.getenv)
+func (cmd doctorCommand) hasApp(ctx context.Context) bool {
+	url, err := issuing.DefaultStore(cmd.getenv)
 	if err != nil {
 		return false
 	}
@@ -243,32 +246,32 @@ func (w *app) hasApp(ctx context.Context) bool {
 
 // lookAtBoth looks at the sides that are asked for, side by side, and fixes what
 // it may.
-func (w *app) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
+func (cmd doctorCommand) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
 	if o.workspace {
-		together.Go(func() { inside, insideErr = w.lookInside(c) })
+		together.Go(func() { inside, insideErr = cmd.lookInside(c) })
 	}
 	if o.issuing {
-		issued, issuedErr = w.lookAtIssuing(c, o)
+		issued, issuedErr = cmd.lookAtIssuing(c, o)
 	}
 	together.Wait()
 	return append(inside, issued...), usererr.Join(insideErr, issuedErr)
 }
 
-func (w *app) lookInside(c *cli.Context) ([]doctor.Finding, error) {
+func (cmd doctorCommand) lookInside(c *cli.Context) ([]doctor.Finding, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, usererr.Wrap("find the working directory", err, "go to one that exists")
 	}
 	return doctor.Run(c.Context, doctor.Options{
-		Getenv: w.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
+		Getenv: cmd.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
 	}), nil
 }
 
-func (w *app) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
-	check, err := w.checkup(c, o.github)
+func (cmd doctorCommand) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
+	check, err := cmd.checkup(c, o.github)
 	if err != nil {
 		found := doctor.FromError(doctor.Failure, err, "write one of "+issuing.KnownStores)
 		found.Group = "store"
@@ -278,18 +281,18 @@ func (w *app) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
 	if !o.fix {
 		return report.All(), nil
 	}
-	return w.fix(c, check, report)
+	return cmd.fix(c, check, report)
 }
 
 // checkup is of the store of the command line.
-func (w *app) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
-	s, err := w.store(c)
+func (cmd doctorCommand) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
+	s, err := cmd.store(c)
 	if err != nil {
 		return nil, err
 	}
-	check := &doctor.Checkup{Store: s, StoreURL: w.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
+	check := &doctor.Checkup{Store: s, StoreURL: cmd.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
 	check.AWS, _ = s.(doctor.ParameterStore)
-	rawURL, err := issuing.StoreURL(c.String("store"), w.getenv)
+	rawURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -305,18 +308,18 @@ func (w *app) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
 
 // fix removes what may be removed, and returns what is found after that. A person
 // is shown it all before, and asked once.
-func (w *app) fix(c *cli.Context, check *doctor.Checkup, report doctor.Report) ([]doctor.Finding, error) {
+func (cmd doctorCommand) fix(c *cli.Context, check *doctor.Checkup, report doctor.Report) ([]doctor.Finding, error) {
 	things := report.Fixable()
 	if len(things) == 0 {
 		return report.All(), nil
 	}
 	if !c.Bool("yes") {
-		agreed, err := w.agree(c, things)
+		agreed, err := cmd.agree(c, things)
 		if err != nil {
 			return nil, err
 		}
 		if !agreed {
-			w.note("nothing was removed")
+			cmd.note("nothing was removed")
 			return report.All(), nil
 		}
 	}
@@ -324,13 +327,13 @@ func (w *app) fix(c *cli.Context, check *doctor.Checkup, report doctor.Report) (
 }
 
 // agree lists the things where the question is asked, and asks.
-func (w *app) agree(c *cli.Context, things []doctor.Thing) (bool, error) {
+func (cmd doctorCommand) agree(c *cli.Context, things []doctor.Thing) (bool, error) {
 	var b strings.Builder
 	for _, t := range things {
 		fmt.Fprintf(&b, "  %s: --fix %s\n", usererr.Escape(t.What), usererr.Escape(t.Does))
 	}
-	if _, err := fmt.Fprint(w.stderr, b.String()); err != nil {
+	if _, err := fmt.Fprint(cmd.stderr, b.String()); err != nil {
 		return false, err
 	}
-	return w.asking.confirm(c.Context, "remove "+count(len(things), "thing")+"?")
+	return cmd.asking.confirm(c.Context, "remove "+count(len(things), "thing")+"?")
 }

@@ -50,22 +50,22 @@ Examples:
   gatepass exec --repo acme/widgets --operation read -- gh api repos/acme/widgets
   gatepass exec -- sh -c 'GITHUB_TOKEN=$GH_TOKEN exec terraform plan'`
 
-func (w *app) execCommand() *cli.Command {
+func (cmd tokenCommands) execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        execName,
 		Usage:       "run a command with GH_TOKEN set, or a session of the gateway, for it alone",
 		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh] -- COMMAND [ARGUMENT...]",
 		Description: execAbout,
 		Flags:       targetFlags(),
-		Action:      w.exec,
+		Action:      cmd.exec,
 	}
 }
 
-func (w *app) exec(c *cli.Context) error {
+func (cmd tokenCommands) exec(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a command is missing: gatepass exec -- COMMAND")
 	}
-	workspace, err := w.through(c.Context)
+	workspace, err := cmd.gatewayWorkspace(c.Context)
 	if err != nil {
 		return err
 	}
@@ -73,20 +73,20 @@ func (w *app) exec(c *cli.Context) error {
 	if command.Err != nil {
 		return notRun(c.Args().First(), command.Err)
 	}
-	if command.Env, err = w.execEnvironment(c, workspace); err != nil {
+	if command.Env, err = cmd.execEnvironment(c, workspace); err != nil {
 		return err
 	}
-	command.Stdin, command.Stdout, command.Stderr = w.stdin, w.stdout, w.stderr
+	command.Stdin, command.Stdout, command.Stderr = cmd.stdin, cmd.stdout, cmd.stderr
 	return runPassingSignals(c.Context, command)
 }
 
 // execEnvironment is the command's: with a token, or with a session where the workspace has a
 // gateway.
-func (w *app) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+func (cmd tokenCommands) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if workspace != nil {
-		return w.throughEnvironment(c, workspace)
+		return cmd.gatewayEnvironment(c, workspace)
 	}
-	where, grant, err := w.granted(c)
+	where, grant, err := cmd.granted(c)
 	if err != nil {
 		return nil, err
 	}

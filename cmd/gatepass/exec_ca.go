@@ -18,17 +18,17 @@ var systemAuthorities = []string{
 	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-// bundle returns a file with the system's authorities and those of ca: SSL_CERT_FILE takes the
-// place of the system's, and a command may talk to others than the gateway. The file lies beside
-// the agent's socket, and is named for what is in it. Where there is no place for one, bundle
-// returns ca.
-func (w *app) bundle(ca, workspaceFile string) (string, error) {
+// authorityBundle returns the path of a file with the system's authorities and those of ca:
+// SSL_CERT_FILE replaces the system's, and a command may talk to other servers than the gateway.
+// The file is beside the agent's socket, and named for its content. It returns ca where this user
+// has no folder for it.
+func authorityBundle(getenv func(string) string, ca, workspaceFile string) (string, error) {
 	own, err := os.ReadFile(ca)
 	if err != nil {
 		return "", usererr.Wrap("use the gateway's authorities "+ca, bare(err), "name the file with gatepass install --gateway-ca FILE")
 	}
 	whole := append(append(readFirst(systemAuthorities), '\n'), own...)
-	place, err := agent.Locate(workspaceFile, w.getenv)
+	place, err := agent.Locate(workspaceFile, getenv)
 	if err != nil {
 		return ca, nil //nolint:nilerr // there is no folder of this user's alone, and the gateway is what the command needs
 	}

@@ -15,11 +15,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// through returns the workspace file as it is with a gateway: the one that it names, or
+// gatewayWorkspace returns the workspace file as it is with a gateway: the one that it names, or
 // that gatepass install told git of. It is nil where there is none, and where the file
 // cannot be read: who needs it says so.
-func (w *app) through(ctx context.Context) (*config.Workspace, error) {
-	path, err := config.Path(w.getenv)
+func (a *app) gatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
+	path, err := config.Path(a.getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -44,24 +44,24 @@ func (w *app) through(ctx context.Context) (*config.Workspace, error) {
 	return workspace, nil
 }
 
-// session asks the agent for a session of the workspace's gateway, for one repository or,
+// requestSession asks the agent for a session of the workspace's gateway, for one repository or,
 // with an empty repo, for all that the workspace may reach.
-func (w *app) session(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
+func (a *app) requestSession(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
 	call := agent.Call{Operation: agent.Through(agent.Session+fresh, workspace.Gateway.String()), Config: workspace.Path}
 	call.Payload = []byte("protocol=https\nhost=" + workspace.Hosts[0] + "\n")
 	if repo != "" {
 		call.Payload = append(call.Payload, "path="+repo+"\n"...)
 	}
-	return w.ask(ctx, call)
+	return a.requestToken(ctx, call)
 }
 
-// throughEnvironment returns what a command needs that calls GitHub's API through the
+// gatewayEnvironment returns what a command needs that calls GitHub's API through the
 // gateway.
-func (w *app) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if c.IsSet("operation") {
 		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
 	}
-	repo, err := throughTarget(c, workspace)
+	repo, err := gatewayTarget(c, workspace)
 	if err != nil {
 		return nil, err
 	}
@@ -69,22 +69,22 @@ func (w *app) throughEnvironment(c *cli.Context, workspace *config.Workspace) ([
 	if c.Bool("fresh") {
 		fresh = agent.Fresh
 	}
-	grant, err := w.session(c.Context, workspace, repo, fresh)
+	grant, err := cmd.requestSession(c.Context, workspace, repo, fresh)
 	if err != nil {
 		return nil, err
 	}
 	ca, bundle := authorities(c.Context, workspace), ""
 	if ca != "" {
-		if bundle, err = w.bundle(ca, workspace.Path); err != nil {
+		if bundle, err = authorityBundle(cmd.getenv, ca, workspace.Path); err != nil {
 			return nil, err
 		}
 	}
 	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, ca, bundle), nil
 }
 
-// throughTarget is the repository of the options, or that of the working directory; "" for
+// gatewayTarget is the repository of the options, or that of the working directory; "" for
 // none. The gateway serves the API of the first host alone.
-func throughTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
+func gatewayTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
 	if c.IsSet("host") {
 		if host, ok := gitname.Host(c.String("host")); !ok || host != workspace.Hosts[0] {
 			return "", usererr.New("use --host "+c.String("host"), "the gateway serves the API of "+workspace.Hosts[0]+" alone", "leave --host out")
@@ -97,7 +97,7 @@ func throughTarget(c *cli.Context, workspace *config.Workspace) (string, error) 
 		}
 		return owner + "/" + name, nil
 	}
-	host, path, ok := throughOrigin(c.Context, workspace)
+	host, path, ok := gatewayOrigin(c.Context, workspace)
 	owner, name, named := gitname.Path(path)
 	if !ok || host != workspace.Hosts[0] || !named {
 		return "", nil
@@ -105,9 +105,9 @@ func throughTarget(c *cli.Context, workspace *config.Workspace) (string, error) 
 	return owner + "/" + name, nil
 }
 
-// throughOrigin is where the working directory's repository comes from: through the gateway,
+// gatewayOrigin is where the working directory's repository comes from: through the gateway,
 // or in a way that git does not lead there, one of the hosts themselves.
-func throughOrigin(ctx context.Context, workspace *config.Workspace) (host, path string, ok bool) {
+func gatewayOrigin(ctx context.Context, workspace *config.Workspace) (host, path string, ok bool) {
 	out, err := exec.CommandContext(ctx, "git", "remote", "get-url", "origin").Output()
 	if err != nil {
 		return "", "", false

@@ -48,24 +48,24 @@ func TestBundle(t *testing.T) {
 	was := systemAuthorities
 	t.Cleanup(func() { systemAuthorities = was })
 	systemAuthorities = []string{filepath.Join(dir, "none"), system}
-	w := &app{getenv: func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": dir}[name] }}
-	first, err := w.bundle(ca, "/etc/gatepass/workspace.yaml")
+	getenv := func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": dir}[name] }
+	first, err := authorityBundle(getenv, ca, "/etc/gatepass/workspace.yaml")
 	if text, readErr := os.ReadFile(first); err != nil || readErr != nil || string(text) != "the system's\nthe gateway's" {
 		t.Fatalf("bundle = %q with %q, %v, %v, want both", first, text, err, readErr)
 	}
-	if again, err := w.bundle(ca, "/etc/gatepass/workspace.yaml"); err != nil || again != first {
+	if again, err := authorityBundle(getenv, ca, "/etc/gatepass/workspace.yaml"); err != nil || again != first {
 		t.Errorf("bundle = %q, %v, want the same file: %s", again, err, first)
 	}
 	if err := os.WriteFile(first, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bundle(ca, "/etc/gatepass/workspace.yaml"); err != nil {
+	if _, err := authorityBundle(getenv, ca, "/etc/gatepass/workspace.yaml"); err != nil {
 		t.Error(err)
 	}
 	if text, _ := os.ReadFile(first); !strings.HasSuffix(string(text), "the gateway's") {
 		t.Errorf("a bundle that was changed is %q, want it mended", text)
 	}
-	if _, err := w.bundle(filepath.Join(dir, "none"), "/etc/gatepass/workspace.yaml"); err == nil || !strings.Contains(err.Error(), "--gateway-ca FILE") {
+	if _, err := authorityBundle(getenv, filepath.Join(dir, "none"), "/etc/gatepass/workspace.yaml"); err == nil || !strings.Contains(err.Error(), "--gateway-ca FILE") {
 		t.Errorf("bundle without the gateway's file = %v, want what to do", err)
 	}
 }

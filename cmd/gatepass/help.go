@@ -140,7 +140,7 @@ var (
 // shells has the completion script of each shell.
 var shells = map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
 
-func (w *app) completionCommand() *cli.Command {
+func completionCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:        "completion",
 		Usage:       "print the completion script of a shell",
@@ -154,14 +154,14 @@ func (w *app) completionCommand() *cli.Command {
 			if !known {
 				return usage(c, fmt.Sprintf("there is no script for %q; name bash, zsh or fish", c.Args().First()))
 			}
-			_, err := io.WriteString(w.stdout, script)
+			_, err := io.WriteString(out, script)
 			return err
 		},
 	}
 }
 
 // completeCommand answers the completion scripts.
-func (w *app) completeCommand() *cli.Command {
+func completeCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "complete",
 		Usage:     "print the words to offer for the last WORD of a command line",
@@ -171,7 +171,7 @@ func (w *app) completeCommand() *cli.Command {
 			if c.NArg() == 0 {
 				return usage(c, "the words of the command line are missing")
 			}
-			_, err := io.WriteString(w.stdout, offers(c.App, c.Args().Slice()))
+			_, err := io.WriteString(out, offers(c.App, c.Args().Slice()))
 			return err
 		},
 	}

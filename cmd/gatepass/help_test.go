@@ -85,7 +85,7 @@ OPTIONS:
 	}
 }
 
-func testApp() *cli.App { return (&app{}).app() }
+func testApp() *cli.App { return (&app{}).commandLine() }
 
 // offered returns the words that are offered where the words of at precede.
 func offered(at string) map[string]bool {

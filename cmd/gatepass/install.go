@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,10 @@ again after you change that one. Where both ages of git read one file, or
 the age is not known, both are written.`
 )
 
-func (w *app) installCommand() *cli.Command {
+// installCommands are "gatepass install" and "gatepass uninstall".
+type installCommands struct{ *app }
+
+func (cmd installCommands) installCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "install",
 		Usage:       "make git ask gatepass for credentials and run the push guard",
@@ -74,7 +78,7 @@ func (w *app) installCommand() *cli.Command {
 			&cli.BoolFlag{Name: "run-gits", Usage: "with --from and --system: also run gits that are not on PATH, to ask each for its file and to verify it", DisableDefaultText: true},
 			&cli.StringFlag{Name: "guard", Value: string(install.GuardAuto), Usage: "`HOW` git runs the guard: auto, hook, hooks-path, both or none"},
 		),
-		Action: func(c *cli.Context) error { return w.change(c, install.New) },
+		Action: func(c *cli.Context) error { return cmd.change(c, install.New) },
 	}
 }
 
@@ -90,8 +94,8 @@ func scopeFlags() []cli.Flag {
 }
 
 // change makes a plan, applies it unless this is a dry run, and shows it.
-func (w *app) change(c *cli.Context, planned planner) error {
-	o, err := w.installOptions(c)
+func (cmd installCommands) change(c *cli.Context, planned planner) error {
+	o, err := cmd.options(c)
 	if err != nil {
 		return err
 	}
@@ -110,37 +114,37 @@ func (w *app) change(c *cli.Context, planned planner) error {
 	}
 	switch {
 	case c.Bool("json"):
-		err = writeJSON(w.stdout, plan)
+		err = writeJSON(cmd.stdout, plan)
 	case dry:
-		err = w.showDry(plan)
+		err = showDry(cmd.stdout, plan)
 	default:
-		_, err = fmt.Fprint(w.stdout, report(plan))
+		_, err = fmt.Fprint(cmd.stdout, report(plan))
 	}
 	if err != nil || dry || o.From == "" || c.Bool("no-verify-install") {
 		return err
 	}
-	return w.verify(c, plan, o)
+	return verify(cmd.stdout, c, plan, o)
 }
 
-func (w *app) verify(c *cli.Context, plan *install.Plan, o install.Options) error {
+func verify(out io.Writer, c *cli.Context, plan *install.Plan, o install.Options) error {
 	gits, err := plan.Verify(c.Context, o, os.Environ())
 	for _, git := range gits {
 		if !c.Bool("json") {
-			fmt.Fprintf(w.stdout, "verified with %s: an allowed push goes through, another is refused\n", usererr.Escape(git))
+			fmt.Fprintf(out, "verified with %s: an allowed push goes through, another is refused\n", usererr.Escape(git))
 		}
 	}
 	return err
 }
 
-func (w *app) installOptions(c *cli.Context) (install.Options, error) {
+func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 	o := install.Options{
 		Scope: install.Global, Root: c.String("root"), BinDir: c.String("bin-dir"),
-		Guard: install.Guard(c.String("guard")), Getenv: w.getenv, Executable: executable(),
+		Guard: install.Guard(c.String("guard")), Getenv: cmd.getenv, Executable: executable(),
 		From: c.String("from"), Prefix: c.String("prefix"), WorkspaceFile: c.String("workspace-file"), RunGits: c.Bool("run-gits"),
 		PolicyLater: c.Bool("policy-later"), Gateway: c.String("gateway"), GatewayCA: c.String("gateway-ca"),
 	}
 	o.Author = func(ctx context.Context, through *config.Workspace) (string, error) {
-		return w.author(ctx, through, o.Scope)
+		return cmd.author(ctx, through, o.Scope)
 	}
 	if err := noArguments(c); err != nil {
 		return o, err
@@ -173,7 +177,7 @@ func (w *app) installOptions(c *cli.Context) (install.Options, error) {
 // author asks a workspace's gateway who commits are by. An identity that is not there yet, as in
 // the build of an image, is not waited for. A join token works once, and is left for the agent
 // of the user who works in the workspace.
-func (w *app) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
+func (cmd installCommands) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
 	if source := through.Source; source != nil {
 		query := source.Query()
 		if query.Has("join_token_file") && scope != install.Global {
@@ -185,7 +189,7 @@ func (w *app) author(ctx context.Context, through *config.Workspace, scope insta
 			}
 		}
 	}
-	grant, err := w.session(ctx, through, "", "")
+	grant, err := cmd.requestSession(ctx, through, "", "")
 	return grant.Author, err
 }
 
@@ -251,15 +255,15 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-func (w *app) showDry(plan *install.Plan) error {
+func showDry(out io.Writer, plan *install.Plan) error {
 	if plan.Empty() {
-		_, err := fmt.Fprint(w.stdout, report(plan))
+		_, err := fmt.Fprint(out, report(plan))
 		return err
 	}
-	if err := plan.WriteDiff(w.stdout); err != nil {
+	if err := plan.WriteDiff(out); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w.stdout, remarks(plan))
+	_, err := fmt.Fprint(out, remarks(plan))
 	return err
 }
 
@@ -313,13 +317,13 @@ Examples:
 // A planner is install.New or install.Removal.
 type planner func(context.Context, install.Options) (*install.Plan, error)
 
-func (w *app) uninstallCommand() *cli.Command {
+func (cmd installCommands) uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "uninstall",
 		Usage:       "take out what install wrote",
 		UsageText:   "gatepass uninstall [--global | --system | --root DIR] [--dry-run]",
 		Description: uninstallAbout,
 		Flags:       scopeFlags(),
-		Action:      func(c *cli.Context) error { return w.change(c, install.Removal) },
+		Action:      func(c *cli.Context) error { return cmd.change(c, install.Removal) },
 	}
 }

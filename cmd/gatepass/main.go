@@ -43,49 +43,49 @@ Start with "gatepass install --dry-run": it shows what would be written
 to your git configuration, and writes nothing.`
 )
 
-// An app is the command line with everything outside of the program that it may touch.
+// An app is everything outside of the program that the commands may touch.
 type app struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	asking         *dialog // nil until somebody is asked
+	asking         *dialog // set by canAsk
 }
 
-// commands lists the commands in the order help shows them. Each is in a file
-// of its own.
-func (w *app) commands() []*cli.Command {
+// commands lists the commands in the order in which help shows them. Each, and each group, is in
+// a file that has its name.
+func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
-		w.demoCommand(),
-		w.installCommand(),
-		w.uninstallCommand(),
-		w.doctorCommand(),
-		w.checkCommand(),
-		w.policyCommand(),
-		w.tokenCommand(),
-		w.execCommand(),
-		w.appCommand(),
-		w.workspaceCommand(),
-		w.storeCommand(),
-		w.auditCommand(),
-		w.probeCommand(),
-		w.migrateCommand(),
-		w.agentCommand(),
-		w.completionCommand(),
-		w.completeCommand(),
-		w.manCommand(),
-		w.versionCommand(),
+		demoCommand(a),
+		installCommands{a}.installCommand(),
+		installCommands{a}.uninstallCommand(),
+		doctorCommand{a}.command(),
+		checkCommand(a.stdout),
+		policyCommands{a}.command(),
+		tokenCommands{a}.command(),
+		tokenCommands{a}.execCommand(),
+		appCommands{a}.command(),
+		workspaceCommands{a}.command(),
+		storeCommands{a}.command(),
+		auditCommands{a}.command(),
+		probeCommand{a}.command(),
+		migrateCommands{a}.command(),
+		agentCommands{a}.command(),
+		completionCommand(a.stdout),
+		completeCommand(a.stdout),
+		manCommand(),
+		versionCommand(a),
 	}
 }
 
 // run is the program without the process around it. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	w := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
-	app := w.app()
+	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	line := a.commandLine()
 	if len(args) == 1 && args[0] == "--version" {
 		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
 		return exitDone
 	}
-	err := app.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(app.Commands, args)...))
+	err := line.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(line.Commands, args)...))
 	if err == nil {
 		return exitDone
 	}
@@ -103,40 +103,40 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return exitFailed
 }
 
-func (w *app) app() *cli.App {
-	app := &cli.App{
+func (a *app) commandLine() *cli.App {
+	line := &cli.App{
 		Name:         "gatepass",
 		Usage:        summary,
 		UsageText:    "gatepass COMMAND [options]\ngatepass COMMAND --help",
 		Description:  about,
 		HideVersion:  true,
-		Commands:     w.commands(),
-		Reader:       w.stdin,
-		Writer:       w.stdout,
-		ErrWriter:    w.stderr,
+		Commands:     a.commands(),
+		Reader:       a.stdin,
+		Writer:       a.stdout,
+		ErrWriter:    a.stderr,
 		OnUsageError: onUsageError,
 		// The library would otherwise end the process by itself.
 		ExitErrHandler: func(*cli.Context, error) {},
-		Action:         w.group,
+		Action:         group,
 	}
-	prepare(app.Commands, w.group)
-	return app
+	prepare(line.Commands)
+	return line
 }
 
 // prepare gives all commands what the library does not pass down.
-func prepare(commands []*cli.Command, group cli.ActionFunc) {
+func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
 		if len(c.Subcommands) > 0 && c.Action == nil {
 			c.Action = group
 		}
-		prepare(c.Subcommands, group)
+		prepare(c.Subcommands)
 	}
 }
 
 // group is the action where a command has to follow and none that we know does.
-func (w *app) group(c *cli.Context) error {
+func group(c *cli.Context) error {
 	siblings, typed := c.Command.Subcommands, c.Args().First()
 	if typed == "" && len(c.Lineage()) <= 2 {
 		return cli.ShowAppHelp(c)

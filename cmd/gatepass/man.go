@@ -16,7 +16,7 @@ import (
 )
 
 // manCommand is for "make install" and packages.
-func (w *app) manCommand() *cli.Command {
+func manCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "man",
 		Usage:     "write the manual pages into a directory, in man1 and man5",

@@ -39,7 +39,10 @@ Examples:
 	maxManifest = 64 << 20
 )
 
-func (w *app) migrateCommand() *cli.Command {
+// migrateCommands are those of "gatepass migrate".
+type migrateCommands struct{ *app }
+
+func (cmd migrateCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "migrate",
 		Usage:       "move a cluster from another operator for tokens",
@@ -55,23 +58,23 @@ func (w *app) migrateCommand() *cli.Command {
 				&cli.DurationFlag{Name: "wait", Value: 5 * time.Minute, Usage: "the `DURATION` that --undo waits for github-token-manager to write its tokens"},
 				&cli.StringFlag{Name: "kubeconfig", Usage: "the `FILE` that leads to the cluster; default is KUBECONFIG, then ~/.kube/config", TakesFile: true},
 			},
-			Action: w.migrateGTM,
+			Action: cmd.githubTokenManager,
 		}},
 	}
 }
 
-func (w *app) migrateGTM(c *cli.Context) error {
+func (cmd migrateCommands) githubTokenManager(c *cli.Context) error {
 	if c.NArg() > 0 {
 		if c.Bool("undo") || c.IsSet("kubeconfig") || c.IsSet("wait") {
 			return usage(c, "--undo, --wait and --kubeconfig are about a cluster, and files about none: leave one out")
 		}
-		return w.rewrite(c.Args().Slice())
+		return cmd.rewrite(c.Args().Slice())
 	}
 	client, err := migrate.Connect(c.String("kubeconfig"))
 	if err != nil {
 		return err
 	}
-	move := migrate.Move{Client: client, Out: w.stdout, DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
+	move := migrate.Move{Client: client, Out: cmd.stdout, DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
 	if c.Bool("undo") {
 		return move.Undo(c.Context)
 	}
@@ -79,11 +82,11 @@ func (w *app) migrateGTM(c *cli.Context) error {
 }
 
 // rewrite prints the manifests of all files, or nothing.
-func (w *app) rewrite(paths []string) error {
+func (cmd migrateCommands) rewrite(paths []string) error {
 	var all []byte
 	var errs []error
 	for _, path := range paths {
-		text, err := w.manifests(path)
+		text, err := cmd.manifests(path)
 		if err != nil {
 			return err
 		}
@@ -92,7 +95,7 @@ func (w *app) rewrite(paths []string) error {
 		}
 		out, notes, err := migrate.Rewrite(path, text)
 		for _, note := range notes {
-			if _, err := io.WriteString(w.stderr, usererr.Line(errors.New(note))); err != nil {
+			if _, err := io.WriteString(cmd.stderr, usererr.Line(errors.New(note))); err != nil {
 				return err
 			}
 		}
@@ -107,13 +110,13 @@ func (w *app) rewrite(paths []string) error {
 	if errs != nil {
 		return usererr.Join(errs...)
 	}
-	_, err := w.stdout.Write(all)
+	_, err := cmd.stdout.Write(all)
 	return err
 }
 
 // manifests reads a file, or standard input for "-".
-func (w *app) manifests(path string) ([]byte, error) {
-	from := w.stdin
+func (cmd migrateCommands) manifests(path string) ([]byte, error) {
+	from := cmd.stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {

@@ -53,7 +53,10 @@ Examples:
   done`
 )
 
-func (w *app) policyCommand() *cli.Command {
+// policyCommands are those of "gatepass policy".
+type policyCommands struct{ *app }
+
+func (cmd policyCommands) command() *cli.Command {
 	file := func(more ...cli.Flag) []cli.Flag {
 		return append([]cli.Flag{&cli.StringFlag{Name: "config", Usage: "the workspace `FILE`", TakesFile: true}}, more...)
 	}
@@ -70,7 +73,7 @@ func (w *app) policyCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "verb", Usage: "`WHAT` the push does to the ref; may be repeated, or be a list with commas"},
 					jsonFlag(),
 				),
-				Action: w.policyCheck,
+				Action: cmd.check,
 			},
 			{
 				Name: "explain", Usage: "say in words what each rule means",
@@ -79,7 +82,7 @@ func (w *app) policyCommand() *cli.Command {
 					&cli.BoolFlag{Name: "for-agents", Usage: "print a paragraph for AGENTS.md on what may be pushed", DisableDefaultText: true},
 					jsonFlag(),
 				),
-				Action: w.policyExplain,
+				Action: cmd.explain,
 			},
 			{
 				Name: "export", Usage: "print the policy for a server to enforce",
@@ -89,10 +92,10 @@ func (w *app) policyCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets do not hold; may be repeated"},
 					&cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true},
 				),
-				Action: w.policyExport,
+				Action: cmd.export,
 			},
-			w.policyLintCommand(),
-			w.policyTestCommand(),
+			cmd.lintCommand(),
+			cmd.testCommand(),
 		},
 	}
 }
@@ -107,12 +110,12 @@ type policy struct {
 
 // policyOf reads the policy as the guard does. A file that --config names may be
 // a draft, of anybody's.
-func (w *app) policyOf(c *cli.Context) (policy, error) {
+func policyOf(getenv func(string) string, c *cli.Context) (policy, error) {
 	path, err := config.Path(func(name string) string {
 		if name == config.PathVariable && c.String("config") != "" {
 			return c.String("config")
 		}
-		return w.getenv(name)
+		return getenv(name)
 	})
 	if err != nil {
 		return policy{}, err
@@ -156,7 +159,7 @@ type checkReport struct {
 	Verdicts []verdict `json:"verdicts"`
 }
 
-func (w *app) policyCheck(c *cli.Context) error {
+func (cmd policyCommands) check(c *cli.Context) error {
 	verbs, err := verbsOf(c)
 	if err != nil {
 		return err
@@ -164,7 +167,7 @@ func (w *app) policyCheck(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a ref is missing")
 	}
-	p, err := w.policyOf(c)
+	p, err := policyOf(cmd.getenv, c)
 	if err != nil {
 		return err
 	}
@@ -176,9 +179,9 @@ func (w *app) policyCheck(c *cli.Context) error {
 		report.Allowed = report.Allowed && v.Allowed
 	}
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = report.write(w.stdout)
+		err = report.write(cmd.stdout)
 	}
 	if err == nil && !report.Allowed {
 		return &statusError{status: exitFailed}

@@ -26,12 +26,12 @@ func brokerFlag() cli.Flag {
 	return &cli.StringFlag{Name: "broker", Value: config.DefaultPath, Usage: "the broker's `FILE`", TakesFile: true}
 }
 
-func (w *app) policyLintCommand() *cli.Command {
+func (cmd policyCommands) lintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Usage: "say what in a broker's rules is probably not meant",
 		UsageText: "gatepass policy lint [--broker FILE] [--json]", Description: lintAbout,
 		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
-		Action: w.policyLint,
+		Action: cmd.lint,
 	}
 }
 
@@ -43,7 +43,7 @@ type lintReport struct {
 	Findings []config.Finding `json:"findings"`
 }
 
-func (w *app) policyLint(c *cli.Context) error {
+func (cmd policyCommands) lint(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -60,9 +60,9 @@ func (w *app) policyLint(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(cmd.stdout, report)
 	} else {
-		_, err = io.WriteString(w.stdout, report.String())
+		_, err = io.WriteString(cmd.stdout, report.String())
 	}
 	if err == nil && report.Failures > 0 {
 		return &statusError{status: exitFailed}
@@ -105,12 +105,12 @@ Reasons: host, identity, rule, repository, permission, request.
 Examples:
   gatepass policy test --broker broker.yaml cases.yaml`
 
-func (w *app) policyTestCommand() *cli.Command {
+func (cmd policyCommands) testCommand() *cli.Command {
 	return &cli.Command{
 		Name: "test", Usage: "try cases on a broker's rules",
 		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
 		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
-		Action: w.policyTest,
+		Action: cmd.test,
 	}
 }
 
@@ -124,7 +124,7 @@ type testReport struct {
 	Outcomes []config.Outcome `json:"outcomes"`
 }
 
-func (w *app) policyTest(c *cli.Context) error {
+func (cmd policyCommands) test(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage(c, "a file of cases is missing")
 	}
@@ -147,9 +147,9 @@ func (w *app) policyTest(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(cmd.stdout, report)
 	} else {
-		_, err = io.WriteString(w.stdout, report.String())
+		_, err = io.WriteString(cmd.stdout, report.String())
 	}
 	if err == nil && report.Failed > 0 {
 		return &statusError{status: exitFailed}

@@ -38,16 +38,16 @@ type gatewayRules struct {
 	Error  string   `json:"error,omitempty"`  // why it could not be asked
 }
 
-func (w *app) policyExplain(c *cli.Context) error {
+func (cmd policyCommands) explain(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	p, err := w.policyOf(c)
+	p, err := policyOf(cmd.getenv, c)
 	if err != nil {
 		return err
 	}
 	report := policyReport{Config: p.path, Hosts: p.hosts, Elsewhere: p.elsewhere, Rules: []explanation{}}
-	if report.Gateway, err = w.askGateway(c); err != nil {
+	if report.Gateway, err = cmd.askGateway(c); err != nil {
 		return err
 	}
 	for _, r := range p.refs.Rules() {
@@ -57,30 +57,30 @@ func (w *app) policyExplain(c *cli.Context) error {
 	case c.Bool("json") && c.Bool("for-agents"):
 		return usage(c, "--json and --for-agents are two forms of one answer")
 	case c.Bool("json"):
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	case c.Bool("for-agents"):
 		text, err := report.forAgents()
 		if err == nil {
-			_, err = fmt.Fprint(w.stdout, text)
+			_, err = fmt.Fprint(cmd.stdout, text)
 		}
 		return err
 	}
-	_, err = fmt.Fprint(w.stdout, report)
+	_, err = fmt.Fprint(cmd.stdout, report)
 	return err
 }
 
 // askGateway asks for the rules that hold, which are the gateway's; nil without one, and for a
 // draft. No token is asked for.
-func (w *app) askGateway(c *cli.Context) (*gatewayRules, error) {
+func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	if c.String("config") != "" {
 		return nil, nil
 	}
-	workspace, err := w.through(c.Context)
+	workspace, err := cmd.gatewayWorkspace(c.Context)
 	if err != nil || workspace == nil {
 		return nil, err
 	}
 	rules := &gatewayRules{URL: workspace.Gateway.String()}
-	grant, err := w.session(c.Context, workspace, "", "")
+	grant, err := cmd.requestSession(c.Context, workspace, "", "")
 	if err != nil {
 		rules.Error = err.Error()
 		return rules, nil
@@ -289,7 +289,7 @@ func pushable(patterns []string) string {
 
 const rulesetFormat = "github-ruleset"
 
-func (w *app) policyExport(c *cli.Context) error {
+func (cmd policyCommands) export(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -304,13 +304,13 @@ func (w *app) policyExport(c *cli.Context) error {
 		}
 		bypass = append(bypass, actor)
 	}
-	p, err := w.policyOf(c)
+	p, err := policyOf(cmd.getenv, c)
 	if err != nil {
 		return err
 	}
 	sets, notes := ruleset.Export(p.refs, bypass...)
 	for _, n := range notes {
-		_, _ = io.WriteString(w.stderr, "note: "+usererr.Escape(n)+"\n")
+		_, _ = io.WriteString(cmd.stderr, "note: "+usererr.Escape(n)+"\n")
 	}
-	return writeJSON(w.stdout, sets)
+	return writeJSON(cmd.stdout, sets)
 }

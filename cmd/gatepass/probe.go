@@ -46,7 +46,10 @@ Examples:
 // minProbe is how often a broker may be probed.
 const minProbe = 10 * time.Second
 
-func (w *app) probeCommand() *cli.Command {
+// A probeCommand is "gatepass probe".
+type probeCommand struct{ *app }
+
+func (cmd probeCommand) command() *cli.Command {
 	return &cli.Command{
 		Name: "probe", Usage: "try on a broker what should be given and what should not",
 		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
@@ -57,11 +60,11 @@ func (w *app) probeCommand() *cli.Command {
 			&cli.StringFlag{Name: "listen", Usage: "metrics for Prometheus at `HOST:PORT`, with --every"},
 			jsonFlag(),
 		},
-		Action: w.probe,
+		Action: cmd.run,
 	}
 }
 
-func (w *app) probe(c *cli.Context) error {
+func (cmd probeCommand) run(c *cli.Context) error {
 	if c.Args().Len() != 1 {
 		return usage(c, "name one file of cases")
 	}
@@ -72,14 +75,14 @@ func (w *app) probe(c *cli.Context) error {
 	if err != nil {
 		return usererr.Wrap("read the cases "+c.Args().First(), err, "correct the file")
 	}
-	prober, err := w.prober(c)
+	prober, err := cmd.prober(c)
 	if err != nil {
 		return err
 	}
 	if c.Duration("every") == 0 {
-		return w.probeOnce(c, prober, cases)
+		return cmd.once(c, prober, cases)
 	}
-	return w.probeAgain(c, prober, cases)
+	return cmd.repeat(c, prober, cases)
 }
 
 func loadProbeCases(path string) ([]probe.Case, error) {
@@ -91,8 +94,8 @@ func loadProbeCases(path string) ([]probe.Case, error) {
 }
 
 // prober asks the broker of the source, and GitHub what a token opens.
-func (w *app) prober(c *cli.Context) (*probe.Prober, error) {
-	source, id, err := w.probedSource(c.String("source"))
+func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
+	source, id, err := cmd.source(c.String("source"))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (w *app) prober(c *cli.Context) (*probe.Prober, error) {
 		return nil, err
 	}
 	app := new(mint.App)
-	github, err := w.github(c)
+	github, err := cmd.github(c)
 	if err == nil && github != "" {
 		app.URL, err = mint.APIURL(github)
 	}
@@ -119,8 +122,8 @@ func (w *app) prober(c *cli.Context) (*probe.Prober, error) {
 	return p, nil
 }
 
-// probedSource is what the option says, else the workspace file.
-func (w *app) probedSource(option string) (source *url.URL, workspace string, err error) {
+// source is what the option says, else the workspace file.
+func (cmd probeCommand) source(option string) (source *url.URL, workspace string, err error) {
 	if option != "" {
 		source, err = url.Parse(option)
 		if err != nil {
@@ -128,7 +131,7 @@ func (w *app) probedSource(option string) (source *url.URL, workspace string, er
 		}
 		return source, "", nil
 	}
-	path, err := config.Path(w.getenv)
+	path, err := config.Path(cmd.getenv)
 	if err != nil {
 		return nil, "", err
 	}
@@ -142,10 +145,10 @@ func (w *app) probedSource(option string) (source *url.URL, workspace string, er
 	return file.Source, file.ID, nil
 }
 
-// probeOnce prints every result.
-func (w *app) probeOnce(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+// once prints every result.
+func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
 	results := p.Run(c.Context, cases)
-	if err := w.showProbe(results, c.Bool("json")); err != nil {
+	if err := printResults(cmd.stdout, results, c.Bool("json")); err != nil {
 		return err
 	}
 	for _, r := range results {
@@ -156,16 +159,16 @@ func (w *app) probeOnce(c *cli.Context, p *probe.Prober, cases []probe.Case) err
 	return nil
 }
 
-// showProbe prints results, all together.
-func (w *app) showProbe(results []probe.Result, asJSON bool) error {
+// printResults prints results, all together.
+func printResults(out io.Writer, results []probe.Result, asJSON bool) error {
 	if asJSON {
-		return writeJSON(w.stdout, results)
+		return writeJSON(out, results)
 	}
 	t := newTable("RESULT", "CASE", "DETAIL")
 	for _, r := range results {
 		t.row(stateText(r.State), r.Case, r.Detail)
 	}
-	_, err := io.WriteString(w.stdout, t.String())
+	_, err := io.WriteString(out, t.String())
 	return err
 }
 
@@ -196,8 +199,8 @@ func newWatcher() *watcher {
 	return v
 }
 
-// probeAgain goes on until its context ends, and prints what changes.
-func (w *app) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+// repeat goes on until its context ends, and prints what changes.
+func (cmd probeCommand) repeat(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
 	v := newWatcher()
 	stop, err := v.serve(c.Context, c.String("listen"))
 	if err != nil {
@@ -211,7 +214,7 @@ func (w *app) probeAgain(c *cli.Context, p *probe.Prober, cases []probe.Case) er
 		if c.Context.Err() != nil {
 			return nil
 		}
-		if err := w.sayChanges(v.take(results), c.Bool("json")); err != nil {
+		if err := printChanges(cmd.stdout, v.take(results), c.Bool("json")); err != nil {
 			return err
 		}
 		select {
@@ -253,11 +256,11 @@ func is(b bool) float64 {
 	return 0
 }
 
-// sayChanges prints a line each.
-func (w *app) sayChanges(changed []probe.Result, asJSON bool) error {
+// printChanges prints a line each.
+func printChanges(out io.Writer, changed []probe.Result, asJSON bool) error {
 	for _, r := range changed {
 		if asJSON {
-			if err := writeJSON(w.stdout, r); err != nil {
+			if err := writeJSON(out, r); err != nil {
 				return err
 			}
 			continue
@@ -266,7 +269,7 @@ func (w *app) sayChanges(changed []probe.Result, asJSON bool) error {
 		if r.Detail != "" {
 			line += ": " + r.Detail
 		}
-		if _, err := fmt.Fprintln(w.stdout, usererr.Escape(line)); err != nil {
+		if _, err := fmt.Fprintln(out, usererr.Escape(line)); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,10 @@ Examples:
   gatepass store migrate --encrypt --store 'postgres://…&key=awskms:///alias/gatepass'`
 )
 
-func (w *app) storeCommand() *cli.Command {
+// storeCommands are those of "gatepass store".
+type storeCommands struct{ *app }
+
+func (cmd storeCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "store",
 		Usage:       "look after the store of the issuing side",
@@ -44,7 +47,7 @@ func (w *app) storeCommand() *cli.Command {
 				&cli.BoolFlag{Name: "encrypt", Usage: "encrypt what was stored as it is", DisableDefaultText: true},
 				jsonFlag(),
 			},
-			Action: w.storeMigrate,
+			Action: cmd.migrate,
 		}},
 	}
 }
@@ -63,11 +66,11 @@ type migration struct {
 	Encrypted *int `json:"encrypted,omitempty"` // nil unless it was asked for
 }
 
-func (w *app) storeMigrate(c *cli.Context) error {
+func (cmd storeCommands) migrate(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	s, err := w.store(c)
+	s, err := cmd.store(c)
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,7 @@ func (w *app) storeMigrate(c *cli.Context) error {
 	}
 	m, ok := s.(migrator)
 	if !ok {
-		return usererr.New("migrate "+w.storeURL(c), "this store has no tables", "there is nothing to do")
+		return usererr.New("migrate "+cmd.storeURL(c), "this store has no tables", "there is nothing to do")
 	}
 	var done migration
 	if done.From, done.To, err = m.Migrate(c.Context); err != nil {
@@ -90,9 +93,9 @@ func (w *app) storeMigrate(c *cli.Context) error {
 		done.Encrypted = &n
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, done)
+		return writeJSON(cmd.stdout, done)
 	}
-	_, err = fmt.Fprint(w.stdout, done)
+	_, err = fmt.Fprint(cmd.stdout, done)
 	return err
 }
 
@@ -135,8 +138,8 @@ func ofApp(c *cli.Context, s store.Store) (store.Store, error) {
 
 // appStore opens the store of the command line as the App of --pool sees it. The pool has
 // to have that App.
-func (w *app) appStore(c *cli.Context) (store.Store, error) {
-	s, err := w.store(c)
+func (a *app) appStore(c *cli.Context) (store.Store, error) {
+	s, err := a.store(c)
 	if err != nil || !c.IsSet("pool") {
 		return s, err
 	}
@@ -148,8 +151,8 @@ func (w *app) appStore(c *cli.Context) (store.Store, error) {
 }
 
 // store opens the store of the command line.
-func (w *app) store(c *cli.Context) (store.Store, error) {
-	url, err := issuing.StoreURL(c.String("store"), w.getenv)
+func (a *app) store(c *cli.Context) (store.Store, error) {
+	url, err := issuing.StoreURL(c.String("store"), a.getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -157,10 +160,10 @@ func (w *app) store(c *cli.Context) (store.Store, error) {
 }
 
 // github returns the GitHub of the command line; "" where it names none.
-func (w *app) github(c *cli.Context) (string, error) {
+func (a *app) github(c *cli.Context) (string, error) {
 	github := c.String("github-url")
 	if github == "" {
-		github = w.getenv(issuing.GitHubVariable)
+		github = a.getenv(issuing.GitHubVariable)
 	}
 	if github == "" {
 		return "", nil
@@ -172,8 +175,8 @@ func (w *app) github(c *cli.Context) (string, error) {
 }
 
 // storeURL is the store of the command line, as it may be shown.
-func (w *app) storeURL(c *cli.Context) string {
-	url, err := issuing.StoreURL(c.String("store"), w.getenv)
+func (a *app) storeURL(c *cli.Context) string {
+	url, err := issuing.StoreURL(c.String("store"), a.getenv)
 	if err != nil {
 		return ""
 	}
@@ -184,12 +187,12 @@ func (w *app) storeURL(c *cli.Context) string {
 const maxURL = 1000
 
 // storedApp opens the store of the command line, and the App in it.
-func (w *app) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
-	github, err := w.github(c)
+func (a *app) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
+	github, err := a.github(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := w.appStore(c)
+	s, err := a.appStore(c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,20 +64,12 @@ type dialog struct {
 	out io.Writer
 }
 
-// dialog returns nil where nobody can be asked.
-func (w *app) dialog() *dialog {
-	if !isTerminal(w.stdin) || !isTerminal(w.stderr) {
-		return nil
+// canAsk reports whether there is a person to ask. It sets asking where there is.
+func (a *app) canAsk() bool {
+	if a.asking == nil && isTerminal(a.stdin) && isTerminal(a.stderr) {
+		a.asking = &dialog{bufio.NewReader(a.stdin), a.stderr}
 	}
-	return &dialog{bufio.NewReader(w.stdin), w.stderr}
-}
-
-// canAsk reports whether there is a person to ask.
-func (w *app) canAsk() bool {
-	if w.asking == nil {
-		w.asking = w.dialog()
-	}
-	return w.asking != nil
+	return a.asking != nil
 }
 
 // ask puts one question and waits for a line that is not empty. A signal ends

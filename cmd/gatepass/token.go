@@ -36,7 +36,10 @@ Examples:
   gatepass token --repo acme/widgets --operation read
   gatepass token --format json | jq 'del(.token)'      what it opens, and until when`
 
-func (w *app) tokenCommand() *cli.Command {
+// tokenCommands hand out a token: "gatepass token" prints one, "gatepass exec" gives it to one program.
+type tokenCommands struct{ *app }
+
+func (cmd tokenCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "token",
 		Usage:       "print the token for a repository",
@@ -47,11 +50,11 @@ func (w *app) tokenCommand() *cli.Command {
 			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Usage: "the same as --format json", DisableDefaultText: true},
 		),
-		Action: w.printToken,
+		Action: cmd.print,
 	}
 }
 
-func (w *app) printToken(c *cli.Context) error {
+func (cmd tokenCommands) print(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
@@ -59,17 +62,17 @@ func (w *app) printToken(c *cli.Context) error {
 	if format != "text" && format != "json" {
 		return usage(c, fmt.Sprintf("--format %q is neither text nor json", format))
 	}
-	if isTerminal(w.stdout) && !c.Bool("show") {
+	if isTerminal(cmd.stdout) && !c.Bool("show") {
 		return usererr.New("print the token", "standard output is a terminal", "pipe it into the program that needs it, or add --show")
 	}
-	_, grant, err := w.granted(c)
+	_, grant, err := cmd.granted(c)
 	if err != nil {
 		return err
 	}
 	if format == "json" || c.Bool("json") {
-		return writeJSON(w.stdout, grant)
+		return writeJSON(cmd.stdout, grant)
 	}
-	_, err = io.WriteString(w.stdout, grant.Token+"\n")
+	_, err = io.WriteString(cmd.stdout, grant.Token+"\n")
 	return err
 }
 
@@ -85,16 +88,16 @@ func targetFlags() []cli.Flag {
 
 // granted asks the agent for the token that the options, or else the working
 // directory, stand for.
-func (w *app) granted(c *cli.Context) (place, agent.Grant, error) {
+func (cmd tokenCommands) granted(c *cli.Context) (place, agent.Grant, error) {
 	operation, err := operationOf(c)
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
-	path, err := config.Path(w.getenv)
+	path, err := config.Path(cmd.getenv)
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
-	through, err := w.through(c.Context)
+	through, err := cmd.gatewayWorkspace(c.Context)
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
@@ -110,7 +113,7 @@ func (w *app) granted(c *cli.Context) (place, agent.Grant, error) {
 	if where.path != "" {
 		call.Payload = append(call.Payload, "path="+where.path+"\n"...)
 	}
-	grant, err := w.ask(c.Context, call)
+	grant, err := cmd.requestToken(c.Context, call)
 	return where, grant, err
 }
 
@@ -158,17 +161,17 @@ func target(c *cli.Context, configPath string) (place, error) {
 	return place{workspace.Hosts[0], repo}, nil
 }
 
-// ask makes the call within the time that git's helper would have. A signal
+// requestToken makes the call within the time that git's helper would have. A signal
 // meanwhile ends the wait.
-func (w *app) ask(ctx context.Context, call agent.Call) (agent.Grant, error) {
+func (a *app) requestToken(ctx context.Context, call agent.Call) (agent.Grant, error) {
 	type result struct {
 		reply agent.Reply
 		err   error
 	}
 	done := make(chan result, 1)
-	deadline := time.Now().Add(forward.Timeout(w.getenv))
+	deadline := time.Now().Add(forward.Timeout(a.getenv))
 	go func() {
-		reply, err := agent.Ask(call, w.getenv, deadline)
+		reply, err := agent.Ask(call, a.getenv, deadline)
 		done <- result{reply, err}
 	}()
 	select {

@@ -35,7 +35,7 @@ type runningAgent struct {
 	Version string `json:"version"`
 }
 
-func (w *app) versionCommand() *cli.Command {
+func versionCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "version",
 		Usage:     "print the versions of gatepass and of its agent, as installed and as running",
@@ -45,30 +45,30 @@ func (w *app) versionCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			v := w.versions(c.Context)
+			v := versions(a.getenv, c.Context)
 			if c.Bool("json") {
-				return writeJSON(w.stdout, v)
+				return writeJSON(a.stdout, v)
 			}
-			return w.printVersions(v)
+			return printVersions(a.stdout, v)
 		},
 	}
 }
 
 // versions leaves out an agent that cannot be asked: other commands say why.
-func (w *app) versions(ctx context.Context) versionInfo {
+func versions(getenv func(string) string, ctx context.Context) versionInfo {
 	v := buildVersion()
-	if path, version, err := doctor.AgentProgram(ctx, w.getenv); err == nil {
+	if path, version, err := doctor.AgentProgram(ctx, getenv); err == nil {
 		v.AgentProgram = &agentProgram{path, version}
 	}
 	v.Agents = []runningAgent{}
-	running, _ := w.agents()
+	running, _ := runningAgents(getenv)
 	for _, a := range running.Agents {
 		v.Agents = append(v.Agents, runningAgent{a.PID, a.Config, a.Version})
 	}
 	return v
 }
 
-func (w *app) printVersions(v versionInfo) error {
+func printVersions(out io.Writer, v versionInfo) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "gatepass %s (%s, %s)\n", v.Version, v.Go, v.Platform)
 	if p := v.AgentProgram; p != nil {
@@ -77,7 +77,7 @@ func (w *app) printVersions(v versionInfo) error {
 	for _, a := range v.Agents {
 		fmt.Fprintf(&b, "running: agent %d %s for %s\n", a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config))
 	}
-	_, err := io.WriteString(w.stdout, b.String())
+	_, err := io.WriteString(out, b.String())
 	return err
 }
 

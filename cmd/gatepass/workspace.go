@@ -61,7 +61,10 @@ The exit code is 1 where an owner has no fresh token; the error names the owner.
 // patience is how long a command waits for another that works on the workspace.
 const patience = 2 * time.Minute
 
-func (w *app) workspaceCommand() *cli.Command {
+// workspaceCommands are those of "gatepass workspace".
+type workspaceCommands struct{ *app }
+
+func (cmd workspaceCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "workspace",
 		Usage:       "give workspaces their tokens, and take them away",
@@ -82,12 +85,12 @@ func (w *app) workspaceCommand() *cli.Command {
 					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
 					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
 				),
-				Action: w.workspaceCreate,
+				Action: cmd.create,
 			},
 			{
 				Name: "list", Usage: "list the workspaces and how they are",
 				UsageText: "gatepass workspace list [--json]",
-				Flags:     issuingFlags(), Action: w.workspaceList,
+				Flags:     issuingFlags(), Action: cmd.list,
 			},
 			{
 				Name: "show", Usage: "show what a workspace has been given",
@@ -95,7 +98,7 @@ func (w *app) workspaceCommand() *cli.Command {
 				Flags: issuingFlags(
 					&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, failed and why"},
 				),
-				Action: w.workspaceShow,
+				Action: cmd.show,
 			},
 			{
 				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",
@@ -105,14 +108,14 @@ func (w *app) workspaceCommand() *cli.Command {
 					&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
 					adoptFlag(),
 				),
-				Action: w.workspaceRefresh,
+				Action: cmd.refresh,
 			},
 			{
 				Name: "destroy", Usage: "revoke a workspace's tokens and forget it",
 				UsageText: "gatepass workspace destroy ID [--json]", Description: destroyAbout,
-				Flags: issuingFlags(), Action: w.workspaceDestroy,
+				Flags: issuingFlags(), Action: cmd.destroy,
 			},
-			w.joinTokenCommand(),
+			cmd.joinTokenCommand(),
 		},
 	}
 }
@@ -128,12 +131,12 @@ func issuingFlags(more ...cli.Flag) []cli.Flag {
 }
 
 // issuer opens the store of the command line and the App in it.
-func (w *app) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
-	github, err := w.github(c)
+func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
+	github, err := cmd.github(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := w.store(c)
+	s, err := cmd.store(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,38 +145,38 @@ func (w *app) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
 		return nil, nil, err
 	}
 	i.Patience = patience
-	i.Audit = w.progress
+	i.Audit = cmd.progress
 	i.Adopt = c.Bool("adopt")
-	i.Waiting = func(id string) { w.note("another run works on workspace " + id + "; waiting for it") }
+	i.Waiting = func(id string) { cmd.note("another run works on workspace " + id + "; waiting for it") }
 	return i, app, nil
 }
 
 // progress says on a terminal what has been done so far: a workspace may have
 // many owners, and GitHub take its time.
-func (w *app) progress(e workspace.Event) {
-	if f, ok := w.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+func (cmd workspaceCommands) progress(e workspace.Event) {
+	if f, ok := cmd.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return
 	}
 	switch e.Type {
 	case workspace.Generated:
-		w.note("a token for " + e.Owner + " was minted")
+		cmd.note("a token for " + e.Owner + " was minted")
 	case workspace.Ended:
-		w.note("the token " + shortHash(e.Hash) + " was revoked: " + e.Why)
+		cmd.note("the token " + shortHash(e.Hash) + " was revoked: " + e.Why)
 	}
 }
 
 // clock is the time by which the moments in the ledger are to be read. It warns of a
 // clock of this machine that is off.
-func (w *app) clock(i *workspace.Issuer) time.Time {
+func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 	if problem := i.App.ClockProblem(); problem != "" {
-		w.note(problem)
+		cmd.note(problem)
 	}
 	return i.Time()
 }
 
 // note tells a person something that is neither data nor an error.
-func (w *app) note(text string) {
-	_, _ = w.stderr.Write([]byte("note: " + usererr.Escape(text) + "\n"))
+func (a *app) note(text string) {
+	_, _ = a.stderr.Write([]byte("note: " + usererr.Escape(text) + "\n"))
 }
 
 // workspaceID is a command's one argument.
@@ -225,7 +228,7 @@ type joinReport struct {
 	JoinToken string    `json:"join_token"`
 }
 
-func (w *app) joinTokenCommand() *cli.Command {
+func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
 	return &cli.Command{
 		Name: "join-token", Usage: "let a workspace in at a broker, once",
 		UsageText: "gatepass workspace join-token ID --rule NAME [--ttl D] [--show] [--json]", Description: joinAbout,
@@ -235,11 +238,11 @@ func (w *app) joinTokenCommand() *cli.Command {
 			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
 			storeFlag(), jsonFlag(),
 		},
-		Action: w.workspaceJoinToken,
+		Action: cmd.joinToken,
 	}
 }
 
-func (w *app) workspaceJoinToken(c *cli.Context) error {
+func (cmd workspaceCommands) joinToken(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -257,10 +260,10 @@ func (w *app) workspaceJoinToken(c *cli.Context) error {
 	if err := identity.CheckJoinRule(c.String("rule")); err != nil {
 		return usage(c, "--rule: "+err.Error())
 	}
-	if isTerminal(w.stdout) && !c.Bool("show") {
+	if isTerminal(cmd.stdout) && !c.Bool("show") {
 		return usererr.New("print the join token", "standard output is a terminal", "write it to a file or pipe it to where it is needed, or add --show")
 	}
-	s, err := w.store(c)
+	s, err := cmd.store(c)
 	if err != nil {
 		return err
 	}
@@ -270,8 +273,8 @@ func (w *app) workspaceJoinToken(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
+		return writeJSON(cmd.stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
 	}
-	_, err = fmt.Fprintln(w.stdout, token.Reveal())
+	_, err = fmt.Fprintln(cmd.stdout, token.Reveal())
 	return err
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *app) workspaceCreate(c *cli.Context) error {
-	id, err := w.checkCreate(c)
+func (cmd workspaceCommands) create(c *cli.Context) error {
+	id, err := checkCreate(c)
 	if err != nil {
 		return err
 	}
@@ -30,16 +30,16 @@ func (w *app) workspaceCreate(c *cli.Context) error {
 		return err
 	}
 	for _, warning := range p.Warnings {
-		w.note(warning)
+		cmd.note(warning)
 	}
-	i, app, err := w.issuer(c)
+	i, app, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
-		return w.preview(c, i, id, p)
+		return cmd.preview(c, i, id, p)
 	}
-	policy, err := w.policyFile(c, id, p, app.GitHub)
+	policy, err := cmd.policyFile(c, id, p, app.GitHub)
 	if err != nil {
 		return err
 	}
@@ -47,18 +47,18 @@ func (w *app) workspaceCreate(c *cli.Context) error {
 	if r == nil || r.Destroying || problem != nil && !isWritten(c, i, r) {
 		return problem
 	}
-	if err := w.writePolicy(c.String("policy-out"), policy); err != nil {
+	if err := writePolicy(cmd.stdout, c.String("policy-out"), policy); err != nil {
 		return err
 	}
-	now := w.clock(i)
+	now := cmd.clock(i)
 	problem = incomplete(r, now, problem)
-	if err := w.printCreated(c, newWorkspaceReport(r, now, problem)); err != nil {
+	if err := cmd.printCreated(c, newWorkspaceReport(r, now, problem)); err != nil {
 		return err
 	}
-	return w.excuse(c, id, problem)
+	return cmd.excuse(c, id, problem)
 }
 
-func (w *app) checkCreate(c *cli.Context) (string, error) {
+func checkCreate(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
 		return "", usage(c, "the profile's file is missing")
@@ -93,7 +93,7 @@ func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
 
 // excuse returns the error of a workspace that was made and lacks a token. With
 // --allow-pending it is a warning.
-func (w *app) excuse(c *cli.Context, id string, problem error) error {
+func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) error {
 	if problem == nil {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (w *app) excuse(c *cli.Context, id string, problem error) error {
 		problem = fmt.Errorf("workspace %s is created, but lacks a token, which the next refresh mints: %w", id, problem)
 	}
 	if c.Bool("allow-pending") {
-		w.note(problem.Error())
+		cmd.note(problem.Error())
 		return nil
 	}
 	return problem
@@ -109,7 +109,7 @@ func (w *app) excuse(c *cli.Context, id string, problem error) error {
 
 // policyFile is the workspace file, made before anything is minted: a mistake in
 // it should cost nothing.
-func (w *app) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
+func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
 	if c.String("policy-out") == "" {
 		return nil, nil
 	}
@@ -124,7 +124,7 @@ func (w *app) policyFile(c *cli.Context, id string, p *workspace.Profile, github
 	}
 	if d.Source == "" {
 		// Without one, nobody would be told that no repository is allowed.
-		d.Source, err = w.source(c, p)
+		d.Source, err = cmd.source(c, p)
 		if err != nil && p.HasAccess() {
 			return nil, err
 		}
@@ -137,8 +137,8 @@ func (w *app) policyFile(c *cli.Context, id string, p *workspace.Profile, github
 }
 
 // source is where a workspace of that profile reads its tokens.
-func (w *app) source(c *cli.Context, p *workspace.Profile) (string, error) {
-	storeURL, err := issuing.StoreURL(c.String("store"), w.getenv)
+func (cmd workspaceCommands) source(c *cli.Context, p *workspace.Profile) (string, error) {
+	storeURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
 	if err != nil {
 		return "", err
 	}
@@ -157,12 +157,12 @@ func hasOneOwner(patterns []mint.Pattern) bool {
 
 // writePolicy writes the workspace file whole or not at all. It holds no secret,
 // and whoever works in the workspace reads it.
-func (w *app) writePolicy(path string, text []byte) error {
+func writePolicy(out io.Writer, path string, text []byte) error {
 	switch path {
 	case "":
 		return nil
 	case "-":
-		_, err := io.Copy(w.stdout, bytes.NewReader(text))
+		_, err := io.Copy(out, bytes.NewReader(text))
 		return err
 	}
 	what := "write the workspace file " + path
@@ -186,14 +186,14 @@ func (w *app) writePolicy(path string, text []byte) error {
 	return nil
 }
 
-func (w *app) printCreated(c *cli.Context, report workspaceReport) error {
+func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport) error {
 	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	out := w.stdout
+	out := cmd.stdout
 	if c.String("policy-out") == "-" {
-		out = w.stderr
+		out = cmd.stderr
 	}
 	if err := printWorkspace(out, report); err != nil {
 		return err
@@ -223,7 +223,7 @@ type previewToken struct {
 }
 
 // preview shows what create would do. It mints and writes nothing.
-func (w *app) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspace.Profile) error {
+func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspace.Profile) error {
 	tokens, err := workspace.Previews(c.Context, i.Store, id, p)
 	if err != nil {
 		return usererr.Wrap("preview workspace "+id, err, "")
@@ -240,9 +240,9 @@ func (w *app) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspa
 		r.Refs = append(r.Refs, e.Ref)
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, r)
+		return writeJSON(cmd.stdout, r)
 	}
-	_, err = io.WriteString(w.stdout, r.String())
+	_, err = io.WriteString(cmd.stdout, r.String())
 	return err
 }
 

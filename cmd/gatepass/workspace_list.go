@@ -17,15 +17,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (w *app) workspaceList(c *cli.Context) error {
+func (cmd workspaceCommands) list(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	s, err := w.store(c)
+	s, err := cmd.store(c)
 	if err != nil {
 		return err
 	}
-	now, err := w.timeOf(c, s)
+	now, err := cmd.timeOf(c, s)
 	if err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (w *app) workspaceList(c *cli.Context) error {
 	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	switch {
 	case c.Bool("json"):
-		err = writeJSON(w.stdout, reports)
+		err = writeJSON(cmd.stdout, reports)
 	case len(reports) > 0 || len(unreadable) == 0:
-		err = w.printList(reports)
+		err = printList(cmd.stdout, reports)
 	}
 	if err != nil {
 		return err
@@ -56,8 +56,8 @@ func (w *app) workspaceList(c *cli.Context) error {
 
 // timeOf is GitHub's, by which the moments in the ledger are. A GitHub that does not
 // answer keeps nobody from the list.
-func (w *app) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
-	github, err := w.github(c)
+func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
+	github, err := cmd.github(c)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -70,15 +70,15 @@ func (w *app) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
 	}
 	i := &workspace.Issuer{App: &mint.App{URL: api}, Store: s}
 	i.Sync(c.Context)
-	return w.clock(i), nil
+	return cmd.clock(i), nil
 }
 
-func (w *app) printList(reports []workspaceReport) error {
+func printList(out io.Writer, reports []workspaceReport) error {
 	if len(reports) == 0 {
-		_, err := fmt.Fprintln(w.stdout, "no workspaces; make one with gatepass workspace create")
+		_, err := fmt.Fprintln(out, "no workspaces; make one with gatepass workspace create")
 		return err
 	}
-	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WORKSPACE\tPROFILE\tSTATE\tOWNERS\tENDS\tAGE")
 	for _, r := range reports {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Workspace, dash(r.Profile), r.State, dash(strings.Join(owners(r), ", ")), left(r.Ends, r.now), agoOf(r.Created, r.now))
@@ -90,7 +90,7 @@ func (w *app) printList(reports []workspaceReport) error {
 		if r.LastError == nil {
 			continue
 		}
-		if _, err := fmt.Fprintf(w.stdout, "%s failed %s ago: %s\n", r.Workspace, agoOf(r.LastError.At, r.now), usererr.Escape(r.LastError.Why)); err != nil {
+		if _, err := fmt.Fprintf(out, "%s failed %s ago: %s\n", r.Workspace, agoOf(r.LastError.At, r.now), usererr.Escape(r.LastError.Why)); err != nil {
 			return err
 		}
 	}
@@ -127,12 +127,12 @@ func agoOf(t, now time.Time) string {
 	}
 }
 
-func (w *app) workspaceShow(c *cli.Context) error {
+func (cmd workspaceCommands) show(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
 	}
-	i, _, err := w.issuer(c)
+	i, _, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (w *app) workspaceShow(c *cli.Context) error {
 	if err != nil {
 		return unknownWorkspace(c.Context, i, id, err)
 	}
-	report := newWorkspaceReport(r, w.clock(i), nil)
+	report := newWorkspaceReport(r, cmd.clock(i), nil)
 	for _, s := range steps {
 		report.Todo = append(report.Todo, stepReport(s))
 	}
@@ -148,12 +148,12 @@ func (w *app) workspaceShow(c *cli.Context) error {
 		report.Events = r.History
 	}
 	if c.Bool("json") {
-		return writeJSON(w.stdout, report)
+		return writeJSON(cmd.stdout, report)
 	}
-	if err := w.printShown(report); err != nil || !c.Bool("events") {
+	if err := printShown(cmd.stdout, report); err != nil || !c.Bool("events") {
 		return err
 	}
-	return printEvents(w.stdout, report.Events)
+	return printEvents(cmd.stdout, report.Events)
 }
 
 func printEvents(out io.Writer, events []workspace.PastEvent) error {
@@ -173,11 +173,11 @@ func printEvents(out io.Writer, events []workspace.PastEvent) error {
 	return t.Flush()
 }
 
-func (w *app) printShown(r workspaceReport) error {
-	if err := printWorkspace(w.stdout, r); err != nil {
+func printShown(out io.Writer, r workspaceReport) error {
+	if err := printWorkspace(out, r); err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"profile", dash(r.Profile)},
 		{"repositories", dash(strings.Join(r.Repositories, ", "))},
@@ -190,11 +190,11 @@ func (w *app) printShown(r workspaceReport) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if err := printLastError(w.stdout, r); err != nil {
+	if err := printLastError(out, r); err != nil {
 		return err
 	}
 	for _, s := range r.Todo {
-		fmt.Fprintf(w.stdout, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, usererr.Escape(s.Owner))), usererr.Escape(s.Why))
+		fmt.Fprintf(out, "  to do: %s: %s\n", strings.TrimSpace(fmt.Sprintf("%s %s", s.Do, usererr.Escape(s.Owner))), usererr.Escape(s.Why))
 	}
 	return nil
 }
@@ -220,52 +220,52 @@ func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
 	return report
 }
 
-func (w *app) workspaceDestroy(c *cli.Context) error {
+func (cmd workspaceCommands) destroy(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
 	}
-	i, _, err := w.issuer(c)
+	i, _, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
 	report := newDestroyReport(id, i)
 	lost, problem := i.Destroy(c.Context, id)
-	report.now = w.clock(i)
-	return w.tellDestroyed(c, report, lost, problem)
+	report.now = cmd.clock(i)
+	return cmd.tellDestroyed(c, report, lost, problem)
 }
 
-func (w *app) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+func (cmd workspaceCommands) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
 	report.Destroyed = problem == nil
 	if c.Bool("json") {
-		return usererr.Join(problem, writeJSON(w.stdout, report))
+		return usererr.Join(problem, writeJSON(cmd.stdout, report))
 	}
-	return usererr.Join(problem, w.printDestroyed(report))
+	return usererr.Join(problem, printDestroyed(cmd.stdout, report))
 }
 
-func (w *app) printDestroyed(r *destroyReport) error {
+func printDestroyed(out io.Writer, r *destroyReport) error {
 	for _, hash := range r.Revoked {
-		fmt.Fprintf(w.stdout, "revoked %s\n", shortHash(hash))
+		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
 	}
 	for _, t := range r.Lost {
-		fmt.Fprintf(w.stdout, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
+		fmt.Fprintf(out, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
 	}
 	if !r.Destroyed {
 		return nil
 	}
-	_, err := fmt.Fprintf(w.stdout, "nothing is left of workspace %s\n", r.Workspace)
+	_, err := fmt.Fprintf(out, "nothing is left of workspace %s\n", r.Workspace)
 	return err
 }
 
-func (w *app) workspaceRefresh(c *cli.Context) error {
+func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
 	}
-	i, _, err := w.issuer(c)
+	i, _, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
@@ -280,18 +280,18 @@ func (w *app) workspaceRefresh(c *cli.Context) error {
 	if r == nil {
 		return unknownWorkspace(c.Context, i, id, problem)
 	}
-	now := w.clock(i)
+	now := cmd.clock(i)
 	if problem == nil && r.Destroying {
 		ending.now = now
-		return w.tellDestroyed(c, ending, r.Lost(now), nil)
+		return cmd.tellDestroyed(c, ending, r.Lost(now), nil)
 	}
 	problem = incomplete(r, now, problem)
 	report := newWorkspaceReport(r, now, problem)
 	report.NothingDue = did == 0 && problem == nil
 	if c.Bool("json") {
-		err = writeJSON(w.stdout, report)
+		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = printWorkspace(w.stdout, report)
+		err = printWorkspace(cmd.stdout, report)
 	}
 	return usererr.Join(problem, err)
 }
