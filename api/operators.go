@@ -9,12 +9,17 @@ import (
 
 // The paths of operators, below the broker's base.
 const (
-	WorkspacesPath = "/v1/workspaces"   // GET; …/{id}/revoke is POST, …/{id}/bar is DELETE
+	WorkspacesPath = "/v1/workspaces"   // GET; …/{id}/revoke is POST, …/{id}/block is DELETE
 	KillPath       = "/v1/kill"         // POST a Target
-	AdmitPath      = "/v1/admit"        // POST a Target
+	UnblockPath    = "/v1/unblock"      // POST a Target
 	ExplainPath    = "/v1/explain"      // GET for oneself, POST for another caller
 	OpenAPIPath    = "/v1/openapi.json" // GET
 )
+
+// AdmitPath is UnblockPath as earlier versions called it, beside …/{id}/bar for …/{id}/block.
+//
+// Deprecated: use UnblockPath. It will be gone in the next version.
+const AdmitPath = "/v1/admit"
 
 // MaxPage is the most workspaces that one answer lists.
 const MaxPage = 500
@@ -51,7 +56,8 @@ type WorkspacePage struct {
 // A WorkspaceState is what a workspace has been given.
 type WorkspaceState struct {
 	ID       string       `json:"id"`
-	Blocked  bool         `json:"barred"`
+	Blocked  bool         `json:"blocked"`
+	Barred   bool         `json:"barred"` // Deprecated: the same as Blocked, which earlier versions called so.
 	Rule     string       `json:"rule,omitempty"`
 	Profile  string       `json:"profile,omitempty"`
 	LastSeen time.Time    `json:"last_seen,omitzero"` // by the replica that answers

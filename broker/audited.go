@@ -61,22 +61,22 @@ type Entry struct {
 
 // The kinds of entries.
 const (
-	KindRequest  = "request"       // a request was answered
-	KindIntent   = "intent"        // GitHub is about to be asked for a token
-	KindMinted   = "minted"        // it gave one, or did not
-	KindRevoked  = "revoked"       // a token was revoked
-	KindBlocked  = "barred"        // an operator took everything from a workspace, an account or the App
-	KindAdmitted = "admitted"      // an operator took a block away
-	KindLogin    = "login"         // an operator came to the status page, or did not
-	KindGitHub   = "github"        // GitHub said that something changed
-	KindExchange = "exchange"      // a join token or a session is exchanged for a session; without a decision, it is about to be
-	KindReported = "reported-push" // a workspace says that its guard refused a push; the broker decided nothing
-	KindSession  = "session"       // a session of the git gateway was given, or not
-	KindPush     = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
-	KindFetch    = "fetch"         // a fetch through the gateway
-	KindAPI      = "api"           // a request to GitHub's API through the gateway
-	KindLFS      = "lfs"           // a transfer of large files through the gateway
-	KindConfig   = "config"        // another generation of the policy is in force
+	KindRequest   = "request"       // a request was answered
+	KindIntent    = "intent"        // GitHub is about to be asked for a token
+	KindMinted    = "minted"        // it gave one, or did not
+	KindRevoked   = "revoked"       // a token was revoked
+	KindBlocked   = "barred"        // an operator blocked a workspace, an account or the App
+	KindUnblocked = "admitted"      // an operator unblocked it
+	KindLogin     = "login"         // an operator came to the status page, or did not
+	KindGitHub    = "github"        // GitHub said that something changed
+	KindExchange  = "exchange"      // a join token or a session is exchanged for a session; without a decision, it is about to be
+	KindReported  = "reported-push" // a workspace says that its guard refused a push; the broker decided nothing
+	KindSession   = "session"       // a session of the git gateway was given, or not
+	KindPush      = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
+	KindFetch     = "fetch"         // a fetch through the gateway
+	KindAPI       = "api"           // a request to GitHub's API through the gateway
+	KindLFS       = "lfs"           // a transfer of large files through the gateway
+	KindConfig    = "config"        // another generation of the policy is in force
 )
 
 // The outcomes of what the gateway forwarded, as GitHub reported them.

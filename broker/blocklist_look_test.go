@@ -190,7 +190,7 @@ func TestABlockThatCannotBeAnnouncedFails(t *testing.T) {
 		t.Errorf("Blocked = %v, %v, want it blocked here: it is in the store", blocked, err)
 	}
 	if err := b.Unblock(t.Context(), "sb-1"); err == nil {
-		t.Error("Admit = nil, want an error: others do not know")
+		t.Error("Unblock = nil, want an error: others do not know")
 	}
 	in.isOff = false
 	if err := b.Block(t.Context(), "sb-1"); err != nil {

@@ -56,7 +56,7 @@ func TestBlocksOutliveTheStore(t *testing.T) {
 	}
 	b.Advance(blocksEvery)
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
-		t.Errorf("admitted by another replica: Blocked = %v, %v, want it let in", blocked, err)
+		t.Errorf("unblocked by another replica: Blocked = %v, %v, want it let in", blocked, err)
 	}
 }
 
@@ -136,8 +136,8 @@ func TestARevokedTokenIsKnownEverywhere(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, err := range map[string]error{
-		"BlockToken": one.BlockToken(gone, token, store.Name{}), "Block": one.Block(gone, "sb-1"), "Admit": one.Unblock(gone, "sb-1"),
-		"Block of a bad id": one.Block(t.Context(), "../x"), "Admit of a bad id": one.Unblock(t.Context(), "../x"),
+		"BlockToken": one.BlockToken(gone, token, store.Name{}), "Block": one.Block(gone, "sb-1"), "Unblock": one.Unblock(gone, "sb-1"),
+		"Block of a bad id": one.Block(t.Context(), "../x"), "Unblock of a bad id": one.Unblock(t.Context(), "../x"),
 	} {
 		if err == nil {
 			t.Errorf("%s = nil, want an error: it is not in the store", name)

@@ -40,7 +40,7 @@ const (
 	ReasonReplay     = "replay"     // a proof that holds once came again
 	ReasonCopied     = "copied"     // two holders renew one session
 	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBlocked    = "barred"     // the workspace was revoked, or the account
+	ReasonBlocked    = "barred"     // the workspace is blocked, or the account
 	ReasonRepository = "repository" // not the profile's
 	ReasonPermission = "permission" // not the profile's
 	ReasonRequest    = "request"    // malformed

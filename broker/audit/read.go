@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -171,10 +173,16 @@ type Filter struct {
 	Since, Until                      time.Time
 }
 
+// written is how the log spells what is called otherwise now: lines keep their spelling, so
+// that the searches of earlier versions find them.
+var written = map[string]string{"blocked": broker.KindBlocked, "unblocked": broker.KindUnblocked}
+
+func spelled(word string) string { return cmp.Or(written[word], word) }
+
 // Match reports whether a line is one of those.
 func (f Filter) Match(r Record) bool {
 	for _, c := range []struct{ want, is string }{
-		{f.Workspace, r.Workspace}, {f.Decision, r.Decision}, {f.Reason, r.Reason}, {f.Kind, r.Kind}, {f.Hash, r.Entry.Hash},
+		{f.Workspace, r.Workspace}, {f.Decision, r.Decision}, {spelled(f.Reason), r.Reason}, {spelled(f.Kind), r.Kind}, {f.Hash, r.Entry.Hash},
 	} {
 		if c.want != "" && c.want != c.is {
 			return false

@@ -203,6 +203,31 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// The log spells two kinds and a reason as earlier versions did; a search takes both words.
+func TestBlocksAreFoundByBothWords(t *testing.T) {
+	blocked := Record{Entry: broker.Entry{Kind: broker.KindBlocked, Reason: broker.ReasonBlocked}}
+	unblocked := Record{Entry: broker.Entry{Kind: broker.KindUnblocked}}
+	for _, c := range []struct {
+		name   string
+		filter Filter
+		of     Record
+		want   bool
+	}{
+		{"a block", Filter{Kind: "blocked"}, blocked, true},
+		{"a block by its former word", Filter{Kind: "barred"}, blocked, true},
+		{"a block for an unblock", Filter{Kind: "unblocked"}, blocked, false},
+		{"an unblock", Filter{Kind: "unblocked"}, unblocked, true},
+		{"an unblock by its former word", Filter{Kind: "admitted"}, unblocked, true},
+		{"a refusal", Filter{Reason: "blocked"}, blocked, true},
+		{"a refusal by its former word", Filter{Reason: "barred"}, blocked, true},
+		{"a refusal of a workspace that is called so", Filter{Workspace: "blocked"}, blocked, false},
+	} {
+		if got := c.filter.Match(c.of); got != c.want {
+			t.Errorf("%s: Match = %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestReadEndsWhereALineIsNone(t *testing.T) {
 	data := sample(t, 3)
 	count := func(data []byte) (n int, last error) {

@@ -101,9 +101,11 @@ func (c *Console) Routes() map[string]http.Handler {
 	routes := map[string]http.Handler{
 		api.WorkspacesPath:                  c.operators("workspaces", methods{http.MethodGet: c.listWorkspaces}),
 		api.WorkspacesPath + "/{id}/revoke": c.operators("revoke", methods{http.MethodPost: c.revokeWorkspace}),
-		api.WorkspacesPath + "/{id}/bar":    c.operators("admit", methods{http.MethodDelete: c.admitWorkspace}),
+		api.WorkspacesPath + "/{id}/block":  c.operators("unblock", methods{http.MethodDelete: c.unblockWorkspace}),
+		api.WorkspacesPath + "/{id}/bar":    c.operators("admit", methods{http.MethodDelete: c.unblockWorkspace}), // deprecated
 		api.KillPath:                        c.operators("kill", methods{http.MethodPost: c.kill}),
-		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.admitTarget}),
+		api.UnblockPath:                     c.operators("unblock", methods{http.MethodPost: c.unblockTarget}),
+		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.unblockTarget}), // deprecated
 		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
 		api.OpenAPIPath:                     c.Server.Handle("openapi", c.serveOpenAPI),
 	}

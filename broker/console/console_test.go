@@ -94,8 +94,10 @@ func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want in
 var operatorsOnly = []struct{ method, path, body string }{
 	{http.MethodGet, api.WorkspacesPath, ""},
 	{http.MethodPost, api.WorkspacesPath + "/sb-1/revoke", ""},
+	{http.MethodDelete, api.WorkspacesPath + "/sb-1/block", ""},
 	{http.MethodDelete, api.WorkspacesPath + "/sb-1/bar", ""},
 	{http.MethodPost, api.KillPath, `{"workspace":"sb-1"}`},
+	{http.MethodPost, api.UnblockPath, `{"workspace":"sb-1"}`},
 	{http.MethodPost, api.AdmitPath, `{"workspace":"sb-1"}`},
 	{http.MethodPost, api.ExplainPath, `{"host":"github.com","repo":"acme/widgets","operation":"read","claims":{"id":"ci"}}`},
 }

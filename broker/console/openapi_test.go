@@ -221,8 +221,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	do("night", "POST", "/v1/kill", json, `{"owner":"acme"}`)
 	cancel()
 	do("night", "GET", "/v1/workspaces", "", "")
-	do("night", "DELETE", "/v1/workspaces/sb-1/bar", "", "")
-	do("night", "POST", "/v1/admit", json, `{"owner":"acme"}`)
+	for _, path := range []string{"/v1/workspaces/sb-1/block", "/v1/workspaces/sb-1/bar"} {
+		do("night", "DELETE", path, "", "")
+	}
+	for _, path := range []string{"/v1/unblock", "/v1/admit"} {
+		do("night", "POST", path, json, `{"owner":"acme"}`)
+	}
 	do("night", "POST", "/v1/kill", json, `{"app":true}`)
 	do("night", "POST", "/v1/kill", json, `{"app":true,"owner":"x"}`)
 	do("night", "POST", "/v1/kill", "text/plain", `{"app":true}`)

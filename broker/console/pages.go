@@ -19,12 +19,13 @@ import (
 
 // The paths of the page. Only PagePath is for people to know.
 const (
-	PagePath   = "/"
-	stylePath  = "/console/style.css"
-	loginPath  = "/console/login"
-	logoutPath = "/console/logout"
-	revokePath = "/console/revoke"
-	admitPath  = "/console/admit"
+	PagePath    = "/"
+	stylePath   = "/console/style.css"
+	loginPath   = "/console/login"
+	logoutPath  = "/console/logout"
+	revokePath  = "/console/revoke"
+	unblockPath = "/console/unblock"
+	admitPath   = "/console/admit" // of pages that an earlier version wrote
 )
 
 var (
@@ -43,13 +44,14 @@ const policyOfPages = "default-src 'none'; style-src 'self'; form-action 'self';
 // pages are the handlers of the page, by pattern.
 func (c *Console) pages() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET " + stylePath:   http.HandlerFunc(c.serveStyle),
-		"GET /{$}":           c.browser("page", c.showStatus),
-		"POST " + loginPath:  c.browser("login", c.tryLogin),
-		"POST " + logoutPath: c.browser("logout", c.doLogout),
-		"GET " + revokePath:  c.browser("page", c.askRevoke),
-		"POST " + revokePath: c.browser("revoke", c.doRevoke),
-		"POST " + admitPath:  c.browser("admit", c.doAdmit),
+		"GET " + stylePath:    http.HandlerFunc(c.serveStyle),
+		"GET /{$}":            c.browser("page", c.showStatus),
+		"POST " + loginPath:   c.browser("login", c.tryLogin),
+		"POST " + logoutPath:  c.browser("logout", c.doLogout),
+		"GET " + revokePath:   c.browser("page", c.askRevoke),
+		"POST " + revokePath:  c.browser("revoke", c.doRevoke),
+		"POST " + unblockPath: c.browser("unblock", c.doUnblock),
+		"POST " + admitPath:   c.browser("admit", c.doUnblock),
 	}
 }
 
@@ -321,7 +323,7 @@ func (c *Console) doRevoke(r request) error {
 	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d&others=%d", PagePath, len(done.Revoked), done.Pending, others))
 }
 
-func (c *Console) doAdmit(r request) error {
+func (c *Console) doUnblock(r request) error {
 	if err := c.changing(&r); err != nil {
 		return err
 	}
@@ -332,7 +334,7 @@ func (c *Console) doAdmit(r request) error {
 	if err := c.Revoker.Lift(r.Context(), r.actor(), t); err != nil {
 		return err
 	}
-	return seeOther(r, PagePath+"?admitted")
+	return seeOther(r, PagePath+"?unblocked")
 }
 
 // left is a time span for people: "42 min".

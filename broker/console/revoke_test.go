@@ -33,13 +33,37 @@ func TestRevokeIsAnswered(t *testing.T) {
 		t.Errorf("revoke = %+v, want the one token of sb-1", got)
 	}
 	wantCode(t, "the workspace afterwards", b.Token("sb-1", "acme/widgets", "read"), 403)
-	operate[struct{}](b, "DELETE", "/v1/workspaces/sb-1/bar", "", 204)
-	wantCode(t, "admitted again", b.Token("sb-1", "acme/widgets", "read"), 200)
+	operate[struct{}](b, "DELETE", "/v1/workspaces/sb-1/block", "", 204)
+	wantCode(t, "unblocked", b.Token("sb-1", "acme/widgets", "read"), 200)
 	for _, target := range []string{`{"owner":"Acme"}`, `{"app":true}`} {
 		operate[api.Revocation](b, "POST", api.KillPath, target, 200)
 		wantCode(t, target, b.Token("ci", "acme/widgets", "read"), 403)
-		operate[struct{}](b, "POST", api.AdmitPath, target, 204)
-		wantCode(t, target+" admitted again", b.Token("ci", "acme/widgets", "read"), 200)
+		operate[struct{}](b, "POST", api.UnblockPath, target, 204)
+		wantCode(t, target+" unblocked", b.Token("ci", "acme/widgets", "read"), 200)
+	}
+}
+
+// Clients of the version before unblock by the endpoints, and read the field, that it had.
+func TestUnblockByItsFormerNames(t *testing.T) {
+	b := newBench(t)
+	check := func(when string, isBlocked bool) {
+		t.Helper()
+		page := operate[struct {
+			Workspaces []map[string]any `json:"workspaces"`
+		}](b, "GET", api.WorkspacesPath, "", 200)
+		if len(page.Workspaces) != 1 || page.Workspaces[0]["blocked"] != isBlocked || page.Workspaces[0]["barred"] != isBlocked {
+			t.Errorf("%s: the workspaces are %v, want one, blocked and barred %v", when, page.Workspaces, isBlocked)
+		}
+	}
+	for _, c := range []struct{ method, path, body string }{
+		{"DELETE", "/v1/workspaces/sb-1/bar", ""},
+		{"POST", "/v1/admit", `{"workspace":"sb-1"}`},
+	} {
+		operate[api.Revocation](b, "POST", "/v1/workspaces/sb-1/revoke", "", 200)
+		check("before "+c.path, true)
+		operate[struct{}](b, c.method, c.path, c.body, 204)
+		wantCode(t, "after "+c.path, b.Token("sb-1", "acme/widgets", "read"), 200)
+		check("after "+c.path, false)
 	}
 }
 
@@ -63,7 +87,7 @@ func TestRevokeIsAnsweredWhenTheJournalRunsOut(t *testing.T) {
 	if n := len(b.alive()); n != 0 {
 		t.Errorf("%d tokens are alive, want none", n)
 	}
-	wantCode(t, "admit", b.Do("night", "DELETE", "/v1/workspaces/sb-1/bar", ""), 503)
+	wantCode(t, "unblock", b.Do("night", "DELETE", "/v1/workspaces/sb-1/block", ""), 503)
 }
 
 // The page names who shares a token before it is revoked, and counts them after.

@@ -101,8 +101,8 @@ func noticeOf(r *http.Request) string {
 		text = " It hit " + count(others, "other workspace") + ", too; the audit log names them."
 	}
 	switch {
-	case q.Has("admitted"):
-		return "Admitted again."
+	case q.Has("unblocked"):
+		return "Unblocked."
 	case err != nil || pendingErr != nil:
 		return ""
 	case pending > 0:

@@ -42,7 +42,7 @@ func TestThePageShowsEachApp(t *testing.T) {
 	tab.signIn(brokertest.OperatorToken)
 	page := tab.send("GET", "/", nil)
 	wantText(t, "the page", page, 200, "first", "Iv23liFirst", "cannot be used", "4321 of 5000")
-	if n := strings.Count(page.Body.String(), "Revoke everything of "); n != 4 { // acme, octo, late, and the App
+	if n := strings.Count(page.Body.String(), "Block everything of "); n != 4 { // acme, octo, late, and the App
 		t.Errorf("the page revokes %d things, want each account once", n)
 	}
 	if got := b.console.installed.count("first"); got != 2 || b.console.installed.count("b") != 2 {

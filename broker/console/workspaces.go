@@ -69,8 +69,8 @@ func (c *Console) listWorkspaces(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, page)
 }
 
-// choose returns the ids that are asked for, sorted, those that are blocked and have
-// nothing among them: they can be admitted.
+// choose returns the ids that are asked for, sorted. A blocked workspace that has nothing is
+// among them, so that an operator can unblock it.
 func (q query) choose(names map[string][]store.Name, blocks store.Blocks) []string {
 	var ids []string
 	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(blocks.Workspaces)} {
@@ -118,7 +118,7 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 // state reads one workspace. What is deleted meanwhile is left out.
 func (c *Console) state(ctx context.Context, id string, names []store.Name, blocks store.Blocks) (api.WorkspaceState, error) {
 	seen := c.Recorder.lastSeen(id)
-	w := api.WorkspaceState{ID: id, Blocked: blocks.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
+	w := api.WorkspaceState{ID: id, Blocked: blocks.Has(id, ""), Barred: blocks.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
 	for _, name := range names {
 		if !name.IsVended() && !name.IsRecord() {
 			continue
@@ -211,21 +211,21 @@ func (c *Console) revoke(r request, t broker.Target) error {
 	return api.WriteJSON(r.w, status, done)
 }
 
-// admitWorkspace answers DELETE /v1/workspaces/{id}/bar.
-func (c *Console) admitWorkspace(r request) error {
-	return c.admit(r, broker.Target{Workspace: r.PathValue("id")})
+// unblockWorkspace answers DELETE /v1/workspaces/{id}/block.
+func (c *Console) unblockWorkspace(r request) error {
+	return c.unblock(r, broker.Target{Workspace: r.PathValue("id")})
 }
 
-// admitTarget answers POST /v1/admit.
-func (c *Console) admitTarget(r request) error {
+// unblockTarget answers POST /v1/unblock.
+func (c *Console) unblockTarget(r request) error {
 	t, err := readTarget(r)
 	if err != nil {
 		return err
 	}
-	return c.admit(r, t)
+	return c.unblock(r, t)
 }
 
-func (c *Console) admit(r request, t broker.Target) error {
+func (c *Console) unblock(r request, t broker.Target) error {
 	if err := c.Revoker.Lift(r.Context(), r.actor(), t); err != nil {
 		return err
 	}

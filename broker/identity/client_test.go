@@ -199,8 +199,8 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.write("barred", []byte(blocked.Reveal()))
-	w.checkRefused(w.open("join_token_file="+w.path("barred")), "sb-8 was revoked")
+	w.write("blocked", []byte(blocked.Reveal()))
+	w.checkRefused(w.open("join_token_file="+w.path("blocked")), "sb-8 was revoked")
 }
 
 // authority makes an authority and keeps its certificate and key.

@@ -141,7 +141,7 @@ func (r *Revoker) Lift(ctx context.Context, by Actor, t broker.Target) error {
 	if err := t.Check(); err != nil {
 		return broker.BadRequest(err.Error())
 	}
-	if err := r.Journal.Write(ctx, r.entry(broker.KindAdmitted, by, t), true); err != nil {
+	if err := r.Journal.Write(ctx, r.entry(broker.KindUnblocked, by, t), true); err != nil {
 		return broker.AuditUnavailable(err)
 	}
 	if err := r.Blocklist.Remove(ctx, t); err != nil {

@@ -42,8 +42,8 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 		t.Errorf("again: %+v, want nothing left", again)
 	}
 	b.lift(workspaceTarget("sb-1"))
-	wantCode(t, "admitted again", b.Token("sb-1", "acme/widgets", "read"), 200)
-	if n := len(b.Journal.Of(broker.KindAdmitted)); n != 1 {
+	wantCode(t, "unblocked", b.Token("sb-1", "acme/widgets", "read"), 200)
+	if n := len(b.Journal.Of(broker.KindUnblocked)); n != 1 {
 		t.Errorf("the journal has %d entries of admissions, want 1", n)
 	}
 }
@@ -160,7 +160,7 @@ func TestKillAnOwner(t *testing.T) {
 	wantCode(t, "octo afterwards", b.Token("ci", "octo/widgets", "read"), 200)
 	b.lift(broker.Target{Owner: "acme"})
 	if again := fakegithub.Hash(b.MustToken("ci", "acme/widgets", "write")); !slices.Contains(b.alive(), again) {
-		t.Error("acme admitted gets a dead token from memory")
+		t.Error("acme unblocked gets a dead token from memory")
 	}
 }
 

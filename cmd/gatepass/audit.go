@@ -43,7 +43,7 @@ Examples:
 
 // auditKinds are the kinds of lines.
 var auditKinds = []string{
-	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBlocked, broker.KindAdmitted,
+	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBlocked, broker.KindUnblocked,
 	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindSession, broker.KindPush, broker.KindFetch, broker.KindAPI, broker.KindLFS, broker.KindReported, broker.KindConfig,
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }

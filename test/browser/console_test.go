@@ -170,17 +170,17 @@ func (d *desk) byKeyboard() {
 	}
 	d.do(chromedp.KeyEvent(kb.Enter))
 	before := len(d.b.Tokens())
-	d.reach("Revoke workspace ci")
+	d.reach("Block workspace ci")
 	if style := evaluate[string](d.world, `getComputedStyle(document.activeElement).outlineStyle`); style == "none" {
 		d.t.Error("what has the focus looks like all else")
 	}
 	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#confirm")))
-	if h1 := d.text("h1"); h1 != "Revoke workspace ci?" || len(d.b.Tokens()) != before {
+	if h1 := d.text("h1"); h1 != "Block workspace ci?" || len(d.b.Tokens()) != before {
 		d.t.Errorf("the button leads to %q with %d tokens alive, want the question and %d", h1, len(d.b.Tokens()), before)
 	}
 	d.looks("console-ask")
 	d.do(chromedp.Click(chromedp.CSS("#cancel")), chromedp.WaitVisible(chromedp.CSS("#workspaces")))
-	d.reach("Revoke workspace ci")
+	d.reach("Block workspace ci")
 	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#confirm")))
 	d.tabTo("confirm")
 	d.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(".notice")))

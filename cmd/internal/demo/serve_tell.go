@@ -22,7 +22,7 @@ func (p *playground) invite() {
 		`curl -sS -X POST -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/revoke",
 		"git fetch # the token is gone",
 		"git fetch # and the broker gives no other",
-		`curl -sS -X DELETE -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/bar # unblocks it",
+		`curl -sS -X DELETE -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/block # unblocks it",
 	})
 	p.try(3, "A CI job without any token: git goes through the gateway, which decides on pushes", []string{
 		". " + quote(filepath.Join(p.home, "gateway.sh")),
