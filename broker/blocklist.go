@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -34,7 +35,8 @@ type Blocklist struct {
 	// succeeds again; nil means that it is not.
 	Told func(error)
 
-	telling announcer // of what this replica changes
+	telling announcer    // of what this replica changes
+	asked   atomic.Int64 // when a workspace was asked about last, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the rest; never held while the store is read
 	have    store.Blocks
@@ -75,6 +77,7 @@ func (b *Blocklist) now() time.Time {
 
 // BlockedFor implements [Blocker].
 func (b *Blocklist) BlockedFor(ctx context.Context, workspace, owner string) (bool, error) {
+	b.asked.Store(b.now().UnixNano())
 	have, err := b.current(ctx)
 	if err != nil {
 		return true, err
@@ -86,6 +89,10 @@ func (b *Blocklist) BlockedFor(ctx context.Context, workspace, owner string) (bo
 func (b *Blocklist) Blocked(ctx context.Context, workspace string) (bool, error) {
 	return b.BlockedFor(ctx, workspace, "")
 }
+
+// LastAsked is when a workspace last asked for something at this replica; 1970 before the
+// first.
+func (b *Blocklist) LastAsked() time.Time { return time.Unix(0, b.asked.Load()) }
 
 // All returns every block, as far as this replica knows.
 func (b *Blocklist) All(ctx context.Context) (store.Blocks, error) {
@@ -176,7 +183,7 @@ func (b *Blocklist) Unblock(ctx context.Context, workspace string) error {
 func (b *Blocklist) Add(ctx context.Context, t Target) error {
 	name, err := t.Name()
 	if err == nil {
-		err = b.put(ctx, name, time.Time{}, func() { b.change(t, true) })
+		err = b.put(store.Urgently(ctx), name, time.Time{}, func() { b.change(t, true) })
 	}
 	return err
 }

@@ -14,10 +14,13 @@ const (
 	// listEvery is between two readings of the whole list while its log says that
 	// nothing changed. They find what a replica wrote that died before it wrote the log,
 	// and what replicas of the version before write, which write none.
-	// A long one is read less often, in one of listRarely parts of the time, but every listLatest.
-	listEvery  = 30 * time.Second
-	listRarely = 150
-	listLatest = 5 * time.Minute
+	// A long one is read less often: in one of listRarely parts of the time, and after
+	// listPerEntry for each entry of it, but every listLatest. Parameter Store lists ten
+	// entries with a call.
+	listEvery    = 30 * time.Second
+	listRarely   = 150
+	listPerEntry = 500 * time.Millisecond
+	listLatest   = 5 * time.Minute
 	// listAgain is how long after the list that followed a change it is read once more:
 	// some stores list later than they read.
 	listAgain = 5 * time.Second
@@ -32,6 +35,7 @@ const (
 type listing struct {
 	begun    time.Time     // the latest
 	took     time.Duration // the latest that succeeded
+	entries  int           // of that one
 	number   int           // the reading that it was part of
 	isBehind bool          // something changed since it began
 	isFirst  bool          // something had changed before it began
@@ -39,7 +43,7 @@ type listing struct {
 
 // isDue reports whether the list is to be read though what is known is good.
 func (l listing) isDue(now time.Time) bool {
-	wait := min(max(listEvery, listRarely*l.took), listLatest)
+	wait := min(max(listEvery, listRarely*l.took, listPerEntry*time.Duration(l.entries)), listLatest)
 	switch {
 	case l.isBehind:
 		wait = 0
@@ -71,7 +75,7 @@ func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, er
 	if hasNone {
 		return store.BlockLog{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, blocksWait)
+	ctx, cancel := context.WithTimeout(store.Urgently(ctx), blocksWait)
 	defer cancel()
 	log, err := store.ReadBlockLog(ctx, b.Store)
 	if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
@@ -153,7 +157,7 @@ func (b *Blocklist) add(r *reading, set store.Blocks) {
 
 // list reads the whole list, and makes it known.
 func (b *Blocklist) list(ctx context.Context, r *reading) error {
-	found, err := readBlocks(ctx, b.Store)
+	found, entries, err := readBlocks(ctx, b.Store)
 	if err == nil && found.IsEmpty() && b.hasSome() {
 		err = b.lost(ctx)
 	}
@@ -169,7 +173,7 @@ func (b *Blocklist) list(ctx context.Context, r *reading) error {
 		change(&found)
 	}
 	b.take(found)
-	b.known, b.listed.number, b.listed.took = true, r.number, clock.Since(r.begun, b.now())
+	b.known, b.listed.number, b.listed.took, b.listed.entries = true, r.number, clock.Since(r.begun, b.now()), entries
 	if !r.isLooked {
 		b.version, b.latest, b.read = r.version, r.asOf.number, r.asOf.begun
 	}
@@ -180,20 +184,21 @@ func (b *Blocklist) list(ctx context.Context, r *reading) error {
 }
 
 // readBlocks reads the list from a store that goes on yielding.
-func readBlocks(ctx context.Context, s store.Store) (store.Blocks, error) {
+func readBlocks(ctx context.Context, s store.Store) (found store.Blocks, entries int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, listLongest)
 	defer cancel()
 	silence := time.AfterFunc(blocksWait, cancel)
 	defer silence.Stop()
-	found := store.NewBlocks()
+	found = store.NewBlocks()
 	for name, err := range s.List(ctx, store.AllBlocks()) {
 		if err != nil {
-			return store.Blocks{}, err
+			return store.Blocks{}, 0, err
 		}
 		silence.Reset(blocksWait)
 		found.Add(name)
+		entries++
 	}
-	return found, nil
+	return found, entries, nil
 }
 
 func (b *Blocklist) hasSome() bool {

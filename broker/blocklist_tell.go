@@ -62,8 +62,9 @@ func (a *announcer) run(ctx context.Context, s store.Store) {
 	}
 }
 
+// announce goes before other writes: a block may be in the announcement, or wait for it.
 func announce(ctx context.Context, s store.Store, set []store.Name) error {
-	ctx, cancel := context.WithTimeout(ctx, announceTime)
+	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
 	defer cancel()
 	return store.Announce(ctx, s, set...)
 }

@@ -52,6 +52,26 @@ type Watcher interface {
 	Watch(ctx context.Context, below Prefix, changed func()) error
 }
 
+// A Deleter is a Store that deletes several entries with one call.
+type Deleter interface {
+	// DeleteAll is Delete of each of the names. After an error some may be deleted.
+	DeleteAll(ctx context.Context, names []Name) error
+}
+
+// DeleteAll deletes entries, with few calls where the store is a Deleter. It ends at the
+// first error.
+func DeleteAll(ctx context.Context, s Store, names []Name) error {
+	if deleter, ok := s.(Deleter); ok {
+		return deleter.DeleteAll(ctx, names)
+	}
+	for _, name := range names {
+		if err := s.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PutDue is Put of a store, and writes down when the entry is due where the store is
 // Indexed.
 func PutDue(ctx context.Context, s Store, name Name, value Secret, mode Mode, due time.Time) error {

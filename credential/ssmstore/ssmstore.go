@@ -54,7 +54,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	if err != nil {
 		return credential.Token{}, reading(name, "").Unconfigured(ctx, err)
 	}
-	out, err := read(ctx, client, name)
+	out, err := read(ctx, client, name, within(ctx))
 	if err != nil {
 		s.client.Failed(client, err)
 		return credential.Token{}, reading(name, client.Region).Failed(ctx, err)
@@ -62,12 +62,12 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	return s.parse(name, out)
 }
 
-func read(ctx context.Context, c *awsclient.Client[*ssm.Client], name string) (*ssm.GetParameterOutput, error) {
+func read(ctx context.Context, c *awsclient.Client[*ssm.Client], name string, options func(*ssm.Options)) (*ssm.GetParameterOutput, error) {
 	if err := c.Authenticate(ctx); err != nil {
 		return nil, err
 	}
 	input := &ssm.GetParameterInput{Name: aws.String(name), WithDecryption: aws.Bool(true)}
-	return c.Service.GetParameter(ctx, input, func(o *ssm.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) })
+	return c.Service.GetParameter(ctx, input, options)
 }
 
 func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Token, error) {

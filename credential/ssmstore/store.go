@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -32,6 +33,9 @@ type Store struct {
 	kmsKey     string // may hold {workspace}; empty is the account's own key for SSM
 	makesKeys  bool   // kmsKey is an alias whose keys gatepass makes
 	client     awsclient.Lazy[*ssm.Client]
+	reads      lane
+	writes     lane
+	singly     atomic.Bool // the identity may not delete several with one call
 }
 
 // MakesKeys reports whether the store's URL says create: before its kms_key, which
@@ -55,7 +59,9 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	full := s.full(name)
 	var out *ssm.GetParameterOutput
 	err := s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) (err error) {
-		out, err = read(ctx, c, full)
+		options, end := s.reads.begin(ctx)
+		defer end()
+		out, err = read(ctx, c, full, options)
 		return err
 	})
 	if err != nil {
@@ -87,10 +93,12 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 		input.Tier = types.ParameterTierAdvanced
 	}
 	return s.call(ctx, op, name.IsZero(), func(ctx context.Context, c *storeClient) error {
-		_, err := c.Service.PutParameter(ctx, input, within(ctx))
+		options, end := s.writes.begin(ctx)
+		defer end()
+		_, err := c.Service.PutParameter(ctx, input, options)
 		if isAdvanced(err) && input.Tier == "" {
 			input.Tier = types.ParameterTierAdvanced
-			_, err = c.Service.PutParameter(ctx, input, within(ctx))
+			_, err = c.Service.PutParameter(ctx, input, options)
 		}
 		return err
 	})
@@ -148,20 +156,6 @@ func (s *Store) describe(ctx context.Context, name store.Name) (p types.Paramete
 		return err
 	})
 	return p, err
-}
-
-// Delete implements [store.Store]. AWS drops all versions.
-func (s *Store) Delete(ctx context.Context, name store.Name) error {
-	full := s.full(name)
-	op := operation{"delete SSM parameter " + full, "ssm:DeleteParameter", "nothing"}
-	err := s.call(ctx, op, name.IsZero(), func(ctx context.Context, c *storeClient) error {
-		_, err := c.Service.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(full)}, within(ctx))
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // call makes one call of AWS, within the time that a caller without a deadline

@@ -80,7 +80,9 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 		for {
 			var page *ssm.GetParametersByPathOutput
 			err := s.call(ctx, op, false, func(ctx context.Context, c *storeClient) (err error) {
-				page, err = c.Service.GetParametersByPath(ctx, input, within(ctx))
+				options, end := s.reads.begin(ctx)
+				defer end()
+				page, err = c.Service.GetParametersByPath(ctx, input, options)
 				return err
 			})
 			if err != nil {

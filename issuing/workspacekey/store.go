@@ -97,6 +97,19 @@ func (k *Store) Delete(ctx context.Context, name store.Name) error {
 	return k.Store.Delete(ctx, name)
 }
 
+// DeleteAll implements [store.Deleter].
+func (k *Store) DeleteAll(ctx context.Context, names []store.Name) error {
+	var keyless []store.Name
+	for _, name := range names {
+		if !name.IsRecord() && !name.IsKeyMark() {
+			keyless = append(keyless, name)
+		} else if err := k.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return k.Store.DeleteAll(ctx, keyless)
+}
+
 func (k *Store) isNew(id string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

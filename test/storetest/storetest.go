@@ -59,6 +59,9 @@ func optional(s store.Store) (tests []test) {
 	if _, ok := s.(store.Pager); ok {
 		tests = append(tests, pageTests...)
 	}
+	if _, ok := s.(store.Deleter); ok {
+		tests = append(tests, test{"many are deleted at once, and no others", manyAreDeleted})
+	}
 	if _, ok := s.(store.Watcher); ok {
 		tests = append(tests, watchTests...)
 	}
