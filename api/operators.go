@@ -38,10 +38,10 @@ type Revocation struct {
 	Revoked []string `json:"revoked"` // base64(sha256(token)), as in GitHub's audit log
 	Pending int      `json:"pending"` // what could not be done yet and is tried again
 	// Workspaces had one of the tokens, or have it while it is pending: the target's,
-	// and others that share tokens with it.
+	// and others that share tokens with it, as far as they were found in two seconds.
 	Workspaces []string `json:"workspaces"`
 	// AsOf is of when the list is that the others were looked for in; zero where none
-	// could be read.
+	// could be read in that time. The audit log has a line for each of them later.
 	AsOf time.Time `json:"as_of,omitzero"`
 }
 

@@ -26,7 +26,10 @@ const (
 // A BlockLog is what BlocksVersion has: the version of the block list, and what was blocked
 // last. It says nothing of what was unblocked: a reader lists then. The zero BlockLog has
 // no version.
-type BlockLog struct{ Steps []BlockStep }
+type BlockLog struct {
+	Steps   []BlockStep
+	Changed time.Time // when the last step was written, by the store's clock
+}
 
 // A BlockStep is one change of the block list.
 type BlockStep struct {
@@ -108,8 +111,9 @@ func readBlockLog(ctx context.Context, s Store) (BlockLog, Entry, error) {
 	var l BlockLog
 	text := entry.Value.Reveal()
 	if json.Unmarshal([]byte(text), &l.Steps) != nil || l.Version() == "" {
-		return BlockLog{[]BlockStep{{Version: text}}}, entry, nil
+		l.Steps = []BlockStep{{Version: text}}
 	}
+	l.Changed = entry.Modified
 	return l, entry, nil
 }
 

@@ -86,7 +86,8 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 
 // follow makes known which targets are blocked. Which of them settled under the holder of
 // the lease before, the lease's note says. Where it says nothing, those that the log of the
-// block list names are recent, and of the others it is read when they were blocked.
+// block list names are recent, unless it is old, and of the others it is read when they were
+// blocked.
 func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time) error {
 	known := &r.reconciler
 	targets := targetsOf(blocks)
@@ -97,7 +98,9 @@ func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time
 		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
-		recent = log.Recent()
+		if now.Sub(log.Changed) <= markLife+settleTime {
+			recent = log.Recent()
+		}
 	}
 	next := map[broker.Target]*settling{}
 	for _, t := range targets {
@@ -194,6 +197,10 @@ func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (rev
 	now := r.Now()
 	sweep := &sweep{r: r, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: r.Policy(), Decision: broker.Granted}}
 	err = sweep.target(ctx, t)
+	if t.Workspace != "" {
+		sweep.others(ctx)
+		err = errors.Join(sweep.errs...)
+	}
 	age := now.Sub(s.since)
 	s.done = err == nil && age >= settleTime
 	if s.again = now.Add(lookEvery); err == nil {

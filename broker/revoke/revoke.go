@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
@@ -73,6 +74,7 @@ type Revoker struct {
 	bodies     broker.BodyLimiter // of deliveries
 	waiting    chan struct{}      // holds one for each signed delivery that waits
 	acting     chan struct{}      // and one for each that is applied
+	behind     sync.WaitGroup     // what goes on after the answer to an operator
 }
 
 // New makes a Revoker. It reads and writes nothing yet.
@@ -114,7 +116,8 @@ func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
 
 // Revoke blocks a target and revokes everything that it holds. It goes on when ctx is
 // canceled. What it could not revoke within 30 s is counted as pending, and left to
-// Reconcile. When the audit log cannot be written it revokes all the same, and returns
+// Reconcile. Workspaces that shared the tokens are named as far as they are found within 2 s;
+// all of them are in the audit log afterwards. When the audit log cannot be written it revokes all the same, and returns
 // an error.
 func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Revocation, error) {
 	if err := t.Check(); err != nil {
@@ -130,10 +133,13 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Re
 	if err := s.target(ctx, t); err != nil {
 		r.Log.ErrorContext(ctx, "what was blocked is not revoked yet", "error", err)
 	}
-	if err := errors.Join(unwritten, s.unwritten); err != nil {
+	if t.Workspace != "" {
+		s.othersSoon(ctx)
+	}
+	if err := errors.Join(unwritten, s.lost()); err != nil {
 		return api.Revocation{}, broker.AuditUnavailable(err)
 	}
-	return api.Revocation{Target: api.Target(t), Revoked: s.hashes(), Pending: s.failed, Workspaces: s.workspaces(), AsOf: s.asOf.UTC()}, nil
+	return s.answer(t), nil
 }
 
 // Lift removes the block of a target. It is in the audit log first.

@@ -229,3 +229,29 @@ func TestWhatWasSharedIsTidiedUp(t *testing.T) {
 		}
 	}
 }
+
+// An operator has the answer though a large store takes long to list who else had the token.
+// What it could not name is in the audit log later, and deleted.
+func TestAnAnswerDoesNotWaitForALongList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.MustToken("sb-1", "acme/widgets", "read")
+		b.MustToken("sb-2", "acme/widgets", "read")
+		b.watch(20 * time.Second)
+		begun := time.Now()
+		got := b.revoke(workspaceTarget("sb-1"), 0)
+		if took := time.Since(begun); took > sharersPatience || len(got.Revoked) != 1 || len(b.alive()) != 0 {
+			t.Errorf("after %v %+v with %d alive, want the token revoked within %v", took, got, len(b.alive()), sharersPatience)
+		}
+		if !got.AsOf.IsZero() || !slices.Equal(got.Workspaces, []string{"sb-1"}) {
+			t.Errorf("the answer = %+v, want one workspace and no time", got)
+		}
+		if err := b.revoker.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		names, err := b.revoker.Of(t.Context(), "sb-2")
+		if lines := b.Journal.Of(broker.KindRevoked); err != nil || len(lines) != 2 || lines[1].Workspace != "sb-2" || slices.ContainsFunc(names, store.Name.IsVended) {
+			t.Errorf("afterwards the log has %+v and the store %v, %v, want a line for sb-2 and no token", lines, names, err)
+		}
+	})
+}

@@ -35,56 +35,86 @@ func (s *sweep) shared(ctx context.Context, t broker.Target) []job {
 	return jobs
 }
 
+const (
+	// sharersPatience is how long the answer to an operator waits for the workspaces that
+	// shared the tokens, and for the deletion of their entries.
+	sharersPatience = 2 * time.Second
+	// sharersTime is for all of that, once the answer is given.
+	sharersTime = listingTime + 5*time.Minute
+)
+
+// A touched is a token to be revoked that other workspaces may have.
+type touched struct {
+	hash   string
+	isDead bool // it is revoked
+}
+
+// othersSoon does what others does, and returns after sharersPatience at the latest; what is
+// left then is done afterwards.
+func (s *sweep) othersSoon(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharersTime)
+	done := make(chan struct{})
+	s.r.behind.Go(func() {
+		defer cancel()
+		defer close(done)
+		s.others(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := errors.Join(s.errs...); err != nil {
+			s.r.Log.ErrorContext(ctx, "what was blocked is not revoked yet, or not deleted", "error", err)
+		}
+	})
+	select {
+	case <-done:
+	case <-time.After(sharersPatience):
+	}
+}
+
 // others finds the other workspaces that hold the tokens. It writes to the audit log that
 // they lost the revoked ones, and deletes their entries.
 func (s *sweep) others(ctx context.Context) {
 	if len(s.touched) == 0 {
+		s.seen(s.began)
 		return
 	}
-	s.asOf = time.Time{}
 	found, err := s.r.List(ctx)
 	if err != nil {
 		s.r.Log.ErrorContext(ctx, "find who else had a token that is revoked", "error", err)
 		return
 	}
-	s.asOf = found.AsOf
-	var gone []job
+	var gone []store.Name
 	for id, list := range found.Names {
 		for _, name := range list {
-			isDead, isMeant := s.touched[name.TokenID()]
+			t, isMeant := s.touched[name.TokenID()]
 			if !isMeant || slices.Contains(s.dead, name) {
 				continue
 			}
 			s.hits(id)
-			if isDead {
-				gone = append(gone, job{id, name})
+			if t.isDead {
+				s.note(ctx, id, t.hash, "it shared this token")
+				gone = append(gone, name)
 			}
 		}
 	}
-	s.each(ctx, len(gone), func(i int) error { return s.share(ctx, gone[i]) })
+	s.seen(found.AsOf)
+	s.remove(ctx, gone)
 }
 
-// share writes to the audit log that a workspace lost a token because it shared it.
-func (s *sweep) share(ctx context.Context, j job) error {
-	entry, err := s.r.Store.Get(ctx, j.vended)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err == nil {
-		s.note(ctx, j.workspace, broker.ReadVended(entry).Token.Hash(), "it shared this token")
-		err = s.r.Store.Delete(ctx, j.vended)
-	}
-	return err
+// seen makes known when the store was asked who else holds the tokens.
+func (s *sweep) seen(asOf time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asOf = asOf
 }
 
 // touch remembers a token that is to be revoked and that others may have, and whether it is.
-func (s *sweep) touch(name store.Name, isDead bool) {
+func (s *sweep) touch(name store.Name, hash string, isDead bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.touched == nil {
-		s.touched = map[string]bool{}
+		s.touched = map[string]touched{}
 	}
-	s.touched[name.TokenID()] = isDead
+	s.touched[name.TokenID()] = touched{hash, isDead}
 }
 
 func (s *sweep) hits(workspace string) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 )
@@ -25,12 +26,13 @@ type sweep struct {
 	// isShared says that workspaces which are not blocked may hold the same tokens. The
 	// tokens are marked then, so that no replica answers with them from its cache.
 	isShared bool
-	ends     sync.Map // func() error that revokes, by the token's ID
+	ends     sync.Map  // func() error that revokes, by the token's ID
+	began    time.Time // when the store was asked what the target holds
 
-	mu        sync.Mutex      // guards the rest
-	touched   map[string]bool // IDs of the tokens to be revoked that others may have; true once revoked
-	hit       map[string]bool // workspaces that had one of the tokens
-	asOf      time.Time       // when the store was asked who else holds them
+	mu        sync.Mutex         // guards the rest
+	touched   map[string]touched // by the token's ID
+	hit       map[string]bool    // workspaces that had one of the tokens
+	asOf      time.Time          // when the store was asked who else holds them; zero while that is not known
 	dead      []store.Name
 	revoked   []string
 	failed    int
@@ -41,7 +43,8 @@ type sweep struct {
 // A choice says which of the tokens that brokers gave are to be revoked.
 type choice func(broker.Vended) bool
 
-// target revokes what the target holds: what brokers gave, and what was delivered.
+// target revokes what the target holds: what brokers gave, and what was delivered. Of a
+// workspace the caller sees to those that share its tokens ([sweep.others]).
 func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	below := store.Workspaces()
 	if t.Workspace != "" {
@@ -51,7 +54,7 @@ func (s *sweep) target(ctx context.Context, t broker.Target) error {
 		}
 		below = folder
 	}
-	asOf := s.r.Now()
+	s.began = s.r.Now()
 	names, err := byWorkspace(ctx, s.r.Store, below)
 	if err != nil {
 		s.fail(err)
@@ -60,8 +63,8 @@ func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	isMeant := func(v broker.Vended) bool { return t.Owner == "" || v.IsOf(t.Owner) }
 	s.isShared = t.Workspace != ""
 	s.run(ctx, isMeant, jobsOf(names, t), s.shared(ctx, t))
-	if s.asOf = asOf; t.Workspace != "" {
-		s.others(ctx)
+	if t.Workspace == "" {
+		s.asOf = s.began
 	}
 	return errors.Join(s.errs...)
 }
@@ -77,7 +80,18 @@ func (s *sweep) run(ctx context.Context, isMeant choice, groups ...[]job) {
 			return s.vended(ctx, jobs[i], isMeant)
 		})
 	}
-	s.each(ctx, len(s.dead), func(i int) error { return s.r.Store.Delete(ctx, s.dead[i]) })
+	s.remove(ctx, s.dead)
+}
+
+// remove deletes entries, with few calls where the store takes several names at once.
+func (s *sweep) remove(ctx context.Context, names []store.Name) {
+	if deleter, ok := s.r.Store.(store.Deleter); ok {
+		if err := deleter.DeleteAll(ctx, names); err != nil {
+			s.fail(err)
+		}
+		return
+	}
+	s.each(ctx, len(names), func(i int) error { return s.r.Store.Delete(ctx, names[i]) })
 }
 
 // each calls do for 0 to n-1, several at a time, and counts what fails.
@@ -108,14 +122,15 @@ func (s *sweep) fail(err error) {
 	}
 }
 
-func (s *sweep) hashes() []string {
-	slices.Sort(s.revoked)
-	return append([]string{}, slices.Compact(s.revoked)...)
-}
-
-// workspaces returns those that held one of the tokens, sorted.
-func (s *sweep) workspaces() []string {
-	return append([]string{}, slices.Sorted(maps.Keys(s.hit))...)
+// answer is what an operator is told of it.
+func (s *sweep) answer(t broker.Target) api.Revocation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hashes := slices.Sorted(slices.Values(s.revoked))
+	return api.Revocation{
+		Target: api.Target(t), Revoked: append([]string{}, slices.Compact(hashes)...), Pending: s.failed,
+		Workspaces: append([]string{}, slices.Sorted(maps.Keys(s.hit))...), AsOf: s.asOf.UTC(),
+	}
 }
 
 // A job is one thing to do: a token that a broker gave or that replicas share, or all that

@@ -46,7 +46,7 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	if v.Token.Expiry.After(s.r.TokenTime()) {
 		err = s.end(ctx, j, v)
 		if s.hits(j.workspace); !v.IsOwn {
-			s.touch(j.vended, err == nil)
+			s.touch(j.vended, v.Token.Hash(), err == nil)
 		}
 	}
 	switch {
@@ -133,4 +133,11 @@ func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	defer s.mu.Unlock()
 	s.unwritten = errors.Join(s.unwritten, err)
 	s.revoked = append(s.revoked, hash)
+}
+
+// lost is why the audit log lacks something.
+func (s *sweep) lost() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unwritten
 }

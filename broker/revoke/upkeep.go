@@ -114,9 +114,23 @@ func (r *Revoker) held(isNew bool) {
 	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[broker.Target]*settling{}, time.Time{}
 }
 
-// Release lets another replica go on with what this one did for all of them. It is called
-// once, when the broker ends.
+// Release lets another replica go on with what this one did for all of them, and waits for
+// what goes on after operators had their answers. It is called once, when the broker ends.
 func (r *Revoker) Release(ctx context.Context) error {
+	err := r.release(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.behind.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+func (r *Revoker) release(ctx context.Context) error {
 	r.reconciler.mu.Lock()
 	defer r.reconciler.mu.Unlock()
 	text, err := json.Marshal(r.progress.get())
