@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,10 +15,14 @@ import (
 // The pace of tidying: how long it rests after a call, at least. It rests paceFactor times
 // as long as the call took, so that a busy store gets fewer, up to longestPause.
 const (
-	// listPause and deletePause are for stores without an index and pages: AWS's
-	// Parameter Store answers 40 reads and 5 deletes a second for a whole account.
-	listPause    = 60 * time.Millisecond
-	deletePause  = 300 * time.Millisecond
+	// listPause, idlePause and deletePause are for stores without an index and pages. AWS's
+	// Parameter Store answers 40 reads and 5 deletes a second for a whole account: tidying
+	// takes a twelfth of the reads, and while no workspace asks, less than one a second.
+	listPause   = 300 * time.Millisecond
+	idlePause   = 1500 * time.Millisecond
+	deletePause = 300 * time.Millisecond
+	// idleAfter is how long after the last request of a workspace this replica is idle.
+	idleAfter    = 30 * time.Second
 	indexedPause = 10 * time.Millisecond // for all others
 	paceFactor   = 2
 	longestPause = 5 * time.Second
@@ -28,12 +33,14 @@ const (
 	tidyPage = 500
 	// dueSize is how many entries are asked for at once that have run out.
 	dueSize = 200
+	// removeSize is how many entries are deleted with one call, where the store can.
+	removeSize = 10
 )
 
 const (
-	// tidyEvery is between two rounds. After a round that asked often for names, the next
-	// waits restPerCall for each of them, so that a store that is listed in small pages is
-	// asked less than once a second in the long run.
+	// tidyEvery is between two rounds. After a round that asked often for names while
+	// workspaces asked, the next waits restPerCall for each of these calls, so that a store
+	// that is listed in small pages is asked less than once a second in the long run.
 	tidyEvery   = 5 * time.Minute
 	tidyAgain   = 30 * time.Second // after a store that failed
 	restPerCall = time.Second
@@ -150,14 +157,10 @@ func (r *Revoker) tidyDue(ctx context.Context, s store.Indexed, below store.Pref
 		if err == nil {
 			err = r.asked(ctx, indexedPause, time.Since(began))
 		}
-		for _, name := range names {
-			if err == nil {
-				err = r.remove(ctx, name, indexedPause)
-			}
-			if err != nil {
-				return deleted, err
-			}
-			deleted++
+		var some int
+		if err == nil {
+			some, err = r.remove(ctx, names, indexedPause)
+			deleted += some
 		}
 		if err != nil || len(names) < dueSize {
 			return deleted, err
@@ -196,15 +199,16 @@ func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Pref
 		if err != nil {
 			return deleted, err
 		}
-		for _, name := range names {
-			isGone, err := r.tidyName(ctx, name, indexedPause, indexedPause)
-			if err != nil {
-				return deleted, err
-			}
-			if isGone {
-				deleted++
-			}
-			after = name
+		over, err := r.over(ctx, names)
+		if err != nil {
+			return deleted, err
+		}
+		some, err := r.remove(ctx, over, indexedPause)
+		if deleted += some; err != nil {
+			return deleted, err
+		}
+		if len(names) > 0 {
+			after = names[len(names)-1]
 		}
 		r.progress.change(func(n *note) { n.After = after.String() })
 		if len(names) < tidyPage {
@@ -213,30 +217,59 @@ func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Pref
 	}
 }
 
+// over returns the names of entries that have expired.
+func (r *Revoker) over(ctx context.Context, names []store.Name) (over []store.Name, err error) {
+	for _, name := range names {
+		isOver, err := r.isOver(ctx, name, indexedPause)
+		if err != nil {
+			return nil, err
+		}
+		if isOver {
+			over = append(over, name)
+		}
+	}
+	return over, nil
+}
+
 // tidyList goes over a list, as slowly as it has to.
 func (r *Revoker) tidyList(ctx context.Context, below store.Prefix) (deleted int, err error) {
+	var over []store.Name
 	last := time.Now()
 	for name, err := range r.Store.List(ctx, below) {
 		if took := time.Since(last); err == nil && took >= leastCall {
-			err = r.asked(ctx, listPause, took)
+			err = r.asked(ctx, r.listRest(), took)
+		}
+		isOver := false
+		if err == nil {
+			isOver, err = r.isOver(ctx, name, r.listRest())
+		}
+		if isOver {
+			over = append(over, name)
+		}
+		if err == nil && len(over) == removeSize {
+			var some int
+			some, err = r.remove(ctx, over, deletePause)
+			deleted, over = deleted+some, nil
 		}
 		if err != nil {
 			return deleted, err
-		}
-		isGone, err := r.tidyName(ctx, name, listPause, deletePause)
-		if err != nil {
-			return deleted, err
-		}
-		if isGone {
-			deleted++
 		}
 		last = time.Now()
 	}
-	return deleted, ctx.Err()
+	some, err := r.remove(ctx, over, deletePause)
+	return deleted + some, errors.Join(err, ctx.Err())
 }
 
-// tidyName deletes an entry if it has expired, and reports whether it did.
-func (r *Revoker) tidyName(ctx context.Context, name store.Name, readPause, deletePause time.Duration) (isGone bool, err error) {
+// listRest is how long it rests after a call for names of a store without an index and pages.
+func (r *Revoker) listRest() time.Duration {
+	if r.Now().Sub(r.Blocklist.LastAsked()) < idleAfter {
+		return listPause
+	}
+	return idlePause
+}
+
+// isOver reports whether an entry has expired and may be deleted.
+func (r *Revoker) isOver(ctx context.Context, name store.Name, readPause time.Duration) (isOver bool, err error) {
 	if !isPerishable(name) {
 		return false, nil
 	}
@@ -252,10 +285,7 @@ func (r *Revoker) tidyName(ctx context.Context, name store.Name, readPause, dele
 			return false, err
 		}
 	}
-	if end.IsZero() || end.After(now) { // zero: it is gone
-		return false, nil
-	}
-	return true, r.remove(ctx, name, deletePause)
+	return !end.IsZero() && !end.After(now), nil // zero: it is gone
 }
 
 // readEnd reads when an entry expires whose name does not say it. It returns zero for one
@@ -281,19 +311,33 @@ func (r *Revoker) readEnd(ctx context.Context, name store.Name, rest time.Durati
 	return end, r.goOn(ctx, rest, time.Since(began))
 }
 
-// remove deletes an entry.
-func (r *Revoker) remove(ctx context.Context, name store.Name, rest time.Duration) error {
-	began := time.Now()
-	if err := r.Store.Delete(ctx, name); err != nil {
-		return err
+// remove deletes entries, and returns how many.
+func (r *Revoker) remove(ctx context.Context, names []store.Name, rest time.Duration) (deleted int, err error) {
+	size := 1
+	if _, ok := r.Store.(store.Deleter); ok {
+		size = removeSize
 	}
-	delete(r.tidying.ends, name)
-	return r.goOn(ctx, rest, time.Since(began))
+	for some := range slices.Chunk(names, size) {
+		began := time.Now()
+		if err := store.DeleteAll(ctx, r.Store, some); err != nil {
+			return deleted, err
+		}
+		deleted += len(some)
+		for _, name := range some {
+			delete(r.tidying.ends, name)
+		}
+		if err := r.goOn(ctx, rest, time.Since(began)); err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
 }
 
-// asked counts a call for names.
+// asked counts a call for names, unless it rests for so long that the round needs no rest.
 func (r *Revoker) asked(ctx context.Context, rest, took time.Duration) error {
-	r.progress.change(func(n *note) { n.Asked++ })
+	if rest < restPerCall {
+		r.progress.change(func(n *note) { n.Asked++ })
+	}
 	return r.goOn(ctx, rest, took)
 }
 

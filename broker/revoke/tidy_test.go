@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,6 +243,51 @@ func TestAnIdleReplica(t *testing.T) {
 		}
 		f.end()
 	})
+}
+
+// folderLists counts lists of one workspace.
+type folderLists struct {
+	store.Store
+	times atomic.Int64
+}
+
+func (l *folderLists) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
+	if strings.HasPrefix(below.String(), store.Workspaces().String()+"/") {
+		l.times.Add(1)
+	}
+	return l.Store.List(ctx, below)
+}
+
+// A broker that starts looked at what the log of the block list names for two minutes each,
+// though the log was days old.
+func TestOldBlocksAreNotLookedAt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		age   time.Duration
+		looks bool
+	}{{"of today", time.Minute, true}, {"of yesterday", 24 * time.Hour, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t)
+			defer f.end()
+			seen := &folderLists{Store: f.in}
+			f.store = seen
+			for i := range 20 {
+				name, err := store.Blocked(fmt.Sprint("blocked-", i))
+				if err == nil {
+					err = store.Block(t.Context(), f.in, name, store.NewSecret("x"), time.Time{})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(c.age)
+			f.start()
+			time.Sleep(10 * time.Minute)
+			if n := seen.times.Load(); n > 0 != c.looks {
+				t.Errorf("blocks %s: their workspaces are listed %d times", c.name, n)
+			}
+		})
+	}
 }
 
 // When the holder ends, another goes on where it was: at once where it could say so, and

@@ -209,7 +209,7 @@ func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
 		return nil, err
 	}
 	what := fmt.Sprintf("ssm, %d workspaces, %d blocked, 2 replicas", c.few, manyBlocked)
-	rows, err := w.blocked(what, manyBlocked, 2, b.span(47*time.Second, 10*time.Second))
+	rows, err := w.blocked(what, manyBlocked, 2, 47*time.Second)
 	if err != nil {
 		return rows, err
 	}

@@ -125,10 +125,16 @@ func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, withi
 
 const unitEntries = "entries"
 
+// untilIdle is how long after the last request a replica works as if more would come.
+const untilIdle = 30 * time.Second
+
 // idle counts what the replicas ask the store for while no workspace asks.
 func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 	if len(w.replicas) == 0 {
 		return row{}, errNoReplica
+	}
+	if err := w.pause(untilIdle); err != nil {
+		return row{}, err
 	}
 	w.tally.take()
 	if err := w.pause(window); err != nil {
@@ -142,13 +148,16 @@ func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 	}.judged(atMost(1)), nil
 }
 
-// block blocks so many workspaces, by the product's own writes.
+// block blocks so many workspaces, by the product's own writes, as if that were long ago.
 func (w *scaleWorld) block(n int) error {
 	blocks := &product.Blocklist{Store: w.store}
 	for k := range n {
 		if err := blocks.Block(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
 			return err
 		}
+	}
+	if w.ageBlocks != nil {
+		w.ageBlocks()
 	}
 	return nil
 }

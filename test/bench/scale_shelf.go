@@ -31,7 +31,9 @@ type shelf struct {
 	// age has what is below config be an hour old, where the store is Indexed: a pass reads
 	// all records while an installation is new. nil does nothing.
 	age func(context.Context) error
-	pid int // of the server, 0 where it is no process of its own
+	// ageBlocks has what is blocked be blocked for two hours; nil does nothing.
+	ageBlocks func()
+	pid       int // of the server, 0 where it is no process of its own
 	// uncounted says that calls cannot be counted.
 	uncounted bool
 	shut      func()
@@ -69,6 +71,7 @@ func (b *bench) openSSM() (*shelf, error) {
 		double.load(st, from, to)
 		return nil
 	}
+	sh.ageBlocks = double.ageBlocks
 	sh.shut = func() { outside.Close(); inside.Close() }
 	return sh, setEnv(awsEnv)
 }

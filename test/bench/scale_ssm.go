@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatepass/gatepass/store"
 )
 
 // pageOfParameters is how many parameters GetParametersByPath returns at most.
@@ -192,6 +194,18 @@ func (q parameterQuery) takes(p parameter) bool {
 		}
 	}
 	return true
+}
+
+// ageBlocks has the block list be two hours old.
+func (s *parameterStore) ageBlocks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, p := range s.parameters {
+		if strings.Contains(name, "/"+store.AllBlocks().String()+"/") {
+			p.modified = p.modified.Add(-2 * time.Hour)
+			s.parameters[name] = p
+		}
+	}
 }
 
 // load adds copies of what is below the prefix of a stencil.
