@@ -32,7 +32,7 @@ var everything = fakegithub.Permissions{
 }
 
 // A Gateway is a broker before a double of GitHub that listens, for tests of what the
-// broker forwards. Its only rule: the caller "agent" is the workspace sb-agent.
+// broker forwards. The caller "agent" is the workspace sb-agent, and "other" is sb-other.
 type Gateway struct {
 	*fakegithub.Server
 	Access  *access.Access
@@ -128,13 +128,22 @@ func (g *Gateway) SetProfile(github string) {
 	}
 	g.policy = &broker.Policy{
 		Hash: "2f6c0a5e9d1b4837a6e2c9f05d7b8e1430cfa97b6d58e2143b9f07ac65d8e912", Hosts: []string{g.host},
-		Rules: []broker.Rule{{Name: "agents", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "agent"}, Workspace: "sb-agent", Profile: p}},
+		Rules: []broker.Rule{
+			{Name: "agents", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "agent"}, Workspace: "sb-agent", Profile: p},
+			{Name: "others", By: ByHeader{}, Method: "test", Match: broker.Exactly{"id": "other"}, Workspace: "sb-other", Profile: p},
+		},
 	}
 }
 
-// Session returns a session of the workspace for one repository; "" is every one of its
+// Session returns a session of sb-agent for one repository; "" is every one of its
 // profile.
 func (g *Gateway) Session(repo string) string {
+	g.t.Helper()
+	return g.SessionOf("agent", repo)
+}
+
+// SessionOf returns one of a caller's workspace.
+func (g *Gateway) SessionOf(caller, repo string) string {
 	g.t.Helper()
 	body := "{}"
 	if repo != "" {
@@ -142,7 +151,7 @@ func (g *Gateway) Session(repo string) string {
 	}
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/v1/session", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Test-Caller", "agent")
+	r.Header.Set("Test-Caller", caller)
 	w := httptest.NewRecorder()
 	g.Access.Broker.Handler().ServeHTTP(w, r)
 	var answer struct{ Session string }

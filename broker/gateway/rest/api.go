@@ -48,6 +48,7 @@ type API struct {
 	access *access.Access
 	o      Options
 	budget budget
+	cache  cache
 }
 
 // New returns the APIs of the GitHub behind a.
@@ -88,6 +89,8 @@ type call struct {
 	caller access.Caller
 	grant  broker.Grant
 	status int // that was answered; 0 before
+
+	known *cached // what GitHub answered before, and may say that it still holds; nil for nothing
 
 	hasErrors bool // an answer to GraphQL with status 200 says that something failed
 }
@@ -147,6 +150,9 @@ func (c *call) serve() (err error) {
 		return c.rateLimit()
 	}
 	if err := c.spend(1); err != nil {
+		return err
+	}
+	if err := c.awaitTurn(); err != nil {
 		return err
 	}
 	return c.pass()

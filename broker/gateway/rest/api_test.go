@@ -36,7 +36,12 @@ const working = "{allowedRepos: [acme/widgets, octo/widgets], permissions: {cont
 
 func newGate(t *testing.T, profile string) *gate {
 	t.Helper()
-	g := &gate{Gateway: brokertest.NewGateway(t, fakegithub.Options{}, profile), t: t}
+	return newGateWith(t, profile, fakegithub.Options{})
+}
+
+func newGateWith(t *testing.T, profile string, o fakegithub.Options) *gate {
+	t.Helper()
+	g := &gate{Gateway: brokertest.NewGateway(t, o, profile), t: t}
 	g.api = New(g.Access, Options{Settings: func() Settings { return g.settings }})
 	server := httptest.NewServer(g.api)
 	t.Cleanup(server.Close)

@@ -36,6 +36,7 @@ type window struct {
 	used    int
 	ends    time.Time
 	running int
+	due     time.Time // when the next request is, at a steady pace
 }
 
 // maxRunning is how many requests of one workspace run at once: each holds a connection
@@ -132,7 +133,7 @@ func (b *budget) sweep(now time.Time) {
 	}
 	b.swept = now
 	for a, w := range b.windows {
-		if !w.ends.After(now) && w.running == 0 {
+		if !w.ends.After(now) && w.running == 0 && !w.due.After(now) {
 			delete(b.windows, a)
 		}
 	}

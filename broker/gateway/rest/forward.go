@@ -47,7 +47,7 @@ func (c *call) forward() (err error) {
 	}
 	c.r = c.r.WithContext(ctx)
 	watch.Reset(firstByte)
-	resp, err := c.send(body)
+	resp, err := c.sendCached(body)
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,28 @@ func (b *replay) reader() io.Reader {
 		return bytes.NewReader(b.head)
 	}
 	return io.MultiReader(bytes.NewReader(b.head), b.rest)
+}
+
+// sendCached sends the request, and asks only whether the answer changed where the cache has one.
+func (c *call) sendCached(body *replay) (*http.Response, error) {
+	to, err := c.url()
+	if err != nil {
+		return nil, unavailable("GitHub cannot be reached", hideURL(err))
+	}
+	key, mayKeep := c.cacheKey(to)
+	if mayKeep {
+		c.known = c.cache.get(key)
+	}
+	resp, err := c.send(body)
+	if err != nil || !mayKeep {
+		return resp, err
+	}
+	if c.known != nil && resp.StatusCode == http.StatusNotModified {
+		c.budget.giveBack(c.account(), c.now()) // GitHub does not count it either
+		return c.known.unchanged(resp), nil
+	}
+	c.keep(resp, key)
+	return resp, nil
 }
 
 // send sends the request with the token, and again where GitHub does not know the token
@@ -159,6 +181,9 @@ func (c *call) sendOnce(body *replay) (*http.Response, error) {
 		req.ContentLength = body.known
 	}
 	req.Header = upstreamHeader(c.r, c.grant.Token.Secret())
+	if c.known != nil {
+		req.Header.Set("If-None-Match", c.known.etag)
+	}
 	return c.access.Upstream.Do(req)
 }
 
