@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	migrateAbout = `Moves a cluster from another operator for tokens to gatepass-operator.`
+	migrateAbout = `Moves from another system that gives out GitHub tokens: sandboxes of km, or a
+cluster with github-token-manager.`
 
 	migrateGTMAbout = `With files: prints their manifests for gatepass-operator, comments included.
 What an absent list meant is said: allRepositories, allPermissions. What a
@@ -45,10 +46,10 @@ type migrateCommands struct{ *app }
 func (cmd migrateCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "migrate",
-		Usage:       "move a cluster from another operator for tokens",
-		UsageText:   "gatepass migrate github-token-manager [FILE]...",
+		Usage:       "move from another system for tokens: km, github-token-manager",
+		UsageText:   "gatepass migrate km [PROFILE]\ngatepass migrate github-token-manager [FILE]...",
 		Description: migrateAbout,
-		Subcommands: []*cli.Command{{
+		Subcommands: []*cli.Command{w.migrateKMCommand(), {
 			Name: "github-token-manager", Usage: "move from github-token-manager",
 			UsageText:   "gatepass migrate github-token-manager [--dry-run] [--undo] [--wait DURATION] [--kubeconfig FILE]\ngatepass migrate github-token-manager FILE...",
 			Description: migrateGTMAbout,

@@ -10,11 +10,12 @@ import (
 )
 
 var (
-	span      = regexp.MustCompile("`([^`\n]+)`")
-	longFlag  = regexp.MustCompile(`(?:^|[ \[(|])(--[a-z][a-z0-9-]*)`)
-	ourMetric = regexp.MustCompile("\\b(gatepass_(?:app|broker|build|clock|github|operator|probe|refresher|token|tokens)_[a-z0-9_]+[a-z0-9])(?:[^a-z0-9_]|$)")
-	ourOwn    = regexp.MustCompile(`\bGATEPASS_[A-Z_]*[A-Z]`)
-	aWord     = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	span        = regexp.MustCompile("`([^`\n]+)`")
+	longFlag    = regexp.MustCompile(`(?:^|[ \[(|])(--[a-z][a-z0-9-]*)`)
+	ourMetric   = regexp.MustCompile(`\b(gatepass_(?:app|broker|build|clock|github|operator|probe|refresher|token|tokens)_[a-z0-9_]+[a-z0-9])(?:[^a-z0-9_]|$)`)
+	ourOwn      = regexp.MustCompile(`\bGATEPASS_[A-Z_]*[A-Z]`)
+	nextCommand = regexp.MustCompile(`&&|\|\||[|;]`)
+	aWord       = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
 
 // A cli is what the page of the command line says: the options of each command, by its
@@ -73,9 +74,7 @@ func commandsIn(page string) (all []string) {
 	for _, b := range examples {
 		text := strings.ReplaceAll(b.text, "\\\n", " ")
 		for line := range strings.Lines(text) {
-			for _, part := range regexp.MustCompile(`&&|\|\||[|;]`).Split(line, -1) {
-				all = append(all, part)
-			}
+			all = append(all, nextCommand.Split(line, -1)...)
 		}
 	}
 	for _, m := range span.FindAllStringSubmatch(prose, -1) {

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace"
+	"github.com/urfave/cli/v2"
+)
+
+const migrateKMAbout = `Without a profile: reads the parameters below /km/config and /sandbox, and says
+what is there, what has to be done, and what stays. It changes nothing.
+
+With a profile: says which pushes that profile no longer allows, and takes over
+the sandboxes that --id names: each gets a token of gatepass's and a ledger
+record, and then its old token is revoked. Stop the other system's schedule for
+a sandbox first. While both systems write its token, gatepass leaves the other's
+alone and says so.
+
+The way back is "gatepass workspace destroy ID", and the other system's schedule.
+
+Examples:
+  gatepass migrate km
+  gatepass migrate km profile.yaml --id sb-1 --dry-run
+  gatepass migrate km profile.yaml --id sb-1 --id sb-2`
+
+// kmStore is where the first system keeps its parameters.
+const kmStore = "ssm:///km?workspaces=/"
+
+func (w *app) migrateKMCommand() *cli.Command {
+	return &cli.Command{
+		Name: "km", Usage: "take over the sandboxes of km",
+		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run]",
+		Description: migrateKMAbout,
+		Flags: issuingFlags(
+			&cli.StringSliceFlag{Name: "id", Usage: "take over the sandbox of that `ID`; may be repeated"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
+		),
+		Action: w.migrateKM,
+	}
+}
+
+func (w *app) migrateKM(c *cli.Context) error {
+	ids := c.StringSlice("id")
+	if err := checkKM(c, ids); err != nil {
+		return err
+	}
+	if c.String("store") == "" && w.getenv(issuing.StoreVariable) == "" {
+		if err := c.Set("store", kmStore); err != nil {
+			return err
+		}
+	}
+	i, _, err := w.issuer(c)
+	if err != nil {
+		return err
+	}
+	if c.NArg() == 0 {
+		found, err := surveyKM(c.Context, i)
+		if err != nil {
+			return usererr.Wrap("read the store", err, "")
+		}
+		if c.Bool("json") {
+			return writeJSON(w.stdout, found)
+		}
+		_, err = w.stdout.Write([]byte(found.String()))
+		return err
+	}
+	return w.takeOver(c, i, ids)
+}
+
+func checkKM(c *cli.Context, ids []string) error {
+	switch {
+	case c.NArg() > 1:
+		return usage(c, "it takes one profile at a time")
+	case c.NArg() == 0 && len(ids) > 0:
+		return usage(c, "the profile's file is missing")
+	case c.NArg() == 1 && len(ids) == 0:
+		return usage(c, "--id is missing: name the sandboxes that have this profile")
+	case c.NArg() == 1 && c.Bool("json"):
+		return usage(c, "--json is for what is found, without a profile")
+	}
+	for _, id := range ids {
+		if err := store.CheckWorkspace(id); err != nil {
+			return usage(c, "--id: "+err.Error())
+		}
+	}
+	return nil
+}
+
+// takeOver brings sandboxes under the ledger, or says what that would do.
+func (w *app) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
+	p, err := workspace.LoadProfile(c.Args().First())
+	if err != nil {
+		return err
+	}
+	for _, text := range stricter(p) {
+		w.note(text)
+	}
+	i.Adopt = true
+	var problems []error
+	for _, id := range ids {
+		if c.Bool("dry-run") {
+			problems = append(problems, w.preview(c, i, id, p))
+			continue
+		}
+		r, problem := i.Create(c.Context, id, p, 0)
+		if r != nil {
+			now := w.clock(i)
+			problem = incomplete(r, now, problem)
+			problems = append(problems, printWorkspace(w.stdout, newWorkspaceReport(r, now, problem)))
+		}
+		problems = append(problems, problem)
+	}
+	return usererr.Join(problems...)
+}
+
+// stricter says what gatepass refuses that the first system let through.
+func stricter(p *workspace.Profile) []string {
+	if len(p.Refs) == 0 {
+		return []string{"the profile has no allowedRefs: nothing may be pushed; the other system allowed every ref"}
+	}
+	said := slices.Clone(p.Warnings)
+	for _, e := range p.Refs {
+		if strings.Contains(e.Ref, "*") && !strings.Contains(e.Ref, "**") {
+			said = append(said, e.Ref+" stays within one path segment; write ** to cross slashes, as the other system did")
+		}
+	}
+	return append(said, "forced pushes, deletions of branches, and tags have to be listed: docs/migrating.md")
+}
+
+// A kmSurvey is what the first system left, and what gatepass makes of it.
+type kmSurvey struct {
+	App           string      `json:"app"` // "" where none is set up
+	CannotMint    string      `json:"cannot_mint,omitempty"`
+	Installations []string    `json:"installations"` // accounts
+	Legacy        int64       `json:"installation_id,omitempty"`
+	Sandboxes     []kmSandbox `json:"sandboxes"`
+}
+
+// A kmSandbox is one sandbox.
+type kmSandbox struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // taken over, both, theirs or expired
+	Token string `json:"token"` // when the token was written last
+}
+
+// States of a sandbox.
+const (
+	kmOurs    = "taken over"
+	kmBoth    = "both"    // in the ledger, and the other system goes on writing its token
+	kmTheirs  = "theirs"  // it has a live token that gatepass did not write
+	kmExpired = "expired" // its token has run out
+)
+
+// surveyKM reads what is there. It writes nothing and asks GitHub nothing.
+func surveyKM(ctx context.Context, i *workspace.Issuer) (s kmSurvey, err error) {
+	s = kmSurvey{Installations: []string{}, Sandboxes: []kmSandbox{}}
+	if s.App, err = issuing.LoadID(ctx, i.Store); err != nil && !isNotFound(err) {
+		return s, err
+	}
+	if problem := i.CannotMint(); problem != nil {
+		s.CannotMint = problem.Error()
+	}
+	known, err := workspace.StoredInstallations(ctx, i.Store)
+	if err != nil {
+		return s, err
+	}
+	for _, in := range known {
+		s.Installations = append(s.Installations, in.Account.Login)
+	}
+	if s.Legacy, err = issuing.Legacy(ctx, i.Store); err != nil {
+		return s, err
+	}
+	ids := map[string]bool{}
+	for name, err := range i.Store.List(ctx, store.Workspaces()) {
+		if err != nil {
+			return s, err
+		}
+		if id, ok := name.Workspace(); ok && (name.IsToken() || name.IsRecord()) {
+			ids[id] = true
+		}
+	}
+	for id := range ids {
+		one, err := surveySandbox(ctx, i, id)
+		if err != nil {
+			return s, err
+		}
+		s.Sandboxes = append(s.Sandboxes, one)
+	}
+	slices.SortFunc(s.Sandboxes, func(a, b kmSandbox) int { return strings.Compare(a.ID, b.ID) })
+	return s, nil
+}
+
+func surveySandbox(ctx context.Context, i *workspace.Issuer, id string) (kmSandbox, error) {
+	one := kmSandbox{ID: id, State: kmExpired}
+	name, err := store.OnlyToken(id)
+	if err != nil {
+		return one, err
+	}
+	entry, err := i.Store.Get(ctx, name)
+	if err != nil && !isNotFound(err) {
+		return one, err
+	}
+	if err == nil {
+		one.Token = entry.Modified.UTC().Format(time.RFC3339)
+		if i.Time().Before(entry.Modified.Add(credential.Lifetime)) {
+			one.State = kmTheirs
+		}
+	}
+	r, err := i.Load(ctx, id)
+	switch {
+	case isNotFound(err):
+	case err != nil:
+		return one, err
+	case r.LastError != nil && r.LastError.Foreign:
+		one.State = kmBoth
+	default:
+		one.State = kmOurs
+	}
+	return one, nil
+}
+
+func (s kmSurvey) String() string {
+	var b strings.Builder
+	switch {
+	case s.App == "":
+		b.WriteString("App: none is set up; set it up with the key that you have: gatepass app add\n")
+	case s.CannotMint != "":
+		fmt.Fprintf(&b, "App: %s cannot mint: %s\n", usererr.Escape(s.App), usererr.Escape(s.CannotMint))
+	default:
+		fmt.Fprintf(&b, "App: %s, used as it is\n", usererr.Escape(s.App))
+	}
+	fmt.Fprintf(&b, "installed on: %s\n", usererr.Escape(strings.Join(s.Installations, ", ")))
+	if s.Legacy != 0 {
+		fmt.Fprintf(&b, "stays unused: config/github/installation-id, %d\n", s.Legacy)
+	}
+	if len(s.Sandboxes) == 0 {
+		b.WriteString("sandboxes: none\n")
+		return b.String()
+	}
+	t := newTable("SANDBOX", "STATE", "TOKEN WRITTEN", "NEXT")
+	for _, one := range s.Sandboxes {
+		t.row(one.ID, one.State, one.Token, one.next())
+	}
+	b.WriteString(t.String())
+	b.WriteString("stays in AWS until you remove it: schedules and keys of sandboxes, see docs/migrating.md\n")
+	return b.String()
+}
+
+// next is what to do about a sandbox.
+func (k kmSandbox) next() string {
+	switch k.State {
+	case kmOurs:
+		return "nothing"
+	case kmBoth:
+		return "stop the other system's schedule, then: gatepass workspace refresh " + k.ID + " --adopt"
+	}
+	return "stop its schedule, then: gatepass migrate km PROFILE --id " + k.ID
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// deliver puts a token where the first system does, and returns it.
+func (w *issuingWorld) deliver(t *testing.T, id string, mode store.Mode) string {
+	t.Helper()
+	name, err := store.OnlyToken(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.MintFor(w.installation(t, "acme"), nil, nil)
+	if err == nil {
+		err = w.open().Put(t.Context(), name, store.NewSecret(token), mode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// states are those of all sandboxes, as the survey has them.
+func (w *issuingWorld) states(t *testing.T) string {
+	t.Helper()
+	var s kmSurvey
+	if err := json.Unmarshal([]byte(w.do("migrate", "km", "--json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, one := range s.Sandboxes {
+		all = append(all, one.ID+" "+one.State)
+	}
+	return strings.Join(all, ", ")
+}
+
+// From the survey to a sandbox that is taken over, the other system's return, and the way
+// back.
+func TestMigrateKM(t *testing.T) {
+	w := newIssuingWorld(t)
+	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], allowedRefs: [\"release/*\"]}}}\n")
+	w.do("app", "discover")
+	theirs, other := w.deliver(t, "sb-1", store.CreateOnly), w.deliver(t, "sb-2", store.CreateOnly)
+
+	out := w.do("migrate", "km")
+	for _, want := range []string{w.app.ClientID + ", used as it is", "installed on: acme, octo", "sb-1", "theirs", "gatepass migrate km PROFILE --id sb-1"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("migrate km prints\n%s\nwant %q in it", out, want)
+		}
+	}
+	out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1", "--dry-run")
+	if status != 0 || !strings.Contains(out, "nothing was minted or written") || !strings.Contains(errs, "release/* stays within one path segment") {
+		t.Errorf("migrate km --dry-run = %d\n%s%s", status, out, errs)
+	}
+	if got := w.states(t); got != "sb-1 theirs, sb-2 theirs" || !w.isLive(fakegithub.Hash(theirs)) {
+		t.Errorf("after the dry run: %s, and the token is alive: %v", got, w.isLive(fakegithub.Hash(theirs)))
+	}
+
+	if out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1"); status != 0 || !strings.Contains(out, "workspace sb-1: ready") {
+		t.Errorf("migrate km = %d\n%s%s", status, out, errs)
+	}
+	if got := w.states(t); got != "sb-1 taken over, sb-2 theirs" {
+		t.Errorf("after the take-over: %s", got)
+	}
+	if w.isLive(fakegithub.Hash(theirs)) || !w.isLive(fakegithub.Hash(other)) {
+		t.Error("the token of sb-1 is alive, or that of sb-2 is not")
+	}
+
+	back := w.deliver(t, "sb-1", store.Replace)
+	if _, _, status := w.gatepass("workspace", "refresh", "sb-1", "--force"); status != 1 || !w.isLive(fakegithub.Hash(back)) {
+		t.Errorf("with both systems a refresh ends with %d, and the other's token is alive: %v", status, w.isLive(fakegithub.Hash(back)))
+	}
+	if got := w.states(t); got != "sb-1 both, sb-2 theirs" {
+		t.Errorf("with both systems: %s", got)
+	}
+
+	w.do("workspace", "destroy", "sb-1")
+	w.deliver(t, "sb-1", store.CreateOnly)
+	if got := w.states(t); got != "sb-1 theirs, sb-2 theirs" {
+		t.Errorf("after the way back: %s", got)
+	}
+}
+
+func TestMigrateKMRefuses(t *testing.T) {
+	for _, args := range [][]string{{"--id", "sb-1"}, {"p.yaml"}, {"p.yaml", "--id", "../x"}, {"p.yaml", "--id", "x", "--json"}, {"a", "b"}} {
+		if _, errs, status := gatepass(t.Context(), append([]string{"migrate", "km"}, args...)...); status != exitUsage || errs == "" {
+			t.Errorf("migrate km %q = %d %s", args, status, errs)
+		}
+	}
+}
+
+func TestWhatKMAllowedAndGatepassDoesNot(t *testing.T) {
+	for text, want := range map[string]string{
+		"spec: {sourceAccess: {github: {allowedRepos: [a/b]}}}":                               "no allowedRefs",
+		"spec: {sourceAccess: {github: {allowedRepos: [a/b], allowedRefs: [\"release/*\"]}}}": "release/* stays",
+		"spec: {sourceAccess: {github: {allowedRepos: [a/b], allowedRefs: [main]}}}":          "forced pushes",
+	} {
+		p, err := workspace.ParseProfile([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(stricter(p), "\n"); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q in it", text, got, want)
+		}
+	}
+}
