@@ -34,7 +34,7 @@ Examples:
 // kmStore is where the first system keeps its parameters.
 const kmStore = "ssm:///km?workspaces=/"
 
-func (w *app) migrateKMCommand() *cli.Command {
+func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
 	return &cli.Command{
 		Name: "km", Usage: "take over the sandboxes of km",
 		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run]",
@@ -43,21 +43,21 @@ func (w *app) migrateKMCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "id", Usage: "take over the sandbox of that `ID`; may be repeated"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
 		),
-		Action: w.migrateKM,
+		Action: cmd.migrateKM,
 	}
 }
 
-func (w *app) migrateKM(c *cli.Context) error {
+func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 	ids := c.StringSlice("id")
 	if err := checkKM(c, ids); err != nil {
 		return err
 	}
-	if c.String("store") == "" && w.getenv(issuing.StoreVariable) == "" {
+	if c.String("store") == "" && cmd.getenv(issuing.StoreVariable) == "" {
 		if err := c.Set("store", kmStore); err != nil {
 			return err
 		}
 	}
-	i, _, err := w.issuer(c)
+	i, _, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,12 @@ func (w *app) migrateKM(c *cli.Context) error {
 			return usererr.Wrap("read the store", err, "")
 		}
 		if c.Bool("json") {
-			return writeJSON(w.stdout, found)
+			return writeJSON(cmd.stdout, found)
 		}
-		_, err = w.stdout.Write([]byte(found.String()))
+		_, err = cmd.stdout.Write([]byte(found.String()))
 		return err
 	}
-	return w.takeOver(c, i, ids)
+	return cmd.takeOver(c, i, ids)
 }
 
 func checkKM(c *cli.Context, ids []string) error {
@@ -95,26 +95,26 @@ func checkKM(c *cli.Context, ids []string) error {
 }
 
 // takeOver brings sandboxes under the ledger, or says what that would do.
-func (w *app) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
+func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
 	p, err := workspace.LoadProfile(c.Args().First())
 	if err != nil {
 		return err
 	}
 	for _, text := range stricter(p) {
-		w.note(text)
+		cmd.note(text)
 	}
 	i.Adopt = true
 	var problems []error
 	for _, id := range ids {
 		if c.Bool("dry-run") {
-			problems = append(problems, w.preview(c, i, id, p))
+			problems = append(problems, cmd.preview(c, i, id, p))
 			continue
 		}
 		r, problem := i.Create(c.Context, id, p, 0)
 		if r != nil {
-			now := w.clock(i)
+			now := cmd.clock(i)
 			problem = incomplete(r, now, problem)
-			problems = append(problems, printWorkspace(w.stdout, newWorkspaceReport(r, now, problem)))
+			problems = append(problems, printWorkspace(cmd.stdout, newWorkspaceReport(r, now, problem)))
 		}
 		problems = append(problems, problem)
 	}
