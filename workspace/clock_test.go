@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -149,4 +150,19 @@ func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 			t.Errorf("the pass = %+v, %v after %d requests, want all left to the next after one", sum, err, asked()-before)
 		}
 	})
+}
+
+// Where an App beside the first one minted, a run measured its minute by GitHub's clock,
+// although the minute had begun by the machine's: where the two differed, it minted nothing.
+func TestAWrongClockMintsWithSeveralApps(t *testing.T) {
+	l := newLeague(t, 2, 5000)
+	l.Advance(5 * time.Minute) // GitHub's clock; that of this machine stays behind
+	i := l.issuer()
+	i.Now, i.Unready = nil, errors.New("its key is gone") // the second App mints
+	for _, app := range l.own {
+		app.Now = time.Now
+	}
+	if r, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil || r.Condition(l.Now()) != Ready {
+		t.Errorf("Create = %+v, %v, want a token", r, err)
+	}
 }

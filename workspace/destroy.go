@@ -84,7 +84,7 @@ func (i *Issuer) deleteLock(ctx context.Context, id string) error {
 // workspace any more.
 func (r *run) end(ctx context.Context) error {
 	r.record.Destroying = true
-	if err := r.save(ctx); err != nil {
+	if err := r.ledger.save(ctx, r.record); err != nil {
 		return err
 	}
 	if err := r.reconcile(ctx, time.Time{}); err != nil {

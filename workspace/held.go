@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
@@ -33,11 +34,11 @@ type storedToken struct {
 // readHeld reads the tokens that a record tells of, and those of owners. The record has
 // the hash of every token, and names are made of hashes and owners. So the tokens are
 // read by name, which costs the same however many workspaces there are; a list of a
-// folder costs some stores a look at everything. Where the record does not tell which
-// tokens are in the folder, or says of one that it is unknown and adopts is set, the
-// folder is listed.
-func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, adopts bool) (*heldTokens, error) {
-	if r.mayMiss() {
+// folder costs some stores a look at everything. The folder is listed where isUnsure is
+// set or the record may not tell of all tokens, and where adopts is set and the workspace
+// reads a token that the record does not know.
+func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, isUnsure, adopts bool) (*heldTokens, error) {
+	if isUnsure || r.mayMiss() {
 		return listHeld(ctx, s, r.ID)
 	}
 	names, err := r.names(owners)
@@ -203,8 +204,8 @@ func (h *heldTokens) find(hash string) (credential.Token, bool) {
 // hasUnknown reports whether the workspace reads a token that the record does not
 // know.
 func (h *heldTokens) hasUnknown(r *Record) bool {
-	for _, token := range h.current {
-		if !r.knows(token.Hash()) {
+	for _, hash := range h.held().Current {
+		if !r.knows(hash) {
 			return true
 		}
 	}
@@ -373,4 +374,18 @@ func (h *heldTokens) isElsewhere(only credential.Token) bool {
 		}
 	}
 	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return t.Secret() == only.Secret() })
+}
+
+func (r *Record) knows(hash string) bool {
+	return slices.ContainsFunc(r.Tokens, func(t Token) bool { return t.Hash == hash })
+}
+
+// tokenOwners are the accounts, in lower case, of tokens in the ledger.
+func (r *Record) tokenOwners() []string {
+	var owners []string
+	for _, t := range r.Tokens {
+		owners = append(owners, strings.ToLower(t.Owner))
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
 }

@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"strings"
 
 	"github.com/gatepass/gatepass/mint"
@@ -25,7 +27,7 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 		return nil, nil, err
 	}
 	owners := allowed(ownersOf(r.Repositories, installed), r.ID, blocks)
-	held, err := readHeld(ctx, i.Store, r, owners, i.Adopt)
+	held, err := readHeld(ctx, i.Store, r, owners, false, i.Adopt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,4 +69,50 @@ func Previews(ctx context.Context, s store.Store, id string, p *Profile) ([]Prev
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// A Found is the record of one workspace, or why it cannot be read: one line that
+// says what to do.
+type Found struct {
+	ID     string
+	Record *Record
+	Err    error
+}
+
+// Reason is Err without the workspace and what to do, for who says both.
+func (f Found) Reason() error {
+	if damage, ok := errors.AsType[damagedError](f.Err); ok {
+		return damage
+	}
+	if later, ok := errors.AsType[laterError](f.Err); ok {
+		return later
+	}
+	return f.Err
+}
+
+// Records yields what [store.Records] finds, also records that cannot be read. An
+// error ends it.
+func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
+	return found(store.Records(ctx, s))
+}
+
+// found reads the records among entries.
+func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for entry, err := range entries {
+			if err != nil && entry.Name.IsZero() {
+				yield(Found{}, err)
+				return
+			}
+			if !entry.Name.IsRecord() {
+				continue
+			}
+			f := Found{}
+			f.ID, _ = entry.Name.Workspace()
+			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
 }

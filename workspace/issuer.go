@@ -84,7 +84,7 @@ func (r *run) prepare(ctx context.Context, id string, p *Profile, margin time.Du
 		return usererr.New("create workspace "+id, "it is being destroyed", "finish that first: gatepass workspace destroy "+id)
 	}
 	r.record.Profile, r.record.Access, r.record.Margin = p.Name, p.Access, margin
-	err = r.save(ctx)
+	err = r.ledger.save(ctx, r.record)
 	if err == nil && r.isNew {
 		r.audit(Event{Type: Created, Workspace: id, Permissions: p.Permissions.Levels()})
 	}
@@ -184,7 +184,8 @@ func (r *run) standIn(id string) {
 // run gives the work to one run at a time.
 func (i *Issuer) run(ctx context.Context, id string, work func(context.Context, *run) error) error {
 	return i.locks().hold(ctx, id, func(ctx context.Context, t tenure) error {
-		r := &run{ledger: i.ledger(), apps: i.apps(), tenure: t, audit: i.emit}
+		r := &run{ledger: i.ledger(), apps: i.apps(), audit: i.emit}
+		r.ledger.tenure = &t
 		if i.shared != nil {
 			r.blocks = i.shared.blocks
 		}
@@ -205,7 +206,7 @@ func (i *Issuer) ledger() ledger {
 	if i.Grace == 0 {
 		grace = DefaultGrace
 	}
-	return ledger{i.Store, i.clock(), cmp.Or(i.Margin, DefaultMargin), grace, i.Adopt}
+	return ledger{store: i.Store, clock: i.clock(), margin: cmp.Or(i.Margin, DefaultMargin), grace: grace, adopt: i.Adopt}
 }
 
 func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.Patience, i.Waiting} }

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -9,10 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -25,6 +27,7 @@ type ledger struct {
 
 	margin, grace time.Duration // of records that do not say their own
 	adopt         bool
+	tenure        *tenure // of the run that writes; nil for what only reads
 }
 
 // A ledgerClock tells the time of the moments in the ledger: GitHub's, whichever machine
@@ -80,14 +83,43 @@ func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
 
 // want is what a run is to reach, with a token for each of the owners.
 func (l ledger) want(r *Record, owners []string) Want {
-	w := Want{Owners: map[string]string{}, Now: l.clock.now(), Doubt: l.clock.doubt(), Margin: l.margin, Grace: l.grace, Adopt: l.adopt}
-	for _, owner := range owners {
-		w.Owners[owner] = r.Grant(owner)
+	return Want{
+		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
+		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
 	}
-	if r.Margin != 0 {
-		w.Margin = r.Margin
+}
+
+// A tenure is the time that a run has for its work.
+type tenure struct {
+	// end is when the time is over. The end of the run's context is put off while the
+	// machine is suspended, and other runs do not wait for it that long.
+	end      time.Time
+	clock    ledgerClock
+	tookOver bool // from a run that was killed
+}
+
+// check returns an error where the run has no time left by the wall's clock. Without a
+// tenure there is none.
+func (t *tenure) check() error {
+	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
+		return context.DeadlineExceeded
 	}
-	return w
+	return nil
+}
+
+// ErrBusy reports that another run works on the workspace.
+var ErrBusy = errors.New("another run works on it")
+
+// busy is nil where the lock is our own.
+func busy(id string, left time.Duration) error {
+	if left < 0 {
+		return nil // AWS repeats a write whose answer was lost
+	}
+	do := "try again"
+	if left > 0 {
+		do += ", in " + left.Round(time.Second).String() + " at the latest"
+	}
+	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }
 
 // load reads a workspace's record. It wraps [store.ErrNotFound] where there is none.
@@ -112,8 +144,11 @@ type version struct {
 
 // save writes the record, before anything is done that it says. Where the store compares
 // versions and another run has changed the record, it writes nothing and returns an error
-// that wraps [ErrBusy].
+// that wraps [ErrBusy]. A run whose time is over writes nothing more.
 func (l ledger) save(ctx context.Context, r *Record) error {
+	if err := l.tenure.check(); err != nil {
+		return err
+	}
 	name, err := store.Record(r.ID)
 	if err != nil {
 		return err
@@ -151,52 +186,6 @@ func (l ledger) swap(ctx context.Context, s store.Swapper, name store.Name, r *R
 	}
 	r.version, r.isDirty = version{stored: stored}, false
 	return nil
-}
-
-// A Found is the record of one workspace, or why it cannot be read: one line that
-// says what to do.
-type Found struct {
-	ID     string
-	Record *Record
-	Err    error
-}
-
-// Reason is Err without the workspace and what to do, for who says both.
-func (f Found) Reason() error {
-	if damage, ok := errors.AsType[damagedError](f.Err); ok {
-		return damage
-	}
-	if later, ok := errors.AsType[laterError](f.Err); ok {
-		return later
-	}
-	return f.Err
-}
-
-// Records yields what [store.Records] finds, also records that cannot be read. An
-// error ends it.
-func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
-	return found(store.Records(ctx, s))
-}
-
-// found reads the records among entries.
-func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
-	return func(yield func(Found, error) bool) {
-		for entry, err := range entries {
-			if err != nil && entry.Name.IsZero() {
-				yield(Found{}, err)
-				return
-			}
-			if !entry.Name.IsRecord() {
-				continue
-			}
-			f := Found{}
-			f.ID, _ = entry.Name.Workspace()
-			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
-			if !yield(f, nil) {
-				return
-			}
-		}
-	}
 }
 
 // readRecord reads the record of that workspace as the store has it; err is that of
@@ -346,4 +335,55 @@ func ParseRecord(data []byte) (*Record, error) {
 		return nil, fmt.Errorf("the ledger record: %w", err)
 	}
 	return &f.Record, nil
+}
+
+func (r *Record) check() error {
+	bad := []error{store.CheckWorkspace(r.ID), checkMargin(r.Margin)}
+	bad = append(bad, r.Access.check()...)
+	for _, t := range r.Tokens {
+		bad = append(bad, t.check())
+	}
+	return usererr.Join(bad...)
+}
+
+func (t Token) check() error {
+	known := t.State == Minted || t.State == Delivered || t.State == Superseded
+	switch {
+	case !slices.Contains(states, t.State):
+		return fmt.Errorf("a token is in the unknown state %q", t.State)
+	case t.Owner == "" || t.Changed.IsZero():
+		return errors.New("a token has no owner or no date")
+	case t.State == Minting && t.Installation <= 0, known && (t.Hash == "" || t.Expires.IsZero() || t.Installation <= 0):
+		return fmt.Errorf("a token that is %s has no hash, expiry or installation", t.State)
+	}
+	return nil
+}
+
+func (a Access) check() (bad []error) {
+	if len(a.Repositories) > 0 {
+		// Levels is empty for "all", too, which no profile can say.
+		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
+	}
+	if !a.Optional.IsZero() {
+		bad = append(bad, a.Optional.Validate())
+	}
+	return bad
+}
+
+// CheckMargin returns an error for a margin that no token of an hour can have.
+func CheckMargin(d time.Duration) error {
+	if d < time.Minute || d > MaxMargin || d%time.Second != 0 {
+		return fmt.Errorf("a margin is from 1m to %s in whole seconds, not %s", MaxMargin, d)
+	}
+	return nil
+}
+
+// MaxMargin leaves a new token ten minutes before it is replaced.
+const MaxMargin = 50 * time.Minute
+
+func checkMargin(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return CheckMargin(d)
 }

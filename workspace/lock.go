@@ -7,13 +7,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
-
-// ErrBusy reports that another run works on the workspace.
-var ErrBusy = errors.New("another run works on it")
 
 // A run has runTime to do its work, and holds the workspace for lockTime: longer
 // than it can take, whatever the clocks of two machines say.
@@ -46,23 +41,6 @@ type locks struct {
 type lease struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
-}
-
-// A tenure is the time that a run has for its work.
-type tenure struct {
-	// end is when the time is over. The end of the run's context is put off while the
-	// machine is suspended, and other runs do not wait for it that long.
-	end      time.Time
-	clock    ledgerClock
-	tookOver bool // from a run that was killed
-}
-
-// check returns an error where the run has no time left by the wall's clock.
-func (t tenure) check() error {
-	if clock.Left(t.end, t.clock.machine()) <= 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
 }
 
 // hold does the work while no other run does. All stores create an entry for
@@ -129,18 +107,6 @@ func (l locks) acquire(ctx context.Context, id string, name store.Name) (tookOve
 		return false, busy(id, left)
 	}
 	return false, busy(id, 0)
-}
-
-// busy is nil where the lock is our own.
-func busy(id string, left time.Duration) error {
-	if left < 0 {
-		return nil // AWS repeats a write whose answer was lost
-	}
-	do := "try again"
-	if left > 0 {
-		do += ", in " + left.Round(time.Second).String() + " at the latest"
-	}
-	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }
 
 // takeOver puts our lease in the place of one that has run out.

@@ -197,11 +197,11 @@ func TestARunThatSleptDoesNothingMore(t *testing.T) {
 	i := &Issuer{Store: s, Now: func() time.Time { return now }}
 	err := i.run(t.Context(), "sb-1", func(ctx context.Context, r *run) error {
 		r.record = &Record{ID: "sb-1", Created: now}
-		if err := r.save(ctx); err != nil {
+		if err := r.ledger.save(ctx, r.record); err != nil {
 			t.Errorf("save = %v, want nil", err)
 		}
 		now = clocktest.Slept(now, 2*time.Hour)
-		return r.save(ctx)
+		return r.ledger.save(ctx, r.record)
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("save after two hours of sleep = %v, want DeadlineExceeded", err)

@@ -2,6 +2,9 @@ package workspace
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -52,9 +55,9 @@ type Held struct {
 
 // Want is what a run is to reach.
 type Want struct {
-	// Owners are who is to have a token, in lower case, and what that token is
-	// for ([Record.Grant]). None when the workspace is destroyed.
-	Owners map[string]string
+	// Owners are the accounts, in lower case, for which the workspace is to have a token.
+	// None when the workspace is destroyed.
+	Owners []string
 	Now    time.Time
 	Doubt  time.Duration // how far Now may be ahead of the time
 	Margin time.Duration // a token that ends sooner than this from now is replaced
@@ -72,9 +75,11 @@ type Want struct {
 // done before: after a crash anywhere the next run plans anew. When nothing is
 // left to do it returns none.
 func Plan(r *Record, held Held, want Want) []Step {
-	p := planner{held: held, want: want, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
-	if r.Destroying {
-		p.want.Owners = nil
+	p := planner{held: held, want: want, grants: map[string]string{}, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
+	if !r.Destroying {
+		for _, owner := range want.Owners {
+			p.grants[owner] = r.Grant(owner)
+		}
 	}
 	known := map[string]bool{}
 	for _, t := range r.Tokens {
@@ -85,7 +90,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 		p.token(t)
 	}
 	p.unknown(known)
-	for _, owner := range slices.Sorted(maps.Keys(p.want.Owners)) {
+	for _, owner := range slices.Sorted(maps.Keys(p.grants)) {
 		if !p.live[owner] && !p.left[owner] {
 			p.add(Mint, owner, "", "there is no token that lasts")
 		}
@@ -100,10 +105,12 @@ func Plan(r *Record, held Held, want Want) []Step {
 type planner struct {
 	held  Held
 	want  Want
-	live  map[string]bool // owners with a token that stays
-	given map[string]bool // owners of tokens that the ledger knows
-	left  map[string]bool // owners whose place another system's token has
 	steps []Step
+
+	grants map[string]string // what an owner's token is for; of owners that are to have one
+	live   map[string]bool   // owners with a token that stays
+	given  map[string]bool   // owners of tokens that the ledger knows
+	left   map[string]bool   // owners whose place another system's token has
 
 	isEnding bool // the workspace is destroyed
 }
@@ -150,9 +157,9 @@ func (p *planner) isForeign(hash string) bool {
 // system's: nothing else was ever given. It stays until another takes its place.
 func (p *planner) isInherited(owner string) bool {
 	if owner == "" {
-		return len(p.given) == 0 && len(p.want.Owners) > 0
+		return len(p.given) == 0 && len(p.grants) > 0
 	}
-	_, isWanted := p.want.Owners[owner]
+	_, isWanted := p.grants[owner]
 	return isWanted && !p.given[owner]
 }
 
@@ -168,7 +175,7 @@ func (p *planner) token(t Token) {
 	owner := strings.ToLower(t.Owner)
 	isRead := t.Hash != "" && p.held.Current[owner] == t.Hash
 	isKept := t.Hash != "" && (slices.Contains(p.held.Superseded, t.Hash) || p.held.Current[""] == t.Hash)
-	grant, isWanted := p.want.Owners[owner]
+	grant, isWanted := p.grants[owner]
 	switch {
 	case t.State == Revoked && (isRead || isKept):
 		p.add(Forget, owner, t.Hash, "it was revoked and is still in the store")
@@ -191,6 +198,23 @@ func (p *planner) token(t Token) {
 
 // hasEnded reports whether a token has surely run out.
 func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
+
+// Grant is a digest of what the owner's token is for.
+func (a Access) Grant(owner string) string {
+	var texts []string
+	for _, p := range a.Repositories {
+		if p.Everything() || p.Owner() == owner {
+			texts = append(texts, strings.ToLower(p.String()))
+		}
+	}
+	slices.Sort(texts)
+	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
+	if err != nil {
+		return "" // never: there are only texts
+	}
+	sum := sha256.Sum256(said)
+	return base64.RawStdEncoding.EncodeToString(sum[:9])
+}
 
 // isFor reports whether a token is for that grant. One that does not say is.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
@@ -309,16 +333,4 @@ func sooner(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// withoutLeft parts the steps that are to be done from those that are left.
-func withoutLeft(steps []Step) (todo, left []Step) {
-	for _, s := range steps {
-		if s.Do == Leave {
-			left = append(left, s)
-		} else {
-			todo = append(todo, s)
-		}
-	}
-	return todo, left
 }

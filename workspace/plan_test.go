@@ -140,8 +140,12 @@ func ago(t Token, d time.Duration) Token {
 	return t
 }
 
-func granted(t Token, grant string) Token {
-	t.Grant = grant
+// granted is a token that was minted for what the profile said on a day.
+func granted(t Token, day string) Token {
+	t.Grant = day
+	if day == "today's" {
+		t.Grant = Access{}.Grant(t.Owner)
+	}
 	return t
 }
 
@@ -219,13 +223,7 @@ func reads(texts ...string) Held {
 	return h
 }
 
-func owners(text string) map[string]string {
-	wanted := map[string]string{}
-	for _, owner := range strings.Fields(strings.ToLower(text)) {
-		wanted[owner] = "today's"
-	}
-	return wanted
-}
+func owners(text string) []string { return strings.Fields(strings.ToLower(text)) }
 
 func spell(steps []Step) string {
 	var texts []string

@@ -41,107 +41,6 @@ type apps struct {
 	installed func(context.Context) ([]mint.Installation, error) // says all of the only App's; nil means that the store and GitHub are asked
 }
 
-// installations are where Apps are installed, as far as a record needs it.
-type installations struct {
-	installed []mint.Installation // one for each account, of the first App that is installed there
-	failed    map[string]error    // owners, in lower case, about whom GitHub could not be asked
-	members   []member            // the Apps of a pool; nil where there is one App
-}
-
-// member is one App of a pool, and where it is installed.
-type member struct {
-	minter
-	installed []mint.Installation
-}
-
-// stored returns the installations that the store knows, of all Apps: one for each
-// account, that of the first App that is installed there.
-func (a apps) stored(ctx context.Context) ([]mint.Installation, error) {
-	var all []mint.Installation
-	for _, m := range a.minters {
-		of, err := m.stored(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if a.pool == nil {
-			return of, nil
-		}
-		all = merged(all, of)
-	}
-	return all, nil
-}
-
-// lookUp finds out where the Apps are installed, as far as the record needs it.
-func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
-	if len(r.Repositories) == 0 || r.Destroying {
-		return installations{}, nil
-	}
-	if a.pool != nil {
-		return a.lookUpAll(ctx, r)
-	}
-	if a.installed != nil {
-		installed, err := a.installed(ctx)
-		return installations{installed: installed}, err
-	}
-	only := a.minters[0]
-	installed, err := only.storedFor(ctx, r)
-	if err != nil || only.Unready != nil {
-		return installations{installed: installed}, err
-	}
-	return only.complete(ctx, r, installed)
-}
-
-// lookUpAll is lookUp for a pool. GitHub is asked about owners that no App's store
-// entries name.
-func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
-	a.clock.sync(ctx) // by the first App, which may not be asked for anything else
-	var k installations
-	for _, m := range a.minters {
-		installed, err := m.stored(ctx)
-		if err != nil {
-			return k, err
-		}
-		k.installed = merged(k.installed, installed)
-		k.members = append(k.members, member{m, installed})
-	}
-	for at := range k.members {
-		m := &k.members[at]
-		if m.Unready != nil {
-			continue
-		}
-		more, err := m.complete(ctx, r, k.installed)
-		if err != nil {
-			return k, err
-		}
-		m.installed = append(slices.Clip(m.installed), more.installed[len(k.installed):]...)
-		k.installed = more.installed
-		for owner, err := range more.failed {
-			if k.failed == nil {
-				k.failed = map[string]error{}
-			}
-			if k.failed[owner] == nil {
-				k.failed[owner] = err
-			}
-		}
-	}
-	return k, nil
-}
-
-// merged adds the installations on accounts that all does not have.
-func merged(all, more []mint.Installation) []mint.Installation {
-	all = slices.Clip(all)
-	for _, in := range more {
-		if !isOn(all, in.Account.Login) {
-			all = append(all, in)
-		}
-	}
-	return all
-}
-
-func isOn(installed []mint.Installation, owner string) bool {
-	return slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) })
-}
-
 // rateOf is what GitHub leaves the App of an installation; ok is false where that is not
 // known. It is called in a pass.
 func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
@@ -330,4 +229,81 @@ func (a apps) mayMint(ctx context.Context, q tokenRequest, p place) error {
 		return unresolved{err}
 	}
 	return nil
+}
+
+// installationOf is that of the owner's latest token; 0 where there was none.
+func (r *Record) installationOf(owner string) int64 {
+	for at := len(r.Tokens) - 1; at >= 0; at-- {
+		if t := r.Tokens[at]; t.Hash != "" && strings.EqualFold(t.Owner, owner) {
+			return t.Installation
+		}
+	}
+	return 0
+}
+
+// A minter is one App that mints for workspaces, and what is known of its installations.
+type minter struct {
+	PoolApp
+	clock   ledgerClock
+	catalog *mint.Catalog
+	learned *learned // what the runs of a pass share; nil for a single run
+}
+
+// A tokenRequest is one owner's token that a run needs.
+type tokenRequest struct {
+	record   *Record
+	owner    string // in lower case
+	known    installations
+	isForced bool // all tokens of the workspace are replaced
+
+	// mint makes the token by an App and delivers it. moved is why the workspace leaves
+	// the App that it had; "" where it stays.
+	mint func(ctx context.Context, m minter, g mint.Grant, moved string) error
+}
+
+// errUnresolved marks the errors of one owner's repositories.
+var errUnresolved = errors.New("no grant")
+
+// unresolved is an error before GitHub was asked for a token.
+type unresolved struct{ error }
+
+func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
+
+// fulfil has the token made, unless the pass knows that GitHub would refuse it.
+func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
+	if m.Unready != nil {
+		return unresolved{m.Unready}
+	}
+	return m.learned.try(q.owner, m.clock, func() error { return m.resolveAgain(ctx, q, installed, moved) })
+}
+
+// resolveAgain is resolve, and looks an installation up that GitHub does not know any
+// more: the App may have been installed again.
+func (m minter) resolveAgain(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
+	err := m.resolve(ctx, q, installed, moved)
+	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
+		return err
+	}
+	now, lookErr := m.find(ctx, q.owner)
+	if lookErr != nil || slices.ContainsFunc(installed, func(in mint.Installation) bool { return in.ID == now.ID }) {
+		return err
+	}
+	return m.resolve(ctx, q, []mint.Installation{now}, moved)
+}
+
+// resolve turns the record's patterns into what GitHub is asked for, and has it minted.
+func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
+	patterns := q.record.Repositories
+	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
+		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != q.owner })
+	}
+	grants, err := m.App.ResolveFrom(ctx, m.catalog, patterns, q.record.Most(), installed)
+	if err != nil {
+		return unresolved{err}
+	}
+	at := slices.IndexFunc(grants, func(g mint.Grant) bool { return strings.EqualFold(g.Owner, q.owner) })
+	if at < 0 {
+		return unresolved{errors.New("repositories of " + q.owner + ": nothing was resolved for them")}
+	}
+	return q.mint(ctx, m, grants[at], moved)
 }

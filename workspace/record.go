@@ -1,18 +1,11 @@
 package workspace
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/store"
 )
 
 // A Record is a workspace's page of the ledger: what it may have and every
@@ -96,87 +89,6 @@ func (t Token) DiesBy() time.Time {
 // clock that is off.
 const tokenLife = time.Hour + 5*time.Minute
 
-func (r *Record) check() error {
-	bad := []error{store.CheckWorkspace(r.ID), checkMargin(r.Margin)}
-	bad = append(bad, r.Access.check()...)
-	for _, t := range r.Tokens {
-		bad = append(bad, t.check())
-	}
-	return usererr.Join(bad...)
-}
-
-func (t Token) check() error {
-	known := t.State == Minted || t.State == Delivered || t.State == Superseded
-	switch {
-	case !slices.Contains(states, t.State):
-		return fmt.Errorf("a token is in the unknown state %q", t.State)
-	case t.Owner == "" || t.Changed.IsZero():
-		return errors.New("a token has no owner or no date")
-	case t.State == Minting && t.Installation <= 0, known && (t.Hash == "" || t.Expires.IsZero() || t.Installation <= 0):
-		return fmt.Errorf("a token that is %s has no hash, expiry or installation", t.State)
-	}
-	return nil
-}
-
-// CheckMargin returns an error for a margin that no token of an hour can have.
-func CheckMargin(d time.Duration) error {
-	if d < time.Minute || d > MaxMargin || d%time.Second != 0 {
-		return fmt.Errorf("a margin is from 1m to %s in whole seconds, not %s", MaxMargin, d)
-	}
-	return nil
-}
-
-// MaxMargin leaves a new token ten minutes before it is replaced.
-const MaxMargin = 50 * time.Minute
-
-func checkMargin(d time.Duration) error {
-	if d == 0 {
-		return nil
-	}
-	return CheckMargin(d)
-}
-
-// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
-// does not answer for an hour would fill it until no store takes it.
-const maxLost = 100
-
-// prune leaves out what is dead for long, and the oldest of what was lost unseen,
-// which ends before the others. With keepsApp it leaves each owner's latest token, which
-// says by which App it was minted. It moves the tokens of the record.
-func (r *Record) prune(now time.Time, keepsApp bool) {
-	unseen := 0
-	for _, t := range r.Tokens {
-		if t.isUnseen() {
-			unseen++
-		}
-	}
-	kept := r.Tokens[:0]
-	for at, t := range r.Tokens {
-		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(keepsApp && r.isLatest(at))
-		if t.isUnseen() {
-			unseen--
-			isOver = isOver || unseen >= maxLost
-		}
-		if !isOver {
-			kept = append(kept, t)
-		}
-	}
-	clear(r.Tokens[len(kept):])
-	r.Tokens = kept
-}
-
-// isUnseen reports whether the token was lost before anybody knew more of it than
-// that it may be.
-func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
-
-// turn sets a token's state. What it opened is of no interest once it is dead.
-func (t *Token) turn(state State, now time.Time, note string) {
-	t.State, t.Changed, t.Note = state, now, note
-	if state == Revoked {
-		t.All, t.Repositories, t.Permissions = false, nil, nil
-	}
-}
-
 // Access is what the tokens of a workspace open. The profile says it, and the ledger
 // keeps it in this form. The zero Access is none.
 //
@@ -195,30 +107,129 @@ func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
 // Most returns the permissions with the optional ones.
 func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
 
-// Grant is a digest of what the owner's token is for.
-func (a Access) Grant(owner string) string {
-	var texts []string
-	for _, p := range a.Repositories {
-		if p.Everything() || p.Owner() == owner {
-			texts = append(texts, strings.ToLower(p.String()))
+// A Condition is how a workspace is, in one word.
+type Condition string
+
+// The conditions.
+const (
+	Ready    Condition = "ready"      // every owner has a token that works
+	Failing  Condition = "failing"    // so it is, and the latest run failed: the tokens are not replaced
+	Pending  Condition = "pending"    // an owner has no token yet
+	Expired  Condition = "expired"    // an owner's token has run out
+	Ending   Condition = "destroying" // its destruction has begun
+	NoAccess Condition = "no access"  // its profile names no repositories
+)
+
+// Condition says how the workspace is by its record.
+func (r *Record) Condition(now time.Time) Condition {
+	switch {
+	case r.Destroying:
+		return Ending
+	case len(r.Repositories) == 0:
+		return NoAccess
+	}
+	owners := ownersOf(r.Repositories, nil)
+	ends := r.ends()
+	for _, end := range ends {
+		if !end.After(now) {
+			return Expired
 		}
 	}
-	slices.Sort(texts)
-	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
-	if err != nil {
-		return "" // never: there are only texts
+	for _, owner := range owners {
+		if _, ok := ends[owner]; !ok {
+			return Pending
+		}
 	}
-	sum := sha256.Sum256(said)
-	return base64.RawStdEncoding.EncodeToString(sum[:9])
+	switch {
+	case len(ends) == 0: // "*", and no installation is known
+		return Pending
+	case r.LastError != nil:
+		return Failing
+	}
+	return Ready
 }
 
-func (a Access) check() (bad []error) {
-	if a.HasAccess() {
-		// Levels is empty for "all", too, which no profile can say.
-		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
+// ends are when the delivered tokens end, by owner in lower case.
+func (r *Record) ends() map[string]time.Time {
+	ends := map[string]time.Time{}
+	for _, t := range r.Tokens {
+		if owner := strings.ToLower(t.Owner); t.State == Delivered && t.Expires.After(ends[owner]) {
+			ends[owner] = t.Expires
+		}
 	}
-	if !a.Optional.IsZero() {
-		bad = append(bad, a.Optional.Validate())
+	return ends
+}
+
+// Soonest is when the first of the owners' tokens ends; zero for none.
+func (r *Record) Soonest() time.Time {
+	var first time.Time
+	for _, end := range r.ends() {
+		if first.IsZero() || end.Before(first) {
+			first = end
+		}
 	}
-	return bad
+	return first
+}
+
+// Owners are the accounts, in lower case, that have a token or are to have one.
+func (r *Record) Owners() []string {
+	owners := ownersOf(r.Repositories, nil)
+	for owner := range r.ends() {
+		owners = append(owners, owner)
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
+}
+
+// Missing returns the owners, in lower case, who are to have a token and have none
+// that works. "*" stands for the installations, which a record does not know.
+func (r *Record) Missing(now time.Time) []string {
+	owners, ends := ownersOf(r.Repositories, nil), r.ends()
+	missing := slices.DeleteFunc(owners, func(owner string) bool { return ends[owner].After(now) })
+	if len(missing) == 0 && len(r.Repositories) > 0 && len(ends) == 0 {
+		return []string{"*"}
+	}
+	return missing
+}
+
+// Lost returns the tokens that may be alive and that nobody has.
+func (r *Record) Lost(now time.Time) []Token {
+	var lost []Token
+	for _, t := range r.Tokens {
+		if t.Lost && t.IsAlive(now) {
+			lost = append(lost, t)
+		}
+	}
+	return lost
+}
+
+// installationAt is the installation of the delivered token that ends then; 0 where no token does.
+func (r *Record) installationAt(end time.Time) int64 {
+	for _, t := range r.Tokens {
+		if t.State == Delivered && t.Expires.Equal(end) {
+			return t.Installation
+		}
+	}
+	return 0
+}
+
+// latestIn returns the latest token in that state. There is one.
+func (r *Record) latestIn(state State) *Token {
+	for at := len(r.Tokens) - 1; ; at-- {
+		if r.Tokens[at].State == state {
+			return &r.Tokens[at]
+		}
+	}
+}
+
+// delivered returns the owner's delivered tokens but that one.
+func (r *Record) delivered(owner, but string) []*Token {
+	var found []*Token
+	for at := range r.Tokens {
+		t := &r.Tokens[at]
+		if strings.EqualFold(t.Owner, owner) && t.State == Delivered && t.Hash != but {
+			found = append(found, t)
+		}
+	}
+	return found
 }

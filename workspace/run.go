@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,6 @@ import (
 type run struct {
 	ledger ledger
 	apps   apps
-	tenure tenure
 	audit  func(Event)
 	blocks *store.Blocks // as they were when the pass began; nil outside of a pass over all
 
@@ -49,7 +47,8 @@ const maxRounds = 3
 func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	r.keepsUnknown = r.record.LastError != nil && r.record.LastError.Foreign
 	r.isForced = !since.IsZero()
-	r.record.prune(r.ledger.clock.earliest(), r.apps.pool != nil)
+	want := r.ledger.want(r.record, nil)
+	r.record.prune(want.Now.Add(-want.Doubt), r.apps.pool != nil)
 	known, err := r.apps.lookUp(ctx, r.record)
 	if err != nil {
 		return err
@@ -59,12 +58,12 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	want := r.ledger.want(r.record, allowed(slices.Clone(r.record.wanted), r.record.ID, blocks))
-	want.Since = since
+	want.Owners, want.Since = allowed(slices.Clone(r.record.wanted), r.record.ID, blocks), since
 	if blocks.Has(r.record.ID, "") { // a workspace that is blocked keeps no token
 		want.Adopt = true
 	}
-	if err := r.hold(ctx, slices.Collect(maps.Keys(want.Owners)), blocks.Has(r.record.ID, "")); err != nil {
+	isUnsure := r.isNew || r.ledger.tenure.tookOver || blocks.Has(r.record.ID, "") // the store may have tokens that the record does not tell of
+	if r.held, err = readHeld(ctx, r.ledger.store, r.record, want.Owners, isUnsure, r.ledger.adopt); err != nil {
 		return err
 	}
 	if err := r.discard(ctx); err != nil {
@@ -95,7 +94,7 @@ func (r *run) converge(ctx context.Context, want Want) (err error) {
 		}
 	}
 	r.keepsUnknown = r.held.keepsUnknown(r.record)
-	if ctx.Err() != nil || r.tenure.check() != nil || errors.Is(err, ErrBusy) {
+	if ctx.Err() != nil || r.ledger.tenure.check() != nil || errors.Is(err, ErrBusy) {
 		return err
 	}
 	return usererr.Join(err, r.held.copyOnly(ctx), foreign(r.record.ID, left))
@@ -125,7 +124,7 @@ func (r *run) apply(ctx context.Context, steps []Step) error {
 		}
 	}
 	if r.record.isDirty && len(refused) == 0 {
-		return r.save(ctx)
+		return r.ledger.save(ctx, r.record)
 	}
 	return usererr.Join(refused...)
 }
@@ -165,42 +164,6 @@ func (r *run) step(ctx context.Context, s Step) error {
 	return fmt.Errorf("there is no step %q", s.Do)
 }
 
-// mint makes one owner's token by an App and delivers it. The record is written before
-// each step. The token that is superseded stays in the store, to be revoked later.
-func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) error {
-	owner := strings.ToLower(g.Owner)
-	if s, ok := r.ledger.store.(store.Preparer); ok {
-		if err := s.Prepare(ctx, r.record.ID); err != nil {
-			return err
-		}
-	}
-	t, err := r.announce(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: r.record.Grant(owner)})
-	if err != nil {
-		return err
-	}
-	made, err := m.ask(ctx, r.record, g)
-	if err != nil {
-		return r.recordFailedMint(ctx, t, g, made.Unconfirmed, err)
-	}
-	r.recordMint(t, m, made, moved)
-	if err := r.deliver(ctx, t, made.Token); err != nil {
-		return r.revokeUndelivered(ctx, m, t, made.Token, err)
-	}
-	r.recordUnconfirmed(g, made.Unconfirmed)
-	t = r.record.latestIn(Minted)
-	superseded := r.record.delivered(owner, t.Hash)
-	t.turn(Delivered, r.ledger.clock.now(), notes(g.Owner, made))
-	r.remember(PastEvent{What: delivered, Owner: t.Owner, Hash: t.Hash})
-	for _, old := range superseded {
-		old.turn(Superseded, r.ledger.clock.now(), "")
-	}
-	err = r.save(ctx)
-	if errors.Is(err, ErrBusy) { // another run took this one's place, and does not know the token
-		return r.revokeUndelivered(ctx, m, t, made.Token, err)
-	}
-	return err
-}
-
 // conclude writes the outcome of a run into the record, and returns it. A run that
 // was cut short, or left to a later pass, says nothing about the workspace and
 // changes nothing.
@@ -218,25 +181,11 @@ func (r *run) conclude(ctx context.Context, why error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
-	err := r.save(ctx)
+	err := r.ledger.save(ctx, r.record)
 	if why != nil {
 		return why // an error of the store would hide it
 	}
 	return err
-}
-
-// save writes the record. A run whose time is over does nothing more.
-func (r *run) save(ctx context.Context) error {
-	if err := r.tenure.check(); err != nil {
-		return err
-	}
-	return r.ledger.save(ctx, r.record)
-}
-
-// change writes a token's next state.
-func (r *run) change(ctx context.Context, t *Token, state State, note string) error {
-	t.turn(state, r.ledger.clock.now(), note)
-	return r.save(ctx)
 }
 
 // readBlocks returns what is blocked. Those that the pass read count where they leave the
@@ -247,10 +196,12 @@ func (r *run) readBlocks(ctx context.Context) (store.Blocks, error) {
 	if r.blocks == nil {
 		return store.ReadBlocks(ctx, r.ledger.store)
 	}
-	ends := r.record.ends()
-	isOpen := func(owner string) bool {
-		return r.blocks.Has(r.record.ID, owner) || !ends[owner].After(r.ledger.clock.now())
+	hasToken := func(owner string) bool {
+		return slices.ContainsFunc(r.record.Tokens, func(t Token) bool {
+			return t.State == Delivered && strings.EqualFold(t.Owner, owner) && t.Expires.After(r.ledger.clock.now())
+		})
 	}
+	isOpen := func(owner string) bool { return r.blocks.Has(r.record.ID, owner) || !hasToken(owner) }
 	if r.blocks.Has(r.record.ID, "") || slices.ContainsFunc(r.record.wanted, isOpen) {
 		return store.ReadBlocks(ctx, r.ledger.store)
 	}
@@ -260,16 +211,6 @@ func (r *run) readBlocks(ctx context.Context) (store.Blocks, error) {
 // allowed leaves out the owners that are blocked for the workspace.
 func allowed(owners []string, id string, blocks store.Blocks) []string {
 	return slices.DeleteFunc(owners, func(owner string) bool { return blocks.Has(id, owner) })
-}
-
-// hold reads the workspace's tokens, by their names where the record tells of all of them.
-func (r *run) hold(ctx context.Context, owners []string, all bool) (err error) {
-	if all || r.isNew || r.tenure.tookOver {
-		r.held, err = listHeld(ctx, r.ledger.store, r.record.ID)
-	} else {
-		r.held, err = readHeld(ctx, r.ledger.store, r.record, owners, r.ledger.adopt)
-	}
-	return err
 }
 
 // requireAnyOwner returns an error where a record names repositories and no owner: a
@@ -309,3 +250,57 @@ func foreign(id string, left []Step) error {
 		Hint:   "stop that system for it, then: gatepass workspace refresh " + id + " --adopt",
 	}
 }
+
+// withoutLeft parts the steps that are to be done from those that are left.
+func withoutLeft(steps []Step) (todo, left []Step) {
+	for _, s := range steps {
+		if s.Do == Leave {
+			left = append(left, s)
+		} else {
+			todo = append(todo, s)
+		}
+	}
+	return todo, left
+}
+
+// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
+// does not answer for an hour would fill it until no store takes it.
+const maxLost = 100
+
+// prune removes tokens from the record that are dead for long, and the oldest of those
+// that were lost before their hash was known, which end before the others. In a pool it
+// leaves each owner's latest token, which says by which App it was minted.
+func (r *Record) prune(now time.Time, isPool bool) {
+	unseen := 0
+	for _, t := range r.Tokens {
+		if t.isUnseen() {
+			unseen++
+		}
+	}
+	kept := r.Tokens[:0]
+	for at, t := range r.Tokens {
+		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(isPool && r.isLatest(at))
+		if t.isUnseen() {
+			unseen--
+			isOver = isOver || unseen >= maxLost
+		}
+		if !isOver {
+			kept = append(kept, t)
+		}
+	}
+	clear(r.Tokens[len(kept):])
+	r.Tokens = kept
+}
+
+// isLatest reports whether no later token of the owner is known: it says which App the
+// workspace has there.
+func (r *Record) isLatest(at int) bool {
+	t := r.Tokens[at]
+	return t.Hash != "" && !slices.ContainsFunc(r.Tokens[at+1:], func(later Token) bool {
+		return later.Hash != "" && strings.EqualFold(later.Owner, t.Owner)
+	})
+}
+
+// isUnseen reports whether the token was lost before anybody knew more of it than
+// that it may be.
+func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }

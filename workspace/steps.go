@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -18,12 +20,48 @@ const (
 	undelivered = "it could not be delivered"
 )
 
+// mint makes one owner's token by an App and delivers it. The record is written before
+// each step. The token that is superseded stays in the store, to be revoked later.
+func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) error {
+	owner := strings.ToLower(g.Owner)
+	if s, ok := r.ledger.store.(store.Preparer); ok {
+		if err := s.Prepare(ctx, r.record.ID); err != nil {
+			return err
+		}
+	}
+	t, err := r.announce(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: r.record.Grant(owner)})
+	if err != nil {
+		return err
+	}
+	made, err := m.ask(ctx, r.record, g)
+	if err != nil {
+		return r.recordFailedMint(ctx, t, g, made.Unconfirmed, err)
+	}
+	r.recordMint(t, m, made, moved)
+	if err := r.deliver(ctx, t, made.Token); err != nil {
+		return r.revokeUndelivered(ctx, m, t, made.Token, err)
+	}
+	r.recordUnconfirmed(g, made.Unconfirmed)
+	t = r.record.latestIn(Minted)
+	superseded := r.record.delivered(owner, t.Hash)
+	t.turn(Delivered, r.ledger.clock.now(), notes(g.Owner, made))
+	r.remember(PastEvent{What: delivered, Owner: t.Owner, Hash: t.Hash})
+	for _, old := range superseded {
+		old.turn(Superseded, r.ledger.clock.now(), "")
+	}
+	err = r.ledger.save(ctx, r.record)
+	if errors.Is(err, ErrBusy) { // another run took this one's place, and does not know the token
+		return r.revokeUndelivered(ctx, m, t, made.Token, err)
+	}
+	return err
+}
+
 // announce records that GitHub is about to be asked for a token.
 func (r *run) announce(ctx context.Context, t Token) (*Token, error) {
 	t.turn(Minting, r.ledger.clock.now(), "")
 	r.record.Tokens = append(r.record.Tokens, t)
 	last := len(r.record.Tokens) - 1
-	if err := r.save(ctx); err != nil {
+	if err := r.ledger.save(ctx, r.record); err != nil {
 		r.record.Tokens = r.record.Tokens[:last] // GitHub is not asked for it
 		return nil, err
 	}
@@ -211,7 +249,7 @@ func (r *run) makeWay(ctx context.Context, hash string) error {
 	}
 	only := r.held.current[""]
 	if r.expect(only) {
-		if err := r.save(ctx); err != nil {
+		if err := r.ledger.save(ctx, r.record); err != nil {
 			return err
 		}
 	}
@@ -240,7 +278,7 @@ func (r *run) met(ctx context.Context) error {
 		return nil
 	}
 	r.record.LastError, r.expects = nil, false
-	return r.save(ctx)
+	return r.ledger.save(ctx, r.record)
 }
 
 // discard deletes what should be a token and is none, so that Plan takes for lost
@@ -253,7 +291,7 @@ func (r *run) discard(ctx context.Context) error {
 		}
 		if name.IsVended() || len(r.record.Tokens) == 0 { // or the first system's
 			r.recordUnknown("what the store has of a token is damaged")
-			if err := r.save(ctx); err != nil {
+			if err := r.ledger.save(ctx, r.record); err != nil {
 				return err
 			}
 		}
@@ -262,4 +300,53 @@ func (r *run) discard(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// change writes a token's next state.
+func (r *run) change(ctx context.Context, t *Token, state State, note string) error {
+	t.turn(state, r.ledger.clock.now(), note)
+	return r.ledger.save(ctx, r.record)
+}
+
+// turn sets a token's state. What it opened is of no interest once it is dead.
+func (t *Token) turn(state State, now time.Time, note string) {
+	t.State, t.Changed, t.Note = state, now, note
+	if state == Revoked {
+		t.All, t.Repositories, t.Permissions = false, nil, nil
+	}
+}
+
+// tell keeps an event for the record, which the next save writes, and sends it to the
+// audit.
+func (r *run) tell(e Event) {
+	e.Workspace = r.record.ID
+	why := e.Why
+	if e.Err != nil {
+		why = e.Err.Error()
+	}
+	if name, ok := pastNames[e.Type]; ok {
+		r.remember(PastEvent{What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
+	}
+	r.audit(e)
+}
+
+// remember adds an event to the record's history.
+func (r *run) remember(e PastEvent) {
+	e.At = r.ledger.clock.now()
+	r.record.remember(e)
+}
+
+// remember adds an event and drops the oldest ones. A failure that repeats is
+// counted, so that an outage does not push out what was before it.
+func (r *Record) remember(e PastEvent) {
+	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
+	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
+		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
+			e.Times = max(old.Times, 1) + 1
+			r.History = slices.Delete(r.History, at, at+1)
+			break
+		}
+	}
+	r.History = append(r.History, e)
+	r.History = slices.Delete(r.History, 0, max(len(r.History)-maxPast, 0))
 }

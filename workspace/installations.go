@@ -15,71 +15,104 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A minter is one App that mints for workspaces, and what is known of its installations.
-type minter struct {
-	PoolApp
-	clock   ledgerClock
-	catalog *mint.Catalog
-	learned *learned // what the runs of a pass share; nil for a single run
+// installations are where Apps are installed, as far as a record needs it.
+type installations struct {
+	installed []mint.Installation // one for each account, of the first App that is installed there
+	failed    map[string]error    // owners, in lower case, about whom GitHub could not be asked
+	members   []member            // the Apps of a pool; nil where there is one App
 }
 
-// A tokenRequest is one owner's token that a run needs.
-type tokenRequest struct {
-	record   *Record
-	owner    string // in lower case
-	known    installations
-	isForced bool // all tokens of the workspace are replaced
-
-	// mint makes the token by an App and delivers it. moved is why the workspace leaves
-	// the App that it had; "" where it stays.
-	mint func(ctx context.Context, m minter, g mint.Grant, moved string) error
+// member is one App of a pool, and where it is installed.
+type member struct {
+	minter
+	installed []mint.Installation
 }
 
-// errUnresolved marks the errors of one owner's repositories.
-var errUnresolved = errors.New("no grant")
-
-// unresolved is an error before GitHub was asked for a token.
-type unresolved struct{ error }
-
-func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
-
-// fulfil has the token made. An installation that GitHub does not know any more is looked
-// up anew: the App may have been installed again.
-func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) (err error) {
-	if m.Unready != nil {
-		return unresolved{m.Unready}
+// stored returns the installations that the store knows, of all Apps: one for each
+// account, that of the first App that is installed there.
+func (a apps) stored(ctx context.Context) ([]mint.Installation, error) {
+	var all []mint.Installation
+	for _, m := range a.minters {
+		of, err := m.stored(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if a.pool == nil {
+			return of, nil
+		}
+		all = merged(all, of)
 	}
-	if err := m.learned.closed(q.owner, m.clock.now()); err != nil {
-		return unresolved{err}
-	}
-	err = m.resolve(ctx, q, installed, moved)
-	defer func() { m.learned.outcome(q.owner, err, m.clock.now()) }()
-	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
-		return err
-	}
-	now, lookErr := m.find(ctx, q.owner)
-	if lookErr != nil || slices.ContainsFunc(installed, func(in mint.Installation) bool { return in.ID == now.ID }) {
-		return err
-	}
-	err = m.resolve(ctx, q, []mint.Installation{now}, moved)
-	return err
+	return all, nil
 }
 
-// resolve turns the record's patterns into what GitHub is asked for, and has it minted.
-func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
-	patterns := q.record.Repositories
-	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
-		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != q.owner })
+// lookUp finds out where the Apps are installed, as far as the record needs it.
+func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
+	if len(r.Repositories) == 0 || r.Destroying {
+		return installations{}, nil
 	}
-	grants, err := m.App.ResolveFrom(ctx, m.catalog, patterns, q.record.Most(), installed)
-	if err != nil {
-		return unresolved{err}
+	if a.pool != nil {
+		return a.lookUpAll(ctx, r)
 	}
-	at := slices.IndexFunc(grants, func(g mint.Grant) bool { return strings.EqualFold(g.Owner, q.owner) })
-	if at < 0 {
-		return unresolved{errors.New("repositories of " + q.owner + ": nothing was resolved for them")}
+	if a.installed != nil {
+		installed, err := a.installed(ctx)
+		return installations{installed: installed}, err
 	}
-	return q.mint(ctx, m, grants[at], moved)
+	only := a.minters[0]
+	installed, err := only.storedFor(ctx, r)
+	if err != nil || only.Unready != nil {
+		return installations{installed: installed}, err
+	}
+	return only.complete(ctx, r, installed)
+}
+
+// lookUpAll is lookUp for a pool. GitHub is asked about owners that no App's store
+// entries name.
+func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
+	var k installations
+	for _, m := range a.minters {
+		installed, err := m.stored(ctx)
+		if err != nil {
+			return k, err
+		}
+		k.installed = merged(k.installed, installed)
+		k.members = append(k.members, member{m, installed})
+	}
+	for at := range k.members {
+		m := &k.members[at]
+		if m.Unready != nil {
+			continue
+		}
+		more, err := m.complete(ctx, r, k.installed)
+		if err != nil {
+			return k, err
+		}
+		m.installed = append(slices.Clip(m.installed), more.installed[len(k.installed):]...)
+		k.installed = more.installed
+		for owner, err := range more.failed {
+			if k.failed == nil {
+				k.failed = map[string]error{}
+			}
+			if k.failed[owner] == nil {
+				k.failed[owner] = err
+			}
+		}
+	}
+	return k, nil
+}
+
+// merged adds the installations on accounts that all does not have.
+func merged(all, more []mint.Installation) []mint.Installation {
+	all = slices.Clip(all)
+	for _, in := range more {
+		if !isOn(all, in.Account.Login) {
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+func isOn(installed []mint.Installation, owner string) bool {
+	return slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) })
 }
 
 // stored returns the installations that the store knows. The runs of a pass read them once.
@@ -196,94 +229,6 @@ func (m minter) renamed(ctx context.Context, r *Record, owner string, err error)
 	return err
 }
 
-// maxOutages is how many requests in a row GitHub may leave unanswered before a
-// pass takes it for down.
-const maxOutages = 5
-
-// learned is what the runs of one pass learn from each other about an App: which
-// installations it has, and what is not worth asking GitHub again. Without it, an App
-// that was uninstalled would cost a request for every workspace, and a GitHub that is
-// down a minute. A nil learned knows nothing.
-type learned struct {
-	mu       sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
-	isLoaded bool
-	known    []mint.Installation          // in the store
-	changed  time.Time                    // when the latest of them was written
-	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
-	failed   map[string]error             // owners that are not worth asking about again
-	failing  error                        // why GitHub mints no token of this App
-	until    time.Time                    // failing holds until then; zero for the whole pass
-	outages  int                          // requests in a row without an answer
-}
-
-// has reports whether the store knows the installation, as far as it was read.
-func (l *learned) has(installation int64) bool {
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.known, func(in mint.Installation) bool { return in.ID == installation })
-}
-
-// latest is when the latest of the store's installations was written.
-func (l *learned) latest() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.changed
-}
-
-// closed returns why GitHub is not asked for an owner's token.
-func (l *learned) closed(owner string, now time.Time) error {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failing != nil && (l.until.IsZero() || l.until.After(now)) {
-		return l.failing
-	}
-	return l.failed[strings.ToLower(owner)]
-}
-
-// outcome takes note of what GitHub said about an owner's token.
-func (l *learned) outcome(owner string, err error, now time.Time) {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err == nil {
-		l.outages = 0
-		return
-	}
-	l.remember(strings.ToLower(owner), err, now)
-}
-
-// remember keeps an error that other runs would get as well.
-func (l *learned) remember(owner string, err error, now time.Time) {
-	failure, ok := errors.AsType[*mint.Error](err)
-	if !ok {
-		return
-	}
-	switch failure.Kind {
-	case mint.BadKey, mint.Unsigned:
-		l.failing, l.until = err, time.Time{}
-	case mint.RateLimited:
-		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + failure.Message, Err: ErrDeferred}
-		l.until = now.Add(max(failure.RetryAfter, time.Minute))
-	case mint.Unavailable:
-		if l.outages++; l.outages >= maxOutages {
-			l.failing, l.until = fmt.Errorf("%w, %d times in a row", err, l.outages), time.Time{}
-		}
-	case mint.Suspended, mint.NotInstalled:
-		if l.failed == nil {
-			l.failed = map[string]error{}
-		}
-		l.failed[owner] = err
-	}
-}
-
 // installation reads the entry of one.
 func installation(name store.Name, entry store.Entry) (mint.Installation, error) {
 	id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
@@ -348,4 +293,102 @@ func storedInstallations(ctx context.Context, s store.Store) (all []mint.Install
 	return slices.DeleteFunc(all, func(i mint.Installation) bool {
 		return !canonical[i.Account.Login] && canonical[strings.ToLower(i.Account.Login)]
 	}), changed, nil
+}
+
+// maxOutages is how many requests in a row GitHub may leave unanswered before a
+// pass takes it for down.
+const maxOutages = 5
+
+// learned is what the runs of one pass learn from each other about an App: which
+// installations it has, and what is not worth asking GitHub again. Without it, an App
+// that was uninstalled would cost a request for every workspace, and a GitHub that is
+// down a minute. A nil learned knows nothing.
+type learned struct {
+	mu       sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
+	isLoaded bool
+	known    []mint.Installation          // in the store
+	changed  time.Time                    // when the latest of them was written
+	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
+	failed   map[string]error             // owners that are not worth asking about again
+	failing  error                        // why GitHub mints no token of this App
+	until    time.Time                    // failing holds until then; zero for the whole pass
+	outages  int                          // requests in a row without an answer
+}
+
+// has reports whether the store knows the installation, as far as it was read.
+func (l *learned) has(installation int64) bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.known, func(in mint.Installation) bool { return in.ID == installation })
+}
+
+// latest is when the latest of the store's installations was written.
+func (l *learned) latest() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// closed returns why GitHub is not asked for an owner's token.
+func (l *learned) closed(owner string, now time.Time) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing != nil && (l.until.IsZero() || l.until.After(now)) {
+		return l.failing
+	}
+	return l.failed[strings.ToLower(owner)]
+}
+
+// try has GitHub asked for an owner's token, where that is worth it, and takes note of
+// what it says.
+func (l *learned) try(owner string, clock ledgerClock, ask func() error) error {
+	if l == nil {
+		return ask()
+	}
+	if err := l.closed(owner, clock.now()); err != nil {
+		return unresolved{err}
+	}
+	err := ask()
+	l.outcome(owner, err, clock.now())
+	return err
+}
+
+func (l *learned) outcome(owner string, err error, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.outages = 0
+		return
+	}
+	l.remember(strings.ToLower(owner), err, now)
+}
+
+// remember keeps an error that other runs would get as well.
+func (l *learned) remember(owner string, err error, now time.Time) {
+	failure, ok := errors.AsType[*mint.Error](err)
+	if !ok {
+		return
+	}
+	switch failure.Kind {
+	case mint.BadKey, mint.Unsigned:
+		l.failing, l.until = err, time.Time{}
+	case mint.RateLimited:
+		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + failure.Message, Err: ErrDeferred}
+		l.until = now.Add(max(failure.RetryAfter, time.Minute))
+	case mint.Unavailable:
+		if l.outages++; l.outages >= maxOutages {
+			l.failing, l.until = fmt.Errorf("%w, %d times in a row", err, l.outages), time.Time{}
+		}
+	case mint.Suspended, mint.NotInstalled:
+		if l.failed == nil {
+			l.failed = map[string]error{}
+		}
+		l.failed[owner] = err
+	}
 }
