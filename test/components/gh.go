@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/gatepass/gatepass/test/extbuild"
 )
 
 const (
@@ -67,4 +69,10 @@ func (r *runner) findGh(ctx context.Context, g ghBuild) error {
 	program, err := g.program(ctx)
 	r.gh = []string{"GATEPASS_TEST_GH=" + program}
 	return err
+}
+
+// nestedModule is the one in a folder below test/components.
+func nestedModule(ctx context.Context, name string) (extbuild.Module, error) {
+	root, err := moduleRoot(ctx)
+	return extbuild.Module{Dir: filepath.Join(root, "test", "components", name), Command: command}, err
 }

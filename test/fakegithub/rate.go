@@ -1,9 +1,13 @@
 package fakegithub
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -69,4 +73,140 @@ func (w rateWindow) writeTo(h http.Header) {
 
 func (w rateWindow) answer() object {
 	return object{"limit": w.limit, "used": min(w.used, w.limit), "remaining": w.remaining(), "reset": w.reset.Unix()}
+}
+
+// SecondaryLimit is how many points GitHub lets one caller spend in a minute
+// (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
+// GitHub counts them by endpoint, this double all together, which is stricter.
+const SecondaryLimit = 900
+
+const pointsWindow = time.Minute
+
+// A spending is one request that was let through.
+type spending struct {
+	at     time.Time
+	points int
+}
+
+// costOf is what GitHub's documentation says of most requests.
+func costOf(method string) int {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return 1
+	}
+	return 5
+}
+
+// spendPoints counts one request by the secondary limit and refuses it where too few
+// points are left. A refused request costs nothing. The caller holds s.mu.
+func (c *call) spendPoints(principal string) *refusal {
+	limit := c.s.opts.PointsPerMinute
+	if limit <= 0 {
+		return nil
+	}
+	now, cost := c.s.Now(), costOf(c.r.Method)
+	spent := slices.DeleteFunc(c.s.state.points[principal], func(p spending) bool { return !now.Before(p.at.Add(pointsWindow)) })
+	c.s.state.points[principal] = spent
+	if wait := waitFor(spent, limit-cost, now); wait > 0 {
+		return SecondaryRateLimited(wait).refusal
+	}
+	c.s.state.points[principal] = append(spent, spending{now, cost})
+	return nil
+}
+
+// waitFor returns how long it takes until no more than most points of spent are of the
+// last minute.
+func waitFor(spent []spending, most int, now time.Time) time.Duration {
+	total := 0
+	for _, p := range spent {
+		total += p.points
+	}
+	for _, p := range spent {
+		if total <= most {
+			return 0
+		}
+		if total -= p.points; total <= most {
+			return p.at.Add(pointsWindow).Sub(now)
+		}
+	}
+	if total > most {
+		return pointsWindow // one request costs more than the limit
+	}
+	return 0
+}
+
+// A lag is how long the servers behind this GitHub do not know a new token, and
+// what they answer meanwhile.
+type lag struct {
+	d     time.Duration
+	reads int // the status that reads are answered with
+}
+
+// SetLag has this GitHub answer as one whose servers learn of a new token late
+// (https://github.com/octokit/auth-app.js/issues/65): for d after it was made, a
+// token that is made from now on is answered status, which is 401, 403 or 404,
+// where the REST API is read, and 401 by all else, DELETE /installation/token
+// among it. The token lives all the same, and a DELETE that was refused ended
+// nothing. A d of 0 turns that off. Tokens that are there keep the lag of when
+// they were made.
+func (s *Server) SetLag(d time.Duration, status int) error {
+	if d < 0 {
+		return fmt.Errorf("a lag is not negative: %s", d)
+	}
+	if status != http.StatusUnauthorized && status != http.StatusForbidden && status != http.StatusNotFound {
+		return fmt.Errorf("GitHub answers 401, 403 or 404 for a token that it does not know yet, not %d", status)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.lag = lag{d, status}
+	return nil
+}
+
+// isUnknownYet reports whether the servers have not heard of the token.
+func (s *Server) isUnknownYet(t *issued) bool {
+	return s.Now().Before(t.created.Add(t.lag.d))
+}
+
+// unknownYet is the refusal of a REST request whose token is too new; nil where
+// it is not.
+func (c *call) unknownYet() *refusal {
+	if !c.s.isUnknownYet(c.token) {
+		return nil
+	}
+	switch {
+	case c.r.Method != http.MethodGet || c.token.lag.reads == http.StatusUnauthorized:
+		return refuse(http.StatusUnauthorized, msgBadCredentials)
+	case c.token.lag.reads == http.StatusForbidden:
+		return refuse(http.StatusForbidden, "Resource not accessible by integration")
+	}
+	return refuse(http.StatusNotFound, "Not Found")
+}
+
+// conditional gives the answer to a GET its ETag, and makes it a 304 where the caller has
+// it already. As at GitHub, a 304 is not counted by the rate limit.
+func (c call) conditional(header http.Header, a answer) answer {
+	if c.r.Method != http.MethodGet || a.status != http.StatusOK {
+		return a
+	}
+	if _, page := a.body.(webPage); page {
+		return a
+	}
+	raw, err := json.Marshal(a.body)
+	if err != nil {
+		return a
+	}
+	sum := sha256.Sum256(raw)
+	tag := fmt.Sprintf(`"%x"`, sum)
+	header.Set("ETag", "W/"+tag)
+	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
+	header.Set("Vary", "Accept, Authorization, Cookie, X-GitHub-OTP")
+	if !strings.Contains(c.r.Header.Get("If-None-Match"), tag) {
+		return a
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	w := c.window()
+	w.used = max(0, w.used-1)
+	w.writeTo(header)
+	return answer{status: http.StatusNotModified, header: a.header}
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -249,4 +250,62 @@ func showPage(status int, title string, confirm *confirmation) answer {
 		return answer{status: http.StatusInternalServerError}
 	}
 	return answer{status: status, body: webPage(b.Bytes())}
+}
+
+// A clock is real time, or the caller's, moved on by Advance.
+type clock struct {
+	base   func() time.Time // nil means time.Now
+	offset atomic.Int64     // nanoseconds
+}
+
+func (c *clock) now() time.Time {
+	base := time.Now
+	if c.base != nil {
+		base = c.base
+	}
+	return base().Add(time.Duration(c.offset.Load())).UTC()
+}
+
+// Now is the time this GitHub believes it is.
+func (s *Server) Now() time.Time { return s.clock.now() }
+
+// Advance moves this GitHub's clock by d, which may be negative. Tokens expire
+// and JWTs are judged by it; certificates are not.
+func (s *Server) Advance(d time.Duration) { s.clock.offset.Add(int64(d)) }
+
+// timestamp is the form of every time in GitHub's JSON.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// serveResident answers as a host with data residency does: git at https://SUB.ghe.com, and
+// the API at https://api.SUB.ghe.com, with the paths of api.github.com.
+func (s *Server) serveResident(w http.ResponseWriter, r *http.Request) {
+	git, isGit := parseGitPath(r.URL.EscapedPath())
+	lfs, isLFS := parseLFSPath(r.URL.EscapedPath())
+	isWeb, isAPI := r.Host == s.opts.Residency, r.Host == "api."+s.opts.Residency
+	switch {
+	case isWeb && isLFS:
+		s.serveLFS(w, r, lfs)
+	case isWeb && isGit:
+		s.serveGit(w, r, git)
+	case isAPI && !isLFS && !isGit && !strings.HasPrefix(r.URL.Path, "/api/"):
+		s.serveREST(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// webHost is the host of the pages that belong to an API.
+func (s *Server) webHost(host string) string {
+	if s.opts.Residency == "" {
+		return host
+	}
+	return strings.TrimPrefix(host, "api.")
+}
+
+// names are those that the certificate is for.
+func (s *Server) names() []string {
+	if s.opts.Residency == "" {
+		return s.opts.Names
+	}
+	return append([]string{s.opts.Residency, "api." + s.opts.Residency}, s.opts.Names...)
 }

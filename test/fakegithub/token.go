@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -212,4 +213,69 @@ func randomBase62(n int) string {
 		out[i] = base62[k.Int64()]
 	}
 	return string(out)
+}
+
+// A presented credential, by scheme: "basic", "bearer", "token", "unknown" for
+// anything else in an Authorization header, and "" for no header.
+type presented struct {
+	scheme string
+	secret string // Basic: the password
+}
+
+func credentialOf(r *http.Request) presented {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return presented{}
+	}
+	scheme, rest, _ := strings.Cut(values[0], " ")
+	scheme = strings.ToLower(scheme)
+	_, password, basic := r.BasicAuth()
+	switch {
+	case len(values) > 1:
+		return presented{scheme: "unknown"}
+	case basic:
+		return presented{"basic", password}
+	case scheme == "bearer" || scheme == "token":
+		return presented{scheme, rest}
+	}
+	return presented{scheme: "unknown"}
+}
+
+// Permissions maps GitHub's permission names to "read", "write" or "admin".
+type Permissions map[string]string
+
+var levels = map[string]int{"read": 1, "write": 2, "admin": 3}
+
+// Allows reports whether p has the permission at the level or above.
+func (p Permissions) Allows(name, level string) bool {
+	return levels[level] > 0 && levels[p[name]] >= levels[level]
+}
+
+// covers reports whether p allows everything want does.
+func (p Permissions) covers(want Permissions) bool {
+	for name, level := range want {
+		if !p.Allows(name, level) {
+			return false
+		}
+	}
+	return true
+}
+
+// withMetadata adds what GitHub adds to every non-empty set: an App that may
+// do anything with a repository may also read its metadata.
+func (p Permissions) withMetadata() Permissions {
+	out := maps.Clone(p)
+	if len(out) > 0 && out["metadata"] == "" {
+		out["metadata"] = "read"
+	}
+	return out
+}
+
+func (p Permissions) validate() error {
+	for name, level := range p {
+		if levels[level] == 0 || name == "" {
+			return fmt.Errorf("permission %q: level %q is not read, write or admin", name, level)
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package kubernetestest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -209,3 +210,68 @@ func (c *Cluster) File(name, text string) string {
 
 // Port is where the API server listens.
 func (c *Cluster) Port() string { return c.Host[strings.LastIndexByte(c.Host, ':')+1:] }
+
+// Wait calls done every 20 ms until it returns true, and fails the test when that
+// takes longer than within. What done returns beside it says what it saw, for the
+// failure.
+func Wait(t testing.TB, within time.Duration, what string, done func() (ok bool, saw any)) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		ok, saw := done()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s: %v", within, what, saw)
+		}
+	}
+}
+
+// compactedKey is where API servers tell each other up to where etcd was compacted
+// (k8s.io/apiserver, pkg/storage/etcd3/compact.go). Each looks every 15 seconds, and
+// answers from its memory until then.
+const compactedKey = "compact_rev_key"
+
+// Compact has etcd forget all that is not the newest, as another API server of the
+// cluster would: each does every five minutes (--etcd-compaction-interval). It goes by
+// etcd's JSON gateway (https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/).
+func (c *Cluster) Compact() {
+	c.t.Helper()
+	base := c.etcdAt
+	if base == "" {
+		c.t.Skip("missing: the URL of the cluster's etcd (make test-real sets GATEPASS_TEST_ETCD)")
+	}
+	var now struct {
+		Header struct {
+			Revision string `json:"revision"`
+		} `json:"header"`
+	}
+	if err := json.Unmarshal(c.etcd(base+"/v3/maintenance/status", Fields{}), &now); err != nil || now.Header.Revision == "" {
+		c.t.Fatalf("etcd has no revision: %v", err)
+	}
+	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	c.etcd(base+"/v3/kv/put", Fields{"key": encode(compactedKey), "value": encode(now.Header.Revision)})
+	c.etcd(base+"/v3/kv/compaction", Fields{"revision": now.Header.Revision, "physical": true})
+}
+
+func (c *Cluster) etcd(url string, body Fields) []byte {
+	c.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, url, bytes.NewReader(text))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		c.t.Fatalf("etcd answers %d %s, %v", response.StatusCode, data, err)
+	}
+	return data
+}
