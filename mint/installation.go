@@ -2,13 +2,19 @@ package mint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // An Installation is the App on one account.
@@ -136,4 +142,157 @@ func (a *App) findAt(ctx context.Context, doing, at string) (found Installation,
 		return Installation{}, said.URL, nil
 	}
 	return Installation{}, "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
+}
+
+// A reader sees the names of an installation's repositories and nothing in
+// them.
+type reader struct {
+	app   *App
+	token credential.Token
+}
+
+// withReader makes a reader for as long as use runs.
+func (a *App) withReader(ctx context.Context, installation int64, use func(reader) error) error {
+	m, err := a.Mint(ctx, Grant{Installation: installation, Repositories: AllRepositories(), Permissions: PermissionLevels(map[string]string{"metadata": "read"})})
+	if err != nil {
+		return err
+	}
+	err = use(reader{a, m.Token})
+	if revokeErr := a.TakeBack(ctx, m.Token); err == nil {
+		err = revokeErr
+	}
+	return err
+}
+
+// repositories yields all that the installation reaches, page after page.
+func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
+	const doing = "list the installation's repositories"
+	return func(yield func(repository, error) bool) {
+		for next := r.app.base() + "/installation/repositories?per_page=100"; next != ""; {
+			var page struct {
+				Repositories []repository `json:"repositories"`
+			}
+			got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next, token: r.token.Secret(), made: born(r.token)})
+			if err == nil {
+				err = decode(doing, got.body, &page)
+			}
+			if err == nil {
+				next, err = r.app.nextPage(got.header)
+			}
+			if err != nil {
+				yield(repository{}, err)
+				return
+			}
+			for _, repo := range page.Repositories {
+				if !yield(repo, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Opened lists what a token opens, page after page, and returns at most limit names.
+func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]string, error) {
+	var names []string
+	for repo, err := range (reader{a, t}).repositories(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if names = append(names, repo.FullName); len(names) == limit {
+			break
+		}
+	}
+	return names, nil
+}
+
+// missing says why exact names were not found. Wildcards may match nothing.
+func (a *App) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
+	exact := slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.star })
+	if len(exact) == 0 {
+		return nil
+	}
+	return a.withReader(ctx, installation, func(r reader) error {
+		var bad []error
+		for _, p := range exact {
+			bad = append(bad, r.explain(ctx, p.text, p.id))
+		}
+		return usererr.Join(bad...)
+	})
+}
+
+// explain says why the installation does not have owner/name. A repository that
+// was renamed is not followed: a policy names what it means. A public one can be
+// read where it is not granted. id is the one that it has to have; 0 is any.
+func (r reader) explain(ctx context.Context, fullName string, id int64) error {
+	doing := "find " + fullName
+	found, err := r.lookUp(ctx, doing, fullName)
+	failure, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && failure.Status == http.StatusNotFound:
+		return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("there is none, or the installation does not reach it")}
+	case err != nil:
+		return err
+	case gitname.Fold(found.FullName) != gitname.Fold(fullName):
+		return renamed(doing, found.FullName)
+	case id != 0 && found.ID != id:
+		return replaced(fullName, id, found.ID)
+	}
+	return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("the installation does not reach it")}
+}
+
+// lookUp returns what a repository is called today, following GitHub's redirect
+// from a former name (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
+func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository, error) {
+	at := r.app.base() + "/repos/" + fullName
+	for range 3 {
+		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret(), made: born(r.token)})
+		if err != nil {
+			return repository{}, err
+		}
+		var said struct {
+			repository
+			URL string `json:"url"`
+		}
+		if json.Unmarshal(got.body, &said) == nil && said.FullName != "" {
+			return said.repository, nil
+		}
+		if at = said.URL; !r.app.isOurs(at) {
+			break
+		}
+	}
+	return repository{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
+}
+
+// isOurs reports whether a URL is of the same host: the token goes with the
+// request.
+func (a *App) isOurs(text string) bool {
+	u, err := url.Parse(text)
+	base, baseErr := url.Parse(a.base())
+	return err == nil && baseErr == nil && u.Scheme == base.Scheme && u.Host == base.Host
+}
+
+// explainAll explains every name that the installation does not reach.
+func (r reader) explainAll(ctx context.Context, g Grant) error {
+	reached, nameOf := map[string]int64{}, map[int64]string{}
+	for repo, err := range r.repositories(ctx) {
+		if err != nil {
+			return nil
+		}
+		reached[gitname.Fold(repo.FullName)], nameOf[repo.ID] = repo.ID, repo.FullName
+	}
+	var bad []error
+	for _, pin := range g.Repositories.named() {
+		full := g.Owner + "/" + pin.Name
+		id, ok := reached[gitname.Fold(full)]
+		switch {
+		case ok && pin.ID != 0 && pin.ID != id:
+			bad = append(bad, replaced(full, pin.ID, id))
+		case !ok && nameOf[pin.ID] != "":
+			bad = append(bad, renamed("find "+full, nameOf[pin.ID]))
+		case !ok:
+			bad = append(bad, r.explain(ctx, full, pin.ID))
+		}
+	}
+	return usererr.Join(bad...)
 }

@@ -1,8 +1,11 @@
 package mint
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 func TestParsePattern(t *testing.T) {
@@ -85,4 +88,110 @@ func FuzzParsePattern(f *testing.F) {
 			t.Errorf("ParsePattern(%q) = %+v", text, p)
 		}
 	})
+}
+
+// idOf returns what GitHub calls a repository.
+func (w *world) idOf(fullName string) int64 {
+	w.t.Helper()
+	m, err := w.app.Mint(w.t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames(strings.TrimPrefix(fullName, "Acme/")), Permissions: contents("read")})
+	if err != nil || len(m.Token.RepositoryIDs) != 1 {
+		w.t.Fatalf("Mint(%s) = %v, %v, want a token that says its repository's id", fullName, m.Token.RepositoryIDs, err)
+	}
+	if err := w.app.Revoke(w.t.Context(), m.Token); err != nil {
+		w.t.Fatal(err)
+	}
+	return m.Token.RepositoryIDs[0]
+}
+
+func TestAnIDOpensThatRepositoryAlone(t *testing.T) {
+	w := newWorld(t)
+	widgets := fmt.Sprint("Acme/widgets#", w.idOf("Acme/widgets"))
+	shared := fmt.Sprint("Acme/shared#", w.idOf("Acme/shared"))
+	for _, c := range []struct {
+		name     string
+		patterns []string
+		want     string
+	}{
+		{"alone", []string{widgets}, "Acme/widgets"},
+		{"in another case", []string{strings.ToUpper(widgets)}, "Acme/widgets"},
+		{"two of them", []string{widgets, shared}, "Acme/shared Acme/widgets"},
+		{"beside a name", []string{widgets, "Acme/shared"}, "Acme/shared Acme/widgets"},
+		{"beside a wildcard that has it", []string{"Acme/w*", widgets}, "Acme/widgets"},
+		{"beside one that has others", []string{"Acme/api-*", widgets}, "Acme/api-one Acme/api-two Acme/widgets"},
+	} {
+		grants, err := w.app.Resolve(t.Context(), parse(t, c.patterns...), contents("read"), w.installed())
+		if err != nil {
+			t.Errorf("%s: Resolve(%q) = %v", c.name, c.patterns, err)
+			continue
+		}
+		m, err := w.app.Mint(t.Context(), grants[0])
+		slices.Sort(m.Token.Repositories)
+		if got := strings.Join(m.Token.Repositories, " "); err != nil || got != c.want {
+			t.Errorf("%s: %q opens %q, %v, want %q", c.name, c.patterns, got, err, c.want)
+		}
+	}
+}
+
+// A name that another repository has got opens neither of the two.
+func TestANameThatWasTakenOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.idOf("Acme/widgets")
+	pinned := fmt.Sprint("Acme/widgets#", id)
+	if err := w.RenameRepository("Acme", "widgets", "gadgets"); err != nil {
+		t.Fatal(err)
+	}
+	for _, beside := range [][]string{nil, {"Acme/shared"}, {"Acme/*"}} {
+		w.refuse(Renamed, "Acme/gadgets now; write its new name in the profile", append(beside, pinned)...)
+	}
+	w.add("Acme/widgets")
+	w.refuse(Renamed, "find widgets#"+fmt.Sprint(id)+": it is called Acme/gadgets now", pinned)
+	for _, beside := range [][]string{{"Acme/shared"}, {"Acme/*"}} {
+		w.refuse(-1, "find ", append(beside, pinned)...)
+	}
+}
+
+// One that is gone is told from one that the installation does not reach.
+func TestAnIDThatIsNotThere(t *testing.T) { synctest.Test(t, inAnIDThatIsNotThere) }
+
+func inAnIDThatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/api-*")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/*")
+	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999")
+	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999", "Acme/widgets")
+}
+
+func TestPinsAreChecked(t *testing.T) {
+	for name, pins := range map[string][]Pin{
+		"no id":              {{Name: "widgets"}},
+		"an id twice":        {{ID: 1, Name: "a"}, {ID: 1, Name: "b"}},
+		"a name twice":       {{ID: 1, Name: "a"}, {ID: 2, Name: "A"}},
+		"a name that climbs": {{ID: 1, Name: ".."}},
+		"none":               nil,
+	} {
+		if err := (Grant{Installation: 1, Repositories: PinnedRepositories(pins...), Permissions: contents("read")}).Validate(); err == nil {
+			t.Errorf("%s: Validate = nil, want an error", name)
+		}
+	}
+}
+
+func TestAllowed(t *testing.T) {
+	for _, c := range []struct {
+		patterns []string
+		id       int64
+		ok       bool
+	}{
+		{[]string{"acme/widgets"}, 0, true},
+		{[]string{"acme/widgets#7"}, 7, true},
+		{[]string{"acme/*", "acme/widgets#7"}, 7, true},
+		{[]string{"*", "Acme/Widgets#7"}, 7, true},
+		{[]string{"acme/other#7"}, 0, false},
+		{[]string{"octo/widgets#7"}, 0, false},
+		{nil, 0, false},
+	} {
+		if id, ok := Allowed(parse(t, c.patterns...), "acme", "widgets"); id != c.id || ok != c.ok {
+			t.Errorf("Allowed(%q) = %d, %v, want %d, %v", c.patterns, id, ok, c.id, c.ok)
+		}
+	}
 }

@@ -7,12 +7,19 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/internal/keywrap"
 )
 
 // A Signer signs for one GitHub App without showing its key.
@@ -136,3 +143,112 @@ func (s *KeySigner) String() string { return "RSA private key" }
 
 // GoString is String, for %#v.
 func (s *KeySigner) GoString() string { return s.String() }
+
+// A PublicKeyer is a Signer that can show the public half of the key it signs
+// with next. All of gatepass's signers can.
+type PublicKeyer interface {
+	PublicKey(ctx context.Context) (*rsa.PublicKey, error)
+}
+
+// ParsePublicKey reads the public half of a key as a KMS hands it out, a
+// SubjectPublicKeyInfo (RFC 5280) in DER. It has to be one that GitHub takes.
+func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
+	parsed, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, errors.New("its public key is damaged")
+	}
+	key, ok := parsed.(*rsa.PublicKey)
+	if !ok {
+		return nil, errors.New("its key is not RSA, the only kind GitHub Apps have")
+	}
+	if key.N.BitLen() < minKeyBits {
+		return nil, fmt.Errorf("the key has %d bits, fewer than %d", key.N.BitLen(), minKeyBits)
+	}
+	return key, nil
+}
+
+// CheckSignature returns an error unless signature is what a [Signer] with that
+// key returns for digest. A nil key has none.
+func CheckSignature(key *rsa.PublicKey, digest [sha256.Size]byte, signature []byte) error {
+	if key == nil || rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
+		return errors.New("the signature is not the key's for what was to be signed")
+	}
+	return nil
+}
+
+// Fingerprint names a key as the App's settings page at GitHub does: SHA256:
+// and the base64 of the hash of its SubjectPublicKeyInfo
+// (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/managing-private-keys-for-github-apps#verifying-private-keys).
+func Fingerprint(key *rsa.PublicKey) string {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "" // only for kinds of keys that it does not know
+	}
+	sum := sha256.Sum256(der)
+	return "SHA256:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Wrap returns the private key, as PKCS#8 in DER, encrypted for a KMS that shows
+// the public half of a wrapping key: the one form in which a key leaves its
+// KeySigner. See package keywrap for the encryption.
+func (s *KeySigner) Wrap(wrapping *rsa.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(s.key)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(der)
+	return keywrap.Wrap(wrapping, der)
+}
+
+// GitHub refuses a JWT that lives longer than ten minutes, or that was issued in
+// its future; a minute either way forgives clocks
+// (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app).
+const (
+	jwtBackdate = time.Minute
+	jwtLife     = 9 * time.Minute
+	jwtReserve  = time.Minute // not used any more this long before its end
+)
+
+// A passport is the App's JWT, signed once and shown until it is about to end:
+// a thousand mints cost one signature every eight minutes.
+type jwtCache struct {
+	mu      sync.Mutex // guards the rest; held while signing, so that one signs for all
+	text    string
+	expires time.Time     // by our own clock
+	ahead   time.Duration // what our clock was believed to be ahead of GitHub's
+}
+
+// show returns a JWT that GitHub should take. ahead is how far our clock, which says
+// now, is ahead of GitHub's.
+func (p *jwtCache) token(ctx context.Context, issuer string, signer Signer, now time.Time, ahead time.Duration) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.text != "" && clock.Left(p.expires, now) > jwtReserve && (ahead-p.ahead).Abs() < jwtBackdate/2 {
+		return p.text, nil
+	}
+	text, err := signJWT(ctx, issuer, signer, now.Add(-ahead))
+	if err != nil {
+		return "", fmt.Errorf("sign the App's JWT: %w", err)
+	}
+	p.text, p.expires, p.ahead = text, now.Add(jwtLife), ahead
+	return text, nil
+}
+
+// signJWT makes the three parts of a JWT (RFC 7519) with RS256.
+func signJWT(ctx context.Context, issuer string, signer Signer, now time.Time) (string, error) {
+	claims, err := json.Marshal(struct {
+		IssuedAt int64  `json:"iat"`
+		Expires  int64  `json:"exp"`
+		Issuer   string `json:"iss"`
+	}{now.Add(-jwtBackdate).Unix(), now.Add(jwtLife).Unix(), issuer})
+	if err != nil {
+		return "", err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	head := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(claims)
+	signature, err := signer.Sign(ctx, sha256.Sum256([]byte(head)))
+	if err != nil {
+		return "", err
+	}
+	return head + "." + encode(signature), nil
+}

@@ -1,7 +1,10 @@
 package mint
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -10,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/internal/keywrap"
 )
 
 // brokenSigner is a KMS that cannot be had.
@@ -31,5 +36,26 @@ func TestReadPEMReturnsTheKeyAlone(t *testing.T) {
 	}
 	if _, _, err := ReadPEM(path + "x"); err == nil || strings.Count(err.Error(), path) != 1 {
 		t.Errorf("ReadPEM of no file = %v, want an error that names it", err)
+	}
+}
+
+func TestWrapIsReadableByTheWrappingKeyOnly(t *testing.T) {
+	wrapping, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := (&KeySigner{testKey}).Wrap(&wrapping.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(wrapped, testKey.D.Bytes()[:16]) {
+		t.Error("the private exponent is in the clear")
+	}
+	der, err := keywrap.Unwrap(wrapping, wrapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(der); err != nil || !testKey.Equal(key) {
+		t.Errorf("what was wrapped is %T, %v, want the key", key, err)
 	}
 }

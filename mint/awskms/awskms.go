@@ -13,13 +13,15 @@ package awskms
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-
+	"github.com/aws/smithy-go"
 	"github.com/gatepass/gatepass/internal/awsclient"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
@@ -113,4 +115,138 @@ func call[Out any](ctx context.Context, s *Signer, what, action string, do func(
 		return none, s.failure(what, action, c.Region).Failed(ctx, err)
 	}
 	return out, nil
+}
+
+const form = "write awskms:///alias/NAME?region=REGION, or a key's id or ARN for alias/NAME"
+
+// maxID is the longest identifier of a key (KeyId of Sign in the AWS KMS API
+// reference).
+const maxID = 2048
+
+// Open reads a signer's URL. AWS is asked, and its configuration read, by the
+// first Sign or PublicKey only.
+func Open(u *url.URL) (*Signer, error) {
+	switch {
+	case u.Scheme != "awskms":
+		return nil, usererr.New("signer", "its scheme is not awskms", form)
+	case u.Host != "" || u.Opaque != "" || u.User != nil:
+		return nil, usererr.New("signer awskms://"+u.Host, "a key follows three slashes", form)
+	case u.Fragment != "":
+		return nil, usererr.New("signer awskms://"+u.Path, "it has a fragment", form)
+	}
+	what := "signer awskms://" + u.Path
+	id := strings.TrimPrefix(u.Path, "/")
+	if !isKey(id) {
+		return nil, usererr.New(what, "this is no key", form)
+	}
+	settings, err := awsclient.ParseSettings(what, u.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	if region := regionOf(id); region != "" {
+		if settings.Region != "" && settings.Region != region {
+			return nil, usererr.New(what, "the key is in "+region+" and the URL says region="+settings.Region, "leave region out")
+		}
+		settings.Region = region
+	}
+	return newSigner(id, settings), nil
+}
+
+// isKey takes alias/NAME, a key's id, and the ARN of either.
+func isKey(id string) bool {
+	if len(id) > maxID {
+		return false
+	}
+	if strings.HasPrefix(id, "arn:") {
+		part := strings.SplitN(id, ":", 6)
+		if len(part) != 6 || part[2] != "kms" || !isName(part[1]) || !isName(part[3]) || !isName(part[4]) {
+			return false
+		}
+		if key, ok := strings.CutPrefix(part[5], "key/"); ok {
+			return isName(key)
+		}
+		id = part[5]
+		return strings.HasPrefix(id, "alias/") && isKey(id)
+	}
+	if alias, ok := strings.CutPrefix(id, "alias/"); ok {
+		for segment := range strings.SplitSeq(alias, "/") {
+			if !isName(segment) {
+				return false
+			}
+		}
+		return true
+	}
+	return isName(id)
+}
+
+// isName takes what names in KMS are made of.
+func isName(s string) bool { return signer.IsName(s, "-_", maxID) }
+
+// regionOf returns the region of an ARN.
+func regionOf(id string) string {
+	if part := strings.SplitN(id, ":", 6); len(part) == 6 {
+		return part[3]
+	}
+	return ""
+}
+
+// What IAM and key policies call the two calls.
+const (
+	lookAction = "kms:GetPublicKey"
+	signAction = "kms:Sign"
+)
+
+// What lies below errors that an import goes on from.
+var (
+	errAbsent = errors.New("no such key")
+	errState  = errors.New("a state that forbids it")
+)
+
+// what begins an error: "sign with the KMS key alias/x".
+func (s *Signer) what(doing string) string { return doing + " " + s.name("") }
+
+func (s *Signer) failure(what, action, region string) awsclient.Call {
+	return awsclient.Call{What: what, Service: "KMS", Region: region, Explain: func(api smithy.APIError) error {
+		return explain(what, action, region, api)
+	}}
+}
+
+// explain tells the errors of signing, as the AWS KMS API reference lists them; nil
+// for all else.
+func explain(what, action, region string, api smithy.APIError) error {
+	line := func(why, do string) error { return usererr.New(what, why, do) }
+	switch code := api.ErrorCode(); {
+	case awsclient.IsThrottle(api):
+		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the request quota of KMS in "+region)
+	case strings.HasPrefix(code, "AccessDenied"):
+		return line("access denied"+awsclient.Said(api), "allow "+action+" on it for this identity, in its key policy or by IAM")
+	case code == "NotFoundException":
+		return &usererr.Error{Op: what, Reason: "there is no such key or alias in " + region, Hint: "check key, region and account in the URL", Err: errAbsent}
+	case code == "DisabledException":
+		return line("the key is disabled", "have it enabled: aws kms enable-key")
+	case code == "KMSInvalidStateException":
+		return invalidState(what, api)
+	case code == "InvalidKeyUsageException" || code == "UnsupportedOperationException":
+		return line("this key cannot sign ("+code+")", "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
+	case code == "InvalidArnException" || code == "ValidationException":
+		return line("AWS takes this for no key ("+code+")"+awsclient.Said(api), "write awskms:///alias/NAME, a key's id or its ARN")
+	case code == "KeyUnavailableException" || code == "DependencyTimeoutException" || code == "KMSInternalException":
+		return line("KMS has trouble of its own ("+code+")", "try again in a moment")
+	}
+	return nil
+}
+
+// invalidState tells the states apart by KMS's words, which are all there is
+// (https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
+func invalidState(what string, api smithy.APIError) error {
+	line := func(why, do string) error { return &usererr.Error{Op: what, Reason: why, Hint: do, Err: errState} }
+	switch said := strings.ToLower(api.ErrorMessage()); {
+	case strings.Contains(said, "pending deletion"):
+		return line("the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")
+	case strings.Contains(said, "pending import"):
+		return line("the key is pending import: it has no key material", "import the App's private key: gatepass app key import")
+	case strings.Contains(said, "disabled"):
+		return line("the key is disabled", "have it enabled: aws kms enable-key")
+	}
+	return line("the key cannot be used in its state"+awsclient.Said(api), "see aws kms describe-key")
 }

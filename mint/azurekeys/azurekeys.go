@@ -23,12 +23,21 @@ package azurekeys
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
-
 	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -96,3 +105,115 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	}
 	return signer.One(version, key), nil
 }
+
+const (
+	scheme = "azurekeys"
+	form   = "write azurekeys://NAME.vault.azure.net/KEY, and /VERSION for one version"
+)
+
+// clouds say to which cloud a suffix of hosts belongs; what stands before it is the
+// name of a vault or an HSM, without a dot. An access token is for the suffix, and
+// would open every vault of its owner
+// (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates).
+//
+// The public cloud's zero value leaves AZURE_AUTHORITY_HOST its say.
+var clouds = map[string]cloud.Configuration{
+	"vault.azure.net":              {},
+	"managedhsm.azure.net":         {},
+	"vault.azure.cn":               cloud.AzureChina,
+	"managedhsm.azure.cn":          cloud.AzureChina,
+	"vault.usgovcloudapi.net":      cloud.AzureGovernment,
+	"managedhsm.usgovcloudapi.net": cloud.AzureGovernment,
+}
+
+// Open reads a signer's URL. Azure is asked, and the credentials read, by the
+// first Sign or PublicKey only.
+func Open(u *url.URL) (*Signer, error) {
+	what, err := signer.CheckURL(u, scheme, form)
+	if err != nil {
+		return nil, err
+	}
+	host := strings.ToLower(u.Host)
+	name, suffix, _ := strings.Cut(host, ".")
+	if _, known := clouds[suffix]; !known || !signer.IsName(name, "-", maxName) {
+		return nil, usererr.New(what, "its host is no Key Vault and no Managed HSM of Azure", form)
+	}
+	key, version, versioned := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	if !signer.IsName(key, "-", maxName) || versioned && !isVersion(version) {
+		return nil, usererr.New(what, "this is no key", form)
+	}
+	s := &Signer{host: host, key: key, version: strings.ToLower(version)}
+	s.client.url, s.client.cloud = "https://"+host, clouds[suffix]
+	s.client.Service, s.client.Host, s.client.Open = "Azure", host, s.client.open
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer, Pinned: true}
+	return s, nil
+}
+
+const (
+	maxName       = 127 // the longest name of a key; those of vaults are shorter
+	versionLength = 32  // of what Key Vault calls a version
+)
+
+func isVersion(s string) bool { return len(s) == versionLength && signer.IsName(s, "", versionLength) }
+
+var errOtherKey = errors.New("another key")
+
+// versionOf reads the identifier of a version of the Signer's key, in lower case:
+// identifiers are compared without regard to it
+// (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#object-identifiers).
+func (s *Signer) versionOf(id *azkeys.ID) (string, error) {
+	if id == nil {
+		return "", errOtherKey
+	}
+	prefix := strings.ToLower("https://" + s.host + "/keys/" + s.key + "/")
+	version, ok := strings.CutPrefix(strings.ToLower(string(*id)), prefix)
+	if !ok || !isVersion(version) {
+		return "", errOtherKey
+	}
+	return version, nil
+}
+
+func wrongKey(id *azkeys.ID) error {
+	answered := "of none"
+	if id != nil {
+		answered = string(*id)
+	}
+	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
+}
+
+// check returns an error where a version cannot sign for a GitHub App. How long its
+// key is, the key itself says.
+func check(what string, b *azkeys.KeyBundle) error {
+	kind := azkeys.KeyType("")
+	if b.Key.Kty != nil {
+		kind = *b.Key.Kty
+	}
+	switch {
+	case kind != azkeys.KeyTypeRSA && kind != azkeys.KeyTypeRSAHSM:
+		return usererr.New(what, "its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
+	case b.Attributes != nil && b.Attributes.Enabled != nil && !*b.Attributes.Enabled:
+		return usererr.New(what, "the version is disabled", enable)
+	case len(b.Key.KeyOps) > 0 && !slices.ContainsFunc(b.Key.KeyOps, isSign):
+		return usererr.New(what, "this key cannot sign: sign is not among its operations (key_ops)", makeKey)
+	}
+	return nil
+}
+
+func isSign(o *azkeys.KeyOperation) bool { return o != nil && *o == azkeys.KeyOperationSign }
+
+// parseJWK reads the public half of an RSA key (RFC 7518, section 6.3.1). It has to
+// be one that GitHub takes.
+func parseJWK(k *azkeys.JSONWebKey) (*rsa.PublicKey, error) {
+	e := new(big.Int).SetBytes(k.E)
+	if len(k.N) > maxModulus || e.BitLen() > 31 {
+		return nil, errors.New("its public key is damaged")
+	}
+	der, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: new(big.Int).SetBytes(k.N), E: int(e.Int64())})
+	if err != nil {
+		return nil, errors.New("its public key is damaged")
+	}
+	return mint.ParsePublicKey(der)
+}
+
+// maxModulus is more than the longest RSA key of Key Vault has, in bytes.
+const maxModulus = 1024

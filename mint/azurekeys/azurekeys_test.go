@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
-
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 var (
@@ -204,4 +204,11 @@ func FuzzParseJWK(f *testing.F) {
 			t.Errorf("versionOf(%q) = %q", *k.KID, version)
 		}
 	})
+}
+
+// A thousand tokens cost one signature: Key Vault bills and throttles each.
+func TestAThousandMintsSignOnce(t *testing.T) {
+	d := &double{}
+	signertest.MintThousand(t, &keys[0].PublicKey, serve(t, d, "/app"))
+	checkCalls(t, d, 1, 1, 1)
 }

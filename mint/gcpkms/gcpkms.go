@@ -19,12 +19,19 @@ package gcpkms
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/url"
+	"strconv"
+	"strings"
 
 	kms "cloud.google.com/go/kms/apiv1"
 	"cloud.google.com/go/kms/apiv1/kmspb"
-
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint/signer"
+	"google.golang.org/api/iterator"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // A Signer is one version of a key. Its [signer.Key] has Sign and PublicKey. The first
@@ -86,4 +93,171 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 		return nil, usererr.Wrap(what, err, makeKey)
 	}
 	return signer.One(version, key), nil
+}
+
+const (
+	scheme = "gcpkms"
+	form   = "write gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, and /cryptoKeyVersions/N for one version"
+)
+
+// Open reads a signer's URL. Google is asked, and the credentials read, by the
+// first Sign or PublicKey only.
+func Open(u *url.URL) (*Signer, error) {
+	what, err := signer.CheckURL(u, scheme, form)
+	if err != nil {
+		return nil, err
+	}
+	key, version, ok := parseName(u.Host + u.Path)
+	if !ok {
+		return nil, usererr.New(what, "this is no key", form)
+	}
+	s := &Signer{key: key, version: version}
+	s.client.Service, s.client.Host, s.client.Open, s.client.Close = "Google", host, s.client.open, (*connection).close
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: name, Check: wrongServer, Pinned: true}
+	return s, nil
+}
+
+// parseName reads the resource name of a key or of one of its versions
+// (https://cloud.google.com/kms/docs/getting-resource-ids); version is "" for a
+// key.
+func parseName(name string) (key, version string, ok bool) {
+	part := strings.Split(name, "/")
+	if len(part) != 8 && len(part) != 10 {
+		return "", "", false
+	}
+	for i, collection := range []string{"projects", "locations", "keyRings", "cryptoKeys"} {
+		id := part[2*i+1]
+		if part[2*i] != collection || !isID(id, collection == "projects") {
+			return "", "", false
+		}
+	}
+	key = strings.Join(part[:8], "/")
+	if len(part) == 8 {
+		return key, "", true
+	}
+	_, ok = numberOf(name, key)
+	return key, name, ok
+}
+
+// maxID is more than any identifier of Cloud KMS or a project has, in bytes.
+const maxID = 128
+
+// isID takes letters, digits, hyphens and underscores; projects may have dots and
+// a colon as well, from the time when they belonged to a domain.
+func isID(s string, project bool) bool {
+	marks := "-_"
+	if project {
+		marks += ".:"
+	}
+	return signer.IsName(s, marks, maxID) && s != "." && s != ".."
+}
+
+// enabled is a filter (https://cloud.google.com/kms/docs/sorting-and-filtering).
+const enabled = "state=ENABLED"
+
+// newest returns the name of the newest version that is enabled. Versions are
+// numbered as they are made, from 1 on.
+func (s *Signer) newest(ctx context.Context) (string, error) {
+	what := "choose a version of " + name(s.key)
+	number, err := call(ctx, s, what, listPermission, func(ctx context.Context, c *kms.KeyManagementClient) (uint64, error) {
+		var newest uint64
+		versions := c.ListCryptoKeyVersions(ctx, &kmspb.ListCryptoKeyVersionsRequest{Parent: s.key, Filter: enabled})
+		for {
+			v, err := versions.Next()
+			if errors.Is(err, iterator.Done) {
+				return newest, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			number, ok := numberOf(v.GetName(), s.key)
+			if !ok {
+				return 0, wrongKey(v.GetName())
+			}
+			if v.GetState() == kmspb.CryptoKeyVersion_ENABLED {
+				newest = max(newest, number)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case number == 0:
+		return "", usererr.New(what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
+	}
+	return s.key + infix + strconv.FormatUint(number, 10), nil
+}
+
+// infix stands between a key and the number of its version.
+const infix = "/cryptoKeyVersions/"
+
+// numberOf reads the name of a version of key. There is no version 0.
+func numberOf(name, key string) (number uint64, ok bool) {
+	text, ok := strings.CutPrefix(name, key+infix)
+	if !ok {
+		return 0, false
+	}
+	number, err := strconv.ParseUint(text, 10, 63)
+	return number, err == nil && strconv.FormatUint(number, 10) == text && number > 0
+}
+
+// Cloud KMS protects what it is sent and what it answers by CRC32C
+// (https://cloud.google.com/kms/docs/data-integrity-guidelines).
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(data []byte) *wrapperspb.Int64Value {
+	return wrapperspb.Int64(int64(crc32.Checksum(data, castagnoli)))
+}
+
+// fits reports whether sum is there and is that of data.
+func fits(data []byte, sum *wrapperspb.Int64Value) bool {
+	return sum != nil && sum.GetValue() == checksum(data).GetValue()
+}
+
+// damage is what a checksum shows: something was lost or changed on the way, which
+// another attempt may cure.
+func damage(why string) *signer.Problem {
+	return signer.Passing(why, "try again; when it stays so, "+wrongServer, 0)
+}
+
+// wrongKey is an answer about another version than the one asked for.
+func wrongKey(answered string) *signer.Problem {
+	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
+}
+
+// wholeSignature returns an error unless out is the answer to a digest that arrived
+// whole, for that version.
+func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
+	switch {
+	case out.GetName() != version:
+		return wrongKey(out.GetName())
+	case !out.GetVerifiedDigestCrc32C():
+		return damage("Cloud KMS did not verify the checksum of the digest")
+	case !fits(out.GetSignature(), out.GetSignatureCrc32C()):
+		return damage("the signature does not match its checksum")
+	}
+	return nil
+}
+
+func wholePublic(out *kmspb.PublicKey, version string) error {
+	switch {
+	case out.GetName() != version:
+		return wrongKey(out.GetName())
+	case !fits([]byte(out.GetPem()), out.GetPemCrc32C()):
+		return damage("the public key does not match its checksum")
+	}
+	return nil
+}
+
+// checkAlgorithm reports why a version cannot sign for a GitHub App, which signs
+// RS256. A version has one algorithm
+// (https://cloud.google.com/kms/docs/algorithms#rsa_signing_algorithms).
+func checkAlgorithm(a kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorithm) error {
+	switch a {
+	case kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_2048_SHA256,
+		kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_3072_SHA256,
+		kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA256:
+		return nil
+	}
+	return fmt.Errorf("its algorithm is %s; GitHub Apps sign with RSA_SIGN_PKCS1_2048_SHA256, or 3072 or 4096 bits", a)
 }

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"cloud.google.com/go/kms/apiv1/kmspb"
-
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
+	"github.com/gatepass/gatepass/test/signertest"
 )
 
 var (
@@ -244,4 +244,11 @@ func FuzzNumberOf(f *testing.F) {
 			t.Errorf("numberOf(%q) = %d", name, number)
 		}
 	})
+}
+
+// A thousand tokens cost one signature: Cloud KMS bills and limits each.
+func TestAThousandMintsSignOnce(t *testing.T) {
+	d := &double{}
+	signertest.MintThousand(t, &keys[0].PublicKey, serve(t, d, appKey))
+	checkCalls(t, d, 1, 1, 1)
 }

@@ -14,15 +14,22 @@ package vaulttransit
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
 	"github.com/gatepass/gatepass/credential/vaultclient"
 	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
@@ -107,4 +114,99 @@ func (s *Signer) look(ctx context.Context, signed string) (*signer.Versions, err
 		return nil, usererr.New("sign with "+s.name(""), "Vault signed with version "+signed+" and does not show that one", "check min_decryption_version of the key: vault read "+path)
 	}
 	return v, nil
+}
+
+const (
+	scheme = "vault+transit"
+	form   = "write vault+transit://MOUNT/KEY?addr=https://host[:port]&auth=METHOD"
+)
+
+// Open reads a signer's URL. Vault is asked, and the environment read, by the
+// first Sign or PublicKey only.
+func Open(u *url.URL) (*Signer, error) {
+	what := "signer " + scheme + "://" + u.Host + u.Path
+	switch {
+	case u.Scheme != scheme:
+		return nil, usererr.New("signer", "its scheme is not "+scheme, form)
+	case u.User != nil || u.Opaque != "" || u.Fragment != "":
+		return nil, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
+	case u.Port() != "":
+		return nil, usererr.New(what, "what follows "+scheme+":// is the mount, not the address", form)
+	case u.Host == "" || !vaultclient.IsPath(u.Host+u.Path) || u.Path == "":
+		return nil, usererr.New(what, "it names no key below a mount", form)
+	case strings.ContainsAny(u.Path, "{}"):
+		return nil, usererr.New(what, "it has a placeholder", "a signer is the App's, and no workspace's")
+	}
+	client, _, err := vaultclient.Open(what, u.RawQuery, "")
+	if err != nil {
+		return nil, err
+	}
+	full := u.Host + u.Path
+	s := &Signer{mount: path.Dir(full), key: path.Base(full), client: client}
+	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer}
+	return s, nil
+}
+
+var errNoKey = errors.New("its answer is none of a transit engine")
+
+// parseVersions reads the answer of GET /transit/keys/:name
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key), which
+// shows the versions from min_decryption_version on, and returns an error unless the newest version can sign for a GitHub App.
+func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
+	var kind string
+	if json.Unmarshal(data["type"], &kind) != nil {
+		return nil, errNoKey
+	}
+	if !strings.HasPrefix(kind, "rsa-") {
+		return nil, fmt.Errorf("the key is of type %s; GitHub Apps have RSA keys", usererr.Escape(kind))
+	}
+	var keys map[string]struct {
+		PublicKey string `json:"public_key"`
+	}
+	var latest int
+	if json.Unmarshal(data["keys"], &keys) != nil || json.Unmarshal(data["latest_version"], &latest) != nil {
+		return nil, errNoKey
+	}
+	v := &signer.Versions{Current: strconv.Itoa(latest), Public: map[string]*rsa.PublicKey{}}
+	for text, key := range keys {
+		number, err := strconv.Atoi(text)
+		if err != nil || number < 1 {
+			return nil, errNoKey
+		}
+		block, _ := pem.Decode([]byte(key.PublicKey))
+		if block == nil {
+			return nil, errNoKey
+		}
+		if v.Public[strconv.Itoa(number)], err = mint.ParsePublicKey(block.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	if v.Get("") == nil {
+		return nil, errNoKey
+	}
+	return v, nil
+}
+
+// errAbsent lies below the error about a key that is not there.
+var errAbsent = errors.New("no such key")
+
+// describe turns a refusal into one line; allow is what a policy has to. Other
+// errors are lines already.
+func (s *Signer) describe(what string, err error, allow string) error {
+	r, ok := errors.AsType[*vaultclient.Refusal](err)
+	if !ok {
+		return err
+	}
+	said := strings.ToLower(r.Said)
+	switch {
+	case r.Status == http.StatusForbidden:
+		return usererr.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+allow+", and check that "+s.mount+"/ is a transit engine")
+	case strings.Contains(said, "no handler for route"), strings.Contains(said, "route entry not found"):
+		return usererr.New(what, "there is no secrets engine at "+s.mount+"/", "correct the mount or the namespace: vault secrets list")
+	case strings.Contains(said, "unsupported path"), strings.Contains(said, "versioned k/v"), r.Status == http.StatusMethodNotAllowed:
+		return usererr.New(what, s.mount+"/ is no transit engine"+r.Shown(), "correct the mount: vault secrets list")
+	case r.Status == http.StatusNotFound, strings.Contains(said, "key not found"):
+		return &usererr.Error{Op: what, Reason: "there is no such key" + r.Shown(), Hint: "correct its name: vault list " + s.mount + "/keys", Err: errAbsent}
+	}
+	return usererr.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check the key: vault read "+s.mount+"/keys/"+s.key)
 }
