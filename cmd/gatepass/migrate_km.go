@@ -20,28 +20,36 @@ what is there, what has to be done, and what stays. It changes nothing.
 
 With a profile: says which pushes that profile no longer allows, and takes over
 the sandboxes that --id names: each gets a token of gatepass's and a ledger
-record, and then its old token is revoked. Stop the other system's schedule for
-a sandbox first. While both systems write its token, gatepass leaves the other's
-alone and says so.
+record, and then its old token is revoked.
+
+Two systems that deliver to one sandbox would revoke each other's tokens. km writes
+a token every 45 minutes. A sandbox whose token is younger than that is refused, and
+so is one that km still writes to after it was taken over: stop km's schedule for it,
+and wait, or say --stopped.
 
 The way back is "gatepass workspace destroy ID", and the other system's schedule.
 
 Examples:
   gatepass migrate km
   gatepass migrate km profile.yaml --id sb-1 --dry-run
-  gatepass migrate km profile.yaml --id sb-1 --id sb-2`
+  gatepass migrate km profile.yaml --id sb-1 --id sb-2 --stopped`
 
-// kmStore is where the first system keeps its parameters.
-const kmStore = "ssm:///km?workspaces=/"
+const (
+	// kmStore is where the first system keeps its parameters.
+	kmStore = "ssm:///km?workspaces=/"
+	// kmInterval is how often it writes a token, with two minutes for its Lambda function.
+	kmInterval = 47 * time.Minute
+)
 
 func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
 	return &cli.Command{
 		Name: "km", Usage: "take over the sandboxes of km",
-		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run]",
+		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run] [--stopped]",
 		Description: migrateKMAbout,
 		Flags: issuingFlags(
 			&cli.StringSliceFlag{Name: "id", Usage: "take over the sandbox of that `ID`; may be repeated"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "stopped", Usage: "km's schedule is stopped: also take over a sandbox whose token is younger than 47 minutes", DisableDefaultText: true},
 		),
 		Action: cmd.migrateKM,
 	}
@@ -103,13 +111,29 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 	for _, text := range stricter(p) {
 		cmd.note(text)
 	}
-	i.Adopt = true
+	if !hasOneOwner(p.Repositories) {
+		cmd.note("a sandbox of this profile gets a token for each owner, and km-git-askpass reads one: its image needs gatepass first")
+	}
+	i.Sync(c.Context)
 	var problems []error
 	for _, id := range ids {
+		i.Adopt = false // the survey tells the tokens of both systems apart
+		one, err := surveySandbox(c.Context, i, id)
+		if err == nil {
+			err = one.refuse(i.Time(), c.Bool("stopped"))
+		}
 		if c.Bool("dry-run") {
+			if err != nil {
+				cmd.note(err.Error())
+			}
 			problems = append(problems, cmd.preview(c, i, id, p))
 			continue
 		}
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		i.Adopt = true
 		r, problem := i.Create(c.Context, id, p, 0)
 		if r != nil {
 			now := cmd.clock(i)
@@ -148,7 +172,9 @@ type kmSurvey struct {
 type kmSandbox struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // taken over, both, theirs or expired
-	Token string `json:"token"` // when the token was written last
+	Token string `json:"token"` // when the token was written last; "" for none
+
+	written time.Time // what Token says
 }
 
 // States of a sandbox.
@@ -159,7 +185,7 @@ const (
 	kmExpired = "expired" // its token has run out
 )
 
-// surveyKM reads what is there. It writes nothing and asks GitHub nothing.
+// surveyKM reads what is there. It writes nothing, and asks GitHub for the time alone.
 func surveyKM(ctx context.Context, i *workspace.Issuer) (s kmSurvey, err error) {
 	s = kmSurvey{Installations: []string{}, Sandboxes: []kmSandbox{}}
 	if s.App, err = issuing.LoadID(ctx, i.Store); err != nil && !isNotFound(err) {
@@ -209,22 +235,40 @@ func surveySandbox(ctx context.Context, i *workspace.Issuer, id string) (kmSandb
 		return one, err
 	}
 	if err == nil {
-		one.Token = entry.Modified.UTC().Format(time.RFC3339)
+		one.written = entry.Modified.UTC()
+		one.Token = one.written.Format(time.RFC3339)
 		if i.Time().Before(entry.Modified.Add(credential.Lifetime)) {
 			one.State = kmTheirs
 		}
 	}
-	r, err := i.Load(ctx, id)
+	_, steps, err := i.Inspect(ctx, id)
 	switch {
 	case isNotFound(err):
 	case err != nil:
 		return one, err
-	case r.LastError != nil && r.LastError.Foreign:
+	case slices.ContainsFunc(steps, func(s workspace.Step) bool { return s.Do == workspace.Leave }):
 		one.State = kmBoth
 	default:
 		one.State = kmOurs
 	}
 	return one, nil
+}
+
+// refuse returns why the sandbox is not taken over now: the store has none of that name, or
+// km may write its next token. stopped is the user's word that km does not.
+func (k kmSandbox) refuse(now time.Time, stopped bool) error {
+	if k.State == kmExpired && k.Token == "" {
+		return usererr.New("take over sandbox "+k.ID, "the store has none of that name", "see gatepass migrate km, or make one: gatepass workspace create PROFILE --id "+k.ID)
+	}
+	until := k.written.Add(kmInterval)
+	if k.State == kmOurs || k.State == kmExpired || stopped || !now.Before(until) {
+		return nil
+	}
+	why := "km wrote its token " + agoOf(k.written, now) + " ago and may write the next one"
+	if k.State == kmBoth {
+		why = "both systems deliver to it: " + why
+	}
+	return usererr.New("take over sandbox "+k.ID, why, "stop its schedule, then wait until "+until.Format("15:04 MST")+" or add --stopped")
 }
 
 func (s kmSurvey) String() string {
@@ -250,6 +294,7 @@ func (s kmSurvey) String() string {
 		t.row(one.ID, one.State, one.Token, one.next())
 	}
 	b.WriteString(t.String())
+	b.WriteString("stays in running sandboxes: km-git-askpass, which reads the token that gatepass writes for a sandbox of one owner\n")
 	b.WriteString("stays in AWS until you remove it: schedules and keys of sandboxes, see docs/migrating.md\n")
 	return b.String()
 }
@@ -260,7 +305,7 @@ func (k kmSandbox) next() string {
 	case kmOurs:
 		return "nothing"
 	case kmBoth:
-		return "stop the other system's schedule, then: gatepass workspace refresh " + k.ID + " --adopt"
+		return "stop km's schedule, then: gatepass workspace refresh " + k.ID + " --adopt"
 	}
 	return "stop its schedule, then: gatepass migrate km PROFILE --id " + k.ID
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -25,6 +28,19 @@ func (w *issuingWorld) deliver(t *testing.T, id string, mode store.Mode) string 
 		t.Fatal(err)
 	}
 	return token
+}
+
+// age has the token be written a while ago, by the store's clock.
+func (w *issuingWorld) age(t *testing.T, id string, ago time.Duration) {
+	t.Helper()
+	name, err := store.OnlyToken(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-ago)
+	if err := os.Chtimes(filepath.Join(w.dir, "store", name.String()), at, at); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // states are those of all sandboxes, as the survey has them.
@@ -56,13 +72,17 @@ func TestMigrateKM(t *testing.T) {
 		}
 	}
 	out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1", "--dry-run")
-	if status != 0 || !strings.Contains(out, "nothing was minted or written") || !strings.Contains(errs, "release/* stays within one path segment") {
+	if status != 0 || !strings.Contains(out, "nothing was minted or written") || !strings.Contains(errs, "release/* stays within one path segment") || !strings.Contains(errs, "note: take over sandbox sb-1: km wrote its token") {
 		t.Errorf("migrate km --dry-run = %d\n%s%s", status, out, errs)
 	}
 	if got := w.states(t); got != "sb-1 theirs, sb-2 theirs" || !w.isLive(fakegithub.Hash(theirs)) {
 		t.Errorf("after the dry run: %s, and the token is alive: %v", got, w.isLive(fakegithub.Hash(theirs)))
 	}
 
+	if out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1"); status != 1 || out != "" || !strings.Contains(errs, "gatepass: take over sandbox sb-1: km wrote its token 0m ago and may write the next one; stop its schedule, then wait until ") || !w.isLive(fakegithub.Hash(theirs)) {
+		t.Errorf("migrate km while km may run = %d\n%s%s", status, out, errs)
+	}
+	w.age(t, "sb-1", kmInterval+time.Minute)
 	if out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1"); status != 0 || !strings.Contains(out, "workspace sb-1: ready") {
 		t.Errorf("migrate km = %d\n%s%s", status, out, errs)
 	}
@@ -74,11 +94,27 @@ func TestMigrateKM(t *testing.T) {
 	}
 
 	back := w.deliver(t, "sb-1", store.Replace)
+	if got := w.states(t); got != "sb-1 both, sb-2 theirs" {
+		t.Errorf("with both systems, before a refresh: %s", got)
+	}
+	if _, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1"); status != 1 || !strings.Contains(errs, "both systems deliver to it: km wrote its token 0m ago") || !w.isLive(fakegithub.Hash(back)) {
+		t.Errorf("migrate km with both systems = %d %s, and the other's token is alive: %v", status, errs, w.isLive(fakegithub.Hash(back)))
+	}
 	if _, _, status := w.gatepass("workspace", "refresh", "sb-1", "--force"); status != 1 || !w.isLive(fakegithub.Hash(back)) {
 		t.Errorf("with both systems a refresh ends with %d, and the other's token is alive: %v", status, w.isLive(fakegithub.Hash(back)))
 	}
 	if got := w.states(t); got != "sb-1 both, sb-2 theirs" {
 		t.Errorf("with both systems: %s", got)
+	}
+
+	if out, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-1", "--stopped"); status != 0 || !strings.Contains(out, "workspace sb-1: ready") {
+		t.Errorf("migrate km --stopped = %d\n%s%s", status, out, errs)
+	}
+	if got := w.states(t); got != "sb-1 taken over, sb-2 theirs" || w.isLive(fakegithub.Hash(back)) {
+		t.Errorf("with --stopped: %s, and the other's token is alive: %v", got, w.isLive(fakegithub.Hash(back)))
+	}
+	if _, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-9", "--stopped"); status != 1 || !strings.Contains(errs, "take over sandbox sb-9: the store has none of that name") {
+		t.Errorf("migrate km of no sandbox = %d %s", status, errs)
 	}
 
 	w.do("workspace", "destroy", "sb-1")
