@@ -63,9 +63,20 @@ func TestWorkspacesPushTheirOwnBranches(t *testing.T) {
 	if n := w.pushes(); n != 0 {
 		t.Errorf("GitHub was sent %d pushes, want none", n)
 	}
-	for _, args := range []string{"push origin HEAD:refs/heads/agent/sb-agent/a/b", "push origin HEAD:refs/tags/v1", "push origin :agent/sb-agent/a/b", "push --dry-run origin HEAD:refs/heads/main"} {
+	for _, args := range []string{
+		"push origin HEAD:refs/heads/agent/sb-agent/a/b", "push origin HEAD:refs/tags/v1", "push origin :agent/sb-agent/a/b", "push --dry-run origin HEAD:refs/heads/main",
+		"tag v2", "tag -a -m note v3", "push --tags origin",
+	} {
 		if out, ok := w.git(strings.Fields(args)...); !ok {
 			t.Errorf("git %s prints %s, want it to work", args, out)
+		}
+	}
+	for _, args := range []string{"tag release", "tag -f v3 HEAD~1"} {
+		w.mustGit(strings.Fields(args)...)
+	}
+	for _, args := range []string{"push --tags origin", "push -f origin v3", "push origin :refs/tags/v3"} {
+		if out, ok := w.git(strings.Fields(args)...); ok || !strings.Contains(out, "(gatepass: ") {
+			t.Errorf("git %s of tags that may be neither pushed, moved nor deleted prints (exit 0: %v) %s", args, ok, out)
 		}
 	}
 }
