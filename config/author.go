@@ -10,10 +10,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// An Author is whom commits of a workspace are by. The zero Author is whoever git says.
+// An Author is the author of a workspace's commits. The zero Author means the author in
+// git's own configuration.
 type Author struct{ Name, Email string }
 
-// ParseAuthor reads "NAME <EMAIL>", as git writes it in a commit.
+// ParseAuthor reads "NAME <EMAIL>", the form of git's commits.
 func ParseAuthor(text string) (name, email string, err error) {
 	name, rest, found := strings.Cut(text, " <")
 	email, closed := strings.CutSuffix(rest, ">")

@@ -7,16 +7,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A Draft is what the issuing side puts into a workspace file.
+// A Draft is the content of a workspace file that the issuing side writes.
 type Draft struct {
 	Workspace string
 	Hosts     []string
-	Source    string   // "" leaves it out
-	Repos     []string // none allows none
+	Source    string   // "" omits the key
+	Repos     []string // empty allows no repository
 	Refs      []refs.Entry
 }
 
-// draft is the file in the order in which people read it.
+// draft has the keys in the order in which people read them.
 type draft struct {
 	Workspace string   `yaml:"workspace"`
 	Hosts     []string `yaml:"hosts,flow"`
@@ -25,13 +25,13 @@ type draft struct {
 	Refs      []any    `yaml:"refs"`
 }
 
-// entry is a ref with what may be done to it.
+// entry is a ref and what may be done to it.
 type entry struct {
 	Ref   string      `yaml:"ref"`
 	Allow []refs.Verb `yaml:"allow,flow"`
 }
 
-// Encode returns the file's text, unless Parse would refuse it.
+// Encode returns the file's text. It returns an error if Parse would refuse it.
 func (d Draft) Encode() ([]byte, error) {
 	f := draft{Workspace: d.Workspace, Hosts: d.Hosts, Source: d.Source, Repos: append([]string{}, d.Repos...), Refs: []any{}}
 	for _, e := range d.Refs {

@@ -9,15 +9,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A Gateway is where a broker serves git itself. The zero Gateway is none.
+// A Gateway is the address at which a broker serves git. The zero Gateway means that
+// there is none.
 type Gateway struct {
 	scheme string // https, or http for a loopback address
 	host   string // in the form of gitname.Host
 }
 
-// ParseGateway reads a gateway's address: https://HOST[:PORT], or http:// with a loopback
-// address in place of the host, and nothing behind it but a slash. Errors do not repeat
-// what may be a password.
+// ParseGateway reads a gateway's address: https://HOST[:PORT], or http:// with a
+// loopback address as the host, optionally followed by one slash. Its errors do not
+// repeat what may be a password.
 func ParseGateway(text string) (Gateway, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found || scheme != "https" && scheme != "http" {
@@ -46,8 +47,8 @@ func (g Gateway) Scheme() string { return g.scheme }
 // Host returns the host with its port, in the form of [gitname.Host]: "broker.example:8443".
 func (g Gateway) Host() string { return g.host }
 
-// String returns the address without a slash at its end, "https://broker.example:8443", and
-// "" for no gateway.
+// String returns the address without a slash at the end, "https://broker.example:8443",
+// and "" for the zero Gateway.
 func (g Gateway) String() string {
 	if g.IsZero() {
 		return ""
@@ -55,8 +56,9 @@ func (g Gateway) String() string {
 	return g.scheme + "://" + g.host
 }
 
-// Base returns the address below which the gateway serves the repositories of one of hosts,
-// without a slash at its end. The first host's are below the gateway's own address.
+// Base returns the address below which the gateway serves the repositories of one of
+// hosts, without a slash at the end. The first host's repositories are directly below
+// the gateway's address.
 func (g Gateway) Base(host string, hosts []string) string {
 	if len(hosts) > 0 && host == hosts[0] {
 		return g.String()
@@ -64,8 +66,8 @@ func (g Gateway) Base(host string, hosts []string) string {
 	return g.String() + "/git/" + host
 }
 
-// Repository returns what the path of a URL of the gateway names: one of hosts, and the
-// path of a repository there. It does not look at that path.
+// Repository splits the path of a gateway's URL into one of hosts and the path of a
+// repository there. It does not check that path.
 func (g Gateway) Repository(path string, hosts []string) (host, repository string) {
 	if rest, ok := strings.CutPrefix(path, "git/"); ok {
 		name, repository, _ := strings.Cut(rest, "/")
@@ -95,8 +97,8 @@ func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 	return w.checkWithGateway()
 }
 
-// Through returns w as it would be with the key gateway: gatepass install can name a gateway
-// that the file does not. A file that names another one is an error.
+// Through returns a copy of w that uses the gateway g: gatepass install can name a
+// gateway that the file does not. It returns an error if the file names another one.
 func (w *Workspace) Through(g Gateway) (*Workspace, error) {
 	through := *w
 	through.Gateway = g
@@ -109,7 +111,7 @@ func (w *Workspace) Through(g Gateway) (*Workspace, error) {
 	return &through, nil
 }
 
-// checkWithGateway checks the keys that a gateway makes demands on.
+// checkWithGateway checks the keys that a gateway restricts.
 func (w *Workspace) checkWithGateway() error {
 	for _, host := range w.Hosts {
 		if host == w.Gateway.host {
@@ -125,8 +127,8 @@ func (w *Workspace) checkWithGateway() error {
 	return w.CheckGatewaySource()
 }
 
-// CheckGatewaySource returns an error where the source gives no sessions of a gateway:
-// a broker does.
+// CheckGatewaySource returns an error if the source gives no sessions of a gateway.
+// Only a broker does.
 func (w *Workspace) CheckGatewaySource() error {
 	if w.Source == nil || w.Source.Scheme == "broker+https" || w.Source.Scheme == "broker+unix" {
 		return nil

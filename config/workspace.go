@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	// DefaultPath is the workspace file of an image; root owns it there.
+	// DefaultPath is the workspace file of an image, where root owns it.
 	DefaultPath = workspacefile.Default
-	// PathVariable names the environment variable that points elsewhere.
+	// PathVariable is the environment variable that names another workspace file.
 	PathVariable = workspacefile.Variable
-	// DefaultHost is served when the file lists no hosts.
+	// DefaultHost is the only host if the file lists none.
 	DefaultHost = "github.com"
 
 	maxFile = 1 << 20
@@ -37,32 +37,32 @@ const (
 const (
 	CacheMemory  = "memory"  // in the agent
 	CacheKeyring = "keyring" // in the OS keyring
-	CacheNone    = "none"    // nowhere: no agent stays behind
+	CacheNone    = "none"    // nowhere: no agent stays in memory
 )
 
-// What becomes of pushes to hosts that the file does not list.
+// What happens to pushes to hosts that the file does not list.
 const (
 	ElsewhereDeny  = "deny"
 	ElsewhereAllow = "allow"
 )
 
-// A Workspace is what the workspace file says, checked.
+// A Workspace is the content of a workspace file, checked.
 type Workspace struct {
-	Path         string   // the file, absolute
-	ID           string   // the workspace's id; "" when the file names none
+	Path         string   // the path of the file, absolute
+	ID           string   // the workspace's id; "" if the file names none
 	Hosts        []string // canonical, never empty
-	Source       *url.URL // nil when the file names none; placeholders not yet filled
+	Source       *url.URL // nil if the file names none; its placeholders are not filled in yet
 	Repositories credential.Repositories
 	Refs         []refs.Entry // empty allows nothing
 	Cache        string       // one of the Cache constants
 	Elsewhere    string       // one of the Elsewhere constants
-	Strict       bool         // no token where git's configuration weakens the way to the host
-	Gateway      Gateway      // the zero Gateway: git talks to the hosts, with tokens
-	Author       Author       // what install tells git where nobody else does
+	Strict       bool         // refuse tokens when git's configuration weakens the connection to the host
+	Gateway      Gateway      // the zero Gateway means that git talks to the hosts, with tokens
+	Author       Author       // the author that install sets in git if git's configuration has none
 }
 
-// file is the YAML as it stands. Repos, Gateway and Author are nodes, to tell an absent key
-// (any repository, no gateway, no author) from one that was left empty (a mistake).
+// file is the YAML as written. Repos, Gateway and Author are nodes, to distinguish an
+// absent key (any repository, no gateway, no author) from an empty one (a mistake).
 type file struct {
 	Workspace string    `yaml:"workspace"`
 	Hosts     []string  `yaml:"hosts"`
@@ -93,17 +93,17 @@ func (r *refList) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// isWorkspaceID keeps ids fit for paths of parameters, files and secrets. It is
-// no regular expression because the guard starts for every push, and compiling
-// one takes half a millisecond.
+// isWorkspaceID reports whether an id is safe in paths of parameters, files and
+// secrets. It uses no regular expression: the guard starts for every push, and
+// compiling one takes half a millisecond.
 func isWorkspaceID(id string) bool {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	return id != "" && len(id) <= 128 && strings.Contains(letters, id[:1]) && strings.Trim(id, letters+"._-") == ""
 }
 
-// Path returns the workspace file that the environment names, absolute, or else
-// DefaultPath. Where that does not exist it is the file of the home, if there is one:
-// ~/.config/gatepass/workspace.yaml.
+// Path returns the absolute path of the workspace file: the one that the environment
+// names, or else DefaultPath. If DefaultPath does not exist, it is
+// ~/.config/gatepass/workspace.yaml, if that exists.
 func Path(getenv func(string) string) (string, error) {
 	p := getenv(PathVariable)
 	if p == "" {
@@ -112,20 +112,20 @@ func Path(getenv func(string) string) (string, error) {
 	return filepath.Abs(p)
 }
 
-// Load reads and checks a workspace file. The error is one line with the file's
-// name and, where it can be told, the line in it. One that somebody else than
-// root and this user can change or replace is refused.
+// Load reads and checks a workspace file. It refuses a file that any user other than
+// root and this user can change or replace. The error is one line with the file's name
+// and, if known, the line in it.
 func Load(path string) (*Workspace, error) {
 	return load(path, func(path string) (*os.File, error) {
 		return trustedfile.Open("the workspace file", path, trustedfile.Writing)
 	})
 }
 
-// LoadDraft is Load for a file that is only looked at: it may be anybody's.
+// LoadDraft is like Load, but the file may belong to any user. Use it only to inspect a
+// file.
 func LoadDraft(path string) (*Workspace, error) { return load(path, os.Open) }
 
-// load reads a regular file only: opening a pipe or a terminal could wait
-// forever.
+// load reads only a regular file: opening a pipe or a terminal could wait forever.
 func load(path string, open func(string) (*os.File, error)) (*Workspace, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, usererr.New("read the workspace file "+path, "it is not a regular file", "name one with "+PathVariable)
@@ -150,7 +150,7 @@ func load(path string, open func(string) (*os.File, error)) (*Workspace, error) 
 	return w, nil
 }
 
-// unread wraps an error of the system's; what says it all already stays.
+// unread wraps an error of the operating system. It returns a complete error unchanged.
 func unread(path string, err error, do string) error {
 	if _, ok := errors.AsType[*usererr.Error](err); ok {
 		return err
@@ -158,7 +158,7 @@ func unread(path string, err error, do string) error {
 	return &usererr.Error{Op: "read the workspace file " + path, Reason: bare(err), Hint: do, Err: err}
 }
 
-// bare takes the repeated path out of a file error.
+// bare returns the text of a file error without its path.
 func bare(err error) string {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err.Error()
@@ -176,7 +176,7 @@ func Parse(data []byte) (*Workspace, error) {
 	return w, nil
 }
 
-// parse is Parse without the places of values: text that gatepass made has none.
+// parse is Parse without line numbers in its errors.
 func parse(data []byte) (*Workspace, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
@@ -250,7 +250,7 @@ func checkSource(source string) (*url.URL, error) {
 	}
 	u, err := url.Parse(source)
 	if err != nil || u.Scheme == "" || u.User != nil {
-		// The text is not repeated: it may hold a password.
+		// The error does not repeat the text, which may hold a password.
 		return nil, errors.New("source: want a URL such as ssm:///path, file:///path or broker+https://host, without user or password")
 	}
 	return u, nil

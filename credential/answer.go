@@ -10,33 +10,33 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// statePrefix marks the state[] values that are ours; git hands every helper
-// those of the others too.
+// statePrefix marks our state[] values; git passes every helper those of the others
+// too.
 const statePrefix = "gatepass:"
 
-// An Answer is what a program prints and exits with. Stdout is complete or
-// empty: git uses it even when the helper exits with an error.
+// An Answer is what a program prints, and its exit status. Stdout is complete or empty:
+// git uses it even when the helper exits with an error.
 type Answer struct {
 	Stdout []byte
 	Stderr string
 	Exit   int
 }
 
-// A Responder answers git's operations from a Source. Cache, when not nil, is
-// the one inside Source; it is told of rejected tokens.
+// A Responder answers git's operations from a Source. Cache, if not nil, is the cache
+// inside Source; the Responder tells it about rejected tokens.
 type Responder struct {
 	Source Source
 	Cache  *Cache
 }
 
-// Get answers "git-credential-gatepass get": the credential, nothing where the
-// request is not ours, or one line on stderr and quit=1, so that git neither
+// Get answers "git-credential-gatepass get". The answer is the credential; empty if the
+// request is for another host; or one line on stderr and quit=1, so that git neither
 // prompts nor asks other helpers.
 //
-// A token from the cache carries state and continue=1 (git 2.46 and later):
-// should the server answer 401, git asks again with that state, the token is
-// dropped, and a fresh one is fetched within the same git command. continue=1
-// is said once only; a second time makes git die without a word.
+// A token from the cache carries state and continue=1 (git 2.46 and later). If the
+// server then answers 401, git asks again with that state; Get drops the token and
+// fetches a fresh one within the same git command. It sends continue=1 only once,
+// because git dies silently the second time.
 func (r *Responder) Get(ctx context.Context, req Request) Answer {
 	retry := r.dropRejected(req)
 	tok, err := r.Source.Token(ctx, req)
@@ -52,8 +52,8 @@ func (r *Responder) Get(ctx context.Context, req Request) Answer {
 	return Answer{Stdout: format(tok, req, tok.Cached() && req.Multi && !retry)}
 }
 
-// dropRejected reports whether git says, by our state, that the token it was
-// given did not work; that token is then rejected.
+// dropRejected drops the token that git reports, through our state, as rejected. It
+// reports whether there was such a state.
 func (r *Responder) dropRejected(req Request) bool {
 	retry := false
 	for _, s := range req.State {
@@ -69,7 +69,7 @@ func (r *Responder) dropRejected(req Request) bool {
 	return retry
 }
 
-// Erase answers "erase". Only the token that equals the one erased is dropped.
+// Erase answers "erase". It drops only a token that equals the erased one.
 func (r *Responder) Erase(req Request) Answer {
 	switch {
 	case r.Cache == nil:
@@ -81,9 +81,9 @@ func (r *Responder) Erase(req Request) Answer {
 	return Answer{}
 }
 
-// Password answers an askpass question for the password: the token and a line
-// end, or nothing and exit status 1. askpass programs keep quiet on stderr:
-// git-lfs takes any text there for a failure.
+// Password answers an askpass prompt for the password: the token and a line end, or
+// nothing and exit status 1. It leaves Stderr empty, because git-lfs takes any text
+// there as a failure.
 func (r *Responder) Password(ctx context.Context, req Request) Answer {
 	tok, err := r.Source.Token(ctx, req)
 	if err != nil || checkLogin(tok, req) != nil {
@@ -92,8 +92,8 @@ func (r *Responder) Password(ctx context.Context, req Request) Answer {
 	return Answer{Stdout: []byte(tok.Secret() + "\n")}
 }
 
-// secretOf is the token inside an erase request: the password, or what follows
-// the user name in a Basic credential. Anything else equals no token.
+// secretOf returns the token inside an erase request: the password, or what follows the
+// user name in a Basic credential. Anything else matches no token.
 func secretOf(req Request) string {
 	if !strings.EqualFold(req.Scheme, "basic") {
 		return req.Secret
@@ -106,7 +106,7 @@ func secretOf(req Request) string {
 	return password
 }
 
-// login is the user name to answer with: the one git was given stays.
+// login returns the user name of the answer. A user name from git stays.
 func login(tok Token, req Request) string {
 	if req.Username != "" {
 		return req.Username
@@ -114,8 +114,8 @@ func login(tok Token, req Request) string {
 	return tok.Login()
 }
 
-// checkLogin keeps a user name from a server out of the answer where it could
-// break it: a line end makes a new attribute, a colon moves into the password.
+// checkLogin refuses a token or user name that could break the answer: a line end
+// starts a new attribute, and a colon moves part of the name into the password.
 func checkLogin(tok Token, req Request) error {
 	if err := CheckSecret(tok.Secret()); err != nil {
 		return err
@@ -157,7 +157,7 @@ func format(tok Token, req Request, canRetry bool) []byte {
 	return []byte(b.String())
 }
 
-// explain puts words to the errors of the standard library that say too little.
+// explain rewords errors of the standard library that say too little.
 func explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &usererr.Error{

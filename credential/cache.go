@@ -18,46 +18,46 @@ const (
 	defaultNegative = 2 * time.Second
 	defaultTimeout  = 20 * time.Second
 
-	retryEarly  = 10 * time.Second // between attempts to replace a token that still works
-	inUse       = 15 * time.Minute // a token asked for this recently is refreshed ahead
+	retryEarly  = 10 * time.Second // between attempts to replace a token that is still valid
+	inUse       = 15 * time.Minute // a token that was used this recently is refreshed ahead of time
 	maxEntries  = 4096
 	maxRejected = 1024
 )
 
-// A Cache is a Source that keeps the tokens of another in memory.
+// A Cache is a Source that keeps the tokens of another Source in memory.
 //
-// A token is served until Margin before its end, then fetched anew; the old one
-// stays in use while that fails, down to MinLife. Requests for the same token
-// wait for one fetch. A failure is remembered for Negative, so that a command
-// that asks ten times fails once. A token that a server rejected is not served
-// again for that repository. The zero durations mean the defaults above.
+// It serves a token until Margin before its expiry, then fetches a new one. While that
+// fails, it serves the old token until MinLife is left. Requests for the same token
+// wait for one fetch. A failure is cached for Negative, so that a command that asks ten
+// times fails once. A token that a server rejected is not served again for that
+// repository. Zero durations mean the defaults above.
 type Cache struct {
 	Source   Source
 	Margin   time.Duration // default 5 minutes
-	MinLife  time.Duration // default 1 minute; never served with less left
-	Negative time.Duration // default 2 seconds; less than 0 remembers no failure
-	Timeout  time.Duration // of one fetch, default 20 seconds; an asker with more time has it
+	MinLife  time.Duration // default 1 minute; a token with less left is never served
+	Negative time.Duration // default 2 seconds; a negative value caches no failures
+	Timeout  time.Duration // of one fetch, default 20 seconds; longer if the caller has more time
 
 	mu       sync.Mutex // guards all below
 	entries  map[string]*entry
-	rejected map[rejection]time.Time // to when it may be forgotten
-	heard    map[string]time.Time    // by host: when a server last refused a token that was here
+	rejected map[rejection]time.Time // until when to remember each
+	heard    map[string]time.Time    // by host: when a server last refused a token of this cache
 }
 
-// A rejection is a secret that a server refused for one repository. It says
-// nothing about other repositories that share the token: git may have sent a
-// header of its own there. Path is "" where git did not name the repository.
+// A rejection is a secret that a server refused for one repository. It says nothing
+// about other repositories that share the token: git may have sent its own header
+// there. Path is "" if git did not name the repository.
 type rejection struct{ print, host, path string }
 
-// An entry is what is known for one key.
+// An entry is the state of one key.
 type entry struct {
 	host    string
-	request Request // the latest one, to refresh with
+	request Request // the latest request, to refresh with
 	token   Token
 	used    time.Time
-	got     time.Time // when token came
-	refresh time.Time // when to fetch ahead of the end
-	tried   time.Time // the latest attempt to replace token
+	got     time.Time // when token was fetched
+	refresh time.Time // when to fetch the next one ahead of the expiry
+	tried   time.Time // time of the latest attempt to replace token
 
 	failure      error
 	failureUntil time.Time
@@ -70,7 +70,7 @@ type flight struct {
 	token   Token
 	err     error
 	entry   *entry
-	waiters int // guarded by the cache's mu; at zero the fetch is given up
+	waiters int // guarded by the cache's mu; at zero the fetch is cancelled
 	cancel  context.CancelFunc
 }
 
@@ -81,8 +81,8 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// Token returns the cached token for req or fetches one. A token that came from
-// memory says so: see [Token.Cached].
+// Token returns the cached token for req, or fetches one. A token from memory is
+// marked; see [Token.Cached].
 func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
 	c.mu.Lock()
 	e := c.entry(req)
@@ -114,7 +114,7 @@ func (c *Cache) isRejected(req Request, tok Token) bool {
 	return c.rejects(req, tok)
 }
 
-// rejects is isRejected for a caller that holds mu.
+// rejects is like isRejected, for a caller that holds mu.
 func (c *Cache) rejects(req Request, tok Token) bool {
 	if len(c.rejected) == 0 {
 		return false
@@ -126,7 +126,8 @@ func (c *Cache) rejects(req Request, tok Token) bool {
 	return unnamed || named
 }
 
-// entry returns the entry for req's key, made if need be. The caller holds mu.
+// entry returns the entry for req's key, and makes it if it is missing. The caller
+// holds mu.
 func (c *Cache) entry(req Request) *entry {
 	key := c.key(req)
 	if e, ok := c.entries[key]; ok {
@@ -145,7 +146,8 @@ func (c *Cache) entry(req Request) *entry {
 
 func (c *Cache) key(req Request) string { return KeyOf(c.Source, req) }
 
-// dropIdle makes room: the entry that was idle longest goes. The caller holds mu.
+// dropIdle removes the entry that was not used for the longest time, to make room. The
+// caller holds mu.
 func (c *Cache) dropIdle() {
 	oldest, when := "", time.Now()
 	for key, e := range c.entries {
@@ -156,7 +158,7 @@ func (c *Cache) dropIdle() {
 	delete(c.entries, oldest)
 }
 
-// known answers from memory where it can. The caller holds mu.
+// known answers from memory if it can. The caller holds mu.
 func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 	now := time.Now()
 	left := e.token.Expiry.Sub(now)
@@ -178,10 +180,11 @@ func (c *Cache) known(e *entry) (tok Token, err error, ok bool) {
 	return Token{}, nil, false
 }
 
-// join returns the fetch under way, or starts one. The caller holds mu.
+// join returns the running fetch, or starts one. The caller holds mu.
 func (c *Cache) join(ctx context.Context, e *entry) *flight {
 	if e.flight == nil {
-		// Others may wait longer than the first asker, and an asker longer than Timeout.
+		// Other callers may wait longer than the first one, and a caller longer than
+		// Timeout.
 		timeout := orDefault(c.Timeout, defaultTimeout)
 		if deadline, ok := ctx.Deadline(); ok {
 			timeout = max(timeout, time.Until(deadline))
@@ -209,7 +212,7 @@ func (c *Cache) wait(ctx context.Context, f *flight) (Token, error) {
 	}
 }
 
-// land takes f off its entry, so that the next request starts a new fetch. The
+// land removes f from its entry, so that the next request starts a new fetch. The
 // caller holds mu.
 func (f *flight) land() {
 	if f.entry.flight == f {
@@ -225,14 +228,14 @@ func (c *Cache) fetch(ctx context.Context, f *flight, req Request) {
 	if err == nil {
 		err = c.refuse(tok)
 	}
-	if f.token, f.err = tok, err; f.entry.flight == f { // else a later one asks anew
+	if f.token, f.err = tok, err; f.entry.flight == f { // otherwise a later fetch has taken over
 		f.token, f.err = c.settle(f.entry, tok, err)
 	}
 	f.land()
 	close(f.done)
 }
 
-// refuse says why a token that the source gave must not be used for any request.
+// refuse returns an error if a token from the source must not be used for any request.
 func (c *Cache) refuse(tok Token) error {
 	if err := CheckSecret(tok.Secret()); err != nil {
 		return err
@@ -247,8 +250,8 @@ func (c *Cache) refuse(tok Token) error {
 	return nil
 }
 
-// settle records the outcome of a fetch and returns what the waiters get. The
-// caller holds mu.
+// settle records the outcome of a fetch and returns the result for the waiting callers.
+// The caller holds mu.
 func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
 	now := time.Now()
 	e.tried = now
@@ -267,13 +270,13 @@ func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
 	return Token{}, err
 }
 
-// refreshTime is when a token in use is fetched ahead of its end: at Margin,
-// or up to as much earlier, so that many workspaces do not ask at once.
+// refreshTime returns when to replace a token in use: at Margin before its expiry, or
+// up to twice that, so that many workspaces do not ask at the same time.
 func (c *Cache) refreshTime(tok Token) time.Time {
 	margin := orDefault(c.Margin, defaultMargin)
 	at := tok.Expiry.Add(-margin - rand.N(margin))
 	if soonest := time.Now().Add(time.Minute); at.Before(soonest) {
-		return soonest // the source has not rotated yet: ask again, not at once
+		return soonest // the source has not rotated yet: ask again, but not at once
 	}
 	return at
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
-// Refresh fetches ahead the tokens that were used lately and near their end, and
-// forgets what has expired. The agent calls it from time to time; it does not
-// wait for the fetches.
+// Refresh fetches ahead of time the tokens that were used recently and expire soon, and
+// forgets expired ones. The agent calls it from time to time. It does not wait for the
+// fetches.
 func (c *Cache) Refresh(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,14 +34,13 @@ func (c *Cache) Refresh(ctx context.Context) {
 	}
 }
 
-// Reject is told that a server refused a secret. The entry that holds exactly
-// that secret is dropped and the secret is not served again for the repository
-// of req while it could still be alive; any other entry stays, since another process may already have
-// fetched a better token. A source that is a [Rejecter] is told as well; req is
-// for it.
+// Reject records that a server refused a secret. It drops the entry with exactly that
+// secret, and the secret is not served again for the repository of req as long as it
+// could be alive. Other entries stay, since another process may already have fetched a
+// better token. It passes the rejection and req on to a source that is a [Rejecter].
 func (c *Cache) Reject(req Request, secret string) { c.RejectPrint(req, fingerprint(secret)) }
 
-// RejectPrint is Reject for a secret known by its [Token.Fingerprint].
+// RejectPrint is like Reject, for a secret known by its [Token.Fingerprint].
 func (c *Cache) RejectPrint(req Request, print string) {
 	c.drop(rejection{print, req.Host, req.Path})
 	if below, ok := c.Source.(Rejecter); ok {
@@ -69,9 +68,9 @@ func (c *Cache) drop(r rejection) {
 	}
 }
 
-// IsDoubted reports whether the token for req was here when a server refused another of
-// the same host: whoever revoked that one may have revoked all of the workspace. git
-// finds out by itself; a program that is handed a token does not.
+// IsDoubted reports whether the token for req was already cached when a server refused
+// another token of the same host: all tokens of the workspace may have been revoked
+// together. git finds that out by itself; a program that is handed a token does not.
 func (c *Cache) IsDoubted(req Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,7 +78,7 @@ func (c *Cache) IsDoubted(req Request) bool {
 	return e != nil && !e.token.IsZero() && !e.got.After(c.heard[e.host])
 }
 
-// Forget drops the token for req without calling it bad: an erase that names no
+// Forget drops the token for req without marking it as rejected, for an erase without a
 // secret.
 func (c *Cache) Forget(req Request) {
 	c.mu.Lock()
@@ -95,7 +94,7 @@ func (c *Cache) Forget(req Request) {
 	}
 }
 
-// Held is one token in a Cache, for a person to look at.
+// Held describes one token in a Cache, for display.
 type Held struct {
 	Host  string
 	Path  string
@@ -103,7 +102,7 @@ type Held struct {
 	Used  time.Time
 }
 
-// Held lists the tokens in memory, in no order.
+// Held lists the tokens in memory, in no particular order.
 func (c *Cache) Held() []Held {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,8 +115,8 @@ func (c *Cache) Held() []Held {
 	return list
 }
 
-// Fingerprint names a token without being one: 128 bits of its SHA-256, in hex.
-// git carries it from one call of the helper to the next.
+// Fingerprint identifies a token without revealing it: 128 bits of its SHA-256, in hex.
+// git passes it from one call of the helper to the next.
 func (t Token) Fingerprint() string { return fingerprint(t.Secret()) }
 
 func fingerprint(secret string) string {

@@ -10,22 +10,21 @@ import (
 )
 
 const (
-	// MaxToken is the longest token taken for one, in bytes. GitHub's stateless
-	// form is about 520.
+	// MaxToken is the longest token, in bytes. GitHub's stateless form has about 520.
 	MaxToken = 8 << 10
-	// MaxStored bounds a stored token with its JSON wrapping, in bytes.
+	// MaxStored is the longest stored token with its JSON wrapping, in bytes.
 	MaxStored = MaxToken + 1<<10
-	// Lifetime is how long GitHub's installation access tokens live. It bounds a
-	// token of unknown expiry, counted from when it was stored.
+	// Lifetime is how long GitHub's installation access tokens live. A token of unknown
+	// expiry expires so long after it was stored.
 	Lifetime = time.Hour
 )
 
-// ParseToken reads what a store holds: the bare token, with at most one newline
-// at its end, or a JSON object {"token","expires_at"}. stored is when it was
-// written; a token without a stated expiry ends Lifetime later.
+// ParseToken reads a stored token: a bare token, with at most one newline at the end,
+// or a JSON object {"token","expires_at"}. stored is when it was written; a token
+// without a stated expiry expires Lifetime later.
 //
-// What is no token (empty, "null", control characters, blanks, an HTML page,
-// other JSON, over MaxToken) is an error that does not repeat it.
+// Text that is not a token (empty, "null", control characters, blanks, an HTML page,
+// other JSON, over MaxToken) is an error that does not repeat the text.
 func ParseToken(data []byte, stored time.Time) (Token, error) {
 	if len(data) > MaxStored {
 		return Token{}, notToken("it is longer than 8 KiB")
@@ -61,12 +60,12 @@ func parseStored(data []byte, stored time.Time) (Token, error) {
 	return NewToken(s.Token, s.ExpiresAt), nil
 }
 
-// CheckSecret reports why s cannot be a token. The error never contains s.
+// CheckSecret returns an error if s cannot be a token. The error never contains s.
 func CheckSecret(s string) error {
 	switch strings.ToLower(s) {
 	case "":
 		return notToken("it is empty")
-	case "null", "none", "nil", "undefined": // what shells and SDKs print for nothing
+	case "null", "none", "nil", "undefined": // what shells and SDKs print for an empty value
 		return notToken("it is the word for no value")
 	}
 	if len(s) > MaxToken {

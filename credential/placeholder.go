@@ -18,24 +18,22 @@ const (
 
 const placeholderList = "{workspace}, {host}, {owner} and {repo}"
 
-// A Template is one part of a source's URL, such as the name of a parameter,
-// with placeholders that each request fills. The zero Template is the empty
-// text.
+// A Template is one part of a source's URL, such as the name of a parameter, with
+// placeholders that each request fills in. The zero Template is the empty text.
 type Template struct {
 	text   string
 	pieces []piece
 }
 
-// piece is literal text, or the name of the placeholder that stands there.
+// piece is literal text, or the name of a placeholder.
 type piece struct {
 	text        string
 	placeholder bool
 }
 
-// ParseTemplate reads text and fills {workspace}, which is the same for every
-// request. A placeholder it does not know, a single brace, and {workspace}
-// without a workspace id are errors, so that a source that cannot work is
-// refused when it is opened.
+// ParseTemplate reads text and fills in {workspace}, which is the same for every
+// request. Unknown placeholders, single braces, and {workspace} without a workspace id
+// are errors, so that a source that cannot work is refused when it is opened.
 func ParseTemplate(text, workspace string) (Template, error) {
 	t := Template{text: text}
 	for rest := text; rest != ""; {
@@ -87,8 +85,8 @@ func (t *Template) add(p piece) {
 // String returns the text as it was written.
 func (t Template) String() string { return t.text }
 
-// Uses reports whether the text depends on the named placeholder of a request.
-// {workspace} is filled once and for all, so it is none.
+// Uses reports whether the text depends on the named placeholder of a request. It is
+// false for {workspace}, which is filled in already.
 func (t Template) Uses(name string) bool {
 	return slices.Contains(t.pieces, piece{text: name, placeholder: true})
 }
@@ -98,10 +96,9 @@ func (t Template) Fixed() bool {
 	return !slices.ContainsFunc(t.pieces, func(p piece) bool { return p.placeholder })
 }
 
-// Expand fills the text for one request. Owner and repository are in lower
-// case. A host with a port is written with "_" for the ":", and "_" is doubled,
-// so that two hosts never share a place. A value that the request does not have
-// is an error that says what to do.
+// Expand fills in the text for one request. Owner and repository are in lower case. A
+// host with a port has "_" for the ":", and "_" is doubled, so that two hosts never
+// share a place. A value that the request lacks is an error that says what to do.
 func (t Template) Expand(req Request) (string, error) {
 	var b strings.Builder
 	for _, p := range t.pieces {
@@ -117,9 +114,8 @@ func (t Template) Expand(req Request) (string, error) {
 	return b.String(), nil
 }
 
-// Key says which requests share a token: those that expand to the same text.
-// Requests that cannot be expanded have keys of their own; no token is ever
-// kept under them.
+// Key returns the key under which requests share a token: the expanded text. Requests
+// that cannot be expanded have separate keys, under which no token is ever stored.
 func (t Template) Key(req Request) string {
 	text, err := t.Expand(req)
 	if err != nil {
@@ -142,7 +138,7 @@ func placeholderValue(name string, req Request) (string, error) {
 	return repo, nil
 }
 
-// hostValue refuses what cannot be a segment of a path everywhere: SSM takes no
+// hostValue refuses a host that cannot be a path segment in every store: SSM allows no
 // brackets.
 func hostValue(req Request) (string, error) {
 	host, ok := gitname.Host(req.Host)
@@ -153,9 +149,9 @@ func hostValue(req Request) (string, error) {
 	return strings.ReplaceAll(strings.ReplaceAll(host, "_", "__"), ":", "_"), nil
 }
 
-// RequireRepository returns the owner and name that req asks for. because says
-// why they are needed, as in "the source uses {owner}"; the error, for a request
-// without a path or with an unusual one, repeats it and says what to do.
+// RequireRepository returns the owner and name that req asks for. because says why they
+// are needed, such as "the source uses {owner}". For a request without a path or with
+// an unusual one, it returns an error that repeats because and says what to do.
 func RequireRepository(req Request, because string) (owner, name string, err error) {
 	if req.Path == "" {
 		return "", "", usererr.New("token for https://"+req.Host, because+" and git sent no path",

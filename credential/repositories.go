@@ -8,8 +8,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Repositories says which repositories a workspace may ask a token for. The
-// zero value allows none; [AnyRepository] is said out loud.
+// Repositories says for which repositories a workspace may request a token. The zero
+// value allows none; use [AnyRepository] to allow all.
 type Repositories struct {
 	any      bool
 	patterns []repositoryPattern
@@ -19,16 +19,15 @@ type Repositories struct {
 type repositoryPattern struct {
 	owner, name string
 	prefix      bool   // name is a prefix
-	written     string // as it was given
+	written     string // as written
 }
 
 // AnyRepository allows every repository of the configured hosts.
 func AnyRepository() Repositories { return Repositories{any: true} }
 
-// ParseRepositories reads patterns: "owner/repo", "owner/*", "owner/prefix-*",
-// or "*" for any repository. Every bad pattern is reported. An empty list
-// allows nothing. Names are compared as GitHub does, without regard to ASCII
-// case.
+// ParseRepositories parses patterns: "owner/repo", "owner/*", "owner/prefix-*", or "*"
+// for any repository. Its error reports every bad pattern. An empty list allows
+// nothing. Names are compared as GitHub does, ignoring ASCII case.
 func ParseRepositories(patterns []string) (Repositories, error) {
 	var r Repositories
 	var bad []error
@@ -53,7 +52,7 @@ func ParseRepositories(patterns []string) (Repositories, error) {
 func parseRepository(p string) (repositoryPattern, error) {
 	path, prefix := strings.CutSuffix(p, "*")
 	if prefix && strings.HasSuffix(path, "/") {
-		path += "x" // stands for the name that the star leaves open
+		path += "x" // replaces the name that the star leaves open
 	}
 	owner, name, ok := gitname.Path(path)
 	if !ok || strings.Count(path, "/") != 1 || strings.ContainsAny(path, "?#") {
@@ -79,9 +78,9 @@ func (r Repositories) Match(owner, name string) bool {
 	return r.any
 }
 
-// Fixed lists what is allowed without a doubt: "owner/name" for a repository,
-// "owner" where all of an owner's are, in the letters they were written. It is
-// empty where any repository is allowed.
+// Fixed lists what is surely allowed, as written: "owner/name" for a repository, and
+// "owner" if all repositories of an owner are. It is empty if any repository is
+// allowed.
 func (r Repositories) Fixed() []string {
 	if r.any {
 		return nil
@@ -101,7 +100,7 @@ func (r Repositories) Fixed() []string {
 // Any reports whether every repository is allowed.
 func (r Repositories) Any() bool { return r.any }
 
-// Patterns returns the patterns as they are compared, in lower case.
+// Patterns returns the patterns in lower case, as they are compared.
 func (r Repositories) Patterns() []string {
 	texts := make([]string, len(r.patterns))
 	for i, p := range r.patterns {

@@ -1,11 +1,10 @@
-// Package credential answers git's questions: who may reach this URL, and with
-// what token. It decides and caches; it knows nothing about where tokens come
-// from, which is a [Source], nor how git's request is spelled, which is package
-// protocol.
+// Package credential answers git's requests: which URL may be accessed, and with what
+// token. It decides and caches. Tokens come from a [Source], and package protocol
+// parses git's requests.
 //
 // The order of the wrappers is part of the safety: OnlyHosts outermost, then
-// OnlyRepositories, then the Cache, then the source. A warm cache must never
-// answer what the outer two would refuse.
+// OnlyRepositories, then the Cache, then the source. A warm cache must never answer a
+// request that the outer two would refuse.
 package credential
 
 import (
@@ -17,32 +16,32 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// ErrNoCredential reports that a Source understood the request and has nothing
-// to offer. The helper then prints nothing and exits 0, so git moves on to its
-// next helper. Any other error is a failure and is shown to the user.
+// ErrNoCredential reports that a Source understood the request and has no credential
+// for it. The helper then prints nothing and exits 0, so that git asks its next helper.
+// Any other error is a failure and is shown to the user.
 var ErrNoCredential = errors.New("no credential for this request")
 
-// A Request is what git says it wants to reach.
+// A Request is what git wants to access.
 type Request = protocol.Request
 
-// A Source produces the token for one request.
+// A Source returns the token for a request.
 //
-// Implementations read one place (SSM, Vault, a broker, the OS keyring) and do
-// not cache; [Cache] is a Source that wraps another. They return
-// [ErrNoCredential] when the request is not theirs to answer.
+// Implementations read one place (SSM, Vault, a broker, the OS keyring) and do not
+// cache; [Cache] is a Source that wraps another one. They return [ErrNoCredential] for
+// requests that they do not serve.
 type Source interface {
 	Token(ctx context.Context, req Request) (Token, error)
 }
 
-// A Keyer is a Source that says which requests share a token. Two requests with
-// the same key get the same token from the cache. Without it every repository
-// has its own.
+// A Keyer is a Source that says which requests share a token. The cache uses one token
+// for all requests with the same key. Without a Keyer, every repository has its own
+// token.
 type Keyer interface {
 	Key(req Request) string
 }
 
-// KeyOf returns what src keeps req's token under, as a [Keyer] or by the
-// repository.
+// KeyOf returns the key under which the token of src for req is cached: that of a
+// [Keyer], or the repository.
 func KeyOf(src Source, req Request) string {
 	if k, ok := src.(Keyer); ok {
 		return k.Key(req)
@@ -50,9 +49,9 @@ func KeyOf(src Source, req Request) string {
 	return req.Host + "\n" + req.Path
 }
 
-// A Rejecter is a Source that keeps tokens of its own and wants to know which
-// ones a server refused. print is the token's [Token.Fingerprint], req the
-// request it was refused for.
+// A Rejecter is a Source that stores tokens itself and must know which ones a server
+// refused. print is the token's [Token.Fingerprint], and req the request for which it
+// was refused.
 type Rejecter interface {
 	Reject(req Request, print string)
 }
@@ -63,10 +62,10 @@ type SourceFunc func(ctx context.Context, req Request) (Token, error)
 // Token calls f.
 func (f SourceFunc) Token(ctx context.Context, req Request) (Token, error) { return f(ctx, req) }
 
-// OnlyHosts returns a Source that hands requests for the given https hosts to
-// src and answers every other request with ErrNoCredential. It is the outermost
-// wrapper: no token is fetched, let alone printed, for any other host. Hosts
-// are compared exactly, in the form of [gitname.Host].
+// OnlyHosts returns a Source that passes requests for the given https hosts to src and
+// answers every other request with ErrNoCredential. It must be the outermost wrapper:
+// no token is fetched or printed for any other host. Hosts are compared exactly, in the
+// form of [gitname.Host].
 func OnlyHosts(src Source, hosts ...string) Source {
 	allowed := make(map[string]bool, len(hosts))
 	for _, h := range hosts {
@@ -83,8 +82,8 @@ func OnlyHosts(src Source, hosts ...string) Source {
 	})
 }
 
-// OnlyRepositories returns a Source that hands requests for the allowed
-// repositories to src and fails for every other one, without asking src.
+// OnlyRepositories returns a Source that passes requests for the allowed repositories
+// to src and returns an error for every other one, without asking src.
 func OnlyRepositories(src Source, allowed Repositories) Source {
 	return SourceFunc(func(ctx context.Context, req Request) (Token, error) {
 		if err := allowed.check(req); err != nil {

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// ancestryTime bounds all questions of one push together.
+	// ancestryTime limits all history questions of one push together.
 	ancestryTime = 15 * time.Second
-	// manyChanges is how many changes are worth one walk over all of them
-	// before each is asked about by itself.
+	// manyChanges is the number of changes from which a single walk over all of them is
+	// tried before asking about each.
 	manyChanges = 4
 	askers      = 4 // git processes at a time
 )
 
-// GitAncestry is the [refs.Ancestry] of the repository in the current directory, as
-// git itself tells it. Nothing is fetched for it, however the repository is
-// set up, and replacement objects and grafts, which the remote does not know,
-// do not count. What git cannot tell in 15 seconds is unknown.
+// GitAncestry is the [refs.Ancestry] of the repository in the current directory,
+// according to git. It never fetches, however the repository is configured. It ignores
+// replacement objects and grafts, which the remote does not know. A relation that git
+// cannot tell within 15 seconds is unknown.
 func GitAncestry(ctx context.Context, changes []refs.Change) []refs.Relation {
 	ctx, cancel := context.WithTimeout(ctx, ancestryTime)
 	defer cancel()
@@ -52,7 +52,7 @@ func distinct(changes []refs.Change) []refs.Change {
 	return kept
 }
 
-// askEach asks git about every change that is not proven yet.
+// askEach asks git about every change that is not yet proven.
 func askEach(ctx context.Context, changes []refs.Change, proven map[refs.Change]bool) map[refs.Change]refs.Relation {
 	answers := make(map[refs.Change]refs.Relation, len(changes))
 	var mu sync.Mutex // guards answers
@@ -78,8 +78,8 @@ func askEach(ctx context.Context, changes []refs.Change, proven map[refs.Change]
 	return answers
 }
 
-// isAncestor asks git-merge-base(1), which peels tags, and answers 0 for yes, 1
-// for no, and something else when an object is absent or no commit.
+// isAncestor asks git-merge-base(1), which peels tags. It exits with 0 for yes, 1 for
+// no, and another status if an object is missing or is not a commit.
 func isAncestor(ctx context.Context, c refs.Change) refs.Relation {
 	if ctx.Err() != nil {
 		return refs.Relation{Unknown: tooLong}
@@ -105,9 +105,9 @@ const tooLong = "counted as forced: git took too long to tell"
 
 func short(oid string) string { return oid[:min(12, len(oid))] }
 
-// offlineGit is a git that answers from the objects at hand. Only git 2.45 and
-// later (and the last 2.39 to 2.44) know GIT_NO_LAZY_FETCH; allowing no
-// protocol stops the fetch that any older git starts in a partial clone.
+// offlineGit returns a git command that uses only the objects on this machine. Only git
+// 2.45 and later (and the last 2.39 to 2.44) know GIT_NO_LAZY_FETCH; allowing no
+// protocol stops the fetch that older versions start in a partial clone.
 func offlineGit(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := gitCommand(ctx, args...)
 	cmd.Env = append(os.Environ(),
@@ -116,10 +116,10 @@ func offlineGit(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// gitCommand runs the git of PATH; inside a hook, that is the one that called
-// it. The environment is passed on as git set it.
+// gitCommand runs the git on PATH; inside a hook, that is the git that called it. It
+// keeps the environment as git set it.
 func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.WaitDelay = 5 * time.Second // to read what an ended git has said, on a machine that stalls
+	cmd.WaitDelay = 5 * time.Second // time to read the output of a git that has ended, on a slow machine
 	return cmd
 }

@@ -15,19 +15,19 @@ import (
 // A Hook is one call of a client hook by git.
 type Hook struct {
 	Event          string
-	Args           []string  // as git gave them
-	Stdin          io.Reader // for the hook; a file is handed over as it is
+	Args           []string  // from git
+	Stdin          io.Reader // for the hook; a file is passed on directly
 	Stdout, Stderr io.Writer
 }
 
-// Chain runs the hook that git would have run if gatepass were not installed,
-// and returns its exit code, or 0 when there is none. That is the hook in
+// Chain runs the hook that git would have run without gatepass, and returns its exit
+// code, or 0 if there is no hook. It is the hook in
 //
 //   - the core.hooksPath that the installer replaced ([ChainPathKey]), else
 //   - the core.hooksPath of the next wider scope below ours, else
 //   - the hooks directory of the repository.
 //
-// When that hook leads back here, the second call does nothing.
+// If that hook calls this program again, the second call does nothing.
 func (h Hook) Chain(ctx context.Context, r *Repository) (exitCode int, err error) {
 	parent := os.Getppid()
 	git := nearestGit(r.above, parent)
@@ -47,8 +47,8 @@ func (h Hook) Chain(ctx context.Context, r *Repository) (exitCode int, err error
 	return h.run(ctx, path, append(os.Environ(), chainMark+"="+next.String()))
 }
 
-// runnable reports whether git would run the file, and says when it only lacks
-// the permission.
+// runnable reports whether git would run the file, and prints a message if only the
+// permission is missing.
 func (h Hook) runnable(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -69,7 +69,7 @@ func (h Hook) runnable(path string) bool {
 func (h Hook) run(ctx context.Context, path string, env []string) (int, error) {
 	code, err := h.start(ctx, env, path)
 	if errors.Is(err, syscall.ENOEXEC) {
-		// A script without "#!" is run by sh, as git does.
+		// Like git, run a script without "#!" with sh.
 		code, err = h.start(ctx, env, "/bin/sh", path)
 	}
 	return code, err
@@ -83,7 +83,7 @@ func (h Hook) start(ctx context.Context, env []string, command ...string) (int, 
 	err := cmd.Run()
 	exit, exited := errors.AsType[*exec.ExitError](err)
 	if !exited {
-		// The hook may leave its input unread, or a child with its output.
+		// The hook may leave its input unread, or leave a child that holds its output.
 		if errors.Is(err, exec.ErrWaitDelay) {
 			err = nil
 		}
@@ -95,8 +95,8 @@ func (h Hook) start(ctx context.Context, env []string, command ...string) (int, 
 	return exit.ExitCode(), nil
 }
 
-// chainDir returns the directory git would have looked in, "" for none. It is
-// not what "git rev-parse --git-path hooks" says: that is ours.
+// chainDir returns the hooks directory that git would have used; "" for none. "git
+// rev-parse --git-path hooks" does not tell: it names ours.
 func (r *Repository) chainDir(event string) string {
 	if dir, ok := r.nextHooksPath(event); ok {
 		return dir
@@ -107,8 +107,8 @@ func (r *Repository) chainDir(event string) string {
 	return filepath.Join(r.common, "hooks")
 }
 
-// nextHooksPath returns the core.hooksPath that would hold without ours. The
-// one in force brought git here, so it is ours whatever is in it.
+// nextHooksPath returns the core.hooksPath that would apply without ours. The one in
+// effect made git call this program, so it is ours, whatever it contains.
 func (s settings) nextHooksPath(event string) (dir string, ok bool) {
 	if s.chained {
 		return expandHome(s.chainPath), true
@@ -122,14 +122,14 @@ func (s settings) nextHooksPath(event string) (dir string, ok bool) {
 	return "", false
 }
 
-// chainMark is the environment variable that tells a hook which leads back here
-// from a new push made inside a hook.
+// chainMark is an environment variable. It distinguishes a hook that calls this program
+// again from a new push inside a hook.
 const (
 	chainMark = "GATEPASS_CHAIN"
 	maxDepth  = 8
 )
 
-// A mark says which hook is being chained, for which git, by which process.
+// A mark records which hook is being chained, for which git, and by which process.
 type mark struct {
 	event           string
 	git, dispatcher int
@@ -148,8 +148,8 @@ func (m mark) String() string {
 	return fmt.Sprintf("%s %d %d %d", m.event, m.git, m.dispatcher, m.depth)
 }
 
-// covers reports whether the call of event by git, through parent, is part of
-// the chain m marks.
+// covers reports whether the call of event by git, through parent, belongs to the chain
+// that m marks.
 func (m mark) covers(event string, git, parent int) bool {
 	return m.event == event && (m.git == git || m.dispatcher == parent)
 }

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// ErrMirror refuses a push that mirrors. Such a push deletes every remote ref
-// that is not here, and git does not tell the hook about these deletions.
+// ErrMirror refuses a mirror push. Such a push deletes every remote ref that does not
+// exist locally, and git does not report these deletions to the hook.
 var ErrMirror = errors.New("a mirror push deletes refs that git does not show to hooks")
 
-// Mirrors returns an error that wraps [ErrMirror] when the push that called
-// this program mirrors: its arguments say so, which only Linux shows, or the
-// settings of the remote do.
+// Mirrors returns an error that wraps [ErrMirror] if the push that called this program
+// is a mirror push, according to its arguments, which are visible only on Linux, or to
+// the remote's settings.
 func (r *Repository) Mirrors(remote string) error {
 	if args, ok := pusher(r.above); ok && asksForMirror(args) {
 		return mirrorError{"push the refs you mean by name, without --mirror"}
@@ -22,7 +22,7 @@ func (r *Repository) Mirrors(remote string) error {
 	return nil
 }
 
-// mirrorError carries what the user can do.
+// mirrorError adds what the user can do.
 type mirrorError struct{ do string }
 
 func (e mirrorError) Error() string { return ErrMirror.Error() + "; " + e.do }

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// Become runs, in place of this process, what the script of the shim runs. It
-// returns only where there is no hook to run, or with an error. args are those
-// of this program: its name, and what git gave it.
+// Become replaces this process with the shell that runs the shim's script. It returns
+// only if there is no hook to run, or with an error. args are the program's name and
+// the arguments from git.
 func (s Shim) Become(args []string) error {
 	if !hasOwn(s.Event) {
 		return nil
@@ -20,8 +20,8 @@ func (s Shim) Become(args []string) error {
 	return syscall.Exec("/bin/sh", append([]string{"sh", "-c", s.Text()}, args...), os.Environ())
 }
 
-// hasOwn reports whether the repository may have a hook of its own: it looks
-// where the script looks, which must not be started for nothing.
+// hasOwn reports whether the repository may have its own hook. It looks in the same
+// places as the script, to avoid starting the script for nothing.
 func hasOwn(event string) bool {
 	common := os.Getenv("GIT_COMMON_DIR")
 	dir := cmp.Or(common, os.Getenv("GIT_DIR"), ".git")
@@ -41,7 +41,7 @@ func hasOwn(event string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// firstLine returns the first line of a file, "" where it cannot be read.
+// firstLine returns the first line of a file; "" if it cannot be read.
 func firstLine(path string) string {
 	text, _ := os.ReadFile(path)
 	line, _, _ := strings.Cut(string(text), "\n")

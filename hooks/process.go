@@ -11,14 +11,13 @@ type process struct {
 	argv []string
 }
 
-// isGit reports whether p is a git that may call hooks: git itself, or its push
-// under the dashed name.
+// isGit reports whether p is a git that may call hooks: git itself, or git-push.
 func (p process) isGit() bool {
 	return len(p.argv) > 0 && (p.program() == "git" || p.program() == "git-push")
 }
 
-// isLikeGit reports whether p goes by a name that a git behind a wrapper has, such
-// as git.real or .git-wrapped.
+// isLikeGit reports whether p has a name that wrappers give the real git, such as
+// git.real or .git-wrapped.
 func (p process) isLikeGit() bool {
 	return p.isGit() || len(p.argv) > 0 && (strings.HasPrefix(p.program(), "git.") || strings.HasPrefix(p.program(), ".git"))
 }
@@ -27,9 +26,9 @@ func (p process) program() string {
 	return strings.TrimSuffix(filepath.Base(p.argv[0]), ".exe")
 }
 
-// pushArguments returns what follows "push" in the arguments of a git push; ok
-// is false when p is something else. Aliases need no care: git runs what they
-// stand for as a process of its own.
+// pushArguments returns what follows "push" in the arguments of a git push; ok is false
+// if p is another program. Aliases need no handling: git runs the aliased command as a
+// separate process.
 func (p process) pushArguments() (args []string, ok bool) {
 	if !p.isLikeGit() {
 		return nil, false
@@ -51,17 +50,16 @@ func (p process) pushArguments() (args []string, ok bool) {
 	return args[1:], true
 }
 
-// takesValue holds the options of git itself, before the command, whose value
-// is an argument of its own (git(1)).
+// takesValue are the options of git itself, before the command, whose value is a
+// separate argument (git(1)).
 var takesValue = map[string]bool{
 	"-C": true, "-c": true, "--git-dir": true, "--work-tree": true, "--namespace": true,
 	"--super-prefix": true, "--shallow-file": true, "--config-env": true, "--attr-source": true,
 }
 
-// asksForMirror reports whether the arguments of a git push say --mirror. Git
-// takes any abbreviation that fits no other option. Nothing else a push can be
-// given starts so, except a value such as that of --push-option; refusing
-// those too is the safe side.
+// asksForMirror reports whether the arguments of a git push contain --mirror. Git
+// accepts every unambiguous abbreviation. No other argument of a push starts like that,
+// except a value such as that of --push-option; refusing those too is the safe choice.
 func asksForMirror(args []string) bool {
 	for _, arg := range args {
 		if len(arg) > len("--") && strings.HasPrefix("--mirror", arg) {
@@ -81,8 +79,8 @@ func pusher(above []process) (args []string, ok bool) {
 	return nil, false
 }
 
-// nearestGit returns the process id of the git that called this program, as
-// far as it can be told, else the parent's.
+// nearestGit returns the process id of the git that called this program, or the
+// parent's if it cannot be found.
 func nearestGit(above []process, parent int) int {
 	for _, p := range above {
 		if p.isGit() {

@@ -34,8 +34,8 @@ func splitArguments(cmdline []byte) []string {
 	return strings.Split(string(bytes.TrimSuffix(cmdline, []byte{0})), "\x00")
 }
 
-// parentOf reads the parent from /proc/PID/stat: "pid (name) state ppid …",
-// where the name may hold anything (proc_pid_stat(5)).
+// parentOf reads the parent from /proc/PID/stat: "pid (name) state ppid …", where the
+// name may contain any character (proc_pid_stat(5)).
 func parentOf(pid int) (int, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -2,6 +2,6 @@
 
 package hooks
 
-// ancestors returns nothing: only Linux shows other processes' arguments
-// without further rights or libraries.
+// ancestors returns nil: only Linux shows other processes' arguments without special
+// rights or libraries.
 func ancestors() []process { return nil }

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// ThroughProgram reports whether the push that called this program reaches the
-// remote by a program that the settings or arguments name, other than git's own
-// receiving side. Then a path is only what that program is given, and it may go
+// ThroughProgram reports whether the push that called this program reaches the remote
+// through a program named in the settings or arguments, other than git-receive-pack.
+// The path of the remote is then only an argument of that program, and the push may go
 // anywhere.
 func (r *Repository) ThroughProgram(remote string) bool {
 	program, isSet := r.programs[remote]
@@ -30,14 +30,14 @@ func (r *Repository) ThroughProgram(remote string) bool {
 	return false
 }
 
-// namesProgram reports whether an option of git push is --receive-pack or
-// --exec, or may be an abbreviation of them.
+// namesProgram reports whether an option of git push is, or may abbreviate,
+// --receive-pack or --exec.
 func namesProgram(option string) bool {
 	return len(option) > len("--r") && (strings.HasPrefix("--receive-pack", option) || strings.HasPrefix("--exec", option))
 }
 
-// receivesHere reports whether a shell that is given command runs git's own
-// receiving side, without anything that it would expand.
+// receivesHere reports whether a shell command runs git-receive-pack and contains
+// nothing that the shell would expand.
 func receivesHere(command string) bool {
 	const plain = userLetters + "/=:, "
 	words := strings.Fields(command)
@@ -48,8 +48,8 @@ func receivesHere(command string) bool {
 	return name == "git-receive-pack" || name == "git" && len(words) > 1 && words[1] == "receive-pack"
 }
 
-// JudgedByGit reports whether git runs this program as its configured hook as
-// well (git 2.54 and later), as install writes it.
+// JudgedByGit reports whether git also runs this program as its configured hook (git
+// 2.54 and later), as install configures it.
 func (r *Repository) JudgedByGit(ctx context.Context) bool {
 	program, ok := strings.CutSuffix(r.configured, " --configured")
 	if !ok {

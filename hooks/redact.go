@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// RedactURL returns a remote's name or URL without what may be secret in it:
-// user, password, query and fragment. An URL that cannot be taken apart with
-// certainty is shown by its scheme alone.
+// RedactURL returns a remote's name or URL without parts that may be secret: user,
+// password, query and fragment. Of a URL that it cannot parse with certainty, it
+// returns only the scheme.
 func RedactURL(s string) string {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -24,8 +24,8 @@ func RedactURL(s string) string {
 	return u.String()
 }
 
-// redactShort is for names, paths and host:path, where only a "user:password@"
-// in front can be secret; "git@host:path" has none.
+// redactShort redacts names, paths and host:path, in which only a leading
+// "user:password@" can be secret; "git@host:path" has none.
 func redactShort(s string) string {
 	user, host, ok := strings.Cut(s, "@")
 	if ok && strings.Contains(user, ":") {

@@ -15,16 +15,16 @@ import (
 	"sync"
 )
 
-// ChainPathKey is the git setting in which the installer keeps the
-// core.hooksPath it replaced, in the file that it replaced it in.
+// ChainPathKey is the git setting in which the installer records the core.hooksPath
+// that it replaced, in the same file.
 const ChainPathKey = "gatepass.chainHooksPath"
 
-// A Repository is what a hook sees around itself: the processes above it, the
-// settings of git, and the repository in the current directory.
+// A Repository is the environment of a hook: the processes above it, git's settings,
+// and the repository in the current directory.
 type Repository struct {
 	settings
 	common string    // the git directory that all worktrees share
-	above  []process // nearest first; nil where it cannot be told
+	above  []process // nearest first; nil if unknown
 }
 
 // ReadRepository asks git about the repository in the current directory.
@@ -38,17 +38,16 @@ func ReadRepository(ctx context.Context) (*Repository, error) {
 	return r, cmp.Or(settingsErr, commonErr)
 }
 
-// commonDir returns the git directory that all worktrees share, "" outside of
-// any repository. Git says which
-// it is; only the plain case, which is nearly every one, is seen without
-// starting it.
+// commonDir returns the git directory that all worktrees share; "" outside of a
+// repository. In the plain case, which is nearly every one, it finds the directory
+// without starting git.
 func commonDir(ctx context.Context) (string, error) {
 	if plainRepository() {
 		return ".git", nil
 	}
 	out, err := gitCommand(ctx, "rev-parse", "--git-common-dir").Output()
 	if _, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {
-		return "", nil // no repository here, and so no hook of one
+		return "", nil // there is no repository, and so no hook of one
 	}
 	if err != nil {
 		return "", fmt.Errorf("git rev-parse: %w", err)
@@ -56,8 +55,8 @@ func commonDir(ctx context.Context) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), nil
 }
 
-// plainRepository reports whether the current directory holds its whole git
-// directory and nothing says to use another.
+// plainRepository reports whether the current directory contains its whole git
+// directory and no variable names another one.
 func plainRepository() bool {
 	if os.Getenv("GIT_DIR") != "" || os.Getenv("GIT_COMMON_DIR") != "" {
 		return false
@@ -68,9 +67,9 @@ func plainRepository() bool {
 	return err == nil && dotGit.IsDir() && headErr == nil && errors.Is(commonErr, fs.ErrNotExist)
 }
 
-// settings is what the guard needs of git's configuration.
+// settings are the git settings that the guard needs.
 type settings struct {
-	hooksPaths []string          // every core.hooksPath, the one in force first
+	hooksPaths []string          // every core.hooksPath, the one in effect first
 	chainPath  string            // ChainPathKey
 	chained    bool              // whether chainPath is set
 	mirrors    []string          // the remotes with mirror=true
@@ -80,14 +79,14 @@ type settings struct {
 
 const settingKeys = `^(core\.hookspath|gatepass\.chainhookspath|hook\.gatepass\.command|remote\..*\.(mirror|vcs|receivepack))$`
 
-// InstalledGateway returns the gateway that gatepass install told git of, for this user or this
-// machine; "" for none. What a repository, one command or the environment says does not
-// count.
+// InstalledGateway returns the gateway that gatepass install configured in git, for
+// this user or this machine; "" for none. It ignores the settings of a repository, of
+// one command and of the environment.
 func InstalledGateway(ctx context.Context) string {
 	cmd := gitCommand(ctx, "config", "--null", "--show-scope", "--get-all", "gatepass.gateway")
 	cmd.Env = withoutConfigVariable()
 	out, err := cmd.Output()
-	if err != nil { // not set, or a git that cannot say where from (before 2.26)
+	if err != nil { // not set, or a git older than 2.26, which cannot tell the scope
 		return ""
 	}
 	gateway := ""
@@ -100,13 +99,14 @@ func InstalledGateway(ctx context.Context) string {
 	return gateway
 }
 
-// withoutConfigVariable is the environment without GIT_CONFIG, which has "git config" read
-// another file than git push does.
+// withoutConfigVariable returns the environment without GIT_CONFIG, which makes "git
+// config" read another file than git push.
 func withoutConfigVariable() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG=") })
 }
 
-// readSettings asks git once for all of them. Exit code 1 says that none is set.
+// readSettings reads all settings with one git command. Exit code 1 means that none is
+// set.
 func readSettings(ctx context.Context) (settings, error) {
 	cmd := gitCommand(ctx, "config", "--null", "--get-regexp", settingKeys)
 	cmd.Env = withoutConfigVariable()
@@ -120,8 +120,8 @@ func readSettings(ctx context.Context) (settings, error) {
 	return parseSettings(string(out)), nil
 }
 
-// parseSettings reads "key LF value NUL"; a key without a value has no LF and
-// means true. Later entries win.
+// parseSettings parses "key LF value NUL"; a key without a value has no LF and means
+// true. Later entries win.
 func parseSettings(out string) settings {
 	var s settings
 	mirror := map[string]bool{}
@@ -152,8 +152,8 @@ func parseSettings(out string) settings {
 	return s
 }
 
-// addProgram notes by what a remote is reached. With a vcs, that is never git's
-// own receiving side.
+// addProgram records the program that reaches a remote. With a vcs, it is never
+// git-receive-pack.
 func (s *settings) addProgram(remote, key, value string) {
 	if s.programs == nil {
 		s.programs = map[string]string{}
@@ -166,8 +166,8 @@ func (s *settings) addProgram(remote, key, value string) {
 
 const remoteHelper = "a remote helper"
 
-// isFalse reports whether git reads value as false. Everything else counts as
-// true here, also what git would refuse.
+// isFalse reports whether git reads value as false. All other values count as true
+// here, even those that git would refuse.
 func isFalse(value string) bool {
 	switch strings.ToLower(value) {
 	case "", "false", "no", "off", "0":
@@ -176,8 +176,8 @@ func isFalse(value string) bool {
 	return false
 }
 
-// expandHome replaces a leading ~ or ~user as git does in paths. What cannot
-// be expanded stays, and then names no directory.
+// expandHome replaces a leading ~ or ~user as git does in paths. It returns a path that
+// it cannot expand unchanged; such a path names no directory.
 func expandHome(path string) string {
 	if !strings.HasPrefix(path, "~") {
 		return path

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// PrePush is the hook that guards.
+// PrePush is the event of the guard's hook.
 const PrePush = "pre-push"
 
-// Shimmed are the hooks a directory of shims must hold, lest setting it as
-// core.hooksPath silently turns off the repository's own. With [Linked], it is
-// every hook of githooks(5) but fsmonitor-watchman: git finds that one by the
-// path in core.fsmonitor and never looks into core.hooksPath for it.
+// Shimmed are the hooks that a directory of shims must contain: as core.hooksPath, it
+// would silently disable the repository's own ones otherwise. With [Linked], it is
+// every hook of githooks(5) except fsmonitor-watchman, which git finds by the path in
+// core.fsmonitor and never in core.hooksPath.
 var Shimmed = []string{
 	"applypatch-msg", "pre-applypatch", "post-applypatch",
 	"pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "post-commit",
@@ -25,10 +25,10 @@ var Shimmed = []string{
 	preReceive, "update", "post-receive", "post-update",
 }
 
-// Linked are the hooks that change what git does by their existence alone:
-// without push-to-checkout git updates the work tree itself, and without
-// proc-receive it refuses the refs that are meant for it. So each is a symbolic
-// link, which leads to the hook that it hides and nowhere where there is none.
+// Linked are the hooks whose existence alone changes what git does: without
+// push-to-checkout git updates the work tree itself, and without proc-receive it
+// refuses the refs meant for that hook. So each is a symbolic link to the hook that it
+// hides. If there is no such hook, the link is broken, and git sees no hook.
 var Linked = []string{"proc-receive", "push-to-checkout"}
 
 const (
@@ -36,28 +36,28 @@ const (
 	shimMark   = "gatepass-pre-push"
 )
 
-// A Shim stands for a hook in the directory of shims and runs the hook that
-// core.hooksPath hides: a link to the guard where Link says so, else a script.
-// The shim of pre-push runs the guard, which runs that hook in turn.
+// A Shim replaces a hook in the directory of shims and runs the hook that
+// core.hooksPath hides: a link to the guard if Link says so, else a script. The shim of
+// pre-push runs the guard, which then runs that hook.
 type Shim struct {
 	Guard string // absolute path of gatepass-pre-push
 	Event string
-	// Chain is the core.hooksPath that the directory of shims replaces, as
-	// git's configuration spells it. Empty means the repository's own hooks.
+	// Chain is the core.hooksPath that the directory of shims replaces, as written in
+	// git's configuration. Empty means the repository's own hooks.
 	Chain string
 }
 
-// Link reports whether the shim is a symbolic link to Guard, which git starts
-// sooner than a script. Where the guard is gone, such a hook is absent. pre-push
-// must then refuse, and a link cannot tell a Chain, so these are scripts;
-// pre-receive looks for what is beside it.
+// Link reports whether the shim is a symbolic link to Guard, which git starts faster
+// than a script. If the guard is missing, a linked hook does not exist. A script is
+// needed for pre-push, which must then refuse; for a Chain, which a link cannot carry;
+// and for pre-receive, which checks the links beside it.
 func (s Shim) Link() bool {
 	return s.Chain == "" && s.Event != PrePush && s.Event != preReceive
 }
 
-// Text returns the script, which a guard that is called by a link runs as well.
-// It uses nothing that dash, busybox and bash do not
-// share, and no variable that the environment could hold for another purpose.
+// Text returns the script. A guard that a link calls runs it too. It uses only what
+// dash, busybox and bash share, and no variable that the environment could use for
+// another purpose.
 func (s Shim) Text() string {
 	text := guardIs + quote(s.Guard) + "\n"
 	if s.Event == PrePush {
@@ -76,8 +76,8 @@ func (s Shim) Text() string {
 
 func (s Shim) forEvent(lines string) string { return strings.ReplaceAll(lines, "EVENT", s.Event) }
 
-// ShimGuard returns the Guard of a text that Text wrote, in this version or
-// another. ok is false for any other text.
+// ShimGuard returns the Guard of a text that Text wrote, in this version or another
+// one. ok is false for any other text.
 func ShimGuard(text string) (guard string, ok bool) {
 	rest, ok := strings.CutPrefix(text, guardIs)
 	line, _, _ := strings.Cut(rest, "\n")
@@ -87,12 +87,13 @@ func ShimGuard(text string) (guard string, ok bool) {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", quotedQuote) + "'" }
 
-// unquote undoes quote.
+// unquote reverses quote.
 func unquote(s string) string {
 	return strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(s, "'"), "'"), quotedQuote, "'")
 }
 
-// tilde quotes a path but leaves the shell a "~" that git would expand, too.
+// tilde quotes a path, except for a "~" that git would expand, so that the shell
+// expands it too.
 func tilde(s string) string {
 	user, rest, _ := strings.Cut(s, "/")
 	if !strings.HasPrefix(user, "~") || strings.Trim(user[1:], userLetters) != "" {
@@ -108,8 +109,8 @@ const (
 	userLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 )
 
-// GuardIsGone is what the shim of pre-push says where it refuses a push because
-// there is no guard to run.
+// GuardIsGone is the message of the pre-push shim when it refuses a push because there
+// is no guard to run.
 const GuardIsGone = "cannot be run; install gatepass again"
 
 const guardLines = `# Judges the push and then runs the hook that core.hooksPath hides.
@@ -118,9 +119,10 @@ printf 'gatepass: push denied: %s ` + GuardIsGone + `, or take out the core.hook
 exit 1
 `
 
-// ownLines find the directory of the repository's own hooks. Git sets GIT_DIR
-// for a hook wherever the git directory is not .git in the current directory,
-// but for post-checkout of "git worktree add". The guard finds what they do not.
+// ownLines find the directory of the repository's own hooks. Git sets GIT_DIR for a
+// hook wherever the git directory is not .git in the current directory, except for
+// post-checkout of "git worktree add". If these lines find no directory, the guard
+// does.
 const ownLines = `gatepass_dir=${GIT_COMMON_DIR:-${GIT_DIR:-.git}}
 if [ -f "$gatepass_dir" ]; then
 	IFS= read -r gatepass_dir <"$gatepass_dir"
@@ -141,8 +143,8 @@ gatepass_hooks=$gatepass_dir/hooks
 gatepass_hooks=${gatepass_hooks#./}
 `
 
-// linkLines refuse a push where a link of [Linked] misses the hook it is for:
-// in a linked worktree that is pushed to, and without /proc.
+// linkLines refuse a push if a link of [Linked] does not lead to its hook: in a linked
+// worktree that is pushed to, and without /proc.
 const linkLines = `for gatepass_link in proc-receive push-to-checkout; do
 	if [ -x "$gatepass_hooks/$gatepass_link" ] && [ ! -x "${0%/*}/$gatepass_link" ]; then
 		printf 'gatepass: push denied: the %s hook of this repository cannot run through core.hooksPath; run there: git config core.hooksPath "%s"\n' "$gatepass_link" "$(cd "$gatepass_hooks" && pwd)" >&2
@@ -151,7 +153,7 @@ const linkLines = `for gatepass_link in proc-receive push-to-checkout; do
 done
 `
 
-// runLines do nothing where the hook leads back here; see [mark].
+// runLines do nothing if the hook calls this script again; see [mark].
 const runLines = `# Runs the hook EVENT that core.hooksPath hides.
 gatepass_hook=$gatepass_hooks/EVENT
 [ -e "$gatepass_hook" ] || exit 0
@@ -173,9 +175,9 @@ export GATEPASS_CHAIN="EVENT $PPID $$ $((gatepass_depth + 1))"
 exec "$gatepass_hook" "$@"
 `
 
-// LinkTarget returns where the link of a hook of [Linked] leads, given a
-// Shim's Chain: git looks for these hooks from within the git directory. ok is
-// false where no link can lead there, which the shim of pre-receive then sees.
+// LinkTarget returns the target of the link for a hook of [Linked], given a Shim's
+// Chain: git looks for these hooks from within the git directory. ok is false if no
+// link can lead there; the shim of pre-receive detects that case.
 func LinkTarget(event, chain string) (target string, ok bool) {
 	const current = "/proc/self/cwd"
 	switch {
@@ -184,16 +186,16 @@ func LinkTarget(event, chain string) (target string, ok bool) {
 	case strings.HasPrefix(chain, "~"):
 		return "", false
 	case !path.IsAbs(chain):
-		chain = current + "/" + chain // not cleaned: ".." counts from where the link leads
+		chain = current + "/" + chain // not cleaned: ".." is relative to the target of a link
 	}
 	return chain + "/" + event, true
 }
 
-// IsShim reports whether the file leads back to this program: a [Shim], or
-// the program itself under the hook's name.
+// IsShim reports whether the file runs this program: a [Shim], or the program itself
+// under the hook's name.
 func IsShim(file string) bool {
 	if target, err := os.Readlink(file); err == nil && path.Base(target) == shimMark {
-		return true // perhaps to another copy of it
+		return true // maybe to another copy of it
 	}
 	f, err := os.Open(file)
 	if err != nil {

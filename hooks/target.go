@@ -7,30 +7,30 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A Target is where a push goes, by the URL that git gives a pre-push hook.
-// The zero value is a place that cannot be told.
+// A Target is the destination of a push, from the URL that git gives to a pre-push
+// hook. The zero value is an unknown destination.
 type Target struct {
-	// Path reports whether git takes the URL for a path on this machine.
+	// Path reports whether git takes the URL as a path on this machine.
 	Path bool
-	// Host is the canonical host, with its port where that is not the scheme's
-	// own; "" for a path and where none can be told.
+	// Host is the canonical host, with its port if that is not the scheme's default; ""
+	// for a path and for an unknown host.
 	Host string
-	// anyPort is set where the port is not one of https, which is what the
-	// ports of a workspace file's hosts are.
+	// anyPort reports that the port is not for https. The ports of a workspace file's
+	// hosts are for https.
 	anyPort bool
 }
 
-// TargetOf reads a URL by git's rules (git-push(1), "GIT URLS", and git's
+// TargetOf parses a URL by git's rules (git-push(1), "GIT URLS", and git's
 // url_is_local_not_ssh).
 func TargetOf(remote string) Target {
 	scheme := remote[:len(remote)-len(strings.TrimLeft(remote, schemeLetters))]
 	rest := remote[len(scheme):]
 	switch {
-	case strings.HasPrefix(rest, "::"): // a remote helper, which may go anywhere
+	case strings.HasPrefix(rest, "::"): // a remote helper, which may push anywhere
 		return Target{}
 	case scheme != "" && strings.HasPrefix(rest, "://"):
 		return targetOfURL(scheme, remote)
-	case strings.Contains(remote, "://"): // git takes no such thing
+	case strings.Contains(remote, "://"): // git accepts no such URL
 		return Target{}
 	}
 	colon, slash := strings.IndexByte(remote, ':'), strings.IndexByte(remote, '/')
@@ -40,14 +40,14 @@ func TargetOf(remote string) Target {
 	return Target{Host: hostOfSSH(remote), anyPort: true}
 }
 
-// Git takes no scheme in capitals for its own, and asks a remote helper of that
+// Git does not treat a scheme in capitals as its own, and asks a remote helper of that
 // name instead. The letters are those of git's is_urlschemechar.
 const schemeLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+.-"
 
-// targetOfURL takes what browsers, curl and git may read in different ways for
-// no host at all.
+// targetOfURL returns no host for a URL that browsers, curl and git may parse in
+// different ways.
 func targetOfURL(scheme, remote string) Target {
-	if scheme == "file" { // the host in it counts for nothing
+	if scheme == "file" { // its host is ignored
 		return Target{Path: true}
 	}
 	u, err := url.Parse(remote)
@@ -61,7 +61,7 @@ func targetOfURL(scheme, remote string) Target {
 	return Target{Host: host, anyPort: scheme != "https"}
 }
 
-// hostOfSSH reads [USER@]HOST:PATH, where brackets may hold [USER@]HOST:PORT or
+// hostOfSSH parses [USER@]HOST:PATH, in which brackets may contain [USER@]HOST:PORT or
 // an IPv6 address.
 func hostOfSSH(remote string) string {
 	host, _, _ := strings.Cut(remote, ":")
@@ -82,8 +82,8 @@ func hostOfSSH(remote string) string {
 	return host
 }
 
-// In reports whether the target is one of the hosts of a workspace file. Where
-// the port is not one of https, the name decides.
+// In reports whether the target is one of the hosts of a workspace file. If the port is
+// not for https, only the name is compared.
 func (t Target) In(hosts []string) bool {
 	for _, host := range hosts {
 		if t.Host != "" && (host == t.Host || t.anyPort && withoutPort(host) == withoutPort(t.Host)) {

@@ -12,13 +12,13 @@ import (
 
 const (
 	maxWalked = 200_000   // commits read by one walk
-	maxSteps  = 5_000_000 // parents followed in them, for all changes
+	maxSteps  = 5_000_000 // parents followed in them, for all changes together
 )
 
-// walk proves fast-forwards of many changes with a single git: it lists what
-// the new tips have and the old ones have not, with parents, and follows them.
-// A proof is a chain of parents from the new commit to the old one. No proof
-// means nothing: the chain may run through commits another old tip has too.
+// walk proves fast-forwards of many changes with a single git: it lists the commits of
+// the new tips that the old ones lack, with parents, and follows the parents. A proof
+// is a chain of parents from the new commit to the old one. A missing proof means
+// nothing: the chain may pass through commits that another old tip has too.
 func walk(ctx context.Context, changes []refs.Change) map[refs.Change]bool {
 	var in bytes.Buffer
 	for _, c := range changes {
@@ -43,8 +43,8 @@ func walk(ctx context.Context, changes []refs.Change) map[refs.Change]bool {
 	return proven
 }
 
-// reaches reports whether following parents from c.New meets c.Old, within the
-// steps left.
+// reaches reports whether the parents of c.New lead to c.Old, within the remaining
+// steps.
 func reaches(parents map[string][]string, c refs.Change, steps *int) bool {
 	seen := map[string]bool{c.New: true}
 	for todo := []string{c.New}; len(todo) > 0; {

@@ -11,11 +11,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Apply does what the plan says, or nothing: the new files are written beside
-// the old ones under git's own locks, then the shims and whole files, and only then the files
-// change places, and directories of ours that are empty go. When a step fails,
-// the ones before it are undone. A file that changed since the plan was made is
-// left alone and reported.
+// Apply executes the plan, or nothing of it. It writes the new files beside the old
+// ones under git's own locks, then the shims and whole files. Only then does it replace
+// the files, and remove our directories that are empty. If a step fails, it undoes the
+// earlier ones. A file that changed since the plan was made stays as it is and is
+// reported.
 func (p *Plan) Apply() (err error) {
 	var u undoing
 	times := p.noteTimes()
@@ -60,8 +60,8 @@ func (p *Plan) Apply() (err error) {
 	return nil
 }
 
-// commitCopies puts the prepared files in their places, or removes those that
-// go: git's configuration names the programs, so these come first and go last.
+// commitCopies moves the prepared files to their places, or removes files: git's
+// configuration names the programs, so they are installed first and removed last.
 func (p *Plan) commitCopies(removals bool) error {
 	for _, c := range p.Copies {
 		if (c.Change == remove) != removals {
@@ -74,8 +74,8 @@ func (p *Plan) commitCopies(removals bool) error {
 	return nil
 }
 
-// removeDirectories removes the directories that are empty, the innermost
-// first, and notes those of the receipt that are not.
+// removeDirectories removes the empty directories, the innermost first, and adds a note
+// for those of the receipt that are not empty.
 func (p *Plan) removeDirectories() {
 	slices.SortStableFunc(p.directories, func(a, b place) int { return len(b.path()) - len(a.path()) })
 	for _, dir := range p.directories {
@@ -86,8 +86,8 @@ func (p *Plan) removeDirectories() {
 	}
 }
 
-// undoing is a stack of steps back. They are best effort: the error that called
-// for them is the one to report.
+// undoing is a stack of steps that undo a change. Their errors are ignored: the error
+// that made them necessary is reported.
 type undoing []func()
 
 func (u *undoing) add(step func()) { *u = append(*u, step) }
@@ -105,7 +105,7 @@ var (
 	errForeign  = errors.New("it belongs to another user")
 )
 
-// advice says what to do about an error of Apply.
+// advice returns what to do about an error of Apply.
 func advice(err error) string {
 	if _, foreign := errors.AsType[*foreignLink](err); foreign {
 		return "run the command as that user, or replace the link by what it leads to"
@@ -127,8 +127,8 @@ func advice(err error) string {
 
 const lockSuffix = ".lock"
 
-// prepare writes the new content into git's lock file, with the mode and owner
-// of the old one.
+// prepare writes the new content to git's lock file, with the mode and owner of the old
+// file.
 func (f FileChange) prepare(u *undoing) error {
 	if err := f.place.parent().makeDirs(u); err != nil {
 		return err
@@ -171,8 +171,8 @@ func (f FileChange) fill(dir *os.Root, name string, lock *os.File) error {
 	return lock.Sync()
 }
 
-// keepOwner gives the new file the owner of the old one and returns its mode.
-// Renaming would get around a read-only file; whoever made it so meant it.
+// keepOwner gives the new file the owner of the old one and returns its mode. It
+// refuses a read-only file, which a rename would replace against its owner's intention.
 func keepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -230,8 +230,8 @@ func (p place) restore(old program, existed bool) {
 	_ = p.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
 }
 
-// writeProgram replaces a file in one step, executable for all whatever the
-// umask.
+// writeProgram replaces a file atomically. The file is executable for all users,
+// whatever the umask.
 func (p place) writeProgram(is program) error {
 	return p.in(func(dir *os.Root, name string) error {
 		temp := "." + name + ".gatepass"
@@ -261,8 +261,8 @@ func (p program) write(r *os.Root, name string) error {
 	return errors.Join(err, f.Chmod(0o755), f.Close())
 }
 
-// makeDirs makes a directory and its parents, open to all to look into
-// whatever the umask: other users' gits go through them.
+// makeDirs makes a directory and its parents. All users may enter them, whatever the
+// umask, because other users' gits read the files.
 func (p place) makeDirs(u *undoing) error {
 	at := place{root: p.root, name: "."}
 	dir, err := openDir(at.root, at.name)

@@ -9,18 +9,19 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// authorKey is the variable with the NAME <EMAIL> of commits, where New set it.
+// authorKey is the variable with the NAME <EMAIL> of the commits' author, if New set
+// it.
 const authorKey = "gatepass.author"
 
-// Keys of git's for who commits are by.
+// The git keys of the commits' author.
 const (
 	nameKey  = "user.name"
 	emailKey = "user.email"
 )
 
-// author is the section user for a target, whose settings are list and whose text is content
-// without anything of ours: the workspace file's author, or else whom the gateway names, where
-// git has none of the user's.
+// author returns the section user for a target, with settings list and with content as
+// its text without our block. The author is the workspace file's, or else the
+// gateway's. A name or email that the user has set in git stays.
 func (pl *planner) author(ctx context.Context, t target, content []byte, list []setting) (section, own []setting, err error) {
 	if pl.authorName == "" && pl.gateway.IsZero() {
 		return nil, nil, nil
@@ -47,8 +48,8 @@ func (pl *planner) author(ctx context.Context, t target, content []byte, list []
 	return section, []setting{{key: authorKey, value: pl.authorName + " <" + pl.authorEmail + ">"}}, nil
 }
 
-// findAuthor asks the gateway, once, where the workspace file names no author. While the gateway
-// cannot be asked, the one of an earlier install stays, which is in list.
+// findAuthor asks the gateway once if the workspace file names no author. If the
+// gateway cannot be asked, the author of an earlier install, which is in list, stays.
 func (pl *planner) findAuthor(ctx context.Context, list []setting) {
 	if pl.authorName != "" || pl.askedAuthor {
 		return
@@ -74,7 +75,7 @@ func (pl *planner) findAuthor(ctx context.Context, list []setting) {
 	pl.plan.Notes = append(pl.plan.Notes, "git has no author of commits ("+why+"): write author: NAME <EMAIL> into the workspace file, or run gatepass install in the workspace")
 }
 
-// askAuthor returns whom the gateway names, or why it could not be asked.
+// askAuthor returns the gateway's author, or why it could not be asked.
 func (pl *planner) askAuthor(ctx context.Context) (author, why string) {
 	w, err := pl.workspace()
 	if err == nil && w != nil && pl.Options.Author != nil {
@@ -93,7 +94,7 @@ func authorOf(name, email string) []setting {
 	return []setting{{key: nameKey, value: name}, {key: emailKey, value: email}}
 }
 
-// authorOwned are the settings of an author that New set.
+// authorOwned returns the settings of an author that New set.
 func authorOwned(list []setting) (b block) {
 	for _, text := range valuesOf(list, authorKey) {
 		if name, email, err := config.ParseAuthor(text); err == nil {
@@ -103,8 +104,8 @@ func authorOwned(list []setting) (b block) {
 	return b
 }
 
-// isSet reports whether a key has a value in the settings of a file, or for the user in all that
-// git reads for the user, beside ours.
+// isSet reports whether a key has a value that is not ours, in the settings of a file
+// or, for a user, in all files that git reads for the user.
 func (pl *planner) isSet(ctx context.Context, t target, list []setting, key string, ours []setting) bool {
 	values := valuesOf(list, key)
 	if pl.Scope == Global && len(t.gits) > 0 {

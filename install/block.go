@@ -10,32 +10,32 @@ import (
 	"strings"
 )
 
-// Names in the configuration. The friendly name of the hook must not be that of
-// an event: git then refuses to run any hook.
+// Names in the configuration. The friendly name of the hook must not be that of an
+// event, because git then refuses to run any hook.
 const (
 	hookSection  = "hook.gatepass"
 	hooksPathKey = "core.hooksPath"
-	chainKey     = "gatepass.chainHooksPath" // the core.hooksPath that ours stands before
+	chainKey     = "gatepass.chainHooksPath" // the core.hooksPath that ours overrides
 	hostKey      = "gatepass.host"           // a host that the block configures
-	beforeKey    = "gatepass.fileBefore"     // what the block was added to, where that cannot be seen any more
-	madeKey      = "gatepass.madeDirectory"  // the outermost directory that New made on the way to a file of ours
+	beforeKey    = "gatepass.fileBefore"     // the state of the file before the block was added, if it cannot be seen any more
+	madeKey      = "gatepass.madeDirectory"  // the outermost directory that New made for a file of ours
 
 	beforeAbsent       = "absent"       // there was no file
 	beforeUnterminated = "unterminated" // its last line had no line break
 )
 
-// A setting is one variable. Keys are as git lists them, or as we write them.
+// A setting is one variable. Its key is as git lists it, or as we write it.
 type setting struct {
 	key, value string
 	bare       bool // a key without "=", which git reads as true
 }
 
-// is compares as git does: section and name without case, subsection with.
+// is compares keys as git does: section and name ignoring case, subsection exactly.
 func (s setting) is(key string) bool { return canonical(s.key) == canonical(key) }
 
 func (s setting) same(t setting) bool { return s.is(t.key) && s.value == t.value && s.bare == t.bare }
 
-// canonical lowers the first and last part of a key and leaves the middle.
+// canonical returns the key with its first and last part in lower case.
 func canonical(key string) string {
 	first, last := strings.IndexByte(key, '.'), strings.LastIndexByte(key, '.')
 	if first < 0 {
@@ -50,22 +50,22 @@ func (s setting) section() string {
 	return k[:max(strings.LastIndexByte(k, '.'), 0)]
 }
 
-// A block is the sections gatepass adds to one file. Within hook.gatepass the
+// A block is the list of sections that gatepass adds to one file. In hook.gatepass the
 // command comes first: an event without a command makes every push fail.
 type block [][]setting
 
 func (b block) flat() []setting { return slices.Concat(b...) }
 
-// A wish is what one file shall hold.
+// A wish is the content wanted in one file.
 type wish struct {
 	hosts  []string
-	ahead  []string // URLs for proactive
+	ahead  []string // URLs for proactive authentication
 	helper string
 	guard  string
 	kind   Guard
 
 	gateway           gateway
-	author, authorOwn []setting // of planner.author
+	author, authorOwn []setting // from planner.author
 
 	hooksDir, chain string
 	before          string   // one of the before constants, or empty
@@ -87,7 +87,7 @@ func (w wish) block() block {
 		b = append(b, []setting{
 			{key: hookSection + ".command", value: shellQuote(w.guard) + " --configured"},
 			{key: hookSection + ".event", value: "pre-push"},
-			{key: hookSection + ".parallel", value: "true"}, // else git runs all hooks of a push one after another
+			{key: hookSection + ".parallel", value: "true"}, // otherwise git runs all hooks of a push one after another
 		})
 	}
 	if w.kind.hooksPath() {
@@ -96,7 +96,7 @@ func (w wish) block() block {
 	return appendSection(b, w.own())
 }
 
-// own is the section gatepass.
+// own returns the section gatepass.
 func (w wish) own() (own []setting) {
 	for _, host := range w.hosts {
 		own = append(own, setting{key: hostKey, value: host})
@@ -119,8 +119,8 @@ const (
 	credentialPrefix = "credential."
 )
 
-// credentials is the section of one URL. The empty helper resets the list of
-// all that came before, whatever file they are in.
+// credentials returns the section of one URL. The empty helper resets the list of all
+// earlier helpers, in every file.
 func credentials(url, command string) []setting {
 	section := credentialPrefix + url
 	return []setting{
@@ -130,8 +130,8 @@ func credentials(url, command string) []setting {
 	}
 }
 
-// owned picks from a file's settings what gatepass put there. ourDir tells
-// whether a core.hooksPath is a directory of our shims.
+// owned returns those of a file's settings that gatepass wrote. ourDir reports whether
+// a core.hooksPath is a directory of our shims.
 func owned(list []setting, ourDir func(string) bool) block {
 	var b block
 	var hook, own, paths []setting
@@ -170,14 +170,14 @@ func owned(list []setting, ourDir func(string) bool) block {
 	return b
 }
 
-// hasHelper tells whether our helper is there for a URL.
+// hasHelper reports whether our helper is set for a URL.
 func hasHelper(list []setting, url string) bool {
 	return slices.ContainsFunc(list, func(s setting) bool { return ourHelper(s) && s.section() == credentialPrefix+url })
 }
 
-// remains is what another program left of a URL's section when it took our
-// helper out, as gh auth setup-git does. A reset of the helpers is ours where
-// no helper follows: gh puts its own behind one.
+// remains returns what another program, such as gh auth setup-git, left of a URL's
+// section when it removed our helper. A reset of the helpers is ours if no helper
+// follows it: gh adds its own after one.
 func remains(list []setting, url string) (b block) {
 	section := credentials(url, "")
 	reset, path := section[0], section[len(section)-1]
@@ -196,7 +196,7 @@ func remains(list []setting, url string) (b block) {
 	return b
 }
 
-// spelled returns a key of ours as we write it; git lists keys in lower case.
+// spelled returns our key as we write it; git lists keys in lower case.
 func spelled(key string) string {
 	for _, ours := range []string{hooksPathKey, chainKey, hostKey, gatewayKey, gatewayCAKey, authorKey, beforeKey, madeKey} {
 		if canonical(key) == canonical(ours) {
@@ -206,7 +206,7 @@ func spelled(key string) string {
 	return key
 }
 
-// isOwn tells the variables of the section gatepass that are New's. Others
+// isOwn reports whether New wrote a variable of the section gatepass. Other variables
 // there are the user's.
 func isOwn(s setting) bool {
 	return s.is(chainKey) || s.is(hostKey) || s.is(beforeKey) || s.is(madeKey) || s.is(gatewayKey) || s.is(gatewayCAKey) || s.is(authorKey)
@@ -218,7 +218,7 @@ func ourHelper(s setting) bool {
 		isCommand(s.value, helperName)
 }
 
-// overrides tells whether a setting behind our block would undo part of it.
+// overrides reports whether a setting after our block would undo part of it.
 func overrides(s setting) bool {
 	section, _, _ := strings.Cut(canonical(s.key), ".")
 	switch section {
@@ -231,8 +231,8 @@ func overrides(s setting) bool {
 	return s.is(hooksPathKey) || s.section() == hookSection || isOwn(s)
 }
 
-// inPlace tells whether list holds exactly the wanted settings in one run, with
-// nothing behind them that would undo them.
+// inPlace reports whether list has exactly the wanted settings, in one run, with no
+// setting after them that would undo them.
 func inPlace(list []setting, want []setting, ourDir func(string) bool) bool {
 	ours := owned(list, ourDir).flat()
 	if len(ours) == 0 || len(want) == 0 {
@@ -253,7 +253,7 @@ func inPlace(list []setting, want []setting, ourDir func(string) bool) bool {
 	return false
 }
 
-// add returns content with the block behind it.
+// add returns content with the block at its end.
 func (g git) add(ctx context.Context, content []byte, b block) ([]byte, error) {
 	out := bytes.NewBuffer(slices.Clone(content))
 	if unterminated(content) {
@@ -273,8 +273,8 @@ func unterminated(content []byte) bool {
 	return len(content) > 0 && !bytes.HasSuffix(content, []byte("\n"))
 }
 
-// remove returns content without anything of gatepass, and whether the file
-// is one that New made, with nothing else in it since.
+// remove returns content without anything of gatepass. made reports whether New made
+// the file and nothing else was added since.
 func (g git) remove(ctx context.Context, content []byte, ourDir func(string) bool) (rest []byte, made bool, err error) {
 	for {
 		list, err := g.list(ctx, content)
@@ -317,9 +317,8 @@ func (g git) removeOnce(ctx context.Context, content []byte, b block, before str
 	return content, nil
 }
 
-// removeSection takes one section out: as the text git would write for it, or
-// else without its heading, or else, where someone edited it, variable by
-// variable.
+// removeSection removes one section: first as the text that git would write for it, or
+// else without its heading, or else, if someone edited it, variable by variable.
 func (g git) removeSection(ctx context.Context, content []byte, section []setting) ([]byte, error) {
 	text, err := g.render(ctx, section)
 	if err != nil {
@@ -341,7 +340,7 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 		}
 	}
 	var commands [][]string
-	for _, s := range slices.Backward(section) { // the event goes before the command
+	for _, s := range slices.Backward(section) { // remove the event before the command
 		if count(list, s) == 1 || !shared(s) {
 			commands = append(commands, unset(s))
 		}
@@ -349,8 +348,8 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 	return g.edit(ctx, content, commands...)
 }
 
-// lacks tells whether git reads from content what was in list, less section: the
-// lines of a body may be those of another section.
+// lacks reports whether git reads from content what was in list, without section: the
+// lines of its body may belong to another section.
 func (g git) lacks(ctx context.Context, content []byte, list, section []setting) bool {
 	is, err := g.list(ctx, content)
 	return err == nil && slices.Equal(sorted(append(is, section...)), sorted(list))
@@ -365,8 +364,8 @@ func sorted(list []setting) []string {
 	return texts
 }
 
-// shared tells whether a user might have written the very same setting in the
-// same section; then it goes only when there is just one.
+// shared reports whether a user might have written the same setting in the same
+// section; it is then removed only if it occurs once.
 func shared(s setting) bool {
 	section, _, _ := strings.Cut(s.section(), ".")
 	return section == "credential" && !ourHelper(s) || section == "http" || section == "url" || section == "lfs" || section == "user"
@@ -389,8 +388,9 @@ func unset(s setting) []string {
 	return []string{"--fixed-value", "--unset-all", s.key, s.value}
 }
 
-// cuts takes an occurrence of text out that starts a line and, when whole, has
-// no further variables behind it. The last one comes first.
+// cuts yields content with one occurrence of text removed, the last occurrence first.
+// An occurrence must start a line and, if whole is set, must not be followed by further
+// variables.
 func cuts(content []byte, text string, whole bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for end := len(content); text != ""; {

@@ -16,10 +16,10 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// DefaultPrefix is where the programs of an image go.
+// DefaultPrefix is where the programs of an image are installed.
 const DefaultPrefix = "/usr/local"
 
-// programs are those that a workspace needs.
+// programs are the programs that a workspace needs.
 var programs = []string{helperName, "gatepass-askpass", guardName, "gatepass-agent", "gatepass"}
 
 // Paths of an image, as seen from inside.
@@ -29,10 +29,10 @@ const (
 	receiptPath = statePath + "/receipt"
 )
 
-// bundled tells whether the programs and their receipt belong to the plan too.
+// bundled reports whether the programs and their receipt belong to the plan too.
 func (pl *planner) bundled() bool { return pl.From != "" || pl.receipt != nil }
 
-// checkBundle finds out what it can before anything is planned.
+// checkBundle checks the options of a bundle before anything is planned.
 func (pl *planner) checkBundle() error {
 	if pl.From == "" {
 		return nil
@@ -58,8 +58,7 @@ func (pl *planner) checkBundle() error {
 	return nil
 }
 
-// stamp is the time that written files get, so that equal images have equal
-// files.
+// stamp returns the time for written files, so that equal images have equal files.
 func (pl *planner) stamp() (time.Time, error) {
 	text := pl.Getenv("SOURCE_DATE_EPOCH")
 	if text == "" {
@@ -76,7 +75,7 @@ func (pl *planner) stamp() (time.Time, error) {
 	return time.Unix(int64(seconds), 0), nil
 }
 
-// readWorkspaceFile reads the workspace file that the image is given.
+// readWorkspaceFile reads the workspace file for the image.
 func (pl *planner) readWorkspaceFile() (*config.Workspace, error) {
 	text, err := os.ReadFile(pl.WorkspaceFile)
 	if err != nil {
@@ -93,7 +92,7 @@ func (pl *planner) readWorkspaceFile() (*config.Workspace, error) {
 	return w, nil
 }
 
-// addBundle plans the files besides git's configuration, the receipt last.
+// addBundle plans the files other than git's configuration, with the receipt last.
 func (pl *planner) addBundle() (err error) {
 	if pl.From == "" {
 		return nil
@@ -129,7 +128,7 @@ func (pl *planner) addPrograms(next *receipt) error {
 			return err
 		}
 		if sameAsPlace(c.source, p) {
-			continue // started from where it is to go
+			continue // started from its destination
 		}
 		next.files = append(next.files, c.seen)
 		if err := pl.addCopy(c); err != nil {
@@ -148,7 +147,8 @@ func sameAsPlace(source string, p place) bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// addWorkspaceFile leaves a file alone that somebody else put there.
+// addWorkspaceFile plans the workspace file. It never replaces a file that install did
+// not write.
 func (pl *planner) addWorkspaceFile(next *receipt) error {
 	if pl.WorkspaceFile == "" {
 		return nil
@@ -184,8 +184,8 @@ func (pl *planner) addProfile(next *receipt) error {
 	return pl.addCopy(Copy{seen: profilePath, mode: 0o644, text: []byte(text)})
 }
 
-// addOldTimes keeps the time of each configuration file that changes, as that
-// of an empty file beside the receipt. Uninstall gives it back.
+// addOldTimes records the time of each configuration file that changes, as the time of
+// an empty file beside the receipt. Uninstall restores it.
 func (pl *planner) addOldTimes(next *receipt) error {
 	for _, f := range pl.plan.Files {
 		kept := timePath(pl.insideOf(f.place))
@@ -201,12 +201,12 @@ func (pl *planner) addOldTimes(next *receipt) error {
 	return nil
 }
 
-// timePath is where the time of a configuration file is kept.
+// timePath is the file that records the time of a configuration file.
 func timePath(file string) string {
 	return statePath + "/time." + strings.ReplaceAll(file, "/", "%")
 }
 
-// insideOf returns a place as git sees it.
+// insideOf returns the path of a place as git sees it.
 func (pl *planner) insideOf(p place) string {
 	if pl.Scope == Image {
 		return path.Join("/", p.name)
@@ -214,7 +214,8 @@ func (pl *planner) insideOf(p place) string {
 	return filepath.ToSlash(p.path())
 }
 
-// dropOldPrograms removes those that an earlier run put below another prefix.
+// dropOldPrograms plans to remove programs that an earlier run installed below another
+// prefix.
 func (pl *planner) dropOldPrograms(next *receipt) error {
 	if pl.receipt == nil || pl.receipt.prefix == pl.Prefix {
 		return nil
@@ -232,7 +233,7 @@ func (pl *planner) dropOldPrograms(next *receipt) error {
 	return pl.dropOldDirs(next)
 }
 
-// dropOldDirs removes the directories that only those programs needed.
+// dropOldDirs plans to remove the directories that only those programs needed.
 func (pl *planner) dropOldDirs(next *receipt) error {
 	bin, err := pl.seen(path.Join(pl.receipt.prefix, "bin"))
 	if err != nil {
@@ -249,8 +250,8 @@ func (pl *planner) dropOldDirs(next *receipt) error {
 	return nil
 }
 
-// endsOf returns the directories in which the files of a receipt, of git's
-// configuration and of the hooks are.
+// endsOf returns the directories of the files in a receipt, of git's configuration and
+// of the hooks.
 func (pl *planner) endsOf(r *receipt) []place {
 	ends := []place{pl.hooks}
 	for _, t := range pl.targets {
@@ -264,8 +265,8 @@ func (pl *planner) endsOf(r *receipt) []place {
 	return ends
 }
 
-// placeOf finds the place of a file that is ours as a whole. Links lead to its
-// directory. A link in place of the file itself is not followed.
+// placeOf finds the place of a file that is wholly ours. It follows links to the file's
+// directory, but not a link in place of the file itself.
 func (pl *planner) placeOf(seen string) (place, error) {
 	dir, err := pl.seen(path.Dir(seen))
 	if err != nil {
@@ -293,8 +294,8 @@ func (pl *planner) addCopy(c Copy) error {
 	return nil
 }
 
-// addRemoval plans to remove a file that a receipt names. What is not a regular
-// file is not ours.
+// addRemoval plans to remove a file that a receipt names, if it is a regular file;
+// others are not ours.
 func (pl *planner) addRemoval(seen string) error {
 	p, err := pl.placeOf(seen)
 	if err != nil {
@@ -314,8 +315,7 @@ func (pl *planner) addRemoval(seen string) error {
 	return nil
 }
 
-// missingDirs returns the directories, as git sees them, that the plan has to
-// make.
+// missingDirs returns the directories, as git sees them, that the plan must make.
 func (pl *planner) missingDirs() (dirs []string) {
 	var ends []place
 	for _, c := range pl.plan.Copies {
@@ -338,7 +338,7 @@ func (pl *planner) missingDirs() (dirs []string) {
 	return slices.Compact(dirs)
 }
 
-// clearBundle plans to remove what the receipt names.
+// clearBundle plans to remove everything that the receipt names.
 func (pl *planner) clearBundle() error {
 	if pl.receipt == nil {
 		return nil
@@ -365,8 +365,8 @@ func (pl *planner) clearBundle() error {
 	return nil
 }
 
-// giveTimesBack has each configuration file get the time it had, unless
-// somebody changed it after install did.
+// giveTimesBack restores the old time of each configuration file, unless the file
+// changed after the install.
 func (pl *planner) giveTimesBack() {
 	written, err := pl.receiptPlace.stat()
 	if err != nil {

@@ -8,15 +8,14 @@ import (
 	"strings"
 )
 
-// A Choice is how the guard is run by the gits that read one file, and why.
+// A Choice says how the gits that read one file run the guard, and why.
 //
-// Git 2.54 and later run hook.gatepass.* by themselves, beside any hooks
-// directory: nothing of the repository's is shadowed, and a tool that sets its
-// own core.hooksPath (husky) does not displace the guard. Older git ignores
-// those variables and needs core.hooksPath with shims, which shadows every hook
-// of every repository and therefore dispatches to them. So each file gets what
-// its gits need, and both where they differ or where a version is not known:
-// the old ignore the one, and the new at worst run the guard twice.
+// Git 2.54 and later run hook.gatepass.* in addition to the hooks directory: no hook of
+// the repository is hidden, and a tool that sets its own core.hooksPath (husky) does
+// not replace the guard. Older git ignores those variables and needs core.hooksPath
+// with shims, which hide every hook of every repository and therefore call them. So
+// each file gets what its gits need, or both if they differ or a version is unknown:
+// old versions ignore the first, and new versions at worst run the guard twice.
 type Choice struct {
 	File string `json:"file"`
 	Kind Guard  `json:"guard"`
@@ -57,16 +56,16 @@ func decide(versions []version, seen string) Choice {
 	return Choice{Kind: GuardBoth, Why: seen + ": only some have configured hooks (2.54)"}
 }
 
-// gitPackages are the databases of Debian's and Alpine's package managers, and
-// how a record of each begins and says its version.
+// gitPackages are the databases of Debian's and Alpine's package managers, and how a
+// record in each begins and states its version.
 var gitPackages = []struct{ file, name, version string }{
 	{"/var/lib/dpkg/status", "Package: git", "Version: "},
 	{"/lib/apk/db/installed", "P:git", "V:"},
 	{"/usr/lib/apk/db/installed", "P:git", "V:"},
 }
 
-// imageGit says which git an image has, by its package database: nothing of an
-// image is run. A git beside the packaged one makes it unknown.
+// imageGit finds an image's git in its package database, because it runs no program of
+// an image. If there is a git beside the packaged one, the version is unknown.
 func (pl *planner) imageGit() (v version, where string) {
 	if len(pl.imageGits) > 0 {
 		return version{}, ""
@@ -87,8 +86,8 @@ func (pl *planner) imageGit() (v version, where string) {
 	return version{}, ""
 }
 
-// packageVersion finds the version in the record that has the line name.
-// Records are separated by empty lines.
+// packageVersion returns the version in the record that contains the line name. Empty
+// lines separate records.
 func packageVersion(db []byte, name, key string) version {
 	lines := bufio.NewScanner(bytes.NewReader(db))
 	lines.Buffer(nil, 1<<20)
@@ -114,7 +113,7 @@ func packageVersion(db []byte, name, key string) version {
 	return debianVersion(text)
 }
 
-// debianVersion drops the epoch that Debian puts before a version.
+// debianVersion removes the epoch that Debian puts before a version.
 func debianVersion(s string) version {
 	if _, rest, ok := strings.Cut(s, ":"); ok {
 		s = rest

@@ -10,13 +10,13 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// The binaries that git runs.
+// The programs that git runs.
 const (
 	helperName = "git-credential-gatepass"
 	guardName  = "gatepass-pre-push"
 )
 
-// usualDirs is where the binaries of an image are looked for.
+// usualDirs are the directories in which an image's programs are looked up.
 var usualDirs = []string{"/usr/local/bin", "/usr/bin", "/bin"}
 
 // binaries finds the helper and the guard.
@@ -32,7 +32,7 @@ func (pl *planner) binaries() error {
 	return err
 }
 
-// find returns the path of a binary as git will see it.
+// find returns the path of a program as git will see it.
 func (pl *planner) find(name string) (string, error) {
 	dirs := pl.binDirs()
 	for _, dir := range dirs {
@@ -91,10 +91,10 @@ func (pl *planner) isExecutable(path string) bool {
 	return err == nil && executable(info)
 }
 
-// CheckPath refuses a path that must not go into git configuration or a shell
-// script: one that is not absolute, or holds a control character. Git before
-// 2.50.1 loses a carriage return at the end of a value and so reads another
-// path than was written (CVE-2025-48384).
+// CheckPath refuses a path that must not be written to git configuration or a shell
+// script: one that is not absolute, or contains a control character. Git before 2.50.1
+// drops a carriage return at the end of a value and so reads another path than was
+// written (CVE-2025-48384).
 func CheckPath(path string) error {
 	if !filepath.IsAbs(path) {
 		return usererr.New("use "+path, "the path is not absolute", "")
@@ -108,8 +108,8 @@ func CheckPath(path string) error {
 }
 
 // commandPath returns an absolute path as a value of credential.helper. Git
-// looks for the slash in front to tell a path from a name, and then gives the
-// whole value to the shell; so the quotes start behind the slash.
+// distinguishes a path from a name by the leading slash, and then passes the whole
+// value to the shell; so the quotes start after the slash.
 func commandPath(path string) string {
 	if strings.IndexFunc(path, special) < 0 {
 		return path
@@ -117,7 +117,7 @@ func commandPath(path string) string {
 	return "/" + shellQuote(path[1:])
 }
 
-// special tells the characters that mean something to a shell.
+// special reports whether a character has a meaning in a shell.
 func special(r rune) bool {
 	return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
 		strings.ContainsRune("/._-+,:=@%", r))
@@ -128,8 +128,8 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 
 var errQuoting = errors.New("unfinished quotation")
 
-// shellWord reads the first word of a shell command that consists of plain
-// text, single quotes and backslashes, and returns what follows it.
+// shellWord reads the first word of a shell command, which may have plain text, single
+// quotes and backslashes, and returns it with the rest.
 func shellWord(s string) (word, rest string, err error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -155,8 +155,8 @@ func shellWord(s string) (word, rest string, err error) {
 	return b.String(), "", nil
 }
 
-// isCommand tells whether a configured command is an absolute path that ends in
-// the name, with or without arguments.
+// isCommand reports whether a configured command is an absolute path that ends in the
+// name, with or without arguments.
 func isCommand(command, name string) bool {
 	word, _, err := shellWord(command)
 	return err == nil && filepath.IsAbs(word) && filepath.Base(word) == name

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Copy is what becomes of a file that is ours as a whole.
+// A Copy is the change of a file that is wholly ours.
 type Copy struct {
 	Path   string `json:"path"`
 	Change string `json:"change"` // create, replace or remove
@@ -24,7 +24,7 @@ type Copy struct {
 
 func (c Copy) temp() string { return "." + c.place.base() + ".gatepass" }
 
-// prepare writes the file beside its place.
+// prepare writes the file beside its destination.
 func (c Copy) prepare(stamp time.Time, u *undoing) error {
 	if c.Change == remove {
 		return nil
@@ -63,8 +63,8 @@ func (c Copy) fill(to *os.File) error {
 	return errors.Join(err, from.Close())
 }
 
-// rootOwns gives a new file to root and its group, whose group may else be that
-// of the directory.
+// rootOwns gives a new file to root and its group. Otherwise the group could be that of
+// the directory.
 func rootOwns(chown func(uid, gid int) error) error {
 	if os.Geteuid() != 0 {
 		return nil

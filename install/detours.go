@@ -10,17 +10,18 @@ import (
 	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
-// A Detour is a URL of a host's repositories by which git does not go to the gateway.
+// A Detour is a form of URL of a host's repositories for which git bypasses the
+// gateway.
 type Detour struct {
-	URL  string // the beginning of it
-	Push bool   // to push only
-	// By is the setting that leads elsewhere; nil where none leads anywhere.
+	URL  string // its start
+	Push bool   // only for pushes
+	// By is the setting that rewrites it elsewhere; nil if no setting rewrites it.
 	By *gitconfig.Setting
 }
 
-// Detours returns the URLs of hosts' repositories, in every form of [URLForms], by which git
-// goes elsewhere than to the gateway; of those that one setting causes, the first. list is
-// git's configuration.
+// Detours returns the URLs of hosts' repositories, in every form of [URLForms], for
+// which git does not use the gateway. Of several that one setting causes, it returns
+// the first. list is git's configuration.
 func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Detour) {
 	for _, host := range hosts {
 		for _, form := range URLForms(host) {
@@ -38,7 +39,7 @@ func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found 
 	return found
 }
 
-// longer returns the URLs that settings rewrite and that begin with form.
+// longer returns the URLs that settings rewrite and that start with form.
 func longer(list []gitconfig.Setting, form string) (urls []string) {
 	for _, s := range list {
 		section, _, name := s.Parts()
@@ -49,14 +50,14 @@ func longer(list []gitconfig.Setting, form string) (urls []string) {
 	return urls
 }
 
-// noteDetours says which settings of others lead git past the gateway all the same.
+// noteDetours adds notes about other settings that still make git bypass the gateway.
 func (pl *planner) noteDetours(ctx context.Context) {
 	if pl.gateway.IsZero() {
 		return
 	}
 	list, err := pl.settingsHere(ctx)
 	if err != nil {
-		return // a git that cannot list its configuration is reported where that matters
+		return // a git that cannot list its configuration is reported elsewhere
 	}
 	list = pl.withOurs(list)
 	for _, s := range StrayRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
@@ -73,7 +74,7 @@ func (pl *planner) noteDetours(ctx context.Context) {
 	}
 }
 
-// withOurs returns list as it will be: with our rewrites at the end of the scope's files.
+// withOurs returns list with our rewrites added at the end of the scope's files.
 func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
 	scope := gitconfig.Global
 	if pl.Scope == System {
@@ -94,17 +95,17 @@ func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
 	return slices.Insert(slices.Clone(list), at, ours...)
 }
 
-// A Stray is a remote by which git goes past the gateway to one of its hosts.
+// A Stray is a remote that bypasses the gateway to one of its hosts.
 type Stray struct {
 	Name        string
 	Setting     gitconfig.Setting // its url or pushurl
 	HasPassword bool              // in that URL
-	Clean       string            // a URL of the same repository that leads to the gateway
+	Clean       string            // a URL of the same repository that goes through the gateway
 }
 
-// StrayRemotes returns the remotes by which git goes past the gateway to one of hosts: those
-// with a user or password in their URL, which no rewrite covers, and others in a form that
-// none does. list is git's configuration in a repository.
+// StrayRemotes returns the remotes that bypass the gateway to one of hosts: those with
+// a user or password in their URL, which no rewrite covers, and others in a form
+// without a rewrite. list is git's configuration in a repository.
 func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Stray) {
 	for _, s := range list {
 		section, remote, name := s.Parts()
@@ -122,7 +123,7 @@ func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (f
 	return found
 }
 
-// hostOf is the one of hosts that a URL is of, by any of its names.
+// hostOf returns the host among hosts that a URL names, in any form.
 func hostOf(t gitsafety.Target, hosts []string) (host string, ok bool) {
 	for _, host := range hosts {
 		for _, form := range URLForms(host) {
@@ -140,7 +141,8 @@ func hasPassword(url string) bool {
 	return strings.Contains(authority[:max(strings.LastIndexByte(authority, '@'), 0)], ":")
 }
 
-// Mend is the command that leads the remote to the gateway. It shows no password.
+// Mend returns the command that changes the remote to the gateway. It shows no
+// password.
 func (s Stray) Mend() string {
 	_, _, name := s.Setting.Parts()
 	option := ""

@@ -8,9 +8,9 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// WriteDiff shows the plan: for each configuration file the lines that go and
-// come, as a unified diff without context (what stands around them may be
-// secret), and for each directory of shims the files; and the directories that go.
+// WriteDiff prints the plan: for each configuration file the removed and added lines,
+// as a unified diff without context (the lines around them may be secret), for each
+// directory of shims the files, and the directories that are removed.
 func (p *Plan) WriteDiff(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range p.Files {
@@ -58,8 +58,8 @@ func writeLines(b *strings.Builder, sign string, lines []string) {
 	}
 }
 
-// span is a side of a hunk's heading. A side without lines names the line
-// before it.
+// span formats one side of a hunk's heading. A side without lines names the line before
+// it.
 func span(first int, lines []string) string {
 	if len(lines) == 0 {
 		first--
@@ -73,8 +73,8 @@ type hunk struct {
 	removed, added   []string
 }
 
-// lineDiff compares by the longest common subsequence of lines. A line break
-// that the last line lacks is no difference: showing it would show the line.
+// lineDiff compares by the longest common subsequence of lines. A missing line break at
+// the end is not a difference: showing it would show the line.
 func lineDiff(a, b []byte) []hunk {
 	x, y := split(a), split(b)
 	start := 0
@@ -87,7 +87,7 @@ func lineDiff(a, b []byte) []hunk {
 	}
 	common := lcs(x, y)
 	var hunks []hunk
-	together := true // the lines before these are the same
+	together := true // the lines before these are equal
 	for i, j := 0, 0; i < len(x) || j < len(y); {
 		if i < len(x) && j < len(y) && x[i] == y[j] {
 			i, j, together = i+1, j+1, true
@@ -116,12 +116,12 @@ func split(content []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
 }
 
-// maxTable bounds the entries of a table: the file may be another user's.
+// maxTable limits the entries of a table: the file may belong to another user.
 const maxTable = 1 << 22
 
-// lcs returns the table of lengths: entry [i][j] is for x[i:] and y[j:]. It is nil
-// where that would be too large; then lines go first, which is right where the
-// others stayed as they were.
+// lcs returns the table of lengths: entry [i][j] is for x[i:] and y[j:]. It returns nil
+// if the table would be too large. The diff then removes lines first, which is right if
+// the other lines did not change.
 func lcs(x, y []string) [][]int {
 	if len(x) > maxTable/(len(y)+1) {
 		return nil

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// directories returns the values of madeKey for one file: the directories that
-// its block has there while they still lead to something of ours, and those
-// that are to be made now.
+// directories returns the values of madeKey for one file: the directories already in
+// its block that still lead to something of ours, and those to be made now.
 func (pl *planner) directories(t target, list []setting, kind Guard) []string {
 	ends := []place{t.file.parent()}
 	if kind.hooksPath() {
@@ -41,8 +40,8 @@ func recorded(list []setting) []string {
 	return dirs
 }
 
-// firstMissing returns the outermost directory on the way to p that is not
-// there, as git sees it, or "". So it does for one that git cannot be told.
+// firstMissing returns the outermost missing directory on the path to p, as git sees
+// it; "" if there is none, or if git cannot store its name.
 func (pl *planner) firstMissing(p place) string {
 	at := place{root: p.root, name: "."}
 	for _, part := range names(p.name) {
@@ -62,14 +61,14 @@ func (pl *planner) firstMissing(p place) string {
 	return ""
 }
 
-// leadsTo tells whether a directory is p or above it.
+// leadsTo reports whether a directory is p or above it.
 func (pl *planner) leadsTo(dir string, p place) bool {
 	d, err := pl.seen(dir)
 	return err == nil && strings.HasPrefix(p.path()+"/", d.path()+"/")
 }
 
-// addDirectories plans to remove the directories that New made and that nothing
-// of ours needs any more.
+// addDirectories plans to remove the directories that New made and that we no longer
+// need.
 func (pl *planner) addDirectories(shims []place) {
 	ends := slices.Clone(shims)
 	for _, t := range pl.targets {
@@ -101,8 +100,7 @@ func (pl *planner) addWay(dir string, end place) {
 	}
 }
 
-// removeIfEmpty removes a directory with nothing in it. Where someone put
-// something in, it stays.
+// removeIfEmpty removes a directory if it is empty.
 func (p place) removeIfEmpty() {
 	_ = p.in(func(dir *os.Root, name string) error {
 		if info, err := dir.Lstat(name); err != nil || !info.IsDir() {

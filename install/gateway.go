@@ -8,25 +8,25 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Names of what a gateway needs in the configuration, beside authorKey. The variables of the
-// section gatepass say which of the others are New's.
+// Names of a gateway's settings in the configuration, in addition to authorKey. The
+// variables of the section gatepass record which other settings New wrote.
 const (
 	gatewayKey   = "gatepass.gateway"   // the gateway's address
-	gatewayCAKey = "gatepass.gatewayCA" // its authorities' certificates, where they were named
+	gatewayCAKey = "gatepass.gatewayCA" // the certificates of its authorities, if they were given
 )
 
-// GatewayKey is the variable in which New records the gateway. Programs that look for it
-// believe the system's and the user's configuration only.
+// GatewayKey is the variable in which New records the gateway. Programs that read it
+// must trust only the system's and the user's configuration.
 const GatewayKey = gatewayKey
 
-// A gateway is what git is told of one.
+// A gateway is the gateway that git is configured with.
 type gateway struct {
 	config.Gateway
-	isOption bool   // it was named by hand, and the workspace file says nothing of it
+	isOption bool   // it comes from an option, and the workspace file names none
 	ca       string // a file of certificates, absolute; "" for the system's
 }
 
-// findGateway settles the gateway: by hand, or else the workspace file's.
+// findGateway finds the gateway: that of the option, or else of the workspace file.
 func (pl *planner) findGateway(w *config.Workspace) error {
 	var fromFile config.Gateway
 	if w != nil {
@@ -61,14 +61,15 @@ func (pl *planner) findGateway(w *config.Workspace) error {
 	return nil
 }
 
-// findCA takes the authorities that the source names: the gateway is the same broker.
+// findCA uses the authorities of the source if the gateway is the same broker.
 func (pl *planner) findCA(w *config.Workspace) {
 	if pl.gateway.ca == "" && w.Source != nil && w.Source.Scheme == "broker+https" && w.Source.Host == pl.gateway.Host() {
 		pl.gateway.ca = w.Source.Query().Get("ca_file")
 	}
 }
 
-// checkGateway refuses a gateway that is one of the hosts whose repositories it serves.
+// checkGateway refuses a gateway that is also one of the hosts whose repositories it
+// serves.
 func (pl *planner) checkGateway() error {
 	if slices.Contains(pl.plan.Hosts, pl.gateway.Host()) {
 		return usererr.New("use the gateway "+pl.gateway.String(), "it is one of the hosts too", "name with --host those whose repositories it serves")
@@ -76,8 +77,8 @@ func (pl *planner) checkGateway() error {
 	return nil
 }
 
-// command is the value of credential.helper. The helper is told of a gateway that the
-// workspace file does not name.
+// command returns the value of credential.helper. It passes the gateway to the helper
+// if the workspace file does not name it.
 func (g gateway) command(helper string) string {
 	command := commandPath(helper)
 	if g.isOption {
@@ -86,7 +87,7 @@ func (g gateway) command(helper string) string {
 	return command
 }
 
-// quoted is a word of a shell, in quotes only where it needs them.
+// quoted returns word as a word of a shell, in quotes only if needed.
 func quoted(word string) string {
 	if strings.IndexFunc(word, special) < 0 {
 		return word
@@ -94,8 +95,8 @@ func quoted(word string) string {
 	return shellQuote(word)
 }
 
-// sections are those of the gateway: its helper, the URLs that lead to it, and how it is
-// reached.
+// sections returns the sections of the gateway: its helper, the URLs that are rewritten
+// to it, and how to connect to it.
 func (g gateway) sections(hosts []string, helper string) (b block) {
 	if g.IsZero() {
 		return nil
@@ -107,7 +108,7 @@ func (g gateway) sections(hosts []string, helper string) (b block) {
 	return append(b, httpOf(g.String(), g.ca), lfsOf(g.String()))
 }
 
-// own are the gateway's variables in the section gatepass.
+// own returns the gateway's variables in the section gatepass.
 func (g gateway) own() (list []setting) {
 	if !g.IsZero() {
 		list = append(list, setting{key: gatewayKey, value: g.String()})
@@ -118,8 +119,8 @@ func (g gateway) own() (list []setting) {
 	return list
 }
 
-// httpOf has git show its session with the first request (2.46 and later), since the
-// gateway answers no other, and names the authorities.
+// httpOf makes git send its session with the first request (2.46 and later), since the
+// gateway answers no request without one, and sets the authorities.
 func httpOf(url, ca string) []setting {
 	list := []setting{proactive(url)}
 	if ca != "" {
@@ -128,13 +129,13 @@ func httpOf(url, ca string) []setting {
 	return list
 }
 
-// lfsOf has git-lfs show its session with the first request, and check locks without a
-// hint that it could: it does so by itself at github.com only.
+// lfsOf makes git-lfs send its session with the first request and check locks without
+// being told to. git-lfs does that by itself only at github.com.
 func lfsOf(url string) []setting {
 	return []setting{{key: "lfs." + url + ".access", value: "basic"}, {key: "lfs." + url + ".locksverify", value: "true"}}
 }
 
-// insteadOf leads the URLs of a host to the gateway. base has no slash at its end.
+// insteadOf rewrites the URLs of a host to the gateway. base has no slash at the end.
 func insteadOf(base, host string) (list []setting) {
 	for _, form := range URLForms(host) {
 		list = append(list, setting{key: "url." + base + "/.insteadOf", value: form})
@@ -142,9 +143,9 @@ func insteadOf(base, host string) (list []setting) {
 	return list
 }
 
-// URLForms are the beginnings of URLs by which people and tools name a host's
-// repositories: https, http, git, scp and ssh. GitHub also has other names, for browsers
-// and for networks that let port 443 through alone.
+// URLForms returns the starts of URLs by which people and tools name a host's
+// repositories: https, http, git, scp and ssh. GitHub also has other names, for
+// browsers and for networks that allow only port 443.
 func URLForms(host string) []string {
 	name, port, _ := strings.Cut(host, ":")
 	if strings.HasPrefix(host, "[") {
@@ -164,8 +165,8 @@ func URLForms(host string) []string {
 	return forms
 }
 
-// gatewayOwned picks the sections of gateways that New wrote, in the order of
-// gateway.sections and with the keys as it spells them.
+// gatewayOwned returns the sections of gateways that New wrote, in the order and
+// spelling of gateway.sections.
 func gatewayOwned(list []setting) (urls, https block) {
 	hosts := valuesOf(list, hostKey)
 	for _, url := range valuesOf(list, gatewayKey) {
@@ -186,7 +187,7 @@ func gatewayOwned(list []setting) (urls, https block) {
 	return urls, https
 }
 
-// appendSection leaves out a section without settings.
+// appendSection appends a section, unless it has no settings.
 func appendSection(b block, section []setting) block {
 	if len(section) == 0 {
 		return b
@@ -204,7 +205,7 @@ func present(list, wanted []setting) (there []setting) {
 	return there
 }
 
-// valuesOf returns the values of a key, each once.
+// valuesOf returns the distinct values of a key.
 func valuesOf(list []setting, key string) (values []string) {
 	for _, s := range list {
 		if s.is(key) && !slices.Contains(values, s.value) {

@@ -16,20 +16,20 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// gitTimeout bounds every git command we run; each takes milliseconds.
+// gitTimeout limits every git command; each usually takes milliseconds.
 const gitTimeout = 30 * time.Second
 
 // A git is one git program on this machine.
 type git struct {
 	path    string
-	version version // zero when it did not say
+	version version // zero if it is unknown
 	getenv  func(string) string
 }
 
 // A version is git's major and minor number; the zero value is unknown.
 type version struct{ major, minor int }
 
-// configuredHooks is the first git with hook.<name>.command.
+// configuredHooks is the first git version with hook.<name>.command.
 var configuredHooks = version{2, 54}
 
 func (v version) known() bool { return v != version{} }
@@ -46,8 +46,8 @@ func (v version) String() string {
 
 var versionNumber = regexp.MustCompile(`\A(?:git version )?(\d{1,4})\.(\d{1,4})(?:[^0-9]|\z)`)
 
-// parseVersion reads the output of "git version", or a bare version as package
-// databases hold it. Anything else is unknown.
+// parseVersion parses the output of "git version", or a bare version from a package
+// database. Anything else is unknown.
 func parseVersion(s string) version {
 	m := versionNumber.FindStringSubmatch(s)
 	if m == nil {
@@ -58,8 +58,8 @@ func parseVersion(s string) version {
 	return version{major, minor}
 }
 
-// findGits returns every distinct git on PATH, the one git's users get first.
-// Relative entries of PATH are left out, as os/exec does.
+// findGits returns every distinct git on PATH, the one that users get first. Like
+// os/exec, it skips relative entries of PATH.
 func findGits(ctx context.Context, getenv func(string) string) []git {
 	var found []git
 	var seen []os.FileInfo
@@ -77,7 +77,7 @@ func findGits(ctx context.Context, getenv func(string) string) []git {
 	return found
 }
 
-// askVersion sets the version, and tells whether the program runs.
+// askVersion sets the version, and reports whether the program runs.
 func (g *git) askVersion(ctx context.Context) bool {
 	out, err := g.run(ctx, nil, "version")
 	if err == nil {
@@ -99,8 +99,8 @@ func sameAsAny(info os.FileInfo, seen []os.FileInfo) bool {
 	return false
 }
 
-// run runs git away from any configuration but what the arguments name, so that
-// a broken file of the user's does not keep us from reading or mending it.
+// run runs git with no configuration except what the arguments name, so that a broken
+// file of the user's does not prevent reading or repairing it.
 func (g git) run(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
 	return g.start(ctx, stdin, []string{
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "HOME=" + g.getenv("HOME"),
@@ -108,8 +108,8 @@ func (g git) run(ctx context.Context, stdin []byte, args ...string) ([]byte, err
 }
 
 // runAsUser runs git as the user's shell would, with the user's files. Its editor
-// prints the name of the file; git gives anything with a blank to a shell, so
-// that it needs no program.
+// prints the name of the file. The editor needs no program, because git passes a
+// command with a blank to a shell.
 func (g git) runAsUser(ctx context.Context, args ...string) ([]byte, error) {
 	var env []string
 	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL"} {
@@ -124,11 +124,11 @@ func (g git) start(ctx context.Context, stdin []byte, env, args []string) ([]byt
 	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, g.path, args...)
-	cmd.Dir = string(filepath.Separator) // not in a repository whose configuration would count
+	cmd.Dir = string(filepath.Separator) // not in a repository, whose configuration would apply
 	// Git appends to any file that trace2.* in the user's configuration names.
 	cmd.Env = append(env, "PATH="+g.getenv("PATH"), "LC_ALL=C", "GIT_TRACE2=0", "GIT_TRACE2_PERF=0", "GIT_TRACE2_EVENT=0")
 	cmd.Stdin = bytes.NewReader(stdin)
-	cmd.WaitDelay = 5 * time.Second // to read what an ended git has said, on a machine that stalls
+	cmd.WaitDelay = 5 * time.Second // time to read the output of a git that has ended, on a slow machine
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -138,7 +138,7 @@ func (g git) start(ctx context.Context, stdin []byte, env, args []string) ([]byt
 	return nil, &gitError{text: firstLine(stderr.String()), err: err}
 }
 
-// A gitError is git's first line of complaint.
+// A gitError is the first line of git's error output.
 type gitError struct {
 	text string
 	err  error
@@ -153,7 +153,7 @@ func (e *gitError) Error() string {
 
 func (e *gitError) Unwrap() error { return e.err }
 
-// exitStatus returns git's exit status, or -1 when err is not one.
+// exitStatus returns git's exit status; -1 if err has none.
 func exitStatus(err error) int {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
@@ -166,8 +166,8 @@ func firstLine(s string) string {
 	return line
 }
 
-// list returns every variable of a configuration file's text, in order,
-// without following includes: of text on standard input git would.
+// list returns every variable in a configuration file's text, in order. It follows no
+// includes; git would follow them for text on standard input.
 func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
 	if len(content) == 0 {
 		return nil, nil
@@ -176,7 +176,7 @@ func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(out) == 0 { // nothing but comments and headings
+	if len(out) == 0 { // only comments and headings
 		return nil, nil
 	}
 	var list []setting
@@ -187,10 +187,10 @@ func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
 	return list, nil
 }
 
-// edit applies "git config --file FILE args…" for each of the commands to the
-// content and returns the result. That there is nothing to unset is no error.
+// edit applies "git config --file FILE args…" to the content for each of the commands
+// and returns the result. It is not an error if there is nothing to unset.
 func (g git) edit(ctx context.Context, content []byte, commands ...[]string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "gatepass-config-") // 0700: the file may hold a user's secrets
+	dir, err := os.MkdirTemp("", "gatepass-config-") // 0700: the file may hold the user's secrets
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +208,10 @@ func (g git) edit(ctx context.Context, content []byte, commands ...[]string) ([]
 	return os.ReadFile(file)
 }
 
-// nothingToUnset is git config's exit status for a key that is not there.
+// nothingToUnset is the exit status of git config for a missing key.
 const nothingToUnset = 5
 
-// render returns the section of configuration that git writes for the settings.
+// render returns the text that git writes for the settings.
 func (g git) render(ctx context.Context, settings []setting) (string, error) {
 	var commands [][]string
 	for _, s := range settings {
@@ -221,8 +221,8 @@ func (g git) render(ctx context.Context, settings []setting) (string, error) {
 	return string(text), err
 }
 
-// systemFile asks git where its system configuration is. "git var" knows since
-// 2.42; before that the name is what git would hand to an editor.
+// systemFile asks git for its system configuration file. "git var" prints it since
+// 2.42; for older versions it is the file that git would open in an editor.
 func (g git) systemFile(ctx context.Context) (string, error) {
 	out, err := g.runAsUser(ctx, "var", "GIT_CONFIG_SYSTEM")
 	if err != nil {
@@ -238,8 +238,8 @@ func (g git) systemFile(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// hooksPaths returns every value of core.hooksPath that file and its includes
-// set, in order.
+// hooksPaths returns all values of core.hooksPath that file and its includes set, in
+// order.
 func (g git) hooksPaths(ctx context.Context, file string) ([]string, error) {
 	out, err := g.run(ctx, nil, "config", "-z", "--includes", "--file", file, "--get-all", "core.hooksPath")
 	if exitStatus(err) == 1 { // not set, or no such file

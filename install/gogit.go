@@ -9,9 +9,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/config"
 )
 
-// secondReader lets go-git read what is about to be written: programs that
-// bring their own reader must find our settings as well. A file that go-git
-// could not read before is none of our doing and passes.
+// secondReader parses with go-git what is about to be written: programs with their own
+// parser must find our settings too. It accepts a file that go-git could not read
+// before.
 func secondReader(base, text []byte, want []setting) error {
 	if _, err := decode(base); err != nil {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// otherGits is where images have gits beside the distribution's: built from
-// source, of conda, of Homebrew. Those of Nix read /etc/gitconfig.
+// otherGits are the places in images of gits that are not the distribution's: built
+// from source, of conda, of Homebrew. Those of Nix read /etc/gitconfig.
 var otherGits = []string{
 	"usr/local/bin/git",
 	"opt/*/bin/git",
@@ -20,10 +20,9 @@ var otherGits = []string{
 	"home/linuxbrew/.linuxbrew/bin/git",
 }
 
-// findImageGits returns those of otherGits that an image has, as absolute
-// paths inside it. One that is the distribution's under another name is not
-// another git. Links are followed as the image would, whoever made them: a git
-// that is missed is one without a guard.
+// findImageGits returns those of otherGits that an image has, as absolute paths inside
+// it. The distribution's git under another name does not count. It follows links as the
+// image would, whatever their owner: a git that it misses is a git without a guard.
 func (pl *planner) findImageGits() (found []string) {
 	distribution := pl.lookInside("/usr/bin/git")
 	for _, pattern := range otherGits {
@@ -39,12 +38,12 @@ func (pl *planner) findImageGits() (found []string) {
 	return slices.Compact(found)
 }
 
-// nixGits are the gits of Nix. They are only asked for their file: it is that of
-// the distribution.
+// nixGits are the gits of Nix. They are only asked for their system file, which is the
+// distribution's.
 var nixGits = []string{"root/.nix-profile/bin/git", "nix/var/nix/profiles/default/bin/git"}
 
-// otherHostGits returns those of otherGits that this machine has and that are
-// not on PATH. They are run only if the caller wants that.
+// otherHostGits returns those of otherGits that this machine has and that are not on
+// PATH. It runs them only if runThem is set.
 func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git) {
 	var seen []os.FileInfo
 	for _, g := range pl.gits {
@@ -74,7 +73,8 @@ func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git
 	return found
 }
 
-// lookInside returns what an image has at a path, or nil. It is only for looking.
+// lookInside returns the information of a path in an image, or nil. Use the result only
+// to inspect, not to open.
 func (pl *planner) lookInside(inner string) fs.FileInfo {
 	p, err := imageLookup(pl.image, inner, lookup{anyLink: true})
 	if err != nil {
@@ -87,7 +87,7 @@ func (pl *planner) lookInside(inner string) fs.FileInfo {
 	return info
 }
 
-// glob returns the paths below dir of an image that match the pattern's parts.
+// glob returns the paths below dir in an image that match the pattern's parts.
 func (pl *planner) glob(dir string, parts []string) (found []string) {
 	if len(parts) == 0 {
 		return []string{dir}
@@ -108,11 +108,10 @@ func (pl *planner) glob(dir string, parts []string) (found []string) {
 	return found
 }
 
-// derivedSystemFile returns the system configuration file of a git that cannot
-// be asked: what git's Makefile makes of its prefix, etc/gitconfig below it,
-// with /etc for the prefix /usr. The link the git is started by counts, not
-// where it leads: Homebrew links into its cellar, and builds with the prefix
-// of the link.
+// derivedSystemFile returns the system configuration file of a git that cannot be
+// asked. It follows git's Makefile: etc/gitconfig below the prefix, and /etc for the
+// prefix /usr. The prefix is that of the link by which git is started and not of its
+// target: Homebrew links into its cellar, and builds with the prefix of the link.
 func derivedSystemFile(git string) string {
 	prefix := path.Dir(path.Dir(git))
 	if prefix == "/usr" {

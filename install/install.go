@@ -1,9 +1,9 @@
-// Package install writes the git configuration and the hook shims that put
-// gatepass between git and GitHub, and takes them out again.
+// Package install writes the git configuration and the hook shims through which git
+// uses gatepass, and removes them again.
 //
-// It works in three steps: a plan is made without writing anything, the plan
-// can be shown, and the plan is applied. Removal is a plan too. What is written
-// is one block of sections at the end of the configuration file:
+// It works in three steps: it makes a plan without writing anything, it can show the
+// plan, and it applies the plan. A removal is a plan too. It writes one block of
+// sections at the end of the configuration file:
 //
 //	[credential "https://github.com"]
 //		helper =
@@ -16,18 +16,17 @@
 //		event = pre-push
 //		parallel = true
 //
-// The end, because git collects helpers in the order of the files and the last
-// value of a variable wins: whatever stood there before is reset or shadowed
-// without being touched, and taking the block out restores the file byte for
-// byte. The text of the block is git's own work (git config). What cannot be seen
-// later – the directories that were made, a core.hooksPath that was there – is in
-// a section [gatepass] at its end.
+// The block is at the end because git collects helpers in the order of the files and
+// the last value of a variable wins: everything before it is reset or shadowed without
+// being changed, and removing the block restores the file byte for byte. git itself
+// (git config) writes the text of the block. What could not be seen later, such as
+// directories that were made or an earlier core.hooksPath, is recorded in a section
+// [gatepass] at the end of the block.
 //
-// Reading goes through "git config -z --list", which is exact. go-git's reader
-// is asked as well, as a second reader of what is about to be written; on its
-// own it would not do: it follows no includes, groups sections of one name
-// together and so loses their order, knows no difference between an empty value
-// and none, and refuses some files that git accepts.
+// It reads with "git config -z --list", which is exact. As a second check, go-git's
+// parser reads what is about to be written. That parser alone would not do: it follows
+// no includes, groups sections of the same name and so loses their order, does not
+// distinguish an empty value from none, and refuses some files that git accepts.
 package install
 
 import (
@@ -40,29 +39,29 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Scope says whose git is configured.
+// A Scope says which git configuration is changed.
 type Scope string
 
 // The scopes.
 const (
 	Global Scope = "global" // the current user's configuration
-	System Scope = "system" // that of every git on PATH, for all users
+	System Scope = "system" // the configuration of every git on PATH, for all users
 	Image  Scope = "image"  // the system configuration of a directory tree that becomes an image
 )
 
-// A Guard says how git is made to run gatepass-pre-push.
+// A Guard says how git runs gatepass-pre-push.
 type Guard string
 
 // The ways to run the guard. See Choice for how Auto decides.
 const (
 	GuardAuto      Guard = "auto"
-	GuardHook      Guard = "hook"       // hook.gatepass.*: git 2.54 and later, shadows nothing
+	GuardHook      Guard = "hook"       // hook.gatepass.*: git 2.54 and later, hides no hook
 	GuardHooksPath Guard = "hooks-path" // core.hooksPath and shims: every git
 	GuardBoth      Guard = "both"
 	GuardNone      Guard = "none" // credentials only
 )
 
-// Guards lists every Guard, for usage texts.
+// Guards lists every Guard, for help texts.
 func Guards() []Guard {
 	return []Guard{GuardAuto, GuardHook, GuardHooksPath, GuardBoth, GuardNone}
 }
@@ -70,36 +69,35 @@ func Guards() []Guard {
 func (g Guard) hook() bool      { return g == GuardHook || g == GuardBoth }
 func (g Guard) hooksPath() bool { return g == GuardHooksPath || g == GuardBoth }
 
-// Options are what a person decides. Getenv is required, and Root for Image.
+// Options are the user's choices. Getenv is required, and Root for Image.
 type Options struct {
 	Scope  Scope    // empty means Global
 	Root   string   // the directory tree of Image
-	Hosts  []string // empty means the hosts of the workspace file, or github.com with PolicyLater and without one
-	BinDir string   // where the binaries are, in Image as seen from inside; empty means beside Executable, else on PATH
+	Hosts  []string // empty means the hosts of the workspace file; with PolicyLater and without a file, github.com
+	BinDir string   // the directory of the programs, in Image as seen from inside; empty means beside Executable, else on PATH
 	Guard  Guard    // empty means GuardAuto
 
-	// Gateway is the address of the gateway that git goes through; empty means that of the
-	// workspace file, if it has one. GatewayCA is an absolute path of a file, in Image as
-	// seen from inside, with the certificates of its authorities; empty means that of the
-	// source where that is the same broker, else the system's.
+	// Gateway is the address of the gateway that git uses; empty means that of the
+	// workspace file, if it has one. GatewayCA is the absolute path of a file with the
+	// certificates of the gateway's authorities, in Image as seen from inside; empty
+	// means that of the source if it is the same broker, else the system's.
 	Gateway, GatewayCA string
 
-	// Author asks the gateway of a workspace file who commits are by, "NAME <EMAIL>", or "" where
-	// it does not say. It is called where neither the file nor git names an author, and not for
-	// an image. nil asks nobody.
+	// Author asks the gateway of a workspace file for the author of commits, "NAME
+	// <EMAIL>"; "" if it names none. It is called if neither the file nor git names an
+	// author, and not for an image. nil skips the question.
 	Author func(ctx context.Context, through *config.Workspace) (string, error)
 
-	// PolicyLater does without a workspace file: it is mounted later. Else New
-	// fails where there is none, since the guard would deny every push.
+	// PolicyLater allows an install without a workspace file, which is then mounted
+	// later. Otherwise New fails without one, since the guard would deny every push.
 	PolicyLater bool
 
-	// From makes the install one of a whole image, for Image and System: the
-	// programs in From go to Prefix/bin, and a receipt says what Removal is to
-	// take out.
+	// From makes this the install of a whole image, for Image and System: the programs
+	// in From are copied to Prefix/bin, and a receipt records what Removal must remove.
 	From          string
 	Prefix        string // as seen from inside; empty means DefaultPrefix
-	WorkspaceFile string // becomes the image's; may be empty
-	RunGits       bool   // for System: also run gits that are not on PATH, to ask each for its file
+	WorkspaceFile string // becomes the image's workspace file; may be empty
+	RunGits       bool   // for System: also run gits that are not on PATH, to ask each for its system file
 
 	// Executable is the absolute path of the running gatepass, or empty.
 	Executable string
@@ -127,8 +125,8 @@ func New(ctx context.Context, o Options) (*Plan, error) {
 	return pl.finish(shims)
 }
 
-// Removal plans to take out whatever New put into the same scope, by this
-// version or another, with these options or others. It writes nothing.
+// Removal plans to remove everything that New wrote in the same scope, in this version
+// or another, with any options. It writes nothing.
 func Removal(ctx context.Context, o Options) (*Plan, error) {
 	pl, err := newPlanner(ctx, o, "uninstall")
 	if err != nil {
@@ -142,36 +140,36 @@ func Removal(ctx context.Context, o Options) (*Plan, error) {
 	return pl.finish(nil)
 }
 
-// A planner gathers what a Plan is made of.
+// A planner gathers the parts of a Plan.
 type planner struct {
 	Options
 	plan    *Plan
-	git     git      // the one that writes
+	git     git      // the one that writes the configuration
 	gits    []git    // all on PATH
 	targets []target // the configuration files of the scope
 
 	image     *os.Root // of Image
-	imageGits []string // of Image: gits beside the distribution's, as seen inside
+	imageGits []string // in Image: gits that are not the distribution's, as seen from inside
 
-	receipt       *receipt // of an earlier install; nil where there is none
+	receipt       *receipt // of an earlier install; nil if there is none
 	receiptPlace  place
 	workspaceText []byte // of WorkspaceFile
 	workspacePath string // where the workspace file is, or should be
 
 	hooks   place    // where our shims go
-	hooksIn string   // the same as git will see it
+	hooksIn string   // the same path as git will see it
 	oldDirs []string // other directories of ours that the configuration names
 
-	madeDirs, keptDirs []string // directories that New made, and those of them that are needed further
+	madeDirs, keptDirs []string // directories that New made, and those of them that are still needed
 
 	chains    []string // for each file with shims, the core.hooksPath that they replace
-	proactive []string // URLs for which git shows its credential at once
+	proactive []string // URLs to which git sends its credential at once
 
-	helper, guard string // paths of the binaries as git will see them
+	helper, guard string // paths of the programs as git will see them
 
 	gateway                 gateway
-	authorName, authorEmail string // of the workspace file, or whom the gateway names; "" for none
-	askedAuthor             bool   // of the gateway
+	authorName, authorEmail string // from the workspace file or the gateway; "" for none
+	askedAuthor             bool   // the gateway was asked
 }
 
 // A target is one configuration file and the gits that read it.
@@ -199,7 +197,7 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 	return pl, pl.prepare(ctx)
 }
 
-// prepare reads what there is of an earlier install and finds the files.
+// prepare reads the state of an earlier install and finds the files.
 func (pl *planner) prepare(ctx context.Context) error {
 	if err := pl.checkBundle(); err != nil {
 		return err
@@ -220,7 +218,7 @@ func (pl *planner) prepare(ctx context.Context) error {
 	return pl.checkReceipt()
 }
 
-// decide settles everything New needs besides the files.
+// decide chooses everything that New needs apart from the files.
 func (pl *planner) decide(ctx context.Context) error {
 	var err error
 	if pl.plan.Hosts, err = pl.hosts(); err != nil {
@@ -248,7 +246,7 @@ func (pl *planner) decide(ctx context.Context) error {
 	return nil
 }
 
-// choice is what decide settled for one file.
+// choice returns the decision for one file.
 func (pl *planner) choice(file string) Guard {
 	for _, c := range pl.plan.Guard {
 		if c.File == file {
@@ -258,8 +256,8 @@ func (pl *planner) choice(file string) Guard {
 	return GuardNone
 }
 
-// wantShims returns the directory of shims, which all files share. So they have
-// to hide the same directory of hooks.
+// wantShims returns the directory of shims, which all files share. So they must all
+// hide the same directory of hooks.
 func (pl *planner) wantShims() (map[string]program, error) {
 	chains := slices.Compact(slices.Sorted(slices.Values(pl.chains)))
 	switch len(chains) {

@@ -16,8 +16,8 @@ import (
 // systemHooks is the directory of shims of the scopes System and Image.
 const systemHooks = "/usr/local/share/gatepass/hooks"
 
-// locate finds the files of the scope: which configuration to write, and where
-// shims go.
+// locate finds the files of the scope: the configuration to write, and the directory of
+// shims.
 func (pl *planner) locate(ctx context.Context) error {
 	switch pl.Scope {
 	case Image:
@@ -51,8 +51,8 @@ func (pl *planner) locateImage() error {
 	return cannotUse(pl.hooks.shown, err)
 }
 
-// openImage opens the image's root. It stays open: whatever takes its place
-// later is not written to.
+// openImage opens the image's root. It stays open, so that a directory that later takes
+// its place is not written to.
 func (pl *planner) openImage() error {
 	if pl.Root == "" {
 		return errors.New("it is not named")
@@ -71,8 +71,7 @@ func (pl *planner) openImage() error {
 	return err
 }
 
-// locateSystem visits every git: each build has its own system file, so that of
-// one git says nothing to another.
+// locateSystem asks every git for its system file, because each build has its own.
 func (pl *planner) locateSystem(ctx context.Context) error {
 	if pl.bundled() && pl.RunGits {
 		pl.gits = append(pl.gits, pl.otherHostGits(ctx, true)...)
@@ -96,8 +95,8 @@ func (pl *planner) locateSystem(ctx context.Context) error {
 	return pl.locateHooks(systemHooks)
 }
 
-// locateGlobal follows git: GIT_CONFIG_GLOBAL, else ~/.gitconfig, except where
-// only $XDG_CONFIG_HOME/git/config exists.
+// locateGlobal chooses the file as git does: GIT_CONFIG_GLOBAL, else ~/.gitconfig,
+// except if only $XDG_CONFIG_HOME/git/config exists.
 func (pl *planner) locateGlobal() error {
 	home := pl.Getenv("HOME")
 	if !filepath.IsAbs(home) {
@@ -122,8 +121,8 @@ func (pl *planner) locateGlobal() error {
 	return pl.locateHooks(pl.xdg("XDG_DATA_HOME", ".local/share", "gatepass/hooks"))
 }
 
-// xdg returns a path in one of the base directories. As the XDG specification
-// has it, a variable that is not an absolute path counts as not set.
+// xdg returns a path in one of the base directories. As in the XDG specification, a
+// variable that is not an absolute path counts as not set.
 func (pl *planner) xdg(variable, fallback, name string) string {
 	if dir := pl.Getenv(variable); filepath.IsAbs(dir) {
 		return filepath.Join(dir, name)
@@ -136,7 +135,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// addTarget adds a file, or gits to a file already there.
+// addTarget adds a file, or adds gits to a file that is already listed.
 func (pl *planner) addTarget(path string, gits ...git) error {
 	file, err := hostPlace(path)
 	if err != nil {
@@ -161,7 +160,7 @@ func (pl *planner) locateHooks(path string) error {
 	return cannotUse(path, err)
 }
 
-// seen returns the place of a directory that configuration of this scope names.
+// seen returns the place of a directory that the configuration of this scope names.
 func (pl *planner) seen(dir string) (place, error) {
 	if !filepath.IsAbs(dir) {
 		return place{}, fs.ErrNotExist
@@ -198,8 +197,8 @@ func (pl *planner) hosts() ([]string, error) {
 	return canonicalHosts(w.Hosts)
 }
 
-// noWorkspace says what to write. Without that file the guard denies every push
-// on the machine, which is not what somebody who installs it wants.
+// noWorkspace returns an error that says what to write. Without that file the guard
+// denies every push on the machine, which the user does not expect.
 func (pl *planner) noWorkspace() error {
 	do := `write at least "source: URL" and "refs: [PATTERN, ...]" into it (the README has an example), or use --policy-later if it is mounted later`
 	if pl.From != "" {
@@ -225,8 +224,8 @@ func canonicalHosts(hosts []string) ([]string, error) {
 	return list, nil
 }
 
-// workspace reads the workspace file; nil means that there is none. An image's
-// file is the one inside; the environment of the builder says nothing about it.
+// workspace reads the workspace file; nil if there is none. For an image it is the file
+// inside the image, whatever the environment of the build.
 func (pl *planner) workspace() (*config.Workspace, error) {
 	if pl.WorkspaceFile != "" {
 		return pl.readWorkspaceFile()
@@ -275,7 +274,7 @@ func cannot(verb, file string, err error) error {
 	return usererr.Wrap(verb+file, plain(err), advice(err))
 }
 
-// plain takes the repeated path out of a file error.
+// plain removes the path from a file error that repeats it.
 func plain(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err

@@ -14,7 +14,7 @@ const HookSection = hookSection
 // A Git is one git program on PATH.
 type Git struct {
 	Path       string
-	SystemFile string // its system configuration; "" where it does not say
+	SystemFile string // its system configuration; "" if unknown
 
 	version version
 }
@@ -22,13 +22,13 @@ type Git struct {
 // Version returns "2.39", or "of unknown version".
 func (g Git) Version() string { return g.version.String() }
 
-// AtLeast reports whether git is of that version or later. One of unknown
-// version is not.
+// AtLeast reports whether git is of that version or later. It is false for an unknown
+// version.
 func (g Git) AtLeast(major, minor int) bool {
 	return g.version.known() && !g.version.before(version{major, minor})
 }
 
-// Gits returns every distinct git on PATH, the one that git's users get first.
+// Gits returns every distinct git on PATH, the one that users get first.
 func Gits(ctx context.Context, getenv func(string) string) []Git {
 	found := findGits(ctx, getenv)
 	gits := make([]Git, len(found))
@@ -45,8 +45,8 @@ func Gits(ctx context.Context, getenv func(string) string) []Git {
 	return gits
 }
 
-// HelperPath reports whether a value of credential.helper runs our helper, and
-// its absolute path; the path is "" where git looks for it on PATH.
+// HelperPath reports whether a value of credential.helper runs our helper, and returns
+// its absolute path; "" if git finds it on PATH.
 func HelperPath(value string) (path string, ok bool) {
 	word, _, err := shellWord(strings.TrimPrefix(value, "!"))
 	name, _, _ := strings.Cut(value, " ")
@@ -61,7 +61,7 @@ func HelperPath(value string) (path string, ok bool) {
 	return "", strings.HasPrefix(value, "!")
 }
 
-// GuardPath reports whether a hook's command runs our guard, and its absolute
+// GuardPath reports whether a hook's command runs our guard, and returns its absolute
 // path.
 func GuardPath(command string) (path string, ok bool) {
 	word, _, err := shellWord(command)

@@ -13,21 +13,22 @@ import (
 	"github.com/gatepass/gatepass/internal/filestamp"
 )
 
-// maxLinks is how many symbolic links one path may have, as in Linux.
+// maxLinks is the largest number of symbolic links in one path, as in Linux.
 const maxLinks = 40
 
-// A lookup turns a path into a [place]: it follows the links that are there
-// when the plan is made. A link must belong to root or to the current user. One
-// of somebody else could make root write and delete wherever that user likes.
+// A lookup turns a path into a [place]. It follows the links that exist when the plan
+// is made. A link must belong to root or to the current user: with a link, another user
+// could make root write and delete anywhere.
 type lookup struct {
 	links   int
-	anyLink bool // for what is only looked at: follow links of everybody
-	own     int  // how many names at the end of the path are the caller's, and not of a link
+	anyLink bool // for inspection only: follow the links of every user
+	own     int  // how many names at the end of the path are from the caller and not from a link
 }
 
 var errDangling = errors.New("it is a symbolic link to a file that does not exist")
 
-// hostPlace resolves an absolute path of this machine. Its end need not exist.
+// hostPlace resolves an absolute path of this machine. The end of the path need not
+// exist.
 func hostPlace(shown string) (place, error) {
 	l, at := lookup{own: len(names(shown))}, filepath.ToSlash(shown)
 	for {
@@ -44,14 +45,14 @@ func hostPlace(shown string) (place, error) {
 			return place{root: root, name: name, shown: shown}, nil
 		}
 		if at = again; !path.IsAbs(at) {
-			at = filepath.ToSlash(dir) + "/" + at // not cleaned: ".." counts from where links lead
+			at = filepath.ToSlash(dir) + "/" + at // not cleaned: ".." is relative to the target of a link
 		}
 		root.Close()
 	}
 }
 
-// imagePlace resolves a path as seen from inside the image. Links are followed
-// as the image would follow them: nothing leads out of it.
+// imagePlace resolves a path as seen from inside the image. It follows links as the
+// image would, so that no path leaves the image.
 func imagePlace(root *os.Root, inner string) (place, error) {
 	return imageLookup(root, inner, lookup{})
 }
@@ -71,10 +72,9 @@ func imageLookup(root *os.Root, inner string, l lookup) (place, error) {
 	}
 }
 
-// follow walks below root up to the first link, and returns the path to go on
-// with: one that is not absolute counts from root. Without a link again is
-// empty, and name is the path without ".." or links, of which the end may not
-// exist.
+// follow walks below root up to the first link, and returns in again the path to go on
+// with; a relative one starts at root. If there is no link, again is empty, and name is
+// the path without ".." or links, whose end may not exist.
 func (l *lookup) follow(root *os.Root, at string) (name, again string, err error) {
 	var done []string
 	rest := names(at)
@@ -109,7 +109,7 @@ func (l *lookup) follow(root *os.Root, at string) (name, again string, err error
 	return path.Join(append(done, ".")...), "", nil
 }
 
-// look says what is at p, and where it leads if it is a link.
+// look returns the information of p, and its target if it is a link.
 func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
 	err = p.in(func(dir *os.Root, name string) error {
 		if info, err = dir.Lstat(name); err != nil || info.Mode()&fs.ModeSymlink == 0 {
@@ -133,7 +133,7 @@ func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
 	return info, target, err
 }
 
-// A foreignLink is a link that lookup does not follow.
+// A foreignLink reports a link that lookup does not follow.
 type foreignLink struct {
 	path string
 	user int
@@ -143,10 +143,9 @@ func (e *foreignLink) Error() string {
 	return fmt.Sprintf("%s is a symbolic link of user %d", e.path, e.user)
 }
 
-// trustedPart splits a path of this machine into a directory and the rest.
-// Other users cannot replace anything on the way to that directory, so it may
-// be opened by its name: to open each directory on the way would need the
-// permission to list it.
+// trustedPart splits a path of this machine into a directory and the rest. Other users
+// cannot replace anything on the way to that directory, so it can be opened by its
+// name: opening each directory on the way would need permission to list it.
 func trustedPart(at string) (dir, rest string) {
 	dir = filepath.VolumeName(at) + string(filepath.Separator)
 	parts := names(strings.TrimPrefix(at, filepath.VolumeName(at)))
@@ -163,7 +162,7 @@ func trustedPart(at string) (dir, rest string) {
 	return dir, strings.Join(parts, "/")
 }
 
-// trustedStep tells whether next is a directory in dir that no other user can
+// trustedStep reports whether next is a directory in dir that no other user can
 // replace.
 func trustedStep(dir, next string) bool {
 	parent, err := os.Lstat(dir)
@@ -177,7 +176,7 @@ func trustedStep(dir, next string) bool {
 	return parent.Mode().Perm()&0o022 == 0 || parent.Mode()&fs.ModeSticky != 0 && ours(child)
 }
 
-// names splits a path with slashes.
+// names splits a path at slashes.
 func names(at string) []string {
 	return slices.DeleteFunc(strings.Split(filepath.ToSlash(at), "/"), func(s string) bool { return s == "" || s == "." })
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyOwner gives f the owner and group that info shows. Someone who may not
-// give files away may still write a file of their own.
+// copyOwner gives f the owner and group in info. A user who may not give files away may
+// still write their own file.
 func copyOwner(info fs.FileInfo, f *os.File) error {
 	want, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -32,7 +32,7 @@ func copyOwner(info fs.FileInfo, f *os.File) error {
 	return nil
 }
 
-// ours tells whether a file belongs to root or to the current user.
+// ours reports whether a file belongs to root or to the current user.
 func ours(info fs.FileInfo) bool { return owner(info) == 0 || owner(info) == os.Geteuid() }
 
 func owner(info fs.FileInfo) int {

@@ -12,16 +12,15 @@ import (
 	"syscall"
 )
 
-const maxFile = 8 << 20 // bytes of a configuration file we are willing to hold
+const maxFile = 8 << 20 // the largest configuration file that is read, in bytes
 
-// A place is a file or directory below a directory that is held open. Its name
-// is free of symbolic links. Each use walks to it from the open directory and
-// follows no link, so that a link which appears after the plan was made leads
-// nowhere.
+// A place is a file or directory below a directory that is held open. Its name contains
+// no symbolic link. Each use walks to it from the open directory and follows no link,
+// so that a link that appears after the plan was made has no effect.
 type place struct {
 	root  *os.Root
 	name  string // below root, with slashes; "." is root itself
-	shown string // what a person knows it by
+	shown string // the path for people
 }
 
 func (p place) path() string { return filepath.Join(p.root.Name(), p.name) }
@@ -34,7 +33,7 @@ func (p place) parent() place {
 	return place{root: p.root, name: path.Dir(p.name), shown: filepath.Dir(p.shown)}
 }
 
-// in calls f with the directory that holds p, and p's name in it.
+// in calls f with the directory that contains p, and p's name in it.
 func (p place) in(f func(dir *os.Root, name string) error) error {
 	dir, err := openDir(p.root, path.Dir(p.name))
 	if err != nil {
@@ -43,7 +42,7 @@ func (p place) in(f func(dir *os.Root, name string) error) error {
 	return errors.Join(f(dir, path.Base(p.name)), dir.Close())
 }
 
-// openDir opens a directory below root and follows no link on the way.
+// openDir opens a directory below root. It follows no link on the way.
 func openDir(root *os.Root, name string) (*os.Root, error) {
 	dir, err := root.OpenRoot(".")
 	if name == "." {
@@ -61,8 +60,8 @@ func openDir(root *os.Root, name string) (*os.Root, error) {
 	return dir, err
 }
 
-// step opens a directory in dir. What is opened must be what was looked at
-// before: another user may put a link in its place in between.
+// step opens a directory in dir. It checks that it opened the directory that it
+// inspected before: another user may put a link in its place in between.
 func step(dir *os.Root, name string) (*os.Root, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -88,7 +87,7 @@ func step(dir *os.Root, name string) (*os.Root, error) {
 
 func notDirectory(info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
-		return errChanged // the plan knows no links
+		return errChanged // the plan contains no links
 	}
 	return errors.New("it is not a directory")
 }
@@ -98,8 +97,7 @@ func (p place) stat() (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// open opens a regular file. A pipe that takes its place meanwhile is not waited
-// for.
+// open opens a regular file. It does not wait if a pipe takes its place meanwhile.
 func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -123,8 +121,8 @@ func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// read returns a regular file's content. There being no file is no error:
-// exists is then false.
+// read returns a regular file's content. A missing file is not an error: exists is then
+// false.
 func (p place) read() (content []byte, exists bool, err error) {
 	err = p.in(func(dir *os.Root, name string) error {
 		f, err := open(dir, name, os.O_RDONLY)
@@ -161,7 +159,7 @@ func (p place) names() (names []string, err error) {
 	return names, err
 }
 
-// inside turns an absolute path of an image into a name below its root.
+// inside turns an absolute path in an image into a name below its root.
 func inside(inner string) string {
 	if name := strings.TrimLeft(path.Clean("/"+filepath.ToSlash(inner)), "/"); name != "" {
 		return name

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Plan is what would be written, decided in full. Its JSON form holds
-// gatepass's own lines only: the rest of a configuration file may be secret.
+// A Plan is the complete list of what will be written. Its JSON form has only
+// gatepass's own lines: the rest of a configuration file may be secret.
 type Plan struct {
 	Action      string       `json:"action"` // install or uninstall
 	Scope       Scope        `json:"scope"`
@@ -22,17 +22,17 @@ type Plan struct {
 	Gateway     string       `json:"gateway,omitempty"`
 	Helper      string       `json:"helper,omitempty"`
 	GuardBinary string       `json:"guard_binary,omitempty"`
-	Guard       []Choice     `json:"guard,omitempty"`       // one for each file
+	Guard       []Choice     `json:"guard,omitempty"`       // one for each configuration file
 	Files       []FileChange `json:"files"`                 // those that change
 	Hooks       []Shims      `json:"hooks"`                 // those that change
-	Copies      []Copy       `json:"copies,omitempty"`      // files that are ours as a whole
-	Directories []string     `json:"directories,omitempty"` // those that New made, as git sees them: they go where nothing is left in them
+	Copies      []Copy       `json:"copies,omitempty"`      // files that are wholly ours
+	Directories []string     `json:"directories,omitempty"` // those that New made, as git sees them; they are removed if they are empty
 	Notes       []string     `json:"notes,omitempty"`       // what a person should know
 
 	directories []place
-	noted       []string  // paths of directories to say of that they stay
-	stamp       time.Time // what is written gets this time; zero leaves it to the system
-	keepTimes   bool      // directories keep their times
+	noted       []string  // paths of directories to mention if they stay
+	stamp       time.Time // the time of written files; zero means the current time
+	keepTimes   bool      // directories keep their old times
 	gits        []git
 }
 
@@ -48,7 +48,7 @@ type FileChange struct {
 	time     time.Time // of the file afterwards; zero means the plan's stamp
 }
 
-// What becomes of a configuration file.
+// The changes of a configuration file.
 const (
 	create  = "create"
 	edit    = "edit"
@@ -56,13 +56,13 @@ const (
 	remove  = "remove"
 )
 
-// Shims is what becomes of one directory of shims, as file names.
+// Shims are the changes in one directory of shims, as file names.
 type Shims struct {
 	Dir     string   `json:"dir"` // as git will see it
 	Create  []string `json:"create,omitempty"`
 	Replace []string `json:"replace,omitempty"`
 	Remove  []string `json:"remove,omitempty"`
-	Keep    []string `json:"keep,omitempty"` // files of others, left alone
+	Keep    []string `json:"keep,omitempty"` // files of others, which are left alone
 
 	place place
 	want  map[string]program
@@ -70,10 +70,10 @@ type Shims struct {
 
 func (s Shims) changes() bool { return len(s.Create)+len(s.Replace)+len(s.Remove) > 0 }
 
-// Empty tells whether there is nothing to do.
+// Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Files)+len(p.Hooks)+len(p.Copies) == 0 }
 
-// addFile plans to bring one configuration file to what New promises.
+// addFile plans the change of one configuration file that New makes.
 func (pl *planner) addFile(ctx context.Context, t target) error {
 	content, exists, list, err := pl.readConfig(ctx, t.file)
 	if err != nil {
@@ -127,7 +127,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	return nil
 }
 
-// clearFile plans to take everything of ours out of one configuration file.
+// clearFile plans to remove everything of ours from one configuration file.
 func (pl *planner) clearFile(ctx context.Context, t target) error {
 	content, exists, _, err := pl.readConfig(ctx, t.file)
 	if err != nil || !exists {
@@ -148,7 +148,7 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 	return nil
 }
 
-// readConfig reads one configuration file and notes the directories it names:
+// readConfig reads one configuration file and records the directories that it names:
 // those of shims, and those that New made.
 func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, exists bool, list []setting, err error) {
 	content, exists, err = file.read()
@@ -170,8 +170,8 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	return content, exists, list, err
 }
 
-// trusted tells whether a file belongs to root or to the current user. What
-// somebody else writes into a file names no directory to remove things from.
+// trusted reports whether a file belongs to root or to the current user. A file of
+// another user must not name directories to be removed.
 func (p place) trusted() bool {
 	info, err := p.stat()
 	return err == nil && ours(info)
@@ -186,13 +186,13 @@ func (pl *planner) change(file place, kind string, old, text []byte) {
 	pl.plan.Files = append(pl.plan.Files, f)
 }
 
-// withoutRecord leaves out what only says how it was before.
+// withoutRecord returns list without settings that only record the earlier state.
 func withoutRecord(list []setting) []setting {
 	return slices.DeleteFunc(slices.Clone(list), func(s setting) bool { return s.is(beforeKey) || s.is(madeKey) })
 }
 
-// check makes sure that git reads from text what it reads from base, and then
-// the added settings, and nothing else.
+// check makes sure that git reads from text the settings of base, then the added ones,
+// and nothing else.
 func (pl *planner) check(ctx context.Context, base, text []byte, added []setting) error {
 	was, err := pl.git.list(ctx, base)
 	if err != nil {
@@ -208,9 +208,9 @@ func (pl *planner) check(ctx context.Context, base, text []byte, added []setting
 	return secondReader(base, text, added)
 }
 
-// foreignHooksPath returns the core.hooksPath that holds for this file's gits
-// now, leaving our own directories out; ours will stand before it. The includes
-// of an image are not followed: their paths mean other files here.
+// foreignHooksPath returns the core.hooksPath that now applies to this file's gits,
+// apart from our own directories; ours will override it. It does not follow the
+// includes of an image: their paths mean other files on this machine.
 func (pl *planner) foreignHooksPath(ctx context.Context, t target, list []setting) (string, error) {
 	var values []string
 	if pl.Scope == Image {
@@ -236,8 +236,8 @@ func (pl *planner) foreignHooksPath(ctx context.Context, t target, list []settin
 	return "", nil
 }
 
-// filesBelow lists the files whose core.hooksPath ours would stand before, in
-// git's order, the file itself last.
+// filesBelow returns the files whose core.hooksPath ours would override, in git's
+// order, the file itself last.
 func (pl *planner) filesBelow(ctx context.Context, t target) []string {
 	var files []string
 	if pl.Scope == Global {
@@ -252,7 +252,7 @@ func (pl *planner) filesBelow(ctx context.Context, t target) []string {
 	return append(slices.DeleteFunc(files, func(f string) bool { return f == own }), own)
 }
 
-// finish plans the shims and hands the plan over.
+// finish plans the shims and returns the plan.
 func (pl *planner) finish(want map[string]program) (*Plan, error) {
 	if err := pl.addShims(pl.hooks, pl.hooksIn, want); err != nil {
 		return nil, err

@@ -11,18 +11,18 @@ import (
 	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
-// maxProactive bounds how many repositories get sections of their own.
+// maxProactive is the largest number of repositories with their own sections.
 const maxProactive = 50
 
-// proactive makes git (2.46 and later) show its credential with the first
-// request instead of asking without one first and being refused: a round trip
-// less for every operation. Older git ignores it.
+// proactive makes git (2.46 and later) send its credential with the first request,
+// instead of first being refused without one. That saves a round trip in every
+// operation. Older git ignores it.
 func proactive(url string) setting {
 	return setting{key: "http." + url + ".proactiveAuth", value: "basic"}
 }
 
-// ourProactive tells whether s is what proactive writes, for a host that has
-// our helper in the same list, or had it.
+// ourProactive reports whether proactive wrote s, for a host that has or had our helper
+// in the same list.
 func ourProactive(s setting, list []setting) bool {
 	url, ok := strings.CutPrefix(s.section(), "http.https://")
 	if !ok || !s.same(proactive("https://"+url)) {
@@ -34,12 +34,11 @@ func ourProactive(s setting, list []setting) bool {
 	})
 }
 
-// ahead returns the URLs below which the helper always has a token: the
-// repositories and owners that the workspace file names. Elsewhere git must ask
-// without a credential first, since for a URL that gets none it would prompt,
-// even where the repository is public.
+// ahead returns the URLs for which the helper always has a token: the repositories and
+// owners that the workspace file names. For other URLs git must first ask without a
+// credential: if a URL gets none, git would prompt, even if the repository is public.
 //
-// Hosts that were named by hand stand for themselves: there may be no file.
+// Hosts given as options count without a file, because there may be none.
 func (pl *planner) ahead() ([]string, error) {
 	if len(pl.Options.Hosts) > 0 || !pl.gateway.IsZero() {
 		return nil, nil
@@ -76,13 +75,13 @@ func fixedURLs(host string, w *config.Workspace) []string {
 	return slices.Compact(urls)
 }
 
-// noteOwnHeaders says where git, in the current directory, sends an
-// Authorization header of its own, as actions/checkout sets it in a repository:
-// the server then judges that header and not gatepass's token.
+// noteOwnHeaders adds a note if git, in the current directory, sends its own
+// Authorization header, as actions/checkout sets it in a repository: the server then
+// uses that header and not gatepass's token.
 func (pl *planner) noteOwnHeaders(ctx context.Context) {
 	list, err := pl.settingsHere(ctx)
 	if err != nil {
-		return // a git that cannot list its configuration is reported where that matters
+		return // a git that cannot list its configuration is reported elsewhere
 	}
 	for _, host := range pl.plan.Hosts {
 		if s := (gitsafety.Target{Host: host}).OwnHeader(list); s != nil {
@@ -92,7 +91,7 @@ func (pl *planner) noteOwnHeaders(ctx context.Context) {
 	}
 }
 
-// settingsHere lists the configuration that git has in the current directory.
+// settingsHere lists git's configuration in the current directory.
 func (pl *planner) settingsHere(ctx context.Context) ([]gitconfig.Setting, error) {
 	here, err := os.Getwd()
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A receipt says what an install put into an image besides git's configuration.
-// It lies in the image, and so its words are only taken where install itself
-// could have written them.
+// A receipt records what an install put into an image apart from git's configuration.
+// It is in the image itself, so it is trusted only as far as install itself could have
+// written it.
 type receipt struct {
 	prefix      string
 	files, dirs []string // as seen from inside
@@ -35,8 +35,7 @@ func (r *receipt) encode() []byte {
 	return []byte(b.String())
 }
 
-// parseReceipt refuses a receipt with any line that encode could not have
-// written.
+// parseReceipt refuses a receipt with a line that encode could not have written.
 func parseReceipt(text string) (*receipt, error) {
 	r := &receipt{}
 	for n, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -60,8 +59,7 @@ func parseReceipt(text string) (*receipt, error) {
 	return r, nil
 }
 
-// installs tells whether install writes a file of that path, whatever the
-// prefix.
+// installs reports whether install writes a file of that path, for any prefix.
 func installs(file string) bool {
 	dir, name := path.Split(file)
 	switch {
@@ -95,8 +93,7 @@ func (pl *planner) readReceipt() error {
 
 const doubtReceipt = "nothing was changed: see who wrote that file, and remove it"
 
-// checkReceipt refuses a directory of the receipt that no file of ours can be
-// in.
+// checkReceipt refuses a directory in the receipt that cannot contain a file of ours.
 func (pl *planner) checkReceipt() error {
 	if pl.receipt == nil {
 		return nil

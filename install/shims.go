@@ -13,11 +13,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A program is a file of a directory of shims: a script, or a symbolic link.
+// A program is a file in a directory of shims: a script, or a symbolic link.
 type program struct{ text, link string }
 
 // shims returns the directory of shims for a guard, by file name. chain is the
-// core.hooksPath that they replace. Those of hooks.Linked are for Linux: see
+// core.hooksPath that they replace. The links of hooks.Linked are only for Linux: see
 // hooks.LinkTarget.
 func (pl *planner) shims(guard, chain string) map[string]program {
 	all := map[string]program{}
@@ -40,8 +40,8 @@ func (pl *planner) shims(guard, chain string) map[string]program {
 	return all
 }
 
-// isShim tells whether a file of that name is of ours, with whatever path to
-// the guard, from this version or an earlier one.
+// isShim reports whether a file of that name is ours, with any path to the guard, from
+// this version or an earlier one.
 func isShim(hook string, p program) bool {
 	if p.link != "" {
 		toGuard := slices.Contains(hooks.Shimmed, hook) && filepath.Base(p.link) == guardName
@@ -56,10 +56,10 @@ func isShim(hook string, p program) bool {
 		strings.HasPrefix(p.text, earlierShim) && rest == "--hook "+hook+` "$@"`+"\n"
 }
 
-// earlierShim begins the shim of an earlier gatepass, which always ran the guard.
+// earlierShim starts the shim of an earlier gatepass, which always ran the guard.
 const earlierShim = "#!/bin/sh\nexec "
 
-// ourDir tells whether a value of core.hooksPath is a directory of our shims.
+// ourDir reports whether a value of core.hooksPath is a directory of our shims.
 func (pl *planner) ourDir(value string) bool {
 	if value == pl.hooksIn {
 		return true
@@ -72,8 +72,8 @@ func (pl *planner) ourDir(value string) bool {
 	return err == nil && isShim("pre-push", program{text: string(text)})
 }
 
-// planShims compares a directory with the shims wanted in it. A file of someone
-// else's is never replaced.
+// planShims compares a directory with the shims wanted in it. It never replaces a file
+// that is not ours.
 func planShims(dir place, seenAs string, want map[string]program) (Shims, error) {
 	s := Shims{Dir: seenAs, place: dir, want: want}
 	names, err := dir.names()
@@ -104,14 +104,14 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 	return s, nil
 }
 
-// runnable reports whether git may run the file. Where a link leads is not ours
-// to look at.
+// runnable reports whether git may run the file. It does not check the target of a
+// link.
 func (p place) runnable() bool {
 	info, err := p.stat()
 	return err == nil && (info.Mode().Type() == fs.ModeSymlink || info.Mode().Perm() == 0o755)
 }
 
-// program reads a file of a directory of shims.
+// program reads a file in a directory of shims.
 func (p place) program() (is program, exists bool, err error) {
 	info, err := p.stat()
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {

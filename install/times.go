@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Times are those of the directories on the way to what a plan changes. Equal
-// images should have equal times, and an uninstall should leave the old ones.
+// times are the times of the directories on the way to what a plan changes. Equal
+// images should have equal times, and an uninstall should restore the old ones.
 type times struct {
 	stamp time.Time
 	kept  []keptTime
@@ -16,10 +16,10 @@ type times struct {
 
 type keptTime struct {
 	dir  place
-	time time.Time // zero: there was no such directory
+	time time.Time // zero: the directory did not exist
 }
 
-// noteTimes remembers how the directories are before the plan is applied.
+// noteTimes records the times of the directories before the plan is applied.
 func (p *Plan) noteTimes() times {
 	t := times{stamp: p.stamp}
 	if p.stamp.IsZero() && !p.keepTimes {
@@ -39,7 +39,7 @@ func (p *Plan) noteTimes() times {
 	return t
 }
 
-// places are all that the plan writes or removes.
+// places returns all places that the plan writes or removes.
 func (p *Plan) places() (list []place) {
 	for _, f := range p.Files {
 		list = append(list, f.place)
@@ -53,8 +53,8 @@ func (p *Plan) places() (list []place) {
 	return append(list, p.directories...)
 }
 
-// restore sets the times of directories, and after a success those of what was
-// written. A time that cannot be set is no reason to fail.
+// restore sets the times of directories and, after a success, those of written files.
+// It ignores a time that cannot be set.
 func (t times) restore(p *Plan, success bool) {
 	if success {
 		t.stampFiles(p)
@@ -105,7 +105,7 @@ func (p place) setTime(when time.Time) {
 	})
 }
 
-// KeepTime returns a function that gives a directory its present time back.
+// KeepTime returns a function that restores the current time of a directory.
 func KeepTime(dir string) func() {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -17,12 +17,12 @@ import (
 // TrialRemote is the remote that [TrialOptions] makes.
 const TrialRemote = "gatepass-trial"
 
-// TrialOptions returns options of git for a push that tries the guard. Git and
-// its hooks see TrialRemote at url, with the user's url.insteadOf applied. The
-// push goes to the bare repository dir on this machine, and url is never
-// contacted: git reaches a remote that has a vcs through the helper of that
-// name, and looks for a helper among its aliases too. So no program has to be
-// written to a place that might not let it run.
+// TrialOptions returns git options for a push that tests the guard. Git and its hooks
+// see TrialRemote at url, with the user's url.insteadOf applied. The push goes to the
+// bare repository dir on this machine, and url is never contacted: git reaches a remote
+// with a vcs through the helper of that name, and also looks for the helper among its
+// aliases. So no program has to be written to a file system that may not allow running
+// it.
 func TrialOptions(url, dir string) []string {
 	helper := "!f() { unset $(git rev-parse --local-env-vars); while read -r line; do case $line in " +
 		`capabilities) printf 'connect\n\n' ;; ` +
@@ -42,10 +42,10 @@ const (
 
 	policyFile = "policy.yaml" // in the trial's directory
 
-	trialTimeout = time.Minute // for one git command; each takes milliseconds
+	trialTimeout = time.Minute // for one git command; each usually takes milliseconds
 )
 
-// A trial pushes with one git, in a temporary directory.
+// A trial makes test pushes with one git, in a temporary directory.
 type trial struct {
 	git     string
 	host    string
@@ -53,13 +53,13 @@ type trial struct {
 	environ []string
 }
 
-// Verify pushes with each git that the plan configured, once what a temporary
-// policy allows and once what it refuses, and returns the gits. For an image
-// nothing of that image is run: one git of this machine gets the same
-// configuration in a temporary home.
+// Verify makes two pushes with each git that the plan configured, one that a temporary
+// policy allows and one that it refuses, and returns the gits. For an image it runs no
+// program of that image: one git of this machine gets the same configuration in a
+// temporary home.
 //
-// environ is the environment of an ordinary git. Verify replaces in it what
-// would lead git to other repositories or another policy.
+// environ is the environment of an ordinary git. Verify removes from it what would lead
+// git to other repositories or another policy.
 func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verified []string, err error) {
 	dir, err := os.MkdirTemp("", "gatepass-trial-")
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *Plan) Verify(ctx context.Context, o Options, environ []string) (verifie
 	return verified, nil
 }
 
-// TrialEnvironment leaves out of an environment what would lead git to another
-// repository than the one of the trial, or forbid its transport.
+// TrialEnvironment returns environ without variables that would lead git to another
+// repository than the trial's, or forbid its transport.
 func TrialEnvironment(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		switch name, _, _ := strings.Cut(entry, "="); name {
@@ -99,12 +99,12 @@ func TrialEnvironment(environ []string) []string {
 	})
 }
 
-// installHome configures git in a temporary home with the programs that were
-// put into an image.
+// installHome configures git in a temporary home, with the programs that were put into
+// an image.
 func (p *Plan) installHome(ctx context.Context, o Options, home string) error {
 	env := map[string]string{
 		"HOME": home, "PATH": o.Getenv("PATH"),
-		"GATEPASS_CONFIG": filepath.Join(home, policyFile), "GIT_CONFIG_SYSTEM": os.DevNull, // this machine's say nothing about an image
+		"GATEPASS_CONFIG": filepath.Join(home, policyFile), "GIT_CONFIG_SYSTEM": os.DevNull, // this machine's configuration says nothing about an image
 	}
 	plan, err := New(ctx, Options{
 		Scope: Global, Hosts: p.Hosts, BinDir: o.From, Guard: o.Guard, PolicyLater: true,
@@ -148,7 +148,7 @@ func (t trial) run(ctx context.Context) error {
 	return nil
 }
 
-// do runs git and returns what it said. The error is git's first line.
+// do runs git and returns its output. The error is git's first line.
 func (t trial) do(ctx context.Context, args ...string) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()

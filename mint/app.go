@@ -17,7 +17,7 @@ const (
 	// DefaultURL is the REST API of github.com.
 	DefaultURL = "https://api.github.com"
 
-	// DefaultGitHub is what people call it.
+	// DefaultGitHub is the address of github.com for people.
 	DefaultGitHub = "https://github.com"
 
 	apiVersion = "2022-11-28"
@@ -25,20 +25,20 @@ const (
 	callWait   = 30 * time.Second // of one request
 )
 
-// An App speaks to GitHub as one GitHub App. ID and Signer must be set.
+// An App calls GitHub as one GitHub App. ID and Signer must be set.
 type App struct {
 	ID     string       // client ID (recommended) or App ID
 	Signer Signer       // the App's key
-	URL    string       // of the REST API, as APIURL returns it; empty means DefaultURL
-	Client *http.Client // nil means one of our own; its redirects are not followed
+	URL    string       // of the REST API, from APIURL; empty means DefaultURL
+	Client *http.Client // nil means a default client; its redirects are not followed
 
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	// Once makes each call one attempt, for a caller with a queue of its own: what
-	// would be waited for is returned at once as an [*Error], with RetryAfter where
-	// GitHub said how long. A JWT that GitHub refused for its time is still signed anew
-	// and sent once more. See [App.TakeBack] for tokens that are not wanted.
+	// Once limits each call to one attempt, for a caller with its own queue: instead of
+	// waiting, the call returns an [*Error] at once, with RetryAfter if GitHub said how
+	// long to wait. A JWT that GitHub refused for its time is still signed anew and
+	// sent once more. See [App.TakeBack] for tokens that are not wanted.
 	Once bool
 
 	passport jwtCache
@@ -49,12 +49,12 @@ type App struct {
 	owed     owed
 }
 
-// defaultClient is ours alone: http.DefaultClient has no time limit and belongs
-// to everybody.
+// defaultClient is not http.DefaultClient, which has no timeout and is shared by the
+// whole program.
 var defaultClient = &http.Client{Timeout: callWait, CheckRedirect: refuseRedirect}
 
-// refuseRedirect keeps JWTs and tokens at the host they were made for. GitHub
-// redirects what was renamed; here identity is the id.
+// refuseRedirect keeps JWTs and tokens at the host for which they were made. GitHub
+// redirects renamed repositories; here the id identifies a repository.
 func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (a *App) client() *http.Client {
@@ -80,10 +80,9 @@ func (a *App) base() string {
 	return strings.TrimSuffix(a.URL, "/")
 }
 
-// APIURL returns the REST API that belongs to what people call their GitHub:
-// github.com, a data residency host (https://SUB.ghe.com), or an Enterprise
-// Server (https://HOST/api/v3). The address of the API itself is an error that says
-// what to write instead.
+// APIURL returns the REST API for a GitHub's address for people: github.com, a data
+// residency host (https://SUB.ghe.com), or an Enterprise Server (https://HOST/api/v3).
+// For the address of the API itself, the error says what to write instead.
 func APIURL(github string) (string, error) {
 	u, err := url.Parse(github)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -105,7 +104,7 @@ func APIURL(github string) (string, error) {
 	return "https://" + host + "/api/v3", nil
 }
 
-// webHost returns where people find the GitHub of an API's address; "" where it is
+// webHost returns the host of a GitHub's web pages for an API's address; "" if there is
 // none.
 func webHost(host, path string) string {
 	sub, isSub := strings.CutPrefix(host, "api.")
@@ -118,7 +117,7 @@ func webHost(host, path string) string {
 	return ""
 }
 
-// A Registration is the App as GitHub has it registered.
+// A Registration is GitHub's data about the App.
 type Registration struct {
 	ID            int64             `json:"id"`
 	ClientID      string            `json:"client_id"`
@@ -131,9 +130,9 @@ type Registration struct {
 	Installations int               `json:"installations_count"`
 }
 
-// Self returns what GitHub has registered under the App's ID. An answer proves
-// that the signer's key is one of that App's; an [*Error] of kind [BadKey] says
-// that it is not, or with status 404 that there is no such App.
+// Self returns the App that GitHub has under the App's ID. An answer proves that the
+// signer's key belongs to that App. An [*Error] of kind [BadKey] means that it does not
+// or, with status 404, that there is no such App.
 func (a *App) Self(ctx context.Context) (Registration, error) {
 	const doing = "ask GitHub which App this is"
 	got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: a.base() + "/app"})
@@ -150,15 +149,15 @@ func (a *App) Self(ctx context.Context) (Registration, error) {
 	return self, nil
 }
 
-// IsPublic reports whether accounts other than its owner's may install the App.
-// GitHub does not say so; but it shows a public App to everybody, so that it is
-// asked once without the App's key. An error leaves it open: an Enterprise Server
-// may show nothing at all to strangers, and strangers have few requests an hour.
+// IsPublic reports whether accounts other than its owner may install the App. GitHub
+// does not say so, but it shows a public App to everyone, so IsPublic asks once without
+// the App's key. An error leaves the question open: an Enterprise Server may show
+// nothing to anonymous requests, and their number per hour is small.
 func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
 	const doing = "ask GitHub whether the App is public"
 	got, err := a.attempt(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, open: true, url: a.base() + "/apps/" + url.PathEscape(self.Slug)})
 	failure, ok := errors.AsType[*Error](err)
-	isKnownOwner := self.Owner.Type == "Organization" || self.Owner.Type == "User" // an enterprise's is shown within it
+	isKnownOwner := self.Owner.Type == "Organization" || self.Owner.Type == "User" // an enterprise's App is shown only within the enterprise
 	if ok && failure.Status == http.StatusNotFound && isKnownOwner {
 		return false, nil
 	}
@@ -175,10 +174,10 @@ func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
 	return true, nil
 }
 
-// Reach returns an error of kind [Unavailable] where GitHub's API gives no
-// answer, say for want of a way there or of trust in its certificate. Any answer
-// will do: an Enterprise Server need not tell strangers anything. The question does
-// not count against a rate limit, and needs neither ID nor Signer of a.
+// Reach returns an error of kind [Unavailable] if GitHub's API does not answer, for
+// example because the network or its certificate is wrong. Every answer counts as
+// success: an Enterprise Server may refuse anonymous requests. The request does not
+// count against a rate limit, and needs neither ID nor Signer of a.
 func (a *App) Reach(ctx context.Context) error {
 	_, err := a.attempt(ctx, call{doing: "reach GitHub's API at " + a.base(), method: http.MethodGet, want: http.StatusOK, open: true, url: a.base() + "/rate_limit"})
 	if e, ok := errors.AsType[*Error](err); ok && e.Status != 0 && e.Kind != Unavailable {

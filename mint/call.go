@@ -19,35 +19,35 @@ import (
 const (
 	maxAttempts = 4
 	firstWait   = 500 * time.Millisecond
-	maxWait     = 30 * time.Second // longer than this the caller is told to come back
-	maxBody     = 8 << 20          // 100 installations with their permissions are 300 KB
+	maxWait     = 30 * time.Second // for a longer wait, the caller gets an error with RetryAfter
+	maxBody     = 8 << 20          // 100 installations with their permissions take 300 KB
 )
 
 // A call is one request to GitHub.
 type call struct {
-	doing  string // for messages
+	doing  string // for error messages
 	method string
 	url    string
 	token  string // an installation token; empty means the App's JWT
-	open   bool   // with neither
+	open   bool   // no authorization
 	body   []byte
-	want   int       // the status of success
-	moved  bool      // a redirect from a former name is an answer, too
-	made   time.Time // when token was, of a read; zero where it is not new
+	want   int       // the status that means success
+	moved  bool      // a redirect from a former name is also an answer
+	made   time.Time // when the token of a read was minted; zero if it is not new
 
-	installation int64 // that a token is minted for; else 0
+	installation int64 // for which a token is minted; else 0
 }
 
-// answer is what came back with the wanted status.
+// answer is an answer with the wanted status.
 type answer struct {
 	header http.Header
 	body   []byte
-	unseen int // earlier attempts that may have been carried out, too
+	unseen int // earlier attempts that GitHub may also have carried out
 }
 
-// do makes a call until it succeeds, fails for good, or the next wait would go
-// past ctx's deadline. While GitHub asks the App to pause, no attempt is made. An App
-// with Once does not wait.
+// do makes a call until it succeeds, fails for good, or the next wait would end after
+// ctx's deadline. It makes no attempt while GitHub asks the App to pause. An App with
+// Once does not wait.
 func (a *App) do(ctx context.Context, c call) (answer, error) {
 	relearned, unseen := false, 0
 	for attempt := 1; ; attempt++ {
@@ -77,11 +77,11 @@ func (a *App) do(ctx context.Context, c call) (answer, error) {
 	}
 }
 
-// passes reports whether a failure may be gone when asked again.
+// passes reports whether a failure may be gone at the next attempt.
 func passes(k Kind) bool { return k == RateLimited || k == Unavailable }
 
-// wait is what GitHub asks for, else doubling, with jitter so that many
-// processes do not come back together.
+// wait returns how long to wait: what GitHub asks for, or else a doubling time, with a
+// random part so that many processes do not return at the same time.
 func wait(e *Error, attempt int) time.Duration {
 	if e.RetryAfter > 0 {
 		return e.RetryAfter + rand.N(time.Second)
@@ -90,7 +90,7 @@ func wait(e *Error, attempt int) time.Duration {
 	return d/2 + rand.N(d)
 }
 
-// sleep waits, unless that is too long to wait for.
+// sleep waits for d. It returns false at once if that is too long.
 func (a *App) sleep(ctx context.Context, d time.Duration) bool {
 	deadline, bounded := ctx.Deadline()
 	if a.Once || d > maxWait || bounded && time.Until(deadline) < d {
@@ -159,15 +159,15 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	return r, nil
 }
 
-// refusal is the body of an answer that is no success.
+// refusal is the body of an error answer.
 type refusal struct {
 	Message string `json:"message"`
 	Docs    string `json:"documentation_url"`
 }
 
-// failure reads a refusal of a request that was sent then. A JWT that was signed
-// while our clock was believed to be ahead by another time than GitHub says now is
-// tried once more.
+// failure returns the error for a refused request. sent is when the request was sent.
+// It allows one more attempt if the JWT was signed with another clock difference than
+// GitHub's answer now shows.
 func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, believed time.Duration) error {
 	var said refusal
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
@@ -178,7 +178,7 @@ func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, bel
 	isJWT := c.token == "" && !c.open
 	switch {
 	case c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled):
-		e.Kind = BadToken // the App's key has no part in it
+		e.Kind = BadToken // the request did not use the App's key
 	case e.Kind == Unavailable:
 		e.Unseen = 1
 	case e.Kind == RateLimited:
@@ -189,13 +189,13 @@ func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, bel
 	return e
 }
 
-// lost is a request without an answer.
+// lost returns the error of a request without an answer.
 func lost(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // the address is ours, and says nothing new
+		err = u.Err // the address is ours and adds nothing
 	}
 	e := &Error{Kind: Unavailable, Doing: doing, Err: err}
 	if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" {
@@ -204,7 +204,8 @@ func lost(ctx context.Context, doing string, err error) error {
 	return e
 }
 
-// unsigned is a request that was never made.
+// unsigned returns the error of a request that was not sent because its JWT could not
+// be signed.
 func unsigned(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -212,8 +213,8 @@ func unsigned(ctx context.Context, doing string, err error) error {
 	return &Error{Kind: Unsigned, Doing: doing, Err: err}
 }
 
-// decode reads a JSON answer. One that is cut off or something else counts as
-// GitHub being unavailable.
+// decode decodes a JSON answer. An answer that is cut off or not JSON counts as GitHub
+// being unavailable.
 func decode(doing string, body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		return &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not the JSON it should be")}
@@ -221,21 +222,21 @@ func decode(doing string, body []byte, into any) error {
 	return nil
 }
 
-// GitHub asks for a minute after a secondary rate limit without Retry-After, and for
-// longer each time after that
+// After a secondary rate limit without Retry-After, GitHub asks for a pause of a
+// minute, and for a longer one each further time
 // (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately).
 const (
 	firstPause = time.Minute
 	mostPause  = 32 * time.Minute
 )
 
-// A gate holds back the requests of one App while GitHub asks it to pause. Requests
-// that go on meanwhile make the pause longer.
+// A gate stops the requests of one App while GitHub asks it to pause. Requests during
+// the pause would make it longer.
 type gate struct {
 	mu      sync.Mutex // guards the rest
 	all     pause
-	jwt     pause // of requests with the App's JWT; tokens have limits of their own
-	strikes int   // pauses in a row whose length GitHub did not say
+	jwt     pause // for requests with the App's JWT; tokens have separate limits
+	strikes int   // consecutive pauses whose length GitHub did not state
 }
 
 // A pause ends by this machine's clock. why is the answer that asked for it.
@@ -244,15 +245,15 @@ type pause struct {
 	why   *Error
 }
 
-// longer keeps the pause that ends later.
+// longer extends the pause if until is later than its end.
 func (p *pause) longer(until time.Time, why *Error, now time.Time) {
 	if p.why == nil || clock.Left(until, now) > clock.Left(p.until, now) {
 		*p = pause{until, why}
 	}
 }
 
-// close begins the pause that a rate limit asks for. sent is when the request was
-// made: of several that are refused together, the first one counts.
+// close starts the pause that a rate limit asks for. sent is when the request was sent:
+// of several that are refused together, only the first counts.
 func (g *gate) close(c call, e *Error, sent, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -262,7 +263,7 @@ func (g *gate) close(c call, e *Error, sent, now time.Time) {
 		}
 		e.RetryAfter = min(firstPause<<max(g.strikes-1, 0), mostPause)
 	}
-	why := *e // the caller goes on to change its own
+	why := *e // the caller changes its own copy
 	until := now.Add(e.RetryAfter)
 	switch {
 	case e.RetryAfter <= 0:
@@ -273,7 +274,8 @@ func (g *gate) close(c call, e *Error, sent, now time.Time) {
 	}
 }
 
-// open forgets how often GitHub asked, once a request after the pause went through.
+// open resets the count of strikes after a request that was sent after the pause
+// succeeded.
 func (g *gate) open(sent time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -282,8 +284,8 @@ func (g *gate) open(sent time.Time) {
 	}
 }
 
-// held returns the rate limit that a request would meet, with the time that is left;
-// nil where it may go.
+// held returns the rate limit that a request would meet, with the time left; nil if
+// there is none.
 func (g *gate) held(c call, now time.Time) *Error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -299,7 +301,7 @@ func (g *gate) held(c call, now time.Time) *Error {
 	return &e
 }
 
-// wait lets a request through, after the pause where that ends soon enough.
+// wait lets a request pass, after the pause if that ends soon enough.
 func (a *App) wait(ctx context.Context, c call) error {
 	for {
 		held := a.gate.held(c, a.now())
@@ -315,6 +317,6 @@ func (a *App) wait(ctx context.Context, c call) error {
 	}
 }
 
-// Paused returns the rate limit that holds back requests with the App's JWT, with the
-// time that is left of it; nil where none does.
+// Paused returns the rate limit that stops requests with the App's JWT, with the time
+// left; nil if there is none.
 func (a *App) Paused() *Error { return a.gate.held(call{doing: "ask GitHub"}, a.now()) }

@@ -11,31 +11,32 @@ import (
 )
 
 const (
-	// clockTolerance is what a clock may be off without being corrected: a Date
-	// header has whole seconds, and an answer takes a while.
+	// clockTolerance is a clock difference that is not corrected: a Date header has
+	// whole seconds, and an answer takes a while.
 	clockTolerance = 5 * time.Second
-	// ClockWarning is from when on a clock is worth a warning.
+	// ClockWarning is the clock difference from which there is a warning.
 	ClockWarning = 30 * time.Second
 
-	syncEvery = time.Minute      // a reading is believed for this long without another
+	syncEvery = time.Minute      // how long a reading is used without another one
 	syncAgain = 30 * time.Second // after an attempt without an answer
 	syncWait  = 5 * time.Second  // for an answer
 )
 
-// A githubClock is how far this machine's clock is ahead of GitHub's, by the Date
-// headers of GitHub's answers. All that GitHub names a moment for (a token's end, a
-// rate limit's reset) is read by it, since a wrong clock would lose live tokens.
+// A githubClock measures how far this machine's clock is ahead of GitHub's, by the Date
+// headers of GitHub's answers. All times that GitHub states (a token's expiry, a rate
+// limit's reset) are read by it, since a wrong clock would lose live tokens.
 type githubClock struct {
 	mu    sync.Mutex // guards the rest
 	ahead time.Duration
 	heard time.Time // the latest reading, by this machine's clock; zero for none
 
-	asking sync.Mutex // held while GitHub is asked for the time, so that one asks for all
+	asking sync.Mutex // held during a request for the time, so that one request serves all
 	tried  time.Time  // guarded by asking
 }
 
-// hear reads an answer to a request that was sent and whose answer arrived at these
-// moments of this machine's clock. Errors of servers may be a proxy's and do not count.
+// hear reads the time in an answer. sent and arrived are the times of the request and
+// the answer by this machine's clock. It ignores server errors, which may come from a
+// proxy.
 func (g *githubClock) hear(r *http.Response, sent, arrived time.Time) {
 	theirs, err := http.ParseTime(r.Header.Get("Date"))
 	if err != nil || r.StatusCode >= http.StatusInternalServerError {
@@ -67,22 +68,22 @@ func (g *githubClock) isStale(now time.Time) bool {
 	return heard.IsZero() || since < 0 || since > syncEvery || wasSet.Abs() > clockTolerance
 }
 
-// Time returns the time by GitHub's clock. Before GitHub's first answer it is this
-// machine's.
+// Time returns the time by GitHub's clock, or by this machine's clock before GitHub's
+// first answer.
 func (a *App) Time() time.Time {
 	ahead, _ := a.clock.reading()
 	return a.now().Add(-ahead)
 }
 
-// Ahead returns how far this machine's clock is ahead of GitHub's, and less than 0
-// where it is behind. ok is false before GitHub's first answer.
+// Ahead returns how far this machine's clock is ahead of GitHub's; a negative value is
+// behind. ok is false before GitHub's first answer.
 func (a *App) Ahead() (ahead time.Duration, ok bool) {
 	ahead, heard := a.clock.reading()
 	return ahead, !heard.IsZero()
 }
 
-// ClockProblem says in words that this machine's clock is off by [ClockWarning] or
-// more, to ten seconds, and is "" where it is not.
+// ClockProblem returns a message if this machine's clock is off by [ClockWarning] or
+// more, rounded to ten seconds, and "" otherwise.
 func (a *App) ClockProblem() string {
 	ahead, _ := a.Ahead()
 	size := ahead.Abs().Round(10 * time.Second)
@@ -95,9 +96,9 @@ func (a *App) ClockProblem() string {
 	return ""
 }
 
-// Sync asks GitHub for the time, unless an answer told it within the last minute. It
-// returns an error where the time is not known, after five seconds at most. The
-// question does not count against a rate limit, and needs neither ID nor Signer of a.
+// Sync asks GitHub for the time, unless an answer stated it within the last minute. It
+// returns an error if the time is not known after at most five seconds. The request
+// does not count against a rate limit, and needs neither ID nor Signer of a.
 func (a *App) Sync(ctx context.Context) error {
 	if !a.clock.isStale(a.now()) {
 		return nil
@@ -127,9 +128,9 @@ func (a *App) Sync(ctx context.Context) error {
 	return err
 }
 
-// Inherit takes over what another App learned of the same GitHub: the clock, the
-// pauses that GitHub asked for, and the tokens that are to be taken back. It is for a
-// program that reads its App anew, and is called before a is used.
+// Inherit copies what another App learned about the same GitHub: the clock, the pauses
+// that GitHub asked for, and the tokens to be taken back. It is for a program that
+// reloads its App; call it before using a.
 func (a *App) Inherit(old *App) {
 	if old == nil || old == a || old.base() != a.base() {
 		return

@@ -16,10 +16,10 @@ import (
 	"github.com/gatepass/gatepass/internal/redact"
 )
 
-// A Kind is why GitHub did not do what was asked.
+// A Kind says why GitHub refused or failed.
 type Kind int
 
-// The kinds. The zero Kind is a refusal none of the others describes.
+// The kinds. The zero Kind is a refusal that no other kind describes.
 const (
 	Refused      Kind = iota
 	BadKey            // the JWT's key or issuer is not the App's
@@ -28,16 +28,16 @@ const (
 	NotInstalled      // no such installation
 	NotGranted        // the installation lacks a repository or permission
 	RateLimited       // come back later
-	Unavailable       // GitHub is down, unreachable or answers nonsense
-	Renamed           // a repository has another name by now
+	Unavailable       // GitHub is down, unreachable or sends invalid answers
+	Renamed           // a repository has another name now
 	Unsigned          // the App's key could not sign; GitHub was not asked
-	Replaced          // a repository has the name of the one that is meant
-	CodeSpent         // the code of a manifest was used, or is more than an hour old
-	BadToken          // an installation token is refused: it is too new, or over
+	Replaced          // another repository has the name of the intended one
+	CodeSpent         // the code of a manifest was used, or is older than an hour
+	BadToken          // an installation token is refused: it is too new, or no longer valid
 	NotListed         // the account's IP allow list does not have this machine's address
 )
 
-// advice is what to do about each kind.
+// advice says what to do about each kind.
 var advice = map[Kind]string{
 	Refused:      "see what the App may do there: gatepass app status",
 	BadKey:       "check the App's id and key: gatepass app key check",
@@ -55,31 +55,30 @@ var advice = map[Kind]string{
 	BadToken:     "try again in a minute: GitHub may not know a new token yet",
 }
 
-// An Error is GitHub's answer when it is not the one hoped for.
+// An Error is an error answer of GitHub, or a missing answer.
 type Error struct {
 	Kind       Kind
 	Doing      string        // "mint a token for installation 1"
-	Status     int           // HTTP status; 0 when there was no answer
-	Message    string        // GitHub's words, without secrets
+	Status     int           // HTTP status; 0 if there was no answer
+	Message    string        // GitHub's text, without secrets
 	RequestID  string        // X-GitHub-Request-Id, for GitHub's support
-	RetryAfter time.Duration // how long GitHub asks to wait; 0 when it does not say
-	Err        error         // below, when there was no answer
-	Now        string        // owner/name of what is Renamed, where GitHub says it; else ""
+	RetryAfter time.Duration // how long GitHub asks to wait; 0 if it does not say
+	Err        error         // the cause, if there was no answer
+	Now        string        // the new owner/name if Renamed and GitHub says it; else ""
 
-	// Unseen counts the attempts that GitHub may have carried out although no
-	// answer arrived. A token that was made so lives for its hour, and nobody
-	// has its text.
+	// Unseen counts the attempts that GitHub may have carried out although no answer
+	// arrived. A token minted that way lives for its hour, and is known only to GitHub.
 	Unseen int
 
-	do string // what to do; "" is the advice of Kind
+	do string // what to do; "" means the advice of Kind
 
-	// Of a rate limit: isExhausted says that the hourly one is used up, which each
-	// installation and the App have of their own; isUntold that GitHub did not say
-	// how long to wait.
+	// For a rate limit: isExhausted means that the hourly limit is used up, of which
+	// each installation and the App have their own; isUntold means that GitHub did not
+	// say how long to wait.
 	isExhausted, isUntold bool
 }
 
-// Why is the reason alone, without how long to wait.
+// Why returns the reason alone, without how long to wait.
 func (e *Error) Why() string {
 	why := e.Message
 	if why == "" && e.Err != nil {
@@ -91,7 +90,8 @@ func (e *Error) Why() string {
 	return why
 }
 
-// Advice is what to do, where more is known about that than Kind says; else "".
+// Advice returns what to do if there is more specific advice than that of Kind; else
+// "".
 func (e *Error) Advice() string { return e.do }
 
 func (e *Error) Error() string {
@@ -106,14 +106,14 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns what lies below.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// maxShown bounds GitHub's words in a message, in bytes.
+// maxShown is how much of GitHub's text an error shows, in bytes.
 const maxShown = 300
 
-// classify reads an answer that is no success. now is the time by GitHub's clock,
-// for an answer that does not say.
+// classify returns the Error for an error answer. now is the time by GitHub's clock,
+// for an answer without a Date.
 func classify(doing string, r *http.Response, said refusal, now time.Time) *Error {
 	e := &Error{Doing: doing, Status: r.StatusCode, Message: redact.Text(said.Message, maxShown), RequestID: r.Header.Get("X-GitHub-Request-Id")}
 	if date, err := http.ParseTime(r.Header.Get("Date")); err == nil {
@@ -145,8 +145,8 @@ func classify(doing string, r *http.Response, said refusal, now time.Time) *Erro
 }
 
 // isRateLimit reports whether GitHub asks for fewer requests. A secondary rate limit
-// may come as a 403 with requests left and without Retry-After; then only its words
-// tell it from a refusal
+// may be a 403 with requests left and without Retry-After; then only its text
+// distinguishes it from a refusal
 // (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit).
 func isRateLimit(r *http.Response, said refusal) bool {
 	switch r.StatusCode {
@@ -161,11 +161,12 @@ func isRateLimit(r *http.Response, said refusal) bool {
 		strings.Contains(lower, "rate limit") || strings.Contains(lower, "abuse detection") || strings.Contains(said.Docs, "rate-limit")
 }
 
-// maxRetry bounds what GitHub can ask to wait, so that a sum with it is a time.
+// maxRetry limits the wait that GitHub can ask for, so that a sum with it does not
+// overflow.
 const maxRetry = 24 * time.Hour
 
-// retryAfter reads how long GitHub wants to be left alone: Retry-After in seconds or
-// as a date, or the reset of an exhausted rate limit in Unix time
+// retryAfter returns how long GitHub asks to wait: Retry-After in seconds or as a date,
+// or the reset of an exhausted rate limit in Unix time
 // (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
 // now is the time by GitHub's clock.
 func retryAfter(h http.Header, now time.Time) (d time.Duration, isTold bool) {
@@ -186,14 +187,13 @@ func retryAfter(h http.Header, now time.Time) (d time.Duration, isTold bool) {
 	return min(max(time.Unix(reset, 0).Sub(now), 0), maxRetry), true
 }
 
-// WhyNot looks for what of g, which names its owner, GitHub does not grant: the answer
-// to a mint says no more than that something was not. It returns nil when there is
-// nothing to find out. It asks GitHub up to four times, and once more for each
-// repository that is not there.
+// WhyNot finds out what of g GitHub does not grant; g must name its owner. The answer
+// to a mint says only that something is not granted. WhyNot returns nil if it finds no
+// reason. It makes up to four requests, and one more for each missing repository.
 func (a *App) WhyNot(ctx context.Context, g Grant) error {
 	found, err := a.Installation(ctx, g.Installation)
 	if err != nil {
-		return nil // the first answer says more than that this one failed
+		return nil // the first answer says more than this error
 	}
 	if !isSame(found.Account.Login, g.Owner) {
 		return renamedAccount(g.Owner, found.Account.Login)
@@ -240,7 +240,7 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 	}
 }
 
-// isSame reports whether two logins are of one account.
+// isSame reports whether two logins belong to the same account.
 func isSame(one, other string) bool { return gitname.Fold(one) == gitname.Fold(other) }
 
 func renamedAccount(was, now string) error {
@@ -250,8 +250,8 @@ func renamedAccount(was, now string) error {
 	}
 }
 
-// RenamedTo returns what the owner of the token's repositories is called, where that
-// is not owner, and "" where it is.
+// RenamedTo returns the current name of the owner of the token's repositories if it
+// differs from owner, and "" otherwise.
 func (m Minted) RenamedTo(owner string) string {
 	for _, full := range m.Token.Repositories {
 		if login, _, _ := strings.Cut(full, "/"); !isSame(login, owner) {
@@ -261,10 +261,10 @@ func (m Minted) RenamedTo(owner string) string {
 	return ""
 }
 
-// Renamed returns an [*Error] of kind [Renamed] where an account that GitHub does not
-// know has another name by now, and nil where that cannot be told. For a former name
-// of an account GitHub answers as if there were none; an installation that was on it,
-// and the repositories that patterns name, lead to today's.
+// Renamed returns an [*Error] of kind [Renamed] if an account that GitHub does not know
+// has another name now, and nil if that cannot be found out. For a former name of an
+// account, GitHub answers as if there were no such account; but the installation that
+// was on it, and the repositories in patterns, lead to the current one.
 func (a *App) Renamed(ctx context.Context, owner string, installation int64, patterns []Pattern) error {
 	if installation != 0 {
 		if found, err := a.Installation(ctx, installation); err == nil && !isSame(found.Account.Login, owner) {
@@ -284,15 +284,15 @@ func (a *App) Renamed(ctx context.Context, owner string, installation int64, pat
 	return nil
 }
 
-// InstallationForID returns the installation that reaches the repository with that id, as
-// GitHub itself redirects to it from a former name.
+// InstallationForID returns the installation that includes the repository with that id.
+// GitHub itself redirects to this address from a former name.
 func (a *App) InstallationForID(ctx context.Context, id int64) (Installation, error) {
 	return a.find(ctx, fmt.Sprintf("find the installation for repository %d", id), fmt.Sprintf("/repositories/%d/installation", id))
 }
 
-// InstallationFor returns the installation that reaches a repository. One that has
-// another name by now is an [*Error] of kind [Renamed]: GitHub redirects to its id, not
-// to its name. The error names the owner where that is another one.
+// InstallationFor returns the installation that includes a repository. For a renamed
+// repository it returns an [*Error] of kind [Renamed], because GitHub redirects to its
+// id. The error names the new owner if that is another one.
 func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installation, error) {
 	doing := "find the installation for " + owner + "/" + name
 	found, movedTo, err := a.findMoved(ctx, doing, repositoryPath(owner, name)+"/installation")

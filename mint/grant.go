@@ -1,10 +1,10 @@
-// Package mint makes GitHub App installation access tokens that open exactly
-// what a policy says, with a key it never sees.
+// Package mint makes GitHub App installation access tokens that open exactly what a
+// policy allows, with a key that it never sees.
 //
-// GitHub reads an absent list of repositories or permissions as everything the
-// installation has. Here the zero value of both means "not decided" and cannot
-// be minted; everything has to be said out loud. What GitHub grants is compared
-// with what was asked: a wider token is revoked and refused.
+// GitHub reads a missing list of repositories or permissions as everything that the
+// installation has. Here the zero value of both means "not decided" and cannot be
+// minted; the caller must state even "everything". Mint compares what GitHub grants
+// with the request: it revokes and refuses a wider token.
 package mint
 
 import (
@@ -22,8 +22,8 @@ import (
 // (https://docs.github.com/rest/apps/apps#create-an-installation-access-token-for-an-app).
 const MaxRepositories = 500
 
-// Repositories says which repositories a token may reach. The zero value is
-// "not decided" and cannot be minted.
+// Repositories says which repositories a token may access. The zero value is "not
+// decided" and cannot be minted.
 type Repositories struct {
 	all   bool
 	names []string
@@ -38,7 +38,7 @@ func RepositoryNames(names ...string) Repositories {
 	return Repositories{names: slices.Clone(names)}
 }
 
-// RepositoryIDs means these repositories, whatever they are called.
+// RepositoryIDs means the repositories with these ids, whatever their names.
 func RepositoryIDs(ids ...int64) Repositories {
 	var pins []Pin
 	for _, id := range ids {
@@ -47,12 +47,12 @@ func RepositoryIDs(ids ...int64) Repositories {
 	return Repositories{pins: pins}
 }
 
-// PinnedRepositories means these repositories, while they are called that. A
-// token for one with another name by now is revoked, and [App.Mint] says so with
-// an [*Error] of kind [Renamed].
+// PinnedRepositories means these repositories, as long as they have these names. If one
+// has another name now, its token is revoked and [App.Mint] returns an [*Error] of kind
+// [Renamed].
 func PinnedRepositories(pins ...Pin) Repositories { return Repositories{pins: slices.Clone(pins)} }
 
-// IDs are those that GitHub is asked for; nil where it is asked by name.
+// IDs returns the ids in the request to GitHub; nil if the request has names.
 func (r Repositories) IDs() []int64 {
 	var ids []int64
 	for _, p := range r.pins {
@@ -112,22 +112,22 @@ func checkPins(pins []Pin) error {
 	return checkNames(names)
 }
 
-// A Grant is everything one token may do: a token belongs to one installation and so
-// to one owner. Policy decides it, Validate checks it, and it is sent to GitHub
-// unchanged. The zero Grant is refused.
+// A Grant is everything that one token may do. A token belongs to one installation and
+// so to one owner. The policy decides the Grant, Validate checks it, and it is sent to
+// GitHub unchanged. The zero Grant is refused.
 type Grant struct {
 	Installation int64
 	Repositories Repositories
 	Permissions  Permissions
-	// Owner is the login, as its installation spells it. Where it is set, the errors of
+	// Owner is the login, spelled as in its installation. If it is set, the errors of
 	// [App.Mint] name it and say what was not granted.
 	Owner string
-	// Notes are what a person should know: that a pattern means everything, or
-	// that an installation was left out.
+	// Notes are remarks for a person: that a pattern means everything, or that an
+	// installation was left out.
 	Notes []string
 }
 
-// Validate reports every reason g must not be minted, joined.
+// Validate returns an error that joins every reason why g must not be minted.
 func (g Grant) Validate() error {
 	var installation error
 	if g.Installation <= 0 {
@@ -136,26 +136,26 @@ func (g Grant) Validate() error {
 	return errors.Join(installation, g.Repositories.validate(), g.Permissions.validate())
 }
 
-// Permissions says what a token may do, as GitHub's permission names and
-// levels. The zero value is "not decided" and cannot be minted.
+// Permissions says what a token may do, in GitHub's permission names and levels. The
+// zero value is "not decided" and cannot be minted.
 type Permissions struct {
 	all    bool
 	levels map[string]string
 }
 
-// AllPermissions means everything the installation was granted.
+// AllPermissions means all permissions of the installation.
 func AllPermissions() Permissions { return Permissions{all: true} }
 
-// PermissionLevels means these permissions: "contents" to "read" and the like.
-// The set of names is open, since GitHub's grows; levels are read, write, admin.
+// PermissionLevels means these permissions, such as "contents" to "read". The set of
+// names is open, since GitHub adds to its own; levels are read, write, admin.
 func PermissionLevels(levels map[string]string) Permissions {
 	return Permissions{levels: maps.Clone(levels)}
 }
 
-// Validate returns every reason why p cannot be minted, joined.
+// Validate returns an error that joins every reason why p cannot be minted.
 func (p Permissions) Validate() error { return p.validate() }
 
-// rank orders GitHub's levels; an unknown one has none.
+// rank orders GitHub's levels; an unknown level has rank 0.
 var rank = map[string]int{"read": 1, "write": 2, "admin": 3}
 
 func (p Permissions) validate() error {
@@ -184,7 +184,7 @@ func checkPermission(name, level string) error {
 	return nil
 }
 
-// verbs are what a profile may say instead of permission names.
+// verbs are the words that a profile may use instead of permission names.
 var verbs = map[string][2]string{
 	"clone":    {"contents", "read"},
 	"fetch":    {"contents", "read"},
@@ -196,9 +196,9 @@ var verbs = map[string][2]string{
 	"actions":  {"actions", "write"},
 }
 
-// Verbs returns the permissions that the verbs of a profile need: clone, fetch,
-// push, comment, review, checks, workflow, actions. Of two levels of one
-// permission the higher holds. An unknown verb, and no verb at all, is an error.
+// Verbs returns the permissions that the verbs of a profile need: clone, fetch, push,
+// comment, review, checks, workflow, actions. Of two levels of one permission it takes
+// the higher. An unknown verb, or no verb at all, is an error.
 func Verbs(names ...string) (Permissions, error) {
 	levels := map[string]string{}
 	var bad []error
@@ -221,8 +221,8 @@ func Verbs(names ...string) (Permissions, error) {
 	return Permissions{levels: levels}, nil
 }
 
-// Lacking returns those of the needed permissions that are not granted, or at a
-// lower level. An unknown level grants nothing.
+// Lacking returns the needed permissions that are not granted, or only at a lower
+// level. An unknown level grants nothing.
 func Lacking(needed, granted map[string]string) map[string]string {
 	lacking := map[string]string{}
 	for name, level := range needed {
@@ -233,8 +233,8 @@ func Lacking(needed, granted map[string]string) map[string]string {
 	return lacking
 }
 
-// With returns p and what more names; of two levels of one permission the higher
-// holds. The zero more adds nothing.
+// With returns the permissions of p and more; of two levels of one permission it takes
+// the higher. A zero more adds nothing.
 func (p Permissions) With(more Permissions) Permissions {
 	if p.all || len(more.levels) == 0 && !more.all {
 		return p
@@ -251,15 +251,15 @@ func (p Permissions) With(more Permissions) Permissions {
 	return Permissions{levels: levels}
 }
 
-// Without returns p but for the permissions named. It is never "all".
+// Without returns p without the named permissions. The result is never "all".
 func (p Permissions) Without(names map[string]string) Permissions {
 	levels := maps.Clone(p.levels)
 	maps.DeleteFunc(levels, func(name, _ string) bool { return names[name] != "" })
 	return Permissions{levels: levels}
 }
 
-// Wider lists, in words, what granted has beyond p. Reading metadata does not
-// count: GitHub adds it to everything.
+// Wider describes what granted has beyond p. Read access to metadata does not count:
+// GitHub adds it to every token.
 func (p Permissions) Wider(granted map[string]string) []string {
 	var d difference
 	d.permissions(p, granted)
@@ -269,8 +269,8 @@ func (p Permissions) Wider(granted map[string]string) []string {
 // IsZero reports whether no permissions are decided.
 func (p Permissions) IsZero() bool { return !p.all && len(p.levels) == 0 }
 
-// MarshalJSON writes names and levels; null for the zero value. AllPermissions have
-// none, and are an error.
+// MarshalJSON writes names and levels; null for the zero value. For AllPermissions,
+// which have none, it returns an error.
 func (p Permissions) MarshalJSON() ([]byte, error) {
 	if p.all {
 		return nil, errors.New("all permissions have no names to write")
@@ -278,7 +278,7 @@ func (p Permissions) MarshalJSON() ([]byte, error) {
 	return json.Marshal(p.levels)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote. It does not validate.
+// UnmarshalJSON reads the output of MarshalJSON. It does not validate it.
 func (p *Permissions) UnmarshalJSON(data []byte) error {
 	*p = Permissions{}
 	return json.Unmarshal(data, &p.levels)
@@ -287,7 +287,7 @@ func (p *Permissions) UnmarshalJSON(data []byte) error {
 // Levels returns the permission names and levels; nil for AllPermissions.
 func (p Permissions) Levels() map[string]string { return maps.Clone(p.levels) }
 
-// LevelsText is permissions for people, sorted: "checks: write, contents: read".
+// LevelsText formats permissions for people, sorted: "checks: write, contents: read".
 func LevelsText(levels map[string]string) string {
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(levels)) {

@@ -24,8 +24,8 @@ type Installation struct {
 	TargetType  string            `json:"target_type"`          // "User" or "Organization"
 	Selection   string            `json:"repository_selection"` // "all" or "selected"
 	Permissions map[string]string `json:"permissions"`
-	SuspendedAt time.Time         `json:"suspended_at"` // zero when it is not
-	SuspendedBy Account           `json:"suspended_by"` // zero when it is not
+	SuspendedAt time.Time         `json:"suspended_at"` // zero if it is not suspended
+	SuspendedBy Account           `json:"suspended_by"` // zero if it is not suspended
 	HTMLURL     string            `json:"html_url"`     // its page in the account's settings
 }
 
@@ -36,11 +36,11 @@ type Account struct {
 	Type  string `json:"type"`
 }
 
-// Suspended reports whether tokens of the installation are refused.
+// Suspended reports whether GitHub refuses tokens of the installation.
 func (i Installation) Suspended() bool { return !i.SuspendedAt.IsZero() }
 
-// Installations yields every installation of the App, page after page,
-// suspended ones included. The first error ends it.
+// Installations yields every installation of the App, page by page, including suspended
+// ones. It ends with the first error.
 func (a *App) Installations(ctx context.Context) iter.Seq2[Installation, error] {
 	const doing = "list the App's installations"
 	return func(yield func(Installation, error) bool) {
@@ -66,8 +66,8 @@ func (a *App) Installations(ctx context.Context) iter.Seq2[Installation, error] 
 	}
 }
 
-// nextPage reads the Link header (RFC 8288). A page elsewhere is refused: the
-// JWT goes with the request.
+// nextPage returns the next page from the Link header (RFC 8288). It refuses a page at
+// another address, because the JWT is sent along.
 func (a *App) nextPage(h http.Header) (string, error) {
 	for link := range strings.SplitSeq(h.Get("Link"), ",") {
 		target, parameters, _ := strings.Cut(strings.TrimSpace(link), ";")
@@ -83,13 +83,13 @@ func (a *App) nextPage(h http.Header) (string, error) {
 	return "", nil
 }
 
-// Installation returns the one with that id.
+// Installation returns the installation with that id.
 func (a *App) Installation(ctx context.Context, id int64) (Installation, error) {
 	return a.find(ctx, fmt.Sprintf("find installation %d", id), fmt.Sprintf("/app/installations/%d", id))
 }
 
-// InstallationOf returns the installation on an account, user or organization.
-// There is never a fallback to another account.
+// InstallationOf returns the installation on an account, a user or an organization. It
+// never falls back to another account.
 func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, error) {
 	doing := "find the installation on " + owner
 	found, err := a.find(ctx, doing, "/orgs/"+url.PathEscape(owner)+"/installation")
@@ -117,7 +117,7 @@ func (a *App) find(ctx context.Context, doing, path string) (Installation, error
 	return found, err
 }
 
-// findMoved returns an installation, or where GitHub redirects to.
+// findMoved returns an installation, or the address to which GitHub redirects.
 func (a *App) findMoved(ctx context.Context, doing, path string) (found Installation, movedTo string, err error) {
 	return a.findAt(ctx, doing, a.base()+path)
 }
@@ -144,14 +144,14 @@ func (a *App) findAt(ctx context.Context, doing, at string) (found Installation,
 	return Installation{}, "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
 }
 
-// A reader sees the names of an installation's repositories and nothing in
-// them.
+// A reader has a token that can read the names of an installation's repositories and
+// nothing in them.
 type reader struct {
 	app   *App
 	token credential.Token
 }
 
-// withReader makes a reader for as long as use runs.
+// withReader makes a reader, calls use, and revokes the reader's token.
 func (a *App) withReader(ctx context.Context, installation int64, use func(reader) error) error {
 	m, err := a.Mint(ctx, Grant{Installation: installation, Repositories: AllRepositories(), Permissions: PermissionLevels(map[string]string{"metadata": "read"})})
 	if err != nil {
@@ -164,7 +164,7 @@ func (a *App) withReader(ctx context.Context, installation int64, use func(reade
 	return err
 }
 
-// repositories yields all that the installation reaches, page after page.
+// repositories yields all repositories of the installation, page by page.
 func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 	const doing = "list the installation's repositories"
 	return func(yield func(repository, error) bool) {
@@ -192,7 +192,7 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 	}
 }
 
-// Opened lists what a token opens, page after page, and returns at most limit names.
+// Opened returns the names of the repositories that a token opens, at most limit.
 func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]string, error) {
 	var names []string
 	for repo, err := range (reader{a, t}).repositories(ctx) {
@@ -206,7 +206,8 @@ func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]stri
 	return names, nil
 }
 
-// missing says why exact names were not found. Wildcards may match nothing.
+// missing returns an error that explains why exact names were not found. A wildcard may
+// match nothing.
 func (a *App) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
 	exact := slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.star })
 	if len(exact) == 0 {
@@ -221,9 +222,9 @@ func (a *App) missing(ctx context.Context, installation int64, unmatched []Patte
 	})
 }
 
-// explain says why the installation does not have owner/name. A repository that
-// was renamed is not followed: a policy names what it means. A public one can be
-// read where it is not granted. id is the one that it has to have; 0 is any.
+// explain returns why the installation does not include owner/name. It does not follow
+// a rename, because a policy means the name that it states. A public repository can be
+// read without a grant. id is the id that the repository must have; 0 means any.
 func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	doing := "find " + fullName
 	found, err := r.lookUp(ctx, doing, fullName)
@@ -241,8 +242,9 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("the installation does not reach it")}
 }
 
-// lookUp returns what a repository is called today, following GitHub's redirect
-// from a former name (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
+// lookUp returns the current name of a repository, following GitHub's redirect from a
+// former name
+// (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
 func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository, error) {
 	at := r.app.base() + "/repos/" + fullName
 	for range 3 {
@@ -264,15 +266,14 @@ func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository,
 	return repository{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
 }
 
-// isOurs reports whether a URL is of the same host: the token goes with the
-// request.
+// isOurs reports whether a URL is at the same host, because the token is sent along.
 func (a *App) isOurs(text string) bool {
 	u, err := url.Parse(text)
 	base, baseErr := url.Parse(a.base())
 	return err == nil && baseErr == nil && u.Scheme == base.Scheme && u.Host == base.Host
 }
 
-// explainAll explains every name that the installation does not reach.
+// explainAll explains every name of g that the installation does not include.
 func (r reader) explainAll(ctx context.Context, g Grant) error {
 	reached, nameOf := map[string]int64{}, map[int64]string{}
 	for repo, err := range r.repositories(ctx) {

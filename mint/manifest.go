@@ -20,20 +20,20 @@ import (
 // (https://docs.github.com/apps/creating-github-apps/registering-a-github-app/registering-a-github-app).
 const MaxAppName = 34
 
-// A Manifest says what App GitHub is asked to make
+// A Manifest describes the App that GitHub is asked to make
 // (https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest).
-// The App has no webhook and subscribes to nothing. The zero Manifest is
-// refused: homepage and permissions have to be decided.
+// The App has no webhook and subscribes to nothing. The zero Manifest is refused:
+// homepage and permissions must be set.
 type Manifest struct {
-	Name        string // up to MaxAppName characters, which nobody else has; "" leaves it to the person
+	Name        string // up to MaxAppName characters, unique at GitHub; "" lets the person choose
 	Description string // "" means none
-	Homepage    string // of the App; GitHub wants one
-	RedirectURL string // where the browser takes the code; "" in a manifest that is only shown
-	Public      bool   // other accounts than its owner's may install it
+	Homepage    string // of the App; GitHub requires one
+	RedirectURL string // where the browser brings the code; "" in a manifest that is only shown
+	Public      bool   // accounts other than the owner may install it
 	Permissions Permissions
 }
 
-// Validate returns every reason why GitHub must not be asked for m, joined.
+// Validate returns an error that joins every reason why GitHub must not be asked for m.
 func (m Manifest) Validate() error {
 	errs := []error{m.Permissions.validate(), checkWebURL("homepage", m.Homepage)}
 	if m.Permissions.all {
@@ -59,9 +59,8 @@ func checkWebURL(what, text string) error {
 	return nil
 }
 
-// MarshalJSON writes m as GitHub reads it. It has no hook_attributes: their url
-// is required even of a hook that is not active, and an App without them has no
-// webhook.
+// MarshalJSON writes m as GitHub reads it. It has no hook_attributes: their url is
+// required even for an inactive hook, and an App without them has no webhook.
 func (m Manifest) MarshalJSON() ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -76,8 +75,8 @@ func (m Manifest) MarshalJSON() ([]byte, error) {
 	}{m.Name, m.Homepage, m.Description, m.RedirectURL, m.Public, m.Permissions.levels})
 }
 
-// SettingsURL returns the page with the Apps of an organization, or with an
-// empty org of whoever is signed in. Manifests are posted to its /new.
+// SettingsURL returns the page with the Apps of an organization or, with an empty org,
+// of the signed-in user. Manifests are posted to its /new.
 func SettingsURL(github, org string) (string, error) {
 	if _, err := APIURL(github); err != nil {
 		return "", fmt.Errorf("%q: %w", github, err)
@@ -96,7 +95,7 @@ func SettingsURL(github, org string) (string, error) {
 	return "https://" + host + "/organizations/" + org + "/settings/apps", nil
 }
 
-// checkOwner leaves it to the protocol to know which accounts GitHub may have.
+// checkOwner returns an error for a login that GitHub does not allow.
 func checkOwner(login string) error {
 	owner, _, ok := gitname.Path(login + "/x")
 	if !ok || owner != gitname.Fold(login) {
@@ -105,15 +104,15 @@ func checkOwner(login string) error {
 	return nil
 }
 
-// Made is an App fresh from its manifest, with the one copy of its private key.
-// The client secret and the webhook secret that come with it are not read:
-// nothing of gatepass needs them.
+// A NewApp is an App just made from its manifest, with the only copy of its private
+// key. The client secret and the webhook secret are not read: gatepass does not need
+// them.
 type NewApp struct {
 	Registration
 	PrivateKey PEM `json:"pem"`
 }
 
-// Issuer is what the App's JWTs name: the client ID, or the App ID where an
+// Issuer returns the issuer of the App's JWTs: the client ID, or the App ID if an
 // Enterprise Server has none.
 func (m NewApp) Issuer() string {
 	if m.ClientID != "" {
@@ -122,13 +121,13 @@ func (m NewApp) Issuer() string {
 	return strconv.FormatInt(m.ID, 10)
 }
 
-// ConvertManifest returns the App that was made from a manifest for the code
-// that GitHub gave the browser. It needs neither ID nor Signer of a.
+// ConvertManifest exchanges the code that GitHub gave to the browser for the App that
+// was made from a manifest. It needs neither ID nor Signer of a.
 //
-// A code is good for one answer, within an hour. The error is an [*Error]: of
-// kind [CodeSpent] when it is not good any more; of kind [Unavailable] or
-// [RateLimited] when to ask again may help, which is left to the caller. Then
-// the answer may be lost, and the next error be CodeSpent.
+// A code works once, within an hour. The error is an [*Error]: of kind [CodeSpent] if
+// the code is no longer valid; of kind [Unavailable] or [RateLimited] if another
+// attempt may help, which is up to the caller. In the latter case the answer may be
+// lost, and the next error CodeSpent.
 func (a *App) ConvertManifest(ctx context.Context, code string) (NewApp, error) {
 	const doing = "fetch the key of the new App"
 	if err := CheckCode(code); err != nil {
@@ -150,8 +149,8 @@ func (a *App) ConvertManifest(ctx context.Context, code string) (NewApp, error) 
 	return parseNewApp(doing, got.body)
 }
 
-// CheckCode returns an error unless text can be a code of the manifest flow,
-// which GitHub makes of 40 hexadecimal digits. It becomes a part of a URL.
+// CheckCode returns an error unless text can be a code of the manifest flow, which at
+// GitHub is 40 hexadecimal digits. The code becomes part of a URL.
 func CheckCode(text string) error {
 	if text == "" || len(text) > 128 || strings.ContainsFunc(text, func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-' || r == '_')
@@ -161,8 +160,8 @@ func CheckCode(text string) error {
 	return nil
 }
 
-// parseMade reads the answer. Whether the key is one that can sign is left
-// open: it is the only copy, and worth keeping as it is.
+// parseNewApp parses the answer. It does not check that the key can sign: it is the
+// only copy, and worth keeping as it is.
 func parseNewApp(doing string, body []byte) (NewApp, error) {
 	var m NewApp
 	if err := decode(doing, body, &m); err != nil {
@@ -174,11 +173,11 @@ func parseNewApp(doing string, body []byte) (NewApp, error) {
 	return m, nil
 }
 
-// A PEM is a private key as text. It does not print itself: fmt, slog and JSON
-// show a placeholder. Reveal is the one way to the text.
+// A PEM is a private key as text. It does not print itself: fmt, slog and JSON show a
+// placeholder. Only Reveal returns the text.
 type PEM struct{ secret.Text }
 
-// UnmarshalText keeps the text.
+// UnmarshalText stores the text.
 func (p *PEM) UnmarshalText(text []byte) error {
 	p.Text = secret.New(string(text))
 	return nil

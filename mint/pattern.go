@@ -9,19 +9,19 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A Pattern names repositories: "owner/repo", "owner/repo#ID" for the one with that
-// id alone, "owner/*", "owner/prefix-*", or "*" for all there are. The zero Pattern
-// names none and is refused.
+// A Pattern names repositories: "owner/repo", "owner/repo#ID" for the one with that id
+// only, "owner/*", "owner/prefix-*", or "*" for all. The zero Pattern names none and is
+// refused.
 type Pattern struct {
 	owner string // lower case; empty for "*"
-	name  string // lower case; of a wildcard, what comes before the star
+	name  string // lower case; for a wildcard, the part before the star
 	star  bool
-	id    int64  // the only repository that may have the name; 0 is any
+	id    int64  // the id that the repository must have; 0 means any
 	text  string // as written, without the id
 }
 
-// ParsePattern reads a pattern. Names are compared as GitHub does, without
-// regard to ASCII case.
+// ParsePattern parses a pattern. Names are compared as GitHub does, ignoring ASCII
+// case.
 func ParsePattern(text string) (Pattern, error) {
 	names, after, isPinned := strings.Cut(text, "#")
 	p, err := parseNames(names)
@@ -43,9 +43,9 @@ func parseNames(text string) (Pattern, error) {
 	owner, name, found := strings.Cut(path, "/")
 	asked := name
 	if star {
-		asked += "x" // stands for what the star leaves open, so that a prefix may be ".."
+		asked += "x" // replaces what the star leaves open, so that a prefix may be ".."
 	}
-	// The protocol knows which names GitHub has; what it takes off the end of a
+	// Package gitname knows which names GitHub allows; a suffix that it removes from a
 	// path (".git") is a mistake here.
 	gotOwner, gotName, ok := gitname.Path(owner + "/" + asked)
 	if !found || !ok || gotOwner != gitname.Fold(owner) || gotName != gitname.Fold(asked) {
@@ -54,7 +54,7 @@ func parseNames(text string) (Pattern, error) {
 	return Pattern{owner: gotOwner, name: gitname.Fold(name), star: star, text: text}, nil
 }
 
-// String returns the pattern as it was written.
+// String returns the pattern as written.
 func (p Pattern) String() string {
 	if p.id == 0 {
 		return p.text
@@ -65,17 +65,17 @@ func (p Pattern) String() string {
 // MarshalText writes what String returns.
 func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText is ParsePattern.
+// UnmarshalText parses text like ParsePattern.
 func (p *Pattern) UnmarshalText(text []byte) (err error) {
 	*p, err = ParsePattern(string(text))
 	return err
 }
 
-// Names returns the pattern without an id, for those who know repositories by
-// their names alone.
+// Names returns the pattern without an id, for use where repositories are known only by
+// name.
 func (p Pattern) Names() string { return p.text }
 
-// ID returns the id that the repository has to have; 0 is any.
+// ID returns the id that the repository must have; 0 means any.
 func (p Pattern) ID() int64 { return p.id }
 
 // Owner returns the account in lower case; "" for "*".
@@ -84,7 +84,7 @@ func (p Pattern) Owner() string { return p.owner }
 // Everything reports whether p is "*".
 func (p Pattern) Everything() bool { return p.star && p.owner == "" }
 
-// Equal reports whether p and q name the same, whatever the case and the id.
+// Equal reports whether p and q name the same repositories, ignoring case and id.
 func (p Pattern) Equal(q Pattern) bool {
 	return p.owner == q.owner && p.name == q.name && p.star == q.star
 }
@@ -103,18 +103,18 @@ func (p Pattern) Match(owner, name string) bool {
 
 var errNoPatterns = errors.New("no repositories are named, so there is nothing to mint a token for")
 
-// A Pin is a repository by its id, which is never given to another one: a name
-// is, after a repository was renamed or deleted.
+// A Pin is a repository by its id. GitHub never reuses an id, but it may reuse a name
+// after a repository was renamed or deleted.
 type Pin struct {
 	ID   int64
-	Name string // what it has to be called, without its owner; "" is any name
+	Name string // the name that it must have, without its owner; "" means any name
 }
 
-// String is the pin for people.
+// String formats the pin for people.
 func (p Pin) String() string { return fmt.Sprintf("%s#%d", p.Name, p.ID) }
 
-// named are the repositories that have to have a name; of those that GitHub is
-// asked for by name, the id is 0.
+// named returns the repositories that must have a certain name; the id is 0 for those
+// that GitHub is asked for by name.
 func (r Repositories) named() []Pin {
 	var named []Pin
 	for _, name := range r.names {
@@ -128,7 +128,7 @@ func (r Repositories) named() []Pin {
 	return named
 }
 
-// pinsOf are exact patterns that all have an id.
+// pinsOf converts exact patterns that all have an id.
 func pinsOf(patterns []Pattern) []Pin {
 	var pins []Pin
 	for _, p := range patterns {
@@ -137,8 +137,9 @@ func pinsOf(patterns []Pattern) []Pin {
 	return pins
 }
 
-// Allowed reports whether patterns allow owner/name, and the id that the
-// repository has to have, 0 for any. An id counts, whatever else allows the name.
+// Allowed reports whether patterns allow owner/name, and returns the id that the
+// repository must have, 0 for any. A pattern with an id applies even if another pattern
+// allows the name.
 func Allowed(patterns []Pattern, owner, name string) (id int64, ok bool) {
 	for _, p := range patterns {
 		if !p.Match(owner, name) {
@@ -151,9 +152,9 @@ func Allowed(patterns []Pattern, owner, name string) (id int64, ok bool) {
 	return 0, ok
 }
 
-// pinned reports whether patterns of one owner allow a repository that there is.
-// That one of them is meant and has another name, or that another has its name, is
-// an error, whatever else allows it.
+// pinned reports whether patterns of one owner allow an existing repository. It returns
+// an error if the pinned repository has another name, or another repository has its
+// name, even if another pattern allows it.
 func pinned(patterns []Pattern, repo repository) (pin Pin, ok bool, err error) {
 	owner, name, _ := strings.Cut(repo.FullName, "/")
 	for _, p := range patterns {

@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	leastLimit = 5000             // requests an hour that GitHub leaves any App
-	scarcePart = 5                // an App with less than a fifth left is not chosen for its turn
-	believeFor = time.Minute      // how long an App that GitHub refused is passed over
-	grantedFor = 10 * time.Minute // how long an installation's permissions are believed
+	leastLimit = 5000             // requests an hour that GitHub allows every App
+	scarcePart = 5                // Turn avoids an App with less than a fifth of its requests left
+	believeFor = time.Minute      // how long an App that GitHub refused is skipped
+	grantedFor = 10 * time.Minute // how long an installation's permissions are cached
 )
 
-// A Seat is an App that may mint, by one of its installations.
+// A Seat is an App that may mint, with one of its installations.
 type Seat struct {
 	App          *App
-	Installation int64  // 0 where it is not known yet
-	Name         string // of the App, for [Pool.Turn]; it tells Apps apart, also those that cannot be opened
+	Installation int64  // 0 if not known yet
+	Name         string // of the App, for [Pool.Turn]; it distinguishes Apps, including those that cannot be opened
 }
 
-// A Pool shares mints out among several Apps of one GitHub. It counts what is under way,
-// so that mints at one time do not use up more than an App has left. The zero Pool is
-// ready to use, concurrently too.
+// A Pool distributes mints among several Apps of one GitHub. It counts running mints,
+// so that parallel mints do not use more requests than an App has left. The zero Pool
+// is ready for concurrent use.
 type Pool struct {
 	mu       sync.Mutex // guards the rest
 	underway map[Seat]int
@@ -39,28 +39,30 @@ type Pool struct {
 	granted  map[Seat]*granted
 }
 
-// refusedApp is why an App is passed over for a while.
+// refusedApp is why an App is skipped for a while.
 type refusedApp struct {
 	why   error
 	until time.Time // by this machine's clock
 }
 
-// Choose returns the seat that has the largest part of its requests left; of equals, the
-// first. What GitHub has not said yet counts as everything. Apps that GitHub refused a moment ago, or asks
-// to wait, are passed over. The caller mints, and then calls done with what came of it.
-// Where no seat is left the error is that of the first one.
+// Choose returns the seat with the largest part of its requests left; among equals, the
+// first. Without an answer from GitHub yet, all requests count as left. It skips Apps
+// that GitHub refused a moment ago or asks to wait. The caller must mint, and then call
+// done with the error of that mint. If no seat is usable, it returns the error of the
+// first one.
 func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
 	return p.choose(seats, func(usable []Seat) Seat { return p.fullest(usable) })
 }
 
-// Turn is Choose for a caller that keeps no record of which App it had: of the seats that
-// have a fifth of their requests left it returns one that depends on the key and the
-// Apps' names alone, so that all replicas choose the same one.
+// Turn is like Choose, for a caller that does not record which App it used: of the
+// seats with a fifth of their requests left, it returns one that depends only on the
+// key and the Apps' names, so that all replicas choose the same one.
 func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
 	return p.choose(seats, func(usable []Seat) Seat { return p.turnOf(key, usable) })
 }
 
-// Whose is Turn for a caller that does not mint. ok is false where no seat is left.
+// Whose is like Turn, for a caller that does not mint. ok is false if no seat is
+// usable.
 func (p *Pool) Whose(key string, seats ...Seat) (best Seat, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +73,7 @@ func (p *Pool) Whose(key string, seats ...Seat) (best Seat, ok bool) {
 	return p.turnOf(key, usable), true
 }
 
-// turnOf returns whose turn it is. The caller holds mu.
+// turnOf returns the seat for key. The caller holds mu.
 func (p *Pool) turnOf(key string, usable []Seat) Seat {
 	ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
 		left, limit := p.left(s)
@@ -83,14 +85,14 @@ func (p *Pool) turnOf(key string, usable []Seat) Seat {
 	return FirstTurn(key, ample...)
 }
 
-// FirstTurn returns the seat whose turn it is for a key where every App has enough left:
-// that of Turn. At least one seat is given.
+// FirstTurn returns the seat that Turn returns for a key if every App has enough
+// requests left. seats must not be empty.
 func FirstTurn(key string, seats ...Seat) Seat {
 	return slices.MaxFunc(seats, func(a, b Seat) int { return bytes.Compare(turn(key, a), turn(key, b)) })
 }
 
-// turn is a number that tells Apps apart for a key (rendezvous hashing): where an App
-// joins or leaves, keys of other Apps keep theirs.
+// turn returns the weight of a seat for a key (rendezvous hashing): when an App is
+// added or removed, the keys of the other Apps keep theirs.
 func turn(key string, s Seat) []byte {
 	text := binary.AppendUvarint(nil, uint64(len(key)))
 	sum := sha256.Sum256(append(append(text, key...), s.Name...))
@@ -115,8 +117,8 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 	return best, p.once(best), nil
 }
 
-// usable are the seats that can mint now, and why the first of the others cannot. The
-// caller holds mu.
+// usable returns the seats that can mint now, and why the first of the others cannot.
+// The caller holds mu.
 func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
 	for _, s := range seats {
 		err := p.closed(s)
@@ -129,13 +131,13 @@ func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
 	return usable, first
 }
 
-// once returns what the caller of Choose calls; only the first call counts.
+// once returns the done function for the caller of Choose; only its first call counts.
 func (p *Pool) once(s Seat) func(error) {
 	var once sync.Once
 	return func(err error) { once.Do(func() { p.done(s, err) }) }
 }
 
-// closed returns why a seat cannot mint now. The caller holds mu.
+// closed returns why a seat cannot mint now, or nil. The caller holds mu.
 func (p *Pool) closed(s Seat) error {
 	if was := p.refused[s.App]; s.App.now().Before(was.until) {
 		return was.why
@@ -153,7 +155,8 @@ func (p *Pool) closed(s Seat) error {
 	return e
 }
 
-// fullest returns the seat with the largest part left. The caller holds mu.
+// fullest returns the seat with the largest part of its requests left. The caller holds
+// mu.
 func (p *Pool) fullest(seats []Seat) Seat {
 	return slices.MaxFunc(seats, func(a, b Seat) int {
 		left, limit := p.left(a)
@@ -162,8 +165,9 @@ func (p *Pool) fullest(seats []Seat) Seat {
 	})
 }
 
-// left is how many requests a seat has left of how many, without those under way. Of an
-// App that has to wait for some seconds it is one. The caller holds mu.
+// left returns how many requests a seat has left, and of how many, not counting running
+// mints. An App that must wait for some seconds has at most one left. The caller holds
+// mu.
 func (p *Pool) left(s Seat) (left, limit int) {
 	r, ok := s.App.RateOf(s.Installation)
 	if !ok {
@@ -180,7 +184,7 @@ func (p *Pool) left(s Seat) (left, limit int) {
 	return left, limit
 }
 
-// done takes note of what came of a mint.
+// done records the outcome of a mint.
 func (p *Pool) done(s Seat, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +196,7 @@ func (p *Pool) done(s Seat, err error) {
 		return
 	}
 	if slices.Contains([]Kind{Suspended, NotInstalled, NotGranted}, e.Kind) {
-		delete(p.granted, s) // GitHub says something else than was believed
+		delete(p.granted, s) // GitHub's answer contradicts the cached one
 	}
 	if e.Kind != BadKey && e.Kind != Unsigned {
 		return
@@ -209,23 +213,24 @@ func (p *Pool) done(s Seat, err error) {
 	p.refused[s.App] = refusedApp{err, now.Add(believeFor)}
 }
 
-// IsPassedOver reports whether an error says that one App cannot mint what another may.
+// IsPassedOver reports whether an error is about one App, so that another App may be
+// able to mint.
 func IsPassedOver(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && slices.Contains([]Kind{BadKey, Unsigned, Suspended, NotInstalled, NotGranted, NotListed, RateLimited}, e.Kind)
 }
 
-// granted is what GitHub said of an installation.
+// granted is GitHub's answer about an installation.
 type granted struct {
-	mu    sync.Mutex // guards the rest; held while GitHub is asked, so that one asks for all
+	mu    sync.Mutex // guards the rest; held during a request, so that one request serves all
 	is    Installation
 	err   error
-	asked time.Time // zero where no answer is believed
+	asked time.Time // zero if no answer is cached
 }
 
-// Check returns an [*Error] where a seat's installation is gone, suspended, or was not
-// granted what is needed. An answer is believed for ten minutes, and one that keeps the
-// App from minting for one.
+// Check returns an [*Error] if a seat's installation does not exist, is suspended, or
+// was not granted what is needed. An answer is cached for ten minutes, and one that
+// stops the App from minting for one minute.
 func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) error {
 	if err := p.refusal(s.App); err != nil {
 		return err
@@ -252,7 +257,7 @@ func (g *granted) fits(needed map[string]string) error {
 	return Fits(g.is, needed)
 }
 
-// refusal is why an App is passed over for a while; nil where it is not.
+// refusal returns why an App is skipped for a while; nil if it is not.
 func (p *Pool) refusal(a *App) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -274,7 +279,7 @@ func (p *Pool) seat(s Seat) *granted {
 	return p.granted[s]
 }
 
-// Fits returns an [*Error] where an installation is suspended, or was not granted what is
+// Fits returns an [*Error] if an installation is suspended, or was not granted what is
 // needed.
 func Fits(i Installation, needed map[string]string) error {
 	doing := fmt.Sprintf("use installation %d on %s", i.ID, i.Account.Login)
@@ -287,33 +292,34 @@ func Fits(i Installation, needed map[string]string) error {
 	return nil
 }
 
-// A Rate is what GitHub leaves the App of its hourly limit of requests, as the
-// latest answer said
+// A Rate is the state of the App's hourly limit of requests, according to GitHub's
+// latest answer
 // (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 type Rate struct {
 	Limit, Remaining int
-	Reset            time.Time // when Remaining is Limit again; by GitHub's clock
+	Reset            time.Time // when Remaining returns to Limit; by GitHub's clock
 }
 
-// rate remembers the latest answer, and that to the latest mint of each installation.
+// rate records the latest answer, and the answer to the latest mint of each
+// installation.
 type rate struct {
 	mu    sync.Mutex // guards the rest
 	known Rate
 	of    map[int64]Rate // by installation
 }
 
-// Rate returns what is left. ok is false before GitHub has said so. Requests of
-// tokens have limits of their own and do not count.
+// Rate returns the requests left. ok is false before GitHub's first answer. Requests
+// with tokens have separate limits and do not count.
 func (a *App) Rate() (r Rate, ok bool) {
 	a.rate.mu.Lock()
 	defer a.rate.mu.Unlock()
 	return a.rate.known, a.rate.known.Limit > 0
 }
 
-// RateOf returns what is left for mints of one installation, as the answer to the latest
-// one said, and before the first what [App.Rate] does. GitHub does not say whether mints
-// count for the App or for the installation: readings of one window are taken for one
-// count, and of these the lower holds.
+// RateOf returns the requests left for mints of one installation, according to the
+// answer to its latest mint; before the first mint, it is that of [App.Rate]. GitHub
+// does not say whether mints count for the App or for the installation: two readings of
+// one window count as the same limit, and the lower one is returned.
 func (a *App) RateOf(installation int64) (r Rate, ok bool) {
 	a.rate.mu.Lock()
 	defer a.rate.mu.Unlock()
@@ -324,8 +330,8 @@ func (a *App) RateOf(installation int64) (r Rate, ok bool) {
 	return r, r.Limit > 0
 }
 
-// note reads the headers of an answer to the App itself. Answers may overtake
-// each other: within one window the lower count is the later one.
+// note reads the headers of an answer to the App itself. Answers may arrive out of
+// order: within one window, the lower count is the later one.
 func (r *rate) note(c call, h http.Header) {
 	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
 	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))

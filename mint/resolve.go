@@ -17,24 +17,23 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Resolve turns patterns into one grant for each owner, sorted by owner. It
-// asks nobody but the owner's own installation for the owner's repositories.
+// Resolve turns patterns into one grant for each owner, sorted by owner. It asks only
+// the owner's own installation for the owner's repositories.
 //
-// Exact names are passed on as they are, or as their ids where all have one. Where
-// an owner has a wildcard, or names with and without ids, its names are replaced by
-// ids, which are looked up with a token that can read metadata only and is revoked
-// afterwards. "*" means all repositories of all
-// the installations that work, and is said in Notes.
+// Exact names are passed on as they are, or as their ids if all have one. If an owner
+// has a wildcard, or names with and without ids, the names are replaced by ids, which
+// Resolve looks up with a token that can only read metadata and is revoked afterwards.
+// "*" means all repositories of all installations that are not suspended, and adds
+// Notes.
 //
-// Installations may be known by no more than id and login; of those that say
-// that they are suspended, none is used. All owners' errors come together, the
-// first of them for errors.As.
+// An Installation needs only its id and login. Suspended installations are not used.
+// The error joins those of all owners; errors.As finds the first of them.
 func (a *App) Resolve(ctx context.Context, patterns []Pattern, permissions Permissions, installed []Installation) ([]Grant, error) {
 	return a.ResolveFrom(ctx, nil, patterns, permissions, installed)
 }
 
-// ResolveFrom is Resolve, and lists an installation's repositories only where
-// the catalog does not know them yet.
+// ResolveFrom is like Resolve, but lists an installation's repositories only if the
+// catalog does not have them yet.
 func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Pattern, permissions Permissions, installed []Installation) ([]Grant, error) {
 	if len(patterns) == 0 {
 		return nil, errNoPatterns
@@ -64,8 +63,8 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 	return grants, nil
 }
 
-// everything is "*": it is never a guess which installation is meant, because
-// all of them are.
+// everything returns the grants for "*". It need not guess an installation, because all
+// of them are meant.
 func everything(permissions Permissions, installed []Installation) ([]Grant, error) {
 	var grants []Grant
 	var out []string
@@ -122,7 +121,7 @@ func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, pa
 	return g, nil
 }
 
-// exactNames are the names as written, each once.
+// exactNames returns the distinct names, as written.
 func exactNames(patterns []Pattern) []string {
 	var names []string
 	seen := map[string]bool{}
@@ -135,7 +134,7 @@ func exactNames(patterns []Pattern) []string {
 	return names
 }
 
-// installationOf never answers with another account's.
+// installationOf returns the owner's installation, and never another account's.
 func installationOf(owner string, installed []Installation) (Installation, error) {
 	doing := "find the installation on " + owner
 	for _, i := range installed {
@@ -150,7 +149,7 @@ func installationOf(owner string, installed []Installation) (Installation, error
 	return Installation{}, &Error{Kind: NotInstalled, Doing: doing, Err: errors.New("the App is not installed on " + owner)}
 }
 
-// expand returns what the patterns of one owner match.
+// expand returns the repositories that the patterns of one owner match.
 func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patterns []Pattern) ([]Pin, error) {
 	var pins []Pin
 	unmatched := slices.Clone(patterns)
@@ -195,18 +194,17 @@ func list(patterns []Pattern) string {
 	return strings.Join(texts, ", ")
 }
 
-// A Catalog remembers what installations reach, so that a pass over many
-// workspaces lists each installation once. It is for the time of one pass: what
-// is granted and created later is not in it. The zero Catalog is empty, and may
-// be used concurrently.
+// A Catalog caches the repositories of installations, so that a run over many
+// workspaces lists each installation once. Use it for one run only: it does not see
+// later changes. The zero Catalog is empty and ready for concurrent use.
 type Catalog struct {
 	mu       sync.Mutex // guards listings
 	listings map[int64]*listing
 }
 
-// listing is one installation's.
+// listing is the list of one installation.
 type listing struct {
-	mu           sync.Mutex // guards the rest; held while listing, so that one lists for all
+	mu           sync.Mutex // guards the rest; held during the listing, so that one request serves all
 	isComplete   bool
 	repositories []repository
 }
@@ -223,8 +221,8 @@ func (c *Catalog) of(installation int64) *listing {
 	return c.listings[installation]
 }
 
-// reached yields the repositories of an installation: from the catalog, or from
-// GitHub page after page where there is none.
+// reached yields the repositories of an installation: from the catalog or, without one,
+// from GitHub page by page.
 func (a *App) reached(ctx context.Context, known *Catalog, installation int64) iter.Seq2[repository, error] {
 	if known == nil {
 		return a.read(ctx, installation)
@@ -243,7 +241,7 @@ func (a *App) reached(ctx context.Context, known *Catalog, installation int64) i
 	}
 }
 
-// fill lists what is not known yet. A listing that broke off is forgotten.
+// fill lists the repositories if they are not known yet. It drops an incomplete list.
 func (l *listing) fill(pages iter.Seq2[repository, error]) ([]repository, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,7 +259,7 @@ func (l *listing) fill(pages iter.Seq2[repository, error]) ([]repository, error)
 	return all, nil
 }
 
-// read lists an installation's repositories with a token of its own.
+// read lists an installation's repositories with a separate token.
 func (a *App) read(ctx context.Context, installation int64) iter.Seq2[repository, error] {
 	return func(yield func(repository, error) bool) {
 		isOver := false

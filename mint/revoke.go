@@ -15,18 +15,18 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// GitHub's servers learn of a new token one after the other. For some seconds those
-// that have not heard of it refuse it
+// GitHub's servers learn of a new token one after the other. For some seconds, a server
+// that does not know it yet refuses it
 // (https://github.com/octokit/auth-app.js/issues/65, 589).
 const (
-	readLag     = 5 * time.Second // a refused read is tried again while the token is younger than this
-	proofAge    = time.Minute     // that GitHub does not know a token proves something from this age on
+	readLag     = 5 * time.Second // a refused read is retried while the token is younger than this
+	proofAge    = time.Minute     // from this age on, a 401 proves that GitHub does not know a token
 	lagWait     = time.Second     // between two tries
 	revokeTries = 6
-	wrongClock  = time.Minute // a token that is to be made later than this from now tells of a clock that is wrong
+	wrongClock  = time.Minute // if a token's issue time is further in the future than this, a clock is wrong
 )
 
-// born is when a token was made, by the clock that its end is of.
+// born returns when a token was minted, by the same clock as its expiry.
 func born(t credential.Token) time.Time { return t.Expiry.Add(-credential.Lifetime) }
 
 // isYounger reports whether less than age has passed since then, by our clock or by
@@ -36,15 +36,15 @@ func isYounger(since time.Time, age time.Duration, now, theirs time.Time) bool {
 	return isYoung(clock.Since(since, now)) || isYoung(theirs.Sub(since))
 }
 
-// mayLag reports whether a read was refused by a server that may not know its token
-// yet.
+// mayLag reports whether a read may have been refused by a server that does not know
+// its token yet.
 func (a *App) mayLag(c call, e *Error) bool {
 	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended && e.Kind != NotListed
 	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), a.Time())
 }
 
-// ended are the tokens that GitHub said it revoked, for as long as its 401 is no proof
-// of that.
+// ended are the tokens that GitHub said it revoked, as long as a 401 does not prove
+// that.
 type ended struct {
 	mu    sync.Mutex // guards the rest
 	at    map[[sha256.Size]byte]time.Time
@@ -57,7 +57,7 @@ func (e *ended) add(t credential.Token, now time.Time) {
 	if e.at == nil {
 		e.at = map[[sha256.Size]byte]time.Time{}
 	}
-	if clock.Since(e.swept, now) > proofAge { // seldom, or revoking many at once would go through all of them for each
+	if clock.Since(e.swept, now) > proofAge { // seldom: otherwise revoking many tokens would go through the whole map for each
 		e.swept = now
 		maps.DeleteFunc(e.at, func(_ [sha256.Size]byte, at time.Time) bool { return clock.Since(at, now) > proofAge+wrongClock })
 	}
@@ -71,10 +71,11 @@ func (e *ended) has(t credential.Token) bool {
 	return is
 }
 
-// Revoke ends a token at once. A token that GitHub does not know any more is as
-// good as revoked, but not one that is younger than a minute, which GitHub may not
-// know yet: it is tried again for some seconds (not by an App with Once), and then
-// returned as an [*Error] of kind [BadToken]. The caller has to keep the token, and revoke it again later.
+// Revoke revokes a token at once. A token that GitHub no longer knows counts as
+// revoked, except if it is younger than a minute, because GitHub may not know it yet.
+// Revoke then retries for some seconds (an App with Once does not) and returns an
+// [*Error] of kind [BadToken]; the caller must keep the token and revoke it again
+// later.
 func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 	for try := 1; ; try++ {
 		_, err := a.do(ctx, call{
@@ -98,16 +99,16 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 	}
 }
 
-// revokeWait bounds one attempt to take a token back, and takeBackWait all of them.
+// revokeWait limits one attempt to take a token back, and takeBackWait all of them.
 const (
 	revokeWait   = 10 * time.Second
 	takeBackWait = proofAge + 2*revokeWait
 )
 
-// TakeBack is Revoke for a token that the caller keeps nowhere, also for a caller that
-// has given up. Where GitHub may not know the token yet, it tries until its answer is
-// proof, for more than a minute at most. An App with Once tries once and returns nil:
-// it remembers the token, and [App.Settle] tries again.
+// TakeBack is like Revoke, for a token that the caller stores nowhere. It also works if
+// ctx has ended. If GitHub may not know the token yet, it retries until the answer is a
+// proof, for at most a little more than a minute. An App with Once tries once and
+// returns nil: it remembers the token, and [App.Settle] tries again.
 func (a *App) TakeBack(ctx context.Context, t credential.Token) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWait)
 	defer cancel()
@@ -129,8 +130,8 @@ func (a *App) revokeWithin(ctx context.Context, t credential.Token) error {
 	return a.Revoke(ctx, t)
 }
 
-// owed are the tokens that an App with Once could not take back yet. They are in
-// memory only: after a restart they run out by themselves.
+// owed are the tokens that an App with Once could not take back yet. They are only in
+// memory: after a restart they expire by themselves.
 type owed struct {
 	mu     sync.Mutex // guards tokens
 	tokens []credential.Token
@@ -142,7 +143,7 @@ func (o *owed) add(tokens ...credential.Token) {
 	o.tokens = append(o.tokens, tokens...)
 }
 
-// take empties it.
+// take empties it and returns the tokens.
 func (o *owed) take() []credential.Token {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -151,17 +152,17 @@ func (o *owed) take() []credential.Token {
 	return tokens
 }
 
-// Owed returns how many tokens an App with Once made that must not be used and are not
-// revoked yet.
+// Owed returns the number of tokens of an App with Once that must not be used and are
+// not revoked yet.
 func (a *App) Owed() int {
 	a.owed.mu.Lock()
 	defer a.owed.mu.Unlock()
 	return len(a.owed.tokens)
 }
 
-// Settle revokes the tokens that [App.TakeBack] could not. It returns the errors of
-// those that remain, joined; the caller comes again later. Tokens that have run out are
-// forgotten.
+// Settle revokes the tokens that [App.TakeBack] could not revoke. It returns the joined
+// errors of those that remain; the caller must call it again later. It forgets tokens
+// that have expired.
 func (a *App) Settle(ctx context.Context) error {
 	var failed []error
 	left := slices.DeleteFunc(a.owed.take(), func(t credential.Token) bool {

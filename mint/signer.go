@@ -22,7 +22,7 @@ import (
 	"github.com/gatepass/gatepass/internal/keywrap"
 )
 
-// A Signer signs for one GitHub App without showing its key.
+// A Signer signs for one GitHub App without revealing its key.
 //
 // Implementations are an RSA key in memory, AWS KMS, Google Cloud KMS, Azure
 // Key Vault and Vault transit.
@@ -31,14 +31,14 @@ type Signer interface {
 	Sign(ctx context.Context, digest [sha256.Size]byte) (signature []byte, err error)
 }
 
-// minKeyBits is the least modulus GitHub's own keys have.
+// minKeyBits is the smallest modulus of GitHub's own keys.
 const minKeyBits = 2048
 
 // A KeySigner holds the App's private key in memory. It cannot print it.
 type KeySigner struct{ key *rsa.PrivateKey }
 
-// ParseKey reads a PEM block with an RSA private key, PKCS#1 as GitHub hands it
-// out or PKCS#8. It never takes its argument for a file name.
+// ParseKey parses a PEM block with an RSA private key, PKCS#1 as GitHub provides it or
+// PKCS#8. It never takes its argument as a file name.
 func ParseKey(text []byte) (*KeySigner, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -76,19 +76,19 @@ func parseBlock(block *pem.Block) (*rsa.PrivateKey, error) {
 	return nil, fmt.Errorf("its PEM block is a %q, not a private key", block.Type)
 }
 
-// maxKeyFile bounds a key file; a 4096-bit key in PEM is 3.2 KiB.
+// maxKeyFile is the largest key file, in bytes; a 4096-bit key in PEM takes 3.2 KiB.
 const maxKeyFile = 64 << 10
 
-// ReadKey reads a PEM file that only its owner can use.
+// ReadKey reads a PEM file, and refuses one that other users can read.
 func ReadKey(path string) (*KeySigner, error) {
 	key, _, err := ReadPEM(path)
 	return key, err
 }
 
-// ReadPEM is ReadKey for those who keep the key elsewhere: it returns the key's
-// PEM block as well, without what else the file holds.
+// ReadPEM is like ReadKey, for callers that store the key elsewhere: it also returns
+// the key's PEM block, without the rest of the file.
 func ReadPEM(path string) (*KeySigner, []byte, error) {
-	// Opening it or naming it in an error would repeat the key.
+	// Opening it, or naming it in an error, would repeat the key.
 	if strings.Contains(path, "-----BEGIN") {
 		return nil, nil, errors.New("this is the key itself and not the path of its file; clear it from your shell's history, and name the file")
 	}
@@ -105,7 +105,7 @@ func ReadPEM(path string) (*KeySigner, []byte, error) {
 	return key, pem.EncodeToMemory(block), nil
 }
 
-// readPrivate reads a small file that only its owner can use.
+// readPrivate reads a small file, and refuses one that other users can read.
 func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -127,31 +127,32 @@ func readPrivate(path string) ([]byte, error) {
 	return text, err
 }
 
-// Sign implements Signer.
+// Sign implements [Signer].
 func (s *KeySigner) Sign(_ context.Context, digest [sha256.Size]byte) ([]byte, error) {
 	return rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, digest[:])
 }
 
-// Public returns the public half, to compare with what a KMS holds.
+// Public returns the public half, to compare with the key in a KMS.
 func (s *KeySigner) Public() *rsa.PublicKey { return &s.key.PublicKey }
 
 // PublicKey implements [PublicKeyer].
 func (s *KeySigner) PublicKey(context.Context) (*rsa.PublicKey, error) { return s.Public(), nil }
 
-// String keeps the key out of every format.
+// String returns a text without the key, for every format.
 func (s *KeySigner) String() string { return "RSA private key" }
 
-// GoString is String, for %#v.
+// GoString is like String, for %#v.
 func (s *KeySigner) GoString() string { return s.String() }
 
-// A PublicKeyer is a Signer that can show the public half of the key it signs
-// with next. All of gatepass's signers can.
+// A PublicKeyer is a Signer that can return the public half of the key with which it
+// signs next. All signers of gatepass can.
 type PublicKeyer interface {
 	PublicKey(ctx context.Context) (*rsa.PublicKey, error)
 }
 
-// ParsePublicKey reads the public half of a key as a KMS hands it out, a
-// SubjectPublicKeyInfo (RFC 5280) in DER. It has to be one that GitHub takes.
+// ParsePublicKey parses the public half of a key in the format of KMSs, a
+// SubjectPublicKeyInfo (RFC 5280) in DER. It returns an error for a key that GitHub
+// would refuse.
 func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
 	parsed, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
@@ -167,8 +168,8 @@ func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
 	return key, nil
 }
 
-// CheckSignature returns an error unless signature is what a [Signer] with that
-// key returns for digest. A nil key has none.
+// CheckSignature returns an error unless signature is a signature of digest by a
+// [Signer] with that key. For a nil key it always returns an error.
 func CheckSignature(key *rsa.PublicKey, digest [sha256.Size]byte, signature []byte) error {
 	if key == nil || rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
 		return errors.New("the signature is not the key's for what was to be signed")
@@ -176,21 +177,21 @@ func CheckSignature(key *rsa.PublicKey, digest [sha256.Size]byte, signature []by
 	return nil
 }
 
-// Fingerprint names a key as the App's settings page at GitHub does: SHA256:
-// and the base64 of the hash of its SubjectPublicKeyInfo
+// Fingerprint returns a key's name on the App's settings page at GitHub: SHA256: and
+// the base64 of the hash of its SubjectPublicKeyInfo
 // (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/managing-private-keys-for-github-apps#verifying-private-keys).
 func Fingerprint(key *rsa.PublicKey) string {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
-		return "" // only for kinds of keys that it does not know
+		return "" // fails only for unknown kinds of keys
 	}
 	sum := sha256.Sum256(der)
 	return "SHA256:" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Wrap returns the private key, as PKCS#8 in DER, encrypted for a KMS that shows
-// the public half of a wrapping key: the one form in which a key leaves its
-// KeySigner. See package keywrap for the encryption.
+// Wrap returns the private key, as PKCS#8 in DER, encrypted for a KMS with the public
+// half wrapping of its wrapping key. The key leaves its KeySigner in no other form. See
+// package keywrap for the encryption.
 func (s *KeySigner) Wrap(wrapping *rsa.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(s.key)
 	if err != nil {
@@ -200,26 +201,26 @@ func (s *KeySigner) Wrap(wrapping *rsa.PublicKey) ([]byte, error) {
 	return keywrap.Wrap(wrapping, der)
 }
 
-// GitHub refuses a JWT that lives longer than ten minutes, or that was issued in
-// its future; a minute either way forgives clocks
+// GitHub refuses a JWT that lives longer than ten minutes, or whose issue time is in
+// its future; a minute in each direction allows for clock differences
 // (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app).
 const (
 	jwtBackdate = time.Minute
 	jwtLife     = 9 * time.Minute
-	jwtReserve  = time.Minute // not used any more this long before its end
+	jwtReserve  = time.Minute // how long before its expiry it is no longer used
 )
 
-// A passport is the App's JWT, signed once and shown until it is about to end:
+// A jwtCache keeps the App's JWT, signed once and used until shortly before its expiry:
 // a thousand mints cost one signature every eight minutes.
 type jwtCache struct {
-	mu      sync.Mutex // guards the rest; held while signing, so that one signs for all
+	mu      sync.Mutex // guards the rest; held while signing, so that one signature serves all
 	text    string
-	expires time.Time     // by our own clock
-	ahead   time.Duration // what our clock was believed to be ahead of GitHub's
+	expires time.Time     // by this machine's clock
+	ahead   time.Duration // how far our clock was ahead of GitHub's
 }
 
-// show returns a JWT that GitHub should take. ahead is how far our clock, which says
-// now, is ahead of GitHub's.
+// token returns a JWT that GitHub should accept. ahead is how far our clock, which
+// shows now, is ahead of GitHub's.
 func (p *jwtCache) token(ctx context.Context, issuer string, signer Signer, now time.Time, ahead time.Duration) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -234,7 +235,7 @@ func (p *jwtCache) token(ctx context.Context, issuer string, signer Signer, now 
 	return text, nil
 }
 
-// signJWT makes the three parts of a JWT (RFC 7519) with RS256.
+// signJWT returns a JWT (RFC 7519), signed with RS256.
 func signJWT(ctx context.Context, issuer string, signer Signer, now time.Time) (string, error) {
 	claims, err := json.Marshal(struct {
 		IssuedAt int64  `json:"iat"`

@@ -16,39 +16,38 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// ErrWider reports that GitHub granted more than was asked. The token has been
+// ErrWider reports that GitHub granted more than was requested. The token has been
 // revoked.
 var ErrWider = errors.New("GitHub granted more than was asked")
 
-// Minted is a token and how it differs from what was asked.
+// Minted is a token and how it differs from the request.
 type Minted struct {
-	// Token has the permissions and repositories that GitHub said it granted, and the
-	// App's ID.
-	// Repositories is nil where GitHub did not name them: with All, and where all that
-	// is selected for the installation was asked for.
+	// Token has the permissions and repositories that GitHub granted, and the App's ID.
+	// Repositories is nil if GitHub did not name them: with All, or if the request was
+	// for all that is selected for the installation.
 	Token credential.Token
-	// Narrower lists what was asked and not granted, in words; nil when all was.
+	// Narrower describes what was requested and not granted; nil if everything was.
 	Narrower []string
-	// All says that the token opens every repository of its installation.
+	// All means that the token opens every repository of its installation.
 	All bool
-	// Instead says why an App before this one did not mint, in words; "" where this one
-	// was asked first. Callers that choose an App of several set it.
+	// Instead says why an earlier App did not mint; "" if this App was the first one
+	// asked. Callers that choose among several Apps set it.
 	Instead string
-	// Unseen counts further tokens that may be alive and that nobody has: made by
-	// attempts whose answer never arrived, or not wanted and not revoked. They live
-	// for their hour. It is set beside an error, too.
+	// Unconfirmed counts further tokens that may be alive but whose value is not known,
+	// because the answer never arrived, or that were unwanted and could not be revoked.
+	// They live for their hour. It is also set beside an error.
 	Unconfirmed int
 }
 
-// tokenRequest is the body of POST …/access_tokens. An absent list means
-// everything, and is sent only where that was said out loud.
+// tokenRequest is the body of POST …/access_tokens. A missing list means everything,
+// and is only sent if the caller stated that.
 type tokenRequest struct {
 	Repositories  []string          `json:"repositories,omitempty"`
 	RepositoryIDs []int64           `json:"repository_ids,omitempty"`
 	Permissions   map[string]string `json:"permissions,omitempty"`
 }
 
-// tokenAnswer is GitHub's.
+// tokenAnswer is GitHub's answer.
 type tokenAnswer struct {
 	Token        string            `json:"token"`
 	ExpiresAt    time.Time         `json:"expires_at"`
@@ -63,10 +62,10 @@ type repository struct {
 	FullName string `json:"full_name"`
 }
 
-// Mint makes the token that g describes. The error is an [*Error] when GitHub
-// refuses, and wraps [ErrWider] when it grants more than was asked. Where GitHub says
-// no more than that something is not granted, and g names an owner, the error names
-// the permissions and repositories that are not there, and those that were renamed.
+// Mint mints the token that g describes. The error is an [*Error] if GitHub refuses,
+// and wraps [ErrWider] if GitHub grants more than was requested. If GitHub says only
+// that something is not granted, and g names an owner, the error names the missing
+// permissions and repositories, and those that were renamed.
 func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 	m, err := a.mint(ctx, g)
 	if err == nil || g.Owner == "" {
@@ -137,16 +136,16 @@ func (a *App) decline(ctx context.Context, token credential.Token, why error) (M
 	return Minted{}, why
 }
 
-// hasEnded says that a new token is of no use.
+// hasEnded returns the error for a new token that is about to expire.
 func hasEnded(doing string, end time.Time, left time.Duration) error {
 	return &Error{Kind: Skewed, Doing: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
 }
 
-// leastLife is less than any new token has left. One with less is useless, and would
-// be taken for one that ran out.
+// leastLife is less than the remaining life of any new token. A token with less is
+// useless, and would look expired.
 const leastLife = time.Minute
 
-// unwanted says why a granted token must not be used.
+// unwanted returns an error if a granted token must not be used.
 func unwanted(doing string, g Grant, granted tokenAnswer) error {
 	if wider := compare(g, granted).wider; len(wider) > 0 {
 		return fmt.Errorf("%s: %w: %s; look for a proxy that changes requests, or ask GitHub's support", doing, ErrWider, strings.Join(wider, ", "))
@@ -160,11 +159,12 @@ func unwanted(doing string, g Grant, granted tokenAnswer) error {
 	return nil
 }
 
-// difference is how a granted token differs from what was asked, in words.
+// difference describes how a granted token differs from the request.
 type difference struct{ wider, narrower []string }
 
-// compare takes what an answer does not name for more than was asked: so GitHub
-// answers for a token of all that was selected for an installation.
+// compare compares an answer with the request. Repositories or permissions that the
+// answer does not name count as wider: GitHub answers like that for a token of
+// everything that was selected for an installation.
 func compare(g Grant, granted tokenAnswer) difference {
 	var d difference
 	if granted.Permissions == nil && !g.Permissions.all {
@@ -180,7 +180,7 @@ func (d *difference) permissions(asked Permissions, granted map[string]string) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(granted)) {
-		implied := name == "metadata" && granted[name] == "read" // GitHub adds it to every token
+		implied := name == "metadata" && granted[name] == "read" // GitHub adds this to every token
 		if rank[granted[name]] > rank[asked.levels[name]] && !implied || rank[granted[name]] == 0 {
 			d.wider = append(d.wider, name+": "+granted[name])
 		}

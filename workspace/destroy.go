@@ -9,11 +9,11 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Destroy revokes every token of the workspace, deletes what the store has of
-// it, and proves that it is gone. It may be called again at any time. It returns
-// the tokens that may live on because their text is lost: runs were killed
-// before they could deliver them, and they run out by themselves
-// ([Token.DiesBy]). Of a record that is damaged, one is taken to be lost.
+// Destroy revokes every token of the workspace, deletes its entries in the store, and
+// verifies that they are gone. It may be called again at any time. It returns the
+// tokens that may live on because their value is lost: runs were killed before they
+// could deliver them, and they expire by themselves ([Token.DiesBy]). If the record is
+// damaged, Destroy assumes one lost token.
 func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err error) {
 	return i.destroy(ctx, id, func(r *run, err error) error {
 		if _, isDamaged := errors.AsType[damagedError](err); !isDamaged {
@@ -25,12 +25,12 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 	})
 }
 
-// ErrInUse reports that a workspace is in the ledger and is to stay.
+// ErrInUse reports that a workspace is in the ledger and must stay.
 var ErrInUse = errors.New("the ledger knows it, and nobody has begun to destroy it")
 
-// Clear is Destroy for a workspace that is over: its destruction has begun, or the
-// ledger knows nothing of it. Any other is left as it is, also when it was
-// made a moment ago, with an error that wraps [ErrInUse].
+// Clear is like Destroy, for a workspace whose destruction has begun or that the ledger
+// does not know. It does not touch any other workspace, even one that was just created,
+// and returns an error that wraps [ErrInUse].
 func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error) {
 	return i.destroy(ctx, id, func(r *run, err error) error {
 		if err != nil || r.record == nil || r.record.Destroying {
@@ -40,9 +40,9 @@ func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error)
 	})
 }
 
-// destroy is told by check whether to go on. check is given the error of reading the
-// record; the run's record is nil where there is none. No other run works on the
-// workspace meanwhile.
+// destroy calls check with the error of reading the record, to decide whether to go on;
+// the run's record is nil if there is none. No other run works on the workspace
+// meanwhile.
 func (i *Issuer) destroy(ctx context.Context, id string, check func(*run, error) error) (lost []Token, err error) {
 	names, err := folder(ctx, i.Store, id)
 	if err != nil || len(names) == 0 {
@@ -51,7 +51,7 @@ func (i *Issuer) destroy(ctx context.Context, id string, check func(*run, error)
 	err = i.run(ctx, id, func(ctx context.Context, r *run) error {
 		var err error
 		r.record, err = r.ledger.load(ctx, id)
-		if errors.Is(err, store.ErrNotFound) { // of the first system, or half destroyed
+		if errors.Is(err, store.ErrNotFound) { // from the first system, or half destroyed
 			err = nil
 		}
 		if err = check(r, err); err != nil {
@@ -70,8 +70,7 @@ func (i *Issuer) destroy(ctx context.Context, id string, check func(*run, error)
 	return lost, err
 }
 
-// deleteLock deletes a lock that a run could not give back, of a workspace that is
-// gone.
+// deleteLock deletes a lock that a run could not release, of a workspace that is gone.
 func (i *Issuer) deleteLock(ctx context.Context, id string) error {
 	names, err := folder(ctx, i.Store, id)
 	if err != nil || len(names) != 1 || !names[0].IsLock() {
@@ -80,8 +79,7 @@ func (i *Issuer) deleteLock(ctx context.Context, id string) error {
 	return i.Store.Delete(ctx, names[0])
 }
 
-// end takes everything away. From the first write on, nothing is minted for the
-// workspace any more.
+// end removes everything. After its first write, no token is minted for the workspace.
 func (r *run) end(ctx context.Context) error {
 	r.record.Destroying = true
 	if err := r.ledger.save(ctx, r.record); err != nil {
@@ -97,8 +95,8 @@ func (r *run) end(ctx context.Context) error {
 	return nil
 }
 
-// removeAll deletes the record last: without it, no later run would know what is left to
-// do. Tokens are gone by then; one that is there was put by another system.
+// removeAll deletes the record last, because a later run needs it to know what is left
+// to do. The tokens are gone by then; another system wrote any that is still there.
 func removeAll(ctx context.Context, s store.Store, id string) error {
 	names, err := folder(ctx, s, id)
 	if err != nil {
@@ -125,7 +123,7 @@ func removeAll(ctx context.Context, s store.Store, id string) error {
 	return prove(ctx, s, id)
 }
 
-// prove looks whether anything is left but the lock, which goes with this run.
+// prove returns an error if anything is left except the lock, which ends with this run.
 func prove(ctx context.Context, s store.Store, id string) error {
 	names, err := folder(ctx, s, id)
 	if err != nil {

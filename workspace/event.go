@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Type is what an Event is about.
+// Type is the type of an Event.
 type Type string
 
-// The types of events. Their names are what audit logs show.
+// The types of events. Audit logs show these names.
 const (
 	Generated Type = "token_generated"         // a token was minted
-	Failed    Type = "token_generation_failed" // none could be
+	Failed    Type = "token_generation_failed" // a token could not be minted
 	Ended     Type = "token_revoked"           // a token was revoked
-	Moved     Type = "workspace_moved"         // another App of the pool mints for it from now on
-	Lost      Type = "token_lost"              // a token may be alive that nobody has; it runs out by itself
-	Created   Type = "workspace_created"       // the ledger has a record of it now
+	Moved     Type = "workspace_moved"         // from now on, another App of the pool mints for the workspace
+	Lost      Type = "token_lost"              // a token may be alive whose value is lost; it expires by itself
+	Created   Type = "workspace_created"       // the workspace has a record now
 	Destroyed Type = "workspace_destroyed"     // nothing of the workspace is left
 )
 
-// An Event is something that happened to a workspace or its tokens. It holds no
-// secret: a token is known by its hash, the form of GitHub's audit log.
+// An Event is something that happened to a workspace or its tokens. It holds no secret:
+// it names a token by its hash, in the form of GitHub's audit log.
 type Event struct {
 	Type         Type
 	Workspace    string
@@ -36,7 +36,7 @@ type Event struct {
 	Err          error
 }
 
-// LogValue is the event as slog's attributes; what is not known is left out.
+// LogValue returns the event as slog attributes, without those that are not known.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("workspace", e.Workspace)}
 	for _, a := range []struct{ key, value string }{{"owner", e.Owner}, {"hashed_token", e.Hash}, {"reason", e.Why}} {
@@ -68,10 +68,10 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// A PastEvent is one of the latest events of a workspace, kept in its record. It
+// A PastEvent is one of the latest events of a workspace, stored in its record. It
 // holds no secret.
 type PastEvent struct {
-	At    time.Time `json:"at"`    // of the latest, where Times is set
+	At    time.Time `json:"at"`    // of the latest one, if Times is set
 	What  string    `json:"event"` // minted, moved, delivered, revoked, lost or failed
 	Owner string    `json:"owner,omitempty"`
 	Hash  string    `json:"hashed_token,omitempty"`
@@ -79,33 +79,34 @@ type PastEvent struct {
 	Times int       `json:"times,omitempty"` // how often it happened, if more than once
 }
 
-// What a PastEvent says, for the types of events that are kept.
+// The values of What, for the types of events that are stored.
 const (
-	delivered = "delivered" // no type of event: the log has the token's minting
+	delivered = "delivered" // not a type of event: the log has the token's minting
 	failed    = "failed"
 )
 
 var pastNames = map[Type]string{Generated: "minted", Moved: "moved", Ended: "revoked", Lost: "lost", Failed: failed}
 
-// The bounds of a history: its events, the bytes of a reason, and the bytes up to
-// which a record takes events. The last is AWS's standard tier, which is free.
+// The limits of a history: its number of events, the bytes of a reason, and the size in
+// bytes up to which a record takes events. The last is AWS's standard tier, which is
+// free.
 const (
 	maxPast    = 20
 	maxReason  = 160
 	roomForAll = 4 << 10
 )
 
-// A LastError is why the latest run could not do all that a record says. The next
-// run that can removes it from the record.
+// A LastError is why the latest run could not do everything that a record asks for. The
+// next run that can removes it from the record.
 type LastError struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"error"` // one line of at most maxWhy bytes, without secrets
-	// Foreign says that another system's token was left alone ([ErrForeign]), or is
-	// kept to be revoked: the store has more tokens than the record tells.
+	// Foreign means that another system's token was left alone ([ErrForeign]), or is
+	// stored to be revoked: the store has more tokens than the record lists.
 	Foreign bool `json:"foreign,omitempty"`
 	// Owners are the accounts, in lower case, whose tokens could not be minted.
 	Owners []string `json:"owners,omitempty"`
 }
 
-// maxWhy bounds the text of a LastError, in bytes: stores limit the size of a record.
+// maxWhy limits the text of a LastError, in bytes: stores limit the size of a record.
 const maxWhy = 500

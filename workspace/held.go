@@ -17,15 +17,15 @@ type heldTokens struct {
 	store store.Store
 	id    string // of the workspace
 
-	current map[string]credential.Token // by owner; "" is the only one
+	current map[string]credential.Token // by owner; "" is the only token
 	kept    []storedToken               // superseded, to be revoked
 	vended  []storedToken               // by brokers; revoked when the workspace is destroyed
 	damaged []store.Name                // entries that should be tokens and are not
 
-	versions map[store.Name]string // of what was read or written there, in stores that compare them
+	versions map[store.Name]string // of the entries that were read or written, in stores that compare versions
 }
 
-// storedToken is a token and where it is. Another entry may hold the same token.
+// storedToken is a token and its entry. Another entry may hold the same token.
 type storedToken struct {
 	credential.Token
 	name store.Name
@@ -52,7 +52,7 @@ func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, is
 	return h, err
 }
 
-// listHeld reads all tokens that are in the workspace's folder.
+// listHeld reads all tokens in the workspace's folder.
 func listHeld(ctx context.Context, s store.Store, id string) (*heldTokens, error) {
 	all, err := folder(ctx, s, id)
 	if err != nil {
@@ -61,7 +61,7 @@ func listHeld(ctx context.Context, s store.Store, id string) (*heldTokens, error
 	return readNames(ctx, s, id, slices.DeleteFunc(all, func(n store.Name) bool { return !n.IsSecret() }))
 }
 
-// folder returns the names of all that the store has of a workspace.
+// folder returns the names of all entries of a workspace.
 func folder(ctx context.Context, s store.Store, id string) ([]store.Name, error) {
 	prefix, err := store.Workspace(id)
 	if err != nil {
@@ -77,16 +77,16 @@ func folder(ctx context.Context, s store.Store, id string) ([]store.Name, error)
 	return names, nil
 }
 
-// mayMiss reports whether the store may have tokens that the record does not tell of:
-// the latest run did not come to its end. Everything is looked for where everything is
-// taken away.
+// mayMiss reports whether the store may have tokens that the record does not list,
+// because the latest run did not finish. A destruction looks for all tokens in any
+// case.
 func (r *Record) mayMiss() bool {
 	isOpen := func(t Token) bool { return t.State == Planned || t.State == Minting || t.State == Minted }
 	isLeft := r.LastError != nil && r.LastError.Foreign
 	return r.Destroying || isLeft || slices.ContainsFunc(r.Tokens, isOpen)
 }
 
-// names are where the record's tokens are, and those of the owners.
+// names returns the entries of the record's tokens, and of the owners' tokens.
 func (r *Record) names(owners []string) ([]store.Name, error) {
 	only, err := store.OnlyToken(r.ID)
 	if err != nil {
@@ -96,12 +96,12 @@ func (r *Record) names(owners []string) ([]store.Name, error) {
 	owners = append(r.tokenOwners(), owners...)
 	slices.Sort(owners)
 	for _, owner := range slices.Compact(owners) {
-		if name, err := store.Token(r.ID, owner); err == nil { // what is no account has no token
+		if name, err := store.Token(r.ID, owner); err == nil { // a name that is not an account has no token
 			names = append(names, name)
 		}
 	}
 	for _, t := range r.Tokens {
-		// A run that failed may have left a copy that it meant to delete.
+		// A failed run may have left a copy that it meant to delete.
 		if id, ok := t.id(); ok && (t.State == Superseded || r.LastError != nil) {
 			name, err := store.Superseded(r.ID, id)
 			if err != nil {
@@ -113,7 +113,7 @@ func (r *Record) names(owners []string) ([]store.Name, error) {
 	return names, nil
 }
 
-// id is that of the token; ok is false where the record has no hash of it.
+// id returns the token's id; ok is false if the record has no hash of it.
 func (t Token) id() (id [8]byte, ok bool) {
 	sum, err := base64.StdEncoding.DecodeString(t.Hash)
 	if err != nil || len(sum) < len(id) {
@@ -132,7 +132,7 @@ func readNames(ctx context.Context, s store.Store, id string, names []store.Name
 	return h, nil
 }
 
-// read reads one entry. A value that is no token any more is taken for one that the
+// read reads one entry. A value that is not a token is treated like a token that the
 // ledger does not know: it is deleted.
 func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	entry, err := h.store.Get(ctx, name)
@@ -165,7 +165,7 @@ func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	return nil
 }
 
-// held is what Plan is told.
+// held returns the input of Plan.
 func (h *heldTokens) held() Held {
 	held := Held{Current: map[string]string{}, Ends: map[string]time.Time{}}
 	for owner, token := range h.current {
@@ -212,12 +212,13 @@ func (h *heldTokens) hasUnknown(r *Record) bool {
 	return false
 }
 
-// keepsUnknown reports whether a token is kept that the record does not know.
+// keepsUnknown reports whether the store has a token to be revoked that the record does
+// not know.
 func (h *heldTokens) keepsUnknown(r *Record) bool {
 	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return !r.knows(t.Hash()) })
 }
 
-// deliver puts a token where the workspace reads it.
+// deliver writes a token to the entry that the workspace reads.
 func (h *heldTokens) deliver(ctx context.Context, owner string, token credential.Token) error {
 	name, err := store.Token(h.id, owner)
 	if err == nil {
@@ -229,9 +230,9 @@ func (h *heldTokens) deliver(ctx context.Context, owner string, token credential
 	return err
 }
 
-// put writes a token to a name as it was when h read it. Where the store compares
-// versions and another run has written there since, it returns an error that wraps
-// [ErrBusy].
+// put writes a token to an entry, unless it has changed since h read it. If the store
+// compares versions and another run has written there since, it returns an error that
+// wraps [ErrBusy].
 func (h *heldTokens) put(ctx context.Context, name store.Name, token credential.Token) error {
 	value := store.NewSecret(token.Secret())
 	s, ok := h.store.(store.Swapper)
@@ -248,14 +249,14 @@ func (h *heldTokens) put(ctx context.Context, name store.Name, token credential.
 	return err
 }
 
-// keep puts a token where a later run revokes it.
+// keep writes a token to an entry from which a later run revokes it.
 func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
 	name, err := supersededName(h.id, token)
 	if err != nil {
 		return err
 	}
 	err = h.put(ctx, name, token)
-	if errors.Is(err, ErrBusy) { // a copy of the same token, which names are made of
+	if errors.Is(err, ErrBusy) { // a copy of the same token, because the name contains its hash
 		err = h.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
 	}
 	if err == nil {
@@ -264,8 +265,8 @@ func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
 	return err
 }
 
-// drop deletes the token with that hash from the store, wherever it is. That a
-// workspace reads it goes last: until then the next run finds it by its owner.
+// drop deletes the token with that hash from all entries. It deletes the entry that the
+// workspace reads last: until then, the next run finds the token by its owner.
 func (h *heldTokens) drop(ctx context.Context, hash string) (err error) {
 	if h.vended, err = h.dropFrom(ctx, h.vended, hash); err != nil {
 		return err
@@ -289,8 +290,7 @@ func (h *heldTokens) drop(ctx context.Context, hash string) (err error) {
 	return nil
 }
 
-// dropFrom deletes a token of a list wherever it is, and returns the list without
-// it.
+// dropFrom deletes a token's entries in a list, and returns the rest of the list.
 func (h *heldTokens) dropFrom(ctx context.Context, list []storedToken, hash string) ([]storedToken, error) {
 	for _, t := range list {
 		if t.Hash() != hash {
@@ -312,8 +312,8 @@ func (h *heldTokens) remove(ctx context.Context, name store.Name) error {
 	return err
 }
 
-// tokenName is where the workspace reads the token of an owner; of "", its only
-// one.
+// tokenName returns the entry in which the workspace reads an owner's token; for "",
+// its only token.
 func tokenName(id, owner string) (store.Name, error) {
 	if owner == "" {
 		return store.OnlyToken(id)
@@ -325,9 +325,9 @@ func supersededName(id string, token credential.Token) (store.Name, error) {
 	return store.Superseded(id, token.ID())
 }
 
-// copyOnly keeps the only token's name a copy of the token when there is one
-// owner, and empty otherwise. A token that is in no other entry stays: it is still to
-// be revoked, and no run can revoke it without its text.
+// copyOnly keeps the entry of the only token a copy of the owner's token if there is
+// one owner, and empty otherwise. A token that is in no other entry stays: it must
+// still be revoked, and no run can revoke it without its value.
 func (h *heldTokens) copyOnly(ctx context.Context) error {
 	name, err := store.OnlyToken(h.id)
 	if err != nil {
@@ -359,14 +359,14 @@ func (h *heldTokens) copyOnly(ctx context.Context) error {
 	return nil
 }
 
-// isInTheWay reports whether the token with that hash is the only one, in the place
-// where the workspace is to read its one owner's token, and in no other entry.
+// isInTheWay reports whether the token with that hash is only in the entry of the only
+// token, where the workspace is to read its one owner's token.
 func (h *heldTokens) isInTheWay(hash string) bool {
 	only, ok := h.current[""]
 	return ok && only.Hash() == hash && len(h.current) == 2 && !h.isElsewhere(only)
 }
 
-// isElsewhere reports whether the only token is kept under another name, too.
+// isElsewhere reports whether another entry holds the only token too.
 func (h *heldTokens) isElsewhere(only credential.Token) bool {
 	for owner, token := range h.current {
 		if owner != "" && token.Secret() == only.Secret() {
@@ -380,7 +380,7 @@ func (r *Record) knows(hash string) bool {
 	return slices.ContainsFunc(r.Tokens, func(t Token) bool { return t.Hash == hash })
 }
 
-// tokenOwners are the accounts, in lower case, of tokens in the ledger.
+// tokenOwners returns the accounts, in lower case, of the tokens in the ledger.
 func (r *Record) tokenOwners() []string {
 	var owners []string
 	for _, t := range r.Tokens {

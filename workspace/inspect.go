@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Inspect reads the workspace's record, and what a run would do now, and changes
-// nothing. GitHub is asked for the time alone.
+// Inspect returns the workspace's record and what a run would do now. It changes
+// nothing. It asks GitHub only for the time.
 func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error) {
 	i.Sync(ctx)
 	r, err := i.Load(ctx, id)
@@ -34,17 +34,17 @@ func (i *Issuer) Inspect(ctx context.Context, id string) (*Record, []Step, error
 	return r, Plan(r, held.held(), i.ledger().want(r, owners)), nil
 }
 
-// A Preview is a token that [Issuer.Create] would ask for.
+// A Preview is a token that [Issuer.Create] would request.
 type Preview struct {
 	Owner        string         // in lower case
-	Installation int64          // that the store knows; 0 where GitHub would be asked
-	Patterns     []mint.Pattern // of the profile, for this owner
+	Installation int64          // from the store; 0 if GitHub would be asked
+	Patterns     []mint.Pattern // the profile's patterns for this owner
 	Stored       store.Name     // where the workspace would read the token
 }
 
 // Previews returns the tokens that a workspace of the profile would have, one for each
-// owner, from what the store knows of installations. It asks GitHub nothing and writes
-// nothing.
+// owner, according to the installations in the store. It makes no request to GitHub and
+// writes nothing.
 func Previews(ctx context.Context, s store.Store, id string, p *Profile) ([]Preview, error) {
 	installed, err := StoredInstallations(ctx, s)
 	if err != nil {
@@ -71,7 +71,7 @@ func Previews(ctx context.Context, s store.Store, id string, p *Profile) ([]Prev
 	return all, nil
 }
 
-// A Found is the record of one workspace, or why it cannot be read: one line that
+// A Found is the record of one workspace, or the error of reading it: one line that
 // says what to do.
 type Found struct {
 	ID     string
@@ -79,7 +79,7 @@ type Found struct {
 	Err    error
 }
 
-// Reason is Err without the workspace and what to do, for who says both.
+// Reason returns Err without the workspace and the hint, for callers that add both.
 func (f Found) Reason() error {
 	if damage, ok := errors.AsType[damagedError](f.Err); ok {
 		return damage
@@ -90,13 +90,13 @@ func (f Found) Reason() error {
 	return f.Err
 }
 
-// Records yields what [store.Records] finds, also records that cannot be read. An
-// error ends it.
+// Records yields the records of [store.Records], including those that cannot be read.
+// It ends with the first error of the store.
 func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
 	return found(store.Records(ctx, s))
 }
 
-// found reads the records among entries.
+// found parses the records among entries.
 func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
 		for entry, err := range entries {

@@ -15,21 +15,21 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// installations are where Apps are installed, as far as a record needs it.
+// installations says where Apps are installed, as far as a record needs it.
 type installations struct {
 	installed []mint.Installation // one for each account, of the first App that is installed there
 	failed    map[string]error    // owners, in lower case, about whom GitHub could not be asked
-	members   []member            // the Apps of a pool; nil where there is one App
+	members   []member            // the Apps of a pool; nil if there is one App
 }
 
-// member is one App of a pool, and where it is installed.
+// member is one App of a pool, with its installations.
 type member struct {
 	minter
 	installed []mint.Installation
 }
 
-// stored returns the installations that the store knows, of all Apps: one for each
-// account, that of the first App that is installed there.
+// stored returns the installations of all Apps in the store: one for each account, that
+// of the first App installed there.
 func (a apps) stored(ctx context.Context) ([]mint.Installation, error) {
 	var all []mint.Installation
 	for _, m := range a.minters {
@@ -65,8 +65,8 @@ func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
 	return only.complete(ctx, r, installed)
 }
 
-// lookUpAll is lookUp for a pool. GitHub is asked about owners that no App's store
-// entries name.
+// lookUpAll is lookUp for a pool. It asks GitHub about owners that are in no App's
+// entries.
 func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
 	var k installations
 	for _, m := range a.minters {
@@ -100,7 +100,7 @@ func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
 	return k, nil
 }
 
-// merged adds the installations on accounts that all does not have.
+// merged adds the installations on accounts that are not in all.
 func merged(all, more []mint.Installation) []mint.Installation {
 	all = slices.Clip(all)
 	for _, in := range more {
@@ -115,7 +115,7 @@ func isOn(installed []mint.Installation, owner string) bool {
 	return slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) })
 }
 
-// stored returns the installations that the store knows. The runs of a pass read them once.
+// stored returns the installations in the store. The runs of a pass read them once.
 func (m minter) stored(ctx context.Context) ([]mint.Installation, error) {
 	l := m.learned
 	if l == nil {
@@ -133,9 +133,9 @@ func (m minter) stored(ctx context.Context) ([]mint.Installation, error) {
 	return known, err
 }
 
-// storedFor returns the installations that the store knows, at least those that the
-// record needs. A pass has them listed once for all its runs. A single run reads them by
-// name: a list costs some stores a look at everything.
+// storedFor returns the installations in the store, or at least those that the record
+// needs. A pass lists them once for all its runs. A single run reads them by name,
+// because listing reads everything in some stores.
 func (m minter) storedFor(ctx context.Context, r *Record) ([]mint.Installation, error) {
 	if m.learned != nil || slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
 		return m.stored(ctx)
@@ -147,7 +147,7 @@ func (m minter) storedFor(ctx context.Context, r *Record) ([]mint.Installation, 
 			return m.stored(ctx)
 		}
 		entry, err := m.Store.Get(ctx, name)
-		if errors.Is(err, store.ErrNotFound) { // the first system may have left it in another case
+		if errors.Is(err, store.ErrNotFound) { // the first system may have written it in another case
 			return m.stored(ctx)
 		}
 		if err != nil {
@@ -162,9 +162,9 @@ func (m minter) storedFor(ctx context.Context, r *Record) ([]mint.Installation, 
 	return all, nil
 }
 
-// complete asks GitHub about owners that the store does not know: the App may
-// have been installed there since the last gatepass app discover. It is never
-// another account's installation that answers.
+// complete asks GitHub about owners that are not in the store: the App may have been
+// installed there since the last gatepass app discover. It never uses another account's
+// installation.
 func (m minter) complete(ctx context.Context, r *Record, installed []mint.Installation) (installations, error) {
 	k := installations{installed: slices.Clip(installed), failed: map[string]error{}}
 	for _, owner := range ownersOf(r.Repositories, nil) {
@@ -184,8 +184,8 @@ func (m minter) complete(ctx context.Context, r *Record, installed []mint.Instal
 	return k, nil
 }
 
-// find returns the installation on an account as GitHub knows it. The runs of a pass ask
-// for it once.
+// find returns the installation on an account according to GitHub. The runs of a pass
+// ask only once.
 func (m minter) find(ctx context.Context, owner string) (mint.Installation, error) {
 	l := m.learned
 	if l == nil {
@@ -211,8 +211,7 @@ func (m minter) find(ctx context.Context, owner string) (mint.Installation, erro
 	return found, nil
 }
 
-// renamed says what an owner is called by now, where GitHub does not know the name any
-// more.
+// renamed returns an owner's new name if GitHub no longer knows the old one.
 func (m minter) renamed(ctx context.Context, r *Record, owner string, err error) error {
 	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {
 		return err
@@ -229,7 +228,7 @@ func (m minter) renamed(ctx context.Context, r *Record, owner string, err error)
 	return err
 }
 
-// installation reads the entry of one.
+// installation parses the entry of one installation.
 func installation(name store.Name, entry store.Entry) (mint.Installation, error) {
 	id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
 	if err != nil || id <= 0 {
@@ -239,8 +238,8 @@ func installation(name store.Name, entry store.Entry) (mint.Installation, error)
 	return mint.Installation{ID: id, Account: mint.Account{Login: login}}, nil
 }
 
-// ownersOf are the accounts, in lower case, that patterns name; "*" names every
-// installation's.
+// ownersOf returns the accounts, in lower case, that patterns name; "*" names those of
+// all installations.
 func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
 	var owners []string
 	for _, p := range patterns {
@@ -258,9 +257,9 @@ func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
 	return slices.Compact(owners)
 }
 
-// StoredInstallations reads the installations that the store knows: by login and
-// id only. Where the first system left the same account in another case, the
-// entry in lower case counts.
+// StoredInstallations returns the installations in the store, with login and id only.
+// If the first system left the same account in another case, the entry in lower case
+// counts.
 func StoredInstallations(ctx context.Context, s store.Store) ([]mint.Installation, error) {
 	all, _, err := storedInstallations(ctx, s)
 	return all, err
@@ -295,27 +294,27 @@ func storedInstallations(ctx context.Context, s store.Store) (all []mint.Install
 	}), changed, nil
 }
 
-// maxOutages is how many requests in a row GitHub may leave unanswered before a
-// pass takes it for down.
+// maxOutages is the number of consecutive requests without an answer after which a pass
+// takes GitHub as down.
 const maxOutages = 5
 
-// learned is what the runs of one pass learn from each other about an App: which
-// installations it has, and what is not worth asking GitHub again. Without it, an App
-// that was uninstalled would cost a request for every workspace, and a GitHub that is
-// down a minute. A nil learned knows nothing.
+// learned is what the runs of one pass learn about an App and share: its installations,
+// and what is not worth asking GitHub again. Without it, an uninstalled App would cost
+// a request for every workspace, and a GitHub that is down a minute for each. A nil
+// learned records nothing.
 type learned struct {
-	mu       sync.Mutex // guards the rest; held while the store or GitHub is asked about installations
+	mu       sync.Mutex // guards the rest; held while asking the store or GitHub about installations
 	isLoaded bool
 	known    []mint.Installation          // in the store
 	changed  time.Time                    // when the latest of them was written
 	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
 	failed   map[string]error             // owners that are not worth asking about again
 	failing  error                        // why GitHub mints no token of this App
-	until    time.Time                    // failing holds until then; zero for the whole pass
-	outages  int                          // requests in a row without an answer
+	until    time.Time                    // failing applies until then; zero means for the whole pass
+	outages  int                          // consecutive requests without an answer
 }
 
-// has reports whether the store knows the installation, as far as it was read.
+// has reports whether the store has the installation, as far as it was read.
 func (l *learned) has(installation int64) bool {
 	if l == nil {
 		return false
@@ -325,14 +324,14 @@ func (l *learned) has(installation int64) bool {
 	return slices.ContainsFunc(l.known, func(in mint.Installation) bool { return in.ID == installation })
 }
 
-// latest is when the latest of the store's installations was written.
+// latest returns when the latest of the store's installations was written.
 func (l *learned) latest() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.changed
 }
 
-// closed returns why GitHub is not asked for an owner's token.
+// closed returns why GitHub is not asked for an owner's token, or nil.
 func (l *learned) closed(owner string, now time.Time) error {
 	if l == nil {
 		return nil
@@ -369,7 +368,7 @@ func (l *learned) outcome(owner string, err error, now time.Time) {
 	l.remember(strings.ToLower(owner), err, now)
 }
 
-// remember keeps an error that other runs would get as well.
+// remember records an error that other runs would get as well.
 func (l *learned) remember(owner string, err error, now time.Time) {
 	failure, ok := errors.AsType[*mint.Error](err)
 	if !ok {

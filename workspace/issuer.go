@@ -14,52 +14,51 @@ import (
 
 // The defaults of an Issuer.
 const (
-	// DefaultMargin is how long a token has to last to be left alone.
+	// DefaultMargin is the remaining lifetime below which a token is replaced.
 	DefaultMargin = 20 * time.Minute
-	// DefaultGrace is how long a token stays alive whose place another took. An
-	// agent uses the token it has until five minutes before its end.
+	// DefaultGrace is how long a superseded token stays alive. An agent uses the token
+	// it has until five minutes before its expiry.
 	DefaultGrace = 20 * time.Minute
 )
 
-// An Issuer gives workspaces their tokens and takes them away. App and Store
-// must be set. Its methods may be called concurrently, by several processes
-// too: for each workspace one run at a time does something. The others wait, or
-// get an error that wraps [ErrBusy].
+// An Issuer mints tokens for workspaces and revokes them. App and Store must be set.
+// Its methods may be called concurrently, also by several processes: only one run at a
+// time works on a workspace. Other runs wait, or return an error that wraps [ErrBusy].
 type Issuer struct {
 	App   *mint.App
 	Store store.Store
 
-	// Unready says why App cannot mint, where it cannot; it can revoke then.
+	// Unready is why App cannot mint, or nil. Such an App can still revoke.
 	Unready error
 
-	// Pool are Apps beside App; nil means that there is one App only.
+	// Pool has further Apps beside App; nil means that there is only one App.
 	Pool *Pool
 
-	// Installed are the App's installations; nil means those of the store, and
-	// for an owner that it does not know what GitHub says.
+	// Installed returns the App's installations. nil means those in the store; for an
+	// owner that is not there, GitHub is asked.
 	Installed func(ctx context.Context) ([]mint.Installation, error)
-	Catalog   *mint.Catalog    // nil means that every run lists repositories itself
-	Now       func() time.Time // nil means GitHub's clock, as App knows it
-	Margin    time.Duration    // 0 means DefaultMargin; a record's own counts more
-	Grace     time.Duration    // 0 means DefaultGrace; less than 0 means none
-	Audit     func(Event)      // told what was done to tokens; nil means nobody is
+	Catalog   *mint.Catalog    // nil means that every run lists repositories by itself
+	Now       func() time.Time // nil means GitHub's clock, from App
+	Margin    time.Duration    // 0 means DefaultMargin; a margin in the record takes precedence
+	Grace     time.Duration    // 0 means DefaultGrace; a negative value means none
+	Audit     func(Event)      // receives what was done to tokens; may be nil
 	Adopt     bool             // replace and revoke live tokens that gatepass did not write; otherwise they are left alone
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
-	Waiting   func(id string)  // told once when a run begins to wait; nil means nobody is
+	Waiting   func(id string)  // called once when a run begins to wait; may be nil
 
-	shared *shared // by the runs of a pass over all workspaces; nil outside of one
+	shared *shared // by the runs of a pass over all workspaces; nil outside of a pass
 }
 
-// shared is what the runs of one pass have in common.
+// shared is what the runs of one pass share.
 type shared struct {
-	apps   apps          // they learn about each App from each other
+	apps   apps          // with what the runs learned about each App
 	blocks *store.Blocks // as they were when the pass began; written before runs begin
 }
 
-// Create gives the workspace what the profile says, or finishes what an earlier
-// run began. The record is written first, so that a later run mints the tokens that
-// could not be minted now; then it returns the record and the error. A margin of 0 is
-// the issuer's own.
+// Create makes the workspace's tokens as the profile says, or finishes what an earlier
+// run began. It writes the record first. If a token cannot be minted now, a later run
+// mints it; Create then returns both the record and the error. A margin of 0 means the
+// issuer's own.
 func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.Duration) (record *Record, err error) {
 	err = i.run(ctx, id, func(ctx context.Context, r *run) error {
 		err := r.prepare(ctx, id, p, margin)
@@ -71,7 +70,7 @@ func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.
 	return record, err
 }
 
-// prepare writes what the workspace may have.
+// prepare writes the access that the workspace may have to the record.
 func (r *run) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (err error) {
 	r.record, err = r.ledger.load(ctx, id)
 	r.isNew = errors.Is(err, store.ErrNotFound)
@@ -91,9 +90,9 @@ func (r *run) prepare(ctx context.Context, id string, p *Profile, margin time.Du
 	return err
 }
 
-// Refresh gives the workspace what its record says: what ends soon is replaced,
-// what was superseded is revoked after its grace, and what a killed run left is
-// finished, a destruction too. With force all its tokens are replaced.
+// Refresh brings the workspace to the state in its record: it replaces tokens that
+// expire soon, revokes superseded ones after their grace period, and finishes what a
+// killed run left, including a destruction. With force it replaces all tokens.
 func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (record *Record, err error) {
 	err = i.run(ctx, id, func(ctx context.Context, r *run) (err error) {
 		if r.record, err = r.ledger.load(ctx, id); err != nil {
@@ -112,8 +111,8 @@ func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (record *Re
 	return record, err
 }
 
-// Tidy does for a workspace what Refresh does, without minting: it revokes what was
-// superseded long enough ago, and what the ledger does not know.
+// Tidy is like Refresh without minting: it revokes tokens that were superseded long
+// enough ago, and those that the ledger does not know.
 func (i *Issuer) Tidy(ctx context.Context, id string) error {
 	return i.run(ctx, id, func(ctx context.Context, r *run) (err error) {
 		if r.record, err = r.ledger.load(ctx, id); err != nil || r.record.Destroying {
@@ -132,11 +131,10 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 	})
 }
 
-// Withdraw revokes the tokens that the workspace can read and may not have any
-// more, because an operator blocked it, an owner or the App ([store.Blocks]). The
-// others stay, nothing is minted, and the record stays, too: when the block is
-// lifted, the next run gives the workspace its tokens again. Tokens that brokers gave
-// are not its concern.
+// Withdraw revokes the tokens that the workspace can read but must no longer have,
+// because an operator blocked it, an owner or the App ([store.Blocks]). Other tokens
+// stay, and so does the record; it mints nothing. After the block is lifted, the next
+// run mints the tokens again. It does not handle tokens that brokers gave.
 func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 	return i.run(ctx, id, func(ctx context.Context, r *run) error {
 		blocks, err := store.ReadBlocks(ctx, i.Store)
@@ -147,7 +145,7 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 		_, isDamaged := errors.AsType[damagedError](err)
 		damage := err // the tokens in the store are revoked all the same
 		switch {
-		case errors.Is(err, store.ErrNotFound): // of the first system
+		case errors.Is(err, store.ErrNotFound): // from the first system
 			r.standIn(id)
 			damage = nil
 		case isDamaged:
@@ -163,7 +161,7 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 	})
 }
 
-// withdraw revokes what is blocked.
+// withdraw revokes the tokens that are blocked.
 func (r *run) withdraw(ctx context.Context, blocks store.Blocks) error {
 	want := r.ledger.want(r.record, allowed(r.record.tokenOwners(), r.record.ID, blocks))
 	want.Adopt = true // whichever system wrote a token
@@ -176,12 +174,12 @@ func (r *run) withdraw(ctx context.Context, blocks store.Blocks) error {
 	return usererr.Join(r.held.copyOnly(ctx), r.met(ctx))
 }
 
-// standIn has the run work with a record that is not in the ledger.
+// standIn makes the run work with a record that is not in the ledger.
 func (r *run) standIn(id string) {
 	r.record, r.isUnrecorded = &Record{ID: id, Created: r.ledger.clock.now()}, true
 }
 
-// run gives the work to one run at a time.
+// run calls work while no other run works on the workspace.
 func (i *Issuer) run(ctx context.Context, id string, work func(context.Context, *run) error) error {
 	return i.locks().hold(ctx, id, func(ctx context.Context, t tenure) error {
 		r := &run{ledger: i.ledger(), apps: i.apps(), audit: i.emit}
@@ -211,7 +209,7 @@ func (i *Issuer) ledger() ledger {
 
 func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.Patience, i.Waiting} }
 
-// apps are those of the pass, or this run's own.
+// apps returns the Apps of the pass, or this run's own.
 func (i *Issuer) apps() apps {
 	if i.shared != nil {
 		return i.shared.apps
@@ -223,7 +221,7 @@ func (i *Issuer) apps() apps {
 	return a
 }
 
-// Apps returns all Apps, the first of them under the name [store.FirstApp].
+// Apps returns all Apps. The first has the name [store.FirstApp].
 func (i *Issuer) Apps() []PoolApp {
 	all := []PoolApp{{Name: store.FirstApp, App: i.App, Store: i.Store, Unready: i.Unready}}
 	if i.Pool != nil {
@@ -232,7 +230,7 @@ func (i *Issuer) Apps() []PoolApp {
 	return all
 }
 
-// CannotMint returns why no App can mint; nil where one can.
+// CannotMint returns why no App can mint; nil if one can.
 func (i *Issuer) CannotMint() error {
 	for _, a := range i.Apps() {
 		if a.Unready == nil {
@@ -242,20 +240,20 @@ func (i *Issuer) CannotMint() error {
 	return i.Unready
 }
 
-// Load reads a workspace's record. It wraps [store.ErrNotFound] where there is
+// Load reads a workspace's record. The error wraps [store.ErrNotFound] if there is
 // none.
 func (i *Issuer) Load(ctx context.Context, id string) (*Record, error) {
 	return i.ledger().load(ctx, id)
 }
 
-// Sync learns GitHub's clock. Without an answer it stays as it is.
+// Sync asks GitHub for the time. Without an answer, the clock does not change.
 func (i *Issuer) Sync(ctx context.Context) { i.clock().sync(ctx) }
 
-// Time returns the time by which the moments in the ledger are to be read.
+// Time returns the time by the clock of the times in the ledger.
 func (i *Issuer) Time() time.Time { return i.clock().now() }
 
-// LockedFor returns how long a run may still work on the workspace: 0 where one
-// left its lock behind. It wraps [store.ErrNotFound] where there is no lock.
+// LockedFor returns how long a run may still hold the workspace; 0 if the lock was left
+// behind. The error wraps [store.ErrNotFound] if there is no lock.
 func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error) {
 	name, err := store.Lock(id)
 	if err != nil {
@@ -264,7 +262,7 @@ func (i *Issuer) LockedFor(ctx context.Context, id string) (time.Duration, error
 	return i.locks().heldFor(ctx, name, "")
 }
 
-// Unlock removes a lock that was left behind, and no other.
+// Unlock removes a lock only if it was left behind.
 func (i *Issuer) Unlock(ctx context.Context, id string) error {
 	return i.run(ctx, id, func(context.Context, *run) error { return nil })
 }

@@ -25,16 +25,16 @@ type ledger struct {
 	store store.Store
 	clock ledgerClock
 
-	margin, grace time.Duration // of records that do not say their own
+	margin, grace time.Duration // for records without their own values
 	adopt         bool
 	tenure        *tenure // of the run that writes; nil for what only reads
 }
 
-// A ledgerClock tells the time of the moments in the ledger: GitHub's, whichever machine
+// A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
 // writes them.
 type ledgerClock struct {
-	app   *mint.App        // knows GitHub's clock; nil means this machine's clock
-	fixed func() time.Time // counts instead of both clocks; nil in a program
+	app   *mint.App        // has GitHub's clock; nil means this machine's clock
+	fixed func() time.Time // replaces both clocks in tests; nil in a program
 }
 
 func (c ledgerClock) now() time.Time {
@@ -47,8 +47,8 @@ func (c ledgerClock) now() time.Time {
 	return time.Now().UTC()
 }
 
-// machine is the time by this machine's clock, to measure how long something takes:
-// now may jump when an answer tells GitHub's clock.
+// machine returns the time by this machine's clock, to measure durations: now may jump
+// when GitHub's answer corrects it.
 func (c ledgerClock) machine() time.Time {
 	if c.fixed != nil {
 		return c.fixed()
@@ -56,18 +56,18 @@ func (c ledgerClock) machine() time.Time {
 	return time.Now()
 }
 
-// sync learns GitHub's clock. Without an answer it stays as it is.
+// sync asks GitHub for the time. Without an answer, the clock does not change.
 func (c ledgerClock) sync(ctx context.Context) {
 	if c.fixed == nil && c.app != nil {
 		_ = c.app.Sync(ctx)
 	}
 }
 
-// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
+// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
 const maxDoubt = 24 * time.Hour
 
-// doubt is how far now may be ahead of the time. A token that may be alive is not
-// taken for one that ran out.
+// doubt returns how far now may be ahead of the real time. A token that may be alive
+// must not count as expired.
 func (c ledgerClock) doubt() time.Duration {
 	if c.fixed != nil || c.app == nil {
 		return 0
@@ -78,10 +78,10 @@ func (c ledgerClock) doubt() time.Duration {
 	return maxDoubt
 }
 
-// earliest is the earliest time that it may be now.
+// earliest returns the earliest possible real time.
 func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
 
-// want is what a run is to reach, with a token for each of the owners.
+// want returns the goal of a run, with a token for each of the owners.
 func (l ledger) want(r *Record, owners []string) Want {
 	return Want{
 		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
@@ -91,8 +91,8 @@ func (l ledger) want(r *Record, owners []string) Want {
 
 // A tenure is the time that a run has for its work.
 type tenure struct {
-	// end is when the time is over. The end of the run's context is put off while the
-	// machine is suspended, and other runs do not wait for it that long.
+	// end is the end of that time. While the machine is suspended, the end of the run's
+	// context is delayed, but other runs do not wait longer.
 	end      time.Time
 	clock    ledgerClock
 	tookOver bool // from a run that was killed
@@ -110,7 +110,8 @@ func (t *tenure) check() error {
 // ErrBusy reports that another run works on the workspace.
 var ErrBusy = errors.New("another run works on it")
 
-// busy is nil where the lock is our own.
+// busy returns the error of a workspace that another run holds; nil if the lock is our
+// own.
 func busy(id string, left time.Duration) error {
 	if left < 0 {
 		return nil // AWS repeats a write whose answer was lost
@@ -122,7 +123,8 @@ func busy(id string, left time.Duration) error {
 	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }
 
-// load reads a workspace's record. It wraps [store.ErrNotFound] where there is none.
+// load reads a workspace's record. The error wraps [store.ErrNotFound] if there is
+// none.
 func (l ledger) load(ctx context.Context, id string) (*Record, error) {
 	name, err := store.Record(id)
 	if err != nil {
@@ -132,13 +134,14 @@ func (l ledger) load(ctx context.Context, id string) (*Record, error) {
 	return readRecord(id, entry, err)
 }
 
-// A version says which version of a record a run has read or written. The zero version
-// is that there was none.
+// A version records which version of a record a run has read or written. The zero
+// version means that there was no record.
 type version struct {
 	stored string
-	// unsure is the value of a write that failed and may have taken place all the same.
+	// unsure is the value of a failed write that may have happened all the same.
 	unsure string
-	// isUnknown says that the record in the store could not be read. It is replaced.
+	// isUnknown means that the record in the store could not be read. It is then
+	// replaced.
 	isUnknown bool
 }
 
@@ -188,8 +191,7 @@ func (l ledger) swap(ctx context.Context, s store.Swapper, name store.Name, r *R
 	return nil
 }
 
-// readRecord reads the record of that workspace as the store has it; err is that of
-// the store.
+// readRecord parses the record of a workspace; err is the store's error.
 func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return nil, err
@@ -211,20 +213,20 @@ func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 	return r, nil
 }
 
-// A damagedError is what is wrong with a record that no gatepass wrote so.
+// A damagedError says what is wrong with a record that gatepass cannot have written.
 type damagedError struct{ error }
 
 func (d damagedError) Unwrap() error { return d.error }
 
-// schema is the version of the ledger record's form. A record of a later
-// version is refused: acting on half of it could leave tokens alive.
+// schema is the version of the format of records. A record of a later version is
+// refused: acting on a part of it could leave tokens alive.
 const schema = 1
 
-// A record of hundreds of repositories is longer than a store takes, and
-// compresses well.
+// A record with hundreds of repositories is longer than a store allows, and compresses
+// well.
 const (
 	packed    = "gzip:"
-	packAbove = 3 << 10 // bytes; below AWS's standard tier, with room for a line
+	packAbove = 3 << 10 // bytes; below AWS's standard tier, with room for another line
 	maxRecord = 1 << 20 // bytes, unpacked
 )
 
@@ -235,8 +237,8 @@ type file struct {
 	Seconds int64 `json:"margin_seconds,omitempty"` // Margin
 }
 
-// Encode returns the record as a store keeps it, unless ParseRecord would
-// refuse it: JSON, or "gzip:" and base64 where it is long.
+// Encode returns the record in the form for a store: JSON, or "gzip:" and base64 if it
+// is long. It returns an error if ParseRecord would refuse it.
 func (r *Record) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("the record of workspace %s: %w", r.ID, err)
@@ -246,8 +248,8 @@ func (r *Record) Encode() ([]byte, error) {
 	return f.fit()
 }
 
-// fit encodes a record with as much of its history as leaves it small: a history
-// never makes a record longer than a store takes, nor one that would be free cost.
+// fit encodes a record with as much of its history as fits: the history never makes a
+// record longer than a store allows, or a free one cost money.
 func (f file) fit() ([]byte, error) {
 	whole := f.History
 	for _, limit := range []int{roomForAll, store.MaxValue} {
@@ -299,14 +301,14 @@ func unpack(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// A laterError is a record that a later gatepass wrote.
+// A laterError reports a record that a later version of gatepass wrote.
 type laterError struct{ version int }
 
 func (e laterError) Error() string {
 	return fmt.Sprintf("the ledger record is of version %d, and this gatepass knows %d", e.version, schema)
 }
 
-// ParseRecord reads what Encode wrote.
+// ParseRecord reads the output of Encode.
 func ParseRecord(data []byte) (*Record, error) {
 	data, err := unpack(data)
 	if err != nil {
@@ -361,7 +363,7 @@ func (t Token) check() error {
 
 func (a Access) check() (bad []error) {
 	if len(a.Repositories) > 0 {
-		// Levels is empty for "all", too, which no profile can say.
+		// Levels is also empty for "all", which a profile cannot have.
 		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
 	}
 	if !a.Optional.IsZero() {
@@ -370,7 +372,7 @@ func (a Access) check() (bad []error) {
 	return bad
 }
 
-// CheckMargin returns an error for a margin that no token of an hour can have.
+// CheckMargin returns an error for a margin that is impossible for tokens of an hour.
 func CheckMargin(d time.Duration) error {
 	if d < time.Minute || d > MaxMargin || d%time.Second != 0 {
 		return fmt.Errorf("a margin is from 1m to %s in whole seconds, not %s", MaxMargin, d)
@@ -378,7 +380,7 @@ func CheckMargin(d time.Duration) error {
 	return nil
 }
 
-// MaxMargin leaves a new token ten minutes before it is replaced.
+// MaxMargin leaves ten minutes before a new token is replaced.
 const MaxMargin = 50 * time.Minute
 
 func checkMargin(d time.Duration) error {

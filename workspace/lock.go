@@ -10,23 +10,23 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A run has runTime to do its work, and holds the workspace for lockTime: longer
-// than it can take, whatever the clocks of two machines say.
+// A run has runTime for its work, and holds the workspace for lockTime: longer than the
+// work can take, even if the clocks of two machines differ.
 const (
 	runTime  = time.Minute
 	lockTime = 90 * time.Second
 )
 
-// Several runs may find a lock that has run out, and each writes its own over it.
-// A run does so within takeTime of looking, and looks again after settleTime: by
-// then the last of them has written, and that one has the lock. In between the lock
-// is never gone, so that no other run creates one.
+// Several runs may find an expired lock, and each overwrites it. A run does so within
+// takeTime of reading it, and reads it again after settleTime: by then the last of them
+// has written, and has the lock. The lock exists the whole time, so that no other run
+// creates one.
 const (
 	takeTime   = 2 * time.Second
 	settleTime = 3 * time.Second
 )
 
-// cleanUpWait bounds what is tidied up after the caller has given up.
+// cleanUpWait limits the cleaning up after the caller has given up.
 const cleanUpWait = 10 * time.Second
 
 // locks give each workspace to one run at a time.
@@ -34,24 +34,24 @@ type locks struct {
 	store    store.Store
 	clock    ledgerClock
 	patience time.Duration   // how long to wait for another run
-	waiting  func(id string) // told once when that begins; may be nil
+	waiting  func(id string) // called once when the wait begins; may be nil
 }
 
-// lease is what the store has for a lock.
+// lease is the content of a lock.
 type lease struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
 }
 
-// hold does the work while no other run does. All stores create an entry for
-// one caller only; that is the lock. One that a killed run left behind counts
-// until it has run out, and is then taken over.
+// hold calls work while no other run holds the workspace. The lock is an entry that
+// every store creates for only one caller. A lock that a killed run left behind counts
+// until it has expired, and is then taken over.
 func (l locks) hold(ctx context.Context, id string, work func(context.Context, tenure) error) error {
 	name, err := store.Lock(id)
 	if err != nil {
 		return err
 	}
-	l.clock.sync(ctx) // others read the lease by their clocks
+	l.clock.sync(ctx) // other runs read the lease by their own clocks
 	tookOver, err := l.wait(ctx, id, name)
 	if err != nil {
 		return err
@@ -62,10 +62,10 @@ func (l locks) hold(ctx context.Context, id string, work func(context.Context, t
 	return work(ctx, tenure{l.clock.machine().Add(runTime), l.clock, tookOver})
 }
 
-// pollTime is between two looks at a lock that another run holds.
+// pollTime is the time between two reads of a lock that another run holds.
 const pollTime = time.Second
 
-// wait acquires the lock, and lets another run finish for as long as patience says.
+// wait acquires the lock. It waits up to patience for another run.
 func (l locks) wait(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
 	for left := l.patience; ; left -= pollTime {
 		tookOver, err = l.acquire(ctx, id, name)
@@ -83,7 +83,7 @@ func (l locks) wait(ctx context.Context, id string, name store.Name) (tookOver b
 	}
 }
 
-// acquire makes the lock, or takes it over from a run that was killed.
+// acquire creates the lock, or takes it over from a run that was killed.
 func (l locks) acquire(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
 	own, err := json.Marshal(lease{rand.Text(), l.clock.now().Add(lockTime)})
 	if err != nil {
@@ -109,7 +109,7 @@ func (l locks) acquire(ctx context.Context, id string, name store.Name) (tookOve
 	return false, busy(id, 0)
 }
 
-// takeOver puts our lease in the place of one that has run out.
+// takeOver replaces an expired lease with ours.
 func (l locks) takeOver(ctx context.Context, id string, name store.Name, own string, by time.Time) error {
 	soon, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
@@ -126,7 +126,7 @@ func (l locks) takeOver(ctx context.Context, id string, name store.Name, own str
 	}
 	left, err := l.heldFor(ctx, name, own)
 	if errors.Is(err, store.ErrNotFound) {
-		return busy(id, 0) // the run that won is done already
+		return busy(id, 0) // the run that won has already finished
 	}
 	if err != nil {
 		return err
@@ -134,8 +134,8 @@ func (l locks) takeOver(ctx context.Context, id string, name store.Name, own str
 	return busy(id, left)
 }
 
-// heldFor returns how long another run may still hold the lock: 0 when it has
-// run out, less than 0 when it is our own.
+// heldFor returns how long another run may still hold the lock: 0 if it has expired, a
+// negative value if it is our own.
 func (l locks) heldFor(ctx context.Context, name store.Name, own string) (time.Duration, error) {
 	entry, err := l.store.Get(ctx, name)
 	switch {
@@ -150,12 +150,12 @@ func (l locks) heldFor(ctx context.Context, name store.Name, own string) (time.D
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &held) != nil {
 		return 0, nil // no run wrote it
 	}
-	// A lease that ends later than any lock does is of a clock that is wrong.
+	// A lease that ends later than any lock can comes from a wrong clock.
 	return min(max(held.Until.Sub(l.clock.now()), 0), lockTime), nil
 }
 
-// release lets others work, also for a caller that has given up. What fails here
-// runs out.
+// release gives the lock back, even if the caller has given up. If it fails, the lock
+// expires.
 func (l locks) release(ctx context.Context, name store.Name) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()

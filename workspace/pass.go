@@ -17,74 +17,74 @@ import (
 // The defaults of a Pass.
 const (
 	defaultWorkers = 20
-	reservePart    = 10 // a tenth of the rate limit is for what cannot wait
+	reservePart    = 10 // this part of the rate limit is reserved for urgent requests: a tenth
 )
 
-// A Pass goes once over the ledger and refreshes every workspace that has
-// something due, those whose tokens end soonest first. It reads the store and
-// GitHub as they are now. In a store that is Indexed it reads the records that are due,
-// by the margin and grace of the Issuer that wrote each last, and all of them where Force
-// is set or an installation is new.
+// A Pass goes over the ledger once and refreshes every workspace with something due,
+// starting with the tokens that expire first. It reads the store and GitHub as they are
+// now. In a store that is Indexed, it reads only records that are due, by the margin
+// and grace of the Issuer that wrote each last; it reads all records if Force is set or
+// an installation is new.
 type Pass struct {
-	Issuer  *Issuer      // as it would be for one workspace
-	Only    string       // the one workspace to look after, due or not; "" means all
-	New     *Profile     // with Only: makes that workspace, should the ledger not know it; nil does not
-	Workers int          // workspaces worked on at once; 0 means 20
+	Issuer  *Issuer      // configured as for one workspace
+	Only    string       // the one workspace to refresh, due or not; "" means all
+	New     *Profile     // with Only: creates that workspace if the ledger does not know it; may be nil
+	Workers int          // number of workspaces refreshed at the same time; 0 means 20
 	Force   bool         // replace every token, due or not
-	Each    func(Result) // told of each workspace that was due, one at a time; nil means nobody is
+	Each    func(Result) // called for each workspace that was due, one at a time; may be nil
 
-	// Stop is closed when no further workspace is to be begun. Those that are
-	// worked on are finished, and the rest is deferred. nil is never closed.
+	// Stop is closed when no further workspace may be started. Workspaces in work are
+	// finished, and the rest is deferred. A nil Stop is never closed.
 	Stop <-chan struct{}
 }
 
-// A Result is what became of one workspace.
+// A Result is the outcome for one workspace.
 type Result struct {
 	Workspace string
-	Err       error // nil when all is well
+	Err       error // nil on success
 }
 
-// IsLeft reports whether the workspace is left to another run or a later pass,
-// which may succeed by itself.
+// IsLeft reports whether the workspace was left to another run or a later pass, which
+// may succeed without a change.
 func (r Result) IsLeft() bool { return errors.Is(r.Err, ErrBusy) || isDeferral(r.Err) }
 
 // A Summary is what a pass found and did.
 type Summary struct {
-	Workspaces int  // in the ledger, or the only one
+	Workspaces int  // in the ledger; 1 if there was only one to refresh
 	IsPart     bool // Workspaces are only those that the store's index says are due
 	Due        int  // of them
-	Refreshed  int  // of those due: all is well now
-	Failed     int  // of those due: something is wrong
-	Busy       int  // of those due: another run works on them
+	Refreshed  int  // of those due: successful
+	Failed     int  // of those due: with an error
+	Busy       int  // of those due: held by another run
 	Deferred   int  // of those due: left to a later pass
 	Minted     int  // tokens
 	Revoked    int  // tokens
-	Lost       int  // tokens that may be alive and whose text is lost
-	Expired    int  // workspaces that had a token run out before the pass
-	// Soonest is when the first of all delivered tokens ends; zero for none. Where
-	// IsPart is set, it is the first of those that were due or are due next.
+	Lost       int  // tokens that may be alive and whose value is lost
+	Expired    int  // workspaces with a token that expired before the pass
+	// Soonest is the first expiry of all delivered tokens; zero for none. If IsPart is
+	// set, it is the first of those that were due or are due next.
 	Soonest time.Time
 	Took    time.Duration
 }
 
-// item is a workspace that has something due.
+// item is a workspace with something due.
 type item struct {
 	id   string
-	ends time.Time // its first token; zero where it has none yet
+	ends time.Time // the expiry of its first token; zero if it has none yet
 	err  error     // its record cannot be read
 
-	installation int64 // of the token that ends first
+	installation int64 // of the token that expires first
 
-	isUnknown bool // to the ledger
+	isUnknown bool // the ledger does not know it
 }
 
-// Run makes the pass. The error is about the ledger as a whole, or that ctx
-// ended before all was done; single workspaces are counted in the summary. It
-// wraps [store.ErrNotFound] where the ledger does not know the only one.
+// Run makes the pass. The error is about the ledger as a whole, or reports that ctx
+// ended before everything was done; the summary counts errors of single workspaces. The
+// error wraps [store.ErrNotFound] if the ledger does not know the Only workspace.
 func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	w := p.worker()
 	begun := w.issuer.clock().machine()
-	w.issuer.Sync(ctx) // what is due depends on it
+	w.issuer.Sync(ctx) // what is due depends on the clock
 	items, err := w.due(ctx)
 	if err == nil {
 		err = usererr.Join(w.work(ctx, items), w.ahead(ctx))
@@ -93,8 +93,8 @@ func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	return w.sum, err
 }
 
-// worker has what one pass shares: the repositories and installations that it
-// has seen, and what is not worth asking again.
+// worker holds what one pass shares: the repositories and installations that it has
+// read, and what is not worth asking again.
 type worker struct {
 	pass   *Pass
 	issuer *Issuer
@@ -135,7 +135,7 @@ func (w *worker) count(e Event) {
 	}
 }
 
-// due reads the ledger, and keeps of each record no more than its turn.
+// due reads the ledger, and keeps an item for each record with something due.
 func (w *worker) due(ctx context.Context) ([]item, error) {
 	if w.pass.Only != "" {
 		return w.only(ctx)
@@ -168,8 +168,8 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	return items, nil
 }
 
-// only looks for one workspace. Somebody asked for it, so that what its record
-// does not say is put in order as well, such as a token that is gone.
+// only checks one workspace. A user asked for it, so it also repairs what the record
+// does not show, such as a missing token.
 func (w *worker) only(ctx context.Context) ([]item, error) {
 	r, err := w.issuer.Load(ctx, w.pass.Only)
 	if errors.Is(err, store.ErrNotFound) && w.pass.New != nil {
@@ -187,8 +187,8 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 	return []item{{id: r.ID, ends: ends, installation: r.installationAt(ends)}}, nil
 }
 
-// look decides by the record alone whether a workspace has something due: as if
-// the store held what the ledger says.
+// look decides by the record alone whether a workspace has something due, as if the
+// store held what the ledger says.
 func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
 	want := w.issuer.ledger().want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.blocks))
 	held := Held{Current: map[string]string{}}
@@ -212,8 +212,8 @@ func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time,
 	return ends, isDue
 }
 
-// canWait reports whether a step is not worth a run of its own: the entry of a replaced
-// token that has run out is deleted by the run that replaces the next one.
+// canWait reports whether a step does not justify a run: the run that replaces the next
+// token also deletes the entry of an expired superseded one.
 func (r *Record) canWait(s Step) bool {
 	return s.Do == Forget && slices.ContainsFunc(r.Tokens, func(t Token) bool { return t.Hash == s.Hash && t.State == Superseded })
 }
@@ -224,7 +224,7 @@ func (s *Summary) note(ends time.Time) {
 	}
 }
 
-// work refreshes what is due, a bounded number at once.
+// work refreshes the items, a limited number at the same time.
 func (w *worker) work(ctx context.Context, items []item) error {
 	workers := w.pass.Workers
 	if workers <= 0 {
@@ -247,7 +247,7 @@ func (w *worker) work(ctx context.Context, items []item) error {
 	return context.Cause(ctx)
 }
 
-// refresh works on one workspace, unless it can wait and should.
+// refresh refreshes one workspace, unless it can and should wait.
 func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 	result := Result{Workspace: it.id, Err: it.err}
 	switch {
@@ -292,8 +292,8 @@ func (w *worker) isStopped() bool {
 	}
 }
 
-// canWait reports whether a token lives until GitHub's limit is whole again,
-// and little is left of it now.
+// canWait reports whether a token lives until GitHub's rate limit is reset, and little
+// of the limit is left now.
 func (w *worker) canWait(it item) bool {
 	rate, ok := w.issuer.apps().rateOf(it.installation)
 	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.Time()) && it.ends.After(rate.Reset.Add(time.Minute))
@@ -325,19 +325,19 @@ func (w *worker) finish(r Result, ends time.Time) {
 	}
 }
 
-// isDeferral reports whether the next pass may succeed by itself.
+// isDeferral reports whether the next pass may succeed without a change.
 func isDeferral(err error) bool {
 	failure, ok := errors.AsType[*mint.Error](err)
 	return errors.Is(err, ErrDeferred) || ok && failure.Kind == mint.RateLimited
 }
 
-// newInstallation is for how long after an installation was written a pass reads all
-// records: "*" in a record means that installation as well. It is longer than it takes
-// from one pass to the next.
+// newInstallation is how long after an installation was written a pass reads all
+// records, because "*" in a record includes that installation. It is longer than the
+// time between two passes.
 const newInstallation = DefaultMargin
 
-// records yields the records that may have something due: those that the store's index
-// says, or all of them.
+// records yields the records that may have something due: those in the store's index,
+// or all of them.
 func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
 	index, ok := w.issuer.Store.(store.Indexed)
 	now := w.issuer.Time()
@@ -348,21 +348,21 @@ func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
 	return found(index.Due(ctx, store.Workspaces(), now.Add(time.Second), 0))
 }
 
-// To find out which token ends first, up to lookAhead records are read, among at most
-// maxAhead entries that are due next. Tokens that brokers gave are such entries, too.
+// To find out which token expires first, up to lookAhead records are read, among at
+// most maxAhead entries that are due next. Tokens from brokers are such entries too.
 const (
 	lookAhead = 20
 	maxAhead  = 200
 )
 
-// ahead notes the ends of the tokens that are due next. Those that were due, the summary
-// knows.
+// ahead records the expiries of the tokens that are due next. The summary already has
+// those that were due.
 func (w *worker) ahead(ctx context.Context) error {
 	index, ok := w.issuer.Store.(store.Indexed)
 	if !ok || !w.sum.IsPart {
 		return nil
 	}
-	blocked, records := len(w.blocks.Workspaces), 0 // those are due all the time
+	blocked, records := len(w.blocks.Workspaces), 0 // blocked workspaces are always due
 	for f, err := range found(index.Due(ctx, store.Workspaces(), w.issuer.Time().Add(2*tokenLife), maxAhead+blocked)) {
 		if err != nil {
 			return err

@@ -14,66 +14,65 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// An Action is what a run does to one owner's token.
+// An Action is what a run does with one owner's token.
 type Action string
 
-// The actions, in the order in which they are done.
+// The actions, in the order in which a run does them.
 const (
-	Adopt     Action = "adopt"     // the ledger learns that a token was delivered
-	Supersede Action = "supersede" // the ledger learns that another token took its place
-	Abandon   Action = "abandon"   // the ledger gives a token up that nobody holds; it runs out by itself
-	Revoke    Action = "revoke"    // end a token that the store holds, then delete it there
-	Forget    Action = "forget"    // delete from the store a token that is dead anyway
-	Mint      Action = "mint"      // make and deliver a new one
-	Leave     Action = "leave"     // nothing is done to a token that gatepass did not write
+	Adopt     Action = "adopt"     // record that a token was delivered
+	Supersede Action = "supersede" // record that another token replaced it
+	Abandon   Action = "abandon"   // give up a token whose value is lost; it expires by itself
+	Revoke    Action = "revoke"    // revoke a token in the store, then delete it there
+	Forget    Action = "forget"    // delete an expired or revoked token from the store
+	Mint      Action = "mint"      // mint and deliver a new one
+	Leave     Action = "leave"     // do nothing with a token that gatepass did not write
 )
 
 var actions = []Action{Adopt, Supersede, Abandon, Revoke, Forget, Mint, Leave}
 
-// A Step is one thing that a run still has to do.
+// A Step is one action that a run still has to do.
 type Step struct {
 	Do    Action
 	Owner string // in lower case
-	Hash  string // of the token, where it is known
+	Hash  string // of the token, if it is known
 	Why   string // for people
 }
 
-// Held is what the store holds for a workspace, by hash. It was read after the
-// record.
+// Held are the tokens that the store has for a workspace, by hash. They must be read
+// after the record.
 type Held struct {
-	// Current are the tokens that the workspace reads, by owner in lower case,
-	// and by "" the only token, where it is no copy of one of those.
+	// Current are the tokens that the workspace reads, by owner in lower case. The
+	// owner "" has the only token, unless it is a copy of another one.
 	Current map[string]string
-	// Superseded are kept to be revoked.
+	// Superseded are stored to be revoked.
 	Superseded []string
-	// Vended were given by brokers, which look after them as long as the
-	// workspace is not destroyed.
+	// Vended were given by brokers, which handle them unless the workspace is
+	// destroyed.
 	Vended []string
-	// Ends says when a token of Current has run out, by what the store says of it.
+	// Ends is when a token of Current expires, according to the store.
 	Ends map[string]time.Time
 }
 
-// Want is what a run is to reach.
+// Want is the goal of a run.
 type Want struct {
 	// Owners are the accounts, in lower case, for which the workspace is to have a token.
 	// None when the workspace is destroyed.
 	Owners []string
 	Now    time.Time
-	Doubt  time.Duration // how far Now may be ahead of the time
-	Margin time.Duration // a token that ends sooner than this from now is replaced
-	Grace  time.Duration // a token whose place another took is revoked after this
-	Since  time.Time     // a token that was minted before this is replaced; zero for none
-	// Adopt has live tokens that gatepass did not write replaced and revoked. Without
-	// it they are left alone: another system looks after them.
+	Doubt  time.Duration // how far Now may be ahead of the real time
+	Margin time.Duration // a token that expires sooner than this is replaced
+	Grace  time.Duration // a superseded token is revoked after this
+	Since  time.Time     // a token minted before this is replaced; zero for none
+	// Adopt replaces and revokes live tokens that gatepass did not write. Without it,
+	// they are left alone, because another system handles them.
 	Adopt bool
 }
 
-// Plan decides what a run has to do so that each owner in want has one live
-// token that the workspace can read, nobody else has any, and superseded ones
-// end in time. Another system's tokens are left alone, unless want.Adopt is set or
-// the workspace is destroyed. It is a function of its arguments only, and of no step that is
-// done before: after a crash anywhere the next run plans anew. When nothing is
-// left to do it returns none.
+// Plan returns the steps after which each owner in want has one live token that the
+// workspace can read, no other owner has one, and superseded tokens are revoked in
+// time. It leaves another system's tokens alone, unless want.Adopt is set or the
+// workspace is being destroyed. It depends only on its arguments: after a crash
+// anywhere, the next run plans anew. If nothing is left to do, it returns no steps.
 func Plan(r *Record, held Held, want Want) []Step {
 	p := planner{held: held, want: want, grants: map[string]string{}, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
 	if !r.Destroying {
@@ -110,16 +109,16 @@ type planner struct {
 	grants map[string]string // what an owner's token is for; of owners that are to have one
 	live   map[string]bool   // owners with a token that stays
 	given  map[string]bool   // owners of tokens that the ledger knows
-	left   map[string]bool   // owners whose place another system's token has
+	left   map[string]bool   // owners with another system's token in their place
 
-	isEnding bool // the workspace is destroyed
+	isEnding bool // the workspace is being destroyed
 }
 
 func (p *planner) add(do Action, owner, hash, why string) {
 	p.steps = append(p.steps, Step{do, owner, hash, why})
 }
 
-// unknown is about what the store holds and the ledger has never heard of.
+// unknown plans for tokens in the store that the ledger does not know.
 func (p *planner) unknown(known map[string]bool) {
 	const why = "the ledger does not know the token in the store"
 	for owner, hash := range p.held.Current {
@@ -144,17 +143,17 @@ func (p *planner) unknown(known map[string]bool) {
 	}
 }
 
-// isForeign reports whether an unknown token is left to the system that wrote it.
-// One that has run out is of use to nobody, and one that is kept to be revoked was
-// adopted by a run that did not come to its end.
+// isForeign reports whether an unknown token is left to the system that wrote it. An
+// expired token is not, and neither is one that is stored to be revoked: a run that did
+// not finish has adopted it.
 func (p *planner) isForeign(hash string) bool {
 	end, isKnown := p.held.Ends[hash]
 	isLive := !isKnown || end.After(p.want.Now)
 	return isLive && !p.want.Adopt && !p.isEnding && !slices.Contains(p.held.Superseded, hash)
 }
 
-// isInherited reports whether a token that the workspace reads is the first
-// system's: nothing else was ever given. It stays until another takes its place.
+// isInherited reports whether a token that the workspace reads is the first system's:
+// gatepass never gave one. It stays until another token replaces it.
 func (p *planner) isInherited(owner string) bool {
 	if owner == "" {
 		return len(p.given) == 0 && len(p.grants) > 0
@@ -163,14 +162,14 @@ func (p *planner) isInherited(owner string) bool {
 	return isWanted && !p.given[owner]
 }
 
-// revoke adds that step once: a token may be kept in several places.
+// revoke adds this step only once: several entries may hold the token.
 func (p *planner) revoke(owner, hash, why string) {
 	if !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Do == Revoke && s.Hash == hash }) {
 		p.add(Revoke, owner, hash, why)
 	}
 }
 
-// token decides about one line of the ledger.
+// token plans for one token of the ledger.
 func (p *planner) token(t Token) {
 	owner := strings.ToLower(t.Owner)
 	isRead := t.Hash != "" && p.held.Current[owner] == t.Hash
@@ -196,10 +195,10 @@ func (p *planner) token(t Token) {
 	}
 }
 
-// hasEnded reports whether a token has surely run out.
+// hasEnded reports whether a token has surely expired.
 func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
 
-// Grant is a digest of what the owner's token is for.
+// Grant returns a digest of what the owner's token is for.
 func (a Access) Grant(owner string) string {
 	var texts []string
 	for _, p := range a.Repositories {
@@ -216,10 +215,11 @@ func (a Access) Grant(owner string) string {
 	return base64.RawStdEncoding.EncodeToString(sum[:9])
 }
 
-// isFor reports whether a token is for that grant. One that does not say is.
+// isFor reports whether a token is for that grant. It is true for a token without a
+// recorded grant.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
 
-// lost is a token whose text nobody has: it cannot be revoked any more.
+// lost plans for a token whose value is lost: it cannot be revoked any more.
 func (p *planner) lost(t Token, owner string) {
 	why := "a run ended before GitHub was asked for it"
 	switch {
@@ -235,9 +235,9 @@ func (p *planner) lost(t Token, owner string) {
 	p.add(Abandon, owner, t.Hash, why)
 }
 
-// keep is a live token that the workspace reads and may have. One that ends
-// soon, or is not for what the workspace may do today, stays until the next one
-// takes its place.
+// keep plans for a live token that the workspace reads and may have. A token that
+// expires soon, or no longer matches what the workspace may do, stays until the next
+// one replaces it.
 func (p *planner) keep(t Token, owner, grant string) {
 	if t.State != Delivered {
 		p.add(Adopt, owner, t.Hash, "a run ended after it was delivered")
@@ -247,20 +247,20 @@ func (p *planner) keep(t Token, owner, grant string) {
 	}
 }
 
-// lasts reports whether a token lasts a margin and a little more, which differs
-// from token to token: so those that were minted together are not replaced
+// lasts reports whether a token lasts a margin and a little more. The extra time
+// differs from token to token, so that tokens minted together are not replaced
 // together.
 func (t Token) lasts(now time.Time, margin time.Duration) bool {
 	return t.lastsUntil(margin).After(now)
 }
 
-// lastsUntil is from when on a token does not last that margin.
+// lastsUntil returns the time from which a token no longer lasts that margin.
 func (t Token) lastsUntil(margin time.Duration) time.Time {
 	return t.Expires.Add(-margin - t.jitter(min(margin/4, longestWait-margin)))
 }
 
-// longestWait is the most that a token may be asked to last: GitHub's live an
-// hour, and a new one has to be left alone for a while.
+// longestWait is the longest remaining lifetime that a token may be required to have:
+// GitHub's tokens live an hour, and a new one must not be replaced at once.
 const longestWait = MaxMargin + 5*time.Minute
 
 func (t Token) jitter(most time.Duration) time.Duration {
@@ -270,12 +270,13 @@ func (t Token) jitter(most time.Duration) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// due returns when a pass has something to do for the workspace by its record alone, with
-// the margin and grace of want: now, or a later time. The zero time means never. A store
-// that is Indexed keeps it with the record, so that a pass reads what is due and no more.
-// It is never later than a pass with that margin and grace finds the workspace due.
+// due returns when a pass has something to do for the workspace, by its record alone
+// and with the margin and grace of want: now, or a later time. The zero time means
+// never. A store that is Indexed stores it with the record, so that a pass reads only
+// what is due. It is never later than the time at which a pass with that margin and
+// grace finds the workspace due.
 //
-// Blocks do not count: a workspace that has no token because it is blocked is due now, so
+// Blocks do not count: a workspace without a token because it is blocked is due now, so
 // that the first pass after the block finds it.
 func (r *Record) due(want Want) time.Time {
 	if r.Destroying || r.LastError != nil && r.LastError.Foreign {
@@ -309,8 +310,8 @@ func (r *Record) due(want Want) time.Time {
 	return next
 }
 
-// wantedOwners are the accounts, in lower case, that are to have a token. isKnown is
-// false where that depends on installations and this run has not looked them up.
+// wantedOwners returns the accounts, in lower case, that need a token. isKnown is false
+// if that depends on installations that this run has not looked up.
 func (r *Record) wantedOwners() (owners []string, isKnown bool) {
 	if r.wanted != nil {
 		return r.wanted, true

@@ -13,15 +13,15 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Pool is the Apps that mint beside [Issuer.App], where they are installed. A workspace
-// stays with the App that minted its latest token, which the ledger knows by the token's
-// installation. It moves when that App is gone or GitHub refuses it; with permission to
-// write checks it does not move, since GitHub lets no other App update them. A new
-// workspace gets the App that has most of its requests left.
+// A Pool has the Apps that mint beside [Issuer.App], where they are installed. A
+// workspace stays with the App that minted its latest token, which the ledger knows by
+// the token's installation. It moves if that App is gone or GitHub refuses it; with
+// permission to write checks it does not move, since GitHub lets no other App update
+// them. A new workspace gets the App with the most requests left.
 type Pool struct {
 	Apps []PoolApp
-	// Choice shares mints out. It lives as long as the program, so that what GitHub said
-	// of an App is not asked again.
+	// Choice distributes mints. It lives as long as the program, so that GitHub's
+	// answers about an App are reused.
 	Choice *mint.Pool
 }
 
@@ -30,19 +30,19 @@ type PoolApp struct {
 	Name    string      // in the store
 	App     *mint.App   // never nil
 	Store   store.Store // of the App's own entries; see [store.OfApp]
-	Unready error       // why App cannot mint; nil where it can
+	Unready error       // why App cannot mint; nil if it can
 }
 
 // apps are the Apps of an issuer.
 type apps struct {
-	minters   []minter // the first App first
-	pool      *Pool    // nil where there is one App only
+	minters   []minter // starting with the first App
+	pool      *Pool    // nil if there is only one App
 	clock     ledgerClock
-	installed func(context.Context) ([]mint.Installation, error) // says all of the only App's; nil means that the store and GitHub are asked
+	installed func(context.Context) ([]mint.Installation, error) // returns all installations of the only App; nil means that the store and GitHub are asked
 }
 
-// rateOf is what GitHub leaves the App of an installation; ok is false where that is not
-// known. It is called in a pass.
+// rateOf returns the requests left for an installation's App; ok is false if that is
+// not known. Call it only in a pass.
 func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
 	if a.pool == nil {
 		return a.minters[0].App.Rate()
@@ -55,8 +55,8 @@ func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
 	return r, false
 }
 
-// changed is when the latest of the store's installations was written. It is called in a
-// pass.
+// changed returns when the latest of the store's installations was written. Call it
+// only in a pass.
 func (a apps) changed() time.Time {
 	var last time.Time
 	for _, m := range a.minters {
@@ -67,8 +67,8 @@ func (a apps) changed() time.Time {
 	return last
 }
 
-// A place is where an owner's token may be minted: an App of the pool and its
-// installation there.
+// A place is an App of the pool and its installation with which an owner's token may be
+// minted.
 type place struct {
 	mint.Seat
 	member
@@ -85,8 +85,8 @@ func (k installations) places(owner string) (all []place) {
 	return all
 }
 
-// fulfil has an owner's token made by the App that the workspace has, and where that
-// cannot, by another one.
+// fulfil has an owner's token minted by the workspace's App or, if that App cannot, by
+// another one.
 func (a apps) fulfil(ctx context.Context, q tokenRequest) error {
 	places, failure := q.known.places(q.owner), q.known.failed[q.owner]
 	switch {
@@ -115,7 +115,8 @@ func (a apps) fulfil(ctx context.Context, q tokenRequest) error {
 	return a.byAny(ctx, q, rest, why.Error())
 }
 
-// stays is the error of a workspace that may write checks and whose App cannot mint.
+// stays returns the error for a workspace that may write checks and whose App cannot
+// mint.
 func stays(id, owner string, why error) error {
 	failure := &usererr.Error{
 		Op: "renew the token for " + owner, Err: why,
@@ -124,8 +125,8 @@ func stays(id, owner string, why error) error {
 	return unresolved{failure}
 }
 
-// ownPlace finds the place that has an installation, and returns the others beside it.
-// Where the store does not know the installation any more, the Apps are asked.
+// ownPlace returns the place of an installation, and the other places. If the
+// installation is no longer in the store, it asks the Apps.
 func (a apps) ownPlace(ctx context.Context, q tokenRequest, places []place, installation int64) (own *place, rest []place) {
 	at := slices.IndexFunc(places, func(p place) bool { return p.Installation == installation })
 	if at >= 0 {
@@ -142,8 +143,8 @@ func (a apps) ownPlace(ctx context.Context, q tokenRequest, places []place, inst
 	return nil, places
 }
 
-// byAny goes from one App to the next until one mints. moved is why the workspace
-// leaves the App that it had; "" where it had none.
+// byAny tries one App after another until one mints. moved is why the workspace leaves
+// its App; "" if it had none.
 func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved string) error {
 	var first error
 	var able []place
@@ -160,7 +161,7 @@ func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved s
 			err = able[at].fulfil(ctx, q, able[at].installed, moved)
 			done(err)
 		} else {
-			at, err = 0, unresolved{err} // of the first; all are used up
+			at, err = 0, unresolved{err} // the error of the first App; all are used up
 			able = able[:1]
 		}
 		if !isPassedOver(err) {
@@ -177,7 +178,7 @@ func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved s
 	return first
 }
 
-// by has the one App make the token that the workspace has.
+// by has the token minted by the workspace's App only.
 func (a apps) by(ctx context.Context, q tokenRequest, p place) error {
 	if err := a.mayMint(ctx, q, p); err != nil {
 		return err
@@ -191,7 +192,7 @@ func (a apps) by(ctx context.Context, q tokenRequest, p place) error {
 	return err
 }
 
-// choose returns the place whose App has most left.
+// choose returns the place whose App has the most requests left.
 func (a apps) choose(places []place) (at int, done func(error), err error) {
 	seats := make([]mint.Seat, len(places))
 	for at, p := range places {
@@ -201,7 +202,7 @@ func (a apps) choose(places []place) (at int, done func(error), err error) {
 	return slices.Index(seats, seat), done, err
 }
 
-// errPassed marks errors of an App that another one need not have.
+// errPassed marks errors of one App after which another App may succeed.
 var errPassed = errors.New("another App may")
 
 type passed struct{ error }
@@ -223,7 +224,7 @@ func (a apps) mayMint(ctx context.Context, q tokenRequest, p place) error {
 	}
 	err := a.pool.Choice.Check(ctx, p.Seat, q.record.Permissions.Levels())
 	if failure, ok := errors.AsType[*mint.Error](err); ok && failure.Kind == mint.NotInstalled {
-		return nil // fulfil looks whether it was installed anew
+		return nil // fulfil checks whether the App was reinstalled
 	}
 	if err != nil {
 		return unresolved{err}
@@ -231,7 +232,8 @@ func (a apps) mayMint(ctx context.Context, q tokenRequest, p place) error {
 	return nil
 }
 
-// installationOf is that of the owner's latest token; 0 where there was none.
+// installationOf returns the installation of the owner's latest token; 0 if there was
+// none.
 func (r *Record) installationOf(owner string) int64 {
 	for at := len(r.Tokens) - 1; at >= 0; at-- {
 		if t := r.Tokens[at]; t.Hash != "" && strings.EqualFold(t.Owner, owner) {
@@ -241,7 +243,8 @@ func (r *Record) installationOf(owner string) int64 {
 	return 0
 }
 
-// A minter is one App that mints for workspaces, and what is known of its installations.
+// A minter is one App that mints for workspaces, with what is known of its
+// installations.
 type minter struct {
 	PoolApp
 	clock   ledgerClock
@@ -256,15 +259,15 @@ type tokenRequest struct {
 	known    installations
 	isForced bool // all tokens of the workspace are replaced
 
-	// mint makes the token by an App and delivers it. moved is why the workspace leaves
-	// the App that it had; "" where it stays.
+	// mint mints the token with an App and delivers it. moved is why the workspace
+	// changes its App; "" if it does not.
 	mint func(ctx context.Context, m minter, g mint.Grant, moved string) error
 }
 
 // errUnresolved marks the errors of one owner's repositories.
 var errUnresolved = errors.New("no grant")
 
-// unresolved is an error before GitHub was asked for a token.
+// unresolved is an error that occurred before GitHub was asked for a token.
 type unresolved struct{ error }
 
 func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
@@ -291,7 +294,7 @@ func (m minter) resolveAgain(ctx context.Context, q tokenRequest, installed []mi
 	return m.resolve(ctx, q, []mint.Installation{now}, moved)
 }
 
-// resolve turns the record's patterns into what GitHub is asked for, and has it minted.
+// resolve turns the record's patterns into a grant, and has it minted.
 func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
 	patterns := q.record.Repositories
 	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {

@@ -1,6 +1,5 @@
-// Package workspace is the issuing side's view of a workspace: the profile that
-// says what it may do, the ledger record of what it has been given, and the
-// Issuer that gives and takes.
+// Package workspace is the issuing side of a workspace: the profile that says what it
+// may do, the ledger record of its tokens, and the Issuer that mints and revokes them.
 package workspace
 
 import (
@@ -26,52 +25,54 @@ const (
 	maxProfile = 1 << 20 // bytes of a file
 )
 
-// A Profile says what the workspaces of one kind may reach and push. The zero
-// Profile gives no access to GitHub.
+// A Profile says what the workspaces of one kind may access and push. The zero Profile
+// gives no access to GitHub.
 type Profile struct {
-	Path string // the file it was loaded from; "" when parsed
-	Name string // metadata.name; "" when the file has none
+	Path string // the file it was loaded from; "" if parsed
+	Name string // metadata.name; "" if the file has none
 	Access
-	// Refs are what may be pushed, with [refs.WorkspacePlaceholder] as written; none
-	// allows nothing. See RefsOf.
+	// Refs may be pushed, with [refs.WorkspacePlaceholder] as written; empty allows
+	// nothing. See RefsOf.
 	Refs []refs.Entry
-	// PublicRead are public repositories beside those of Access that the git gateway lets
-	// the workspace fetch. The gateway reads them without a token. An empty list allows none.
+	// PublicRead are public repositories, in addition to those of Access, that the git
+	// gateway lets the workspace fetch. The gateway reads them without a token. An
+	// empty list allows none.
 	PublicRead []mint.Pattern
-	// Verify is how the git gateway tells forced pushes; "" is that it does not.
+	// Verify is how the git gateway detects forced pushes; "" means that it does not.
 	Verify Verification
-	// Sharing says which workspaces a broker may give the same token; "" is
+	// Sharing says which workspaces a broker may give the same token; "" means
 	// [ShareInProfile].
 	Sharing Sharing
-	// Version tells apart what profiles of one name say; "" when it was not parsed.
+	// Version distinguishes profiles of the same name with different content; "" if it
+	// was not parsed.
 	Version string
-	// Warnings are what is allowed and probably not meant.
+	// Warnings are about content that is allowed and probably not intended.
 	Warnings []string
 }
 
-// RefsOf are the refs that the workspace of that id may push.
+// RefsOf returns the refs that the workspace of that id may push.
 func (p *Profile) RefsOf(id string) []refs.Entry { return refs.ForWorkspace(p.Refs, id) }
 
-// Verification is how a forced push is told from a fast-forward, which a push's list of
-// refs does not show.
+// Verification is how a forced push is distinguished from a fast-forward, which a
+// push's list of refs does not show.
 type Verification string
 
-// VerifyAncestry has GitHub move each branch that may be updated and not forced, and
-// refuse what is not a fast-forward.
+// VerifyAncestry lets GitHub move each branch that may be updated but not forced, so
+// that GitHub refuses a change that is not a fast-forward.
 const VerifyAncestry Verification = "ancestry"
 
-// Sharing is who may have the same token of a broker: whoever has it is cut off when
-// it is revoked from one of them.
+// Sharing says which workspaces may get the same token from a broker. Revoking such a
+// token for one of them cuts off the others too.
 type Sharing string
 
-// The ways of sharing.
+// The values of Sharing.
 const (
 	ShareInProfile Sharing = "profile"   // all workspaces of one version of the profile
-	ShareNothing   Sharing = "workspace" // each workspace has tokens of its own
+	ShareNothing   Sharing = "workspace" // each workspace has its own tokens
 )
 
-// LoadProfile reads a profile's file. The error is one line with the file's
-// name and everything that is wrong with it.
+// LoadProfile reads a profile's file. The error is one line with the file's name and
+// all its mistakes.
 func LoadProfile(path string) (*Profile, error) {
 	what := "read the profile " + path
 	f, err := os.Open(path)
@@ -94,12 +95,11 @@ func LoadProfile(path string) (*Profile, error) {
 	return p, nil
 }
 
-// ParseProfile reads a profile: with apiVersion, kind, metadata and spec, or
-// spec alone. Unknown and repeated keys, bad patterns, and entries that repeat
-// or contradict others are errors. They are reported together, as a [Problems].
+// ParseProfile parses a profile: with apiVersion, kind, metadata and spec, or spec
+// alone. Unknown and repeated keys, bad patterns, and entries that repeat or contradict
+// others are errors. It reports them together, as [Problems].
 //
-// Without permissions, a workspace may clone and, where refs may be pushed,
-// push.
+// Without permissions, a workspace may clone and, if refs may be pushed, push.
 func ParseProfile(data []byte) (*Profile, error) {
 	if len(data) > maxProfile {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxProfile)
@@ -124,10 +124,10 @@ func ParseProfile(data []byte) (*Profile, error) {
 	return &r.profile, nil
 }
 
-// Problems are all that is wrong with a file, in its order.
+// Problems are all mistakes in a file, in the file's order.
 type Problems []Problem
 
-// A Problem is one mistake and where it is.
+// A Problem is one mistake and its place.
 type Problem struct {
 	Line, Column int // from 1
 	Text         string

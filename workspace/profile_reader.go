@@ -14,10 +14,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxProblems bounds how many mistakes are reported of one file.
+// maxProblems is the largest number of mistakes that are reported for one file.
 const maxProblems = 50
 
-// at notes a mistake.
+// at adds a mistake.
 func (p *Problems) at(node *yaml.Node, format string, args ...any) {
 	*p = append(*p, Problem{node.Line, node.Column, fmt.Sprintf(format, args...)})
 }
@@ -35,26 +35,25 @@ func (p Problems) err() error {
 	return p
 }
 
-// A profileReader walks a file's nodes, so that every mistake is found and has
-// a place.
+// A profileReader walks a file's nodes, so that it finds every mistake with its place.
 type profileReader struct {
 	problems Problems
 	profile  Profile
 
-	isSandbox  bool            // the file is one of the first system's
-	isSecond   bool            // of its second version
-	sourceMode string          // of sourceAccess, there
-	ignored    []string        // keys that are not about GitHub, there
+	isSandbox  bool            // the file is a profile of the first system
+	isSecond   bool            // of the second version of its format
+	sourceMode string          // its sourceAccess mode
+	ignored    []string        // its keys that are not about GitHub
 	isGiven    map[string]bool // the keys of github
 }
 
-// keys calls the reader of each key of a mapping. A null stands for a mapping
-// without keys.
+// keys calls the reader of each key of a mapping. A null is a mapping without keys.
 func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
 	return r.read(node, what, known, false)
 }
 
-// someKeys is keys for a mapping that has keys of no interest in a sandbox profile.
+// someKeys is like keys, for a mapping in which a sandbox profile may have keys to
+// ignore.
 func (r *profileReader) someKeys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
 	return r.read(node, what, known, r.isSandbox)
 }
@@ -178,7 +177,8 @@ func (r *profileReader) github(node *yaml.Node) {
 	r.warnOfForceInTwoSteps()
 }
 
-// warnOfForceInTwoSteps warns of rules that allow in two pushes what verify refuses in one.
+// warnOfForceInTwoSteps warns about rules that allow in two pushes what verify refuses
+// in one.
 func (r *profileReader) warnOfForceInTwoSteps() {
 	for _, e := range r.profile.Refs {
 		if r.profile.Verify == VerifyAncestry && slices.Contains(e.Allow, refs.Delete) && slices.Contains(e.Allow, refs.Create) && !slices.Contains(e.Allow, refs.Force) {
@@ -187,7 +187,8 @@ func (r *profileReader) warnOfForceInTwoSteps() {
 	}
 }
 
-// defaultPermissions is the least that makes a profile work as it reads.
+// defaultPermissions returns the least permissions with which a profile works as
+// written.
 func defaultPermissions(refs []refs.Entry) mint.Permissions {
 	level := "read"
 	if len(refs) > 0 {
@@ -221,7 +222,7 @@ func (r *profileReader) repositories(node *yaml.Node) {
 		}
 		pattern := text
 		if r.isSandbox {
-			pattern = strings.TrimPrefix(text, "github.com/") // as the first system does
+			pattern = strings.TrimPrefix(text, "github.com/") // as in the first system
 		}
 		p, err := mint.ParsePattern(pattern)
 		if err != nil {
@@ -292,8 +293,7 @@ func verbSet(rule *refs.Rule) string {
 	return strings.Join(texts, ", ")
 }
 
-// placed takes the place out of an error of package hooks, which writes it as a
-// Problem does.
+// placed converts an error of package refs, which contains its place, to a Problem.
 func placed(node *yaml.Node, err error) Problem {
 	p := Problem{node.Line, node.Column, err.Error()}
 	if n, scanErr := fmt.Sscanf(err.Error(), "line %d column %d:", &p.Line, &p.Column); n == 2 && scanErr == nil {
@@ -335,7 +335,7 @@ func (r *profileReader) verbs(node *yaml.Node) (p mint.Permissions) {
 		names = append(names, verb)
 	}
 	if len(names) > 0 {
-		p, _ = mint.Verbs(names...) // each was checked
+		p, _ = mint.Verbs(names...) // each name was checked
 	}
 	return p
 }
@@ -358,7 +358,7 @@ func (r *profileReader) levels(node *yaml.Node) mint.Permissions {
 	return mint.PermissionLevels(levels)
 }
 
-// list returns the items of a list; null is an empty one.
+// list returns the items of a list; null is an empty list.
 func (r *profileReader) list(node *yaml.Node, what string) []*yaml.Node {
 	node = resolve(node)
 	if isNull(node) {
@@ -386,7 +386,7 @@ func isNull(node *yaml.Node) bool {
 
 // resolve follows an alias. The place of mistakes is then the anchor's.
 func resolve(node *yaml.Node) *yaml.Node {
-	for range 10 { // an alias of an alias is an error of YAML already
+	for range 10 { // YAML refuses an alias of an alias
 		if node.Kind != yaml.AliasNode {
 			break
 		}

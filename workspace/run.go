@@ -15,15 +15,15 @@ import (
 )
 
 // A run works on one workspace while no other run does. It plans, acts and records,
-// until the workspace has what its record says: [run.reconcile] reads the record, the
-// installations and the tokens in the store, [run.converge] asks [Plan] for steps,
+// until the workspace is in the state of its record: [run.reconcile] reads the record,
+// the installations and the tokens in the store, [run.converge] asks [Plan] for steps,
 // [run.apply] does them, and [run.conclude] records the outcome. Each step is recorded
 // before it is done, so that the next run finishes what a killed run began.
 type run struct {
 	ledger ledger
 	apps   apps
 	audit  func(Event)
-	blocks *store.Blocks // as they were when the pass began; nil outside of a pass over all
+	blocks *store.Blocks // as they were when the pass began; nil outside of a pass over all workspaces
 
 	record *Record
 	held   *heldTokens
@@ -31,19 +31,19 @@ type run struct {
 
 	isNew        bool     // this run made the record
 	isForced     bool     // this run replaces every token
-	isUnrecorded bool     // record takes the place of one that is not there or cannot be read
+	isUnrecorded bool     // record replaces one that does not exist or cannot be read
 	expects      bool     // this run noted in LastError that the store will keep a token that the record does not know
-	keepsUnknown bool     // the store keeps such a token, to be revoked
+	keepsUnknown bool     // the store has such a token, to be revoked
 	failed       []string // owners whose token this run could not mint
 }
 
-// maxRounds bounds how often a run plans: what one round mints, the next may
-// have to clean up after.
+// maxRounds limits how often a run plans: after what one round mints, the next may have
+// to clean up.
 const maxRounds = 3
 
-// reconcile does what Plan says until nothing is left to do, so that the workspace
-// has what its record says. An owner whose token cannot be minted does not keep
-// the others from theirs.
+// reconcile does what Plan returns until nothing is left to do, so that the workspace
+// is in the state of its record. If one owner's token cannot be minted, the others
+// still get theirs.
 func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	r.keepsUnknown = r.record.LastError != nil && r.record.LastError.Foreign
 	r.isForced = !since.IsZero()
@@ -59,7 +59,7 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 		return err
 	}
 	want.Owners, want.Since = allowed(slices.Clone(r.record.wanted), r.record.ID, blocks), since
-	if blocks.Has(r.record.ID, "") { // a workspace that is blocked keeps no token
+	if blocks.Has(r.record.ID, "") { // a blocked workspace keeps no token
 		want.Adopt = true
 	}
 	isUnsure := r.isNew || r.ledger.tenure.tookOver || blocks.Has(r.record.ID, "") // the store may have tokens that the record does not tell of
@@ -75,8 +75,8 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	return r.requireAnyOwner(ctx)
 }
 
-// converge plans and acts until nothing is left to do. An owner's token is minted once:
-// where a wrong clock says that the new token does not last, it is not minted again.
+// converge plans and acts until nothing is left to do. It mints an owner's token only
+// once, even if by a wrong clock the new token does not last.
 func (r *run) converge(ctx context.Context, want Want) (err error) {
 	tried := map[string]bool{}
 	var left []Step
@@ -100,8 +100,8 @@ func (r *run) converge(ctx context.Context, want Want) (err error) {
 	return usererr.Join(err, r.held.copyOnly(ctx), foreign(r.record.ID, left))
 }
 
-// apply does the steps of one plan. What GitHub refuses for one token does not
-// keep the run from the others.
+// apply does the steps of one plan. If GitHub refuses one token, it goes on with the
+// others.
 func (r *run) apply(ctx context.Context, steps []Step) error {
 	var refused []error
 	for _, s := range steps {
@@ -115,7 +115,8 @@ func (r *run) apply(ctx context.Context, steps []Step) error {
 		} else {
 			r.remember(PastEvent{What: failed, Owner: s.Owner, Hash: s.Hash, Why: err.Error()})
 		}
-		// What is the same for all, as that no App is set up, is said once.
+		// An error that is the same for all owners, such as a missing App, is reported
+		// once.
 		if !slices.ContainsFunc(refused, func(before error) bool { return before.Error() == err.Error() }) {
 			refused = append(refused, err)
 		}
@@ -129,8 +130,8 @@ func (r *run) apply(ctx context.Context, steps []Step) error {
 	return usererr.Join(refused...)
 }
 
-// isRefusal reports whether an error is about one token and no other: not the
-// store's, and not that time is up.
+// isRefusal reports whether an error is about a single token, and not about the store
+// or a timeout.
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[*mint.Error](err)
 	return ok || errors.Is(err, mint.ErrWider) || errors.Is(err, errUnresolved)
@@ -164,9 +165,9 @@ func (r *run) step(ctx context.Context, s Step) error {
 	return fmt.Errorf("there is no step %q", s.Do)
 }
 
-// conclude writes the outcome of a run into the record, and returns it. A run that
-// was cut short, or left to a later pass, says nothing about the workspace and
-// changes nothing.
+// conclude writes the outcome of a run to the record, and returns it. The outcome of a
+// run that was cut short or deferred says nothing about the workspace and is not
+// written.
 func (r *run) conclude(ctx context.Context, why error) error {
 	if errors.Is(why, ErrDeferred) || errors.Is(why, ErrBusy) || errors.Is(why, context.Canceled) || why == nil && (r.record.LastError == nil || r.keepsUnknown) {
 		return why
@@ -188,10 +189,10 @@ func (r *run) conclude(ctx context.Context, why error) error {
 	return err
 }
 
-// readBlocks returns what is blocked. Those that the pass read count where they leave the
-// workspace alone and each of its owners has a live token: then no run has withdrawn any
-// before this one, and an operator who blocks later withdraws the new ones. In any other
-// case they are read now.
+// readBlocks returns the blocks. Those that the pass read are used if they do not block
+// the workspace and each of its owners has a live token: then no run has withdrawn any
+// before this one, and an operator who blocks later withdraws the new ones. In any
+// other case it reads them now.
 func (r *run) readBlocks(ctx context.Context) (store.Blocks, error) {
 	if r.blocks == nil {
 		return store.ReadBlocks(ctx, r.ledger.store)
@@ -208,13 +209,13 @@ func (r *run) readBlocks(ctx context.Context) (store.Blocks, error) {
 	return *r.blocks, nil
 }
 
-// allowed leaves out the owners that are blocked for the workspace.
+// allowed returns the owners without those that are blocked for the workspace.
 func allowed(owners []string, id string, blocks store.Blocks) []string {
 	return slices.DeleteFunc(owners, func(owner string) bool { return blocks.Has(id, owner) })
 }
 
-// requireAnyOwner returns an error where a record names repositories and no owner: a
-// workspace without any token is not what was asked for.
+// requireAnyOwner returns an error if a record names repositories but no owner: the
+// user did not ask for a workspace without a token.
 func (r *run) requireAnyOwner(ctx context.Context) error {
 	if len(r.record.Repositories) == 0 || len(ownersOf(r.record.Repositories, r.known.installed)) > 0 {
 		return nil
@@ -227,11 +228,11 @@ func (r *run) requireAnyOwner(ctx context.Context) error {
 	return err
 }
 
-// ErrForeign reports that a workspace's place for a token holds a live one that
-// gatepass did not write. It was left alone, and what else was to do was done.
+// ErrForeign reports that a workspace's entry for a token holds a live one that
+// gatepass did not write. It was left alone, and the other steps were done.
 var ErrForeign = errors.New("the store holds a live token that gatepass did not write")
 
-// foreign is the error for tokens that were left alone; nil for none.
+// foreign returns the error for tokens that were left alone; nil for none.
 func foreign(id string, left []Step) error {
 	var places []string
 	for _, s := range left {
@@ -251,7 +252,7 @@ func foreign(id string, left []Step) error {
 	}
 }
 
-// withoutLeft parts the steps that are to be done from those that are left.
+// withoutLeft splits the steps into those to do and those to leave alone.
 func withoutLeft(steps []Step) (todo, left []Step) {
 	for _, s := range steps {
 		if s.Do == Leave {
@@ -263,8 +264,8 @@ func withoutLeft(steps []Step) (todo, left []Step) {
 	return todo, left
 }
 
-// maxLost is how many tokens that nobody ever saw a record names: a GitHub that
-// does not answer for an hour would fill it until no store takes it.
+// maxLost is the largest number of lost tokens without a hash in a record: if GitHub
+// did not answer for an hour, the record would become too long for every store.
 const maxLost = 100
 
 // prune removes tokens from the record that are dead for long, and the oldest of those
@@ -292,8 +293,8 @@ func (r *Record) prune(now time.Time, isPool bool) {
 	r.Tokens = kept
 }
 
-// isLatest reports whether no later token of the owner is known: it says which App the
-// workspace has there.
+// isLatest reports whether the token is the owner's latest one, which tells the
+// workspace's App.
 func (r *Record) isLatest(at int) bool {
 	t := r.Tokens[at]
 	return t.Hash != "" && !slices.ContainsFunc(r.Tokens[at+1:], func(later Token) bool {
@@ -301,6 +302,5 @@ func (r *Record) isLatest(at int) bool {
 	})
 }
 
-// isUnseen reports whether the token was lost before anybody knew more of it than
-// that it may be.
+// isUnseen reports whether the token was lost before its hash was known.
 func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }

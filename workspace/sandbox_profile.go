@@ -7,29 +7,29 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The envelope of the first system's profiles. Their spec.sourceAccess means the
-// same in both versions.
+// The envelope of the first system's profiles. spec.sourceAccess has the same meaning
+// in both versions.
 const sandboxKind = "SandboxProfile"
 
 const (
 	sandboxV1 = "klankermaker.ai/v1alpha1"
-	sandboxV2 = "klankermaker.ai/v1alpha2" // has no permissions, and its reader refuses them
+	sandboxV2 = "klankermaker.ai/v1alpha2" // has no permissions; the first system's reader refuses them
 )
 
-// The modes of sourceAccess: what github lists, or nothing.
+// The modes of sourceAccess: the repositories that github lists, or none.
 const (
 	allowlistMode = "allowlist"
 	noneMode      = "none"
 )
 
-// sandboxVerbs are what the first system's profiles call two permissions.
+// sandboxVerbs are the first system's names for two permissions.
 var sandboxVerbs = map[string]string{"read": "clone", "write": "push"}
 
-// maxNamed bounds how many ignored keys a warning names.
+// maxNamed is the largest number of ignored keys that a warning names.
 const maxNamed = 20
 
-// sandboxVersion returns the version of a file that says it is one of the first
-// system's, or "". It looks at apiVersion alone, so that a wrong kind is an error.
+// sandboxVersion returns the version of a file that is a profile of the first system,
+// or "". It checks only apiVersion, so that a wrong kind is an error.
 func sandboxVersion(node *yaml.Node) string {
 	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
 		version := resolve(node.Content[i+1]).Value
@@ -40,9 +40,9 @@ func sandboxVersion(node *yaml.Node) string {
 	return ""
 }
 
-// mayIgnore reports whether a key of a sandbox profile is about other things than
-// GitHub. A key that could be meant for a known one is not ignored: another case
-// of it, and YAML's merge key.
+// mayIgnore reports whether a key of a sandbox profile is not about GitHub. It does not
+// ignore a key that could be meant for a known one: the same key in another case, and
+// YAML's merge key.
 func (r *profileReader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.Node)) bool {
 	if key.Kind != yaml.ScalarNode || key.Value == "<<" || key.Value == "" {
 		return false
@@ -55,7 +55,7 @@ func (r *profileReader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.No
 	return true
 }
 
-// mode reads sourceAccess.mode.
+// mode parses sourceAccess.mode.
 func (r *profileReader) mode(node *yaml.Node) {
 	text, ok := r.text(node, "a mode")
 	if ok && text != allowlistMode && text != noneMode {
@@ -64,8 +64,8 @@ func (r *profileReader) mode(node *yaml.Node) {
 	r.sourceMode = text
 }
 
-// inherited refuses a profile that leaves to the profile it extends what its
-// tokens may do: the other file is not read, and may allow less.
+// inherited refuses a profile that takes its tokens' access from the profile it
+// extends: the other file is not read, and may allow less.
 func (r *profileReader) inherited(extends *yaml.Node) {
 	if extends == nil || isNull(extends) || r.sourceMode == noneMode {
 		return
@@ -84,7 +84,7 @@ func (r *profileReader) inherited(extends *yaml.Node) {
 	}
 }
 
-// narrow applies the mode, and says what was not read.
+// narrow applies the mode, and adds warnings about what was not read.
 func (r *profileReader) narrow() {
 	if r.sourceMode == noneMode {
 		if r.profile.HasAccess() {

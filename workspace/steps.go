@@ -20,8 +20,8 @@ const (
 	undelivered = "it could not be delivered"
 )
 
-// mint makes one owner's token by an App and delivers it. The record is written before
-// each step. The token that is superseded stays in the store, to be revoked later.
+// mint mints one owner's token with an App and delivers it. It writes the record before
+// each step. The superseded token stays in the store, to be revoked later.
 func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) error {
 	owner := strings.ToLower(g.Owner)
 	if s, ok := r.ledger.store.(store.Preparer); ok {
@@ -50,7 +50,7 @@ func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) er
 		old.turn(Superseded, r.ledger.clock.now(), "")
 	}
 	err = r.ledger.save(ctx, r.record)
-	if errors.Is(err, ErrBusy) { // another run took this one's place, and does not know the token
+	if errors.Is(err, ErrBusy) { // another run took over and does not know the token
 		return r.revokeUndelivered(ctx, m, t, made.Token, err)
 	}
 	return err
@@ -62,14 +62,14 @@ func (r *run) announce(ctx context.Context, t Token) (*Token, error) {
 	r.record.Tokens = append(r.record.Tokens, t)
 	last := len(r.record.Tokens) - 1
 	if err := r.ledger.save(ctx, r.record); err != nil {
-		r.record.Tokens = r.record.Tokens[:last] // GitHub is not asked for it
+		r.record.Tokens = r.record.Tokens[:last] // GitHub is then not asked
 		return nil, err
 	}
 	return &r.record.Tokens[last], nil
 }
 
-// ask has GitHub mint the token. Where the installation does not grant what is
-// optional, the token is asked for without that, and says so.
+// ask has GitHub mint the token. If the installation does not grant the optional
+// permissions, it asks again without them, and Narrower says so.
 func (m minter) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
 	made, err := m.App.Mint(ctx, g)
 	failure, ok := errors.AsType[*mint.Error](err)
@@ -94,7 +94,7 @@ func (m minter) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, 
 	return made, nil
 }
 
-// recordMint notes in the record what GitHub granted; the next save writes it.
+// recordMint adds to the record what GitHub granted; the next save writes it.
 func (r *run) recordMint(t *Token, m minter, made mint.Minted, moved string) {
 	t.Hash, t.Minted, t.Expires = made.Token.Hash(), r.ledger.clock.now(), made.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = made.All, made.Token.Repositories, made.Token.Permissions
@@ -107,7 +107,7 @@ func (r *run) recordMint(t *Token, m minter, made mint.Minted, moved string) {
 	}
 }
 
-// notes is what a person should know of a token.
+// notes returns remarks about a token for a person.
 func notes(owner string, made mint.Minted) string {
 	texts := made.Narrower
 	if now := made.RenamedTo(owner); now != "" {
@@ -116,8 +116,8 @@ func notes(owner string, made mint.Minted) string {
 	return strings.Join(texts, ", ")
 }
 
-// recordFailedMint writes down what became of the request, by which tokens may
-// have been made that GitHub did not confirm.
+// recordFailedMint records the outcome of a failed request, after which tokens may
+// exist that GitHub did not confirm.
 func (r *run) recordFailedMint(ctx context.Context, t *Token, g mint.Grant, unconfirmed int, why error) error {
 	_, ok := errors.AsType[*mint.Error](why)
 	isWider := errors.Is(why, mint.ErrWider)
@@ -127,7 +127,7 @@ func (r *run) recordFailedMint(ctx context.Context, t *Token, g mint.Grant, unco
 	}
 	switch {
 	case !ok && !isWider:
-		return why // the caller gave up: GitHub may have carried it out
+		return why // the caller gave up, but GitHub may have minted it
 	case unconfirmed > 0:
 		r.recordUnconfirmed(g, unconfirmed-1)
 		return usererr.Join(why, r.abandon(ctx, r.record.latestIn(Minting), note))
@@ -135,15 +135,14 @@ func (r *run) recordFailedMint(ctx context.Context, t *Token, g mint.Grant, unco
 	return usererr.Join(why, r.change(ctx, t, Revoked, "it was not granted"))
 }
 
-// recordUnconfirmed notes tokens that may have been made by requests that were not
-// answered.
+// recordUnconfirmed records tokens that requests without an answer may have minted.
 func (r *run) recordUnconfirmed(g mint.Grant, count int) {
 	for range count {
 		r.recordLost(Token{Owner: g.Owner, Installation: g.Installation}, unanswered)
 	}
 }
 
-// recordUnknown notes that a token may be alive of which nothing is known.
+// recordUnknown records that an unknown token may be alive.
 func (r *run) recordUnknown(why string) { r.recordLost(Token{Owner: "(unknown)"}, why) }
 
 func (r *run) recordLost(t Token, why string) {
@@ -153,8 +152,8 @@ func (r *run) recordLost(t Token, why string) {
 	r.tell(Event{Type: Lost, Owner: t.Owner, Expires: t.Expires, Why: why})
 }
 
-// deliver puts a token where the workspace reads it, and the one that is there
-// where it can be revoked.
+// deliver writes a token to the entry that the workspace reads. Before that, it moves
+// the previous token to an entry from which it can be revoked.
 func (r *run) deliver(ctx context.Context, t *Token, token credential.Token) error {
 	owner := strings.ToLower(t.Owner)
 	old, isThere := r.held.current[owner]
@@ -172,14 +171,14 @@ func (r *run) deliver(ctx context.Context, t *Token, token credential.Token) err
 	return r.held.deliver(ctx, owner, token)
 }
 
-// revokeUndelivered revokes a token that could not be recorded or delivered, also for a
-// caller that has given up. What fails here is left to the next run.
+// revokeUndelivered revokes a token that could not be recorded or delivered, even if
+// the caller has given up. If it fails, the next run tries again.
 func (r *run) revokeUndelivered(ctx context.Context, m minter, t *Token, token credential.Token, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
 	if m.App.Revoke(ctx, token) != nil {
 		if name, err := supersededName(r.record.ID, token); err == nil {
-			_ = r.ledger.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace) // the next run revokes it; where this fails, it is lost
+			_ = r.ledger.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace) // the next run revokes it; if this fails, it is lost
 		}
 		return why
 	}
@@ -197,7 +196,7 @@ func (r *run) revokeUndelivered(ctx context.Context, m minter, t *Token, token c
 	return why
 }
 
-// abandon gives a token up whose text no run has.
+// abandon gives up a token whose value is lost.
 func (r *run) abandon(ctx context.Context, t *Token, why string) error {
 	dies := t.DiesBy()
 	if t.State != Planned && dies.After(r.ledger.clock.earliest()) {
@@ -207,8 +206,8 @@ func (r *run) abandon(ctx context.Context, t *Token, why string) error {
 	return r.change(ctx, t, Revoked, why)
 }
 
-// revoke ends a token. The record is written before the token leaves the store: in the
-// other order, the next run would take it for one that was lost alive.
+// revoke revokes a token. It writes the record before it deletes the token from the
+// store: in the other order, the next run would take the token as lost but alive.
 func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	token, ok := r.held.find(s.Hash)
 	if !ok {
@@ -224,8 +223,8 @@ func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	return r.forget(ctx, t, s)
 }
 
-// forget deletes a token that is dead. Where it has run out by itself, the next save of
-// the record says so: until then, each run finds that out again.
+// forget deletes a dead token. If the token expired by itself, only the next save of
+// the record says so; until then, each run finds it expired again.
 func (r *run) forget(ctx context.Context, t *Token, s Step) error {
 	switch {
 	case t == nil || t.State == Revoked:
@@ -240,9 +239,9 @@ func (r *run) forget(ctx context.Context, t *Token, s Step) error {
 	return r.held.drop(ctx, s.Hash)
 }
 
-// makeWay puts the owner's token in the place of the only one before that one is
-// revoked, so that the workspace reads a live token all the time. The other is kept
-// first, for a later run to revoke.
+// makeWay replaces the only token with the owner's token before the only token is
+// revoked, so that the workspace always reads a live token. It first stores the old
+// one, for a later run to revoke.
 func (r *run) makeWay(ctx context.Context, hash string) error {
 	if !r.held.isInTheWay(hash) {
 		return nil
@@ -259,9 +258,9 @@ func (r *run) makeWay(ctx context.Context, hash string) error {
 	return r.held.copyOnly(ctx)
 }
 
-// expect notes in the record that the store is about to keep a token that the record
-// does not know, so that a later run looks for it by more than names. It reports
-// whether that changed the record.
+// expect notes in the record that the store will hold a token that the record does not
+// list, so that a later run does not look only by name. It reports whether that changed
+// the record.
 func (r *run) expect(token credential.Token) bool {
 	if r.isUnrecorded || r.record.knows(token.Hash()) || r.record.LastError != nil && r.record.LastError.Foreign {
 		return false
@@ -271,7 +270,7 @@ func (r *run) expect(token credential.Token) bool {
 	return true
 }
 
-// met takes back what expect noted, once the token is revoked. A run that ends with
+// met removes the note of expect once the token is revoked. A run that ends with
 // conclude need not call it.
 func (r *run) met(ctx context.Context) error {
 	if !r.expects || r.held.keepsUnknown(r.record) {
@@ -281,15 +280,15 @@ func (r *run) met(ctx context.Context) error {
 	return r.ledger.save(ctx, r.record)
 }
 
-// discard deletes what should be a token and is none, so that Plan takes for lost
-// what the record says was there. The record does not know what brokers gave: that is
-// recorded when all is taken away, and left before.
+// discard deletes entries that should be tokens and are not, so that Plan takes the
+// tokens in the record as lost. The record does not list what brokers gave: such an
+// entry is left alone or, in a destruction, recorded as an unknown token.
 func (r *run) discard(ctx context.Context) error {
 	for _, name := range r.held.damaged {
 		if name.IsVended() && !r.record.Destroying {
 			continue
 		}
-		if name.IsVended() || len(r.record.Tokens) == 0 { // or the first system's
+		if name.IsVended() || len(r.record.Tokens) == 0 { // or it is the first system's
 			r.recordUnknown("what the store has of a token is damaged")
 			if err := r.ledger.save(ctx, r.record); err != nil {
 				return err
@@ -308,7 +307,7 @@ func (r *run) change(ctx context.Context, t *Token, state State, note string) er
 	return r.ledger.save(ctx, r.record)
 }
 
-// turn sets a token's state. What it opened is of no interest once it is dead.
+// turn sets a token's state. It drops what a dead token opened.
 func (t *Token) turn(state State, now time.Time, note string) {
 	t.State, t.Changed, t.Note = state, now, note
 	if state == Revoked {
@@ -316,7 +315,7 @@ func (t *Token) turn(state State, now time.Time, note string) {
 	}
 }
 
-// tell keeps an event for the record, which the next save writes, and sends it to the
+// tell adds an event to the record, which the next save writes, and sends it to the
 // audit.
 func (r *run) tell(e Event) {
 	e.Workspace = r.record.ID
@@ -336,8 +335,8 @@ func (r *run) remember(e PastEvent) {
 	r.record.remember(e)
 }
 
-// remember adds an event and drops the oldest ones. A failure that repeats is
-// counted, so that an outage does not push out what was before it.
+// remember adds an event and drops the oldest ones. It counts a repeated failure in one
+// event, so that an outage does not push out earlier events.
 func (r *Record) remember(e PastEvent) {
 	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
 	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {

@@ -2,8 +2,8 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// letGo puts /dev/null in place of the three standard descriptors: git and its
-// callers wait until nobody holds the other end of theirs.
+// letGo replaces the three standard descriptors with /dev/null: git and its callers
+// wait until every process has closed the other end.
 func letGo() {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

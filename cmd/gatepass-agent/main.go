@@ -1,6 +1,6 @@
-// Command gatepass-agent holds a workspace's token source and keeps its tokens
-// in memory. git-credential-gatepass starts it when it is needed; it goes away
-// when it is not.
+// Command gatepass-agent holds a workspace's token source and keeps its tokens in
+// memory. git-credential-gatepass starts it when it is needed; it exits when it is
+// idle.
 package main
 
 import (
@@ -26,17 +26,17 @@ receives SIGTERM.
   --version         print the version
 `
 
-// memoryLimit is where Go's collector starts to work harder, in bytes. The agent
+// memoryLimit is the size, in bytes, from which Go's collector works harder. The agent
 // lives in small sandboxes.
 const memoryLimit = 16 << 20
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	signal.Ignore(syscall.SIGPIPE) // an asker that went away is not a reason to go
+	signal.Ignore(syscall.SIGPIPE) // a caller that hung up must not end the agent
 	syscall.Umask(0o077)
 	debug.SetMemoryLimit(memoryLimit)
-	runtime.GOMAXPROCS(1) // it waits, mostly: more threads to wake only use up the machine
+	runtime.GOMAXPROCS(1) // the agent mostly waits: more threads would only wake up for nothing
 	locked := server.Protect()
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr, locked))
 }

@@ -17,7 +17,7 @@ import (
 
 const idleVariable = "GATEPASS_AGENT_IDLE"
 
-// options are the command line and what the environment adds to it.
+// options are the values of the command line and the environment.
 type options struct {
 	config      string
 	idle        time.Duration
@@ -88,15 +88,14 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 			return usererr.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
 		}
 		if _, err := config.Load(o.config); errors.Is(err, fs.ErrNotExist) {
-			return err // the agent would leave at once, without a word
+			return err // otherwise the agent would exit at once without an error
 		}
 		return s.Run(ctx, place, func() {})
 	}
 	return start(ctx, s, place, err, stdin, stdout)
 }
 
-// settle finds the place of an agent that can read its workspace file, or of one
-// that cannot yet.
+// settle returns the agent's place, whether or not its workspace file can be read yet.
 func settle(s *server.Server, path string, getenv func(string) string) (agent.Place, error) {
 	if reads := s.Reads(); reads != server.Unknown {
 		return agent.Settle(path, reads, getenv)
@@ -104,8 +103,8 @@ func settle(s *server.Server, path string, getenv func(string) string) (agent.Pl
 	return agent.Locate(path, getenv)
 }
 
-// start is what the helper asks for: an agent in the background, or, where none
-// can or should stay, an answer to this one call.
+// start runs the helper's request: it starts an agent in the background or, where no
+// agent can or should stay, answers this one call.
 func start(ctx context.Context, s *server.Server, place agent.Place, placeErr error, stdin io.Reader, stdout io.Writer) error {
 	if placeErr == nil && s.Stays() {
 		ready := false

@@ -16,11 +16,11 @@ const knownSources = "ssm://, vault://, file://, keyring://, broker+https:// and
 
 const keyringScheme = "keyring"
 
-// brokers keeps the sessions of join tokens over changes of the workspace file.
+// brokers keeps the sessions of join tokens when the workspace file changes.
 var brokers = &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 
-// open makes the source that a workspace file names, with the keyring before it
-// where the file says so. Nothing is asked yet.
+// open makes the source that a workspace file names, behind a keyring cache if the file
+// asks for one. It sends no request yet.
 func open(w *config.Workspace) (credential.Source, error) {
 	if !w.Gateway.IsZero() {
 		return openSessions(w)
@@ -32,7 +32,7 @@ func open(w *config.Workspace) (credential.Source, error) {
 	return &oskeyring.Cache{Source: src, Scope: w.Path + "\n" + w.ID + "\n" + w.Source.String()}, nil
 }
 
-// openSessions makes a source of sessions, of the broker that the workspace file names.
+// openSessions makes a source of sessions at the broker that the workspace file names.
 func openSessions(w *config.Workspace) (credential.Source, error) {
 	if err := w.CheckGatewaySource(); err != nil {
 		return nil, usererr.Wrap("open the source of "+w.Path, err, "")

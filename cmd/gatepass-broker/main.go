@@ -1,5 +1,5 @@
-// Command gatepass-broker answers workspaces that prove who they are with tokens
-// that open exactly what their profile says. See docs/broker.md.
+// Command gatepass-broker gives tokens to workspaces that prove their identity. A token
+// opens exactly what the workspace's profile allows. See docs/broker.md.
 package main
 
 import (

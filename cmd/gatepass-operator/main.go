@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	if getenv("GOGC") == "" {
-		debug.SetGCPercent(25) // the caches are most of the memory, and change little
+		debug.SetGCPercent(25) // most of the memory is caches, which change little
 	}
 	log := slog.New(slog.NewJSONHandler(usererr.JSONWriter(stderr), nil))
 	if err := operator.Run(ctx, options, getenv, log); err != nil {

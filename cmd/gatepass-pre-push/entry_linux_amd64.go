@@ -2,15 +2,14 @@
 
 package main
 
-// entry is where Linux starts this program when it is linked with
-// -ldflags "-E main.entry". Git calls a hook hundreds of times in a rebase, and
-// Go takes four times as long to start as a hook that is not there needs. So
-// entry ends the program at once where the repository has no such hook, and
-// starts Go in every case of which it is not sure. Without -E, Go always starts
-// and finds out the same.
+// entry is where Linux starts this program when it is linked with -ldflags "-E
+// main.entry". Git calls a hook hundreds of times in a rebase, and starting Go takes
+// four times as long as finding out that the repository has no such hook. So entry ends
+// the program at once where the repository has no such hook, and starts Go whenever it
+// is not sure. Without -E, Go always starts and finds out the same.
 func entry()
 
-// What entry reads, each part ended by a NUL. stepsAside are the hooks for which
+// The strings that entry reads, each ended by a NUL. stepsAside are the hooks that
 // install links to this program; under any other name, Go starts.
 var (
 	stepsAside = "applypatch-msg\x00pre-applypatch\x00post-applypatch\x00" +

@@ -17,8 +17,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// guard judges a push and then runs the repository's own hook. A push to a path
-// on this machine is not judged.
+// guard checks a push against the policy and then runs the repository's own hook. It
+// does not check a push to a path on this machine.
 func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 	read := begin(ctx)
 	target := hooks.TargetOf(c.args[1])
@@ -53,11 +53,11 @@ func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 	return c.chain(ctx, hook, r)
 }
 
-// A verdict is what the workspace file says of a push.
+// A verdict is the decision of the workspace file on a push.
 type verdict struct {
 	workspace *config.Workspace // nil when it cannot be read
-	passed    bool              // the push goes where the file allows all
-	input     []byte            // of git, as far as it was read
+	passed    bool              // the workspace file does not restrict pushes to this host
+	input     []byte            // what was read of git's input so far
 	updates   []refs.RefUpdate
 	denials   []*refs.DeniedError
 	err       error // why the push is refused as a whole
@@ -94,7 +94,8 @@ func isListed(target hooks.Target, w *config.Workspace) bool {
 	return target.In(w.Hosts) || !w.Gateway.IsZero() && target.In([]string{w.Gateway.Host()})
 }
 
-// throughInstalled returns w with the gateway that gatepass install told git of, if it did.
+// throughInstalled returns w with the gateway that gatepass install configured in git,
+// if any.
 func throughInstalled(ctx context.Context, w *config.Workspace) *config.Workspace {
 	g, err := config.ParseGateway(hooks.InstalledGateway(ctx))
 	if err != nil {
@@ -107,7 +108,8 @@ func throughInstalled(ctx context.Context, w *config.Workspace) *config.Workspac
 	return through
 }
 
-// elsewhere says that only the hosts of the workspace file may be pushed to.
+// elsewhere returns the error of a push to a host that the workspace file does not
+// list.
 func (c call) elsewhere(host, path string) error {
 	if host == "" {
 		return usererr.New(c.denied(), "where it goes cannot be told, and elsewhere is deny",
@@ -119,7 +121,7 @@ func (c call) elsewhere(host, path string) error {
 
 func (c call) denied() string { return "push to " + hooks.RedactURL(c.args[1]) + " denied" }
 
-// refuse tells the user, and then the broker's operators.
+// refuse reports the refusal to the user, and then to the broker's operators.
 func (c call) refuse(stderr io.Writer, v verdict) int {
 	if v.err != nil {
 		code := refuse(stderr, v.err)
@@ -131,8 +133,8 @@ func (c call) refuse(stderr io.Writer, v verdict) int {
 	return 1
 }
 
-// begin starts to ask git about the repository. The function that it returns
-// waits for the answer: starting git is most of what a push has to wait for.
+// begin asks git about the repository in the background. The function that it returns
+// waits for the answer. Starting git is most of the time that a push waits.
 func begin(ctx context.Context) func() (*hooks.Repository, error) {
 	var r *hooks.Repository
 	var err error
@@ -158,10 +160,10 @@ func (c call) policy() (*config.Workspace, *refs.Policy, error) {
 	return workspace, policy, nil
 }
 
-// denied says what an unreadable policy means for the push.
+// denied wraps the error of a policy that cannot be read: the push is denied.
 func denied(err error) error { return fmt.Errorf("push denied without a policy: %w", err) }
 
-// fold makes one line of joined errors.
+// fold joins several errors into one line.
 func fold(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return usererr.Join(joined.Unwrap()...)
@@ -169,7 +171,7 @@ func fold(err error) error {
 	return err
 }
 
-// report is one line for every denial and one that says what to do.
+// report returns one line for each denial and one that says what to do.
 func report(denials []*refs.DeniedError, url, path string) string {
 	var b strings.Builder
 	for _, d := range denials {
@@ -179,7 +181,7 @@ func report(denials []*refs.DeniedError, url, path string) string {
 	return b.String()
 }
 
-// chain runs the repository's own hook, unless git does that by itself.
+// chain runs the repository's own hook, unless git itself runs it.
 func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) int {
 	if c.configured {
 		return 0
@@ -197,8 +199,8 @@ func (c call) chain(ctx context.Context, hook hooks.Hook, r *hooks.Repository) i
 	return code
 }
 
-// why is the reason in an error without what it was about, which the report
-// says in its own way.
+// why returns the reason of an error without the operation, which the report words
+// differently.
 func why(err error) string {
 	if line, ok := errors.AsType[*usererr.Error](err); ok {
 		return line.ReasonText()
@@ -211,7 +213,8 @@ func refuse(stderr io.Writer, err error) int {
 	return 1
 }
 
-// runOwn is what a link in the directory of shims does.
+// runOwn runs the repository's own hook when the program was called by a link in the
+// directory of shims.
 func runOwn(args []string, stderr io.Writer) int {
 	event := filepath.Base(args[0])
 	guard, err := os.Executable()

@@ -1,5 +1,5 @@
-// Command gatepass-pre-push is a git hook that lets a push through only to the
-// refs the workspace file allows, and then runs the repository's own hook.
+// Command gatepass-pre-push is a git hook. It allows a push only to the refs that the
+// workspace file allows, and then runs the repository's own hook.
 package main
 
 import (
@@ -38,7 +38,8 @@ Exit codes: 0 the push may go on, 1 it may not, 2 wrong usage; else that of the
 repository's hook.
 `
 
-// version is set by the linker; "go install" leaves it to the build's record.
+// version is set by the linker; after "go install" it is empty, and the build
+// information has the version.
 var version string
 
 func main() {
@@ -47,8 +48,7 @@ func main() {
 	os.Exit(run(ctx, os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run takes the whole of os.Args: under the name of a hook, the program is
-// that hook.
+// run takes all of os.Args: under the name of a hook, the program is that hook.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c, err := parse(args)
 	switch {
@@ -73,25 +73,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return c.chain(ctx, hook, nil)
 }
 
-// A call is what the arguments say.
+// A call holds the parsed arguments.
 type call struct {
 	event         string
 	args          []string // the hook's
 	configured    bool
-	shim          bool // called by the script that stands for a hook
-	linked        bool // called by a link of the hook's name
+	shim          bool // called by the script that replaces a hook
+	linked        bool // called by a link with the hook's name
 	help, version bool
 	getenv        func(string) string
 }
 
-// parse reads our own options, which stand in front of the hook's arguments.
+// parse reads our own options, which come before the hook's arguments.
 func parse(args []string) (call, error) {
 	c := call{event: hooks.PrePush}
 	if len(args) == 0 {
 		return c, usageError("no program name")
 	}
 	if name := filepath.Base(args[0]); hooks.IsShimmed(name) {
-		// A symbolic link. Git's arguments may look like options: pre-rebase
+		// args[0] is a symbolic link. Git's arguments may look like options: pre-rebase
 		// is given "--root".
 		c.event, c.args, c.linked = name, args[1:], name != hooks.PrePush
 		return c, c.check()
@@ -118,7 +118,8 @@ func parse(args []string) (call, error) {
 	return c, c.check()
 }
 
-// check keeps a mistyped hook name from passing for one that only chains.
+// check refuses a mistyped hook name, which would otherwise skip the guard and only
+// chain.
 func (c call) check() error {
 	if !hooks.IsShimmed(c.event) {
 		return usageError(fmt.Sprintf("%q is no hook with a shim", c.event))

@@ -14,18 +14,17 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// The limits of a broker's reports, in bytes, and of the time that one costs a
-// refused push.
+// Limits of a report to the broker: of its texts in bytes, and of the time by which it
+// may delay a refused push.
 const (
 	maxRef     = 1024
 	maxReason  = 300
 	reportWait = 200 * time.Millisecond
 )
 
-// tell tells the agent, if one runs and its source is a broker, what was refused,
-// for the broker's operators to see. It comes after the user was told, and nothing
-// depends on it. What git calls a dry run counts as well: hooks cannot tell it from
-// a push.
+// tell reports the refused refs to the agent, if one runs and its source is a broker,
+// so that the broker's operators see them. It runs after the user was told, and nothing
+// depends on it. It reports dry runs too: hooks cannot tell them from a push.
 func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
 	if w == nil || w.Source == nil || !strings.HasPrefix(w.Source.Scheme, "broker+") || len(updates) == 0 {
 		return
@@ -39,7 +38,7 @@ func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
 	_ = agent.Tell(call, c.getenv, time.Now().Add(reportWait)) // the push was refused either way
 }
 
-// deniedUpdates are those that the policy does not allow.
+// deniedUpdates returns the updates that the policy does not allow.
 func deniedUpdates(denials []*refs.DeniedError) []agent.PushUpdate {
 	updates := make([]agent.PushUpdate, 0, agent.MaxPushUpdates)
 	for _, d := range denials[:min(len(denials), agent.MaxPushUpdates)] {
@@ -48,7 +47,7 @@ func deniedUpdates(denials []*refs.DeniedError) []agent.PushUpdate {
 	return updates
 }
 
-// allUpdates are those of a push that was refused as a whole.
+// allUpdates returns all updates of a push that was refused as a whole.
 func allUpdates(all []refs.RefUpdate, why string) []agent.PushUpdate {
 	updates := make([]agent.PushUpdate, 0, agent.MaxPushUpdates)
 	for _, u := range all[:min(len(all), agent.MaxPushUpdates)] {
@@ -61,11 +60,11 @@ func update(u refs.RefUpdate, action, reason string) agent.PushUpdate {
 	return agent.PushUpdate{Action: action, Ref: shown(u.RemoteRef, maxRef), Reason: shown(reason, maxReason)}
 }
 
-// shown is a text as others may see it: without control characters and what looks
-// like a token, and at most so many bytes long. No ref has a backslash, so that an
-// escaped one stays the only one that is written so.
+// shown returns text in a form that is safe to show: without control characters and
+// anything that looks like a token, and at most most bytes long. No ref has a
+// backslash, so an escaped ref cannot be confused with another one.
 func shown(text string, most int) string {
-	const mark = "..." // of redact.Text
+	const mark = "..." // what redact.Text appends to a shortened text
 	text = redact.Text(usererr.Escape(text), most-len(mark))
 	for !utf8.ValidString(text) || len(text) > most {
 		text = text[:len(text)-1]
@@ -73,8 +72,9 @@ func shown(text string, most int) string {
 	return text
 }
 
-// repositoryOf returns the host and the repository of a remote's URL, and never what
-// else is in it. ok is false for a path, and for what no GitHub has.
+// repositoryOf returns the host and the repository of a remote's URL, and nothing else
+// of it, such as a password. ok is false for a path and for a name that GitHub does not
+// allow.
 func repositoryOf(remote string, w *config.Workspace) (host, repo string, ok bool) {
 	var path string
 	if strings.Contains(remote, "://") {

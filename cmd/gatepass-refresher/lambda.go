@@ -15,11 +15,11 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 )
 
-// runtimeAPI is by what a program knows that AWS Lambda started it
+// runtimeAPI is the variable that AWS Lambda sets for its functions
 // (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 const runtimeAPI = "AWS_LAMBDA_RUNTIME_API"
 
-// The errorType of invocations that fail.
+// The errorType values of failed invocations.
 const (
 	badConfiguration = "BadConfiguration"
 	badPayload       = "BadPayload"
@@ -28,27 +28,27 @@ const (
 	passIsFailed     = "PassFailed"
 )
 
-// Of an invocation's time the last part is kept: a share of it, so that a
-// function with little time does something as well, and no more than is of use.
+// A run stops before its invocation ends. Each part of the time that is kept back is a
+// share of it, so that a short invocation does some work too, and has an upper bound.
 const (
-	reserveShare = 4 // to finish what was begun, and
+	reserveShare = 4 // to finish the workspaces that are in work
 	maxReserve   = 40 * time.Second
-	answerShare  = 10 // to give it up, tidy up and answer
+	answerShare  = 10 // to give them up, clean up and answer
 	maxAnswer    = 10 * time.Second
 )
 
-// serveLambda answers invocations until ctx ends. Its options are the
-// environment's.
+// serveLambda answers invocations until ctx ends. It reads its options from the
+// environment.
 func serveLambda(ctx context.Context, getenv func(string) string, stderr io.Writer) int {
 	log.SetFlags(0) // the library writes each error reply, as JSON
 	log.SetOutput(stderr)
-	go lambda.StartWithOptions(newInvoked(getenv, stderr), lambda.WithContext(ctx)) // it never returns
+	go lambda.StartWithOptions(newInvoked(getenv, stderr), lambda.WithContext(ctx)) // StartWithOptions never returns
 	<-ctx.Done()
 	return 0
 }
 
-// invoked is the function. What it is set up with wrongly is the answer to every
-// invocation: whoever invokes it is told, as is the alarm on its errors.
+// invoked is the Lambda function. A wrong configuration is reported as the error of
+// every invocation, so that the caller and the alarm on errors see it.
 type invoked struct {
 	refresher *refresher
 	err       error
@@ -91,12 +91,12 @@ func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return usererr.JSON(text), err
 }
 
-// reply is an error as Lambda passes it on. It is told by its type.
+// reply returns err in the form that Lambda passes on, with kind as its errorType.
 func reply(kind string, err error) error {
 	return messages.InvokeResponse_Error{Type: kind, Message: usererr.Escape(err.Error())}
 }
 
-// invocation has a pass end before its invocation does.
+// invocation returns the deadlines of a run: it ends before its invocation does.
 func invocation(ctx context.Context) (whole context.Context, stop <-chan struct{}, cancel func()) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

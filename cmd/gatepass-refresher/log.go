@@ -9,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// newLogger writes a line for each event of the audit and for each pass. What is in it
-// may come from GitHub or a workspace, and is shown on terminals.
+// newLogger writes a line for each audit event and for each run. It escapes text that
+// comes from GitHub or a workspace, because logs are read on terminals.
 func newLogger(w io.Writer, form string) *slog.Logger {
 	if form == "text" {
 		return slog.New(slog.NewTextHandler(usererr.TextWriter(w), nil))
@@ -28,7 +28,7 @@ func (r *refresher) logEvent(e workspace.Event) {
 	r.log.LogAttrs(context.Background(), levels[e.Type], string(e.Type), e.LogValue().Group()...)
 }
 
-// logPass writes the line by which a pass is known to have taken place.
+// logPass writes the summary line of a run.
 func (r *refresher) logPass(made report, err error) {
 	attrs := []slog.Attr{
 		slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),
@@ -56,7 +56,7 @@ func (r *refresher) logPass(made report, err error) {
 	r.log.LogAttrs(context.Background(), level, "pass", attrs...)
 }
 
-// logFailures writes a line for each workspace that is not well.
+// logFailures writes a line for each workspace that failed.
 func (r *refresher) logFailures(made report) {
 	for _, f := range made.Failures {
 		r.log.Error("workspace_failed", "workspace", f.Workspace, "error", f.Error)

@@ -8,11 +8,10 @@ import (
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
-// minRetry is how soon after a pass that failed the next one is made.
+// minRetry is the shortest time from the start of a failed run to the next one.
 const minRetry = 30 * time.Second
 
-// loop makes a pass at once and then again and again, until ctx ends. One never
-// overlaps another.
+// loop runs at once and then at intervals, until ctx ends. Runs do not overlap.
 func (r *refresher) loop(ctx context.Context) error {
 	r.monitor = newMonitor(r.options.interval)
 	if r.options.listen != nowhere {
@@ -31,7 +30,7 @@ func (r *refresher) loop(ctx context.Context) error {
 	}
 }
 
-// turn makes one pass of the loop.
+// turn makes one run of the loop.
 func (r *refresher) turn(ctx context.Context) error {
 	ctx, stop, cancel := term(ctx, r.options.timeout, lastWait)
 	defer cancel()
@@ -40,8 +39,8 @@ func (r *refresher) turn(ctx context.Context) error {
 	return err
 }
 
-// next is how long after the begin of a pass the next one begins: an interval,
-// give or take a tenth, so that many refreshers do not go together.
+// next returns the time from the start of a run to the start of the next one: an
+// interval, give or take a tenth, so that many refreshers do not run at the same time.
 func next(interval time.Duration, hasFailed bool) time.Duration {
 	if hasFailed {
 		interval = min(interval, max(interval/5, minRetry))
@@ -49,11 +48,12 @@ func next(interval time.Duration, hasFailed bool) time.Duration {
 	return interval - interval/10 + rand.N(interval/5+1)
 }
 
-// longestNap is how late a machine that was suspended goes on.
+// longestNap is the longest single sleep: a machine that wakes from suspension goes on
+// after this time at the latest.
 const longestNap = 10 * time.Second
 
-// sleepUntil waits for a moment by either clock: tokens end while the machine is
-// suspended. It reports whether ctx goes on.
+// sleepUntil waits until end by the wall clock or the monotonic clock, whichever comes
+// first: tokens expire while the machine is suspended. It returns false if ctx ended.
 func sleepUntil(ctx context.Context, end time.Time, now func() time.Time) bool {
 	for left := clock.Left(end, now()); left > 0; left = clock.Left(end, now()) {
 		if !sleep(ctx, min(left, longestNap)) {
@@ -63,7 +63,7 @@ func sleepUntil(ctx context.Context, end time.Time, now func() time.Time) bool {
 	return ctx.Err() == nil
 }
 
-// sleep waits, and reports whether ctx goes on.
+// sleep waits for d. It returns false if ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(max(d, 0)):

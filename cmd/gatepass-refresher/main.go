@@ -1,5 +1,5 @@
-// Command gatepass-refresher replaces workspaces' tokens before they end: in one
-// pass over the ledger, again and again, or as an AWS Lambda function.
+// Command gatepass-refresher replaces workspaces' tokens before they expire: in one run
+// over the ledger, at intervals, or as an AWS Lambda function.
 package main
 
 import (

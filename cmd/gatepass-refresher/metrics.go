@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// metrics are counts of all passes, and gauges of the last one. No label has a value for
-// each workspace: there may be thousands, and the log names them.
+// metrics are counters over all runs, and gauges of the last one. No metric has a label
+// per workspace: there may be thousands, and the log names them.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -60,7 +60,7 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	m.succeeded.Set(exposition.Seconds(started))
 	m.report(report{})
 	for _, result := range []string{passOK, passPartial, passFailed} {
-		m.passes.WithLabelValues(result) // 0 from the start, as the reasons below
+		m.passes.WithLabelValues(result) // 0 from the start, like the reasons below
 	}
 	for _, reason := range append(slices.Collect(maps.Values(reasons)), reasonOther, reasonWider) {
 		m.failures.WithLabelValues(reason)
@@ -68,7 +68,7 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	return m
 }
 
-// report shows the last pass that could read the ledger.
+// report shows the last run that could read the ledger.
 func (m *metrics) report(made report) {
 	for state, n := range map[string]int{
 		"known": made.Workspaces, "due": made.Due, "refreshed": made.Refreshed, "failed": made.Failed,
@@ -85,13 +85,13 @@ func (m *metrics) report(made report) {
 	}
 }
 
-// rated shows what GitHub leaves of its limit.
+// rated shows how much of GitHub's rate limit is left.
 func (m *metrics) rated(rate mint.Rate) {
 	m.limit.WithLabelValues().Set(float64(rate.Limit))
 	m.remaining.WithLabelValues().Set(float64(rate.Remaining))
 }
 
-// appsAre shows each App of the last pass.
+// appsAre shows each App of the last run.
 func (m *metrics) appsAre(apps []workspace.PoolApp) {
 	if len(apps) == 0 {
 		return // the store was not read

@@ -11,24 +11,24 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// hangs is after how many intervals a pass counts as one that never ends.
+// hangs is the number of intervals after which a run counts as stuck.
 const hangs = 3
 
-// A monitor is what can be asked about the passes while they go on. A nil
-// monitor takes no notes.
+// A monitor answers questions about the runs while they go on. A nil monitor records
+// nothing.
 type monitor struct {
 	interval time.Duration
 	now      func() time.Time // nil means time.Now
 	metrics  *metrics
 
 	mu       sync.Mutex // guards the rest
-	begun    time.Time  // of the pass that runs; zero while none does
-	err      error      // why the last pass failed as a whole
-	hasEnded bool       // a pass has ended
-	clock    string     // how far this machine's clock is off; "" where it is right
+	begun    time.Time  // when the current run started; zero if none runs
+	err      error      // why the last run failed as a whole
+	hasEnded bool       // at least one run has ended
+	clock    string     // how far this machine's clock is off; "" if it is right
 }
 
-// The results of passes.
+// The results of runs.
 const (
 	passOK      = "ok"
 	passPartial = "partial" // single workspaces failed
@@ -71,7 +71,7 @@ func (m *monitor) event(e workspace.Event) {
 	}
 }
 
-// end takes note of a pass. app may be nil.
+// end records the result of a run. app may be nil.
 func (m *monitor) end(made report, app *mint.App, err error) {
 	if m == nil {
 		return
@@ -106,7 +106,7 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	}
 }
 
-// alive returns an error for a pass that does not end.
+// alive returns an error if a run does not end.
 func (m *monitor) alive() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,8 +121,8 @@ func (m *monitor) alive() error {
 
 var errFirst = errors.New("the first pass has not ended yet")
 
-// ready returns why tokens are not being refreshed, and a note for people where they
-// are.
+// ready returns an error if tokens are not being refreshed, and otherwise a note for
+// people.
 func (m *monitor) ready() (note string, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -132,7 +132,7 @@ func (m *monitor) ready() (note string, why error) {
 	return m.clock, m.err
 }
 
-// reasons are why GitHub made no token, as labels.
+// reasons are the labels for why GitHub minted no token.
 var reasons = map[mint.Kind]string{
 	mint.Refused: "refused", mint.BadKey: "bad_key", mint.Skewed: "clock", mint.Suspended: "suspended",
 	mint.NotInstalled: "not_installed", mint.NotGranted: "not_granted", mint.RateLimited: "rate_limited",

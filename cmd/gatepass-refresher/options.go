@@ -24,8 +24,8 @@ const (
 	minInterval    = time.Second
 )
 
-// variables are the environment's names of options. They are all that a Lambda
-// function has.
+// variables are the environment variables of the options. A Lambda function has no
+// other options.
 var variables = map[string]string{
 	issuing.StoreVariable:  "store",
 	issuing.GitHubVariable: "github-url",
@@ -36,7 +36,7 @@ var variables = map[string]string{
 	"GATEPASS_LOG_FORMAT":  "log-format",
 }
 
-// options are the command line and what the environment adds to it.
+// options are the values of the command line and the environment.
 type options struct {
 	store, github      string
 	workspace, payload string
@@ -70,7 +70,8 @@ func (o *options) flags() *flag.FlagSet {
 	return f
 }
 
-// parse reads the command line; what it does not say, the environment may.
+// parse reads the command line, and the environment for options that the command line
+// does not set.
 func parse(args []string, getenv func(string) string) (options, error) {
 	var o options
 	f := o.flags()
@@ -97,7 +98,7 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	return o, o.check(given)
 }
 
-// check returns an error for what cannot be meant.
+// check returns an error for options that contradict each other or are out of range.
 func (o *options) check(given map[string]bool) error {
 	switch {
 	case o.interval == 0 && given["listen"]:
@@ -135,7 +136,7 @@ func (o *options) check(given map[string]bool) error {
 	return workspace.CheckMargin(o.margin)
 }
 
-// issuerGrace is Grace as an Issuer takes it.
+// issuerGrace returns Grace in the form that an Issuer takes.
 func (o *options) issuerGrace() time.Duration {
 	if o.grace == 0 {
 		return -1

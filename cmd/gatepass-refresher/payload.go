@@ -14,24 +14,23 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// maxPayload is what Lambda hands over at most, in bytes
+// maxPayload is the largest payload that Lambda accepts, in bytes
 // (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 const maxPayload = 6 << 20
 
-// A request is what somebody wants done. The zero request is a pass over the
-// whole ledger.
+// A request says what to refresh. The zero request refreshes the whole ledger.
 type request struct {
 	workspace string // "" for all
 	force     bool
-	frozen    *frozen // what the payload knows of the workspace
+	frozen    *frozen // what the payload says about the workspace
 }
 
-// frozen is what a payload says about its workspace: as it was when somebody
-// made the schedule. The ledger's record counts, where there is one.
+// frozen is what a payload says about its workspace, as it was when the schedule was
+// made. If the ledger has a record, the record counts instead.
 type frozen struct {
-	parameter    string // where the workspace looks for its token; "" where it is not said
+	parameter    string // where the workspace reads its token; "" if the payload does not say
 	repositories []string
-	verbs        []string          // permissions as a list,
+	verbs        []string          // permissions, as a list
 	levels       map[string]string // or as a map
 }
 
@@ -41,8 +40,8 @@ type form struct {
 	read         func(fields) (request, error)
 }
 
-// forms are the payloads that are understood. What an event says is not looked
-// at: that it came is what counts.
+// forms are the payloads that are understood. The content of an event is ignored: its
+// arrival is what counts.
 var forms = []form{
 	{
 		known: []string{"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"},
@@ -56,8 +55,8 @@ var forms = []form{
 	},
 }
 
-// parsePayload reads what the Lambda function is invoked with: nothing, {} or an
-// EventBridge event for a whole pass, or an object that names one workspace.
+// parsePayload reads the payload of an invocation: nothing, {} or an EventBridge event
+// for the whole ledger, or an object that names one workspace.
 func parsePayload(data []byte) (request, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
@@ -93,10 +92,10 @@ func (f form) check(all fields) error {
 	return nil
 }
 
-// fields are an object's values as they were written.
+// fields are an object's values as raw JSON.
 type fields map[string]json.RawMessage
 
-// parseObject reads one JSON object, in which no key stands twice.
+// parseObject reads one JSON object. It refuses a key that occurs twice.
 func parseObject(data []byte) (fields, error) {
 	if len(data) > maxPayload || !utf8.Valid(data) {
 		return nil, errors.New("it is too long, or no text")

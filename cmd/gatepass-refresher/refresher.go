@@ -17,19 +17,19 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// patience is how long a request for one workspace waits for another run that
-// works on it.
+// patience is how long a request for one workspace waits while another run holds the
+// workspace.
 const patience = 20 * time.Second
 
-// A refresher makes passes. It keeps the store's client and the App from one to
-// the next, and reads what they are to do anew each time. It makes one pass at a
+// A refresher runs over the ledger. It keeps the store's client and the App between
+// runs, and reads records and configuration anew for each run. It makes one run at a
 // time.
 type refresher struct {
 	options options
 	apps    issuing.Loader
 	address string // the store's URL
 	log     *slog.Logger
-	monitor *monitor     // nil means that nobody looks
+	monitor *monitor     // nil means that there is no monitor
 	client  *http.Client // for GitHub; nil means mint's own
 }
 
@@ -45,8 +45,8 @@ func newRefresher(o options, getenv func(string) string, log *slog.Logger) (*ref
 	return &refresher{options: o, apps: issuing.Loader{Store: s, GitHub: o.github}, address: address, log: log}, nil
 }
 
-// refresh does what is requested and logs it. The error is why it failed as a
-// whole: nothing could be done for any workspace.
+// refresh does what q asks and logs it. It returns an error only if the run failed as a
+// whole, so that no workspace was refreshed.
 func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request) (report, error) {
 	begun := time.Now()
 	r.monitor.begin(begun)
@@ -97,9 +97,9 @@ func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (
 	return made, app.App, made.verdict(err)
 }
 
-// adoption returns what a workspace is to be made from that the ledger does not
-// know: the payload, where that is wanted. nil means that there is a record,
-// which is what counts.
+// adoption returns the profile for a workspace that the ledger does not know, made from
+// the payload if options.adopt is set. It returns nil if there is a record: the record
+// counts.
 func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q request) (*workspace.Profile, error) {
 	_, err := issuer.Load(ctx, q.workspace)
 	if !errors.Is(err, store.ErrNotFound) {
@@ -126,11 +126,11 @@ func unknownWorkspace(q request) error {
 	return usererr.Wrap("refresh workspace "+q.workspace, errUnknown, do)
 }
 
-// profile is what the payload says as a profile would.
+// profile converts the payload to a profile.
 func (f *frozen) profile() (*workspace.Profile, error) {
 	p := &workspace.Profile{Name: "adopted"}
 	for _, text := range f.repositories {
-		pattern, err := mint.ParsePattern(strings.TrimPrefix(text, "github.com/")) // as that system's profiles may have it
+		pattern, err := mint.ParsePattern(strings.TrimPrefix(text, "github.com/")) // the other system's profiles may have this prefix
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (f *frozen) profile() (*workspace.Profile, error) {
 	return p, p.Permissions.Validate()
 }
 
-// read reads a payload for this store.
+// read parses a payload and checks it against this store.
 func (r *refresher) read(payload []byte) (request, error) {
 	q, err := parsePayload(payload)
 	if err != nil {
@@ -160,8 +160,8 @@ func (r *refresher) read(payload []byte) (request, error) {
 	return q, r.checkParameter(q)
 }
 
-// checkParameter refuses a payload whose workspace looks for its token elsewhere
-// than where this store delivers it.
+// checkParameter refuses a payload whose workspace reads its token from another
+// parameter than the one to which this store delivers it.
 func (r *refresher) checkParameter(q request) error {
 	if q.frozen == nil || q.frozen.parameter == "" {
 		return nil

@@ -12,44 +12,44 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// maxFailures bounds how many workspaces a report names.
+// maxFailures is the largest number of workspaces that a report names.
 const maxFailures = 20
 
-// A report is what a pass found and did, as --json prints it and the Lambda
-// function answers.
+// A report is what a run found and did, as --json prints it and the Lambda function
+// answers.
 type report struct {
-	Workspaces int        `json:"workspaces"`        // in the ledger, or the only one
+	Workspaces int        `json:"workspaces"`        // in the ledger; 1 if the run was for one workspace
 	IsPart     bool       `json:"is_part,omitempty"` // Workspaces are only those that the store's index says are due
 	Due        int        `json:"due"`               // of them
 	Refreshed  int        `json:"refreshed"`         // of those due, as are the next three
 	Failed     int        `json:"failed"`
 	Busy       int        `json:"busy"`
 	Deferred   int        `json:"deferred"`
-	Expired    int        `json:"expired"` // workspaces that had a token run out before the pass
+	Expired    int        `json:"expired"` // workspaces with a token that expired before the run
 	Minted     int        `json:"minted"`  // tokens, as are the next two
 	Revoked    int        `json:"revoked"`
 	Lost       int        `json:"lost"`
-	Soonest    *time.Time `json:"soonest_expiry"` // of all delivered tokens, with IsPart of those that were due or are due next; null for none
+	Soonest    *time.Time `json:"soonest_expiry"` // the first expiry of all delivered tokens; with IsPart, only of tokens that were due or are due next; null if there is none
 	Seconds    float64    `json:"seconds"`
 	Unready    string     `json:"unready,omitempty"` // why nothing can be minted
 	Clock      string     `json:"clock,omitempty"`   // how far this machine's clock is off
-	Error      string     `json:"error,omitempty"`   // why it failed as a whole
+	Error      string     `json:"error,omitempty"`   // why the run failed as a whole
 	Failures   []failure  `json:"failures,omitempty"`
 
 	unready  error // why nothing can be minted
-	first    error // of the failures; rather one that every workspace would get
+	first    error // the first of the failures; one that every workspace would get comes before others
 	isBadKey bool  // GitHub refuses the App's key
 
-	apps []workspace.PoolApp // that the pass had
+	apps []workspace.PoolApp // the Apps of the run
 }
 
-// A failure is a workspace that is not well.
+// A failure is a workspace whose refresh failed.
 type failure struct {
 	Workspace string `json:"workspace"`
 	Error     string `json:"error"`
 }
 
-// add takes note of one workspace's result.
+// add records the result of one workspace.
 func (r *report) add(result workspace.Result) {
 	if result.Err == nil || result.IsLeft() {
 		return
@@ -65,8 +65,8 @@ func (r *report) add(result workspace.Result) {
 	}
 }
 
-// isGeneral reports whether an error is one that every workspace would get: the
-// App's key, the clock, or a GitHub that is down.
+// isGeneral reports whether every workspace would get this error: it is about the App's
+// key, the clock, or a GitHub that is down.
 func isGeneral(err error) bool {
 	refused, ok := errors.AsType[*mint.Error](err)
 	if !ok {
@@ -91,13 +91,13 @@ func (r *report) count(s workspace.Summary) {
 	}
 }
 
-// verdict is why the pass failed as a whole; nil when it did not. err is the
-// pass's own. A single workspace that fails for a reason of its own is no such
-// reason, even when nothing else was due.
+// verdict returns why the run failed as a whole, or nil. err is the run's own error. A
+// single workspace that fails for a reason of its own does not fail the run, even if
+// nothing else was due.
 func (r *report) verdict(err error) error {
 	isOver := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
-	case err != nil && !(isOver && r.Deferred > 0): // what is deferred, the next pass does
+	case err != nil && !(isOver && r.Deferred > 0): // the next run does what is deferred
 		return err
 	case r.unready != nil:
 		return r.unready
@@ -107,12 +107,12 @@ func (r *report) verdict(err error) error {
 	return nil
 }
 
-// isOfWorkspaces reports whether what failed is best told workspace by workspace.
+// isOfWorkspaces reports whether the failures are best reported workspace by workspace.
 func (r *report) isOfWorkspaces() bool {
 	return r.unready == nil && r.first != nil && !isGeneral(r.first)
 }
 
-// String is the summary for people, without a line break.
+// String returns the summary for people, on one line.
 func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d workspaces were due", r.Due, r.Workspaces)

@@ -14,8 +14,8 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// lastWait is how long workspaces that are worked on may take to be finished,
-// once no further one is begun.
+// lastWait is how long the workspaces in work may take to finish after the run starts
+// no further one.
 const lastWait = 20 * time.Second
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -50,10 +50,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return 0
 }
 
-// errReported says that something failed, and that it has been printed.
+// errReported means that something failed and the error has been printed.
 var errReported = errors.New("something failed")
 
-// once makes one pass and reports it.
+// once makes one run and reports it.
 func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	q, err := r.asked(stdin)
 	if err != nil {
@@ -80,7 +80,7 @@ func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io
 	return nil
 }
 
-// asked is what the command line, or the payload that it names, wants done.
+// asked returns the request of the command line, or of the payload that it names.
 func (r *refresher) asked(stdin io.Reader) (request, error) {
 	if r.options.payload == "" {
 		return request{workspace: r.options.workspace, force: r.options.force}, nil
@@ -104,7 +104,7 @@ func (r *refresher) asked(stdin io.Reader) (request, error) {
 func (r *refresher) print(stdout io.Writer, made report) error {
 	if !r.options.json {
 		if made.Error != "" && made.Workspaces == 0 {
-			return nil // there is nothing to tell but the error
+			return nil // the error says it all
 		}
 		_, err := io.WriteString(stdout, made.String()+"\n")
 		return err
@@ -116,9 +116,9 @@ func (r *refresher) print(stdout io.Writer, made report) error {
 	return err
 }
 
-// term is how long a pass may take: after soft, or when ctx ends, no workspace
-// is begun any more (stop); after another wait those that are worked on are given
-// up.
+// term returns the deadlines of a run. stop closes after soft, or when ctx ends: from
+// then on the run starts no workspace. whole ends after a further wait: the run gives
+// up the workspaces in work.
 func term(ctx context.Context, soft, wait time.Duration) (whole context.Context, stop <-chan struct{}, cancel func()) {
 	begin, cancelBegin := context.WithTimeout(ctx, soft)
 	whole, cancelWhole := context.WithCancel(context.WithoutCancel(ctx))

@@ -9,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// handler answers who looks after this program. It shows counts and reasons, and
-// nothing of a workspace.
+// handler serves health checks and metrics. It shows counts and reasons, and no data of
+// a workspace.
 func (m *monitor) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "", m.alive()) })
@@ -36,7 +36,7 @@ func answer(w http.ResponseWriter, note string, why error) {
 	_, _ = io.WriteString(w, text+"\n")
 }
 
-// serve answers at that address until stop is called.
+// serve answers at address until stop is called.
 func (m *monitor) serve(ctx context.Context, address string) (stop func(), err error) {
 	return exposition.Listen(ctx, address, m.handler(), "name another address with --listen, or none")
 }

@@ -28,10 +28,10 @@ Examples:
   gatepass agent status
   gatepass agent stop        the next git command starts a new one`
 
-// agentWait is how long a running agent may take to answer for itself.
+// agentWait is how long a running agent may take to answer.
 const agentWait = 5 * time.Second
 
-// agentCommands are those of "gatepass agent".
+// agentCommands are the commands of "gatepass agent".
 type agentCommands struct{ *app }
 
 func (cmd agentCommands) command() *cli.Command {
@@ -61,9 +61,9 @@ func (cmd agentCommands) command() *cli.Command {
 // agentReport is the JSON of "agent status".
 type agentReport struct {
 	Version string        `json:"version"`         // of this gatepass
-	Running bool          `json:"running"`         // the agent of this environment
+	Running bool          `json:"running"`         // the agent of this environment runs
 	Agent   *agent.State  `json:"agent,omitempty"` // the same
-	Agents  []agent.State `json:"agents"`          // all of this user, that one first
+	Agents  []agent.State `json:"agents"`          // all agents of this user, the one of this environment first
 }
 
 func (cmd agentCommands) status(c *cli.Context) error {
@@ -91,16 +91,16 @@ func (cmd agentCommands) status(c *cli.Context) error {
 	return troubles
 }
 
-// runningAgents asks all agents of this user for themselves. Those that end meanwhile
-// and those that speak another version of the protocol, and so say nothing, are
-// left out. The error is about those that should have answered.
+// runningAgents asks all agents of this user for their state. It leaves out agents that
+// end meanwhile, and agents that speak another version of the protocol. The error is
+// about agents that should have answered.
 func runningAgents(getenv func(string) string) (agentReport, error) {
 	r := agentReport{Version: version.String(), Agents: []agent.State{}}
 	path, err := config.Path(getenv)
 	if err != nil {
 		return r, err
 	}
-	own, _ := agent.Locate(path, getenv) // where there is no place there is no agent
+	own, _ := agent.Locate(path, getenv) // without a place there is no agent
 	var troubles []error
 	for _, socket := range agent.Sockets(getenv) {
 		state, found, err := agentState(socket)
@@ -191,17 +191,17 @@ func (cmd agentCommands) stop(c *cli.Context) error {
 	return err
 }
 
-// awaitEnd waits until nobody answers any more.
+// awaitEnd waits until the agent no longer answers.
 func awaitEnd(socket string) error {
 	for until := time.Now().Add(agentWait); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if _, found, err := askAgent(socket, agent.Status); err != nil || !found {
-			return nil // gone, or so far gone that it cannot answer
+			return nil // it has ended, or is too far gone to answer
 		}
 	}
 	return usererr.New("stop the agent", "it still answers", "end it by its process id; see gatepass agent status")
 }
 
-// askAgent asks the agent at a socket; found is false where none runs.
+// askAgent asks the agent at a socket; found is false if none runs.
 func askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
 	reply, found, err = agent.AskAt(socket, agent.Call{Operation: operation, Config: "/"}, time.Now().Add(agentWait))
 	if errors.Is(err, agent.ErrDeadline) {

@@ -18,7 +18,7 @@ const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs 
 organization, is installed on the accounts whose repositories it may reach,
 and proves itself by a private key.`
 
-// appCommands are those of "gatepass app".
+// appCommands are the commands of "gatepass app".
 type appCommands struct{ *app }
 
 func (cmd appCommands) command() *cli.Command {
@@ -47,8 +47,7 @@ Examples:
   gatepass app manifest --org acme
   gatepass app manifest --permissions clone,push,review --public`
 
-// homepage is what the App's page at GitHub links to, unless somebody says
-// otherwise.
+// homepage is the link on the App's page at GitHub, unless --homepage names another.
 const homepage = "https://github.com/gatepass/gatepass"
 
 func (cmd appCommands) manifestCommand() *cli.Command {
@@ -62,10 +61,11 @@ func (cmd appCommands) manifestCommand() *cli.Command {
 	}
 }
 
-// permissionVerbs are those of [mint.Verbs], from the least to the rarest.
+// permissionVerbs are the verbs of [mint.Verbs], the least powerful first and the
+// rarest last.
 var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
 
-// manifestFlags say what App is wanted.
+// manifestFlags are the options that describe the App.
 func manifestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
@@ -89,7 +89,7 @@ func (cmd appCommands) manifest(c *cli.Context) error {
 	return writeJSON(cmd.stdout, m)
 }
 
-// manifest is what the command line asks for.
+// manifest builds the manifest from the command line.
 func manifest(c *cli.Context) (mint.Manifest, error) {
 	if c.Bool("public") && c.Bool("private") {
 		return mint.Manifest{}, usage(c, "give either --public or --private")
@@ -112,7 +112,7 @@ func manifest(c *cli.Context) (mint.Manifest, error) {
 	return m, wrong(c, m.Validate())
 }
 
-// wrong is err as a mistake of the command line.
+// wrong returns err as a usage error.
 func wrong(c *cli.Context, err error) error {
 	if err == nil {
 		return nil
@@ -120,11 +120,11 @@ func wrong(c *cli.Context, err error) error {
 	return usage(c, folded(err))
 }
 
-// folded is the text of joined errors on one line.
+// folded returns the text of joined errors on one line.
 func folded(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), " / ") }
 
-// nameOf is a name that GitHub takes for the App of an organization, and of that name in
-// the pool. Names of organizations are ASCII.
+// nameOf returns a name that GitHub accepts for the App of an organization, with the
+// name in the pool appended. Organization names are ASCII.
 func nameOf(org, pool string) string {
 	if pool != "" {
 		pool = "-" + pool
@@ -133,7 +133,7 @@ func nameOf(org, pool string) string {
 	return strings.TrimRight(name[:min(len(name), max(mint.MaxAppName-len(pool), 0))], "-") + pool
 }
 
-// ofPool is the option that names an App of the pool, for a command to run next.
+// ofPool is the --pool option for a command to run next, or "" for the first App.
 func ofPool(name string) string {
 	if name == "" {
 		return ""
@@ -161,7 +161,8 @@ Examples:
   gatepass app discover --prune --force    replace and remove
   gatepass app discover --pool b           of the App b beside the first one`
 
-// discoverWait bounds many pages of GitHub's and as many entries of a store.
+// discoverWait limits a discovery, which may read many pages from GitHub and as many
+// entries of a store.
 const discoverWait = 5 * time.Minute
 
 func (cmd appCommands) discoverCommand() *cli.Command {
@@ -219,13 +220,13 @@ func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.
 		return discovery{}, err
 	}
 	if all == nil {
-		all = []issuing.Standing{} // a list in JSON, too
+		all = []issuing.Standing{} // an empty list in JSON, not null
 	}
 	legacy, err := issuing.Legacy(ctx, s)
 	return discovery{all, legacy}, err
 }
 
-// print writes a table, and one line on what it comes to.
+// print writes a table and a closing line.
 func (d discovery) print(out io.Writer, prune bool) error {
 	var b strings.Builder
 	if len(d.Installations) > 0 {
@@ -245,7 +246,7 @@ func (d discovery) print(out io.Writer, prune bool) error {
 	return err
 }
 
-// closing counts the states, and says how to go on.
+// closing counts the states, and says what to do next.
 func (d discovery) closing(prune bool) string {
 	counts := map[issuing.State]int{}
 	for _, i := range d.Installations {

@@ -55,16 +55,16 @@ func (cmd appCommands) addCommand() *cli.Command {
 	}
 }
 
-// An addition is what "app add" is to do.
+// An addition is the input of "app add".
 type addition struct {
 	all          store.Store
-	store        store.Store // as the App sees it
+	store        store.Store // the part of the store that this App sees
 	pool         string      // the App's name; "" is the first
 	app          *issuing.App
-	credentials  *issuing.Credentials // nil where the store's App is used as it is
-	keyFile      string               // that the key was read from, if any
+	credentials  *issuing.Credentials // nil if the App in the store is used unchanged
+	keyFile      string               // the file that the key was read from, if any
 	installation int64                // 0 where any
-	account      string               // "" where any
+	account      string               // "" means any account
 	force        bool
 }
 
@@ -98,8 +98,8 @@ func (cmd appCommands) add(c *cli.Context) error {
 	return printAddition(cmd.stdout, a, report, issuing.InstallURL(proof.App))
 }
 
-// prepareAddition finds out which App is meant. An installation alone is of the
-// App that the store has, where it has one.
+// prepareAddition finds out which App is meant. If the command line names only an
+// installation, it is the App in the store, if there is one.
 func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
 	if a.all, err = cmd.store(c); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 	return issuing.CheckJoin(c.Context, a.all, a.pool, *a.credentials, a.mode())
 }
 
-// newApp reads the App of the command line, and asks for what is missing there.
+// newApp reads the App from the command line, and asks for what is missing.
 func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
 	github, err := cmd.github(c)
 	if err != nil {
@@ -153,7 +153,8 @@ func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
 	return err
 }
 
-// needsFlags names every flag that is missing at once, where nobody can be asked.
+// needsFlags returns one error that names every missing flag, if there is no terminal
+// to ask at.
 func (cmd appCommands) needsFlags(c *cli.Context) error {
 	if !c.Bool("non-interactive") && cmd.canAsk() {
 		return nil
@@ -171,8 +172,8 @@ func (cmd appCommands) needsFlags(c *cli.Context) error {
 	return usage(c, "missing: "+strings.Join(missing, ", and "))
 }
 
-// run asks GitHub for the installations, then writes: a question that fails
-// leaves everything as it was.
+// run asks GitHub for the installations and then writes: if a request fails, nothing
+// was changed.
 func (a *addition) run(ctx context.Context) (discovery, error) {
 	var one []issuing.Standing
 	if a.installation != 0 || a.account != "" {
@@ -216,7 +217,8 @@ func (a *addition) mode() store.Mode {
 	return store.CreateOnly
 }
 
-// one finds the installation that is named, and says what the store has of it.
+// one finds the installation that the command line names, and compares it with the
+// store.
 func (a *addition) one(ctx context.Context) (issuing.Standing, error) {
 	found, err := a.find(ctx)
 	if err != nil {
@@ -278,18 +280,18 @@ func printAddition(out io.Writer, a addition, r addReport, install string) error
 	return r.print(out, false)
 }
 
-// A givenKey is the key of the command line, and how a store keeps it: as PEM,
-// or as the URL of where it lies.
+// A givenKey is the key of the command line, in the form that a store keeps: as PEM, or
+// as the URL of the key.
 type givenKey struct {
 	issuing.Signer
 	pem   store.Secret
 	url   string
 	file  string
-	local *mint.KeySigner // of the file; nil where a URL is given
+	local *mint.KeySigner // the key of the file; nil if a URL is given
 }
 
-// givenKey opens the key of the command line. Where none is given, a person is
-// asked for the path of a file.
+// givenKey opens the key of the command line. If there is none, it asks for the path of
+// a file.
 func (cmd appCommands) givenKey(c *cli.Context) (givenKey, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	if file != "" && url != "" {
@@ -319,7 +321,7 @@ func (cmd appCommands) clientID(c *cli.Context) (string, error) {
 	return cmd.askFor(c, "client ID of the App", "--app-client-id is missing")
 }
 
-// askFor asks for what the command line lacks, or says that it does.
+// askFor asks for a missing value, or returns a usage error if it cannot ask.
 func (cmd appCommands) askFor(c *cli.Context, question, wrong string) (string, error) {
 	if !c.Bool("non-interactive") && cmd.canAsk() {
 		return cmd.asking.ask(c.Context, question)
@@ -327,12 +329,12 @@ func (cmd appCommands) askFor(c *cli.Context, question, wrong string) (string, e
 	return "", usage(c, wrong)
 }
 
-// text is how people compare keys.
+// text describes the key by its fingerprint, which people compare, and its size.
 func (k keySummary) text() string {
 	return fmt.Sprintf("%s (RSA, %d bits)", k.Fingerprint, k.Bits)
 }
 
-// keyPlace says where a key lies: at the URL of a signer, else in the store.
+// keyPlace describes where a key is: at the URL of a signer, or in the store.
 func keyPlace(signerURL string) string {
 	if signerURL == "" {
 		return "in the store"

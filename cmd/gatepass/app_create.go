@@ -63,7 +63,7 @@ func (cmd appCommands) createCommand() *cli.Command {
 	}
 }
 
-// A vacancy is a KMS that can say whether it takes a key before there is one.
+// A vacancy is a KMS that can check, before the key exists, whether it can take one.
 type vacancy interface {
 	importer
 	Vacant(ctx context.Context) error
@@ -74,18 +74,18 @@ type creation struct {
 	*app
 	flow     manifestflow.Flow
 	all      store.Store
-	store    store.Store // as the App sees it
+	store    store.Store // the part of the store that this App sees
 	pool     string      // the App's name; "" is the first
 	mode     store.Mode
 	github   string // https://HOST
-	settings string // the page with the Apps of their owner
+	settings string // the page that lists the Apps of this owner
 	kms      vacancy
-	keyTo    string // the URL of kms; "" where the store keeps the key
-	given    string // options that the commands to run next need, too
-	quiet    bool   // what is said on the way goes to stderr
+	keyTo    string // the URL of kms; "" if the store keeps the key
+	given    string // options that the next commands need, too
+	quiet    bool   // progress goes to stderr, for --json
 	browser  bool
-	patience time.Duration // for GitHub to give out the key
-	client   *http.Client  // nil means one of mint's
+	patience time.Duration // how long to ask GitHub for the key
+	client   *http.Client  // nil means a client of mint
 }
 
 func (cmd appCommands) create(c *cli.Context) error {
@@ -134,7 +134,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 	return o, o.place(c)
 }
 
-// place says at which GitHub the App is made.
+// place sets the GitHub at which the App is made.
 func (o *creation) place(c *cli.Context) error {
 	github, err := o.app.github(c)
 	if err == nil && o.pool != "" {
@@ -153,7 +153,7 @@ func (o *creation) place(c *cli.Context) error {
 	return wrong(c, err)
 }
 
-// destination says where the key is to be.
+// destination sets where the key goes.
 func (o *creation) destination(c *cli.Context) error {
 	named, err := issuing.StoreURL(c.String("store"), o.getenv)
 	if err != nil {
@@ -181,7 +181,7 @@ func (o *creation) destination(c *cli.Context) error {
 func (o *creation) openKMS(c *cli.Context) error {
 	const into = "--key-to: a key is imported into awskms:// or vault+transit://"
 	if strings.HasPrefix(o.keyTo, "file:") {
-		return usage(c, into) // and is not read
+		return usage(c, into) // the file is not read
 	}
 	kms, err := issuing.OpenSigner(o.keyTo)
 	if err != nil {
@@ -194,7 +194,7 @@ func (o *creation) openKMS(c *cli.Context) error {
 	return nil
 }
 
-// address is the URL of a store or key without how it is reached.
+// address is the URL of a store or key without its query and user.
 func address(named string) string {
 	u, err := url.Parse(named)
 	if err != nil {
@@ -203,8 +203,7 @@ func address(named string) string {
 	return u.Scheme + "://" + u.Host + u.Path
 }
 
-// prepare finds out all that would be too late to find out once GitHub has made
-// the App.
+// prepare checks, before GitHub makes the App, everything that could fail after it.
 func (o *creation) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
@@ -226,7 +225,7 @@ func (o *creation) prepare(ctx context.Context) error {
 	return app.Reach(ctx)
 }
 
-// checkPlace returns an error where the store cannot keep the App.
+// checkPlace returns an error if the store cannot keep the App.
 func (o *creation) checkPlace(ctx context.Context) error {
 	switch {
 	case o.pool != "":
@@ -237,7 +236,7 @@ func (o *creation) checkPlace(ctx context.Context) error {
 	return nil
 }
 
-// anonymous returns a client of GitHub that has no App yet.
+// anonymous returns a GitHub client without an App.
 func (o *creation) anonymous() (*mint.App, error) {
 	api, err := mint.APIURL(o.github)
 	if err != nil {
@@ -246,23 +245,23 @@ func (o *creation) anonymous() (*mint.App, error) {
 	return &mint.App{URL: api, Client: o.client}, nil
 }
 
-// openBrowser has the desktop open a page, where there is a desktop. That it did
-// not come to that needs no word: the address is on the terminal.
+// openBrowser opens a page on the desktop, if there is one. A failure is not reported:
+// the address is on the terminal.
 func openBrowser(getenv func(string) string, address string) {
 	name := opener(runtime.GOOS, getenv)
 	if name == "" {
 		return
 	}
 	cmd := exec.Command(name, address)
-	// It may become the browser itself, which an interrupt of this program must
-	// not end.
+	// The program may become the browser itself, which an interrupt of this program
+	// must not end.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if cmd.Start() == nil {
 		go func() { _ = cmd.Wait() }()
 	}
 }
 
-// opener is the program that opens pages on a desktop; "" where there is none.
+// opener returns the program that opens pages on a desktop; "" if there is none.
 func opener(system string, getenv func(string) string) string {
 	switch {
 	case system == "darwin":

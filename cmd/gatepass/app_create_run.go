@@ -20,11 +20,11 @@ import (
 )
 
 const (
-	// fetchFor is how long GitHub is asked for the key when it has trouble. A code
-	// is good for an hour; people are not that patient.
+	// fetchFor is how long the key is requested while GitHub fails. A code is valid for
+	// an hour, but a person does not wait that long.
 	fetchFor = 10 * time.Minute
 
-	// A GitHub that has just made an App may not know it everywhere yet.
+	// Some servers of GitHub may not know a new App yet.
 	proofs     = 5
 	proveAgain = time.Second
 )
@@ -37,7 +37,7 @@ type createReport struct {
 	Next    string `json:"next"`
 }
 
-// run goes from the page to an App that is kept and known to be good.
+// run goes from the page to an App that is in the store and works.
 func (o *creation) run(ctx context.Context) (createReport, error) {
 	page, err := manifestflow.Open(o.flow)
 	if err != nil {
@@ -57,7 +57,7 @@ func (o *creation) run(ctx context.Context) (createReport, error) {
 	return report, err
 }
 
-// announce prints the page's address before anything else.
+// announce prints the page's address before any other output.
 func (o *creation) announce(address string) {
 	o.say("open %s in a browser on this machine; it waits for five minutes\n", address)
 	if o.browser {
@@ -69,7 +69,7 @@ func (o *creation) announce(address string) {
 	}
 }
 
-// say is for what is said on the way, which is no JSON.
+// say prints progress, which is not part of the JSON.
 func (o *creation) say(format string, args ...any) {
 	to := o.stdout
 	if o.quiet {
@@ -78,7 +78,8 @@ func (o *creation) say(format string, args ...any) {
 	fmt.Fprintf(to, format, args...)
 }
 
-// noCode says what it means that no code came: almost surely there is no App.
+// noCode returns the error for a flow that ended without a code. Almost certainly no
+// App was made.
 func (o *creation) noCode(err error) error {
 	const what = "create the App"
 	look := "if GitHub has made it all the same, delete it at " + o.settings
@@ -91,8 +92,8 @@ func (o *creation) noCode(err error) error {
 	return &usererr.Error{Op: what, Reason: "interrupted", Hint: look, Err: err}
 }
 
-// finish has the key fetched, kept and proved. From the first of these on an
-// interrupt must not lose it.
+// finish fetches the key, stores it and proves it. Once the fetch has begun, an
+// interrupt must not lose the key.
 func (o *creation) finish(ctx context.Context, code string) (createReport, manifestflow.Outcome, error) {
 	made, err := o.fetch(ctx, code)
 	if err != nil {
@@ -112,9 +113,8 @@ func (o *creation) finish(ctx context.Context, code string) (createReport, manif
 	return report, outcome, err
 }
 
-// fetch asks for the key until GitHub gives it out, refuses it for good, or
-// patience ends. A question on its way is never given up: its answer has the only
-// copy.
+// fetch asks for the key until GitHub returns it or refuses it for good, or patience
+// ends. It never cancels a request: the answer has the only copy of the key.
 func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) {
 	app, err := o.anonymous()
 	if err != nil {
@@ -141,7 +141,7 @@ func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) 
 	}
 }
 
-// again reports whether, and after how long, GitHub is to be asked again.
+// again reports whether to ask GitHub again, and after what pause.
 func again(err error, attempt int) (pause time.Duration, ok bool) {
 	e, is := errors.AsType[*mint.Error](err)
 	if !is || e.Kind != mint.Unavailable && e.Kind != mint.RateLimited {
@@ -150,12 +150,12 @@ func again(err error, attempt int) (pause time.Duration, ok bool) {
 	return max(min(time.Duration(attempt)*time.Second, 15*time.Second), e.RetryAfter), true
 }
 
-// unfetched is an App without a key on this side.
+// unfetched returns the error for an App that GitHub made but whose key did not arrive.
 func (o *creation) unfetched(err error) error {
 	return usererr.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.given)
 }
 
-// prove shows GitHub that the kept key is the App's.
+// prove signs with the stored key, to check that GitHub accepts it as the App's.
 func (o *creation) prove(ctx context.Context, made mint.NewApp, key issuing.Signer) (createReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
@@ -184,14 +184,15 @@ func isBadKey(err error) bool {
 	return ok && e.Kind == mint.BadKey
 }
 
-// warnOfWider says what GitHub gave beyond what was asked.
+// warnOfWider warns about permissions that GitHub gave beyond those requested.
 func (o *creation) warnOfWider(self mint.Registration) {
 	if wider := o.flow.Manifest.Permissions.Wider(self.Permissions); len(wider) > 0 {
 		fmt.Fprintf(o.stderr, "gatepass: the App may more than was asked: %s; take it back at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
 	}
 }
 
-// installPage is where the App is installed; "" where its page is not GitHub's.
+// installPage is the page that installs the App; "" if the App's page is not at this
+// GitHub.
 func (o *creation) installPage(app mint.Registration) string {
 	if !strings.HasPrefix(app.HTMLURL, o.github+"/") {
 		return ""
@@ -199,8 +200,8 @@ func (o *creation) installPage(app mint.Registration) string {
 	return issuing.InstallURL(app)
 }
 
-// next is the command to run once the App is installed. Installations of an
-// earlier App are of no use any more.
+// next is the command to run once the App is installed. It prunes the installations of
+// an earlier App, which are of no use to this one.
 func (o *creation) next(ctx context.Context) string {
 	for _, err := range o.store.List(ctx, store.Installations()) {
 		if err == nil {
@@ -233,12 +234,11 @@ func (o *creation) print(r createReport) error {
 	return err
 }
 
-// keepWait bounds putting the key where it is to be, for a person who may have
-// given up already.
+// keepWait limits how long storing the key may take.
 const keepWait = 2 * time.Minute
 
-// keep puts the key into the KMS, where there is to be one, and the credentials
-// into the store. The error is an [*unkeptError].
+// keep imports the key into the KMS, if there is one, and writes the credentials to the
+// store. The error is an [*unkeptError].
 func (o *creation) keep(ctx context.Context, made mint.NewApp) (issuing.Signer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
@@ -270,11 +270,11 @@ func (o *creation) save(ctx context.Context, kept issuing.Credentials) error {
 	return issuing.Save(ctx, o.store, kept, o.mode)
 }
 
-// An unkeptError says that an App is made and not kept, where its key is, and
-// what finishes it.
+// An unkeptError reports an App that was made but not stored. It says where the key is,
+// and which command finishes the job.
 type unkeptError struct {
 	app, where, command string
-	file                bool // where is a file that has to go in the end
+	file                bool // where is a file, to be deleted in the end
 	why                 error
 }
 
@@ -288,7 +288,7 @@ func (e *unkeptError) Error() string {
 
 func (e *unkeptError) Unwrap() error { return e.why }
 
-// rescue writes a key that no KMS has to a file of the user's.
+// rescue writes a key that could not be stored to a file of the user's.
 func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error) error {
 	e := &unkeptError{app: made.Name, why: why}
 	options := o.given
@@ -317,11 +317,11 @@ func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error)
 	return e
 }
 
-// rescueFile writes the key where the user will find it: at home, else in the
-// working directory, which may be a repository, else among temporary files.
+// rescueFile writes the key where the user will find it: in the home directory, else in
+// the working directory, which may be a repository, else in the temporary directory.
 func (o *creation) rescueFile(made mint.NewApp) (path string, err error) {
 	var tried []error
-	here, _ := os.Getwd() // "" is passed over
+	here, _ := os.Getwd() // an empty path is skipped
 	for _, dir := range []string{o.getenv("HOME"), here, os.TempDir()} {
 		if !filepath.IsAbs(dir) {
 			continue
@@ -335,7 +335,7 @@ func (o *creation) rescueFile(made mint.NewApp) (path string, err error) {
 	return "", usererr.Join(tried...)
 }
 
-// fileName names the App, whatever GitHub calls it.
+// fileName returns a safe file name for the App's key, whatever the App is called.
 func fileName(made mint.NewApp) string {
 	slug := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' {
@@ -349,8 +349,8 @@ func fileName(made mint.NewApp) string {
 	return slug + ".private-key"
 }
 
-// writeOwn writes a new file that only its owner can use. One that is there is
-// left alone.
+// writeOwn writes a new file that only its owner can use. It does not overwrite an
+// existing file.
 func writeOwn(dir, name, text string) (path string, err error) {
 	for n := 1; n < 100; n++ {
 		path = filepath.Join(dir, name+".pem")

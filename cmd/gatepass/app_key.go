@@ -27,7 +27,7 @@ func (cmd appCommands) keyCommand() *cli.Command {
 	}
 }
 
-// appKeyFlags say which App and which key.
+// appKeyFlags are the options that name an App and its key.
 func appKeyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
@@ -65,7 +65,7 @@ Examples:
   gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer azurekeys://acme-git.vault.azure.net/app
   gatepass app key check --app-client-id Iv23liAbCdEfGhIjKlMn --signer 'vault+transit://transit/gatepass?addr=https://vault.example'`
 
-// checkWait bounds the check, with its questions to a KMS and to GitHub.
+// checkWait limits the check, with its requests to a KMS and to GitHub.
 const checkWait = time.Minute
 
 func (cmd appCommands) checkKeyCommand() *cli.Command {
@@ -177,7 +177,7 @@ Examples:
   gatepass app key import --private-key-file app.pem --to 'awskms:///alias/gatepass?region=us-east-1'
   gatepass app key import --private-key-file app.pem --to 'vault+transit://transit/gatepass?addr=https://vault.example'`
 
-// importWait bounds an import; AWS shows a new key only after a while.
+// importWait limits an import; AWS shows a new key only after a while.
 const importWait = time.Minute
 
 func (cmd appCommands) importKeyCommand() *cli.Command {
@@ -195,8 +195,8 @@ func (cmd appCommands) importKeyCommand() *cli.Command {
 	}
 }
 
-// An importer is a KMS that takes a key. It returns no error when the key is in
-// it already.
+// An importer is a KMS that can import a key. Importing a key that it already has is
+// not an error.
 type importer interface {
 	Import(ctx context.Context, key *mint.KeySigner) error
 }

@@ -49,31 +49,31 @@ func (cmd appCommands) rotateKeyCommand() *cli.Command {
 // rotationReport is the JSON of "app rotate-key".
 type rotationReport struct {
 	App         appReport `json:"app"`
-	Old         *keyAt    `json:"old,omitempty"` // none where it cannot be read
+	Old         *keyAt    `json:"old,omitempty"` // nil if it cannot be read
 	New         keyAt     `json:"new"`
 	Changed     bool      `json:"changed"`
 	DryRun      bool      `json:"dry_run"`
 	SettingsURL string    `json:"settings_url"`
 
-	unread error  // why Old is none
-	file   string // that the new key was read from, if any
+	unread error  // why Old is nil
+	file   string // the file that the new key was read from, if any
 }
 
-// keyAt is a key and where it lies.
+// keyAt is a key and its place.
 type keyAt struct {
 	keySummary
-	Signer string `json:"signer,omitempty"` // its URL; without it the key is in the store
+	Signer string `json:"signer,omitempty"` // its URL; "" if the key is in the store
 }
 
 func (k keyAt) text() string { return k.keySummary.text() + ", " + keyPlace(k.Signer) }
 
-// A rotation is a key that is to take the place of another.
+// A rotation replaces the App's key with another one.
 type rotation struct {
 	store  store.Store
 	app    *issuing.App // with the new key
 	key    givenKey
 	github string // of the store's App
-	to     string // the KMS that the key is to be imported into; "" for none
+	to     string // the KMS that the key is imported into; "" for none
 	dryRun bool
 }
 
@@ -98,8 +98,8 @@ func (cmd appCommands) rotateKey(c *cli.Context) error {
 	return err
 }
 
-// rotation reads the command line and the store. The key that is there now may
-// be unreadable: that is one reason to rotate.
+// rotation reads the command line and the store. The current key may be unreadable:
+// that is one reason to rotate.
 func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
@@ -165,7 +165,7 @@ func (r *rotation) run(ctx context.Context) (rotationReport, error) {
 	return report, issuing.Save(ctx, r.store, credentials, store.Replace)
 }
 
-// signerURL is where the new key will lie; "" for the store.
+// signerURL is the URL of the new key; "" for the store.
 func (r *rotation) signerURL() string {
 	if r.to != "" {
 		return r.to
@@ -173,7 +173,7 @@ func (r *rotation) signerURL() string {
 	return r.key.url
 }
 
-// old is the key that the store has now, or why there is none to be seen.
+// old returns the key that the store has now, or why it cannot be read.
 func (r *rotation) old(ctx context.Context) (*keyAt, error) {
 	url, err := issuing.SignerURL(ctx, r.store)
 	if err != nil {
@@ -190,7 +190,7 @@ func (r *rotation) old(ctx context.Context) (*keyAt, error) {
 	return &keyAt{summarize(public), redact.Text(url, maxURL)}, nil
 }
 
-// target opens the KMS that the key goes to, if any.
+// target opens the KMS that the key is imported into, if any.
 func (r *rotation) target() (issuing.Signer, error) {
 	if r.to == "" {
 		return nil, nil
@@ -205,7 +205,7 @@ func (r *rotation) target() (issuing.Signer, error) {
 	return kms, nil
 }
 
-// move imports the key, and proves that GitHub takes what the KMS signs.
+// move imports the key, and proves that GitHub accepts signatures of the KMS.
 func (r *rotation) move(ctx context.Context, kms issuing.Signer) error {
 	if err := kms.(importer).Import(ctx, r.key.local); err != nil {
 		return err

@@ -49,12 +49,12 @@ func (cmd appCommands) statusCommand() *cli.Command {
 
 // statusReport is the JSON of "app status".
 type statusReport struct {
-	OK             bool                `json:"ok"` // nothing keeps tokens from being minted
+	OK             bool                `json:"ok"` // tokens can be minted
 	App            *appReport          `json:"app,omitempty"`
 	Key            keyStatus           `json:"key"`
 	Store          string              `json:"store"`
 	GitHub         string              `json:"github"`
-	Public         *bool               `json:"public,omitempty"` // any account can install it; left out where GitHub does not say
+	Public         *bool               `json:"public,omitempty"` // any account can install the App; absent if GitHub does not say
 	Rate           *rateReport         `json:"rate,omitempty"`
 	Needed         map[string]string   `json:"needed,omitempty"`
 	Installations  []issuing.Installed `json:"installations"`
@@ -62,13 +62,13 @@ type statusReport struct {
 	Problems       []issuing.Problem   `json:"problems"`
 	SettingsURL    string              `json:"settings_url,omitempty"`
 	PermissionsURL string              `json:"permissions_url,omitempty"`
-	Pool           []poolReport        `json:"pool,omitempty"` // the Apps beside this one
+	Pool           []poolReport        `json:"pool,omitempty"` // the other Apps of the pool
 
 	clientID  string
-	publicURL string // where the App is made public
+	publicURL string // the page that makes the App public
 }
 
-// poolReport is what statusReport is, of an App beside the first one.
+// poolReport is the statusReport of an App beside the first one.
 type poolReport struct {
 	Name string `json:"name"`
 	statusReport
@@ -76,7 +76,7 @@ type poolReport struct {
 
 type keyStatus struct {
 	keySummary
-	Signer string `json:"signer,omitempty"` // its URL; without it the key is in the store
+	Signer string `json:"signer,omitempty"` // its URL; "" if the key is in the store
 	Proved bool   `json:"proved"`
 }
 
@@ -116,7 +116,7 @@ func (cmd appCommands) status(c *cli.Context) error {
 	return usererr.New("app status", count(report.problems(), "thing")+" would keep tokens from being minted", "")
 }
 
-// problems counts those of all Apps.
+// problems counts the problems of all Apps.
 func (r statusReport) problems() int {
 	n := len(r.Problems)
 	for _, p := range r.Pool {
@@ -226,7 +226,7 @@ func (r statusReport) print(out io.Writer) error {
 	return err
 }
 
-// printOne writes what is known of one App.
+// printOne writes the status of one App.
 func (r statusReport) printOne(b *strings.Builder) {
 	r.printApp(b)
 	r.printInstallations(b)
@@ -279,7 +279,7 @@ func (r statusReport) reach() string {
 	return "no, only " + r.App.Owner + " can install it"
 }
 
-// whyFew explains why a private App has one installation at most.
+// whyFew explains why a private App has at most one installation.
 func (r statusReport) whyFew() string {
 	installed := 0
 	for _, i := range r.Installations {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// auditFile is where docs/broker.md puts the log.
+	// auditFile is the path of the log in docs/broker.md.
 	auditFile = "/var/log/gatepass/audit.jsonl"
 
 	auditAbout = `The audit log is what gatepass-broker writes before it answers: JSON lines that
@@ -48,7 +48,7 @@ var auditKinds = []string{
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }
 
-// auditCommands are those of "gatepass audit".
+// auditCommands are the commands of "gatepass audit".
 type auditCommands struct{ *app }
 
 func (cmd auditCommands) command() *cli.Command {
@@ -97,7 +97,7 @@ func (cmd auditCommands) command() *cli.Command {
 	}
 }
 
-// auditFiles are the arguments, or the one place.
+// auditFiles are the arguments, or auditFile if there are none.
 func auditFiles(c *cli.Context) []string {
 	if c.Args().Present() {
 		return c.Args().Slice()
@@ -105,7 +105,7 @@ func auditFiles(c *cli.Context) []string {
 	return []string{auditFile}
 }
 
-// A chainReport is what audit verify says as JSON.
+// A chainReport is the JSON of "audit verify".
 type chainReport struct {
 	OK    bool     `json:"ok"`
 	Lines uint64   `json:"lines"`
@@ -114,7 +114,7 @@ type chainReport struct {
 	Whole bool     `json:"begins_chain"`
 	Head  string   `json:"head"`
 	Notes []string `json:"notes,omitempty"`
-	File  string   `json:"file,omitempty"` // where it does not hold
+	File  string   `json:"file,omitempty"` // where the chain is broken
 	Line  int      `json:"line,omitempty"`
 	Why   string   `json:"why,omitempty"`
 }
@@ -158,7 +158,7 @@ func printChain(out io.Writer, r audit.Report) error {
 	return err
 }
 
-// missingHeads returns an error where a hash is not that of a line.
+// missingHeads returns an error for heads that are not the hash of any line.
 func missingHeads(paths, heads []string) error {
 	missing := map[string]bool{}
 	for _, h := range heads {
@@ -177,9 +177,9 @@ func missingHeads(paths, heads []string) error {
 	return err
 }
 
-// printLine prints a line as it is, or for people.
+// printLine prints a line as JSON, or for people.
 func printLine(out io.Writer, l audit.Line, asJSON bool) error {
-	text := string(usererr.JSON(l.Text)) // another version may have written it as it was
+	text := string(usererr.JSON(l.Text)) // another version may have written it without escapes
 	if !asJSON {
 		text = cutTo(lineText(l.Record), columns(out))
 	}
@@ -187,9 +187,9 @@ func printLine(out io.Writer, l audit.Line, asJSON bool) error {
 	return err
 }
 
-// lineText is a line in columns: time, kind, decision, workspace, what was asked for, why
-// it was refused, and the rest by name. The widths are those of usual values, so that lines
-// that come later stand below each other as well.
+// lineText formats a line in columns: time, kind, decision, workspace, what was
+// requested, why it was refused, and the rest by name. The widths fit usual values, so
+// that later lines align too.
 func lineText(r audit.Record) string {
 	var asked []string
 	for _, word := range []string{r.Operation, r.Repository, r.Ref} {
@@ -208,7 +208,7 @@ func lineText(r audit.Record) string {
 	return usererr.Escape(strings.TrimRight(text, " "))
 }
 
-// reasonText is why, in the log's word and in a sentence.
+// reasonText is the reason: the log's word for it and a sentence.
 func reasonText(r audit.Record) string {
 	switch {
 	case r.Reason == "" || r.Detail == "":
@@ -252,8 +252,8 @@ func eachLine(paths []string, yield func(audit.Line) error) error {
 	return nil
 }
 
-// linesFrom calls yield for every line from an offset on, and returns where they
-// end. One that is cut off is passed over: it is being written.
+// linesFrom calls yield for every line from an offset on, and returns the offset after
+// the last one. It skips a line without an end, which is still being written.
 func linesFrom(path string, offset int64, yield func(audit.Line) error) (int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -280,7 +280,7 @@ func linesFrom(path string, offset int64, yield func(audit.Line) error) (int64, 
 	return offset, nil
 }
 
-// timeOf reads a time, or how long ago it was. "" is the zero time.
+// timeOf parses a time, or a duration before now. "" is the zero time.
 func timeOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -296,7 +296,7 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time; write 2026-01-02, 2026-01-02T15:04:05Z or 24h", text)
 }
 
-// tailPoll is how often a file that is followed is looked at.
+// tailPoll is how often follow looks at the file.
 const tailPoll = 200 * time.Millisecond
 
 func (cmd auditCommands) tail(c *cli.Context) error {
@@ -332,8 +332,8 @@ func (cmd auditCommands) tail(c *cli.Context) error {
 	return nil
 }
 
-// follow prints what is written after a line, in this file and in those that
-// take its place, until ctx ends.
+// follow prints the lines after line seq, in this file and in those that replace it,
+// until ctx ends.
 func (cmd auditCommands) follow(ctx context.Context, path string, seq uint64, asJSON bool) error {
 	var seen os.FileInfo
 	var offset int64
@@ -352,7 +352,7 @@ func (cmd auditCommands) follow(ctx context.Context, path string, seq uint64, as
 				return printLine(cmd.stdout, l, asJSON)
 			}
 			from := offset
-			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was emptied and has grown again
+			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was truncated and has grown again
 				offset, err = linesFrom(path, 0, show)
 			}
 		}

@@ -37,12 +37,12 @@ const (
 	kindBroker    = "broker configuration"
 )
 
-// A checkedFile is one file, and what was found.
+// A checkedFile is the result for one file.
 type checkedFile struct {
 	File     string   `json:"file"`
 	Kind     string   `json:"kind,omitempty"` // "" where it cannot be read
 	OK       bool     `json:"ok"`
-	Problem  string   `json:"problem,omitempty"` // one line; the mistakes of a file are separated by " / " or ", "
+	Problem  string   `json:"problem,omitempty"` // one line; several mistakes are separated by " / " or ", "
 	Warnings []string `json:"warnings"`
 }
 
@@ -112,7 +112,7 @@ func checkFile(path string) checkedFile {
 	return f
 }
 
-// why is an error without what the line of the report says already.
+// why returns the reason of an error, without what the report says already.
 func why(err error) string {
 	e, ok := errors.AsType[*usererr.Error](err)
 	switch {
@@ -130,8 +130,8 @@ var (
 	brokerKeys  = []string{"listen", "callers", "profiles", "store", "audit", "operators", "tls", "github_url"}
 )
 
-// kindOf tells by the keys at the top which kind of file it is. One that has none of them
-// is a workspace file.
+// kindOf tells the kind of a file by its top-level keys. A file with none of them is a
+// workspace file.
 func kindOf(path string) (string, error) {
 	data, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
@@ -192,7 +192,7 @@ func checkProfile(path string) ([]string, error) {
 	return p.Warnings, nil
 }
 
-// checkBroker reads the profiles as well, and compiles the rules.
+// checkBroker checks the broker's file, reads its profiles and compiles its rules.
 func checkBroker(path string) ([]string, error) {
 	f, err := brokerconfig.LoadDraft(path)
 	if err != nil {

@@ -48,8 +48,8 @@ func runDemo(a *app, c *cli.Context) error {
 	if err != nil {
 		return usererr.Wrap("find gatepass's programs", err, "")
 	}
-	// A reader that goes away, as in "gatepass demo | head", and a terminal that
-	// closes must not keep the demo from cleaning up.
+	// The demo must clean up even if the reader goes away, as in "gatepass demo |
+	// head", or the terminal closes.
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	o := demo.Options{
@@ -75,7 +75,7 @@ func runDemo(a *app, c *cli.Context) error {
 }
 
 // colour reports whether out is a terminal that shows colours and NO_COLOR
-// (https://no-color.org) does not ask for none.
+// (https://no-color.org) is not set.
 func (a *app) colour(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {

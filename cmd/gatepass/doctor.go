@@ -76,10 +76,10 @@ func (cmd doctorCommand) command() *cli.Command {
 
 // diagnosis is the JSON of "doctor".
 type diagnosis struct {
-	OK       bool             `json:"ok"` // nothing would fail
+	OK       bool             `json:"ok"` // no failures
 	Failures int              `json:"failures"`
 	Warnings int              `json:"warnings"`
-	Hint     string           `json:"hint,omitempty"` // what to do first, where nothing is set up
+	Hint     string           `json:"hint,omitempty"` // what to do first, if nothing is set up
 	Findings []doctor.Finding `json:"findings"`
 }
 
@@ -119,7 +119,7 @@ func diagnose(findings []doctor.Finding) diagnosis {
 	return d
 }
 
-// text is one line for each finding, under the name of its group.
+// text formats one line for each finding, under the name of its group.
 func (d diagnosis) text(marks map[doctor.Level]string) []byte {
 	var b bytes.Buffer
 	if d.Hint != "" {
@@ -152,8 +152,8 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// marksFor returns the marks that the locale can show, as setlocale(3) chooses
-// it from three variables.
+// marksFor returns marks that the locale can show. It reads the three variables of
+// setlocale(3).
 func marksFor(getenv func(string) string) map[doctor.Level]string {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		v := strings.ToLower(getenv(name))
@@ -174,11 +174,11 @@ const (
 	bothSides     = "both"
 )
 
-// nothingSetUp is what to do first.
+// nothingSetUp is the hint if nothing is set up.
 const nothingSetUp = "no workspace file and no App is here; where git runs: write " + config.DefaultPath + " and run gatepass install; " +
 	"to issue tokens: gatepass app create, or gatepass app add; to see it all at work: gatepass demo"
 
-// An order is what the doctor is asked to do.
+// An order says what the doctor is to check and fix.
 type order struct {
 	workspace, issuing bool
 	fix                bool
@@ -217,7 +217,7 @@ func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
 	return o, err
 }
 
-// chooseSides takes what is set up here.
+// chooseSides chooses the sides that are set up here.
 func (cmd doctorCommand) chooseSides(c *cli.Context, o *order) {
 	isNamed := c.String("store") != "" || cmd.getenv(issuing.StoreVariable) != ""
 	o.issuing = isNamed || o.fix || cmd.hasApp(c.Context)
@@ -229,8 +229,8 @@ func (cmd doctorCommand) chooseSides(c *cli.Context, o *order) {
 	}
 }
 
-// hasApp reports whether an App is set up in the default store, or that store
-// cannot be read, which is worth a look as well.
+// hasApp reports whether the default store has an App, or cannot be read, which is
+// worth checking too.
 func (cmd doctorCommand) hasApp(ctx context.Context) bool {
 	url, err := issuing.DefaultStore(cmd.getenv)
 	if err != nil {
@@ -244,8 +244,7 @@ func (cmd doctorCommand) hasApp(ctx context.Context) bool {
 	return len(kept) > 0 || err != nil && !errors.Is(err, store.ErrNotFound)
 }
 
-// lookAtBoth looks at the sides that are asked for, side by side, and fixes what
-// it may.
+// lookAtBoth checks the requested sides at the same time, and fixes what may be fixed.
 func (cmd doctorCommand) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
@@ -284,7 +283,7 @@ func (cmd doctorCommand) lookAtIssuing(c *cli.Context, o order) ([]doctor.Findin
 	return cmd.fix(c, check, report)
 }
 
-// checkup is of the store of the command line.
+// checkup returns a check of the command line's store.
 func (cmd doctorCommand) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
 	s, err := cmd.store(c)
 	if err != nil {
@@ -306,8 +305,8 @@ func (cmd doctorCommand) checkup(c *cli.Context, github string) (*doctor.Checkup
 	return check, nil
 }
 
-// fix removes what may be removed, and returns what is found after that. A person
-// is shown it all before, and asked once.
+// fix removes what may be removed, and returns the findings after that. It first shows
+// everything to the user, and asks once.
 func (cmd doctorCommand) fix(c *cli.Context, check *doctor.Checkup, report doctor.Report) ([]doctor.Finding, error) {
 	things := report.Fixable()
 	if len(things) == 0 {
@@ -326,7 +325,7 @@ func (cmd doctorCommand) fix(c *cli.Context, check *doctor.Checkup, report docto
 	return append(report.Remaining().All(), check.Fix(c.Context, things)...), nil
 }
 
-// agree lists the things where the question is asked, and asks.
+// agree lists the things and asks whether to remove them.
 func (cmd doctorCommand) agree(c *cli.Context, things []doctor.Thing) (bool, error) {
 	var b strings.Builder
 	for _, t := range things {

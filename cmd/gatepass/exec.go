@@ -80,8 +80,8 @@ func (cmd tokenCommands) exec(c *cli.Context) error {
 	return runPassingSignals(c.Context, command)
 }
 
-// execEnvironment is the command's: with a token, or with a session where the workspace has a
-// gateway.
+// execEnvironment returns the command's environment: with a token, or with a session if
+// the workspace has a gateway.
 func (cmd tokenCommands) execEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if workspace != nil {
 		return cmd.gatewayEnvironment(c, workspace)
@@ -93,8 +93,8 @@ func (cmd tokenCommands) execEnvironment(c *cli.Context, workspace *config.Works
 	return withToken(os.Environ(), where.host, grant.Token), nil
 }
 
-// A statusError ends the program with a status of its own. With a nil err there
-// is nothing left to say.
+// A statusError ends the program with its own exit status. With a nil err, nothing is
+// printed.
 type statusError struct {
 	status int
 	err    error
@@ -107,7 +107,7 @@ func (e *statusError) Error() string {
 	return e.err.Error()
 }
 
-// notRun has the statuses that env(1) and shells use.
+// notRun returns a statusError with the status that env(1) and shells use.
 func notRun(name string, err error) error {
 	if execErr, ok := errors.AsType[*exec.Error](err); ok {
 		err = execErr.Err
@@ -118,8 +118,8 @@ func notRun(name string, err error) error {
 	return &statusError{126, usererr.Wrap("run "+name, err, "")}
 }
 
-// Where gh looks for its host and for a token ("gh help environment"): the
-// first for github.com and its tenants under ghe.com, the second for GitHub
+// The variables in which gh looks for its host and for a token ("gh help environment"):
+// GH_TOKEN for github.com and its tenants under ghe.com, GH_ENTERPRISE_TOKEN for GitHub
 // Enterprise Server.
 const (
 	hostVariable       = "GH_HOST"
@@ -127,13 +127,14 @@ const (
 	enterpriseVariable = "GH_ENTERPRISE_TOKEN"
 )
 
-// takenAway are the variables that the command does not inherit: those that
-// exec may set, and those where gh and other clients look next.
+// takenAway are the variables that the command does not inherit: those that exec may
+// set, and those in which gh and other clients look next.
 var takenAway = []string{
 	hostVariable, tokenVariable, enterpriseVariable, "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN",
 }
 
-// withToken returns environ with the token for host, and no other GitHub token.
+// withToken returns environ with the token for host, and without any other GitHub
+// token.
 func withToken(environ []string, host, token string) []string {
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
@@ -150,12 +151,12 @@ func withToken(environ []string, host, token string) []string {
 	return env
 }
 
-// runPassingSignals runs the command to its end. What would end or prod this
-// program goes to the command instead. ctx has ended where a signal came before.
+// runPassingSignals runs the command until it ends, and passes signals on to it. If ctx
+// has ended, a signal arrived earlier and the command is not started.
 func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 	signals := make(chan os.Signal, 16)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
-		if !signal.Ignored(s) { // nohup's wish is for the command too
+		if !signal.Ignored(s) { // under nohup, the command ignores the signal too
 			signal.Notify(signals, s)
 		}
 	}
@@ -181,9 +182,9 @@ func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 	}
 }
 
-// start starts the command, and returns what it started. As execvp(3) does and
-// so env(1) and shells, it gives /bin/sh a file that has leave to be executed and
-// that the kernel knows no way to: a script without "#!".
+// start starts the command, and returns what it started. Like execvp(3), env(1) and
+// shells, it runs /bin/sh on an executable file that the kernel does not recognize: a
+// script without "#!".
 func start(command *exec.Cmd) (*exec.Cmd, error) {
 	err := command.Start()
 	if !errors.Is(err, syscall.ENOEXEC) {
@@ -195,7 +196,7 @@ func start(command *exec.Cmd) (*exec.Cmd, error) {
 	return script, script.Start()
 }
 
-// bare takes the repeated path out of an error.
+// bare removes the path from an error that repeats it.
 func bare(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
@@ -217,9 +218,9 @@ func ended(state *os.ProcessState, err error) error {
 	return &statusError{status: status}
 }
 
-// typed reports whether the signal was typed at the terminal, as Ctrl-C is. The
-// terminal gives it to its whole foreground process group, the command
-// included; passing it on would make it two.
+// typed reports whether the signal was typed at the terminal, such as Ctrl-C. The
+// terminal sends it to its whole foreground process group, which includes the command;
+// passing it on would send it twice.
 func typed(s os.Signal) bool {
 	if s != syscall.SIGINT && s != syscall.SIGQUIT {
 		return false
@@ -233,16 +234,16 @@ func typed(s os.Signal) bool {
 	return err == nil && foreground == unix.Getpgrp()
 }
 
-// texts are the flags of gh whose value is text that people write or a pattern, in which a
-// page's address stays.
+// texts are the flags of gh whose value is free text or a pattern. An address in such a
+// value stays as it is.
 var texts = []string{
 	"-b", "--body", "-t", "--title", "-m", "--message", "-n", "--notes", "-d", "--description", "-c", "--comment", "-S", "--search",
 	"-f", "--raw-field", "-F", "--field", "-q", "--jq", "-H", "--header", "--subject",
 }
 
-// forGh returns the arguments of a command. Where that is gh, those that are the address
-// of a page of GitHub's lead to the gateway instead: people and programs paste what
-// "gh pr create" printed, and gh asks the host in it.
+// forGh returns the arguments of a command. If the command is gh, it changes arguments
+// that are the address of a GitHub page to the gateway's: people and programs paste
+// what "gh pr create" printed, and gh asks the host in the address.
 func forGh(command string, args []string, workspace *config.Workspace) []string {
 	if filepath.Base(command) != "gh" || workspace == nil {
 		return args

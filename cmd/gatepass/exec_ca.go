@@ -11,17 +11,18 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// systemAuthorities are where systems have the certificates of their authorities in one file:
-// Debian and Alpine, Fedora and RHEL, SUSE, macOS and the BSDs.
+// systemAuthorities are the files in which systems keep the certificates of their
+// authorities: Debian and Alpine, Fedora and RHEL, SUSE, macOS and the BSDs.
 var systemAuthorities = []string{
 	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt",
 	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-// authorityBundle returns the path of a file with the system's authorities and those of ca:
-// SSL_CERT_FILE replaces the system's, and a command may talk to other servers than the gateway.
-// The file is beside the agent's socket, and named for its content. It returns ca where this user
-// has no folder for it.
+// authorityBundle returns the path of a file with the certificates of the system's
+// authorities and those of ca: SSL_CERT_FILE replaces the system's authorities, and a
+// command may call other hosts than the gateway. The file is beside the agent's socket,
+// and its name contains a hash of its content. If this user has no folder for it,
+// authorityBundle returns ca.
 func authorityBundle(getenv func(string) string, ca, workspaceFile string) (string, error) {
 	own, err := os.ReadFile(ca)
 	if err != nil {
@@ -40,7 +41,7 @@ func authorityBundle(getenv func(string) string, ca, workspaceFile string) (stri
 	return path, replaceFile(path, whole)
 }
 
-// readFirst returns the text of the first file that can be read, or nothing.
+// readFirst returns the text of the first file that it can read, or nil.
 func readFirst(paths []string) []byte {
 	for _, path := range paths {
 		if text, err := os.ReadFile(path); err == nil {
@@ -50,7 +51,7 @@ func readFirst(paths []string) []byte {
 	return nil
 }
 
-// replaceFile writes a file at once, so that nobody reads half of it.
+// replaceFile replaces a file atomically, so that readers never see half of it.
 func replaceFile(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".authorities-")
 	if err != nil {
@@ -64,7 +65,7 @@ func replaceFile(path string, text []byte) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name()) // it may be renamed
+		_ = os.Remove(f.Name()) // the file may have been renamed already
 	}
 	return err
 }

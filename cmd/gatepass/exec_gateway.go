@@ -15,9 +15,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// gatewayWorkspace returns the workspace file as it is with a gateway: the one that it names, or
-// that gatepass install told git of. It is nil where there is none, and where the file
-// cannot be read: who needs it says so.
+// gatewayWorkspace returns the workspace file, with the gateway that it names or that
+// gatepass install configured in git. It returns nil if there is no gateway, or if the
+// file cannot be read: the caller that needs the file reports that.
 func (a *app) gatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
 	path, err := config.Path(a.getenv)
 	if err != nil {
@@ -44,8 +44,8 @@ func (a *app) gatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
 	return workspace, nil
 }
 
-// requestSession asks the agent for a session of the workspace's gateway, for one repository or,
-// with an empty repo, for all that the workspace may reach.
+// requestSession asks the agent for a session of the workspace's gateway: for one
+// repository or, with an empty repo, for all repositories of the workspace.
 func (a *app) requestSession(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
 	call := agent.Call{Operation: agent.Through(agent.Session+fresh, workspace.Gateway.String()), Config: workspace.Path}
 	call.Payload = []byte("protocol=https\nhost=" + workspace.Hosts[0] + "\n")
@@ -55,8 +55,8 @@ func (a *app) requestSession(ctx context.Context, workspace *config.Workspace, r
 	return a.requestToken(ctx, call)
 }
 
-// gatewayEnvironment returns what a command needs that calls GitHub's API through the
-// gateway.
+// gatewayEnvironment returns the environment of a command that calls GitHub's API
+// through the gateway.
 func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if c.IsSet("operation") {
 		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
@@ -82,8 +82,8 @@ func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Wo
 	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, ca, bundle), nil
 }
 
-// gatewayTarget is the repository of the options, or that of the working directory; "" for
-// none. The gateway serves the API of the first host alone.
+// gatewayTarget returns the repository of the options, or else of the working
+// directory; "" for none. The gateway serves only the API of the first host.
 func gatewayTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
 	if c.IsSet("host") {
 		if host, ok := gitname.Host(c.String("host")); !ok || host != workspace.Hosts[0] {
@@ -105,8 +105,8 @@ func gatewayTarget(c *cli.Context, workspace *config.Workspace) (string, error) 
 	return owner + "/" + name, nil
 }
 
-// gatewayOrigin is where the working directory's repository comes from: through the gateway,
-// or in a way that git does not lead there, one of the hosts themselves.
+// gatewayOrigin returns where the working directory's repository comes from: the
+// gateway or, if git is not configured to use it for that URL, the host itself.
 func gatewayOrigin(ctx context.Context, workspace *config.Workspace) (host, path string, ok bool) {
 	out, err := exec.CommandContext(ctx, "git", "remote", "get-url", "origin").Output()
 	if err != nil {
@@ -121,9 +121,9 @@ func gatewayOrigin(ctx context.Context, workspace *config.Workspace) (host, path
 	return where.host, where.path, err == nil
 }
 
-// What programs read to find GitHub's API and its web pages: Octokit and scripts of Actions
-// the first three, as URLs; GitHub's MCP server the fourth, as a URL too. gh reads GH_HOST
-// and GH_REPO.
+// The variables in which programs look for GitHub's API and its web pages. Octokit and
+// scripts of Actions read the first three, GitHub's MCP server the fourth; these are
+// URLs. gh reads GH_HOST and GH_REPO.
 const (
 	apiVariable     = "GITHUB_API_URL"
 	graphQLVariable = "GITHUB_GRAPHQL_URL"
@@ -132,8 +132,9 @@ const (
 	repoVariable    = "GH_REPO"
 )
 
-// withSession returns environ with a session for the gateway and no token of GitHub's. ca is a file
-// of the gateway's own authorities, and bundle one with the system's as well; "" for none.
+// withSession returns environ with a session for the gateway and without any GitHub
+// token. ca is a file with the gateway's own authorities, and bundle a file with the
+// system's as well; "" for none.
 func withSession(environ []string, g config.Gateway, repo, session, ca, bundle string) []string {
 	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, takenAway...)
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
@@ -145,10 +146,10 @@ func withSession(environ []string, g config.Gateway, repo, session, ca, bundle s
 	if repo != "" {
 		env = append(env, repoVariable+"="+repo)
 	}
-	env = withDefault(env, "CARGO_NET_GIT_FETCH_WITH_CLI", "true") // cargo's own git reads no insteadOf
+	env = withDefault(env, "CARGO_NET_GIT_FETCH_WITH_CLI", "true") // cargo's own git ignores insteadOf
 	if ca != "" {
 		env = withDefault(env, "SSL_CERT_FILE", bundle)
-		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca) // beside those that node knows
+		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca) // node adds it to its own authorities
 	}
 	return env
 }
@@ -161,8 +162,8 @@ func withDefault(env []string, name, value string) []string {
 	return append(env, name+"="+value)
 }
 
-// authorities is the file of certificates that git was told of for the gateway, or the
-// source's where that is the same broker.
+// authorities returns the file of certificates that git uses for the gateway, or that
+// of the source if it is the same broker; "" for the system's.
 func authorities(ctx context.Context, workspace *config.Workspace) string {
 	address := workspace.Gateway.String()
 	out, err := exec.CommandContext(ctx, "git", "config", "--get-urlmatch", "http.sslCAInfo", address+"/").Output()

@@ -1,7 +1,7 @@
 package main
 
 import (
-	_ "embed" // for the scripts
+	_ "embed" // for the completion scripts
 	"fmt"
 	"io"
 	"regexp"
@@ -14,13 +14,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// helpWidth is how wide help is where it is not written to a terminal, in columns.
+// helpWidth is the width of help, in columns, if it is not written to a terminal.
 const helpWidth = 80
 
-// The library has one printer for all.
+// The library has one printer for all commands.
 func init() { cli.HelpPrinter = printHelp }
 
-// printHelp writes the library's help, folded to the width of the terminal.
+// printHelp writes the library's help, wrapped to the width of the terminal.
 func printHelp(out io.Writer, text string, data any) {
 	width := columns(out)
 	if width <= 0 {
@@ -28,12 +28,12 @@ func printHelp(out io.Writer, text string, data any) {
 	}
 	var b strings.Builder
 	cli.HelpPrinterCustom(&b, text, data, nil)
-	_, _ = io.WriteString(out, foldHelp(b.String(), width)) // a reader that goes away has read enough
+	_, _ = io.WriteString(out, foldHelp(b.String(), width)) // an error means that the reader has gone
 }
 
-// foldHelp folds help to a width. The sentences of a description are set anew. Its deeper
-// lines are examples, which are to be copied and stay as they are. A line in columns goes
-// on below its second column.
+// foldHelp wraps help to a width. It rewraps the sentences of a description. Lines that
+// are indented further are examples to copy, and stay as they are. A line in columns
+// continues below its second column.
 func foldHelp(text string, width int) string {
 	var b strings.Builder
 	var paragraph []string
@@ -74,8 +74,8 @@ func foldHelp(text string, width int) string {
 
 var columnGap = regexp.MustCompile(`^ *\S.*?  +`)
 
-// secondColumn is where the text of a line goes on: below its second column, or a little
-// further in than it began.
+// secondColumn returns the indent of a continued line: below its second column, or a
+// little further in than it started.
 func secondColumn(line string, indent int) int {
 	if gap := columnGap.FindString(line); gap != "" && len(gap) <= 32 {
 		return len(gap)
@@ -83,7 +83,7 @@ func secondColumn(line string, indent int) int {
 	return indent + 4
 }
 
-// foldLine breaks a line at blanks, and indents what follows.
+// foldLine breaks a line at blanks, and indents the continuation.
 func foldLine(line string, indent, width int) string {
 	var b strings.Builder
 	column := 0
@@ -117,8 +117,8 @@ func foldLine(line string, indent, width int) string {
 //     Its script for bash and ToFishCompletion each fail 6 of the 11 lines of
 //     completion_shells_test.go.
 //
-// Ours is 200 lines of Go and 90 of shell, and adds no module. The library's part
-// saves no bytes of gatepass when it is not used: it is linked anyway.
+// Our completion is 200 lines of Go and 90 of shell, and adds no module. Leaving the
+// library's completion unused saves no bytes: it is linked anyway.
 
 const completionAbout = `Prints the completion script of a shell: bash, zsh or fish. When Tab is pressed,
 the script asks the gatepass of PATH for the words to offer. "make install" and
@@ -160,7 +160,7 @@ func completionCommand(out io.Writer) *cli.Command {
 	}
 }
 
-// completeCommand answers the completion scripts.
+// completeCommand is the command that the completion scripts call.
 func completeCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "complete",
@@ -177,7 +177,7 @@ func completeCommand(out io.Writer) *cli.Command {
 	}
 }
 
-// choices has the values of each option and argument that takes one of a few.
+// choices are the values of each option and argument that takes one of a fixed set.
 var choices = map[string][]string{
 	"app create --permissions":   permissionVerbs,
 	"app manifest --permissions": permissionVerbs,
@@ -201,11 +201,11 @@ func guards() []string {
 	return names
 }
 
-// offers returns what a shell offers for the last of words, which follow
-// "gatepass". A line is a word, with its description after a tab; or ":file" or
-// ":directory", whose names the shell knows; or ":command" and, after a tab, the
-// index at which the words of another command begin, counted from "gatepass".
-// The shell picks the words that begin as the last one does.
+// offers returns the completions for the last of words, which are the words after
+// "gatepass". Each line of the result is a word, with its description after a tab; or
+// ":file" or ":directory", which the shell completes by itself; or ":command" and,
+// after a tab, the index at which another command starts, counted from "gatepass". The
+// shell picks the completions that start with the last word.
 func offers(app *cli.App, words []string) string {
 	before, current := words[:len(words)-1], words[len(words)-1]
 	if i := slices.Index(before, "--"); i >= 0 {
@@ -238,8 +238,8 @@ func offers(app *cli.App, words []string) string {
 	return b.String()
 }
 
-// optionBefore returns the word before current, and what comes before the value
-// in current itself. Bash splits "--guard=hook" into three words.
+// optionBefore returns the option before current, and the part of current before the
+// value. Bash splits "--guard=hook" into three words.
 func optionBefore(before []string, current string) (option, prefix string) {
 	if name, _, found := strings.Cut(current, "="); found && name != "" {
 		return name, name + "="
@@ -253,7 +253,7 @@ func optionBefore(before []string, current string) (option, prefix string) {
 	return before[len(before)-1], ""
 }
 
-// values returns the offers for the value of an option.
+// values returns the completions for the value of an option.
 func values(command *cli.Command, at, option, prefix string) string {
 	var b strings.Builder
 	for _, value := range choices[at+" "+option] {

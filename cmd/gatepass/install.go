@@ -82,7 +82,7 @@ func (cmd installCommands) installCommand() *cli.Command {
 	}
 }
 
-// scopeFlags are those that install and uninstall share.
+// scopeFlags are the options that install and uninstall share.
 func scopeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "global", Usage: "for the current user (the default)", DisableDefaultText: true},
@@ -93,7 +93,7 @@ func scopeFlags() []cli.Flag {
 	}
 }
 
-// change makes a plan, applies it unless this is a dry run, and shows it.
+// change makes a plan, applies it unless this is a dry run, and prints it.
 func (cmd installCommands) change(c *cli.Context, planned planner) error {
 	o, err := cmd.options(c)
 	if err != nil {
@@ -174,9 +174,9 @@ func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 	return o, nil
 }
 
-// author asks a workspace's gateway who commits are by. An identity that is not there yet, as in
-// the build of an image, is not waited for. A join token works once, and is left for the agent
-// of the user who works in the workspace.
+// author asks the workspace's gateway for the author of commits. If the identity file
+// does not exist yet, as in an image build, it does not wait. A join token works only
+// once, so it is left for the agent of the user who works in the workspace.
 func (cmd installCommands) author(ctx context.Context, through *config.Workspace, scope install.Scope) (string, error) {
 	if source := through.Source; source != nil {
 		query := source.Query()
@@ -193,7 +193,7 @@ func (cmd installCommands) author(ctx context.Context, through *config.Workspace
 	return grant.Author, err
 }
 
-// gatewayOptions checks those of a gateway.
+// gatewayOptions checks the options of a gateway.
 func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 	for _, name := range []string{"gateway", "gateway-ca"} {
 		if c.IsSet(name) && c.String(name) == "" {
@@ -212,7 +212,7 @@ func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 	return nil
 }
 
-// bundleOptions checks those that go with --from.
+// bundleOptions checks the options that need --from.
 func bundleOptions(c *cli.Context, o *install.Options) (err error) {
 	for _, name := range []string{"prefix", "workspace-file", "no-verify-install", "run-gits"} {
 		if c.IsSet(name) && o.From == "" {
@@ -232,8 +232,9 @@ func bundleOptions(c *cli.Context, o *install.Options) (err error) {
 	return err
 }
 
-// executable is the path of this program as it was started, so that a link
-// that outlives upgrades is what git is told; or else what the system says.
+// executable returns the path by which this program was started, so that git is
+// configured with a link that outlives upgrades; or else the path that the system
+// reports.
 func executable() string {
 	path, err := os.Executable()
 	if err != nil {
@@ -267,7 +268,7 @@ func showDry(out io.Writer, plan *install.Plan) error {
 	return err
 }
 
-// report says what was done.
+// report describes what was done.
 func report(plan *install.Plan) string {
 	var b strings.Builder
 	for _, f := range plan.Files {
@@ -292,7 +293,7 @@ func report(plan *install.Plan) string {
 	return b.String() + remarks(plan)
 }
 
-// remarks says why it is as it is.
+// remarks returns the lines about the guard, and the notes of the plan.
 func remarks(plan *install.Plan) string {
 	var b strings.Builder
 	for _, c := range plan.Guard {

@@ -1,5 +1,5 @@
-// Command gatepass is what people use: it installs gatepass into git, and looks
-// after the rest.
+// Command gatepass is the program for people: it installs gatepass into git, and
+// manages the App, the workspaces and the broker.
 package main
 
 import (
@@ -43,7 +43,7 @@ Start with "gatepass install --dry-run": it shows what would be written
 to your git configuration, and writes nothing.`
 )
 
-// An app is everything outside of the program that the commands may touch.
+// An app is everything outside the program that the commands use.
 type app struct {
 	getenv         func(string) string
 	stdin          io.Reader
@@ -51,8 +51,8 @@ type app struct {
 	asking         *dialog // set by canAsk
 }
 
-// commands lists the commands in the order in which help shows them. Each, and each group, is in
-// a file that has its name.
+// commands lists the commands in the order of the help. Each command or group has a
+// file with its name.
 func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		demoCommand(a),
@@ -77,7 +77,7 @@ func (a *app) commands() []*cli.Command {
 	}
 }
 
-// run is the program without the process around it. It returns the exit code.
+// run is the program without its process. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	line := a.commandLine()
@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return s.status
 	}
 	_, mistyped := errors.AsType[*usageError](err)
-	_, library := errors.AsType[cli.ExitCoder](err) // we make none: it is "help" for an unknown topic
+	_, library := errors.AsType[cli.ExitCoder](err) // we return none, so this is the library's: "help" for an unknown topic
 	if mistyped || library {
 		return exitUsage
 	}
@@ -115,7 +115,7 @@ func (a *app) commandLine() *cli.App {
 		Writer:       a.stdout,
 		ErrWriter:    a.stderr,
 		OnUsageError: onUsageError,
-		// The library would otherwise end the process by itself.
+		// Otherwise the library would end the process.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action:         group,
 	}
@@ -123,7 +123,7 @@ func (a *app) commandLine() *cli.App {
 	return line
 }
 
-// prepare gives all commands what the library does not pass down.
+// prepare sets on all commands what the library does not inherit.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
@@ -135,7 +135,8 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-// group is the action where a command has to follow and none that we know does.
+// group is the action of a command that needs a subcommand, when none or an unknown one
+// follows.
 func group(c *cli.Context) error {
 	siblings, typed := c.Command.Subcommands, c.Args().First()
 	if typed == "" && len(c.Lineage()) <= 2 {
@@ -161,12 +162,13 @@ func names(commands []*cli.Command) []string {
 	return names
 }
 
-// A usageError is a command line that cannot be understood.
+// A usageError reports a command line that cannot be understood.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-// usage says what is wrong with the command line of c, and where to read on.
+// usage returns an error with what is wrong with the command line of c, and the help to
+// read.
 func usage(c *cli.Context, wrong string) error {
 	name := c.Command.HelpName
 	if command, ok := strings.CutPrefix(name, "gatepass "); ok {
@@ -175,7 +177,7 @@ func usage(c *cli.Context, wrong string) error {
 	return &usageError{wrong + "; see " + name + " --help"}
 }
 
-// onUsageError makes one line of what the flag parser says.
+// onUsageError turns the flag parser's error into one line.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
@@ -191,7 +193,7 @@ func dashes(option string) string {
 	return "-" + option
 }
 
-// noArguments refuses arguments that a command has no use for.
+// noArguments refuses arguments to a command that takes none.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
 		return usage(c, fmt.Sprintf("it takes no argument %q", c.Args().First()))
@@ -199,7 +201,7 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-// writeJSON writes v once and whole.
+// writeJSON writes v as JSON in one write.
 func writeJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -212,10 +214,9 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// optionsFirst moves the options of a command in front of its arguments, where
-// the library wants them: people write "policy check main --verb force". What
-// follows "--" stays, and so does everything after "exec", whose arguments are
-// another program's.
+// optionsFirst moves the options of a command before its arguments, as the library
+// requires: people write "policy check main --verb force". What follows "--" stays, and
+// so does everything after "exec", whose arguments belong to another program.
 func optionsFirst(commands []*cli.Command, args []string) []string {
 	command, rest := resolve(commands, args)
 	if command == nil || len(command.Subcommands) > 0 || command.Name == execName {
@@ -237,7 +238,7 @@ func optionsFirst(commands []*cli.Command, args []string) []string {
 	return append(ordered, operands...)
 }
 
-// resolve returns the command that args begin with, and what follows its name.
+// resolve returns the command that args start with, and the words after its name.
 func resolve(commands []*cli.Command, args []string) (command *cli.Command, rest []string) {
 	for len(args) > 0 {
 		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[0]) })
@@ -249,8 +250,8 @@ func resolve(commands []*cli.Command, args []string) (command *cli.Command, rest
 	return command, args
 }
 
-// optionLen is how many of args the option at their beginning takes: none where
-// there is no option, two where its value follows.
+// optionLen is how many of args the option at their start takes: 0 if there is no
+// option, 2 if its value follows.
 func optionLen(command *cli.Command, args []string) int {
 	name := strings.TrimLeft(args[0], "-")
 	if name == "" || name == args[0] {

@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// manCommand is for "make install" and packages.
+// manCommand writes the manual pages, for "make install" and packages.
 func manCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "man",
@@ -54,16 +54,15 @@ func writePages(dir string, pages map[string]string) error {
 	return nil
 }
 
-// manPages returns gatepass.1 and a page for each command, by file name: what
-// --help says, for man(1) to set. There is no date in it, so that the same program
-// writes the same bytes.
+// manPages returns gatepass.1 and a page for each command, by file name, with the text
+// of --help in roff. The pages have no date, so that the same program writes the same
+// bytes.
 //
-// The library's ToMan is not used. It writes one page (21 kB, ours are 15 with
-// 47 kB), leaves out the descriptions of commands (299 of 304 lines), and goes
-// through Markdown, which takes the stars of ref patterns for emphasis. ToMan and
-// go-md2man are in gatepass all the same (254 kB), because the library's help
-// templates keep every method of cli.App; the build tag urfave_cli_no_docs takes
-// them out.
+// The library's ToMan is not used. It writes one page (21 kB; ours are 15 with 47 kB),
+// leaves out the descriptions of commands (299 of 304 lines), and goes through
+// Markdown, which reads the stars of ref patterns as emphasis. ToMan and go-md2man are
+// linked into gatepass all the same (254 kB), because the library's help templates keep
+// every method of cli.App; the build tag urfave_cli_no_docs removes them.
 func manPages(app *cli.App) map[string]string {
 	var main roff
 	main.head("gatepass", "1", app.Usage)
@@ -160,12 +159,12 @@ func (r *roff) options(title string, flags []cli.Flag) {
 	}
 }
 
-// item is a hanging paragraph. The label is roff already.
+// item writes a hanging paragraph. The label is roff already.
 func (r *roff) item(label, about string) {
 	fmt.Fprintf(r, ".TP\n%s\n%s\n", label, line(about))
 }
 
-// prose sets paragraphs, and keeps lines that are indented as they are.
+// prose writes paragraphs, and keeps indented lines as they are.
 func (r *roff) prose(s string) {
 	indented, gap := false, ""
 	for text := range strings.Lines(s) {
@@ -198,7 +197,7 @@ func (r *roff) verbatim(s string) {
 	r.WriteString(".fi\n")
 }
 
-// surroundings is what all commands share.
+// surroundings writes the sections that all pages share.
 func (r *roff) surroundings() {
 	r.section("FILES")
 	r.item(`\fI`+escapeRoff(config.DefaultPath)+`\fR`, "the workspace file: which hosts and repositories there are tokens for, from where, and what may be pushed")
@@ -212,12 +211,12 @@ func (r *roff) surroundings() {
 	r.WriteString(".PP\n" + line("gatepass exec ends with the status of its command.") + "\n")
 }
 
-// escapeRoff makes s ordinary text within a line.
+// escapeRoff escapes s for use within a line.
 func escapeRoff(s string) string {
 	return strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`).Replace(s)
 }
 
-// line makes s an ordinary line: a dot in front would be a request.
+// line escapes s as a line of text: a dot at the start would be a roff request.
 func line(s string) string {
 	s = escapeRoff(s)
 	if strings.HasPrefix(s, ".") {
@@ -226,7 +225,7 @@ func line(s string) string {
 	return s
 }
 
-// otherPrograms are those beside gatepass, and what they are for.
+// otherPrograms are the programs beside gatepass, and what each is for.
 var otherPrograms = []struct{ name, about string }{
 	{"git-credential-gatepass", "git's credential helper: gives git the workspace's token"},
 	{"gatepass-agent", "keeps the tokens of a workspace in memory, and fetches them from its source"},
@@ -237,7 +236,8 @@ var otherPrograms = []struct{ name, about string }{
 	{"gatepass-operator", "keeps tokens in the Secrets of a Kubernetes cluster"},
 }
 
-// programPages asks each program beside this one for its --help, and makes a page of it.
+// programPages calls each program beside this one with --help, and makes a page of the
+// output.
 func programPages(ctx context.Context) (map[string]string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -254,7 +254,7 @@ func programPages(ctx context.Context) (map[string]string, error) {
 	return pages, nil
 }
 
-// programPage sets what a program says of itself: its usage, then sentences and options.
+// programPage formats a program's help: its usage, then sentences and options.
 func programPage(name, about, help string) string {
 	var r roff
 	r.head(name, "1", about)
@@ -268,7 +268,7 @@ func programPage(name, about, help string) string {
 	return r.String()
 }
 
-// filePages are those of the configuration files, in section 5.
+// filePages are the pages of the configuration files, in section 5.
 func filePages() map[string]string {
 	names := map[string]string{"workspace": "gatepass-workspace", "profile": "gatepass-profile", "broker": "gatepass-broker.yaml"}
 	pages := map[string]string{}

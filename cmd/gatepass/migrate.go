@@ -36,11 +36,11 @@ Examples:
   gatepass migrate github-token-manager tokens.yaml >tokens-gatepass.yaml
   kustomize build . | gatepass migrate github-token-manager -`
 
-	// maxManifest bounds a file of manifests, in bytes.
+	// maxManifest is the largest file of manifests, in bytes.
 	maxManifest = 64 << 20
 )
 
-// migrateCommands are those of "gatepass migrate".
+// migrateCommands are the commands of "gatepass migrate".
 type migrateCommands struct{ *app }
 
 func (cmd migrateCommands) command() *cli.Command {
@@ -115,7 +115,7 @@ func (cmd migrateCommands) rewrite(paths []string) error {
 	return err
 }
 
-// manifests reads a file, or standard input for "-".
+// manifests reads a file, or standard input if the path is "-".
 func (cmd migrateCommands) manifests(path string) ([]byte, error) {
 	from := cmd.stdin
 	if path != "-" {

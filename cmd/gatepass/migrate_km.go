@@ -35,7 +35,7 @@ Examples:
   gatepass migrate km profile.yaml --id sb-1 --id sb-2 --stopped`
 
 const (
-	// kmStore is where the first system keeps its parameters.
+	// kmStore is the store with the first system's parameters.
 	kmStore = "ssm:///km?workspaces=/"
 	// kmInterval is how often it writes a token, with two minutes for its Lambda function.
 	kmInterval = 47 * time.Minute
@@ -102,7 +102,7 @@ func checkKM(c *cli.Context, ids []string) error {
 	return nil
 }
 
-// takeOver brings sandboxes under the ledger, or says what that would do.
+// takeOver adds sandboxes to the ledger, or says what that would do.
 func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
 	p, err := workspace.LoadProfile(c.Args().First())
 	if err != nil {
@@ -145,7 +145,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 	return usererr.Join(problems...)
 }
 
-// stricter says what gatepass refuses that the first system let through.
+// stricter returns what gatepass refuses but the first system allowed.
 func stricter(p *workspace.Profile) []string {
 	if len(p.Refs) == 0 {
 		return []string{"the profile has no allowedRefs: nothing may be pushed; the other system allowed every ref"}
@@ -159,9 +159,9 @@ func stricter(p *workspace.Profile) []string {
 	return append(said, "forced pushes, deletions of branches, and tags have to be listed: docs/migrating.md")
 }
 
-// A kmSurvey is what the first system left, and what gatepass makes of it.
+// A kmSurvey is what the first system left, and its state in gatepass.
 type kmSurvey struct {
-	App           string      `json:"app"` // "" where none is set up
+	App           string      `json:"app"` // "" if none is set up
 	CannotMint    string      `json:"cannot_mint,omitempty"`
 	Installations []string    `json:"installations"` // accounts
 	Legacy        int64       `json:"installation_id,omitempty"`
@@ -180,9 +180,9 @@ type kmSandbox struct {
 // States of a sandbox.
 const (
 	kmOurs    = "taken over"
-	kmBoth    = "both"    // in the ledger, and the other system goes on writing its token
+	kmBoth    = "both"    // in the ledger, while the other system still writes its token
 	kmTheirs  = "theirs"  // it has a live token that gatepass did not write
-	kmExpired = "expired" // its token has run out
+	kmExpired = "expired" // its token has expired
 )
 
 // surveyKM reads what is there. It writes nothing, and asks GitHub for the time alone.
@@ -299,7 +299,7 @@ func (s kmSurvey) String() string {
 	return b.String()
 }
 
-// next is what to do about a sandbox.
+// next returns what to do about a sandbox.
 func (k kmSandbox) next() string {
 	switch k.State {
 	case kmOurs:

@@ -53,7 +53,7 @@ Examples:
   done`
 )
 
-// policyCommands are those of "gatepass policy".
+// policyCommands are the commands of "gatepass policy".
 type policyCommands struct{ *app }
 
 func (cmd policyCommands) command() *cli.Command {
@@ -100,7 +100,7 @@ func (cmd policyCommands) command() *cli.Command {
 	}
 }
 
-// A policy is the policy in force, and the file it comes from.
+// A policy is the effective policy, and the file that it comes from.
 type policy struct {
 	path      string
 	refs      *refs.Policy
@@ -108,8 +108,8 @@ type policy struct {
 	elsewhere string
 }
 
-// policyOf reads the policy as the guard does. A file that --config names may be
-// a draft, of anybody's.
+// policyOf reads the policy as the guard does. A file named by --config may be a draft
+// that belongs to any user.
 func policyOf(getenv func(string) string, c *cli.Context) (policy, error) {
 	path, err := config.Path(func(name string) string {
 		if name == config.PathVariable && c.String("config") != "" {
@@ -135,7 +135,7 @@ func policyOf(getenv func(string) string, c *cli.Context) (policy, error) {
 	return policy{path, refs, workspace.Hosts, workspace.Elsewhere}, nil
 }
 
-// fold makes one line of joined errors.
+// fold joins several errors into one line.
 func fold(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return usererr.Join(joined.Unwrap()...)
@@ -143,14 +143,14 @@ func fold(err error) error {
 	return err
 }
 
-// A verdict is what the guard would say of one thing done to one ref.
+// A verdict is the guard's decision on one update of one ref.
 type verdict struct {
 	Ref      string   `json:"ref"` // in full
 	Verb     string   `json:"verb"`
 	Allowed  bool     `json:"allowed"`
-	Rule     string   `json:"rule,omitempty"`     // the one that allows it, as written
-	Matching []string `json:"matching,omitempty"` // of a refusal: the rules for this ref, none of which allows it
-	Reason   string   `json:"reason,omitempty"`   // of a refusal: the guard's line
+	Rule     string   `json:"rule,omitempty"`     // the rule that allows it, as written
+	Matching []string `json:"matching,omitempty"` // if refused: the rules for this ref, none of which allows it
+	Reason   string   `json:"reason,omitempty"`   // if refused: the guard's line
 }
 
 type checkReport struct {
@@ -205,7 +205,7 @@ func verbsOf(c *cli.Context) ([]refs.Verb, error) {
 
 func isTag(ref string) bool { return strings.HasPrefix(ref, "refs/tags/") }
 
-// plain is what a push without --force does.
+// plain returns the verbs of a push without --force.
 func plain(ref string) []refs.Verb {
 	if isTag(ref) {
 		return []refs.Verb{refs.Create}
@@ -213,7 +213,8 @@ func plain(ref string) []refs.Verb {
 	return []refs.Verb{refs.Create, refs.Update}
 }
 
-// judge asks about one ref, named as in a policy: without refs/ it is a branch.
+// judge returns the verdicts on one ref, named as in a policy: without refs/ it is a
+// branch.
 func (p policy) judge(ref string, verbs []refs.Verb) []verdict {
 	if !strings.HasPrefix(ref, "refs/") {
 		ref = "refs/heads/" + ref
@@ -248,7 +249,7 @@ func (p policy) verdict(ref string, verb refs.Verb) verdict {
 	return v
 }
 
-// possible returns an error for what no push can do.
+// possible returns an error for an update that no push can make.
 func possible(ref string, verb refs.Verb) error {
 	switch {
 	case refs.CheckRef(ref) != nil:
@@ -261,7 +262,7 @@ func possible(ref string, verb refs.Verb) error {
 	return nil
 }
 
-// write makes a table, with a line for each verdict.
+// write prints a table with a line for each verdict.
 func (r checkReport) write(out io.Writer) error {
 	var b bytes.Buffer
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

@@ -114,7 +114,7 @@ func (cmd policyCommands) testCommand() *cli.Command {
 	}
 }
 
-// maxCases bounds a file of cases, in bytes.
+// maxCases is the largest file of cases, in bytes.
 const maxCases = 4 << 20
 
 type testReport struct {
@@ -165,8 +165,8 @@ func loadCases(path string) ([]config.Case, error) {
 	return config.ParseCases(data)
 }
 
-// readBounded reads a file that a command line names, of up to limit bytes. The
-// error does not repeat its name.
+// readBounded reads a file of up to limit bytes that the command line names. The error
+// does not repeat its name.
 func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {

@@ -16,7 +16,7 @@ import (
 // An explanation is one rule in words.
 type explanation struct {
 	Ref      string      `json:"ref"`  // as written
-	Full     string      `json:"full"` // as it is matched
+	Full     string      `json:"full"` // the full pattern that is matched
 	Allow    []refs.Verb `json:"allow"`
 	Meaning  string      `json:"meaning"`
 	Warnings []string    `json:"warnings"`
@@ -30,12 +30,12 @@ type policyReport struct {
 	Gateway   *gatewayRules `json:"gateway,omitempty"`
 }
 
-// gatewayRules is what the gateway says may be pushed through it.
+// gatewayRules are the refs that the gateway allows to be pushed.
 type gatewayRules struct {
 	URL    string   `json:"url"`
-	Refs   []string `json:"refs"`             // as the profile writes them; null where it could not be asked
-	Author string   `json:"author,omitempty"` // who commits are by; "" where it does not say
-	Error  string   `json:"error,omitempty"`  // why it could not be asked
+	Refs   []string `json:"refs"`             // as the profile writes them; null if the gateway could not be asked
+	Author string   `json:"author,omitempty"` // the author of commits; "" if the gateway does not say
+	Error  string   `json:"error,omitempty"`  // why the gateway could not be asked
 }
 
 func (cmd policyCommands) explain(c *cli.Context) error {
@@ -69,8 +69,8 @@ func (cmd policyCommands) explain(c *cli.Context) error {
 	return err
 }
 
-// askGateway asks for the rules that hold, which are the gateway's; nil without one, and for a
-// draft. No token is asked for.
+// askGateway asks the gateway for its rules, which are the ones enforced. It returns
+// nil without a gateway, and for a draft. It requests a session, never a token.
 func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	if c.String("config") != "" {
 		return nil, nil
@@ -89,7 +89,8 @@ func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	return rules, nil
 }
 
-// String says what the gateway allows, and what the workspace file is beside it.
+// String describes what the gateway allows, and what the workspace file means beside
+// it.
 func (g *gatewayRules) String() string {
 	var b strings.Builder
 	switch {
@@ -141,7 +142,7 @@ func (r policyReport) String() string {
 	return b.String() + "\n" + r.others() + legend
 }
 
-// others says what becomes of pushes that the rules are not for.
+// others describes what happens to pushes that no rule covers.
 func (r policyReport) others() string {
 	verb := "refuses"
 	if r.Elsewhere == config.ElsewhereAllow {
@@ -150,7 +151,7 @@ func (r policyReport) others() string {
 	return fmt.Sprintf("The guard %s pushes to other hosts (elsewhere: %s), and judges none to a path on\nthis machine.\n", verb, r.Elsewhere)
 }
 
-// meaning is "branches release/*: create, fast-forward".
+// meaning describes a rule, such as "branches release/*: create, fast-forward".
 func meaning(r *refs.Rule) string {
 	var done []string
 	tags := isTag(r.Full)
@@ -165,7 +166,7 @@ func meaning(r *refs.Rule) string {
 	return named(r.Full) + ": " + strings.Join(done, ", ")
 }
 
-// named is what kind of refs a full pattern names.
+// named describes the refs that a full pattern names.
 func named(full string) string {
 	one := !strings.ContainsAny(full, "*?")
 	for _, kind := range []struct{ folder, one, many string }{
@@ -184,7 +185,7 @@ func named(full string) string {
 	return full
 }
 
-// effect is what a verb allows; nothing where it does not apply.
+// effect describes what a verb allows; "" if it does not apply.
 func effect(v refs.Verb, tags bool) string {
 	switch {
 	case v == refs.Create:
@@ -201,7 +202,7 @@ func effect(v refs.Verb, tags bool) string {
 	return ""
 }
 
-// warnings is what a reader of the rule may not expect.
+// warnings are effects of the rule that its reader may not expect.
 func warnings(r *refs.Rule) []string {
 	list := []string{}
 	if wide, stops := acrossSlashes(r.Ref); stops {
@@ -217,9 +218,9 @@ func warnings(r *refs.Rule) []string {
 	return list
 }
 
-// acrossSlashes returns the pattern with its last single * made to cross
-// slashes; stops is false where there is none, or another * does so already.
-// Shell patterns, with which such lists are often checked elsewhere, cross.
+// acrossSlashes returns the pattern with its last single * changed so that it crosses
+// slashes. stops is false if there is no *, or a ** crosses them already. Shell
+// patterns, which other tools often use for such lists, cross slashes.
 func acrossSlashes(pattern string) (wide string, stops bool) {
 	if strings.Contains(pattern, "**") {
 		return pattern, false
@@ -231,15 +232,15 @@ func acrossSlashes(pattern string) (wide string, stops bool) {
 	return pattern[:i] + "*" + pattern[i:], true
 }
 
-// example is a name that the pattern would match if its last * crossed slashes.
+// example returns a name that the pattern would match if its last * crossed slashes.
 func example(pattern string) string {
 	i := strings.LastIndexByte(pattern, '*')
 	filled := pattern[:i] + "a/b" + pattern[i+1:]
 	return strings.NewReplacer("*", "x", "?", "x").Replace(filled)
 }
 
-// forAgents is a paragraph for a file that coding agents read first, such as AGENTS.md, so
-// that they know what may be pushed before something is refused.
+// forAgents returns a paragraph for a file that coding agents read first, such as
+// AGENTS.md, so that they know what they may push before a push is refused.
 func (r policyReport) forAgents() (string, error) {
 	var patterns []string
 	by := "The pre-push guard"
@@ -269,8 +270,8 @@ func (r policyReport) forAgents() (string, error) {
 	return b.String(), nil
 }
 
-// pushable is a branch that the patterns allow, of those with a wildcard before others, and ""
-// where there is none to be found.
+// pushable returns a branch that the patterns allow, trying those with wildcards first;
+// "" if it finds none.
 func pushable(patterns []string) string {
 	inOrder := slices.Clone(patterns)
 	slices.SortStableFunc(inOrder, func(a, b string) int { return strings.Count(b, "*") - strings.Count(a, "*") })

@@ -43,7 +43,7 @@ Examples:
   gatepass probe cases.yaml --source 'broker+https://broker.example?identity_file=/run/id'
   gatepass probe cases.yaml --every 1m --listen 127.0.0.1:9465`
 
-// minProbe is how often a broker may be probed.
+// minProbe is the shortest interval between probes of a broker.
 const minProbe = 10 * time.Second
 
 // A probeCommand is "gatepass probe".
@@ -93,7 +93,8 @@ func loadProbeCases(path string) ([]probe.Case, error) {
 	return probe.ParseCases(data)
 }
 
-// prober asks the broker of the source, and GitHub what a token opens.
+// prober returns a prober for the source's broker, which also asks GitHub what a token
+// opens.
 func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 	source, id, err := cmd.source(c.String("source"))
 	if err != nil {
@@ -122,7 +123,7 @@ func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 	return p, nil
 }
 
-// source is what the option says, else the workspace file.
+// source returns the source of the option, or else of the workspace file.
 func (cmd probeCommand) source(option string) (source *url.URL, workspace string, err error) {
 	if option != "" {
 		source, err = url.Parse(option)
@@ -145,7 +146,7 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 	return file.Source, file.ID, nil
 }
 
-// once prints every result.
+// once runs the cases once and prints every result.
 func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
 	results := p.Run(c.Context, cases)
 	if err := printResults(cmd.stdout, results, c.Bool("json")); err != nil {
@@ -159,7 +160,7 @@ func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case
 	return nil
 }
 
-// printResults prints results, all together.
+// printResults prints all results at once.
 func printResults(out io.Writer, results []probe.Result, asJSON bool) error {
 	if asJSON {
 		return writeJSON(out, results)
@@ -179,11 +180,11 @@ func stateText(s probe.State) string {
 	return string(s)
 }
 
-// A watcher has the latest results and serves them as metrics.
+// A watcher holds the latest results and serves them as metrics.
 type watcher struct {
 	last    []probe.Result
 	metrics *prometheus.Registry
-	// By case; there are none before the first round. ended has no label.
+	// By case, and without samples before the first round. ended has no label.
 	passed, violated, took, ended *prometheus.GaugeVec
 }
 
@@ -199,7 +200,8 @@ func newWatcher() *watcher {
 	return v
 }
 
-// repeat goes on until its context ends, and prints what changes.
+// repeat runs the cases at intervals until its context ends, and prints results that
+// change.
 func (cmd probeCommand) repeat(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
 	v := newWatcher()
 	stop, err := v.serve(c.Context, c.String("listen"))
@@ -225,7 +227,7 @@ func (cmd probeCommand) repeat(c *cli.Context, p *probe.Prober, cases []probe.Ca
 	}
 }
 
-// take keeps results, and returns those that are not as before.
+// take records results, and returns those whose state changed.
 func (v *watcher) take(results []probe.Result) []probe.Result {
 	var changed []probe.Result
 	for i, r := range results {
@@ -238,7 +240,7 @@ func (v *watcher) take(results []probe.Result) []probe.Result {
 	return changed
 }
 
-// show sets the metrics. A page of them is looked at with curl, so names are escaped.
+// show sets the metrics. People read them with curl, so it escapes the names.
 func (v *watcher) show(results []probe.Result) {
 	for _, r := range results {
 		name := usererr.Escape(r.Case)
@@ -256,7 +258,7 @@ func is(b bool) float64 {
 	return 0
 }
 
-// printChanges prints a line each.
+// printChanges prints one line for each changed result.
 func printChanges(out io.Writer, changed []probe.Result, asJSON bool) error {
 	for _, r := range changed {
 		if asJSON {
@@ -276,7 +278,7 @@ func printChanges(out io.Writer, changed []probe.Result, asJSON bool) error {
 	return nil
 }
 
-// serve shows metrics at an address, "" for nowhere, until stop is called.
+// serve serves metrics at address until stop is called; "" serves nothing.
 func (v *watcher) serve(ctx context.Context, address string) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil

@@ -30,7 +30,7 @@ Examples:
   gatepass store migrate --encrypt --store 'postgres://…&key=awskms:///alias/gatepass'`
 )
 
-// storeCommands are those of "gatepass store".
+// storeCommands are the commands of "gatepass store".
 type storeCommands struct{ *app }
 
 func (cmd storeCommands) command() *cli.Command {
@@ -52,18 +52,18 @@ func (cmd storeCommands) command() *cli.Command {
 	}
 }
 
-// A migrator is a store with a schema. Migrate returns its versions before, 0 for none,
-// and after; Encrypt how many values it encrypted.
+// A migrator is a store with a schema. Migrate returns the schema's versions before, 0
+// for none, and after; Encrypt returns how many values it encrypted.
 type migrator interface {
 	Migrate(ctx context.Context) (from, to int, err error)
 	Encrypt(ctx context.Context) (n int, err error)
 }
 
-// A migration is what "store migrate" did.
+// A migration is the result of "store migrate".
 type migration struct {
 	From      int  `json:"from"`
 	To        int  `json:"to"`
-	Encrypted *int `json:"encrypted,omitempty"` // nil unless it was asked for
+	Encrypted *int `json:"encrypted,omitempty"` // nil unless --encrypt was given
 }
 
 func (cmd storeCommands) migrate(c *cli.Context) error {
@@ -74,7 +74,7 @@ func (cmd storeCommands) migrate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if both, ok := s.(interface{ Unwrap() store.Store }); ok { // tokens are in another one
+	if both, ok := s.(interface{ Unwrap() store.Store }); ok { // tokens are in another store
 		s = both.Unwrap()
 	}
 	m, ok := s.(migrator)
@@ -99,7 +99,7 @@ func (cmd storeCommands) migrate(c *cli.Context) error {
 	return err
 }
 
-// String says it in a line or two.
+// String describes the migration in a line or two.
 func (m migration) String() string {
 	text := fmt.Sprintf("The tables have version %d already.\n", m.To)
 	if m.From == 0 {
@@ -125,7 +125,7 @@ func poolFlag() cli.Flag {
 	return &cli.StringFlag{Name: "pool", Usage: "the App of that `NAME`, beside the first one", DefaultText: "the first App"}
 }
 
-// ofApp is a store as the App of --pool sees it.
+// ofApp returns the part of the store that the App of --pool sees.
 func ofApp(c *cli.Context, s store.Store) (store.Store, error) {
 	if !c.IsSet("pool") {
 		return s, nil
@@ -136,8 +136,8 @@ func ofApp(c *cli.Context, s store.Store) (store.Store, error) {
 	return store.OfApp(s, c.String("pool"))
 }
 
-// appStore opens the store of the command line as the App of --pool sees it. The pool has
-// to have that App.
+// appStore opens the store of the command line as the App of --pool sees it. It returns
+// an error if the pool has no such App.
 func (a *app) appStore(c *cli.Context) (store.Store, error) {
 	s, err := a.store(c)
 	if err != nil || !c.IsSet("pool") {
@@ -159,7 +159,7 @@ func (a *app) store(c *cli.Context) (store.Store, error) {
 	return issuing.OpenStore(url)
 }
 
-// github returns the GitHub of the command line; "" where it names none.
+// github returns the GitHub of the command line; "" if it names none.
 func (a *app) github(c *cli.Context) (string, error) {
 	github := c.String("github-url")
 	if github == "" {
@@ -174,7 +174,7 @@ func (a *app) github(c *cli.Context) (string, error) {
 	return github, nil
 }
 
-// storeURL is the store of the command line, as it may be shown.
+// storeURL returns the URL of the command line's store, safe to show.
 func (a *app) storeURL(c *cli.Context) string {
 	url, err := issuing.StoreURL(c.String("store"), a.getenv)
 	if err != nil {
@@ -183,10 +183,10 @@ func (a *app) storeURL(c *cli.Context) string {
 	return redact.Text(url, maxURL)
 }
 
-// maxURL bounds a URL that is shown, in bytes.
+// maxURL is the longest URL that is shown, in bytes.
 const maxURL = 1000
 
-// storedApp opens the store of the command line, and the App in it.
+// storedApp opens the store of the command line and the App in it.
 func (a *app) storedApp(c *cli.Context) (store.Store, *issuing.App, error) {
 	github, err := a.github(c)
 	if err != nil {

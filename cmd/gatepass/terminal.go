@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A table sets text, which may come from elsewhere, in columns.
+// A table prints text, which may come from outside, in columns.
 type table struct {
 	text    strings.Builder
 	columns *tabwriter.Writer
@@ -27,7 +27,7 @@ func newTable(heads ...string) *table {
 	return t
 }
 
-// row adds a line. What is empty is shown as "-", at the end as nothing.
+// row adds a line. An empty cell is shown as "-", at the end of the line as nothing.
 func (t *table) row(cells ...string) {
 	last := len(cells) - 1
 	for i, cell := range cells {
@@ -39,7 +39,7 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
 }
 
-// String returns the lines without space at their ends.
+// String returns the lines, without spaces at their ends.
 func (t *table) String() string {
 	_ = t.columns.Flush() // into memory
 	var b strings.Builder
@@ -49,7 +49,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// number is an id, and "" for none.
+// number formats an id; 0 becomes "".
 func number(id int64) string {
 	if id == 0 {
 		return ""
@@ -57,14 +57,14 @@ func number(id int64) string {
 	return fmt.Sprint(id)
 }
 
-// A dialog asks a person at the terminal, line by line. Questions go to standard
-// error, so that standard output has nothing but the result.
+// A dialog asks a person at the terminal, line by line. It writes questions to standard
+// error, so that standard output has only the result.
 type dialog struct {
 	in  *bufio.Reader
 	out io.Writer
 }
 
-// canAsk reports whether there is a person to ask. It sets asking where there is.
+// canAsk reports whether there is a terminal to ask at. If there is, it sets asking.
 func (a *app) canAsk() bool {
 	if a.asking == nil && isTerminal(a.stdin) && isTerminal(a.stderr) {
 		a.asking = &dialog{bufio.NewReader(a.stdin), a.stderr}
@@ -72,8 +72,7 @@ func (a *app) canAsk() bool {
 	return a.asking != nil
 }
 
-// ask puts one question and waits for a line that is not empty. A signal ends
-// the wait.
+// ask asks a question until it gets a line that is not empty. A signal ends the wait.
 func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 	for range 3 {
 		text, err := d.hear(ctx, question+": ")
@@ -87,7 +86,7 @@ func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 	return "", usererr.Wrap("ask for the "+question, errNothingTyped, "")
 }
 
-// confirm puts a question that yes alone says yes to.
+// confirm asks a question. Only yes counts as agreement.
 func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
 	text, err := d.hear(ctx, question+" [y/N] ")
 	if err != nil && !errors.Is(err, errNothingTyped) {
@@ -99,7 +98,7 @@ func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
 
 var errNothingTyped = errors.New("nothing was typed")
 
-// hear prints a question and returns what is typed, without space around it.
+// hear prints a question and returns the typed line, without spaces around it.
 func (d *dialog) hear(ctx context.Context, question string) (string, error) {
 	type line struct {
 		text string
@@ -127,7 +126,7 @@ func (d *dialog) hear(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// columns is how many columns the terminal has that out is; 0 for what is none.
+// columns returns the width of the terminal out; 0 if out is not a terminal.
 func columns(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -140,7 +139,7 @@ func columns(out io.Writer) int {
 	return width
 }
 
-// cutTo shortens a line to a width, where there is one. --json shows all of it.
+// cutTo shortens a line to width, if width is known. --json shows the whole text.
 func cutTo(line string, width int) string {
 	if r := []rune(line); width > 1 && len(r) > width {
 		return string(r[:width-1]) + "…"
@@ -148,7 +147,7 @@ func cutTo(line string, width int) string {
 	return line
 }
 
-// isTerminal is of a reader or a writer.
+// isTerminal reports whether a reader or writer is a terminal.
 func isTerminal(stream any) bool {
 	f, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))

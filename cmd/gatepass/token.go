@@ -36,7 +36,8 @@ Examples:
   gatepass token --repo acme/widgets --operation read
   gatepass token --format json | jq 'del(.token)'      what it opens, and until when`
 
-// tokenCommands hand out a token: "gatepass token" prints one, "gatepass exec" gives it to one program.
+// tokenCommands give out a token: "gatepass token" prints one, "gatepass exec" passes
+// it to one program.
 type tokenCommands struct{ *app }
 
 func (cmd tokenCommands) command() *cli.Command {
@@ -76,7 +77,7 @@ func (cmd tokenCommands) print(c *cli.Context) error {
 	return err
 }
 
-// targetFlags say which token is meant.
+// targetFlags are the options that choose the token.
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "repo", Usage: "for `OWNER/NAME` instead of the working directory's repository"},
@@ -86,8 +87,8 @@ func targetFlags() []cli.Flag {
 	}
 }
 
-// granted asks the agent for the token that the options, or else the working
-// directory, stand for.
+// granted asks the agent for the token of the repository that the options name, or else
+// of the working directory's.
 func (cmd tokenCommands) granted(c *cli.Context) (place, agent.Grant, error) {
 	operation, err := operationOf(c)
 	if err != nil {
@@ -135,8 +136,8 @@ func operationOf(c *cli.Context) (string, error) {
 	}
 }
 
-// target is the repository of the options. With neither of them it is the
-// working directory's, which is not looked at otherwise.
+// target returns the repository of the options. It reads the working directory's
+// repository only if there are no such options.
 func target(c *cli.Context, configPath string) (place, error) {
 	host, repo := c.String("host"), c.String("repo")
 	if c.IsSet("repo") {
@@ -161,8 +162,8 @@ func target(c *cli.Context, configPath string) (place, error) {
 	return place{workspace.Hosts[0], repo}, nil
 }
 
-// requestToken makes the call within the time that git's helper would have. A signal
-// meanwhile ends the wait.
+// requestToken makes the call within the time limit of git's helper. A signal ends the
+// wait.
 func (a *app) requestToken(ctx context.Context, call agent.Call) (agent.Grant, error) {
 	type result struct {
 		reply agent.Reply
@@ -185,20 +186,20 @@ func (a *app) requestToken(ctx context.Context, call agent.Call) (agent.Grant, e
 	}
 }
 
-// grantIn reads the agent's answer. Where it refused, its line is the error.
+// grantIn reads the agent's answer. If the agent refused, its line is the error.
 func grantIn(r agent.Reply) (agent.Grant, error) {
 	if line := strings.TrimPrefix(strings.TrimSpace(string(r.Stderr)), "gatepass: "); line != "" {
 		return agent.Grant{}, errors.New(line)
 	}
 	var grant agent.Grant
 	if err := json.Unmarshal(r.Stdout, &grant); err != nil || grant.Token == "" {
-		// The text is not repeated: it may hold a token.
+		// The error does not repeat the text, which may hold a token.
 		return grant, usererr.New("ask "+agent.Program, "its answer is not a token; it may be of another version", "stop it with gatepass agent stop")
 	}
 	return grant, nil
 }
 
-// A place is a repository on a host, or with an empty path the host alone.
+// A place is a repository on a host or, with an empty path, the host alone.
 type place struct {
 	host string // canonical
 	path string // "owner/name", as written
@@ -206,8 +207,8 @@ type place struct {
 
 const nameOne = "run it in a clone, or name the repository with --repo OWNER/NAME"
 
-// origin asks git where the working directory's repository comes from: the URL
-// of its remote "origin", after url.*.insteadOf.
+// origin asks git for the origin of the working directory's repository: the URL of its
+// remote "origin", after url.*.insteadOf.
 func origin(ctx context.Context) (place, error) {
 	var stderr bytes.Buffer
 	git := exec.CommandContext(ctx, "git", "remote", "get-url", "origin")
@@ -222,7 +223,7 @@ func origin(ctx context.Context) (place, error) {
 	return parseRemote(strings.TrimSuffix(string(out), "\n"))
 }
 
-// gitSaid is the first line of git's complaint.
+// gitSaid returns the first line of git's error output.
 func gitSaid(stderr string) string {
 	line, _, _ := strings.Cut(stderr, "\n")
 	for _, prefix := range []string{"fatal: ", "error: "} {
@@ -231,9 +232,8 @@ func gitSaid(stderr string) string {
 	return redact.Text(line, 200)
 }
 
-// parseRemote reads the URL of a remote: https, or one of the two spellings of
-// ssh, which name the same repository. Whether the host is one of ours is for
-// the agent to say.
+// parseRemote reads the URL of a remote: https, or one of the two forms of ssh, which
+// name the same repository. The agent decides whether the host is served.
 func parseRemote(remote string) (place, error) {
 	host, path, ok := splitRemote(remote)
 	canonical, valid := gitname.Host(host)
@@ -246,8 +246,7 @@ func parseRemote(remote string) (place, error) {
 
 func splitRemote(remote string) (host, path string, ok bool) {
 	if !strings.Contains(remote, "://") {
-		// scp's spelling, [user@]host:path. A slash before the colon makes it a
-		// file name.
+		// scp's form, [user@]host:path. A slash before the colon makes it a file name.
 		login, path, ok := strings.Cut(remote, ":")
 		return login[strings.LastIndexByte(login, '@')+1:], path, ok && !strings.Contains(login, "/")
 	}

@@ -16,11 +16,11 @@ import (
 
 type versionInfo struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"` // of the source, with "+" when it had changes
+	Revision string `json:"revision,omitempty"` // of the source, with "+" if it had changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 
-	AgentProgram *agentProgram  `json:"agent_program,omitempty"` // what would be started
+	AgentProgram *agentProgram  `json:"agent_program,omitempty"` // the agent program that would be started
 	Agents       []runningAgent `json:"agents"`                  // what runs
 }
 
@@ -54,7 +54,7 @@ func versionCommand(a *app) *cli.Command {
 	}
 }
 
-// versions leaves out an agent that cannot be asked: other commands say why.
+// versions leaves out an agent that does not answer: other commands say why.
 func versions(getenv func(string) string, ctx context.Context) versionInfo {
 	v := buildVersion()
 	if path, version, err := doctor.AgentProgram(ctx, getenv); err == nil {

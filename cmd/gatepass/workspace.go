@@ -58,10 +58,10 @@ replaced ones at once instead of after twenty minutes.
 The exit code is 1 where an owner has no fresh token; the error names the owner.`
 )
 
-// patience is how long a command waits for another that works on the workspace.
+// patience is how long a command waits for another one that holds the workspace.
 const patience = 2 * time.Minute
 
-// workspaceCommands are those of "gatepass workspace".
+// workspaceCommands are the commands of "gatepass workspace".
 type workspaceCommands struct{ *app }
 
 func (cmd workspaceCommands) command() *cli.Command {
@@ -120,12 +120,12 @@ func (cmd workspaceCommands) command() *cli.Command {
 	}
 }
 
-// adoptFlag is of the commands that may find another system's tokens.
+// adoptFlag is the option of commands that may find another system's tokens.
 func adoptFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "adopt", Usage: "replace and revoke a live token that gatepass did not write"}
 }
 
-// issuingFlags are what every command has that works on the store.
+// issuingFlags are the options of every command that works on the store.
 func issuingFlags(more ...cli.Flag) []cli.Flag {
 	return append(more, storeFlag(), githubFlag(), jsonFlag())
 }
@@ -151,8 +151,8 @@ func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing
 	return i, app, nil
 }
 
-// progress says on a terminal what has been done so far: a workspace may have
-// many owners, and GitHub take its time.
+// progress prints on a terminal what has been done so far: a workspace may have many
+// owners, and GitHub may be slow.
 func (cmd workspaceCommands) progress(e workspace.Event) {
 	if f, ok := cmd.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return
@@ -165,8 +165,8 @@ func (cmd workspaceCommands) progress(e workspace.Event) {
 	}
 }
 
-// clock is the time by which the moments in the ledger are to be read. It warns of a
-// clock of this machine that is off.
+// clock returns the time by GitHub's clock, which the times in the ledger follow. It
+// warns if this machine's clock is off.
 func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 	if problem := i.App.ClockProblem(); problem != "" {
 		cmd.note(problem)
@@ -174,12 +174,12 @@ func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 	return i.Time()
 }
 
-// note tells a person something that is neither data nor an error.
+// note prints something that is neither data nor an error.
 func (a *app) note(text string) {
 	_, _ = a.stderr.Write([]byte("note: " + usererr.Escape(text) + "\n"))
 }
 
-// workspaceID is a command's one argument.
+// workspaceID returns the command's only argument.
 func workspaceID(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
@@ -194,7 +194,7 @@ func workspaceID(c *cli.Context) (string, error) {
 	return id, nil
 }
 
-// unknownWorkspace says what to do where there is no such workspace.
+// unknownWorkspace says what to do if there is no such workspace.
 func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err error) error {
 	if _, loadErr := i.Load(ctx, id); isNotFound(loadErr) && isNotFound(err) {
 		return usererr.New("workspace "+id, "the ledger has none of that name", "see gatepass workspace list")
@@ -217,7 +217,7 @@ A terminal keeps what it shows; there it is printed only with --show.
 Example:
   gatepass workspace join-token sb-1a2b3c --rule agents > /run/sb-1a2b3c/join`
 
-// defaultJoinTTL is enough for a sandbox to start.
+// defaultJoinTTL is enough time for a sandbox to start.
 const defaultJoinTTL = 5 * time.Minute
 
 // joinReport is the JSON of "workspace join-token".

@@ -84,14 +84,14 @@ func checkCreate(c *cli.Context) (string, error) {
 	return c.String("id"), nil
 }
 
-// isWritten reports whether the ledger knows the workspace, so that a refresh
-// will heal it.
+// isWritten reports whether the ledger has the workspace, so that the next refresh
+// repairs it.
 func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
 	_, err := i.Load(c.Context, r.ID)
 	return err == nil
 }
 
-// excuse returns the error of a workspace that was made and lacks a token. With
+// excuse returns the error for a workspace that was created without a token. With
 // --allow-pending it is a warning.
 func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) error {
 	if problem == nil {
@@ -107,8 +107,8 @@ func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) er
 	return problem
 }
 
-// policyFile is the workspace file, made before anything is minted: a mistake in
-// it should cost nothing.
+// policyFile returns the text of the workspace file. It is made before any token is
+// minted, so that a mistake in it has no effect.
 func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
 	if c.String("policy-out") == "" {
 		return nil, nil
@@ -123,7 +123,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.
 		d.Repos = append(d.Repos, r.Names())
 	}
 	if d.Source == "" {
-		// Without one, nobody would be told that no repository is allowed.
+		// Without a source, the user would not be told that no repository is allowed.
 		d.Source, err = cmd.source(c, p)
 		if err != nil && p.HasAccess() {
 			return nil, err
@@ -136,7 +136,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.
 	return text, nil
 }
 
-// source is where a workspace of that profile reads its tokens.
+// source returns the source from which a workspace of that profile reads its tokens.
 func (cmd workspaceCommands) source(c *cli.Context, p *workspace.Profile) (string, error) {
 	storeURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
 	if err != nil {
@@ -145,7 +145,8 @@ func (cmd workspaceCommands) source(c *cli.Context, p *workspace.Profile) (strin
 	return issuing.Source(storeURL, hasOneOwner(p.Repositories))
 }
 
-// hasOneOwner reports whether there is an only token, whatever is installed.
+// hasOneOwner reports whether all patterns are of one owner, so that there is a single
+// token whatever is installed.
 func hasOneOwner(patterns []mint.Pattern) bool {
 	for _, p := range patterns {
 		if p.Everything() || p.Owner() != patterns[0].Owner() {
@@ -155,8 +156,8 @@ func hasOneOwner(patterns []mint.Pattern) bool {
 	return true
 }
 
-// writePolicy writes the workspace file whole or not at all. It holds no secret,
-// and whoever works in the workspace reads it.
+// writePolicy replaces the workspace file atomically. It holds no secret, and everyone
+// in the workspace may read it.
 func writePolicy(out io.Writer, path string, text []byte) error {
 	switch path {
 	case "":
@@ -204,7 +205,7 @@ func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport
 	return nil
 }
 
-// A previewReport is what "workspace create --dry-run" says.
+// A previewReport is the JSON of "workspace create --dry-run".
 type previewReport struct {
 	Workspace   string            `json:"workspace"`
 	Profile     string            `json:"profile,omitempty"`
@@ -217,7 +218,7 @@ type previewReport struct {
 
 type previewToken struct {
 	Owner        string   `json:"owner"`
-	Installation int64    `json:"installation_id,omitempty"` // 0: the store knows none
+	Installation int64    `json:"installation_id,omitempty"` // 0: the store has no installation
 	Repositories []string `json:"repositories"`
 	Stored       string   `json:"stored"` // below the store's prefix
 }

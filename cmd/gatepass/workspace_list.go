@@ -54,8 +54,8 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	return usererr.Join(unreadable...)
 }
 
-// timeOf is GitHub's, by which the moments in the ledger are. A GitHub that does not
-// answer keeps nobody from the list.
+// timeOf returns the time by GitHub's clock, which the times in the ledger follow. If
+// GitHub does not answer, the list is shown all the same.
 func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
 	github, err := cmd.github(c)
 	if err != nil {
@@ -97,7 +97,7 @@ func printList(out io.Writer, reports []workspaceReport) error {
 	return nil
 }
 
-// owners are those of the tokens that the workspace reads.
+// owners returns the owners of the tokens that the workspace reads.
 func owners(r workspaceReport) []string {
 	var logins []string
 	for _, t := range r.Tokens {
@@ -115,7 +115,7 @@ func dash(text string) string {
 	return text
 }
 
-// agoOf is how long ago something was, in the largest unit that fits.
+// agoOf returns how long ago something was, in the largest unit that fits.
 func agoOf(t, now time.Time) string {
 	switch d := max(now.Sub(t), 0); {
 	case d < time.Hour:
@@ -209,7 +209,7 @@ type destroyReport struct {
 	now time.Time
 }
 
-// newDestroyReport is of what i is about to do.
+// newDestroyReport returns a report that counts what i destroys.
 func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
 	report := &destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
 	i.Audit = func(e workspace.Event) {
@@ -272,7 +272,7 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	if c.Bool("revoke") {
 		i.Grace = -1
 	}
-	ending := newDestroyReport(id, i) // in case its destruction has begun
+	ending := newDestroyReport(id, i) // in case an earlier destruction was begun
 	did := 0
 	tell := i.Audit
 	i.Audit = func(e workspace.Event) { did++; tell(e) }

@@ -23,18 +23,19 @@ type workspaceReport struct {
 	Profile      string              `json:"profile"`
 	State        workspace.Condition `json:"state"`
 	Created      time.Time           `json:"created_at"`
-	Ends         *time.Time          `json:"expires_at"` // of the token that ends first
+	Ends         *time.Time          `json:"expires_at"` // of the token that expires first
 	Repositories []string            `json:"allowed_repos"`
 	Permissions  map[string]string   `json:"permissions"`
 	Margin       string              `json:"ttl_margin,omitempty"`
 	Tokens       []tokenReport       `json:"tokens"`
 	Todo         []stepReport        `json:"todo,omitempty"`
 	Problem      string              `json:"problem,omitempty"`
-	// LastError is why the latest run failed, by whichever program; absent where it did not.
+	// LastError is why the latest run failed, in any of the programs; absent if it did
+	// not.
 	LastError *workspace.LastError `json:"last_error,omitempty"`
-	// Events are the latest, the oldest first; of "workspace show --events".
+	// Events are the latest events, oldest first; only in "workspace show --events".
 	Events     []workspace.PastEvent `json:"events,omitempty"`
-	NothingDue bool                  `json:"nothing_due,omitempty"` // of "workspace refresh"
+	NothingDue bool                  `json:"nothing_due,omitempty"` // only in "workspace refresh"
 
 	now time.Time
 }
@@ -102,7 +103,7 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// printWorkspace writes what a workspace has, for people.
+// printWorkspace prints a workspace for people.
 func printWorkspace(out io.Writer, r workspaceReport) error {
 	due := ""
 	if r.NothingDue {
@@ -124,7 +125,7 @@ func printWorkspace(out io.Writer, r workspaceReport) error {
 	return nil
 }
 
-// printLastError says why the latest run failed, and when.
+// printLastError prints why the latest run failed, and when.
 func printLastError(out io.Writer, r workspaceReport) error {
 	if r.LastError == nil {
 		return nil
@@ -137,8 +138,8 @@ func printLastError(out io.Writer, r workspaceReport) error {
 	return err
 }
 
-// incomplete returns an error that names the owners without a token, where a run
-// that met no error left some, as an operator's block does.
+// incomplete returns an error that names the owners without a token, if a run met no
+// error but left some without, as when an operator blocked the workspace.
 func incomplete(r *workspace.Record, now time.Time, problem error) error {
 	missing := r.Missing(now)
 	if problem != nil || len(missing) == 0 {
@@ -147,7 +148,7 @@ func incomplete(r *workspace.Record, now time.Time, problem error) error {
 	return usererr.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
 }
 
-// shown is how many repositories a line names.
+// shown is the number of repositories that a line names.
 const shown = 3
 
 func reach(t tokenReport) string {
@@ -165,7 +166,7 @@ func reach(t tokenReport) string {
 func levels(permissions map[string]string) string {
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(permissions)) {
-		if name != "metadata" { // every token has it
+		if name != "metadata" { // every token has metadata
 			texts = append(texts, name+": "+permissions[name])
 		}
 	}
@@ -187,7 +188,7 @@ func tokenState(t tokenReport, now time.Time) string {
 	return string(t.State) + ", ends " + left(t.Ends, now)
 }
 
-// left is how long something lasts, in minutes.
+// left returns the time until t, in minutes.
 func left(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "-"

@@ -1,5 +1,5 @@
-// Command git-credential-gatepass is a git credential helper. It answers git
-// for the hosts and repositories of this workspace, through gatepass-agent.
+// Command git-credential-gatepass is a git credential helper. It answers git for this
+// workspace's hosts and repositories, through gatepass-agent.
 package main
 
 import (

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// A child is a started agent program, spoken to over its standard input and
-// output.
+// A child is a started agent program. Its standard input and output carry the call and
+// the reply.
 type child struct {
 	process *os.Process
 	in, out *os.File
 }
 
-// spawn starts the agent program in a session of its own, in the root directory
-// and with no descriptor of ours but the two pipes.
+// spawn starts the agent program in its own session, in the root directory, with no
+// descriptors of ours except the two pipes.
 func spawn(config string, getenv func(string) string, mode string) (*child, error) {
 	path, err := Find(getenv)
 	if err != nil {
@@ -36,7 +36,7 @@ func spawn(config string, getenv func(string) string, mode string) (*child, erro
 	process, err := os.StartProcess(path, []string{Program, mode, "--config", config}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   os.Environ(),
-		Files: []*os.File{stdin, stdout, nil}, // a nil file is closed; the agent opens /dev/null there
+		Files: []*os.File{stdin, stdout, nil}, // a nil file is closed; the agent opens /dev/null for it
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -53,8 +53,8 @@ func (c *child) close() {
 	_ = c.process.Release()
 }
 
-// readWord reads the first line the child says. One that says nothing in time
-// is killed: it is ours and serves nobody.
+// readWord reads the first line of the child's output. If the child writes none in
+// time, readWord kills it: it serves no other caller yet.
 func (c *child) readWord(deadline time.Time) (string, error) {
 	var line []byte
 	_ = c.out.SetReadDeadline(deadline)
@@ -86,7 +86,7 @@ func (c *child) call(call Call, deadline time.Time) (Reply, error) {
 		n, err := c.out.Read(chunk)
 		buf.Write(chunk[:n])
 		if r, whole, perr := ParseReply([]byte(buf.String())); whole || perr != nil {
-			_, _ = c.process.Wait() // it is ending; a container's first process may never reap it
+			_, _ = c.process.Wait() // the child ends by itself, and a container's first process may never reap it
 			return r, perr
 		}
 		if err != nil || buf.Len() > MaxMessage {

@@ -9,18 +9,17 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// errNoAgent reports that nobody listens: an agent may be started.
+// errNoAgent reports that no agent listens: one may be started.
 var errNoAgent = errors.New("no agent is running")
 
-// errNoReply reports that an agent took the call and went away without an
-// answer, as one that ends at that moment does.
+// errNoReply reports that an agent took the call and ended without an answer.
 var errNoReply = errors.New("the agent ended without an answer")
 
-// errNoSocket reports that this process may have no Unix socket at all, as under
-// a filter of system calls or address families.
+// errNoSocket reports that this process is not allowed to open a Unix socket, because
+// of a filter of system calls or address families.
 var errNoSocket = errors.New("no Unix sockets are allowed here")
 
-// ErrDeadline reports that an agent listens and has not answered in time.
+// ErrDeadline reports that an agent listens but did not answer in time.
 var ErrDeadline error = usererr.New("ask "+Program, "no answer in time", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
 var errForeign = errors.New("the agent's socket belongs to another user")
@@ -39,7 +38,7 @@ func ask(socket string, c Call, deadline time.Time) (Reply, error) {
 	return readReply(fd, deadline)
 }
 
-// openSocket is newSocket, but for the test that has none.
+// openSocket is newSocket, except in the test of a machine without sockets.
 var openSocket = newSocket
 
 func dial(socket string, deadline time.Time) (int, error) {
@@ -62,8 +61,8 @@ func dial(socket string, deadline time.Time) (int, error) {
 	return fd, nil
 }
 
-// limit bounds every call on the socket by the deadline. Each is one of few, so
-// the whole stays near it.
+// limit sets a timeout until the deadline for each later call on the socket. There are
+// only a few calls, so the total stays near it.
 func limit(fd int, deadline time.Time) error {
 	left := time.Until(deadline)
 	if left <= 0 {
@@ -93,7 +92,7 @@ func connect(fd int, socket string) error {
 	}
 }
 
-// lost puts the kernel's words for "too late" and "gone" into ours.
+// lost translates the kernel's errors for a timeout and a closed connection.
 func lost(err error) error {
 	switch err {
 	case syscall.EAGAIN, syscall.EINPROGRESS:
@@ -108,7 +107,7 @@ func writeAll(fd int, data []byte, deadline time.Time) error {
 	for len(data) > 0 {
 		n, err := syscall.Write(fd, data)
 		if err == syscall.EINTR {
-			err = limit(fd, deadline) // the next call waits anew
+			err = limit(fd, deadline) // the next call needs a new timeout
 		}
 		if err != nil {
 			return err
@@ -118,9 +117,9 @@ func writeAll(fd int, data []byte, deadline time.Time) error {
 	return nil
 }
 
-// readReply reads until the deadline. Go interrupts a thread that seems to run
-// for long, every ten milliseconds, and the kernel does not go on with a read
-// that has a time limit.
+// readReply reads until the deadline. Go interrupts a thread that seems to run for
+// long, every ten milliseconds, and the kernel does not restart an interrupted read
+// that has a timeout.
 func readReply(fd int, deadline time.Time) (Reply, error) {
 	buf := make([]byte, 0, 4096)
 	for {

@@ -6,17 +6,18 @@ import (
 	"syscall"
 )
 
-// Which variables a source reads is known to the agent alone: it reads the
-// workspace file. So it leaves a symbolic link beside its socket whose target says
-// it, which costs the helper one system call. Where there is none, or it lies,
-// nobody gets what is another's: a call carries its identity, and the agent knows
-// what its source reads.
+// Only the agent knows which variables a source reads, because it reads the workspace
+// file. So it leaves a symbolic link beside its socket whose target names them; reading
+// it costs the helper one system call. If the link is missing or wrong, no caller gets
+// another's token: a call carries its identity, and the agent knows what its source
+// reads.
 
-// hintPath is where the link for a workspace file lies. Two files that share one
-// by chance only have more agents than they need.
+// hintPath is the path of the link for a workspace file. If two files share one by
+// chance, the only effect is more agents than needed.
 func hintPath(directory, config string) string { return directory + "/" + configKey(config) + ".reads" }
 
-// hinted returns what the source of a workspace file reads.
+// hinted returns the groups of variables that the source of a workspace file reads,
+// according to the hint; all groups if there is none.
 func hinted(directory, config string) string {
 	var target [len(readsAll) + 2]byte
 	n, err := syscall.Readlink(hintPath(directory, config), target[:])
@@ -26,11 +27,11 @@ func hinted(directory, config string) string {
 	return string(target[1:n])
 }
 
-// noReads begins a link's target, which must not be empty.
+// noReads starts a link's target, which must not be empty.
 const noReads = "-"
 
-// Settle is Locate for an agent that knows what the source of its workspace file
-// reads. It leaves the hint for those who ask.
+// Settle is like Locate, for an agent that knows what the source of its workspace file
+// reads. It leaves the hint for callers.
 func Settle(config, reads string, getenv func(string) string) (Place, error) {
 	p, err := Locate(config, getenv)
 	if err != nil || p.Reads == reads {
@@ -42,7 +43,7 @@ func Settle(config, reads string, getenv func(string) string) (Place, error) {
 	return Locate(config, getenv)
 }
 
-// Hint says what the source of a workspace file reads to those who will ask.
+// Hint tells later callers what the source of a workspace file reads.
 func Hint(directory, config, reads string) error {
 	path := hintPath(directory, config)
 	fresh, err := beside(path)
@@ -59,7 +60,7 @@ func Hint(directory, config, reads string) error {
 	return nil
 }
 
-// configKey is FNV-1a of the path.
+// configKey is the FNV-1a hash of the path.
 func configKey(path string) string {
 	h := uint64(14695981039346656037)
 	for i := 0; i < len(path); i++ {

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// The groups of variables that a source and its transport may read. A source is
-// said to read a string of them, in this order.
+// The groups of variables that a source and its transport may read. A source reads a
+// string of them, in this order.
 const (
 	ReadsIdentity = "i" // GATEPASS_IDENTITY
-	ReadsHome     = "h" // where ~/.aws and ~/.vault-token are
+	ReadsHome     = "h" // the home of ~/.aws and ~/.vault-token
 	ReadsKeyring  = "d" // the session bus
 	ReadsNetwork  = "n" // proxies and CA files
 	ReadsVault    = "v"
@@ -21,8 +21,8 @@ const (
 	readsAll = ReadsIdentity + ReadsHome + ReadsKeyring + ReadsNetwork + ReadsVault + ReadsAWS
 )
 
-// variables are the names of each group, in the order of readsAll. A test holds
-// them against what the agent's dependencies read.
+// variables are the names of each group, in the order of readsAll. A test compares them
+// with what the agent's dependencies read.
 var variables = [len(readsAll)][]string{
 	{"GATEPASS_IDENTITY"},
 	{"HOME"},
@@ -44,7 +44,7 @@ var variables = [len(readsAll)][]string{
 	},
 }
 
-// Variables lists the variables of the groups that reads names.
+// Variables lists the variables of the groups in reads.
 func Variables(reads string) []string {
 	var names []string
 	for i := range readsAll {
@@ -57,9 +57,9 @@ func Variables(reads string) []string {
 
 const keySize = 32
 
-// identify returns a digest of the workspace file's name and the values that its
-// source reads, in hexadecimal. It can be shown: it is keyed with random bytes that
-// only this user can read, so that no guess at a value can be tried on it.
+// identify returns a digest of the workspace file's name and the values that its source
+// reads, in hexadecimal. It is safe to show: its key is random bytes that only this
+// user can read, so no one else can test a guessed value against it.
 func identify(directory, config, reads string, getenv func(string) string) (string, error) {
 	key, err := readKey(directory + "/key")
 	if err != nil {
@@ -89,13 +89,14 @@ func hexadecimal(bytes []byte) string {
 	return string(text)
 }
 
-// appendText writes the length first, so that no two lists of texts look alike.
+// appendText writes the length first, so that two different lists of texts never look
+// the same.
 func appendText(b []byte, s string) []byte {
 	b = strconv.AppendInt(b, int64(len(s)), 10)
 	return append(append(b, ' '), s...)
 }
 
-// readKey reads the key, and makes one where there is none or only a part of one.
+// readKey reads the key, and makes one if it is missing or incomplete.
 func readKey(path string) ([]byte, error) {
 	if key, ok := readWhole(path); ok {
 		return key, nil
@@ -105,7 +106,7 @@ func readKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer syscall.Unlink(fresh)
-	if err := syscall.Link(fresh, path); err != nil { // of several that make one at once, the first stays
+	if err := syscall.Link(fresh, path); err != nil { // if several processes make one at the same time, the first key stays
 		if key, ok := readWhole(path); ok {
 			return key, nil
 		}
@@ -119,7 +120,8 @@ func readKey(path string) ([]byte, error) {
 	return nil, errNoPlace
 }
 
-// readWhole reads the key in three system calls: every question needs it.
+// readWhole reads the key in three system calls, because every call to the agent needs
+// it.
 func readWhole(path string) ([]byte, bool) {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -135,7 +137,7 @@ func readWhole(path string) ([]byte, bool) {
 	}
 }
 
-// makeKey writes a new key to a file of its own beside path.
+// makeKey writes a new key to a new file beside path.
 func makeKey(path string) (fresh string, err error) {
 	var key [keySize]byte
 	if err := readRandom(key[:]); err != nil {
@@ -157,8 +159,8 @@ func makeKey(path string) (fresh string, err error) {
 	return fresh, nil
 }
 
-// beside returns a new name beside path. It is random: processes in two containers
-// can share both the directory and a process id, and each needs a file of its own.
+// beside returns a new name beside path. It is random: processes in two containers can
+// share both the directory and a process id, and each needs its own file.
 func beside(path string) (string, error) {
 	var suffix [8]byte
 	err := readRandom(suffix[:])

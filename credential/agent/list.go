@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Sockets lists where agents of this user listen, or listened before they were
-// killed, in the directories that [Locate] looks at.
+// Sockets lists the sockets of this user's agents, in the directories that [Locate]
+// uses. Agents that were killed leave theirs behind.
 func Sockets(getenv func(string) string) []string {
 	var list []string
 	for _, dir := range candidates(getenv) {

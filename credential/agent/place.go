@@ -7,32 +7,33 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is what fits in sockaddr_un on Linux with its final NUL.
+// maxSocketPath is the longest path, in bytes, that fits into sockaddr_un on Linux with
+// its final NUL.
 const maxSocketPath = 107
 
-// A Place is where the agent of one user, one workspace file and one environment
-// lives.
+// A Place holds the paths of the agent for one user, one workspace file and one
+// environment.
 type Place struct {
-	Reads     string // the groups of variables that the source reads, as far as is known
-	Identity  string // what the agent and those who ask it must have in common
+	Reads     string // the groups of variables that the source reads, as far as known
+	Identity  string // a digest that the agent and its callers must share
 	Directory string // 0700, ours
 	Socket    string // the agent listens here
-	Lock      string // the agent holds this while it lives
-	Start     string // a starter holds this while it starts one
+	Lock      string // the agent holds this lock while it runs
+	Start     string // a process holds this lock while it starts an agent
 }
 
 var errNoPlace = errors.New("no directory for a socket")
 
 // nameLength is how much of an identity is in the names of files. It only has to
-// tell a user's few agents apart: a call carries the whole, and the agent refuses
-// a call for another.
+// distinguish a user's few agents: a call carries the whole identity, and the agent
+// refuses a call for another one.
 const nameLength = 16
 
-// Locate returns the place for a workspace file (an absolute path) and the values
-// of the variables that its source reads; see [Hint]. It makes the directory: $XDG_RUNTIME_DIR/gatepass, or where that
-// cannot be had gatepass-UID under the temporary directory. A directory that others
-// own or may enter, a symbolic link, or a path too long for a socket is refused;
-// the error means that no agent can run here.
+// Locate returns the place for a workspace file (an absolute path) and the values of
+// the variables that its source reads; see [Hint]. It makes the directory:
+// $XDG_RUNTIME_DIR/gatepass or, if that is not usable, gatepass-UID under the temporary
+// directory. It refuses a directory that others own or can enter, a symbolic link, and
+// a path too long for a socket; an error means that no agent can run here.
 func Locate(config string, getenv func(string) string) (Place, error) {
 	err := errNoPlace
 	for _, dir := range candidates(getenv) {
@@ -64,14 +65,14 @@ func candidates(getenv func(string) string) []string {
 	perUser := "/gatepass-" + strconv.Itoa(os.Geteuid())
 	dirs = append(dirs, tmp+perUser)
 	if tmp != "/tmp" {
-		dirs = append(dirs, "/tmp"+perUser) // where TMPDIR is gone or its path too long
+		dirs = append(dirs, "/tmp"+perUser) // if TMPDIR does not exist or its path is too long
 	}
 	return dirs
 }
 
-// makePrivate makes dir with mode 0700, or checks that it is one already: a real
-// directory, owned by us, closed to others. It looks first: making is dearer, and
-// needed once.
+// makePrivate makes dir with mode 0700, or checks an existing one: it must be a real
+// directory, owned by us and closed to others. It checks first: making costs more, and
+// is needed once.
 func makePrivate(dir string) error {
 	var st syscall.Stat_t
 	err := syscall.Lstat(dir, &st)

@@ -8,8 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// A PushReport is what the guard tells of a push that it refused; see
-// [PushRefused].
+// A PushReport is the guard's report of a push that it refused; see [PushRefused].
 type PushReport struct {
 	Host    string // canonical
 	Repo    string // "owner/name"
@@ -24,11 +23,11 @@ type PushUpdate struct {
 	Reason string
 }
 
-// MaxPushUpdates bounds the refs of a report.
+// MaxPushUpdates is the largest number of refs in a report.
 const MaxPushUpdates = 32
 
-// AppendPush writes p in lines, which are not those of a git-credential request:
-// an agent that does not know the operation makes nothing of them.
+// AppendPush writes p in lines that are unlike those of a git-credential request, so
+// that an agent that does not know the operation ignores them.
 //
 //	repository HOST OWNER/NAME
 //	update ACTION REF REASON
@@ -40,8 +39,8 @@ func AppendPush(b []byte, p PushReport) []byte {
 	return b
 }
 
-// ParsePush reads what AppendPush wrote. ok is false for anything else. What the
-// texts say is not looked at.
+// ParsePush reads the output of AppendPush. ok is false for anything else. It does not
+// check the content of the texts.
 func ParsePush(data []byte) (p PushReport, ok bool) {
 	if !utf8.Valid(data) {
 		return PushReport{}, false
@@ -65,8 +64,8 @@ func ParsePush(data []byte) (p PushReport, ok bool) {
 
 func isPlain(s string) bool { return s != "" && !strings.ContainsFunc(s, unicode.IsControl) }
 
-// Tell makes a call to which nobody waits for an answer, if an agent runs; none is
-// started. It returns before the deadline or soon after, whatever the agent does.
+// Tell makes a call without waiting for an answer. It does nothing if no agent runs. It
+// returns before the deadline or soon after, whatever the agent does.
 func Tell(c Call, getenv func(string) string, deadline time.Time) error {
 	if strings.ContainsAny(c.Config, "\n\r\x00") {
 		return errWire
@@ -84,7 +83,7 @@ func Tell(c Call, getenv func(string) string, deadline time.Time) error {
 	c.Timeout = timeToAnswer(deadline)
 	data := AppendCall(make([]byte, 0, 512+len(c.Payload)), c)
 	for len(data) > 0 {
-		if err := limit(fd, deadline); err != nil { // each write starts a wait of its own
+		if err := limit(fd, deadline); err != nil { // each write needs a new timeout
 			return err
 		}
 		n, err := syscall.Write(fd, data)

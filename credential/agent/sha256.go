@@ -2,8 +2,8 @@ package agent
 
 import "math/bits"
 
-// sum256 is SHA-256 (FIPS 180-4). The helper cannot afford the standard library's:
-// crypto/sha256 brings self-tests that take a tenth of its start.
+// sum256 is SHA-256 (FIPS 180-4). The helper does not use the standard library's: the
+// self-tests of crypto/sha256 take a tenth of the helper's start.
 func sum256(data []byte) (sum [32]byte) {
 	h := [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
 	length := uint64(len(data)) * 8
@@ -39,7 +39,8 @@ func addBlock(h *[8]uint32, block []byte) {
 		s1 := bits.RotateLeft32(w[i-2], -17) ^ bits.RotateLeft32(w[i-2], -19) ^ w[i-2]>>10
 		w[i] = w[i-16] + s0 + w[i-7] + s1
 	}
-	// Eight variables and no array, which would be kept in memory, at half the speed.
+	// Eight variables and not an array: an array would be kept in memory, at half the
+	// speed.
 	a, b, c, d, e, f, g, z := h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]
 	for i := range 64 {
 		s1 := bits.RotateLeft32(e, -6) ^ bits.RotateLeft32(e, -11) ^ bits.RotateLeft32(e, -25)

@@ -11,7 +11,7 @@ func newSocket() (int, error) {
 	return syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 }
 
-// checkPeer refuses an agent of another user, should one ever listen here.
+// checkPeer refuses an agent of another user.
 func checkPeer(fd int) error {
 	cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {
@@ -23,8 +23,8 @@ func checkPeer(fd int) error {
 	return nil
 }
 
-// closeRange marks every descriptor above standard error close-on-exec, so that
-// an agent does not keep a pipe of git's caller open.
+// closeOnExec marks every descriptor above standard error close-on-exec, so that an
+// agent does not keep a pipe of git's caller open.
 func closeOnExec() {
 	const sysCloseRange, cloexec = 436, 4 // Linux 5.11
 	if _, _, errno := syscall.RawSyscall(sysCloseRange, 3, ^uintptr(0)>>1&0xffffffff, cloexec); errno != 0 {
@@ -32,9 +32,9 @@ func closeOnExec() {
 	}
 }
 
-// readAlone is read(2). Where no other goroutine could run meanwhile it does not
-// tell Go's scheduler, whose helpfulness, another thread that takes over, would
-// only make the helper wait longer.
+// readAlone is read(2). If no other goroutine could run meanwhile, it does not notify
+// Go's scheduler: that would wake another thread, which only makes the helper wait
+// longer.
 func readAlone(fd int, p []byte) (int, error) {
 	if runtime.NumGoroutine() > 1 {
 		return syscall.Read(fd, p)

@@ -12,7 +12,7 @@ func newSocket() (int, error) {
 	return fd, err
 }
 
-// checkPeer has nothing to add here: the directory is 0700 and ours.
+// checkPeer has nothing to check on this system: the directory is 0700 and ours.
 func checkPeer(int) error { return nil }
 
 func closeOnExec() { closeOnExecEach() }

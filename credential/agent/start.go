@@ -10,31 +10,30 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Program is the agent's name beside the helper and on PATH.
+// Program is the file name of the agent, which is beside the helper or on PATH.
 const Program = "gatepass-agent"
 
-// Words that a starting agent says on its standard output, each a line.
+// The first line that a started agent prints.
 const (
 	Ready = "ready" // an agent listens on the socket
-	Once  = "once"  // none can or should run: write the call to my standard input
+	Once  = "once"  // no agent can or should run: write the call to the child's standard input
 )
 
 var errNoProgram = errors.New(Program + " is neither beside this program nor on PATH")
 
-// errNoLock reports that the place of the agent cannot be written to, as on a
-// file system that is read-only or full, or that it has no locks, as some NFS, 9p
-// and gVisor.
+// errNoLock reports that no lock can be taken in the agent's place: the file system is
+// read-only or full, or has no locks, like some NFS, 9p and gVisor.
 var errNoLock = errors.New("no file for the start lock can be opened")
 
 var errBusyStart error = usererr.New("ask "+Program, "another process is still starting it", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
 
-// Ask makes the call. Where no agent runs it starts one, and where none can run
-// the started program answers this one call itself.
+// Ask makes the call. If no agent runs, it starts one; if none can run, the started
+// program answers this one call itself. The call ends at the deadline.
 func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) {
 	if strings.ContainsAny(c.Config, "\n\r\x00") {
 		return Reply{}, errors.New("the name of the workspace file has a line end")
 	}
-	for range 4 { // no agent, a start that teaches us the place, a file that has changed meanwhile
+	for range 4 { // a missing agent, a start that changes the place, a file that changes meanwhile
 		place, err := Locate(c.Config, getenv)
 		if err != nil {
 			return runOnce(c, getenv, deadline)
@@ -55,7 +54,7 @@ func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) 
 	return Reply{}, errNoReply
 }
 
-// AskRunning makes the call if an agent runs; found is false where none does.
+// AskRunning makes the call if an agent runs; found is false if none does.
 func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply Reply, found bool, err error) {
 	place, err := Locate(c.Config, getenv)
 	if err != nil {
@@ -65,7 +64,7 @@ func AskRunning(c Call, getenv func(string) string, deadline time.Time) (reply R
 	return AskAt(place.Socket, c, deadline)
 }
 
-// AskAt is AskRunning for the agent at a socket of [Sockets].
+// AskAt is like AskRunning, for the agent at a socket of [Sockets].
 func AskAt(socket string, c Call, deadline time.Time) (reply Reply, found bool, err error) {
 	reply, err = ask(socket, c, deadline)
 	if err == errNoAgent || err == errNoReply || err == errNoSocket {
@@ -74,9 +73,8 @@ func AskAt(socket string, c Call, deadline time.Time) (reply Reply, found bool, 
 	return reply, true, err
 }
 
-// start makes sure that an agent listens. One process at a time starts; the
-// others wait for it. answered is true when no agent can run and the call was
-// answered by a child instead.
+// start makes sure that an agent listens. One process at a time starts it; the others
+// wait. answered is true if no agent can run and a child answered the call instead.
 func start(place Place, c Call, getenv func(string) string, deadline time.Time) (reply Reply, answered bool, err error) {
 	unlock, err := lockStart(place, deadline)
 	if err == errNoLock {
@@ -88,11 +86,11 @@ func start(place Place, c Call, getenv func(string) string, deadline time.Time) 
 	}
 	defer unlock()
 	if now, err := Locate(c.Config, getenv); err == nil && now != place {
-		return Reply{}, false, nil // the one before us left a hint
+		return Reply{}, false, nil // the process before us left a hint
 	}
 	if fd, err := dial(place.Socket, deadline); err == nil {
 		syscall.Close(fd)
-		return Reply{}, false, nil // the one before us started it
+		return Reply{}, false, nil // the process before us started it
 	}
 	child, err := spawn(c.Config, getenv, "--start")
 	if err != nil {
@@ -103,7 +101,7 @@ func start(place Place, c Call, getenv func(string) string, deadline time.Time) 
 	if err != nil || word == Ready {
 		return Reply{}, false, err
 	}
-	unlock() // a child that answers one call keeps nobody else waiting
+	unlock() // other callers need not wait for a child that answers one call
 	reply, err = child.call(c, deadline)
 	return reply, true, err
 }
@@ -117,11 +115,11 @@ func runOnce(c Call, getenv func(string) string, deadline time.Time) (Reply, err
 	return child.call(c, deadline)
 }
 
-// flock is flock(2), but for the test of a file system that has none.
+// flock is flock(2), except in the test of a file system without locks.
 var flock = syscall.Flock
 
-// lockStart takes the start lock, and waits for another process' start until the
-// deadline. Waiting is by short sleeps: flock(2) itself has no time limit.
+// lockStart takes the start lock. It waits for another process's start until the
+// deadline, in short sleeps: flock(2) has no timeout.
 func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
 	fd, err := syscall.Open(place.Start, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -150,9 +148,8 @@ func lockStart(place Place, deadline time.Time) (unlock func(), err error) {
 	}
 }
 
-// Find returns the agent's path: beside this program, else on PATH. Relative
-// entries of PATH are passed over, since git runs in directories that others
-// fill.
+// Find returns the agent's path: beside this program, or else on PATH. It skips
+// relative entries of PATH, since git runs in directories that others fill.
 func Find(getenv func(string) string) (string, error) {
 	if self, err := os.Executable(); err == nil {
 		if path := self[:strings.LastIndexByte(self, '/')+1] + Program; executable(path) {
@@ -172,7 +169,8 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// closeOnExecEach is closeOnExec where the kernel cannot do it in one call.
+// closeOnExecEach does the work of closeOnExec on kernels that cannot do it in one
+// call.
 func closeOnExecEach() {
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd)

@@ -2,23 +2,23 @@ package agent
 
 import "time"
 
-// State is what the agent says of itself.
+// State is an agent's status.
 type State struct {
 	PID          int         `json:"pid"`
 	Config       string      `json:"config"`
 	Version      string      `json:"version"`
 	Program      string      `json:"program"`
-	Replaced     bool        `json:"program_replaced"`    // another program lies there now, or none
-	Variables    []string    `json:"variables,omitempty"` // of [Variables], those that are set
+	Replaced     bool        `json:"program_replaced"`    // the program file was replaced or removed
+	Variables    []string    `json:"variables,omitempty"` // the [Variables] that are set
 	Started      time.Time   `json:"started"`
 	IdleExit     string      `json:"idle_exit"`
 	MemoryLocked bool        `json:"memory_locked"`
-	Problem      string      `json:"problem,omitempty"` // why no token can be had
-	Warning      string      `json:"warning,omitempty"` // what is amiss although tokens can be had
+	Problem      string      `json:"problem,omitempty"` // why there can be no token
+	Warning      string      `json:"warning,omitempty"` // what is wrong, although tokens are available
 	Tokens       []HeldToken `json:"tokens"`
 }
 
-// HeldToken is one token in memory, without the token.
+// HeldToken describes one token in memory, without the token itself.
 type HeldToken struct {
 	Host         string            `json:"host"`
 	Path         string            `json:"path,omitempty"`
@@ -29,8 +29,8 @@ type HeldToken struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 }
 
-// A Grant is the answer to [Token], [TokenRead] and [Session]: the one form in which the
-// agent writes a token as JSON. Never log it.
+// A Grant is the answer to [Token], [TokenRead] and [Session]. It is the only form in
+// which the agent writes a token as JSON. Never log it.
 type Grant struct {
 	Token        string            `json:"token"`
 	Username     string            `json:"username"`
@@ -38,10 +38,10 @@ type Grant struct {
 	Hash         string            `json:"hash"`       // base64(sha256(token)), as in GitHub's audit log
 	Repositories []string          `json:"repositories"`
 	Permissions  map[string]string `json:"permissions"`
-	// Refs are what the workspace may push, as its profile writes them, in the answer to
-	// Session. Where the broker does not say they are null.
+	// Refs are the refs that the workspace may push, as its profile writes them, in the
+	// answer to Session. They are null if the broker does not say.
 	Refs []string `json:"refs,omitzero"`
-	// Author is who commits of the workspace are by, "NAME <EMAIL>", in the answer to
-	// Session. Where the broker does not say it is "".
+	// Author is the author of the workspace's commits, "NAME <EMAIL>", in the answer to
+	// Session. It is "" if the broker does not say.
 	Author string `json:"author,omitzero"`
 }

@@ -1,9 +1,9 @@
-// Package agent speaks to gatepass-agent, the process that holds the sources and
-// the tokens: where its socket is, what is said over it, and how it is started.
+// Package agent is the client of gatepass-agent, the process that holds the sources and
+// the tokens. It finds the agent's socket, starts the agent, and defines the protocol.
 //
-// The helper and askpass link this package at every git operation, so it keeps
-// to raw sockets and the small parts of the standard library: net alone would
-// cost a tenth of the helper's time.
+// The helper and askpass link this package in every git operation, so it uses only raw
+// sockets and small parts of the standard library: net alone would cost a tenth of the
+// helper's time.
 package agent
 
 import (
@@ -16,35 +16,36 @@ import (
 
 // Operations of a Call.
 const (
-	Get      = "get"      // the request is git's; the answer goes to git
+	Get      = "get"      // the request and the answer are git's
 	Erase    = "erase"    // the same
-	Username = "username" // the request is an askpass prompt's; the answer is the user name
+	Username = "username" // the request is an askpass prompt; the answer is the user name
 	Password = "password" // the same; the answer is the token
 	Status   = "status"   // no request; the answer is JSON
 	Stop     = "stop"     // no request; the agent ends
 
-	// The request is what a person's program wants to reach; the answer is JSON
-	// with the token and all that is known of it. Get tells the same asker the
-	// same token: nobody learns more this way.
+	// The request names what a person's program wants to access; the answer is JSON
+	// with the token and its details. Get gives the same caller the same token, so this
+	// reveals nothing more.
 	Token      = "token"       // a token for writing, or for reading where writing is refused
-	TokenRead  = "token-read"  // one for reading, where the source makes a difference
+	TokenRead  = "token-read"  // one for reading, if the source distinguishes
 	TokenWrite = "token-write" // one for writing
 
-	// Session is the same for a session of the gateway, which opens no more than the
-	// repository of the request; without a path, all that the workspace may.
+	// Session is like Token, for a session of the gateway. The session opens only the
+	// repository of the request or, without a path, all repositories of the workspace.
 	Session = "session"
 
-	// Fresh at the end of one of those four has the source asked, whatever the agent
-	// has.
+	// Fresh is a suffix for those four: the agent then asks the source, whatever is in
+	// its cache.
 	Fresh = "-fresh"
 
-	// The payload is a [PushReport] of the guard's. There is no answer, and the agent
-	// tells the source where that is a broker.
+	// The payload is a [PushReport] of the guard. There is no answer; the agent passes
+	// the report to the source if that is a broker.
 	PushRefused = "push-refused"
 )
 
-// Through returns the operation for a workspace whose git goes through gateway although its
-// file does not say so: "get@https://broker.example". An empty gateway changes nothing.
+// Through returns the operation for a workspace whose git uses gateway although its
+// file does not name it: "get@https://broker.example". With an empty gateway it returns
+// operation.
 func Through(operation, gateway string) string {
 	if gateway == "" {
 		return operation
@@ -52,17 +53,17 @@ func Through(operation, gateway string) string {
 	return operation + "@" + gateway
 }
 
-// A Call is one question to the agent.
+// A Call is one request to the agent.
 type Call struct {
 	Operation string        // one of the constants, or of [Through]
 	Config    string        // the workspace file, absolute; one agent serves one file
-	Identity  string        // of the [Place]; "" to a child, which has the asker's environment
+	Identity  string        // of the [Place]; "" for a child, which has the caller's environment
 	Timeout   time.Duration // how long the agent may take
 	Payload   []byte        // a git-credential request
-	Asker     int           // the asking process, where the agent cannot see it for itself; else 0
+	Asker     int           // the calling process, if the agent cannot see it itself; else 0
 }
 
-// A Reply is what the asking program prints and exits with.
+// A Reply is what the calling program prints and its exit status.
 type Reply struct {
 	Exit   int
 	Stdout []byte
@@ -72,24 +73,23 @@ type Reply struct {
 const (
 	magic     = "gatepass/2"
 	maxHeader = 8 << 10
-	// noIdentity is written where a call has none.
+	// noIdentity replaces an empty identity.
 	noIdentity = "-"
-	// MaxMessage bounds what either side reads.
+	// MaxMessage is the largest message that either side reads, in bytes.
 	MaxMessage = 2 << 20
 )
 
 var errWire = errors.New("the agent speaks another version of the protocol; stop it with gatepass agent stop")
 
-// timeToAnswer is what the agent is given of the time that its asker waits: it
-// knows why there is no token, and its answer has to arrive before the asker
-// gives up.
+// timeToAnswer returns how much of the caller's time the agent may use. The agent knows
+// why there is no token, and its answer must arrive before the caller gives up.
 func timeToAnswer(deadline time.Time) time.Duration {
 	left := time.Until(deadline)
 	return left - min(left/8, 500*time.Millisecond)
 }
 
-// AppendCall writes c in the form
-// "gatepass/2 OPERATION TIMEOUT_MS ASKER LENGTH IDENTITY CONFIG\n" and the payload.
+// AppendCall writes c in the form "gatepass/2 OPERATION TIMEOUT_MS ASKER LENGTH
+// IDENTITY CONFIG\n", followed by the payload.
 func AppendCall(b []byte, c Call) []byte {
 	b = append(b, magic+" "+c.Operation+" "...)
 	b = strconv.AppendInt(b, min(c.Timeout.Milliseconds(), math.MaxInt32), 10)
@@ -103,8 +103,8 @@ func AppendCall(b []byte, c Call) []byte {
 	return append(b, c.Payload...)
 }
 
-// ParseCall reads what AppendCall wrote. whole is false while data is the
-// beginning of a call.
+// ParseCall reads the output of AppendCall. whole is false if data is only the start of
+// a call.
 func ParseCall(data []byte) (c Call, whole bool, err error) {
 	header, payload, found, err := cutHeader(data)
 	if err != nil || !found {
@@ -127,8 +127,8 @@ func ParseCall(data []byte) (c Call, whole bool, err error) {
 	return c, len(payload) == int(size), nil
 }
 
-// AppendReply writes r in the form "gatepass/2 EXIT STDOUT_LENGTH STDERR_LENGTH\n"
-// and the two texts.
+// AppendReply writes r in the form "gatepass/2 EXIT STDOUT_LENGTH STDERR_LENGTH\n",
+// followed by the two texts.
 func AppendReply(b []byte, r Reply) []byte {
 	b = strconv.AppendInt(append(b, magic+" "...), int64(r.Exit), 10)
 	b = strconv.AppendInt(append(b, ' '), int64(len(r.Stdout)), 10)
@@ -137,8 +137,8 @@ func AppendReply(b []byte, r Reply) []byte {
 	return append(b, r.Stderr...)
 }
 
-// ParseReply reads what AppendReply wrote. whole is false while data is the
-// beginning of a reply.
+// ParseReply reads the output of AppendReply. whole is false if data is only the start
+// of a reply.
 func ParseReply(data []byte) (r Reply, whole bool, err error) {
 	header, body, found, err := cutHeader(data)
 	if err != nil || !found {

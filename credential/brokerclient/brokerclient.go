@@ -3,7 +3,7 @@
 //	broker+https://host[:port][/base]?identity_file=PATH[&ca_file=PEM]
 //	broker+unix:///path.sock[?identity_file=PATH][&owner=UID]
 //
-// The caller proves who it is in one of these ways, by the source's query:
+// The caller proves its identity in one of these ways, chosen in the source's query:
 //
 //	identity_file=PATH            a bearer identity, read anew for every call; without any
 //	                              other way, the variable GATEPASS_IDENTITY holds it
@@ -11,8 +11,8 @@
 //	join_token_file=PATH          a token that is shown once, for a session that is renewed
 //	auth=NAME                     a [Method] that the program has
 //
-// Over a Unix socket the broker sees the caller's user id, so that all of them may
-// be absent. An identity leaves this process over verified TLS or the socket only.
+// Over a Unix socket the broker sees the caller's user id, so no proof is needed. An
+// identity is sent only over verified TLS or the socket.
 package brokerclient
 
 import (
@@ -28,21 +28,21 @@ import (
 
 // A Source is one broker.
 type Source struct {
-	name     string // for messages: "https://host" or the socket's path
-	base     string // of the calls' addresses
+	name     string // for error messages: "https://host" or the socket's path
+	base     string // the start of the calls' URLs
 	identity proof
 	client   *http.Client
 }
 
-// proof is how a caller proves who it is.
+// proof is how a caller proves its identity.
 type proof interface {
-	// authorization returns the header of one call; "" where none is needed.
+	// authorization returns the header of one call; "" if none is needed.
 	authorization(ctx context.Context) (string, error)
-	where() string // names it for messages
+	where() string // names the proof in error messages
 }
 
-// Nobody is the same broker, asked without an identity; ok is false where the
-// connection is one, or the source has none to leave out.
+// Nobody returns the same broker without an identity. ok is false if the connection
+// itself is the identity, or if there is no identity to omit.
 func (s *Source) Nobody() (nobody *Source, ok bool) {
 	id, ok := s.identity.(identity)
 	if !ok || id.optional {
@@ -51,13 +51,14 @@ func (s *Source) Nobody() (nobody *Source, ok bool) {
 	return &Source{name: s.name, base: s.base, identity: none{}, client: s.client}, true
 }
 
-// none proves nothing.
+// none is no proof.
 type none struct{}
 
 func (none) authorization(context.Context) (string, error) { return "", nil }
 func (none) where() string                                 { return "none" }
 
-// Key says that requests for the same repository and operation share a token.
+// Key returns the same key for requests for the same repository and operation, which
+// share a token.
 func (s *Source) Key(req credential.Request) string {
 	r, err := tokenRequest(req)
 	if err != nil {
@@ -66,13 +67,12 @@ func (s *Source) Key(req credential.Request) string {
 	return r.Host + " " + r.Repo.String() + " " + r.Operation
 }
 
-// UsesOperation reports true: a token for reading is another than one for writing.
+// UsesOperation reports true: there are different tokens for reading and writing.
 func (*Source) UsesOperation() bool { return true }
 
-// Token asks the broker for a token for one repository. It answers
-// [credential.ErrNoCredential] for a host the broker does not serve. What may
-// pass (429, 5xx, a lost connection) is tried again, but never beyond ctx's
-// deadline.
+// Token asks the broker for a token for one repository. It returns
+// [credential.ErrNoCredential] for a host that the broker does not serve. It retries
+// transient errors (429, 5xx, a lost connection) until ctx's deadline.
 func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	r, err := tokenRequest(req)
 	if err != nil {

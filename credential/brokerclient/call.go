@@ -20,10 +20,10 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxShown bounds what a message shows of the broker's words, in bytes.
+// maxShown is how much of the broker's text an error shows, in bytes.
 const maxShown = 300
 
-// attempt asks once. What may pass is a *[httpclient.PassingError].
+// attempt asks once. A transient error is a *[httpclient.TransientError].
 func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.Token, error) {
 	authorization, err := s.identity.authorization(ctx)
 	if err != nil {
@@ -40,9 +40,10 @@ func (s *Source) attempt(ctx context.Context, r api.TokenRequest) (credential.To
 	return s.read(r, response, answer)
 }
 
-// callAs makes a POST call with what authorization of the source's identity returned. Where
-// the broker does not take it (401) and the identity can be renewed, it does that, and
-// makes the call once more: the clock of a machine that slept may not know yet for how long.
+// callAs makes a POST call with an authorization of the source's identity. If the
+// broker refuses it (401) and the identity can be renewed, callAs renews it and calls
+// once more: after sleep, the machine's clock may not yet know how much time has
+// passed.
 func (s *Source) callAs(ctx context.Context, path, authorization string, body []byte) (*http.Response, []byte, error) {
 	response, answer, err := s.call(ctx, http.MethodPost, path, authorization, body)
 	if err != nil || response.StatusCode != http.StatusUnauthorized {
@@ -59,23 +60,23 @@ func (s *Source) callAs(ctx context.Context, path, authorization string, body []
 	return s.call(ctx, http.MethodPost, path, renewed, body)
 }
 
-// call makes one call and reads its answer whole. authorization may be empty, and
-// body nil.
+// call makes one call and reads the whole answer. authorization may be empty, and body
+// nil.
 func (s *Source) call(ctx context.Context, method, path, authorization string, body []byte) (*http.Response, []byte, error) {
 	return s.callWith(ctx, method, path, http.Header{"Authorization": {authorization}}, body)
 }
 
-// renew calls a path that renews the session of authorization. attempt is the key of the
-// attempt, the same for each time that it is repeated.
+// renew calls a path that renews the session in authorization. attempt identifies the
+// attempt and stays the same when it is repeated.
 func (s *Source) renew(ctx context.Context, path, authorization, attempt string, body []byte) (*http.Response, []byte, error) {
 	return s.callWith(ctx, http.MethodPost, path, http.Header{"Authorization": {authorization}, api.AttemptHeader: {attempt}}, body)
 }
 
-// newAttempt returns a key that no other attempt has, not even one of a copy of this
-// machine whose random numbers are the same.
+// newAttempt returns a unique key of an attempt. It differs even from that of a copy of
+// this machine with the same random numbers.
 func newAttempt() string { return rand.Text() + strconv.FormatInt(time.Now().UnixNano(), 36) }
 
-// callWith is call with headers, of which those that are "" are left out.
+// callWith is like call, with headers. It omits headers with the value "".
 func (s *Source) callWith(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, []byte, error) {
 	attemptCtx, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
@@ -118,8 +119,8 @@ func (s *Source) read(r api.TokenRequest, response *http.Response, body []byte) 
 	return credential.Token{}, s.failure(response, body, "it refuses "+r.Operation+" for "+r.Repo.String(), r.Repo.String())
 }
 
-// failure is an answer that grants nothing. refused says what a 403 refuses, and about
-// what the request was.
+// failure returns the error for an answer without a token or session. refused describes
+// what a 403 refuses, and about names the subject of the request.
 func (s *Source) failure(response *http.Response, body []byte, refused, about string) error {
 	problem := api.DecodeProblem(response.Header.Get("Content-Type"), body)
 	problem.Status = response.StatusCode
@@ -140,13 +141,13 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 	return s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
 }
 
-// refused is the broker's refusal; the problem is below, for those who want its
-// status.
+// refused returns the broker's refusal as an error that wraps the problem, for callers
+// that need its status.
 func (s *Source) refused(p api.Problem, why, do string) error {
 	return &usererr.Error{Op: s.what(), Reason: why + said(p), Hint: do, Err: p}
 }
 
-// accept checks an answer and makes it a Token.
+// accept checks an answer and returns its Token.
 func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
 		return credential.Token{}, s.strange("its answer is no JSON")
@@ -173,9 +174,9 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 	return token, nil
 }
 
-// ends is when the token or session (name) of an answer ends: moved from the broker's clock to
-// this machine's, by which git and the agent read it. It is never later than a token of
-// GitHub's would live, whatever a wrong clock makes of it.
+// ends returns when the token or session (name) of an answer expires, converted from
+// the broker's clock to this machine's, which git and the agent use. It is never later
+// than the lifetime of a GitHub token, even with a wrong clock.
 func (s *Source) ends(name string, header http.Header, expires time.Time) (time.Time, error) {
 	now := time.Now()
 	ends := expires.Add(httpclient.Ahead(header))
@@ -189,7 +190,7 @@ func (s *Source) ends(name string, header http.Header, expires time.Time) (time.
 	return ends, nil
 }
 
-// validUsername keeps what goes into git's line protocol and into basic
+// validUsername accepts names that are safe in git's line protocol and in Basic
 // authentication, where a colon ends the name.
 func validUsername(s string) bool {
 	if len(s) > 256 {
@@ -209,7 +210,7 @@ func (s *Source) strange(why string) error {
 	return usererr.New(s.what(), why, "check that source in the workspace file names a gatepass broker")
 }
 
-// busy is a broker that asks to come again.
+// busy returns the error of a broker that asks to try again later.
 func (s *Source) busy(response *http.Response, problem api.Problem) error {
 	after := httpclient.RetryAfter(response.Header)
 	do := "try again in a moment"
@@ -220,7 +221,7 @@ func (s *Source) busy(response *http.Response, problem api.Problem) error {
 	return &httpclient.TransientError{Err: usererr.New(s.what(), why, do), After: after}
 }
 
-// said is what the broker itself gave as its reason, after a colon.
+// said returns the broker's own reason, after a colon.
 func said(p api.Problem) string {
 	text := p.Detail
 	if text == "" {
@@ -232,8 +233,8 @@ func said(p api.Problem) string {
 	return ": " + redact.Text(text, maxShown)
 }
 
-// lost turns a failed connection into one line. Only what cannot get better by
-// itself is final.
+// lost turns a failed connection into one line. Only errors that cannot go away by
+// themselves are final.
 func (s *Source) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		why := "it did not answer in time"
@@ -242,7 +243,7 @@ func (s *Source) lost(ctx context.Context, err error) error {
 		}
 		return &usererr.Error{Op: s.what(), Reason: why, Hint: "check that it runs and can be reached from here", Err: ctx.Err()}
 	}
-	if line, ok := errors.AsType[*usererr.Error](err); ok { // of socket.check
+	if line, ok := errors.AsType[*usererr.Error](err); ok { // from socket.check
 		return line
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
@@ -252,7 +253,7 @@ func (s *Source) lost(ctx context.Context, err error) error {
 	switch {
 	case httpclient.IsCertificate(err):
 		return usererr.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
-	case httpclient.IsHandshake(err) && strings.Contains(text, "certificate"): // the peer's alert
+	case httpclient.IsHandshake(err) && strings.Contains(text, "certificate"): // the alert came from the peer
 		return usererr.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask whoever runs the broker")
 	case httpclient.IsHandshake(err):
 		return usererr.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")

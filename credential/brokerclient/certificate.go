@@ -18,8 +18,8 @@ type certificate struct {
 	last *tls.Certificate
 }
 
-// useCertificate has t show the certificate that a query names, if it names one.
-// Every call has a connection of its own, and so the certificate of its time.
+// useCertificate makes t use the certificate that a query names, if any. Every call has
+// its own connection, and so uses the certificate of that time.
 func useCertificate(name string, t *http.Transport, query map[string]string, workspace string) (ok bool, err error) {
 	if query["cert_file"] == "" && query["key_file"] == "" {
 		return false, nil
@@ -39,8 +39,8 @@ func useCertificate(name string, t *http.Transport, query map[string]string, wor
 	return true, nil
 }
 
-// get reads the files. While they do not fit together, as in the middle of a
-// change, what they held before is shown.
+// get reads the files. While the two do not match, as during a change, it returns the
+// previous certificate.
 func (c *certificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,7 @@ func (c *certificate) get(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	return c.last, nil
 }
 
-// readable keeps what an error says of a file, and nothing of what is in it.
+// readable returns the error about a file, without any of its content.
 func readable(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr

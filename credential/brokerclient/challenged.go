@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 )
 
-// challenged is a proof that has a nonce of the broker in it.
+// challenged is a proof that contains a nonce of the broker.
 type challenged struct {
 	source           *Source
 	method, serverID string
@@ -33,7 +33,7 @@ func (c *challenged) authorization(ctx context.Context) (string, error) {
 	return c.prove(ctx, c.serverID, answer.Nonce)
 }
 
-// unanswered is an answer other than the one that was asked for.
+// unanswered returns the error for an unexpected answer.
 func (s *Source) unanswered(response *http.Response, body []byte, why string) error {
 	problem := api.DecodeProblem(response.Header.Get("Content-Type"), body)
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {

@@ -11,10 +11,10 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// identity is where the bearer identity comes from. It may be rotated at any
-// time (a projected service account token is), so it is read for every call.
+// identity is the place of the bearer identity. It may be rotated at any time, like a
+// projected service account token, so it is read for every call.
 type identity struct {
-	file     string // "" means the variable
+	file     string // "" means the environment variable
 	optional bool   // over a socket
 }
 
@@ -23,7 +23,7 @@ func newIdentity(file, workspace string, optional bool) (identity, error) {
 	return identity{file: file, optional: optional}, err
 }
 
-// where names the place for messages.
+// where names the place for error messages.
 func (id identity) where() string {
 	if id.file == "" {
 		return "the variable " + IdentityVariable
@@ -31,7 +31,7 @@ func (id identity) where() string {
 	return id.file
 }
 
-// authorization is the header of one call.
+// authorization returns the header of one call.
 func (id identity) authorization(context.Context) (string, error) {
 	text, err := id.read()
 	if err != nil || text == "" {
@@ -40,8 +40,8 @@ func (id identity) authorization(context.Context) (string, error) {
 	return "Bearer " + text, nil
 }
 
-// read returns the identity, and "" where none is needed. A file that cannot be
-// read is an error, never a reason to look at the variable.
+// read returns the identity; "" if none is needed. A file that cannot be read is an
+// error; read does not fall back to the variable.
 func (id identity) read() (string, error) {
 	if id.file == "" {
 		return id.check(os.Getenv(IdentityVariable))
@@ -53,7 +53,7 @@ func (id identity) read() (string, error) {
 	return id.check(text)
 }
 
-// readFile reads what is no longer than a secret, and a little more.
+// readFile reads a file up to slightly more than the longest secret.
 func readFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -15,27 +15,26 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// joined is a session that was had for a join token. It lives in this process
-// alone, and is renewed for as long as that lives; the token is good once.
+// joined is a session that a join token gave. The token works once. The session is only
+// in the memory of this process, which renews it for as long as it runs.
 type joined struct {
 	source *Source
 	file   string // of the join token
 
-	mu      sync.Mutex // guards the rest; held while the broker is asked, so that one asks for all
+	mu      sync.Mutex // guards the rest; held during a call to the broker, so that one call serves all
 	session api.Secret
 	expires time.Time
-	renew   time.Time // from when on the session is renewed
+	renew   time.Time // when the session is due for renewal
 	attempt string    // the key of the attempt to renew the session; "" before the first
-	refused string    // the token that the broker does not take, and
-	why     error     // what it said
-	over    error     // why the broker does not renew the session; nil while it may
+	refused string    // the token that the broker refused, and
+	why     error     // its reason
+	over    error     // why the broker does not renew the session; nil if it may
 }
 
-// lastMoment is how much of a session has to be left for a call with it.
+// lastMoment is how much of a session must be left for a call with it.
 const lastMoment = 5 * time.Second
 
-// join returns the session of a broker and a file, with the source that asks for
-// it from now on.
+// join returns the session for a broker and a file. From now on it asks through s.
 func (o *Opener) join(s *Source, file string) *joined {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -54,17 +53,16 @@ func (o *Opener) join(s *Source, file string) *joined {
 	return j
 }
 
-// NeedsAgent reports that the source has a session, which is lost with its
-// process.
+// NeedsAgent reports whether the source has a session, which is lost with its process.
 func (s *Source) NeedsAgent() bool {
 	_, ok := s.identity.(*joined)
 	return ok
 }
 
-// Upkeep renews a session ahead, and shows a join token before it runs out.
+// Upkeep renews a session ahead of time, and uses a join token before it expires.
 func (s *Source) Upkeep(ctx context.Context) {
 	if j, ok := s.identity.(*joined); ok {
-		_, _ = j.authorization(ctx) // the next call says what is wrong
+		_, _ = j.authorization(ctx) // the next call reports the error
 	}
 }
 
@@ -78,8 +76,8 @@ func (j *joined) authorization(ctx context.Context) (string, error) {
 		return j.begin(ctx)
 	}
 	if now.After(j.renew) {
-		// While it cannot be renewed, it is good for as long as it lasts, unless a
-		// new token is there.
+		// If the renewal fails, the session is used until it expires, unless there is a
+		// new token.
 		err := j.exchange(ctx, api.ExchangeRequest{})
 		if _, isPassing := errors.AsType[*httpclient.TransientError](err); err != nil && !isPassing {
 			_, _ = j.begin(ctx)
@@ -88,8 +86,8 @@ func (j *joined) authorization(ctx context.Context) (string, error) {
 	return "Bearer " + j.session.Reveal(), nil
 }
 
-// atHand returns the header with the session as it is, "" for none: for calls that
-// are not worth spending a token or renewing a session for.
+// atHand returns the header with the current session; "" for none. It is for calls that
+// do not justify using a token or renewing a session.
 func (j *joined) atHand() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -99,8 +97,8 @@ func (j *joined) atHand() string {
 	return "Bearer " + j.session.Reveal()
 }
 
-// instead returns the header with another session in place of the one in authorization,
-// which the broker refused, whatever this machine's clock says of it.
+// instead returns the header with another session in place of the one in authorization.
+// The broker refused that one, whatever this machine's clock says about it.
 func (j *joined) instead(ctx context.Context, authorization string) (string, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -110,8 +108,8 @@ func (j *joined) instead(ctx context.Context, authorization string) (string, err
 	return j.begin(ctx)
 }
 
-// wake renews a session that has ended: a broker may let workspaces sleep. The caller
-// holds mu.
+// wake renews an expired session: a broker may let workspaces sleep. The caller holds
+// mu.
 func (j *joined) wake(ctx context.Context) (string, error) {
 	if j.over != nil {
 		return "", j.over
@@ -126,8 +124,8 @@ func (j *joined) wake(ctx context.Context) (string, error) {
 	return "Bearer " + j.session.Reveal(), nil
 }
 
-// begin shows the join token and deletes it, or wakes up where no join token is left. The caller
-// holds mu.
+// begin uses the join token and deletes it. If there is none, it renews the old
+// session. The caller holds mu.
 func (j *joined) begin(ctx context.Context) (string, error) {
 	what := "read the join token " + j.file
 	text, err := readFile(j.file)
@@ -151,11 +149,11 @@ func (j *joined) begin(ctx context.Context) (string, error) {
 		}
 		return "", err
 	}
-	_ = os.Remove(j.file) // it is spent, whoever finds it
+	_ = os.Remove(j.file) // the token is spent; leave nothing for others to find
 	return "Bearer " + j.session.Reveal(), nil
 }
 
-// exchange asks for a session: for a join token, or for the session that there is. The
+// exchange asks for a session, in exchange for a join token or the current session. The
 // caller holds mu.
 func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 	authorization := ""
@@ -193,6 +191,6 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 		return usererr.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
 	}
 	j.attempt, j.over = "", nil
-	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall, as it ends
+	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall clock, like the expiry
 	return nil
 }

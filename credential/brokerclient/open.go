@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// IdentityVariable names the environment variable with the bearer identity,
-	// for sources without an identity_file.
+	// IdentityVariable is the environment variable with the bearer identity, for
+	// sources without an identity_file.
 	IdentityVariable = "GATEPASS_IDENTITY"
 
 	schemeHTTPS = "broker+https"
@@ -27,20 +27,19 @@ const (
 	form = "write broker+https://host[:port][/base]?identity_file=PATH or broker+unix:///path.sock"
 )
 
-// A Method is a way of proof that this package does not know by itself:
-// auth=NAME in a source.
+// A Method is a further kind of proof: auth=NAME in a source.
 type Method struct {
 	Name string
-	Keys []string // of the query, besides auth and server_id
+	Keys []string // of the query, in addition to auth and server_id
 	Open func(query map[string]string) (Prover, error)
 }
 
-// A Prover makes the Authorization of one call of the broker that calls itself
-// serverID, with a nonce of it.
+// A Prover makes the Authorization header of one call. serverID is the name of the
+// broker, and nonce comes from that broker.
 type Prover func(ctx context.Context, serverID, nonce string) (authorization string, err error)
 
-// An Opener opens sources. Sessions of join tokens are kept in it, so that a
-// source that is opened again goes on with them. The zero Opener has no methods.
+// An Opener opens sources. It keeps the sessions of join tokens, so that a source that
+// is opened again continues with them. The zero Opener has no methods.
 type Opener struct {
 	Methods []Method
 
@@ -48,11 +47,11 @@ type Opener struct {
 	joined map[string]*joined // by broker and file
 }
 
-// Open opens a source with no more methods than this package has.
+// Open opens a source with only the methods of this package.
 func Open(u *url.URL, workspace string) (*Source, error) { return new(Opener).Open(u, workspace) }
 
-// Open reads a source's URL. {workspace} may stand in the socket's path and in
-// those of files. No broker is asked yet.
+// Open reads a source's URL. The paths of the socket and of files may contain
+// {workspace}. It does not call the broker.
 func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" {
 		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a broker's URL has no user, password or fragment", form)
@@ -130,8 +129,8 @@ func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	return s, nil
 }
 
-// proof is the one way of proof that a query asks for. optional says that the
-// broker knows the caller without one.
+// proof returns the one proof that a query asks for. optional means that the broker
+// also knows the caller without one.
 func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace string, optional bool) (proof, error) {
 	n := 0
 	for _, key := range []string{"identity_file", "join_token_file", "auth"} {
@@ -182,7 +181,7 @@ func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, 
 	return nil, usererr.New("source "+s.name, "there is no auth="+query["auth"]+" here", "use another way, or the agent of gatepass")
 }
 
-// fixed fills a text in which only {workspace} may stand.
+// fixed fills in a text that may contain {workspace} but no other placeholder.
 func fixed(text, workspace string) (string, error) {
 	t, err := credential.ParseTemplate(text, workspace)
 	if err != nil {
@@ -194,8 +193,8 @@ func fixed(text, workspace string) (string, error) {
 	return t.Expand(credential.Request{})
 }
 
-// parseQuery takes a query apart; keys not in known, and keys given twice or
-// empty, are errors.
+// parseQuery parses a query; keys not in known, and keys that are empty or given twice,
+// are errors.
 func parseQuery(what, raw string, known ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -218,8 +217,8 @@ func parseQuery(what, raw string, known ...string) (map[string]string, error) {
 	return query, nil
 }
 
-// client follows no redirect: an identity goes to the address in the source and
-// nowhere else.
+// client returns an HTTP client that follows no redirect: an identity goes only to the
+// address in the source.
 func client(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,
@@ -227,8 +226,8 @@ func client(t http.RoundTripper) *http.Client {
 	}
 }
 
-// socket is a Unix socket and who may own it: root, this user, or the user id
-// owner when it is not negative.
+// socket is a Unix socket and its allowed owner: root, this user, or the user id owner
+// if that is not negative.
 type socket struct {
 	path  string
 	owner int64

@@ -8,9 +8,9 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// ReportPush tells the broker of a push that the workspace's guard refused. It is
-// tried once. It begins and renews no session: where there is none the broker is
-// not told, and no token waits for a report.
+// ReportPush tells the broker about a push that the workspace's guard refused. It tries
+// once. It neither starts nor renews a session, so that no request for a token waits
+// for a report; without a session it returns an error.
 func (s *Source) ReportPush(ctx context.Context, p api.RefusedPush) error {
 	if err := p.Check(); err != nil {
 		return usererr.Wrap("report a refused push", err, "")
@@ -33,7 +33,7 @@ func (s *Source) ReportPush(ctx context.Context, p api.RefusedPush) error {
 	return nil
 }
 
-// cheapAuthorization is the header of a call that nobody waits for.
+// cheapAuthorization returns the header for a call that is not urgent.
 func (s *Source) cheapAuthorization(ctx context.Context) (string, error) {
 	j, ok := s.identity.(*joined)
 	if !ok {

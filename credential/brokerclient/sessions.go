@@ -15,11 +15,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Sessions are sessions at the git gateway of a broker, as a Source. It asks for no
-// token of GitHub's.
+// Sessions is a Source of sessions at the git gateway of a broker. It requests no
+// GitHub token.
 //
-// git shares one session for all that the workspace may reach. A request with
-// [protocol.OperationAPI] gets one for its repository alone.
+// git shares one session for all repositories of the workspace. A request with
+// [protocol.OperationAPI] gets a session for its repository alone.
 type Sessions struct {
 	*Source
 
@@ -27,8 +27,8 @@ type Sessions struct {
 	last map[api.Repo]*renewable
 }
 
-// A renewable is a session, with the key of the attempt to renew it; "" before the first,
-// so that copies of this process have others.
+// A renewable is a session with the key of the attempt to renew it. The key is ""
+// before the first attempt, so that copies of this process make different ones.
 type renewable struct {
 	credential.Token
 	attempt string
@@ -37,11 +37,11 @@ type renewable struct {
 // Sessions returns the sessions at the broker's gateway.
 func (s *Source) Sessions() *Sessions { return &Sessions{Source: s} }
 
-// UsesOperation reports false: a session is the same for reading and writing.
+// UsesOperation reports false: a session is for both reading and writing.
 func (*Sessions) UsesOperation() bool { return false }
 
-// Key says that git's requests share a session, and that a program has one for each
-// repository.
+// Key returns one key for all requests of git, which share a session, and one per
+// repository for other programs.
 func (g *Sessions) Key(req credential.Request) string {
 	if req.Operation != protocol.OperationAPI {
 		return "git"
@@ -53,12 +53,12 @@ func (g *Sessions) Key(req credential.Request) string {
 	return "api " + r.Repo.String()
 }
 
-// Token asks the broker for a session. What may pass (429, 5xx, a lost connection) is
-// tried again, but never beyond ctx's deadline.
+// Token asks the broker for a session. It retries transient errors (429, 5xx, a lost
+// connection) until ctx's deadline.
 //
-// The workspace proves its identity anew. Where the broker does not take that any more, as
-// when the token of a CI job has expired, the session before renews itself for as long as
-// it lasts.
+// It proves the workspace's identity anew. If the broker no longer accepts that, as
+// when the token of a CI job has expired, it renews the previous session while that is
+// valid.
 func (g *Sessions) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	r, err := sessionRequest(req)
 	if err != nil {
@@ -69,7 +69,7 @@ func (g *Sessions) Token(ctx context.Context, req credential.Request) (credentia
 	return httpclient.Retry(ctx, func(ctx context.Context) (credential.Token, error) { return g.attempt(ctx, r) })
 }
 
-// Reject forgets a session that the gateway refused, so that it does not renew itself.
+// Reject forgets a session that the gateway refused, so that it is not renewed.
 func (g *Sessions) Reject(_ credential.Request, print string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -111,7 +111,7 @@ func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credentia
 	return session, nil
 }
 
-// prove gets a session for the workspace's identity.
+// prove requests a session with the workspace's identity.
 func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.Token, error) {
 	authorization, err := g.identity.authorization(ctx)
 	if err != nil {
@@ -127,13 +127,13 @@ func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.
 	})
 }
 
-// noIdentity is why there is nothing to show the broker, such as a file that is gone.
+// noIdentity reports why there is no identity to show, such as a missing file.
 type noIdentity struct{ error }
 
 func (e *noIdentity) Unwrap() error { return e.error }
 
-// isUnproved reports whether the workspace has no identity that the broker takes. What
-// may pass, and what the policy refuses, is another error.
+// isUnproved reports whether the workspace has no identity that the broker accepts. It
+// is false for transient errors and for refusals by the policy.
 func isUnproved(err error) bool {
 	if _, isMissing := errors.AsType[*noIdentity](err); isMissing {
 		return true
@@ -142,8 +142,8 @@ func isUnproved(err error) bool {
 	return isProblem && problem.Status == http.StatusUnauthorized
 }
 
-// before returns the session of the call before, while it lasts, and the key of the
-// attempt to renew it.
+// before returns the previous session, if it is still valid, and the key of the attempt
+// to renew it.
 func (g *Sessions) before(repo api.Repo) (session credential.Token, attempt string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -167,7 +167,7 @@ func (g *Sessions) keep(repo api.Repo, session credential.Token) {
 	g.last[repo] = &renewable{Token: session}
 }
 
-// ask asks once, by a call. What may pass is a *[httpclient.PassingError].
+// ask makes one call. A transient error is a *[httpclient.TransientError].
 func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body []byte) (*http.Response, []byte, error)) (credential.Token, error) {
 	body, err := api.EncodeSessionRequest(r)
 	if err != nil {
@@ -190,7 +190,7 @@ func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body
 	return credential.Token{}, g.failure(response, data, refused, about)
 }
 
-// acceptSession checks an answer and makes it a Token.
+// acceptSession checks an answer and returns its Token.
 func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
 		return credential.Token{}, g.strange("its answer is no JSON")

@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// check refuses a path that is no socket, or one that a stranger could have put
-// there to read identities and hand out tokens of its own choice.
+// check refuses a path that is not a socket, and a socket of another user, who could
+// read identities and hand out tokens of their choice.
 func (s socket) check() error {
 	info, err := os.Stat(s.path)
 	if err != nil {

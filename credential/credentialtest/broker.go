@@ -11,82 +11,79 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// A Broker is an http.Handler that answers as a gatepass broker does and
-// refuses every request that is not exactly to the contract. Serve it with
-// httptest.NewTLSServer, or on a Unix socket. The zero Broker serves github.com
-// to callers without an identity.
+// A Broker is an http.Handler that answers like a gatepass broker and refuses every
+// request that violates the contract. Serve it with httptest.NewTLSServer, or on a Unix
+// socket. The zero Broker serves github.com to callers without an identity.
 type Broker struct {
-	// Hosts that are served; others get 204. Nil means github.com.
+	// Hosts are the hosts that are served; others get 204. Nil means github.com.
 	Hosts []string
-	// Identities maps bearer identities to workspaces; others get 401. Nil lets
-	// everyone in, as the workspace "".
+	// Identities maps bearer identities to workspaces; others get 401. Nil accepts
+	// every caller, as the workspace "".
 	Identities map[string]string
-	// Mint makes a token. Nil makes a fresh one for the repository that was
-	// asked for. An error that is an api.Problem is answered as it is; any other
-	// is a 500 without detail.
+	// Mint makes a token. Nil makes a fresh one for the requested repository. An error
+	// that is an api.Problem is sent as it is; any other is a 500 without detail.
 	Mint func(workspace string, r api.TokenRequest) (api.TokenAnswer, error)
-	// Begin makes a session of the gateway. Nil makes a fresh one, which is taken for its
-	// own renewal. Errors are answered as those of Mint.
+	// Begin makes a session of the gateway. Nil makes a fresh one, which the Broker
+	// accepts for its own renewal. Errors are sent as those of Mint.
 	Begin func(workspace string, r api.SessionRequest) (api.GatewaySession, error)
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the rest
 	failures []Failure
 	requests []api.TokenRequest
 	sessions []api.SessionRequest
-	begun    map[string]string // sessions that are taken for their renewal, to their workspaces
+	begun    map[string]string // sessions that can be renewed, with their workspaces
 	pushes   []api.RefusedPush
 	invalid  []string
 	calls    int
 }
 
-// A Failure is one answer of a broker in trouble.
+// A Failure is one error answer of a broker.
 type Failure struct {
 	Status     int
-	RetryAfter string // the header; empty leaves it out
+	RetryAfter string // the header; "" omits it
 	Detail     string
-	// Handler, when set, answers in place of the fields above: with rubbish, a
+	// Handler, if set, answers instead of the fields above: with invalid content, a
 	// redirect, or nothing.
 	Handler http.Handler
 }
 
-// FailNext makes the next calls fail, one for each failure. Reports of refused
-// pushes do not fail.
+// FailNext makes the next calls fail, one for each failure. It does not affect reports
+// of refused pushes.
 func (b *Broker) FailNext(failures ...Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures = append(b.failures, failures...)
 }
 
-// Calls returns how many calls for tokens and sessions came, refused ones included.
+// Calls returns the number of calls for tokens and sessions, including refused ones.
 func (b *Broker) Calls() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.calls
 }
 
-// Requests returns the well-formed requests that reached the host check, in
-// their order.
+// Requests returns the well-formed requests that reached the host check, in order.
 func (b *Broker) Requests() []api.TokenRequest {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.requests)
 }
 
-// SessionRequests returns the well-formed requests for sessions, in their order.
+// SessionRequests returns the well-formed requests for sessions, in order.
 func (b *Broker) SessionRequests() []api.SessionRequest {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.sessions)
 }
 
-// Pushes returns the refused pushes that were reported, in their order.
+// Pushes returns the reported refused pushes, in order.
 func (b *Broker) Pushes() []api.RefusedPush {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.pushes)
 }
 
-// Invalid returns why calls were against the contract, for a test to report.
+// Invalid returns how calls violated the contract, for a test to report.
 func (b *Broker) Invalid() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,7 +132,7 @@ func (b *Broker) nextFailure() (Failure, bool) {
 	return failure, true
 }
 
-// identify answers where ok is false.
+// identify sends an error answer if ok is false.
 func (b *Broker) identify(w http.ResponseWriter, r *http.Request) (workspace string, ok bool) {
 	if b.Identities == nil {
 		return "", true
@@ -147,7 +144,7 @@ func (b *Broker) identify(w http.ResponseWriter, r *http.Request) (workspace str
 	return workspace, ok
 }
 
-// begin answers a request for a session. It takes a session of its own as well, for the
+// begin answers a request for a session. It also accepts a session of its own, for the
 // renewal.
 func (b *Broker) begin(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
@@ -184,7 +181,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request) {
 	}
 	b.begun[answer.Session.Reveal()] = workspace
 	b.mu.Unlock()
-	_ = api.WriteGatewaySession(w, answer) // a client that left has no use for the error
+	_ = api.WriteGatewaySession(w, answer) // the error means that the client has gone
 }
 
 // hear answers a report of a refused push.
@@ -222,7 +219,7 @@ func (b *Broker) answer(w http.ResponseWriter, workspace string, r api.TokenRequ
 		writeError(w, err)
 		return
 	}
-	_ = api.WriteAnswer(w, answer) // a client that left has no use for the error
+	_ = api.WriteAnswer(w, answer) // the error means that the client has gone
 }
 
 func (b *Broker) record(r api.TokenRequest) int {
@@ -259,8 +256,8 @@ func (f Failure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = api.WriteProblem(w, api.NewProblem(f.Status, f.Detail)) // as above
 }
 
-// FreshAnswer is what a broker answers when all is well: the n-th token, for
-// the repository and operation of r, for an hour.
+// FreshAnswer returns a broker's usual answer: the n-th token, for the repository and
+// operation of r, valid for an hour.
 func FreshAnswer(n int, r api.TokenRequest) api.TokenAnswer {
 	return api.TokenAnswer{
 		Username: credential.DefaultUsername, Token: api.NewSecret(Secret(n)),
@@ -269,7 +266,7 @@ func FreshAnswer(n int, r api.TokenRequest) api.TokenAnswer {
 	}
 }
 
-// FreshSession is what a broker answers when all is well: the n-th session of the gateway,
+// FreshSession returns a broker's usual answer: the n-th session of the gateway, valid
 // for 15 minutes.
 func FreshSession(n int, workspace string) api.GatewaySession {
 	return api.GatewaySession{
@@ -278,7 +275,7 @@ func FreshSession(n int, workspace string) api.GatewaySession {
 	}
 }
 
-// Busy returns a 503 that asks to come again in some seconds.
+// Busy returns a 503 that asks to try again after some seconds.
 func Busy(seconds int) Failure {
 	return Failure{Status: http.StatusServiceUnavailable, RetryAfter: strconv.Itoa(seconds), Detail: "GitHub cannot be had"}
 }

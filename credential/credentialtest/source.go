@@ -1,5 +1,5 @@
-// Package credentialtest has stand-ins for tests and demonstrations: a
-// [Source] with a script, and a [Broker] that keeps to the broker's contract.
+// Package credentialtest has test doubles for tests and demonstrations: a scripted
+// [Source], and a [Broker] that follows the broker's contract.
 //
 // It does not import testing, so that programs can use it.
 package credentialtest
@@ -13,37 +13,37 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// A Source answers each call with a fresh token and remembers the calls. The
-// zero Source is ready for use, by several goroutines at once.
+// A Source answers each call with a fresh token and records the calls. The zero Source
+// is ready to use, also by several goroutines at once.
 type Source struct {
-	// Answer, when set, takes the place of the fresh token.
+	// Answer, if set, replaces the fresh token.
 	Answer func(ctx context.Context, req credential.Request) (credential.Token, error)
-	// Lifetime of fresh tokens; zero means credential.Lifetime.
+	// Lifetime is that of fresh tokens; zero means credential.Lifetime.
 	Lifetime time.Duration
-	// KeyOf, when set, says which requests share a token.
+	// KeyOf, if set, says which requests share a token.
 	KeyOf func(req credential.Request) string
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the rest
 	failures []error
 	requests []credential.Request
 }
 
-// FailNext makes the next calls fail, one for each error, before Answer is
-// asked again. A nil error lets its call pass.
+// FailNext makes the next calls fail, one for each error. A nil error lets its call
+// succeed.
 func (s *Source) FailNext(errs ...error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures = append(s.failures, errs...)
 }
 
-// Requests returns the requests of all calls so far, in their order.
+// Requests returns the requests of all calls so far, in order.
 func (s *Source) Requests() []credential.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]credential.Request(nil), s.requests...)
 }
 
-// Calls returns how often Token was called.
+// Calls returns how many times Token was called.
 func (s *Source) Calls() int { return len(s.Requests()) }
 
 // Token implements [credential.Source].
@@ -75,8 +75,8 @@ func (s *Source) record(req credential.Request) (n int, err error) {
 	return len(s.requests), err
 }
 
-// Key implements [credential.Keyer]. Without KeyOf every repository of every
-// host has its own token.
+// Key implements [credential.Keyer]. Without KeyOf, every repository of every host has
+// its own token.
 func (s *Source) Key(req credential.Request) string {
 	if s.KeyOf != nil {
 		return s.KeyOf(req)
@@ -84,6 +84,6 @@ func (s *Source) Key(req credential.Request) string {
 	return req.Host + "/" + req.Path
 }
 
-// Secret returns the n-th token of a Source or Broker: of the form and length of
-// GitHub's, and good for nothing.
+// Secret returns the n-th token of a Source or Broker. It has the form and length of
+// GitHub's tokens, and no effect.
 func Secret(n int) string { return fmt.Sprintf("ghs_%036d", n) }

@@ -1,10 +1,9 @@
-// Package filestore reads tokens from files: file:///path. It is for
-// development, where a token lies on the developer's own disk; a workspace asks
-// SSM, Vault or a broker instead.
+// Package filestore reads tokens from files: file:///path. It is for development, with
+// a token on the developer's own disk; a workspace uses SSM, Vault or a broker instead.
 //
-// A file is read only when it is the user's own and nobody else's: a regular
-// file of this user without any permission for group or world, and no symbolic
-// link, which could make another private file the token.
+// It reads a file only if it belongs to the user alone: a regular file of this user
+// without any permission for group or world. It refuses a symbolic link, which could
+// make another private file the token.
 package filestore
 
 import (
@@ -21,11 +20,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Source is one file, or with placeholders one file per workspace, host,
-// owner or repository.
+// A Source is one file or, with placeholders, one file per workspace, host, owner or
+// repository.
 type Source struct{ path credential.Template }
 
-// Open reads a URL file:///path. The file itself is opened by every Token anew.
+// Open reads a URL file:///path. Each call of Token opens the file anew.
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "file":
@@ -42,11 +41,11 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	return &Source{path: path}, nil
 }
 
-// Key says that requests for the same file share a token.
+// Key returns the same key for requests that read the same file, which share a token.
 func (s *Source) Key(req credential.Request) string { return s.path.Key(req) }
 
-// Token reads the file. A bare token ends an hour after the file was written;
-// a JSON object {"token","expires_at"} says so itself.
+// Token reads the file. A bare token expires an hour after the file was written; a JSON
+// object {"token","expires_at"} states its expiry.
 func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return credential.Token{}, err
@@ -70,8 +69,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	return token, nil
 }
 
-// read checks the file that is open, not the name, so that what is checked is
-// what is read.
+// read checks the open file and not its name, so that it reads exactly what it checked.
 func read(path string) (data []byte, written time.Time, err error) {
 	f, err := openFile(path)
 	if err != nil {

@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// maxLocked is how long a lock is waited for. Whoever holds it writes one small
-// file.
+// maxLocked is how long to wait for a lock. Its holder writes one small file.
 const maxLocked = 10 * time.Second
 
-// flock is flock(2), but for the test of a file system that has none.
+// flock is flock(2), except in the test of a file system without locks.
 var flock = syscall.Flock
 
-// lock keeps other processes, and other callers in this one, from changing the
+// lock prevents other processes, and other callers in this one, from changing the
 // folder. The kernel releases it when its holder dies.
 func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	f, err := root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, fileMode)

@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// Without Unix permissions nothing tells who can read a file, so none is read.
+// Without Unix permissions there is no way to tell who can read a file, so none is
+// read.
 
 func openFile(string) (*os.File, error) {
 	return nil, errors.New("file sources need a Unix system")

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// openFile follows no symbolic link at the end of path, and does not wait for
+// openFile does not follow a symbolic link at the end of path, and does not wait for
 // the writer of a pipe.
 func openFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
-// isSymlink knows O_NOFOLLOW's errors: ELOOP, and EMLINK on FreeBSD.
+// isSymlink recognizes the errors of O_NOFOLLOW: ELOOP, and EMLINK on FreeBSD.
 func isSymlink(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Page implements [store.Pager]. It reads the folders on the way to the names only.
+// Page implements [store.Pager]. It reads only the folders on the way to the names.
 func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
 	what := "list " + s.dir + "/" + below.String()
 	root, err := s.open(ctx, what, false)
@@ -29,7 +29,7 @@ func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, 
 	return p.names, nil
 }
 
-// A pager goes over folders in the order of the names in them.
+// A pager visits folders in the order of the names in them.
 type pager struct {
 	ctx   context.Context
 	root  *os.Root
@@ -40,7 +40,7 @@ type pager struct {
 
 func (p *pager) isFull() bool { return len(p.names) >= p.limit }
 
-// folder adds what is in a folder; "" is the store's own.
+// folder adds the content of a folder; "" is the store's own.
 func (p *pager) folder(folder string) error {
 	entries, err := p.entries(folder)
 	if err != nil {
@@ -66,8 +66,8 @@ func (p *pager) folder(folder string) error {
 	return nil
 }
 
-// entries are the paths of a folder's files, and of its folders with a slash at their
-// end, in order. What went away meanwhile has none.
+// entries returns the paths of a folder's files, and of its folders with a slash at the
+// end, in order. It returns none if the folder was removed meanwhile.
 func (p *pager) entries(folder string) ([]string, error) {
 	from, inside := ".", ""
 	if folder != "" {

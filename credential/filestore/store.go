@@ -21,16 +21,16 @@ const (
 	folderMode = 0o700
 	fileMode   = 0o600
 
-	// Their dots keep both apart from every name in a store.
+	// The dots in the two names keep them apart from every name in a store.
 	lockFile      = ".lock"
-	scratchFolder = ".tmp" // of writes under way; what is left there was interrupted
+	scratchFolder = ".tmp" // for unfinished writes; files that remain there were interrupted
 )
 
-// A Store is a folder in which every entry is a file of the entry's name. It is
-// for one machine: development, and a broker with a disk of its own.
+// A Store is a folder in which every entry is a file with the entry's name. It is for
+// one machine: for development, and for a broker with its own disk.
 type Store struct{ dir string }
 
-// OpenStore reads a URL file:///dir. The folder is made by the first Put.
+// OpenStore reads a URL file:///dir. The first Put makes the folder.
 func OpenStore(u *url.URL) (*Store, error) {
 	const form = "write file:///dir, with three slashes"
 	switch {
@@ -44,7 +44,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	return &Store{dir: path.Clean(u.Path)}, nil
 }
 
-// Get implements [store.Store]. A file that group or others can use is refused.
+// Get implements [store.Store]. It refuses a file that group or others can access.
 func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	what := "read " + s.dir + "/" + name.String()
 	root, err := s.open(ctx, what, name.IsZero())
@@ -65,13 +65,13 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	return entry, nil
 }
 
-// damaged is what is wrong with a file that no Put wrote so.
+// damaged says what is wrong with a file that Put cannot have written.
 type damaged string
 
 func (d damaged) Error() string { return string(d) }
 
 func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
-	// A link, even one that stays in the folder, would make another entry this one.
+	// A link, even one within the folder, would make another entry out of this one.
 	if info, err := root.Lstat(name.String()); err != nil {
 		return store.Entry{}, err
 	} else if info.IsDir() {
@@ -79,7 +79,7 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	} else if !info.Mode().IsRegular() {
 		return store.Entry{}, damaged("it is no regular file")
 	} else if info.Size() == 0 {
-		return store.Entry{}, damaged("the file is empty") // whoever made it, and with whatever mode
+		return store.Entry{}, damaged("the file is empty") // whatever its mode, and whichever program made it
 	}
 	f, err := root.Open(name.String())
 	if err != nil {
@@ -104,7 +104,7 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	return store.Entry{Value: value, Modified: info.ModTime(), Version: version(info.ModTime(), value)}, nil
 }
 
-// private returns an error where others can use a file or folder.
+// private returns an error if other users can access a file or folder.
 func private(info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("others can use it (mode %04o); run chmod go= on it", info.Mode().Perm())
@@ -115,7 +115,7 @@ func private(info fs.FileInfo) error {
 	return nil
 }
 
-// Put implements [store.Store]. The value is on the disk when it returns.
+// Put implements [store.Store]. When it returns, the value is on the disk.
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what := "write " + s.dir + "/" + name.String()
 	if err := value.Check(); err != nil {
@@ -130,7 +130,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	return s.locked(ctx, what, name, func(root *os.Root) error { return writeEntry(root, name, value, mode) })
 }
 
-// writeEntry puts a value under a name. The folder is locked.
+// writeEntry writes a value under a name. The caller holds the folder's lock.
 func writeEntry(root *os.Root, name store.Name, value store.Secret, mode store.Mode) error {
 	if err := root.MkdirAll(path.Dir(name.String()), folderMode); err != nil {
 		return err
@@ -145,7 +145,7 @@ func writeEntry(root *os.Root, name store.Name, value store.Secret, mode store.M
 	return place(root, scratch, name, mode)
 }
 
-// writeScratch writes a file that no reader looks at.
+// writeScratch writes a file that no reader opens.
 func writeScratch(root *os.Root, value store.Secret) (name string, err error) {
 	if err := root.MkdirAll(scratchFolder, folderMode); err != nil {
 		return "", err
@@ -166,7 +166,7 @@ func place(root *os.Root, scratch string, name store.Name, mode store.Mode) erro
 			return err
 		}
 	} else {
-		// Unlike a rename, a link refuses to replace.
+		// Unlike a rename, a link refuses to replace a file.
 		if err := root.Link(scratch, name.String()); err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func syncFolder(root *os.Root, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Delete implements [store.Store]. Folders that become empty go too.
+// Delete implements [store.Store]. It also removes folders that become empty.
 func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	what := "delete " + s.dir + "/" + name.String()
 	err := s.locked(ctx, what, name, func(root *os.Root) error {
@@ -225,7 +225,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 			from = "."
 		}
 		if info, err := root.Lstat(from); err == nil && !info.IsDir() {
-			yield(store.Name{}, describe(what, errNoFolder)) // where the block list should be, that is not an empty one
+			yield(store.Name{}, describe(what, errNoFolder)) // a missing folder is not an empty block list
 			return
 		}
 		err = fs.WalkDir(root.FS(), from, func(p string, d fs.DirEntry, err error) error {
@@ -239,7 +239,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 
 var errNoFolder = errors.New("it is no folder")
 
-// visit yields the name of a file. What goes away while it is listed is gone.
+// visit yields the name of a file. It skips files that are removed during the listing.
 func visit(ctx context.Context, p string, d fs.DirEntry, err error, yield func(store.Name, error) bool) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -263,8 +263,8 @@ func visit(ctx context.Context, p string, d fs.DirEntry, err error, yield func(s
 	return nil
 }
 
-// open opens the folder, unless others can use it. An absent folder is an error
-// that wraps fs.ErrNotExist.
+// open opens the folder, unless other users can access it. For a missing folder, the
+// error wraps fs.ErrNotExist.
 func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root, error) {
 	if nameless {
 		return nil, usererr.New(what, "it has no name", "")
@@ -290,8 +290,8 @@ func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root,
 	return root, nil
 }
 
-// locked runs change while no other process changes the folder. What an
-// interrupted Put has left is removed first: it may hold a token.
+// locked runs change while no other process changes the folder. It first removes what
+// an interrupted Put has left, which may hold a token.
 func (s *Store) locked(ctx context.Context, what string, name store.Name, change func(*os.Root) error) error {
 	root, err := s.open(ctx, what, name.IsZero())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -321,13 +321,13 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	return nil
 }
 
-// errLocked reports that somebody else was changing the folder all the time.
+// errLocked reports that another process held the lock the whole time.
 var errLocked = errors.New("another process keeps it locked")
 
 // errNoLocks reports a file system without flock(2), such as some NFS, 9p and gVisor.
 var errNoLocks = errors.New("its file system has no locks")
 
-// describe makes one line of a file system's error, which may be one of several.
+// describe turns a file system's error, possibly one of several, into one line.
 func describe(what string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -13,17 +13,17 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// version is that of an entry: a hash of its value and of when it was written, in
-// nanoseconds. On a file system that keeps whole seconds, a value that is written twice
-// in a second has one version.
+// version returns the version of an entry: a hash of its value and of the time it was
+// written, in nanoseconds. On a file system that stores whole seconds, the same value
+// written twice in a second has the same version.
 func version(modified time.Time, value store.Secret) string {
 	sum := sha256.Sum256([]byte(modified.UTC().Format(time.RFC3339Nano) + " " + value.Reveal()))
 	return hex.EncodeToString(sum[:16])
 }
 
-// date gives a written file the time now, or one that is later than that of the file
-// whose place it takes. What a kernel notes by itself is the same for all writes of some
-// milliseconds.
+// date sets the time of a written file to now, or to a time later than that of the file
+// that it replaces. The time that a kernel sets by itself is the same for all writes
+// within a few milliseconds.
 func date(root *os.Root, scratch string, name store.Name) error {
 	now := time.Now()
 	info, err := root.Lstat(name.String())
@@ -36,7 +36,7 @@ func date(root *os.Root, scratch string, name store.Name) error {
 	return root.Chtimes(scratch, now, now)
 }
 
-// Swap implements [store.Swapper], under the lock that every writer takes.
+// Swap implements [store.Swapper]. It holds the lock that every writer takes.
 func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, seen string, _ time.Time) (string, error) {
 	what := "write " + s.dir + "/" + name.String()
 	if err := value.Check(); err != nil {
@@ -66,8 +66,8 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, s
 	return next, err
 }
 
-// versionOf is the version of the entry, or "" where there is none. A damaged one has
-// been changed by somebody else.
+// versionOf returns the version of the entry; "" if there is none. A damaged entry
+// counts as changed.
 func versionOf(root *os.Root, name store.Name) (string, error) {
 	entry, err := readEntry(root, name)
 	if _, ok := errors.AsType[damaged](err); ok {

@@ -7,9 +7,9 @@ import (
 	"github.com/gatepass/gatepass/credential/protocol"
 )
 
-// Askpass answers one askpass prompt and returns the exit status. It prints one
-// line, or nothing with status 1; never anything on standard error, which
-// git-lfs takes for a failure.
+// Askpass answers one askpass prompt and returns the exit status. It prints one line,
+// or nothing with status 1. It prints nothing on standard error, which git-lfs takes as
+// a failure.
 func Askpass(prompt string, w World) int {
 	p, err := protocol.ParsePrompt(prompt)
 	if err != nil {

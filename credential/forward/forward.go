@@ -1,6 +1,5 @@
-// Package forward is the inside of git-credential-gatepass and gatepass-askpass:
-// it hands one question to the agent and prints the answer, once and whole,
-// within one deadline.
+// Package forward implements git-credential-gatepass and gatepass-askpass: it passes
+// one request to the agent and prints the complete answer, within one deadline.
 package forward
 
 import (
@@ -19,22 +18,22 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds one call of the helper, reading git's request and
-	// asking the source included.
+	// DefaultTimeout limits one call of the helper, including the time to read git's
+	// request and to ask the source.
 	DefaultTimeout = 20 * time.Second
 
 	timeoutVariable = "GATEPASS_TIMEOUT"
 )
 
-// A World is what a program is given by the system.
+// A World is the environment of the program.
 type World struct {
 	Getenv         func(string) string
 	Getwd          func() (string, error)
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	// Gateway is the gateway that gatepass install told git of, where the workspace file
-	// names none. The agent reads it; here it is any text without blanks.
+	// Gateway is the gateway that gatepass install configured in git, if the workspace
+	// file names none. The agent parses it; here it is any text without blanks.
 	Gateway string
 }
 
@@ -53,8 +52,8 @@ func Timeout(getenv func(string) string) time.Duration {
 	return DefaultTimeout
 }
 
-// config returns the workspace file's absolute path, in the one spelling that
-// the other programs use too: it names the agent.
+// config returns the workspace file's absolute path. It is spelled as in the other
+// programs, because it identifies the agent.
 func (w World) config() (string, error) {
 	name := w.Getenv(workspacefile.Variable)
 	if name == "" {
@@ -70,7 +69,7 @@ func (w World) config() (string, error) {
 	return path.Join(dir, name), nil
 }
 
-// ask makes the call with what the environment says.
+// ask makes the call with the workspace file and gateway of the environment.
 func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.Reply, error) {
 	config, err := w.config()
 	if err != nil {
@@ -79,7 +78,7 @@ func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.
 	return agent.Ask(agent.Call{Operation: agent.Through(operation, w.Gateway), Config: config, Payload: payload}, w.Getenv, deadline)
 }
 
-// print writes a reply, each stream once.
+// print writes a reply, with one write for each stream.
 func (w World) print(r agent.Reply) int {
 	if len(r.Stderr) > 0 {
 		_, _ = w.Stderr.Write(r.Stderr)
@@ -92,8 +91,8 @@ func (w World) print(r agent.Reply) int {
 	return r.Exit
 }
 
-// readRequest reads up to the blank line that ends a request, or the end, until
-// the deadline.
+// readRequest reads until the blank line that ends a request, the end of input, or the
+// deadline.
 func readRequest(r io.Reader, deadline time.Time) ([]byte, error) {
 	r = bounded(r, deadline)
 	buf := make([]byte, 0, 4096)
@@ -114,12 +113,12 @@ func readRequest(r io.Reader, deadline time.Time) ([]byte, error) {
 	}
 }
 
-// ended reports whether buf holds the blank line; what follows it is nobody's.
+// ended reports whether buf holds the blank line; what follows it is ignored.
 func ended(buf []byte) bool {
 	return bytes.HasPrefix(buf, []byte("\n")) || bytes.Contains(buf, []byte("\n\n"))
 }
 
-// Trouble is what a person is told when [agent.Ask] failed with err.
+// Trouble returns the error for a person if [agent.Ask] failed with err.
 func Trouble(err error) error {
 	var line *usererr.Error
 	if errors.As(err, &line) {

@@ -15,14 +15,13 @@ import (
 const (
 	maxConfig = 1 << 20 // bytes of a workspace file
 
-	// quit tells git to stop here: no other helper, no prompt.
+	// quit tells git to stop: to ask no other helper and not to prompt.
 	quit = "quit=1\n"
 	late = "gatepass: answer git: its request did not end in time; give it longer with " + timeoutVariable + "\n"
 )
 
-// Helper does one operation of a git credential helper and returns the exit
-// status. Operations it does not know print nothing and succeed, as
-// gitcredentials(7) asks.
+// Helper executes one operation of a git credential helper and returns the exit status.
+// Unknown operations print nothing and succeed, as gitcredentials(7) asks.
 func Helper(operation string, w World) int {
 	switch operation {
 	case "get":
@@ -52,7 +51,7 @@ func (w World) get() int {
 	return w.print(reply)
 }
 
-// erase tells a running agent; without one there is nothing to forget.
+// erase tells a running agent; without an agent there is nothing to forget.
 func (w World) erase() int {
 	deadline := time.Now().Add(Timeout(w.Getenv))
 	payload, err := readRequest(w.Stdin, deadline)
@@ -67,9 +66,9 @@ func (w World) erase() int {
 	return 0
 }
 
-// isWorthAsking keeps malformed requests and other protocols from the agent: they
-// are answered with silence. Only a gateway for tests is reached over http, at a loopback
-// address.
+// isWorthAsking reports whether the agent should see a request. Malformed requests and
+// other protocols get an empty answer. Only a gateway at a loopback address, for tests,
+// uses http.
 func (w World) isWorthAsking(payload []byte) bool {
 	req, err := protocol.ParseRequest(payload)
 	switch {
@@ -81,8 +80,8 @@ func (w World) isWorthAsking(payload []byte) bool {
 	return req.Protocol == "https"
 }
 
-// mayHaveGateway reports whether the workspace file mentions a gateway. The agent reads what
-// it says.
+// mayHaveGateway reports whether the workspace file mentions a gateway. The agent
+// parses it.
 func (w World) mayHaveGateway() bool {
 	config, err := w.config()
 	if err != nil {

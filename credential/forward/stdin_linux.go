@@ -17,16 +17,16 @@ type pollFd struct {
 
 const pollIn = 1
 
-// A boundedFile reads a file until a deadline. It waits in the kernel rather
-// than on a timer of Go's: the first timer of a process costs it a thread and an
-// epoll instance, a tenth of the helper's time.
+// A boundedFile reads a file until a deadline. It waits in the kernel and not on a
+// timer of Go: the first timer of a process costs a thread and an epoll instance, a
+// tenth of the helper's time.
 type boundedFile struct {
 	fd       int
 	deadline time.Time
 }
 
-// bounded returns r with reads that end with os.ErrDeadlineExceeded at the
-// deadline, where r is a file.
+// bounded returns r with a deadline if r is a file: later reads fail with
+// os.ErrDeadlineExceeded.
 func bounded(r io.Reader, deadline time.Time) io.Reader {
 	if f, ok := r.(*os.File); ok {
 		return boundedFile{int(f.Fd()), deadline}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// bounded returns r with reads that end with os.ErrDeadlineExceeded at the
-// deadline, where r is a file.
+// bounded returns r with a deadline if r is a file: later reads fail with
+// os.ErrDeadlineExceeded.
 func bounded(r io.Reader, deadline time.Time) io.Reader {
 	if f, ok := r.(*os.File); ok {
 		return boundedFile{f, deadline}
@@ -28,7 +28,7 @@ func (b boundedFile) Read(p []byte) (int, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	own := make([]byte, len(p)) // a read that comes too late must not write into p
+	own := make([]byte, len(p)) // a read that ends too late must not write into p
 	go func() {
 		n, err := b.f.Read(own)
 		done <- result{n, err}

@@ -19,9 +19,9 @@ var (
 	errForeign  = errors.New("the session bus belongs to another user")
 )
 
-// busSocket returns the socket of the session bus, in the form of [net.Dial],
-// without asking anybody to start one: from DBUS_SESSION_BUS_ADDRESS, or where
-// that is unset $XDG_RUNTIME_DIR/bus.
+// busSocket returns the socket of the session bus, in the form of [net.Dial]: from
+// DBUS_SESSION_BUS_ADDRESS or, if that is not set, $XDG_RUNTIME_DIR/bus. It starts no
+// bus.
 func busSocket(getenv func(string) string) (string, error) {
 	if address := getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" {
 		return parseAddress(address)
@@ -38,9 +38,9 @@ func busSocket(getenv func(string) string) (string, error) {
 }
 
 // parseAddress returns the first Unix socket of a D-Bus address, a list
-// "transport:key=value,key=value;…" with values escaped by "%" (Server Addresses
-// in the D-Bus specification). The other transports are passed over: they start
-// programs, or carry tokens through a network.
+// "transport:key=value,key=value;…" with values escaped by "%" (Server Addresses in
+// the D-Bus specification). It skips other transports: they start programs, or send
+// tokens through a network.
 func parseAddress(list string) (string, error) {
 	for address := range strings.SplitSeq(list, ";") {
 		transport, options, _ := strings.Cut(address, ":")
@@ -62,7 +62,7 @@ func parseAddress(list string) (string, error) {
 	return "", errOtherBus
 }
 
-// dialBus connects to the session bus. The connection is closed when ctx ends.
+// dialBus connects to the session bus. The connection closes when ctx ends.
 func dialBus(ctx context.Context) (*dbus.Conn, error) {
 	socket, err := busSocket(os.Getenv)
 	if err != nil {
@@ -96,7 +96,7 @@ func dialBus(ctx context.Context) (*dbus.Conn, error) {
 	return bus, nil
 }
 
-// ours reports whether this user, or root, listens at the other end.
+// ours reports whether the process at the other end belongs to this user or root.
 func ours(conn *net.UnixConn) bool {
 	raw, err := conn.SyscallConn()
 	if err != nil {

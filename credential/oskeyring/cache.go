@@ -15,41 +15,39 @@ import (
 )
 
 const (
-	// service is what all entries of a Cache are filed under, for a person who
-	// wants to see or delete them.
+	// service is the service name of all entries of a Cache, so that a person can find
+	// and delete them.
 	service = "gatepass"
 
-	margin   = 5 * time.Minute // with less left, a token is fetched anew
-	minLife  = time.Minute     // with less left, it is not served even when that fails
-	pause    = time.Minute     // after a failure of the keyring, until it is tried again
+	margin   = 5 * time.Minute // a token with less left is replaced
+	minLife  = time.Minute     // a token with less left is not served, even if it cannot be replaced
+	pause    = time.Minute     // after a failure of the keyring, until the next attempt
 	maxKnown = 4096
 )
 
-// A Cache is a Source that keeps the tokens of another in the keyring.
+// A Cache is a Source that keeps the tokens of another Source in the keyring.
 //
-// It belongs below a [credential.Cache], which answers from memory: for each
-// key the keyring is read once, by the first request, and then only written. A
-// stored token is served while it has five minutes left, and down to one minute
-// where the source fails. A keyring that fails costs one short wait each minute
-// at most, and a [Cache.Warning]; the source is then asked as if there were no
-// Cache.
+// Put it below a [credential.Cache], which answers from memory. The first request for a
+// key reads the keyring; later ones only write it. A stored token is served while it
+// has five minutes left, or one minute if the source fails. A keyring that fails costs
+// at most one short wait a minute, and sets a [Cache.Warning]; the source is then asked
+// as without a Cache.
 type Cache struct {
 	Source credential.Source
-	// Scope is what tokens depend on beside the host and the source's key: the
-	// workspace file and the source it names. Tokens of another scope are never
-	// served.
+	// Scope is what tokens depend on apart from the host and the source's key: the
+	// workspace file and its source. Tokens of another scope are never served.
 	Scope string
 
 	ring ring // nil means the system's
 
-	mu       sync.Mutex           // guards all below
-	known    map[string]string    // account to the fingerprint stored there, "" for none
-	rejected map[string]time.Time // fingerprint to when it may be forgotten
-	failure  error                // of the latest access, nil when that went well
+	mu       sync.Mutex           // guards the rest
+	known    map[string]string    // from account to the fingerprint of the stored token; "" for none
+	rejected map[string]time.Time // from fingerprint to the time at which it may be forgotten
+	failure  error                // of the latest access; nil if it succeeded
 	retry    time.Time            // when to try again after failure
 }
 
-// Key says that the same requests share a token as in the source.
+// Key returns the source's key for req.
 func (c *Cache) Key(req credential.Request) string { return credential.KeyOf(c.Source, req) }
 
 // UsesOperation reports whether the source's tokens depend on what git does.
@@ -58,22 +56,21 @@ func (c *Cache) UsesOperation() bool {
 	return ok && src.UsesOperation()
 }
 
-// NeedsAgent reports whether the source has something that is lost with the
-// process.
+// NeedsAgent reports whether the source holds something that is lost with the process.
 func (c *Cache) NeedsAgent() bool {
 	src, ok := c.Source.(interface{ NeedsAgent() bool })
 	return ok && src.NeedsAgent()
 }
 
-// Upkeep lets the source keep alive what it has to, such as a login.
+// Upkeep calls the source's Upkeep, if it has one.
 func (c *Cache) Upkeep(ctx context.Context) {
 	if src, ok := c.Source.(interface{ Upkeep(context.Context) }); ok {
 		src.Upkeep(ctx)
 	}
 }
 
-// ReportPush tells the source of a refused push, where it is one that wants to
-// know.
+// ReportPush passes the report of a refused push to the source, if the source takes
+// reports.
 func (c *Cache) ReportPush(ctx context.Context, p api.RefusedPush) error {
 	if src, ok := c.Source.(interface {
 		ReportPush(context.Context, api.RefusedPush) error
@@ -83,7 +80,7 @@ func (c *Cache) ReportPush(ctx context.Context, p api.RefusedPush) error {
 	return nil
 }
 
-// Warning says why tokens are not kept in the keyring, nil while they are.
+// Warning says why tokens are not stored in the keyring; nil if they are.
 func (c *Cache) Warning() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +100,7 @@ func remedyCache(err error) string {
 	return "see that a keyring runs in this session, or write cache: memory"
 }
 
-// Token returns the stored token for req, or the source's, which it stores.
+// Token returns the stored token for req, or a token of the source, which it stores.
 func (c *Cache) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	account := c.account(req)
 	old := c.load(ctx, account)
@@ -123,8 +120,8 @@ func (c *Cache) Token(ctx context.Context, req credential.Request) (credential.T
 	return tok, err
 }
 
-// Reject deletes the token that a server refused, and no other, from the
-// keyring, and never stores it again.
+// Reject deletes exactly the token that a server refused from the keyring, and never
+// stores it again.
 func (c *Cache) Reject(req credential.Request, print string) {
 	for _, account := range c.suspects(c.account(req), print) {
 		c.access(context.Background(), func(ctx context.Context, r ring) error {
@@ -140,7 +137,7 @@ func (c *Cache) Reject(req credential.Request, print string) {
 	}
 }
 
-// suspects notes that print is bad and returns the accounts that may hold it.
+// suspects records that print is bad, and returns the accounts that may hold it.
 func (c *Cache) suspects(account, print string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,17 +162,17 @@ func (c *Cache) suspects(account, print string) []string {
 	return list
 }
 
-// account names the entry for req. It is a hash, since a keyring shows the names
-// of its entries even while it is locked.
+// account is the name of the entry for req. It is a hash, because a keyring shows the
+// names of its entries even while it is locked.
 func (c *Cache) account(req credential.Request) string {
 	name := strconv.Quote(c.Scope) + strconv.Quote(req.Host) + strconv.Quote(c.Key(req))
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])
 }
 
-// load returns the stored token, or the zero Token, which it also returns for an
-// account that was asked for before: whoever asks again wants a fresh one. What
-// is no token, has expired or was rejected is deleted.
+// load returns the stored token, or the zero Token. It also returns the zero Token if
+// this account was asked for before: a second request wants a fresh token. It deletes
+// an entry that is not a token, has expired or was rejected.
 func (c *Cache) load(ctx context.Context, account string) credential.Token {
 	if !c.first(account) {
 		return credential.Token{}
@@ -199,14 +196,14 @@ func (c *Cache) load(ctx context.Context, account string) credential.Token {
 	return tok
 }
 
-// store keeps tok, unless it is of no use to the next agent.
+// store stores tok, unless the next agent could not use it.
 func (c *Cache) store(ctx context.Context, account, host string, tok credential.Token) {
 	if credential.CheckSecret(tok.Secret()) != nil || time.Until(tok.Expiry) <= margin || c.isRejected(tok) {
 		return
 	}
 	value, err := format(tok)
 	if err != nil {
-		return // no token has what JSON cannot say
+		return // JSON can represent every token
 	}
 	c.access(ctx, func(ctx context.Context, r ring) error {
 		if err := r.set(ctx, item{service, account}, "gatepass token for "+host, value); err != nil {
@@ -217,8 +214,8 @@ func (c *Cache) store(ctx context.Context, account, host string, tok credential.
 	})
 }
 
-// access does something with the keyring, unless that failed lately, and keeps
-// the outcome for Warning.
+// access calls do with the keyring, unless the keyring failed recently, and records the
+// outcome for Warning.
 func (c *Cache) access(ctx context.Context, do func(context.Context, ring) error) {
 	r, ok := c.usable()
 	if !ok {
@@ -231,7 +228,7 @@ func (c *Cache) access(ctx context.Context, do func(context.Context, ring) error
 		err = nil
 	}
 	if ctx.Err() != nil {
-		return // the asker went away: nothing is known of the keyring
+		return // the caller gave up, which says nothing about the keyring
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,7 +244,7 @@ func (c *Cache) usable() (ring, bool) {
 	return c.ring, c.failure == nil || time.Now().After(c.retry)
 }
 
-// first reports whether nobody has asked for account before.
+// first reports whether this is the first request for account.
 func (c *Cache) first(account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// entry is how a Cache writes a token. [credential.ParseToken] reads it too.
+// entry is a token as a Cache writes it. [credential.ParseToken] can read it too.
 type entry struct {
 	Token        string            `json:"token"`
 	ExpiresAt    time.Time         `json:"expires_at"`
@@ -26,8 +26,8 @@ func format(t credential.Token) ([]byte, error) {
 	})
 }
 
-// parse reads an entry. It takes nothing without an expiry; its errors do not
-// repeat the text.
+// parse reads an entry. It refuses an entry without an expiry. Its errors do not repeat
+// the text.
 func parse(data []byte) (credential.Token, error) {
 	var e entry
 	if err := json.Unmarshal(data, &e); err != nil || e.ExpiresAt.IsZero() {

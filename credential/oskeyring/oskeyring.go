@@ -1,12 +1,10 @@
-// Package oskeyring keeps tokens in the keyring of the user's session: the
-// Secret Service on Linux, the keychain on macOS, the credential manager on
-// Windows.
+// Package oskeyring stores tokens in the keyring of the user's session: the Secret
+// Service on Linux, the keychain on macOS, the credential manager on Windows.
 //
-// [Source] reads a token that something else stored there; [Cache] stores the
-// tokens of another source there, so that an agent that starts anew need not ask
-// for them. Both ask with little patience, and for nothing that was not there
-// before: no bus, no keyring and no dialog is ever started by them. On macOS
-// and Windows the system itself decides whether it shows a dialog.
+// [Source] reads a token that another program stored there. [Cache] stores the tokens
+// of another source there, so that a new agent need not request them again. Both wait
+// only briefly, and use only what already runs: they start no bus, no keyring and no
+// dialog. On macOS and Windows the system itself decides whether it shows a dialog.
 package oskeyring
 
 import (
@@ -19,11 +17,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// patience bounds one access of the keyring. It is far more than a keyring
-// needs that answers at all.
+// patience limits one access of the keyring. It is far longer than a working keyring
+// needs.
 const patience = 250 * time.Millisecond
 
-// What a ring may answer. Other errors mean that it cannot be used now.
+// Errors of a ring. Any other error means that it cannot be used now.
 var (
 	errNotFound  = errors.New("the keyring has no such entry")
 	errAmbiguous = errors.New("the keyring has several such entries")
@@ -31,24 +29,25 @@ var (
 	errNoAnswer  = errors.New("the keyring does not answer")
 )
 
-// An item names one entry. The words are those of go-keyring and of Python's
-// keyring, which on Linux become the attributes "service" and "username".
+// An item names one entry. go-keyring and Python's keyring use the same names, which on
+// Linux become the attributes "service" and "username".
 type item struct{ service, account string }
 
 // A ring is a keyring. Each call ends with its context.
 type ring interface {
-	// get returns the entry and when it was written, the zero time where the
-	// keyring does not say. It fails with errNotFound or errAmbiguous.
+	// get returns the entry and when it was written; the zero time if the keyring does
+	// not say. It returns errNotFound or errAmbiguous if there is not exactly one
+	// entry.
 	get(ctx context.Context, it item) (value []byte, written time.Time, err error)
-	// set writes the entry, in place of one of the same name. People see label
-	// where they look at their keyring.
+	// set writes the entry, or replaces one of the same name. People see label when
+	// they open their keyring.
 	set(ctx context.Context, it item, label string, value []byte) error
-	// remove deletes all entries of that name; none is no error.
+	// remove deletes all entries of that name. It is not an error if there are none.
 	remove(ctx context.Context, it item) error
 }
 
-// A Source is one entry of the keyring, or with placeholders in the account one
-// per workspace, host, owner or repository.
+// A Source is one entry of the keyring or, with placeholders in the account, one per
+// workspace, host, owner or repository.
 type Source struct {
 	service string
 	account credential.Template
@@ -57,8 +56,8 @@ type Source struct {
 
 const form = "write keyring://SERVICE/ACCOUNT"
 
-// Open reads a URL keyring://service/account. The keyring is asked by every
-// Token anew.
+// Open reads a URL keyring://service/account. Each call of Token reads the keyring
+// anew.
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "keyring":
@@ -75,7 +74,7 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	return &Source{service: u.Host, account: account, ring: system()}, nil
 }
 
-// firstKey names what the URL should not have, without its value.
+// firstKey names a part that the URL must not have, without its value.
 func firstKey(u *url.URL) string {
 	for key := range u.Query() {
 		return key
@@ -83,12 +82,13 @@ func firstKey(u *url.URL) string {
 	return "? and #"
 }
 
-// Key says that requests for the same account share a token.
+// Key returns the same key for requests that read the same account, which share a
+// token.
 func (s *Source) Key(req credential.Request) string { return s.account.Key(req) }
 
-// Token reads the entry. A bare token ends an hour after the entry was written,
-// and where the keyring does not say when that was, an hour from now; a JSON
-// object {"token","expires_at"} says so itself.
+// Token reads the entry. A bare token expires an hour after the entry was written, or
+// an hour from now if the keyring does not say when that was; a JSON object
+// {"token","expires_at"} states its expiry.
 func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	account, err := s.account.Expand(req)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	what := "read keyring://" + s.service + "/" + account
 	value, written, err := s.read(ctx, account)
 	if err != nil && ctx.Err() != nil {
-		return credential.Token{}, ctx.Err() // it says nothing about the keyring
+		return credential.Token{}, ctx.Err() // this says nothing about the keyring
 	}
 	if err != nil {
 		return credential.Token{}, usererr.Wrap(what, err, remedy(err))

@@ -14,8 +14,8 @@ const storeHint = "store a token there under this service and account"
 
 func system() ring { return library{} }
 
-// library is the keychain of macOS and the credential manager of Windows, by
-// go-keyring. Its calls take no context: one that hangs is left behind.
+// library is the keychain of macOS and the credential manager of Windows, through
+// go-keyring. Its calls take no context: a call that hangs is abandoned.
 type library struct{}
 
 func (library) get(ctx context.Context, it item) ([]byte, time.Time, error) {
@@ -36,7 +36,7 @@ func (library) remove(ctx context.Context, it item) error {
 	return err
 }
 
-// within waits for do, but not beyond ctx.
+// within waits for do until ctx ends.
 func within(ctx context.Context, do func() (string, error)) (string, error) {
 	type result struct {
 		value string

@@ -53,7 +53,7 @@ func system() ring { return secretService{} }
 type secretService struct{}
 
 // A session is one connection for one access. Secrets cross the user's own bus
-// unencrypted: whoever can listen there can ask the keyring as well.
+// unencrypted: a process that can listen there can also ask the keyring.
 type session struct {
 	ctx  context.Context
 	bus  *dbus.Conn
@@ -83,12 +83,12 @@ func openSession(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// close ends the session too: the service drops those of a lost connection.
+// close ends the session too: the service drops the sessions of a closed connection.
 func (s *session) close() { s.bus.Close() }
 
 type answer struct{ call *dbus.Call }
 
-// call asks one object, and never has the bus start a service for it.
+// call calls a method of one object, and never lets the bus start a service for it.
 func (s *session) call(path dbus.ObjectPath, method string, args ...any) answer {
 	return answer{s.bus.Object(busName, path).CallWithContext(s.ctx, method, dbus.FlagNoAutoStart, args...)}
 }
@@ -103,8 +103,7 @@ func (a answer) into(values ...any) error {
 	return nil
 }
 
-// explain puts a few words for the errors of a bus, which carry text from
-// outside.
+// explain shortens the errors of a bus, which contain text from outside.
 func explain(err error) error {
 	reply, ok := errors.AsType[dbus.Error](err)
 	if !ok {
@@ -119,7 +118,7 @@ func explain(err error) error {
 	return errors.New("the keyring refuses: " + reply.Name)
 }
 
-// search returns the entries of a name, in whichever collection.
+// search returns the entries of a name in all collections.
 func (s *session) search(it item) (unlocked, locked []dbus.ObjectPath, err error) {
 	err = s.call(servicePath, serviceInterface+".SearchItems", it.attributes()).into(&unlocked, &locked)
 	return unlocked, locked, err
@@ -195,8 +194,8 @@ func (secretService) set(ctx context.Context, it item, label string, value []byt
 	return s.dismiss(prompt)
 }
 
-// unlockedCollection returns where new entries go, as go-keyring chooses it: the
-// collection "login", else the default one.
+// unlockedCollection returns the collection for new entries, which go-keyring chooses
+// in the same way: the collection "login", or else the default one.
 func (s *session) unlockedCollection() (dbus.ObjectPath, error) {
 	var all []dbus.ObjectPath
 	if err := s.property(servicePath, serviceInterface, "Collections", &all); err != nil {
@@ -221,8 +220,8 @@ func (s *session) unlockedCollection() (dbus.ObjectPath, error) {
 	return path, nil
 }
 
-// dismiss withdraws the question that the service would ask a person before it
-// did what it was told. A question is shown only once Prompt is called.
+// dismiss cancels the question that the service would ask a person before it carries
+// out a call. The service shows a question only after a call of Prompt.
 func (s *session) dismiss(prompt dbus.ObjectPath) error {
 	if prompt == noObject {
 		return nil

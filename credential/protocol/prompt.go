@@ -7,27 +7,27 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A Prompt is an askpass question about an https URL.
+// A Prompt is an askpass prompt about an https URL.
 type Prompt struct {
 	Request
-	WantsPassword bool // else the user name is wanted
+	WantsPassword bool // false means that the user name is wanted
 }
 
-// promptForm is one client's way to ask: what comes before and after the URL.
+// promptForm is the text of one client's prompt before and after the URL.
 type promptForm struct{ open, close string }
 
-// The forms of git (credential.c), git-lfs (creds.go) and gitoxide
-// (gix-prompt). None is translated.
+// The forms of git (credential.c), git-lfs (creds.go) and gitoxide (gix-prompt). They
+// are never translated.
 var promptForms = []promptForm{
 	{" for 'https://", "': "},
 	{" for \"https://", "\""},
 	{" for https://", ": "},
 }
 
-// ParsePrompt reads the one argument of an askpass program. Anything that is
-// not letter for letter a question about an https URL is ErrMalformed: ssh
-// passphrases, host keys, other schemes, and URLs that two readers would
-// understand differently (a second "@", or one behind the first slash).
+// ParsePrompt reads the one argument of an askpass program. It returns ErrMalformed for
+// anything that is not exactly a prompt about an https URL: ssh passphrases, host keys,
+// other schemes, and URLs that two readers could read differently (a second "@", or one
+// after the first slash).
 func ParsePrompt(arg string) (Prompt, error) {
 	question, rest, ok := cutQuestion(arg)
 	if !ok || hasControl(arg) || len(arg) > MaxLine {
@@ -67,7 +67,7 @@ func parsePromptURL(url string) (Request, error) {
 	}
 	authority, path, _ := strings.Cut(url, "/")
 	if strings.Contains(path, "@") || strings.Count(authority, "@") > 1 {
-		return Request{}, ErrMalformed // "https://github.com/x@evil.example": user or path?
+		return Request{}, ErrMalformed // "https://github.com/x@evil.example": a user or a path?
 	}
 	user, host, hasUser := cutLast(authority, "@")
 	host, ok := gitname.Host(host)
@@ -82,8 +82,8 @@ func parsePromptURL(url string) (Request, error) {
 	return Request{Protocol: "https", Host: host, Path: path, Username: user, HasUsername: hasUser}, nil
 }
 
-// unescape undoes git's percent-encoding (2.48.1 and later). An escape that
-// stands for a control character is refused.
+// unescape decodes git's percent-encoding (2.48.1 and later). It refuses an escaped
+// control character.
 func unescape(s string) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -1,11 +1,10 @@
-// Package protocol reads what git asks: the git-credential request on standard
-// input and the askpass prompt on the command line.
+// Package protocol parses what git sends: the git-credential request on standard input
+// and the askpass prompt on the command line.
 //
-// It is the strict edge of gatepass. What it lets through has an exact https
-// host and values without control characters; everything else is an error and
-// is answered with silence. The package links nothing but the smallest parts of
-// the standard library, because the credential helper starts at every git
-// operation.
+// It is the strict edge of gatepass. A request that passes has an exact https host and
+// values without control characters; everything else is an error and gets an empty
+// answer. The package uses only the smallest parts of the standard library, because the
+// credential helper starts in every git operation.
 package protocol
 
 import (
@@ -16,39 +15,40 @@ import (
 )
 
 const (
-	// MaxLine is the longest line git sends, line feed included (git-credential(1)).
+	// MaxLine is the longest line that git sends, in bytes, line feed included
+	// (git-credential(1)).
 	MaxLine = 65535
-	// MaxRequest bounds a whole request. git's own are a few hundred bytes;
-	// wwwauth[] lines of a hostile server are what makes them longer.
+	// MaxRequest is the longest request, in bytes. git's own are a few hundred bytes;
+	// wwwauth[] lines of a hostile server can make them longer.
 	MaxRequest = 1 << 20
 )
 
 // ErrMalformed reports a request or prompt that is not exactly what git sends.
 var ErrMalformed = errors.New("malformed request")
 
-// A Request is what git says it wants to reach. Values are as git sent them,
-// but for the host, which is lower-case and without the default port.
+// A Request is what git wants to access. Values are as git sent them, except that the
+// host is in lower case and without the default port.
 type Request struct {
-	Protocol string // "https", or "http" for a gateway at a loopback address; others are not worth answering
+	Protocol string // "https", or "http" for a gateway at a loopback address; other protocols get no answer
 	Host     string // "github.com", "git.example:8443", "[::1]:8443"
 	Path     string // "owner/repo.git"; empty unless credential.useHttpPath is set
 
 	Username    string
 	HasUsername bool // git sends an empty user name after an empty askpass answer
 
-	// Secret is what came with store and erase: a password, or where Scheme is
-	// set the pre-encoded credential of that scheme. Never log a Request.
+	// Secret is the secret of store and erase: a password or, if Scheme is set, the
+	// encoded credential of that scheme. Never log a Request.
 	Secret    string
 	Scheme    string
 	HasSecret bool
 
 	AuthType bool     // git announced capability[]=authtype (2.46)
 	Multi    bool     // git announced capability[]=state (2.46)
-	State    []string // the values of state[], foreign ones included
+	State    []string // the values of state[], including other helpers'
 
-	// Operation is what git is about to do, OperationRead or OperationWrite;
-	// empty is treated as a write. git does not send it: the agent finds it out,
-	// and ParseRequest leaves it empty.
+	// Operation is what git is about to do, OperationRead or OperationWrite; an empty
+	// one is treated as a write. git does not send it: the agent finds it out, and
+	// ParseRequest leaves it empty.
 	Operation string
 }
 
@@ -60,17 +60,17 @@ const (
 	OperationAPI = "api"
 )
 
-// fields is a request before its meaning is checked: each key once.
+// fields holds a request before its values are checked, with each key at most once.
 type fields struct {
 	one          map[string]string
 	state        []string
 	capabilities []string
 }
 
-// ParseRequest reads one request: lines of key=value up to a blank line or the
-// end. Keys given twice, lines without "=", control characters, an empty
-// protocol or host, and hosts of unusual letters are ErrMalformed. Keys it does
-// not know are ignored, as git-credential(1) asks.
+// ParseRequest reads one request: lines of key=value up to a blank line or the end. It
+// returns ErrMalformed for repeated keys, lines without "=", control characters, an
+// empty protocol or host, and hosts with unusual characters. It ignores unknown keys,
+// as git-credential(1) asks.
 func ParseRequest(data []byte) (Request, error) {
 	f, err := splitFields(data)
 	if err != nil {
@@ -110,17 +110,17 @@ func (f *fields) add(line string) error {
 		f.capabilities = appendOrReset(f.capabilities, value)
 	default:
 		if strings.HasSuffix(key, "[]") {
-			return nil // wwwauth[] and whatever comes: server text, never used
+			return nil // wwwauth[] and unknown keys: text from the server, never used
 		}
 		if _, twice := f.one[key]; twice {
-			return ErrMalformed // a second host= is what an injected line looks like (CVE-2020-5260)
+			return ErrMalformed // an injected line looks like a second host= (CVE-2020-5260)
 		}
 		f.one[key] = value
 	}
 	return nil
 }
 
-// appendOrReset adds a value to a multi-valued key; an empty one clears it.
+// appendOrReset adds a value to a multi-valued key; an empty value clears the list.
 func appendOrReset(list []string, value string) []string {
 	if value == "" {
 		return nil
@@ -137,7 +137,7 @@ func (f *fields) request() (Request, error) {
 		return Request{}, ErrMalformed
 	}
 	if f.one["protocol"] == "http" && strings.HasSuffix(f.one["host"], ":443") {
-		return Request{}, ErrMalformed // Host took off a port that is not http's own
+		return Request{}, ErrMalformed // Host removed a port that is not http's default
 	}
 	r := Request{Protocol: f.one["protocol"], Host: host, Path: f.one["path"], State: f.state}
 	r.Username, r.HasUsername = f.one["username"], has(f.one, "username")
@@ -151,8 +151,8 @@ func (f *fields) request() (Request, error) {
 	return r, nil
 }
 
-// secret takes the password or the pre-encoded credential; a request with both
-// leaves open which one is meant.
+// secret reads the password or the encoded credential. It refuses a request with both,
+// because it is unclear which one is meant.
 func (f *fields) secret(r *Request) error {
 	password, isPassword := f.one["password"]
 	encoded, isEncoded := f.one["credential"]
@@ -167,9 +167,9 @@ func (f *fields) secret(r *Request) error {
 	return nil
 }
 
-// mergeURL takes a url= line apart. git itself never sends one to a helper, but
-// scripts do; one that disagrees with the other keys is refused, since readers
-// differ on which of the two wins.
+// mergeURL parses a url= line. git itself never sends one to a helper, but scripts do.
+// It refuses a URL that contradicts the other keys, since readers differ on which of
+// the two wins.
 func (f *fields) mergeURL() error {
 	raw, ok := f.one["url"]
 	if !ok {
@@ -198,7 +198,7 @@ func (f *fields) mergeURL() error {
 	return nil
 }
 
-// cutLast splits s at the last sep; without one all of s is after it.
+// cutLast splits s at the last sep; without one, after is all of s.
 func cutLast(s, sep string) (before, after string, found bool) {
 	i := strings.LastIndex(s, sep)
 	if i < 0 {
@@ -209,8 +209,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 func has(m map[string]string, key string) bool { _, ok := m[key]; return ok }
 
-// hasControl reports control characters, carriage return and NUL among them: to
-// some readers they end a line (CVE-2024-50338, CVE-2024-52006).
+// hasControl reports whether s has control characters, including carriage return and
+// NUL: some readers take them as the end of a line (CVE-2024-50338, CVE-2024-52006).
 func hasControl(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < 0x20 && s[i] != '\t' || s[i] == 0x7f {
@@ -220,6 +220,5 @@ func hasControl(s string) bool {
 	return false
 }
 
-// Repository returns the owner and name that the path means, in lower case; see
-// [gitname.Path].
+// Repository returns the owner and name in the path, in lower case; see [gitname.Path].
 func (r Request) Repository() (owner, name string, ok bool) { return gitname.Path(r.Path) }

@@ -11,11 +11,11 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// An operation is what a store does to a parameter, and which permissions it
-// takes.
+// An operation is what a store does with a parameter, and the permissions that it
+// needs.
 type operation struct{ what, action, keyAction string }
 
-// call is the operation as one of AWS.
+// call returns the operation as a call to AWS.
 func (op operation) call(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "SSM", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
@@ -48,14 +48,14 @@ func keyUnusable(what, code, region string, api smithy.APIError) error {
 
 func what(name string) string { return "read SSM parameter " + name }
 
-// reading is the call that reads a parameter.
+// reading returns the call that reads a parameter.
 func reading(name, region string) awsclient.Call {
 	return awsclient.Call{What: what(name), Service: "SSM", Region: region, Explain: func(api smithy.APIError) error {
 		return explain(name, region, api)
 	}}
 }
 
-// explain tells what SSM has of its own; nil for all else.
+// explain rewords the errors that only SSM has; nil for all others.
 func explain(name, region string, api smithy.APIError) error {
 	line := func(why, do string) error { return usererr.New(what(name), why, do) }
 	switch code := api.ErrorCode(); {
@@ -71,8 +71,8 @@ func explain(name, region string, api smithy.APIError) error {
 	return nil
 }
 
-// denied names the permission that is missing: SSM passes on KMS's refusal with
-// its own code, told apart by the text only.
+// denied names the missing permission. SSM passes on KMS's refusal with its own code;
+// only the text distinguishes the two.
 func denied(op operation, said string) error {
 	lower := strings.ToLower(said)
 	if strings.Contains(lower, "kms") || strings.Contains(lower, "ciphertext") {

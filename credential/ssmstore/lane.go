@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	// urgentWait is the longest wait of an urgent call that AWS refused because it is asked
-	// too often: it takes the next call that AWS allows, before those that wait for longer.
+	// urgentWait is the longest wait of an urgent call that AWS throttled. It is short,
+	// so that the call comes before those that wait longer.
 	urgentWait = 100 * time.Millisecond
-	// urgentAttempts is more than a deadline leaves time for.
+	// urgentAttempts is more attempts than a deadline allows.
 	urgentAttempts = 1000
-	// laneWait bounds how long other calls wait for urgent ones.
+	// laneWait limits how long other calls wait for urgent ones.
 	laneWait = 2 * time.Second
 )
 
-// A lane is for calls that share one of AWS's limits. While an urgent call is under way
-// ([store.Urgently]), no other begins.
+// A lane is for calls that share one of AWS's limits. While an urgent call runs
+// ([store.Urgently]), no other call starts.
 type lane struct {
 	mu     sync.Mutex // guards the rest
-	urgent int        // calls under way
+	urgent int        // number of running calls
 	over   chan struct{}
 }
 
-// enter begins an urgent call. The caller calls leave when it has ended.
+// enter starts an urgent call. The caller must call leave when it has ended.
 func (l *lane) enter() (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,7 +47,7 @@ func (l *lane) enter() (leave func()) {
 	}
 }
 
-// wait returns when no urgent call is under way, and after laneWait at the latest.
+// wait returns when no urgent call is running, but after laneWait at the latest.
 func (l *lane) wait(ctx context.Context) error {
 	late := time.After(laneWait)
 	for {
@@ -67,8 +67,8 @@ func (l *lane) wait(ctx context.Context) error {
 	}
 }
 
-// begin has a call keep to its lane. It returns the options of the call, and what to call
-// at its end. Retries end within the call's deadline.
+// begin makes a call follow its lane. It returns the options of the call, and a
+// function to call at its end. Retries end within the call's deadline.
 func (l *lane) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
 	var wrap func(aws.Retryer) aws.Retryer
 	if store.IsUrgent(ctx) {
@@ -81,7 +81,7 @@ func (l *lane) begin(ctx context.Context) (options func(*ssm.Options), end func(
 	return func(o *ssm.Options) { o.Retryer = awsclient.InTime(ctx, wrap(o.Retryer)) }, end
 }
 
-// urgentRetryer asks again soon where AWS refuses calls because there are too many.
+// urgentRetryer retries soon after AWS throttled a call.
 type urgentRetryer struct{ aws.Retryer }
 
 func (urgentRetryer) MaxAttempts() int { return urgentAttempts }
@@ -93,12 +93,12 @@ func (r urgentRetryer) RetryDelay(attempt int, err error) (time.Duration, error)
 	return r.Retryer.RetryDelay(attempt, err)
 }
 
-// GetRetryToken takes nothing from the quota of retries, which throttled calls of others use up.
+// GetRetryToken does not use the quota of retries, which other throttled calls use up.
 func (urgentRetryer) GetRetryToken(context.Context, error) (func(error) error, error) {
 	return func(error) error { return nil }, nil
 }
 
-// waitingRetryer lets urgent calls go before each attempt.
+// waitingRetryer waits for urgent calls before each attempt.
 type waitingRetryer struct {
 	aws.Retryer
 	lane *lane

@@ -15,8 +15,8 @@ const maxName = 1011
 
 const form = "write ssm:///name/of/parameter?region=REGION"
 
-// Open reads a source's URL. AWS is asked, and its configuration read, by the
-// first Token only.
+// Open reads a source's URL. The first call of Token reads AWS's configuration and
+// calls AWS.
 func Open(u *url.URL, workspace string) (*Source, error) {
 	switch {
 	case u.Scheme != "ssm":
@@ -42,8 +42,7 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	return s, nil
 }
 
-// checkName fills the placeholders with some request's values, which are all of
-// the letters a name may have.
+// checkName expands the name for a sample request and checks its characters.
 func checkName(path string, name credential.Template) error {
 	full, err := name.Expand(credential.Request{Host: "github.com", Path: "owner/repo"})
 	if err != nil {

@@ -2,9 +2,8 @@
 //
 //	ssm:///name/of/parameter[?region=…][&endpoint=…][&profile=…]
 //
-// What the URL does not say comes from where the AWS SDK looks: AWS_REGION,
-// AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL, profiles, container and instance
-// roles.
+// Settings that the URL omits come from where the AWS SDK looks: AWS_REGION,
+// AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL, profiles, container and instance roles.
 package ssmstore
 
 import (
@@ -21,8 +20,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Source is one parameter, or with placeholders one for each workspace, host,
-// owner or repository.
+// A Source is one parameter or, with placeholders, one for each workspace, host, owner
+// or repository.
 type Source struct {
 	name      credential.Template
 	workspace string
@@ -37,12 +36,13 @@ func newService(cfg aws.Config, endpoint string) *ssm.Client {
 	})
 }
 
-// Key says that requests for the same parameter share a token.
+// Key returns the same key for requests that read the same parameter, which share a
+// token.
 func (s *Source) Key(req credential.Request) string { return s.name.Key(req) }
 
-// Token reads and decrypts the parameter. A bare token ends an hour after the
-// parameter's last change; a JSON object {"token","expires_at"} says so itself.
-// Throttling and lost connections are tried again, never beyond ctx's deadline.
+// Token reads and decrypts the parameter. A bare token expires an hour after the
+// parameter's last change; a JSON object {"token","expires_at"} states its expiry.
+// Token retries after throttling and lost connections until ctx's deadline.
 func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	name, err := s.name.Expand(req)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Tok
 		return credential.Token{}, usererr.Wrap(what(name), err, "")
 	}
 	if theirs, ok := middleware.GetServerTime(out.ResultMetadata); ok {
-		token.Expiry = token.Expiry.Add(clock.Ahead(theirs, time.Now())) // to this machine's clock
+		token.Expiry = token.Expiry.Add(clock.Ahead(theirs, time.Now())) // converted to this machine's clock
 	}
 	if !token.Expiry.After(time.Now()) {
 		return credential.Token{}, usererr.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),

@@ -16,34 +16,33 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// standardSize is the longest value of a parameter that costs nothing, in bytes
+// standardSize is the longest value of a parameter that is free of charge, in bytes
 // (https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html).
 const standardSize = 4096
 
-// A Store keeps every entry below a prefix: as a SecureString, and a ledger
-// record, which holds no secret, as a String, so that all of them are found by
-// their type without a call of KMS. So is the block list's version, which every
-// broker reads once a second.
+// A Store keeps every entry below a prefix, as a SecureString. A ledger record holds no
+// secret and is a String, so that all records are found by their type without a call to
+// KMS. So is the block list's version, which every broker reads once a second.
 //
-// Parameter Store has no check-and-set, so that of two concurrent Replace the
-// later one stays; CreateOnly is decided by AWS.
+// Parameter Store has no check-and-set: of two concurrent writes with Replace, the
+// later one stays. AWS itself decides CreateOnly.
 type Store struct {
 	prefix     string // "/km", or "" for the root
-	workspaces string // likewise, of what belongs to workspaces
-	kmsKey     string // may hold {workspace}; empty is the account's own key for SSM
-	makesKeys  bool   // kmsKey is an alias whose keys gatepass makes
+	workspaces string // the same for entries of workspaces
+	kmsKey     string // may contain {workspace}; empty means the account's own key for SSM
+	makesKeys  bool   // kmsKey is an alias for keys that gatepass creates
 	client     awsclient.Lazy[*ssm.Client]
 	reads      lane
 	writes     lane
-	singly     atomic.Bool // the identity may not delete several with one call
+	singly     atomic.Bool // the identity may not delete several parameters with one call
 }
 
-// MakesKeys reports whether the store's URL says create: before its kms_key, which
-// is then an alias with {workspace}. This package makes no keys.
+// MakesKeys reports whether the store's URL has create: in its kms_key, which is then
+// an alias with {workspace}. The caller must create the keys; this package does not.
 func (s *Store) MakesKeys() bool { return s.makesKeys }
 
-// KeyOf returns the KMS key that an entry is encrypted with, as the store's URL names
-// it; "" for the account's own, and for what is not encrypted.
+// KeyOf returns the KMS key that encrypts an entry, as in the store's URL; "" for the
+// account's own key and for entries that are not encrypted.
 func (s *Store) KeyOf(name store.Name) string {
 	if typeOf(name) != types.ParameterTypeSecureString {
 		return ""
@@ -51,7 +50,7 @@ func (s *Store) KeyOf(name store.Name) string {
 	return s.keyFor(name)
 }
 
-// Settings returns what the store's URL says of AWS.
+// Settings returns the AWS settings of the store's URL.
 func (s *Store) Settings() awsclient.Settings { return s.client.Settings }
 
 // Get implements [store.Store].
@@ -73,9 +72,9 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	return store.Entry{Value: store.NewSecret(*out.Parameter.Value), Modified: aws.ToTime(out.Parameter.LastModifiedDate)}, nil
 }
 
-// Put implements [store.Store]. An attempt that AWS carried out without its
-// answer arriving is repeated; with CreateOnly the outcome may then be
-// [store.ErrExists] for an entry of one's own.
+// Put implements [store.Store]. It repeats an attempt whose answer was lost, although
+// AWS may have carried it out; with CreateOnly it may then return [store.ErrExists] for
+// an entry that it wrote itself.
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	full := s.full(name)
 	op := operation{"write SSM parameter " + full, "ssm:PutParameter", "kms:Encrypt"}
@@ -111,41 +110,41 @@ func typeOf(name store.Name) types.ParameterType {
 	return types.ParameterTypeSecureString
 }
 
-// isAdvanced reports the refusal to write a short value to a parameter that
-// was long once: there is no way back to the standard tier.
+// isAdvanced reports whether AWS refused to write a short value to a parameter that
+// once held a long one: a parameter cannot return to the standard tier.
 func isAdvanced(err error) bool {
 	api, ok := errors.AsType[smithy.APIError](err)
 	return ok && api.ErrorCode() == "ValidationException" && strings.Contains(strings.ToLower(api.ErrorMessage()), "advanced")
 }
 
-// keyFor returns the KMS key of an entry. A key for each workspace is for what
-// belongs to a workspace.
+// keyFor returns the KMS key of an entry. A key per workspace is only for entries of
+// that workspace.
 func (s *Store) keyFor(name store.Name) string {
 	if !strings.Contains(s.kmsKey, workspacePlace) {
 		return s.kmsKey
 	}
 	id, ok := name.Workspace()
 	if !ok || s.makesKeys && !name.IsSecret() {
-		return "" // a lock is written before there is a key, also for a workspace that does not exist
+		return "" // a lock is written before the key exists, even for a workspace that does not exist
 	}
 	return strings.ReplaceAll(s.kmsKey, workspacePlace, id)
 }
 
-// ARN asks AWS for the full name of an entry's parameter. It returns an error that
-// wraps [store.ErrNotFound] where there is none.
+// ARN asks AWS for the ARN of an entry's parameter. It returns an error that wraps
+// [store.ErrNotFound] if there is none.
 func (s *Store) ARN(ctx context.Context, name store.Name) (string, error) {
 	p, err := s.describe(ctx, name)
 	return aws.ToString(p.ARN), err
 }
 
 // IsEncrypted reports whether AWS encrypts an entry's parameter. It returns an error
-// that wraps [store.ErrNotFound] where there is none.
+// that wraps [store.ErrNotFound] if there is none.
 func (s *Store) IsEncrypted(ctx context.Context, name store.Name) (bool, error) {
 	p, err := s.describe(ctx, name)
 	return p.Type == types.ParameterTypeSecureString, err
 }
 
-// describe reads an entry's parameter and does not decrypt it.
+// describe reads an entry's parameter without decrypting it.
 func (s *Store) describe(ctx context.Context, name store.Name) (p types.Parameter, err error) {
 	full := s.full(name)
 	err = s.call(ctx, storeReading(full), name.IsZero(), func(ctx context.Context, c *storeClient) error {
@@ -158,8 +157,7 @@ func (s *Store) describe(ctx context.Context, name store.Name) (p types.Paramete
 	return p, err
 }
 
-// call makes one call of AWS, within the time that a caller without a deadline
-// has.
+// call makes one call to AWS. A caller without a deadline gets a default one.
 func (s *Store) call(ctx context.Context, op operation, nameless bool, ask func(context.Context, *storeClient) error) error {
 	if nameless {
 		return usererr.New(op.what, "it has no name", "")
@@ -180,14 +178,14 @@ func (s *Store) call(ctx context.Context, op operation, nameless bool, ask func(
 	return op.call(c.Region).Failed(ctx, err)
 }
 
-// storeClient is what calls are made with.
+// storeClient is the AWS client of the calls.
 type storeClient = awsclient.Client[*ssm.Client]
 
 func storeReading(name string) operation {
 	return operation{what(name), "ssm:GetParameter", "kms:Decrypt"}
 }
 
-// within keeps one call's retries within its deadline.
+// within keeps the retries of one call within its deadline.
 func within(ctx context.Context) func(*ssm.Options) {
 	return func(o *ssm.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) }
 }

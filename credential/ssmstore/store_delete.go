@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Delete implements [store.Store]. AWS drops all versions.
+// Delete implements [store.Store]. AWS deletes all versions.
 func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	full := s.full(name)
 	op := operation{"delete SSM parameter " + full, "ssm:DeleteParameter", "nothing"}
@@ -29,11 +29,11 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return err
 }
 
-// deleteSize is how many names AWS takes in one call.
+// deleteSize is the largest number of names in one call.
 const deleteSize = 10
 
-// DeleteAll implements [store.Deleter]. An identity that may not call ssm:DeleteParameters
-// deletes one after the other.
+// DeleteAll implements [store.Deleter]. If the identity may not call
+// ssm:DeleteParameters, it deletes the entries one by one.
 func (s *Store) DeleteAll(ctx context.Context, names []store.Name) error {
 	for some := range slices.Chunk(names, deleteSize) {
 		if err := s.deleteSome(ctx, some); err != nil {
@@ -60,8 +60,8 @@ func (s *Store) deleteSome(ctx context.Context, names []store.Name) error {
 	return nil
 }
 
-// deleteAtOnce deletes up to deleteSize entries. It returns those that AWS did not delete: its
-// answer does not say whether they were there.
+// deleteAtOnce deletes up to deleteSize entries. It returns those that AWS did not
+// delete; the answer does not say whether they existed.
 func (s *Store) deleteAtOnce(ctx context.Context, names []store.Name) (left []store.Name, err error) {
 	input := &ssm.DeleteParametersInput{}
 	byFull := map[string]store.Name{}

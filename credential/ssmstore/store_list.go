@@ -12,10 +12,10 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Parameter returns the name of the parameter that keeps an entry.
+// Parameter returns the name of the parameter that holds an entry.
 func (s *Store) Parameter(name store.Name) string { return s.full(name) }
 
-// full is the parameter of an entry.
+// full returns the parameter name of an entry.
 func (s *Store) full(name store.Name) string {
 	if _, ok := name.Workspace(); ok {
 		return s.workspaces + "/" + name.String()
@@ -23,15 +23,15 @@ func (s *Store) full(name store.Name) string {
 	return s.prefix + "/" + name.String()
 }
 
-// A folder is a part of Parameter Store's hierarchy with entries of ours.
+// A folder is a part of Parameter Store's hierarchy that holds our entries.
 type folder struct {
-	root  string       // what comes before an entry's name
-	below store.Prefix // which names are meant
+	root  string       // the part before an entry's name
+	below store.Prefix // which names are included
 }
 
 func (f folder) path() string { return strings.TrimSuffix(f.root+"/"+f.below.String(), "/") + "/" }
 
-// folders are where entries below a prefix are.
+// folders returns the folders that hold entries below a prefix.
 func (s *Store) folders(below store.Prefix) []folder {
 	all, workspaces := below == store.Everything(), store.Workspaces()
 	if all && s.workspaces != s.prefix {
@@ -43,7 +43,7 @@ func (s *Store) folders(below store.Prefix) []folder {
 	return []folder{{s.prefix, below}}
 }
 
-// List implements [store.Store]. Nothing is decrypted.
+// List implements [store.Store]. It decrypts nothing.
 func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
 		for _, f := range s.folders(below) {
@@ -56,7 +56,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// Records implements [store.Ledger]: ten records come with one call.
+// Records implements [store.Ledger]. One call returns ten records.
 func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
 	plain := types.ParameterStringFilter{Key: aws.String("Type"), Option: aws.String("Equals"), Values: []string{string(types.ParameterTypeString)}}
 	return func(yield func(store.NamedEntry, error) bool) {
@@ -71,8 +71,7 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 	}
 }
 
-// entries are all below a folder, page after page. Values that are encrypted
-// stay so.
+// entries yields all entries below a folder, page after page, without decrypting them.
 func (s *Store) entries(ctx context.Context, f folder, filters ...types.ParameterStringFilter) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
 		op := operation{"list SSM parameters below " + f.path(), "ssm:GetParametersByPath", "nothing"}
@@ -97,7 +96,7 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 	}
 }
 
-// yield passes on what is kept where this store would keep it.
+// yield passes on parameters that are where this store would write them.
 func (s *Store) yield(page *ssm.GetParametersByPathOutput, f folder, yield func(store.NamedEntry, error) bool) bool {
 	for _, p := range page.Parameters {
 		full := aws.ToString(p.Name)

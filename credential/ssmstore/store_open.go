@@ -20,12 +20,12 @@ const (
 //
 //	ssm:///prefix[?region=…][&endpoint=…][&profile=…][&kms_key=…][&workspaces=…]
 //
-// kms_key is a key's id, ARN or alias. With {workspace} in it, as in
-// alias/gatepass-{workspace}, it is used for what belongs to a workspace, and
-// the account's own key for the rest. create:alias/gatepass-{workspace} says that
-// the issuing side makes these keys ([Store.MakesKeys]). workspaces is another prefix for what
-// belongs to workspaces: with "/", a token is /sandbox/ID/github-token. AWS is
-// asked by the first call only.
+// kms_key is a key's id, ARN or alias. If it contains {workspace}, as in
+// alias/gatepass-{workspace}, it is used for entries of workspaces, and the account's
+// own key for the rest. With create:alias/gatepass-{workspace}, the issuing side
+// creates these keys ([Store.MakesKeys]). workspaces is another prefix for entries of
+// workspaces: with "/", a token is /sandbox/ID/github-token. The first call to the
+// store is the first call to AWS.
 func OpenStore(u *url.URL) (*Store, error) {
 	what := "store ssm://" + u.Path
 	switch {
@@ -57,7 +57,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	return &Store{prefix: prefix, workspaces: workspaces, kmsKey: key, makesKeys: makes, client: awsclient.Lazy[*ssm.Client]{Settings: settings, Make: newService}}, nil
 }
 
-// checkPrefix leaves room for the longest name below it.
+// checkPrefix refuses a prefix that leaves no room for the longest name below it.
 func checkPrefix(what, prefix string) error {
 	const longest = 300
 	for segment := range strings.SplitSeq(strings.TrimPrefix(prefix, "/"), "/") {
@@ -81,7 +81,7 @@ func checkPrefix(what, prefix string) error {
 	return nil
 }
 
-// takeWorkspaces takes the other prefix out of the query.
+// takeWorkspaces removes the prefix for workspaces from the query and returns it.
 func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
 	given, ok := query["workspaces"]
 	if !ok {
@@ -95,7 +95,7 @@ func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
 	return other, checkPrefix(what, other)
 }
 
-// takeKey takes the KMS key out of the query.
+// takeKey removes the KMS key from the query and returns it.
 func takeKey(what string, query url.Values) (key, rest string, err error) {
 	keys, given := query["kms_key"]
 	if !given {
@@ -120,8 +120,8 @@ func takeKey(what string, query url.Values) (key, rest string, err error) {
 	return key, query.Encode(), nil
 }
 
-// checkForm returns an error for a form by which the key of a workspace could be
-// taken for another one.
+// checkForm returns an error for an alias under which a workspace's key could be
+// mistaken for another key.
 func checkForm(what, form string) error {
 	const leastFixed = 3
 	name, isAlias := strings.CutPrefix(form, "alias/")

@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// maxLifetime bounds what Vault says of a lifetime, so that sums with it do not
+// maxLifetime limits the lifetimes that Vault states, so that sums with them do not
 // overflow.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
-// An Answer is what Vault says to a read or a login.
+// An Answer is Vault's answer to a read or a login.
 type Answer struct {
-	Leased   bool          // the data ends with a lease
-	Lifetime time.Duration // of the lease, from when the question was asked
+	Leased   bool          // the data has a lease
+	Lifetime time.Duration // of the lease, from when the request was sent
 	Data     map[string]json.RawMessage
 	Ahead    time.Duration // how far our clock is ahead of Vault's
 
 	auth *auth
 }
 
-// auth is the token of a login or a renewal.
+// auth is the Vault token of a login or a renewal.
 type auth struct {
 	ClientToken   string  `json:"client_token"`
 	LeaseDuration seconds `json:"lease_duration"`
 	Renewable     bool    `json:"renewable"`
 }
 
-// seconds is a lifetime as Vault writes it.
+// seconds is a lifetime in Vault's format.
 type seconds int64
 
 func (s seconds) duration() time.Duration {
 	return time.Duration(min(max(int64(s), 0), int64(maxLifetime/time.Second))) * time.Second
 }
 
-// envelope is the outer form of Vault's answers, good and bad ones.
+// envelope is the outer form of all of Vault's answers.
 type envelope struct {
 	LeaseID       string                     `json:"lease_id"`
 	LeaseDuration seconds                    `json:"lease_duration"`
@@ -46,8 +46,8 @@ type envelope struct {
 	Warnings      []string                   `json:"warnings"`
 }
 
-// decodeEnvelope reads one JSON object. Its errors do not repeat the text,
-// which may be a secret.
+// decodeEnvelope reads one JSON object. Its errors do not repeat the text, which may
+// hold a secret.
 func decodeEnvelope(body []byte) (envelope, error) {
 	var e envelope
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -58,7 +58,7 @@ func decodeEnvelope(body []byte) (envelope, error) {
 }
 
 func decodeAnswer(body []byte) (*Answer, error) {
-	if len(bytes.TrimSpace(body)) == 0 { // 204, and what has nothing to tell
+	if len(bytes.TrimSpace(body)) == 0 { // 204, and answers without content
 		return &Answer{}, nil
 	}
 	e, err := decodeEnvelope(body)
@@ -69,11 +69,11 @@ func decodeAnswer(body []byte) (*Answer, error) {
 	return &Answer{Leased: leased, Lifetime: e.LeaseDuration.duration(), Data: e.Data, auth: e.Auth}, nil
 }
 
-// A Refusal is an answer of Vault that is no success.
+// A Refusal is an error answer of Vault.
 type Refusal struct {
 	Status int
-	Said   string                     // Vault's errors and warnings, as they came
-	Data   map[string]json.RawMessage // of a secret that was deleted
+	Said   string                     // Vault's errors and warnings, unchanged
+	Data   map[string]json.RawMessage // for a secret that was deleted
 }
 
 func (r *Refusal) Error() string { return "Vault refuses" }

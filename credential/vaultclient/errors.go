@@ -14,11 +14,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxShown bounds what a message shows of Vault's words, in bytes.
+// maxShown is how much of Vault's text an error shows, in bytes.
 const maxShown = 300
 
-// Shown is what Vault said, fit for a message: after a colon, on one line,
-// without tokens; "" when it said nothing.
+// Shown returns Vault's text in a form for an error: after a colon, on one line,
+// without tokens; "" if there is none.
 func (r *Refusal) Shown() string {
 	text := redact.Text(strings.Join(strings.Fields(r.Said), " "), maxShown)
 	if text == "" || text == "permission denied" {
@@ -32,8 +32,8 @@ func isDenied(err error) bool {
 	return ok && r.Status == http.StatusForbidden
 }
 
-// refused turns an answer that is no success into an error: a line for people
-// where the state of Vault is the reason, else a *Refusal.
+// refused turns an error answer into an error: a line for people if the reason is
+// Vault's state, or else a *Refusal.
 func (l *link) refused(what string, response *http.Response, body []byte) error {
 	r := decodeRefusal(response.StatusCode, body)
 	lower := strings.ToLower(r.Said)
@@ -51,7 +51,7 @@ func (l *link) refused(what string, response *http.Response, body []byte) error 
 	return r
 }
 
-// busy is a Vault that may answer the next time.
+// busy returns the error of a Vault that may answer the next request.
 func (l *link) busy(what string, response *http.Response, r *Refusal) error {
 	after := httpclient.RetryAfter(response.Header)
 	do := "try again in a moment"
@@ -66,8 +66,8 @@ func (l *link) strange(what, why string) error {
 	return usererr.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 }
 
-// lost turns a failed connection into one line. Only what cannot get better by
-// itself is final.
+// lost turns a failed connection into one line. Only errors that cannot go away by
+// themselves are final.
 func (l *link) lost(ctx context.Context, what string, err error) error {
 	const do = "check that Vault runs and can be reached from here"
 	if ctx.Err() != nil {

@@ -18,23 +18,23 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxAnswer bounds an answer, in bytes. It is the largest entry that Vault's own
-// storage takes by default.
+// maxAnswer is the largest answer, in bytes. It is also the largest entry that Vault's
+// own storage accepts by default.
 const maxAnswer = 1 << 20
 
-// maxRedirects is how often a Vault may send a request to another of its paths.
+// maxRedirects is how many redirects of one request are followed.
 const maxRedirects = 2
 
 // A link is a connection to one Vault, without a token.
 type link struct {
-	where     string // for messages
+	where     string // for error messages
 	base      *url.URL
 	namespace string
 	client    *http.Client
 	distrusts atomic.Bool // met a certificate that it does not trust
 }
 
-// newLink reads what the URL leaves to the environment.
+// newLink reads from the environment what the URL does not set.
 func newLink(what string, s settings) (*link, error) {
 	addr := s.address()
 	if addr == "" {
@@ -59,8 +59,8 @@ func newLink(what string, s settings) (*link, error) {
 	}, nil
 }
 
-// checkRedirect lets Vault send a request elsewhere on the same address only:
-// the token goes along. Otherwise the redirect itself is the answer.
+// checkRedirect follows a redirect only to the same address, because the token is sent
+// along. Otherwise the redirect itself is the answer.
 func checkRedirect(next *http.Request, before []*http.Request) error {
 	first := before[0]
 	same := next.URL.Scheme == first.URL.Scheme && next.URL.Host == first.URL.Host && next.Method == first.Method
@@ -94,7 +94,7 @@ func tlsConfig(what, caFile string) (*tls.Config, error) {
 	return config, nil
 }
 
-// rootsIn returns the authorities of a folder's files.
+// rootsIn returns the authorities in a folder's files.
 func rootsIn(dir string) (*x509.CertPool, error) {
 	roots, some := x509.NewCertPool(), false
 	entries, err := os.ReadDir(dir)
@@ -111,15 +111,15 @@ func rootsIn(dir string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// A request is one question to Vault.
+// A request is one request to Vault.
 type request struct {
 	method, path string // below /v1/
 	token        string // "" for a login
 	body         any    // as JSON; nil for none
 }
 
-// do asks until Vault gives an answer that stays. What is not a success is an
-// error for people, or a *Refusal.
+// do retries until Vault gives a final answer. An error answer is an error for people,
+// or a *Refusal.
 func (l *link) do(ctx context.Context, what string, r request) (*Answer, error) {
 	return httpclient.Retry(ctx, func(ctx context.Context) (*Answer, error) { return l.attempt(ctx, what, r) })
 }
@@ -170,7 +170,7 @@ func (l *link) request(ctx context.Context, r request) (*http.Request, error) {
 		return nil, err
 	}
 	request.Header.Set("User-Agent", "gatepass")
-	request.Header.Set("X-Vault-Request", "true") // Vault's agent can be told to want it
+	request.Header.Set("X-Vault-Request", "true") // Vault's agent can be configured to require it
 	if r.token != "" {
 		request.Header.Set("X-Vault-Token", r.token)
 	}

@@ -21,18 +21,18 @@ const (
 	methodKubernetes = "kubernetes"
 )
 
-// serviceAccountToken is where Kubernetes puts a pod's identity.
+// serviceAccountToken is the file in which Kubernetes puts a pod's identity.
 const serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
-// A login says how to get a Vault token. Its files may be replaced at any time,
-// so they are read for every login.
+// A login describes how to get a Vault token. Its files may be replaced at any time, so
+// they are read for every login.
 type login struct {
 	method, mount, role              string
 	roleID, roleIDFile, secretIDFile string
 	jwtFile, tokenFile               string
 }
 
-// loginKeys are the keys that each method understands.
+// loginKeys are the URL keys of each method.
 var loginKeys = map[string][]string{
 	methodToken:      {"token_file"},
 	methodAppRole:    {"auth_mount", "role_id", "role_id_file", "secret_id_file"},
@@ -67,7 +67,7 @@ func newLogin(what string, query map[string]string) (login, error) {
 	return l, l.check(what)
 }
 
-// check says what a method lacks.
+// check returns an error if the method lacks a value.
 func (l *login) check(what string) error {
 	lacks := func(key string) error {
 		return usererr.New(what, "auth="+l.method+" needs "+key, "add &"+key+"=… to the URL")
@@ -92,8 +92,8 @@ func (l *login) check(what string) error {
 	return nil
 }
 
-// IsPath reports whether s is a path as Vault takes it: no empty segment, none
-// that is dots, no control characters.
+// IsPath reports whether s is a valid path in Vault: no empty segment, no segment of
+// dots, no control characters.
 func IsPath(s string) bool {
 	for segment := range strings.SplitSeq(s, "/") {
 		if segment == "" || segment == "." || segment == ".." {
@@ -103,10 +103,10 @@ func IsPath(s string) bool {
 	return isPrintable(s)
 }
 
-// given reports that the token comes from outside, so that there is no login.
+// given reports whether the Vault token comes from outside, so that there is no login.
 func (l login) given() bool { return l.method == methodToken }
 
-// identity names who logs in.
+// identity describes who logs in.
 func (l login) identity() string {
 	switch {
 	case l.role != "":
@@ -129,7 +129,7 @@ func (l login) tokenPlace() string {
 	return helperFile()
 }
 
-// helperFile is where "vault login" keeps its token.
+// helperFile returns the file in which "vault login" stores its token.
 func helperFile() string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -138,8 +138,8 @@ func helperFile() string {
 	return filepath.Join(home, ".vault-token")
 }
 
-// token reads the token that is given. A file that cannot be read is an error,
-// never a reason to look elsewhere.
+// token reads the given token. A file that cannot be read is an error; token does not
+// fall back to another place.
 func (l login) token(what string) (string, error) {
 	if l.tokenFile != "" {
 		return readFile(what, l.tokenFile, "correct token_file in the URL")
@@ -155,7 +155,7 @@ func (l login) token(what string) (string, error) {
 	return readFile(what, path, do)
 }
 
-// request is the login as Vault takes it.
+// request returns the login request for Vault.
 func (l login) request(what string) (request, error) {
 	body := map[string]string{}
 	var err error
@@ -177,7 +177,7 @@ func (l login) request(what string) (request, error) {
 	return request{method: http.MethodPost, path: "auth/" + l.mount + "/login", body: body}, err
 }
 
-// readFile returns the one line of a file.
+// readFile returns the content of a file with a single line.
 func readFile(what, path, do string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -191,7 +191,8 @@ func readFile(what, path, do string) (string, error) {
 	return checkLine(what, strings.TrimRight(string(data), "\r\n"), path, do)
 }
 
-// checkLine keeps what goes into a header or a login to one word.
+// checkLine refuses text that is more than one word, before it goes into a header or a
+// login.
 func checkLine(what, text, place, do string) (string, error) {
 	if credential.CheckSecret(text) != nil {
 		return "", usererr.New(what, "what is in "+place+" is no credential (empty, blanks, control characters or over 8 KiB)", do)

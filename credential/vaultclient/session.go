@@ -12,28 +12,29 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// settled is how old a login is before a denial makes another one worth trying:
-// a role's policies change rarely, and each login leaves a token behind.
+// settled is the age of a login after which a denial justifies a new login: a role's
+// policies change rarely, and each login leaves a token behind.
 const settled = time.Minute
 
-// A session is a Vault token and what is known of it. It does not change: a
-// renewed token is another session.
+// A session is a Vault token and its known state. It does not change: a renewed token
+// is another session.
 type session struct {
-	token     credential.Token // its Expiry is zero when unknown or never
+	token     credential.Token // its Expiry is zero if unknown or never
 	began     time.Time
-	lifetime  time.Duration // when it began or was renewed last; 0 when unknown or endless
+	lifetime  time.Duration // at its start or latest renewal; 0 if unknown or unlimited
 	renewable bool
-	known     bool // what Vault says of its life has been read
+	known     bool // its lifetime was read from Vault
 }
 
-// newSession is a token that Vault gave or extended at the time asked.
+// newSession returns the session of a token that Vault gave or extended at the time
+// asked.
 func newSession(a *auth, asked time.Time) *session {
 	s := &session{began: asked, renewable: a.Renewable, known: true}
 	s.live(a.ClientToken, a.LeaseDuration.duration(), asked)
 	return s
 }
 
-// live notes a lifetime. Expiries are read by the wall clock, which goes on
+// live sets the token with its lifetime. Expiries follow the wall clock, which goes on
 // while a machine sleeps.
 func (s *session) live(token string, lifetime time.Duration, asked time.Time) {
 	s.lifetime = lifetime
@@ -44,8 +45,8 @@ func (s *session) live(token string, lifetime time.Duration, asked time.Time) {
 	s.token = credential.NewToken(token, end)
 }
 
-// left returns the part of its lifetime that a token still has: 1 for one
-// without an end.
+// left returns the part of its lifetime that a token still has; 1 for a token without
+// an expiry.
 func (s *session) left() float64 {
 	if s.token.Expiry.IsZero() {
 		return 1
@@ -53,15 +54,15 @@ func (s *session) left() float64 {
 	return float64(time.Until(s.token.Expiry)) / float64(s.lifetime)
 }
 
-// with is r as the session's token sends it.
+// with returns r with the session's token.
 func (s *session) with(r request) request {
 	r.token = s.token.Secret()
 	return r
 }
 
-// current returns a session that has a third of its life left, by reading what
-// is given, renewing or logging in. A login that fails leaves the old session in
-// use while that lives. The caller holds mu.
+// current returns a session with at least a third of its lifetime left, by reading the
+// given token, renewing or logging in. If a login fails, it returns the old session as
+// long as that lives. The caller holds mu.
 func (c *Client) current(ctx context.Context, l *link) (*session, error) {
 	if c.login.given() {
 		return c.readGiven(l)
@@ -84,8 +85,7 @@ func (c *Client) current(ctx context.Context, l *link) (*session, error) {
 	return fresh, nil
 }
 
-// readGiven returns the session of the token that is given, which whoever gives
-// it may replace at any time.
+// readGiven returns the session of the given token, which may be replaced at any time.
 func (c *Client) readGiven(l *link) (*session, error) {
 	token, err := c.login.token("get a token for " + l.where)
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *Client) logIn(ctx context.Context, l *link) (*session, error) {
 	return newSession(answer.auth, asked), nil
 }
 
-// refused says what to do about a login that Vault does not accept.
+// refused returns an error that says what to do about a login that Vault refuses.
 func (l login) refused(what string, r *Refusal) error {
 	mount := "auth/" + l.mount
 	if r.Status == http.StatusNotFound {
@@ -137,9 +137,9 @@ func (l login) refused(what string, r *Refusal) error {
 	return usererr.New(what, why, do)
 }
 
-// renew extends a session and makes the outcome the current one: nil when Vault
-// does not know its token any more. One attempt has to do: there is time for
-// another one. The caller holds mu.
+// renew extends a session and makes the result the current one: nil if Vault no longer
+// knows its token. It makes only one attempt, because there is time for another one
+// later. The caller holds mu.
 func (c *Client) renew(ctx context.Context, l *link, s *session) *session {
 	if !s.renewable {
 		return s
@@ -159,8 +159,9 @@ func (c *Client) renew(ctx context.Context, l *link, s *session) *session {
 	return c.session
 }
 
-// renewed is s with a longer life. At the end of its longest life Vault grants
-// less and less; measured by the full lifetime, it is then seen to wear out.
+// renewed returns s with a longer life. Near the end of the token's maximum life, Vault
+// grants less and less. The lifetime stays the longest one, so that left then shows
+// that the token is wearing out.
 func (s *session) renewed(a *auth, asked time.Time) *session {
 	next := *s
 	next.renewable = a.Renewable
@@ -169,8 +170,8 @@ func (s *session) renewed(a *auth, asked time.Time) *session {
 	return &next
 }
 
-// instead returns another session to try after one was denied, or why there is
-// none: denial itself, when it is about the policies.
+// instead returns another session to try after s was denied. If there is none, it
+// returns the reason; that is denial itself if the denial is about the policies.
 func (c *Client) instead(ctx context.Context, what string, l *link, s *session, denial error) (*session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,12 +194,12 @@ func (c *Client) instead(ctx context.Context, what string, l *link, s *session, 
 	return fresh, nil
 }
 
-// Upkeep renews a Vault token that is half used up, so that it lives as long as
-// it may. Nothing is asked before the first Read. It is to be called from time
-// to time; failures show in the next Read.
+// Upkeep renews a Vault token that has used up half of its lifetime, so that it lives
+// as long as possible. It does nothing before the first Read. Call it from time to
+// time; the next Read reports failures.
 func (c *Client) Upkeep(ctx context.Context) {
 	if !c.mu.TryLock() {
-		return // a login is under way
+		return // a login is running
 	}
 	defer c.mu.Unlock()
 	s, l := c.session, c.link
@@ -215,7 +216,7 @@ func (c *Client) Upkeep(ctx context.Context) {
 	}
 }
 
-// lookUp asks how long a given token lives, and makes the outcome the current
+// lookUp asks for the lifetime of the given token, and makes the result the current
 // session. The caller holds mu.
 func (c *Client) lookUp(ctx context.Context, l *link, s *session) *session {
 	asked := time.Now()
@@ -233,8 +234,9 @@ func (c *Client) lookUp(ctx context.Context, l *link, s *session) *session {
 	return &next
 }
 
-// Deadline returns when the data of a lease ends with the Vault token that
-// fetched it: zero when that is renewed in time, lives on or is unknown.
+// Deadline returns when leased data ends because the Vault token that fetched it
+// expires. It is zero if that token is renewed in time, does not expire, or its expiry
+// is unknown.
 func (c *Client) Deadline() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

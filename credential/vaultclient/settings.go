@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// settings is how Vault is reached, as a URL says it; empty leaves it to the
+// settings says how to reach Vault, as set in a URL; empty fields come from the
 // environment.
 type settings struct{ addr, namespace, caFile string }
 
@@ -25,16 +25,16 @@ func orVariable(value, name string) string {
 	return os.Getenv(name)
 }
 
-// keys are the query keys of a URL that Open knows.
+// keys are the query keys that Open accepts.
 var keys = []string{
 	"addr", "namespace", "ca_file", "auth", "auth_mount", "role",
 	"role_id", "role_id_file", "secret_id_file", "jwt_file", "token_file",
 }
 
-// Open reads the query of a URL; what names the URL in errors. Keys that are
-// neither of this package nor in own, and keys given twice or empty, are errors.
-// {workspace} may stand in role, namespace and the names of files. It returns
-// the values of own keys. Nothing is read or asked yet.
+// Open reads the query of a URL; what names the URL in errors. Keys that are neither of
+// this package nor in own, and keys that are empty or given twice, are errors. role,
+// namespace and the names of files may contain {workspace}. It returns the values of
+// the keys in own. It reads no file and does not call Vault.
 func Open(what, rawQuery, workspace string, own ...string) (*Client, map[string]string, error) {
 	query, err := parseQuery(what, rawQuery, append(own, keys...))
 	if err != nil {
@@ -77,7 +77,7 @@ func parseQuery(what, raw string, known []string) (map[string]string, error) {
 	return query, nil
 }
 
-// fixed fills a value in which only {workspace} may stand.
+// fixed fills in a value that may contain {workspace} but no other placeholder.
 func fixed(what, key, text, workspace string) (string, error) {
 	t, err := credential.ParseTemplate(text, workspace)
 	if err != nil {
@@ -88,7 +88,7 @@ func fixed(what, key, text, workspace string) (string, error) {
 	}
 	full, err := t.Expand(credential.Request{})
 	shown := full
-	if strings.HasSuffix(key, "_file") { // a path may hold a blank
+	if strings.HasSuffix(key, "_file") { // a path may contain a blank
 		shown = strings.ReplaceAll(full, " ", "")
 	}
 	if err == nil && !isPrintable(shown) {
@@ -106,8 +106,8 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// parseAddress takes https, and http on this machine: a login and tokens would
-// be there for the network to read.
+// parseAddress accepts https, and http only on this machine: otherwise the login and
+// tokens could be read on the network.
 func parseAddress(what, setting, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

@@ -1,12 +1,12 @@
-// Package vaultclient logs in to HashiCorp Vault (or OpenBao, which speaks the
-// same), reads from it and writes to it. Of Vault itself it uses three documented
-// endpoints: a login, and lookup-self and renew-self of a token.
+// Package vaultclient logs in to HashiCorp Vault (or the compatible OpenBao), reads
+// from it and writes to it. Of Vault's own endpoints it uses three documented ones: a
+// login, and lookup-self and renew-self of a token.
 //
-// How Vault is reached and how to log in is said by the query of a URL
-// and, where that is silent, by the variables that Vault's own programs read:
-// VAULT_ADDR, VAULT_NAMESPACE, VAULT_TOKEN, VAULT_CACERT, VAULT_CAPATH,
-// VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME. Certificates are
-// always verified; VAULT_SKIP_VERIFY is not heeded.
+// The query of a URL says how to reach Vault and how to log in. What it omits comes
+// from the variables of Vault's own programs: VAULT_ADDR, VAULT_NAMESPACE, VAULT_TOKEN,
+// VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY,
+// VAULT_TLS_SERVER_NAME. Certificates are always verified; VAULT_SKIP_VERIFY is
+// ignored.
 //
 // The package does not use github.com/hashicorp/vault/api. With version 1.23.0
 // in place of the requests in link.go, the tests of this package pass, but 16 of
@@ -35,17 +35,18 @@ import (
 	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
-// A Client is one login to one Vault. It keeps its Vault token while that lives.
+// A Client is one login to one Vault. It keeps its Vault token as long as the token
+// lives.
 type Client struct {
 	settings settings
 	login    login
 
-	mu      sync.Mutex // guards what follows; held during a login
+	mu      sync.Mutex // guards the rest; held during a login
 	link    *link
 	session *session
 }
 
-// Where names the Vault for messages.
+// Where names the Vault in error messages.
 func (c *Client) Where() string {
 	if addr := c.settings.address(); addr != "" {
 		if u, err := url.Parse(addr); err == nil && u.Host != "" {
@@ -55,36 +56,37 @@ func (c *Client) Where() string {
 	return "Vault"
 }
 
-// Identity names what the Vault token comes from, as in "the role ci".
+// Identity describes the origin of the Vault token, such as "the role ci".
 func (c *Client) Identity() string { return c.login.identity() }
 
-// Read gets a path below /v1/. what begins the errors, as in "read a/b in
-// Vault". An answer that only the caller understands (403 with a token that is
-// alive, 400, 404, 405) is a [*Refusal].
+// Read reads a path below /v1/. what starts the errors, such as "read a/b in Vault". An
+// answer that the caller must interpret (403 with a live token, 400, 404, 405) is a
+// [*Refusal].
 //
-// A Vault token that has ended is replaced by a new login, and one that is
-// denied may lack a policy its role has by now: both are tried once.
+// Read logs in again once if the Vault token has expired, or if it is denied: it may
+// lack a policy that its role has received since.
 func (c *Client) Read(ctx context.Context, what, path string) (*Answer, error) {
 	return c.ask(ctx, what, request{method: http.MethodGet, path: path})
 }
 
-// Write posts body, as JSON, to a path below /v1/. It is as Read otherwise; what
-// is written may be written twice when an answer is lost.
+// Write posts body, as JSON, to a path below /v1/. Otherwise it is like Read. If an
+// answer is lost, it may write twice.
 func (c *Client) Write(ctx context.Context, what, path string, body any) (*Answer, error) {
 	return c.ask(ctx, what, request{method: http.MethodPost, path: path, body: body})
 }
 
-// List is Read for the names in a folder.
+// List is like Read, for the names in a folder.
 func (c *Client) List(ctx context.Context, what, path string) (*Answer, error) {
 	return c.ask(ctx, what, request{method: methodList, path: path})
 }
 
-// Delete is Read for taking away what is at a path.
+// Delete is like Read, and deletes what is at a path.
 func (c *Client) Delete(ctx context.Context, what, path string) (*Answer, error) {
 	return c.ask(ctx, what, request{method: http.MethodDelete, path: path})
 }
 
-// methodList is Vault's own (https://developer.hashicorp.com/vault/api-docs#http-verbs).
+// methodList is Vault's own HTTP method
+// (https://developer.hashicorp.com/vault/api-docs#http-verbs).
 const methodList = "LIST"
 
 func (c *Client) ask(ctx context.Context, what string, r request) (*Answer, error) {
@@ -105,7 +107,7 @@ func (c *Client) ask(ctx context.Context, what string, r request) (*Answer, erro
 	return l.do(ctx, what, other.with(r))
 }
 
-// open returns the connection and a Vault token that is worth trying.
+// open returns the connection and a Vault token to try.
 func (c *Client) open(ctx context.Context, what string) (*link, *session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,9 +119,8 @@ func (c *Client) open(ctx context.Context, what string) (*link, *session, error)
 	return l, s, err
 }
 
-// connect makes the connection, or makes it anew when the last one met a
-// certificate it did not trust: the authorities may have been replaced. The
-// caller holds mu.
+// connect returns the connection. It makes a new one if the last one met a certificate
+// that it did not trust: the authorities may have been replaced. The caller holds mu.
 func (c *Client) connect(what string) (*link, error) {
 	if c.link != nil && !c.link.distrusts.Load() {
 		return c.link, nil

@@ -12,25 +12,25 @@ import (
 	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
-// unknownAge is how long a token lasts of which nobody says when it was written:
-// longer than a cache's margin, so that it is used at all, and not much longer,
-// so that a replaced one is noticed.
+// unknownAge is how long a token is valid if the time of writing is unknown. It is
+// longer than a cache's margin, so that the token is used at all, and short, so that a
+// replaced token is noticed.
 const unknownAge = 10 * time.Minute
 
-// expiryField is what the issuing side, and engines for GitHub Apps, call the
-// end of a token.
+// expiryField is the name of the expiry in secrets of the issuing side and of engines
+// for GitHub Apps.
 const expiryField = "expires_at"
 
-// maxFields bounds how many fields an error names.
+// maxFields is the largest number of fields that an error names.
 const maxFields = 10
 
-// missingError is a secret without the field.
-type missingError struct{ fields []string } // that it has instead
+// missingError reports a secret without the field.
+type missingError struct{ fields []string } // the fields that it has instead
 
 func (e *missingError) Error() string { return "the field is missing" }
 
-// decode makes a Token of a secret's answer, with its end by this machine's clock. Its
-// errors do not repeat values.
+// decode makes a Token from a secret's answer, with its expiry by this machine's clock.
+// Its errors do not repeat values.
 func decode(answer *vaultclient.Answer, v version, field string, asked time.Time) (credential.Token, error) {
 	fields, end := answer.Data, asked.Add(unknownAge).Round(0)
 	if answer.Leased {
@@ -55,9 +55,9 @@ func decode(answer *vaultclient.Answer, v version, field string, asked time.Time
 	return withEnd(text, fields[expiryField], answer, end)
 }
 
-// withEnd reads the token, which may be stored with its expiry in one text, and
-// bounds it: by end, or by what is stated instead. A lease holds in any case. end is by
-// this machine's clock, and what is stored by Vault's and GitHub's.
+// withEnd reads the token, which may be stored in one text with its expiry. The token
+// expires at end, or else at the stated time, but never after its lease. end is by this
+// machine's clock, and a stored expiry by Vault's and GitHub's.
 func withEnd(text string, stated json.RawMessage, answer *vaultclient.Answer, end time.Time) (credential.Token, error) {
 	token, err := credential.ParseToken([]byte(text), end.Add(-credential.Lifetime-answer.Ahead))
 	if err != nil {
@@ -77,7 +77,7 @@ func withEnd(text string, stated json.RawMessage, answer *vaultclient.Answer, en
 	return token, nil
 }
 
-// decodeVersion reads what KV version 2 puts around a secret's fields.
+// decodeVersion unwraps the answer of KV version 2.
 func decodeVersion(data map[string]json.RawMessage) (fields map[string]json.RawMessage, written time.Time, err error) {
 	var meta struct {
 		CreatedTime time.Time `json:"created_time"`
@@ -89,8 +89,8 @@ func decodeVersion(data map[string]json.RawMessage) (fields map[string]json.RawM
 	return fields, meta.CreatedTime, nil
 }
 
-// decodeExpiry reads a time as RFC 3339 or in seconds since 1970. Absent, null
-// and empty state none.
+// decodeExpiry reads a time as RFC 3339 or in seconds since 1970. If it is absent, null
+// or empty, stated is false.
 func decodeExpiry(raw json.RawMessage) (at time.Time, stated bool, err error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) || bytes.Equal(raw, []byte(`""`)) {
@@ -114,7 +114,7 @@ const maxSeconds = 253402300799
 
 var errExpiry = errors.New("its field " + expiryField + " is neither a time such as 2026-01-02T15:04:05Z nor seconds since 1970")
 
-// names are the fields a person may have meant, in order.
+// names returns the fields that a person may have meant, in order.
 func names(fields map[string]json.RawMessage) []string {
 	list := slices.Sorted(maps.Keys(fields))
 	if len(list) > maxFields {

@@ -12,7 +12,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// describe turns a refusal into one line. Other errors are lines already.
+// describe turns a refusal into one line. It returns other errors unchanged, because
+// they are lines already.
 func (s *Source) describe(what string, m mount, full string, err error) error {
 	r, ok := errors.AsType[*vaultclient.Refusal](err)
 	if !ok {
@@ -30,8 +31,8 @@ func (s *Source) describe(what string, m mount, full string, err error) error {
 	return usererr.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, path and addr in the source")
 }
 
-// denied knows that the Vault token is alive. Who may read nothing in a mount
-// cannot tell whether it is there.
+// denied returns the error for a live Vault token that was denied. A token that may
+// read nothing in a mount cannot tell whether the mount exists.
 func (s *Source) denied(what string, m mount, full string, r *vaultclient.Refusal) error {
 	if m == (mount{}) {
 		return usererr.New(what, "permission denied, or there is no secrets engine at "+s.mount+"/",
@@ -62,8 +63,8 @@ func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refu
 	return usererr.New(what, "there is no such secret"+r.Shown(), do)
 }
 
-// deletedAt reads when the newest version of a secret in KV version 2 was
-// deleted or destroyed.
+// deletedAt returns when the newest version of a secret in KV version 2 was deleted or
+// destroyed.
 func deletedAt(data map[string]json.RawMessage) (when string, ok bool) {
 	var meta struct {
 		Deletion  string `json:"deletion_time"`

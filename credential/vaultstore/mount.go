@@ -11,22 +11,22 @@ import (
 	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
-// version is how a secrets engine is read.
+// version says how to read a secrets engine.
 type version int
 
 const (
-	unknown   version = iota // Vault is asked
+	unknown   version = iota // Vault must be asked
 	plain                    // KV version 1, and engines that are not KV
 	versioned                // KV version 2, which has data/ in its paths
 )
 
-// A mount is a secrets engine.
+// A mount is the path of a secrets engine.
 type mount struct {
-	path    string // with a slash at its end
+	path    string // with a slash at the end
 	version version
 }
 
-// apiPath is where the engine answers for the secret full.
+// apiPath returns the engine's API path for the secret full.
 func (m mount) apiPath(full string) string {
 	if m.version != versioned {
 		return full
@@ -34,8 +34,8 @@ func (m mount) apiPath(full string) string {
 	return m.path + "data/" + strings.TrimPrefix(full, m.path)
 }
 
-// mountOf returns the engine that holds full. Vault is asked once for each: the
-// path of a mount never begins with another one's.
+// mountOf returns the engine that holds full. It asks Vault once for each engine: the
+// path of a mount never starts with another mount's path.
 func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) {
 	if s.version != unknown {
 		return mount{path: s.mount + "/", version: s.version}, nil
@@ -48,11 +48,11 @@ func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) 
 		}
 	}
 	s.mu.Unlock()
-	// The command line of Vault asks here, too: whoever may read something in a
-	// mount may know its version.
+	// Vault's command line uses this endpoint too: a token that may read something in a
+	// mount may read its version.
 	answer, err := s.client.Read(ctx, what, "sys/internal/ui/mounts/"+full)
 	if r, ok := errors.AsType[*vaultclient.Refusal](err); ok && r.Status == http.StatusNotFound {
-		return mount{path: s.mount + "/", version: plain}, nil // a Vault before version 2 of KV
+		return mount{path: s.mount + "/", version: plain}, nil // a Vault older than KV version 2
 	}
 	if err != nil {
 		return mount{}, err
@@ -60,21 +60,22 @@ func (s *Source) mountOf(ctx context.Context, what, full string) (mount, error) 
 	m := decodeMount(answer.Data, s.mount, full)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.mounts, m) { // another request may have asked meanwhile
+	if !slices.Contains(s.mounts, m) { // another request may have added it meanwhile
 		s.mounts = append(s.mounts, m)
 	}
 	return m, nil
 }
 
-// forget has Vault asked again: an engine may have been upgraded or replaced.
+// forget drops an engine, so that Vault is asked again: it may have been upgraded or
+// replaced.
 func (s *Source) forget(m mount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mounts = slices.DeleteFunc(s.mounts, func(known mount) bool { return known == m })
 }
 
-// decodeMount reads path and version; an engine that says neither is a plain
-// one with a path of one segment.
+// decodeMount reads path and version. An engine without either is a plain one with a
+// path of one segment.
 func decodeMount(data map[string]json.RawMessage, first, full string) mount {
 	m := mount{path: first + "/", version: plain}
 	var path string

@@ -11,11 +11,12 @@ import (
 
 const form = "write vault://MOUNT/PATH?field=token&addr=https://host[:port]&auth=METHOD"
 
-// defaultField is what the issuing side, and engines for GitHub Apps, call it.
+// defaultField is the field of the token in secrets of the issuing side and of engines
+// for GitHub Apps.
 const defaultField = "token"
 
-// Open reads a source's URL. Vault is asked, and the environment read, by the
-// first Token only.
+// Open reads a source's URL. The first call of Token reads the environment and calls
+// Vault.
 func Open(u *url.URL, workspace string) (*Source, error) {
 	what := "source vault://" + u.Host + u.Path
 	switch {
@@ -47,7 +48,7 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	return s, err
 }
 
-// checkPath fills the placeholders with some request's values.
+// checkPath expands the path for a sample request and checks it.
 func checkPath(what, mount string, path credential.Template) error {
 	full, err := path.Expand(credential.Request{Host: "github.com", Path: "owner/repo"})
 	if err != nil {

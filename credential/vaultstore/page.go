@@ -8,15 +8,15 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Page implements [store.Pager]. It lists the folders that the page has names of, and
-// those above them.
+// Page implements [store.Pager]. It lists only the folders that hold names of the page,
+// and those above them.
 func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
 	p := &pager{store: s, after: after.String(), limit: limit}
 	err := p.folder(ctx, below.String())
 	return p.names, err
 }
 
-// A pager collects names of one page.
+// A pager collects the names of one page.
 type pager struct {
 	store *Store
 	after string
@@ -24,8 +24,8 @@ type pager struct {
 	names []store.Name
 }
 
-// folder adds the names of a folder that come after the last page. Vault's keys of folders
-// end with a slash, and so sort as the names in them do.
+// folder adds the names of a folder that come after the last page. Vault's keys of
+// folders end with a slash, so they sort like the names in them.
 func (p *pager) folder(ctx context.Context, folder string) error {
 	keys, err := p.store.keys(ctx, folder)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// readers is how many records are read at once.
+// readers is the number of records that are read at the same time.
 const readers = 20
 
-// Records implements [store.Ledger]: it lists one folder and reads the records, several
+// Records implements [store.Ledger]. It lists one folder and reads the records, several
 // at a time.
 func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
@@ -26,7 +26,7 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 		found := s.readAll(ctx, recordsOf(ids))
 		defer func() {
 			cancel()
-			for range found { // until no reader is left
+			for range found { // until all readers have ended
 			}
 		}()
 		for r := range found {
@@ -44,8 +44,8 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 	}
 }
 
-// recordsOf are the names of the records in folders of that name. What is not of this
-// layout has none.
+// recordsOf returns the names of the records in folders. It skips folders with other
+// names.
 func recordsOf(folders []string) (names []store.Name) {
 	for _, id := range folders {
 		if name, err := store.Record(strings.TrimSuffix(id, "/")); err == nil {
@@ -55,14 +55,14 @@ func recordsOf(folders []string) (names []store.Name) {
 	return names
 }
 
-// A result is what came of reading one entry.
+// A result is the outcome of reading one entry.
 type result struct {
 	store.NamedEntry
 	err error
 }
 
-// readAll reads the entries in no order that means anything. The channel is closed when
-// all are read, or ctx is over and no reader is left.
+// readAll reads the entries in no particular order. It closes the channel when all are
+// read, or when ctx has ended and all readers have.
 func (s *Store) readAll(ctx context.Context, names []store.Name) <-chan result {
 	queue, found := make(chan store.Name), make(chan result)
 	var reading sync.WaitGroup

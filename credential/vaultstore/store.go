@@ -17,26 +17,26 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// maxTries is how often a Replace is tried when others write at the same time.
+// maxTries is how often Replace is tried while other clients write.
 const maxTries = 20
 
-// valueField holds what is no token; tokens are in defaultField, where sources
-// look for them.
+// valueField is the field of entries that are not tokens. Tokens are in defaultField,
+// where sources look for them.
 const valueField = "value"
 
-// A Store keeps every entry as a secret of a KV engine of version 2. It creates
-// entries with check-and-set, and replaces them with it where the engine requires it.
+// A Store keeps every entry as a secret of a KV engine of version 2. It creates entries
+// with check-and-set, and uses it to replace them if the engine requires it.
 type Store struct {
 	prefix string // "mount/prefix", or the mount alone
 	client *vaultclient.Client
 
 	mu     sync.Mutex // guards engine
-	engine string     // the engine's path with a slash at its end; "" until Vault was asked
+	engine string     // the engine's path with a slash at the end; "" until Vault was asked
 }
 
 // OpenStore reads a store's URL, vault://mount[/prefix]?addr=…&auth=…, with the
-// keys of a source that say how to reach Vault and how to log in. Vault is asked,
-// and the environment read, by the first call only.
+// keys of a source that say how to reach Vault and how to log in. The first call of the
+// store reads the environment and calls Vault.
 func OpenStore(u *url.URL) (*Store, error) {
 	const form = "write vault://MOUNT/PREFIX?addr=https://host[:port]&auth=METHOD"
 	what := "store vault://" + u.Host + u.Path
@@ -58,13 +58,12 @@ func OpenStore(u *url.URL) (*Store, error) {
 	return &Store{prefix: prefix, client: client}, nil
 }
 
-// Upkeep renews the Vault token; a long-lived process calls it from time to
-// time.
+// Upkeep renews the Vault token. A long-lived process must call it from time to time.
 func (s *Store) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
 
 // kept is the newest version of a secret.
 type kept struct {
-	version int // 0 where there has never been one
+	version int // 0 if there was never one
 	fields  map[string]json.RawMessage
 	written time.Time
 }
@@ -93,7 +92,7 @@ func fieldOf(name store.Name) string {
 	return valueField
 }
 
-// read returns the newest version. One that was deleted has no fields.
+// read returns the newest version. A deleted version has no fields.
 func (s *Store) read(ctx context.Context, what string, name store.Name) (kept, error) {
 	path, err := s.path(ctx, what, "data", name)
 	if err != nil {
@@ -122,16 +121,17 @@ func versionOf(metadata json.RawMessage) int {
 	return m.Version
 }
 
-// Put implements [store.Store]. It is one call, but where the engine requires
-// check-and-set, where somebody deleted versions by hand, and for the reason why nothing
-// is created. A write that Vault carried out without its answer arriving is repeated; with
-// CreateOnly the outcome may then be [store.ErrExists] for an entry of one's own.
+// Put implements [store.Store]. It makes one call, except if the engine requires
+// check-and-set, if versions were deleted by hand, or to find out why an entry was not
+// created. It repeats a write whose answer was lost, although Vault may have carried it
+// out; with CreateOnly it may then return [store.ErrExists] for an entry that it wrote
+// itself.
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what := s.what("write", name)
 	if err := value.Check(); err != nil {
 		return usererr.Wrap(what, err, "")
 	}
-	first := 0 // the version that an entry has which has never been there
+	first := 0 // the version of an entry that never existed
 	if mode == store.Replace {
 		first = anyVersion
 	}
@@ -153,11 +153,11 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	return usererr.New(what, "others write it all the time", "try again in a moment")
 }
 
-// anyVersion has write replace whatever there is.
+// anyVersion makes write replace any version.
 const anyVersion = -1
 
-// errStale reports that another version was written in between, or that the engine wants
-// to be told a version.
+// errStale reports that another version was written meanwhile, or that the engine
+// requires a version.
 var errStale = errors.New("check-and-set failed")
 
 func (s *Store) write(ctx context.Context, what string, name store.Name, value store.Secret, version int) error {
@@ -177,7 +177,7 @@ func (s *Store) write(ctx context.Context, what string, name store.Name, value s
 	return s.describe(what, "create and update", path, err)
 }
 
-// Delete implements [store.Store]. All versions go, and what is known of them.
+// Delete implements [store.Store]. It deletes all versions and their metadata.
 func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	what := s.what("delete", name)
 	path, err := s.path(ctx, what, "metadata", name)
@@ -188,7 +188,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return s.describe(what, "delete", path, err)
 }
 
-// List implements [store.Store]. It asks once for every folder.
+// List implements [store.Store]. It makes one request for each folder.
 func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
 		folders := []string{below.String()}
@@ -215,7 +215,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// keys are the names in a folder; those of folders end with a slash.
+// keys returns the names in a folder; names of folders end with a slash.
 func (s *Store) keys(ctx context.Context, folder string) ([]string, error) {
 	full := strings.TrimSuffix(s.prefix+"/"+folder, "/")
 	what := "list " + full + " in " + s.client.Where()
@@ -242,7 +242,7 @@ func (s *Store) what(verb string, name store.Name) string {
 	return verb + " " + s.prefix + "/" + name.String() + " in " + s.client.Where()
 }
 
-// path is where the engine answers for name: kind is data or metadata.
+// path returns the engine's API path for name; kind is data or metadata.
 func (s *Store) path(ctx context.Context, what, kind string, name store.Name) (string, error) {
 	if name.IsZero() {
 		return "", usererr.New(what, "it has no name", "")
@@ -259,8 +259,8 @@ func (s *Store) apiPath(ctx context.Context, what, kind, full string) (string, e
 	return strings.TrimSuffix(engine+kind+"/"+below, "/"), nil
 }
 
-// find asks once which engine the prefix is in. Version 1 would take a write to
-// data/ for the name of a secret.
+// find asks once which engine the prefix is in. It refuses version 1, which would take
+// a write to data/ as the name of a secret.
 func (s *Store) find(ctx context.Context, what string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,7 +285,8 @@ func (s *Store) find(ctx context.Context, what string) (string, error) {
 	return s.engine, nil
 }
 
-// describe turns a refusal into one line. Other errors are lines already.
+// describe turns a refusal into one line. It returns other errors unchanged, because
+// they are lines already.
 func (s *Store) describe(what, capability, path string, err error) error {
 	r, ok := errors.AsType[*vaultclient.Refusal](err)
 	switch {

@@ -2,10 +2,9 @@
 //
 //	vault://MOUNT/PATH?field=…&addr=…&auth=…&role=…&namespace=…
 //
-// MOUNT is a KV engine of version 1 or 2, or an engine that makes tokens and
-// answers with a lease, such as one for GitHub Apps. Placeholders may stand in
-// PATH. The other keys, and where the login comes from, are those of package
-// vaultclient.
+// MOUNT is a KV engine of version 1 or 2, or an engine that makes tokens and answers
+// with a lease, such as one for GitHub Apps. PATH may contain placeholders. The other
+// keys, and the origin of the login, are those of package vaultclient.
 package vaultstore
 
 import (
@@ -21,8 +20,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Source is one secret, or with placeholders one for each workspace, host,
-// owner or repository.
+// A Source is one secret or, with placeholders, one for each workspace, host, owner or
+// repository.
 type Source struct {
 	mount     string
 	path      credential.Template // below the mount
@@ -35,17 +34,16 @@ type Source struct {
 	mounts []mount
 }
 
-// Key says that requests for the same secret share a token.
+// Key returns the same key for requests that read the same secret, which share a token.
 func (s *Source) Key(req credential.Request) string { return s.path.Key(req) }
 
-// Upkeep renews the Vault token that reads are made with. The agent calls it
-// from time to time.
+// Upkeep renews the Vault token of the reads. The agent calls it from time to time.
 func (s *Source) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
 
-// Token reads the secret. The token ends with its lease or at the field
-// expires_at, whichever is sooner; without either an hour after this version
-// was written to a KV engine of version 2. Version 1 does not say when that
-// was: the token is then good for unknownAge, so that it is soon read again.
+// Token reads the secret. The token expires with its lease or at the time in the field
+// expires_at, whichever comes first; without either, an hour after this version was
+// written to a KV engine of version 2. Version 1 does not record that time: the token
+// is then valid for unknownAge, so that it is soon read again.
 func (s *Source) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	path, err := s.path.Expand(req)
 	if err != nil {
@@ -74,8 +72,8 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	return s.alive(what, answer, token)
 }
 
-// alive refuses a token that has ended. A lease ends with the Vault token it was
-// made with, too.
+// alive returns an error for an expired token. A lease also ends with the Vault token
+// that made it.
 func (s *Source) alive(what string, answer *vaultclient.Answer, token credential.Token) (credential.Token, error) {
 	if end := s.client.Deadline(); answer.Leased && !end.IsZero() && end.Before(token.Expiry) {
 		token.Expiry = end
@@ -97,7 +95,7 @@ func (s *Source) workspaceOr(other string) string {
 	return s.workspace
 }
 
-// unusable says what is wrong with a secret that could be read.
+// unusable returns the error for a secret that was read but holds no usable token.
 func (s *Source) unusable(what string, err error) error {
 	missing, ok := errors.AsType[*missingError](err)
 	switch {

@@ -6,7 +6,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxListed is how many patterns a denial names.
+// maxListed is the largest number of patterns that a denial names.
 const maxListed = 12
 
 // A DeniedError says why one update of a push is refused. Its text is one line
@@ -16,8 +16,8 @@ type DeniedError struct {
 	Verb     Verb
 	Matching []*Rule // the rules that match the ref, none of which allows Verb
 	Allowed  []*Rule // the whole policy
-	// Note says what else led here, such as that the history could not be
-	// read. It may be empty.
+	// Note names another cause, such as a history that could not be read. It may be
+	// empty.
 	Note string
 }
 
@@ -25,7 +25,7 @@ func (e *DeniedError) Error() string {
 	return usererr.Escape("push to " + e.Update.RemoteRef + " denied: " + e.Reason() + "; " + e.instead())
 }
 
-// Reason says which rule did not allow the update. It may have any characters.
+// Reason says which rule did not allow the update. It may contain any characters.
 func (e *DeniedError) Reason() string {
 	if e.Note != "" {
 		return e.rule() + " (" + e.Note + ")"
@@ -44,7 +44,7 @@ func (e *DeniedError) rule() string {
 	return "this would " + described(e.Verb) + "; rule " + list(rules, " and ")
 }
 
-// described is the verb as it follows "this would".
+// described returns the verb in the form that follows "this would".
 func described(v Verb) string {
 	switch v {
 	case Create:

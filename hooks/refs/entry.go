@@ -1,8 +1,8 @@
-// Package refs decides what a push may do to the refs of a remote. It reads nothing and
-// asks nobody: the guard, profiles, rulesets and the gateway share it.
+// Package refs decides what a push may do to the refs of a remote. It does no I/O: the
+// guard, profiles, rulesets and the gateway share it.
 //
-// A push is read line by line ([ParseUpdates]), every line is classified as one [Verb]
-// and checked against a [Policy] ([Guard]); what cannot be understood is refused.
+// It parses a push line by line ([ParseUpdates]), classifies every line as one [Verb]
+// and checks it against a [Policy] ([Guard]). It refuses what it cannot parse.
 package refs
 
 import (
@@ -18,29 +18,29 @@ import (
 // A Verb is one thing a push can do to a remote ref.
 type Verb string
 
-// The verbs. A push of several refs does several of them.
+// The verbs. A push of several refs may need several of them.
 const (
 	Create Verb = "create" // the ref does not exist yet
 	Update Verb = "update" // fast-forward of an existing ref
-	Force  Verb = "force"  // any other change of an existing ref
-	Delete Verb = "delete" // the ref goes away
-	Move   Verb = "move"   // an existing tag changes what it names
+	Force  Verb = "force"  // any other change of an existing ref, such as a forced push
+	Delete Verb = "delete" // the ref is deleted
+	Move   Verb = "move"   // an existing tag is changed
 )
 
 var verbs = []Verb{Create, Update, Force, Delete, Move}
 
-// An Entry is one line of a refs list: which remote refs may be pushed, and
-// what may be done to them.
+// An Entry is one line of a refs list: a pattern of remote refs, and what may be done
+// to them.
 type Entry struct {
-	// Ref is a pattern. Without "refs/" in front it names branches. "*" stays
-	// within one path segment, "**" crosses.
+	// Ref is a pattern. Without a leading "refs/" it names branches. "*" stays within
+	// one path segment, "**" crosses segments.
 	Ref string
-	// Allow is what may be done; nil means Create and Update.
+	// Allow lists what may be done; nil means Create and Update.
 	Allow []Verb
 }
 
-// UnmarshalYAML reads a plain string, or a mapping {ref: …, allow: […]}.
-// Unknown keys, unknown verbs and an empty list are errors with their line.
+// UnmarshalYAML reads a plain string, or a mapping {ref: …, allow: […]}. Unknown
+// keys, unknown verbs and an empty list are errors with their line number.
 func (e *Entry) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		return e.setRef(node)
@@ -107,11 +107,11 @@ func at(node *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d column %d: "+format, append([]any{node.Line, node.Column}, args...)...)
 }
 
-// WorkspacePlaceholder stands for the workspace's id in the refs of a profile.
+// WorkspacePlaceholder is replaced by the workspace's id in the refs of a profile.
 const WorkspacePlaceholder = "{workspace}"
 
-// ForWorkspace returns entries with the workspace's id filled in. Where the id makes no
-// ref name, [Compile] refuses the result.
+// ForWorkspace returns entries with the workspace's id filled in. If the id is not
+// valid in a ref name, [Compile] refuses the result.
 func ForWorkspace(entries []Entry, workspace string) []Entry {
 	filled := slices.Clone(entries)
 	for i, e := range filled {

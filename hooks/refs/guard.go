@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// A Guard decides about pushes. The zero value denies everything.
+// A Guard decides on pushes. The zero value denies everything.
 type Guard struct {
 	Policy *Policy
-	// Ancestry tells fast-forwards from the rest. It is asked only where the
-	// policy allows one of the two. Nil means every change is forced.
+	// Ancestry distinguishes fast-forwards from other changes. It is called only where
+	// the policy allows just one of the two. Nil means that every change is forced.
 	Ancestry Ancestry
 }
 
-// A Change is a ref that goes from one object to another.
+// A Change is a ref's change from one object to another.
 type Change struct{ Old, New string }
 
-// Ancestry says for each change, in order, whether it is a fast-forward.
+// Ancestry returns for each change, in order, whether it is a fast-forward.
 type Ancestry func(ctx context.Context, changes []Change) []Relation
 
-// A Relation is what is known of a change.
+// A Relation is the result for one change.
 type Relation struct {
 	FastForward bool
-	Unknown     string // why it could not be told; FastForward is then false
+	Unknown     string // why it is unknown; FastForward is then false
 }
 
-// Check returns a denial for every update the policy does not allow, in the
-// order given; none means the push may go on.
+// Check returns a denial for every update that the policy does not allow, in the given
+// order. Without denials the push may proceed.
 func (g Guard) Check(ctx context.Context, updates []RefUpdate) []*DeniedError {
 	denials := make([]*DeniedError, len(updates))
 	var open question
@@ -49,7 +49,7 @@ func (g Guard) Check(ctx context.Context, updates []RefUpdate) []*DeniedError {
 	return compact(denials)
 }
 
-// question collects the updates that need the history.
+// question collects the updates that depend on the history.
 type question struct {
 	index    []int
 	matching [][]*Rule
@@ -62,8 +62,8 @@ func (q *question) add(index int, matching []*Rule, c Change) {
 	q.changes = append(q.changes, c)
 }
 
-// classify says what u does. It is not settled when u changes a ref and only
-// the history can tell whether what it does is allowed.
+// classify returns the verb of u. settled is false if u changes a ref and the decision
+// depends on the history.
 func classify(u RefUpdate, matching []*Rule) (verb Verb, settled bool) {
 	switch {
 	case u.Deletes():
@@ -96,7 +96,7 @@ func (g Guard) ask(ctx context.Context, changes []Change) []Relation {
 			return relations
 		}
 	}
-	return make([]Relation, len(changes)) // what is not answered is forced
+	return make([]Relation, len(changes)) // without an answer, a change counts as forced
 }
 
 func compact(denials []*DeniedError) []*DeniedError {

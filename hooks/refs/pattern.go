@@ -8,8 +8,8 @@ import (
 	"github.com/gobwas/glob"
 )
 
-// The matcher backtracks. These bounds keep the worst name of 1024 bytes under
-// a tenth of a second; without them, five stars can take minutes.
+// The matcher backtracks. These limits keep the worst name of 1024 bytes under a tenth
+// of a second; without them, five stars can take minutes.
 const (
 	maxCrossing = 2 // ** in a pattern
 	maxStars    = 3 // * and ** in one part between slashes
@@ -21,11 +21,10 @@ const (
 //	*   any characters other than "/", or none
 //	**  any characters; as a whole part, "a/**/b", also no part at all: "a/b"
 //
-// Everything else stands for itself. The other glob characters are refused
-// rather than read as text, so that nobody believes in a set or an exclusion
-// that is not there.
+// All other characters match themselves. Other glob characters are refused and not read
+// as text, so that a user does not rely on a set or an exclusion that has no effect.
 type pattern struct {
-	full   string // with "refs/heads/" where the entry left it out
+	full   string // with "refs/heads/" added if the entry has none
 	prefix string // the literal text before the first wildcard
 	suffix string // the literal text after the last one
 	within string // the longest literal text anywhere
@@ -34,7 +33,7 @@ type pattern struct {
 
 var compiler = glob.Compiler{Separators: []rune{'/'}, Globstar: true}
 
-// compilePattern reads the text of an entry.
+// compilePattern compiles the text of an entry.
 func compilePattern(text string) (*pattern, error) {
 	if err := checkPattern(text); err != nil {
 		return nil, err
@@ -78,9 +77,9 @@ func checkPattern(text string) error {
 	return nil
 }
 
-// checkPossible returns an error when no valid ref matches the full pattern. A
-// letter in place of every wildcard never makes a name invalid, so what is
-// still invalid then is so because of the text around the wildcards.
+// checkPossible returns an error if no valid ref matches the full pattern. Replacing
+// every wildcard with a letter never makes a valid name invalid, so a name that is
+// invalid after that is so because of the literal text.
 func checkPossible(full string) error {
 	if full == "refs/heads" || full == "refs/tags" {
 		return errors.New("it is a directory of refs; add /** for all of them")
@@ -107,10 +106,9 @@ func longestLiteral(s string) string {
 	return longest
 }
 
-// match reports whether ref, a valid full name, is one the pattern names. The
-// three literal texts rule most names out before the wildcards cost anything;
-// they are in every match, also where "**/" stands for nothing, because the
-// slash is then the one before it.
+// match reports whether ref, a valid full name, matches the pattern. The three literal
+// texts exclude most names before the wildcards cost anything. Every match contains
+// them, even if "**/" matches nothing, because the slash is then the one before it.
 func (p *pattern) match(ref string) bool {
 	if p.glob == nil {
 		return ref == p.full

@@ -9,11 +9,11 @@ import (
 	"github.com/gatepass/gatepass/internal/suggest"
 )
 
-// A Rule is one entry of a policy, ready to be asked.
+// A Rule is one compiled entry of a policy.
 type Rule struct {
 	Entry          // as written
-	Full  string   // the pattern as it is matched, "refs/…"
-	index int      // its place in the list
+	Full  string   // the full pattern, "refs/…"
+	index int      // its position in the list
 	p     *pattern // never nil
 	verbs map[Verb]bool
 }
@@ -21,7 +21,7 @@ type Rule struct {
 // Allows reports whether the rule allows verb on the refs it matches.
 func (r *Rule) Allows(verb Verb) bool { return r.verbs[verb] }
 
-// Verbs returns what the rule allows, in the order it was written.
+// Verbs returns the verbs that the rule allows, in the order written.
 func (r *Rule) Verbs() []Verb {
 	if r.Allow == nil {
 		return []Verb{Create, Update}
@@ -29,8 +29,8 @@ func (r *Rule) Verbs() []Verb {
 	return r.Allow
 }
 
-// String returns the pattern as written, followed by its verbs where they were
-// written too.
+// String returns the pattern as written, followed by its verbs if they were written
+// too.
 func (r *Rule) String() string {
 	if r.Allow == nil {
 		return r.Ref
@@ -41,16 +41,15 @@ func (r *Rule) String() string {
 // Policy says which remote refs may be pushed and what may be done to them.
 // The zero value and nil allow nothing.
 //
-// Rules add up: a push is allowed when any rule that matches the ref allows
-// the verb. Names are compared byte for byte, in full.
+// Rules add up: a push is allowed if any rule that matches the ref allows the verb.
+// Names are compared byte for byte, in full.
 type Policy struct {
 	rules []*Rule
-	exact map[string][]*Rule // by full name: rules without wildcards
+	exact map[string][]*Rule // rules without wildcards, by full name
 	globs []*Rule
 }
 
-// Compile compiles the entries of a refs list. Every bad entry is
-// reported, joined into one error.
+// Compile compiles the entries of a refs list. Its error reports every bad entry.
 func Compile(entries []Entry) (*Policy, error) {
 	policy := &Policy{exact: map[string][]*Rule{}}
 	var errs []error
@@ -103,8 +102,8 @@ func (p *Policy) Rules() []*Rule {
 	return slices.Clone(p.rules)
 }
 
-// Matching returns the rules whose pattern matches the full remote ref, in the
-// order of the list. A name that git would not accept matches none.
+// Matching returns the rules whose pattern matches the full remote ref, in the order of
+// the list. A name that git would refuse matches no rule.
 func (p *Policy) Matching(ref string) []*Rule {
 	if p == nil || len(p.rules) == 0 || CheckRef(ref) != nil {
 		return nil
@@ -119,9 +118,9 @@ func (p *Policy) Matching(ref string) []*Rule {
 	return matching
 }
 
-// Check asks whether verb may be done to the full remote ref. It returns the
-// rule that allows it, or a [*DeniedError] that knows the rules that matched
-// the ref and do not allow the verb.
+// Check reports whether verb is allowed on the full remote ref. It returns the rule
+// that allows it, or a [*DeniedError] with the rules that match the ref but do not
+// allow the verb.
 func (p *Policy) Check(ref string, verb Verb) (*Rule, error) {
 	matching := p.Matching(ref)
 	if denied := p.decide(matching, RefUpdate{RemoteRef: ref}, verb); denied != nil {
@@ -130,7 +129,7 @@ func (p *Policy) Check(ref string, verb Verb) (*Rule, error) {
 	return firstAllowing(matching, verb), nil
 }
 
-// decide returns nil when one of the matching rules allows verb.
+// decide returns nil if one of the matching rules allows verb.
 func (p *Policy) decide(matching []*Rule, u RefUpdate, verb Verb) *DeniedError {
 	if firstAllowing(matching, verb) != nil {
 		return nil

@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// maxRef is the longest remote ref, in bytes, that is judged at all. Forges
-// stop far below it.
+// maxRef is the longest remote ref that is allowed, in bytes. Forges allow far less.
 const maxRef = 1024
 
-// CheckRef returns an error unless ref is a full name, "refs/…", that git
-// itself would accept (git-check-ref-format) and is at most 1024 bytes long.
+// CheckRef returns an error unless ref is a full name, "refs/…", that git itself
+// accepts (git-check-ref-format) and at most 1024 bytes long.
 func CheckRef(ref string) error {
 	switch {
 	case len(ref) > maxRef:
@@ -48,7 +47,7 @@ func checkSegment(s string) error {
 	return nil
 }
 
-// forbidden is git's list of characters that no ref holds.
+// forbidden is git's list of characters that a ref may not contain.
 func forbidden(r rune) bool {
 	return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r)
 }

@@ -15,17 +15,17 @@ const (
 
 // A RefUpdate is one line of a pre-push hook's standard input.
 type RefUpdate struct {
-	// LocalRef is what the user typed as the source, spaces included, or
-	// "(delete)". Nothing is decided by it.
+	// LocalRef is the source as the user typed it, spaces included, or "(delete)". No
+	// decision depends on it.
 	LocalRef string
-	LocalOID string // what the remote ref shall name; all zeros to delete it
+	LocalOID string // the new object of the remote ref; all zeros to delete it
 
 	RemoteRef string // a full, valid name, "refs/…"
-	RemoteOID string // what the remote ref names now; all zeros when it does not exist
+	RemoteOID string // the current object of the remote ref; all zeros if it does not exist
 }
 
-// Deletes reports whether u removes the remote ref. The object id says so:
-// "git push origin 0000…:refs/heads/x" deletes as well, under another name.
+// Deletes reports whether u deletes the remote ref. It reads the object id: "git push
+// origin 0000…:refs/heads/x" also deletes, with another LocalRef.
 func (u RefUpdate) Deletes() bool { return isZero(u.LocalOID) }
 
 // Creates reports whether the remote ref does not exist yet.
@@ -33,9 +33,8 @@ func (u RefUpdate) Creates() bool { return isZero(u.RemoteOID) && !u.Deletes() }
 
 func isZero(oid string) bool { return strings.Trim(oid, "0") == "" }
 
-// ReadUpdates reads the standard input of a pre-push hook to its end. It
-// returns the bytes as well, for the hooks that are run afterwards. Input over
-// 64 MiB is an error.
+// ReadUpdates reads the standard input of a pre-push hook to its end. It also returns
+// the bytes, for the hooks that run afterwards. Input over 64 MiB is an error.
 func ReadUpdates(r io.Reader) (raw []byte, updates []RefUpdate, err error) {
 	raw, err = io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -48,17 +47,17 @@ func ReadUpdates(r io.Reader) (raw []byte, updates []RefUpdate, err error) {
 	return raw, updates, err
 }
 
-// ParseUpdates reads the lines git gives a pre-push hook (githooks(5)):
+// ParseUpdates parses the lines that git sends to a pre-push hook (githooks(5)):
 //
 //	<local-ref> SP <local-oid> SP <remote-ref> SP <remote-oid> LF
 //
-// The local ref is as typed, and "git push origin 'HEAD@{1 day ago}:main'" is
-// legal, so lines are split from the right. A local ref may even hold a line
-// break; the lines it makes do not parse and are an error. One that is made to
-// look like whole lines only adds updates to check: what git will do always
-// stands, unbroken, at the end of a line.
+// The local ref is as typed, and "git push origin 'HEAD@{1 day ago}:main'" is legal, so
+// lines are split from the right. A local ref may even contain a line break; the
+// resulting lines do not parse, which is an error. A local ref that looks like whole
+// lines only adds updates to check: what git will do is always complete at the end of a
+// line.
 //
-// One bad line makes the whole an error, as does a last line without LF.
+// One bad line makes the whole input an error, as does a last line without LF.
 func ParseUpdates(data []byte) ([]RefUpdate, error) {
 	updates := make([]RefUpdate, 0, bytes.Count(data, []byte{'\n'}))
 	for number := 1; len(data) > 0; number++ {
@@ -107,7 +106,7 @@ func cutLast(s string) (before, after string, found bool) {
 	return s[:i], s[i+1:], true
 }
 
-// isOID reports whether s is a whole SHA-1 or SHA-256 object id as git prints it.
+// isOID reports whether s is a full SHA-1 or SHA-256 object id, as git prints it.
 func isOID(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }

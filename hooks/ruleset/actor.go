@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// An Actor is whom a ruleset does not hold.
+// An Actor is a user, team or app that may bypass a ruleset.
 type Actor struct {
 	ID   *int64 `json:"actor_id"`
 	Type string `json:"actor_type"`
 	Mode string `json:"bypass_mode"`
 }
 
-// The types of actors: those with an id of their own, and the two without.
+// The types of actors: those with an id, and the two without.
 var (
 	numbered = []string{"Integration", "RepositoryRole", "Team", "User"}
 	single   = []string{"OrganizationAdmin", "DeployKey"}
 )
 
-// ParseActor reads "TYPE:ID", as in "Team:42", or the bare
-// "OrganizationAdmin" and "DeployKey".
+// ParseActor parses "TYPE:ID", such as "Team:42", or the bare "OrganizationAdmin" and
+// "DeployKey".
 func ParseActor(s string) (Actor, error) {
 	kind, id, found := strings.Cut(s, ":")
 	if !found && slices.Contains(single, kind) {

@@ -7,13 +7,13 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// general is what no export can say.
+// general are the limits of every export.
 var general = []string{
 	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; whom they shall not hold, name with --bypass",
 	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
 }
 
-// unsaid is what the rulesets do not say of r.
+// unsaid returns what the rulesets cannot express of r.
 func unsaid(r *refs.Rule) []string {
 	branches, tags := patterns(r.Full, "heads"), patterns(r.Full, "tags")
 	var notes []string
@@ -34,7 +34,8 @@ func unsaid(r *refs.Rule) []string {
 	return notes
 }
 
-// lost reports whether within gives the pattern up, or one that it can stand for.
+// lost reports whether within cannot convert the pattern, or one of the patterns that
+// it includes.
 func lost(full string) bool {
 	first, rest, more := strings.Cut(strings.TrimPrefix(full, "refs/"), "/")
 	if first == "**" {

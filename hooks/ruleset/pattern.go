@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// patterns says a policy's full pattern as patterns of File.fnmatch with
-// FNM_PATHNAME (Ruby's documentation; GitHub names it in "Creating rulesets for
-// a repository"), kept to refs/FOLDER/. There "**/" at the start of a part is
-// any number of parts, and every other "**" no more than "*".
+// patterns converts a policy's full pattern to patterns of File.fnmatch with
+// FNM_PATHNAME (Ruby's documentation; GitHub names it in "Creating rulesets for a
+// repository"), limited to refs/FOLDER/. In those, "**/" at the start of a part matches
+// any number of parts, and every other "**" is the same as "*".
 func patterns(full, folder string) []string {
 	var all []string
 	for _, p := range within(full, folder) {
@@ -18,9 +18,9 @@ func patterns(full, folder string) []string {
 	return all
 }
 
-// within keeps a full pattern to refs/FOLDER/: the first part after refs/ is
-// made the folder's name where it can match it. A "**" that is only some of
-// that part is not taken apart; such a pattern is lost.
+// within limits a full pattern to refs/FOLDER/: it replaces the first part after refs/
+// by the folder's name, if it can match that name. It cannot split a "**" that is only
+// a piece of that part; such a pattern is lost.
 func within(full, folder string) []string {
 	rest, ok := strings.CutPrefix(full, "refs/")
 	first, rest, more := strings.Cut(rest, "/")
@@ -31,7 +31,7 @@ func within(full, folder string) []string {
 	case first == "**" && !more:
 		return []string{inFolder + "**"}
 	case first == "**":
-		kept := within("refs/"+rest, folder) // where ** stands for no part
+		kept := within("refs/"+rest, folder) // for a ** that matches no part
 		if any := inFolder + "**/" + rest; !slices.Contains(kept, any) {
 			kept = append(kept, any)
 		}
@@ -45,9 +45,9 @@ func within(full, folder string) []string {
 	return []string{inFolder + rest}
 }
 
-// spread replaces each "**" that fnmatch would read otherwise. At the end of a
-// pattern it becomes "**/*". Within a part it becomes two patterns: one where it
-// holds no slash, and one where it holds at least one.
+// spread replaces each "**" that fnmatch would read differently. At the end of a
+// pattern it becomes "**/*". Within a part it becomes two patterns: one in which it
+// matches no slash, and one in which it matches at least one.
 func spread(pattern string) []string {
 	parts := strings.Split(pattern, "/")
 	for i, part := range parts {

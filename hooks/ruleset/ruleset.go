@@ -1,9 +1,9 @@
-// Package ruleset says a policy about refs in the words of GitHub's repository
-// rulesets, so that the server holds it too.
+// Package ruleset exports a policy about refs as GitHub repository rulesets, so that
+// the server enforces it too.
 //
-// A ruleset forbids, and a policy allows. So each one takes in all branches, or
-// all tags, and leaves out those on which the policy allows what it forbids;
-// what the policy allows on the same refs shares a ruleset.
+// A ruleset forbids, and a policy allows. So each ruleset includes all branches, or all
+// tags, and excludes those on which the policy allows what the ruleset forbids. Rules
+// with the same exclusions share a ruleset.
 package ruleset
 
 import (
@@ -24,7 +24,7 @@ type Ruleset struct {
 	Rules        []Rule     `json:"rules"`
 }
 
-// Conditions says which refs a ruleset is about.
+// Conditions say which refs a ruleset covers.
 type Conditions struct {
 	RefName RefName `json:"ref_name"`
 }
@@ -36,26 +36,26 @@ type RefName struct {
 	Exclude []string `json:"exclude"`
 }
 
-// A Rule is one thing that nobody may do.
+// A Rule is one thing that a ruleset forbids.
 type Rule struct {
 	Type string `json:"type"`
 }
 
-// An area is a kind of refs that GitHub has rulesets for.
+// An area is a kind of refs for which GitHub has rulesets.
 type area struct {
 	target, plural string
 	folder         string // below refs/
 	rules          []forbidden
 }
 
-// forbidden is a kind of rule, and the verb it forbids.
+// forbidden is a type of rule, and the verb that it forbids.
 type forbidden struct {
 	kind string
 	verb refs.Verb
 }
 
-// areas: any change of a tag is a Move; of a branch, "update" forbids forced
-// changes as well as others, and "non_fast_forward" those alone.
+// areas: every change of a tag is a Move. For a branch, "update" forbids all changes,
+// and "non_fast_forward" only forced ones.
 var areas = []area{
 	{"branch", "branches", "heads", []forbidden{
 		{"creation", refs.Create},
@@ -70,9 +70,9 @@ var areas = []area{
 	}},
 }
 
-// Export returns the rulesets that enforce p, and what they cannot say, each a
-// sentence for a person. On branches and tags the rulesets allow nothing that p
-// refuses. The nil policy forbids everything.
+// Export returns the rulesets that enforce p, and notes for a person about what they
+// cannot express. On branches and tags, the rulesets allow nothing that p refuses. The
+// nil policy forbids everything.
 func Export(p *refs.Policy, bypass ...Actor) (sets []Ruleset, notes []string) {
 	for _, a := range areas {
 		sets = append(sets, a.export(p, append([]Actor{}, bypass...))...)
@@ -83,7 +83,7 @@ func Export(p *refs.Policy, bypass ...Actor) (sets []Ruleset, notes []string) {
 	return sets, append(notes, general...)
 }
 
-// export makes one ruleset of the rules that leave out the same refs.
+// export combines rules that exclude the same refs in one ruleset.
 func (a area) export(p *refs.Policy, bypass []Actor) []Ruleset {
 	var sets []Ruleset
 	for _, f := range a.rules {
@@ -104,7 +104,7 @@ func (a area) export(p *refs.Policy, bypass []Actor) []Ruleset {
 	return sets
 }
 
-// name is different for each of a policy's rulesets, as GitHub wants it.
+// name differs for each of a policy's rulesets, as GitHub requires.
 func (a area) name(rules []Rule) string {
 	kinds := make([]string, len(rules))
 	for i, r := range rules {
@@ -113,8 +113,8 @@ func (a area) name(rules []Rule) string {
 	return "gatepass " + a.plural + ": " + strings.Join(kinds, ", ")
 }
 
-// allowing returns the patterns, of refs in this area, on which p allows verb.
-// It is never nil: GitHub wants a list.
+// allowing returns the patterns of this area on which p allows verb. It is never nil:
+// GitHub requires a list.
 func (a area) allowing(p *refs.Policy, verb refs.Verb) []string {
 	exclude := []string{}
 	for _, r := range p.Rules() {

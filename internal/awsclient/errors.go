@@ -17,23 +17,24 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxShown bounds what a message shows of AWS's words, in bytes.
+// maxShown is how much of AWS's text an error shows, in bytes.
 const maxShown = 300
 
-// credentialsError is a failure to get AWS credentials.
+// credentialsError reports that there are no AWS credentials.
 type credentialsError struct{ err error }
 
 func (e *credentialsError) Error() string { return e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
 
-// A Call is what was asked of AWS, for one line about what came of it. The SDK's
-// errors are taken apart and not wrapped: one of them keeps the end of the
-// answer, and so the secret in it.
+// A Call describes a call to AWS, to turn its error into one line. It takes the SDK's
+// errors apart and does not wrap them: one of them holds the end of the answer, and so
+// the secret in it.
 type Call struct {
-	What    string // begins the line, as in "read SSM parameter /a"
+	What    string // starts the line, such as "read SSM parameter /a"
 	Service string // as in "SSM"
-	Region  string // empty before it is known
-	// Explain tells the service's own errors; nil leaves one to Call.
+	Region  string // empty if not known yet
+	// Explain returns an error for the service's own errors; nil leaves the error to
+	// Call.
 	Explain func(smithy.APIError) error
 }
 
@@ -84,7 +85,7 @@ func (c Call) unauthenticated(ctx context.Context, err error) error {
 	operation, ok := errors.AsType[*smithy.OperationError](err)
 	_, process := errors.AsType[*processcreds.ProviderError](err)
 	switch {
-	case process: // its error repeats what the process printed
+	case process: // this error repeats the output of the process
 		return usererr.New(c.What, "the credential_process of the AWS profile failed or printed no credentials", "run that command by hand")
 	case ok && operation.Service() == "ec2imds":
 		return usererr.New(c.What, "there are no AWS credentials (environment, profile, container role, instance role)", do)
@@ -94,7 +95,8 @@ func (c Call) unauthenticated(ctx context.Context, err error) error {
 	return usererr.New(c.What, "no AWS credentials: "+strings.TrimPrefix(reason(err), "failed to refresh cached credentials, "), do)
 }
 
-// reason is the last part of an error, which for the SDK's is the telling one.
+// reason returns the last part of an error, which is the informative one in the SDK's
+// errors.
 func reason(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return redact.Text(api.ErrorCode()+": "+api.ErrorMessage(), maxShown)
@@ -105,8 +107,8 @@ func reason(err error) string {
 	return redact.Text(err.Error(), maxShown)
 }
 
-// Said is what AWS says beyond the code, after a colon and fit for a message; ""
-// when that is nothing.
+// Said returns AWS's text beyond the code, after a colon and safe for an error; "" if
+// there is none.
 func Said(api smithy.APIError) string {
 	text := redact.Text(api.ErrorMessage(), maxShown)
 	if text == "" || text == api.ErrorCode() || text == "UnknownError" {
@@ -156,7 +158,7 @@ var rejectedCodes = map[string]bool{
 	"RequestExpired":                      true,
 }
 
-// isStale reports an error that other credentials may cure.
+// isStale reports whether other credentials may help against an error.
 func isStale(err error) bool {
 	if _, ok := errors.AsType[*credentialsError](err); ok {
 		return true

@@ -14,22 +14,20 @@ import (
 const (
 	maxAttempts = 6
 
-	// The first waits; each further one is twice as long. A throttle is a rate
-	// per second of the whole account, so that it is given more time than a lost
-	// connection.
+	// The first waits; each further one is twice as long. A throttle is a rate per
+	// second of the whole account, so it gets more time than a lost connection.
 	backoffFirst    = 100 * time.Millisecond
 	backoffThrottle = 500 * time.Millisecond
 	backoffMost     = 4 * time.Second
 )
 
-// NewRetryer is the SDK's standard retryer with shorter waits, which also takes
-// an answer that was cut off for one that may be whole the next time. attempts
-// is what AWS_MAX_ATTEMPTS or the profile says, or 0.
+// NewRetryer returns the SDK's standard retryer with shorter waits. It also retries an
+// answer that was cut off. attempts is from AWS_MAX_ATTEMPTS or the profile, or 0.
 func NewRetryer(attempts int) aws.Retryer { return retry.NewStandard(options(attempts)) }
 
-// NewAdaptiveRetryer is NewRetryer for a service that throttles one resource, such as a
-// table: after a throttle all calls of the client wait for their turn, at a rate that
-// the service takes.
+// NewAdaptiveRetryer is like NewRetryer, for a service that throttles one resource,
+// such as a table: after a throttle, all calls of the client wait for their turn, at a
+// rate that the service accepts.
 func NewAdaptiveRetryer(attempts int) aws.Retryer {
 	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.StandardOptions = append(o.StandardOptions, options(attempts))
@@ -48,8 +46,8 @@ func options(attempts int) func(*retry.StandardOptions) {
 	}
 }
 
-// isCutOff leaves out refusals that are not in AWS's form: a proxy's web page
-// stays what it is.
+// isCutOff excludes refusals that are not in AWS's form: a proxy's web page would be
+// the same next time.
 func isCutOff(err error) aws.Ternary {
 	_, ok := errors.AsType[*smithy.DeserializationError](err)
 	response, hasStatus := errors.AsType[interface {
@@ -62,7 +60,7 @@ func isCutOff(err error) aws.Ternary {
 	return aws.TrueTernary
 }
 
-// backoff is jittered between half and the whole of its wait.
+// backoff returns a random wait between half and the whole of its length.
 func backoff(attempt int, err error) (time.Duration, error) {
 	first := backoffFirst
 	if IsThrottle(err) {
@@ -72,7 +70,7 @@ func backoff(attempt int, err error) (time.Duration, error) {
 	return d/2 + rand.N(d/2), nil
 }
 
-// IsThrottle reports that AWS answers less often than it is asked.
+// IsThrottle reports whether AWS refused a call because there were too many.
 func IsThrottle(err error) bool {
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
@@ -82,11 +80,11 @@ func IsThrottle(err error) bool {
 	return ok
 }
 
-// InTime returns r for one call, whose deadline is ctx's.
+// InTime returns r for one call, which has the deadline of ctx.
 func InTime(ctx context.Context, r aws.Retryer) aws.Retryer { return &inTime{r, ctx} }
 
-// inTime is a Retryer that gives up, with the last answer as the reason, when
-// the next wait would end beyond the deadline of its one call.
+// inTime is a Retryer that gives up if the next wait would end after the deadline of
+// its one call. The error is then the last answer.
 type inTime struct {
 	aws.Retryer
 	ctx context.Context
@@ -103,8 +101,8 @@ func (r *inTime) RetryDelay(attempt int, err error) (time.Duration, error) {
 	return d, nil
 }
 
-// GetRetryToken gives up with the last answer as the reason, too, when the
-// retryer has no quota left after many failures.
+// GetRetryToken also gives up with the last answer as the error if the retryer has no
+// quota left after many failures.
 func (r *inTime) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
 	release, quotaErr := r.Retryer.GetRetryToken(ctx, err)
 	if quotaErr != nil {
@@ -113,7 +111,7 @@ func (r *inTime) GetRetryToken(ctx context.Context, err error) (func(error) erro
 	return release, nil
 }
 
-// GetAttemptToken waits for the retryer's turn, where it has one.
+// GetAttemptToken waits for the retryer's turn, if it has turns.
 func (r *inTime) GetAttemptToken(ctx context.Context) (func(error) error, error) {
 	if turns, ok := r.Retryer.(aws.RetryerV2); ok {
 		return turns.GetAttemptToken(ctx)

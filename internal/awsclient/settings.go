@@ -19,11 +19,10 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Settings are what a URL's query says of AWS; empty leaves it to the SDK.
+// Settings are the AWS settings in a URL's query; the SDK finds those that are empty.
 type Settings struct{ Region, Endpoint, Profile string }
 
-// ParseSettings reads a query of region, endpoint and profile. what begins the
-// errors.
+// ParseSettings parses a query of region, endpoint and profile. what starts the errors.
 func ParseSettings(what, rawQuery string) (Settings, error) {
 	var s Settings
 	values, err := url.ParseQuery(rawQuery)
@@ -62,7 +61,7 @@ func (s *Settings) set(what, key, value string) error {
 	return nil
 }
 
-// isRegion keeps a region, which becomes part of a host name, to one label.
+// isRegion accepts only a single label, because a region becomes part of a host name.
 func isRegion(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if !IsAlnum(s[i]) && s[i] != '-' {
@@ -72,14 +71,13 @@ func isRegion(s string) bool {
 	return len(s) <= 63
 }
 
-// IsAlnum reports whether c is one of the letters and digits that names in AWS
-// are made of.
+// IsAlnum reports whether c is one of the letters and digits allowed in AWS names.
 func IsAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// checkEndpoint takes https, and http on this machine: secrets come back in the
-// answer.
+// checkEndpoint accepts https, and http only on this machine, because the answers hold
+// secrets.
 func checkEndpoint(what, raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -96,11 +94,11 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// load loads twice: the client of the instance metadata service is made from one
-// configuration and is an option of the other. Loading reads a few small files;
-// the network is not used.
+// load loads the configuration twice: the client of the instance metadata service is
+// made from the first and is an option of the second. It reads a few small files and
+// does not use the network.
 func (s Settings) load(ctx context.Context) (aws.Config, error) {
-	// The SDK's warnings go to standard error by default, which is the user's.
+	// By default, the SDK writes warnings to standard error, which is the user's.
 	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
 	if s.Region != "" {
 		options = append(options, config.WithRegion(s.Region))
@@ -118,19 +116,19 @@ func (s Settings) load(ctx context.Context) (aws.Config, error) {
 	return config.LoadDefaultConfig(ctx, append(options, metadata)...)
 }
 
-// impatient bounds each question to the instance metadata service: it is on the
-// same machine or not there at all, and a machine without credentials is to be
-// told so soon. The SDK by itself gives up after five seconds.
+// impatient limits each request to the instance metadata service. The service is on the
+// same machine or does not exist, and a machine without credentials should get its
+// error soon. By default, the SDK gives up after five seconds.
 type impatient struct {
 	ec2rolecreds.GetMetadataAPIClient
 }
 
 const (
 	metadataWait = 1500 * time.Millisecond
-	maxMetadata  = 64 << 10 // bytes; credentials are about two thousand
+	maxMetadata  = 64 << 10 // bytes; credentials take about two thousand
 )
 
-// GetMetadata reads the whole answer before its deadline is taken away.
+// GetMetadata reads the whole answer before its deadline is cancelled.
 func (i impatient) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, options ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataWait)
 	defer cancel()

@@ -1,4 +1,4 @@
-// Package exposition shows the metrics of the refresher and of gatepass probe to
+// Package exposition serves the metrics of the refresher and of gatepass probe to
 // Prometheus.
 package exposition
 
@@ -29,16 +29,17 @@ func New() *prometheus.Registry {
 	return r
 }
 
-// Handler answers with what is registered, in Prometheus's text format.
+// Handler serves the metrics of r in Prometheus's text format.
 func Handler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
-// Seconds is Unix time as Prometheus has it, to the millisecond.
+// Seconds returns a time as Prometheus has it: Unix time in seconds, to the
+// millisecond.
 func Seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// Listen has handler answer at an address, for who looks after a program, until
-// stop is called. do is what to do where the address cannot be had.
+// Listen serves handler at address until stop is called. do says what to do if
+// listening fails.
 func Listen(ctx context.Context, address string, handler http.Handler, do string) (stop func(), err error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -51,6 +52,6 @@ func Listen(ctx context.Context, address string, handler http.Handler, do string
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	go func() { _ = s.Serve(l) }() // until it is closed
+	go func() { _ = s.Serve(l) }() // until the server is closed
 	return func() { _ = s.Close() }, nil
 }

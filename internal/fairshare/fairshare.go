@@ -9,31 +9,31 @@ import (
 	"sync"
 )
 
-// A Pool is a capacity. Size must be set, and is not changed.
+// A Pool is a capacity. Size must be set, and must not change.
 type Pool struct {
-	Size int64 // in units of the caller's
-	// EvictOldest is for shares that a well-behaved client holds for a moment only: where
-	// no address holds more than the new one, the oldest share is evicted. Without it the
-	// new share is refused.
+	Size int64 // in a unit of the caller's choice
+	// EvictOldest is for shares that a well-behaved client holds only for a moment: if
+	// no address holds more than the new one, the oldest share is evicted. Otherwise
+	// the new share is refused.
 	EvictOldest bool
 
 	mu     sync.Mutex // guards the rest
 	used   int64
-	shares list.List        // of *share, the oldest first
-	of     map[string]int64 // used, by address
+	shares list.List        // of *share, oldest first
+	of     map[string]int64 // used capacity by address
 }
 
 type share struct {
 	from  string
 	size  int64
 	evict func()
-	at    *list.Element // nil when it is out
+	at    *list.Element // nil after its removal
 }
 
-// Acquire takes size for an address, and evicts shares of others where capacity is lacking.
-// evict is called once when this share is evicted, while the pool is locked: it may neither
-// wait nor call the pool. Where ok, release gives the share back unless it was evicted;
-// after release, evict is not called.
+// Acquire takes size for an address, and evicts shares of others if capacity is
+// lacking. evict is called at most once, when this share is evicted, while the pool is
+// locked: it must neither wait nor call the pool. If ok, the caller must call release
+// to give the share back; after that, evict is not called.
 func (p *Pool) Acquire(from string, size int64, evict func()) (release func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +62,8 @@ func (p *Pool) Acquire(from string, size int64, evict func()) (release func(), o
 	}, true
 }
 
-// victim returns the oldest share of the address that holds the most, the new share counted
-// in; nil where that is the new one's own address. The caller holds mu.
+// victim returns the oldest share of the address that holds the most, with the new
+// share counted; nil if that is the new share's own address. The caller holds mu.
 func (p *Pool) victim(from string, size int64) *share {
 	held := func(address string) int64 {
 		if address == from {
@@ -83,7 +83,7 @@ func (p *Pool) victim(from string, size int64) *share {
 	return most
 }
 
-// remove takes a share out, unless it is out already. The caller holds mu.
+// remove removes a share, unless it is removed already. The caller holds mu.
 func (p *Pool) remove(s *share) {
 	if s.at == nil {
 		return
@@ -96,9 +96,9 @@ func (p *Pool) remove(s *share) {
 	}
 }
 
-// Address returns the address that a share of remote, HOST:PORT, is counted for: of IPv6
-// the /64, since one host has many addresses of it. All clients of a Unix socket are
-// "socket".
+// Address returns the address to which a share of remote, HOST:PORT, is counted: for
+// IPv6 the /64, since one host has many addresses in it. All clients of a Unix socket
+// are "socket".
 func Address(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package filestamp tells whether a file is still as it was when it was read, without
-// reading it again. It is for files whose programs read them again when they change.
+// Package filestamp detects whether a file has changed since it was read, without
+// reading it again. It is for programs that reread a file when it changes.
 package filestamp
 
 import (
@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// A Stamp is the state of a file. Two are equal when nothing of the file changed: its
-// text, who may use it, or which file has the name. The zero Stamp is that of no file.
+// A Stamp is the state of a file. Two Stamps are equal if the content, the permissions
+// and the file behind the name are the same. The zero Stamp means no file.
 type Stamp struct {
 	device, inode     uint64
 	size              int64
@@ -16,8 +16,8 @@ type Stamp struct {
 	modified, changed int64 // in nanoseconds of Unix time
 }
 
-// Of returns the state of the file that path leads to. A file that cannot be looked
-// at has the zero Stamp, and an error.
+// Of returns the state of the file at path, following links. If it cannot stat the
+// file, it returns the zero Stamp and the error.
 func Of(path string) (Stamp, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -26,18 +26,19 @@ func Of(path string) (Stamp, error) {
 	return OfInfo(info), nil
 }
 
-// OfInfo returns the state of the file that a call of Stat or Lstat looked at.
+// OfInfo returns the state in the result of Stat or Lstat.
 func OfInfo(info fs.FileInfo) Stamp {
 	s := Stamp{size: info.Size(), mode: info.Mode(), modified: info.ModTime().UnixNano()}
 	s.identify(info)
 	return s
 }
 
-// SameFile reports whether both are of one file, whatever became of it.
+// SameFile reports whether both are Stamps of the same file, even if its content
+// changed.
 func (s Stamp) SameFile(o Stamp) bool { return s.device == o.device && s.inode == o.inode }
 
-// SameText reports whether both are of one file with one text. Its mode and its links
-// may have changed.
+// SameText reports whether both are Stamps of the same file with the same content. Its
+// mode and links may differ.
 func (s Stamp) SameText(o Stamp) bool {
 	return s.SameFile(o) && s.size == o.size && s.modified == o.modified
 }

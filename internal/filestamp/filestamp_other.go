@@ -4,6 +4,6 @@ package filestamp
 
 import "syscall"
 
-// changeTime has another name on each of these systems. Mode, size and time of the
-// text are compared all the same.
+// changeTime returns 0: each of these systems has another name for the time. Mode, size
+// and modification time are compared all the same.
 func changeTime(*syscall.Stat_t) int64 { return 0 }

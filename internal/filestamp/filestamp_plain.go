@@ -4,5 +4,5 @@ package filestamp
 
 import "io/fs"
 
-// identify adds nothing: there is no device and inode here.
+// identify does nothing: this system has no device and inode numbers.
 func (*Stamp) identify(fs.FileInfo) {}

@@ -1,5 +1,5 @@
-// Package gitconfig reads what git says its configuration is, each setting with
-// the scope and the file it comes from.
+// Package gitconfig parses git's configuration as git lists it: each setting with its
+// scope and file.
 package gitconfig
 
 import (
@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// Arguments are those of the git command whose output [Parse] reads. Git knows
-// --show-scope since 2.26.
+// Arguments returns the arguments of the git command whose output [Parse] reads. Git
+// has --show-scope since 2.26.
 func Arguments() []string {
 	return []string{"config", "-z", "--show-scope", "--show-origin", "--list"}
 }
 
-// Scopes as git names them, from the widest to the narrowest. A later one wins.
+// The scopes, in git's words, from the widest to the narrowest. A later one overrides
+// an earlier one.
 const (
 	System   = "system"
 	Global   = "global"
@@ -25,7 +26,7 @@ const (
 
 // A Setting is one variable with one value.
 type Setting struct {
-	Scope  string // as git says; one of the scopes above
+	Scope  string // one of the scopes above
 	Origin string // "file:/etc/gitconfig", "command line:"
 	Key    string // section and name in lower case, the subsection as written
 	Value  string
@@ -34,8 +35,8 @@ type Setting struct {
 
 var errList = errors.New("git's list of settings is not understood")
 
-// Parse reads "scope NUL origin NUL key LF value NUL", repeated. Anything else
-// is an error, so that no setting is passed over.
+// Parse parses "scope NUL origin NUL key LF value NUL", repeated. Anything else is an
+// error, so that no setting is missed.
 func Parse(out []byte) ([]Setting, error) {
 	if len(out) == 0 {
 		return nil, nil
@@ -70,8 +71,8 @@ func (s Setting) Parts() (section, subsection, name string) {
 	return section, subsection, name
 }
 
-// True reports whether git reads the value as true. What git would refuse to
-// read counts as false.
+// True reports whether git reads the value as true. A value that git would refuse
+// counts as false.
 func (s Setting) True() bool {
 	if s.Bare {
 		return true
@@ -84,11 +85,11 @@ func (s Setting) True() bool {
 	return err == nil && n != 0
 }
 
-// Trusted reports whether the setting is the machine's or the user's own, and
-// not a repository's or one command's.
+// Trusted reports whether the setting is from the machine's or the user's
+// configuration, and not from a repository or one command.
 func (s Setting) Trusted() bool { return s.Scope == System || s.Scope == Global }
 
-// File returns the file the setting is in, or "" where it is in none.
+// File returns the file of the setting; "" if it is not from a file.
 func (s Setting) File() string {
 	file, ok := strings.CutPrefix(s.Origin, "file:")
 	if !ok {
@@ -97,8 +98,8 @@ func (s Setting) File() string {
 	return file
 }
 
-// Last returns the last of the settings with the key, which is the one that
-// holds, and nil when there is none.
+// Last returns the last of the settings with the key, which is the one in effect; nil
+// if there is none.
 func Last(list []Setting, key string) *Setting {
 	for i := len(list) - 1; i >= 0; i-- {
 		if list[i].Key == key {

@@ -6,16 +6,15 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// Matches reports whether a subsection such as "https://*.example.com" or
-// "example.com" names https://HOST/PATH, as git matches http.<url>.* and
-// credential.<url>.* (git-config(1), gitcredentials(7)). The host is canonical.
+// Matches reports whether a subsection such as "https://*.example.com" or "example.com"
+// matches https://HOST/PATH, as git matches http.<url>.* and credential.<url>.*
+// (git-config(1), gitcredentials(7)). The host is canonical.
 //
-// The answer is used to look for trouble, so what is not certain matches: any
-// user name, any path where the asker's is not known (""), and a pattern that
-// git would have to rewrite first.
+// It is used to find hazards, so uncertain cases match: any user name, any path if the
+// request's is not known (""), and a pattern that git would have to normalize first.
 func Matches(pattern, host, path string) bool { return MatchesURL(pattern, "https", host, path) }
 
-// MatchesURL is [Matches] for a URL of another scheme.
+// MatchesURL is like [Matches], for a URL of another scheme.
 func MatchesURL(pattern, scheme, host, path string) bool {
 	its, rest, found := strings.Cut(pattern, "://")
 	if !found {
@@ -33,7 +32,7 @@ func MatchesURL(pattern, scheme, host, path string) bool {
 	return (authority == "" || matchesHost(authority, host)) && matchesPath(under, path)
 }
 
-// matchesHost compares label by label; "*" stands for a whole one.
+// matchesHost compares label by label; "*" matches a whole label.
 func matchesHost(pattern, host string) bool {
 	wantName, wantPort := splitPort(gitname.Fold(pattern))
 	haveName, havePort := splitPort(host)
@@ -52,7 +51,7 @@ func matchesHost(pattern, host string) bool {
 	return true
 }
 
-// splitPort takes the port off, "" for the default one.
+// splitPort splits off the port; "" for the default one.
 func splitPort(host string) (name, port string) {
 	i := strings.LastIndexByte(host, ':')
 	if i < 0 || strings.HasSuffix(host, "]") {
@@ -65,7 +64,7 @@ func splitPort(host string) (name, port string) {
 	return host[:i], port
 }
 
-// matchesPath reports whether path is pattern or lies below it.
+// matchesPath reports whether path is pattern or below it.
 func matchesPath(pattern, path string) bool {
 	pattern, path = strings.Trim(pattern, "/"), strings.Trim(path, "/")
 	if pattern == "" || path == "" || strings.Contains("/"+pattern, "/.") || strings.Contains(pattern, "//") {

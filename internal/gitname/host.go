@@ -1,13 +1,13 @@
-// Package gitname reads the names in a git URL: the host, and owner/repository. Each is
-// brought into the one form that gatepass compares.
+// Package gitname parses the names in a git URL: the host, and owner/repository. It
+// returns each in the one form that gatepass compares.
 package gitname
 
 import "strings"
 
-// Host returns host in the one form gatepass compares: lower case, no
-// default port. ok is false for anything but a plain DNS name, an IPv4 address
-// or a bracketed IPv6 address, each with an optional port; git decodes
-// percent-escapes, so a host can contain any byte.
+// Host returns host in the one form that gatepass compares: lower case, without a
+// default port. ok is false for anything but a plain DNS name, an IPv4 address or a
+// bracketed IPv6 address, each with an optional port; git decodes percent-escapes, so a
+// host can contain any byte.
 func Host(host string) (canonical string, ok bool) {
 	name, port, ok := splitPort(host)
 	if !ok || !validName(name) {
@@ -20,7 +20,7 @@ func Host(host string) (canonical string, ok bool) {
 	return name + ":" + port, true
 }
 
-// splitPort takes a port off the end. An IPv6 address keeps its brackets.
+// splitPort splits a port off the end. An IPv6 address keeps its brackets.
 func splitPort(host string) (name, port string, ok bool) {
 	if strings.HasPrefix(host, "[") {
 		end := strings.IndexByte(host, ']')
@@ -70,8 +70,8 @@ func validName(name string) bool {
 	return true
 }
 
-// validLabel refuses the empty label too, so "github.com." and "a..b" are no
-// hosts here.
+// validLabel also refuses an empty label, so "github.com." and "a..b" are not valid
+// hosts.
 func validLabel(label string) bool {
 	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 		return false
@@ -85,8 +85,8 @@ func validLabel(label string) bool {
 	return true
 }
 
-// validIPv6 checks the letters only: the comparison is exact, so a malformed
-// address matches nothing.
+// validIPv6 checks only the characters: the comparison is exact, so a malformed address
+// matches nothing.
 func validIPv6(name string) bool {
 	inside := strings.TrimSuffix(name[1:], "]")
 	if len(inside) < 2 || len(inside) > 45 || !strings.Contains(inside, ":") {
@@ -102,8 +102,8 @@ func validIPv6(name string) bool {
 }
 
 // IsLoopback reports whether a host in the form of [Host] is a loopback address: one of
-// 127.0.0.0/8 in four decimal numbers, or [::1]. A name is none: what it means is for
-// others to say.
+// 127.0.0.0/8 in four decimal numbers, or [::1]. It is false for a name, whose address
+// depends on the resolver.
 func IsLoopback(host string) bool {
 	name, _, ok := splitPort(host)
 	if name == "[::1]" {

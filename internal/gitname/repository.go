@@ -2,8 +2,8 @@ package gitname
 
 import "strings"
 
-// A Repo is a repository of GitHub's. Those that [Repository] and [Path] return are in
-// lower case, so that two of one repository are equal.
+// A Repo is a repository at GitHub. Those that [Repository] and [Path] return are in
+// lower case, so that two Repos of the same repository are equal.
 type Repo struct{ Owner, Name string }
 
 // String returns owner/name, and "" for the zero Repo.
@@ -14,18 +14,18 @@ func (r Repo) String() string {
 	return r.Owner + "/" + r.Name
 }
 
-// MarshalText returns owner/name, as JSON has it.
+// MarshalText returns owner/name, for JSON.
 func (r Repo) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// IsValid reports whether r is what [Repository] makes of its own text.
+// IsValid reports whether [Repository] returns r for the text of r.
 func (r Repo) IsValid() bool {
 	same, ok := Repository(r.String())
 	return ok && same == r
 }
 
-// Repository splits full, which is exactly owner/name, in any case. ok is false for
-// everything else, and also for a name of which [Path] takes something off, in whatever
-// case that is written.
+// Repository splits full, which must be exactly owner/name, in any case. ok is false
+// for everything else, and also for a name from which [Path] would remove a suffix, in
+// any case.
 func Repository(full string) (r Repo, ok bool) {
 	owner, name, ok := Path(Fold(full))
 	if !ok || len(full) != len(owner)+len("/")+len(name) {
@@ -34,11 +34,11 @@ func Repository(full string) (r Repo, ok bool) {
 	return Repo{owner, name}, true
 }
 
-// Path returns the owner and name that the path of a git URL means, in lower
-// case. It takes off what git and its companions add: ".git", the LFS endpoint
-// "/info/lfs…", a wiki's ".wiki", a query or fragment. ok is false for
-// a path that is not owner/name or that another reader could take for
-// something else (".", "..", "//", percent signs, backslashes, wherever they are).
+// Path returns the owner and name in the path of a git URL, in lower case. It removes
+// what git and related tools add: ".git", the LFS endpoint "/info/lfs…", a wiki's
+// ".wiki", a query or fragment. ok is false for a path that is not owner/name or that
+// another reader could read differently (with ".", "..", "//", percent signs or
+// backslashes anywhere).
 func Path(path string) (owner, name string, ok bool) {
 	if isAmbiguous(path) {
 		return "", "", false
@@ -57,9 +57,9 @@ func Path(path string) (owner, name string, ok bool) {
 	return Fold(owner), Fold(name), true
 }
 
-// isAmbiguous looks at the whole path, what is taken off included: git has undone
-// the percent-encoding, so "acme/widgets?/../../other/repo" can have been
-// "acme/widgets%3f/../..", and curl goes to other/repo then.
+// isAmbiguous checks the whole path, including what is removed: git has decoded the
+// percent-encoding, so "acme/widgets?/../../other/repo" can have been
+// "acme/widgets%3f/../..", and curl would then request other/repo.
 func isAmbiguous(path string) bool {
 	if strings.ContainsAny(path, `%\`) || strings.Contains(path, "//") {
 		return true
@@ -74,7 +74,7 @@ func isAmbiguous(path string) bool {
 
 func endsSegment(rest string) bool { return rest == "" || rest[0] == '/' }
 
-// validOwner knows GitHub's account names: letters, digits and hyphens, and the
+// validOwner accepts GitHub's account names: letters, digits and hyphens, and the
 // underscore of enterprise-managed users.
 func validOwner(s string) bool {
 	if s == "" || len(s) > 39 || s[0] == '-' {

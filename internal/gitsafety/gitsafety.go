@@ -1,9 +1,9 @@
-// Package gitsafety finds what in git's configuration and environment weakens
-// the way to a host: TLS verification that is off, other authorities, proxies,
-// and URLs that are rewritten.
+// Package gitsafety finds settings in git's configuration and environment that weaken
+// the connection to a host: disabled TLS verification, other authorities, proxies, and
+// rewritten URLs.
 //
-// git sends a token to whoever answers as the host. A setting in a repository's
-// own configuration, or on one command's line, can choose who that is.
+// git sends a token to the server that answers as the host. A setting in a repository's
+// own configuration, or on a command line, can choose that server.
 package gitsafety
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/internal/redact"
 )
 
-// A Kind is what a hazard does to the connection.
+// A Kind is the effect of a hazard on the connection.
 type Kind string
 
 // The kinds of hazard.
@@ -26,13 +26,13 @@ const (
 	Rewrite   Kind = "rewrites URLs"
 )
 
-// EnvironmentScope is the scope of a hazard that is an environment variable.
+// EnvironmentScope is the scope of hazards from environment variables.
 const EnvironmentScope = "environment"
 
-// A Hazard is one setting that is in force, or one environment variable.
+// A Hazard is one setting in effect, or one environment variable.
 type Hazard struct {
 	Kind    Kind
-	Setting gitconfig.Setting // of an environment variable: its name as Key
+	Setting gitconfig.Setting // for an environment variable, Key is its name
 
 	machine bool // it names a file that only root can change
 }
@@ -41,7 +41,7 @@ type Hazard struct {
 // not by a repository, one command or the environment.
 func (h Hazard) Trusted() bool { return h.machine || h.Setting.Trusted() }
 
-// String says which setting from which scope, without passwords in URLs:
+// String returns the setting with its scope, without passwords in URLs:
 // "http.proxy=http://x (local scope)".
 func (h Hazard) String() string {
 	if h.Setting.Scope == EnvironmentScope {
@@ -57,7 +57,7 @@ func (h Hazard) String() string {
 	return fmt.Sprintf("%s (%s scope)", s, h.Setting.Scope)
 }
 
-// value hides a proxy's password also where no scheme stands before it.
+// value returns the value without a proxy's password, even if it has no scheme.
 func (h Hazard) value() string {
 	v := h.Setting.Value
 	if i := strings.LastIndexByte(v, '@'); h.Kind == Proxy && i >= 0 && !strings.Contains(v, "://") {
@@ -66,13 +66,13 @@ func (h Hazard) value() string {
 	return redact.Text(v, 200)
 }
 
-// A Target is what a token is for. Host is canonical; Path is "" where it is
-// not known, and then any path may be meant.
+// A Target is the purpose of a token. Host is canonical; Path is "" if it is not known,
+// and then matches any path.
 type Target struct{ Host, Path string }
 
-// Hazards returns the settings that touch the way to t, in their order. Of a
-// variable that has one value only the last under the same key counts; that a
-// more specific key may win over it is not looked at.
+// Hazards returns the settings that affect the connection to t, in order. Of a variable
+// with a single value, only the last one under the same key counts; whether a more
+// specific key overrides it is not checked.
 func (t Target) Hazards(list []gitconfig.Setting) []Hazard {
 	var found []Hazard
 	for i, s := range list {
@@ -85,13 +85,13 @@ func (t Target) Hazards(list []gitconfig.Setting) []Hazard {
 	return found
 }
 
-// single reports whether a later setting of the same key takes this one's place.
+// single reports whether a later setting of the same key replaces this one.
 func single(s gitconfig.Setting) bool {
 	section, _, name := s.Parts()
 	return section != "url" && name != "curloptresolve"
 }
 
-// kind returns what a setting does to the way to t, or "".
+// kind returns the effect of a setting on the connection to t; "" for none.
 func (t Target) kind(s gitconfig.Setting) Kind {
 	section, subsection, name := s.Parts()
 	switch {
@@ -105,9 +105,9 @@ func (t Target) kind(s gitconfig.Setting) Kind {
 	return ""
 }
 
-// httpKind judges one http.* variable. An empty value takes back what a wider
-// scope set, and goes straight to the host. http.sslCert and http.sslKey say
-// who we are, not who they are.
+// httpKind classifies one http.* variable. An empty value resets what a wider scope
+// set, and so is no hazard. http.sslCert and http.sslKey identify the client and not
+// the server.
 func httpKind(name string, s gitconfig.Setting) Kind {
 	switch name {
 	case "sslverify":
@@ -130,9 +130,9 @@ func httpKind(name string, s gitconfig.Setting) Kind {
 	return ""
 }
 
-// rewritten reports whether url.<base>.insteadOf=<value> leads from the target
-// elsewhere, or from elsewhere to the target. One that only changes how the
-// same place is reached (git@github.com: to https://github.com/) does neither.
+// rewritten reports whether url.<base>.insteadOf=<value> rewrites URLs of the target to
+// another place, or other URLs to the target. A rewrite that only changes the protocol
+// (git@github.com: to https://github.com/) does neither.
 func (t Target) rewritten(base, value string) bool {
 	to, from := Split(base), Split(value)
 	if to == from {
@@ -145,8 +145,8 @@ func (s Target) overlaps(t Target) bool {
 	return s.Host == t.Host && (t.Path == "" || strings.HasPrefix(t.Path, s.Path) || strings.HasPrefix(s.Path, t.Path))
 }
 
-// OwnHeader returns the setting by which git sends an Authorization header of its
-// own to t, as actions/checkout makes it, or nil. Its value is a secret.
+// OwnHeader returns the setting that makes git send its own Authorization header to t,
+// as actions/checkout writes it, or nil. Its value is a secret.
 func (t Target) OwnHeader(list []gitconfig.Setting) *gitconfig.Setting {
 	var found *gitconfig.Setting
 	for i, s := range list {
@@ -156,7 +156,7 @@ func (t Target) OwnHeader(list []gitconfig.Setting) *gitconfig.Setting {
 		}
 		header, _, _ := strings.Cut(s.Value, ":")
 		switch {
-		case s.Value == "": // takes back the headers before it
+		case s.Value == "": // resets the headers before it
 			found = nil
 		case strings.EqualFold(strings.TrimSpace(header), "Authorization"):
 			found = &list[i]
@@ -166,14 +166,14 @@ func (t Target) OwnHeader(list []gitconfig.Setting) *gitconfig.Setting {
 }
 
 // Helpers returns the credential helpers that a repository, one command or the
-// environment adds for t. git tells each of them the token that worked.
+// environment adds for t. git passes each of them a token that worked.
 func (t Target) Helpers(list []gitconfig.Setting) []gitconfig.Setting {
 	var found []gitconfig.Setting
 	for _, s := range list {
 		section, subsection, name := s.Parts()
 		switch {
 		case section != "credential" || name != "helper" || subsection != "" && !gitconfig.Matches(subsection, t.Host, t.Path):
-		case s.Value == "": // takes back the helpers before it
+		case s.Value == "": // resets the helpers before it
 			found = nil
 		case !s.Trusted():
 			found = append(found, s)
@@ -182,8 +182,8 @@ func (t Target) Helpers(list []gitconfig.Setting) []gitconfig.Setting {
 	return found
 }
 
-// Split reads a URL of any scheme or of the form user@host:path, or the
-// beginning of one. The default ports of https and ssh are left out.
+// Split parses a URL of any scheme or of the form user@host:path, or the start of one.
+// It omits the default ports of https and ssh.
 func Split(url string) Target {
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
@@ -205,12 +205,12 @@ func withoutUser(host string) string {
 	return strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
 }
 
-// Environment returns the variables that weaken TLS. Git takes the mere presence
-// of GIT_SSL_NO_VERIFY for a yes. Authorities in files that only root can change
-// are the machine's: images bring those of their network that way.
+// Environment returns the variables that weaken TLS. Git takes any value of
+// GIT_SSL_NO_VERIFY, even an empty one, as true. Authorities in files that only root
+// can change count as the machine's: images add those of their network that way.
 //
-// The proxies of the environment (https_proxy, ALL_PROXY) are none: images set
-// them for all programs alike, and a proxy sees nothing inside verified TLS.
+// The proxies of the environment (https_proxy, ALL_PROXY) do not count: images set them
+// for all programs alike, and a proxy cannot read verified TLS.
 func Environment(environ []string) []Hazard {
 	var found []Hazard
 	for _, entry := range environ {
@@ -231,12 +231,12 @@ func variable(kind Kind, name, value string) Hazard {
 	return Hazard{Kind: kind, Setting: gitconfig.Setting{Scope: EnvironmentScope, Key: name, Value: value}}
 }
 
-// Rewritten returns where git goes for a URL of a remote, by url.*.insteadOf and, for a
-// push, url.*.pushInsteadOf, and the setting that leads there; nil where none does. Of the
-// beginnings that fit, git takes the longest, and of those that are as long the one whose base it
-// read first.
+// Rewritten returns the URL that git uses for a remote's URL, by url.*.insteadOf and,
+// for a push, url.*.pushInsteadOf, and the setting that rewrites it; nil if none does.
+// Of the matching prefixes, git takes the longest, and among equally long ones the one
+// whose base it read first.
 func Rewritten(list []gitconfig.Setting, url string, push bool) (string, *gitconfig.Setting) {
-	if push { // what pushInsteadOf makes of it is not looked at again
+	if push { // the result of pushInsteadOf is not rewritten again
 		if to, by := rewrittenBy(list, url, "pushinsteadof"); by != nil && to != url {
 			return to, by
 		}
@@ -245,7 +245,7 @@ func Rewritten(list []gitconfig.Setting, url string, push bool) (string, *gitcon
 }
 
 func rewrittenBy(list []gitconfig.Setting, url, variable string) (string, *gitconfig.Setting) {
-	order := map[string]int{} // of bases, as they are read
+	order := map[string]int{} // order of the bases, as they are read
 	best, to := -1, url
 	for i, s := range list {
 		section, base, name := s.Parts()

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// onlyRoots reports whether a file or directory is root's, and so are all the
-// directories above it, and none can be written to by others.
+// onlyRoots reports whether a file or directory and all directories above it belong to
+// root and are not writable for others.
 func onlyRoots(path string) bool {
 	if !filepath.IsAbs(path) {
 		return false

@@ -14,8 +14,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Transport returns one that gives up on dead peers soon and uses no proxy. An
-// answer's length is what the server sent, since nothing is decompressed.
+// Transport returns a transport that gives up soon on dead peers and uses no proxy. It
+// does not decompress, so an answer's length is what the server sent.
 func Transport() *http.Transport {
 	return &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -27,9 +27,9 @@ func Transport() *http.Transport {
 	}
 }
 
-// Roots returns the authorities of a PEM file, which take the place of the
-// system's; nil, the system's, without a file. setting is what names the file,
-// as in "ca_file in the source".
+// Roots returns the authorities of a PEM file, which replace the system's; nil, for the
+// system's, without a file. setting names the setting of the file in errors, such as
+// "ca_file in the source".
 func Roots(path, setting string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
@@ -45,7 +45,7 @@ func Roots(path, setting string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// IsCertificate reports that the server's certificate could not be trusted.
+// IsCertificate reports whether the server's certificate was not trusted.
 func IsCertificate(err error) bool {
 	_, verification := errors.AsType[*tls.CertificateVerificationError](err)
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
@@ -53,7 +53,8 @@ func IsCertificate(err error) bool {
 	return verification || authority || hostname
 }
 
-// IsHandshake reports that there was no TLS to be had, or none both sides want.
+// IsHandshake reports whether the server has no TLS, or no version or parameters that
+// both sides accept.
 func IsHandshake(err error) bool {
 	_, record := errors.AsType[tls.RecordHeaderError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
@@ -62,7 +63,7 @@ func IsHandshake(err error) bool {
 	return record || alert || remoteAlert || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// IsUnknownHost reports that DNS knows no such name.
+// IsUnknownHost reports whether DNS has no such name.
 func IsUnknownHost(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	return ok && dns.IsNotFound
@@ -70,11 +71,11 @@ func IsUnknownHost(err error) bool {
 
 // A Lazy opens a client when it is first needed and keeps it until it is dropped.
 type Lazy[C any] struct {
-	mu     sync.Mutex // guards client; held while it is opened
+	mu     sync.Mutex // guards client; held while open runs
 	client *C
 }
 
-// Get returns the client, which open makes if there is none.
+// Get returns the client. It calls open if there is none.
 func (l *Lazy[C]) Get(ctx context.Context, open func(context.Context) (*C, error)) (*C, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,15 +90,15 @@ func (l *Lazy[C]) Get(ctx context.Context, open func(context.Context) (*C, error
 	return c, nil
 }
 
-// Use has Get return c; for tests.
+// Use makes Get return c; for tests.
 func (l *Lazy[C]) Use(c *C) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.client = c
 }
 
-// Drop forgets c and reports whether it was kept. The next Get reads the credentials
-// anew: others may be there by then.
+// Drop drops c and reports whether c was the current client. The next Get reads the
+// credentials anew: there may be others by then.
 func (l *Lazy[C]) Drop(c *C) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package httpclient has what all clients of HTTP servers share: a transport with
-// timeouts, certificate authorities from a file, retries within a deadline, and
-// questions about why a connection failed. Each client words its own errors.
+// Package httpclient is the common part of all HTTP clients: a transport with timeouts,
+// certificate authorities from a file, retries within a deadline, and tests for why a
+// connection failed. Each client words its own errors.
 package httpclient
 
 import (
@@ -15,11 +15,10 @@ import (
 )
 
 const (
-	// MaxWait bounds one request, with all its attempts, for callers without a
-	// deadline of their own.
+	// MaxWait limits one request with all its attempts, for callers without a deadline.
 	MaxWait = 30 * time.Second
-	// AttemptWait bounds one attempt, so that one lost packet does not use up
-	// the caller's deadline.
+	// AttemptWait limits one attempt, so that one lost packet does not use up the
+	// caller's deadline.
 	AttemptWait = 10 * time.Second
 	// MaxAttempts is how often Retry tries.
 	MaxAttempts = 6
@@ -27,15 +26,15 @@ const (
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 2 * time.Second
 
-	// afterMost bounds what a server can ask for; a date can be so far off that
-	// a sum with it overflows.
+	// afterMost limits the wait that a server can ask for; a date can be so far off
+	// that a sum with it overflows.
 	afterMost = 24 * time.Hour
 )
 
-// A PassingError is a failure that may be gone the next time.
+// A TransientError is a failure that may be gone at the next attempt.
 type TransientError struct {
-	Err   error         // what a person is told when it is not
-	After time.Duration // what the server asks to wait; 0 when it does not say
+	Err   error         // the error for a person, if it is not gone
+	After time.Duration // how long the server asks to wait; 0 if it does not say
 }
 
 func (e *TransientError) Error() string { return e.Err.Error() }
@@ -43,16 +42,16 @@ func (e *TransientError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *TransientError) Unwrap() error { return e.Err }
 
-// wait returns how long to wait before the next attempt: what the server asked
-// for, and a jittered backoff so that many workspaces do not return at once.
+// wait returns how long to wait before the next attempt: what the server asked for,
+// plus a random backoff so that many workspaces do not return at the same time.
 func (e *TransientError) wait(attempt int) time.Duration {
 	d := min(backoffFirst<<(attempt-1), backoffMost)
 	return e.After + d/2 + rand.N(d/2)
 }
 
-// Retry calls try until it returns something else than a [*PassingError], for
-// at most MaxAttempts times and never beyond ctx's deadline. When it gives up, or
-// the deadline cuts an attempt off, it returns the last failure's Err.
+// Retry calls try until it returns a result or an error other than a [*TransientError],
+// at most MaxAttempts times and never after ctx's deadline. When it gives up, or the
+// deadline ends an attempt, it returns the Err of the last failure.
 func Retry[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
 	var last error
 	for attempt := 1; ; attempt++ {
@@ -72,8 +71,8 @@ func Retry[T any](ctx context.Context, try func(context.Context) (T, error)) (T,
 	}
 }
 
-// sleep waits for d and reports whether there is time left after it. It does
-// not begin a wait that would end beyond the deadline.
+// sleep waits for d and reports whether there is time left after it. It does not start
+// a wait that would end after the deadline.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
@@ -88,8 +87,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Ahead is how far our clock is ahead of a server's by the Date of its answer, which
-// arrived just now; 0 where it does not say. A moment that the answer names is by the
+// Ahead returns how far our clock is ahead of a server's, by the Date of its answer,
+// which has just arrived; 0 if the answer has none. A time in the answer is by the
 // server's clock: add Ahead to it.
 func Ahead(h http.Header) time.Duration {
 	theirs, err := http.ParseTime(h.Get("Date"))
@@ -99,9 +98,9 @@ func Ahead(h http.Header) time.Duration {
 	return clock.Ahead(theirs, time.Now())
 }
 
-// RetryAfter reads the header Retry-After, seconds or a date (RFC 9110,
-// section 10.2.3), up to a day. A date is by the server's clock. What cannot be
-// read, and the past, is 0.
+// RetryAfter reads the header Retry-After, seconds or a date (RFC 9110, section
+// 10.2.3), up to a day. A date is by the server's clock. The result is 0 for a header
+// that cannot be parsed and for a time in the past.
 func RetryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {

@@ -1,12 +1,12 @@
-// Package keywrap wraps a private key for its way into a KMS: an AES-256 key
-// that is used once, encrypted by RSA-OAEP with SHA-256, and the key wrapped with
-// it as RFC 5649 says. PKCS#11 calls that CKM_RSA_AES_KEY_WRAP, AWS
-// RSA_AES_KEY_WRAP_SHA_256, and Vault's transit engine takes the same.
+// Package keywrap wraps a private key for its import into a KMS: RSA-OAEP with SHA-256
+// encrypts an AES-256 key that is used once, and that key wraps the private key as in
+// RFC 5649. PKCS#11 calls this CKM_RSA_AES_KEY_WRAP and AWS RSA_AES_KEY_WRAP_SHA_256;
+// Vault's transit engine accepts the same.
 //
-// The wrapping of RFC 5649 is written here. Package kwp/subtle of tink-go 2.9.0
-// would save 71 lines, bring no other module and add no byte to a program. But it
-// refuses AES keys of 192 bits and secrets of fewer than 16 bytes, so that it cannot
-// be held against the examples of the RFC as the tests of this package are.
+// The wrapping of RFC 5649 is implemented here. Package kwp/subtle of tink-go 2.9.0
+// would save 71 lines, need no other module and add no byte to a program. But it
+// refuses AES keys of 192 bits and secrets of fewer than 16 bytes, so it cannot be
+// tested with the examples of the RFC, as this package is.
 package keywrap
 
 import (
@@ -23,13 +23,13 @@ import (
 
 const (
 	block   = 8  // bytes; what RFC 3394 calls a semiblock
-	aesSize = 32 // bytes of the key that is used once
+	aesSize = 32 // bytes of the AES key that is used once
 )
 
-// magic begins the alternative initial value of RFC 5649, section 3.
+// magic starts the alternative initial value of RFC 5649, section 3.
 const magic = 0xA65959A6
 
-// Wrap encrypts secret for the holder of public's private half.
+// Wrap encrypts secret for the holder of the private key of public.
 func Wrap(public *rsa.PublicKey, secret []byte) ([]byte, error) {
 	kek := make([]byte, aesSize)
 	defer clear(kek)
@@ -45,7 +45,7 @@ func Wrap(public *rsa.PublicKey, secret []byte) ([]byte, error) {
 	return append(head, tail...), nil
 }
 
-// Unwrap undoes Wrap; doubles of a KMS need it.
+// Unwrap reverses Wrap; doubles of a KMS need it.
 func Unwrap(private *rsa.PrivateKey, wrapped []byte) ([]byte, error) {
 	size := private.Size()
 	if len(wrapped) < size {
@@ -66,7 +66,7 @@ var (
 	errDamaged = errors.New("the wrapped key is damaged")
 )
 
-// wrapPadded is the wrapping of RFC 5649, section 4.1.
+// wrapPadded wraps as in RFC 5649, section 4.1.
 func wrapPadded(kek, secret []byte) ([]byte, error) {
 	c, err := aes.NewCipher(kek)
 	if err != nil {
@@ -87,7 +87,7 @@ func wrapPadded(kek, secret []byte) ([]byte, error) {
 	return out, nil
 }
 
-// wrapBlocks is RFC 3394, section 2.2.1, in place: out begins with the initial
+// wrapBlocks wraps as in RFC 3394, section 2.2.1, in place: out starts with the initial
 // value.
 func wrapBlocks(c cipher.Block, out []byte) {
 	var b [aes.BlockSize]byte
@@ -103,7 +103,7 @@ func wrapBlocks(c cipher.Block, out []byte) {
 	}
 }
 
-// unwrapPadded is the unwrapping of RFC 5649, section 4.2.
+// unwrapPadded unwraps as in RFC 5649, section 4.2.
 func unwrapPadded(kek, wrapped []byte) ([]byte, error) {
 	c, err := aes.NewCipher(kek)
 	if err != nil {

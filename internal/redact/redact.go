@@ -1,6 +1,6 @@
-// Package redact makes text from a server fit to be shown: bounded in length
-// and without anything that looks like a token. Escaping is left to package
-// usererr, which every message passes.
+// Package redact makes text from a server safe to show: limited in length and without
+// anything that looks like a token. Package usererr escapes it, as it does every
+// message.
 package redact
 
 import (
@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// mark stands where a secret was.
+// mark replaces a secret.
 const mark = "[redacted]"
 
-// Text returns s cut to about max bytes, with what looks like a secret replaced:
-// tokens of GitHub and Vault, JWTs, join tokens and sessions of the broker, what
-// stands behind Basic and Bearer, keys and sessions of AWS, private keys in PEM,
-// the user part of URLs, and values that are named a password, a secret or a token.
+// Text returns s cut to about max bytes, with everything replaced that looks like a
+// secret: tokens of GitHub and Vault, JWTs, join tokens and sessions of the broker,
+// what follows Basic and Bearer, keys and sessions of AWS, private keys in PEM, the
+// user part of URLs, and values named password, secret or token.
 func Text(s string, max int) string {
-	// Cutting after replacing: half a token would no longer look like one.
+	// Cut after replacing: half a token would no longer look like one.
 	return cut(userinfo(tokens(pem(s))), max)
 }
 
@@ -54,17 +54,17 @@ func userinfo(s string) string {
 	}
 }
 
-// minSecret is how many letters must follow a prefix; "ghs_" alone is a word of
+// minSecret is how many characters must follow a prefix; "ghs_" alone is a word of
 // documentation.
 const minSecret = 8
 
 const (
-	tokenLetters = "._-"    // of tokens, beside letters and digits
+	tokenLetters = "._-"    // of tokens, in addition to letters and digits
 	wordLetters  = "._-+/"  // and of base64
-	wideLetters  = "._-+/=" // and of its end
+	wideLetters  = "._-+/=" // and of its end, the padding
 )
 
-// prefixes begin secrets, wherever they are in a text.
+// prefixes start secrets, anywhere in a text.
 var prefixes = []struct{ text, letters string }{
 	{"ghs_", tokenLetters},
 	{"ghp_", tokenLetters},
@@ -72,7 +72,7 @@ var prefixes = []struct{ text, letters string }{
 	{"ghu_", tokenLetters},
 	{"ghr_", tokenLetters},
 	{"github_pat_", tokenLetters},
-	{"eyJ", tokenLetters},  // a JWT, and a session of the broker: the base64 of `{"`
+	{"eyJ", tokenLetters},  // a JWT, or a session of the broker: the base64 of `{"`
 	{"gpj_", tokenLetters}, // a join token
 	{"hvs.", tokenLetters},
 	{"hvb.", tokenLetters},
@@ -83,7 +83,7 @@ var prefixes = []struct{ text, letters string }{
 	{"eC1hY2Nlc3MtdG9rZW46", wideLetters}, // the base64 of "x-access-token:"
 }
 
-// tokens replaces what is a secret by its form or by the name before it.
+// tokens replaces secrets that are recognized by their form or by the name before them.
 func tokens(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -100,8 +100,8 @@ func tokens(s string) string {
 	return b.String()
 }
 
-// secretAt returns the length of the secret at s[i:], after kept bytes that say
-// what it is; 0 where there is none.
+// secretAt returns the length n of the secret at s[i:], after kept bytes that name it;
+// n is 0 if there is none.
 func secretAt(s string, i int) (kept, n int) {
 	if n := prefixed(s[i:]); n > 0 {
 		return 0, n
@@ -110,7 +110,7 @@ func secretAt(s string, i int) (kept, n int) {
 		return kept, n
 	}
 	if i > 0 && isOf(s[i-1], wordLetters) {
-		return 0, 0 // the rest are whole words
+		return 0, 0 // the other forms are whole words
 	}
 	if kept, n := underScheme(s[i:]); n > 0 {
 		return kept, n
@@ -118,7 +118,7 @@ func secretAt(s string, i int) (kept, n int) {
 	return 0, max(vaultLegacy(s[i:]), awsKey(s[i:]))
 }
 
-// run is how many bytes at the beginning of s are letters, digits or others.
+// run returns how many bytes at the start of s are letters, digits or in others.
 func run(s, others string) int {
 	n := 0
 	for n < len(s) && isOf(s[n], others) {
@@ -147,7 +147,7 @@ func prefixed(s string) int {
 	return 0
 }
 
-// vaultLegacy knows tokens of Vault before 1.10: a letter, a dot, 24 letters.
+// vaultLegacy recognizes tokens of Vault before 1.10: a letter, a dot, 24 letters.
 func vaultLegacy(s string) int {
 	const letters = 24
 	if len(s) < 2 || s[1] != '.' || strings.IndexByte("sbr", s[0]) < 0 || run(s[2:], "") < letters {
@@ -156,9 +156,9 @@ func vaultLegacy(s string) int {
 	return 2 + run(s[2:], tokenLetters)
 }
 
-// awsKey knows the two halves of a key of AWS: AKIA or ASIA and 16 capitals, and 40
-// letters of base64. Letters of one case alone are a hash of git, and a slash at the
-// beginning is a path's.
+// awsKey recognizes the two halves of an AWS key: AKIA or ASIA with 16 capitals, and 40
+// characters of base64. Letters of only one case are a git hash, and a leading slash is
+// a path's.
 func awsKey(s string) int {
 	const idSize, secretSize = 20, 40
 	id, n := s[:run(s, "")], run(s, wideLetters)
@@ -180,7 +180,7 @@ func hasAll(word string, kinds ...func(byte) bool) bool {
 	return true
 }
 
-// underScheme knows the value behind a scheme of HTTP authentication.
+// underScheme recognizes the value after a scheme of HTTP authentication.
 func underScheme(s string) (kept, n int) {
 	for _, scheme := range []struct {
 		text string
@@ -204,20 +204,20 @@ func isLogin(word string) bool {
 	return err == nil && strings.Contains(string(text), ":")
 }
 
-// isOpaque tells a token from a word of a sentence.
+// isOpaque distinguishes a token from a word of a sentence.
 func isOpaque(word string) bool {
-	const long = 24 // letters; no word of English is longer in practice
+	const long = 24 // letters; English words are practically never longer
 	return len(word) >= long || len(word) >= minSecret && hasAll(word, isDigit)
 }
 
-// names stand before secrets: in a query, an assignment or a JSON object, and the
-// end of a longer name as well ("aws_secret_access_key").
+// names come before secrets: in a query, an assignment or a JSON object, also as the
+// end of a longer name ("aws_secret_access_key").
 var names = []string{"password", "passwd", "secret", "token", "secret_access_key", "secretaccesskey", "private_key"}
 
-// headers stand before secrets with a colon.
+// headers come before secrets, with a colon.
 var headers = []string{"authorization", "-token"}
 
-// named knows a secret by the name before it.
+// named recognizes a secret by the name before it.
 func named(s string) (kept, n int) {
 	for _, name := range headers {
 		if rest, ok := cutFold(s, name); ok && strings.HasPrefix(rest, ":") {
@@ -249,11 +249,11 @@ func cutFold(s, name string) (rest string, ok bool) {
 	return s[len(name):], true
 }
 
-// blanks is how many s begins with.
+// blanks returns the number of blanks at the start of s.
 func blanks(s string) int { return len(s) - len(strings.TrimLeft(s, " ")) }
 
-// value returns where the value that begins at s[at:] is: up to its closing quote,
-// to the end of the line, or of the word.
+// value returns the place of the value that starts at s[at:]: up to its closing quote,
+// the end of the line, or the end of the word.
 func value(s string, at int, isLine bool) (kept, n int) {
 	kept = at + blanks(s[at:])
 	rest := s[kept:]
@@ -270,7 +270,7 @@ func value(s string, at int, isLine bool) (kept, n int) {
 	return kept, len(rest)
 }
 
-// pem replaces private keys, whole or cut off.
+// pem replaces private keys, complete or cut off.
 func pem(s string) string {
 	const begin, label, end, dashes = "-----BEGIN ", "PRIVATE KEY", "-----END ", "-----"
 	var b strings.Builder

@@ -1,5 +1,5 @@
-// Package secret holds texts that do not print themselves. Types that carry a
-// secret embed [Text], so that the rule of printing is written once.
+// Package secret holds texts that do not print themselves. Types with a secret embed
+// [Text], so that the rule of printing is written once.
 package secret
 
 import (
@@ -7,16 +7,16 @@ import (
 	"io"
 )
 
-// mark stands where a secret is printed.
+// mark is printed in place of a secret.
 const mark = "[secret]"
 
-// A Text is a secret. Whatever prints it shows a mark: fmt with any verb, slog,
-// JSON and text encodings. [Text.Reveal] is the one way to the text.
+// A Text is a secret. It prints as a mark: with fmt and any verb, in slog, JSON and
+// text encodings. Only [Text.Reveal] returns the text.
 type Text struct {
 	text *string // behind a pointer: fmt cannot call Format inside an unexported field
 }
 
-// New holds text.
+// New returns a Text that holds text.
 func New(text string) Text { return Text{&text} }
 
 // Reveal returns the text, and "" for the zero Text.
@@ -27,7 +27,7 @@ func (t Text) Reveal() string {
 	return *t.text
 }
 
-// Format implements [fmt.Formatter] by a mark.
+// Format implements [fmt.Formatter]. It writes the mark.
 func (t Text) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, mark) }
 
 // String returns the mark.

@@ -1,4 +1,4 @@
-// Package suggest finds the name that somebody who mistyped one probably meant.
+// Package suggest finds the name that a user probably meant by a mistyped one.
 package suggest
 
 import (
@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// maxName bounds how much of an unknown name is shown, in bytes.
+// maxName is how much of an unknown name is shown, in bytes.
 const maxName = 60
 
-// Unknown says in words that a name is not one of the known, and which was probably meant.
-// what is what the name is for, such as "key"; where is "" or such as " in github".
+// Unknown returns a message that a name is unknown, with the name that was probably
+// meant. what says what the name is for, such as "key"; where is "" or a place, such as
+// " in github".
 func Unknown(what, name, where string, known []string) string {
 	if meant := Closest(name, known); meant != "" {
 		return fmt.Sprintf("unknown %s %.*q%s: did you mean %q?", what, maxName, name, where, meant)
@@ -20,8 +21,8 @@ func Unknown(what, name, where string, known []string) string {
 	return fmt.Sprintf("unknown %s %.*q%s; known are %s", what, maxName, name, where, strings.Join(known, ", "))
 }
 
-// Closest returns the known name that differs least from what was typed, "" where none is
-// at most a few keys off.
+// Closest returns the known name that differs least from what was typed; "" if none is
+// within a few characters.
 func Closest(typed string, known []string) string {
 	best, meant := 1+len(typed)/3, ""
 	for _, name := range known {
@@ -32,7 +33,7 @@ func Closest(typed string, known []string) string {
 	return meant
 }
 
-// distance is Levenshtein's: how many letters to add, drop or change.
+// distance is Levenshtein's: the number of letters to add, drop or change.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

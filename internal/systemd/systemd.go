@@ -1,5 +1,5 @@
-// Package systemd is the little that a service says to systemd and is given by
-// it: sockets that were opened before it, and the state that it tells.
+// Package systemd implements the small protocol between a service and systemd: sockets
+// that systemd opened for it, and the state that it reports.
 //
 // See sd_listen_fds(3) and sd_notify(3).
 package systemd
@@ -14,21 +14,21 @@ import (
 	"syscall"
 )
 
-// firstFD is the first descriptor that is handed over (SD_LISTEN_FDS_START).
+// firstFD is the first descriptor from systemd (SD_LISTEN_FDS_START).
 const firstFD = 3
 
-// maxFDs bounds what the environment may claim.
+// maxFDs limits the number that the environment may claim.
 const maxFDs = 64
 
-// A Socket is one that was handed over.
+// A Socket is a socket from systemd.
 type Socket struct {
 	net.Listener
 	Name string // of LISTEN_FDNAMES: FileDescriptorName=, else the name of the unit
 }
 
-// Sockets returns what was handed over to this process, and nothing where that
-// was nothing or was for another. It is called once, early: the descriptors are
-// not inherited by children afterwards.
+// Sockets returns the sockets that systemd passed to this process; none if there are
+// none or if they are for another process. Call it once, early: children then do not
+// inherit the descriptors.
 func Sockets(getenv func(string) string) ([]Socket, error) {
 	return sockets(getenv, firstFD)
 }
@@ -53,7 +53,7 @@ func sockets(getenv func(string) string, first int) ([]Socket, error) {
 		if f == nil {
 			return nil, fmt.Errorf("socket %d of LISTEN_FDS is none", i)
 		}
-		l, err := net.FileListener(f) // which has a descriptor of its own
+		l, err := net.FileListener(f) // l has its own descriptor
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("socket %d of LISTEN_FDS: %w", i, err), f.Close())
 		}
@@ -61,7 +61,7 @@ func sockets(getenv func(string) string, first int) ([]Socket, error) {
 			return nil, err
 		}
 		if u, ok := l.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false) // it is systemd's
+			u.SetUnlinkOnClose(false) // the socket file is systemd's
 		}
 		s.Listener = l
 		all = append(all, s)
@@ -69,14 +69,13 @@ func sockets(getenv func(string) string, first int) ([]Socket, error) {
 	return all, nil
 }
 
-// The states that a service tells.
+// The states that a service reports.
 const (
 	Ready    = "READY=1"
 	Stopping = "STOPPING=1"
 )
 
-// Notify tells systemd a state. Without a NOTIFY_SOCKET nobody listens, and
-// nothing is told.
+// Notify reports a state to systemd. It does nothing without NOTIFY_SOCKET.
 func Notify(getenv func(string) string, state string) error {
 	path := getenv("NOTIFY_SOCKET")
 	if path == "" {

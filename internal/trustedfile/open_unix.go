@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// nobody is the owner that a file shows which has no number in this user
+	// nobody is shown as the owner of a file whose owner has no number in this user
 	// namespace.
 	nobody = 65534
 
-	// maxLinks is how many symbolic links the kernel follows in one path.
+	// maxLinks is the largest number of symbolic links that the kernel follows in one
+	// path.
 	maxLinks = 40
 )
 
-// Open opens the regular file at path for reading. kind says in errors what it
-// is, as in "the workspace file".
+// Open opens the regular file at path for reading. kind names the file in errors, such
+// as "the workspace file".
 //
-// It returns an error unless the file, every directory on the way to it and
-// every link belong to root or this user, and group and others can write to no
-// directory and have none of the refused permissions on the file. In a directory
-// with the sticky bit, as /tmp has it, only an entry's owner can replace it; a
-// directory that is mounted read-only, as Kubernetes mounts a ConfigMap, stays as
-// it is whoever owns it.
+// It returns an error unless the file, every directory on the way to it and every link
+// belong to root or this user, no directory is writable for group or others, and they
+// have none of the refused permissions on the file. In a directory with the sticky bit,
+// such as /tmp, only an entry's owner can replace it. A directory that is mounted
+// read-only, as Kubernetes mounts a ConfigMap, cannot change, whoever owns it.
 //
-// Two files of root's are accepted although reading is refused: one that only root's
-// group, or a group of this program, can read; and one in a Secret volume of
-// Kubernetes, which has mode 0644 unless its pod asks for another.
+// Two files of root are accepted although refused includes reading: a file that only
+// root's group or a group of this program can read, and a file in a Kubernetes Secret
+// volume, which has mode 0644 unless its pod asks for another mode.
 //
-// The way is walked by descriptors: what was checked is what is read.
+// Open walks the path by descriptors, so that it opens exactly what it checked.
 func Open(kind, path string, refused fs.FileMode) (*os.File, error) {
 	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD}
 	defer w.close()
@@ -51,10 +51,10 @@ func Open(kind, path string, refused fs.FileMode) (*os.File, error) {
 	return w.open(name, refused)
 }
 
-// CheckDir returns an error unless the directory at path, and all that leads there,
-// belong to root or this user, and group and others can write to none of them.
-// Directories of root's on the way may be open to a group, as /var/log is on some
-// systems: it is for files whose writer notices when they are moved away.
+// CheckDir returns an error unless the directory at path and everything on the way to
+// it belong to root or this user and are not writable for group and others. Directories
+// of root on the way may be writable for a group, like /var/log on some systems:
+// CheckDir is for files whose writer notices when they are moved away.
 func CheckDir(kind, path string) error {
 	w := &walker{kind: kind, path: path, dir: unix.AT_FDCWD, group: true}
 	defer w.close()
@@ -65,8 +65,8 @@ func CheckDir(kind, path string) error {
 	return err
 }
 
-// walk goes to the end of the path. file is what the last directory has the file as;
-// "" where the path ends in that directory.
+// walk walks to the end of the path. file is the file's name in the last directory; ""
+// if the path ends in that directory.
 func (w *walker) walk() (file string, err error) {
 	if w.rest, err = absolute(w.path); err != nil {
 		return "", err
@@ -87,7 +87,7 @@ func (w *walker) walk() (file string, err error) {
 	return "", nil
 }
 
-// absolute leaves dots in path: what they mean depends on links.
+// absolute keeps dots in path: their meaning depends on links.
 func absolute(path string) (string, error) {
 	if filepath.IsAbs(path) {
 		return path, nil
@@ -96,15 +96,15 @@ func absolute(path string) (string, error) {
 	return dir + "/" + path, err
 }
 
-// A walker is on its way to a file. All directories so far are trusted.
+// A walker walks to a file. All directories so far are trusted.
 type walker struct {
-	kind, path string // for messages
-	dir        int    // the directory reached
+	kind, path string // for errors
+	dir        int    // the current directory
 	name       string // its path, without links
-	sticky     bool   // others can add to it, and replace what is theirs
+	sticky     bool   // other users can add entries, and replace their own
 	rest       string // of the path
-	links      int    // followed so far
-	volume     bool   // one of them was the ..data by which Kubernetes replaces all files of a volume
+	links      int    // number of links followed so far
+	volume     bool   // one of the links was ..data, by which Kubernetes replaces all files of a volume
 	group      bool   // see CheckDir
 }
 
@@ -114,7 +114,8 @@ func (w *walker) close() {
 	}
 }
 
-// step goes on by one name. isFile reports that it is the file, not opened yet.
+// step goes on by one name. isFile reports whether it is the file, which is not opened
+// yet.
 func (w *walker) step(name string) (isFile bool, err error) {
 	entry, err := w.look(name)
 	if err != nil {
@@ -134,7 +135,7 @@ func (w *walker) step(name string) (isFile bool, err error) {
 	return false, w.failed(name, errNotRegular)
 }
 
-// openat is openat(2) in the directory reached, or from the root for "/".
+// openat is openat(2) in the current directory, or from the root for "/".
 func (w *walker) openat(name string, flags int) (int, error) {
 	for {
 		fd, err := unix.Openat(w.dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -144,7 +145,7 @@ func (w *walker) openat(name string, flags int) (int, error) {
 	}
 }
 
-// enter goes on to a directory, and checks who can write to it.
+// enter enters a directory, and checks who can write to it.
 func (w *walker) enter(name string) error {
 	fd, err := w.openat(name, directory)
 	if err != nil {
@@ -175,8 +176,8 @@ func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
 	return w.distrust(fmt.Sprintf("others can replace it: the group of %s can write to it (mode %04o)", w.name, mode), toClose(w.name, mode))
 }
 
-// look says what name is, and returns an error where its owner can replace it
-// and is neither root nor this user.
+// look returns the state of name. It returns an error if its owner can replace it and
+// is neither root nor this user.
 func (w *walker) look(name string) (st unix.Stat_t, err error) {
 	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return st, w.failed(name, err)
@@ -192,8 +193,8 @@ func (w *walker) checkOwner(name string, st *unix.Stat_t) error {
 	return nil
 }
 
-// follow puts the target of a link before the rest of the path. The link that is read is
-// the one whose owner is checked: another may have its name by now.
+// follow puts the target of a link before the rest of the path. It reads the same link
+// whose owner it checks: another link may have its name by now.
 func (w *walker) follow(name string) error {
 	if w.links++; w.links > maxLinks {
 		return w.failed(name, unix.ELOOP)
@@ -213,7 +214,7 @@ func (w *walker) follow(name string) error {
 	return nil
 }
 
-// open opens the file itself and checks what was opened.
+// open opens the file itself and checks the opened file.
 func (w *walker) open(name string, refused fs.FileMode) (*os.File, error) {
 	fd, err := w.openat(name, unix.O_RDONLY)
 	if err != nil {
@@ -246,7 +247,7 @@ func (w *walker) checkFile(fd int, refused fs.FileMode) error {
 	return nil
 }
 
-// readers are the permissions of a file to read it that root gave on purpose.
+// readers returns the permissions to read a file that root gave on purpose.
 func (w *walker) readers(fd int, st *unix.Stat_t) fs.FileMode {
 	switch {
 	case st.Uid != 0:
@@ -265,7 +266,7 @@ func isOurs(gid int) bool {
 	return gid == 0 || gid == os.Getegid() || err == nil && slices.Contains(groups, gid)
 }
 
-// toHide keeps this program able to read what is not its own.
+// toHide returns how to restrict a file so that this program can still read it.
 func (w *walker) toHide(st *unix.Stat_t) string {
 	switch {
 	case int(st.Uid) == os.Geteuid():
@@ -302,7 +303,7 @@ func belongs(what string, uid int) string {
 
 const orMove = " or move the file to where only root and you can write"
 
-// toOwn is what to do about an owner. With -h a link itself gets another one.
+// toOwn returns what to do about an owner. With -h, the command changes a link itself.
 func toOwn(path string, uid int) string {
 	if uid == nobody {
 		return "map its owner into the container or copy the file into the image"
@@ -318,8 +319,8 @@ func toClose(dir string, mode fs.FileMode) string {
 	return do + orMove + onWindowsDrive(mode)
 }
 
-// onWindowsDrive is for mounts that show every file with mode 0777, whatever it
-// is set to: a Windows drive in WSL, FAT.
+// onWindowsDrive returns a hint for file systems that show every file with mode 0777: a
+// Windows drive in WSL, or FAT.
 func onWindowsDrive(mode fs.FileMode) string {
 	if mode != 0o777 {
 		return ""

@@ -1,8 +1,8 @@
 // Package trustedfile opens files that only root and this user can change.
 //
-// A program that is told by a file what it may do has to know who wrote it. As
-// sshd does for a user's keys, Open looks at every directory and every link on
-// the way: whoever can write to one of them can put another file in place.
+// A program that takes its permissions from a file must know who wrote the file. Like
+// sshd for a user's keys, Open checks every directory and every link on the way: a user
+// who can write to one of them can replace the file.
 package trustedfile
 
 import (
@@ -12,7 +12,7 @@ import (
 	"io/fs"
 )
 
-// The permissions that [Open] can be told to refuse to group and others.
+// The permissions of group and others that [Open] can refuse.
 const (
 	Writing           fs.FileMode = 0o022
 	ReadingAndWriting fs.FileMode = 0o066
@@ -20,7 +20,7 @@ const (
 
 var errNotRegular = errors.New("it is not a regular file")
 
-// Read returns the text of a file that [Open] opens and that has at most so many bytes.
+// Read returns the text of a file that [Open] opens, if it has at most most bytes.
 func Read(kind, path string, refused fs.FileMode, most int) ([]byte, error) {
 	f, err := Open(kind, path, refused)
 	if err != nil {

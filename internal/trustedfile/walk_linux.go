@@ -2,23 +2,24 @@ package trustedfile
 
 import "golang.org/x/sys/unix"
 
-// directory opens a directory that may be passed through, but not listed.
+// directory opens a directory for passing through; the permission to list it is not
+// needed.
 const directory = unix.O_PATH | unix.O_DIRECTORY
 
-// isReadOnly reports whether the file system of a directory is mounted read-only
-// here. access(2) alone says so only to those whom the mode lets write.
+// isReadOnly reports whether the file system of a directory is mounted read-only here.
+// access(2) alone reports that only if the mode allows writing.
 func isReadOnly(dir int) bool {
 	var st unix.Statfs_t
 	return unix.Faccessat(dir, ".", unix.W_OK, 0) == unix.EROFS || unix.Fstatfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
 }
 
-// isMemory reports whether a file is in a tmpfs, as a Secret of Kubernetes is.
+// isMemory reports whether a file is in a tmpfs, as Kubernetes Secrets are.
 func isMemory(fd int) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
 
-// readLink reads a link and what it is from one descriptor.
+// readLink reads a link and its state through one descriptor.
 func (w *walker) readLink(name string) (target string, st unix.Stat_t, err error) {
 	fd, err := w.openat(name, unix.O_PATH)
 	if err != nil {

@@ -9,11 +9,11 @@ const directory = unix.O_RDONLY | unix.O_DIRECTORY
 // isReadOnly reports whether the file system of a directory is mounted read-only.
 func isReadOnly(dir int) bool { return unix.Faccessat(dir, ".", unix.W_OK, 0) == unix.EROFS }
 
-// isMemory is about Kubernetes, which mounts nothing here.
+// isMemory is for Kubernetes, which does not run on this system.
 func isMemory(int) bool { return false }
 
-// readLink reads a link, and what it was both before and after. A link that changed
-// between is not read.
+// readLink reads a link, and its state before and after. If the link changed between
+// the two, it returns an error.
 func (w *walker) readLink(name string) (target string, st unix.Stat_t, err error) {
 	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return "", st, err

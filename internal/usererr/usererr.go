@@ -15,13 +15,13 @@ import (
 
 // An Error is one line for a person. It prints as "op: reason; hint".
 type Error struct {
-	Op     string // what failed, as in "read /sandbox/x/github-token"
-	Reason string // the reason; when empty, the text of Err
+	Op     string // what failed, such as "read /sandbox/x/github-token"
+	Reason string // the reason; if empty, the text of Err
 	Hint   string // what the reader can do about it; may be empty
-	Err    error  // what lies below, for errors.Is; never printed when Reason is set
+	Err    error  // the wrapped error, for errors.Is; never printed if Reason is set
 }
 
-// New returns an Error. The hint may be empty where nothing helps.
+// New returns an Error. The hint may be empty if nothing helps.
 func New(op, reason, hint string) *Error { return &Error{Op: op, Reason: reason, Hint: hint} }
 
 // Wrap returns an Error whose reason is err.
@@ -38,8 +38,7 @@ func (e *Error) Error() string {
 	return Escape(s)
 }
 
-// ReasonText returns Reason, or the text of Err where Reason is empty. It is not
-// escaped.
+// ReasonText returns Reason, or the text of Err if Reason is empty. It is not escaped.
 func (e *Error) ReasonText() string {
 	if e.Reason == "" && e.Err != nil {
 		return e.Err.Error()
@@ -47,15 +46,15 @@ func (e *Error) ReasonText() string {
 	return e.Reason
 }
 
-// Unwrap returns the error below, if any.
+// Unwrap returns the wrapped error, if any.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Line returns err as the one line a program prints, newline included:
-// "gatepass: what: why; what to do".
+// Line returns err as the one line that a program prints, newline included: "gatepass:
+// what: why; what to do".
 func Line(err error) string { return "gatepass: " + Escape(err.Error()) + "\n" }
 
-// Join folds several errors into one line, separated by " / ". All of them can
-// be found by errors.Is and errors.As.
+// Join joins several errors into one line, separated by " / ". errors.Is and errors.As
+// find each of them.
 func Join(errs ...error) error {
 	var some joined
 	for _, err := range errs {
@@ -111,8 +110,8 @@ func hexByte(c byte) string {
 	return string([]byte{digits[c>>4], digits[c&15]})
 }
 
-// Quote returns s as one word of a shell, plain where it can be, for a command
-// that the reader is to run.
+// Quote returns s as one word of a shell, without quotes if possible, for a command
+// that the reader should run.
 func Quote(s string) string {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+,:=@%", r)
@@ -123,8 +122,8 @@ func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// Cut returns text, or its first max bytes as far as they are whole characters. It is for
-// showing a text; decide on the whole one.
+// Cut returns text, or the whole characters in its first max bytes. Use it only to show
+// a text; decide on the whole one.
 func Cut(text string, max int) string {
 	if len(text) <= max {
 		return text
@@ -132,17 +131,17 @@ func Cut(text string, max int) string {
 	return strings.ToValidUTF8(text[:max], "")
 }
 
-// JSON returns a JSON text in which every character that is not printable is
-// written as \uXXXX: control and direction-changing characters, which
-// encoding/json leaves as they are, cannot drive a terminal that shows the text.
-// Its value stays the same. Line breaks, tabs and blanks between the values stay.
+// JSON returns a JSON text in which every character that is not printable is written as
+// \uXXXX. encoding/json leaves control and direction-changing characters, which could
+// control a terminal that shows the text. The value stays the same, as do line breaks,
+// tabs and blanks between the values.
 func JSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			out = appendUnit(out, utf8.RuneError) // as every reader of JSON takes it
+			out = appendUnit(out, utf8.RuneError) // as JSON readers read an invalid byte
 		case r < utf8.RuneSelf && r != 0x7f || printable(r):
 			out = append(out, text[:size]...)
 		case r > 0xffff:
@@ -162,12 +161,12 @@ func appendUnit(out []byte, unit rune) []byte {
 	return append(append(append(out, `\u`...), high...), low...)
 }
 
-// JSONWriter returns a writer that passes JSON on as [JSON] writes it. Each Write
-// has to hold whole characters.
+// JSONWriter returns a writer that escapes JSON like [JSON]. Each Write must hold whole
+// characters.
 func JSONWriter(w io.Writer) io.Writer { return escaping{w, JSON} }
 
-// TextWriter returns a writer that passes lines on, each of them as [Escape] writes
-// it. Each Write has to hold whole characters.
+// TextWriter returns a writer that escapes each line like [Escape]. Each Write must
+// hold whole characters.
 func TextWriter(w io.Writer) io.Writer {
 	return escaping{w, func(text []byte) []byte {
 		lines := strings.Split(string(text), "\n")
@@ -178,7 +177,7 @@ func TextWriter(w io.Writer) io.Writer {
 	}}
 }
 
-// escaping is a writer that escapes what it passes on.
+// escaping is a writer that escapes its input.
 type escaping struct {
 	w      io.Writer
 	escape func([]byte) []byte

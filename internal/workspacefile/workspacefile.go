@@ -1,5 +1,5 @@
-// Package workspacefile says where the workspace file is. The programs in images that are
-// asked for every git command use it, so it imports next to nothing.
+// Package workspacefile finds the workspace file. Programs that run in every git
+// command use it, so it imports almost nothing.
 package workspacefile
 
 import (
@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// Default is the workspace file of an image; root owns it there.
+	// Default is the workspace file of an image, where root owns it.
 	Default = "/etc/gatepass/workspace.yaml"
-	// Variable names the environment variable that points elsewhere.
+	// Variable is the environment variable that names another workspace file.
 	Variable = "GATEPASS_CONFIG"
 
 	inHome = "/.config/gatepass/workspace.yaml"
 )
 
-// Path returns the workspace file where Variable is not set: Default, and where that does
-// not exist the file of the same name below the home's .config, if it exists.
+// Path returns the workspace file if Variable is not set: Default or, if that does not
+// exist, the file of the same name below ~/.config, if that exists.
 func Path(getenv func(string) string) string { return first(Default, getenv("HOME")) }
 
 func first(system, home string) string {
@@ -28,8 +28,8 @@ func first(system, home string) string {
 	return home + inHome
 }
 
-// isMissing reports whether a file is known not to exist. One that cannot be looked at is
-// the one to complain of.
+// isMissing reports whether a file is known not to exist. It is false for a file that
+// cannot be checked, so that the error is about that file.
 func isMissing(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist)

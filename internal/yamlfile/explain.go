@@ -14,13 +14,13 @@ import (
 	"github.com/gatepass/gatepass/internal/suggest"
 )
 
-// A problem is one mistake of a file.
+// A problem is one mistake in a file.
 type problem struct {
 	line, column int
 	text         string
 }
 
-// explain makes one line of what the YAML package says, in the user's words.
+// explain turns the YAML package's error into one line, in the user's words.
 func explain(data []byte, into any, err error) error {
 	if errors.Is(err, io.EOF) {
 		return err
@@ -57,8 +57,8 @@ func (p problem) String() string {
 	return fmt.Sprintf("line %d column %d: %s", p.line, p.column, p.text)
 }
 
-// parse reads what the YAML package says of one mistake: "line 3: cannot unmarshal !!seq
-// into string", or what an UnmarshalYAML of ours returned.
+// parse parses the YAML package's text about one mistake: "line 3: cannot unmarshal
+// !!seq into string", or the error of an UnmarshalYAML of ours.
 func parse(text string) problem {
 	var p problem
 	where, what, ok := strings.Cut(text, ": ")
@@ -81,7 +81,7 @@ func parse(text string) problem {
 	return p
 }
 
-// goType is what a value of a Go type is to the writer of a file.
+// goType returns the words for a Go type that the file's author uses.
 func goType(name string) string {
 	switch {
 	case name == "string":
@@ -98,7 +98,7 @@ func goType(name string) string {
 	return "a mapping"
 }
 
-// yamlValue is what the YAML package calls "!!str `abc`" or "!!seq".
+// yamlValue returns the words for what the YAML package calls "!!str `abc`" or "!!seq".
 func yamlValue(tag string) string {
 	kind, value, hasValue := strings.Cut(tag, " ")
 	switch {
@@ -112,7 +112,7 @@ func yamlValue(tag string) string {
 	return "nothing"
 }
 
-// unknownKeys finds every key of the document that the struct has no field for.
+// unknownKeys finds every key of the document for which the struct has no field.
 func unknownKeys(node *yaml.Node, t reflect.Type) []problem {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -155,7 +155,7 @@ func unknownFields(node *yaml.Node, known map[string]reflect.Type) []problem {
 	return all
 }
 
-// fields are the keys of a struct, by the rules of the YAML package.
+// fields returns the keys of a struct, by the rules of the YAML package.
 func fields(t reflect.Type) map[string]reflect.Type {
 	all := map[string]reflect.Type{}
 	for i := range t.NumField() {

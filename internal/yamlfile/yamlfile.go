@@ -1,5 +1,5 @@
-// Package yamlfile decodes configuration files strictly. It says of each mistake where it
-// is, and of an unknown key which one was probably meant.
+// Package yamlfile decodes configuration files strictly. Its errors give the place of
+// each mistake and, for an unknown key, the one that was probably meant.
 package yamlfile
 
 import (
@@ -14,9 +14,9 @@ import (
 	"github.com/gatepass/gatepass/internal/suggest"
 )
 
-// Decode reads the one YAML document of data into a struct. Unknown keys and repeated ones
-// are errors. The error is one line: "line 2 column 1: …", with ", " between several. For
-// an empty document it is io.EOF.
+// Decode decodes data, a single YAML document, into a struct. Unknown and repeated keys
+// are errors. The error is one line: "line 2 column 1: …", with ", " between several.
+// For an empty document it is io.EOF.
 func Decode(data []byte, into any) error {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
@@ -29,7 +29,7 @@ func Decode(data []byte, into any) error {
 	return nil
 }
 
-// Keys returns the keys at the top of a document; none for one that is no mapping.
+// Keys returns the top-level keys of a document; none if it is not a mapping.
 func Keys(data []byte) (map[string]bool, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(data, &root); err != nil {
@@ -44,18 +44,19 @@ func Keys(data []byte) (map[string]bool, error) {
 	return keys, nil
 }
 
-// At is an error about what stands at a node.
+// At returns an error about the value of a node.
 func At(node *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d column %d: %s", node.Line, node.Column, fmt.Sprintf(format, args...))
 }
 
-// UnknownKey says that a key is not one of the known, and which was probably meant.
+// UnknownKey returns an error that a key is unknown, with the one that was probably
+// meant.
 func UnknownKey(key *yaml.Node, known []string) error {
 	return At(key, "%s", suggest.Unknown("key", key.Value, "", known))
 }
 
-// Place puts the place of a key before an error, where the document has the key. The path
-// is as people write it: "audit.file", "callers[2]".
+// Place puts the place of a key before an error, if the document has the key. The path
+// is in the usual form: "audit.file", "callers[2]".
 func Place(data []byte, path string, err error) error {
 	var root yaml.Node
 	if yaml.Unmarshal(data, &root) != nil || len(root.Content) != 1 {
@@ -76,8 +77,8 @@ type keyError struct {
 
 func (e *keyError) Unwrap() error { return e.error }
 
-// Key notes which key an error is about, so that Locate finds its place. The path is as in
-// Place. It returns nil for nil.
+// Key records which key an error is about, so that Locate finds its place. The path is
+// as in Place. It returns nil for nil.
 func Key(path string, err error) error {
 	if err == nil {
 		return nil
@@ -85,7 +86,8 @@ func Key(path string, err error) error {
 	return &keyError{path, err}
 }
 
-// Locate puts the place of the key before an error that Key made; others stay.
+// Locate puts the place of the key before an error that Key made; it returns other
+// errors unchanged.
 func Locate(data []byte, err error) error {
 	if e, ok := errors.AsType[*keyError](err); ok {
 		return Place(data, e.path, err)
@@ -93,7 +95,8 @@ func Locate(data []byte, err error) error {
 	return err
 }
 
-// find returns the key at the path, or the element of a list; nil where the document has neither.
+// find returns the key at the path, or the element of a list; nil if the document has
+// neither.
 func find(node *yaml.Node, path string) *yaml.Node {
 	at := node
 	for _, part := range strings.Split(path, ".") {

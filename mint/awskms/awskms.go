@@ -1,11 +1,10 @@
-// Package awskms signs with a key in AWS KMS, which never leaves it:
+// Package awskms signs with a key in AWS KMS. The key never leaves KMS:
 //
 //	awskms:///alias/NAME[?region=…][&endpoint=…][&profile=…]
 //
-// Instead of the alias a key's id, or the ARN of a key or alias, can stand in
-// the path. What the URL does not say comes from where the AWS SDK looks:
-// AWS_REGION, AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL, profiles, container and
-// instance roles. An ARN brings its region.
+// The path may also have a key's id, or the ARN of a key or alias. Settings that the
+// URL omits come from where the AWS SDK looks: AWS_REGION, AWS_ENDPOINT_URL_KMS,
+// AWS_ENDPOINT_URL, profiles, container and instance roles. An ARN contains its region.
 //
 // The identity needs kms:GetPublicKey and kms:Sign on the key.
 package awskms
@@ -28,8 +27,8 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one key, or what an alias points to. Its [signer.Key] has Sign and
-// PublicKey. An alias may be given another key: the version of a key is its ARN.
+// A Signer is one key, or the key of an alias. Its [signer.Key] has Sign and PublicKey.
+// An alias may change to another key: the version of a key is its ARN.
 type Signer struct {
 	signer.Key
 	id     string
@@ -53,7 +52,7 @@ func newService(cfg aws.Config, endpoint string) *kms.Client {
 
 const wrongServer = "check the endpoint that the URL or AWS_ENDPOINT_URL names"
 
-// name is how errors name the key.
+// name returns the key's name for errors.
 func (s *Signer) name(string) string { return "the KMS key " + s.id }
 
 func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
@@ -87,8 +86,8 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	return signer.One(aws.ToString(out.KeyId), key), nil
 }
 
-// check reports why a key cannot sign for a GitHub App. How long it is, the key
-// itself says.
+// check returns an error if a key cannot sign for a GitHub App. The key itself states
+// its length.
 func check(out *kms.GetPublicKeyOutput) error {
 	if spec := string(out.KeySpec); spec != "" && !strings.HasPrefix(spec, "RSA_") {
 		return fmt.Errorf("its key spec is %s; GitHub Apps have RSA keys", spec)
@@ -99,7 +98,7 @@ func check(out *kms.GetPublicKeyOutput) error {
 	return nil
 }
 
-// call makes one call, for which the identity needs to be allowed action.
+// call makes one call. action is the permission that the identity needs for it.
 func call[Out any](ctx context.Context, s *Signer, what, action string, do func(*kms.Client, func(*kms.Options)) (Out, error)) (Out, error) {
 	var none Out
 	c, err := s.client.Client(ctx)
@@ -123,8 +122,8 @@ const form = "write awskms:///alias/NAME?region=REGION, or a key's id or ARN for
 // reference).
 const maxID = 2048
 
-// Open reads a signer's URL. AWS is asked, and its configuration read, by the
-// first Sign or PublicKey only.
+// Open reads a signer's URL. The first Sign or PublicKey reads AWS's configuration and
+// calls AWS.
 func Open(u *url.URL) (*Signer, error) {
 	switch {
 	case u.Scheme != "awskms":
@@ -152,7 +151,7 @@ func Open(u *url.URL) (*Signer, error) {
 	return newSigner(id, settings), nil
 }
 
-// isKey takes alias/NAME, a key's id, and the ARN of either.
+// isKey accepts alias/NAME, a key's id, and the ARN of either.
 func isKey(id string) bool {
 	if len(id) > maxID {
 		return false
@@ -179,7 +178,7 @@ func isKey(id string) bool {
 	return isName(id)
 }
 
-// isName takes what names in KMS are made of.
+// isName accepts the characters of names in KMS.
 func isName(s string) bool { return signer.IsName(s, "-_", maxID) }
 
 // regionOf returns the region of an ARN.
@@ -190,19 +189,19 @@ func regionOf(id string) string {
 	return ""
 }
 
-// What IAM and key policies call the two calls.
+// The names of the two calls in IAM and key policies.
 const (
 	lookAction = "kms:GetPublicKey"
 	signAction = "kms:Sign"
 )
 
-// What lies below errors that an import goes on from.
+// Errors that an import handles and continues after.
 var (
 	errAbsent = errors.New("no such key")
 	errState  = errors.New("a state that forbids it")
 )
 
-// what begins an error: "sign with the KMS key alias/x".
+// what returns the start of an error: "sign with the KMS key alias/x".
 func (s *Signer) what(doing string) string { return doing + " " + s.name("") }
 
 func (s *Signer) failure(what, action, region string) awsclient.Call {
@@ -211,8 +210,8 @@ func (s *Signer) failure(what, action, region string) awsclient.Call {
 	}}
 }
 
-// explain tells the errors of signing, as the AWS KMS API reference lists them; nil
-// for all else.
+// explain words the errors of signing that the AWS KMS API reference lists; nil for all
+// others.
 func explain(what, action, region string, api smithy.APIError) error {
 	line := func(why, do string) error { return usererr.New(what, why, do) }
 	switch code := api.ErrorCode(); {
@@ -236,8 +235,8 @@ func explain(what, action, region string, api smithy.APIError) error {
 	return nil
 }
 
-// invalidState tells the states apart by KMS's words, which are all there is
-// (https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
+// invalidState distinguishes the states by KMS's text, because the answer has nothing
+// else (https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
 func invalidState(what string, api smithy.APIError) error {
 	line := func(why, do string) error { return &usererr.Error{Op: what, Reason: why, Hint: do, Err: errState} }
 	switch said := strings.ToLower(api.ErrorMessage()); {

@@ -15,10 +15,10 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// Import puts a key from memory, which can then be forgotten, into KMS: into a
-// key of origin EXTERNAL that is pending import, or, where an alias points
-// nowhere, into a new key that gets this alias. Key material that is there
-// already is never replaced: it is no error when it is the same.
+// Import imports a key from memory into KMS: into a key of origin EXTERNAL that is
+// pending import or, if an alias has no key, into a new key with this alias. The caller
+// can then forget the key. Import never replaces existing key material; it is not an
+// error if that is the same key.
 //
 // The identity needs kms:GetPublicKey, kms:DescribeKey,
 // kms:GetParametersForImport and kms:ImportKeyMaterial; for a new key
@@ -38,7 +38,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	}
 }
 
-// holds reports whether the key is in KMS already. Another one is an error.
+// holds reports whether KMS has the key already. Another key is an error.
 func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 	there, err := s.PublicKey(ctx)
 	if err != nil {
@@ -50,8 +50,8 @@ func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 	return true, nil
 }
 
-// create makes a key, and the alias last: it never points to a key that cannot
-// sign.
+// create makes a key and finally the alias, so that the alias never has a key that
+// cannot sign.
 func (s *Signer) create(ctx context.Context, key *mint.KeySigner) error {
 	out, err := call(ctx, s, s.what("make"), "kms:CreateKey", func(c *kms.Client, o func(*kms.Options)) (*kms.CreateKeyOutput, error) {
 		return c.CreateKey(ctx, &kms.CreateKeyInput{
@@ -85,7 +85,7 @@ func spec(key *mint.KeySigner) types.KeySpec {
 // fill imports the key into id, which is pending import.
 func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error {
 	what := "import into the KMS key " + id
-	// The two calls of an import take no alias.
+	// The two calls of an import accept no alias.
 	described, err := patiently(ctx, func() (*kms.DescribeKeyOutput, error) {
 		return call(ctx, s, what, "kms:DescribeKey", func(c *kms.Client, o func(*kms.Options)) (*kms.DescribeKeyOutput, error) {
 			return c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(id)}, o)
@@ -104,7 +104,7 @@ func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error
 	return s.await(ctx, arn, key)
 }
 
-// load wraps the key for KMS and hands it over.
+// load wraps the key for KMS and imports it.
 func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner) error {
 	parameters, err := call(ctx, s, what, "kms:GetParametersForImport", func(c *kms.Client, o func(*kms.Options)) (*kms.GetParametersForImportOutput, error) {
 		return c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{
@@ -131,7 +131,8 @@ func (s *Signer) load(ctx context.Context, what, arn string, key *mint.KeySigner
 	return err
 }
 
-// fits reports why a key of that spec cannot be imported into what was found.
+// fits returns an error if a key of the wanted spec cannot be imported into what was
+// found.
 func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 	switch {
 	case found == nil || aws.ToString(found.Arn) == "":
@@ -148,21 +149,21 @@ func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 	return nil
 }
 
-// await returns once KMS shows the key that was imported.
+// await waits until KMS shows the imported key.
 func (s *Signer) await(ctx context.Context, arn string, key *mint.KeySigner) error {
 	imported := newSigner(arn, s.client.Settings)
 	_, err := patiently(ctx, func() (bool, error) { return imported.holds(ctx, key) })
 	return err
 }
 
-// KMS shows what was changed a moment later
+// KMS shows a change only after a moment
 // (https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html).
 const (
 	lookAgain = 500 * time.Millisecond
 	looks     = 10
 )
 
-// patiently looks again while a key that was just made or filled does not show.
+// patiently calls look again while a key that was just made or filled is not visible.
 func patiently[T any](ctx context.Context, look func() (T, error)) (T, error) {
 	for n := 1; ; n++ {
 		found, err := look()
@@ -177,9 +178,9 @@ func patiently[T any](ctx context.Context, look func() (T, error)) (T, error) {
 	}
 }
 
-// Vacant returns nil where Import can put a key that GitHub is still to make,
-// which has 2048 bits: an alias that points nowhere, or a key that is pending
-// import. It changes nothing, and cannot tell whether importing is allowed.
+// Vacant returns nil if Import can import a key that GitHub has yet to make, which has
+// 2048 bits: there is an alias without a key, or a key that is pending import. It
+// changes nothing, and cannot tell whether importing is allowed.
 func (s *Signer) Vacant(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()

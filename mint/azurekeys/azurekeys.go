@@ -1,24 +1,22 @@
-// Package azurekeys signs with a key in Azure Key Vault or Managed HSM, which
-// never leaves it:
+// Package azurekeys signs with a key in Azure Key Vault or Managed HSM. The key never
+// leaves it:
 //
 //	azurekeys://VAULTHOST/KEY[/VERSION]
 //
-// VAULTHOST is NAME.vault.azure.net or NAME.managedhsm.azure.net, or of the clouds
-// of China and the US government the same under vault.azure.cn,
-// managedhsm.azure.cn, vault.usgovcloudapi.net and managedhsm.usgovcloudapi.net. An
-// access token is sent to no other host.
+// VAULTHOST is NAME.vault.azure.net or NAME.managedhsm.azure.net; in the clouds of
+// China and the US government, a name under vault.azure.cn, managedhsm.azure.cn,
+// vault.usgovcloudapi.net or managedhsm.usgovcloudapi.net. An access token is sent to
+// no other host.
 //
-// Without a version it is the current one, which the first Sign or PublicKey asks
-// for, and stays that one as long as the Signer does; a newer one is taken by
-// another Signer only.
+// Without a version, the first Sign or PublicKey asks for the current one. The Signer
+// then keeps that version; only a new Signer uses a newer one.
 //
-// The credentials are those of the Azure SDK's DefaultAzureCredential: the
-// variables AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET and the like,
-// a workload identity, a managed identity, az login. AZURE_TOKEN_CREDENTIALS picks
-// some of them.
+// The credentials are those of the Azure SDK's DefaultAzureCredential: the variables
+// AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and similar ones, a workload
+// identity, a managed identity, az login. AZURE_TOKEN_CREDENTIALS selects some of them.
 //
-// The identity needs the operations get and sign on keys, which the roles Key Vault
-// Crypto User and Managed HSM Crypto User have.
+// The identity needs the operations get and sign on keys. The roles Key Vault Crypto
+// User and Managed HSM Crypto User have them.
 package azurekeys
 
 import (
@@ -42,7 +40,8 @@ import (
 )
 
 // A Signer is one version of a key. Its [signer.Key] has Sign and PublicKey. The first
-// of them asks Key Vault for the version and its public half, which never changes.
+// call of either asks Key Vault for the version and its public half, which never
+// changes.
 type Signer struct {
 	signer.Key
 	host    string // in lower case
@@ -51,7 +50,7 @@ type Signer struct {
 	client  keyVault
 }
 
-// name is how errors name a version of the key, "" for the current one.
+// name returns a name for errors of a version of the key, "" for the current one.
 func (s *Signer) name(version string) string {
 	id := s.host + "/" + s.key
 	if version != "" {
@@ -60,7 +59,7 @@ func (s *Signer) name(version string) string {
 	return "the Azure key " + id
 }
 
-// sign returns an error unless the answer is about the version that was asked.
+// sign returns an error unless the answer is about the requested version.
 func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
 	out, err := call(ctx, s, "sign with "+s.name(version), "sign", func(ctx context.Context, c *azkeys.Client) (out azkeys.SignResponse, err error) {
 		out, err = c.Sign(ctx, s.key, version, azkeys.SignParameters{
@@ -77,7 +76,7 @@ func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]b
 	return out.Result, by, err
 }
 
-// look returns the version of the URL, or the current one.
+// look returns the version in the URL, or the current one.
 func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	var version string
 	out, err := call(ctx, s, "look at "+s.name(s.version), "get", func(ctx context.Context, c *azkeys.Client) (out azkeys.GetKeyResponse, err error) {
@@ -111,12 +110,12 @@ const (
 	form   = "write azurekeys://NAME.vault.azure.net/KEY, and /VERSION for one version"
 )
 
-// clouds say to which cloud a suffix of hosts belongs; what stands before it is the
-// name of a vault or an HSM, without a dot. An access token is for the suffix, and
-// would open every vault of its owner
+// clouds maps a suffix of host names to its cloud. Before the suffix comes the name of
+// a vault or an HSM, without a dot. An access token is for the suffix, and would open
+// every vault of its owner
 // (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates).
 //
-// The public cloud's zero value leaves AZURE_AUTHORITY_HOST its say.
+// The public cloud is the zero value, so that AZURE_AUTHORITY_HOST still applies.
 var clouds = map[string]cloud.Configuration{
 	"vault.azure.net":              {},
 	"managedhsm.azure.net":         {},
@@ -126,8 +125,8 @@ var clouds = map[string]cloud.Configuration{
 	"managedhsm.usgovcloudapi.net": cloud.AzureGovernment,
 }
 
-// Open reads a signer's URL. Azure is asked, and the credentials read, by the
-// first Sign or PublicKey only.
+// Open reads a signer's URL. The first Sign or PublicKey reads the credentials and
+// calls Azure.
 func Open(u *url.URL) (*Signer, error) {
 	what, err := signer.CheckURL(u, scheme, form)
 	if err != nil {
@@ -150,16 +149,16 @@ func Open(u *url.URL) (*Signer, error) {
 }
 
 const (
-	maxName       = 127 // the longest name of a key; those of vaults are shorter
-	versionLength = 32  // of what Key Vault calls a version
+	maxName       = 127 // the longest name of a key; names of vaults are shorter
+	versionLength = 32  // of a version in Key Vault
 )
 
 func isVersion(s string) bool { return len(s) == versionLength && signer.IsName(s, "", versionLength) }
 
 var errOtherKey = errors.New("another key")
 
-// versionOf reads the identifier of a version of the Signer's key, in lower case:
-// identifiers are compared without regard to it
+// versionOf parses the identifier of a version of the Signer's key, in lower case:
+// identifiers are compared ignoring case
 // (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#object-identifiers).
 func (s *Signer) versionOf(id *azkeys.ID) (string, error) {
 	if id == nil {
@@ -181,8 +180,8 @@ func wrongKey(id *azkeys.ID) error {
 	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
 }
 
-// check returns an error where a version cannot sign for a GitHub App. How long its
-// key is, the key itself says.
+// check returns an error if a version cannot sign for a GitHub App. The key itself
+// states its length.
 func check(what string, b *azkeys.KeyBundle) error {
 	kind := azkeys.KeyType("")
 	if b.Key.Kty != nil {
@@ -201,8 +200,8 @@ func check(what string, b *azkeys.KeyBundle) error {
 
 func isSign(o *azkeys.KeyOperation) bool { return o != nil && *o == azkeys.KeyOperationSign }
 
-// parseJWK reads the public half of an RSA key (RFC 7518, section 6.3.1). It has to
-// be one that GitHub takes.
+// parseJWK parses the public half of an RSA key (RFC 7518, section 6.3.1). It returns
+// an error for a key that GitHub would refuse.
 func parseJWK(k *azkeys.JSONWebKey) (*rsa.PublicKey, error) {
 	e := new(big.Int).SetBytes(k.E)
 	if len(k.N) > maxModulus || e.BitLen() > 31 {
@@ -215,5 +214,6 @@ func parseJWK(k *azkeys.JSONWebKey) (*rsa.PublicKey, error) {
 	return mint.ParsePublicKey(der)
 }
 
-// maxModulus is more than the longest RSA key of Key Vault has, in bytes.
+// maxModulus is the largest modulus that is parsed, in bytes; the longest RSA key of
+// Key Vault is shorter.
 const maxModulus = 1024

@@ -24,14 +24,14 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// tokenRetry bounds the credentials' own attempts to less than one of ours takes.
+// tokenRetry limits the credentials' own attempts to less time than one of ours takes.
 var tokenRetry = policy.RetryOptions{MaxRetries: 3, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: 2 * time.Second}
 
 type keyVault struct {
 	signer.Client[azkeys.Client]
 	url       string
 	cloud     cloud.Configuration
-	transport policy.Transporter // for tests; nil is the network
+	transport policy.Transporter // for tests; nil means the network
 }
 
 func (c *keyVault) open(context.Context) (*azkeys.Client, error) {
@@ -47,21 +47,22 @@ func (c *keyVault) open(context.Context) (*azkeys.Client, error) {
 	}
 	return azkeys.NewClient(c.url, identity{found}, &azkeys.ClientOptions{ClientOptions: policy.ClientOptions{
 		Transport: guard{transport},
-		// By itself the client waits up to a minute between attempts, and then tells of
-		// the deadline instead of the last answer.
+		// By default, the client waits up to a minute between attempts, and then
+		// reports the deadline instead of the last answer.
 		Retry: policy.RetryOptions{MaxRetries: -1},
 	}})
 }
 
-// network returns what carries the requests to Key Vault. It follows no redirect:
-// a vault has none.
+// network returns the transport for Key Vault. It follows no redirects, because a vault
+// sends none.
 func network() *http.Client {
 	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// identity keeps the errors of the credentials apart from those of Key Vault.
+// identity marks the errors of the credentials, to distinguish them from those of Key
+// Vault.
 type identity struct{ azcore.TokenCredential }
 
 func (i identity) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
@@ -78,11 +79,11 @@ func (i identity) GetToken(ctx context.Context, o policy.TokenRequestOptions) (a
 	return token, context.DeadlineExceeded
 }
 
-// lateToken is the key of an *atomic.Bool: whether the time was up before there was
-// an access token. The client forgets that, and returns the context's error alone.
+// lateToken is the key of an *atomic.Bool: whether time ran out before there was an
+// access token. The client does not keep that, and returns only the context's error.
 type lateToken struct{}
 
-// call makes one call, for which the identity needs to be allowed operation.
+// call makes one call. operation is the permission that the identity needs for it.
 func call[Out any](ctx context.Context, s *Signer, what, operation string, do func(context.Context, *azkeys.Client) (Out, error)) (Out, error) {
 	explain := func(err error) *signer.Problem { return s.explain(operation, err) }
 	return signer.Call(ctx, &s.client.Client, what, explain, func(ctx context.Context, c *azkeys.Client) (Out, error) {
@@ -97,9 +98,9 @@ func call[Out any](ctx context.Context, s *Signer, what, operation string, do fu
 
 const renew = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, give this machine a managed identity, or run az login"
 
-// unauthenticated tells why there is no access token. The library has tried more
-// than once. Its errors are taken apart and not wrapped: they are many lines and
-// show answers whole.
+// unauthenticated returns why there is no access token. The library has tried more than
+// once. Its errors are taken apart and not wrapped, because they are many lines and
+// contain whole answers.
 func unauthenticated(err error) *signer.Problem {
 	why := "there are no Azure credentials (environment, workload identity, managed identity, az login)"
 	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
@@ -112,10 +113,11 @@ func unauthenticated(err error) *signer.Problem {
 	return &signer.Problem{Why: why, Do: renew, Stale: true}
 }
 
-// flat is a text of many lines as one.
+// flat returns a text of many lines as one line.
 func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// maxAnswer bounds an answer of Key Vault, in bytes; a key is about two thousand.
+// maxAnswer is the largest answer of Key Vault, in bytes; a key takes about two
+// thousand.
 const maxAnswer = 1 << 20
 
 var (
@@ -123,14 +125,14 @@ var (
 	errChallenge = errors.New("the answer asks for credentials in another way than Key Vault does")
 )
 
-// A cutOff is an answer whose end is missing.
+// A cutOff reports an answer whose end is missing.
 type cutOff struct{ err error }
 
 func (e *cutOff) Error() string { return "the answer is cut off: " + e.err.Error() }
 func (e *cutOff) Unwrap() error { return e.err }
 
-// guard lets no answer through that the client would read without end, or that
-// would make it panic.
+// guard stops answers that the client would read without end, or that would make it
+// panic.
 type guard struct{ policy.Transporter }
 
 func (g guard) Do(r *http.Request) (*http.Response, error) {
@@ -153,10 +155,10 @@ func (g guard) Do(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// isChallenge reports whether a header names the tenant to ask for a token, as in
+// isChallenge reports whether a header names the tenant to ask for a token, such as
 // Bearer authorization="https://login.microsoftonline.com/TENANT",
-// resource="https://vault.azure.net". The client takes the fourth part of that
-// address without looking whether there is one.
+// resource="https://vault.azure.net". The client uses the fourth part of that address
+// without checking that there is one.
 func isChallenge(header string) bool {
 	named := false
 	for part := range strings.SplitSeq(header, " ") {
@@ -178,11 +180,11 @@ const (
 	wrongServer = "check that no proxy stands between this machine and the vault"
 	enable      = "enable it: az keyvault key set-attributes --enabled true"
 
-	// maxShown bounds what a message shows of Azure's words, in bytes.
+	// maxShown is how much of Azure's text an error shows, in bytes.
 	maxShown = 400
 )
 
-// explain tells why a call failed. operation is what an access policy calls it.
+// explain returns why a call failed. operation is its name in access policies.
 func (s *Signer) explain(operation string, err error) *signer.Problem {
 	if refused, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return explainRefusal(operation, refused)
@@ -190,7 +192,7 @@ func (s *Signer) explain(operation string, err error) *signer.Problem {
 	shown := err
 	sent, isSent := errors.AsType[*url.Error](err)
 	if isSent {
-		shown = sent.Err // without the address, which the error names already
+		shown = sent.Err // without the address, which the error already names
 	}
 	why := redact.Text(shown.Error(), maxShown)
 	_, isCutOff := errors.AsType[*cutOff](err)
@@ -217,7 +219,7 @@ type refusal struct {
 	} `json:"innererror"`
 }
 
-// parseRefusal returns the zero value for what is no error of Key Vault.
+// parseRefusal returns the zero value for a body that is not an error of Key Vault.
 func parseRefusal(body []byte) refusal {
 	var r struct {
 		Error refusal `json:"error"`
@@ -228,10 +230,10 @@ func parseRefusal(body []byte) refusal {
 	return r.Error
 }
 
-// explainRefusal tells the statuses apart
+// explainRefusal distinguishes the statuses
 // (https://learn.microsoft.com/azure/key-vault/general/rest-error-codes).
 func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
-	body, _ := runtime.Payload(e.RawResponse) // in memory since guard has read it
+	body, _ := runtime.Payload(e.RawResponse) // in memory, because guard has read it
 	r := parseRefusal(body)
 	said := signer.Said(flat(r.Message), maxShown)
 	after := httpclient.RetryAfter(e.RawResponse.Header)
@@ -255,7 +257,8 @@ func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 	}
 }
 
-// explainForbidden tells who or what forbids the use of a key: all are 403.
+// explainForbidden distinguishes the reasons why a key must not be used: they are all
+// 403.
 func explainForbidden(operation string, r refusal) *signer.Problem {
 	text, said := strings.ToLower(r.Message), signer.Said(flat(r.Message), maxShown)
 	switch {

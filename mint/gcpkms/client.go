@@ -23,21 +23,20 @@ import (
 )
 
 const (
-	// idle is when a connection that is not used is closed. An App signs every
-	// eight minutes; by then a network may have forgotten the connection, and
-	// nobody would tell.
+	// idle is how long an unused connection stays open. An App signs every eight
+	// minutes; by then a network may have dropped the connection without notice.
 	idle = time.Minute
 
-	// maxAnswer bounds an answer, in bytes; the largest are lists of versions.
+	// maxAnswer is the largest answer, in bytes; the largest are lists of versions.
 	maxAnswer = 4 << 20
 )
 
-// silent keeps the libraries, whose logs show tokens, off standard error.
+// silent keeps the libraries' logs, which show tokens, off standard error.
 var silent = slog.New(slog.DiscardHandler)
 
 type cloudKMS struct {
 	signer.Client[connection]
-	options []option.ClientOption // how to reach a double, for tests
+	options []option.ClientOption // to reach a double, for tests
 	detect  func(*credentials.DetectOptions) (*auth.Credentials, error)
 }
 
@@ -61,17 +60,17 @@ func (c *cloudKMS) open(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	// By itself the client waits up to a minute between attempts, and then tells of
+	// By default, the client waits up to a minute between attempts, and then reports
 	// the deadline instead of the last answer.
 	service.CallOptions = &kms.KeyManagementCallOptions{}
 	return &connection{found, service}, nil
 }
 
-func (c *connection) close() { _ = c.service.Close() } // it was dropped: its error is of no use
+func (c *connection) close() { _ = c.service.Close() } // the client was dropped, so its error does not matter
 
-// credentials finds the application default credentials. To see whether this
-// machine is one of Google's, the library asks the network for some seconds, and
-// knows of no deadline.
+// credentials finds the application default credentials. To find out whether this
+// machine is Google's, the library asks the network for some seconds, without a
+// deadline.
 func (c *cloudKMS) credentials(ctx context.Context) (*auth.Credentials, error) {
 	detect := c.detect
 	if detect == nil {
@@ -97,8 +96,8 @@ func (c *cloudKMS) credentials(ctx context.Context) (*auth.Credentials, error) {
 	}
 }
 
-// call makes one call, for which the identity needs a permission. do checks the
-// answer as well.
+// call makes one call. permission is what the identity needs for it. do also checks the
+// answer.
 func call[Out any](ctx context.Context, s *Signer, what, permission string, do func(context.Context, *kms.KeyManagementClient) (Out, error)) (Out, error) {
 	explain := func(err error) *signer.Problem { return explain(permission, err) }
 	return signer.Call(ctx, &s.client.Client, what, explain, func(ctx context.Context, c *connection) (Out, error) {
@@ -120,9 +119,9 @@ const renew = "run gcloud auth application-default login, correct the file of GO
 // (https://cloud.google.com/compute/docs/metadata/overview).
 const metadataPath = "/computeMetadata/"
 
-// undetected tells why no credentials were found.
+// undetected returns why no credentials were found.
 func undetected(err error) *signer.Problem {
-	if strings.Contains(err.Error(), "could not find default credentials") { // which has no type
+	if strings.Contains(err.Error(), "could not find default credentials") { // this error has no type
 		return signer.New("there are no Google credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud, service account of this machine)", renew)
 	}
 	why := redact.Text(err.Error(), maxShown)
@@ -132,8 +131,8 @@ func undetected(err error) *signer.Problem {
 	return signer.New("the Google credentials cannot be read: "+why, renew)
 }
 
-// unauthenticated tells why there is no access token. The libraries' errors are
-// taken apart and not wrapped: they show answers whole.
+// unauthenticated returns why there is no access token. The libraries' errors are taken
+// apart and not wrapped: they contain whole answers.
 func unauthenticated(err error) *signer.Problem {
 	p := &signer.Problem{Do: renew, Stale: true}
 	if e, ok := errors.AsType[*auth.Error](err); ok {
@@ -146,14 +145,14 @@ func unauthenticated(err error) *signer.Problem {
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		p.Why, p.Do = "the server of the credentials cannot be reached: "+redact.Text(e.Err.Error(), maxShown), "check the network and the proxy"
-		p.Again = !strings.Contains(e.URL, metadataPath) // whose client has tried more than once
+		p.Again = !strings.Contains(e.URL, metadataPath) // the metadata client has tried more than once
 		return p
 	}
 	_, isUndefined := errors.AsType[metadata.NotDefinedError](err)
 	switch {
 	case isUndefined:
 		p.Why = "this machine has no service account"
-	case strings.Contains(err.Error(), `unable to parse "`): // and then what a program printed, token and all
+	case strings.Contains(err.Error(), `unable to parse "`): // followed by the output of a program, including the token
 		p.Why, p.Do = "the program that the credentials name printed none", "run it by hand"
 	default:
 		p.Why = "the credentials give no access token: " + redact.Text(err.Error(), maxShown)
@@ -161,7 +160,7 @@ func unauthenticated(err error) *signer.Problem {
 	return p
 }
 
-// reason is what the server of the credentials says.
+// reason returns the text of the credentials' server.
 func reason(e *auth.Error) string {
 	status := "no reason is given"
 	if e.Response != nil {
@@ -170,7 +169,7 @@ func reason(e *auth.Error) string {
 	return signer.OAuthError(e.Body, status, maxShown)
 }
 
-// What IAM calls the three calls
+// The names of the three calls in IAM
 // (https://cloud.google.com/kms/docs/reference/permissions-and-roles).
 const (
 	listPermission = "cloudkms.cryptoKeyVersions.list"
@@ -178,7 +177,7 @@ const (
 	signPermission = "cloudkms.cryptoKeyVersions.useToSign"
 )
 
-// roles name the predefined role that has a permission and little else.
+// roles are the predefined roles that have a permission and few others.
 var roles = map[string]string{
 	listPermission: "roles/cloudkms.viewer",
 	lookPermission: "roles/cloudkms.signerVerifier",
@@ -189,11 +188,11 @@ const (
 	makeKey     = "make one with purpose asymmetric-signing and algorithm rsa-sign-pkcs1-2048-sha256 (or 3072, 4096)"
 	wrongServer = "check that no proxy stands between this machine and Cloud KMS"
 
-	// maxShown bounds what a message shows of Google's words, in bytes.
+	// maxShown is how much of Google's text an error shows, in bytes.
 	maxShown = 300
 )
 
-// explain tells why a call failed that needs a permission.
+// explain returns why a call that needs permission failed.
 func explain(permission string, err error) *signer.Problem {
 	if api, ok := apierror.FromError(err); ok {
 		return explainStatus(permission, api)
@@ -201,7 +200,7 @@ func explain(permission string, err error) *signer.Problem {
 	return signer.New("the client of Cloud KMS cannot be made: "+redact.Text(err.Error(), maxShown), "check the variables GOOGLE_ of the environment")
 }
 
-// explainStatus tells the statuses of gRPC apart
+// explainStatus distinguishes the statuses of gRPC
 // (https://cloud.google.com/apis/design/errors).
 func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
 	line := func(why, do string) *signer.Problem { return signer.New(why+said(api), do) }
@@ -229,16 +228,15 @@ func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
 		return explainUnavailable(api)
 	case code == codes.Internal, code == codes.Unknown, code == codes.Aborted:
 		return again("Cloud KMS has trouble of its own ("+code.String()+")", "try again in a moment")
-	case code == codes.DeadlineExceeded, code == codes.Canceled: // not by us: that is late
+	case code == codes.DeadlineExceeded, code == codes.Canceled: // from the server: our own deadline is reported as late
 		return signer.Passing("Google did not answer in time", "check that "+host+" can be reached from here", 0)
 	default:
 		return line("Google refuses ("+code.String()+")", "")
 	}
 }
 
-// explainState tells what stands against the use of a version, by Google's words: the
-// details name a state only as KEY_DISABLED
-// (https://cloud.google.com/kms/docs/key-states).
+// explainState says why a version cannot be used, by Google's text: the details name
+// only the state KEY_DISABLED (https://cloud.google.com/kms/docs/key-states).
 func explainState(api *apierror.APIError) *signer.Problem {
 	text := api.GRPCStatus().Message()
 	_, state, _ := strings.Cut(text, "current state is: ")
@@ -258,8 +256,8 @@ func explainState(api *apierror.APIError) *signer.Problem {
 	return signer.New("the key cannot be used"+said(api), "gcloud kms keys versions describe")
 }
 
-// explainUnavailable tells a network that is in the way from a service that has trouble.
-// gRPC shows it in words only.
+// explainUnavailable distinguishes a network problem from a problem of the service.
+// gRPC shows the difference only in its text.
 func explainUnavailable(api *apierror.APIError) *signer.Problem {
 	text := api.GRPCStatus().Message()
 	switch {
@@ -273,14 +271,15 @@ func explainUnavailable(api *apierror.APIError) *signer.Problem {
 	return signer.Passing("Cloud KMS has trouble of its own (Unavailable)"+said(api), "try again in a moment", retryAfter(api))
 }
 
-// isForeign reports an answer that no gRPC server gave, such as a proxy's page.
+// isForeign reports whether an answer is not from a gRPC server, such as a proxy's
+// page.
 func isForeign(api *apierror.APIError) bool {
 	return strings.Contains(api.GRPCStatus().Message(), "unexpected HTTP status code received from server") ||
 		strings.Contains(api.GRPCStatus().Message(), "received unexpected content-type")
 }
 
-// isDisabledAPI reports that a project does not use Cloud KMS, which Google tells
-// as a permission that is missing, or formerly as a state.
+// isDisabledAPI reports whether a project has not enabled Cloud KMS. Google reports
+// that as a missing permission, or formerly as a state.
 func isDisabledAPI(api *apierror.APIError) bool {
 	return api.Reason() == "SERVICE_DISABLED" || strings.Contains(api.GRPCStatus().Message(), "API has not been used in")
 }
@@ -290,7 +289,7 @@ func isChecksum(api *apierror.APIError) bool {
 	return strings.Contains(text, "crc32c") || strings.Contains(text, "checksum")
 }
 
-// said is what Google says, after a colon and fit for a message.
+// said returns Google's text, after a colon and safe for an error.
 func said(api *apierror.APIError) string { return signer.Said(api.GRPCStatus().Message(), maxShown) }
 
 func retryAfter(api *apierror.APIError) time.Duration {

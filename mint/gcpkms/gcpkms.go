@@ -1,19 +1,18 @@
-// Package gcpkms signs with a key in Google Cloud KMS, which never leaves it:
+// Package gcpkms signs with a key in Google Cloud KMS. The key never leaves KMS:
 //
 //	gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K[/cryptoKeyVersions/V]
 //
-// Without a version it is the newest that is enabled: the one with the highest
-// number of those that ListCryptoKeyVersions shows. It is chosen by the first Sign
-// or PublicKey, and kept as long as the Signer is; a newer one is taken by another
-// Signer only.
+// Without a version, the first Sign or PublicKey chooses the newest enabled one: the
+// highest number that ListCryptoKeyVersions shows. The Signer then keeps that version;
+// only a new Signer uses a newer one.
 //
 // The credentials are Google's application default credentials: the file that
 // GOOGLE_APPLICATION_CREDENTIALS names, those of gcloud auth application-default
 // login, or the service account of this machine.
 //
-// The identity needs cloudkms.cryptoKeyVersions.viewPublicKey and .useToSign on
-// the key, which roles/cloudkms.signerVerifier has, and .list without a version in
-// the URL, which roles/cloudkms.viewer has.
+// The identity needs cloudkms.cryptoKeyVersions.viewPublicKey and .useToSign on the
+// key, which roles/cloudkms.signerVerifier has; for a URL without a version also .list,
+// which roles/cloudkms.viewer has.
 package gcpkms
 
 import (
@@ -35,21 +34,22 @@ import (
 )
 
 // A Signer is one version of a key. Its [signer.Key] has Sign and PublicKey. The first
-// of them asks Cloud KMS for the version and its public half, which never changes.
+// call of either asks Cloud KMS for the version and its public half, which never
+// changes.
 type Signer struct {
 	signer.Key
 	key     string // projects/…/cryptoKeys/K
-	version string // key/cryptoKeyVersions/V; "" for the newest that is enabled
+	version string // key/cryptoKeyVersions/V; "" for the newest enabled one
 	client  cloudKMS
 }
 
-// host answers for Cloud KMS.
+// host is the host of Cloud KMS.
 const host = "cloudkms.googleapis.com"
 
 func name(version string) string { return "the Google Cloud KMS key " + version }
 
-// sign checks what Cloud KMS received and what it answers by CRC32C and by the name
-// of the version.
+// sign checks with CRC32C, and by the name of the version, what Cloud KMS received and
+// what it answers.
 func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
 	signature, err = call(ctx, s, "sign with "+name(version), signPermission, func(ctx context.Context, c *kms.KeyManagementClient) ([]byte, error) {
 		out, err := c.AsymmetricSign(ctx, &kmspb.AsymmetricSignRequest{
@@ -65,7 +65,7 @@ func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]b
 	return signature, version, err
 }
 
-// look returns the version of the URL, or the newest that is enabled.
+// look returns the version in the URL, or the newest enabled one.
 func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 	version := s.version
 	if version == "" {
@@ -100,8 +100,8 @@ const (
 	form   = "write gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, and /cryptoKeyVersions/N for one version"
 )
 
-// Open reads a signer's URL. Google is asked, and the credentials read, by the
-// first Sign or PublicKey only.
+// Open reads a signer's URL. The first Sign or PublicKey reads the credentials and
+// calls Google.
 func Open(u *url.URL) (*Signer, error) {
 	what, err := signer.CheckURL(u, scheme, form)
 	if err != nil {
@@ -117,9 +117,8 @@ func Open(u *url.URL) (*Signer, error) {
 	return s, nil
 }
 
-// parseName reads the resource name of a key or of one of its versions
-// (https://cloud.google.com/kms/docs/getting-resource-ids); version is "" for a
-// key.
+// parseName parses the resource name of a key or of one of its versions
+// (https://cloud.google.com/kms/docs/getting-resource-ids); version is "" for a key.
 func parseName(name string) (key, version string, ok bool) {
 	part := strings.Split(name, "/")
 	if len(part) != 8 && len(part) != 10 {
@@ -139,11 +138,12 @@ func parseName(name string) (key, version string, ok bool) {
 	return key, name, ok
 }
 
-// maxID is more than any identifier of Cloud KMS or a project has, in bytes.
+// maxID is more than the length of any identifier in Cloud KMS or of a project, in
+// bytes.
 const maxID = 128
 
-// isID takes letters, digits, hyphens and underscores; projects may have dots and
-// a colon as well, from the time when they belonged to a domain.
+// isID accepts letters, digits, hyphens and underscores; in projects also dots and a
+// colon, from the time when projects belonged to a domain.
 func isID(s string, project bool) bool {
 	marks := "-_"
 	if project {
@@ -152,11 +152,12 @@ func isID(s string, project bool) bool {
 	return signer.IsName(s, marks, maxID) && s != "." && s != ".."
 }
 
-// enabled is a filter (https://cloud.google.com/kms/docs/sorting-and-filtering).
+// enabled is a filter for lists
+// (https://cloud.google.com/kms/docs/sorting-and-filtering).
 const enabled = "state=ENABLED"
 
-// newest returns the name of the newest version that is enabled. Versions are
-// numbered as they are made, from 1 on.
+// newest returns the name of the newest enabled version. Versions are numbered from 1
+// in the order of their creation.
 func (s *Signer) newest(ctx context.Context) (string, error) {
 	what := "choose a version of " + name(s.key)
 	number, err := call(ctx, s, what, listPermission, func(ctx context.Context, c *kms.KeyManagementClient) (uint64, error) {
@@ -188,10 +189,10 @@ func (s *Signer) newest(ctx context.Context) (string, error) {
 	return s.key + infix + strconv.FormatUint(number, 10), nil
 }
 
-// infix stands between a key and the number of its version.
+// infix is between a key and the number of its version.
 const infix = "/cryptoKeyVersions/"
 
-// numberOf reads the name of a version of key. There is no version 0.
+// numberOf parses the name of a version of key. There is no version 0.
 func numberOf(name, key string) (number uint64, ok bool) {
 	text, ok := strings.CutPrefix(name, key+infix)
 	if !ok {
@@ -201,7 +202,7 @@ func numberOf(name, key string) (number uint64, ok bool) {
 	return number, err == nil && strconv.FormatUint(number, 10) == text && number > 0
 }
 
-// Cloud KMS protects what it is sent and what it answers by CRC32C
+// Cloud KMS protects requests and answers with CRC32C
 // (https://cloud.google.com/kms/docs/data-integrity-guidelines).
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -209,24 +210,25 @@ func checksum(data []byte) *wrapperspb.Int64Value {
 	return wrapperspb.Int64(int64(crc32.Checksum(data, castagnoli)))
 }
 
-// fits reports whether sum is there and is that of data.
+// fits reports whether sum is set and is the checksum of data.
 func fits(data []byte, sum *wrapperspb.Int64Value) bool {
 	return sum != nil && sum.GetValue() == checksum(data).GetValue()
 }
 
-// damage is what a checksum shows: something was lost or changed on the way, which
-// another attempt may cure.
+// damage returns the problem of a wrong checksum: data was lost or changed on the way,
+// and another attempt may succeed.
 func damage(why string) *signer.Problem {
 	return signer.Passing(why, "try again; when it stays so, "+wrongServer, 0)
 }
 
-// wrongKey is an answer about another version than the one asked for.
+// wrongKey returns the problem of an answer about another version than the requested
+// one.
 func wrongKey(answered string) *signer.Problem {
 	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
 }
 
-// wholeSignature returns an error unless out is the answer to a digest that arrived
-// whole, for that version.
+// wholeSignature returns an error unless out answers the digest, which arrived
+// complete, for that version.
 func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
 	switch {
 	case out.GetName() != version:
@@ -249,8 +251,8 @@ func wholePublic(out *kmspb.PublicKey, version string) error {
 	return nil
 }
 
-// checkAlgorithm reports why a version cannot sign for a GitHub App, which signs
-// RS256. A version has one algorithm
+// checkAlgorithm returns an error if a version cannot sign for a GitHub App, which
+// needs RS256. A version has one algorithm
 // (https://cloud.google.com/kms/docs/algorithms#rsa_signing_algorithms).
 func checkAlgorithm(a kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorithm) error {
 	switch a {

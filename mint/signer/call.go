@@ -12,14 +12,13 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Problem is why a call failed and what to do about it. [Call] puts in front what
-// was asked.
+// A Problem says why a call failed and what to do about it. [Call] adds the operation.
 type Problem struct {
 	Why, Do string
-	Err     error         // what lies below, for errors.Is
+	Err     error         // the cause, for errors.Is
 	Again   bool          // the next attempt may succeed
-	After   time.Duration // what the KMS asks to wait before it; 0 when it does not say
-	Stale   bool          // other credentials may help: the client is dropped
+	After   time.Duration // how long the KMS asks to wait before it; 0 if it does not say
+	Stale   bool          // other credentials may help, so the client is dropped
 
 	isLateToken bool
 }
@@ -29,7 +28,7 @@ func (p *Problem) Error() string { return usererr.New(p.Why, "", p.Do).Error() }
 // Unwrap returns Err.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// New returns a Problem that stays.
+// New returns a Problem that another attempt does not solve.
 func New(why, do string) *Problem { return &Problem{Why: why, Do: do} }
 
 // Passing returns a Problem that may be gone after that time.
@@ -37,12 +36,12 @@ func Passing(why, do string, after time.Duration) *Problem {
 	return &Problem{Why: why, Do: do, Again: true, After: after}
 }
 
-// IsLate reports that err came because time was up.
+// IsLate reports whether err came because time ran out.
 func IsLate(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
 }
 
-// LateToken returns the Problem that time was up before there was an access token.
+// LateToken returns the Problem that time ran out before there was an access token.
 func LateToken() *Problem {
 	return &Problem{
 		Why: "there was no access token in time", Do: "check that the server of the credentials can be reached from here",
@@ -50,19 +49,19 @@ func LateToken() *Problem {
 	}
 }
 
-// A Client is how a KMS is asked.
+// A Client opens and describes the client of a KMS.
 type Client[C any] struct {
 	Open    func(context.Context) (*C, error)
-	Close   func(*C) // ends a client that is dropped; nil does nothing
-	Service string   // who answers: "Azure"
-	Host    string   // what has to be reached: "cloudkms.googleapis.com"
+	Close   func(*C) // closes a client that is dropped; nil does nothing
+	Service string   // the service's name for errors: "Azure"
+	Host    string   // the host that must be reachable: "cloudkms.googleapis.com"
 
 	lazy httpclient.Lazy[C]
 }
 
-// Call makes one call within ctx's deadline, in as many attempts as it takes. what
-// begins its errors. do, and Open of the client, may return a [*Problem]; explain
-// makes one of all other errors but that time is up.
+// Call makes one call within ctx's deadline, with as many attempts as needed. what
+// starts its errors. do, and Open of the client, may return a [*Problem]; explain
+// converts all other errors, except that time ran out.
 func Call[C, Out any](ctx context.Context, c *Client[C], what string, explain func(error) *Problem, do func(context.Context, *C) (Out, error)) (Out, error) {
 	return httpclient.Retry(ctx, func(ctx context.Context) (Out, error) {
 		out, p := attempt(ctx, c, explain, do)
@@ -108,8 +107,8 @@ func (c *Client[C]) late(err error) *Problem {
 	return &Problem{Why: c.Service + " did not answer in time", Do: "check that " + c.Host + " can be reached from here", Err: err, Again: true}
 }
 
-// ended is what to tell when no further attempt can be made. err is that of the
-// context, last the Problem of the last attempt.
+// ended returns the Problem when no further attempt is possible. err is the context's
+// error, and last the Problem of the last attempt.
 func (c *Client[C]) ended(err error, last *Problem) *Problem {
 	p := c.late(err)
 	p.Again = false
@@ -122,8 +121,8 @@ func (c *Client[C]) ended(err error, last *Problem) *Problem {
 	return p
 }
 
-// Said is what a server says, after a colon and fit for a message; "" when that is
-// nothing. Of it, max bytes are shown.
+// Said returns up to max bytes of a server's text, after a colon and safe for an error;
+// "" if there is none.
 func Said(text string, max int) string {
 	if text = redact.Text(text, max); text != "" {
 		return ": " + text
@@ -131,8 +130,8 @@ func Said(text string, max int) string {
 	return ""
 }
 
-// OAuthError reads the code and the first line of the description of an OAuth error
-// (RFC 6749, section 5.2), fit for a message; otherwise is returned for all else.
+// OAuthError returns the code and the first line of the description of an OAuth error
+// (RFC 6749, section 5.2), safe for an error; for other bodies it returns otherwise.
 func OAuthError(body []byte, otherwise string, max int) string {
 	var said struct {
 		Code        string `json:"error"`
@@ -141,6 +140,6 @@ func OAuthError(body []byte, otherwise string, max int) string {
 	if json.Unmarshal(body, &said) != nil || said.Code == "" {
 		return otherwise
 	}
-	first, _, _ := strings.Cut(said.Description, "\n") // Microsoft's identifiers for its support follow
+	first, _, _ := strings.Cut(said.Description, "\n") // followed by Microsoft's identifiers for its support
 	return redact.Text(strings.TrimSuffix(said.Code+": "+strings.TrimSpace(first), ": "), max)
 }

@@ -1,9 +1,9 @@
-// Package signer is what the signers of the cloud KMSs and of Vault share: one
-// look at the public half of the key, a check of every signature, deadlines, and
-// errors of one line.
+// Package signer is the common part of the signers for the cloud KMSs and Vault: it
+// reads the public half of the key once, checks every signature, keeps deadlines, and
+// makes errors of one line.
 //
-// Each signer embeds a [Key] and gives it two functions: Look shows the key, Ask signs
-// with it. [Call] makes one call by a client that is opened when it is first needed.
+// Each signer embeds a [Key] and gives it two functions: Look reads the public halves,
+// Ask signs. [Call] makes one call with a client that is opened when first needed.
 package signer
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// Versions are the public halves that a KMS shows of a key.
+// Versions are the public halves of a key that a KMS shows.
 type Versions struct {
 	Current string // the version that signs next
 	Public  map[string]*rsa.PublicKey
@@ -32,8 +32,8 @@ func One(version string, key *rsa.PublicKey) *Versions {
 	return &Versions{version, map[string]*rsa.PublicKey{version: key}}
 }
 
-// Get returns the public half of a version, "" for the current one; nil when the
-// KMS does not show it.
+// Get returns the public half of a version, "" for the current one; nil if the KMS does
+// not show it.
 func (v *Versions) Get(version string) *rsa.PublicKey {
 	if version == "" {
 		version = v.Current
@@ -44,20 +44,20 @@ func (v *Versions) Get(version string) *rsa.PublicKey {
 // A Key is one key in a KMS. It implements [mint.Signer] and [mint.PublicKeyer].
 type Key struct {
 	// Look asks for the public halves. It returns an error unless the current one can
-	// sign for a GitHub App. version is the one that signed, or "".
+	// sign for a GitHub App. version is the version that signed, or "".
 	Look func(ctx context.Context, version string) (*Versions, error)
-	// Ask has the KMS sign with a version. by is the version that signed; "" is the
-	// current one.
+	// Ask asks the KMS to sign with a version; "" is the current one. by is the version
+	// that signed.
 	Ask func(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error)
-	// Pinned keeps the first version, as long as the Key lives. Otherwise PublicKey
-	// looks each time.
+	// Pinned keeps the first version for the life of the Key. Otherwise PublicKey calls
+	// Look each time.
 	Pinned bool
-	// Name begins the errors, as in "the Azure key NAME"; Check is what to check when a
-	// signature is wrong.
+	// Name returns the start of the errors, such as "the Azure key NAME"; Check is what
+	// to check if a signature is wrong.
 	Name  func(version string) string
 	Check string
 
-	mu       sync.Mutex // guards versions; held while they are asked for
+	mu       sync.Mutex // guards versions; held during a call of Look
 	versions *Versions
 }
 
@@ -77,10 +77,9 @@ func (k *Key) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
 	return v.Get(""), nil
 }
 
-// Sign implements [mint.Signer]. The key is looked at once, before the first
-// signature, and again when a version signs that was not shown. Each signature is
-// checked with the public half of its version. Calls are never made beyond ctx's
-// deadline.
+// Sign implements [mint.Signer]. It calls Look before the first signature, and again if
+// an unknown version signs. It checks each signature with the public half of its
+// version. It makes no call after ctx's deadline.
 func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -101,7 +100,7 @@ func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error
 	return signature, nil
 }
 
-// known returns the public halves, among them that of version if the KMS shows it.
+// known returns the public halves, including that of version if the KMS shows it.
 func (k *Key) known(ctx context.Context, version string) (*Versions, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -116,7 +115,8 @@ func (k *Key) known(ctx context.Context, version string) (*Versions, error) {
 	return v, nil
 }
 
-// ParsePEM reads a public key in PEM form. It has to be one that GitHub takes.
+// ParsePEM parses a public key in PEM form. It returns an error for a key that GitHub
+// would refuse.
 func ParsePEM(text string) (*rsa.PublicKey, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -125,8 +125,8 @@ func ParsePEM(text string) (*rsa.PublicKey, error) {
 	return mint.ParsePublicKey(block.Bytes)
 }
 
-// CheckURL returns an error unless u is of that scheme, without user, password,
-// fragment and query. form is the hint to write another. what begins errors about u.
+// CheckURL returns an error unless u has that scheme and no user, password, fragment or
+// query. form is the hint in that error. what starts errors about u.
 func CheckURL(u *url.URL, scheme, form string) (what string, err error) {
 	what = "signer " + scheme + "://" + u.Host + u.Path
 	switch {
@@ -140,8 +140,8 @@ func CheckURL(u *url.URL, scheme, form string) (what string, err error) {
 	return what, nil
 }
 
-// IsName reports whether s is letters, digits and any of marks, between one and max
-// bytes long.
+// IsName reports whether s consists of letters, digits and any of marks, and is between
+// one and max bytes long.
 func IsName(s, marks string, max int) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]

@@ -15,9 +15,8 @@ import (
 )
 
 // imported is the body of POST /transit/keys/:name/import
-// (https://developer.hashicorp.com/vault/api-docs/secret/transit#import-key). A
-// key that Vault may rotate by itself would get a version that GitHub does not
-// know.
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit#import-key). It does
+// not let Vault rotate the key, because GitHub would not know the new version.
 type imported struct {
 	Type          string `json:"type"`
 	Hash          string `json:"hash_function"`
@@ -26,12 +25,12 @@ type imported struct {
 	Exportable    bool   `json:"exportable"`
 }
 
-// Import makes the key in Vault from one in memory, which can then be forgotten.
-// Vault neither rotates nor shows it. A key that is there already is never
-// changed: it is no error when it is the same.
+// Import makes a key in Vault from one in memory, which the caller can then forget.
+// Vault neither rotates nor exports it. Import never changes an existing key; it is not
+// an error if that is the same key.
 //
-// A policy has to allow read on MOUNT/wrapping_key and MOUNT/keys/KEY, and create
-// and update on MOUNT/keys/KEY/import.
+// A policy must allow read on MOUNT/wrapping_key and MOUNT/keys/KEY, and create and
+// update on MOUNT/keys/KEY/import.
 func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -56,7 +55,8 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	if err != nil {
 		err = s.describe(what, err, "create and update on "+path)
 	}
-	// An answer that was lost, and asking again, looks like a key that is there.
+	// If an answer was lost, the repeated request finds the key that it imported
+	// itself.
 	there, look := s.holds(ctx, key)
 	switch {
 	case there:
@@ -69,8 +69,8 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	return usererr.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
 }
 
-// Vacant returns nil where Import can put a key that GitHub is still to make. It
-// changes nothing, and cannot tell whether importing is allowed.
+// Vacant returns nil if Import can import a key that GitHub has yet to make. It changes
+// nothing, and cannot tell whether importing is allowed.
 func (s *Signer) Vacant(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -85,8 +85,8 @@ func (s *Signer) Vacant(ctx context.Context) error {
 	return err
 }
 
-// holds reports whether the key is in Vault already. Another one of that name is
-// an error.
+// holds reports whether Vault has the key already. Another key with that name is an
+// error.
 func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
 	public, err := s.PublicKey(ctx)
 	if errors.Is(err, errAbsent) {

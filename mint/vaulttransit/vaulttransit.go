@@ -1,14 +1,14 @@
-// Package vaulttransit signs with a key in a transit engine of HashiCorp Vault
-// (or OpenBao), which never leaves it:
+// Package vaulttransit signs with a key in a transit engine of HashiCorp Vault (or
+// OpenBao). The key never leaves it:
 //
 //	vault+transit://MOUNT/KEY?addr=…&auth=…&role=…&namespace=…
 //
-// The last segment of the path is the key, those before it are the mount. The
-// keys of the query, and where the login comes from, are those of package
-// vaultclient. Placeholders have no meaning here.
+// The last segment of the path is the key, those before it are the mount. The keys of
+// the query, and the origin of the login, are those of package vaultclient.
+// Placeholders have no meaning here.
 //
-// Vault signs with the newest version of the key; all versions that GitHub knows
-// of do. A policy has to allow read on MOUNT/keys/KEY and update on
+// Vault signs with the newest version of the key. GitHub accepts every version whose
+// public half it knows. A policy must allow read on MOUNT/keys/KEY and update on
 // MOUNT/sign/KEY.
 package vaulttransit
 
@@ -33,8 +33,7 @@ import (
 	"github.com/gatepass/gatepass/mint/signer"
 )
 
-// A Signer is one key, with all of its versions. Its [signer.Key] has Sign and
-// PublicKey.
+// A Signer is one key with all its versions. Its [signer.Key] has Sign and PublicKey.
 type Signer struct {
 	signer.Key
 	mount, key string
@@ -43,16 +42,16 @@ type Signer struct {
 
 const wrongServer = "check that addr in the URL, or VAULT_ADDR, names a Vault"
 
-// Upkeep renews the Vault token that the signer logs in with. Long-lived
-// programs call it from time to time.
+// Upkeep renews the Vault token of the signer. A long-lived program must call it from
+// time to time.
 func (s *Signer) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
 
-// name is how errors name the key.
+// name returns the key's name for errors.
 func (s *Signer) name(string) string {
 	return "the transit key " + s.mount + "/" + s.key + " in " + s.client.Where()
 }
 
-// sign has Vault choose the version: it takes the newest.
+// sign lets Vault choose the version: it takes the newest.
 func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (signature []byte, by string, err error) {
 	what := "sign with " + s.name("")
 	answer, err := s.client.Write(ctx, what, s.mount+"/sign/"+s.key, signing{
@@ -80,7 +79,7 @@ type signing struct {
 	Algorithm string `json:"signature_algorithm"`
 }
 
-// parseSignature reads vault:vN:BASE64.
+// parseSignature parses vault:vN:BASE64.
 func parseSignature(text string) (version int, signature []byte, err error) {
 	malformed := errors.New("its answer holds no signature of the form vault:vN:…")
 	part := strings.Split(text, ":")
@@ -98,8 +97,8 @@ func parseSignature(text string) (version int, signature []byte, err error) {
 	return version, signature, nil
 }
 
-// look returns all versions that Vault shows. The one that signed, if any, has to be
-// among them.
+// look returns all versions that Vault shows. They must include the one that signed, if
+// any.
 func (s *Signer) look(ctx context.Context, signed string) (*signer.Versions, error) {
 	what, path := "look at "+s.name(""), s.mount+"/keys/"+s.key
 	answer, err := s.client.Read(ctx, what, path)
@@ -121,8 +120,8 @@ const (
 	form   = "write vault+transit://MOUNT/KEY?addr=https://host[:port]&auth=METHOD"
 )
 
-// Open reads a signer's URL. Vault is asked, and the environment read, by the
-// first Sign or PublicKey only.
+// Open reads a signer's URL. The first Sign or PublicKey reads the environment and
+// calls Vault.
 func Open(u *url.URL) (*Signer, error) {
 	what := "signer " + scheme + "://" + u.Host + u.Path
 	switch {
@@ -149,9 +148,10 @@ func Open(u *url.URL) (*Signer, error) {
 
 var errNoKey = errors.New("its answer is none of a transit engine")
 
-// parseVersions reads the answer of GET /transit/keys/:name
-// (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key), which
-// shows the versions from min_decryption_version on, and returns an error unless the newest version can sign for a GitHub App.
+// parseVersions parses the answer of GET /transit/keys/:name
+// (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key), which shows
+// the versions from min_decryption_version on. It returns an error unless the newest
+// version can sign for a GitHub App.
 func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
 	var kind string
 	if json.Unmarshal(data["type"], &kind) != nil {
@@ -187,11 +187,11 @@ func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
 	return v, nil
 }
 
-// errAbsent lies below the error about a key that is not there.
+// errAbsent marks the error about a missing key.
 var errAbsent = errors.New("no such key")
 
-// describe turns a refusal into one line; allow is what a policy has to. Other
-// errors are lines already.
+// describe turns a refusal into one line; allow is what a policy must allow. It returns
+// other errors unchanged, because they are lines already.
 func (s *Signer) describe(what string, err error, allow string) error {
 	r, ok := errors.AsType[*vaultclient.Refusal](err)
 	if !ok {

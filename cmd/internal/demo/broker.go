@@ -28,14 +28,14 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// apiPath is where the double has its REST API, as an Enterprise Server does.
+// apiPath is where the double serves its REST API, as an Enterprise Server does.
 const apiPath = "/api/v3"
 
-// workspaceID is the workspace that the story is about.
+// workspaceID is the id of the demo's workspace.
 const workspaceID = "sb-1a2b3c"
 
-// A source is the broker: on a Unix socket that only this user reaches, and its gateway on
-// loopback.
+// A source is the broker: it listens on a Unix socket that only this user can reach,
+// and its gateway on loopback.
 type source struct {
 	github  *github
 	broker  *broker.Broker
@@ -58,7 +58,7 @@ type grant struct {
 	token        credential.Token
 }
 
-// serveSource starts the broker. dir is for its records.
+// serveSource starts the broker. dir is the folder of its records.
 func serveSource(g *github, socket, dir string) (*source, error) {
 	s := &source{github: g, minted: map[string]grant{}}
 	records, err := filestore.OpenStore(&url.URL{Scheme: "file", Path: dir})
@@ -83,7 +83,7 @@ func serveSource(g *github, socket, dir string) (*source, error) {
 	return s, s.listen(socket, git)
 }
 
-// newGateway makes the gateway to the double.
+// newGateway makes the gateway in front of the double.
 func (s *source) newGateway(records store.Store) (*gateway.Gateway, error) {
 	upstream, err := access.NewUpstream(s.github.URL())
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *source) newGateway(records store.Store) (*gateway.Gateway, error) {
 	return gateway.New(shared, func() gateway.Settings { return settings }, rest.Options{}), nil
 }
 
-// listen serves the socket, whose callers are the workspace, and the gateway.
+// listen serves the socket, on which every caller is the workspace, and the gateway.
 func (s *source) listen(socket string, git *gateway.Gateway) error {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
@@ -117,14 +117,15 @@ func (s *source) listen(socket string, git *gateway.Gateway) error {
 			return context.WithValue(ctx, onSocket{}, l == local)
 		}}
 		s.servers = append(s.servers, server)
-		s.done.Go(func() { _ = server.Serve(l) }) // it ends by close
+		s.done.Go(func() { _ = server.Serve(l) }) // Serve returns after close
 	}
 	return nil
 }
 
 type onSocket struct{}
 
-// local identifies callers on the socket: its folder is this user's alone.
+// local identifies every caller on the socket as the workspace: only this user can open
+// its folder.
 type local struct{}
 
 // Identify implements [broker.Identifier].
@@ -135,7 +136,7 @@ func (local) Identify(ctx context.Context, _ *http.Request) (broker.Caller, erro
 	return broker.Caller{Method: "socket", Subject: "this user"}, nil
 }
 
-// allow puts a policy in force whose only rule is for the workspace.
+// allow sets a policy whose only rule is for the workspace.
 func (s *source) allow(limit broker.TokenLimit) error {
 	p, err := workspace.ParseProfile([]byte(profile))
 	if err != nil {
@@ -148,7 +149,7 @@ func (s *source) allow(limit broker.TokenLimit) error {
 	return nil
 }
 
-// watchMints remembers every token that GitHub made.
+// watchMints records every token that GitHub minted.
 func (s *source) watchMints(next broker.MintFunc) broker.MintFunc {
 	return func(ctx context.Context, scope broker.Scope) (mint.Minted, error) {
 		m, err := next(ctx, scope)
@@ -165,7 +166,7 @@ func (s *source) watchMints(next broker.MintFunc) broker.MintFunc {
 	}
 }
 
-// Write implements [broker.Journal]: it counts the tokens that were given.
+// Write implements [broker.Journal]: it records the tokens that were given.
 func (s *source) Write(_ context.Context, e broker.Entry, _ bool) error {
 	if e.Kind == broker.KindRequest && e.Decision == broker.Granted {
 		s.mu.Lock()
@@ -187,14 +188,14 @@ func (s *source) close() error {
 	return errors.Join(errs...)
 }
 
-// all returns the tokens that were given so far, in their order.
+// all returns the tokens given so far, in order.
 func (s *source) all() []grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.grants)
 }
 
-// revoke ends the tokens of a repository at GitHub, and the agent is not told.
+// revoke revokes the tokens of a repository at GitHub, without telling the agent.
 func (s *source) revoke(ctx context.Context, owner, name string) error {
 	shared, err := broker.SharedEntries(ctx, s.broker.Store, owner, name)
 	for _, entry := range shared {
@@ -215,8 +216,8 @@ func (s *source) revoke(ctx context.Context, owner, name string) error {
 	return nil
 }
 
-// in reports whether text holds one of GitHub's tokens, bare or as git sends it. Those
-// that never left the broker count as well.
+// in reports whether text holds one of GitHub's tokens, bare or as git sends it. It
+// also checks tokens that never left the broker.
 func (s *source) in(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,5 +231,6 @@ func (s *source) in(text string) bool {
 	return false
 }
 
-// records is where the broker keeps what it has given, so that it can be revoked.
+// records is the folder in which the broker records the tokens that it has given, so
+// that they can be revoked.
 func (d *demo) records() string { return filepath.Join(d.dir, "broker") }

@@ -15,18 +15,18 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// commandWait bounds one command; all of them together take about a second.
+// commandWait limits one command; all of them together take about a second.
 const commandWait = 30 * time.Second
 
 // A result is what one command did.
 type result struct {
-	output   string // both streams, as they came
+	output   string // both streams, in the order of output
 	failed   error
 	grants   []grant // the tokens that were fetched meanwhile
 	requests []fakegithub.Request
 }
 
-// run shows and runs a command line, in a folder below home.
+// run prints and runs a command line, in a folder below home.
 func (d *demo) run(ctx context.Context, dir, line string) result {
 	d.show.command(line)
 	before := len(d.source.all())
@@ -42,7 +42,7 @@ func (d *demo) run(ctx context.Context, dir, line string) result {
 	return r
 }
 
-// count shows what a command cost.
+// count prints how many requests and tokens a command took.
 func (d *demo) count(r result) {
 	text := fmt.Sprintf("%s to GitHub, %s fetched", plural(len(r.requests), "request"), plural(len(r.grants), "token"))
 	for _, g := range r.grants {
@@ -58,9 +58,9 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// quiet runs a command line in the shell and returns what it printed. Nothing
-// of this process's environment reaches it. When ctx ends, the command and its
-// children are killed.
+// quiet runs a command line in the shell and returns what it printed. The command gets
+// nothing of this process's environment. When ctx ends, the command and its children
+// are killed.
 func (d *demo) quiet(ctx context.Context, dir, line string, args ...string) (string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("%s: there is no folder %s", line, filepath.Base(dir))
@@ -77,10 +77,10 @@ func (d *demo) quiet(ctx context.Context, dir, line string, args ...string) (str
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second // to read what an ended command has said, on a machine that stalls
+	cmd.WaitDelay = 5 * time.Second // time to read the output of a command that ended, on a slow machine
 	err := cmd.Run()
 	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // and not the signal that ended it
+		err = ctx.Err() // not the signal that ended it
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", line, err)

@@ -1,11 +1,10 @@
-// Package demo tells gatepass's main job on one machine: a GitHub double with
-// two owners, a workspace, and real git that clones, fetches and pushes through
-// the real programs. Every command it shows is run as it is shown, and what
-// came of it is checked.
+// Package demo shows gatepass's main job on one machine: a GitHub double with two
+// owners, a workspace, and real git that clones, fetches and pushes through the real
+// programs. It runs every command as printed, and checks the result.
 //
-// It stays in a scratch folder, which is also HOME and the runtime directory of
-// all it starts, so that the configuration of whoever runs it is neither read
-// nor changed.
+// Everything stays in a scratch folder. The folder is also HOME and the runtime
+// directory of all the programs that the demo starts, so that they neither read nor
+// change the user's configuration.
 package demo
 
 import (
@@ -21,45 +20,45 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// programs have to be in one folder for the demo.
+// programs are the programs that must be in one folder for the demo.
 var programs = []string{"gatepass", "gatepass-agent", "gatepass-pre-push", "git-credential-gatepass"}
 
-// Options say how to run the demo.
+// Options configure the demo.
 type Options struct {
 	BinDir string    // the folder that holds gatepass's programs, absolute
-	Path   string    // where git and what it needs are looked for, as in PATH
-	Story  io.Writer // gets the story; nil tells nothing
-	Colour bool      // the story is for a terminal with colours
-	Keep   bool      // the scratch folder stays
+	Path   string    // where to find git and the programs it needs, like PATH
+	Story  io.Writer // receives the story; nil discards it
+	Colour bool      // the story goes to a terminal with colours
+	Keep   bool      // do not remove the scratch folder
 
-	// before is called ahead of each step; tests break things there.
+	// before is called before each step; tests use it to break things.
 	before func(d *demo, id string)
 }
 
-// A Report says what the demo found.
+// A Report is the result of the demo.
 type Report struct {
-	OK       bool    `json:"ok"` // every check holds
+	OK       bool    `json:"ok"` // every check passed
 	Git      string  `json:"git"`
 	Checks   []Check `json:"checks"`
 	Commands int     `json:"git_commands"`
 	Tokens   int     `json:"tokens_fetched"`
-	Requests int     `json:"git_requests"`      // that GitHub answered
+	Requests int     `json:"git_requests"`      // answered by GitHub
 	Seconds  float64 `json:"seconds"`           // all in all
-	Scratch  string  `json:"scratch,omitempty"` // the folder, where it was kept
+	Scratch  string  `json:"scratch,omitempty"` // the folder, if it was kept
 }
 
-// A Check is one promise, and whether it held.
+// A Check is one promise, and whether it was kept.
 type Check struct {
 	Name    string `json:"name"`
 	OK      bool   `json:"ok"`
-	Problem string `json:"problem,omitempty"` // why not, in one line
+	Problem string `json:"problem,omitempty"` // why it failed, in one line
 }
 
-// ErrBroken reports that a check did not hold; the Report says which.
+// ErrBroken reports that a check failed; the Report says which.
 var ErrBroken = errors.New("not everything holds; see the checks")
 
-// Run tells the story and cleans up, also when ctx ends. The error is ErrBroken
-// or one line for a person about what the demo lacks.
+// Run runs the demo and cleans up, even if ctx ends. The error is ErrBroken, or one
+// line that tells a person what the demo needs.
 func Run(ctx context.Context, o Options) (Report, error) {
 	start := time.Now()
 	if err := o.complete(); err != nil {
@@ -83,7 +82,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return d.report, nil
 }
 
-// complete refuses what would fail halfway. more are programs that are needed as well.
+// complete checks the options, so that nothing is missing halfway. more are further
+// programs that are needed.
 func (o *Options) complete(more ...string) error {
 	if o.Story == nil {
 		o.Story = io.Discard
@@ -99,7 +99,7 @@ func (o *Options) complete(more ...string) error {
 	return nil
 }
 
-// git finds git on the PATH that the demo's commands will have.
+// git finds git on the PATH of the demo's commands.
 func (o *Options) git() (string, error) {
 	for _, dir := range filepath.SplitList(o.Path) {
 		if !filepath.IsAbs(dir) {
@@ -112,7 +112,8 @@ func (o *Options) git() (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// interrupted prefers the plain reason to what it led to.
+// interrupted returns a plain reason if ctx has ended, instead of the error that
+// followed from it.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("it was interrupted")
@@ -120,7 +121,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// ending is what close promises.
+// ending describes what close will do.
 func (d *demo) ending() string {
 	if d.opts.Keep {
 		return "the agent has ended; the scratch folder is kept"
@@ -128,8 +129,7 @@ func (d *demo) ending() string {
 	return "nothing is left: the agent has ended, the scratch folder is gone"
 }
 
-// tell goes through the steps. One that fails does not end the story: the
-// others say what still works.
+// tell runs the steps. If one fails, the others still run and show what works.
 func (d *demo) tell(ctx context.Context, steps []step) {
 	for i, s := range steps {
 		if ctx.Err() != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// gatewaySteps are the chapter in which the workspace has no token.
+// gatewaySteps is the chapter in which the workspace has no token.
 func (d *demo) gatewaySteps() []step {
 	return []step{
 		{

@@ -13,13 +13,13 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A github is the double with what the story needs: one App, installed by two
-// owners, and three private repositories.
+// A github is the double with the demo's data: one App, installed by two owners, and
+// three private repositories.
 type github struct {
 	*fakegithub.Server
 	app     fakegithub.App
 	key     *mint.KeySigner
-	pem     []byte // the key as GitHub hands it out
+	pem     []byte // the key in GitHub's format
 	widgets fakegithub.Repository
 	acme    fakegithub.Installation
 	globex  fakegithub.Installation
@@ -40,13 +40,13 @@ func newGitHub(o fakegithub.Options) (*github, error) {
 	}
 	g := &github{Server: server, key: key, pem: text}
 	if err := g.populate(); err != nil {
-		_ = server.Close() // the first error is the one to know
+		_ = server.Close() // the first error is the one to report
 		return nil, err
 	}
 	return g, nil
 }
 
-// newKey makes the App's key, in the form GitHub hands it out.
+// newKey makes the App's key, in the format of GitHub's downloads.
 func newKey() ([]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -83,15 +83,15 @@ func (g *github) install(account string) (fakegithub.Installation, error) {
 	return g.AddInstallation(fakegithub.Installation{AppID: g.app.ID, Account: account, RepositorySelection: "all"})
 }
 
-// host is the double's address by name; its certificate is for both.
+// host is the double's address by name; its certificate covers name and number.
 func (g *github) host() string { return strings.Replace(g.Host(), "127.0.0.1", "localhost", 1) }
 
-// url is where git finds a repository.
+// url returns a repository's URL for git.
 func (g *github) url(repository string) string {
 	return "https://" + g.host() + "/" + repository + ".git"
 }
 
-// gitRequests are the requests of git, without those that minted tokens.
+// gitRequests are git's requests, without those that minted tokens.
 func (g *github) gitRequests() []fakegithub.Request {
 	var list []fakegithub.Request
 	for _, r := range g.Requests() {
@@ -102,13 +102,13 @@ func (g *github) gitRequests() []fakegithub.Request {
 	return list
 }
 
-// colleague adds a commit to a branch of widgets, as a push from elsewhere would.
+// colleague adds a commit to a branch of widgets, like another person's push.
 func (d *demo) colleague(ctx context.Context, message string) error {
 	_, err := d.quiet(ctx, d.github.widgets.Dir, `new=$(git commit-tree 'main^{tree}' -p main -m "$1") && git update-ref refs/heads/main "$new"`, message)
 	return err
 }
 
-// refOf returns the commit of a branch of widgets at GitHub, "" without one.
+// refOf returns the commit of a branch of widgets at GitHub; "" if there is none.
 func (d *demo) refOf(ctx context.Context, branch string) string {
 	out, err := d.quiet(ctx, d.github.widgets.Dir, `git rev-parse --quiet --verify "refs/heads/$1"`, branch)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// profile is what a platform engineer writes once for each kind of workspace.
+// profile is the profile that a platform engineer writes once for each kind of
+// workspace.
 const profile = `spec:
   sourceAccess:
     github:
@@ -18,7 +19,7 @@ const profile = `spec:
       permissions: [clone, push]
 `
 
-// ours is the workspace that the issuing side makes.
+// ours is the workspace that the issuing side creates.
 const ours = "ci-42"
 
 func (d *demo) issue(ctx context.Context) error {
@@ -54,7 +55,7 @@ func (d *demo) destroy(ctx context.Context) error {
 	return nil
 }
 
-// kept is where the store has something of the workspace.
+// kept is the path of a workspace's file in the store.
 func (d *demo) kept(names ...string) string {
 	return filepath.Join(append([]string{d.home, "store", "sandbox", ours}, names...)...)
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// maxScratch leaves room for the path of the agent's socket below the scratch
-// folder: 39 bytes of the 103 that all systems take.
+// maxScratch is the longest path of the scratch folder, in bytes. It leaves 39 of the
+// 103 bytes that all systems allow for the path of the agent's socket.
 const maxScratch = 64
 
-// closeWait bounds how long the agent may take to end.
+// closeWait limits how long the agent may take to end.
 const closeWait = 10 * time.Second
 
-// A demo is one run: the folder, the GitHub, the source, and what was found.
+// A demo is one run: the folder, the GitHub, the source, and the results.
 type demo struct {
 	opts   Options
 	show   *teller
@@ -35,7 +35,7 @@ type demo struct {
 	git    version
 	report Report
 
-	outputs []string // of every command so far
+	outputs []string // of all commands so far
 }
 
 func newDemo(ctx context.Context, o Options) (*demo, error) {
@@ -49,7 +49,7 @@ func newDemo(ctx context.Context, o Options) (*demo, error) {
 	return d, nil
 }
 
-// newScratch makes the scratch folder and the environment that is for it alone.
+// newScratch makes the scratch folder and an environment that uses only it.
 func newScratch(ctx context.Context, o Options) (*demo, error) {
 	dir, err := scratch()
 	if err != nil {
@@ -64,7 +64,7 @@ func newScratch(ctx context.Context, o Options) (*demo, error) {
 		"XDG_RUNTIME_DIR":     filepath.Join(dir, "run"),
 		"LC_ALL":              "C",
 		"GATEPASS_CONFIG":     filepath.Join(d.home, "workspace.yaml"),
-		"GATEPASS_AGENT_IDLE": "1m", // should this process be killed
+		"GATEPASS_AGENT_IDLE": "1m", // so that the agent ends even if this process is killed
 		"GIT_CONFIG_NOSYSTEM": "1",
 		"GIT_TERMINAL_PROMPT": "0",
 	}
@@ -82,7 +82,7 @@ func newScratch(ctx context.Context, o Options) (*demo, error) {
 	return d, nil
 }
 
-// scratch makes the folder, in /tmp where the usual place has too long a path.
+// scratch makes the folder, in /tmp if the usual place has too long a path.
 func scratch() (string, error) {
 	const pattern = "gatepass-demo-"
 	dir, err := os.MkdirTemp("", pattern)
@@ -95,7 +95,7 @@ func scratch() (string, error) {
 	return os.MkdirTemp("/tmp", pattern)
 }
 
-// furnish starts the GitHub and the source and writes the files.
+// furnish starts the GitHub and the source, and writes the files.
 func (d *demo) furnish(ctx context.Context) (err error) {
 	if err := d.openGitHub(); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (d *demo) openGitHub() error {
 
 func (d *demo) socket() string { return filepath.Join(d.dir, "broker.sock") }
 
-// workspaceFile is the workspace file, with more lines.
+// workspaceFile returns the workspace file, with the lines of more added.
 func (d *demo) workspaceFile(more string) string {
 	source := url.URL{Scheme: "broker+unix", Path: d.socket()}
 	return fmt.Sprintf(`workspace: %s
@@ -129,11 +129,11 @@ refs: ["agent/**"]
 `, workspaceID, d.github.host(), source.String()) + more
 }
 
-// writeFiles writes the workspace file, and git's configuration for everything
-// but gatepass.
+// writeFiles writes the workspace file, and git's configuration except for gatepass's
+// part.
 func (d *demo) writeFiles(ctx context.Context) error {
 	ca := filepath.Join(d.home, "github-ca.pem")
-	// gatepass itself, on the issuing side, trusts the double and nobody else.
+	// gatepass itself, on the issuing side, trusts only the double
 	d.env["SSL_CERT_FILE"], d.env["GATEPASS_GITHUB_URL"] = ca, "https://"+d.github.host()
 	d.env["GATEPASS_STORE"] = "file://" + filepath.Join(d.home, "store")
 	err := errors.Join(
@@ -154,8 +154,8 @@ func (d *demo) writeFiles(ctx context.Context) error {
 	return err
 }
 
-// close ends what was started and removes the scratch folder. It works also
-// after the context has ended, and with half of newDemo done.
+// close ends what was started and removes the scratch folder. It also works after the
+// context has ended, and if newDemo failed halfway.
 func (d *demo) close() error {
 	errs := []error{d.endAgent()}
 	if d.source != nil {
@@ -171,7 +171,7 @@ func (d *demo) close() error {
 	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
 }
 
-// endAgent tells the agent to stop, and kills it by its id if it will not.
+// endAgent tells the agent to stop, and kills its process if it does not.
 func (d *demo) endAgent() error {
 	reply, found, err := d.ask(agent.Status)
 	if err != nil || !found {
@@ -181,7 +181,7 @@ func (d *demo) endAgent() error {
 	if err := json.Unmarshal(reply.Stdout, &state); err != nil {
 		return fmt.Errorf("read the agent's state: %w", err)
 	}
-	_, _, _ = d.ask(agent.Stop) // whether it worked is seen below
+	_, _, _ = d.ask(agent.Stop) // the check below shows whether it worked
 	for until := time.Now().Add(closeWait); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		if _, found, err := d.ask(agent.Status); err == nil && !found {
 			return nil
@@ -200,7 +200,7 @@ func (d *demo) ask(operation string) (agent.Reply, bool, error) {
 
 func (d *demo) getenv(name string) string { return d.env[name] }
 
-// A version is what git says it is.
+// A version is a git version.
 type version struct {
 	major, minor int
 	text         string // "2.39.5"
@@ -208,7 +208,7 @@ type version struct {
 
 func parseVersion(out string) version {
 	v := version{text: strings.TrimPrefix(strings.TrimSpace(out), "git version ")}
-	_, _ = fmt.Sscanf(v.text, "%d.%d", &v.major, &v.minor) // zero is an old git
+	_, _ = fmt.Sscanf(v.text, "%d.%d", &v.major, &v.minor) // on an error, it counts as an old git
 	return v
 }
 

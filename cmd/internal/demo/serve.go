@@ -16,22 +16,22 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// jobEvery is between two identity tokens of the CI job.
+// jobEvery is the time between two identity tokens of the CI job.
 const jobEvery = 5 * time.Minute
 
-// A playground is a GitHub, a store with an App and a broker that run until they are
-// told to end, and what a shell needs to use them.
+// A playground is a GitHub, a store with an App, and a broker, which run until they are
+// stopped, and the files that a shell needs to use them.
 type playground struct {
 	*demo
 	broker   *brokerProcess
 	issuer   *issuer
-	address  string // of the broker's page, API and gateway: "127.0.0.1:PORT"
-	operator string // a bearer token
+	address  string // the broker's page, API and gateway: "127.0.0.1:PORT"
+	operator string // an operator's bearer token
 }
 
-// Serve starts a GitHub double, an App with its store, a broker with its git gateway, and
-// the operators' page, all on this machine. It says how to use them, runs them until ctx
-// ends, and removes them. The error is one line for a person.
+// Serve starts a GitHub double, an App with its store, a broker with its git gateway,
+// and the operators' page, all on this machine. It prints how to use them, runs them
+// until ctx ends, and removes them. The error is one line for a person.
 func Serve(ctx context.Context, o Options) error {
 	if err := o.complete("gatepass-broker"); err != nil {
 		return err
@@ -61,7 +61,7 @@ func newPlayground(ctx context.Context, o Options) (*playground, error) {
 	return p, nil
 }
 
-// start makes everything, in the order in which a platform engineer would.
+// start makes everything, in the order that a platform engineer would follow.
 func (p *playground) start(ctx context.Context) (err error) {
 	if err := p.openGitHub(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (p *playground) start(ctx context.Context) (err error) {
 	return errors.Join(p.installFor(ctx, "workspace"), p.installFor(ctx, "gateway"))
 }
 
-// do runs a command that shows nothing.
+// do runs a command and shows no output.
 func (p *playground) do(ctx context.Context, line string) error {
 	out, err := p.quiet(ctx, p.home, line)
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *playground) do(ctx context.Context, line string) error {
 	return nil
 }
 
-// installFor sets git up for one of the workspace files, in a configuration of its own,
+// installFor sets up git for one of the workspace files, in a separate configuration,
 // and writes the file that a shell reads to use both.
 func (p *playground) installFor(ctx context.Context, name string) error {
 	gitconfig := filepath.Join(p.home, name+".gitconfig")
@@ -118,7 +118,7 @@ func (p *playground) installFor(ctx context.Context, name string) error {
 	return os.WriteFile(filepath.Join(p.home, name+".sh"), []byte(text.String()), 0o600)
 }
 
-// variables are those in which the two workspaces differ.
+// variables are the environment variables that differ between the two workspaces.
 func (p *playground) variables(name string) map[string]string {
 	return map[string]string{
 		"GATEPASS_CONFIG":   filepath.Join(p.home, name+".yaml"),
@@ -126,13 +126,13 @@ func (p *playground) variables(name string) map[string]string {
 	}
 }
 
-// quote makes one word of a shell of text.
+// quote quotes text as one word of a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func (p *playground) jobToken() string { return filepath.Join(p.home, "job.jwt") }
 
-// writePlayground writes the broker's file, the profile that it names, and the workspace
-// file of the CI job, whose git goes through the gateway.
+// writePlayground writes the broker's file, its profile, and the workspace file of the
+// CI job, whose git goes through the gateway.
 func (p *playground) writePlayground() error {
 	job := url.URL{Scheme: "broker+unix", Path: p.socket(), RawQuery: url.Values{"identity_file": {p.jobToken()}}.Encode()}
 	gateway := fmt.Sprintf(`workspace: %s
@@ -173,7 +173,7 @@ operators:
 	)
 }
 
-// wait keeps the CI job's token fresh until ctx ends or the broker does.
+// wait renews the CI job's token until ctx or the broker ends.
 func (p *playground) wait(ctx context.Context) error {
 	again := time.NewTicker(jobEvery)
 	defer again.Stop()

@@ -14,14 +14,14 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A brokerProcess is a gatepass-broker that runs.
+// A brokerProcess is a running gatepass-broker.
 type brokerProcess struct {
 	cmd   *exec.Cmd
-	log   string        // the file that has what it says
-	ended chan struct{} // closed when it has ended
+	log   string        // the file with its output
+	ended chan struct{} // closed when the process has ended
 }
 
-// freeAddress finds an address of loopback that nothing listens on at the moment.
+// freeAddress returns a loopback address with a free port.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,12 +41,12 @@ func (p *playground) startBroker() (*brokerProcess, error) {
 	b.cmd = exec.Command(filepath.Join(p.opts.BinDir, "gatepass-broker"), "--config", filepath.Join(p.home, "broker.yaml"))
 	b.cmd.Env = []string{"PATH=" + p.opts.Path, "HOME=" + p.home, "SSL_CERT_FILE=" + p.env["SSL_CERT_FILE"]}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
-	// A ctrl-C of the terminal is for the playground, which ends the broker in its turn.
+	// The playground handles Ctrl-C itself, and then ends the broker.
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := b.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { _ = b.cmd.Wait(); close(b.ended) }() // its log says how it ended
+	go func() { _ = b.cmd.Wait(); close(b.ended) }() // the log says how it ended
 	pid := fmt.Sprintln(b.cmd.Process.Pid)
 	if err := os.WriteFile(filepath.Join(p.home, "broker.pid"), []byte(pid), 0o600); err != nil {
 		return nil, errors.Join(err, b.stop())
@@ -71,12 +71,12 @@ func (b *brokerProcess) listens(address string) error {
 	return errors.New("gatepass-broker does not listen: " + b.lastWords())
 }
 
-// stop ends the broker; a nil one has not been started.
+// stop ends the broker; it does nothing if b is nil.
 func (b *brokerProcess) stop() error {
 	if b == nil {
 		return nil
 	}
-	_ = b.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	_ = b.cmd.Process.Signal(syscall.SIGTERM) // the process may have ended already
 	select {
 	case <-b.ended:
 		return nil
@@ -87,7 +87,7 @@ func (b *brokerProcess) stop() error {
 	return errors.New("gatepass-broker did not end within " + closeWait.String() + "; it was killed")
 }
 
-// lastWords is the last line that the broker wrote.
+// lastWords returns the last line of the broker's log.
 func (b *brokerProcess) lastWords() string {
 	data, err := os.ReadFile(b.log)
 	if err != nil {

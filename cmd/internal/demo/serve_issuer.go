@@ -11,11 +11,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// issuerName is the OpenID Connect issuer of the playground. It is not reached: the
-// broker has its keys in a file.
+// issuerName is the OpenID Connect issuer of the playground. No program connects to it:
+// the broker has its keys in a file.
 const issuerName = "https://ci.example"
 
-// An issuer signs the identity of a CI job, as a CI system does for its jobs.
+// An issuer signs the identity of a CI job, like a CI system.
 type issuer struct {
 	keys  string // the file with the public key
 	token string // the file with the job's identity
@@ -39,7 +39,7 @@ func newIssuer(keys, token string) (*issuer, error) {
 	return &issuer{keys, token, sign}, err
 }
 
-// issue writes an identity that is good for twice the time until the next one.
+// issue writes an identity that is valid for twice the time until the next one.
 func (i *issuer) issue() error {
 	now := time.Now()
 	claims, err := json.Marshal(map[string]any{
@@ -57,7 +57,7 @@ func (i *issuer) issue() error {
 	if err != nil {
 		return err
 	}
-	next := i.token + ".next" // replaced whole: a reader never sees half of one
+	next := i.token + ".next" // replaced atomically: a reader never sees half of it
 	if err := os.WriteFile(next, []byte(text+"\n"), 0o600); err != nil {
 		return err
 	}

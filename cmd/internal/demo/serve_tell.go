@@ -2,10 +2,10 @@ package demo
 
 import "path/filepath"
 
-// invite says what runs and what to try.
+// invite prints what runs and what to try.
 func (p *playground) invite() {
 	t := p.show
-	t.home = "" // whole paths: they are for another shell
+	t.home = "" // absolute paths, because the commands are for another shell
 	t.paragraph(bold, "A playground is running: a double of GitHub, an App in a store, a broker with its git gateway.")
 	t.paragraph("", "GitHub           https://"+p.github.host()+"   acme/widgets, acme/payroll, globex/gadgets")
 	t.paragraph("", "operators' page  http://"+p.address+"   token: "+p.operator)
@@ -52,7 +52,7 @@ func (p *playground) try(n int, what string, commands []string) {
 	p.show.paragraph("", "")
 }
 
-// farewell says what is left.
+// farewell prints what remains.
 func (p *playground) farewell() {
 	if p.opts.Keep {
 		p.show.paragraph("", "kept: "+p.dir)

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// A step is one thing the story shows.
+// A step is one thing that the demo shows.
 type step struct {
 	id      string
 	caption string
-	promise string // what is checked; empty where there is nothing to
+	promise string // what is checked; empty if nothing is
 	do      func(context.Context) error
 }
 
@@ -82,7 +82,7 @@ func (d *demo) steps() []step {
 	})
 }
 
-// staleStep depends on git: since 2.46 a helper can be asked again within one
+// staleStep depends on git's version: since 2.46, git can ask a helper again within one
 // command (the state capability of git-credential(1)).
 func (d *demo) staleStep() step {
 	if d.git.atLeast(2, 46) {
@@ -214,7 +214,7 @@ func (d *demo) staleOnOldGit(ctx context.Context) error {
 	return first(again.failed, again.fetched("acme/widgets"), d.upToDate(ctx))
 }
 
-// revoke ends the tokens in memory and adds something to fetch.
+// revoke revokes the tokens in the agent's memory and adds a commit to fetch.
 func (d *demo) revoke(ctx context.Context) error {
 	if err := d.source.revoke(ctx, "acme", "widgets"); err != nil {
 		return err
@@ -222,7 +222,7 @@ func (d *demo) revoke(ctx context.Context) error {
 	return d.colleague(ctx, "Add another feature")
 }
 
-// noSecrets searches for the tokens where they must not be.
+// noSecrets searches the places where tokens must not be.
 func (d *demo) noSecrets(ctx context.Context) error {
 	texts := strings.Join(d.outputs, "\n")
 	files := 0
@@ -249,7 +249,7 @@ func (d *demo) noSecrets(ctx context.Context) error {
 	return err
 }
 
-// upToDate reports a clone that lacks GitHub's main.
+// upToDate returns an error if the clone lacks GitHub's main.
 func (d *demo) upToDate(ctx context.Context) error {
 	got, err := d.commitOf(ctx, "origin/main")
 	if want := d.refOf(ctx, "main"); err == nil && got != want {
@@ -258,7 +258,7 @@ func (d *demo) upToDate(ctx context.Context) error {
 	return err
 }
 
-// fetched reports a command that fetched other tokens than one for each of the
+// fetched returns an error unless the command fetched exactly one token for each of the
 // repositories.
 func (r result) fetched(repositories ...string) error {
 	var got []string
@@ -271,7 +271,7 @@ func (r result) fetched(repositories ...string) error {
 	return nil
 }
 
-// refused reports a command that succeeded, or failed without saying all of texts.
+// refused returns an error unless the command failed and printed all of texts.
 func (r result) refused(texts ...string) error {
 	if r.failed == nil {
 		return errors.New("it was not refused")

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// width is how many columns a line of the story has at most.
+// width is the longest line of the story, in columns.
 const width = 100
 
 // Select Graphic Rendition parameters (ECMA-48).
@@ -21,15 +21,15 @@ const (
 	cyan  = "36"
 )
 
-// A teller writes the story. Writing is not checked: when the reader has gone,
-// the process is told by a signal.
+// A teller prints the story. It ignores write errors: when the reader goes away, the
+// process gets a signal.
 type teller struct {
 	w      io.Writer
 	colour bool
 	home   string // shown as ~
 }
 
-// heading is the one line that says what comes.
+// heading prints the line that introduces a step.
 func (t *teller) heading(n int, text string) {
 	if n > 1 {
 		fmt.Fprintln(t.w)
@@ -39,13 +39,13 @@ func (t *teller) heading(n int, text string) {
 
 func (t *teller) command(line string) { t.paragraph(cyan, "$ "+line) }
 
-// copied is a command line that is to be copied: it is not folded.
+// copied prints a command line to copy, without wrapping it.
 func (t *teller) copied(line string) { fmt.Fprintln(t.w, t.paint(cyan, "  "+line)) }
 
-// remark is what a command's output does not say.
+// remark prints what a command's output does not say.
 func (t *teller) remark(text string) { t.paragraph(faint, "# "+text) }
 
-// output shows what a program printed, with its long lines folded.
+// output prints a program's output, with its long lines wrapped.
 func (t *teller) output(text string) {
 	if t.home != "" {
 		text = strings.ReplaceAll(text, t.home, "~")
@@ -79,8 +79,8 @@ func (t *teller) sum(r Report) {
 	}
 }
 
-// paragraph writes text in lines of at most width columns, broken at blanks. A
-// line that continues another is indented further.
+// paragraph prints text in lines of at most width columns, broken at blanks. It indents
+// the continuation of a line.
 func (t *teller) paragraph(style, text string) {
 	blanks := len(text) - len(strings.TrimLeft(text, " "))
 	indent := strings.Repeat(" ", blanks+4)
@@ -92,8 +92,8 @@ func (t *teller) paragraph(style, text string) {
 	}
 }
 
-// fold cuts text at the last blank that leaves at most room characters; a
-// longer word stays whole.
+// fold splits text at the last blank that leaves at most room characters; it never
+// splits a word.
 func fold(text string, room int) (line, rest string) {
 	if utf8.RuneCountInString(text) <= room {
 		return text, ""

@@ -16,14 +16,14 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// nearEnd is when a token that was just given has little life left.
+// nearEnd is the remaining lifetime below which the doctor warns about a new token.
 const nearEnd = 5 * time.Minute
 
-// lookAtAgent looks where the agent lives, whether one runs, and asks it for a
+// lookAtAgent checks where the agent lives and whether one runs, and asks it for a
 // token as git would.
 func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	if c.workspace == nil {
-		return nil // said already
+		return nil // reported already
 	}
 	deadline := time.Now().Add(remaining(ctx))
 	found := append(c.lookAtRuntime(), c.lookAtProgram(ctx)...)
@@ -46,8 +46,8 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	return found
 }
 
-// lookAtProgram says which agent would be started. That there is none is said
-// where one is asked for a token.
+// lookAtProgram reports which agent program would be started. If there is none, the
+// request for a token reports that.
 func (c *chart) lookAtProgram(ctx context.Context) []Finding {
 	path, installed, err := AgentProgram(ctx, c.Getenv)
 	switch {
@@ -62,8 +62,8 @@ func (c *chart) lookAtProgram(ctx context.Context) []Finding {
 	return []Finding{{Level: OK, Text: path + " is version " + installed}}
 }
 
-// ageOf says which agent runs. One of another version than this program is right
-// only as long as it has a session that a new agent could not get.
+// ageOf reports the running agent. An agent of another version is right only while it
+// holds a session that a new agent could not get.
 func ageOf(a agent.State) Finding {
 	text := "an agent runs, process " + strconv.Itoa(a.PID) + ", version " + a.Version
 	switch {
@@ -75,7 +75,7 @@ func ageOf(a agent.State) Finding {
 	return Finding{Level: OK, Text: text}
 }
 
-// split takes what to do off the end of a line "what: why; what to do".
+// split splits a line "what: why; what to do" before what to do.
 func split(line, otherwise string) (why, mend string) {
 	if i := strings.LastIndex(line, "; "); i >= 0 {
 		return line[:i], line[i+2:]
@@ -83,7 +83,7 @@ func split(line, otherwise string) (why, mend string) {
 	return line, otherwise
 }
 
-// lookAtRuntime looks at the directory of the socket.
+// lookAtRuntime checks the directory of the socket.
 func (c *chart) lookAtRuntime() []Finding {
 	place, err := agent.Locate(c.path, c.Getenv)
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *chart) state(deadline time.Time) (s agent.State, running bool, err erro
 	return s, true, nil
 }
 
-// lookAtToken asks for a token the way git does. It is shown by its hash.
+// lookAtToken asks for a token as git does, and shows its hash.
 func (c *chart) lookAtToken(deadline time.Time) []Finding {
 	if !c.gateway.IsZero() {
 		return c.lookAtSession(deadline)
@@ -129,7 +129,8 @@ func (c *chart) lookAtToken(deadline time.Time) []Finding {
 	return c.judgeAnswer(what, agent.Get, string(request(t)), deadline)
 }
 
-// judgeAnswer asks the agent, and says of what it was asked for whether it came.
+// judgeAnswer makes the request to the agent and reports the token, or why there is
+// none.
 func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time) []Finding {
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
@@ -151,7 +152,7 @@ func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time)
 	return []Finding{{Level: OK, Text: text + ", ends in " + left.String()}}
 }
 
-// describe says what the agent knows of the token that it just gave.
+// describe says what the agent knows about the token that it just gave.
 func (c *chart) describe(token credential.Token, deadline time.Time) string {
 	s, running, err := c.state(deadline)
 	if err != nil || !running {
@@ -181,7 +182,7 @@ func request(t gitsafety.Target) []byte {
 	return []byte(text + "\n")
 }
 
-// complaint is the line that a person would see, without the program's name.
+// complaint returns the line that a person would see, without the program's name.
 func complaint(reply agent.Reply) string {
 	line := strings.TrimPrefix(strings.TrimSpace(string(reply.Stderr)), "gatepass: ")
 	if line == "" {

@@ -10,8 +10,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// parseAnswer reads what the agent would have git read. given is false where it
-// holds no token.
+// parseAnswer reads the agent's answer to git. given is false if it holds no token.
 func parseAnswer(text string) (token credential.Token, given bool) {
 	var secret string
 	var expiry time.Time

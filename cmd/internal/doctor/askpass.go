@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// lookAtAskpass finds programs that answer git's prompts in place of gatepass.
-// Git asks the helpers first, so with gatepass among them they are asked only
-// where it is silent; git-lfs and others ask them first.
+// lookAtAskpass finds programs that answer git's prompts in place of gatepass. Git asks
+// the helpers first, so it calls these programs only where gatepass does not answer;
+// git-lfs and others call them first.
 func (c *chart) lookAtAskpass(context.Context) []Finding {
 	value, from := c.askpass()
 	switch {
@@ -27,7 +27,7 @@ func (c *chart) lookAtAskpass(context.Context) []Finding {
 
 func isOurAskpass(value string) bool { return filepath.Base(value) == "gatepass-askpass" }
 
-// askpass returns the program git would ask, in git's order.
+// askpass returns the program that git would ask, in git's order of precedence.
 func (c *chart) askpass() (value, from string) {
 	if v := c.Getenv("GIT_ASKPASS"); v != "" {
 		return v, "GIT_ASKPASS=" + v

@@ -10,31 +10,31 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// IssuingLimit is time for a ledger of hundreds of workspaces and a slow network.
+// IssuingLimit is enough for a ledger of hundreds of workspaces and a slow network.
 const IssuingLimit = 15 * time.Second
 
-// A Checkup is of one store. Store and StoreURL must be set.
+// A Checkup checks one store. Store and StoreURL must be set.
 type Checkup struct {
 	Store    store.Store
-	StoreURL string           // as it may be shown
-	Folder   string           // of a store in files; "" for all others
-	AWS      ParameterStore   // Store, where it is in AWS; nil for all others
-	GitHub   string           // as people know it; "" means what the store says
-	Client   *http.Client     // for GitHub; nil means one of our own
+	StoreURL string           // safe to show
+	Folder   string           // of a file store; "" for other stores
+	AWS      ParameterStore   // Store, if it is in AWS; nil for others
+	GitHub   string           // its URL for people; "" means the one in the store
+	Client   *http.Client     // for GitHub; nil means a default client
 	Now      func() time.Time // nil means time.Now
-	Limit    time.Duration    // of Look as a whole; zero means IssuingLimit
+	Limit    time.Duration    // limits Look as a whole; zero means IssuingLimit
 }
 
 // A ParameterStore is a store in AWS Systems Manager Parameter Store.
 type ParameterStore interface {
-	// Parameter returns the name of the parameter that keeps an entry.
+	// Parameter returns the name of the parameter that holds an entry.
 	Parameter(name store.Name) string
-	// IsEncrypted reports whether AWS encrypts an entry. It returns an error that
-	// wraps [store.ErrNotFound] where there is no such entry.
+	// IsEncrypted reports whether AWS encrypts an entry. It returns an error that wraps
+	// [store.ErrNotFound] if there is no such entry.
 	IsEncrypted(ctx context.Context, name store.Name) (bool, error)
 }
 
-// The groups of the findings, in their order.
+// The groups of the findings, in their order of output.
 const (
 	storeGroup         = "store"
 	appGroup           = "App"
@@ -43,13 +43,13 @@ const (
 	debrisGroup        = "debris"
 )
 
-// A Report is what was found.
+// A Report is the result of Look.
 type Report struct {
 	Findings []Finding
 	Debris   []Thing
 }
 
-// All are the findings, and one for each thing that lies around.
+// All returns the findings, and one more for each leftover thing.
 func (r Report) All() []Finding {
 	all := r.Findings
 	for _, t := range r.Debris {
@@ -58,7 +58,7 @@ func (r Report) All() []Finding {
 	return all
 }
 
-// Fixable are the things that Fix removes.
+// Fixable returns the things that Fix removes.
 func (r Report) Fixable() []Thing {
 	var some []Thing
 	for _, t := range r.Debris {
@@ -69,7 +69,7 @@ func (r Report) Fixable() []Thing {
 	return some
 }
 
-// Remaining is the report without what Fix was given.
+// Remaining returns the report without the Fixable things.
 func (r Report) Remaining() Report {
 	var rest []Thing
 	for _, t := range r.Debris {
@@ -80,7 +80,7 @@ func (r Report) Remaining() Report {
 	return Report{r.Findings, rest}
 }
 
-// Look finds out how things are, and changes nothing.
+// Look checks the store and everything in it. It changes nothing.
 func (c *Checkup) Look(ctx context.Context) Report {
 	limit := c.Limit
 	if limit == 0 {
@@ -100,7 +100,7 @@ func (c *Checkup) now() time.Time {
 	return c.Now().UTC()
 }
 
-// judge is a function of the facts only.
+// judge makes the report from the facts alone.
 func (f *facts) judge() Report {
 	var r Report
 	add := func(group string, found []Finding) {
@@ -111,7 +111,7 @@ func (f *facts) judge() Report {
 	}
 	add(storeGroup, f.judgeStore())
 	if f.store.err != nil {
-		return r // all else would be the same error once more
+		return r // all other checks would report the same error
 	}
 	add(appGroup, f.judgeApp())
 	add(appGroup, f.judgePool())
@@ -133,8 +133,8 @@ func (f *facts) isEmpty() bool {
 	return errors.Is(f.app.err, store.ErrNotFound) && f.ledger.err == nil && len(f.ledger.folders) == 0
 }
 
-// trouble is a finding about what could not be found out. What took too long is
-// never more than a warning.
+// trouble returns a finding about a check that failed. A timeout is never more than a
+// warning.
 func (f *facts) trouble(level Level, what string, err error, otherwise string) Finding {
 	if errors.Is(err, context.DeadlineExceeded) {
 		longer := (4 * f.limit).Round(time.Second)
@@ -145,10 +145,10 @@ func (f *facts) trouble(level Level, what string, err error, otherwise string) F
 	return found
 }
 
-// shown is how many of a kind a line names.
+// shown is the number of names on a line.
 const shown = 3
 
-// these names the first of several, and counts the others.
+// these lists the first names, and counts the others.
 func these(names []string) string {
 	if len(names) <= shown {
 		return strings.Join(names, ", ")

@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	smallSkew = 30 * time.Second // less is rounding and a slow answer
-	largeSkew = 5 * time.Minute  // issuers of identities allow about so much
+	smallSkew = 30 * time.Second // smaller differences come from rounding and slow answers
+	largeSkew = 5 * time.Minute  // about what issuers of identities tolerate
 )
 
-// lookAtClock compares the clock with that of the broker, which is asked for
-// every token anyway, and with --online that of the hosts. Nobody else is asked.
+// lookAtClock compares this machine's clock with that of the broker, which gets every
+// request for a token anyway, and with --online those of the hosts. It asks no other
+// server.
 func (c *chart) lookAtClock(ctx context.Context) []Finding {
 	ask := map[string]bool{}
 	if c.workspace != nil && c.workspace.Source != nil && c.workspace.Source.Scheme == "broker+https" {
@@ -54,7 +55,8 @@ func compare(ctx context.Context, host string) Finding {
 	return Clock(host, ahead)
 }
 
-// Clock is the finding about a clock that is so far ahead of a host's.
+// Clock returns the finding for a clock that is ahead of a host's by so much; a
+// negative value is behind.
 func Clock(host string, ahead time.Duration) Finding {
 	size, way := ahead.Abs().Round(time.Second), "ahead of"
 	if ahead < 0 {
@@ -70,9 +72,9 @@ func Clock(host string, ahead time.Duration) Finding {
 	return f
 }
 
-// skew returns how far this clock is ahead of the one in the Date header of the
-// answer from url. The certificate is not verified: to a clock that is wrong it
-// is one that has ended, and nothing secret is sent.
+// skew returns how far this clock is ahead of the one in the Date header of the answer
+// from url. It does not verify the certificate: with a wrong clock, a valid certificate
+// seems to have expired. The request carries no secret.
 func skew(ctx context.Context, url string) (time.Duration, error) {
 	client := &http.Client{
 		Transport: &http.Transport{
@@ -97,5 +99,5 @@ func skew(ctx context.Context, url string) (time.Duration, error) {
 		return 0, err
 	}
 	took := time.Since(sent)
-	return sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), nil // a Date has no parts of a second
+	return sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), nil // a Date has no fractions of a second
 }

@@ -12,29 +12,29 @@ import (
 // Kind says what a Thing is.
 type Kind string
 
-// The kinds, in the order in which they are removed.
+// The kinds, in the order of removal.
 const (
-	Tokens      Kind = "tokens"      // of which the ledger knows nothing
-	Destruction Kind = "destruction" // that was begun and not finished
-	Superseded  Kind = "superseded"  // tokens that should be revoked by now
-	Lock        Kind = "lock"        // of a run that ended early
+	Tokens      Kind = "tokens"      // that the ledger does not know
+	Destruction Kind = "destruction" // begun and not finished
+	Superseded  Kind = "superseded"  // tokens that should have been revoked
+	Lock        Kind = "lock"        // left by a run that ended early
 )
 
 var kinds = []Kind{Tokens, Destruction, Superseded, Lock}
 
-// A Thing lies around.
+// A Thing is left over from a workspace or a run.
 type Thing struct {
 	Kind      Kind
 	Workspace string
 	What      string // it is
-	Does      string // what Fix does: "revokes and deletes them"
-	Left      string // why Fix leaves it; "" where it does not
-	Mend      string // what else to do where it is left
+	Does      string // what Fix would do: "revokes and deletes them"
+	Left      string // why Fix leaves it; "" if Fix removes it
+	Mend      string // what else to do if Fix leaves it
 
-	written time.Time // when the latest of the Tokens was
+	written time.Time // when the latest of the Tokens was written
 }
 
-// finding is about the thing before anything was done to it.
+// finding describes the thing before Fix.
 func (t Thing) finding() Finding {
 	found := Finding{Group: debrisGroup, Level: Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
 	if t.Left != "" {
@@ -43,17 +43,17 @@ func (t Thing) finding() Finding {
 	return found
 }
 
-// slack is how long after its grace a superseded token may wait for a refresher.
+// slack is how long after its grace period a superseded token may wait for a refresher.
 const slack = 10 * time.Minute
 
-// tokenLife is how long GitHub's installation tokens live, with room for a clock
+// tokenLife is the lifetime of GitHub's installation tokens, with a margin for a clock
 // that is off.
 const tokenLife = time.Hour + 5*time.Minute
 
-// debris is all that lies around. It is a function of the facts only.
+// debris returns everything left over. It depends on the facts alone.
 func (f *facts) debris() []Thing {
 	if f.ledger.err != nil {
-		return nil // what was listed half-way says nothing about what is missing
+		return nil // an incomplete list does not show what is missing
 	}
 	all := slices.Concat(f.folderDebris(), f.recordDebris())
 	slices.SortStableFunc(all, func(a, b Thing) int {
@@ -62,7 +62,7 @@ func (f *facts) debris() []Thing {
 	return all
 }
 
-// folderDebris are forgotten tokens, and locks that nobody holds any more.
+// folderDebris returns forgotten tokens, and locks that no run holds.
 func (f *facts) folderDebris() []Thing {
 	var all []Thing
 	for id, folder := range f.ledger.folders {
@@ -78,8 +78,8 @@ func (f *facts) folderDebris() []Thing {
 	return all
 }
 
-// mayBeOthers reports forgotten tokens that another system may still refresh: they
-// are alive, and where that system keeps its own.
+// mayBeOthers reports whether forgotten tokens may be in use by another system: they
+// are alive, and the store is one where that system keeps its tokens.
 func (f *facts) mayBeOthers(folder *folder) bool {
 	return f.store.isShared && folder.end().After(f.now)
 }
@@ -107,13 +107,13 @@ func (f *facts) isEnding(id string) bool {
 	return slices.ContainsFunc(f.ledger.records, func(r *workspace.Record) bool { return r.ID == id && r.Destroying })
 }
 
-// recordDebris is what the ledger itself says is to be ended.
+// recordDebris returns what the ledger marks to be ended.
 func (f *facts) recordDebris() []Thing {
 	var all []Thing
 	for _, r := range f.ledger.records {
 		folder := f.ledger.folders[r.ID]
 		if folder == nil || folder.err != nil || folder.lock == held {
-			continue // just made, destroyed or worked on
+			continue // just created, destroyed or held by a run
 		}
 		n := f.overdue(r)
 		switch {
@@ -128,8 +128,8 @@ func (f *facts) recordDebris() []Thing {
 	return all
 }
 
-// overdue counts live tokens whose grace is long over. The entry of one that has run out
-// waits for the next new token.
+// overdue counts live tokens whose grace period is long over. The entry of an expired
+// token waits for the next new token.
 func (f *facts) overdue(r *workspace.Record) int {
 	n := 0
 	for _, t := range r.Tokens {
@@ -140,8 +140,8 @@ func (f *facts) overdue(r *workspace.Record) int {
 	return n
 }
 
-// judgeSurroundings is about what could not be looked at, and what is another
-// system's.
+// judgeSurroundings reports what could not be checked, and what belongs to another
+// system.
 func (f *facts) judgeSurroundings() []Finding {
 	var found []Finding
 	var others []string

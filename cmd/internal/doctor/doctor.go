@@ -1,10 +1,10 @@
-// Package doctor looks at how git and gatepass are set up on this machine ([Run]), and
-// at the issuing side: the store, the App and its key, where it is installed, and the
-// ledger of workspaces ([Checkup]). It says of each thing whether it works and what
-// fixes it.
+// Package doctor checks how git and gatepass are set up on this machine ([Run]), and
+// the issuing side: the store, the App and its key, where it is installed, and the
+// ledger of workspaces ([Checkup]). For each thing it says whether it works and how to
+// fix it.
 //
-// It changes nothing but by [Checkup.Fix] and shows no secret. All checks of a side run
-// together and end by one deadline.
+// Only [Checkup.Fix] changes anything. The package shows no secret. All checks of a
+// side run together and share one deadline.
 package doctor
 
 import (
@@ -27,51 +27,51 @@ type Level string
 // The levels.
 const (
 	OK      Level = "ok"
-	Warning Level = "warning" // it works, but not as safely as it could, or not for everything
-	Failure Level = "failure" // something would not work, or would not be safe
+	Warning Level = "warning" // it works, but not as safely as it could, or not in every case
+	Failure Level = "failure" // it would not work, or would not be safe
 )
 
-// A Finding is one thing that was looked at.
+// A Finding is the result of one check.
 type Finding struct {
 	Group string `json:"group"`
 	Level Level  `json:"level"`
-	Text  string `json:"text"`           // may hold text from outside; escape it
-	Mend  string `json:"mend,omitempty"` // a command, or else what to do
+	Text  string `json:"text"`           // may hold text from outside; escape it before printing
+	Mend  string `json:"mend,omitempty"` // a command, or another thing to do
 }
 
-// Options are what the doctor is told. Getenv and Dir are required.
+// Options are the doctor's input. Getenv and Dir are required.
 type Options struct {
 	Getenv  func(string) string
-	Environ []string // the whole environment, for what git is started with
+	Environ []string // the whole environment, for git
 	Dir     string   // the working directory, absolute
 	Online  bool     // also ask the configured hosts for the time
-	Proxies bool     // also find out what stands before the gateway, beyond Limit; see [Proxies]
+	Proxies bool     // also find out which proxies are before the gateway, which takes longer than Limit; see [Proxies]
 
-	// Limit bounds the whole; zero means DefaultLimit.
+	// Limit limits the whole check; zero means DefaultLimit.
 	Limit time.Duration
 }
 
-// DefaultLimit keeps a look at a machine where things hang under two seconds.
+// DefaultLimit keeps the check under two seconds on a machine where things hang.
 const DefaultLimit = 1800 * time.Millisecond
 
-// A chart holds the facts that several probes look at.
+// A chart holds the facts that several probes use.
 type chart struct {
 	Options
 	path      string // of the workspace file
 	workspace *config.Workspace
-	policy    *refs.Policy // nil where it does not compile
+	policy    *refs.Policy // nil if it does not compile
 	loadErr   error
 
 	hosts    []string
 	gits     []install.Git
-	settings []gitconfig.Setting // as the first git has them here
+	settings []gitconfig.Setting // of the first git, in the working directory
 	gitErr   error
 
-	gateway config.Gateway // that git goes through; the zero Gateway for none
-	told    string         // the gateway that gatepass install told git of
+	gateway config.Gateway // the one that git uses; the zero Gateway for none
+	told    string         // the gateway that gatepass install configured in git
 }
 
-// A probe looks at one subject. It must end soon after its context does.
+// A probe checks one subject. It must end soon after its context.
 type probe struct {
 	group string
 	look  func(*chart, context.Context) []Finding
@@ -94,7 +94,7 @@ var probes = []probe{
 	{"agent", (*chart).lookAtAgent},
 }
 
-// Run looks at everything. The findings are in a fixed order of groups.
+// Run makes all checks. The findings are in a fixed order of groups.
 func Run(ctx context.Context, o Options) []Finding {
 	if o.Limit == 0 {
 		o.Limit = DefaultLimit
@@ -118,7 +118,7 @@ func Run(ctx context.Context, o Options) []Finding {
 		for _, f := range list {
 			f.Group = p.group
 			if f.Group == guardGroup && f.Level == Failure && !c.gateway.IsZero() {
-				f.Level = Warning // the gateway refuses what the guard would
+				f.Level = Warning // the gateway refuses what the guard would refuse
 			}
 			all = append(all, f)
 		}
@@ -129,7 +129,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	return all
 }
 
-// lateness is what a probe may take to say that it found nothing out in time.
+// lateness is how long a probe may take to report that it ran out of time.
 const lateness = 100 * time.Millisecond
 
 // remaining is the time left until the deadline of ctx.
@@ -141,7 +141,8 @@ func remaining(ctx context.Context) time.Duration {
 	return time.Until(deadline)
 }
 
-// receive takes a value that is there, or comes before ctx ends.
+// receive takes a value from the channel before ctx ends. It takes a value that is
+// already there even after that.
 func receive[T any](ctx context.Context, from <-chan T) (value T, ok bool) {
 	select {
 	case value = <-from:
@@ -156,7 +157,7 @@ func receive[T any](ctx context.Context, from <-chan T) (value T, ok bool) {
 	}
 }
 
-// gather reads what the probes share, in at most half of the time.
+// gather reads the facts that the probes share, in at most half of the time.
 func gather(ctx context.Context, o Options) *chart {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit/2)
 	defer cancel()
@@ -191,7 +192,7 @@ type listing struct {
 
 var errLate = errors.New("git does not answer in time")
 
-// git returns the git that users get, and whether there is one.
+// git returns the git that users get; ok is false if there is none.
 func (c *chart) git() (install.Git, bool) {
 	if len(c.gits) == 0 {
 		return install.Git{}, false
@@ -199,9 +200,8 @@ func (c *chart) git() (install.Git, bool) {
 	return c.gits[0], true
 }
 
-// subject is a repository to try things with: one that the working directory
-// comes from, else one that the workspace file names. The path is "" where
-// there is none.
+// subject returns a repository to test with: the origin of the working directory, or
+// one that the workspace file names. The path is "" if there is none.
 func (c *chart) subject() gitsafety.Target {
 	for _, s := range c.settings {
 		section, _, name := s.Parts()
@@ -225,7 +225,7 @@ func (c *chart) subject() gitsafety.Target {
 	return gitsafety.Target{Host: c.hosts[0]}
 }
 
-// served reports whether t is one repository that this workspace may reach.
+// served reports whether t is one repository that this workspace may access.
 func (c *chart) served(t gitsafety.Target) (gitsafety.Target, bool) {
 	host, ok := gitname.Host(t.Host)
 	owner, name, named := gitname.Path(t.Path)
@@ -240,7 +240,7 @@ func (c *chart) served(t gitsafety.Target) (gitsafety.Target, bool) {
 	return t, false
 }
 
-// FromError is the finding about an error "what: why; what to do". Where that does
+// FromError returns the finding for an error "what: why; what to do". If the error does
 // not say what to do, otherwise does.
 func FromError(level Level, err error, otherwise string) Finding {
 	why, mend, ok := strings.Cut(err.Error(), "; ")

@@ -11,14 +11,14 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// facts are what was found out. Nothing is decided in them.
+// facts are the data that were gathered. They hold no decisions.
 type facts struct {
 	now   time.Time
 	limit time.Duration
 	store storeFacts
 	app   appFacts
-	pool  []appFacts // the Apps beside the first one
-	// poolErr is why they are not known.
+	pool  []appFacts // the other Apps of the pool
+	// poolErr is why pool is not known.
 	poolErr error
 	ledger  ledgerFacts
 }
@@ -26,20 +26,20 @@ type facts struct {
 type storeFacts struct {
 	url        string
 	isFiles    bool
-	isShared   bool     // another system may keep tokens in it
+	isShared   bool     // another system may keep tokens in it too
 	err        error    // it cannot be read at all
-	exposed    []string // what others can read
+	exposed    []string // what other users can read
 	exposedErr error
 }
 
 type appFacts struct {
-	name      string // in the pool; "" is the first
-	err       error  // none can be had; wraps store.ErrNotFound where none is set up
+	name      string // in the pool; "" is the first App
+	err       error  // the App could not be loaded; wraps store.ErrNotFound if none is set up
 	opened    *issuing.App
 	github    string
-	signerURL string // "" where the key is in the store
+	signerURL string // "" if the key is in the store
 	proof     issuing.Proof
-	refused   error // why GitHub was not asked more
+	refused   error // why GitHub refused the key, so that it was not asked more
 	found     []mint.Installation
 	foundErr  error
 	stored    []issuing.Stored
@@ -56,19 +56,19 @@ type reading struct {
 }
 
 type ledgerFacts struct {
-	err        error // it was not read to its end, so that nothing counts as missing
+	err        error // the list is incomplete, so nothing counts as missing
 	records    []*workspace.Record
 	unreadable map[string]error
 	folders    map[string]*folder
 	unreached  map[string][]string // repositories of pending workspaces that the App does not reach
 }
 
-// A folder is all that the store has of a workspace.
+// A folder lists everything that the store has of a workspace.
 type folder struct {
 	names   []store.Name
 	lock    lockState
-	written time.Time // the latest of the tokens, where the ledger does not know them
-	err     error     // it could not be looked at more closely
+	written time.Time // when the latest token was written, if the ledger does not know the tokens
+	err     error     // why it could not be checked more closely
 }
 
 type lockState int
@@ -83,8 +83,8 @@ func (f *folder) has(is func(store.Name) bool) bool { return slices.ContainsFunc
 
 func (f *folder) hasRecord() bool { return f.has(store.Name.IsRecord) }
 
-// tokens counts what may be alive, each token once: the only token's entry is a
-// copy where there is one of an owner.
+// tokens counts the tokens that may be alive, each once: the only token's entry is a
+// copy if an owner has one too.
 func (f *folder) tokens() int {
 	owned, only, kept := 0, 0, 0
 	for _, n := range f.names {
@@ -101,22 +101,21 @@ func (f *folder) tokens() int {
 	return max(owned, only) + kept
 }
 
-// end is when the last of the tokens has run out for sure, where the ledger does not
-// know them.
+// end is when the last of the tokens that the ledger does not know has surely expired.
 func (f *folder) end() time.Time { return f.written.Add(tokenLife) }
 
-// isForeign reports a name that gatepass would not make in a workspace's folder.
+// isForeign reports whether gatepass never makes such a name in a workspace's folder.
 func isForeign(n store.Name) bool {
 	return !n.IsToken() && !n.IsSuperseded() && !n.IsVended() && !n.IsRecord() && !n.IsLock() && !n.IsKeyMark()
 }
 
-// isForgotten reports tokens of which the ledger knows nothing. What a broker has
-// given is not in the ledger, and the broker looks after it.
+// isForgotten reports whether the folder has tokens that the ledger does not know.
+// Tokens that a broker gave are not in the ledger; the broker looks after them.
 func (f *folder) isForgotten() bool {
 	return !f.hasRecord() && f.tokens() > 0 && !f.has(store.Name.IsVended)
 }
 
-// margin is how long a token of the workspace has to last to be left alone.
+// margin is the remaining lifetime below which a token of the workspace is replaced.
 func margin(r *workspace.Record) time.Duration {
 	if r.Margin != 0 {
 		return r.Margin
@@ -124,7 +123,7 @@ func margin(r *workspace.Record) time.Duration {
 	return workspace.DefaultMargin
 }
 
-// needs are what the workspaces of the ledger need.
+// needs returns what the workspaces of the ledger need.
 func (l *ledgerFacts) needs() issuing.Needs {
 	var n issuing.Needs
 	for _, r := range l.records {
@@ -135,8 +134,8 @@ func (l *ledgerFacts) needs() issuing.Needs {
 	return n
 }
 
-// lackingOwners are the accounts, in lower case, of which the workspace is to have
-// a token and has none.
+// lackingOwners returns the accounts, in lower case, for which the workspace should
+// have a token but has none.
 func lackingOwners(r *workspace.Record) []string {
 	return slices.DeleteFunc(r.Owners(), func(owner string) bool {
 		return slices.ContainsFunc(r.Tokens, func(t workspace.Token) bool {

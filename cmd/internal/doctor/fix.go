@@ -10,9 +10,9 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// Fix removes things that Look found, and says of each what was done. Whether it
-// still is what it was is looked at once more: for what belongs to a workspace
-// while no other run works on it.
+// Fix removes things that Look found, and reports for each what was done. It first
+// checks each thing again; things of a workspace only while no other run works on that
+// workspace.
 func (c *Checkup) Fix(ctx context.Context, things []Thing) []Finding {
 	issuer, err := c.issuer(ctx)
 	var found []Finding
@@ -27,13 +27,13 @@ func (c *Checkup) Fix(ctx context.Context, things []Thing) []Finding {
 	return found
 }
 
-// issuer can revoke, and mints nothing, whatever it is asked.
+// issuer returns an issuer that can revoke and never mints.
 func (c *Checkup) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	i, app, err := issuing.NewIssuer(ctx, c.Store, c.GitHub)
 	if err != nil {
 		return nil, err
 	}
-	app.Client, app.Now = c.Client, c.now // the ledger is read by GitHub's clock
+	app.Client, app.Now = c.Client, c.now // times in the ledger follow GitHub's clock
 	i.Unready = errors.New("gatepass doctor mints no tokens")
 	return i, nil
 }
@@ -52,7 +52,7 @@ func outcome(t Thing, done string, err error) Finding {
 	return found
 }
 
-// errAlive reports that something of a workspace has come to be since Look.
+// errAlive reports that something was added to a workspace since Look.
 var errAlive = errors.New("there is something of the workspace by now")
 
 func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done string, err error) {
@@ -72,8 +72,8 @@ func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done s
 	return "", fmt.Errorf("there is no kind %q", t.Kind)
 }
 
-// checkForgotten returns an error if something was added to a workspace's folder
-// since Look, or a token in it written again.
+// checkForgotten returns an error if something was added to a workspace's folder since
+// Look, or a token in it was written again.
 func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
 	names, err := c.names(ctx, t.Workspace)
 	if err != nil || len(names) == 0 {
@@ -87,7 +87,7 @@ func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
 	return err
 }
 
-// end clears a workspace that is over.
+// end clears a workspace that no longer exists.
 func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err error) {
 	lost := 0
 	done, err = counting(i, func() error {
@@ -102,7 +102,7 @@ func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err 
 	return done, err
 }
 
-// counting says how many tokens the work revokes.
+// counting runs work and reports how many tokens it revoked.
 func counting(i *workspace.Issuer, work func() error) (done string, err error) {
 	revoked := 0
 	i.Audit = func(e workspace.Event) {

@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/internal/redact"
 )
 
-// findGateway settles which gateway git goes through: the workspace file's, or the one that
-// gatepass install told git of.
+// findGateway finds the gateway that git uses: the workspace file's, or the one that
+// gatepass install configured in git.
 func (c *chart) findGateway() {
 	if c.workspace == nil {
 		return
@@ -32,7 +32,7 @@ func (c *chart) findGateway() {
 	}
 }
 
-// reached are the hosts that git talks to.
+// reached returns the hosts that git talks to.
 func (c *chart) reached() []string {
 	if !c.gateway.IsZero() {
 		return []string{c.gateway.Host()}
@@ -40,7 +40,7 @@ func (c *chart) reached() []string {
 	return c.hosts
 }
 
-// scheme is how git reaches a host.
+// scheme returns the URL scheme by which git reaches a host.
 func (c *chart) scheme(host string) string {
 	if host == c.gateway.Host() {
 		return c.gateway.Scheme()
@@ -48,8 +48,8 @@ func (c *chart) scheme(host string) string {
 	return "https"
 }
 
-// lookAtGateway looks whether git goes to the gateway for the hosts, whatever form a URL
-// has, and with --online whether it gets there.
+// lookAtGateway checks whether git uses the gateway for the hosts, in every form of
+// URL, and with --online whether the gateway answers.
 func (c *chart) lookAtGateway(ctx context.Context) []Finding {
 	if c.gateway.IsZero() || c.gitErr != nil {
 		return nil
@@ -74,7 +74,7 @@ func (c *chart) lookAtGateway(ctx context.Context) []Finding {
 	return found
 }
 
-// lookAtDetours finds the forms of URLs that do not lead to the gateway.
+// lookAtDetours finds the forms of URLs for which git does not use the gateway.
 func (c *chart) lookAtDetours() (found []Finding) {
 	var missing []string
 	for _, d := range install.Detours(c.settings, c.gateway, c.hosts) {
@@ -96,7 +96,7 @@ func (c *chart) lookAtDetours() (found []Finding) {
 	return found
 }
 
-// lookAtRemotes finds the remotes of the repository at hand that lead past the gateway.
+// lookAtRemotes finds remotes of the current repository that bypass the gateway.
 func (c *chart) lookAtRemotes() (found []Finding) {
 	for _, s := range install.StrayRemotes(c.settings, c.gateway, c.hosts) {
 		text := "the remote " + s.Name + " goes past the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
@@ -108,7 +108,7 @@ func (c *chart) lookAtRemotes() (found []Finding) {
 	return found
 }
 
-// tryGateway fetches and pushes, without moving anything, as git would.
+// tryGateway fetches and pushes as git would, without changing anything.
 func (c *chart) tryGateway(ctx context.Context) []Finding {
 	repositories := c.toTry()
 	if len(repositories) == 0 {
@@ -133,10 +133,10 @@ func (c *chart) tryGateway(ctx context.Context) []Finding {
 	return found
 }
 
-// maxTried is how many repositories are tried.
+// maxTried is the largest number of repositories that are tried.
 const maxTried = 8
 
-// toTry are the repository at hand and those that the workspace file names.
+// toTry returns the current repository and those that the workspace file names.
 func (c *chart) toTry() (list []gitsafety.Target) {
 	seen := map[gitsafety.Target]bool{}
 	add := func(t gitsafety.Target) {
@@ -167,14 +167,14 @@ func (s scratch) try(what string, args ...string) Finding {
 	return Finding{Level: OK, Text: what + " works"}
 }
 
-// lookAtSession asks for a session the way git does. It is shown by its hash.
+// lookAtSession asks for a session as git does, and shows its hash.
 func (c *chart) lookAtSession(deadline time.Time) []Finding {
 	what := "a session at " + c.gateway.String()
 	operation, payload := c.askForSession()
 	return c.judgeAnswer(what, operation, payload, deadline)
 }
 
-// askForSession is what git's question for a session is for the agent.
+// askForSession returns the call to the agent that git's request for a session makes.
 func (c *chart) askForSession() (operation, payload string) {
 	payload = "protocol=" + c.gateway.Scheme() + "\nhost=" + c.gateway.Host() + "\n"
 	if t := c.subject(); t.Path != "" {
@@ -187,7 +187,7 @@ func (c *chart) askForSession() (operation, payload string) {
 	return agent.Get, payload + "\n"
 }
 
-// lookAtProxies sends requests to the gateway's echo.
+// lookAtProxies sends requests to the gateway's echo endpoint.
 func (c *chart) lookAtProxies(ctx context.Context) []Finding {
 	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Mend: "see why above"}
 	if c.gateway.IsZero() {
@@ -208,8 +208,8 @@ func (c *chart) lookAtProxies(ctx context.Context) []Finding {
 
 const sessionWait = 15 * time.Second
 
-// gatewayCA is the file of the authorities that git trusts the gateway by, or the source's
-// where that is the same broker; "" for the system's.
+// gatewayCA returns the file of authorities with which git verifies the gateway, or
+// that of the source if it is the same broker; "" for the system's.
 func (c *chart) gatewayCA() (file string) {
 	for _, s := range c.settings {
 		section, base, name := s.Parts()
@@ -224,13 +224,13 @@ func (c *chart) gatewayCA() (file string) {
 	return file
 }
 
-// isOurs reports whether a setting leads git to the gateway, as install writes it.
+// isOurs reports whether install wrote a setting, to make git use the gateway.
 func (c *chart) isOurs(s gitconfig.Setting) bool {
 	section, base, _ := s.Parts()
 	return section == "url" && !c.gateway.IsZero() && strings.HasPrefix(base, c.gateway.String()+"/")
 }
 
-// fromGateway is the repository that a URL of the gateway names.
+// fromGateway returns the repository that a URL of the gateway names.
 func (c *chart) fromGateway(url string) (t gitsafety.Target, ok bool) {
 	path, ok := strings.CutPrefix(url, c.gateway.String()+"/")
 	if c.gateway.IsZero() || !ok {

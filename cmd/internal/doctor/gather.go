@@ -11,8 +11,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// gather reads what can be read side by side, and then looks closer at what
-// stands out.
+// gather reads all facts at the same time, and then reads more about what looks wrong.
 func (c *Checkup) gather(ctx context.Context) *facts {
 	f := &facts{now: c.now()}
 	var together sync.WaitGroup
@@ -22,7 +21,7 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 	together.Go(func() { f.ledger = c.gatherLedger(ctx) })
 	together.Wait()
 	if f.app.opened != nil {
-		f.now = f.app.opened.Time() // the ledger's moments are by GitHub's clock
+		f.now = f.app.opened.Time() // times in the ledger follow GitHub's clock
 	}
 	if f.store.err != nil || f.ledger.err != nil {
 		return f
@@ -47,15 +46,14 @@ func (c *Checkup) gatherStore(ctx context.Context) storeFacts {
 	return f
 }
 
-// isShared reports whether the store keeps tokens where the first system keeps its
-// own (docs/migrating.md), so that a token may be of either.
+// isShared reports whether the store has tokens in the place where the first system
+// keeps its own (docs/migrating.md), so that a token may belong to either.
 func (c *Checkup) isShared() bool {
 	name, err := store.OnlyToken("x")
 	return err == nil && c.AWS != nil && c.AWS.Parameter(name) == "/sandbox/x/github-token"
 }
 
-// plainKey returns the parameter of the App's private key where AWS does not encrypt
-// it.
+// plainKey returns the parameter of the App's private key if AWS does not encrypt it.
 func plainKey(ctx context.Context, s ParameterStore) ([]string, error) {
 	isEncrypted, err := s.IsEncrypted(ctx, store.PrivateKey())
 	if errors.Is(err, store.ErrNotFound) || isEncrypted {
@@ -64,8 +62,8 @@ func plainKey(ctx context.Context, s ParameterStore) ([]string, error) {
 	return []string{"the parameter " + s.Parameter(store.PrivateKey())}, err
 }
 
-// exposed returns the files and folders below dir that others than their owner
-// can use, without those below such a folder.
+// exposed returns the files and folders below dir that other users can access. It does
+// not look inside such a folder.
 func exposed(ctx context.Context, dir string) ([]string, error) {
 	var open []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -94,10 +92,10 @@ func exposed(ctx context.Context, dir string) ([]string, error) {
 	return open, err
 }
 
-// workers is how many questions are asked side by side.
+// workers is the number of parallel requests.
 const workers = 8
 
-// parallel does the work for each item, a few at once.
+// parallel calls work for each item, several at a time.
 func parallel[T any](items []T, work func(T)) {
 	queue := make(chan T)
 	var running sync.WaitGroup

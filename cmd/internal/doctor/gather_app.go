@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// gatherPool is gatherApp for every App beside the first one.
+// gatherPool calls gatherApp for every App beside the first one.
 func (c *Checkup) gatherPool(ctx context.Context) ([]appFacts, error) {
 	names, err := store.PoolApps(ctx, c.Store)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *Checkup) gatherApp(ctx context.Context, name string) (f appFacts) {
 	return f
 }
 
-// openApp opens an App of the store, which is as that App sees it.
+// openApp opens the App of a store. of is the store as that App sees it.
 func (c *Checkup) openApp(ctx context.Context, of store.Store) (*issuing.App, *clockWatch, error) {
 	app, err := issuing.LoadApp(ctx, of, c.GitHub)
 	if err != nil {
@@ -86,7 +86,7 @@ func (w *clockWatch) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.last = reading{sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), true} // a Date has no parts of a second
+		w.last = reading{sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), true} // a Date has no fractions of a second
 	}
 	return resp, nil
 }

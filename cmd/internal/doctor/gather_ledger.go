@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// gatherLedger lists what belongs to workspaces, and reads all records.
+// gatherLedger lists the entries of workspaces, and reads all records.
 func (c *Checkup) gatherLedger(ctx context.Context) ledgerFacts {
 	f := ledgerFacts{unreadable: map[string]error{}, folders: map[string]*folder{}}
 	var listErr error
@@ -51,8 +51,8 @@ func (c *Checkup) list(ctx context.Context, folders map[string]*folder) error {
 	return nil
 }
 
-// lookAtFolders looks closer where there is a lock, and where tokens seem to be
-// forgotten: while all was listed, a workspace may have been made or destroyed.
+// lookAtFolders checks again the folders with a lock and those with forgotten tokens:
+// during the listing, a workspace may have been created or destroyed.
 func (c *Checkup) lookAtFolders(ctx context.Context, l *ledgerFacts) {
 	var ids []string
 	for id, f := range l.folders {
@@ -72,7 +72,7 @@ func (c *Checkup) lookAtFolders(ctx context.Context, l *ledgerFacts) {
 	})
 }
 
-// names are all that the store has of a workspace now.
+// names returns the current entries of a workspace.
 func (c *Checkup) names(ctx context.Context, id string) ([]store.Name, error) {
 	below, err := store.Workspace(id)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *Checkup) lockOf(ctx context.Context, id string) (lockState, error) {
 	return leftOver, nil
 }
 
-// date finds out when the latest token was written.
+// date sets the time at which the latest token was written.
 func (c *Checkup) date(ctx context.Context, f *folder) error {
 	for _, name := range f.names {
 		if !name.IsToken() && !name.IsSuperseded() {
@@ -121,11 +121,11 @@ func (c *Checkup) date(ctx context.Context, f *folder) error {
 	return nil
 }
 
-// maxLookUps bounds how many repositories GitHub is asked about.
+// maxLookUps is the largest number of repositories that GitHub is asked about.
 const maxLookUps = 20
 
-// lookAtPending asks GitHub whether the App reaches the repositories that pending
-// workspaces name. That takes no token.
+// lookAtPending asks GitHub whether the App can access the repositories that pending
+// workspaces name. This needs no token.
 func lookAtPending(ctx context.Context, f *facts) {
 	f.ledger.unreached = map[string][]string{}
 	if f.app.err != nil || f.app.refused != nil {
@@ -142,11 +142,11 @@ func lookAtPending(ctx context.Context, f *facts) {
 	})
 }
 
-// A lookUp is of one repository.
+// A lookUp names one repository.
 type lookUp struct{ workspace, owner, name string }
 
-// lookUps are of the repositories that pending workspaces name and that are on an
-// account with the App.
+// lookUps returns the repositories that pending workspaces name and whose account has
+// the App.
 func (f *facts) lookUps() []lookUp {
 	var all []lookUp
 	for _, r := range f.pending() {
@@ -162,7 +162,7 @@ func (f *facts) lookUps() []lookUp {
 	return all[:min(len(all), maxLookUps)]
 }
 
-// installationOf returns the App's installation on an account, as GitHub has it.
+// installationOf returns the App's installation on an account, according to GitHub.
 func (f *facts) installationOf(owner string) *mint.Installation {
 	for i := range f.app.found {
 		if strings.EqualFold(f.app.found[i].Account.Login, owner) {

@@ -23,8 +23,8 @@ func (c *chart) readSettings(ctx context.Context, git string) listing {
 	return listing{list, err}
 }
 
-// plainEnvironment leaves out what makes "git config" read another file than
-// other git commands do, and tracing.
+// plainEnvironment removes variables that make "git config" read another file than
+// other git commands do, and those that enable tracing.
 func plainEnvironment(environ []string) []string {
 	return without(environ, func(name string) bool { return name == "GIT_CONFIG" || strings.HasPrefix(name, "GIT_TRACE") })
 }
@@ -43,22 +43,21 @@ func run(ctx context.Context, dir string, environ []string, program string, args
 	cmd := exec.CommandContext(ctx, program, args...)
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environ, &out, &errs
-	// To read what an ended program has said takes long on a machine that stalls;
-	// after the deadline nothing is waited for.
+	// Reading the output of an ended program can take long on a busy machine. After the
+	// deadline, nothing waits for it.
 	cmd.WaitDelay = 500 * time.Millisecond
 	cmd.Cancel = func() error { cmd.WaitDelay = lateness / 2; return cmd.Process.Kill() }
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		err = errLate
-	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and left a child with its output
+	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, and a child still holds its output
 		err = nil
 	}
 	return out.Bytes(), errs.Bytes(), err
 }
 
-// firstOf is the first line a program complained with, or err where it said
-// nothing.
+// firstOf returns the first line of a program's error output, or err if there is none.
 func firstOf(stderr []byte, err error) error {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(stderr)), "\n")
 	if line == "" {
@@ -67,7 +66,7 @@ func firstOf(stderr []byte, err error) error {
 	return errors.New(redact.Text(line, 200))
 }
 
-// where says which file a setting is in: "local, .git/config".
+// where describes the file of a setting: "local, .git/config".
 func where(s gitconfig.Setting) string {
 	if file := s.File(); file != "" {
 		return s.Scope + ", " + file
@@ -75,7 +74,7 @@ func where(s gitconfig.Setting) string {
 	return s.Scope
 }
 
-// unset is the command that takes a setting out of its file.
+// unset returns the command that removes a setting from its file.
 func unset(s gitconfig.Setting) string {
 	file := s.File()
 	if file == "" {
@@ -84,7 +83,7 @@ func unset(s gitconfig.Setting) string {
 	return "git config --file " + usererr.Quote(file) + " --unset-all " + usererr.Quote(s.Key)
 }
 
-// unsetValue is unset for one of several values.
+// unsetValue is like unset, for one of several values.
 func unsetValue(s gitconfig.Setting) string {
 	if s.File() == "" {
 		return unset(s)

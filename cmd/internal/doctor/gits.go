@@ -9,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/install"
 )
 
-// lookAtGits names every git on PATH. Each build has a system configuration of
-// its own, so what is set up for one says nothing about another.
+// lookAtGits lists every git on PATH. Each build has its own system configuration, so
+// the setup of one says nothing about another.
 func (c *chart) lookAtGits(ctx context.Context) []Finding {
 	if len(c.gits) == 0 && c.gitErr == errLate {
 		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Mend: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
@@ -33,7 +33,7 @@ func (c *chart) lookAtGits(ctx context.Context) []Finding {
 	return found
 }
 
-// ignoresSystem reads GIT_CONFIG_NOSYSTEM as git does, as a boolean.
+// ignoresSystem parses GIT_CONFIG_NOSYSTEM as git does, as a boolean.
 func (c *chart) ignoresSystem() bool {
 	switch strings.ToLower(c.Getenv("GIT_CONFIG_NOSYSTEM")) {
 	case "", "0", "false", "no", "off":

@@ -18,14 +18,14 @@ import (
 type link struct {
 	gitconfig.Setting
 	ours bool
-	path string // of ours; "" where git looks for it on PATH
+	path string // if it is ours; "" if git finds it on PATH
 }
 
-// A chain is the helpers git asks for one host, in its order: that of the files,
-// where an empty value forgets all before it (gitcredentials(7)).
+// A chain lists the helpers that git asks for one host, in the order of the files. An
+// empty value drops all before it (gitcredentials(7)).
 type chain struct {
 	links []link
-	reset *gitconfig.Setting // the empty value that made it forget gatepass
+	reset *gitconfig.Setting // the empty value that dropped gatepass
 }
 
 func chainFor(list []gitconfig.Setting, scheme, host string) chain {
@@ -52,7 +52,7 @@ func (c chain) ours() int { return slices.IndexFunc(c.links, func(l link) bool {
 
 func (c *chart) lookAtHelpers(context.Context) []Finding {
 	if c.gitErr != nil {
-		return nil // said already
+		return nil // reported already
 	}
 	var found []Finding
 	hosts := c.hosts
@@ -67,8 +67,8 @@ func (c *chart) lookAtHelpers(context.Context) []Finding {
 	return found
 }
 
-// lookAtOwnHeader finds an Authorization header that git sends by itself, as
-// actions/checkout sets it: the server then judges that and not our token.
+// lookAtOwnHeader finds an Authorization header in git's configuration, as
+// actions/checkout sets it: the server then uses that header and not our token.
 func (c *chart) lookAtOwnHeader(host string) []Finding {
 	t := gitsafety.Target{Host: host}
 	if here := c.subject(); here.Host == host {
@@ -143,7 +143,7 @@ func brokenHelper(l link) string {
 	return broken(l.path)
 }
 
-// broken says why a program cannot be run, or nothing.
+// broken says why a program cannot be run; "" if it can.
 func broken(path string) string {
 	info, err := os.Stat(path)
 	switch {
@@ -155,9 +155,9 @@ func broken(path string) string {
 	return ""
 }
 
-// behind judges a helper that git tells, after gatepass answered, which
-// credential worked. Git 2.46 and later tell it in a form that none of the
-// usual helpers keeps, and say that it is not to be kept.
+// behind checks a helper to which git passes the credential that worked, after gatepass
+// answered. Git 2.46 and later pass it in a form that none of the usual helpers stores,
+// and mark it as not to be stored.
 func (c *chart) behind(l link, host string) []Finding {
 	g, _ := c.git()
 	if g.AtLeast(2, 46) {
@@ -180,7 +180,7 @@ func (c *chart) behind(l link, host string) []Finding {
 
 const ghHelper = "the GitHub CLI (gh)"
 
-// helperName says which helper a value of credential.helper means.
+// helperName names the helper of a credential.helper value.
 func helperName(value string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(value, "!"), " ")
 	base := strings.TrimPrefix(filepath.Base(first), "git-credential-")
@@ -199,8 +199,8 @@ func helperName(value string) string {
 	return "credential helper " + base
 }
 
-// lookAtPaths finds out whether git sends the repository along, without which
-// neither repos nor a source for each of them works.
+// lookAtPaths checks whether git sends the repository's path. Without it, neither repos
+// nor a source per repository works.
 func (c *chart) lookAtPaths(host string) []Finding {
 	if !c.needsPaths() {
 		return nil
@@ -222,7 +222,7 @@ func (c *chart) lookAtPaths(host string) []Finding {
 }
 
 // needsPaths reports whether a token is for one repository: the workspace file
-// tells repositories apart, or a broker is asked for each.
+// distinguishes repositories, or the source is a broker, which is asked for each.
 func (c *chart) needsPaths() bool {
 	return c.workspace != nil && (!c.workspace.Repositories.Any() || c.sourcePerRepository() || c.sourceIsBroker())
 }
@@ -231,8 +231,8 @@ func (c *chart) sourceIsBroker() bool {
 	return c.workspace.Source != nil && strings.HasPrefix(c.workspace.Source.Scheme, "broker+")
 }
 
-// sourcePerRepository reports whether the source has a placeholder that only a
-// repository fills.
+// sourcePerRepository reports whether the source has a placeholder for a part of the
+// repository.
 func (c *chart) sourcePerRepository() bool {
 	if c.workspace == nil || c.workspace.Source == nil {
 		return false

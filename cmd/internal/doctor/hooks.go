@@ -21,8 +21,7 @@ const (
 	hooksPathKey = "core.hookspath"
 )
 
-// lookAtHooks says by which mechanism git runs the guard in this directory, and
-// what keeps it from doing so.
+// lookAtHooks reports how git runs the guard in this directory, and what prevents it.
 func (c *chart) lookAtHooks(ctx context.Context) []Finding {
 	g, ok := c.git()
 	if !ok || c.gitErr != nil {
@@ -45,8 +44,8 @@ func (c *chart) lookAtHooks(ctx context.Context) []Finding {
 	return append(off, Finding{Level: Failure, Text: "nothing makes git " + g.Version() + " run the guard: a push is not checked", Mend: "gatepass install"})
 }
 
-// configuredHook reports whether hook.gatepass runs our guard before a push.
-// An empty event takes back those before it.
+// configuredHook reports whether hook.gatepass runs our guard before a push. An empty
+// event drops those before it.
 func (c *chart) configuredHook() bool {
 	command := gitconfig.Last(c.settings, commandKey)
 	if command == nil {
@@ -71,7 +70,7 @@ func (c *chart) configured(g install.Git) Finding {
 	return Finding{Level: OK, Text: "git " + g.Version() + " runs the guard as " + install.HookSection + " (" + where(*command) + ")"}
 }
 
-// switchedOff finds the two switches of configured hooks. Older git knows
+// switchedOff finds the two settings that switch configured hooks off. Older git knows
 // neither.
 func (c *chart) switchedOff(modern bool) []Finding {
 	var found []Finding
@@ -89,7 +88,7 @@ func (c *chart) switchedOff(modern bool) []Finding {
 	return found
 }
 
-// displaced says that another core.hooksPath is in force.
+// displaced reports that another core.hooksPath is in effect.
 func (c *chart) displaced(g install.Git, path gitconfig.Setting) Finding {
 	f := Finding{
 		Level: Failure, Text: "core.hooksPath=" + path.Value + " (" + where(path) + ") keeps git " + g.Version() + " from the guard",
@@ -102,8 +101,8 @@ func (c *chart) displaced(g install.Git, path gitconfig.Setting) Finding {
 	return f
 }
 
-// hooksDir is the directory a core.hooksPath means: a home is expanded by git,
-// and a relative path counts from the top of the worktree.
+// hooksDir returns the directory of a core.hooksPath: git expands a home directory, and
+// a relative path starts at the top of the worktree.
 func (c *chart) hooksDir(ctx context.Context, path *gitconfig.Setting) string {
 	if path == nil || path.Value == "" {
 		return ""
@@ -122,8 +121,8 @@ func (c *chart) hooksDir(ctx context.Context, path *gitconfig.Setting) string {
 	return dir
 }
 
-// worktree is the nearest directory above with a .git, else the working
-// directory.
+// worktree returns the nearest directory at or above the working directory with a .git,
+// or else the working directory.
 func (c *chart) worktree() string {
 	for dir := c.Dir; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
@@ -135,8 +134,8 @@ func (c *chart) worktree() string {
 	}
 }
 
-// runsGuard reports whether the pre-push hook in dir is a shim of ours, or names
-// the guard, as people add it to a hook of their own.
+// runsGuard reports whether the pre-push hook in dir is our shim, or calls the guard,
+// as people add it to their own hooks.
 func runsGuard(dir string) bool {
 	path := filepath.Join(dir, hooks.PrePush)
 	if broken(path) != "" {

@@ -59,7 +59,7 @@ func (f *facts) judgeApp() []Finding {
 	return found
 }
 
-// judgePool is about the keys and limits of the Apps beside the first one.
+// judgePool reports on the keys and limits of the other Apps of the pool.
 func (f *facts) judgePool() []Finding {
 	if f.poolErr != nil {
 		return []Finding{f.trouble(Failure, "which Apps are in the pool cannot be read", f.poolErr, "see the reason")}
@@ -83,11 +83,12 @@ func (f *facts) judgePool() []Finding {
 	return found
 }
 
-// judgeInstalledPart compares what GitHub and the store have of an App beside the first.
+// judgeInstalledPart compares what GitHub and the store know of an App beside the first
+// one.
 func (f *facts) judgeInstalledPart(a appFacts) []Finding {
 	switch {
 	case a.refused != nil:
-		return nil // said already
+		return nil // reported already
 	case a.foundErr != nil:
 		return []Finding{f.trouble(Warning, "where it is installed is not known", a.foundErr, "run gatepass doctor again")}
 	case a.storedErr != nil:
@@ -129,10 +130,11 @@ func (f *facts) judgeKey(a appFacts) Finding {
 	return f.trouble(Failure, key+" does not work", a.refused, "gatepass app status")
 }
 
-// maxURL bounds a URL that is shown, in bytes.
+// maxURL is the longest URL that is shown, in bytes.
 const maxURL = 1000
 
-// isOutage reports an error that says nothing about what was asked.
+// isOutage reports whether an error is about GitHub's availability and not about the
+// request.
 func isOutage(err error) bool {
 	failure, ok := errors.AsType[*mint.Error](err)
 	return ok && (failure.Kind == mint.Unavailable || failure.Kind == mint.RateLimited) || errors.Is(err, context.DeadlineExceeded)
@@ -146,8 +148,8 @@ func hostOf(github string) string {
 	return strings.ToLower(u.Host)
 }
 
-// reservePart is which part of the hourly limit a refresher keeps for what cannot
-// wait.
+// reservePart is the part of the hourly limit that a refresher reserves for urgent
+// requests: one in reservePart.
 const reservePart = 10
 
 func (a appFacts) judgeRate() Finding {

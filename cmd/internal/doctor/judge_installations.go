@@ -4,13 +4,13 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 )
 
-// judgeInstallations compares what GitHub and the store have with what the
-// workspaces of the ledger need.
+// judgeInstallations compares what GitHub and the store have with what the ledger's
+// workspaces need.
 func (f *facts) judgeInstallations() []Finding {
 	a := f.app
 	switch {
 	case a.err != nil || a.refused != nil:
-		return nil // said already
+		return nil // reported already
 	case a.foundErr != nil:
 		return []Finding{f.trouble(Warning, "where the App is installed is not known", a.foundErr, "run gatepass doctor again")}
 	case a.storedErr != nil:
@@ -30,8 +30,7 @@ func (f *facts) judgeInstallations() []Finding {
 	return found
 }
 
-// unneeded is about installations that keep no token of today's workspaces from
-// being minted.
+// unneeded reports installations whose problems do not affect today's workspaces.
 func unneeded(st issuing.Status, needs issuing.Needs) []Finding {
 	var found []Finding
 	for _, i := range st.Installations {
@@ -53,8 +52,8 @@ func unneeded(st issuing.Status, needs issuing.Needs) []Finding {
 	return append(found, unknown(st, needs)...)
 }
 
-// unknown is about installations that the store does not have. A workspace that
-// names the account finds it by itself; one of all accounts does not.
+// unknown reports installations that the store does not have. A workspace that names
+// the account finds its installation by itself; a workspace for all accounts does not.
 func unknown(st issuing.Status, needs issuing.Needs) []Finding {
 	isMissed := func(i issuing.Installed) bool {
 		_, reach := needs.Of(i.Account)

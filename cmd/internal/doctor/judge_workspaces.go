@@ -32,7 +32,7 @@ func (f *facts) judgeWorkspaces() []Finding {
 	return append(found, f.judgeLost()...)
 }
 
-// census counts the workspaces by their condition.
+// census counts the workspaces by condition.
 func (f *facts) census() string {
 	if len(f.ledger.records) == 0 {
 		return "the ledger has no workspaces"
@@ -50,7 +50,7 @@ func (f *facts) census() string {
 	return count(len(f.ledger.records), "workspace") + ": " + strings.Join(texts, ", ")
 }
 
-// judgeEnds finds the tokens that somebody should have replaced by now.
+// judgeEnds finds tokens that should have been replaced by now.
 func (f *facts) judgeEnds() []Finding {
 	var over, late []string
 	first := time.Time{}
@@ -83,10 +83,10 @@ func (f *facts) judgeEnds() []Finding {
 	return found
 }
 
-// A reason is why workspaces have no token.
+// A reason is why workspaces have no token, and the fix.
 type reason struct{ why, mend string }
 
-// judgePending has one finding for each reason.
+// judgePending makes one finding for each reason.
 func (f *facts) judgePending() []Finding {
 	var reasons []reason
 	ids := map[reason][]string{}
@@ -110,7 +110,7 @@ func (f *facts) judgePending() []Finding {
 	return found
 }
 
-// judgeFailing has one finding for each reason of the latest runs that failed.
+// judgeFailing makes one finding for each reason of the latest failed runs.
 func (f *facts) judgeFailing() []Finding {
 	ids := map[string][]string{}
 	for _, r := range f.ledger.records {
@@ -128,7 +128,7 @@ func (f *facts) judgeFailing() []Finding {
 	return found
 }
 
-// pending are the workspaces that lack a token, and on which no run works.
+// pending returns the workspaces that lack a token and on which no run works.
 func (f *facts) pending() []*workspace.Record {
 	var some []*workspace.Record
 	for _, r := range f.ledger.records {
@@ -140,7 +140,7 @@ func (f *facts) pending() []*workspace.Record {
 	return some
 }
 
-// whyPending returns the first reason that the facts give, and what mends it.
+// whyPending returns the first reason that the facts give, and its fix.
 func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend string) {
 	const above = "see above"
 	switch {
@@ -171,7 +171,7 @@ func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend stri
 	return "", ""
 }
 
-// judgeLost tells of tokens that may be alive and that nobody has.
+// judgeLost reports lost tokens: they may be alive, but are stored nowhere.
 func (f *facts) judgeLost() []Finding {
 	n, last := 0, time.Time{}
 	for _, r := range f.ledger.records {

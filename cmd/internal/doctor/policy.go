@@ -10,7 +10,7 @@ import (
 
 func (c *chart) lookAtPolicy(context.Context) []Finding {
 	if c.workspace == nil {
-		return nil // said already
+		return nil // reported already
 	}
 	rules := c.policy.Rules()
 	if c.policy == nil {
@@ -39,7 +39,7 @@ func (c *chart) lookAtPolicy(context.Context) []Finding {
 	return found
 }
 
-// maxNamed is how many rules are named.
+// maxNamed is the largest number of rules that are named.
 const maxNamed = 6
 
 func names(rules []*refs.Rule) string {
@@ -54,9 +54,8 @@ func names(rules []*refs.Rule) string {
 	return strings.Join(texts, ", ")
 }
 
-// shortStar warns of a pattern whose last part is a lone star. A shell, and many
-// a tool before this one, lets it cross slashes; here, and in GitHub's
-// rulesets, it does not.
+// shortStar warns about a pattern whose last part is a lone star. In a shell and many
+// other tools such a star crosses slashes; here, and in GitHub's rulesets, it does not.
 func shortStar(r *refs.Rule) (Finding, bool) {
 	base, ok := strings.CutSuffix(r.Ref, "*")
 	if !ok || base != "" && !strings.HasSuffix(base, "/") {

@@ -19,29 +19,30 @@ import (
 	"github.com/gatepass/gatepass/internal/redact"
 )
 
-// Proxies finds out what stands between here and a broker's gateway, and what of git's
-// requests and answers it changes. All fields must be set but the last two.
+// Proxies finds out which proxies are between this machine and a broker's gateway, and
+// what they change in git's requests and answers. All fields but the last two must be
+// set.
 type Proxies struct {
 	Gateway string           // https://HOST
 	Host    string           // HOST
-	Session credential.Token // at the gateway
-	CAFile  string           // authorities that the gateway is trusted by; "" means the system's
-	Quiet   time.Duration    // how long the gateway says nothing; 0 means DefaultQuiet
+	Session credential.Token // for the gateway
+	CAFile  string           // the gateway's authorities; "" means the system's
+	Quiet   time.Duration    // how long the gateway sends nothing; 0 means DefaultQuiet
 	Pause   time.Duration    // between two parts of an answer; 0 means 3 seconds
 }
 
-// DefaultQuiet is longer than what proxies are set to by themselves.
+// DefaultQuiet is longer than the default timeouts of proxies.
 const DefaultQuiet = 70 * time.Second
 
 const (
 	proxyGroup  = "between here and the gateway"
-	uploadPiece = 1 << 20 // bytes; an upload has three
-	// oddPath is changed by whatever decodes paths.
+	uploadPiece = 1 << 20 // bytes; an upload has three pieces
+	// oddPath changes when a proxy decodes paths.
 	oddPath = "/a%2Fb/c%20d"
 )
 
-// Look makes all checks at once, and ends within Quiet and half a minute. There is one
-// finding a check.
+// Look makes all checks at the same time. It ends within Quiet and half a minute, and
+// returns one finding for each check.
 func (p Proxies) Look(ctx context.Context) []Finding {
 	if p.Quiet == 0 {
 		p.Quiet = DefaultQuiet
@@ -77,13 +78,13 @@ func (p Proxies) client() (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := http.DefaultTransport.(*http.Transport).Clone() // with the proxy of the environment, as git has it
+	t := http.DefaultTransport.(*http.Transport).Clone() // uses the proxies of the environment, like git
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.MaxConnsPerHost, t.DisableCompression = 0, true
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
-// through is a way to the gateway that is looked at.
+// through is a connection to the gateway under test.
 type through struct {
 	Proxies
 	client *http.Client
@@ -132,7 +133,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// echo reads an answer of the broker's. why says what else answered, and what it said.
+// echo reads the broker's answer. If something else answered, why says what.
 func (t through) echo(r reply, err error) (e api.Echo, why string) {
 	if err != nil {
 		return e, "it ends after " + r.took.Round(time.Second).String() + ": " + redact.Text(trimURL(err), 200)
@@ -145,7 +146,7 @@ func (t through) echo(r reply, err error) (e api.Echo, why string) {
 	return e, fmt.Sprintf("%s answers %d after %s", by(r.header), r.status, r.took.Round(time.Second))
 }
 
-// by names who made an answer.
+// by names the sender of an answer, from its headers.
 func by(h http.Header) string {
 	if h.Get("Gatepass-Decision") != "" || h.Get(api.EchoHeader) != "" {
 		return "the broker"
@@ -168,8 +169,8 @@ func trimURL(err error) string {
 
 func fine(text string) Finding { return Finding{Level: OK, Text: text} }
 
-// headers looks whether what git sends beside its requests arrives. Without an answer of
-// the broker's, nothing else is looked at: the echo is nil then.
+// headers checks whether the headers that git sends arrive. It returns a nil echo if
+// the broker did not answer; then no other check runs.
 func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
 	r, err := t.do(ctx, http.MethodGet, api.EchoPath, nil)
 	e, why := t.echo(r, err)
@@ -186,7 +187,8 @@ func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
 	return fine("requests reach the broker as " + e.Protocol + ", with their headers"), &e
 }
 
-// host looks by which name the broker is called: addresses in its answers have it.
+// host checks by which name the broker is called: addresses in its answers use that
+// name.
 func (t through) host(e api.Echo) Finding {
 	if strings.EqualFold(e.Host, t.Host) {
 		return fine("the broker is called " + t.Host)
@@ -209,7 +211,7 @@ func (t through) path(ctx context.Context) Finding {
 	return fine("paths arrive as they are sent")
 }
 
-// upload sends three pieces in chunks, as git sends a large push.
+// upload sends three pieces in chunked encoding, as git sends a large push.
 func (t through) upload(ctx context.Context) Finding {
 	body, in := io.Pipe()
 	wait := t.Pause / 2
@@ -243,7 +245,8 @@ func (t through) upload(ctx context.Context) Finding {
 	return fine("a push of 3 MiB in chunks arrives at once")
 }
 
-// parts looks whether an answer comes as it is made, as progress and signs of life do.
+// parts checks whether an answer arrives while it is being written, which progress and
+// keepalives need.
 func (t through) parts(ctx context.Context) Finding {
 	r, err := t.do(ctx, http.MethodGet, api.EchoPath+"?pause="+seconds(t.Pause), nil)
 	_, why := t.echo(r, err)
@@ -257,7 +260,7 @@ func (t through) parts(ctx context.Context) Finding {
 	return fine("answers arrive as they are made")
 }
 
-// quiet looks whether a long silence is cut.
+// quiet checks whether a long silence closes the connection.
 func (t through) quiet(ctx context.Context) Finding {
 	_, why := t.echo(t.do(ctx, http.MethodGet, api.EchoPath+"?quiet="+seconds(t.Quiet), nil))
 	if why != "" {

@@ -13,19 +13,16 @@ import (
 	"github.com/gatepass/gatepass/install"
 )
 
-// emptyTree is what git stores a directory without files as, in a SHA-1
-// repository.
+// emptyTree is the id of an empty directory in a SHA-1 repository.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
-// forbidden are refs to try a push to; the first that the policy refuses is
-// taken.
+// forbidden are refs for a test push; the first one that the policy refuses is used.
 var forbidden = []string{"refs/heads/gatepass-doctor", "refs/tags/gatepass-doctor", "refs/gatepass/doctor", "refs/heads/gatepass/doctor/x"}
 
-// pushScratch finds out whether the guard really fires: in a scratch repository,
-// under the configuration of this machine, a push that the guard must refuse.
-// Git and the guard take it for a push to a configured host, which is not
-// contacted. The configuration of the repository at hand is left out, so that
-// none of its hooks runs.
+// pushScratch tests the guard: in a scratch repository, under this machine's
+// configuration, it makes a push that the guard must refuse. Git and the guard take it
+// for a push to a configured host, but that host is not contacted. The configuration of
+// the current repository is left out, so that none of its hooks runs.
 func (c *chart) pushScratch(ctx context.Context) []Finding {
 	if _, ok := c.git(); !ok || c.gitErr != nil {
 		return nil
@@ -49,8 +46,8 @@ type scratch struct {
 	dir string
 }
 
-// git runs git in the scratch repository, as far as possible from the one at
-// hand.
+// git runs git in the scratch repository, isolated from the current repository as far
+// as possible.
 func (s scratch) git(args ...string) (stdout, stderr []byte, err error) {
 	env := install.TrialEnvironment(plainEnvironment(s.Environ))
 	env = append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0",
@@ -79,7 +76,7 @@ func (s scratch) prepare() error {
 	return nil
 }
 
-// push pushes what the guard must refuse, and looks whether it arrived.
+// push makes a push that the guard must refuse, and reports who refused it.
 func (s scratch) push() Finding {
 	ref, ok := s.refusedRef()
 	args := install.TrialOptions("https://"+s.hosts[0]+"/gatepass/doctor", filepath.Join(s.dir, "remote.git"))
@@ -106,8 +103,8 @@ func (s scratch) push() Finding {
 	return Finding{Level: OK, Text: what + " was refused by the guard, as it must be"}
 }
 
-// refusedRef returns a ref that the policy refuses; without a policy that is
-// any. ok is false where the policy allows everything that is tried.
+// refusedRef returns a ref that the policy refuses; without a policy, every ref is
+// refused. ok is false if the policy allows all the refs that are tried.
 func (s scratch) refusedRef() (ref string, ok bool) {
 	for _, ref := range forbidden {
 		if _, err := s.policy.Check(ref, refs.Create); err != nil {

@@ -22,7 +22,7 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 				found = append(found, c.weigh(h))
 			}
 		}
-		if c.gateway.IsZero() { // else they are looked at with the gateway
+		if c.gateway.IsZero() { // with a gateway, lookAtGateway checks them
 			found = append(found, c.bypasses(host)...)
 		}
 	}
@@ -36,9 +36,9 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 	return found
 }
 
-// weigh decides how bad a hazard is. What was set for the machine or the user
-// is meant so, but for verification that is off: then a token goes to whoever
-// answers.
+// weigh decides how bad a hazard is. A setting of the machine or the user is taken as
+// intended. Only disabled verification is always a failure: any server could receive
+// the token.
 func (c *chart) weigh(h gitsafety.Hazard) Finding {
 	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Mend: mendHazard(h)}
 	strict := c.workspace != nil && c.workspace.Strict
@@ -63,8 +63,8 @@ func mendHazard(h gitsafety.Hazard) string {
 	return unset(h.Setting)
 }
 
-// bypasses finds rewrites of the host's https URLs into something else, such as
-// ssh: git then never asks for a token.
+// bypasses finds rewrites of the host's https URLs to another scheme, such as ssh: git
+// then never asks for a token.
 func (c *chart) bypasses(host string) []Finding {
 	var found []Finding
 	for _, s := range c.settings {
@@ -91,7 +91,7 @@ func (c *chart) environmentProxy() string {
 	return ""
 }
 
-// lookAtTracing finds the variables that make git write tokens down.
+// lookAtTracing finds variables that make git write tokens to a trace.
 func (c *chart) lookAtTracing(context.Context) []Finding {
 	var on []string
 	for _, name := range []string{"GIT_TRACE_CURL", "GIT_CURL_VERBOSE", "GIT_TRACE_PACKET"} {
@@ -112,7 +112,7 @@ func (c *chart) lookAtTracing(context.Context) []Finding {
 	return nil
 }
 
-// no is what git takes for a false environment variable.
+// no reports whether git reads an environment variable's value as false.
 func no(v string) bool {
 	switch strings.ToLower(v) {
 	case "0", "false", "no", "off":

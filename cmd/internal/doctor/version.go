@@ -9,11 +9,11 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// versionWait bounds how long a program may take to say its version.
+// versionWait limits how long a program may take to print its version.
 const versionWait = 2 * time.Second
 
-// AgentProgram returns the file that would be started as the agent, and the
-// version that it says, "" where it says none.
+// AgentProgram returns the file that would be started as the agent, and its version; ""
+// if it prints none.
 func AgentProgram(ctx context.Context, getenv func(string) string) (path, version string, err error) {
 	path, err = agent.Find(getenv)
 	if err != nil {

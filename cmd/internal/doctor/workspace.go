@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// skewedFile is how far in the future a file may have been written before the
-// clock is suspected.
+// skewedFile is how far in the future a file's time may be before the clock counts as
+// wrong.
 const skewedFile = 5 * time.Minute
 
 func (c *chart) lookAtWorkspace(context.Context) []Finding {
@@ -35,7 +35,7 @@ func (c *chart) lookAtWorkspace(context.Context) []Finding {
 	return found
 }
 
-// unread says why the workspace file could not be read. What to do is said once.
+// unread reports why the workspace file could not be read. It gives the fix only once.
 func unread(err error) Finding {
 	line, ok := errors.AsType[*usererr.Error](err)
 	if !ok {
@@ -46,8 +46,8 @@ func unread(err error) Finding {
 	return Finding{Level: Failure, Text: text.Error(), Mend: line.Hint}
 }
 
-// ownership says who can change a file that could be read, and so is root's or
-// this user's.
+// ownership reports who can change the file. The file could be read, so it belongs to
+// root or this user.
 func (c *chart) ownership(info os.FileInfo) Finding {
 	if owner, known := ownerOf(info); known && owner != 0 {
 		return Finding{

@@ -56,8 +56,8 @@ var audit = []Key{
 	{Name: "otlp", About: "URL that gets copies as OTLP log records, https://HOST/v1/logs", Default: "none", Of: Type{Pattern: `^https?://`}},
 }
 
-// proofs are the ways in which callers and operators prove who they are, and what their
-// claims have to be.
+// proofs are the ways in which callers and operators prove their identity, and the
+// conditions on their claims.
 var proofs = []Key{
 	{Name: "name", About: "what the audit log and messages call the rule", Default: "its place, such as callers[0]", Of: text},
 	{Name: "socket", About: "a process of this machine, at a Unix socket", Of: Type{Keys: []Key{

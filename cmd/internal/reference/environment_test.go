@@ -14,8 +14,8 @@ import (
 type variable struct {
 	Name    string
 	Reads   string // which programs read it
-	About   string // what it means, in one sentence without a full stop
-	Default string // what holds without it; "" where that needs no word
+	About   string // its meaning, in one sentence without a full stop
+	Default string // the value without the key; "" if that is obvious
 }
 
 // A variableGroup is the variables of one subject.

@@ -7,7 +7,7 @@ import (
 
 // A Group is one mapping of a file.
 type Group struct {
-	Path string // of its key, such as "callers[].oidc"; "" is the file itself
+	Path string // of its key, such as "callers[].oidc"; "" for the file itself
 	Keys []Key
 }
 
@@ -60,7 +60,7 @@ func (f File) Page() string {
 	return b.String()
 }
 
-// code sets a path as such.
+// code formats a path as code.
 func code(text string) string {
 	if strings.HasPrefix(text, "/") {
 		return "`" + text + "`"
@@ -79,7 +79,7 @@ func (k Key) defaultText() string {
 	return k.Default
 }
 
-// values names the allowed texts of a type, where there are few, between quotes.
+// values lists the allowed texts of a type, if there are few, in quotes.
 func (t Type) values(quote string) string {
 	if t.List != nil {
 		return t.List.values(quote)
@@ -90,7 +90,7 @@ func (t Type) values(quote string) string {
 	return ": " + quote + strings.Join(t.OneOf, quote+", "+quote) + quote
 }
 
-// Text says of a key what its page says, in plain text.
+// Text returns the text of a key on its page, without markup.
 func (k Key) Text() string {
 	text := k.About + k.Of.values("")
 	if d := k.defaultText(); d != "" {

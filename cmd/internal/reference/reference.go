@@ -1,42 +1,42 @@
-// Package reference describes the keys of gatepass's configuration files once. The JSON
-// Schemas, the tables of docs/reference and the manual pages of section 5 are made from it,
-// and its tests hold it against the programs that read the files.
+// Package reference describes the keys of gatepass's configuration files in one place.
+// The JSON Schemas, the tables of docs/reference and the manual pages of section 5 are
+// generated from it, and its tests compare it with the programs that read the files.
 package reference
 
 // A File is one kind of configuration file.
 type File struct {
-	Name    string // of its schema, page and manual page: "workspace"
+	Name    string // of its schema and pages: "workspace"
 	Title   string // "The workspace file"
-	About   string // what it is for, in one or two sentences
-	Default string // where it is read from unless another path is named
+	About   string // its purpose, in one or two sentences
+	Default string // the path that is read unless another one is named
 	Keys    []Key
-	Example string // a whole file
+	Example string // a complete file
 }
 
 // A Key is one key of a mapping.
 type Key struct {
 	Name     string
-	About    string // what it means, in one sentence without a full stop
-	Default  string // what holds without it; "" where that needs no word
+	About    string // its meaning, in one sentence without a full stop
+	Default  string // the value without the key; "" if that is obvious
 	Required bool
 	Of       Type
 }
 
-// A Type says which values are allowed. Exactly one of the fields that are not Pattern is
-// set; the zero Type allows any text.
+// A Type says which values are allowed. At most one field besides Pattern is set; the
+// zero Type allows any text.
 type Type struct {
-	Pattern string   // a regular expression (ECMA 262) that a text has to match
+	Pattern string   // a regular expression (ECMA 262) that a text must match
 	OneOf   []string // these texts
-	Number  bool     // a number of 0 or more
+	Number  bool     // a number, 0 or more
 	Truth   bool     // true or false
 	Any     bool     // anything
-	List    *Type    // a list of these
-	Map     *Type    // a mapping of any names to these
-	Keys    []Key    // a mapping of these
-	Either  []Type   // any of these
+	List    *Type    // a list of this type
+	Map     *Type    // a mapping of any names to this type
+	Keys    []Key    // a mapping with these keys
+	Either  []Type   // any of these types
 }
 
-// Often used types.
+// Common types.
 var (
 	text     = Type{}
 	number   = Type{Number: true}
@@ -52,5 +52,5 @@ var (
 	refList = Type{List: &ref}
 )
 
-// Files are all kinds.
+// Files returns all kinds of files.
 func Files() []File { return []File{workspaceFile(), profileFile(), brokerFile()} }

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 )
 
-// dialect is the JSON Schema that editors and validators know best.
+// dialect is the version of JSON Schema that editors and validators support best.
 const dialect = "http://json-schema.org/draft-07/schema#"
 
-// Schema returns a JSON Schema of the file, indented, with a newline at its end.
+// Schema returns a JSON Schema of the file, indented and with a newline at the end.
 func (f File) Schema() ([]byte, error) {
 	s := object(f.Keys)
 	s["$schema"], s["title"], s["description"] = dialect, f.Title+" of gatepass", f.About
@@ -23,8 +23,8 @@ func (f File) Schema() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// orSandbox takes a profile of the first system for any mapping: the keys that it has are
-// not gatepass's.
+// orSandbox accepts any mapping as a profile of the first system: its keys are not
+// gatepass's.
 func orSandbox(s map[string]any) map[string]any {
 	isSandbox := map[string]any{"properties": map[string]any{"apiVersion": map[string]any{"pattern": `^klankermaker\.ai/`}}, "required": []string{"apiVersion"}}
 	all := map[string]any{"if": isSandbox, "then": map[string]any{}, "else": map[string]any{}}
@@ -53,7 +53,7 @@ func object(keys []Key) map[string]any {
 	return s
 }
 
-// sentence is what an editor shows of a key.
+// sentence returns the text that an editor shows for a key.
 func (k Key) sentence() string {
 	if k.Default == "" {
 		return k.About + "."

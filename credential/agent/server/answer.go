@@ -14,10 +14,10 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// answer does what a call asks. pid is the asking process, and ctx the agent's.
+// answer executes a call. pid is the caller's process, and ctx the agent's context.
 func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply {
 	var gateway string
-	c.Operation, gateway, _ = strings.Cut(c.Operation, "@") // of agent.Through
+	c.Operation, gateway, _ = strings.Cut(c.Operation, "@") // see agent.Through
 	switch c.Operation {
 	case agent.Status:
 		return s.status()
@@ -90,8 +90,8 @@ func (p *pipeline) answer(ctx context.Context, operation string, req credential.
 	return credential.Answer{}
 }
 
-// erase listens to nobody but our hosts: what another says of a token, even of
-// ours, is no reason to drop it.
+// erase accepts only our hosts: what another host says about a token, even about ours,
+// is no reason to drop it.
 func (p *pipeline) erase(ctx context.Context, req credential.Request) credential.Answer {
 	if _, err := p.hosts.Token(ctx, req); err != nil {
 		return credential.Answer{}
@@ -103,7 +103,7 @@ func (p *pipeline) erase(ctx context.Context, req credential.Request) credential
 	return credential.Answer{}
 }
 
-// username answers askpass' first question from the workspace file alone; the
+// username answers the first question of askpass from the workspace file alone. The
 // source is asked once, for the password.
 func (p *pipeline) username(ctx context.Context, req credential.Request) credential.Answer {
 	if _, err := p.names.Token(ctx, req); err != nil {
@@ -116,7 +116,7 @@ func reply(a credential.Answer) agent.Reply {
 	return agent.Reply{Exit: a.Exit, Stdout: a.Stdout, Stderr: []byte(a.Stderr)}
 }
 
-// failed is the reply when nothing could even be looked at.
+// failed returns the reply for a call that could not be processed at all.
 func failed(c agent.Call, err error) agent.Reply {
 	line := []byte(usererr.Line(err))
 	switch c.Operation {
@@ -166,7 +166,8 @@ func (s *Server) status() agent.Reply {
 	return agent.Reply{Stdout: append(text, '\n')}
 }
 
-// setVariables names the variables that are set here and read by the source.
+// setVariables returns the names of the variables that are set and that the source
+// reads.
 func setVariables(reads string) []string {
 	var names []string
 	for _, name := range agent.Variables(reads) {

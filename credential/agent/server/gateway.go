@@ -9,11 +9,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// throughGateway returns a Source that hands git's requests for the workspace's gateway to
-// sessions, where they are for allowed repositories. It refuses requests for the
-// workspace's hosts, which git reaches through the gateway only, and answers every other
-// one with ErrNoCredential. It is the outermost wrapper, as [credential.OnlyHosts] is for a
-// workspace without a gateway.
+// throughGateway returns a Source that answers git's requests for the workspace's
+// gateway from sessions, if they are for allowed repositories. It refuses requests for
+// the workspace's hosts, which git reaches only through the gateway, and answers all
+// others with ErrNoCredential. It is the outermost wrapper, like [credential.OnlyHosts]
+// for a workspace without a gateway.
 func throughGateway(w *config.Workspace, sessions credential.Source, allowed credential.Repositories) credential.Source {
 	isAllowed := credential.OnlyRepositories(anything, allowed)
 	return credential.SourceFunc(func(ctx context.Context, req credential.Request) (credential.Token, error) {
@@ -33,7 +33,7 @@ func throughGateway(w *config.Workspace, sessions credential.Source, allowed cre
 	})
 }
 
-// anything answers every request with no token and no error.
+// anything answers every request without a token or an error.
 var anything = credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
 	return credential.Token{}, nil
 })
@@ -45,8 +45,8 @@ func isHost(w *config.Workspace, req credential.Request) bool {
 }
 
 // session answers a program that calls GitHub's API through the gateway. req is for a
-// repository of one of the workspace's hosts, or without a path for all that the workspace
-// may reach.
+// repository of one of the workspace's hosts or, without a path, for all repositories
+// of the workspace.
 func (p *pipeline) session(ctx context.Context, req credential.Request) (credential.Token, error) {
 	w := p.workspace
 	if w.Gateway.IsZero() {
@@ -63,8 +63,8 @@ func (p *pipeline) session(ctx context.Context, req credential.Request) (credent
 	return p.cache.Token(ctx, req)
 }
 
-// noToken is why a workspace with a gateway has no token for operation; nil where it may
-// have one.
+// noToken returns why a workspace with a gateway gets no token for operation; nil if it
+// may get one.
 func (p *pipeline) noToken(operation string) error {
 	g := p.workspace.Gateway
 	if g.IsZero() || operation != agent.Token && operation != agent.TokenRead && operation != agent.TokenWrite {

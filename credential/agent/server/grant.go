@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// grant answers with the token or session for req, behind the same fence as git's own
-// requests. Repositories and permissions are null where the source does not say.
+// grant answers with the token or session for req, after the same checks as for git's
+// requests. Repositories and permissions are null if the source does not report them.
 func (p *pipeline) grant(ctx context.Context, req credential.Request, operation string) agent.Reply {
 	req.Operation = operation
 	for _, o := range operations(operation) {
@@ -33,7 +33,7 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 	return describe(tok)
 }
 
-// explain puts words to refusals that git's own words do not fit.
+// explain rewords refusals whose wording is for git.
 func (p *pipeline) explain(ctx context.Context, req credential.Request, err error) error {
 	if errors.Is(err, credential.ErrNoCredential) {
 		return usererr.New("token for "+req.Protocol+"://"+req.Host, "this workspace serves other hosts",
@@ -57,7 +57,7 @@ func describe(tok credential.Token) agent.Reply {
 		Token: tok.Secret(), Username: tok.Login(), ExpiresAt: tok.Expiry.UTC().Truncate(time.Second), Hash: tok.Hash(),
 		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs, Author: tok.Author,
 	})
-	if err != nil { // never: there is nothing in it that JSON cannot say
+	if err != nil { // never: JSON can represent everything in it
 		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(errors.New("describe the token: it cannot be written as JSON")))}
 	}
 	return agent.Reply{Stdout: append(text, '\n')}

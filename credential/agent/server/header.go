@@ -14,17 +14,17 @@ import (
 	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
-// maxConfigFile is how much of a configuration file is searched. A longer one
-// is left to git.
+// maxConfigFile is how much of a configuration file is searched, in bytes. For a longer
+// file, git itself is asked.
 const maxConfigFile = 256 << 10
 
-// heedHeader changes req where the git that asks sends an Authorization header
-// of its own to the target (http.extraHeader, as actions/checkout sets it).
+// heedHeader changes req if the calling git sends its own Authorization header to the
+// target (http.extraHeader, as actions/checkout sets it).
 //
-// There the server judges that header and not our token: git is given a user
-// name and password, which curl leaves out beside the header, since two headers
-// make the server answer 400. What git says of our token after the server's
-// answer is passed over; ignore reports that the whole request is.
+// In that case the server uses the header and not our token. git gets a user name and
+// password, which curl leaves out when there is a header: two headers would make the
+// server answer 400. What git reports about our token after the server's answer is then
+// ignored; the result ignore means that the whole request is to be ignored.
 func heedHeader(ctx context.Context, operation string, pid int, req *credential.Request) (ignore bool) {
 	switch {
 	case operation == agent.Get && !req.AuthType && len(req.State) == 0:
@@ -39,10 +39,10 @@ func heedHeader(ctx context.Context, operation string, pid int, req *credential.
 	return operation == agent.Erase
 }
 
-// sendsOwnHeader reports whether the asking git is configured to send an
-// Authorization header to t. git itself is asked only where a configuration
-// file or the environment mentions the setting or includes another file.
-// A git that cannot be seen is taken for one without.
+// sendsOwnHeader reports whether the calling git is configured to send an Authorization
+// header to t. It asks git only if a configuration file or the environment mentions the
+// setting or includes another file. If it cannot find the git, it assumes there is no
+// such header.
 func (a asker) sendsOwnHeader(ctx context.Context, t gitsafety.Target) bool {
 	environ, err := a.environ()
 	if err != nil || !a.mentionsHeader(environ) {
@@ -74,7 +74,7 @@ func mentions(text []byte, word string) bool {
 	return bytes.Contains(bytes.ToLower(text), []byte(word))
 }
 
-// head returns up to maxConfigFile bytes of a file; nothing where it cannot be read.
+// head returns up to maxConfigFile bytes of a file, or nil if it cannot be read.
 func head(file string) []byte {
 	f, err := os.Open(file)
 	if err != nil {
@@ -85,7 +85,7 @@ func head(file string) []byte {
 	return text
 }
 
-// configFiles are the files that git may read in dir (git-config(1), "FILES").
+// configFiles returns the files that git may read in dir (git-config(1), "FILES").
 // Other builds of git may have their system file elsewhere.
 func configFiles(dir string, environ []string) []string {
 	home := lookUp(environ, "HOME")
@@ -103,8 +103,8 @@ func configFiles(dir string, environ []string) []string {
 	return files
 }
 
-// gitDirectory finds the repository of dir as git does: GIT_DIR, the nearest
-// .git above, or a bare repository; "" where there is none.
+// gitDirectory finds the repository of dir as git does: GIT_DIR, the nearest .git
+// above, or a bare repository; "" if there is none.
 func gitDirectory(dir string, environ []string) string {
 	if named := lookUp(environ, "GIT_DIR"); named != "" {
 		return below(dir, named)
@@ -130,7 +130,7 @@ func gitDirectory(dir string, environ []string) string {
 	}
 }
 
-// lookUp returns the value of a variable of environ, "" where it has none.
+// lookUp returns the value of a variable in environ; "" if it is not set.
 func lookUp(environ []string, name string) string {
 	for _, entry := range environ {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -140,7 +140,7 @@ func lookUp(environ []string, name string) string {
 	return ""
 }
 
-// below is path, which counts from dir unless it is absolute.
+// below resolves path relative to dir.
 func below(dir, path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -2,12 +2,11 @@ package server
 
 import "path"
 
-// askedByLFS reports whether git-lfs asked, through "git credential", and not
-// git itself on its way to a server. pid is the helper.
+// askedByLFS reports whether the caller is git-lfs, through "git credential", and not
+// git on its way to a server. pid is the helper.
 //
-// git-lfs (since 3.6) hands back the state[] of its latest answer with every
-// later request, whether the server took the credential or not; from git it
-// means a 401.
+// git-lfs (since 3.6) sends the state[] of its latest answer with every later request,
+// whether or not the server accepted the credential; from git, it means a 401.
 func askedByLFS(pid int) bool {
 	var buf [maxProc]byte
 	for range maxAncestors {

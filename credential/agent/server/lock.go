@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	lockWait = 3 * time.Second // for an agent that is just going away
+	lockWait = 3 * time.Second // for another agent to finish ending
 
-	// maxAgents bounds how many agents of a user stay. Calls from one more
-	// environment are answered without an agent that stays.
+	// maxAgents is the largest number of resident agents of a user. Calls from further
+	// environments are answered without one.
 	maxAgents = 64
 )
 
-// ErrRunning reports that another agent listens already.
+// ErrRunning reports that another agent already listens.
 var ErrRunning = errors.New("another agent is running")
 
 var errTooMany = usererr.New("start an agent", "as many of this user run as may", "end them with gatepass agent stop")
 
-// flock is flock(2), but for the test of a file system that has none.
+// flock is flock(2), except in the test of a file system without locks.
 var flock = syscall.Flock
 
-// takeLock holds the lock file for the life of the agent. An agent that is just
-// ending still holds it for a moment.
+// takeLock takes the lock file for the life of the agent. It waits a moment for an
+// agent that is about to end.
 func takeLock(path string) (unlock func(), err error) {
 	for until := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
 		f, err := tryLock(path, os.O_RDWR|os.O_CREATE)
@@ -44,8 +44,8 @@ func takeLock(path string) (unlock func(), err error) {
 	}
 }
 
-// tryLock returns EWOULDBLOCK where another holds the file, or has just swept it
-// away.
+// tryLock returns EWOULDBLOCK if another process holds the file, or has just removed
+// it.
 func tryLock(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -83,8 +83,8 @@ func answers(lock string) bool {
 	return true
 }
 
-// sweep removes what agents left behind that have ended, and returns how many
-// still run, without the one that holds own.
+// sweep removes the files of agents that have ended, and returns how many still run,
+// not counting the one that holds own.
 func sweep(directory, own string) (running int) {
 	entries, _ := os.ReadDir(directory)
 	for _, entry := range entries {

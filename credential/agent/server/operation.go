@@ -20,17 +20,17 @@ const (
 	write  = protocol.OperationWrite
 	forAPI = protocol.OperationAPI
 
-	// either is what the agent says of a request that may be for reading or for
-	// writing. No source sees it: [orRead] makes one of the others of it.
+	// either is the agent's operation for a request that may be for reading or for
+	// writing. No source sees it: [orRead] replaces it by one of the others.
 	either = "either"
 
 	maxAncestors = 16
 )
 
-// gitOperation says whether the git that asked, by way of the process pid, is
-// about to read or to write. It looks at the nearest git command above pid, in
-// /proc. A git that talks to a server and does not push reads. Of a program that
-// talks for itself, and only asks git for a credential, nothing is known.
+// gitOperation reports whether the git that called, through the process pid, is about
+// to read or to write. It checks the nearest git command above pid, in /proc. A git
+// that talks to a server and does not push is reading. If another program only asks git
+// for a credential, the operation is unknown.
 func gitOperation(pid int) string {
 	var buf [maxProc]byte
 	talks := false
@@ -58,24 +58,24 @@ func gitOperation(pid int) string {
 	return either
 }
 
-// mayDecide passes over the processes whose command line says nothing of what
-// git is doing, to save reading it. The kernel cuts names at 15 bytes.
+// mayDecide skips processes whose command line does not show what git is doing, to save
+// reading it. The kernel cuts names at 15 bytes.
 func mayDecide(name string) bool {
 	return strings.Contains(name, "git") && !strings.HasPrefix(name, "git-credential")
 }
 
-// isRemoteHelper reports whether a command of git's is what talks to a server
-// over https for another command.
+// isRemoteHelper reports whether a git command talks to a server over https on behalf
+// of another command.
 func isRemoteHelper(command string) bool {
 	return command == "remote-https" || command == "remote-http"
 }
 
-// maxProc is how much of a file of a process is read: git's command and its
+// maxProc is how much of a process's file is read, in bytes: git's command and its
 // options come early.
 const maxProc = 4 << 10
 
-// readProc reads the beginning of a file of a process. os.ReadFile makes three
-// times the system calls, and a warm answer waits for about nine such files.
+// readProc reads the start of a process's file. os.ReadFile makes three times as many
+// system calls, and a warm answer waits for about nine such files.
 func readProc(buf *[maxProc]byte, pid int, name string) ([]byte, error) {
 	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/"+name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -90,8 +90,8 @@ func readProc(buf *[maxProc]byte, pid int, name string) ([]byte, error) {
 	}
 }
 
-// readArguments returns the words of a process' command line, without one that
-// would be cut short.
+// readArguments returns the words of a process's command line, without a last one that
+// may be cut short.
 func readArguments(buf *[maxProc]byte, pid int) ([]string, error) {
 	text, err := readProc(buf, pid, "cmdline")
 	if len(text) == maxProc {
@@ -100,14 +100,14 @@ func readArguments(buf *[maxProc]byte, pid int) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), err
 }
 
-// parentOf returns the parent's id, and 0 where it cannot be read.
+// parentOf returns the parent's id; 0 if it cannot be read.
 func parentOf(buf *[maxProc]byte, pid int) int {
 	_, parent := nameAndParent(buf, pid)
 	return parent
 }
 
-// nameAndParent reads a process' name and its parent's id from /proc/PID/stat,
-// "PID (NAME) STATE PARENT …", where the name may contain anything.
+// nameAndParent reads a process's name and its parent's id from /proc/PID/stat, "PID
+// (NAME) STATE PARENT …", where the name may contain any character.
 func nameAndParent(buf *[maxProc]byte, pid int) (name string, parent int) {
 	stat, err := readProc(buf, pid, "stat")
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
@@ -125,8 +125,8 @@ func nameAndParent(buf *[maxProc]byte, pid int) (name string, parent int) {
 	return string(stat[open+1 : end]), parent
 }
 
-// commandOf returns git's command in a command line and its arguments, "" where
-// it is none of git's.
+// commandOf returns the git command of a command line, and its arguments; "" if it is
+// not a git command.
 func commandOf(argv []string) (command string, args []string) {
 	name, args := path.Base(argv[0]), argv[1:]
 	if command, ok := strings.CutPrefix(name, "git-"); ok {
@@ -138,7 +138,7 @@ func commandOf(argv []string) (command string, args []string) {
 	return args[0], args[1:]
 }
 
-// operationOf is read, write, either, or "" for a command that does not say it.
+// operationOf returns read, write, either, or "" if the command does not tell.
 func operationOf(command string, args []string) string {
 	switch command {
 	case "push", "send-pack", "http-push":
@@ -164,9 +164,9 @@ func lfsOperation(args []string) string {
 	return either
 }
 
-// An orRead is a Source that gives, for a request that may be either, a token for
-// writing, or one for reading where writing is refused. With the first the asker
-// can do whatever it is about to; with the second, what the workspace may.
+// An orRead is a Source that answers a request for either operation with a token for
+// writing or, if that is refused, with one for reading. The first allows whatever the
+// caller is about to do; the second, what the workspace may do.
 type orRead struct{ credential.Source }
 
 func (o orRead) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
@@ -185,7 +185,7 @@ func (o orRead) Token(ctx context.Context, req credential.Request) (credential.T
 	return credential.Token{}, err
 }
 
-// operations are those that a request for op may have got a token for.
+// operations returns the operations for which a request for op may have got a token.
 func operations(op string) []string {
 	if op == either {
 		return []string{write, read}
@@ -193,7 +193,8 @@ func operations(op string) []string {
 	return []string{op}
 }
 
-// afterOptions skips git's own options, those with a separate value included.
+// afterOptions skips git's own options, including those whose value is a separate
+// argument.
 func afterOptions(args []string) []string {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		switch args[0] {

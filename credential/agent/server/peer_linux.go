@@ -17,7 +17,8 @@ func acceptOn(fd int) (int, error) {
 	return conn, err
 }
 
-// peer returns the process at the other end, which must be the same user's.
+// peer returns the process at the other end. It returns an error if that is another
+// user's.
 func (c *conn) peer() (pid int, err error) {
 	cred, err := syscall.GetsockoptUcred(c.fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {

@@ -20,5 +20,6 @@ func acceptOn(fd int) (int, error) {
 	return conn, err
 }
 
-// peer cannot tell the process here; the 0700 directory keeps other users out.
+// peer cannot find the process on this system; the 0700 directory keeps other users
+// out.
 func (c *conn) peer() (pid int, err error) { return 0, nil }

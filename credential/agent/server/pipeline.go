@@ -12,51 +12,51 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// OperationAware is a Source that may look at a request's Operation. Only for one
-// that says so does the agent look what git is doing, which costs as much as all the rest
-// of a warm answer.
+// OperationAware is a Source that may read a request's Operation. Finding out what git
+// is doing costs as much as the rest of a warm answer, so the agent does it only if
+// UsesOperation returns true.
 type OperationAware interface {
 	credential.Source
 	UsesOperation() bool
 }
 
-// A Warner is a Source that does its work, but not all that the workspace file
-// asks for. Warning says what is amiss, and is nil while nothing is.
+// A Warner is a Source that works, but without something that the workspace file asks
+// for. Warning says what is missing, or returns nil.
 type Warner interface {
 	credential.Source
 	Warning() error
 }
 
-// An Upkeeper is a Source with something of its own to keep alive, such as a
-// login. Upkeep may take a while; it is called from time to time and ended with
-// the agent.
+// An Upkeeper is a Source that keeps something alive, such as a login. The agent calls
+// Upkeep from time to time; a call may take a while, and its context ends with the
+// agent.
 type Upkeeper interface {
 	credential.Source
 	Upkeep(ctx context.Context)
 }
 
-// A Stayer is a Source that may have something that is lost with the process and
-// cannot be had again, such as a session that a join token gave. Where NeedsAgent
-// reports so, the agent does not leave for being idle, and nothing is asked where
-// no agent stays.
+// A Stayer is a Source that may hold something that cannot be replaced once the process
+// has ended, such as a session that a join token gave. While NeedsAgent returns true,
+// the agent does not exit when idle. Without a resident agent, such a source is not
+// asked at all.
 type Stayer interface {
 	credential.Source
 	NeedsAgent() bool
 }
 
-// A pipeline is one reading of the workspace file made into something that
-// answers: OnlyHosts(OnlyRepositories(orRead(Cache(source)))), and with a gateway
+// A pipeline answers requests according to one version of the workspace file:
+// OnlyHosts(OnlyRepositories(orRead(Cache(source)))), and with a gateway
 // throughGateway(Cache(sessions)).
 type pipeline struct {
 	workspace *config.Workspace
 	source    credential.Source
 	cache     *credential.Cache
 	responder credential.Responder
-	names     credential.Source // answers who may be asked about, without the source
-	hosts     credential.Source // the same, for the hosts alone
+	names     credential.Source // checks whether a request is allowed, without asking the source
+	hosts     credential.Source // the same check for the host only
 
-	needsAgent    bool // the source is a Stayer that does
-	asksOperation bool // the source gives other tokens for reading than for writing
+	needsAgent    bool // the source is a Stayer whose NeedsAgent is true
+	asksOperation bool // the source gives different tokens for reading and writing
 }
 
 func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
@@ -66,7 +66,7 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	}
 	cache := &credential.Cache{Source: src}
 	if w.Source.Scheme == "file" {
-		cache.Negative = -1 // a file is asked again for nothing; whoever mends it tries at once
+		cache.Negative = -1 // asking a file again costs nothing, and the user who repairs it wants to retry at once
 	}
 	fence := func(s credential.Source, allowed credential.Repositories) credential.Source {
 		if !w.Gateway.IsZero() {
@@ -89,9 +89,9 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 	}, nil
 }
 
-// reads returns the groups of variables that the source and its transport read.
-// A session is one for the user, however the environments of those who ask differ:
-// another agent could not get it.
+// reads returns the groups of variables that the source and its transport read. A
+// source that needs the agent reads none: its session is for the user, whatever the
+// callers' environments, because another agent could not get one.
 func (p *pipeline) reads() string {
 	var reads string
 	source := p.workspace.Source
@@ -114,8 +114,8 @@ func (p *pipeline) reads() string {
 	return reads
 }
 
-// upkeep fetches tokens ahead and lets the source look after itself. It does not
-// wait.
+// upkeep fetches tokens ahead of time and calls the source's Upkeep. It does not wait
+// for either.
 func (p *pipeline) upkeep(ctx context.Context) {
 	p.cache.Refresh(ctx)
 	if u, ok := p.source.(Upkeeper); ok {
@@ -123,10 +123,9 @@ func (p *pipeline) upkeep(ctx context.Context) {
 	}
 }
 
-// A loader keeps the pipeline of the workspace file as it is now: a changed file
-// is read anew, and a file that cannot be read answers with its error, never
-// with what it said before. One that is as it was when nobody else could change
-// or replace it needs no look at who can by now.
+// A loader holds the pipeline of the current workspace file. It rereads a changed file,
+// and answers with the error of a file that it cannot read, never with the previous
+// content. It does not check the owner and permissions of an unchanged file again.
 type loader struct {
 	path string
 	open Opener
@@ -135,7 +134,7 @@ type loader struct {
 	stamp   filestamp.Stamp
 	pipe    *pipeline
 	err     error
-	through *pipeline // the same file through a gateway that it does not name; nil until it is asked for
+	through *pipeline // the same file with a gateway that it does not name; nil until a caller asks for it
 }
 
 func (l *loader) load() (*pipeline, error) {
@@ -151,8 +150,8 @@ func (l *loader) load() (*pipeline, error) {
 	return l.pipe, l.err
 }
 
-// loadThrough is load where git was told of a gateway, whether the file names it or not. An
-// empty text is none.
+// loadThrough is like load, for callers whose git is configured with a gateway, whether
+// or not the file names it. An empty gateway means none.
 func (l *loader) loadThrough(gateway string) (*pipeline, error) {
 	p, err := l.load()
 	if err != nil || gateway == "" || p.workspace.Gateway.String() == gateway {
@@ -186,7 +185,7 @@ func (l *loader) read() (*pipeline, error) {
 	return newPipeline(w, l.open)
 }
 
-// current are the pipelines as they were read last, none before the first reading.
+// current returns the pipelines that were loaded last, or nil before the first load.
 func (l *loader) current() (list []*pipeline) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,7 +4,7 @@ package server
 
 import "golang.org/x/sys/unix"
 
-// Protect switches core dumps off. Locking memory is not tried here.
+// Protect disables core dumps. It does not lock memory on this system.
 func Protect() (locked bool) {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	return false

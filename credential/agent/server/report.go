@@ -10,20 +10,20 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// A PushReporter is a Source that wants to know of refused pushes: a broker. A nil
-// error says that it was told, or that there is nobody to tell.
+// A PushReporter is a Source that takes reports of refused pushes, such as a broker. A
+// nil error means that the report arrived, or that the source needs none.
 type PushReporter interface {
 	credential.Source
 	ReportPush(ctx context.Context, p api.RefusedPush) error
 }
 
 const (
-	reportWait = 2 * time.Second // for a broker to take one report
-	maxReports = 16              // that wait; the oldest go first
+	reportWait = 2 * time.Second // for one report
+	maxReports = 16              // in the queue; the oldest are dropped
 )
 
-// reports are refused pushes on their way to the broker. They are sent one after
-// the other in the background: no answer waits for them.
+// reports is the queue of reports of refused pushes for the broker. They are sent one
+// after the other in the background, so that no answer waits for them.
 type reports struct {
 	mu      sync.Mutex // guards the rest
 	waiting []report   // oldest first
@@ -35,9 +35,8 @@ type report struct {
 	push api.RefusedPush
 }
 
-// reportPush takes what the guard tells, and passes it on where there is somebody to
-// be told. What the guard says is not answered, so mistakes end here. ctx is that of
-// the agent.
+// reportPush queues a report of the guard if the source takes reports. The guard gets
+// no answer, so a malformed report is dropped. ctx is the agent's context.
 func (s *Server) reportPush(ctx context.Context, payload []byte) {
 	said, ok := agent.ParsePush(payload)
 	if !ok || s.isOnce {
@@ -54,7 +53,7 @@ func (s *Server) reportPush(ctx context.Context, payload []byte) {
 }
 
 func pushOf(r agent.PushReport) api.RefusedPush {
-	repo, _ := api.ParseRepo(r.Repo) // Check refuses one that is none
+	repo, _ := api.ParseRepo(r.Repo) // Check refuses a bad one
 	p := api.RefusedPush{Host: r.Host, Repo: repo}
 	for _, u := range r.Updates {
 		p.Updates = append(p.Updates, api.RefusedUpdate{Ref: u.Ref, Action: u.Action, Reason: u.Reason})
@@ -75,7 +74,7 @@ func (r *reports) add(ctx context.Context, one report) {
 	}
 }
 
-// send sends what waits until nothing does.
+// send sends the queued reports until the queue is empty.
 func (r *reports) send(ctx context.Context) {
 	for {
 		one, ok := r.next()
@@ -83,7 +82,7 @@ func (r *reports) send(ctx context.Context) {
 			return
 		}
 		bounded, cancel := context.WithTimeout(ctx, reportWait)
-		_ = one.to.ReportPush(bounded, one.push) // the push was refused either way, and its user was told why
+		_ = one.to.ReportPush(bounded, one.push) // an error changes nothing: the push was refused, and its user was told why
 		cancel()
 	}
 }

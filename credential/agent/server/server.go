@@ -1,6 +1,5 @@
-// Package server is the inside of gatepass-agent: it listens on the socket,
-// holds the source and the tokens in memory, and goes away when it is not
-// needed.
+// Package server implements gatepass-agent: it listens on the socket, holds the source
+// and the tokens in memory, and exits when it is not needed.
 package server
 
 import (
@@ -19,12 +18,12 @@ import (
 )
 
 const (
-	// DefaultIdle is how long an agent stays that nobody asks.
+	// DefaultIdle is how long an agent stays without a call.
 	DefaultIdle = 30 * time.Minute
 
-	watchEvery   = time.Second      // for a socket or workspace file that is gone
-	refreshEvery = 30 * time.Second // for tokens near their end
-	drainWait    = 5 * time.Second  // for answers under way when the agent is told to end
+	watchEvery   = time.Second      // to notice that the socket or workspace file was removed
+	refreshEvery = 30 * time.Second // for tokens that expire soon
+	drainWait    = 5 * time.Second  // for running answers when the agent is told to end
 )
 
 // An Opener makes the source that a workspace file names.
@@ -36,7 +35,7 @@ type Server struct {
 	Config       string        // the workspace file, absolute
 	Open         Opener        //
 	Idle         time.Duration // 0 means DefaultIdle
-	MemoryLocked bool          // said in the status
+	MemoryLocked bool          // reported in the status
 	Program      string        // the agent's own file; "" means os.Executable
 
 	once    sync.Once
@@ -48,8 +47,8 @@ type Server struct {
 	reads   string          // what the source read when Run began
 	stop    context.CancelFunc
 	used    atomic.Int64 // Unix nanoseconds of the latest call
-	busy    atomic.Int64 // calls under way
-	isOnce  bool         // no agent stays
+	busy    atomic.Int64 // number of running calls
+	isOnce  bool         // answers one call; there is no resident agent
 }
 
 func (s *Server) prepare() {
@@ -67,19 +66,19 @@ func (s *Server) prepare() {
 	})
 }
 
-// Stays reports whether this workspace wants an agent that stays: its file can
-// be read and does not say "cache: none".
+// Stays reports whether this workspace wants a resident agent: its file can be read and
+// does not say "cache: none".
 func (s *Server) Stays() bool {
 	s.prepare()
 	p, err := s.loader.load()
 	return err == nil && p.workspace.Cache != config.CacheNone
 }
 
-// Unknown is what the source reads of a workspace file that cannot be read.
+// Unknown is the value of Reads if the workspace file cannot be read.
 const Unknown = "?"
 
-// Reads says which variables the source of the workspace file reads, as [agent.Variables]
-// takes it.
+// Reads returns the groups of variables that the source of the workspace file reads, as
+// [agent.Variables] takes them.
 func (s *Server) Reads() string {
 	s.prepare()
 	p, err := s.loader.load()
@@ -89,8 +88,8 @@ func (s *Server) Reads() string {
 	return p.reads()
 }
 
-// moved reports whether the source has become one that reads other variables, of
-// which this agent may have other values than those who ask. They are told.
+// moved reports whether the source now reads other variables, so that callers with
+// other values of them need another agent. It leaves a hint that tells them.
 func (s *Server) moved() bool {
 	now := s.Reads()
 	if s.place.Identity == "" || now == s.reads || now == Unknown {
@@ -100,10 +99,10 @@ func (s *Server) moved() bool {
 	return true
 }
 
-// Run listens at place until ctx ends, nobody has asked for Idle, the socket or
-// the workspace file is gone, or the program was replaced. ready is called once
-// calls are answered. Run returns ErrRunning where another agent has the place,
-// and another error where too many agents of this user run.
+// Run listens at place until ctx ends, no call has arrived for Idle, the socket or the
+// workspace file was removed, or the program was replaced. It calls ready once it
+// answers calls. Run returns ErrRunning if another agent has the place, and another
+// error if this user has too many agents.
 func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error {
 	s.prepare()
 	s.place, s.reads = place, s.Reads()
@@ -133,21 +132,21 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 	s.watch(ctx, place.Socket, mine)
 	removeSocket(place.Socket, mine)
 	listener.close()
-	unlock() // the next agent need not wait for the answers of this one
+	unlock() // the next agent need not wait until this one has answered
 	drain(ctx, &c.answers)
 	return nil
 }
 
-// removeSocket takes the socket away unless another agent's lies there by now.
+// removeSocket removes the socket, unless another agent has replaced it.
 func removeSocket(path string, mine filestamp.Stamp) {
 	if there, err := filestamp.Of(path); err == nil && there.SameFile(mine) {
 		_ = os.Remove(path)
 	}
 }
 
-// crew is the goroutines that accept and answer. One of them always waits for
-// the next connection, so that a slow answer keeps nobody out; a connection is
-// answered by the thread that accepted it.
+// crew is the set of goroutines that accept and answer connections. One of them always
+// waits for the next connection, so that a slow answer blocks no other caller. The
+// thread that accepts a connection also answers it.
 type crew struct {
 	server  *Server
 	listen  *listener
@@ -155,7 +154,7 @@ type crew struct {
 	answers sync.WaitGroup
 }
 
-// spare is how many stay behind to wait when there is nothing to do.
+// spare is how many goroutines keep waiting when there are no calls.
 const spare = 3
 
 func (c *crew) enlist(ctx context.Context) {
@@ -182,8 +181,8 @@ func (c *crew) work(ctx context.Context) {
 	}
 }
 
-// drain lets answers under way end. Once ctx ends, a source that hangs is not
-// waited for.
+// drain waits for running answers. Once ctx has ended, it waits no longer than
+// drainWait.
 func drain(ctx context.Context, answers *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() { answers.Wait(); close(done) }()
@@ -198,8 +197,8 @@ func drain(ctx context.Context, answers *sync.WaitGroup) {
 	}
 }
 
-// watch returns when the server is told to end or of no use any more, and keeps
-// tokens fresh meanwhile.
+// watch keeps tokens fresh, and returns when the server is told to end or is of no more
+// use.
 func (s *Server) watch(ctx context.Context, socket string, mine filestamp.Stamp) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -249,8 +248,8 @@ func (s *Server) useless(socket string, mine filestamp.Stamp) bool {
 	return s.busy.Load() == 0 && idle > s.Idle
 }
 
-// replaced reports whether the agent's program is another than at the start, or
-// gone, as after an upgrade. A change of its mode or links is none.
+// replaced reports whether the agent's program file was replaced or removed since the
+// start, as by an upgrade. A change of its mode or links does not count.
 func (s *Server) replaced() bool {
 	there, err := filestamp.Of(s.Program)
 	if err != nil {

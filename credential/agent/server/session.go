@@ -9,12 +9,12 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// readWait bounds how long a connected program may take to say its call, and to
-// take the answer.
+// readWait limits how long a connected program may take to send its call, and to take
+// the answer.
 const readWait = 10 * time.Second
 
-// serve answers the one call of a connection. Peers of another user are cut off
-// before a byte is read.
+// serve answers the one call of a connection. It closes connections of other users
+// before it reads a byte.
 func (s *Server) serve(ctx context.Context, c *conn) {
 	defer c.close()
 	pid, err := c.peer()
@@ -30,7 +30,7 @@ func (s *Server) serve(ctx context.Context, c *conn) {
 		return
 	}
 	if s.moved() {
-		return // whoever asks will ask another agent
+		return // the caller will ask another agent
 	}
 	_, _ = c.Write(agent.AppendReply(nil, s.answer(ctx, call, pid)))
 }
@@ -55,8 +55,8 @@ func readCall(r io.Reader) (agent.Call, error) {
 	}
 }
 
-// Once answers the one call that r holds, for a workspace or a machine where no
-// agent stays.
+// Once answers the one call in r, for a workspace or a machine without a resident
+// agent.
 func (s *Server) Once(ctx context.Context, r io.Reader, w io.Writer) error {
 	s.prepare()
 	s.stop, s.isOnce = func() {}, true

@@ -10,19 +10,20 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// A listener accepts on a raw socket with blocking calls. The runtime's poller
-// would cost a warm answer ten more system calls and a second thread's wake-up,
+// A listener accepts on a raw socket with blocking calls. The runtime's poller would
+// cost a warm answer ten more system calls and the wake-up of a second thread, which is
 // half of its time.
 type listener struct {
 	fd     int
 	closed atomic.Bool
 }
 
-// backlog is what fifty helpers that start together need, several times over.
+// backlog is several times what fifty helpers need that start at the same time.
 const backlog = 512
 
-// listen binds under another name and renames: whoever finds the socket finds
-// somebody listening. The lock is held, so what lies there is left over.
+// listen binds to another name and renames the socket, so that a program that finds the
+// socket can always connect. The agent holds the lock, so an existing socket is left
+// over.
 func listen(place agent.Place) (*listener, error) {
 	fresh := place.Socket + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -66,20 +67,20 @@ func (l *listener) accept() (c *conn, ok bool) {
 		case err == nil:
 			return &conn{fd: fd}, true
 		case err != syscall.EINTR && err != syscall.ECONNABORTED:
-			time.Sleep(10 * time.Millisecond) // out of descriptors, say: others may end
+			time.Sleep(10 * time.Millisecond) // no descriptors are left, for example: other calls may end
 		}
 	}
 }
 
-// close wakes those who wait in accept. The descriptor itself stays open until
-// the process ends: another thread may be about to use its number.
+// close wakes the goroutines in accept. The descriptor itself stays open until the
+// process ends: another thread may be about to use its number.
 func (l *listener) close() {
 	l.closed.Store(true)
 	_ = syscall.Shutdown(l.fd, syscall.SHUT_RDWR)
 }
 
-// A conn is one accepted connection, read and written with blocking calls that
-// the kernel bounds.
+// A conn is one accepted connection. Reads and writes block, with timeouts set in the
+// kernel.
 type conn struct{ fd int }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -114,7 +115,7 @@ func (c *conn) Write(p []byte) (int, error) {
 
 var errEnd = errors.New("the peer closed the connection")
 
-// limit bounds each later read and write.
+// limit sets the timeout of each later read and write.
 func (c *conn) limit(d time.Duration) {
 	tv := syscall.NsecToTimeval(d.Nanoseconds())
 	_ = syscall.SetsockoptTimeval(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &tv)

@@ -17,17 +17,16 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// gitWait bounds the one git command of a strict answer; it takes milliseconds.
+// gitWait limits the one git command of a strict answer; it usually takes milliseconds.
 const gitWait = 5 * time.Second
 
-// checkTransport is the transport guard of a strict workspace: it returns an
-// error where the git that asks, by way of the process pid, is told by a
-// repository, a command line or its environment to weaken TLS or to go another
-// way. What cannot be found out is refused. Requests that are not ours, or for
-// repositories that are not, are left to those who answer them.
+// checkTransport is the transport guard of a strict workspace. It returns an error if a
+// repository, a command line or the environment makes the calling git, found through
+// the process pid, weaken TLS or use another route, and also if it cannot find out. It
+// allows requests for other hosts and repositories, which other code refuses.
 //
-// It stops a configuration that someone slipped in, not a program of the same
-// user: that can put another git before ours.
+// It stops a planted configuration. It does not stop a program of the same user, which
+// can put another git before ours.
 func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int, req credential.Request) error {
 	if !p.workspace.Strict || operation == agent.Erase || operation == agent.Username {
 		return nil
@@ -59,17 +58,17 @@ func remedy(h *gitsafety.Hazard) string {
 	return "take the setting out, or have it set for the machine (git config --system)"
 }
 
-// An asker is the process that asks: git's helper, which has git's directory
-// and environment.
+// An asker is the calling process: git's helper, which has git's directory and
+// environment.
 type asker struct{ pid int }
 
 var errUnseen = errors.New("the asking process is not known")
 
-// tellsHelper is what a helper of a repository or a command does.
+// tellsHelper is the hazard of a helper set in a repository or on a command line.
 const tellsHelper gitsafety.Kind = "tells another program the token"
 
-// hazard returns the first thing that weakens the way to the target of req or
-// gives the token away, and was not set for the machine or the user.
+// hazard returns the first setting that weakens the connection to the target of req or
+// gives the token away, unless it was set for the machine or the user.
 func (a asker) hazard(ctx context.Context, operation string, req credential.Request) (*gitsafety.Hazard, error) {
 	t := gitsafety.Target{Host: req.Host, Path: req.Path}
 	environ, err := a.environ()
@@ -86,7 +85,7 @@ func (a asker) hazard(ctx context.Context, operation string, req credential.Requ
 		}
 	}
 	if operation != agent.Get && operation != agent.Password {
-		return nil, nil // no git that would tell a helper
+		return nil, nil // no git is involved that could pass the token to a helper
 	}
 	for _, s := range t.Helpers(list) {
 		if !a.mayBeTold(s.Value, req.AuthType) {
@@ -96,11 +95,11 @@ func (a asker) hazard(ctx context.Context, operation string, req credential.Requ
 	return nil, nil
 }
 
-// mayBeTold reports whether git may tell a helper the token. That is our helper,
-// by its name or as the program that asks. Where git can be told that a
-// credential is ephemeral (2.46 and later, ephemeral true), a helper that git
-// finds by its name may be told as well: those keep no such credential. A shell
-// command or a program by its path does with it what it likes.
+// mayBeTold reports whether git may pass the token to a helper. It may to our helper,
+// by its name or as the calling program. If git can mark a credential as ephemeral
+// (2.46 and later, ephemeral true), it may also to a helper that git finds by its name:
+// such helpers do not store an ephemeral credential. A shell command or a program given
+// by its path may do anything with it.
 func (a asker) mayBeTold(helper string, ephemeral bool) bool {
 	if helper == "gatepass" {
 		return true
@@ -111,8 +110,8 @@ func (a asker) mayBeTold(helper string, ephemeral bool) bool {
 	return ephemeral && strings.Trim(helper, helperName) == ""
 }
 
-// helperName is what a helper's name and options consist of. git runs "git
-// credential-NAME" by the shell.
+// helperName are the characters of a helper's name and options. git runs "git
+// credential-NAME" in the shell.
 const helperName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_= "
 
 func (a asker) environ() ([]string, error) {
@@ -148,8 +147,8 @@ func (a asker) settings(ctx context.Context, environ []string) ([]gitconfig.Sett
 	return gitconfig.Parse(out)
 }
 
-// gitEnvironment is the asker's, without what would make "git config" read
-// another file than other git commands do, and without tracing.
+// gitEnvironment returns the asker's environment, without variables that make "git
+// config" read another file than other git commands do, and without tracing.
 func gitEnvironment(environ []string) []string {
 	kept := make([]string, 0, len(environ))
 	for _, entry := range environ {
@@ -160,9 +159,9 @@ func gitEnvironment(environ []string) []string {
 	return kept
 }
 
-// git returns the nearest git above the asker, since each build of git has a
-// system configuration of its own; else, for a program that asks by itself, the
-// one it would find.
+// git returns the nearest git above the asker, since each build of git has its own
+// system configuration. For a program that calls the agent by itself, it is the git on
+// that program's PATH.
 func (a asker) git(environ []string) (string, error) {
 	pid := a.pid
 	var buf [maxProc]byte

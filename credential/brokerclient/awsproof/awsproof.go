@@ -1,6 +1,6 @@
-// Package awsproof proves an AWS identity to a broker with the credentials that
-// the AWS SDK finds: it signs a call that the broker makes, and sends neither a
-// key nor the call.
+// Package awsproof proves an AWS identity to a broker with the credentials that the AWS
+// SDK finds. It signs a call to AWS that the broker then makes; it sends neither a key
+// nor the call itself.
 package awsproof
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Method is auth=aws in a source.
+// Method is the method for auth=aws in a source.
 var Method = brokerclient.Method{Name: "aws", Keys: []string{"region", "profile"}, Open: open}
 
 const what = "prove an AWS identity to the broker"
@@ -25,7 +25,7 @@ const what = "prove an AWS identity to the broker"
 // signer finds credentials and signs with them.
 type signer struct {
 	aws    awsclient.Lazy[*v4.Signer]
-	region string // of the proof; "" means the SDK's
+	region string // for the signature; "" means the SDK's
 	now    func() time.Time
 }
 
@@ -41,7 +41,7 @@ func open(query map[string]string) (brokerclient.Prover, error) {
 	return s.prove, nil
 }
 
-// signature takes the signature out of the header that the signer writes.
+// signature matches the signature in the header that the signer writes.
 var signature = regexp.MustCompile(`SignedHeaders=([^,]*), Signature=([0-9a-f]{64})\z`)
 
 func (s *signer) prove(ctx context.Context, serverID, nonce string) (string, error) {
