@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/internal/brand"
 	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
@@ -26,15 +27,19 @@ const (
 	revokePath  = "/console/revoke"
 	unblockPath = "/console/unblock"
 	admitPath   = "/console/admit" // of pages that an earlier version wrote
+	entryPath   = "/console/entry"
 )
 
 var (
 	//go:embed style.css
-	style []byte
+	ownStyle string
+	style    = []byte(brand.Palette + ownStyle)
 	//go:embed page.html
 	pageText string
 
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"left": left, "clock": clock, "short": short, "pair": pair, "plain": usererr.Escape}).Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"left": left, "clock": clock, "since": clockSince, "short": short, "pair": pair, "plain": usererr.Escape, "who": who, "list": list, "part": part, "mark": func() template.HTML { return brand.Mark },
+	}).Parse(pageText))
 )
 
 // policyOfPages lets a page load the style sheet, send forms to where it came
@@ -46,6 +51,7 @@ func (c *Console) pages() map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET " + stylePath:    http.HandlerFunc(c.serveStyle),
 		"GET /{$}":            c.browser("page", c.showStatus),
+		"GET " + entryPath:    c.browser("page", c.showEntry),
 		"POST " + loginPath:   c.browser("login", c.tryLogin),
 		"POST " + logoutPath:  c.browser("logout", c.doLogout),
 		"GET " + revokePath:   c.browser("page", c.askRevoke),
@@ -186,6 +192,7 @@ type view struct {
 	Login   *loginView
 	Status  *statusView
 	Ask     *askView
+	Entry   *entryView
 	Problem *api.Problem
 	Who     string
 }
@@ -351,6 +358,14 @@ func clock(t time.Time) string {
 		return "–"
 	}
 	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// clockSince is a moment beside a later one: without the day where that is the same.
+func clockSince(t, later time.Time) string {
+	if t.UTC().Format(time.DateOnly) == later.UTC().Format(time.DateOnly) {
+		return t.UTC().Format(time.TimeOnly)
+	}
+	return clock(t)
 }
 
 // short is the beginning of a hash.

@@ -29,6 +29,7 @@ type statusView struct {
 	Notice  string // what came of the last form
 	Trouble string // why workspaces cannot be shown
 
+	Tiles      tiles
 	Prefix     string
 	Workspaces []workspaceView
 	Next       string
@@ -40,17 +41,28 @@ type statusView struct {
 	Rate       *rateView
 	Apps       []appView // where there are several
 
-	Refused []broker.Entry
-	Pushes  []broker.Entry // refused ones that workspaces reported, a ref each
-	Gateway []broker.Entry // pushes through the gateway, a ref each
+	Refused foldedList
+	Pushes  foldedList // refused ones that workspaces reported, a ref each
+	Gateway foldedList // pushes through the gateway, a ref each
 	Policy  string
 	Rules   int
 	Audit   string
 }
 
+// tiles are the numbers at the top.
+type tiles struct {
+	Workspaces, Blocked int           // of those that are listed
+	Tokens              int           // alive, of those that are listed; one that several share counts once
+	First               time.Duration // until the first of them ends
+	Refused             int           // requests, in the last hour, by this replica
+	Pushes              int           // refused ones, of the gateway and of guards, in the same time
+	More                bool          // there are more workspaces than are listed
+}
+
 type workspaceView struct {
 	api.WorkspaceState
-	Tokens []tokenView
+	Tokens     []tokenView
+	Superseded []tokenView // a later token is for the same
 }
 
 type tokenView struct {
@@ -122,7 +134,7 @@ func count(n int, what string) string {
 func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
 	policy := c.Server.Policy()
 	v := &statusView{
-		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: c.Recorder.Refused(), Pushes: c.Recorder.Pushes(), Gateway: c.Recorder.Gateway(),
+		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: fold(c.Recorder.Refused()), Pushes: fold(c.Recorder.Pushes()), Gateway: fold(c.Recorder.Gateway()),
 		Policy: policy.Hash, Rules: len(policy.Rules),
 	}
 	if c.AuditHead != nil {
@@ -134,9 +146,11 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 		v.Trouble = "The store cannot be read. Who was blocked stays blocked; the broker's log says what is wrong."
 	}
 	for _, w := range page.Workspaces {
+		w.Rule = ruleName(policy, w.Rule)
 		v.Workspaces = append(v.Workspaces, c.workspaceView(w))
 	}
 	v.Next = page.Next
+	v.Tiles = c.tiles(v, q.after != "" || page.Next != "")
 	if v.Now.Sub(page.AsOf) >= isOld {
 		v.AsOf = page.AsOf
 	}
@@ -161,11 +175,47 @@ func rateOf(app GitHub) *rateView {
 
 func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 	v := workspaceView{WorkspaceState: w}
-	for _, t := range w.Tokens {
+	for i, t := range w.Tokens {
 		left := t.ExpiresAt.Sub(c.Revoker.TokenTime())
-		v.Tokens = append(v.Tokens, tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)})
+		shown := tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)}
+		if isSuperseded(t, w.Tokens[i+1:]) {
+			v.Superseded = append(v.Superseded, shown)
+			continue
+		}
+		v.Tokens = append(v.Tokens, shown)
 	}
 	return v
+}
+
+// isSuperseded reports whether one of the tokens that end later is for the same.
+func isSuperseded(t api.TokenState, later []api.TokenState) bool {
+	return slices.ContainsFunc(later, func(o api.TokenState) bool {
+		return o.Kind == t.Kind && slices.Equal(o.Repositories, t.Repositories) && maps.Equal(o.Permissions, t.Permissions)
+	})
+}
+
+// tiles counts what is listed, and what this replica refused in the last hour.
+func (c *Console) tiles(v *statusView, more bool) tiles {
+	t := tiles{Workspaces: len(v.Workspaces), More: more}
+	hashes := map[string]bool{}
+	for _, w := range v.Workspaces {
+		if w.Blocked {
+			t.Blocked++
+		}
+		for _, token := range slices.Concat(w.Tokens, w.Superseded) {
+			if len(hashes) == 0 || token.Left < t.First {
+				t.First = token.Left
+			}
+			hashes[token.Hash] = true
+		}
+	}
+	t.Tokens = len(hashes)
+	from := v.Now.Add(-time.Hour)
+	t.Refused = since(c.Recorder.Refused(), from)
+	isRefused := func(e broker.Entry) bool { return e.Decision == broker.Refused }
+	gateway := slices.DeleteFunc(c.Recorder.Gateway(), func(e broker.Entry) bool { return !isRefused(e) })
+	t.Pushes = since(c.Recorder.Pushes(), from) + since(gateway, from)
+	return t
 }
 
 // owners lists where the App is installed, and who is blocked though it is not.

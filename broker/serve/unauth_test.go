@@ -34,7 +34,7 @@ func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 	for _, path := range []string{
 		api.WorkspacesPath + "/" + long + "/revoke", api.WorkspacesPath + "/" + long + "/block", api.WorkspacesPath + "/" + long + "/bar", api.WorkspacesPath,
 		api.TokenPath, broker.CredentialsPath, api.RefusedPushesPath, api.ExchangePath, api.NoncePath, api.KillPath, api.UnblockPath, api.AdmitPath, api.ExplainPath, revoke.WebhookPath, api.OpenAPIPath, "/", "/console/style.css",
-		"/console/login", "/console/logout", "/console/revoke", "/console/unblock", "/console/admit", "/healthz", "/readyz", "/" + long,
+		"/console/login", "/console/logout", "/console/revoke", "/console/entry", "/console/unblock", "/console/admit", "/healthz", "/readyz", "/" + long,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, "<" + strings.Repeat("X", 1000)} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+strings.Repeat("h", 500)+path+"?q="+long, strings.NewReader("token="+long))

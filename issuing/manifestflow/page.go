@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/brand"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -24,10 +25,11 @@ var pageText string
 // to serve. The content policy allows it by its hash.
 //
 //go:embed page.css
-var style string
+var ownStyle string
 
 var (
-	pageTemplate = template.Must(template.New("page").Parse(strings.Replace(pageText, "STYLE", style, 1)))
+	style        = brand.Palette + ownStyle
+	pageTemplate = template.Must(template.New("page").Parse(strings.NewReplacer("STYLE", style, "MARK", string(brand.Mark)).Replace(pageText)))
 	styleHash    = sha256.Sum256([]byte(style))
 )
 

@@ -26,8 +26,9 @@ import (
 // A desk is a broker with workspaces, and a browser at its status page.
 type desk struct {
 	*world
-	b   *brokertest.Broker
-	url string
+	b        *brokertest.Broker
+	recorder *console.Recorder
+	url      string
 }
 
 func newDesk(t *testing.T) *desk {
@@ -56,7 +57,7 @@ func newDesk(t *testing.T) *desk {
 		AuditHead: func() string { return "9f2c41d07ab3e85566d1c2" },
 	})
 	b.Server.Mounted = operators.Routes()
-	d := &desk{world: w, b: b}
+	d := &desk{world: w, b: b, recorder: recorder}
 	d.fill()
 	server := httptest.NewServer(b.Handler())
 	t.Cleanup(server.Close)
@@ -75,12 +76,19 @@ func (d *desk) fill() {
 	d.b.Advance(26 * time.Minute)
 	d.b.MustToken("ci", "acme/widgets", "write")
 	d.b.MustToken("sb-b20c4e", "acme/widgets", "read")
+	d.b.Advance(13 * time.Minute)
+	d.b.MustToken("ci", "acme/gears", "write") // the first one has under five minutes left
+	for range 7 {
+		d.b.Token("sb-b20c4e", "acme/gears", "read")
+		d.b.Advance(3 * time.Second)
+	}
 	for _, asked := range [][3]string{
 		{"sb-b20c4e", "octo/widgets", "read"}, {"forged", "acme/widgets", "read"}, {"laptop", "acme/widgets", "read"}, {"sb-7f3a91", "acme/widgets", "write"},
 	} {
 		d.b.Token(asked[0], asked[1], asked[2])
 		d.b.Advance(41 * time.Second)
 	}
+	d.pushes()
 	d.report("sb-7f3a91", "refs/heads/agent/"+strings.Repeat("very-", 12)+"long", "create", "no rule allows it (create)")
 	d.report("ci", "refs/heads/main", "force", "this would force the ref to other history; rule main allows create, update")
 	if err := d.b.Blocklist.Block(d.t.Context(), "sb-04d9aa"); err != nil {
@@ -88,6 +96,25 @@ func (d *desk) fill() {
 	}
 	if err := d.b.Suspend(d.b.Installations["octo"], true); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// pushes are some that went through the gateway.
+func (d *desk) pushes() {
+	d.t.Helper()
+	for _, p := range []struct{ workspace, ref, operation, outcome, detail string }{
+		{"sb-b20c4e", "refs/heads/agent/sb-b20c4e/readme", "create", broker.OutcomeOK, ""},
+		{"sb-b20c4e", "refs/heads/main", "update", broker.OutcomeRefused, "no rule allows it (update)"},
+		{"ci", "refs/tags/v1.2.0", "create", broker.OutcomeUnknown, "GitHub did not say"},
+	} {
+		e := broker.Entry{Kind: broker.KindPush, RequestID: "PUSH" + p.operation, Workspace: p.workspace, Repository: "acme/widgets", Ref: p.ref, Operation: p.operation, Outcome: p.outcome, Detail: p.detail, Decision: broker.Granted, Time: d.b.Now()}
+		if p.outcome == broker.OutcomeRefused {
+			e.Decision = broker.Refused
+		}
+		if err := d.recorder.Write(d.t.Context(), e, false); err != nil {
+			d.t.Fatal(err)
+		}
+		d.b.Advance(7 * time.Second)
 	}
 }
 
@@ -134,8 +161,33 @@ func TestTheStatusPage(t *testing.T) {
 		t.Errorf("on a telephone %d pixels of a table are out of sight", wide)
 	}
 	d.picture("console-narrow")
+	d.badges()
 	d.do(chromedp.EmulateViewport(1000, 800))
 	d.byKeyboard()
+}
+
+// badges looks at badges and buttons on screens of all widths: none is broken into two
+// lines or sticks out.
+func (d *desk) badges() {
+	d.t.Helper()
+	const check = `(() => {
+		const bad = []
+		for (const d of document.querySelectorAll('details')) d.open = true
+		for (const e of document.querySelectorAll('.tag, .button, button')) {
+			if (e.getClientRects().length > 1) bad.push('broken: ' + e.textContent)
+			if (e.getBoundingClientRect().height > 2.2 * parseFloat(getComputedStyle(e).lineHeight)) bad.push('too high: ' + e.textContent)
+			const box = e.closest('td, th, .tile, nav, .head, .choices, section')
+			if (box && e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1) bad.push('sticks out: ' + e.textContent)
+		}
+		if (document.documentElement.scrollWidth > innerWidth) bad.push('the page is ' + document.documentElement.scrollWidth + ' wide')
+		return bad
+	})()`
+	for width := int64(320); width <= 1920; width += 160 {
+		d.do(chromedp.EmulateViewport(width, 900))
+		if bad := evaluate[[]string](d.world, check); len(bad) > 0 {
+			d.t.Errorf("at a width of %d: %q", width, bad)
+		}
+	}
 }
 
 // accessible checks what the accessibility tree makes of the page.

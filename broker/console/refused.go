@@ -1,0 +1,139 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/gatepass/gatepass/api"
+	"github.com/gatepass/gatepass/broker"
+)
+
+// unfolded is how many rows of a list are shown before the rest is folded.
+const unfolded = 8
+
+// A group is entries of one list that say the same. It shows the latest of them.
+type group struct {
+	broker.Entry
+	Times int
+	First time.Time // of the earliest; that of the entry where it is the only one
+}
+
+// A folded list is shown in two parts.
+type foldedList struct {
+	Shown []group
+	Rest  []group // folded
+	Times int     // entries in all
+}
+
+// fold groups entries that differ in nothing but their time and request, the latest first.
+func fold(entries []broker.Entry) foldedList {
+	type alike struct{ who, subject, host, repository, ref, operation, reason, detail, outcome string }
+	var groups []group
+	at := map[alike]int{}
+	for _, e := range entries {
+		key := alike{e.Workspace, who(e), e.Host, e.Repository, e.Ref, e.Operation, e.Reason, e.Detail, e.Outcome}
+		if i, known := at[key]; known {
+			groups[i].Times++
+			groups[i].First = e.Time
+			continue
+		}
+		at[key] = len(groups)
+		groups = append(groups, group{e, 1, e.Time})
+	}
+	n := min(unfolded, len(groups))
+	return foldedList{groups[:n], groups[n:], len(entries)}
+}
+
+// who is whom an entry is about: the workspace, or what is known of a stranger.
+func who(e broker.Entry) string {
+	for _, text := range []string{e.Workspace, e.Subject, e.Remote} {
+		if text != "" {
+			return text
+		}
+	}
+	return "–"
+}
+
+// since counts entries of the last while.
+func since(entries []broker.Entry, from time.Time) (n int) {
+	for _, e := range entries {
+		if e.Time.After(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// unnamed is what a rule without a name is called in the audit log.
+var unnamed = regexp.MustCompile(`^callers\[([0-9]+)\]$`)
+
+// ruleName is a rule for people: its name, or which one it is and what its callers prove.
+func ruleName(p *broker.Policy, name string) string {
+	m := unnamed.FindStringSubmatch(name)
+	if m == nil {
+		return name
+	}
+	i, err := strconv.Atoi(m[1])
+	if err != nil {
+		return name
+	}
+	if i < len(p.Rules) && p.Rules[i].Name == name && p.Rules[i].Method != "" {
+		return fmt.Sprintf("rule %d (%s)", i+1, p.Rules[i].Method)
+	}
+	return fmt.Sprintf("rule %d", i+1)
+}
+
+// A listView is a list and what it is called.
+type listView struct {
+	ID, Title, Said, Caption string
+	Entries                  foldedList
+	Groups                   []group // the part that is shown
+	Suffix                   string  // "" for the first part
+}
+
+// list and part are for the template.
+func list(id, title, said, caption string, entries foldedList) listView {
+	return listView{ID: id, Title: title, Said: said, Caption: caption, Entries: entries}
+}
+
+func part(l listView, groups []group, suffix string) listView {
+	l.Groups, l.Suffix = groups, suffix
+	return l
+}
+
+// entryView is the lines of the audit log of one request, as far as this replica remembers
+// them.
+type entryView struct {
+	Request string
+	Lines   []string // JSON
+}
+
+// showEntry answers the link of a row.
+func (c *Console) showEntry(r request) error {
+	if err := c.operator(&r); err != nil {
+		return c.notIn(r, err)
+	}
+	v := &entryView{Request: r.URL.Query().Get("request")}
+	for _, list := range [][]broker.Entry{c.Recorder.Refused(), c.Recorder.Pushes(), c.Recorder.Gateway()} {
+		for _, e := range list {
+			if v.Request == "" || e.RequestID != v.Request {
+				continue
+			}
+			text, err := json.MarshalIndent(e, "", "  ")
+			if err != nil {
+				return err
+			}
+			v.Lines = append(v.Lines, string(text))
+		}
+	}
+	if v.Lines == nil {
+		return c.show(r, http.StatusNotFound, view{Title: "No entry", Who: r.who.Name, Problem: &api.Problem{
+			Title: "No entry", Detail: "This replica does not remember that request. The audit log has every one.",
+		}})
+	}
+	return c.show(r, http.StatusOK, view{Title: "Audit entry", Who: r.who.Name, Entry: v})
+}
