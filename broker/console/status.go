@@ -53,7 +53,7 @@ type statusView struct {
 type tiles struct {
 	Workspaces, Blocked int           // of those that are listed
 	Tokens              int           // alive, of those that are listed; one that several share counts once
-	First               time.Duration // until the first of them ends
+	First               time.Duration // until the first of them ends that nothing superseded; 0 without any
 	Refused             int           // requests, in the last hour, by this replica
 	Pushes              int           // refused ones, of the gateway and of guards, in the same time
 	More                bool          // there are more workspaces than are listed
@@ -202,10 +202,13 @@ func (c *Console) tiles(v *statusView, more bool) tiles {
 		if w.Blocked {
 			t.Blocked++
 		}
-		for _, token := range slices.Concat(w.Tokens, w.Superseded) {
-			if len(hashes) == 0 || token.Left < t.First {
+		for _, token := range w.Tokens {
+			if t.First == 0 || token.Left < t.First {
 				t.First = token.Left
 			}
+			hashes[token.Hash] = true
+		}
+		for _, token := range w.Superseded {
 			hashes[token.Hash] = true
 		}
 	}
