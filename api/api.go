@@ -1,8 +1,8 @@
-// Package api is what the broker and its clients say to each other: one call,
-// POST /v1/token, its answer, and problem documents (RFC 9457) for errors.
+// Package api defines the protocol between the broker and its clients: one call, POST
+// /v1/token, its answer, and problem documents (RFC 9457) for errors.
 //
-// Only the standard library and small leaves of this module stand behind it, so
-// that any client can use it.
+// It depends only on the standard library and on small packages of this module, so that
+// any client can use it.
 package api
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// TokenPath is the path of the one call, below the broker's base.
+	// TokenPath is the path of the token call, relative to the broker's base URL.
 	TokenPath = "/v1/token"
 
 	MediaType        = "application/json"         // of requests and answers
@@ -33,11 +33,11 @@ const (
 	Write = "write"
 )
 
-// A Repo is a repository of GitHub's, in lower case. [ParseRepo] makes one of its text.
+// A Repo is a GitHub repository, in lower case. [ParseRepo] makes one from text.
 type Repo = gitname.Repo
 
-// ParseRepo splits text, which is exactly owner/name, in any case. ok is false for
-// everything else.
+// ParseRepo splits text, which must be exactly owner/name, in any case. For everything
+// else ok is false.
 func ParseRepo(text string) (r Repo, ok bool) { return gitname.Repository(text) }
 
 // A TokenRequest asks for a token for one repository.
@@ -46,24 +46,25 @@ type TokenRequest struct {
 	Repo      Repo   `json:"repo"`      // "owner/name"
 	Operation string `json:"operation"` // Read or Write
 
-	// RepositoryID is the only repository that the name may mean, by GitHub's id;
-	// 0 is any. A name can be given to another one, an id never is.
+	// RepositoryID is the GitHub id that the repository must have; 0 means any. A name
+	// can be given to another repository, an id cannot.
 	RepositoryID int64 `json:"repository_id,omitempty"`
-	// Permissions ask for others than the operation needs, as GitHub's names and
-	// levels; the workspace's profile has to allow them. Nil is none.
+	// Permissions asks for other permissions than the operation needs, by GitHub's
+	// names and levels. The workspace's profile must allow them. Nil asks for none.
 	Permissions map[string]string `json:"permissions,omitempty"`
-	// MinTTL is how long the token has to last at least, in seconds. GitHub's
-	// live for an hour.
+	// MinTTL is how many seconds the token must last at least. GitHub's tokens live for
+	// an hour.
 	MinTTL int `json:"min_ttl,omitempty"`
 }
 
-// maxID is the largest number that JSON's readers agree on (RFC 8259, section 6).
+// maxID is the largest integer that all JSON readers read exactly (RFC 8259, section
+// 6).
 const maxID = 1<<53 - 1
 
-// MaxMinTTL is the longest that a token can be asked to last, in seconds.
+// MaxMinTTL is the largest MinTTL that a request may have, in seconds.
 const MaxMinTTL = 50 * 60
 
-// Check reports what is wrong with r. Hosts are in the form of
+// Check returns an error that says what is wrong with r. Hosts must be in the form of
 // [gitname.Host], repositories in that of [ParseRepo].
 func (r TokenRequest) Check() error {
 	if host, ok := gitname.Host(r.Host); !ok || host != r.Host {
@@ -87,27 +88,26 @@ func (r TokenRequest) Check() error {
 	return nil
 }
 
-// A Secret is the token of an answer. It never prints itself: fmt, slog and
-// JSON show a mark. [EncodeAnswer] and Reveal are the ways to its text.
+// A Secret is the token of an answer. It never prints itself: fmt, slog and JSON show a
+// placeholder. Only [EncodeAnswer] and Reveal give its text.
 type Secret struct{ secret.Text }
 
-// NewSecret holds text.
+// NewSecret returns a Secret that holds text.
 func NewSecret(text string) Secret { return Secret{secret.New(text)} }
 
-// A TokenAnswer is a token and what it opens.
+// A TokenAnswer is a token and what it gives access to.
 type TokenAnswer struct {
 	Username     string
 	Token        Secret
 	ExpiresAt    time.Time
 	Repositories []string // "owner/name"; nil when the broker does not say
-	// RepositoryIDs are GitHub's, in the order of Repositories; nil when the
-	// broker does not say.
+	// RepositoryIDs are GitHub's ids, in the order of Repositories; nil when the broker
+	// does not say.
 	RepositoryIDs []int64
 	Permissions   map[string]string // "contents": "write"; nil when the broker does not say
 }
 
-// wireAnswer is the answer as it travels, the one place where the token is a
-// plain string.
+// wireAnswer is the answer's JSON form. Only here is the token a plain string.
 type wireAnswer struct {
 	Username      string            `json:"username"`
 	Token         string            `json:"token"`
@@ -117,7 +117,7 @@ type wireAnswer struct {
 	Permissions   map[string]string `json:"permissions,omitzero"`
 }
 
-// EncodeAnswer writes a for the wire, token included.
+// EncodeAnswer returns a as JSON, token included.
 func EncodeAnswer(a TokenAnswer) ([]byte, error) {
 	return json.Marshal(wireAnswer{
 		Username: a.Username, Token: a.Token.Reveal(), ExpiresAt: a.ExpiresAt.UTC(),
@@ -125,9 +125,8 @@ func EncodeAnswer(a TokenAnswer) ([]byte, error) {
 	})
 }
 
-// DecodeAnswer reads an answer. Keys it does not know are ignored, so that a
-// broker may say more one day; a missing token or expiry is an error. Errors
-// never repeat the text.
+// DecodeAnswer reads an answer. It ignores unknown keys, so that later brokers can add
+// some. A missing token or expiry is an error. Errors never repeat the text.
 func DecodeAnswer(data []byte) (TokenAnswer, error) {
 	if len(data) > MaxAnswer {
 		return TokenAnswer{}, fmt.Errorf("the answer is over %d bytes", MaxAnswer)
@@ -145,8 +144,8 @@ func DecodeAnswer(data []byte) (TokenAnswer, error) {
 	}, nil
 }
 
-// Covers reports whether the answer's token opens repo, going by what the
-// broker says. An answer that does not say covers everything.
+// Covers reports whether the answer's token gives access to repo, according to the
+// broker. An answer without repositories covers everything.
 func (a TokenAnswer) Covers(repo string) bool {
 	if a.Repositories == nil {
 		return true
@@ -159,8 +158,8 @@ func (a TokenAnswer) Covers(repo string) bool {
 	return false
 }
 
-// A Problem is why a call failed (RFC 9457). Detail is for people; it never
-// holds a token or an identity.
+// A Problem says why a call failed (RFC 9457). Detail is for people; it never contains
+// a token or an identity.
 type Problem struct {
 	Type     string `json:"type,omitempty"` // a URI; empty is "about:blank"
 	Title    string `json:"title"`
@@ -176,8 +175,8 @@ func (p Problem) Error() string {
 	return p.Title + ": " + p.Detail
 }
 
-// DecodeProblem reads a problem document leniently: what cannot be read is
-// empty. contentType is the answer's.
+// DecodeProblem reads a problem document. It never fails: it leaves a field empty that
+// it cannot read. contentType is the answer's Content-Type header.
 func DecodeProblem(contentType string, data []byte) Problem {
 	var p Problem
 	if !isMedia(contentType, ProblemMediaType) || len(data) > MaxAnswer {

@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// A caller proves an AWS identity by the signature (Signature Version 4) of a
-// call of STS GetCallerIdentity that it does not make: the broker builds the
-// same call by itself and makes it. The caller sends what of it is not fixed, as
+// A caller proves its AWS identity with the signature (Signature Version 4) of an STS
+// GetCallerIdentity call that it does not make itself. The broker builds the same call
+// and sends it to AWS. The caller sends only the parts that vary, as
 //
 //	Authorization: GatepassAWS <base64url of AWSProof>
 //
-// [AWSCall] is the one place that says what is signed.
+// [AWSCall] alone defines what is signed.
 const (
 	AWSScheme = "GatepassAWS"
 
-	awsServerID    = "X-Gatepass-Server-Id" // of whom the proof is for, so that it is worth nothing to others
-	awsNonce       = "X-Gatepass-Nonce"     // of the broker, so that it is worth something once
+	awsServerID    = "X-Gatepass-Server-Id" // the broker that the proof is for; other brokers refuse it
+	awsNonce       = "X-Gatepass-Nonce"     // from the broker, so that a proof is accepted only once
 	awsBody        = "Action=GetCallerIdentity&Version=2011-06-15"
 	awsMedia       = "text/xml"
 	awsDate        = "X-Amz-Date"
@@ -32,15 +32,15 @@ const (
 	maxAWSHeader   = 4 << 10
 	maxAWSServerID = 128
 
-	// AWSGlobal stands for the endpoint that is of no region.
+	// AWSGlobal names the global endpoint, which belongs to no region.
 	AWSGlobal = "aws-global"
 )
 
-// An AWSProof is what a caller sends.
+// An AWSProof is what a caller sends to prove its AWS identity.
 type AWSProof struct {
 	Region        string `json:"region"` // or AWSGlobal
 	AccessKey     string `json:"access_key"`
-	Date          string `json:"date"` // of X-Amz-Date
+	Date          string `json:"date"` // the value of X-Amz-Date
 	SecurityToken string `json:"security_token,omitempty"`
 	Nonce         string `json:"nonce"`
 	Signature     string `json:"signature"`
@@ -55,10 +55,10 @@ var (
 	awsServerForm = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9.:_-]*\z`)
 )
 
-// AWSDate is the form of an AWSProof's date, for package time.
+// AWSDate is the layout of an AWSProof's date, for package time.
 const AWSDate = "20060102T150405Z"
 
-// CheckAWSRegion returns an error for what is no region.
+// CheckAWSRegion returns an error unless region has the form of an AWS region.
 func CheckAWSRegion(region string) error {
 	if !awsRegion.MatchString(region) || len(region) > 32 {
 		return fmt.Errorf("%q is no AWS region", region)
@@ -66,7 +66,7 @@ func CheckAWSRegion(region string) error {
 	return nil
 }
 
-// CheckServerID returns an error for what cannot name a broker in a proof.
+// CheckServerID returns an error unless id can name a broker in a proof.
 func CheckServerID(id string) error {
 	if !awsServerForm.MatchString(id) || len(id) > maxAWSServerID {
 		return fmt.Errorf("%q is no server id: up to %d letters, digits, dots, colons, hyphens and underscores", id, maxAWSServerID)
@@ -74,7 +74,8 @@ func CheckServerID(id string) error {
 	return nil
 }
 
-// Check reports what of p is not of the form that AWS has for it.
+// Check returns an error that names the first field of p whose form AWS would not
+// accept.
 func (p AWSProof) Check() error {
 	switch {
 	case CheckAWSRegion(p.Region) != nil:
@@ -93,8 +94,8 @@ func (p AWSProof) Check() error {
 	return nil
 }
 
-// AWSCall builds the call that is signed: all of it but the date, the security
-// token and the signature. signingRegion is the region of the credential scope.
+// AWSCall builds the call that is signed, without its date, security token and
+// signature. signingRegion is the region of the credential scope.
 func AWSCall(ctx context.Context, region, serverID, nonce string) (r *http.Request, signingRegion string, err error) {
 	if err := CheckAWSRegion(region); err != nil {
 		return nil, "", err
@@ -117,7 +118,7 @@ func AWSCall(ctx context.Context, region, serverID, nonce string) (r *http.Reque
 	return r, signingRegion, nil
 }
 
-// awsHost is the endpoint of a region
+// awsHost returns the endpoint of a region
 // (https://docs.aws.amazon.com/general/latest/gr/sts.html).
 func awsHost(region string) (host, signingRegion string) {
 	switch {
@@ -129,7 +130,7 @@ func awsHost(region string) (host, signingRegion string) {
 	return "sts." + region + ".amazonaws.com", region
 }
 
-// AWSSignedHeaders are those that are signed, all of them always.
+// AWSSignedHeaders returns the list of signed headers. A caller must sign all of them.
 func AWSSignedHeaders(hasToken bool) string {
 	token := ""
 	if hasToken {
@@ -138,7 +139,7 @@ func AWSSignedHeaders(hasToken bool) string {
 	return "accept;content-length;content-type;host;x-amz-date;" + token + "x-gatepass-nonce;x-gatepass-server-id"
 }
 
-// Call builds the call with the signature on it.
+// Call builds the call with its signature.
 func (p AWSProof) Call(ctx context.Context, serverID string) (*http.Request, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -157,7 +158,7 @@ func (p AWSProof) Call(ctx context.Context, serverID string) (*http.Request, err
 	return r, nil
 }
 
-// Authorization is the header that carries p.
+// Authorization returns the header value that carries p.
 func (p AWSProof) Authorization() (string, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -172,8 +173,8 @@ func (p AWSProof) Authorization() (string, error) {
 
 var errNotAWS = errors.New("the proof is not the JSON object of an AWS signature in base64url")
 
-// ReadAWSProof reads the proof that r carries. ok is false where it carries none.
-// It is as strict as DecodeRequest.
+// ReadAWSProof reads the proof from r's Authorization header. ok is false if r carries
+// none. It is as strict as DecodeRequest.
 func ReadAWSProof(r *http.Request) (p AWSProof, ok bool, err error) {
 	values := r.Header.Values("Authorization")
 	var text string
@@ -215,7 +216,7 @@ func (p *AWSProof) set(key string, dec *json.Decoder) (err error) {
 	return err
 }
 
-// AWSBodySum is the SHA-256 of the body of the call, in hex, as it is signed.
+// AWSBodySum returns the SHA-256 of the call's body, in hex, as it is signed.
 func AWSBodySum() string {
 	sum := sha256.Sum256([]byte(awsBody))
 	return hex.EncodeToString(sum[:])

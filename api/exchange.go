@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// ExchangePath is where a join token, or a session that ends soon, is
-	// exchanged for a session.
+	// ExchangePath is where a caller exchanges a join token, or a session that is about
+	// to expire, for a new session.
 	ExchangePath = "/v1/exchange"
-	// NoncePath is where a nonce is had for a proof that needs one.
+	// NoncePath is where a caller gets a nonce, for proofs that need one.
 	NoncePath = "/v1/nonce"
 )
 
-// An ExchangeRequest asks for a session: for a join token, or, without one, for
-// the session that the call itself carries.
+// An ExchangeRequest asks for a session. It exchanges the join token, or without one
+// the session that authenticates the call.
 type ExchangeRequest struct{ JoinToken Secret }
 
-// EncodeExchange writes r for the wire, token included.
+// EncodeExchange returns r as JSON, token included.
 func EncodeExchange(r ExchangeRequest) ([]byte, error) {
 	return json.Marshal(struct {
 		JoinToken string `json:"join_token,omitempty"`
@@ -49,8 +49,8 @@ func DecodeExchange(data []byte) (ExchangeRequest, error) {
 	return r, nil
 }
 
-// A SessionAnswer is a bearer identity for calls of a workspace, until it ends
-// or is exchanged again.
+// A SessionAnswer is a bearer identity of a workspace. It is valid until it expires or
+// is exchanged again.
 type SessionAnswer struct {
 	Session   Secret
 	ExpiresAt time.Time
@@ -63,7 +63,7 @@ type wireSession struct {
 	Workspace string    `json:"workspace"`
 }
 
-// WriteSession answers 200 with a. Nothing on the way may keep it.
+// WriteSession answers 200 with a, and forbids caches to store it.
 func WriteSession(w http.ResponseWriter, a SessionAnswer) error {
 	body, err := json.Marshal(wireSession{a.Session.Reveal(), a.ExpiresAt.UTC(), a.Workspace})
 	if err != nil {
@@ -72,8 +72,7 @@ func WriteSession(w http.ResponseWriter, a SessionAnswer) error {
 	return write(w, http.StatusOK, MediaType, body)
 }
 
-// DecodeSession reads an answer. Keys it does not know are ignored. Errors never
-// repeat the text.
+// DecodeSession reads an answer. It ignores unknown keys. Errors never repeat the text.
 func DecodeSession(data []byte) (SessionAnswer, error) {
 	var w wireSession
 	if len(data) > MaxAnswer || json.Unmarshal(data, &w) != nil {
@@ -85,8 +84,8 @@ func DecodeSession(data []byte) (SessionAnswer, error) {
 	return SessionAnswer{NewSecret(w.Session), w.ExpiresAt, w.Workspace}, nil
 }
 
-// A NonceAnswer is a text that a proof has to contain. It is no secret, and is
-// good for one proof.
+// A NonceAnswer is a text that a proof must contain. It is not secret. It is valid for
+// one proof.
 type NonceAnswer struct {
 	Nonce     string    `json:"nonce"`
 	ExpiresAt time.Time `json:"expires_at"`
@@ -102,7 +101,8 @@ func WriteNonce(w http.ResponseWriter, a NonceAnswer) error {
 	return write(w, http.StatusOK, MediaType, body)
 }
 
-// DecodeNonce reads an answer.
+// DecodeNonce reads an answer. It returns an error if the nonce is missing or
+// malformed.
 func DecodeNonce(data []byte) (NonceAnswer, error) {
 	var a NonceAnswer
 	if len(data) > MaxAnswer || json.Unmarshal(data, &a) != nil || !isPlain(a.Nonce, MaxNonce) {
@@ -111,11 +111,11 @@ func DecodeNonce(data []byte) (NonceAnswer, error) {
 	return a, nil
 }
 
-// MaxNonce bounds a nonce, in bytes.
+// MaxNonce is the maximum length of a nonce, in bytes.
 const MaxNonce = 256
 
-// isPlain reports whether a text of up to n bytes is fit for a header: letters,
-// digits, dots, hyphens and underscores.
+// isPlain reports whether s has 1 to n bytes and is safe in a header: letters, digits,
+// dots, hyphens and underscores only.
 func isPlain(s string, n int) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]

@@ -14,11 +14,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Call is one call of workspaces whose body is JSON: [TokenCall], [ExchangeCall],
-// [SessionCall] or [RefusedPushCall].
+// A Call describes one call of workspaces whose body is JSON: [TokenCall],
+// [ExchangeCall], [SessionCall] or [RefusedPushCall].
 type Call[T any] struct {
 	MaxSize int64  // bytes of a request's body
-	usage   string // what a client is told that uses another method
+	usage   string // the error for a client that uses another method
 	decode  func([]byte) (T, error)
 }
 
@@ -30,8 +30,7 @@ var (
 	RefusedPushCall = Call[RefusedPush]{MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush}
 )
 
-// Read reads the call that r makes. The error is a [Problem] with the status to
-// answer.
+// Read reads the request from r. Its error is a [Problem] with the status to answer.
 func (c Call[T]) Read(w http.ResponseWriter, r *http.Request) (T, error) {
 	var none T
 	if r.Method != http.MethodPost {
@@ -55,12 +54,12 @@ func (c Call[T]) Read(w http.ResponseWriter, r *http.Request) (T, error) {
 	return request, nil
 }
 
-// ReadBody reads the body of r, up to limit bytes. The error is a [Problem] with
-// the status to answer.
+// ReadBody reads the body of r, up to limit bytes. Its error is a [Problem] with the
+// status to answer.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
 	if r.ContentLength > limit {
-		return nil, tooLarge // and is not waited for
+		return nil, tooLarge // refused before its body is read
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
@@ -75,8 +74,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return nil, NewProblem(http.StatusBadRequest, "the request ended early")
 }
 
-// Bearer returns the identity that r carries, and "" when there is none or more
-// than one.
+// Bearer returns the bearer token of r, and "" if r has none or more than one.
 func Bearer(r *http.Request) string {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
@@ -89,15 +87,15 @@ func Bearer(r *http.Request) string {
 	return strings.TrimLeft(identity, " ")
 }
 
-// AttemptHeader has the key of one attempt to renew a session. A client that repeats the
-// attempt, since it got no answer, sends the same key again; every other renewal has
-// another. That tells it from another holder of the same session.
+// AttemptHeader carries the key of one attempt to renew a session. A client that got no
+// answer retries with the same key; each new renewal has a new key. So the broker can
+// tell a retry from another holder of the same session.
 const AttemptHeader = "Idempotency-Key"
 
 const maxAttemptKey = 64
 
-// AttemptKey returns the key of the attempt that r is, and "" where it has none that is
-// 1 to 64 letters, digits, dots, hyphens and underscores.
+// AttemptKey returns the attempt key of r. It returns "" unless the key is 1 to 64
+// letters, digits, dots, hyphens and underscores.
 func AttemptKey(r *http.Request) string {
 	values := r.Header.Values(AttemptHeader)
 	if len(values) != 1 || !isPlain(values[0], maxAttemptKey) {
@@ -106,7 +104,7 @@ func AttemptKey(r *http.Request) string {
 	return values[0]
 }
 
-// WriteAnswer answers 200 with a. Nothing on the way may keep it.
+// WriteAnswer answers 200 with a, and forbids caches to store it.
 func WriteAnswer(w http.ResponseWriter, a TokenAnswer) error {
 	body, err := EncodeAnswer(a)
 	if err != nil {
@@ -115,13 +113,13 @@ func WriteAnswer(w http.ResponseWriter, a TokenAnswer) error {
 	return write(w, http.StatusOK, MediaType, body)
 }
 
-// NewProblem returns the problem of an HTTP status, with its usual title.
+// NewProblem returns the problem for an HTTP status, with its standard title.
 func NewProblem(status int, detail string) Problem {
 	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
-// WriteProblem answers with p and its status. Retry-After and WWW-Authenticate
-// are the caller's to set before.
+// WriteProblem answers with p and its status. The caller sets Retry-After and
+// WWW-Authenticate before.
 func WriteProblem(w http.ResponseWriter, p Problem) error {
 	body, err := json.Marshal(p)
 	if err != nil {
@@ -136,11 +134,11 @@ func write(w http.ResponseWriter, status int, mediaType string, body []byte) err
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, err := usererr.JSONWriter(w).Write(append(body, '\n')) // people look at it on terminals, too
+	_, err := usererr.JSONWriter(w).Write(append(body, '\n')) // escaped, because people read it in terminals, too
 	return err
 }
 
-// isMedia compares a Content-Type header with a media type, whatever its
+// isMedia reports whether a Content-Type header names the media type want. It ignores
 // parameters.
 func isMedia(contentType, want string) bool {
 	got, _, err := mime.ParseMediaType(contentType)
@@ -150,39 +148,41 @@ func isMedia(contentType, want string) bool {
 // IsJSON reports whether a Content-Type header says JSON.
 func IsJSON(contentType string) bool { return isMedia(contentType, MediaType) }
 
-// EchoPath is where a broker with a gateway says how a request reached it, so that what
-// stands in between can be found out. It takes any identity that the gateway takes. What
-// comes behind the path is ignored.
+// EchoPath is where a broker with a gateway tells a client how its request arrived, so
+// that proxies between the two can be found. It accepts every identity that the gateway
+// accepts. It ignores what follows the path.
 //
-// POST reads a body. GET with the query quiet=SECONDS says nothing for so long; with
-// pause=SECONDS it sends the answer in two parts, so long apart.
+// A POST request's body is read and measured. A GET request with the query
+// quiet=SECONDS is answered after so many seconds; with pause=SECONDS its answer is
+// sent in two parts, so many seconds apart.
 const EchoPath = "/v1/echo"
 
 // The limits of an echo.
 const (
 	MaxEcho     = 8 << 20         // bytes of a request's body
-	MaxEchoWait = 2 * time.Minute // of quiet and pause
+	MaxEchoWait = 2 * time.Minute // the maximum of quiet and pause
 )
 
-// EchoHeader is a header of every echo: one that the gateway's answers have and proxies do
-// not know.
+// EchoHeader is a header that every echo has. The gateway's answers use it, and proxies
+// do not know it.
 const EchoHeader = "Gatepass-Note"
 
-// An Echo is a request as the broker saw it.
+// An Echo is a request as it reached the broker.
 type Echo struct {
 	Protocol    string `json:"protocol"`     // such as HTTP/1.1
-	Host        string `json:"host"`         // by which the broker was called
-	Target      string `json:"target"`       // path and query, as they came
+	Host        string `json:"host"`         // the name by which the client called the broker
+	Target      string `json:"target"`       // path and query, unchanged
 	GitProtocol string `json:"git_protocol"` // the header
 	Bytes       int64  `json:"bytes"`        // of the body
-	// BodyMilliseconds is how long the body took, from its first byte to its end.
+	// BodyMilliseconds is the time from the body's first byte to its last.
 	BodyMilliseconds int64 `json:"body_ms"`
 }
 
-// EncodeEcho writes e for the wire.
+// EncodeEcho returns e as JSON.
 func EncodeEcho(e Echo) ([]byte, error) { return json.Marshal(e) }
 
-// DecodeEcho reads an answer. It ignores keys it does not know.
+// DecodeEcho reads an answer. It ignores unknown keys. It returns an error unless data
+// is an echo.
 func DecodeEcho(data []byte) (Echo, error) {
 	var e Echo
 	if len(data) > MaxAnswer || json.Unmarshal(data, &e) != nil || e.Protocol == "" {

@@ -7,67 +7,70 @@ import (
 	"time"
 )
 
-// The paths of operators, below the broker's base.
+// The paths for operators, relative to the broker's base URL.
 const (
-	WorkspacesPath = "/v1/workspaces"   // GET; …/{id}/revoke is POST, …/{id}/block is DELETE
-	KillPath       = "/v1/kill"         // POST a Target
-	UnblockPath    = "/v1/unblock"      // POST a Target
-	ExplainPath    = "/v1/explain"      // GET for oneself, POST for another caller
+	WorkspacesPath = "/v1/workspaces"   // GET; POST to …/{id}/revoke, DELETE of …/{id}/block
+	KillPath       = "/v1/kill"         // POST with a Target
+	UnblockPath    = "/v1/unblock"      // POST with a Target
+	ExplainPath    = "/v1/explain"      // GET explains the caller itself, POST another caller
 	OpenAPIPath    = "/v1/openapi.json" // GET
 )
 
-// AdmitPath is UnblockPath as earlier versions called it, beside …/{id}/bar for …/{id}/block.
+// AdmitPath is the earlier name of UnblockPath; in the same way, …/{id}/bar is the
+// earlier name of …/{id}/block.
 //
-// Deprecated: use UnblockPath. It will be gone in the next version.
+// Deprecated: use UnblockPath. The next version will not have it.
 const AdmitPath = "/v1/admit"
 
 // MaxPage is the most workspaces that one answer lists.
 const MaxPage = 500
 
-// A Target is what everything is taken from: exactly one of these.
+// A Target says what an operator revokes and blocks. Exactly one field is set.
 type Target struct {
 	Workspace string `json:"workspace,omitempty"`
-	Owner     string `json:"owner,omitempty"` // an account of GitHub
+	Owner     string `json:"owner,omitempty"` // a GitHub account
 	App       bool   `json:"app,omitempty"`   // all
 }
 
-// A Revocation is what came of taking everything from a target. It is blocked
-// whatever Pending says.
+// A Revocation is the result of revoking and blocking a target. The target is blocked
+// even if revocations are pending.
 type Revocation struct {
 	Target
 	Revoked []string `json:"revoked"` // base64(sha256(token)), as in GitHub's audit log
-	Pending int      `json:"pending"` // what could not be done yet and is tried again
-	// Workspaces had one of the tokens, or have it while it is pending: the target's,
-	// and others that share tokens with it, as far as they were found in two seconds.
+	Pending int      `json:"pending"` // revocations that failed; the broker retries them
+	// Workspaces had one of the revoked or pending tokens: the target's workspaces, and
+	// others that share tokens with it, as far as they were found within two seconds.
 	Workspaces []string `json:"workspaces"`
-	// AsOf is of when the list is that the others were looked for in; zero where none
-	// could be read in that time. The audit log has a line for each of them later.
+	// AsOf is when the list was read in which the other workspaces were looked up; zero
+	// if none could be read in that time. The audit log later has a line for each of
+	// them.
 	AsOf time.Time `json:"as_of,omitzero"`
 }
 
 // A WorkspacePage lists workspaces by id.
 type WorkspacePage struct {
 	Workspaces []WorkspaceState `json:"workspaces"`
-	Next       string           `json:"next,omitempty"` // to be sent as "after"; "" at the end
-	// AsOf is of when the list is: a large store takes long to make another.
+	Next       string           `json:"next,omitempty"` // the value for "after" in the next request; "" on the last page
+	// AsOf is when the list was made. A large store is not listed again for every
+	// request.
 	AsOf time.Time `json:"as_of"`
 }
 
-// A WorkspaceState is what a workspace has been given.
+// A WorkspaceState is a workspace and its live tokens.
 type WorkspaceState struct {
 	ID       string       `json:"id"`
 	Blocked  bool         `json:"blocked"`
-	Barred   bool         `json:"barred"` // Deprecated: the same as Blocked, which earlier versions called so.
+	Barred   bool         `json:"barred"` // Deprecated: same as Blocked, under its earlier name.
 	Rule     string       `json:"rule,omitempty"`
 	Profile  string       `json:"profile,omitempty"`
-	LastSeen time.Time    `json:"last_seen,omitzero"` // by the replica that answers
+	LastSeen time.Time    `json:"last_seen,omitzero"` // by the replica that answers; zero if never
 	Tokens   []TokenState `json:"tokens"`             // alive
 }
 
 // The kinds of tokens.
 const (
-	Vended    = "vended"    // answered by a broker
-	Delivered = "delivered" // put where the workspace reads it
+	Vended    = "vended"    // in a broker's answer
+	Delivered = "delivered" // written to where the workspace reads it
 )
 
 // A TokenState is a token without its text.
@@ -79,56 +82,54 @@ type TokenState struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 }
 
-// An ExplainRequest asks what a caller of that method with those claims would
-// get.
+// An ExplainRequest asks what a caller with this method and these claims would get.
 type ExplainRequest struct {
 	Host         string            `json:"host"`
 	Repo         string            `json:"repo"`
 	Operation    string            `json:"operation"`
 	RepositoryID int64             `json:"repository_id,omitempty"` // as in a TokenRequest
 	Permissions  map[string]string `json:"permissions,omitempty"`
-	Method       string            `json:"method,omitempty"` // "socket", "oidc", …; "" is any
+	Method       string            `json:"method,omitempty"` // "socket", "oidc", …; "" means any
 	Claims       map[string]any    `json:"claims"`
 }
 
-// An Explanation is why a caller would or would not get a token. Nothing is
-// minted for it.
+// An Explanation says why a caller would or would not get a token. No token is minted.
 type Explanation struct {
-	Granted   bool   `json:"granted"`          // by the policy and, as far as can be told, by GitHub
-	Reason    string `json:"reason,omitempty"` // of the refusal, in one word
+	Granted   bool   `json:"granted"`          // by the policy and, as far as the broker can tell, by GitHub
+	Reason    string `json:"reason,omitempty"` // why it would be refused, in one word
 	Detail    string `json:"detail"`
-	Policy    string `json:"policy"` // the hash of the generation in force
+	Policy    string `json:"policy"` // the hash of the policy in force
 	Rule      string `json:"rule,omitempty"`
 	Workspace string `json:"workspace,omitempty"`
 	Profile   string `json:"profile,omitempty"`
 
 	Repository   string            `json:"repository,omitempty"`
-	RepositoryID int64             `json:"repository_id,omitempty"` // that it has to have; 0 is any
-	Permissions  map[string]string `json:"permissions,omitempty"`   // that the token would have
+	RepositoryID int64             `json:"repository_id,omitempty"` // the id that it must have; 0 means any
+	Permissions  map[string]string `json:"permissions,omitempty"`   // those that the token would have
 
-	Rules  []RuleVerdict `json:"rules,omitempty"`  // up to the one that decides
-	GitHub *GitHubView   `json:"github,omitempty"` // nil where the policy refuses
-	Untold []string      `json:"untold,omitempty"` // what nobody can tell without trying
+	Rules  []RuleVerdict `json:"rules,omitempty"`  // up to the rule that decides
+	GitHub *GitHubView   `json:"github,omitempty"` // nil if the policy refuses
+	Untold []string      `json:"untold,omitempty"` // what only a real request would show
 }
 
-// A RuleVerdict is what one rule said.
+// A RuleVerdict says whether one rule matches the caller.
 type RuleVerdict struct {
 	Rule    string `json:"rule"`
 	Matches bool   `json:"matches"`
 	Note    string `json:"note,omitempty"`
 }
 
-// A GitHubView is what GitHub says without being asked for a token.
+// A GitHubView is what GitHub says about the repository. Reading it mints no token.
 type GitHubView struct {
-	Installation int64             `json:"installation,omitempty"` // 0 where there is none
+	Installation int64             `json:"installation,omitempty"` // 0 if there is none
 	Account      string            `json:"account,omitempty"`
-	Reaches      bool              `json:"reaches"` // the repository
+	Reaches      bool              `json:"reaches"` // whether the installation covers the repository
 	Suspended    bool              `json:"suspended"`
 	Lacking      map[string]string `json:"lacking,omitempty"` // permissions that the installation was not granted
 }
 
-// ReadJSON reads the body of an operator's request: one JSON object of at most
-// max bytes without unknown or repeated keys. The error is a [Problem].
+// ReadJSON reads the body of an operator's request: one JSON object of at most maxBytes
+// bytes, without unknown or repeated keys. Its error is a [Problem].
 func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) error {
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
 		return NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
@@ -143,7 +144,8 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) 
 	return nil
 }
 
-// describe says what is wrong with a request, without the words of encoding/json.
+// describe says what is wrong with a request, in plainer words than those of
+// encoding/json.
 func describe(err error) string {
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return "a value is of another type"
@@ -151,7 +153,7 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// WriteJSON answers with v. Nothing on the way may keep it.
+// WriteJSON answers with v, and forbids caches to store it.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// RefusedPushesPath is where a workspace says which push its guard refused.
+// RefusedPushesPath is where a workspace reports a push that its guard refused.
 const RefusedPushesPath = "/v1/refused-pushes"
 
-// The limits of a RefusedPush, in bytes but for the number of updates.
+// The limits of a RefusedPush: a number of updates, and sizes in bytes.
 const (
 	MaxRefusedPush   = 64 << 10 // of a request's body
 	MaxPushUpdates   = 32
@@ -23,27 +23,27 @@ const (
 	refusedPushUsage = `{"host","repo","updates":[{"ref","action","reason"}]}`
 )
 
-// PushActions are what an update of a push would have done to a ref: "move" is
-// for a tag that is there, "unknown" for what nobody looked at.
+// PushActions are what a refused push would have done to a ref. "move" is for a tag
+// that already exists; "unknown" is for what the guard did not check.
 var PushActions = []string{"create", "update", "force", "delete", "move", "unknown"}
 
-// A RefusedPush is what a workspace says of a push that its guard refused. It
-// asks for nothing and proves nothing.
+// A RefusedPush is a workspace's report of a push that its guard refused. It grants
+// nothing and proves nothing.
 type RefusedPush struct {
 	Host    string          `json:"host"`    // as in a TokenRequest
 	Repo    Repo            `json:"repo"`    // "owner/name"
 	Updates []RefusedUpdate `json:"updates"` // at least one
 }
 
-// A RefusedUpdate is one ref of a refused push.
+// A RefusedUpdate is one ref that a refused push would have changed.
 type RefusedUpdate struct {
 	Ref    string `json:"ref"`    // in full, "refs/…"
 	Action string `json:"action"` // one of PushActions
 	Reason string `json:"reason"` // for people
 }
 
-// Check reports what is wrong with p. Texts have no control characters; other
-// characters that mislead the eye are for who shows them.
+// Check returns an error that says what is wrong with p. It refuses control characters
+// in texts. Code that shows a text must escape other misleading characters.
 func (p RefusedPush) Check() error {
 	if err := (TokenRequest{Host: p.Host, Repo: p.Repo, Operation: Write}).Check(); err != nil {
 		return err
@@ -73,13 +73,13 @@ func (u RefusedUpdate) check() error {
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
-// EncodeRefusedPush writes p for the wire, without its last updates where all of
-// them would be longer than MaxRefusedPush.
+// EncodeRefusedPush returns p as JSON. If all updates would be longer than
+// MaxRefusedPush, it leaves out the last ones.
 func EncodeRefusedPush(p RefusedPush) ([]byte, error) {
 	for {
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false) // each would be six bytes
+		enc.SetEscapeHTML(false) // an escape takes six bytes
 		if err := enc.Encode(p); err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ var (
 	errUpdates = fmt.Errorf(`"updates" are from 1 to %d`, MaxPushUpdates)
 )
 
-// DecodeRefusedPush reads and checks a report as strictly as DecodeRequest does.
+// DecodeRefusedPush reads and checks a report. It is as strict as DecodeRequest.
 func DecodeRefusedPush(data []byte) (RefusedPush, error) {
 	var p RefusedPush
 	if err := decodeObject(data, MaxRefusedPush, errNotPush, p.set); err != nil {
@@ -155,7 +155,8 @@ func (u *RefusedUpdate) set(key string, dec *json.Decoder) (err error) {
 	return err
 }
 
-// shownKey is how much of a key is shown, which may be as long as the request.
+// shownKey is how many bytes of a key an error shows. A key may be as long as the
+// request.
 const shownKey = 40
 
 func unknownKey(key string) error { return fmt.Errorf("unknown key %.*q", shownKey, key) }

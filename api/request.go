@@ -12,12 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// EncodeRequest writes r for the wire.
+// EncodeRequest returns r as JSON.
 func EncodeRequest(r TokenRequest) ([]byte, error) { return json.Marshal(r) }
 
-// DecodeRequest reads and checks a request. It is strict where encoding/json is
-// not: each key exactly once and letter for letter, no other key, nothing
-// behind the object.
+// DecodeRequest reads and checks a request. It is stricter than encoding/json: it wants
+// each key exactly once, in exact case, no unknown key, and nothing after the object.
 func DecodeRequest(data []byte) (TokenRequest, error) {
 	var r TokenRequest
 	if err := decodeObject(data, MaxRequest, errNotObject, r.set); err != nil {
@@ -28,8 +27,8 @@ func DecodeRequest(data []byte) (TokenRequest, error) {
 
 var errNotObject = errors.New(`the request is not the JSON object {"host","repo","operation"}`)
 
-// decodeObject has set read the value of each key of an object that is a whole
-// request of up to limit bytes.
+// decodeObject reads one object of up to limit bytes that is the whole request. It
+// calls set to read the value of each key.
 func decodeObject(data []byte, limit int, isNone error, set func(key string, dec *json.Decoder) error) error {
 	if len(data) > limit {
 		return fmt.Errorf("the request is over %d bytes", limit)
@@ -47,7 +46,7 @@ func decodeObject(data []byte, limit int, isNone error, set func(key string, dec
 	return nil
 }
 
-// decodeKeys has set read the value of each key of the object that comes next.
+// decodeKeys reads the next object. It calls set to read the value of each key.
 func decodeKeys(dec *json.Decoder, isNone error, set func(key string, dec *json.Decoder) error) error {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return isNone
@@ -106,8 +105,8 @@ func decodeString(key string, dec *json.Decoder) (string, error) {
 	return value, nil
 }
 
-// decodeRepo reads the name of a repository. What is none is the zero Repo, which Check
-// refuses.
+// decodeRepo reads the name of a repository. A malformed name becomes the zero Repo,
+// which Check refuses.
 func decodeRepo(key string, dec *json.Decoder) (Repo, error) {
 	text, err := decodeString(key, dec)
 	r, _ := ParseRepo(text)
@@ -168,11 +167,10 @@ func decodeLevels(key string, dec *json.Decoder) (map[string]string, error) {
 
 var errNotJSON = errors.New("it is not JSON")
 
-// decodeStrict reads one JSON object into a struct. encoding/json takes keys in any
-// case, and the last of those that are given twice: what a person reads in a request,
-// or what a filter before the broker let through, would not be what is done. Here each
-// key of the struct is written as it is described, and no object has a key twice, in
-// another case either.
+// decodeStrict reads one JSON object into a struct. encoding/json ignores the case of
+// keys, and takes the last of repeated keys: it could do something else than a person
+// or a filter before the broker reads in the request. So each key must be written as
+// the struct's tag, and no object may repeat a key, even in another case.
 func decodeStrict(data []byte, into any) error {
 	if err := CheckJSON(data, true); err != nil {
 		return err
@@ -193,7 +191,7 @@ func decodeStrict(data []byte, into any) error {
 	return dec.Decode(into)
 }
 
-// keysOf are the keys of a struct that has a tag for each.
+// keysOf returns the JSON keys of a struct that has a tag for each field.
 func keysOf(t reflect.Type) map[string]bool {
 	keys := map[string]bool{}
 	for i := range t.NumField() {
@@ -204,7 +202,7 @@ func keysOf(t reflect.Type) map[string]bool {
 }
 
 // CheckJSON returns an error unless data is one JSON value in UTF-8 in which no object
-// has a key twice. With fold, keys that differ in case alone are the same.
+// repeats a key. With fold, keys that differ only in case count as repeated.
 func CheckJSON(data []byte, fold bool) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")
@@ -220,7 +218,7 @@ func CheckJSON(data []byte, fold bool) error {
 	return nil
 }
 
-// maxDepth bounds how deep objects and lists are in each other.
+// maxDepth is how deep objects and lists may be nested.
 const maxDepth = 100
 
 func checkValue(dec *json.Decoder, fold bool, depth int) error {
@@ -260,7 +258,7 @@ func checkKey(dec *json.Decoder, fold bool, seen map[string]bool) error {
 	}
 	same := key
 	if fold {
-		same = strings.ToLower(strings.ToUpper(key)) // as encoding/json does: K and \u212a are one letter
+		same = strings.ToLower(strings.ToUpper(key)) // as encoding/json does: K and \u212a are the same letter
 	}
 	if seen[same] {
 		return fmt.Errorf("key %.*q is given twice", shownKey, key)

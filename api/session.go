@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// SessionPath is where a workspace asks for a session at the broker's git gateway.
+// SessionPath is where a workspace requests a session at the broker's git gateway.
 const SessionPath = "/v1/session"
 
-// A SessionRequest asks for a session at the gateway.
+// A SessionRequest asks for a session at the git gateway.
 type SessionRequest struct {
-	// Repo is the only repository that the session is for. The zero Repo asks for
-	// every repository that the workspace's profile allows.
+	// Repo limits the session to one repository. The zero Repo asks for every
+	// repository that the workspace's profile allows.
 	Repo Repo
 }
 
-// EncodeSessionRequest writes r for the wire.
+// EncodeSessionRequest returns r as JSON.
 func EncodeSessionRequest(r SessionRequest) ([]byte, error) {
 	if !r.Repo.IsValid() {
 		return []byte(`{}`), nil
@@ -29,8 +29,8 @@ func EncodeSessionRequest(r SessionRequest) ([]byte, error) {
 
 var errNotSessionRequest = errors.New(`the request is not the JSON object {} or {"repo"}`)
 
-// DecodeSessionRequest reads a request as strictly as [DecodeRequest] does. A repository
-// that is no owner/name is an error: it is never read as "every repository".
+// DecodeSessionRequest reads a request. It is as strict as [DecodeRequest]. A malformed
+// repository is an error; it never means "every repository".
 func DecodeSessionRequest(data []byte) (SessionRequest, error) {
 	var r SessionRequest
 	err := decodeObject(data, MaxRequest, errNotSessionRequest, func(key string, dec *json.Decoder) (err error) {
@@ -49,27 +49,29 @@ func DecodeSessionRequest(data []byte) (SessionRequest, error) {
 	return r, nil
 }
 
-// A GatewaySession is a bearer identity for the gateway and, by the same call, for its
-// own renewal. Every other call refuses it.
+// A GatewaySession is a bearer identity for the gateway. SessionPath also accepts it,
+// for its renewal; every other call refuses it.
 type GatewaySession struct {
 	Session   Secret
 	ExpiresAt time.Time
 	Workspace string
 	// Refs are the refs that the workspace may push, as its profile writes them
-	// ("agent/**", "refs/tags/v*"), with {workspace} filled in. Where the broker says
-	// nothing they are nil. They are for people: the gateway decides by its own policy.
+	// ("agent/**", "refs/tags/v*"), with {workspace} filled in. They are nil if the
+	// broker does not say. They are for people: the gateway decides by its own policy.
 	Refs []string
-	// Author is who commits of the workspace are by. It is zero where the broker does not say.
+	// Author is the author of the workspace's commits. It is zero if the broker does
+	// not say.
 	Author Author
 }
 
-// An Author is who a commit is by, such as the bot of a GitHub App.
+// An Author is the author of a commit, such as the bot of a GitHub App.
 type Author struct {
 	Name  string `json:"name"`
 	Email string `json:"email"`
 }
 
-// String is the author as git writes it: "NAME <EMAIL>", and "" for the zero Author.
+// String returns the author as git writes it, "NAME <EMAIL>", and "" for the zero
+// Author.
 func (a Author) String() string {
 	if a == (Author{}) {
 		return ""
@@ -85,12 +87,12 @@ type wireGatewaySession struct {
 	Author    Author    `json:"author,omitzero"`
 }
 
-// maxRefsSize is what Refs may add to an answer, in bytes; the rest of MaxAnswer is left
-// for what stands beside them.
+// maxRefsSize is how many bytes of an answer Refs may take. The rest of MaxAnswer is
+// for the other fields.
 const maxRefsSize = MaxAnswer / 2
 
-// EncodeGatewaySession writes a for the wire, session included. It leaves out the last
-// refs where all of them would not fit in an answer.
+// EncodeGatewaySession returns a as JSON, session included. If not all refs fit in an
+// answer, it leaves out the last ones.
 func EncodeGatewaySession(a GatewaySession) ([]byte, error) {
 	refs, size := []string{}, 0
 	for _, ref := range a.Refs {
@@ -106,7 +108,7 @@ func EncodeGatewaySession(a GatewaySession) ([]byte, error) {
 	return json.Marshal(wireGatewaySession{a.Session.Reveal(), a.ExpiresAt.UTC(), a.Workspace, refs, a.Author})
 }
 
-// WriteGatewaySession answers 200 with a, and forbids every cache on the way to keep it.
+// WriteGatewaySession answers 200 with a, and forbids caches to store it.
 func WriteGatewaySession(w http.ResponseWriter, a GatewaySession) error {
 	body, err := EncodeGatewaySession(a)
 	if err != nil {
@@ -115,9 +117,9 @@ func WriteGatewaySession(w http.ResponseWriter, a GatewaySession) error {
 	return write(w, http.StatusOK, MediaType, body)
 }
 
-// DecodeGatewaySession reads an answer. It ignores keys it does not know, so that a broker
-// may say more one day. An answer without session or expiry, and control characters in any
-// other text, are errors. Errors never repeat the text.
+// DecodeGatewaySession reads an answer. It ignores unknown keys, so that later brokers
+// can add some. It returns an error if the session or its expiry is missing, or if
+// another text has control characters. Errors never repeat the text.
 func DecodeGatewaySession(data []byte) (GatewaySession, error) {
 	var w wireGatewaySession
 	if len(data) > MaxAnswer || json.Unmarshal(data, &w) != nil {

@@ -12,79 +12,79 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// An Entry is one line of the audit log. It holds no secret.
+// An Entry is one line of the audit log. It contains no secret.
 type Entry struct {
 	Time      time.Time `json:"time"`
 	Kind      string    `json:"kind"` // one of the Kind constants
 	RequestID string    `json:"request_id,omitempty"`
 
-	// Who: the workspace, and what its identity is made of.
+	// Who: the workspace, and the identity that its caller proved.
 	Workspace string            `json:"workspace,omitempty"`
 	Method    string            `json:"method,omitempty"`
 	Subject   string            `json:"subject,omitempty"`
-	Claims    map[string]string `json:"claims,omitempty"` // those that the rule looked at
+	Claims    map[string]string `json:"claims,omitempty"` // those that the rule checked
 	Rule      string            `json:"rule,omitempty"`
 	Policy    string            `json:"policy,omitempty"` // its hash
 	Remote    string            `json:"remote,omitempty"` // address of the peer
 
 	// What.
-	Target     string `json:"target,omitempty"` // of what an operator did
+	Target     string `json:"target,omitempty"` // what an operator acted on
 	Host       string `json:"host,omitempty"`
 	Repository string `json:"repository,omitempty"`
-	// RepositoryID is GitHub's, of a token that was given, or that has to be
-	// given where there is none yet.
+	// RepositoryID is GitHub's id: the token's repository, or before there is a token
+	// the id that the repository must have.
 	RepositoryID int64             `json:"repository_id,omitempty"`
-	Ref          string            `json:"ref,omitempty"` // in full, of a push
-	Old          string            `json:"old,omitempty"` // what the ref named, as the client said; zeros for nothing
-	New          string            `json:"new,omitempty"` // what it is to name; zeros for nothing
+	Ref          string            `json:"ref,omitempty"` // the full name, of a push
+	Old          string            `json:"old,omitempty"` // the ref's old value, according to the client; zeros if the ref is new
+	New          string            `json:"new,omitempty"` // the ref's new value; zeros if it is deleted
 	Operation    string            `json:"operation,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
-	// With which outcome.
+	// With what result.
 	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
-	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
-	Objects  int       `json:"objects,omitempty"`      // of a batch of Git LFS
-	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
+	Outcome  string    `json:"outcome,omitempty"`      // of a forwarded request: one of the Outcome constants
+	Objects  int       `json:"objects,omitempty"`      // number of objects in a Git LFS batch
+	Bytes    int64     `json:"bytes,omitempty"`        // moved by a transfer, in both directions
 	App      string    `json:"app,omitempty"`          // client ID of the App that minted the token
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
-	// Repeated counts refusals of the workspace for asking too often, before this
-	// line, that have none.
+	// Repeated counts the workspace's earlier refusals for asking too often that got no
+	// line of their own.
 	Repeated int `json:"repeated,omitempty"`
-	// Unseen counts tokens that GitHub may have made without its answer arriving:
-	// they live for their hour, and nobody has their text.
+	// Unseen counts tokens that GitHub may have made although its answer did not
+	// arrive. They live for an hour, and no one has their text.
 	Unseen int `json:"unseen,omitempty"`
 }
 
 // The kinds of entries.
 const (
-	KindRequest   = "request"       // a request was answered
+	KindRequest   = "request"       // the broker answered a request
 	KindIntent    = "intent"        // GitHub is about to be asked for a token
-	KindMinted    = "minted"        // it gave one, or did not
+	KindMinted    = "minted"        // GitHub's answer to that
 	KindRevoked   = "revoked"       // a token was revoked
 	KindBlocked   = "barred"        // an operator blocked a workspace, an account or the App
-	KindUnblocked = "admitted"      // an operator unblocked it
-	KindLogin     = "login"         // an operator came to the status page, or did not
-	KindGitHub    = "github"        // GitHub said that something changed
-	KindExchange  = "exchange"      // a join token or a session is exchanged for a session; without a decision, it is about to be
-	KindReported  = "reported-push" // a workspace says that its guard refused a push; the broker decided nothing
-	KindSession   = "session"       // a session of the git gateway was given, or not
-	KindPush      = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
+	KindUnblocked = "admitted"      // an operator unblocked one
+	KindLogin     = "login"         // a login to the status page, granted or refused
+	KindGitHub    = "github"        // GitHub's webhook reported a change
+	KindExchange  = "exchange"      // a join token or a session was exchanged for a session; without a decision, it is about to be
+	KindReported  = "reported-push" // a workspace reports that its guard refused a push; the broker decided nothing
+	KindSession   = "session"       // a session of the git gateway was given or refused
+	KindPush      = "push"          // a push through the gateway: one entry before it is forwarded, and one for each ref after
 	KindFetch     = "fetch"         // a fetch through the gateway
 	KindAPI       = "api"           // a request to GitHub's API through the gateway
 	KindLFS       = "lfs"           // a transfer of large files through the gateway
-	KindConfig    = "config"        // another generation of the policy is in force
+	KindConfig    = "config"        // a new policy is in force
 )
 
-// The outcomes of what the gateway forwarded, as GitHub reported them.
+// The outcomes of forwarded requests, as GitHub reported them.
 const (
 	OutcomeOK      = "ok"      // GitHub did it
 	OutcomeRefused = "refused" // GitHub, or the broker, refused it
-	OutcomeFailed  = "failed"  // it was begun and did not end
-	OutcomeUnknown = "unknown" // GitHub did not say, or what it said cannot be read
+	OutcomeFailed  = "failed"  // it started and did not end
+	OutcomeUnknown = "unknown" // GitHub did not say, or its answer is unreadable
 )
 
 // The decisions.
@@ -93,16 +93,16 @@ const (
 	Refused = "refused"
 )
 
-// A Journal is the audit log. When it returns, the entry is written down; when
-// it cannot be, nothing is given.
+// A Journal is the audit log. The broker gives nothing for a request unless Write
+// succeeded.
 type Journal interface {
-	// Write writes an entry. With durable it has reached the disk.
+	// Write writes an entry. With durable, it returns after the entry is on disk.
 	Write(ctx context.Context, e Entry, durable bool) error
 }
 
-// audited writes down every decision before it is answered, and answers only
-// what was written down. Of refusals for asking too often, one a second of each
-// workspace is written down, with how many there were since.
+// audited writes every decision into the journal before it is answered. If that fails,
+// it answers a refusal instead. Of a workspace's refusals for asking too often, it
+// writes one a second, with the number of those before.
 func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	var often repeats
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
@@ -126,7 +126,8 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	}
 }
 
-// Entry begins an entry of the audit log about something that the workspace does.
+// Entry returns an audit entry about an action of the workspace; the caller fills in
+// the rest.
 func (w Workspace) Entry(kind string, now time.Time) Entry {
 	e := requestEntry(now, w, api.TokenRequest{})
 	e.Kind, e.Repository = kind, ""
@@ -144,9 +145,9 @@ func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {
 	return e
 }
 
-// journaled writes down that GitHub is about to be asked, on the disk, and then
-// what came of it: whatever happens between the two, the log says that a token
-// may be alive. A token that cannot be written down is revoked.
+// journaled writes to disk that GitHub is about to be asked, and afterwards the result.
+// If the broker dies between the two, the log still says that a token may be alive. If
+// the result cannot be written, it revokes the token.
 func journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next MintFunc) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Repo.String(), RepositoryID: s.RepositoryID(), Permissions: s.Permissions()}
@@ -162,7 +163,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		if err != nil {
 			r := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
-			if !m.Token.IsZero() { // it was made, and is not what was asked for
+			if !m.Token.IsZero() { // it was minted, but differs from what was asked for
 				err = errors.Join(err, revoke(context.WithoutCancel(ctx), m.Token))
 			}
 		} else {
@@ -175,7 +176,8 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 	}
 }
 
-// repositoryOf is the repository that GitHub says the token opens.
+// repositoryOf returns the id of the token's repository as GitHub gave it, or else
+// otherwise.
 func repositoryOf(t credential.Token, otherwise int64) int64 {
 	if len(t.RepositoryIDs) == 1 {
 		return t.RepositoryIDs[0]
@@ -183,24 +185,23 @@ func repositoryOf(t credential.Token, otherwise int64) int64 {
 	return otherwise
 }
 
-// unseen counts the tokens that may be alive and that nobody has.
+// unseen counts the tokens that may be alive although their text did not arrive.
 func unseen(m mint.Minted, err error) int {
 	if failure, ok := errors.AsType[*mint.Error](err); ok {
 		return max(failure.Unseen, m.Unconfirmed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return 1 // GitHub may have been asked, and was not waited for
+		return 1 // GitHub may have been asked, but the broker did not wait for the answer
 	}
 	return m.Unconfirmed
 }
 
-// repeatEvery is how often it is written down that a workspace is refused for
-// asking too often.
+// repeatEvery is how often a workspace's refusals for asking too often are written.
 const repeatEvery = time.Second
 
-// repeats keeps a workspace from filling the disk, and with it from stopping
-// everybody, by being refused for asking too often: one line a second says so, and
-// how many there were since the last.
+// repeats limits the entries about refusals for asking too often: one a second for each
+// workspace, with the number of those before. Otherwise one workspace could fill the
+// disk, which stops the broker for everyone.
 type repeats struct {
 	mu    sync.Mutex // guards the rest
 	of    map[string]repeated
@@ -209,11 +210,11 @@ type repeats struct {
 
 type repeated struct {
 	written time.Time
-	since   int // refused and not written down
+	since   int // refusals that were not written
 }
 
-// written returns how many were not written down before a line that is, and
-// whether this one is: any but those for asking too often are.
+// written reports whether a decision is to be written, and how many refusals were left
+// out before it. Only refusals for asking too often (isLimit) are ever left out.
 func (r *repeats) written(workspace string, isLimit bool, now time.Time) (since int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,7 +235,8 @@ func (r *repeats) written(workspace string, isLimit bool, now time.Time) (since 
 	return last.since, true
 }
 
-// sweep forgets those who are not refused any more. The caller holds mu.
+// sweep removes workspaces that have not been refused for sweepEvery. The caller holds
+// mu.
 func (r *repeats) sweep(now time.Time) {
 	if r.of == nil {
 		r.of = map[string]repeated{}

@@ -16,17 +16,18 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Block says who is given nothing any more.
+// A Blocker says which workspaces are blocked.
 type Blocker interface {
-	// BlockedFor reports whether a workspace is given nothing of an account any
-	// more. An error refuses.
+	// BlockedFor reports whether a workspace is blocked from tokens of an account. The
+	// caller must treat an error as blocked.
 	BlockedFor(ctx context.Context, workspace, owner string) (bool, error)
-	// Blocked reports whether a workspace is given nothing at all any more.
+	// Blocked reports whether a workspace is blocked from everything. The caller must
+	// treat an error as blocked.
 	Blocked(ctx context.Context, workspace string) (bool, error)
 }
 
-// Authorize decides by the profile alone whether a workspace may have what it
-// asks for, and what a token for that opens. It asks nobody.
+// Authorize decides by the profile alone whether a workspace may have what it asks for,
+// and returns the scope of the token. It makes no request.
 func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	if w.Policy == nil || !w.Policy.Serves(r.Host) {
 		return Scope{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker does not serve that host"}
@@ -50,8 +51,8 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	return scope, nil
 }
 
-// sharersOf is who may have the same token as a workspace. Two profiles of one name,
-// before and after a reload, are two.
+// sharersOf identifies the workspaces that share a token with w. Two versions of a
+// profile, before and after a reload, do not share.
 func sharersOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return ownPrefix + w.ID
@@ -59,10 +60,11 @@ func sharersOf(w Workspace) string {
 	return "profile " + w.Profile.Name + " " + w.Profile.Version
 }
 
-// authorWorkspace begins the Author of a workspace with tokens of its own.
+// authorWorkspace is the prefix of the Author of a workspace that has its own tokens.
 const authorWorkspace = "workspace "
 
-// authorOf is who stays with one App: GitHub shows it as the author.
+// authorOf identifies the workspaces that should stay with one App, because GitHub
+// shows the App as the author.
 func authorOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return authorWorkspace + w.ID
@@ -70,14 +72,14 @@ func authorOf(w Workspace) string {
 	return "profile " + w.Profile.Name
 }
 
-// ownPrefix begins For of a scope that one workspace has alone.
+// ownPrefix is the prefix of For in a scope that one workspace has alone.
 const ownPrefix = "workspace "
 
-// isOwn reports whether one workspace has the scope's token alone.
+// isOwn reports whether only one workspace has the scope's token.
 func (s Scope) isOwn() bool { return strings.HasPrefix(s.For, ownPrefix) }
 
-// repositoryFor is the id that the repository has to have: the profile's, or else
-// the one that was asked for; 0 is any.
+// repositoryFor returns the id that the repository must have: the profile's, or else
+// the request's; 0 means any.
 func repositoryFor(w Workspace, r api.TokenRequest) (int64, error) {
 	var id int64
 	ok := false
@@ -100,8 +102,8 @@ func forbid(reason, detail string) *Refusal {
 // contents is the permission that git needs.
 const contents = "contents"
 
-// permissionsFor is what the operation needs, or what was asked for where that
-// is no more than the profile has.
+// permissionsFor returns the permissions that the request asks for, or else those that
+// its operation needs. It returns an error if the profile allows less.
 func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	allowed := w.Profile.Most().Levels()
 	wanted := r.Permissions
@@ -123,10 +125,10 @@ func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	return permissions, nil
 }
 
-// authorized refuses what the profile does not allow and who was blocked, and
-// passes on the rest with its scope decided. It looks at the block again before it
-// answers: a workspace that was blocked meanwhile gets nothing, and what was kept
-// for it is found by who blocked it.
+// authorized refuses blocked workspaces and what the profile does not allow. It passes
+// the rest on with its scope. It checks the block again before it answers: a workspace
+// that was blocked meanwhile gets nothing, and the revocation finds its new token in
+// the vend log.
 func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		scope, err := Authorize(w, r)
@@ -147,15 +149,15 @@ func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRe
 	}
 }
 
-// discreet keeps what a repository is called from a workspace that asked for its id
-// and may have nothing of that name: ids can be guessed.
+// discreet hides a repository's current name from a workspace that asked by id and may
+// not use that name: ids can be guessed.
 func discreet(w Workspace, r api.TokenRequest, err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Now == "" {
 		return err
 	}
 	if pin, _ := mint.Allowed(w.Profile.Repositories, r.Repo.Owner, r.Repo.Name); pin != 0 {
-		return err // who wrote the profile knows the id
+		return err // the profile has the id, so its author knows it
 	}
 	now, _ := gitname.Repository(e.Now)
 	if _, ok := mint.Allowed(w.Profile.Repositories, now.Owner, now.Name); ok {
@@ -164,7 +166,7 @@ func discreet(w Workspace, r api.TokenRequest, err error) error {
 	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", r.Repo.String(), r.RepositoryID), Err: err}
 }
 
-// blocklistRetry is when a caller may try again after the list could not be read.
+// blocklistRetry is the Retry-After when the block list could not be read.
 const blocklistRetry = 2 * time.Second
 
 func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) error {
@@ -178,18 +180,19 @@ func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) erro
 	return nil
 }
 
-// A TokenLimit is the most that a workspace is given by the calls that answer tokens. The
-// profile bounds it as well.
+// A TokenLimit is the most that a workspace gets from the calls that return tokens. The
+// profile also limits it.
 type TokenLimit string
 
 // The limits.
 const (
-	TokensWrite TokenLimit = ""     // all that the profile allows
+	TokensWrite TokenLimit = ""     // everything that the profile allows
 	TokensRead  TokenLimit = "read" // tokens whose permissions are all "read"
 	TokensNone  TokenLimit = "none" // no token
 )
 
-// ParseTokenLimit reads none, read or write; "" is write.
+// ParseTokenLimit reads none, read or write; "" means write. ok is false for everything
+// else.
 func ParseTokenLimit(text string) (limit TokenLimit, ok bool) {
 	if text == "write" {
 		return TokensWrite, true
@@ -198,7 +201,7 @@ func ParseTokenLimit(text string) (limit TokenLimit, ok bool) {
 	return limit, slices.Contains([]TokenLimit{TokensWrite, TokensRead, TokensNone}, limit)
 }
 
-// capped refuses tokens that are more than the workspace's limit.
+// capped refuses tokens above the workspace's TokenLimit.
 func capped(next Vendor) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		if !w.Tokens.allows(r) {

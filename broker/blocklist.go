@@ -12,60 +12,61 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Blocks is the list of workspaces and accounts that are blocked. It is in the store,
-// so that every replica knows it, through a restart too. What other replicas wrote is
-// looked for every Every while somebody asks; what this one wrote holds at once.
+// Blocklist is the list of blocked workspaces, accounts and tokens. It is in the store,
+// so all replicas share it and it survives restarts. A block by this replica holds at
+// once. For blocks by others, the store is read every Every while requests come.
 //
-// A look reads one entry, the log of the list ([store.BlockLog]). What the log says was
-// blocked holds at once. The whole list is read when it changed, to find what was
-// unblocked, and now and then; where there is no log yet, every look reads it.
+// A look reads one entry, the list's log ([store.BlockLog]), and applies the blocks in
+// it at once. It reads the whole list after a change, to find what was unblocked, and
+// occasionally without one. While there is no log yet, every look reads the whole list.
 //
-// An answer holds only what a look of the last Stale says. Where there is none, a
-// caller waits for one for a moment, and then everybody is blocked.
+// Answers rely only on a look of the last Stale. If there is none, a caller waits for
+// one for a moment; if none comes, every request is refused.
 type Blocklist struct {
 	Store store.Store
 	Every time.Duration    // 0 means about a second
 	Stale time.Duration    // 0 means a second
 	Now   func() time.Time // nil means time.Now
-	// Took is told of entries that were not there before, so that what is kept in
-	// memory of them is dropped before the next answer; nil means that it is not. It
-	// must not call Blocks.
+	// OnAdded is called with new entries before the next answer, so that the caller can
+	// drop what it cached for them; nil disables it. It must not call methods of
+	// Blocklist.
 	OnAdded func(store.Blocks)
-	// Told is told when readings begin to fail, with the reason, and with nil when one
-	// succeeds again; nil means that it is not.
+	// Told is called with the error when readings begin to fail, and with nil when they
+	// succeed again; nil disables it.
 	Told func(error)
 
-	telling announcer    // of what this replica changes
-	asked   atomic.Int64 // when a workspace was asked about last, in Unix nanoseconds
+	telling announcer    // announces this replica's changes
+	asked   atomic.Int64 // when a workspace last made a request, in Unix nanoseconds
 
-	mu      sync.Mutex // guards the rest; never held while the store is read
+	mu      sync.Mutex // guards the rest; never held during a store call
 	have    store.Blocks
-	known   bool          // have was read
-	version string        // of the log that have is of; "" where there was none
-	without time.Time     // when there was no log
-	latest  int           // the number of the reading that have is of
-	read    time.Time     // when it began
+	known   bool          // have was read at least once
+	version string        // version of the log that have corresponds to; "" if there was no log
+	without time.Time     // when the log was last found missing
+	latest  int           // the number of the reading that have is from
+	read    time.Time     // when that reading began
 	took    time.Duration // how long the latest look took
-	begun   int           // readings so far
+	begun   int           // number of readings begun
 	tried   time.Time     // when the latest reading began
-	under   []*reading    // those under way
-	lister  *reading      // the one of them that reads the list
+	under   []*reading    // readings in progress
+	lister  *reading      // the one of them that reads the whole list
 	listed  listing
-	ended   chan struct{} // closed when one of them gets on; nil before the first
-	failed  int           // readings since the last that succeeded
-	err     error         // why they failed
-	total   uint64        // readings that failed
+	ended   chan struct{} // closed and replaced whenever a reading makes progress; nil before the first
+	failed  int           // failures since the last success
+	err     error         // the error of the latest reading
+	total   uint64        // all readings that failed
 }
 
 const (
 	blocksStale = time.Second
-	// Between two looks: at most blocksEvery, so that the next ends within blocksStale, and
-	// at least blocksSoonest. blocksSpare is for a look that takes longer than the last.
+	// The time between two looks: at most blocksEvery, so that the next look ends
+	// within blocksStale, and at least blocksSoonest. blocksSpare is the reserve for a
+	// look that is slower than the last.
 	blocksEvery    = 900 * time.Millisecond
 	blocksSoonest  = 500 * time.Millisecond
 	blocksSpare    = 100 * time.Millisecond
-	blocksWait     = 3 * time.Second        // for the store
-	blocksPatience = 500 * time.Millisecond // of the caller that begins a look, where what is known is good
+	blocksWait     = 3 * time.Second        // the timeout of the store
+	blocksPatience = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
 )
 
 func (b *Blocklist) now() time.Time {
@@ -90,11 +91,11 @@ func (b *Blocklist) Blocked(ctx context.Context, workspace string) (bool, error)
 	return b.BlockedFor(ctx, workspace, "")
 }
 
-// LastAsked is when a workspace last asked for something at this replica; 1970 before the
-// first.
+// LastAsked returns when a workspace last made a request to this replica; 1970 before
+// the first.
 func (b *Blocklist) LastAsked() time.Time { return time.Unix(0, b.asked.Load()) }
 
-// All returns every block, as far as this replica knows.
+// All returns every block that this replica knows.
 func (b *Blocklist) All(ctx context.Context) (store.Blocks, error) {
 	have, err := b.current(ctx)
 	return have.Clone(), err
@@ -107,14 +108,15 @@ func or(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// lost reports whether the store that had blocks is not there at all: of one whose
-// volume is gone, nothing is left but an empty folder.
+// lost returns an error if the store itself has vanished. A lost volume, for example,
+// looks like a store without blocks.
 func (b *Blocklist) lost(ctx context.Context) error {
 	_, err := b.Store.Get(ctx, store.AppClientID())
 	return err
 }
 
-// take makes blocks those that hold. The caller holds mu.
+// take replaces the current blocks by found, and reports new ones to OnAdded. The
+// caller holds mu.
 func (b *Blocklist) take(found store.Blocks) {
 	added := found.Without(b.have)
 	b.have = found
@@ -123,15 +125,15 @@ func (b *Blocklist) take(found store.Blocks) {
 	}
 }
 
-// A Target is what an operator takes everything from: exactly one of a
-// workspace, an account, and all that the App can reach.
+// A Target is what an operator revokes and blocks: exactly one of a workspace, an
+// account, and everything that the App can reach.
 type Target struct {
 	Workspace string `json:"workspace,omitempty"`
 	Owner     string `json:"owner,omitempty"`
 	App       bool   `json:"app,omitempty"`
 }
 
-// Check returns an error unless exactly one is said, and may be.
+// Check returns an error unless exactly one field is set, to a valid name.
 func (t Target) Check() error {
 	said := 0
 	for _, is := range []bool{t.Workspace != "", t.Owner != "", t.App} {
@@ -146,7 +148,7 @@ func (t Target) Check() error {
 	return err
 }
 
-// String is the target for people.
+// String returns the target as text for people.
 func (t Target) String() string {
 	switch {
 	case t.App:
@@ -157,7 +159,7 @@ func (t Target) String() string {
 	return "workspace " + t.Workspace
 }
 
-// Name is that of the entry of the block list which blocks the target.
+// Name returns the name of the block list entry that blocks the target.
 func (t Target) Name() (store.Name, error) {
 	switch {
 	case t.App:
@@ -168,18 +170,19 @@ func (t Target) Name() (store.Name, error) {
 	return store.Blocked(t.Workspace)
 }
 
-// Block gives a workspace nothing from now on. It is in the store when Block returns.
+// Block blocks a workspace from now on. When Block returns without an error, the block
+// is in the store.
 func (b *Blocklist) Block(ctx context.Context, workspace string) error {
 	return b.Add(ctx, Target{Workspace: workspace})
 }
 
-// Admit takes the block of a workspace away.
+// Unblock removes the block of a workspace.
 func (b *Blocklist) Unblock(ctx context.Context, workspace string) error {
 	return b.Remove(ctx, Target{Workspace: workspace})
 }
 
-// Take is Block, for any target. After an error other replicas may learn of the block within
-// listEvery only, or not at all: the caller calls it again.
+// Add blocks a target. After an error, other replicas may learn of the block only
+// within listEvery, or never: the caller must retry.
 func (b *Blocklist) Add(ctx context.Context, t Target) error {
 	name, err := t.Name()
 	if err == nil {
@@ -188,8 +191,8 @@ func (b *Blocklist) Add(ctx context.Context, t Target) error {
 	return err
 }
 
-// put writes an entry. It holds here as soon as it is in the store, and is announced to
-// the others then.
+// put writes an entry. It takes effect here once it is in the store, and is then
+// announced to the other replicas.
 func (b *Blocklist) put(ctx context.Context, name store.Name, due time.Time, hold func()) error {
 	text := store.NewSecret(b.now().UTC().Format(time.RFC3339))
 	if err := store.PutBlock(ctx, b.Store, name, text, due); err != nil {
@@ -199,10 +202,11 @@ func (b *Blocklist) put(ctx context.Context, name store.Name, due time.Time, hol
 	return b.telling.tell(ctx, b.Store, name)
 }
 
-// BlockToken keeps every replica from giving a token that is about to be revoked. name is
-// that of the token's entry in the store. Where it does not say when the token ends, a
-// replica of the version before made it, and may have the token in memory: it does not
-// know of marks that say it.
+// BlockToken stops every replica from answering with a token that is about to be
+// revoked. name is the name of the token's entry in the store. If that name has no
+// expiry, an older version of the broker wrote it; such a replica may have the token in
+// memory, and does not understand marks with an expiry, so the mark is written without
+// one.
 func (b *Blocklist) BlockToken(ctx context.Context, t credential.Token, name store.Name) error {
 	ends, _ := name.Ends()
 	return b.put(ctx, store.BlockedToken(t.ID(), ends), t.Expiry.Add(store.TokenGrace), func() {
@@ -210,7 +214,8 @@ func (b *Blocklist) BlockToken(ctx context.Context, t credential.Token, name sto
 	})
 }
 
-// Lift is Admit, for any target. After an error the block may be gone from the store.
+// Remove unblocks a target. After an error, the block may already be gone from the
+// store.
 func (b *Blocklist) Remove(ctx context.Context, t Target) error {
 	name, err := t.Name()
 	if err == nil {
@@ -246,7 +251,8 @@ func mark(set map[string]bool, key string, isIn bool) {
 	delete(set, key)
 }
 
-// set changes what holds, on a copy: others may be reading it.
+// set changes a copy of the current blocks and takes that, because other goroutines may
+// be reading the old one.
 func (b *Blocklist) set(change func(*store.Blocks)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -255,6 +261,6 @@ func (b *Blocklist) set(change func(*store.Blocks)) {
 	for _, r := range b.under {
 		r.mine = append(r.mine, change)
 	}
-	b.without = time.Time{} // there is a log by now
+	b.without = time.Time{} // the change wrote a log
 	b.take(next)
 }

@@ -11,37 +11,36 @@ import (
 )
 
 const (
-	// listEvery is between two readings of the whole list while its log says that
-	// nothing changed. They find what a replica wrote that died before it wrote the log,
-	// and what replicas of the version before write, which write none.
-	// A long one is read less often: in one of listRarely parts of the time, and after
-	// listPerEntry for each entry of it, but every listLatest. Parameter Store lists ten
-	// entries with a call.
+	// listEvery is the time between two readings of the whole list while its log shows
+	// no change. They find blocks of replicas that died before they wrote the log, and
+	// of older versions, which write none. A long list is read less often: at most one
+	// part in listRarely of the time, and after listPerEntry for each of its entries,
+	// but at least every listLatest. Parameter Store lists ten entries per call.
 	listEvery    = 30 * time.Second
 	listRarely   = 150
 	listPerEntry = 500 * time.Millisecond
 	listLatest   = 5 * time.Minute
-	// listAgain is how long after the list that followed a change it is read once more:
-	// some stores list later than they read.
+	// listAgain is how long after a change the list is read a second time: in some
+	// stores, listings lag behind reads.
 	listAgain = 5 * time.Second
-	// listShare bounds the part of the time in which the list is read: one of so many.
+	// listShare limits the time spent on reading the list to one part in so many.
 	listShare = 10
-	// listLongest bounds one reading of the list. It also ends when the store yields
-	// nothing for blocksWait.
+	// listLongest is the timeout of one reading of the list. It also ends if the store
+	// yields nothing for blocksWait.
 	listLongest = time.Minute
 )
 
-// listing is what is known of readings of the whole list.
+// listing describes the readings of the whole list.
 type listing struct {
 	begun    time.Time     // the latest
-	took     time.Duration // the latest that succeeded
+	took     time.Duration // of the latest success
 	entries  int           // of that one
-	number   int           // the reading that it was part of
-	isBehind bool          // something changed since it began
-	isFirst  bool          // something had changed before it began
+	number   int           // the number of its reading
+	isBehind bool          // something changed since the latest began
+	isFirst  bool          // something had changed before the latest began
 }
 
-// isDue reports whether the list is to be read though what is known is good.
+// isDue reports whether the list should be read again although the known one is fresh.
 func (l listing) isDue(now time.Time) bool {
 	wait := min(max(listEvery, listRarely*l.took, listPerEntry*time.Duration(l.entries)), listLatest)
 	switch {
@@ -53,9 +52,9 @@ func (l listing) isDue(now time.Time) bool {
 	return clock.Since(l.begun, now) >= max(wait, listShare*l.took)
 }
 
-// look reads the log of the block list, and makes known what was blocked since; where that
-// is not enough, or the list has not been read for long, it reads the list. Where there is
-// no log it is the list that is looked at.
+// look reads the log of the block list and applies its new blocks. If that is not
+// enough, or the list has not been read for long, it reads the whole list. If there is
+// no log, it always does.
 func (b *Blocklist) look(ctx context.Context, r *reading) error {
 	log, err := b.readLog(ctx, r)
 	if err != nil {
@@ -67,7 +66,7 @@ func (b *Blocklist) look(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// readLog returns the log, and a zero one where the store has no log.
+// readLog returns the log, or a zero one if the store has none.
 func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, error) {
 	b.mu.Lock()
 	hasNone := b.known && b.version == "" && clock.Since(b.without, r.begun) < listEvery
@@ -87,7 +86,7 @@ func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, er
 	return store.BlockLog{}, nil
 }
 
-// follow makes known what the log says, and reports whether the list has to be read.
+// follow applies the log, and reports whether the list must be read.
 func (b *Blocklist) follow(r *reading, log store.BlockLog) (isListDue bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,9 +112,9 @@ func (b *Blocklist) follow(r *reading, log store.BlockLog) (isListDue bool) {
 	return true
 }
 
-// begins reports whether a reading has to read the list because what is known cannot be
-// followed by the log. Where another reads it, the log says what that one has to know. The
-// caller holds mu.
+// begins reports whether r must read the whole list because the log does not continue
+// the known one. If another reading is doing that already, begins passes on to it what
+// the log says instead. The caller holds mu.
 func (b *Blocklist) begins(r *reading, log store.BlockLog) bool {
 	if b.lister != nil && log.Version() != "" && r.number > b.lister.asOf.number {
 		if set, ok := log.Since(b.lister.version); ok {
@@ -131,7 +130,7 @@ func (b *Blocklist) begins(r *reading, log store.BlockLog) bool {
 	return true
 }
 
-// adding makes blocks hold that others set.
+// adding returns a change that adds the blocks of set.
 func adding(set store.Blocks) func(*store.Blocks) {
 	return func(have *store.Blocks) {
 		have.App = have.App || set.App
@@ -141,8 +140,9 @@ func adding(set store.Blocks) func(*store.Blocks) {
 	}
 }
 
-// add makes blocks hold that others set, and says so to the readings under way. What this
-// replica changed since the reading began is newer. The caller holds mu.
+// add applies blocks that other replicas set, and passes them on to the readings in
+// progress. Changes that this replica made since r began are newer, so they apply last.
+// The caller holds mu.
 func (b *Blocklist) add(r *reading, set store.Blocks) {
 	changes := append([]func(*store.Blocks){adding(set)}, r.mine...)
 	next := b.have.Clone()
@@ -155,7 +155,7 @@ func (b *Blocklist) add(r *reading, set store.Blocks) {
 	b.take(next)
 }
 
-// list reads the whole list, and makes it known.
+// list reads the whole list and applies it.
 func (b *Blocklist) list(ctx context.Context, r *reading) error {
 	found, entries, err := readBlocks(ctx, b.Store)
 	if err == nil && found.IsEmpty() && b.hasSome() {
@@ -167,7 +167,7 @@ func (b *Blocklist) list(ctx context.Context, r *reading) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r.number < b.listed.number {
-		return nil // a later one has ended before
+		return nil // a later reading ended before
 	}
 	for _, change := range r.mine {
 		change(&found)
@@ -183,7 +183,7 @@ func (b *Blocklist) list(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// readBlocks reads the list from a store that goes on yielding.
+// readBlocks reads the list. It gives up if the store yields nothing for blocksWait.
 func readBlocks(ctx context.Context, s store.Store) (found store.Blocks, entries int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, listLongest)
 	defer cancel()

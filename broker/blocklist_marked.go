@@ -6,8 +6,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// Marked reports whether a token was revoked before its end, at any replica. It returns an
-// error where the list of what is blocked cannot be read.
+// Marked reports whether any replica has marked a token as revoked. It returns an error
+// if the block list cannot be read.
 func (b *Blocklist) Marked(ctx context.Context, t credential.Token) (bool, error) {
 	have, err := b.current(ctx)
 	if err != nil {

@@ -11,47 +11,49 @@ import (
 )
 
 const (
-	// maxReadings are under way at once: one that hangs does not keep the next from
-	// succeeding.
+	// maxReadings is how many readings may be in progress: one that hangs must not stop
+	// the next from succeeding.
 	maxReadings = 4
-	// outageAfter is how many failures in a row make an outage. From then on only the
-	// caller that begins a reading waits for it.
+	// outageAfter is how many consecutive failures make an outage. During an outage
+	// only the caller that begins a reading waits for it.
 	outageAfter = 2
 )
 
-// A reading of the store that is under way: a look at the log of the block list, and where
-// that is not enough the whole list.
+// A reading is one read of the store in progress: a look at the log of the block list
+// and, if that is not enough, at the whole list.
 type reading struct {
 	number int
 	begun  time.Time
-	// mine is what is known to have changed since: by this replica, and by looks that
-	// began later.
+	// mine are changes known since the reading began: by this replica, and from later
+	// looks.
 	mine     []func(*store.Blocks)
-	isLooked bool // what the log says is known; if it is under way, the list is being read
-	isAside  bool // no request waits for the list: nothing is known to have changed
-	isJoined bool // another, which reads the list, knows what this one found
-	// Of one that reads the list because the log could not be followed: the version that
-	// the list will be of, and the latest look that said so.
+	isLooked bool // the log has been applied; if the reading is still in progress, it reads the list
+	isAside  bool // no request waits for the list, because no change is known
+	isJoined bool // another reading, which reads the list, has what this one found
+	// For a reading that reads the list because the log does not continue the known
+	// one: the version that the list will correspond to, and the latest look that said
+	// so.
 	version string
 	asOf    *reading
 }
 
-// Check returns an error while everybody is blocked, because the list cannot be read.
+// Check returns an error while every request is refused because the list cannot be
+// read.
 func (b *Blocklist) Check(ctx context.Context) error {
 	_, err := b.current(ctx)
 	return err
 }
 
-// FailedReadings counts readings of the store that failed.
+// FailedReadings returns how many readings of the store have failed.
 func (b *Blocklist) FailedReadings() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total
 }
 
-// current returns the list as of at most Stale ago. Its maps are never written to. It
-// waits for a reading where it needs one, and the caller that begins one waits for it
-// for a moment in any case: so a replica that is asked knows what others wrote.
+// current returns the list, at most Stale old. Its maps must not be changed. It waits
+// for a reading if it needs one. The caller that begins a reading always waits for it
+// for a moment, so that a replica that gets requests learns what others wrote.
 func (b *Blocklist) current(ctx context.Context) (store.Blocks, error) {
 	asked := b.now()
 	own, patience := b.begin(ctx, asked)
@@ -80,8 +82,8 @@ func (b *Blocklist) current(ctx context.Context) (store.Blocks, error) {
 
 var errLate = errors.New("the store does not answer in time")
 
-// begin starts a reading where one is due, and returns it, and how long the caller may
-// wait.
+// begin starts a reading if one is due. It returns the reading, and how long the caller
+// may wait.
 func (b *Blocklist) begin(ctx context.Context, now time.Time) (*reading, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,13 +96,13 @@ func (b *Blocklist) begin(ctx context.Context, now time.Time) (*reading, time.Du
 		return nil, patience
 	}
 	r := b.start(now)
-	go b.finish(context.WithoutCancel(ctx), r) // it goes on for all callers when one of them goes away
+	go b.finish(context.WithoutCancel(ctx), r) // it goes on for the other callers when this one is canceled
 	return r, patience
 }
 
-// every is how long after a reading the next may begin: about a second, sooner where the
-// store is slow, so that it ends while the last is good, and where the last has not ended.
-// The caller holds mu.
+// every returns how long after a reading the next may begin: about a second. It is
+// shorter if the store is slow, so that the next reading ends while the last is fresh,
+// and if the last has not ended. The caller holds mu.
 func (b *Blocklist) every() time.Duration {
 	isUnderWay := func(r *reading) bool { return !r.isLooked }
 	switch {
@@ -112,7 +114,7 @@ func (b *Blocklist) every() time.Duration {
 	return min(max(or(b.Stale, blocksStale)-2*b.took-blocksSpare, blocksSoonest), blocksEvery)
 }
 
-// start makes a reading. The caller holds mu.
+// start registers a new reading. The caller holds mu.
 func (b *Blocklist) start(now time.Time) *reading {
 	if b.ended == nil {
 		b.ended = make(chan struct{})
@@ -123,8 +125,8 @@ func (b *Blocklist) start(now time.Time) *reading {
 	return r
 }
 
-// isFresh reports whether what is known may be answered to whoever asks then. The
-// caller holds mu.
+// isFresh reports whether the known list is fresh enough for a request made at asked.
+// The caller holds mu.
 func (b *Blocklist) isFresh(asked time.Time) bool {
 	return b.known && clock.Since(b.read, asked) <= or(b.Stale, blocksStale)
 }
@@ -135,8 +137,8 @@ func (b *Blocklist) isLooked(r *reading) bool {
 	return r != nil && r.isLooked
 }
 
-// answer returns what is known where that will do, or the channel that is closed when
-// a reading gets on where it is worth to wait. own is the reading that the caller began.
+// answer returns the known list if it is fresh, an error, or a channel to wait on: it
+// is closed when a reading makes progress. own is the reading that the caller began.
 func (b *Blocklist) answer(asked time.Time, own *reading) (store.Blocks, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,22 +154,22 @@ func (b *Blocklist) answer(asked time.Time, own *reading) (store.Blocks, <-chan 
 	return store.Blocks{}, nil, b.err
 }
 
-// wake lets those who wait look again. The caller holds mu.
+// wake makes waiting callers check again. The caller holds mu.
 func (b *Blocklist) wake() {
 	close(b.ended)
 	b.ended = make(chan struct{})
 }
 
-// finish reads the store and makes known what it says.
+// finish does the reading, and calls Told if the result is news.
 func (b *Blocklist) finish(ctx context.Context, r *reading) {
 	if isNews, err := b.end(r, b.look(ctx, r)); isNews && b.Told != nil {
 		b.Told(err)
 	}
 }
 
-// end takes a reading from those under way. It reports whether readings begin to fail or
-// to succeed by it. One that ends after a later one says nothing; nor does a list that
-// fails while the log says that what is known is good, but that is counted.
+// end removes r from the readings in progress. It reports whether readings now begin to
+// fail, or succeed again. A reading that ends after a later one is no news. A failed
+// list is counted, but is no news while the log shows that the known list is good.
 func (b *Blocklist) end(r *reading, err error) (isNews bool, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

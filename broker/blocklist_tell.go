@@ -8,12 +8,12 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// announceTime is for one announcement; a throttled store may let it wait.
+// announceTime is the timeout of one announcement; a throttled store may be slow.
 const announceTime = 20 * time.Second
 
-// An announcer announces changes of the block list. All that changed while one
-// announcement was written are in the next: a sweep that marks hundreds of tokens does not
-// write as many.
+// An announcer announces changes of the block list. Changes made during one
+// announcement go together into the next: a sweep that marks hundreds of tokens needs
+// only a few announcements.
 type announcer struct {
 	mu   sync.Mutex // guards the rest
 	next *announcement
@@ -26,7 +26,8 @@ type announcement struct {
 	err  error
 }
 
-// tell announces that entries were written or deleted, and returns when that is done.
+// tell announces that entries were written or deleted, and returns after the
+// announcement.
 func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) error {
 	a.mu.Lock()
 	if a.next == nil {
@@ -47,7 +48,7 @@ func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) 
 	}
 }
 
-// run writes announcements while there are any.
+// run writes announcements until there are no more.
 func (a *announcer) run(ctx context.Context, s store.Store) {
 	for {
 		a.mu.Lock()
@@ -62,7 +63,8 @@ func (a *announcer) run(ctx context.Context, s store.Store) {
 	}
 }
 
-// announce goes before other writes: a block may be in the announcement, or wait for it.
+// announce goes before other writes, because it may contain a block, or a block may
+// wait for it.
 func announce(ctx context.Context, s store.Store, set []store.Name) error {
 	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
 	defer cancel()

@@ -8,16 +8,16 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// watchAgain is between two tries to watch a store.
+// watchAgain is the time between two attempts to watch a store.
 const watchAgain = time.Second
 
-// Watch looks as soon as the store says that something changed, until ctx ends; it returns
-// at once where the store says nothing. The looks of those who ask go on: a watch may be
-// lost without a notice for a while.
+// Watch looks as soon as the store reports a change, until ctx ends. It returns at once
+// if the store does not report changes. Requests still start looks, because a watch can
+// fail unnoticed for some time.
 func (b *Blocklist) Watch(ctx context.Context) {
 	watcher, ok := b.Store.(store.Watcher)
 	for ok && ctx.Err() == nil {
-		_ = watcher.Watch(ctx, store.AllBlocks(), func() { b.changed(ctx) }) // a look says what is wrong with the store
+		_ = watcher.Watch(ctx, store.AllBlocks(), func() { b.changed(ctx) }) // the next look reports what is wrong with the store
 		select {
 		case <-time.After(watchAgain):
 		case <-ctx.Done():
@@ -25,7 +25,7 @@ func (b *Blocklist) Watch(ctx context.Context) {
 	}
 }
 
-// changed looks, and returns when that is done; what is listed then is not waited for.
+// changed looks and returns when the look is done; it does not wait for the whole list.
 func (b *Blocklist) changed(ctx context.Context) {
 	b.mu.Lock()
 	r := b.start(b.now())

@@ -1,20 +1,20 @@
-// Package broker answers workspaces that prove who they are with tokens that
-// open exactly what their profile says.
+// Package broker gives tokens to workspaces that prove their identity. A token gives
+// access to exactly what the workspace's profile allows.
 //
-// [New] is the one place that puts a broker together. A request goes through
-// decorators, and their order is part of the safety:
+// [New] alone composes a broker. A request passes through decorators, whose order is
+// part of the safety:
 //
-//	audited(limited(capped(authorized(kept(Cache(Shared(journaled(published(minted)))))))))
+//	audited(limited(capped(authorized(recorded(Cache(Shared(journaled(published(minted)))))))))
 //
-// audited is outermost, so that nothing is answered that was not written down.
-// limited bounds what one workspace asks for. capped keeps tokens from workspaces that
-// use the git gateway instead. authorized comes before the cache: a
-// warm cache never answers what the policy refuses. kept writes down what a workspace
-// is given, so that any replica can revoke it. Shared takes what another replica made, below
-// the cache and thus below what the policy refuses. journaled has the intent on the disk
-// before GitHub is asked, and the outcome afterwards; published comes below it, so that the
-// log says it, and the token is revoked, where the store cannot keep it. A request sees one generation of
-// the policy from its beginning to its end ([Workspace.Policy]).
+// audited is outermost, so that nothing is answered that is not in the audit log.
+// limited limits what one workspace may ask for. capped keeps tokens from workspaces
+// that use the git gateway instead. authorized comes before the cache, so that a warm
+// cache never answers what the policy refuses. recorded writes to the vend log what a
+// workspace gets, so that any replica can revoke it. Shared uses tokens that other
+// replicas minted; it is below the cache, and so below authorized. journaled writes the
+// intent to disk before GitHub is asked, and the outcome afterwards. published is below
+// it: if the store cannot take a new token, the log says so and the token is revoked. A
+// request uses one version of the policy from beginning to end ([Workspace.Policy]).
 package broker
 
 import (
@@ -35,47 +35,49 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Workspace is an authenticated caller and everything it may be given. It is
-// resolved once per request and carried to the end.
+// A Workspace is an authenticated caller and everything that it may get. It is resolved
+// once per request.
 type Workspace struct {
 	ID      string
 	Profile *workspace.Profile
-	Rule    string // the rule of the policy that says so
-	// AnyName has a repository that the profile gives an id be found by that id alone. It
-	// is for what the broker forwards itself: a name that leads elsewhere by now is of no
-	// use to a workspace that has the token.
+	Rule    string // the rule that matched the caller
+	// AnyName means that a repository with an id in the profile is found by that id,
+	// whatever its name is now. It is for requests that the broker itself forwards. A
+	// workspace with a token would use the old name, which may belong to another
+	// repository by now.
 	AnyName bool
-	// RuleHash, Tokens and Sleep are the rule's.
+	// RuleHash, Tokens and Sleep come from the rule.
 	RuleHash string
 	Tokens   TokenLimit
 	Sleep    time.Duration
-	// Claims are those that the rule looked at, for the audit log.
+	// Claims are those that the rule checked, for the audit log.
 	Claims map[string]string
 	Caller Caller
 	Policy *Policy
-	// RequestID is that of the request, for the audit log.
+	// RequestID is the request's id, for the audit log.
 	RequestID string
 }
 
-// A Scope is what one token opens. Requests of one scope share a token.
+// A Scope is what one token gives access to. Requests of one scope share a token.
 type Scope struct {
 	Repo gitname.Repo
-	// Grant is what GitHub is asked for, as [Authorize] decided it. Its installation is
-	// found when GitHub is asked.
+	// Grant is what GitHub is asked for, as [Authorize] decided. Its installation is
+	// looked up at the mint.
 	Grant mint.Grant
-	// AnyName says that the repository is meant by its id, whatever it is called now. Repo
-	// is then what the profile calls it.
+	// AnyName means that the repository is found by its id, whatever its name is now.
+	// Repo is then its name in the profile.
 	AnyName bool
-	// For is who shares the token: workspaces of one version of a profile, or one
-	// workspace alone. Whoever shares it is cut off when it is revoked.
+	// For says who shares the token: the workspaces of one version of a profile, or one
+	// workspace alone. When the token is revoked, all of them lose it.
 	For string
-	// Author is For whatever the version of the profile: who stays with one App of several.
+	// Author is like For, but the same for all versions of a profile. It decides which
+	// of several Apps mints.
 	Author string
 
-	keep place // where a new token is kept for the other replicas
+	keep place // where a new token is stored for the other replicas
 }
 
-// RepositoryID is the only repository that may have the name; 0 is any.
+// RepositoryID returns the id that the repository must have; 0 means any.
 func (s Scope) RepositoryID() int64 {
 	if ids := s.Grant.Repositories.IDs(); len(ids) == 1 {
 		return ids[0]
@@ -83,10 +85,10 @@ func (s Scope) RepositoryID() int64 {
 	return 0
 }
 
-// Permissions are those of the token, never empty.
+// Permissions returns the token's permissions, which are never empty.
 func (s Scope) Permissions() map[string]string { return s.Grant.Permissions.Levels() }
 
-// Key tells scopes from each other.
+// Key returns a text that is different for different scopes.
 func (s Scope) Key() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID())
@@ -101,82 +103,83 @@ func (s Scope) Key() string {
 	return b.String()
 }
 
-// A Grant is a token and how it came to be.
+// A Grant is a token and where it came from.
 type Grant struct {
 	Token  credential.Token
 	Scope  Scope
-	Cached bool // it was made for an earlier request
+	Cached bool // it was minted for an earlier request
 }
 
-// A Vendor answers one request of a workspace. Its error is a [*Refusal], or
-// something that is not the caller's business.
+// A Vendor answers one request of a workspace. Its error is a [*Refusal], or an
+// internal error that the caller must not see.
 type Vendor func(context.Context, Workspace, api.TokenRequest) (Grant, error)
 
-// A Config says what a Broker is made of. Policy, Journal, Store and GitHub must be
-// set; [New] panics without one of them.
+// A Config says how to compose a Broker. Policy, Journal, Store and GitHub must be set;
+// [New] panics without one of them.
 type Config struct {
-	// Policy returns the generation of the policy that is in force.
+	// Policy returns the policy in force.
 	Policy func() *Policy
-	// Journal is the audit log. A request that it cannot write down is refused.
+	// Journal is the audit log. If it cannot record a request, the broker refuses it.
 	Journal Journal
-	// Store has the list of what is blocked, and what each workspace was given.
+	// Store holds the block list and the vend log.
 	Store store.Store
 	// GitHub mints and revokes the tokens.
 	GitHub GitHub
 
-	// Limits returns what one workspace may use up; nil means [DefaultLimits].
+	// Limits returns the limits of one workspace; nil means [DefaultLimits].
 	Limits func() Limits
-	// StrangerLimits returns what one address may ask without an identity; nil means
-	// [DefaultStrangerLimits].
+	// StrangerLimits returns the limits of one address for requests without an
+	// identity; nil means [DefaultStrangerLimits].
 	StrangerLimits func() Limits
 
 	Log *slog.Logger     // nil means slog.Default()
 	Now func() time.Time // nil means time.Now
-	// TokenTime is GitHub's clock, by which tokens end; nil means Now.
+	// TokenTime returns the time by GitHub's clock, by which tokens expire; nil means
+	// Now.
 	TokenTime func() time.Time
 
-	// WrapMint is put around each mint, for metrics and traces; nil means that nothing
-	// is. It must return what next returns.
+	// WrapMint wraps each mint, for metrics and traces; nil means no wrapper. It must
+	// return what next returns.
 	WrapMint func(next MintFunc) MintFunc
-	// Observe is told of every answer, for metrics; nil means that it is not.
+	// Observe is called with every answer, for metrics; nil disables it.
 	Observe func(Observation)
-	// Pushed is told of each ref in a refused push what would have been done to it,
-	// one of [api.PushActions]; nil means that it is not.
+	// Pushed is called for each ref of a refused push with what would have happened to
+	// it, one of [api.PushActions]; nil disables it.
 	Pushed func(action string)
 	// BlocklistTold is [Blocklist.Told].
 	BlocklistTold func(error)
 	// TookBack is [TakeBack.Revoked].
 	TookBack func(credential.Token)
 
-	// Extra are further calls by their path; nil means none. They and Mounted may be
-	// set after New, before Handler.
+	// Extra are more calls by their path; nil means none. They and Mounted may be set
+	// after New, before Handler.
 	Extra map[string]Endpoint
-	// Mounted are handlers besides the broker's own, by the pattern of
-	// [http.ServeMux]; nil means none.
+	// Mounted are more handlers, by the pattern of [http.ServeMux]; nil means none.
 	Mounted map[string]http.Handler
 }
 
 // A GitHub mints and revokes tokens. [mint.App] is one.
 type GitHub interface {
 	Minter
-	// Revoke ends a token.
+	// Revoke revokes a token.
 	Revoke(ctx context.Context, t credential.Token) error
-	// Rate is what GitHub said last of its rate limit; known is false before it did.
+	// Rate returns the rate limit that GitHub reported last; known is false before the
+	// first report.
 	Rate() (r mint.Rate, known bool)
 }
 
-// A MintFunc makes a token for one scope.
+// A MintFunc mints a token for one scope.
 type MintFunc func(context.Context, Scope) (mint.Minted, error)
 
-// A Broker answers workspaces. Make it with [New]: the zero Broker answers nothing.
+// A Broker serves workspaces. Make it with [New]: the zero Broker gives nothing.
 type Broker struct {
 	Config
 
-	// Vend answers one request of a workspace, through the whole chain. Every way to a
-	// token goes through it or through Hold.
+	// Vend answers one request of a workspace through the whole chain. Every token
+	// comes from Vend or Hold.
 	Vend Vendor
-	// Hold is Vend without an entry in the journal. It is for the git gateway, which keeps
-	// the token, and writes an entry of its own before it uses it.
+	// Hold is Vend without the journal. It is for the git gateway, which does not pass
+	// the token on, and writes its own entry before it uses it.
 	Hold Vendor
 
 	Blocklist *Blocklist
@@ -185,20 +188,21 @@ type Broker struct {
 	Budget    *Budget
 	TakeBack  *TakeBack
 
-	strangers *Limiter    // requests of an address that proves no identity
-	requests  *Limiter    // what a workspace asks for
-	pushes    *Limiter    // refs that a workspace reports of refused pushes
-	bodies    BodyLimiter // of workspaces that are known
+	strangers *Limiter    // requests without an identity, by address
+	requests  *Limiter    // requests, by workspace
+	pushes    *Limiter    // refs in reports of refused pushes, by workspace
+	bodies    BodyLimiter // request bodies of authenticated workspaces
 }
 
-// DefaultLimits are those of one workspace.
+// DefaultLimits returns the limits of one workspace.
 func DefaultLimits() Limits { return Limits{Requests: 64, Rate: 20, Burst: 200} }
 
-// DefaultStrangerLimits are those of one address that proves no identity.
+// DefaultStrangerLimits returns the limits of one address for requests without an
+// identity.
 func DefaultStrangerLimits() Limits { return Limits{Rate: 5, Burst: 50} }
 
-// New makes a broker. It composes the chain that is part of the safety (see the
-// package comment), and nothing else does. Nothing is read, written or asked yet.
+// New makes a broker. It alone composes the decorator chain that is part of the safety
+// (see the package comment). It does not read, write or send anything.
 func New(c Config) *Broker {
 	c.complete()
 	b := &Broker{Config: c}
@@ -218,7 +222,7 @@ func New(c Config) *Broker {
 	return b
 }
 
-// complete sets the defaults, and panics where something has none.
+// complete sets the defaults. It panics if a required field is missing.
 func (c *Config) complete() {
 	for name, isMissing := range map[string]bool{
 		"Policy": c.Policy == nil, "Journal": c.Journal == nil, "Store": c.Store == nil, "GitHub": c.GitHub == nil,

@@ -11,26 +11,26 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// The parts of GitHub's hourly limit below which requests are counted.
+// When GitHub's hourly rate limit counts as scarce.
 const (
-	scarcePart  = 5         // under a fifth, workspaces share what is left
-	reservePart = 20        // under a twentieth, only what has no token at all is minted
-	activeFor   = time.Hour // how long a workspace counts after its last mint: as long as a token lives
+	scarcePart  = 5         // below a fifth, workspaces share the rest
+	reservePart = 20        // below a twentieth, only scopes without a token are minted
+	activeFor   = time.Hour // how long a workspace counts as active after its last mint: a token's lifetime
 )
 
-// A Budget shares what GitHub leaves of its rate limit. While there is enough
-// everybody mints. When less than a fifth is left, each workspace may cause at
-// most its share of that until GitHub's window ends, and when less than a
-// twentieth is left nobody mints for a scope that still has a token.
+// A Budget shares the rest of GitHub's rate limit among workspaces. While a fifth or
+// more is left, it allows every mint. Below a fifth, each workspace may use at most its
+// share of the rest until GitHub's window ends. Below a twentieth, it allows no mint
+// for a scope whose token still works.
 type Budget struct {
-	Rate func() (mint.Rate, bool) // what GitHub said last; see [mint.App.Rate]
+	Rate func() (mint.Rate, bool) // what GitHub reported last; see [mint.App.Rate]
 	Now  func() time.Time         // nil means time.Now
 
 	mu     sync.Mutex               // guards the rest
 	active map[string]*list.Element // by workspace
-	order  list.List                // of asker: the active ones, the one that asked last at the end
-	pool   int                      // what was left when it became scarce
-	until  time.Time                // end of the window that pool is of; zero while nothing is scarce
+	order  list.List                // of asker: the active ones, by their last request, oldest first
+	pool   int                      // what was left when the limit became scarce
+	until  time.Time                // end of pool's window; zero while the limit is not scarce
 	spent  map[string]int
 }
 
@@ -41,8 +41,8 @@ func (b *Budget) now() time.Time {
 	return b.Now()
 }
 
-// Allow returns a [*Refusal] where a workspace may not cause a mint. hasToken
-// says that the scope has a token that still works.
+// Allow returns a [*Refusal] if the workspace may not cause a mint now. hasToken says
+// that the scope has a token that still works.
 func (b *Budget) Allow(workspace string, hasToken bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,15 +67,14 @@ func (b *Budget) Allow(workspace string, hasToken bool) error {
 	return nil
 }
 
-// An asker is a workspace and when it asked last.
+// An asker is a workspace and the time of its last request.
 type asker struct {
 	workspace string
 	last      time.Time
 }
 
-// note counts a workspace among the active ones. It looks at the others only as far as
-// they are over, so that a call costs the same however many there are. The caller holds
-// mu.
+// note counts a workspace as active, and drops those that no longer are. Its cost does
+// not grow with their number. The caller holds mu.
 func (b *Budget) note(workspace string, now time.Time) {
 	if b.active == nil {
 		b.active = map[string]*list.Element{}
@@ -95,25 +94,25 @@ func scarce(wait time.Duration, detail string) *Refusal {
 	return &Refusal{Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second), Detail: detail}
 }
 
-// budgets have a Budget for each App and installation: one that is used up says nothing of
-// the others. With one App there is the first alone.
+// budgets has a Budget for each App and installation, because each has its own rate
+// limit at GitHub. With one App, it uses only first.
 type budgets struct {
 	first  *Budget
-	pooled Pooled // nil where there is one App
+	pooled Pooled // nil with one App
 	now    func() time.Time
 
 	mu sync.Mutex // guards of
 	of map[string]*seatBudget
 }
 
-// seatBudget is the Budget of a seat, whose App may be opened anew.
+// seatBudget is the Budget of a seat. The seat's App may be replaced by a reopened one.
 type seatBudget struct {
 	*Budget
 	seat atomic.Pointer[mint.Seat]
 }
 
-// allow is [Budget.Allow] for a token of that scope, by the App whose turn it is. It asks
-// nobody and does not wait.
+// allow is [Budget.Allow] for the App that would mint the scope's token. It makes no
+// request and does not wait.
 func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	if b.pooled == nil {
 		return b.first.Allow(workspace, hasToken)
@@ -127,7 +126,7 @@ func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	}
 	seat, ok := b.pooled.Whose(s.turnKey(), seats...)
 	if !ok {
-		return nil // the mint says why it has no App
+		return nil // the mint explains why no App can
 	}
 	return b.at(seat).Allow(workspace, hasToken)
 }
@@ -152,7 +151,7 @@ func (b *budgets) at(seat mint.Seat) *Budget {
 	return own.Budget
 }
 
-// budgets are those of the configuration's GitHub.
+// budgets returns the budgets of c.GitHub.
 func (c *Config) budgets(first *Budget) *budgets {
 	pooled, _ := c.GitHub.(Pooled)
 	return &budgets{first: first, pooled: pooled, now: c.TokenTime}

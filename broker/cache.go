@@ -13,44 +13,44 @@ import (
 
 // The defaults of a Cache.
 const (
-	minLife     = 5 * time.Minute  // no token with less left is given, unless GitHub cannot be had
-	lastLife    = time.Minute      // and none with less than this, ever
+	minLife     = 5 * time.Minute  // no token with less time left is given, except during an outage of GitHub
+	lastLife    = time.Minute      // and never one with less than this
 	freshPart   = 4                // a token in use is replaced in the last quarter of its life
-	negative    = 30 * time.Second // how long GitHub's refusal is believed
-	outage      = 3 * time.Second  // how long an outage is
-	mintTimeout = 25 * time.Second // of one mint, whoever still waits
+	negative    = 30 * time.Second // how long a refusal by GitHub is cached
+	outage      = 3 * time.Second  // how long an outage is cached
+	mintTimeout = 25 * time.Second // of one mint, even if all callers gave up
 	sweepEvery  = time.Minute
 )
 
-// A Cache keeps one token for each scope, in memory. Requests of one scope wait
-// for one mint. A token is replaced ahead of its end; while that fails the old
-// one is given for as long as it lasts. GitHub's refusals are remembered for a
-// moment.
+// A Cache holds one token for each scope, in memory. Requests for one scope wait for
+// one mint. A token is replaced before it expires; if that fails, the old one is given
+// while it lasts. GitHub's refusals are cached for a short time.
 type Cache struct {
-	// Mint makes a token; see [New].
+	// Mint mints a token; see [New].
 	Mint MintFunc
-	// Shared has what other replicas made; nil where nothing is shared.
+	// Shared has the tokens of other replicas; nil means that replicas do not share.
 	Shared *Shared
-	// Budget is asked before GitHub is, on behalf of a workspace; hasToken says
-	// that the scope has a token that still works. nil lets all through.
+	// Budget is asked before each mint, with the workspace that causes it. hasToken
+	// says that the scope has a token that still works. An error stops the mint. nil
+	// allows all.
 	Budget func(workspace string, s Scope, hasToken bool) error
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
 	entries map[string]*entry
 	swept   time.Time
-	drops   int // calls of Drop
+	drops   int // number of calls of Drop
 }
 
-// entry is what is known of one scope.
+// entry is the cached state of one scope.
 type entry struct {
 	scope   Scope
 	token   credential.Token
-	ends    time.Time // the token does, by both clocks
-	renew   time.Time // from when on the token is replaced, while it is still given
+	ends    time.Time // when the token expires, by both clocks
+	renew   time.Time // when the token's replacement is due; it is still given after that
 	refusal error
-	until   time.Time // refusal holds
-	again   time.Time // not before this another replica's token is looked for where none may be minted
+	until   time.Time // when refusal expires
+	again   time.Time // when to look again for another replica's token, while the budget allows no mint
 	flight  *flight
 }
 
@@ -61,8 +61,8 @@ func (c *Cache) now() time.Time {
 	return c.Now()
 }
 
-// Get returns a token for the scope that lasts at least ttl, unless no token
-// does. cached says that it was made before.
+// Get returns a token for the scope that lasts at least ttl, if any token lasts that
+// long. cached says that it was minted for an earlier request.
 func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Duration) (t credential.Token, cached bool, err error) {
 	least := max(minLife, ttl)
 	for {
@@ -81,7 +81,7 @@ func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Dur
 	}
 }
 
-// begin returns a token from memory, or the flight to wait for.
+// begin returns a cached token, or the flight to wait for.
 func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time.Duration) (*flight, credential.Token, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +96,7 @@ func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time
 	}
 	f, err := c.join(ctx, workspace, e, least)
 	switch {
-	case isGood: // the flight, if there is one, goes on for the next request
+	case isGood: // a flight, if one began, serves the next request
 		return nil, e.token, nil
 	case err != nil:
 		t, err := c.fallback(e, err)
@@ -105,9 +105,8 @@ func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time
 	return f, credential.Token{}, nil
 }
 
-// fallback is the token that still works, for a while, where no better one can
-// be had. What GitHub does not grant any more is not given either. The caller
-// holds mu.
+// fallback returns the old token during an outage, if it still lasts for lastLife.
+// After a refusal by GitHub it returns err. The caller holds mu.
 func (c *Cache) fallback(e *entry, err error) (credential.Token, error) {
 	r, ok := errors.AsType[*Refusal](err)
 	isOutage := !ok || r.Status >= 500 || r.Status == 429
@@ -117,7 +116,7 @@ func (c *Cache) fallback(e *entry, err error) (credential.Token, error) {
 	return credential.Token{}, err
 }
 
-// entry returns the one for a scope. The caller holds mu.
+// entry returns the scope's entry. The caller holds mu.
 func (c *Cache) entry(s Scope) *entry {
 	c.sweep()
 	if c.entries == nil {
@@ -130,7 +129,7 @@ func (c *Cache) entry(s Scope) *entry {
 	return c.entries[key]
 }
 
-// sweep forgets what has run out. The caller holds mu.
+// sweep removes expired entries. The caller holds mu.
 func (c *Cache) sweep() {
 	now := c.now()
 	if now.Sub(c.swept) < sweepEvery {
@@ -144,7 +143,7 @@ func (c *Cache) sweep() {
 	}
 }
 
-// believe is how long a failure is remembered.
+// believe returns how long a failure is cached.
 func (c *Cache) believe(err error) time.Duration {
 	r, ok := errors.AsType[*Refusal](err)
 	switch {
@@ -156,8 +155,8 @@ func (c *Cache) believe(err error) time.Duration {
 	return outage
 }
 
-// renewal is a moment in the last quarter of a token's life, but for minLife: a
-// different one for each, so that those made together are not replaced together.
+// renewal returns a random time in the last quarter of a token's life, at least minLife
+// before its end: so tokens that were minted together are not all replaced together.
 func renewal(life time.Duration, expiry time.Time) time.Time {
 	latest := expiry.Add(-minLife)
 	earliest := expiry.Add(-life / freshPart)
@@ -167,8 +166,9 @@ func renewal(life time.Duration, expiry time.Time) time.Time {
 	return earliest.Add(rand.N(latest.Sub(earliest)))
 }
 
-// Drop forgets tokens, so that the next request gets a new one, and returns them
-// so that they can be revoked. A mint under way is for those who wait already.
+// Drop removes the tokens that match from the cache, and returns them so that the
+// caller can revoke them. The next request gets a new token. A mint in progress still
+// serves the callers that wait for it.
 func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Token {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +186,7 @@ func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Toke
 	return dropped
 }
 
-// Live calls yield for every token that works, for operators to look at.
+// Live calls yield for every live token in the cache, for operators to see.
 func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,21 +197,23 @@ func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	}
 }
 
-// flight is one mint, or look for what another replica minted, that requests wait for.
+// flight is one mint, or one search for another replica's token, that requests wait
+// for.
 type flight struct {
-	workspace string        // that it was begun for
-	least     time.Duration // that the token has to last
-	// scarce is why nothing may be minted for the workspace; nil where it may.
+	workspace string        // the workspace that began it
+	least     time.Duration // how long the token must last
+	// scarce is why the budget refuses the workspace a mint; nil if it does not.
 	scarce error
 
-	done  chan struct{} // closed when the rest is set
+	done  chan struct{} // closed once the fields below are set
 	token credential.Token
-	isOld bool // the token was made before, by another replica
+	isOld bool // another replica minted the token, earlier
 	err   error
 }
 
-// join returns the flight under way, or begins one. Where the budget allows no mint, it is
-// one that looks for what another replica made, now and then. The caller holds mu.
+// join returns the flight in progress, or begins one. If the budget allows no mint, the
+// flight only searches for another replica's token, and not too often. The caller holds
+// mu.
 func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time.Duration) (*flight, error) {
 	if e.flight != nil {
 		return e.flight, nil
@@ -232,9 +234,9 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time
 	return f, nil
 }
 
-// isFor reports whether what came of a flight is an answer to a request that waited for
-// it: neither that another workspace used up its share, nor another replica's token that
-// was found for a request which needs less.
+// isFor reports whether the result of a flight answers a request that waited for it. It
+// does not if another workspace's budget was used up, or if the flight found another
+// replica's token that is too short for this request.
 func (c *Cache) isFor(f *flight, workspace string, least time.Duration) bool {
 	if f.err != nil {
 		return f.scarce == nil || f.workspace == workspace
@@ -267,9 +269,9 @@ func (c *Cache) fly(ctx context.Context, e *entry, f *flight) {
 	f.token, f.isOld = t, isOld
 }
 
-// land returns the token of a flight, and locks mu. A token that another replica made may
-// be marked as revoked after it was looked at and before it is in memory, where Drop finds
-// it: where tokens were dropped meanwhile, it is looked for again.
+// land returns the token of a flight, and locks mu. Another replica's token may be
+// marked as revoked after it was checked and before it is in the cache, where Drop
+// would find it. So land searches again if Drop was called meanwhile.
 func (c *Cache) land(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
 	c.mu.Lock()
 	for {
@@ -286,7 +288,7 @@ func (c *Cache) land(ctx context.Context, s Scope, f *flight) (t credential.Toke
 	}
 }
 
-// obtain returns what another replica made, or mints where that may be.
+// obtain returns another replica's token, or mints one if the budget allows.
 func (c *Cache) obtain(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
 	switch {
 	case f.scarce != nil:

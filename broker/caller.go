@@ -12,27 +12,28 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Caller is who sent a request, as far as that was proved.
+// A Caller is the proved identity of a request's sender.
 type Caller struct {
 	Method string // "socket", "oidc", "aws", "mtls", "session", "token"
-	// Subject is who it is, whole: a uid, a subject, an ARN, a SPIFFE id. Rules see
-	// it, so that only what is shown to people is cut.
+	// Subject is the full identity: a uid, a subject, an ARN, a SPIFFE id. Rules
+	// compare it, so it is never cut; only texts for people are.
 	Subject string
-	// Claims are what the proof says, as decoded JSON: texts, json.Number, bool,
+	// Claims are the claims of the proof, as decoded JSON: strings, json.Number, bool,
 	// lists and objects.
 	Claims map[string]any
-	// Spend uses up a proof that holds once, and returns a [*Refusal] where it was
-	// shown before; nil for one that may be shown again.
+	// Spend uses up a single-use proof. It returns a [*Refusal] if the proof was used
+	// before. It is nil for a proof that may be used again.
 	Spend func(context.Context) error
 }
 
-// MaxSubject bounds a subject, in bytes. That of a SPIFFE id has at most half of it.
+// MaxSubject is the maximum length of a subject, in bytes. A SPIFFE id is at most half
+// as long.
 const MaxSubject = 4 << 10
 
-// NewCaller returns the caller of a method whom claims describe: what proves
-// callers, what tries rules on cases and what explains them make the subject of
-// the claims here, and refuse what is too long here. The subject is empty where
-// the claims do not say it.
+// NewCaller returns the caller that claims describe. It derives the subject from the
+// claims; without a suitable claim the subject is empty. It returns an error if the
+// subject is too long. All code that makes callers (proofs, test cases, explanations)
+// uses it.
 func NewCaller(method string, claims map[string]any) (Caller, error) {
 	c := Caller{Method: method, Claims: claims}
 	c.Subject = c.subject()
@@ -42,7 +43,8 @@ func NewCaller(method string, claims map[string]any) (Caller, error) {
 	return c, nil
 }
 
-// subject is what the claims of the method say.
+// subject returns the subject that the method's claims contain, and "" if they contain
+// none.
 func (c Caller) subject() string {
 	form, ok := map[string]struct{ before, claim string }{
 		"socket": {"uid ", "uid"}, "oidc": {"", "sub"}, "aws": {"", "arn"}, "mtls": {"", "spiffe_id"}, "session": {"session of ", "workspace"},
@@ -57,10 +59,9 @@ func (c Caller) subject() string {
 	return form.before + text
 }
 
-// Use spends what proved the caller, for a call that gives it something: for another
-// it is not used up, since the next request for a token needs it. It is called when a
-// rule turned out to be for the caller: whom none is for, of all that an issuer or AWS
-// knows, leaves nothing in the store.
+// Use uses up a single-use proof. Call it once a rule has matched the caller: then
+// callers without a rule cannot fill the store. In a context of [GivingNothing] it does
+// nothing, because the caller's next token request still needs the proof.
 func (c Caller) Use(ctx context.Context) error {
 	if c.Spend == nil || ctx.Value(givesNothing{}) != nil {
 		return nil
@@ -68,30 +69,30 @@ func (c Caller) Use(ctx context.Context) error {
 	return c.Spend(ctx)
 }
 
-// An Identifier proves who sent a request.
+// An Identifier identifies the sender of a request.
 type Identifier interface {
-	// Identify returns an error that wraps ErrNoProof where the request carries
-	// no proof of this kind, and another where it carries one that does not hold.
-	// The text of that one is answered to the caller; a [*Refusal] is answered as
-	// it is (503: the proof cannot be looked at now).
+	// Identify returns an error that wraps ErrNoProof if the request has no proof of
+	// this kind, and another error if the proof is invalid. The caller sees the text of
+	// that error. A [*Refusal] is answered as it is (503: the proof cannot be checked
+	// now).
 	Identify(ctx context.Context, r *http.Request) (Caller, error)
 }
 
 type givesNothing struct{}
 
-// GivingNothing returns the context of a call that gives its caller nothing: see
+// GivingNothing returns a context for a call that gives its caller nothing: see
 // [Caller.Use].
 func GivingNothing(ctx context.Context) context.Context {
 	return context.WithValue(ctx, givesNothing{}, true)
 }
 
-// ErrNoProof reports that a request carries no proof of an identifier's kind.
+// ErrNoProof reports that a request has no proof of an identifier's kind.
 var ErrNoProof = errors.New("the request carries no such proof")
 
-// Claim returns the claim at a path: a name, or names with slashes between them
-// where claims are in objects ("kubernetes.io/namespace"). Names may have slashes
-// themselves; the whole path as one name comes first, and then the shorter name.
-// Texts, numbers and booleans have a text; others have none.
+// Claim returns the claim at a path as text. A path is a name, or names separated by
+// slashes for claims inside objects ("kubernetes.io/namespace"). Names may contain
+// slashes: the whole path as one name comes first, then shorter names. Only strings,
+// numbers and booleans have a text; for others ok is false.
 func (c Caller) Claim(path string) (string, bool) {
 	if v, ok := c.Claims[path]; ok {
 		return textOf(v)
@@ -125,9 +126,9 @@ func textOf(v any) (string, bool) {
 	return "", false
 }
 
-// A Template makes a workspace's id of claims: "ci-{claim.repository_id}". It makes
-// no id of two different lists of claims: a text between two claims separates them,
-// and a claim that contains it is refused.
+// A Template makes a workspace's id from claims: "ci-{claim.repository_id}". Two
+// different lists of claims never make the same id: a text between two claims separates
+// them, and a claim that contains this separator is refused.
 type Template string
 
 const (
@@ -135,11 +136,11 @@ const (
 	placeEnd   = "}"
 )
 
-// A Part of a template is a text and the claim behind it; the last part has no
-// claim.
+// A Part of a template is a text and the claim after it; the last part has no claim.
 type Part struct{ Text, Claim string }
 
-// Parts takes a template apart.
+// Parts splits a template into its parts. It returns an error if braces or separators
+// are missing.
 func (t Template) Parts() ([]Part, error) {
 	var parts []Part
 	rest := string(t)
@@ -162,7 +163,7 @@ func (t Template) Parts() ([]Part, error) {
 	}
 }
 
-// Check returns what is wrong with a template whatever the claims.
+// Check returns an error if the template is wrong for all claims.
 func (t Template) Check() error {
 	parts, err := t.Parts()
 	if err != nil {
@@ -178,8 +179,8 @@ func (t Template) Check() error {
 	return store.CheckWorkspace(filled.String())
 }
 
-// ID fills in the claims. A claim that is missing, that contains the separator
-// behind it, or that makes no id, is an error.
+// ID fills in the claims. It returns an error if a claim is missing or contains the
+// separator after it, or if the result is not a valid id.
 func (t Template) ID(c Caller) (string, error) {
 	parts, err := t.Parts()
 	if err != nil {
@@ -207,15 +208,16 @@ func (t Template) ID(c Caller) (string, error) {
 	return id, nil
 }
 
-// Separates reports whether a separator shows where a value in front of it ends: it
-// does not occur earlier, also not with its beginning in the value.
+// Separates reports whether a separator marks the end of a value in front of it. It
+// must not occur earlier: neither inside value, nor starting in value and overlapping
+// its end.
 func Separates(separator, value string) bool {
 	return strings.Index(value+separator, separator) == len(value)
 }
 
-// Claims are the claims in a template.
+// Claims returns the names of the claims in a template.
 func (t Template) Claims() []string {
-	parts, _ := t.Parts() // one that is wrong was refused
+	parts, _ := t.Parts() // a malformed template was refused earlier
 	var paths []string
 	for _, p := range parts {
 		if p.Claim != "" {

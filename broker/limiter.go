@@ -12,17 +12,17 @@ import (
 	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
-// Limits bound what one workspace can use up. Fields that are 0 or less bound
-// nothing.
+// Limits are what one workspace, or one address, can use. A field that is 0 or less
+// means no limit.
 type Limits struct {
-	Requests int     // running at once
-	Rate     float64 // in a second, in the long run
-	Burst    int     // at once, when there were none for a while
+	Requests int     // concurrent
+	Rate     float64 // per second, on average
+	Burst    int     // at once, after a pause
 }
 
-// A Limiter counts the requests of workspaces.
+// A Limiter counts requests by workspace, or by address.
 type Limiter struct {
-	Limits func() Limits    // in force now
+	Limits func() Limits    // returns the limits in force
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
@@ -30,10 +30,10 @@ type Limiter struct {
 	swept   time.Time
 }
 
-// bucket is what a workspace may still do.
+// bucket is what a workspace may still use.
 type bucket struct {
 	running int
-	left    float64 // of the burst, at the time at
+	left    float64 // requests left of the burst, at the time at
 	at      time.Time
 }
 
@@ -44,7 +44,7 @@ func (l *Limiter) now() time.Time {
 	return l.Now()
 }
 
-// enter counts a request in, or refuses it.
+// enter counts a running request, or refuses it.
 func (l *Limiter) enter(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *Limiter) enter(workspace string) error {
 	return nil
 }
 
-// Over refuses what Count would, and counts nothing.
+// Over returns what Count would return, and counts nothing.
 func (l *Limiter) Over(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,7 @@ func (l *Limiter) Over(workspace string) error {
 	return l.bucket(workspace, limits, l.now()).refusal(workspace, limits)
 }
 
-// refusal is that of one more request; nil where there may be one.
+// refusal returns why one more request would be refused; nil if it would not.
 func (b *bucket) refusal(workspace string, limits Limits) error {
 	if limits.Requests > 0 && b.running >= limits.Requests {
 		return &Refusal{
@@ -86,7 +86,8 @@ func (b *bucket) refusal(workspace string, limits Limits) error {
 	return nil
 }
 
-// Count counts one request of a workspace, or refuses it.
+// Count counts one request of a workspace. It returns a [*Refusal] if there are too
+// many.
 func (l *Limiter) Count(workspace string) error {
 	err := l.enter(workspace)
 	if err == nil {
@@ -95,7 +96,7 @@ func (l *Limiter) Count(workspace string) error {
 	return err
 }
 
-// bucket is that of a workspace, as it is now. The caller holds mu.
+// bucket returns a workspace's bucket, refilled to now. The caller holds mu.
 func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket {
 	l.sweep(limits, now)
 	b := l.buckets[workspace]
@@ -118,8 +119,8 @@ func (l *Limiter) leave(workspace string) {
 	l.buckets[workspace].running--
 }
 
-// sweep forgets workspaces that are as if they had never come. The caller holds
-// mu.
+// sweep removes workspaces whose bucket is full and that have no running request. The
+// caller holds mu.
 func (l *Limiter) sweep(limits Limits, now time.Time) {
 	if l.buckets == nil {
 		l.buckets = map[string]*bucket{}
@@ -136,11 +137,12 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 	}
 }
 
-// Count counts one request of a workspace that asks for no token, or refuses it.
+// Count counts one request of a workspace that asks for no token. It returns a
+// [*Refusal] if there are too many.
 func (b *Broker) Count(workspace string) error { return b.requests.Count(workspace) }
 
-// limited refuses a workspace that asks too much. It comes below audited, so that
-// this is written down, and above everything that costs.
+// limited refuses a workspace that asks too much. It is below audited, so that refusals
+// are recorded, and above everything that costs.
 func limited(l *Limiter, next Vendor) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		if err := l.enter(w.ID); err != nil {
@@ -151,8 +153,8 @@ func limited(l *Limiter, next Vendor) Vendor {
 	}
 }
 
-// Gated answers 429 to requests beyond limit that are running at once, before
-// anything is read of them. refused is told of each; nil means nobody is.
+// Gated answers 429 to requests beyond limit concurrent ones, before it reads anything
+// of them. It calls refused for each; nil disables that.
 func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 	var mu sync.Mutex // guards running
 	running := 0
@@ -176,7 +178,7 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 				refused()
 			}
 			w.Header().Set("Retry-After", "1")
-			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker has as many requests running as it takes")) // the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker has as many requests running as it takes")) // fails only if the client has gone
 			return
 		}
 		defer leave()
@@ -184,16 +186,16 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 	})
 }
 
-// TooManyOf refuses a stranger that asks too often. This is counted and not
-// written down, so that somebody who may not ask cannot fill the disk and with it
-// stop everybody else.
+// ChargeUnauth counts a request without an identity, by its address. It returns a
+// refusal if there are too many. That is not recorded, so that callers without access
+// cannot fill the disk, which would stop the broker for everyone.
 func (b *Broker) ChargeUnauth(r *http.Request) error {
 	return b.limitUnauth(r, (*Limiter).Count)
 }
 
-// RefuseStranger writes to the audit log that a request had no identity that could be
-// used, and returns what to answer: why, as err says, or that there are too many such
-// requests. operation is what was asked for; "" is a token.
+// RefuseUnauth records in the audit log that a request had no usable identity, and
+// returns the error to answer: err, or that there are too many such requests. operation
+// is what was asked for; "" means a token.
 func (b *Broker) RefuseUnauth(r *http.Request, id, operation string, err error) error {
 	if err := b.ChargeUnauth(r); err != nil {
 		return err
@@ -209,8 +211,8 @@ func (b *Broker) RefuseUnauth(r *http.Request, id, operation string, err error) 
 	return refusal
 }
 
-// HadTooMany refuses who [Broker.TooManyOf] would refuse, before anything that
-// costs is done for somebody who may be a stranger. It counts nothing.
+// UnauthExceeded returns the refusal that [Broker.ChargeUnauth] would return, before
+// expensive work for a caller whose identity is not known yet. It counts nothing.
 func (b *Broker) UnauthExceeded(r *http.Request) error {
 	return b.limitUnauth(r, (*Limiter).Over)
 }
@@ -225,43 +227,43 @@ func (b *Broker) limitUnauth(r *http.Request, judge func(*Limiter, string) error
 
 const (
 	maxBodies = 64
-	// bodyTime is for a whole body. All come with their headers but those of who
-	// wants to be in the way.
+	// bodyTime is the time for a whole body. Normal clients send it together with the
+	// headers.
 	bodyTime  = 5 * time.Second
-	bodyCount = 64 << 10 // bytes; see Bodies.Each
+	bodyCount = 64 << 10 // bytes; see BodyLimiter.Each
 )
 
-// Bodies limits how many bodies are read or written at once, since a slow client holds a
-// place among all requests. 64 run at once, for five seconds each. When one more comes,
-// the one that [fairshare.Pool] evicts is given up.
+// BodyLimiter limits how many bodies are read or written at once, because a slow client
+// takes the place of another request. It allows 64, for five seconds each. One more
+// ends the one that [fairshare.Pool] evicts.
 type BodyLimiter struct {
-	// Each is what a body counts for at least, in bytes: 64 times as many are let be
-	// at once. 0 means 64 KiB.
+	// Each is the least that a body counts for, in bytes. The limit for all is 64 times
+	// Each. 0 means 64 KiB.
 	Each int64
 
 	once sync.Once
 	room fairshare.Pool
 }
 
-// Read calls read, which reads the body of a request to its end. from is whom to count it
-// for, and size is what it has at most, in bytes. The body ends with
-// [os.ErrDeadlineExceeded] where it took too long, or is in the way.
+// Read calls read, which must read the request's body to its end. The body counts for
+// from, and has at most size bytes. Reading fails with [os.ErrDeadlineExceeded] if it
+// takes too long, or if the body is evicted.
 func (b *BodyLimiter) Read(w http.ResponseWriter, from string, size int64, read func() error) error {
 	deadline := http.NewResponseController(w).SetReadDeadline
 	err := b.limit(from, size, deadline, read)
 	if err == nil {
-		_ = deadline(time.Time{}) // or its end would look as if the client had gone
+		_ = deadline(time.Time{}) // otherwise its end would look as if the client had gone
 	}
 	return err
 }
 
-// Write calls write, which answers with a body of so many bytes. For what net/http
-// still has of the answer then there are another five seconds.
+// Write calls write, which writes an answer of size bytes. After that, net/http has
+// another five seconds to send what it has buffered.
 func (b *BodyLimiter) Write(w http.ResponseWriter, from string, size int64, write func() error) error {
 	deadline := http.NewResponseController(w).SetWriteDeadline
 	err := b.limit(from, size, deadline, write)
 	if err == nil {
-		_ = deadline(time.Now().Add(bodyTime)) // or a client could take for ever over the end
+		_ = deadline(time.Now().Add(bodyTime)) // otherwise a client could delay the end forever
 	}
 	return err
 }
@@ -273,7 +275,7 @@ func (b *BodyLimiter) limit(from string, size int64, deadline func(time.Time) er
 		}
 		b.room.Size, b.room.EvictOldest = maxBodies*b.Each, true
 	})
-	until := func(t time.Time) { _ = deadline(t) } // where there is no connection there is nothing to wait for
+	until := func(t time.Time) { _ = deadline(t) } // fails only without a connection
 	until(time.Now().Add(bodyTime))
 	leave, ok := b.room.Acquire(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
 	if !ok {

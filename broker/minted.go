@@ -22,12 +22,12 @@ type Minter interface {
 	Mint(ctx context.Context, g mint.Grant) (mint.Minted, error)
 }
 
-// minted asks GitHub for a token of exactly that scope: one repository, by the
-// installation that reaches it. What GitHub answers has been compared with what
-// was asked ([mint.App.Mint]); a narrower token is refused here, since a
-// workspace that relies on it would fail later and elsewhere.
+// minted asks GitHub for a token of exactly the scope: one repository, by the
+// installation that covers it. [mint.App.Mint] has compared GitHub's answer with the
+// request. minted also refuses a narrower token, because a workspace that relies on it
+// would fail later, with a less clear error.
 //
-// Of several Apps the one mints whose turn it is ([Pooled]).
+// Of several Apps, the one whose turn it is mints ([Pooled]).
 func minted(github Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		pooled, ok := github.(Pooled)
@@ -42,8 +42,8 @@ func minted(github Minter) MintFunc {
 	}
 }
 
-// mintedBy asks one App. With isChecked the App is not asked for a token that its
-// installation was not granted.
+// mintedBy asks one App. With isChecked, it first checks that the installation was
+// granted the permissions.
 func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Minted, error) {
 	i, err := installation(ctx, app, s)
 	if err != nil {
@@ -70,8 +70,8 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 	return m, nil
 }
 
-// installation finds the one that reaches the repository of a scope. A repository that is
-// meant by its id alone has to belong to the account that it is asked of.
+// installation returns the installation that covers the scope's repository. A
+// repository that is found by its id must belong to the account in the scope.
 func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, error) {
 	if !s.AnyName {
 		return app.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
@@ -83,8 +83,8 @@ func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, 
 	return i, err
 }
 
-// fromGitHub says what becomes of GitHub's refusal: that something is not granted
-// is the caller's business, and that GitHub or our key cannot be had is not.
+// fromGitHub converts an error of GitHub for the caller. The caller sees why something
+// was not granted, but no details of an outage or of a bad key.
 func fromGitHub(err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok && errors.Is(err, context.DeadlineExceeded) {
@@ -107,13 +107,13 @@ func fromGitHub(err error) error {
 	return r
 }
 
-// TakeBack revokes tokens that were minted and given to no workspace, so that the
-// store has none of them. One that cannot be revoked yet is kept in memory, and
-// tried again by Retry until it ends.
+// TakeBack revokes tokens that were minted but given to no workspace, so that the vend
+// log does not have them. If a revocation fails, TakeBack keeps the token in memory,
+// and Retry tries again until the token expires.
 type TakeBack struct {
-	// Revoke ends a token; see [mint.App.Revoke].
+	// Revoke revokes a token; see [mint.App.Revoke].
 	Revoke func(context.Context, credential.Token) error
-	// Revoked is told of each token that Retry revoked; nil means that it is not.
+	// Revoked is called for each token that Retry revoked; nil disables it.
 	Revoked func(credential.Token)
 	Now     func() time.Time // nil means time.Now
 
@@ -128,7 +128,7 @@ func (b *TakeBack) now() time.Time {
 	return b.Now()
 }
 
-// Take revokes a token. Where it returns an error, Retry tries again.
+// Take revokes a token. If it returns an error, Retry tries again.
 func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
 	err := b.Revoke(ctx, t)
 	if err != nil {
@@ -142,7 +142,7 @@ func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
 	return err
 }
 
-// Retry revokes what could not be revoked before.
+// Retry revokes the tokens that Take could not revoke.
 func (b *TakeBack) Retry(ctx context.Context) error {
 	b.mu.Lock()
 	var tokens []credential.Token
@@ -170,29 +170,29 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 	return usererr.Join(errs...)
 }
 
-// A Pooled is a GitHub at which several Apps mint for the same accounts.
+// A Pooled is a GitHub with several Apps that mint for the same accounts.
 type Pooled interface {
-	// Members returns all Apps, at least one. A single one is asked as if there were no
+	// Members returns all Apps, at least one. A single one is used as if there were no
 	// pool.
 	Members(ctx context.Context, owner string) []Member
-	// Seats are those of the Apps that can be asked. It does not wait.
+	// Seats returns the seats of the Apps that can be used. It does not wait.
 	Seats(owner string) []mint.Seat
-	// Whose is Turn for a caller that does not mint; ok is false where none can.
+	// Whose is Turn for a caller that does not mint; ok is false if no App can mint.
 	Whose(key string, seats ...mint.Seat) (seat mint.Seat, ok bool)
-	// Turn returns whose turn it is among members; see [mint.Pool.Turn].
+	// Turn returns the seat whose turn it is; see [mint.Pool.Turn].
 	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
 }
 
-// A Member is one App of a pool. Its Seat has a name.
+// A Member is one App of a pool. Its Seat has the App's name.
 type Member struct {
 	Minter
 	mint.Seat
-	Err error // why it cannot be asked; nil where it can
+	Err error // why it cannot be used; nil if it can
 }
 
-// turnKey says who stays with one App, so that comments, checks and commits keep one
-// author: a workspace with tokens of its own, and else all workspaces of a profile in one
-// repository.
+// turnKey identifies the workspaces that should stay with one App, so that comments,
+// checks and commits keep one author: a workspace with its own tokens, or else all
+// workspaces of a profile in one repository.
 func (s Scope) turnKey() string {
 	if strings.HasPrefix(s.Author, authorWorkspace) {
 		return s.Author
@@ -200,10 +200,10 @@ func (s Scope) turnKey() string {
 	return s.Author + " " + s.Repo.String()
 }
 
-// mintedByAny asks the App whose turn it is, and the next one where that cannot mint.
-// With permission to write checks only Apps are passed over that are not installed there
-// or were not granted enough: GitHub lets no other App update the check runs of one that
-// is blocked for a while.
+// mintedByAny asks the App whose turn it is, and the next one if that cannot mint. For
+// a scope that writes checks, it skips only Apps that are not installed there or were
+// not granted enough, not one that GitHub blocks for a while: no other App could update
+// its check runs.
 func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) (mint.Minted, error) {
 	var first error
 	unseen := 0
@@ -218,7 +218,7 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		if first != nil && err == nil {
 			m.Instead = "an App before it cannot mint: " + first.Error()
 		}
-		isMade := !m.Token.IsZero() // it opens less than was asked, and is to be revoked
+		isMade := !m.Token.IsZero() // it gives less access than was asked, and will be revoked
 		if isMade || !mint.IsPassedOver(err) || s.writesChecks() && isBlocked(err) {
 			return m, err
 		}
@@ -237,14 +237,14 @@ func cmpError(first, second error) error {
 
 func (s Scope) writesChecks() bool { return s.Permissions()["checks"] == "write" }
 
-// isBlocked reports whether an App that cannot mint now may again later.
+// isBlocked reports whether an App that cannot mint now may be able to later.
 func isBlocked(err error) bool {
 	e, ok := errors.AsType[*mint.Error](err)
 	return ok && e.Kind != mint.NotInstalled && e.Kind != mint.NotGranted
 }
 
-// whoseTurn returns the index of a member. A scope with checks waits for the App whose
-// turn it always is.
+// whoseTurn returns the index of the member whose turn it is. A scope that writes
+// checks always has the same App, and waits for it.
 func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(error), err error) {
 	var all, usable []mint.Seat
 	for _, m := range members {

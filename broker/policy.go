@@ -14,46 +14,45 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Policy is one generation of what the configuration says about callers. It
-// is never changed; a reload makes another. The zero Policy refuses everybody.
+// A Policy is one version of the configuration's rules. It never changes; a reload
+// makes another. The zero Policy refuses every request.
 type Policy struct {
-	Hash      string         // of everything that it was made from
-	Hosts     []string       // canonical; what git calls the GitHub that is served
-	Rules     []Rule         // the first that matches decides
-	Operators []OperatorRule // none means that there are no operators
+	Hash      string         // of everything that the policy was made from
+	Hosts     []string       // git's names for GitHub, in canonical form
+	Rules     []Rule         // the first match decides
+	Operators []OperatorRule // none means no operators
 }
 
 // A Rule gives callers a workspace and a profile.
 type Rule struct {
-	Name string     // "callers[0] ci", for audit and messages
+	Name string     // such as "callers[0] ci", for audit and messages
 	By   Identifier // proves the caller; rules may share one
-	// Method is the Method of the callers that By proves; "" where that is not
-	// known beforehand.
+	// Method is the method of the callers that By proves; "" if unknown.
 	Method string
-	Issuer string // the claim iss of those callers; "" where they have none
-	// Match says whether the rule is for a caller; nil is for everybody that By
+	Issuer string // the claim iss of those callers; "" if they have none
+	// Match decides whether the rule matches a caller; nil matches every caller that By
 	// proves.
 	Match     Matcher
 	Workspace Template
 	Profile   *workspace.Profile
-	// Tokens is the most that a workspace of the rule is given.
+	// Tokens is the most that a workspace of this rule gets.
 	Tokens TokenLimit
-	// Sleep is how long after its end a session for a join token can be renewed.
+	// Sleep is how long after its expiry a session for a join token can be renewed.
 	Sleep time.Duration
-	// Hash is of what the configuration says of the rule, its name included. A session
-	// of the gateway ends when it changes.
+	// Hash is a hash of the rule's configuration, its name included. When it changes,
+	// the rule's gateway sessions end.
 	Hash string
 }
 
-// A Matcher decides about what was proved.
+// A Matcher decides whether a caller matches, by what it proved.
 type Matcher interface {
 	Match(Caller) (bool, error)
 }
 
-// Exactly matches claims to texts: all of them have to be there and be equal.
+// Exactly matches if every claim exists and equals its text.
 type Exactly map[string]string
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m Exactly) Match(c Caller) (bool, error) {
 	for path, want := range m {
 		if got, ok := c.Claim(path); !ok || got != want {
@@ -63,10 +62,11 @@ func (m Exactly) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// Patterns match claims to expressions that are anchored at both ends.
+// Patterns matches if every claim matches its expression, which is anchored at both
+// ends.
 type Patterns map[string]*regexp.Regexp
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m Patterns) Match(c Caller) (bool, error) {
 	for path, pattern := range m {
 		if got, ok := c.Claim(path); !ok || !pattern.MatchString(got) {
@@ -76,8 +76,8 @@ func (m Patterns) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// CompilePattern returns an expression that matches whole texts only. It is
-// compiled alone first, so that an unbalanced one cannot escape the anchors.
+// CompilePattern returns an expression that matches only whole texts. It first compiles
+// text alone, so that unbalanced parentheses cannot escape the anchors.
 func CompilePattern(text string) (*regexp.Regexp, error) {
 	if _, err := regexp.Compile(text); err != nil {
 		return nil, err
@@ -85,16 +85,16 @@ func CompilePattern(text string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + text + `)\z`)
 }
 
-// Claims are the claims that are looked at.
+// Claims returns the claims that are checked.
 func (m Exactly) Claims() []string { return slices.Collect(maps.Keys(m)) }
 
-// Claims are the claims that are looked at.
+// Claims returns the claims that are checked.
 func (m Patterns) Claims() []string { return slices.Collect(maps.Keys(m)) }
 
-// All matches where all of its matchers do.
+// All matches if all its matchers do.
 type All []Matcher
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m All) Match(c Caller) (bool, error) {
 	for _, one := range m {
 		if ok, err := one.Match(c); !ok || err != nil {
@@ -104,7 +104,7 @@ func (m All) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// Claims are the claims that its matchers say they look at.
+// Claims returns the claims that its matchers check.
 func (m All) Claims() []string {
 	var paths []string
 	for _, one := range m {
@@ -115,14 +115,14 @@ func (m All) Claims() []string {
 	return paths
 }
 
-// proof is what one identifier made of a request.
+// proof is the result of one identifier for a request.
 type proof struct {
 	caller Caller
 	err    error
 }
 
-// Resolve finds out which workspace sent a request, by the first rule that
-// matches. Each identifier is asked once.
+// Resolve returns the workspace of a request, by the first rule that matches. It asks
+// each identifier once. Its error is a [*Refusal].
 func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error) {
 	proofs := map[Identifier]proof{}
 	var invalid error
@@ -158,8 +158,8 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 	return Workspace{}, unproved(invalid)
 }
 
-// graver returns the one of two reasons to answer with: that a proof cannot be looked
-// at now, or else one with more of it for the log, or else the later one.
+// graver returns the error to answer with: a proof that cannot be checked now comes
+// first, then one with more detail for the log, then the later one.
 func graver(earlier, later error) error {
 	was, isRefusal := errors.AsType[*Refusal](earlier)
 	if !isRefusal {
@@ -171,9 +171,8 @@ func graver(earlier, later error) error {
 	return earlier
 }
 
-// unproved is the answer to a request that proves nothing. invalid is why its
-// proof does not hold, or that this cannot be found out now; nil says that it has
-// none.
+// unproved returns the refusal for a request without a valid proof. invalid is why its
+// proof is invalid or cannot be checked now; nil means that it has none.
 func unproved(invalid error) *Refusal {
 	if refusal, ok := errors.AsType[*Refusal](invalid); ok {
 		return refusal
@@ -185,8 +184,9 @@ func unproved(invalid error) *Refusal {
 	return &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: detail}
 }
 
-// apply gives the caller what the rule says, if it is for the caller. A rule
-// that matches and makes no workspace refuses; later ones are not tried.
+// apply returns the rule's workspace, if the rule matches the caller. If the rule
+// matches but makes no valid workspace id, the request is refused; later rules are not
+// tried.
 func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	if rule.Match != nil {
 		ok, err := rule.Match.Match(c)
@@ -204,10 +204,10 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
 }
 
-// maxClaim bounds a claim in the audit log, in bytes.
+// maxClaim is how many bytes of a claim are in the audit log.
 const maxClaim = 200
 
-// looked are the claims that the rule looks at, and what they say.
+// looked returns the claims that the rule checks, with their values.
 func (rule Rule) looked(c Caller) map[string]string {
 	paths := rule.Workspace.Claims()
 	if looking, ok := rule.Match.(interface{ Claims() []string }); ok {
@@ -222,7 +222,7 @@ func (rule Rule) looked(c Caller) map[string]string {
 	return claims
 }
 
-// FindRule returns the rule of that name and [Rule.Hash].
+// FindRule returns the rule of that name with that [Rule.Hash].
 func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	i := slices.IndexFunc(p.Rules, func(r Rule) bool { return r.Name == name && r.Hash == hash })
 	if i < 0 {
@@ -231,19 +231,18 @@ func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	return p.Rules[i], true
 }
 
-// Serves reports whether host is one of those the broker answers for.
+// Serves reports whether the broker serves host.
 func (p *Policy) Serves(host string) bool { return slices.Contains(p.Hosts, host) }
 
-// A Verdict is what one rule says of a caller.
+// A RuleResult says whether one rule matches a caller.
 type RuleResult struct {
 	Rule    string
 	Matches bool
-	Note    string // why it does not, where that is no claim
+	Note    string // why not, unless a claim is the reason
 }
 
-// Try finds out which workspace a caller would be, had it proved these claims,
-// and what each rule said up to the one that decides. A caller without a method
-// may have proved itself by any.
+// Explain returns the workspace that a caller with these claims would get, and the
+// result of each rule up to the one that decides. An empty method means any method.
 func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []RuleResult, error) {
 	var said []RuleResult
 	for _, rule := range p.Rules {
@@ -272,17 +271,17 @@ func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []Rul
 	return Workspace{}, said, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
 }
 
-// An OperatorRule says who may look at what was given, and take it away.
+// An OperatorRule says who may list what workspaces got, and revoke it.
 type OperatorRule struct {
 	Name string // for audit and people
-	// Key is another when the rule says something else. Who logged in by a rule
-	// stays so for as long as there is one with that key.
+	// Key changes when the rule's configuration changes. A login by the rule is valid
+	// as long as a rule has its Key.
 	Key   string
 	By    Identifier
-	Match Matcher // nil is for everybody that By proves
+	Match Matcher // nil matches every caller that By proves
 }
 
-// An Operator is who an operator's request comes from.
+// An Operator is the sender of an operator's request.
 type Operator struct {
 	Name    string // of the rule
 	Key     string
@@ -290,8 +289,8 @@ type Operator struct {
 	Subject string
 }
 
-// Operator finds out which operator sent a request, by the first rule that
-// matches. Its error is a [*Refusal]. Without rules there are no operators.
+// Operator returns the operator who sent a request, by the first rule that matches. Its
+// error is a [*Refusal]. Without operator rules it refuses every request.
 func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error) {
 	if len(p.Operators) == 0 {
 		return Operator{}, forbid(ReasonRule, "this broker has no operators; its configuration names none")
@@ -337,7 +336,8 @@ func matches(m Matcher, c Caller) (bool, error) {
 	return m.Match(c)
 }
 
-// OperatorByKey returns the rule that somebody logged in by, if it still stands.
+// OperatorByKey returns the rule by which an operator logged in. ok is false if it was
+// changed or removed.
 func (p *Policy) OperatorByKey(key string) (OperatorRule, bool) {
 	for _, rule := range p.Operators {
 		if key != "" && rule.Key == key {

@@ -9,18 +9,18 @@ import (
 	"github.com/gatepass/gatepass/api"
 )
 
-// RetryAfter is when a caller may try again after the store, the audit log or GitHub
-// failed.
+// RetryAfter is when a caller should retry after a failure of the store, the audit log
+// or GitHub.
 const RetryAfter = 10 * time.Second
 
-// A Refusal is an answer other than a token. Detail is fit to show a person, and
-// tells a caller nothing about others.
+// A Refusal is an answer other than a token. Callers see Detail; it tells them nothing
+// about other callers.
 type Refusal struct {
 	Status     int    // of HTTP
 	Reason     string // one of the Reason constants, for audit and metrics
 	Detail     string
 	RetryAfter time.Duration // for 429 and 503
-	Err        error         // below, for the broker's own log; never answered
+	Err        error         // the cause, for the broker's own log; never answered
 }
 
 func (r *Refusal) Error() string {
@@ -30,35 +30,35 @@ func (r *Refusal) Error() string {
 	return r.Detail
 }
 
-// Unwrap returns what lies below.
+// Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// The reasons of refusals. They are few, so that they can be labels of metrics.
+// The reasons of refusals. They are few, because they are labels of metrics.
 const (
 	ReasonHost       = "host"       // not served
-	ReasonIdentity   = "identity"   // none, or it does not hold
-	ReasonReplay     = "replay"     // a proof that holds once came again
+	ReasonIdentity   = "identity"   // no proof of identity, or an invalid one
+	ReasonReplay     = "replay"     // a single-use proof was used again
 	ReasonCopied     = "copied"     // two holders renew one session
 	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBlocked    = "barred"     // the workspace is blocked, or the account
-	ReasonRepository = "repository" // not the profile's
-	ReasonPermission = "permission" // not the profile's
+	ReasonBlocked    = "barred"     // the workspace, the account or the App is blocked
+	ReasonRepository = "repository" // the profile does not allow it
+	ReasonPermission = "permission" // the profile does not allow it
 	ReasonRequest    = "request"    // malformed
 	ReasonLimit      = "limit"      // too many requests
-	ReasonGitHub     = "github"     // GitHub refuses or cannot be had
-	ReasonAudit      = "audit"      // it cannot be written down
-	ReasonStore      = "store"      // what is given cannot be kept
-	ReasonInternal   = "internal"   // a mistake of ours
-	ReasonNone       = ""           // it was answered
+	ReasonGitHub     = "github"     // GitHub refuses, or cannot be reached
+	ReasonAudit      = "audit"      // the audit log cannot be written
+	ReasonStore      = "store"      // the store cannot be read or written
+	ReasonInternal   = "internal"   // a bug in the broker
+	ReasonNone       = ""           // not refused
 )
 
-const maxDetail = 300 // bytes of a refusal's detail
+const maxDetail = 300 // bytes of a refusal's Detail
 
-// Problem is the refusal as it is answered.
+// Problem returns the refusal as a problem document.
 func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
 
-// RefusalOf returns the refusal in err. For any other error it returns a general one, with
-// err below it for the log.
+// RefusalOf returns the refusal in err. For any other error it returns a general
+// refusal, with err as the cause for the log.
 func RefusalOf(err error) *Refusal {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r
@@ -66,43 +66,42 @@ func RefusalOf(err error) *Refusal {
 	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
 }
 
-// BadRequest is the refusal of a malformed request.
+// BadRequest returns the refusal of a malformed request.
 func BadRequest(detail string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
 }
 
-// NotAllowed is the refusal of a method that a path does not have. It sets the header that
-// names those that it has.
+// NotAllowed returns the refusal of a method that a path does not have, and sets the
+// Allow header.
 func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
 }
 
-// AuditUnavailable is the refusal while the audit log cannot be written.
+// AuditUnavailable returns the refusal for when the audit log cannot be written.
 func AuditUnavailable(err error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
 }
 
-// StoreUnavailable is the refusal while the store cannot be read or written.
+// StoreUnavailable returns the refusal for when the store cannot be read or written.
 func StoreUnavailable(err error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store cannot be had"}
 }
 
-// inProblems answers what mux has nothing for with a problem document, as every
-// other error is.
+// withProblems answers with a problem document if mux has no handler for a request.
 func withProblems(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler, pattern := mux.Handler(r); pattern == "" {
 			mute := &statusOnly{ResponseWriter: w}
 			handler.ServeHTTP(mute, r)
-			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// muted takes the headers of an answer, and keeps its status and text back.
+// statusOnly takes the headers of an answer, and holds back its status and text.
 type statusOnly struct {
 	http.ResponseWriter
 	status int

@@ -16,23 +16,24 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// An Observation is one answer, with few possible values in each field.
+// An Observation describes one answer, with few possible values in each field, for
+// metrics.
 type Observation struct {
 	Endpoint string // "token", "git-credentials", …
-	Method   string // of the caller's proof; "" where nothing was proved
+	Method   string // of the caller's proof; "" without one
 	Status   int
 	Reason   string
 	Cached   bool
 	Took     time.Duration
 }
 
-// CredentialsPath is where git's own format is spoken.
+// CredentialsPath is the path for requests in git's own credential format.
 const CredentialsPath = "/v1/git-credentials"
 
-// maxCredentials bounds a request in git's format, in bytes.
+// maxCredentials is the maximum size of a request in git's format, in bytes.
 const maxCredentials = 16 << 10
 
-// Handler answers workspaces.
+// Handler returns the handler that serves workspaces.
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(api.TokenPath, b.serve("token", b.token))
@@ -47,14 +48,13 @@ func (b *Broker) Handler() http.Handler {
 	return withProblems(mux)
 }
 
-// Handle makes a handler that does what all endpoints share: the request's id,
-// the problem document of a refusal, the log and the metrics. name is for
-// metrics.
+// Handle returns a handler that does what all endpoints share: request id, problem
+// documents for refusals, log and metrics. name is for metrics.
 func (b *Broker) Handle(name string, handle func(w http.ResponseWriter, r *http.Request, id string) error) http.Handler {
 	return b.serve(name, Endpoint{name, handle}.serve)
 }
 
-// call is one request on its way through a handler.
+// call is one request in a handler.
 type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
@@ -63,8 +63,8 @@ type call struct {
 	cached bool
 }
 
-// serve does what all endpoints share: the request's id, the refusal as a
-// problem document, the log and the metrics.
+// serve does what all endpoints share: request id, problem documents for refusals, log
+// and metrics.
 func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
@@ -82,8 +82,9 @@ func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFu
 	}
 }
 
-// level is that of a refusal in the broker's own log: only what is ours to mend is
-// an error. Callers who ask too often do not fill it; metrics count them.
+// level returns the level at which a refusal is logged: only faults of the broker or
+// its services are errors. Refusals for asking too often must not fill the log; metrics
+// count them.
 func (r *Refusal) level() slog.Level {
 	switch {
 	case r.Status >= http.StatusInternalServerError:
@@ -94,7 +95,7 @@ func (r *Refusal) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// refuse answers with a refusal. What lies below goes to the log.
+// refuse answers with a refusal, and logs its cause.
 func (b *Broker) refuse(c *call, r *Refusal) {
 	attrs := []slog.Attr{slog.String("request_id", c.id), slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail)}
 	if r.Err != nil {
@@ -113,7 +114,7 @@ func (b *Broker) refuse(c *call, r *Refusal) {
 	}
 	p := r.Problem()
 	p.Instance = "urn:gatepass:request:" + c.id
-	_ = api.WriteProblem(c.w, p) // the client has gone
+	_ = api.WriteProblem(c.w, p) // fails only if the client has gone
 }
 
 // token answers POST /v1/token.
@@ -131,8 +132,8 @@ func (b *Broker) token(c *call) error {
 		return err
 	}
 	c.cached = g.Cached
-	// The Date is of the clock that the token's end is of: the workspace, whose clock
-	// may be another one, counts the time between them.
+	// The Date header uses the same clock as the token's expiry: the workspace, whose
+	// clock may differ, uses the time between them.
 	c.w.Header().Set("Date", b.TokenTime().UTC().Format(http.TimeFormat))
 	return api.WriteAnswer(c.w, answerOf(g))
 }
@@ -144,7 +145,7 @@ func answerOf(g Grant) api.TokenAnswer {
 	}
 }
 
-// readOf has read take the body of a workspace's call.
+// readOf reads the body of a workspace's request, under the limits for bodies.
 func readOf[T any](b *Broker, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
 	err = b.bodies.Read(c.w, w.ID, size, func() error {
 		got, err = read(c.w, c.r)
@@ -153,7 +154,7 @@ func readOf[T any](b *Broker, c *call, w Workspace, size int64, read func(http.R
 	return got, malformed(err)
 }
 
-// malformed keeps the status that package api chose.
+// malformed converts a problem of package api to a refusal with its status.
 func malformed(err error) error {
 	if p, ok := errors.AsType[api.Problem](err); ok {
 		return &Refusal{Status: p.Status, Reason: ReasonRequest, Detail: p.Detail}
@@ -161,11 +162,11 @@ func malformed(err error) error {
 	return err
 }
 
-// GatewaySessionPrefix begins every session of the git gateway.
+// GatewaySessionPrefix is the prefix of every session of the git gateway.
 const GatewaySessionPrefix = "gpg_"
 
-// identify resolves the caller. A session of the gateway is refused, also where the
-// connection proves an identity.
+// identify resolves the caller. It refuses gateway sessions, even if the connection
+// also proves an identity.
 func (b *Broker) identify(c *call) (Workspace, error) {
 	var w Workspace
 	var err error = &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "a session of the gateway is for git and GitHub's API through the gateway only"}
@@ -179,18 +180,19 @@ func (b *Broker) identify(c *call) (Workspace, error) {
 	return Workspace{}, b.RefuseUnauth(c.r, c.id, "", err)
 }
 
-// An Endpoint is a call that a [Server] answers besides its own, with the same
-// request id, problem documents, log and metrics.
+// An Endpoint is an additional call of a [Broker], with the same request id, problem
+// documents, log and metrics.
 type Endpoint struct {
 	Name string // for metrics
-	// Serve answers a call. Its error is a [*Refusal] or a problem of package api,
-	// or something that is not the caller's business; nothing was answered then.
+	// Serve answers a call. If it returns an error, it has answered nothing. The error
+	// is a [*Refusal] or a problem of package api, or else an internal error that the
+	// caller must not see.
 	Serve func(w http.ResponseWriter, r *http.Request, requestID string) error
 }
 
 func (e Endpoint) serve(c *call) error { return malformed(e.Serve(c.w, c.r, c.id)) }
 
-// secure are the headers of every answer. Handlers set others where they need them.
+// secure are the headers of every answer. Handlers may override them.
 var secure = map[string]string{
 	"Cache-Control":                "no-store",
 	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -201,7 +203,7 @@ var secure = map[string]string{
 	"X-Frame-Options":              "DENY",
 }
 
-// Secured keeps browsers from doing anything with an answer that it is not for. It is
+// Secured sets headers that keep browsers from misusing an answer. It must be
 // outermost, so that refusals and errors have these headers, too.
 func Secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -212,10 +214,10 @@ func Secured(next http.Handler) http.Handler {
 	})
 }
 
-// credentials answers POST /v1/git-credentials: git's request in, git's answer
-// out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
-// more than a shell script. The operation is a write: the format has no word for
-// it. What is not for this broker is answered with nothing.
+// credentials answers POST /v1/git-credentials: git's request in, git's answer out
+// (https://git-scm.com/docs/git-credential#IOFMT), for clients that are only a shell
+// script. The operation is always a write, because the format cannot name one. A
+// request that is not for this broker gets an empty answer.
 func (b *Broker) credentials(c *call) error {
 	if c.r.Method != http.MethodPost {
 		return NotAllowed(c.w, http.MethodPost)
@@ -247,7 +249,7 @@ func (b *Broker) credentials(c *call) error {
 	return err
 }
 
-// credentialRequest reads git's format.
+// credentialRequest parses git's format.
 func credentialRequest(body []byte) (api.TokenRequest, error) {
 	request, err := protocol.ParseRequest(body)
 	if err != nil {
@@ -265,19 +267,19 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	return api.TokenRequest{Host: host, Repo: repo, Operation: api.Write}, nil
 }
 
-// ReasonReported stands where a reason does in the lines of refused pushes: the
-// broker decided nothing, and knows of them by the word of a workspace alone.
+// ReasonReported is the reason in audit entries about reported pushes: the broker
+// decided nothing, and has only the workspace's word.
 const ReasonReported = "reported-by-workspace"
 
-// PushLimits bound the refs that one workspace reports in refused pushes: each is
-// a line of the audit log. They have nothing to do with what it may ask for.
+// PushLimits returns the limits of refs that one workspace may report in refused
+// pushes, because each is a line of the audit log. They are separate from the limits of
+// its requests.
 func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates} }
 
-// refusedPush answers POST /v1/refused-pushes: what the guard of a workspace says
-// of a push that it refused. Nothing is decided by it. A workspace that is blocked
-// is heard as well: it is given nothing for it, and that it goes on trying is what
-// operators want to know. For the same reason a repository that its profile does
-// not have is written down as it was said.
+// refusedPush answers POST /v1/refused-pushes, where a workspace's guard reports a push
+// that it refused. The report decides nothing. Blocked workspaces may report, too: they
+// get nothing for it, and operators want to know that they keep trying. For the same
+// reason, a repository that is not in the profile is recorded as reported.
 func (b *Broker) refusedPush(c *call) error {
 	c.r = c.r.WithContext(GivingNothing(c.r.Context()))
 	w, err := b.identify(c)
@@ -289,7 +291,7 @@ func (b *Broker) refusedPush(c *call) error {
 		return err
 	}
 	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
-		return err // counted and not written down, so that no workspace fills the disk
+		return err // counted but not recorded, so that no workspace can fill the disk
 	}
 	for _, e := range pushEntries(b.Now(), w, push) {
 		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
@@ -303,8 +305,8 @@ func (b *Broker) refusedPush(c *call) error {
 	return nil
 }
 
-// pushEntries are a line for each ref: one for all could be longer than a line
-// may be.
+// pushEntries returns one entry for each ref, because a single one could be too long
+// for a line.
 func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	entries := make([]Entry, len(p.Updates))
 	for i, u := range p.Updates {
@@ -316,7 +318,7 @@ func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	return entries
 }
 
-// spend takes n of what a workspace may still do, or refuses all of them.
+// spend takes n from the workspace's bucket, or refuses all of them.
 func (l *Limiter) spend(workspace string, n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

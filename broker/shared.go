@@ -17,37 +17,42 @@ import (
 )
 
 const (
-	// freshLife is what a token has left before its last quarter begins: replicas take one
-	// from each other that has more.
+	// freshLife is the lifetime left when a token's last quarter begins. Replicas take
+	// only tokens from each other that have more left.
 	freshLife = credential.Lifetime / freshPart
-	// slotLife is how long the replicas look for a scope's token under one name. A token in
-	// its last quarter is older than that, so its successor has another name.
+	// slotLife is how long replicas look for a scope's token under the same name. A
+	// token in its last quarter is older than that, so its successor gets another name.
 	slotLife = credential.Lifetime - freshLife
-	// claimLife is how long one replica may take for a mint: mintTimeout, and what the
-	// clocks of replicas may differ by.
+	// claimLife is how long one replica may take for a mint: mintTimeout, and the
+	// difference between the clocks of replicas.
 	claimLife = mintTimeout + 5*time.Second
-	// sharePatience is how long a replica waits for the mint of another before it mints.
+	// sharePatience is how long a replica waits for another's mint before it mints
+	// itself.
 	sharePatience = 5 * time.Second
-	// shareLook is between two looks for that token: at first, and at most.
+	// shareLook is the first pause between two looks for that token, maxShareLook the
+	// longest.
 	shareLook, maxShareLook = 100 * time.Millisecond, time.Second
 )
 
-// A Shared shares tokens between the replicas of a broker through the store: of all
-// replicas that need a token of a scope, one mints it. What the store has is given only
-// where it is of exactly that scope, was not revoked, and is not in its last quarter.
+// A Shared shares tokens between the replicas of a broker, through the store: of all
+// replicas that need a token of a scope, one mints it. A token from the store is given
+// only if it is for exactly that scope, was not revoked, and is not in its last
+// quarter.
 //
-// A scope's token is kept under a name that every replica knows, a new one every
-// 45 minutes. The replica that creates the entry mints; the others wait for a moment.
+// A scope's token is stored under a name that every replica can compute; it changes
+// every 45 minutes. The replica that creates the entry mints; the others wait for a
+// moment.
 //
-// What one workspace is given alone is not shared: it asks few replicas, and the entries
-// would cost more than its tokens. The store says that there is such a token of an account.
+// Tokens that only one workspace gets are not shared: the workspace uses few replicas,
+// and the entries would cost more than its tokens. For them, the store only records
+// that the account has such tokens.
 type Shared struct {
 	Store store.Store
-	// Marked reports whether a token was revoked before its end; see [Blocklist.Marked].
+	// Marked reports whether a token is marked as revoked; see [Blocklist.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
-	Now    func() time.Time // the clock by which tokens end; nil means time.Now
+	Now    func() time.Time // the clock by which tokens expire; nil means time.Now
 
-	apart sync.Map // by account, the name of store.Unshared that is in the store
+	apart sync.Map // by account: the name of store.Unshared that is in the store
 }
 
 func (s *Shared) now() time.Time {
@@ -63,21 +68,21 @@ type sharedToken struct {
 	Scope string `json:"scope"` // its Key
 }
 
-// found is what the store has under a name.
+// found is the store's entry under a name.
 type found struct {
 	name  store.Name
-	token credential.Token // zero where no token may be given
-	// mark tells what is there from what is there later; "" where nothing is.
+	token credential.Token // zero if no token may be given
+	// mark identifies the entry's content; "" if there is no entry.
 	mark string
-	// claimed is until when another replica mints; zero where none does.
+	// claimed is until when another replica may be minting; zero if none is.
 	claimed time.Time
-	// live is a token that works and may not be given, since too little of it is left; zero
-	// where there is none.
+	// live is a valid token that may not be given, because too little of its life is
+	// left; zero if there is none.
 	live credential.Token
 }
 
-// Find returns a token that another replica made and that lasts longer than least; the
-// zero Token where there is none.
+// Find returns another replica's token that lasts longer than least; the zero Token if
+// there is none.
 func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (credential.Token, error) {
 	if scope.isOwn() {
 		return credential.Token{}, nil
@@ -86,8 +91,8 @@ func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (cr
 	return f.token, err
 }
 
-// find looks under the scope's name of now, and under the one before where nothing is there
-// and no replica mints.
+// find looks under the scope's current name. If it has no token there and no replica is
+// minting, it looks under the previous name.
 func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (found, error) {
 	now := s.now()
 	f, err := s.look(ctx, scope, now, least)
@@ -101,7 +106,7 @@ func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (fo
 	return f, nil
 }
 
-// look reads what is kept under the scope's name of a moment.
+// look reads the entry under the scope's name at a time.
 func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time.Duration) (found, error) {
 	name, err := slotName(scope, at)
 	if err != nil {
@@ -110,8 +115,8 @@ func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time
 	return s.read(ctx, name, scope, least)
 }
 
-// slotName is the scope's name of a moment. Each scope's names begin at moments of its own,
-// so that not all tokens are replaced together.
+// slotName returns the scope's name at a time. Each scope changes names at its own
+// times, so that not all tokens are replaced together.
 func slotName(scope Scope, at time.Time) (store.Name, error) {
 	sum := sha256.Sum256([]byte(scope.Key()))
 	const length = int64(slotLife / time.Second)
@@ -121,13 +126,13 @@ func slotName(scope Scope, at time.Time) (store.Name, error) {
 	return scope.nameOf(sum, ends)
 }
 
-// ownName is the name of a token that is not where other replicas look.
+// ownName returns the name for a token where other replicas do not look.
 func ownName(scope Scope, t credential.Token) (store.Name, error) {
 	return scope.nameOf(sha256.Sum256([]byte("token "+t.Secret())), t.Expiry)
 }
 
-// nameOf makes a name of the scope's repository; of none where the repository may have
-// another name by now.
+// nameOf returns a name below the scope's repository, or below no repository if that
+// may have been renamed.
 func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error) {
 	repository := s.Repo.Name
 	if s.AnyName {
@@ -136,8 +141,9 @@ func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error)
 	return store.Shared(s.Repo.Owner, repository, [16]byte(sum[:16]), ends)
 }
 
-// SharedEntries lists the entries of a store that may have a token for the repositories of
-// an account, for all of them where none is named, and those that [store.Unshared] names.
+// SharedEntries lists the store's entries that may have a token for the given
+// repositories of an account, or for all its repositories if none are given, and those
+// that [store.Unshared] names.
 func SharedEntries(ctx context.Context, s store.Store, owner string, repositories ...string) ([]store.Name, error) {
 	below, err := store.SharedOf(owner)
 	if err != nil {
@@ -159,7 +165,8 @@ func SharedEntries(ctx context.Context, s store.Store, owner string, repositorie
 	return names, nil
 }
 
-// read reads an entry. What is no token of the scope is none; that is no error.
+// read reads an entry. An entry that is not a token of the scope is no error; then
+// token is zero.
 func (s *Shared) read(ctx context.Context, name store.Name, scope Scope, least time.Duration) (found, error) {
 	f := found{name: name}
 	entry, err := s.Store.Get(ctx, name)
@@ -201,7 +208,7 @@ func isLongerThan(name store.Name, t credential.Token) bool {
 	return !ok || t.Expiry.After(ends.Add(store.TokenGrace))
 }
 
-// sharedOf reads a token that opens exactly the scope.
+// sharedOf parses a token. ok is false unless it gives access to exactly the scope.
 func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
 	var said sharedToken
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &said) != nil || credential.CheckSecret(said.Token) != nil {
@@ -212,7 +219,8 @@ func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
 	return t, said.Scope == scope.Key() && opens(t, scope)
 }
 
-// opens reports whether what GitHub said of a token is what the scope is.
+// opens reports whether the token's repository and permissions, as GitHub gave them,
+// are those of the scope.
 func opens(t credential.Token, scope Scope) bool {
 	if len(t.Repositories) != 1 || len(t.RepositoryIDs) != 1 {
 		return false

@@ -13,16 +13,16 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// place is where a new token is kept for the other replicas. The zero place is where none
-// looks.
+// place says where a new token is stored for the other replicas. The zero place is one
+// where they do not look.
 type place struct {
 	name  store.Name
-	aside credential.Token // works still, and is kept there by now; zero where none is
+	aside credential.Token // a valid token that is there now, to be moved; zero if there is none
 }
 
-// Get returns a token that lasts longer than least, and that is not in its last quarter:
-// one that another replica made, else a new one by mint. isOld says that it was made
-// before.
+// Get returns a token that lasts longer than least and is not in its last quarter:
+// another replica's, or else a new one from mint. isOld says that it was minted
+// earlier.
 func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint MintFunc) (t credential.Token, isOld bool, err error) {
 	if scope.isOwn() {
 		m, err := mint(ctx, scope)
@@ -54,8 +54,8 @@ func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint
 	return m.Token, false, err
 }
 
-// claim creates the entry by which one replica mints, and reports whether it was this
-// call that did.
+// claim creates the entry that lets one replica mint, and reports whether this call
+// created it.
 func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Name, won bool, err error) {
 	if !f.claimed.IsZero() {
 		return f.name, false, nil
@@ -67,8 +67,8 @@ func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Na
 	if err != nil || won || name == f.name {
 		return name, won, err
 	}
-	// What is under f.name was of no use to another replica before. If that one died, this
-	// one mints, as others may.
+	// An earlier replica could not use what is under f.name either, and has claimed the
+	// mint. If that replica died, this one mints; others may, too.
 	entry, err := s.Store.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return name, false, nil
@@ -80,8 +80,8 @@ func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Na
 	return name, err != nil || clock.Left(until, s.now()) <= 0, nil
 }
 
-// claimName is the name to mint by: the one of the token where nothing is there, and else
-// one for what is there, which is of no use.
+// claimName returns the name to claim: f.name if there is no entry, or else a name
+// derived from the unusable entry.
 func claimName(scope Scope, f found) (store.Name, error) {
 	if f.mark == "" {
 		return f.name, nil
@@ -91,16 +91,16 @@ func claimName(scope Scope, f found) (store.Name, error) {
 	return scope.nameOf(sum, ends)
 }
 
-// release gives a claim back, so that no replica waits for it. Where that fails, it ends
-// after claimLife.
+// release deletes a claim, so that no replica waits for it. If that fails, the claim
+// expires after claimLife.
 func (s *Shared) release(ctx context.Context, claim store.Name) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharePatience)
 	defer cancel()
 	_ = s.Store.Delete(ctx, claim)
 }
 
-// await waits for the token that another replica mints; the zero Token means that this
-// one has to.
+// await waits for the token that another replica mints. The zero Token means that this
+// replica must mint.
 func (s *Shared) await(ctx context.Context, name store.Name, scope Scope, least time.Duration) (credential.Token, error) {
 	patience := time.NewTimer(sharePatience)
 	defer patience.Stop()
@@ -116,15 +116,14 @@ func (s *Shared) await(ctx context.Context, name store.Name, scope Scope, least 
 		if err != nil {
 			return credential.Token{}, StoreUnavailable(err)
 		}
-		if !f.token.IsZero() || f.mark == "" { // it is there, or that replica failed
+		if !f.token.IsZero() || f.mark == "" { // minted, or that replica failed
 			return f.token, nil
 		}
 	}
 }
 
-// published keeps new tokens in the store before they are given, for the other replicas
-// and for who revokes them. A token that cannot be kept is an error, and is returned with
-// it.
+// published stores new tokens before they are given, for the other replicas and for
+// revocations. If a token cannot be stored, it returns the token with an error.
 func published(shared *Shared, next MintFunc) MintFunc {
 	if shared == nil {
 		return next
@@ -141,7 +140,7 @@ func published(shared *Shared, next MintFunc) MintFunc {
 	}
 }
 
-// put keeps a new token. One that works and is there by now is kept elsewhere first.
+// put stores a new token. If a valid token is there, it first moves that elsewhere.
 func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error {
 	if scope.isOwn() {
 		return s.setApart(ctx, scope.Repo.Owner)
@@ -159,8 +158,8 @@ func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error
 	return s.write(ctx, to.name, scope, t, store.Replace, ends)
 }
 
-// setApart has the store say that there are tokens of an account which are not shared:
-// once in 45 minutes.
+// setApart records in the store that the account has tokens that are not shared, once
+// every 45 minutes.
 func (s *Shared) setApart(ctx context.Context, owner string) error {
 	ends := s.now().Truncate(slotLife).Add(2*slotLife + credential.Lifetime)
 	name, err := store.Unshared(owner, ends)
@@ -176,7 +175,8 @@ func (s *Shared) setApart(ctx context.Context, owner string) error {
 	return err
 }
 
-// putAside keeps a token where no replica looks for it but who revokes all.
+// putAside stores a token under a name where replicas do not look for it, but
+// revocations do.
 func (s *Shared) putAside(ctx context.Context, scope Scope, t credential.Token) error {
 	name, err := ownName(scope, t)
 	if err != nil {
@@ -197,9 +197,8 @@ func (s *Shared) write(ctx context.Context, name store.Name, scope Scope, t cred
 	return store.PutDue(ctx, s.Store, name, store.NewSecret(string(text)), mode, ends.Add(store.TokenGrace))
 }
 
-// newShared returns what shares tokens through a store; nil where the store would encrypt
-// them with another key than what a workspace is given, since that key may be open to
-// more.
+// newShared returns a Shared. It returns nil if the store encrypts shared tokens with
+// another key than a workspace's tokens, because more readers may have that key.
 func newShared(s store.Store, marked func(context.Context, credential.Token) (bool, error), now func() time.Time) *Shared {
 	if keyed, ok := s.(interface{ KeyOf(store.Name) string }); ok {
 		own, err := store.Vended("w", [8]byte{}, time.Time{})

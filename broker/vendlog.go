@@ -16,15 +16,15 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Keeper writes down in the store which workspace was given which token, so
-// that any replica can revoke it, through a restart too. It remembers what it has
-// written, so that a warm request costs no write.
+// A VendLog records in the store which workspace got which token, so that any replica
+// can revoke it, even after a restart. It remembers what it has recorded, so that a
+// request for a cached token costs no write.
 type VendLog struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
 	mu    sync.Mutex               // guards the rest
-	kept  map[store.Name]time.Time // until when the token lives
+	kept  map[store.Name]time.Time // when the token expires
 	swept time.Time
 }
 
@@ -35,7 +35,8 @@ func (k *VendLog) now() time.Time {
 	return k.Now()
 }
 
-// Keep writes down that the workspace has the token.
+// Record records that the workspace has the token. Its error is a [*Refusal] or an
+// invalid name; then the token must not be given.
 func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) error {
 	name, err := store.Vended(w.ID, t.ID(), t.Expiry)
 	if err != nil {
@@ -56,8 +57,8 @@ func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) e
 	return nil
 }
 
-// write makes the entry with one call. Another replica may have given the workspace the
-// same token; then the entry is looked at, and repaired where it is damaged.
+// write creates the entry with one call. If it exists, because another replica gave the
+// workspace the same token, write reads it, and repairs it if it is damaged.
 func (k *VendLog) write(ctx context.Context, name store.Name, w Workspace, t credential.Token) error {
 	text, err := json.Marshal(vendedOf(w, t))
 	if err != nil {
@@ -78,8 +79,8 @@ func (k *VendLog) write(ctx context.Context, name store.Name, w Workspace, t cre
 	return store.PutDue(ctx, k.Store, name, value, store.Replace, due)
 }
 
-// keptToken is the form that [credential.ParseToken] reads, too, and what
-// operators want to know of it.
+// vendedToken is an entry's form. [credential.ParseToken] reads it, too; it also has
+// what operators want to know.
 type vendedToken struct {
 	Token        string            `json:"token"`
 	ExpiresAt    time.Time         `json:"expires_at"`
@@ -89,7 +90,7 @@ type vendedToken struct {
 	Rule         string            `json:"rule,omitempty"`
 	Profile      string            `json:"profile,omitempty"`
 	App          string            `json:"app,omitempty"` // client ID of the App that minted it
-	Own          bool              `json:"own,omitempty"` // no other workspace is given it
+	Own          bool              `json:"own,omitempty"` // no other workspace gets it
 }
 
 func vendedOf(w Workspace, t credential.Token) vendedToken {
@@ -100,16 +101,16 @@ func vendedOf(w Workspace, t credential.Token) vendedToken {
 	return k
 }
 
-// A Vended is what a Keeper wrote down.
+// A Vended is an entry of the VendLog.
 type Vended struct {
 	Token   credential.Token
-	Rule    string // by which it was given
+	Rule    string // the rule that matched the workspace
 	Profile string
-	IsOwn   bool // no other workspace is given the token
+	IsOwn   bool // no other workspace gets the token
 }
 
-// ReadVended reads what a Keeper wrote. Of a token that cannot be read nothing is
-// known but when it was written.
+// ReadVended parses an entry of the VendLog. If it is damaged, only the token and its
+// latest expiry are known.
 func ReadVended(e store.Entry) Vended {
 	text := []byte(e.Value.Reveal())
 	token, err := credential.ParseToken(text, e.Modified)
@@ -123,8 +124,8 @@ func ReadVended(e store.Entry) Vended {
 	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile, IsOwn: k.Own}
 }
 
-// IsOf reports whether the token may open something of an account. One that does
-// not say what it opens may.
+// IsOf reports whether the token may give access to something of an account. A token
+// without repositories may.
 func (v Vended) IsOf(owner string) bool {
 	return len(v.Token.Repositories) == 0 || slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		of, _, _ := strings.Cut(full, "/")
@@ -150,7 +151,7 @@ func (k *VendLog) has(name store.Name) bool {
 	return k.kept[name].After(now)
 }
 
-// kept writes down what the workspace is about to be given.
+// recorded records what the workspace is about to get.
 func recorded(keeper *VendLog, cache *Cache) func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error) {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest, s Scope) (Grant, error) {
 		t, cached, err := cache.Get(ctx, w.ID, s, time.Duration(r.MinTTL)*time.Second)

@@ -11,23 +11,23 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// GitHubVariable names the GitHub where no option does.
+// GitHubVariable is the environment variable that names the GitHub if no option does.
 const GitHubVariable = "GATEPASS_GITHUB_URL"
 
-// notSetUp is what to do where the store has no App.
+// notSetUp is the hint for a store without an App.
 const notSetUp = "run gatepass app create, or gatepass app add"
 
 // An App is the GitHub App of a store, ready to mint.
 type App struct {
 	*mint.App
 	Key    Signer
-	GitHub string // as a person knows it: https://github.com
+	GitHub string // its URL for people: https://github.com
 }
 
-// LoadApp reads the App of a store. github is what the option or the variable
-// say; "" means what the store says, else github.com. GitHub is not asked.
+// LoadApp reads the App of a store. github is the value of the option or the variable;
+// "" means the store's, else github.com. It does not ask GitHub.
 //
-// The error wraps [store.ErrNotFound] where no App is set up.
+// Its error wraps [store.ErrNotFound] if no App is set up.
 func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
 	id, err := LoadID(ctx, s)
 	if err != nil {
@@ -43,7 +43,7 @@ func LoadApp(ctx context.Context, s store.Store, github string) (*App, error) {
 	return NewApp(id, key, github)
 }
 
-// NewApp is an App that need not be in any store. github is as people know it.
+// NewApp returns an App that need not be in a store. github is its URL for people.
 func NewApp(id string, key Signer, github string) (*App, error) {
 	api, err := mint.APIURL(github)
 	if err != nil {
@@ -52,8 +52,8 @@ func NewApp(id string, key Signer, github string) (*App, error) {
 	return &App{App: &mint.App{ID: id, Signer: key, URL: api}, Key: key, GitHub: github}, nil
 }
 
-// LoadID reads the client ID, or App ID, of a store's App. It wraps
-// [store.ErrNotFound] where no App is set up.
+// LoadID reads the client ID, or App ID, of a store's App. Its error wraps
+// [store.ErrNotFound] if no App is set up.
 func LoadID(ctx context.Context, s store.Store) (string, error) {
 	id, err := Text(ctx, s, store.AppClientID())
 	if errors.Is(err, store.ErrNotFound) {
@@ -62,8 +62,7 @@ func LoadID(ctx context.Context, s store.Store) (string, error) {
 	return id, err
 }
 
-// GitHub returns which GitHub a store's App is of: named, else what the store
-// says, else github.com.
+// GitHub returns the GitHub of a store's App: named, else the store's, else github.com.
 func GitHub(ctx context.Context, s store.Store, named string) (string, error) {
 	if named != "" {
 		return named, nil
@@ -75,8 +74,8 @@ func GitHub(ctx context.Context, s store.Store, named string) (string, error) {
 	return kept, err
 }
 
-// LoadKey opens the App's key: the KMS key that the store names, else the
-// private key that it holds. It wraps [store.ErrNotFound] where it has neither.
+// LoadKey opens the App's key: the KMS key that the store names, else the private key
+// in the store. Its error wraps [store.ErrNotFound] if the store has neither.
 func LoadKey(ctx context.Context, s store.Store) (Signer, error) {
 	url, err := SignerURL(ctx, s)
 	if err != nil {
@@ -99,8 +98,7 @@ func LoadKey(ctx context.Context, s store.Store) (Signer, error) {
 	return key, nil
 }
 
-// SignerURL returns the URL of the KMS key that a store names; "" where it names
-// none.
+// SignerURL returns the URL of the KMS key that a store names; "" if it names none.
 func SignerURL(ctx context.Context, s store.Store) (string, error) {
 	url, err := Text(ctx, s, store.Signer())
 	if errors.Is(err, store.ErrNotFound) {
@@ -109,7 +107,7 @@ func SignerURL(ctx context.Context, s store.Store) (string, error) {
 	return url, err
 }
 
-// Text reads an entry that is a line of text.
+// Text reads an entry that must be one line of text.
 func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 	entry, err := s.Get(ctx, name)
 	if err != nil {
@@ -122,8 +120,8 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 	return text, nil
 }
 
-// NewIssuer makes an issuer for a store. Where its App cannot be had, the issuer
-// can still revoke, and says why it cannot mint. github is as for LoadApp.
+// NewIssuer makes an issuer for a store. If its App cannot be used, the issuer can
+// still revoke, and says why it cannot mint. github is as for LoadApp.
 func NewIssuer(ctx context.Context, s store.Store, github string) (*workspace.Issuer, *App, error) {
 	return newIssuer(ctx, s, github, new(mint.Pool), plainly(s, github))
 }

@@ -13,25 +13,25 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Credentials are what a store keeps of an App. Exactly one of PrivateKey and
-// Signer is set.
+// Credentials are what a store has of an App. Exactly one of PrivateKey and Signer is
+// set.
 type Credentials struct {
 	ID         string       // client ID or App ID
 	PrivateKey store.Secret // PEM
 	Signer     string       // the URL of a key in a KMS
-	GitHub     string       // "" and https://github.com are the same
+	GitHub     string       // "" means https://github.com
 }
 
-// api is the REST API of the App's GitHub; "" where that is no GitHub.
+// api returns the URL of the GitHub's REST API; "" if GitHub is not a valid URL.
 func (c Credentials) api() string {
 	api, _ := mint.APIURL(cmp.Or(c.GitHub, mint.DefaultGitHub))
 	return api
 }
 
-// restoreWait bounds putting things back for a caller that has given up.
+// restoreWait is the time for undoing changes after the caller has given up.
 const restoreWait = 10 * time.Second
 
-// Kept returns the names of what a store has of an App already.
+// Kept returns the names of the App's entries in a store.
 func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
 	var kept []store.Name
 	for _, name := range []store.Name{store.AppClientID(), store.PrivateKey(), store.Signer(), store.GitHubURL()} {
@@ -45,8 +45,8 @@ func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
 	return kept, nil
 }
 
-// CheckFree returns an error that wraps [store.ErrExists] and names what there
-// is, where an App is set up.
+// CheckFree returns an error if an App is set up. It wraps [store.ErrExists] and names
+// the entries.
 func CheckFree(ctx context.Context, s store.Store) error {
 	kept, err := Kept(ctx, s)
 	if err != nil || len(kept) == 0 {
@@ -62,9 +62,9 @@ func CheckFree(ctx context.Context, s store.Store) error {
 	}
 }
 
-// Save keeps the credentials in the store. With [store.CreateOnly] it fails as
-// [CheckFree] does, and changes nothing, where an App is set up. When a write
-// fails, what was there before is put back.
+// Save writes the credentials to the store. With [store.CreateOnly] it fails like
+// [CheckFree] if an App is set up, and changes nothing. If a write fails, it restores
+// the earlier entries.
 func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) error {
 	if (c.PrivateKey.Reveal() == "") == (c.Signer == "") || c.ID == "" {
 		return errors.New("save the App: want an ID and either a private key or a signer")
@@ -85,12 +85,12 @@ func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) er
 
 type entry struct {
 	name  store.Name
-	value store.Secret // the zero Secret means that there is to be none
+	value store.Secret // the zero Secret deletes the entry
 }
 
-// entries are in the order in which they are written: the ID comes after the
-// key, since without it no App counts as set up, and what is to go comes last,
-// so that a run that is killed leaves no App without a key.
+// entries returns the entries in the order of writing: the ID comes after the key,
+// because an App without an ID does not count as set up. Deletions come last, so that a
+// killed run leaves no App without a key.
 func (c Credentials) entries() []entry {
 	var signer, github store.Secret
 	if c.Signer != "" {
@@ -109,7 +109,7 @@ func (c Credentials) entries() []entry {
 	return all
 }
 
-// isToGo is 1 where there is to be no entry.
+// isToGo returns 1 for an entry to delete, else 0.
 func (e entry) isToGo() int {
 	if e.value.Reveal() == "" {
 		return 1
@@ -117,11 +117,11 @@ func (e entry) isToGo() int {
 	return 0
 }
 
-// A transaction remembers what it changed.
+// A transaction remembers the entries that it changed.
 type transaction struct {
 	store store.Store
 	mode  store.Mode
-	done  []entry // as they were before, in the order of change
+	done  []entry // the earlier entries, in the order of change
 }
 
 func (t *transaction) set(ctx context.Context, name store.Name, value store.Secret) error {
@@ -140,7 +140,7 @@ func (t *transaction) set(ctx context.Context, name store.Name, value store.Secr
 	return t.store.Put(ctx, name, value, t.mode)
 }
 
-// undo puts things back, the last change first.
+// undo restores the entries, the last change first.
 func (t *transaction) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWait)
 	defer cancel()

@@ -9,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The demo's store is a folder; the client of DynamoDB is a part of what a first
-// "make demo" would compile.
+// The demo's store is a folder. Without the DynamoDB client, a first "make demo" has
+// less to compile.
 func openDynamoDB(*url.URL) (store.Store, error) {
 	return nil, usererr.New("open the store", "the demo's gatepass was built without DynamoDB", "run make build, and use bin/gatepass")
 }

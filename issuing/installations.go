@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A State is how an installation at GitHub and the store's entry for its account
+// A State says how an installation at GitHub and the store's entry for its account
 // agree.
 type State string
 
@@ -23,47 +23,46 @@ type State string
 const (
 	New       State = "new"       // the store has no entry
 	Known     State = "known"     // the store has its id
-	Changed   State = "changed"   // the store has another id, or something that is none
-	Stale     State = "stale"     // the store has an entry, GitHub no installation of that name
+	Changed   State = "changed"   // the store has another id, or none that is valid
+	Stale     State = "stale"     // the store has an entry, but GitHub no installation of that name
 	Suspended State = "suspended" // GitHub refuses tokens; the store's entry, if any, stays as it is
 	Unusable  State = "unusable"  // it is on an enterprise, which owns no repositories
 )
 
-// What Settle makes of them.
+// What Settle turns them into.
 const (
 	Added    State = "added"
 	Replaced State = "replaced"
 	Removed  State = "removed"
 )
 
-// A Standing is one account's installation, as GitHub has it and as the store
-// has it.
+// A Standing is one account's installation, at GitHub and in the store.
 type Standing struct {
-	Account   string    `json:"account"`                // as GitHub spells it, else the store
+	Account   string    `json:"account"`                // GitHub's spelling, else the store's
 	Type      string    `json:"type,omitempty"`         // User, Organization or Enterprise
-	ID        int64     `json:"id,omitempty"`           // GitHub's; 0 where it has none
-	Stored    int64     `json:"stored,omitempty"`       // the store's; 0 where it has none
-	Selection string    `json:"repositories,omitempty"` // which it reaches: all or selected
+	ID        int64     `json:"id,omitempty"`           // GitHub's id; 0 if there is none
+	Stored    int64     `json:"stored,omitempty"`       // the store's id; 0 if there is none
+	Selection string    `json:"repositories,omitempty"` // which repositories it covers: all or selected
 	State     State     `json:"state"`
 	Since     time.Time `json:"suspended_since,omitzero"`
 	Note      string    `json:"note,omitempty"`
 
-	name      store.Name // of the store's entry, present or future
-	movedTo   string     // the account that a stale entry's installation is on by now
-	otherCase bool       // the store has the account in another case, as the first system wrote it
+	name      store.Name // name of the store's entry, existing or new
+	movedTo   string     // the account where a stale entry's installation is now
+	otherCase bool       // the store has the account in another case, as gatepass's predecessor wrote it
 }
 
-// IsOtherCase reports a stale entry that the first system wrote for an account
-// that is there, in another case. It works.
+// IsOtherCase reports whether this is a stale entry that gatepass's predecessor wrote,
+// in another case, for an account that exists. It works.
 func (s Standing) IsOtherCase() bool { return s.otherCase }
 
-// A Stored is what the store has of one account.
+// A Stored is the store's entry for one account.
 type Stored struct {
 	Name store.Name
-	ID   int64 // 0 where the entry is no id
+	ID   int64 // 0 if the entry is not a valid id
 }
 
-// StoredInstallations reads every entry, also those that are no ids.
+// StoredInstallations reads all entries, also those without a valid id.
 func StoredInstallations(ctx context.Context, s store.Store) ([]Stored, error) {
 	var all []Stored
 	for name, err := range s.List(ctx, store.Installations()) {
@@ -75,7 +74,7 @@ func StoredInstallations(ctx context.Context, s store.Store) ([]Stored, error) {
 		}
 		entry, err := s.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted meanwhile
+			continue // it was deleted meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -93,7 +92,7 @@ func parseID(value store.Secret) int64 {
 	return id
 }
 
-// Legacy returns what the first system keeps as its one installation; 0 where
+// Legacy returns the one installation in the format of gatepass's predecessor; 0 if
 // there is none.
 func Legacy(ctx context.Context, s store.Store) (int64, error) {
 	entry, err := s.Get(ctx, store.LegacyInstallation())
@@ -103,8 +102,8 @@ func Legacy(ctx context.Context, s store.Store) (int64, error) {
 	return parseID(entry.Value), err
 }
 
-// Found returns all of the App's installations, or an error: what was listed
-// half-way says nothing about what is missing.
+// Found returns all of the App's installations, or an error: an incomplete list would
+// not show what is missing.
 func Found(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
 	var all []mint.Installation
 	for i, err := range app.Installations(ctx) {
@@ -116,8 +115,8 @@ func Found(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
 	return all, nil
 }
 
-// Compare sets all of the App's installations beside all of the store's
-// entries, sorted by account. It is a function of its arguments only.
+// Compare compares all of the App's installations with all of the store's entries. The
+// result is sorted by account. It depends on its arguments only.
 func Compare(found []mint.Installation, stored []Stored) []Standing {
 	entries := map[store.Name]Stored{}
 	for _, e := range stored {
@@ -140,7 +139,7 @@ func Compare(found []mint.Installation, stored []Stored) []Standing {
 	return all
 }
 
-// standing is of an installation that GitHub has.
+// standing returns the Standing of an installation at GitHub.
 func standing(i mint.Installation, entries map[store.Name]Stored) Standing {
 	s := Standing{Account: i.Account.Login, Type: i.TargetType, ID: i.ID, Selection: i.Selection, Since: i.SuspendedAt}
 	var err error
@@ -176,7 +175,7 @@ func hasOtherCase(entries map[store.Name]Stored, s Standing) bool {
 	return false
 }
 
-// stale is of an entry that no installation has the name of.
+// stale returns the Standing of an entry whose account has no installation.
 func stale(e Stored, byID map[int64]string) Standing {
 	login, _ := e.Name.Owner()
 	s := Standing{Account: login, Stored: e.ID, State: Stale, Note: "GitHub has no installation there", name: e.Name}
@@ -197,14 +196,14 @@ func idText(id int64) string {
 	return strconv.FormatInt(id, 10)
 }
 
-// Changes says what Settle may do beyond adding what is new.
+// Changes says what Settle may do besides adding new entries.
 type Changes struct {
-	Replace bool // ids that changed
-	Remove  bool // entries that are stale
+	Replace bool // replace ids that changed
+	Remove  bool // remove stale entries
 }
 
-// Settle brings the store to what Compare found, and notes in the standings what
-// it did. What is removed comes last.
+// Settle applies to the store what Compare found, as far as may allows, and sets the
+// standings' State to what it did. It removes entries last.
 func Settle(ctx context.Context, s store.Store, all []Standing, may Changes) error {
 	for i := range all {
 		at := &all[i]
@@ -241,8 +240,8 @@ func (s *Standing) put(ctx context.Context, into store.Store, mode store.Mode, d
 	return err
 }
 
-// Discover compares all that GitHub and the store have, and settles it as far as
-// it may. The store is not touched unless both could be read to the end.
+// Discover compares GitHub and the store, and applies the changes that may allows. It
+// changes nothing unless it could read both completely.
 func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([]Standing, error) {
 	found, err := Found(ctx, app)
 	if err != nil {
@@ -256,8 +255,8 @@ func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([
 	return all, Settle(ctx, s, all, may)
 }
 
-// Only is the standing of one installation that a person names, suspended or
-// not: Known, New or Changed.
+// Only returns the Standing of one installation that a person named, suspended or not:
+// Known, New or Changed.
 func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, error) {
 	name, err := store.Installation(i.Account.Login)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The demo's store is a folder; what reads kubeconfigs is a part of what a first
-// "make demo" would compile.
+// The demo's store is a folder. Without the code that reads kubeconfigs, a first "make
+// demo" has less to compile.
 func openKubernetes(*url.URL) (store.Store, error) {
 	return nil, usererr.New("open the store", "the demo's gatepass was built without Kubernetes", "run make build, and use bin/gatepass")
 }

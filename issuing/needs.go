@@ -9,27 +9,28 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// Needs are what tokens will be asked for: what the profiles say, or without
-// any profile everything that the App asks of an account.
+// Needs are the permissions that tokens will be asked for: those of the profiles, or
+// without profiles everything that the App asks for.
 type Needs struct {
 	Profiles []*workspace.Profile
 	Asked    map[string]string // by the App
-	// IsPart says that the App is one of several: it need not be installed wherever a
-	// profile names an account, and is not chosen for what it lacks.
+	// IsPart means that the App is one of several. It need not be installed on every
+	// account that a profile names, and need not have all permissions: it is not chosen
+	// where it lacks some.
 	IsPart bool
 }
 
-// A Reach says whether tokens for an account will be asked for.
+// A Reach says whether tokens will be asked for on an account.
 type Reach int
 
 // The reaches.
 const (
-	None    Reach = iota // no profile has repositories there
-	Covered              // the account is one of all there are
-	Named                // a profile names it
+	None    Reach = iota // no profile has repositories of the account
+	Covered              // a profile covers all accounts
+	Named                // a profile names the account
 )
 
-// Of returns what tokens for an account have to be able to do.
+// Of returns the permissions needed on an account.
 func (n Needs) Of(login string) (map[string]string, Reach) {
 	if len(n.Profiles) == 0 {
 		return n.Asked, Covered
@@ -57,7 +58,7 @@ func reachOf(p *workspace.Profile, login string) Reach {
 	return reach
 }
 
-// add raises needed to what the profile needs as well.
+// add adds the profile's permissions to needed.
 func (n Needs) add(needed map[string]string, p *workspace.Profile) {
 	levels := p.Permissions.Levels()
 	if levels == nil {
@@ -66,7 +67,7 @@ func (n Needs) add(needed map[string]string, p *workspace.Profile) {
 	maps.Copy(needed, mint.Lacking(levels, needed))
 }
 
-// All returns what is needed on any account.
+// All returns the permissions needed on any account.
 func (n Needs) All() map[string]string {
 	if len(n.Profiles) == 0 {
 		return n.Asked
@@ -80,7 +81,7 @@ func (n Needs) All() map[string]string {
 	return needed
 }
 
-// Owners are the accounts that profiles name, in lower case and sorted.
+// Owners returns the accounts that profiles name, in lower case and sorted.
 func (n Needs) Owners() []string {
 	var owners []string
 	for _, p := range n.Profiles {
@@ -94,7 +95,7 @@ func (n Needs) Owners() []string {
 	return slices.Compact(owners)
 }
 
-// Everything reports whether a profile wants all repositories there are.
+// Everything reports whether a profile covers all repositories.
 func (n Needs) Everything() bool {
 	return slices.ContainsFunc(n.Profiles, func(p *workspace.Profile) bool {
 		return slices.ContainsFunc(p.Repositories, mint.Pattern.Everything)

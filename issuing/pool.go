@@ -11,15 +11,15 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Member is one App of a store: the first, or one of the pool beside it.
+// A Member is one App of a store: the first, or one of its pool.
 type Member struct {
-	Name  string      // "" is the first
+	Name  string      // "" for the first
 	Store store.Store // as the App sees it; see [store.OfApp]
-	App   *App        // nil where Err is not
+	App   *App        // nil if Err is set
 	Err   error       // why the App cannot be used
 }
 
-// Called is what people call the App: "the App", or "the App NAME of the pool".
+// Called returns the App's name for people: "the App", or "the App NAME of the pool".
 func (m Member) Called() string {
 	if m.Name == "" {
 		return "the App"
@@ -27,14 +27,14 @@ func (m Member) Called() string {
 	return "the App " + m.Name + " of the pool"
 }
 
-// Members opens all Apps of a store, the first App first. A store with one App costs one
-// read more than LoadApp. github is as for LoadApp. The error is about the pool as a
-// whole; that of a single App is in its Member.
+// Members opens all Apps of a store, the first App first. For a store with one App it
+// needs one read more than LoadApp. github is as for LoadApp. The error is about the
+// whole pool; the error of one App is in its Member.
 func Members(ctx context.Context, s store.Store, github string) ([]Member, error) {
 	return members(ctx, s, plainly(s, github))
 }
 
-// plainly opens Apps anew each time.
+// plainly returns a load that opens an App anew each time.
 func plainly(s store.Store, github string) load {
 	return func(ctx context.Context, name string) (*App, error) {
 		of, err := store.OfApp(s, name)
@@ -67,8 +67,8 @@ func members(ctx context.Context, s store.Store, open load) ([]Member, error) {
 	return all, nil
 }
 
-// poolOf is the pool for an issuer. Apps that cannot be used have their tokens revoked by
-// bare.
+// poolOf returns the pool for an issuer. bare revokes the tokens of Apps that cannot be
+// used.
 func poolOf(others []Member, bare *App, choice *mint.Pool) *workspace.Pool {
 	p := &workspace.Pool{Choice: choice}
 	for _, m := range others {
@@ -81,9 +81,9 @@ func poolOf(others []Member, bare *App, choice *mint.Pool) *workspace.Pool {
 	return p
 }
 
-// Join keeps an App in the pool beside the first one: its credentials, and then its name.
-// It fails where the first App is of another GitHub, or has the same ID. mode is as for
-// Save.
+// Join adds an App to the pool: it writes its credentials, and then its name. It fails
+// if the App is of another GitHub than the first App, or has the same ID. mode is as
+// for Save.
 func Join(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
 	of, err := store.OfApp(s, name)
 	if err != nil {
@@ -102,15 +102,15 @@ func Join(ctx context.Context, s store.Store, name string, c Credentials, mode s
 	if err := store.SetPoolApps(ctx, s, append(names, name)); err != nil {
 		return err
 	}
-	// Another run may have written its own name at the same time.
+	// Another run may have overwritten the list with its own name.
 	if names, err = store.PoolApps(ctx, s); err == nil && !slices.Contains(names, name) {
 		err = usererr.New("add "+Member{Name: name}.Called(), "another run changed the pool at the same time", "run it again with --force")
 	}
 	return err
 }
 
-// CheckJoin returns the error that Join would fail with before it writes anything.
-// Credentials without an ID are those of an App that is still to be made.
+// CheckJoin returns the error with which Join would fail before it writes anything.
+// Credentials without an ID are for an App that does not exist yet.
 func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
 	if err := store.CheckApp(name); err != nil {
 		return err
@@ -130,7 +130,7 @@ func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, m
 	return canJoin(ctx, s, name, c, what)
 }
 
-// canJoin compares an App with those that the store has.
+// canJoin checks an App against those in the store.
 func canJoin(ctx context.Context, s store.Store, name string, c Credentials, what string) error {
 	first, err := LoadID(ctx, s)
 	if err != nil {
@@ -163,8 +163,9 @@ func canJoin(ctx context.Context, s store.Store, name string, c Credentials, wha
 	return nil
 }
 
-// Leave takes an App out of the pool, and deletes what the store has of it. Workspaces that
-// have it move with their next token; what it minted can still be revoked.
+// Leave removes an App from the pool, and deletes its entries in the store. Workspaces
+// that use it move to another App with their next token. The tokens that it minted can
+// still be revoked.
 func Leave(ctx context.Context, s store.Store, name string) error {
 	if err := store.CheckApp(name); err != nil {
 		return err

@@ -10,12 +10,12 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// probeSize is about that of a private key of GitHub's, in bytes: a store may
-// take short values only.
+// probeSize is about the size of GitHub's private keys, in bytes: a store may accept
+// only short values.
 const probeSize = 1700
 
-// Probe returns an error unless the store takes an entry, shows it and removes
-// it. Nothing stays in the store, also when ctx ends in between.
+// Probe returns an error unless the store can write, read and delete an entry. It
+// leaves nothing in the store, even if ctx ends.
 func Probe(ctx context.Context, s store.Store) error {
 	text := rand.Text()
 	text = strings.Repeat(text, probeSize/len(text))
@@ -25,7 +25,7 @@ func Probe(ctx context.Context, s store.Store) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWait)
 	defer cancel()
-	// Also after an error, which leaves open whether the entry was written.
+	// Also after an error, because the entry may have been written.
 	if gone := s.Delete(ctx, store.Probe()); err == nil && gone != nil {
 		err = usererr.Join(gone, errors.New("delete "+store.Probe().String()+" by hand"))
 	}

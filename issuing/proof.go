@@ -11,16 +11,16 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// A Proof is GitHub's word that a key is an App's.
+// A Proof is GitHub's confirmation that a key belongs to an App.
 type Proof struct {
 	App mint.Registration
 	Key *rsa.PublicKey
-	// IsPublic says that any account can install the App; nil where GitHub does not
-	// say, or was not asked ([App.Public]).
+	// IsPublic says whether any account can install the App; nil if GitHub did not say,
+	// or was not asked ([App.Public]).
 	IsPublic *bool
 }
 
-// Public asks whether any account can install the App; nil where GitHub does not
+// Public asks GitHub whether any account can install the App; nil if GitHub does not
 // say.
 func (a *App) Public(ctx context.Context, self mint.Registration) *bool {
 	if isPublic, err := a.IsPublic(ctx, self); err == nil {
@@ -29,8 +29,8 @@ func (a *App) Public(ctx context.Context, self mint.Registration) *bool {
 	return nil
 }
 
-// unlock is what to do before another account than its owner's can install a
-// private App.
+// unlock returns what to do before an account other than the owner's can install a
+// private App; "" if it can.
 func (p Proof) unlock(github, owner string) string {
 	if p.IsPublic == nil || *p.IsPublic || strings.EqualFold(owner, p.App.Owner.Login) {
 		return ""
@@ -38,7 +38,7 @@ func (p Proof) unlock(github, owner string) string {
 	return "make it public, since only " + p.App.Owner.Login + " can install a private App: " + PublicURL(github, p.App) + ", then "
 }
 
-// PublicURL is where the App's owner makes it public.
+// PublicURL returns the page on which the owner can make the App public.
 func PublicURL(github string, app mint.Registration) string {
 	url := SettingsURL(github, app)
 	if url == app.HTMLURL {
@@ -47,8 +47,8 @@ func PublicURL(github string, app mint.Registration) string {
 	return url + "/advanced"
 }
 
-// Prove signs with the App's key and shows it to GitHub. Where the key itself
-// could be had, the proof holds it in any case.
+// Prove signs with the App's key and shows the signature to GitHub. If the public key
+// could be read, the proof contains it even on an error.
 func (a *App) Prove(ctx context.Context) (Proof, error) {
 	public, err := a.Key.PublicKey(ctx)
 	if err != nil {
@@ -61,7 +61,8 @@ func (a *App) Prove(ctx context.Context) (Proof, error) {
 	return Proof{App: self, Key: public}, nil
 }
 
-// notTheAppsKey says which of App and key GitHub does not know.
+// notTheAppsKey returns an error that says whether GitHub does not know the App or the
+// key.
 func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
 	what := "check the key of the App " + id
 	e, ok := errors.AsType[*mint.Error](err)
@@ -80,11 +81,11 @@ func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
 	}
 }
 
-// approvalPage follows the address of an installation's settings. GitHub's own
-// link to it is in the banner there, "Review request".
+// approvalPage is appended to the address of an installation's settings. GitHub links
+// to it in the banner "Review request" there.
 const approvalPage = "/permissions/update"
 
-// PermissionsURL is where the App's owner says what it asks for.
+// PermissionsURL returns the page on which the owner sets the App's permissions.
 func PermissionsURL(github string, app mint.Registration) string {
 	url := SettingsURL(github, app)
 	if url == app.HTMLURL {
@@ -93,7 +94,7 @@ func PermissionsURL(github string, app mint.Registration) string {
 	return url + "/permissions"
 }
 
-// SettingsURL is the App's page for its owner, with its keys.
+// SettingsURL returns the App's settings page for its owner, with its keys.
 func SettingsURL(github string, app mint.Registration) string {
 	github = strings.TrimSuffix(github, "/")
 	switch app.Owner.Type {
@@ -102,8 +103,8 @@ func SettingsURL(github string, app mint.Registration) string {
 	case "User":
 		return github + "/settings/apps/" + app.Slug
 	}
-	return app.HTMLURL // an enterprise's; the page links to it
+	return app.HTMLURL // for an enterprise's App; this page links to its settings
 }
 
-// InstallURL is where the App is installed on an account.
+// InstallURL returns the page on which the App can be installed.
 func InstallURL(app mint.Registration) string { return app.HTMLURL + "/installations/new" }

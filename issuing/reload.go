@@ -11,10 +11,9 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Loader makes issuers for a program that goes on working. What the store says
-// is read anew each time. While it says the same of an App, the issuers share that App, with
-// its signed JWT and what GitHub said about the rate limit. A Loader is for one
-// goroutine.
+// A Loader makes issuers for a long-running program. It reads the store each time.
+// While the store's entries of an App are unchanged, the issuers share that App, with
+// its signed JWT and GitHub's rate limit. A Loader must be used by one goroutine only.
 type Loader struct {
 	Store  store.Store
 	GitHub string // as for LoadApp
@@ -24,11 +23,11 @@ type Loader struct {
 	choice mint.Pool
 }
 
-// loaded is one App as it was read last.
+// loaded is one App as it was last read.
 type loaded struct {
 	app   *App
-	said  [sha256.Size]byte // what app was made of
-	known *mint.App         // the latest one, for what it learned of GitHub
+	said  [sha256.Size]byte // a hash of what app was made from
+	known *mint.App         // the latest App, for what it learned from GitHub
 }
 
 // Issuer is [NewIssuer].
@@ -36,7 +35,7 @@ func (l *Loader) Issuer(ctx context.Context) (*workspace.Issuer, *App, error) {
 	return newIssuer(ctx, l.Store, l.GitHub, &l.choice, l.open)
 }
 
-// open reads one App, and returns the earlier one where that is the same.
+// open reads one App. If it is unchanged, it returns the earlier App.
 func (l *Loader) open(ctx context.Context, name string) (*App, error) {
 	at := l.of(name)
 	heard := listener{l.Store, sha256.New()}
@@ -73,7 +72,7 @@ func (l *Loader) of(name string) *loaded {
 	return l.others[name]
 }
 
-// Forget has the next Issuer make its Apps anew: GitHub refuses one of those there are.
+// Forget makes the next Issuer read its Apps anew. Call it if GitHub refuses an App.
 func (l *Loader) Forget() {
 	l.app = nil
 	for _, other := range l.others {
@@ -81,7 +80,7 @@ func (l *Loader) Forget() {
 	}
 }
 
-// A listener notes what is read from a store, and keeps nothing but a digest.
+// A listener hashes what is read from a store. It holds nothing but the hash.
 type listener struct {
 	store.Store
 	sum hash.Hash
@@ -94,10 +93,10 @@ func (h listener) Get(ctx context.Context, name store.Name) (store.Entry, error)
 	return entry, err
 }
 
-// note adds a key that is in none of the store's entries, but in a file.
+// note adds a key to the hash that is in a file, not in the store.
 func (h listener) note(ctx context.Context, app *App) error {
 	if _, ok := app.Key.(*mint.KeySigner); !ok {
-		return nil // in a KMS, whose clients look themselves whether it has changed
+		return nil // in a KMS, whose client itself notices changes
 	}
 	public, err := app.Key.PublicKey(ctx)
 	if err == nil {

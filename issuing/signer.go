@@ -9,17 +9,17 @@ import (
 	"github.com/gatepass/gatepass/mint/vaulttransit"
 )
 
-// KnownSigners are the forms that OpenSigner takes, for messages and help.
+// KnownSigners lists the URLs that OpenSigner accepts, for messages and help.
 const KnownSigners = "file:///PATH, awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY and vault+transit://MOUNT/KEY"
 
-// A Signer signs with a key whose public half can be shown.
+// A Signer signs with a key, and can show its public half.
 type Signer interface {
 	mint.Signer
 	mint.PublicKeyer
 }
 
-// OpenSigner makes the signer that a URL names. A file is read at once; a KMS is asked
-// by the first call only.
+// OpenSigner returns the signer at a URL. It reads a file at once; a KMS is asked at
+// the first call only.
 func OpenSigner(rawURL string) (Signer, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -42,7 +42,7 @@ func OpenSigner(rawURL string) (Signer, error) {
 	return nil, usererr.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
 }
 
-// openedSigner keeps a nil pointer from becoming a Signer that is not nil.
+// openedSigner prevents a nil pointer in a non-nil Signer.
 func openedSigner[S Signer](s S, err error) (Signer, error) {
 	if err != nil {
 		return nil, err
@@ -61,7 +61,8 @@ func openFile(u *url.URL) (Signer, error) {
 	return ReadKeyFile(u.Path)
 }
 
-// ReadKeyFile reads a private key in PEM form that only its owner can use.
+// ReadKeyFile reads a private key in PEM form. It returns an error if other users can
+// access the file.
 func ReadKeyFile(path string) (Signer, error) {
 	key, err := mint.ReadKey(path)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// The clients of two clouds are half of what a first "make demo" compiles, and
-// nothing of what it shows.
+// The clients of two clouds are half of what a first "make demo" compiles, and the demo
+// does not use them.
 
 func openGoogle(*url.URL) (Signer, error) { return nil, notInDemo("Google Cloud KMS") }
 func openAzure(*url.URL) (Signer, error)  { return nil, notInDemo("Azure Key Vault") }

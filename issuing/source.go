@@ -9,14 +9,15 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// readByBrokers are the schemes of stores that no source reads, and what to call them.
+// readByBrokers are the schemes of stores that no source can read, with their names for
+// people.
 var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBScheme: "DynamoDB", postgresScheme: "PostgreSQL"}
 
-// Source is the source of a workspace file whose tokens this store delivers: the
-// address of the only token, or one for each owner. How the workspace proves
-// itself to the store is not in it, unless that is part of how it is reached. A
-// store in Kubernetes, DynamoDB or PostgreSQL is read by brokers only, unless its tokens are in
-// another store.
+// Source returns the source for a workspace file whose tokens this store delivers: for
+// its only token, or one for each owner. It does not contain how the workspace
+// authenticates to the store, unless that is part of the address. It returns an error
+// for stores in Kubernetes, DynamoDB or PostgreSQL, unless their tokens are in another
+// store: only brokers can read them.
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {

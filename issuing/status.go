@@ -8,26 +8,26 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Unchecked is the state of an entry where GitHub could not be asked.
+// Unchecked is the state of an entry if GitHub could not be asked.
 const Unchecked State = "unchecked"
 
-// A Status is what GitHub and the store say of one App.
+// A Status is what GitHub and the store say about one App.
 type Status struct {
 	Proof         Proof
-	Refused       error // why GitHub was not asked more; nil where it was
+	Refused       error // why GitHub was not asked further; nil if it was
 	Installations []Installed
-	Legacy        int64             // what the first system keeps; gatepass does not use it
-	Needed        map[string]string // on any account
+	Legacy        int64             // installation in the predecessor's format; gatepass does not use it
+	Needed        map[string]string // permissions needed on any account
 	Problems      []Problem         // what keeps tokens from being minted
 }
 
-// Installed is the App on one account, or what the store believes of it.
+// Installed is the App on one account, or the store's entry about it.
 type Installed struct {
 	Standing
 	Granted  map[string]string `json:"granted,omitempty"`
-	Lacking  map[string]string `json:"lacking,omitempty"`      // of what is needed there
+	Lacking  map[string]string `json:"lacking,omitempty"`      // permissions that are needed there and missing
 	Settings string            `json:"settings_url,omitempty"` // its page at GitHub
-	Approve  string            `json:"approve_url,omitempty"`  // where what is lacking is approved
+	Approve  string            `json:"approve_url,omitempty"`  // page on which they are approved
 }
 
 // A Problem keeps tokens from being minted.
@@ -36,8 +36,9 @@ type Problem struct {
 	Mend string `json:"mend,omitempty"`
 }
 
-// Examine asks GitHub and the store, and changes nothing. A key that GitHub does
-// not take is a finding; an error is a store or a GitHub that did not answer.
+// Examine asks GitHub and the store, and changes nothing. A key that GitHub does not
+// accept is a finding, in the Status. It returns an error if the store or GitHub does
+// not answer.
 func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status, error) {
 	var st Status
 	var err error
@@ -70,8 +71,8 @@ func (st *Status) unchecked(stored []Stored) {
 	}
 }
 
-// Assess says what [Examine] does, of what GitHub and the store were found to
-// have. It is a function of its arguments only.
+// Assess returns Examine's Status, from what GitHub and the store returned. It depends
+// on its arguments only.
 func Assess(github string, proof Proof, found []mint.Installation, stored []Stored, needs Needs) Status {
 	st := Status{Proof: proof}
 	self := proof.App
@@ -103,11 +104,11 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	return st
 }
 
-// one says what is wrong with one account.
+// one adds what is wrong with one account.
 func (st *Status) one(i Installed, needs Needs) {
 	needed, reach := needs.Of(i.Account)
 	if i.State == New {
-		i.Note = "not in the store" // a workspace that names the account finds it all the same
+		i.Note = "not in the store" // no problem: a workspace that names the account still finds it
 	}
 	usable := i.State != Stale && i.State != Unusable
 	if usable && reach != None {
@@ -116,7 +117,7 @@ func (st *Status) one(i Installed, needs Needs) {
 	if len(i.Lacking) > 0 && i.Settings != "" {
 		i.Approve = i.Settings
 		if len(mint.Lacking(i.Lacking, needs.Asked)) < len(i.Lacking) {
-			i.Approve += approvalPage // which is there once the App asks for more than was granted
+			i.Approve += approvalPage // the page exists while the App asks for more than was granted
 		}
 	}
 	st.Installations = append(st.Installations, i)
@@ -128,8 +129,9 @@ func (st *Status) one(i Installed, needs Needs) {
 	}
 }
 
-// unfit is about the installation itself. What the store does not have is looked
-// up where a profile names it, and what it has in another case works.
+// unfit adds problems of the installation itself. It is none if an installation is
+// missing in the store but a profile names its account, because it is then looked up,
+// or if the store has it in another case, which works.
 func (st *Status) unfit(i Installed, reach Reach) {
 	switch {
 	case i.State == Changed:

@@ -1,5 +1,5 @@
-// Package issuing opens what every command of the issuing side works with: the
-// store, and the GitHub App that is kept in it.
+// Package issuing opens what every issuing command needs: the store, and the GitHub App
+// in it.
 package issuing
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// StoreVariable names the store where no option does.
+// StoreVariable is the environment variable that names the store if no option does.
 const StoreVariable = "GATEPASS_STORE"
 
-// KnownStores are the forms that OpenStore takes, for messages and help.
+// KnownStores lists the URLs that OpenStore accepts, for messages and help.
 const KnownStores = "ssm:///PREFIX?region=…, dynamodb://TABLE?region=…[&tokens=ssm:///PREFIX], vault://MOUNT/PREFIX?addr=…&auth=…, kubernetes://NAMESPACE/PREFIX, postgres://HOST/DATABASE?sslmode=verify-full and file:///DIR"
 
 const (
@@ -28,10 +28,10 @@ const (
 	postgresScheme   = "postgres"
 )
 
-// systemStore is where root keeps things by default.
+// systemStore is root's default store.
 const systemStore = "/var/lib/gatepass"
 
-// OpenStore makes the store that a URL names. Nothing is asked or written yet.
+// OpenStore returns the store at a URL. It reads and writes nothing yet.
 func OpenStore(rawURL string) (store.Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -56,7 +56,8 @@ func OpenStore(rawURL string) (store.Store, error) {
 	return nil, usererr.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
 }
 
-// openSSM makes a store that also makes its keys, where the URL says so.
+// openSSM returns a store in Parameter Store. If the URL says so, it also makes a KMS
+// key for each workspace.
 func openSSM(u *url.URL) (store.Store, error) {
 	s, err := ssmstore.OpenStore(u)
 	if err == nil && s.MakesKeys() {
@@ -65,7 +66,7 @@ func openSSM(u *url.URL) (store.Store, error) {
 	return opened(s, err)
 }
 
-// opened keeps a nil pointer from becoming a Store that is not nil.
+// opened prevents a nil pointer in a non-nil Store.
 func opened[S store.Store](s S, err error) (store.Store, error) {
 	if err != nil {
 		return nil, err
@@ -73,9 +74,9 @@ func opened[S store.Store](s S, err error) (store.Store, error) {
 	return s, nil
 }
 
-// DefaultStore is the URL of the embedded store: /var/lib/gatepass for root,
-// else a folder of the user's (XDG Base Directory Specification). That one is below
-// the folder where gatepass install puts hooks, which others may read.
+// DefaultStore returns the URL of the embedded store: /var/lib/gatepass for root, else
+// a folder of the user's (XDG Base Directory Specification). It is a private folder
+// below the one for hooks of gatepass install, which others may read.
 func DefaultStore(getenv func(string) string) (string, error) {
 	dir := systemStore
 	if os.Geteuid() != 0 {
@@ -91,7 +92,7 @@ func DefaultStore(getenv func(string) string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: dir}).String(), nil
 }
 
-// StoreURL is what the option says, else the variable, else the default.
+// StoreURL returns the option's value, else the variable's, else the default.
 func StoreURL(option string, getenv func(string) string) (string, error) {
 	if option != "" {
 		return option, nil

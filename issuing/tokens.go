@@ -9,13 +9,13 @@ import (
 	"github.com/gatepass/gatepass/store/split"
 )
 
-// tokensKey is the parameter of a store's URL that names another store, where workspaces
-// read their tokens.
+// tokensKey is the parameter in a store's URL that names another store, for the tokens
+// that workspaces read.
 const tokensKey = "tokens"
 
-// takeTokens returns what a store's URL says of another store for tokens, nil for
-// nothing, and the URL without it. A region and a profile that the other store's URL does
-// not have are the first one's.
+// takeTokens splits a store's URL: tokens is the other store for tokens, nil if there
+// is none, and rest the URL without it. The other store inherits a missing region and
+// profile from the first.
 func takeTokens(u *url.URL) (tokens, rest *url.URL, err error) {
 	query := u.Query()
 	given, ok := query[tokensKey]
@@ -44,7 +44,7 @@ func takeTokens(u *url.URL) (tokens, rest *url.URL, err error) {
 	return tokens, &without, nil
 }
 
-// withTokens returns main, with its tokens in the store that takeTokens has found.
+// withTokens returns main with its tokens in the store from takeTokens.
 func withTokens(main split.Main, tokens *url.URL) (store.Store, error) {
 	if tokens == nil {
 		return main, nil

@@ -1,11 +1,11 @@
-// Package audit is the broker's audit log: a file of JSON lines that are chained
-// by their hashes, so that a line that was changed, dropped, repeated or moved
-// is found ([Verify]).
+// Package audit is the broker's audit log: a file of JSON lines, each chained to the
+// one before by its hash. [Verify] finds lines that were changed, dropped, repeated or
+// moved.
 //
-// Whoever can write the file can write all of it anew, with hashes that hold. The
-// chain shows that only to somebody who remembered its head: the broker logs
-// the head when it starts and ends and shows it at /readyz, and the copies that
-// it sends elsewhere carry every line's hash.
+// Anyone who can write the file can rewrite all of it with correct hashes. Only a copy
+// of the chain's head reveals that. So the broker logs the head when it starts and
+// ends, and shows it at /readyz; the copies that it sends elsewhere contain every
+// line's hash.
 package audit
 
 import (
@@ -22,42 +22,42 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// syncWithin is how soon an entry that is not durable reaches the disk.
+// syncWithin is how soon an entry that is not durable is synced to disk.
 const syncWithin = 50 * time.Millisecond
 
-// A Log is an open audit log. It implements [broker.Journal]. While it cannot be
-// written, every Write returns an error and leaves nothing in the file; the first
-// one that works again says in the log what is missing.
+// A Log is an open audit log. It implements [broker.Journal]. While the file cannot be
+// written, every Write returns an error and leaves nothing in the file. The next
+// successful Write first records how many entries are missing.
 type Log struct {
-	// MaxSize is from how many bytes on the file is renamed to PATH.TIME-NUMBER
-	// and another is begun; 0 means that somebody else does that. It is set
-	// before the first Write.
+	// MaxSize is the size in bytes from which the log renames its file to
+	// PATH.TIME-NUMBER and begins another. 0 means that another program rotates it. It
+	// is set before the first Write.
 	MaxSize int64
-	// Copy is given every line that was written, without its line break; nil
-	// means nobody is. It must not block. It is set before the first Write.
+	// Copy is called with every line written, without its line break; nil disables it.
+	// It must not block. It is set before the first Write.
 	Copy func(text []byte, r Record)
 
 	path string
 
 	mu   sync.Mutex // guards the rest
 	file file
-	size int64 // of the file, all of it whole lines
+	size int64 // of the file, which has only whole lines
 	seq  uint64
-	hash string // of line seq; noHash before the first
+	hash string // the hash of line seq; noHash before the first
 	last line
 
-	synced   uint64        // all lines up to this are on the disk
-	flight   chan struct{} // closed when the sync under way ends; nil for none
+	synced   uint64        // all lines up to this number are on disk
+	flight   chan struct{} // closed when the sync in progress ends; nil if there is none
 	later    *time.Timer
-	lost     int64     // bytes of whole lines that somebody took out of the file, until a line says so
-	gone     [2]uint64 // first and last of the lines that went with them before they were on the disk
-	astray   error     // why the log is in a file that was renamed; nil where it is in its place
-	trouble  error     // why the last attempt failed; nil when all is well
-	refused  uint64    // entries since all was well
+	lost     int64     // bytes of whole lines that another program removed from the file, until a head records it
+	gone     [2]uint64 // first and last removed line that was not yet on disk
+	astray   error     // why the log still writes to a renamed file; nil if the file is in its place
+	trouble  error     // why the last attempt failed; nil if it succeeded
+	refused  uint64    // entries refused since the last success
 	isClosed bool
 }
 
-// file is what a Log needs of its file.
+// file is the part of os.File that a Log uses.
 type file interface {
 	io.WriteCloser
 	Sync() error
@@ -65,16 +65,16 @@ type file interface {
 	Stat() (os.FileInfo, error)
 }
 
-// line is one that was written.
+// line is a written line, as text and parsed.
 type line struct {
 	text   []byte
 	record Record
 }
 
-// Open opens a log, or begins one; the log's own folder is made where it is missing. A
-// second process that opens the same file is refused. The end of the chain is verified.
-// A last line that was cut off by a crash is closed by a line that says so; nothing else
-// is mended.
+// Open opens the log at path, or creates it and its directory. It fails if another
+// process has the file open as its log. It verifies the end of the chain. If a crash
+// cut off the last line, it replaces it by a line that says so; it repairs nothing
+// else.
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, hash: noHash}
 	if err := l.open(); err != nil {
@@ -110,7 +110,7 @@ func (l *Log) open() error {
 	return nil
 }
 
-// settle has everything reach the disk before anybody relies on it.
+// settle syncs the file and its directory.
 func (l *Log) settle(f *os.File) error {
 	if err := errors.Join(setAppend(f), f.Sync(), syncFolder(l.path)); err != nil {
 		return err
@@ -123,9 +123,8 @@ func entry(kind, detail string) broker.Entry {
 	return broker.Entry{Time: time.Now().UTC(), Kind: kind, Detail: detail}
 }
 
-// repair writes over a line that was cut off. The line that takes its place holds
-// what it said, so it is longer: there is no moment at which the end of the file
-// looks whole and is not.
+// repair overwrites a line that was cut off. The new line contains the old text, so it
+// is longer: at no moment does the file end in a line that looks whole and is not.
 func (l *Log) repair(f *os.File, end end) error {
 	if _, err := f.Seek(end.size, io.SeekStart); err != nil {
 		return err
@@ -133,13 +132,13 @@ func (l *Log) repair(f *os.File, end end) error {
 	detail := fmt.Sprintf("a line of %d bytes was cut off after number %d", len(end.torn), end.seq)
 	kind := KindTruncated
 	if end.seq == 0 {
-		kind = KindHead // every file begins with one
+		kind = KindHead // every file starts with a head
 	}
 	return l.put(content{Entry: entry(kind, detail), Note: Note{Torn: end.torn, Version: version.String()}})
 }
 
-// put appends one line. Where that fails nothing of it stays. The caller holds
-// mu, or is alone.
+// put appends one line. If that fails, it removes all of the line again. The caller
+// holds mu, or is alone.
 func (l *Log) put(c content) error {
 	text, hash, err := encode(l.seq+1, l.hash, c)
 	if err != nil {
@@ -157,7 +156,7 @@ func (l *Log) put(c content) error {
 	return nil
 }
 
-// tell passes on the line that was put last. The caller holds mu.
+// tell passes the last written line to Copy. The caller holds mu.
 func (l *Log) tell() {
 	if l.Copy != nil {
 		l.Copy(l.last.text, l.last.record)
@@ -171,8 +170,9 @@ func orShort(err error) error {
 	return err
 }
 
-// Write implements [broker.Journal]. The entry has been given to the system when
-// it returns, and reaches the disk within 50 ms; with durable it is there.
+// Write implements [broker.Journal]. It returns after the entry was passed to the
+// operating system, which has it on disk within 50 ms. With durable, it returns after
+// the entry is on disk.
 func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 	seq, err := l.append(e)
 	if err == nil && durable {
@@ -184,7 +184,8 @@ func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 	return nil
 }
 
-// maxTries is how often a line is written that somebody's emptying of the file takes away.
+// maxTries is how often append writes a line that another program removes by emptying
+// the file.
 const maxTries = 10
 
 func (l *Log) append(e broker.Entry) (uint64, error) {
@@ -194,7 +195,7 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 		return 0, os.ErrClosed
 	}
 	err := l.add(entryOf(e))
-	for tries := 1; errors.Is(err, errEmptied) && tries < maxTries; tries++ { // between the look at the file and the write
+	for tries := 1; errors.Is(err, errEmptied) && tries < maxTries; tries++ { // emptied between stay and the write
 		err = l.add(entryOf(e))
 	}
 	if err != nil {
@@ -207,7 +208,8 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 	return l.seq, nil
 }
 
-// add puts a line where the next one belongs. The caller holds mu.
+// add writes the next line, after it has recovered and rotated the file where
+// necessary. The caller holds mu.
 func (l *Log) add(c content) error {
 	err := l.recover()
 	if err == nil {
@@ -219,26 +221,26 @@ func (l *Log) add(c content) error {
 	return err
 }
 
-// entryOf is what is written of an entry: nothing that a caller puts into one is too
-// long for a line, or trouble of the log.
+// entryOf bounds an entry, so that no text from a caller makes a line too long or the
+// log fail.
 func entryOf(e broker.Entry) content {
 	bounded, shortened := Bound(e)
 	return content{Entry: bounded, Note: Note{Shortened: shortened}}
 }
 
-// fail remembers what is wrong. The caller holds mu.
+// fail records the first error since the last success. The caller holds mu.
 func (l *Log) fail(err error) {
 	if l.trouble == nil {
 		l.trouble = bare(err)
 	}
 }
 
-// recover has the file ready for the next line: in its place, and with the lines
-// that it should have. Where the log failed it says in it what is missing. The
-// caller holds mu.
+// recover prepares the file for the next line: the file is in its place and has all its
+// lines. After a failure it first writes a line that says what is missing. The caller
+// holds mu.
 func (l *Log) recover() error {
 	if l.trouble != nil {
-		if err := l.cutBack(); err != nil { // the attempt that failed may have failed at this, too
+		if err := l.cutBack(); err != nil { // the failed attempt may not have removed its line
 			return err
 		}
 	}
@@ -247,7 +249,7 @@ func (l *Log) recover() error {
 	}
 	n := Note{Refused: l.refused, Trouble: l.trouble.Error()}
 	if l.synced < l.seq {
-		n.Uncertain = l.synced + 1 // after a sync that failed the next one says nothing of what was before
+		n.Uncertain = l.synced + 1 // after a failed sync, a later success says nothing about earlier writes
 	}
 	detail := fmt.Sprintf("the log could not be written; %d entries were refused", l.refused)
 	size, seq, hash := l.size, l.seq, l.hash
@@ -270,8 +272,8 @@ func (l *Log) Head() (seq uint64, hash string) {
 	return l.seq, l.hash
 }
 
-// Ready returns why the log cannot be written, or not in its place. Where the last
-// attempt failed it tries again.
+// Ready returns an error if the log cannot be written, or is not in its place. If the
+// last attempt failed, it tries again.
 func (l *Log) Ready() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -285,7 +287,7 @@ func (l *Log) Ready() error {
 	return bare(l.astray)
 }
 
-// Close has everything reach the disk. Nothing can be written afterwards.
+// Close syncs the file and closes it. Later Writes return an error.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	seq, isClosed := l.seq, l.isClosed
@@ -300,9 +302,8 @@ func (l *Log) Close() error {
 	return errors.Join(err, l.file.Close())
 }
 
-// sync returns when the line of that number is on the disk, or is in no file any
-// more. Whoever comes while
-// a sync is under way waits for the next one, which is for all of them.
+// sync returns once line seq is on disk, or is no longer in any file. A caller that
+// arrives during a sync waits for the next one, which serves all callers that wait.
 func (l *Log) sync(seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -325,8 +326,8 @@ func (l *Log) sync(seq uint64) error {
 	return nil
 }
 
-// fly syncs what has been written so far. The caller holds mu, which is free
-// while the disk works.
+// fly syncs what has been written so far. The caller holds mu; fly releases it during
+// the sync.
 func (l *Log) fly() {
 	f, upTo := l.file, l.seq
 	l.flight = make(chan struct{})
@@ -336,7 +337,7 @@ func (l *Log) fly() {
 	close(l.flight)
 	l.flight = nil
 	switch {
-	case l.file != f: // another was begun meanwhile, after all of this one was on the disk
+	case l.file != f: // another file was begun, after all of this one was synced
 	case err != nil:
 		l.fail(err)
 	default:
@@ -344,7 +345,7 @@ func (l *Log) fly() {
 	}
 }
 
-// syncLater has what was written reach the disk soon. The caller holds mu.
+// syncLater schedules a sync within syncWithin. The caller holds mu.
 func (l *Log) syncLater() {
 	if l.later != nil {
 		return
@@ -355,7 +356,7 @@ func (l *Log) syncLater() {
 		seq, isClosed := l.seq, l.isClosed
 		l.mu.Unlock()
 		if !isClosed {
-			_ = l.sync(seq) // what is wrong is remembered, and the next Write says it
+			_ = l.sync(seq) // recorded as trouble; the next Write reports it
 		}
 	})
 }

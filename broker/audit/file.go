@@ -16,12 +16,12 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Check returns why a log at path would not be opened: others can change, replace or
-// lock it. It writes nothing, and the file need not be there.
+// Check returns an error if Open would refuse path because others can change, replace
+// or lock the file. It writes nothing; the file need not exist.
 func Check(path string) error {
 	err := checkFolder(path)
 	if isMissing(err, filepath.Dir(path)) {
-		return nil // Open makes it
+		return nil // Open creates it
 	}
 	if err != nil {
 		return usererr.Wrap("open the audit log "+path, err, "")
@@ -43,15 +43,15 @@ func checkFolder(path string) error {
 	return trustedfile.CheckDir("the audit log's directory", filepath.Dir(path))
 }
 
-// isMissing reports whether err says that dir is not there, and its parent is.
+// isMissing reports whether err says that dir does not exist while its parent does.
 func isMissing(err error, dir string) bool {
 	pathErr, ok := errors.AsType[*fs.PathError](err)
 	return ok && errors.Is(err, fs.ErrNotExist) && pathErr.Path == dir
 }
 
-// makeFolder makes the log's own directory where it is missing, for this user alone.
-// In a pod a volume is open to a group, and nothing but the broker can make a directory
-// in it.
+// makeFolder creates the log's directory if it is missing, for this user only. In a
+// pod, a group can write to the volume, so only the broker itself can create a private
+// directory in it.
 func makeFolder(path string) error {
 	dir := filepath.Dir(path)
 	if err := checkFolder(path); !isMissing(err, dir) {
@@ -62,7 +62,8 @@ func makeFolder(path string) error {
 
 var errLink = errors.New("it is a symbolic link; name the file itself")
 
-// checkFile looks at who else can use a log. Who can read one can lock it, too.
+// checkFile returns an error if others can use the file. Read access is enough to lock
+// it.
 func checkFile(path string, info fs.FileInfo) error {
 	const writing, reading = 0o022, 0o004
 	mode := info.Mode()
@@ -82,8 +83,8 @@ func checkFile(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// openFile opens the file of a log for itself alone. A symbolic link is refused,
-// and so is what is no ordinary file, or not this user's alone.
+// openFile opens and locks the log's file. It refuses symbolic links, files that are
+// not regular, and files that others can use.
 func openFile(path string) (*os.File, error) {
 	if err := checkFolder(path); err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func lock(f *os.File) error {
 	return err
 }
 
-// setAppend has every write go to the end of the file, whoever moved there.
+// setAppend makes every write go to the end of the file, wherever that is by then.
 func setAppend(f *os.File) error {
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	if err == nil {
@@ -125,7 +126,7 @@ func setAppend(f *os.File) error {
 	return err
 }
 
-// syncFolder has the file's name reach the disk.
+// syncFolder syncs the directory, so that the file's name is on disk.
 func syncFolder(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
@@ -134,18 +135,18 @@ func syncFolder(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// end is where a chain goes on.
+// end is the point at which a chain continues.
 type end struct {
-	size int64 // of all whole lines
+	size int64 // size of all whole lines
 	seq  uint64
 	hash string
-	torn []byte // what follows them
+	torn []byte // bytes after the last whole line
 }
 
-// tailSize is how much of a file is verified when it is opened, in bytes.
+// tailSize is how many bytes at the end of a file are verified when it is opened.
 const tailSize = 1 << 20
 
-// readEnd verifies the end of a file.
+// readEnd reads and verifies the end of a file.
 func readEnd(f *os.File) (end, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -156,7 +157,7 @@ func readEnd(f *os.File) (end, error) {
 	if _, err := f.ReadAt(data, from); err != nil && !errors.Is(err, io.EOF) {
 		return end{}, err
 	}
-	if from > 0 { // the first line in it began before
+	if from > 0 { // the first line in it is cut off
 		_, rest, found := bytes.Cut(data, []byte{'\n'})
 		if !found {
 			return end{}, errors.New("it ends in no line of an audit log; move it away")
@@ -171,7 +172,7 @@ func readEnd(f *os.File) (end, error) {
 	return e, e.verify(data[:whole], from == 0)
 }
 
-// verify goes along the lines that were read.
+// verify checks the lines in data and moves e to their end.
 func (e *end) verify(data []byte, isAll bool) error {
 	isFirst := true
 	for text := range bytes.Lines(data) {
@@ -190,7 +191,7 @@ func (e *end) verify(data []byte, isAll bool) error {
 	return nil
 }
 
-// bare takes the repeated path out of a file error.
+// bare removes the path from a file error; the caller's message names it.
 func bare(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err

@@ -19,7 +19,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A line is, letter for letter:
+// A line has exactly this form:
 //
 //	{"seq":7,"prev":"<hash of the line before>", … ,"hash":"<hash>"}
 //
@@ -31,61 +31,62 @@ const (
 	lineEnd  = `"}`
 	hashSize = 2 * sha256.Size
 
-	// maxLine bounds a line, in bytes. An entry is far shorter: see Bound.
+	// maxLine is the maximum length of a line, in bytes. Entries are far shorter: see
+	// Bound.
 	maxLine = 64 << 10
 )
 
-// The kinds of lines that are about the log itself. The others are those of
-// package broker.
+// The kinds of lines about the log itself. Package broker defines the others.
 const (
 	KindHead      = "head"      // the first line of every file
-	KindTruncated = "truncated" // the line before it was cut off, by a crash or from outside
-	KindRecovered = "recovered" // the log could not be written for a while
+	KindTruncated = "truncated" // the line before was cut off, by a crash or by another program
+	KindRecovered = "recovered" // the log could not be written for some time
 )
 
-// A Record is one line, as it is read.
+// A Record is one line of the log, parsed.
 type Record struct {
 	Seq  uint64 `json:"seq"`
-	Prev string `json:"prev"` // hash of the line before; noHash where there was none
+	Prev string `json:"prev"` // hash of the line before; noHash if there is none
 	broker.Entry
 	Note
 	Hash string `json:"hash"`
 }
 
-// A Note is what lines about the log itself say.
+// A Note is what a line about the log itself says.
 type Note struct {
-	File      string `json:"file,omitempty"`      // of a head: the file before this one
-	Lost      int64  `json:"lost,omitempty"`      // bytes of whole lines that somebody took out of the file
-	Torn      []byte `json:"torn,omitempty"`      // what stood in a line that was cut off
+	File      string `json:"file,omitempty"`      // in a head: the name of the file before
+	Lost      int64  `json:"lost,omitempty"`      // bytes of whole lines that another program removed from the file
+	Torn      []byte `json:"torn,omitempty"`      // the text of a line that was cut off
 	Refused   uint64 `json:"refused,omitempty"`   // entries that could not be written
-	Uncertain uint64 `json:"uncertain,omitempty"` // the first line that may not have reached the disk
-	Trouble   string `json:"trouble,omitempty"`   // what was wrong
-	Version   string `json:"version,omitempty"`   // of a head: the program that began it
-	// Shortened names the fields that did not fit; see Bound.
+	Uncertain uint64 `json:"uncertain,omitempty"` // the first line that may not be on disk
+	Trouble   string `json:"trouble,omitempty"`   // the error
+	Version   string `json:"version,omitempty"`   // in a head: the version of the program that wrote it
+	// Shortened names the fields that were shortened; see Bound.
 	Shortened []string `json:"shortened,omitempty"`
 }
 
-// noHash stands where a chain begins.
+// noHash is the hash before the first line of a chain.
 const noHash = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// content is a line before it has a place in the chain.
+// content is a line before it gets its number and hashes.
 type content struct {
 	broker.Entry
 	Note
 }
 
-// body is content as JSON that may be shown on a terminal.
+// body returns content as JSON that is safe to show in a terminal.
 func (c content) body() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // each would be six bytes
+	enc.SetEscapeHTML(false) // an escape takes six bytes
 	if err := enc.Encode(c); err != nil {
 		return nil, err
 	}
 	return usererr.JSON(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), nil
 }
 
-// encode gives content its place in the chain. The text ends with a line break.
+// encode returns content as a line of the chain, with its line break, and the line's
+// hash.
 func encode(seq uint64, prev string, c content) (text []byte, hash string, err error) {
 	body, err := c.body()
 	if err != nil {
@@ -113,13 +114,13 @@ func sum(text []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// The ways in which a line is wrong by itself.
+// The errors of a single line.
 var (
 	errForm = errors.New("it is not a line of an audit log")
 	errHash = errors.New("its hash does not hold: it was changed")
 )
 
-// parse reads a line without its line break, and checks its hash.
+// parse reads a line, without its line break, and checks its hash.
 func parse(text []byte) (Record, error) {
 	at := len(text) - len(hashKey) - hashSize - len(lineEnd)
 	if at < 0 || len(text) >= maxLine || !bytes.HasPrefix(text, []byte(seqKey)) || !bytes.HasPrefix(text[at:], []byte(hashKey)) || !bytes.HasSuffix(text, []byte(lineEnd)) {
@@ -140,7 +141,7 @@ func parse(text []byte) (Record, error) {
 	return r, nil
 }
 
-// follows says what is wrong where r comes after the line of seq and hash.
+// follows returns an error unless r may come directly after line seq with that hash.
 func (r Record) follows(seq uint64, hash string) error {
 	switch {
 	case r.Seq == seq+1 && r.Prev == hash:
@@ -153,19 +154,19 @@ func (r Record) follows(seq uint64, hash string) error {
 	return fmt.Errorf("it is number %d after number %d: lines are missing or in another order", r.Seq, seq)
 }
 
-// The limits of an entry's texts, in bytes of the written line: what JSON escapes
-// counts as it is written. A line with all of them is far below maxLine.
+// The limits of an entry's texts, in bytes as written, with JSON's escapes. A line in
+// which all texts are at their limit is far below maxLine.
 const (
 	maxText  = 512
 	maxRef   = 1024
 	maxKey   = 128
-	maxPairs = 4 << 10 // of one map, keys and values together
-	cutMark  = "…"     // ends a text that was shortened
+	maxPairs = 4 << 10 // of one map: keys and values together
+	cutMark  = "…"     // the end of a shortened text
 )
 
-// Bound returns e as it is written: its outside texts without secrets, every text
-// within its limit, and every moment within what JSON can write. shortened names
-// the fields that lost something.
+// Bound returns e as it is written: without secrets in texts from outside, every text
+// within its limit, and every time in a form that JSON can write. shortened names the
+// fields that lost something.
 func Bound(e broker.Entry) (bounded broker.Entry, shortened []string) {
 	b := new(bounding)
 	for name, text := range map[string]*string{
@@ -186,10 +187,11 @@ func Bound(e broker.Entry) (bounded broker.Entry, shortened []string) {
 	return e, b.shortened
 }
 
-// bounding remembers what was shortened.
+// bounding collects the names of shortened fields.
 type bounding struct{ shortened []string }
 
-// keep remembers the name of a field whose text was cut.
+// keep returns a function that passes a text on, and adds name to the shortened fields
+// if it was cut.
 func (b *bounding) keep(name string) func(short string, isCut bool) string {
 	return func(short string, isCut bool) string {
 		if isCut {
@@ -199,7 +201,7 @@ func (b *bounding) keep(name string) func(short string, isCut bool) string {
 	}
 }
 
-// pairs returns a map that is within maxPairs.
+// pairs returns m, cut to maxPairs bytes.
 func (b *bounding) pairs(name string, m map[string]string) map[string]string {
 	if m == nil {
 		return nil
@@ -221,22 +223,22 @@ func (b *bounding) pairs(name string, m map[string]string) map[string]string {
 	return bounded
 }
 
-// moment leaves out what time.Time cannot write as JSON.
+// moment clears a time that cannot be written as JSON.
 func (b *bounding) moment(name string, t *time.Time) {
 	if _, err := t.MarshalJSON(); err != nil {
 		b.shortened, *t = append(b.shortened, name), time.Time{}
 	}
 }
 
-// plain is cut for a text that may hold a secret. Nothing is looked for in what is
-// cut off anyway.
+// plain is cut for a text that may hold a secret, which it redacts. It does not search
+// what is cut off anyway.
 func plain(text string, max int) (short string, isCut bool) {
 	head := text[:min(len(text), 4*max)]
 	short, isCut = cut(redact.Text(head, len(head)), max)
 	return short, isCut || len(head) < len(text)
 }
 
-// cut shortens a text to max bytes of a line.
+// cut shortens a text to max bytes as written.
 func cut(text string, max int) (short string, isCut bool) {
 	head := strings.ToValidUTF8(text[:min(len(text), 2*max)], "\ufffd")
 	if len(text) <= 2*max && size(head) <= max {
@@ -251,7 +253,7 @@ func cut(text string, max int) (short string, isCut bool) {
 	return head + cutMark, true
 }
 
-// size is how many bytes of a line a text takes.
+// size returns how many bytes a text takes in a line.
 func size(text string) (n int) {
 	for _, r := range text {
 		n += width(r)
@@ -259,7 +261,7 @@ func size(text string) (n int) {
 	return n
 }
 
-// width is how many bytes of a line a character takes at most.
+// width returns the most bytes that a character takes in a line.
 func width(r rune) int {
 	switch {
 	case r == '"' || r == '\\':

@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A Broken is a place where a log is not what was written.
+// A Broken is the error for a line where the chain does not hold.
 type Broken struct {
 	File string
 	Line int // from 1
@@ -25,28 +25,28 @@ type Broken struct {
 
 func (b *Broken) Error() string { return fmt.Sprintf("%s: line %d: %v", b.File, b.Line, b.Why) }
 
-// Unwrap returns why.
+// Unwrap returns the reason.
 func (b *Broken) Unwrap() error { return b.Why }
 
-// A Report is what Verify found of a chain that holds.
+// A Report is what Verify found in an intact chain.
 type Report struct {
 	Lines       uint64
 	First, Last uint64 // numbers of the first and the last line
-	Prev        string // the hash that the first line goes on from; noHash at the beginning of a chain
+	Prev        string // the hash before the first line; noHash if the chain begins with it
 	Head        string // hash of the last line
 	Notes       []string
 }
 
-// IsWhole reports whether the chain begins where the first file does.
+// IsWhole reports whether the files contain the beginning of the chain.
 func (r Report) IsWhole() bool { return r.Prev == noHash }
 
-// ErrTorn is about a last line without its end.
+// ErrTorn is the error of a last line that was cut off.
 var ErrTorn = errors.New("it is cut off: the broker ended while it wrote, and repairs it when it starts again")
 
-// Verify checks that the files are one chain, in their order. Every line that was
-// changed, dropped, repeated or moved is found, but for lines missing at the end:
-// those are found by comparing the head with one that somebody remembered. The
-// error is a [*Broken] where the chain does not hold.
+// Verify checks that the files, in this order, are one chain. It finds every line that
+// was changed, dropped, repeated or moved, except lines missing at the end: compare the
+// Report's Head with a copy to find those. If the chain is broken, the error is a
+// [*Broken].
 func Verify(paths ...string) (Report, error) {
 	var v verifier
 	for _, path := range paths {
@@ -57,13 +57,13 @@ func Verify(paths ...string) (Report, error) {
 	return v.Report, nil
 }
 
-// verifier is somewhere in a chain.
+// verifier checks lines one by one.
 type verifier struct{ Report }
 
 func (v *verifier) file(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return err // which names the file
+		return err // its text names the file
 	}
 	defer f.Close()
 	return v.read(path, f)
@@ -86,7 +86,7 @@ func (v *verifier) read(path string, in io.Reader) error {
 	return nil
 }
 
-// line takes the nth line of a file.
+// line checks the nth line of a file.
 func (v *verifier) line(n int, text []byte) error {
 	r, err := parse(text)
 	if err != nil {
@@ -117,8 +117,8 @@ func (v *verifier) line(n int, text []byte) error {
 	return nil
 }
 
-// lines yields the lines of a file without their breaks. The last one without a
-// break is an error, as one is that is too long.
+// lines yields the lines of a file, without line breaks. A last line without a line
+// break, and a line that is too long, yield an error.
 func lines(r io.Reader) func(yield func([]byte, error) bool) {
 	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, maxLine)
@@ -143,14 +143,14 @@ func lines(r io.Reader) func(yield func([]byte, error) bool) {
 	}
 }
 
-// A Line is one that was read, and its text without the line break.
+// A Line is one line of a log, parsed and as text without the line break.
 type Line struct {
 	Record
-	Text []byte // valid until the next is read
+	Text []byte // valid until the next line is read
 }
 
-// Read yields the lines of a log. What is no line, or was changed, is an error
-// that ends it; that the lines are one chain is for Verify.
+// Read yields the lines of a log. A malformed or changed line yields an error and ends
+// it. Read does not check the chain: Verify does.
 func Read(in io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		for text, err := range lines(in) {
@@ -165,21 +165,21 @@ func Read(in io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
-// A Filter chooses lines. Fields that are empty are for all.
+// A Filter selects lines. An empty field matches every line.
 type Filter struct {
 	Workspace, Decision, Reason, Kind string
 	Repository                        string // owner/name, in any case, or its id
-	Hash                              string // of a token, as in GitHub's audit log
+	Hash                              string // of a token, in the form of GitHub's audit log
 	Since, Until                      time.Time
 }
 
-// written is how the log spells what is called otherwise now: lines keep their spelling, so
-// that the searches of earlier versions find them.
+// written maps today's words to those in the log. The log keeps the earlier words, so
+// that searches of earlier versions still find its lines.
 var written = map[string]string{"blocked": broker.KindBlocked, "unblocked": broker.KindUnblocked}
 
 func spelled(word string) string { return cmp.Or(written[word], word) }
 
-// Match reports whether a line is one of those.
+// Match reports whether the filter selects r.
 func (f Filter) Match(r Record) bool {
 	for _, c := range []struct{ want, is string }{
 		{f.Workspace, r.Workspace}, {f.Decision, r.Decision}, {spelled(f.Reason), r.Reason}, {spelled(f.Kind), r.Kind}, {f.Hash, r.Entry.Hash},
@@ -191,7 +191,7 @@ func (f Filter) Match(r Record) bool {
 	return f.isOf(r) && !r.Time.Before(f.Since) && (f.Until.IsZero() || r.Time.Before(f.Until))
 }
 
-// isOf reports whether a line is about the filter's repository.
+// isOf reports whether r is about the filter's repository.
 func (f Filter) isOf(r Record) bool {
 	id := strconv.FormatInt(r.RepositoryID, 10)
 	return f.Repository == "" || strings.EqualFold(f.Repository, r.Repository) || r.RepositoryID != 0 && f.Repository == id

@@ -12,10 +12,10 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// Reopen goes on in another file where this one was renamed or deleted: the new
-// one's head names the last line of the old. Where somebody took lines out of the
-// file, its head or the next file's says so. It does nothing where the file is as it
-// was left. Every Write looks as well.
+// Reopen begins a new file if this one was renamed or deleted; the new file's head
+// names the last line of the old one. If lines were removed from the file, the next
+// head records it. If the file is unchanged, Reopen does nothing. Every Write does the
+// same checks.
 func (l *Log) Reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,19 +32,18 @@ func (l *Log) Reopen() error {
 	return nil
 }
 
-// rotateAt begins another file where this one has grown to size. The caller holds
-// mu.
+// rotateAt begins another file if this one has size bytes or more. The caller holds mu.
 func (l *Log) rotateAt(size int64) error {
 	if size <= 0 || l.size < size {
 		return nil
 	}
-	if l.astray != nil { // it goes on in a renamed file, which is for others to rotate
+	if l.astray != nil { // the log writes to a renamed file, which another program rotates
 		return nil
 	}
 	return l.setAside(goesOn)
 }
 
-// setAside renames the file, and begins another. The caller holds mu.
+// setAside renames the file and begins another. The caller holds mu.
 func (l *Log) setAside(detail string) error {
 	name := fmt.Sprintf("%s.%s-%d", l.path, time.Now().UTC().Format("20060102T150405Z"), l.seq)
 	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
@@ -56,7 +55,7 @@ func (l *Log) setAside(detail string) error {
 	return l.follow(name, detail)
 }
 
-// follow begins the next file. Until that is done the old one is written. The
+// follow begins the next file. Until it succeeds, the log writes to the old file. The
 // caller holds mu.
 func (l *Log) follow(oldName, detail string) error {
 	if err := l.file.Sync(); err != nil {
@@ -76,7 +75,7 @@ func (l *Log) follow(oldName, detail string) error {
 	old, oldSize, oldSynced := l.file, l.size, l.synced
 	l.file, l.size, l.synced = next, 0, l.seq
 	if err := l.begin(detail, oldName); err != nil {
-		if isGone(old) { // it would keep a disk full as long as it is open
+		if isGone(old) { // a deleted file takes disk space while it is open
 			return errors.Join(err, old.Close(), l.settle(next))
 		}
 		l.file, l.size, l.synced = old, oldSize, oldSynced
@@ -88,16 +87,17 @@ func (l *Log) follow(oldName, detail string) error {
 	return old.Close()
 }
 
-// errEmptied reports that somebody took lines out of the file while one was written.
+// errEmptied reports that another program removed lines from the file while one was
+// written.
 var errEmptied = errors.New("somebody cut the file off while it was written; rotate it by renaming it")
 
-// goesOn is what the head of the next file says.
+// goesOn is the detail in the next file's head.
 const goesOn = "the log goes on from another file"
 
-// stay looks, before a line is written, whether the file is still in its place and
-// as long as it was left. Rotation by copytruncate empties it: its next line is a
-// head then, which goes on from the last line. What was shortened or changed in
-// another way is renamed, and another file begun. The caller holds mu.
+// stay checks, before a line is written, whether the file is still in its place and has
+// its expected size. Rotation by copytruncate empties the file; its next line is then a
+// head that continues the chain. A file whose size changed otherwise is renamed, and
+// another begun. The caller holds mu.
 func (l *Log) stay() error {
 	ours, err := l.file.Stat()
 	if err != nil {
@@ -121,8 +121,8 @@ func (l *Log) stay() error {
 	return nil
 }
 
-// comeBack begins a file in the log's place. Where that fails the log goes on in
-// the old one as long as that has a name. The caller holds mu.
+// comeBack begins a file at the log's path. If that fails, the log goes on in the old
+// file, unless that has been deleted or changed. The caller holds mu.
 func (l *Log) comeBack(ours fs.FileInfo) error {
 	l.astray = l.follow("", goesOn)
 	if l.astray != nil && (links(ours) == 0 || ours.Size() != l.size) {
@@ -131,7 +131,7 @@ func (l *Log) comeBack(ours fs.FileInfo) error {
 	return nil
 }
 
-// links is how many names a file has.
+// links returns the number of a file's hard links.
 func links(info fs.FileInfo) uint64 {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -140,13 +140,14 @@ func links(info fs.FileInfo) uint64 {
 	return uint64(stat.Nlink)
 }
 
-// isGone reports whether a file has no name any more.
+// isGone reports whether a file was deleted.
 func isGone(f file) bool {
 	info, err := f.Stat()
 	return err == nil && links(info) == 0
 }
 
-// goOn begins the emptied file anew, or one that has no head yet. The caller holds mu.
+// goOn writes a head into a file that was emptied, or has none yet. The caller holds
+// mu.
 func (l *Log) goOn() error {
 	l.lose(l.size)
 	l.size = 0
@@ -156,11 +157,11 @@ func (l *Log) goOn() error {
 	return l.begin("somebody emptied the file", "")
 }
 
-// lose remembers that lines are not in the file any more, for the next head to say.
-// The caller holds mu.
+// lose records that lines were removed from the file; the next head says so. The caller
+// holds mu.
 func (l *Log) lose(bytes int64) {
 	if bytes == 0 {
-		return // an attempt before this one got so far
+		return // an earlier attempt has recorded it
 	}
 	l.lost = bytes
 	if l.synced < l.seq {
@@ -168,7 +169,7 @@ func (l *Log) lose(bytes int64) {
 	}
 }
 
-// begin puts the head of a file. The caller holds mu.
+// begin writes the head of a file. The caller holds mu.
 func (l *Log) begin(detail, oldName string) error {
 	n := Note{File: oldName, Lost: max(l.lost, 0), Version: version.String()}
 	if l.lost > 0 && l.gone[1] == l.seq {
@@ -182,22 +183,22 @@ func (l *Log) begin(detail, oldName string) error {
 	return nil
 }
 
-// landed reports, after a write of n bytes, whether they follow what was there. The
-// line is taken back where they do not. The caller holds mu.
+// landed checks, after a write of n bytes, that they directly follow the lines before.
+// If they do not, it removes them where it can and returns errEmptied. The caller holds
+// mu.
 func (l *Log) landed(n int64) error {
 	info, err := l.file.Stat()
 	if err != nil || info.Size() == l.size+n {
 		return err
 	}
-	if info.Size() <= n { // the file was emptied just before, and has this line alone
+	if info.Size() <= n { // the file was emptied just before, and has only this line
 		err = l.file.Truncate(0)
 	}
 	return errors.Join(errEmptied, err)
 }
 
-// cutBack takes what is left of a line that could not be written out of the file. It
-// never makes the file longer: that would put bytes of zero where somebody emptied
-// it. The caller holds mu.
+// cutBack removes the rest of a line that could not be written. It never makes the file
+// longer: that would fill a file that was emptied with zero bytes. The caller holds mu.
 func (l *Log) cutBack() error {
 	info, err := l.file.Stat()
 	if err != nil || info.Size() <= l.size {

@@ -23,44 +23,44 @@ import (
 	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
-// A Case is a caller, what it asks for, and what should come of it. Exactly one
-// of Want and Refused is set.
+// A Case is a caller, its question, and the expected result. Exactly one of Want and
+// Refused is set.
 type Case struct {
-	Name    string `yaml:"name"` // "" means its place
+	Name    string `yaml:"name"` // "" means its position in the list
 	Given   Given  `yaml:"given"`
-	Asks    *Asks  `yaml:"asks"` // nil asks who the caller is, and no more
+	Asks    *Asks  `yaml:"asks"` // nil only asks which workspace the caller is
 	Want    *Want  `yaml:"want"`
-	Refused string `yaml:"refused"` // a reason of package broker
+	Refused string `yaml:"refused"` // a Reason of package broker
 }
 
-// Given is what is taken as proved.
+// Given is the identity that the test takes as proved.
 type Given struct {
 	Method   string  `yaml:"method"`
 	Subject  string  `yaml:"subject"`
-	Issuer   string  `yaml:"issuer"`   // of the method oidc, which has to have one
-	Audience string  `yaml:"audience"` // of the method oidc; "" means the rule's
+	Issuer   string  `yaml:"issuer"`   // required for method oidc
+	Audience string  `yaml:"audience"` // for method oidc; "" means the rule's
 	Claims   *Claims `yaml:"claims"`
 }
 
-// Asks is a question for a token.
+// Asks is a request for a token.
 type Asks struct {
-	Host        string            `yaml:"host"` // "" means the broker's first
+	Host        string            `yaml:"host"` // "" means the broker's first host
 	Repo        string            `yaml:"repo"`
 	Operation   string            `yaml:"operation"` // read or write
 	Permissions map[string]string `yaml:"permissions"`
 }
 
-// Want is what a caller is given; empty fields are not looked at.
+// Want is what a caller should get. An empty field is not compared.
 type Want struct {
 	Workspace string `yaml:"workspace"`
 	Profile   string `yaml:"profile"`
 	Rule      string `yaml:"rule"`
 }
 
-// Claims are claims as a proof has them.
+// Claims are the claims of a proof.
 type Claims map[string]any
 
-// UnmarshalYAML keeps numbers as they are written, as JSON's.
+// UnmarshalYAML keeps numbers as they are written, as json.Number.
 func (c *Claims) UnmarshalYAML(node *yaml.Node) error {
 	v, err := claimOf(node)
 	if err != nil {
@@ -120,7 +120,7 @@ func scalarOf(node *yaml.Node) (any, error) {
 	return node.Value, nil
 }
 
-// ParseCases reads a list of cases. Unknown and repeated keys are errors.
+// ParseCases reads a list of cases. An unknown or repeated key is an error.
 func ParseCases(data []byte) ([]Case, error) {
 	var root yaml.Node
 	if yaml.Unmarshal(data, &root) == nil && len(root.Content) == 1 && root.Content[0].Kind != yaml.SequenceNode {
@@ -144,7 +144,7 @@ func ParseCases(data []byte) ([]Case, error) {
 	return cases, nil
 }
 
-// reasons are those that can come of a policy alone.
+// reasons are the refusals that a policy can cause by itself.
 var reasons = []string{broker.ReasonHost, broker.ReasonIdentity, broker.ReasonRule, broker.ReasonRepository, broker.ReasonPermission, broker.ReasonRequest}
 
 func (c Case) check() error {
@@ -175,9 +175,8 @@ func (a Asks) check() error {
 	return nil
 }
 
-// A Tester tries cases on the policy of a file, as a broker would: the rules, the
-// profiles and the decisions are its own. Only what a case gives is not proved
-// but believed.
+// A Tester tries cases on the policy of a file. It uses the broker's own rules,
+// profiles and decisions. It only takes the identity in a case as proved.
 type Tester struct {
 	policy  *broker.Policy
 	current *Given
@@ -203,8 +202,8 @@ func NewTester(f *File) (*Tester, error) {
 	return t, nil
 }
 
-// A believer takes what a case gives as proved, where a rule of its kind would, and
-// makes the caller of it with the code that makes it of a proof.
+// A believer takes the identity in a case as proved if its method, issuer and audience
+// are those of the rule. It makes the caller with the same code as the real identifier.
 type believer struct {
 	current                               *Given
 	method, issuer, audience, trustDomain string
@@ -243,7 +242,7 @@ func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error
 	return c, nil
 }
 
-// check refuses claims that no proof of the method has.
+// check returns an error for claims that no proof of the method can have.
 func (b believer) check(claims map[string]any) error {
 	switch b.method {
 	case oidc.Method:
@@ -256,7 +255,7 @@ func (b believer) check(claims map[string]any) error {
 	return nil
 }
 
-// An Outcome is what came of a case.
+// An Outcome is the result of a case.
 type Outcome struct {
 	Case      string `json:"case"`
 	Passed    bool   `json:"passed"`
@@ -266,10 +265,10 @@ type Outcome struct {
 	Profile   string `json:"profile,omitempty"`
 	Rule      string `json:"rule,omitempty"`
 	Refused   string `json:"refused,omitempty"` // the reason
-	Detail    string `json:"detail,omitempty"`  // of a refusal, as callers are told
+	Detail    string `json:"detail,omitempty"`  // the refusal's text, as callers see it
 }
 
-// Try says what comes of a case.
+// Try returns the outcome of a case.
 func (t *Tester) Try(ctx context.Context, c Case) Outcome {
 	*t.current = c.Given
 	o := Outcome{Case: c.Name, Wanted: "refused: " + c.Refused}
@@ -297,8 +296,8 @@ func (t *Tester) Try(ctx context.Context, c Case) Outcome {
 	return o
 }
 
-// resolve is who the caller is, and whether that one may have what it asks for.
-// The workspace is known where it is the second that is refused.
+// resolve returns the caller's workspace, and an error if the caller is refused or may
+// not have what it asks for. In the second case the workspace is still set.
 func (t *Tester) resolve(ctx context.Context, asks *Asks) (broker.Workspace, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
 	if err != nil {
@@ -322,7 +321,7 @@ func (w Want) covers(got Want) bool {
 	return same(w.Workspace, got.Workspace) && same(w.Profile, got.Profile) && same(w.Rule, got.Rule)
 }
 
-// String is "workspace ci-1, profile ci, rule callers[0]".
+// String returns a text such as "workspace ci-1, profile ci, rule callers[0]".
 func (w Want) String() string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{{"workspace", w.Workspace}, {"profile", w.Profile}, {"rule", w.Rule}} {

@@ -19,24 +19,25 @@ import (
 )
 
 const (
-	maxText  = 4096 // bytes of an expression
-	maxDepth = 50   // of its nesting
-	// maxCost bounds an evaluation, in CEL's units (a comparison is about one, a
-	// character of a text a tenth): some milliseconds.
+	maxText  = 4096 // bytes in an expression
+	maxDepth = 50   // levels of nesting
+	// maxCost limits an evaluation, in CEL's units: a comparison costs about one, a
+	// character of a text a tenth. It allows some milliseconds.
 	maxCost = 100_000
 
-	maxShown = 3 // errors of one expression
+	maxShown = 3 // errors shown for one expression
 )
 
-// A Condition is a compiled expression. Compile makes it; the zero Condition
-// matches nobody.
+// A Condition is a compiled expression. Compile makes it; the zero Condition matches no
+// caller.
 //
-// It is an expression in CEL (https://cel.dev), for what claims and patterns cannot say:
+// It is a CEL expression (https://cel.dev), for what claims and patterns cannot
+// express:
 //
 //	claims.ref.startsWith('refs/heads/') && claims.repository_owner_id == '123'
 //
-// It has the variables claims (what was proved), method and subject. It reads nothing
-// else, ends, and costs a bounded amount of work.
+// Its variables are claims (what was proved), method and subject. It reads nothing
+// else, always ends, and costs a bounded amount of work.
 type Condition struct {
 	text    string
 	ast     *cel.Ast
@@ -53,9 +54,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// Compile returns the condition that an expression describes. It has to be true
-// or false whatever the claims are. The error is one line with the places of what
-// is wrong.
+// Compile compiles an expression. Its result must be a boolean for all claims. The
+// error is one line with the positions of the mistakes.
 func Compile(text string) (*Condition, error) {
 	env, err := environment()
 	if err != nil {
@@ -75,7 +75,7 @@ func Compile(text string) (*Condition, error) {
 	return &Condition{text: text, ast: ast, program: program}, nil
 }
 
-// places folds what the compiler says into one line.
+// places returns the compiler's messages as one line.
 func places(issues *cel.Issues) error {
 	var bad []error
 	for i, e := range issues.Errors() {
@@ -90,8 +90,8 @@ func places(issues *cel.Issues) error {
 // String returns the expression as it was written.
 func (c *Condition) String() string { return c.text }
 
-// Match implements [broker.Matcher]. An expression that cannot be evaluated, as
-// where it names a claim that is missing, is an error.
+// Match implements [broker.Matcher]. It returns an error if the expression cannot be
+// evaluated, for example because a claim is missing.
 func (c *Condition) Match(caller broker.Caller) (bool, error) {
 	if c.program == nil {
 		return false, nil
@@ -109,8 +109,8 @@ func (c *Condition) Match(caller broker.Caller) (bool, error) {
 	return is, nil
 }
 
-// valueOf makes CEL's numbers of JSON's. What no number of CEL holds without loss
-// stays a text, and equals no number.
+// valueOf converts JSON's numbers to CEL's. A number that CEL cannot hold exactly stays
+// a text, which equals no number.
 func valueOf(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -146,8 +146,9 @@ func numberOf(text string) any {
 	return text
 }
 
-// Claims returns the names of the claims that the expression reads, sorted: the
-// first name of each, "kubernetes.io" of claims['kubernetes.io'].namespace.
+// Claims returns the names of the claims that the expression reads, sorted. Of a path
+// it returns the first name, such as "kubernetes.io" for
+// claims['kubernetes.io'].namespace.
 func (c *Condition) Claims() []string {
 	var names []string
 	c.visit(func(e expression) {
@@ -159,8 +160,8 @@ func (c *Condition) Claims() []string {
 	return slices.Compact(names)
 }
 
-// Loose returns the patterns given to matches that need not match a whole text:
-// CEL's matches is content with a part.
+// Loose returns the patterns in calls of matches that can match a part of a text: CEL's
+// matches does not require a whole match.
 func (c *Condition) Loose() []string {
 	var patterns []string
 	c.visit(func(e expression) {
@@ -174,7 +175,7 @@ func (c *Condition) Loose() []string {
 // An expression is a node of the syntax tree.
 type expression struct{ ast.Expr }
 
-// visit shows all expressions inside.
+// visit calls show for all expressions inside.
 func (c *Condition) visit(show func(expression)) {
 	if c.ast == nil {
 		return
@@ -206,7 +207,7 @@ func (e expression) claim() (string, bool) {
 	return "", false
 }
 
-// pattern returns the literal pattern of a call of matches.
+// pattern returns the pattern of a call of matches, if it is a literal.
 func (e expression) pattern() (string, bool) {
 	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != "matches" {
 		return "", false
@@ -225,17 +226,17 @@ func literal(e ast.Expr) (string, bool) {
 	return text, ok
 }
 
-// A shape is what the syntax of a pattern shows.
+// A shape describes the syntax of a pattern.
 type shape struct {
-	anchors  bool // ^ or $, which say nothing
-	anyOne   bool // a dot that stands for one character: probably a dot was meant
-	crossing bool // a repetition that goes over colons
+	anchors  bool // ^ or $, which have no effect here
+	anyOne   bool // a dot that matches any one character: probably a literal dot was meant
+	crossing bool // a repetition that matches colons
 }
 
 func shapeOf(pattern string) shape {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return shape{} // was compiled before
+		return shape{} // it compiled before
 	}
 	var s shape
 	s.look(re, false)
@@ -259,7 +260,7 @@ func (s *shape) look(re *syntax.Regexp, isRepeated bool) {
 	}
 }
 
-// hasRune reports whether a class, which is pairs of ends, has a rune.
+// hasRune reports whether a class, given as pairs of first and last rune, contains r.
 func hasRune(ranges []rune, r rune) bool {
 	for i := 0; i+1 < len(ranges); i += 2 {
 		if ranges[i] <= r && r <= ranges[i+1] {
@@ -269,15 +270,15 @@ func hasRune(ranges []rune, r rune) bool {
 	return false
 }
 
-// isWhole reports whether a pattern matches whole texts only. Anchors that stand
-// at its two ends need not be of all of it: "^a|b$" is content with a beginning.
+// isWhole reports whether a pattern matches only whole texts. Anchors at its two ends
+// are not enough: "^a|b$" matches texts that only begin with a.
 func isWhole(pattern string) bool {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	return err == nil && isAt(re, syntax.OpBeginText, 0) && isAt(re, syntax.OpEndText, -1)
 }
 
-// isAt reports whether every text that re matches has an anchor at that end: at the
-// first part, or where part is less than 0 at the last.
+// isAt reports whether every text that re matches has the anchor at one end: at its
+// first part, or if part is less than 0 at its last.
 func isAt(re *syntax.Regexp, anchor syntax.Op, part int) bool {
 	switch re.Op {
 	case anchor:

@@ -1,6 +1,6 @@
-// Package config reads the broker's configuration file, compiles it into the policy
-// that is in force, and helps the people who write it: [Lint] says what is probably not
-// meant, and a [Tester] tries the rules on cases.
+// Package config reads the broker's configuration file and compiles it into a policy.
+// It also helps the people who write it: [Lint] finds probable mistakes, and a [Tester]
+// tries the rules on cases.
 package config
 
 import (
@@ -29,47 +29,47 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// DefaultPath is the file where no option names another.
+// DefaultPath is the configuration file if no option names another.
 const DefaultPath = "/etc/gatepass/broker.yaml"
 
 const maxFile = 1 << 20 // bytes
 
-// A File is the configuration as it stands. See docs/broker.md.
+// A File is the configuration as written. See docs/broker.md.
 type File struct {
 	Listen    Texts      `yaml:"listen"` // https://HOST:PORT, unix:///PATH, or http:// of a loopback address
 	TLS       TLS        `yaml:"tls"`
 	Store     string     `yaml:"store"`
 	GitHubURL string     `yaml:"github_url"`
-	Hosts     []string   `yaml:"hosts"` // what git calls the GitHub; none means the host of github_url
+	Hosts     []string   `yaml:"hosts"` // the host names by which git calls GitHub; none means the host of github_url
 	Audit     Audit      `yaml:"audit"`
 	Profiles  []string   `yaml:"profiles"`
 	Callers   []Caller   `yaml:"callers"`
-	Operators []Operator `yaml:"operators"` // none means that nobody may look and revoke
+	Operators []Operator `yaml:"operators"` // none means that no caller can list or revoke
 	Webhook   Webhook    `yaml:"webhook"`
-	Gateway   *Gateway   `yaml:"gateway"` // nil means that git is not served
+	Gateway   *Gateway   `yaml:"gateway"` // nil means that the broker has no git gateway
 	Upstream  `yaml:",inline"`
 
-	SocketMode Mode   `yaml:"socket_mode"` // of the sockets of listen; 0 means 0660
-	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means none are served
-	Pprof      string `yaml:"pprof"`       // unix:///PATH; "" means that it is not served
+	SocketMode Mode   `yaml:"socket_mode"` // of the unix sockets in listen; 0 means 0660
+	Metrics    string `yaml:"metrics"`     // HOST:PORT or unix:///PATH; "" means no metrics page
+	Pprof      string `yaml:"pprof"`       // unix:///PATH; "" means no pprof page
 	Log        Log    `yaml:"log"`
-	Limits     Limits `yaml:"limits"` // with their defaults after Load
+	Limits     Limits `yaml:"limits"` // defaults are filled in by Load
 
-	text   []byte                        // as it was parsed
+	text   []byte                        // the file's bytes
 	Hash   string                        `yaml:"-"` // of the file and the profiles
-	ByName map[string]*workspace.Profile `yaml:"-"` // by metadata.name
+	ByName map[string]*workspace.Profile `yaml:"-"` // profiles by metadata.name
 }
 
-// TLS is the broker's own certificate.
+// TLS is the broker's own certificate and key.
 type TLS struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 }
 
-// A Caller is a rule: how a caller proves who it is, which of those it is for,
-// and what they get. Exactly one of the methods is set.
+// A Caller is a rule: how callers prove their identity, which of them match, and what
+// they get. Exactly one method is set.
 type Caller struct {
-	Name   string                   `yaml:"name"` // for audit and messages; "" means its place
+	Name   string                   `yaml:"name"` // for audit and messages; "" means its position in the list
 	Socket *identity.SocketSettings `yaml:"socket"`
 	OIDC   *oidc.Settings           `yaml:"oidc"`
 	AWS    *aws.Settings            `yaml:"aws"`
@@ -77,19 +77,19 @@ type Caller struct {
 	Join   *identity.JoinSettings   `yaml:"join"`
 
 	Claims    map[string]Claim `yaml:"claims"`
-	CEL       string           `yaml:"cel"` // beside the claims; "" asks no more
+	CEL       string           `yaml:"cel"` // a condition besides the claims; "" means none
 	Workspace string           `yaml:"workspace"`
 	Profile   string           `yaml:"profile"`
 	Tokens    string           `yaml:"tokens"` // none, read or write; "" means write
 }
 
-// A Claim is what a claim has to be: a text, or {pattern: EXPRESSION}.
+// A Claim is the required value of a claim: a text, or {pattern: EXPRESSION}.
 type Claim struct {
 	Text    string
 	Pattern string
 }
 
-// UnmarshalYAML reads a text, a number, a truth, or {pattern: …}.
+// UnmarshalYAML reads a text, a number, a boolean, or {pattern: …}.
 func (c *Claim) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode && node.ShortTag() != "!!null" && node.Value != "" {
 		c.Text = node.Value
@@ -108,7 +108,7 @@ func (c *Claim) UnmarshalYAML(node *yaml.Node) error {
 // Texts is a text or a list of them.
 type Texts []string
 
-// UnmarshalYAML reads both.
+// UnmarshalYAML reads a text or a list of texts.
 func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		*t = Texts{node.Value}
@@ -122,21 +122,21 @@ func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// An opener opens a file; kind says what it is.
+// An opener opens a file; kind names it in errors.
 type opener func(kind, path string) (*os.File, error)
 
 func trusted(kind, path string) (*os.File, error) {
 	return trustedfile.Open(kind, path, trustedfile.Writing)
 }
 
-// anybodys does not wait for who may write to a pipe.
+// anybodys opens any file. It does not block on a pipe that has no writer.
 func anybodys(_, path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
-// Load reads a file and the profiles that it names. It refuses files that another user
-// than root and this one can change or replace, and secrets that one can read, also
-// those that others read later. The error is one line.
+// Load reads a file and the profiles that it names. It refuses files that users other
+// than root and this one can change or replace, and secret files that they can read,
+// including those that are only read later. The error is one line.
 func Load(path string) (*File, error) {
 	f, err := loadBy(trusted, path)
 	if err == nil {
@@ -148,7 +148,7 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
-// LoadDraft is Load for a file that is only looked at: it may be anybody's.
+// LoadDraft is Load for a file that is only examined: other users may own or change it.
 func LoadDraft(path string) (*File, error) { return loadBy(anybodys, path) }
 
 func loadBy(open opener, path string) (*File, error) {
@@ -173,8 +173,8 @@ func loadBy(open opener, path string) (*File, error) {
 	return f, nil
 }
 
-// ProfilesOf says where a file says that profiles are, whatever else is wrong with
-// it; ok is false where it cannot be read.
+// ProfilesOf returns the profiles setting of a file, even if the rest of the file is
+// wrong. ok is false if it cannot be read.
 func ProfilesOf(path string) (patterns []string, ok bool) {
 	data, err := opener(trusted).read("the broker's configuration", path)
 	if err != nil {
@@ -187,7 +187,7 @@ func ProfilesOf(path string) (patterns []string, ok bool) {
 	return f.Profiles, true
 }
 
-// read reads a file of a bounded size.
+// read reads a file, up to a maximum size.
 func (open opener) read(kind, path string) ([]byte, error) {
 	f, err := open(kind, path)
 	if err != nil {
@@ -201,7 +201,7 @@ func (open opener) read(kind, path string) ([]byte, error) {
 	return data, err
 }
 
-// bare takes the repeated path out of a file error.
+// bare removes the path from a file error; the caller's message names it.
 func bare(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err
@@ -209,7 +209,7 @@ func bare(err error) error {
 	return err
 }
 
-// Parse reads the text of a file. Unknown and repeated keys are errors.
+// Parse parses a file. An unknown or repeated key is an error.
 func Parse(data []byte) (*File, error) {
 	var f File
 	err := yamlfile.Decode(data, &f)
@@ -223,7 +223,7 @@ func Parse(data []byte) (*File, error) {
 	return &f, nil
 }
 
-// loadProfiles reads every profile and remembers what all was made from.
+// loadProfiles reads every profile, and computes the hash of the file and the profiles.
 func (f *File) loadProfiles(data []byte, open opener) error {
 	sum := sha256.New()
 	sum.Write(data)
@@ -256,8 +256,8 @@ func (f *File) loadProfiles(data []byte, open opener) error {
 	return nil
 }
 
-// Warnings are what the profiles allow and probably do not mean, and what of them
-// is ignored: lines without a control character.
+// Warnings returns what the profiles allow although it was probably not meant, and what
+// in them is ignored. Each is a line without control characters.
 func (f *File) Warnings() []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(f.ByName)) {
@@ -268,7 +268,7 @@ func (f *File) Warnings() []string {
 	return all
 }
 
-// check says everything that is wrong with what the file says.
+// check returns an error with everything that is wrong with the file.
 func (f *File) check() error {
 	bad := []error{f.checkHosts(), f.checkGitHub(), f.Upstream.check(f.GitHubURL)}
 	if len(f.Listen) == 0 {
@@ -293,7 +293,7 @@ func (f *File) check() error {
 	return usererr.Join(bad...)
 }
 
-// inList says which element of a list an error is about.
+// inList adds to an error which element of a list it is about.
 func inList(list string, i int, err error) error {
 	if err == nil {
 		return nil

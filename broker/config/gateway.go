@@ -12,26 +12,27 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A Gateway says how the broker serves git itself. A field that is 0 means its default.
+// A Gateway configures the broker's git gateway. A field that is 0 means its default.
 type Gateway struct {
-	MaxPack     Size          `yaml:"max_pack"`      // bytes of one push; 4GiB
-	IdleTimeout time.Duration `yaml:"idle_timeout"`  // of a transfer that moves nothing; 2m
-	Transfers   int           `yaml:"transfers"`     // running at once, of one workspace; 8
-	Rate        Size          `yaml:"transfer_rate"` // bytes of one workspace in an hour; 0 means no limit
+	MaxPack     Size          `yaml:"max_pack"`      // bytes of one push; default 4GiB
+	IdleTimeout time.Duration `yaml:"idle_timeout"`  // of a transfer that makes no progress; default 2m
+	Transfers   int           `yaml:"transfers"`     // concurrent transfers of one workspace; default 8
+	Rate        Size          `yaml:"transfer_rate"` // bytes per hour of one workspace; 0 means no limit
 
-	APIRequests int `yaml:"api_requests"` // to GitHub's API, of one workspace in an hour; 2000
-	// StorageHosts are where downloads of GitHub's API may be fetched from: a host, "*." and
-	// a name for every host below it, or "*". Nil means those that GitHub documents.
+	APIRequests int `yaml:"api_requests"` // requests per hour to GitHub's API, of one workspace; default 2000
+	// StorageHosts are the hosts from which downloads of GitHub's API may come: a host,
+	// "*." and a name for every host below it, or "*". Nil means the hosts that GitHub
+	// documents.
 	StorageHosts []string `yaml:"storage_hosts"`
-	// HTTP2 says whether the listeners offer HTTP/2; nil means that they do.
+	// HTTP2 says whether the listeners offer HTTP/2; nil means yes.
 	HTTP2 *bool `yaml:"http2"`
 }
 
-// OffersHTTP2 reports whether the listeners offer HTTP/2. They do without a gateway.
+// OffersHTTP2 reports whether the listeners offer HTTP/2. Without a gateway they do.
 func (g *Gateway) OffersHTTP2() bool { return g == nil || g.HTTP2 == nil || *g.HTTP2 }
 
-// UnmarshalYAML reads a mapping, which may be empty: "gateway: {}" has the defaults, and
-// "gateway:" with nothing behind it is no gateway.
+// UnmarshalYAML reads a mapping, which may be empty. "gateway: {}" is a gateway with
+// the defaults; "gateway:" without a value is no gateway.
 func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
 	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate", "api_requests", "storage_hosts", "http2"); err != nil {
 		return errors.New(strings.Replace(err.Error(), "a text or a mapping", "a mapping: gateway: {}", 1))
@@ -40,10 +41,10 @@ func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*plain)(g))
 }
 
-// DefaultGateway is what gateway: {} says.
+// DefaultGateway returns the gateway of "gateway: {}".
 func DefaultGateway() *Gateway { return new(Gateway).withDefaults() }
 
-// withDefaults fills in what is not said.
+// withDefaults fills in missing values.
 func (g *Gateway) withDefaults() *Gateway {
 	if g == nil {
 		return nil
@@ -71,16 +72,16 @@ func (g *Gateway) check() error {
 	return nil
 }
 
-// An Upstream is how the broker reaches GitHub, for minting and for the gateway. The zero
-// Upstream is the direct way.
+// An Upstream says how the broker reaches GitHub, for minting and for the gateway. The
+// zero Upstream connects directly.
 type Upstream struct {
 	Proxy     string   `yaml:"upstream_proxy"`            // http://HOST:PORT or https://HOST:PORT; "" means none
-	LoginFile string   `yaml:"upstream_proxy_login_file"` // has USER:PASSWORD; "" means that the proxy wants none
-	CAFile    string   `yaml:"upstream_ca"`               // PEM, instead of the system's authorities; "" means those
-	NoProxy   []string `yaml:"no_proxy"`                  // hosts that are reached without the proxy: HOST or *.NAME
+	LoginFile string   `yaml:"upstream_proxy_login_file"` // contains USER:PASSWORD; "" means that the proxy needs no login
+	CAFile    string   `yaml:"upstream_ca"`               // PEM, used instead of the system's authorities; "" means the system's
+	NoProxy   []string `yaml:"no_proxy"`                  // hosts to reach without the proxy: HOST or *.NAME
 }
 
-// IsZero reports whether nothing is said.
+// IsZero reports whether no field is set.
 func (u Upstream) IsZero() bool {
 	return u.Proxy == "" && u.LoginFile == "" && u.CAFile == "" && len(u.NoProxy) == 0
 }
@@ -109,7 +110,8 @@ func (u Upstream) check(github string) error {
 	return nil
 }
 
-// isHostPattern reports whether a text is a host in lower case, or "*." before one.
+// isHostPattern reports whether text is a host in lower case, optionally with "*."
+// before it.
 func isHostPattern(text string) bool {
 	name := strings.TrimPrefix(text, "*.")
 	canonical, ok := gitname.Host(name)

@@ -15,21 +15,20 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// proofs are the identifiers that know something that others do not: keys,
-// nonces, authorities.
+// proofs makes and shares the identifiers that need more than their rule: keys, nonces,
+// authorities.
 type proofs struct {
-	// Keys are what sessions and nonces are signed with. Without them, nobody is
-	// proved by either.
+	// Keys sign sessions and nonces. Without them, proofs by either are refused.
 	Keys *identity.Keyset
 
 	mu      sync.Mutex // guards the rest
 	session *identity.SessionIdentifier
 	nonces  *aws.Nonces
-	aws     map[string]*aws.Identifier                         // by what their settings say
+	aws     map[string]*aws.Identifier                         // by their settings
 	mtls    map[identity.MTLSSettings]*identity.MTLSIdentifier // by their settings, without the id
 }
 
-// checkProof says what is wrong with the settings of the method.
+// checkProof returns an error if the settings of the method are wrong.
 func (c Caller) checkProof() error {
 	switch {
 	case c.AWS != nil:
@@ -42,8 +41,8 @@ func (c Caller) checkProof() error {
 	return nil
 }
 
-// checkAccount wants a rule with aws to say whose identities it is for: AWS proves
-// those of every account there is.
+// checkAccount returns an error unless an aws rule limits whose identities match: AWS
+// proves those of every AWS account.
 func (c Caller) checkAccount() error {
 	for _, path := range []string{"account", "arn", "user_id"} {
 		if _, isAsked := c.Claims[path]; isAsked {
@@ -56,7 +55,8 @@ func (c Caller) checkAccount() error {
 	return errors.New("aws: the rule is for everybody who has an AWS account; match account, arn or user_id in claims")
 }
 
-// proofMethod is the method of a rule's callers, "" where it is none of these.
+// proofMethod returns the method of the rule's callers; "" for other methods than
+// these.
 func (c Caller) proofMethod() string {
 	switch {
 	case c.AWS != nil:
@@ -69,7 +69,7 @@ func (c Caller) proofMethod() string {
 	return ""
 }
 
-// Asked is what the settings of the method ask of claims.
+// Asked returns the claims that the method's settings require.
 func (c Caller) Asked() broker.Exactly {
 	switch {
 	case c.Socket != nil:
@@ -82,7 +82,7 @@ func (c Caller) Asked() broker.Exactly {
 	return nil
 }
 
-// proof is the identifier of a rule; nil where the rule is of another method.
+// proof returns the identifier of a rule; nil for other methods than these.
 func (p *proofs) proof(c Caller) broker.Identifier {
 	switch {
 	case c.AWS != nil:
@@ -95,7 +95,7 @@ func (p *proofs) proof(c Caller) broker.Identifier {
 	return nil
 }
 
-// Sessions is the identifier of all rules with join, for [identity.Desk].
+// Sessions returns the identifier that all join rules share, for [identity.Exchanger].
 func (p *proofs) Sessions() *identity.SessionIdentifier {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,8 +105,7 @@ func (p *proofs) Sessions() *identity.SessionIdentifier {
 	return p.session
 }
 
-// store is where replicas tell each other what was spent; nil where there is
-// none.
+// store returns the store in which replicas record used proofs; nil if there is none.
 func (p *proofs) store() store.Store {
 	if p.Keys == nil {
 		return nil
@@ -114,7 +113,7 @@ func (p *proofs) store() store.Store {
 	return p.Keys.Store
 }
 
-// Nonces are those of all rules with aws.
+// Nonces returns the nonces that all aws rules share.
 func (p *proofs) Nonces() *aws.Nonces {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,9 +150,9 @@ func (p *proofs) ofMTLS(s identity.MTLSSettings) *identity.MTLSIdentifier {
 	return p.mtls[s]
 }
 
-// ClientCAs are the authorities of all rules with mtls, nil where there are none.
-// A listener asks for every connection, since their files may change, and demands
-// no certificate ([crypto/tls.VerifyClientCertIfGiven]).
+// ClientCAs returns the authorities of all mtls rules; nil if there are none. A
+// listener calls it for every connection, because the files may change. It accepts
+// clients without a certificate ([crypto/tls.VerifyClientCertIfGiven]).
 func (p *proofs) ClientCAs() *x509.CertPool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

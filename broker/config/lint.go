@@ -13,21 +13,19 @@ import (
 
 // The levels of findings.
 const (
-	Failure = "failure" // it is not what anybody means
-	Warning = "warning" // it is probably not what was meant
+	Failure = "failure" // certainly not what the author meant
+	Warning = "warning" // probably not what the author meant
 )
 
-// A Finding is one thing about the rules of a file that its writer should look
-// at.
+// A Finding is something in a file's rules that its author should check.
 type Finding struct {
 	Level string `json:"level"`
-	Rule  string `json:"rule,omitempty"` // "" is of the whole file
-	Check string `json:"check"`          // a word for it
-	Text  string `json:"text"`           // what it is, and what to do
+	Rule  string `json:"rule,omitempty"` // "" means the whole file
+	Check string `json:"check"`          // the name of the check
+	Text  string `json:"text"`           // what is wrong, and what to do
 }
 
-// Lint goes over the rules of a file that [Load] checked. Failures come
-// first.
+// Lint checks the rules of a file that [Load] accepted. It returns failures first.
 func Lint(f *File) []Finding {
 	l := &linter{findings: []Finding{}}
 	for i, c := range f.Callers {
@@ -56,7 +54,7 @@ func (l *linter) add(level, check, format string, args ...any) {
 	l.findings = append(l.findings, Finding{level, l.rule, check, fmt.Sprintf(format, args...)})
 }
 
-// reach is about rules that nobody comes to.
+// reach finds rules that no caller reaches.
 func (l *linter) reach(f *File, i int) {
 	if why := contradiction(f.Callers[i]); why != "" {
 		l.add(Failure, "never", "no caller matches it: %s; correct one of them", why)
@@ -66,7 +64,7 @@ func (l *linter) reach(f *File, i int) {
 	}
 }
 
-// patterns is about expressions that say something else than they seem to.
+// patterns finds patterns that do not mean what they seem to mean.
 func (l *linter) patterns(c Caller) {
 	for _, path := range sortedKeys(c.Claims) {
 		pattern := c.Claims[path].Pattern
@@ -89,7 +87,7 @@ func (l *linter) patterns(c Caller) {
 	}
 }
 
-// issuer is about whose tokens a rule takes.
+// issuer finds rules that accept too many tokens of an issuer.
 func (l *linter) issuer(c Caller) {
 	known, asked := issuerOf(c), asks(c)
 	has := func(names []string) bool {
@@ -119,7 +117,7 @@ func (l *linter) audience(c Caller, known issuer) {
 	}
 }
 
-// asks returns the claims that a rule looks at, by its claims or its condition.
+// asks returns the claims that a rule checks, by its claims or its condition.
 func asks(c Caller) map[string]bool {
 	asked := map[string]bool{}
 	for path := range c.Claims {
@@ -131,8 +129,8 @@ func asks(c Caller) map[string]bool {
 	return asked
 }
 
-// conditionOf is the rule's condition, which was compiled before; the zero
-// Condition, which reads nothing, where there is none.
+// conditionOf returns the rule's condition. Without one it returns the zero Condition,
+// which reads no claims.
 func conditionOf(c Caller) *Condition {
 	if compiled, err := Compile(c.CEL); err == nil {
 		return compiled
@@ -140,7 +138,7 @@ func conditionOf(c Caller) *Condition {
 	return new(Condition)
 }
 
-// profiles is about those that no rule gives.
+// profiles finds profiles that no rule uses.
 func (l *linter) profiles(f *File) {
 	for _, name := range sortedKeys(f.ByName) {
 		if !slices.ContainsFunc(f.Callers, func(c Caller) bool { return c.Profile == name }) {
@@ -154,8 +152,8 @@ func (l *linter) profiles(f *File) {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// shadowedBy returns the first rule before i that is for all callers that i is
-// for.
+// shadowedBy returns the first rule before i that matches every caller that rule i
+// matches.
 func shadowedBy(f *File, i int) (name string, found bool) {
 	for j := range i {
 		if sameProof(f.Callers[j], f.Callers[i]) && covers(f.Callers[j], f.Callers[i]) {
@@ -165,9 +163,9 @@ func shadowedBy(f *File, i int) (name string, found bool) {
 	return "", false
 }
 
-// sameProof reports whether both rules look at the same proof: their methods and
-// what those are set to are the same. What settings ask of claims is a matter of
-// claims.
+// sameProof reports whether both rules accept the same proofs: their methods and
+// settings are the same. Settings that are about claims do not count; covers compares
+// those.
 func sameProof(a, b Caller) bool {
 	bare := func(c Caller) Caller {
 		c.Name, c.Claims, c.CEL, c.Workspace, c.Profile = "", nil, "", "", ""
@@ -183,8 +181,8 @@ func sameProof(a, b Caller) bool {
 	return reflect.DeepEqual(bare(a), bare(b))
 }
 
-// covers reports whether whatever matches narrow matches wide: each thing that
-// wide asks for follows from one that narrow asks for.
+// covers reports whether every caller that matches narrow matches wide: each condition
+// of wide follows from one of narrow.
 func covers(wide, narrow Caller) bool {
 	if wide.CEL != "" && wide.CEL != narrow.CEL {
 		return false
@@ -198,7 +196,8 @@ func covers(wide, narrow Caller) bool {
 	return true
 }
 
-// claimsOf is what a rule asks of claims, its method's settings among them.
+// claimsOf returns what a rule requires of claims, by its claims and its method's
+// settings.
 func claimsOf(c Caller) map[string]Claim {
 	all := map[string]Claim{}
 	for path, claim := range c.Claims {
@@ -210,8 +209,8 @@ func claimsOf(c Caller) map[string]Claim {
 	return all
 }
 
-// follows reports whether every text that is the one is the other, too. The zero
-// Claim is of a claim that is not asked for.
+// follows reports whether every text that matches narrow matches wide. The zero Claim
+// means that the claim is not checked.
 func follows(wide, narrow Claim) bool {
 	switch {
 	case narrow == Claim{}:
@@ -227,7 +226,8 @@ func follows(wide, narrow Claim) bool {
 	return err == nil && pattern.MatchString(narrow.Text)
 }
 
-// contradiction says why no caller matches a rule, whatever the others are.
+// contradiction returns why a rule can match no caller, or "" if it can. It ignores the
+// other rules.
 func contradiction(c Caller) string {
 	asked := c.Asked()
 	if c.OIDC != nil {
@@ -241,7 +241,7 @@ func contradiction(c Caller) string {
 	return ""
 }
 
-// wordOf is what the file calls a rule's method.
+// wordOf returns what the file calls a rule's method.
 func wordOf(c Caller) string {
 	if c.Join != nil {
 		return "its name"

@@ -5,24 +5,25 @@ import (
 	"strings"
 )
 
-// An issuer is what is known of the tokens of a public issuer.
+// An issuer is what gatepass knows about an issuer's tokens.
 type issuer struct {
 	title string
-	// is reports whether an issuer's URL is of this kind.
+	// is reports whether url is the URL of this issuer.
 	is func(url string) bool
-	// public: anybody has tokens of it, so that a rule has to say whose.
+	// public means that anyone can get its tokens, so a rule must check whose they are.
 	public bool
-	// ids are the claims that say whose, and are given once.
+	// ids are the claims that identify the owner, and are never reused.
 	ids []string
-	// names are claims that are given anew after a rename or a deletion, with the
-	// ids that say the same for good.
+	// names are claims whose values can be reused after a rename or a deletion. Each is
+	// mapped to the ids that identify the same thing for good.
 	names map[string][]string
-	// chosen are claims that whoever runs the job, or writes to the repository,
-	// sets as he likes.
+	// chosen are claims that anyone who runs the job, or writes to the repository, can
+	// set.
 	chosen []string
-	// alphabets are the characters of claims that cannot have all those of an id.
+	// alphabets are the characters that a claim can contain, for claims that cannot
+	// contain all characters of an id.
 	alphabets map[string]string
-	// usual reports an audience that tokens have when nobody asks for another.
+	// usual reports whether a token has this audience by default.
 	usual func(audience, url string) bool
 }
 
@@ -30,12 +31,12 @@ func exactly(url string) func(string) bool { return func(u string) bool { return
 
 func never(string, string) bool { return false }
 
-// issuers are from the documentation of each: GitHub
+// issuers is taken from each issuer's documentation: GitHub
 // (https://docs.github.com/actions/reference/security/oidc), GitLab
 // (https://docs.gitlab.com/ci/secrets/id_token_authentication/), AWS
 // (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_token_claims.html),
-// Google (https://cloud.google.com/docs/authentication/token-types#id) and
-// Buildkite (https://buildkite.com/docs/pipelines/security/oidc).
+// Google (https://cloud.google.com/docs/authentication/token-types#id) and Buildkite
+// (https://buildkite.com/docs/pipelines/security/oidc).
 var issuers = []issuer{
 	{
 		title: "GitHub Actions", is: exactly("https://token.actions.githubusercontent.com"), public: true,
@@ -79,7 +80,7 @@ var issuers = []issuer{
 	},
 }
 
-// numbers are claims of digits only.
+// numbers returns alphabets for claims that contain only digits.
 func numbers(names ...string) map[string]string {
 	alphabets := map[string]string{}
 	for _, name := range names {
@@ -97,10 +98,10 @@ var (
 	githubChosen = []string{"ref", "head_ref", "base_ref", "sha", "sub", "workflow", "workflow_ref", "job_workflow_ref", "environment", "event_name"}
 )
 
-// others are audiences of other services, whose tokens many workflows fetch.
+// others are audiences of other services. Many workflows fetch tokens for them.
 var others = []string{"sts.amazonaws.com", "api://AzureADTokenExchange", "sigstore", "pypi", "https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"}
 
-// issuerOf returns what is known of a rule's issuer.
+// issuerOf returns what is known about a rule's issuer.
 func issuerOf(c Caller) issuer {
 	if c.OIDC != nil {
 		for _, i := range issuers {
@@ -112,7 +113,7 @@ func issuerOf(c Caller) issuer {
 	return issuer{usual: func(audience, url string) bool { return audience == url }}
 }
 
-// isChosen reports whether the caller sets the claim at a path.
+// isChosen reports whether a caller can choose the claim at path.
 func (i issuer) isChosen(path string) bool {
 	return slices.ContainsFunc(i.chosen, func(c string) bool { return path == c || strings.HasPrefix(path, c+"/") })
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/gatepass/gatepass/broker/identity/aws"
 )
 
-// Separator is the check of templates whose claims can run together.
+// Separator names the check for templates in which two claims can run together.
 const Separator = "separator"
 
-// template is about workspaces that a caller can choose: it would get what is
-// another's, and be revoked with it.
+// template finds workspace ids that a caller can choose: it would get another caller's
+// workspace, and be revoked with it.
 func (l *linter) template(c Caller) {
 	known := issuerOf(c)
 	var chosen []string
@@ -24,7 +24,7 @@ func (l *linter) template(c Caller) {
 		case known.isChosen(path) && claim.Text == "":
 			chosen = append(chosen, path)
 		case !known.isChosen(path):
-			return // workspaces of others have other ids
+			return // other callers have other ids
 		}
 	}
 	if len(chosen) > 0 {
@@ -32,9 +32,8 @@ func (l *linter) template(c Caller) {
 	}
 }
 
-// separators is about claims that may contain what separates them from the next:
-// "a-b" and "c" would make the id that "a" and "b-c" make, so the broker refuses
-// the first.
+// separators finds claims that may contain the separator after them: "a-b" and "c"
+// would make the same id as "a" and "b-c", so the broker refuses the first.
 func (l *linter) separators(c Caller) {
 	parts, _ := broker.Template(c.Workspace).Parts() // was checked
 	for i, p := range parts[:len(parts)-1] {
@@ -51,8 +50,8 @@ func (l *linter) separators(c Caller) {
 	}
 }
 
-// collisions is about two rules that can make one id of different claims. Ids that
-// are written out, and those that a join token names, are meant.
+// collisions finds pairs of rules that can make one id from different claims. It skips
+// ids without claims, and those that a join token names, because these are intended.
 func (l *linter) collisions(f *File, i int) {
 	c := f.Callers[i]
 	if len(broker.Template(c.Workspace).Claims()) == 0 || isNamed(c) {
@@ -69,14 +68,14 @@ func (l *linter) collisions(f *File, i int) {
 	}
 }
 
-// isNamed reports whether the workspace is the one that a join token names.
+// isNamed reports whether the join token names the workspace.
 func isNamed(c Caller) bool {
 	return c.Join != nil && slices.Contains(broker.Template(c.Workspace).Claims(), "workspace")
 }
 
-// sameMeaning reports whether two rules that make one id make it of the same claims
-// of the same issuer: by one template, or by one that says what the other's fixed
-// claims make.
+// sameMeaning reports whether two rules make an id from the same claims of the same
+// issuer: their templates are equal, or equal after one rule's fixed claims are filled
+// in.
 func sameMeaning(a, b Caller) bool {
 	if a.Method() != b.Method() || issuerURL(a) != issuerURL(b) {
 		return false
@@ -91,7 +90,7 @@ func issuerURL(c Caller) string {
 	return c.OIDC.Issuer
 }
 
-// filled is a template with the claims that a rule matches exactly.
+// filled returns the template with the claims filled in that the rule matches exactly.
 func filled(template string, by Caller) string {
 	for path, claim := range claimsOf(by) {
 		if claim.Text != "" {
@@ -101,14 +100,14 @@ func filled(template string, by Caller) string {
 	return template
 }
 
-// An element is a character of an id: one of a set, any number of times if it
-// repeats.
+// An element is one character of an id, out of a set. It may repeat any number of
+// times.
 type element struct {
 	set     string
 	repeats bool
 }
 
-// elementsOf is the form of all ids that a rule makes.
+// elementsOf returns the form of all ids that a rule makes.
 func elementsOf(c Caller) []element {
 	var all []element
 	parts, _ := broker.Template(filled(c.Workspace, c)).Parts() // was checked
@@ -123,7 +122,7 @@ func elementsOf(c Caller) []element {
 	return all
 }
 
-// overlap reports whether there is a text of both forms.
+// overlap reports whether some text has both forms.
 func overlap(a, b []element) bool {
 	tried := map[[2]int]bool{}
 	var from func(i, j int) bool
@@ -161,7 +160,7 @@ const (
 	ofIDs     = letters + "._-"
 )
 
-// alphabetOf has every character of an id that a claim may contain.
+// alphabetOf returns every id character that the claim may contain.
 func alphabetOf(c Caller, path string) string {
 	alphabet := ofIDs
 	if known := knownAlphabet(c, path); known != "" {
@@ -180,7 +179,7 @@ func alphabetOf(c Caller, path string) string {
 	}, alphabet)
 }
 
-// mayContain reports whether a text that the expression matches may contain r.
+// mayContain reports whether a text that re matches may contain r.
 func mayContain(re *syntax.Regexp, r rune) bool {
 	switch re.Op {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
@@ -195,7 +194,8 @@ func mayContain(re *syntax.Regexp, r rune) bool {
 	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return mayContain(sub, r) })
 }
 
-// knownAlphabet is what is known of a claim's characters; "" where nothing is.
+// knownAlphabet returns the characters that a claim is known to be limited to; "" if
+// unknown.
 func knownAlphabet(c Caller, path string) string {
 	if inside, ok := strings.CutPrefix(path, "kubernetes.io/"); ok && c.OIDC != nil {
 		return map[string]string{ // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/

@@ -16,22 +16,23 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// An Operator is a rule for who may look at what was given, and take it away: how
-// they prove who they are, as callers do, or by a token of which the hash is here.
+// An Operator is a rule for operators, who may list what workspaces got and revoke it.
+// It says how they prove their identity: by a method of callers, or by a token whose
+// hash is here.
 type Operator struct {
 	Caller      `yaml:",inline"`
 	TokenSHA256 string `yaml:"token_sha256"`
 }
 
-// Webhook says how GitHub proves that it speaks.
+// A Webhook says how GitHub authenticates its webhook calls.
 type Webhook struct {
 	SecretFile string `yaml:"secret_file"`
 }
 
-// maxSecret bounds the file of a secret, in bytes.
+// maxSecret is the maximum size of a secret file, in bytes.
 const maxSecret = 4 << 10
 
-// Secret reads the file. The error is one line.
+// Secret reads the secret from its file. The error is one line.
 func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
 	data, err := trustedfile.Read("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting, maxSecret)
@@ -74,7 +75,7 @@ func (o Operator) check() error {
 	return o.checkAsked()
 }
 
-// rule makes the rule; at is its place.
+// rule compiles the rule; at is its position in the list.
 func (o Operator) rule(at int, of func(Caller) (broker.Identifier, error)) (broker.OperatorRule, error) {
 	r := broker.OperatorRule{Name: o.Name}
 	if r.Name == "" {
@@ -97,7 +98,7 @@ func (o Operator) rule(at int, of func(Caller) (broker.Identifier, error)) (brok
 	return r, err
 }
 
-// operators makes the rules of all.
+// operators compiles all operator rules.
 func (f *File) operators(of func(Caller) (broker.Identifier, error)) ([]broker.OperatorRule, error) {
 	var rules []broker.OperatorRule
 	for i, o := range f.Operators {

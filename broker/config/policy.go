@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// methods are how many ways of proof a rule has; one is right.
+// methods counts the rule's methods of proof; it must have one.
 func (c Caller) methods() int {
 	n := 0
 	for _, isSet := range []bool{c.Socket != nil, c.OIDC != nil, c.AWS != nil, c.MTLS != nil, c.Join != nil} {
@@ -28,8 +28,8 @@ func (c Caller) methods() int {
 	return n
 }
 
-// issuer is the claim iss of the callers that a rule is for; "" where they have
-// none.
+// issuer returns the iss claim of the callers that the rule matches; "" for methods
+// without one.
 func (c Caller) issuer() string {
 	if c.OIDC != nil {
 		return c.OIDC.Issuer
@@ -56,7 +56,7 @@ func (c Caller) check(f *File) error {
 	return c.checkAsked()
 }
 
-// checkAsked says what is wrong with what is asked of tokens and claims.
+// checkAsked returns an error if the rule's requirements on tokens or claims are wrong.
 func (c Caller) checkAsked() error {
 	if c.OIDC != nil {
 		if err := c.OIDC.Check(); err != nil {
@@ -67,7 +67,7 @@ func (c Caller) checkAsked() error {
 	return err
 }
 
-// Method is the method of the callers that a rule is for, as they have it.
+// Method returns the method of the rule's callers, in the form of [broker.Caller].
 func (c Caller) Method() string {
 	switch {
 	case c.Socket != nil:
@@ -78,7 +78,7 @@ func (c Caller) Method() string {
 	return c.proofMethod()
 }
 
-// match is what a rule asks of claims.
+// match compiles what the rule requires of claims.
 func (c Caller) match() (broker.All, error) {
 	exact, patterns := broker.Exactly{}, broker.Patterns{}
 	for path, claim := range c.Claims {
@@ -105,8 +105,8 @@ func (c Caller) match() (broker.All, error) {
 
 func patternError(err error) error { return errors.New("the pattern is no expression: " + err.Error()) }
 
-// An Identifiers makes the identifier of each method once, and keeps it over
-// reloads: what it has learnt (keys, nonces) is not lost.
+// Identifiers makes the identifier of each method once and keeps it across reloads, so
+// that keys and nonces are not lost.
 type Identifiers struct {
 	Socket identity.SocketIdentifier
 	proofs
@@ -142,11 +142,10 @@ func (i *Identifiers) ofIssuer(s oidc.Settings) (broker.Identifier, error) {
 	return made, nil
 }
 
-// Policy makes the generation of the policy that a file describes. The file was
-// checked by [Load].
+// Policy compiles the file into a policy. [Load] must have checked the file.
 func (f *File) Policy(known *Identifiers) (*broker.Policy, error) { return f.PolicyBy(known.of) }
 
-// PolicyBy is Policy with other identifiers: of returns the one of a rule.
+// PolicyBy is Policy with other identifiers: of returns the identifier for a rule.
 func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Policy, error) {
 	p := &broker.Policy{Hash: f.Hash, Hosts: f.Hosts}
 	if len(p.Hosts) == 0 {
@@ -179,14 +178,14 @@ func (f *File) PolicyBy(of func(Caller) (broker.Identifier, error)) (*broker.Pol
 	return p, nil
 }
 
-// hash tells rules apart by what the file says of them.
+// hash returns a hash of the rule's settings, which identifies it.
 func (c Caller) hash() (string, error) {
 	text, err := json.Marshal(c)
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), err
 }
 
-// RuleName is what a rule is called, by its place in Callers.
+// RuleName returns the name of rule i in Callers, or its position.
 func (f *File) RuleName(i int) string {
 	if name := f.Callers[i].Name; name != "" {
 		return name
@@ -194,7 +193,7 @@ func (f *File) RuleName(i int) string {
 	return fmt.Sprintf("callers[%d]", i)
 }
 
-// defaultHost is git's name for the GitHub of a file that names none.
+// defaultHost is git's name for GitHub if the file names no other.
 const defaultHost = "github.com"
 
 func hostOf(github string) string {
@@ -205,14 +204,15 @@ func hostOf(github string) string {
 	return u.Host
 }
 
-// A named file is one that the configuration names.
+// named is a file that the configuration names.
 type named struct {
 	kind, path string
-	refused    fs.FileMode // to group and others
+	refused    fs.FileMode // modes that group and others must not have
 }
 
-// distrusted says which of the named files another user can use to the broker's
-// harm. One that is missing, or cannot be opened, is for its reader to tell.
+// distrusted returns an error that lists the named files that another user could use
+// against the broker. It ignores missing files and files that cannot be opened: the
+// code that reads them reports those.
 func (f *File) distrusted() error {
 	var bad []error
 	for _, one := range f.named() {
@@ -230,8 +230,9 @@ func (f *File) distrusted() error {
 	return usererr.Join(bad...)
 }
 
-// UnusableFiles reads the files that callers are proved by, and says which cannot be
-// used. A start goes on without them, since they may come later.
+// UnusableFiles reads the files with which callers are verified, and returns a warning
+// for each that cannot be used. The broker starts without them, because they may appear
+// later.
 func (f *File) UnusableFiles() (warnings []string) {
 	callers := slices.Clone(f.Callers)
 	for _, o := range f.Operators {

@@ -20,15 +20,15 @@ import (
 	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
-// An Audit says where the audit log is: a path, or a mapping of these.
+// An Audit says where the audit log is: a path, or a mapping with these keys.
 type Audit struct {
 	File        string `yaml:"file"`
-	MaxSize     Size   `yaml:"max_size"`    // from which on another file is begun; 0 leaves that to others
-	CloudEvents string `yaml:"cloudevents"` // URL that gets a copy of each line as a CloudEvent
-	OTLP        string `yaml:"otlp"`        // URL that gets copies as OTLP log records, http(s)://…/v1/logs
+	MaxSize     Size   `yaml:"max_size"`    // size from which a new file begins; 0 leaves rotation to others
+	CloudEvents string `yaml:"cloudevents"` // URL that gets each line as a CloudEvent
+	OTLP        string `yaml:"otlp"`        // URL that gets each line as an OTLP log record, http(s)://…/v1/logs
 }
 
-// UnmarshalYAML reads both forms.
+// UnmarshalYAML reads a path or a mapping.
 func (a *Audit) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		a.File = node.Value
@@ -41,7 +41,8 @@ func (a *Audit) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*plain)(a))
 }
 
-// onlyKeys is for mappings that are read by hand, where KnownFields does not reach.
+// onlyKeys refuses unknown keys of a mapping that is decoded by hand, where KnownFields
+// has no effect.
 func onlyKeys(node *yaml.Node, known ...string) error {
 	if node.Kind != yaml.MappingNode {
 		return yamlfile.At(node, "want a text or a mapping")
@@ -94,7 +95,7 @@ func (s *Size) UnmarshalYAML(node *yaml.Node) error {
 	return yamlfile.At(node, "want a size, as 4096, 64KiB or 100MB")
 }
 
-// A Mode is the rights of a file, in octal: 0660.
+// A Mode is a file's permission bits, in octal: 0660.
 type Mode os.FileMode
 
 // UnmarshalYAML reads octal digits, with or without quotes.
@@ -107,7 +108,7 @@ func (m *Mode) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// A Log says how the broker's own log is written, to standard error.
+// A Log configures the broker's own log, on standard error.
 type Log struct {
 	Format string `yaml:"format"` // text or json; "" means text
 	Level  string `yaml:"level"`  // debug, info, warn or error; "" means info
@@ -123,23 +124,23 @@ func (l Log) check() error {
 	return nil
 }
 
-// Limits bound what callers can use up. A field that is 0 means its default.
+// Limits bound what callers can use. A field that is 0 means its default.
 type Limits struct {
-	Requests          int     `yaml:"requests"`           // running at once, of all; 512
-	WorkspaceRequests int     `yaml:"workspace_requests"` // and of one workspace; 64
-	WorkspaceRate     float64 `yaml:"workspace_rate"`     // of one workspace in a second, in the long run; 20
-	WorkspaceBurst    int     `yaml:"workspace_burst"`    // and at once; 200
+	Requests          int     `yaml:"requests"`           // concurrent, of all callers; default 512
+	WorkspaceRequests int     `yaml:"workspace_requests"` // concurrent, of one workspace; default 64
+	WorkspaceRate     float64 `yaml:"workspace_rate"`     // requests per second of one workspace, on average; default 20
+	WorkspaceBurst    int     `yaml:"workspace_burst"`    // requests in a burst; default 200
 
-	StrangerRate  float64 `yaml:"stranger_rate"`  // of an address that shows no identity, in a second, in the long run; 5
-	StrangerBurst int     `yaml:"stranger_burst"` // and at once; 50
+	StrangerRate  float64 `yaml:"stranger_rate"`  // requests per second without an identity, of one address, on average; default 5
+	StrangerBurst int     `yaml:"stranger_burst"` // requests in a burst; default 50
 
-	Connections int           `yaml:"connections"`         // of one listener; 4096
-	HeaderSize  Size          `yaml:"header_size"`         // of a request's headers; 32KiB
+	Connections int           `yaml:"connections"`         // of one listener; default 4096
+	HeaderSize  Size          `yaml:"header_size"`         // of a request's headers; default 32KiB
 	ReadHeader  time.Duration `yaml:"read_header_timeout"` // 10s
-	Read        time.Duration `yaml:"read_timeout"`        // of a whole request; 30s
-	Write       time.Duration `yaml:"write_timeout"`       // of an answer, from the end of the request's headers; 60s
-	Idle        time.Duration `yaml:"idle_timeout"`        // of a connection between requests; 2m
-	Drain       time.Duration `yaml:"drain_timeout"`       // for running requests at the end; 20s, and 5m with a gateway
+	Read        time.Duration `yaml:"read_timeout"`        // for a whole request; default 30s
+	Write       time.Duration `yaml:"write_timeout"`       // for an answer, from the end of the request's headers; default 60s
+	Idle        time.Duration `yaml:"idle_timeout"`        // of a connection between requests; default 2m
+	Drain       time.Duration `yaml:"drain_timeout"`       // for running requests at shutdown; default 20s, and 5m with a gateway
 }
 
 func setDefault[T int | float64 | Size | time.Duration](v *T, to T) {
@@ -148,13 +149,13 @@ func setDefault[T int | float64 | Size | time.Duration](v *T, to T) {
 	}
 }
 
-// The defaults of Limits.Drain: a push may take minutes.
+// The defaults of Limits.Drain. A push may take minutes.
 const (
 	drainRequests  = 20 * time.Second
 	drainTransfers = 5 * time.Minute
 )
 
-// withDefaults fills in what is not said.
+// withDefaults fills in missing values.
 func (l Limits) withDefaults(drain time.Duration) Limits {
 	setDefault(&l.Requests, 512)
 	workspace, stranger := broker.DefaultLimits(), broker.DefaultStrangerLimits()
@@ -180,7 +181,7 @@ func (l Limits) check() error {
 	return nil
 }
 
-// CheckListen returns what is wrong with an address of listen: https://HOST:PORT,
+// CheckListen returns an error unless address is valid in listen: https://HOST:PORT,
 // unix:///PATH, or http://HOST:PORT of a loopback address.
 func CheckListen(address string) error {
 	u, err := url.Parse(address)
@@ -197,8 +198,8 @@ func CheckListen(address string) error {
 	return nil
 }
 
-// isLoopback reports whether host is an address that no other machine reaches. A name is
-// none: what it resolves to can change.
+// isLoopback reports whether host is an address that other machines cannot reach. A
+// name is not: what it resolves to can change.
 func isLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return err == nil && address.IsLoopback()
@@ -211,7 +212,7 @@ func checkSocket(u *url.URL) error {
 	return nil
 }
 
-// checkRunning is what is wrong with how the broker runs.
+// checkRunning returns an error if a setting about listeners, logs or limits is wrong.
 func (f *File) checkRunning() error {
 	bad := []error{
 		yamlfile.Key("audit", f.Audit.check()), yamlfile.Key("log", f.Log.check()), yamlfile.Key("limits", f.Limits.check()),

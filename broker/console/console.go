@@ -1,6 +1,6 @@
-// Package console is what operators of a broker see and do: they look at what workspaces
-// were given, revoke it, and ask what a caller would get. They do it by JSON under /v1,
-// and on a page in a browser. Package revoke does what they say.
+// Package console is for the broker's operators. They list what workspaces got, revoke
+// it, and ask what a caller would get: by JSON under /v1, and on a page in a browser.
+// Package revoke does the revoking.
 package console
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// GitHub is what a console asks. [mint.App] is one.
+// A GitHub is what a Console asks of GitHub. [mint.App] is one.
 type GitHub interface {
 	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
 	InstallationOf(ctx context.Context, owner string) (mint.Installation, error)
@@ -37,36 +37,36 @@ type GitHub interface {
 
 // A Pool is a GitHub with several Apps.
 type Pool interface {
-	// Apps are those of the store, the first one first.
+	// Apps returns the store's Apps, the first one first.
 	Apps() []App
 }
 
 // An App is one of a Pool.
 type App struct {
-	Name     string // in the store
-	ClientID string // "" where it is not known
+	Name     string // its name in the store
+	ClientID string // "" if unknown
 	GitHub
-	Problem error // why it cannot be used; nil where it can
+	Problem error // why it cannot be used; nil if it can
 }
 
-// Options are the parts of the broker that a Console works on. Those that have no
-// comment must be set.
+// Options are the parts of the broker that a Console uses. Fields without a comment
+// must be set.
 type Options struct {
 	Server  *broker.Broker // its Policy, Journal and Log are used
 	Store   store.Store
 	App     GitHub
-	Revoker *revoke.Revoker // its Changed is set by New
+	Revoker *revoke.Revoker // New sets its Changed
 
-	// Recorder has seen what the journal was told; nil means that the page shows
-	// neither refusals, refused pushes, nor when a workspace was last seen.
+	// Recorder is the journal's recorder. Nil means that the page shows no refusals, no
+	// refused pushes, and not when a workspace was last seen.
 	Recorder *Recorder
-	// Budget is asked before GitHub is, for a workspace that has something
-	// explained; nil lets all through.
+	// Budget is asked before GitHub is asked for an explanation, with the workspace; an
+	// error stops that. Nil allows all.
 	Budget func(workspace string) error
-	// Keys are what logins are signed with, so that one holds at all replicas; nil
-	// means those of Store.
+	// Keys sign logins, so that a login is valid at all replicas; nil means the keys of
+	// Store.
 	Keys *identity.Keyset
-	// AuditHead is the end of the audit log's chain, for the page; nil means that
+	// AuditHead returns the head of the audit log's chain, for the page; nil means that
 	// it is not shown.
 	AuditHead func() string
 }
@@ -75,13 +75,13 @@ type Options struct {
 type Console struct {
 	Options
 	csrf      *http.CrossOriginProtection
-	logins    *broker.Limiter // that failed, by address
+	logins    *broker.Limiter // failed logins, by address
 	installed installations
 	forms     broker.BodyLimiter // of logins
-	documents broker.BodyLimiter // that anybody may have
+	documents broker.BodyLimiter // requests for public documents
 }
 
-// New makes a Console. Nothing is asked or written yet.
+// New makes a Console. It does not read, write or send anything.
 func New(o Options) *Console {
 	if o.Recorder == nil {
 		o.Recorder = new(Recorder)
@@ -96,7 +96,7 @@ func New(o Options) *Console {
 	return c
 }
 
-// Routes are the endpoints, for [broker.Config.Mounted].
+// Routes returns the endpoints, for [broker.Config.Mounted].
 func (c *Console) Routes() map[string]http.Handler {
 	routes := map[string]http.Handler{
 		api.WorkspacesPath:                  c.operators("workspaces", methods{http.MethodGet: c.listWorkspaces}),
@@ -115,7 +115,7 @@ func (c *Console) Routes() map[string]http.Handler {
 	return routes
 }
 
-// request is one call of an operator.
+// request is one request of an operator.
 type request struct {
 	*http.Request
 	w   http.ResponseWriter
@@ -123,7 +123,7 @@ type request struct {
 	who broker.Operator
 }
 
-// methods are the handlers of one path.
+// methods are the handlers of one path, by method.
 type methods map[string]func(request) error
 
 // operators serves a path to operators only.
@@ -141,18 +141,18 @@ func (c *Console) operators(name string, by methods) http.Handler {
 	}))
 }
 
-// stranger refuses somebody who is no operator.
+// stranger refuses a caller that is not an operator.
 func (c *Console) stranger(r *http.Request, id string, err error) error {
 	return c.Server.RefuseUnauth(r, id, r.Method+" "+r.URL.Path, err)
 }
 
-// crossOrigin refuses what a browser was led to send by a page of another site.
+// crossOrigin refuses requests that a page of another site made the browser send.
 func crossOrigin(http.ResponseWriter, *http.Request, string) error {
 	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser says that this request is of another site's page"}
 }
 
-// queryOf reads the query of a request, which has only these keys, each once: what a
-// filter before the broker let through would not be what is answered otherwise.
+// queryOf reads the query of a request. It refuses unknown and repeated keys: a filter
+// before the broker might read them differently.
 func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -169,7 +169,7 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	return q, nil
 }
 
-// readable lets a person in a browser read a problem document as a page.
+// readable shows a problem document as a page to a person in a browser.
 func (c *Console) readable(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		held := &problemHolder{ResponseWriter: w}
@@ -178,11 +178,11 @@ func (c *Console) readable(next http.Handler) http.Handler {
 			return
 		}
 		p := api.DecodeProblem(api.ProblemMediaType, held.body.Bytes())
-		_ = c.show(request{Request: r, w: w}, held.status, view{Title: p.Title, Problem: &p}) // the template was parsed
+		_ = c.show(request{Request: r, w: w}, held.status, view{Title: p.Title, Problem: &p}) // no error: the template was parsed at the start
 	})
 }
 
-// A problemHolder keeps back an answer that is a problem document.
+// A problemHolder holds back an answer that is a problem document.
 type problemHolder struct {
 	http.ResponseWriter
 	isProblem bool
@@ -206,7 +206,7 @@ func (h *problemHolder) Write(data []byte) (int, error) {
 
 func (h *problemHolder) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// openapiText describes every endpoint of the broker (OpenAPI 3.1,
+// openapiText describes all endpoints of the broker (OpenAPI 3.1,
 // https://spec.openapis.org/oas/v3.1.1.html).
 //
 //go:embed openapi.yaml
@@ -221,8 +221,8 @@ var openapiDocument = sync.OnceValues(func() (json.RawMessage, error) {
 	return json.Marshal(document)
 })
 
-// serveOpenAPI answers GET /v1/openapi.json, to anybody: it says nothing about
-// this broker.
+// serveOpenAPI answers GET /v1/openapi.json to every caller: the document says nothing
+// about this particular broker.
 func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string) error {
 	if r.Method != http.MethodGet {
 		return broker.NotAllowed(w, http.MethodGet)
@@ -233,6 +233,6 @@ func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string)
 	}
 	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(document)), func() error {
 		return api.WriteJSON(w, http.StatusOK, document)
-	}) // the client has gone
+	}) // fails only if the client has gone
 	return nil
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// maxExplain bounds a request with claims, in bytes.
+// maxExplain is the maximum size of a request with claims, in bytes.
 const maxExplain = 64 << 10
 
-// explain answers /v1/explain: with GET a caller hears about itself, with POST an
+// explain answers /v1/explain: with GET about the caller itself, with POST to an
 // operator about any caller.
 func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) error {
 	switch r.Method {
@@ -82,7 +82,7 @@ func (c *Console) explainOther(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, e)
 }
 
-// idIn reads the optional id of a repository.
+// idIn reads the optional repository id.
 func idIn(q url.Values) (int64, error) {
 	if !q.Has("repository_id") {
 		return 0, nil
@@ -102,7 +102,7 @@ func verdictsOf(verdicts []broker.RuleResult) []api.RuleVerdict {
 	return out
 }
 
-// What nobody can tell without trying.
+// What only a real request would show.
 const (
 	untoldProof   = "whether the caller could prove these claims"
 	untoldRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
@@ -111,8 +111,8 @@ const (
 	untoldRevoked = "whether the workspace is blocked: the store could not be read"
 )
 
-// explained is what the policy, the blocks and GitHub say, in the order in which a
-// request meets them.
+// explained returns what the policy, the block list and GitHub say, in the order in
+// which a request meets them.
 func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.TokenRequest) api.Explanation {
 	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: r.Repo.String()}
 	if w.Profile != nil {
@@ -137,7 +137,7 @@ func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.Token
 	return e
 }
 
-// github asks where the App is installed, and mints nothing.
+// github asks GitHub where the App is installed. It mints nothing.
 func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation) {
 	e.GitHub = &api.GitHubView{}
 	found, err := c.App.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
@@ -161,7 +161,7 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	}
 }
 
-// absent says why no installation reaches the repository.
+// absent explains why no installation covers the repository.
 func (c *Console) absent(ctx context.Context, s broker.Scope, err error, e *api.Explanation) {
 	failure, ok := errors.AsType[*mint.Error](err)
 	e.Reason = broker.ReasonGitHub

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// The paths of the page. Only PagePath is for people to know.
+// The paths of the page. People need to know only PagePath.
 const (
 	PagePath    = "/"
 	stylePath   = "/console/style.css"
@@ -26,7 +26,7 @@ const (
 	logoutPath  = "/console/logout"
 	revokePath  = "/console/revoke"
 	unblockPath = "/console/unblock"
-	admitPath   = "/console/admit" // of pages that an earlier version wrote
+	admitPath   = "/console/admit" // for pages that an earlier version wrote
 	entryPath   = "/console/entry"
 )
 
@@ -42,11 +42,11 @@ var (
 	}).Parse(pageText))
 )
 
-// policyOfPages lets a page load the style sheet, send forms to where it came
-// from, and nothing else.
+// policyOfPages lets a page load its style sheet and send forms to its own origin, and
+// nothing else.
 const policyOfPages = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// pages are the handlers of the page, by pattern.
+// pages returns the handlers of the page, by pattern.
 func (c *Console) pages() map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET " + stylePath:    http.HandlerFunc(c.serveStyle),
@@ -68,11 +68,11 @@ func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
 	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(style)), func() error {
 		_, err := w.Write(style)
 		return err
-	}) // the browser has gone
+	}) // fails only if the browser has gone
 }
 
-// browser serves a path to browsers: a form of another page is refused, and
-// errors are pages.
+// browser serves a path to browsers. It refuses forms of other pages, and shows errors
+// as pages.
 func (c *Console) browser(name string, handle func(request) error) http.Handler {
 	return c.readable(c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
 		h := w.Header()
@@ -89,8 +89,7 @@ func (c *Console) browser(name string, handle func(request) error) http.Handler 
 	})))
 }
 
-// operator finds out who looks: who is logged in, or who proves it with the
-// request.
+// operator identifies the operator, by the login or by a proof in the request.
 func (c *Console) operator(r *request) error {
 	who, ok, err := c.open(r.Request)
 	if err != nil {
@@ -104,14 +103,15 @@ func (c *Console) operator(r *request) error {
 	return err
 }
 
-// sameOrigin reports whether a browser says that the request is of this page.
-// The cross-origin protection lets requests through that say nothing, which a
-// client without cookies may; here nobody may.
+// sameOrigin reports whether the browser says that the request comes from this page.
+// The cross-origin protection also allows requests that say nothing, which may come
+// from clients without cookies; sameOrigin does not.
 func sameOrigin(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") != ""
 }
 
-// changing reads a form that changes something, and finds out whose it is.
+// changing identifies the operator and reads the form of a request that changes
+// something.
 func (c *Console) changing(r *request) error {
 	if err := c.operator(r); err != nil {
 		return c.stranger(r.Request, r.id, err)
@@ -123,11 +123,11 @@ func (c *Console) changing(r *request) error {
 	return nil
 }
 
-// maxLogin bounds the form with a token, in bytes.
+// maxLogin is the maximum size of the login form, in bytes.
 const maxLogin = 32 << 10
 
-// tryLogin answers the login form: the token is shown to the rules as a client
-// would.
+// tryLogin answers the login form. It checks the form's token as if a client had sent
+// it as a bearer token.
 func (c *Console) tryLogin(r request) error {
 	address := fairshare.Address(r.RemoteAddr)
 	if c.logins.Over(address) != nil {
@@ -147,7 +147,7 @@ func (c *Console) tryLogin(r request) error {
 	if err != nil {
 		refused := broker.RefusalOf(err)
 		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
-		_ = c.logins.Count(address) // it refuses the next one
+		_ = c.logins.Count(address) // counted for the next attempt
 		if tooMany := c.Server.ChargeUnauth(r.Request); tooMany != nil {
 			return tooMany
 		}
@@ -186,7 +186,7 @@ func seeOther(r request, path string) error {
 	return nil
 }
 
-// view is what the template shows: one of its parts.
+// view is the template's data. It has exactly one part.
 type view struct {
 	Title   string
 	Login   *loginView
@@ -200,20 +200,21 @@ type view struct {
 type loginView struct{ Wrong string }
 
 type askView struct {
-	Kind, Name string // of the target; as the form has them
+	Kind, Name string // the target, as in the form
 	What       string
 	Tokens     int
-	// Others share tokens with the target, and lose them, too; More are not shown.
+	// Others share tokens with the target, and lose them, too; More counts those not
+	// shown.
 	Others []string
 	More   int
-	// Unknown says that others could not be looked for.
+	// Unknown means that the search for others failed.
 	Unknown bool
 }
 
-// maxOthers is how many workspaces the question names.
+// maxOthers is how many workspaces the confirmation names.
 const maxOthers = 200
 
-// show writes a page, whole.
+// show renders a page and writes it at once.
 func (c *Console) show(r request, status int, v view) error {
 	var page bytes.Buffer
 	if err := pageTemplate.Execute(&page, v); err != nil {
@@ -221,7 +222,7 @@ func (c *Console) show(r request, status int, v view) error {
 	}
 	r.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	r.w.WriteHeader(status)
-	_, _ = r.w.Write(page.Bytes()) // the browser has gone
+	_, _ = r.w.Write(page.Bytes()) // fails only if the browser has gone
 	return nil
 }
 
@@ -229,7 +230,7 @@ func (c *Console) showLogin(r request, status int, wrong string) error {
 	return c.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
 }
 
-// notIn shows the login to whoever proves nothing.
+// notIn shows the login form to callers without a proof of identity.
 func (c *Console) notIn(r request, err error) error {
 	if broker.RefusalOf(err).Status != http.StatusUnauthorized {
 		return c.stranger(r.Request, r.id, err)
@@ -237,7 +238,7 @@ func (c *Console) notIn(r request, err error) error {
 	return c.showLogin(r, http.StatusUnauthorized, "")
 }
 
-// askRevoke asks before everything is taken from a target.
+// askRevoke asks for confirmation before a target is revoked.
 func (c *Console) askRevoke(r request) error {
 	if err := c.operator(&r); err != nil {
 		return c.notIn(r, err)
@@ -251,7 +252,7 @@ func (c *Console) askRevoke(r request) error {
 	return c.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: ask})
 }
 
-// askOthers names the workspaces that share a token with the target.
+// askOthers adds the workspaces that share a token with the target.
 func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
 	if t.Workspace == "" {
 		return
@@ -267,8 +268,7 @@ func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
 	ask.Others = ask.Others[:len(ask.Others)-ask.More]
 }
 
-// countOf is how many tokens a workspace has, and less than 0 where that is not
-// known.
+// countOf returns how many tokens a workspace has; less than 0 means unknown.
 func (c *Console) countOf(r request, t broker.Target) int {
 	if t.Workspace == "" {
 		return -1
@@ -344,7 +344,7 @@ func (c *Console) doUnblock(r request) error {
 	return seeOther(r, PagePath+"?unblocked")
 }
 
-// left is a time span for people: "42 min".
+// left returns a duration for people, such as "42 min".
 func left(d time.Duration) string {
 	if d < time.Minute {
 		return "under 1 min"
@@ -352,7 +352,7 @@ func left(d time.Duration) string {
 	return fmt.Sprintf("%d min", int(d/time.Minute))
 }
 
-// clock is a moment for people, UTC.
+// clock returns a time for people, in UTC.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "–"
@@ -368,8 +368,8 @@ func clockSince(t, later time.Time) string {
 	return clock(t)
 }
 
-// short is the beginning of a hash.
+// short returns the beginning of a hash.
 func short(hash string) string { return hash[:min(12, len(hash))] }
 
-// pair is a target as a form has it.
+// pair returns a target as the form has it.
 func pair(kind, name string) askView { return askView{Kind: kind, Name: name} }

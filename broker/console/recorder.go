@@ -14,14 +14,14 @@ const (
 	maxRefused = 200
 	maxPushes  = 200   // refs of refused pushes
 	maxOfOne   = 20    // of each, from one workspace
-	maxUnknown = 100   // refusals of all that are no workspace
-	maxSeen    = 20000 // workspaces in one generation of what was last seen
+	maxUnknown = 100   // refusals without a workspace
+	maxSeen    = 20000 // workspaces in one generation of seen
 )
 
-// A Recorder is a journal that remembers, for operators to look at, the last
-// refusals, the last refused pushes that workspaces told of, and when workspaces
-// were last seen, after the journal behind it has written them down. It knows what
-// this replica answered since it began.
+// A Recorder is a journal that also remembers, for operators, the last refusals, the
+// last refused pushes that workspaces reported, and when each workspace was last seen.
+// It passes each entry to Next first. It knows only what this replica has answered
+// since it started.
 type Recorder struct {
 	Next broker.Journal
 
@@ -30,7 +30,7 @@ type Recorder struct {
 	pushes  []broker.Entry // reported by workspaces, oldest first
 	gateway []broker.Entry // through the gateway, with their outcome, oldest first
 	seen    map[string]sighting
-	before  map[string]sighting // the generation before, so that seen is bounded
+	before  map[string]sighting // the generation before; two generations bound seen
 }
 
 type sighting struct {
@@ -38,8 +38,8 @@ type sighting struct {
 	rule string
 }
 
-// Write implements [broker.Journal]. An entry is remembered as the audit log bounds
-// it.
+// Write implements [broker.Journal]. It remembers entries as [audit.Bound] shortens
+// them.
 func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) error {
 	if err := r.Next.Write(ctx, e, durable); err != nil {
 		return err
@@ -57,16 +57,17 @@ func (r *Recorder) Write(ctx context.Context, e broker.Entry, durable bool) erro
 	return nil
 }
 
-// notePush remembers a ref of a push. What workspaces report is kept apart from what the
-// broker decided.
+// notePush remembers one ref of a push. What workspaces report is in another list than
+// what the broker decided.
 func (r *Recorder) notePush(list *[]broker.Entry, e broker.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	*list = remember(*list, e, maxPushes, maxOfOne)
 }
 
-// remember appends an entry, as the audit log bounds it, to a list of at most max, and at most ofOne from its
-// workspace, so that who causes many hides little of others. The oldest go.
+// remember appends an entry, shortened by [audit.Bound], to a list of at most max
+// entries, at most ofOne of them from its workspace, so that a busy workspace hides few
+// entries of others. It drops the oldest.
 func remember(list []broker.Entry, e broker.Entry, max, ofOne int) []broker.Entry {
 	e, _ = audit.Bound(e)
 	ofSame := func(o broker.Entry) bool { return o.Workspace == e.Workspace }
@@ -108,22 +109,22 @@ func (r *Recorder) note(e broker.Entry) {
 	r.seen[e.Workspace] = sighting{e.Time, e.Rule}
 }
 
-// Refused returns the last refusals, the latest first.
+// Refused returns the last refusals, latest first.
 func (r *Recorder) Refused() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return latestFirst(r.refused)
 }
 
-// Pushes returns the last refused pushes that workspaces reported, a ref each, the latest
-// first.
+// Pushes returns the last refused pushes that workspaces reported, one entry a ref,
+// latest first.
 func (r *Recorder) Pushes() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return latestFirst(r.pushes)
 }
 
-// Gateway returns the last pushes through the gateway, a ref each, the latest first.
+// Gateway returns the last pushes through the gateway, one entry a ref, latest first.
 func (r *Recorder) Gateway() []broker.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,8 +137,7 @@ func latestFirst(list []broker.Entry) []broker.Entry {
 	return last
 }
 
-// lastSeen returns when a workspace asked for something, and by which rule it
-// did.
+// lastSeen returns when a workspace last made a request, and the rule that matched.
 func (r *Recorder) lastSeen(workspace string) sighting {
 	r.mu.Lock()
 	defer r.mu.Unlock()

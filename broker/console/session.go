@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// sessionLife is how long a login holds.
+	// sessionLife is how long a login is valid.
 	sessionLife = 8 * time.Hour
-	// purpose tells what is sealed for a login from what is sealed for others.
+	// purpose keeps texts sealed for logins apart from those sealed for other uses.
 	purpose = "console"
 
-	// A name that begins with __Host- is taken by browsers over TLS only, for this
-	// host and the whole of it (RFC 6265bis, 4.1.3.2).
+	// Browsers accept a name that begins with __Host- only over TLS, for this host and
+	// all its paths (RFC 6265bis, 4.1.3.2).
 	secureCookie = "__Host-gatepass-console"
 	plainCookie  = "gatepass-console"
 )
 
-// A session is a login, as the cookie has it. The token that was shown is not in
-// it.
+// A session is a login, as it is in the cookie. It does not contain the operator's
+// token.
 type session struct {
-	Key     string    `json:"key"` // of the operator's rule
+	Key     string    `json:"key"` // key of the operator's rule
 	Method  string    `json:"method"`
 	Subject string    `json:"subject"`
 	Until   time.Time `json:"until"`
-	// ID tells logins of the same moment apart.
+	// ID distinguishes logins of the same moment.
 	ID string `json:"id"`
 }
 
-// open returns the operator who is logged in. A login ends with its time, with the
-// rule that it was by, and when somebody signs it out at any replica. An error says
-// that the last cannot be found out.
+// open returns the operator who is logged in. A login ends when it expires, when its
+// rule is removed, or when it is signed out at any replica. open returns an error if it
+// cannot read whether the login was signed out.
 func (c *Console) open(r *http.Request) (who broker.Operator, ok bool, err error) {
 	s, id, ok := c.session(r)
 	if !ok {
@@ -57,7 +57,8 @@ func (c *Console) open(r *http.Request) (who broker.Operator, ok bool, err error
 	return who, false, broker.StoreUnavailable(err)
 }
 
-// session reads the cookie, and says where it is noted that the login was signed out.
+// session reads the cookie. id is the store entry that exists once the login is signed
+// out.
 func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
 	cookie, err := r.Cookie(cookieName(r))
 	if err != nil {
@@ -70,7 +71,7 @@ func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
 	return s, store.Spent(sha256.Sum256(append([]byte(purpose+" signed out\n"), payload...))), true
 }
 
-// login gives the browser a cookie.
+// login sets the login cookie.
 func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Operator) error {
 	until := c.Revoker.Now().Add(sessionLife)
 	payload, err := json.Marshal(session{Key: who.Key, Method: who.Method, Subject: who.Subject, Until: until, ID: rand.Text()})
@@ -85,8 +86,8 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, who broker.Opera
 	return nil
 }
 
-// logout ends a login at all replicas, for whoever has a copy of the cookie, too, and
-// takes the cookie away.
+// logout ends a login at all replicas, including copies of the cookie, and deletes the
+// cookie.
 func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
 	if s, id, ok := c.session(r); ok {
 		if _, err := store.Claim(r.Context(), c.Store, id, s.Until); err != nil {
@@ -109,13 +110,13 @@ func cookieName(r *http.Request) string {
 }
 
 const (
-	maxAttempts   = 5 // of one address in a window
+	maxAttempts   = 5 // failed logins of one address in attemptWindow
 	attemptWindow = time.Minute
 )
 
-// loginLimits are for logins that fail, for each address. There is no limit for all of
-// them: an operator's token is too long to guess, and anybody who reaches the page could
-// keep every operator out of it.
+// loginLimits returns the limits of failed logins for each address. There is no total
+// limit: an operator's token is too long to guess, and with a total limit anyone who
+// reaches the page could lock out all operators.
 func loginLimits() broker.Limits {
 	return broker.Limits{Rate: maxAttempts / attemptWindow.Seconds(), Burst: maxAttempts}
 }

@@ -19,31 +19,31 @@ import (
 )
 
 const (
-	onPage = 50 // workspaces shown at once
+	onPage = 50 // workspaces on one page
 	isOld  = 5 * time.Second
 )
 
-// statusView is what the page shows.
+// statusView is the data of the status page.
 type statusView struct {
 	Now     time.Time
-	Notice  string // what came of the last form
+	Notice  string // result of the last form
 	Trouble string // why workspaces cannot be shown
 
 	Tiles      tiles
 	Prefix     string
 	Workspaces []workspaceView
 	Next       string
-	AsOf       time.Time // zero while the list is of now
+	AsOf       time.Time // zero if the list is current
 
 	AppBlocked bool
 	Owners     []ownerView
 	OwnersErr  string
 	Rate       *rateView
-	Apps       []appView // where there are several
+	Apps       []appView // set if there are several
 
 	Refused foldedList
-	Pushes  foldedList // refused ones that workspaces reported, a ref each
-	Gateway foldedList // pushes through the gateway, a ref each
+	Pushes  foldedList // refused pushes that workspaces reported, one entry a ref
+	Gateway foldedList // pushes through the gateway, one entry a ref
 	Policy  string
 	Rules   int
 	Audit   string
@@ -68,10 +68,10 @@ type workspaceView struct {
 type tokenView struct {
 	api.TokenState
 	Left    time.Duration
-	Minutes int // of 60, for the block
+	Minutes int // of 60, for the bar
 }
 
-// ownerView is an account: where the App is installed, or that is blocked.
+// ownerView is an account where the App is installed, or that is blocked.
 type ownerView struct {
 	mint.Installation
 	Blocked bool
@@ -90,7 +90,8 @@ type rateView struct {
 	Percent int
 }
 
-// showStatus answers GET /: the page to operators, and to others the login.
+// showStatus answers GET /: it shows the page to operators, and the login form to
+// others.
 func (c *Console) showStatus(r request) error {
 	if err := c.operator(&r); err != nil {
 		return c.notIn(r, err)
@@ -103,7 +104,7 @@ func (c *Console) showStatus(r request) error {
 	return c.show(r, http.StatusOK, view{Title: "Status", Who: r.who.Name, Status: c.status(r.Context(), q, noticeOf(r.Request))})
 }
 
-// noticeOf says what came of the last form. Only numbers come from the address.
+// noticeOf returns the result of the last form. It takes only numbers from the URL.
 func noticeOf(r *http.Request) string {
 	q := r.URL.Query()
 	revoked, err := strconv.Atoi(q.Get("revoked"))
@@ -130,7 +131,8 @@ func count(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-// status reads what there is to show. What cannot be read is said in its place.
+// status reads the data of the page. Where something cannot be read, it shows the error
+// in its place.
 func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
 	policy := c.Server.Policy()
 	v := &statusView{
@@ -164,7 +166,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 	return v
 }
 
-// rateOf is what GitHub leaves an App; nil before it has said so.
+// rateOf returns the App's rate limit; nil before GitHub has reported it.
 func rateOf(app GitHub) *rateView {
 	rate, ok := app.Rate()
 	if !ok {
@@ -221,7 +223,8 @@ func (c *Console) tiles(v *statusView, more bool) tiles {
 	return t
 }
 
-// owners lists where the App is installed, and who is blocked though it is not.
+// owners lists the accounts where the App is installed, and blocked accounts where it
+// is not.
 func (c *Console) owners(ctx context.Context, v *statusView) {
 	installed, err := c.installed.of(ctx, c.App, c.Revoker.Now())
 	if err != nil {
@@ -230,7 +233,7 @@ func (c *Console) owners(ctx context.Context, v *statusView) {
 	}
 	blocks, err := c.Revoker.Blocklist.All(ctx)
 	if err != nil {
-		return // the workspaces say so already
+		return // the list of workspaces shows the same error
 	}
 	v.AppBlocked = blocks.App
 	shown := map[string]bool{}
@@ -246,17 +249,16 @@ func (c *Console) owners(ctx context.Context, v *statusView) {
 	}
 }
 
-// installationsEvery is how long a list of installations is shown before GitHub
-// is asked again.
+// installationsEvery is how long a list of installations is cached.
 const installationsEvery = time.Minute
 
-// installations are what GitHub said last.
+// installations caches GitHub's list of installations.
 type installations struct {
-	mu   sync.Mutex          // guards the rest; held while GitHub is asked, so that one asks for all
+	mu   sync.Mutex          // guards the rest; held while GitHub is asked, so that one call serves all
 	list []mint.Installation // one for each account
-	by   map[string]int      // how many each App has, by its name
+	by   map[string]int      // their number, by the App's name
 	err  error
-	read time.Time // zero when GitHub is to be asked
+	read time.Time // when they were listed; zero to list again
 }
 
 func (i *installations) forget() {
@@ -265,14 +267,14 @@ func (i *installations) forget() {
 	i.read = time.Time{}
 }
 
-// count returns how many installations an App had when they were listed last.
+// count returns how many installations an App had in the last list.
 func (i *installations) count(app string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.by[app]
 }
 
-// appsOf are the Apps of a GitHub. A single one has no name.
+// appsOf returns the Apps of a GitHub. A single App has no name.
 func appsOf(github GitHub) []App {
 	if pool, ok := github.(Pool); ok {
 		return pool.Apps()
@@ -280,7 +282,7 @@ func appsOf(github GitHub) []App {
 	return []App{{GitHub: github}}
 }
 
-// of lists where the Apps are installed, by account.
+// of returns the Apps' installations, by account.
 func (i *installations) of(ctx context.Context, app GitHub, now time.Time) ([]mint.Installation, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -298,7 +300,7 @@ func (i *installations) of(ctx context.Context, app GitHub, now time.Time) ([]mi
 	return i.list, i.err
 }
 
-// add lists one App's installations. The caller holds mu.
+// add adds one App's installations. The caller holds mu.
 func (i *installations) add(ctx context.Context, a App) {
 	for found, err := range a.Installations(ctx) {
 		if err != nil {

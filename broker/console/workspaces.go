@@ -21,17 +21,16 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// defaultPage is how many workspaces an answer lists that was not asked for a
-// number.
+// defaultPage is how many workspaces an answer lists if the request gives no limit.
 const defaultPage = 100
 
-// readers is how many workspaces are read at once.
+// readers is how many workspaces are read concurrently.
 const readers = 20
 
-// query is which workspaces to list.
+// query selects the workspaces to list.
 type query struct {
-	after string // ids that come after this
-	begin string // and that begin so
+	after string // only ids after this one
+	begin string // only ids that begin with this
 	limit int
 }
 
@@ -69,8 +68,8 @@ func (c *Console) listWorkspaces(r request) error {
 	return api.WriteJSON(r.w, http.StatusOK, page)
 }
 
-// choose returns the ids that are asked for, sorted. A blocked workspace that has nothing is
-// among them, so that an operator can unblock it.
+// choose returns the selected ids, sorted. Blocked workspaces without tokens are among
+// them, so that operators can unblock them.
 func (q query) choose(names map[string][]store.Name, blocks store.Blocks) []string {
 	var ids []string
 	for _, known := range []iter.Seq[string]{maps.Keys(names), maps.Keys(blocks.Workspaces)} {
@@ -85,13 +84,13 @@ func (q query) choose(names map[string][]store.Name, blocks store.Blocks) []stri
 	return slices.Compact(ids)
 }
 
-// page reads what the store has of some workspaces.
+// page reads the store's entries of some workspaces.
 func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) {
 	blocks, err := c.Revoker.Blocklist.All(ctx)
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	found, err := c.Revoker.Some(ctx, q.after, q.begin, q.limit+1) // one more says whether there are more
+	found, err := c.Revoker.Some(ctx, q.after, q.begin, q.limit+1) // one more shows whether there is another page
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
@@ -111,11 +110,11 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 			return nil
 		})
 	}
-	_ = running.Wait() // errs has them
+	_ = running.Wait() // errs has the errors
 	return page, errors.Join(errs...)
 }
 
-// state reads one workspace. What is deleted meanwhile is left out.
+// state reads one workspace. It skips entries that are deleted meanwhile.
 func (c *Console) state(ctx context.Context, id string, names []store.Name, blocks store.Blocks) (api.WorkspaceState, error) {
 	seen := c.Recorder.lastSeen(id)
 	w := api.WorkspaceState{ID: id, Blocked: blocks.Has(id, ""), Barred: blocks.Has(id, ""), LastSeen: seen.at, Rule: seen.rule, Tokens: []api.TokenState{}}
@@ -125,7 +124,7 @@ func (c *Console) state(ctx context.Context, id string, names []store.Name, bloc
 		}
 		entry, err := c.Store.Get(ctx, name)
 		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
-			continue // gatepass workspace list says what is wrong with a record
+			continue // gatepass workspace list reports damaged records
 		}
 		if err != nil {
 			return w, err
@@ -142,11 +141,11 @@ func (c *Console) state(ctx context.Context, id string, names []store.Name, bloc
 	return w, nil
 }
 
-// delivered adds what the ledger says.
+// delivered adds the tokens in a ledger record.
 func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 	r, err := workspace.ParseRecord([]byte(entry.Value.Reveal()))
 	if err != nil {
-		return // gatepass workspace list says what is wrong with it
+		return // gatepass workspace list reports damaged records
 	}
 	w.Profile = cmp.Or(w.Profile, r.Profile)
 	for _, t := range r.Tokens {
@@ -157,7 +156,7 @@ func (c *Console) delivered(w *api.WorkspaceState, entry store.Entry) {
 	}
 }
 
-// vended adds what a broker gave, unless it is dead.
+// vended adds a token that a broker gave, unless it has expired or was revoked.
 func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, blocks store.Blocks) {
 	v := broker.ReadVended(entry)
 	w.Rule, w.Profile = cmp.Or(w.Rule, v.Rule), cmp.Or(v.Profile, w.Profile)
@@ -167,10 +166,10 @@ func (c *Console) vended(w *api.WorkspaceState, entry store.Entry, blocks store.
 	w.Tokens = append(w.Tokens, api.TokenState{Hash: v.Token.Hash(), Kind: api.Vended, ExpiresAt: v.Token.Expiry.UTC(), Repositories: v.Token.Repositories, Permissions: v.Token.Permissions})
 }
 
-// maxTarget bounds an operator's request, in bytes.
+// maxTarget is the maximum size of an operator's request, in bytes.
 const maxTarget = 4 << 10
 
-// actor is the operator who sent a request.
+// actor returns the operator who sent the request.
 func (r request) actor() revoke.Actor {
 	return revoke.Actor{Operator: r.who, RequestID: r.id, Remote: r.RemoteAddr}
 }
@@ -197,8 +196,8 @@ func readTarget(r request) (broker.Target, error) {
 	return broker.Target(said), nil
 }
 
-// revoke answers with what was revoked. While something is left to do, and being done,
-// the status is 202.
+// revoke answers with what was revoked. The status is 202 while revocations are
+// pending.
 func (c *Console) revoke(r request, t broker.Target) error {
 	done, err := c.Revoker.Revoke(r.Context(), r.actor(), t)
 	if err != nil {

@@ -13,14 +13,15 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// isEcho reports whether a request is one for [api.EchoPath], whatever a proxy made of what
-// comes behind it.
+// isEcho reports whether target is for [api.EchoPath]. It ignores what a proxy may have
+// added after the path.
 func isEcho(target string) bool {
 	rest, ok := strings.CutPrefix(target, api.EchoPath)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
-// echo says how the request got here. It counts as a transfer of the workspace.
+// echo answers with the request as it arrived. It counts as a transfer of the
+// workspace.
 func (rq *request) echo() (err error) {
 	rq.unbound()
 	if rq.caller, err = rq.g.Access.Caller(rq.Request, rq.id); err != nil {
@@ -49,7 +50,7 @@ func (rq *request) echo() (err error) {
 	half := 0
 	if between > 0 {
 		half = len(text) / 2
-		_, _ = rq.w.Write(text[:half]) // a client that has gone shows in the pause
+		_, _ = rq.w.Write(text[:half]) // if the client has gone, the pause ends early
 		_ = http.NewResponseController(rq.w).Flush()
 		pause(ctx, between)
 	}
@@ -57,7 +58,7 @@ func (rq *request) echo() (err error) {
 	return nil
 }
 
-// echoed reads the body, and returns the answer.
+// echoed reads the body and returns the answer.
 func (rq *request) echoed() ([]byte, error) {
 	if rq.Method != http.MethodGet && rq.Method != http.MethodPost {
 		return nil, wrongMethod(http.MethodPost)
@@ -88,7 +89,7 @@ func brokenBody(err error) error {
 	return err
 }
 
-// echoWaits reads the query.
+// echoWaits reads quiet and pause from the query.
 func echoWaits(r *http.Request) (quiet, pause time.Duration, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

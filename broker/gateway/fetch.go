@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// maxRepeat is how long a request for a fetch may be, in bytes, that is kept in memory to be
-// sent again.
+// maxRepeat is the largest fetch request, in bytes, that is held in memory to be sent
+// again.
 const maxRepeat = 1 << 20
 
 // advertise answers GET info/refs.
@@ -79,7 +79,7 @@ func (rq *request) writeAdvertisement(response *http.Response, deletes bool, dog
 	a := newAnswer(rq.w)
 	defer a.close()
 	rq.began = true
-	_, _ = a.Write(head) // copy says whether the client is still there
+	_, _ = a.Write(head) // copy reports whether the client has gone
 	if err := a.copy(from, nil, dog); err != nil {
 		return broken(err)
 	}
@@ -104,8 +104,8 @@ func notGit() *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub's answer is not one of git"}
 }
 
-// broken ends an answer that has begun: the connection is cut, so that no client takes it
-// for complete.
+// broken returns the refusal for an answer that broke off. The caller then cuts the
+// connection, so that no client takes the answer for complete.
 func broken(err error) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "the answer broke off", Err: err}
 }
@@ -117,8 +117,8 @@ func (rq *request) kind() string {
 	return broker.KindFetch
 }
 
-// token gets the token for the request; nil for a public repository that the profile only
-// reads.
+// token gets the token for the request. It is nil for a public repository that the
+// profile only reads.
 func (rq *request) token(ctx context.Context, use access.Use) (*credential.Token, error) {
 	if use == access.Read && rq.caller.ReadsPublic(rq.route.repo) {
 		return nil, nil //nolint:nilnil // no token is an answer
@@ -142,8 +142,8 @@ func (rq *request) of(e *broker.Entry, token *credential.Token) {
 	}
 }
 
-// hidden makes of a repository that is not public what GitHub makes of one that does not
-// exist.
+// hidden gives a private repository the same error as one that does not exist, if the
+// request had no token.
 func (rq *request) hidden(token *credential.Token, r *broker.Refusal) *broker.Refusal {
 	if token == nil && r.Status == http.StatusNotFound {
 		r.Detail = "GitHub has no public repository " + rq.route.repo.String()
@@ -151,8 +151,9 @@ func (rq *request) hidden(token *credential.Token, r *broker.Refusal) *broker.Re
 	return r
 }
 
-// written puts a refusal into the audit log, and returns it, or that it cannot be written.
-// Refusals for too many requests are not written, so that a workspace cannot fill the disk.
+// written records a refusal in the audit log and returns it. If the log cannot be
+// written, it returns that error. Refusals for too many requests are not recorded, so
+// that a workspace cannot fill the disk.
 func (rq *request) written(err error) error {
 	refusal := broker.RefusalOf(err)
 	if refusal.Reason == broker.ReasonLimit {
@@ -166,7 +167,7 @@ func (rq *request) written(err error) error {
 	return refusal
 }
 
-// checkRequest refuses a POST that is not one of git's.
+// checkRequest refuses a POST request that is not git's.
 func (rq *request) checkRequest() error {
 	want := "application/x-" + string(rq.route.service) + "-request"
 	if got := rq.Header.Values("Content-Type"); len(got) != 1 || got[0] != want {
@@ -207,7 +208,7 @@ func (rq *request) fetch() error {
 	return errors.Join(err, rq.record(false, e))
 }
 
-// exchange forwards a fetch and its answer.
+// exchange forwards a fetch request and copies the answer.
 func (rq *request) exchange(ctx context.Context, from *body, token *credential.Token) (outcome string, err error) {
 	ctx, dog, end := rq.supervise(ctx)
 	defer end()
@@ -246,8 +247,8 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 	return broker.OutcomeOK, nil
 }
 
-// keep reads a body into memory, so that the request can be sent again, unless it is longer
-// than limit.
+// keep reads a body of at most limit bytes into memory, so that the request can be sent
+// again. It leaves a longer body as it is.
 func (f *forward) keep(from io.Reader, limit int64) error {
 	if f.length > limit {
 		return nil

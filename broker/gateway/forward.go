@@ -19,32 +19,33 @@ import (
 )
 
 const (
-	// freshness is how long GitHub's servers may not know a new token yet
+	// freshness is how long some of GitHub's servers may not know a new token
 	// (https://github.com/octokit/auth-app.js/issues/65).
 	freshness = time.Minute
-	lagWait   = 15 * time.Second // of all tries together
+	lagWait   = 15 * time.Second // for all attempts together
 	firstWait = 200 * time.Millisecond
 	maxWait   = 3 * time.Second
 )
 
-// gitVersion is what a client may ask of the protocol.
+// gitVersion matches the Git-Protocol headers that a client may send.
 var gitVersion = regexp.MustCompile(`\Aversion=[012]\z`)
 
 // A forward is a request to GitHub that may be sent more than once.
 type forward struct {
 	method string
-	path   string // behind the repository, with its query
+	path   string // after the repository's path, with the query
 	accept string
 	media  string // of body
-	length int64  // of body; -1 where it is not known
-	// body returns the body for one attempt; nil has none. canRepeat says that it may be
-	// called again.
+	length int64  // of body; -1 if unknown
+	// body returns the body for one attempt; nil means no body. canRepeat says that
+	// body may be called again.
 	body      func() io.Reader
 	canRepeat bool
 }
 
-// send forwards a request with a token, nil for none. While the token is so new that
-// GitHub's servers may not know it, a refusal is tried again with the same token.
+// send forwards a request with a token; nil means without one. While the token is so
+// new that GitHub's servers may not know it, send retries a refused request with the
+// same token.
 func (rq *request) send(ctx context.Context, f forward, token *credential.Token) (*http.Response, error) {
 	until, wait := time.Now().Add(lagWait), firstWait
 	for {
@@ -55,7 +56,7 @@ func (rq *request) send(ctx context.Context, f forward, token *credential.Token)
 		if !f.canRepeat || !mayLag(response.StatusCode) || !rq.isFresh(token) || time.Now().Add(wait).After(until) {
 			return response, nil
 		}
-		_ = response.Body.Close() // it is an error that is not shown
+		_ = response.Body.Close() // an error answer that is not shown
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -65,13 +66,14 @@ func (rq *request) send(ctx context.Context, f forward, token *credential.Token)
 	}
 }
 
-// mayLag reports whether a server that does not know a token yet answers so.
+// mayLag reports whether a server that does not know a token yet may answer with this
+// status.
 func mayLag(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound
 }
 
-// isFresh reports whether a token is younger than freshness. GitHub's tokens live for
-// [credential.Lifetime].
+// isFresh reports whether a token is younger than freshness. GitHub's tokens are valid
+// for [credential.Lifetime].
 func (rq *request) isFresh(token *credential.Token) bool {
 	return token != nil && token.Expiry.Sub(rq.g.Access.Broker.TokenTime()) > credential.Lifetime-freshness
 }
@@ -101,8 +103,8 @@ func (rq *request) attempt(ctx context.Context, f forward, token *credential.Tok
 	return up.Do(r)
 }
 
-// upstreamName is what GitHub calls the repository of the token, else what the request
-// does. It is never taken from the request letter for letter.
+// upstreamName returns the repository's name: as GitHub named it with the token, or
+// else as the request does, in canonical form.
 func (rq *request) upstreamName(token *credential.Token) string {
 	if token != nil && len(token.Repositories) == 1 {
 		if named, ok := gitname.Repository(token.Repositories[0]); ok {
@@ -112,7 +114,7 @@ func (rq *request) upstreamName(token *credential.Token) string {
 	return rq.route.repo.String()
 }
 
-// unreachable says that GitHub did not answer.
+// unreachable returns the refusal for a request that GitHub did not answer.
 func unreachable(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errCut) {
 		return errCut
@@ -123,8 +125,8 @@ func unreachable(ctx context.Context, err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Detail: "GitHub did not answer", Err: err}
 }
 
-// fromGitHub is the refusal for an answer of GitHub's that is not 200. It reads at most a
-// line of it, and never passes on where it redirects to.
+// fromGitHub returns the refusal for an answer by GitHub that is not 200. It shows at
+// most one line of the answer, and never the target of a redirect.
 func fromGitHub(response *http.Response) *broker.Refusal {
 	defer response.Body.Close()
 	r := &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub}
@@ -149,7 +151,7 @@ func fromGitHub(response *http.Response) *broker.Refusal {
 	return r
 }
 
-const maxShown = 300 // bytes of GitHub's text
+const maxShown = 300 // bytes shown of GitHub's text
 
 func firstLine(r io.Reader) string {
 	line, _ := bufio.NewReaderSize(io.LimitReader(r, maxShown), maxShown).ReadString('\n')
@@ -164,7 +166,7 @@ func retryAfter(h http.Header) time.Duration {
 	return max(time.Duration(seconds)*time.Second, time.Second)
 }
 
-// passed are the headers of GitHub's answers that a workspace gets.
+// passed are the headers of GitHub's answers that are passed on to the workspace.
 var passed = []string{"Content-Type", "X-Github-Request-Id"}
 
 func (rq *request) passHeaders(response *http.Response) {

@@ -58,8 +58,9 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 	return nil
 }
 
-// exchange sends the push and copies the answer. Where the error is not nil and nothing of
-// GitHub's was passed on, the verdict is replaced by the refusal to answer with.
+// exchange sends the push and copies the answer. If it returns an error before it
+// passed on anything of GitHub's answer, it has replaced the verdict by the refusal to
+// answer with.
 func (p *pushing) exchange(ctx context.Context, token *credential.Token, report *push.Report) error {
 	response, err := p.post(ctx, token)
 	if err != nil {
@@ -94,7 +95,8 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 	return err
 }
 
-// why is the reason that a client sees where a push did not reach GitHub whole.
+// why returns the reason that the client sees if a push did not reach GitHub, or its
+// outcome is unknown.
 func (p *pushing) why(err error) string {
 	switch {
 	case errors.Is(p.from.err, errTooLong):
@@ -107,11 +109,11 @@ func (p *pushing) why(err error) string {
 	return broker.RefusalOf(err).Detail
 }
 
-// maxRepeatedPush is how long a push may be, in bytes, that is kept in memory to be sent again.
-// It is short, since many workspaces may push with one new token.
+// maxRepeatedPush is the largest push, in bytes, that is held in memory to be sent
+// again. It is small, because many workspaces may push with one new token.
 const maxRepeatedPush = 32 << 10
 
-// post sends the head that was written anew, and the pack behind it.
+// post sends the rewritten head, followed by the pack.
 func (p *pushing) post(ctx context.Context, token *credential.Token) (*http.Response, error) {
 	const media = "application/x-git-receive-pack-"
 	head := p.verdict.Head()
@@ -132,10 +134,11 @@ func (p *pushing) post(ctx context.Context, token *credential.Token) (*http.Resp
 	return p.send(ctx, f, token)
 }
 
-// warm waits until GitHub knows a new token, where the push cannot be sent twice.
+// warm waits until GitHub knows a new token. It is for pushes that cannot be sent
+// twice.
 func (p *pushing) warm(ctx context.Context, token *credential.Token) {
 	response, err := p.send(ctx, forward{method: http.MethodGet, path: "info/refs?service=" + string(receivePack), accept: "*/*", canRepeat: true}, token)
 	if err == nil {
-		_ = response.Body.Close() // the push itself says what is wrong
+		_ = response.Body.Close() // the push itself shows the error
 	}
 }

@@ -1,12 +1,14 @@
-// Package gateway serves git to workspaces, and holds the tokens that GitHub wants.
+// Package gateway serves git to workspaces. It holds the GitHub tokens that this needs,
+// so that workspaces need none.
 //
-// A workspace shows its identity, not a token of GitHub's. A fetch is forwarded with a
-// token that reads one repository. A push is forwarded with one that writes it, after
-// every command of the push was found allowed by the profile (package push); otherwise
-// nothing of it is forwarded. Packs are streamed: no part of one is kept in memory or in a
-// file.
+// A workspace sends its identity, not a GitHub token. A fetch is forwarded with a token
+// that can read one repository. A push is forwarded with a token that can write one
+// repository, but only if the profile allows every command of the push (package push);
+// otherwise nothing of it is forwarded. Packs are streamed: the gateway never stores
+// them, in memory or in a file.
 //
-// Every transfer is in the audit log before it is forwarded, and its outcome afterwards.
+// Every transfer is recorded in the audit log before it is forwarded, and its outcome
+// afterwards.
 package gateway
 
 import (
@@ -26,22 +28,22 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Settings bound transfers. A field that is 0 bounds nothing.
+// Settings limit transfers. A field that is 0 means no limit.
 type Settings struct {
 	MaxPack     int64         // bytes of one push
-	IdleTimeout time.Duration // of a transfer that moves nothing
-	Transfers   int           // running at once, of one workspace
-	Rate        int64         // bytes of one workspace in an hour
+	IdleTimeout time.Duration // of a transfer that makes no progress
+	Transfers   int           // concurrent, of one workspace
+	Rate        int64         // bytes per hour of one workspace
 }
 
 // A Gateway serves git, Git LFS and GitHub's API. Make it with [New].
 type Gateway struct {
 	Access   *access.Access
-	Settings func() Settings // in force now
-	// Done is told of every request to git that has ended, for metrics; nil means that it
-	// is not.
+	Settings func() Settings // returns the settings in force
+	// Done is called after every git request, for metrics; nil disables it.
 	Done func(Transfer)
-	// KeepAlive is how often a client that waits is sent something; 0 means 5 seconds.
+	// KeepAlive is how often something is sent to a client that waits; 0 means 5
+	// seconds.
 	KeepAlive time.Duration
 
 	transfers transfers
@@ -49,7 +51,7 @@ type Gateway struct {
 	api       *rest.API
 }
 
-// New returns a gateway to the GitHub of a. settings are read for each request.
+// New returns a gateway to a's GitHub. It calls settings for each request.
 func New(a *access.Access, settings func() Settings, api rest.Options) *Gateway {
 	g := &Gateway{Access: a, Settings: settings}
 	api.Watched = g.transfers.watched
@@ -62,20 +64,22 @@ func (g *Gateway) beginLFS(ctx context.Context, c access.Caller, owner string) (
 	return g.transfers.begin(ctx, c, owner, g.Settings(), g.Access.Broker.Now)
 }
 
-// A Transfer is one request to git that has ended, with few possible values in each text.
+// A Transfer describes one finished git request. Each text has few possible values, for
+// metrics.
 type Transfer struct {
 	Service  string // "git-upload-pack" or "git-receive-pack"
 	Status   int    // of HTTP
-	Reason   string // of a refusal; see [broker.Refusal]
+	Reason   string // why it was refused; see [broker.Refusal]
 	Outcomes []string
-	// Checks are those of GitHub's that refused a ref of a push, one for each such ref:
+	// Checks are GitHub's checks that refused a ref of a push, one for each such ref:
 	// workflow, ruleset, secret, size, or "" for another.
 	Checks  []string
-	In, Out int64 // bytes from and to the workspace
+	In, Out int64 // bytes from the workspace, and to it
 	Took    time.Duration
 }
 
-// Handler answers what is the gateway's, and leaves everything else to next.
+// Handler returns a handler that serves the gateway's paths, and passes everything else
+// to next.
 func (g *Gateway) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -91,7 +95,7 @@ func (g *Gateway) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// A request is one on its way through the gateway.
+// A request is one request in the gateway.
 type request struct {
 	*http.Request
 	g        *Gateway
@@ -101,11 +105,12 @@ type request struct {
 	route    route
 	caller   access.Caller
 
-	began    bool // something of the answer was sent
+	began    bool // part of the answer was sent
 	transfer Transfer
 }
 
-// serve has answer answer a request, or refuses it in text.
+// serve calls answer for a request. If that returns an error, it answers a refusal as
+// text.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, answer func(*request) error) {
 	begun := time.Now()
 	rq := &request{Request: r, g: g, id: rand.Text(), w: w, settings: g.Settings()}
@@ -120,11 +125,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, answer func(*req
 		g.Done(rq.transfer)
 	}
 	if err != nil && rq.began {
-		panic(http.ErrAbortHandler) // only a broken connection says that the answer is not whole
+		panic(http.ErrAbortHandler) // only a broken connection tells the client that the answer is incomplete
 	}
 }
 
-// serve answers the request, or returns why it is refused; nothing was answered then.
+// serve answers the request. If it returns an error, it has answered nothing, except
+// where began is set.
 func (rq *request) serve() (err error) {
 	rq.unbound()
 	policy := rq.g.Access.Broker.Policy()
@@ -146,7 +152,7 @@ func (rq *request) serve() (err error) {
 	return rq.push()
 }
 
-// serveLFS has package lfs answer, refusals as well.
+// serveLFS lets package lfs answer, refusals included.
 func (rq *request) serveLFS() error {
 	result := rq.g.lfs.Serve(rq.w, rq.Request, lfs.Target{Repo: rq.route.repo, Path: rq.route.lfs, RequestID: rq.id})
 	rq.transfer.In, rq.transfer.Out = result.In, result.Out
@@ -160,15 +166,15 @@ func (rq *request) serveLFS() error {
 	return nil
 }
 
-// unbound lifts the server's time limits, which are for short requests. Transfers have
-// limits of their own.
+// unbound removes the server's time limits, which are for short requests. Transfers
+// have their own.
 func (rq *request) unbound() {
 	c := http.NewResponseController(rq.w)
-	_ = c.SetReadDeadline(time.Now().Add(headTimeout)) // nothing to bound where there is no connection
+	_ = c.SetReadDeadline(time.Now().Add(headTimeout)) // fails only without a connection, where no limit is needed
 	_ = c.SetWriteDeadline(time.Time{})
 }
 
-// refuse answers with a refusal in text, which git shows behind "remote:".
+// refuse answers with a refusal as text, which git prints after "remote:".
 func (rq *request) refuse(r *broker.Refusal) {
 	rq.transfer.Reason = r.Reason
 	rq.log(r)
@@ -193,12 +199,12 @@ func (rq *request) refuse(r *broker.Refusal) {
 		header.Set("Allow", r.Detail[strings.LastIndexByte(r.Detail, ' ')+1:])
 	}
 	rq.w.WriteHeader(r.Status)
-	_, _ = rq.w.Write([]byte("gatepass: " + usererr.Escape(r.Detail) + "\n")) // the client has gone
+	_, _ = rq.w.Write([]byte("gatepass: " + usererr.Escape(r.Detail) + "\n")) // fails only if the client has gone
 }
 
 func (rq *request) log(r *broker.Refusal) {
 	if errors.Is(r.Err, access.ErrNoIdentity) {
-		return // how every client of git begins
+		return // git's first request is always without one
 	}
 	level := slog.LevelInfo
 	switch {
@@ -217,8 +223,8 @@ func (rq *request) log(r *broker.Refusal) {
 	rq.g.Access.Broker.Log.LogAttrs(rq.Context(), level, "refused at the gateway", attrs...)
 }
 
-// record writes entries to the audit log. With durable they are on the disk when it
-// returns.
+// record writes entries to the audit log. With durable it returns after they are on
+// disk.
 func (rq *request) record(durable bool, entries ...broker.Entry) error {
 	ctx := context.WithoutCancel(rq.Context())
 	for i, e := range entries {
@@ -229,7 +235,7 @@ func (rq *request) record(durable bool, entries ...broker.Entry) error {
 	return nil
 }
 
-// entry begins an entry of the audit log about the request.
+// entry returns an audit entry about the request; the caller fills in the rest.
 func (rq *request) entry(kind string) broker.Entry {
 	e := rq.caller.Entry(kind, rq.g.Access.Broker.Now())
 	e.Remote, e.Repository, e.Operation = rq.RemoteAddr, rq.route.repo.String(), string(rq.route.service)

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A handover is a reader that is read by one goroutine and then by another.
+// A handover is a reader that one goroutine reads first, and another afterwards.
 type handover struct {
 	mu     sync.Mutex // held during a Read; guards the rest
 	from   io.Reader
@@ -24,9 +24,10 @@ func (h *handover) Read(p []byte) (int, error) {
 	return h.from.Read(p)
 }
 
-// An evenly is a reader whose pieces fill the connection to GitHub: with the size in front
-// and the line break behind that a chunk has, each is two whole records of TLS. It waits for
-// a whole piece, since the pieces of a client that sends chunks are of other sizes.
+// An evenly is a reader whose reads fill the buffer of the connection to GitHub: a
+// piece, with a chunk's size before it and line breaks after it, is exactly two TLS
+// records. It waits for a whole piece, because a client that sends chunks sends other
+// sizes.
 type evenly struct{ from io.Reader }
 
 func (e evenly) Read(p []byte) (int, error) {
@@ -38,7 +39,7 @@ func (e evenly) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// abandon ends the reading. When it returns, from is the caller's.
+// abandon makes later Reads fail. Once it returns, the caller may read from.
 func (h *handover) abandon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

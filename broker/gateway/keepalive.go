@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// keepAliveEvery is how often a client that waits is sent something, so that no proxy in
-// between takes the connection for idle.
+// keepAliveEvery is how often something is sent to a client that waits, so that no
+// proxy closes the connection as idle.
 const keepAliveEvery = 5 * time.Second
 
-// wait begins to keep the client from thinking that nothing happens.
+// wait begins to send keep-alive packets to the client, if the client can read them.
 func (p *pushing) wait() {
 	p.answer = newAnswer(p.w)
 	p.waiting = new(keepAlive)
@@ -24,7 +24,7 @@ func (p *pushing) wait() {
 	p.waiting.start(every, func() { p.began = true; _, _ = p.answer.Write(text) })
 }
 
-// A keepAlive says something every few seconds until it is stopped.
+// A keepAlive calls a function at a fixed interval until it is stopped.
 type keepAlive struct {
 	once sync.Once
 	quit chan struct{}
@@ -48,7 +48,7 @@ func (k *keepAlive) start(every time.Duration, say func()) {
 	}()
 }
 
-// stop returns when nothing more is said.
+// stop ends the calls, and returns after the last one.
 func (k *keepAlive) stop() {
 	k.once.Do(func() {
 		if k.quit != nil {

@@ -20,18 +20,19 @@ import (
 )
 
 const (
-	refCallTime = 15 * time.Second // of one request about a ref
+	refCallTime = 15 * time.Second // for one request about a ref
 	maxRefCall  = 64 << 10         // bytes of its answer
 )
 
-// moveWaits are the times between tries to move a branch. To move it to the same object
-// once more changes nothing.
+// moveWaits are the pauses between attempts to move a branch. Retrying is safe: it
+// moves the branch to the same object.
 var moveWaits = []time.Duration{200 * time.Millisecond, time.Second}
 
-// notMoved ends a reason where it is certain.
+// notMoved is added to a reason if it is certain.
 const notMoved = "; the branch was not moved"
 
-// move has GitHub move a branch forward to the object of c, or returns why it did not.
+// move makes GitHub fast-forward a branch to the new object of c. If the state is not
+// OK, it returns the reason.
 func (p *pushing) move(ctx context.Context, token *credential.Token, c push.Command) (push.State, string) {
 	mayBeMoved, lag := false, time.Now().Add(lagWait)
 	for try := 0; ; try++ {
@@ -51,7 +52,7 @@ func (p *pushing) move(ctx context.Context, token *credential.Token, c push.Comm
 			}
 			return push.Refused, a.reason()
 		case !isLag && a.status != http.StatusServiceUnavailable:
-			mayBeMoved = true // an answer that says nothing
+			mayBeMoved = true // the answer does not say what happened
 		}
 		if !isLag && try >= len(moveWaits) {
 			return unanswered(mayBeMoved, "GitHub's API did not answer, so that it could not be verified")
@@ -60,7 +61,7 @@ func (p *pushing) move(ctx context.Context, token *credential.Token, c push.Comm
 	}
 }
 
-// unanswered is the outcome of a branch of which GitHub does not say what became of it.
+// unanswered returns the outcome of a branch if GitHub did not say what happened.
 func unanswered(mayBeMoved bool, why string) (push.State, string) {
 	if mayBeMoved {
 		return push.Unknown, "gatepass: GitHub's API did not say whether it moved the branch; see with git fetch"
@@ -68,7 +69,7 @@ func unanswered(mayBeMoved bool, why string) (push.State, string) {
 	return push.Failed, "gatepass: " + why + notMoved
 }
 
-// whyEnded says why no more branches are moved.
+// whyEnded returns why no more branches are moved.
 func whyEnded(ctx context.Context) string {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errCut):
@@ -79,7 +80,7 @@ func whyEnded(ctx context.Context) string {
 	return "the client has gone"
 }
 
-// isDial reports whether a request was never sent.
+// isDial reports whether the request failed before it was sent.
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
@@ -95,13 +96,13 @@ func pause(ctx context.Context, d time.Duration) {
 // A refAnswer is what GitHub's API says about a ref.
 type refAnswer struct {
 	status    int
-	isLimited bool // by a rate limit
+	isLimited bool // refused by a rate limit
 	Message   string
 	Ref       string
 	Object    struct{ SHA string }
 }
 
-// reason is why GitHub refuses to move a branch, as the client sees it.
+// reason returns why GitHub refused to move a branch, for the client.
 func (a refAnswer) reason() string {
 	message := redact.Text(strings.Join(strings.Fields(a.Message), " "), maxShown)
 	switch {
@@ -113,8 +114,8 @@ func (a refAnswer) reason() string {
 	return message
 }
 
-// callRef sends one request about a ref to GitHub's API. It is not canceled with ctx, so
-// that its outcome is known.
+// callRef sends one request about a ref to GitHub's API. It does not end with ctx, so
+// that the outcome is known.
 func (g *Gateway) callRef(ctx context.Context, token *credential.Token, method, repo, ref string, body any) (a refAnswer, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refCallTime)
 	defer cancel()
@@ -144,7 +145,7 @@ func (g *Gateway) callRef(ctx context.Context, token *credential.Token, method, 
 	if err != nil {
 		return a, err
 	}
-	_ = json.Unmarshal(data, &a) // where it is none, the status says enough
+	_ = json.Unmarshal(data, &a) // if it is not JSON, the status is enough
 	a.status, a.isLimited = response.StatusCode, response.Header.Get("Retry-After") != "" || response.Header.Get("X-Ratelimit-Remaining") == "0"
 	return a, nil
 }
@@ -157,7 +158,7 @@ func (g *Gateway) refURL(repo, ref string) string {
 	return strings.TrimSuffix(g.Access.Upstream.API.String(), "/") + "/repos/" + repo + "/git/refs/" + strings.Join(parts, "/")
 }
 
-// deleteRef deletes a quarantine ref. isGone is false where there was none.
+// deleteRef deletes a quarantine ref. isGone is false if it did not exist.
 func (g *Gateway) deleteRef(ctx context.Context, token *credential.Token, repo, ref string) (isGone bool, err error) {
 	a, err := g.callRef(ctx, token, http.MethodDelete, repo, ref, nil)
 	switch {

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A pushing is one push on its way through the gateway.
+// A pushing is one push in the gateway.
 type pushing struct {
 	*request
 	from    *body
@@ -24,13 +24,13 @@ type pushing struct {
 	policy  *refs.Policy
 	answer  *answer
 	waiting *keepAlive
-	rest    handover // what is sent to GitHub
-	// verified is nil where nothing of the push is verified.
+	rest    handover // what is forwarded to GitHub
+	// verified is nil if no branch of the push needs verification.
 	verified *verification
-	// mayBeDone says that GitHub had the whole push and did not say what became of it.
+	// mayBeDone means that GitHub got the whole push and did not report the outcome.
 	mayBeDone bool
-	// mayCome says that GitHub had the whole push and answered that it failed, which does
-	// not say that no quarantine ref comes of it.
+	// mayCome means that GitHub got the whole push and answered with a failure; a
+	// quarantine ref may still appear.
 	mayCome bool
 }
 
@@ -80,7 +80,7 @@ func unreadable(err error) *broker.Refusal {
 	return r
 }
 
-// decide forwards an allowed push, and refuses another.
+// decide forwards an allowed push, and refuses any other.
 func (p *pushing) decide(ctx context.Context) (err error) {
 	if p.policy, err = p.caller.Refs(); err != nil {
 		return p.written(noPolicy(err))
@@ -126,13 +126,13 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 	return p.forward(ctx, token, intent)
 }
 
-// refuseWithoutReport refuses a push of a client that reads no report, which could not tell a
-// refusal from success.
+// refuseWithoutReport refuses a push of a client that reads no report, because it would
+// take a refusal for success.
 func (p *pushing) refuseWithoutReport() error {
 	return p.written(denied(broker.ReasonRequest, "this client does not ask for a report on its push (report-status), and would not show a refusal"))
 }
 
-// isTooLong reports whether the pack is known to be larger than it may be.
+// isTooLong reports whether the pack is known to exceed the limit.
 func (p *pushing) isTooLong() bool {
 	known := int64(p.in.Buffered())
 	if p.from.isPlain() && p.ContentLength >= 0 {
@@ -141,8 +141,8 @@ func (p *pushing) isTooLong() bool {
 	return p.settings.MaxPack > 0 && known > p.settings.MaxPack
 }
 
-// head is how many bytes of a plain body stood in front of the pack. It holds until the
-// pack is read.
+// head returns how many bytes of an uncompressed body came before the pack. It is valid
+// until the pack is read.
 func (p *pushing) head() int64 { return p.from.raw.n.Load() - int64(p.in.Buffered()) }
 
 func (p *pushing) tooLong() string {
@@ -151,7 +151,8 @@ func (p *pushing) tooLong() string {
 
 func (p *pushing) refusal(reason string) *push.Verdict { return push.Refuse(p.policy, p.q, reason) }
 
-// entries are those of the audit log before anything is forwarded, one a command.
+// entries returns the audit entries to write before the push is forwarded, one for each
+// command.
 func (p *pushing) entries(decision, reason string) []broker.Entry {
 	entries := make([]broker.Entry, len(p.q.Commands))
 	for i, c := range p.q.Commands {
@@ -168,7 +169,7 @@ func (p *pushing) entries(decision, reason string) []broker.Entry {
 	return entries
 }
 
-// operation is what a command does to its ref, as far as it shows.
+// operation returns what a command does to its ref, as far as the command shows it.
 func operation(c push.Command) string {
 	switch u := c.Update(); {
 	case u.Deletes():

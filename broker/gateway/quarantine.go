@@ -20,24 +20,24 @@ import (
 const (
 	quarantineRefs = "refs/gatepass/"
 
-	lease      = time.Minute        // after which a push that does not renew its entry has ended
-	lateness   = time.Hour          // within which GitHub carries out a push that it has
-	patience   = 7 * 24 * time.Hour // after which an entry is given up
+	lease      = time.Minute        // a push that has not renewed its entry for so long has ended
+	lateness   = time.Hour          // GitHub carries out a push that it has within this time
+	patience   = 7 * 24 * time.Hour // an entry is given up after this time
 	sweepEvery = 30 * time.Second
 )
 
-// A quarantine is an entry of the store: the refs of one push, which are to be deleted.
+// A quarantine is an entry of the store with the refs of one push that must be deleted.
 type quarantine struct {
 	Repository string    `json:"repository"` // owner/name
 	Refs       []string  `json:"refs"`
 	Begun      time.Time `json:"begun"`
-	Until      time.Time `json:"until"` // nobody but the push looks at them before
-	// Late says that they were not there once, and are looked for again since GitHub
-	// may have been at work still.
+	Until      time.Time `json:"until"` // until then only the push itself touches the refs
+	// Late means that the refs did not exist at the last check. They are checked once
+	// more, because GitHub may still have been working.
 	Late bool `json:"late,omitempty"`
 }
 
-// keep writes an entry that is left alone for d.
+// keep writes the entry, which sweeps ignore for d.
 func (g *Gateway) keep(ctx context.Context, id string, q quarantine, d time.Duration) error {
 	q.Until = g.Access.Broker.Now().UTC().Add(d)
 	name, err := store.Quarantine(id)
@@ -54,8 +54,8 @@ func (g *Gateway) keep(ctx context.Context, id string, q quarantine, d time.Dura
 	return nil
 }
 
-// leave removes the entry of a push, or has it name the refs that are left. errs are why
-// they are left; a nil among them is a ref that was not there, and may come.
+// leave deletes the entry of a push, or writes it with the refs that are left. errs are
+// the reasons; a nil in it means that a ref did not exist, but may still appear.
 func (g *Gateway) leave(ctx context.Context, id string, q quarantine, errs []error) error {
 	if len(q.Refs) == 0 {
 		return g.forget(ctx, id)
@@ -77,8 +77,8 @@ func (g *Gateway) forget(ctx context.Context, id string) error {
 	return g.Access.Broker.Store.Delete(ctx, name)
 }
 
-// sweeps calls Sweep until ctx ends: at the start, and then as often as there is something
-// to expect.
+// sweeps calls Sweep until ctx ends: at the start, and then every sweepEvery, or less
+// often while no profile verifies pushes.
 func (g *Gateway) sweeps(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -101,16 +101,16 @@ func waitTick(ctx context.Context, tick *time.Ticker) {
 	}
 }
 
-// verifies reports whether some profile of the policy in force asks for verified pushes.
+// verifies reports whether a profile of the policy in force asks for verified pushes.
 func (g *Gateway) verifies() bool {
 	return slices.ContainsFunc(g.Access.Broker.Policy().Rules, func(r broker.Rule) bool {
 		return r.Profile != nil && r.Profile.Verify == workspace.VerifyAncestry
 	})
 }
 
-// Sweep deletes at GitHub the quarantine refs of verified pushes that could not do it
-// themselves, such as those of a broker that was killed. Any replica may do it. The error
-// names what is left.
+// Sweep deletes quarantine refs at GitHub that verified pushes could not delete
+// themselves, for example because their broker was killed. Every replica may call it.
+// The error names the refs that are left.
 func (g *Gateway) Sweep(ctx context.Context) error {
 	var errs []error
 	for name, err := range g.Access.Broker.Store.List(ctx, store.Quarantines()) {
@@ -150,7 +150,7 @@ func (g *Gateway) sweepOne(ctx context.Context, name store.Name) error {
 	return g.deleteRefs(ctx, id, repo, q)
 }
 
-// deleteRefs deletes the refs of an entry, with a token for that, and then the entry.
+// deleteRefs deletes the refs of an entry, with a token of its own, and then the entry.
 func (g *Gateway) deleteRefs(ctx context.Context, id string, repo api.Repo, q quarantine) error {
 	grant, err := g.Access.Own(ctx, repo)
 	if err != nil {
@@ -171,7 +171,7 @@ func (g *Gateway) deleteRefs(ctx context.Context, id string, repo api.Repo, q qu
 	return usererr.Join(unwritten, g.leave(ctx, id, left, errs))
 }
 
-// recordSwept writes into the audit log that a quarantine ref was deleted.
+// recordSwept records in the audit log that a quarantine ref was deleted.
 func (g *Gateway) recordSwept(ctx context.Context, id, repo, ref string) error {
 	return g.Access.Broker.Journal.Write(ctx, broker.Entry{
 		Time: g.Access.Broker.Now().UTC(), Kind: broker.KindPush, RequestID: id, Repository: repo, Ref: ref, Operation: "delete",

@@ -6,11 +6,12 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// drainFactor bounds what is read of a refused push, in packs of the longest kind.
+// drainFactor limits how much of a refused push is read: so many times MaxPack.
 const drainFactor = 2
 
-// refused answers with the verdict once the rest of the push was read: a client that still
-// sends does not read. auditErr is why the audit log does not have the refusal.
+// refused answers with the verdict, after it has read the rest of the push: a client
+// that is still sending does not read. auditErr is set if the refusal could not be
+// recorded in the audit log.
 func (p *pushing) refused(auditErr error) error {
 	if auditErr != nil {
 		p.verdict = p.refusal(broker.RefusalOf(auditErr).Detail)
@@ -23,7 +24,7 @@ func (p *pushing) refused(auditErr error) error {
 	return p.tell()
 }
 
-// drain reads what the client still sends, within bounds.
+// drain reads what the client still sends, up to a limit.
 func (p *pushing) drain() {
 	limit := int64(1) << 40
 	if p.settings.MaxPack > 0 {
@@ -31,14 +32,14 @@ func (p *pushing) drain() {
 	}
 	p.rest.abandon()
 	p.from.left, p.from.err = -1, nil
-	_, _ = io.CopyN(io.Discard, p.in, limit) // where it breaks off, the client does not read the answer either
+	_, _ = io.CopyN(io.Discard, p.in, limit) // if this fails, the client does not read the answer anyway
 }
 
-// tell answers with the verdict.
+// tell writes the verdict as the answer.
 func (p *pushing) tell() error {
 	p.waiting.stop()
 	p.began = true
-	p.w.Header().Set("Gatepass-Decision", "refused; rule="+broker.ReasonPermission) // too late for a client that was kept waiting
+	p.w.Header().Set("Gatepass-Decision", "refused; rule="+broker.ReasonPermission) // without effect if keep-alive packets were sent
 	if err := p.verdict.Answer(p.answer); err != nil {
 		return broken(err)
 	}

@@ -10,25 +10,25 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// A service is what a request asks of a repository.
+// A service is what a request wants of a repository.
 type service string
 
 const (
 	uploadPack  service = "git-upload-pack"  // a fetch
 	receivePack service = "git-receive-pack" // a push
-	largeFiles  service = "lfs"              // Git LFS, which package lfs serves
+	largeFiles  service = "lfs"              // Git LFS, served by package lfs
 )
 
-// A route is the path of a request to a repository.
+// A route is a request's parsed path.
 type route struct {
 	repo      api.Repo
 	service   service
-	advertise bool   // the refs and capabilities, GET info/refs
-	lfs       string // behind info/lfs, such as "/objects/batch"
+	advertise bool   // GET info/refs, for refs and capabilities
+	lfs       string // the path after info/lfs, such as "/objects/batch"
 }
 
-// isOurs reports whether a request's target is one that the gateway answers, be it with a
-// refusal: everything below /git/, and what git asks of OWNER/REPO at the root.
+// isOurs reports whether the gateway answers this target, even if with a refusal:
+// everything below /git/, and the paths that git requests of OWNER/REPO at the root.
 func isOurs(target string) bool {
 	path, _, _ := strings.Cut(target, "?")
 	if strings.HasPrefix(path, "/git/") || path == "/git" {
@@ -45,13 +45,13 @@ func isOurs(target string) bool {
 	return parts[3] == "objects" || strings.HasPrefix(strings.Join(parts[3:], "/"), "info/lfs")
 }
 
-// reserved are first segments of the broker's own paths. A GitHub account of such a name is
-// reached by /git/HOST/OWNER/REPO.
+// reserved are the first segments of the broker's own paths. For a GitHub account with
+// such a name, use /git/HOST/OWNER/REPO.
 var reserved = []string{"git", "v1", "api"}
 
-// parseRoute reads the target of a request: the path and query as they were sent. Nothing
-// is decoded or cleaned, so that no two readers can disagree. hosts are those that the
-// policy serves. The error is a [*broker.Refusal].
+// parseRoute parses the target of a request: path and query as they were sent. It
+// decodes and cleans nothing, so that no two readers can disagree. hosts are the hosts
+// that the policy serves. The error is a [*broker.Refusal].
 //
 //	/git/HOST/OWNER/REPO[.git]/SERVICE
 //	/OWNER/REPO[.git]/SERVICE            for the first of hosts
@@ -81,12 +81,12 @@ func parseRoute(method, target string, hosts []string) (route, error) {
 	return r.of(method, parts[2], query, hasQuery)
 }
 
-// isPlain reports whether a path has nothing that needs decoding or cleaning.
+// isPlain reports whether a path contains nothing that needs decoding or cleaning.
 func isPlain(path string) bool {
 	for i := range len(path) {
 		c := path[i]
 		isAlnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !isAlnum && !strings.ContainsRune("-_./:[]", rune(c)) { // a colon and brackets are of a host
+		if !isAlnum && !strings.ContainsRune("-_./:[]", rune(c)) { // a host may have a colon and brackets
 			return false
 		}
 	}
@@ -110,7 +110,7 @@ func parseRepo(owner, name string) (route, error) {
 	return route{repo: repo}, nil
 }
 
-// of completes a route with what comes behind the repository.
+// of completes a route with the path after the repository.
 func (r route) of(method, rest, query string, hasQuery bool) (route, error) {
 	switch {
 	case rest == "info/refs":

@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	headTimeout = 30 * time.Second // of a push's commands, and of a request that is kept for a second try
+	headTimeout = 30 * time.Second // for a push's commands, and for a request that is held in memory to be sent again
 	flushAfter  = 20 * time.Millisecond
 
-	// chunkSize is what is read of GitHub's answer before it is written. TLS gives one record
-	// at a time, and each write to a client costs two system calls.
+	// chunkSize is how much of GitHub's answer is read before it is written. TLS
+	// returns one record at a time, and each write to a client costs two system calls.
 	chunkSize  = 64 << 10
 	recordSize = 16 << 10
-	headSize   = 4 << 10 // of the buffer that the head of a push or of an answer is read from
+	headSize   = 4 << 10 // of the buffer for the head of a push or of an answer
 )
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// A clientError says that the client's part of a request went wrong.
+// A clientError is an error that the client caused.
 type clientError struct {
 	status int
 	detail string
-	err    error // below; may be nil
+	err    error // the cause; may be nil
 }
 
 func (e *clientError) Error() string { return e.detail }
@@ -42,16 +42,16 @@ func (e *clientError) refusal() *broker.Refusal {
 	return &broker.Refusal{Status: e.status, Reason: broker.ReasonRequest, Detail: e.detail, Err: e.err}
 }
 
-// A watchdog ends a transfer in which nothing moves.
+// A watchdog ends a transfer that makes no progress.
 type watchdog struct {
 	limit  time.Duration
-	last   atomic.Int64 // when something moved, in nanoseconds
+	last   atomic.Int64 // time of the last progress, in nanoseconds
 	expire func()
 	timer  *time.Timer
 }
 
-// watch begins a watchdog. expire is called once when nothing moved for limit; a limit of 0
-// is none.
+// watch starts a watchdog. It calls expire once if there is no progress for limit; 0
+// means no limit.
 func watch(limit time.Duration, expire func()) *watchdog {
 	d := &watchdog{limit: limit, expire: expire}
 	d.moved()
@@ -77,16 +77,16 @@ func (d *watchdog) stop() {
 	}
 }
 
-// errIdle is why a transfer ends in which nothing moves.
+// errIdle is the error of a transfer that made no progress for too long.
 var errIdle = errors.New("nothing moved for too long")
 
-// supervise begins what bounds a transfer once its head was read: the server's read limit
-// is lifted, and a watchdog takes its place. The returned function ends it.
+// supervise replaces the server's read limit by a watchdog, once the head of a transfer
+// was read. The returned function ends it.
 func (rq *request) supervise(ctx context.Context) (context.Context, *watchdog, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	connection := http.NewResponseController(rq.w)
-	_ = connection.SetReadDeadline(time.Time{}) // without a connection there is nothing to lift
-	stopAll := func() {                         // whatever is blocked ends now
+	_ = connection.SetReadDeadline(time.Time{}) // fails only without a connection
+	stopAll := func() {                         // unblocks reads and writes
 		past := time.Unix(1, 0)
 		_ = connection.SetReadDeadline(past)
 		_ = connection.SetWriteDeadline(past)
@@ -100,27 +100,28 @@ func (rq *request) supervise(ctx context.Context) (context.Context, *watchdog, f
 	return ctx, dog, func() { dog.stop(); unhook(); cancel(nil) }
 }
 
-// bothWays lets the request be read while the answer is written, and reports whether that is
-// possible. Otherwise the server closes the request with the first byte of the answer, and
-// the transport, which looks for its end once more, takes that for a failure.
+// bothWays allows reading the request while the answer is written, and reports whether
+// that is possible. Without it, the server closes the request with the first byte of
+// the answer, and the transport, which reads to the request's end, takes that for a
+// failure.
 func (rq *request) bothWays() bool {
 	return http.NewResponseController(rq.w).EnableFullDuplex() == nil
 }
 
-// A body is what a client sends. It counts, and ends with a [*clientError] where it is
-// longer than it may be or breaks off.
+// A body is the body that a client sends. It counts the bytes. It fails with a
+// [*clientError] if it is too long or breaks off.
 type body struct {
 	from io.Reader
 	raw  *counter
-	dog  *watchdog // nil before the transfer runs
-	left int64     // that it may still have; negative is without end
-	err  error     // why it ended too early
-	// isWhole says that all of it was read.
+	dog  *watchdog // nil before the transfer begins
+	left int64     // bytes that may still come; negative means no limit
+	err  error     // why it failed
+	// isWhole means that the whole body was read.
 	isWhole bool
 }
 
-// newBody reads the body of a request, which may be gzip. limit is in bytes as decoded; 0
-// means none.
+// newBody returns the body of a request, decompressed if it is gzip. limit is in
+// decompressed bytes; 0 means none.
 func newBody(r *http.Request, limit int64) (*body, error) {
 	b := &body{raw: &counter{from: r.Body}, left: -1}
 	b.from = b.raw
@@ -142,10 +143,10 @@ func newBody(r *http.Request, limit int64) (*body, error) {
 	return b, nil
 }
 
-// isPlain reports whether the body is forwarded as it is sent, so that its length holds.
+// isPlain reports whether the body is forwarded as sent, so that its length is known.
 func (b *body) isPlain() bool { return b.from == io.Reader(b.raw) }
 
-// errTooLong is below the error of a body that is longer than it may be.
+// errTooLong is the cause if a body is over its limit.
 var errTooLong = errors.New("over the limit")
 
 func (b *body) Read(p []byte) (int, error) {
@@ -182,7 +183,7 @@ func brokenOff(err error) error {
 	return &clientError{http.StatusBadRequest, "the request ended early", err}
 }
 
-// A counter counts what is read of a body.
+// A counter counts the bytes read from a body.
 type counter struct {
 	from io.Reader
 	n    atomic.Int64
@@ -194,17 +195,17 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// An answer is what is written to a client. It is sent within flushAfter, so that progress
-// shows, and in large pieces where more comes sooner.
+// An answer writes to a client. It flushes within flushAfter, so that progress shows,
+// and joins pieces that come sooner into larger writes.
 type answer struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
-	n       int64 // written by Write and copy
+	n       int64 // bytes written by Write and copy
 
 	mu      sync.Mutex // guards the rest, and every write to w
-	chunk   []byte     // while copy runs: what it has read and not yet written
+	chunk   []byte     // during copy: what it has read and not yet written
 	pending *time.Timer
-	dirty   bool // something was written, or read by copy, since the last flush
+	dirty   bool // written, or read by copy, since the last flush
 	closed  bool
 }
 
@@ -221,7 +222,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// flushSoon begins the wait for a flush. The caller holds mu.
+// flushSoon schedules a flush. The caller holds mu.
 func (a *answer) flushSoon() {
 	switch {
 	case a.dirty:
@@ -238,13 +239,13 @@ func (a *answer) flush() {
 	defer a.mu.Unlock()
 	if a.dirty && !a.closed {
 		a.dirty = false
-		_ = a.send()          // copy's next write says what is wrong
+		_ = a.send()          // copy's next write returns the error
 		_ = a.flusher.Flush() // likewise
 	}
 }
 
-// took takes what copy has read, which lies behind what it read before. now says that it
-// does not wait for more.
+// took takes the piece that copy has read, which follows the last one in memory. now
+// means to write without waiting for more.
 func (a *answer) took(piece []byte, now bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -272,7 +273,7 @@ func (a *answer) send() error {
 	return err
 }
 
-// close ends what runs in the background. The server flushes the rest.
+// close stops the scheduled flush. The server flushes the rest.
 func (a *answer) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -282,8 +283,8 @@ func (a *answer) close() {
 	}
 }
 
-// copy sends GitHub's answer to the client, and to also, which may be nil. The error is why
-// it is not complete.
+// copy copies GitHub's answer to the client, and to also, which may be nil. An error
+// means that the answer is incomplete.
 func (a *answer) copy(from io.Reader, also io.Writer, dog *watchdog) error {
 	room := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(room)
@@ -295,7 +296,7 @@ func (a *answer) copy(from io.Reader, also io.Writer, dog *watchdog) error {
 		piece := room[end : end+n]
 		end += n
 		if also != nil {
-			_, _ = also.Write(piece) // it never fails
+			_, _ = also.Write(piece) // cannot fail
 		}
 		isFull := chunkSize-end < recordSize
 		if sendErr := a.took(piece, isFull || err != nil); sendErr != nil {

@@ -11,31 +11,31 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
-// errCut is why a running transfer ends whose workspace was blocked, or whose policy
-// changed.
+// errCut ends a running transfer whose workspace was blocked, or whose policy changed.
 var errCut error = denied(broker.ReasonBlocked, "the workspace was blocked, or its policy was changed")
 
-// transfers are those that run, and what workspaces have moved in the last hour.
+// transfers are the running transfers, and the bytes that workspaces have moved in the
+// last hour.
 type transfers struct {
 	mu      sync.Mutex // guards the rest
 	running map[*transfer]struct{}
-	byID    map[string]int      // how many run, by workspace
+	byID    map[string]int      // number running, by workspace
 	moved   map[string]*account // by workspace
 	sweepAt time.Time
 
-	known time.Time // when the block list was read last; of Watch alone
+	known time.Time // when the block list was last read; used only by Watch
 }
 
-// A transfer is one that runs.
+// A transfer is one running transfer.
 type transfer struct {
 	caller access.Caller
 	owner  string
 	cut    context.CancelCauseFunc
-	isFree bool // it counts for nothing: an answer of the API
+	isFree bool // an answer of the API, which is not counted
 }
 
-// An account is how many bytes a workspace may still move. It fills up within an hour, and
-// falls below zero where a transfer is longer than that: the next one waits.
+// An account is how many bytes a workspace may still move. It refills within an hour.
+// It falls below zero during a transfer that is longer; the next transfer then waits.
 type account struct {
 	left float64
 	at   time.Time
@@ -43,7 +43,8 @@ type account struct {
 
 const hour = float64(time.Hour)
 
-// begin counts a transfer in, or refuses it. The context ends when the transfer is cut.
+// begin counts a new transfer, or refuses it. The context ends when the transfer is
+// cut.
 func (ts *transfers) begin(ctx context.Context, c access.Caller, owner string, s Settings, now func() time.Time) (context.Context, func(moved int64), error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -57,7 +58,7 @@ func (ts *transfers) begin(ctx context.Context, c access.Caller, owner string, s
 	return ctx, func(moved int64) { ts.end(t, moved, s, now) }, nil
 }
 
-// watched returns a context that ends as that of a transfer does, and counts nothing.
+// watched returns a context that ends like that of a transfer, without counting one.
 func (ts *transfers) watched(ctx context.Context, c access.Caller, owner string) (context.Context, func()) {
 	ctx, cut := context.WithCancelCause(ctx)
 	t := &transfer{caller: c, owner: owner, cut: cut, isFree: true}
@@ -72,7 +73,7 @@ func (ts *transfers) watched(ctx context.Context, c access.Caller, owner string)
 	}
 }
 
-// add is called with mu held.
+// add registers a transfer. The caller holds mu.
 func (ts *transfers) add(t *transfer) {
 	if ts.running == nil {
 		ts.running, ts.byID = map[*transfer]struct{}{}, map[string]int{}
@@ -80,7 +81,8 @@ func (ts *transfers) add(t *transfer) {
 	ts.running[t] = struct{}{}
 }
 
-// refusal is that of one more transfer; nil where there may be one. The caller holds mu.
+// refusal returns why one more transfer would be refused; nil if it would not. The
+// caller holds mu.
 func (ts *transfers) refusal(workspace string, s Settings, now time.Time) error {
 	if n := ts.byID[workspace]; s.Transfers > 0 && n >= s.Transfers {
 		return tooMany(time.Second, fmt.Sprintf("workspace %s has %d transfers running already", workspace, n))
@@ -96,14 +98,14 @@ func (ts *transfers) refusal(workspace string, s Settings, now time.Time) error 
 	return tooMany(wait, fmt.Sprintf("workspace %s has moved more than %d bytes in an hour", workspace, s.Rate))
 }
 
-// over refuses what begin would refuse, and counts nothing.
+// over returns what begin would return, and counts nothing.
 func (ts *transfers) over(workspace string, s Settings, now time.Time) error {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	return ts.refusal(workspace, s, now)
 }
 
-// account is that of a workspace as it is now. The caller holds mu.
+// account returns a workspace's account, refilled to now. The caller holds mu.
 func (ts *transfers) account(workspace string, s Settings, now time.Time) *account {
 	ts.sweep(s, now)
 	a := ts.moved[workspace]
@@ -116,7 +118,7 @@ func (ts *transfers) account(workspace string, s Settings, now time.Time) *accou
 	return a
 }
 
-// sweep forgets workspaces that have moved nothing for an hour. The caller holds mu.
+// sweep removes workspaces that have moved nothing for an hour. The caller holds mu.
 func (ts *transfers) sweep(s Settings, now time.Time) {
 	if ts.moved == nil {
 		ts.moved = map[string]*account{}
@@ -149,7 +151,7 @@ func tooMany(wait time.Duration, detail string) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: wait, Detail: detail}
 }
 
-// Running is how many transfers run. Answers of GitHub's API do not count.
+// Running returns how many transfers run. Answers of GitHub's API do not count.
 func (g *Gateway) Running() (n int) {
 	g.transfers.mu.Lock()
 	defer g.transfers.mu.Unlock()
@@ -161,11 +163,12 @@ func (g *Gateway) Running() (n int) {
 	return n
 }
 
-// watchEvery is how often running transfers are held against the block list and the policy.
+// watchEvery is how often running transfers are checked against the block list and the
+// policy.
 const watchEvery = time.Second
 
-// Watch cuts transfers of workspaces that were blocked, or whose rule or profile changed,
-// and calls Sweep every half minute, until ctx ends.
+// Watch runs until ctx ends. It cuts transfers of workspaces that were blocked, or
+// whose rule or profile changed, and calls Sweep every half minute.
 func (g *Gateway) Watch(ctx context.Context) {
 	g.transfers.known = time.Now()
 	var sweeps sync.WaitGroup
@@ -183,8 +186,8 @@ func (g *Gateway) Watch(ctx context.Context) {
 	}
 }
 
-// cutAfter is how long the block list may be unreadable before running transfers are cut.
-// New ones are refused at once.
+// cutAfter is how long the block list may be unreadable before running transfers are
+// cut. New transfers are refused at once.
 const cutAfter = 5 * time.Second
 
 func (g *Gateway) cutForbidden(ctx context.Context) {
@@ -206,8 +209,8 @@ func (g *Gateway) cutForbidden(ctx context.Context) {
 	}
 }
 
-// isForbidden reports whether a transfer would be refused now that began before. Where the
-// block list cannot be read, nothing is allowed.
+// isForbidden reports whether a running transfer would be refused if it began now. If
+// the block list cannot be read, it would.
 func (g *Gateway) isForbidden(ctx context.Context, t *transfer) bool {
 	blocked, err := g.Access.Broker.Blocklist.BlockedFor(ctx, t.caller.ID, t.owner)
 	if blocked || err != nil {

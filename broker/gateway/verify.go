@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	maxVerified = 20               // branches of one push: each costs two requests of the API
+	maxVerified = 20               // branches in one push: each costs two API requests
 	moveTime    = 2 * time.Minute  // for all branches of one push
 	cleanTime   = time.Minute      // for the quarantine refs of one push
-	lasting     = 5 * time.Minute  // that a token has left when branches are moved with it
-	renewEvery  = 20 * time.Second // of the entry in the store, while a push runs
+	lasting     = 5 * time.Minute  // lifetime that a token must have left to move branches
+	renewEvery  = 20 * time.Second // how often a running push renews its entry in the store
 )
 
-// A verification is how a push is forwarded whose profile asks for it: GitHub creates a
-// quarantine ref for each branch that may only be moved forward, which gives it the objects.
-// Then its API moves the branch, and refuses what is not a fast-forward. Whatever fails, the
-// branch stays as it was: no other request moves it.
+// A verification is how a push is forwarded if its profile asks for it. GitHub creates
+// a quarantine ref for each branch that may only be fast-forwarded, and so gets the
+// objects. Then its API moves the branch, and refuses anything but a fast-forward. If a
+// step fails, the branch stays as it was: no other request moves it.
 type verification struct {
 	refs        map[int]string // quarantine refs, by the index of the command
 	entry       quarantine
 	renewal     keepAlive
-	isForwarded bool // or is about to be
+	isForwarded bool // forwarded, or about to be
 }
 
 // plan decides which branches of an allowed push are verified. It returns why the push
-// cannot be, or "".
+// cannot be verified, or "".
 func (p *pushing) plan() (refusal string) {
 	switch p.caller.Profile.Verify {
 	case "":
@@ -64,11 +64,11 @@ func (p *pushing) plan() (refusal string) {
 	return ""
 }
 
-// indexes are those of the verified commands, in order.
+// indexes returns the indexes of the verified commands, in order.
 func (v *verification) indexes() []int { return slices.Sorted(maps.Keys(v.refs)) }
 
-// open writes the quarantine refs down in the store, so that they are deleted whatever
-// becomes of this broker.
+// open writes the quarantine refs to the store, so that they are deleted even if this
+// broker dies.
 func (p *pushing) open(ctx context.Context, token *credential.Token) error {
 	v, g := p.verified, p.g
 	v.entry = quarantine{Repository: p.upstreamName(token), Begun: g.Access.Broker.Now().UTC()}
@@ -89,7 +89,7 @@ func (p *pushing) open(ctx context.Context, token *credential.Token) error {
 	return nil
 }
 
-// close ends what open began. Where nothing was forwarded, there is nothing to delete.
+// close ends what open began. If nothing was forwarded, it deletes the entry.
 func (p *pushing) close(ctx context.Context) {
 	v := p.verified
 	v.renewal.stop()
@@ -101,8 +101,8 @@ func (p *pushing) close(ctx context.Context) {
 	}
 }
 
-// readAnswer reads GitHub's answer for the report in it, and passes the text in it on, as if
-// the quarantine refs were the client's.
+// readAnswer reads GitHub's answer into the report, and passes on its text with the
+// client's refs in place of the quarantine refs.
 func (p *pushing) readAnswer(from io.Reader, report *push.Report) error {
 	var names []string
 	for i, ref := range p.verified.refs {
@@ -116,7 +116,7 @@ func (p *pushing) readAnswer(from io.Reader, report *push.Report) error {
 	return err
 }
 
-// A noise is a writer that tells a watchdog that something moves.
+// A noise is a writer that reports progress to a watchdog.
 type noise struct{ *watchdog }
 
 func (n noise) Write(p []byte) (int, error) {
@@ -124,11 +124,11 @@ func (n noise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// settle moves the branches whose objects GitHub has, and deletes the quarantine refs. It
-// returns the outcome of every command. outcomes are those of what was forwarded, and err
-// is why they may not be complete.
+// settle moves the branches whose objects GitHub has, and deletes the quarantine refs.
+// It returns the outcome of every command. outcomes are those of the forwarded request;
+// err says why they may be incomplete.
 func (p *pushing) settle(ctx context.Context, token *credential.Token, outcomes []push.Outcome, err error) []push.Outcome {
-	p.dog.stop() // each request to the API has a limit of its own
+	p.dog.stop() // each API request has its own timeout
 	moving, cancel := context.WithTimeout(ctx, moveTime)
 	defer cancel()
 	settled := slices.Clone(outcomes)
@@ -155,7 +155,7 @@ func (p *pushing) settle(ctx context.Context, token *credential.Token, outcomes 
 	return settled
 }
 
-// lastingToken is the token, or another one where it ends soon.
+// lastingToken returns the token, or a new one if it expires soon.
 func (p *pushing) lastingToken(ctx context.Context, token *credential.Token) (*credential.Token, error) {
 	if token.Expiry.Sub(p.g.Access.Broker.TokenTime()) > lasting {
 		return token, nil
@@ -167,8 +167,8 @@ func (p *pushing) lastingToken(ctx context.Context, token *credential.Token) (*c
 	return fresh, nil
 }
 
-// clean deletes the quarantine refs that GitHub created. What cannot be deleted, and what
-// GitHub may still create, is left to Sweep.
+// clean deletes the quarantine refs that GitHub created. It leaves to Sweep those that
+// it cannot delete, and those that GitHub may still create.
 func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded []push.Outcome) {
 	p.verified.renewal.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
@@ -178,7 +178,7 @@ func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded 
 	for _, i := range p.verified.indexes() {
 		state, ref := forwarded[i].State, p.verified.refs[i]
 		if state == push.Refused || state == push.Failed || state == push.Unknown && !p.mayBeDone && !p.mayCome {
-			continue // GitHub has no such ref, and will have none
+			continue // GitHub has no such ref, and will not create it
 		}
 		isGone, err := p.g.deleteRef(ctx, token, entry.Repository, ref)
 		if err != nil || !isGone && state == push.Unknown {
@@ -190,7 +190,7 @@ func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded 
 	}
 }
 
-// tellResults answers with the outcome of every command, and with a note.
+// tellResults answers with the outcome of every command, and a note.
 func (p *pushing) tellResults(outcomes []push.Outcome, note string) error {
 	p.waiting.stop()
 	p.began = true

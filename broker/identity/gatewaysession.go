@@ -15,18 +15,19 @@ import (
 
 const (
 	// MaxRenewal is how long after the proof of an identity its gateway session can be
-	// renewed. Then the workspace has to prove its identity again.
+	// renewed. After that, the workspace must prove its identity again.
 	MaxRenewal = 24 * time.Hour
 
 	gatewayPurpose    = "gateway session"
-	maxGatewaySession = 8 << 10 // bytes; what a client takes for a secret
+	maxGatewaySession = 8 << 10 // bytes; the longest secret that clients accept
 )
 
-// GatewaySessions are bearer identities for the git gateway. A session names the
-// workspace, and the rule of the policy that made it one. What the rule gives is read from
-// the policy in force at every use. A session ends when the rule is changed or removed.
+// GatewaySessions makes and checks bearer identities for the git gateway. A session
+// names the workspace and the policy rule that matched it. What the rule allows is read
+// from the policy in force at every use. When the rule is changed or removed, the
+// session ends.
 type GatewaySessions struct {
-	Keys *Keyset          // its store has what is known of renewals, too
+	Keys *Keyset          // its store also records renewals
 	Now  func() time.Time // nil means time.Now
 }
 
@@ -37,26 +38,27 @@ func (g *GatewaySessions) now() time.Time {
 	return g.Now()
 }
 
-// gatewaySession is what a session holds. It is signed and not encrypted.
+// gatewaySession is the content of a session. It is signed, not encrypted.
 type gatewaySession struct {
 	Workspace string            `json:"w"`
 	Rule      string            `json:"r"`
 	RuleHash  string            `json:"h"`
 	Method    string            `json:"m"`
 	Subject   string            `json:"s"`
-	Claims    map[string]string `json:"c,omitempty"` // those that the rule looked at, for the audit log
-	Repo      string            `json:"p,omitempty"` // owner/name; "" for every one of the profile
+	Claims    map[string]string `json:"c,omitempty"` // those that the rule checked, for the audit log
+	Repo      string            `json:"p,omitempty"` // owner/name; "" means every repository of the profile
 	Begun     int64             `json:"b"`           // when the identity was proved, in Unix time
 	Expires   int64             `json:"e"`           // Unix time
-	// Last is when a session ends that no renewal makes longer, since it was made with
-	// another session, which can be renewed; 0 for others.
+	// Last is when the session ends even if it is renewed. It is set if the session was
+	// made with another session, which can be renewed instead; 0 otherwise.
 	Last int64 `json:"l,omitempty"`
 	link
 }
 
-// Begin returns the text of a session of w, which has just proved its identity. A repo
-// that is not zero is the only one that the session opens. Where the identity is itself a
-// session, for a join token, what is renewed is that one: copies of it are noticed then.
+// Begin returns the text of a session of w, which has just proved its identity. If repo
+// is not zero, the session is for that repository only. If the identity is itself a
+// session from a join token, the new session cannot be renewed: the workspace renews
+// the original one, so that copies of it are noticed.
 func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo api.Repo) (text string, expires time.Time, err error) {
 	s := gatewaySession{Workspace: w.ID, Rule: w.Rule, RuleHash: w.RuleHash, Method: w.Caller.Method, Subject: w.Caller.Subject, Claims: w.Claims, Begun: g.now().Unix()}
 	s.Repo, s.link = textOf(repo), newLink()
@@ -66,7 +68,7 @@ func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo ap
 	return g.seal(ctx, s)
 }
 
-// textOf is owner/name, and "" for the zero Repo.
+// textOf returns owner/name, and "" for the zero Repo.
 func textOf(repo api.Repo) string {
 	if !repo.IsValid() {
 		return ""
@@ -74,10 +76,11 @@ func textOf(repo api.Repo) string {
 	return repo.String()
 }
 
-// Renew returns a session like the one in text, which ends later and opens repo; see
-// Begin. Whether the session in text opens repo is for the caller to check. attempt is the
-// key of the client's attempt; see [Renewals.Next]. A session for one repository that is
-// made with a wider one ends with that. The error is a [*broker.Refusal].
+// Renew returns a session like the one in text, which expires later and is for repo;
+// see Begin. The caller must check that the session in text allows repo. attempt is the
+// key of the client's attempt; see [Renewals.Next]. A session for one repository that
+// is made with a session for all of them expires with that. The error is a
+// [*broker.Refusal].
 func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo, attempt string) (renewed string, expires time.Time, err error) {
 	s, err := g.read(ctx, text)
 	if err != nil {
@@ -94,7 +97,7 @@ func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo,
 	return g.seal(ctx, s)
 }
 
-// ends is when a session ends that is sealed now.
+// ends returns when a session that is sealed now expires.
 func (g *GatewaySessions) ends(s gatewaySession) time.Time {
 	expires := g.now().Add(SessionLife).Truncate(time.Second)
 	if last := time.Unix(s.Begun, 0).Add(MaxRenewal); last.Before(expires) {
@@ -123,8 +126,8 @@ func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text stri
 	return text, expires, nil
 }
 
-// Open returns the workspace of a session by the policy in force, and the only repository
-// that the session opens (zero for every one of the profile). The error is a
+// Open returns a session's workspace, by the policy in force, and the only repository
+// that it is for (zero means every repository of the profile). The error is a
 // [*broker.Refusal].
 func (g *GatewaySessions) Open(ctx context.Context, text string, policy *broker.Policy) (broker.Workspace, api.Repo, error) {
 	s, err := g.read(ctx, text)

@@ -1,8 +1,8 @@
-// Package identity says who sent a request: a process on a Unix socket
+// Package identity identifies the sender of a request: a process on a Unix socket
 // ([SocketIdentifier]), the owner of a TLS client certificate ([MTLSIdentifier]), a
 // workspace with a session that it got for a join token ([SessionIdentifier]), or an
-// operator with a bearer token ([BearerIdentifier]). The folders below it hold the
-// proofs whose checks need large libraries: oidc and aws.
+// operator with a bearer token ([BearerIdentifier]). Its subfolders oidc and aws hold
+// the proofs that need large libraries.
 package identity
 
 import (
@@ -18,17 +18,18 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// minToken is the shortest token that is looked at, in bytes: what is shorter can
-// be guessed from its hash.
+// minToken is the shortest token to accept, in bytes: a shorter one could be guessed
+// from its hash.
 const minToken = 24
 
-// BearerIdentifier proves who shows the token with that hash. The zero BearerIdentifier
-// proves nobody.
+// BearerIdentifier identifies the owner of the token with that hash. The zero
+// BearerIdentifier identifies no one.
 //
-// It is for operators: a token that does not run out is not for workspaces.
+// It is for operators. Workspaces should not use it, because such a token never
+// expires.
 type BearerIdentifier struct{ hash [sha256.Size]byte }
 
-// ParseBearer reads the hash of a token as sha256sum writes it.
+// ParseBearer parses the hash of a token, as sha256sum writes it.
 func ParseBearer(text string) (BearerIdentifier, error) {
 	data, err := hex.DecodeString(text)
 	if err != nil || len(data) != sha256.Size {
@@ -41,8 +42,8 @@ func ParseBearer(text string) (BearerIdentifier, error) {
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. Another token is no proof: it may be
-// one that another identifier knows.
+// Identify implements [broker.Identifier]. Another token is ErrNoProof, because another
+// identifier may know it.
 func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	token := api.Bearer(r)
 	sum := sha256.Sum256([]byte(token))
@@ -52,13 +53,13 @@ func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.C
 	return broker.Caller{Method: "token", Subject: "token sha256:" + hex.EncodeToString(i.hash[:4]), Claims: map[string]any{}}, nil
 }
 
-// SocketSettings say whom a rule is for; nil fields are for everybody.
+// SocketSettings say which processes a rule matches. A nil field matches all.
 type SocketSettings struct {
 	UID *uint32 `yaml:"uid"`
 	GID *uint32 `yaml:"gid"`
 }
 
-// Match is the matcher of the settings.
+// Match returns the claims that the settings require.
 func (s SocketSettings) Match() broker.Exactly {
 	m := broker.Exactly{}
 	if s.UID != nil {

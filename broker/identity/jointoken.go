@@ -21,40 +21,41 @@ import (
 )
 
 const (
-	// JoinTokenPrefix begins every join token, so that people and scanners know one.
+	// JoinTokenPrefix is the prefix of every join token, so that people and secret
+	// scanners recognize one.
 	JoinTokenPrefix = "gpj_"
 
-	// MaxJoinTTL is the longest that a join token waits to be used.
+	// MaxJoinTTL is the longest lifetime of a join token.
 	MaxJoinTTL = 10 * time.Minute
 
 	tokenSize = 32 // random bytes
-	sumSize   = 4  // of the checksum behind them
+	sumSize   = 4  // bytes of the checksum after them
 	maxRule   = 128
 )
 
-// ErrTypo reports a text that is no join token of anybody: it was cut or
-// mistyped.
+// ErrTypo reports a text that is not a valid join token because it was cut or mistyped.
 var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
 
 var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// A JoinToken is shown once for a session. It does not print itself.
+// A JoinToken is exchanged once for a session. It does not print itself.
 type JoinToken struct{ secret.Text }
 
-// NewJoinToken makes one.
+// NewJoinToken returns a new random token.
 func NewJoinToken() JoinToken {
 	data := make([]byte, tokenSize, tokenSize+sumSize)
 	rand.Read(data) // never fails
 	return JoinToken{secret.New(spell(data))}
 }
 
-// spell adds the checksum. It tells a typo from a token that is not known; it
-// protects from nothing.
+// spell adds the checksum, by which a mistyped token is told from an unknown one. It is
+// no protection.
 func spell(data []byte) string {
 	return JoinTokenPrefix + letters.EncodeToString(binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data)))
 }
 
-// ParseJoinToken reads a token in its one spelling, or returns ErrTypo.
+// ParseJoinToken parses a token, which has only one spelling. It returns ErrTypo for
+// everything else.
 func ParseJoinToken(text string) (JoinToken, error) {
 	rest, ok := strings.CutPrefix(text, JoinTokenPrefix)
 	data, err := letters.DecodeString(rest)
@@ -64,18 +65,19 @@ func ParseJoinToken(text string) (JoinToken, error) {
 	return JoinToken{secret.New(text)}, nil
 }
 
-// Hash is what the store knows of a token.
+// Hash returns the token's hash, which is all that the store has of it.
 func (t JoinToken) Hash() [32]byte { return sha256.Sum256([]byte(t.Reveal())) }
 
-// A record is what the store has under a token's hash.
+// A record is the store's entry under a token's hash.
 type record struct {
 	Workspace string    `json:"workspace"`
 	Rule      string    `json:"rule"`
 	Expires   time.Time `json:"expires_at"`
 }
 
-// IssueJoinToken makes a token that opens, once and for ttl, a session of the workspace
-// by the rule of that name. What has run out long ago is deleted from the store.
+// IssueJoinToken makes a token, valid for ttl, that can be exchanged once for a session
+// of the workspace, by the rule of that name. It also deletes long expired tokens from
+// the store.
 func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (JoinToken, error) {
 	what := "make a join token for workspace " + workspace
 	if err := CheckJoinRule(rule); err != nil {
@@ -99,8 +101,8 @@ func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace
 	return t, nil
 }
 
-// CheckJoinRule returns an error for what is no name of a rule that tokens can be
-// made for.
+// CheckJoinRule returns an error unless join tokens can be made for a rule of that
+// name.
 func CheckJoinRule(name string) error {
 	if name == "" || len(name) > maxRule || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("a rule that join tokens are for has a name of up to %d printable bytes", maxRule)
@@ -109,13 +111,13 @@ func CheckJoinRule(name string) error {
 }
 
 const (
-	keptFor  = time.Hour // behind its end: a token that comes late is told from an unknown one
-	maxSwept = 200       // entries looked at in one sweep
+	keptFor  = time.Hour // after expiry: a late token is told from an unknown one
+	maxSwept = 200       // tokens read in one sweep
 )
 
-// sweep deletes tokens that have run out. What says that one was used goes last:
-// until then nobody can use it again, and afterwards there is none. Where the
-// store fails, a later sweep goes on.
+// sweep deletes expired tokens. It deletes the mark that a token was used last: until
+// then the token cannot be used again, and afterwards it no longer exists. If the store
+// fails, a later sweep goes on.
 func sweep(ctx context.Context, s store.Store, now time.Time) {
 	var hashes [][32]byte
 	for name, err := range s.List(ctx, store.JoinTokens()) {
@@ -150,19 +152,19 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 	return r, nil
 }
 
-// JoinMethod is the method of callers with a session.
+// JoinMethod is the method name of callers with a session.
 const JoinMethod = "session"
 
 const retryAfter = 3 * time.Second
 
-// MaxSleep is the longest that a rule may let workspaces sleep: as long as the key that
-// signed the session is sure to be kept.
+// MaxSleep is the longest that a rule may let workspaces sleep: the key that signed the
+// session is certain to exist for that long.
 const MaxSleep = 24 * time.Hour
 
-// JoinSettings are those of a rule for join tokens. The join token names the rule and the
-// workspace.
+// JoinSettings are a rule's settings for join tokens. The join token names the rule and
+// the workspace.
 type JoinSettings struct {
-	// Sleep is how long after its end a session can still be renewed, once, by a
+	// Sleep is how long after its expiry a session can still be renewed, once, by a
 	// workspace that was asleep; 0 means not at all.
 	Sleep time.Duration `yaml:"sleep" json:",omitzero"`
 }
@@ -175,5 +177,5 @@ func (s JoinSettings) Check() error {
 	return nil
 }
 
-// Match is the matcher of the rule with that name.
+// Match returns the claims that the rule of that name requires.
 func (JoinSettings) Match(rule string) broker.Exactly { return broker.Exactly{"rule": rule} }

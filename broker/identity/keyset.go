@@ -20,35 +20,35 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// ErrForged reports that no key of the set has signed a text, or none that still
-// holds.
+// ErrForged reports a text that is not signed with a valid key of the set.
 var ErrForged = errors.New("its signature does not hold")
 
-// A Keyset is the keys in a store. The zero Keyset signs nothing and believes nothing.
+// A Keyset signs and encrypts with keys in a store. The zero Keyset signs nothing and
+// accepts nothing.
 //
-// There is a key for every day (UTC), made by whichever broker needs it first and never
-// changed; today's signs, and yesterday's is believed, too. So two keys live, a change of
-// keys needs no agreement between replicas, and an operator ends everything that was
-// signed by deleting the entries below broker/session-key: every replica notices within
-// a minute.
+// There is one key for each day (UTC). The first broker that needs it makes it, and it
+// never changes. Today's key signs; yesterday's is also accepted. So two keys are
+// valid, and replicas change keys without agreement. To invalidate everything that was
+// signed, an operator deletes the entries below broker/session-key: every replica
+// notices within a minute.
 type Keyset struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
-	mu   sync.Mutex // guards keys; held while the store is asked, so that one asks for all
+	mu   sync.Mutex // guards keys; held during calls of the store, so that one call serves all
 	keys map[int64]key
 }
 
 type key struct {
 	bytes []byte
-	read  time.Time // when the store had it last
+	read  time.Time // when it was last found in the store
 }
 
 const (
 	keySize = 32
 	day     = 24 * time.Hour
-	recheck = time.Minute     // how long a key is believed to be in the store
-	skew    = 5 * time.Minute // between the clocks of replicas
+	recheck = time.Minute     // how long a key is used before the store is asked again
+	skew    = 5 * time.Minute // allowed between the clocks of replicas
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -62,9 +62,9 @@ func (s *Keyset) now() time.Time {
 
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
-// Seal returns a text that holds payload, readable by anyone, and that Open knows
-// again by any broker of the store for two days. purpose tells uses apart: what was sealed
-// for one is forged for the others.
+// Seal signs payload; it does not encrypt it. Every broker of the store can Open the
+// text for at least a day. purpose keeps uses apart: a text sealed for one purpose is
+// forged for all others.
 func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
@@ -75,7 +75,7 @@ func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (stri
 	return signed + "." + encoding.EncodeToString(mac(k, purpose, signed)), nil
 }
 
-// Open returns the payload of a text that Seal made for the purpose. Its error
+// Open returns the payload of a text that Seal made for the same purpose. Its error
 // wraps ErrForged, unless the store cannot be read.
 func (s *Keyset) Open(ctx context.Context, purpose, text string) ([]byte, error) {
 	signed, signature, _ := cutLast(text)
@@ -113,7 +113,8 @@ func cutLast(text string) (before, after string, ok bool) {
 	return text[:i], text[i+1:], true
 }
 
-// isLive keeps the store from being asked for days that callers make up.
+// isLive reports whether the key of a day may still be valid, so that the store is not
+// asked for days that callers make up.
 func (s *Keyset) isLive(of int64) bool {
 	now := s.now()
 	return of >= dayOf(now)-1 && of <= dayOf(now.Add(skew))
@@ -125,7 +126,7 @@ func mac(key []byte, purpose, signed string) []byte {
 	return h.Sum(nil)
 }
 
-// key returns the key of a day, and makes it where it is wanted.
+// key returns the key of a day. With isWanted it makes a missing one.
 func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
 	if s == nil || s.Store == nil {
 		return nil, usererr.New("read the session keys", "no store is set", "")
@@ -144,7 +145,7 @@ func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, erro
 			fresh, err = s.create(ctx, of)
 		}
 	} else if err != nil && isKnown {
-		return known.bytes, nil // an outage of the store is ridden out
+		return known.bytes, nil // the known key bridges an outage of the store
 	}
 	if err != nil {
 		return nil, err
@@ -170,8 +171,8 @@ func (s *Keyset) read(ctx context.Context, of int64) ([]byte, error) {
 	return bytes, nil
 }
 
-// create makes the key of a day, or returns what another broker made. Keys that
-// nothing is signed with any more go.
+// create makes the key of a day, or returns the one that another broker made. It
+// deletes old keys.
 func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	bytes := make([]byte, keySize)
 	rand.Read(bytes) // never fails
@@ -180,7 +181,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 		s.sweep(ctx, of)
 		return bytes, nil
 	}
-	// Whatever became of the write: what is in the store is the key.
+	// Whether or not the write succeeded: the key in the store is the valid one.
 	bytes, err := s.read(ctx, of)
 	if err != nil {
 		return nil, usererr.Join(putErr, err)
@@ -188,7 +189,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	return bytes, nil
 }
 
-// sweep deletes keys that have ended; where it cannot, the next day's does.
+// sweep deletes expired keys. If it fails, the next day's sweep does it.
 func (s *Keyset) sweep(ctx context.Context, of int64) {
 	var old []store.Name
 	for name, err := range s.Store.List(ctx, store.SessionKeys()) {
@@ -204,9 +205,8 @@ func (s *Keyset) sweep(ctx context.Context, of int64) {
 	}
 }
 
-// Encrypt returns a text that only a broker of the store can read, by Decrypt, for as
-// long as what Seal returns. What was encrypted for one purpose is forged for the
-// others.
+// Encrypt returns a text that only a broker of the store can Decrypt, for as long as a
+// text from Seal is valid. A text encrypted for one purpose is forged for all others.
 func (s *Keyset) Encrypt(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
@@ -221,8 +221,8 @@ func (s *Keyset) Encrypt(ctx context.Context, purpose string, payload []byte) (s
 	return encoding.EncodeToString(aead.Seal(nil, nil, payload, []byte(of))) + "." + of, nil
 }
 
-// Decrypt returns the payload of a text that Encrypt made for the purpose. Its error
-// wraps ErrForged, unless the store cannot be read.
+// Decrypt returns the payload of a text that Encrypt made for the same purpose. Its
+// error wraps ErrForged, unless the store cannot be read.
 func (s *Keyset) Decrypt(ctx context.Context, purpose, text string) ([]byte, error) {
 	body, dayText, ok := cutLast(text)
 	encrypted, err := encoding.DecodeString(body)
@@ -248,8 +248,8 @@ func (s *Keyset) Decrypt(ctx context.Context, purpose, text string) ([]byte, err
 	return payload, nil
 }
 
-// cipherFor is AES-256-GCM with a key of its own for each purpose, and a random nonce
-// in front of each text.
+// cipherFor returns AES-256-GCM with a separate key for each purpose, and a random
+// nonce before each text.
 func cipherFor(key []byte, purpose string) (cipher.AEAD, error) {
 	derived, err := hkdf.Key(sha256.New, key, nil, "encrypt\x00"+purpose, keySize)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// Peer is who connected. A process keeps its connection when it changes its
-// user; the credentials are those of the connect (unix(7), SO_PEERCRED).
+// Peer is the process that connected. The credentials are those at the time of the
+// connect (unix(7), SO_PEERCRED): a process keeps its connection when it changes its
+// user.
 type Peer struct {
 	UID, GID uint32
 	PID      int32
@@ -22,7 +23,7 @@ type Peer struct {
 
 type contextKey struct{}
 
-// ConnContext remembers the peer of a connection on a Unix socket, for
+// ConnContext stores the peer of a Unix socket connection in the context, for
 // [http.Server.ConnContext].
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	unixConn, ok := c.(*net.UnixConn)
@@ -31,7 +32,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	peer, err := peerOf(unixConn)
 	if err != nil {
-		return ctx // who cannot be told is nobody
+		return ctx // an unknown peer gets no identity
 	}
 	return context.WithValue(ctx, contextKey{}, peer)
 }
@@ -51,7 +52,8 @@ func peerOf(c *net.UnixConn) (Peer, error) {
 	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
 }
 
-// SocketIdentifier proves callers on a Unix socket. Its claims are uid, gid and pid.
+// SocketIdentifier identifies callers on a Unix socket. Its claims are uid, gid and
+// pid.
 type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].

@@ -10,10 +10,10 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// ConnContext changes nothing.
+// ConnContext returns ctx unchanged.
 func ConnContext(ctx context.Context, _ net.Conn) context.Context { return ctx }
 
-// SocketIdentifier identifies nobody.
+// SocketIdentifier identifies no caller.
 type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].

@@ -14,12 +14,12 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A link is a session's place in a chain: the sessions that came of one proof of an
-// identity, each by renewal of the one before. The zero link is that of a session of an
-// older broker, whose renewal begins a chain.
+// A link is a session's place in a chain. A chain is the sessions that came from one
+// proof of an identity, each by renewal of the one before. The zero link belongs to a
+// session of an older broker; its renewal starts a chain.
 type link struct {
-	Chain string `json:"f,omitempty"` // the same for all of the chain
-	ID    string `json:"i,omitempty"` // of this session
+	Chain string `json:"f,omitempty"` // the same in the whole chain
+	ID    string `json:"i,omitempty"` // the session's own
 }
 
 func newLink() link {
@@ -27,27 +27,27 @@ func newLink() link {
 	return link{Chain: chain, ID: chain}
 }
 
-// Renewals notices a session that two holders renew, as two sandboxes do that were resumed
-// from one snapshot. The store has one entry for each chain of renewed sessions: which
-// session is the newest. A session is renewed once. A holder that renews an older one is
-// refused, and so is the holder of the newest from then on, since it is not known which of
-// the two is the copy. Two renewals at the same moment may both succeed; the next one of
-// either is refused.
+// Renewals detects when two holders renew one session, such as two sandboxes that were
+// resumed from one snapshot. For each chain, the store has one entry with the newest
+// session. Each session can be renewed once. A holder that renews an older one is
+// refused, and from then on so is the holder of the newest, because the broker cannot
+// tell which is the copy. Two renewals at the same moment may both succeed; then the
+// next renewal of either is refused.
 type Renewals struct{ Store store.Store }
 
 const (
 	// keylessRetry is how long a client without an attempt key may repeat a renewal whose
 	// answer it did not get.
 	keylessRetry = 2 * time.Minute
-	// copiedFor is how long a chain stays refused. No session outlives the keys of two days.
+	// copiedFor is how long a chain stays refused. Session keys are valid for two days,
+	// so no session lasts longer.
 	copiedFor = 2 * day
 	copied    = "copied"
 )
 
-// Next returns the link of the session that takes the place of the one at l. attempt is
-// the key of the client's attempt: a repeated attempt gets the same link again. until is
-// from when on the new session can neither be used nor renewed. The error is a
-// [*broker.Refusal].
+// Next returns the link of the session that replaces the one at l. attempt is the key
+// of the client's attempt: the same attempt gets the same link again. until is when the
+// new session can no longer be used or renewed. The error is a [*broker.Refusal].
 func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until time.Time) (link, error) {
 	if l.Chain == "" {
 		return newLink(), nil
@@ -81,7 +81,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 		mode = store.CreateOnly
 	}
 	err = store.PutDue(ctx, r.Store, name, renewal{until, next.ID, l.ID, now}.secret(), mode, until)
-	if errors.Is(err, store.ErrExists) { // another holder was first by a moment
+	if errors.Is(err, store.ErrExists) { // another holder was faster
 		return link{}, r.refuseCopied(ctx, name, now)
 	}
 	if err != nil {
@@ -90,7 +90,8 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 	return next, nil
 }
 
-// successor is the same for repeated attempts only. Without a key no two are repeated.
+// successor returns the next session's id, which is the same for a repeated attempt.
+// Without an attempt key it is always new.
 func successor(id, attempt string) string {
 	if attempt == "" {
 		attempt = rand.Text()
@@ -99,7 +100,7 @@ func successor(id, attempt string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// refuseCopied ends the chain.
+// refuseCopied ends the chain and returns the refusal.
 func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Time) error {
 	until := now.Add(copiedFor)
 	if err := store.PutDue(ctx, r.Store, name, renewal{until, copied, copied, now}.secret(), store.Replace, until); err != nil {
@@ -111,12 +112,12 @@ func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Ti
 
 func storeSilent(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }
 
-// A renewal is what the store has of a chain. Its text begins as an entry of
-// [store.Claim]'s does, so that it is deleted like one.
+// A renewal is the store's entry for a chain. Its text starts like an entry of
+// [store.Claim], so that it is deleted in the same way.
 type renewal struct {
 	until  time.Time
-	id     string // of the newest session
-	before string // of the one that it took the place of
+	id     string // the newest session's
+	before string // id of the session that it replaced
 	at     time.Time
 }
 
@@ -125,7 +126,7 @@ func (r renewal) secret() store.Secret {
 	return store.NewSecret(strings.Join([]string{r.until.UTC().Format(form), r.id, r.before, r.at.UTC().Format(form)}, " "))
 }
 
-// parseRenewal reads what secret wrote. Anything else reads as an end of the chain.
+// parseRenewal parses what secret wrote. It reads anything else as an ended chain.
 func parseRenewal(text string) renewal {
 	parts := strings.Fields(text)
 	if len(parts) != 4 {

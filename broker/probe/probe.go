@@ -1,6 +1,6 @@
-// Package probe asks a broker as a workspace does, and looks whether it gives what
-// it should and, above all, refuses what it should: a policy that came to give too
-// much does not show otherwise, since everybody is content.
+// Package probe asks a broker for tokens as a workspace does. It checks that the broker
+// gives what it should and, above all, refuses what it should. A policy that allows too
+// much would otherwise go unnoticed, because no one complains.
 package probe
 
 import (
@@ -20,17 +20,17 @@ import (
 	"github.com/gatepass/gatepass/internal/yamlfile"
 )
 
-// A State is what came of a case.
+// A State is the result of a case.
 type State string
 
 // The states.
 const (
 	Passed   State = "passed"
-	Failed   State = "failed"   // what should be given is not, or it cannot be told
-	Violated State = "violated" // something is given that should not be
+	Failed   State = "failed"   // a token that should be given was not, or the result is unclear
+	Violated State = "violated" // a token was given that should not be
 )
 
-// A Result is what came of one case. It holds no secret.
+// A Result is the result of one case. It contains no secret.
 type Result struct {
 	Case   string        `json:"case"`
 	State  State         `json:"state"`
@@ -41,17 +41,18 @@ type Result struct {
 const (
 	nobodysCase = "nobody is given anything"
 	caseTime    = time.Minute
-	least       = time.Minute // what a token has to have left
+	least       = time.Minute // how long a token must last
 )
 
-// A Prober asks. Source and Opened must be set.
+// A Prober runs cases against a broker. Source and Opened must be set.
 type Prober struct {
-	// Source is the broker, asked as the workspace of the cases.
+	// Source asks the broker as the workspace of the cases.
 	Source credential.Source
-	// Nobody is the same broker, asked without an identity; nil where the
-	// connection itself is one.
+	// Nobody asks the same broker without an identity; nil if the connection itself is
+	// an identity.
 	Nobody credential.Source
-	// Opened lists the repositories that a token opens, as GitHub says; two are enough.
+	// Opened lists the repositories that a token gives access to, according to GitHub;
+	// two are enough.
 	Opened func(context.Context, credential.Token) ([]string, error)
 	Now    func() time.Time // nil means time.Now
 }
@@ -63,8 +64,8 @@ func (p *Prober) now() time.Time {
 	return p.Now()
 }
 
-// Run tries all cases, one after another. Where nobody can ask, that is tried as
-// well, with the first case that is granted.
+// Run runs all cases, one after another. If Nobody is set, it also asks without an
+// identity for the first case that should be granted.
 func (p *Prober) Run(ctx context.Context, cases []Case) []Result {
 	var results []Result
 	for _, c := range cases {
@@ -98,8 +99,8 @@ func (c Case) request() credential.Request {
 	return credential.Request{Protocol: "https", Host: c.Host, Path: c.Repo, Operation: c.Operation}
 }
 
-// refused wants that answer, or none for a host that is not served. Any other may
-// have its reason elsewhere, and tells nothing of the policy.
+// refused expects this status, or no answer for a host that the broker does not serve.
+// Any other error may have another reason, so it says nothing about the policy.
 func refused(c Case, t credential.Token, err error, status int) (State, string) {
 	if err == nil {
 		return Violated, "a token to " + c.Operation + " " + c.Repo + " was given: " + t.String()
@@ -111,7 +112,7 @@ func refused(c Case, t credential.Token, err error, status int) (State, string) 
 	return Failed, "it cannot be told: " + err.Error()
 }
 
-// granted wants a token that opens what was asked and no more.
+// granted expects a token that gives access to what was asked, and to no more.
 func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err error) (State, string) {
 	if err != nil {
 		return Failed, err.Error()
@@ -139,7 +140,7 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	return Passed, ""
 }
 
-// wider names a permission that the operation does not need.
+// wider returns a permission that the operation does not need, or "".
 func wider(c Case, permissions map[string]string) string {
 	for name, level := range permissions {
 		isNeeded := name == "metadata" && level == "read" || name == "contents" && (level == "read" || c.Operation == api.Write)
@@ -150,7 +151,8 @@ func wider(c Case, permissions map[string]string) string {
 	return ""
 }
 
-// narrower says why a token may not do what was asked, or why that cannot be told.
+// narrower returns why a token may not do what was asked, or why that is unknown; "" if
+// it may.
 func narrower(c Case, permissions map[string]string) string {
 	level := permissions["contents"]
 	switch {
@@ -162,21 +164,21 @@ func narrower(c Case, permissions map[string]string) string {
 	return ""
 }
 
-// MaxCases bounds a file of cases, in bytes.
+// MaxCases is the maximum size of a file of cases, in bytes.
 const MaxCases = 1 << 20
 
-// A Case is what one workspace asks for, and whether it should be given that.
+// A Case is what a workspace asks for, and whether it should get it.
 type Case struct {
-	Name      string `yaml:"name"`      // "" means what it asks for
+	Name      string `yaml:"name"`      // "" means Operation and Repo
 	Host      string `yaml:"host"`      // "" means github.com
 	Repo      string `yaml:"repo"`      // owner/name
 	Operation string `yaml:"operation"` // read or write; "" means read
-	Refused   bool   `yaml:"refused"`   // it should not be given
+	Refused   bool   `yaml:"refused"`   // true if the broker should refuse it
 }
 
-// ParseCases reads a list of cases in YAML. Unknown and repeated keys are errors,
-// and so is a list without a case that is granted and one that is refused: a
-// broker that is down refuses everybody, and one that is broken may give to all.
+// ParseCases parses a list of cases in YAML. It returns an error for unknown and
+// repeated keys, and for a list without a granted case or without a refused one: a
+// broker that is down refuses everything, and a broken one may allow everything.
 func ParseCases(data []byte) ([]Case, error) {
 	if len(data) > MaxCases {
 		return nil, fmt.Errorf("it is longer than %d bytes", MaxCases)
@@ -204,7 +206,7 @@ func ParseCases(data []byte) ([]Case, error) {
 	return cases, nil
 }
 
-// complete fills in what may be left out, and checks the rest.
+// complete fills in the defaults, and checks the case.
 func (c *Case) complete() error {
 	if c.Host == "" {
 		c.Host = "github.com"
@@ -218,7 +220,7 @@ func (c *Case) complete() error {
 	if len(c.Name) > maxName {
 		return fmt.Errorf("its name is longer than %d bytes", maxName)
 	}
-	repo, _ := api.ParseRepo(c.Repo) // Check refuses one that is none
+	repo, _ := api.ParseRepo(c.Repo) // Check refuses a malformed name
 	return api.TokenRequest{Host: c.Host, Repo: repo, Operation: c.Operation}.Check()
 }
 

@@ -13,29 +13,29 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Change is what an event of GitHub means for tokens that brokers gave. The zero value
-// is an event that means nothing here.
+// A Change says what an event by GitHub changes for tokens that brokers gave. The zero
+// value changes nothing.
 type Change struct {
-	what string // for the audit log, in words of ours
-	// The owner or the repositories ("owner/name", lower case) for which the cache is wrong
-	// now.
+	what string // for the audit log, in our own words
+	// The owner, or the repositories ("owner/name", lower case), for which the cache is
+	// now wrong.
 	owner        string
 	repositories []string
-	// isTaken says that access was removed, so tokens are revoked. Otherwise access was
-	// given, so cached refusals are dropped.
+	// isTaken means that access was removed, so tokens are revoked. Otherwise access
+	// was given, so cached refusals are dropped.
 	isTaken bool
 }
 
-// IsNothing reports whether the event means nothing here.
+// IsNothing reports whether the event changes nothing.
 func (c Change) IsNothing() bool { return c.owner == "" && len(c.repositories) == 0 }
 
-// touches reports whether a repository is meant.
+// touches reports whether the change is about a repository.
 func (c Change) touches(owner, name string) bool {
 	return strings.EqualFold(c.owner, owner) || slices.Contains(c.repositories, strings.ToLower(owner+"/"+name))
 }
 
-// Apply writes a change to the audit log, drops what it makes wrong from the cache, and
-// revokes what GitHub took away. An error means that it has to be applied again.
+// Apply writes a change to the audit log, drops what is now wrong from the cache, and
+// revokes what GitHub took away. After an error it must be called again.
 func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error {
 	e := broker.Entry{Time: r.Now().UTC(), Kind: broker.KindGitHub, RequestID: requestID, Method: "webhook", Subject: "github", Target: ch.text(), Detail: ch.what, Policy: r.Policy()}
 	if err := r.Journal.Write(ctx, e, true); err != nil {
@@ -63,8 +63,9 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 	return nil
 }
 
-// unshare has no replica take from another what a change makes wrong and does not take
-// away; what is taken away is marked as revoked.
+// unshare deletes shared tokens that a change makes wrong but does not take away, so
+// that no replica uses another's. Tokens that are taken away are marked as revoked
+// instead.
 func (r *Revoker) unshare(ctx context.Context, ch Change) error {
 	if ch.isTaken || ch.owner != "" {
 		return nil
@@ -78,10 +79,10 @@ func (r *Revoker) unshare(ctx context.Context, ch Change) error {
 	return err
 }
 
-// sharedFor lists the entries of tokens that replicas share and that a change may be about.
-// isAll says that no workspace is given tokens of those accounts that are not shared.
+// sharedFor lists the entries of shared tokens that a change may be about. isAll says
+// that the accounts have no other tokens.
 func (r *Revoker) sharedFor(ctx context.Context, ch Change) (names []store.Name, isAll bool, err error) {
-	of := map[string][]string{} // names of repositories, by account; none means all
+	of := map[string][]string{} // repository names by account; none means all
 	if ch.owner != "" {
 		of[ch.owner] = nil
 	}
@@ -113,7 +114,7 @@ func (c Change) text() string {
 	return text
 }
 
-// isMeant reports whether a token opens a repository that was changed.
+// isMeant reports whether a token gives access to a changed repository.
 func (c Change) isMeant(v broker.Vended) bool {
 	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		owner, name, _ := strings.Cut(full, "/")
@@ -121,9 +122,9 @@ func (c Change) isMeant(v broker.Vended) bool {
 	})
 }
 
-// changed revokes the tokens that brokers gave for what GitHub changed, which are those
-// that replicas share. Tokens of a suspended installation open nothing and cannot be
-// revoked; they are no error.
+// changed revokes the tokens that brokers gave for what GitHub changed. Shared tokens
+// are found by name. Tokens of a suspended installation give no access and cannot be
+// revoked, so they are no error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
 	names, isAll, err := s.r.sharedFor(ctx, ch)
 	if err != nil {
@@ -145,14 +146,14 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
 }
 
-// unsharedTime is how long after its start a broker takes it that workspaces may have tokens
-// that are not among the shared ones: brokers of the version before, which may have run
-// until then and for a while beside it, shared none.
+// unsharedTime is how long after its start a broker expects tokens that are not among
+// the shared ones: older brokers, which may have run until then and for a while in
+// parallel, shared none.
 const unsharedTime = 2 * credential.Lifetime
 
-// unshared lists all that brokers gave, where tokens may not be among the shared ones. It
-// reads the names of all workspaces. isAll says that each token of the accounts in question
-// is among the shared ones, but for those of brokers of before.
+// unshared lists all tokens that brokers gave, if some may not be among the shared
+// ones. It reads the names of all workspaces. isAll says that only older brokers may
+// have made such tokens for the accounts.
 func (s *sweep) unshared(ctx context.Context, isAll bool) ([]job, error) {
 	if isAll && s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
 		return nil, nil

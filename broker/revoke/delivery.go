@@ -15,26 +15,26 @@ import (
 )
 
 const (
-	// claimLife is how long one replica may work on a delivery: killTime, storeTime, and
-	// what the clocks of replicas may differ by.
+	// claimLife is how long one replica may work on a delivery: killTime, storeTime,
+	// and the difference between the clocks of replicas.
 	claimLife = 2 * time.Minute
 	// storeTime is for recording the outcome of a delivery.
 	storeTime = 10 * time.Second
 	// maxDied is how many replicas may die while they work on one delivery.
 	maxDied = 20
 
-	maxDeliveries = 10000 // remembered in memory
+	maxDeliveries = 10000 // held in memory
 
 	handled = "handled"
 )
 
-// eventSum is the hash of a delivery's body, which is what GitHub signed. It stands
-// for the event as well: [checkForm] takes a body under the name of one event only.
+// eventSum is the hash of a delivery's body, which is what GitHub signed. It also
+// identifies the event, because [checkForm] accepts a body for one event name only.
 type eventSum [sha256.Size]byte
 
-// deliver applies a change, once for each body at all replicas. After a failure it gives
-// the claim back, since GitHub delivers the same body again when it is asked to. The
-// claim of a replica that died ends after claimLife.
+// deliver applies a change, once for each body at all replicas. After a failure it
+// deletes the claim, because GitHub delivers the same body again on request. The claim
+// of a replica that died expires after claimLife.
 func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Change) error {
 	unbound := context.WithoutCancel(ctx)
 	ctx, cancel := context.WithTimeout(unbound, killTime)
@@ -73,7 +73,7 @@ func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 		case errors.Is(err, store.ErrNotFound):
 			return name, r.claimName(ctx, name)
 		case errors.Is(err, store.ErrDamaged):
-			continue // its outcome is not known
+			continue // the claim of a replica whose outcome is unknown
 		case err != nil:
 			return store.Name{}, broker.StoreUnavailable(err)
 		case entry.Value.Reveal() == handled:
@@ -102,8 +102,8 @@ func twice(detail string) error {
 	return &broker.Refusal{Status: http.StatusConflict, Reason: broker.ReasonRequest, Detail: detail}
 }
 
-// deliveries are the last that this replica knows to be handled, so that repeating one costs
-// no call of the store. The store knows those of a week.
+// deliveries are the last deliveries that this replica knows to be handled, so that a
+// repeated one needs no call of the store. The store has those of a week.
 type deliveries struct {
 	mu    sync.Mutex // guards known
 	known []eventSum

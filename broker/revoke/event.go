@@ -12,9 +12,8 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// payload has the fields that are needed of any event
-// (https://docs.github.com/webhooks/webhook-events-and-payloads); others are
-// passed over.
+// payload has the fields that are needed from any event
+// (https://docs.github.com/webhooks/webhook-events-and-payloads); others are ignored.
 type payload struct {
 	Action       string `json:"action"`
 	Installation struct {
@@ -50,17 +49,17 @@ type repository struct {
 	FullName string `json:"full_name"`
 }
 
-// A form is which keys an event's body has.
+// A form says which keys an event's body has.
 type form struct {
-	needs []string // one of these
-	may   []string // and these, beside those of every event
+	needs []string // at least one of these
+	may   []string // and these, besides those of every event
 }
 
 var (
-	// forms are those of the events that are read
-	// (https://docs.github.com/webhooks/webhook-events-and-payloads). No body has two:
-	// what happens to an issue has an action and a repository as well, and it would
-	// pass for what happens to the repository if its other keys were passed over.
+	// forms are the forms of the events that are read
+	// (https://docs.github.com/webhooks/webhook-events-and-payloads). No body fits two
+	// of them. Events about issues also have an action and a repository: if their other
+	// keys were ignored, they could pass for events about the repository.
 	forms = map[string]form{
 		"ping":                      {needs: []string{"zen"}, may: []string{"hook", "hook_id", "repository"}},
 		"installation":              {needs: []string{"installation"}, may: []string{"repositories", "requester"}},
@@ -71,7 +70,7 @@ var (
 	everyForm = []string{"action", "enterprise", "installation", "organization", "sender"}
 )
 
-// checkForm refuses a body that is another event's. The event's name is not signed.
+// checkForm refuses the body of another event, because the event's name is not signed.
 func checkForm(event string, body []byte) error {
 	f, isRead := forms[event]
 	if !isRead {
@@ -97,8 +96,8 @@ func checkForm(event string, body []byte) error {
 
 var errNotJSON = errors.New("it is not the JSON that it should be")
 
-// ParseEvent reads the body of a delivery under the name of an event. Its error is fit
-// for GitHub's page of deliveries.
+// ParseEvent parses the body of a delivery with the given event name. GitHub's page of
+// deliveries shows its error.
 func ParseEvent(event string, body []byte) (Change, error) {
 	if err := checkForm(event, body); err != nil {
 		return Change{}, err
@@ -147,8 +146,8 @@ func repositoriesEvent(p payload) (Change, error) {
 	return Change{}, nil
 }
 
-// targetEvent is about a renamed account. A profile that names the old one matches no
-// account now.
+// targetEvent is about a renamed account. A profile with the old name now matches no
+// account.
 func targetEvent(p payload) (Change, error) {
 	if p.Action != "renamed" {
 		return Change{}, nil
@@ -157,8 +156,8 @@ func targetEvent(p payload) (Change, error) {
 	return Change{owner: owner, isTaken: true}, err
 }
 
-// repositoryEvent is about a repository whose name means another one now. It touches the
-// former and the present name.
+// repositoryEvent is about a repository name that now means another repository. The
+// change touches the old and the new name.
 func repositoryEvent(p payload) (Change, error) {
 	if !slices.Contains([]string{"renamed", "transferred", "deleted", "privatized"}, p.Action) {
 		return Change{}, nil
@@ -193,7 +192,7 @@ func (a account) owner() (string, error) {
 	return owner, nil
 }
 
-// fullNames are the names in lower case.
+// fullNames returns the names in lower case.
 func fullNames(repositories []repository) ([]string, error) {
 	names := map[string]bool{}
 	for _, r := range repositories {

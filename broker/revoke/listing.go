@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	// listingPatience is how long a request waits for the store while there is an
-	// earlier listing; AWS's Parameter Store takes a minute for ten thousand
-	// workspaces.
+	// listingPatience is how long a request waits for a new listing if an earlier one
+	// exists. AWS's Parameter Store takes a minute for ten thousand workspaces.
 	listingPatience = 2 * time.Second
 	listingTime     = 5 * time.Minute
-	// A listing that took longListing is used again for ten times as long as it took, a
-	// minute at most: operators who do many things after each other list a small part of the
-	// time.
+	// A listing that took longListing or more is reused for ten times as long as it
+	// took, up to a minute: so an operator who does many things waits little for
+	// listings.
 	longListing     = 100 * time.Millisecond
 	listingReuse    = 10
 	maxListingReuse = time.Minute
 )
 
-// A Listing says which entries the store has of each workspace. It is read only.
+// A Listing says which entries the store has for each workspace. It must not be
+// changed.
 type Listing struct {
 	Names map[string][]store.Name // by workspace
-	AsOf  time.Time               // when the store was first asked for it
+	AsOf  time.Time               // when the listing began
 
-	until time.Time // it is used again; zero where it is not
+	until time.Time // it is reused until then; zero if it is not
 }
 
 // Sharers returns the other workspaces that hold a token of workspace id, sorted.
@@ -49,19 +49,19 @@ func (l Listing) Sharers(id string) []string {
 	return others
 }
 
-// List returns what the store has of all workspaces. A listing that took long is used
-// again for a while, and when the store takes more than 2 s for another it returns the one
-// before; AsOf says of when it is.
+// List returns which entries the store has for all workspaces. A listing that took long
+// is reused for a while. If the store takes more than 2 s for a new one, List returns
+// the last one; AsOf says when it was made.
 func (r *Revoker) List(ctx context.Context) (Listing, error) { return r.listing.get(ctx) }
 
-// A listing reads the store, once for all requests that come meanwhile and for a while
-// afterwards.
+// listing reads the store once for all requests that come during the read, and for a
+// while afterwards.
 type listing struct {
 	store store.Store
 	now   func() time.Time
 
 	flight singleflight.Group
-	last   atomic.Pointer[Listing] // nil until the first is there
+	last   atomic.Pointer[Listing] // nil before the first one
 }
 
 func (l *listing) get(ctx context.Context) (Listing, error) {
@@ -84,7 +84,7 @@ func (l *listing) get(ctx context.Context) (Listing, error) {
 	}
 }
 
-// read is for all who wait: it goes on when one of them gives up.
+// read serves all callers that wait: it goes on when one of them gives up.
 func (l *listing) read(ctx context.Context) (Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTime)
 	defer cancel()
@@ -101,7 +101,7 @@ func (l *listing) read(ctx context.Context) (Listing, error) {
 	return found, nil
 }
 
-// byWorkspace lists what the store has below a prefix.
+// byWorkspace lists the entries below a prefix, by workspace.
 func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[string][]store.Name, error) {
 	names := map[string][]store.Name{}
 	for name, err := range s.List(ctx, below) {

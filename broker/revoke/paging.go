@@ -10,9 +10,9 @@ import (
 // pageSize is how many names one call of the store lists.
 const pageSize = 500
 
-// Some returns what the store has of workspaces after an id whose ids begin with begin, in
-// the order of [store.CompareWorkspaces]: of the first n of them, or of more. Where the store
-// lists no pages it is what List returns.
+// Some returns the entries of the first n or more workspaces whose ids come after an id
+// and begin with begin, in the order of [store.CompareWorkspaces]. If the store has no
+// pages, it returns what List returns.
 func (r *Revoker) Some(ctx context.Context, after, begin string, n int) (Listing, error) {
 	pager, ok := r.Store.(store.Pager)
 	if !ok {
@@ -31,7 +31,7 @@ func (r *Revoker) Some(ctx context.Context, after, begin string, n int) (Listing
 	return found, err
 }
 
-// add adds names, and reports whether more are wanted.
+// add adds names, and reports whether more are needed.
 func (l Listing) add(names []store.Name, begin string, n int) bool {
 	for _, name := range names {
 		id, ok := name.Workspace()
@@ -47,7 +47,7 @@ func (l Listing) add(names []store.Name, begin string, n int) bool {
 	return true
 }
 
-// Of returns what the store has of one workspace.
+// Of returns the names of one workspace's entries.
 func (r *Revoker) Of(ctx context.Context, id string) ([]store.Name, error) {
 	below, err := store.Workspace(id)
 	if err != nil {

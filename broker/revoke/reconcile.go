@@ -18,40 +18,40 @@ const (
 	// settleTime is how long after a block another replica may still record a token that
 	// it gave before it read the block.
 	settleTime = 2 * time.Minute
-	// lookEvery is between two looks for new blocks, and at least between two looks for
-	// tokens of a target that settles.
+	// lookEvery is the time between two checks for new blocks, and the least time
+	// between two checks for tokens of a target that settles.
 	lookEvery = 5 * time.Second
-	// maxTargets bounds one call of Reconcile.
+	// maxTargets limits the targets of one call of Reconcile.
 	maxTargets = 100
 )
 
-// reconciler is what one call of Reconcile leaves for the next.
+// reconciler is the state between calls of Reconcile.
 type reconciler struct {
 	mu      sync.Mutex // guards the rest; held while one call runs
 	lease   store.Lease
-	look    time.Time // not before this
+	look    time.Time // the next check for new blocks
 	targets map[broker.Target]*settling
-	isNew   bool // this replica has just taken the lease
+	isNew   bool // this replica has just got the lease
 }
 
 // settling is the state of a block.
 type settling struct {
-	since time.Time // when it was made, as far as this replica knows
-	again time.Time // not before this
+	since time.Time // when the target was blocked, as far as this replica knows
+	again time.Time // the next check for new blocks
 	done  bool
-	isOld bool // it was there before this replica looked, and it has not read since when
+	isOld bool // the block is older than this replica's lease, and its time has not been read
 }
 
-// A Reconciled is what one call did.
+// A Reconciled says what one call did.
 type Reconciled struct {
 	Revoked int // tokens
 }
 
-// Reconcile finishes what any replica began: it revokes what blocked targets still hold,
-// even if the replica that blocked them has died. One replica does that for all of them,
-// under a lease, and once for each block, the most recent first. One call does a bounded
-// part, and the next goes on. Every replica calls it every few seconds; where another
-// replica has the lease it returns at once.
+// Reconcile finishes what any replica began: it revokes what blocked targets still
+// hold, even if the replica that blocked them has died. One replica does this for all,
+// under a lease, once for each block, the most recent first. Each call does a limited
+// part; the next goes on. Every replica calls it every few seconds; if another replica
+// has the lease, it returns at once.
 func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	known := &r.reconciler
 	known.mu.Lock()
@@ -84,10 +84,9 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	return done, usererr.Join(errs...)
 }
 
-// follow makes known which targets are blocked. Which of them settled under the holder of
-// the lease before, the lease's note says. Where it says nothing, those that the log of the
-// block list names are recent, unless it is old, and of the others it is read when they were
-// blocked.
+// follow records which targets are blocked. The lease's note says which of them settled
+// under the last holder. If it does not, a block in the log of the block list counts as
+// recent, unless the log is old; for the others, the time of the block is read later.
 func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time) error {
 	known := &r.reconciler
 	targets := targetsOf(blocks)
@@ -114,13 +113,13 @@ func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time
 	return nil
 }
 
-// isIn reports whether blocks have the target.
+// isIn reports whether the target is in blocks.
 func isIn(blocks store.Blocks, t broker.Target) bool {
 	return t.App && blocks.App || t.Owner != "" && blocks.Owners[t.Owner] || t.Workspace != "" && blocks.Workspaces[t.Workspace]
 }
 
-// recall reads of one target when it was blocked. One that was blocked for longer than
-// tokens live holds none.
+// recall reads when one target was blocked. One that was blocked longer ago than tokens
+// live holds none.
 func (r *Revoker) recall(ctx context.Context, now time.Time) error {
 	for t, s := range r.reconciler.targets {
 		if s.done || !s.isOld {
@@ -162,7 +161,7 @@ func (r *reconciler) due(now time.Time) []broker.Target {
 	return due[:min(maxTargets, len(due))]
 }
 
-// settled are the targets that hold nothing.
+// settled returns the targets that hold nothing.
 func (r *reconciler) settled() []broker.Target {
 	var settled []broker.Target
 	for t, s := range r.targets {
@@ -173,7 +172,7 @@ func (r *reconciler) settled() []broker.Target {
 	return settled
 }
 
-// targetsOf lists what is blocked.
+// targetsOf lists the blocked targets.
 func targetsOf(blocks store.Blocks) []broker.Target {
 	var targets []broker.Target
 	if blocks.App {
@@ -188,8 +187,8 @@ func targetsOf(blocks store.Blocks) []broker.Target {
 	return targets
 }
 
-// settle revokes what a target holds, and returns how many tokens that were. The target is
-// done when it holds nothing two minutes after the block. Until then it is looked at less
+// settle revokes what a target holds, and returns the number of tokens. The target is
+// done if it holds nothing two minutes after the block. Until then it is checked less
 // and less often.
 func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)

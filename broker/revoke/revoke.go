@@ -1,15 +1,16 @@
-// Package revoke is a broker's kill switch: it blocks a workspace, an account or the
+// Package revoke is the broker's kill switch: it blocks a workspace, an account or the
 // whole App, and revokes the tokens that they hold.
 //
-// The order of the steps survives a crash, so that no token lives on unseen. The block
-// is in the store first. Then each token is marked, so that no replica answers with it
-// from memory, revoked at GitHub, written to the audit log, and deleted from the store.
-// [Revoker.Reconcile], which every replica runs, finishes what failed.
+// The order of the steps survives a crash, so that no token lives on unnoticed. The
+// block is written to the store first. Then each token is marked, so that no replica
+// answers with it from memory, revoked at GitHub, recorded in the audit log, and
+// deleted from the store. [Revoker.Reconcile], which every replica runs, finishes what
+// failed.
 //
-// GitHub's webhooks end here too: what GitHub took away is revoked in the same way.
+// It also handles GitHub's webhooks: what GitHub took away is revoked in the same way.
 //
-// The package serves no pages and knows no rules for operators. Its callers decide who
-// may revoke, and say it for the audit log.
+// The package serves no pages and has no rules for operators. Its callers decide who
+// may revoke, and name them for the audit log.
 package revoke
 
 import (
@@ -27,7 +28,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// killTime bounds what one request revokes; the rest is for [Revoker.Reconcile].
+// killTime is the time for revocations in one request; [Revoker.Reconcile] does the
+// rest.
 const killTime = 30 * time.Second
 
 // An App revokes tokens at GitHub. [mint.App] is one.
@@ -35,8 +37,8 @@ type App interface {
 	Revoke(ctx context.Context, t credential.Token) error
 }
 
-// A Config has the parts of the broker that a Revoker works on. Fields without a
-// comment must be set.
+// A Config has the parts of the broker that a Revoker uses. Fields without a comment
+// must be set.
 type Config struct {
 	Store     store.Store
 	App       App
@@ -46,19 +48,19 @@ type Config struct {
 	Log       *slog.Logger
 	// Policy returns the hash of the policy in force, for the audit log.
 	Policy func() string
-	// Issuer makes the issuer that revokes tokens delivered to workspaces.
+	// Issuer returns an issuer that revokes tokens delivered to workspaces.
 	Issuer func(context.Context) (*workspace.Issuer, error)
 	// Secret returns the secret that GitHub signs webhooks with. It is called for each
-	// delivery, and returns ErrNoWebhooks where no secret is configured; so does nil.
+	// delivery. It returns ErrNoWebhooks if no secret is configured; nil does the same.
 	Secret func() (string, error)
 	// Now is this machine's clock; nil means time.Now.
 	Now func() time.Time
-	// TokenTime is the time by which tokens expire. While GitHub's clock is not known
-	// it has to be early: a token that may be alive must not pass for an expired one.
-	// nil means Now.
+	// TokenTime returns the time by which tokens expire. While GitHub's clock is
+	// unknown, it must be early, so that no live token is taken for an expired one. Nil
+	// means Now.
 	TokenTime func() time.Time
 	// Changed is called when GitHub reports a change to an installation or a
-	// repository; nil means nothing is called. It is set before the first delivery.
+	// repository; nil disables it. It is set before the first delivery.
 	Changed func()
 }
 
@@ -71,13 +73,13 @@ type Revoker struct {
 	progress   progress
 	tidying    tidying
 	deliveries deliveries
-	bodies     broker.BodyLimiter // of deliveries
-	waiting    chan struct{}      // holds one for each signed delivery that waits
-	acting     chan struct{}      // and one for each that is applied
-	behind     sync.WaitGroup     // what goes on after the answer to an operator
+	bodies     broker.BodyLimiter // bodies of deliveries
+	waiting    chan struct{}      // a slot for each signed delivery that waits
+	acting     chan struct{}      // a slot for each delivery that is applied
+	behind     sync.WaitGroup     // work that goes on after an operator got the answer
 }
 
-// New makes a Revoker. It reads and writes nothing yet.
+// New makes a Revoker. It does not read or write anything.
 func New(c Config) *Revoker {
 	if c.Secret == nil {
 		c.Secret = func() (string, error) { return "", ErrNoWebhooks }
@@ -99,14 +101,14 @@ func New(c Config) *Revoker {
 	return r
 }
 
-// An Actor says who blocks or unblocks, for the audit log.
+// An Actor is who blocks or unblocks, for the audit log.
 type Actor struct {
 	broker.Operator
 	RequestID string
 	Remote    string // address of the peer
 }
 
-// entry is the beginning of what the audit log says of an action.
+// entry returns an audit entry about an action; the caller fills in the rest.
 func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
 	return broker.Entry{
 		Time: r.Now().UTC(), Kind: kind, RequestID: by.RequestID, Method: by.Method, Subject: by.Subject, Rule: by.Name,
@@ -115,10 +117,10 @@ func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
 }
 
 // Revoke blocks a target and revokes everything that it holds. It goes on when ctx is
-// canceled. What it could not revoke within 30 s is counted as pending, and left to
-// Reconcile. Workspaces that shared the tokens are named as far as they are found within 2 s;
-// all of them are in the audit log afterwards. When the audit log cannot be written it revokes all the same, and returns
-// an error.
+// canceled. What it cannot revoke within 30 s counts as pending, and Reconcile does it.
+// The result names workspaces that shared the tokens, as far as they are found within 2
+// s; the audit log gets all of them later. If the audit log cannot be written, it still
+// revokes, and returns an error.
 func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Revocation, error) {
 	if err := t.Check(); err != nil {
 		return api.Revocation{}, broker.BadRequest(err.Error())
@@ -142,7 +144,7 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Re
 	return s.answer(t), nil
 }
 
-// Lift removes the block of a target. It is in the audit log first.
+// Lift removes the block of a target, after it has recorded that in the audit log.
 func (r *Revoker) Lift(ctx context.Context, by Actor, t broker.Target) error {
 	if err := t.Check(); err != nil {
 		return broker.BadRequest(err.Error())

@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// shared finds what replicas share of an account or of the App. What they share with a
-// blocked workspace is marked instead, for other workspaces may be given the next.
+// shared finds the shared tokens of an account or of the App. For a blocked workspace
+// it finds none: its shared tokens are only marked, because other workspaces use them.
 func (s *sweep) shared(ctx context.Context, t broker.Target) []job {
 	below, err := store.AllShared(), error(nil)
 	switch {
@@ -36,21 +36,21 @@ func (s *sweep) shared(ctx context.Context, t broker.Target) []job {
 }
 
 const (
-	// sharersPatience is how long the answer to an operator waits for the workspaces that
-	// shared the tokens, and for the deletion of their entries.
+	// sharersPatience is how long an operator's answer waits until the workspaces that
+	// shared the tokens are found and their entries deleted.
 	sharersPatience = 2 * time.Second
-	// sharersTime is for all of that, once the answer is given.
+	// sharersTime is the time limit for that, after the answer was given.
 	sharersTime = listingTime + 5*time.Minute
 )
 
-// A touched is a token to be revoked that other workspaces may have.
+// A touched is a token to revoke that other workspaces may have.
 type touched struct {
 	hash   string
-	isDead bool // it is revoked
+	isDead bool // it has been revoked
 }
 
-// othersSoon does what others does, and returns after sharersPatience at the latest; what is
-// left then is done afterwards.
+// othersSoon does what others does, but returns after at most sharersPatience; the rest
+// goes on in the background.
 func (s *sweep) othersSoon(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharersTime)
 	done := make(chan struct{})
@@ -70,8 +70,8 @@ func (s *sweep) othersSoon(ctx context.Context) {
 	}
 }
 
-// others finds the other workspaces that hold the tokens. It writes to the audit log that
-// they lost the revoked ones, and deletes their entries.
+// others finds the other workspaces that hold the tokens. It records in the audit log
+// that they lost the revoked ones, and deletes their entries.
 func (s *sweep) others(ctx context.Context) {
 	if len(s.touched) == 0 {
 		s.seen(s.began)
@@ -100,14 +100,15 @@ func (s *sweep) others(ctx context.Context) {
 	s.remove(ctx, gone)
 }
 
-// seen makes known when the store was asked who else holds the tokens.
+// seen records when the store was asked who else holds the tokens.
 func (s *sweep) seen(asOf time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asOf = asOf
 }
 
-// touch remembers a token that is to be revoked and that others may have, and whether it is.
+// touch remembers a token that must be revoked and that others may have, and whether it
+// has been revoked.
 func (s *sweep) touch(name store.Name, hash string, isDead bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +119,7 @@ func (s *sweep) touch(name store.Name, hash string, isDead bool) {
 }
 
 func (s *sweep) hits(workspace string) {
-	if workspace == "" { // of what replicas share
+	if workspace == "" { // a shared token
 		return
 	}
 	s.mu.Lock()

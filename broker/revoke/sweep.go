@@ -16,23 +16,23 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// workers is how many calls of the store or of GitHub run at once.
+// workers is how many calls of the store or of GitHub run concurrently.
 const workers = 20
 
 // A sweep revokes what blocked workspaces hold.
 type sweep struct {
 	r  *Revoker
-	by broker.Entry // of the audit log, for each token; the token is filled in
-	// isShared says that workspaces which are not blocked may hold the same tokens. The
-	// tokens are marked then, so that no replica answers with them from its cache.
+	by broker.Entry // the audit entry for each token, without the token
+	// isShared means that workspaces which are not blocked may hold the same tokens.
+	// The tokens are then marked, so that no replica answers with them from its cache.
 	isShared bool
-	ends     sync.Map  // func() error that revokes, by the token's ID
+	ends     sync.Map  // by token ID: a func() error that revokes it
 	began    time.Time // when the store was asked what the target holds
 
 	mu        sync.Mutex         // guards the rest
-	touched   map[string]touched // by the token's ID
+	touched   map[string]touched // by token ID
 	hit       map[string]bool    // workspaces that had one of the tokens
-	asOf      time.Time          // when the store was asked who else holds them; zero while that is not known
+	asOf      time.Time          // when the list of other holders was read; zero if unknown
 	dead      []store.Name
 	revoked   []string
 	failed    int
@@ -40,11 +40,12 @@ type sweep struct {
 	unwritten error
 }
 
-// A choice says which of the tokens that brokers gave are to be revoked.
+// A choice reports whether a token that a broker gave must be revoked.
 type choice func(broker.Vended) bool
 
-// target revokes what the target holds: what brokers gave, and what was delivered. Of a
-// workspace the caller sees to those that share its tokens ([sweep.others]).
+// target revokes what the target holds: tokens that brokers gave, and delivered ones.
+// For a workspace, the caller must also handle those that share its tokens
+// ([sweep.others]).
 func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	below := store.Workspaces()
 	if t.Workspace != "" {
@@ -69,8 +70,8 @@ func (s *sweep) target(ctx context.Context, t broker.Target) error {
 	return errors.Join(s.errs...)
 }
 
-// run does the jobs, one group after the other. It revokes all tokens before it deletes the
-// first entry, since some stores take few writes in a second.
+// run does the jobs, one group after the other. It revokes all tokens before it deletes
+// any entry, because some stores allow few writes per second.
 func (s *sweep) run(ctx context.Context, isMeant choice, groups ...[]job) {
 	for _, jobs := range groups {
 		s.each(ctx, len(jobs), func(i int) error {
@@ -83,7 +84,7 @@ func (s *sweep) run(ctx context.Context, isMeant choice, groups ...[]job) {
 	s.remove(ctx, s.dead)
 }
 
-// remove deletes entries, with few calls where the store takes several names at once.
+// remove deletes entries. It needs few calls if the store can delete several at once.
 func (s *sweep) remove(ctx context.Context, names []store.Name) {
 	if deleter, ok := s.r.Store.(store.Deleter); ok {
 		if err := deleter.DeleteAll(ctx, names); err != nil {
@@ -94,7 +95,7 @@ func (s *sweep) remove(ctx context.Context, names []store.Name) {
 	s.each(ctx, len(names), func(i int) error { return s.r.Store.Delete(ctx, names[i]) })
 }
 
-// each calls do for 0 to n-1, several at a time, and counts what fails.
+// each calls do for 0 to n-1, several at a time, and counts the failures.
 func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 	var running errgroup.Group
 	running.SetLimit(workers)
@@ -110,19 +111,19 @@ func (s *sweep) each(ctx context.Context, n int, do func(int) error) {
 			return nil
 		})
 	}
-	_ = running.Wait() // fail has them
+	_ = running.Wait() // fail has the errors
 }
 
 func (s *sweep) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed++
-	if len(s.errs) < 10 { // enough to see what it is
+	if len(s.errs) < 10 { // a few are enough to see the cause
 		s.errs = append(s.errs, err)
 	}
 }
 
-// answer is what an operator is told of it.
+// answer returns the result for the operator.
 func (s *sweep) answer(t broker.Target) api.Revocation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,15 +134,15 @@ func (s *sweep) answer(t broker.Target) api.Revocation {
 	}
 }
 
-// A job is one thing to do: a token that a broker gave or that replicas share, or all that
-// was delivered to a workspace.
+// A job is one thing to revoke: a token that a broker gave or that replicas share, or
+// everything delivered to a workspace.
 type job struct {
-	workspace string     // "" for what replicas share
-	vended    store.Name // zero for what was delivered
+	workspace string     // "" for a shared token
+	vended    store.Name // zero for delivered tokens
 }
 
-// jobsOf finds the jobs by names alone. Where a name does not tell the owner, the job
-// finds out.
+// jobsOf finds the jobs by names alone. If a name does not tell the owner, the job
+// reads it.
 func jobsOf(names map[string][]store.Name, t broker.Target) []job {
 	var jobs []job
 	for id, list := range names {
@@ -159,7 +160,8 @@ func jobsOf(names map[string][]store.Name, t broker.Target) []job {
 	return jobs
 }
 
-// mayHold reports whether a token of the target may be delivered there.
+// mayHold reports whether the name's workspace may have a delivered token of the
+// target.
 func mayHold(name store.Name, t broker.Target) bool {
 	owner, isOwned := name.Owner()
 	isOthers := t.Owner != "" && isOwned && !strings.EqualFold(owner, t.Owner)

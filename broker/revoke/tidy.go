@@ -12,56 +12,62 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The pace of tidying: how long it rests after a call, at least. It rests paceFactor times
-// as long as the call took, so that a busy store gets fewer, up to longestPause.
+// The pace of tidying: the least pause after each call. The pause is paceFactor times
+// as long as the call took, so that a busy store gets fewer calls, but at most
+// longestPause.
 const (
-	// listPause, idlePause and deletePause are for stores without an index and pages. AWS's
-	// Parameter Store answers 40 reads and 5 deletes a second for a whole account: tidying
-	// takes a twelfth of the reads, and while no workspace asks, less than one a second.
+	// listPause, idlePause and deletePause are for stores without an index or pages.
+	// AWS's Parameter Store answers 40 reads and 5 deletes per second for a whole
+	// account. Tidying takes a twelfth of the reads, and while no workspace makes
+	// requests, less than one per second.
 	listPause   = 300 * time.Millisecond
 	idlePause   = 1500 * time.Millisecond
 	deletePause = 300 * time.Millisecond
-	// idleAfter is how long after the last request of a workspace this replica is idle.
+	// idleAfter is how long after the last request of a workspace this replica counts
+	// as idle.
 	idleAfter    = 30 * time.Second
-	indexedPause = 10 * time.Millisecond // for all others
+	indexedPause = 10 * time.Millisecond // for all other stores
 	paceFactor   = 2
 	longestPause = 5 * time.Second
 
-	// A yield of a list that took longer than that was a call of the store.
+	// A yield of a list that took longer than leastCall included a call of the store.
 	leastCall = time.Millisecond
-	// tidyPage is how many names are asked for at once.
+	// tidyPage is how many names one call asks for.
 	tidyPage = 500
-	// dueSize is how many entries are asked for at once that have run out.
+	// dueSize is how many expired entries one call asks for.
 	dueSize = 200
-	// removeSize is how many entries are deleted with one call, where the store can.
+	// removeSize is how many entries one call deletes, if the store can delete several.
 	removeSize = 10
 )
 
 const (
-	// tidyEvery is between two rounds. After a round that asked often for names while
-	// workspaces asked, the next waits restPerCall for each of these calls, so that a store
-	// that is listed in small pages is asked less than once a second in the long run.
+	// tidyEvery is the time between two rounds. After a round with many calls for names
+	// while workspaces made requests, the next one waits restPerCall for each of these
+	// calls, so that a store with small pages gets less than one call per second on
+	// average.
 	tidyEvery   = 5 * time.Minute
-	tidyAgain   = 30 * time.Second // after a store that failed
+	tidyAgain   = 30 * time.Second // after a failure of the store
 	restPerCall = time.Second
 	longestRest = 6 * time.Hour
-	// logAfter is how long a replica has the lease before it makes a log of the block list
-	// where the store has no log: no replica of the version before, which writes no log, is left.
+	// logAfter is how long a replica must have the lease before it makes a log of the
+	// block list in a store without one. By then no older replica, which would not
+	// write the log, is left.
 	logAfter = 10 * time.Minute
 
-	// A mark is needed until its token expires, and a delivery for the three days in
-	// which GitHub can send it again.
+	// A mark is needed until its token expires. A delivery is needed for the three days
+	// in which GitHub can send it again.
 	markLife    = 65 * time.Minute
 	unknownLife = 30 * 24 * time.Hour
 )
 
-// tidying is what one call of Tidy leaves for the next.
+// tidying is the state between calls of Tidy.
 type tidying struct {
 	mu   sync.Mutex               // guards the rest; held while one call runs
-	ends map[store.Name]time.Time // of entries whose names do not say it, so that each is read once
+	ends map[store.Name]time.Time // expiry of entries whose names do not tell it, so that each is read once
 }
 
-// folders are where entries expire. Their order is part of a note's meaning.
+// folders returns the folders with entries that expire. Their order is part of the
+// format of notes.
 func folders() []store.Prefix {
 	return []store.Prefix{store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.AllSpent(), store.AllShared()}
 }
@@ -74,10 +80,10 @@ func isPerishable(n store.Name) bool {
 // errNotHolder ends a round that another replica goes on with.
 var errNotHolder = errors.New("another replica has the lease")
 
-// Tidy deletes expired entries from the store where this replica has the lease ([Reconcile]
-// takes it) and a round is due, and returns how many. It rests after each call of the
-// store, so that requests come first, and may take hours; when ctx ends or the lease is
-// lost, this replica or another goes on from there.
+// Tidy deletes expired entries from the store, if this replica has the lease
+// ([Revoker.Reconcile] takes it) and a round is due. It returns how many it deleted. It
+// pauses after each call of the store, so that requests come first, and may take hours.
+// If ctx ends or the lease is lost, this replica or another goes on from there.
 func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
 	r.tidying.mu.Lock()
 	defer r.tidying.mu.Unlock()
@@ -105,15 +111,15 @@ func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
 	return deleted, r.makeLog(ctx)
 }
 
-// isEarly reports whether this replica has just begun and does not know GitHub's clock yet:
-// no token passes for an expired one then.
+// isEarly reports whether this replica has just started and does not know GitHub's
+// clock yet. Until then, no token counts as expired.
 func (r *Revoker) isEarly(now time.Time) bool {
 	r.progress.mu.Lock()
 	defer r.progress.mu.Unlock()
 	return now.Sub(r.TokenTime()) > time.Hour && now.Sub(r.progress.since) < tidyEvery
 }
 
-// rest ends a round.
+// rest ends a round and schedules the next one.
 func (r *Revoker) rest() {
 	now := r.Now()
 	maps.DeleteFunc(r.tidying.ends, func(_ store.Name, end time.Time) bool { return now.Sub(end) > time.Hour })
@@ -123,7 +129,7 @@ func (r *Revoker) rest() {
 	})
 }
 
-// makeLog makes a log of the block list where the store has no log.
+// makeLog makes a log of the block list if the store has none.
 func (r *Revoker) makeLog(ctx context.Context) error {
 	r.progress.mu.Lock()
 	since := r.progress.since
@@ -148,8 +154,8 @@ func (r *Revoker) tidyFolder(ctx context.Context, below store.Prefix) (deleted i
 	return r.tidyList(ctx, below)
 }
 
-// tidyDue asks the store's index. Records of workspaces are in it as well; they are due to
-// be refreshed.
+// tidyDue asks the store's index for expired entries. The index also has workspaces'
+// records, which are due to be refreshed; it skips those.
 func (r *Revoker) tidyDue(ctx context.Context, s store.Indexed, below store.Prefix) (deleted int, err error) {
 	for {
 		began := time.Now()
@@ -187,9 +193,9 @@ func (r *Revoker) dueNames(ctx context.Context, s store.Indexed, below store.Pre
 	return names, nil
 }
 
-// tidyPages goes over the names in their order, from where the round was.
+// tidyPages goes through the names in order, from where the round was.
 func (r *Revoker) tidyPages(ctx context.Context, s store.Pager, below store.Prefix) (deleted int, err error) {
-	after, _ := store.ParseName(r.progress.get().After) // the zero name: from the beginning
+	after, _ := store.ParseName(r.progress.get().After) // the zero name means from the beginning
 	for {
 		began := time.Now()
 		names, err := s.Page(ctx, below, after, tidyPage)
@@ -231,7 +237,7 @@ func (r *Revoker) over(ctx context.Context, names []store.Name) (over []store.Na
 	return over, nil
 }
 
-// tidyList goes over a list, as slowly as it has to.
+// tidyList goes through a list, with the pauses for slow stores.
 func (r *Revoker) tidyList(ctx context.Context, below store.Prefix) (deleted int, err error) {
 	var over []store.Name
 	last := time.Now()
@@ -260,7 +266,8 @@ func (r *Revoker) tidyList(ctx context.Context, below store.Prefix) (deleted int
 	return deleted + some, errors.Join(err, ctx.Err())
 }
 
-// listRest is how long it rests after a call for names of a store without an index and pages.
+// listRest returns the pause after a call for names, for a store without an index or
+// pages.
 func (r *Revoker) listRest() time.Duration {
 	if r.Now().Sub(r.Blocklist.LastAsked()) < idleAfter {
 		return listPause
@@ -280,23 +287,23 @@ func (r *Revoker) isOver(ctx context.Context, name store.Name, readPause time.Du
 	end := r.tidying.ends[name]
 	if ends, ok := name.Ends(); ok {
 		end = ends.Add(store.TokenGrace)
-	} else if !end.After(now) { // not read yet, or it may have been written anew since
+	} else if !end.After(now) { // not read yet, or it may have been rewritten since
 		if end, err = r.readEnd(ctx, name, readPause); err != nil {
 			return false, err
 		}
 	}
-	return !end.IsZero() && !end.After(now), nil // zero: it is gone
+	return !end.IsZero() && !end.After(now), nil // zero means that it no longer exists
 }
 
-// readEnd reads when an entry expires whose name does not say it. It returns zero for one
-// that is gone.
+// readEnd reads when an entry expires if its name does not tell it. It returns zero for
+// an entry that no longer exists.
 func (r *Revoker) readEnd(ctx context.Context, name store.Name, rest time.Duration) (end time.Time, err error) {
 	began := time.Now()
 	entry, err := r.Store.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return time.Time{}, nil
 	}
-	if errors.Is(err, store.ErrDamaged) { // its age is not known
+	if errors.Is(err, store.ErrDamaged) { // its age is unknown
 		r.Log.ErrorContext(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", "error", err)
 		entry, err = store.Entry{Modified: r.Now()}, nil
 	}
@@ -311,7 +318,7 @@ func (r *Revoker) readEnd(ctx context.Context, name store.Name, rest time.Durati
 	return end, r.goOn(ctx, rest, time.Since(began))
 }
 
-// remove deletes entries, and returns how many.
+// remove deletes entries, and returns how many it deleted.
 func (r *Revoker) remove(ctx context.Context, names []store.Name, rest time.Duration) (deleted int, err error) {
 	size := 1
 	if _, ok := r.Store.(store.Deleter); ok {
@@ -333,7 +340,8 @@ func (r *Revoker) remove(ctx context.Context, names []store.Name, rest time.Dura
 	return deleted, nil
 }
 
-// asked counts a call for names, unless it rests for so long that the round needs no rest.
+// asked counts a call for names, unless the pause is so long that the round needs no
+// rest, and pauses.
 func (r *Revoker) asked(ctx context.Context, rest, took time.Duration) error {
 	if rest < restPerCall {
 		r.progress.change(func(n *note) { n.Asked++ })
@@ -341,7 +349,7 @@ func (r *Revoker) asked(ctx context.Context, rest, took time.Duration) error {
 	return r.goOn(ctx, rest, took)
 }
 
-// goOn rests after a call, and returns an error when this replica is to stop.
+// goOn pauses after a call, and returns an error if this replica must stop.
 func (r *Revoker) goOn(ctx context.Context, rest, took time.Duration) error {
 	if err := pause(ctx, rest, took); err != nil {
 		return err
@@ -352,7 +360,7 @@ func (r *Revoker) goOn(ctx context.Context, rest, took time.Duration) error {
 	return nil
 }
 
-// pause rests after a call that took so long.
+// pause pauses after a call, for a time that depends on how long the call took.
 func pause(ctx context.Context, least, took time.Duration) error {
 	select {
 	case <-time.After(min(max(least, paceFactor*took), longestPause)):
@@ -362,7 +370,7 @@ func pause(ctx context.Context, least, took time.Duration) error {
 	}
 }
 
-// endOf returns when an entry expires whose name does not say it.
+// endOf returns when an entry expires if its name does not tell it.
 func endOf(name store.Name, entry store.Entry) time.Time {
 	switch {
 	case name.IsVended():
@@ -371,7 +379,7 @@ func endOf(name store.Name, entry store.Entry) time.Time {
 		return entry.Modified.Add(markLife)
 	case store.AllSpent().Has(name):
 		until, err := store.ClaimedUntil(entry)
-		if err != nil { // not known; later than any token that a broker takes
+		if err != nil { // unknown: later than any token that a broker accepts
 			until = entry.Modified.Add(unknownLife)
 		}
 		return until.Add(store.ClaimGrace)

@@ -12,19 +12,19 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// forget drops the tokens of new blocks from the cache. Blocklist.OnAdded calls it.
+// forget drops the tokens of new blocks from the cache. It is Blocklist.OnAdded.
 func (r *Revoker) forget(added store.Blocks) {
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return added.Has("", s.Repo.Owner) || IsMarked(added, t)
 	})
 }
 
-// IsMarked reports whether a token was revoked before its end.
+// IsMarked reports whether a token is marked as revoked.
 func IsMarked(blocks store.Blocks, t credential.Token) bool {
 	return blocks.Tokens[t.ID().String()]
 }
 
-// vended ends a token that a broker gave.
+// vended revokes a token that a broker gave.
 func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	entry, err := s.r.Store.Get(ctx, j.vended)
 	if errors.Is(err, store.ErrNotFound) {
@@ -37,7 +37,7 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 		return err
 	}
 	if _, err := store.ClaimedUntil(entry); err == nil && j.vended.IsShared() {
-		return nil // a replica mints
+		return nil // a replica is minting
 	}
 	v := broker.ReadVended(entry)
 	if !isMeant(v) {
@@ -61,12 +61,12 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	return nil
 }
 
-// errCounted reports that a token which replicas share is not revoked, and that this is
-// counted for the workspaces that have it.
+// errCounted reports that a shared token is not revoked, which is already counted for
+// the workspaces that have it.
 var errCounted = errors.New("the token is not revoked")
 
-// missed writes to the audit log that a token cannot be revoked because its entry is
-// damaged. The entry is deleted afterwards, so this is written once.
+// missed records in the audit log that a token cannot be revoked because its entry is
+// damaged. The entry is deleted afterwards, so this happens once.
 func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 	e := s.by
 	e.Time, e.Workspace, e.Decision, e.Reason = s.r.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
@@ -81,10 +81,10 @@ func (s *sweep) missed(ctx context.Context, j job, damage error) error {
 	return nil
 }
 
-// end revokes a token that is alive.
+// end revokes a live token.
 func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
 	once, isKnown := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
-	isKnown = isKnown && j.vended.IsShared() // and the log says what came of it for the workspaces that had it
+	isKnown = isKnown && j.vended.IsShared() // the outcome is recorded for the workspaces that had it
 	err := once.(func() error)()
 	switch {
 	case err != nil && isKnown:
@@ -97,8 +97,8 @@ func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
 	return nil
 }
 
-// revoke ends a token, of which name is an entry. It asks GitHub once for all workspaces
-// that hold the token.
+// revoke revokes a token; name is one of its entries. It asks GitHub once for all
+// workspaces that hold the token.
 func (s *sweep) revoke(ctx context.Context, t credential.Token, name store.Name) error {
 	if s.isShared {
 		if err := s.r.Blocklist.BlockToken(ctx, t, name); err != nil {
@@ -123,7 +123,7 @@ func (s *sweep) delivered(ctx context.Context, id string) error {
 	return own.Withdraw(ctx, id)
 }
 
-// note writes to the audit log that a token is revoked.
+// note records in the audit log that a token was revoked.
 func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	e := s.by
 	e.Time, e.Workspace, e.Hash, e.Detail = s.r.Now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
@@ -135,7 +135,7 @@ func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
 	s.revoked = append(s.revoked, hash)
 }
 
-// lost is why the audit log lacks something.
+// lost returns why entries are missing in the audit log; nil if none are.
 func (s *sweep) lost() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,32 +13,32 @@ import (
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
-// leaseLife is how long what one replica does for all of them waits when that replica dies.
-// A target that takes longer to settle may be settled by two.
+// leaseLife is how long the lease outlives a replica that died. If a target takes
+// longer to settle, two replicas may work on it.
 const leaseLife = 30 * time.Second
 
-// progress is how far the replica is that has the lease. The note of the lease has it, so
-// that the next holder goes on there.
+// progress is the state of the replica that has the lease. It is in the lease's note,
+// so that the next holder goes on from there.
 type progress struct {
 	mu    sync.Mutex // guards the rest
 	until time.Time  // this replica has the lease until then
-	since time.Time  // and has had it since
+	since time.Time  // when this replica got the lease
 	note  note
 }
 
-// A note is what the lease's holder leaves to the next. Other versions of the broker read
-// it: fields keep their names.
+// A note is what the lease's holder leaves to the next. Other versions of the broker
+// read it, so its fields must keep their names.
 type note struct {
 	Settled string `json:"settled,omitempty"` // hash of the targets that hold nothing
-	// Of the round of tidying: which folder it is in, the last name that it has seen there,
-	// how often it has asked for names, and when the next round begins.
+	// The state of the tidying round: the folder it is in, the last name it has seen
+	// there, the number of calls for names, and when the next round begins.
 	Folder int       `json:"folder,omitempty"`
 	After  string    `json:"after,omitempty"`
 	Asked  int       `json:"asked,omitempty"`
 	Next   time.Time `json:"next,omitzero"`
 }
 
-// isHolder reports whether this replica has the lease, without a call of the store.
+// isHolder reports whether this replica has the lease. It does not ask the store.
 func (p *progress) isHolder(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +65,7 @@ func (p *progress) isSettled(targets []broker.Target) bool {
 	return p.get().Settled == hashOf(targets)
 }
 
-// hashOf stands for a set of targets.
+// hashOf returns a hash that identifies a set of targets.
 func hashOf(targets []broker.Target) string {
 	texts := make([]string, len(targets))
 	for i, t := range targets {
@@ -77,9 +77,9 @@ func hashOf(targets []broker.Target) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// hold takes the lease, or extends it when half of it is over, and reports whether this
-// replica has it. Where another has it, the store is asked when that one's is over. The
-// caller holds the reconciler's mutex.
+// hold takes the lease, or extends it after half its time, and reports whether this
+// replica has it. While another replica has it, hold does not ask the store until that
+// one's lease ends. The caller holds the reconciler's mutex.
 func (r *Revoker) hold(ctx context.Context) (bool, error) {
 	l := &r.reconciler.lease
 	wasHeld := l.IsHeld()
@@ -95,7 +95,7 @@ func (r *Revoker) hold(ctx context.Context) (bool, error) {
 	return isHeld, err
 }
 
-// held makes known until when this replica has the lease.
+// held records until when this replica has the lease.
 func (r *Revoker) held(isNew bool) {
 	l, p := &r.reconciler.lease, &r.progress
 	p.mu.Lock()
@@ -109,13 +109,13 @@ func (r *Revoker) held(isNew bool) {
 	}
 	p.since, p.note = r.Now(), note{}
 	if json.Unmarshal([]byte(l.Note()), &p.note) != nil {
-		p.note = note{} // a round begins
+		p.note = note{} // starts a new round
 	}
 	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[broker.Target]*settling{}, time.Time{}
 }
 
-// Release lets another replica go on with what this one did for all of them, and waits for
-// what goes on after operators had their answers. It is called once, when the broker ends.
+// Release lets another replica go on with what this one does for all, and waits until
+// work in the background has ended, or ctx has. Call it once, when the broker ends.
 func (r *Revoker) Release(ctx context.Context) error {
 	err := r.release(ctx)
 	ended := make(chan struct{})

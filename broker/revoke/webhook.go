@@ -20,41 +20,41 @@ import (
 const WebhookPath = "/v1/webhooks/github"
 
 const (
-	// maxDelivery bounds a delivery, in bytes. GitHub sends up to 25 MB; the events that
-	// matter here are long only when thousands of repositories change at once, 200 bytes
-	// each.
+	// maxDelivery is the maximum size of a delivery, in bytes. GitHub sends up to 25
+	// MB. The events that matter here are large only if thousands of repositories
+	// change at once, 200 bytes each.
 	maxDelivery = 4 << 20
-	// leastDelivery is what a delivery counts for at least while it is read, so that
-	// all of them are 32 MiB at most.
+	// leastDelivery is the least that a delivery counts for while it is read, so that
+	// all together have at most 32 MiB.
 	leastDelivery = 512 << 10
-	// minSecret is the shortest secret that is believed, in bytes.
+	// minSecret is the shortest secret to accept, in bytes.
 	minSecret = 16
 
-	maxActing  = 4  // deliveries that are applied at once
-	maxWaiting = 64 // and that wait for it, all of them signed
-	// actWait is how long one waits. GitHub gives up after ten seconds
-	// (https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks)
-	// and does not send it again by itself.
+	maxActing  = 4  // deliveries that are applied concurrently
+	maxWaiting = 64 // signed deliveries that wait for that
+	// actWait is how long a delivery waits. GitHub gives up after ten seconds
+	// (https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks),
+	// and does not retry by itself.
 	actWait = 8 * time.Second
 )
 
-// delivery has the headers of one. GitHub does not sign them: one body can come with any
-// event's name, any id, and any number of times.
+// delivery has a delivery's headers. GitHub does not sign them: the same body can come
+// with any event name, any id, and any number of times.
 type delivery struct {
 	event string
 	mac   []byte
 	size  int64 // bytes, at most
 }
 
-// Webhook answers POST /v1/webhooks/github
+// Webhook serves POST /v1/webhooks/github
 // (https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
 func (r *Revoker) Webhook() broker.Endpoint {
 	return broker.Endpoint{Name: "webhook", Serve: r.webhook}
 }
 
-// webhook knows the sender of a delivery only when it has read all of it. Bad headers end
-// a delivery before that, its body is one of a [broker.Bodies], and only what GitHub
-// signed may wait for its turn.
+// webhook knows that GitHub sent a delivery only after it has read the whole body. So
+// it refuses bad headers first, reads the body under a [broker.BodyLimiter], and lets
+// only signed deliveries wait for their turn.
 func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) error {
 	if req.Method != http.MethodPost {
 		return broker.NotAllowed(w, http.MethodPost)
@@ -95,7 +95,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 	return nil
 }
 
-// webhookSecret returns the secret that deliveries have to be signed with.
+// webhookSecret returns the secret that deliveries must be signed with.
 func (r *Revoker) webhookSecret() (string, error) {
 	secret, err := r.Secret()
 	if errors.Is(err, ErrNoWebhooks) {
@@ -113,7 +113,7 @@ func (r *Revoker) webhookSecret() (string, error) {
 // ErrNoWebhooks reports that no secret for webhooks is configured.
 var ErrNoWebhooks = errors.New("no webhooks are configured")
 
-// CheckSecret returns an error for a secret of webhooks that is too short to be safe.
+// CheckSecret returns an error if a webhook secret is too short to be safe.
 func CheckSecret(secret string) error {
 	if len(secret) < minSecret {
 		return fmt.Errorf("the webhook's secret is shorter than %d bytes", minSecret)
@@ -125,7 +125,7 @@ func CheckSecret(secret string) error {
 func announced(r *http.Request) (delivery, error) {
 	d := delivery{event: r.Header.Get("X-GitHub-Event"), size: r.ContentLength}
 	id, media := r.Header.Get("X-GitHub-Delivery"), r.Header.Get("Content-Type")
-	const longest = 100 // bytes of an event's name, and of an id
+	const longest = 100 // bytes of an event's name, or of an id
 	switch {
 	case d.event == "" || len(d.event) > longest:
 		return d, broker.BadRequest("the delivery names no event")
@@ -133,7 +133,7 @@ func announced(r *http.Request) (delivery, error) {
 		return d, broker.BadRequest("the delivery has no id")
 	case media != "" && !api.IsJSON(media):
 		return d, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: fmt.Sprintf("the delivery's content type is %.60q; set that of the App's webhook to application/json", media)}
-	case d.size < 0: // it does not say
+	case d.size < 0: // unknown
 		d.size = maxDelivery
 	case d.size > maxDelivery:
 		return d, &broker.Refusal{Status: http.StatusRequestEntityTooLarge, Reason: broker.ReasonRequest, Detail: "the delivery is over 4 MiB"}
@@ -149,7 +149,7 @@ func unsigned() error {
 	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the delivery's signature does not hold"}
 }
 
-// macOf reads the one header with a signature.
+// macOf parses the signature header, of which there must be one.
 func macOf(headers []string) ([]byte, bool) {
 	if len(headers) != 1 {
 		return nil, false
@@ -159,7 +159,7 @@ func macOf(headers []string) ([]byte, bool) {
 	return mac, ok && err == nil && len(mac) == sha256.Size
 }
 
-// read reads the body if GitHub signed it, and says what it changes.
+// read reads the body, checks that GitHub signed it, and returns what it changes.
 func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (Change, eventSum, error) {
 	body, err := api.ReadBody(w, r, maxDelivery)
 	if err != nil {

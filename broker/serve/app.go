@@ -21,33 +21,32 @@ import (
 
 const (
 	loadAgain  = 2 * time.Second  // after an attempt that failed
-	loadWait   = 20 * time.Second // for a store and a KMS
-	trustFresh = 10 * time.Second // how long an App that was just read is not read again
+	loadWait   = 20 * time.Second // for the store and a KMS
+	trustFresh = 10 * time.Second // how long a newly read App is not read again
 )
 
-// An app is the GitHub App of the store. It is read when it is needed and is not
-// there yet, and again when GitHub does not take its key any more: the broker
-// starts before somebody has set the App up, and lives on when its key is
-// rotated.
+// An app is the store's GitHub App. It is read when it is first needed, and again when
+// GitHub no longer accepts its key. So the broker can start before the App is set up,
+// and goes on when its key is rotated.
 type app struct {
-	name string // in the pool; "" is the first
+	name string // name in the pool; "" is the first App
 	read func(context.Context) (*issuing.App, error)
 	log  *slog.Logger
 
-	latest *atomic.Pointer[mint.App]   // the App that was opened last, of all, for GitHub's clock
-	own    atomic.Pointer[mint.App]    // and of this one, for what GitHub said of it
-	usable atomic.Pointer[issuing.App] // app, for who does not wait while the store is read
+	latest *atomic.Pointer[mint.App]   // the App of all that was read last, for GitHub's clock
+	own    atomic.Pointer[mint.App]    // this App as last read, for what GitHub has said about it
+	usable atomic.Pointer[issuing.App] // same as app, for callers that must not wait while the store is read
 
-	installed sync.Map // ids of installations by account in lower case, as GitHub said
+	installed sync.Map // installation ids by account in lower case, from GitHub
 
-	mu     sync.Mutex // guards the rest; held while the store is read, so that one reads for all
+	mu     sync.Mutex // guards the rest; held while the store is read, so that one read serves all
 	app    *issuing.App
 	loaded time.Time
-	err    error // why there is none
+	err    error // why the App cannot be used
 	tried  time.Time
 }
 
-// get returns the App, or a refusal.
+// get returns the App, or a refusal if it cannot be used.
 func (a *app) get(ctx context.Context) (*issuing.App, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,7 +59,7 @@ func (a *app) get(ctx context.Context) (*issuing.App, error) {
 	return a.app, nil
 }
 
-// unusable refuses what needs an App.
+// unusable returns the refusal of a request that needs an App.
 func unusable(why error) error {
 	return &broker.Refusal{
 		Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: why,
@@ -68,19 +67,19 @@ func unusable(why error) error {
 	}
 }
 
-// refusal is why the App cannot be used, for a caller that knows that it cannot.
+// refusal returns why the App cannot be used. It does not wait for a read.
 func (a *app) refusal() error {
 	if !a.mu.TryLock() {
-		return unusable(errUnread) // it is being read
+		return unusable(errUnread) // it is being read now
 	}
 	defer a.mu.Unlock()
 	return unusable(a.err)
 }
 
-// called is what people call the App.
+// called returns the App's name for people.
 func (a *app) called() string { return cmp.Or(a.name, store.FirstApp) }
 
-// learn takes note of what GitHub said of an installation.
+// learn remembers GitHub's answer about an installation.
 func (a *app) learn(i mint.Installation, err error) {
 	a.doubt(err)
 	if err == nil {
@@ -88,14 +87,14 @@ func (a *app) learn(i mint.Installation, err error) {
 	}
 }
 
-// installationOn is the App's on an account; 0 where GitHub did not say yet.
+// installationOn returns the App's installation on an account; 0 if not known yet.
 func (a *app) installationOn(owner string) int64 {
 	id, _ := a.installed.Load(strings.ToLower(owner))
 	known, _ := id.(int64)
 	return known
 }
 
-// load reads the App, and has its key sign once. The caller holds mu.
+// load reads the App, and makes its key sign once. The caller holds mu.
 func (a *app) load(ctx context.Context) {
 	defer func() { a.tried = time.Now() }()
 	was := a.err
@@ -110,7 +109,7 @@ func (a *app) load(ctx context.Context) {
 	a.take(got)
 }
 
-// take has an App be used. The caller holds mu.
+// take puts an App into use. The caller holds mu.
 func (a *app) take(got *issuing.App) {
 	got.Inherit(a.latest.Load())
 	got.Inherit(a.own.Load())
@@ -131,7 +130,7 @@ func (a *app) readProved(ctx context.Context) (*issuing.App, error) {
 	return got, err
 }
 
-// prove has the key sign something that is no JWT.
+// prove makes the key sign something that is not a JWT.
 func prove(ctx context.Context, a *issuing.App) error {
 	public, err := a.Key.PublicKey(ctx)
 	if err != nil {
@@ -145,8 +144,8 @@ func prove(ctx context.Context, a *issuing.App) error {
 	return mint.CheckSignature(public, digest, signature)
 }
 
-// doubt has the App read again where GitHub does not know its key: it may have
-// been rotated.
+// doubt makes the next get read the App again if GitHub does not accept its key,
+// because the key may have been rotated.
 func (a *app) doubt(err error) {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Kind != mint.BadKey && e.Kind != mint.Unsigned {
@@ -160,8 +159,7 @@ func (a *app) doubt(err error) {
 	}
 }
 
-// renew reads the App again. Until that is done, and where it cannot be, the one
-// that there is stays in use.
+// renew reads the App again. Until that succeeds, the current one stays in use.
 func (a *app) renew(ctx context.Context) {
 	got, err := a.readProved(ctx)
 	a.mu.Lock()
@@ -176,11 +174,11 @@ func (a *app) renew(ctx context.Context) {
 	}
 }
 
-// maxQueue is for how long workspaces wait together when GitHub asks for a pause. With
-// a longer one they are told at once when to come back.
+// maxQueue is the longest pause by GitHub that workspaces wait for. If it is longer,
+// they are told at once when to retry.
 const maxQueue = 2 * time.Second
 
-// asking returns the App to ask GitHub with.
+// asking returns the App for a request to GitHub, or the rate limit that blocks it.
 func (a *app) asking(ctx context.Context) (*issuing.App, error) {
 	app, err := a.get(ctx)
 	if err != nil {
@@ -234,8 +232,8 @@ func (a *app) Revoke(ctx context.Context, t credential.Token) error {
 	return app.Revoke(ctx, t)
 }
 
-// Rate implements [broker.GitHub]. It does not wait while the App is read: it is called
-// under a mutex that every request waits for.
+// Rate implements [broker.GitHub]. It does not wait while the App is read, because its
+// caller holds a mutex that every request needs.
 func (a *app) Rate() (mint.Rate, bool) {
 	app := a.own.Load()
 	if app == nil {
@@ -244,7 +242,7 @@ func (a *app) Rate() (mint.Rate, bool) {
 	return app.Rate()
 }
 
-// problem is why there is no App; nil where there is one.
+// problem returns why the App cannot be used; nil if it can.
 func (a *app) problem() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -254,11 +252,12 @@ func (a *app) problem() error {
 	return a.err
 }
 
-// clockEvery is how often the clock is looked at. GitHub is asked for the time once a
-// minute where it is not asked for anything else.
+// clockEvery is how often the clock is checked. If no other request goes to GitHub, it
+// is asked for the time once a minute.
 const clockEvery = 5 * time.Second
 
-// tokenTime is GitHub's clock, and this machine's before GitHub told it.
+// tokenTime returns the time by GitHub's clock, or this machine's while that is
+// unknown.
 func (a *app) tokenTime() (now time.Time, isKnown bool) {
 	app := a.latest.Load()
 	if app == nil {
@@ -268,17 +267,17 @@ func (a *app) tokenTime() (now time.Time, isKnown bool) {
 	return app.Time(), isKnown
 }
 
-// time is tokenTime for what need not know whether it is known.
+// time is tokenTime without isKnown.
 func (a *app) time() time.Time {
 	now, _ := a.tokenTime()
 	return now
 }
 
-// maxDoubt is what a clock is taken to be off that was never compared with GitHub's.
+// maxDoubt is how far off a clock may be that was never compared with GitHub's.
 const maxDoubt = 24 * time.Hour
 
-// earliest is the earliest that it may be: while GitHub's clock is not known, no token that
-// may be alive passes for an expired one.
+// earliest returns the earliest time that it can be. While GitHub's clock is unknown,
+// no live token counts as expired.
 func (a *app) earliest() time.Time {
 	now, isKnown := a.tokenTime()
 	if !isKnown {
@@ -287,7 +286,7 @@ func (a *app) earliest() time.Time {
 	return now
 }
 
-// clockProblem says how far this machine's clock is off GitHub's; "" where it is right.
+// clockProblem returns how far this machine's clock is off GitHub's; "" if it is right.
 func (a *app) clockProblem() string {
 	app := a.latest.Load()
 	if app == nil {
@@ -296,12 +295,12 @@ func (a *app) clockProblem() string {
 	return app.ClockProblem()
 }
 
-// watchClock learns GitHub's clock, and says in the log when this machine's is off.
+// watchClock keeps GitHub's clock up to date, and logs when this machine's is off.
 func (d *daemon) watchClock(ctx context.Context) {
 	was := ""
 	every(ctx, clockEvery, func() {
 		if app := d.app.latest.Load(); app != nil {
-			_ = app.Sync(ctx) // without an answer the next look asks again
+			_ = app.Sync(ctx) // on an error, the next round asks again
 		}
 		problem := d.app.clockProblem()
 		if problem != was && problem != "" {
@@ -311,7 +310,7 @@ func (d *daemon) watchClock(ctx context.Context) {
 	})
 }
 
-// clockAhead is how far this machine's clock is ahead of GitHub's, in seconds.
+// clockAhead returns how many seconds this machine's clock is ahead of GitHub's.
 func (d *daemon) clockAhead() float64 {
 	app := d.app.latest.Load()
 	if app == nil {

@@ -19,29 +19,29 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// poolEvery is how often the store is asked which Apps are in the pool.
+// poolEvery is how often the list of Apps in the pool is read.
 const poolEvery = time.Minute
 
-// apps are all Apps of the store: the first, which is the embedded one, and those of the
-// pool beside it. With one App it does what that does.
+// apps are all Apps of the store: the first, which is embedded, and those of the pool.
+// With only one App, it behaves like that App.
 type apps struct {
 	*app
-	mint.Pool // shares mints out
+	mint.Pool // distributes mints among the Apps
 
 	store  store.Store
 	github string
 	log    *slog.Logger
 	client *http.Client // for GitHub; nil means mint's own
 
-	// others are those of the pool, each opened once, or tried; nil before the store said
-	// which they are. Who reads it does not wait for the store.
+	// others are the Apps of the pool; each has been opened, or tried. It is nil until
+	// the store's list was read. Readers do not wait for the store.
 	others atomic.Pointer[[]*app]
 
-	mu     sync.Mutex // guards looked; held while the store is asked, so that one asks for all
-	looked time.Time  // when the store said so
+	mu     sync.Mutex // guards looked; held during calls of the store, so that one call serves all
+	looked time.Time  // when the list was read
 }
 
-// newApps makes the Apps of a store. Nothing is read yet.
+// newApps returns the Apps of a store. It reads nothing.
 func newApps(s store.Store, github string, log *slog.Logger) *apps {
 	a := &apps{store: s, github: github, log: log}
 	a.app = a.open("", new(atomic.Pointer[mint.App]))
@@ -66,7 +66,7 @@ func (a *apps) open(name string, latest *atomic.Pointer[mint.App]) *app {
 	}}
 }
 
-// all are the Apps, the first one first.
+// all returns the Apps, the first one first.
 func (a *apps) all() []*app {
 	all := []*app{a.app}
 	if others := a.others.Load(); others != nil {
@@ -75,8 +75,8 @@ func (a *apps) all() []*app {
 	return all
 }
 
-// look finds out which Apps are in the pool, where that was not done for a minute. New
-// ones are opened first, so that a turn does not go to another App meanwhile.
+// look reads which Apps are in the pool, at most once a minute. It opens new ones
+// before it adds them, so that their turns do not go to another App.
 func (a *apps) look(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,18 +98,18 @@ func (a *apps) look(ctx context.Context) {
 			continue
 		}
 		joins := a.open(name, a.latest)
-		_, _ = joins.get(ctx) // it is in the log
+		_, _ = joins.get(ctx) // an error is in the log
 		now = append(now, joins)
 	}
 	a.others.Store(&now)
 	a.looked = time.Now()
 }
 
-// find opens the Apps that are not open.
+// find opens the Apps that are not open yet.
 func (a *apps) find(ctx context.Context) {
 	a.look(ctx)
 	for _, one := range a.all() {
-		_, _ = one.get(ctx) // it is in the log, and /readyz says so
+		_, _ = one.get(ctx) // an error is in the log and at /readyz
 	}
 }
 
@@ -124,7 +124,7 @@ func (a *apps) renew(ctx context.Context) {
 	}
 }
 
-// problem is why no App can be used; nil where one can.
+// problem returns why no App can be used; nil if one can.
 func (a *apps) problem() error {
 	for _, one := range a.all() {
 		if one.usable.Load() != nil {
@@ -134,7 +134,7 @@ func (a *apps) problem() error {
 	return a.app.problem()
 }
 
-// any is an App that can be used, for what each of them can do.
+// any returns an App that can be used, for what every App can do.
 func (a *apps) any(ctx context.Context) (*issuing.App, error) {
 	for _, one := range a.all() {
 		if is := one.usable.Load(); is != nil {
@@ -144,7 +144,7 @@ func (a *apps) any(ctx context.Context) (*issuing.App, error) {
 	return a.app.get(ctx)
 }
 
-// Revoke implements [broker.GitHub]. It needs no App's key.
+// Revoke implements [broker.GitHub]. Any App can do it, because it needs no App's key.
 func (a *apps) Revoke(ctx context.Context, t credential.Token) error {
 	is, err := a.any(ctx)
 	if err != nil {
@@ -189,7 +189,7 @@ func (a *apps) Seats(owner string) (seats []mint.Seat) {
 	return seats
 }
 
-// bound asks one App of a pool. It does not wait while that is read again.
+// bound asks one App of a pool. It does not wait while the App is read again.
 type bound struct {
 	from *app
 	is   *issuing.App
@@ -216,12 +216,14 @@ func (b bound) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	return m, err
 }
 
-// InstallationFor implements [console.GitHub]: that of the first App that has one.
+// InstallationFor implements [console.GitHub]. It returns the installation of the first
+// App that has one.
 func (a *apps) InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error) {
 	return firstInstalled(a.all(), func(one *app) (mint.Installation, error) { return one.InstallationFor(ctx, owner, name) })
 }
 
-// InstallationOf implements [console.GitHub]: that of the first App that has one.
+// InstallationOf implements [console.GitHub]. It returns the installation of the first
+// App that has one.
 func (a *apps) InstallationOf(ctx context.Context, owner string) (mint.Installation, error) {
 	return firstInstalled(a.all(), func(one *app) (mint.Installation, error) { return one.InstallationOf(ctx, owner) })
 }
@@ -254,7 +256,7 @@ func (a *apps) Apps() []console.App {
 	return views
 }
 
-// Installations implements [console.GitHub]: those of all Apps.
+// Installations implements [console.GitHub]. It yields the installations of all Apps.
 func (a *apps) Installations(ctx context.Context) iter.Seq2[mint.Installation, error] {
 	return func(yield func(mint.Installation, error) bool) {
 		for _, one := range a.all() {
@@ -267,5 +269,5 @@ func (a *apps) Installations(ctx context.Context) iter.Seq2[mint.Installation, e
 	}
 }
 
-// errUnread says that an App of the pool was not opened yet.
+// errUnread reports that an App has not been read yet.
 var errUnread = errors.New("it was not read yet")

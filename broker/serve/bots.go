@@ -18,28 +18,28 @@ import (
 )
 
 const (
-	authorPause = 5 * time.Minute  // after GitHub did not say who the bot is
+	authorPause = 5 * time.Minute  // pause after GitHub did not name the bot
 	authorAsk   = 20 * time.Second // for GitHub's answers
-	authorWait  = 2 * time.Second  // of a session, which is given without an author then
+	authorWait  = 2 * time.Second  // for which a session request waits; then it is answered without an author
 )
 
-// bots know the Apps' bots, which act for the Apps at GitHub, once GitHub has told of them.
+// bots caches the names of the Apps' bots, as whom the Apps act at GitHub.
 type bots struct {
 	apps     *apps
 	upstream *access.Upstream
 	log      *slog.Logger
 
-	mu     sync.Mutex // guards logins; held while GitHub is asked, so that one asks for all
+	mu     sync.Mutex // guards logins; held during requests to GitHub, so that one serves all
 	logins map[string]string
 
 	authorMu sync.Mutex // guards the rest
-	known    api.Author // once GitHub has told
+	known    api.Author // zero until GitHub has answered
 	asked    time.Time
-	asking   chan struct{} // closed when GitHub has answered; nil before it was asked
+	asking   chan struct{} // closed when GitHub has answered; nil before the first request
 }
 
-// login returns that of the bot of the App with a client ID, such as "gatepass[bot]"; of any
-// App where none has it.
+// login returns the login of an App's bot, such as "gatepass[bot]". id is the App's
+// client ID. If no App has it, login uses any App.
 func (b *bots) login(ctx context.Context, id string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,8 +69,9 @@ func (b *bots) login(ctx context.Context, id string) (string, error) {
 	return b.logins[id], nil
 }
 
-// author returns the bot of the first App as an author of commits. GitHub is asked in the
-// background, so that sessions are given while GitHub does not answer.
+// author returns the bot of the first App as an author of commits. It asks GitHub in
+// the background and waits a moment, so that sessions are also given while GitHub does
+// not answer.
 func (b *bots) author(ctx context.Context) api.Author {
 	b.authorMu.Lock()
 	if b.known == (api.Author{}) && (b.asking == nil || isClosed(b.asking) && time.Since(b.asked) >= authorPause) {
@@ -132,12 +133,12 @@ func (b *bots) askAuthor(ctx context.Context) (author api.Author, err error) {
 	return api.Author{Name: login, Email: email}, nil
 }
 
-// maxUser bounds GitHub's answer about a user, in bytes.
+// maxUser is the maximum size of GitHub's answer about a user, in bytes.
 const maxUser = 1 << 20
 
-// userID asks for a bot's number without a token. It is 0 where GitHub does not show the
-// bot, as that of a private App, or anything on an Enterprise Server in private mode. GitHub
-// knows the bot by an address without the number, too.
+// userID returns a bot's id, which it asks for without a token. It is 0 if GitHub does
+// not show the bot: because its App is private, or the Enterprise Server is in private
+// mode. GitHub also recognizes the bot by an address without the id.
 func (b *bots) userID(ctx context.Context, login string) (int64, error) {
 	to := strings.TrimSuffix(b.upstream.API.String(), "/") + "/users/" + url.PathEscape(login)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)

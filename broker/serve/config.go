@@ -25,7 +25,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// lookEvery is how often the configuration is looked at.
+// lookEvery is how often the configuration's files are checked for changes.
 const lookEvery = time.Second
 
 // A generation is one state of the configuration. It is never changed.
@@ -35,25 +35,25 @@ type generation struct {
 	policy *broker.Policy
 }
 
-// A configuration is the generation in force, and the file that the next one may
-// come from.
+// A configuration is the generation in force, and the state of the files for the next
+// one.
 type configuration struct {
 	path    string
 	known   *config.Identifiers // kept over reloads
 	journal broker.Journal
 	log     *slog.Logger
 	metrics *Metrics
-	github  string // where the file names neither hosts nor github_url; "" is github.com
+	github  string // GitHub's URL if the file has neither hosts nor github_url; "" means github.com
 
 	current atomic.Pointer[generation]
 
 	mu       sync.Mutex                 // guards the rest
-	seen     map[string]filestamp.Stamp // the state of the files when they were read last
-	profiles []string                   // where the file that was read last says that profiles are
-	rejected error                      // why they are not in force; nil where they are
+	seen     map[string]filestamp.Stamp // the files' state when they were last read
+	profiles []string                   // the profiles setting in the file that was last read
+	rejected error                      // why the files are not in force; nil if they are
 }
 
-// begin puts the first generation in force.
+// begin puts the first generation into force.
 func (c *configuration) begin(ctx context.Context, f *config.File, seen map[string]filestamp.Stamp) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +61,8 @@ func (c *configuration) begin(ctx context.Context, f *config.File, seen map[stri
 	return c.apply(ctx, f)
 }
 
-// findGitHub asks the store which GitHub the App is of, where the file leaves it
-// to that: git calls the hosts that are served so.
+// findGitHub reads from the store which GitHub the App belongs to, if the file does not
+// say: the broker serves its host.
 func (c *configuration) findGitHub(ctx context.Context, f *config.File, s store.Store, getenv func(string) string) (err error) {
 	if len(f.Hosts) == 0 && f.GitHubURL == "" {
 		c.github, err = issuing.GitHub(ctx, s, getenv(issuing.GitHubVariable))
@@ -73,15 +73,15 @@ func (c *configuration) findGitHub(ctx context.Context, f *config.File, s store.
 func (c *configuration) file() *config.File     { return c.current.Load().file }
 func (c *configuration) policy() *broker.Policy { return c.current.Load().policy }
 
-// problem is why the files are not in force.
+// problem returns why the files are not in force; nil if they are.
 func (c *configuration) problem() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rejected
 }
 
-// apply makes a policy of a file and puts it in force, once that is written down.
-// The caller holds mu.
+// apply compiles a file into a policy. It puts the policy into force after recording
+// that in the audit log. The caller holds mu.
 func (c *configuration) apply(ctx context.Context, f *config.File) error {
 	named := *f
 	if named.GitHubURL == "" {
@@ -107,8 +107,8 @@ func (c *configuration) apply(ctx context.Context, f *config.File) error {
 	return nil
 }
 
-// look reads the files again where they changed, or where isAsked. One that is
-// wrong keeps the last good one, and is said once.
+// look reads the files again if they changed, or if isAsked. If they are wrong, the
+// last good policy stays in force, and the error is logged once.
 func (c *configuration) look(ctx context.Context, isAsked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +119,7 @@ func (c *configuration) look(ctx context.Context, isAsked bool) {
 	c.seen = now
 	f, err := config.Load(c.path)
 	if where, ok := config.ProfilesOf(c.path); ok {
-		c.profiles = where // of a rejected file, too: it may be a profile that is mended
+		c.profiles = where // also of a rejected file: the next fix may be in a profile
 	}
 	if err == nil && f.Hash == c.policy().Hash {
 		c.rejected = nil
@@ -129,14 +129,13 @@ func (c *configuration) look(ctx context.Context, isAsked bool) {
 	if err == nil {
 		c.warnOfRestart(f)
 		if err = c.apply(ctx, f); err != nil {
-			c.seen = nil // what kept it, a full disk perhaps, may pass
+			c.seen = nil // the cause, such as a full disk, may pass
 		}
 	}
 	c.reject(err)
 }
 
-// reject remembers why the files are not in force, and says it once. The caller
-// holds mu.
+// reject records why the files are not in force, and logs it once. The caller holds mu.
 func (c *configuration) reject(err error) {
 	was := c.rejected
 	c.rejected = err
@@ -149,7 +148,7 @@ func (c *configuration) reject(err error) {
 	}
 }
 
-// warnOfRestart says which changes only a restart puts in force.
+// warnOfRestart logs which changes need a restart.
 func (c *configuration) warnOfRestart(f *config.File) {
 	old := *c.file()
 	var fixed []string
@@ -179,21 +178,21 @@ func (c *configuration) warnOfRestart(f *config.File) {
 	}
 }
 
-// states are those of the configuration's files, by path.
+// states returns the states of the configuration's files, by path.
 func states(path string, profiles []string) map[string]filestamp.Stamp {
 	paths := []string{path}
 	for _, pattern := range profiles {
-		found, _ := filepath.Glob(pattern) // a bad pattern finds nothing
+		found, _ := filepath.Glob(pattern) // a malformed pattern finds nothing
 		paths = append(paths, found...)
 	}
 	all := map[string]filestamp.Stamp{}
 	for _, p := range paths {
-		all[p], _ = filestamp.Of(p) // a file that is not there has a stamp, too
+		all[p], _ = filestamp.Of(p) // a missing file has a stamp, too
 	}
 	return all
 }
 
-// routeOf is the way to GitHub that a configuration says.
+// routeOf returns the route to GitHub that a configuration describes.
 func routeOf(u config.Upstream) (r access.Route, err error) {
 	if r.Roots, err = httpclient.Roots(u.CAFile, "upstream_ca"); err != nil || u.Proxy == "" {
 		return r, err
@@ -223,18 +222,18 @@ func proxyLogin(path string) (string, error) {
 	return login, nil
 }
 
-// githubWait bounds one call to GitHub's API.
+// githubWait is the timeout of one call of GitHub's API.
 const githubWait = 30 * time.Second
 
-// clientBy is what asks GitHub for tokens by a route.
+// clientBy returns the client for minting, with a route.
 func clientBy(r access.Route) *http.Client {
 	t := httpclient.Transport()
-	t.DisableCompression = false // installations with their permissions are long
+	t.DisableCompression = false // lists of installations with their permissions are long
 	r.Apply(t)
 	return &http.Client{Transport: t, Timeout: githubWait}
 }
 
-// warnOfProxy says that the environment's proxy is not the gateway's.
+// warnOfProxy logs if the environment names a proxy that the gateway does not use.
 func (d *daemon) warnOfProxy(f *config.File) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		if f.Gateway != nil && f.Upstream.IsZero() && d.getenv(name) != "" {

@@ -17,8 +17,8 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 )
 
-// openGateway makes the git gateway where the configuration has one. It is called before
-// the broker answers.
+// openGateway makes the git gateway, if the configuration has one. It is called before
+// the broker listens.
 func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	if f.Gateway == nil {
 		return nil
@@ -46,7 +46,7 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	return nil
 }
 
-// gatewaySettings are those of the configuration in force.
+// gatewaySettings returns the gateway's settings in force.
 func (d *daemon) gatewaySettings() gateway.Settings {
 	g := d.gatewayInForce()
 	return gateway.Settings{MaxPack: int64(g.MaxPack), IdleTimeout: g.IdleTimeout, Transfers: g.Transfers, Rate: int64(g.Rate)}
@@ -57,8 +57,8 @@ func (d *daemon) apiSettings() rest.Settings {
 	return rest.Settings{PerHour: g.APIRequests, Storage: g.StorageHosts}
 }
 
-// gatewayInForce is that of the configuration. One without a gateway keeps the defaults
-// until the restart that takes it away.
+// gatewayInForce returns the gateway's configuration. If a reload removed it, the
+// defaults apply until the restart that removes the gateway.
 func (d *daemon) gatewayInForce() *config.Gateway {
 	if g := d.config.file().Gateway; g != nil {
 		return g
@@ -66,8 +66,9 @@ func (d *daemon) gatewayInForce() *config.Gateway {
 	return config.DefaultGateway()
 }
 
-// withGateway serves git in front of next. It stands outside of the ServeMux, which would
-// redirect paths that it cleans. Its transfers do not count among the short requests.
+// withGateway serves git requests, and passes others to next. It is outside the
+// ServeMux, which would redirect paths that it cleans. Its transfers do not count as
+// short requests.
 func (d *daemon) withGateway(next http.Handler) http.Handler {
 	if d.gateway == nil {
 		return next
@@ -81,7 +82,7 @@ func (d *daemon) watchTransfers(ctx context.Context) {
 	}
 }
 
-// gatewayMetrics count what the gateway forwards.
+// gatewayMetrics counts what the gateway forwards.
 type gatewayMetrics struct {
 	transfers *prometheus.CounterVec
 	took      *prometheus.HistogramVec
@@ -118,7 +119,7 @@ var (
 	outcomes     = []string{broker.OutcomeOK, broker.OutcomeRefused, broker.OutcomeFailed, broker.OutcomeUnknown}
 )
 
-// Transferred counts a request to the gateway; see [gateway.Gateway].
+// Transferred counts a gateway request; see [gateway.Gateway].
 func (m *Metrics) Transferred(t gateway.Transfer) {
 	service := known(gitServices, t.Service)
 	m.gateway.transfers.WithLabelValues(service, fmt.Sprintf("%dxx", t.Status/100), known(reasons, t.Reason)).Inc()

@@ -19,11 +19,11 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// dialWait is how long a socket that is there has to answer.
+// dialWait is how long an existing socket has to answer.
 const dialWait = 2 * time.Second
 
-// ListenUnix listens on a socket with that mode. A socket that nobody answers at is
-// taken away first.
+// ListenUnix listens on a socket with the given mode. It removes an existing socket
+// that no server listens at.
 func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func ListenTCP(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// bare takes the repeated address out of a network error.
+// bare removes the address from a network error; the caller's message names it.
 func bare(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
@@ -75,9 +75,9 @@ func bare(err error) error {
 	return err
 }
 
-// TakeSocket returns the socket of those that were handed over which is for an address,
-// unix:///PATH or https://HOST:PORT, or which has the name. It is taken out of
-// the list.
+// TakeSocket returns the socket in handed that is for an address, unix:///PATH or
+// https://HOST:PORT, or has the name, and removes it from handed. It returns nil if
+// there is none.
 func TakeSocket(handed *[]systemd.Socket, address, name string) net.Listener {
 	for i, s := range *handed {
 		if s.Name == name && name != "" || matches(s.Addr(), address) {
@@ -88,8 +88,8 @@ func TakeSocket(handed *[]systemd.Socket, address, name string) net.Listener {
 	return nil
 }
 
-// matches compares a socket with what was configured. Of ListenTCP the port decides:
-// systemd listens on all addresses where it is told only a port.
+// matches reports whether a socket fits an address. For TCP only the port counts: if
+// systemd is told only a port, it listens on all addresses.
 func matches(a net.Addr, address string) bool {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		return a.Network() == "unix" && a.String() == path
@@ -100,16 +100,16 @@ func matches(a net.Addr, address string) bool {
 	return err == nil && haveErr == nil && a.Network() == "tcp" && port == have
 }
 
-// Limited closes connections that are more than so many: the oldest of the address
-// that has the most, and the one that comes where that is its own. refused is told
-// of each; nil means nobody is.
+// Limited caps open connections. Beyond the cap it closes the oldest connection of the
+// address that has the most; if that is the new connection's own address, it closes the
+// new one. It calls refused for each; nil disables that.
 func Limited(l net.Listener, limit int, refused func()) net.Listener {
 	return &limited{Listener: l, room: fairshare.Pool{Size: int64(limit)}, refused: refused}
 }
 
 type limited struct {
 	net.Listener
-	room    fairshare.Pool // in connections
+	room    fairshare.Pool // counted in connections
 	refused func()
 }
 
@@ -120,7 +120,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		refuse := func() {
-			_ = c.Close() // whoever serves it finds out
+			_ = c.Close() // the code that serves it gets an error
 			if l.refused != nil {
 				l.refused()
 			}
@@ -132,7 +132,7 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
-// counted gives its place back when it is closed.
+// counted returns a connection that calls back when it is closed.
 func counted(c net.Conn, back func()) net.Conn {
 	if u, ok := c.(*net.UnixConn); ok {
 		return &unixConn{u, back}
@@ -160,8 +160,8 @@ func (c *unixConn) Close() error {
 	return c.UnixConn.Close()
 }
 
-// Bare returns the connection below one that is counted. It is for looking at:
-// closing it gives no place back.
+// Bare returns the connection inside a counted one. Use it only to read from it about
+// the peer; closing it would not be counted.
 func Bare(c net.Conn) net.Conn {
 	if u, ok := c.(*unixConn); ok {
 		return u.UnixConn
@@ -169,11 +169,11 @@ func Bare(c net.Conn) net.Conn {
 	return c
 }
 
-// umask belongs to the whole process.
+// umask guards the umask, which belongs to the whole process.
 var umask sync.Mutex
 
-// listenUnix makes the socket for its owner alone until its mode is set: there is
-// no moment at which others may connect who should not.
+// listenUnix makes the socket with access for its owner only, until its mode is set. So
+// at no moment can other users connect who should not.
 func listenUnix(path string) (net.Listener, error) {
 	umask.Lock()
 	defer umask.Unlock()
@@ -182,27 +182,27 @@ func listenUnix(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// isRefused reports whether nobody listens at a socket.
+// isRefused reports whether no server listens at the socket.
 func isRefused(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
 
-// certificateEvery is how often the files are looked at.
+// certificateEvery is how often the files are checked for changes.
 const certificateEvery = time.Second
 
-// A Certificate is a certificate and its key, in files. Make it with LoadCertificate.
+// A Certificate is a certificate and its key, in files. Make it with [LoadCertificate].
 type Certificate struct {
-	// Failed is told why a changed pair is not used, once for each change; nil
-	// means nobody is.
+	// Failed is called with the reason if a changed pair is not used, once for each
+	// change; nil disables it.
 	Failed func(error)
 
 	certFile, keyFile string
 
 	mu     sync.Mutex // guards the rest
 	pair   *tls.Certificate
-	seen   [2]filestamp.Stamp // when they were read last
+	seen   [2]filestamp.Stamp // the files' state when they were last read
 	looked time.Time
 }
 
-// LoadCertificate reads a pair. The error is one line.
+// LoadCertificate reads a pair. Its error is one line.
 func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 	p := &Certificate{certFile: certFile, keyFile: keyFile}
 	p.seen = p.stamps()
@@ -215,7 +215,7 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 }
 
 func (p *Certificate) stamps() [2]filestamp.Stamp {
-	cert, _ := filestamp.Of(p.certFile) // a file that is not there has a stamp, too
+	cert, _ := filestamp.Of(p.certFile) // a missing file has a stamp, too
 	key, _ := filestamp.Of(p.keyFile)
 	return [2]filestamp.Stamp{cert, key}
 }
@@ -237,12 +237,12 @@ func (p *Certificate) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// maxFile bounds a file, in bytes.
+// maxFile is the maximum size of a file, in bytes.
 const maxFile = 1 << 20
 
-// Get returns the pair for a handshake, for [tls.Config]. Files that changed are
-// read again; while they are no pair, because one is written after the other, the
-// last good one stays.
+// Get returns the pair for a handshake, for [tls.Config]. It reads changed files again.
+// While they do not fit together, because one is written after the other, it returns
+// the last good pair.
 func (p *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -253,7 +253,7 @@ func (p *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.pair, nil
 }
 
-// refresh reads what changed. The caller holds mu.
+// refresh reads the files if they changed. The caller holds mu.
 func (p *Certificate) refresh() {
 	now := p.stamps()
 	if now == p.seen {
@@ -270,7 +270,7 @@ func (p *Certificate) refresh() {
 	p.pair = pair
 }
 
-// Expires returns when the certificate that is used runs out.
+// Expires returns when the certificate in use expires.
 func (p *Certificate) Expires() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

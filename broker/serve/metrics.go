@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// A Metrics counts. Make it with New.
+// Metrics has the broker's metrics. Make it with [NewMetrics].
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -30,28 +30,28 @@ type Metrics struct {
 	pushes   *prometheus.CounterVec
 	gateway  *gatewayMetrics
 
-	// RefusedConnections and RefusedRequests are those beyond the limits, which
-	// nobody looked at.
+	// RefusedConnections and RefusedRequests count those beyond the limits, which were
+	// closed or refused unread.
 	RefusedConnections, RefusedRequests prometheus.Counter
-	// What became of what is blocked or has run out.
+	// Results of revoking what is blocked, and of deleting what has expired.
 	Revoked, Deleted, ReconcilesFailed prometheus.Counter
-	// Reloads are attempts to read the configuration again.
+	// Reloads counts attempts to read the configuration again.
 	ReloadsFailed, Reloads prometheus.Counter
 }
 
 // A Gauge is a metric whose value is computed for each scrape.
 type Gauge struct {
 	Name, Help string
-	IsTotal    bool // it only grows
+	IsTotal    bool // true for a counter
 	Value      func() float64
 }
 
 const namespace = "gatepass_broker"
 
-// buckets are from a warm answer to a GitHub that is slow, in seconds.
+// buckets range from a cached answer to a slow GitHub, in seconds.
 var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-// New makes the metrics of one broker.
+// NewMetrics returns the metrics of one broker.
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -97,8 +97,8 @@ func buildInfo(version string) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// Read adds values that are looked up when somebody asks. Names are without the
-// prefix of all.
+// Read adds metrics whose values are read at each scrape. Their names are without the
+// common prefix.
 func (m *Metrics) Read(readings ...Gauge) {
 	for _, r := range readings {
 		if r.IsTotal {
@@ -109,7 +109,7 @@ func (m *Metrics) Read(readings ...Gauge) {
 	}
 }
 
-// Handler answers Prometheus.
+// Handler serves the metrics page for Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
@@ -136,7 +136,7 @@ func (m *Metrics) Pushed(action string) {
 	m.pushes.WithLabelValues(known(api.PushActions, action)).Inc()
 }
 
-// known keeps a label to the values that there are.
+// known returns value if it is in list, so that a label has few values.
 func known(list []string, value string) string {
 	if slices.Contains(list, value) {
 		return value
@@ -144,7 +144,7 @@ func known(list []string, value string) string {
 	return "other"
 }
 
-// Minted counts mints and how long they take.
+// Minted counts mints and measures their time.
 func (m *Metrics) Minted(next broker.MintFunc) broker.MintFunc {
 	return func(ctx context.Context, s broker.Scope) (mint.Minted, error) {
 		begun := time.Now()
@@ -166,7 +166,7 @@ func isTrue(b bool) float64 {
 	return 0
 }
 
-// readings are the metrics that are looked up when somebody asks.
+// gauges returns the metrics whose values are read at each scrape.
 func (d *daemon) gauges() []Gauge {
 	rate := func(part func(mint.Rate) float64) func() float64 {
 		return func() float64 {

@@ -6,7 +6,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// appCollector shows each App when somebody asks.
+// appCollector collects the metrics of each App at each scrape.
 type appCollector struct {
 	apps                               *apps
 	usable, limit, remaining, accounts *prometheus.Desc
@@ -49,7 +49,8 @@ func (c *appCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// leftOf is what is left now of a limit, which is whole again once its hour is over.
+// leftOf returns what is left of a rate limit now; it is full again once its hour has
+// passed.
 func (a *apps) leftOf(r mint.Rate) float64 {
 	if !a.time().Before(r.Reset) {
 		return float64(r.Limit)

@@ -18,12 +18,12 @@ import (
 const (
 	reconcileEvery = 2 * time.Second
 	reconcileWait  = 2 * time.Minute
-	tidyEvery      = 2 * time.Second // is looked whether a round is due
+	tidyEvery      = 2 * time.Second // how often Tidy is called
 	releaseWait    = 2 * time.Second
-	issuerPatience = 5 * time.Second // for another run that works on the same workspace
+	issuerPatience = 5 * time.Second // how long to wait for another run that works on the same workspace
 )
 
-// newRevoker makes the kill switch.
+// newRevoker makes the revoker.
 func (d *daemon) newRevoker() *revoke.Revoker {
 	return revoke.New(revoke.Config{
 		Store: d.store, App: d.app, Blocklist: d.broker.Blocklist, Cache: d.broker.Cache, Journal: d.broker.Journal, Log: d.log,
@@ -31,8 +31,7 @@ func (d *daemon) newRevoker() *revoke.Revoker {
 	})
 }
 
-// operators makes what operators see and do. recorder has seen what the journal
-// was told.
+// operators makes the operators' console. recorder is the broker's journal.
 func (d *daemon) operators(recorder *console.Recorder) *console.Console {
 	return console.New(console.Options{
 		Server: d.broker, Store: d.store, App: d.app, Revoker: d.revoker, Recorder: recorder, Keys: d.config.known.Keys,
@@ -41,7 +40,7 @@ func (d *daemon) operators(recorder *console.Recorder) *console.Console {
 	})
 }
 
-// issuer takes away what was delivered to workspaces.
+// issuer returns an issuer that revokes tokens delivered to workspaces.
 func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	app, err := d.app.any(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	return &workspace.Issuer{App: app.App, Store: d.store, Patience: issuerPatience}, nil
 }
 
-// webhookSecret is that of the configuration in force.
+// webhookSecret returns the webhook secret of the configuration in force.
 func (d *daemon) webhookSecret() (string, error) {
 	w := d.config.file().Webhook
 	if w.SecretFile == "" {
@@ -59,12 +58,12 @@ func (d *daemon) webhookSecret() (string, error) {
 	return w.Secret()
 }
 
-// reconcile finishes what operators began, here or at another replica. At the end it lets
-// another replica go on.
+// reconcile finishes what operators began, here or at another replica. When ctx ends,
+// it releases the lease for another replica.
 func (d *daemon) reconcile(ctx context.Context) {
 	every(ctx, reconcileEvery, func() {
 		if d.app.problem() != nil {
-			return // nothing can be revoked yet
+			return // without an App nothing can be revoked
 		}
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
@@ -86,7 +85,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 	}
 }
 
-// tidy deletes what has run out. It takes as long as it takes.
+// tidy deletes expired entries from the store. One call may take hours.
 func (d *daemon) tidy(ctx context.Context) {
 	every(ctx, tidyEvery, func() {
 		deleted, err := d.revoker.Tidy(ctx)
@@ -98,7 +97,7 @@ func (d *daemon) tidy(ctx context.Context) {
 	})
 }
 
-// tookBack writes down that a token that no workspace was given is revoked.
+// tookBack records that a token which no workspace got was revoked.
 func (d *daemon) tookBack(t credential.Token) {
 	e := broker.Entry{Time: time.Now().UTC(), Kind: broker.KindRevoked, Subject: "reconcile", Hash: t.Hash(), Decision: broker.Granted, Policy: d.config.policy().Hash}
 	if err := d.journal.Write(context.Background(), e, false); err != nil {

@@ -1,5 +1,5 @@
-// Package serve is the program gatepass-broker: it opens what the configuration
-// names, composes the broker, and serves it until it is told to end.
+// Package serve is the program gatepass-broker: it opens what the configuration names,
+// composes the broker, and serves until it is told to end.
 package serve
 
 import (
@@ -44,10 +44,10 @@ const (
 	exitUsage  = 2
 )
 
-// program is the name of this program, for messages and telemetry.
+// program is the program's name, for messages and telemetry.
 const program = "gatepass-broker"
 
-// options are the command line.
+// options are the command line options.
 type options struct {
 	config         string
 	check, version bool
@@ -69,7 +69,7 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-// Main is the program gatepass-broker. It returns the exit code.
+// Main runs gatepass-broker, and returns the exit code.
 func Main() int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -78,7 +78,7 @@ func Main() int {
 	return run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr, signals)
 }
 
-// run is the program without the process around it. It returns the exit code.
+// run is Main without the process's globals. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	o, err := parse(args)
 	switch {
@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitDone
 }
 
-// check reads everything that a start reads, and asks and writes nothing.
+// check reads everything that a start reads. It makes no request and writes nothing.
 func check(path string, getenv func(string) string, stdout io.Writer) error {
 	f, err := config.Load(path)
 	if err != nil {
@@ -137,8 +137,9 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 	return err
 }
 
-// unusableFolder warns of a store that is a folder of this machine and cannot be read,
-// or that others can use. What is not there may come later.
+// unusableFolder returns a warning if the store is a local folder that cannot be read,
+// or that other users can use. A missing folder is no warning, because it may be made
+// later.
 func unusableFolder(s store.Store, url string) []string {
 	if !strings.HasPrefix(url, "file:") {
 		return nil
@@ -151,8 +152,8 @@ func unusableFolder(s store.Store, url string) []string {
 	return nil
 }
 
-// ambiguous says which rules can make one workspace of two callers, as "gatepass
-// policy lint" does.
+// ambiguous returns an error that names the rules which can make one workspace id for
+// two callers, as "gatepass policy lint" does.
 func ambiguous(f *config.File) error {
 	var bad []error
 	for _, found := range config.Lint(f) {
@@ -163,7 +164,7 @@ func ambiguous(f *config.File) error {
 	return usererr.Join(bad...)
 }
 
-// checkWebhook reads the secret of webhooks, where there is to be one.
+// checkWebhook reads the webhook secret, if one is configured.
 func checkWebhook(f *config.File) error {
 	if f.Webhook.SecretFile == "" {
 		return nil
@@ -178,8 +179,8 @@ func checkWebhook(f *config.File) error {
 	return nil
 }
 
-// storeURL is what the file says, else the variable, else where the command line
-// of root keeps things.
+// storeURL returns the store in the file, else in the variable, else the default store
+// of root's command line.
 func storeURL(f *config.File, getenv func(string) string) string {
 	const fallback = "file:///var/lib/gatepass"
 	if f.Store != "" {
@@ -200,8 +201,8 @@ func needsTLS(f *config.File) bool {
 	return false
 }
 
-// newLog is the broker's own log; level may change while it runs. What is in it may
-// come from anybody, and is shown on terminals.
+// newLog returns the broker's own log; level may change at any time. Its texts can come
+// from any caller and are shown in terminals, so they are escaped.
 func newLog(f *config.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger {
 	setLevel(f, level)
 	o := &slog.HandlerOptions{Level: level}
@@ -212,17 +213,17 @@ func newLog(f *config.File, stderr io.Writer, level *slog.LevelVar) *slog.Logger
 }
 
 func setLevel(f *config.File, level *slog.LevelVar) {
-	var l slog.Level // the zero Level is info
+	var l slog.Level // the zero Level is Info
 	_ = l.UnmarshalText([]byte(f.Log.Level))
 	level.Set(l)
 }
 
-// garbage is how much a broker's memory may grow before it is collected, in per
-// cent. A collection makes the slowest hundredth of answers, and a broker is
-// small: twice the usual halves how often that is, for some 20 MB.
+// garbage is how much memory may grow between two garbage collections, in percent.
+// Collections cause the slowest hundredth of answers. The broker is small, so twice
+// Go's default halves their number for about 20 MB.
 const garbage = 200
 
-// collectLess sets that, unless whoever runs the broker decides by GOGC.
+// collectLess sets garbage, unless GOGC is set.
 func collectLess(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)

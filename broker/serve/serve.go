@@ -24,14 +24,14 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A listener is an open socket and the server behind it.
+// A listener is an open socket and its server.
 type listener struct {
 	net.Listener
 	server *http.Server
 	isTLS  bool
 }
 
-// doors opens every listener, or none.
+// listeners opens all listeners, or none.
 func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 	handed, err := systemd.Sockets(d.getenv)
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, one := range doors {
-				_ = one.Close() // the first error is the one to know
+				_ = one.Close() // the first error is returned
 			}
 		}
 	}()
@@ -66,7 +66,7 @@ func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 			return doors, err
 		}
 		server := d.newServer(f, private.handler)
-		server.WriteTimeout = 0 // a profile takes as long as it is asked to
+		server.WriteTimeout = 0 // a profile takes as long as the request says
 		doors = append(doors, listener{l, server, false})
 	}
 	if len(handed) > 0 {
@@ -75,7 +75,7 @@ func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 	return doors, nil
 }
 
-// mode is that of the sockets that workspaces use.
+// mode returns the mode of the sockets for workspaces.
 func mode(f *config.File) os.FileMode {
 	const usual = 0o660
 	if f.SocketMode == 0 {
@@ -84,8 +84,8 @@ func mode(f *config.File) os.FileMode {
 	return os.FileMode(f.SocketMode)
 }
 
-// open takes a socket of systemd's, or listens at unix:///PATH, https://HOST:PORT
-// or HOST:PORT.
+// open takes a socket that systemd handed over, or listens at unix:///PATH,
+// https://HOST:PORT or HOST:PORT.
 func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net.Listener, error) {
 	if l := TakeSocket(handed, address, name); l != nil {
 		return l, nil
@@ -105,13 +105,14 @@ func (d *daemon) newServer(f *config.File, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return identity.ConnContext(ctx, Bare(c)) },
 		MaxHeaderBytes: int(l.HeaderSize), ReadHeaderTimeout: l.ReadHeader, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,
-		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are nobody's business
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are normal
 
 		DisableGeneralOptionsHandler: true, // its answer lacks the headers of [broker.Secured]
 	}
 }
 
-// tlsConfig is read again for each connection, as far as it may change.
+// tlsConfig returns the TLS configuration. Parts that may change are read for each
+// connection.
 func (d *daemon) tlsConfig() *tls.Config {
 	if d.pair == nil {
 		return nil
@@ -123,7 +124,7 @@ func (d *daemon) tlsConfig() *tls.Config {
 		if !d.config.file().Gateway.OffersHTTP2() {
 			c.NextProtos = []string{"http/1.1"}
 		}
-		if pool := d.config.known.ClientCAs(); pool != nil { // nil would mean every authority of this machine
+		if pool := d.config.known.ClientCAs(); pool != nil { // nil would mean all authorities of this machine
 			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, pool
 		}
 		return c, nil
@@ -131,7 +132,7 @@ func (d *daemon) tlsConfig() *tls.Config {
 	return config
 }
 
-// handler answers workspaces, and whoever looks whether the broker is well.
+// handler serves workspaces, and the health checks.
 func (d *daemon) handler() http.Handler {
 	mux := http.NewServeMux()
 	d.probe.routes(mux, false)
@@ -157,8 +158,8 @@ func pprofHandler() http.Handler {
 	return broker.Secured(mux)
 }
 
-// start serves at a door, and says when that ends for another reason than being
-// told to.
+// start serves a listener, and sends the error if that ends for another reason than a
+// shutdown.
 func (o listener) start(failed chan<- error) {
 	var err error
 	if o.isTLS {
@@ -171,8 +172,8 @@ func (o listener) start(failed chan<- error) {
 	}
 }
 
-// drain lets what runs finish. A second signal, or the end of the time for it,
-// cuts it off.
+// drain waits until running requests have finished. A second signal, or the time limit,
+// cuts them off.
 func (d *daemon) drain(doors []listener, limit time.Duration, signals <-chan os.Signal) {
 	d.draining.Store(true)
 	d.log.Info("the broker ends when the running requests have", "at_most", limit.String())
@@ -201,23 +202,23 @@ func (d *daemon) drain(doors []listener, limit time.Duration, signals <-chan os.
 }
 
 const (
-	readyFor  = time.Second     // how long an answer is given again: the store is not asked by everybody
+	readyFor  = time.Second     // how long an answer is cached, so that requests do not all reach the store
 	readyWait = 5 * time.Second // for the store
 
-	maxLooking = 64 // who ask at once: while the store is waited for, all of them wait
+	maxLooking = 64 // concurrent requests: while the store is slow, all of them wait
 )
 
 // A readiness says whether the broker can give tokens, part by part.
 type readiness struct {
 	Ready bool              `json:"ready"`
-	Parts map[string]string `json:"parts"` // "ok", or what is wrong in few words
-	// Config is for people, and nothing that fails.
+	Parts map[string]string `json:"parts"` // "ok", or in a few words what is wrong
+	// Config is for people; it does not affect Ready.
 	Config string `json:"config"`
-	Clock  string `json:"clock"` // how far this machine's is off GitHub's; for people, too
+	Clock  string `json:"clock"` // how far this machine's clock is off GitHub's; also only for people
 	*Details
 }
 
-// Details are for the operator's listener.
+// Details are shown only on the operators' listener.
 type Details struct {
 	Generation int    `json:"config_generation"`
 	Policy     string `json:"policy"`
@@ -225,14 +226,14 @@ type Details struct {
 	AuditHead  string `json:"audit_head"`
 }
 
-// ok is what a part says that works.
+// ok is the state of a part that works.
 const ok = "ok"
 
-// A probe looks at the parts of a daemon.
+// A probe checks the parts of a daemon.
 type probe struct {
 	d *daemon
 
-	mu     sync.Mutex // guards the rest; held while the store is asked, so that one asks for all
+	mu     sync.Mutex // guards the rest; held during calls of the store, so that one call serves all
 	last   readiness
 	looked time.Time
 }
@@ -276,7 +277,7 @@ func (p *probe) draining() string {
 	return ok
 }
 
-// readStore asks for an entry that may not be there.
+// readStore reads an entry from the store; it need not exist.
 func (p *probe) readStore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
@@ -287,8 +288,8 @@ func (p *probe) readStore(ctx context.Context) error {
 	return err
 }
 
-// routes answers /healthz, which is about the process alone, and /readyz, with
-// details or without.
+// routes adds /healthz, which is about the process alone, and /readyz, with or without
+// details.
 func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -306,6 +307,6 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		}
 		enc := json.NewEncoder(usererr.JSONWriter(w))
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(state) // the client has gone
+		_ = enc.Encode(state) // fails only if the client has gone
 	})))
 }

@@ -22,18 +22,18 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// Copies are of the audit log's lines, sent to each place that the configuration names.
-// The log itself stays the truth: copies may be dropped.
+// Copies sends copies of the audit log's lines to the places in the configuration. The
+// log itself is authoritative: copies may be dropped.
 type Copies []*sink
 
-// A sink is one place.
+// A sink is one place for copies.
 type sink struct {
 	queue    queue
 	provider *sdk.LoggerProvider
 	logger   log.Logger
 }
 
-// NewCopies returns nil where no copies are wanted.
+// NewCopies returns the copies that a configures; nil if it configures none.
 func NewCopies(a config.Audit) (all Copies, err error) {
 	if a.CloudEvents != "" {
 		e, err := newCloudEvents(a.CloudEvents)
@@ -61,12 +61,12 @@ func newSink(e sdk.Exporter, options ...sdk.BatchProcessorOption) *sink {
 	s := new(sink)
 	batches := sdk.NewBatchProcessor(recordExporter{e, &s.queue}, append(options, sdk.WithMaxQueueSize(queueSize))...)
 	s.provider = sdk.NewLoggerProvider(sdk.WithResource(service()), sdk.WithProcessor(records{batches, &s.queue}),
-		sdk.WithAttributeCountLimit(-1), sdk.WithAttributeValueLengthLimit(-1)) // a copy is whole
+		sdk.WithAttributeCountLimit(-1), sdk.WithAttributeValueLengthLimit(-1)) // copies must not be shortened
 	s.logger = s.provider.Logger(program, log.WithInstrumentationVersion(version.String()))
 	return s
 }
 
-// records are those that wait.
+// records limits the records that wait.
 type records struct {
 	sdk.Processor
 	queue *queue
@@ -86,10 +86,10 @@ type recordExporter struct {
 
 func (e recordExporter) Export(ctx context.Context, records []sdk.Record) error {
 	e.queue.leave(len(records), e.Exporter.Export(ctx, records))
-	return nil // the count of what was dropped says it
+	return nil // the queue counts dropped records
 }
 
-// Send copies a line. It does not wait. See [audit.Log].
+// Send queues a copy of a line. It does not wait. It is for [audit.Log].
 func (all Copies) Send(text []byte, r audit.Record) {
 	if len(all) == 0 {
 		return
@@ -100,7 +100,7 @@ func (all Copies) Send(text []byte, r audit.Record) {
 	}
 }
 
-// Dropped is how many copies were not sent.
+// Dropped returns how many copies were not sent.
 func (all Copies) Dropped() (n uint64) {
 	for _, s := range all {
 		n += s.queue.dropped.Load()
@@ -108,7 +108,7 @@ func (all Copies) Dropped() (n uint64) {
 	return n
 }
 
-// Close sends what waits, everywhere at once, for as long as ctx lasts.
+// Close sends what is queued, to all places at once, until ctx ends.
 func (all Copies) Close(ctx context.Context) {
 	var ends sync.WaitGroup
 	for _, s := range all {
@@ -117,7 +117,7 @@ func (all Copies) Close(ctx context.Context) {
 	ends.Wait()
 }
 
-// Attributes of a record that a CloudEvent has as well.
+// The record's attributes that a CloudEvent also has.
 const (
 	hashKey      = "gatepass.audit.hash"
 	kindKey      = "gatepass.audit.kind"
@@ -152,7 +152,7 @@ type cloudEvents struct {
 
 func newCloudEvents(address string) (cloudEvents, error) {
 	c, err := client(address)
-	host, _ := os.Hostname() // "" is a source, too
+	host, _ := os.Hostname() // an empty host is still a valid source
 	return cloudEvents{c, address, "/" + program + "/" + host}, err
 }
 

@@ -1,14 +1,13 @@
 // Package telemetry sends traces of the broker, and copies of its audit log, to
 // collectors. It is the one package that links the OpenTelemetry SDK.
 //
-// What is sent is best effort. Adding to a queue never waits: each queue holds 2048
-// entries, and what does not fit is dropped. The SDK does not say how much it drops,
-// so the bound is kept, and drops are counted, here.
+// Sending is best effort. Adding to a queue never waits: each queue holds 2048 entries,
+// and drops those that do not fit. The SDK does not report how many it drops, so this
+// package enforces the limit and counts.
 //
-// Sending is ours as well, below the SDK's exporters: a collector that is being
-// restarted is tried again, which the SDK does not do for a connection that is
-// refused; a redirect is not followed, since headers hold secrets; and the URL is used
-// as it was written, where the SDK leaves its query out.
+// The transport below the SDK's exporters is also our own. It retries while a collector
+// restarts; the SDK does not retry refused connections. It follows no redirects,
+// because headers contain secrets. It uses the URL as written; the SDK drops its query.
 package telemetry
 
 import (
@@ -35,10 +34,11 @@ const (
 	maxAnswer = 64 << 10 // bytes
 )
 
-// endpoint is where traces go by the standard variables: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-// as it is, else OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces behind it
-// (https://opentelemetry.io/docs/specs/otel/protocol/exporter/), and "" without both.
-// The SDK would take what is no URL for http://localhost:4318.
+// endpoint returns where traces go, by the standard variables:
+// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT unchanged, else OTEL_EXPORTER_OTLP_ENDPOINT
+// followed by /v1/traces (https://opentelemetry.io/docs/specs/otel/protocol/exporter/),
+// and "" without both. It refuses a malformed URL, because the SDK would use
+// http://localhost:4318 instead.
 func endpoint(getenv func(string) string) (string, error) {
 	const base = "OTEL_EXPORTER_OTLP_"
 	address := getenv(base + "TRACES_ENDPOINT")
@@ -54,15 +54,16 @@ func endpoint(getenv func(string) string) (string, error) {
 	return address, nil
 }
 
-// service names this program, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES do.
+// service returns the resource that names this program, unless OTEL_SERVICE_NAME or
+// OTEL_RESOURCE_ATTRIBUTES do.
 func service() *resource.Resource {
-	r, _ := resource.New(context.Background(), // what of the variables cannot be read is left out
+	r, _ := resource.New(context.Background(), // unreadable variables are ignored
 		resource.WithAttributes(attribute.String("service.name", program), attribute.String("service.version", version.String())),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	return r
 }
 
-// A queue bounds what waits to be sent to one collector, and counts what is dropped.
+// A queue limits what waits to be sent to one collector, and counts what is dropped.
 type queue struct {
 	waiting atomic.Int64
 	dropped atomic.Uint64
@@ -78,7 +79,7 @@ func (q *queue) enter() bool {
 	return false
 }
 
-// leave takes entries out that were sent, or that could not be.
+// leave removes entries that were sent; with err they count as dropped.
 func (q *queue) leave(entries int, err error) {
 	q.waiting.Add(-int64(entries))
 	if err != nil {
@@ -95,11 +96,12 @@ func client(address string) (*http.Client, error) {
 // A sender is a transport that posts to one URL until a collector takes it.
 type sender struct{ to *url.URL }
 
-// RoundTrip returns an error for every answer but a good one.
+// RoundTrip posts until the collector accepts. It returns an error for every answer
+// that is not 2xx.
 func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), httpclient.MaxWait)
 	defer cancel()
-	defer r.Body.Close() // each attempt has another
+	defer r.Body.Close() // each attempt has its own body
 	return httpclient.Retry(ctx, func(ctx context.Context) (*http.Response, error) {
 		body, err := r.GetBody()
 		if err != nil {
@@ -113,7 +115,7 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	})
 }
 
-// post reads the whole answer: the request's context ends when it returns.
+// post reads the whole answer, because the request's context ends when it returns.
 func post(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {

@@ -16,15 +16,16 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// Traces are spans of requests and of the mints below them; nil makes none. No span
-// holds a secret.
+// Traces makes spans of requests and of the mints they cause; nil makes none. No span
+// contains a secret.
 type Traces struct {
 	queue    queue
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 }
 
-// NewTraces sends spans where the standard variables say; nil where they do not.
+// NewTraces returns Traces that sends spans where the standard variables say; nil if
+// they are not set.
 func NewTraces(getenv func(string) string) (*Traces, error) {
 	address, err := endpoint(getenv)
 	if address == "" {
@@ -46,7 +47,7 @@ func NewTraces(getenv func(string) string) (*Traces, error) {
 	return t, nil
 }
 
-// spans are those that wait.
+// spans limits the spans that wait.
 type spans struct {
 	sdk.SpanProcessor
 	queue *queue
@@ -65,10 +66,10 @@ type spanExporter struct {
 
 func (e spanExporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	e.queue.leave(len(spans), e.SpanExporter.ExportSpans(ctx, spans))
-	return nil // the count of what was dropped says it
+	return nil // the queue counts dropped records
 }
 
-// Dropped is how many spans were not sent.
+// Dropped returns how many spans were not sent.
 func (t *Traces) Dropped() uint64 {
 	if t == nil {
 		return 0
@@ -76,21 +77,21 @@ func (t *Traces) Dropped() uint64 {
 	return t.queue.dropped.Load()
 }
 
-// Close sends what waits, for as long as ctx lasts.
+// Close sends what is queued, until ctx ends.
 func (t *Traces) Close(ctx context.Context) {
 	if t != nil {
 		_ = t.provider.Shutdown(ctx) // what is not sent by then is lost
 	}
 }
 
-// spanKey is where a request's span is. Libraries that look for one of OpenTelemetry's
-// in a context find none: they would add spans with URLs of their own.
+// spanKey is the context key of a request's span. It is not OpenTelemetry's own key:
+// then libraries would find the span and add spans with their URLs.
 type spanKey struct{}
 
-// Handler makes a span of each request. Its name is the route's, not the path's.
+// Handler makes a span of each request. Its name is the route, not the path.
 //
-// A span is a trace of its own: a caller does not decide which of our traces it is in.
-// What it says of its own trace (traceparent, https://www.w3.org/TR/trace-context/)
+// Each span starts a new trace, so that callers cannot choose which of our traces it
+// joins. The caller's own trace (traceparent, https://www.w3.org/TR/trace-context/)
 // becomes a link.
 func (t *Traces) Handler(next http.Handler) http.Handler {
 	if t == nil {
@@ -113,7 +114,7 @@ func (t *Traces) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// callers is the link to the span that a request says it belongs to.
+// callers returns a link to the span in the request's traceparent header.
 func callers(r *http.Request) []trace.Link {
 	text := propagation.MapCarrier{"traceparent": r.Header.Get("Traceparent")}
 	theirs := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), text))
@@ -123,7 +124,7 @@ func callers(r *http.Request) []trace.Link {
 	return []trace.Link{{SpanContext: theirs}}
 }
 
-// watched remembers the status.
+// watched records the status.
 type watched struct {
 	http.ResponseWriter
 	status int
@@ -134,10 +135,10 @@ func (w *watched) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap lets [http.ResponseController] work.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Mint makes a span of each mint, below the request that caused it.
+// Mint makes a span of each mint, as a child of the request's span.
 func (t *Traces) Mint(next broker.MintFunc) broker.MintFunc {
 	if t == nil {
 		return next

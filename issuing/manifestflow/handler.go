@@ -8,13 +8,12 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// holdResult is how long the result is waited for before the browser is told to
+// holdResult is how long a request for the result waits before the browser is told to
 // ask again.
 const holdResult = 20 * time.Second
 
-// handler answers nothing but a browser that was sent to this host and port: a
-// web page whose name was made to lead here gets nothing (DNS rebinding), and
-// neither do forms of other pages.
+// handler answers only requests to this host and port. So a web page whose name was
+// pointed here (DNS rebinding) gets nothing, and forms of other pages are refused.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+s.root+"{$}", s.show)
@@ -27,7 +26,7 @@ func (s *Server) handler() http.Handler {
 		switch {
 		case r.Host != s.host:
 			http.Error(w, "this is not the page of that host", http.StatusMisdirectedRequest)
-		case r.Method == http.MethodHead: // who only looks ahead must not use up what works once
+		case r.Method == http.MethodHead: // a link preview must not use up what works once
 			w.WriteHeader(http.StatusMethodNotAllowed)
 		default:
 			guarded.ServeHTTP(w, r)
@@ -40,20 +39,20 @@ func (s *Server) setHeaders(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	// GitHub is told the origin, which its own protection may ask for, and not
-	// the secret path. With no-referrer, a form's Origin would be null.
+	// GitHub sees the origin, which its own protection may need, but not the secret
+	// path. With no-referrer, a form's Origin would be null.
 	h.Set("Referrer-Policy", "strict-origin")
 }
 
-// GitHub and whoever is shown the page know callbackPath; the other two are known
-// to the page only.
+// Only GitHub and viewers of the page know callbackPath. Only the page knows the other
+// two.
 func (s *Server) callbackPath() string { return s.root + "callback" }
 func (s *Server) cancelPath() string   { return s.root + s.inner + "/cancel" }
 func (s *Server) resultPath() string   { return s.root + s.inner + "/result" }
 
-// show serves the page to the first who asks, and by the cookie to the same
-// browser again: the address may be seen by other users of this machine, in the
-// list of processes, and the page has the state in it.
+// show shows the page to the first browser that asks, and by the cookie to the same
+// browser again. Other users of this machine may see the address in the list of
+// processes, and the page contains the state.
 func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	first, over := !s.claimed, s.over
@@ -77,10 +76,10 @@ func (s *Server) hasCookie(r *http.Request) bool {
 	return err == nil && equal(c.Value, s.cookie.Value)
 }
 
-// equal takes as long for a guess that is nearly right as for any other.
+// equal compares in constant time.
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// end reports whether the caller is the one who ends the waiting.
+// end ends the waiting, and reports whether this call was the first.
 func (s *Server) end() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +97,8 @@ func (s *Server) cancel(w http.ResponseWriter, _ *http.Request) {
 	close(s.cancelled)
 }
 
-// callback takes the code, once. What does not come with the state is not from
-// the page, and ends nothing.
+// callback accepts the code, once. A request without the state does not come from the
+// page, and ends nothing.
 func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	state, code := query["state"], query["code"]
@@ -116,7 +115,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.codes <- code[0]
-	http.Redirect(w, r, s.resultPath(), http.StatusSeeOther) // the address block forgets the code
+	http.Redirect(w, r, s.resultPath(), http.StatusSeeOther) // removes the code from the browser's address
 }
 
 func (s *Server) showResult(w http.ResponseWriter, r *http.Request) {

@@ -1,15 +1,15 @@
-// Package manifestflow is the page on this machine by which a person has GitHub
-// make an App from a manifest
+// Package manifestflow serves a local page on which a person has GitHub make an App
+// from a manifest
 // (https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest).
 //
-// The page shows what will be asked and posts it to GitHub, which asks back and
-// then sends the browser here with a code. What the code is worth, an App's
-// private key, never comes near the browser: [Server.Code] returns the code, and
-// whoever called it says by [Server.Finish] what came of it.
+// The page shows what will be requested and posts it to GitHub. GitHub asks for
+// confirmation and then redirects the browser here with a code. The App's private key,
+// for which the code is exchanged, never reaches the browser: [Server.Code] returns the
+// code, and the caller reports the result with [Server.Finish].
 //
-// A code is only believed together with the state that the page gave to GitHub,
-// and the page is shown to one browser only: else another program or web page
-// could have gatepass keep an App of its own choice.
+// A code is accepted only with the state that the page gave to GitHub, and only one
+// browser sees the page. Otherwise another program or web page could make gatepass
+// store an App of its own choice.
 package manifestflow
 
 import (
@@ -31,62 +31,62 @@ import (
 )
 
 const (
-	// Limit is how long a page waits for its code.
+	// Limit is how long a page waits for its code by default.
 	Limit = 5 * time.Minute
 
-	// lingerFor bounds how long a page stays for its last answer to be asked for.
+	// lingerFor is how long a page stays up for the browser to read the result.
 	lingerFor = 3 * time.Second
 
-	// closeFor bounds how long answers on their way are waited for. It is short,
-	// because browsers keep connections open that they never use.
+	// closeFor is how long Close waits for running answers. It is short, because
+	// browsers hold open connections that they never use.
 	closeFor = 300 * time.Millisecond
 )
 
-// How waiting for a code may end without one.
+// The errors of Code when no code came.
 var (
 	ErrLate      = errors.New("the time is up")
 	ErrCancelled = errors.New("it was cancelled on the page")
 )
 
-// A Flow is what a page is about.
+// A Flow describes a page.
 type Flow struct {
-	Manifest mint.Manifest // its RedirectURL is filled in
+	Manifest mint.Manifest // Open fills in its RedirectURL
 	GitHub   string        // https://HOST
-	Org      string        // "" means the account of whoever is signed in there
-	KeyGoes  string        // where the App's key is going to be, for the reader
+	Org      string        // "" means the account that is signed in there
+	KeyGoes  string        // where the App's key will be stored, for people
 	Limit    time.Duration // 0 means [Limit]
-	Port     int           // 0 means a free one
+	Port     int           // 0 means any free one
 }
 
-// A Server shows one page until its code is there. It is made by [Open] and has
-// to be closed.
+// A Server serves one page until it has its code. Make it with [Open], and Close it.
 type Server struct {
 	flow     Flow
-	action   string // where the form goes at GitHub
+	action   string // target of the form at GitHub
 	manifest string // JSON
-	host     string // the only Host that requests may name
-	root     string // "/SECRET/", below which everything is
-	inner    string // another secret, which only the page knows
+	host     string // the only Host header that is accepted
+	root     string // "/SECRET/", the prefix of all paths
+	inner    string // another secret, which is only in the page
 	state    string
 	until    time.Time
 	cookie   http.Cookie
 	http     *http.Server
-	hold     time.Duration // how long an answer waits for the outcome
+	hold     time.Duration // how long a request for the result waits
 	linger   time.Duration // how long Finish waits for the browser
 
-	codes     chan string   // has room for one
+	codes     chan string   // buffered, for one code
 	cancelled chan struct{} // closed when the person cancels
 	finished  chan struct{} // closed when outcome is set
 	shown     chan struct{} // closed when the outcome was sent to the browser
 	shownOnce sync.Once
 
 	mu      sync.Mutex // guards the rest
-	claimed bool       // a browser has been shown the page
+	claimed bool       // a browser has seen the page
 	over    bool       // a code was accepted, or the person cancelled
 	outcome Outcome
 }
 
-// Open starts to serve the page, on this machine only.
+// Open starts to serve the page, on this machine only. It returns an error if it cannot
+// listen, or the flow is wrong.
 func Open(f Flow) (*Server, error) {
 	if f.Limit == 0 {
 		f.Limit = Limit
@@ -98,7 +98,7 @@ func Open(f Flow) (*Server, error) {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Port)))
 	if err != nil {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
-			err = op.Err // the address is named already
+			err = op.Err // the caller's message names the address
 		}
 		return nil, usererr.Wrap(fmt.Sprintf("listen on port %d of 127.0.0.1", f.Port), err, "choose another port")
 	}
@@ -125,16 +125,16 @@ func newServer(f Flow, settings, host string) (*Server, error) {
 	s.action = settings + "/new?state=" + url.QueryEscape(s.state)
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: log.New(io.Discard, "", 0), // browsers come and go
+		ErrorLog: log.New(io.Discard, "", 0), // browsers that go away are normal
 	}
 	return s, nil
 }
 
-// URL is where the page is. The first who opens it is shown the page.
+// URL returns the page's address. The first browser that opens it sees the page.
 func (s *Server) URL() string { return "http://" + s.host + s.root }
 
-// Code waits for the code that GitHub sends with the browser. It returns
-// [ErrLate], [ErrCancelled], or ctx's error when there will be none.
+// Code waits for the code that GitHub sends with the browser. If none comes, it returns
+// [ErrLate], [ErrCancelled], or ctx's error.
 func (s *Server) Code(ctx context.Context) (string, error) {
 	late := time.NewTimer(time.Until(s.until))
 	defer late.Stop()
@@ -150,8 +150,8 @@ func (s *Server) Code(ctx context.Context) (string, error) {
 	}
 }
 
-// Finish shows what came of the code. It returns once the browser has it, or
-// nobody looks any more. It is called once.
+// Finish shows the result. It returns once the browser has it, or no longer asks. Call
+// it once.
 func (s *Server) Finish(o Outcome) {
 	s.mu.Lock()
 	s.outcome = o
@@ -163,10 +163,10 @@ func (s *Server) Finish(o Outcome) {
 	}
 }
 
-// Close ends the page. What it is just sending is sent.
+// Close stops serving, after running answers were sent.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 	defer cancel()
-	_ = s.http.Shutdown(ctx) // else Close ends it
+	_ = s.http.Shutdown(ctx) // on a timeout, Close below ends them
 	return s.http.Close()
 }

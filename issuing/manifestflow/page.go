@@ -21,8 +21,8 @@ import (
 //go:embed page.html
 var pageText string
 
-// style is in every page, since a stylesheet of its own would be one more thing
-// to serve. The content policy allows it by its hash.
+// style is embedded in every page, so that no stylesheet must be served. The content
+// policy allows it by its hash.
 //
 //go:embed page.css
 var ownStyle string
@@ -33,8 +33,7 @@ var (
 	styleHash    = sha256.Sum256([]byte(style))
 )
 
-// contentPolicy lets a page do nothing but look good, and post its forms here
-// and to GitHub.
+// contentPolicy allows a page only its style, and forms that go here and to GitHub.
 func (s *Server) contentPolicy() string {
 	github, _ := url.Parse(s.action) // made by mint.SettingsURL
 	return "default-src 'none'; base-uri 'none'; frame-ancestors 'none'" +
@@ -42,32 +41,32 @@ func (s *Server) contentPolicy() string {
 		"; form-action 'self' https://" + github.Host
 }
 
-// A page is what the template shows: a form, or some words.
+// A page is the template's data: a form, or some text.
 type page struct {
 	Title   string
 	Bad     bool
 	Text    []string
 	Link    *link
-	Then    string // what comes before Command
-	Command string // to run, for copying
+	Then    string // the text before Command
+	Command string // a command to copy and run
 	Refresh bool
 	Form    *form
 }
 
 type link struct{ URL, Text string }
 
-// A form is the question.
+// A form is the form that asks for confirmation.
 type form struct {
 	Name, Owner, GitHub, Home string
 	Public, Org               bool
-	Account                   string // that may install a private App
+	Account                   string // the account that may install a private App
 	Permissions               []permission
 	KeyGoes                   string
 	Until                     time.Time
 	Action, Manifest, Cancel  string
 }
 
-// A permission is a line of the table, in words.
+// A permission is a row of the table, in words.
 type permission struct{ Name, Level, Means string }
 
 func (s *Server) form() page {
@@ -84,8 +83,8 @@ func (s *Server) form() page {
 	return page{Title: "Create a GitHub App", Form: f}
 }
 
-// titles and uses say what GitHub's permissions are about, and what gatepass has
-// them for at the level of its verbs.
+// titles and uses describe GitHub's permissions, and what gatepass uses them for at
+// each level.
 var (
 	titles = map[string]string{
 		"contents": "Code", "issues": "Issues", "pull_requests": "Pull requests", "checks": "Checks",
@@ -99,7 +98,7 @@ var (
 	levelWords = map[string]string{"read": "read", "write": "read and write", "admin": "everything"}
 )
 
-// inWords ends with what GitHub adds by itself.
+// inWords returns the rows of the table. The last one is what GitHub adds by itself.
 func inWords(levels map[string]string) []permission {
 	var rows []permission
 	for _, name := range slices.Sorted(maps.Keys(levels)) {
@@ -115,13 +114,13 @@ func inWords(levels map[string]string) []permission {
 	return rows
 }
 
-// An Outcome is what came of the code.
+// An Outcome is the result of exchanging the code.
 type Outcome struct {
-	App     string // the App's name; "" when GitHub gave none
-	KeptIn  string // where its key is, when it is stored
-	Install string // the page where the App is installed; "" when it is not known
-	Problem string // one line; "" when all went well
-	Command string // what to run now
+	App     string // the App's name; "" if GitHub made none
+	KeptIn  string // where its key is stored; "" if it is not
+	Install string // the page for installing the App; "" if unknown
+	Problem string // one line; "" on success
+	Command string // the command to run next
 }
 
 func (o Outcome) page() page {
@@ -139,7 +138,7 @@ func (o Outcome) page() page {
 	return p
 }
 
-// trouble is how far it came.
+// trouble returns a title that says how far the setup came.
 func (o Outcome) trouble(name string) string {
 	switch {
 	case name == "":
@@ -150,7 +149,7 @@ func (o Outcome) trouble(name string) string {
 	return name + " is set up, but GitHub has not confirmed its key"
 }
 
-// The pages with no more than words.
+// The pages without a form.
 var (
 	foreignPage = page{Title: "This page is another browser's", Bad: true, Text: []string{
 		"It was opened in another browser or window already, or is opened again in one that keeps no cookies for 127.0.0.1.",
@@ -165,7 +164,7 @@ var (
 	workingPage   = page{Title: "Fetching the key", Refresh: true, Text: []string{"GitHub has made the App. Its key is being fetched and stored; the terminal says why that takes so long."}}
 )
 
-// render sends a page whole.
+// render sends a page in one piece.
 func (s *Server) render(w http.ResponseWriter, status int, p page) {
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {

@@ -16,7 +16,7 @@ import (
 
 var errDenied = errors.New("access denied")
 
-// An operation is one call of KMS, and what IAM calls it.
+// An operation is one KMS call: in words, and as an IAM action.
 type operation struct{ what, action string }
 
 func (op operation) in(region string) awsclient.Call {
@@ -33,7 +33,7 @@ func (op operation) in(region string) awsclient.Call {
 	}}
 }
 
-// call makes one call, within the time that a caller without a deadline has.
+// call makes one call, with a timeout.
 func call[Out any](ctx context.Context, l *awsclient.Lazy[*kms.Client], op operation, do func(context.Context, *kms.Client) (Out, error)) (Out, error) {
 	var none Out
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
@@ -53,11 +53,11 @@ func call[Out any](ctx context.Context, l *awsclient.Lazy[*kms.Client], op opera
 	return out, nil
 }
 
-// once has a call made a single time: a repeated CreateKey whose answer was lost would
-// make another key. The next run finds the first one.
+// once disables retries: a retried CreateKey whose answer was lost would make another
+// key. The next run finds the first one.
 func once(o *kms.Options) { o.Retryer = aws.NopRetryer{} }
 
-// inTime keeps the retries of one call within its deadline.
+// inTime limits the retries of a call to its deadline.
 func inTime(ctx context.Context) func(*kms.Options) {
 	return func(o *kms.Options) { o.Retryer = awsclient.InTime(ctx, o.Retryer) }
 }

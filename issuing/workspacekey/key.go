@@ -14,18 +14,18 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The tags of a key. With both, a key is one that gatepass made for a workspace of
-// this store.
+// The tags of a key. A key with both was made by gatepass for a workspace of this
+// store.
 const (
 	workspaceTag = "gatepass:workspace"
 	storeTag     = "gatepass:store"
 )
 
-// deletionDays is the longest time that KMS lets one think it over.
+// deletionDays is the longest waiting period before KMS deletes a key.
 const deletionDays = 30
 
-// alias returns the name of a workspace's key. KMS takes fewer letters than a
-// workspace's id may have.
+// alias returns the name of a workspace's key. It returns an error if the workspace's
+// id has characters that KMS does not allow.
 func (k *Store) alias(id string) (string, error) {
 	name, err := store.OnlyToken(id)
 	if err != nil {
@@ -40,7 +40,7 @@ func (k *Store) alias(id string) (string, error) {
 	return alias, nil
 }
 
-// Prepare implements [store.Preparer]: afterwards the workspace has its key.
+// Prepare implements [store.Preparer]. Afterwards the workspace has its key.
 func (k *Store) Prepare(ctx context.Context, id string) error {
 	if k.isReady(id) {
 		return nil
@@ -62,7 +62,7 @@ func (k *Store) Prepare(ctx context.Context, id string) error {
 	return k.make(ctx, id, alias)
 }
 
-// check returns an error for a key that Parameter Store cannot encrypt with.
+// check returns an error if Parameter Store cannot encrypt with a key.
 func check(alias string, key types.KeyMetadata) error {
 	what := "use the KMS key " + alias
 	switch {
@@ -76,9 +76,9 @@ func check(alias string, key types.KeyMetadata) error {
 	return nil
 }
 
-// make makes a key and names it. A mark in the store says that one is being made: a
-// run that is killed between the two steps leaves a key without a name, which the
-// next run finds by its tags instead of making another.
+// make makes a key and names it. Before, it writes a mark into the store: if the run is
+// killed between the two steps, the next run finds the unnamed key by its tags instead
+// of making another.
 func (k *Store) make(ctx context.Context, id, alias string) error {
 	mark, err := store.KeyMark(id)
 	if err != nil {
@@ -105,8 +105,8 @@ func (k *Store) make(ctx context.Context, id, alias string) error {
 	return k.Store.Delete(ctx, mark)
 }
 
-// name gives a key its alias. Where another process was faster, that one's key is
-// used, and the one that this process made goes.
+// name gives a key its alias. If another process was faster, that one's key is used,
+// and the one that this process made is deleted.
 func (k *Store) name(ctx context.Context, id, alias, key string, isOwn bool) error {
 	op := operation{"name the KMS key " + alias, "kms:CreateAlias on the key and the alias"}
 	_, err := call(ctx, &k.kms, op, func(ctx context.Context, c *kms.Client) (*kms.CreateAliasOutput, error) {
@@ -147,7 +147,7 @@ func (k *Store) create(ctx context.Context, id, alias string) (key string, err e
 	return aws.ToString(out.KeyMetadata.KeyId), nil
 }
 
-// tags are those of a workspace's key.
+// tags returns the tags of a workspace's key.
 func (k *Store) tags(id string) []types.Tag {
 	return []types.Tag{
 		{TagKey: aws.String(workspaceTag), TagValue: aws.String(id)},
@@ -155,7 +155,7 @@ func (k *Store) tags(id string) []types.Tag {
 	}
 }
 
-// folder is where the workspace's parameters are.
+// folder returns the path of the workspace's parameters.
 func (k *Store) folder(id string) string {
 	name, err := store.OnlyToken(id)
 	if err != nil {
@@ -165,8 +165,8 @@ func (k *Store) folder(id string) string {
 	return full[:strings.LastIndexByte(full, '/')]
 }
 
-// find returns a key that an earlier run made for the workspace and did not name;
-// "" where there is none. Keys whose tags may not be seen are somebody else's.
+// find returns a key that an earlier run made for the workspace but did not name; "" if
+// there is none. It skips keys whose tags it may not read: they are not gatepass's.
 func (k *Store) find(ctx context.Context, id string) (string, error) {
 	input := &kms.ListKeysInput{Limit: aws.Int32(1000)}
 	for {
@@ -193,7 +193,7 @@ func (k *Store) find(ctx context.Context, id string) (string, error) {
 	}
 }
 
-// isOurs reports whether a key that can be used has the tags of a workspace's key.
+// isOurs reports whether a key is usable and has the tags of the workspace's key.
 func (k *Store) isOurs(ctx context.Context, id, key string) (bool, error) {
 	isTagged, err := k.isTagged(ctx, id, key)
 	if err != nil || !isTagged {

@@ -9,11 +9,11 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A home is the account and region of a store's parameters, which are those of its
-// keys.
+// A home is the partition, region and account of a store's parameters and keys.
 type home struct{ partition, region, account string }
 
-// where asks once for the home, by a parameter that every store with an App has.
+// where returns the home. It asks once, by a parameter that every store with an App
+// has.
 func (k *Store) where(ctx context.Context) (home, error) {
 	k.mu.Lock()
 	known := k.home
@@ -36,7 +36,7 @@ func (k *Store) where(ctx context.Context) (home, error) {
 	return *k.home, nil
 }
 
-// A statement is one of a key policy.
+// A statement is a statement of a key policy.
 type statement struct {
 	Sid       string
 	Effect    string
@@ -46,9 +46,9 @@ type statement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// policy is that of a workspace's key. Whoever IAM allows in this account may manage
-// it; Parameter Store alone may use it, and for parameters of this workspace alone:
-// it sets the encryption context PARAMETER_ARN
+// policy returns the policy of a workspace's key. Identities that IAM allows in this
+// account may manage the key. Only Parameter Store may use it, and only for parameters
+// of this workspace: it sets the encryption context PARAMETER_ARN
 // (https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html).
 func (k *Store) policy(ctx context.Context, id string) (string, error) {
 	h, err := k.where(ctx)

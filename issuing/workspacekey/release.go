@@ -12,14 +12,14 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// release has a workspace's key deleted in 30 days, and frees its name. A key that
-// gatepass did not make, by its tags, stays. The alias goes last: without it the next
-// run would not find the key.
+// release schedules the deletion of a workspace's key in 30 days, and deletes its
+// alias. It leaves a key that gatepass did not make, by its tags. The alias is deleted
+// last: without it the next run would not find the key.
 func (k *Store) release(ctx context.Context, id string) error {
 	k.setReady(id, time.Time{})
 	alias, err := k.alias(id)
 	if err != nil {
-		return nil // there is none of such an id
+		return nil // no key can exist for such an id
 	}
 	key, err := k.describe(ctx, alias)
 	if errors.Is(err, store.ErrNotFound) {
@@ -47,7 +47,8 @@ func (k *Store) release(ctx context.Context, id string) error {
 	return err
 }
 
-// releaseUnnamed has a key deleted whose making was cut off, as a mark says.
+// releaseUnnamed schedules the deletion of a key whose creation was interrupted,
+// according to a mark.
 func (k *Store) releaseUnnamed(ctx context.Context, id string) error {
 	key, err := k.find(ctx, id)
 	if err != nil || key == "" {

@@ -1,9 +1,9 @@
-// Package workspacekey gives each workspace of a store in Parameter Store a KMS key
-// of its own, where the store's URL says kms_key=create:alias/NAME-{workspace}.
+// Package workspacekey gives each workspace of a store in Parameter Store its own KMS
+// key, if the store's URL says kms_key=create:alias/NAME-{workspace}.
 //
-// The key is made before the workspace's first token is kept, and scheduled for
-// deletion when the workspace's ledger record is deleted, which is the last step of
-// its destruction. Each step may be repeated after a crash.
+// The key is made before the workspace's first token is stored. Its deletion is
+// scheduled when the workspace's ledger record is deleted, which is the last step of
+// its destruction. Each step can be repeated after a crash.
 package workspacekey
 
 import (
@@ -21,22 +21,22 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Store is a store in Parameter Store that makes the keys it encrypts with. It
+// A Store is a store in Parameter Store that makes its own encryption keys. It
 // implements [store.Preparer].
 type Store struct {
 	*ssmstore.Store
 	kms awsclient.Lazy[*kms.Client]
 
 	mu    sync.Mutex           // guards the rest
-	ready map[string]time.Time // workspaces whose key is there, and when it was made or seen
+	ready map[string]time.Time // workspaces that have a key, and when it was made or seen
 	home  *home
 }
 
-// New returns a store that makes the keys of s.
+// New returns a store that makes the keys for s.
 func New(s *ssmstore.Store) *Store {
 	k := &Store{Store: s, ready: map[string]time.Time{}}
 	k.kms.Settings, k.kms.Make = s.Settings(), newClient
-	if !strings.HasPrefix(k.kms.Settings.Endpoint, "http://") { // which is of an emulator, and speaks for all services
+	if !strings.HasPrefix(k.kms.Settings.Endpoint, "http://") { // an http endpoint is an emulator's, which serves all services
 		k.kms.Settings.Endpoint = ""
 	}
 	return k
@@ -50,7 +50,7 @@ func newClient(cfg aws.Config, endpoint string) *kms.Client {
 	})
 }
 
-// KMS says of a new key for some seconds that there is none
+// For some seconds KMS says that a new key does not exist
 // (https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency).
 const (
 	newFor   = time.Minute
@@ -58,7 +58,7 @@ const (
 	maxTries = 6
 )
 
-// Put implements [store.Store]. Before a workspace's secret is kept, its key is made.
+// Put implements [store.Store]. It makes the workspace's key before it stores a secret.
 func (k *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	id, ok := name.Workspace()
 	if !ok || k.KeyOf(name) == "" {
@@ -80,9 +80,9 @@ func (k *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	}
 }
 
-// Delete implements [store.Store]. With a workspace's record goes its key, and first:
-// without a record nobody would know what is left to do. With the mark of a key that
-// was never named goes that key.
+// Delete implements [store.Store]. Before it deletes a workspace's record, it releases
+// the workspace's key: without the record, the key would be forgotten. With the mark of
+// an unnamed key, it releases that key.
 func (k *Store) Delete(ctx context.Context, name store.Name) error {
 	var err error
 	switch id, _ := name.Workspace(); {
@@ -131,7 +131,7 @@ func (k *Store) setReady(id string, at time.Time) {
 	}
 }
 
-// forgetIf has the next Put look at the key again, where this one could not use it.
+// forgetIf makes the next Put check the key again, if this one could not use it.
 func (k *Store) forgetIf(id string, err error) error {
 	if errors.Is(err, ssmstore.ErrKey) {
 		k.setReady(id, time.Time{})

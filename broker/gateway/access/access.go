@@ -1,7 +1,7 @@
 // Package access is what all parts of the git gateway share: it identifies the caller of a
 // request, gets the token that the request is forwarded with, and forwards it.
 //
-// The token never leaves the broker. It opens one repository.
+// The token never leaves the broker. It gives access to one repository.
 package access
 
 import (
@@ -20,32 +20,33 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// An Access is shared by the parts of a gateway. All its fields but Author must be set.
+// An Access is shared by the parts of a gateway. All fields except Author must be set.
 type Access struct {
 	Broker   *broker.Broker
 	Sessions *identity.GatewaySessions
 	Upstream *Upstream
-	// Author returns who commits of workspaces are by, and the zero Author while that is not
-	// known. A session waits for it, so it returns within seconds. nil is never known.
+	// Author returns the author of workspaces' commits, and the zero Author while it is
+	// unknown. It must return within seconds, because session requests wait for it. Nil
+	// means always unknown.
 	Author func(context.Context) api.Author
 
-	bodies broker.BodyLimiter // of requests for sessions
+	bodies broker.BodyLimiter // for session requests
 }
 
-// A Caller is a workspace at the gateway.
+// A Caller is a workspace that calls the gateway.
 type Caller struct {
 	broker.Workspace
-	// Repo is the only repository that its session opens. The zero Repo is every one of
-	// the profile.
+	// Repo is the only repository that the session may use. The zero Repo means every
+	// repository of the profile.
 	Repo api.Repo
 }
 
-// Refs returns the policy on pushes of the caller's workspace. Where the profile's refs
-// and the workspace's id make no policy, the error says so.
+// Refs returns the push policy of the caller's workspace. It returns an error if the
+// profile's refs do not compile with the workspace's id.
 func (c Caller) Refs() (*refs.Policy, error) { return refs.Compile(c.Profile.RefsOf(c.ID)) }
 
-// ReadsPublic reports whether the caller may fetch a repository that its profile does not
-// allow otherwise, provided that it is public: without a token.
+// ReadsPublic reports whether the caller may fetch repo only if it is public, without a
+// token.
 func (c Caller) ReadsPublic(repo api.Repo) bool {
 	if c.Profile == nil || c.Repo.IsValid() && c.Repo != repo {
 		return false
@@ -57,15 +58,16 @@ func (c Caller) ReadsPublic(repo api.Repo) bool {
 	return ok
 }
 
-// ErrNoIdentity is the error below the refusal of a request without any identity: git
-// sends its first request so, and again with one when it is answered 401.
+// ErrNoIdentity is wrapped by the refusal of a request without an identity. git sends
+// its first request without one, and repeats it with one after a 401.
 var ErrNoIdentity = errors.New("the request carries no identity")
 
-// Caller identifies the workspace that sent r, by the policy in force. The identity is the
-// password of Basic authentication, as git shows it, or a Bearer or token credential, as
-// API clients do: a session of the gateway, or what the rules of the policy know. A client
-// certificate or the user of a socket counts as well. The error is a [*broker.Refusal];
-// it was written to the audit log unless it wraps ErrNoIdentity.
+// Caller identifies the workspace that sent r, by the policy in force. The identity is
+// the password of Basic authentication, as git sends it, or a Bearer or token
+// credential, as API clients send it. It is a gateway session, or a proof that the
+// policy's rules accept. A client certificate and the user of a socket also count. The
+// error is a [*broker.Refusal]. It is in the audit log already, unless it wraps
+// ErrNoIdentity.
 func (a *Access) Caller(r *http.Request, requestID string) (Caller, error) {
 	c, err := a.identify(r)
 	if err == nil {
@@ -105,10 +107,10 @@ const (
 	absent    = "absent"
 	malformed = "malformed"
 	known     = "known"
-	other     = "other" // for the identifiers of the policy
+	other     = "other" // one that the policy's identifiers may know
 )
 
-// credential returns what a request shows, and the kind of its scheme.
+// credential returns the request's credential, and the kind of its scheme.
 func credential(r *http.Request) (shown, scheme string) {
 	values := r.Header.Values("Authorization")
 	switch len(values) {
@@ -138,7 +140,7 @@ func password(encoded string) (text, scheme string) {
 	return text, known
 }
 
-// refuseStranger writes a refused identity to the audit log.
+// refuseStranger records a refused identity in the audit log.
 func (a *Access) refuseStranger(r *http.Request, requestID string, err error) error {
 	if errors.Is(err, ErrNoIdentity) {
 		return err
@@ -146,7 +148,7 @@ func (a *Access) refuseStranger(r *http.Request, requestID string, err error) er
 	return a.Broker.RefuseUnauth(r, requestID, "gateway", err)
 }
 
-// checkBlocked refuses a workspace that was blocked.
+// checkBlocked refuses a blocked workspace.
 func (a *Access) checkBlocked(ctx context.Context, id string) error {
 	blocked, err := a.Broker.Blocklist.Blocked(ctx, id)
 	if err != nil {
@@ -168,13 +170,13 @@ type Use int
 // The uses.
 const (
 	Read  Use = iota // git reads: contents: read
-	Write            // git pushes: contents: write, and workflows: write where the profile has it
-	API              // GitHub's API: the profile's permissions without those that move refs
+	Write            // git pushes: contents: write, and workflows: write if the profile has it
+	API              // GitHub's API: the profile's permissions except those that move refs
 )
 
-// Token gets a token for one repository and one use. What the profile does not allow is
-// refused, as is everything for a blocked workspace. The error is a [*broker.Refusal], or
-// one that [broker.RefusalOf] makes one of.
+// Token gets a token for one repository and one use. It refuses blocked workspaces and
+// what the profile does not allow. The error is a [*broker.Refusal], or one that
+// [broker.RefusalOf] converts.
 func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (broker.Grant, error) {
 	if c.Repo.IsValid() && c.Repo != repo {
 		return broker.Grant{}, refuse(http.StatusForbidden, broker.ReasonRepository, "this session is for "+c.Repo.String()+" only")
@@ -183,7 +185,7 @@ func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (b
 	if w.Policy == nil || len(w.Policy.Hosts) == 0 || w.Profile == nil {
 		return broker.Grant{}, refuse(http.StatusForbidden, broker.ReasonRule, "the policy gives this workspace nothing")
 	}
-	w.Tokens, w.AnyName = broker.TokensWrite, true // the limit is for what leaves the broker
+	w.Tokens, w.AnyName = broker.TokensWrite, true // TokenLimit is about tokens that leave the broker
 	request := api.TokenRequest{Host: w.Policy.Hosts[0], Repo: repo, Operation: api.Read, Permissions: permissionsFor(w.Profile, use)}
 	if use == Write {
 		request.Operation = api.Write
@@ -191,12 +193,12 @@ func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (b
 	return a.Broker.Hold(ctx, w, request)
 }
 
-// OwnID is the workspace that the gateway's own tokens are kept under; see Own.
+// OwnID is the workspace id under which the gateway's own tokens are recorded; see Own.
 const OwnID = "gatepass-gateway"
 
-// Own gets a token that writes one repository, for what the gateway has to tidy up there
-// after a workspace that may be blocked by now. Nothing that a caller sends may reach it. A
-// block of the account or the App holds for it as well. Its errors are those of Token.
+// Own gets a token that can write one repository. The gateway uses it to clean up
+// there, even after the workspace was blocked. Never use it for anything that a caller
+// sends. Blocks of the account or the App apply. Its errors are those of Token.
 func (a *Access) Own(ctx context.Context, repo api.Repo) (broker.Grant, error) {
 	pattern, err := mint.ParsePattern(repo.String())
 	if err != nil {
@@ -207,9 +209,9 @@ func (a *Access) Own(ctx context.Context, repo api.Repo) (broker.Grant, error) {
 	return a.Token(ctx, Caller{Workspace: broker.Workspace{ID: OwnID, Profile: p, Policy: a.Broker.Policy()}}, repo, Write)
 }
 
-// movesRefs are permissions that can change a ref of the repository, or start what does
+// movesRefs are permissions that can change a ref, or start something that does
 // (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps).
-// A token for the API has none of them.
+// Tokens for the API never have them.
 var movesRefs = []string{"administration", "merge_queues", "workflows"}
 
 func permissionsFor(p *workspace.Profile, use Use) map[string]string {
@@ -238,7 +240,7 @@ func apiPermissions(levels map[string]string) map[string]string {
 	return wanted
 }
 
-// mayPush reports whether the profile's permissions are enough to push.
+// mayPush reports whether the profile's permissions allow a push.
 func mayPush(p *workspace.Profile) bool {
 	return len(mint.Lacking(permissionsFor(p, Write), p.Most().Levels())) == 0
 }

@@ -9,10 +9,10 @@ import (
 )
 
 // Origin returns the scheme and host by which the client reached the gateway, such as
-// https://broker.example. ok is false for a Host that is none.
+// https://broker.example. ok is false if the Host header is malformed.
 //
-// Without TLS only loopback addresses are served: a client that used another name came
-// through something that has the TLS.
+// Without TLS, the broker listens on loopback addresses only. So a request without TLS
+// for another host came through a proxy with TLS, and its scheme is https.
 func Origin(r *http.Request) (origin string, ok bool) {
 	host, ok := gitname.Host(r.Host)
 	if !ok {

@@ -12,25 +12,26 @@ import (
 	"strings"
 )
 
-// A Route is how the broker reaches GitHub and its storage, for the gateway and for
-// minting alike. The zero Route is the direct one. The environment's proxy settings are no
-// part of it.
+// A Route is how the broker connects to GitHub and its storage, for the gateway and for
+// minting. The zero Route connects directly. The environment's proxy settings are
+// ignored.
 type Route struct {
-	// Proxy is asked to connect (HTTP CONNECT), by http:// or https://. TLS is with GitHub
-	// itself. Where the proxy does not answer, nothing is reached. nil is no proxy.
+	// Proxy is an http:// or https:// proxy, used by HTTP CONNECT; the TLS connection
+	// is with GitHub itself. If the proxy does not answer, requests fail. Nil means no
+	// proxy.
 	Proxy *url.URL
-	// Login returns USER:PASSWORD for the proxy. It is called for each connection; nil means
-	// that the proxy wants none.
+	// Login returns USER:PASSWORD for the proxy. It is called for each connection; nil
+	// means that the proxy needs no login.
 	Login func() (string, error)
-	// Direct are the hosts that are reached without the proxy: a host, or "*." and a name
+	// Direct are the hosts to connect to without the proxy: a host, or "*." and a name
 	// for every host below it.
 	Direct []string
-	// Roots are the authorities that servers, and an https:// proxy, are trusted by, instead
-	// of the system's; nil means the system's.
+	// Roots are the certificate authorities for servers and for an https:// proxy; nil
+	// means the system's.
 	Roots *x509.CertPool
 }
 
-// Apply has a transport take the route.
+// Apply makes a transport use the route.
 func (r Route) Apply(t *http.Transport) {
 	t.Proxy = nil
 	if r.Roots != nil {
@@ -53,7 +54,7 @@ func (r Route) Apply(t *http.Transport) {
 	t.GetProxyConnectHeader = func(context.Context, *url.URL, string) (http.Header, error) { return r.header() }
 }
 
-// header is what the proxy is told beside what to connect to.
+// header returns the extra headers of a CONNECT request.
 func (r Route) header() (http.Header, error) {
 	if r.Login == nil {
 		return nil, nil
@@ -65,7 +66,7 @@ func (r Route) header() (http.Header, error) {
 	return http.Header{"Proxy-Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(login))}}, nil
 }
 
-// isProxy reports whether an address to dial is the proxy's.
+// isProxy reports whether address, which is about to be dialed, is the proxy's.
 func (r Route) isProxy(address string) bool {
 	if r.Proxy == nil {
 		return false
@@ -85,11 +86,11 @@ func (r Route) isDirect(host string) bool {
 	})
 }
 
-// Through has the upstream be reached by a route. It is called before Do.
+// Through makes the upstream use a route. Call it before Do.
 func (u *Upstream) Through(r Route) {
 	guarded := u.transport.DialContext
 	u.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if r.isProxy(address) { // it may have a private address, and is named by the configuration
+		if r.isProxy(address) { // the configuration names it, so it may have a private address
 			return dialer().DialContext(ctx, network, address)
 		}
 		return guarded(ctx, network, address)

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// SessionEndpoint is POST /v1/session: it gives a session of the gateway for any identity
-// that a rule of the policy is for, or for a session that has not ended.
+// SessionEndpoint serves POST /v1/session: it gives a gateway session for any identity
+// that a policy rule matches, or for a session that has not expired.
 func (a *Access) SessionEndpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "session", Serve: a.serveSession}
 }
@@ -44,7 +44,7 @@ func (a *Access) readSessionRequest(w http.ResponseWriter, r *http.Request) (req
 	return request, err
 }
 
-// begin makes the session, or renews the one that the request carries.
+// begin makes a session, or renews the one in the request.
 func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (answer api.GatewaySession, err error) {
 	if err := a.Broker.Count(c.ID); err != nil {
 		return answer, err
@@ -69,7 +69,8 @@ func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (a
 	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c), Author: a.author(r.Context(), c)}, nil
 }
 
-// author is who commits of the caller are by. Who may not push commits nothing.
+// author returns the author of the caller's commits. It is zero for a caller that may
+// not push.
 func (a *Access) author(ctx context.Context, c Caller) api.Author {
 	if a.Author == nil || !mayPush(c.Profile) {
 		return api.Author{}
@@ -77,8 +78,8 @@ func (a *Access) author(ctx context.Context, c Caller) api.Author {
 	return a.Author(ctx)
 }
 
-// sessionRepo is the repository that a new session opens. A session for one repository
-// never becomes one for another.
+// sessionRepo returns the repository of a new session. A session for one repository
+// cannot become one for another.
 func sessionRepo(c Caller, wanted api.Repo) (api.Repo, error) {
 	switch {
 	case !wanted.IsValid():
@@ -92,7 +93,7 @@ func sessionRepo(c Caller, wanted api.Repo) (api.Repo, error) {
 	return wanted, nil
 }
 
-// refTexts are the refs that may be pushed. There are none for a profile that may not push.
+// refTexts returns the refs that the caller may push; none if its profile may not push.
 func refTexts(c Caller) []string {
 	texts := []string{}
 	if !mayPush(c.Profile) {
@@ -104,7 +105,7 @@ func refTexts(c Caller) []string {
 	return texts
 }
 
-// recordSession writes the outcome to the audit log, and returns what to answer.
+// recordSession records the result in the audit log, and returns the error to answer.
 func (a *Access) recordSession(ctx context.Context, c Caller, err error) error {
 	e := c.Entry(broker.KindSession, a.Broker.Now())
 	e.Decision = broker.Granted
@@ -114,7 +115,7 @@ func (a *Access) recordSession(ctx context.Context, c Caller, err error) error {
 	if err != nil {
 		refusal := broker.RefusalOf(err)
 		if refusal.Reason == broker.ReasonLimit {
-			return refusal // not written down, so that a workspace cannot fill the disk
+			return refusal // not recorded, so that a workspace cannot fill the disk
 		}
 		e.Decision, e.Reason, e.Detail = broker.Refused, refusal.Reason, refusal.Detail
 	}

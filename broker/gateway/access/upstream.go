@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// UserAgent is what the gateway calls itself. GitHub answers git only to agents that begin
+// UserAgent is the gateway's User-Agent. GitHub answers git requests only if it begins
 // with "git/".
 const UserAgent = "git/2.47.0 gatepass-gateway"
 
@@ -28,11 +28,11 @@ type Upstream struct {
 	transport *http.Transport
 }
 
-// NewUpstream returns the GitHub that people call by that URL, such as https://github.com.
+// NewUpstream returns the upstream for the GitHub at a URL such as https://github.com.
 //
-// Connections use HTTP/1.1: it costs a third less than HTTP/2 for packs, and transfers of
-// different workspaces do not share a connection's flow control. The environment's proxy
-// settings do not apply; see Through.
+// Connections use HTTP/1.1: for packs it costs a third less than HTTP/2, and transfers
+// of different workspaces do not share a connection's flow control. The environment's
+// proxy settings are ignored; see Through.
 func NewUpstream(github string) (*Upstream, error) {
 	api, err := mint.APIURL(github)
 	if err != nil {
@@ -61,24 +61,26 @@ func NewUpstream(github string) (*Upstream, error) {
 
 func dialer() *net.Dialer { return &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second} }
 
-// The buffers of a connection, in bytes. Reads of packs pass by theirs, as they ask for one
-// record of TLS at least. Two records of a pack fill the other.
+// The buffers of a connection, in bytes. Reads of packs bypass the read buffer, because
+// they ask for at least one TLS record. Two TLS records of a pack fill the write
+// buffer.
 const (
 	readSize  = 16 << 10
 	writeSize = 32 << 10
 )
 
-// Trust has GitHub's certificate checked against these authorities alone, and not against
-// those of the machine. It is called before Do.
+// Trust makes these authorities the only ones that GitHub's certificate is verified
+// with, instead of the machine's. Call it before Do.
 func (u *Upstream) Trust(roots *x509.CertPool) { u.transport.TLSClientConfig.RootCAs = roots }
 
-// Do sends one request. It follows no redirect, and does not read the body of the answer.
+// Do sends one request. It follows no redirect, and does not read the answer's body.
 func (u *Upstream) Do(r *http.Request) (*http.Response, error) { return u.transport.RoundTrip(r) }
 
-// isPublic reports whether a GitHub is one that everybody reaches: its addresses are public.
+// isPublic reports whether host is a GitHub with public addresses.
 func isPublic(host string) bool { return host == "github.com" || strings.HasSuffix(host, ".ghe.com") }
 
-// onlyPublic keeps a resolver that lies from leading tokens into a private network.
+// onlyPublic refuses private addresses, so that a malicious resolver cannot send tokens
+// into a private network.
 func onlyPublic(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -91,7 +93,7 @@ func onlyPublic(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// carrierNAT is shared by the customers of a network (RFC 6598).
+// carrierNAT is the address range for carriers' NAT (RFC 6598).
 var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
 var errPrivate = errors.New("GitHub's name resolves to a private address")

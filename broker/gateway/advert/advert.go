@@ -1,6 +1,6 @@
-// Package advert rewrites what git servers advertise, so that the clients of a gateway see
-// only capabilities that it knows: one that is new to it could lead them elsewhere, or make
-// them ask for what it refuses.
+// Package advert rewrites what git servers advertise, so that clients of the gateway
+// see only capabilities that the gateway knows. An unknown one could send clients to
+// other servers, or make them ask for what the gateway refuses.
 package advert
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 )
 
-// ErrUnknown reports an answer that is not the advertisement of the service.
+// ErrUnknown reports an answer that is not the service's advertisement.
 var ErrUnknown = errors.New("not an advertisement of git")
 
-// maxPackets bounds the capability list of protocol version 2.
+// maxPackets is the maximum number of packets in a version 2 capability list.
 const maxPackets = 64
 
-// ReceivePack reads the advertisement of git-receive-pack from r, up to and including its
-// first ref, and returns it with known capabilities only. What follows in r, the other
-// refs, is passed on as it is. delete-refs is kept where deletes is true.
+// ReceivePack reads the advertisement of git-receive-pack from r, up to and including
+// its first ref, and returns it with known capabilities only. The caller passes on the
+// rest of r, the other refs, unchanged. delete-refs is kept only if deletes is true.
 func ReceivePack(r io.Reader, deletes bool) ([]byte, error) {
 	keep := receivePack
 	if !deletes {
@@ -30,17 +30,17 @@ func ReceivePack(r io.Reader, deletes bool) ([]byte, error) {
 	return rewrite(r, "git-receive-pack", keep, nil)
 }
 
-// UploadPack does the same with the advertisement of git-upload-pack. That of protocol
-// version 2 is a list of capabilities, which is read whole.
+// UploadPack does the same for git-upload-pack. A version 2 advertisement is a list of
+// capabilities; UploadPack reads all of it.
 func UploadPack(r io.Reader) ([]byte, error) {
 	return rewrite(r, "git-upload-pack", uploadPack, version2)
 }
 
-// rewrite reads an advertisement of version 0 or 1 with the capabilities keep, or where
-// there may be one, of version 2.
+// rewrite reads an advertisement and keeps only known capabilities: those in keep for
+// versions 0 and 1, those in version2 for version 2.
 func rewrite(r io.Reader, service string, keep []string, version2 map[string][]string) ([]byte, error) {
 	a := &advertisement{from: pktline.NewReader(r)}
-	a.from.MaxPayload = pktline.MaxPayload - 1 // room for a line break
+	a.from.MaxPayload = pktline.MaxPayload - 1 // leaves room for a line break
 	text, err := a.service(service)
 	switch {
 	case err != nil:
@@ -51,7 +51,7 @@ func rewrite(r io.Reader, service string, keep []string, version2 map[string][]s
 		err = a.firstRef(text, keep)
 	}
 	if errors.Is(err, errNoRefs) && service == "git-upload-pack" && len(a.to) > 0 {
-		return append(a.to, pktline.FlushPacket...), nil // so versions 0 and 1 say that a repository is empty
+		return append(a.to, pktline.FlushPacket...), nil // an empty repository, in versions 0 and 1
 	}
 	if err != nil {
 		return nil, err
@@ -59,16 +59,16 @@ func rewrite(r io.Reader, service string, keep []string, version2 map[string][]s
 	return a.to, nil
 }
 
-// errNoRefs reports a flush in the place of a ref.
+// errNoRefs reports a flush packet where a ref should be.
 var errNoRefs = fmt.Errorf("%w: no refs", ErrUnknown)
 
-// An advertisement is one that is being rewritten.
+// advertisement is an advertisement while it is rewritten.
 type advertisement struct {
 	from *pktline.Reader
 	to   []byte
 }
 
-// next reads a packet with text, without its line break.
+// next reads a packet with text, and removes its line break.
 func (a *advertisement) next() (string, error) {
 	kind, payload, err := a.from.Next()
 	if err != nil {
@@ -85,8 +85,8 @@ func (a *advertisement) next() (string, error) {
 
 func (a *advertisement) line(text string) { a.to = pktline.Append(a.to, text+"\n") }
 
-// service copies what smart HTTP puts in front, and returns the line behind it. git's own
-// server leaves it out where it speaks version 2.
+// service copies the announcement of smart HTTP, and returns the next line. git's own
+// server sends no announcement in version 2.
 func (a *advertisement) service(name string) (string, error) {
 	text, err := a.next()
 	if err != nil || text == "version 2" {
@@ -107,7 +107,7 @@ func (a *advertisement) service(name string) (string, error) {
 	return a.next()
 }
 
-// firstRef copies up to the first ref, which has the capabilities.
+// firstRef copies everything up to the first ref, which has the capabilities.
 func (a *advertisement) firstRef(text string, keep []string) (err error) {
 	if text == "version 1" {
 		a.line(text)
@@ -123,7 +123,7 @@ func (a *advertisement) firstRef(text string, keep []string) (err error) {
 	return nil
 }
 
-// version2 copies what is known of the list, to its end.
+// version2 copies the known capabilities of the list, to its end.
 func (a *advertisement) version2(known map[string][]string) error {
 	for range maxPackets {
 		kind, payload, err := a.from.Next()
@@ -160,7 +160,7 @@ func filter(list string, keep []string) string {
 	return strings.Join(kept, " ")
 }
 
-// unexpected names the end of an advertisement that is not whole.
+// unexpected turns an early EOF into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, pktline.ErrMalformed) || errors.Is(err, pktline.ErrTooLong) {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)

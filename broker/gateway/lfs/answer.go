@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// maxAnswer bounds GitHub's answer to a batch, in bytes.
+// maxAnswer is the maximum size of GitHub's answer to a batch, in bytes.
 const maxAnswer = 8 << 20
 
 // An offer is GitHub's answer to a batch.
@@ -26,7 +26,7 @@ type offerObject struct {
 	Error   *objectError      `json:"error,omitempty"`
 }
 
-// An action is where and how an object is transferred or verified.
+// An action says where and how to transfer or verify an object.
 type action struct {
 	Href      string            `json:"href"`
 	Header    map[string]string `json:"header,omitempty"`
@@ -39,7 +39,7 @@ type objectError struct {
 	Message string `json:"message"`
 }
 
-// check returns an error unless the answer is one to the request.
+// check returns an error unless the answer fits the request.
 func (o offer) check(q request) error {
 	switch {
 	case o.Transfer != "" && o.Transfer != "basic":
@@ -60,7 +60,7 @@ func (o offer) check(q request) error {
 	return nil
 }
 
-// kindsOf are the actions that an operation has.
+// kindsOf returns the kinds of actions that an operation has.
 func kindsOf(operation string) []string {
 	if operation == upload {
 		return []string{upload, verify}
@@ -68,8 +68,8 @@ func kindsOf(operation string) []string {
 	return []string{download}
 }
 
-// rewritten returns the answer with addresses of the gateway in place of GitHub's. like
-// is what all of its transfers have in common.
+// rewritten returns the answer with the gateway's addresses instead of GitHub's. like
+// has what all its transfers have in common.
 func (c *call) rewritten(ctx context.Context, o offer, operation string, like transfer) (offer, error) {
 	out := offer{Transfer: "basic", HashAlgo: "sha256", Objects: []offerObject{}}
 	for _, from := range o.Objects {
@@ -98,7 +98,7 @@ func (c *call) rewritten(ctx context.Context, o offer, operation string, like tr
 	return out, nil
 }
 
-// replace makes an action of the gateway of one of GitHub's.
+// replace turns an action of GitHub's into one of the gateway's.
 func (c *call) replace(ctx context.Context, a action, t transfer) (action, error) {
 	u, err := parseStorage(a.Href)
 	if err != nil {
@@ -115,7 +115,7 @@ func (c *call) replace(ctx context.Context, a action, t transfer) (action, error
 	return ours, err
 }
 
-// life is how long the gateway's own action holds: no longer than GitHub's.
+// life returns how long the gateway's own action is valid: at most as long as GitHub's.
 func (a action) life(now time.Time) time.Duration {
 	left := maxLife
 	switch {
@@ -132,11 +132,11 @@ const (
 	maxHeaderBytes = 4 << 10
 )
 
-// ofConnection are headers of the gateway's own connection to the storage.
+// ofConnection are headers that the gateway sets for its own connection to the storage.
 var ofConnection = []string{"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-authorization", "expect", "range", "accept-encoding"}
 
-// checkedHeader returns the headers of an action that the gateway sends, which are all
-// but those of its own connection.
+// checkedHeader returns the headers of an action that the gateway sends: all except
+// those in ofConnection.
 func checkedHeader(header map[string]string) (map[string]string, error) {
 	kept := maps.Clone(header)
 	size := 0

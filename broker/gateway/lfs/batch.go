@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	maxObjects = 1000      // of one batch; git-lfs asks for 100
+	maxObjects = 1000      // of one batch; git-lfs sends 100
 	maxBatch   = 256 << 10 // bytes of the request
-	maxSize    = 1 << 50   // bytes of an object; GitHub's own limit is far below
+	maxSize    = 1 << 50   // bytes of an object; GitHub's own limit is far lower
 )
 
 // The operations of a batch.
@@ -24,7 +24,7 @@ const (
 	upload   = "upload"
 )
 
-// A request asks where objects are transferred. It is written anew for GitHub from these
+// A request asks where to transfer objects. What GitHub gets is written from these
 // fields alone.
 type request struct {
 	Operation string   `json:"operation"`
@@ -34,18 +34,18 @@ type request struct {
 	HashAlgo  string   `json:"hash_algo,omitempty"`
 }
 
-// A ref is which one a client says that it transfers objects for.
+// A ref is the ref that the objects are for, according to the client.
 type ref struct {
 	Name string `json:"name"`
 }
 
-// An object is what a client asks for.
+// An object is one object that a client asks for.
 type object struct {
 	OID  string `json:"oid"`
 	Size int64  `json:"size"`
 }
 
-// checked returns what is asked of GitHub, or why it is not.
+// checked returns the request to send to GitHub, or an error.
 func (q request) checked() (request, error) {
 	switch {
 	case q.Operation != download && q.Operation != upload:
@@ -70,13 +70,13 @@ func (q request) checked() (request, error) {
 	return q, nil
 }
 
-// isPlain reports whether GitHub may be shown the ref. git-lfs sends short names as
-// well.
+// isPlain reports whether the ref is safe to send to GitHub. git-lfs also sends short
+// names.
 func (r *ref) isPlain() bool {
 	return r == nil || r.Name == "" || refs.CheckRef(r.Name) == nil || refs.CheckRef("refs/heads/"+r.Name) == nil
 }
 
-// size is how many bytes the objects have together.
+// size returns the total size of the objects, in bytes.
 func (q request) size() (bytes int64) {
 	for _, o := range q.Objects {
 		bytes += o.Size
@@ -84,8 +84,8 @@ func (q request) size() (bytes int64) {
 	return bytes
 }
 
-// batch asks GitHub where objects are transferred, and answers with addresses of the
-// gateway.
+// batch asks GitHub where to transfer objects, and answers with the gateway's
+// addresses.
 func (c *call) batch() error {
 	var q request
 	if err := c.readJSON(maxBatch, &q); err != nil {
@@ -116,7 +116,7 @@ func (c *call) batch() error {
 	return c.answerBatch(o, q.Operation, e.RepositoryID)
 }
 
-// token returns the token for an operation of a batch; nil for a public repository that
+// token returns the token for a batch operation. It is nil for a public repository that
 // the profile only reads.
 func (c *call) token(operation string) (*broker.Grant, error) {
 	use := access.Read
@@ -135,7 +135,7 @@ func (c *call) token(operation string) (*broker.Grant, error) {
 	return &g, err
 }
 
-// askBatch asks GitHub. Where its status is 200, the answer fits the request.
+// askBatch asks GitHub. If the status is 200, the offer fits the request.
 func (c *call) askBatch(g *broker.Grant, q request) (reply, offer, error) {
 	var o offer
 	body, err := json.Marshal(q)

@@ -20,22 +20,23 @@ var (
 	errSize = errors.New("the object does not have the size that the batch says")
 )
 
-// A meter counts what a transfer moves, and ends it when it moves nothing for too long.
+// A meter counts the bytes of a transfer, and ends it when it makes no progress for too
+// long.
 type meter struct {
 	idle  time.Duration
 	timer *time.Timer
 	moved atomic.Int64
 }
 
-// watch returns a context for one transfer, which ends when nothing moves for too long,
-// and what has to be told of each move. Its end unblocks reads and writes of the
-// client's connection, which cannot be used afterwards. stop must be called.
+// watch returns a context for one transfer, and the meter that must see each move. The
+// context ends when nothing moves for too long. Its end unblocks reads and writes of
+// the client's connection, which cannot be used afterwards. The caller must call stop.
 func (c *call) watch(parent context.Context) (ctx context.Context, m *meter, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	m = &meter{idle: c.Idle()}
 	m.timer = time.AfterFunc(m.idle, func() { cancel(errIdle) })
 	connection := http.NewResponseController(c.w)
-	_ = connection.SetReadDeadline(time.Time{}) // an in-memory response has none
+	_ = connection.SetReadDeadline(time.Time{}) // fails only in tests, without a connection
 	release := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		_ = connection.SetReadDeadline(past)
@@ -53,7 +54,7 @@ func (m *meter) move(n int) {
 	m.timer.Reset(m.idle)
 }
 
-// copy moves exactly size bytes.
+// copy copies exactly size bytes.
 func (m *meter) copy(to io.Writer, from io.Reader, size int64) error {
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
@@ -72,8 +73,8 @@ func (m *meter) copy(to io.Writer, from io.Reader, size int64) error {
 	return nil
 }
 
-// A measured body is one of exactly left bytes. A longer or a shorter one ends with an
-// error, so that it is never complete for who reads it.
+// A measured body must have exactly left bytes. If it is longer or shorter, reading it
+// fails, so that no reader takes it for complete.
 type measured struct {
 	m    *meter
 	body io.Reader

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
-// askTime bounds a call of GitHub's LFS API.
+// askTime is the timeout of a call of GitHub's LFS API.
 const askTime = 30 * time.Second
 
 // A reply is an answer of GitHub's LFS API.
@@ -26,14 +26,15 @@ type reply struct {
 	retry     time.Duration
 }
 
-// GitHub's servers learn of a new token one after the other: for the first minute, what
-// they refuse is asked again.
+// freshFor is how long a new token may be unknown to some of GitHub's servers. Refused
+// calls are retried for so long.
 const freshFor = time.Minute
 
 var freshWaits = []time.Duration{time.Second, 3 * time.Second, 8 * time.Second}
 
-// ask sends a call to GitHub's LFS API with the token, again where the token is so new
-// that GitHub may not know it yet. No token is one for what is public. body may be nil.
+// ask sends a call to GitHub's LFS API with the token, and retries it while the token
+// may be too new for GitHub to know. A nil g sends no token, for public repositories.
+// body may be nil.
 func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
 	for _, wait := range freshWaits {
 		got, err := c.askOnce(ctx, g, method, path, query, body)
@@ -53,7 +54,7 @@ func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query str
 func (c *call) askOnce(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	u := c.Access.Upstream.Git.JoinPath(c.target.Repo.Owner, c.target.Repo.Name+".git", "info", "lfs", path) // path has no dots
+	u := c.Access.Upstream.Git.JoinPath(c.target.Repo.Owner, c.target.Repo.Name+".git", "info", "lfs", path) // path contains no dots
 	u.RawQuery = query
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
@@ -98,9 +99,8 @@ func unreachable(err error) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub cannot be reached, or its answer cannot be read", Err: err}
 }
 
-// pass answers with what GitHub said instead of doing what it was asked, with a token or
-// without one. A 401 is of the gateway's own token, so that the client is not asked for
-// another identity.
+// pass answers with GitHub's error. A 401 is about the gateway's own token, so it is
+// not passed on: the client must not try another identity.
 func (c *call) pass(got reply, hasToken bool) error {
 	switch {
 	case !hasToken && (got.status == http.StatusUnauthorized || got.status == http.StatusNotFound):
@@ -130,8 +130,7 @@ func ofRequest(got reply) string {
 	return " (request " + shown(got.requestID) + ")"
 }
 
-// decode reads what GitHub said into a value. Keys that the gateway does not know are
-// left out.
+// decode parses GitHub's answer into a value. It drops unknown keys.
 func (got reply) decode(into any) error {
 	if err := json.Unmarshal(got.body, into); err != nil {
 		return unreachable(errors.Join(errNoAnswer, err))

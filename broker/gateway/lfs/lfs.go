@@ -1,14 +1,14 @@
 // Package lfs is the part of the git gateway that serves Git LFS
 // (https://github.com/git-lfs/git-lfs/tree/main/docs/api).
 //
-// GitHub answers a batch with the addresses of its storage, and with credentials for
-// them. None of these reaches a workspace: the gateway encrypts them into addresses of
-// its own, which hold for a few minutes and for that workspace only, and forwards the
-// transfers. An object is never in memory or on disk as a whole.
+// GitHub answers a batch with addresses of its storage and credentials for them. None
+// of these reaches a workspace: the gateway encrypts them into addresses of its own,
+// which are valid for a few minutes and for that workspace only, and forwards the
+// transfers. It never holds a whole object in memory or on disk.
 //
-// A workspace may download what its profile lets it read. It may upload, and use locks,
-// where its profile lets it push to some ref: a batch says for which ref it is, and
-// nobody can check that.
+// A workspace may download from repositories that its profile lets it read. It may
+// upload, and use locks, if its profile lets it push to some ref: a batch names its
+// ref, but the gateway cannot check that.
 package lfs
 
 import (
@@ -23,50 +23,50 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// MediaType is the type of all messages of Git LFS.
+// MediaType is the media type of all Git LFS messages.
 const MediaType = "application/vnd.git-lfs+json"
 
-// A Handler serves Git LFS. All its fields must be set.
+// A Handler serves Git LFS. All fields must be set.
 type Handler struct {
 	Access *access.Access
-	// Begin counts a transfer of a repository's owner in, or refuses it. The context that
-	// it returns ends when the transfer has to end: its workspace was blocked, or may not
-	// do it any more. end is told how many bytes the transfer moved.
+	// Begin counts a new transfer from a repository of owner, or refuses it. Its
+	// context ends when the transfer must end: the workspace was blocked, or may no
+	// longer do it. The caller must call end with the number of bytes moved.
 	Begin func(ctx context.Context, c access.Caller, owner string) (transfer context.Context, end func(moved int64), err error)
-	// Idle is how long a transfer may move nothing.
+	// Idle returns how long a transfer may make no progress.
 	Idle func() time.Duration
 
-	bodies broker.BodyLimiter // of requests that are no transfers
+	bodies broker.BodyLimiter // of requests that are not transfers
 }
 
-// A Target is what the gateway read in the URL of a request.
+// A Target is what the gateway has read from a request's URL.
 type Target struct {
 	Repo      api.Repo
-	Path      string // what stands behind /info/lfs, as it was sent, such as /objects/batch
+	Path      string // the part after /info/lfs, as sent, such as /objects/batch
 	RequestID string
 }
 
-// A call is one request, and who sent it.
+// A call is one request and its caller.
 type call struct {
 	*Handler
 	w      http.ResponseWriter
 	r      *http.Request
 	target Target
 	route  route
-	base   string // the URL of the LFS server as the client wrote it
+	base   string // the URL of the LFS server, as the client wrote it
 	result Result
 	access.Caller
 }
 
-// A Result is what became of a request.
+// A Result says how a request ended.
 type Result struct {
 	// Refusal is why the gateway refused the request, or why a transfer broke off; nil
-	// where neither happened.
+	// if neither happened.
 	Refusal *broker.Refusal
-	// IsBroken says that the answer is not whole. The caller has to break the connection
-	// off, so that no client takes it for whole: panic(http.ErrAbortHandler).
+	// IsBroken means that the answer is incomplete. The caller must cut the connection,
+	// so that no client takes it for complete: panic(http.ErrAbortHandler).
 	IsBroken bool
-	// In and Out are bytes of objects from the workspace and to it.
+	// In and Out are bytes of objects from the workspace, and to it.
 	In, Out int64
 }
 
@@ -113,7 +113,8 @@ func refusal(status int, reason, detail string) *broker.Refusal {
 	return &broker.Refusal{Status: status, Reason: reason, Detail: detail}
 }
 
-// check decides by the profile alone whether the caller may use the repository so.
+// check decides by the profile alone whether the caller may do the operation in the
+// repository.
 func (c *call) check(operation string) error {
 	if c.Repo.IsValid() && c.Repo != c.target.Repo {
 		return refusal(http.StatusForbidden, broker.ReasonRepository, "this session is for "+c.Repo.String()+" only")
@@ -128,7 +129,7 @@ func (c *call) check(operation string) error {
 	return err
 }
 
-// checkPush refuses a repository to which the caller may not push any ref.
+// checkPush refuses a repository in which the caller may not push any ref.
 func (c *call) checkPush() error {
 	if err := c.check(api.Write); err != nil {
 		return err

@@ -15,7 +15,7 @@ const (
 	maxPage     = 100      // locks in one answer
 )
 
-// A lock is one at GitHub. All workspaces lock as the App: its bot is the owner.
+// A lock is a lock at GitHub. All workspaces lock as the App, so its bot is the owner.
 type lock struct {
 	ID       string `json:"id"`
 	Path     string `json:"path"`
@@ -27,7 +27,7 @@ type owner struct {
 	Name string `json:"name"`
 }
 
-// lockCall is any request about locks. Each call has some of the keys.
+// lockCall is any request about locks. Each kind uses some of the keys.
 type lockCall struct {
 	Path   string `json:"path,omitempty"`
 	Ref    *ref   `json:"ref,omitempty"`
@@ -39,17 +39,17 @@ type lockCall struct {
 // lockAnswer is any answer about locks.
 type lockAnswer struct {
 	Lock   *lock  `json:"lock,omitempty"`
-	Locks  []lock `json:"locks,omitzero"` // an empty list is shown, and no list is not
+	Locks  []lock `json:"locks,omitzero"` // omitted if nil, not if empty
 	Ours   []lock `json:"ours,omitzero"`
 	Theirs []lock `json:"theirs,omitzero"`
 	Next   string `json:"next_cursor,omitempty"`
-	// Message and RequestID are of a lock that is there already.
+	// Message and RequestID are about a lock that exists already.
 	Message   string `json:"message,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// locks forwards a call about locks. For a workspace that may not push there are none:
-// 501 has git-lfs go on without them.
+// locks forwards a request about locks. A workspace that may not push gets 501, so that
+// git-lfs goes on without locks.
 func (c *call) locks() error {
 	if err := c.checkPush(); err != nil {
 		return refusal(http.StatusNotImplemented, broker.ReasonPermission, "locks are for workspaces that may push: "+broker.RefusalOf(err).Detail)
@@ -75,7 +75,7 @@ func (c *call) locks() error {
 	return c.answerLocks(got)
 }
 
-// lockOperation is what the audit log calls the call.
+// lockOperation returns the operation's name in the audit log.
 func (c *call) lockOperation() string {
 	switch {
 	case c.route.endpoint == unlockEndpoint:
@@ -86,7 +86,7 @@ func (c *call) lockOperation() string {
 	return "locks"
 }
 
-// lockCall reads the request and writes it anew, as a body or a query.
+// lockCall reads the request, and rewrites it as a body or a query.
 func (c *call) lockCall() (body []byte, query string, err error) {
 	if c.r.Method == http.MethodGet {
 		query, err = lockQuery(c.r.URL.RawQuery)
@@ -107,7 +107,7 @@ func (c *call) lockCall() (body []byte, query string, err error) {
 	return body, "", err
 }
 
-// lockKeys are those of a query for locks.
+// lockKeys are the keys of a query for locks.
 var lockKeys = []string{"path", "id", "cursor", "limit", "refspec"}
 
 func lockQuery(raw string) (string, error) {
@@ -128,7 +128,7 @@ func lockQuery(raw string) (string, error) {
 	return kept.Encode(), nil
 }
 
-// answerLocks answers with what GitHub said, written anew.
+// answerLocks parses GitHub's answer and writes it again.
 func (c *call) answerLocks(got reply) error {
 	var said lockAnswer
 	isAnswer := got.status == http.StatusOK || got.status == http.StatusCreated || got.status == http.StatusConflict

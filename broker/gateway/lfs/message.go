@@ -14,17 +14,16 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxMessage bounds a text of GitHub's that is passed on, in bytes.
+// maxMessage is how many bytes of a text by GitHub are passed on.
 const maxMessage = 1000
 
-// A message is how the LFS API says why something did not happen. git-lfs prints
-// Message.
+// A message is an error of the LFS API. git-lfs prints Message.
 type message struct {
 	Message   string `json:"message"`
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// Refuse answers a request of Git LFS with a refusal of the gateway's own.
+// Refuse answers a Git LFS request with a refusal by the gateway.
 func Refuse(w http.ResponseWriter, r *broker.Refusal, requestID string) {
 	h := w.Header()
 	h.Set("Gatepass-Decision", "refused; rule="+r.Reason)
@@ -39,7 +38,7 @@ func Refuse(w http.ResponseWriter, r *broker.Refusal, requestID string) {
 	write(w, r.Status, message{"gatepass: " + usererr.Escape(r.Detail), requestID})
 }
 
-// logRefusal tells the operator what lies below a refusal.
+// logRefusal logs the cause of a refusal, for the operator.
 func (c *call) logRefusal(r *broker.Refusal) {
 	if r.Err == nil || errors.Is(r.Err, access.ErrNoIdentity) {
 		return
@@ -51,7 +50,7 @@ func (c *call) logRefusal(r *broker.Refusal) {
 // write answers with a message of the LFS API.
 func write(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
-	if err != nil { // our own types
+	if err != nil { // cannot happen: these are our own types
 		status, text = http.StatusInternalServerError, []byte(`{"message":"gatepass: the broker could not answer"}`)
 	}
 	h := w.Header()
@@ -59,10 +58,10 @@ func write(w http.ResponseWriter, status int, body any) {
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client has gone
+	_, _ = w.Write(text) // fails only if the client has gone
 }
 
-// readJSON reads a message of the client, of at most max bytes.
+// readJSON reads a message from the client, of at most max bytes.
 func (c *call) readJSON(max int64, into any) error {
 	if kind := c.r.Header.Values("Content-Type"); len(kind) != 1 || !isMediaType(kind[0]) {
 		return refusal(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the Content-Type of this call is "+MediaType)
@@ -91,5 +90,5 @@ func isMediaType(text string) bool {
 	return text == MediaType || text == MediaType+"; charset=utf-8"
 }
 
-// shown makes a text of GitHub's fit for a terminal.
+// shown returns a text by GitHub that is safe to show in a terminal.
 func shown(text string) string { return usererr.Escape(redact.Text(text, maxMessage)) }

@@ -6,14 +6,14 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// entry begins a line of the audit log about this call.
+// entry returns an audit entry about this call; the caller fills in the rest.
 func (c *call) entry(operation string) broker.Entry {
 	e := c.Entry(broker.KindLFS, c.Access.Broker.Now())
 	e.Remote, e.Operation, e.Repository = c.r.RemoteAddr, operation, c.target.Repo.String()
 	return e
 }
 
-// describe writes into an entry which token is used; nil is none.
+// describe writes into an entry which token is used; nil means none.
 func describe(e *broker.Entry, g *broker.Grant) {
 	if g == nil {
 		e.Reason = "public"
@@ -25,7 +25,8 @@ func describe(e *broker.Entry, g *broker.Grant) {
 	}
 }
 
-// record writes a line of the audit log. With durable it is on the disk afterwards.
+// record writes an entry to the audit log. With durable it returns after the entry is
+// on disk.
 func (c *call) record(e broker.Entry, durable bool) error {
 	e.Time = c.Access.Broker.Now().UTC()
 	if err := c.Access.Broker.Journal.Write(context.WithoutCancel(c.r.Context()), e, durable); err != nil {
@@ -34,8 +35,9 @@ func (c *call) record(e broker.Entry, durable bool) error {
 	return nil
 }
 
-// recordRefusal writes down that the gateway refused, and returns what to answer. What
-// was asked too often is not written down, so that a workspace cannot fill the disk.
+// recordRefusal records a refusal by the gateway, and returns the error to answer. It
+// does not record refusals for too many requests, so that a workspace cannot fill the
+// disk.
 func (c *call) recordRefusal(e broker.Entry, err error) error {
 	r := broker.RefusalOf(err)
 	if r.Reason == broker.ReasonLimit {
@@ -48,7 +50,7 @@ func (c *call) recordRefusal(e broker.Entry, err error) error {
 	return r
 }
 
-// recordOutcome writes down what GitHub made of a call.
+// recordOutcome records GitHub's answer to a call.
 func (c *call) recordOutcome(e broker.Entry, status int, err error) {
 	e.Decision = broker.Granted
 	switch {
@@ -62,6 +64,6 @@ func (c *call) recordOutcome(e broker.Entry, status int, err error) {
 		e.Outcome, e.Reason = broker.OutcomeRefused, broker.ReasonGitHub
 	}
 	if err := c.record(e, false); err != nil {
-		c.logRefusal(broker.RefusalOf(err)) // it was done, and cannot be refused any more
+		c.logRefusal(broker.RefusalOf(err)) // it was done, so it can no longer be refused
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// An endpoint is one address of the LFS API, or one of a transfer.
+// An endpoint is a path of the LFS API, or of a transfer.
 type endpoint int
 
 const (
@@ -20,7 +20,7 @@ const (
 	unlockEndpoint                          // locks/ID/unlock
 )
 
-// methods are those of each endpoint.
+// methods are the methods of each endpoint.
 var methods = map[endpoint][]string{
 	batchEndpoint:       {http.MethodPost},
 	objectEndpoint:      {http.MethodGet, http.MethodPut},
@@ -30,14 +30,14 @@ var methods = map[endpoint][]string{
 	unlockEndpoint:      {http.MethodPost},
 }
 
-// A route is what a path names.
+// A route is the parsed path.
 type route struct {
 	endpoint endpoint
-	oid      string // of objectEndpoint
-	lock     string // of unlockEndpoint
+	oid      string // for objectEndpoint
+	lock     string // for unlockEndpoint
 }
 
-// parseRoute reads what stands behind /info/lfs in a path. Nothing is decoded.
+// parseRoute parses the part of a path after /info/lfs. It decodes nothing.
 func parseRoute(path string) (route, bool) {
 	path, ok := strings.CutPrefix(path, "/")
 	if !ok {
@@ -63,7 +63,7 @@ func parseRoute(path string) (route, bool) {
 
 const lowerHex = "0123456789abcdef"
 
-// isOID reports whether text is the SHA-256 of an object, as git-lfs writes it.
+// isOID reports whether text is the SHA-256 of an object, in git-lfs's form.
 func isOID(text string) bool { return len(text) == 64 && strings.Trim(text, lowerHex) == "" }
 
 const maxLockID = 64
@@ -81,8 +81,8 @@ func isLockID(text string) bool {
 	return true
 }
 
-// checkMethod refuses a method that the endpoint does not have, and a query on a call
-// that has none.
+// checkMethod refuses a method that the endpoint does not have, and a query where the
+// call has none.
 func (rt route) checkMethod(w http.ResponseWriter, r *http.Request) error {
 	allowed := methods[rt.endpoint]
 	if !slices.Contains(allowed, r.Method) {

@@ -15,21 +15,22 @@ import (
 )
 
 const (
-	// maxLife is how long an address of a transfer holds at most. git-lfs asks for
-	// another batch when it has ended.
+	// maxLife is the longest time that the address of a transfer is valid. git-lfs asks
+	// for another batch when it has expired.
 	maxLife = 15 * time.Minute
 
 	purpose   = "lfs transfer"
 	maxSealed = 16 << 10 // bytes of an encrypted transfer
 
-	// queryKey is where the address of a transfer has it. Those of verifications have it
-	// in a header: git-lfs writes each address to which it had to show an identity into
-	// the configuration of the repository, so there is one address only.
+	// queryKey is the query key with the encrypted transfer in an address. For
+	// verifications it is in a header instead, so that all have the same address:
+	// git-lfs writes each address that asked for an identity into the repository's
+	// configuration.
 	queryKey  = "action"
 	headerKey = "Gatepass-Action"
 )
 
-// A transfer is what an action of the gateway stands for. It is encrypted into the action.
+// A transfer is what a gateway action stands for. The action contains it, encrypted.
 type transfer struct {
 	Kind         string            `json:"k"` // download, upload or verify
 	Workspace    string            `json:"w"`
@@ -37,15 +38,15 @@ type transfer struct {
 	RepositoryID int64             `json:"i,omitempty"`
 	OID          string            `json:"o"`
 	Size         int64             `json:"s"`
-	Href         string            `json:"u"` // at GitHub's storage
+	Href         string            `json:"u"` // address at GitHub's storage
 	Header       map[string]string `json:"h,omitempty"`
 	Expires      int64             `json:"e"` // Unix time
 }
 
-// verify is the kind of transfer by which GitHub is told that an upload is complete.
+// verify is the kind of transfer that tells GitHub that an upload is complete.
 const verify = "verify"
 
-// action returns the gateway's action that stands for a transfer.
+// action returns the gateway's action for a transfer.
 func (c *call) action(ctx context.Context, t transfer) (action, error) {
 	payload, err := json.Marshal(t)
 	if err != nil {
@@ -62,7 +63,8 @@ func (c *call) action(ctx context.Context, t transfer) (action, error) {
 	return a, nil
 }
 
-// baseOf is the URL of the LFS server as the client wrote it, up to what target names.
+// baseOf returns the URL of the LFS server as the client wrote it: the request's URL
+// without target.Path.
 func baseOf(r *http.Request, target Target) (string, error) {
 	origin, ok := access.Origin(r)
 	base, hasPath := strings.CutSuffix(r.URL.EscapedPath(), target.Path)
@@ -72,7 +74,7 @@ func baseOf(r *http.Request, target Target) (string, error) {
 	return origin + base, nil
 }
 
-// open returns the transfer that the request is for.
+// open decrypts the transfer in the request.
 func (c *call) open() (t transfer, err error) {
 	text, ok := strings.CutPrefix(c.r.URL.RawQuery, queryKey+"=")
 	if c.route.endpoint == verifyEndpoint {
@@ -101,7 +103,7 @@ func noKeys(err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: broker.RetryAfter, Detail: "the broker cannot read its session keys", Err: err}
 }
 
-// checkFor refuses a transfer that is not what the request is for, or is over.
+// checkFor refuses a transfer that is for another request, or has expired.
 func (t transfer) checkFor(c *call) error {
 	kinds := map[string]string{http.MethodGet: download, http.MethodPut: upload, http.MethodPost: verify}
 	switch {
@@ -115,8 +117,8 @@ func (t transfer) checkFor(c *call) error {
 	return nil
 }
 
-// parseStorage reads an address of GitHub's storage: https, with a host, and without a
-// user.
+// parseStorage parses an address of GitHub's storage. It must be https, with a host and
+// without a user.
 func parseStorage(href string) (*url.URL, error) {
 	u, err := url.Parse(href)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {

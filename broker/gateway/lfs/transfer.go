@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
-// transfer forwards what the address of the request stands for.
+// transfer forwards the transfer in the request.
 func (c *call) transfer() error {
 	t, err := c.openChecked()
 	if err != nil {
@@ -42,14 +42,14 @@ func (c *call) transfer() error {
 		err = c.download(ctx, m, t)
 		c.result.Out = m.moved.Load()
 	}
-	if err != nil && ctx.Err() != nil { // nothing can be answered any more
+	if err != nil && ctx.Err() != nil { // too late to answer anything
 		c.result.IsBroken = true
 	}
 	return err
 }
 
-// openChecked returns the transfer of the request, where the caller may do it now: the
-// policy may have changed since the batch.
+// openChecked returns the request's transfer if the caller may still do it: the policy
+// may have changed since the batch.
 func (c *call) openChecked() (transfer, error) {
 	t, err := c.open()
 	if err != nil {
@@ -69,8 +69,7 @@ func (c *call) openChecked() (transfer, error) {
 	return t, c.checkBlocked(c.r.Context())
 }
 
-// checkBlocked refuses a workspace that is given nothing of the repository's owner any
-// more.
+// checkBlocked refuses a workspace that is blocked from the repository's owner.
 func (c *call) checkBlocked(ctx context.Context) error {
 	blocked, err := c.Access.Broker.Blocklist.BlockedFor(ctx, c.ID, c.target.Repo.Owner)
 	if err != nil {
@@ -82,11 +81,11 @@ func (c *call) checkBlocked(ctx context.Context) error {
 	return nil
 }
 
-// maxDrain is how much of a body is read of somebody who may be anybody.
+// maxDrain is how much of a body is read for an unknown caller.
 const maxDrain = 256 << 10
 
-// drain reads what the client is sending: one that is cut off while it sends does not see
-// the answer. An address that the gateway gave says how much that may be.
+// drain reads the rest of the upload: a client that is cut off while it sends does not
+// read the answer. If the address is one of the gateway's, its size is the limit.
 func (c *call) drain() {
 	if c.r.Method != http.MethodPut {
 		return
@@ -119,8 +118,8 @@ func (c *call) send(ctx context.Context, method string, t transfer, body io.Read
 	return c.Access.Upstream.Do(r)
 }
 
-// failed is why a transfer did not come to its end. The address of the storage is not in
-// it.
+// failed returns the refusal for a transfer that broke off. It does not contain the
+// storage's address.
 func failed(ctx context.Context, err error) *broker.Refusal {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -131,13 +130,13 @@ func failed(ctx context.Context, err error) *broker.Refusal {
 	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "the transfer to GitHub's storage was cut off", Err: withoutURL(err)}
 }
 
-// refused is the answer to a transfer that the storage refuses. It says nothing of what
-// the storage said, which may show addresses and signatures.
+// refused returns the refusal for a transfer that the storage refused. It does not
+// contain the storage's text, which may show addresses and signatures.
 func refused(answer *http.Response) *broker.Refusal {
 	status := http.StatusBadGateway
 	switch code := answer.StatusCode; code {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		status = http.StatusForbidden // git-lfs asks for the batch again
+		status = http.StatusForbidden // git-lfs then asks for a new batch
 	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		status = code
 	}
@@ -147,7 +146,7 @@ func refused(answer *http.Response) *broker.Refusal {
 	}
 }
 
-// download forwards an object, or the part of it that the client lacks.
+// download forwards an object, or the part of it that the client still needs.
 func (c *call) download(ctx context.Context, m *meter, t transfer) error {
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	from, isPart := rangeOf(c.r.Header.Get("Range"), t.Size)
@@ -164,7 +163,7 @@ func (c *call) download(ctx context.Context, m *meter, t transfer) error {
 		return err
 	}
 	if err := m.copy(c.w, answer.Body, size); err != nil {
-		c.result.IsBroken = true // half an object must not look like one
+		c.result.IsBroken = true // the client must not take half an object for a whole one
 		return failed(ctx, err)
 	}
 	return nil
@@ -172,8 +171,8 @@ func (c *call) download(ctx context.Context, m *meter, t transfer) error {
 
 var rangeForm = regexp.MustCompile(`\Abytes=([0-9]{1,18})-([0-9]{1,18})?\z`)
 
-// rangeOf reads a range that goes to the end of the object, as git-lfs asks for. Any
-// other is left out, and the whole object answered.
+// rangeOf parses a range that goes to the end of the object, as git-lfs sends it. ok is
+// false for any other; then the whole object is sent.
 func rangeOf(text string, size int64) (from int64, ok bool) {
 	parts := rangeForm.FindStringSubmatch(text)
 	if parts == nil {
@@ -186,8 +185,8 @@ func rangeOf(text string, size int64) (from int64, ok bool) {
 	return from, true
 }
 
-// beginAnswer answers with the status and the headers, where the storage has the object
-// of the batch, and returns how many bytes follow.
+// beginAnswer checks that the storage has the object of the batch, writes the status
+// and the headers, and returns how many bytes follow.
 func (c *call) beginAnswer(answer *http.Response, t transfer, from int64) (size int64, err error) {
 	h := c.w.Header()
 	switch size = t.Size; answer.StatusCode {
@@ -251,7 +250,7 @@ func (c *call) put(ctx context.Context, m *meter, t transfer) error {
 	return nil
 }
 
-// recordTransfer writes down what became of an object.
+// recordTransfer records the outcome of a transfer.
 func (c *call) recordTransfer(e broker.Entry, err error) {
 	e.Decision, e.Outcome = broker.Granted, broker.OutcomeOK
 	if err != nil {
@@ -259,11 +258,11 @@ func (c *call) recordTransfer(e broker.Entry, err error) {
 		e.Outcome, e.Reason, e.Detail = broker.OutcomeFailed, r.Reason, e.Detail+": "+r.Detail
 	}
 	if err := c.record(e, false); err != nil {
-		c.logRefusal(broker.RefusalOf(err)) // it was done, and cannot be refused any more
+		c.logRefusal(broker.RefusalOf(err)) // it was done, so it can no longer be refused
 	}
 }
 
-// maxVerify bounds both messages of a verification, in bytes.
+// maxVerify is the maximum size of each message of a verification, in bytes.
 const maxVerify = 4 << 10
 
 // verify tells GitHub that an upload is complete.
@@ -300,7 +299,8 @@ func (c *call) verify(t transfer) error {
 	return nil
 }
 
-// withoutURL drops the address from an error of net/http: it has a signature.
+// withoutURL removes the address from an error of net/http, because it contains a
+// signature.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

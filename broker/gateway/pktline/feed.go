@@ -2,8 +2,8 @@ package pktline
 
 import "fmt"
 
-// A Feed takes a stream of packets apart as it is written to it, in pieces of any size. It
-// holds one packet at most.
+// A Feed parses a stream of packets that is written to it in pieces of any size. It
+// buffers at most one packet.
 type Feed struct {
 	// Packet is called for every packet. The payload is valid during the call. An error
 	// ends the feed.
@@ -15,8 +15,8 @@ type Feed struct {
 	err  error
 }
 
-// Write takes the next bytes. After an error, of Packet's or because the bytes are no
-// pkt-line, it returns that error again and again.
+// Write takes the next bytes. It returns an error if the bytes are malformed or Packet
+// fails, and the same error for every later Write.
 func (f *Feed) Write(p []byte) (int, error) {
 	taken := 0
 	for taken < len(p) && f.err == nil {
@@ -29,7 +29,7 @@ func (f *Feed) Write(p []byte) (int, error) {
 // Pending reports whether a packet has begun and not ended.
 func (f *Feed) Pending() bool { return len(f.buf) > 0 }
 
-// take adds as much of p as the header or the packet lacks.
+// take adds as much of p as the header or the packet still needs.
 func (f *Feed) take(p []byte) int {
 	want := f.want
 	if len(f.buf) < Header {

@@ -1,9 +1,9 @@
 // Package pktline reads and writes git's pkt-lines (gitprotocol-common(5)): four
-// hexadecimal digits that count themselves and the payload, then the payload.
+// hexadecimal digits with the length, the digits included, then the payload.
 //
-// [Reader] reads what a client of the gateway sends. It never reads past a packet, so that
-// the rest can be forwarded. [Feed] parses a stream that is copied elsewhere. Both are
-// stricter than git: they refuse lengths with upper-case digits.
+// [Reader] reads what a client of the gateway sends. It never reads beyond a packet, so
+// that the rest can be forwarded. [Feed] parses a stream that is copied elsewhere. Both
+// are stricter than git: they refuse upper-case digits in lengths.
 package pktline
 
 import (
@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// Header is how many bytes stand in front of a payload.
+	// Header is the number of bytes before a payload.
 	Header = 4
-	// MaxPayload is the longest payload, in bytes: a whole pkt-line has 65,520 at most.
+	// MaxPayload is the longest payload, in bytes: a whole pkt-line has at most 65,520.
 	MaxPayload = 65520 - Header
 )
 
-// A Kind tells the packets apart.
+// A Kind is the kind of a packet.
 type Kind int
 
 // The kinds. The three special ones have no payload.
@@ -35,15 +35,15 @@ const (
 const FlushPacket = "0000"
 
 var (
-	// ErrMalformed reports bytes that are no pkt-line.
+	// ErrMalformed reports bytes that are not a pkt-line.
 	ErrMalformed = errors.New("not a pkt-line")
-	// ErrTooLong reports a packet over the limit of its reader.
+	// ErrTooLong reports a packet over the reader's limit.
 	ErrTooLong = errors.New("over the limit")
 )
 
-// A Reader reads packets one after the other and nothing behind them.
+// A Reader reads one packet at a time, and nothing beyond it.
 type Reader struct {
-	// MaxPayload is the longest payload that is read, in bytes. 0 or more than git's own
+	// MaxPayload is the longest payload to accept, in bytes. 0 or more than git's own
 	// limit means that limit.
 	MaxPayload int
 	// MaxTotal is how many bytes all packets may have, headers included. 0 means no limit.
@@ -58,14 +58,14 @@ type Reader struct {
 // NewReader returns a Reader of from. It makes small reads: from should be buffered.
 func NewReader(from io.Reader) *Reader { return &Reader{from: from} }
 
-// Offset returns how many bytes were read.
+// Offset returns how many bytes have been read.
 func (r *Reader) Offset() int64 { return r.read }
 
 // Next reads one packet. The payload is valid until the next call.
 //
-// The errors are [ErrMalformed] and [ErrTooLong] with a reason, io.EOF where the input ends
-// before a packet, io.ErrUnexpectedEOF where it ends within one, and those of the input.
-// A packet over a limit is not read.
+// The errors are [ErrMalformed] and [ErrTooLong] with a reason, io.EOF if the input
+// ends before a packet, io.ErrUnexpectedEOF if it ends within one, and errors of the
+// input. Next does not read a packet over a limit.
 func (r *Reader) Next() (kind Kind, payload []byte, err error) {
 	n, err := io.ReadFull(r.from, r.head[:])
 	r.read += int64(n)
@@ -112,7 +112,7 @@ func (r *Reader) payload(length int) ([]byte, error) {
 	return buf, nil
 }
 
-// parseHeader returns the kind of packet, and the length of its payload.
+// parseHeader returns a packet's kind and the length of its payload.
 func parseHeader(head [Header]byte) (Kind, int, error) {
 	length := 0
 	for _, c := range head {
@@ -139,7 +139,7 @@ func malformed(head [Header]byte) error {
 	return fmt.Errorf("%w: its length is %q", ErrMalformed, string(head[:]))
 }
 
-// hexDigit returns the value of a digit in lower case, as all known clients write it.
+// hexDigit returns the value of a lower-case digit. All known clients write lower case.
 func hexDigit(c byte) (int, bool) {
 	switch {
 	case '0' <= c && c <= '9':
@@ -150,8 +150,8 @@ func hexDigit(c byte) (int, bool) {
 	return 0, false
 }
 
-// Append appends payload as one pkt-line. A payload over [MaxPayload] bytes is a mistake
-// of the caller and panics.
+// Append appends payload as one pkt-line. It panics if payload is longer than
+// [MaxPayload].
 func Append[T string | []byte](to []byte, payload T) []byte {
 	return append(appendHeader(to, len(payload)), payload...)
 }

@@ -5,15 +5,15 @@ type Band byte
 
 // The bands of side-band-64k.
 const (
-	Report   Band = 1 // what the request asked for
-	Progress Band = 2 // text, which git shows behind "remote: "
-	Fatal    Band = 3 // a text that ends the exchange
+	Report   Band = 1 // the answer to the request
+	Progress Band = 2 // text that git prints after "remote: "
+	Fatal    Band = 3 // text of an error that ends the exchange
 )
 
-// KeepAlive is a packet of side-band-64k that says nothing.
+// KeepAlive is an empty packet of side-band-64k, which clients ignore.
 const KeepAlive = "0005\x01"
 
-// AppendBand appends text to a band, in as many packets as it needs.
+// AppendBand appends text on a band, in as many packets as needed.
 func AppendBand(to []byte, band Band, text []byte) []byte {
 	for len(text) > 0 {
 		n := min(len(text), MaxPayload-1)

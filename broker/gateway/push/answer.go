@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	maxReason = 400 // bytes of a reason, before the mark that it goes on
-	maxListed = 12  // rules that the answer names
+	maxReason = 400 // bytes of a reason, without the mark that it was cut
+	maxListed = 12  // rules that the answer lists
 )
 
-// Answer writes the body of the answer to a refused push, of type
-// application/x-git-receive-pack-result and with status 200, in one write. git prints
-// "! [remote rejected] REF (gatepass: REASON)" for every ref, and lists behind "remote:"
-// the refs that may be pushed.
+// Answer writes the body of the answer to a refused push, in one write. Its type is
+// application/x-git-receive-pack-result, its status 200. git prints "! [remote
+// rejected] REF (gatepass: REASON)" for every ref, and after "remote:" the refs that
+// may be pushed.
 //
-// Read the request to its end first: a client that is still sending does not read the
-// answer. Check [Request.CanReport] first, too.
+// Check [Request.CanReport] and read the request to its end first: a client that is
+// still sending does not read the answer.
 func (v *Verdict) Answer(w io.Writer) error {
 	_, err := w.Write(v.answer())
 	return err
@@ -40,7 +40,7 @@ func (v *Verdict) answer() []byte {
 	return append(to, pktline.FlushPacket...)
 }
 
-// reason is what git prints behind a ref.
+// reason returns what git prints after a ref.
 func (v *Verdict) reason(i int) string {
 	if v.Reasons == nil {
 		return "gatepass: no decision was made on this push"
@@ -48,7 +48,7 @@ func (v *Verdict) reason(i int) string {
 	return "gatepass: " + line(v.Reasons[i])
 }
 
-// line returns text as one line that is not too long.
+// line returns text as one line of limited length.
 func line(text string) string {
 	text = usererr.Escape(text)
 	if short := usererr.Cut(text, maxReason); short != text {
@@ -57,7 +57,7 @@ func line(text string) string {
 	return text
 }
 
-// text is what git prints behind "remote: ".
+// text returns what git prints after "remote: ".
 func (v *Verdict) text() string {
 	const refused = "gatepass: this push is refused as a whole; nothing of it was forwarded\n"
 	rules := v.policy.Rules()
@@ -93,9 +93,9 @@ func example(policy *refs.Policy) string {
 	return ""
 }
 
-// KeepAlive returns bytes to send every few seconds in front of an answer while the request
-// is drained, so that no proxy closes the connection as idle. It is nil if the client has no
-// side-band; send nothing then.
+// KeepAlive returns bytes to send every few seconds before an answer, while the request
+// is drained, so that no proxy closes the connection as idle. If it is nil, the client
+// has no side-band: send nothing.
 func (q *Request) KeepAlive() []byte {
 	if !q.Capabilities.Has(SideBand64k) {
 		return nil

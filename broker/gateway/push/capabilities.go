@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Capability is one that a push may request and that has no value.
+// A Capability is one without a value that a push may request.
 type Capability uint8
 
 // The capabilities without a value, in the order in which they are written.
@@ -22,7 +22,7 @@ const (
 // known are the names, in the order of the constants.
 var known = [...]string{"report-status", "report-status-v2", "delete-refs", "side-band-64k", "quiet", "atomic", "ofs-delta"}
 
-// maxAgent is the longest agent that is passed on, in bytes.
+// maxAgent is the longest agent to pass on, in bytes.
 const maxAgent = 256
 
 // Capabilities are the known capabilities that a push requests. The zero value has none.
@@ -35,9 +35,9 @@ type Capabilities struct {
 // Has reports whether the push requests c.
 func (cs Capabilities) Has(c Capability) bool { return cs.flags&c != 0 }
 
-// parseCapabilities parses the text behind the NUL of the first command. It drops unknown
-// capabilities. The objection is the first mistake in the list. A flag with a mistake is set
-// all the same, so that the refusal is sent in the form that the client reads.
+// parseCapabilities parses the text after the NUL of the first command. It drops
+// unknown capabilities. objection is the first mistake in the list. A flag with a
+// mistake is still set, so that the refusal is sent in the form that the client reads.
 func parseCapabilities(text string) (cs Capabilities, objection string) {
 	seen := map[string]bool{}
 	for token := range strings.SplitSeq(text, " ") {
@@ -57,12 +57,12 @@ func parseCapabilities(text string) (cs Capabilities, objection string) {
 	return cs, objection
 }
 
-// set stores one capability, and returns what is wrong with it, or "".
+// set stores one capability. It returns what is wrong with it, or "".
 func (cs *Capabilities) set(name, value string, hasValue bool) string {
 	switch name {
 	case "agent":
 		if value == "" || len(value) > maxAgent || strings.Contains(value, "=") {
-			return fmt.Sprintf("it has no value of at most %d bytes without =", maxAgent) // GitHub takes no second =
+			return fmt.Sprintf("it has no value of at most %d bytes without =", maxAgent) // GitHub does not accept a second =
 		}
 		cs.Agent = value
 		return ""
@@ -87,7 +87,7 @@ func (cs *Capabilities) set(name, value string, hasValue bool) string {
 	return ""
 }
 
-// oidLength returns how long object ids are: in hexadecimal digits.
+// oidLength returns the length of object ids, in hexadecimal digits.
 func (cs Capabilities) oidLength() int {
 	if cs.ObjectFormat == "sha256" {
 		return 64
@@ -95,7 +95,7 @@ func (cs Capabilities) oidLength() int {
 	return 40
 }
 
-// append appends the capabilities as git writes them, each behind a space.
+// append appends the capabilities as git writes them, each after a space.
 func (cs Capabilities) append(to []byte) []byte {
 	for i, name := range known {
 		if cs.flags&(1<<i) != 0 {

@@ -10,20 +10,21 @@ import (
 // A Verdict is the decision on a request. The zero value refuses.
 type Verdict struct {
 	Request *Request
-	// Reasons says for each command, in order, why it is refused. It is nil if the push is
-	// allowed. Otherwise no text is empty: a push is forwarded whole or not at all.
+	// Reasons says for each command, in order, why it is refused. If the push is
+	// allowed, it is nil. Otherwise no text is empty: a push is forwarded as a whole or
+	// not at all.
 	Reasons []string
 
 	policy    *refs.Policy
 	allowed   bool
-	forwarded *Request // in place of Request; nil forwards Request
+	forwarded *Request // replaces Request; nil forwards Request
 }
 
-// atOnce is how many refs are matched between two looks at the context: there are rules, such
-// as "**x*x*/**x*y", that take milliseconds for one name that is made for them.
+// atOnce is how many refs are matched between two checks of the context. Some rules,
+// such as "**x*x*/**x*y", take milliseconds for one name that was made to be slow.
 const atOnce = 20
 
-// other is the reason for the commands that are allowed by themselves.
+// other is the reason for commands that would be allowed alone.
 const other = "another ref in this push is not allowed"
 
 // FastForwards is an ancestry that reports every change of a branch as a fast-forward. The
@@ -37,10 +38,10 @@ func FastForwards(_ context.Context, changes []refs.Change) []refs.Relation {
 	return relations
 }
 
-// Decide checks every command of q against the guard's policy, and refuses all of them if it
-// refuses one. A guard without ancestry treats every change of a branch as forced; see
-// [FastForwards]. Decide refuses a request without commands (see [Request.IsProbe]), and one
-// on which it has not decided when ctx ends.
+// Decide checks every command of q against the guard's policy. If it refuses one, it
+// refuses all. A guard without ancestry treats every change of a branch as forced; see
+// [FastForwards]. Decide also refuses a request without commands (see
+// [Request.IsProbe]), and one that is not decided when ctx ends.
 func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	switch {
 	case q.Objection != "":
@@ -59,7 +60,7 @@ func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	return verdict(guard.Policy, q, reasons)
 }
 
-// check returns a reason for each command, which is empty for an allowed one.
+// check returns a reason for each command; it is empty for an allowed one.
 func check(ctx context.Context, guard refs.Guard, names *names, commands []Command) []string {
 	reasons := make([]string, len(commands))
 	updates := make([]refs.RefUpdate, 0, len(commands))
@@ -68,7 +69,7 @@ func check(ctx context.Context, guard refs.Guard, names *names, commands []Comma
 			updates = append(updates, c.Update())
 		}
 	}
-	denied := map[string]string{} // by ref, of which a request has each once
+	denied := map[string]string{} // by ref; a request has each ref once
 	for _, d := range guard.Check(ctx, updates) {
 		denied[d.Update.RemoteRef] = d.Reason()
 	}
@@ -90,7 +91,7 @@ func Refuse(policy *refs.Policy, q *Request, reason string) *Verdict {
 	return &Verdict{Request: q, policy: policy, Reasons: reasons}
 }
 
-// verdict refuses the push if there is a reason, and fills in the missing ones.
+// verdict refuses the push if there is any reason, and fills in the missing ones.
 func verdict(policy *refs.Policy, q *Request, reasons []string) *Verdict {
 	v := &Verdict{Request: q, policy: policy, allowed: len(q.Commands) > 0}
 	for _, reason := range reasons {
@@ -109,7 +110,7 @@ func verdict(policy *refs.Policy, q *Request, reasons []string) *Verdict {
 // Allowed reports whether the push may be forwarded.
 func (v *Verdict) Allowed() bool { return v.allowed }
 
-// Head returns the head to forward in front of the pack, instead of the caller's. It is nil
+// Head returns the head to forward before the pack, instead of the client's. It is nil
 // if the push is not allowed.
 func (v *Verdict) Head() []byte {
 	if !v.allowed {

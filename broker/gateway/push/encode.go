@@ -2,7 +2,7 @@ package push
 
 import "github.com/gatepass/gatepass/broker/gateway/pktline"
 
-// encode writes the request as git would. [ReadRequest] of it is the request again.
+// encode writes the request as git would. [ReadRequest] reads it back unchanged.
 func (q *Request) encode() []byte {
 	to := make([]byte, 0, q.size())
 	line := make([]byte, 0, maxLine)
@@ -21,7 +21,7 @@ func (q *Request) encode() []byte {
 	return append(to, pktline.FlushPacket...)
 }
 
-// size is about how many bytes encode writes.
+// size estimates how many bytes encode writes.
 func (q *Request) size() int {
 	size := 512 + 80*len(q.Shallow)
 	for _, c := range q.Commands {

@@ -7,13 +7,13 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 )
 
-// workflowNote is what GitHub's own text does not say: it counts files that the branch
-// lacks as changed, so that it refuses pushes that touch no workflow.
+// workflowNote explains what GitHub's own text does not: GitHub counts files that the
+// branch lacks as changed, so it refuses pushes that touch no workflow.
 const workflowNote = "gatepass: GitHub wants the permission workflows for this push. If you changed no file below .github/workflows, the branch lacks newer ones: rebase it on the default branch. " +
 	"Otherwise ask for the verb workflow in the workspace's profile\n"
 
-// Note is a line for the client on what GitHub refused, "" where GitHub's own text is all
-// there is to say. It needs not the whole answer.
+// Note returns a line for the client about GitHub's refusal, or "" if GitHub's own text
+// is enough. It can be called before the answer ends.
 func (r *Report) Note() string {
 	for _, o := range r.outcomes {
 		if r.Class(*o) == "workflow" {
@@ -23,9 +23,9 @@ func (r *Report) Note() string {
 	return ""
 }
 
-// WithNote returns the server's answer with [Report.Note] in front of its end, where the
-// client has a side-band. What is read of it has to be written to r; the rest of the answer
-// stays as it is.
+// WithNote returns the server's answer with [Report.Note] inserted before its end, if
+// the client has a side-band. The caller must write what it reads to r. The rest of the
+// answer is unchanged.
 func (r *Report) WithNote(answer io.Reader) io.Reader {
 	if !r.request.Capabilities.Has(SideBand64k) {
 		return answer
@@ -33,14 +33,14 @@ func (r *Report) WithNote(answer io.Reader) io.Reader {
 	return &noted{from: answer, r: r}
 }
 
-// A noted is an answer of which the last bytes are kept back, until it is known whether
-// they are the last.
+// A noted is an answer whose last bytes are held back until it is known that they are
+// the last.
 type noted struct {
 	from io.Reader
 	r    *Report
 	held [len(pktline.FlushPacket)]byte
-	n    int    // bytes of held that count
-	end  []byte // what is left to give, once from has ended
+	n    int    // bytes in held
+	end  []byte // bytes to return after from has ended
 	err  error  // from's end
 }
 

@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	maxCapabilities = 4096                                             // bytes of the text behind the NUL
+	maxCapabilities = 4096                                             // bytes of the text after the NUL
 	maxLine         = 64 + 1 + 64 + 1 + 1024 + 1 + maxCapabilities + 1 // bytes of one line's payload
 )
 
-// Limits bound the head of a request. Fields that are 0 have the defaults.
+// Limits bound the head of a request. A field that is 0 means its default.
 type Limits struct {
-	Commands int   // how many; 2,000
-	Head     int64 // bytes in front of the pack; 1 MiB
+	Commands int   // default 2,000
+	Head     int64 // bytes before the pack; default 1 MiB
 }
 
 func (l Limits) orDefaults() Limits {
@@ -32,9 +32,10 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// ReadRequest reads the head of a git-receive-pack request and no byte of the pack behind
-// it. r is the body without gzip; it should be buffered, since ReadRequest makes small
-// reads. If no pack follows, ReadRequest waits for the end of r, and refuses more bytes.
+// ReadRequest reads the head of a git-receive-pack request, and no byte of the pack
+// after it. r is the body after gzip decoding; it should be buffered, because
+// ReadRequest makes small reads. If no pack follows, ReadRequest waits for the end of
+// r, and refuses more bytes.
 //
 // A [*RequestError] says what is wrong with the bytes. It wraps io.ErrUnexpectedEOF if they
 // end too early. Every other error is that of r.
@@ -66,8 +67,8 @@ func ReadRequest(r io.Reader, limits Limits) (*Request, error) {
 
 var errTrailing = errors.New("bytes follow a request that needs no pack")
 
-// checkEnd returns an error if r does not end where no pack follows. It does not read on
-// behind a request with an objection, which may have a list of push options there.
+// checkEnd returns an error if no pack follows and r does not end. It skips requests
+// with an objection, because a list of push options may follow them.
 func checkEnd(r io.Reader, q *Request) error {
 	if q.HasPack() || q.Objection != "" {
 		return nil
@@ -99,16 +100,16 @@ func readError(offset int64, err error) error {
 type head struct {
 	limits  Limits
 	request *Request
-	length  int             // of every object id; 0 before the first
-	refs    map[string]bool // the refs so far
+	length  int             // of every object id; 0 before the first one
+	refs    map[string]bool // the refs read so far
 }
 
-// packet takes one packet that is not the flush at the end.
+// packet handles a packet before the final flush.
 func (h *head) packet(kind pktline.Kind, line string) error {
 	if kind != pktline.Data {
 		return errors.New("it has a special packet in place of a command or 0000")
 	}
-	line = strings.TrimSuffix(line, "\n") // one, as git does
+	line = strings.TrimSuffix(line, "\n") // one line break only, as git does
 	if oid, ok := strings.CutPrefix(line, "shallow "); ok {
 		return h.shallow(oid)
 	}
@@ -174,7 +175,7 @@ func (h *head) parseCommand(line string) (Command, error) {
 		return Command{}, fmt.Errorf("ref %q: %w", ref, err)
 	}
 	if !utf8.ValidString(ref) {
-		return Command{}, fmt.Errorf("ref %q: it is not UTF-8", ref) // go-git reads another name
+		return Command{}, fmt.Errorf("ref %q: it is not UTF-8", ref) // go-git would read another name
 	}
 	if isZero(c.Old) && isZero(c.New) {
 		return Command{}, fmt.Errorf("ref %q: both object ids are zero", ref)
@@ -205,7 +206,7 @@ func (h *head) checkOID(oid string) error {
 	return nil
 }
 
-// checkFormat compares the length of the object ids with the object-format. A request
+// checkFormat checks the length of the object ids against the object-format. A request
 // without commands has no object-format.
 func (h *head) checkFormat() error {
 	if h.request.IsProbe() || h.length == h.request.Capabilities.oidLength() {

@@ -13,15 +13,15 @@ import (
 // A State is the outcome of one command.
 type State int
 
-// The states, as the server reported them.
+// The states that the server reported.
 const (
-	Unknown State = iota // the server did not report it, or the report cannot be read
+	Unknown State = iota // not reported, or the report cannot be read
 	OK                   // the ref has its new object
-	Refused              // the server refused this command
+	Refused              // the server refused the command
 	Failed               // the server could not read the pack
 )
 
-// String returns the state as the audit log has it.
+// String returns the state's name in the audit log.
 func (s State) String() string {
 	return [...]string{Unknown: "unknown", OK: "ok", Refused: "refused", Failed: "failed"}[s]
 }
@@ -30,29 +30,29 @@ func (s State) String() string {
 type Outcome struct {
 	Command Command
 	State   State
-	Reason  string // the server's, as one line of about 400 bytes at most; empty for OK
+	Reason  string // the server's text, as one line of about 400 bytes at most; empty for OK
 }
 
-// A Report reads the server's answer to a push while it is copied to the client. It is an
-// io.Writer that never fails and buffers two packets at most.
+// A Report reads the server's answer to a push while it is copied to the client. It is
+// an io.Writer that never fails and buffers at most two packets.
 //
-// An answer that is not complete, or has a mistake anywhere, makes every outcome [Unknown].
+// If the answer is incomplete or malformed anywhere, every outcome is [Unknown].
 type Report struct {
 	request  *Request
 	outcomes map[string]*Outcome // by ref
-	outer    *pktline.Feed       // what the server sends
-	inner    *pktline.Feed       // the report in it
-	current  *Outcome            // of the last ok, which options follow
+	outer    *pktline.Feed       // parses the answer
+	inner    *pktline.Feed       // parses the report inside it
+	current  *Outcome            // of the last ok; option lines follow it
 	unpacked string              // "", "ok", or why the pack could not be read
-	ended    bool                // the report did
-	closed   bool                // the side-band did
-	broken   bool                // the answer has a mistake
-	code     string              // that GitHub names, such as "GH013"
-	isSecret bool                // GitHub says that the push has a secret
-	tail     []byte              // the end of the text so far, where a phrase may begin
+	ended    bool                // the report has ended
+	closed   bool                // the side-band has ended
+	broken   bool                // the answer is malformed
+	code     string              // the check that GitHub names, such as "GH013"
+	isSecret bool                // GitHub says that the push contains a secret
+	tail     []byte              // the end of the text so far, in which a phrase may begin
 }
 
-// NewReport returns a Report of the answer to q.
+// NewReport returns a Report for the answer to q.
 func NewReport(q *Request) *Report {
 	r := &Report{request: q, outcomes: make(map[string]*Outcome, len(q.Commands))}
 	for _, c := range q.Commands {
@@ -74,7 +74,7 @@ func (r *Report) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Outcomes returns the outcome of each command, in the order of the request. Call it after
+// Outcomes returns the outcome of each command, in the request's order. Call it after
 // the answer has ended.
 func (r *Report) Outcomes() []Outcome {
 	all := make([]Outcome, len(r.request.Commands))
@@ -94,7 +94,7 @@ func (r *Report) isWhole() bool {
 
 var errReport = errors.New("not the report of a push")
 
-// band takes a packet of the side-band.
+// band handles a packet of the side-band.
 func (r *Report) band(kind pktline.Kind, payload []byte) error {
 	switch {
 	case r.closed:
@@ -116,7 +116,8 @@ func (r *Report) band(kind pktline.Kind, payload []byte) error {
 	return errReport
 }
 
-// progress looks at text that git shows behind "remote: ", whatever pieces it comes in.
+// progress searches text that git prints after "remote: " for what GitHub refused. It
+// may come in any pieces.
 func (r *Report) progress(text []byte) {
 	text = append(r.tail, text...)
 	if found := githubCode.FindSubmatch(text); r.code == "" && found != nil {
@@ -126,18 +127,18 @@ func (r *Report) progress(text []byte) {
 	r.tail = append(r.tail[:0], text[max(0, len(text)-len(secretText)):]...)
 }
 
-// secretText is in what GitHub says of a push with a secret. The report itself speaks of a
-// rule then, as of any other.
+// secretText is part of GitHub's text about a push with a secret. The report itself
+// only mentions a rule, as for other refusals.
 var secretText = []byte("Push cannot contain secrets")
 
-// githubCode is how GitHub names the check that refuses a push, in text that git shows
-// behind "remote: "
+// githubCode matches GitHub's name for the check that refused a push, in text that git
+// prints after "remote: "
 // (https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github,
 // https://docs.github.com/en/code-security/secret-scanning/working-with-secret-scanning-and-push-protection).
 var githubCode = regexp.MustCompile(`\b(GH0[0-9]{2}):`)
 
-// Class returns what kind of check of GitHub's refused o: workflow, ruleset, secret, size,
-// or "" for another.
+// Class returns which of GitHub's checks refused o: workflow, ruleset, secret, size, or
+// "" for another.
 func (r *Report) Class(o Outcome) string {
 	switch {
 	case o.State != Refused:
@@ -154,7 +155,7 @@ func (r *Report) Class(o Outcome) string {
 	return ""
 }
 
-// line takes a packet of the report.
+// line handles a packet of the report.
 func (r *Report) line(kind pktline.Kind, payload []byte) error {
 	switch {
 	case r.ended:
@@ -167,7 +168,7 @@ func (r *Report) line(kind pktline.Kind, payload []byte) error {
 	}
 	word, rest, _ := strings.Cut(strings.TrimSuffix(string(payload), "\n"), " ")
 	if (word == "unpack") != (r.unpacked == "") || rest == "" {
-		return errReport // unpack comes first, and once
+		return errReport // unpack must be the first line, and come once
 	}
 	switch word {
 	case "unpack":
@@ -205,7 +206,8 @@ func (r *Report) refused(rest string) error {
 	return nil
 }
 
-// outcome returns that of a ref that was asked for and not yet reported.
+// outcome returns the outcome of a ref that was requested and has not been reported
+// yet.
 func (r *Report) outcome(ref string) (*Outcome, error) {
 	o := r.outcomes[ref]
 	if o == nil || o.State != Unknown || o.Reason != "" {
@@ -214,8 +216,8 @@ func (r *Report) outcome(ref string) (*Outcome, error) {
 	return o, nil
 }
 
-// option reads what report-status-v2 adds to an ok. If the server did something else than the
-// command asked for, the outcome is Unknown.
+// option handles what report-status-v2 adds to an ok. If the server did something other
+// than the command, the outcome becomes Unknown.
 func (r *Report) option(rest string) error {
 	if r.current == nil || !r.request.Capabilities.Has(ReportStatusV2) {
 		return errReport
@@ -230,5 +232,5 @@ func (r *Report) option(rest string) error {
 	return nil
 }
 
-// shown returns text of the server's as it may stand in a log.
+// shown returns a text by the server that is safe for a log.
 func shown(text string) string { return line(redact.Text(text, maxReason)) }

@@ -1,14 +1,16 @@
 // Package push decides on a push by the command list in its body. The git gateway of the
 // broker uses it. It has no network and no state.
 //
-// [ReadRequest] reads the head of a git-receive-pack request and stops in front of the pack.
-// [Decide] checks every command against the policy that the guard uses. The gateway forwards
-// an allowed push with [Verdict.Head], a head that is written from the parsed request: no
-// byte of the caller's head is forwarded. It answers a refused push with [Verdict.Answer],
-// which git prints as "[remote rejected]". [Report] reads the server's report on each ref.
+// [ReadRequest] reads the head of a git-receive-pack request and stops before the pack.
+// [Decide] checks every command against the policy that the guard uses. The gateway
+// forwards an allowed push with [Verdict.Head], a head that is written from the parsed
+// request: no byte of the client's head is forwarded. It answers a refused push with
+// [Verdict.Answer], which git prints as "[remote rejected]". [Report] reads the
+// server's report on each ref.
 //
-// git and GitHub parse some bytes differently. ReadRequest refuses every request that two
-// servers could read in two ways, so that an accepted request means the same to all.
+// git and GitHub parse some bytes differently. ReadRequest refuses every request that
+// two servers could read in different ways, so that an accepted request means the same
+// to all.
 package push
 
 import (
@@ -18,14 +20,14 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A Request is the head of a push: all of its body in front of the pack.
+// A Request is the head of a push: everything in its body before the pack.
 type Request struct {
-	Shallow      []string // the commits where the caller's history ends
+	Shallow      []string // the commits where the client's history ends
 	Commands     []Command
 	Capabilities Capabilities
 
-	// Objection says why Decide refuses the request whatever its commands are, for example
-	// because it asks for push options. It is empty for most requests.
+	// Objection says why Decide refuses the request, whatever its commands are. For
+	// example, it asks for push options. It is empty for most requests.
 	Objection string
 }
 
@@ -39,7 +41,7 @@ type Command struct {
 // Deletes reports whether the command removes the ref.
 func (c Command) Deletes() bool { return isZero(c.New) }
 
-// Update returns the command as the guard knows it.
+// Update returns the command in the guard's form.
 func (c Command) Update() refs.RefUpdate {
 	return refs.RefUpdate{LocalRef: c.Ref, LocalOID: c.New, RemoteRef: c.Ref, RemoteOID: c.Old}
 }
@@ -49,7 +51,7 @@ func (c Command) Update() refs.RefUpdate {
 // shallow lines. Answer it with status 200 and an empty body, and do not forward it.
 func (q *Request) IsProbe() bool { return len(q.Commands) == 0 }
 
-// HasPack reports whether a pack follows the head. It does unless all commands delete.
+// HasPack reports whether a pack follows the head. It does, unless all commands delete.
 func (q *Request) HasPack() bool {
 	for _, c := range q.Commands {
 		if !c.Deletes() {
@@ -59,8 +61,9 @@ func (q *Request) HasPack() bool {
 	return false
 }
 
-// CanReport reports whether the client reads a report on its refs. Refuse a request of a
-// client that does not with status 403: it would not show the reasons of an Answer.
+// CanReport reports whether the client reads a report on its refs. If it does not,
+// refuse the request with status 403: the client would not show the reasons of an
+// Answer.
 func (q *Request) CanReport() bool {
 	return q.Capabilities.Has(ReportStatus) || q.Capabilities.Has(ReportStatusV2)
 }
@@ -71,19 +74,19 @@ type RequestError struct {
 	Offset   int64 // how many bytes had been read, from the start of the body
 	Why      string
 	TooLarge bool
-	Err      error // what lies below; may be nil
+	Err      error // the cause; may be nil
 }
 
 func (e *RequestError) Error() string {
 	return fmt.Sprintf("the push cannot be read (byte %d): %s", e.Offset, e.Why)
 }
 
-// Unwrap returns the error below, if any.
+// Unwrap returns the cause, if any.
 func (e *RequestError) Unwrap() error { return e.Err }
 
 func isZero(oid string) bool { return strings.Trim(oid, "0") == "" }
 
-// isOID reports whether s is a whole object id in lower case.
+// isOID reports whether s is a full object id in lower case.
 func isOID(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// FastForwardOnly returns the indexes of the commands that change a branch which the policy
-// lets be updated and not forced, whatever the command says of its old value. Whoever
-// verifies pushes has the server refuse the forced ones among them.
+// FastForwardOnly returns the indexes of the commands that change a branch which the
+// policy allows to update but not to force, whatever old value the command states. To
+// verify the push, make the server refuse those of them that are not fast-forwards.
 //
-// Commands that create or delete are not among them: a server refuses one whose old value
-// is not the ref's, so they are what they say.
+// Commands that create or delete are not among them: the server refuses such a command
+// if its old value is wrong, so they can be trusted.
 func (v *Verdict) FastForwardOnly() []int {
 	var found []int
 	for i, c := range v.Request.Commands {
@@ -27,9 +27,9 @@ func (v *Verdict) FastForwardOnly() []int {
 	return found
 }
 
-// Quarantine has Head ask the server to create other refs, which are given by the index of
-// a command, in place of what these commands change. The server then has their objects, and
-// the refs of the commands are as they were.
+// Quarantine makes Head create other refs instead of changing those of some commands.
+// instead has the other ref by the command's index. The server then gets the objects,
+// and the commands' own refs stay as they are.
 func (v *Verdict) Quarantine(instead map[int]string) {
 	forwarded := *v.Request
 	forwarded.Commands = slices.Clone(v.Request.Commands)
@@ -40,8 +40,8 @@ func (v *Verdict) Quarantine(instead map[int]string) {
 	v.forwarded = &forwarded
 }
 
-// Forwarded returns the request that Head writes. The server's [Report] is on that one. Its
-// commands have the order of the client's.
+// Forwarded returns the request that Head writes. The server's [Report] is about it.
+// Its commands are in the client's order.
 func (v *Verdict) Forwarded() *Request {
 	if v.forwarded != nil {
 		return v.forwarded
@@ -49,9 +49,9 @@ func (v *Verdict) Forwarded() *Request {
 	return v.Request
 }
 
-// Results returns the body of an answer that reports an outcome for every command of q, in
-// their order. What is not [OK] is reported as refused, with its reason. The client shows
-// the text behind "remote:".
+// Results returns the body of an answer that reports an outcome for every command of q,
+// in order. An outcome other than [OK] is reported as refused, with its reason. The
+// client prints text after "remote:".
 func Results(q *Request, outcomes []Outcome, text string) []byte {
 	report := pktline.Append(nil, "unpack ok\n")
 	for i, c := range q.Commands {
@@ -74,8 +74,8 @@ func Results(q *Request, outcomes []Outcome, text string) []byte {
 	return append(to, pktline.FlushPacket...)
 }
 
-// A Progress is written the server's answer to q, and passes on what is text in it, with
-// the names of refs replaced. What cannot be read is left out. Its error is that of to.
+// A Progress reads the server's answer to q and passes on its text, with the names of
+// refs replaced. It drops what it cannot read. Write's error is that of to.
 type Progress struct {
 	feed pktline.Feed
 	out  []byte // packets to pass on
@@ -83,8 +83,8 @@ type Progress struct {
 	has  bool
 }
 
-// NewProgress returns a Progress that calls to with whole packets. names has pairs of what
-// the server calls a ref and what the client does.
+// NewProgress returns a Progress that calls to with whole packets. names has pairs: a
+// ref's name at the server, and its name for the client.
 func NewProgress(q *Request, names []string, to func([]byte) error) *Progress {
 	p := &Progress{to: to, has: q.Capabilities.Has(SideBand64k)}
 	client := strings.NewReplacer(names...)
@@ -100,7 +100,7 @@ func NewProgress(q *Request, names []string, to func([]byte) error) *Progress {
 // Write takes the next bytes of the answer.
 func (p *Progress) Write(b []byte) (int, error) {
 	if p.has {
-		_, _ = p.feed.Write(b) // the Report says what is wrong with it
+		_, _ = p.feed.Write(b) // the Report has the error, too
 	}
 	if len(p.out) == 0 {
 		return len(b), nil

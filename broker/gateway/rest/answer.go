@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// answer passes GitHub's answer on.
+// answer passes on GitHub's answer.
 func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	if resp.StatusCode < http.StatusOK {
 		return unavailable("GitHub answered "+strconv.Itoa(resp.StatusCode), nil)
@@ -57,8 +57,7 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	return pump(c.r.Context(), c.w, body, maxAnswer, watch)
 }
 
-// answerBody is the body of GitHub's answer without its compression; nil where there is
-// none.
+// answerBody returns the body of GitHub's answer, decompressed; nil if there is none.
 func (c *call) answerBody(resp *http.Response) (io.Reader, error) {
 	isEmpty := c.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified || resp.ContentLength == 0
 	if isEmpty {
@@ -71,8 +70,8 @@ func (c *call) answerBody(resp *http.Response) (io.Reader, error) {
 	return body, nil
 }
 
-// location leads the Location of an answer back here. It returns the URL to download from
-// where GitHub redirects to its storage, and refuses other redirects.
+// location rewrites the Location header of an answer. If GitHub redirects a request to
+// its storage, it returns that URL, to download from. It refuses other redirects.
 func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err error) {
 	if resp.Header.Get("Location") == "" && !isRedirect(resp.StatusCode) {
 		return nil, nil
@@ -85,7 +84,7 @@ func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err 
 	switch {
 	case isAPI:
 		c.w.Header().Set("Location", led)
-	case !isRedirect(resp.StatusCode): // of what was made: the body names it, too
+	case !isRedirect(resp.StatusCode): // a created object's; the body names it, too
 	case isSafe(c.r.Method):
 		return to, nil
 	default:
@@ -94,14 +93,15 @@ func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err 
 	return nil, nil
 }
 
-// bases lead URLs of GitHub's API to where this caller found it.
+// bases returns the replacements that turn URLs of GitHub's API into URLs of this
+// gateway.
 func (c *call) bases() bases {
-	here, _ := access.Origin(c.r) // a Host that is none was refused
+	here, _ := access.Origin(c.r) // read has refused malformed Hosts
 	api := strings.TrimSuffix(c.access.Upstream.API.String(), "/")
 	return bases{{api, here + c.target.base}, {uploadsURL(c.access.Upstream.API), here + "/api/uploads"}}
 }
 
-// uploadsURL is where the GitHub with an API at a URL takes uploads.
+// uploadsURL returns the URL for uploads that belongs to an API's URL.
 func uploadsURL(api *url.URL) string {
 	if rest, ok := strings.CutPrefix(api.Host, "api."); ok {
 		return api.Scheme + "://uploads." + rest
@@ -109,10 +109,11 @@ func uploadsURL(api *url.URL) string {
 	return api.Scheme + "://" + api.Host + "/api/uploads"
 }
 
-// NoteHeader says, beside a 403 of GitHub's, what GitHub wants and what the token has.
+// NoteHeader is added to a 403 by GitHub. It says which permissions GitHub wants and
+// which the token has.
 const NoteHeader = "Gatepass-Note"
 
-// note says which permissions are missing, where GitHub says which it wants.
+// note sets NoteHeader, if GitHub says which permissions it wants.
 func (c *call) note(resp *http.Response) {
 	wanted := resp.Header.Get("X-Accepted-GitHub-Permissions")
 	if resp.StatusCode != http.StatusForbidden || !isHeader(wanted) {

@@ -1,14 +1,15 @@
-// Package rest serves GitHub's REST and GraphQL APIs to workspaces that have no token of
-// GitHub's: gh, octokit and the like show a session of the gateway, and the broker
-// forwards their requests with an installation token that cannot move a ref.
+// Package rest serves GitHub's REST and GraphQL APIs to workspaces that have no GitHub
+// token. Clients such as gh and octokit send a gateway session, and the broker forwards
+// their requests with an installation token that cannot move a ref.
 //
-// The token is the fence: it opens one repository and has the profile's permissions
-// without those that move refs, so that no table of routes has to be complete. What this
-// package refuses by its path is other repositories, and what would tell of the token or
-// end it.
+// The token is the protection: it gives access to one repository, and has the profile's
+// permissions except those that move refs. So no list of allowed routes is needed. By
+// the path, this package refuses only other repositories, and requests that would
+// reveal or revoke the token.
 //
-// Answers lead back here: the absolute URLs of the API in their headers and JSON are
-// written anew, and files that GitHub redirects to its storage are fetched by the broker.
+// Answers lead back to the gateway: absolute API URLs in their headers and JSON are
+// rewritten, and the broker itself downloads files that GitHub redirects to its
+// storage.
 package rest
 
 import (
@@ -24,26 +25,27 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
-// Settings are what a configuration may say. The zero value is the defaults.
+// Settings are the settings that a configuration can change. The zero value has the
+// defaults.
 type Settings struct {
-	PerHour int      // requests of one workspace in an hour; 0 means DefaultPerHour
-	Storage []string // hosts that downloads are fetched from; nil means [DefaultStorage]
+	PerHour int      // requests per hour of one workspace; 0 means DefaultPerHour
+	Storage []string // hosts to download from; nil means [DefaultStorage]
 }
 
-// Options are what an API may be told. The zero value works.
+// Options are what [New] needs to know. The zero value works.
 type Options struct {
-	Settings func() Settings // in force now; nil means the defaults
-	// Bot returns the login of an App's bot, such as "gatepass[bot]", which is who GET
-	// /user answers with; nil leaves GitHub to answer. app is the client ID of the App that
-	// minted the token, and "" where that is not known.
+	Settings func() Settings // returns the settings in force; nil means the defaults
+	// Bot returns the login of an App's bot, such as "gatepass[bot]", as which GET
+	// /user answers; if it is nil, GET /user is forwarded unchanged. app is the client
+	// ID of the App that minted the token; "" if unknown.
 	Bot func(ctx context.Context, app string) (login string, err error)
-	// Watched returns a context that ends when a request of the caller for repositories of
-	// the owner has to end early, with a [*broker.Refusal] as its cause; done is called when
-	// the request has ended. nil ends none early.
+	// Watched returns a context that ends when a request of the caller for a repository
+	// of owner must end early; its cause is then a [*broker.Refusal]. The caller must
+	// call done when the request has ended. If it is nil, no request ends early.
 	Watched func(ctx context.Context, c access.Caller, owner string) (watched context.Context, done func())
 }
 
-// An API is the handler of GitHub's APIs. Make it with [New].
+// An API serves GitHub's APIs. Make it with [New].
 type API struct {
 	access *access.Access
 	o      Options
@@ -51,7 +53,7 @@ type API struct {
 	cache  cache
 }
 
-// New returns the APIs of the GitHub behind a.
+// New returns an API for a's GitHub.
 func New(a *access.Access, o Options) *API {
 	if o.Watched == nil {
 		o.Watched = func(ctx context.Context, _ access.Caller, _ string) (context.Context, func()) { return ctx, func() {} }
@@ -62,7 +64,7 @@ func New(a *access.Access, o Options) *API {
 	return &API{access: a, o: o}
 }
 
-// perHour is the budget of one workspace now.
+// perHour returns the hourly budget of one workspace.
 func (a *API) perHour() int {
 	if n := a.o.Settings().PerHour; n > 0 {
 		return n
@@ -77,7 +79,7 @@ func (a *API) storage() []string {
 	return DefaultStorage(a.access.Upstream.API)
 }
 
-// call is one request on its way through an API.
+// call is one request in an API.
 type call struct {
 	*API
 	w     http.ResponseWriter
@@ -88,14 +90,14 @@ type call struct {
 	target target
 	caller access.Caller
 	grant  broker.Grant
-	status int // that was answered; 0 before
+	status int // the status sent; 0 before
 
-	known *cached // what GitHub answered before, and may say that it still holds; nil for nothing
+	known *cached // the cached answer, which GitHub may confirm; nil if there is none
 
-	hasErrors bool // an answer to GraphQL with status 200 says that something failed
+	hasErrors bool // GraphQL answered 200, but with errors
 }
 
-// ServeHTTP answers one request. Refusals are in the form of GitHub's errors, with
+// ServeHTTP answers one request. Refusals have the form of GitHub's errors, with
 // DecisionHeader.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{API: a, w: w, r: r, id: rand.Text(), begun: time.Now()}
@@ -112,11 +114,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		observe(broker.Observation{Endpoint: "api", Method: c.caller.Caller.Method, Status: c.status, Reason: reason, Cached: c.grant.Cached, Took: time.Since(c.begun)})
 	}
 	if errors.Is(err, errCut) {
-		panic(http.ErrAbortHandler) // so that the caller sees that the answer is not whole
+		panic(http.ErrAbortHandler) // shows the client that the answer is incomplete
 	}
 }
 
-// log writes a refusal to the broker's own log.
+// log logs a refusal.
 func (c *call) log(r *broker.Refusal) {
 	level := slog.LevelInfo
 	switch {
@@ -132,8 +134,8 @@ func (c *call) log(r *broker.Refusal) {
 	c.access.Broker.Log.LogAttrs(c.r.Context(), level, "refused", attrs...)
 }
 
-// serve answers, or returns why not: a [*broker.Refusal] where nothing was answered, or
-// errCut.
+// serve answers the request. Its error is a [*broker.Refusal] if nothing was answered,
+// or errCut.
 func (c *call) serve() (err error) {
 	if err := c.read(); err != nil {
 		return err
@@ -160,8 +162,8 @@ func (c *call) serve() (err error) {
 
 func (a *API) now() time.Time { return a.access.Broker.Now() }
 
-// account is the budget that the request counts in: GraphQL has one of its own, as at
-// GitHub.
+// account returns the account that the request counts against: GraphQL has its own, as
+// at GitHub.
 func (c *call) account() account {
 	if c.target.area == graphqlArea {
 		return account{c.caller.ID, graphqlResource}
@@ -169,10 +171,10 @@ func (c *call) account() account {
 	return account{c.caller.ID, coreResource}
 }
 
-// left is what the workspace has left of its budget.
+// left returns what is left of the workspace's budget.
 func (c *call) left() balance { return c.budget.look(c.account(), c.perHour(), c.now()) }
 
-// spend counts so many points against the workspace's budget.
+// spend takes points from the workspace's budget.
 func (c *call) spend(points int) error {
 	left, err := c.budget.spend(c.account(), c.perHour(), points, c.now())
 	if err != nil {
@@ -181,7 +183,7 @@ func (c *call) spend(points int) error {
 	return err
 }
 
-// pass answers a request that may be one of the broker's own, or forwards it.
+// pass answers the requests that the broker answers itself, and forwards the others.
 func (c *call) pass() error {
 	t := c.target
 	if t.area == restArea && t.path == "/meta" && isSafe(c.r.Method) {

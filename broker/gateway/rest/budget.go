@@ -10,23 +10,24 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// DefaultPerHour is how many requests a workspace may send to GitHub's API in an hour: two
-// fifths of what GitHub gives an installation at least.
+// DefaultPerHour is how many requests per hour a workspace may send to GitHub's API:
+// two fifths of the least that GitHub allows an installation.
 const DefaultPerHour = 2000
 
-// A budget counts requests of workspaces in windows of an hour, each from a workspace's
-// first request on, and the points of GraphQL in others. GitHub counts all workspaces of an installation together, so that one
-// that polls would spend the requests of all.
+// A budget limits each workspace's requests per hour, and its GraphQL points
+// separately. The hour starts with the workspace's first request. GitHub counts all
+// workspaces of an installation together, so without this, one workspace that polls
+// could use up the requests of all.
 type budget struct {
 	mu      sync.Mutex // guards the rest
 	windows map[account]*window
 	swept   time.Time
 }
 
-// An account is what of a workspace's requests are counted together.
+// An account is a workspace and a resource, which are counted together.
 type account struct{ workspace, resource string }
 
-// The resources, as GitHub calls them.
+// The resources, by GitHub's names.
 const (
 	coreResource    = "core"
 	graphqlResource = "graphql"
@@ -36,14 +37,15 @@ type window struct {
 	used    int
 	ends    time.Time
 	running int
-	due     time.Time // when the next request is, at a steady pace
+	due     time.Time // when the next request is due at a steady pace
 }
 
-// maxRunning is how many requests of one workspace run at once: each holds a connection
-// and buffers.
+// maxRunning is how many concurrent requests one workspace may have: each uses a
+// connection and buffers.
 const maxRunning = 32
 
-// enter counts a request in, or refuses it. The caller calls leave when it has ended.
+// enter counts a running request, or refuses it. The caller must call leave when it has
+// ended.
 func (b *budget) enter(workspace string, now time.Time) (leave func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +71,8 @@ type balance struct {
 	reset       time.Time
 }
 
-// spend counts so many points, or refuses the request and counts nothing.
+// spend takes points from the account. If too few are left, it refuses the request and
+// takes nothing.
 func (b *budget) spend(a account, perHour, points int, now time.Time) (balance, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +96,7 @@ func unit(resource string) string {
 	return "requests"
 }
 
-// giveBack takes back the count of one request.
+// giveBack undoes the count of one request.
 func (b *budget) giveBack(a account, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,7 +104,7 @@ func (b *budget) giveBack(a account, now time.Time) {
 	w.used = max(0, w.used-1)
 }
 
-// look returns what a workspace has left.
+// look returns what an account has left.
 func (b *budget) look(a account, perHour int, now time.Time) balance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,7 +112,7 @@ func (b *budget) look(a account, perHour int, now time.Time) balance {
 	return balance{a.resource, perHour, w.used, w.ends}
 }
 
-// window is that of an account now. The caller holds mu.
+// window returns an account's current window. The caller holds mu.
 func (b *budget) window(a account, now time.Time) *window {
 	b.sweep(now)
 	w := b.windows[a]
@@ -123,7 +126,7 @@ func (b *budget) window(a account, now time.Time) *window {
 	return w
 }
 
-// sweep forgets windows that are over. The caller holds mu.
+// sweep removes windows that have ended. The caller holds mu.
 func (b *budget) sweep(now time.Time) {
 	if b.windows == nil {
 		b.windows = map[account]*window{}
@@ -139,11 +142,11 @@ func (b *budget) sweep(now time.Time) {
 	}
 }
 
-// remaining is how many requests are left.
+// remaining returns how many requests or points are left.
 func (b balance) remaining() int { return max(0, b.limit-b.used) }
 
-// write says the balance as GitHub says an installation's, unless GitHub leaves less than
-// that, as h has it already.
+// write sets the rate limit headers that GitHub uses to the balance, unless h has
+// GitHub's own and those leave less.
 func (b balance) write(h http.Header) {
 	theirs, err := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
 	if err == nil && theirs < b.remaining() {

@@ -10,30 +10,31 @@ import (
 	"sync"
 )
 
-// Bounds of a cache, in bytes of bodies as GitHub sends them, compressed mostly.
+// Limits of a cache, in bytes of bodies as GitHub sends them, usually compressed.
 const (
-	maxCached          = 16 << 20 // of all workspaces, together with what is being read
+	maxCached          = 16 << 20 // of all workspaces, answers being read included
 	maxCachedWorkspace = 2 << 20
 	maxCachedAnswer    = 256 << 10
-	cachedOverhead     = 2 << 10 // that an answer counts for beside its body: headers, key
+	cachedOverhead     = 2 << 10 // what an answer counts besides its body: headers and key
 )
 
-// A cache keeps answers of GitHub's to GET that have an ETag. Each is for one token, one
-// workspace and one form of request, and is given only where GitHub says, asked with the ETag and
-// that token, that it still holds: 304, which costs nothing of the installation's hour. So a
-// client that polls and keeps nothing spends as little as one that does.
+// A cache holds answers of GitHub to GET requests that have an ETag. Each is for one
+// token, one workspace and one form of request. It is given only after GitHub, asked
+// with the ETag and that token, has confirmed it with a 304, which does not count
+// against the installation's hourly limit. So a client that polls without a cache of
+// its own costs as little as one with a cache.
 //
 // The zero cache is ready for use.
 type cache struct {
 	mu      sync.Mutex // guards the rest
 	entries map[cacheKey]*list.Element
-	order   list.List      // of *cached, the latest used first
+	order   list.List      // of *cached, most recently used first
 	sizes   map[string]int // by workspace
-	size    int            // of all, with pending
-	pending int            // bytes that are being read
+	size    int            // of all answers, and pending
+	pending int            // bytes of answers that are being read
 }
 
-// A cacheKey tells requests apart whose answers may differ.
+// A cacheKey is different for requests whose answers may differ.
 type cacheKey struct{ workspace, token, url, headers string }
 
 // cached is one answer.
@@ -58,8 +59,8 @@ func (c *cache) get(key cacheKey) *cached {
 	return e.Value.(*cached)
 }
 
-// put keeps an answer. Others that were not used for longest go, first those of the same
-// workspace where it has its share.
+// put adds an answer. It removes the least recently used ones, first of the same
+// workspace if that is over its share.
 func (c *cache) put(a *cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,14 +83,14 @@ func (c *cache) put(a *cached) {
 	c.shrink()
 }
 
-// shrink keeps to the bound of all. The caller holds mu.
+// shrink removes answers until the cache is within its limit. The caller holds mu.
 func (c *cache) shrink() {
 	for c.size > maxCached && c.order.Len() > 0 {
 		c.remove(c.order.Back())
 	}
 }
 
-// remove takes an answer out. The caller holds mu.
+// remove removes an answer. The caller holds mu.
 func (c *cache) remove(e *list.Element) {
 	a := c.order.Remove(e).(*cached)
 	delete(c.entries, a.key)
@@ -99,8 +100,8 @@ func (c *cache) remove(e *list.Element) {
 	}
 }
 
-// reserve takes n bytes for an answer that is being read, or reports that there are none:
-// half of the cache is for those at most.
+// reserve takes n bytes for an answer that is being read, and reports whether they were
+// free: these answers may have half of the cache.
 func (c *cache) reserve(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,11 +121,11 @@ func (c *cache) release(n int) {
 	c.size -= n
 }
 
-// conditions are headers by which a client says what it has, or wants a part.
+// conditions are the headers of clients that have a cached answer, or want a part.
 var conditions = []string{"If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since", "If-Range", "Range"}
 
-// cacheKey is that of the request, to an URL of GitHub's; ok is false where no answer to it is
-// kept: a client with a condition keeps its own.
+// cacheKey returns the key of the request to a GitHub URL. ok is false if its answer is
+// not cached: for example, a client that sends a condition has its own cache.
 func (c *call) cacheKey(to string) (key cacheKey, ok bool) {
 	if c.r.Method != http.MethodGet || c.target.area != restArea {
 		return key, false
@@ -141,8 +142,8 @@ func (c *call) cacheKey(to string) (key cacheKey, ok bool) {
 	return cacheKey{c.caller.ID, c.grant.Token.Hash(), to, headers.String()}, true
 }
 
-// unchanged is an answer from the cache, as GitHub would have sent it: the headers of its 304
-// are newer, and say how much of the hour is left.
+// unchanged returns a cached answer as GitHub would have sent it, with the newer
+// headers of GitHub's 304, which say what is left of the rate limit.
 func (a *cached) unchanged(notModified *http.Response) *http.Response {
 	notModified.Body.Close()
 	header := maps.Clone(a.header)
@@ -157,7 +158,7 @@ func (a *cached) unchanged(notModified *http.Response) *http.Response {
 	}
 }
 
-// keep has an answer kept once its body was read to the end, where it may be.
+// keep caches an answer, if allowed, once its body was read to the end.
 func (c *call) keep(resp *http.Response, key cacheKey) {
 	etag := resp.Header.Get("ETag")
 	isKept := resp.StatusCode == http.StatusOK && isHeader(etag) && resp.Header.Get("Location") == "" && resp.ContentLength <= maxCachedAnswer &&
@@ -170,11 +171,11 @@ func (c *call) keep(resp *http.Response, key cacheKey) {
 	resp.Body = &recorded{ReadCloser: resp.Body, to: &c.cache, answer: a}
 }
 
-// A recorded is a body that is kept while it is read.
+// A recorded is a body that is collected for the cache while it is read.
 type recorded struct {
 	io.ReadCloser
 	to       *cache
-	answer   *cached // nil once it is not kept any more
+	answer   *cached // nil once the answer is no longer collected
 	reserved int
 }
 
@@ -197,14 +198,14 @@ func (r *recorded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drop ends the recording.
+// drop ends the collecting.
 func (r *recorded) drop() {
 	r.to.release(r.reserved)
 	r.answer, r.reserved = nil, 0
 }
 
 func (r *recorded) Close() error {
-	if r.answer != nil { // it broke off
+	if r.answer != nil { // it ended early
 		r.drop()
 	}
 	return r.ReadCloser.Close()

@@ -17,9 +17,9 @@ import (
 // The limits of one answer.
 const (
 	maxDownload = 4 << 30          // bytes of a file from storage
-	maxAnswer   = 512 << 20        // bytes of any other answer, decompressed
+	maxAnswer   = 512 << 20        // decompressed bytes of any other answer
 	longest     = time.Hour        // of one answer as a whole
-	idle        = time.Minute      // without a byte, in either direction
+	idle        = time.Minute      // without a byte in either direction
 	firstByte   = 90 * time.Second // until GitHub begins to answer
 	maxHops     = 3                // redirects from one storage host to the next
 )
@@ -27,15 +27,15 @@ const (
 // errCut is the error of an answer that ended early, after its status was sent.
 var errCut = errors.New("the answer was cut off")
 
-// A download follows redirects to GitHub's storage and gives the caller the file: the
-// hosts are out of its reach, and their URLs are signed for whoever has them. The
-// storage is asked without a token.
+// A download follows redirects to GitHub's storage and passes the file on: the client
+// cannot reach those hosts, and their signed URLs work for anyone. It sends no token to
+// the storage.
 type download struct {
 	do    func(*http.Request) (*http.Response, error)
 	hosts []string
 }
 
-// serve answers with the file at u. Its error is a [*broker.Refusal] where nothing was
+// serve answers with the file at u. Its error is a [*broker.Refusal] if nothing was
 // answered, or errCut.
 func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(r.Context(), longest)
@@ -58,7 +58,7 @@ func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) erro
 	return pump(ctx, w, resp.Body, maxDownload, watch)
 }
 
-// follow asks u, and what it redirects to.
+// follow requests u, and follows its redirects.
 func (d download) follow(ctx context.Context, r *http.Request, u *url.URL) (*http.Response, error) {
 	for range maxHops {
 		if !isStorage(u, d.hosts) {
@@ -86,7 +86,7 @@ func (d download) follow(ctx context.Context, r *http.Request, u *url.URL) (*htt
 	return nil, unavailable("GitHub's storage redirects too often", nil)
 }
 
-// hideURL takes the URL out of an error: its query is a signature.
+// hideURL removes the URL from an error, because its query contains a signature.
 func hideURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -102,8 +102,8 @@ func isRedirect(status int) bool {
 	return false
 }
 
-// checkStored refuses what is no file. The text of a storage's own errors names its
-// accounts, and stays here.
+// checkStored refuses answers that are not a file. It does not pass on the storage's
+// error text, which names accounts.
 func checkStored(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
@@ -120,9 +120,9 @@ func checkStored(resp *http.Response) error {
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// pump copies at most limit bytes to the caller. It ends with errCut where there are
-// more, where the source fails, and where either side is idle: watch, which ends the
-// source, is set again with every byte.
+// pump copies at most limit bytes to the client. It returns errCut if there are more,
+// if the source fails, or if either side is idle. watch ends the source; every byte
+// restarts it.
 func pump(ctx context.Context, w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer) error {
 	out, done := newPatient(ctx, w, watch)
 	defer done()
@@ -136,11 +136,11 @@ func pump(ctx context.Context, w http.ResponseWriter, from io.Reader, limit int6
 	return nil
 }
 
-// onlyReader hides WriterTo, which would bring its own buffer.
+// onlyReader hides WriterTo, which would allocate its own buffer.
 type onlyReader struct{ io.Reader }
 
-// patient gives each write to the caller as long as there may be without a byte. It writes
-// nothing once ctx has ended.
+// patient is a writer to the client. Each write must end within idle. It writes nothing
+// after ctx has ended.
 type patient struct {
 	ctx   context.Context
 	w     http.ResponseWriter
@@ -148,17 +148,17 @@ type patient struct {
 	watch *time.Timer
 }
 
-// newPatient returns one whose blocked write ends with ctx. done is called when nothing more
-// is written.
+// newPatient returns a patient; a blocked write ends with ctx. Call done after the last
+// write.
 func newPatient(ctx context.Context, w http.ResponseWriter, watch *time.Timer) (p patient, done func()) {
 	rc := http.NewResponseController(w)
-	stop := context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(past) }) // not there in tests without a connection
+	stop := context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(past) }) // fails only in tests, without a connection
 	return patient{ctx, w, rc, watch}, func() { stop() }
 }
 
 func (p patient) Write(b []byte) (int, error) {
-	_ = p.rc.SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection
-	if err := p.ctx.Err(); err != nil {             // before, and not after: its end sets another deadline
+	_ = p.rc.SetWriteDeadline(time.Now().Add(idle)) // fails only in tests, without a connection
+	if err := p.ctx.Err(); err != nil {             // checked after the deadline is set: the end of ctx sets another one
 		return 0, err
 	}
 	n, err := p.w.Write(b)
@@ -166,7 +166,7 @@ func (p patient) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// pumpLed is pump for JSON, whose URLs it leads back. hasErrors is that of the leader.
+// pumpLed is pump for JSON. It rewrites the URLs in it. hasErrors is jsonLeader's.
 func pumpLed(ctx context.Context, w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
 	out, done := newPatient(ctx, w, watch)
 	defer done()

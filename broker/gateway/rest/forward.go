@@ -16,22 +16,23 @@ import (
 )
 
 const (
-	maxReplay = 1 << 20         // bytes of a body that is kept, so that it can be sent again
+	maxReplay = 1 << 20         // bytes of a body that is held in memory to be sent again
 	bodyWait  = 2 * time.Minute // for the body of a request
-	lagAge    = time.Minute     // of a token that some of GitHub's servers may not know yet
+	lagAge    = time.Minute     // age up to which some of GitHub's servers may not know a token
 )
 
-// lagWaits are the times between tries of a request whose fresh token GitHub did not know.
+// lagWaits are the pauses between attempts of a request whose new token GitHub does not
+// know.
 var lagWaits = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 
-// forward sends the request to GitHub and answers with what GitHub says.
+// forward sends the request to GitHub and passes on the answer.
 func (c *call) forward() (err error) {
 	watched, done := c.o.Watched(c.r.Context(), c.caller, c.target.repo.Owner)
 	defer done()
 	defer func() { err = cutShort(watched, err) }()
 	ctx, cancel := context.WithTimeout(watched, longest)
 	defer cancel()
-	defer context.AfterFunc(watched, func() { // a body that is awaited ends now
+	defer context.AfterFunc(watched, func() { // ends the wait for a body
 		_ = http.NewResponseController(c.w).SetReadDeadline(past)
 	})()
 	watch := time.AfterFunc(bodyWait, cancel)
@@ -41,7 +42,7 @@ func (c *call) forward() (err error) {
 		return err
 	}
 	if c.target.area == graphqlArea && body != nil {
-		if err := c.spend(points(body.head) - 1); err != nil { // one was counted before
+		if err := c.spend(points(body.head) - 1); err != nil { // serve has counted one already
 			return err
 		}
 	}
@@ -57,8 +58,8 @@ func (c *call) forward() (err error) {
 
 var past = time.Unix(1, 0)
 
-// cutShort is the refusal of a request that was ended early, where nothing was answered
-// yet. Any other error stays.
+// cutShort returns the refusal that ended the request early, if nothing was answered
+// yet. It returns any other error unchanged.
 func cutShort(watched context.Context, err error) error {
 	refusal, ok := errors.AsType[*broker.Refusal](context.Cause(watched))
 	if err == nil || errors.Is(err, errCut) || !ok {
@@ -67,19 +68,19 @@ func cutShort(watched context.Context, err error) error {
 	return refusal
 }
 
-// A replay is a body and whether all of it is in memory.
+// A replay is a body, in memory if it is small enough to be sent again.
 type replay struct {
 	head  []byte
-	rest  io.Reader // nil where head is all of it
-	known int64     // the whole length; -1 where it is not known
+	rest  io.Reader // nil if head is the whole body
+	known int64     // the body's length; -1 if unknown
 }
 
-// body reads a small body whole, and of a larger one the beginning.
+// body reads a small body as a whole, and the beginning of a larger one.
 func (c *call) body() (*replay, error) {
 	if isSafe(c.r.Method) || c.r.ContentLength == 0 {
 		return nil, nil
 	}
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyWait)) // not there in tests without a connection
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyWait)) // fails only in tests, without a connection
 	limited := http.MaxBytesReader(c.w, c.r.Body, maxBody)
 	head, err := io.ReadAll(io.LimitReader(limited, maxReplay+1))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -101,7 +102,8 @@ func (b *replay) reader() io.Reader {
 	return io.MultiReader(bytes.NewReader(b.head), b.rest)
 }
 
-// sendCached sends the request, and asks only whether the answer changed where the cache has one.
+// sendCached sends the request. If the cache has an answer, it only asks whether that
+// changed.
 func (c *call) sendCached(body *replay) (*http.Response, error) {
 	to, err := c.url()
 	if err != nil {
@@ -123,8 +125,8 @@ func (c *call) sendCached(body *replay) (*http.Response, error) {
 	return resp, nil
 }
 
-// send sends the request with the token, and again where GitHub does not know the token
-// yet. A request that was answered 401 did nothing.
+// send sends the request with the token. It retries a 401 while GitHub may not know the
+// token yet: a request that was answered 401 had no effect.
 func (c *call) send(body *replay) (*http.Response, error) {
 	for _, wait := range append(lagWaits, -1) {
 		resp, err := c.sendOnce(body)
@@ -143,10 +145,10 @@ func (c *call) send(body *replay) (*http.Response, error) {
 			return nil, unavailable("GitHub does not know its own token yet", err)
 		}
 	}
-	return nil, unavailable("GitHub does not know its own token yet", nil) // not reached: the last try has no wait
+	return nil, unavailable("GitHub does not know its own token yet", nil) // not reached: the last attempt has no wait
 }
 
-// isFresh reports whether the token is so young that some of GitHub's servers may not
+// isFresh reports whether the token is so new that some of GitHub's servers may not
 // know it.
 func (c *call) isFresh() bool {
 	born := c.grant.Token.Expiry.Add(-credential.Lifetime)
@@ -187,8 +189,8 @@ func (c *call) sendOnce(body *replay) (*http.Response, error) {
 	return c.access.Upstream.Do(req)
 }
 
-// url is where GitHub has what the request is for. The repository in it is the policy's;
-// what follows is as the caller escaped it.
+// url returns the request's URL at GitHub. The repository in it comes from the policy;
+// the rest is as the caller escaped it.
 func (c *call) url() (string, error) {
 	t, base := c.target, strings.TrimSuffix(c.access.Upstream.API.String(), "/")
 	path := t.path
@@ -212,7 +214,7 @@ func (c *call) url() (string, error) {
 	return to, nil
 }
 
-// decoded is the body of an answer without its compression.
+// decoded returns the body of an answer, decompressed.
 func decoded(resp *http.Response) (io.Reader, error) {
 	switch resp.Header.Get("Content-Encoding") {
 	case "", "identity":

@@ -7,15 +7,16 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// asked are the headers of a request that go to GitHub: what the answer looks like,
-// whether it is needed, and what the body is. Who asks is not among them.
+// asked are the request headers that are forwarded to GitHub: about the form of the
+// answer, about caches, and about the body. Headers that identify the caller are not
+// among them.
 var asked = []string{
 	"Accept", "Content-Type", "GraphQL-Features", "If-Match", "If-Modified-Since", "If-None-Match",
 	"If-Unmodified-Since", "Range", "If-Range", "Time-Zone", "X-GitHub-Api-Version", "X-GitHub-Next-Global-ID",
 }
 
-// answered are the headers of GitHub's answer that go to the caller. Link and Location
-// are written anew, and the length where the body stays.
+// answered are the headers of GitHub's answer that are passed on. Link and Location are
+// rewritten, and Content-Length is kept if the body is unchanged.
 var answered = []string{
 	"Accept-Ranges", "Allow", "Cache-Control", "Content-Disposition", "Content-Language", "Content-Range", "Content-Type",
 	"Deprecation", "ETag", "Last-Modified", "Retry-After", "Sunset", "Vary",
@@ -24,14 +25,15 @@ var answered = []string{
 	"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource", "X-RateLimit-Used",
 }
 
-// stored are those of a storage host's answer.
+// stored are the headers that are passed on of a storage host's answer.
 var stored = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "ETag", "Last-Modified",
 }
 
-const maxHeader = 4 << 10 // bytes of one that is copied; a longer one is left out
+const maxHeader = 4 << 10 // bytes of one header; a longer one is left out
 
-// copyHeaders copies those of names that have one value that is text.
+// copyHeaders copies the headers in names that have exactly one value, which must be
+// valid text.
 func copyHeaders(to, from http.Header, names []string) {
 	for _, name := range names {
 		if values := from.Values(name); len(values) == 1 && isHeader(values[0]) {
@@ -52,10 +54,11 @@ func isHeader(value string) bool {
 	return true
 }
 
-// agent is what GitHub sees of every caller: it refuses requests without one.
+// agent is the User-Agent of all forwarded requests: GitHub refuses requests without
+// one.
 var agent = "gatepass-broker/" + version.String()
 
-// upstreamHeader is the header of a request as it goes to GitHub, with the token.
+// upstreamHeader returns the headers of the request to GitHub, with the token.
 func upstreamHeader(r *http.Request, secret string) http.Header {
 	h := http.Header{}
 	copyHeaders(h, r.Header, asked)

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// cloudVersion is the installed_version of a GitHub that has every feature of github.com.
-// gh takes a host that is not github.com for an Enterprise Server, asks /meta what it
-// can, and does without features of later versions.
+// cloudVersion stands for a GitHub with every feature of github.com. gh takes every
+// host other than github.com for an Enterprise Server, reads its version from /meta,
+// and avoids features of later versions.
 const cloudVersion = "3.99.0"
 
-// maxMeta bounds GitHub's own answer to /meta, in bytes.
+// maxMeta is the maximum size of GitHub's own answer to /meta, in bytes.
 const maxMeta = 1 << 20
 
 const metaWait = 20 * time.Second // for that answer
@@ -25,8 +25,8 @@ type meta struct {
 	InstalledVersion                 string `json:"installed_version"`
 }
 
-// meta answers GET /meta: an Enterprise Server's own version, and else one that stands for
-// github.com.
+// meta answers GET /meta: with an Enterprise Server's own version, or else with
+// cloudVersion.
 func (c *call) meta() error {
 	version := cloudVersion
 	if strings.HasSuffix(c.access.Upstream.API.Path, "/api/v3") {
@@ -37,8 +37,7 @@ func (c *call) meta() error {
 	return c.writeOwn(meta{InstalledVersion: version})
 }
 
-// installedVersion asks an Enterprise Server for its version. It is "" where the server
-// does not say one.
+// installedVersion asks an Enterprise Server for its version; "" if it does not say.
 func (c *call) installedVersion() string {
 	if !c.caller.Repo.IsValid() || c.authorize() != nil {
 		return ""
@@ -72,8 +71,8 @@ type rate struct {
 	Reset     int64 `json:"reset"`
 }
 
-// rateLimit answers GET /rate_limit with the workspace's budget. That costs nothing of it,
-// as at GitHub.
+// rateLimit answers GET /rate_limit with the workspace's budget. As at GitHub, the
+// request itself costs nothing.
 func (c *call) rateLimit() error {
 	shown := func(resource string) rate {
 		left := c.budget.look(account{c.caller.ID, resource}, c.perHour(), c.now())
@@ -83,7 +82,7 @@ func (c *call) rateLimit() error {
 	return c.writeOwn(map[string]any{"resources": map[string]rate{coreResource: core, graphqlResource: shown(graphqlResource), "search": core}, "rate": core})
 }
 
-// writeOwn answers with JSON of the broker's own.
+// writeOwn answers with the broker's own JSON.
 func (c *call) writeOwn(v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -92,11 +91,11 @@ func (c *call) writeOwn(v any) error {
 	c.left().write(c.w.Header())
 	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(idle)) // not there in tests without a connection
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(idle)) // fails only in tests, without a connection
 	c.status = http.StatusOK
 	c.w.WriteHeader(c.status)
 	if c.r.Method != http.MethodHead {
-		_, _ = c.w.Write(body) // the client has gone
+		_, _ = c.w.Write(body) // fails only if the client has gone
 	}
 	return nil
 }

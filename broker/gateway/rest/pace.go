@@ -8,19 +8,21 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// GitHub lets an installation spend 900 points a minute, whatever its hour leaves, and counts
-// answers of 304 there as well (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
-// So one workspace has a third of that, and a client that goes on at full speed is slowed down.
+// GitHub lets an installation spend 900 points a minute, whatever is left of its hour,
+// and here also counts 304 answers
+// (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
+// So one workspace gets a third of that; a client at full speed is slowed down.
 const (
 	leastPerMinute = 300
-	ahead          = 30 * time.Second // of a steady pace, that a workspace may be at once
-	longestTurn    = 10 * time.Second // that a request waits; one that would wait longer is refused
+	ahead          = 30 * time.Second // how far a workspace may be ahead of a steady pace
+	longestTurn    = 10 * time.Second // the longest wait of a request; if it would wait longer, it is refused
 )
 
-// perMinute is the pace of one workspace with that budget: no more than 15 % of its hour.
+// perMinute returns the pace of one workspace with that budget: 15 % of its hour, but
+// at least leastPerMinute.
 func perMinute(perHour int) int { return max(leastPerMinute, perHour*3/20) }
 
-// cost is what GitHub counts for a request.
+// cost returns how many points GitHub counts for a request.
 func (c *call) cost() int {
 	if isSafe(c.r.Method) || c.target.area == graphqlArea {
 		return 1
@@ -28,7 +30,7 @@ func (c *call) cost() int {
 	return 5
 }
 
-// turn returns how long a request of so many points has to wait, or refuses it.
+// turn returns how long a request of so many points must wait, or refuses it.
 func (b *budget) turn(workspace string, perMinute, points int, now time.Time) (time.Duration, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,7 +51,7 @@ func (b *budget) turn(workspace string, perMinute, points int, now time.Time) (t
 	return max(wait, 0), nil
 }
 
-// awaitTurn keeps the workspace to its pace.
+// awaitTurn delays the request, or refuses it, to keep the workspace to its pace.
 func (c *call) awaitTurn() error {
 	wait, err := c.budget.turn(c.caller.ID, perMinute(c.perHour()), c.cost(), c.now())
 	if err != nil || wait == 0 {

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// GitHub counts a query of GraphQL by what it may have to fetch: one request for each
-// connection (a field with first or last), times the number of nodes of every connection
-// around it; a hundred of those are a point
+// GitHub counts a GraphQL query by what it may have to fetch: one request for each
+// connection (a field with first or last), times the number of nodes of every
+// connection around it. A hundred such requests are one point
 // (https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api).
 
 const (
-	// nodesPerPoint is how many requests a point stands for.
+	// nodesPerPoint is how many requests make one point.
 	nodesPerPoint = 100
-	// mostPoints is what a query counts at most. GitHub refuses larger ones.
+	// mostPoints is the most that a query counts. GitHub refuses larger ones.
 	mostPoints = 5000
-	// maxSteps bounds the work on one query, whose fragments may be nested.
+	// maxSteps limits the work on one query, because fragments can be nested.
 	maxSteps = 1 << 16
 	maxDepth = 64
 )
 
-// points returns what the body of a GraphQL request costs: 1 at least, also for what is no
-// query, since GitHub refuses that.
+// points returns the cost of a GraphQL request's body, at least 1. A malformed query
+// also costs 1, because GitHub refuses it.
 func points(body []byte) int {
 	var request struct {
 		Query     string                     `json:"query"`
@@ -40,7 +40,7 @@ func points(body []byte) int {
 	return min(max(1, (most+nodesPerPoint/2)/nodesPerPoint), mostPoints)
 }
 
-// A query is one that is read.
+// A query is a query while it is parsed.
 type query struct {
 	tokens    []string
 	variables map[string]json.RawMessage
@@ -50,7 +50,7 @@ type query struct {
 
 // A selection is a field, an inline fragment or the spread of a fragment.
 type selection struct {
-	nodes  int    // of a connection; 0 for what is none
+	nodes  int    // of a connection; 0 for other fields
 	spread string // the name of a fragment
 	below  []selection
 }
@@ -70,7 +70,7 @@ func (q *query) next() string {
 	return token
 }
 
-// document reads everything, and returns the operations.
+// document parses everything, and returns the operations.
 func (q *query) document() (operations [][]selection) {
 	for q.peek() != "" {
 		name, isFragment := "", q.peek() == "fragment"
@@ -93,7 +93,7 @@ func (q *query) document() (operations [][]selection) {
 	return operations
 }
 
-// set reads a selection set, where there is one.
+// set parses a selection set, if one follows.
 func (q *query) set(depth int) (set []selection) {
 	if q.peek() != "{" {
 		return nil
@@ -124,7 +124,7 @@ func (q *query) selection(depth int) (s selection) {
 		case "{":
 			s.below = q.set(depth + 1)
 			return s
-		case ":", "@", "on": // an alias, a directive, a type: a name follows
+		case ":", "@", "on": // an alias, a directive or a type: a name follows
 			q.next()
 			q.next()
 		default:
@@ -133,8 +133,8 @@ func (q *query) selection(depth int) (s selection) {
 	}
 }
 
-// arguments reads behind "(" to its ")", and returns first or last; 0 where there is
-// neither.
+// arguments parses what follows "(", up to its ")". It returns the value of first or
+// last; 0 if there is neither.
 func (q *query) arguments() (nodes int) {
 	for depth := 1; depth > 0; {
 		switch token := q.next(); token {
@@ -154,7 +154,7 @@ func (q *query) arguments() (nodes int) {
 	return nodes
 }
 
-// number reads the value of first or last. One that cannot be known counts as 100, the most
+// number parses the value of first or last. An unknown value counts as 100, the most
 // that GitHub allows.
 func (q *query) number() int {
 	text := q.next()
@@ -168,7 +168,7 @@ func (q *query) number() int {
 	return n
 }
 
-// requests counts what a selection set may fetch, times as many nodes as are around it.
+// requests counts what a selection set may fetch, times the number of nodes around it.
 func (q *query) requests(set []selection, around, depth int) (n int) {
 	for _, s := range set {
 		if q.steps++; q.steps > maxSteps || depth > maxDepth || n > mostPoints*nodesPerPoint {
@@ -187,8 +187,8 @@ func (q *query) requests(set []selection, around, depth int) (n int) {
 	return n
 }
 
-// tokens splits a document: names and numbers, "..." and single characters. Comments, commas
-// and strings are left out.
+// tokens splits a document into names, numbers, "..." and single characters. It drops
+// comments, commas and strings.
 func tokens(text string) (list []string) {
 	for text != "" {
 		n := 1
@@ -218,7 +218,7 @@ func tokens(text string) (list []string) {
 	return list
 }
 
-// endOf is where a string ends that begins with so many quotes.
+// endOf returns where the string ends that starts with quotes.
 func endOf(text string, from int, quotes string) int {
 	for i := from; i < len(text); i++ {
 		if text[i] == '\\' {

@@ -11,8 +11,9 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// recorded writes down what is about to be changed at GitHub before it is asked for, and
-// what GitHub answered after. Requests that change nothing are counted by metrics alone.
+// recorded writes to the audit log what a request is about to change at GitHub, before
+// it is sent, and GitHub's answer afterwards. Requests that change nothing are only
+// counted by metrics.
 func (c *call) recorded(next func() error) error {
 	if isSafe(c.r.Method) {
 		return next()
@@ -32,7 +33,7 @@ func (c *call) recorded(next func() error) error {
 	return err
 }
 
-// outcome is what GitHub said of a request that was forwarded.
+// outcome returns GitHub's answer to a forwarded request, for the audit log.
 func (c *call) outcome(err error) (outcome, reason, detail string) {
 	detail = "GitHub answered " + strconv.Itoa(c.status)
 	switch {
@@ -53,7 +54,8 @@ func (c *call) outcome(err error) (outcome, reason, detail string) {
 	return broker.OutcomeOK, broker.ReasonNone, detail
 }
 
-// refused writes a refusal of what would change something down, and returns it.
+// refused records the refusal of a request that would change something, and returns its
+// error.
 func (c *call) refused(err error) error {
 	if isSafe(c.r.Method) {
 		return err
@@ -66,7 +68,8 @@ func (c *call) refused(err error) error {
 	return err
 }
 
-// entry says who asks for what. Queries and bodies are not written down.
+// entry returns an audit entry that says who asks for what. It contains no queries and
+// no bodies.
 func (c *call) entry() broker.Entry {
 	w := c.caller.Workspace
 	return broker.Entry{
@@ -84,7 +87,7 @@ func (c *call) repoText() string {
 	return c.target.repo.String()
 }
 
-// repoID is GitHub's id of the repository that the token opens; 0 before there is one.
+// repoID returns the GitHub id of the token's repository; 0 without a token.
 func (c *call) repoID() int64 {
 	if ids := c.grant.Token.RepositoryIDs; len(ids) == 1 {
 		return ids[0]

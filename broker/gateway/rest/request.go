@@ -12,12 +12,12 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// maxBody bounds a request's body, in bytes.
+// maxBody is the maximum size of a request's body, in bytes.
 const maxBody = 16 << 20
 
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
-// read looks at what is asked for, before anything is known of who asks.
+// read parses and checks the request, before the caller is known.
 func (c *call) read() (err error) {
 	c.target, err = parseTarget(c.r.Host, c.r.RequestURI)
 	switch {
@@ -62,7 +62,7 @@ func tooLarge() *broker.Refusal {
 	return refuse(http.StatusRequestEntityTooLarge, broker.ReasonRequest, fmt.Sprintf("the body of this request is over %d MiB", maxBody>>20))
 }
 
-// authorize decides which repository the request is for, and gets its token.
+// authorize determines the request's repository, and gets a token for it.
 func (c *call) authorize() (err error) {
 	if err := refusedPath(c.target); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c *call) authorize() (err error) {
 	return nil
 }
 
-// repository is that of the session, or else that of the path.
+// repository returns the session's repository, or else the one in the path.
 func (c *call) repository() (gitname.Repo, error) {
 	of, named := c.caller.Repo, c.target.repo
 	switch {
@@ -98,8 +98,8 @@ func (c *call) repository() (gitname.Repo, error) {
 	return of, refuse(http.StatusForbidden, broker.ReasonRepository, `this session is for no single repository, and the request does not name one; ask POST /v1/session for a session with {"repo":"owner/name"}`)
 }
 
-// refusedPath refuses what is about the App and its tokens rather than about a
-// repository: one of them would end the token that others use, too.
+// refusedPath refuses requests about the App and its tokens: one of them would revoke a
+// token that other workspaces also use.
 func refusedPath(t target) error {
 	if t.area == uploadArea {
 		return refuse(http.StatusForbidden, broker.ReasonPermission, "release assets are not uploaded through the gateway: that needs contents: write, which its tokens for the API never have")

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// A base is where an API is, as GitHub writes it in answers, and where the caller finds
-// the same.
+// A base is the beginning of an API's URLs: as GitHub writes it in answers, and as the
+// caller must use it.
 type base struct{ from, to string }
 
-// bases lead URLs in GitHub's answers back to the caller. None is the beginning of
-// another at a boundary.
+// bases are the replacements for URLs in GitHub's answers. No base is the beginning of
+// another one up to a boundary.
 type bases []base
 
-// lead returns url with its base replaced. ok is false where it has none of the bases.
+// lead returns url with its base replaced. ok is false if it has none of the bases.
 func (bs bases) lead(url string) (led string, ok bool) {
 	for _, b := range bs {
 		rest, has := strings.CutPrefix(url, b.from)
@@ -31,7 +31,7 @@ func (bs bases) lead(url string) (led string, ok bool) {
 // of "https://api.github.com.example". A link's target ends with ">".
 func isBoundary(c byte) bool { return strings.IndexByte("/?#{>", c) >= 0 }
 
-// leadLinks returns a Link header (RFC 8288) with the bases of its targets replaced.
+// leadLinks returns a Link header (RFC 8288) with the bases in its URLs replaced.
 func (bs bases) leadLinks(header string) string {
 	parts := strings.Split(header, "<")
 	for i, part := range parts[1:] {
@@ -40,38 +40,38 @@ func (bs bases) leadLinks(header string) string {
 	return strings.Join(parts, "<")
 }
 
-// jsonLeader copies JSON and replaces the bases of strings that are the value of a key
-// "url" or "…_url". Every other byte stays as it is, and what is no JSON passes through.
-// It holds no more than one base in memory, however deep and large the document is.
+// jsonLeader copies JSON and replaces the base in every string that is the value of a
+// key "url" or "…_url". It changes no other byte, and passes on what is not JSON. It
+// holds at most one base in memory, however deep and large the document is.
 type jsonLeader struct {
 	out   *bufio.Writer
 	bases bases
 
 	state   state
-	escaped bool // the byte before was a backslash that escapes the next
+	escaped bool // the last byte was a backslash that escapes the next
 
-	tail   [6]byte // the last bytes of the string that is being read, or was read last
-	length int     // of that string, in bytes
-	since  since   // what came since that string ended
+	tail   [6]byte // the last bytes of the current string, or of the last one
+	length int     // length of that string, in bytes
+	since  since   // what came after that string
 
-	depth     int  // of objects and lists around
-	hasErrors bool // the outermost object has the key "errors", as answers to failed GraphQL have
+	depth     int  // number of open objects and lists
+	hasErrors bool // the outermost object has the key "errors", as in answers to failed GraphQL requests
 
-	raw, plain []byte // of a URL's beginning, as written and without the escapes of slashes
+	raw, plain []byte // the beginning of a URL: as written, and without the escapes of slashes
 }
 
-// state is where in the document a jsonLeader is.
+// state is a jsonLeader's position in the document.
 type state int
 
 const (
 	outside  state = iota // of strings
-	inString              // that stays as it is
-	inURL                 // in the value of a URL's key, as long as it may have a base
-	inEscape              // in such a value, behind a backslash
+	inString              // in a string that is copied unchanged
+	inURL                 // in the value of a URL key, while it may have a base
+	inEscape              // in such a value, after a backslash
 )
 
-// since says what is between two strings: a colon alone makes the second the value of
-// the first.
+// since says what came between two strings. After a colon alone, the second is the
+// value of the first.
 type since int
 
 const (
@@ -84,7 +84,7 @@ func newJSONLeader(w io.Writer, bs bases) *jsonLeader {
 	return &jsonLeader{out: bufio.NewWriterSize(w, 32<<10), bases: bs, since: more}
 }
 
-// Write copies p. What is held is written by Close.
+// Write copies p. Close writes what Write holds back.
 func (l *jsonLeader) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -97,17 +97,17 @@ func (l *jsonLeader) Write(p []byte) (int, error) {
 			p = l.url(p)
 		}
 	}
-	_, err := l.out.Write(nil) // the error of any write before
+	_, err := l.out.Write(nil) // returns the error of any earlier write
 	return n, err
 }
 
-// Close writes what is held. It does not close the writer below.
+// Close writes what Write has held back. It does not close the writer below.
 func (l *jsonLeader) Close() error {
 	l.giveUp()
 	return l.out.Flush()
 }
 
-// outside copies p up to and including the quote that begins the next string.
+// outside copies p up to and including the quote that starts the next string.
 func (l *jsonLeader) outside(p []byte) []byte {
 	before, after, found := bytes.Cut(p, []byte{'"'})
 	l.between(before)
@@ -124,7 +124,7 @@ func (l *jsonLeader) outside(p []byte) []byte {
 	return after
 }
 
-// between looks at what separates two strings.
+// between examines what separates two strings.
 func (l *jsonLeader) between(skipped []byte) {
 	for _, c := range skipped {
 		switch c {
@@ -145,12 +145,13 @@ func (l *jsonLeader) between(skipped []byte) {
 	}
 }
 
-// isURLKey reports whether the last string was "url" or ended with "_url".
+// isURLKey reports whether the last string is "url" or ends with "_url".
 func (l *jsonLeader) isURLKey() bool {
 	return l.ends("_url") || l.ends("url") && l.length == len("url")
 }
 
-// ends reports whether the last string ended with a text that is no longer than tail.
+// ends reports whether the last string ends with a text, which is at most as long as
+// tail.
 func (l *jsonLeader) ends(with string) bool {
 	return l.length >= len(with) && string(l.tail[len(l.tail)-len(with):]) == with
 }
@@ -177,13 +178,13 @@ func (l *jsonLeader) string(p []byte) []byte {
 	return p[i+1:]
 }
 
-// url looks at the beginning of a URL, until it has a base or cannot have one.
+// url collects the beginning of a URL, until it has a base or cannot have one.
 func (l *jsonLeader) url(p []byte) []byte {
 	c, written := p[0], p[:1]
 	switch {
 	case l.state == inEscape && c == '/':
 		l.state, written = inURL, []byte(`\/`)
-	case l.state == inEscape: // no base has another escape
+	case l.state == inEscape: // no base contains another escape
 		l.giveUp()
 		l.escaped = true
 		return p
@@ -210,7 +211,7 @@ func (l *jsonLeader) url(p []byte) []byte {
 	return p[1:]
 }
 
-// base returns what replaces the URL so far, if that is a base.
+// base returns the replacement, if the URL so far is a base.
 func (l *jsonLeader) base() (to string, has bool) {
 	i := slices.IndexFunc(l.bases, func(b base) bool { return b.from == string(l.plain) })
 	if i < 0 {
@@ -219,12 +220,12 @@ func (l *jsonLeader) base() (to string, has bool) {
 	return l.bases[i].to, true
 }
 
-// mayHaveBase reports whether the URL so far is the beginning of a base.
+// mayHaveBase reports whether a base starts with the URL so far.
 func (l *jsonLeader) mayHaveBase() bool {
 	return slices.ContainsFunc(l.bases, func(b base) bool { return strings.HasPrefix(b.from, string(l.plain)) })
 }
 
-// giveUp writes what is held of a URL, and goes on as in any other string.
+// giveUp writes what is held back of a URL, and goes on as in other strings.
 func (l *jsonLeader) giveUp() {
 	if l.state == inEscape {
 		l.raw = append(l.raw, '\\')
@@ -244,7 +245,7 @@ func (l *jsonLeader) end() {
 	l.state, l.since = outside, blanks
 }
 
-// text copies a part of a string, and remembers its last bytes.
+// text copies part of a string, and remembers its last bytes.
 func (l *jsonLeader) text(part []byte) {
 	l.write(part)
 	l.length += len(part)
@@ -253,5 +254,5 @@ func (l *jsonLeader) text(part []byte) {
 	copy(l.tail[kept:], last)
 }
 
-// write copies to the buffer. Its error stays there for the next Write and Close.
+// write writes to the buffer, which keeps an error for the next Write and Close.
 func (l *jsonLeader) write(p []byte) { _, _ = l.out.Write(p) }

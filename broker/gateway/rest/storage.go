@@ -8,9 +8,9 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// DefaultStorage returns the hosts that the API at a URL redirects downloads to, as GitHub
-// documents them. "*.NAME" is every host below NAME, and "*" every host: an Enterprise
-// Server keeps logs and artifacts where its administrator says.
+// DefaultStorage returns the hosts to which an API redirects downloads, according to
+// GitHub's documentation. "*.NAME" means every host below NAME, and "*" every host: an
+// Enterprise Server stores logs and artifacts where its administrator chooses.
 func DefaultStorage(api *url.URL) []string {
 	host, _ := gitname.Host(api.Host)
 	if host == "api.github.com" {
@@ -27,11 +27,11 @@ func DefaultStorage(api *url.URL) []string {
 
 const anyHost = "*"
 
-// resultsStorage are the accounts at Azure that GitHub Actions keeps logs and artifacts
-// in: productionresultssa0 to 19, and prodREGIONresultssaN with data residency.
+// resultsStorage are the Azure accounts in which GitHub Actions stores logs and
+// artifacts: productionresultssa0 to 19, and prodREGIONresultssaN with data residency.
 const resultsStorage = "prod*resultssa*.blob.core.windows.net"
 
-// isStorage reports whether a redirect to a URL is followed.
+// isStorage reports whether a redirect to u is followed.
 func isStorage(u *url.URL, hosts []string) bool {
 	host, ok := gitname.Host(u.Host)
 	return ok && u.Scheme == "https" && u.User == nil && u.Opaque == "" && slices.ContainsFunc(hosts, func(h string) bool { return isHost(host, h) })

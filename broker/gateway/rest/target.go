@@ -10,36 +10,36 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// An area is what part of GitHub's API a request is for.
+// An area is a part of GitHub's API.
 type area int
 
 const (
-	restArea area = iota + 1 // zero is none
+	restArea area = iota + 1 // zero means none
 	graphqlArea
 	uploadArea
 )
 
-// A target is what a request asks for, read from its host and its escaped path alone.
+// A target is what a request asks for, according to its host and its escaped path.
 type target struct {
 	area area
-	// base is the path of the REST API in the layout that the caller uses: "/api/v3", or
-	// "" on a host api.NAME.
+	// base is the path of the REST API as the caller uses it: "/api/v3", or "" on a
+	// host api.NAME.
 	base string
-	// path is below the REST API's base and as the caller escaped it, "/repos/o/r/pulls";
-	// "" is the base itself.
+	// path is the path below base, as the caller escaped it, such as
+	// "/repos/o/r/pulls"; "" is the base itself.
 	path  string
 	query string // without "?"
 
-	repo gitname.Repo // that the path names; zero where it names none
-	id   int64        // of the repository, where the path names it by that; else 0
-	tail string       // what follows the repository: "" or "/…"
+	repo gitname.Repo // the repository in the path; zero if it names none
+	id   int64        // the repository's id, if the path has it; else 0
+	tail string       // the path after the repository: "" or "/…"
 }
 
 const (
 	maxPath  = 4 << 10 // bytes of an escaped path
 	maxQuery = 8 << 10
 
-	maxEscapes = 4 // times that a path may be escaped, and once more to see that it is not
+	maxEscapes = 4 // how often a path may be escaped, plus one
 )
 
 var (
@@ -50,8 +50,9 @@ var (
 	errRepo  = errors.New("the path of this request does not name a repository as owner/name")
 )
 
-// Serves reports whether a request is for GitHub's API: its target begins with /api/, or
-// its host's name with "api." and the target is neither the broker's own nor git's.
+// Serves reports whether a request is for GitHub's API. That is so if its target starts
+// with /api/. It is also so if its host starts with "api." and the target is neither
+// one of the broker's own nor one of git's.
 func Serves(host, target string) bool {
 	if strings.HasPrefix(target, "/api/") {
 		return true
@@ -61,11 +62,11 @@ func Serves(host, target string) bool {
 	return isAPIHost(host) && !slices.Contains(own, first) && (first == "repos" || !isGit(rest))
 }
 
-// own are the first segments of what a broker serves itself; "" is its page.
+// own are the first segments of the broker's own paths; "" is its page.
 var own = []string{"", "v1", "git", "console", "healthz", "readyz"}
 
-// isGit reports whether what follows an owner in a path is a repository and what git asks
-// of one.
+// isGit reports whether rest, the path after the owner, is a repository and a path that
+// git requests.
 func isGit(rest string) bool {
 	_, service, _ := strings.Cut(rest, "/")
 	return service == "git-upload-pack" || service == "git-receive-pack" || strings.HasPrefix(service, "info/")
@@ -73,8 +74,8 @@ func isGit(rest string) bool {
 
 func isAPIHost(host string) bool { return strings.HasPrefix(gitname.Fold(host), "api.") }
 
-// parseTarget reads the request target that host was sent, byte for byte as it is on the
-// wire. Nothing in it is decoded or cleaned.
+// parseTarget parses the request target as it was sent to host. It decodes and cleans
+// nothing.
 func parseTarget(host, requestURI string) (target, error) {
 	if !strings.HasPrefix(requestURI, "/") {
 		return target{}, errForm
@@ -96,8 +97,8 @@ func parseTarget(host, requestURI string) (target, error) {
 	return t, t.resource()
 }
 
-// layout takes the path apart by where the API is: below /api/ on every host, and at the
-// root on a host api.NAME.
+// layout splits the path by the layout of the API: below /api/ on every host, and at
+// the root on a host api.NAME.
 func (t *target) layout(host, path string) error {
 	isRoot := isAPIHost(host) && !strings.HasPrefix(path, "/api/")
 	if !isRoot {
@@ -112,7 +113,7 @@ func (t *target) layout(host, path string) error {
 	case isREST && (rest == "" || rest[0] == '/'):
 		t.area, t.path = restArea, strings.TrimSuffix(rest, "/")
 		if t.path != "" {
-			t.path = rest // a slash at the end has a meaning in git/matching-refs/heads/
+			t.path = rest // a trailing slash matters in git/matching-refs/heads/
 		}
 	default:
 		return errArea
@@ -154,8 +155,8 @@ func (t *target) resource() error {
 	return nil
 }
 
-// isName reports whether the first segment of a path is spelled as GitHub spells them
-// all: what is refused by its name cannot be written in another way.
+// isName reports whether the first segment of a path is spelled as GitHub spells all of
+// them. So a refused name has no other spelling.
 func isName(segment string) bool {
 	for _, c := range []byte(segment) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
@@ -165,10 +166,11 @@ func isName(segment string) bool {
 	return true
 }
 
-// isPath reports whether each segment of an escaped path is one to every reader: visible
-// ASCII without what has to be escaped, no empty segment but at the end, and no segment
-// of dots, also after escapes of escapes are decoded. An escaped slash may be inside
-// (gh writes "git/ref/tags%2Fv1"), and separates segments here.
+// isPath reports whether all readers split an escaped path into the same segments. It
+// must be visible ASCII without characters that need an escape. No segment may be
+// empty, except at the end. No segment may consist of dots, also not after escapes, and
+// escapes of escapes, are decoded. It may contain escaped slashes (gh writes
+// "git/ref/tags%2Fv1"), which count as separators here.
 func isPath(path string) bool {
 	if len(path) > maxPath || !isVisible(path, "\"#<>?\\^`{|};") {
 		return false
@@ -194,8 +196,8 @@ func isPath(path string) bool {
 	return false
 }
 
-// escapeStray makes percent signs that begin no escape decodable, so that "100%" is a
-// name after its "%25" was decoded.
+// escapeStray escapes percent signs that begin no escape, so that "100%", which is
+// "100%25" decoded, can be decoded again.
 func escapeStray(text string) string {
 	var out strings.Builder
 	for i := range len(text) {
@@ -213,7 +215,8 @@ func isHex(c byte) bool {
 
 func isQuery(query string) bool { return len(query) <= maxQuery && isVisible(query, "#\\\"<>`") }
 
-// isVisible reports whether text is printable ASCII without blanks and without not.
+// isVisible reports whether text is printable ASCII without blanks, and contains none
+// of the characters in not.
 func isVisible(text, not string) bool {
 	for _, c := range []byte(text) {
 		if c <= ' ' || c > '~' || strings.IndexByte(not, c) >= 0 {
@@ -223,7 +226,7 @@ func isVisible(text, not string) bool {
 	return true
 }
 
-// isText reports whether decoded text has no control character and no backslash.
+// isText reports whether decoded text contains no control character and no backslash.
 func isText(decoded string) bool {
 	for _, c := range []byte(decoded) {
 		if c < ' ' || c == 0x7f || c == '\\' {

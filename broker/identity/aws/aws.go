@@ -1,13 +1,13 @@
-// Package aws identifies callers by their AWS credentials, which no caller sends: the caller
-// signs a call of STS GetCallerIdentity, and the broker makes that call and reads whose
-// signature it was.
+// Package aws identifies callers by their AWS credentials. The caller sends only a
+// signature of an STS GetCallerIdentity call; the broker makes that call, and STS
+// answers whose signature it is.
 //
-// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]): host,
-// method, path, body and headers are fixed, the region is one of a list, and the broker's
-// server ID and a nonce are signed with the rest. A signature over anything else is a
-// signature over another call, and AWS refuses it. The answer is accepted only in the form
-// that AWS documents, so that no text that a caller can choose is read as a name (as in
-// CVE-2020-16250).
+// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]):
+// host, method, path, body and headers are fixed, the region must be in a list, and the
+// signature also covers the broker's server ID and a nonce. A signature of anything
+// else does not fit this call, and AWS refuses it. The answer is accepted only in the
+// form that AWS documents, so that no text that a caller chooses is taken for an
+// identity (as in CVE-2020-16250).
 package aws
 
 import (
@@ -27,24 +27,24 @@ import (
 	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
-// Method is the method of callers with an AWS identity.
+// Method is the method name of callers with an AWS identity.
 const Method = "aws"
 
 const (
 	retryAfter = 3 * time.Second
 	callWait   = 10 * time.Second
-	clockSkew  = 5 * time.Minute // AWS's own bound for this service
+	clockSkew  = 5 * time.Minute // AWS's own limit for STS
 	maxAnswer  = 16 << 10        // bytes
-	maxCalls   = 32              // of STS at a time
+	maxCalls   = 32              // concurrent calls of STS
 )
 
-// Settings say which proofs are taken.
+// Settings say which proofs are accepted.
 type Settings struct {
-	ServerID string   `yaml:"server_id"` // what callers call this broker, best its host name
-	Regions  []string `yaml:"regions"`   // whose STS is asked; "aws-global" is the endpoint of none
+	ServerID string   `yaml:"server_id"` // callers' name for this broker, best its host name
+	Regions  []string `yaml:"regions"`   // regions whose STS is called; "aws-global" is the global endpoint
 }
 
-// Check says what is wrong with the settings.
+// Check returns an error if the settings are wrong.
 func (s Settings) Check() error {
 	if err := api.CheckServerID(s.ServerID); err != nil {
 		return fmt.Errorf("aws: server_id: %w", err)
@@ -60,21 +60,20 @@ func (s Settings) Check() error {
 	return nil
 }
 
-// An Identifier proves callers by their AWS credentials. Its claims are arn,
-// account and user_id; for a role's session arn is the role's and user_id the
-// role's unique id, and role and session are there too.
+// An Identifier verifies callers by their AWS credentials. Its claims are arn, account
+// and user_id. For a session of a role, arn is the role's ARN and user_id the role's
+// unique id; the claims role and session are there, too.
 type Identifier struct {
 	settings Settings
 	nonces   *Nonces
-	calls    fairshare.Pool // that are under way
+	calls    fairshare.Pool // calls in progress
 
-	// Transport calls STS. No configuration changes it.
+	// Transport calls STS. It is not configurable.
 	Transport http.RoundTripper
 	Now       func() time.Time // nil means time.Now
 }
 
-// New makes the identifier of settings that were checked. All of a broker share
-// nonces.
+// New returns the identifier for checked settings. All identifiers of a broker share n.
 func New(s Settings, n *Nonces) *Identifier {
 	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
@@ -88,9 +87,9 @@ func (i *Identifier) now() time.Time {
 	return i.Now()
 }
 
-// Identify implements [broker.Identifier]. What can be seen without AWS is looked
-// at first, also whether this broker knows that the nonce was spent. It is spent when
-// a rule is for the caller.
+// Identify implements [broker.Identifier]. It checks first what it can without AWS,
+// also whether this replica knows that the nonce was used. The nonce is used up once a
+// rule matches the caller.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	proof, ok, err := api.ReadAWSProof(r)
 	if !ok {
@@ -118,8 +117,8 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	return c, err
 }
 
-// ask makes the call for an address and reads its answer. Whoever is not known to
-// AWS costs a call as well, so that none has all of them.
+// ask calls STS and reads its answer. from is the caller's address: calls are shared
+// fairly among addresses, because callers unknown to AWS cost a call, too.
 func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (callerIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
@@ -160,8 +159,8 @@ func busy(reason, detail string, err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: reason, RetryAfter: retryAfter, Detail: detail, Err: err}
 }
 
-// read takes an answer of the one form that is right. What others say is not
-// repeated: a caller may have put it there.
+// read accepts only an answer of the expected form. It does not repeat the text of
+// others: a caller may have put it there.
 func read(response *http.Response, body []byte) (callerIdentity, error) {
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	switch status := response.StatusCode; {

@@ -12,20 +12,19 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// registered are the claims that decide (RFC 7519, section 4.1).
+// registered are the claims with a defined meaning (RFC 7519, section 4.1).
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 // lastDate is the end of the year 9999, in seconds since 1970.
 const lastDate = 253402300799
 
-// maxText bounds what is shown of a token, in bytes.
+// maxText is how many bytes of a token's text an error shows.
 const maxText = 200
 
 func clip(text string) string { return usererr.Cut(text, maxText) }
 
-// checkClaims says what is wrong with the claims, and until when they hold. It
-// is asked before the signature is: what fails here costs no arithmetic, and
-// makes nobody fetch keys.
+// checkClaims checks the claims, and returns when they expire. It is called before the
+// signature is verified: what fails here costs no computation and fetches no keys.
 func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.Time, err error) {
 	if err := checkNames(claims); err != nil {
 		return time.Time{}, err
@@ -42,9 +41,10 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 	return s.checkTimes(claims, now)
 }
 
-// CheckClaims returns an error for claims that no token has which is taken by these
-// settings, whoever signs it. What claims do not say is not asked for, but for the
-// audience. It is for claims that are believed; a token's own are checked on the way.
+// CheckClaims returns an error if no token with these claims can be accepted by these
+// settings. Missing claims are not an error, except the audience. It is for claims in
+// tests and explanations, which are not proved; a token's own claims are checked by
+// Identify.
 func (s Settings) CheckClaims(claims map[string]any) error {
 	text, err := json.Marshal(claims)
 	if err != nil {
@@ -64,8 +64,8 @@ func (s Settings) CheckClaims(claims map[string]any) error {
 
 var errNoSub = errors.New("the token has no sub")
 
-// checkNames refuses names that are a registered one but for their case: readers
-// of JSON in Go take them for it.
+// checkNames refuses names that differ only in case from a registered one: Go's JSON
+// readers take them for it.
 func checkNames(claims map[string]any) error {
 	for name := range claims {
 		for _, r := range registered {
@@ -77,9 +77,9 @@ func checkNames(claims map[string]any) error {
 	return nil
 }
 
-// checkAudience wants the one audience, alone. A token for several can be shown
-// here by each of the others that got it, and OpenID Connect Core 1.0 (section
-// 3.1.3.7) has a client refuse audiences that it does not trust.
+// checkAudience requires the one audience, alone. A token for several audiences could
+// be replayed here by each of the others. OpenID Connect Core 1.0 (section 3.1.3.7)
+// also tells clients to refuse audiences that they do not trust.
 func (s Settings) checkAudience(aud any) error {
 	if list, ok := aud.([]any); ok && len(list) == 1 {
 		aud = list[0]
@@ -90,7 +90,7 @@ func (s Settings) checkAudience(aud any) error {
 	return nil
 }
 
-// checkTimes holds exp, which has to be there, nbf and iat against the clock.
+// checkTimes checks exp, which is required, nbf and iat.
 func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.Time, err error) {
 	times := map[string]time.Time{}
 	for _, name := range []string{"exp", "nbf", "iat"} {
@@ -122,8 +122,7 @@ func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.T
 	return exp.Add(skew), nil
 }
 
-// numericDate reads seconds since 1970 (RFC 7519, section 2); a fraction is
-// dropped.
+// numericDate converts seconds since 1970 (RFC 7519, section 2). It drops a fraction.
 func numericDate(v any) (time.Time, bool) {
 	number, ok := v.(json.Number)
 	if !ok {

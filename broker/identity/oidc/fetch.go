@@ -20,22 +20,22 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxBody bounds what a server answers, in bytes. The largest key sets of public
-// issuers have some 30 KB.
+// maxBody is the maximum size of a server's answer, in bytes. The largest key sets of
+// public issuers have about 30 KB.
 const maxBody = 256 << 10
 
-// A server is asked by us alone: the URL is the configuration's, its certificate
-// has to hold, and where it sends us on we do not go.
+// A server is a server to ask. Its URL comes from the configuration, its certificate
+// must be valid, and redirects are not followed.
 type server struct {
 	caFile  string        // "" means the system's authorities
-	timeout time.Duration // for a whole exchange
+	timeout time.Duration // for a whole request
 
 	mu     sync.Mutex // guards what follows
-	roots  []byte     // as client trusts them
+	roots  []byte     // those that client trusts
 	client *http.Client
 }
 
-// dial returns a client that trusts what is in the file now.
+// dial returns a client that trusts the file's current authorities.
 func (s *server) dial() (*http.Client, error) {
 	var roots []byte
 	if s.caFile != "" {
@@ -68,7 +68,7 @@ func (s *server) dial() (*http.Client, error) {
 	return s.client, nil
 }
 
-// capped bounds what is read of answers.
+// capped limits the size of answers.
 type capped struct{ next http.RoundTripper }
 
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -79,14 +79,14 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+// CloseIdleConnections lets [http.Client.CloseIdleConnections] work.
 func (c capped) CloseIdleConnections() {
 	if t, ok := c.next.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// bounded fails where more is read than there may be.
+// bounded is a body that fails when more bytes come than allowed.
 type bounded struct {
 	io.Reader
 	io.Closer
@@ -101,9 +101,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// published fetches the keys that the issuer publishes: where they are, its
-// discovery document says (OpenID Connect Discovery 1.0, section 4), which has to
-// be of this issuer.
+// published fetches the issuer's published keys. Their URL is in its discovery document
+// (OpenID Connect Discovery 1.0, section 4), which must name this issuer.
 func published(issuer string, from *server) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) {
 		client, err := from.dial()
@@ -133,8 +132,8 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The type of a JWK Set (RFC 7517, section 8.5.1), which a Kubernetes API server
-	// insists on; others say that it is JSON.
+	// The type of a JWK Set (RFC 7517, section 8.5.1). Kubernetes API servers require
+	// it; others use JSON's.
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := client.Do(r)
 	if err != nil {
@@ -147,11 +146,11 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// shortened keeps a server's text from filling the log.
+// shortened shortens a server's text, so that it cannot fill the log.
 func shortened(err error) error { return errors.New(clip(err.Error())) }
 
-// filed reads keys from a file.
-// CheckFiles reads the files that are named, and says in one line which cannot be used.
+// CheckFiles reads the files that the settings name. It returns an error of one line
+// about those that cannot be used.
 func (s Settings) CheckFiles() error {
 	var bad []error
 	if s.JWKSFile != "" {

@@ -18,13 +18,13 @@ import (
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
-// Review says how a Kubernetes API server is asked whether a token still stands:
-// that of a deleted pod does not, though its signature holds. Empty fields are
-// what a pod finds in its cluster.
+// Review says how to ask a Kubernetes API server whether a token is still valid: the
+// token of a deleted pod is not, although its signature is. Empty fields mean what a
+// pod finds in its cluster.
 type Review struct {
 	URL       string `yaml:"url"`
 	CAFile    string `yaml:"ca_file"`
-	TokenFile string `yaml:"token_file"` // who asks; may create tokenreviews
+	TokenFile string `yaml:"token_file"` // the broker's own token, which may create tokenreviews
 }
 
 const (
@@ -33,8 +33,8 @@ const (
 
 	reviewPath = "/apis/authentication.k8s.io/v1/tokenreviews"
 	reviewWait = 5 * time.Second
-	// reviewedFor is how long an answer stands: so long a token outlives its pod,
-	// and up to ten seconds more, for which the API server keeps its own.
+	// reviewedFor is how long an answer is cached. A token outlives its pod by that,
+	// and by up to ten seconds more, because the API server caches as well.
 	reviewedFor = 10 * time.Second
 	maxReviews  = 10_000
 )
@@ -48,7 +48,7 @@ type reviewer struct {
 	known map[[sha256.Size]byte]reviewed
 }
 
-// reviewed is an answer: nil, or why the token does not stand.
+// reviewed is a cached answer: nil, or why the token is not valid.
 type reviewed struct {
 	at  time.Time
 	err error
@@ -70,7 +70,7 @@ func newReviewer(r Review, audience string, now func() time.Time) *reviewer {
 	}
 }
 
-// check asks whether a token, whose signature holds, still stands.
+// check asks whether a token with a valid signature is still valid.
 func (v *reviewer) check(ctx context.Context, token claimed) error {
 	id := sha256.Sum256([]byte(token.raw))
 	v.mu.Lock()
@@ -88,13 +88,13 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.known) >= maxReviews {
-		clear(v.known) // they are of ten seconds
+		clear(v.known) // they are at most ten seconds old
 	}
 	v.known[id] = last
 	return last.err
 }
 
-// A tokenReview is what is asked and answered
+// A tokenReview is the request and the answer
 // (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/).
 type tokenReview struct {
 	APIVersion string       `json:"apiVersion"`
@@ -116,8 +116,8 @@ type reviewStatus struct {
 	} `json:"user"`
 }
 
-// check wants the answer of a server that knows of audiences, which says so by
-// naming ours, and about the same account.
+// check requires that the server knows about audiences, which it shows by naming ours,
+// and that the token is the subject's.
 func (s reviewStatus) check(audience, subject string) error {
 	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != subject {
 		return errors.New("the cluster does not stand by the token: its pod or account may be gone")

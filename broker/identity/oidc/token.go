@@ -14,16 +14,16 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// maxToken bounds a token before anything is made of it, in bytes. Those of CI
-// systems and clusters have one to three thousand.
+// maxToken is the maximum length of a token, in bytes. Tokens of CI systems and
+// clusters have 1,000 to 3,000.
 const maxToken = 8 << 10
 
 var errLong = fmt.Errorf("the token is longer than %d bytes", maxToken)
 
-// segments are what a signed token consists of (RFC 7515, section 7.1).
+// segments is the number of parts of a signed token (RFC 7515, section 7.1).
 const segments = 3
 
-// A claimed is a token taken apart. Nothing of it is proved.
+// A claimed is a parsed token. Nothing in it is proved.
 type claimed struct {
 	raw           string
 	alg, kid, typ string
@@ -32,10 +32,10 @@ type claimed struct {
 	claims        map[string]any
 }
 
-// parse takes a token apart. What does not look like one is another kind of
-// proof: broker.ErrNoProof.
+// parse parses a token. It returns broker.ErrNoProof for a text that does not look like
+// one, because it may be another kind of proof.
 func parse(raw string) (claimed, error) {
-	if !strings.HasPrefix(raw, "ey") { // base64 of an object's brace and what may follow it
+	if !strings.HasPrefix(raw, "ey") { // base64 of a JSON object's beginning
 		return claimed{}, broker.ErrNoProof
 	}
 	if len(raw) > maxToken {
@@ -65,8 +65,8 @@ func parse(raw string) (claimed, error) {
 	return c, nil
 }
 
-// decodeSegment reads base64url as RFC 7515 has it: no padding, no line breaks
-// (which the standard library passes over), no bits left over. So a token has one
+// decodeSegment decodes base64url strictly by RFC 7515: no padding, no line breaks
+// (which the standard library ignores), no leftover bits. So a token has only one
 // spelling.
 func decodeSegment(text string) ([]byte, error) {
 	if text == "" || strings.ContainsAny(text, "\r\n") {
@@ -84,9 +84,9 @@ func textIn(object map[string]any, name string) string {
 	return text
 }
 
-// checkHeader decides whether what is signed is what it seems to be. Keys and
-// places of keys that a token brings along (jwk, jku, x5c, x5u) are not looked at:
-// keys are the issuer's.
+// checkHeader returns an error if the header changes what the signature means, or names
+// an algorithm that is not allowed. It ignores keys and URLs of keys in the token (jwk,
+// jku, x5c, x5u): only the issuer's published keys count.
 func (c claimed) checkHeader(allowed []string) error {
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := c.headers[name]; ok {
@@ -107,7 +107,7 @@ func (c claimed) checkHeader(allowed []string) error {
 	return nil
 }
 
-// maxDepth is how deep a token's objects and lists may be in each other.
+// maxDepth is how deep a token's objects and lists may be nested.
 const maxDepth = 16
 
 var (
@@ -117,10 +117,10 @@ var (
 	errText     = errors.New("it has a text that is no Unicode")
 )
 
-// decodeObject reads one JSON object and nothing after it. It refuses what
-// readers of JSON differ about: names given twice, and texts with what is no
-// character (encoding/json makes one replacement character of all those, and so
-// the same text of different ones). Numbers are json.Number.
+// decodeObject decodes one JSON object with nothing after it. It refuses what JSON
+// readers treat differently: repeated names, and text that is not valid Unicode
+// (encoding/json turns different invalid texts into the same one). Numbers become
+// json.Number.
 func decodeObject(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, errText
@@ -193,7 +193,7 @@ func decodeElements(dec *json.Decoder, depth int) (any, error) {
 	return list, closed(dec)
 }
 
-// closed reads the end of an object or a list.
+// closed reads the end of an object or list.
 func closed(dec *json.Decoder) error {
 	if _, err := dec.Token(); err != nil {
 		return errNoObject

@@ -18,7 +18,7 @@ const issuerName = "https://ci.example"
 // An issuer signs the identity of a CI job, like a CI system.
 type issuer struct {
 	keys  string // the file with the public key
-	token string // the file with the job's identity
+	token string // such as "callers[0] ci", for audit and messages
 	sign  jose.Signer
 }
 
